@@ -1,0 +1,139 @@
+//! Puts everything together, and takes it apart again in the right order.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::domain::clock::Clock;
+use crate::service::{RateLimiter, Service};
+use crate::store::Store;
+use crate::store::sqlite::{self, SqliteStore};
+use crate::telemetry::metrics::Metrics;
+use crate::worker::handler::Registry;
+use crate::worker::handlers::simulate::Simulate;
+use crate::worker::purger::Purger;
+use crate::worker::{self, Pool};
+use crate::{grpc, http};
+
+/// Where requests come in. A test binds port 0.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For REST.
+    pub http: TcpListener,
+    /// For gRPC.
+    pub grpc: TcpListener,
+}
+
+/// What tests replace: time, randomness, handlers.
+#[derive(Clone)]
+pub struct Environment {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What ids, delays and simulated work are made random with.
+    pub seed: u64,
+    /// The handlers; none: `simulate` as the settings say.
+    pub registry: Option<Registry>,
+}
+
+/// Why hookbox stopped with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store could not be opened.
+    #[error("cannot open the store")]
+    Store(#[from] sqlite::OpenError),
+    /// The system gave no thread.
+    #[error("cannot start the worker threads; check the limit on threads, or set fewer workers")]
+    Threads(#[source] std::io::Error),
+    /// gRPC could not be served.
+    #[error("cannot serve gRPC")]
+    Grpc(#[from] tonic::transport::Error),
+}
+
+/// Serves until `shutdown` is ready, then stops in order: no new requests, running attempts
+/// within the grace, the store last.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    environment: Environment,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), RunError> {
+    let Environment { clock, seed, registry } = environment;
+    let metrics = Arc::new(Metrics::default());
+    let store = open_store(&config, &clock, &metrics, seed).await?;
+    let registry = registry.unwrap_or_else(|| Registry::new(Simulate::new(config.simulate, seed)));
+    let pool = Pool::start(
+        Arc::clone(&store),
+        registry,
+        Arc::clone(&clock),
+        Arc::clone(&metrics),
+        worker::Options { workers: config.workers, lease: config.lease, retry: config.retry, seed },
+    )
+    .map_err(RunError::Threads)?;
+    let purger = Purger::start(
+        Arc::clone(&store),
+        Arc::clone(&clock),
+        Arc::clone(&metrics),
+        config.retention,
+        config.purge_interval,
+    )
+    .map_err(RunError::Threads)?;
+
+    let limiter = config.rate_limit.map(|limit| Arc::new(RateLimiter::new(limit, Arc::clone(&clock))));
+    let service = Service::new(Arc::clone(&store), clock, metrics, config.retry, limiter);
+    let stopping = CancellationToken::new();
+    let rest = http::router(http::Api {
+        service: service.clone(),
+        max_body_bytes: config.max_body_bytes,
+        stopping: stopping.clone(),
+    });
+    let calls = grpc::Api { service, max_body_bytes: config.max_body_bytes, stopping: stopping.clone() };
+    let http = tokio::spawn(http::server::serve(listeners.http, rest, stopping.clone()));
+    let mut grpc = tokio::spawn(grpc::serve(listeners.grpc, calls, stopping.clone()));
+    tracing::info!("hookbox is ready");
+
+    let served = tokio::select! {
+        () = shutdown => Ok(()),
+        ended = &mut grpc => ended.unwrap_or(Ok(())).map_err(RunError::Grpc),
+    };
+    tracing::info!("shutting down: no new requests, running attempts may finish");
+    stopping.cancel();
+    let grace = config.shutdown_grace;
+    let drained = tokio::task::spawn_blocking(move || {
+        purger.stop();
+        pool.shutdown(grace)
+    });
+    let (left, _) = tokio::join!(drained, async {
+        let _ = http.await;
+        if !grpc.is_finished() {
+            let _ = grpc.await;
+        }
+    });
+    if let Ok(left @ 1..) = left {
+        tracing::warn!(
+            attempts = left,
+            "some handlers did not stop; their jobs are taken over at the next start"
+        );
+    }
+    store.close().await;
+    tracing::info!("hookbox has stopped");
+    served
+}
+
+async fn open_store(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+    seed: u64,
+) -> Result<Arc<dyn Store>, RunError> {
+    let options = sqlite::Options {
+        path: config.database.clone(),
+        max_backlog: config.max_backlog,
+        max_attempts: config.retry.max_attempts(),
+        worker: config.worker.clone(),
+        seed,
+    };
+    Ok(Arc::new(SqliteStore::open(options, Arc::clone(clock), Arc::clone(metrics)).await?))
+}

@@ -1,0 +1,154 @@
+//! The command line: one file a command.
+
+mod bench;
+mod health;
+mod serve;
+mod settings;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use self::settings::SettingFlags;
+use crate::config::{Config, ConfigError, EXIT_USAGE, Layers};
+use crate::store::sqlite;
+
+/// A durable inbox for webhooks: it stores each one before it answers, runs each one once, and
+/// shows what became of it.
+#[derive(Debug, Parser)]
+#[command(name = "hookbox", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve REST and gRPC, and process webhooks, until SIGTERM or SIGINT
+    Serve(SettingFlags),
+    /// Bring the database up to date, and stop
+    Migrate(SettingFlags),
+    /// Print the settings in force and where each came from
+    Config(SettingFlags),
+    /// Print the OpenAPI document
+    Openapi,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Ask a running hookbox whether it is ready; exit 0 if it is
+    Health(SettingFlags),
+    /// Send distinct webhooks to a running hookbox, and print how fast it accepts them
+    Bench(bench::Bench),
+    /// Serve the submitting route with no storage behind it, for `bench --limit`
+    #[command(hide = true)]
+    BenchLimit,
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+enum Failure {
+    /// A setting is wrong.
+    Usage(ConfigError),
+    /// Anything else.
+    Other(Box<dyn std::error::Error>),
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error)
+    }
+}
+
+impl<E: std::error::Error + 'static> From<Box<E>> for Failure {
+    fn from(error: Box<E>) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// Reads the command line, runs the command, and answers the process's exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+            // Where even that cannot be written, nobody reads it.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(Failure::Usage(error)) => {
+            complain(&error);
+            ExitCode::from(EXIT_USAGE)
+        }
+        Err(Failure::Other(error)) => {
+            complain(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Serve(flags) => serve::serve(&flags.layers()?),
+        Command::Migrate(flags) => migrate(&flags.layers()?),
+        Command::Config(flags) => print_config(&flags.layers()?),
+        Command::Openapi => print_openapi(),
+        Command::Completions { shell } => print_completions(shell),
+        Command::Health(flags) => health::health(&flags.layers()?),
+        Command::Bench(bench) => bench.run(),
+        Command::BenchLimit => bench::limit::serve(),
+    }
+}
+
+fn migrate(layers: &Layers) -> Result<ExitCode, Failure> {
+    let config = Config::new(layers)?;
+    let applied = sqlite::migrate(&config.database).map_err(Box::new)?;
+    let mut out = io::stdout().lock();
+    for migration in &applied {
+        writeln!(out, "applied {migration}")?;
+    }
+    writeln!(out, "{} is up to date", config.database.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_config(layers: &Layers) -> Result<ExitCode, Failure> {
+    Config::new(layers)?;
+    write!(io::stdout().lock(), "{layers}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_openapi() -> Result<ExitCode, Failure> {
+    let document = crate::http::openapi().to_pretty_json().map_err(Box::new)?;
+    writeln!(io::stdout().lock(), "{document}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "hookbox", &mut script);
+    io::stdout().lock().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells a person what went wrong, with every cause.
+fn complain(error: &dyn std::error::Error) {
+    let mut text = format!("hookbox: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{text}");
+}

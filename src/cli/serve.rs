@@ -1,0 +1,82 @@
+//! `hookbox serve`.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Failure;
+use crate::app::{self, Environment, Listeners};
+use crate::config::{Config, Layers};
+use crate::domain::clock::SystemClock;
+use crate::telemetry::Telemetry;
+
+/// The exit code of a process stopped by a second signal: 128 + SIGINT, as shells have it.
+const EXIT_INTERRUPTED: i32 = 130;
+
+/// Serves until a signal asks to stop.
+#[expect(clippy::disallowed_methods, reason = "here randomness enters the program")]
+pub(super) fn serve(layers: &Layers) -> Result<ExitCode, Failure> {
+    let config = Config::new(layers)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let telemetry = Telemetry::start(&config).map_err(Box::new)?;
+        for variable in layers.unknown_variables() {
+            tracing::warn!(
+                variable = variable.as_str(),
+                "this variable of the environment is no setting of hookbox"
+            );
+        }
+        let listeners =
+            Listeners { http: bind(config.http_addr).await?, grpc: bind(config.grpc_addr).await? };
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            http.address = %config.http_addr,
+            grpc.address = %config.grpc_addr,
+            database = %config.database.display(),
+            workers = config.workers,
+            "hookbox starts"
+        );
+        let shutdown = shutdown_signal()?;
+        let environment = Environment { clock: Arc::new(SystemClock), seed: rand::random(), registry: None };
+        let ran = app::run(config, listeners, environment, shutdown).await;
+        // Flushing blocks.
+        let flushed = tokio::task::spawn_blocking(|| telemetry.shutdown());
+        let _ = flushed.await;
+        ran.map_err(Box::new)?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::Other(
+            format!("cannot listen on {address}: {error}; stop what does, or set another address").into(),
+        )
+    })
+}
+
+/// Ready at the first SIGTERM or SIGINT; the second one ends the process at once.
+fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        either(&mut terminate, &mut interrupt).await;
+        tokio::spawn(async move {
+            either(&mut terminate, &mut interrupt).await;
+            tracing::warn!(
+                "stopped at once by a second signal; unfinished jobs are taken over at the next start"
+            );
+            std::process::exit(EXIT_INTERRUPTED);
+        });
+    })
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}

@@ -1,0 +1,13 @@
+//! The words of hookbox and their rules.
+//!
+//! Pure: it knows no SQL, no transport and no runtime. Time and randomness are handed in.
+
+pub mod attempt;
+pub mod clock;
+pub mod error;
+pub mod id;
+pub mod job;
+pub mod payload;
+pub mod retry;
+pub mod trace;
+pub mod webhook;

@@ -1,0 +1,124 @@
+//! Time, handed in: the system's for the service, one driven by hand for tests.
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Tells the time and waits for it.
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// The time now, in whole milliseconds.
+    fn now(&self) -> Timestamp;
+
+    /// Blocks until `signal` is raised or `until` is reached; without `until`, until it is raised.
+    fn wait(&self, signal: &Arc<Signal>, until: Option<Timestamp>);
+}
+
+/// A flag to wait for. It stays raised until it is taken.
+#[derive(Debug, Default)]
+pub struct Signal {
+    raised: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Signal {
+    /// Raises the flag and wakes who waits.
+    pub fn raise(&self) {
+        *self.lock() = true;
+        self.changed.notify_all();
+    }
+
+    /// Whether it is raised.
+    pub fn is_raised(&self) -> bool {
+        *self.lock()
+    }
+
+    /// Lowers the flag; true if it was raised.
+    pub fn take(&self) -> bool {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for the time of day")]
+    fn now(&self) -> Timestamp {
+        whole_milliseconds(Timestamp::now())
+    }
+
+    fn wait(&self, signal: &Arc<Signal>, until: Option<Timestamp>) {
+        let mut raised = signal.lock();
+        while !*raised {
+            let Some(until) = until else {
+                raised = signal.changed.wait(raised).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = until.duration_since(self.now());
+            if left <= SignedDuration::ZERO {
+                return;
+            }
+            raised = signal
+                .changed
+                .wait_timeout(raised, left.unsigned_abs())
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}
+
+/// A clock that stands still until a test moves it.
+#[derive(Debug)]
+pub struct ManualClock {
+    now: Mutex<Timestamp>,
+    waiting: Mutex<Vec<Weak<Signal>>>,
+}
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    pub fn new(now: Timestamp) -> Self {
+        Self { now: Mutex::new(whole_milliseconds(now)), waiting: Mutex::default() }
+    }
+
+    /// Moves the time on and wakes everyone whose time has come.
+    pub fn advance(&self, by: SignedDuration) {
+        {
+            let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+            *now = whole_milliseconds(now.saturating_add(by).unwrap_or(Timestamp::MAX));
+        }
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        for signal in waiting.iter().filter_map(Weak::upgrade) {
+            // Taken and let go, so that a waiter between its look at the time and its wait is not missed.
+            drop(signal.lock());
+            signal.changed.notify_all();
+        }
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self, signal: &Arc<Signal>, until: Option<Timestamp>) {
+        let mut raised = signal.lock();
+        while !*raised {
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(signal));
+            if until.is_some_and(|until| until <= self.now()) {
+                return;
+            }
+            raised = signal.changed.wait(raised).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Times are kept, compared and shown in whole milliseconds.
+fn whole_milliseconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+}

@@ -1,0 +1,160 @@
+//! Webhook ids: UUIDv7 whose first 60 bits grow with every id of a process.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use rand::{Rng, RngExt};
+use uuid::Uuid;
+
+use super::error::{Error, Result};
+
+/// The id of a webhook: a UUIDv7 (RFC 9562, section 5.7).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WebhookId(Uuid);
+
+impl WebhookId {
+    /// An id from its 16 bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The id as 16 bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// Milliseconds since the epoch and the 12-bit counter within them, as one number.
+    /// Of one [`WebhookIds`] no two ids have the same.
+    pub fn sequence(&self) -> Sequence {
+        let high = self.0.as_u64_pair().0;
+        // 48 bits of time, 4 of version, 12 of counter: the version is cut out.
+        Sequence(((high >> 16) << COUNTER_BITS) | (high & COUNTER_MASK))
+    }
+}
+
+impl fmt::Display for WebhookId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for WebhookId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for WebhookId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Uuid::try_parse(text)
+            .map(Self)
+            .map_err(|_| Error::invalid("id", "must be a UUID, as the acceptance answered it"))
+    }
+}
+
+/// The first 60 bits of an id without its version: the order of acceptance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sequence(u64);
+
+const COUNTER_BITS: u32 = 12;
+const COUNTER_MASK: u64 = (1 << COUNTER_BITS) - 1;
+
+impl Sequence {
+    /// The first sequence of a millisecond; negative times count as the epoch.
+    pub fn first_at(time: Timestamp) -> Self {
+        Self(u64::try_from(time.as_millisecond()).unwrap_or(0) << COUNTER_BITS)
+    }
+
+    /// As a database keeps it. 60 bits always fit.
+    pub fn as_i64(self) -> i64 {
+        self.0.cast_signed()
+    }
+
+    /// Back from a database.
+    pub fn from_i64(value: i64) -> Self {
+        Self(value.cast_unsigned())
+    }
+}
+
+impl fmt::Display for Sequence {
+    /// As a page token writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:015x}", self.0)
+    }
+}
+
+impl FromStr for Sequence {
+    type Err = Error;
+
+    fn from_str(token: &str) -> Result<Self> {
+        u64::from_str_radix(token, 16)
+            .ok()
+            .filter(|number| token.len() == 15 && number >> 60 == 0)
+            .map(Self)
+            .ok_or_else(|| Error::invalid("page_token", "must be the `next_page_token` of the page before"))
+    }
+}
+
+/// Makes ids. The counter of RFC 9562, section 6.2, method 1; when 4,096 ids of one millisecond
+/// are used up, or the clock goes back, it goes on counting ahead of the clock.
+#[derive(Debug)]
+pub struct WebhookIds<R> {
+    last: Sequence,
+    random: R,
+}
+
+impl<R: Rng> WebhookIds<R> {
+    /// Makes ids later than `last`, the latest one in use.
+    pub fn after(last: Sequence, random: R) -> Self {
+        Self { last, random }
+    }
+
+    /// The next id.
+    pub fn next(&mut self, now: Timestamp) -> WebhookId {
+        let next = Sequence::first_at(now).0.max(self.last.0 + 1);
+        self.last = Sequence(next);
+        let mut tail: [u8; 10] = self.random.random();
+        let counter = next & COUNTER_MASK;
+        tail[0] = (counter >> 8) as u8;
+        tail[1] = (counter & 0xff) as u8;
+        WebhookId(uuid::Builder::from_unix_timestamp_millis(next >> COUNTER_BITS, &tail).into_uuid())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    fn ids(last: i64) -> WebhookIds<SmallRng> {
+        WebhookIds::after(Sequence::from_i64(last), SmallRng::seed_from_u64(7))
+    }
+
+    #[test]
+    fn ids_are_uuid_v7_of_the_time_they_were_made() {
+        let now = Timestamp::from_millisecond(1_733_063_400_123).expect("in range");
+        let id = ids(0).next(now);
+        assert_eq!(id.0.get_version_num(), 7);
+        assert_eq!(id.0.get_variant(), uuid::Variant::RFC4122);
+        assert_eq!(id.sequence(), Sequence::first_at(now));
+        assert_eq!(id.to_string().parse::<WebhookId>().expect("parses"), id);
+    }
+
+    #[test]
+    fn ids_grow_when_a_millisecond_is_full_and_when_the_clock_goes_back() {
+        let mut ids = ids(0);
+        let now = Timestamp::from_millisecond(1_733_063_400_123).expect("in range");
+        let earlier = Timestamp::from_millisecond(1_733_063_000_000).expect("in range");
+        let mut last = ids.next(now);
+        for step in 0..10_000 {
+            let next = ids.next(if step % 2 == 0 { now } else { earlier });
+            assert!(next.sequence() > last.sequence());
+            assert!(next > last, "ids sort as they were made");
+            last = next;
+        }
+    }
+}

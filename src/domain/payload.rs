@@ -1,0 +1,309 @@
+//! A payload: JSON text kept byte for byte, and a digest of the value it stands for.
+
+use std::borrow::Cow;
+
+use json_event_parser::{JsonEvent, SliceJsonParser};
+use sha2::{Digest as _, Sha256};
+
+use super::error::{Error, Reason, Result};
+
+/// The most arrays and objects inside one another.
+pub const MAX_DEPTH: usize = 128;
+
+/// A valid JSON text. Members are not repeated, and it nests at most [`MAX_DEPTH`] deep.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    json: Box<str>,
+    digest: PayloadDigest,
+}
+
+/// Equal for texts that stand for the same JSON value: order of members, white space, the way
+/// a string is escaped and a number is written do not matter; numbers compare exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayloadDigest([u8; 16]);
+
+impl PayloadDigest {
+    /// As 16 bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl Payload {
+    /// Takes any JSON text and keeps it as it is. An error names `payload`, what is wrong, and where.
+    pub fn new(json: impl Into<Box<str>>) -> Result<Self> {
+        let json = json.into();
+        let digest = digest(&json)?;
+        Ok(Self { json, digest })
+    }
+
+    /// The text as it came.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The digest of the value.
+    pub fn digest(&self) -> PayloadDigest {
+        self.digest
+    }
+}
+
+/// An array or object that is still open, and where its canonical form begins.
+enum Open<'a> {
+    Array,
+    Object { start: usize, members: Vec<Member<'a>> },
+}
+
+struct Member<'a> {
+    key: Cow<'a, str>,
+    start: usize,
+}
+
+/// Writes a canonical form of the value and hashes it. An object becomes the hash of its sorted
+/// members, so that the work stays linear however deep it nests.
+fn digest(json: &str) -> Result<PayloadDigest> {
+    let mut parser = SliceJsonParser::new(json.as_bytes());
+    let mut form = Vec::with_capacity(json.len() + 16);
+    let mut open: Vec<Open<'_>> = Vec::new();
+    loop {
+        let event = parser.parse_next().map_err(|fault| {
+            let at = fault.location().start;
+            Error::new(
+                Reason::MalformedJson,
+                format!(
+                    "`payload` is not valid JSON: {} at line {} column {} of it",
+                    fault.message(),
+                    at.line + 1,
+                    at.column + 1
+                ),
+            )
+        })?;
+        match event {
+            JsonEvent::Null => form.push(b'n'),
+            JsonEvent::Boolean(value) => form.push(if value { b't' } else { b'f' }),
+            JsonEvent::Number(text) => write_number(&mut form, &text),
+            JsonEvent::String(text) => write_text(&mut form, b'"', text.as_bytes()),
+            JsonEvent::ObjectKey(key) => {
+                let start = form.len();
+                if let Some(Open::Object { members, .. }) = open.last_mut() {
+                    members.push(Member { key, start });
+                }
+            }
+            JsonEvent::StartArray => {
+                check_depth(&open)?;
+                form.push(b'[');
+                open.push(Open::Array);
+            }
+            JsonEvent::StartObject => {
+                check_depth(&open)?;
+                let start = form.len();
+                open.push(Open::Object { start, members: Vec::new() });
+            }
+            JsonEvent::EndArray => {
+                form.push(b']');
+                open.pop();
+            }
+            JsonEvent::EndObject => {
+                if let Some(Open::Object { start, members }) = open.pop() {
+                    let hash = hash_members(&form, members)?;
+                    form.truncate(start);
+                    form.push(b'{');
+                    form.extend_from_slice(&hash);
+                }
+            }
+            JsonEvent::Eof => break,
+        }
+    }
+    let hash = Sha256::digest(&form);
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hash[..16]);
+    Ok(PayloadDigest(digest))
+}
+
+fn check_depth(open: &[Open<'_>]) -> Result<()> {
+    if open.len() < MAX_DEPTH {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "payload",
+        format_args!("nests more than {MAX_DEPTH} levels deep; flatten it, or send it as a string"),
+    ))
+}
+
+fn hash_members(form: &[u8], members: Vec<Member<'_>>) -> Result<[u8; 32]> {
+    let ends = members.iter().skip(1).map(|member| member.start).chain([form.len()]).collect::<Vec<_>>();
+    let mut sorted = members.into_iter().zip(ends).collect::<Vec<_>>();
+    sorted.sort_by(|(one, _), (other, _)| one.key.cmp(&other.key));
+    let repeated = sorted.windows(2).find(|pair| pair[0].0.key == pair[1].0.key);
+    if let Some(pair) = repeated {
+        return Err(Error::invalid(
+            "payload",
+            format_args!("repeats the member {:?} in one object; keep one of them", pair[0].0.key),
+        ));
+    }
+    let mut hasher = Sha256::new();
+    for (member, end) in &sorted {
+        hasher.update((member.key.len() as u64).to_le_bytes());
+        hasher.update(member.key.as_bytes());
+        hasher.update(((end - member.start) as u64).to_le_bytes());
+        hasher.update(&form[member.start..*end]);
+    }
+    Ok(hasher.finalize().into())
+}
+
+/// Tag, length, bytes: no text can be mistaken for another's neighbour.
+fn write_text(form: &mut Vec<u8>, tag: u8, text: &[u8]) {
+    form.push(tag);
+    form.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    form.extend_from_slice(text);
+}
+
+/// A number as its significant digits and a power of ten, so that `1.10`, `1.1` and `11e-1` are equal.
+fn write_number(form: &mut Vec<u8>, text: &str) {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (negative, mantissa) = match mantissa.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, mantissa),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = [whole, fraction].concat();
+    let significant = digits.trim_start_matches('0').trim_end_matches('0');
+    if significant.is_empty() {
+        return write_text(form, b'#', b"0");
+    }
+    let dropped = digits.len() - digits.trim_end_matches('0').len();
+    // An exponent beyond i64 keeps its own spelling; such numbers are equal if written alike.
+    let scale = exponent
+        .parse::<i64>()
+        .ok()
+        .and_then(|exponent| exponent.checked_sub(fraction.len() as i64))
+        .and_then(|exponent| exponent.checked_add(dropped as i64));
+    let canonical = match scale {
+        Some(scale) => format!("{}{significant}e{scale}", if negative { "-" } else { "" }),
+        None => text.to_owned(),
+    };
+    write_text(form, b'#', canonical.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn same(one: &str, other: &str) -> bool {
+        let digest = |json: &str| Payload::new(json).expect(json).digest();
+        digest(one) == digest(other)
+    }
+
+    #[test]
+    fn the_same_value_written_differently_is_the_same_payload() {
+        for (one, other) in [
+            (r#"{"a":1,"b":[true,null]}"#, " { \"b\" : [ true , null ] , \"a\" : 1 } "),
+            ("1.10", "1.1"),
+            ("11e-1", "1.1"),
+            ("100", "1E+2"),
+            ("-0", "0.00e7"),
+            (r#""\u0041\/""#, r#""A/""#),
+            (r#"{"a":{"x":1,"y":2}}"#, r#"{"a":{"y":2,"x":1}}"#),
+        ] {
+            assert!(same(one, other), "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn different_values_are_different_payloads() {
+        let values = [
+            "null",
+            "0",
+            "\"0\"",
+            "[]",
+            "{}",
+            "[[]]",
+            "[{}]",
+            "{\"a\":[]}",
+            "{\"a\":null}",
+            "12345678901234567890",
+            "12345678901234567891",
+            "1e400",
+            "1e401",
+            "-1",
+            "1",
+            "1.0000000000000000001",
+            "[1,2]",
+            "[2,1]",
+            "[12]",
+            "\"\"",
+            "[\"a\",\"b\"]",
+            "[\"ab\"]",
+            "{\"a\":\"b\"}",
+            "{\"b\":\"a\"}",
+            "1e99999999999999999999",
+            "1e99999999999999999998",
+        ];
+        for (at, one) in values.iter().enumerate() {
+            for other in &values[at + 1..] {
+                assert!(!same(one, other), "{one} and {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_is_kept_byte_for_byte() {
+        let text = r#"{ "b":1.10, "a":12345678901234567890 }"#;
+        assert_eq!(Payload::new(text).expect("valid").json(), text);
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_with_its_place() {
+        for bad in ["", "{", "[1,]", "{\"a\":1} x", "nul", "01", "\"\u{1}\"", "{'a':1}", "[1 2]"] {
+            let error = Payload::new(bad).expect_err(bad);
+            assert_eq!(error.reason(), Reason::MalformedJson, "{bad:?}");
+            assert!(error.detail().contains("column"), "{}", error.detail());
+        }
+    }
+
+    #[test]
+    fn a_repeated_member_is_refused_by_name() {
+        let error = Payload::new(r#"{"x":{"amount":1,"b":2,"amount":3}}"#).expect_err("repeated");
+        assert!(error.detail().contains("amount"), "{}", error.detail());
+    }
+
+    #[test]
+    fn depth_is_limited() {
+        let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(Payload::new(nested(MAX_DEPTH)).is_ok());
+        for depth in [MAX_DEPTH + 1, 100_000] {
+            assert_eq!(Payload::new(nested(depth)).expect_err("too deep").field(), Some("payload"));
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            ".*".prop_map(serde_json::Value::String),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Into::into),
+                prop::collection::btree_map(".{0,3}", inner, 0..5)
+                    .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_json_equals_itself_printed_another_way(value in any_json()) {
+            let plain = value.to_string();
+            let pretty = serde_json::to_string_pretty(&value).expect("prints");
+            prop_assert!(same(&plain, &pretty));
+        }
+
+        #[test]
+        fn two_values_are_equal_exactly_if_their_digests_are(one in any_json(), other in any_json()) {
+            prop_assert_eq!(one == other, same(&one.to_string(), &other.to_string()));
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! A webhook and the names it carries. Constructors validate: a wrong name cannot exist.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::attempt::AttemptRecord;
+use super::error::{Error, Result};
+use super::id::WebhookId;
+use super::job::Status;
+use super::payload::Payload;
+use super::trace::Traceparent;
+
+/// The most characters an idempotency key or an event type may have.
+pub const MAX_NAME_CHARS: usize = 255;
+
+/// The most characters a source's name may have.
+pub const MAX_SOURCE_CHARS: usize = 63;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $field:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub struct $type(Box<str>);
+
+        impl $type {
+            /// Takes 1 to 255 characters without control characters; compared byte for byte.
+            pub fn new(text: impl Into<Box<str>>) -> Result<Self> {
+                let text = text.into();
+                check_name($field, &text)?;
+                Ok(Self(text))
+            }
+
+            /// The name as it was given.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// The sender's unique name of a webhook, within its source.
+    IdempotencyKey,
+    "idempotency_key"
+);
+name!(
+    /// What happened, as the sender calls it.
+    EventType,
+    "event_type"
+);
+
+fn check_name(field: &'static str, text: &str) -> Result<()> {
+    if text.is_empty() {
+        return Err(Error::invalid(field, "is empty; it needs 1 to 255 characters"));
+    }
+    // 255 characters have at most 1,020 bytes: a huge text is refused without counting it.
+    if text.len() > MAX_NAME_CHARS && text.chars().nth(MAX_NAME_CHARS).is_some() {
+        return Err(Error::invalid(field, format_args!("is longer than {MAX_NAME_CHARS} characters")));
+    }
+    if let Some(at) = text.chars().position(char::is_control) {
+        return Err(Error::invalid(
+            field,
+            format_args!("has a control character (character {}); take it out", at + 1),
+        ));
+    }
+    Ok(())
+}
+
+/// The name of a sender of webhooks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Source(Box<str>);
+
+impl Source {
+    /// Takes 1 to 63 of `a-z`, `0-9`, `-`, `_`, beginning with a letter or a digit.
+    pub fn new(text: impl Into<Box<str>>) -> Result<Self> {
+        let text = text.into();
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let good = text.len() <= MAX_SOURCE_CHARS
+            && text.bytes().next().is_some_and(allowed)
+            && text.bytes().all(|b| allowed(b) || b == b'-' || b == b'_');
+        if !good {
+            return Err(Error::invalid(
+                "source",
+                "must be 1 to 63 of a-z, 0-9, - and _, beginning with a letter or a digit",
+            ));
+        }
+        Ok(Self(text))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Source {
+    /// The source that takes the generic JSON body.
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A webhook on its way in.
+#[derive(Clone, Debug)]
+pub struct NewWebhook {
+    /// Where it came from.
+    pub source: Source,
+    /// The sender's key.
+    pub idempotency_key: IdempotencyKey,
+    /// What happened.
+    pub event_type: EventType,
+    /// The content.
+    pub payload: Payload,
+    /// The accepting span.
+    pub traceparent: Traceparent,
+}
+
+/// The status of a webhook, and what names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookStatus {
+    /// Its id.
+    pub id: WebhookId,
+    /// Where it came from.
+    pub source: Source,
+    /// The sender's key.
+    pub idempotency_key: IdempotencyKey,
+    /// What happened.
+    pub event_type: EventType,
+    /// Where its processing stands.
+    pub status: Status,
+    /// How many attempts have started.
+    pub attempt_count: u32,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// When its status last changed.
+    pub updated_at: Timestamp,
+    /// Grows with every change of the job; orders what a watcher sees.
+    pub revision: u64,
+}
+
+/// All that is known of a webhook.
+#[derive(Clone, Debug)]
+pub struct WebhookDetail {
+    /// Names and status.
+    pub status: WebhookStatus,
+    /// The payload as it came; none once its retention is over.
+    pub payload: Option<String>,
+    /// What the handler returned, as JSON; none until completed.
+    pub result: Option<String>,
+    /// How many attempts may start.
+    pub max_attempts: u32,
+    /// When it is, or last was, due.
+    pub available_at: Timestamp,
+    /// When it reached a final status.
+    pub completed_at: Option<Timestamp>,
+    /// The accepting span.
+    pub traceparent: Traceparent,
+    /// The attempts that have ended, oldest first.
+    pub attempts: Vec<AttemptRecord>,
+}
+
+/// How a client names a webhook.
+#[derive(Clone, Debug)]
+pub enum WebhookName {
+    /// By its id.
+    Id(WebhookId),
+    /// By its source and the sender's key.
+    Key(Source, IdempotencyKey),
+}
+
+impl WebhookName {
+    /// Reads the fields of a look-up: an id, or a key and its source; empty means absent.
+    pub fn from_fields(id: &str, idempotency_key: &str, source: &str) -> Result<Self> {
+        match (id.is_empty(), idempotency_key.is_empty()) {
+            (false, true) if source.is_empty() => Ok(Self::Id(id.parse()?)),
+            (false, true) => Err(Error::invalid(
+                "source",
+                "belongs to `idempotency_key`; leave it out when looking up by `id`",
+            )),
+            (true, false) => {
+                let source = if source.is_empty() { Source::default() } else { Source::new(source)? };
+                Ok(Self::Key(source, IdempotencyKey::new(idempotency_key)?))
+            }
+            (true, true) => Err(Error::invalid("idempotency_key", "is missing; give it, or an `id`")),
+            (false, false) => {
+                Err(Error::invalid("id", "and `idempotency_key` are both given; give one of them"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for WebhookName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "{id}"),
+            Self::Key(source, key) => write!(f, "with the key {:?} from `{source}`", key.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_1_to_255_characters_without_control_characters() {
+        for good in ["a", "Zażółć gęślą jaźń", &"ż".repeat(255), " ", "a\u{200b}b"] {
+            assert!(IdempotencyKey::new(good).is_ok(), "{good:?}");
+        }
+        for bad in ["", &"ż".repeat(256), "a\0b", "line\n", "\u{7f}", "\u{85}"] {
+            let error = IdempotencyKey::new(bad).expect_err(bad);
+            assert_eq!(error.field(), Some("idempotency_key"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_a_lower_case_word() {
+        for good in ["default", "a", "0", "git-hub_2", &"a".repeat(63)] {
+            assert!(Source::new(good).is_ok(), "{good:?}");
+        }
+        for bad in ["", "-a", "_a", "A", "ą", "a b", "a/b", &"a".repeat(64)] {
+            assert!(Source::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_look_up_names_exactly_one_of_id_and_key() {
+        let id = "0193811c-2b7b-7000-8000-000000000000";
+        assert!(matches!(WebhookName::from_fields(id, "", ""), Ok(WebhookName::Id(_))));
+        assert!(matches!(
+            WebhookName::from_fields("", "k", ""),
+            Ok(WebhookName::Key(source, _)) if source == Source::default()
+        ));
+        for (id, key, source, field) in [
+            ("", "", "", "idempotency_key"),
+            (id, "k", "", "id"),
+            (id, "", "default", "source"),
+            ("nonsense", "", "", "id"),
+            ("", "k", "No Such", "source"),
+        ] {
+            let error = WebhookName::from_fields(id, key, source).expect_err("refused");
+            assert_eq!(error.field(), Some(field));
+        }
+    }
+}

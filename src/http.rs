@@ -1,0 +1,142 @@
+//! REST: the axum facade over the service. Knows neither gRPC nor what is inside of a store.
+
+mod dto;
+mod operations;
+mod problem;
+pub mod server;
+mod submit;
+mod watch;
+mod webhooks;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::{Router, middleware};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use tracing::field::Empty;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use self::problem::Refused;
+pub use self::problem::status_of;
+use crate::domain::error::{Error, Reason};
+use crate::domain::trace::Traceparent;
+use crate::service::Service;
+use crate::telemetry::trace;
+
+/// What handlers need.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// The use cases.
+    pub service: Service,
+    /// The largest body, in bytes.
+    pub max_body_bytes: usize,
+    /// Cancelled when the process begins to stop.
+    pub stopping: CancellationToken,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "hookbox",
+        description = "A durable inbox for webhooks: it stores each one before it answers, runs each one once, and shows what became of it.",
+        license(name = "MIT OR Apache-2.0"),
+    ),
+    tags(
+        (name = "webhooks", description = "Submitting webhooks and seeing what became of them"),
+        (name = "operations", description = "For operators and their tools"),
+    ),
+)]
+struct Document;
+
+fn documented_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(submit::submit_webhook, webhooks::list_webhooks))
+        .routes(routes!(webhooks::get_status_by_key))
+        .routes(routes!(webhooks::get_webhook))
+        .routes(routes!(webhooks::get_status))
+        .routes(routes!(watch::watch_status))
+        .routes(routes!(webhooks::retry_webhook))
+        .routes(routes!(webhooks::cancel_webhook))
+        .routes(routes!(webhooks::get_stats))
+        .routes(routes!(operations::healthz))
+        .routes(routes!(operations::readyz))
+        .routes(routes!(operations::metrics))
+}
+
+/// The OpenAPI document of every route.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    documented_routes().into_openapi()
+}
+
+/// Every route, and problem documents for whatever is none.
+pub fn router(api: Api) -> Router {
+    let (routes, document) = documented_routes().split_for_parts();
+    routes
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(path_not_found)
+        .layer(middleware::from_fn_with_state(api.clone(), observe))
+        .with_state(api)
+}
+
+async fn path_not_found(request: Request) -> Response {
+    let detail = format!("nothing is served at {:?}; GET /docs lists what is", request.uri().path());
+    Refused::from(Error::new(Reason::PathNotFound, detail)).into_response()
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    let detail = format!(
+        "{} is not allowed at {:?}; the header Allow lists what is",
+        request.method(),
+        request.uri().path()
+    );
+    Refused::from(Error::new(Reason::MethodNotAllowed, detail)).into_response()
+}
+
+/// Gives every request its trace, counts it, and completes the document of one that is refused.
+async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route_name = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "request",
+        otel.name = format!("{} {route_name}", request.method()),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = %request.method(),
+        http.route = route_name,
+        url.path = request.uri().path(),
+        http.response.status_code = Empty,
+        hookbox.webhook.id = Empty,
+    );
+    let incoming =
+        request.headers().get("traceparent").and_then(|value| Traceparent::parse(value.to_str().ok()?));
+    let traceparent = trace::join(&span, incoming.as_ref());
+    request.extensions_mut().insert(traceparent.clone());
+    let uri = request.uri().clone();
+
+    let response = next.run(request).instrument(span.clone()).await;
+
+    let status = response.status();
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+    api.service.counters().answered("rest", route_name, status.as_str());
+    problem::complete(response, uri.path(), traceparent.trace_id())
+}
+
+/// A body of JSON.
+fn json(body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => {
+            ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response()
+        }
+        Err(error) => Refused::from(Error::internal(error)).into_response(),
+    }
+}

@@ -1,0 +1,209 @@
+//! Looking at webhooks, and operating on them.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use jiff::Timestamp;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::dto::{GetStatsResponse, ListWebhooksResponse, StatusBody, StatusWord, WebhookBody};
+use super::problem::{Problem, Refused};
+use super::{Api, json};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::webhook::{EventType, Source, WebhookName};
+use crate::service::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
+use crate::store::ListQuery;
+
+type Answer = std::result::Result<Response, Refused>;
+
+/// Names a webhook by the sender's key.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ByKey {
+    /// The sender's key.
+    #[param(value_type = String)]
+    #[serde(default)]
+    idempotency_key: String,
+    /// The source of the key.
+    #[param(default = "default", value_type = Option<String>)]
+    #[serde(default)]
+    source: String,
+}
+
+/// Which webhooks to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    /// Only those with this status.
+    #[param(value_type = Option<StatusWord>)]
+    status: Option<String>,
+    /// Only those from this source.
+    source: Option<String>,
+    /// Only those of this event type.
+    event_type: Option<String>,
+    /// Only those accepted at or after this time.
+    #[param(format = DateTime)]
+    accepted_after: Option<String>,
+    /// Only those accepted before this time.
+    #[param(format = DateTime)]
+    accepted_before: Option<String>,
+    /// How many to answer at most.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
+    page_size: Option<String>,
+    /// Where to go on: the `next_page_token` of the page before, with the same filters.
+    page_token: Option<String>,
+}
+
+/// The status of a webhook, by the sender's key
+#[utoipa::path(
+    get, path = "/v1/status", tag = "webhooks", operation_id = "GetStatus", params(ByKey),
+    responses(
+        (status = 200, description = "Its status now", body = StatusBody),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such webhook", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn get_status_by_key(
+    State(api): State<Api>,
+    query: std::result::Result<Query<ByKey>, QueryRejection>,
+) -> Answer {
+    let ByKey { idempotency_key, source } = parameters(query)?;
+    let name = WebhookName::from_fields("", &idempotency_key, &source)?;
+    Ok(json(&StatusBody::from(api.service.status(name).await?)))
+}
+
+/// The status of a webhook, by its id
+#[utoipa::path(
+    get, path = "/v1/webhooks/{id}/status", tag = "webhooks", operation_id = "GetStatusById",
+    params(("id" = String, Path, description = "The webhook's id", format = Uuid)),
+    responses(
+        (status = 200, description = "Its status now", body = StatusBody),
+        (status = 400, description = "The id is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such webhook", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn get_status(State(api): State<Api>, Path(id): Path<String>) -> Answer {
+    let status = api.service.status(WebhookName::Id(id.parse()?)).await?;
+    Ok(json(&StatusBody::from(status)))
+}
+
+/// All that is known of a webhook: payload, job and attempts
+#[utoipa::path(
+    get, path = "/v1/webhooks/{id}", tag = "webhooks", operation_id = "GetWebhook",
+    params(("id" = String, Path, description = "The webhook's id", format = Uuid)),
+    responses(
+        (status = 200, description = "The webhook", body = WebhookBody),
+        (status = 400, description = "The id is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such webhook", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn get_webhook(State(api): State<Api>, Path(id): Path<String>) -> Answer {
+    let webhook = api.service.webhook(id.parse()?).await?;
+    Ok(json(&WebhookBody::try_from(webhook)?))
+}
+
+/// The webhooks that match every given filter, newest first
+#[utoipa::path(
+    get, path = "/v1/webhooks", tag = "webhooks", operation_id = "ListWebhooks", params(Filter),
+    responses(
+        (status = 200, description = "One page", body = ListWebhooksResponse),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list_webhooks(
+    State(api): State<Api>,
+    query: std::result::Result<Query<Filter>, QueryRejection>,
+) -> Answer {
+    let page = api.service.list(list_query(parameters(query)?)?).await?;
+    Ok(json(&ListWebhooksResponse::from(page)))
+}
+
+/// Runs a dead-lettered or cancelled webhook again, with a fresh budget of attempts
+#[utoipa::path(
+    post, path = "/v1/webhooks/{id}/retry", tag = "webhooks", operation_id = "RetryWebhook",
+    params(("id" = String, Path, description = "The webhook's id", format = Uuid)),
+    responses(
+        (status = 200, description = "It will run again", body = StatusBody),
+        (status = 400, description = "The id is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such webhook", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Its status does not allow it", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store cannot write; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn retry_webhook(State(api): State<Api>, Path(id): Path<String>) -> Answer {
+    Ok(json(&StatusBody::from(api.service.retry(id.parse()?).await?)))
+}
+
+/// Cancels a webhook that has not started: it will not
+#[utoipa::path(
+    post, path = "/v1/webhooks/{id}/cancel", tag = "webhooks", operation_id = "CancelWebhook",
+    params(("id" = String, Path, description = "The webhook's id", format = Uuid)),
+    responses(
+        (status = 200, description = "It is cancelled", body = StatusBody),
+        (status = 400, description = "The id is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such webhook", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Its status does not allow it", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store cannot write; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn cancel_webhook(State(api): State<Api>, Path(id): Path<String>) -> Answer {
+    Ok(json(&StatusBody::from(api.service.cancel(id.parse()?).await?)))
+}
+
+/// Counts by status, the oldest job due, workers and rates
+#[utoipa::path(
+    get, path = "/v1/stats", tag = "webhooks", operation_id = "GetStats",
+    responses((status = 200, description = "The statistics", body = GetStatsResponse))
+)]
+pub(super) async fn get_stats(State(api): State<Api>) -> Answer {
+    Ok(json(&GetStatsResponse::from(api.service.stats().await?)))
+}
+
+fn list_query(filter: Filter) -> Result<ListQuery> {
+    let limit = match filter.page_size {
+        None => DEFAULT_PAGE_SIZE,
+        Some(text) => {
+            text.parse().ok().filter(|size| (1..=MAX_PAGE_SIZE).contains(size)).ok_or_else(|| {
+                Error::invalid("page_size", format_args!("must be a number from 1 to {MAX_PAGE_SIZE}"))
+            })?
+        }
+    };
+    Ok(ListQuery {
+        status: given(filter.status).map(|word| word.parse()).transpose()?,
+        source: given(filter.source).map(Source::new).transpose()?,
+        event_type: given(filter.event_type).map(EventType::new).transpose()?,
+        accepted_after: time("accepted_after", filter.accepted_after)?,
+        accepted_before: time("accepted_before", filter.accepted_before)?,
+        before: given(filter.page_token).map(|token| token.parse()).transpose()?,
+        limit,
+    })
+}
+
+/// An empty parameter counts as absent.
+fn given(parameter: Option<String>) -> Option<String> {
+    parameter.filter(|text| !text.is_empty())
+}
+
+fn time(field: &'static str, parameter: Option<String>) -> Result<Option<Timestamp>> {
+    given(parameter)
+        .map(|text| {
+            text.parse().map_err(|_| {
+                Error::invalid(field, "must be a time as in RFC 3339, such as 2024-12-01T14:30:00Z")
+            })
+        })
+        .transpose()
+}
+
+fn parameters<T>(query: std::result::Result<Query<T>, QueryRejection>) -> Result<T> {
+    query.map(|Query(parameters)| parameters).map_err(|rejection| {
+        let text = rejection.body_text();
+        let text = text.trim_start_matches("Failed to deserialize query string: ");
+        match text.split_once(" field `").and_then(|(_, rest)| rest.split('`').next()) {
+            Some(field) => Error::invalid(field, format_args!("is wrong: {text}")),
+            None => Error::new(Reason::InvalidField, format!("the query string is wrong: {text}")),
+        }
+    })
+}

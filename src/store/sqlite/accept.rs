@@ -1,0 +1,233 @@
+//! Accepting: one webhook per source and key, decided by the primary key of `idempotency_keys`.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Text};
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
+
+use super::rows::{self, StatusRow, StatusRowTypes};
+use super::statement::statement;
+use super::writer::{Refusal, Transaction};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::job::Status;
+use crate::domain::webhook::{NewWebhook, Source, WebhookStatus};
+use crate::store::Accepted;
+
+/// When a sender that met a full backlog should come again.
+const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// A webhook on its way to the disk, and who waits for it.
+pub(super) struct Accept {
+    webhook: NewWebhook,
+    key_digest: [u8; 16],
+    reply: oneshot::Sender<Result<Accepted>>,
+    outcome: Option<Result<Accepted>>,
+}
+
+impl Accept {
+    pub(super) fn new(webhook: NewWebhook, reply: oneshot::Sender<Result<Accepted>>) -> Self {
+        let key_digest = key_digest(&webhook.source, webhook.idempotency_key.as_str());
+        Self { webhook, key_digest, reply, outcome: None }
+    }
+
+    pub(super) fn committed(self) {
+        let outcome = self.outcome.unwrap_or_else(|| Err(Error::shutting_down()));
+        // The sender may have hung up; the webhook is stored all the same.
+        let _ = self.reply.send(outcome);
+    }
+
+    pub(super) fn failed(self, error: Error) {
+        let _ = self.reply.send(Err(error));
+    }
+}
+
+/// What `idempotency_keys` is keyed by. The source's length keeps `ab`+`c` apart from `a`+`bc`.
+pub(super) fn key_digest(source: &Source, key: &str) -> [u8; 16] {
+    let mut hasher = Sha256::new();
+    hasher.update((source.as_str().len() as u64).to_le_bytes());
+    hasher.update(source.as_str().as_bytes());
+    hasher.update(key.as_bytes());
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hasher.finalize()[..16]);
+    digest
+}
+
+/// Stores webhooks, and keeps for each what to answer.
+pub(super) fn accept_all(transaction: &mut Transaction<'_>, accepts: &mut [Accept]) -> QueryResult<()> {
+    if accepts.is_empty() {
+        return Ok(());
+    }
+    let now = transaction.context.clock.now();
+    for accept in accepts {
+        accept.outcome = Some(match store(transaction, accept, now) {
+            Ok(accepted) => Ok(accepted),
+            Err(Refusal::Domain(error)) => Err(error),
+            Err(Refusal::Query(error)) => return Err(error),
+        });
+    }
+    Ok(())
+}
+
+fn store(
+    transaction: &mut Transaction<'_>,
+    accept: &Accept,
+    now: Timestamp,
+) -> std::result::Result<Accepted, Refusal> {
+    let Transaction { connection, context, made_due, .. } = transaction;
+    let new = &accept.webhook;
+    let limits = context.limits;
+
+    // A full backlog takes no new webhook, but still answers duplicates.
+    if context.counts.unfinished() >= limits.max_backlog {
+        return match find(connection, accept)? {
+            Some(first) => duplicate(new, first),
+            None => Err(backlog_full(limits.max_backlog).into()),
+        };
+    }
+
+    let id = context.ids.next(now);
+    let sequence = id.sequence().as_i64();
+    let stored = InsertKey { digest: &accept.key_digest, webhook: sequence }.execute(*connection)?;
+    if stored == 0 {
+        let first = find(connection, accept)?.ok_or(QueryError::NotFound)?;
+        return duplicate(new, first);
+    }
+    let now_ms = now.as_millisecond();
+    InsertWebhook {
+        sequence,
+        id: id.as_bytes(),
+        source: new.source.as_str(),
+        idempotency_key: new.idempotency_key.as_str(),
+        event_type: new.event_type.as_str(),
+        payload: new.payload.json(),
+        payload_digest: new.payload.digest().as_bytes().as_slice(),
+        traceparent: new.traceparent.as_str(),
+        accepted_at: now_ms,
+    }
+    .execute(*connection)?;
+    InsertJob {
+        webhook: sequence,
+        max_attempts: i64::from(limits.max_attempts),
+        available_at: now_ms,
+        updated_at: now_ms,
+    }
+    .execute(*connection)?;
+    context.counts.add(Status::Pending);
+    *made_due = true;
+    Ok(Accepted {
+        webhook: WebhookStatus {
+            id,
+            source: new.source.clone(),
+            idempotency_key: new.idempotency_key.clone(),
+            event_type: new.event_type.clone(),
+            status: Status::Pending,
+            attempt_count: 0,
+            accepted_at: now,
+            updated_at: now,
+            revision: 0,
+        },
+        duplicate: false,
+    })
+}
+
+use diesel::result::Error as QueryError;
+
+/// A webhook that was stored before, with the digest of its payload.
+struct First {
+    status: WebhookStatus,
+    payload_digest: Vec<u8>,
+}
+
+fn find(connection: &mut SqliteConnection, accept: &Accept) -> std::result::Result<Option<First>, Refusal> {
+    let row = SelectByKeyWithDigest { digest: &accept.key_digest }
+        .get_result::<(StatusRow, Vec<u8>)>(connection)
+        .optional()?;
+    let Some((row, payload_digest)) = row else { return Ok(None) };
+    Ok(Some(First { status: rows::status(row)?, payload_digest }))
+}
+
+/// Answers a webhook whose key is taken: with the first one's status, if it is the same webhook.
+fn duplicate(new: &NewWebhook, first: First) -> std::result::Result<Accepted, Refusal> {
+    let named_alike =
+        first.status.source == new.source && first.status.idempotency_key == new.idempotency_key;
+    if !named_alike {
+        // Two keys with the same 128 bits of SHA-256.
+        return Err(Error::internal("two idempotency keys have the same digest").into());
+    }
+    let same_type = first.status.event_type == new.event_type;
+    let same_payload = first.payload_digest == new.payload.digest().as_bytes();
+    if !(same_type && same_payload) {
+        return Err(Error::new(
+            Reason::KeyReused,
+            format!(
+                "webhook {} has this idempotency key, and another {}; that one stays. Send a new webhook under a new key",
+                first.status.id,
+                if same_payload { "event type" } else { "payload" },
+            ),
+        )
+        .into());
+    }
+    Ok(Accepted { webhook: first.status, duplicate: true })
+}
+
+fn backlog_full(limit: u64) -> Error {
+    Error::new(
+        Reason::BacklogFull,
+        format!("{limit} webhooks wait to be processed, as many as may; nothing was stored, try again later"),
+    )
+    .retry_after(BACKLOG_RETRY_AFTER)
+}
+
+statement! {
+    struct InsertKey<'a> {
+        digest: &'a [u8] as Binary,
+        webhook: i64 as BigInt,
+    }
+    returns ();
+    "INSERT INTO idempotency_keys (digest, webhook) VALUES (?, ?) ON CONFLICT DO NOTHING"
+}
+
+statement! {
+    struct InsertWebhook<'a> {
+        sequence: i64 as BigInt,
+        id: &'a [u8] as Binary,
+        source: &'a str as Text,
+        idempotency_key: &'a str as Text,
+        event_type: &'a str as Text,
+        payload: &'a str as Text,
+        payload_digest: &'a [u8] as Binary,
+        traceparent: &'a str as Text,
+        accepted_at: i64 as BigInt,
+    }
+    returns ();
+    "INSERT INTO webhooks (sequence, id, source, idempotency_key, event_type, payload, payload_digest, traceparent, accepted_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+}
+
+statement! {
+    struct InsertJob {
+        webhook: i64 as BigInt,
+        max_attempts: i64 as BigInt,
+        available_at: i64 as BigInt,
+        updated_at: i64 as BigInt,
+    }
+    returns ();
+    "INSERT INTO jobs (webhook, status, attempts, attempts_before, max_attempts, available_at, updated_at, revision, lease_token)
+     VALUES (?, 0, 0, 0, ?, ?, ?, 0, 0)"
+}
+
+statement! {
+    struct SelectByKeyWithDigest<'a> {
+        digest: &'a [u8] as Binary,
+    }
+    returns (StatusRowTypes, Binary);
+    "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.accepted_at,
+            j.status, j.attempts, j.updated_at, j.revision, w.payload_digest
+     FROM idempotency_keys k
+     JOIN webhooks w ON w.sequence = k.webhook
+     JOIN jobs j ON j.webhook = k.webhook
+     WHERE k.digest = ?"
+}

@@ -1,0 +1,131 @@
+//! Claiming due jobs: at most as many as the claimer can start.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use jiff::Timestamp;
+
+use super::rows;
+use super::statement::statement;
+use super::writer::{Refusal, Transaction};
+use crate::domain::attempt::Lease;
+use crate::domain::job::Status;
+use crate::domain::webhook::{EventType, IdempotencyKey, Source};
+use crate::store::ClaimedJob;
+
+/// Jobs that a commit has leased.
+pub(super) struct Claimed {
+    pub(super) jobs: Vec<ClaimedRow>,
+    /// When the next job that was not claimed is due.
+    pub(super) next_due: Option<Timestamp>,
+    pub(super) claimed_at: Timestamp,
+}
+
+/// A leased job without its webhook.
+pub(super) struct ClaimedRow {
+    webhook: i64,
+    attempt: u32,
+    attempt_of_run: u32,
+    max_attempts: u32,
+    available_at: Timestamp,
+    lease_token: u64,
+    pub(super) revision: u64,
+}
+
+/// Leases due jobs, those that are due longest first.
+pub(super) fn claim(
+    transaction: &mut Transaction<'_>,
+    limit: i64,
+    lease: Duration,
+    worker: &str,
+) -> Result<Claimed, Refusal> {
+    let Transaction { connection, context, .. } = transaction;
+    let claimed_at = context.clock.now();
+    let now = claimed_at.as_millisecond();
+    let due = SelectDue { now, limit }.load::<(i64, i64)>(*connection)?;
+    let mut jobs = Vec::with_capacity(due.len());
+    for (webhook, status) in due {
+        let (attempts, attempts_before, max_attempts, available_at, lease_token, revision) =
+            ClaimJob { lease_until: super::later(now, lease), updated_at: now, worker, webhook }
+                .get_result::<(i64, i64, i64, i64, i64, i64)>(*connection)?;
+        context.counts.shift(rows::job_status(status)?, Status::Processing);
+        jobs.push(ClaimedRow {
+            webhook,
+            attempt: rows::count(attempts)?,
+            attempt_of_run: rows::count(attempts - attempts_before)?,
+            max_attempts: rows::count(max_attempts)?,
+            available_at: rows::time(available_at)?,
+            lease_token: lease_token.cast_unsigned(),
+            revision: revision.cast_unsigned(),
+        });
+    }
+    let next_due = SelectNextDue {}.get_result::<Option<i64>>(*connection)?.map(rows::time).transpose()?;
+    Ok(Claimed { jobs, next_due, claimed_at })
+}
+
+/// Reads the webhooks of leased jobs. Done on a reading connection, so that the writer goes on.
+pub(super) fn read_webhooks(
+    connection: &mut SqliteConnection,
+    claimed: Claimed,
+) -> QueryResult<Vec<(ClaimedJob, u64)>> {
+    let Claimed { jobs, claimed_at, .. } = claimed;
+    jobs.into_iter()
+        .map(|job| {
+            let (id, source, key, event_type, payload, traceparent) = SelectWebhook { sequence: job.webhook }
+                .get_result::<(Vec<u8>, String, String, String, Option<String>, String)>(connection)?;
+            let claimed = ClaimedJob {
+                lease: Lease { webhook: rows::id(&id)?, token: job.lease_token },
+                source: Source::new(source).map_err(rows::unreadable)?,
+                idempotency_key: IdempotencyKey::new(key).map_err(rows::unreadable)?,
+                event_type: EventType::new(event_type).map_err(rows::unreadable)?,
+                payload,
+                traceparent: rows::traceparent(&traceparent)?,
+                attempt: job.attempt,
+                attempt_of_run: job.attempt_of_run,
+                max_attempts: job.max_attempts,
+                available_at: job.available_at,
+                claimed_at,
+            };
+            Ok((claimed, job.revision))
+        })
+        .collect()
+}
+
+statement! {
+    struct SelectDue {
+        now: i64 as BigInt,
+        limit: i64 as BigInt,
+    }
+    returns (BigInt, BigInt);
+    "SELECT webhook, status FROM jobs WHERE status IN (0, 2) AND available_at <= ?
+     ORDER BY available_at LIMIT ?"
+}
+
+statement! {
+    struct SelectNextDue {}
+    returns Nullable<BigInt>;
+    "SELECT MIN(available_at) FROM jobs WHERE status IN (0, 2)"
+}
+
+statement! {
+    struct ClaimJob<'a> {
+        lease_until: i64 as BigInt,
+        updated_at: i64 as BigInt,
+        worker: &'a str as Text,
+        webhook: i64 as BigInt,
+    }
+    returns (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt);
+    "UPDATE jobs SET status = 1, attempts = attempts + 1, lease_token = lease_token + 1, revision = revision + 1,
+            lease_until = ?, updated_at = ?, worker = ?
+     WHERE webhook = ?
+     RETURNING attempts, attempts_before, max_attempts, available_at, lease_token, revision"
+}
+
+statement! {
+    struct SelectWebhook {
+        sequence: i64 as BigInt,
+    }
+    returns (Binary, Text, Text, Text, Nullable<Text>, Text);
+    "SELECT id, source, idempotency_key, event_type, payload, traceparent FROM webhooks WHERE sequence = ?"
+}

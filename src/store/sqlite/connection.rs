@@ -1,0 +1,229 @@
+//! Opens connections to the file, each set up alike, and brings its tables up to date.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// Older libraries can corrupt a file in WAL mode that has several connections
+/// (<https://www.sqlite.org/wal.html#walresetbug>).
+const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+/// How long a connection waits for a lock of another process, such as a `sqlite3` shell.
+const BUSY_TIMEOUT_MS: u32 = 5_000;
+
+/// The writer's page cache: large enough to hold the upper levels of every tree and what a
+/// batch dirties.
+const WRITER_CACHE_KIB: u32 = 32 * 1024;
+
+/// A reader's page cache.
+const READER_CACHE_KIB: u32 = 2 * 1024;
+
+/// The size that the WAL file is cut back to when it starts over.
+const WAL_KEPT_BYTES: u64 = 128 * 1024 * 1024;
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process owns the file.
+    #[error(
+        "another hookbox process owns {}; one process owns a SQLite file: stop the other one, or give this one a database of its own",
+        .0.display()
+    )]
+    Owned(PathBuf),
+    /// The file or its folder cannot be used.
+    #[error("cannot use {}; check that its folder exists and may be written", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// SQLite refused the file.
+    #[error("cannot open {} as a SQLite database", .path.display())]
+    Connect {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: diesel::ConnectionError,
+    },
+    /// A statement of the set-up failed.
+    #[error("cannot set up {}", .path.display())]
+    Setup {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: diesel::result::Error,
+    },
+    /// The tables could not be brought up to date.
+    #[error("cannot migrate {}: {source}", .path.display())]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// What diesel said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The tables are of a later hookbox.
+    #[error(
+        "{} was written by a later hookbox (migration {migration} is unknown here); start that version, or restore a backup",
+        .path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The first migration that is not known here.
+        migration: String,
+    },
+    /// The SQLite library is too old to be safe.
+    #[error(
+        "SQLite {0} is linked in, which can corrupt a database; build hookbox with the bundled one (3.51.3 or later)"
+    )]
+    OldLibrary(String),
+    /// The jobs of the process before this one could not be taken over.
+    #[error("cannot take over the jobs of the process before this one")]
+    TakeOver(#[source] crate::domain::error::Error),
+    /// A thread of the store could not be started.
+    #[error("cannot start a thread of the store; check the limit on threads")]
+    Thread(#[source] std::io::Error),
+}
+
+/// The exclusive right to a file, for as long as it lives. The kernel frees it when the process
+/// ends, however it ends.
+#[derive(Debug)]
+pub(super) struct Owner(#[expect(dead_code, reason = "held for its lock")] File);
+
+impl Owner {
+    /// Takes the lock beside the file.
+    pub(super) fn of(path: &Path) -> Result<Self, OpenError> {
+        let mut lock_path = path.as_os_str().to_owned();
+        lock_path.push(".lock");
+        let at = |source| OpenError::File { path: path.to_owned(), source };
+        let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(at)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Owned(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(at(source)),
+        }
+    }
+}
+
+/// Opens the writing connection.
+pub(super) fn open_writer(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let mut connection = connect(path)?;
+    set_up(
+        path,
+        &mut connection,
+        &[
+            // Before the first table, or it has no effect.
+            "PRAGMA auto_vacuum = INCREMENTAL".to_owned(),
+            format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}"),
+            "PRAGMA journal_mode = WAL".to_owned(),
+            "PRAGMA synchronous = FULL".to_owned(),
+            "PRAGMA foreign_keys = ON".to_owned(),
+            format!("PRAGMA journal_size_limit = {WAL_KEPT_BYTES}"),
+            // Checkpoints have a thread of their own.
+            "PRAGMA wal_autocheckpoint = 0".to_owned(),
+            format!("PRAGMA cache_size = -{WRITER_CACHE_KIB}"),
+        ],
+    )?;
+    Ok(connection)
+}
+
+/// Opens a connection that cannot write.
+pub(super) fn open_reader(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let mut connection = connect(path)?;
+    set_up(
+        path,
+        &mut connection,
+        &[
+            format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}"),
+            "PRAGMA query_only = ON".to_owned(),
+            format!("PRAGMA cache_size = -{READER_CACHE_KIB}"),
+        ],
+    )?;
+    Ok(connection)
+}
+
+/// Opens the connection that copies the WAL back into the file.
+pub(super) fn open_checkpointer(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let mut connection = connect(path)?;
+    set_up(
+        path,
+        &mut connection,
+        &[
+            "PRAGMA busy_timeout = 0".to_owned(),
+            "PRAGMA synchronous = FULL".to_owned(),
+            "PRAGMA wal_autocheckpoint = 0".to_owned(),
+        ],
+    )?;
+    Ok(connection)
+}
+
+/// Runs the migrations that are missing; answers their names.
+pub(super) fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<Vec<String>, OpenError> {
+    check_library(connection).map_err(|source| match source {
+        LibraryFault::Old(version) => OpenError::OldLibrary(version),
+        LibraryFault::Query(source) => OpenError::Setup { path: path.to_owned(), source },
+    })?;
+    let failed = |source| OpenError::Migrate { path: path.to_owned(), source };
+    let known = known_migrations().map_err(failed)?;
+    let unknown = connection
+        .applied_migrations()
+        .map_err(failed)?
+        .into_iter()
+        .map(|version| version.to_string())
+        .find(|version| !known.contains(version));
+    if let Some(migration) = unknown {
+        return Err(OpenError::Newer { path: path.to_owned(), migration });
+    }
+    let applied = connection.run_pending_migrations(MIGRATIONS).map_err(failed)?;
+    Ok(applied.iter().map(ToString::to_string).collect())
+}
+
+/// Whether the tables are those this version knows.
+pub(super) fn is_current(connection: &mut SqliteConnection) -> diesel::migration::Result<bool> {
+    let mut applied = connection.applied_migrations()?.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut known = known_migrations()?;
+    applied.sort();
+    known.sort();
+    Ok(applied == known)
+}
+
+fn known_migrations() -> diesel::migration::Result<Vec<String>> {
+    let known = diesel::migration::MigrationSource::<diesel::sqlite::Sqlite>::migrations(&MIGRATIONS)?;
+    Ok(known.iter().map(|migration| migration.name().version().to_string()).collect())
+}
+
+fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
+    SqliteConnection::establish(&path.to_string_lossy())
+        .map_err(|source| OpenError::Connect { path: path.to_owned(), source })
+}
+
+/// One statement each: SQLite ignores some pragmas inside of a longer text.
+fn set_up(path: &Path, connection: &mut SqliteConnection, pragmas: &[String]) -> Result<(), OpenError> {
+    pragmas.iter().try_for_each(|pragma| {
+        connection.batch_execute(pragma).map_err(|source| OpenError::Setup { path: path.to_owned(), source })
+    })
+}
+
+enum LibraryFault {
+    Old(String),
+    Query(diesel::result::Error),
+}
+
+fn check_library(connection: &mut SqliteConnection) -> Result<(), LibraryFault> {
+    let version: String = diesel::select(diesel::dsl::sql::<Text>("sqlite_version()"))
+        .get_result(connection)
+        .map_err(LibraryFault::Query)?;
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    if (part(), part(), part()) < OLDEST_SQLITE {
+        return Err(LibraryFault::Old(version));
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! The end of an attempt, and the leases until then. Whoever ends or extends one presents the
+//! lease token of its claim, and exactly one row changes.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+
+use super::rows;
+use super::statement::statement;
+use super::writer::{Refusal, Transaction};
+use crate::domain::attempt::{Lease, Outcome};
+use crate::domain::job::{Event, Status, next_status};
+use crate::store::Finish;
+use crate::store::changes::Change;
+
+/// Expired leases taken over in one transaction.
+const TAKE_OVER_JOBS: i64 = 500;
+
+/// Records the end of an attempt. False if its lease was lost.
+pub(super) fn finish(
+    transaction: &mut Transaction<'_>,
+    finish: &Finish,
+    worker: &str,
+) -> Result<bool, Refusal> {
+    let Transaction { connection, context, changes, made_due } = transaction;
+    let webhook = finish.lease.webhook.sequence().as_i64();
+    let finished_at = finish.finished_at.as_millisecond();
+    let given_back = finish.next == Status::Pending;
+    let revision = EndLease {
+        status: finish.next as i64,
+        available_at: finish.available_at.as_millisecond(),
+        updated_at: finished_at,
+        completed_at: finish.next.is_final().then_some(finished_at),
+        more_attempts: i64::from(given_back),
+        webhook,
+        lease_token: finish.lease.token.cast_signed(),
+    }
+    .get_result::<i64>(*connection)
+    .optional()?;
+    let Some(revision) = revision else { return Ok(false) };
+    InsertAttempt {
+        webhook,
+        number: i64::from(finish.attempt),
+        outcome: finish.outcome as i64,
+        started_at: finish.started_at.as_millisecond(),
+        finished_at,
+        error: finish.error.as_deref(),
+        result: finish.result.as_deref(),
+        worker,
+    }
+    .execute(*connection)?;
+    context.counts.shift(Status::Processing, finish.next);
+    *made_due |= given_back;
+    changes.push(Change {
+        id: finish.lease.webhook,
+        status: finish.next,
+        attempt_count: finish.attempt,
+        updated_at: finish.finished_at,
+        revision: revision.cast_unsigned(),
+    });
+    Ok(true)
+}
+
+/// Extends leases. Answers those that were lost.
+pub(super) fn renew(
+    transaction: &mut Transaction<'_>,
+    leases: &[Lease],
+    lease: Duration,
+) -> Result<Vec<Lease>, Refusal> {
+    let Transaction { connection, context, .. } = transaction;
+    let held = leases
+        .iter()
+        .map(|lease| [lease.webhook.sequence().as_i64(), lease.token.cast_signed()])
+        .collect::<Vec<_>>();
+    let held = serde_json::to_string(&held).map_err(rows::unreadable)?;
+    let renewed =
+        RenewLeases { lease_until: super::later(context.clock.now().as_millisecond(), lease), held: &held }
+            .load::<i64>(*connection)?;
+    Ok(leases.iter().filter(|lease| !renewed.contains(&lease.webhook.sequence().as_i64())).copied().collect())
+}
+
+/// Takes over leased jobs: those whose lease has expired, or all of a process that is gone.
+/// Answers how many; there may be more.
+pub(super) fn take_over(transaction: &mut Transaction<'_>, expired_only: bool) -> Result<usize, Refusal> {
+    let Transaction { connection, context, changes, made_due } = transaction;
+    let now = context.clock.now();
+    let now_ms = now.as_millisecond();
+    let until = if expired_only { now_ms } else { i64::MAX };
+    let expired =
+        SelectExpired { until, limit: TAKE_OVER_JOBS }
+            .load::<(Vec<u8>, i64, i64, i64, i64, i64, Option<String>)>(*connection)?;
+    let taken = expired.len();
+    for (id, webhook, attempts, max_attempts, started_at, lease_token, worker) in expired {
+        let attempts_left = attempts < max_attempts;
+        let next =
+            next_status(Status::Processing, Event::LeaseExpire, attempts_left).unwrap_or(Status::Pending);
+        let revision = EndLease {
+            status: next as i64,
+            available_at: now_ms,
+            updated_at: now_ms,
+            completed_at: next.is_final().then_some(now_ms),
+            more_attempts: 0,
+            webhook,
+            lease_token,
+        }
+        .get_result::<i64>(*connection)?;
+        InsertAttempt {
+            webhook,
+            number: attempts,
+            outcome: Outcome::Interrupted as i64,
+            started_at,
+            finished_at: now_ms,
+            error: Some("the process that ran it died or lost its lease"),
+            result: None,
+            worker: worker.as_deref().unwrap_or_default(),
+        }
+        .execute(*connection)?;
+        context.counts.shift(Status::Processing, next);
+        *made_due = true;
+        changes.push(Change {
+            id: rows::id(&id)?,
+            status: next,
+            attempt_count: rows::count(attempts)?,
+            updated_at: now,
+            revision: revision.cast_unsigned(),
+        });
+    }
+    Ok(taken)
+}
+
+statement! {
+    struct EndLease {
+        status: i64 as BigInt,
+        available_at: i64 as BigInt,
+        updated_at: i64 as BigInt,
+        completed_at: Option<i64> as Nullable<BigInt>,
+        more_attempts: i64 as BigInt,
+        webhook: i64 as BigInt,
+        lease_token: i64 as BigInt,
+    }
+    returns BigInt;
+    "UPDATE jobs SET status = ?, available_at = ?, updated_at = ?, completed_at = ?, max_attempts = max_attempts + ?,
+            lease_until = NULL, worker = NULL, revision = revision + 1
+     WHERE webhook = ? AND lease_token = ? AND status = 1
+     RETURNING revision"
+}
+
+statement! {
+    struct InsertAttempt<'a> {
+        webhook: i64 as BigInt,
+        number: i64 as BigInt,
+        outcome: i64 as BigInt,
+        started_at: i64 as BigInt,
+        finished_at: i64 as BigInt,
+        error: Option<&'a str> as Nullable<Text>,
+        result: Option<&'a str> as Nullable<Text>,
+        worker: &'a str as Text,
+    }
+    returns ();
+    "INSERT INTO attempts (webhook, number, outcome, started_at, finished_at, error, result, worker)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+}
+
+statement! {
+    struct RenewLeases<'a> {
+        lease_until: i64 as BigInt,
+        held: &'a str as Text,
+    }
+    returns BigInt;
+    "UPDATE jobs SET lease_until = ?
+     FROM (SELECT value ->> 0 AS webhook, value ->> 1 AS lease_token FROM json_each(?)) AS held
+     WHERE jobs.webhook = held.webhook AND jobs.lease_token = held.lease_token AND jobs.status = 1
+     RETURNING jobs.webhook"
+}
+
+statement! {
+    struct SelectExpired {
+        until: i64 as BigInt,
+        limit: i64 as BigInt,
+    }
+    returns (Binary, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Text>);
+    "SELECT w.id, j.webhook, j.attempts, j.max_attempts, j.updated_at, j.lease_token, j.worker
+     FROM jobs j JOIN webhooks w ON w.sequence = j.webhook
+     WHERE j.status = 1 AND j.lease_until <= ? LIMIT ?"
+}

@@ -1,0 +1,51 @@
+//! Hand-written SQL that diesel prepares once per connection and binds by type.
+//!
+//! Diesel caches the statements of its query builder only for selects and inserts of a fixed
+//! shape; the hot statements here are updates, and inserts with nullable columns.
+
+/// Declares a statement as a type: its binds are the fields, in the order of the `?` in the text,
+/// and `returns` names the types of the columns it answers.
+macro_rules! statement {
+    (
+        $(#[$doc:meta])*
+        struct $name:ident $(<$life:lifetime>)? { $($field:ident: $rust:ty as $sql:ty,)* }
+        returns $columns:ty;
+        $text:literal
+    ) => {
+        $(#[$doc])*
+        pub(super) struct $name $(<$life>)? { $(pub(super) $field: $rust,)* }
+
+        const _: () = {
+            use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+            use diesel::sqlite::{Sqlite, SqliteConnection};
+
+            pub(in crate::store::sqlite) struct Cached;
+
+            impl $(<$life>)? QueryId for $name $(<$life>)? {
+                type QueryId = Cached;
+                const HAS_STATIC_QUERY_ID: bool = true;
+            }
+
+            impl $(<$life>)? Query for $name $(<$life>)? {
+                type SqlType = $columns;
+            }
+
+            impl $(<$life>)? diesel::RunQueryDsl<SqliteConnection> for $name $(<$life>)? {}
+
+            impl $(<$life>)? QueryFragment<Sqlite> for $name $(<$life>)? {
+                fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> diesel::QueryResult<()> {
+                    let mut texts = $text.split('?');
+                    out.push_sql(texts.next().unwrap_or_default());
+                    $(
+                        out.push_bind_param::<$sql, $rust>(&self.$field)?;
+                        out.push_sql(texts.next().unwrap_or_default());
+                    )*
+                    debug_assert!(texts.next().is_none(), "as many fields as `?`");
+                    Ok(())
+                }
+            }
+        };
+    };
+}
+
+pub(super) use statement;

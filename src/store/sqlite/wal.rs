@@ -1,0 +1,113 @@
+//! Keeps the write-ahead log short without a long commit.
+//!
+//! A checkpoint inside of a commit makes everyone wait for it; one beside it never gets to the
+//! end of a log that keeps growing, and only a log copied to its end starts over. So both: a
+//! thread copies beside the writer, and once nearly all is copied, the writer copies the rest
+//! between two commits; its next write then starts the log over.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+
+use super::connection::{self, OpenError};
+use super::statement::statement;
+use crate::domain::clock::{Clock, Signal, SystemClock};
+
+/// The length of the log, in pages, from which on it is copied: 64 MiB.
+const COPY_FROM_PAGES: i64 = 16 * 1024;
+
+/// Pages left that the writer may copy between two commits: 4 MiB.
+const WRITER_COPIES_PAGES: i64 = 1024;
+
+/// Passes of the thread before it leaves the rest to the writer, however much it is: bounds the log.
+const PASSES: usize = 8;
+
+/// Commits between two looks at the length of the log.
+const LOOK_EVERY_COMMITS: u32 = 16;
+
+/// What the writer and the copying thread tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    long: Arc<Signal>,
+    nearly_copied: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl Log {
+    /// Ends the copying thread.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.long.raise();
+    }
+
+    /// The writer's part, after a commit. `commits` counts them.
+    pub(super) fn after_commit(&self, connection: &mut SqliteConnection, commits: &mut u32) {
+        *commits = commits.wrapping_add(1);
+        let outcome = if self.nearly_copied.load(Ordering::SeqCst) {
+            self.nearly_copied.store(false, Ordering::SeqCst);
+            Copy {}.get_result::<(i64, i64, i64)>(connection).map(|_| ())
+        } else if commits.is_multiple_of(LOOK_EVERY_COMMITS) {
+            Look {}.get_result::<(i64, i64, i64)>(connection).map(|(_, pages, _)| {
+                if pages >= COPY_FROM_PAGES {
+                    self.long.raise();
+                }
+            })
+        } else {
+            Ok(())
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(error = %error, "the write-ahead log could not be copied back; it is tried again");
+        }
+    }
+}
+
+/// Starts the copying thread.
+pub(super) fn start(path: &Path, log: Arc<Log>) -> Result<JoinHandle<()>, OpenError> {
+    let mut connection = connection::open_checkpointer(path)?;
+    std::thread::Builder::new()
+        .name("store-wal".into())
+        .spawn(move || {
+            loop {
+                SystemClock.wait(&log.long, None);
+                if log.stopping.load(Ordering::SeqCst) {
+                    return;
+                }
+                copy(&mut connection);
+                // Lowered before the writer hears of it, so that its next look can raise it again.
+                log.long.take();
+                log.nearly_copied.store(true, Ordering::SeqCst);
+            }
+        })
+        .map_err(OpenError::Thread)
+}
+
+fn copy(connection: &mut SqliteConnection) {
+    for _ in 0..PASSES {
+        match (Copy {}).get_result::<(i64, i64, i64)>(connection) {
+            Ok((_, pages, copied)) if pages - copied <= WRITER_COPIES_PAGES => return,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(error = %error, "the write-ahead log could not be copied back; it is tried again");
+                return;
+            }
+        }
+    }
+}
+
+statement! {
+    /// Copies what no reader needs from the log; answers busy, pages in the log, pages copied.
+    struct Copy {}
+    returns (BigInt, BigInt, BigInt);
+    "PRAGMA wal_checkpoint(PASSIVE)"
+}
+
+statement! {
+    /// Answers the same without copying.
+    struct Look {}
+    returns (BigInt, BigInt, BigInt);
+    "PRAGMA wal_checkpoint(NOOP)"
+}

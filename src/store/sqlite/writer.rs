@@ -1,0 +1,348 @@
+//! The one writer: group commit.
+//!
+//! A thread owns the writing connection. It takes whatever has queued up while the last commit
+//! was being synced, runs all of it in one transaction, commits, and only then answers. It never
+//! waits for a batch to fill.
+//!
+//! A command that fails spoils nobody else: the batch is rolled back and its commands are run one
+//! by one. If the store itself is at fault (disk full, I/O error), all are told so, and the
+//! connection is opened anew for the next batch.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use diesel::connection::SimpleConnection;
+use diesel::result::{DatabaseErrorKind, Error as QueryError};
+use diesel::sqlite::SqliteConnection;
+use rand::rngs::SmallRng;
+use tokio::sync::{mpsc, oneshot};
+
+use super::connection::{self, OpenError, Owner};
+use super::counts::Counts;
+use super::{accept, wal};
+use crate::domain::clock::{Clock, Signal};
+use crate::domain::error::{Error, Result};
+use crate::domain::id::WebhookIds;
+use crate::store::changes::{Change, Changes};
+use crate::telemetry::metrics::{Metrics, Stopwatch};
+
+/// Commands that may wait for the writer; who comes later waits to get in line.
+const QUEUE_COMMANDS: usize = 4_096;
+
+/// Commands in one transaction: bounds how long the first of them waits for the last.
+const BATCH_COMMANDS: usize = 1_024;
+
+/// What commands need besides the connection.
+pub(super) struct Context {
+    pub(super) path: PathBuf,
+    pub(super) _owner: Owner,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: WebhookIds<SmallRng>,
+    pub(super) counts: Counts,
+    pub(super) limits: Limits,
+    pub(super) changes: Arc<Changes>,
+    pub(super) wake: Arc<std::sync::OnceLock<Arc<Signal>>>,
+    pub(super) log: Arc<wal::Log>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// Limits that the accepting transaction enforces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) max_backlog: u64,
+    pub(super) max_attempts: u32,
+}
+
+/// Why a command did not go through.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The command is refused; it has written nothing.
+    Domain(Error),
+    /// A statement failed; the transaction must not be committed.
+    Query(QueryError),
+}
+
+impl From<QueryError> for Refusal {
+    fn from(error: QueryError) -> Self {
+        Self::Query(error)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Domain(error)
+    }
+}
+
+/// A transaction under way, and what its commit will make known.
+pub(super) struct Transaction<'a> {
+    pub(super) connection: &'a mut SqliteConnection,
+    pub(super) context: &'a mut Context,
+    pub(super) changes: Vec<Change>,
+    pub(super) made_due: bool,
+}
+
+/// A unit of work. It may be run again after a rollback.
+pub(super) trait Command: Send {
+    /// Runs in the transaction and keeps what to answer. An error spoils the transaction.
+    fn run(&mut self, transaction: &mut Transaction<'_>) -> std::result::Result<(), QueryError>;
+    /// Answers, after the commit.
+    fn committed(self: Box<Self>);
+    /// Answers that nothing was written.
+    fn failed(self: Box<Self>, error: Error);
+}
+
+enum Message {
+    Accept(Box<accept::Accept>),
+    Command(Box<dyn Command>),
+    Stop,
+}
+
+/// The way to the writer.
+#[derive(Clone, Debug)]
+pub(super) struct WriterHandle {
+    queue: mpsc::Sender<Message>,
+}
+
+impl WriterHandle {
+    /// Stores a webhook.
+    pub(super) async fn accept(
+        &self,
+        webhook: crate::domain::webhook::NewWebhook,
+    ) -> Result<crate::store::Accepted> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Accept(Box::new(accept::Accept::new(webhook, reply)))).await?;
+        answer.await.map_err(|_| Error::shutting_down())?
+    }
+
+    /// Runs `work` in a transaction and answers once it is on disk. `work` writes nothing before
+    /// it refuses, and may be run twice.
+    pub(super) async fn run<T, W>(&self, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: FnMut(&mut Transaction<'_>) -> std::result::Result<T, Refusal> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let command = Work { work, reply, result: None };
+        self.send(Message::Command(Box::new(command))).await?;
+        answer.await.map_err(|_| Error::shutting_down())?
+    }
+
+    /// Has the writer finish what has queued up and stop.
+    pub(super) async fn stop(&self) {
+        // It fails only if the writer has stopped already.
+        let _ = self.queue.send(Message::Stop).await;
+    }
+
+    async fn send(&self, message: Message) -> Result<()> {
+        self.queue.send(message).await.map_err(|_| Error::shutting_down())
+    }
+}
+
+struct Work<T, W> {
+    work: W,
+    reply: oneshot::Sender<Result<T>>,
+    result: Option<Result<T>>,
+}
+
+impl<T, W> Command for Work<T, W>
+where
+    T: Send,
+    W: FnMut(&mut Transaction<'_>) -> std::result::Result<T, Refusal> + Send,
+{
+    fn run(&mut self, transaction: &mut Transaction<'_>) -> std::result::Result<(), QueryError> {
+        self.result = Some(match (self.work)(transaction) {
+            Ok(value) => Ok(value),
+            Err(Refusal::Domain(error)) => Err(error),
+            Err(Refusal::Query(error)) => return Err(error),
+        });
+        Ok(())
+    }
+
+    fn committed(self: Box<Self>) {
+        // Who asked may be gone; the write stands all the same.
+        let _ = self.reply.send(self.result.unwrap_or_else(|| Err(Error::shutting_down())));
+    }
+
+    fn failed(self: Box<Self>, error: Error) {
+        let _ = self.reply.send(Err(error));
+    }
+}
+
+/// Starts the writer's thread.
+pub(super) fn start(
+    connection: SqliteConnection,
+    context: Context,
+) -> std::result::Result<(WriterHandle, JoinHandle<()>), OpenError> {
+    let (queue, messages) = mpsc::channel(QUEUE_COMMANDS);
+    let writer = Writer { connection: Some(connection), context, commits: 0 };
+    let thread = std::thread::Builder::new()
+        .name("store-writer".into())
+        .spawn(move || writer.work(messages))
+        .map_err(OpenError::Thread)?;
+    Ok((WriterHandle { queue }, thread))
+}
+
+struct Writer {
+    /// None after a fault, until it is opened anew.
+    connection: Option<SqliteConnection>,
+    context: Context,
+    commits: u32,
+}
+
+/// What one transaction carries.
+#[derive(Default)]
+struct Batch {
+    accepts: Vec<accept::Accept>,
+    commands: Vec<Box<dyn Command>>,
+}
+
+impl Batch {
+    fn len(&self) -> usize {
+        self.accepts.len() + self.commands.len()
+    }
+
+    fn push(&mut self, message: Message) -> bool {
+        match message {
+            Message::Accept(accept) => self.accepts.push(*accept),
+            Message::Command(command) => self.commands.push(command),
+            Message::Stop => return false,
+        }
+        true
+    }
+
+    fn committed(self) {
+        self.accepts.into_iter().for_each(accept::Accept::committed);
+        self.commands.into_iter().for_each(Command::committed);
+    }
+
+    fn failed(self, error: impl Fn() -> Error) {
+        self.accepts.into_iter().for_each(|accept| accept.failed(error()));
+        self.commands.into_iter().for_each(|command| command.failed(error()));
+    }
+
+    /// Each command in a batch of its own.
+    fn singly(self) -> impl Iterator<Item = Self> {
+        let accepts =
+            self.accepts.into_iter().map(|accept| Self { accepts: vec![accept], commands: Vec::new() });
+        let commands =
+            self.commands.into_iter().map(|command| Self { accepts: Vec::new(), commands: vec![command] });
+        accepts.chain(commands)
+    }
+}
+
+impl Writer {
+    fn work(mut self, mut messages: mpsc::Receiver<Message>) {
+        let mut going_on = true;
+        while going_on {
+            let Some(first) = messages.blocking_recv() else { break };
+            let mut batch = Batch::default();
+            going_on = batch.push(first);
+            while going_on && batch.len() < BATCH_COMMANDS {
+                let Ok(message) = messages.try_recv() else { break };
+                going_on = batch.push(message);
+            }
+            self.run(batch);
+        }
+        messages.close();
+        // Whoever queued up behind the stop is told by its dropped reply that nothing was written.
+        drop(messages);
+        let copied = self
+            .connection
+            .take()
+            .map(|mut connection| connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)"));
+        if let Some(Err(error)) = copied {
+            tracing::warn!(error = %error, "the write-ahead log could not be copied back at shutdown; the next start does it");
+        }
+    }
+
+    fn run(&mut self, mut batch: Batch) {
+        let started = Stopwatch::start();
+        match self.transact(&mut batch) {
+            Ok(()) => {
+                self.context.metrics.committed(started, batch.len());
+                batch.committed();
+                let Self { connection, context, commits } = self;
+                if let Some(connection) = connection {
+                    context.log.after_commit(connection, commits);
+                }
+            }
+            Err(error) if is_store_fault(&error) => {
+                tracing::error!(error = %error, commands = batch.len(), "the store cannot write; nothing of this batch was acknowledged");
+                self.context.metrics.commit_failed();
+                self.connection = None;
+                let error = error.to_string();
+                batch.failed(|| {
+                    Error::store_unavailable(
+                        "the store cannot write at the moment; nothing was stored, try again",
+                        error.clone(),
+                    )
+                });
+            }
+            Err(error) if batch.len() > 1 => {
+                tracing::error!(error = %error, "a command failed; its batch is run one by one");
+                for single in batch.singly() {
+                    self.run(single);
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "a command failed");
+                let error = error.to_string();
+                batch.failed(|| Error::internal(error.clone()));
+            }
+        }
+    }
+
+    /// Runs the batch in one transaction, and makes known what it changed.
+    fn transact(&mut self, batch: &mut Batch) -> std::result::Result<(), QueryError> {
+        if self.connection.is_none() {
+            self.connection = Some(connection::open_writer(&self.context.path).map_err(|error| {
+                QueryError::DatabaseError(
+                    DatabaseErrorKind::Unknown,
+                    Box::new(format!("{error}: {:?}", std::error::Error::source(&error))),
+                )
+            })?);
+        }
+        let Some(connection) = &mut self.connection else {
+            return Err(QueryError::BrokenTransactionManager);
+        };
+        let context = &mut self.context;
+        let (changes, made_due) = connection.immediate_transaction(|connection| {
+            context.counts.begin();
+            let mut transaction = Transaction { connection, context, changes: Vec::new(), made_due: false };
+            accept::accept_all(&mut transaction, &mut batch.accepts)?;
+            for command in &mut batch.commands {
+                command.run(&mut transaction)?;
+            }
+            let Transaction { connection, context, changes, made_due } = transaction;
+            context.counts.write(connection)?;
+            Ok::<_, QueryError>((changes, made_due))
+        })?;
+        context.counts.commit();
+        context.changes.announce(&changes);
+        if made_due && let Some(wake) = context.wake.get() {
+            wake.raise();
+        }
+        Ok(())
+    }
+}
+
+/// Whether the store itself is at fault, and not the command.
+fn is_store_fault(error: &QueryError) -> bool {
+    match error {
+        QueryError::DatabaseError(kind, _) => !matches!(
+            kind,
+            DatabaseErrorKind::UniqueViolation
+                | DatabaseErrorKind::ForeignKeyViolation
+                | DatabaseErrorKind::NotNullViolation
+                | DatabaseErrorKind::CheckViolation
+        ),
+        QueryError::RollbackErrorOnCommit { .. }
+        | QueryError::RollbackTransaction
+        | QueryError::AlreadyInTransaction
+        | QueryError::NotInTransaction
+        | QueryError::BrokenTransactionManager => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,308 @@
+//! Counters and histograms, in the form Prometheus reads.
+//!
+//! Labels take their values from small fixed sets: sources, handlers, reasons, routes.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::rates::Rate;
+
+/// Measures how long something takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts measuring.
+    #[expect(clippy::disallowed_methods, reason = "the one place that measures durations")]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// The time since.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+
+    /// The seconds since.
+    pub fn seconds(self) -> f64 {
+        self.elapsed().as_secs_f64()
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Submission {
+    source: Cow<'static, str>,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Request {
+    api: &'static str,
+    route: Cow<'static, str>,
+    code: Cow<'static, str>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Attempt {
+    handler: Cow<'static, str>,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByStatus {
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByWhat {
+    what: &'static str,
+}
+
+/// All metrics of a process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    submissions: Family<Submission, Counter>,
+    submit_seconds: Histogram,
+    requests: Family<Request, Counter>,
+    attempts: Family<Attempt, Counter>,
+    attempt_seconds: Histogram,
+    queue_wait_seconds: Histogram,
+    leases_lost: Counter,
+    jobs: Family<ByStatus, Gauge>,
+    oldest_due_seconds: Gauge<f64, AtomicU64>,
+    workers: Gauge,
+    workers_busy: Gauge,
+    commits: Histogram,
+    commit_commands: Histogram,
+    commit_failures: Counter,
+    purged: Family<ByWhat, Counter>,
+    accepted_rate: Rate,
+    completed_rate: Rate,
+    workers_total: AtomicU64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("hookbox");
+        let seconds = || Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
+        let long_seconds = || Histogram::new(exponential_buckets(0.001, 4.0, 12));
+        let metrics = Self {
+            submissions: Family::default(),
+            submit_seconds: seconds(),
+            requests: Family::default(),
+            attempts: Family::default(),
+            attempt_seconds: long_seconds(),
+            queue_wait_seconds: long_seconds(),
+            leases_lost: Counter::default(),
+            jobs: Family::default(),
+            oldest_due_seconds: Gauge::default(),
+            workers: Gauge::default(),
+            workers_busy: Gauge::default(),
+            commits: seconds(),
+            commit_commands: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            commit_failures: Counter::default(),
+            purged: Family::default(),
+            accepted_rate: Rate::default(),
+            completed_rate: Rate::default(),
+            workers_total: AtomicU64::new(0),
+            registry: Registry::default(),
+        };
+        registry.register(
+            "submissions",
+            "Webhooks submitted, by source and what became of them",
+            metrics.submissions.clone(),
+        );
+        registry.register_with_unit(
+            "submit_duration",
+            "From a request's body to its answer",
+            Unit::Seconds,
+            metrics.submit_seconds.clone(),
+        );
+        registry.register("requests", "Requests answered, by API, route and code", metrics.requests.clone());
+        registry.register(
+            "attempts",
+            "Attempts that ended, by handler and outcome",
+            metrics.attempts.clone(),
+        );
+        registry.register_with_unit(
+            "attempt_duration",
+            "How long handlers ran",
+            Unit::Seconds,
+            metrics.attempt_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "queue_wait",
+            "From when a job was due to its claim",
+            Unit::Seconds,
+            metrics.queue_wait_seconds.clone(),
+        );
+        registry.register(
+            "leases_lost",
+            "Attempts whose outcome came too late to count",
+            metrics.leases_lost.clone(),
+        );
+        registry.register("jobs", "Webhooks kept, by status", metrics.jobs.clone());
+        registry.register_with_unit(
+            "oldest_due",
+            "For how long the oldest waiting job has been due",
+            Unit::Seconds,
+            metrics.oldest_due_seconds.clone(),
+        );
+        registry.register("workers", "Worker threads", metrics.workers.clone());
+        registry.register("workers_busy", "Worker threads that hold a job", metrics.workers_busy.clone());
+        registry.register_with_unit(
+            "commit_duration",
+            "How long transactions took, sync included",
+            Unit::Seconds,
+            metrics.commits.clone(),
+        );
+        registry.register("commit_commands", "Commands in one transaction", metrics.commit_commands.clone());
+        registry.register(
+            "commit_failures",
+            "Transactions the store could not write",
+            metrics.commit_failures.clone(),
+        );
+        registry.register(
+            "purged",
+            "What retention removed: payloads, or webhooks altogether",
+            metrics.purged.clone(),
+        );
+        registry.register(
+            "build",
+            "The version that runs",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        Self { registry, ..metrics }
+    }
+}
+
+/// How many workers there are and how many hold a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerCounts {
+    /// Threads.
+    pub total: u32,
+    /// Threads that hold a job.
+    pub busy: u32,
+}
+
+impl Metrics {
+    /// A webhook was accepted, recognised, or refused; `outcome` is one of a fixed set.
+    pub fn submitted(&self, source: &str, outcome: &'static str, took: Stopwatch) {
+        let labels = Submission { source: label(source), outcome };
+        self.submissions.get_or_create(&labels).inc();
+        self.submit_seconds.observe(took.seconds());
+    }
+
+    /// A new webhook was stored.
+    pub fn accepted(&self, now: jiff::Timestamp) {
+        self.accepted_rate.add(now, 1);
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, api: &'static str, route: &str, code: &str) {
+        self.requests.get_or_create(&Request { api, route: label(route), code: label(code) }).inc();
+    }
+
+    /// An attempt ended.
+    pub fn attempted(&self, handler: &str, outcome: &'static str, took: Duration) {
+        self.attempts.get_or_create(&Attempt { handler: label(handler), outcome }).inc();
+        self.attempt_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A webhook was completed.
+    pub fn completed(&self, now: jiff::Timestamp) {
+        self.completed_rate.add(now, 1);
+    }
+
+    /// A job was claimed, this long after it was due.
+    pub fn claimed(&self, waited: Duration) {
+        self.queue_wait_seconds.observe(waited.as_secs_f64());
+        self.workers_busy.inc();
+    }
+
+    /// A worker is free again.
+    pub fn released(&self) {
+        self.workers_busy.dec();
+    }
+
+    /// An outcome came too late.
+    pub fn lease_lost(&self) {
+        self.leases_lost.inc();
+    }
+
+    /// The size of the pool.
+    pub fn set_workers(&self, total: usize) {
+        self.workers.set(total as i64);
+        self.workers_total.store(total as u64, Ordering::Relaxed);
+    }
+
+    /// The pool as it is now.
+    pub fn workers(&self) -> WorkerCounts {
+        WorkerCounts {
+            total: self.workers_total.load(Ordering::Relaxed) as u32,
+            busy: self.workers_busy.get().max(0) as u32,
+        }
+    }
+
+    /// A transaction was committed.
+    pub fn committed(&self, took: Stopwatch, commands: usize) {
+        self.commits.observe(took.seconds());
+        self.commit_commands.observe(commands as f64);
+    }
+
+    /// A transaction could not be written.
+    pub fn commit_failed(&self) {
+        self.commit_failures.inc();
+    }
+
+    /// Retention removed something.
+    pub fn purged(&self, payloads: usize, webhooks: usize) {
+        self.purged.get_or_create(&ByWhat { what: "payload" }).inc_by(payloads as u64);
+        self.purged.get_or_create(&ByWhat { what: "webhook" }).inc_by(webhooks as u64);
+    }
+
+    /// Sets what is only looked up when somebody asks.
+    pub fn observe_store(
+        &self,
+        counts: impl IntoIterator<Item = (&'static str, u64)>,
+        oldest_due_seconds: f64,
+    ) {
+        for (status, count) in counts {
+            self.jobs.get_or_create(&ByStatus { status }).set(count.try_into().unwrap_or(i64::MAX));
+        }
+        self.oldest_due_seconds.set(oldest_due_seconds);
+    }
+
+    /// New webhooks accepted a second, and completed a second.
+    pub fn rates(&self, now: jiff::Timestamp) -> (f64, f64) {
+        (self.accepted_rate.per_second(now), self.completed_rate.per_second(now))
+    }
+
+    /// Everything, in the OpenMetrics text format.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}
+
+/// The usual names cost no allocation.
+fn label(text: &str) -> Cow<'static, str> {
+    match text {
+        "default" => Cow::Borrowed("default"),
+        "simulate" => Cow::Borrowed("simulate"),
+        "/v1/webhooks" => Cow::Borrowed("/v1/webhooks"),
+        "202" => Cow::Borrowed("202"),
+        other => Cow::Owned(other.to_owned()),
+    }
+}

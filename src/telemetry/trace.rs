@@ -1,0 +1,42 @@
+//! Joins spans to the trace of a webhook, from the sender's `traceparent` to the outcome.
+
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::domain::trace::Traceparent;
+
+/// Makes `span` a child of what `incoming` names, and answers the span's own context: what is
+/// stored with the webhook. Without an exporter the incoming context is passed on, or one made up.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "trace ids are random by their standard, and nothing depends on them"
+)]
+pub fn join(span: &Span, incoming: Option<&Traceparent>) -> Traceparent {
+    if let Some(incoming) = incoming {
+        continue_from(span, incoming);
+    }
+    let context = span.context();
+    let own = context.span().span_context().clone();
+    if own.is_valid() {
+        return Traceparent::new(
+            u128::from_be_bytes(own.trace_id().to_bytes()),
+            u64::from_be_bytes(own.span_id().to_bytes()),
+            own.is_sampled(),
+        );
+    }
+    incoming.cloned().unwrap_or_else(|| Traceparent::new(rand::random(), rand::random(), true))
+}
+
+/// Makes `span` a child of the span that `traceparent` names.
+pub fn continue_from(span: &Span, traceparent: &Traceparent) {
+    let text = traceparent.as_str();
+    let (Ok(trace_id), Ok(span_id)) = (TraceId::from_hex(&text[3..35]), SpanId::from_hex(&text[36..52]))
+    else {
+        return;
+    };
+    let flags = u8::from_str_radix(&text[53..55], 16).unwrap_or_default();
+    let remote = SpanContext::new(trace_id, span_id, TraceFlags::new(flags), true, TraceState::default());
+    // It fails where no exporter is set up, or the span is not recorded.
+    let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(remote));
+}

@@ -1,0 +1,3 @@
+//! The handlers that come with hookbox.
+
+pub mod simulate;
