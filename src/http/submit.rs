@@ -45,7 +45,7 @@ pub(super) struct SubmitBody<'a> {
     #[schema(value_type = String, min_length = 1, max_length = 255, example = "order.created")]
     event_type: Given<Cow<'a, str>>,
     /// The content: any JSON value, kept byte for byte.
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "raw")]
     #[schema(value_type = serde_json::Value)]
     payload: Option<&'a RawValue>,
 }
@@ -59,6 +59,11 @@ where
     T: Deserialize<'de>,
 {
     Option::deserialize(deserializer).map(Some)
+}
+
+/// Any value; `null` is one.
+fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// Stores a webhook
@@ -165,6 +170,11 @@ async fn read_body(body: Body, limit: usize) -> Result<Bytes> {
 }
 
 fn parse(body: &[u8]) -> Result<SubmitBody<'_>> {
+    let begins = body.trim_ascii_start().first();
+    if begins.is_some_and(|byte| matches!(byte, b'[' | b'"' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9')) {
+        // serde would take the items of an array for the members of an object.
+        return Err(Error::new(Reason::InvalidField, "the body is not a JSON object; send one"));
+    }
     serde_json::from_slice(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => wrong_field(body, &error),
         _ => Error::new(Reason::MalformedJson, format!("the body is not valid JSON: {error}")),
@@ -189,7 +199,7 @@ fn wrong_field(body: &[u8], error: &serde_json::Error) -> Error {
             Error::invalid(field, "is given twice; give it once")
         }
         _ if path.is_empty() || path == "." => {
-            Error::new(Reason::InvalidField, format!("the body must be a JSON object: {message}"))
+            Error::new(Reason::InvalidField, format!("the body is wrong: {message}"))
         }
         _ => Error::invalid(path, format_args!("is wrong: {message}")),
     }
