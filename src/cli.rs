@@ -53,7 +53,7 @@ enum Failure {
     /// A setting is wrong.
     Usage(ConfigError),
     /// Anything else.
-    Other(Box<dyn std::error::Error>),
+    Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl From<ConfigError> for Failure {
@@ -62,7 +62,7 @@ impl From<ConfigError> for Failure {
     }
 }
 
-impl<E: std::error::Error + 'static> From<Box<E>> for Failure {
+impl<E: std::error::Error + Send + Sync + 'static> From<Box<E>> for Failure {
     fn from(error: Box<E>) -> Self {
         Self::Other(error)
     }
@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
             ExitCode::from(EXIT_USAGE)
         }
         Err(Failure::Other(error)) => {
-            complain(error.as_ref());
+            complain(&*error);
             ExitCode::FAILURE
         }
     }

@@ -8,7 +8,8 @@ mod submit;
 mod watch;
 mod webhooks;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -25,6 +26,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use self::problem::Refused;
 pub use self::problem::status_of;
 use crate::domain::error::{Error, Reason};
+use crate::domain::id::WebhookId;
 use crate::domain::trace::Traceparent;
 use crate::service::Service;
 use crate::telemetry::trace;
@@ -38,6 +40,20 @@ pub struct Api {
     pub max_body_bytes: usize,
     /// Cancelled when the process begins to stop.
     pub stopping: CancellationToken,
+}
+
+/// The webhook that a path names.
+struct Id(WebhookId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        // A path that is no UTF-8 names nothing either.
+        let id =
+            Path::<String>::from_request_parts(parts, state).await.map(|Path(id)| id).unwrap_or_default();
+        Ok(Self(id.parse()?))
+    }
 }
 
 #[derive(OpenApi)]
@@ -123,7 +139,7 @@ async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Re
     let response = next.run(request).instrument(span.clone()).await;
 
     let status = response.status();
-    span.record("http.response.status_code", status.as_u16());
+    span.record("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
     }

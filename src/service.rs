@@ -141,9 +141,11 @@ impl Service {
 
     /// All metrics, in the form Prometheus reads.
     pub async fn metrics(&self) -> Result<String> {
-        let stats = self.stats().await?;
-        let counts = Status::ALL.map(|status| (status.as_str(), stats.counts.of(status)));
-        self.metrics.observe_store(counts, stats.oldest_due_seconds);
+        // A store at fault is a reason to look at the metrics, not to withhold them.
+        if let Ok(stats) = self.stats().await {
+            let counts = Status::ALL.map(|status| (status.as_str(), stats.counts.of(status)));
+            self.metrics.observe_store(counts, stats.oldest_due_seconds);
+        }
         self.metrics.encode().map_err(Error::internal)
     }
 

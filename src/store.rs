@@ -80,7 +80,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Writes something, to learn whether that works, and looks at the tables' version.
     async fn probe(&self) -> Result<Probe>;
 
-    /// Has `wake` raised after every commit that made a job due.
+    /// Has `wake` raised after every commit that made a job due, now or later.
     fn on_due(&self, wake: Arc<Signal>);
 
     /// Where changes of status are announced.

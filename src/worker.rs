@@ -51,10 +51,12 @@ struct Shared {
     metrics: Arc<Metrics>,
     options: Options,
     running: Running,
-    /// Raised when there may be something to claim, or a thread became idle.
-    wake: Arc<Signal>,
+    /// Raised when there may be something to claim.
+    due: Arc<Signal>,
     /// Raised with every thread that becomes idle.
     idle: Arc<Signal>,
+    /// The same, for the end of the pool.
+    ended: Arc<Signal>,
     phase: AtomicU8,
 }
 
@@ -68,6 +70,12 @@ const STOPPED: u8 = 2;
 impl Shared {
     fn phase(&self) -> u8 {
         self.phase.load(Ordering::SeqCst)
+    }
+
+    fn enter(&self, phase: u8) {
+        self.phase.store(phase, Ordering::SeqCst);
+        self.due.raise();
+        self.idle.raise();
     }
 }
 
@@ -92,8 +100,8 @@ impl Pool {
         metrics: Arc<Metrics>,
         options: Options,
     ) -> std::io::Result<Self> {
-        let wake = Arc::new(Signal::default());
-        store.on_due(Arc::clone(&wake));
+        let due = Arc::new(Signal::default());
+        store.on_due(Arc::clone(&due));
         metrics.set_workers(options.workers);
         let shared = Arc::new(Shared {
             store,
@@ -101,8 +109,9 @@ impl Pool {
             clock,
             metrics,
             running: Running::default(),
-            wake,
+            due,
             idle: Arc::default(),
+            ended: Arc::default(),
             phase: AtomicU8::new(WORKING),
             options,
         });
@@ -127,8 +136,7 @@ impl Pool {
     /// left. Blocks until then; answers how many attempts did not even stop when told to.
     pub fn shutdown(self, grace: Duration) -> usize {
         let shared = &self.shared;
-        shared.phase.store(DRAINING, Ordering::SeqCst);
-        shared.wake.raise();
+        shared.enter(DRAINING);
         self.wait_until_idle(grace);
         let stopped = shared.running.stop_all();
         if stopped > 0 {
@@ -138,8 +146,7 @@ impl Pool {
             );
             self.wait_until_idle(STOP_TIME);
         }
-        shared.phase.store(STOPPED, Ordering::SeqCst);
-        shared.wake.raise();
+        shared.enter(STOPPED);
         // The dispatcher ends at its next look at the phase; it panicked if this fails.
         let _ = self.dispatcher.join();
         self.shared.running.len()
@@ -150,9 +157,9 @@ impl Pool {
         let now = shared.clock.now();
         let until = now.saturating_add(at_most).unwrap_or(now);
         while shared.running.len() > 0 && shared.clock.now() < until {
-            shared.idle.take();
+            shared.ended.take();
             if shared.running.len() > 0 {
-                shared.clock.wait(&shared.idle, Some(until));
+                shared.clock.wait(&shared.ended, Some(until));
             }
         }
     }

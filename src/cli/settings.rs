@@ -17,7 +17,11 @@ impl SettingFlags {
     /// The settings in force.
     #[expect(clippy::disallowed_methods, reason = "the environment is read here, and nowhere else")]
     pub(super) fn layers(self) -> Result<Layers, ConfigError> {
-        Layers::read(self.file.as_deref(), std::env::vars(), self.flags)
+        // What is no UTF-8 is no setting's name, and its value is refused like any other wrong one.
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        });
+        Layers::read(self.file.as_deref(), environment, self.flags)
     }
 }
 

@@ -137,7 +137,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "rate_limit",
         default: "",
         allowed: "empty for none, or a number per s, m or h, such as 1000/m",
-        help: "New webhooks that each source may send; more are answered 429",
+        help: "Webhooks that each source may send; more are answered 429",
     },
     Setting {
         name: "shutdown_grace",

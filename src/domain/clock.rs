@@ -24,8 +24,10 @@ pub struct Signal {
 impl Signal {
     /// Raises the flag and wakes who waits.
     pub fn raise(&self) {
-        *self.lock() = true;
-        self.changed.notify_all();
+        // Who waits for a flag that is raised already has been woken.
+        if !std::mem::replace(&mut *self.lock(), true) {
+            self.changed.notify_all();
+        }
     }
 
     /// Whether it is raised.

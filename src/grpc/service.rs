@@ -54,7 +54,7 @@ impl Webhooks {
             .await
             .map_err(|error| status::status(&error, &trace_id));
         let code = answer.as_ref().map_or_else(Status::code, |_| tonic::Code::Ok);
-        span.record("rpc.grpc.status_code", code as i32);
+        span.record("rpc.grpc.status_code", i64::from(code as i32));
         if matches!(code, tonic::Code::Internal | tonic::Code::Unavailable) {
             span.record("otel.status_code", "ERROR");
         }

@@ -135,6 +135,12 @@ async fn read(api: &Api, headers: &HeaderMap, body: Body, traceparent: Tracepare
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<()> {
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+        return Err(Error::new(
+            Reason::UnsupportedMediaType,
+            format!("the Content-Encoding is {encoding:?}; send the body as it is"),
+        ));
+    }
     let given = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let essence = given.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if essence.eq_ignore_ascii_case(b"application/json") {

@@ -3,14 +3,14 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 
-use super::Api;
 use super::dto::StatusBody;
 use super::problem::{Problem, Refused};
+use super::{Api, Id};
 use crate::domain::webhook::WebhookName;
 
 /// A comment is sent after this long without a change, so that proxies keep the connection.
@@ -26,11 +26,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
         (status = 404, description = "No such webhook", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn watch_status(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-) -> Result<Response, Refused> {
-    let changes = api.service.watch(WebhookName::Id(id.parse()?)).await?;
+pub(super) async fn watch_status(State(api): State<Api>, Id(id): Id) -> Result<Response, Refused> {
+    let changes = api.service.watch(WebhookName::Id(id)).await?;
     let events = changes
         .map(|change| {
             Ok::<_, Infallible>(match change {

@@ -1,7 +1,7 @@
 //! Looking at webhooks, and operating on them.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::Response;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 
 use super::dto::{GetStatsResponse, ListWebhooksResponse, StatusBody, StatusWord, WebhookBody};
 use super::problem::{Problem, Refused};
-use super::{Api, json};
+use super::{Api, Id, json};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::webhook::{EventType, Source, WebhookName};
 use crate::service::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
@@ -85,8 +85,8 @@ pub(super) async fn get_status_by_key(
         (status = 404, description = "No such webhook", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn get_status(State(api): State<Api>, Path(id): Path<String>) -> Answer {
-    let status = api.service.status(WebhookName::Id(id.parse()?)).await?;
+pub(super) async fn get_status(State(api): State<Api>, Id(id): Id) -> Answer {
+    let status = api.service.status(WebhookName::Id(id)).await?;
     Ok(json(&StatusBody::from(status)))
 }
 
@@ -100,8 +100,8 @@ pub(super) async fn get_status(State(api): State<Api>, Path(id): Path<String>) -
         (status = 404, description = "No such webhook", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn get_webhook(State(api): State<Api>, Path(id): Path<String>) -> Answer {
-    let webhook = api.service.webhook(id.parse()?).await?;
+pub(super) async fn get_webhook(State(api): State<Api>, Id(id): Id) -> Answer {
+    let webhook = api.service.webhook(id).await?;
     Ok(json(&WebhookBody::try_from(webhook)?))
 }
 
@@ -133,8 +133,8 @@ pub(super) async fn list_webhooks(
         (status = 503, description = "The store cannot write; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn retry_webhook(State(api): State<Api>, Path(id): Path<String>) -> Answer {
-    Ok(json(&StatusBody::from(api.service.retry(id.parse()?).await?)))
+pub(super) async fn retry_webhook(State(api): State<Api>, Id(id): Id) -> Answer {
+    Ok(json(&StatusBody::from(api.service.retry(id).await?)))
 }
 
 /// Cancels a webhook that has not started: it will not
@@ -149,8 +149,8 @@ pub(super) async fn retry_webhook(State(api): State<Api>, Path(id): Path<String>
         (status = 503, description = "The store cannot write; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn cancel_webhook(State(api): State<Api>, Path(id): Path<String>) -> Answer {
-    Ok(json(&StatusBody::from(api.service.cancel(id.parse()?).await?)))
+pub(super) async fn cancel_webhook(State(api): State<Api>, Id(id): Id) -> Answer {
+    Ok(json(&StatusBody::from(api.service.cancel(id).await?)))
 }
 
 /// Counts by status, the oldest job due, workers and rates

@@ -8,6 +8,7 @@ mod claim;
 mod connection;
 mod counts;
 mod finish;
+mod keys;
 mod operate;
 mod purge;
 mod queries;
@@ -41,6 +42,9 @@ use crate::domain::job::Status;
 use crate::domain::webhook::{NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
 use crate::telemetry::metrics::Metrics;
 
+/// Reading connections for requests, each with a thread.
+const READERS: usize = 4;
+
 /// How to open a store.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -61,6 +65,8 @@ pub struct Options {
 pub struct SqliteStore {
     writer: WriterHandle,
     readers: Mutex<Option<Arc<Readers>>>,
+    /// Reads what was claimed; however many others read, claimed jobs start.
+    claim_reader: Mutex<Option<Arc<Readers>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     counts: Arc<CommittedCounts>,
     changes: Arc<Changes>,
@@ -72,8 +78,9 @@ pub struct SqliteStore {
 
 /// Brings the tables of a file up to date; answers the names of the migrations that ran.
 pub fn migrate(path: &Path) -> std::result::Result<Vec<String>, OpenError> {
-    let _owner = Owner::of(path)?;
-    connection::migrate(path, &mut connection::open_writer(path)?)
+    let path = connection::resolve(path)?;
+    let _owner = Owner::of(&path)?;
+    connection::migrate(&path, &mut connection::open_writer(&path)?)
 }
 
 impl SqliteStore {
@@ -84,14 +91,16 @@ impl SqliteStore {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> std::result::Result<Self, OpenError> {
-        let path = options.path;
+        let path = connection::resolve(&options.path)?;
         let owner = Owner::of(&path)?;
         let mut connection = connection::open_writer(&path)?;
         connection::migrate(&path, &mut connection)?;
         let unreadable = |source| OpenError::Setup { path: path.clone(), source };
         let counts = Counts::load(&mut connection).map_err(unreadable)?;
         let last = queries::last_sequence(&mut connection).map_err(unreadable)?.unwrap_or(0);
-        let (readers, mut threads) = Readers::start(&path)?;
+        let (readers, mut threads) = Readers::start(&path, READERS)?;
+        let (claim_reader, thread) = Readers::start(&path, 1)?;
+        threads.extend(thread);
         let log = Arc::new(wal::Log::default());
         threads.push(wal::start(&path, Arc::clone(&log))?);
         let changes = Arc::new(Changes::default());
@@ -114,6 +123,7 @@ impl SqliteStore {
         let store = Self {
             writer,
             readers: Mutex::new(Some(Arc::new(readers))),
+            claim_reader: Mutex::new(Some(Arc::new(claim_reader))),
             threads: Mutex::new(threads),
             counts: committed,
             changes,
@@ -169,7 +179,9 @@ impl Store for SqliteStore {
         if claimed.jobs.is_empty() {
             return Ok(Claims { jobs: Vec::new(), next_due });
         }
-        let jobs = self.read(move |connection| claim::read_webhooks(connection, claimed)).await?;
+        let reader = self.claim_reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reader = reader.ok_or_else(Error::shutting_down)?;
+        let jobs = reader.run(move |connection| claim::read_webhooks(connection, claimed)).await?;
         let changes = jobs
             .iter()
             .map(|(job, revision)| Change {
@@ -256,6 +268,7 @@ impl Store for SqliteStore {
         self.writer.stop().await;
         self.log.stop();
         drop(self.readers.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.claim_reader.lock().unwrap_or_else(PoisonError::into_inner).take());
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         // Joined off the runtime: closing copies the log back, which can take a moment.
         let (joined, all_joined) = tokio::sync::oneshot::channel();
@@ -271,5 +284,10 @@ impl Store for SqliteStore {
 
 /// A time `by` after `now`, in milliseconds.
 fn later(now: i64, by: Duration) -> i64 {
-    now.saturating_add_unsigned(by.as_millis() as u64)
+    now.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A time `by` before `now`, in milliseconds.
+fn earlier(now: i64, by: Duration) -> i64 {
+    now.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
 }

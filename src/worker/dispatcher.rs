@@ -1,7 +1,7 @@
 //! Claims jobs for idle threads, and keeps the leases of those that run.
 //!
-//! It is woken when something becomes due or a thread idle, and sleeps until the next due time
-//! otherwise. A look every third of a lease is its fallback.
+//! While threads are idle it is woken when something becomes due, and sleeps until the next due
+//! time; while none is, it is woken by the first that is. A look every third of a lease is its fallback.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +22,12 @@ pub(super) type Job = (ClaimedJob, Arc<Signal>);
 
 /// Runs until the pool is stopped.
 pub(super) fn dispatch(shared: &Shared, jobs: &Sender<Job>) {
+    let _workers = Dispatching(shared);
     let renew_every = shared.options.lease / 3;
     let mut next_renewal = after(shared.clock.now(), renew_every);
     loop {
-        shared.wake.take();
+        shared.due.take();
+        shared.idle.take();
         let phase = shared.phase();
         if phase == STOPPED || (phase == DRAINING && shared.running.len() == 0) {
             return;
@@ -34,19 +36,33 @@ pub(super) fn dispatch(shared: &Shared, jobs: &Sender<Job>) {
             keep_leases(shared);
             next_renewal = after(shared.clock.now(), renew_every);
         }
-        let until = if phase == WORKING { claim(shared, jobs) } else { None };
-        let until = until.map_or(next_renewal, |until| until.min(next_renewal));
-        shared.clock.wait(&shared.wake, Some(until));
+        let idle = shared.options.workers - shared.running.len();
+        if phase != WORKING || idle == 0 {
+            shared.clock.wait(&shared.idle, Some(next_renewal));
+            continue;
+        }
+        let next_due = claim(shared, jobs, idle);
+        let until = next_due.map_or(next_renewal, |due| due.min(next_renewal));
+        if shared.running.len() == shared.options.workers {
+            // As many as there were threads: the next idle one takes what comes next.
+            shared.clock.wait(&shared.idle, Some(next_renewal));
+        } else {
+            shared.clock.wait(&shared.due, Some(until));
+        }
+    }
+}
+
+/// Says that the workers run, until it is dropped, even by a panic.
+struct Dispatching<'a>(&'a Shared);
+
+impl Drop for Dispatching<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.set_workers(0);
     }
 }
 
 /// Claims for every idle thread; answers when to look again.
-fn claim(shared: &Shared, jobs: &Sender<Job>) -> Option<Timestamp> {
-    let idle = shared.options.workers - shared.running.len();
-    if idle == 0 {
-        // The first thread to become idle wakes the dispatcher.
-        return None;
-    }
+fn claim(shared: &Shared, jobs: &Sender<Job>, idle: usize) -> Option<Timestamp> {
     match block_on(shared.store.claim(idle, shared.options.lease)) {
         Ok(claims) => {
             for job in claims.jobs {

@@ -17,6 +17,7 @@ use super::handler::{Attempt, Failure, Handler};
 use super::{STOPPED, Shared};
 use crate::domain::attempt::Outcome;
 use crate::domain::clock::Signal;
+use crate::domain::error::Reason;
 use crate::domain::job::{Event, Status, next_status};
 use crate::store::{ClaimedJob, Finish};
 use crate::telemetry::metrics::Stopwatch;
@@ -59,7 +60,7 @@ impl Runner {
             self.shared.running.end(&job.lease);
             self.shared.metrics.released();
             self.shared.idle.raise();
-            self.shared.wake.raise();
+            self.shared.ended.raise();
         }
     }
 
@@ -86,6 +87,17 @@ impl Runner {
         }
         let finish = self.decide(job, ended, started_at);
         span.record("hookbox.status", finish.next.as_str());
+        if finish.next == Status::DeadLettered {
+            tracing::warn!(
+                trace_id = job.traceparent.trace_id(),
+                webhook_id = %job.lease.webhook,
+                source = job.source.as_str(),
+                event_type = job.event_type.as_str(),
+                attempts = job.attempt,
+                error = finish.error.as_deref(),
+                "a webhook is dead-lettered; retry it by hand once the cause is gone"
+            );
+        }
         self.record(job, finish);
     }
 
@@ -99,6 +111,11 @@ impl Runner {
             Ok(Ok(result)) => Ended::completed(&result),
             Ok(Err(Failure::Retry { error, after })) => Ended::failed(Event::Fail, error, after),
             Ok(Err(Failure::Permanent { error })) => Ended::failed(Event::FailForGood, error, None),
+            Ok(Err(Failure::Stopped)) if !stop.is_raised() => Ended::failed(
+                Event::Fail,
+                "the handler said it was stopped, but nothing stopped it".into(),
+                None,
+            ),
             Ok(Err(Failure::Stopped)) => Ended {
                 event: Event::GiveBack,
                 outcome: Outcome::Interrupted,
@@ -171,6 +188,10 @@ impl Runner {
                     tracing::warn!(webhook_id = %job.lease.webhook, error = %error, "an outcome could not be stored before the end; the next process runs the job again");
                     return;
                 }
+                Err(error) if error.reason() != Reason::StoreUnavailable => {
+                    tracing::error!(webhook_id = %job.lease.webhook, error = %error, "an outcome cannot be stored; the job runs again when its lease expires");
+                    return;
+                }
                 Err(error) => {
                     tracing::warn!(webhook_id = %job.lease.webhook, error = %error, "an outcome could not be stored; trying again in a second");
                     let now = self.shared.clock.now();
@@ -228,7 +249,7 @@ fn attempt_span(job: &ClaimedJob, handler: &'static str) -> tracing::Span {
         messaging.message.id = %job.lease.webhook,
         hookbox.webhook.id = %job.lease.webhook,
         hookbox.event_type = job.event_type.as_str(),
-        hookbox.attempt.number = job.attempt,
+        hookbox.attempt.number = i64::from(job.attempt),
         hookbox.queue_wait_seconds = waited.as_secs_f64(),
         hookbox.handler = handler,
         hookbox.status = Empty,

@@ -12,9 +12,10 @@ CREATE TABLE webhooks (
     accepted_at     INTEGER NOT NULL  -- milliseconds since the epoch, as every time here
 ) STRICT;
 
--- One webhook per source and key. The digest keeps the tree small, for keys come in no order.
+-- One webhook per source and key. Keys come in no order and each dirties a page of its own, so
+-- they are kept apart from the wide rows, and the usual ones at half their length.
 CREATE TABLE idempotency_keys (
-    digest  BLOB PRIMARY KEY,         -- of source and key, 16 bytes
+    name    BLOB PRIMARY KEY,         -- source, 0, key: as text, or packed where it is hexadecimal
     webhook INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

@@ -5,32 +5,35 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Text};
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
+use super::keys::key_name;
 use super::rows::{self, StatusRow, StatusRowTypes};
 use super::statement::statement;
 use super::writer::{Refusal, Transaction};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::job::Status;
-use crate::domain::webhook::{NewWebhook, Source, WebhookStatus};
+use crate::domain::webhook::{NewWebhook, WebhookStatus};
 use crate::store::Accepted;
 
 /// When a sender that met a full backlog should come again.
 const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// When a sender that met a full queue should come again.
+const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// A webhook on its way to the disk, and who waits for it.
 pub(super) struct Accept {
     webhook: NewWebhook,
-    key_digest: [u8; 16],
+    key_name: Vec<u8>,
     reply: oneshot::Sender<Result<Accepted>>,
     outcome: Option<Result<Accepted>>,
 }
 
 impl Accept {
     pub(super) fn new(webhook: NewWebhook, reply: oneshot::Sender<Result<Accepted>>) -> Self {
-        let key_digest = key_digest(&webhook.source, webhook.idempotency_key.as_str());
-        Self { webhook, key_digest, reply, outcome: None }
+        let key_name = key_name(&webhook.source, &webhook.idempotency_key);
+        Self { webhook, key_name, reply, outcome: None }
     }
 
     pub(super) fn committed(self) {
@@ -42,17 +45,6 @@ impl Accept {
     pub(super) fn failed(self, error: Error) {
         let _ = self.reply.send(Err(error));
     }
-}
-
-/// What `idempotency_keys` is keyed by. The source's length keeps `ab`+`c` apart from `a`+`bc`.
-pub(super) fn key_digest(source: &Source, key: &str) -> [u8; 16] {
-    let mut hasher = Sha256::new();
-    hasher.update((source.as_str().len() as u64).to_le_bytes());
-    hasher.update(source.as_str().as_bytes());
-    hasher.update(key.as_bytes());
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&hasher.finalize()[..16]);
-    digest
 }
 
 /// Stores webhooks, and keeps for each what to answer.
@@ -90,7 +82,7 @@ fn store(
 
     let id = context.ids.next(now);
     let sequence = id.sequence().as_i64();
-    let stored = InsertKey { digest: &accept.key_digest, webhook: sequence }.execute(*connection)?;
+    let stored = InsertKey { name: &accept.key_name, webhook: sequence }.execute(*connection)?;
     if stored == 0 {
         let first = find(connection, accept)?.ok_or(QueryError::NotFound)?;
         return duplicate(new, first);
@@ -142,7 +134,7 @@ struct First {
 }
 
 fn find(connection: &mut SqliteConnection, accept: &Accept) -> std::result::Result<Option<First>, Refusal> {
-    let row = SelectByKeyWithDigest { digest: &accept.key_digest }
+    let row = SelectByKeyWithDigest { name: &accept.key_name }
         .get_result::<(StatusRow, Vec<u8>)>(connection)
         .optional()?;
     let Some((row, payload_digest)) = row else { return Ok(None) };
@@ -151,12 +143,6 @@ fn find(connection: &mut SqliteConnection, accept: &Accept) -> std::result::Resu
 
 /// Answers a webhook whose key is taken: with the first one's status, if it is the same webhook.
 fn duplicate(new: &NewWebhook, first: First) -> std::result::Result<Accepted, Refusal> {
-    let named_alike =
-        first.status.source == new.source && first.status.idempotency_key == new.idempotency_key;
-    if !named_alike {
-        // Two keys with the same 128 bits of SHA-256.
-        return Err(Error::internal("two idempotency keys have the same digest").into());
-    }
     let same_type = first.status.event_type == new.event_type;
     let same_payload = first.payload_digest == new.payload.digest().as_bytes();
     if !(same_type && same_payload) {
@@ -173,6 +159,17 @@ fn duplicate(new: &NewWebhook, first: First) -> std::result::Result<Accepted, Re
     Ok(Accepted { webhook: first.status, duplicate: true })
 }
 
+/// More webhooks arrive at once than the writer can take.
+pub(super) fn queue_full(limit: usize) -> Error {
+    Error::new(
+        Reason::BacklogFull,
+        format!(
+            "{limit} webhooks wait to be stored, as many as may; nothing was stored, try again in a moment"
+        ),
+    )
+    .retry_after(QUEUE_RETRY_AFTER)
+}
+
 fn backlog_full(limit: u64) -> Error {
     Error::new(
         Reason::BacklogFull,
@@ -183,11 +180,11 @@ fn backlog_full(limit: u64) -> Error {
 
 statement! {
     struct InsertKey<'a> {
-        digest: &'a [u8] as Binary,
+        name: &'a [u8] as Binary,
         webhook: i64 as BigInt,
     }
     returns ();
-    "INSERT INTO idempotency_keys (digest, webhook) VALUES (?, ?) ON CONFLICT DO NOTHING"
+    "INSERT INTO idempotency_keys (name, webhook) VALUES (?, ?) ON CONFLICT DO NOTHING"
 }
 
 statement! {
@@ -221,7 +218,7 @@ statement! {
 
 statement! {
     struct SelectByKeyWithDigest<'a> {
-        digest: &'a [u8] as Binary,
+        name: &'a [u8] as Binary,
     }
     returns (StatusRowTypes, Binary);
     "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.accepted_at,
@@ -229,5 +226,5 @@ statement! {
      FROM idempotency_keys k
      JOIN webhooks w ON w.sequence = k.webhook
      JOIN jobs j ON j.webhook = k.webhook
-     WHERE k.digest = ?"
+     WHERE k.name = ?"
 }

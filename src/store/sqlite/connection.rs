@@ -1,6 +1,7 @@
 //! Opens connections to the file, each set up alike, and brings its tables up to date.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use diesel::connection::SimpleConnection;
@@ -17,12 +18,15 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 /// How long a connection waits for a lock of another process, such as a `sqlite3` shell.
 const BUSY_TIMEOUT_MS: u32 = 5_000;
 
-/// The writer's page cache: large enough to hold the upper levels of every tree and what a
-/// batch dirties.
-const WRITER_CACHE_KIB: u32 = 32 * 1024;
+/// The writer's page cache. A larger one makes commits slower: a split of a page makes SQLite walk
+/// all of its cache when the transaction ends.
+const WRITER_CACHE_KIB: u32 = 8 * 1024;
 
 /// A reader's page cache.
 const READER_CACHE_KIB: u32 = 2 * 1024;
+
+/// The permissions of a new file: read and write, for its owner.
+const OWNER_ONLY: u32 = 0o600;
 
 /// The size that the WAL file is cut back to when it starts over.
 const WAL_KEPT_BYTES: u64 = 128 * 1024 * 1024;
@@ -100,16 +104,34 @@ pub(super) struct Owner(#[expect(dead_code, reason = "held for its lock")] File)
 impl Owner {
     /// Takes the lock beside the file.
     pub(super) fn of(path: &Path) -> Result<Self, OpenError> {
+        let at = |source| OpenError::File { path: path.to_owned(), source };
         let mut lock_path = path.as_os_str().to_owned();
         lock_path.push(".lock");
-        let at = |source| OpenError::File { path: path.to_owned(), source };
-        let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(at)?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(OWNER_ONLY)
+            .open(&lock_path)
+            .map_err(at)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => Err(OpenError::Owned(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(at(source)),
         }
     }
+}
+
+/// The file itself, by its one true path: a link to it has the same lock. Made if it is missing,
+/// readable by its owner alone, for it will hold payloads.
+pub(super) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
+    let at = |source| OpenError::File { path: path.to_owned(), source };
+    match File::options().write(true).create_new(true).mode(OWNER_ONLY).open(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(at(error)),
+    }
+    std::fs::canonicalize(path).map_err(at)
 }
 
 /// Opens the writing connection.

@@ -51,7 +51,8 @@ pub(super) fn finish(
     }
     .execute(*connection)?;
     context.counts.shift(Status::Processing, finish.next);
-    *made_due |= given_back;
+    // A job that is due later may be due before whatever the dispatcher waits for.
+    *made_due |= !finish.next.is_final();
     changes.push(Change {
         id: finish.lease.webhook,
         status: finish.next,

@@ -7,12 +7,12 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Text};
 
-use super::accept::key_digest;
+use super::keys::key_name;
 use super::rows;
 use super::statement::statement;
 use super::writer::{Refusal, Transaction};
 use crate::domain::job::Status;
-use crate::domain::webhook::Source;
+use crate::domain::webhook::{IdempotencyKey, Source};
 use crate::store::{Purged, Retention};
 
 /// Webhooks in one transaction.
@@ -29,7 +29,7 @@ const FINAL: [Status; 3] = [Status::Completed, Status::DeadLettered, Status::Can
 /// Removes what is past its retention.
 pub(super) fn purge(transaction: &mut Transaction<'_>, retention: &Retention) -> Result<Purged, Refusal> {
     let now = transaction.context.clock.now().as_millisecond();
-    let before = |kept: Duration| now.saturating_sub_unsigned(kept.as_millis() as u64);
+    let before = |kept: Duration| super::earlier(now, kept);
     let mut purged = Purged::default();
     for status in FINAL {
         let kept = if status == Status::Completed { retention.completed } else { retention.dead_lettered };
@@ -61,7 +61,8 @@ fn purge_webhooks(transaction: &mut Transaction<'_>, status: Status, before: i64
         .load::<(i64, String, String)>(*connection)?;
     for (webhook, source, key) in &webhooks {
         let source = Source::new(source.as_str()).map_err(rows::unreadable)?;
-        DeleteKey { digest: &key_digest(&source, key) }.execute(*connection)?;
+        let key = IdempotencyKey::new(key.as_str()).map_err(rows::unreadable)?;
+        DeleteKey { name: &key_name(&source, &key) }.execute(*connection)?;
         DeleteAttempts { webhook: *webhook }.execute(*connection)?;
         DeleteJob { webhook: *webhook }.execute(*connection)?;
         DeleteWebhook { sequence: *webhook }.execute(*connection)?;
@@ -124,9 +125,9 @@ statement! {
 }
 
 statement! {
-    struct DeleteKey<'a> { digest: &'a [u8] as Binary, }
+    struct DeleteKey<'a> { name: &'a [u8] as Binary, }
     returns ();
-    "DELETE FROM idempotency_keys WHERE digest = ?"
+    "DELETE FROM idempotency_keys WHERE name = ?"
 }
 
 statement! {

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 
-use super::accept::key_digest;
+use super::keys::key_name;
 use super::rows::{self, StatusRow, StatusRowTypes};
 use super::statement::statement;
 use crate::domain::attempt::AttemptRecord;
@@ -26,8 +26,9 @@ pub(super) fn status(
         WebhookName::Id(id) => {
             SelectStatusById { sequence: id.sequence().as_i64() }.get_result::<StatusRow>(connection)
         }
-        WebhookName::Key(source, key) => SelectStatusByKey { digest: &key_digest(source, key.as_str()) }
-            .get_result::<StatusRow>(connection),
+        WebhookName::Key(source, key) => {
+            SelectStatusByKey { name: &key_name(source, key) }.get_result::<StatusRow>(connection)
+        }
     };
     let Some(row) = row.optional()? else { return Ok(None) };
     let status = rows::status(row)?;
@@ -150,7 +151,7 @@ statement! {
 
 statement! {
     struct SelectStatusByKey<'a> {
-        digest: &'a [u8] as Binary,
+        name: &'a [u8] as Binary,
     }
     returns StatusRowTypes;
     "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.accepted_at,
@@ -158,7 +159,7 @@ statement! {
      FROM idempotency_keys k
      JOIN webhooks w ON w.sequence = k.webhook
      JOIN jobs j ON j.webhook = k.webhook
-     WHERE k.digest = ?"
+     WHERE k.name = ?"
 }
 
 statement! {

@@ -11,9 +11,6 @@ use tokio::sync::oneshot;
 use super::connection::{self, OpenError};
 use crate::domain::error::{Error, Result};
 
-/// Reading connections, each with a thread.
-const READERS: usize = 4;
-
 /// Reads that may wait for one of them; beyond that they are refused, not piled up.
 const QUEUE_READS: usize = 1_024;
 
@@ -26,10 +23,13 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Opens the connections and starts their threads, which end when this is dropped.
-    pub(super) fn start(path: &Path) -> std::result::Result<(Self, Vec<JoinHandle<()>>), OpenError> {
+    /// Opens `count` connections and starts their threads, which end when this is dropped.
+    pub(super) fn start(
+        path: &Path,
+        count: usize,
+    ) -> std::result::Result<(Self, Vec<JoinHandle<()>>), OpenError> {
         let (queue, reads) = crossbeam_channel::bounded::<Read>(QUEUE_READS);
-        let threads = (0..READERS)
+        let threads = (0..count)
             .map(|number| {
                 let connection = connection::open_reader(path)?;
                 let reads = reads.clone();

@@ -1,0 +1,39 @@
+# Builds hookbox, and an image with nothing but it.
+#
+#   docker build -t hookbox .
+#   docker run -p 8080:8080 -p 50051:50051 -v hookbox:/data --stop-timeout 45 hookbox
+#
+# BuildKit is needed (the default since Docker 23): the build keeps its dependencies in cache mounts.
+
+FROM rust:1-bookworm AS build
+WORKDIR /src
+COPY . .
+# Downloaded and compiled dependencies outlive the build. `touch`: a cached crate must not look
+# newer than the sources of a checkout. The cache is no part of a layer, so the binary is copied out.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/src/target,sharing=locked \
+    find src proto migrations build.rs -type f -exec touch {} + \
+    && cargo build --release --locked \
+    && cp target/release/hookbox /usr/local/bin/hookbox
+
+# Debian rather than an image without a shell: the same glibc as the builder, and a volume can be
+# looked at with `docker exec`. hookbox itself needs only libc, libgcc and, for traces over TLS,
+# certificates.
+FROM debian:bookworm-slim
+RUN groupadd --gid 10001 hookbox \
+    && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin hookbox \
+    && install --directory --owner=hookbox --group=hookbox --mode=0750 /data
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /usr/local/bin/hookbox /usr/local/bin/hookbox
+
+ENV HOOKBOX_DATABASE_URL=sqlite:///data/hookbox.db \
+    HOOKBOX_HTTP_ADDR=0.0.0.0:8080 \
+    HOOKBOX_GRPC_ADDR=0.0.0.0:50051
+USER 10001:10001
+WORKDIR /data
+VOLUME /data
+EXPOSE 8080 50051
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=6s --start-period=10s --retries=3 CMD ["hookbox", "health"]
+ENTRYPOINT ["hookbox"]
+CMD ["serve"]

@@ -1,0 +1,108 @@
+//! Talks HTTP/1.1 to a hookbox, with as little work of its own as may be.
+
+use std::str::FromStr;
+
+use axum::http::Uri;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+
+use crate::cli::Failure;
+
+/// A hookbox: `http://host:port`.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    authority: String,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, String> {
+        let wanted = || "must be http://<host>:<port>".to_owned();
+        let uri = url.parse::<Uri>().map_err(|_| wanted())?;
+        let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(wanted)?;
+        let port = authority.port_u16().unwrap_or(80);
+        Ok(Self { authority: format!("{}:{port}", authority.host()) })
+    }
+}
+
+/// What the bench reads of `GET /v1/stats`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counts {
+    pub(super) completed: u64,
+    pub(super) unfinished: u64,
+}
+
+#[derive(Deserialize)]
+struct Stats {
+    counts: StatusCounts,
+}
+
+#[derive(Deserialize)]
+struct StatusCounts {
+    pending: u64,
+    processing: u64,
+    retrying: u64,
+    completed: u64,
+}
+
+impl Target {
+    /// How many webhooks are completed and unfinished.
+    pub(super) async fn counts(&self) -> Result<Counts, Failure> {
+        let mut connection = Connection::open(self).await?;
+        let request = Request::get("/v1/stats").header("host", &self.authority).body(Full::default());
+        let (status, body) = connection.send(request.map_err(Box::new)?).await?;
+        if status != StatusCode::OK {
+            return Err(Failure::Other(
+                format!("http://{} answers {status} to GET /v1/stats", self.authority).into(),
+            ));
+        }
+        let StatusCounts { pending, processing, retrying, completed } =
+            serde_json::from_slice::<Stats>(&body).map_err(Box::new)?.counts;
+        Ok(Counts { completed, unfinished: pending + processing + retrying })
+    }
+}
+
+/// One connection, kept open.
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    authority: String,
+}
+
+impl Connection {
+    pub(super) async fn open(target: &Target) -> Result<Self, Failure> {
+        let stream = TcpStream::connect(&target.authority).await.map_err(|error| {
+            Failure::Other(
+                format!("cannot connect to {}: {error}; start it with `hookbox serve`", target.authority)
+                    .into(),
+            )
+        })?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Box::new)?;
+        // It ends with the sender; an error shows in the request that meets it.
+        tokio::spawn(connection);
+        Ok(Self { sender, authority: target.authority.clone() })
+    }
+
+    /// Submits a webhook; answers the status and reads the answer to its end.
+    pub(super) async fn submit(&mut self, body: String) -> Result<StatusCode, Failure> {
+        let request = Request::post("/v1/webhooks")
+            .header("host", &self.authority)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(Box::new)?;
+        Ok(self.send(request).await?.0)
+    }
+
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failure> {
+        let answer = self.sender.send_request(request).await.map_err(Box::new)?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await.map_err(Box::new)?.to_bytes();
+        Ok((status, body))
+    }
+}

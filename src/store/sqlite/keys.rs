@@ -1,0 +1,104 @@
+//! How an idempotency key is written into the table that keeps it unique.
+
+use crate::domain::webhook::{IdempotencyKey, Source};
+
+/// Ends the source; no source and no key has this byte.
+const END_OF_SOURCE: u8 = 0;
+
+/// The forms of a key. Two keys are equal exactly if their form and the bytes after it are.
+const AS_TEXT: u8 = 0;
+const HEX_32: u8 = 1;
+const UUID: u8 = 2;
+
+/// Where a UUID has its hyphens.
+const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+
+/// Source and key as bytes that are equal exactly if both are. Keys in order stay in order;
+/// 32 hex digits and UUIDs in lower case, as most senders choose, take half their length.
+pub(super) fn key_name(source: &Source, key: &IdempotencyKey) -> Vec<u8> {
+    let (source, key) = (source.as_str().as_bytes(), key.as_str().as_bytes());
+    let mut name = Vec::with_capacity(source.len() + 2 + key.len());
+    name.extend_from_slice(source);
+    name.push(END_OF_SOURCE);
+    let begin = name.len();
+    let is_uuid = key.len() == 36 && HYPHENS.iter().all(|at| key[*at] == b'-');
+    name.push(if is_uuid { UUID } else { HEX_32 });
+    let packed = match is_uuid {
+        true => pack(
+            key.iter().enumerate().filter(|(at, _)| !HYPHENS.contains(at)).map(|(_, digit)| *digit),
+            &mut name,
+        ),
+        false => key.len() == 32 && pack(key.iter().copied(), &mut name),
+    };
+    if !packed {
+        name.truncate(begin);
+        name.push(AS_TEXT);
+        name.extend_from_slice(key);
+    }
+    name
+}
+
+/// Two digits a byte. False if one of them is no digit, or a capital.
+fn pack(digits: impl Iterator<Item = u8>, into: &mut Vec<u8>) -> bool {
+    let mut high = None;
+    for digit in digits {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return false,
+        };
+        match high.take() {
+            None => high = Some(value << 4),
+            Some(high) => into.push(high | value),
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn name(source: &str, key: &str) -> Vec<u8> {
+        key_name(&Source::new(source).expect("source"), &IdempotencyKey::new(key).expect("key"))
+    }
+
+    #[test]
+    fn usual_keys_take_half_their_length() {
+        for key in ["00112233445566778899aabbccddeeff", "00112233-4455-6677-8899-aabbccddeeff"] {
+            assert_eq!(name("default", key).len(), "default".len() + 2 + 16, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_looks_alike_stays_apart() {
+        let names = [
+            name("default", "00112233445566778899aabbccddeeff"),
+            name("default", "00112233445566778899AABBCCDDEEFF"),
+            name("default", "00112233-4455-6677-8899-aabbccddeeff"),
+            name("default", "00112233-4455-6677-8899-aabbccddeefF"),
+            name("default", "00112233-44556677-8899-aabbccddee-ff"),
+            name("a", "bc"),
+            name("ab", "c"),
+        ];
+        for (at, one) in names.iter().enumerate() {
+            assert!(!names[at + 1..].contains(one), "{one:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn names_are_equal_exactly_if_source_and_key_are(
+            one in ("[ab]{1,2}", "[0-9a-f]{32}|[0-9a-f-]{36}|[abB]{1,3}"),
+            other in ("[ab]{1,2}", "[0-9a-f]{32}|[0-9a-f-]{36}|[abB]{1,3}"),
+        ) {
+            prop_assert_eq!(one == other, name(&one.0, &one.1) == name(&other.0, &other.1));
+        }
+
+        #[test]
+        fn keys_in_order_stay_in_order(one in "[a-z0-9]{1,12}", other in "[a-z0-9]{1,12}") {
+            prop_assert_eq!(one.cmp(&other), name("default", &one).cmp(&name("default", &other)));
+        }
+    }
+}
