@@ -96,7 +96,8 @@ impl SqliteStore {
         let mut connection = connection::open_writer(&path)?;
         connection::migrate(&path, &mut connection)?;
         let unreadable = |source| OpenError::Setup { path: path.clone(), source };
-        let counts = Counts::load(&mut connection).map_err(unreadable)?;
+        let mut counts = Counts::default();
+        counts.load(&mut connection).map_err(unreadable)?;
         let last = queries::last_sequence(&mut connection).map_err(unreadable)?.unwrap_or(0);
         let (readers, mut threads) = Readers::start(&path, READERS)?;
         let (claim_reader, thread) = Readers::start(&path, 1)?;

@@ -32,15 +32,13 @@ pub(super) struct Counts {
 
 impl Counts {
     /// Reads the table.
-    pub(super) fn load(connection: &mut SqliteConnection) -> QueryResult<Self> {
-        let rows = SelectCounts {}.load::<(i64, i64)>(connection)?;
-        let counts = Self::default();
-        for (status, count) in rows {
+    pub(super) fn load(&mut self, connection: &mut SqliteConnection) -> QueryResult<()> {
+        for (status, count) in (SelectCounts {}).load::<(i64, i64)>(connection)? {
             if let Some(status) = Status::from_number(status) {
-                counts.committed.0[status as usize].store(count.max(0).cast_unsigned(), Ordering::Relaxed);
+                self.committed.0[status as usize].store(count.max(0).cast_unsigned(), Ordering::Relaxed);
             }
         }
-        Ok(counts)
+        Ok(())
     }
 
     pub(super) fn committed(&self) -> Arc<CommittedCounts> {

@@ -304,18 +304,11 @@ impl Writer {
 
     /// Runs the batch in one transaction, and makes known what it changed.
     fn transact(&mut self, batch: &mut Batch) -> std::result::Result<(), QueryError> {
-        if self.connection.is_none() {
-            self.connection = Some(connection::open_writer(&self.context.path).map_err(|error| {
-                QueryError::DatabaseError(
-                    DatabaseErrorKind::Unknown,
-                    Box::new(format!("{error}: {:?}", std::error::Error::source(&error))),
-                )
-            })?);
-        }
-        let Some(connection) = &mut self.connection else {
-            return Err(QueryError::BrokenTransactionManager);
-        };
         let context = &mut self.context;
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            closed => closed.insert(reopen(context)?),
+        };
         let (changes, made_due) = connection.immediate_transaction(|connection| {
             context.counts.begin();
             let mut transaction = Transaction { connection, context, changes: Vec::new(), made_due: false };
@@ -334,6 +327,16 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// A connection after a fault, and the counts as the file has them: a commit that failed may be in it.
+fn reopen(context: &mut Context) -> std::result::Result<SqliteConnection, QueryError> {
+    let mut connection = connection::open_writer(&context.path).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        QueryError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(format!("{error}: {cause}")))
+    })?;
+    context.counts.load(&mut connection)?;
+    Ok(connection)
 }
 
 /// Whether the store itself is at fault, and not the command.
