@@ -14,8 +14,8 @@ use std::time::Duration;
 pub use self::layers::{Layers, Origin};
 use self::parse::Reader;
 pub use self::settings::{SETTINGS, Setting};
+use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
-use crate::store::Retention;
 
 /// The exit code of a process that was given a wrong setting (`EX_USAGE` of `sysexits.h`).
 pub const EXIT_USAGE: u8 = 64;

@@ -8,6 +8,7 @@ pub mod error;
 pub mod id;
 pub mod job;
 pub mod payload;
+pub mod retention;
 pub mod retry;
 pub mod trace;
 pub mod webhook;

@@ -17,6 +17,7 @@ use crate::domain::clock::Signal;
 use crate::domain::error::Result;
 use crate::domain::id::{Sequence, WebhookId};
 use crate::domain::job::Status;
+use crate::domain::retention::Retention;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{
     EventType, IdempotencyKey, NewWebhook, Source, WebhookDetail, WebhookName, WebhookStatus,
@@ -214,17 +215,6 @@ pub struct StoreStats {
     pub counts: StatusCounts,
     /// Since when the oldest waiting job has been due; none if none is due.
     pub oldest_due: Option<Timestamp>,
-}
-
-/// How long finished webhooks are kept, from the moment they reached their final status.
-#[derive(Clone, Copy, Debug)]
-pub struct Retention {
-    /// Payload and result of a completed webhook.
-    pub completed: Duration,
-    /// Payload of a dead-lettered or cancelled webhook.
-    pub dead_lettered: Duration,
-    /// The key, and all the rest; at least as long as the others.
-    pub keys: Duration,
 }
 
 /// What a store that can be written says of itself.

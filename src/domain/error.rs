@@ -5,8 +5,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::job::Status;
-
 /// What every fallible operation of the domain answers.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -97,7 +95,7 @@ impl Error {
     }
 
     /// A webhook's status does not allow `action`.
-    pub fn wrong_status(status: Status, action: &str) -> Self {
+    pub fn wrong_status(status: impl fmt::Display, action: &str) -> Self {
         Self::new(Reason::WrongStatus, format!("a webhook that is {status} cannot be {action}"))
     }
 

@@ -15,6 +15,7 @@ mod queries;
 mod readers;
 mod rows;
 mod statement;
+mod transaction;
 mod wal;
 mod writer;
 
@@ -31,14 +32,16 @@ pub use self::connection::OpenError;
 use self::connection::Owner;
 use self::counts::{CommittedCounts, Counts};
 use self::readers::Readers;
-use self::writer::{Context, Limits, WriterHandle};
+use self::transaction::{Context, Limits};
+use self::writer::WriterHandle;
 use super::changes::{Change, Changes};
-use super::{Accepted, Claims, Finish, ListQuery, Page, Probe, Purged, Retention, Store, StoreStats};
+use super::{Accepted, Claims, Finish, ListQuery, Page, Probe, Purged, Store, StoreStats};
 use crate::domain::attempt::Lease;
 use crate::domain::clock::{Clock, Signal};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::{Sequence, WebhookId, WebhookIds};
 use crate::domain::job::Status;
+use crate::domain::retention::Retention;
 use crate::domain::webhook::{NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
 use crate::telemetry::metrics::Metrics;
 

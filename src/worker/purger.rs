@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures::executor::block_on;
 
 use crate::domain::clock::{Clock, Signal};
-use crate::store::{Retention, Store};
+use crate::domain::retention::Retention;
+use crate::store::Store;
 use crate::telemetry::metrics::{Metrics, Stopwatch};
 
 /// The share of time that a purge may take of the writer: it pauses this many times as long as

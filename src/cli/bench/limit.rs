@@ -19,12 +19,13 @@ use crate::domain::clock::{Clock, Signal, SystemClock};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::{Sequence, WebhookId, WebhookIds};
 use crate::domain::job::Status;
+use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::webhook::{NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
 use crate::http;
 use crate::service::Service;
 use crate::store::changes::Changes;
-use crate::store::{Accepted, Claims, Finish, ListQuery, Page, Probe, Purged, Retention, Store, StoreStats};
+use crate::store::{Accepted, Claims, Finish, ListQuery, Page, Probe, Purged, Store, StoreStats};
 
 /// The body limit of the default settings.
 const MAX_BODY_BYTES: usize = 1024 * 1024;

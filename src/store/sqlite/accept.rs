@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::keys::key_name;
 use super::rows::{self, StatusRow, StatusRowTypes};
 use super::statement::statement;
-use super::writer::{Refusal, Transaction};
+use super::transaction::{Refusal, Transaction};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::job::Status;
 use crate::domain::webhook::{NewWebhook, WebhookStatus};

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::rows;
 use super::statement::statement;
-use super::writer::{Refusal, Transaction};
+use super::transaction::{Refusal, Transaction};
 use crate::domain::attempt::Lease;
 use crate::domain::job::Status;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};

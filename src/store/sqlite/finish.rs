@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 
 use super::rows;
 use super::statement::statement;
-use super::writer::{Refusal, Transaction};
+use super::transaction::{Refusal, Transaction};
 use crate::domain::attempt::{Lease, Outcome};
 use crate::domain::job::{Event, Status, next_status};
 use crate::store::Finish;

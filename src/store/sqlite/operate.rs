@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
 
 use super::statement::statement;
-use super::writer::{Refusal, Transaction};
+use super::transaction::{Refusal, Transaction};
 use super::{connection, queries, rows};
 use crate::domain::error::{Error, Reason};
 use crate::domain::id::WebhookId;

@@ -10,10 +10,11 @@ use diesel::sql_types::{BigInt, Binary, Text};
 use super::keys::key_name;
 use super::rows;
 use super::statement::statement;
-use super::writer::{Refusal, Transaction};
+use super::transaction::{Refusal, Transaction};
 use crate::domain::job::Status;
+use crate::domain::retention::Retention;
 use crate::domain::webhook::{IdempotencyKey, Source};
-use crate::store::{Purged, Retention};
+use crate::store::Purged;
 
 /// Webhooks in one transaction.
 const PURGE_ROWS: i64 = 100;

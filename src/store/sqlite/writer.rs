@@ -8,24 +8,18 @@
 //! by one. If the store itself is at fault (disk full, I/O error), all are told so, and the
 //! connection is opened anew for the next batch.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use diesel::connection::SimpleConnection;
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use diesel::sqlite::SqliteConnection;
-use rand::rngs::SmallRng;
 use tokio::sync::{mpsc, oneshot};
 
-use super::connection::{self, OpenError, Owner};
-use super::counts::Counts;
-use super::{accept, wal};
-use crate::domain::clock::{Clock, Signal};
+use super::accept;
+use super::connection::{self, OpenError};
+use super::transaction::{Context, Refusal, Transaction};
 use crate::domain::error::{Error, Result};
-use crate::domain::id::WebhookIds;
-use crate::store::changes::{Change, Changes};
-use crate::telemetry::metrics::{Metrics, Stopwatch};
+use crate::telemetry::metrics::Stopwatch;
 
 /// Commands that may wait for the writer. More webhooks are refused; other commands wait to get
 /// in line.
@@ -33,56 +27,6 @@ const QUEUE_COMMANDS: usize = 4_096;
 
 /// Commands in one transaction: bounds how long the first of them waits for the last.
 const BATCH_COMMANDS: usize = 1_024;
-
-/// What commands need besides the connection.
-pub(super) struct Context {
-    pub(super) path: PathBuf,
-    pub(super) _owner: Owner,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) ids: WebhookIds<SmallRng>,
-    pub(super) counts: Counts,
-    pub(super) limits: Limits,
-    pub(super) changes: Arc<Changes>,
-    pub(super) wake: Arc<std::sync::OnceLock<Arc<Signal>>>,
-    pub(super) log: Arc<wal::Log>,
-    pub(super) metrics: Arc<Metrics>,
-}
-
-/// Limits that the accepting transaction enforces.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) max_backlog: u64,
-    pub(super) max_attempts: u32,
-}
-
-/// Why a command did not go through.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// The command is refused; it has written nothing.
-    Domain(Error),
-    /// A statement failed; the transaction must not be committed.
-    Query(QueryError),
-}
-
-impl From<QueryError> for Refusal {
-    fn from(error: QueryError) -> Self {
-        Self::Query(error)
-    }
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Self::Domain(error)
-    }
-}
-
-/// A transaction under way, and what its commit will make known.
-pub(super) struct Transaction<'a> {
-    pub(super) connection: &'a mut SqliteConnection,
-    pub(super) context: &'a mut Context,
-    pub(super) changes: Vec<Change>,
-    pub(super) made_due: bool,
-}
 
 /// A unit of work. It may be run again after a rollback.
 pub(super) trait Command: Send {
