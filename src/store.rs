@@ -37,7 +37,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// answers that one, if it is the same webhook.
     ///
     /// Errors: `KeyReused` if payload or event type differ; `BacklogFull` if as many jobs are
-    /// unfinished as may be (a duplicate is still answered).
+    /// unfinished as may be (a duplicate is still answered), or more webhooks come in at once than
+    /// may wait.
     async fn accept(&self, webhook: NewWebhook) -> Result<Accepted>;
 
     /// Leases up to `limit` due jobs, those that are due longest first, each with a token larger
@@ -51,10 +52,10 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Extends leases to `lease` from now. Answers those that were lost.
     async fn renew(&self, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>>;
 
-    /// Takes over jobs whose lease has expired: their attempt is recorded as interrupted, and
-    /// they are pending again, or dead-lettered if their attempts are used up.
-    /// Answers how many.
-    async fn take_over_expired(&self) -> Result<usize>;
+    /// Takes over jobs whose lease has expired, but for those that the caller holds and still
+    /// runs: their attempt is recorded as interrupted, and they are pending again, or
+    /// dead-lettered if their attempts are used up. Answers how many.
+    async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize>;
 
     /// Makes a dead-lettered or cancelled job pending, with `attempts` more attempts.
     /// Errors: `WebhookNotFound`, `WrongStatus`.
@@ -127,6 +128,7 @@ pub struct ClaimedJob {
     /// The attempt this claim is, 1 for the first.
     pub attempt: u32,
     /// How many attempts have failed since the job was accepted or retried by hand, plus this one.
+    /// One that was given back has not failed.
     pub attempt_of_run: u32,
     /// How many attempts may start.
     pub max_attempts: u32,

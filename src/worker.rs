@@ -8,8 +8,8 @@ pub mod purger;
 mod run;
 mod running;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ struct Shared {
     /// The same, for the end of the pool.
     ended: Arc<Signal>,
     phase: AtomicU8,
+    /// Held from the look at the phase until what was claimed is running.
+    claiming: Mutex<()>,
 }
 
 /// Jobs are claimed and run.
@@ -113,6 +115,7 @@ impl Pool {
             idle: Arc::default(),
             ended: Arc::default(),
             phase: AtomicU8::new(WORKING),
+            claiming: Mutex::default(),
             options,
         });
         // As many places as threads: a claim is bounded by the idle ones, so none is ever full.
@@ -137,6 +140,8 @@ impl Pool {
     pub fn shutdown(self, grace: Duration) -> usize {
         let shared = &self.shared;
         shared.enter(DRAINING);
+        // A claim under way ends first, so that its jobs are among those that are waited for.
+        drop(shared.claiming.lock().unwrap_or_else(PoisonError::into_inner));
         self.wait_until_idle(grace);
         let stopped = shared.running.stop_all();
         if stopped > 0 {

@@ -33,8 +33,8 @@ pub(super) fn serve(layers: &Layers) -> Result<ExitCode, Failure> {
             Listeners { http: bind(config.http_addr).await?, grpc: bind(config.grpc_addr).await? };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
-            http.address = %config.http_addr,
-            grpc.address = %config.grpc_addr,
+            http.address = %listeners.http.local_addr()?,
+            grpc.address = %listeners.grpc.local_addr()?,
             database = %config.database.display(),
             workers = config.workers,
             "hookbox starts"

@@ -24,6 +24,12 @@ impl WebhookId {
         self.0.as_bytes()
     }
 
+    /// The time that the id carries.
+    pub fn time(&self) -> Timestamp {
+        let milliseconds = self.sequence().0 >> COUNTER_BITS;
+        Timestamp::from_millisecond(milliseconds.cast_signed()).unwrap_or(Timestamp::MAX)
+    }
+
     /// Milliseconds since the epoch and the 12-bit counter within them, as one number.
     /// Of one [`WebhookIds`] no two ids have the same.
     pub fn sequence(&self) -> Sequence {

@@ -29,7 +29,7 @@ fn word<S: Serializer>(status: &Status, serializer: S) -> std::result::Result<S:
     serializer.serialize_str(status.as_str())
 }
 
-/// The words for a status, for the document.
+/// Where the processing of a webhook stands.
 #[derive(ToSchema)]
 #[schema(as = Status, rename_all = "snake_case")]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -42,7 +42,7 @@ pub(super) enum StatusWord {
     Cancelled,
 }
 
-/// The words for an outcome, for the document.
+/// How one attempt ended.
 #[derive(ToSchema)]
 #[schema(as = Outcome, rename_all = "snake_case")]
 #[expect(dead_code, reason = "only its schema is used")]

@@ -38,15 +38,15 @@ pub(super) struct SubmitBody<'a> {
     /// The sender's unique name of the webhook: 1 to 255 characters without control characters.
     /// May be given as the header `Idempotency-Key` instead.
     #[serde(borrow, default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 255, example = "evt-001")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 255, example = "evt-001")]
     idempotency_key: Given<Cow<'a, str>>,
     /// What happened, as the sender calls it; the same rule as for the key.
     #[serde(borrow, default, deserialize_with = "given")]
-    #[schema(value_type = String, min_length = 1, max_length = 255, example = "order.created")]
+    #[schema(value_type = String, required = true, min_length = 1, max_length = 255, example = "order.created")]
     event_type: Given<Cow<'a, str>>,
     /// The content: any JSON value, kept byte for byte.
     #[serde(borrow, default, deserialize_with = "raw")]
-    #[schema(value_type = serde_json::Value)]
+    #[schema(value_type = serde_json::Value, required = true)]
     payload: Option<&'a RawValue>,
 }
 
@@ -78,14 +78,26 @@ fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option
     params(("Idempotency-Key" = Option<String>, Header, description = "Taken where the body has no key; where both are given they have to be equal")),
     request_body(content = SubmitBody, content_type = "application/json"),
     responses(
-        (status = 202, description = "Stored; it will be processed", body = SubmitWebhookResponse),
-        (status = 200, description = "It had been stored before; its status now", body = SubmitWebhookResponse),
+        (status = 202, description = "Stored; it will be processed", body = SubmitWebhookResponse, headers(
+            ("Location" = String, description = "The path of the webhook"),
+            ("RateLimit" = Option<String>, description = "What is left of the source's rate limit, if it has one"),
+            ("RateLimit-Policy" = Option<String>, description = "The source's rate limit, if it has one"),
+        )),
+        (status = 200, description = "It had been stored before; its status now", body = SubmitWebhookResponse, headers(
+            ("Location" = String, description = "The path of the webhook"),
+        )),
         (status = 400, description = "Not JSON, or a field is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The key was used for another webhook", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Over the rate limit; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The backlog is full, or the store cannot write; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Over the rate limit", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "Seconds until another try makes sense"),
+            ("RateLimit" = String, description = "What is left of the source's rate limit"),
+            ("RateLimit-Policy" = String, description = "The source's rate limit"),
+        )),
+        (status = 503, description = "The backlog is full, or the store cannot write", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "Seconds until another try makes sense"),
+        )),
     )
 )]
 pub(super) async fn submit_webhook(

@@ -23,7 +23,7 @@ type Answer = std::result::Result<Response, Refused>;
 #[into_params(parameter_in = Query)]
 pub(super) struct ByKey {
     /// The sender's key.
-    #[param(value_type = String)]
+    #[param(value_type = String, required = true)]
     #[serde(default)]
     idempotency_key: String,
     /// The source of the key.

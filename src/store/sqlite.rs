@@ -136,7 +136,7 @@ impl SqliteStore {
             worker: options.worker.into(),
             clock,
         };
-        let taken = store.take_over(false).await.map_err(OpenError::TakeOver)?;
+        let taken = store.take_over(finish::Takeable::All).await.map_err(OpenError::TakeOver)?;
         if taken > 0 {
             tracing::info!(
                 jobs = taken,
@@ -146,11 +146,12 @@ impl SqliteStore {
         Ok(store)
     }
 
-    async fn take_over(&self, expired_only: bool) -> Result<usize> {
+    async fn take_over(&self, what: finish::Takeable) -> Result<usize> {
+        let what = Arc::new(what);
         let mut all = 0;
         loop {
-            let taken =
-                self.writer.run(move |transaction| finish::take_over(transaction, expired_only)).await?;
+            let what = Arc::clone(&what);
+            let taken = self.writer.run(move |transaction| finish::take_over(transaction, &what)).await?;
             all += taken;
             if taken == 0 {
                 return Ok(all);
@@ -209,8 +210,8 @@ impl Store for SqliteStore {
         self.writer.run(move |transaction| finish::renew(transaction, &leases, lease)).await
     }
 
-    async fn take_over_expired(&self) -> Result<usize> {
-        self.take_over(true).await
+    async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize> {
+        self.take_over(finish::Takeable::ExpiredBut(held)).await
     }
 
     async fn retry(&self, id: WebhookId, attempts: u32) -> Result<WebhookStatus> {
@@ -239,6 +240,9 @@ impl Store for SqliteStore {
     }
 
     async fn stats(&self) -> Result<StoreStats> {
+        if self.readers.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            return Err(Error::shutting_down());
+        }
         let counts = self.counts.get();
         let due = if counts.of(Status::Pending) + counts.of(Status::Retrying) == 0 {
             None
@@ -283,6 +287,13 @@ impl Store for SqliteStore {
         if joiner.is_ok() {
             let _ = all_joined.await;
         }
+    }
+}
+
+impl Drop for SqliteStore {
+    /// The other threads end with their channels; the one that copies the log is told.
+    fn drop(&mut self) {
+        self.log.stop();
     }
 }
 

@@ -3,7 +3,7 @@
 //! While threads are idle it is woken when something becomes due, and sleeps until the next due
 //! time; while none is, it is woken by the first that is. A look every third of a lease is its fallback.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -41,7 +41,12 @@ pub(super) fn dispatch(shared: &Shared, jobs: &Sender<Job>) {
             shared.clock.wait(&shared.idle, Some(next_renewal));
             continue;
         }
+        let claiming = shared.claiming.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared.phase() != WORKING {
+            continue;
+        }
         let next_due = claim(shared, jobs, idle);
+        drop(claiming);
         let until = next_due.map_or(next_renewal, |due| due.min(next_renewal));
         if shared.running.len() == shared.options.workers {
             // As many as there were threads: the next idle one takes what comes next.
@@ -81,11 +86,11 @@ fn claim(shared: &Shared, jobs: &Sender<Job>, idle: usize) -> Option<Timestamp> 
     }
 }
 
-/// Renews first: only a lease that nobody renews may be taken over.
+/// Renews first; what runs here is not taken over from here, however late its renewal was.
 fn keep_leases(shared: &Shared) {
     let leases = shared.running.leases();
     if !leases.is_empty() {
-        match block_on(shared.store.renew(leases, shared.options.lease)) {
+        match block_on(shared.store.renew(leases.clone(), shared.options.lease)) {
             Ok(lost) => {
                 for lease in lost {
                     // It may have ended meanwhile; then there is nothing left to stop.
@@ -98,7 +103,7 @@ fn keep_leases(shared: &Shared) {
             }
         }
     }
-    match block_on(shared.store.take_over_expired()) {
+    match block_on(shared.store.take_over_expired(leases)) {
         Ok(0) => {}
         Ok(jobs) => tracing::warn!(jobs, "took over jobs whose lease had expired"),
         Err(error) => {

@@ -133,7 +133,7 @@ impl Store for NoStore {
         Self::nothing()
     }
 
-    async fn take_over_expired(&self) -> Result<usize> {
+    async fn take_over_expired(&self, _held: Vec<Lease>) -> Result<usize> {
         Self::nothing()
     }
 

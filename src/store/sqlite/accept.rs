@@ -97,7 +97,8 @@ fn store(
         payload: new.payload.json(),
         payload_digest: new.payload.digest().as_bytes().as_slice(),
         traceparent: new.traceparent.as_str(),
-        accepted_at: now_ms,
+        // The id's time, so that lists by id and by time agree even if the clock goes back.
+        accepted_at: id.time().as_millisecond(),
     }
     .execute(*connection)?;
     InsertJob {
@@ -117,7 +118,7 @@ fn store(
             event_type: new.event_type.clone(),
             status: Status::Pending,
             attempt_count: 0,
-            accepted_at: now,
+            accepted_at: id.time(),
             updated_at: now,
             revision: 0,
         },

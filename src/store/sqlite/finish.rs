@@ -32,6 +32,7 @@ pub(super) fn finish(
         available_at: finish.available_at.as_millisecond(),
         updated_at: finished_at,
         completed_at: finish.next.is_final().then_some(finished_at),
+        given_back: i64::from(given_back),
         more_attempts: i64::from(given_back),
         webhook,
         lease_token: finish.lease.token.cast_signed(),
@@ -63,6 +64,14 @@ pub(super) fn finish(
     Ok(true)
 }
 
+/// Which leased jobs to take over.
+pub(super) enum Takeable {
+    /// All: their process is gone.
+    All,
+    /// Those whose lease has expired, but for these, which still run.
+    ExpiredBut(Vec<Lease>),
+}
+
 /// Extends leases. Answers those that were lost.
 pub(super) fn renew(
     transaction: &mut Transaction<'_>,
@@ -70,27 +79,32 @@ pub(super) fn renew(
     lease: Duration,
 ) -> Result<Vec<Lease>, Refusal> {
     let Transaction { connection, context, .. } = transaction;
-    let held = leases
-        .iter()
-        .map(|lease| [lease.webhook.sequence().as_i64(), lease.token.cast_signed()])
-        .collect::<Vec<_>>();
-    let held = serde_json::to_string(&held).map_err(rows::unreadable)?;
+    let held = list_of(leases)?;
     let renewed =
         RenewLeases { lease_until: super::later(context.clock.now().as_millisecond(), lease), held: &held }
-            .load::<i64>(*connection)?;
-    Ok(leases.iter().filter(|lease| !renewed.contains(&lease.webhook.sequence().as_i64())).copied().collect())
+            .load::<(i64, i64)>(*connection)?;
+    Ok(leases.iter().filter(|lease| !renewed.contains(&columns_of(lease))).copied().collect())
 }
 
 /// Takes over leased jobs: those whose lease has expired, or all of a process that is gone.
 /// Answers how many; there may be more.
-pub(super) fn take_over(transaction: &mut Transaction<'_>, expired_only: bool) -> Result<usize, Refusal> {
+pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> Result<usize, Refusal> {
     let Transaction { connection, context, changes, made_due } = transaction;
     let now = context.clock.now();
     let now_ms = now.as_millisecond();
-    let until = if expired_only { now_ms } else { i64::MAX };
-    let expired =
-        SelectExpired { until, limit: TAKE_OVER_JOBS }
-            .load::<(Vec<u8>, i64, i64, i64, i64, i64, Option<String>)>(*connection)?;
+    let (until, held) = match what {
+        Takeable::All => (i64::MAX, list_of(&[])?),
+        Takeable::ExpiredBut(held) => (now_ms, list_of(held)?),
+    };
+    let expired = SelectExpired { until, held: &held, limit: TAKE_OVER_JOBS }.load::<(
+        Vec<u8>,
+        i64,
+        i64,
+        i64,
+        i64,
+        i64,
+        Option<String>,
+    )>(*connection)?;
     let taken = expired.len();
     for (id, webhook, attempts, max_attempts, started_at, lease_token, worker) in expired {
         let attempts_left = attempts < max_attempts;
@@ -101,6 +115,7 @@ pub(super) fn take_over(transaction: &mut Transaction<'_>, expired_only: bool) -
             available_at: now_ms,
             updated_at: now_ms,
             completed_at: next.is_final().then_some(now_ms),
+            given_back: 0,
             more_attempts: 0,
             webhook,
             lease_token,
@@ -130,18 +145,31 @@ pub(super) fn take_over(transaction: &mut Transaction<'_>, expired_only: bool) -
     Ok(taken)
 }
 
+/// The webhook and the token of a lease, as they are in their row.
+fn columns_of(lease: &Lease) -> (i64, i64) {
+    (lease.webhook.sequence().as_i64(), lease.token.cast_signed())
+}
+
+/// Leases as a JSON array of pairs: one bind, however many they are.
+fn list_of(leases: &[Lease]) -> Result<String, Refusal> {
+    let pairs = leases.iter().map(columns_of).collect::<Vec<_>>();
+    Ok(serde_json::to_string(&pairs).map_err(rows::unreadable)?)
+}
+
 statement! {
     struct EndLease {
         status: i64 as BigInt,
         available_at: i64 as BigInt,
         updated_at: i64 as BigInt,
         completed_at: Option<i64> as Nullable<BigInt>,
+        given_back: i64 as BigInt,
         more_attempts: i64 as BigInt,
         webhook: i64 as BigInt,
         lease_token: i64 as BigInt,
     }
     returns BigInt;
-    "UPDATE jobs SET status = ?, available_at = ?, updated_at = ?, completed_at = ?, max_attempts = max_attempts + ?,
+    "UPDATE jobs SET status = ?, available_at = ?, updated_at = ?, completed_at = ?,
+            attempts_before = attempts_before + ?, max_attempts = max_attempts + ?,
             lease_until = NULL, worker = NULL, revision = revision + 1
      WHERE webhook = ? AND lease_token = ? AND status = 1
      RETURNING revision"
@@ -168,20 +196,23 @@ statement! {
         lease_until: i64 as BigInt,
         held: &'a str as Text,
     }
-    returns BigInt;
+    returns (BigInt, BigInt);
     "UPDATE jobs SET lease_until = ?
      FROM (SELECT value ->> 0 AS webhook, value ->> 1 AS lease_token FROM json_each(?)) AS held
      WHERE jobs.webhook = held.webhook AND jobs.lease_token = held.lease_token AND jobs.status = 1
-     RETURNING jobs.webhook"
+     RETURNING jobs.webhook, jobs.lease_token"
 }
 
 statement! {
-    struct SelectExpired {
+    struct SelectExpired<'a> {
         until: i64 as BigInt,
+        held: &'a str as Text,
         limit: i64 as BigInt,
     }
     returns (Binary, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Text>);
     "SELECT w.id, j.webhook, j.attempts, j.max_attempts, j.updated_at, j.lease_token, j.worker
      FROM jobs j JOIN webhooks w ON w.sequence = j.webhook
-     WHERE j.status = 1 AND j.lease_until <= ? LIMIT ?"
+     WHERE j.status = 1 AND j.lease_until <= ?
+       AND (j.webhook, j.lease_token) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))
+     LIMIT ?"
 }

@@ -1,0 +1,263 @@
+//! The proto is the source of truth: the REST twin never drifts from it.
+//!
+//! Fields of messages are compared with members of schemas, by name, type and presence. A field
+//! that holds JSON as text (`payload_json`) is the JSON itself in REST (`payload`).
+
+mod live;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hookbox::domain::attempt::Outcome;
+use hookbox::domain::job::Status;
+use hookbox::grpc::proto::DESCRIPTORS;
+use prost::Message;
+use prost_types::field_descriptor_proto::{Label, Type};
+use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use serde_json::Value;
+
+/// Messages whose schema has the same name.
+const MESSAGES: [&str; 9] = [
+    "SubmitWebhookRequest",
+    "SubmitWebhookResponse",
+    "WebhookStatus",
+    "Webhook",
+    "Attempt",
+    "ListWebhooksResponse",
+    "GetStatsResponse",
+    "StatusCounts",
+    "WorkerCounts",
+];
+
+#[test]
+fn each_message_has_the_fields_of_its_schema_with_the_same_types() {
+    let contract = contract();
+    for name in MESSAGES.into_iter().chain(["Rates"]) {
+        let message = message(&contract, name);
+        let schema = schema(name);
+        assert_eq!(fields_of(message), members_of(&schema), "{name}");
+    }
+}
+
+#[test]
+fn each_message_that_is_answered_has_a_schema() {
+    let schemas: BTreeSet<_> = schemas().keys().cloned().collect();
+    // Asked in the path or the query string, or without a twin in REST.
+    let without = [
+        "GetStatusRequest",
+        "GetWebhookRequest",
+        "ListWebhooksRequest",
+        "WatchStatusRequest",
+        "RetryWebhookRequest",
+        "CancelWebhookRequest",
+        "GetStatsRequest",
+        "SubmitWebhooksResponse",
+        "SubmitError",
+    ];
+    for message in contract().message_type {
+        let expected = !without.contains(&message.name());
+        assert_eq!(schemas.contains(message.name()), expected, "{}", message.name());
+    }
+}
+
+#[test]
+fn a_member_of_an_answer_is_always_there_unless_the_field_may_be_absent() {
+    let contract = contract();
+    for name in MESSAGES.into_iter().chain(["Rates"]).filter(|name| !name.ends_with("Request")) {
+        // No schema leaves open whether a member is there, save for those the proto documents so.
+        let optional: BTreeSet<_> = message(&contract, name)
+            .field
+            .iter()
+            .filter(|field| field.proto3_optional() || field.name() == "completed_at")
+            .map(member_name)
+            .collect();
+        let members: BTreeSet<_> = members_of(&schema(name)).into_keys().collect();
+        let expected: BTreeSet<_> = members.difference(&optional).cloned().collect();
+        assert_eq!(required_of(&schema(name)), expected, "{name}");
+    }
+}
+
+#[test]
+fn the_schema_of_a_submission_says_what_has_to_be_there() {
+    let schema = schema("SubmitWebhookRequest");
+    let required = BTreeSet::from(["event_type".to_owned(), "payload".to_owned()]);
+    assert_eq!(required_of(&schema), required, "the key may come in the header");
+    assert_eq!(schema["properties"]["idempotency_key"]["type"], "string", "null is refused");
+    assert_eq!(schema["additionalProperties"], false);
+    for member in ["idempotency_key", "event_type"] {
+        let limits = &schema["properties"][member];
+        assert_eq!((&limits["minLength"], &limits["maxLength"]), (&1.into(), &255.into()));
+    }
+}
+
+#[test]
+fn the_words_of_an_enum_are_its_values_in_lower_case() {
+    let contract = contract();
+    let words = |name: &str| -> Vec<String> {
+        let found = contract.enum_type.iter().find(|candidate| candidate.name() == name).unwrap();
+        let prefix = format!("{}_", name.to_uppercase());
+        found
+            .value
+            .iter()
+            .skip(1)
+            .map(|value| value.name().strip_prefix(&prefix).unwrap().to_lowercase())
+            .collect()
+    };
+    for (name, domain) in [
+        ("Status", Status::ALL.map(Status::as_str).to_vec()),
+        (
+            "Outcome",
+            [Outcome::Completed, Outcome::Failed, Outcome::Interrupted].map(Outcome::as_str).to_vec(),
+        ),
+    ] {
+        assert_eq!(words(name), domain, "{name}");
+        assert_eq!(schema(name)["enum"], serde_json::json!(domain), "{name}");
+    }
+}
+
+#[test]
+fn the_parameters_of_a_query_are_the_fields_of_its_request() {
+    let contract = contract();
+    let list = parameters("/v1/webhooks", "get");
+    assert_eq!(fields_of(message(&contract, "ListWebhooksRequest")), list);
+    let mut status = parameters("/v1/status", "get");
+    status.extend(parameters("/v1/webhooks/{id}/status", "get"));
+    let expected = fields_of(message(&contract, "GetStatusRequest"));
+    assert_eq!(status, expected);
+    assert_eq!(message(&contract, "WatchStatusRequest").field.len(), 3, "named as in GetStatus");
+}
+
+#[test]
+fn the_key_is_a_required_parameter_of_a_look_up_by_key() {
+    let document = document();
+    let parameters = document["paths"]["/v1/status"]["get"]["parameters"].as_array().unwrap();
+    let key = parameters.iter().find(|parameter| parameter["name"] == "idempotency_key").unwrap();
+    assert_eq!(key["required"], true);
+}
+
+#[test]
+fn every_call_has_a_twin_of_the_same_name_except_the_pipeline() {
+    let document = document();
+    let operations: BTreeSet<_> = document["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|path| path.as_object().unwrap().values())
+        .map(|operation| operation["operationId"].as_str().unwrap())
+        .collect();
+    for method in &contract().service[0].method {
+        let has_twin = operations.contains(method.name());
+        assert_eq!(has_twin, method.name() != "SubmitWebhooks", "{}", method.name());
+    }
+}
+
+#[test]
+fn every_reference_in_the_document_leads_somewhere() {
+    let document = document();
+    let text = document.to_string();
+    for reference in text.split(r##""$ref":"#"##).skip(1) {
+        let pointer = reference.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer}");
+    }
+}
+
+fn contract() -> FileDescriptorProto {
+    let files = FileDescriptorSet::decode(DESCRIPTORS).unwrap().file;
+    files.into_iter().find(|file| file.package() == "hookbox.v1").unwrap()
+}
+
+fn message<'a>(contract: &'a FileDescriptorProto, name: &str) -> &'a DescriptorProto {
+    contract.message_type.iter().find(|message| message.name() == name).unwrap()
+}
+
+fn document() -> Value {
+    serde_json::to_value(hookbox::http::openapi()).unwrap()
+}
+
+fn schemas() -> serde_json::Map<String, Value> {
+    document()["components"]["schemas"].as_object().unwrap().clone()
+}
+
+fn schema(name: &str) -> Value {
+    schemas().remove(name).unwrap_or_else(|| panic!("the document has the schema {name}"))
+}
+
+/// What REST calls a field.
+fn member_name(field: &FieldDescriptorProto) -> String {
+    field.name().strip_suffix("_json").unwrap_or(field.name()).to_owned()
+}
+
+/// The fields of a message as REST names them, each with its type.
+fn fields_of(message: &DescriptorProto) -> BTreeMap<String, String> {
+    message.field.iter().map(|field| (member_name(field), type_of_field(field))).collect()
+}
+
+fn type_of_field(field: &FieldDescriptorProto) -> String {
+    let name = field.type_name().rsplit('.').next().unwrap_or_default();
+    let one = match field.r#type() {
+        _ if field.name().ends_with("_json") => "any",
+        Type::String => "string",
+        Type::Bool => "boolean",
+        Type::Double => "double",
+        Type::Uint32 => "int32",
+        Type::Uint64 => "int64",
+        Type::Message if name == "Timestamp" => "date-time",
+        Type::Message if name == "Value" => "any",
+        Type::Message | Type::Enum => name,
+        other => panic!("a field of type {other:?} is new; say what it is in REST"),
+    };
+    if field.label() == Label::Repeated { format!("[{one}]") } else { one.to_owned() }
+}
+
+/// The members of a schema, each with its type.
+fn members_of(schema: &Value) -> BTreeMap<String, String> {
+    parts(schema)
+        .flat_map(|part| part["properties"].as_object().unwrap())
+        .map(|(name, member)| (name.clone(), type_of_member(member)))
+        .collect()
+}
+
+fn required_of(schema: &Value) -> BTreeSet<String> {
+    parts(schema)
+        .filter_map(|part| part["required"].as_array())
+        .flatten()
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// A schema that is put together of others has their members.
+fn parts(schema: &Value) -> impl Iterator<Item = &Value> {
+    let all = schema["allOf"].as_array().map_or(std::slice::from_ref(schema), Vec::as_slice);
+    all.iter()
+}
+
+fn type_of_member(member: &Value) -> String {
+    if let Some(reference) = member["$ref"].as_str() {
+        return reference.rsplit('/').next().unwrap().to_owned();
+    }
+    let kind = match &member["type"] {
+        Value::String(kind) => kind.as_str(),
+        // Null or one other type.
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null").unwrap(),
+        _ => return "any".into(),
+    };
+    match (kind, member["format"].as_str()) {
+        ("array", _) => format!("[{}]", type_of_member(&member["items"])),
+        // An id is a string in the proto, which has no type for it.
+        ("string", Some("uuid")) => "string".into(),
+        (_, Some(format)) => format.into(),
+        (kind, None) => kind.into(),
+    }
+}
+
+/// The parameters of an operation in its path and query string, each with its type.
+fn parameters(path: &str, method: &str) -> BTreeMap<String, String> {
+    let document = document();
+    let parameters = document["paths"][path][method]["parameters"].as_array().unwrap();
+    parameters
+        .iter()
+        .filter(|parameter| parameter["in"] != "header")
+        .map(|parameter| {
+            (parameter["name"].as_str().unwrap().to_owned(), type_of_member(&parameter["schema"]))
+        })
+        .collect()
+}

@@ -1,0 +1,26 @@
+//! gRPC, as a client of the contract sees it.
+
+mod calls;
+mod payloads;
+mod pipeline;
+mod refusals;
+mod tools;
+
+use hookbox::grpc::proto;
+
+/// A submission whose payload is this JSON text.
+fn submission(key: &str, payload_json: &str) -> proto::SubmitWebhookRequest {
+    proto::SubmitWebhookRequest {
+        idempotency_key: key.into(),
+        event_type: "order.created".into(),
+        content: Some(proto::submit_webhook_request::Content::PayloadJson(payload_json.into())),
+    }
+}
+
+/// A submission whose payload is this value.
+fn submission_of_value(key: &str, value: prost_types::Value) -> proto::SubmitWebhookRequest {
+    proto::SubmitWebhookRequest {
+        content: Some(proto::submit_webhook_request::Content::Payload(value)),
+        ..submission(key, "")
+    }
+}

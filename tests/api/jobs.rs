@@ -1,0 +1,6 @@
+//! What becomes of a webhook after it was accepted, with time driven by hand.
+
+mod by_hand;
+mod failures;
+mod stops;
+mod time;

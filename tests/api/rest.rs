@@ -1,0 +1,10 @@
+//! REST, as a sender and an operator see it.
+
+mod acceptance;
+mod bodies;
+mod keys;
+mod limits;
+mod lists;
+mod looks;
+mod operations;
+mod problems;

@@ -1,0 +1,49 @@
+//! Talks to a hookbox process as a sender does.
+
+use std::time::Duration;
+
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+
+/// How long one answer may take; a process that was killed does not answer at all.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// How long something may take that happens by itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The pause between two looks at it.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A sender with connections of its own.
+pub(crate) fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().timeout(ANSWER_TIME).build().expect("builds")
+}
+
+/// Posts a webhook under a key. An error means that nobody knows whether it was stored.
+pub(crate) async fn post(client: &reqwest::Client, url: &str, key: &str) -> reqwest::Result<Response> {
+    client
+        .post(url)
+        .json(&json!({ "idempotency_key": key, "event_type": "order.paid", "payload": { "key": key } }))
+        .send()
+        .await
+}
+
+/// Gets what must be there.
+pub(crate) async fn get(client: &reqwest::Client, url: &str) -> Value {
+    let response = client.get(url).send().await.expect("answers");
+    assert_eq!(response.status(), StatusCode::OK, "{url}");
+    response.json().await.expect("is JSON")
+}
+
+/// Looks again and again until something is found, and fails if it takes too long.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    });
+    found.await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}

@@ -1,0 +1,37 @@
+//! What a kind of store has to offer to be tested: a place, and processes that open it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hookbox::domain::clock::ManualClock;
+use hookbox::store::Store;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Jobs that may be unfinished.
+    pub(crate) max_backlog: u64,
+    /// Attempts that a new job may start.
+    pub(crate) max_attempts: u32,
+    /// The name of the process in the history of attempts.
+    pub(crate) worker: String,
+    /// What ids are made random with.
+    pub(crate) seed: u64,
+}
+
+/// A place for one store, emptied when it is dropped.
+#[async_trait]
+pub(crate) trait Harness: Send + Sync + Sized + 'static {
+    /// Whether a process that opens the store takes over every lease of the one before at once.
+    /// Where several processes share a store, a lease has to expire first.
+    const TAKES_OVER_AT_OPEN: bool;
+
+    /// A place with nothing in it.
+    fn new() -> Self;
+
+    /// Opens the store as a process that starts.
+    async fn open(&self, options: &Options, clock: Arc<ManualClock>) -> Arc<dyn Store>;
+
+    /// The process of `store` dies: what it has not committed is gone, and nothing is tidied up.
+    async fn crash(&mut self, store: Arc<dyn Store>);
+}

@@ -1,0 +1,16 @@
+//! Holds every store to the promises of `hookbox::store::Store`.
+//!
+//! The behaviours are written once, against the trait; `conformance!` makes a test of each of
+//! them for a store. What only one kind of store can do is tested in a file of that store.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod behaviours;
+#[macro_use]
+mod conformance;
+mod harness;
+mod inbox;
+mod model;
+mod sqlite;
+
+conformance!(sqlite_store, crate::sqlite::SqliteHarness);

@@ -1,0 +1,44 @@
+//! A random life of a store, step by step beside a model in memory that is too simple to be wrong.
+
+mod operation;
+mod reference;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use self::operation::{Operation, operations};
+use self::reference::Reference;
+use crate::harness::Harness;
+use crate::inbox::Inbox;
+
+/// Lives that are tried, and the steps of the longest. Bounded so that it takes a few seconds.
+const LIVES: u32 = 40;
+const STEPS: usize = 60;
+
+pub(crate) fn no_sequence_of_operations_breaks_the_model<H: Harness>() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let mut runner = TestRunner::new(Config {
+        cases: LIVES,
+        max_shrink_iters: 2_000,
+        // A life that fails is printed in full.
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let lives = prop::collection::vec(operations(), 1..STEPS);
+    let outcome = runner.run(&lives, |life| runtime.block_on(live::<H>(&life)));
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
+
+async fn live<H: Harness>(life: &[Operation]) -> Result<(), TestCaseError> {
+    let mut inbox = Inbox::<H>::with(reference::MAX_BACKLOG, reference::MAX_ATTEMPTS).await;
+    let mut reference = Reference::default();
+    for operation in life {
+        reference.run(&mut inbox, operation).await?;
+        reference.compare(&inbox).await?;
+    }
+    inbox.close().await;
+    Ok(())
+}
