@@ -9,6 +9,7 @@ use std::io::IsTerminal;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -56,7 +57,9 @@ impl Telemetry {
         };
         tracing_subscriber::registry()
             .with(spans)
-            .with(logs.with_filter(EnvFilter::new(&config.log)))
+            // Log lines name trace and webhook themselves. Without an exporter nobody wants spans,
+            // and then they cost nothing.
+            .with(logs.with_filter(EnvFilter::new(&config.log).and(filter_fn(|metadata| metadata.is_event()))))
             .try_init()?;
         Ok(Self { traces })
     }
