@@ -59,7 +59,9 @@ impl Telemetry {
             .with(spans)
             // Log lines name trace and webhook themselves. Without an exporter nobody wants spans,
             // and then they cost nothing.
-            .with(logs.with_filter(EnvFilter::new(&config.log).and(filter_fn(|metadata| metadata.is_event()))))
+            .with(
+                logs.with_filter(EnvFilter::new(&config.log).and(filter_fn(|metadata| metadata.is_event()))),
+            )
             .try_init()?;
         Ok(Self { traces })
     }

@@ -43,7 +43,7 @@ pub(super) struct Bench {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=100))]
     turns: u8,
     /// Wait until everything is completed, and print the rate end to end
-    #[arg(long)]
+    #[arg(long, conflicts_with = "limit")]
     drain: bool,
     /// Print JSON
     #[arg(long)]
@@ -76,15 +76,12 @@ impl Bench {
     async fn measure(&self) -> Result<Report, Failure> {
         let before = self.url.counts().await?;
         let progress = progress_bar(self.duration);
-        let started = Stopwatch::start();
         let mut report = Report::default();
         let limit = if self.limit { Some(limit::Server::start().await?) } else { None };
         let turns = if limit.is_some() { u32::from(self.turns) } else { 1 };
         let each = self.duration / turns / if limit.is_some() { 2 } else { 1 };
-        let mut first_sent = None;
         for _ in 0..turns {
             let counted = self.url.counts().await?;
-            first_sent.get_or_insert_with(Stopwatch::start);
             let sent = self.send(&self.url, each, &progress).await?;
             let completed = self.url.counts().await?.completed - counted.completed;
             let completed_per_second = completed as f64 / sent.seconds;
@@ -94,9 +91,8 @@ impl Bench {
             };
             report.turns.push(Turn { sent, completed_per_second, limit: bare });
         }
-        tracing::debug!(seconds = started.seconds(), "sent");
         if self.drain {
-            report.drained = Some(self.drain(before, first_sent.unwrap_or(started), &progress).await?);
+            report.drained = Some(self.drain(before, &progress).await?);
         }
         progress.finish_and_clear();
         Ok(report)
@@ -118,20 +114,18 @@ impl Bench {
         }
     }
 
-    /// Waits until nothing is unfinished any more.
-    async fn drain(
-        &self,
-        before: Counts,
-        since: Stopwatch,
-        progress: &ProgressBar,
-    ) -> Result<Drained, Failure> {
+    /// Waits until nothing is unfinished any more. `--limit` goes without it, so all that was sent
+    /// was sent in one turn, which has just ended.
+    async fn drain(&self, before: Counts, progress: &ProgressBar) -> Result<Drained, Failure> {
+        let waited = Stopwatch::start();
         loop {
             let counts = self.url.counts().await?;
             progress.set_message(format!("{} unfinished", counts.unfinished));
             if counts.unfinished == 0 {
-                let completed = counts.completed - before.completed;
-                let seconds = since.seconds();
-                return Ok(Drained { completed, seconds, per_second: completed as f64 / seconds });
+                return Ok(Drained {
+                    completed: counts.completed - before.completed,
+                    waited: waited.seconds(),
+                });
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

@@ -26,12 +26,13 @@ pub(super) struct Turn {
     pub(super) limit: Option<Measured>,
 }
 
-/// From the first webhook sent to the last one completed.
+/// How the hookbox got done with all that was sent.
 #[derive(Debug)]
 pub(super) struct Drained {
+    /// Completed since before the first was sent.
     pub(super) completed: u64,
-    pub(super) seconds: f64,
-    pub(super) per_second: f64,
+    /// Seconds from the last one sent to the last one completed.
+    pub(super) waited: f64,
 }
 
 impl Turn {
@@ -58,6 +59,13 @@ impl Report {
 
     fn ratio(&self, value: impl Fn(&Turn) -> f64) -> Option<f64> {
         self.median(|turn| Some(value(turn) / turn.limit_per_second()?))
+    }
+
+    /// Completed, and seconds from the first one sent to the last one completed.
+    fn end_to_end(&self) -> Option<(u64, f64)> {
+        let drained = self.drained.as_ref()?;
+        let sending: f64 = self.turns.iter().map(|turn| turn.sent.seconds).sum();
+        Some((drained.completed, sending + drained.waited))
     }
 
     fn latencies(&self) -> Option<Histogram<u64>> {
@@ -97,10 +105,10 @@ impl Report {
             "accepted_ratio": self.ratio(Turn::accepted_per_second),
             "completed_ratio": self.ratio(|turn| turn.completed_per_second),
             "latency_ms": latency,
-            "drained": self.drained.as_ref().map(|drained| json!({
-                "completed": drained.completed,
-                "seconds": drained.seconds,
-                "per_second": drained.per_second,
+            "drained": self.end_to_end().map(|(completed, seconds)| json!({
+                "completed": completed,
+                "seconds": seconds,
+                "per_second": completed as f64 / seconds,
             })),
             "turns": turns.collect::<Vec<_>>(),
         })
@@ -131,7 +139,8 @@ impl fmt::Display for Report {
                 self.turns.len()
             )?;
         }
-        if let Some(Drained { completed, seconds, per_second }) = &self.drained {
+        if let Some((completed, seconds)) = self.end_to_end() {
+            let per_second = completed as f64 / seconds;
             writeln!(
                 f,
                 "drained    {per_second:>9.0} /s   {completed} completed in {seconds:.1} s, from the first sent to the last done"
