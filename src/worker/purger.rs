@@ -13,7 +13,7 @@ use crate::telemetry::metrics::{Metrics, Stopwatch};
 
 /// The share of time that a purge may take of the writer: it pauses this many times as long as
 /// its last step took, so that accepting hardly notices.
-const PAUSE_FACTOR: u32 = 3;
+const PAUSE_FACTOR: u32 = 1;
 
 /// The shortest pause.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);

@@ -20,8 +20,8 @@ use crate::domain::clock::{Clock, Signal, SystemClock};
 /// The length of the log, in pages, from which on it is copied: 64 MiB.
 const COPY_FROM_PAGES: i64 = 16 * 1024;
 
-/// Pages left that the writer may copy between two commits: 4 MiB.
-const WRITER_COPIES_PAGES: i64 = 1024;
+/// Pages left that the writer may copy between two commits: 512 KiB, for everybody waits meanwhile.
+const WRITER_COPIES_PAGES: i64 = 128;
 
 /// Passes of the thread before it leaves the rest to the writer, however much it is: bounds the log.
 const PASSES: usize = 8;
