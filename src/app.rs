@@ -47,6 +47,9 @@ pub enum RunError {
     /// The system gave no thread.
     #[error("cannot start the worker threads; check the limit on threads, or set fewer workers")]
     Threads(#[source] std::io::Error),
+    /// A server ended by itself.
+    #[error("a server ended by a fault of its own")]
+    Ended(#[from] tokio::task::JoinError),
     /// gRPC could not be served.
     #[error("cannot serve gRPC")]
     Grpc(#[from] tonic::transport::Error),
@@ -87,16 +90,18 @@ pub async fn run(
     let rest = http::router(http::Api {
         service: service.clone(),
         max_body_bytes: config.max_body_bytes,
+        bodies: http::Bodies::new(config.max_body_bytes),
         stopping: stopping.clone(),
     });
     let calls = grpc::Api { service, max_body_bytes: config.max_body_bytes, stopping: stopping.clone() };
-    let http = tokio::spawn(http::server::serve(listeners.http, rest, stopping.clone()));
+    let mut http = tokio::spawn(http::server::serve(listeners.http, rest, stopping.clone()));
     let mut grpc = tokio::spawn(grpc::serve(listeners.grpc, calls, stopping.clone()));
     tracing::info!("hookbox is ready");
 
     let served = tokio::select! {
         () = shutdown => Ok(()),
-        ended = &mut grpc => ended.unwrap_or(Ok(())).map_err(RunError::Grpc),
+        ended = &mut grpc => ended.map_err(RunError::Ended).and_then(|served| served.map_err(RunError::Grpc)),
+        ended = &mut http => ended.map_err(RunError::Ended),
     };
     tracing::info!("shutting down: no new requests, running attempts may finish");
     stopping.cancel();
@@ -106,7 +111,9 @@ pub async fn run(
         pool.shutdown(grace)
     });
     let (left, _) = tokio::join!(drained, async {
-        let _ = http.await;
+        if !http.is_finished() {
+            let _ = http.await;
+        }
         if !grpc.is_finished() {
             let _ = grpc.await;
         }

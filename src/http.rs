@@ -3,6 +3,7 @@
 mod dto;
 mod operations;
 mod problem;
+mod room;
 pub mod server;
 mod submit;
 mod watch;
@@ -25,6 +26,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use self::problem::Refused;
 pub use self::problem::status_of;
+pub use self::room::Bodies;
 use crate::domain::error::{Error, Reason};
 use crate::domain::id::WebhookId;
 use crate::domain::trace::Traceparent;
@@ -38,6 +40,8 @@ pub struct Api {
     pub service: Service,
     /// The largest body, in bytes.
     pub max_body_bytes: usize,
+    /// The room for bodies at once.
+    pub bodies: Bodies,
     /// Cancelled when the process begins to stop.
     pub stopping: CancellationToken,
 }

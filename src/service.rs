@@ -6,7 +6,8 @@ mod watch;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Mutex;
 
 use self::rate_limit::OverLimit;
 pub use self::rate_limit::{RateLimiter, RateState};
@@ -33,7 +34,12 @@ pub struct Service {
     metrics: Arc<Metrics>,
     retry: RetryPolicy,
     limiter: Option<Arc<RateLimiter>>,
+    probed: Arc<Mutex<Option<(Timestamp, Probe)>>>,
 }
+
+/// For how long a store that could be written counts as such: probes are synced writes, and
+/// anybody may ask.
+const PROBE_HOLDS: SignedDuration = SignedDuration::from_secs(1);
 
 /// The answer to a submission, and what is left of the rate limit.
 #[derive(Debug)]
@@ -68,7 +74,7 @@ impl Service {
         retry: RetryPolicy,
         limiter: Option<Arc<RateLimiter>>,
     ) -> Self {
-        Self { store, clock, metrics, retry, limiter }
+        Self { store, clock, metrics, retry, limiter, probed: Arc::default() }
     }
 
     /// Stores a webhook, or recognises it.
@@ -151,7 +157,14 @@ impl Service {
 
     /// Whether the store can be written.
     pub async fn check_store(&self) -> Result<Probe> {
-        self.store.probe().await
+        let mut probed = self.probed.lock().await;
+        let now = self.clock.now();
+        if let Some((_, probe)) = probed.filter(|(at, _)| now.duration_since(*at).abs() < PROBE_HOLDS) {
+            return Ok(probe);
+        }
+        let probe = self.store.probe().await?;
+        *probed = Some((now, probe));
+        Ok(probe)
     }
 
     /// Where requests are counted.

@@ -56,21 +56,15 @@ impl Clock for SystemClock {
     }
 
     fn wait(&self, signal: &Arc<Signal>, until: Option<Timestamp>) {
-        let mut raised = signal.lock();
-        while !*raised {
-            let Some(until) = until else {
-                raised = signal.changed.wait(raised).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = until.duration_since(self.now());
-            if left <= SignedDuration::ZERO {
-                return;
-            }
-            raised = signal
-                .changed
-                .wait_timeout(raised, left.unsigned_abs())
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+        let raised = signal.lock();
+        let Some(until) = until else {
+            drop(signal.changed.wait_while(raised, |raised| !*raised));
+            return;
+        };
+        // Measured once: a clock that is set back makes no wait longer.
+        let left = until.duration_since(self.now());
+        if left > SignedDuration::ZERO {
+            drop(signal.changed.wait_timeout_while(raised, left.unsigned_abs(), |raised| !*raised));
         }
     }
 }

@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::dto::SubmitWebhookResponse;
 use super::problem::{Problem, Refused, whole_seconds};
+use super::room::Room;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::payload::Payload;
 use crate::domain::trace::Traceparent;
@@ -106,8 +107,9 @@ pub(super) async fn submit_webhook(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let webhook = match read(&api, &headers, body, traceparent).await {
-        Ok(webhook) => webhook,
+    // Held until the answer: what waits for the writer takes room as well.
+    let (webhook, _room) = match read(&api, &headers, body, traceparent).await {
+        Ok(read) => read,
         Err(error) => return Refused::from(error).into_response(),
     };
     let source = webhook.source.clone();
@@ -133,17 +135,24 @@ pub(super) async fn submit_webhook(
     response
 }
 
-async fn read(api: &Api, headers: &HeaderMap, body: Body, traceparent: Traceparent) -> Result<NewWebhook> {
+async fn read(
+    api: &Api,
+    headers: &HeaderMap,
+    body: Body,
+    traceparent: Traceparent,
+) -> Result<(NewWebhook, Room)> {
     check_media_type(headers)?;
+    let room = api.bodies.room_for(&body, api.max_body_bytes)?;
     let body = read_body(body, api.max_body_bytes).await?;
     let submitted = parse(&body)?;
-    Ok(NewWebhook {
+    let webhook = NewWebhook {
         source: Source::default(),
         idempotency_key: idempotency_key(submitted.idempotency_key, headers)?,
         event_type: EventType::new(text("event_type", submitted.event_type)?)?,
         payload: Payload::new(submitted.payload.ok_or_else(|| missing("payload"))?.get())?,
         traceparent,
-    })
+    };
+    Ok((webhook, room))
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<()> {

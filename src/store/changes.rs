@@ -11,7 +11,7 @@ use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
 
 /// Changes a slow watcher may lag behind before it has to read the status anew.
-const CHANGES_KEPT: usize = 64;
+const CHANGES_KEPT: usize = 16;
 
 /// One change of a job's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,13 +39,16 @@ impl Changes {
     /// Every change of `id` that is committed from now on.
     pub fn watch(&self, id: WebhookId) -> broadcast::Receiver<Change> {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.retain(|_, sender| sender.receiver_count() > 0);
+        if watched.len() == watched.capacity() {
+            // Before it grows: what nobody watches any more makes room.
+            watched.retain(|_, sender| sender.receiver_count() > 0);
+        }
         let receiver = watched.entry(id).or_insert_with(|| broadcast::Sender::new(CHANGES_KEPT)).subscribe();
         self.count.store(watched.len(), Ordering::SeqCst);
         receiver
     }
 
-    /// Whether anybody watches anything. Asked before changes are collected.
+    /// Whether anybody watches anything.
     pub fn is_watched(&self) -> bool {
         self.count.load(Ordering::SeqCst) > 0
     }

@@ -48,6 +48,9 @@ use crate::telemetry::metrics::Metrics;
 /// Reading connections for requests, each with a thread.
 const READERS: usize = 4;
 
+/// Windows of rows that one list looks at.
+const LIST_WINDOWS: usize = 20;
+
 /// How to open a store.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -102,8 +105,8 @@ impl SqliteStore {
         let mut counts = Counts::default();
         counts.load(&mut connection).map_err(unreadable)?;
         let last = queries::last_sequence(&mut connection).map_err(unreadable)?.unwrap_or(0);
-        let (readers, mut threads) = Readers::start(&path, READERS)?;
-        let (claim_reader, thread) = Readers::start(&path, 1)?;
+        let (readers, mut threads) = Readers::start(&path, "store-reader", READERS)?;
+        let (claim_reader, thread) = Readers::start(&path, "claim-reader", 1)?;
         threads.extend(thread);
         let log = Arc::new(wal::Log::default());
         threads.push(wal::start(&path, Arc::clone(&log))?);
@@ -186,7 +189,22 @@ impl Store for SqliteStore {
         }
         let reader = self.claim_reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let reader = reader.ok_or_else(Error::shutting_down)?;
-        let jobs = reader.run(move |connection| claim::read_webhooks(connection, claimed)).await?;
+        let leased = claimed.leases();
+        let read = reader.run(move |connection| claim::read_webhooks(connection, claimed)).await;
+        let (jobs, unread, failure) = match read {
+            Ok((jobs, unread)) => (jobs, unread, None),
+            Err(error) => (Vec::new(), leased, Some(error)),
+        };
+        if !unread.is_empty() {
+            tracing::error!(
+                jobs = unread.len(),
+                "claimed webhooks could not be read; their leases are given back"
+            );
+            self.writer.run(move |transaction| claim::give_back(transaction, &unread)).await?;
+        }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
         let changes = jobs
             .iter()
             .map(|(job, revision)| Change {
@@ -236,7 +254,26 @@ impl Store for SqliteStore {
     }
 
     async fn list(&self, query: ListQuery) -> Result<Page> {
-        self.read(move |connection| queries::list(connection, &query)).await
+        let newest = query.accepted_before.map_or(i64::MAX, |time| Sequence::first_at(time).as_i64());
+        let mut before = newest.min(query.before.map_or(i64::MAX, Sequence::as_i64));
+        let query = Arc::new(query);
+        let mut page = Page::default();
+        for _ in 0..LIST_WINDOWS {
+            // Each window queues up anew, so that other reads have their turn.
+            let wanted = query.limit - page.webhooks.len();
+            let asked = Arc::clone(&query);
+            let window =
+                self.read(move |connection| queries::list(connection, &asked, before, wanted)).await?;
+            page.webhooks.extend(window.webhooks);
+            if page.webhooks.len() >= query.limit {
+                page.next = page.webhooks.last().map(|webhook| webhook.id.sequence());
+                return Ok(page);
+            }
+            let Some(next) = window.next else { return Ok(page) };
+            before = next;
+        }
+        page.next = Some(Sequence::from_i64(before));
+        Ok(page)
     }
 
     async fn stats(&self) -> Result<StoreStats> {

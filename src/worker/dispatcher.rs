@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::{DRAINING, STOPPED, Shared, WORKING};
 use crate::domain::clock::Signal;
+use crate::domain::error::Result;
 use crate::store::ClaimedJob;
 
 /// How long to wait after the store failed.
@@ -45,8 +46,14 @@ pub(super) fn dispatch(shared: &Shared, jobs: &Sender<Job>) {
         if shared.phase() != WORKING {
             continue;
         }
-        let next_due = claim(shared, jobs, idle);
+        let claimed = claim(shared, jobs, idle);
         drop(claiming);
+        let Ok(next_due) = claimed else {
+            // Not cut short by what becomes due meanwhile.
+            let pause = after(shared.clock.now(), STORE_FAULT_PAUSE);
+            shared.clock.wait(&shared.idle, Some(pause));
+            continue;
+        };
         let until = next_due.map_or(next_renewal, |due| due.min(next_renewal));
         if shared.running.len() == shared.options.workers {
             // As many as there were threads: the next idle one takes what comes next.
@@ -67,7 +74,7 @@ impl Drop for Dispatching<'_> {
 }
 
 /// Claims for every idle thread; answers when to look again.
-fn claim(shared: &Shared, jobs: &Sender<Job>, idle: usize) -> Option<Timestamp> {
+fn claim(shared: &Shared, jobs: &Sender<Job>, idle: usize) -> Result<Option<Timestamp>> {
     match block_on(shared.store.claim(idle, shared.options.lease)) {
         Ok(claims) => {
             for job in claims.jobs {
@@ -77,11 +84,11 @@ fn claim(shared: &Shared, jobs: &Sender<Job>, idle: usize) -> Option<Timestamp> 
                 // The channel has a place for every thread and lives as long as this function.
                 let _ = jobs.send((job, stop));
             }
-            claims.next_due
+            Ok(claims.next_due)
         }
         Err(error) => {
             tracing::warn!(error = %error, "no jobs could be claimed; trying again in a second");
-            Some(after(shared.clock.now(), STORE_FAULT_PAUSE))
+            Err(error)
         }
     }
 }

@@ -56,7 +56,10 @@ impl Runner {
     /// Runs until the dispatcher is gone.
     pub(super) fn work(mut self) {
         while let Ok((job, stop)) = self.jobs.recv() {
-            self.run(&job, &stop);
+            // Handlers are caught on their own; this is for what nobody thought of.
+            if catch_unwind(AssertUnwindSafe(|| self.run(&job, &stop))).is_err() {
+                tracing::error!(webhook_id = %job.lease.webhook, "a worker failed; the job runs again when its lease expires");
+            }
             self.shared.running.end(&job.lease);
             self.shared.metrics.released();
             self.shared.idle.raise();

@@ -74,8 +74,12 @@ pub(in crate::cli) fn serve() -> std::result::Result<ExitCode, Failure> {
         let retry = RetryPolicy::new(Duration::ZERO, Duration::ZERO, 1);
         let service = Service::new(store, clock, Arc::default(), retry, None);
         let stopping = CancellationToken::new();
-        let router =
-            http::router(http::Api { service, max_body_bytes: MAX_BODY_BYTES, stopping: stopping.clone() });
+        let router = http::router(http::Api {
+            service,
+            max_body_bytes: MAX_BODY_BYTES,
+            bodies: http::Bodies::new(MAX_BODY_BYTES),
+            stopping: stopping.clone(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         writeln!(std::io::stdout().lock(), "http://{}", listener.local_addr()?)?;
         http::server::serve(listener, router, stopping).await;

@@ -14,6 +14,9 @@ use crate::domain::job::Status;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 use crate::store::ClaimedJob;
 
+/// When a job that could not be read is tried again.
+const UNREAD_PAUSE: Duration = Duration::from_secs(5);
+
 /// Jobs that a commit has leased.
 pub(super) struct Claimed {
     pub(super) jobs: Vec<ClaimedRow>,
@@ -64,32 +67,80 @@ pub(super) fn claim(
     Ok(Claimed { jobs, next_due, claimed_at })
 }
 
-/// Reads the webhooks of leased jobs. Done on a reading connection, so that the writer goes on.
+/// The row of a leased job and its token.
+pub(super) type LeasedRow = (i64, u64);
+
+impl Claimed {
+    /// The leases that were taken.
+    pub(super) fn leases(&self) -> Vec<LeasedRow> {
+        self.jobs.iter().map(|job| (job.webhook, job.lease_token)).collect()
+    }
+}
+
+/// Reads the webhooks of leased jobs, each with its revision; and says which could not be read.
+/// Done on a reading connection, so that the writer goes on. An error if none could be read.
 pub(super) fn read_webhooks(
     connection: &mut SqliteConnection,
     claimed: Claimed,
-) -> QueryResult<Vec<(ClaimedJob, u64)>> {
-    let Claimed { jobs, claimed_at, .. } = claimed;
-    jobs.into_iter()
-        .map(|job| {
-            let (id, source, key, event_type, payload, traceparent) = SelectWebhook { sequence: job.webhook }
-                .get_result::<(Vec<u8>, String, String, String, Option<String>, String)>(connection)?;
-            let claimed = ClaimedJob {
-                lease: Lease { webhook: rows::id(&id)?, token: job.lease_token },
-                source: Source::new(source).map_err(rows::unreadable)?,
-                idempotency_key: IdempotencyKey::new(key).map_err(rows::unreadable)?,
-                event_type: EventType::new(event_type).map_err(rows::unreadable)?,
-                payload,
-                traceparent: rows::traceparent(&traceparent)?,
-                attempt: job.attempt,
-                attempt_of_run: job.attempt_of_run,
-                max_attempts: job.max_attempts,
-                available_at: job.available_at,
-                claimed_at,
-            };
-            Ok((claimed, job.revision))
-        })
-        .collect()
+) -> QueryResult<(Vec<(ClaimedJob, u64)>, Vec<LeasedRow>)> {
+    let (mut jobs, mut unread, mut failure) = (Vec::new(), Vec::new(), None);
+    for job in claimed.jobs {
+        let row = (job.webhook, job.lease_token);
+        let revision = job.revision;
+        match read_webhook(connection, job, claimed.claimed_at) {
+            Ok(job) => jobs.push((job, revision)),
+            Err(error) => {
+                unread.push(row);
+                failure = Some(error);
+            }
+        }
+    }
+    match failure {
+        Some(error) if jobs.is_empty() => Err(error),
+        _ => Ok((jobs, unread)),
+    }
+}
+
+fn read_webhook(
+    connection: &mut SqliteConnection,
+    job: ClaimedRow,
+    claimed_at: Timestamp,
+) -> QueryResult<ClaimedJob> {
+    let (id, source, key, event_type, payload, traceparent) = SelectWebhook { sequence: job.webhook }
+        .get_result::<(Vec<u8>, String, String, String, Option<String>, String)>(connection)?;
+    Ok(ClaimedJob {
+        lease: Lease { webhook: rows::id(&id)?, token: job.lease_token },
+        source: Source::new(source).map_err(rows::unreadable)?,
+        idempotency_key: IdempotencyKey::new(key).map_err(rows::unreadable)?,
+        event_type: EventType::new(event_type).map_err(rows::unreadable)?,
+        payload,
+        traceparent: rows::traceparent(&traceparent)?,
+        attempt: job.attempt,
+        attempt_of_run: job.attempt_of_run,
+        max_attempts: job.max_attempts,
+        available_at: job.available_at,
+        claimed_at,
+    })
+}
+
+/// Gives back jobs that could not even be read: as if they had not been claimed, but due later.
+pub(super) fn give_back(transaction: &mut Transaction<'_>, unread: &[LeasedRow]) -> Result<(), Refusal> {
+    let Transaction { connection, context, made_due, .. } = transaction;
+    let now = context.clock.now().as_millisecond();
+    for (webhook, lease_token) in unread {
+        let changed = UnclaimJob {
+            available_at: super::later(now, UNREAD_PAUSE),
+            updated_at: now,
+            webhook: *webhook,
+            lease_token: lease_token.cast_signed(),
+        }
+        .execute(*connection)?;
+        if changed == 1 {
+            context.counts.shift(Status::Processing, Status::Pending);
+        }
+    }
+    *made_due = true;
+    Ok(())
 }
 
 statement! {
@@ -128,4 +179,17 @@ statement! {
     }
     returns (Binary, Text, Text, Text, Nullable<Text>, Text);
     "SELECT id, source, idempotency_key, event_type, payload, traceparent FROM webhooks WHERE sequence = ?"
+}
+
+statement! {
+    struct UnclaimJob {
+        available_at: i64 as BigInt,
+        updated_at: i64 as BigInt,
+        webhook: i64 as BigInt,
+        lease_token: i64 as BigInt,
+    }
+    returns ();
+    "UPDATE jobs SET status = 0, attempts = attempts - 1, available_at = ?, updated_at = ?,
+            lease_until = NULL, worker = NULL, revision = revision + 1
+     WHERE webhook = ? AND lease_token = ? AND status = 1"
 }

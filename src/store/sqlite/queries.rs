@@ -9,13 +9,10 @@ use super::statement::statement;
 use crate::domain::attempt::AttemptRecord;
 use crate::domain::id::{Sequence, WebhookId};
 use crate::domain::webhook::{WebhookDetail, WebhookName, WebhookStatus};
-use crate::store::{ListQuery, Page};
+use crate::store::ListQuery;
 
 /// Rows that one read transaction of a list looks at. A long reader would hold up checkpoints.
 const LIST_WINDOW_ROWS: i64 = 10_000;
-
-/// Such transactions in one call.
-const LIST_WINDOWS: usize = 20;
 
 /// The status of a webhook.
 pub(super) fn status(
@@ -84,43 +81,37 @@ pub(super) fn webhook(
     })
 }
 
-/// One page, newest first. It may hold fewer than asked for where few rows match.
-pub(super) fn list(connection: &mut SqliteConnection, query: &ListQuery) -> QueryResult<Page> {
+/// What one window of a list holds.
+pub(super) struct Window {
+    pub(super) webhooks: Vec<WebhookStatus>,
+    /// Where the next window begins; none if this is the last.
+    pub(super) next: Option<i64>,
+}
+
+/// Those of the next [`LIST_WINDOW_ROWS`] rows before `before` that match, newest first.
+pub(super) fn list(
+    connection: &mut SqliteConnection,
+    query: &ListQuery,
+    before: i64,
+    limit: usize,
+) -> QueryResult<Window> {
     let lowest = query.accepted_after.map_or(0, |time| Sequence::first_at(time).as_i64());
-    let mut before = query
-        .accepted_before
-        .map_or(i64::MAX, |time| Sequence::first_at(time).as_i64())
-        .min(query.before.map_or(i64::MAX, Sequence::as_i64));
-    let mut page = Page::default();
-    for _ in 0..LIST_WINDOWS {
-        let window = SelectWindowEnd { before, lowest, rows: LIST_WINDOW_ROWS - 1 }
-            .get_result::<i64>(connection)
-            .optional()?;
-        let wanted = query.limit - page.webhooks.len();
-        let rows = SelectPage {
-            before,
-            from: window.unwrap_or(lowest),
-            any_status: i64::from(query.status.is_none()),
-            status: query.status.map_or(0, |status| status as i64),
-            any_source: i64::from(query.source.is_none()),
-            source: query.source.as_ref().map_or("", |source| source.as_str()),
-            any_event_type: i64::from(query.event_type.is_none()),
-            event_type: query.event_type.as_ref().map_or("", |event_type| event_type.as_str()),
-            limit: wanted.try_into().unwrap_or(i64::MAX),
-        }
-        .load::<StatusRow>(connection)?;
-        for row in rows {
-            page.webhooks.push(rows::status(row)?);
-        }
-        if page.webhooks.len() >= query.limit {
-            page.next = page.webhooks.last().map(|webhook| webhook.id.sequence());
-            return Ok(page);
-        }
-        let Some(window) = window else { return Ok(page) };
-        before = window;
+    let next = SelectWindowEnd { before, lowest, rows: LIST_WINDOW_ROWS - 1 }
+        .get_result::<i64>(connection)
+        .optional()?;
+    let rows = SelectPage {
+        before,
+        from: next.unwrap_or(lowest),
+        any_status: i64::from(query.status.is_none()),
+        status: query.status.map_or(0, |status| status as i64),
+        any_source: i64::from(query.source.is_none()),
+        source: query.source.as_ref().map_or("", |source| source.as_str()),
+        any_event_type: i64::from(query.event_type.is_none()),
+        event_type: query.event_type.as_ref().map_or("", |event_type| event_type.as_str()),
+        limit: limit.try_into().unwrap_or(i64::MAX),
     }
-    page.next = Some(Sequence::from_i64(before));
-    Ok(page)
+    .load::<StatusRow>(connection)?;
+    Ok(Window { webhooks: rows.into_iter().map(rows::status).collect::<QueryResult<_>>()?, next })
 }
 
 /// Whether the payload of a webhook is gone.

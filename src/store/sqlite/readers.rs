@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use diesel::QueryResult;
 use diesel::sqlite::SqliteConnection;
 use tokio::sync::oneshot;
@@ -14,7 +14,8 @@ use crate::domain::error::{Error, Result};
 /// Reads that may wait for one of them; beyond that they are refused, not piled up.
 const QUEUE_READS: usize = 1_024;
 
-type Read = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
+/// A read; true if it failed, and the connection is better opened anew.
+type Read = Box<dyn FnOnce(&mut SqliteConnection) -> bool + Send>;
 
 /// The way to the readers.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ impl Readers {
     /// Opens `count` connections and starts their threads, which end when this is dropped.
     pub(super) fn start(
         path: &Path,
+        name: &str,
         count: usize,
     ) -> std::result::Result<(Self, Vec<JoinHandle<()>>), OpenError> {
         let (queue, reads) = crossbeam_channel::bounded::<Read>(QUEUE_READS);
@@ -33,9 +35,10 @@ impl Readers {
             .map(|number| {
                 let connection = connection::open_reader(path)?;
                 let reads = reads.clone();
+                let path = path.to_owned();
                 std::thread::Builder::new()
-                    .name(format!("store-reader-{number}"))
-                    .spawn(move || serve(connection, &reads))
+                    .name(format!("{name}-{number}"))
+                    .spawn(move || serve(connection, &reads, &path))
                     .map_err(OpenError::Thread)
             })
             .collect::<std::result::Result<Vec<_>, _>>()?;
@@ -50,14 +53,18 @@ impl Readers {
     {
         let (reply, answer) = oneshot::channel();
         let read: Read = Box::new(move |connection| {
+            let found = read(connection);
+            let failed = found.is_err();
             // Who asked may be gone.
-            let _ = reply.send(read(connection));
+            let _ = reply.send(found);
+            failed
         });
-        self.queue.try_send(read).map_err(|refused| {
-            Error::store_unavailable(
+        self.queue.try_send(read).map_err(|refused| match refused {
+            TrySendError::Full(_) => Error::store_unavailable(
                 "more reads wait than the store can serve; try again",
-                refused.to_string(),
-            )
+                "the queue is full",
+            ),
+            TrySendError::Disconnected(_) => Error::shutting_down(),
         })?;
         let found = answer.await.map_err(|_| Error::shutting_down())?;
         found.map_err(|error| {
@@ -66,8 +73,11 @@ impl Readers {
     }
 }
 
-fn serve(mut connection: SqliteConnection, reads: &Receiver<Read>) {
+fn serve(mut connection: SqliteConnection, reads: &Receiver<Read>, path: &Path) {
     for read in reads {
-        read(&mut connection);
+        let failed = read(&mut connection);
+        if failed && let Ok(anew) = connection::open_reader(path) {
+            connection = anew;
+        }
     }
 }

@@ -79,6 +79,10 @@ pub(super) fn start(path: &Path, log: Arc<Log>) -> Result<JoinHandle<()>, OpenEr
                 copy(&mut connection);
                 // Lowered before the writer hears of it, so that its next look can raise it again.
                 log.long.take();
+                if log.stopping.load(Ordering::SeqCst) {
+                    // What was lowered may have been the stop.
+                    return;
+                }
                 log.nearly_copied.store(true, Ordering::SeqCst);
             }
         })
