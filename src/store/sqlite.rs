@@ -192,7 +192,7 @@ impl Store for SqliteStore {
         let leased = claimed.leases();
         let read = reader.run(move |connection| claim::read_webhooks(connection, claimed)).await;
         let (jobs, unread, failure) = match read {
-            Ok((jobs, unread)) => (jobs, unread, None),
+            Ok(read) => (read.jobs, read.unread, None),
             Err(error) => (Vec::new(), leased, Some(error)),
         };
         if !unread.is_empty() {

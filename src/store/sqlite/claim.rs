@@ -70,6 +70,14 @@ pub(super) fn claim(
 /// The row of a leased job and its token.
 pub(super) type LeasedRow = (i64, u64);
 
+/// What became of reading the webhooks of leased jobs.
+pub(super) struct ReadJobs {
+    /// Those that can be run, each with the revision of its job.
+    pub(super) jobs: Vec<(ClaimedJob, u64)>,
+    /// Those that could not be read.
+    pub(super) unread: Vec<LeasedRow>,
+}
+
 impl Claimed {
     /// The leases that were taken.
     pub(super) fn leases(&self) -> Vec<LeasedRow> {
@@ -79,10 +87,7 @@ impl Claimed {
 
 /// Reads the webhooks of leased jobs, each with its revision; and says which could not be read.
 /// Done on a reading connection, so that the writer goes on. An error if none could be read.
-pub(super) fn read_webhooks(
-    connection: &mut SqliteConnection,
-    claimed: Claimed,
-) -> QueryResult<(Vec<(ClaimedJob, u64)>, Vec<LeasedRow>)> {
+pub(super) fn read_webhooks(connection: &mut SqliteConnection, claimed: Claimed) -> QueryResult<ReadJobs> {
     let (mut jobs, mut unread, mut failure) = (Vec::new(), Vec::new(), None);
     for job in claimed.jobs {
         let row = (job.webhook, job.lease_token);
@@ -97,7 +102,7 @@ pub(super) fn read_webhooks(
     }
     match failure {
         Some(error) if jobs.is_empty() => Err(error),
-        _ => Ok((jobs, unread)),
+        _ => Ok(ReadJobs { jobs, unread }),
     }
 }
 
