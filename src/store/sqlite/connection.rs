@@ -29,7 +29,7 @@ const READER_CACHE_KIB: u32 = 2 * 1024;
 const OWNER_ONLY: u32 = 0o600;
 
 /// The size that the WAL file is cut back to when it starts over.
-const WAL_KEPT_BYTES: u64 = 128 * 1024 * 1024;
+const WAL_KEPT_BYTES: u64 = 192 * 1024 * 1024;
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]

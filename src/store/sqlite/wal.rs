@@ -17,8 +17,9 @@ use super::connection::{self, OpenError};
 use super::statement::statement;
 use crate::domain::clock::{Clock, Signal, SystemClock};
 
-/// The length of the log, in pages, from which on it is copied: 64 MiB.
-const COPY_FROM_PAGES: i64 = 16 * 1024;
+/// The length of the log, in pages, from which on it is copied: 128 MiB. Each
+/// copying holds up commits a few times for a moment, so the longer the log, the fewer webhooks meet one.
+const COPY_FROM_PAGES: i64 = 32 * 1024;
 
 /// Pages left that the writer may copy between two commits: 512 KiB, for everybody waits meanwhile.
 const WRITER_COPIES_PAGES: i64 = 128;
