@@ -21,8 +21,9 @@ use crate::domain::clock::{Clock, Signal, SystemClock};
 /// copying holds up commits a few times for a moment, so the longer the log, the fewer webhooks meet one.
 const COPY_FROM_PAGES: i64 = 32 * 1024;
 
-/// Pages left that the writer may copy between two commits: 512 KiB, for everybody waits meanwhile.
-const WRITER_COPIES_PAGES: i64 = 128;
+/// Pages left that the writer may copy between two commits: 4 MiB. Fewer would take more passes of the
+/// thread, and each holds up commits as well.
+const WRITER_COPIES_PAGES: i64 = 1024;
 
 /// Passes of the thread before it leaves the rest to the writer, however much it is: bounds the log.
 const PASSES: usize = 8;
