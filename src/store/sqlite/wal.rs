@@ -117,3 +117,27 @@ statement! {
     returns (BigInt, BigInt, BigInt);
     "PRAGMA wal_checkpoint(NOOP)"
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_thread_ends_when_it_is_stopped_in_the_middle_of_copying() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log.db");
+        let _writer = connection::open_writer(&path).expect("opens");
+        for _ in 0..200 {
+            let log = Arc::new(Log::default());
+            let thread = start(&path, Arc::clone(&log)).expect("starts");
+            log.long.raise();
+            log.stop();
+            let (joined, waits) = mpsc::channel();
+            std::thread::spawn(move || joined.send(thread.join().is_ok()));
+            assert_eq!(waits.recv_timeout(Duration::from_secs(30)), Ok(true), "it ends");
+        }
+    }
+}
