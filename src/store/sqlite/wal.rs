@@ -123,17 +123,24 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
+    use diesel::connection::SimpleConnection;
+
     use super::*;
 
     #[test]
     fn the_thread_ends_when_it_is_stopped_in_the_middle_of_copying() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log.db");
-        let _writer = connection::open_writer(&path).expect("opens");
-        for _ in 0..200 {
+        let mut writer = connection::open_writer(&path).expect("opens");
+        writer.batch_execute("CREATE TABLE filler (bytes BLOB)").expect("creates");
+        for round in 0..60_u64 {
+            // Enough to copy for a moment, and the stop at another point of it each time.
+            writer.batch_execute("INSERT INTO filler VALUES (zeroblob(100000))").expect("writes");
             let log = Arc::new(Log::default());
             let thread = start(&path, Arc::clone(&log)).expect("starts");
             log.long.raise();
+            SystemClock
+                .wait(&Arc::default(), SystemClock.now().checked_add(Duration::from_millis(round / 6)).ok());
             log.stop();
             let (joined, waits) = mpsc::channel();
             std::thread::spawn(move || joined.send(thread.join().is_ok()));
