@@ -6,10 +6,11 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::domain::clock::Clock;
 use crate::service::{RateLimiter, Service};
 use crate::store::Store;
+use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::{self, SqliteStore};
 use crate::telemetry::metrics::Metrics;
 use crate::worker::handler::Registry;
@@ -41,9 +42,12 @@ pub struct Environment {
 /// Why hookbox stopped with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The store could not be opened.
+    /// The file could not be opened.
     #[error("cannot open the store")]
-    Store(#[from] sqlite::OpenError),
+    Sqlite(#[from] sqlite::OpenError),
+    /// The database could not be opened.
+    #[error("cannot open the store")]
+    Postgres(#[source] Box<postgres::OpenError>),
     /// The system gave no thread.
     #[error("cannot start the worker threads; check the limit on threads, or set fewer workers")]
     Threads(#[source] std::io::Error),
@@ -129,18 +133,28 @@ pub async fn run(
     served
 }
 
+/// Opens the store that the settings name. Its background work goes on in this runtime.
 async fn open_store(
     config: &Config,
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
     seed: u64,
 ) -> Result<Arc<dyn Store>, RunError> {
-    let options = sqlite::Options {
-        path: config.database.clone(),
-        max_backlog: config.max_backlog,
-        max_attempts: config.retry.max_attempts(),
-        worker: config.worker.clone(),
-        seed,
-    };
-    Ok(Arc::new(SqliteStore::open(options, Arc::clone(clock), Arc::clone(metrics)).await?))
+    let (max_backlog, max_attempts) = (config.max_backlog, config.retry.max_attempts());
+    let (clock, metrics) = (Arc::clone(clock), Arc::clone(metrics));
+    Ok(match &config.database {
+        Database::Sqlite(path) => {
+            let (path, worker) = (path.clone(), config.worker.clone());
+            let options = sqlite::Options { path, max_backlog, max_attempts, worker, seed };
+            Arc::new(SqliteStore::open(options, clock, metrics).await?)
+        }
+        Database::Postgres(target) => {
+            // Hosts and process ids can be the same in two containers; what is random is not.
+            let worker = format!("{}-{:08x}", config.worker, seed as u32);
+            let target = target.clone();
+            let options = postgres::Options { target, max_backlog, max_attempts, worker, seed };
+            let opened = PostgresStore::open(options, clock, metrics).await;
+            Arc::new(opened.map_err(|error| RunError::Postgres(Box::new(error)))?)
+        }
+    })
 }

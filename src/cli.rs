@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use self::settings::SettingFlags;
-use crate::config::{Config, ConfigError, EXIT_USAGE, Layers};
-use crate::store::sqlite;
+use crate::config::{Config, ConfigError, Database, EXIT_USAGE, Layers};
+use crate::store::{postgres, sqlite};
 
 /// A durable inbox for webhooks: it stores each one before it answers, runs each one once, and
 /// shows what became of it.
@@ -112,13 +112,18 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
 }
 
 fn migrate(layers: &Layers) -> Result<ExitCode, Failure> {
-    let config = Config::new(layers)?;
-    let applied = sqlite::migrate(&config.database).map_err(Box::new)?;
+    let (applied, database) = match Config::new(layers)?.database {
+        Database::Sqlite(path) => (sqlite::migrate(&path).map_err(Box::new)?, path.display().to_string()),
+        Database::Postgres(target) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            (runtime.block_on(postgres::migrate(&target)).map_err(Box::new)?, target.to_string())
+        }
+    };
     let mut out = io::stdout().lock();
     for migration in &applied {
         writeln!(out, "applied {migration}")?;
     }
-    writeln!(out, "{} is up to date", config.database.display())?;
+    writeln!(out, "{database} is up to date")?;
     Ok(ExitCode::SUCCESS)
 }
 

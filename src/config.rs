@@ -7,6 +7,7 @@ mod layers;
 mod parse;
 mod settings;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use self::parse::Reader;
 pub use self::settings::{SETTINGS, Setting};
 use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
+use crate::store::postgres::Target;
 
 /// The exit code of a process that was given a wrong setting (`EX_USAGE` of `sysexits.h`).
 pub const EXIT_USAGE: u8 = 64;
@@ -23,8 +25,8 @@ pub const EXIT_USAGE: u8 = 64;
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The SQLite file.
-    pub database: PathBuf,
+    /// Where webhooks are stored.
+    pub database: Database,
     /// Where REST is served.
     pub http_addr: SocketAddr,
     /// Where gRPC is served.
@@ -57,6 +59,25 @@ pub struct Config {
     pub log_format: Option<LogFormat>,
     /// Whether traces are exported; the OpenTelemetry SDK reads the other `OTEL_*` itself.
     pub export_traces: bool,
+}
+
+/// Where webhooks are stored.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// In a file, by one process.
+    Sqlite(PathBuf),
+    /// In a database that processes share.
+    Postgres(Target),
+}
+
+impl fmt::Display for Database {
+    /// Without user and password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => path.display().fmt(f),
+            Self::Postgres(target) => target.fmt(f),
+        }
+    }
 }
 
 /// What the `simulate` handler does.

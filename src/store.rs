@@ -2,8 +2,12 @@
 //!
 //! The conformance suite in `tests/` holds every store to these promises.
 
+mod acceptance;
 pub mod changes;
+mod columns;
+pub mod postgres;
 pub mod sqlite;
+mod statement;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +19,7 @@ use jiff::Timestamp;
 use crate::domain::attempt::{Lease, Outcome};
 use crate::domain::clock::Signal;
 use crate::domain::error::Result;
-use crate::domain::id::{Sequence, WebhookId};
+use crate::domain::id::{Position, WebhookId};
 use crate::domain::job::Status;
 use crate::domain::retention::Retention;
 use crate::domain::trace::Traceparent;
@@ -174,8 +178,8 @@ pub struct ListQuery {
     pub accepted_after: Option<Timestamp>,
     /// Only those accepted before this time.
     pub accepted_before: Option<Timestamp>,
-    /// Only those accepted before this one.
-    pub before: Option<Sequence>,
+    /// Only those after this place in the list.
+    pub before: Option<Position>,
     /// How many at most.
     pub limit: usize,
 }
@@ -186,7 +190,7 @@ pub struct Page {
     /// Newest first.
     pub webhooks: Vec<WebhookStatus>,
     /// Where the next page begins; none if this is the last.
-    pub next: Option<Sequence>,
+    pub next: Option<Position>,
 }
 
 /// How many webhooks are in each status.

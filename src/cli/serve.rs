@@ -35,7 +35,7 @@ pub(super) fn serve(layers: &Layers) -> Result<ExitCode, Failure> {
             version = env!("CARGO_PKG_VERSION"),
             http.address = %listeners.http.local_addr()?,
             grpc.address = %listeners.grpc.local_addr()?,
-            database = %config.database.display(),
+            database = %config.database,
             workers = config.workers,
             "hookbox starts"
         );

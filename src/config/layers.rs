@@ -161,13 +161,21 @@ impl fmt::Display for Layers {
 
 /// A URL with its password hidden; anything else as it is.
 pub(super) fn without_password(value: &str) -> String {
-    let hidden = value.split_once("://").and_then(|(scheme, rest)| {
-        let authority = rest.find('/').map_or(rest, |end| &rest[..end]);
-        let (user_info, _) = authority.rsplit_once('@')?;
-        let (user, _) = user_info.split_once(':')?;
-        Some(format!("{scheme}://{user}:***{}", &rest[user_info.len()..]))
+    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let authority = match authority.rsplit_once('@').map(|(info, host)| (info.split_once(':'), host)) {
+        Some((Some((user, _)), host)) => format!("{user}:***@{host}"),
+        _ => authority.to_owned(),
+    };
+    let Some((path, parameters)) = path.split_once('?') else {
+        return format!("{scheme}://{authority}{path}");
+    };
+    let shown = parameters.split('&').map(|parameter| match parameter.split_once('=') {
+        Some(("password", _)) => "password=***",
+        _ => parameter,
     });
-    hidden.unwrap_or_else(|| value.to_owned())
+    format!("{scheme}://{authority}{path}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
 fn find(name: &str) -> Option<&'static Setting> {
@@ -184,6 +192,8 @@ mod tests {
             ("postgres://me:s3cret@db:5432/box", "postgres://me:***@db:5432/box"),
             ("postgres://me:s3:c@ret@db", "postgres://me:***@db"),
             ("postgres://me@db/box", "postgres://me@db/box"),
+            ("postgres://me:s3cret@db?sslmode=require", "postgres://me:***@db?sslmode=require"),
+            ("postgres://db/box?user=me&password=s3cret&a=b", "postgres://db/box?user=me&password=***&a=b"),
             ("sqlite://a:b@c.db", "sqlite://a:***@c.db"),
             ("30s", "30s"),
         ] {

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::layers::{Layers, without_password};
 use super::settings::SETTINGS;
-use super::{ConfigError, LogFormat, RateLimit};
+use super::{ConfigError, Database, LogFormat, RateLimit};
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -54,11 +54,12 @@ impl Reader<'_> {
         })
     }
 
-    pub(super) fn database(&self, name: &str) -> Result<PathBuf, ConfigError> {
-        self.read(name, |value| {
-            let path = value.strip_prefix("sqlite://")?;
+    pub(super) fn database(&self, name: &str) -> Result<Database, ConfigError> {
+        self.read(name, |value| match value.strip_prefix("sqlite://") {
             // Each connection to a database in memory would have one of its own.
-            (!path.is_empty() && !path.contains(":memory:")).then(|| PathBuf::from(path))
+            Some(path) if path.is_empty() || path.contains(":memory:") => None,
+            Some(path) => Some(Database::Sqlite(PathBuf::from(path))),
+            None => value.parse().ok().map(Database::Postgres),
         })
     }
 

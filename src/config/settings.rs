@@ -34,7 +34,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "database_url",
         default: "sqlite://hookbox.db",
-        allowed: "sqlite://<path of a file>",
+        allowed: "sqlite://<path of a file>, or postgres://<user>:<password>@<host>:<port>/<database>, with the parameters of libpq behind a ?",
         help: "Where webhooks are stored",
     },
     Setting {

@@ -67,6 +67,8 @@ pub struct Sequence(u64);
 
 const COUNTER_BITS: u32 = 12;
 const COUNTER_MASK: u64 = (1 << COUNTER_BITS) - 1;
+/// The version of a UUIDv7, where it is in the first half.
+const VERSION: u64 = 7 << COUNTER_BITS;
 
 impl Sequence {
     /// The first sequence of a millisecond; negative times count as the epoch.
@@ -85,20 +87,51 @@ impl Sequence {
     }
 }
 
-impl fmt::Display for Sequence {
-    /// As a page token writes it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:015x}", self.0)
+/// A place between two ids, where a page of a list begins: what comes next is smaller. A token for
+/// clients; ids are unique even where several processes make them, sequences are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(Uuid);
+
+impl Position {
+    /// After every id.
+    pub const END: Self = Self(Uuid::max());
+
+    /// Right before `id`.
+    pub fn before(id: WebhookId) -> Self {
+        Self(id.0)
+    }
+
+    /// Right before every id of `sequence` and of those after it.
+    pub fn before_all(sequence: Sequence) -> Self {
+        let (milliseconds, counter) = (sequence.0 >> COUNTER_BITS, sequence.0 & COUNTER_MASK);
+        Self(Uuid::from_u64_pair(milliseconds << 16 | VERSION | counter, 0))
+    }
+
+    /// As 16 bytes, in the order of ids.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The sequence of the id that it is before.
+    pub fn sequence(&self) -> Sequence {
+        WebhookId(self.0).sequence()
     }
 }
 
-impl FromStr for Sequence {
+impl fmt::Display for Position {
+    /// As a page token writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.simple().fmt(f)
+    }
+}
+
+impl FromStr for Position {
     type Err = Error;
 
     fn from_str(token: &str) -> Result<Self> {
-        u64::from_str_radix(token, 16)
+        Uuid::try_parse(token)
             .ok()
-            .filter(|number| token.len() == 15 && number >> 60 == 0)
+            .filter(|_| token.len() == 32)
             .map(Self)
             .ok_or_else(|| Error::invalid("page_token", "must be the `next_page_token` of the page before"))
     }
@@ -148,6 +181,19 @@ mod tests {
         assert_eq!(id.0.get_variant(), uuid::Variant::RFC4122);
         assert_eq!(id.sequence(), Sequence::first_at(now));
         assert_eq!(id.to_string().parse::<WebhookId>().expect("parses"), id);
+    }
+
+    #[test]
+    fn a_position_lies_right_before_its_id_or_its_sequence() {
+        let mut ids = ids(0);
+        let now = Timestamp::from_millisecond(1_733_063_400_123).expect("in range");
+        let (first, second) = (ids.next(now), ids.next(now));
+        assert_eq!(Position::before(second).as_bytes(), second.as_bytes());
+        let before_all = Position::before_all(second.sequence());
+        assert!(before_all.as_bytes() <= second.as_bytes() && before_all.as_bytes() > first.as_bytes());
+        assert_eq!(before_all.sequence(), second.sequence());
+        assert_eq!(before_all.to_string().parse::<Position>().expect("parses"), before_all);
+        assert!(second.to_string().parse::<Position>().is_err(), "an id is no token");
     }
 
     #[test]

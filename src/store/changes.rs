@@ -31,8 +31,15 @@ pub struct Change {
 /// Who watches what.
 #[derive(Debug, Default)]
 pub struct Changes {
-    watched: Mutex<HashMap<WebhookId, broadcast::Sender<Change>>>,
+    watched: Mutex<HashMap<WebhookId, Watched>>,
     count: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Watched {
+    sender: broadcast::Sender<Change>,
+    /// The revision that was announced last.
+    announced: Option<u64>,
 }
 
 impl Changes {
@@ -41,9 +48,10 @@ impl Changes {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if watched.len() == watched.capacity() {
             // Before it grows: what nobody watches any more makes room.
-            watched.retain(|_, sender| sender.receiver_count() > 0);
+            watched.retain(|_, watched| watched.sender.receiver_count() > 0);
         }
-        let receiver = watched.entry(id).or_insert_with(|| broadcast::Sender::new(CHANGES_KEPT)).subscribe();
+        let new = || Watched { sender: broadcast::Sender::new(CHANGES_KEPT), announced: None };
+        let receiver = watched.entry(id).or_insert_with(new).sender.subscribe();
         self.count.store(watched.len(), Ordering::SeqCst);
         receiver
     }
@@ -53,17 +61,40 @@ impl Changes {
         self.count.load(Ordering::SeqCst) > 0
     }
 
+    /// What is watched.
+    pub(super) fn watched(&self) -> Vec<WebhookId> {
+        if !self.is_watched() {
+            return Vec::new();
+        }
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
     /// Announces committed changes, in the order they were made.
     pub fn announce(&self, changes: &[Change]) {
+        self.announce_if(changes, |_, _| true);
+    }
+
+    /// Announces how webhooks stand, where that is later than what was announced.
+    pub(super) fn announce_stand(&self, stands: &[Change]) {
+        self.announce_if(stands, |announced, revision| {
+            announced.is_none_or(|announced| announced < revision)
+        });
+    }
+
+    fn announce_if(&self, changes: &[Change], is_news: impl Fn(Option<u64>, u64) -> bool) {
         if changes.is_empty() || !self.is_watched() {
             return;
         }
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
-            let Some(sender) = watched.get(&change.id) else {
+            let Some(entry) = watched.get_mut(&change.id) else {
                 continue;
             };
-            if sender.send(*change).is_err() {
+            if !is_news(entry.announced, change.revision) {
+                continue;
+            }
+            entry.announced = Some(change.revision);
+            if entry.sender.send(*change).is_err() {
                 watched.remove(&change.id);
             }
         }

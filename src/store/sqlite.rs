@@ -14,7 +14,6 @@ mod purge;
 mod queries;
 mod readers;
 mod rows;
-mod statement;
 mod transaction;
 mod wal;
 mod writer;
@@ -39,7 +38,7 @@ use super::{Accepted, Claims, Finish, ListQuery, Page, Probe, Purged, Store, Sto
 use crate::domain::attempt::Lease;
 use crate::domain::clock::{Clock, Signal};
 use crate::domain::error::{Error, Result};
-use crate::domain::id::{Sequence, WebhookId, WebhookIds};
+use crate::domain::id::{Position, Sequence, WebhookId, WebhookIds};
 use crate::domain::job::Status;
 use crate::domain::retention::Retention;
 use crate::domain::webhook::{NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
@@ -255,7 +254,7 @@ impl Store for SqliteStore {
 
     async fn list(&self, query: ListQuery) -> Result<Page> {
         let newest = query.accepted_before.map_or(i64::MAX, |time| Sequence::first_at(time).as_i64());
-        let mut before = newest.min(query.before.map_or(i64::MAX, Sequence::as_i64));
+        let mut before = newest.min(query.before.map_or(i64::MAX, |before| before.sequence().as_i64()));
         let query = Arc::new(query);
         let mut page = Page::default();
         for _ in 0..LIST_WINDOWS {
@@ -266,13 +265,13 @@ impl Store for SqliteStore {
                 self.read(move |connection| queries::list(connection, &asked, before, wanted)).await?;
             page.webhooks.extend(window.webhooks);
             if page.webhooks.len() >= query.limit {
-                page.next = page.webhooks.last().map(|webhook| webhook.id.sequence());
+                page.next = page.webhooks.last().map(|webhook| Position::before(webhook.id));
                 return Ok(page);
             }
             let Some(next) = window.next else { return Ok(page) };
             before = next;
         }
-        page.next = Some(Sequence::from_i64(before));
+        page.next = Some(Position::before_all(Sequence::from_i64(before)));
         Ok(page)
     }
 

@@ -39,7 +39,11 @@ const ONLY: &[(&str, &[&str])] = &[
     ("diesel", &["store"]),
     ("diesel_migrations", &["store"]),
     ("libsqlite3_sys", &["store"]),
+    ("diesel_async", &["store"]),
+    ("tokio_postgres", &["store"]),
     ("crate::store::sqlite", &["store", "app", "cli"]),
+    // The settings read where the database is.
+    ("crate::store::postgres", &["store", "app", "cli", "config"]),
     ("prometheus_client", &["telemetry"]),
     ("utoipa", &["http"]),
 ];

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hookbox::domain::clock::ManualClock;
 use hookbox::store::Store;
+use jiff::Timestamp;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -34,4 +35,7 @@ pub(crate) trait Harness: Send + Sync + Sized + 'static {
 
     /// The process of `store` dies: what it has not committed is gone, and nothing is tidied up.
     async fn crash(&mut self, store: Arc<dyn Store>);
+
+    /// The time that the store's own clock shows, if it has one.
+    fn set_time(&self, _now: Timestamp) {}
 }

@@ -82,10 +82,12 @@ impl<H: Harness> Inbox<H> {
 
     pub(crate) fn advance(&self, by: Duration) {
         self.clock.advance(by.try_into().expect("in range"));
+        self.harness.set_time(self.now());
     }
 
     pub(crate) fn go_back(&self, by: Duration) {
         self.clock.advance(-SignedDuration::try_from(by).expect("in range"));
+        self.harness.set_time(self.now());
     }
 
     /// Accepts a webhook that must be new.

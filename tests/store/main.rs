@@ -11,6 +11,10 @@ mod conformance;
 mod harness;
 mod inbox;
 mod model;
+mod postgres;
 mod sqlite;
+#[path = "../support/postgres.rs"]
+mod support;
 
 conformance!(sqlite_store, crate::sqlite::SqliteHarness);
+conformance!(postgres_store, crate::postgres::PostgresHarness);

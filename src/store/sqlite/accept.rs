@@ -1,26 +1,21 @@
 //! Accepting: one webhook per source and key, decided by the primary key of `idempotency_keys`.
 
-use std::time::Duration;
-
 use diesel::prelude::*;
+use diesel::result::Error as QueryError;
 use diesel::sql_types::{BigInt, Binary, Text};
+use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::keys::key_name;
 use super::rows::{self, StatusRow, StatusRowTypes};
-use super::statement::statement;
 use super::transaction::{Refusal, Transaction};
-use crate::domain::error::{Error, Reason, Result};
+use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
 use crate::domain::webhook::{NewWebhook, WebhookStatus};
 use crate::store::Accepted;
-
-/// When a sender that met a full backlog should come again.
-const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(5);
-
-/// When a sender that met a full queue should come again.
-const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(1);
+use crate::store::acceptance::{backlog_full, duplicate};
+use crate::store::statement::statement;
 
 /// A webhook on its way to the disk, and who waits for it.
 pub(super) struct Accept {
@@ -75,7 +70,7 @@ fn store(
     // A full backlog takes no new webhook, but still answers duplicates.
     if context.counts.unfinished() >= limits.max_backlog {
         return match find(connection, accept)? {
-            Some(first) => duplicate(new, first),
+            Some(first) => Ok(duplicate(new, first.status, &first.payload_digest)?),
             None => Err(backlog_full(limits.max_backlog).into()),
         };
     }
@@ -85,7 +80,7 @@ fn store(
     let stored = InsertKey { name: &accept.key_name, webhook: sequence }.execute(*connection)?;
     if stored == 0 {
         let first = find(connection, accept)?.ok_or(QueryError::NotFound)?;
-        return duplicate(new, first);
+        return Ok(duplicate(new, first.status, &first.payload_digest)?);
     }
     let now_ms = now.as_millisecond();
     InsertWebhook {
@@ -126,8 +121,6 @@ fn store(
     })
 }
 
-use diesel::result::Error as QueryError;
-
 /// A webhook that was stored before, with the digest of its payload.
 struct First {
     status: WebhookStatus,
@@ -142,44 +135,7 @@ fn find(connection: &mut SqliteConnection, accept: &Accept) -> std::result::Resu
     Ok(Some(First { status: rows::status(row)?, payload_digest }))
 }
 
-/// Answers a webhook whose key is taken: with the first one's status, if it is the same webhook.
-fn duplicate(new: &NewWebhook, first: First) -> std::result::Result<Accepted, Refusal> {
-    let same_type = first.status.event_type == new.event_type;
-    let same_payload = first.payload_digest == new.payload.digest().as_bytes();
-    if !(same_type && same_payload) {
-        return Err(Error::new(
-            Reason::KeyReused,
-            format!(
-                "webhook {} has this idempotency key, and another {}; that one stays. Send a new webhook under a new key",
-                first.status.id,
-                if same_payload { "event type" } else { "payload" },
-            ),
-        )
-        .into());
-    }
-    Ok(Accepted { webhook: first.status, duplicate: true })
-}
-
-/// More webhooks arrive at once than the writer can take.
-pub(super) fn queue_full(limit: usize) -> Error {
-    Error::new(
-        Reason::BacklogFull,
-        format!(
-            "{limit} webhooks wait to be stored, as many as may; nothing was stored, try again in a moment"
-        ),
-    )
-    .retry_after(QUEUE_RETRY_AFTER)
-}
-
-fn backlog_full(limit: u64) -> Error {
-    Error::new(
-        Reason::BacklogFull,
-        format!("{limit} webhooks wait to be processed, as many as may; nothing was stored, try again later"),
-    )
-    .retry_after(BACKLOG_RETRY_AFTER)
-}
-
-statement! {
+statement! { Sqlite;
     struct InsertKey<'a> {
         name: &'a [u8] as Binary,
         webhook: i64 as BigInt,
@@ -188,7 +144,7 @@ statement! {
     "INSERT INTO idempotency_keys (name, webhook) VALUES (?, ?) ON CONFLICT DO NOTHING"
 }
 
-statement! {
+statement! { Sqlite;
     struct InsertWebhook<'a> {
         sequence: i64 as BigInt,
         id: &'a [u8] as Binary,
@@ -205,7 +161,7 @@ statement! {
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }
 
-statement! {
+statement! { Sqlite;
     struct InsertJob {
         webhook: i64 as BigInt,
         max_attempts: i64 as BigInt,
@@ -217,7 +173,7 @@ statement! {
      VALUES (?, 0, 0, 0, ?, ?, ?, 0, 0)"
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectByKeyWithDigest<'a> {
         name: &'a [u8] as Binary,
     }

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
 
 use super::rows;
-use super::statement::statement;
 use super::transaction::{Refusal, Transaction};
 use crate::domain::attempt::Lease;
 use crate::domain::job::Status;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 use crate::store::ClaimedJob;
+use crate::store::statement::statement;
 
 /// When a job that could not be read is tried again.
 const UNREAD_PAUSE: Duration = Duration::from_secs(5);
@@ -148,7 +149,7 @@ pub(super) fn give_back(transaction: &mut Transaction<'_>, unread: &[LeasedRow])
     Ok(())
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectDue {
         now: i64 as BigInt,
         limit: i64 as BigInt,
@@ -158,13 +159,13 @@ statement! {
      ORDER BY available_at LIMIT ?"
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectNextDue {}
     returns Nullable<BigInt>;
     "SELECT MIN(available_at) FROM jobs WHERE status IN (0, 2)"
 }
 
-statement! {
+statement! { Sqlite;
     struct ClaimJob<'a> {
         lease_until: i64 as BigInt,
         updated_at: i64 as BigInt,
@@ -178,7 +179,7 @@ statement! {
      RETURNING attempts, attempts_before, max_attempts, available_at, lease_token, revision"
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectWebhook {
         sequence: i64 as BigInt,
     }
@@ -186,7 +187,7 @@ statement! {
     "SELECT id, source, idempotency_key, event_type, payload, traceparent FROM webhooks WHERE sequence = ?"
 }
 
-statement! {
+statement! { Sqlite;
     struct UnclaimJob {
         available_at: i64 as BigInt,
         updated_at: i64 as BigInt,

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
-use diesel::sqlite::SqliteConnection;
+use diesel::sqlite::{Sqlite, SqliteConnection};
 
-use super::statement::statement;
 use crate::domain::job::Status;
 use crate::store::StatusCounts;
+use crate::store::statement::statement;
 
 const STATUSES: usize = Status::ALL.len();
 
@@ -97,13 +97,13 @@ impl Counts {
     }
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectCounts {}
     returns (BigInt, BigInt);
     "SELECT status, count FROM status_counts"
 }
 
-statement! {
+statement! { Sqlite;
     struct ChangeCount {
         change: i64 as BigInt,
         status: i64 as BigInt,

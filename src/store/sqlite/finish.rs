@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sqlite::Sqlite;
 
 use super::rows;
-use super::statement::statement;
 use super::transaction::{Refusal, Transaction};
 use crate::domain::attempt::{Lease, Outcome};
 use crate::domain::job::{Event, Status, next_status};
 use crate::store::Finish;
 use crate::store::changes::Change;
+use crate::store::statement::statement;
 
 /// Expired leases taken over in one transaction.
 const TAKE_OVER_JOBS: i64 = 500;
@@ -156,7 +157,7 @@ fn list_of(leases: &[Lease]) -> Result<String, Refusal> {
     Ok(serde_json::to_string(&pairs).map_err(rows::unreadable)?)
 }
 
-statement! {
+statement! { Sqlite;
     struct EndLease {
         status: i64 as BigInt,
         available_at: i64 as BigInt,
@@ -175,7 +176,7 @@ statement! {
      RETURNING revision"
 }
 
-statement! {
+statement! { Sqlite;
     struct InsertAttempt<'a> {
         webhook: i64 as BigInt,
         number: i64 as BigInt,
@@ -191,7 +192,7 @@ statement! {
      VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 }
 
-statement! {
+statement! { Sqlite;
     struct RenewLeases<'a> {
         lease_until: i64 as BigInt,
         held: &'a str as Text,
@@ -203,7 +204,7 @@ statement! {
      RETURNING jobs.webhook, jobs.lease_token"
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectExpired<'a> {
         until: i64 as BigInt,
         held: &'a str as Text,

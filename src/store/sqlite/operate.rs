@@ -2,8 +2,8 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
+use diesel::sqlite::Sqlite;
 
-use super::statement::statement;
 use super::transaction::{Refusal, Transaction};
 use super::{connection, queries, rows};
 use crate::domain::error::{Error, Reason};
@@ -12,6 +12,7 @@ use crate::domain::job::{Event, Status, next_status};
 use crate::domain::webhook::{WebhookName, WebhookStatus};
 use crate::store::Probe;
 use crate::store::changes::Change;
+use crate::store::statement::statement;
 
 /// Makes a dead-lettered or cancelled job pending, with a budget of `attempts` more.
 pub(super) fn retry(
@@ -79,7 +80,7 @@ fn change(
     Ok(webhook)
 }
 
-statement! {
+statement! { Sqlite;
     struct RetryJob {
         more_attempts: i64 as BigInt,
         available_at: i64 as BigInt,
@@ -93,7 +94,7 @@ statement! {
      RETURNING revision"
 }
 
-statement! {
+statement! { Sqlite;
     struct StopJob {
         status: i64 as BigInt,
         completed_at: Option<i64> as Nullable<BigInt>,
@@ -114,7 +115,7 @@ pub(super) fn probe(transaction: &mut Transaction<'_>) -> Result<Probe, Refusal>
     Ok(Probe { migrations_current })
 }
 
-statement! {
+statement! { Sqlite;
     struct WriteProbe {
         written_at: i64 as BigInt,
     }

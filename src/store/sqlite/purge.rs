@@ -6,15 +6,16 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Text};
+use diesel::sqlite::Sqlite;
 
 use super::keys::key_name;
 use super::rows;
-use super::statement::statement;
 use super::transaction::{Refusal, Transaction};
 use crate::domain::job::Status;
 use crate::domain::retention::Retention;
 use crate::domain::webhook::{IdempotencyKey, Source};
 use crate::store::Purged;
+use crate::store::statement::statement;
 
 /// Webhooks in one transaction.
 const PURGE_ROWS: i64 = 100;
@@ -83,7 +84,7 @@ fn give_back_pages(transaction: &mut Transaction<'_>) -> Result<bool, Refusal> {
     Ok(true)
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectFinished {
         purged: i64 as BigInt,
         status: i64 as BigInt,
@@ -95,7 +96,7 @@ statement! {
      WHERE completed_at IS NOT NULL AND purged = ? AND status = ? AND completed_at <= ? LIMIT ?"
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectPurged {
         status: i64 as BigInt,
         before: i64 as BigInt,
@@ -107,49 +108,49 @@ statement! {
      WHERE j.completed_at IS NOT NULL AND j.purged = 1 AND j.status = ? AND j.completed_at <= ? LIMIT ?"
 }
 
-statement! {
+statement! { Sqlite;
     struct DropPayloads<'a> { webhooks: &'a str as Text, }
     returns ();
     "UPDATE webhooks SET payload = NULL WHERE sequence IN (SELECT value FROM json_each(?))"
 }
 
-statement! {
+statement! { Sqlite;
     struct DropResults<'a> { webhooks: &'a str as Text, }
     returns ();
     "UPDATE attempts SET result = NULL WHERE webhook IN (SELECT value FROM json_each(?)) AND result IS NOT NULL"
 }
 
-statement! {
+statement! { Sqlite;
     struct MarkPurged<'a> { webhooks: &'a str as Text, }
     returns ();
     "UPDATE jobs SET purged = 1 WHERE webhook IN (SELECT value FROM json_each(?))"
 }
 
-statement! {
+statement! { Sqlite;
     struct DeleteKey<'a> { name: &'a [u8] as Binary, }
     returns ();
     "DELETE FROM idempotency_keys WHERE name = ?"
 }
 
-statement! {
+statement! { Sqlite;
     struct DeleteAttempts { webhook: i64 as BigInt, }
     returns ();
     "DELETE FROM attempts WHERE webhook = ?"
 }
 
-statement! {
+statement! { Sqlite;
     struct DeleteJob { webhook: i64 as BigInt, }
     returns ();
     "DELETE FROM jobs WHERE webhook = ?"
 }
 
-statement! {
+statement! { Sqlite;
     struct DeleteWebhook { sequence: i64 as BigInt, }
     returns ();
     "DELETE FROM webhooks WHERE sequence = ?"
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectFreePages {}
     returns BigInt;
     "PRAGMA freelist_count"

@@ -2,14 +2,15 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sqlite::Sqlite;
 
 use super::keys::key_name;
 use super::rows::{self, StatusRow, StatusRowTypes};
-use super::statement::statement;
 use crate::domain::attempt::AttemptRecord;
 use crate::domain::id::{Sequence, WebhookId};
 use crate::domain::webhook::{WebhookDetail, WebhookName, WebhookStatus};
 use crate::store::ListQuery;
+use crate::store::statement::statement;
 
 /// Rows that one read transaction of a list looks at. A long reader would hold up checkpoints.
 const LIST_WINDOW_ROWS: i64 = 10_000;
@@ -129,7 +130,7 @@ pub(super) fn last_sequence(connection: &mut SqliteConnection) -> QueryResult<Op
     SelectLastSequence {}.get_result(connection)
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectStatusById {
         sequence: i64 as BigInt,
     }
@@ -140,7 +141,7 @@ statement! {
      WHERE w.sequence = ?"
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectStatusByKey<'a> {
         name: &'a [u8] as Binary,
     }
@@ -153,7 +154,7 @@ statement! {
      WHERE k.name = ?"
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectPurged {
         webhook: i64 as BigInt,
     }
@@ -161,7 +162,7 @@ statement! {
     "SELECT purged FROM jobs WHERE webhook = ?"
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectDetail {
         sequence: i64 as BigInt,
     }
@@ -171,7 +172,7 @@ statement! {
      WHERE w.sequence = ?"
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectAttempts {
         webhook: i64 as BigInt,
     }
@@ -180,7 +181,7 @@ statement! {
      FROM attempts WHERE webhook = ? ORDER BY number"
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectWindowEnd {
         before: i64 as BigInt,
         lowest: i64 as BigInt,
@@ -190,7 +191,7 @@ statement! {
     "SELECT webhook FROM jobs WHERE webhook < ? AND webhook > ? ORDER BY webhook DESC LIMIT 1 OFFSET ?"
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectPage<'a> {
         before: i64 as BigInt,
         from: i64 as BigInt,
@@ -211,13 +212,13 @@ statement! {
      ORDER BY j.webhook DESC LIMIT ?"
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectOldestDue {}
     returns Nullable<BigInt>;
     "SELECT MIN(available_at) FROM jobs WHERE status IN (0, 2)"
 }
 
-statement! {
+statement! { Sqlite;
     struct SelectLastSequence {}
     returns Nullable<BigInt>;
     "SELECT MAX(sequence) FROM webhooks"

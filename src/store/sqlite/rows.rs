@@ -4,11 +4,9 @@ use diesel::result::Error as QueryError;
 use diesel::sql_types::{BigInt, Binary, Text};
 use jiff::Timestamp;
 
-use crate::domain::attempt::Outcome;
 use crate::domain::id::WebhookId;
-use crate::domain::job::Status;
-use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookStatus};
+pub(super) use crate::store::columns::{count, job_status, outcome, traceparent, unreadable};
 
 /// id, source, key, event type, accepted at; status, attempts, updated at, revision.
 pub(super) type StatusRow = (Vec<u8>, String, String, String, i64, i64, i64, i64, i64);
@@ -36,27 +34,6 @@ pub(super) fn id(bytes: &[u8]) -> Result<WebhookId, QueryError> {
     bytes.try_into().map(WebhookId::from_bytes).map_err(unreadable)
 }
 
-pub(super) fn job_status(number: i64) -> Result<Status, QueryError> {
-    Status::from_number(number).ok_or_else(|| unreadable(format!("{number} is no status")))
-}
-
-pub(super) fn outcome(number: i64) -> Result<Outcome, QueryError> {
-    Outcome::from_number(number).ok_or_else(|| unreadable(format!("{number} is no outcome")))
-}
-
-pub(super) fn count(number: i64) -> Result<u32, QueryError> {
-    number.try_into().map_err(unreadable)
-}
-
 pub(super) fn time(milliseconds: i64) -> Result<Timestamp, QueryError> {
     Timestamp::from_millisecond(milliseconds).map_err(unreadable)
-}
-
-pub(super) fn traceparent(text: &str) -> Result<Traceparent, QueryError> {
-    Traceparent::parse(text).ok_or_else(|| unreadable(format!("{text:?} is no traceparent")))
-}
-
-/// The file holds what hookbox did not write.
-pub(super) fn unreadable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> QueryError {
-    QueryError::DeserializationError(error.into())
 }

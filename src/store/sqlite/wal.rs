@@ -12,10 +12,11 @@ use std::thread::JoinHandle;
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
+use diesel::sqlite::Sqlite;
 
 use super::connection::{self, OpenError};
-use super::statement::statement;
 use crate::domain::clock::{Clock, Signal, SystemClock};
+use crate::store::statement::statement;
 
 /// The length of the log, in pages, from which on it is copied: 128 MiB. Each
 /// copying holds up commits a few times for a moment, so the longer the log, the fewer webhooks meet one.
@@ -104,14 +105,14 @@ fn copy(connection: &mut SqliteConnection) {
     }
 }
 
-statement! {
+statement! { Sqlite;
     /// Copies what no reader needs from the log; answers busy, pages in the log, pages copied.
     struct Copy {}
     returns (BigInt, BigInt, BigInt);
     "PRAGMA wal_checkpoint(PASSIVE)"
 }
 
-statement! {
+statement! { Sqlite;
     /// Answers the same without copying.
     struct Look {}
     returns (BigInt, BigInt, BigInt);

@@ -19,6 +19,7 @@ use super::accept;
 use super::connection::{self, OpenError};
 use super::transaction::{Context, Refusal, Transaction};
 use crate::domain::error::{Error, Result};
+use crate::store::acceptance::queue_full;
 use crate::telemetry::metrics::Stopwatch;
 
 /// Commands that may wait for the writer. More webhooks are refused; other commands wait to get
@@ -59,7 +60,7 @@ impl WriterHandle {
         let (reply, answer) = oneshot::channel();
         let message = Message::Accept(Box::new(accept::Accept::new(webhook, reply)));
         self.queue.try_send(message).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => accept::queue_full(QUEUE_COMMANDS),
+            mpsc::error::TrySendError::Full(_) => queue_full(QUEUE_COMMANDS),
             mpsc::error::TrySendError::Closed(_) => Error::shutting_down(),
         })?;
         answer.await.map_err(|_| Error::shutting_down())?

@@ -1,6 +1,6 @@
 //! Listing: newest first, by every filter, page by page.
 
-use hookbox::domain::id::Sequence;
+use hookbox::domain::id::{Position, Sequence};
 use hookbox::domain::job::Status;
 use hookbox::domain::webhook::{NewWebhook, WebhookStatus};
 use hookbox::store::ListQuery;
@@ -128,7 +128,7 @@ pub(crate) async fn an_empty_store_lists_one_empty_page<H: Harness>() {
     let page = inbox.list(ListQuery { limit: 10, ..ListQuery::default() }).await.expect("lists");
     assert!(page.webhooks.is_empty());
     assert_eq!(page.next, None);
-    let before = Some(Sequence::from_i64(0));
+    let before = Some(Position::before_all(Sequence::from_i64(0)));
     let page = inbox.list(ListQuery { limit: 10, before, ..ListQuery::default() }).await.expect("lists");
     assert_eq!((page.webhooks.len(), page.next), (0, None));
 }

@@ -3,10 +3,11 @@
 //! Diesel caches the statements of its query builder only for selects and inserts of a fixed
 //! shape; the hot statements here are updates, and inserts with nullable columns.
 
-/// Declares a statement as a type: its binds are the fields, in the order of the `?` in the text,
-/// and `returns` names the types of the columns it answers.
+/// Declares a statement of a backend as a type: its binds are the fields, in the order of the `?`
+/// in the text, and `returns` names the types of the columns it answers.
 macro_rules! statement {
     (
+        $backend:ty;
         $(#[$doc:meta])*
         struct $name:ident $(<$life:lifetime>)? { $($field:ident: $rust:ty as $sql:ty,)* }
         returns $columns:ty;
@@ -17,9 +18,8 @@ macro_rules! statement {
 
         const _: () = {
             use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-            use diesel::sqlite::{Sqlite, SqliteConnection};
 
-            pub(in crate::store::sqlite) struct Cached;
+            pub(in crate::store) struct Cached;
 
             impl $(<$life>)? QueryId for $name $(<$life>)? {
                 type QueryId = Cached;
@@ -30,10 +30,10 @@ macro_rules! statement {
                 type SqlType = $columns;
             }
 
-            impl $(<$life>)? diesel::RunQueryDsl<SqliteConnection> for $name $(<$life>)? {}
+            impl<$($life,)? Connection> diesel::RunQueryDsl<Connection> for $name $(<$life>)? {}
 
-            impl $(<$life>)? QueryFragment<Sqlite> for $name $(<$life>)? {
-                fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> diesel::QueryResult<()> {
+            impl $(<$life>)? QueryFragment<$backend> for $name $(<$life>)? {
+                fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, $backend>) -> diesel::QueryResult<()> {
                     let mut texts = $text.split('?');
                     out.push_sql(texts.next().unwrap_or_default());
                     $(

@@ -1,0 +1,84 @@
+//! Brings the tables up to date: one process at a time, however many start together.
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::result::Error as QueryError;
+use diesel::sql_types::{Integer, Text};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::OpenError;
+use super::target::{Connector, Target};
+use crate::store::statement::statement;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+
+/// The oldest PostgreSQL that is tested.
+const OLDEST_MAJOR: i32 = 15;
+
+/// Held by the session that migrates. The number is "hookbox" in ASCII; nobody else's, one hopes.
+/// A migration may take longer than any other statement, and so may the wait for it.
+const LOCK: &str =
+    "SET statement_timeout = 0; SET lock_timeout = 0; SELECT pg_advisory_lock(29395921911574392)";
+
+/// Runs the migrations that are missing; answers their names. The lock goes with the connection.
+pub(super) async fn migrate(target: &Target, connector: &Connector) -> Result<Vec<String>, OpenError> {
+    let mut connection =
+        connector.connect().await.map_err(|source| OpenError::Connect { target: target.clone(), source })?;
+    check_version(target, &mut connection).await?;
+    connection
+        .batch_execute(LOCK)
+        .await
+        .map_err(|source| OpenError::Setup { target: target.clone(), source })?;
+    let target = target.clone();
+    let migrating = tokio::task::spawn_blocking(move || {
+        let failed = |source| OpenError::Migrate { target: target.clone(), source };
+        let mut harness = AsyncMigrationHarness::new(connection);
+        let known = known().map_err(failed)?;
+        let applied = harness.applied_migrations().map_err(failed)?;
+        let unknown =
+            applied.into_iter().map(|version| version.to_string()).find(|version| !known.contains(version));
+        if let Some(migration) = unknown {
+            return Err(OpenError::Newer { target: target.clone(), migration });
+        }
+        let run = harness.run_pending_migrations(MIGRATIONS).map_err(failed)?;
+        Ok(run.iter().map(ToString::to_string).collect())
+    });
+    migrating.await.map_err(OpenError::Stopped)?
+}
+
+/// The migrations that were run, and those this version knows, compared.
+pub(super) async fn is_current(connection: &mut AsyncPgConnection) -> QueryResult<bool> {
+    let mut applied = SelectMigrations {}.load::<String>(connection).await?;
+    let mut known = known().map_err(QueryError::DeserializationError)?;
+    applied.sort();
+    known.sort();
+    Ok(applied == known)
+}
+
+/// Refuses a server whose SQL is older than what is used here.
+async fn check_version(target: &Target, connection: &mut AsyncPgConnection) -> Result<(), OpenError> {
+    let setup = |source| OpenError::Setup { target: target.clone(), source };
+    let number = SelectVersion {}.get_result::<i32>(connection).await.map_err(setup)?;
+    if number / 10_000 < OLDEST_MAJOR {
+        return Err(OpenError::OldServer { target: target.clone(), major: number / 10_000 });
+    }
+    Ok(())
+}
+
+fn known() -> diesel::migration::Result<Vec<String>> {
+    let known = diesel::migration::MigrationSource::<Pg>::migrations(&MIGRATIONS)?;
+    Ok(known.iter().map(|migration| migration.name().version().to_string()).collect())
+}
+
+statement! { Pg;
+    struct SelectMigrations {}
+    returns Text;
+    "SELECT version FROM __diesel_schema_migrations"
+}
+
+statement! { Pg;
+    struct SelectVersion {}
+    returns Integer;
+    "SELECT current_setting('server_version_num')::integer"
+}

@@ -1,0 +1,193 @@
+//! What replicas tell each other: that something is due, that something changed.
+//!
+//! `NOTIFY` takes a lock of the whole database at commit. So it is never part of the transaction
+//! that stores something, and there are at most a few in a second, each for all that happened since
+//! the last. It is a hint that saves time; whoever misses one finds out at the next poll.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::sql_types::Text;
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
+use futures::StreamExt as _;
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::core::Core;
+use super::pool::{answer, not_connected};
+use super::queries;
+use super::target::Connector;
+use crate::store::statement::statement;
+
+/// The time between two notifications.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// How often to look all the same while notifications come in.
+const POLL: Duration = Duration::from_secs(5);
+
+/// How often to look while none can come in.
+const POLL_ALONE: Duration = Duration::from_millis(500);
+
+/// Watched webhooks that are looked at in one statement.
+const WATCHED_AT_ONCE: usize = 1_000;
+
+/// What there is to tell the other replicas.
+#[derive(Debug, Default)]
+pub(super) struct Notifier {
+    is_due: AtomicBool,
+    has_changed: AtomicBool,
+    something: Notify,
+}
+
+impl Notifier {
+    /// Has the others told, soon.
+    pub(super) fn tell(&self, has_changed: bool, is_due: bool) {
+        if has_changed {
+            self.has_changed.store(true, Ordering::SeqCst);
+        }
+        if is_due {
+            self.is_due.store(true, Ordering::SeqCst);
+        }
+        if has_changed || is_due {
+            self.something.notify_one();
+        }
+    }
+}
+
+/// Tells the others, until the store closes.
+pub(super) async fn tell_others(core: Arc<Core>, connector: Arc<Connector>, closing: CancellationToken) {
+    let mut connection = None;
+    while closing.run_until_cancelled(core.notifier.something.notified()).await.is_some() {
+        let is_due = core.notifier.is_due.swap(false, Ordering::SeqCst);
+        let has_changed = core.notifier.has_changed.swap(false, Ordering::SeqCst);
+        let words =
+            [core.worker.as_str(), if is_due { DUE } else { "" }, if has_changed { CHANGED } else { "" }];
+        let told = tell(&connector, &mut connection, &words.join("\n")).await;
+        if let Err(error) = told {
+            // The others poll.
+            tracing::debug!(error = %error, "the other replicas could not be told that something happened");
+            connection = None;
+        }
+        if closing.run_until_cancelled(tokio::time::sleep(TELL_EVERY)).await.is_none() {
+            return;
+        }
+    }
+}
+
+const DUE: &str = "due";
+const CHANGED: &str = "changed";
+
+async fn tell(
+    connector: &Connector,
+    connection: &mut Option<AsyncPgConnection>,
+    payload: &str,
+) -> QueryResult<()> {
+    let connection = match connection {
+        Some(connection) => connection,
+        closed => {
+            let mut opened = connector.connect().await.map_err(not_connected)?;
+            // Nothing is stored here, so nothing has to be flushed.
+            opened.batch_execute("SET synchronous_commit = off").await?;
+            closed.insert(opened)
+        }
+    };
+    let told = answer(TellOthers { payload }.execute(connection)).await;
+    told.unwrap_or(Err(diesel::result::Error::BrokenTransactionManager)).map(|_| ())
+}
+
+/// Listens to the others, until the store closes. `armed` is told once it listens, or cannot.
+pub(super) async fn listen(
+    core: Arc<Core>,
+    connector: Arc<Connector>,
+    closing: CancellationToken,
+    armed: oneshot::Sender<()>,
+) {
+    let mut armed = Some(armed);
+    loop {
+        let heard = closing.run_until_cancelled(hear(&core, &connector, &mut armed)).await;
+        // Who waits to go on has waited long enough, also if it could not listen.
+        drop(armed.take());
+        let Some(heard) = heard else { return };
+        if let Err(error) = heard {
+            tracing::debug!(error = %error, "notifications of other replicas are not heard; looking more often instead");
+        }
+        if closing.run_until_cancelled(tokio::time::sleep(POLL_ALONE)).await.is_none() {
+            return;
+        }
+        look(&core).await;
+    }
+}
+
+/// Listens until the connection fails.
+async fn hear(
+    core: &Core,
+    connector: &Connector,
+    armed: &mut Option<oneshot::Sender<()>>,
+) -> QueryResult<()> {
+    let mut connection = connector.connect().await.map_err(not_connected)?;
+    connection.batch_execute("LISTEN hookbox").await?;
+    // Looks only once it listens: what happens from here on is heard.
+    look(core).await;
+    drop(armed.take());
+    loop {
+        let notification = {
+            let mut notifications = std::pin::pin!(connection.notifications_stream());
+            tokio::time::timeout(POLL, notifications.next()).await
+        };
+        match notification {
+            Ok(Some(notification)) => {
+                let notification = notification?;
+                let mut words = notification.payload.lines();
+                if words.next() == Some(core.worker.as_str()) {
+                    continue;
+                }
+                for word in words {
+                    match word {
+                        DUE => core.wake(),
+                        CHANGED => look_at_watched(core).await,
+                        _ => {}
+                    }
+                }
+            }
+            // Silence: is anybody there?
+            Ok(None) | Err(_) => {
+                answer(connection.batch_execute("SELECT 1"))
+                    .await
+                    .unwrap_or(Err(diesel::result::Error::BrokenTransactionManager))?;
+                look(core).await;
+            }
+        }
+    }
+}
+
+/// Looks for whatever may have been missed.
+async fn look(core: &Core) {
+    core.wake();
+    look_at_watched(core).await;
+}
+
+/// Announces what other replicas did to the webhooks that are watched here.
+async fn look_at_watched(core: &Core) {
+    for ids in core.changes.watched().chunks(WATCHED_AT_ONCE) {
+        let Ok(mut connection) = core.asking.get().await else { return };
+        let stands = answer(queries::stand(&mut connection, ids)).await;
+        match connection.settle(stands) {
+            Ok(stands) => core.changes.announce_stand(&stands),
+            Err(error) => {
+                tracing::debug!(error = %error, "watched webhooks could not be looked at; looking again soon");
+                return;
+            }
+        }
+    }
+}
+
+statement! { Pg;
+    struct TellOthers<'a> {
+        payload: &'a str as Text,
+    }
+    returns ();
+    "SELECT pg_notify('hookbox', ?)"
+}

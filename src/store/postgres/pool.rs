@@ -1,0 +1,129 @@
+//! Connections for whoever needs one. One that met a fault is closed, not given back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::result::{DatabaseErrorKind, Error as QueryError};
+use diesel::{ConnectionError, QueryResult};
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::deadpool::{Object, Pool as Deadpool};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use futures::FutureExt as _;
+
+use super::target::Connector;
+use crate::domain::error::Error;
+
+/// How long to wait for a connection, a new one included.
+const WAIT: Duration = Duration::from_secs(3);
+
+/// How long to wait for an answer: longer than the server lets a statement run, so that only a
+/// network that is cut gets there.
+const ANSWER: Duration = Duration::from_secs(12);
+
+/// So many connections, opened as they are needed.
+#[derive(Clone)]
+pub(super) struct Pool(Deadpool<AsyncPgConnection>);
+
+impl Pool {
+    pub(super) fn new(connector: Arc<Connector>, size: usize) -> Self {
+        let mut config = ManagerConfig::default();
+        // The URL is empty: the connector knows its own.
+        config.custom_setup = Box::new(move |_| {
+            let connector = Arc::clone(&connector);
+            async move { connector.connect().await }.boxed()
+        });
+        config.recycling_method = RecyclingMethod::Fast;
+        let manager = AsyncDieselConnectionManager::new_with_config("", config);
+        let mut pool = Deadpool::builder(manager).max_size(size);
+        // Those that were used last are used first; the others may rest.
+        pool = pool.queue_mode(deadpool::managed::QueueMode::Lifo);
+        // It fails only for timeouts without a runtime, and there are none.
+        #[expect(clippy::expect_used, reason = "no timeouts are set")]
+        Self(pool.build().expect("a pool without timeouts"))
+    }
+
+    /// A connection, once one is free.
+    pub(super) async fn get(&self) -> QueryResult<Connection> {
+        match tokio::time::timeout(WAIT, self.0.get()).await {
+            Ok(Ok(connection)) => Ok(Connection(connection)),
+            Ok(Err(error)) => Err(unreachable_now(error)),
+            Err(_) => Err(unreachable_now("no connection was free in time")),
+        }
+    }
+
+    /// Closes the connections that nobody uses.
+    pub(super) fn close(&self) {
+        self.0.close();
+    }
+}
+
+/// A connection of a pool.
+pub(super) struct Connection(Object<AsyncPgConnection>);
+
+impl std::ops::Deref for Connection {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        &mut self.0
+    }
+}
+
+impl Connection {
+    /// Gives the connection back, unless what was done with it failed: then it is closed, and with
+    /// it whatever transaction was under way.
+    pub(super) fn settle<T>(self, answer: Answer<T>) -> QueryResult<T> {
+        let answer = answer.unwrap_or_else(|_| Err(unreachable_now("the database did not answer in time")));
+        if let Err(error) = &answer {
+            tracing::warn!(error = %error, "the database refused a statement, or did not answer; its connection is closed");
+            drop(Object::take(self.0));
+        }
+        answer
+    }
+}
+
+/// What was answered, if it was in time.
+pub(super) type Answer<T> = Result<QueryResult<T>, tokio::time::error::Elapsed>;
+
+/// Waits for an answer as long as makes sense.
+pub(super) async fn answer<T>(asked: impl Future<Output = QueryResult<T>>) -> Answer<T> {
+    tokio::time::timeout(ANSWER, asked).await
+}
+
+/// Whether the database itself is at fault, and not the statement.
+pub(super) fn is_fault(error: &QueryError) -> bool {
+    match error {
+        QueryError::DatabaseError(kind, _) => !matches!(
+            kind,
+            DatabaseErrorKind::UniqueViolation
+                | DatabaseErrorKind::ForeignKeyViolation
+                | DatabaseErrorKind::NotNullViolation
+                | DatabaseErrorKind::CheckViolation
+        ),
+        QueryError::DeserializationError(_) | QueryError::SerializationError(_) => false,
+        _ => true,
+    }
+}
+
+/// The error of the domain for a failed statement.
+pub(super) fn refused(error: QueryError) -> Error {
+    if is_fault(&error) {
+        Error::store_unavailable("the database is not available at the moment; try again", error)
+    } else {
+        Error::internal(error)
+    }
+}
+
+fn unreachable_now(problem: impl ToString) -> QueryError {
+    QueryError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(problem.to_string()))
+}
+
+/// The same for a connection that could not be opened.
+pub(super) fn not_connected(error: ConnectionError) -> QueryError {
+    unreachable_now(error)
+}

@@ -1,0 +1,228 @@
+//! Where the database is: reads a connection URL, and connects.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::{ConnectionError, ConnectionResult};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::OpenError;
+use super::tls::{self, Check};
+
+/// How long a connection may take to open, unless the URL says otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that is silent this long is asked for a sign of life, and again every so often.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// What was sent and is not acknowledged after this time never will be: the network is cut.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+
+/// What every connection is set to. A statement that takes longer than this is at fault, not slow:
+/// all of them look at a bounded number of rows by an index. Their plans are the same however full
+/// a table is, so they are made once, and never by a scan that a small table makes look cheap.
+const SETUP: &str = "\
+    SET synchronous_commit = on; \
+    SET default_transaction_isolation = 'read committed'; \
+    SET statement_timeout = '10s'; \
+    SET lock_timeout = '5s'; \
+    SET idle_in_transaction_session_timeout = '10s'; \
+    SET plan_cache_mode = force_generic_plan; \
+    SET jit = off; \
+    SET enable_seqscan = off; \
+    SET enable_hashjoin = off; \
+    SET enable_mergejoin = off";
+
+/// A PostgreSQL database and how to reach it.
+#[derive(Clone)]
+pub struct Target {
+    config: Box<Config>,
+    check: Check,
+    roots: Option<PathBuf>,
+}
+
+/// A URL that names no database.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidTarget(String);
+
+impl FromStr for Target {
+    type Err = InvalidTarget;
+
+    /// Reads `postgres://user:password@host:port/database?parameter=value`. Several hosts are tried
+    /// in turn. Parameters are those of libpq; of `sslmode`, all but `allow`.
+    fn from_str(url: &str) -> Result<Self, InvalidTarget> {
+        let invalid = |problem: &str| InvalidTarget(problem.to_owned());
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return Err(invalid("it does not begin with postgres://"));
+        }
+        let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
+        let (mut mode, mut roots, mut others) = ("prefer", None, Vec::new());
+        for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+            match parameter.split_once('=') {
+                Some(("sslmode", value)) => mode = value,
+                Some(("sslrootcert", "system")) => roots = None,
+                Some(("sslrootcert", path)) => roots = Some(PathBuf::from(decoded(path))),
+                _ => others.push(parameter),
+            }
+        }
+        let (ssl, check) = match mode {
+            "disable" => (SslMode::Disable, Check::Nothing),
+            "prefer" => (SslMode::Prefer, Check::Nothing),
+            // As libpq has it: whoever names a root wants it checked.
+            "require" if roots.is_some() => (SslMode::Require, Check::Authority),
+            "require" => (SslMode::Require, Check::Nothing),
+            "verify-ca" => (SslMode::Require, Check::Authority),
+            "verify-full" => (SslMode::Require, Check::Full),
+            _ => {
+                return Err(invalid("sslmode must be disable, prefer, require, verify-ca or verify-full"));
+            }
+        };
+        let mut config = Config::from_str(&format!("{address}?{}", others.join("&")))
+            .map_err(|error| InvalidTarget(said(&error)))?;
+        if config.get_hosts().is_empty() {
+            return Err(invalid("it names no host"));
+        }
+        config.ssl_mode(ssl);
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(UNACKNOWLEDGED);
+        }
+        if config.get_keepalives_interval().is_none() {
+            config.keepalives_idle(KEEPALIVE_IDLE);
+            config.keepalives_interval(KEEPALIVE_INTERVAL);
+            config.keepalives_retries(KEEPALIVE_RETRIES);
+        }
+        Ok(Self { config: Box::new(config), check, roots })
+    }
+}
+
+impl fmt::Display for Target {
+    /// Without the password, and without the user.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ports = self.config.get_ports();
+        f.write_str("postgres://")?;
+        for (at, host) in self.config.get_hosts().iter().enumerate() {
+            if at > 0 {
+                f.write_str(",")?;
+            }
+            match host {
+                Host::Tcp(name) => f.write_str(name)?,
+                Host::Unix(path) => write!(f, "{}", path.display())?,
+            }
+            if let Some(port) = ports.get(at).or(ports.first()) {
+                write!(f, ":{port}")?;
+            }
+        }
+        write!(f, "/{}", self.config.get_dbname().or(self.config.get_user()).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Connects to a [`Target`].
+pub(super) struct Connector {
+    config: Config,
+    tls: MakeRustlsConnect,
+}
+
+impl Connector {
+    /// Reads the certificates. `process` is what the server calls its connections.
+    pub(super) fn new(target: &Target, process: &str) -> Result<Arc<Self>, OpenError> {
+        let tls = tls::connector(target.check, target.roots.as_deref())
+            .map_err(|source| OpenError::Tls { target: target.clone(), source })?;
+        let mut config = Config::clone(&target.config);
+        if config.get_application_name().is_none() {
+            config.application_name(format!("hookbox {process}"));
+        }
+        Ok(Arc::new(Self { config, tls }))
+    }
+
+    /// Opens a connection and sets it up.
+    pub(super) async fn connect(&self) -> ConnectionResult<AsyncPgConnection> {
+        let (client, connection) = self
+            .config
+            .connect(self.tls.clone())
+            .await
+            .map_err(|error| ConnectionError::BadConnection(said(&error)))?;
+        let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+        connection.batch_execute(SETUP).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+        Ok(connection)
+    }
+}
+
+/// An error with its causes; it and its causes never have the password.
+fn said(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_secrets() {
+        for url in [
+            "postgres://ann:s3cret@db.example:6543/inbox?sslmode=require",
+            "postgres://db.example:6543/inbox?user=ann&password=s3cret",
+        ] {
+            let target = url.parse::<Target>().expect(url);
+            assert_eq!(target.to_string(), "postgres://db.example:6543/inbox");
+            assert!(!format!("{target:?}").contains("s3cret"));
+        }
+    }
+
+    #[test]
+    fn sslmode_means_what_it_means_to_libpq() {
+        for (parameters, ssl, check) in [
+            ("", SslMode::Prefer, Check::Nothing),
+            ("?sslmode=disable", SslMode::Disable, Check::Nothing),
+            ("?sslmode=require", SslMode::Require, Check::Nothing),
+            ("?sslmode=require&sslrootcert=%2Fca.pem", SslMode::Require, Check::Authority),
+            ("?sslmode=verify-ca", SslMode::Require, Check::Authority),
+            ("?sslmode=verify-full", SslMode::Require, Check::Full),
+        ] {
+            let target = format!("postgres://h/d{parameters}").parse::<Target>().expect(parameters);
+            assert_eq!((target.config.get_ssl_mode(), target.check), (ssl, check), "{parameters}");
+        }
+    }
+
+    #[test]
+    fn several_hosts_are_read_and_nonsense_is_refused() {
+        let target = "postgres://one:1,two:2/d?target_session_attrs=read-write".parse::<Target>();
+        assert_eq!(target.expect("parses").to_string(), "postgres://one:1,two:2/d");
+        for bad in [
+            "mysql://h/d",
+            "postgres:///d",
+            "postgres://h/d?sslmode=allow",
+            "postgres://h/d?no_such_parameter=1",
+            "postgres://h:port/d",
+        ] {
+            assert!(bad.parse::<Target>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The PostgreSQL store: its harness, and what only it promises.
+
+mod harness;
+
+pub(crate) use harness::PostgresHarness;

@@ -1,0 +1,36 @@
+//! A database for one test.
+
+use super::clock::DatabaseClock;
+use super::server::Server;
+
+/// A database that nobody else knows, dropped with this value even if connections are open.
+#[derive(Debug)]
+pub(crate) struct Database {
+    server: &'static Server,
+    name: String,
+}
+
+impl Database {
+    pub(super) fn new(server: &'static Server, name: String) -> Self {
+        Self { server, name }
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        self.server.url(&self.name)
+    }
+
+    /// Makes `now()` show a time that stands still until the clock is set. It holds for connections
+    /// that are opened afterwards; see [`DatabaseClock`].
+    pub(crate) fn manual_clock(&self, microsecond: i64) -> DatabaseClock {
+        DatabaseClock::install(&self.name, &self.url(), microsecond)
+            .unwrap_or_else(|fault| panic!("cannot give a database a clock: {fault}"))
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // A test that panics already must not panic again; the next process drops what is left.
+        drop(self.server.drop_database(&self.name));
+    }
+}

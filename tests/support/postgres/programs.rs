@@ -1,0 +1,155 @@
+//! The programs of PostgreSQL on this machine, and the account they run as.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use nix::unistd::{User, geteuid};
+
+use super::install::install;
+use super::{OLDEST_VERSION, environment};
+
+/// What is needed of an installation.
+const NEEDED: [&str; 3] = ["initdb", "postgres", "pg_basebackup"];
+
+/// Where installations are that `PATH` does not know: a folder, and how the names of its folders
+/// that hold one begin.
+const USUAL_PLACES: [(&str, &str); 5] = [
+    ("/usr/lib/postgresql", ""),
+    ("/usr", "pgsql-"),
+    ("/usr/local", "pgsql"),
+    ("/opt/homebrew/opt", "postgresql"),
+    ("/usr/local/opt", "postgresql"),
+];
+
+/// Who PostgreSQL runs as.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Account {
+    pub(super) user: u32,
+    pub(super) group: u32,
+}
+
+/// An installation.
+#[derive(Debug)]
+pub(super) struct Programs {
+    folder: PathBuf,
+    /// None where it is who runs the tests.
+    account: Option<Account>,
+}
+
+impl Programs {
+    /// Those that this process uses; installed first, if there are none and that is possible.
+    pub(super) fn get() -> Result<&'static Self, String> {
+        static PROGRAMS: OnceLock<Result<Programs, String>> = OnceLock::new();
+        let programs = PROGRAMS.get_or_init(|| {
+            Self::find(&folders_in_path(), &usual_folders()).or_else(|fault| {
+                install().map_err(|not_installed| format!("{fault}; {not_installed}"))?;
+                Self::find(&[], &usual_folders())
+            })
+        });
+        programs.as_ref().map_err(Clone::clone)
+    }
+
+    /// The first of the preferred that can be used, else the newest of the others.
+    fn find(preferred: &[PathBuf], others: &[PathBuf]) -> Result<Self, String> {
+        let account = account();
+        let mut faults = Vec::new();
+        let mut look = |folder: &PathBuf| {
+            let programs = Self { folder: folder.clone(), account };
+            match programs.version() {
+                Ok(version) => Some((version, programs)),
+                Err(fault) => {
+                    faults.push(format!("{}: {fault}", folder.display()));
+                    None
+                }
+            }
+        };
+        let found = preferred.iter().find_map(&mut look);
+        let found = found.or_else(|| others.iter().filter_map(&mut look).max_by_key(|(version, _)| *version));
+        match found {
+            Some((_, programs)) => Ok(programs),
+            None if faults.is_empty() => Err("no installation was found".to_owned()),
+            None => Err(faults.join("; ")),
+        }
+    }
+
+    /// The version of all of the programs, if they run and it is new enough.
+    fn version(&self) -> Result<u32, String> {
+        let mut versions =
+            NEEDED.iter().map(|program| self.version_of(program)).collect::<Result<Vec<_>, _>>()?;
+        versions.dedup();
+        match versions[..] {
+            [version] if version >= OLDEST_VERSION => Ok(version),
+            [version] => Err(format!("it is PostgreSQL {version}, and tests need {OLDEST_VERSION} or newer")),
+            _ => Err("it mixes versions".to_owned()),
+        }
+    }
+
+    fn version_of(&self, program: &str) -> Result<u32, String> {
+        let output = self.command(program, Path::new("/")).arg("--version").stdout(Stdio::piped()).output();
+        let output = output.map_err(|error| format!("{program} cannot be run: {error}"))?;
+        // "initdb (PostgreSQL) 15.4 (Debian 15.4-1)", "postgres (PostgreSQL) 18beta1"
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text.split_once("(PostgreSQL) ").map_or("", |(_, version)| version);
+        let digits = version.find(|sign: char| !sign.is_ascii_digit()).unwrap_or(version.len());
+        version[..digits].parse().map_err(|_| format!("{program} does not tell its version"))
+    }
+
+    /// Who owns the files that the programs work on, where it is not who runs the tests.
+    pub(super) fn account(&self) -> Option<Account> {
+        self.account
+    }
+
+    /// A program, to be run in a folder with nothing to read and nobody who reads what it writes.
+    pub(super) fn command(&self, program: &str, folder: &Path) -> Command {
+        let mut command = Command::new(self.folder.join(program));
+        command.current_dir(folder).env("HOME", folder).env("LC_ALL", "C");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some(Account { user, group }) = self.account {
+            command.uid(user).gid(group);
+        }
+        command
+    }
+}
+
+/// Runs a program to its end. The error is what it complained about.
+pub(super) fn run(command: &mut Command) -> Result<(), String> {
+    let name = command.get_program().display().to_string();
+    let output = command.stderr(Stdio::piped()).output().map_err(|error| format!("{name}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// PostgreSQL refuses to run as root.
+fn account() -> Option<Account> {
+    if !geteuid().is_root() {
+        return None;
+    }
+    let user = ["postgres", "nobody"].iter().find_map(|name| User::from_name(name).ok().flatten())?;
+    Some(Account { user: user.uid.as_raw(), group: user.gid.as_raw() })
+}
+
+/// The folders of `PATH` with an `initdb`, each followed by the one that this is a link into.
+fn folders_in_path() -> Vec<PathBuf> {
+    let path = environment("PATH").unwrap_or_default();
+    let programs =
+        std::env::split_paths(&path).map(|folder| folder.join("initdb")).filter(|program| program.exists());
+    let programs = programs.flat_map(|program| [Some(program.clone()), program.canonicalize().ok()]);
+    programs.flatten().filter_map(|program| program.parent().map(Path::to_owned)).collect()
+}
+
+fn usual_folders() -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    for (place, prefix) in USUAL_PLACES {
+        let Ok(entries) = Path::new(place).read_dir() else { continue };
+        let entries =
+            entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+        folders.extend(
+            entries.map(|entry| entry.path().join("bin")).filter(|folder| folder.join("initdb").exists()),
+        );
+    }
+    folders
+}
