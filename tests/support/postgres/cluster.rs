@@ -43,14 +43,8 @@ impl Cluster {
     pub(super) fn try_start() -> Result<Self, String> {
         Self::create(Programs::get()?, |programs, scratch| {
             let mut initdb = programs.command("initdb", scratch.path());
-            initdb.args([
-                "--no-sync",
-                "--auth=trust",
-                "--username=postgres",
-                "--encoding=UTF8",
-                "--locale=C",
-            ]);
-            run(initdb.arg("-D").arg(scratch.data()))
+            initdb.args(["--no-sync", "--auth=trust", "--username=postgres"]);
+            run(initdb.args(["--encoding=UTF8", "--locale=C", "-D"]).arg(scratch.data()))
         })
     }
 
@@ -85,8 +79,8 @@ impl Cluster {
         self.stop(Signal::SIGINT);
     }
 
-    /// Kills all of its processes, wherever they are: what is not on disk is lost, and the next
-    /// start recovers from the log.
+    /// Kills all of its processes in the middle of what they do: nothing is written any more, and
+    /// the next start recovers from the log.
     pub(crate) fn kill_hard(&mut self) {
         self.stop(Signal::SIGQUIT);
     }
@@ -125,7 +119,8 @@ impl Cluster {
         standby
     }
 
-    /// Makes a standby a server that is written to. Its primary is stopped or killed before.
+    /// Makes a standby a server that is written to, which it is when this returns. Its primary is
+    /// stopped or killed before: they would both go on, each for itself.
     pub(crate) fn promote(&self) {
         assert_eq!(self.ask("SELECT pg_promote()"), ["t"], "a standby is promoted in time");
     }
@@ -145,9 +140,10 @@ impl Cluster {
     }
 
     fn wait_for_standby(&self, name: &str, condition: &str) {
-        let sql =
-            format!("SELECT FROM pg_stat_replication WHERE application_name = '{name}' AND {condition}");
-        let sql = format!("SELECT EXISTS ({sql})");
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM pg_stat_replication \
+             WHERE application_name = '{name}' AND {condition})"
+        );
         let reached = wait_until(STANDBY_TIME, || self.ask(&sql) == ["t"]);
         assert!(reached, "{condition} is not reached by the standby after {STANDBY_TIME:?}");
     }
