@@ -33,6 +33,7 @@ use tokio_util::task::TaskTracker;
 
 use self::accept::Accept;
 use self::backlog::Backlog;
+use self::claim::Beginning;
 use self::core::Core;
 use self::finish::Ending;
 use self::notify::Notifier;
@@ -175,6 +176,7 @@ impl PostgresStore {
             clock,
             ids: Mutex::new(WebhookIds::after(last, SmallRng::seed_from_u64(options.seed))),
             backlog: Backlog::new(options.max_backlog),
+            beginning: Beginning::default(),
             max_attempts: options.max_attempts,
             worker: options.worker,
             changes: Changes::default(),

@@ -28,7 +28,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
 /// What every connection is set to. A statement that takes longer than this is at fault, not slow:
 /// all of them look at a bounded number of rows by an index. Their plans are the same however full
-/// a table is, so they are made once, and never by a scan that a small table makes look cheap.
+/// a table is, so they are made once, and always by an index in its order: never by reading all of
+/// a table because it was small when the plan was made.
 const SETUP: &str = "\
     SET synchronous_commit = on; \
     SET default_transaction_isolation = 'read committed'; \
@@ -38,6 +39,9 @@ const SETUP: &str = "\
     SET plan_cache_mode = force_generic_plan; \
     SET jit = off; \
     SET enable_seqscan = off; \
+    SET enable_bitmapscan = off; \
+    SET enable_sort = off; \
+    SET enable_material = off; \
     SET enable_hashjoin = off; \
     SET enable_mergejoin = off";
 
