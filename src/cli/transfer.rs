@@ -19,7 +19,7 @@ use crate::config;
 use crate::domain::clock::SystemClock;
 use crate::domain::job::Status;
 use crate::store::postgres::Target;
-use crate::store::transfer::{self, BATCH_WEBHOOKS, Begun, Census, Limits, Plan};
+use crate::store::transfer::{self, BATCH_WEBHOOKS, Begun, Census, Limits, Plan, TransferError};
 use crate::telemetry::metrics::Stopwatch;
 
 /// From where, and where to.
@@ -81,42 +81,42 @@ async fn move_all(from: &Path, to: Target, id: Uuid, batch: usize) -> Result<Exi
         }
     };
     let before = transfer.moved();
-    let mut progress = Progress::new(transfer.total(), before);
-    let moved = loop {
-        match transfer.step().await {
-            Ok(true) => progress.moved(transfer.moved()),
-            done => break done,
-        }
-        if stopping.is_cancelled() {
-            break Ok(true);
-        }
-    };
-    progress.count();
-    let counted = match moved {
-        // To stop while counting changes nothing: the next process counts.
-        Ok(false) => tokio::select! {
-            counted = transfer.finish() => counted.map(Some),
-            () = stopping.cancelled() => Ok(None),
-        },
-        Ok(true) => Ok(None),
-        Err(error) => Err(error),
-    };
-    progress.end();
-    let (moved, total) = (transfer.moved(), transfer.total());
+    let moved = step_by_step(&mut transfer, &stopping).await;
+    let (moved_by_now, total) = (transfer.moved(), transfer.total());
     transfer.close().await;
     let mut out = std::io::stdout().lock();
-    match counted.map_err(Box::new)? {
+    match moved.map_err(Box::new)? {
         Some(census) => {
-            write!(out, "{}", summary(from, &to, &census, moved - before, took))?;
+            write!(out, "{}", summary(from, &to, &census, moved_by_now - before, took))?;
             Ok(ExitCode::SUCCESS)
         }
         None => {
             writeln!(
                 out,
-                "stopped: {moved} of {total} webhooks are moved; run the same command again to go on where it stopped"
+                "stopped: {moved_by_now} of {total} webhooks are moved; run the same command again to go on where it stopped"
             )?;
             Ok(ExitCode::from(EXIT_INTERRUPTED))
         }
+    }
+}
+
+/// Moves all, and counts. None if it was stopped before that.
+async fn step_by_step(
+    transfer: &mut transfer::Transfer,
+    stopping: &CancellationToken,
+) -> Result<Option<Census>, TransferError> {
+    let mut progress = Progress::new(transfer.total(), transfer.moved());
+    while transfer.step().await? {
+        progress.moved(transfer.moved());
+        if stopping.is_cancelled() {
+            return Ok(None);
+        }
+    }
+    progress.count();
+    // To stop while both sides are counted changes nothing: the next process counts them.
+    tokio::select! {
+        counted = transfer.finish() => counted.map(Some),
+        () = stopping.cancelled() => Ok(None),
     }
 }
 
