@@ -4,6 +4,7 @@ mod bench;
 mod health;
 mod serve;
 mod settings;
+mod transfer;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -29,6 +30,8 @@ enum Command {
     Serve(SettingFlags),
     /// Bring the database up to date, and stop
     Migrate(SettingFlags),
+    /// Move all webhooks from a SQLite file to a PostgreSQL database
+    Transfer(transfer::Transfer),
     /// Print the settings in force and where each came from
     Config(SettingFlags),
     /// Print the OpenAPI document
@@ -102,6 +105,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(flags) => serve::serve(&flags.layers()?),
         Command::Migrate(flags) => migrate(&flags.layers()?),
+        Command::Transfer(transfer) => transfer.run(),
         Command::Config(flags) => print_config(&flags.layers()?),
         Command::Openapi => print_openapi(),
         Command::Completions { shell } => print_completions(shell),

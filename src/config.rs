@@ -6,6 +6,7 @@
 mod layers;
 mod parse;
 mod settings;
+mod transfer;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub use self::layers::{Layers, Origin};
 use self::parse::Reader;
 pub use self::settings::{SETTINGS, Setting};
+pub use self::transfer::{transfer_from, transfer_to, transfer_to_setting};
 use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
 use crate::store::postgres::Target;

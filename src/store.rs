@@ -8,6 +8,7 @@ mod columns;
 pub mod postgres;
 pub mod sqlite;
 mod statement;
+pub mod transfer;
 
 use std::fmt;
 use std::sync::Arc;
@@ -206,6 +207,11 @@ impl StatusCounts {
     /// How many are in `status`.
     pub fn of(&self, status: Status) -> u64 {
         self.0[status as usize]
+    }
+
+    /// How many there are.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
     }
 
     /// How many are not in a final status.

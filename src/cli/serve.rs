@@ -14,7 +14,7 @@ use crate::domain::clock::SystemClock;
 use crate::telemetry::Telemetry;
 
 /// The exit code of a process stopped by a second signal: 128 + SIGINT, as shells have it.
-const EXIT_INTERRUPTED: i32 = 130;
+pub(super) const EXIT_INTERRUPTED: u8 = 130;
 
 /// Serves until a signal asks to stop.
 #[expect(clippy::disallowed_methods, reason = "here randomness enters the program")]
@@ -59,7 +59,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 /// Ready at the first SIGTERM or SIGINT; the second one ends the process at once.
-fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+pub(super) fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -69,7 +69,7 @@ fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
             tracing::warn!(
                 "stopped at once by a second signal; unfinished jobs are taken over at the next start"
             );
-            std::process::exit(EXIT_INTERRUPTED);
+            std::process::exit(EXIT_INTERRUPTED.into());
         });
     })
 }

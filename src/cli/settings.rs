@@ -14,6 +14,11 @@ pub(super) struct SettingFlags {
 }
 
 impl SettingFlags {
+    /// No flags: the settings of the environment and of `hookbox.toml`.
+    pub(super) fn none() -> Self {
+        Self { file: None, flags: Vec::new() }
+    }
+
     /// The settings in force.
     #[expect(clippy::disallowed_methods, reason = "the environment is read here, and nowhere else")]
     pub(super) fn layers(self) -> Result<Layers, ConfigError> {

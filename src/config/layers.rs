@@ -159,23 +159,26 @@ impl fmt::Display for Layers {
     }
 }
 
-/// A URL with its password hidden; anything else as it is.
+/// A URL with its password hidden; anything else as it is. Of what is no valid URL rather too much is
+/// hidden than too little: a password may have a `/` or a `?` that should have been escaped.
 pub(super) fn without_password(value: &str) -> String {
-    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let authority = match authority.rsplit_once('@').map(|(info, host)| (info.split_once(':'), host)) {
-        Some((Some((user, _)), host)) => format!("{user}:***@{host}"),
-        _ => authority.to_owned(),
+    let (scheme, rest) = match value.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None if value.contains('@') => (String::new(), value),
+        None => return value.to_owned(),
     };
-    let Some((path, parameters)) = path.split_once('?') else {
-        return format!("{scheme}://{authority}{path}");
+    let shown = match rest.rsplit_once('@').map(|(info, host)| (info.split_once(':'), host)) {
+        Some((Some((user, _)), host)) => format!("{user}:***@{host}"),
+        _ => rest.to_owned(),
+    };
+    let Some((address, parameters)) = shown.split_once('?') else {
+        return format!("{scheme}{shown}");
     };
     let shown = parameters.split('&').map(|parameter| match parameter.split_once('=') {
         Some(("password", _)) => "password=***",
         _ => parameter,
     });
-    format!("{scheme}://{authority}{path}?{}", shown.collect::<Vec<_>>().join("&"))
+    format!("{scheme}{address}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
 fn find(name: &str) -> Option<&'static Setting> {
@@ -194,6 +197,8 @@ mod tests {
             ("postgres://me@db/box", "postgres://me@db/box"),
             ("postgres://me:s3cret@db?sslmode=require", "postgres://me:***@db?sslmode=require"),
             ("postgres://db/box?user=me&password=s3cret&a=b", "postgres://db/box?user=me&password=***&a=b"),
+            ("postgres://me:s3/cr?et@db/box", "postgres://me:***@db/box"),
+            ("postgres//me:s3cret@db/box", "postgres//me:***@db/box"),
             ("sqlite://a:b@c.db", "sqlite://a:***@c.db"),
             ("30s", "30s"),
         ] {

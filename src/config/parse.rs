@@ -17,6 +17,16 @@ pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) const ANY_DURATION: RangeInclusive<Duration> = Duration::ZERO..=Duration::MAX;
 
+/// Where webhooks are stored.
+pub(super) fn database(url: &str) -> Option<Database> {
+    match url.strip_prefix("sqlite://") {
+        // Each connection to a database in memory would have one of its own.
+        Some(path) if path.is_empty() || path.contains(":memory:") => None,
+        Some(path) => Some(Database::Sqlite(PathBuf::from(path))),
+        None => url.parse().ok().map(Database::Postgres),
+    }
+}
+
 /// Reads one setting after the other.
 pub(super) struct Reader<'a>(pub(super) &'a Layers);
 
@@ -55,12 +65,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn database(&self, name: &str) -> Result<Database, ConfigError> {
-        self.read(name, |value| match value.strip_prefix("sqlite://") {
-            // Each connection to a database in memory would have one of its own.
-            Some(path) if path.is_empty() || path.contains(":memory:") => None,
-            Some(path) => Some(Database::Sqlite(PathBuf::from(path))),
-            None => value.parse().ok().map(Database::Postgres),
-        })
+        self.read(name, database)
     }
 
     pub(super) fn rate_limit(&self, name: &str) -> Result<Option<RateLimit>, ConfigError> {

@@ -8,6 +8,7 @@ mod backlog;
 mod claim;
 mod core;
 mod finish;
+mod import;
 mod lease;
 mod migrations;
 mod notify;
@@ -36,6 +37,7 @@ use self::backlog::Backlog;
 use self::claim::Beginning;
 use self::core::Core;
 use self::finish::Ending;
+pub(super) use self::import::{Import, Standing};
 use self::notify::Notifier;
 use self::pool::{Pool, answer, refused};
 use self::target::Connector;
@@ -131,6 +133,15 @@ pub enum OpenError {
         /// The first migration that is not known here.
         migration: String,
     },
+    /// A part of its webhooks is not here yet.
+    #[error(
+        "webhooks are being moved to {target} by a `hookbox transfer` that is not finished: let it finish, or run it again; if \
+         it was given up, take an empty database"
+    )]
+    Moving {
+        /// The database.
+        target: Target,
+    },
     /// The process ended meanwhile.
     #[error("the migration was stopped")]
     Stopped(#[source] tokio::task::JoinError),
@@ -155,7 +166,8 @@ pub async fn migrate(target: &Target) -> std::result::Result<Vec<String>, OpenEr
 
 impl PostgresStore {
     /// Connects and brings the tables up to date. Leases of processes that are gone expire; until
-    /// then they are theirs. Work goes on in the runtime of the caller.
+    /// then they are theirs. Work goes on in the runtime of the caller. Refuses a database that
+    /// webhooks are still being moved to.
     pub async fn open(
         options: Options,
         clock: Arc<dyn Clock>,
@@ -166,6 +178,9 @@ impl PostgresStore {
         let asking = Pool::new(Arc::clone(&connector), ASKING_CONNECTIONS);
         let unreadable = |source| OpenError::Setup { target: options.target.clone(), source };
         let mut connection = asking.get().await.map_err(unreadable)?;
+        if import::is_under_way(&mut connection).await.map_err(unreadable)? {
+            return Err(OpenError::Moving { target: options.target });
+        }
         let last = queries::last_id(&mut connection).await.map_err(unreadable)?;
         drop(connection);
         let last = last.map_or(Sequence::from_i64(0), |id| id.sequence());

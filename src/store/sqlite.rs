@@ -7,8 +7,10 @@ mod accept;
 mod claim;
 mod connection;
 mod counts;
+mod export;
 mod finish;
 mod keys;
+mod mark;
 mod operate;
 mod purge;
 mod queries;
@@ -28,8 +30,9 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 pub use self::connection::OpenError;
-use self::connection::Owner;
+use self::connection::OwnedFile;
 use self::counts::{CommittedCounts, Counts};
+pub(super) use self::export::{Export, take_mark};
 use self::readers::Readers;
 use self::transaction::{Context, Limits};
 use self::writer::WriterHandle;
@@ -83,23 +86,29 @@ pub struct SqliteStore {
 
 /// Brings the tables of a file up to date; answers the names of the migrations that ran.
 pub fn migrate(path: &Path) -> std::result::Result<Vec<String>, OpenError> {
-    let path = connection::resolve(path)?;
-    let _owner = Owner::of(&path)?;
-    connection::migrate(&path, &mut connection::open_writer(&path)?)
+    OwnedFile::open(path).map(|file| file.applied)
 }
 
 impl SqliteStore {
     /// Opens the file, brings its tables up to date, and takes over the jobs of the process
-    /// before this one.
+    /// before this one. Refuses a file whose webhooks are being moved, or were moved, elsewhere.
     pub async fn open(
         options: Options,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> std::result::Result<Self, OpenError> {
-        let path = connection::resolve(&options.path)?;
-        let owner = Owner::of(&path)?;
-        let mut connection = connection::open_writer(&path)?;
-        connection::migrate(&path, &mut connection)?;
+        let mut file = OwnedFile::open(&options.path)?;
+        mark::refuse(&file.path, &mut file.connection)?;
+        Self::start(file, options, clock, metrics).await
+    }
+
+    async fn start(
+        file: OwnedFile,
+        options: Options,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> std::result::Result<Self, OpenError> {
+        let OwnedFile { path, owner, mut connection, .. } = file;
         let unreadable = |source| OpenError::Setup { path: path.clone(), source };
         let mut counts = Counts::default();
         counts.load(&mut connection).map_err(unreadable)?;

@@ -13,4 +13,7 @@ mod layers;
 mod lifecycle;
 mod rest;
 mod snapshots;
+#[path = "../support/postgres.rs"]
+mod support;
 mod telemetry;
+mod transfer;

@@ -68,6 +68,14 @@ impl<H: Harness> Inbox<H> {
         self.store = self.harness.open(&self.options, Arc::clone(&self.clock)).await;
     }
 
+    /// The process stops, and one like that of `other` opens this store, at the same time.
+    pub(crate) async fn reopen_like<O: Harness>(&mut self, other: &Inbox<O>) {
+        self.store.close().await;
+        self.options = other.options.clone();
+        self.clock.advance(other.now().duration_since(self.now()));
+        self.store = self.harness.open(&self.options, Arc::clone(&self.clock)).await;
+    }
+
     pub(crate) fn shared(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
     }

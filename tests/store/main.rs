@@ -15,6 +15,7 @@ mod postgres;
 mod sqlite;
 #[path = "../support/postgres.rs"]
 mod support;
+mod transfer;
 
 conformance!(sqlite_store, crate::sqlite::SqliteHarness);
 conformance!(postgres_store, crate::postgres::PostgresHarness);

@@ -6,7 +6,7 @@ mod reference;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use self::operation::{Operation, operations};
+pub(crate) use self::operation::{Operation, operations};
 use self::reference::Reference;
 use crate::harness::Harness;
 use crate::inbox::Inbox;
@@ -30,6 +30,16 @@ pub(crate) fn no_sequence_of_operations_breaks_the_model<H: Harness>() {
     if let Err(failure) = outcome {
         panic!("{failure}");
     }
+}
+
+/// An inbox that has lived through a life, as the model would have it.
+pub(crate) async fn lived<H: Harness>(life: &[Operation]) -> Result<Inbox<H>, TestCaseError> {
+    let mut inbox = Inbox::<H>::with(reference::MAX_BACKLOG, reference::MAX_ATTEMPTS).await;
+    let mut reference = Reference::default();
+    for operation in life {
+        reference.run(&mut inbox, operation).await?;
+    }
+    Ok(inbox)
 }
 
 async fn live<H: Harness>(life: &[Operation]) -> Result<(), TestCaseError> {

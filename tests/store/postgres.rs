@@ -2,4 +2,4 @@
 
 mod harness;
 
-pub(crate) use harness::PostgresHarness;
+pub(crate) use harness::{PostgresHarness, close_connections, open};

@@ -7,4 +7,4 @@ mod overload;
 mod space;
 mod writing;
 
-pub(crate) use harness::SqliteHarness;
+pub(crate) use harness::{SqliteHarness, open};

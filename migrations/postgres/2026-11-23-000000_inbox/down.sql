@@ -1,1 +1,1 @@
-DROP TABLE backlog_gate, probe, status_counts, attempts, finished_jobs, jobs, webhooks;
+DROP TABLE transfers, backlog_gate, probe, status_counts, attempts, finished_jobs, jobs, webhooks;

@@ -103,3 +103,13 @@ CREATE TABLE probe (
 CREATE TABLE backlog_gate (id smallint PRIMARY KEY CHECK (id = 1));
 INSERT INTO probe (id, written_at) VALUES (1, now());
 INSERT INTO backlog_gate (id) VALUES (1);
+
+-- The transfers from SQLite files into this database (`hookbox transfer`). While one of them is not
+-- finished, nobody serves from here: a part of the webhooks is still in the file.
+CREATE TABLE transfers (
+    id          uuid PRIMARY KEY,               -- the file keeps the same
+    position    bigint NOT NULL,                -- the sequence of the last webhook that was moved
+    webhooks    bigint NOT NULL,                -- how many were
+    started_at  timestamptz NOT NULL,
+    finished_at timestamptz                     -- null until both sides were found equal
+);

@@ -166,7 +166,7 @@ async fn is_recorded(core: &Core, connection: &mut AsyncPgConnection, finish: &F
 }
 
 /// A text as PostgreSQL can keep it: all of Unicode but the character 0.
-fn storable(text: &str) -> String {
+pub(super) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 

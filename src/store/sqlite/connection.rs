@@ -83,6 +83,32 @@ pub enum OpenError {
         /// The first migration that is not known here.
         migration: String,
     },
+    /// Its webhooks are on their way to a database.
+    #[error(
+        "the webhooks of {file} are being moved to {moved_to}: go on with that `hookbox transfer`; or, if that database was \
+         thrown away, take the file back with `hookbox transfer --abandon --from sqlite://{file}`",
+        file = .path.display()
+    )]
+    Moving {
+        /// The file.
+        path: PathBuf,
+        /// Where they are being moved to.
+        moved_to: String,
+    },
+    /// Its webhooks are in a database.
+    #[error(
+        "the webhooks of {file} were moved to {moved_to}, which was finished at {finished_at}: start hookbox with the URL of \
+         that database; or, if it was thrown away, take the file back with `hookbox transfer --abandon --from sqlite://{file}`",
+        file = .path.display()
+    )]
+    Moved {
+        /// The file.
+        path: PathBuf,
+        /// Where they are.
+        moved_to: String,
+        /// Since when.
+        finished_at: jiff::Timestamp,
+    },
     /// The SQLite library is too old to be safe.
     #[error(
         "SQLite {0} is linked in, which can corrupt a database; build hookbox with the bundled one (3.51.3 or later)"
@@ -103,7 +129,7 @@ pub(super) struct Owner(#[expect(dead_code, reason = "held for its lock")] File)
 
 impl Owner {
     /// Takes the lock beside the file.
-    pub(super) fn of(path: &Path) -> Result<Self, OpenError> {
+    fn of(path: &Path) -> Result<Self, OpenError> {
         let at = |source| OpenError::File { path: path.to_owned(), source };
         let mut lock_path = path.as_os_str().to_owned();
         lock_path.push(".lock");
@@ -122,9 +148,31 @@ impl Owner {
     }
 }
 
+/// A file that this process owns, with its tables up to date.
+pub(super) struct OwnedFile {
+    /// Its one true path.
+    pub(super) path: PathBuf,
+    /// The connection that writes. It is closed before the lock is given back.
+    pub(super) connection: SqliteConnection,
+    pub(super) owner: Owner,
+    /// The migrations that ran.
+    pub(super) applied: Vec<String>,
+}
+
+impl OwnedFile {
+    /// Opens the file, and makes it if it is missing.
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let path = resolve(path)?;
+        let owner = Owner::of(&path)?;
+        let mut connection = open_writer(&path)?;
+        let applied = migrate(&path, &mut connection)?;
+        Ok(Self { path, connection, owner, applied })
+    }
+}
+
 /// The file itself, by its one true path: a link to it has the same lock. Made if it is missing,
 /// readable by its owner alone, for it will hold payloads.
-pub(super) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
+fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     let at = |source| OpenError::File { path: path.to_owned(), source };
     match File::options().write(true).create_new(true).mode(OWNER_ONLY).open(path) {
         Ok(_) => {}
@@ -187,7 +235,7 @@ pub(super) fn open_checkpointer(path: &Path) -> Result<SqliteConnection, OpenErr
 }
 
 /// Runs the migrations that are missing; answers their names.
-pub(super) fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<Vec<String>, OpenError> {
+fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<Vec<String>, OpenError> {
     check_library(connection).map_err(|source| match source {
         LibraryFault::Old(version) => OpenError::OldLibrary(version),
         LibraryFault::Query(source) => OpenError::Setup { path: path.to_owned(), source },

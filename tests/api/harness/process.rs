@@ -88,9 +88,15 @@ impl Place {
 
     /// Starts serving.
     pub(crate) fn start(&self) -> Process {
+        self.start_command(&["serve"])
+    }
+
+    /// Starts a command; all that it says is logged.
+    pub(crate) fn start_command(&self, arguments: &[&str]) -> Process {
         static STARTED: AtomicU16 = AtomicU16::new(0);
         let log = self.path(&format!("log-{}", STARTED.fetch_add(1, Ordering::SeqCst)));
-        let child = self.command(&["serve"]).stderr(File::create(&log).unwrap()).spawn().unwrap();
+        let (out, error) = (File::create(&log).unwrap(), File::options().append(true).open(&log).unwrap());
+        let child = self.command(arguments).stdout(out).stderr(error).spawn().unwrap();
         let address = format!("127.0.0.1:{}", self.http).parse().unwrap();
         Process { child, log, rest: Rest::new(address) }
     }

@@ -14,7 +14,7 @@ const PAYLOADS: [&str; 2] = [r#"{"n":1}"#, r#"{"n":2}"#];
 
 /// One step.
 #[derive(Clone, Debug)]
-pub(super) enum Operation {
+pub(crate) enum Operation {
     /// A webhook is sent.
     Accept { key: &'static str, payload: &'static str },
     /// Jobs are claimed.
@@ -40,7 +40,7 @@ pub(super) enum Operation {
 }
 
 /// Any step; those that move jobs on come more often.
-pub(super) fn operations() -> impl Strategy<Value = Operation> {
+pub(crate) fn operations() -> impl Strategy<Value = Operation> {
     let key = || prop::sample::select(&KEYS[..]);
     let times = [0_u64, 1, 10, 1_000, 30_000, 100_000];
     let time = move || prop::sample::select(times.to_vec()).prop_map(Duration::from_millis);

@@ -18,6 +18,13 @@ pub(crate) struct PostgresHarness {
     clock: DatabaseClock,
 }
 
+impl PostgresHarness {
+    /// Where the database is.
+    pub(crate) fn url(&self) -> String {
+        self.database.url()
+    }
+}
+
 #[async_trait]
 impl Harness for PostgresHarness {
     const TAKES_OVER_AT_OPEN: bool = false;
@@ -46,7 +53,7 @@ impl Harness for PostgresHarness {
 }
 
 /// Closes every connection of a store to a database.
-pub(super) fn close_connections(url: &str) {
+pub(crate) fn close_connections(url: &str) {
     let session = Session::open(url).expect("connects");
     let closed = session.ask(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -55,7 +62,7 @@ pub(super) fn close_connections(url: &str) {
     closed.expect("closes");
 }
 
-pub(super) async fn open(
+pub(crate) async fn open(
     url: &str,
     options: &Options,
     clock: Arc<dyn Clock>,

@@ -20,7 +20,7 @@ pub(crate) struct SqliteHarness {
 
 impl SqliteHarness {
     /// The file that the next process opens.
-    pub(super) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join(format!("inbox-{}.db", self.crashes))
     }
 }
@@ -49,7 +49,7 @@ impl Harness for SqliteHarness {
     }
 }
 
-pub(super) async fn open(
+pub(crate) async fn open(
     path: &Path,
     options: &Options,
     clock: Arc<ManualClock>,

@@ -1,0 +1,267 @@
+//! The database as the receiving side of a transfer. It keeps how far the transfer has come, in the
+//! transaction of each batch, so that no batch is ever stored twice.
+
+mod batch;
+
+use std::time::Duration;
+
+use diesel::data_types::PgTimestamp;
+use diesel::pg::Pg;
+use diesel::sql_types::{BigInt, Bool, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::{OptionalExtension as _, QueryResult};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::rows::{self, pg_time};
+use super::target::{Connector, Target};
+use super::{OpenError, migrations, queries};
+use crate::domain::job::Status;
+use crate::store::StatusCounts;
+use crate::store::statement::statement;
+use crate::store::transfer::{Census, DatabaseCensus, StoredWebhook};
+
+/// What the server calls the connection, behind "hookbox". Those of a process that serves have the
+/// name of the process.
+const PROCESS: &str = "transfer";
+
+/// A batch may hold the largest payload, and to count reads all that there is: neither is at fault
+/// for taking long. A scan is the right plan to count.
+const SETUP: &str = "\
+    SET statement_timeout = '1h'; \
+    SET lock_timeout = '30s'; \
+    SET idle_in_transaction_session_timeout = '60s'; \
+    SET enable_seqscan = on";
+
+/// How often to look whether processes that have just ended are gone, and the time between.
+const LOOKS: usize = 30;
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// How a database stands to a transfer.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) enum Standing {
+    /// It holds nothing.
+    Empty,
+    /// It holds so many webhooks that are not of this transfer.
+    Occupied(u64),
+    /// It holds a part of the webhooks: up to that sequence, so many.
+    UnderWay { position: i64, moved: u64 },
+    /// It held all of them at that time.
+    Finished(Timestamp),
+}
+
+/// A database that webhooks are moved to.
+pub(in crate::store) struct Import {
+    connection: AsyncPgConnection,
+}
+
+impl std::fmt::Debug for Import {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Import").finish_non_exhaustive()
+    }
+}
+
+/// Whether webhooks are still on their way to this database.
+pub(super) async fn is_under_way(connection: &mut AsyncPgConnection) -> QueryResult<bool> {
+    SelectUnderWay {}.get_result(connection).await
+}
+
+impl Import {
+    /// Connects and brings the tables up to date.
+    pub(in crate::store) async fn open(target: &Target) -> Result<Self, OpenError> {
+        let connector = Connector::new(target, PROCESS)?;
+        migrations::migrate(target, &connector).await?;
+        let mut connection = connector
+            .connect()
+            .await
+            .map_err(|source| OpenError::Connect { target: target.clone(), source })?;
+        connection
+            .batch_execute(SETUP)
+            .await
+            .map_err(|source| OpenError::Setup { target: target.clone(), source })?;
+        Ok(Self { connection })
+    }
+
+    /// How the database stands to the transfer of this id.
+    pub(in crate::store) async fn standing(&mut self, id: Uuid) -> QueryResult<Standing> {
+        standing(&mut self.connection, id).await
+    }
+
+    /// The processes that serve from the database; waits a moment for those that have just ended.
+    pub(in crate::store) async fn others(&mut self) -> QueryResult<Vec<String>> {
+        let mut others = Vec::new();
+        for _ in 0..LOOKS {
+            others = SelectOthers {}.load::<String>(&mut self.connection).await?;
+            if others.is_empty() {
+                break;
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+        Ok(others)
+    }
+
+    /// Has the database expect the webhooks of this transfer, if it holds nothing else. Answers how
+    /// it stands then.
+    pub(in crate::store) async fn begin(&mut self, id: Uuid, now: Timestamp) -> QueryResult<Standing> {
+        let beginning = self.connection.transaction(async |connection| {
+            LockTransfers {}.execute(connection).await?;
+            match standing(connection, id).await? {
+                Standing::Empty => {}
+                other => return Ok(other),
+            }
+            // Those that were given up before they had moved anything, or are about to: those fail
+            // at their first batch.
+            DeleteUnfinished {}.execute(connection).await?;
+            InsertTransfer { id, started_at: pg_time(now) }.execute(connection).await?;
+            Ok(Standing::UnderWay { position: 0, moved: 0 })
+        });
+        beginning.await
+    }
+
+    /// Stores the webhooks that come after the position `after`, all of them or none. `NotFound` if
+    /// the position is another one.
+    pub(in crate::store) async fn store(
+        &mut self,
+        id: Uuid,
+        after: i64,
+        webhooks: &[StoredWebhook],
+    ) -> QueryResult<()> {
+        let Some(last) = webhooks.last() else { return Ok(()) };
+        let moved = i64::try_from(webhooks.len()).unwrap_or(i64::MAX);
+        let storing = self.connection.transaction(async |connection| {
+            // First: whoever else moves webhooks here waits, and then finds the position changed.
+            MoveOn { position: last.sequence, webhooks: moved, id, after }
+                .get_result::<Uuid>(connection)
+                .await?;
+            batch::insert(connection, webhooks).await
+        });
+        storing.await
+    }
+
+    /// Counts all that is there, as it is at one moment.
+    pub(in crate::store) async fn census(&mut self) -> QueryResult<DatabaseCensus> {
+        let mut transaction = self.connection.build_transaction().repeatable_read().read_only();
+        let counting = transaction.run(async |connection| {
+            let mut counts = [0; Status::ALL.len()];
+            for (status, count) in (CountJobs {}).load::<(i16, i64)>(connection).await? {
+                counts[rows::job_status(status)? as usize] += count.cast_unsigned();
+            }
+            let (webhooks, attempts) = CountOthers {}.get_result::<(i64, i64)>(connection).await?;
+            let (kept, _) = queries::counts(connection).await?;
+            let census = Census {
+                counts: StatusCounts::new(counts),
+                webhooks: webhooks.cast_unsigned(),
+                attempts: attempts.cast_unsigned(),
+            };
+            Ok::<_, diesel::result::Error>(DatabaseCensus { census, kept })
+        });
+        counting.await
+    }
+
+    /// Says that all has been moved. From then on the database is served.
+    pub(in crate::store) async fn finish(&mut self, id: Uuid, now: Timestamp) -> QueryResult<()> {
+        let finishing = FinishTransfer { finished_at: pg_time(now), id };
+        finishing.get_result::<Uuid>(&mut self.connection).await.map(|_| ())
+    }
+}
+
+async fn standing(connection: &mut AsyncPgConnection, id: Uuid) -> QueryResult<Standing> {
+    let known =
+        SelectTransfer { id }.get_result::<(i64, i64, Option<PgTimestamp>)>(connection).await.optional()?;
+    if let Some((position, moved, finished_at)) = known {
+        return Ok(match finished_at {
+            Some(finished_at) => Standing::Finished(rows::time(finished_at)?),
+            None => Standing::UnderWay { position, moved: moved.cast_unsigned() },
+        });
+    }
+    if (SelectIsEmpty {}).get_result::<bool>(connection).await? {
+        return Ok(Standing::Empty);
+    }
+    let (counts, _) = queries::counts(connection).await?;
+    Ok(Standing::Occupied(counts.total()))
+}
+
+statement! { Pg;
+    struct SelectUnderWay {}
+    returns Bool;
+    "SELECT EXISTS (SELECT FROM transfers WHERE finished_at IS NULL)"
+}
+
+statement! { Pg;
+    struct SelectTransfer {
+        id: Uuid as SqlUuid,
+    }
+    returns (BigInt, BigInt, Nullable<Timestamptz>);
+    "SELECT position, webhooks, finished_at FROM transfers WHERE id = ?"
+}
+
+statement! { Pg;
+    struct SelectIsEmpty {}
+    returns Bool;
+    "SELECT NOT EXISTS (SELECT FROM webhooks)"
+}
+
+statement! { Pg;
+    struct SelectOthers {}
+    returns Text;
+    "SELECT DISTINCT substr(application_name, 9) FROM pg_stat_activity
+     WHERE datname = current_database() AND application_name LIKE 'hookbox %'
+       AND application_name NOT IN ('hookbox transfer', 'hookbox migrate')"
+}
+
+statement! { Pg;
+    struct LockTransfers {}
+    returns ();
+    "LOCK TABLE transfers IN EXCLUSIVE MODE"
+}
+
+statement! { Pg;
+    struct DeleteUnfinished {}
+    returns ();
+    "DELETE FROM transfers WHERE finished_at IS NULL"
+}
+
+statement! { Pg;
+    struct InsertTransfer {
+        id: Uuid as SqlUuid,
+        started_at: PgTimestamp as Timestamptz,
+    }
+    returns ();
+    "INSERT INTO transfers (id, position, webhooks, started_at) VALUES (?, 0, 0, ?)"
+}
+
+statement! { Pg;
+    struct MoveOn {
+        position: i64 as BigInt,
+        webhooks: i64 as BigInt,
+        id: Uuid as SqlUuid,
+        after: i64 as BigInt,
+    }
+    returns SqlUuid;
+    "UPDATE transfers SET position = ?, webhooks = webhooks + ?
+     WHERE id = ? AND position = ? AND finished_at IS NULL
+     RETURNING id"
+}
+
+statement! { Pg;
+    struct FinishTransfer {
+        finished_at: PgTimestamp as Timestamptz,
+        id: Uuid as SqlUuid,
+    }
+    returns SqlUuid;
+    "UPDATE transfers SET finished_at = ? WHERE id = ? RETURNING id"
+}
+
+statement! { Pg;
+    struct CountJobs {}
+    returns (SmallInt, BigInt);
+    "SELECT status, count(*) FROM jobs GROUP BY status
+     UNION ALL SELECT status, count(*) FROM finished_jobs GROUP BY status"
+}
+
+statement! { Pg;
+    struct CountOthers {}
+    returns (BigInt, BigInt);
+    "SELECT (SELECT count(*) FROM webhooks),
+            (SELECT count(*) FROM attempts) + (SELECT count(*) FROM finished_jobs WHERE outcome IS NOT NULL)"
+}

@@ -1,0 +1,255 @@
+//! Moves a whole inbox from a SQLite file into a PostgreSQL database.
+//!
+//! The file is marked before the first webhook is moved, and from then on nobody serves it. Webhooks
+//! move in the order of their acceptance, in batches; the database keeps how far that has come in
+//! the transaction of each batch. So it can end at any moment, however it ends, and the next
+//! process goes on: nothing is left out, and nothing is moved twice. Nobody serves from the database
+//! until all is there and both sides were counted.
+
+mod census;
+mod error;
+mod stored;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+pub(in crate::store) use self::census::DatabaseCensus;
+pub use self::census::{Census, Differences};
+pub use self::error::TransferError;
+use self::error::refused;
+pub(in crate::store) use self::stored::{StoredAttempt, StoredJob, StoredWebhook};
+use super::postgres::{Import, Standing, Target};
+use super::sqlite::{self, Export};
+use crate::domain::clock::Clock;
+
+/// Webhooks in one batch.
+pub const BATCH_WEBHOOKS: usize = 1_000;
+
+/// Bytes of payloads and other texts in one batch.
+pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// How much is moved at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Webhooks in one batch; at least one is moved.
+    pub webhooks: usize,
+    /// Bytes in one batch; a webhook that is larger is moved alone.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { webhooks: BATCH_WEBHOOKS, bytes: BATCH_BYTES }
+    }
+}
+
+/// From where to where.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The file.
+    pub from: PathBuf,
+    /// The database.
+    pub to: Target,
+    /// The id of the transfer, if it is a new one; random.
+    pub id: Uuid,
+    /// How much is moved at once.
+    pub limits: Limits,
+}
+
+/// What a file says of its transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The id of the transfer, which the database has as well.
+    pub id: Uuid,
+    /// The database, without user and password.
+    pub moved_to: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When all had been moved and counted; none before.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// How a transfer begins.
+#[derive(Debug)]
+pub enum Begun {
+    /// There are webhooks to move, or at least to count.
+    Ready(Box<Transfer>),
+    /// All were moved before, and nothing is left to do.
+    Finished(Mark),
+}
+
+/// A transfer under way.
+#[derive(Debug)]
+pub struct Transfer {
+    file: Export,
+    database: Box<Import>,
+    to: Target,
+    mark: Mark,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    /// The sequence of the last webhook that was moved.
+    position: i64,
+    moved: u64,
+    total: u64,
+    /// The next batch, if it was read ahead.
+    ahead: Option<Vec<StoredWebhook>>,
+}
+
+impl Transfer {
+    /// Opens both sides, or refuses to; marks the file. Goes on with the transfer of the file, if
+    /// one was begun.
+    pub async fn begin(plan: Plan, clock: Arc<dyn Clock>) -> Result<Begun, TransferError> {
+        exists(&plan.from)?;
+        let file = Export::open(&plan.from, Arc::clone(&clock)).await?;
+        match agree(&file, &plan, clock.now()).await {
+            Ok(Agreed::Finished(mark)) => {
+                file.close().await;
+                Ok(Begun::Finished(mark))
+            }
+            Ok(Agreed::Begin { database, mark, position, moved, total }) => {
+                let (to, limits) = (plan.to, plan.limits);
+                let transfer =
+                    Self { file, database, to, mark, limits, clock, position, moved, total, ahead: None };
+                Ok(Begun::Ready(Box::new(transfer)))
+            }
+            Err(error) => {
+                file.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// How many webhooks have been moved, by the processes before as well.
+    pub fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// How many there are to move, those that have been included.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// What the file says of it.
+    pub fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    /// Moves the next batch. False: all have been moved.
+    pub async fn step(&mut self) -> Result<bool, TransferError> {
+        let batch = match self.ahead.take() {
+            Some(batch) => batch,
+            None => self.file.batch(self.position, self.limits).await.map_err(self.unread())?,
+        };
+        let Some(last) = batch.last().map(|webhook| webhook.sequence) else { return Ok(false) };
+        // The next one is read while this one is written.
+        let (stored, ahead) = tokio::join!(
+            self.database.store(self.mark.id, self.position, &batch),
+            self.file.batch(last, self.limits),
+        );
+        stored.map_err(|error| refused(&self.to, error))?;
+        self.position = last;
+        self.moved += batch.len() as u64;
+        self.ahead = Some(ahead.map_err(self.unread())?);
+        Ok(true)
+    }
+
+    /// Counts both sides once all have been moved, and ends the transfer if they are equal.
+    pub async fn finish(&mut self) -> Result<Census, TransferError> {
+        let (in_file, in_database) = tokio::join!(self.file.census(), self.database.census());
+        let in_file = in_file.map_err(self.unread())?;
+        let in_database = in_database.map_err(|error| refused(&self.to, error))?;
+        if let Some(differences) = Differences::between(&in_file, &in_database) {
+            let path = self.file.path().to_owned();
+            return Err(TransferError::Different { path, to: self.to.clone(), differences });
+        }
+        let now = self.clock.now();
+        // The database first: if the process dies in between, the file is served by nobody, and the
+        // next transfer sees that this one was finished.
+        self.database.finish(self.mark.id, now).await.map_err(|error| refused(&self.to, error))?;
+        self.mark.finished_at = Some(now);
+        self.file.set_mark(&self.mark).await.map_err(self.unread())?;
+        Ok(in_file)
+    }
+
+    /// Closes the file, whether or not the transfer is finished.
+    pub async fn close(self) {
+        self.file.close().await;
+    }
+
+    fn unread(&self) -> impl Fn(crate::domain::error::Error) -> TransferError + use<> {
+        let path = self.file.path().to_owned();
+        move |source| TransferError::Read { path: path.clone(), source }
+    }
+}
+
+/// Takes the mark off a file, so that it is served again. Answers what it said; none if there was
+/// none.
+pub fn abandon(path: &Path) -> Result<Option<Mark>, TransferError> {
+    exists(path)?;
+    Ok(sqlite::take_mark(path)?)
+}
+
+/// A file that is missing would be made, and nothing be moved from it.
+fn exists(path: &Path) -> Result<(), TransferError> {
+    if path.exists() { Ok(()) } else { Err(TransferError::Missing(path.to_owned())) }
+}
+
+/// What both sides say.
+enum Agreed {
+    Begin { database: Box<Import>, mark: Mark, position: i64, moved: u64, total: u64 },
+    Finished(Mark),
+}
+
+/// Asks both sides whether webhooks may be moved, marks the file, and has the database expect them.
+async fn agree(file: &Export, plan: &Plan, now: Timestamp) -> Result<Agreed, TransferError> {
+    let unread = |source| TransferError::Read { path: file.path().to_owned(), source };
+    let refused = |error| refused(&plan.to, error);
+    let marked = file.mark().await.map_err(unread)?;
+    let total = file.webhooks().await.map_err(unread)?;
+    let to = plan.to.clone();
+    let mut database = Import::open(&to).await.map_err(|error| TransferError::Database(Box::new(error)))?;
+    let moved_to = to.to_string();
+    let id = marked.as_ref().map_or(plan.id, |mark| mark.id);
+    let standing = database.standing(id).await.map_err(refused)?;
+
+    let (path, finished_at) = (file.path().to_owned(), marked.as_ref().and_then(|mark| mark.finished_at));
+    let mut mark = Mark { id, moved_to, started_at: now, finished_at };
+    if let Some(before) = marked {
+        mark.started_at = before.started_at;
+        match (standing, finished_at) {
+            (Standing::Finished(at), _) => {
+                mark.finished_at = finished_at.or(Some(at));
+                if mark != before {
+                    file.set_mark(&mark).await.map_err(unread)?;
+                }
+                return Ok(Agreed::Finished(mark));
+            }
+            (_, Some(finished_at)) => {
+                return Err(TransferError::Moved { path, moved_to: before.moved_to, finished_at, to });
+            }
+            (Standing::Empty | Standing::Occupied(_), None) if before.moved_to != mark.moved_to => {
+                return Err(TransferError::Elsewhere { path, moved_to: before.moved_to, to });
+            }
+            _ => {}
+        }
+    }
+    if let Standing::Occupied(webhooks) = standing {
+        return Err(TransferError::Occupied { to, webhooks });
+    }
+    let processes = database.others().await.map_err(refused)?;
+    if !processes.is_empty() {
+        return Err(TransferError::InUse { to, processes });
+    }
+    // The file first: whatever the database holds, nobody serves the file any more.
+    file.set_mark(&mark).await.map_err(unread)?;
+    match database.begin(id, now).await.map_err(refused)? {
+        Standing::UnderWay { position, moved } => {
+            Ok(Agreed::Begin { database: Box::new(database), mark, position, moved, total })
+        }
+        Standing::Occupied(webhooks) => Err(TransferError::Occupied { to, webhooks }),
+        Standing::Empty | Standing::Finished(_) => Err(TransferError::Overtaken { to }),
+    }
+}
