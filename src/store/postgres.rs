@@ -8,6 +8,7 @@ mod backlog;
 mod claim;
 mod core;
 mod finish;
+mod hosts;
 mod lease;
 mod migrations;
 mod notify;
