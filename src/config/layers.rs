@@ -162,7 +162,9 @@ impl fmt::Display for Layers {
 /// A URL with its password hidden; anything else as it is.
 pub(super) fn without_password(value: &str) -> String {
     let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    // A password may have signs in it that should have been encoded; all before the last @ is hidden.
+    let password = if scheme.starts_with("postgres") { rest.rfind('@').unwrap_or(0) } else { 0 };
+    let end = rest[password..].find(['/', '?']).map_or(rest.len(), |end| password + end);
     let (authority, path) = rest.split_at(end);
     let authority = match authority.rsplit_once('@').map(|(info, host)| (info.split_once(':'), host)) {
         Some((Some((user, _)), host)) => format!("{user}:***@{host}"),
@@ -172,8 +174,8 @@ pub(super) fn without_password(value: &str) -> String {
         return format!("{scheme}://{authority}{path}");
     };
     let shown = parameters.split('&').map(|parameter| match parameter.split_once('=') {
-        Some(("password", _)) => "password=***",
-        _ => parameter,
+        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
+        _ => parameter.to_owned(),
     });
     format!("{scheme}://{authority}{path}?{}", shown.collect::<Vec<_>>().join("&"))
 }
@@ -191,7 +193,10 @@ mod tests {
         for (value, shown) in [
             ("postgres://me:s3cret@db:5432/box", "postgres://me:***@db:5432/box"),
             ("postgres://me:s3:c@ret@db", "postgres://me:***@db"),
+            ("postgres://me:s3/c?r@et@db/box?a=b", "postgres://me:***@db/box?a=b"),
             ("postgres://me@db/box", "postgres://me@db/box"),
+            ("postgres://db/box?PassWord=s3cret", "postgres://db/box?PassWord=***"),
+            ("sqlite:///a/b:c@d.db", "sqlite:///a/b:c@d.db"),
             ("postgres://me:s3cret@db?sslmode=require", "postgres://me:***@db?sslmode=require"),
             ("postgres://db/box?user=me&password=s3cret&a=b", "postgres://db/box?user=me&password=***&a=b"),
             ("sqlite://a:b@c.db", "sqlite://a:***@c.db"),

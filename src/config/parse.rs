@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::layers::{Layers, without_password};
 use super::settings::SETTINGS;
 use super::{ConfigError, Database, LogFormat, RateLimit};
+use crate::store::postgres::Target;
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -55,11 +56,24 @@ impl Reader<'_> {
     }
 
     pub(super) fn database(&self, name: &str) -> Result<Database, ConfigError> {
-        self.read(name, |value| match value.strip_prefix("sqlite://") {
+        let mut problem = String::new();
+        let database = self.read(name, |value| match value.strip_prefix("sqlite://") {
             // Each connection to a database in memory would have one of its own.
             Some(path) if path.is_empty() || path.contains(":memory:") => None,
             Some(path) => Some(Database::Sqlite(PathBuf::from(path))),
-            None => value.parse().ok().map(Database::Postgres),
+            None => {
+                let target = value.parse::<Target>();
+                target.map_err(|invalid| problem = invalid.to_string()).ok().map(Database::Postgres)
+            }
+        });
+        database.map_err(|mut error| {
+            // A URL has many parts: what is wrong with this one?
+            if let ConfigError::Value { value, allowed, .. } = &mut error
+                && value.starts_with("postgres")
+            {
+                allowed.push_str(&format!("; {problem}"));
+            }
+            error
         })
     }
 

@@ -97,6 +97,10 @@ impl FromStr for Target {
         if config.get_hosts().is_empty() {
             return Err(invalid("it names no host"));
         }
+        // A host is shown, and this one has a piece of the password.
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+            return Err(invalid("an @ in the user or the password must be written as %40"));
+        }
         config.ssl_mode(ssl);
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
@@ -221,6 +225,7 @@ mod tests {
             "postgres://h/d?sslmode=allow",
             "postgres://h/d?no_such_parameter=1",
             "postgres://h:port/d",
+            "postgres://me:s3@cret@h/d",
         ] {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }
