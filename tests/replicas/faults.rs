@@ -14,6 +14,7 @@ pub(crate) fn replica(url: &str) -> (Place, Server) {
     let place = Place::new(&[
         &format!("--database-url={url}"),
         "--lease=2s",
+        "--shutdown-grace=1s",
         "--workers=16",
         "--simulate-min=0s",
         "--simulate-max=50ms",

@@ -105,7 +105,12 @@ impl Load {
         self.sending.ledger.clone()
     }
 
-    /// The same, where every request has to have had an answer.
+    /// Stops at once, whatever is under way.
+    pub(crate) fn abandon(self) {
+        self.senders.iter().for_each(JoinHandle::abort);
+    }
+
+    /// Stops as usual, where every request has to have had an answer.
     pub(crate) async fn stop_answered(self) -> Ledger {
         let sending = Arc::clone(&self.sending);
         let ledger = self.stop().await;

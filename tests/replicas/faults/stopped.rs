@@ -6,7 +6,8 @@ use super::replica;
 use crate::asking::{ANSWERED_WITHIN, Asking, OF_WEBHOOKS, READY};
 use crate::blocking;
 use crate::load::Load;
-use crate::postgres::Cluster;
+use crate::postgres::{Cluster, server};
+use crate::proxy::Proxy;
 
 /// Refusals that are waited for: the fault lasts.
 const REFUSALS: usize = 60;
@@ -31,4 +32,18 @@ async fn a_replica_is_not_ready_while_the_server_is_down_and_ready_again_by_itse
     tokio::time::timeout(GOES_ON_WITHIN, goes_on).await.expect("it goes on soon");
     asking.stop().await;
     load.stop_answered().await.reckon(&replica).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_can_be_stopped_while_the_server_is_out_of_reach() {
+    let database = blocking(|| server().database());
+    let (proxy, url) = Proxy::before(&database.url()).await;
+    let (_place, replica) = replica(&url);
+    let load = Load::start(&[replica.url("/v1/webhooks")], ANSWERED_WITHIN);
+    load.goes_on("at first").await;
+    proxy.cut_off();
+    load.is_refused(1).await;
+    // Nobody sends any more; outcomes are left that cannot be recorded.
+    load.abandon();
+    assert_eq!(replica.terminate().await.code(), Some(0));
 }
