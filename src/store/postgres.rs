@@ -8,6 +8,7 @@ mod backlog;
 mod claim;
 mod core;
 mod finish;
+mod hosts;
 mod import;
 mod lease;
 mod migrations;

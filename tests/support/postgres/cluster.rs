@@ -23,6 +23,9 @@ const STARTS: usize = 3;
 /// How long a standby may take to be in step with its primary.
 const STANDBY_TIME: Duration = Duration::from_secs(60);
 
+/// How long it may take to read its settings anew.
+const RELOAD_TIME: Duration = Duration::from_secs(30);
+
 /// A server in a folder of its own at a port of its own. Its superuser is postgres, without a
 /// password. It is killed and its folder removed when this is dropped, or the test process ends.
 #[derive(Debug)]
@@ -123,6 +126,17 @@ impl Cluster {
     /// stopped or killed before: they would both go on, each for itself.
     pub(crate) fn promote(&self) {
         assert_eq!(self.ask("SELECT pg_promote()"), ["t"], "a standby is promoted in time");
+    }
+
+    /// Encrypts connections, from now on, with a certificate and its key, both in PEM.
+    pub(crate) fn use_certificate(&self, certificate: &str, key: &str) {
+        for (file, text) in [("server.crt", certificate), ("server.key", key)] {
+            self.scratch.write(file, text).unwrap_or_else(|error| panic!("cannot write {file}: {error}"));
+        }
+        self.ask("ALTER SYSTEM SET ssl = on");
+        self.ask("SELECT pg_reload_conf()");
+        let encrypts = wait_until(RELOAD_TIME, || self.ask("SHOW ssl") == ["on"]);
+        assert!(encrypts, "connections are not encrypted after {RELOAD_TIME:?}");
     }
 
     fn follow(&self, name: &str) -> Self {
