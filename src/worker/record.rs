@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::executor::block_on;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 
 use super::{STOPPED, Shared};
 use crate::domain::error::{Reason, Result};
@@ -30,7 +30,7 @@ pub(super) fn record(shared: &Shared, mut outcomes: UnboundedReceiver<Outcome>) 
     let mut recording = FuturesUnordered::new();
     let mut is_open = true;
     loop {
-        let next = std::future::poll_fn(|context| {
+        let mut next = std::future::poll_fn(|context| {
             while is_open && let Poll::Ready(outcome) = outcomes.poll_next_unpin(context) {
                 match outcome {
                     Some(outcome) => recording.push(store(shared, outcome)),
@@ -42,12 +42,16 @@ pub(super) fn record(shared: &Shared, mut outcomes: UnboundedReceiver<Outcome>) 
                 recorded => recorded,
             }
         });
-        let Some((outcome, recorded)) = block_on(next) else { return };
+        let Some((outcome, recorded)) = block_on(&mut next) else { return };
         let Some(unrecorded) = settle(shared, outcome, recorded) else { continue };
-        // The store is at fault, and whatever else is under way will not fare better.
+        // The store is at fault, and so were others with this one: one pause for all of them.
+        let mut again = vec![unrecorded];
+        while let Some(Some((outcome, recorded))) = (&mut next).now_or_never() {
+            again.extend(settle(shared, outcome, recorded));
+        }
         let now = shared.clock.now();
         shared.clock.wait(&Arc::default(), Some(now.saturating_add(STORE_FAULT_PAUSE).unwrap_or(now)));
-        recording.push(store(shared, unrecorded));
+        recording.extend(again.into_iter().map(|outcome| store(shared, outcome)));
     }
 }
 
