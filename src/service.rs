@@ -4,6 +4,7 @@ pub mod rate_limit;
 mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
@@ -34,7 +35,15 @@ pub struct Service {
     metrics: Arc<Metrics>,
     retry: RetryPolicy,
     limiter: Option<Arc<RateLimiter>>,
-    probed: Arc<Mutex<Option<(Timestamp, Probe)>>>,
+    probes: Arc<Probes>,
+}
+
+/// Looks at the store, one after the other.
+#[derive(Debug, Default)]
+struct Probes {
+    ended: AtomicU64,
+    /// When the last one ended and what came of it; of an error, its text.
+    last: Mutex<Option<(Timestamp, std::result::Result<Probe, String>)>>,
 }
 
 /// For how long a store that could be written counts as such: probes are synced writes, and
@@ -74,7 +83,7 @@ impl Service {
         retry: RetryPolicy,
         limiter: Option<Arc<RateLimiter>>,
     ) -> Self {
-        Self { store, clock, metrics, retry, limiter, probed: Arc::default() }
+        Self { store, clock, metrics, retry, limiter, probes: Arc::default() }
     }
 
     /// Stores a webhook, or recognises it.
@@ -157,14 +166,25 @@ impl Service {
 
     /// Whether the store can be written.
     pub async fn check_store(&self) -> Result<Probe> {
-        let mut probed = self.probed.lock().await;
+        let ended = self.probes.ended.load(Ordering::SeqCst);
+        let mut last = self.probes.last.lock().await;
+        // Who waited for a probe takes what came of it: a store that does not answer would else be
+        // waited for once more by each of those who ask.
+        let waited = self.probes.ended.load(Ordering::SeqCst) > ended;
         let now = self.clock.now();
-        if let Some((_, probe)) = probed.filter(|(at, _)| now.duration_since(*at).abs() < PROBE_HOLDS) {
-            return Ok(probe);
+        let holds = |at: Timestamp| now.duration_since(at).abs() < PROBE_HOLDS;
+        match &*last {
+            Some((at, Ok(probe))) if waited || holds(*at) => return Ok(*probe),
+            Some((_, Err(text))) if waited => {
+                return Err(Error::store_unavailable(text.clone(), text.clone()));
+            }
+            _ => {}
         }
-        let probe = self.store.probe().await?;
-        *probed = Some((now, probe));
-        Ok(probe)
+        let probe = self.store.probe().await;
+        let outcome = probe.as_ref().map(Probe::clone).map_err(ToString::to_string);
+        *last = Some((self.clock.now(), outcome));
+        self.probes.ended.fetch_add(1, Ordering::SeqCst);
+        probe
     }
 
     /// Where requests are counted.

@@ -5,6 +5,7 @@ mod dispatcher;
 pub mod handler;
 pub mod handlers;
 pub mod purger;
+mod record;
 mod run;
 mod running;
 
@@ -19,6 +20,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use self::handler::Registry;
 use self::run::Runner;
 use self::running::Running;
+use crate::domain::attempt::Lease;
 use crate::domain::clock::{Clock, Signal};
 use crate::domain::retry::RetryPolicy;
 use crate::store::Store;
@@ -74,6 +76,14 @@ impl Shared {
         self.phase.load(Ordering::SeqCst)
     }
 
+    /// A job does not run any more: its slot is free.
+    fn released(&self, lease: &Lease) {
+        self.running.end(lease);
+        self.metrics.released();
+        self.idle.raise();
+        self.ended.raise();
+    }
+
     fn enter(&self, phase: u8) {
         self.phase.store(phase, Ordering::SeqCst);
         self.due.raise();
@@ -120,9 +130,15 @@ impl Pool {
         });
         // As many places as threads: a claim is bounded by the idle ones, so none is ever full.
         let (jobs, claimed) = crossbeam_channel::bounded(shared.options.workers);
+        // As many outcomes as running jobs, at most.
+        let (outcomes, unrecorded) = futures::channel::mpsc::unbounded();
+        let recording = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("recorder".into())
+            .spawn(move || record::record(&recording, unrecorded))?;
         let mut seeds = SmallRng::seed_from_u64(shared.options.seed);
         for number in 0..shared.options.workers {
-            let runner = Runner::new(Arc::clone(&shared), claimed.clone(), seeds.random());
+            let runner = Runner::new(Arc::clone(&shared), claimed.clone(), outcomes.clone(), seeds.random());
             std::thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .stack_size(STACK_BYTES)

@@ -175,8 +175,8 @@ pub(super) fn without_password(value: &str) -> String {
         return format!("{scheme}{shown}");
     };
     let shown = parameters.split('&').map(|parameter| match parameter.split_once('=') {
-        Some(("password", _)) => "password=***",
-        _ => parameter,
+        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
+        _ => parameter.to_owned(),
     });
     format!("{scheme}{address}?{}", shown.collect::<Vec<_>>().join("&"))
 }
@@ -194,7 +194,9 @@ mod tests {
         for (value, shown) in [
             ("postgres://me:s3cret@db:5432/box", "postgres://me:***@db:5432/box"),
             ("postgres://me:s3:c@ret@db", "postgres://me:***@db"),
+            ("postgres://me:s3/c?r@et@db/box?a=b", "postgres://me:***@db/box?a=b"),
             ("postgres://me@db/box", "postgres://me@db/box"),
+            ("postgres://db/box?PassWord=s3cret", "postgres://db/box?PassWord=***"),
             ("postgres://me:s3cret@db?sslmode=require", "postgres://me:***@db?sslmode=require"),
             ("postgres://db/box?user=me&password=s3cret&a=b", "postgres://db/box?user=me&password=***&a=b"),
             ("postgres://me:s3/cr?et@db/box", "postgres://me:***@db/box"),

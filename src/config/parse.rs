@@ -12,18 +12,20 @@ use tracing_subscriber::EnvFilter;
 use super::layers::{Layers, without_password};
 use super::settings::SETTINGS;
 use super::{ConfigError, Database, LogFormat, RateLimit};
+use crate::store::postgres::InvalidTarget;
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) const ANY_DURATION: RangeInclusive<Duration> = Duration::ZERO..=Duration::MAX;
 
-/// Where webhooks are stored.
-pub(super) fn database(url: &str) -> Option<Database> {
+/// Where webhooks are stored. The error is what is wrong with the URL of a PostgreSQL database.
+pub(super) fn database(url: &str) -> Result<Database, Option<InvalidTarget>> {
     match url.strip_prefix("sqlite://") {
         // Each connection to a database in memory would have one of its own.
-        Some(path) if path.is_empty() || path.contains(":memory:") => None,
-        Some(path) => Some(Database::Sqlite(PathBuf::from(path))),
-        None => url.parse().ok().map(Database::Postgres),
+        Some(path) if path.is_empty() || path.contains(":memory:") => Err(None),
+        Some(path) => Ok(Database::Sqlite(PathBuf::from(path))),
+        None if url.starts_with("postgres") => url.parse().map(Database::Postgres).map_err(Some),
+        None => Err(None),
     }
 }
 
@@ -65,7 +67,15 @@ impl Reader<'_> {
     }
 
     pub(super) fn database(&self, name: &str) -> Result<Database, ConfigError> {
-        self.read(name, database)
+        let mut problem = None;
+        let read = self.read(name, |value| database(value).map_err(|invalid| problem = invalid).ok());
+        read.map_err(|mut error| {
+            // A URL has many parts: what is wrong with this one?
+            if let (ConfigError::Value { allowed, .. }, Some(problem)) = (&mut error, problem) {
+                allowed.push_str(&format!("; {problem}"));
+            }
+            error
+        })
     }
 
     pub(super) fn rate_limit(&self, name: &str) -> Result<Option<RateLimit>, ConfigError> {

@@ -15,7 +15,7 @@ const TO: &str =
 /// The file that the flag `--from` names.
 pub fn transfer_from(url: &str) -> Result<PathBuf, ConfigError> {
     match database(url) {
-        Some(Database::Sqlite(path)) => Ok(path),
+        Ok(Database::Sqlite(path)) => Ok(path),
         _ => Err(not_allowed("from", url, Origin::Flag("from".to_owned()), FROM)),
     }
 }
@@ -23,7 +23,7 @@ pub fn transfer_from(url: &str) -> Result<PathBuf, ConfigError> {
 /// The database that the flag `--to` names.
 pub fn transfer_to(url: &str) -> Result<Target, ConfigError> {
     match database(url) {
-        Some(Database::Postgres(target)) => Ok(target),
+        Ok(Database::Postgres(target)) => Ok(target),
         _ => Err(not_allowed("to", url, Origin::Flag("to".to_owned()), TO)),
     }
 }

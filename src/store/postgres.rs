@@ -8,6 +8,7 @@ mod backlog;
 mod claim;
 mod core;
 mod finish;
+mod hosts;
 mod import;
 mod lease;
 mod migrations;
@@ -34,6 +35,7 @@ use tokio_util::task::TaskTracker;
 
 use self::accept::Accept;
 use self::backlog::Backlog;
+use self::claim::Beginning;
 use self::core::Core;
 use self::finish::Ending;
 pub(super) use self::import::{Import, Standing};
@@ -190,6 +192,7 @@ impl PostgresStore {
             clock,
             ids: Mutex::new(WebhookIds::after(last, SmallRng::seed_from_u64(options.seed))),
             backlog: Backlog::new(options.max_backlog),
+            beginning: Beginning::default(),
             max_attempts: options.max_attempts,
             worker: options.worker,
             changes: Changes::default(),

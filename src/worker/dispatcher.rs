@@ -1,7 +1,8 @@
 //! Claims jobs for idle threads, and keeps the leases of those that run.
 //!
 //! While threads are idle it is woken when something becomes due, and sleeps until the next due
-//! time; while none is, it is woken by the first that is. A look every third of a lease is its fallback.
+//! time; while none is, it is woken by the first that is. It looks for expired leases once a second,
+//! and for whatever it may have missed as well.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -18,6 +19,9 @@ use crate::store::ClaimedJob;
 /// How long to wait after the store failed.
 const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
 
+/// How often to look for expired leases, at least: a job waits this long after its lease at most.
+const TAKE_OVER_EVERY: Duration = Duration::from_secs(1);
+
 /// A claimed job and the signal that stops its handler.
 pub(super) type Job = (ClaimedJob, Arc<Signal>);
 
@@ -25,7 +29,9 @@ pub(super) type Job = (ClaimedJob, Arc<Signal>);
 pub(super) fn dispatch(shared: &Shared, jobs: &Sender<Job>) {
     let _workers = Dispatching(shared);
     let renew_every = shared.options.lease / 3;
+    let take_over_every = renew_every.min(TAKE_OVER_EVERY);
     let mut next_renewal = after(shared.clock.now(), renew_every);
+    let mut next_look = after(shared.clock.now(), take_over_every);
     loop {
         shared.due.take();
         shared.idle.take();
@@ -33,13 +39,22 @@ pub(super) fn dispatch(shared: &Shared, jobs: &Sender<Job>) {
         if phase == STOPPED || (phase == DRAINING && shared.running.len() == 0) {
             return;
         }
-        if shared.clock.now() >= next_renewal {
-            keep_leases(shared);
-            next_renewal = after(shared.clock.now(), renew_every);
+        if shared.clock.now() >= next_look {
+            // Renewed first: a lease that is late, but not lost, is not taken over from here.
+            let is_due = shared.clock.now() >= next_renewal;
+            let renewed = !is_due || renew(shared);
+            if renewed {
+                take_over(shared);
+            }
+            let now = shared.clock.now();
+            next_look = after(now, take_over_every);
+            if is_due {
+                next_renewal = after(now, if renewed { renew_every } else { take_over_every });
+            }
         }
         let idle = shared.options.workers - shared.running.len();
         if phase != WORKING || idle == 0 {
-            shared.clock.wait(&shared.idle, Some(next_renewal));
+            shared.clock.wait(&shared.idle, Some(next_look));
             continue;
         }
         let claiming = shared.claiming.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,10 +69,10 @@ pub(super) fn dispatch(shared: &Shared, jobs: &Sender<Job>) {
             shared.clock.wait(&shared.idle, Some(pause));
             continue;
         };
-        let until = next_due.map_or(next_renewal, |due| due.min(next_renewal));
+        let until = next_due.map_or(next_look, |due| due.min(next_look));
         if shared.running.len() == shared.options.workers {
             // As many as there were threads: the next idle one takes what comes next.
-            shared.clock.wait(&shared.idle, Some(next_renewal));
+            shared.clock.wait(&shared.idle, Some(next_look));
         } else {
             shared.clock.wait(&shared.due, Some(until));
         }
@@ -93,24 +108,31 @@ fn claim(shared: &Shared, jobs: &Sender<Job>, idle: usize) -> Result<Option<Time
     }
 }
 
-/// Renews first; what runs here is not taken over from here, however late its renewal was.
-fn keep_leases(shared: &Shared) {
+/// Renews the leases of what runs here; false if the store could not.
+fn renew(shared: &Shared) -> bool {
     let leases = shared.running.leases();
-    if !leases.is_empty() {
-        match block_on(shared.store.renew(leases.clone(), shared.options.lease)) {
-            Ok(lost) => {
-                for lease in lost {
-                    // It may have ended meanwhile; then there is nothing left to stop.
-                    shared.running.stop(&lease);
-                }
+    if leases.is_empty() {
+        return true;
+    }
+    match block_on(shared.store.renew(leases, shared.options.lease)) {
+        Ok(lost) => {
+            for lease in lost {
+                // It may have ended meanwhile; then there is nothing left to stop.
+                shared.running.stop(&lease);
             }
-            Err(error) => {
-                tracing::warn!(error = %error, "leases could not be renewed; trying again at the next turn");
-                return;
-            }
+            true
+        }
+        Err(error) => {
+            tracing::warn!(error = %error, "leases could not be renewed; trying again at the next turn");
+            false
         }
     }
-    match block_on(shared.store.take_over_expired(leases)) {
+}
+
+/// Takes over what has expired. What runs here is not taken over from here, however late its
+/// renewal was.
+fn take_over(shared: &Shared) {
+    match block_on(shared.store.take_over_expired(shared.running.leases())) {
         Ok(0) => {}
         Ok(jobs) => tracing::warn!(jobs, "took over jobs whose lease had expired"),
         Err(error) => {

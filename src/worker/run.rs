@@ -1,30 +1,27 @@
-//! A thread of the pool: runs handlers, one after the other, and records what came of each.
+//! A thread of the pool: runs handlers, one after the other, and has recorded what came of each.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use futures::executor::block_on;
+use futures::channel::mpsc::UnboundedSender;
 use jiff::Timestamp;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::Value;
 use tracing::field::Empty;
 
+use super::Shared;
 use super::dispatcher::Job;
 use super::handler::{Attempt, Failure, Handler};
-use super::{STOPPED, Shared};
-use crate::domain::attempt::Outcome;
+use super::record::Outcome;
+use crate::domain::attempt;
 use crate::domain::clock::Signal;
-use crate::domain::error::Reason;
 use crate::domain::job::{Event, Status, next_status};
 use crate::store::{ClaimedJob, Finish};
 use crate::telemetry::metrics::Stopwatch;
 use crate::telemetry::trace;
-
-/// How long to wait before an outcome that could not be stored is tried again.
-const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest error text that is kept, in characters.
 const MAX_ERROR_CHARS: usize = 2_000;
@@ -36,38 +33,46 @@ const MAX_RESULT_BYTES: usize = 64 * 1024;
 pub(super) struct Runner {
     shared: Arc<Shared>,
     jobs: Receiver<Job>,
+    outcomes: UnboundedSender<Outcome>,
     random: SmallRng,
 }
 
 /// What came of an attempt, before it is recorded.
 struct Ended {
     event: Event,
-    outcome: Outcome,
+    outcome: attempt::Outcome,
     error: Option<String>,
     result: Option<String>,
     retry_after: Option<Duration>,
 }
 
 impl Runner {
-    pub(super) fn new(shared: Arc<Shared>, jobs: Receiver<Job>, seed: u64) -> Self {
-        Self { shared, jobs, random: SmallRng::seed_from_u64(seed) }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        jobs: Receiver<Job>,
+        outcomes: UnboundedSender<Outcome>,
+        seed: u64,
+    ) -> Self {
+        Self { shared, jobs, outcomes, random: SmallRng::seed_from_u64(seed) }
     }
 
     /// Runs until the dispatcher is gone.
     pub(super) fn work(mut self) {
         while let Ok((job, stop)) = self.jobs.recv() {
             // Handlers are caught on their own; this is for what nobody thought of.
-            if catch_unwind(AssertUnwindSafe(|| self.run(&job, &stop))).is_err() {
+            let ran = catch_unwind(AssertUnwindSafe(|| self.run(&job, &stop)));
+            let sent = ran.map(|finish| {
+                let outcome = Outcome { finish, traceparent: job.traceparent.clone() };
+                self.outcomes.unbounded_send(outcome).is_ok()
+            });
+            if !matches!(sent, Ok(true)) {
                 tracing::error!(webhook_id = %job.lease.webhook, "a worker failed; the job runs again when its lease expires");
+                self.shared.released(&job.lease);
             }
-            self.shared.running.end(&job.lease);
-            self.shared.metrics.released();
-            self.shared.idle.raise();
-            self.shared.ended.raise();
         }
     }
 
-    fn run(&mut self, job: &ClaimedJob, stop: &Arc<Signal>) {
+    fn run(&mut self, job: &ClaimedJob, stop: &Arc<Signal>) -> Finish {
         let handler = Arc::clone(self.shared.registry.for_job(job));
         let span = attempt_span(job, handler.name());
         trace::continue_from(&span, &job.traceparent);
@@ -101,7 +106,7 @@ impl Runner {
                 "a webhook is dead-lettered; retry it by hand once the cause is gone"
             );
         }
-        self.record(job, finish);
+        finish
     }
 
     fn handle(&self, handler: &dyn Handler, job: &ClaimedJob, stop: &Arc<Signal>) -> Ended {
@@ -121,7 +126,7 @@ impl Runner {
             ),
             Ok(Err(Failure::Stopped)) => Ended {
                 event: Event::GiveBack,
-                outcome: Outcome::Interrupted,
+                outcome: attempt::Outcome::Interrupted,
                 error: Some("it was stopped before it was done".into()),
                 result: None,
                 retry_after: None,
@@ -165,46 +170,6 @@ impl Runner {
             },
         }
     }
-
-    /// Records the outcome, however long the store is at fault: the work is done, and doing it
-    /// again would be worse.
-    fn record(&self, job: &ClaimedJob, finish: Finish) {
-        loop {
-            match block_on(self.shared.store.finish(finish.clone())) {
-                Ok(true) => {
-                    if finish.next == Status::Completed {
-                        self.shared.metrics.completed(finish.finished_at);
-                    }
-                    return;
-                }
-                Ok(false) => {
-                    self.shared.metrics.lease_lost();
-                    tracing::warn!(
-                        trace_id = job.traceparent.trace_id(),
-                        webhook_id = %job.lease.webhook,
-                        attempt = job.attempt,
-                        "the lease was lost before the attempt ended; its outcome does not count"
-                    );
-                    return;
-                }
-                Err(error) if self.shared.phase() == STOPPED => {
-                    tracing::warn!(webhook_id = %job.lease.webhook, error = %error, "an outcome could not be stored before the end; the next process runs the job again");
-                    return;
-                }
-                Err(error) if error.reason() != Reason::StoreUnavailable => {
-                    tracing::error!(webhook_id = %job.lease.webhook, error = %error, "an outcome cannot be stored; the job runs again when its lease expires");
-                    return;
-                }
-                Err(error) => {
-                    tracing::warn!(webhook_id = %job.lease.webhook, error = %error, "an outcome could not be stored; trying again in a second");
-                    let now = self.shared.clock.now();
-                    self.shared
-                        .clock
-                        .wait(&Arc::default(), Some(now.saturating_add(STORE_FAULT_PAUSE).unwrap_or(now)));
-                }
-            }
-        }
-    }
 }
 
 impl Ended {
@@ -219,7 +184,7 @@ impl Ended {
         }
         Self {
             event: Event::Complete,
-            outcome: Outcome::Completed,
+            outcome: attempt::Outcome::Completed,
             error: None,
             result: Some(result),
             retry_after: None,
@@ -231,7 +196,7 @@ impl Ended {
             Some((end, _)) => format!("{}…", &error[..end]),
             None => error,
         };
-        Self { event, outcome: Outcome::Failed, error: Some(error), result: None, retry_after }
+        Self { event, outcome: attempt::Outcome::Failed, error: Some(error), result: None, retry_after }
     }
 }
 

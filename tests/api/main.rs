@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
 
+#[path = "../support/collector.rs"]
+mod collector;
 mod contract;
 mod grpc;
 mod harness;

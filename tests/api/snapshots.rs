@@ -44,7 +44,7 @@ fn what_a_wrong_setting_is_told() {
         ("", Some(("HOOKBOX_WORKERS", "5000")), None),
         ("", Some(("HOOKBOX_HTTP_ADDR", "localhost:8080")), None),
         ("", Some(("HOOKBOX_GRPC_ADDR", "")), None),
-        ("", None, Some(("database_url", "postgres://me:secret@db/box"))),
+        ("", None, Some(("database_url", "postgres://me:secret@db/box?sslmode=allow"))),
         ("", None, Some(("database_url", "hookbox.db"))),
         ("", None, Some(("database_url", "sqlite://:memory:"))),
         ("", None, Some(("simulate_failure_rate", "1.1"))),

@@ -2,24 +2,13 @@
 //!
 //! What subscribes to spans is one for a whole process, so these tests run the program itself.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-
 use hookbox::grpc::proto;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
+use crate::collector::{Collector, attributes_of, hex};
 use crate::harness::client::{Answer, body};
 use crate::harness::process::Place;
 
@@ -29,7 +18,7 @@ const SENDER_SPAN: &str = "00f067aa0ba902b7";
 #[tokio::test]
 async fn the_request_and_the_attempt_belong_to_the_trace_of_the_sender() {
     let collector = Collector::start().await;
-    let place = Place::new(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint)]);
+    let place = Place::new(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())]);
     let process = place.serve().await;
     let request = process
         .rest
@@ -76,7 +65,7 @@ async fn the_request_and_the_attempt_belong_to_the_trace_of_the_sender() {
 #[tokio::test]
 async fn a_call_belongs_to_the_trace_of_its_caller_too() {
     let collector = Collector::start().await;
-    let place = Place::new(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint)]);
+    let place = Place::new(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())]);
     let process = place.serve().await;
     let mut request = Request::new(proto::SubmitWebhookRequest {
         idempotency_key: "evt-001".into(),
@@ -105,7 +94,7 @@ async fn a_call_belongs_to_the_trace_of_its_caller_too() {
 async fn every_attempt_is_a_span_of_the_trace_and_a_failed_one_says_why() {
     let collector = Collector::start().await;
     let place = Place::new(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint()),
         ("OTEL_SERVICE_NAME", "my-inbox"),
         ("HOOKBOX_SIMULATE_FAILURE_RATE", "1"),
         ("HOOKBOX_MAX_ATTEMPTS", "2"),
@@ -146,81 +135,9 @@ async fn a_collector_that_is_not_there_delays_nothing() {
     assert_eq!(process.terminate().await, Some(0));
 }
 
-/// Keeps what it receives.
-#[derive(Clone, Default)]
-struct Received(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
-
-#[tonic::async_trait]
-impl TraceService for Received {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.0.lock().unwrap().push(request.into_inner());
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-/// An OTLP collector inside of the test.
-struct Collector {
-    endpoint: String,
-    received: Received,
-}
-
-impl Collector {
-    async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let received = Received::default();
-        let server =
-            tonic::transport::Server::builder().add_service(TraceServiceServer::new(received.clone()));
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { endpoint, received }
-    }
-
-    fn spans_of(&self, trace_id: &str) -> Vec<Span> {
-        let received = self.received.0.lock().unwrap();
-        let scopes = received.iter().flat_map(|request| &request.resource_spans).flat_map(|r| &r.scope_spans);
-        scopes
-            .flat_map(|scope| &scope.spans)
-            .filter(|span| hex(&span.trace_id) == trace_id)
-            .cloned()
-            .collect()
-    }
-
-    fn service_names(&self) -> Vec<String> {
-        let received = self.received.0.lock().unwrap();
-        let resources = received.iter().flat_map(|request| &request.resource_spans);
-        let mut names: Vec<_> = resources
-            .filter_map(|spans| attributes_of(&spans.resource.as_ref()?.attributes).remove("service.name"))
-            .collect();
-        names.sort();
-        names.dedup();
-        names
-    }
-}
-
 fn one(spans: &[Span], kind: SpanKind) -> &Span {
     let mut found = spans.iter().filter(|span| span.kind == kind as i32);
     let one = found.next().unwrap_or_else(|| panic!("a span of kind {kind:?} in {spans:#?}"));
     assert!(found.next().is_none(), "only one span of kind {kind:?} in {spans:#?}");
     one
-}
-
-fn attributes_of(attributes: &[KeyValue]) -> BTreeMap<String, String> {
-    let text = |value: &AnyValue| match &value.value {
-        Some(Value::StringValue(text)) => text.clone(),
-        Some(Value::IntValue(number)) => number.to_string(),
-        Some(Value::DoubleValue(number)) => number.to_string(),
-        Some(Value::BoolValue(value)) => value.to_string(),
-        other => format!("{other:?}"),
-    };
-    attributes
-        .iter()
-        .filter_map(|attribute| Some((attribute.key.clone(), text(attribute.value.as_ref()?))))
-        .collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -33,8 +33,8 @@ impl Ledger {
     }
 
     /// Every acknowledged webhook is there and completes, each with one completed attempt; no key
-    /// has two webhooks; and who sends them again is told so.
-    pub(crate) async fn reckon(&self, server: &Server) {
+    /// has two webhooks; and who sends them again is told so. Answers those that were acknowledged.
+    pub(crate) async fn reckon(&self, server: &Server) -> Vec<Value> {
         all_complete(server).await;
         let acknowledged = self.lock().clone();
         let listed = list(server).await;
@@ -52,21 +52,25 @@ impl Ledger {
             let (webhook_url, post_url) = (server.url("/v1/webhooks/"), server.url("/v1/webhooks"));
             tokio::spawn(async move {
                 let client = client();
+                let mut webhooks = Vec::new();
                 loop {
                     let next = left.lock().unwrap_or_else(PoisonError::into_inner).pop();
-                    let Some((key, id)) = next else { return };
+                    let Some((key, id)) = next else { return webhooks };
                     let webhook = get(&client, &format!("{webhook_url}{id}")).await;
                     completed_once(&webhook, &key);
                     let again = post(&client, &post_url, &key).await.expect("answers");
                     assert_eq!(again.status(), StatusCode::OK, "{key} again");
                     let again = again.json::<Value>().await.expect("is JSON");
                     assert_eq!((&again["duplicate"], &again["id"]), (&Value::Bool(true), &Value::String(id)));
+                    webhooks.push(webhook);
                 }
             })
         });
+        let mut webhooks = Vec::new();
         for task in tasks.collect::<Vec<_>>() {
-            task.await.expect("nothing is lost");
+            webhooks.extend(task.await.expect("nothing is lost"));
         }
+        webhooks
     }
 }
 

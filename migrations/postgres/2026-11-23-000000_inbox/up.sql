@@ -40,7 +40,9 @@ CREATE TABLE jobs (
     autovacuum_vacuum_insert_threshold = -1,
     autovacuum_analyze_scale_factor = 0,
     autovacuum_analyze_threshold = 50000,
-    autovacuum_vacuum_cost_delay = 0
+    autovacuum_vacuum_cost_delay = 0,
+    -- Giving pages back to the file system locks the table; it fills again soon.
+    vacuum_truncate = false
 );
 CREATE INDEX jobs_due ON jobs (available_at) WHERE status IN (0, 2);
 -- Not by `lease_until`, which every renewal changes.

@@ -1,5 +1,6 @@
 //! Claiming due jobs: at most as many as the claimer can start.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use diesel::QueryResult;
@@ -24,6 +25,35 @@ use crate::telemetry::metrics::Stopwatch;
 /// How soon to look again for jobs that are due, but that another replica claims right now.
 const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 
+/// How far behind the oldest job that was claimed last a claim begins to look. The clocks of replicas
+/// differ, and a commit takes its time.
+const BEHIND: Duration = Duration::from_secs(2);
+
+/// How often a claim looks from the beginning: at the latest then are those found that are still
+/// further behind.
+const FROM_THE_BEGINNING_EVERY: Duration = Duration::from_secs(5);
+
+/// Where claims begin to look. Until it is vacuumed, the index of due jobs begins with entries of
+/// all those that were claimed before, and reading over them takes longer and longer.
+#[derive(Debug, Default)]
+pub(super) struct Beginning(Mutex<Option<(Timestamp, Stopwatch)>>);
+
+impl Beginning {
+    /// From when on to look, none for all; and since when it is known.
+    fn get(&self, now: Timestamp) -> Option<(Timestamp, Stopwatch)> {
+        let beginning = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that went back makes jobs due before.
+        beginning.filter(|(from, since)| *from <= now && since.elapsed() < FROM_THE_BEGINNING_EVERY)
+    }
+
+    /// A look from `looked` found `oldest`.
+    fn found(&self, looked: Option<(Timestamp, Stopwatch)>, oldest: Timestamp) {
+        let from = oldest.saturating_sub(BEHIND).unwrap_or(Timestamp::MIN);
+        let since = looked.map_or_else(Stopwatch::start, |(_, since)| since);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((from, since));
+    }
+}
+
 /// webhook, source, key, event type, payload, traceparent; attempts, those before, the most of
 /// them, available at, lease token, revision.
 type ClaimedRow =
@@ -33,7 +63,10 @@ type ClaimedRow =
 pub(super) async fn claim(core: &Core, limit: usize, lease: Duration) -> QueryResult<Claims> {
     let took = Stopwatch::start();
     let claimed_at = core.clock.now();
+    let looked = core.beginning.get(claimed_at);
+    let from = looked.map_or(PgTimestamp(i64::MIN), |(from, _)| pg_time(from));
     let claiming = ClaimJobs {
+        from,
         now: pg_time(claimed_at),
         limit: i64::try_from(limit).unwrap_or(i64::MAX),
         lease_ms: i64::try_from(lease.as_millis()).unwrap_or(i64::MAX),
@@ -47,7 +80,7 @@ pub(super) async fn claim(core: &Core, limit: usize, lease: Duration) -> QueryRe
     let asked = async {
         futures::future::try_join(
             claiming.load::<ClaimedRow>(&mut shared.0),
-            SelectNextDue {}.get_result::<Option<PgTimestamp>>(&mut shared.1),
+            SelectNextDue { from }.get_result::<Option<PgTimestamp>>(&mut shared.1),
         )
         .await
     };
@@ -79,7 +112,10 @@ pub(super) async fn claim(core: &Core, limit: usize, lease: Duration) -> QueryRe
         }
     }
     claims.jobs.sort_by_key(|job| job.available_at);
-    claims.next_due = next_due.map(rows::time).transpose()?.map(|due| {
+    let next_due = next_due.map(rows::time).transpose()?;
+    let oldest = claims.jobs.iter().map(|job| job.available_at).min().or(next_due);
+    core.beginning.found(looked, oldest.unwrap_or(claimed_at).min(claimed_at));
+    claims.next_due = next_due.map(|due| {
         // Those that are due and were not claimed are more than the limit, or another's.
         let soon = claimed_at.saturating_add(LOCKED_PAUSE).unwrap_or(claimed_at);
         if due <= claimed_at && claims.jobs.len() < limit { soon } else { due }
@@ -108,6 +144,7 @@ fn claimed(row: ClaimedRow, claimed_at: Timestamp) -> QueryResult<ClaimedJob> {
 
 statement! { Pg;
     struct ClaimJobs<'a> {
+        from: PgTimestamp as Timestamptz,
         now: PgTimestamp as Timestamptz,
         limit: i64 as BigInt,
         lease_ms: i64 as BigInt,
@@ -118,7 +155,7 @@ statement! { Pg;
     returns (SqlUuid, Text, Text, Text, Nullable<Text>, Text, Integer, Integer, Integer, Timestamptz, BigInt, BigInt);
     "WITH due AS MATERIALIZED (
          SELECT webhook, status FROM jobs
-         WHERE status IN (0, 2) AND available_at <= ?
+         WHERE status IN (0, 2) AND available_at >= ? AND available_at <= ?
          ORDER BY available_at LIMIT ?
          FOR UPDATE SKIP LOCKED
      ), claimed AS (
@@ -140,7 +177,9 @@ statement! { Pg;
 }
 
 statement! { Pg;
-    struct SelectNextDue {}
+    struct SelectNextDue {
+        from: PgTimestamp as Timestamptz,
+    }
     returns Nullable<Timestamptz>;
-    "SELECT min(available_at) FROM jobs WHERE status IN (0, 2)"
+    "SELECT min(available_at) FROM jobs WHERE status IN (0, 2) AND available_at >= ?"
 }

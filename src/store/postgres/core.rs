@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rand::rngs::SmallRng;
 
 use super::backlog::Backlog;
+use super::claim::Beginning;
 use super::notify::Notifier;
 use super::pool::Pool;
 use crate::domain::clock::{Clock, Signal};
@@ -29,6 +30,7 @@ pub(super) struct Core {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: Mutex<WebhookIds<SmallRng>>,
     pub(super) backlog: Backlog,
+    pub(super) beginning: Beginning,
     pub(super) max_attempts: u32,
     /// The name of this process in the history of attempts.
     pub(super) worker: String,

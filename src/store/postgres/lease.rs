@@ -91,7 +91,7 @@ statement! { Pg;
     returns (SqlUuid, BigInt);
     "UPDATE jobs j SET lease_until = now() + ? * interval '1 millisecond'
      FROM unnest(?, ?) AS held (webhook, lease_token)
-     WHERE j.webhook = held.webhook AND j.lease_token = held.lease_token AND j.status = 1
+     WHERE j.webhook = held.webhook AND j.lease_token = held.lease_token AND j.lease_until IS NOT NULL
      RETURNING j.webhook, j.lease_token"
 }
 

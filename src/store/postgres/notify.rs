@@ -90,12 +90,16 @@ async fn tell(
         closed => {
             let mut opened = connector.connect().await.map_err(not_connected)?;
             // Nothing is stored here, so nothing has to be flushed.
-            opened.batch_execute("SET synchronous_commit = off").await?;
+            answered(opened.batch_execute("SET synchronous_commit = off")).await?;
             closed.insert(opened)
         }
     };
-    let told = answer(TellOthers { payload }.execute(connection)).await;
-    told.unwrap_or(Err(diesel::result::Error::BrokenTransactionManager)).map(|_| ())
+    answered(TellOthers { payload }.execute(connection)).await.map(|_| ())
+}
+
+/// Waits for an answer as long as makes sense. One that does not come is a fault of the connection.
+async fn answered<T>(asked: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
+    answer(asked).await.unwrap_or(Err(diesel::result::Error::BrokenTransactionManager))
 }
 
 /// Listens to the others, until the store closes. `armed` is told once it listens, or cannot.
@@ -128,7 +132,7 @@ async fn hear(
     armed: &mut Option<oneshot::Sender<()>>,
 ) -> QueryResult<()> {
     let mut connection = connector.connect().await.map_err(not_connected)?;
-    connection.batch_execute("LISTEN hookbox").await?;
+    answered(connection.batch_execute("LISTEN hookbox")).await?;
     // Looks only once it listens: what happens from here on is heard.
     look(core).await;
     drop(armed.take());
@@ -154,9 +158,7 @@ async fn hear(
             }
             // Silence: is anybody there?
             Ok(None) | Err(_) => {
-                answer(connection.batch_execute("SELECT 1"))
-                    .await
-                    .unwrap_or(Err(diesel::result::Error::BrokenTransactionManager))?;
+                answered(connection.batch_execute("SELECT 1")).await?;
                 look(core).await;
             }
         }

@@ -1,4 +1,5 @@
-//! Connections for whoever needs one. One that met a fault is closed, not given back.
+//! Connections for whoever needs one. One that met a fault is closed, not given back; after a silence
+//! those that rest are closed, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +79,13 @@ impl Connection {
     /// Gives the connection back, unless what was done with it failed: then it is closed, and with
     /// it whatever transaction was under way.
     pub(super) fn settle<T>(self, answer: Answer<T>) -> QueryResult<T> {
-        let answer = answer.unwrap_or_else(|_| Err(unreachable_now("the database did not answer in time")));
+        let answer = answer.unwrap_or_else(|_| {
+            // Those that rest are likely to be cut off as well, and each would be waited for as long.
+            if let Some(pool) = Object::pool(&self.0) {
+                pool.retain(|_, _| false);
+            }
+            Err(unreachable_now("the database did not answer in time"))
+        });
         if let Err(error) = &answer {
             tracing::warn!(error = %error, "the database refused a statement, or did not answer; its connection is closed");
             drop(Object::take(self.0));

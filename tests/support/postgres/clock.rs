@@ -24,8 +24,6 @@ impl DatabaseClock {
              CREATE TABLE test_clock.moment AS SELECT {time} AS shown; \
              CREATE FUNCTION test_clock.now() RETURNS timestamptz LANGUAGE plpgsql STABLE PARALLEL SAFE \
              AS 'BEGIN RETURN (SELECT shown FROM test_clock.moment); END'; \
-             GRANT USAGE ON SCHEMA test_clock TO PUBLIC; \
-             GRANT SELECT ON test_clock.moment TO PUBLIC; \
              ALTER DATABASE {database} SET search_path = public, test_clock, pg_catalog",
             time = time(microsecond),
         ))?;

@@ -23,6 +23,9 @@ const STARTS: usize = 3;
 /// How long a standby may take to be in step with its primary.
 const STANDBY_TIME: Duration = Duration::from_secs(60);
 
+/// How long it may take to read its settings anew.
+const RELOAD_TIME: Duration = Duration::from_secs(30);
+
 /// A server in a folder of its own at a port of its own. Its superuser is postgres, without a
 /// password. It is killed and its folder removed when this is dropped, or the test process ends.
 #[derive(Debug)]
@@ -43,14 +46,8 @@ impl Cluster {
     pub(super) fn try_start() -> Result<Self, String> {
         Self::create(Programs::get()?, |programs, scratch| {
             let mut initdb = programs.command("initdb", scratch.path());
-            initdb.args([
-                "--no-sync",
-                "--auth=trust",
-                "--username=postgres",
-                "--encoding=UTF8",
-                "--locale=C",
-            ]);
-            run(initdb.arg("-D").arg(scratch.data()))
+            initdb.args(["--no-sync", "--auth=trust", "--username=postgres"]);
+            run(initdb.args(["--encoding=UTF8", "--locale=C", "-D"]).arg(scratch.data()))
         })
     }
 
@@ -85,8 +82,8 @@ impl Cluster {
         self.stop(Signal::SIGINT);
     }
 
-    /// Kills all of its processes, wherever they are: what is not on disk is lost, and the next
-    /// start recovers from the log.
+    /// Kills all of its processes in the middle of what they do: nothing is written any more, and
+    /// the next start recovers from the log.
     pub(crate) fn kill_hard(&mut self) {
         self.stop(Signal::SIGQUIT);
     }
@@ -125,9 +122,21 @@ impl Cluster {
         standby
     }
 
-    /// Makes a standby a server that is written to. Its primary is stopped or killed before.
+    /// Makes a standby a server that is written to, which it is when this returns. Its primary is
+    /// stopped or killed before: they would both go on, each for itself.
     pub(crate) fn promote(&self) {
         assert_eq!(self.ask("SELECT pg_promote()"), ["t"], "a standby is promoted in time");
+    }
+
+    /// Encrypts connections, from now on, with a certificate and its key, both in PEM.
+    pub(crate) fn use_certificate(&self, certificate: &str, key: &str) {
+        for (file, text) in [("server.crt", certificate), ("server.key", key)] {
+            self.scratch.write(file, text).unwrap_or_else(|error| panic!("cannot write {file}: {error}"));
+        }
+        self.ask("ALTER SYSTEM SET ssl = on");
+        self.ask("SELECT pg_reload_conf()");
+        let encrypts = wait_until(RELOAD_TIME, || self.ask("SHOW ssl") == ["on"]);
+        assert!(encrypts, "connections are not encrypted after {RELOAD_TIME:?}");
     }
 
     fn follow(&self, name: &str) -> Self {
@@ -145,9 +154,10 @@ impl Cluster {
     }
 
     fn wait_for_standby(&self, name: &str, condition: &str) {
-        let sql =
-            format!("SELECT FROM pg_stat_replication WHERE application_name = '{name}' AND {condition}");
-        let sql = format!("SELECT EXISTS ({sql})");
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM pg_stat_replication \
+             WHERE application_name = '{name}' AND {condition})"
+        );
         let reached = wait_until(STANDBY_TIME, || self.ask(&sql) == ["t"]);
         assert!(reached, "{condition} is not reached by the standby after {STANDBY_TIME:?}");
     }

@@ -18,16 +18,9 @@ const STOP_TIME: Duration = Duration::from_secs(60);
 /// Lines of its log that are shown when it does not start.
 const LOG_LINES_SHOWN: usize = 20;
 
-/// As in production, but small; what is on disk is what tests are about. The values are arguments,
-/// so that they hold for a standby too, whose files are a copy.
-const SETTINGS: [&str; 6] = [
-    "listen_addresses=127.0.0.1",
-    "shared_buffers=32MB",
-    "max_connections=200",
-    "fsync=on",
-    "synchronous_commit=on",
-    "full_page_writes=on",
-];
+/// Small; all else is as PostgreSQL has it, so that what it acknowledged is on disk. Arguments hold
+/// for a standby too, whose files are a copy.
+const SETTINGS: [&str; 3] = ["listen_addresses=127.0.0.1", "shared_buffers=32MB", "max_connections=200"];
 
 /// A running server, killed when it is dropped.
 #[derive(Debug)]
@@ -50,13 +43,12 @@ impl Process {
             ended = process.has_ended();
             ended || process.says_ready(&scratch.data())
         });
-        match ready {
-            true if !ended => Ok(process),
-            true => Err(format!("postgres did not start: {}", last_lines(&scratch.log()))),
-            false => {
-                Err(format!("postgres is not ready after {START_TIME:?}: {}", last_lines(&scratch.log())))
-            }
+        if ready && !ended {
+            return Ok(process);
         }
+        let fault =
+            if ended { "did not start".to_owned() } else { format!("is not ready after {START_TIME:?}") };
+        Err(format!("postgres {fault}: {}", last_lines(&scratch.log())))
     }
 
     /// Sends a signal and waits until the server has ended. False if it does not.

@@ -76,8 +76,8 @@ impl Programs {
 
     /// The version of all of the programs, if they run and it is new enough.
     fn version(&self) -> Result<u32, String> {
-        let mut versions =
-            NEEDED.iter().map(|program| self.version_of(program)).collect::<Result<Vec<_>, _>>()?;
+        let versions: Result<Vec<_>, _> = NEEDED.iter().map(|program| self.version_of(program)).collect();
+        let mut versions = versions?;
         versions.dedup();
         match versions[..] {
             [version] if version >= OLDEST_VERSION => Ok(version),
@@ -116,7 +116,10 @@ impl Programs {
 /// Runs a program to its end. The error is what it complained about.
 pub(super) fn run(command: &mut Command) -> Result<(), String> {
     let name = command.get_program().display().to_string();
-    let output = command.stderr(Stdio::piped()).output().map_err(|error| format!("{name}: {error}"))?;
+    let folder =
+        command.get_current_dir().map_or(String::new(), |folder| format!(" in {}", folder.display()));
+    let output = command.stderr(Stdio::piped()).output();
+    let output = output.map_err(|error| format!("{name} cannot be run{folder}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
@@ -134,22 +137,23 @@ fn account() -> Option<Account> {
 
 /// The folders of `PATH` with an `initdb`, each followed by the one that this is a link into.
 fn folders_in_path() -> Vec<PathBuf> {
-    let path = environment("PATH").unwrap_or_default();
-    let programs =
-        std::env::split_paths(&path).map(|folder| folder.join("initdb")).filter(|program| program.exists());
-    let programs = programs.flat_map(|program| [Some(program.clone()), program.canonicalize().ok()]);
-    programs.flatten().filter_map(|program| program.parent().map(Path::to_owned)).collect()
+    let mut folders = Vec::new();
+    for folder in std::env::split_paths(&environment("PATH").unwrap_or_default()) {
+        let Ok(program) = folder.join("initdb").canonicalize() else { continue };
+        folders.push(folder);
+        folders.extend(program.parent().map(Path::to_owned));
+    }
+    folders.dedup();
+    folders
 }
 
 fn usual_folders() -> Vec<PathBuf> {
     let mut folders = Vec::new();
     for (place, prefix) in USUAL_PLACES {
         let Ok(entries) = Path::new(place).read_dir() else { continue };
-        let entries =
-            entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
-        folders.extend(
-            entries.map(|entry| entry.path().join("bin")).filter(|folder| folder.join("initdb").exists()),
-        );
+        let named = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+        folders.extend(named.map(|entry| entry.path().join("bin")));
     }
+    folders.retain(|folder| folder.join("initdb").exists());
     folders
 }

@@ -1,6 +1,7 @@
 //! A folder for a server, gone when the test process is, however that ends.
 
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -26,6 +27,7 @@ rm -rf "$1" || { sleep 1; rm -rf "$1"; }
 #[derive(Debug)]
 pub(super) struct Scratch {
     path: PathBuf,
+    owner: Option<Account>,
     watchdog: Child,
 }
 
@@ -41,7 +43,7 @@ impl Scratch {
         watchdog.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // Whatever interrupts the tests leaves it alone.
         let watchdog = watchdog.process_group(0).spawn()?;
-        Ok(Self { path: folder.keep(), watchdog })
+        Ok(Self { path: folder.keep(), owner, watchdog })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -51,6 +53,17 @@ impl Scratch {
     /// Where the server keeps its files.
     pub(super) fn data(&self) -> PathBuf {
         self.path.join("data")
+    }
+
+    /// Writes a file among the server's that nobody else can read.
+    pub(super) fn write(&self, name: &str, text: &str) -> io::Result<()> {
+        let mut options = std::fs::File::options();
+        let path = self.data().join(name);
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&path)?;
+        if let Some(Account { user, group }) = self.owner {
+            std::os::unix::fs::chown(&path, Some(user), Some(group))?;
+        }
+        file.write_all(text.as_bytes())
     }
 
     /// Where it writes what it does.

@@ -51,12 +51,13 @@ impl Server {
             Ok(server) => return Ok(server),
             Err(fault) => fault,
         };
-        let started =
-            Cluster::try_start().and_then(|cluster| Self::at(&cluster.url("postgres"), Some(cluster)));
+        let started = Cluster::try_start();
+        let started = started.and_then(|cluster| Self::at(&cluster.url("postgres"), Some(cluster)));
         started.map_err(|fault| {
             format!(
-                "tests need PostgreSQL {OLDEST_VERSION} or newer: install it, or set {VARIABLE} to the URL of a \
-                 server where they may create databases ({usual} was tried: {usual_fault}; then: {fault})"
+                "tests need PostgreSQL {OLDEST_VERSION} or newer: install it, or set {VARIABLE} to the URL \
+                 of a server where they may create databases ({usual} was tried: {usual_fault}; \
+                 then: {fault})"
             )
         })
     }
@@ -113,9 +114,10 @@ impl Server {
     /// Drops the databases of processes that were killed: those whose session is no more.
     fn drop_left_behind(&self) -> Result<(), String> {
         let left_behind = self.session.ask(&format!(
-            "SELECT datname FROM pg_database JOIN pg_roles ON pg_roles.oid = datdba \
-             WHERE rolname = current_user AND datname ~ '^{PREFIX}[0-9]+_[0-9]+_[0-9]+$' AND NOT EXISTS \
-             (SELECT FROM pg_stat_activity WHERE application_name = regexp_replace(pg_database.datname, '_[0-9]+$', ''))"
+            "SELECT database.datname FROM pg_database database JOIN pg_roles ON pg_roles.oid = datdba \
+             WHERE rolname = current_user AND database.datname ~ '^{PREFIX}[0-9]+_[0-9]+_[0-9]+$' \
+             AND NOT EXISTS (SELECT FROM pg_stat_activity \
+             WHERE application_name = regexp_replace(database.datname, '_[0-9]+$', ''))"
         ))?;
         for name in left_behind {
             // Another process may be dropping it, too.

@@ -1,0 +1,74 @@
+//! The primary dies, and its standby takes its place.
+
+use std::time::Duration;
+
+use crate::asking::{ANSWERED_WITHIN, Asking};
+use crate::blocking;
+use crate::client::{client, get};
+use crate::faults::replica;
+use crate::ledger::list;
+use crate::load::Load;
+use crate::postgres::{Cluster, server};
+use crate::proxy::Proxy;
+
+/// How soon all goes on when there is a server that can be written.
+const GOES_ON_WITHIN: Duration = Duration::from_secs(8);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_when_the_primary_dies_and_its_standby_is_promoted() {
+    let (mut primary, standby) = blocking(|| {
+        let primary = Cluster::start();
+        let standby = primary.synchronous_standby();
+        (primary, standby)
+    });
+    let (_place, replica) = replica(&either(&primary.url("postgres"), &standby.url("postgres")));
+    let asking = Asking::start(&replica).await;
+    let load = Load::start(&[replica.url("/v1/webhooks")], ANSWERED_WITHIN);
+    load.goes_on("at first").await;
+
+    blocking(|| primary.kill_hard());
+    load.is_refused(1).await;
+    blocking(|| standby.promote());
+    let goes_on = async { tokio::join!(load.goes_on("on the standby"), asking.are_answered()) };
+    tokio::time::timeout(GOES_ON_WITHIN, goes_on).await.expect("it goes on soon");
+
+    asking.stop().await;
+    let ledger = load.stop_answered().await;
+    ledger.reckon(&replica).await;
+    // The one that was asked about is not in the ledger.
+    assert_eq!(list(&replica).await.len(), ledger.len() + 1, "what is there was acknowledged");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_silent_is_passed_over() {
+    let database = blocking(|| server().database());
+    let (proxy, silent) = Proxy::before(&database.url()).await;
+    let url = either(&silent, &database.url());
+    let (place, replica) = replica(&format!("{url}&connect_timeout=2"));
+    let asking = Asking::start(&replica).await;
+    let load = Load::start(&[replica.url("/v1/webhooks")], ANSWERED_WITHIN);
+    load.goes_on("at first").await;
+
+    proxy.cut_off();
+    load.is_refused(1).await;
+    let goes_on = async { tokio::join!(load.goes_on("by the other host"), asking.are_answered()) };
+    tokio::time::timeout(GOES_ON_WITHIN, goes_on).await.expect("it goes on soon");
+    asking.stop().await;
+    load.stop_answered().await.reckon(&replica).await;
+
+    let another = blocking(|| place.start());
+    assert_eq!(get(&client(), &another.url("/readyz")).await["ready"], true, "a new one starts, too");
+}
+
+/// One URL for two servers of one database: whichever can be written.
+fn either(one: &str, other: &str) -> String {
+    let host = |url: &str| {
+        let (_, rest) = url.split_once("://").expect("is a URL");
+        let (place, _) = rest.split_once('/').expect("names a database");
+        place.rsplit_once('@').map_or(place, |(_, host)| host).to_owned()
+    };
+    let (one_host, other_host) = (host(one), host(other));
+    let url = one.replacen(&one_host, &format!("{one_host},{other_host}"), 1);
+    let mark = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{mark}target_session_attrs=read-write")
+}
