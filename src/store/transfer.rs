@@ -26,7 +26,7 @@ use super::sqlite::{self, Export};
 use crate::domain::clock::Clock;
 
 /// Webhooks in one batch.
-pub const BATCH_WEBHOOKS: usize = 1_000;
+pub const BATCH_WEBHOOKS: usize = 4_000;
 
 /// Bytes of payloads and other texts in one batch.
 pub const BATCH_BYTES: usize = 8 * 1024 * 1024;

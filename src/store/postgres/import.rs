@@ -34,7 +34,7 @@ const SETUP: &str = "\
     SET enable_seqscan = on";
 
 /// How often to look whether processes that have just ended are gone, and the time between.
-const LOOKS: usize = 30;
+const LOOKS: usize = 50;
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// How a database stands to a transfer.

@@ -13,6 +13,7 @@ use super::{begin, complete, ready};
 use crate::inbox::{Inbox, LEASE, event_type, seconds, source, webhook_with};
 use crate::postgres::PostgresHarness;
 use crate::sqlite::SqliteHarness;
+use crate::support::Session;
 
 /// Moves all that `inbox` holds, and answers it as the database has it; `inbox` goes on in a copy.
 async fn moved(inbox: &mut Inbox<SqliteHarness>) -> (Inbox<PostgresHarness>, Census) {
@@ -85,6 +86,15 @@ async fn webhooks_in_every_status_with_their_whole_history() {
     assert_eq!([Status::Pending, Status::Retrying, Status::Completed].map(of), [2, 1, 6]);
     assert_eq!([Status::DeadLettered, Status::Cancelled].map(of), [2, 3]);
     assert_eq!((census.webhooks, census.attempts), (14, 4 + 3 + 3 + 1 + 1 + 2 + 2 + 1 + 1));
+    // Each is where the store itself would have put it.
+    let session = Session::open(&target.harness().url()).expect("connects");
+    for misplaced in [
+        "SELECT webhook FROM finished_jobs WHERE (status = 5) <> (outcome IS NULL)",
+        "SELECT webhook FROM finished_jobs f JOIN attempts a USING (webhook) WHERE f.status <> 5 AND a.number = f.attempts",
+        "SELECT webhook FROM finished_jobs JOIN jobs USING (webhook)",
+    ] {
+        assert_eq!(session.ask(misplaced).expect(misplaced), Vec::<String>::new(), "{misplaced}");
+    }
     assert_equal(&inbox, &target).await;
     assert_go_on_alike(&inbox, &target).await;
 }
