@@ -32,6 +32,9 @@ pub(super) fn dispatch(shared: &Shared, jobs: &Sender<Job>) {
     let take_over_every = renew_every.min(TAKE_OVER_EVERY);
     let mut next_renewal = after(shared.clock.now(), renew_every);
     let mut next_look = after(shared.clock.now(), take_over_every);
+    // After a fault of the store, and at the start, whoever is alive renews first: leases that
+    // expired because nobody could renew them are not taken over from processes that still run.
+    let mut take_over_from = next_renewal;
     loop {
         shared.due.take();
         shared.idle.take();
@@ -43,10 +46,11 @@ pub(super) fn dispatch(shared: &Shared, jobs: &Sender<Job>) {
             // Renewed first: a lease that is late, but not lost, is not taken over from here.
             let is_due = shared.clock.now() >= next_renewal;
             let renewed = !is_due || renew(shared);
-            if renewed {
-                take_over(shared);
-            }
+            let is_well = renewed && (shared.clock.now() < take_over_from || take_over(shared));
             let now = shared.clock.now();
+            if !is_well {
+                take_over_from = after(now, renew_every);
+            }
             next_look = after(now, take_over_every);
             if is_due {
                 next_renewal = after(now, if renewed { renew_every } else { take_over_every });
@@ -64,6 +68,7 @@ pub(super) fn dispatch(shared: &Shared, jobs: &Sender<Job>) {
         let claimed = claim(shared, jobs, idle);
         drop(claiming);
         let Ok(next_due) = claimed else {
+            take_over_from = after(shared.clock.now(), renew_every);
             // Not cut short by what becomes due meanwhile.
             let pause = after(shared.clock.now(), STORE_FAULT_PAUSE);
             shared.clock.wait(&shared.idle, Some(pause));
@@ -130,13 +135,18 @@ fn renew(shared: &Shared) -> bool {
 }
 
 /// Takes over what has expired. What runs here is not taken over from here, however late its
-/// renewal was.
-fn take_over(shared: &Shared) {
+/// renewal was. False if the store could not.
+fn take_over(shared: &Shared) -> bool {
     match block_on(shared.store.take_over_expired(shared.running.leases())) {
-        Ok(0) => {}
-        Ok(jobs) => tracing::warn!(jobs, "took over jobs whose lease had expired"),
+        Ok(jobs) => {
+            if jobs > 0 {
+                tracing::warn!(jobs, "took over jobs whose lease had expired");
+            }
+            true
+        }
         Err(error) => {
-            tracing::warn!(error = %error, "expired leases could not be taken over; trying again at the next turn")
+            tracing::warn!(error = %error, "expired leases could not be taken over; trying again at the next turn");
+            false
         }
     }
 }

@@ -246,10 +246,10 @@ statement! { Pg;
     returns Bool;
     "WITH wanted AS (SELECT ? AS webhook, ? AS number, ? AS started_at, ? AS outcome, ? AS worker)
      SELECT EXISTS (
-         SELECT FROM wanted w JOIN finished_jobs f ON f.webhook = w.webhook
+         SELECT 1 FROM wanted w JOIN finished_jobs f ON f.webhook = w.webhook
          WHERE f.attempts = w.number AND f.started_at = w.started_at AND f.outcome = w.outcome AND f.worker = w.worker
      ) OR EXISTS (
-         SELECT FROM wanted w JOIN attempts a ON a.webhook = w.webhook AND a.number = w.number
+         SELECT 1 FROM wanted w JOIN attempts a ON a.webhook = w.webhook AND a.number = w.number
          WHERE a.started_at = w.started_at AND a.outcome = w.outcome AND a.worker = w.worker
      )"
 }

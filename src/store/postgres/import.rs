@@ -184,7 +184,7 @@ async fn standing(connection: &mut AsyncPgConnection, id: Uuid) -> QueryResult<S
 statement! { Pg;
     struct SelectUnderWay {}
     returns Bool;
-    "SELECT EXISTS (SELECT FROM transfers WHERE finished_at IS NULL)"
+    "SELECT EXISTS (SELECT 1 FROM transfers WHERE finished_at IS NULL)"
 }
 
 statement! { Pg;
@@ -198,7 +198,7 @@ statement! { Pg;
 statement! { Pg;
     struct SelectIsEmpty {}
     returns Bool;
-    "SELECT NOT EXISTS (SELECT FROM webhooks)"
+    "SELECT NOT EXISTS (SELECT 1 FROM webhooks)"
 }
 
 statement! { Pg;

@@ -113,7 +113,7 @@ statement! { Pg;
      ), expired AS MATERIALIZED (
          SELECT webhook, attempts, attempts < max_attempts AS has_more, updated_at AS started_at, worker FROM jobs j
          WHERE status = 1 AND lease_until <= now()
-           AND NOT EXISTS (SELECT FROM held WHERE held.webhook = j.webhook AND held.lease_token = j.lease_token)
+           AND NOT EXISTS (SELECT 1 FROM held WHERE held.webhook = j.webhook AND held.lease_token = j.lease_token)
          LIMIT ?
          FOR UPDATE SKIP LOCKED
      ), given AS (

@@ -1,5 +1,7 @@
 //! Brings the tables up to date: one process at a time, however many start together.
 
+use std::time::Duration;
+
 use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::result::Error as QueryError;
@@ -21,15 +23,19 @@ const OLDEST_MAJOR: i32 = 15;
 const LOCK: &str =
     "SET statement_timeout = 0; SET lock_timeout = 0; SELECT pg_advisory_lock(29395921911574392)";
 
+/// How long to wait for the lock before saying so.
+const WAIT_IN_SILENCE: Duration = Duration::from_secs(5);
+
 /// Runs the migrations that are missing; answers their names. The lock goes with the connection.
 pub(super) async fn migrate(target: &Target, connector: &Connector) -> Result<Vec<String>, OpenError> {
     let mut connection =
         connector.connect().await.map_err(|source| OpenError::Connect { target: target.clone(), source })?;
     check_version(target, &mut connection).await?;
-    connection
-        .batch_execute(LOCK)
-        .await
-        .map_err(|source| OpenError::Setup { target: target.clone(), source })?;
+    if is_up_to_date(&mut connection).await {
+        // Without the lock, and without the right to make tables.
+        return Ok(Vec::new());
+    }
+    lock(&mut connection).await.map_err(|source| OpenError::Setup { target: target.clone(), source })?;
     let target = target.clone();
     let migrating = tokio::task::spawn_blocking(move || {
         let failed = |source| OpenError::Migrate { target: target.clone(), source };
@@ -45,6 +51,27 @@ pub(super) async fn migrate(target: &Target, connector: &Connector) -> Result<Ve
         Ok(run.iter().map(ToString::to_string).collect())
     });
     migrating.await.map_err(OpenError::Stopped)?
+}
+
+/// Whether these and no other migrations were run. What cannot be read is not.
+async fn is_up_to_date(connection: &mut AsyncPgConnection) -> bool {
+    let applied = SelectMigrations {}.load::<String>(connection).await;
+    applied.is_ok_and(|mut applied| {
+        applied.sort();
+        known().is_ok_and(|mut known| {
+            known.sort();
+            applied == known
+        })
+    })
+}
+
+async fn lock(connection: &mut AsyncPgConnection) -> QueryResult<()> {
+    let mut locking = std::pin::pin!(connection.batch_execute(LOCK));
+    if let Ok(locked) = tokio::time::timeout(WAIT_IN_SILENCE, &mut locking).await {
+        return locked;
+    }
+    tracing::info!("waiting for another process to bring the tables up to date");
+    locking.await
 }
 
 /// Whether all migrations that this version knows were run. Others may have been, too: while replicas

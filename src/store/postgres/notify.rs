@@ -71,7 +71,8 @@ pub(super) async fn tell_others(core: Arc<Core>, connector: Arc<Connector>, clos
             tracing::debug!(error = %error, "the other replicas could not be told that something happened");
             connection = None;
         }
-        if closing.run_until_cancelled(tokio::time::sleep(TELL_EVERY)).await.is_none() {
+        let pause = if connection.is_some() { TELL_EVERY } else { POLL_ALONE };
+        if closing.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
     }
