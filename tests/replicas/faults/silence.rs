@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::{Client, Response, StatusCode};
 
 use super::replica;
-use crate::asking::{ANSWERED_WITHIN, Asking, OF_WEBHOOKS, READY};
+use crate::asking::{ANSWERED_WITHIN, Asking, METRICS_WITHIN, OF_WEBHOOKS, READY};
 use crate::blocking;
 use crate::client::{eventually, post};
 use crate::load::Load;
@@ -61,7 +61,11 @@ async fn it_was_silent_while_connections_rested() {
     let submitted =
         eventually("a webhook is accepted", async || is_good(post(&client, &webhooks, "after").await));
     let listed = eventually("a list is answered", async || is_good(client.get(&webhooks).send().await));
-    let goes_on = async { tokio::join!(submitted, listed) };
+    let metered = async {
+        let metrics = client.get(replica.url("/metrics")).timeout(METRICS_WITHIN).send().await;
+        assert_eq!(metrics.expect("are not kept back").status(), StatusCode::OK);
+    };
+    let goes_on = async { tokio::join!(submitted, listed, metered) };
     tokio::time::timeout(ANSWERED_WITHIN, goes_on).await.expect("the others are not waited for");
 }
 
