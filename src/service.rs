@@ -5,6 +5,7 @@ mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
@@ -49,6 +50,10 @@ struct Probes {
 /// For how long a store that could be written counts as such: probes are synced writes, and
 /// anybody may ask.
 const PROBE_HOLDS: SignedDuration = SignedDuration::from_secs(1);
+
+/// How long metrics wait for the store's numbers; without them the last ones stand. Less than
+/// programs that collect metrics wait.
+const METRICS_WAIT: Duration = Duration::from_secs(2);
 
 /// The answer to a submission, and what is left of the rate limit.
 #[derive(Debug)]
@@ -157,7 +162,7 @@ impl Service {
     /// All metrics, in the form Prometheus reads.
     pub async fn metrics(&self) -> Result<String> {
         // A store at fault is a reason to look at the metrics, not to withhold them.
-        if let Ok(stats) = self.stats().await {
+        if let Ok(Ok(stats)) = tokio::time::timeout(METRICS_WAIT, self.stats()).await {
             let counts = Status::ALL.map(|status| (status.as_str(), stats.counts.of(status)));
             self.metrics.observe_store(counts, stats.oldest_due_seconds);
         }

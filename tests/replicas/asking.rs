@@ -34,8 +34,12 @@ const QUESTIONS: [Question; 9] = [
     ("to retry it", Method::POST, "/v1/webhooks/{id}/retry", StatusCode::CONFLICT),
     ("statistics", Method::GET, "/v1/stats", StatusCode::OK),
     (READY, Method::GET, "/readyz", StatusCode::OK),
-    ("metrics", Method::GET, "/metrics", StatusCode::OK),
+    (METRICS, Method::GET, "/metrics", StatusCode::OK),
 ];
+
+/// The one that is most wanted when something is wrong, and how long who collects them waits.
+const METRICS: &str = "metrics";
+pub(crate) const METRICS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The one that load balancers ask, and how many do.
 pub(crate) const READY: &str = "whether it is ready";
@@ -63,7 +67,7 @@ struct Asker {
 impl Asking {
     /// Begins to ask a replica that can be written.
     pub(crate) async fn start(server: &Server) -> Self {
-        let client = Client::builder().no_proxy().timeout(ANSWERED_WITHIN).build().expect("builds");
+        let client = Client::builder().no_proxy().build().expect("builds");
         let accepted = post(&client, &server.url("/v1/webhooks"), "asked").await.expect("answers");
         let accepted = accepted.json::<Value>().await.expect("is JSON");
         let id = accepted["id"].as_str().expect("is accepted").to_owned();
@@ -122,11 +126,13 @@ impl Asking {
 impl Asker {
     async fn ask(self: Arc<Self>, client: Client, over: CancellationToken) {
         while over.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_some() {
-            let asked = client.request(self.method.clone(), &self.url).send().await;
+            let within = if self.question == METRICS { METRICS_WITHIN } else { ANSWERED_WITHIN };
+            let asked = client.request(self.method.clone(), &self.url).timeout(within).send().await;
             let response = asked.unwrap_or_else(|error| panic!("asked for {}: {error:?}", self.question));
             if response.status() == self.good {
                 self.answered.fetch_add(1, Ordering::SeqCst);
             } else {
+                assert_ne!(self.question, METRICS, "are always answered");
                 self.is_a_refusal(response).await;
                 self.refused.fetch_add(1, Ordering::SeqCst);
             }

@@ -21,7 +21,7 @@ async fn nothing_acknowledged_is_lost_when_the_primary_dies_and_its_standby_is_p
         let standby = primary.synchronous_standby();
         (primary, standby)
     });
-    let (_place, replica) = replica(&either(&primary.url("postgres"), &standby.url("postgres")));
+    let (_place, replica) = replica(&either(&primary.url("postgres"), &standby.url("postgres"))).await;
     let asking = Asking::start(&replica).await;
     let load = Load::start(&[replica.url("/v1/webhooks")], ANSWERED_WITHIN);
     load.goes_on("at first").await;
@@ -44,7 +44,7 @@ async fn a_host_that_is_silent_is_passed_over() {
     let database = blocking(|| server().database());
     let (proxy, silent) = Proxy::before(&database.url()).await;
     let url = either(&silent, &database.url());
-    let (_place, first) = replica(&url);
+    let (_place, first) = replica(&url).await;
     let asking = Asking::start(&first).await;
     let load = Load::start(&[first.url("/v1/webhooks")], ANSWERED_WITHIN);
     load.goes_on("at first").await;
@@ -55,7 +55,7 @@ async fn a_host_that_is_silent_is_passed_over() {
     asking.stop().await;
     load.stop_answered().await.reckon(&first).await;
 
-    let (_place, second) = replica(&format!("{url}&connect_timeout=1"));
+    let (_place, second) = replica(&format!("{url}&connect_timeout=1")).await;
     assert_eq!(get(&client(), &second.url("/readyz")).await["ready"], true, "a new one starts, too");
 }
 

@@ -10,7 +10,7 @@ use crate::server::{Place, Server};
 
 /// Starts a replica whose handlers are quick. A claim whose answer is lost takes until its lease
 /// expires, so that is short.
-pub(crate) fn replica(url: &str) -> (Place, Server) {
+pub(crate) async fn replica(url: &str) -> (Place, Server) {
     let place = Place::new(&[
         &format!("--database-url={url}"),
         "--lease=2s",
@@ -21,6 +21,10 @@ pub(crate) fn replica(url: &str) -> (Place, Server) {
         // Attempts are interrupted again and again; none shall be the last one allowed.
         "--max-attempts=1000",
     ]);
-    let server = place.start();
-    (place, server)
+    // Elsewhere, for other scenarios go on meanwhile.
+    let started = tokio::task::spawn_blocking(move || {
+        let server = place.start();
+        (place, server)
+    });
+    started.await.expect("starts")
 }

@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod asking;
+mod away;
 mod chaos;
 #[path = "../crash/client.rs"]
 mod client;
@@ -13,7 +14,6 @@ mod client;
 mod collector;
 mod failover;
 mod faults;
-mod frozen;
 #[path = "../crash/ledger.rs"]
 mod ledger;
 mod load;

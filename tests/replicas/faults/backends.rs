@@ -11,7 +11,7 @@ const ROUNDS: usize = 8;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_all_backends_are_killed_again_and_again() {
     let database = blocking(|| server().database());
-    let (_place, replica) = replica(&database.url());
+    let (_place, replica) = replica(&database.url()).await;
     let session = blocking(|| Session::open(&database.url())).expect("connects");
     let asking = Asking::start(&replica).await;
     let load = Load::start(&[replica.url("/v1/webhooks")], ANSWERED_WITHIN);

@@ -14,7 +14,7 @@ const GOES_ON_WITHIN: Duration = Duration::from_secs(5);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_table_refuses_readers_and_writers_until_it_is_released() {
     let database = blocking(|| server().database());
-    let (_place, replica) = replica(&database.url());
+    let (_place, replica) = replica(&database.url()).await;
     let session = blocking(|| Session::open(&database.url())).expect("connects");
     let asking = Asking::start(&replica).await;
     let load = Load::start(&[replica.url("/v1/webhooks")], ANSWERED_WITHIN);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::{Client, Response, StatusCode};
 
 use super::replica;
-use crate::asking::{ANSWERED_WITHIN, Asking, OF_WEBHOOKS, READY};
+use crate::asking::{ANSWERED_WITHIN, Asking, METRICS_WITHIN, OF_WEBHOOKS, READY};
 use crate::blocking;
 use crate::client::{eventually, post};
 use crate::load::Load;
@@ -22,10 +22,15 @@ async fn database_behind_a_proxy() -> (Database, Proxy, String) {
     (database, proxy, url)
 }
 
+/// Together, because they wait most of the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_network_refuses_in_bounded_time_and_all_goes_on_when_it_is_back() {
+    tokio::join!(it_falls_silent_under_load(), it_was_silent_while_connections_rested());
+}
+
+async fn it_falls_silent_under_load() {
     let (_database, proxy, url) = database_behind_a_proxy().await;
-    let (_place, replica) = replica(&url);
+    let (_place, replica) = replica(&url).await;
     let asking = Asking::start(&replica).await;
     let load = Load::start(&[replica.url("/v1/webhooks")], ANSWERED_WITHIN);
     load.goes_on("at first").await;
@@ -40,10 +45,10 @@ async fn a_silent_network_refuses_in_bounded_time_and_all_goes_on_when_it_is_bac
     load.stop_answered().await.reckon(&replica).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_died_unnoticed_cost_one_wait_and_not_one_each() {
+/// Connections that died unnoticed cost one wait, not one each.
+async fn it_was_silent_while_connections_rested() {
     let (_database, proxy, url) = database_behind_a_proxy().await;
-    let (_place, replica) = replica(&url);
+    let (_place, replica) = replica(&url).await;
     // Several at once open several connections, which then rest.
     let asking = Asking::start(&replica).await;
     asking.are_answered().await;
@@ -56,7 +61,11 @@ async fn connections_that_died_unnoticed_cost_one_wait_and_not_one_each() {
     let submitted =
         eventually("a webhook is accepted", async || is_good(post(&client, &webhooks, "after").await));
     let listed = eventually("a list is answered", async || is_good(client.get(&webhooks).send().await));
-    let goes_on = async { tokio::join!(submitted, listed) };
+    let metered = async {
+        let metrics = client.get(replica.url("/metrics")).timeout(METRICS_WITHIN).send().await;
+        assert_eq!(metrics.expect("are not kept back").status(), StatusCode::OK);
+    };
+    let goes_on = async { tokio::join!(submitted, listed, metered) };
     tokio::time::timeout(ANSWERED_WITHIN, goes_on).await.expect("the others are not waited for");
 }
 

@@ -18,7 +18,7 @@ const GOES_ON_WITHIN: Duration = Duration::from_secs(5);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_is_not_ready_while_the_server_is_down_and_ready_again_by_itself() {
     let mut cluster = blocking(Cluster::start);
-    let (_place, replica) = replica(&cluster.url("postgres"));
+    let (_place, replica) = replica(&cluster.url("postgres")).await;
     let asking = Asking::start(&replica).await;
     let load = Load::start(&[replica.url("/v1/webhooks")], ANSWERED_WITHIN);
     load.goes_on("at first").await;
@@ -38,7 +38,7 @@ async fn a_replica_is_not_ready_while_the_server_is_down_and_ready_again_by_itse
 async fn a_replica_can_be_stopped_while_the_server_is_out_of_reach() {
     let database = blocking(|| server().database());
     let (proxy, url) = Proxy::before(&database.url()).await;
-    let (_place, replica) = replica(&url);
+    let (_place, replica) = replica(&url).await;
     let load = Load::start(&[replica.url("/v1/webhooks")], ANSWERED_WITHIN);
     load.goes_on("at first").await;
     proxy.cut_off();

@@ -18,7 +18,7 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(2);
 const LOST: &str = "the lease was lost before the attempt ended; its outcome does not count";
 
 /// A replica with one worker and a short lease.
-fn start(url: &str, lease: &str, run: Duration) -> Server {
+async fn start(url: &str, lease: &str, run: Duration) -> Server {
     let run = format!("{}ms", run.as_millis());
     let place = Place::new(&[
         &format!("--database-url={url}"),
@@ -27,7 +27,8 @@ fn start(url: &str, lease: &str, run: Duration) -> Server {
         &format!("--simulate-min={run}"),
         &format!("--simulate-max={run}"),
     ]);
-    place.start()
+    // Elsewhere, for other scenarios go on meanwhile.
+    tokio::task::spawn_blocking(move || place.start()).await.expect("starts")
 }
 
 /// Has a replica run a webhook; answers the webhook's path.
@@ -64,15 +65,20 @@ fn was_completed_by_another(webhook: &Value) {
     assert_ne!(first["worker"], second["worker"]);
 }
 
+/// Together, because they wait most of the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_wakes_while_another_runs_its_job_changes_nothing() {
+async fn a_replica_that_comes_back_after_its_lease_changes_nothing() {
+    tokio::join!(it_wakes_while_another_runs_its_job(), it_wakes_when_another_is_done(), it_was_cut_off());
+}
+
+async fn it_wakes_while_another_runs_its_job() {
     // Longer than a lease: the work of the frozen attempt is done while the other one runs.
     let run = Duration::from_millis(3_500);
     let database = blocking(|| server().database());
-    let frozen = start(&database.url(), "3s", run);
+    let frozen = start(&database.url(), "3s", run).await;
     let path = occupy(&frozen).await;
     let began = tokio::time::Instant::now();
-    let other = start(&database.url(), "3s", run);
+    let other = start(&database.url(), "3s", run).await;
     let session = blocking(|| Session::open(&database.url())).expect("connects");
     frozen.freeze();
     let mut lease_ends = None;
@@ -104,14 +110,13 @@ async fn a_replica_that_wakes_while_another_runs_its_job_changes_nothing() {
     assert_eq!(get(&client(), &frozen.url(&path)).await, completed, "both tell the same");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_wakes_when_another_has_completed_its_job_changes_nothing() {
+async fn it_wakes_when_another_is_done() {
     let run = Duration::from_secs(2);
     let database = blocking(|| server().database());
-    let frozen = start(&database.url(), "1s", run);
+    let frozen = start(&database.url(), "1s", run).await;
     let path = occupy(&frozen).await;
     frozen.freeze();
-    let other = start(&database.url(), "1s", run);
+    let other = start(&database.url(), "1s", run).await;
     let completed = becomes(&other, &path, "completed").await;
     was_completed_by_another(&completed);
     frozen.wake();
@@ -119,15 +124,14 @@ async fn a_replica_that_wakes_when_another_has_completed_its_job_changes_nothing
     assert_eq!(get(&client(), &frozen.url(&path)).await, completed, "nothing has changed");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_was_cut_off_from_the_server_changes_nothing() {
+async fn it_was_cut_off() {
     let run = Duration::from_secs(2);
     let database = blocking(|| server().database());
     let (proxy, url) = Proxy::before(&database.url()).await;
-    let cut_off = start(&url, "1s", run);
+    let cut_off = start(&url, "1s", run).await;
     let path = occupy(&cut_off).await;
     proxy.cut_off();
-    let other = start(&database.url(), "1s", run);
+    let other = start(&database.url(), "1s", run).await;
     let completed = becomes(&other, &path, "completed").await;
     was_completed_by_another(&completed);
     eventually("the one that is cut off has tried to record its outcome", async || {
