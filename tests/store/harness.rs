@@ -27,6 +27,9 @@ pub(crate) trait Harness: Send + Sync + Sized + 'static {
     /// Where several processes share a store, a lease has to expire first.
     const TAKES_OVER_AT_OPEN: bool;
 
+    /// Random lives that are tried. Bounded so that it takes a few seconds.
+    const LIVES: u32;
+
     /// A place with nothing in it.
     fn new() -> Self;
 

@@ -11,15 +11,14 @@ use self::reference::Reference;
 use crate::harness::Harness;
 use crate::inbox::Inbox;
 
-/// Lives that are tried, and the steps of the longest. Bounded so that it takes a few seconds.
-const LIVES: u32 = 40;
+/// The steps of the longest life.
 const STEPS: usize = 60;
 
 pub(crate) fn no_sequence_of_operations_breaks_the_model<H: Harness>() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let mut runner = TestRunner::new(Config {
-        cases: LIVES,
+        cases: H::LIVES,
         max_shrink_iters: 2_000,
         // A life that fails is printed in full.
         failure_persistence: None,

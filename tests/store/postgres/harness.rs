@@ -28,6 +28,7 @@ impl PostgresHarness {
 #[async_trait]
 impl Harness for PostgresHarness {
     const TAKES_OVER_AT_OPEN: bool = false;
+    const LIVES: u32 = 15;
 
     fn new() -> Self {
         let database = server().database();

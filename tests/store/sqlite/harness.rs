@@ -28,6 +28,7 @@ impl SqliteHarness {
 #[async_trait]
 impl Harness for SqliteHarness {
     const TAKES_OVER_AT_OPEN: bool = true;
+    const LIVES: u32 = 40;
 
     fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a folder"), crashes: 0 }

@@ -13,7 +13,7 @@ use crate::postgres::PostgresHarness;
 use crate::sqlite::SqliteHarness;
 
 /// Lives that are tried, and the steps of the longest.
-const LIVES: u32 = 25;
+const LIVES: u32 = 12;
 const STEPS: usize = 60;
 
 #[test]
