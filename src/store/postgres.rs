@@ -61,6 +61,10 @@ const WORKING_CONNECTIONS: usize = 2;
 /// Connections for what people and programs ask.
 const ASKING_CONNECTIONS: usize = 4;
 
+/// How long a webhook may take to be stored, the wait for the ones before it included. A batch takes
+/// no longer when the database does not answer.
+const ACCEPTED_WITHIN: Duration = Duration::from_secs(15);
+
 /// Windows of rows that one list looks at.
 const LIST_WINDOWS: usize = 20;
 
@@ -253,7 +257,14 @@ impl Store for PostgresStore {
             mpsc::error::TrySendError::Full(_) => queue_full(accept::QUEUE_WEBHOOKS),
             mpsc::error::TrySendError::Closed(_) => Error::shutting_down(),
         })?;
-        outcome.await.map_err(|_| Error::shutting_down())?
+        let outcome = {
+            let _timers = self.runtime.enter();
+            tokio::time::timeout(ACCEPTED_WITHIN, outcome)
+        };
+        match outcome.await {
+            Ok(outcome) => outcome.map_err(|_| Error::shutting_down())?,
+            Err(late) => Err(accept::unknown(late)),
+        }
     }
 
     async fn claim(&self, limit: usize, lease: Duration) -> Result<Claims> {

@@ -1,13 +1,13 @@
-//! The primary dies, and its standby takes its place.
+//! Two servers of one database: a primary and its standby, which takes its place.
 
 use std::time::Duration;
 
-use crate::asking::{ANSWERED_WITHIN, Asking};
+use crate::asking::{ANSWERED_WITHIN, Asking, READY};
 use crate::blocking;
 use crate::client::{client, get};
 use crate::faults::replica;
 use crate::ledger::list;
-use crate::load::Load;
+use crate::load::{Load, SENDERS};
 use crate::postgres::{Cluster, server};
 use crate::proxy::Proxy;
 
@@ -15,16 +15,25 @@ use crate::proxy::Proxy;
 const GOES_ON_WITHIN: Duration = Duration::from_secs(8);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_when_the_primary_dies_and_its_standby_is_promoted() {
-    let (mut primary, standby) = blocking(|| {
+async fn nothing_acknowledged_is_lost_when_the_standby_stops_and_then_the_primary_dies() {
+    let (mut primary, mut standby) = blocking(|| {
         let primary = Cluster::start();
         let standby = primary.synchronous_standby();
         (primary, standby)
     });
-    let (_place, replica) = replica(&either(&primary.url("postgres"), &standby.url("postgres"))).await;
+    let url = either(&primary.url("postgres"), &standby.url("postgres"));
+    let (_place, replica) = replica(&url).await;
     let asking = Asking::start(&replica).await;
     let load = Load::start(&[replica.url("/v1/webhooks")], ANSWERED_WITHIN);
     load.goes_on("at first").await;
+
+    // Commits wait for the standby, and nobody is told that they are done.
+    blocking(|| standby.stop_fast());
+    // Those, too, that wait behind others.
+    tokio::join!(load.is_refused(SENDERS), asking.are_refused(&[READY]));
+    blocking(|| standby.start_again());
+    let goes_on = async { tokio::join!(load.goes_on("with its standby"), asking.are_answered()) };
+    tokio::time::timeout(GOES_ON_WITHIN, goes_on).await.expect("it goes on soon");
 
     blocking(|| primary.kill_hard());
     load.is_refused(1).await;

@@ -14,7 +14,7 @@ use crate::client::{eventually, post};
 use crate::ledger::Ledger;
 
 /// Who sends.
-const SENDERS: usize = 12;
+pub(crate) const SENDERS: usize = 12;
 
 /// The pause of a sender between two webhooks, and before it tries one again.
 const PAUSE: Duration = Duration::from_millis(40);

@@ -83,20 +83,21 @@ pub(super) async fn commit(core: Arc<Core>, queue: Queue) {
                 let text = error.to_string();
                 let is_fault = is_fault(&error);
                 let outcomes = batch.iter().map(|_| {
-                    Err(if is_fault {
-                        Error::store_unavailable(
-                            "the database cannot be written at the moment; it is not known to be stored, send it again",
-                            text.clone(),
-                        )
-                    } else {
-                        Error::internal(text.clone())
-                    })
+                    Err(if is_fault { unknown(text.clone()) } else { Error::internal(text.clone()) })
                 });
                 let outcomes = outcomes.collect();
                 reply(batch, outcomes);
             }
         }
     }
+}
+
+/// The answer for a webhook that may have been stored, and may not.
+pub(super) fn unknown(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::store_unavailable(
+        "the database cannot be written at the moment; it is not known to be stored, send it again",
+        cause,
+    )
 }
 
 fn reply(batch: Vec<Accept>, outcomes: Vec<Result<Accepted>>) {
