@@ -20,6 +20,7 @@ mod queries;
 mod rows;
 mod target;
 mod tls;
+mod vacuum;
 
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -214,6 +215,7 @@ impl PostgresStore {
         let (ending, endings) = mpsc::channel(finish::QUEUE_OUTCOMES);
         tasks.spawn(finish::record(Arc::clone(&core), endings));
         tasks.spawn(notify::tell_others(Arc::clone(&core), Arc::clone(&connector), closing.clone()));
+        tasks.spawn(vacuum::keep_clean(Arc::clone(&core), Arc::clone(&connector), closing.clone()));
         let (armed, is_armed) = oneshot::channel();
         tasks.spawn(notify::listen(Arc::clone(&core), connector, closing.clone(), armed));
         // Ready either way: it fails when listening does, and then it polls.

@@ -1,0 +1,58 @@
+//! Keeps the hot table clean. Every webhook leaves dead rows in `jobs`, and autovacuum, which comes by
+//! once a minute at best, and after the large tables at worst, is late for that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::sql_types::BigInt;
+use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
+use tokio_util::sync::CancellationToken;
+
+use super::core::Core;
+use super::pool::{answer, not_connected};
+use super::target::Connector;
+use crate::store::statement::statement;
+
+/// How often to look.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Dead rows from which on it is worth it.
+const DEAD_ROWS: i64 = 20_000;
+
+/// It may take as long as it takes. If another replica is at it, there is nothing to do.
+const VACUUM: &str = "SET statement_timeout = 0; SET lock_timeout = 0";
+const TABLES: [&str; 2] =
+    ["VACUUM (SKIP_LOCKED, TRUNCATE false) jobs", "VACUUM (SKIP_LOCKED, TRUNCATE false) status_counts"];
+
+/// Looks, and cleans, until the store closes.
+pub(super) async fn keep_clean(core: Arc<Core>, connector: Arc<Connector>, closing: CancellationToken) {
+    while closing.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+        let cleaned = closing.run_until_cancelled(clean(&core, &connector)).await;
+        if let Some(Err(error)) = cleaned {
+            tracing::debug!(error = %error, "the table of jobs could not be vacuumed; autovacuum has to do");
+        }
+    }
+}
+
+async fn clean(core: &Core, connector: &Connector) -> QueryResult<()> {
+    let mut connection = core.asking.get().await?;
+    let dead = answer(SelectDead {}.get_result::<i64>(&mut *connection)).await;
+    if connection.settle(dead)? < DEAD_ROWS {
+        return Ok(());
+    }
+    // Of its own: it can take long, and nobody shall wait for it.
+    let mut connection = connector.connect().await.map_err(not_connected)?;
+    connection.batch_execute(VACUUM).await?;
+    for table in TABLES {
+        connection.batch_execute(table).await?;
+    }
+    Ok(())
+}
+
+statement! { Pg;
+    struct SelectDead {}
+    returns BigInt;
+    "SELECT coalesce(sum(pg_stat_get_dead_tuples(oid)), 0)::bigint FROM pg_class WHERE oid = 'jobs'::regclass"
+}
