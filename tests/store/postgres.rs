@@ -1,5 +1,6 @@
 //! The PostgreSQL store: its harness, and what only it promises.
 
 mod harness;
+mod upkeep;
 
 pub(crate) use harness::{PostgresHarness, close_connections, open};
