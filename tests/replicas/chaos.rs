@@ -63,11 +63,14 @@ async fn whatever_befalls_replicas_and_server_nothing_is_lost_and_nothing_comple
 
     blocking(|| cluster.restart());
     load.goes_on("after the server was restarted").await;
+    // What a server counts is gone when it is killed.
+    never_waited_in_a_circle(&url);
     blocking(|| cluster.kill_hard());
     blocking(|| cluster.start_again());
     load.goes_on("after the server was killed").await;
 
     let ledger = load.stop().await;
+    never_waited_in_a_circle(&url);
     let webhooks = ledger.reckon(&replicas[2]).await;
     assert_eq!(list(&replicas[2]).await.len(), ledger.len(), "what is there was acknowledged");
     let counts = get(&client(), &replicas[2].url("/v1/stats")).await["counts"].clone();
@@ -76,6 +79,13 @@ async fn whatever_befalls_replicas_and_server_nothing_is_lost_and_nothing_comple
         assert!(replica.terminate().await.success());
     }
     Runs::told(&collector).reckon(&webhooks, &[killed_process], FAULTS * REPLICAS * WORKERS);
+}
+
+/// Checks that no statements waited for each other, all of them in vain.
+fn never_waited_in_a_circle(url: &str) {
+    let asked = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    let counted = blocking(|| Session::open(url).and_then(|session| session.ask(asked)));
+    assert_eq!(counted.expect("is counted"), ["0"], "deadlocks");
 }
 
 /// Freezes a replica in the middle of attempts, and wakes it when others have taken them over.
