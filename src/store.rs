@@ -11,7 +11,7 @@ mod statement;
 pub mod transfer;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -90,11 +90,28 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Has `wake` raised after every commit that made a job due, now or later.
     fn on_due(&self, wake: Arc<Signal>);
 
+    /// Has webhooks leased as they are stored, in the same transaction, for the threads that `starter`
+    /// has idle: that saves the claim. A store that cannot do that leaves them to the next claim.
+    fn on_accept(&self, _starter: Weak<dyn Starter>) {}
+
     /// Where changes of status are announced.
     fn changes(&self) -> &changes::Changes;
 
     /// Finishes what is under way and closes the store. Later calls answer `ShuttingDown`.
     async fn close(&self);
+}
+
+/// Starts the jobs of new webhooks where there is a thread for them.
+pub trait Starter: fmt::Debug + Send + Sync {
+    /// How long a lease lasts.
+    fn lease(&self) -> Duration;
+
+    /// Takes up to `most` idle threads; none while older jobs wait for one.
+    fn reserve(&self, most: usize) -> usize;
+
+    /// Starts jobs that were leased for `reserved` threads, and gives back those that got none.
+    /// Every reservation ends here.
+    fn start(&self, reserved: usize, jobs: Vec<ClaimedJob>);
 }
 
 /// What became of a submitted webhook.

@@ -5,9 +5,11 @@ mod dispatcher;
 pub mod handler;
 pub mod handlers;
 pub mod purger;
+mod queue;
 mod record;
 mod run;
 mod running;
+mod start;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +20,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use self::handler::Registry;
+use self::queue::Queue;
 use self::run::Runner;
 use self::running::Running;
 use crate::domain::attempt::Lease;
@@ -53,6 +56,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     options: Options,
     running: Running,
+    queue: Queue,
     /// Raised when there may be something to claim.
     due: Arc<Signal>,
     /// Raised with every thread that becomes idle.
@@ -71,15 +75,21 @@ const DRAINING: u8 = 1;
 /// Nothing more is written: what is left is for the next process.
 const STOPPED: u8 = 2;
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     fn phase(&self) -> u8 {
         self.phase.load(Ordering::SeqCst)
     }
 
-    /// A job does not run any more: its slot is free.
-    fn released(&self, lease: &Lease) {
-        self.running.end(lease);
-        self.metrics.released();
+    /// Jobs do not run any more: their threads are idle.
+    fn released(&self, leases: &[Lease]) {
+        self.running.end(leases);
+        self.metrics.released(leases.len());
         self.idle.raise();
         self.ended.raise();
     }
@@ -120,7 +130,8 @@ impl Pool {
             registry,
             clock,
             metrics,
-            running: Running::default(),
+            running: Running::new(options.workers),
+            queue: Queue::default(),
             due,
             idle: Arc::default(),
             ended: Arc::default(),
@@ -128,8 +139,6 @@ impl Pool {
             claiming: Mutex::default(),
             options,
         });
-        // As many places as threads: a claim is bounded by the idle ones, so none is ever full.
-        let (jobs, claimed) = crossbeam_channel::bounded(shared.options.workers);
         // As many outcomes as running jobs, at most.
         let (outcomes, unrecorded) = futures::channel::mpsc::unbounded();
         let recording = Arc::clone(&shared);
@@ -138,16 +147,18 @@ impl Pool {
             .spawn(move || record::record(&recording, unrecorded))?;
         let mut seeds = SmallRng::seed_from_u64(shared.options.seed);
         for number in 0..shared.options.workers {
-            let runner = Runner::new(Arc::clone(&shared), claimed.clone(), outcomes.clone(), seeds.random());
+            let runner = Runner::new(Arc::clone(&shared), outcomes.clone(), seeds.random());
             std::thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .stack_size(STACK_BYTES)
                 .spawn(move || runner.work())?;
         }
+        let starter = Arc::downgrade(&shared);
+        shared.store.on_accept(starter);
         let dispatching = Arc::clone(&shared);
         let dispatcher = std::thread::Builder::new()
             .name("dispatcher".into())
-            .spawn(move || dispatcher::dispatch(&dispatching, &jobs))?;
+            .spawn(move || dispatcher::dispatch(&dispatching))?;
         Ok(Self { shared, dispatcher })
     }
 

@@ -6,6 +6,7 @@
 mod accept;
 mod backlog;
 mod claim;
+mod committer;
 mod core;
 mod finish;
 mod hosts;
@@ -17,13 +18,15 @@ mod operate;
 mod pool;
 mod purge;
 mod queries;
+mod recorder;
 mod rows;
+mod start;
 mod target;
 mod tls;
 mod vacuum;
 
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,20 +37,21 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::accept::Accept;
 use self::backlog::Backlog;
 use self::claim::Beginning;
+use self::committer::Accept;
 use self::core::Core;
-use self::finish::Ending;
+
 pub(super) use self::import::{Import, Standing};
 use self::notify::Notifier;
 use self::pool::{Pool, answer, refused};
+use self::recorder::Ending;
 use self::target::Connector;
 pub use self::target::{InvalidTarget, Target};
 pub use self::tls::TlsError;
 use super::acceptance::queue_full;
 use super::changes::Changes;
-use super::{Accepted, Claims, Finish, ListQuery, Page, Probe, Purged, Store, StoreStats};
+use super::{Accepted, Claims, Finish, ListQuery, Page, Probe, Purged, Starter, Store, StoreStats};
 use crate::domain::attempt::Lease;
 use crate::domain::clock::{Clock, Signal};
 use crate::domain::error::{Error, Result};
@@ -191,7 +195,7 @@ impl PostgresStore {
         drop(connection);
         let last = last.map_or(Sequence::from_i64(0), |id| id.sequence());
         let core = Arc::new(Core {
-            accepting: Pool::new(Arc::clone(&connector), accept::COMMITTERS),
+            accepting: Pool::new(Arc::clone(&connector), committer::COMMITTERS),
             working: Pool::new(Arc::clone(&connector), WORKING_CONNECTIONS),
             asking,
             clock,
@@ -202,18 +206,16 @@ impl PostgresStore {
             worker: options.worker,
             changes: Changes::default(),
             wake: OnceLock::new(),
+            starter: OnceLock::new(),
             notifier: Notifier::default(),
             metrics,
             next_slot: AtomicU32::new(options.seed as u32),
         });
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
-        let (accepting, queue) = mpsc::channel(accept::QUEUE_WEBHOOKS);
-        let queue = Arc::new(tokio::sync::Mutex::new(queue));
-        for _ in 0..accept::COMMITTERS {
-            tasks.spawn(accept::commit(Arc::clone(&core), Arc::clone(&queue)));
-        }
-        let (ending, endings) = mpsc::channel(finish::QUEUE_OUTCOMES);
-        tasks.spawn(finish::record(Arc::clone(&core), endings));
+        let (accepting, queue) = mpsc::channel(committer::QUEUE_WEBHOOKS);
+        tasks.spawn(committer::commit(Arc::clone(&core), queue));
+        let (ending, endings) = mpsc::channel(recorder::QUEUE_OUTCOMES);
+        tasks.spawn(recorder::record(Arc::clone(&core), endings));
         tasks.spawn(notify::tell_others(Arc::clone(&core), Arc::clone(&connector), closing.clone()));
         tasks.spawn(vacuum::keep_clean(Arc::clone(&core), Arc::clone(&connector), closing.clone()));
         let (armed, is_armed) = oneshot::channel();
@@ -256,7 +258,7 @@ impl Store for PostgresStore {
     async fn accept(&self, webhook: NewWebhook) -> Result<Accepted> {
         let (reply, outcome) = oneshot::channel();
         way(&self.accepting)?.try_send(Accept { webhook, reply }).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => queue_full(accept::QUEUE_WEBHOOKS),
+            mpsc::error::TrySendError::Full(_) => queue_full(committer::QUEUE_WEBHOOKS),
             mpsc::error::TrySendError::Closed(_) => Error::shutting_down(),
         })?;
         let outcome = {
@@ -265,7 +267,7 @@ impl Store for PostgresStore {
         };
         match outcome.await {
             Ok(outcome) => outcome.map_err(|_| Error::shutting_down())?,
-            Err(late) => Err(accept::unknown(late)),
+            Err(late) => Err(committer::unknown(late)),
         }
     }
 
@@ -372,6 +374,11 @@ impl Store for PostgresStore {
     fn on_due(&self, wake: Arc<Signal>) {
         // Set once, when the process is put together.
         let _ = self.core.wake.set(wake);
+    }
+
+    fn on_accept(&self, starter: Weak<dyn Starter>) {
+        // Set once, when the process is put together.
+        let _ = self.core.starter.set(starter);
     }
 
     fn changes(&self) -> &Changes {

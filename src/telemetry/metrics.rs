@@ -230,9 +230,9 @@ impl Metrics {
         self.workers_busy.inc();
     }
 
-    /// A worker is free again.
-    pub fn released(&self) {
-        self.workers_busy.dec();
+    /// Workers are free again.
+    pub fn released(&self, workers: usize) {
+        self.workers_busy.dec_by(workers as i64);
     }
 
     /// An outcome came too late.

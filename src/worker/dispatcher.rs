@@ -4,17 +4,14 @@
 //! time; while none is, it is woken by the first that is. It looks for expired leases once a second,
 //! and for whatever it may have missed as well.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use futures::executor::block_on;
 use jiff::Timestamp;
 
 use super::{DRAINING, STOPPED, Shared, WORKING};
-use crate::domain::clock::Signal;
 use crate::domain::error::Result;
-use crate::store::ClaimedJob;
 
 /// How long to wait after the store failed.
 const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
@@ -22,11 +19,8 @@ const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
 /// How often to look for expired leases, at least: a job waits this long after its lease at most.
 const TAKE_OVER_EVERY: Duration = Duration::from_secs(1);
 
-/// A claimed job and the signal that stops its handler.
-pub(super) type Job = (ClaimedJob, Arc<Signal>);
-
 /// Runs until the pool is stopped.
-pub(super) fn dispatch(shared: &Shared, jobs: &Sender<Job>) {
+pub(super) fn dispatch(shared: &Shared) {
     let _workers = Dispatching(shared);
     let renew_every = shared.options.lease / 3;
     let take_over_every = renew_every.min(TAKE_OVER_EVERY);
@@ -56,8 +50,7 @@ pub(super) fn dispatch(shared: &Shared, jobs: &Sender<Job>) {
                 next_renewal = after(now, if renewed { renew_every } else { take_over_every });
             }
         }
-        let idle = shared.options.workers - shared.running.len();
-        if phase != WORKING || idle == 0 {
+        if phase != WORKING || !shared.running.has_idle() {
             shared.clock.wait(&shared.idle, Some(next_look));
             continue;
         }
@@ -65,7 +58,7 @@ pub(super) fn dispatch(shared: &Shared, jobs: &Sender<Job>) {
         if shared.phase() != WORKING {
             continue;
         }
-        let claimed = claim(shared, jobs, idle);
+        let claimed = claim(shared);
         drop(claiming);
         let Ok(next_due) = claimed else {
             take_over_from = after(shared.clock.now(), renew_every);
@@ -75,38 +68,40 @@ pub(super) fn dispatch(shared: &Shared, jobs: &Sender<Job>) {
             continue;
         };
         let until = next_due.map_or(next_look, |due| due.min(next_look));
-        if shared.running.len() == shared.options.workers {
+        if shared.running.has_idle() {
+            shared.clock.wait(&shared.due, Some(until));
+        } else {
             // As many as there were threads: the next idle one takes what comes next.
             shared.clock.wait(&shared.idle, Some(next_look));
-        } else {
-            shared.clock.wait(&shared.due, Some(until));
         }
     }
 }
 
-/// Says that the workers run, until it is dropped, even by a panic.
+/// Says that the workers run, until it is dropped, even by a panic; then they end.
 struct Dispatching<'a>(&'a Shared);
 
 impl Drop for Dispatching<'_> {
     fn drop(&mut self) {
         self.0.metrics.set_workers(0);
+        self.0.queue.close();
     }
 }
 
-/// Claims for every idle thread; answers when to look again.
-fn claim(shared: &Shared, jobs: &Sender<Job>, idle: usize) -> Result<Option<Timestamp>> {
-    match block_on(shared.store.claim(idle, shared.options.lease)) {
+/// Claims for idle threads; answers when to look again.
+fn claim(shared: &Shared) -> Result<Option<Timestamp>> {
+    let reserved = shared.running.reserve_for_waiting();
+    if reserved == 0 {
+        return Ok(None);
+    }
+    match block_on(shared.store.claim(reserved, shared.options.lease)) {
         Ok(claims) => {
-            for job in claims.jobs {
-                let waited = job.claimed_at.duration_since(job.available_at);
-                shared.metrics.claimed(waited.try_into().unwrap_or_default());
-                let stop = shared.running.begin(job.lease);
-                // The channel has a place for every thread and lives as long as this function.
-                let _ = jobs.send((job, stop));
-            }
+            let is_due = claims.next_due.is_some_and(|due| due <= shared.clock.now());
+            shared.running.set_others_wait(is_due || claims.jobs.len() == reserved);
+            shared.begin(reserved, claims.jobs);
             Ok(claims.next_due)
         }
         Err(error) => {
+            shared.begin(reserved, Vec::new());
             tracing::warn!(error = %error, "no jobs could be claimed; trying again in a second");
             Err(error)
         }

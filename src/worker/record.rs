@@ -11,6 +11,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 
 use super::{STOPPED, Shared};
+use crate::domain::attempt::Lease;
 use crate::domain::error::{Reason, Result};
 use crate::domain::job::Status;
 use crate::domain::trace::Traceparent;
@@ -42,13 +43,15 @@ pub(super) fn record(shared: &Shared, mut outcomes: UnboundedReceiver<Outcome>) 
                 recorded => recorded,
             }
         });
-        let Some((outcome, recorded)) = block_on(&mut next) else { return };
-        let Some(unrecorded) = settle(shared, outcome, recorded) else { continue };
-        // The store is at fault, and so were others with this one: one pause for all of them.
-        let mut again = vec![unrecorded];
-        while let Some(Some((outcome, recorded))) = (&mut next).now_or_never() {
-            again.extend(settle(shared, outcome, recorded));
+        let Some(first) = block_on(&mut next) else { return };
+        // Those that were recorded with it are ready as well.
+        let others = std::iter::from_fn(|| (&mut next).now_or_never().flatten());
+        let (ended, again) = settle(shared, std::iter::once(first).chain(others));
+        shared.released(&ended);
+        if again.is_empty() {
+            continue;
         }
+        // The store is at fault: one pause for all of them.
         let now = shared.clock.now();
         shared.clock.wait(&Arc::default(), Some(now.saturating_add(STORE_FAULT_PAUSE).unwrap_or(now)));
         recording.extend(again.into_iter().map(|outcome| store(shared, outcome)));
@@ -60,10 +63,26 @@ async fn store(shared: &Shared, outcome: Outcome) -> (Outcome, Result<bool>) {
     (outcome, recorded)
 }
 
-/// Frees the slot of a job whose outcome is recorded, or never will be. Answers an outcome that is
-/// worth another try, however long the store is at fault: the work is done, and doing it again
-/// would be worse.
-fn settle(shared: &Shared, outcome: Outcome, recorded: Result<bool>) -> Option<Outcome> {
+/// Tells the leases whose outcomes are recorded, or never will be, from the outcomes that are worth
+/// another try, however long the store is at fault: the work is done, and doing it again would be
+/// worse.
+fn settle(
+    shared: &Shared,
+    outcomes: impl Iterator<Item = (Outcome, Result<bool>)>,
+) -> (Vec<Lease>, Vec<Outcome>) {
+    let (mut ended, mut again) = (Vec::new(), Vec::new());
+    for (outcome, recorded) in outcomes {
+        if is_settled(shared, &outcome, recorded) {
+            ended.push(outcome.finish.lease);
+        } else {
+            again.push(outcome);
+        }
+    }
+    (ended, again)
+}
+
+/// Whether there is nothing left to try.
+fn is_settled(shared: &Shared, outcome: &Outcome, recorded: Result<bool>) -> bool {
     let finish = &outcome.finish;
     let webhook_id = finish.lease.webhook;
     match recorded {
@@ -89,9 +108,8 @@ fn settle(shared: &Shared, outcome: Outcome, recorded: Result<bool>) -> Option<O
         }
         Err(error) => {
             tracing::warn!(webhook_id = %webhook_id, error = %error, "an outcome could not be stored; trying again in a second");
-            return Some(outcome);
+            return false;
         }
     }
-    shared.released(&finish.lease);
-    None
+    true
 }

@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
 use futures::channel::mpsc::UnboundedSender;
 use jiff::Timestamp;
 use rand::SeedableRng;
@@ -13,7 +12,6 @@ use serde_json::Value;
 use tracing::field::Empty;
 
 use super::Shared;
-use super::dispatcher::Job;
 use super::handler::{Attempt, Failure, Handler};
 use super::record::Outcome;
 use crate::domain::attempt;
@@ -32,7 +30,6 @@ const MAX_RESULT_BYTES: usize = 64 * 1024;
 /// One thread.
 pub(super) struct Runner {
     shared: Arc<Shared>,
-    jobs: Receiver<Job>,
     outcomes: UnboundedSender<Outcome>,
     random: SmallRng,
 }
@@ -47,18 +44,13 @@ struct Ended {
 }
 
 impl Runner {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        jobs: Receiver<Job>,
-        outcomes: UnboundedSender<Outcome>,
-        seed: u64,
-    ) -> Self {
-        Self { shared, jobs, outcomes, random: SmallRng::seed_from_u64(seed) }
+    pub(super) fn new(shared: Arc<Shared>, outcomes: UnboundedSender<Outcome>, seed: u64) -> Self {
+        Self { shared, outcomes, random: SmallRng::seed_from_u64(seed) }
     }
 
-    /// Runs until the dispatcher is gone.
+    /// Runs until the pool ends.
     pub(super) fn work(mut self) {
-        while let Ok((job, stop)) = self.jobs.recv() {
+        while let Some((job, stop)) = self.shared.queue.take() {
             // Handlers are caught on their own; this is for what nobody thought of.
             let ran = catch_unwind(AssertUnwindSafe(|| self.run(&job, &stop)));
             let sent = ran.map(|finish| {
@@ -67,7 +59,7 @@ impl Runner {
             });
             if !matches!(sent, Ok(true)) {
                 tracing::error!(webhook_id = %job.lease.webhook, "a worker failed; the job runs again when its lease expires");
-                self.shared.released(&job.lease);
+                self.shared.released(&[job.lease]);
             }
         }
     }

@@ -1,4 +1,5 @@
-//! The attempts under way: their leases, and how to stop them.
+//! The threads of the pool that are taken, and the attempts under way on them: their leases, and how
+//! to stop them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,46 +7,130 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::domain::attempt::Lease;
 use crate::domain::clock::Signal;
 
-/// Attempts from their claim until their outcome is on disk.
-#[derive(Debug, Default)]
-pub(super) struct Running(Mutex<HashMap<Lease, Arc<Signal>>>);
+/// A thread is idle, or reserved for a job that is being leased, or has an attempt, from its lease
+/// until its outcome is on disk.
+#[derive(Debug)]
+pub(super) struct Running {
+    threads: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    attempts: HashMap<Lease, Arc<Signal>>,
+    reserved: usize,
+    /// Whether jobs that are due may be waiting for a thread: they come before new ones.
+    others_wait: bool,
+    /// Whether new jobs ask for threads at all.
+    new_ones_ask: bool,
+    is_stopping: bool,
+}
 
 impl Running {
-    /// A claimed job begins. The signal stops its handler.
-    pub(super) fn begin(&self, lease: Lease) -> Arc<Signal> {
-        let stop = Arc::new(Signal::default());
-        self.lock().insert(lease, Arc::clone(&stop));
-        stop
+    /// So many threads, all idle.
+    pub(super) fn new(threads: usize) -> Self {
+        let taken = Taken {
+            attempts: HashMap::with_capacity(threads),
+            reserved: 0,
+            // What was left from before is claimed first.
+            others_wait: true,
+            new_ones_ask: false,
+            is_stopping: false,
+        };
+        Self { threads, taken: Mutex::new(taken) }
     }
 
-    /// Its outcome is on disk, or can no longer be recorded.
-    pub(super) fn end(&self, lease: &Lease) {
-        self.lock().remove(lease);
+    /// Takes idle threads for jobs that wait: all of them, but if none is known to wait, half, so
+    /// that what comes in meanwhile finds one.
+    pub(super) fn reserve_for_waiting(&self) -> usize {
+        let mut taken = self.lock();
+        let idle = self.threads - taken.len();
+        let is_shared = taken.new_ones_ask && !taken.others_wait;
+        let threads = if is_shared { idle.div_ceil(2) } else { idle };
+        taken.reserved += threads;
+        threads
     }
 
+    /// Takes up to `most` idle threads for new jobs; none while others wait. If there are fewer, the
+    /// new jobs that got none wait from now on.
+    pub(super) fn reserve_for_new(&self, most: usize) -> usize {
+        let mut taken = self.lock();
+        taken.new_ones_ask = true;
+        if taken.others_wait {
+            return 0;
+        }
+        let threads = most.min(self.threads - taken.len());
+        taken.others_wait = threads < most;
+        taken.reserved += threads;
+        threads
+    }
+
+    /// Whether jobs that are due may be waiting for a thread.
+    pub(super) fn set_others_wait(&self, others_wait: bool) {
+        self.lock().others_wait = others_wait;
+    }
+
+    /// Jobs that were leased begin, on so many reserved threads; the rest of them is idle again.
+    /// Each signal stops a handler.
+    pub(super) fn begin(&self, reserved: usize, leases: impl Iterator<Item = Lease>) -> Vec<Arc<Signal>> {
+        let mut taken = self.lock();
+        taken.reserved -= reserved;
+        let mut stops = Vec::with_capacity(reserved);
+        for lease in leases {
+            let stop = Arc::new(Signal::default());
+            if taken.is_stopping {
+                stop.raise();
+            }
+            taken.attempts.insert(lease, Arc::clone(&stop));
+            stops.push(stop);
+        }
+        stops
+    }
+
+    /// Outcomes are on disk, or can no longer be recorded.
+    pub(super) fn end(&self, leases: &[Lease]) {
+        let mut taken = self.lock();
+        for lease in leases {
+            taken.attempts.remove(lease);
+        }
+    }
+
+    /// How many threads are taken.
     pub(super) fn len(&self) -> usize {
         self.lock().len()
     }
 
+    /// Whether a thread is idle.
+    pub(super) fn has_idle(&self) -> bool {
+        self.len() < self.threads
+    }
+
     pub(super) fn leases(&self) -> Vec<Lease> {
-        self.lock().keys().copied().collect()
+        self.lock().attempts.keys().copied().collect()
     }
 
     /// Stops the handler of an attempt, if it still runs.
     pub(super) fn stop(&self, lease: &Lease) {
-        if let Some(stop) = self.lock().get(lease) {
+        if let Some(stop) = self.lock().attempts.get(lease) {
             stop.raise();
         }
     }
 
-    /// Stops all handlers; answers how many.
+    /// Stops all handlers, and those that begin later; answers how many there are now.
     pub(super) fn stop_all(&self) -> usize {
-        let running = self.lock();
-        running.values().for_each(|stop| stop.raise());
-        running.len()
+        let mut taken = self.lock();
+        taken.is_stopping = true;
+        taken.attempts.values().for_each(|stop| stop.raise());
+        taken.attempts.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Lease, Arc<Signal>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn len(&self) -> usize {
+        self.attempts.len() + self.reserved
     }
 }

@@ -1,127 +1,57 @@
 //! Accepting: one webhook per source and key, decided by the unique constraint of `webhooks`.
-//!
-//! A few committers share one queue. Each takes whatever has queued up while the last commits were
-//! under way, stores it with one statement, which is one transaction and one round trip, and only
-//! then answers. None waits for a batch to fill.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
-use diesel::sql_types::{Array, BigInt, Binary, Integer, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
-use tokio::sync::{Mutex, mpsc, oneshot};
 use uuid::Uuid;
 
+use super::committer::Accept;
 use super::core::Core;
-use super::pool::{answer, is_fault, refused};
+use super::pool::answer;
 use super::rows::{self, StatusRow, StatusRowTypes, pg_time};
+use super::start::Starting;
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
-use crate::domain::webhook::{NewWebhook, WebhookStatus};
+use crate::domain::webhook::WebhookStatus;
 use crate::store::Accepted;
 use crate::store::acceptance::{backlog_full, duplicate};
 use crate::store::statement::statement;
-use crate::telemetry::metrics::Stopwatch;
-
-/// Committers, each with a connection.
-pub(super) const COMMITTERS: usize = 2;
-
-/// Webhooks that may wait for a committer. More are refused.
-pub(super) const QUEUE_WEBHOOKS: usize = 4_096;
-
-/// Webhooks in one statement: bounds how long the first of them waits for the last.
-const BATCH_WEBHOOKS: usize = 1_024;
 
 /// How often a batch is tried whose keys are removed between the look at the constraint and the
 /// look at the row.
 const TRIES: usize = 3;
 
-/// A webhook on its way to the database, and who waits for it.
-pub(super) struct Accept {
-    pub(super) webhook: NewWebhook,
-    pub(super) reply: oneshot::Sender<Result<Accepted>>,
-}
-
-/// What committers share.
-pub(super) type Queue = Arc<Mutex<mpsc::Receiver<Accept>>>;
-
-/// Stores what is queued, until the queue is closed and empty.
-pub(super) async fn commit(core: Arc<Core>, queue: Queue) {
-    loop {
-        let mut batch = Vec::new();
-        {
-            let mut queue = queue.lock().await;
-            // Whoever is ready to run goes first: on busy cores more of them join this batch.
-            tokio::task::yield_now().await;
-            if queue.recv_many(&mut batch, BATCH_WEBHOOKS).await == 0 {
-                return;
-            }
-        }
-        let took = Stopwatch::start();
-        let stored = store(&core, &batch).await;
-        if stored.is_ok() {
-            core.metrics.committed(took, batch.len());
-        }
-        match stored {
-            Ok(outcomes) => reply(batch, outcomes),
-            Err(error) if !is_fault(&error) && batch.len() > 1 => {
-                tracing::error!(error = %error, "a webhook could not be stored; its batch is stored one by one");
-                for single in batch {
-                    let outcome = match store(&core, std::slice::from_ref(&single)).await {
-                        Ok(mut outcomes) => outcomes.pop().unwrap_or_else(|| Err(Error::shutting_down())),
-                        Err(error) => Err(refused(error)),
-                    };
-                    reply(vec![single], vec![outcome]);
-                }
-            }
-            failed @ Err(_) => {
-                core.failed("accept", &failed);
-                let Err(error) = failed else { return };
-                let text = error.to_string();
-                let is_fault = is_fault(&error);
-                let outcomes = batch.iter().map(|_| {
-                    Err(if is_fault { unknown(text.clone()) } else { Error::internal(text.clone()) })
-                });
-                let outcomes = outcomes.collect();
-                reply(batch, outcomes);
-            }
-        }
-    }
-}
-
-/// The answer for a webhook that may have been stored, and may not.
-pub(super) fn unknown(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::store_unavailable(
-        "the database cannot be written at the moment; it is not known to be stored, send it again",
-        cause,
-    )
-}
-
-fn reply(batch: Vec<Accept>, outcomes: Vec<Result<Accepted>>) {
-    for (accept, outcome) in batch.into_iter().zip(outcomes) {
-        // The sender may have hung up; the webhook is stored all the same.
-        let _ = accept.reply.send(outcome);
-    }
-}
-
 /// Stores a batch; answers what to say to each.
-async fn store(core: &Core, batch: &[Accept]) -> QueryResult<Vec<Result<Accepted>>> {
+pub(super) async fn store(
+    core: &Core,
+    batch: &[Accept],
+    starting: &mut Starting,
+) -> QueryResult<Vec<Result<Accepted>>> {
     let mut connection = core.accepting.get().await?;
+    let before = starting.len();
+    let mut is_near = false;
     let storing = async {
         if core.backlog.is_far(&mut connection, batch.len()).await? {
-            return store_all(core, &mut connection, batch, (0..batch.len()).collect()).await;
+            return store_all(core, &mut connection, batch, (0..batch.len()).collect(), starting).await;
         }
-        connection.transaction(async |connection| store_what_fits(core, connection, batch).await).await
+        is_near = true;
+        connection
+            .transaction(async |connection| store_what_fits(core, connection, batch, starting).await)
+            .await
     };
     let stored = answer(storing).await;
+    if is_near && !matches!(stored, Ok(Ok(_))) {
+        starting.roll_back(before);
+    }
     let stored = connection.settle(stored)?;
     let new =
         stored.iter().filter(|outcome| outcome.as_ref().is_ok_and(|accepted| !accepted.duplicate)).count();
     core.backlog.change(i64::try_from(new).unwrap_or(i64::MAX));
-    core.committed(&[], new > 0);
+    core.committed(&starting.changes(), new > starting.len() - before);
     Ok(stored)
 }
 
@@ -130,6 +60,7 @@ async fn store_what_fits(
     core: &Core,
     connection: &mut AsyncPgConnection,
     batch: &[Accept],
+    starting: &mut Starting,
 ) -> QueryResult<Vec<Result<Accepted>>> {
     let mut room = core.backlog.room(connection).await?;
     let kept = find(connection, batch, &(0..batch.len()).collect::<Vec<_>>()).await?;
@@ -147,7 +78,7 @@ async fn store_what_fits(
         fits
     };
     let (fitting, full): (Vec<_>, Vec<_>) = (0..batch.len()).partition(fits);
-    let stored = store_all(core, connection, batch, fitting.clone()).await?;
+    let stored = store_all(core, connection, batch, fitting.clone(), starting).await?;
     let mut outcomes = fitting.into_iter().zip(stored).collect::<HashMap<_, _>>();
     outcomes.extend(full.into_iter().map(|at| (at, Err(backlog_full(core.backlog.limit())))));
     Ok((0..batch.len()).filter_map(|at| outcomes.remove(&at)).collect())
@@ -160,11 +91,12 @@ async fn store_all(
     connection: &mut AsyncPgConnection,
     batch: &[Accept],
     which: Vec<usize>,
+    starting: &mut Starting,
 ) -> QueryResult<Vec<Result<Accepted>>> {
     let mut outcomes = HashMap::with_capacity(which.len());
     let mut left = which.clone();
     for _ in 0..TRIES {
-        insert(core, connection, batch, &left, &mut outcomes).await?;
+        insert(core, connection, batch, &left, starting, &mut outcomes).await?;
         left.retain(|at| !outcomes.contains_key(at));
         if left.is_empty() {
             break;
@@ -182,12 +114,14 @@ async fn store_all(
     Ok(which.into_iter().map(|at| outcomes.remove(&at).unwrap_or_else(|| Err(unsettled()))).collect())
 }
 
-/// Inserts what is new, and says so in `outcomes`.
+/// Inserts what is new, leases as many of them as there are idle threads, and says so in `starting`
+/// and `outcomes`.
 async fn insert(
     core: &Core,
     connection: &mut AsyncPgConnection,
     batch: &[Accept],
     which: &[usize],
+    starting: &mut Starting,
     outcomes: &mut HashMap<usize, Result<Accepted>>,
 ) -> QueryResult<()> {
     let now = core.clock.now();
@@ -211,16 +145,21 @@ async fn insert(
         accepted_at: rows.iter().map(|(_, id)| pg_time(id.time())).collect(),
         max_attempts: i32::try_from(core.max_attempts).unwrap_or(i32::MAX),
         now: pg_time(now),
+        threads: i64::try_from(starting.threads()).unwrap_or(i64::MAX),
+        lease_ms: i64::try_from(starting.lease().as_millis()).unwrap_or(i64::MAX),
+        worker: &core.worker,
         slot: core.slot(),
     }
-    .load::<Uuid>(connection)
+    .load::<(Uuid, bool)>(connection)
     .await?;
-    let stored = stored.into_iter().collect::<HashSet<_>>();
+    let stored = stored.into_iter().collect::<HashMap<_, _>>();
     for (at, id) in rows {
-        if !stored.contains(&rows::uuid(id)) {
-            continue;
-        }
+        let Some(is_leased) = stored.get(&rows::uuid(id)) else { continue };
         let new = of(at);
+        if *is_leased {
+            starting.add(id, new, core.max_attempts, now);
+        }
+        // As it was stored; its lease is the first change.
         let webhook = WebhookStatus {
             id,
             source: new.source.clone(),
@@ -270,24 +209,34 @@ statement! { Pg;
         accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
         max_attempts: i32 as Integer,
         now: PgTimestamp as Timestamptz,
+        threads: i64 as BigInt,
+        lease_ms: i64 as BigInt,
+        worker: &'a str as Text,
         slot: i16 as SmallInt,
     }
-    returns SqlUuid;
+    returns (SqlUuid, Bool);
     "WITH stored AS (
          INSERT INTO webhooks (id, source, idempotency_key, event_type, payload, payload_digest, traceparent, accepted_at)
          SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (source, idempotency_key) DO NOTHING
          RETURNING id
      ), given AS (
-         SELECT ? AS max_attempts, ? AS now
+         SELECT ? AS max_attempts, ? AS now, ? AS threads, ? AS lease_ms, ? AS worker
+     ), numbered AS (
+         SELECT id, row_number() OVER () <= threads AS is_leased FROM stored, given
      ), queued AS (
-         INSERT INTO jobs (webhook, status, attempts, attempts_before, max_attempts, available_at, updated_at, revision, lease_token)
-         SELECT id, 0, 0, 0, max_attempts, now, now, 0, 0 FROM stored, given
+         INSERT INTO jobs (webhook, status, attempts, attempts_before, max_attempts, available_at, updated_at, revision,
+                           lease_token, lease_until, worker)
+         SELECT id, is_leased::int, is_leased::int, 0, max_attempts, now, now, is_leased::int, is_leased::int,
+                CASE WHEN is_leased THEN now() + lease_ms * interval '1 millisecond' END, CASE WHEN is_leased THEN worker END
+         FROM numbered, given
      ), counted AS (
-         UPDATE status_counts c SET pending = c.pending + new.webhooks
-         FROM (SELECT count(*) AS webhooks FROM stored) AS new WHERE c.slot = ? AND new.webhooks > 0
+         UPDATE status_counts c SET pending = c.pending + new.pending, processing = c.processing + new.leased
+         FROM (SELECT count(*) FILTER (WHERE NOT is_leased) AS pending, count(*) FILTER (WHERE is_leased) AS leased
+               FROM numbered) AS new
+         WHERE c.slot = ? AND new.pending + new.leased > 0
      )
-     SELECT id FROM stored"
+     SELECT id, is_leased FROM numbered"
 }
 
 statement! { Pg;
@@ -300,7 +249,9 @@ statement! { Pg;
             coalesce(j.status, f.status), coalesce(j.attempts, f.attempts),
             coalesce(j.updated_at, f.completed_at), coalesce(j.revision, f.revision)
      FROM unnest(?, ?) WITH ORDINALITY AS k (source, idempotency_key, number)
-     JOIN webhooks w ON w.source = k.source AND w.idempotency_key = k.idempotency_key
+     CROSS JOIN LATERAL (
+         SELECT * FROM webhooks WHERE source = k.source AND idempotency_key = k.idempotency_key OFFSET 0
+     ) AS w
      LEFT JOIN jobs j ON j.webhook = w.id
      LEFT JOIN finished_jobs f ON f.webhook = w.id"
 }

@@ -162,7 +162,7 @@ statement! { Pg;
          UPDATE jobs j
          SET status = 1, attempts = j.attempts + 1, lease_token = j.lease_token + 1, revision = j.revision + 1,
              lease_until = now() + ? * interval '1 millisecond', updated_at = ?, worker = ?
-         FROM due WHERE j.webhook = due.webhook
+         WHERE j.webhook = ANY (ARRAY(SELECT webhook FROM due))
          RETURNING j.webhook, j.attempts, j.attempts_before, j.max_attempts, j.available_at, j.lease_token, j.revision
      ), counted AS (
          UPDATE status_counts c
@@ -173,7 +173,7 @@ statement! { Pg;
      )
      SELECT w.id, w.source, w.idempotency_key, w.event_type, w.payload, w.traceparent,
             c.attempts, c.attempts_before, c.max_attempts, c.available_at, c.lease_token, c.revision
-     FROM claimed c JOIN webhooks w ON w.id = c.webhook"
+     FROM claimed c LEFT JOIN webhooks w ON w.id = c.webhook"
 }
 
 statement! { Pg;

@@ -1,9 +1,9 @@
 //! What the parts of the store share.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use diesel::QueryResult;
+use diesel::result::Error as QueryError;
 use jiff::Timestamp;
 use rand::rngs::SmallRng;
 
@@ -13,6 +13,7 @@ use super::notify::Notifier;
 use super::pool::Pool;
 use crate::domain::clock::{Clock, Signal};
 use crate::domain::id::{WebhookId, WebhookIds};
+use crate::store::Starter;
 use crate::store::changes::{Change, Changes};
 use crate::telemetry::metrics::Metrics;
 
@@ -36,6 +37,7 @@ pub(super) struct Core {
     pub(super) worker: String,
     pub(super) changes: Changes,
     pub(super) wake: OnceLock<Arc<Signal>>,
+    pub(super) starter: OnceLock<Weak<dyn Starter>>,
     pub(super) notifier: Notifier,
     pub(super) metrics: Arc<Metrics>,
     /// Counts on, so that statements under way at once write to different slots.
@@ -71,11 +73,9 @@ impl Core {
     }
 
     /// Counts a commit that failed, and says why in the log.
-    pub(super) fn failed<T>(&self, what: &'static str, result: &QueryResult<T>) {
-        if let Err(error) = result {
-            self.metrics.commit_failed();
-            tracing::error!(error = %error, what, "the database refused a write; nothing of it was acknowledged");
-        }
+    pub(super) fn failed(&self, what: &'static str, error: &QueryError) {
+        self.metrics.commit_failed();
+        tracing::error!(error = %error, what, "the database refused a write; nothing of it was acknowledged");
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn renew(core: &Core, leases: &[Lease], lease: Duration) -> Que
     let mut connection = core.working.get().await?;
     let (webhooks, lease_tokens) = columns_of(leases);
     let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-    let renewing = RenewLeases { lease_ms, webhooks, lease_tokens };
+    let renewing = RenewLeases { webhooks, lease_tokens, lease_ms };
     let renewed = answer(renewing.load::<(Uuid, i64)>(&mut *connection)).await;
     let renewed = connection.settle(renewed)?.into_iter().collect::<HashSet<_>>();
     let is_lost = |lease: &&Lease| !renewed.contains(&(rows::uuid(lease.webhook), lease.token.cast_signed()));
@@ -84,14 +84,17 @@ fn columns_of(leases: &[Lease]) -> (Vec<Uuid>, Vec<i64>) {
 
 statement! { Pg;
     struct RenewLeases {
-        lease_ms: i64 as BigInt,
         webhooks: Vec<Uuid> as Array<SqlUuid>,
         lease_tokens: Vec<i64> as Array<BigInt>,
+        lease_ms: i64 as BigInt,
     }
     returns (SqlUuid, BigInt);
-    "UPDATE jobs j SET lease_until = now() + ? * interval '1 millisecond'
-     FROM unnest(?, ?) AS held (webhook, lease_token)
-     WHERE j.webhook = held.webhook AND j.lease_token = held.lease_token AND j.lease_until IS NOT NULL
+    "WITH held AS MATERIALIZED (
+         SELECT * FROM unnest(?, ?) AS h (webhook, lease_token)
+     )
+     UPDATE jobs j SET lease_until = now() + ? * interval '1 millisecond'
+     FROM held
+     WHERE j.webhook = ANY (ARRAY(SELECT webhook FROM held)) AND j.webhook = held.webhook AND j.lease_token = held.lease_token AND j.lease_until IS NOT NULL
      RETURNING j.webhook, j.lease_token"
 }
 
@@ -122,15 +125,16 @@ statement! { Pg;
          UPDATE jobs j
          SET status = given.again, available_at = given.now, updated_at = given.now,
              lease_until = NULL, worker = NULL, revision = j.revision + 1
-         FROM expired e, given WHERE j.webhook = e.webhook AND e.has_more
+         FROM given WHERE j.webhook = ANY (ARRAY(SELECT webhook FROM expired WHERE has_more))
          RETURNING j.webhook, j.status, j.attempts, j.revision
      ), told AS (
          INSERT INTO attempts (webhook, number, outcome, started_at, finished_at, error, worker)
          SELECT webhook, attempts, given.outcome, started_at, given.now, given.error, coalesce(worker, '')
          FROM expired, given WHERE has_more
      ), finished AS (
-         DELETE FROM jobs j USING expired e WHERE j.webhook = e.webhook AND NOT e.has_more
-         RETURNING j.webhook, j.attempts, j.max_attempts, j.revision + 1 AS revision, j.lease_token, e.started_at, e.worker
+         DELETE FROM jobs j WHERE j.webhook = ANY (ARRAY(SELECT webhook FROM expired WHERE NOT has_more))
+         RETURNING j.webhook, j.attempts, j.max_attempts, j.revision + 1 AS revision, j.lease_token,
+                   j.updated_at AS started_at, j.worker
      ), kept AS (
          INSERT INTO finished_jobs (webhook, status, attempts, max_attempts, available_at, completed_at,
                                     revision, lease_token, outcome, started_at, error, worker)

@@ -65,11 +65,11 @@ statement! { Pg;
          ORDER BY completed_at LIMIT ?
          FOR UPDATE SKIP LOCKED
      ), payloads AS (
-         UPDATE webhooks w SET payload = NULL FROM due WHERE w.id = due.webhook
+         UPDATE webhooks w SET payload = NULL WHERE w.id = ANY (ARRAY(SELECT webhook FROM due))
      ), results AS (
-         UPDATE attempts a SET result = NULL FROM due WHERE a.webhook = due.webhook AND a.result IS NOT NULL
+         UPDATE attempts a SET result = NULL WHERE a.webhook = ANY (ARRAY(SELECT webhook FROM due)) AND a.result IS NOT NULL
      ), marked AS (
-         UPDATE finished_jobs f SET purged = true, result = NULL FROM due WHERE f.webhook = due.webhook
+         UPDATE finished_jobs f SET purged = true, result = NULL WHERE f.webhook = ANY (ARRAY(SELECT webhook FROM due))
      )
      SELECT count(*) FROM due"
 }
@@ -88,11 +88,11 @@ statement! { Pg;
          ORDER BY completed_at LIMIT ?
          FOR UPDATE SKIP LOCKED
      ), webhooks AS (
-         DELETE FROM webhooks w USING due WHERE w.id = due.webhook
+         DELETE FROM webhooks w WHERE w.id = ANY (ARRAY(SELECT webhook FROM due))
      ), attempts AS (
-         DELETE FROM attempts a USING due WHERE a.webhook = due.webhook
+         DELETE FROM attempts a WHERE a.webhook = ANY (ARRAY(SELECT webhook FROM due))
      ), finished AS (
-         DELETE FROM finished_jobs f USING due WHERE f.webhook = due.webhook
+         DELETE FROM finished_jobs f WHERE f.webhook = ANY (ARRAY(SELECT webhook FROM due))
      ), counted AS (
          UPDATE status_counts c
          SET completed = c.completed - n.completed, dead_lettered = c.dead_lettered - n.dead_lettered,

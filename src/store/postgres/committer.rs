@@ -1,0 +1,114 @@
+//! The queue of what comes in: stored in batches, and only then answered.
+//!
+//! A batch takes whatever has queued up while the one before was under way, and is stored with one
+//! statement, which is one transaction and one round trip. It never waits to be filled. Only if very
+//! many wait is another one stored beside it.
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::accept::store;
+use super::core::Core;
+use super::pool::{is_fault, refused};
+use super::start::Starting;
+use crate::domain::error::{Error, Result};
+use crate::domain::webhook::NewWebhook;
+use crate::store::Accepted;
+use crate::telemetry::metrics::Stopwatch;
+
+/// Batches under way at once, each on a connection of its own.
+pub(super) const COMMITTERS: usize = 2;
+
+/// Webhooks that may wait to be stored. More are refused.
+pub(super) const QUEUE_WEBHOOKS: usize = 4_096;
+
+/// Webhooks in one statement: bounds how long the first of them waits for the last.
+const BATCH_WEBHOOKS: usize = 1_024;
+
+/// Webhooks that wait before another batch is stored beside one that is under way: each statement
+/// costs as much as storing several webhooks.
+const ENOUGH_FOR_ANOTHER: usize = 64;
+
+/// A webhook on its way to the database, and who waits for it.
+pub(super) struct Accept {
+    pub(super) webhook: NewWebhook,
+    pub(super) reply: oneshot::Sender<Result<Accepted>>,
+}
+
+/// Stores what is queued, until the queue is closed and empty.
+pub(super) async fn commit(core: Arc<Core>, mut queue: mpsc::Receiver<Accept>) {
+    let mut storing = JoinSet::new();
+    let mut batch = Vec::new();
+    let mut is_open = true;
+    while is_open || !storing.is_empty() {
+        let room = BATCH_WEBHOOKS - batch.len();
+        tokio::select! {
+            Some(_) = storing.join_next() => {}
+            received = queue.recv_many(&mut batch, room), if is_open && room > 0 => is_open = received > 0,
+        }
+        let enough = match storing.len() {
+            0 => 1,
+            under_way if under_way < COMMITTERS => ENOUGH_FOR_ANOTHER,
+            _ => continue,
+        };
+        if batch.len() < enough {
+            continue;
+        }
+        // Whoever is ready to run goes first: on busy cores more of them join this batch.
+        tokio::task::yield_now().await;
+        let room = BATCH_WEBHOOKS - batch.len();
+        if room > 0 {
+            let _ = queue.recv_many(&mut batch, room).now_or_never();
+        }
+        storing.spawn(store_and_answer(Arc::clone(&core), std::mem::take(&mut batch)));
+    }
+}
+
+async fn store_and_answer(core: Arc<Core>, batch: Vec<Accept>) {
+    let took = Stopwatch::start();
+    let mut starting = Starting::reserve(&core, batch.len());
+    let stored = store(&core, &batch, &mut starting).await;
+    match stored {
+        Ok(outcomes) => {
+            core.metrics.committed(took, batch.len());
+            reply(batch, outcomes);
+        }
+        Err(error) if !is_fault(&error) && batch.len() > 1 => {
+            tracing::error!(error = %error, "a webhook could not be stored; its batch is stored one by one");
+            for single in batch {
+                let outcome = match store(&core, std::slice::from_ref(&single), &mut starting).await {
+                    Ok(mut outcomes) => outcomes.pop().unwrap_or_else(|| Err(Error::shutting_down())),
+                    Err(error) => Err(refused(error)),
+                };
+                reply(vec![single], vec![outcome]);
+            }
+        }
+        Err(error) => {
+            core.failed("accept", &error);
+            let (text, is_fault) = (error.to_string(), is_fault(&error));
+            let outcomes = batch
+                .iter()
+                .map(|_| Err(if is_fault { unknown(text.clone()) } else { Error::internal(text.clone()) }));
+            let outcomes = outcomes.collect();
+            reply(batch, outcomes);
+        }
+    }
+}
+
+/// The answer for a webhook that may have been stored, and may not.
+pub(super) fn unknown(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::store_unavailable(
+        "the database cannot be written at the moment; it is not known to be stored, send it again",
+        cause,
+    )
+}
+
+fn reply(batch: Vec<Accept>, outcomes: Vec<Result<Accepted>>) {
+    for (accept, outcome) in batch.into_iter().zip(outcomes) {
+        // The sender may have hung up; the webhook is stored all the same.
+        let _ = accept.reply.send(outcome);
+    }
+}
