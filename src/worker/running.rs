@@ -134,3 +134,57 @@ impl Taken {
         self.attempts.len() + self.reserved
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THREADS: usize = 4;
+
+    fn none() -> impl Iterator<Item = Lease> {
+        std::iter::empty()
+    }
+
+    #[test]
+    fn new_jobs_get_no_thread_while_older_ones_may_be_waiting() {
+        let running = Running::new(THREADS);
+        assert_eq!(running.reserve_for_new(1), 0, "what was left from before comes first");
+        running.set_others_wait(false);
+        assert_eq!(running.reserve_for_new(1), 1);
+        running.set_others_wait(true);
+        assert_eq!(running.reserve_for_new(1), 0);
+        assert_eq!(running.reserve_for_waiting(), THREADS - 1);
+    }
+
+    #[test]
+    fn new_jobs_that_got_no_thread_come_before_those_that_are_newer() {
+        let running = Running::new(THREADS);
+        running.set_others_wait(false);
+        assert_eq!(running.reserve_for_new(THREADS + 1), THREADS);
+        running.begin(THREADS, none());
+        assert!(running.has_idle());
+        assert_eq!(running.reserve_for_new(1), 0, "one waits for a claim");
+    }
+
+    #[test]
+    fn a_claim_that_only_looks_leaves_threads_to_what_comes_in_meanwhile() {
+        let running = Running::new(THREADS);
+        running.set_others_wait(false);
+        assert_eq!(running.reserve_for_waiting(), THREADS, "nobody else asks for them");
+        running.begin(THREADS, none());
+        assert_eq!(running.reserve_for_new(1), 1);
+        assert_eq!(running.reserve_for_waiting(), 2);
+        assert_eq!(running.reserve_for_new(1), 1);
+    }
+
+    #[test]
+    fn what_begins_after_everything_was_stopped_is_stopped_as_well() {
+        let running = Running::new(THREADS);
+        let id = crate::domain::id::WebhookId::from_bytes([1; 16]);
+        assert_eq!(running.stop_all(), 0);
+        let reserved = running.reserve_for_waiting();
+        let stops = running.begin(reserved, std::iter::once(Lease { webhook: id, token: 1 }));
+        assert!(stops[0].is_raised());
+        assert_eq!(running.len(), 1);
+    }
+}

@@ -1,14 +1,18 @@
 //! The queue of what comes in: stored in batches, and only then answered.
 //!
 //! A batch takes whatever has queued up while the one before was under way, and is stored with one
-//! statement, which is one transaction and one round trip. It never waits to be filled. Only if very
-//! many wait is another one stored beside it.
+//! statement, which is one transaction and one round trip. Who comes alone waits for nobody. After
+//! a batch of many, the next one waits a moment for those who were just answered: otherwise busy
+//! senders fall into two halves that wait for each other, and every statement stores half as much
+//! at the same cost. Only if very many wait is another batch stored beside the one under way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::accept::store;
 use super::core::Core;
@@ -32,6 +36,15 @@ const BATCH_WEBHOOKS: usize = 1_024;
 /// costs as much as storing several webhooks.
 const ENOUGH_FOR_ANOTHER: usize = 64;
 
+/// So many at once are many: their senders are busy, and will send again soon.
+const MANY_WEBHOOKS: usize = 4;
+
+/// How long many senders that were answered are waited for.
+const SENDERS_WAIT: Duration = Duration::from_millis(2);
+
+/// Webhooks that wait for no others.
+const ENOUGH_WEBHOOKS: usize = 32;
+
 /// A webhook on its way to the database, and who waits for it.
 pub(super) struct Accept {
     pub(super) webhook: NewWebhook,
@@ -43,13 +56,22 @@ pub(super) async fn commit(core: Arc<Core>, mut queue: mpsc::Receiver<Accept>) {
     let mut storing = JoinSet::new();
     let mut batch = Vec::new();
     let mut is_open = true;
-    while is_open || !storing.is_empty() {
+    // If none is under way, the next batch is stored then, or when all those who are expected are there.
+    let (mut next, mut expected) = (Instant::now(), 1);
+    while is_open || !storing.is_empty() || !batch.is_empty() {
         let room = BATCH_WEBHOOKS - batch.len();
         tokio::select! {
-            Some(_) = storing.join_next() => {}
+            Some(stored) = storing.join_next() => {
+                let answered: usize = stored.unwrap_or_default();
+                let is_many = answered >= MANY_WEBHOOKS;
+                expected = (answered + batch.len()).min(ENOUGH_WEBHOOKS);
+                next = Instant::now() + if is_many { SENDERS_WAIT } else { Duration::ZERO };
+            }
             received = queue.recv_many(&mut batch, room), if is_open && room > 0 => is_open = received > 0,
+            () = tokio::time::sleep_until(next), if storing.is_empty() && !batch.is_empty() => {}
         }
         let enough = match storing.len() {
+            0 if is_open && Instant::now() < next => expected,
             0 => 1,
             under_way if under_way < COMMITTERS => ENOUGH_FOR_ANOTHER,
             _ => continue,
@@ -67,7 +89,9 @@ pub(super) async fn commit(core: Arc<Core>, mut queue: mpsc::Receiver<Accept>) {
     }
 }
 
-async fn store_and_answer(core: Arc<Core>, batch: Vec<Accept>) {
+/// Stores a batch and answers; tells how many there were.
+async fn store_and_answer(core: Arc<Core>, batch: Vec<Accept>) -> usize {
+    let webhooks = batch.len();
     let took = Stopwatch::start();
     let mut starting = Starting::reserve(&core, batch.len());
     let stored = store(&core, &batch, &mut starting).await;
@@ -96,6 +120,7 @@ async fn store_and_answer(core: Arc<Core>, batch: Vec<Accept>) {
             reply(batch, outcomes);
         }
     }
+    webhooks
 }
 
 /// The answer for a webhook that may have been stored, and may not.

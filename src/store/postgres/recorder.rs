@@ -26,7 +26,7 @@ const BATCH_OUTCOMES: usize = 256;
 const MANY_OUTCOMES: usize = 4;
 
 /// The time between two batches while there are many outcomes, unless enough are there earlier.
-const RECORD_EVERY: Duration = Duration::from_millis(10);
+const RECORD_EVERY: Duration = Duration::from_millis(20);
 
 /// Outcomes that are enough for a batch of their own.
 const ENOUGH_OUTCOMES: usize = 32;

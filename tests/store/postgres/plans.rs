@@ -13,7 +13,7 @@ const JOBS: usize = 1_000;
 const AT_ONCE: usize = 50;
 
 /// Entries of the key's index that may be read for a job, from its acceptance to its end.
-const READS: i64 = 20;
+const READS: i64 = 10;
 
 #[tokio::test]
 async fn a_table_that_was_vacuumed_while_it_was_empty_is_not_read_from_end_to_end() {
