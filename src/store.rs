@@ -106,6 +106,9 @@ pub trait Starter: fmt::Debug + Send + Sync {
     /// How long a lease lasts.
     fn lease(&self) -> Duration;
 
+    /// Whether a thread is idle.
+    fn has_idle(&self) -> bool;
+
     /// Takes up to `most` idle threads; none while older jobs wait for one.
     fn reserve(&self, most: usize) -> usize;
 

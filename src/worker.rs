@@ -131,7 +131,7 @@ impl Pool {
             clock,
             metrics,
             running: Running::new(options.workers),
-            queue: Queue::default(),
+            queue: Queue::new(),
             due,
             idle: Arc::default(),
             ended: Arc::default(),
@@ -176,8 +176,8 @@ impl Pool {
                 attempts = stopped,
                 "the grace is over; running attempts are stopped and given back"
             );
-            self.wait_until_idle(STOP_TIME);
         }
+        self.wait_until_idle(STOP_TIME);
         shared.enter(STOPPED);
         // The dispatcher ends at its next look at the phase; it panicked if this fails.
         let _ = self.dispatcher.join();

@@ -51,6 +51,8 @@ pub(super) fn dispatch(shared: &Shared) {
             }
         }
         if phase != WORKING || !shared.running.has_idle() {
+            // What becomes due meanwhile comes before what is new.
+            shared.running.set_others_wait(true);
             shared.clock.wait(&shared.idle, Some(next_look));
             continue;
         }
@@ -62,9 +64,7 @@ pub(super) fn dispatch(shared: &Shared) {
         drop(claiming);
         let Ok(next_due) = claimed else {
             take_over_from = after(shared.clock.now(), renew_every);
-            // Not cut short by what becomes due meanwhile.
-            let pause = after(shared.clock.now(), STORE_FAULT_PAUSE);
-            shared.clock.wait(&shared.idle, Some(pause));
+            pause(shared);
             continue;
         };
         let until = next_due.map_or(next_look, |due| due.min(next_look));
@@ -77,12 +77,27 @@ pub(super) fn dispatch(shared: &Shared) {
     }
 }
 
-/// Says that the workers run, until it is dropped, even by a panic; then they end.
+/// Waits until the store is worth another try, or the pool is told to stop. Neither what becomes due
+/// nor a thread that becomes idle cuts it short.
+fn pause(shared: &Shared) {
+    let until = after(shared.clock.now(), STORE_FAULT_PAUSE);
+    while shared.clock.now() < until {
+        shared.idle.take();
+        if shared.phase() != WORKING {
+            return;
+        }
+        shared.clock.wait(&shared.idle, Some(until));
+    }
+}
+
+/// Says that the workers run, until it is dropped, even by a panic; then they end, and no more
+/// threads are reserved.
 struct Dispatching<'a>(&'a Shared);
 
 impl Drop for Dispatching<'_> {
     fn drop(&mut self) {
         self.0.metrics.set_workers(0);
+        self.0.running.set_others_wait(true);
         self.0.queue.close();
     }
 }
@@ -91,13 +106,16 @@ impl Drop for Dispatching<'_> {
 fn claim(shared: &Shared) -> Result<Option<Timestamp>> {
     let reserved = shared.running.reserve_for_waiting();
     if reserved == 0 {
-        return Ok(None);
+        // Webhooks that come in have taken the threads just now.
+        return Ok(Some(shared.clock.now()));
     }
     match block_on(shared.store.claim(reserved, shared.options.lease)) {
         Ok(claims) => {
             let is_due = claims.next_due.is_some_and(|due| due <= shared.clock.now());
-            shared.running.set_others_wait(is_due || claims.jobs.len() == reserved);
+            let others_wait = is_due || claims.jobs.len() == reserved;
             shared.begin(reserved, claims.jobs);
+            // Once the threads that got no job are idle again: new webhooks shall find them.
+            shared.running.set_others_wait(others_wait);
             Ok(claims.next_due)
         }
         Err(error) => {

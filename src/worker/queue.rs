@@ -15,31 +15,36 @@ use crate::store::ClaimedJob;
 pub(super) type Job = (ClaimedJob, Arc<Signal>);
 
 /// See the module. Bounded by the threads that were reserved for the jobs.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    state: Mutex<State>,
+#[derive(Debug)]
+pub(super) struct Queue<T = Job> {
+    state: Mutex<State<T>>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    jobs: VecDeque<Job>,
+#[derive(Debug)]
+struct State<T> {
+    jobs: VecDeque<T>,
     asleep: usize,
     /// Whether a thread was woken that has not looked yet.
     is_waking: bool,
     is_closed: bool,
 }
 
-impl Queue {
+impl<T> Queue<T> {
+    pub(super) fn new() -> Self {
+        let state = State { jobs: VecDeque::new(), asleep: 0, is_waking: false, is_closed: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
     /// Hands jobs to threads.
-    pub(super) fn push(&self, jobs: impl Iterator<Item = Job>) {
+    pub(super) fn push(&self, jobs: impl Iterator<Item = T>) {
         let mut state = self.lock();
         state.jobs.extend(jobs);
         self.wake_next(&mut state);
     }
 
     /// The next job, once there is one; none at the end of the pool.
-    pub(super) fn take(&self) -> Option<Job> {
+    pub(super) fn take(&self) -> Option<T> {
         let mut state = self.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
@@ -62,14 +67,61 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    fn wake_next(&self, state: &mut State) {
+    fn wake_next(&self, state: &mut State<T>) {
         if !state.jobs.is_empty() && state.asleep > 0 && !state.is_waking {
             state.is_waking = true;
             self.changed.notify_one();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    const THREADS: usize = 16;
+
+    #[test]
+    fn jobs_that_block_get_a_thread_each() {
+        let (queue, together) = (Queue::new(), Barrier::new(THREADS));
+        thread::scope(|threads| {
+            for _ in 0..THREADS {
+                threads.spawn(|| {
+                    while queue.take().is_some() {
+                        // Passed only if as many jobs run at once.
+                        together.wait();
+                    }
+                });
+            }
+            queue.push(0..THREADS);
+            queue.push(0..THREADS);
+            queue.close();
+        });
+    }
+
+    #[test]
+    fn every_job_is_taken_once_also_those_that_are_left_when_it_is_closed() {
+        const JOBS: usize = 10_000;
+        let (queue, sum) = (Queue::new(), AtomicUsize::new(0));
+        thread::scope(|threads| {
+            for _ in 0..THREADS {
+                threads.spawn(|| {
+                    while let Some(job) = queue.take() {
+                        sum.fetch_add(job, Ordering::SeqCst);
+                    }
+                });
+            }
+            (0..JOBS).for_each(|job| queue.push(std::iter::once(job)));
+            queue.close();
+        });
+        assert_eq!(sum.into_inner(), JOBS * (JOBS - 1) / 2);
     }
 }

@@ -47,7 +47,9 @@ pub(super) fn record(shared: &Shared, mut outcomes: UnboundedReceiver<Outcome>) 
         // Those that were recorded with it are ready as well.
         let others = std::iter::from_fn(|| (&mut next).now_or_never().flatten());
         let (ended, again) = settle(shared, std::iter::once(first).chain(others));
-        shared.released(&ended);
+        if !ended.is_empty() {
+            shared.released(&ended);
+        }
         if again.is_empty() {
             continue;
         }

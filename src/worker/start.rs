@@ -29,8 +29,18 @@ impl Starter for Shared {
         self.options.lease
     }
 
+    fn has_idle(&self) -> bool {
+        self.running.has_idle()
+    }
+
     fn reserve(&self, most: usize) -> usize {
-        if self.phase() == WORKING { self.running.reserve_for_new(most) } else { 0 }
+        let reserved = self.running.reserve_for_new(most);
+        // Looked at afterwards: what is reserved before the pool begins to end is waited for.
+        if self.phase() == WORKING {
+            return reserved;
+        }
+        self.start(reserved, Vec::new());
+        0
     }
 
     fn start(&self, reserved: usize, jobs: Vec<ClaimedJob>) {

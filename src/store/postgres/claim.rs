@@ -173,7 +173,7 @@ statement! { Pg;
      )
      SELECT w.id, w.source, w.idempotency_key, w.event_type, w.payload, w.traceparent,
             c.attempts, c.attempts_before, c.max_attempts, c.available_at, c.lease_token, c.revision
-     FROM claimed c LEFT JOIN webhooks w ON w.id = c.webhook"
+     FROM claimed c CROSS JOIN LATERAL (SELECT * FROM webhooks WHERE id = c.webhook OFFSET 0) AS w"
 }
 
 statement! { Pg;

@@ -102,7 +102,9 @@ async fn store_and_answer(core: Arc<Core>, batch: Vec<Accept>) -> usize {
         }
         Err(error) if !is_fault(&error) && batch.len() > 1 => {
             tracing::error!(error = %error, "a webhook could not be stored; its batch is stored one by one");
+            drop(starting);
             for single in batch {
+                let mut starting = Starting::reserve(&core, 1);
                 let outcome = match store(&core, std::slice::from_ref(&single), &mut starting).await {
                     Ok(mut outcomes) => outcomes.pop().unwrap_or_else(|| Err(Error::shutting_down())),
                     Err(error) => Err(refused(error)),

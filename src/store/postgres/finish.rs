@@ -73,6 +73,7 @@ async fn end_leases(
 ) -> QueryResult<HashMap<usize, i64>> {
     let all = || batch.iter().map(|ending| &ending.finish);
     let webhook = |finish: &Finish| rows::uuid(finish.lease.webhook);
+    debug_assert!(batch.is_sorted_by(|one, next| one.finish.lease.webhook < next.finish.lease.webhook));
     let revisions = EndLeases {
         webhooks: all().map(webhook).collect(),
         final_ones: all().filter(|finish| finish.next.is_final()).map(webhook).collect(),

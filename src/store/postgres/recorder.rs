@@ -1,7 +1,8 @@
 //! The queue of outcomes: recorded in batches, and only then answered.
 //!
 //! One that comes alone is recorded at once. While many come in, a batch waits a moment for more:
-//! each statement costs as much as recording several, and nobody waits for an outcome but a thread.
+//! each statement costs as much as recording several, and nobody waits for an outcome but a thread,
+//! which does not matter while others are idle.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::core::Core;
 use super::finish::end;
 use super::pool::{is_fault, refused};
+use super::start::Starting;
 use crate::domain::error::{Error, Result};
 use crate::store::Finish;
 use crate::telemetry::metrics::Stopwatch;
@@ -19,8 +21,10 @@ use crate::telemetry::metrics::Stopwatch;
 /// Outcomes that may wait; whoever has more waits to get in line.
 pub(super) const QUEUE_OUTCOMES: usize = 4_096;
 
-/// Outcomes in one statement.
+/// Outcomes in one statement, and the bytes of their errors and results: what PostgreSQL keeps in memory
+/// while it looks each of them up.
 const BATCH_OUTCOMES: usize = 256;
+const BATCH_BYTES: usize = 1024 * 1024;
 
 /// So many at once are many: others will follow soon, and are waited for.
 const MANY_OUTCOMES: usize = 4;
@@ -49,8 +53,8 @@ pub(super) async fn record(core: Arc<Core>, mut queue: mpsc::Receiver<Ending>) {
         if queued.is_empty() && queue.recv_many(&mut queued, BATCH_OUTCOMES).await == 0 {
             return;
         }
-        last.wait(&mut queue, &mut queued).await;
-        let batch = each_once(&mut queued);
+        last.wait(&core, &mut queue, &mut queued).await;
+        let batch = batch_of(&mut queued);
         last = Turn::of(batch.len());
         let took = Stopwatch::start();
         let ended = end(&core, &batch, &mut unsure).await;
@@ -100,12 +104,12 @@ impl Turn {
         Self((outcomes >= MANY_OUTCOMES).then(tokio::time::Instant::now))
     }
 
-    /// Waits for more outcomes until there are enough of them or enough time has passed. Whoever
-    /// comes alone waits for nobody.
-    async fn wait(&self, queue: &mut mpsc::Receiver<Ending>, queued: &mut Vec<Ending>) {
+    /// Waits for more outcomes until there are enough of them, or enough time has passed, or no thread
+    /// is idle. Whoever comes alone waits for nobody.
+    async fn wait(&self, core: &Core, queue: &mut mpsc::Receiver<Ending>, queued: &mut Vec<Ending>) {
         let Some(last) = self.0 else { return };
         let next = last + RECORD_EVERY;
-        while queued.len() < ENOUGH_OUTCOMES {
+        while queued.len() < ENOUGH_OUTCOMES && Starting::is_any_idle(core) {
             match tokio::time::timeout_at(next, queue.recv_many(queued, BATCH_OUTCOMES)).await {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
@@ -114,14 +118,23 @@ impl Turn {
     }
 }
 
-/// Takes the first outcome of each webhook, sorted by webhook. A second one, of another lease, is left
-/// for the next batch.
-fn each_once(queued: &mut Vec<Ending>) -> Vec<Ending> {
+/// Takes as many outcomes as fit into a statement, sorted by webhook, and one of each: a second one,
+/// of another lease, is left for the next.
+fn batch_of(queued: &mut Vec<Ending>) -> Vec<Ending> {
     queued.sort_by_key(|ending| ending.finish.lease.webhook);
-    let mut before = None;
-    let mut is_first =
-        |ending: &Ending| before.replace(ending.finish.lease.webhook) != Some(ending.finish.lease.webhook);
-    let (batch, later) = std::mem::take(queued).into_iter().partition(|ending| is_first(ending));
+    let (mut before, mut outcomes, mut bytes) = (None, 0, 0);
+    let fits = |ending: &Ending| {
+        let finish = &ending.finish;
+        let is_another = before.replace(finish.lease.webhook) == Some(finish.lease.webhook);
+        let texts = [&finish.error, &finish.result].into_iter().flatten().map(String::len).sum::<usize>();
+        let fits =
+            !is_another && outcomes < BATCH_OUTCOMES && (outcomes == 0 || bytes + texts <= BATCH_BYTES);
+        if fits {
+            (outcomes, bytes) = (outcomes + 1, bytes + texts);
+        }
+        fits
+    };
+    let (batch, later) = std::mem::take(queued).into_iter().partition(fits);
     *queued = later;
     batch
 }

@@ -33,6 +33,11 @@ impl Starting {
         Self { starter, reserved, jobs: Vec::with_capacity(reserved) }
     }
 
+    /// Whether the process has a thread that does nothing.
+    pub(super) fn is_any_idle(core: &Core) -> bool {
+        core.starter.get().and_then(Weak::upgrade).is_some_and(|starter| starter.has_idle())
+    }
+
     /// How many threads have no job yet.
     pub(super) fn threads(&self) -> usize {
         self.reserved - self.jobs.len()

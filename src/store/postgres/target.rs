@@ -32,9 +32,9 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// all of them look at a bounded number of rows by an index. Their plans are the same however full
 /// a table is, so they are made once, and always by an index in its order: never by reading all of
 /// a table because it was small when the plan was made. (A setting that a server does not know it does
-/// not need.) For the same reason statements look rows up with an array of keys, a left join, or a
-/// lateral one behind `OFFSET 0`: two tables that are joined may be joined the other way round, and
-/// one that was empty is then read from end to end.
+/// not need.) For the same reason statements look rows up with an array of keys or with a lateral
+/// join behind `OFFSET 0`: two tables that are joined may be joined the other way round, and one that
+/// was empty is then read from end to end.
 const SETUP: &str = "\
     SET synchronous_commit = on; \
     SET default_transaction_isolation = 'read committed'; \

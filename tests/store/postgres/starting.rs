@@ -58,6 +58,10 @@ impl Starter for Threads {
         LEASE
     }
 
+    fn has_idle(&self) -> bool {
+        self.idle() > 0
+    }
+
     fn reserve(&self, most: usize) -> usize {
         let mut idle = self.idle.lock().expect("sound");
         let reserved = most.min(*idle);
