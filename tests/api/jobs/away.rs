@@ -1,12 +1,13 @@
-//! A pool whose store is away: it waits, and takes nothing more once it is told to stop.
+//! A pool whose store goes away and comes back: it waits, takes nothing over from those who could not
+//! renew either, and takes nothing more once it is told to stop.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox::domain::attempt::Lease;
-use hookbox::domain::clock::{ManualClock, Signal};
+use hookbox::domain::clock::{Clock as _, ManualClock, Signal};
 use hookbox::domain::error::{Error, Result};
 use hookbox::domain::id::WebhookId;
 use hookbox::domain::retention::Retention;
@@ -21,22 +22,33 @@ use jiff::{SignedDuration, Timestamp};
 
 const WORKERS: usize = 4;
 
+const LEASE: Duration = Duration::from_secs(30);
+
+/// How long nobody takes over what has expired, after the store was away: a third of a lease, until
+/// which everybody has renewed.
+const OTHERS_RENEW_SECONDS: usize = 10;
+
 /// How long what must come may take, and how long is waited for what must not.
 const SOON: Duration = Duration::from_secs(20);
 const NOT_AT_ONCE: Duration = Duration::from_millis(100);
+const SETTLES: Duration = Duration::from_secs(1);
 
-/// A store that answers nothing but that it is away; tells every claim.
+/// A store that has nothing, or is away. It tells every claim, and waits until the test has heard it.
 #[derive(Debug)]
 struct Away {
     claims: mpsc::SyncSender<usize>,
-    /// Claims that find nothing, before the store goes away.
-    answered: AtomicUsize,
+    is_away: AtomicBool,
+    take_overs: AtomicUsize,
     due: Mutex<Arc<Signal>>,
     starter: Mutex<Option<Weak<dyn Starter>>>,
     changes: Changes,
 }
 
 impl Away {
+    fn found<T>(&self, nothing: T) -> Result<T> {
+        if self.is_away.load(Ordering::SeqCst) { Self::is_away() } else { Ok(nothing) }
+    }
+
     fn is_away<T>() -> Result<T> {
         Err(Error::store_unavailable("the store is away", "for a test"))
     }
@@ -50,13 +62,10 @@ impl Away {
 #[async_trait]
 impl Store for Away {
     async fn claim(&self, limit: usize, _lease: Duration) -> Result<Claims> {
+        let found = self.found(Claims::default());
         // Nobody listens at the end of a test.
         let _ = self.claims.send(limit);
-        let one_less = |left: usize| left.checked_sub(1);
-        match self.answered.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
-            Ok(_) => Ok(Claims::default()),
-            Err(_) => Self::is_away(),
-        }
+        found
     }
 
     fn on_due(&self, wake: Arc<Signal>) {
@@ -84,7 +93,8 @@ impl Store for Away {
     }
 
     async fn take_over_expired(&self, _held: Vec<Lease>) -> Result<usize> {
-        Self::is_away()
+        self.take_overs.fetch_add(1, Ordering::SeqCst);
+        self.found(0)
     }
 
     async fn retry(&self, _id: WebhookId, _attempts: u32) -> Result<WebhookStatus> {
@@ -134,12 +144,13 @@ impl Handler for Nothing {
     }
 }
 
-/// A pool over a store that answers so many claims and then is away.
-fn pool(answered: usize) -> (Pool, Arc<Away>, Arc<ManualClock>, mpsc::Receiver<usize>) {
+/// A pool over such a store.
+fn pool(is_away: bool) -> (Pool, Arc<Away>, Arc<ManualClock>, mpsc::Receiver<usize>) {
     let (claims, claimed) = mpsc::sync_channel(0);
     let store = Arc::new(Away {
         claims,
-        answered: AtomicUsize::new(answered),
+        is_away: AtomicBool::new(is_away),
+        take_overs: AtomicUsize::new(0),
         due: Mutex::default(),
         starter: Mutex::default(),
         changes: Changes::default(),
@@ -147,7 +158,7 @@ fn pool(answered: usize) -> (Pool, Arc<Away>, Arc<ManualClock>, mpsc::Receiver<u
     let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_700_000_000).expect("in range")));
     let options = Options {
         workers: WORKERS,
-        lease: Duration::from_secs(3_600),
+        lease: LEASE,
         retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 1),
         seed: 1,
     };
@@ -159,7 +170,7 @@ fn pool(answered: usize) -> (Pool, Arc<Away>, Arc<ManualClock>, mpsc::Receiver<u
 
 #[test]
 fn a_claim_that_failed_is_tried_again_after_a_second_and_not_before() {
-    let (pool, store, clock, claimed) = pool(0);
+    let (pool, store, clock, claimed) = pool(true);
     assert_eq!(claimed.recv_timeout(SOON), Ok(WORKERS));
     assert!(claimed.recv_timeout(NOT_AT_ONCE).is_err(), "it waits");
     // Neither what becomes due nor a thread that is given back cuts it short.
@@ -175,7 +186,7 @@ fn a_claim_that_failed_is_tried_again_after_a_second_and_not_before() {
 
 #[test]
 fn threads_are_reserved_for_new_webhooks_until_the_pool_is_told_to_stop() {
-    let (pool, store, _clock, claimed) = pool(1);
+    let (pool, store, _clock, claimed) = pool(false);
     assert_eq!(store.starter().reserve(1), 0, "what was left from before is claimed first");
     assert_eq!(claimed.recv_timeout(SOON), Ok(WORKERS));
     let starter = store.starter();
@@ -193,4 +204,39 @@ fn threads_are_reserved_for_new_webhooks_until_the_pool_is_told_to_stop() {
     drop(claimed);
     assert_eq!(pool.shutdown(Duration::ZERO), 0);
     assert_eq!(starter.reserve(1), 0);
+}
+
+#[test]
+fn nobody_takes_over_before_everybody_could_renew() {
+    let (pool, store, clock, claimed) = pool(false);
+    // Each turn of the dispatcher ends with a claim.
+    let turn = || {
+        assert_eq!(claimed.recv_timeout(SOON), Ok(WORKERS));
+        store.take_overs.load(Ordering::SeqCst)
+    };
+    let next_turn = || {
+        clock.advance(SignedDuration::from_secs(1));
+        turn()
+    };
+    assert_eq!(turn(), 0);
+    for second in 1..OTHERS_RENEW_SECONDS {
+        assert_eq!(next_turn(), 0, "{second} s after the start");
+    }
+    assert_eq!(next_turn(), 1);
+    assert_eq!(next_turn(), 2, "each second from then on");
+
+    store.is_away.store(true, Ordering::SeqCst);
+    assert_eq!(next_turn(), 3, "which fails");
+    store.is_away.store(false, Ordering::SeqCst);
+    let fault = clock.now();
+    let since = || clock.now().duration_since(fault).as_secs();
+    while store.take_overs.load(Ordering::SeqCst) == 3 {
+        assert!(since() < 2 * OTHERS_RENEW_SECONDS as i64, "somebody has to, in the end");
+        clock.advance(SignedDuration::from_secs(1));
+        // No turn, if it began to wait only now.
+        let _ = claimed.recv_timeout(SETTLES);
+    }
+    assert!(since() >= OTHERS_RENEW_SECONDS as i64, "{} s after the fault", since());
+    drop(claimed);
+    assert_eq!(pool.shutdown(Duration::ZERO), 0);
 }
