@@ -59,7 +59,7 @@ struct Shared {
     queue: Queue,
     /// Raised when there may be something to claim.
     due: Arc<Signal>,
-    /// Raised with every thread that becomes idle.
+    /// Raised when threads may have become idle.
     idle: Arc<Signal>,
     /// The same, for the end of the pool.
     ended: Arc<Signal>,
