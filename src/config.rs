@@ -20,6 +20,7 @@ pub use self::transfer::{transfer_from, transfer_to, transfer_to_setting};
 use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
 use crate::store::postgres::Target;
+use crate::telemetry;
 
 /// The exit code of a process that was given a wrong setting (`EX_USAGE` of `sysexits.h`).
 pub const EXIT_USAGE: u8 = 64;
@@ -55,12 +56,8 @@ pub struct Config {
     pub rate_limit: Option<RateLimit>,
     /// How long running attempts may take to finish at shutdown.
     pub shutdown_grace: Duration,
-    /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
-    pub log: String,
-    /// How it is written; none: by whether it goes to a terminal.
-    pub log_format: Option<LogFormat>,
-    /// Whether traces are exported; the OpenTelemetry SDK reads the other `OTEL_*` itself.
-    pub export_traces: bool,
+    /// What is logged, and whether traces are exported.
+    pub telemetry: telemetry::Options,
 }
 
 /// Where webhooks are stored.
@@ -100,15 +97,6 @@ pub struct RateLimit {
     pub quota: std::num::NonZeroU32,
     /// In which time.
     pub window: Duration,
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Pretty,
-    /// One JSON object a line.
-    Json,
 }
 
 /// A setting that cannot be used.
@@ -190,9 +178,11 @@ impl Config {
             max_backlog: read.number("max_backlog", 1..=i64::MAX as u64)?,
             rate_limit: read.rate_limit("rate_limit")?,
             shutdown_grace: read.duration("shutdown_grace", Duration::ZERO..=parse::DAY)?,
-            log: read.log_filter("log")?,
-            log_format: read.log_format("log_format")?,
-            export_traces: layers.exports_traces(),
+            telemetry: telemetry::Options {
+                log: read.log_filter("log")?,
+                log_format: read.log_format("log_format")?,
+                export_traces: layers.exports_traces(),
+            },
         })
     }
 }

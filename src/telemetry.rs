@@ -14,7 +14,25 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::config::{Config, LogFormat};
+/// What is logged, and whether traces are exported.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub log: String,
+    /// How it is written; none: by whether it goes to a terminal.
+    pub log_format: Option<LogFormat>,
+    /// Whether traces are exported; the OpenTelemetry SDK reads the other `OTEL_*` itself.
+    pub export_traces: bool,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
 
 /// Why telemetry could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -36,15 +54,15 @@ pub struct Telemetry {
 impl Telemetry {
     /// Sends logs to standard error, and traces to a collector if the environment names one.
     /// Runs inside of a tokio runtime, which the exporter uses.
-    pub fn start(config: &Config) -> Result<Self, TelemetryError> {
-        let traces = config.export_traces.then(tracer_provider).transpose()?;
+    pub fn start(options: &Options) -> Result<Self, TelemetryError> {
+        let traces = options.export_traces.then(tracer_provider).transpose()?;
         let spans = traces
             .as_ref()
             .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("hookbox")))
             // The exporter's own calls make no spans to be exported.
             .map(|layer| layer.with_filter(EnvFilter::new("off,hookbox=info")));
         let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        let format = config.log_format.unwrap_or(if std::io::stderr().is_terminal() {
+        let format = options.log_format.unwrap_or(if std::io::stderr().is_terminal() {
             LogFormat::Pretty
         } else {
             LogFormat::Json
@@ -60,7 +78,7 @@ impl Telemetry {
             // Log lines name trace and webhook themselves. Without an exporter nobody wants spans,
             // and then they cost nothing.
             .with(
-                logs.with_filter(EnvFilter::new(&config.log).and(filter_fn(|metadata| metadata.is_event()))),
+                logs.with_filter(EnvFilter::new(&options.log).and(filter_fn(|metadata| metadata.is_event()))),
             )
             .try_init()?;
         Ok(Self { traces })

@@ -22,7 +22,7 @@ pub(super) fn serve(layers: &Layers) -> Result<ExitCode, Failure> {
     let config = Config::new(layers)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let telemetry = Telemetry::start(&config).map_err(Box::new)?;
+        let telemetry = Telemetry::start(&config.telemetry).map_err(Box::new)?;
         for variable in layers.unknown_variables() {
             tracing::warn!(
                 variable = variable.as_str(),

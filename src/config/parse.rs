@@ -11,8 +11,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::layers::{Layers, without_password};
 use super::settings::SETTINGS;
-use super::{ConfigError, Database, LogFormat, RateLimit};
+use super::{ConfigError, Database, RateLimit};
 use crate::store::postgres::InvalidTarget;
+use crate::telemetry::LogFormat;
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);

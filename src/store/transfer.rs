@@ -6,9 +6,11 @@
 //! process goes on: nothing is left out, and nothing is moved twice. Nobody serves from the database
 //! until all is there and both sides were counted.
 
-mod census;
+pub(super) mod census;
 mod error;
-mod stored;
+pub(super) mod limits;
+pub(super) mod mark;
+pub(super) mod stored;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,35 +18,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-pub(in crate::store) use self::census::DatabaseCensus;
 pub use self::census::{Census, Differences};
 pub use self::error::TransferError;
 use self::error::refused;
-pub(in crate::store) use self::stored::{StoredAttempt, StoredJob, StoredWebhook};
+pub use self::limits::{BATCH_BYTES, BATCH_WEBHOOKS, Limits};
+pub use self::mark::Mark;
+use self::stored::StoredWebhook;
 use super::postgres::{Import, Standing, Target};
 use super::sqlite::{self, Export};
 use crate::domain::clock::Clock;
-
-/// Webhooks in one batch.
-pub const BATCH_WEBHOOKS: usize = 4_000;
-
-/// Bytes of payloads and other texts in one batch.
-pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
-
-/// How much is moved at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Webhooks in one batch; at least one is moved.
-    pub webhooks: usize,
-    /// Bytes in one batch; a webhook that is larger is moved alone.
-    pub bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { webhooks: BATCH_WEBHOOKS, bytes: BATCH_BYTES }
-    }
-}
 
 /// From where to where.
 #[derive(Clone, Debug)]
@@ -57,19 +39,6 @@ pub struct Plan {
     pub id: Uuid,
     /// How much is moved at once.
     pub limits: Limits,
-}
-
-/// What a file says of its transfer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// The id of the transfer, which the database has as well.
-    pub id: Uuid,
-    /// The database, without user and password.
-    pub moved_to: String,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// When all had been moved and counted; none before.
-    pub finished_at: Option<Timestamp>,
 }
 
 /// How a transfer begins.

@@ -30,8 +30,12 @@ const LAYERS: &[Layer] = &[
         may_name: &["domain", "store", "config", "telemetry"],
         never: &["tonic", "axum", "hyper", "prost", "tokio"],
     },
-    Layer { name: "config", may_name: &["domain", "store"], never: &["tonic", "axum", "hyper", "tokio"] },
-    Layer { name: "telemetry", may_name: &["domain", "config"], never: &["tonic", "axum", "hyper"] },
+    Layer {
+        name: "config",
+        may_name: &["domain", "store", "telemetry"],
+        never: &["tonic", "axum", "hyper", "tokio"],
+    },
+    Layer { name: "telemetry", may_name: &["domain"], never: &["tonic", "axum", "hyper"] },
 ];
 
 /// Libraries and modules that one layer alone may name, and `app` and `cli` where they are listed.

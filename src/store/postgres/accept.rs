@@ -9,14 +9,13 @@ use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, SmallInt, Text, Ti
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
 use uuid::Uuid;
 
-use super::committer::Accept;
 use super::core::Core;
 use super::pool::answer;
 use super::rows::{self, StatusRow, StatusRowTypes, pg_time};
 use super::start::Starting;
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
-use crate::domain::webhook::WebhookStatus;
+use crate::domain::webhook::{NewWebhook, WebhookStatus};
 use crate::store::Accepted;
 use crate::store::acceptance::{backlog_full, duplicate};
 use crate::store::statement::statement;
@@ -28,7 +27,7 @@ const TRIES: usize = 3;
 /// Stores a batch; answers what to say to each.
 pub(super) async fn store(
     core: &Core,
-    batch: &[Accept],
+    batch: &[NewWebhook],
     starting: &mut Starting,
 ) -> QueryResult<Vec<Result<Accepted>>> {
     let mut connection = core.accepting.get().await?;
@@ -59,14 +58,14 @@ pub(super) async fn store(
 async fn store_what_fits(
     core: &Core,
     connection: &mut AsyncPgConnection,
-    batch: &[Accept],
+    batch: &[NewWebhook],
     starting: &mut Starting,
 ) -> QueryResult<Vec<Result<Accepted>>> {
     let mut room = core.backlog.room(connection).await?;
     let kept = find(connection, batch, &(0..batch.len()).collect::<Vec<_>>()).await?;
     let mut taken = HashSet::new();
     let fits = |at: &usize| {
-        let new = &batch[*at].webhook;
+        let new = &batch[*at];
         if kept.contains_key(at) || taken.contains(&(&new.source, &new.idempotency_key)) {
             return true;
         }
@@ -89,7 +88,7 @@ async fn store_what_fits(
 async fn store_all(
     core: &Core,
     connection: &mut AsyncPgConnection,
-    batch: &[Accept],
+    batch: &[NewWebhook],
     which: Vec<usize>,
     starting: &mut Starting,
 ) -> QueryResult<Vec<Result<Accepted>>> {
@@ -102,7 +101,7 @@ async fn store_all(
             break;
         }
         for (at, (first, digest)) in find(connection, batch, &left).await? {
-            outcomes.insert(at, duplicate(&batch[at].webhook, first, &digest));
+            outcomes.insert(at, duplicate(&batch[at], first, &digest));
         }
         // What is neither new nor kept was removed in between, at the end of its retention.
         left.retain(|at| !outcomes.contains_key(at));
@@ -119,7 +118,7 @@ async fn store_all(
 async fn insert(
     core: &Core,
     connection: &mut AsyncPgConnection,
-    batch: &[Accept],
+    batch: &[NewWebhook],
     which: &[usize],
     starting: &mut Starting,
     outcomes: &mut HashMap<usize, Result<Accepted>>,
@@ -129,10 +128,10 @@ async fn insert(
     let mut rows = which.iter().copied().zip(ids).collect::<Vec<_>>();
     // Two batches that meet at several keys meet in the same order, and never wait in a circle.
     rows.sort_by_key(|(at, _)| {
-        let new = &batch[*at].webhook;
+        let new = &batch[*at];
         (new.source.as_str(), new.idempotency_key.as_str())
     });
-    let of = |at: usize| &batch[at].webhook;
+    let of = |at: usize| &batch[at];
     let stored = InsertWebhooks {
         ids: rows.iter().map(|(_, id)| rows::uuid(*id)).collect(),
         sources: rows.iter().map(|(at, _)| of(*at).source.as_str()).collect(),
@@ -179,12 +178,12 @@ async fn insert(
 /// Those of the batch whose key is kept: the status and the payload's digest of the first one.
 async fn find(
     connection: &mut AsyncPgConnection,
-    batch: &[Accept],
+    batch: &[NewWebhook],
     which: &[usize],
 ) -> QueryResult<HashMap<usize, (WebhookStatus, Vec<u8>)>> {
     let found = SelectByKeys {
-        sources: which.iter().map(|at| batch[*at].webhook.source.as_str()).collect(),
-        keys: which.iter().map(|at| batch[*at].webhook.idempotency_key.as_str()).collect(),
+        sources: which.iter().map(|at| batch[*at].source.as_str()).collect(),
+        keys: which.iter().map(|at| batch[*at].idempotency_key.as_str()).collect(),
     }
     .load::<(i64, Vec<u8>, StatusRow)>(connection)
     .await?;

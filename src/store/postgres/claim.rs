@@ -1,6 +1,5 @@
 //! Claiming due jobs: at most as many as the claimer can start.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use diesel::QueryResult;
@@ -24,35 +23,6 @@ use crate::telemetry::metrics::Stopwatch;
 
 /// How soon to look again for jobs that are due, but that another replica claims right now.
 const LOCKED_PAUSE: Duration = Duration::from_millis(20);
-
-/// How far behind the oldest job that was claimed last a claim begins to look. The clocks of replicas
-/// differ, and a commit takes its time.
-const BEHIND: Duration = Duration::from_secs(2);
-
-/// How often a claim looks from the beginning: at the latest then are those found that are still
-/// further behind.
-const FROM_THE_BEGINNING_EVERY: Duration = Duration::from_secs(5);
-
-/// Where claims begin to look. Until it is vacuumed, the index of due jobs begins with entries of
-/// all those that were claimed before, and reading over them takes longer and longer.
-#[derive(Debug, Default)]
-pub(super) struct Beginning(Mutex<Option<(Timestamp, Stopwatch)>>);
-
-impl Beginning {
-    /// From when on to look, none for all; and since when it is known.
-    fn get(&self, now: Timestamp) -> Option<(Timestamp, Stopwatch)> {
-        let beginning = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that went back makes jobs due before.
-        beginning.filter(|(from, since)| *from <= now && since.elapsed() < FROM_THE_BEGINNING_EVERY)
-    }
-
-    /// A look from `looked` found `oldest`.
-    fn found(&self, looked: Option<(Timestamp, Stopwatch)>, oldest: Timestamp) {
-        let from = oldest.saturating_sub(BEHIND).unwrap_or(Timestamp::MIN);
-        let since = looked.map_or_else(Stopwatch::start, |(_, since)| since);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((from, since));
-    }
-}
 
 /// webhook, source, key, event type, payload, traceparent; attempts, those before, the most of
 /// them, available at, lease token, revision.

@@ -91,38 +91,37 @@ pub(super) async fn commit(core: Arc<Core>, mut queue: mpsc::Receiver<Accept>) {
 
 /// Stores a batch and answers; tells how many there were.
 async fn store_and_answer(core: Arc<Core>, batch: Vec<Accept>) -> usize {
-    let webhooks = batch.len();
     let took = Stopwatch::start();
-    let mut starting = Starting::reserve(&core, batch.len());
-    let stored = store(&core, &batch, &mut starting).await;
-    match stored {
+    let (webhooks, replies): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|accept| (accept.webhook, accept.reply)).unzip();
+    let mut starting = Starting::reserve(&core, webhooks.len());
+    let outcomes = match store(&core, &webhooks, &mut starting).await {
         Ok(outcomes) => {
-            core.metrics.committed(took, batch.len());
-            reply(batch, outcomes);
+            core.metrics.committed(took, webhooks.len());
+            outcomes
         }
-        Err(error) if !is_fault(&error) && batch.len() > 1 => {
+        Err(error) if !is_fault(&error) && webhooks.len() > 1 => {
             tracing::error!(error = %error, "a webhook could not be stored; its batch is stored one by one");
             drop(starting);
-            for single in batch {
+            for (webhook, reply) in webhooks.iter().zip(replies) {
                 let mut starting = Starting::reserve(&core, 1);
-                let outcome = match store(&core, std::slice::from_ref(&single), &mut starting).await {
+                let outcome = match store(&core, std::slice::from_ref(webhook), &mut starting).await {
                     Ok(mut outcomes) => outcomes.pop().unwrap_or_else(|| Err(Error::shutting_down())),
                     Err(error) => Err(refused(error)),
                 };
-                reply(vec![single], vec![outcome]);
+                answer(reply, outcome);
             }
+            return webhooks.len();
         }
         Err(error) => {
             core.failed("accept", &error);
             let (text, is_fault) = (error.to_string(), is_fault(&error));
-            let outcomes = batch
-                .iter()
-                .map(|_| Err(if is_fault { unknown(text.clone()) } else { Error::internal(text.clone()) }));
-            let outcomes = outcomes.collect();
-            reply(batch, outcomes);
+            let refusal = || if is_fault { unknown(text.clone()) } else { Error::internal(text.clone()) };
+            replies.iter().map(|_| Err(refusal())).collect()
         }
-    }
-    webhooks
+    };
+    replies.into_iter().zip(outcomes).for_each(|(reply, outcome)| answer(reply, outcome));
+    webhooks.len()
 }
 
 /// The answer for a webhook that may have been stored, and may not.
@@ -133,9 +132,7 @@ pub(super) fn unknown(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>
     )
 }
 
-fn reply(batch: Vec<Accept>, outcomes: Vec<Result<Accepted>>) {
-    for (accept, outcome) in batch.into_iter().zip(outcomes) {
-        // The sender may have hung up; the webhook is stored all the same.
-        let _ = accept.reply.send(outcome);
-    }
+fn answer(reply: oneshot::Sender<Result<Accepted>>, outcome: Result<Accepted>) {
+    // The sender may have hung up; the webhook is stored all the same.
+    let _ = reply.send(outcome);
 }

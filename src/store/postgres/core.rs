@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use rand::rngs::SmallRng;
 
 use super::backlog::Backlog;
-use super::claim::Beginning;
-use super::notify::Notifier;
+use super::beginning::Beginning;
+use super::notifier::Notifier;
 use super::pool::Pool;
 use crate::domain::clock::{Clock, Signal};
 use crate::domain::id::{WebhookId, WebhookIds};

@@ -13,7 +13,6 @@ use uuid::Uuid;
 
 use super::core::Core;
 use super::pool::answer;
-use super::recorder::Ending;
 use super::rows::{self, pg_time};
 use crate::domain::attempt::Lease;
 use crate::domain::job::Status;
@@ -24,17 +23,17 @@ use crate::store::statement::statement;
 /// Records outcomes; answers for each whether its lease was held.
 pub(super) async fn end(
     core: &Core,
-    batch: &[Ending],
+    batch: &[Finish],
     unsure: &mut HashSet<Lease>,
 ) -> QueryResult<Vec<bool>> {
     let mut connection = core.working.get().await?;
     let ending = async {
         let revisions = end_leases(core, &mut connection, batch).await?;
         let mut ended = (0..batch.len()).map(|at| revisions.contains_key(&at)).collect::<Vec<_>>();
-        for (at, ending) in batch.iter().enumerate() {
+        for (at, finish) in batch.iter().enumerate() {
             // If this is the second try, the first may have been recorded, but not answered.
-            if unsure.contains(&ending.finish.lease) && !ended[at] {
-                ended[at] = is_recorded(core, &mut connection, &ending.finish).await?;
+            if unsure.contains(&finish.lease) && !ended[at] {
+                ended[at] = is_recorded(core, &mut connection, finish).await?;
             }
         }
         Ok((revisions, ended))
@@ -44,8 +43,7 @@ pub(super) async fn end(
     let mut finished = 0;
     let mut made_due = false;
     let mut changes = Vec::with_capacity(revisions.len());
-    for (at, ending) in batch.iter().enumerate() {
-        let finish = &ending.finish;
+    for (at, finish) in batch.iter().enumerate() {
         unsure.remove(&finish.lease);
         let Some(revision) = revisions.get(&at) else { continue };
         finished += i64::from(finish.next.is_final());
@@ -69,11 +67,11 @@ pub(super) async fn end(
 async fn end_leases(
     core: &Core,
     connection: &mut AsyncPgConnection,
-    batch: &[Ending],
+    batch: &[Finish],
 ) -> QueryResult<HashMap<usize, i64>> {
-    let all = || batch.iter().map(|ending| &ending.finish);
+    let all = || batch.iter();
     let webhook = |finish: &Finish| rows::uuid(finish.lease.webhook);
-    debug_assert!(batch.is_sorted_by(|one, next| one.finish.lease.webhook < next.finish.lease.webhook));
+    debug_assert!(batch.is_sorted_by(|one, next| one.lease.webhook < next.lease.webhook));
     let revisions = EndLeases {
         webhooks: all().map(webhook).collect(),
         final_ones: all().filter(|finish| finish.next.is_final()).map(webhook).collect(),

@@ -10,7 +10,6 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host as Name, LoadBalanceHosts};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::target::said;
 use crate::telemetry::metrics::Stopwatch;
 
 /// A host is silent if it was waited for at least this long, and in vain.
@@ -174,4 +173,15 @@ fn of_one_host(all: &Config, at: usize) -> Config {
     one.ssl_mode(all.get_ssl_mode()).ssl_negotiation(all.get_ssl_negotiation());
     one.target_session_attrs(all.get_target_session_attrs()).channel_binding(all.get_channel_binding());
     one
+}
+
+/// An error with its causes; it and its causes never have the password.
+pub(super) fn said(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

@@ -19,7 +19,8 @@ use super::{OpenError, migrations, queries};
 use crate::domain::job::Status;
 use crate::store::StatusCounts;
 use crate::store::statement::statement;
-use crate::store::transfer::{Census, DatabaseCensus, StoredWebhook};
+use crate::store::transfer::census::{Census, DatabaseCensus};
+use crate::store::transfer::stored::StoredWebhook;
 
 /// What the server calls the connection, behind "hookbox". Those of a process that serves have the
 /// name of the process.

@@ -5,7 +5,6 @@
 //! the last. It is a hint that saves time; whoever misses one finds out at the next poll.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use diesel::QueryResult;
@@ -13,7 +12,7 @@ use diesel::pg::Pg;
 use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use futures::StreamExt as _;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::core::Core;
@@ -34,35 +33,10 @@ const POLL_ALONE: Duration = Duration::from_millis(500);
 /// Watched webhooks that are looked at in one statement.
 const WATCHED_AT_ONCE: usize = 1_000;
 
-/// What there is to tell the other replicas.
-#[derive(Debug, Default)]
-pub(super) struct Notifier {
-    is_due: AtomicBool,
-    has_changed: AtomicBool,
-    something: Notify,
-}
-
-impl Notifier {
-    /// Has the others told, soon.
-    pub(super) fn tell(&self, has_changed: bool, is_due: bool) {
-        if has_changed {
-            self.has_changed.store(true, Ordering::SeqCst);
-        }
-        if is_due {
-            self.is_due.store(true, Ordering::SeqCst);
-        }
-        if has_changed || is_due {
-            self.something.notify_one();
-        }
-    }
-}
-
 /// Tells the others, until the store closes.
 pub(super) async fn tell_others(core: Arc<Core>, connector: Arc<Connector>, closing: CancellationToken) {
     let mut connection = None;
-    while closing.run_until_cancelled(core.notifier.something.notified()).await.is_some() {
-        let is_due = core.notifier.is_due.swap(false, Ordering::SeqCst);
-        let has_changed = core.notifier.has_changed.swap(false, Ordering::SeqCst);
+    while let Some((has_changed, is_due)) = closing.run_until_cancelled(core.notifier.next()).await {
         let words =
             [core.worker.as_str(), if is_due { DUE } else { "" }, if has_changed { CHANGED } else { "" }];
         let told = tell(&connector, &mut connection, &words.join("\n")).await;

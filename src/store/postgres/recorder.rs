@@ -54,7 +54,8 @@ pub(super) async fn record(core: Arc<Core>, mut queue: mpsc::Receiver<Ending>) {
             return;
         }
         last.wait(&core, &mut queue, &mut queued).await;
-        let batch = batch_of(&mut queued);
+        let (batch, replies): (Vec<_>, Vec<_>) =
+            batch_of(&mut queued).into_iter().map(|ending| (ending.finish, ending.reply)).unzip();
         last = Turn::of(batch.len());
         let took = Stopwatch::start();
         let ended = end(&core, &batch, &mut unsure).await;
@@ -64,22 +65,24 @@ pub(super) async fn record(core: Arc<Core>, mut queue: mpsc::Receiver<Ending>) {
         match ended {
             Ok(ended) => {
                 core.metrics.committed(took, batch.len());
-                for (ending, ended) in batch.into_iter().zip(ended) {
+                for (reply, ended) in replies.into_iter().zip(ended) {
                     // Who asked may be gone.
-                    let _ = ending.reply.send(Ok(ended));
+                    let _ = reply.send(Ok(ended));
                 }
             }
             Err(error) if !is_fault(&error) && batch.len() > 1 => {
-                for single in batch {
-                    let ended = end(&core, std::slice::from_ref(&single), &mut unsure).await;
-                    let ended = ended.map(|ended| ended == [true]).map_err(refused);
-                    let _ = single.reply.send(ended);
+                for (single, reply) in batch.iter().zip(replies) {
+                    let ended = end(&core, std::slice::from_ref(single), &mut unsure).await;
+                    if ended.as_ref().is_err_and(is_fault) {
+                        unsure.insert(single.lease);
+                    }
+                    let _ = reply.send(ended.map(|ended| ended == [true]).map_err(refused));
                 }
             }
             Err(error) => {
                 let (text, is_fault) = (error.to_string(), is_fault(&error));
-                unsure.extend(batch.iter().map(|ending| ending.finish.lease));
-                for ending in batch {
+                unsure.extend(batch.iter().map(|finish| finish.lease));
+                for reply in replies {
                     let error = match is_fault {
                         true => Error::store_unavailable(
                             "the outcome could not be recorded; try again",
@@ -87,7 +90,7 @@ pub(super) async fn record(core: Arc<Core>, mut queue: mpsc::Receiver<Ending>) {
                         ),
                         false => Error::internal(text.clone()),
                     };
-                    let _ = ending.reply.send(Err(error));
+                    let _ = reply.send(Err(error));
                 }
             }
         }
@@ -137,4 +140,62 @@ fn batch_of(queued: &mut Vec<Ending>) -> Vec<Ending> {
     let (batch, later) = std::mem::take(queued).into_iter().partition(fits);
     *queued = later;
     batch
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::attempt::{Lease, Outcome};
+    use crate::domain::id::WebhookId;
+    use crate::domain::job::Status;
+
+    /// Of the webhook with this number, with an error of so many bytes.
+    fn ending(webhook: u16, token: u64, error: usize) -> Ending {
+        let mut id = [0; 16];
+        id[14..].copy_from_slice(&webhook.to_be_bytes());
+        let finish = Finish {
+            lease: Lease { webhook: WebhookId::from_bytes(id), token },
+            attempt: 1,
+            outcome: Outcome::Failed,
+            started_at: Timestamp::UNIX_EPOCH,
+            finished_at: Timestamp::UNIX_EPOCH,
+            error: Some("e".repeat(error)),
+            result: None,
+            next: Status::DeadLettered,
+            available_at: Timestamp::UNIX_EPOCH,
+        };
+        Ending { finish, reply: oneshot::channel().0 }
+    }
+
+    /// Takes one batch after the other; answers how many each has.
+    fn batches(endings: impl IntoIterator<Item = Ending>) -> Vec<usize> {
+        let mut queued = endings.into_iter().collect::<Vec<_>>();
+        let mut batches = Vec::new();
+        while !queued.is_empty() {
+            let batch = batch_of(&mut queued);
+            let webhook = |ending: &Ending| ending.finish.lease.webhook;
+            assert!(batch.is_sorted_by(|one, next| webhook(one) < webhook(next)), "each webhook once");
+            batches.push(batch.len());
+        }
+        batches
+    }
+
+    #[test]
+    fn a_batch_has_as_many_outcomes_as_it_may() {
+        let most = u16::try_from(BATCH_OUTCOMES).unwrap_or(u16::MAX);
+        assert_eq!(batches((0..most + 1).rev().map(|webhook| ending(webhook, 1, 0))), [BATCH_OUTCOMES, 1]);
+    }
+
+    #[test]
+    fn a_batch_has_as_many_bytes_as_it_may_and_one_outcome_whatever_its_size() {
+        assert_eq!(batches((0..4).map(|webhook| ending(webhook, 1, BATCH_BYTES / 2))), [2, 2]);
+        assert_eq!(batches((0..2).map(|webhook| ending(webhook, 1, BATCH_BYTES + 1))), [1, 1]);
+    }
+
+    #[test]
+    fn two_outcomes_of_one_webhook_are_recorded_one_after_the_other() {
+        assert_eq!(batches([ending(1, 2, 0), ending(2, 1, 0), ending(1, 1, 0), ending(1, 3, 0)]), [2, 1, 1]);
+    }
 }

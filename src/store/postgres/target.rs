@@ -13,7 +13,7 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::OpenError;
-use super::hosts::Hosts;
+use super::hosts::{Hosts, said};
 use super::tls::{self, Check};
 
 /// How long a host may take to open a connection, from the first packet to the last setting, unless
@@ -166,17 +166,6 @@ impl Connector {
     pub(super) async fn connect(&self) -> ConnectionResult<AsyncPgConnection> {
         self.hosts.connect(&self.tls, SETUP).await.map_err(ConnectionError::BadConnection)
     }
-}
-
-/// An error with its causes; it and its causes never have the password.
-pub(super) fn said(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn decoded(text: &str) -> String {

@@ -14,7 +14,10 @@ use crate::domain::clock::Clock;
 use crate::domain::error::Result;
 use crate::domain::job::Status;
 use crate::store::statement::statement;
-use crate::store::transfer::{Census, Limits, Mark, StoredAttempt, StoredJob, StoredWebhook};
+use crate::store::transfer::census::Census;
+use crate::store::transfer::limits::Limits;
+use crate::store::transfer::mark::Mark;
+use crate::store::transfer::stored::{StoredAttempt, StoredJob, StoredWebhook};
 use crate::store::{StatusCounts, Store as _};
 use crate::telemetry::metrics::Metrics;
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::connection::OpenError;
 use super::rows;
 use crate::store::statement::statement;
-use crate::store::transfer::Mark;
+use crate::store::transfer::mark::Mark;
 
 /// The mark of the file, if it has one.
 pub(super) fn read(connection: &mut SqliteConnection) -> QueryResult<Option<Mark>> {

@@ -14,7 +14,7 @@ use crate::domain::job::Status;
 use crate::store::postgres::finish::storable;
 use crate::store::postgres::rows::{self, pg_time};
 use crate::store::statement::statement;
-use crate::store::transfer::{StoredAttempt, StoredWebhook};
+use crate::store::transfer::stored::{StoredAttempt, StoredWebhook};
 
 /// Inserts webhooks with all that belongs to them, and counts them.
 pub(super) async fn insert(
