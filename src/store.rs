@@ -11,6 +11,7 @@ mod statement;
 pub mod transfer;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -62,6 +63,14 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// dead-lettered if their attempts are used up. Answers how many.
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize>;
 
+    /// Gives back jobs that were leased to this process in that time, but are not among those it
+    /// holds: they were leased, and the answer was lost. They did not start, so that the attempt
+    /// does not count. Answers how many. To be called while nothing is being leased. A store whose
+    /// answers cannot get lost has none.
+    async fn give_back_unheld(&self, _held: Vec<Lease>, _leased: RangeInclusive<Timestamp>) -> Result<usize> {
+        Ok(0)
+    }
+
     /// Makes a dead-lettered or cancelled job pending, with `attempts` more attempts.
     /// Errors: `WebhookNotFound`, `WrongStatus`.
     async fn retry(&self, id: WebhookId, attempts: u32) -> Result<WebhookStatus>;
@@ -111,6 +120,10 @@ pub trait Starter: fmt::Debug + Send + Sync {
 
     /// Takes up to `most` idle threads; none while older jobs wait for one.
     fn reserve(&self, most: usize) -> usize;
+
+    /// Jobs may have been leased since then for threads that are reserved, and it is not known which:
+    /// the answer was lost.
+    fn unanswered(&self, since: Timestamp);
 
     /// Starts jobs that were leased for `reserved` threads, and gives back those that got none.
     /// Every reservation ends here.

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -181,6 +182,8 @@ impl Pool {
         shared.enter(STOPPED);
         // The dispatcher ends at its next look at the phase; it panicked if this fails.
         let _ = self.dispatcher.join();
+        // The last chance: who comes next would have to wait for the end of those leases.
+        dispatcher::give_back_unheld(shared, Timestamp::MAX);
         self.shared.running.len()
     }
 

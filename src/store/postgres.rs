@@ -28,11 +28,13 @@ mod target;
 mod tls;
 mod vacuum;
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::runtime::Handle;
@@ -234,6 +236,11 @@ impl Store for PostgresStore {
             }
         })
         .await
+    }
+
+    async fn give_back_unheld(&self, held: Vec<Lease>, leased: RangeInclusive<Timestamp>) -> Result<usize> {
+        self.run(async move |core| lease::give_back_unheld(&core, &held, &leased).await.map_err(refused))
+            .await
     }
 
     async fn retry(&self, id: WebhookId, attempts: u32) -> Result<WebhookStatus> {

@@ -2,7 +2,8 @@
 //!
 //! While threads are idle it is woken when something becomes due, and sleeps until the next due
 //! time; while none is, it is woken by the first that is. It looks for expired leases once a second,
-//! and for whatever it may have missed as well.
+//! and for whatever it may have missed as well; and has given back what it was leased without an
+//! answer.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -41,6 +42,9 @@ pub(super) fn dispatch(shared: &Shared) {
             let is_due = shared.clock.now() >= next_renewal;
             let renewed = !is_due || renew(shared);
             let is_well = renewed && (shared.clock.now() < take_over_from || take_over(shared));
+            if is_well {
+                give_back_unheld(shared, shared.clock.now());
+            }
             let now = shared.clock.now();
             if !is_well {
                 take_over_from = after(now, renew_every);
@@ -109,6 +113,7 @@ fn claim(shared: &Shared) -> Result<Option<Timestamp>> {
         // Webhooks that come in have taken the threads just now.
         return Ok(Some(shared.clock.now()));
     }
+    let asked = shared.clock.now();
     match block_on(shared.store.claim(reserved, shared.options.lease)) {
         Ok(claims) => {
             let is_due = claims.next_due.is_some_and(|due| due <= shared.clock.now());
@@ -119,6 +124,8 @@ fn claim(shared: &Shared) -> Result<Option<Timestamp>> {
             Ok(claims.next_due)
         }
         Err(error) => {
+            // Some may be leased all the same.
+            shared.running.unanswered(asked, shared.clock.now());
             shared.begin(reserved, Vec::new());
             tracing::warn!(error = %error, "no jobs could be claimed; trying again in a second");
             Err(error)
@@ -143,6 +150,22 @@ fn renew(shared: &Shared) -> bool {
         Err(error) => {
             tracing::warn!(error = %error, "leases could not be renewed; trying again at the next turn");
             false
+        }
+    }
+}
+
+/// Gives back what was leased without an answer, so that nobody here knows of it.
+pub(super) fn give_back_unheld(shared: &Shared, now: Timestamp) {
+    let Some((held, leased)) = shared.running.unknown(now) else { return };
+    match block_on(shared.store.give_back_unheld(held, leased)) {
+        Ok(jobs) => {
+            shared.running.all_known(jobs);
+            if jobs > 0 {
+                tracing::warn!(jobs, "gave back jobs that were leased here without an answer");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(error = %error, "jobs that were leased without an answer could not be given back; trying again at the next turn");
         }
     }
 }

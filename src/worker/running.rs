@@ -2,10 +2,17 @@
 //! to stop them.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::domain::attempt::Lease;
 use crate::domain::clock::Signal;
+
+/// How long a commit that was not answered may still be under way.
+const LATE_COMMIT: Duration = Duration::from_secs(1);
 
 /// A thread is idle, or reserved for a job that is being leased, or has an attempt, from its lease
 /// until its outcome is on disk.
@@ -21,6 +28,9 @@ struct Taken {
     reserved: usize,
     /// Whether jobs that are due may be waiting for a thread: they come before new ones.
     others_wait: bool,
+    /// When leases were asked for without an answer: jobs may be leased that nobody here knows of. Until
+    /// they are given back no thread is reserved for new ones.
+    unanswered: Option<RangeInclusive<Timestamp>>,
     /// Whether new jobs ask for threads at all.
     new_ones_ask: bool,
     is_stopping: bool,
@@ -34,6 +44,7 @@ impl Running {
             reserved: 0,
             // What was left from before is claimed first.
             others_wait: true,
+            unanswered: None,
             new_ones_ask: false,
             is_stopping: false,
         };
@@ -51,12 +62,14 @@ impl Running {
         threads
     }
 
-    /// Takes up to `most` idle threads for new jobs; none while others wait. If there are fewer, the
-    /// new jobs that got none wait from now on.
+    /// Takes up to `most` idle threads for new jobs; none while others wait, or while it is not known
+    /// what is leased. If there are fewer, the new jobs that got none wait from now on.
     pub(super) fn reserve_for_new(&self, most: usize) -> usize {
         let mut taken = self.lock();
         taken.new_ones_ask = true;
-        if taken.others_wait {
+        if taken.others_wait || taken.unanswered.is_some() {
+            // Those that get none now come before the next.
+            taken.others_wait = true;
             return 0;
         }
         let threads = most.min(self.threads - taken.len());
@@ -68,6 +81,32 @@ impl Running {
     /// Whether jobs that are due may be waiting for a thread.
     pub(super) fn set_others_wait(&self, others_wait: bool) {
         self.lock().others_wait = others_wait;
+    }
+
+    /// Jobs may have been leased from `since` until `now`, and the answer was lost.
+    pub(super) fn unanswered(&self, since: Timestamp, now: Timestamp) {
+        let mut taken = self.lock();
+        let (from, to) = match &taken.unanswered {
+            Some(before) => (since.min(*before.start()), now.max(*before.end())),
+            None => (since, now),
+        };
+        taken.unanswered = Some(from..=to);
+    }
+
+    /// If jobs may be leased that nobody here knows of: when that was, and all that is known. None while
+    /// leases are being asked for, and before `LATE_COMMIT` has passed.
+    pub(super) fn unknown(&self, now: Timestamp) -> Option<(Vec<Lease>, RangeInclusive<Timestamp>)> {
+        let taken = self.lock();
+        let unanswered = taken.unanswered.clone()?;
+        let is_over = now.duration_since(*unanswered.end()).unsigned_abs() >= LATE_COMMIT;
+        (is_over && taken.reserved == 0).then(|| (taken.attempts.keys().copied().collect(), unanswered))
+    }
+
+    /// Everything that is leased is known: so many jobs were not, and wait again.
+    pub(super) fn all_known(&self, given_back: usize) {
+        let mut taken = self.lock();
+        taken.unanswered = None;
+        taken.others_wait |= given_back > 0;
     }
 
     /// Jobs that were leased begin, on so many reserved threads; the rest of them is idle again.
@@ -164,6 +203,32 @@ mod tests {
         running.begin(THREADS, none());
         assert!(running.has_idle());
         assert_eq!(running.reserve_for_new(1), 0, "one waits for a claim");
+    }
+
+    #[test]
+    fn no_thread_is_reserved_for_new_jobs_while_it_is_not_known_what_is_leased() {
+        let second = |second| Timestamp::from_second(second).unwrap_or_default();
+        let running = Running::new(THREADS);
+        running.set_others_wait(false);
+        assert_eq!(running.reserve_for_new(2), 2);
+        assert_eq!(running.unknown(Timestamp::MAX), None, "all is known");
+        running.unanswered(second(5), second(7));
+        running.unanswered(second(6), second(8));
+        assert_eq!(running.reserve_for_new(1), 0);
+        running.set_others_wait(false);
+        assert_eq!(running.reserve_for_new(1), 0);
+        assert_eq!(running.unknown(Timestamp::MAX), None, "two are being leased");
+        let lease = Lease { webhook: crate::domain::id::WebhookId::from_bytes([1; 16]), token: 1 };
+        running.begin(2, std::iter::once(lease));
+        assert_eq!(running.unknown(second(8)), None, "a commit may be under way");
+        assert_eq!(running.unknown(second(9)), Some((vec![lease], second(5)..=second(8))));
+        running.all_known(0);
+        assert_eq!(running.unknown(Timestamp::MAX), None);
+        assert_eq!(running.reserve_for_new(1), 0, "those that came meanwhile wait for a claim");
+        running.set_others_wait(false);
+        assert_eq!(running.reserve_for_new(1), 1);
+        running.all_known(1);
+        assert_eq!(running.reserve_for_new(1), 0, "those that were given back come first");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{Shared, WORKING};
 use crate::store::{ClaimedJob, Starter};
 
@@ -41,6 +43,10 @@ impl Starter for Shared {
         }
         self.start(reserved, Vec::new());
         0
+    }
+
+    fn unanswered(&self, since: Timestamp) {
+        self.running.unanswered(since, self.clock.now());
     }
 
     fn start(&self, reserved: usize, jobs: Vec<ClaimedJob>) {

@@ -5,11 +5,12 @@ mod backends;
 mod locked;
 mod silence;
 mod stopped;
+mod unanswered;
 
 use crate::server::{Place, Server};
 
-/// Starts a replica whose handlers are quick. A claim whose answer is lost takes until its lease
-/// expires, so that is short.
+/// Starts a replica whose handlers are quick. A claim that is made only after it was given up takes until
+/// its lease expires, so that is short.
 pub(crate) async fn replica(url: &str) -> (Place, Server) {
     let place = Place::new(&[
         &format!("--database-url={url}"),

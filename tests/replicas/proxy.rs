@@ -1,8 +1,9 @@
-//! A way to a server that can go silent: nothing is forwarded any more, and nobody is told.
+//! A way to a server that can go silent: nothing is forwarded any more, and nobody is told; or that
+//! loses what the server answers.
 
 use std::net::SocketAddr;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_postgres::config::Host;
@@ -20,6 +21,8 @@ struct Way {
     silences: usize,
     /// Counts the cuts. A connection that met one is closed.
     cuts: usize,
+    /// Counts from when on answers are lost. A connection that met one loses them until it is cut.
+    losses: usize,
 }
 
 impl Proxy {
@@ -34,7 +37,7 @@ impl Proxy {
     async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("has an address");
-        let (way, _) = watch::channel(Way { is_silent: false, silences: 0, cuts: 0 });
+        let (way, _) = watch::channel(Way { is_silent: false, silences: 0, cuts: 0, losses: 0 });
         let ways = way.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -70,7 +73,12 @@ impl Proxy {
         self.way.send_modify(|way| *way = Way { is_silent: true, silences: way.silences + 1, ..*way });
     }
 
-    /// The same, but that open connections are closed.
+    /// From now on the server gets all that is sent on open connections, and what it answers is lost.
+    pub(crate) fn lose_answers(&self) {
+        self.way.send_modify(|way| way.losses += 1);
+    }
+
+    /// The same as silence, but that open connections are closed.
     pub(crate) fn cut_off(&self) {
         self.way.send_modify(|way| *way = Way { is_silent: true, cuts: way.cuts + 1, ..*way });
     }
@@ -86,8 +94,18 @@ async fn forward(mut client: TcpStream, server: SocketAddr, mut ways: watch::Rec
     if !began.is_silent {
         let Ok(mut server) = TcpStream::connect(server).await else { return };
         tokio::select! {
+            // First: what is to be lost does not slip through.
+            biased;
+            _ = ways.wait_for(|way| (way.silences, way.cuts, way.losses) != (began.silences, began.cuts, began.losses)) => {}
             _ = copy_bidirectional(&mut client, &mut server) => return,
-            _ = ways.wait_for(|way| way.silences > began.silences || way.cuts > began.cuts) => {}
+        }
+        if ways.borrow().losses > began.losses {
+            // What the server sends stays unread.
+            tokio::select! {
+                _ = copy(&mut client, &mut server) => {}
+                _ = ways.wait_for(|way| way.cuts > began.cuts) => {}
+            }
+            return;
         }
         if ways.borrow().cuts > began.cuts {
             return;

@@ -1,8 +1,10 @@
 //! The PostgreSQL store: its harness, and what only it promises.
 
+mod backlog;
 mod harness;
 mod plans;
 mod starting;
+mod unheld;
 mod upkeep;
 
 pub(crate) use harness::{PostgresHarness, close_connections, open};

@@ -46,7 +46,7 @@ pub(super) async fn store(
     if is_near && !matches!(stored, Ok(Ok(_))) {
         starting.roll_back(before);
     }
-    let stored = connection.settle(stored)?;
+    let stored = connection.settle(stored).inspect_err(|_| starting.unanswered())?;
     let new =
         stored.iter().filter(|outcome| outcome.as_ref().is_ok_and(|accepted| !accepted.duplicate)).count();
     core.backlog.change(i64::try_from(new).unwrap_or(i64::MAX));

@@ -28,6 +28,11 @@ impl Beginning {
         beginning.filter(|(from, since)| *from <= now && since.elapsed() < FROM_THE_BEGINNING_EVERY)
     }
 
+    /// The next look is from the very beginning.
+    pub(super) fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// A look from `looked` found `oldest`.
     pub(super) fn found(&self, looked: Option<(Timestamp, Stopwatch)>, oldest: Timestamp) {
         let from = oldest.saturating_sub(BEHIND).unwrap_or(Timestamp::MIN);

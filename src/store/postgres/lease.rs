@@ -1,6 +1,7 @@
 //! Leases, by the clock of the database: renewed by whoever holds them, taken over once expired.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use diesel::QueryResult;
@@ -8,6 +9,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::sql_types::{Array, BigInt, Integer, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl as _;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::core::Core;
@@ -78,6 +80,50 @@ pub(super) async fn take_over(core: &Core, held: &[Lease]) -> QueryResult<usize>
     Ok(changes.len())
 }
 
+/// Gives back jobs that were leased to this process in that time, but for those in `held`, as if they
+/// had not been leased; but the token stays. Answers how many.
+///
+/// However late the statement runs, it touches no lease that is given after that time.
+pub(super) async fn give_back_unheld(
+    core: &Core,
+    held: &[Lease],
+    leased: &RangeInclusive<Timestamp>,
+) -> QueryResult<usize> {
+    let now = core.clock.now();
+    // A running job allows it.
+    let status = next_status(Status::Processing, Event::GiveBack, true).unwrap_or(Status::Pending);
+    let (webhooks, lease_tokens) = columns_of(held);
+    let mut connection = core.working.get().await?;
+    let giving = GiveBackUnheld {
+        webhooks,
+        lease_tokens,
+        worker: &core.worker,
+        leased_from: pg_time(*leased.start()),
+        leased_to: pg_time(*leased.end()),
+        status: status as i16,
+        updated_at: pg_time(now),
+        slot: core.slot(),
+    };
+    let given = answer(giving.load::<(Uuid, i32, i64)>(&mut *connection)).await;
+    let given = connection.settle(given)?;
+    let changes = given
+        .into_iter()
+        .map(|(webhook, attempts, revision)| {
+            Ok(Change {
+                id: rows::id(webhook),
+                status,
+                attempt_count: rows::count(attempts)?,
+                updated_at: now,
+                revision: revision.cast_unsigned(),
+            })
+        })
+        .collect::<QueryResult<Vec<_>>>()?;
+    // They have been due for long.
+    core.beginning.forget();
+    core.committed(&changes, !changes.is_empty());
+    Ok(changes.len())
+}
+
 fn columns_of(leases: &[Lease]) -> (Vec<Uuid>, Vec<i64>) {
     leases.iter().map(|lease| (rows::uuid(lease.webhook), lease.token.cast_signed())).unzip()
 }
@@ -96,6 +142,39 @@ statement! { Pg;
      FROM held
      WHERE j.webhook = ANY (ARRAY(SELECT webhook FROM held)) AND j.webhook = held.webhook AND j.lease_token = held.lease_token AND j.lease_until IS NOT NULL
      RETURNING j.webhook, j.lease_token"
+}
+
+statement! { Pg;
+    struct GiveBackUnheld<'a> {
+        webhooks: Vec<Uuid> as Array<SqlUuid>,
+        lease_tokens: Vec<i64> as Array<BigInt>,
+        worker: &'a str as Text,
+        leased_from: PgTimestamp as Timestamptz,
+        leased_to: PgTimestamp as Timestamptz,
+        status: i16 as SmallInt,
+        updated_at: PgTimestamp as Timestamptz,
+        slot: i16 as SmallInt,
+    }
+    returns (SqlUuid, Integer, BigInt);
+    "WITH held AS MATERIALIZED (
+         SELECT * FROM unnest(?, ?) AS h (webhook, lease_token)
+     ), unheld AS MATERIALIZED (
+         SELECT webhook FROM jobs j
+         WHERE status = 1 AND worker = ? AND updated_at BETWEEN ? AND ?
+           AND NOT EXISTS (SELECT 1 FROM held WHERE held.webhook = j.webhook AND held.lease_token = j.lease_token)
+         FOR UPDATE SKIP LOCKED
+     ), given_back AS (
+         UPDATE jobs j
+         SET status = ?, updated_at = ?, attempts = j.attempts - 1, lease_until = NULL, worker = NULL,
+             revision = j.revision + 1
+         WHERE j.webhook = ANY (ARRAY(SELECT webhook FROM unheld))
+         RETURNING j.webhook, j.attempts, j.revision
+     ), counted AS (
+         UPDATE status_counts c SET processing = c.processing - n.jobs, pending = c.pending + n.jobs
+         FROM (SELECT count(*) AS jobs FROM given_back) AS n
+         WHERE c.slot = ? AND n.jobs > 0
+     )
+     SELECT webhook, attempts, revision FROM given_back"
 }
 
 statement! { Pg;

@@ -21,6 +21,7 @@ const FIRST: u32 = 1;
 /// threads back.
 pub(super) struct Starting {
     starter: Option<Arc<dyn Starter>>,
+    since: Timestamp,
     reserved: usize,
     jobs: Vec<ClaimedJob>,
 }
@@ -30,7 +31,7 @@ impl Starting {
     pub(super) fn reserve(core: &Core, most: usize) -> Self {
         let starter = core.starter.get().and_then(Weak::upgrade);
         let reserved = starter.as_ref().map_or(0, |starter| starter.reserve(most));
-        Self { starter, reserved, jobs: Vec::with_capacity(reserved) }
+        Self { starter, since: core.clock.now(), reserved, jobs: Vec::with_capacity(reserved) }
     }
 
     /// Whether the process has a thread that does nothing.
@@ -68,6 +69,15 @@ impl Starting {
     /// How many were leased.
     pub(super) fn len(&self) -> usize {
         self.jobs.len()
+    }
+
+    /// It was not answered which were leased.
+    pub(super) fn unanswered(&self) {
+        if let Some(starter) = &self.starter
+            && self.threads() > 0
+        {
+            starter.unanswered(self.since);
+        }
     }
 
     /// Of what was leased only the first so many are stored.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hookbox::domain::job::Status;
 use hookbox::store::Finish;
+use jiff::Timestamp;
 
 use super::PostgresHarness;
 use crate::inbox::{Inbox, LEASE, seconds, webhook};
@@ -36,8 +37,11 @@ async fn a_table_that_was_vacuumed_while_it_was_empty_is_not_read_from_end_to_en
     for turn in 0..JOBS / AT_ONCE {
         let jobs = inbox.claim(AT_ONCE, LEASE).await.expect("claims").jobs;
         assert_eq!(jobs.len(), AT_ONCE);
-        let leases = jobs.iter().map(|job| job.lease).collect();
-        assert!(inbox.renew(leases, LEASE).await.expect("renews").is_empty());
+        let leases = jobs.iter().map(|job| job.lease).collect::<Vec<_>>();
+        assert!(inbox.renew(Vec::clone(&leases), LEASE).await.expect("renews").is_empty());
+        assert_eq!(inbox.take_over_expired(Vec::clone(&leases)).await.expect("looks"), 0);
+        let always = Timestamp::UNIX_EPOCH..=inbox.now();
+        assert_eq!(inbox.give_back_unheld(leases, always).await.expect("looks"), 0);
         let is_last = turn % 2 == 0;
         let ending = jobs.iter().map(|job| {
             let next = if is_last { Status::Completed } else { Status::Retrying };

@@ -7,6 +7,7 @@ use hookbox::domain::clock::Signal;
 use hookbox::domain::error::Reason;
 use hookbox::domain::job::Status;
 use hookbox::store::{ClaimedJob, Starter};
+use jiff::Timestamp;
 
 use super::PostgresHarness;
 use crate::inbox::{Inbox, LEASE, MAX_ATTEMPTS, refused, seconds, webhook, webhook_with};
@@ -67,6 +68,10 @@ impl Starter for Threads {
         let reserved = most.min(*idle);
         *idle -= reserved;
         reserved
+    }
+
+    fn unanswered(&self, _since: Timestamp) {
+        unreachable!("everything is answered");
     }
 
     fn start(&self, reserved: usize, jobs: Vec<ClaimedJob>) {
