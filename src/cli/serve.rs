@@ -1,6 +1,7 @@
 //! `hookbox serve`.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
 use crate::app::{self, Environment, Listeners};
-use crate::config::{Config, Layers};
+use crate::config::{Config, Database, Layers};
 use crate::domain::clock::SystemClock;
 use crate::telemetry::Telemetry;
 
@@ -20,7 +21,10 @@ pub(super) const EXIT_INTERRUPTED: u8 = 130;
 #[expect(clippy::disallowed_methods, reason = "here randomness enters the program")]
 pub(super) fn serve(layers: &Layers) -> Result<ExitCode, Failure> {
     let config = Config::new(layers)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(io_threads(&config.database))
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let telemetry = Telemetry::start(&config.telemetry).map_err(Box::new)?;
         for variable in layers.unknown_variables() {
@@ -48,6 +52,17 @@ pub(super) fn serve(layers: &Layers) -> Result<ExitCode, Failure> {
         ran.map_err(Box::new)?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// How many threads read and write sockets: one for each core, but half of that, rounded up, where the
+/// store is a database that other replicas share. It needs cores as well, and the more threads take
+/// turns on a core, the fewer webhooks it gets done.
+fn io_threads(database: &Database) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    match database {
+        Database::Sqlite(_) => cores,
+        Database::Postgres(_) => cores.div_ceil(2),
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
