@@ -9,10 +9,11 @@ mod transfer;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use self::settings::SettingFlags;
-use crate::config::{Config, ConfigError, Database, EXIT_USAGE, Layers};
+use crate::config::{Config, ConfigError, Database, EXIT_USAGE, Layers, without_password};
 use crate::store::{postgres, sqlite};
 
 /// A durable inbox for webhooks: it stores each one before it answers, runs each one once, and
@@ -81,7 +82,8 @@ impl From<io::Error> for Failure {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
+            hide_passwords(&mut error);
             let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
             // Where even that cannot be written, nobody reads it.
             let _ = error.print();
@@ -97,6 +99,16 @@ pub fn main() -> ExitCode {
         Err(Failure::Other(error)) => {
             complain(&*error);
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// A URL that is given where none belongs is shown without its password: it may end up in a log.
+fn hide_passwords(error: &mut clap::Error) {
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue] {
+        if let Some(ContextValue::String(given)) = error.get(kind) {
+            let shown = without_password(given);
+            error.insert(kind, ContextValue::String(shown));
         }
     }
 }

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::layers::{Layers, Origin};
+pub use self::layers::{Layers, Origin, without_password};
 use self::parse::Reader;
 pub use self::settings::{SETTINGS, Setting};
 pub use self::transfer::{transfer_from, transfer_to, transfer_to_setting};

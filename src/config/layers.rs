@@ -161,7 +161,7 @@ impl fmt::Display for Layers {
 
 /// A URL with its password hidden; anything else as it is. Of what is no valid URL rather too much is
 /// hidden than too little: a password may have a `/` or a `?` that should have been escaped.
-pub(super) fn without_password(value: &str) -> String {
+pub fn without_password(value: &str) -> String {
     let (scheme, rest) = match value.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None if value.contains('@') => (String::new(), value),

@@ -39,6 +39,25 @@ fn a_wrong_command_line_is_64_too_and_help_is_not() {
 }
 
 #[test]
+fn a_url_that_is_given_where_none_belongs_is_shown_without_its_password() {
+    let place = Place::new(&[]);
+    let url = "postgres://me:s3cret@db/box";
+    for wrong in [
+        &[url][..],
+        &["serve", url],
+        &["health", "--quiet", url],
+        &["transfer", "--from", "sqlite://box.db", url],
+        &["completions", url],
+        &["bench", "--connections", url],
+    ] {
+        let ended = place.run(wrong);
+        assert_eq!(ended.status.code(), Some(64), "{wrong:?}");
+        let told = told(&ended);
+        assert!(!told.is_empty() && !told.contains("s3cret"), "{wrong:?}: {told}");
+    }
+}
+
+#[test]
 fn a_later_layer_wins_and_the_settings_say_where_they_came_from() {
     let place = Place::new(&[]);
     std::fs::write(place.path("hookbox.toml"), "workers = 1\nlease = \"40s\"\nmax_backlog = 7\n").unwrap();
