@@ -19,7 +19,7 @@ use crate::store::Purged;
 use crate::store::statement::statement;
 
 /// Webhooks in one statement. Of one status there can be as many payloads and as many keys in a call.
-const PURGE_ROWS: i64 = 200;
+const PURGE_ROWS: i64 = 500;
 
 const FINAL: [Status; 3] = [Status::Completed, Status::DeadLettered, Status::Cancelled];
 
