@@ -199,8 +199,9 @@ impl Writer {
             self.run(batch);
         }
         messages.close();
-        // Whoever queued up behind the stop is told by its dropped reply that nothing was written.
-        drop(messages);
+        // Whoever queued up behind the stop is told by its dropped reply that nothing was written. Until
+        // the last of them: dropping the queue leaves what is just being put into it there, unanswered.
+        while messages.blocking_recv().is_some() {}
         let copied = self
             .connection
             .take()
