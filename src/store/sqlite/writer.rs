@@ -303,3 +303,38 @@ fn is_store_fault(error: &QueryError) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::clock::SystemClock;
+    use crate::store::sqlite::{Options, SqliteStore};
+
+    #[tokio::test]
+    async fn whoever_is_just_getting_in_line_when_the_writer_stops_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options {
+            path: folder.path().join("inbox.db"),
+            max_backlog: 1,
+            max_attempts: 1,
+            worker: "worker".into(),
+            seed: 1,
+        };
+        let store = SqliteStore::open(options, Arc::new(SystemClock), Arc::default()).await.expect("opens");
+        let queue = &store.writer.queue;
+        let place = queue.reserve().await.expect("is open");
+        store.writer.stop().await;
+        queue.closed().await;
+        let (reply, answer) = oneshot::channel();
+        place.send(Message::Command(Box::new(Work {
+            work: |_: &mut Transaction<'_>| Ok(()),
+            reply,
+            result: None,
+        })));
+        let answer = tokio::time::timeout(Duration::from_secs(30), answer).await;
+        assert!(answer.expect("is not left waiting").is_err(), "nobody wrote it");
+    }
+}
