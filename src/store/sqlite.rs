@@ -5,6 +5,7 @@
 
 mod accept;
 mod claim;
+mod command;
 mod connection;
 mod counts;
 mod export;

@@ -16,6 +16,7 @@ use diesel::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::accept;
+use super::command::{Batch, Message, Work};
 use super::connection::{self, OpenError};
 use super::transaction::{Context, Refusal, Transaction};
 use crate::domain::error::{Error, Result};
@@ -28,22 +29,6 @@ const QUEUE_COMMANDS: usize = 4_096;
 
 /// Commands in one transaction: bounds how long the first of them waits for the last.
 const BATCH_COMMANDS: usize = 1_024;
-
-/// A unit of work. It may be run again after a rollback.
-pub(super) trait Command: Send {
-    /// Runs in the transaction and keeps what to answer. An error spoils the transaction.
-    fn run(&mut self, transaction: &mut Transaction<'_>) -> std::result::Result<(), QueryError>;
-    /// Answers, after the commit.
-    fn committed(self: Box<Self>);
-    /// Answers that nothing was written.
-    fn failed(self: Box<Self>, error: Error);
-}
-
-enum Message {
-    Accept(Box<accept::Accept>),
-    Command(Box<dyn Command>),
-    Stop,
-}
 
 /// The way to the writer.
 #[derive(Clone, Debug)]
@@ -74,8 +59,7 @@ impl WriterHandle {
         W: FnMut(&mut Transaction<'_>) -> std::result::Result<T, Refusal> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let command = Work { work, reply, result: None };
-        self.send(Message::Command(Box::new(command))).await?;
+        self.send(Message::Command(Box::new(Work::new(work, reply)))).await?;
         answer.await.map_err(|_| Error::shutting_down())?
     }
 
@@ -87,36 +71,6 @@ impl WriterHandle {
 
     async fn send(&self, message: Message) -> Result<()> {
         self.queue.send(message).await.map_err(|_| Error::shutting_down())
-    }
-}
-
-struct Work<T, W> {
-    work: W,
-    reply: oneshot::Sender<Result<T>>,
-    result: Option<Result<T>>,
-}
-
-impl<T, W> Command for Work<T, W>
-where
-    T: Send,
-    W: FnMut(&mut Transaction<'_>) -> std::result::Result<T, Refusal> + Send,
-{
-    fn run(&mut self, transaction: &mut Transaction<'_>) -> std::result::Result<(), QueryError> {
-        self.result = Some(match (self.work)(transaction) {
-            Ok(value) => Ok(value),
-            Err(Refusal::Domain(error)) => Err(error),
-            Err(Refusal::Query(error)) => return Err(error),
-        });
-        Ok(())
-    }
-
-    fn committed(self: Box<Self>) {
-        // Who asked may be gone; the write stands all the same.
-        let _ = self.reply.send(self.result.unwrap_or_else(|| Err(Error::shutting_down())));
-    }
-
-    fn failed(self: Box<Self>, error: Error) {
-        let _ = self.reply.send(Err(error));
     }
 }
 
@@ -139,47 +93,6 @@ struct Writer {
     connection: Option<SqliteConnection>,
     context: Context,
     commits: u32,
-}
-
-/// What one transaction carries.
-#[derive(Default)]
-struct Batch {
-    accepts: Vec<accept::Accept>,
-    commands: Vec<Box<dyn Command>>,
-}
-
-impl Batch {
-    fn len(&self) -> usize {
-        self.accepts.len() + self.commands.len()
-    }
-
-    fn push(&mut self, message: Message) -> bool {
-        match message {
-            Message::Accept(accept) => self.accepts.push(*accept),
-            Message::Command(command) => self.commands.push(command),
-            Message::Stop => return false,
-        }
-        true
-    }
-
-    fn committed(self) {
-        self.accepts.into_iter().for_each(accept::Accept::committed);
-        self.commands.into_iter().for_each(Command::committed);
-    }
-
-    fn failed(self, error: impl Fn() -> Error) {
-        self.accepts.into_iter().for_each(|accept| accept.failed(error()));
-        self.commands.into_iter().for_each(|command| command.failed(error()));
-    }
-
-    /// Each command in a batch of its own.
-    fn singly(self) -> impl Iterator<Item = Self> {
-        let accepts =
-            self.accepts.into_iter().map(|accept| Self { accepts: vec![accept], commands: Vec::new() });
-        let commands =
-            self.commands.into_iter().map(|command| Self { accepts: Vec::new(), commands: vec![command] });
-        accepts.chain(commands)
-    }
 }
 
 impl Writer {
@@ -329,11 +242,7 @@ mod tests {
         store.writer.stop().await;
         queue.closed().await;
         let (reply, answer) = oneshot::channel();
-        place.send(Message::Command(Box::new(Work {
-            work: |_: &mut Transaction<'_>| Ok(()),
-            reply,
-            result: None,
-        })));
+        place.send(Message::Command(Box::new(Work::new(|_: &mut Transaction<'_>| Ok(()), reply))));
         let answer = tokio::time::timeout(Duration::from_secs(30), answer).await;
         assert!(answer.expect("is not left waiting").is_err(), "nobody wrote it");
     }

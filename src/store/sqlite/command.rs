@@ -1,0 +1,105 @@
+//! What the writer is asked to do, and what of it one transaction carries.
+
+use diesel::result::Error as QueryError;
+use tokio::sync::oneshot;
+
+use super::accept;
+use super::transaction::{Refusal, Transaction};
+use crate::domain::error::{Error, Result};
+
+/// A unit of work. It may be run again after a rollback.
+pub(super) trait Command: Send {
+    /// Runs in the transaction and keeps what to answer. An error spoils the transaction.
+    fn run(&mut self, transaction: &mut Transaction<'_>) -> std::result::Result<(), QueryError>;
+    /// Answers, after the commit.
+    fn committed(self: Box<Self>);
+    /// Answers that nothing was written.
+    fn failed(self: Box<Self>, error: Error);
+}
+
+/// What the writer gets.
+pub(super) enum Message {
+    Accept(Box<accept::Accept>),
+    Command(Box<dyn Command>),
+    Stop,
+}
+
+/// A command made of a function.
+pub(super) struct Work<T, W> {
+    work: W,
+    reply: oneshot::Sender<Result<T>>,
+    result: Option<Result<T>>,
+}
+
+impl<T, W> Work<T, W> {
+    /// Answers to `reply`.
+    pub(super) fn new(work: W, reply: oneshot::Sender<Result<T>>) -> Self {
+        Self { work, reply, result: None }
+    }
+}
+
+impl<T, W> Command for Work<T, W>
+where
+    T: Send,
+    W: FnMut(&mut Transaction<'_>) -> std::result::Result<T, Refusal> + Send,
+{
+    fn run(&mut self, transaction: &mut Transaction<'_>) -> std::result::Result<(), QueryError> {
+        self.result = Some(match (self.work)(transaction) {
+            Ok(value) => Ok(value),
+            Err(Refusal::Domain(error)) => Err(error),
+            Err(Refusal::Query(error)) => return Err(error),
+        });
+        Ok(())
+    }
+
+    fn committed(self: Box<Self>) {
+        // Who asked may be gone; the write stands all the same.
+        let _ = self.reply.send(self.result.unwrap_or_else(|| Err(Error::shutting_down())));
+    }
+
+    fn failed(self: Box<Self>, error: Error) {
+        let _ = self.reply.send(Err(error));
+    }
+}
+
+/// What one transaction carries.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) accepts: Vec<accept::Accept>,
+    pub(super) commands: Vec<Box<dyn Command>>,
+}
+
+impl Batch {
+    pub(super) fn len(&self) -> usize {
+        self.accepts.len() + self.commands.len()
+    }
+
+    /// False if there is nothing to carry, and nothing comes any more.
+    pub(super) fn push(&mut self, message: Message) -> bool {
+        match message {
+            Message::Accept(accept) => self.accepts.push(*accept),
+            Message::Command(command) => self.commands.push(command),
+            Message::Stop => return false,
+        }
+        true
+    }
+
+    pub(super) fn committed(self) {
+        self.accepts.into_iter().for_each(accept::Accept::committed);
+        self.commands.into_iter().for_each(Command::committed);
+    }
+
+    pub(super) fn failed(self, error: impl Fn() -> Error) {
+        self.accepts.into_iter().for_each(|accept| accept.failed(error()));
+        self.commands.into_iter().for_each(|command| command.failed(error()));
+    }
+
+    /// Each command in a batch of its own.
+    pub(super) fn singly(self) -> impl Iterator<Item = Self> {
+        let accepts =
+            self.accepts.into_iter().map(|accept| Self { accepts: vec![accept], commands: Vec::new() });
+        let commands =
+            self.commands.into_iter().map(|command| Self { accepts: Vec::new(), commands: vec![command] });
+        accepts.chain(commands)
+    }
+}
