@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-const PROTO: &str = "hookbox/v1/webhook_service.proto";
+const PROTOS: [&str; 2] = ["hookbox/v1/webhook_service.proto", "hookbox/v1/operation_service.proto"];
 
 #[expect(clippy::disallowed_methods, reason = "cargo hands a build script its folder in the environment")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=migrations");
 
-    let contract = protox::compile([PROTO], ["proto"])?;
+    let contract = protox::compile(PROTOS, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("hookbox_descriptor.bin"), prost::Message::encode_to_vec(&contract))?;
     tonic_prost_build::configure().compile_fds(contract)?;

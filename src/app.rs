@@ -4,17 +4,18 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Database};
 use crate::domain::clock::Clock;
+use crate::service::reload::{ReadSettings, RoutesInForce};
 use crate::service::{RateLimiter, Service};
 use crate::store::Store;
 use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::{self, SqliteStore};
 use crate::telemetry::metrics::Metrics;
 use crate::worker::handler::Registry;
-use crate::worker::handlers::simulate::Simulate;
 use crate::worker::purger::Purger;
 use crate::worker::{self, Pool};
 use crate::{grpc, http};
@@ -35,8 +36,12 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// What ids, delays and simulated work are made random with.
     pub seed: u64,
-    /// The handlers; none: `simulate` as the settings say.
-    pub registry: Option<Registry>,
+    /// The handlers besides `simulate`; one of that name replaces it.
+    pub handlers: Registry,
+    /// Reads the settings anew.
+    pub settings: Arc<ReadSettings>,
+    /// Asks for the settings to be read anew.
+    pub reload: Arc<Notify>,
 }
 
 /// Why hookbox stopped with an error.
@@ -67,29 +72,30 @@ pub async fn run(
     environment: Environment,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
-    let Environment { clock, seed, registry } = environment;
+    let Environment { clock, seed, handlers, settings, reload } = environment;
     let metrics = Arc::new(Metrics::default());
-    let store = open_store(&config, &clock, &metrics, seed).await?;
-    let registry = registry.unwrap_or_else(|| Registry::new(Simulate::new(config.simulate, seed)));
+    let worker = worker_name(&config, seed);
+    let store = open_store(&config, &worker, &clock, &metrics, seed).await?;
+    let routes = Arc::new(RoutesInForce::new(Arc::clone(&config.routes), settings));
     let pool = Pool::start(
-        Arc::clone(&store),
-        registry,
+        Arc::clone(&store) as _,
+        handlers,
+        routes.policies(),
         Arc::clone(&clock),
         Arc::clone(&metrics),
-        worker::Options { workers: config.workers, lease: config.lease, retry: config.retry, seed },
+        worker::Options { workers: config.workers, worker: worker.into(), lease: config.lease, seed },
     )
     .map_err(RunError::Threads)?;
     let purger = Purger::start(
-        Arc::clone(&store),
+        Arc::clone(&store) as _,
         Arc::clone(&clock),
         Arc::clone(&metrics),
         config.retention,
         config.purge_interval,
-    )
-    .map_err(RunError::Threads)?;
+    );
 
     let limiter = config.rate_limit.map(|limit| Arc::new(RateLimiter::new(limit, Arc::clone(&clock))));
-    let service = Service::new(Arc::clone(&store), clock, metrics, config.retry, limiter);
+    let service = Service::new(Arc::clone(&store), routes, clock, metrics, limiter);
     let stopping = CancellationToken::new();
     let rest = http::router(http::Api {
         service: service.clone(),
@@ -97,6 +103,7 @@ pub async fn run(
         bodies: http::Bodies::new(config.max_body_bytes),
         stopping: stopping.clone(),
     });
+    let reloading = tokio::spawn(reload_when_asked(service.clone(), reload));
     let calls = grpc::Api { service, max_body_bytes: config.max_body_bytes, stopping: stopping.clone() };
     let mut http = tokio::spawn(http::server::serve(listeners.http, rest, stopping.clone()));
     let mut grpc = tokio::spawn(grpc::serve(listeners.grpc, calls, stopping.clone()));
@@ -109,12 +116,12 @@ pub async fn run(
     };
     tracing::info!("shutting down: no new requests, running attempts may finish");
     stopping.cancel();
-    let grace = config.shutdown_grace;
-    let drained = tokio::task::spawn_blocking(move || {
-        purger.stop();
-        pool.shutdown(grace)
-    });
-    let (left, _) = tokio::join!(drained, async {
+    reloading.abort();
+    let stopped = async {
+        purger.stop().await;
+        pool.shutdown(config.shutdown_grace).await
+    };
+    let (left, ()) = tokio::join!(stopped, async {
         if !http.is_finished() {
             let _ = http.await;
         }
@@ -122,7 +129,7 @@ pub async fn run(
             let _ = grpc.await;
         }
     });
-    if let Ok(left @ 1..) = left {
+    if left > 0 {
         tracing::warn!(
             attempts = left,
             "some handlers did not stop; their jobs are taken over at the next start"
@@ -133,26 +140,42 @@ pub async fn run(
     served
 }
 
+/// Reads the settings anew whenever `asked` is notified.
+async fn reload_when_asked(service: Service, asked: Arc<Notify>) {
+    loop {
+        asked.notified().await;
+        // The service logs what came of it.
+        let _ = service.reload().await;
+    }
+}
+
+/// The name of this process in the history of attempts.
+fn worker_name(config: &Config, seed: u64) -> String {
+    match &config.database {
+        Database::Sqlite(_) => config.worker.clone(),
+        // Hosts and process ids can be the same in two containers; what is random is not.
+        Database::Postgres(_) => format!("{}-{:08x}", config.worker, seed as u32),
+    }
+}
+
 /// Opens the store that the settings name. Its background work goes on in this runtime.
 async fn open_store(
     config: &Config,
+    worker: &str,
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
     seed: u64,
 ) -> Result<Arc<dyn Store>, RunError> {
-    let (max_backlog, max_attempts) = (config.max_backlog, config.retry.max_attempts());
+    let (max_backlog, policies) = (config.max_backlog, config.routes.policies());
     let (clock, metrics) = (Arc::clone(clock), Arc::clone(metrics));
     Ok(match &config.database {
         Database::Sqlite(path) => {
-            let (path, worker) = (path.clone(), config.worker.clone());
-            let options = sqlite::Options { path, max_backlog, max_attempts, worker, seed };
+            let options = sqlite::Options { path: path.clone(), max_backlog, policies, seed };
             Arc::new(SqliteStore::open(options, clock, metrics).await?)
         }
         Database::Postgres(target) => {
-            // Hosts and process ids can be the same in two containers; what is random is not.
-            let worker = format!("{}-{:08x}", config.worker, seed as u32);
-            let target = target.clone();
-            let options = postgres::Options { target, max_backlog, max_attempts, worker, seed };
+            let (target, worker) = (target.clone(), worker.to_owned());
+            let options = postgres::Options { target, max_backlog, policies, worker, seed };
             let opened = PostgresStore::open(options, clock, metrics).await;
             Arc::new(opened.map_err(|error| RunError::Postgres(Box::new(error)))?)
         }

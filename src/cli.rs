@@ -1,7 +1,10 @@
 //! The command line: one file a command.
 
+mod ask;
 mod bench;
+mod config;
 mod health;
+mod reload;
 mod serve;
 mod settings;
 mod transfer;
@@ -13,11 +16,11 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use self::settings::SettingFlags;
-use crate::config::{Config, ConfigError, Database, EXIT_USAGE, Layers, without_password};
+use crate::config::{Config, Database, EXIT_USAGE, HANDLERS, Mistakes, without_password};
 use crate::store::{postgres, sqlite};
 
-/// A durable inbox for webhooks: it stores each one before it answers, runs each one once, and
-/// shows what became of it.
+/// A durable inbox for webhooks: stores each one before it answers, hands it to each route that
+/// wants it, and shows how its processing went
 #[derive(Debug, Parser)]
 #[command(name = "hookbox", version, propagate_version = true)]
 struct Cli {
@@ -33,8 +36,10 @@ enum Command {
     Migrate(SettingFlags),
     /// Move all webhooks from a SQLite file to a PostgreSQL database
     Transfer(transfer::Transfer),
-    /// Print the settings in force and where each came from
-    Config(SettingFlags),
+    /// Print the settings in force and where each came from, or check them
+    Config(config::Show),
+    /// Have a running hookbox read its settings again, without a restart
+    Reload(SettingFlags),
     /// Print the OpenAPI document
     Openapi,
     /// Print completions for a shell
@@ -46,22 +51,19 @@ enum Command {
     Health(SettingFlags),
     /// Send distinct webhooks to a running hookbox, and print how fast it accepts them
     Bench(bench::Bench),
-    /// Serve the submitting route with no storage behind it, for `bench --limit`
-    #[command(hide = true)]
-    BenchLimit,
 }
 
 /// Why a command failed.
 #[derive(Debug)]
 enum Failure {
-    /// A setting is wrong.
-    Usage(ConfigError),
+    /// Settings are wrong.
+    Usage(Mistakes),
     /// Anything else.
     Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
+impl From<Mistakes> for Failure {
+    fn from(error: Mistakes) -> Self {
         Self::Usage(error)
     }
 }
@@ -115,20 +117,25 @@ fn hide_passwords(error: &mut clap::Error) {
 
 fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve(flags) => serve::serve(&flags.layers()?),
-        Command::Migrate(flags) => migrate(&flags.layers()?),
+        Command::Serve(flags) => serve::serve(&flags),
+        Command::Migrate(flags) => migrate(settings_of(&flags)?),
         Command::Transfer(transfer) => transfer.run(),
-        Command::Config(flags) => print_config(&flags.layers()?),
+        Command::Config(config) => config.run(),
+        Command::Reload(flags) => reload::reload(&settings_of(&flags)?),
         Command::Openapi => print_openapi(),
         Command::Completions { shell } => print_completions(shell),
-        Command::Health(flags) => health::health(&flags.layers()?),
+        Command::Health(flags) => health::health(&settings_of(&flags)?),
         Command::Bench(bench) => bench.run(),
-        Command::BenchLimit => bench::limit::serve(),
     }
 }
 
-fn migrate(layers: &Layers) -> Result<ExitCode, Failure> {
-    let (applied, database) = match Config::new(layers)?.database {
+/// The settings in force.
+fn settings_of(flags: &SettingFlags) -> Result<Config, Failure> {
+    Ok(Config::new(&flags.layers()?, HANDLERS)?)
+}
+
+fn migrate(config: Config) -> Result<ExitCode, Failure> {
+    let (applied, database) = match config.database {
         Database::Sqlite(path) => (sqlite::migrate(&path).map_err(Box::new)?, path.display().to_string()),
         Database::Postgres(target) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -140,12 +147,6 @@ fn migrate(layers: &Layers) -> Result<ExitCode, Failure> {
         writeln!(out, "applied {migration}")?;
     }
     writeln!(out, "{database} is up to date")?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn print_config(layers: &Layers) -> Result<ExitCode, Failure> {
-    Config::new(layers)?;
-    write!(io::stdout().lock(), "{layers}")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -164,7 +165,11 @@ fn print_completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
 
 /// Tells a person what went wrong, with every cause.
 fn complain(error: &dyn std::error::Error) {
-    let mut text = format!("hookbox: {error}");
+    let mut text = error.to_string();
+    // Each line of several mistakes names its place.
+    if !text.contains('\n') {
+        text.insert_str(0, "hookbox: ");
+    }
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(&format!(": {error}"));

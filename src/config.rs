@@ -3,27 +3,45 @@
 //! The only reader of the environment and of `hookbox.toml`. A later layer wins:
 //! default, file, environment, flag. A `Config` that exists is valid.
 
+mod file;
 mod layers;
+mod mistake;
 mod parse;
+mod routes;
+mod secret;
 mod settings;
 mod transfer;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::layers::{Layers, Origin, without_password};
+pub use self::mistake::Mistakes;
 use self::parse::Reader;
+use self::routes::{Defaults, ReadRoute};
+pub use self::secret::Secret;
 pub use self::settings::{SETTINGS, Setting};
 pub use self::transfer::{transfer_from, transfer_to, transfer_to_setting};
+use crate::domain::policy::Simulate;
 use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
+use crate::domain::route::Rate;
+use crate::routes::Routes;
 use crate::store::postgres::Target;
 use crate::telemetry;
 
 /// The exit code of a process that was given a wrong setting (`EX_USAGE` of `sysexits.h`).
 pub const EXIT_USAGE: u8 = 64;
+
+/// The handlers that come with hookbox; the first is that of a route that names none.
+pub const HANDLERS: &[&str] = &["simulate"];
+
+/// The settings that routes take where they say nothing themselves: a reload takes them in.
+pub const OF_ROUTES: &[&str] =
+    &["max_attempts", "retry_base", "retry_cap", "simulate_min", "simulate_max", "simulate_failure_rate"];
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]
@@ -38,10 +56,8 @@ pub struct Config {
     pub workers: usize,
     /// The name of this process in the history of attempts: host and process id.
     pub worker: String,
-    /// The `simulate` handler.
-    pub simulate: Simulate,
-    /// When failed jobs are tried again, and how often.
-    pub retry: RetryPolicy,
+    /// The routes, compiled.
+    pub routes: Arc<Routes>,
     /// How long a lease lasts; it is renewed at a third of it.
     pub lease: Duration,
     /// How long finished webhooks are kept.
@@ -53,11 +69,12 @@ pub struct Config {
     /// Jobs that may be unfinished.
     pub max_backlog: u64,
     /// What each source may send.
-    pub rate_limit: Option<RateLimit>,
+    pub rate_limit: Option<Rate>,
     /// How long running attempts may take to finish at shutdown.
     pub shutdown_grace: Duration,
     /// What is logged, and whether traces are exported.
     pub telemetry: telemetry::Options,
+    read_routes: Vec<ReadRoute>,
 }
 
 /// Where webhooks are stored.
@@ -79,110 +96,84 @@ impl fmt::Display for Database {
     }
 }
 
-/// What the `simulate` handler does.
-#[derive(Clone, Copy, Debug)]
-pub struct Simulate {
-    /// The shortest run.
-    pub min: Duration,
-    /// The longest run.
-    pub max: Duration,
-    /// The share of attempts that fail, 0 to 1.
-    pub failure_rate: f64,
-}
-
-/// So many webhooks in so much time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    /// How many.
-    pub quota: std::num::NonZeroU32,
-    /// In which time.
-    pub window: Duration,
-}
-
-/// A setting that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Its value is not allowed.
-    #[error("{setting} = {value:?} (from {origin}) is not allowed: it must be {allowed}")]
-    Value {
-        /// Its name.
-        setting: String,
-        /// What it was set to.
-        value: String,
-        /// Where that came from.
-        origin: Origin,
-        /// What it may be.
-        allowed: String,
-    },
-    /// The file names a setting that does not exist.
-    #[error("{} has the unknown setting `{name}`; `hookbox config` lists the settings", .file.display())]
-    Unknown {
-        /// The file.
-        file: PathBuf,
-        /// The name.
-        name: String,
-    },
-    /// The file cannot be read.
-    #[error("cannot read the settings in {}", .file.display())]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The file is no TOML.
-    #[error("{} is not valid TOML", .file.display())]
-    Syntax {
-        /// The file.
-        file: PathBuf,
-        /// What and where.
-        source: Box<toml::de::Error>,
-    },
-}
-
 impl Config {
-    /// Checks every setting.
-    pub fn new(layers: &Layers) -> Result<Self, ConfigError> {
-        let read = Reader(layers);
-        let simulate_min = read.duration("simulate_min", Duration::ZERO..=parse::DAY)?;
-        let retention_completed = read.duration("retention_completed", parse::ANY_DURATION)?;
-        let retention_dead_lettered = read.duration("retention_dead_lettered", parse::ANY_DURATION)?;
-        let retry_base = read.duration("retry_base", parse::MILLISECOND..=parse::DAY)?;
-        Ok(Self {
-            database: read.database("database_url")?,
-            http_addr: read.parsed("http_addr")?,
-            grpc_addr: read.parsed("grpc_addr")?,
-            workers: read.number("workers", 1..=4096)?,
+    /// Checks every setting; the error has everything that is wrong. Routes may name these handlers,
+    /// of which the first is that of a route that names none.
+    pub fn new(layers: &Layers, handlers: &[&str]) -> Result<Self, Mistakes> {
+        let read = Reader::new(layers);
+        let config = Self::read(layers, &read, handlers);
+        let mistakes = read.mistakes();
+        config.filter(|_| mistakes.is_empty()).ok_or(Mistakes(mistakes))
+    }
+
+    /// Reads all settings, also after one that is wrong.
+    fn read(layers: &Layers, read: &Reader<'_>, handlers: &[&str]) -> Option<Self> {
+        let defaults = Defaults { retry: retry(read), simulate: simulate(read) };
+        let routes = layers.read_routes(|routes| routes::routes(read, routes, &defaults, handlers));
+        let retention = retention(read);
+        let telemetry = telemetry(layers, read);
+        let database = read.database("database_url");
+        let (http_addr, grpc_addr) = (read.parsed("http_addr"), read.parsed("grpc_addr"));
+        let workers = read.number("workers", 1..=4096);
+        let lease = read.duration("lease", Duration::from_secs(1)..=parse::DAY);
+        let purge_interval = read.duration("purge_interval", parse::MILLISECOND * 100..=parse::DAY);
+        let max_body_bytes = read.bytes("max_body", 1024..=256 * 1024 * 1024);
+        let max_backlog = read.number("max_backlog", 1..=i64::MAX as u64);
+        let rate_limit = read.rate_limit("rate_limit");
+        let shutdown_grace = read.duration("shutdown_grace", Duration::ZERO..=parse::DAY);
+        let (routes, read_routes) = routes?;
+        Some(Self {
+            database: database?,
+            http_addr: http_addr?,
+            grpc_addr: grpc_addr?,
+            workers: workers?,
             worker: layers.worker(),
-            simulate: Simulate {
-                min: simulate_min,
-                max: read.duration("simulate_max", simulate_min..=parse::DAY)?,
-                failure_rate: read.share("simulate_failure_rate")?,
-            },
-            retry: RetryPolicy::new(
-                retry_base,
-                read.duration("retry_cap", retry_base..=parse::DAY * 30)?,
-                read.number("max_attempts", 1..=1000)?,
-            ),
-            lease: read.duration("lease", Duration::from_secs(1)..=parse::DAY)?,
-            retention: Retention {
-                completed: retention_completed,
-                dead_lettered: retention_dead_lettered,
-                keys: read.duration(
-                    "retention_keys",
-                    retention_completed.max(retention_dead_lettered)..=Duration::MAX,
-                )?,
-            },
-            purge_interval: read.duration("purge_interval", parse::MILLISECOND * 100..=parse::DAY)?,
-            max_body_bytes: read.bytes("max_body", 1024..=256 * 1024 * 1024)?,
-            max_backlog: read.number("max_backlog", 1..=i64::MAX as u64)?,
-            rate_limit: read.rate_limit("rate_limit")?,
-            shutdown_grace: read.duration("shutdown_grace", Duration::ZERO..=parse::DAY)?,
-            telemetry: telemetry::Options {
-                log: read.log_filter("log")?,
-                log_format: read.log_format("log_format")?,
-                export_traces: layers.exports_traces(),
-            },
+            routes,
+            lease: lease?,
+            retention: retention?,
+            purge_interval: purge_interval?,
+            max_body_bytes: max_body_bytes?,
+            max_backlog: max_backlog?,
+            rate_limit: rate_limit?,
+            shutdown_grace: shutdown_grace?,
+            telemetry: telemetry?,
+            read_routes,
         })
     }
+
+    /// The routes in force as the settings file has them, with the origin of each value.
+    pub fn routes_text(&self) -> String {
+        self.read_routes.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// The retry policy of routes that have none; the default one where a setting is wrong.
+fn retry(read: &Reader<'_>) -> RetryPolicy {
+    let base = read.duration("retry_base", parse::MILLISECOND..=parse::DAY);
+    let cap = read.duration_from("retry_cap", ("retry_base", base), parse::DAY * 30);
+    let attempts = read.number("max_attempts", 1..=1000);
+    RetryPolicy::new(base.unwrap_or_default(), cap.unwrap_or_default(), attempts.unwrap_or(1))
+}
+
+fn simulate(read: &Reader<'_>) -> Simulate {
+    let min = read.duration("simulate_min", Duration::ZERO..=parse::DAY);
+    let max = read.duration_from("simulate_max", ("simulate_min", min), parse::DAY);
+    Simulate {
+        min: min.unwrap_or_default(),
+        max: max.unwrap_or_default(),
+        failure_rate: read.share("simulate_failure_rate").unwrap_or_default(),
+    }
+}
+
+fn retention(read: &Reader<'_>) -> Option<Retention> {
+    let completed = read.duration("retention_completed", Duration::ZERO..=parse::CENTURY);
+    let dead_lettered = read.duration("retention_dead_lettered", Duration::ZERO..=parse::CENTURY);
+    let longest = if completed > dead_lettered { "retention_completed" } else { "retention_dead_lettered" };
+    let keys = read.duration_from("retention_keys", (longest, completed.max(dead_lettered)), parse::CENTURY);
+    Some(Retention { completed: completed?, dead_lettered: dead_lettered?, keys: keys? })
+}
+
+fn telemetry(layers: &Layers, read: &Reader<'_>) -> Option<telemetry::Options> {
+    let (log, log_format) = (read.log_filter("log"), read.log_format("log_format"));
+    Some(telemetry::Options { log: log?, log_format: log_format?, export_traces: layers.exports_traces() })
 }

@@ -1,8 +1,10 @@
 //! gRPC: the tonic facade over the service. Knows neither REST nor what is inside of a store.
 
+mod answer;
 mod convert;
-mod service;
+mod operations;
 mod status;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -10,8 +12,13 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
+use tower::util::MapResponseLayer;
 
-pub use self::status::code_of;
+use self::operations::Operations;
+use self::proto::operation_service_server::OperationServiceServer;
+use self::proto::webhook_service_server::WebhookServiceServer;
+pub use self::status::{GrpcReason, code_of};
+use self::webhooks::Webhooks;
 use crate::service::Service;
 
 /// The contract, as prost and tonic make it of the proto.
@@ -27,7 +34,7 @@ pub mod proto {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hookbox_descriptor.bin"));
 }
 
-/// What a message may have besides its payload: names, and protobuf's framing.
+/// What a message may have besides a payload: names, and protobuf's framing.
 const MESSAGE_OVERHEAD_BYTES: usize = 16 * 1024;
 
 /// A `google.protobuf.Value` takes more room than the JSON it stands for.
@@ -58,9 +65,12 @@ pub async fn serve(
     stopping: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    let webhooks = proto::webhook_service_server::WebhookServiceServer::new(service::Webhooks(api.clone()))
+    let webhooks = WebhookServiceServer::new(Webhooks(api.clone()))
         .max_decoding_message_size(api.max_body_bytes * VALUE_OVERHEAD_FACTOR + MESSAGE_OVERHEAD_BYTES);
-    health.set_serving::<proto::webhook_service_server::WebhookServiceServer<service::Webhooks>>().await;
+    let operations =
+        OperationServiceServer::new(Operations(api)).max_decoding_message_size(MESSAGE_OVERHEAD_BYTES);
+    health.set_serving::<WebhookServiceServer<Webhooks>>().await;
+    health.set_serving::<OperationServiceServer<Operations>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
@@ -71,8 +81,10 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .tcp_nodelay(true)
+        .layer(MapResponseLayer::new(status::explain))
         .add_service(health_service)
-        .add_service(webhooks);
+        .add_service(webhooks)
+        .add_service(operations);
     // The descriptors are those the build made; reflection refuses only what does not decode.
     match (reflection().build_v1(), reflection().build_v1alpha()) {
         (Ok(v1), Ok(v1alpha)) => server = server.add_service(v1).add_service(v1alpha),
@@ -83,9 +95,8 @@ pub async fn serve(
     let drained = async {
         stopping.cancelled().await;
         health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-        health
-            .set_not_serving::<proto::webhook_service_server::WebhookServiceServer<service::Webhooks>>()
-            .await;
+        health.set_not_serving::<WebhookServiceServer<Webhooks>>().await;
+        health.set_not_serving::<OperationServiceServer<Operations>>().await;
         tokio::time::sleep(DRAIN_TIME).await;
     };
     tokio::select! {

@@ -1,16 +1,19 @@
 //! REST: the axum facade over the service. Knows neither gRPC nor what is inside of a store.
 
+mod body;
 mod dto;
+mod health;
 mod operations;
 mod problem;
+mod query;
+mod reason;
 mod room;
 pub mod server;
 mod submit;
 mod watch;
 mod webhooks;
 
-use axum::extract::{FromRequestParts, MatchedPath, Path, Request, State};
-use axum::http::request::Parts;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -25,10 +28,9 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use self::problem::Refused;
-pub use self::problem::status_of;
+pub use self::reason::{RestReason, status_of};
 pub use self::room::Bodies;
-use crate::domain::error::{Error, Reason};
-use crate::domain::id::WebhookId;
+use crate::domain::error::Error;
 use crate::domain::trace::Traceparent;
 use crate::service::Service;
 use crate::telemetry::trace;
@@ -46,30 +48,17 @@ pub struct Api {
     pub stopping: CancellationToken,
 }
 
-/// The webhook that a path names.
-struct Id(WebhookId);
-
-impl<S: Send + Sync> FromRequestParts<S> for Id {
-    type Rejection = Refused;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
-        // A path that is no UTF-8 names nothing either.
-        let id =
-            Path::<String>::from_request_parts(parts, state).await.map(|Path(id)| id).unwrap_or_default();
-        Ok(Self(id.parse()?))
-    }
-}
-
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "hookbox",
-        description = "A durable inbox for webhooks: it stores each one before it answers, runs each one once, and shows what became of it.",
+        description = "A durable inbox for webhooks: it stores each webhook before it answers, hands it to the handler of every route that matches, and shows what became of it. Each job has one recorded outcome; effects outside of hookbox are at least once.",
         license(name = "MIT OR Apache-2.0"),
     ),
     tags(
         (name = "webhooks", description = "Submitting webhooks and seeing what became of them"),
-        (name = "operations", description = "For operators and their tools"),
+        (name = "operations", description = "Routes, pauses, settings"),
+        (name = "monitoring", description = "Whether the process is alive and ready, and its metrics"),
     ),
 )]
 struct Document;
@@ -84,9 +73,16 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(webhooks::retry_webhook))
         .routes(routes!(webhooks::cancel_webhook))
         .routes(routes!(webhooks::get_stats))
-        .routes(routes!(operations::healthz))
-        .routes(routes!(operations::readyz))
-        .routes(routes!(operations::metrics))
+        .routes(routes!(operations::list_routes))
+        .routes(routes!(operations::move_jobs))
+        .routes(routes!(operations::cancel_jobs))
+        .routes(routes!(operations::pause))
+        .routes(routes!(operations::resume))
+        .routes(routes!(operations::list_pauses))
+        .routes(routes!(operations::reload_settings))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
 }
 
 /// The OpenAPI document of every route.
@@ -107,7 +103,7 @@ pub fn router(api: Api) -> Router {
 
 async fn path_not_found(request: Request) -> Response {
     let detail = format!("nothing is served at {:?}; GET /docs lists what is", request.uri().path());
-    Refused::from(Error::new(Reason::PathNotFound, detail)).into_response()
+    Refused::Request(RestReason::PathNotFound, detail).into_response()
 }
 
 async fn method_not_allowed(request: Request) -> Response {
@@ -116,7 +112,7 @@ async fn method_not_allowed(request: Request) -> Response {
         request.method(),
         request.uri().path()
     );
-    Refused::from(Error::new(Reason::MethodNotAllowed, detail)).into_response()
+    Refused::Request(RestReason::MethodNotAllowed, detail).into_response()
 }
 
 /// Gives every request its trace, counts it, and completes the document of one that is refused.

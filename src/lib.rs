@@ -7,10 +7,12 @@
 
 pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod grpc;
 pub mod http;
+pub mod routes;
 pub mod service;
 pub mod store;
 pub mod telemetry;

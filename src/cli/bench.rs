@@ -1,25 +1,27 @@
 //! `hookbox bench`: how fast a running hookbox accepts and completes webhooks.
 
 mod client;
-pub(super) mod limit;
 mod load;
-mod report;
 
+use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
 
-use self::client::{Counts, Target};
+use self::client::Target;
 use self::load::Measured;
-use self::report::{Drained, Report, Turn};
 use super::Failure;
 use crate::telemetry::metrics::Stopwatch;
 
 /// How often the progress is drawn and the drain is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The quantiles that are printed.
+const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 
 /// What to send, and where.
 #[derive(Clone, Debug, Args)]
@@ -27,7 +29,7 @@ pub(super) struct Bench {
     /// The hookbox to send to
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: Target,
-    /// How long to send, in all turns together
+    /// How long to send
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     duration: Duration,
     /// Connections, each with one request at a time
@@ -36,14 +38,8 @@ pub(super) struct Bench {
     /// Keys as real senders choose them (32 hex digits), or in order
     #[arg(long, value_enum, default_value_t = Keys::Random)]
     keys: Keys,
-    /// Run the same route with no storage behind it as well, in turns, and print the ratio
+    /// Wait until all jobs are done, and print the rate end to end
     #[arg(long)]
-    limit: bool,
-    /// How many turns the duration is cut into, with --limit
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=100))]
-    turns: u8,
-    /// Wait until everything is completed, and print the rate end to end
-    #[arg(long, conflicts_with = "limit")]
     drain: bool,
     /// Print JSON
     #[arg(long)]
@@ -59,6 +55,22 @@ enum Keys {
     Ordered,
 }
 
+/// All that was measured.
+struct Report {
+    sent: Measured,
+    /// Jobs that were completed while it was sending.
+    completed: u64,
+    drained: Option<Drained>,
+}
+
+/// All jobs are done.
+struct Drained {
+    /// Completed since before the first webhook was sent.
+    completed: u64,
+    /// Seconds from the first webhook sent to the last job done.
+    seconds: f64,
+}
+
 impl Bench {
     /// Sends, measures, and prints.
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
@@ -70,65 +82,91 @@ impl Bench {
         } else {
             write!(out, "{report}")?;
         }
-        Ok(if report.has_failures() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if report.sent.others.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     async fn measure(&self) -> Result<Report, Failure> {
-        let before = self.url.counts().await?;
+        let before = self.url.counts().await?.completed;
+        let took = Stopwatch::start();
         let progress = progress_bar(self.duration);
-        let mut report = Report::default();
-        let limit = if self.limit { Some(limit::Server::start().await?) } else { None };
-        let turns = if limit.is_some() { u32::from(self.turns) } else { 1 };
-        let each = self.duration / turns / if limit.is_some() { 2 } else { 1 };
-        for _ in 0..turns {
-            let counted = self.url.counts().await?;
-            let sent = self.send(&self.url, each, &progress).await?;
-            let completed = self.url.counts().await?.completed - counted.completed;
-            let completed_per_second = completed as f64 / sent.seconds;
-            let bare = match &limit {
-                Some(server) => Some(self.send(server.target(), each, &progress).await?),
-                None => None,
-            };
-            report.turns.push(Turn { sent, completed_per_second, limit: bare });
-        }
-        if self.drain {
-            report.drained = Some(self.drain(before, &progress).await?);
-        }
-        progress.finish_and_clear();
-        Ok(report)
-    }
-
-    async fn send(
-        &self,
-        target: &Target,
-        time: Duration,
-        progress: &ProgressBar,
-    ) -> Result<Measured, Failure> {
-        let sending = load::send(target, self.keys, self.connections, time);
+        let sending = load::send(&self.url, self.keys, self.connections, self.duration);
         tokio::pin!(sending);
-        loop {
+        let sent = loop {
             tokio::select! {
-                measured = &mut sending => return measured,
+                sent = &mut sending => break sent?,
                 () = tokio::time::sleep(LOOK_EVERY) => progress.inc(LOOK_EVERY.as_millis() as u64),
             }
-        }
-    }
-
-    /// Waits until nothing is unfinished any more. `--limit` goes without it, so all that was sent
-    /// was sent in one turn, which has just ended.
-    async fn drain(&self, before: Counts, progress: &ProgressBar) -> Result<Drained, Failure> {
-        let waited = Stopwatch::start();
-        loop {
+        };
+        let completed = self.url.counts().await?.completed - before;
+        let mut drained = None;
+        while self.drain && drained.is_none() {
             let counts = self.url.counts().await?;
             progress.set_message(format!("{} unfinished", counts.unfinished));
             if counts.unfinished == 0 {
-                return Ok(Drained {
-                    completed: counts.completed - before.completed,
-                    waited: waited.seconds(),
-                });
+                drained = Some(Drained { completed: counts.completed - before, seconds: took.seconds() });
+            } else {
+                tokio::time::sleep(LOOK_EVERY).await;
             }
-            tokio::time::sleep(LOOK_EVERY).await;
         }
+        progress.finish_and_clear();
+        Ok(Report { sent, completed, drained })
+    }
+}
+
+impl Report {
+    fn accepted_per_second(&self) -> f64 {
+        self.sent.accepted as f64 / self.sent.seconds
+    }
+
+    fn completed_per_second(&self) -> f64 {
+        self.completed as f64 / self.sent.seconds
+    }
+
+    /// Latencies of the accepted webhooks in milliseconds.
+    fn latencies(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let micros = &self.sent.micros;
+        let quantiles = QUANTILES.map(|(name, quantile)| (name, micros.value_at_quantile(quantile)));
+        let all = quantiles.into_iter().chain([("max", micros.max())]);
+        all.map(|(name, micros)| (name, micros as f64 / 1000.0))
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "accepted": self.sent.accepted,
+            "accepted_per_second": self.accepted_per_second(),
+            "completed_per_second": self.completed_per_second(),
+            "latency_ms": self.latencies().map(|(name, ms)| (name.to_owned(), json!(ms))).collect::<serde_json::Map<_, _>>(),
+            "drained": self.drained.as_ref().map(|drained| json!({
+                "completed": drained.completed,
+                "seconds": drained.seconds,
+                "per_second": drained.completed as f64 / drained.seconds,
+            })),
+            "other_answers": self.sent.others,
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let accepted = self.sent.accepted;
+        writeln!(f, "accepted   {:>9.0} /s   {accepted} webhooks", self.accepted_per_second())?;
+        writeln!(f, "completed  {:>9.0} /s   meanwhile", self.completed_per_second())?;
+        write!(f, "latency   ")?;
+        for (name, milliseconds) in self.latencies() {
+            write!(f, " {name} {milliseconds:.2} ms ")?;
+        }
+        writeln!(f)?;
+        if let Some(Drained { completed, seconds }) = &self.drained {
+            let per_second = *completed as f64 / seconds;
+            writeln!(
+                f,
+                "drained    {per_second:>9.0} /s   {completed} completed in {seconds:.1} s, from the first sent to the last done"
+            )?;
+        }
+        for (status, count) in &self.sent.others {
+            writeln!(f, "refused    {count} answered {status}")?;
+        }
+        Ok(())
     }
 }
 

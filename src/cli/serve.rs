@@ -7,32 +7,33 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 use super::Failure;
+use super::settings::SettingFlags;
 use crate::app::{self, Environment, Listeners};
-use crate::config::{Config, Database, Layers};
-use crate::domain::clock::SystemClock;
+use crate::clock::SystemClock;
+use crate::config::{Config, Database, HANDLERS, Layers, OF_ROUTES};
+use crate::service::reload::{ReadSettings, Reloaded};
 use crate::telemetry::Telemetry;
+use crate::worker::handler::Registry;
+use crate::worker::handlers::simulate::Simulate;
 
 /// The exit code of a process stopped by a second signal: 128 + SIGINT, as shells have it.
 pub(super) const EXIT_INTERRUPTED: u8 = 130;
 
 /// Serves until a signal asks to stop.
 #[expect(clippy::disallowed_methods, reason = "here randomness enters the program")]
-pub(super) fn serve(layers: &Layers) -> Result<ExitCode, Failure> {
-    let config = Config::new(layers)?;
+pub(super) fn serve(flags: &SettingFlags) -> Result<ExitCode, Failure> {
+    let layers = flags.layers()?;
+    let config = Config::new(&layers, HANDLERS)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(io_threads(&config.database))
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let telemetry = Telemetry::start(&config.telemetry).map_err(Box::new)?;
-        for variable in layers.unknown_variables() {
-            tracing::warn!(
-                variable = variable.as_str(),
-                "this variable of the environment is no setting of hookbox"
-            );
-        }
+        layers.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let listeners =
             Listeners { http: bind(config.http_addr).await?, grpc: bind(config.grpc_addr).await? };
         tracing::info!(
@@ -44,7 +45,14 @@ pub(super) fn serve(layers: &Layers) -> Result<ExitCode, Failure> {
             "hookbox starts"
         );
         let shutdown = shutdown_signal()?;
-        let environment = Environment { clock: Arc::new(SystemClock), seed: rand::random(), registry: None };
+        let seed = rand::random();
+        let environment = Environment {
+            clock: Arc::new(SystemClock),
+            seed,
+            handlers: Registry::default().with(Simulate::new(seed)),
+            settings: settings_reader(flags.clone(), layers),
+            reload: reload_signal()?,
+        };
         let ran = app::run(config, listeners, environment, shutdown).await;
         // Flushing blocks.
         let flushed = tokio::task::spawn_blocking(|| telemetry.shutdown());
@@ -52,6 +60,30 @@ pub(super) fn serve(layers: &Layers) -> Result<ExitCode, Failure> {
         ran.map_err(Box::new)?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Reads the settings anew, and compares them with those of the start.
+fn settings_reader(flags: SettingFlags, at_start: Layers) -> Arc<ReadSettings> {
+    Arc::new(move || {
+        let layers = flags.layers().map_err(|mistakes| mistakes.to_string())?;
+        let config = Config::new(&layers, HANDLERS).map_err(|mistakes| mistakes.to_string())?;
+        let changed = layers.changed(&at_start).into_iter().filter(|name| !OF_ROUTES.contains(name));
+        let needs_restart = changed.map(ToOwned::to_owned).collect();
+        Ok(Reloaded { routes: config.routes, needs_restart })
+    })
+}
+
+/// Notified at every SIGHUP.
+fn reload_signal() -> std::io::Result<Arc<Notify>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let reload = Arc::new(Notify::new());
+    let asked = Arc::clone(&reload);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            asked.notify_one();
+        }
+    });
+    Ok(reload)
 }
 
 /// How many threads read and write sockets: one for each core, but half of that, rounded up, where the

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
-use crate::config::{ConfigError, Layers, SETTINGS};
+use crate::config::{Layers, Mistakes, SETTINGS};
 
 /// The flags that were given, and the file that was named.
 #[derive(Clone, Debug)]
@@ -21,12 +21,12 @@ impl SettingFlags {
 
     /// The settings in force.
     #[expect(clippy::disallowed_methods, reason = "the environment is read here, and nowhere else")]
-    pub(super) fn layers(self) -> Result<Layers, ConfigError> {
+    pub(super) fn layers(&self) -> Result<Layers, Mistakes> {
         // What is no UTF-8 is no setting's name, and its value is refused like any other wrong one.
         let environment = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
         });
-        Layers::read(self.file.as_deref(), environment, self.flags)
+        Layers::read(self.file.as_deref(), environment, self.flags.iter().cloned())
     }
 }
 
@@ -38,12 +38,12 @@ impl Args for SettingFlags {
             .value_parser(clap::value_parser!(PathBuf))
             .help("A file of settings; hookbox.toml in the working folder if it is there");
         let flags = SETTINGS.iter().map(|setting| {
-            let default = if setting.default.is_empty() { "none" } else { setting.default };
-            Arg::new(setting.name).long(setting.flag_name()).value_name("VALUE").help(format!(
-                "{} [default: {default}] [env: {}]",
-                setting.help,
-                setting.environment_name()
-            ))
+            let default = match setting.default {
+                "" => String::new(),
+                default => format!(" [default: {default}]"),
+            };
+            let help = format!("{}{default} [env: {}]", setting.help, setting.environment_name());
+            Arg::new(setting.name).long(setting.flag_name()).value_name("VALUE").help(help)
         });
         command.arg(file).args(flags)
     }

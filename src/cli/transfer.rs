@@ -15,11 +15,11 @@ use self::progress::Progress;
 use super::Failure;
 use super::serve::{EXIT_INTERRUPTED, shutdown_signal};
 use super::settings::SettingFlags;
+use crate::clock::SystemClock;
 use crate::config;
-use crate::domain::clock::SystemClock;
 use crate::domain::job::Status;
 use crate::store::postgres::Target;
-use crate::store::transfer::{self, BATCH_WEBHOOKS, Begun, Census, Limits, Plan, TransferError};
+use crate::store::transfer::{self, BATCH_WEBHOOKS, Begun, Limits, Plan, RowCounts, TransferError};
 use crate::telemetry::metrics::Stopwatch;
 
 /// From where, and where to.
@@ -86,8 +86,8 @@ async fn move_all(from: &Path, to: Target, id: Uuid, batch: usize) -> Result<Exi
     transfer.close().await;
     let mut out = std::io::stdout().lock();
     match moved.map_err(Box::new)? {
-        Some(census) => {
-            write!(out, "{}", summary(from, &to, &census, moved_by_now - before, took))?;
+        Some(counted) => {
+            write!(out, "{}", summary(from, &to, &counted, moved_by_now - before, took))?;
             Ok(ExitCode::SUCCESS)
         }
         None => {
@@ -104,7 +104,7 @@ async fn move_all(from: &Path, to: Target, id: Uuid, batch: usize) -> Result<Exi
 async fn step_by_step(
     transfer: &mut transfer::Transfer,
     stopping: &CancellationToken,
-) -> Result<Option<Census>, TransferError> {
+) -> Result<Option<RowCounts>, TransferError> {
     let mut progress = Progress::new(transfer.total(), transfer.moved());
     while transfer.step().await? {
         progress.moved(transfer.moved());
@@ -120,7 +120,7 @@ async fn step_by_step(
     }
 }
 
-fn summary(from: &Path, to: &Target, census: &Census, moved: u64, took: Stopwatch) -> String {
+fn summary(from: &Path, to: &Target, counted: &RowCounts, moved: u64, took: Stopwatch) -> String {
     let seconds = took.seconds();
     let mut text = format!(
         "moved {moved} webhooks from {} to {to} in {seconds:.1} s, {:.0} a second\n",
@@ -128,8 +128,8 @@ fn summary(from: &Path, to: &Target, census: &Census, moved: u64, took: Stopwatc
         moved as f64 / seconds.max(f64::EPSILON),
     );
     text.push_str("both sides hold the same:\n");
-    let by_status = Status::ALL.map(|status| (status.as_str(), census.counts.of(status)));
-    let all = [("webhooks", census.webhooks), ("attempts", census.attempts)];
+    let by_status = Status::ALL.map(|status| (status.as_str(), counted.counts.of(status)));
+    let all = [("webhooks", counted.webhooks), ("attempts", counted.attempts)];
     for (what, count) in all.into_iter().chain(by_status).filter(|(_, count)| *count > 0) {
         text.push_str(&format!("  {what:<14}{count:>12}\n"));
     }

@@ -4,19 +4,30 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::ConfigError;
+use super::file::{File, Value};
+use super::mistake::{Mistake, Mistakes, suggestion};
 use super::settings::{ENVIRONMENT_PREFIX, SETTINGS, Setting};
 
 /// The file that is read if it is there and no other is named.
 const DEFAULT_FILE: &str = "hookbox.toml";
+
+/// The tables of the file that are no settings of their own.
+const ROUTES: &str = "routes";
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Nothing set it.
     Default,
-    /// The file.
-    File(PathBuf),
+    /// The file, with line and column from 1.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The column, in characters.
+        column: usize,
+    },
     /// A variable of the environment.
     Environment(String),
     /// A flag.
@@ -27,7 +38,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("the default"),
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File { path, line, column } => write!(f, "{}:{line}:{column}", path.display()),
             Self::Environment(name) => write!(f, "the environment, {name}"),
             Self::Flag(name) => write!(f, "the flag --{name}"),
         }
@@ -35,12 +46,20 @@ impl fmt::Display for Origin {
 }
 
 /// The values in force, each with its origin.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Layers {
     values: BTreeMap<&'static str, (String, Origin)>,
+    file: Option<File>,
+    mistakes: Vec<Mistake>,
+    environment: BTreeMap<String, String>,
     unknown: Vec<String>,
     exports_traces: bool,
-    host: String,
+}
+
+impl fmt::Debug for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layers").finish_non_exhaustive()
+    }
 }
 
 impl Layers {
@@ -50,22 +69,23 @@ impl Layers {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
         flags: impl IntoIterator<Item = (&'static str, String)>,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, Mistakes> {
+        let defaults =
+            SETTINGS.iter().map(|setting| (setting.name, (setting.default.to_owned(), Origin::Default)));
         let mut layers = Self {
-            values: SETTINGS
-                .iter()
-                .map(|setting| (setting.name, (setting.default.to_owned(), Origin::Default)))
-                .collect(),
+            values: defaults.collect(),
+            file: None,
+            mistakes: Vec::new(),
+            environment: environment.into_iter().collect(),
             unknown: Vec::new(),
             exports_traces: false,
-            host: String::new(),
         };
         match file {
             Some(file) => layers.add_file(file)?,
             None if Path::new(DEFAULT_FILE).exists() => layers.add_file(Path::new(DEFAULT_FILE))?,
             None => {}
         }
-        layers.add_environment(environment);
+        layers.add_environment();
         for (name, value) in flags {
             if let Some(setting) = find(name) {
                 layers.set(setting, value, Origin::Flag(setting.flag_name()));
@@ -82,10 +102,38 @@ impl Layers {
         }
     }
 
-    /// Variables of the environment that look like settings and are none. They may be misspelt,
-    /// or an orchestrator's, so they are worth a warning and no more.
-    pub fn unknown_variables(&self) -> &[String] {
-        &self.unknown
+    /// Settings whose values differ.
+    pub fn changed(&self, since: &Self) -> Vec<&'static str> {
+        let differs = |name: &&&str| self.get(name).0 != since.get(name).0;
+        self.values.keys().filter(differs).copied().collect()
+    }
+
+    /// Reads the routes of the file, if it has some.
+    pub(super) fn read_routes<T>(&self, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
+        let Some(file) = &self.file else { return read(None) };
+        let (table, _) = file.parse();
+        read(table.get(ROUTES).map(|routes| Value::new(file, ROUTES.to_owned(), routes)))
+    }
+
+    /// What is wrong with the file, apart from the values.
+    pub(super) fn mistakes(&self) -> &[Mistake] {
+        &self.mistakes
+    }
+
+    /// The environment, for secrets that name a variable.
+    pub(super) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
+    /// A sentence about each variable of the environment that looks like a setting and is none. They
+    /// may be misspelt, or an orchestrator's, so they are worth a warning and no more.
+    pub fn warnings(&self) -> Vec<String> {
+        let names = SETTINGS.iter().map(Setting::environment_name).collect::<Vec<_>>();
+        let warning = |variable: &String| {
+            let suggestion = suggestion(variable, names.iter().map(String::as_str));
+            format!("{variable} is set in the environment, but is no setting of hookbox{suggestion}")
+        };
+        self.unknown.iter().map(warning).collect()
     }
 
     /// Whether the standard `OTEL_*` variables ask for traces to be exported.
@@ -95,41 +143,49 @@ impl Layers {
 
     /// The name of this process: its host, as far as the system tells it, and its id.
     pub fn worker(&self) -> String {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| self.host.clone());
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = if host.trim().is_empty() { self.variable("HOSTNAME") } else { &host };
         let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
         format!("{host}-{}", std::process::id())
     }
 
-    fn add_file(&mut self, file: &Path) -> Result<(), ConfigError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
-        let table = text
-            .parse::<toml::Table>()
-            .map_err(|source| ConfigError::Syntax { file: file.to_owned(), source: Box::new(source) })?;
-        for (name, value) in table {
-            let setting = find(&name)
-                .ok_or_else(|| ConfigError::Unknown { file: file.to_owned(), name: name.clone() })?;
-            let value = match value {
-                toml::Value::String(text) => text,
-                other => other.to_string(),
+    fn variable(&self, name: &str) -> &str {
+        self.environment.get(name).map_or("", String::as_str)
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<(), Mistakes> {
+        let file = File::read(path).map_err(|error| Mistake {
+            origin: Origin::Default,
+            text: format!("cannot read the settings in {}: {error}", path.display()),
+        })?;
+        let (table, mistakes) = file.parse();
+        self.mistakes = mistakes;
+        for (key, value) in &table {
+            let name = key.get_ref();
+            if name == ROUTES {
+                continue;
+            }
+            let Some(setting) = find(name) else {
+                let known = SETTINGS.iter().map(|setting| setting.name).chain([ROUTES]);
+                let text = format!("the setting `{name}` is not known{}", suggestion(name, known));
+                self.mistakes.push(Mistake { origin: file.origin(&key.span()), text });
+                continue;
             };
-            self.set(setting, value, Origin::File(file.to_owned()));
+            let value = Value::new(&file, setting.name.to_owned(), value);
+            self.values.insert(setting.name, (value.written(), value.origin()));
         }
+        drop(table);
+        self.file = Some(file);
         Ok(())
     }
 
-    fn add_environment(&mut self, environment: impl IntoIterator<Item = (String, String)>) {
-        let mut disabled = false;
-        for (variable, value) in environment {
-            match variable.as_str() {
-                "OTEL_EXPORTER_OTLP_ENDPOINT" | "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" if !value.is_empty() => {
-                    self.exports_traces = true;
-                }
-                "HOSTNAME" => self.host.clone_from(&value),
-                "OTEL_SDK_DISABLED" => disabled |= value.eq_ignore_ascii_case("true"),
-                "OTEL_TRACES_EXPORTER" => disabled |= value == "none",
-                _ => {}
-            }
+    fn add_environment(&mut self) {
+        let is_set = |name: &str| !self.variable(name).is_empty();
+        self.exports_traces = (is_set("OTEL_EXPORTER_OTLP_ENDPOINT")
+            || is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+            && !self.variable("OTEL_SDK_DISABLED").eq_ignore_ascii_case("true")
+            && self.variable("OTEL_TRACES_EXPORTER") != "none";
+        for (variable, value) in self.environment.clone() {
             if !variable.starts_with(ENVIRONMENT_PREFIX) {
                 continue;
             }
@@ -138,8 +194,6 @@ impl Layers {
                 None => self.unknown.push(variable),
             }
         }
-        self.exports_traces &= !disabled;
-        self.unknown.sort();
     }
 
     fn set(&mut self, setting: &'static Setting, value: String, origin: Origin) {
@@ -148,7 +202,7 @@ impl Layers {
 }
 
 impl fmt::Display for Layers {
-    /// As a `hookbox.toml` that says where each value came from.
+    /// As a `hookbox.toml` that says where each value came from, without the routes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for setting in SETTINGS {
             let (value, origin) = self.get(setting.name);

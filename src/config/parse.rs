@@ -1,5 +1,6 @@
 //! Reads the values of settings, and says what is allowed where one cannot be read.
 
+use std::cell::RefCell;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -9,15 +10,20 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use tracing_subscriber::EnvFilter;
 
-use super::layers::{Layers, without_password};
+use super::Database;
+use super::layers::Layers;
+use super::mistake::Mistake;
+use super::secret::Secret;
 use super::settings::SETTINGS;
-use super::{ConfigError, Database, RateLimit};
+use crate::domain::route::Rate;
 use crate::store::postgres::InvalidTarget;
 use crate::telemetry::LogFormat;
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-pub(super) const ANY_DURATION: RangeInclusive<Duration> = Duration::ZERO..=Duration::MAX;
+
+/// The longest retention: every store can subtract it from any time.
+pub(super) const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 /// Where webhooks are stored. The error is what is wrong with the URL of a PostgreSQL database.
 pub(super) fn database(url: &str) -> Result<Database, Option<InvalidTarget>> {
@@ -30,11 +36,46 @@ pub(super) fn database(url: &str) -> Result<Database, Option<InvalidTarget>> {
     }
 }
 
-/// Reads one setting after the other.
-pub(super) struct Reader<'a>(pub(super) &'a Layers);
+/// So many a second, minute or hour, such as `1000/m`.
+pub(super) fn rate(text: &str) -> Option<Rate> {
+    let (quota, unit) = text.split_once('/')?;
+    let seconds = match unit.trim() {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        _ => return None,
+    };
+    let quota = quota.trim().parse::<NonZeroU32>().ok()?;
+    Some(Rate { quota, window: Duration::from_secs(seconds) })
+}
 
-impl Reader<'_> {
-    pub(super) fn parsed<T: FromStr>(&self, name: &str) -> Result<T, ConfigError> {
+/// A duration such as `500ms` or `2s`, if it is allowed.
+pub(super) fn duration(text: &str, allowed: &RangeInclusive<Duration>) -> Option<Duration> {
+    humantime::parse_duration(text).ok().filter(|duration| allowed.contains(duration))
+}
+
+/// Reads one setting after the other, and gathers what is wrong. A setting that is wrong is none.
+pub(super) struct Reader<'a> {
+    layers: &'a Layers,
+    mistakes: RefCell<Vec<Mistake>>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(layers: &'a Layers) -> Self {
+        Self { layers, mistakes: RefCell::new(layers.mistakes().to_vec()) }
+    }
+
+    /// Adds a mistake.
+    pub(super) fn wrong(&self, mistake: Mistake) {
+        self.mistakes.borrow_mut().push(mistake);
+    }
+
+    /// Everything that is wrong.
+    pub(super) fn mistakes(self) -> Vec<Mistake> {
+        self.mistakes.into_inner()
+    }
+
+    pub(super) fn parsed<T: FromStr>(&self, name: &str) -> Option<T> {
         self.read(name, |value| value.parse().ok())
     }
 
@@ -42,61 +83,71 @@ impl Reader<'_> {
         &self,
         name: &str,
         allowed: RangeInclusive<T>,
-    ) -> Result<T, ConfigError> {
+    ) -> Option<T> {
         self.read(name, |value| value.parse().ok().filter(|number| allowed.contains(number)))
     }
 
-    pub(super) fn share(&self, name: &str) -> Result<f64, ConfigError> {
+    pub(super) fn share(&self, name: &str) -> Option<f64> {
         self.number(name, 0.0..=1.0)
     }
 
-    pub(super) fn duration(
-        &self,
-        name: &str,
-        allowed: RangeInclusive<Duration>,
-    ) -> Result<Duration, ConfigError> {
-        self.read(name, |value| {
-            humantime::parse_duration(value).ok().filter(|duration| allowed.contains(duration))
-        })
+    pub(super) fn duration(&self, name: &str, allowed: RangeInclusive<Duration>) -> Option<Duration> {
+        self.read(name, |value| duration(value, &allowed))
     }
 
-    pub(super) fn bytes(&self, name: &str, allowed: RangeInclusive<usize>) -> Result<usize, ConfigError> {
+    /// A duration that is at least another setting's, if that could be read.
+    pub(super) fn duration_from(
+        &self,
+        name: &str,
+        least: (&str, Option<Duration>),
+        most: Duration,
+    ) -> Option<Duration> {
+        let read = self.duration(name, Duration::ZERO..=most)?;
+        let (other, Some(least)) = least else { return Some(read) };
+        if read >= least {
+            return Some(read);
+        }
+        // Either of the two can be the one that is wrong.
+        let (value, origin) = self.layers.get(name);
+        let (other_value, other_origin) = self.layers.get(other);
+        let allowed = format!(
+            "at least {other}, which is {other_value:?} (from {other_origin}); change one of the two"
+        );
+        self.wrong(Mistake::value(origin, name, value, allowed));
+        None
+    }
+
+    pub(super) fn bytes(&self, name: &str, allowed: RangeInclusive<usize>) -> Option<usize> {
         self.read(name, |value| {
             let size = value.parse::<ByteSize>().ok()?;
             usize::try_from(size.as_u64()).ok().filter(|bytes| allowed.contains(bytes))
         })
     }
 
-    pub(super) fn database(&self, name: &str) -> Result<Database, ConfigError> {
-        let mut problem = None;
-        let read = self.read(name, |value| database(value).map_err(|invalid| problem = invalid).ok());
-        read.map_err(|mut error| {
+    pub(super) fn database(&self, name: &str) -> Option<Database> {
+        let (value, origin) = self.layers.get(name);
+        let secret = Secret::read(value, self.layers.environment());
+        let secret = secret.map_err(|missing| {
+            self.wrong(Mistake::value(origin, name, value, format_args!("a URL, but {missing}")));
+        });
+        let read = database(secret.ok()?.expose());
+        read.map_err(|problem| {
             // A URL has many parts: what is wrong with this one?
-            if let (ConfigError::Value { allowed, .. }, Some(problem)) = (&mut error, problem) {
-                allowed.push_str(&format!("; {problem}"));
-            }
-            error
+            let problem = problem.map(|problem| format!("; {problem}")).unwrap_or_default();
+            let allowed = format!("{}{problem}", allowed_for(name));
+            self.wrong(Mistake::value(origin, name, value, allowed));
         })
+        .ok()
     }
 
-    pub(super) fn rate_limit(&self, name: &str) -> Result<Option<RateLimit>, ConfigError> {
-        self.read(name, |value| {
-            if value.is_empty() || value == "none" {
-                return Some(None);
-            }
-            let (quota, unit) = value.split_once('/')?;
-            let seconds = match unit.trim() {
-                "s" => 1,
-                "m" => 60,
-                "h" => 60 * 60,
-                _ => return None,
-            };
-            let quota = quota.trim().parse::<NonZeroU32>().ok()?;
-            Some(Some(RateLimit { quota, window: Duration::from_secs(seconds) }))
-        })
+    pub(super) fn rate_limit(&self, name: &str) -> Option<Option<Rate>> {
+        self.read(
+            name,
+            |value| if value.is_empty() || value == "none" { Some(None) } else { rate(value).map(Some) },
+        )
     }
 
-    pub(super) fn log_filter(&self, name: &str) -> Result<String, ConfigError> {
+    pub(super) fn log_filter(&self, name: &str) -> Option<String> {
         self.read(name, |value| {
             // A bare word that is no level would be read as the name of a module.
             let levels = ["error", "warn", "info", "debug", "trace", "off"];
@@ -107,7 +158,7 @@ impl Reader<'_> {
         })
     }
 
-    pub(super) fn log_format(&self, name: &str) -> Result<Option<LogFormat>, ConfigError> {
+    pub(super) fn log_format(&self, name: &str) -> Option<Option<LogFormat>> {
         self.read(name, |value| match value {
             "" => Some(None),
             "pretty" => Some(Some(LogFormat::Pretty)),
@@ -116,17 +167,17 @@ impl Reader<'_> {
         })
     }
 
-    fn read<T>(&self, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, ConfigError> {
-        let (value, origin) = self.0.get(name);
-        parse(value).ok_or_else(|| ConfigError::Value {
-            setting: name.to_owned(),
-            value: without_password(value),
-            origin: origin.clone(),
-            allowed: SETTINGS
-                .iter()
-                .find(|setting| setting.name == name)
-                .map_or("another value", |setting| setting.allowed)
-                .to_owned(),
-        })
+    fn read<T>(&self, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let (value, origin) = self.layers.get(name);
+        let read = parse(value);
+        if read.is_none() {
+            self.wrong(Mistake::value(origin, name, value, allowed_for(name)));
+        }
+        read
     }
+}
+
+fn allowed_for(name: &str) -> &'static str {
+    let setting = SETTINGS.iter().find(|setting| setting.name == name);
+    setting.map_or("another value", |setting| setting.allowed)
 }

@@ -34,7 +34,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "database_url",
         default: "sqlite://hookbox.db",
-        allowed: "sqlite://<path of a file>, or postgres://<user>:<password>@<host>:<port>/<database>, with the parameters of libpq behind a ?",
+        allowed: "sqlite://<path of a file>, or postgres://<user>:<password>@<host>:<port>/<database>, with the parameters of libpq behind a ?; or env:<variable> or file:<path> that has it",
         help: "Where webhooks are stored",
     },
     Setting {
@@ -53,7 +53,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "workers",
         default: "128",
         allowed: "a number from 1 to 4096",
-        help: "Threads that run handlers, and so how many webhooks are processed at once",
+        help: "Threads that run handlers, and so how many jobs are processed at once",
     },
     Setting {
         name: "simulate_min",
@@ -77,19 +77,19 @@ pub const SETTINGS: &[Setting] = &[
         name: "max_attempts",
         default: "10",
         allowed: "a number from 1 to 1000",
-        help: "Attempts before a webhook is dead-lettered",
+        help: "Attempts before a job is dead-lettered; of routes that say nothing else",
     },
     Setting {
         name: "retry_base",
         default: "2s",
         allowed: "a duration from 1ms to 24h, such as 2s",
-        help: "The longest delay before the second attempt; it doubles with every further one",
+        help: "The longest delay before the second attempt, doubled with every further one; of routes that say nothing else",
     },
     Setting {
         name: "retry_cap",
         default: "1h",
         allowed: "a duration from retry_base to 30d, such as 1h",
-        help: "The longest delay before any attempt",
+        help: "The longest delay before any attempt; of routes that say nothing else",
     },
     Setting {
         name: "lease",
@@ -100,19 +100,19 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "retention_completed",
         default: "7d",
-        allowed: "a duration, such as 12h or 7d",
-        help: "How long the payload of a completed webhook is kept",
+        allowed: "a duration of at most 100 years, such as 12h or 7d",
+        help: "How long the payload of a completed or filtered webhook is kept",
     },
     Setting {
         name: "retention_dead_lettered",
         default: "30d",
-        allowed: "a duration, such as 12h or 30d",
+        allowed: "a duration of at most 100 years, such as 12h or 30d",
         help: "How long the payload of a dead-lettered or cancelled webhook is kept",
     },
     Setting {
         name: "retention_keys",
         default: "30d",
-        allowed: "a duration at least as long as retention_completed and retention_dead_lettered",
+        allowed: "a duration of at most 100 years, and at least retention_completed and retention_dead_lettered",
         help: "How long the key of a finished webhook is kept, and so how long duplicates are recognised",
     },
     Setting {
@@ -131,13 +131,13 @@ pub const SETTINGS: &[Setting] = &[
         name: "max_backlog",
         default: "1000000",
         allowed: "a number of at least 1",
-        help: "Webhooks that may be unfinished; more are answered 503",
+        help: "Jobs that may be unfinished; webhooks beyond that are answered 503",
     },
     Setting {
         name: "rate_limit",
         default: "",
         allowed: "empty for none, or a number per s, m or h, such as 1000/m",
-        help: "Webhooks that each source may send; more are answered 429",
+        help: "Webhooks that each source may send, any number unless set; more are answered 429",
     },
     Setting {
         name: "shutdown_grace",
@@ -155,6 +155,6 @@ pub const SETTINGS: &[Setting] = &[
         name: "log_format",
         default: "",
         allowed: "pretty, json, or empty: pretty on a terminal, json elsewhere",
-        help: "How log lines are written",
+        help: "How log lines are written: pretty on a terminal and json elsewhere, unless set",
     },
 ];

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::layers::{Layers, Origin, without_password};
+use super::Database;
+use super::layers::{Layers, Origin};
+use super::mistake::{Mistake, Mistakes};
+use super::parse::Reader;
 use super::parse::database;
-use super::{Config, ConfigError, Database};
 use crate::store::postgres::Target;
 
 const FROM: &str = "sqlite://<path of a file>";
@@ -13,7 +15,7 @@ const TO: &str =
     "postgres://<user>:<password>@<host>:<port>/<database>, with the parameters of libpq behind a ?";
 
 /// The file that the flag `--from` names.
-pub fn transfer_from(url: &str) -> Result<PathBuf, ConfigError> {
+pub fn transfer_from(url: &str) -> Result<PathBuf, Mistakes> {
     match database(url) {
         Ok(Database::Sqlite(path)) => Ok(path),
         _ => Err(not_allowed("from", url, Origin::Flag("from".to_owned()), FROM)),
@@ -21,7 +23,7 @@ pub fn transfer_from(url: &str) -> Result<PathBuf, ConfigError> {
 }
 
 /// The database that the flag `--to` names.
-pub fn transfer_to(url: &str) -> Result<Target, ConfigError> {
+pub fn transfer_to(url: &str) -> Result<Target, Mistakes> {
     match database(url) {
         Ok(Database::Postgres(target)) => Ok(target),
         _ => Err(not_allowed("to", url, Origin::Flag("to".to_owned()), TO)),
@@ -30,8 +32,10 @@ pub fn transfer_to(url: &str) -> Result<Target, ConfigError> {
 
 /// The database where the flag is left out: that of the settings, where a password can be kept from
 /// who lists the processes of the machine.
-pub fn transfer_to_setting(layers: &Layers) -> Result<Target, ConfigError> {
-    match Config::new(layers)?.database {
+pub fn transfer_to_setting(layers: &Layers) -> Result<Target, Mistakes> {
+    let read = Reader::new(layers);
+    let Some(database) = read.database("database_url") else { return Err(Mistakes(read.mistakes())) };
+    match database {
         Database::Postgres(target) => Ok(target),
         Database::Sqlite(_) => {
             let (url, origin) = layers.get("database_url");
@@ -41,11 +45,6 @@ pub fn transfer_to_setting(layers: &Layers) -> Result<Target, ConfigError> {
     }
 }
 
-fn not_allowed(name: &str, value: &str, origin: Origin, allowed: &str) -> ConfigError {
-    ConfigError::Value {
-        setting: name.to_owned(),
-        value: without_password(value),
-        origin,
-        allowed: allowed.to_owned(),
-    }
+fn not_allowed(name: &str, value: &str, origin: Origin, allowed: &str) -> Mistakes {
+    Mistake::value(&origin, name, value, allowed).into()
 }

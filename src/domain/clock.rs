@@ -1,8 +1,12 @@
-//! Time, handed in: the system's for the service, one driven by hand for tests.
+//! Time, handed in: the system's for the service (`crate::clock`), one driven by hand for tests.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
 /// Tells the time and waits for it.
@@ -12,6 +16,9 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// Blocks until `signal` is raised or `until` is reached; without `until`, until it is raised.
     fn wait(&self, signal: &Arc<Signal>, until: Option<Timestamp>);
+
+    /// Ready once `until` is reached.
+    fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()>;
 }
 
 /// A flag to wait for. It stays raised until it is taken.
@@ -30,6 +37,15 @@ impl Signal {
         }
     }
 
+    /// Blocks until it is raised, or for `at_most`.
+    pub fn wait(&self, at_most: Option<Duration>) {
+        let raised = self.lock();
+        match at_most {
+            None => drop(self.changed.wait_while(raised, |raised| !*raised)),
+            Some(time) => drop(self.changed.wait_timeout_while(raised, time, |raised| !*raised)),
+        }
+    }
+
     /// Whether it is raised.
     pub fn is_raised(&self) -> bool {
         *self.lock()
@@ -45,41 +61,18 @@ impl Signal {
     }
 }
 
-/// The system's clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for the time of day")]
-    fn now(&self) -> Timestamp {
-        whole_milliseconds(Timestamp::now())
-    }
-
-    fn wait(&self, signal: &Arc<Signal>, until: Option<Timestamp>) {
-        let raised = signal.lock();
-        let Some(until) = until else {
-            drop(signal.changed.wait_while(raised, |raised| !*raised));
-            return;
-        };
-        // Measured once: a clock that is set back makes no wait longer.
-        let left = until.duration_since(self.now());
-        if left > SignedDuration::ZERO {
-            drop(signal.changed.wait_timeout_while(raised, left.unsigned_abs(), |raised| !*raised));
-        }
-    }
-}
-
 /// A clock that stands still until a test moves it.
 #[derive(Debug)]
 pub struct ManualClock {
     now: Mutex<Timestamp>,
     waiting: Mutex<Vec<Weak<Signal>>>,
+    alarms: Mutex<Vec<(Timestamp, oneshot::Sender<()>)>>,
 }
 
 impl ManualClock {
     /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
-        Self { now: Mutex::new(whole_milliseconds(now)), waiting: Mutex::default() }
+        Self { now: Mutex::new(whole_milliseconds(now)), waiting: Mutex::default(), alarms: Mutex::default() }
     }
 
     /// Moves the time on and wakes everyone whose time has come.
@@ -93,6 +86,12 @@ impl ManualClock {
             // Taken and let go, so that a waiter between its look at the time and its wait is not missed.
             drop(signal.lock());
             signal.changed.notify_all();
+        }
+        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now();
+        for (_, alarm) in alarms.extract_if(.., |(until, _)| *until <= now) {
+            // Fails if the sleeper is gone.
+            let _ = alarm.send(());
         }
     }
 }
@@ -112,9 +111,20 @@ impl Clock for ManualClock {
             raised = signal.changed.wait(raised).unwrap_or_else(PoisonError::into_inner);
         }
     }
+
+    fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()> {
+        // Locked before the look at the time, so that no `advance` falls in between.
+        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        if until <= self.now() {
+            return std::future::ready(()).boxed();
+        }
+        let (alarm, rings) = oneshot::channel();
+        alarms.push((until, alarm));
+        rings.map(|_| ()).boxed()
+    }
 }
 
 /// Times are kept, compared and shown in whole milliseconds.
-fn whole_milliseconds(time: Timestamp) -> Timestamp {
+pub fn whole_milliseconds(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }

@@ -1,6 +1,7 @@
 //! The one error of the domain, and the table of reasons that both APIs share.
 //!
-//! It becomes a transport's error last: in `http/problem.rs` and `grpc/status.rs`.
+//! It becomes a transport's error last: in `http/problem.rs` and `grpc/status.rs`. What only one
+//! transport refuses has its reason there.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,13 +9,14 @@ use std::time::Duration;
 /// What every fallible operation of the domain answers.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Defines an enum of reasons, each with its word for programs and its title for people.
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal, $title:literal;)*) => {
-        /// Why a request was refused. The same words in both APIs.
+    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $text:literal, $title:literal;)* }) => {
+        $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Reason { $($(#[$doc])* $variant,)* }
+        pub enum $name { $($(#[$of])* $variant,)* }
 
-        impl Reason {
+        impl $name {
             /// Every reason, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
@@ -30,38 +32,49 @@ macro_rules! reasons {
         }
     };
 }
+pub(crate) use reasons;
 
 reasons! {
-    /// The body is not JSON.
-    MalformedJson = "MALFORMED_JSON", "The body is not valid JSON";
-    /// A field is missing, or its value is not allowed.
-    InvalidField = "INVALID_FIELD", "A field is missing or its value is not allowed";
-    /// The key was used for another webhook of the same source.
-    KeyReused = "IDEMPOTENCY_KEY_REUSED", "The idempotency key was used for another webhook";
-    /// No such webhook.
-    WebhookNotFound = "WEBHOOK_NOT_FOUND", "There is no such webhook";
-    /// The webhook's status does not allow it.
-    WrongStatus = "WRONG_STATUS", "The webhook's status does not allow this";
-    /// Over the source's rate limit.
-    RateLimited = "RATE_LIMITED", "The source sends more than its rate limit allows";
-    /// As many jobs wait as may.
-    BacklogFull = "BACKLOG_FULL", "The backlog is full";
-    /// The store cannot write, or cannot be read.
-    StoreUnavailable = "STORE_UNAVAILABLE", "The store is not available";
-    /// The process is stopping.
-    ShuttingDown = "SHUTTING_DOWN", "The server is shutting down";
-    /// The body is larger than allowed.
-    BodyTooLarge = "BODY_TOO_LARGE", "The body is too large";
-    /// The body did not arrive in time.
-    BodyTimeout = "BODY_TIMEOUT", "The body did not arrive in time";
-    /// The body is not declared as JSON.
-    UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", "The body must be application/json";
-    /// No such path.
-    PathNotFound = "PATH_NOT_FOUND", "There is nothing at this path";
-    /// The path exists, the method does not.
-    MethodNotAllowed = "METHOD_NOT_ALLOWED", "The path does not take this method";
-    /// A fault of hookbox itself.
-    Internal = "INTERNAL", "Something went wrong inside hookbox";
+    /// Why a request was refused. The same words in both APIs.
+    Reason {
+        /// The body is not JSON.
+        MalformedJson = "MALFORMED_JSON", "The body is not valid JSON";
+        /// A field is missing, or its value is not allowed.
+        InvalidField = "INVALID_FIELD", "A field is missing or its value is not allowed";
+        /// The key was used for another webhook of the same source.
+        KeyReused = "IDEMPOTENCY_KEY_REUSED", "The idempotency key was used for another webhook";
+        /// No such webhook.
+        WebhookNotFound = "WEBHOOK_NOT_FOUND", "There is no such webhook";
+        /// The webhook's status does not allow it.
+        WrongStatus = "WRONG_STATUS", "The webhook's status does not allow this";
+        /// No such route.
+        RouteNotFound = "ROUTE_NOT_FOUND", "There is no such route";
+        /// The route is in the settings, and only one that is gone allows it.
+        RouteInForce = "ROUTE_IN_FORCE", "The route is in the settings";
+        /// The settings have mistakes.
+        SettingsInvalid = "SETTINGS_INVALID", "The settings have mistakes";
+        /// Over the source's rate limit.
+        RateLimited = "RATE_LIMITED", "The source sends more than its rate limit allows";
+        /// As many jobs wait as may.
+        BacklogFull = "BACKLOG_FULL", "The backlog is full";
+        /// The store cannot write, or cannot be read.
+        StoreUnavailable = "STORE_UNAVAILABLE", "The store is not available";
+        /// The process is stopping.
+        ShuttingDown = "SHUTTING_DOWN", "The server is shutting down";
+        /// The body is larger than allowed.
+        BodyTooLarge = "BODY_TOO_LARGE", "The body is too large";
+        /// A fault of hookbox itself.
+        Internal = "INTERNAL", "Something went wrong inside hookbox";
+    }
+}
+
+/// A field at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its name.
+    pub field: String,
+    /// What is wrong with it; the text names the field.
+    pub detail: String,
 }
 
 /// Why something was refused or failed, in words for people.
@@ -69,7 +82,7 @@ reasons! {
 pub struct Error {
     reason: Reason,
     detail: String,
-    field: Option<String>,
+    violations: Vec<Violation>,
     retry_after: Option<Duration>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -77,13 +90,24 @@ pub struct Error {
 impl Error {
     /// An error with its reason and what a person should know of it: what, why, what next.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), field: None, retry_after: None, cause: None }
+        Self { reason, detail: detail.into(), violations: Vec::new(), retry_after: None, cause: None }
     }
 
     /// A field is missing, or its value is not allowed.
     pub fn invalid(field: impl Into<String>, problem: impl fmt::Display) -> Self {
         let field = field.into();
-        Self { field: Some(field.clone()), ..Self::new(Reason::InvalidField, format!("`{field}` {problem}")) }
+        let detail = format!("`{field}` {problem}");
+        let violations = vec![Violation { field, detail: detail.clone() }];
+        Self { violations, ..Self::new(Reason::InvalidField, detail) }
+    }
+
+    /// Several faults of one request, told together: the first decides the reason.
+    fn joined(mut first: Self, others: impl Iterator<Item = Self>) -> Self {
+        for other in others {
+            first.detail = format!("{}; {}", first.detail, other.detail);
+            first.violations.extend(other.violations);
+        }
+        first
     }
 
     /// There is no webhook by that name.
@@ -145,9 +169,14 @@ impl Error {
         &self.detail
     }
 
-    /// The field at fault, if it is one.
+    /// The first field at fault, if there is one.
     pub fn field(&self) -> Option<&str> {
-        self.field.as_deref()
+        self.violations.first().map(|violation| violation.field.as_str())
+    }
+
+    /// Every field at fault.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
     }
 
     /// After which time another try makes sense, if it does.
@@ -168,5 +197,34 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+/// The three values of a request, or one error that tells what is wrong with each of them.
+pub fn all_of<A, B, C>(one: Result<A>, two: Result<B>, three: Result<C>) -> Result<(A, B, C)> {
+    match (one, two, three) {
+        (Ok(one), Ok(two), Ok(three)) => Ok((one, two, three)),
+        (one, two, three) => {
+            let mut errors = [one.err(), two.err(), three.err()].into_iter().flatten();
+            let first = errors.next().unwrap_or_else(|| Error::internal("no error in a failed request"));
+            Err(Error::joined(first, errors))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_faults_of_a_request_are_told_together() {
+        assert_eq!(all_of(Ok(1), Ok(2), Ok(3)).ok(), Some((1, 2, 3)));
+        let missing = |field| Err::<(), _>(Error::invalid(field, "is missing"));
+        let error = all_of(missing("a"), Ok(2), missing("c")).expect_err("refused");
+        assert_eq!(error.reason(), Reason::InvalidField);
+        assert_eq!(error.field(), Some("a"));
+        assert_eq!(error.detail(), "`a` is missing; `c` is missing");
+        let fields = error.violations().iter().map(|violation| violation.field.as_str());
+        assert_eq!(fields.collect::<Vec<_>>(), ["a", "c"]);
     }
 }

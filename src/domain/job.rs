@@ -1,19 +1,26 @@
-//! The life of a job: one pure function decides every change of status.
+//! The life of a job: what it is called, and the pure function that decides how it goes on.
 //!
 //! ```text
-//!                      ┌────────── retry (by hand) ──────────┐
-//!                      ▼                                      │
-//!  accept ──► pending ──claim──► processing ──ok──► completed │
-//!               ▲  ▲                 │ │                      │
-//!               │  └─ lease expired ─┘ ├─ failed, attempts left ──► retrying ──(due)──► claim
-//!               │                      └─ failed for good ────► dead_lettered ─────────┘
-//!               └── cancel ──► cancelled
+//!                      ┌─────────────── retry (by hand) ───────────────┐
+//!                      ▼                                                │
+//!  accept ──► pending ──claim──► processing ──completed──► completed    │
+//!               ▲  ▲                 │ │                                │
+//!               │  └─ interrupted ───┘ ├─ failed, attempts left ──► retrying ──(due)──► claim
+//!               │     or stopped       └─ failed, none left ────► dead_lettered ── cancel ─┐
+//!               └── cancel ──► cancelled ◄──────────────────────────────────────────────────┘
 //! ```
+//!
+//! A claim makes a waiting job `processing`; both stores write that in SQL. [`next_status`] decides
+//! every other change.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Where the processing of a webhook stands. The numbers are those of the database.
+use super::error::Error;
+use super::id::WebhookId;
+use super::route::{OnInterrupt, RouteName};
+
+/// Where the processing of a job, or of a webhook, stands. The numbers are those of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Status {
@@ -27,13 +34,29 @@ pub enum Status {
     Completed = 3,
     /// Failed for good, or its attempts are used up.
     DeadLettered = 4,
-    /// Cancelled before it started.
+    /// Cancelled before it was done.
     Cancelled = 5,
+    /// A webhook that no route wanted. No job has this status.
+    Filtered = 6,
+    /// A webhook that was not verified. No job has this status.
+    Quarantined = 7,
 }
 
 impl Status {
     /// Every status, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Processing,
+        Self::Retrying,
+        Self::Completed,
+        Self::DeadLettered,
+        Self::Cancelled,
+        Self::Filtered,
+        Self::Quarantined,
+    ];
+
+    /// The statuses that a job can have, in the order of their numbers.
+    pub const OF_JOBS: [Self; 6] = [
         Self::Pending,
         Self::Processing,
         Self::Retrying,
@@ -41,6 +64,23 @@ impl Status {
         Self::DeadLettered,
         Self::Cancelled,
     ];
+
+    /// The statuses of a job, in the order in which a webhook takes its own from its jobs: the
+    /// first of these that any job has.
+    const OF_JOBS_BY_PRECEDENCE: [Self; 6] = [
+        Self::Processing,
+        Self::Retrying,
+        Self::Pending,
+        Self::DeadLettered,
+        Self::Cancelled,
+        Self::Completed,
+    ];
+
+    /// The status of a webhook with jobs in these statuses.
+    pub fn of_webhook(jobs: impl Iterator<Item = Self> + Clone) -> Self {
+        let has = |status: &Self| jobs.clone().any(|job| job == *status);
+        Self::OF_JOBS_BY_PRECEDENCE.into_iter().find(has).unwrap_or(Self::Filtered)
+    }
 
     /// The lower-case word for it.
     pub const fn as_str(self) -> &'static str {
@@ -51,12 +91,19 @@ impl Status {
             Self::Completed => "completed",
             Self::DeadLettered => "dead_lettered",
             Self::Cancelled => "cancelled",
+            Self::Filtered => "filtered",
+            Self::Quarantined => "quarantined",
         }
     }
 
-    /// Whether nothing happens any more unless somebody asks for it.
+    /// Whether nothing happens any more unless an operator asks for it.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Completed | Self::DeadLettered | Self::Cancelled)
+        !matches!(self, Self::Pending | Self::Processing | Self::Retrying)
+    }
+
+    /// Whether a claim may take a job in this status once it is due.
+    pub const fn is_waiting(self) -> bool {
+        matches!(self, Self::Pending | Self::Retrying)
     }
 
     /// The status with this number.
@@ -72,53 +119,95 @@ impl fmt::Display for Status {
 }
 
 impl FromStr for Status {
-    type Err = super::error::Error;
+    type Err = Error;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
         Self::ALL.into_iter().find(|status| status.as_str() == word).ok_or_else(|| {
-            super::error::Error::invalid(
-                "status",
-                "must be one of pending, processing, retrying, completed, dead_lettered, cancelled",
-            )
+            let words = Self::ALL.map(Self::as_str).join(", ");
+            Error::invalid("status", format_args!("must be one of {words}"))
         })
     }
 }
 
-/// What can happen to a job.
+/// The number of a queue. A queue holds the jobs of one route from one source; the store numbers
+/// them, and never gives a number to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueueId(pub u32);
+
+/// Names a job: a webhook has one job for each route that matched it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobId {
+    /// The webhook.
+    pub webhook: WebhookId,
+    /// The queue of the route.
+    pub queue: QueueId,
+}
+
+/// The status of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobStatus {
+    /// The queue it is in.
+    pub queue: QueueId,
+    /// The route it belongs to.
+    pub route: RouteName,
+    /// Where it stands.
+    pub status: Status,
+    /// How many attempts have started.
+    pub attempt_count: u32,
+    /// When its status last changed.
+    pub updated_at: jiff::Timestamp,
+    /// Grows by one with every change of the job.
+    pub revision: u64,
+}
+
+/// What can happen to a job, besides being claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A worker takes it.
-    Claim,
     /// The handler did its work.
     Complete,
     /// The handler failed; another attempt may help.
     Fail,
     /// The handler failed; no other attempt can help.
     FailForGood,
-    /// Its worker died or lost the lease. Counts as an attempt, so that a webhook that kills
-    /// its process does not do so for ever.
-    LeaseExpire,
-    /// Its worker stops and gives it back unfinished, however many attempts it has had.
+    /// The process died or lost the lease. Counts as an attempt, so that a webhook that kills its
+    /// process does not do so for ever.
+    Interrupt,
+    /// The attempt was stopped in an orderly way. Does not count as an attempt.
+    Stop,
+    /// The lease is given back before the handler was started. Does not count as an attempt.
     GiveBack,
-    /// Somebody asks for another run.
+    /// An operator asks for another run.
     Retry,
-    /// Somebody asks that it does not start.
+    /// An operator asks that it does not start, or gives up a dead letter.
     Cancel,
 }
 
+/// What decides, besides status and event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether another attempt may start.
+    pub attempts_left: bool,
+    /// What becomes of an attempt that started and did not end.
+    pub on_interrupt: OnInterrupt,
+}
+
 /// The status after `event`, or none where it is not allowed.
-/// `attempts_left` says whether another attempt may start.
-pub const fn next_status(status: Status, event: Event, attempts_left: bool) -> Option<Status> {
+pub const fn next_status(status: Status, event: Event, rules: Rules) -> Option<Status> {
+    let starts_again = matches!(rules.on_interrupt, OnInterrupt::Retry);
     match (status, event) {
-        (Status::Pending | Status::Retrying, Event::Claim) => Some(Status::Processing),
-        (Status::Pending | Status::Retrying | Status::Cancelled, Event::Cancel) => Some(Status::Cancelled),
         (Status::Processing, Event::Complete) => Some(Status::Completed),
-        (Status::Processing, Event::Fail) if attempts_left => Some(Status::Retrying),
-        (Status::Processing, Event::LeaseExpire) if attempts_left => Some(Status::Pending),
-        (Status::Processing, Event::Fail | Event::FailForGood | Event::LeaseExpire) => {
+        (Status::Processing, Event::Fail) if rules.attempts_left => Some(Status::Retrying),
+        (Status::Processing, Event::Interrupt) if rules.attempts_left && starts_again => {
+            Some(Status::Pending)
+        }
+        (Status::Processing, Event::Stop) if starts_again => Some(Status::Pending),
+        (Status::Processing, Event::GiveBack) => Some(Status::Pending),
+        (Status::Processing, Event::Fail | Event::FailForGood | Event::Interrupt | Event::Stop) => {
             Some(Status::DeadLettered)
         }
-        (Status::Processing, Event::GiveBack) => Some(Status::Pending),
+        (Status::Pending | Status::Retrying | Status::DeadLettered | Status::Cancelled, Event::Cancel) => {
+            Some(Status::Cancelled)
+        }
         (Status::DeadLettered | Status::Cancelled, Event::Retry) => Some(Status::Pending),
         _ => None,
     }
@@ -129,40 +218,62 @@ mod tests {
     use super::{Event::*, Status::*, *};
     use proptest::prelude::*;
 
-    const EVENTS: [Event; 8] = [Claim, Complete, Fail, FailForGood, LeaseExpire, GiveBack, Retry, Cancel];
+    const EVENTS: [Event; 8] = [Complete, Fail, FailForGood, Interrupt, Stop, GiveBack, Retry, Cancel];
+
+    fn rules(attempts_left: bool, on_interrupt: OnInterrupt) -> Rules {
+        Rules { attempts_left, on_interrupt }
+    }
 
     #[test]
     fn every_pair_of_status_and_event_is_decided() {
-        // Columns: Claim, Complete, Fail, FailForGood, LeaseExpire, GiveBack, Retry, Cancel.
+        // Columns: Complete, Fail, FailForGood, Interrupt, Stop, GiveBack, Retry, Cancel.
+        let (c, d, p) = (Some(Cancelled), Some(DeadLettered), Some(Pending));
         let with_attempts_left = [
-            (Pending, [Some(Processing), None, None, None, None, None, None, Some(Cancelled)]),
-            (
-                Processing,
-                [
-                    None,
-                    Some(Completed),
-                    Some(Retrying),
-                    Some(DeadLettered),
-                    Some(Pending),
-                    Some(Pending),
-                    None,
-                    None,
-                ],
-            ),
-            (Retrying, [Some(Processing), None, None, None, None, None, None, Some(Cancelled)]),
+            (Pending, [None, None, None, None, None, None, None, c]),
+            (Processing, [Some(Completed), Some(Retrying), d, p, p, p, None, None]),
+            (Retrying, [None, None, None, None, None, None, None, c]),
             (Completed, [None; 8]),
-            (DeadLettered, [None, None, None, None, None, None, Some(Pending), None]),
-            (Cancelled, [None, None, None, None, None, None, Some(Pending), Some(Cancelled)]),
+            (DeadLettered, [None, None, None, None, None, None, p, c]),
+            (Cancelled, [None, None, None, None, None, None, p, c]),
         ];
         for (status, row) in with_attempts_left {
             for (event, expected) in EVENTS.into_iter().zip(row) {
-                assert_eq!(next_status(status, event, true), expected, "{status} {event:?}");
+                let next = |left, on_interrupt| next_status(status, event, rules(left, on_interrupt));
+                assert_eq!(next(true, OnInterrupt::Retry), expected, "{status} {event:?}");
                 let spent = match (status, event) {
-                    (Processing, Fail | LeaseExpire) => Some(DeadLettered),
+                    (Processing, Fail | Interrupt) => d,
                     _ => expected,
                 };
-                assert_eq!(next_status(status, event, false), spent, "{status} {event:?}, spent");
+                assert_eq!(next(false, OnInterrupt::Retry), spent, "{status} {event:?}, spent");
+                let never_twice = match (status, event) {
+                    (Processing, Interrupt | Stop) => d,
+                    _ => expected,
+                };
+                let on_interrupt = OnInterrupt::DeadLetter;
+                assert_eq!(next(true, on_interrupt), never_twice, "{status} {event:?}, never twice");
             }
+        }
+    }
+
+    #[test]
+    fn a_filtered_or_quarantined_webhook_has_no_job_that_could_change() {
+        for status in [Filtered, Quarantined] {
+            for event in EVENTS {
+                assert_eq!(next_status(status, event, rules(true, OnInterrupt::Retry)), None);
+            }
+        }
+    }
+
+    #[test]
+    fn the_status_of_a_webhook_is_the_first_in_precedence_that_a_job_has() {
+        let derived = |jobs: &[Status]| Status::of_webhook(jobs.iter().copied());
+        assert_eq!(derived(&[]), Filtered);
+        for status in Status::OF_JOBS {
+            assert_eq!(derived(&[status]), status);
+        }
+        let order = [Completed, Cancelled, DeadLettered, Pending, Retrying, Processing];
+        for at in 1..order.len() {
+            assert_eq!(derived(&order[..=at]), order[at]);
         }
     }
 
@@ -172,29 +283,38 @@ mod tests {
             assert_eq!(Status::from_number(status as i64), Some(status));
             assert_eq!(status.as_str().parse::<Status>().ok(), Some(status));
         }
-        assert_eq!(Status::from_number(6), None);
+        assert_eq!(Status::from_number(8), None);
         assert_eq!(Status::from_number(-1), None);
         assert!("done".parse::<Status>().is_err());
     }
 
     proptest! {
-        /// Whatever happens in whatever order: a completed job stays completed, a job runs only
-        /// after a claim, and no more attempts fail than the budget has.
+        /// Whatever happens in whatever order: a completed job stays completed, no more attempts fail
+        /// than the budget has, and a job that must not start twice does not.
         #[test]
         fn no_sequence_of_events_breaks_the_rules(
-            events in prop::collection::vec((0..EVENTS.len()).prop_map(|at| EVENTS[at]), 0..200),
+            events in prop::collection::vec((0..=EVENTS.len()).prop_map(|at| EVENTS.get(at).copied()), 0..200),
             budget in 1_u32..5,
+            never_twice: bool,
         ) {
+            let on_interrupt = if never_twice { OnInterrupt::DeadLetter } else { OnInterrupt::Retry };
             let (mut status, mut attempts, mut limit) = (Pending, 0_u32, budget);
             for event in events {
-                let Some(next) = next_status(status, event, attempts < limit) else { continue };
+                // None stands for a claim.
+                let Some(event) = event else {
+                    if status.is_waiting() {
+                        (status, attempts) = (Processing, attempts + 1);
+                    }
+                    continue;
+                };
+                let Some(next) = next_status(status, event, rules(attempts < limit, on_interrupt)) else { continue };
                 prop_assert_ne!(status, Completed);
-                prop_assert!(next != Processing || event == Claim);
+                prop_assert_ne!(next, Processing);
                 prop_assert!(next != Retrying || attempts < limit, "a retry needs an attempt left");
+                prop_assert!(!never_twice || next != Pending || matches!(event, GiveBack | Retry));
                 match event {
-                    Claim => attempts += 1,
-                    // Stopping a worker is nobody's failure.
-                    GiveBack => limit += 1,
+                    // Neither is anybody's failure.
+                    GiveBack | Stop => limit += 1,
                     Retry => limit = attempts + budget,
                     _ => {}
                 }

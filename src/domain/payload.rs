@@ -152,14 +152,19 @@ fn hash_members(form: &[u8], members: Vec<Member<'_>>) -> Result<[u8; 32]> {
 }
 
 /// Tag, length, bytes: no text can be mistaken for another's neighbour.
-fn write_text(form: &mut Vec<u8>, tag: u8, text: &[u8]) {
+pub(crate) fn write_text(form: &mut Vec<u8>, tag: u8, text: &[u8]) {
     form.push(tag);
     form.extend_from_slice(&(text.len() as u64).to_le_bytes());
     form.extend_from_slice(text);
 }
 
-/// A number as its significant digits and a power of ten, so that `1.10`, `1.1` and `11e-1` are equal.
 fn write_number(form: &mut Vec<u8>, text: &str) {
+    write_text(form, b'#', canonical_number(text).as_bytes());
+}
+
+/// A JSON number as its significant digits and a power of ten, so that `1.10`, `1.1` and `11e-1` are
+/// equal.
+pub(crate) fn canonical_number(text: &str) -> Cow<'_, str> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (negative, mantissa) = match mantissa.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -169,7 +174,7 @@ fn write_number(form: &mut Vec<u8>, text: &str) {
     let digits = [whole, fraction].concat();
     let significant = digits.trim_start_matches('0').trim_end_matches('0');
     if significant.is_empty() {
-        return write_text(form, b'#', b"0");
+        return Cow::Borrowed("0");
     }
     let dropped = digits.len() - digits.trim_end_matches('0').len();
     // An exponent beyond i64 keeps its own spelling; such numbers are equal if written alike.
@@ -178,11 +183,10 @@ fn write_number(form: &mut Vec<u8>, text: &str) {
         .ok()
         .and_then(|exponent| exponent.checked_sub(fraction.len() as i64))
         .and_then(|exponent| exponent.checked_add(dropped as i64));
-    let canonical = match scale {
-        Some(scale) => format!("{}{significant}e{scale}", if negative { "-" } else { "" }),
-        None => text.to_owned(),
-    };
-    write_text(form, b'#', canonical.as_bytes());
+    match scale {
+        Some(scale) => Cow::Owned(format!("{}{significant}e{scale}", if negative { "-" } else { "" })),
+        None => Cow::Borrowed(text),
+    }
 }
 
 #[cfg(test)]

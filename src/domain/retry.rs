@@ -19,6 +19,16 @@ impl RetryPolicy {
         Self { base, cap: cap.max(base), max_attempts: max_attempts.max(1) }
     }
 
+    /// The longest delay after the first failed attempt.
+    pub fn base(&self) -> Duration {
+        self.base
+    }
+
+    /// The longest delay after any failed attempt.
+    pub fn cap(&self) -> Duration {
+        self.cap
+    }
+
     /// How many attempts may start.
     pub fn max_attempts(&self) -> u32 {
         self.max_attempts

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::attempt::AttemptRecord;
 use super::error::{Error, Result};
 use super::id::WebhookId;
-use super::job::Status;
+use super::job::{JobStatus, Status};
 use super::payload::Payload;
 use super::trace::Traceparent;
 
@@ -139,35 +139,61 @@ pub struct WebhookStatus {
     pub idempotency_key: IdempotencyKey,
     /// What happened.
     pub event_type: EventType,
-    /// Where its processing stands.
-    pub status: Status,
-    /// How many attempts have started.
-    pub attempt_count: u32,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// When its status last changed.
-    pub updated_at: Timestamp,
-    /// Grows with every change of the job; orders what a watcher sees.
-    pub revision: u64,
+    /// Its jobs, one for each route that matched; none if no route wanted it.
+    pub jobs: Vec<JobStatus>,
+}
+
+impl WebhookStatus {
+    /// Where its processing stands: derived from its jobs.
+    pub fn status(&self) -> Status {
+        Status::of_webhook(self.jobs.iter().map(|job| job.status))
+    }
+
+    /// How many attempts of its first job have started.
+    pub fn attempt_count(&self) -> u32 {
+        self.jobs.first().map_or(0, |job| job.attempt_count)
+    }
+
+    /// When the status of any of its jobs last changed.
+    pub fn updated_at(&self) -> Timestamp {
+        self.jobs.iter().map(|job| job.updated_at).max().unwrap_or(self.accepted_at)
+    }
+
+    /// Grows with every change of any job.
+    pub fn revision(&self) -> u64 {
+        self.jobs.iter().map(|job| job.revision).sum()
+    }
 }
 
 /// All that is known of a webhook.
 #[derive(Clone, Debug)]
 pub struct WebhookDetail {
-    /// Names and status.
+    /// Names and status; its jobs are in the order of `jobs`.
     pub status: WebhookStatus,
     /// The payload as it came; none once its retention is over.
     pub payload: Option<String>,
-    /// What the handler returned, as JSON; none until completed.
-    pub result: Option<String>,
-    /// How many attempts may start.
-    pub max_attempts: u32,
+    /// The accepting span.
+    pub traceparent: Traceparent,
+    /// What is known of each job besides its status, in the order of `status.jobs`.
+    pub jobs: Vec<JobDetail>,
+}
+
+/// What is known of a job besides its status.
+#[derive(Clone, Debug)]
+pub struct JobDetail {
+    /// 1, and one more with every retry by hand.
+    pub run: u32,
+    /// Attempts that do not count against the policy: those of earlier runs, and those that were
+    /// stopped or given back.
+    pub uncounted_attempts: u32,
     /// When it is, or last was, due.
     pub available_at: Timestamp,
     /// When it reached a final status.
     pub completed_at: Option<Timestamp>,
-    /// The accepting span.
-    pub traceparent: Traceparent,
+    /// What the handler returned, as JSON; none until completed, and once the retention is over.
+    pub result: Option<String>,
     /// The attempts that have ended, oldest first.
     pub attempts: Vec<AttemptRecord>,
 }

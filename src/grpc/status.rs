@@ -1,25 +1,48 @@
 //! The one place that makes a `tonic::Status` of an error.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use tonic::codegen::http;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::domain::error::{Error, Reason};
+use crate::domain::error::{Error, Reason, reasons};
+use crate::domain::trace::Traceparent;
+use crate::telemetry::trace;
 
 /// The domain of `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "hookbox";
 
+/// The most bytes of a text in a status. A status travels in headers: clients refuse those that are
+/// larger than 8 or 16 KiB, and the text is in there up to three times, encoded.
+const MAX_TEXT_BYTES: usize = 2_000;
+
+reasons! {
+    /// Why gRPC itself refuses a call, before the service sees it.
+    GrpcReason {
+        /// No such service or method.
+        UnknownMethod = "UNKNOWN_METHOD", "There is no such method";
+    }
+}
+
+impl GrpcReason {
+    /// The code of a reason that only gRPC has.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::UnknownMethod => Code::Unimplemented,
+        }
+    }
+}
+
 /// The code of a reason.
 pub const fn code_of(reason: Reason) -> Code {
     match reason {
-        Reason::MalformedJson | Reason::InvalidField | Reason::UnsupportedMediaType => Code::InvalidArgument,
+        Reason::MalformedJson | Reason::InvalidField => Code::InvalidArgument,
         Reason::KeyReused => Code::AlreadyExists,
-        Reason::WebhookNotFound => Code::NotFound,
-        Reason::PathNotFound | Reason::MethodNotAllowed => Code::Unimplemented,
-        Reason::WrongStatus => Code::FailedPrecondition,
+        Reason::WebhookNotFound | Reason::RouteNotFound => Code::NotFound,
+        Reason::WrongStatus | Reason::RouteInForce | Reason::SettingsInvalid => Code::FailedPrecondition,
         Reason::RateLimited | Reason::BodyTooLarge => Code::ResourceExhausted,
-        Reason::BodyTimeout => Code::DeadlineExceeded,
         Reason::BacklogFull | Reason::StoreUnavailable | Reason::ShuttingDown => Code::Unavailable,
         Reason::Internal => Code::Internal,
     }
@@ -33,16 +56,104 @@ pub(super) fn status(error: &Error, trace_id: &str) -> Status {
         let cause = std::error::Error::source(error).map(ToString::to_string);
         tracing::warn!(trace_id, reason = reason.as_str(), cause, "a request could not be served: {error}");
     }
-    let mut details = ErrorDetails::with_error_info(
-        reason.as_str(),
-        DOMAIN,
-        [("trace_id".to_owned(), trace_id.to_owned())],
-    );
-    if let Some(field) = error.field() {
-        details.add_bad_request_violation(field, error.detail());
+    let mut details = error_info(reason.as_str(), trace_id);
+    for violation in error.violations() {
+        details.add_bad_request_violation(cut(&violation.field), cut(&violation.detail));
     }
     if let Some(delay) = error.retry_delay() {
         details.set_retry_info(Some(delay.max(Duration::from_millis(1))));
     }
-    Status::with_error_details(code, error.detail(), details)
+    Status::with_error_details(code, cut(error.detail()), details)
+}
+
+/// The trace of a call: the caller's, or one that is made up.
+pub(super) fn trace_id_of(incoming: Option<&Traceparent>) -> String {
+    trace::join(&tracing::Span::none(), incoming).trace_id().to_owned()
+}
+
+/// Gives a response that tonic made itself the details that ours have.
+pub(super) fn explain<B>(mut response: http::Response<B>) -> http::Response<B> {
+    if let Some(status) = Status::from_header_map(response.headers())
+        && let Some(explained) = explain_status(&status)
+    {
+        // It fails only for bytes that no header may have; the message is encoded.
+        let _ = explained.add_header(response.headers_mut());
+    }
+    response
+}
+
+/// The status of a stream of requests that tonic refuses to read on.
+pub(super) fn explained(status: Status) -> Status {
+    explain_status(&status).unwrap_or(status)
+}
+
+/// A status with details in the place of one that tonic made itself; none for any other.
+fn explain_status(status: &Status) -> Option<Status> {
+    if !status.details().is_empty() {
+        return None;
+    }
+    match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted => {
+            let detail = format!("the message is too large, send a smaller one ({})", status.message());
+            Some(self::status(&Error::new(Reason::BodyTooLarge, detail), &trace_id_of(None)))
+        }
+        // Where tonic lacks something else, such as a compression, it says so in a message.
+        Code::Unimplemented if status.message().is_empty() => {
+            let reason = GrpcReason::UnknownMethod;
+            let details = error_info(reason.as_str(), &trace_id_of(None));
+            let detail = "there is no such method; reflection lists those that there are";
+            Some(Status::with_error_details(reason.code(), detail, details))
+        }
+        _ => None,
+    }
+}
+
+fn error_info(reason: &str, trace_id: &str) -> ErrorDetails {
+    ErrorDetails::with_error_info(reason, DOMAIN, [("trace_id".to_owned(), trace_id.to_owned())])
+}
+
+/// The beginning of a text that is too long for a header.
+fn cut(text: &str) -> Cow<'_, str> {
+    if text.len() <= MAX_TEXT_BYTES {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=MAX_TEXT_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    Cow::Owned(format!("{}…", &text[..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_two_characters() {
+        assert_eq!(cut("short"), "short");
+        let long = "é".repeat(MAX_TEXT_BYTES);
+        assert_eq!(cut(&long), format!("{}…", "é".repeat(MAX_TEXT_BYTES / 2)));
+        assert_eq!(cut(&format!("x{long}")).len(), MAX_TEXT_BYTES - 1 + "…".len());
+    }
+
+    #[test]
+    fn a_status_with_a_long_text_fits_into_headers() {
+        let error = Error::invalid("payload", "€".repeat(10_000));
+        let mut headers = http::HeaderMap::new();
+        status(&error, &"0".repeat(32)).add_header(&mut headers).expect("headers");
+        let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
+        assert!(bytes < 16 * 1024, "{bytes}");
+    }
+
+    #[test]
+    fn only_a_status_that_tonic_made_is_explained() {
+        let reason_of = |status: &Status| {
+            let info = explain_status(status)?.get_details_error_info()?;
+            Some((info.reason, info.domain))
+        };
+        let ours = |reason: &str| Some((reason.to_owned(), DOMAIN.to_owned()));
+        assert_eq!(reason_of(&Status::unimplemented("")), ours("UNKNOWN_METHOD"));
+        assert_eq!(reason_of(&Status::out_of_range("too large")), ours("BODY_TOO_LARGE"));
+        assert_eq!(reason_of(&Status::unimplemented("Content is compressed")), None);
+        assert_eq!(reason_of(&Status::not_found("unknown service")), None);
+        let rate_limited = Error::new(Reason::RateLimited, "too many");
+        assert_eq!(reason_of(&status(&rate_limited, "")), None);
+    }
 }

@@ -1,106 +1,134 @@
 //! The one place that makes a problem document (RFC 9457) of an error.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::error::{Error, Reason};
+use super::reason::{RestReason, status_of};
+use crate::domain::error::{Error, Violation};
 
-/// What is answered instead, and why.
+/// A problem document (RFC 9457): why a request was refused, or failed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Problem<'a> {
-    /// Names the kind of problem: `urn:hookbox:problem:<reason in lower case>`.
-    #[schema(example = "urn:hookbox:problem:idempotency-key-reused")]
+    /// Names the kind of problem: `urn:hookbox:problem:<reason in lower case, with hyphens>`.
     r#type: String,
     /// One line for people, the same for every occurrence.
     title: &'a str,
     /// The HTTP status.
-    #[schema(example = 422)]
     status: u16,
     /// What happened, why, and what to do next.
     detail: &'a str,
-    /// The path that was asked for.
+    /// The path of the request.
     #[schema(example = "/v1/webhooks")]
     instance: &'a str,
-    /// The reason, for programs; the same as in gRPC.
-    #[schema(example = "IDEMPOTENCY_KEY_REUSED")]
+    /// The reason, for programs; the same word as in gRPC.
     reason: &'a str,
-    /// The field at fault, if it is one.
+    /// The first field at fault; absent if no field is.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    /// Every field at fault; absent if no field is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    violations: Vec<FieldViolation<'a>>,
     /// The trace of the request, as in logs and traces.
     #[schema(example = "4bf92f3577b34da6a3ce929d0e0e4736")]
     trace_id: &'a str,
 }
 
-/// The HTTP status of a reason.
-pub const fn status_of(reason: Reason) -> StatusCode {
-    match reason {
-        Reason::MalformedJson | Reason::InvalidField => StatusCode::BAD_REQUEST,
-        Reason::WebhookNotFound | Reason::PathNotFound => StatusCode::NOT_FOUND,
-        Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Reason::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-        Reason::WrongStatus => StatusCode::CONFLICT,
-        Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Reason::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Reason::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-        Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        Reason::BacklogFull | Reason::StoreUnavailable | Reason::ShuttingDown => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+/// A field at fault.
+#[derive(Debug, Serialize, ToSchema)]
+struct FieldViolation<'a> {
+    /// The name of the field.
+    field: &'a str,
+    /// What is wrong with it.
+    detail: &'a str,
+}
+
+impl<'a> From<&'a Violation> for FieldViolation<'a> {
+    fn from(violation: &'a Violation) -> Self {
+        Self { field: &violation.field, detail: &violation.detail }
     }
 }
 
 /// An error on its way out of a handler. It becomes a document once path and trace are known.
 #[derive(Debug)]
-pub(super) struct Refused(Error);
+pub(super) enum Refused {
+    /// The service refused the request, or failed.
+    Error(Error),
+    /// REST itself refused the request, with a text for people.
+    Request(RestReason, String),
+}
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        Self(error)
+        Self::Error(error)
+    }
+}
+
+impl Refused {
+    /// The document that tells it.
+    pub(super) fn problem<'a>(&'a self, instance: &'a str, trace_id: &'a str) -> Problem<'a> {
+        let (reason, title, detail) = match self {
+            Self::Error(error) => (error.reason().as_str(), error.reason().title(), error.detail()),
+            Self::Request(reason, detail) => (reason.as_str(), reason.title(), detail.as_str()),
+        };
+        let violations = match self {
+            Self::Error(error) => error.violations(),
+            Self::Request(..) => &[],
+        };
+        Problem {
+            r#type: format!("urn:hookbox:problem:{}", reason.to_ascii_lowercase().replace('_', "-")),
+            title,
+            status: self.status().as_u16(),
+            detail,
+            instance,
+            reason,
+            field: violations.first().map(|violation| violation.field.as_str()),
+            violations: violations.iter().map(Into::into).collect(),
+            trace_id,
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Error(error) => status_of(error.reason()),
+            Self::Request(reason, _) => reason.status(),
+        }
     }
 }
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let mut response = status_of(self.0.reason()).into_response();
-        response.extensions_mut().insert(Held(std::sync::Arc::new(self.0)));
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(Held(Arc::new(self)));
         response
     }
 }
 
 #[derive(Clone)]
-struct Held(std::sync::Arc<Error>);
+struct Held(Arc<Refused>);
 
 /// Writes the document into a response that carries an error; others stay as they are.
 pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -> Response {
-    let Some(Held(error)) = response.extensions_mut().remove::<Held>() else { return response };
-    let reason = error.reason();
-    let status = status_of(reason);
-    if status.is_server_error() {
-        let cause = std::error::Error::source(error.as_ref()).map(ToString::to_string);
-        tracing::warn!(trace_id, reason = reason.as_str(), cause, "a request could not be served: {error}");
-    }
-    let problem = Problem {
-        r#type: format!("urn:hookbox:problem:{}", reason.as_str().to_ascii_lowercase().replace('_', "-")),
-        title: reason.title(),
-        status: status.as_u16(),
-        detail: error.detail(),
-        instance,
-        reason: reason.as_str(),
-        field: error.field(),
-        trace_id,
-    };
+    let Some(Held(refused)) = response.extensions_mut().remove::<Held>() else { return response };
+    let problem = refused.problem(instance, trace_id);
     // Strings and a number always serialize.
     *response.body_mut() = Body::from(serde_json::to_vec(&problem).unwrap_or_default());
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    if let Some(delay) = error.retry_delay() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
+    if let Refused::Error(error) = refused.as_ref() {
+        if let Some(delay) = error.retry_delay() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
+        }
+        if refused.status().is_server_error() {
+            let (reason, cause) = (problem.reason, std::error::Error::source(error).map(ToString::to_string));
+            tracing::warn!(trace_id, reason, cause, "a request could not be served: {error}");
+        }
     }
     response
 }

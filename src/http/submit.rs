@@ -1,31 +1,26 @@
 //! `POST /v1/webhooks`: reads a request, makes a webhook of it, and answers once it is stored.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::Api;
+use super::body::{check_media_type, read_body};
 use super::dto::SubmitWebhookResponse;
 use super::problem::{Problem, Refused, whole_seconds};
 use super::room::Room;
-use crate::domain::error::{Error, Reason, Result};
+use crate::domain::error::{Error, Reason, Result, all_of};
 use crate::domain::payload::Payload;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 use crate::service::RateState;
-
-/// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(30);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -69,8 +64,9 @@ fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option
 
 /// Stores a webhook
 ///
-/// Answered only once the webhook is on disk. The same webhook again is answered with the status
-/// it has now; nothing runs again. The same key with another payload is refused.
+/// Answered only once the webhook is on disk, with a job for each route that matches it. The same webhook
+/// again is answered with the status it has now, and gets no further jobs. The same key with another
+/// payload is refused.
 #[utoipa::path(
     post,
     path = "/v1/webhooks",
@@ -79,7 +75,7 @@ fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option
     params(("Idempotency-Key" = Option<String>, Header, description = "Taken where the body has no key; where both are given they have to be equal")),
     request_body(content = SubmitBody, content_type = "application/json"),
     responses(
-        (status = 202, description = "Stored; it will be processed", body = SubmitWebhookResponse, headers(
+        (status = 202, description = "Stored; its jobs will be processed", body = SubmitWebhookResponse, headers(
             ("Location" = String, description = "The path of the webhook"),
             ("RateLimit" = Option<String>, description = "What is left of the source's rate limit, if it has one"),
             ("RateLimit-Policy" = Option<String>, description = "The source's rate limit, if it has one"),
@@ -87,7 +83,7 @@ fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option
         (status = 200, description = "It had been stored before; its status now", body = SubmitWebhookResponse, headers(
             ("Location" = String, description = "The path of the webhook"),
         )),
-        (status = 400, description = "Not JSON, or a field is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not JSON, or fields are wrong; `violations` names them all", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The key was used for another webhook", body = Problem, content_type = "application/problem+json"),
@@ -110,10 +106,10 @@ pub(super) async fn submit_webhook(
     // Held until the answer: what waits for the writer takes room as well.
     let (webhook, _room) = match read(&api, &headers, body, traceparent).await {
         Ok(read) => read,
-        Err(error) => return Refused::from(error).into_response(),
+        Err(refused) => return refused.into_response(),
     };
     let source = webhook.source.clone();
-    let submitted = api.service.submit(webhook).await;
+    let submitted = api.service.submit(webhook, &|| texts(&headers)).await;
     let mut response = match submitted.outcome {
         Ok(accepted) => {
             tracing::Span::current()
@@ -140,60 +136,17 @@ async fn read(
     headers: &HeaderMap,
     body: Body,
     traceparent: Traceparent,
-) -> Result<(NewWebhook, Room)> {
+) -> std::result::Result<(NewWebhook, Room), Refused> {
     check_media_type(headers)?;
     let room = api.bodies.room_for(&body, api.max_body_bytes)?;
     let body = read_body(body, api.max_body_bytes).await?;
     let submitted = parse(&body)?;
-    let webhook = NewWebhook {
-        source: Source::default(),
-        idempotency_key: idempotency_key(submitted.idempotency_key, headers)?,
-        event_type: EventType::new(text("event_type", submitted.event_type)?)?,
-        payload: Payload::new(submitted.payload.ok_or_else(|| missing("payload"))?.get())?,
-        traceparent,
-    };
-    Ok((webhook, room))
-}
-
-fn check_media_type(headers: &HeaderMap) -> Result<()> {
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
-        return Err(Error::new(
-            Reason::UnsupportedMediaType,
-            format!("the Content-Encoding is {encoding:?}; send the body as it is"),
-        ));
-    }
-    let given = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let essence = given.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if essence.eq_ignore_ascii_case(b"application/json") {
-        return Ok(());
-    }
-    let given =
-        if given.is_empty() { "none".into() } else { format!("{:?}", String::from_utf8_lossy(given)) };
-    Err(Error::new(
-        Reason::UnsupportedMediaType,
-        format!("the Content-Type is {given}; send the body as application/json"),
-    ))
-}
-
-async fn read_body(body: Body, limit: usize) -> Result<Bytes> {
-    let too_large = || {
-        Error::new(Reason::BodyTooLarge, format!("the body has more than {limit} bytes; send a smaller one"))
-    };
-    if axum::body::HttpBody::size_hint(&body).lower() > limit as u64 {
-        return Err(too_large());
-    }
-    let collected =
-        tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await.map_err(|_| {
-            Error::new(
-                Reason::BodyTimeout,
-                format!("the body did not arrive within {} seconds", BODY_TIME.as_secs()),
-            )
-        })?;
-    match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => Err(Error::new(Reason::MalformedJson, format!("the body broke off: {error}"))),
-    }
+    let (idempotency_key, event_type, payload) = all_of(
+        idempotency_key(submitted.idempotency_key, headers),
+        text("event_type", submitted.event_type).and_then(EventType::new),
+        submitted.payload.ok_or_else(|| missing("payload")).and_then(|payload| Payload::new(payload.get())),
+    )?;
+    Ok((NewWebhook { source: Source::default(), idempotency_key, event_type, payload, traceparent }, room))
 }
 
 fn parse(body: &[u8]) -> Result<SubmitBody<'_>> {
@@ -276,6 +229,12 @@ fn unquoted(header: &str) -> Cow<'_, str> {
         Some(quoted) => Cow::Owned(quoted.replace("\\\"", "\"").replace("\\\\", "\\")),
         None => Cow::Borrowed(header),
     }
+}
+
+/// Headers as text, with names in lower case.
+fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
 }
 
 /// draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it.

@@ -3,14 +3,15 @@
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::dto::{GetStatsResponse, ListWebhooksResponse, StatusBody, StatusWord, WebhookBody};
 use super::problem::{Problem, Refused};
-use super::{Api, Id, json};
-use crate::domain::error::{Error, Reason, Result};
+use super::query::{Id, given, parameters, time};
+use super::{Api, json};
+use crate::domain::error::{Error, Result};
+use crate::domain::route::RouteName;
 use crate::domain::webhook::{EventType, Source, WebhookName};
 use crate::service::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
 use crate::store::ListQuery;
@@ -37,9 +38,11 @@ pub(super) struct ByKey {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Filter {
-    /// Only those with this status.
+    /// Only those with a job in this status; for `filtered` and `quarantined`, those with that status.
     #[param(value_type = Option<StatusWord>)]
     status: Option<String>,
+    /// Only those with a job of this route; together with `status`, a job of this route in this status.
+    route: Option<String>,
     /// Only those from this source.
     source: Option<String>,
     /// Only those of this event type.
@@ -50,11 +53,20 @@ pub(super) struct Filter {
     /// Only those accepted before this time.
     #[param(format = DateTime)]
     accepted_before: Option<String>,
-    /// How many to answer at most.
+    /// The most webhooks on the page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
     page_size: Option<String>,
     /// Where to go on: the `next_page_token` of the page before, with the same filters.
     page_token: Option<String>,
+}
+
+/// Names a job of a webhook.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct OfRoute {
+    /// Only the job of this route; absent for every job that allows it.
+    route: Option<String>,
 }
 
 /// The status of a webhook, by the sender's key
@@ -90,7 +102,7 @@ pub(super) async fn get_status(State(api): State<Api>, Id(id): Id) -> Answer {
     Ok(json(&StatusBody::from(status)))
 }
 
-/// All that is known of a webhook: payload, job and attempts
+/// All that is known of a webhook: payload, jobs and attempts
 #[utoipa::path(
     get, path = "/v1/webhooks/{id}", tag = "webhooks", operation_id = "GetWebhook",
     params(("id" = String, Path, description = "The webhook's id", format = Uuid)),
@@ -121,39 +133,54 @@ pub(super) async fn list_webhooks(
     Ok(json(&ListWebhooksResponse::from(page)))
 }
 
-/// Runs a dead-lettered or cancelled webhook again, with a fresh budget of attempts
+/// Starts a new run of dead-lettered or cancelled jobs, with a fresh budget of attempts
+///
+/// Without `route`, of every job of the webhook that allows it.
 #[utoipa::path(
     post, path = "/v1/webhooks/{id}/retry", tag = "webhooks", operation_id = "RetryWebhook",
-    params(("id" = String, Path, description = "The webhook's id", format = Uuid)),
+    params(("id" = String, Path, description = "The webhook's id", format = Uuid), OfRoute),
     responses(
-        (status = 200, description = "It will run again", body = StatusBody),
-        (status = 400, description = "The id is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such webhook", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Its status does not allow it", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The jobs are pending again", body = StatusBody),
+        (status = 400, description = "The id or the route is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such webhook, or it has no job of this route", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "No job allows it, or the payload is past its retention", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store cannot write; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn retry_webhook(State(api): State<Api>, Id(id): Id) -> Answer {
-    Ok(json(&StatusBody::from(api.service.retry(id).await?)))
+pub(super) async fn retry_webhook(
+    State(api): State<Api>,
+    Id(id): Id,
+    query: std::result::Result<Query<OfRoute>, QueryRejection>,
+) -> Answer {
+    let route = parameters(query)?.route.map(RouteName::new).transpose()?;
+    Ok(json(&StatusBody::from(api.service.retry(id, route).await?)))
 }
 
-/// Cancels a webhook that has not started: it will not
+/// Cancels waiting jobs, so that they do not start, and gives up dead letters
+///
+/// Without `route`, every job of the webhook that allows it. What waits behind a dead letter that is
+/// given up can start. Cancelling a cancelled job again changes nothing.
 #[utoipa::path(
     post, path = "/v1/webhooks/{id}/cancel", tag = "webhooks", operation_id = "CancelWebhook",
-    params(("id" = String, Path, description = "The webhook's id", format = Uuid)),
+    params(("id" = String, Path, description = "The webhook's id", format = Uuid), OfRoute),
     responses(
-        (status = 200, description = "It is cancelled", body = StatusBody),
-        (status = 400, description = "The id is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such webhook", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Its status does not allow it", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The jobs are cancelled", body = StatusBody),
+        (status = 400, description = "The id or the route is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such webhook, or it has no job of this route", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Every job is processing or completed", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store cannot write; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn cancel_webhook(State(api): State<Api>, Id(id): Id) -> Answer {
-    Ok(json(&StatusBody::from(api.service.cancel(id).await?)))
+pub(super) async fn cancel_webhook(
+    State(api): State<Api>,
+    Id(id): Id,
+    query: std::result::Result<Query<OfRoute>, QueryRejection>,
+) -> Answer {
+    let route = parameters(query)?.route.map(RouteName::new).transpose()?;
+    Ok(json(&StatusBody::from(api.service.cancel(id, route).await?)))
 }
 
-/// Counts by status, the oldest job due, workers and rates
+/// Counts by status and by route, the oldest job due, workers, rates and pauses
 #[utoipa::path(
     get, path = "/v1/stats", tag = "webhooks", operation_id = "GetStats",
     responses((status = 200, description = "The statistics", body = GetStatsResponse))
@@ -173,37 +200,12 @@ fn list_query(filter: Filter) -> Result<ListQuery> {
     };
     Ok(ListQuery {
         status: given(filter.status).map(|word| word.parse()).transpose()?,
+        route: given(filter.route).map(RouteName::new).transpose()?,
         source: given(filter.source).map(Source::new).transpose()?,
         event_type: given(filter.event_type).map(EventType::new).transpose()?,
         accepted_after: time("accepted_after", filter.accepted_after)?,
         accepted_before: time("accepted_before", filter.accepted_before)?,
         before: given(filter.page_token).map(|token| token.parse()).transpose()?,
         limit,
-    })
-}
-
-/// An empty parameter counts as absent.
-fn given(parameter: Option<String>) -> Option<String> {
-    parameter.filter(|text| !text.is_empty())
-}
-
-fn time(field: &'static str, parameter: Option<String>) -> Result<Option<Timestamp>> {
-    given(parameter)
-        .map(|text| {
-            text.parse().map_err(|_| {
-                Error::invalid(field, "must be a time as in RFC 3339, such as 2024-12-01T14:30:00Z")
-            })
-        })
-        .transpose()
-}
-
-fn parameters<T>(query: std::result::Result<Query<T>, QueryRejection>) -> Result<T> {
-    query.map(|Query(parameters)| parameters).map_err(|rejection| {
-        let text = rejection.body_text();
-        let text = text.trim_start_matches("Failed to deserialize query string: ");
-        match text.split_once(" field `").and_then(|(_, rest)| rest.split('`').next()) {
-            Some(field) => Error::invalid(field, format_args!("is wrong: {text}")),
-            None => Error::new(Reason::InvalidField, format!("the query string is wrong: {text}")),
-        }
     })
 }

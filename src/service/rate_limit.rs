@@ -7,15 +7,15 @@ use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter as Governor};
 
-use crate::config::RateLimit;
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Reason};
+use crate::domain::route::Rate;
 use crate::domain::webhook::Source;
 
 /// A limit per source: a full quota at once, then evenly over its window (GCRA).
 #[derive(Debug)]
 pub struct RateLimiter {
-    limit: RateLimit,
+    limit: Rate,
     governor: Governor<Source, DashMapStateStore<Source>, GovernorClock, StateInformationMiddleware>,
     clock: GovernorClock,
 }
@@ -24,7 +24,7 @@ pub struct RateLimiter {
 #[derive(Clone, Copy, Debug)]
 pub struct RateState {
     /// The limit.
-    pub limit: RateLimit,
+    pub limit: Rate,
     /// Webhooks that may still come at once.
     pub remaining: u32,
     /// When there will be more again.
@@ -42,10 +42,9 @@ pub struct OverLimit {
 
 impl RateLimiter {
     /// Limits every source alike.
-    pub fn new(limit: RateLimit, clock: Arc<dyn Clock>) -> Self {
-        let one_per = (limit.window / limit.quota.get()).max(Duration::from_nanos(1));
+    pub fn new(limit: Rate, clock: Arc<dyn Clock>) -> Self {
         // None only for a period of zero.
-        let quota = Quota::with_period(one_per)
+        let quota = Quota::with_period(limit.interval())
             .unwrap_or_else(|| Quota::per_second(limit.quota))
             .allow_burst(limit.quota);
         let clock = GovernorClock(clock);

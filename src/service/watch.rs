@@ -1,5 +1,5 @@
-//! Follows one webhook. Woken by changes; the store is read once, and again only if the watcher
-//! fell behind.
+//! Follows one webhook. Woken by changes of its jobs; the store is read once, and again only if the
+//! watcher fell behind.
 
 use std::sync::Arc;
 
@@ -8,66 +8,86 @@ use futures::stream::{self, BoxStream};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::domain::error::Result;
+use super::view::arrange;
+use crate::domain::error::{Error, Result};
+use crate::domain::policy::Policies;
 use crate::domain::webhook::{WebhookName, WebhookStatus};
 use crate::store::Store;
 use crate::store::changes::Change;
 
 struct Watcher {
     store: Arc<dyn Store>,
+    policies: Arc<Policies>,
     changes: Receiver<Change>,
-    /// What was told last.
+    /// The status that was sent last.
     told: WebhookStatus,
 }
 
 pub(super) async fn watch(
     store: Arc<dyn Store>,
+    policies: Arc<Policies>,
     name: WebhookName,
 ) -> Result<BoxStream<'static, Result<WebhookStatus>>> {
     let id = store.status(name).await?.id;
-    // Subscribed before the status is read: no change falls in between. What was read already
-    // is recognised by its revision.
+    // Subscribed before the status is read: no change falls in between. What was read already is
+    // recognised by its revision.
     let changes = store.changes().watch(id);
-    let told = store.status(WebhookName::Id(id)).await?;
+    let mut told = store.status(WebhookName::Id(id)).await?;
+    arrange(&mut told, &policies);
     let first = told.clone();
-    let later = stream::unfold(Some(Watcher { store, changes, told }), |watcher| async move {
+    let watcher = Watcher { store, policies, changes, told };
+    let later = stream::unfold(Some(watcher), |watcher| async move {
         let mut watcher = watcher?;
-        if watcher.told.status.is_final() {
+        if watcher.told.status().is_final() {
             return None;
         }
         match watcher.next().await {
             Ok(status) => Some((Ok(status), Some(watcher))),
-            Err(Some(error)) => Some((Err(error), None)),
-            Err(None) => None,
+            Err(error) => Some((Err(error), None)),
         }
     });
     Ok(stream::once(async { Ok(first) }).chain(later).boxed())
 }
 
 impl Watcher {
-    /// The next status. An error of none means that the store was closed.
-    async fn next(&mut self) -> std::result::Result<WebhookStatus, Option<crate::domain::error::Error>> {
+    /// The next status. Errors: `ShuttingDown` once the store is closed.
+    async fn next(&mut self) -> Result<WebhookStatus> {
         loop {
-            let status = match self.changes.recv().await {
-                Ok(change) if change.revision <= self.told.revision => continue,
-                Ok(change) => WebhookStatus {
-                    status: change.status,
-                    attempt_count: change.attempt_count,
-                    updated_at: change.updated_at,
-                    revision: change.revision,
-                    ..self.told.clone()
+            let is_news = match self.changes.recv().await {
+                Ok(change) => match self.apply(&change) {
+                    Some(is_news) => is_news,
+                    None => self.read().await?,
                 },
-                Err(RecvError::Lagged(_)) => {
-                    let status = self.store.status(WebhookName::Id(self.told.id)).await.map_err(Some)?;
-                    if status.revision == self.told.revision {
-                        continue;
-                    }
-                    status
-                }
-                Err(RecvError::Closed) => return Err(None),
+                Err(RecvError::Lagged(_)) => self.read().await?,
+                Err(RecvError::Closed) => return Err(Error::shutting_down()),
             };
-            self.told = status.clone();
-            return Ok(status);
+            if is_news {
+                return Ok(self.told.clone());
+            }
         }
+    }
+
+    /// Applies a change of a job; false if the job was seen like that already, none if there was no such
+    /// job: it was moved here from another route.
+    fn apply(&mut self, change: &Change) -> Option<bool> {
+        let jobs = &mut self.told.jobs;
+        let job = jobs.iter_mut().find(|job| job.queue == change.job.queue)?;
+        if change.revision <= job.revision {
+            return Some(false);
+        }
+        job.status = change.status;
+        job.attempt_count = change.attempt_count;
+        job.updated_at = change.updated_at;
+        job.revision = change.revision;
+        Some(true)
+    }
+
+    /// Reads the status anew; false if it is the one that was sent last.
+    async fn read(&mut self) -> Result<bool> {
+        let mut status = self.store.status(WebhookName::Id(self.told.id)).await?;
+        arrange(&mut status, &self.policies);
+        let is_news = status != self.told;
+        self.told = status;
+        Ok(is_news)
     }
 }

@@ -1,4 +1,4 @@
-//! What accepting answers, whatever the store: duplicates, reused keys, no room.
+//! What accepting and operating answer, whatever the store.
 
 use std::time::Duration;
 
@@ -47,4 +47,12 @@ pub(super) fn backlog_full(limit: u64) -> Error {
         format!("{limit} webhooks wait to be processed, as many as may; nothing was stored, try again later"),
     )
     .retry_after(BACKLOG_RETRY_AFTER)
+}
+
+/// A webhook whose payload is gone cannot be retried.
+pub(super) fn payload_gone() -> Error {
+    Error::new(
+        Reason::WrongStatus,
+        "the retention of its payload is over, so it cannot be retried; send it again under a new key",
+    )
 }

@@ -8,16 +8,19 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use crate::domain::id::WebhookId;
-use crate::domain::job::Status;
+use crate::domain::job::{JobId, QueueId, Status};
+use crate::domain::route::RouteName;
 
 /// Changes a slow watcher may lag behind before it has to read the status anew.
 const CHANGES_KEPT: usize = 16;
 
 /// One change of a job's status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The webhook.
-    pub id: WebhookId,
+    /// The job.
+    pub job: JobId,
+    /// Its route.
+    pub route: RouteName,
     /// Its status after the change.
     pub status: Status,
     /// How many attempts had started.
@@ -38,8 +41,8 @@ pub struct Changes {
 #[derive(Debug)]
 struct Watched {
     sender: broadcast::Sender<Change>,
-    /// The revision that was announced last.
-    announced: Option<u64>,
+    /// The revision of each job that was announced last.
+    announced: HashMap<QueueId, u64>,
 }
 
 impl Changes {
@@ -50,7 +53,7 @@ impl Changes {
             // Before it grows: what nobody watches any more makes room.
             watched.retain(|_, watched| watched.sender.receiver_count() > 0);
         }
-        let new = || Watched { sender: broadcast::Sender::new(CHANGES_KEPT), announced: None };
+        let new = || Watched { sender: broadcast::Sender::new(CHANGES_KEPT), announced: HashMap::new() };
         let receiver = watched.entry(id).or_insert_with(new).sender.subscribe();
         self.count.store(watched.len(), Ordering::SeqCst);
         receiver
@@ -87,15 +90,16 @@ impl Changes {
         }
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
-            let Some(entry) = watched.get_mut(&change.id) else {
+            let Some(entry) = watched.get_mut(&change.job.webhook) else {
                 continue;
             };
-            if !is_news(entry.announced, change.revision) {
+            let announced = entry.announced.get(&change.job.queue).copied();
+            if !is_news(announced, change.revision) {
                 continue;
             }
-            entry.announced = Some(change.revision);
-            if entry.sender.send(*change).is_err() {
-                watched.remove(&change.id);
+            entry.announced.insert(change.job.queue, change.revision);
+            if entry.sender.send(change.clone()).is_err() {
+                watched.remove(&change.job.webhook);
             }
         }
         self.count.store(watched.len(), Ordering::SeqCst);

@@ -4,7 +4,10 @@ use diesel::result::Error as QueryError;
 
 use crate::domain::attempt::Outcome;
 use crate::domain::job::Status;
+use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
+use crate::domain::webhook::Source;
+use crate::store::PauseTarget;
 
 /// A status by its number.
 pub(super) fn job_status(number: impl Into<i64>) -> Result<Status, QueryError> {
@@ -16,6 +19,16 @@ pub(super) fn job_status(number: impl Into<i64>) -> Result<Status, QueryError> {
 pub(super) fn outcome(number: impl Into<i64>) -> Result<Outcome, QueryError> {
     let number = number.into();
     Outcome::from_number(number).ok_or_else(|| unreadable(format!("{number} is no outcome")))
+}
+
+/// A pause's target by the number of its kind and its name.
+pub(super) fn pause_target(scope: impl Into<i64>, name: String) -> Result<PauseTarget, QueryError> {
+    match scope.into() {
+        0 => Ok(PauseTarget::Everything),
+        1 => RouteName::new(name).map(PauseTarget::Route).map_err(unreadable),
+        2 => Source::new(name).map(PauseTarget::Source).map_err(unreadable),
+        other => Err(unreadable(format!("{other} is no kind of pause"))),
+    }
 }
 
 /// A number that cannot be negative.

@@ -4,19 +4,38 @@
 //! with its siblings, that names diesel.
 
 mod accept;
+mod by_hand;
 mod claim;
+mod claimed;
 mod command;
+mod committed;
 mod connection;
 mod counts;
+mod due;
 mod export;
 mod finish;
+#[cfg(test)]
+mod fixture;
+mod inbox;
+mod job_queue;
 mod keys;
+mod lanes;
+mod leases;
+mod list;
 mod mark;
-mod operate;
+mod memory;
+mod operations;
+mod pauses;
+#[cfg(test)]
+mod plans;
+mod policies;
+mod probe;
 mod purge;
 mod queries;
 mod readers;
+mod reroute;
 mod rows;
+mod schema;
 mod transaction;
 mod wal;
 mod writer;
@@ -29,30 +48,27 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use tokio::sync::Notify;
 
+use self::committed::Committed;
 pub use self::connection::OpenError;
 use self::connection::OwnedFile;
-use self::counts::{CommittedCounts, Counts};
 pub(super) use self::export::{Export, take_mark};
+use self::leases::Takeable;
+use self::memory::Memory;
 use self::readers::Readers;
-use self::transaction::{Context, Limits};
+use self::transaction::Context;
 use self::writer::WriterHandle;
-use super::changes::{Change, Changes};
-use super::{Accepted, Claims, Finish, ListQuery, Page, Probe, Purged, Store, StoreStats};
-use crate::domain::attempt::Lease;
-use crate::domain::clock::{Clock, Signal};
+use super::Store;
+use super::changes::Changes;
+use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Result};
-use crate::domain::id::{Position, Sequence, WebhookId, WebhookIds};
-use crate::domain::job::Status;
-use crate::domain::retention::Retention;
-use crate::domain::webhook::{NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
+use crate::domain::id::{Sequence, WebhookIds};
+use crate::domain::policy::Policies;
 use crate::telemetry::metrics::Metrics;
 
 /// Reading connections for requests, each with a thread.
 const READERS: usize = 4;
-
-/// Windows of rows that one list looks at.
-const LIST_WINDOWS: usize = 20;
 
 /// How to open a store.
 #[derive(Clone, Debug)]
@@ -61,10 +77,8 @@ pub struct Options {
     pub path: PathBuf,
     /// Jobs that may be unfinished; more are refused.
     pub max_backlog: u64,
-    /// Attempts that a new job may start.
-    pub max_attempts: u32,
-    /// The name of this process in the history of attempts.
-    pub worker: String,
+    /// The policies in force.
+    pub policies: Arc<Policies>,
     /// What ids are made random with.
     pub seed: u64,
 }
@@ -74,14 +88,13 @@ pub struct Options {
 pub struct SqliteStore {
     writer: WriterHandle,
     readers: Mutex<Option<Arc<Readers>>>,
-    /// Reads what was claimed; however many others read, claimed jobs start.
+    /// Reads the webhooks of claimed jobs, so that a claim does not wait for other reads.
     claim_reader: Mutex<Option<Arc<Readers>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    counts: Arc<CommittedCounts>,
+    committed: Arc<Committed>,
     changes: Arc<Changes>,
-    wake: Arc<OnceLock<Arc<Signal>>>,
+    wake: Arc<OnceLock<Arc<Notify>>>,
     log: Arc<wal::Log>,
-    worker: Arc<str>,
     clock: Arc<dyn Clock>,
 }
 
@@ -91,8 +104,8 @@ pub fn migrate(path: &Path) -> std::result::Result<Vec<String>, OpenError> {
 }
 
 impl SqliteStore {
-    /// Opens the file, brings its tables up to date, and takes over the jobs of the process
-    /// before this one. Refuses a file whose webhooks are being moved, or were moved, elsewhere.
+    /// Opens the file, brings its tables up to date, and takes over the jobs of the previous
+    /// process. Refuses a file whose webhooks are being moved, or were moved, elsewhere.
     pub async fn open(
         options: Options,
         clock: Arc<dyn Clock>,
@@ -111,24 +124,25 @@ impl SqliteStore {
     ) -> std::result::Result<Self, OpenError> {
         let OwnedFile { path, owner, mut connection, .. } = file;
         let unreadable = |source| OpenError::Setup { path: path.clone(), source };
-        let mut counts = Counts::default();
-        counts.load(&mut connection).map_err(unreadable)?;
+        let memory = Memory::load(&mut connection, options.policies).map_err(unreadable)?;
         let last = queries::last_sequence(&mut connection).map_err(unreadable)?.unwrap_or(0);
         let (readers, mut threads) = Readers::start(&path, "store-reader", READERS)?;
         let (claim_reader, thread) = Readers::start(&path, "claim-reader", 1)?;
         threads.extend(thread);
         let log = Arc::new(wal::Log::default());
         threads.push(wal::start(&path, Arc::clone(&log))?);
+        let committed = Arc::new(Committed::default());
+        committed.publish_all(&memory);
         let changes = Arc::new(Changes::default());
         let wake = Arc::new(OnceLock::new());
-        let committed = counts.committed();
         let context = Context {
             path,
             _owner: owner,
             clock: Arc::clone(&clock),
             ids: WebhookIds::after(Sequence::from_i64(last), SmallRng::seed_from_u64(options.seed)),
-            counts,
-            limits: Limits { max_backlog: options.max_backlog, max_attempts: options.max_attempts },
+            memory,
+            max_backlog: options.max_backlog,
+            committed: Arc::clone(&committed),
             changes: Arc::clone(&changes),
             wake: Arc::clone(&wake),
             log: Arc::clone(&log),
@@ -141,29 +155,31 @@ impl SqliteStore {
             readers: Mutex::new(Some(Arc::new(readers))),
             claim_reader: Mutex::new(Some(Arc::new(claim_reader))),
             threads: Mutex::new(threads),
-            counts: committed,
+            committed,
             changes,
             wake,
             log,
-            worker: options.worker.into(),
             clock,
         };
-        let taken = store.take_over(finish::Takeable::All).await.map_err(OpenError::TakeOver)?;
-        if taken > 0 {
-            tracing::info!(
-                jobs = taken,
-                "took over the jobs that the process before this one had not finished"
-            );
-        }
+        store.take_over_all().await.map_err(OpenError::TakeOver)?;
         Ok(store)
     }
 
-    async fn take_over(&self, what: finish::Takeable) -> Result<usize> {
+    /// Takes over what the previous process left, by the policies in force now.
+    async fn take_over_all(&self) -> Result<()> {
+        let taken = self.take_over(Takeable::All).await?;
+        if taken > 0 {
+            tracing::info!(jobs = taken, "took over the unfinished jobs of the previous process");
+        }
+        self.free_lanes().await
+    }
+
+    async fn take_over(&self, what: Takeable) -> Result<usize> {
         let what = Arc::new(what);
         let mut all = 0;
         loop {
             let what = Arc::clone(&what);
-            let taken = self.writer.run(move |transaction| finish::take_over(transaction, &what)).await?;
+            let taken = self.writer.run(move |transaction| leases::take_over(transaction, &what)).await?;
             all += taken;
             if taken == 0 {
                 return Ok(all);
@@ -171,153 +187,27 @@ impl SqliteStore {
         }
     }
 
-    async fn read<T, R>(&self, read: R) -> Result<T>
-    where
-        T: Send + 'static,
-        R: FnOnce(&mut diesel::SqliteConnection) -> diesel::QueryResult<T> + Send + 'static,
-    {
-        let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        readers.ok_or_else(Error::shutting_down)?.run(read).await
+    /// Frees the lanes of routes that skip dead letters.
+    async fn free_lanes(&self) -> Result<()> {
+        while self.writer.run(policies::free_lanes).await? > 0 {}
+        Ok(())
     }
+
+    fn readers(&self) -> Result<Arc<Readers>> {
+        open(&self.readers)
+    }
+
+    fn claim_reader(&self) -> Result<Arc<Readers>> {
+        open(&self.claim_reader)
+    }
+}
+
+fn open(readers: &Mutex<Option<Arc<Readers>>>) -> Result<Arc<Readers>> {
+    readers.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(Error::shutting_down)
 }
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn accept(&self, webhook: NewWebhook) -> Result<Accepted> {
-        self.writer.accept(webhook).await
-    }
-
-    async fn claim(&self, limit: usize, lease: Duration) -> Result<Claims> {
-        let worker = Arc::clone(&self.worker);
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let claimed =
-            self.writer.run(move |transaction| claim::claim(transaction, limit, lease, &worker)).await?;
-        let next_due = claimed.next_due;
-        if claimed.jobs.is_empty() {
-            return Ok(Claims { jobs: Vec::new(), next_due });
-        }
-        let reader = self.claim_reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let reader = reader.ok_or_else(Error::shutting_down)?;
-        let leased = claimed.leases();
-        let read = reader.run(move |connection| claim::read_webhooks(connection, claimed)).await;
-        let (jobs, unread, failure) = match read {
-            Ok(read) => (read.jobs, read.unread, None),
-            Err(error) => (Vec::new(), leased, Some(error)),
-        };
-        if !unread.is_empty() {
-            tracing::error!(
-                jobs = unread.len(),
-                "claimed webhooks could not be read; their leases are given back"
-            );
-            self.writer.run(move |transaction| claim::give_back(transaction, &unread)).await?;
-        }
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
-        let changes = jobs
-            .iter()
-            .map(|(job, revision)| Change {
-                id: job.lease.webhook,
-                status: Status::Processing,
-                attempt_count: job.attempt,
-                updated_at: job.claimed_at,
-                revision: *revision,
-            })
-            .collect::<Vec<_>>();
-        self.changes.announce(&changes);
-        Ok(Claims { jobs: jobs.into_iter().map(|(job, _)| job).collect(), next_due })
-    }
-
-    async fn finish(&self, finish: Finish) -> Result<bool> {
-        let worker = Arc::clone(&self.worker);
-        self.writer.run(move |transaction| finish::finish(transaction, &finish, &worker)).await
-    }
-
-    async fn renew(&self, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>> {
-        self.writer.run(move |transaction| finish::renew(transaction, &leases, lease)).await
-    }
-
-    async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize> {
-        self.take_over(finish::Takeable::ExpiredBut(held)).await
-    }
-
-    async fn retry(&self, id: WebhookId, attempts: u32) -> Result<WebhookStatus> {
-        self.writer.run(move |transaction| operate::retry(transaction, id, attempts)).await
-    }
-
-    async fn cancel(&self, id: WebhookId) -> Result<WebhookStatus> {
-        self.writer.run(move |transaction| operate::cancel(transaction, id)).await
-    }
-
-    async fn status(&self, name: WebhookName) -> Result<WebhookStatus> {
-        let wanted = name.clone();
-        self.read(move |connection| queries::status(connection, &wanted))
-            .await?
-            .ok_or_else(|| Error::not_found(name))
-    }
-
-    async fn webhook(&self, id: WebhookId) -> Result<WebhookDetail> {
-        self.read(move |connection| queries::webhook(connection, id))
-            .await?
-            .ok_or_else(|| Error::not_found(id))
-    }
-
-    async fn list(&self, query: ListQuery) -> Result<Page> {
-        let newest = query.accepted_before.map_or(i64::MAX, |time| Sequence::first_at(time).as_i64());
-        let mut before = newest.min(query.before.map_or(i64::MAX, |before| before.sequence().as_i64()));
-        let query = Arc::new(query);
-        let mut page = Page::default();
-        for _ in 0..LIST_WINDOWS {
-            // Each window queues up anew, so that other reads have their turn.
-            let wanted = query.limit - page.webhooks.len();
-            let asked = Arc::clone(&query);
-            let window =
-                self.read(move |connection| queries::list(connection, &asked, before, wanted)).await?;
-            page.webhooks.extend(window.webhooks);
-            if page.webhooks.len() >= query.limit {
-                page.next = page.webhooks.last().map(|webhook| Position::before(webhook.id));
-                return Ok(page);
-            }
-            let Some(next) = window.next else { return Ok(page) };
-            before = next;
-        }
-        page.next = Some(Position::before_all(Sequence::from_i64(before)));
-        Ok(page)
-    }
-
-    async fn stats(&self) -> Result<StoreStats> {
-        if self.readers.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
-            return Err(Error::shutting_down());
-        }
-        let counts = self.counts.get();
-        let due = if counts.of(Status::Pending) + counts.of(Status::Retrying) == 0 {
-            None
-        } else {
-            self.read(queries::oldest_due).await?
-        };
-        let oldest_due = due
-            .and_then(|due| jiff::Timestamp::from_millisecond(due).ok())
-            .filter(|due| *due <= self.clock.now());
-        Ok(StoreStats { counts, oldest_due })
-    }
-
-    async fn purge(&self, retention: Retention) -> Result<Purged> {
-        self.writer.run(move |transaction| purge::purge(transaction, &retention)).await
-    }
-
-    async fn probe(&self) -> Result<Probe> {
-        self.writer.run(operate::probe).await
-    }
-
-    fn on_due(&self, wake: Arc<Signal>) {
-        // Set once, when the process is put together.
-        let _ = self.wake.set(wake);
-    }
-
-    fn changes(&self) -> &Changes {
-        &self.changes
-    }
-
     async fn close(&self) {
         self.writer.stop().await;
         self.log.stop();

@@ -11,7 +11,7 @@ macro_rules! statement {
         $(#[$doc:meta])*
         struct $name:ident $(<$life:lifetime>)? { $($field:ident: $rust:ty as $sql:ty,)* }
         returns $columns:ty;
-        $text:literal
+        $text:expr
     ) => {
         $(#[$doc])*
         pub(super) struct $name $(<$life>)? { $(pub(super) $field: $rust,)* }

@@ -6,10 +6,10 @@
 //! process goes on: nothing is left out, and nothing is moved twice. Nobody serves from the database
 //! until all is there and both sides were counted.
 
-pub(super) mod census;
 mod error;
 pub(super) mod limits;
 pub(super) mod mark;
+pub(super) mod row_counts;
 pub(super) mod stored;
 
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-pub use self::census::{Census, Differences};
 pub use self::error::TransferError;
 use self::error::refused;
 pub use self::limits::{BATCH_BYTES, BATCH_WEBHOOKS, Limits};
 pub use self::mark::Mark;
+pub use self::row_counts::{Differences, RowCounts};
 use self::stored::StoredWebhook;
 use super::postgres::{Import, Standing, Target};
 use super::sqlite::{self, Export};
@@ -126,8 +126,8 @@ impl Transfer {
     }
 
     /// Counts both sides once all have been moved, and ends the transfer if they are equal.
-    pub async fn finish(&mut self) -> Result<Census, TransferError> {
-        let (in_file, in_database) = tokio::join!(self.file.census(), self.database.census());
+    pub async fn finish(&mut self) -> Result<RowCounts, TransferError> {
+        let (in_file, in_database) = tokio::join!(self.file.count_rows(), self.database.count_rows());
         let in_file = in_file.map_err(self.unread())?;
         let in_database = in_database.map_err(|error| refused(&self.to, error))?;
         if let Some(differences) = Differences::between(&in_file, &in_database) {
@@ -137,7 +137,8 @@ impl Transfer {
         let now = self.clock.now();
         // The database first: if the process dies in between, the file is served by nobody, and the
         // next transfer sees that this one was finished.
-        self.database.finish(self.mark.id, now).await.map_err(|error| refused(&self.to, error))?;
+        let pauses = self.file.pauses().await.map_err(self.unread())?;
+        self.database.finish(self.mark.id, now, &pauses).await.map_err(|error| refused(&self.to, error))?;
         self.mark.finished_at = Some(now);
         self.file.set_mark(&self.mark).await.map_err(self.unread())?;
         Ok(in_file)

@@ -15,6 +15,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::rates::Rate;
+use crate::domain::job::Status;
 
 /// Measures how long something takes.
 #[derive(Clone, Copy, Debug)]
@@ -53,13 +54,20 @@ struct Request {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Attempt {
+    route: Cow<'static, str>,
     handler: Cow<'static, str>,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByStatus {
+    route: Cow<'static, str>,
     status: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByRoute {
+    route: Cow<'static, str>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -79,7 +87,13 @@ pub struct Metrics {
     queue_wait_seconds: Histogram,
     leases_lost: Counter,
     jobs: Family<ByStatus, Gauge>,
+    unrouted: Family<ByWhat, Gauge>,
     oldest_due_seconds: Gauge<f64, AtomicU64>,
+    route_oldest_due_seconds: Family<ByRoute, Gauge<f64, AtomicU64>>,
+    route_paused: Family<ByRoute, Gauge>,
+    route_held_jobs: Family<ByRoute, Gauge>,
+    route_match_failures: Family<ByRoute, Gauge>,
+    pauses: Gauge,
     workers: Gauge,
     workers_busy: Gauge,
     commits: Histogram,
@@ -105,7 +119,13 @@ impl Default for Metrics {
             queue_wait_seconds: long_seconds(),
             leases_lost: Counter::default(),
             jobs: Family::default(),
+            unrouted: Family::default(),
             oldest_due_seconds: Gauge::default(),
+            route_oldest_due_seconds: Family::default(),
+            route_paused: Family::default(),
+            route_held_jobs: Family::default(),
+            route_match_failures: Family::default(),
+            pauses: Gauge::default(),
             workers: Gauge::default(),
             workers_busy: Gauge::default(),
             commits: seconds(),
@@ -131,7 +151,7 @@ impl Default for Metrics {
         registry.register("requests", "Requests answered, by API, route and code", metrics.requests.clone());
         registry.register(
             "attempts",
-            "Attempts that ended, by handler and outcome",
+            "Attempts that ended, by route, handler and outcome",
             metrics.attempts.clone(),
         );
         registry.register_with_unit(
@@ -151,13 +171,36 @@ impl Default for Metrics {
             "Attempts whose outcome came too late to count",
             metrics.leases_lost.clone(),
         );
-        registry.register("jobs", "Webhooks kept, by status", metrics.jobs.clone());
+        registry.register("jobs", "Jobs kept, by route and status", metrics.jobs.clone());
+        registry.register(
+            "unrouted",
+            "Webhooks kept without a job: filtered, quarantined",
+            metrics.unrouted.clone(),
+        );
         registry.register_with_unit(
             "oldest_due",
-            "For how long the oldest waiting job has been due",
+            "For how long the oldest job that may start has been due",
             Unit::Seconds,
             metrics.oldest_due_seconds.clone(),
         );
+        registry.register_with_unit(
+            "route_oldest_due",
+            "For how long the oldest waiting job of a route has been due",
+            Unit::Seconds,
+            metrics.route_oldest_due_seconds.clone(),
+        );
+        registry.register("route_paused", "1 if the route is paused", metrics.route_paused.clone());
+        registry.register(
+            "route_held_jobs",
+            "Unfinished jobs of a route that the settings do not have",
+            metrics.route_held_jobs.clone(),
+        );
+        registry.register(
+            "route_match_failures",
+            "Webhooks on which the `where` of a route failed, since the start",
+            metrics.route_match_failures.clone(),
+        );
+        registry.register("pauses", "Pauses in force", metrics.pauses.clone());
         registry.register("workers", "Worker threads", metrics.workers.clone());
         registry.register("workers_busy", "Worker threads that hold a job", metrics.workers_busy.clone());
         registry.register_with_unit(
@@ -184,6 +227,27 @@ impl Default for Metrics {
         );
         Self { registry, ..metrics }
     }
+}
+
+/// What is known of a route when metrics are read.
+#[derive(Debug)]
+pub struct RouteGauges<'a> {
+    /// Its name.
+    pub route: &'a str,
+    /// Its jobs by status.
+    pub counts: [(Status, u64); 6],
+    /// For how long its oldest waiting job has been due.
+    pub oldest_due_seconds: f64,
+    /// Whether the route itself is paused.
+    pub is_paused: bool,
+    /// Its unfinished jobs, if the settings do not have the route.
+    pub held_jobs: u64,
+    /// How many times its `where` failed since the start.
+    pub match_failures: u64,
+}
+
+fn gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// How many workers there are and how many hold a job.
@@ -214,8 +278,9 @@ impl Metrics {
     }
 
     /// An attempt ended.
-    pub fn attempted(&self, handler: &str, outcome: &'static str, took: Duration) {
-        self.attempts.get_or_create(&Attempt { handler: label(handler), outcome }).inc();
+    pub fn attempted(&self, route: &str, handler: &str, outcome: &'static str, took: Duration) {
+        let labels = Attempt { route: label(route), handler: label(handler), outcome };
+        self.attempts.get_or_create(&labels).inc();
         self.attempt_seconds.observe(took.as_secs_f64());
     }
 
@@ -272,15 +337,29 @@ impl Metrics {
     }
 
     /// Sets what is only looked up when somebody asks.
-    pub fn observe_store(
+    pub fn observe_store<'a>(
         &self,
-        counts: impl IntoIterator<Item = (&'static str, u64)>,
+        routes: impl IntoIterator<Item = RouteGauges<'a>>,
+        unrouted: impl IntoIterator<Item = (&'static str, u64)>,
         oldest_due_seconds: f64,
+        pauses: usize,
     ) {
-        for (status, count) in counts {
-            self.jobs.get_or_create(&ByStatus { status }).set(count.try_into().unwrap_or(i64::MAX));
+        for gauges in routes {
+            let by_route = ByRoute { route: label(gauges.route) };
+            for (status, count) in gauges.counts {
+                let labels = ByStatus { route: label(gauges.route), status: status.as_str() };
+                self.jobs.get_or_create(&labels).set(gauge(count));
+            }
+            self.route_oldest_due_seconds.get_or_create(&by_route).set(gauges.oldest_due_seconds);
+            self.route_paused.get_or_create(&by_route).set(gauges.is_paused.into());
+            self.route_held_jobs.get_or_create(&by_route).set(gauge(gauges.held_jobs));
+            self.route_match_failures.get_or_create(&by_route).set(gauge(gauges.match_failures));
+        }
+        for (what, count) in unrouted {
+            self.unrouted.get_or_create(&ByWhat { what }).set(gauge(count));
         }
         self.oldest_due_seconds.set(oldest_due_seconds);
+        self.pauses.set(pauses as i64);
     }
 
     /// New webhooks accepted a second, and completed a second.

@@ -1,24 +1,27 @@
-//! What processes a webhook: the trait to implement, and the table of those that are known.
+//! What processes jobs: the trait to implement, and the handlers that are known.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::domain::clock::{Clock, Signal};
 use crate::domain::id::WebhookId;
+use crate::domain::policy::Policy;
 use crate::store::ClaimedJob;
 
-/// Processes webhooks. It may block; it runs on a thread of the pool.
+/// Processes jobs. It may block; it runs on a thread of the pool.
 ///
-/// A handler may start again for the same webhook only if a process died or lost its lease in the
-/// middle of an attempt: outside effects are at least once. [`Attempt::webhook_id`] stays the same.
+/// Outside effects are at least once: a handler starts again for the same job after a failure, and
+/// also if a process died or lost its lease in the middle of an attempt.
+/// [`Attempt::webhook_id`] stays the same.
 pub trait Handler: Send + Sync {
-    /// Its name, in metrics and spans.
+    /// Its name, as routes name it.
     fn name(&self) -> &'static str;
 
-    /// Processes one webhook. What it returns is kept as the webhook's result.
+    /// Processes one job. What it returns is kept as the job's result.
     /// A panic counts as [`Failure::Retry`].
     fn handle(&self, attempt: &Attempt<'_>) -> Result<Value, Failure>;
 }
@@ -46,8 +49,11 @@ pub enum Failure {
 pub struct Attempt<'a> {
     pub(super) job: &'a ClaimedJob,
     pub(super) payload: &'a str,
+    pub(in crate::worker) policy: &'a Policy,
     pub(super) stop: &'a Arc<Signal>,
     pub(super) clock: &'a dyn Clock,
+    /// When the time-out of the route is over.
+    pub(super) deadline: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for Attempt<'_> {
@@ -62,12 +68,17 @@ impl std::fmt::Debug for Attempt<'_> {
 impl Attempt<'_> {
     /// The webhook's id: the same for every attempt, to be used as the key of outside effects.
     pub fn webhook_id(&self) -> WebhookId {
-        self.job.lease.webhook
+        self.job.lease.job.webhook
     }
 
     /// The number of the attempt, 1 for the first.
     pub fn number(&self) -> u32 {
         self.job.attempt
+    }
+
+    /// The route of the job.
+    pub fn route(&self) -> &str {
+        self.job.route.as_str()
     }
 
     /// Where the webhook came from.
@@ -90,51 +101,47 @@ impl Attempt<'_> {
         self.payload
     }
 
-    /// Whether the attempt should end: its lease was lost, or the grace at shutdown is over.
+    /// Whether the attempt should end: its lease was lost, the grace at shutdown is over, or the
+    /// time-out of the route is.
     pub fn is_stopped(&self) -> bool {
-        self.stop.is_raised()
+        self.stop.is_raised() || self.deadline.is_some_and(|deadline| deadline <= self.clock.now())
     }
 
     /// Sleeps; ends early with [`Failure::Stopped`] when the attempt has to stop.
     pub fn sleep(&self, time: Duration) -> Result<(), Failure> {
         let now = self.clock.now();
-        self.clock.wait(self.stop, Some(now.saturating_add(time).unwrap_or(now)));
+        let until = now.saturating_add(time).unwrap_or(now);
+        let until = self.deadline.map_or(until, |deadline| deadline.min(until));
+        self.clock.wait(self.stop, Some(until));
         if self.is_stopped() { Err(Failure::Stopped) } else { Ok(()) }
     }
 }
 
-/// The handlers that are known, and which of them takes the webhooks.
-#[derive(Clone)]
-pub struct Registry {
-    handlers: HashMap<&'static str, Arc<dyn Handler>>,
-    default: Arc<dyn Handler>,
-}
+/// The handlers that are known, by their names.
+#[derive(Clone, Default)]
+pub struct Registry(HashMap<&'static str, Arc<dyn Handler>>);
 
 impl Registry {
-    /// All webhooks go to `handler`.
-    pub fn new(handler: impl Handler + 'static) -> Self {
-        let default: Arc<dyn Handler> = Arc::new(handler);
-        Self { handlers: HashMap::from([(default.name(), Arc::clone(&default))]), default }
-    }
-
     /// Adds a handler; one of the same name is replaced.
     #[must_use]
     pub fn with(mut self, handler: impl Handler + 'static) -> Self {
-        let handler: Arc<dyn Handler> = Arc::new(handler);
-        if handler.name() == self.default.name() {
-            self.default = Arc::clone(&handler);
-        }
-        self.handlers.insert(handler.name(), handler);
+        self.0.insert(handler.name(), Arc::new(handler));
         self
     }
 
     /// The handler of that name.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Handler>> {
-        self.handlers.get(name)
+        self.0.get(name)
     }
 
-    /// The handler that takes a webhook.
-    pub fn for_job(&self, _job: &ClaimedJob) -> &Arc<dyn Handler> {
-        &self.default
+    /// The names of all handlers.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.0.keys().copied().collect()
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Registry").field(&self.names()).finish()
     }
 }

@@ -1,22 +1,22 @@
-//! A thread of the pool: runs handlers, one after the other, and has recorded what came of each.
+//! A thread of the pool: runs handlers, one after the other, and passes on how each attempt ended.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::channel::mpsc::UnboundedSender;
 use jiff::Timestamp;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::Value;
+use tokio::sync::mpsc::UnboundedSender;
 use tracing::field::Empty;
 
 use super::Shared;
 use super::handler::{Attempt, Failure, Handler};
-use super::record::Outcome;
-use crate::domain::attempt;
+use super::recorder::Ended;
+use crate::domain::attempt::{Conclusion, Outcome, RunResult, conclude};
 use crate::domain::clock::Signal;
-use crate::domain::job::{Event, Status, next_status};
+use crate::domain::job::Status;
+use crate::domain::policy::Policy;
 use crate::store::{ClaimedJob, Finish};
 use crate::telemetry::metrics::Stopwatch;
 use crate::telemetry::trace;
@@ -30,171 +30,190 @@ const MAX_RESULT_BYTES: usize = 64 * 1024;
 /// One thread.
 pub(super) struct Runner {
     shared: Arc<Shared>,
-    outcomes: UnboundedSender<Outcome>,
+    outcomes: UnboundedSender<Ended>,
     random: SmallRng,
 }
 
-/// What came of an attempt, before it is recorded.
-struct Ended {
-    event: Event,
-    outcome: attempt::Outcome,
-    error: Option<String>,
-    result: Option<String>,
-    retry_after: Option<Duration>,
-}
-
 impl Runner {
-    pub(super) fn new(shared: Arc<Shared>, outcomes: UnboundedSender<Outcome>, seed: u64) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, outcomes: UnboundedSender<Ended>, seed: u64) -> Self {
         Self { shared, outcomes, random: SmallRng::seed_from_u64(seed) }
     }
 
     /// Runs until the pool ends.
     pub(super) fn work(mut self) {
         while let Some((job, stop)) = self.shared.queue.take() {
-            // Handlers are caught on their own; this is for what nobody thought of.
+            // Panics of handlers are caught on their own; this catches all others.
             let ran = catch_unwind(AssertUnwindSafe(|| self.run(&job, &stop)));
             let sent = ran.map(|finish| {
-                let outcome = Outcome { finish, traceparent: job.traceparent.clone() };
-                self.outcomes.unbounded_send(outcome).is_ok()
+                let ended = Ended { finish, traceparent: job.traceparent.clone() };
+                self.outcomes.send(ended).is_ok()
             });
             if !matches!(sent, Ok(true)) {
-                tracing::error!(webhook_id = %job.lease.webhook, "a worker failed; the job runs again when its lease expires");
+                tracing::error!(webhook_id = %job.lease.job.webhook, "a worker thread failed; the job runs again when its lease expires");
                 self.shared.released(&[job.lease]);
             }
         }
     }
 
     fn run(&mut self, job: &ClaimedJob, stop: &Arc<Signal>) -> Finish {
-        let handler = Arc::clone(self.shared.registry.for_job(job));
-        let span = attempt_span(job, handler.name());
+        let started_at = self.shared.clock.now();
+        // Claims lease only jobs of routes that are in force. One that is gone by now was there a
+        // moment ago; its job waits until the route is back.
+        let policy = self.shared.policies.get().get(&job.route).cloned();
+        let Some(policy) = policy.filter(|_| !stop.is_raised()) else {
+            return self.not_started(job, started_at);
+        };
+        let span = attempt_span(job, &policy.handler);
         trace::continue_from(&span, &job.traceparent);
         let _entered = span.enter();
-        let started_at = self.shared.clock.now();
         let took = Stopwatch::start();
-        let ended = self.handle(handler.as_ref(), job, stop);
-        self.shared.metrics.attempted(handler.name(), ended.outcome.as_str(), took.elapsed());
-        if let Some(error) = &ended.error {
-            span.record("otel.status_code", "ERROR");
-            span.record("error.message", error.as_str());
-            tracing::info!(
-                trace_id = job.traceparent.trace_id(),
-                webhook_id = %job.lease.webhook,
-                attempt = job.attempt,
-                outcome = ended.outcome.as_str(),
-                error = error.as_str(),
-                "an attempt did not complete"
-            );
-        }
-        let finish = self.decide(job, ended, started_at);
-        span.record("hookbox.status", finish.next.as_str());
-        if finish.next == Status::DeadLettered {
-            tracing::warn!(
-                trace_id = job.traceparent.trace_id(),
-                webhook_id = %job.lease.webhook,
-                source = job.source.as_str(),
-                event_type = job.event_type.as_str(),
-                attempts = job.attempt,
-                error = finish.error.as_deref(),
-                "a webhook is dead-lettered; retry it by hand once the cause is gone"
-            );
-        }
-        finish
+        let ran = match self.shared.registry.get(&policy.handler).cloned() {
+            Some(handler) => self.handle(handler.as_ref(), job, &policy, stop),
+            None => failed_for_good(format!("no handler is called `{}`; check the settings", policy.handler)),
+        };
+        // The policy in force when the attempt ends decides; without one, that of its start.
+        let policy = self.shared.policies.get().get(&job.route).cloned().unwrap_or(policy);
+        let now = self.shared.clock.now();
+        let concluded = conclude(ran, job.attempt_of_run, &policy, now, &mut self.random);
+        self.shared.metrics.attempted(
+            job.route.as_str(),
+            &policy.handler,
+            concluded.outcome.as_str(),
+            took.elapsed(),
+        );
+        tell(job, &span, &concluded);
+        finish(job, concluded, started_at, now)
     }
 
-    fn handle(&self, handler: &dyn Handler, job: &ClaimedJob, stop: &Arc<Signal>) -> Ended {
-        let Some(payload) = &job.payload else {
-            return Ended::failed(Event::FailForGood, "the payload is no longer kept".into(), None);
+    /// The pool stops, or the route is gone, before the handler was started.
+    fn not_started(&self, job: &ClaimedJob, now: Timestamp) -> Finish {
+        let concluded = Conclusion {
+            outcome: Outcome::Interrupted,
+            error: Some("the attempt was given back before it was started".into()),
+            result: None,
+            next: Status::Pending,
+            due_at: Some(now),
+            counts: false,
+            blocks: false,
         };
-        let attempt = Attempt { job, payload, stop, clock: self.shared.clock.as_ref() };
-        // A handler's state after a panic is the handler's affair; ours is not touched by it.
+        finish(job, concluded, now, now)
+    }
+
+    fn handle(
+        &self,
+        handler: &dyn Handler,
+        job: &ClaimedJob,
+        policy: &Policy,
+        stop: &Arc<Signal>,
+    ) -> RunResult {
+        let Some(payload) = &job.payload else {
+            return failed_for_good("the payload is no longer kept".into());
+        };
+        let clock = self.shared.clock.as_ref();
+        let deadline = policy.timeout.and_then(|timeout| clock.now().checked_add(timeout).ok());
+        let attempt = Attempt { job, payload, policy, stop, clock, deadline };
+        // A handler is responsible for its own state after a panic; ours is not touched by it.
         match catch_unwind(AssertUnwindSafe(|| handler.handle(&attempt))) {
-            Ok(Ok(result)) => Ended::completed(&result),
-            Ok(Err(Failure::Retry { error, after })) => Ended::failed(Event::Fail, error, after),
-            Ok(Err(Failure::Permanent { error })) => Ended::failed(Event::FailForGood, error, None),
-            Ok(Err(Failure::Stopped)) if !stop.is_raised() => Ended::failed(
-                Event::Fail,
-                "the handler said it was stopped, but nothing stopped it".into(),
-                None,
-            ),
-            Ok(Err(Failure::Stopped)) => Ended {
-                event: Event::GiveBack,
-                outcome: attempt::Outcome::Interrupted,
-                error: Some("it was stopped before it was done".into()),
-                result: None,
-                retry_after: None,
-            },
+            Ok(Ok(result)) => completed(&result),
+            Ok(Err(Failure::Retry { error, after })) => {
+                RunResult::Failed { error: cut(error), retry_after: after }
+            }
+            Ok(Err(Failure::Permanent { error })) => failed_for_good(error),
+            Ok(Err(Failure::Stopped)) if stop.is_raised() => RunResult::Stopped,
+            Ok(Err(Failure::Stopped)) => {
+                let timeout = policy.timeout.filter(|_| attempt.is_stopped());
+                failed(timeout.map_or_else(
+                    || "the handler said it was stopped, but nothing stopped it".into(),
+                    |timeout| format!("the attempt took longer than its timeout of {timeout:?}"),
+                ))
+            }
             Err(panic) => {
                 let text = panic
                     .downcast_ref::<&str>()
                     .map(|text| (*text).to_owned())
                     .or_else(|| panic.downcast_ref::<String>().cloned())
                     .unwrap_or_else(|| "without a message".into());
-                Ended::failed(Event::Fail, format!("the handler panicked: {text}"), None)
+                failed(format!("the handler panicked: {text}"))
             }
-        }
-    }
-
-    /// The job's next status and when it is due.
-    fn decide(&mut self, job: &ClaimedJob, ended: Ended, started_at: Timestamp) -> Finish {
-        let attempts_left = job.attempt < job.max_attempts;
-        // A running job allows every event that ends an attempt.
-        let next =
-            next_status(Status::Processing, ended.event, attempts_left).unwrap_or(Status::DeadLettered);
-        let now = self.shared.clock.now();
-        let delay = match next {
-            Status::Retrying => ended
-                .retry_after
-                .unwrap_or_else(|| self.shared.options.retry.delay(job.attempt_of_run, &mut self.random)),
-            _ => Duration::ZERO,
-        };
-        Finish {
-            lease: job.lease,
-            attempt: job.attempt,
-            outcome: ended.outcome,
-            started_at,
-            finished_at: now,
-            error: ended.error,
-            result: ended.result,
-            next,
-            available_at: match next {
-                Status::Retrying | Status::Pending => now.saturating_add(delay).unwrap_or(now),
-                _ => job.available_at,
-            },
         }
     }
 }
 
-impl Ended {
-    fn completed(result: &Value) -> Self {
-        let result = result.to_string();
-        if result.len() > MAX_RESULT_BYTES {
-            let error = format!(
-                "the handler's result has {} bytes; at most {MAX_RESULT_BYTES} are kept",
-                result.len()
-            );
-            return Self::failed(Event::FailForGood, error, None);
-        }
-        Self {
-            event: Event::Complete,
-            outcome: attempt::Outcome::Completed,
-            error: None,
-            result: Some(result),
-            retry_after: None,
-        }
+fn completed(result: &Value) -> RunResult {
+    let result = result.to_string();
+    if result.len() > MAX_RESULT_BYTES {
+        let bytes = result.len();
+        return failed_for_good(format!(
+            "the handler's result has {bytes} bytes; at most {MAX_RESULT_BYTES} are kept"
+        ));
     }
+    RunResult::Completed { result }
+}
 
-    fn failed(event: Event, error: String, retry_after: Option<Duration>) -> Self {
-        let error = match error.char_indices().nth(MAX_ERROR_CHARS) {
-            Some((end, _)) => format!("{}…", &error[..end]),
-            None => error,
-        };
-        Self { event, outcome: attempt::Outcome::Failed, error: Some(error), result: None, retry_after }
+fn failed(error: String) -> RunResult {
+    RunResult::Failed { error: cut(error), retry_after: None }
+}
+
+fn failed_for_good(error: String) -> RunResult {
+    RunResult::FailedForGood { error: cut(error) }
+}
+
+fn cut(error: String) -> String {
+    match error.char_indices().nth(MAX_ERROR_CHARS) {
+        Some((end, _)) => format!("{}…", &error[..end]),
+        None => error,
+    }
+}
+
+fn finish(job: &ClaimedJob, concluded: Conclusion, started_at: Timestamp, now: Timestamp) -> Finish {
+    Finish {
+        lease: job.lease,
+        order: job.order.clone(),
+        attempt: job.attempt,
+        outcome: concluded.outcome,
+        started_at,
+        finished_at: now,
+        error: concluded.error,
+        result: concluded.result,
+        next: concluded.next,
+        available_at: concluded.due_at.unwrap_or(job.available_at),
+        counts: concluded.counts,
+        blocks: concluded.blocks,
+    }
+}
+
+/// Tells the trace and the log how an attempt ended.
+fn tell(job: &ClaimedJob, span: &tracing::Span, concluded: &Conclusion) {
+    span.record("hookbox.status", concluded.next.as_str());
+    let Some(error) = &concluded.error else { return };
+    span.record("otel.status_code", "ERROR");
+    span.record("error.message", error.as_str());
+    tracing::info!(
+        trace_id = job.traceparent.trace_id(),
+        webhook_id = %job.lease.job.webhook,
+        route = job.route.as_str(),
+        attempt = job.attempt,
+        outcome = concluded.outcome.as_str(),
+        error = error.as_str(),
+        "an attempt did not complete"
+    );
+    if concluded.next == Status::DeadLettered {
+        tracing::warn!(
+            trace_id = job.traceparent.trace_id(),
+            webhook_id = %job.lease.job.webhook,
+            route = job.route.as_str(),
+            source = job.source.as_str(),
+            event_type = job.event_type.as_str(),
+            attempts = job.attempt,
+            error = error.as_str(),
+            "a job is dead-lettered; retry it by hand once the cause is gone"
+        );
     }
 }
 
 /// The span of an attempt, named and described by the OpenTelemetry conventions for messaging
 /// (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>).
-fn attempt_span(job: &ClaimedJob, handler: &'static str) -> tracing::Span {
+fn attempt_span(job: &ClaimedJob, handler: &str) -> tracing::Span {
     let waited = job.claimed_at.duration_since(job.available_at);
     tracing::info_span!(
         "process",
@@ -206,9 +225,10 @@ fn attempt_span(job: &ClaimedJob, handler: &'static str) -> tracing::Span {
         messaging.operation.name = "process",
         messaging.operation.r#type = "process",
         messaging.destination.name = job.source.as_str(),
-        messaging.message.id = %job.lease.webhook,
-        hookbox.webhook.id = %job.lease.webhook,
+        messaging.message.id = %job.lease.job.webhook,
+        hookbox.webhook.id = %job.lease.job.webhook,
         hookbox.event_type = job.event_type.as_str(),
+        hookbox.route = job.route.as_str(),
         hookbox.attempt.number = i64::from(job.attempt),
         hookbox.queue_wait_seconds = waited.as_secs_f64(),
         hookbox.handler = handler,

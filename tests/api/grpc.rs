@@ -1,6 +1,7 @@
 //! gRPC, as a client of the contract sees it.
 
 mod calls;
+mod operations;
 mod payloads;
 mod pipeline;
 mod refusals;

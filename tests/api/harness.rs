@@ -6,20 +6,21 @@ pub(crate) mod handler;
 pub(crate) mod process;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hookbox::app::{self, Environment, Listeners, RunError};
-use hookbox::config::{Config, Layers};
+use hookbox::config::{Config, HANDLERS, Layers};
 use hookbox::domain::clock::ManualClock;
 use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
+use hookbox::service::reload::Reloaded;
 use hookbox::worker::handler::Registry;
 use jiff::SignedDuration;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tonic::transport::{Channel, Endpoint};
 
 use self::client::Rest;
@@ -33,6 +34,9 @@ const SETTINGS: &str = r#"
     retry_cap = "1m"
     max_body = "1MiB"
 "#;
+
+/// The settings file of a hookbox, in its folder.
+const FILE: &str = "hookbox.toml";
 
 /// When driven time begins.
 pub(crate) const START: &str = "2026-03-01T12:00:00Z";
@@ -54,6 +58,7 @@ pub(crate) struct Hookbox {
     grpc: SocketAddr,
     runtime: tokio::runtime::Handle,
     folder: Option<TempDir>,
+    reload: Arc<Notify>,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<Result<(), RunError>>>,
 }
@@ -69,15 +74,42 @@ impl Hookbox {
         Self::at(TempDir::new().unwrap(), START, settings)
     }
 
+    /// With these `[[routes]]` besides.
+    pub(crate) fn with_routes(routes: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        write_settings(folder.path(), routes);
+        Self::at(folder, START, &[])
+    }
+
+    /// Writes other `[[routes]]` into the settings file. They take effect when it is read again.
+    pub(crate) fn set_routes(&self, routes: &str) {
+        write_settings(self.folder.as_ref().unwrap().path(), routes);
+    }
+
+    /// Asks for the settings to be read again, as SIGHUP does.
+    pub(crate) fn hang_up(&self) {
+        self.reload.notify_one();
+    }
+
     /// On what an earlier one left in its folder, at a time of day.
     pub(crate) fn at(folder: TempDir, now: &str, settings: &[(&'static str, &str)]) -> Self {
-        let config = config(&folder, settings);
+        if !folder.path().join(FILE).exists() {
+            write_settings(folder.path(), "");
+        }
+        let read = settings_reader(folder.path(), settings);
+        let config = read().unwrap();
         let clock = Arc::new(ManualClock::new(now.parse().unwrap()));
         let handler = Script::default();
+        let reload = Arc::new(Notify::new());
         let environment = Environment {
             clock: Arc::clone(&clock) as _,
             seed: 7,
-            registry: Some(Registry::new(handler.clone())),
+            handlers: Registry::default().with(handler.clone()),
+            settings: Arc::new(move || {
+                let config = read()?;
+                Ok(Reloaded { routes: config.routes, needs_restart: Vec::new() })
+            }),
+            reload: Arc::clone(&reload),
         };
         let (http, grpc) = (listen(), listen());
         let rest = Rest::new(http.local_addr().unwrap());
@@ -104,6 +136,7 @@ impl Hookbox {
             grpc: grpc_address,
             runtime: handle,
             folder: Some(folder),
+            reload,
             stop: Some(stop),
             running: Some(running),
         }
@@ -199,13 +232,22 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
     seen.await.unwrap_or_else(|_| panic!("waited for {what} longer than {DEADLINE:?}"))
 }
 
-fn config(folder: &TempDir, settings: &[(&'static str, &str)]) -> Config {
-    let file: PathBuf = folder.path().join("hookbox.toml");
-    std::fs::write(&file, SETTINGS).unwrap();
-    let database = format!("sqlite://{}", folder.path().join("hookbox.db").display());
+fn write_settings(folder: &Path, routes: &str) {
+    std::fs::write(folder.join(FILE), format!("{SETTINGS}\n{routes}")).unwrap();
+}
+
+/// Reads the settings file of a folder, with these settings besides.
+fn settings_reader(
+    folder: &Path,
+    settings: &[(&'static str, &str)],
+) -> impl Fn() -> Result<Config, String> + Send + Sync + 'static {
+    let (file, database) = (folder.join(FILE), format!("sqlite://{}", folder.join("hookbox.db").display()));
     let flags = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
-    let layers = Layers::read(Some(&file), [], [("database_url", database)].into_iter().chain(flags));
-    Config::new(&layers.unwrap()).unwrap()
+    let flags = [("database_url", database)].into_iter().chain(flags).collect::<Vec<_>>();
+    move || {
+        let layers = Layers::read(Some(&file), [], flags.clone()).map_err(|mistakes| mistakes.to_string())?;
+        Config::new(&layers, HANDLERS).map_err(|mistakes| mistakes.to_string())
+    }
 }
 
 fn listen() -> TcpListener {

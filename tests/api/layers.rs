@@ -16,7 +16,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "store", may_name: &["domain", "telemetry"], never: &["tonic", "axum", "hyper", "prost"] },
     Layer {
         name: "service",
-        may_name: &["domain", "store", "config", "telemetry"],
+        may_name: &["domain", "routes", "store", "telemetry"],
         never: &["tonic", "axum", "hyper", "prost"],
     },
     Layer {
@@ -27,12 +27,18 @@ const LAYERS: &[Layer] = &[
     Layer { name: "grpc", may_name: &["domain", "store", "service", "telemetry"], never: &["axum", "hyper"] },
     Layer {
         name: "worker",
-        may_name: &["domain", "store", "config", "telemetry"],
-        never: &["tonic", "axum", "hyper", "prost", "tokio"],
+        may_name: &["domain", "store", "telemetry"],
+        never: &["tonic", "axum", "hyper", "prost"],
     },
     Layer {
+        name: "routes",
+        may_name: &["domain"],
+        never: &["diesel", "tonic", "axum", "tokio", "hyper", "prost"],
+    },
+    Layer { name: "clock", may_name: &["domain"], never: &["diesel", "tonic", "axum", "hyper", "prost"] },
+    Layer {
         name: "config",
-        may_name: &["domain", "store", "telemetry"],
+        may_name: &["domain", "routes", "store", "telemetry"],
         never: &["tonic", "axum", "hyper", "tokio"],
     },
     Layer { name: "telemetry", may_name: &["domain"], never: &["tonic", "axum", "hyper"] },

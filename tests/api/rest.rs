@@ -6,5 +6,7 @@ mod keys;
 mod limits;
 mod lists;
 mod looks;
+mod monitoring;
 mod operations;
 mod problems;
+mod routes;

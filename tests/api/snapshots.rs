@@ -1,9 +1,9 @@
 //! Contracts as text, reviewed like code: a change of one shows in its snapshot.
 
-use hookbox::config::{Config, ConfigError, Layers};
+use hookbox::config::{Config, HANDLERS, Layers, Mistakes};
 use hookbox::domain::error::Reason;
-use hookbox::grpc::code_of;
-use hookbox::http::status_of;
+use hookbox::grpc::{GrpcReason, code_of};
+use hookbox::http::{RestReason, status_of};
 use tempfile::TempDir;
 
 #[test]
@@ -13,11 +13,20 @@ fn the_openapi_document() {
 
 #[test]
 fn the_table_of_errors() {
-    let rows = Reason::ALL.iter().map(|reason| {
-        let (http, grpc) = (status_of(*reason).as_u16(), format!("{:?}", code_of(*reason)));
-        format!("{:<23} {http}  {grpc:<19} {}", reason.as_str(), reason.title())
+    let row = |reason: &str, http: &str, grpc: &str, title: &str| {
+        format!("{reason:<23} {http:<3}  {grpc:<19} {title}")
+    };
+    let both = Reason::ALL.iter().map(|reason| {
+        let (http, grpc) = (status_of(*reason).as_str().to_owned(), format!("{:?}", code_of(*reason)));
+        row(reason.as_str(), &http, &grpc, reason.title())
     });
-    insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"));
+    let rest = RestReason::ALL
+        .iter()
+        .map(|reason| row(reason.as_str(), reason.status().as_str(), "-", reason.title()));
+    let grpc = GrpcReason::ALL
+        .iter()
+        .map(|reason| row(reason.as_str(), "-", &format!("{:?}", reason.code()), reason.title()));
+    insta::assert_snapshot!(both.chain(rest).chain(grpc).collect::<Vec<_>>().join("\n"));
 }
 
 #[test]
@@ -29,7 +38,12 @@ fn the_settings_in_force_and_where_each_came_from() {
         &[("HOOKBOX_LEASE", "40s"), ("HOOKBOX_RETRY_BASE", "3s"), ("HOOKBOX_WORKER", "1"), ("PATH", "/bin")],
         &[("retry_base", "4s"), ("database_url", "postgres://me:secret@db/box")],
     );
-    assert_eq!(layers.unknown_variables(), ["HOOKBOX_WORKER"]);
+    assert_eq!(
+        layers.warnings(),
+        [
+            "HOOKBOX_WORKER is set in the environment, but is no setting of hookbox; did you mean `HOOKBOX_WORKERS`?"
+        ]
+    );
     insta::assert_snapshot!(without_folder(&folder, &layers.to_string()));
 }
 
@@ -64,16 +78,79 @@ fn what_a_wrong_setting_is_told() {
         ("workers = \n", None, None),
     ] {
         let error = refused(&folder, file, environment.as_slice(), flag.as_slice());
-        told.push(without_folder(&folder, &with_causes(&error)));
+        told.push(without_folder(&folder, &error.to_string()));
     }
     insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_their_places() {
+    let folder = TempDir::new().unwrap();
+    let file = r#"
+workers = 0
+lease = "soon"
+retry_bas = "1s"
+simulate_min = "9s"
+
+[[routes]]
+name = "Orders"
+match = { source = "shop", event = "orders/*" }
+where = "body.total >"
+handler = "htp"
+timeout = "0s"
+concurrency = 0
+rate = "50/x"
+retry = { attempts = 0, base = "5s", cap = "1s" }
+order_by = "order_id"
+on_dead_letter = "ignore"
+on_interupt = "retry"
+
+[[routes]]
+match = "orders/*"
+
+[[routes]]
+name = "audit"
+where = "totals > 1"
+[[routes]]
+name = "audit"
+fallback = true
+match = { event_type = "a" }
+"#;
+    let mistakes = refused(&folder, file, &[("HOOKBOX_MAX_BODY", "1TiB")], &[("workers", "many")]);
+    insta::assert_snapshot!(without_folder(&folder, &mistakes.to_string()));
+}
+
+#[test]
+fn routes_in_force_are_shown_with_the_origin_of_each_value() {
+    let folder = TempDir::new().unwrap();
+    let file = r#"
+[[routes]]
+name = "orders"
+match = { source = "shop", event_type = ["orders/*", "refunds/*"] }
+where = 'body.total > 100 && headers["x-region"] == "eu"'
+timeout = "10s"
+concurrency = 16
+rate = "50/s"
+retry = { attempts = 12 }
+order_by = "/order_id"
+on_dead_letter = "skip"
+on_interrupt = "dead_letter"
+simulate = { failure_rate = 0.5 }
+
+[[routes]]
+name = "rest"
+fallback = true
+"#;
+    let layers = layers(&folder, file, &[], &[]);
+    let config = Config::new(&layers, HANDLERS).unwrap();
+    insta::assert_snapshot!(without_folder(&folder, &config.routes_text()));
 }
 
 #[test]
 fn a_file_that_is_named_but_not_there_is_an_error() {
     let folder = TempDir::new().unwrap();
     let error = Layers::read(Some(&folder.path().join("other.toml")), [], []).unwrap_err();
-    insta::assert_snapshot!(without_folder(&folder, &with_causes(&error)), @"cannot read the settings in ./other.toml: No such file or directory (os error 2)");
+    insta::assert_snapshot!(without_folder(&folder, &error.to_string()), @"cannot read the settings in ./other.toml: No such file or directory (os error 2)");
 }
 
 fn layers(
@@ -90,9 +167,9 @@ fn refused(
     file: &str,
     environment: &[(&str, &str)],
     flags: &[(&'static str, &str)],
-) -> ConfigError {
+) -> Mistakes {
     match read(folder, file, environment, flags) {
-        Ok(layers) => Config::new(&layers).unwrap_err(),
+        Ok(layers) => Config::new(&layers, HANDLERS).unwrap_err(),
         Err(error) => error,
     }
 }
@@ -102,23 +179,12 @@ fn read(
     file: &str,
     environment: &[(&str, &str)],
     flags: &[(&'static str, &str)],
-) -> Result<Layers, ConfigError> {
+) -> Result<Layers, Mistakes> {
     let path = folder.path().join("hookbox.toml");
     std::fs::write(&path, file).unwrap();
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned()));
     Layers::read(Some(&path), environment.iter().map(owned), flags)
-}
-
-/// An error and its causes, as the command line prints them.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 fn without_folder(folder: &TempDir, text: &str) -> String {

@@ -5,12 +5,13 @@ use std::process::Output;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use hookbox::domain::clock::SystemClock;
+use hookbox::clock::SystemClock;
 use hookbox::domain::payload::Payload;
+use hookbox::domain::route::{NewJob, RouteName};
 use hookbox::domain::trace::Traceparent;
 use hookbox::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
-use hookbox::store::Store;
 use hookbox::store::sqlite::{Options, SqliteStore};
+use hookbox::store::{Inbox as _, Store as _};
 use hookbox::telemetry::metrics::Metrics;
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -174,23 +175,19 @@ async fn a_database_that_cannot_be_reached_is_told_without_its_password() {
 
 /// Webhooks in a file that nobody serves.
 async fn fill(file: &Path, count: usize) {
-    let options = Options {
-        path: file.to_owned(),
-        max_backlog: 1_000_000,
-        max_attempts: 3,
-        worker: "filler".to_owned(),
-        seed: 1,
-    };
+    let options =
+        Options { path: file.to_owned(), max_backlog: 1_000_000, policies: Arc::default(), seed: 1 };
     let store =
         SqliteStore::open(options, Arc::new(SystemClock), Arc::new(Metrics::default())).await.unwrap();
     let accepted = join_all((0..count).map(|number| {
-        store.accept(NewWebhook {
+        let webhook = NewWebhook {
             source: Source::default(),
             idempotency_key: IdempotencyKey::new(format!("evt-{number}")).unwrap(),
             event_type: EventType::new("order.paid").unwrap(),
             payload: Payload::new(json!({ "n": number }).to_string()).unwrap(),
             traceparent: Traceparent::new(1, 1, true),
-        })
+        };
+        store.accept(webhook, vec![NewJob { route: RouteName::default(), order: None }])
     }));
     for accepted in accepted.await {
         accepted.unwrap();

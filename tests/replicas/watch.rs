@@ -1,7 +1,8 @@
 //! What one replica does, seen through another.
 
 use futures::StreamExt as _;
-use hookbox::domain::clock::{Clock, SystemClock};
+use hookbox::clock::SystemClock;
+use hookbox::domain::clock::Clock;
 use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
 use hookbox::grpc::proto::{Status, WatchStatusRequest};
 use jiff::{SignedDuration, Timestamp};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hookbox::domain::clock::ManualClock;
+use hookbox::domain::policy::Policies;
 use hookbox::store::Store;
 use jiff::Timestamp;
 
@@ -12,10 +13,8 @@ use jiff::Timestamp;
 pub(crate) struct Options {
     /// Jobs that may be unfinished.
     pub(crate) max_backlog: u64,
-    /// Attempts that a new job may start.
-    pub(crate) max_attempts: u32,
-    /// The name of the process in the history of attempts.
-    pub(crate) worker: String,
+    /// The policies in force.
+    pub(crate) policies: Arc<Policies>,
     /// What ids are made random with.
     pub(crate) seed: u64,
 }
@@ -27,7 +26,7 @@ pub(crate) trait Harness: Send + Sync + Sized + 'static {
     /// Where several processes share a store, a lease has to expire first.
     const TAKES_OVER_AT_OPEN: bool;
 
-    /// Random lives that are tried. Bounded so that it takes a few seconds.
+    /// Random lives that are tried. Bounded so that the test takes a few seconds.
     const LIVES: u32;
 
     /// A place with nothing in it.
@@ -36,7 +35,7 @@ pub(crate) trait Harness: Send + Sync + Sized + 'static {
     /// Opens the store as a process that starts.
     async fn open(&self, options: &Options, clock: Arc<ManualClock>) -> Arc<dyn Store>;
 
-    /// The process of `store` dies: what it has not committed is gone, and nothing is tidied up.
+    /// The process of `store` dies: uncommitted changes are gone, and nothing is tidied up.
     async fn crash(&mut self, store: Arc<dyn Store>);
 
     /// The time that the store's own clock shows, if it has one.

@@ -1,6 +1,6 @@
-//! Holds every store to the promises of `hookbox::store::Store`.
+//! Holds every store to the promises of `hookbox::store`.
 //!
-//! The behaviours are written once, against the trait; `conformance!` makes a test of each of
+//! The behaviours are written once, against the traits; `conformance!` makes a test of each of
 //! them for a store. What only one kind of store can do is tested in a file of that store.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
@@ -12,10 +12,10 @@ mod harness;
 mod inbox;
 mod model;
 mod postgres;
+mod routes;
 mod sqlite;
 #[path = "../support/postgres.rs"]
 mod support;
-mod transfer;
 
 conformance!(sqlite_store, crate::sqlite::SqliteHarness);
 conformance!(postgres_store, crate::postgres::PostgresHarness);

@@ -3,8 +3,8 @@
 mod backlog;
 mod harness;
 mod plans;
-mod starting;
+mod schema;
 mod unheld;
 mod upkeep;
 
-pub(crate) use harness::{PostgresHarness, close_connections, open};
+pub(crate) use harness::PostgresHarness;

@@ -1,1 +1,4 @@
-DROP TABLE transfers, backlog_gate, probe, status_counts, attempts, finished_jobs, jobs, webhooks;
+DROP VIEW job_statuses;
+DROP TABLE transfers, backlog_gate, probe, paces, pauses, status_counts, attempts, finished_jobs, lanes, jobs,
+    queues, webhooks;
+DROP SEQUENCE positions;

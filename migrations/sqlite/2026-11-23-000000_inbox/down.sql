@@ -1,6 +1,10 @@
 DROP TABLE probe;
 DROP TABLE status_counts;
+DROP TABLE paces;
+DROP TABLE pauses;
 DROP TABLE attempts;
+DROP TABLE lanes;
 DROP TABLE jobs;
+DROP TABLE queues;
 DROP TABLE idempotency_keys;
 DROP TABLE webhooks;

@@ -52,7 +52,7 @@ struct StatusCounts {
 }
 
 impl Target {
-    /// How many webhooks are completed and unfinished.
+    /// How many jobs are completed and unfinished.
     pub(super) async fn counts(&self) -> Result<Counts, Failure> {
         let mut connection = Connection::open(self).await?;
         let request = Request::get("/v1/stats").header("host", &self.authority).body(Full::default());

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::pg::Pg;
-use diesel::sql_types::{BigInt, SmallInt};
+use diesel::sql_types::SmallInt;
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
+use super::counts::unfinished;
 use crate::store::statement::statement;
 use crate::telemetry::metrics::Stopwatch;
 
@@ -70,18 +71,8 @@ impl Backlog {
     }
 }
 
-async fn unfinished(connection: &mut AsyncPgConnection) -> QueryResult<i64> {
-    SumUnfinished {}.get_result(connection).await
-}
-
 statement! { Pg;
     struct LockGate {}
     returns SmallInt;
     "SELECT id FROM backlog_gate WHERE id = 1 FOR UPDATE"
-}
-
-statement! { Pg;
-    struct SumUnfinished {}
-    returns BigInt;
-    "SELECT sum(pending + processing + retrying)::bigint FROM status_counts"
 }

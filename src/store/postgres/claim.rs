@@ -1,155 +1,206 @@
-//! Claiming due jobs: at most as many as the claimer can start.
+//! Claiming: leases jobs that may start, at most as many as the claimer has threads.
 
 use std::time::Duration;
 
 use diesel::QueryResult;
-use diesel::data_types::PgTimestamp;
-use diesel::pg::Pg;
-use diesel::sql_types::{BigInt, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::AsyncPgConnection;
 use jiff::Timestamp;
-use uuid::Uuid;
 
-use super::core::Core;
+use super::lease_jobs::{self, Leased, LeasedRow, Leasing, lease};
 use super::pool::answer;
-use super::rows::{self, pg_time};
+use super::rows;
+use super::schedule::{Planned, Share, SharedQueue};
+use super::shared::Shared;
+use super::{lanes, limits};
 use crate::domain::attempt::Lease;
 use crate::domain::job::Status;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 use crate::store::changes::Change;
-use crate::store::statement::statement;
-use crate::store::{ClaimedJob, Claims};
+use crate::store::{Claim, ClaimedJob, Claims};
 use crate::telemetry::metrics::Stopwatch;
 
 /// How soon to look again for jobs that are due, but that another replica claims right now.
 const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 
-/// webhook, source, key, event type, payload, traceparent; attempts, those before, the most of
-/// them, available at, lease token, revision.
-type ClaimedRow =
-    (Uuid, String, String, String, Option<String>, String, i32, i32, i32, PgTimestamp, i64, i64);
+/// How soon to claim again for a route with a limit that another replica claims for right now.
+const GATE_PAUSE: Duration = Duration::from_millis(5);
 
-/// Leases due jobs, those that are due longest first.
-pub(super) async fn claim(core: &Core, limit: usize, lease: Duration) -> QueryResult<Claims> {
+/// How often threads are shared anew because a route had fewer due jobs than it got threads.
+const ROUNDS: usize = 4;
+
+/// Leases jobs that may start.
+pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims> {
     let took = Stopwatch::start();
-    let claimed_at = core.clock.now();
-    let looked = core.beginning.get(claimed_at);
-    let from = looked.map_or(PgTimestamp(i64::MIN), |(from, _)| pg_time(from));
-    let claiming = ClaimJobs {
-        from,
-        now: pg_time(claimed_at),
-        limit: i64::try_from(limit).unwrap_or(i64::MAX),
-        lease_ms: i64::try_from(lease.as_millis()).unwrap_or(i64::MAX),
-        updated_at: pg_time(claimed_at),
-        worker: &core.worker,
-        slot: core.slot(),
-    };
-    let connection = core.working.get().await?;
-    // Both in one round trip: the server runs the second after the first.
-    let mut shared: (&AsyncPgConnection, &AsyncPgConnection) = (&connection, &connection);
-    let asked = async {
-        futures::future::try_join(
-            claiming.load::<ClaimedRow>(&mut shared.0),
-            SelectNextDue { from }.get_result::<Option<PgTimestamp>>(&mut shared.1),
-        )
-        .await
-    };
-    let asked = answer(asked).await;
-    let (rows, next_due) = connection.settle(asked)?;
-
-    let mut claims = Claims { jobs: Vec::with_capacity(rows.len()), next_due: None };
-    let mut changes = Vec::with_capacity(rows.len());
-    if !rows.is_empty() {
-        core.metrics.committed(took, rows.len());
+    let now = shared.clock.now();
+    let planned = shared.schedule.plan(now, claim.threads, &claim.running);
+    let mut claimed = Claimed { found_all: true, ..Claimed::default() };
+    if !planned.shares.is_empty() {
+        let mut connection = shared.working.get().await?;
+        let claiming = answer(claim_in_rounds(shared, &mut connection, planned, claim, now)).await;
+        claimed = connection.release(claiming)?;
     }
-    for row in rows {
-        let (id, revision) = (row.0, row.11);
-        match claimed(row, claimed_at) {
-            Ok(job) => {
-                changes.push(Change {
-                    id: job.lease.webhook,
-                    status: Status::Processing,
-                    attempt_count: job.attempt,
-                    updated_at: claimed_at,
-                    revision: revision.cast_unsigned(),
-                });
-                claims.jobs.push(job);
-            }
-            // Its lease expires, and so, in the end, do its attempts.
-            Err(error) => {
-                tracing::error!(webhook_id = %id, error = %error, "a claimed webhook cannot be read")
-            }
+    if !claimed.jobs.is_empty() {
+        shared.metrics.committed(took, claimed.jobs.len());
+    }
+    shared.changed(&claimed.changes);
+    // What is due and was not found is another replica's, for now.
+    let pause = match claimed {
+        Claimed { is_contended: true, .. } => GATE_PAUSE,
+        Claimed { found_all: false, .. } => LOCKED_PAUSE,
+        _ => Duration::ZERO,
+    };
+    let soon = now.saturating_add(pause).unwrap_or(now);
+    let next = shared.schedule.next(now).map(|next| if next <= now { soon } else { next });
+    let mut jobs = claimed.jobs;
+    jobs.sort_by_key(|job| job.available_at);
+    Ok(Claims { jobs, next })
+}
+
+/// What was leased so far.
+#[derive(Default)]
+struct Claimed {
+    jobs: Vec<ClaimedJob>,
+    changes: Vec<Change>,
+    /// Whether another replica was claiming for a route with a limit.
+    is_contended: bool,
+    /// Whether there were as many jobs as was planned last.
+    found_all: bool,
+}
+
+async fn claim_in_rounds(
+    shared: &Shared,
+    connection: &mut AsyncPgConnection,
+    mut planned: Planned,
+    claim: &Claim,
+    now: Timestamp,
+) -> QueryResult<Claimed> {
+    let mut claimed = Claimed::default();
+    let mut running = claim.running.clone();
+    let mut started = 0;
+    for _ in 0..ROUNDS {
+        let wanted = planned.shares.iter().map(|share| share.threads).sum::<usize>();
+        let round = claim_planned(shared, connection, planned, claim, now).await?;
+        let leased = round.rows.len();
+        claimed.is_contended |= round.is_contended;
+        claimed.found_all = leased >= wanted;
+        started += leased;
+        for row in round.rows {
+            add(shared, &mut claimed, row, now);
+        }
+        if leased == 0 && !round.is_learnt || started >= claim.threads {
+            break;
+        }
+        for job in &claimed.jobs[claimed.jobs.len().saturating_sub(leased)..] {
+            *running.entry(job.route.clone()).or_default() += 1;
+        }
+        planned = shared.schedule.plan(now, claim.threads - started, &running);
+        if planned.shares.is_empty() {
+            break;
         }
     }
-    claims.jobs.sort_by_key(|job| job.available_at);
-    let next_due = next_due.map(rows::time).transpose()?;
-    let oldest = claims.jobs.iter().map(|job| job.available_at).min().or(next_due);
-    core.beginning.found(looked, oldest.unwrap_or(claimed_at).min(claimed_at));
-    claims.next_due = next_due.map(|due| {
-        // Those that are due and were not claimed are more than the limit, or another's.
-        let soon = claimed_at.saturating_add(LOCKED_PAUSE).unwrap_or(claimed_at);
-        if due <= claimed_at && claims.jobs.len() < limit { soon } else { due }
-    });
-    core.committed(&changes, false);
-    Ok(claims)
+    Ok(claimed)
 }
 
-fn claimed(row: ClaimedRow, claimed_at: Timestamp) -> QueryResult<ClaimedJob> {
-    let (id, source, key, event_type, payload, traceparent, attempts, before, most, available_at, token, _) =
-        row;
+/// Adds a leased job to what was claimed.
+fn add(shared: &Shared, claimed: &mut Claimed, row: LeasedRow, now: Timestamp) {
+    let (webhook, queue, revision) = (row.webhook, row.queue, row.revision);
+    match claimed_job(shared, row, now) {
+        Ok(job) => {
+            claimed.changes.push(Change {
+                job: job.lease.job,
+                route: job.route.clone(),
+                status: Status::Processing,
+                attempt_count: job.attempt,
+                updated_at: now,
+                revision: revision.cast_unsigned(),
+            });
+            claimed.jobs.push(job);
+        }
+        // Its lease expires, and so, in the end, do its attempts.
+        Err(error) => {
+            tracing::error!(webhook_id = %webhook, queue, error = %error, "a claimed job cannot be read");
+        }
+    }
+}
+
+/// What one round has leased.
+struct Round {
+    rows: Vec<LeasedRow>,
+    is_contended: bool,
+    /// Whether something was learnt that lets another round find more.
+    is_learnt: bool,
+}
+
+/// Leases what was planned, and takes what was learnt into the schedule.
+async fn claim_planned(
+    shared: &Shared,
+    connection: &mut AsyncPgConnection,
+    planned: Planned,
+    claim: &Claim,
+    now: Timestamp,
+) -> QueryResult<Round> {
+    let Planned { shares, moment } = planned;
+    let queues = shares.iter().flat_map(|share| &share.queues).copied().collect::<Vec<_>>();
+    let (limited, free): (Vec<Share>, Vec<Share>) =
+        shares.into_iter().partition(|share| limits::is_limited(&share.policy));
+    let leasing = Leasing {
+        now,
+        lease_ms: i64::try_from(claim.lease.as_millis()).unwrap_or(i64::MAX),
+        worker: &claim.worker,
+        slots: [shared.slot(), shared.slot()],
+    };
+    let mut leased = match free.as_slice() {
+        [] => Leased::default(),
+        free => lease(connection, free, &leasing).await?,
+    };
+    let limited = limits::claim(connection, limited, &leasing).await?;
+    leased.jobs.extend(limited.leased.jobs);
+    leased.found.extend(limited.leased.found);
+
+    shared.schedule.found(moment, &leased.found);
+    for standing in limited.standings {
+        shared.schedule.limited(moment, &standing.route, standing.pace, standing.is_full);
+    }
+    let oldest = lease_jobs::oldest(&leased)?;
+    for queue in queues.iter().filter(|queue| leased.found.iter().any(|found| found.queue == queue.id)) {
+        shared.schedule.read_from(queue, oldest.get(&queue.id).copied().unwrap_or(now).min(now));
+    }
+    let is_learnt = correct(connection, &queues, &leased, now).await?;
+    Ok(Round { rows: leased.jobs, is_contended: limited.is_contended, is_learnt })
+}
+
+/// Looks at queues that have a lane due, and of which nothing was found. Answers whether something was learnt.
+async fn correct(
+    connection: &mut AsyncPgConnection,
+    queues: &[SharedQueue],
+    leased: &Leased,
+    now: Timestamp,
+) -> QueryResult<bool> {
+    let is_found = |queue| leased.jobs.iter().any(|job| job.queue == rows::queue_number(queue));
+    let due = leased.found.iter().filter(|found| found.lane.is_some_and(|due| due <= now));
+    let due = due.map(|found| found.queue).filter(|queue| !is_found(*queue)).collect::<Vec<_>>();
+    // One that was not known to be ordered was not read as such.
+    let (ordered, unknown): (Vec<_>, Vec<_>) =
+        due.into_iter().partition(|due| queues.iter().any(|queue| queue.id == *due && queue.is_ordered));
+    let is_corrected = !ordered.is_empty() && lanes::correct(connection, &ordered, now).await?;
+    Ok(is_corrected || !unknown.is_empty())
+}
+
+fn claimed_job(shared: &Shared, row: LeasedRow, claimed_at: Timestamp) -> QueryResult<ClaimedJob> {
+    let job = rows::job_id(row.webhook, row.queue)?;
     Ok(ClaimedJob {
-        lease: Lease { webhook: rows::id(id), token: token.cast_unsigned() },
-        source: Source::new(source).map_err(rows::unreadable)?,
-        idempotency_key: IdempotencyKey::new(key).map_err(rows::unreadable)?,
-        event_type: EventType::new(event_type).map_err(rows::unreadable)?,
-        payload,
-        traceparent: rows::traceparent(&traceparent)?,
-        attempt: rows::count(attempts)?,
-        attempt_of_run: rows::count(attempts - before)?,
-        max_attempts: rows::count(most)?,
-        available_at: rows::time(available_at)?,
+        lease: Lease { job, token: row.lease_token.cast_unsigned() },
+        route: rows::route(&shared.schedule, job.queue)?,
+        order: row.lane.as_deref().and_then(lanes::order),
+        source: Source::new(row.source).map_err(rows::unreadable)?,
+        idempotency_key: IdempotencyKey::new(row.idempotency_key).map_err(rows::unreadable)?,
+        event_type: EventType::new(row.event_type).map_err(rows::unreadable)?,
+        payload: row.payload,
+        traceparent: rows::traceparent(&row.traceparent)?,
+        attempt: rows::count(row.attempts)?,
+        attempt_of_run: rows::count(row.attempts - row.uncounted_attempts)?,
+        run: rows::count(row.run)?,
+        available_at: rows::time(row.available_at)?,
         claimed_at,
     })
-}
-
-statement! { Pg;
-    struct ClaimJobs<'a> {
-        from: PgTimestamp as Timestamptz,
-        now: PgTimestamp as Timestamptz,
-        limit: i64 as BigInt,
-        lease_ms: i64 as BigInt,
-        updated_at: PgTimestamp as Timestamptz,
-        worker: &'a str as Text,
-        slot: i16 as SmallInt,
-    }
-    returns (SqlUuid, Text, Text, Text, Nullable<Text>, Text, Integer, Integer, Integer, Timestamptz, BigInt, BigInt);
-    "WITH due AS MATERIALIZED (
-         SELECT webhook, status FROM jobs
-         WHERE status IN (0, 2) AND available_at >= ? AND available_at <= ?
-         ORDER BY available_at LIMIT ?
-         FOR UPDATE SKIP LOCKED
-     ), claimed AS (
-         UPDATE jobs j
-         SET status = 1, attempts = j.attempts + 1, lease_token = j.lease_token + 1, revision = j.revision + 1,
-             lease_until = now() + ? * interval '1 millisecond', updated_at = ?, worker = ?
-         WHERE j.webhook = ANY (ARRAY(SELECT webhook FROM due))
-         RETURNING j.webhook, j.attempts, j.attempts_before, j.max_attempts, j.available_at, j.lease_token, j.revision
-     ), counted AS (
-         UPDATE status_counts c
-         SET pending = c.pending - taken.pending, retrying = c.retrying - taken.retrying,
-             processing = c.processing + taken.pending + taken.retrying
-         FROM (SELECT count(*) FILTER (WHERE status = 0) AS pending, count(*) FILTER (WHERE status = 2) AS retrying FROM due) AS taken
-         WHERE c.slot = ? AND taken.pending + taken.retrying > 0
-     )
-     SELECT w.id, w.source, w.idempotency_key, w.event_type, w.payload, w.traceparent,
-            c.attempts, c.attempts_before, c.max_attempts, c.available_at, c.lease_token, c.revision
-     FROM claimed c CROSS JOIN LATERAL (SELECT * FROM webhooks WHERE id = c.webhook OFFSET 0) AS w"
-}
-
-statement! { Pg;
-    struct SelectNextDue {
-        from: PgTimestamp as Timestamptz,
-    }
-    returns Nullable<Timestamptz>;
-    "SELECT min(available_at) FROM jobs WHERE status IN (0, 2) AND available_at >= ?"
 }

@@ -14,12 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::accept::store;
-use super::core::Core;
+use super::accept::{Incoming, store};
 use super::pool::{is_fault, refused};
-use super::start::Starting;
+use super::shared::Shared;
 use crate::domain::error::{Error, Result};
-use crate::domain::webhook::NewWebhook;
 use crate::store::Accepted;
 use crate::telemetry::metrics::Stopwatch;
 
@@ -45,26 +43,35 @@ const SENDERS_WAIT: Duration = Duration::from_millis(2);
 /// Webhooks that wait for no others.
 const ENOUGH_WEBHOOKS: usize = 32;
 
-/// A webhook on its way to the database, and who waits for it.
+/// A webhook on its way to the database, and where to answer.
 pub(super) struct Accept {
-    pub(super) webhook: NewWebhook,
+    pub(super) incoming: Incoming,
     pub(super) reply: oneshot::Sender<Result<Accepted>>,
 }
 
+/// A batch that was stored.
+#[derive(Default)]
+struct Stored {
+    webhooks: usize,
+    is_ordered: bool,
+}
+
 /// Stores what is queued, until the queue is closed and empty.
-pub(super) async fn commit(core: Arc<Core>, mut queue: mpsc::Receiver<Accept>) {
+pub(super) async fn commit(shared: Arc<Shared>, mut queue: mpsc::Receiver<Accept>) {
     let mut storing = JoinSet::new();
     let mut batch = Vec::new();
     let mut is_open = true;
+    let mut stores_ordered = false;
     // If none is under way, the next batch is stored then, or when all those who are expected are there.
     let (mut next, mut expected) = (Instant::now(), 1);
     while is_open || !storing.is_empty() || !batch.is_empty() {
         let room = BATCH_WEBHOOKS - batch.len();
         tokio::select! {
             Some(stored) = storing.join_next() => {
-                let answered: usize = stored.unwrap_or_default();
-                let is_many = answered >= MANY_WEBHOOKS;
-                expected = (answered + batch.len()).min(ENOUGH_WEBHOOKS);
+                let Stored { webhooks, is_ordered } = stored.unwrap_or_default();
+                stores_ordered &= !is_ordered && !storing.is_empty();
+                let is_many = webhooks >= MANY_WEBHOOKS;
+                expected = (webhooks + batch.len()).min(ENOUGH_WEBHOOKS);
                 next = Instant::now() + if is_many { SENDERS_WAIT } else { Duration::ZERO };
             }
             received = queue.recv_many(&mut batch, room), if is_open && room > 0 => is_open = received > 0,
@@ -79,49 +86,55 @@ pub(super) async fn commit(core: Arc<Core>, mut queue: mpsc::Receiver<Accept>) {
         if batch.len() < enough {
             continue;
         }
+        // Ordered jobs get their places in the order in which they came in.
+        let is_ordered = |batch: &[Accept]| batch.iter().any(|accept| accept.incoming.is_ordered());
+        if stores_ordered && is_ordered(&batch) {
+            continue;
+        }
         // Whoever is ready to run goes first: on busy cores more of them join this batch.
         tokio::task::yield_now().await;
         let room = BATCH_WEBHOOKS - batch.len();
-        if room > 0 {
+        if room > 0 && !stores_ordered {
             let _ = queue.recv_many(&mut batch, room).now_or_never();
         }
-        storing.spawn(store_and_answer(Arc::clone(&core), std::mem::take(&mut batch)));
+        let batch = std::mem::take(&mut batch);
+        let is_ordered = is_ordered(&batch);
+        stores_ordered |= is_ordered;
+        let shared = Arc::clone(&shared);
+        storing.spawn(async move { Stored { webhooks: store_and_answer(shared, batch).await, is_ordered } });
     }
 }
 
 /// Stores a batch and answers; tells how many there were.
-async fn store_and_answer(core: Arc<Core>, batch: Vec<Accept>) -> usize {
+async fn store_and_answer(shared: Arc<Shared>, batch: Vec<Accept>) -> usize {
     let took = Stopwatch::start();
-    let (webhooks, replies): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|accept| (accept.webhook, accept.reply)).unzip();
-    let mut starting = Starting::reserve(&core, webhooks.len());
-    let outcomes = match store(&core, &webhooks, &mut starting).await {
+    let (incoming, replies): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|accept| (accept.incoming, accept.reply)).unzip();
+    let outcomes = match store(&shared, &incoming).await {
         Ok(outcomes) => {
-            core.metrics.committed(took, webhooks.len());
+            shared.metrics.committed(took, incoming.len());
             outcomes
         }
-        Err(error) if !is_fault(&error) && webhooks.len() > 1 => {
+        Err(error) if !is_fault(&error) && incoming.len() > 1 => {
             tracing::error!(error = %error, "a webhook could not be stored; its batch is stored one by one");
-            drop(starting);
-            for (webhook, reply) in webhooks.iter().zip(replies) {
-                let mut starting = Starting::reserve(&core, 1);
-                let outcome = match store(&core, std::slice::from_ref(webhook), &mut starting).await {
+            for (single, reply) in incoming.iter().zip(replies) {
+                let outcome = match store(&shared, std::slice::from_ref(single)).await {
                     Ok(mut outcomes) => outcomes.pop().unwrap_or_else(|| Err(Error::shutting_down())),
                     Err(error) => Err(refused(error)),
                 };
                 answer(reply, outcome);
             }
-            return webhooks.len();
+            return incoming.len();
         }
         Err(error) => {
-            core.failed("accept", &error);
+            shared.failed("accept", &error);
             let (text, is_fault) = (error.to_string(), is_fault(&error));
             let refusal = || if is_fault { unknown(text.clone()) } else { Error::internal(text.clone()) };
             replies.iter().map(|_| Err(refusal())).collect()
         }
     };
     replies.into_iter().zip(outcomes).for_each(|(reply, outcome)| answer(reply, outcome));
-    webhooks.len()
+    incoming.len()
 }
 
 /// The answer for a webhook that may have been stored, and may not.

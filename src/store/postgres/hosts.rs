@@ -1,5 +1,6 @@
-//! The hosts that a URL names, each connected to on its own: one that is silent, as a machine is
-//! that died, does not keep the others from being tried.
+//! The hosts that a URL names, each connected to on its own: one that is silent, like a machine that
+//! died, does not keep the others from being tried. `tokio-postgres` tries several hosts as well, but has no
+//! limit for one that takes the connection and then says nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +12,9 @@ use tokio_postgres::config::{Host as Name, LoadBalanceHosts};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::telemetry::metrics::Stopwatch;
+
+/// How long a host may take, unless the URL says otherwise.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A host is silent if it was waited for at least this long, and in vain.
 const SILENT_AFTER: Duration = Duration::from_secs(1);
@@ -33,15 +37,16 @@ struct Host {
 }
 
 impl Hosts {
-    /// `timeout` is how long one may take to connect and to be set up.
-    pub(super) fn new(config: &Config, timeout: Duration) -> Self {
-        let count = config.get_hosts().len().max(config.get_hostaddrs().len());
-        let host = |at| Host { config: of_one_host(config, at), timeout, silent: Mutex::default() };
-        Self {
-            hosts: (0..count).map(host).collect(),
-            balanced: config.get_load_balance_hosts() == LoadBalanceHosts::Random,
-            next: AtomicUsize::new(0),
-        }
+    /// One configuration for each host. Its `connect_timeout` is how long it may take to connect and to be
+    /// set up: `tokio-postgres` waits so long for the network alone.
+    pub(super) fn new(configs: Vec<Config>) -> Self {
+        let is_random = |config: &Config| config.get_load_balance_hosts() == LoadBalanceHosts::Random;
+        let balanced = configs.first().is_some_and(is_random);
+        let host = |config: Config| {
+            let timeout = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+            Host { config, timeout, silent: Mutex::default() }
+        };
+        Self { hosts: configs.into_iter().map(host).collect(), balanced, next: AtomicUsize::new(0) }
     }
 
     /// Connects to the first that can be used, and sets the connection up. The error is what each
@@ -97,17 +102,27 @@ impl Host {
     }
 
     fn name(&self) -> String {
-        let port = self.config.get_ports().first().unwrap_or(&5432);
-        match (self.config.get_hosts().first(), self.config.get_hostaddrs().first()) {
-            (Some(Name::Tcp(name)), _) => format!("{name}:{port}"),
-            (Some(Name::Unix(path)), _) => format!("{}:{port}", path.display()),
-            (None, Some(address)) => format!("{address}:{port}"),
-            (None, None) => String::new(),
-        }
+        addresses(&self.config).join(",")
     }
 }
 
-/// A wait for a host. Dropped before its end, it was in vain, whoever gave it up.
+/// The hosts of a configuration, each with its port.
+pub(super) fn addresses(config: &Config) -> Vec<String> {
+    let ports = config.get_ports();
+    let named = config.get_hosts().iter().map(|host| match host {
+        // The brackets of an IPv6 address, which set the port apart.
+        Name::Tcp(name) if name.contains(':') => format!("[{name}]"),
+        Name::Tcp(name) => name.clone(),
+        Name::Unix(path) => path.display().to_string(),
+    });
+    let with_port = |(at, name): (usize, String)| match ports.get(at).or(ports.first()) {
+        Some(port) => format!("{name}:{port}"),
+        None => name,
+    };
+    named.enumerate().map(with_port).collect()
+}
+
+/// Marks the host as silent if it is dropped before the connection is there.
 struct Wait<'a> {
     silent: &'a Mutex<Option<Stopwatch>>,
     since: Stopwatch,
@@ -126,53 +141,6 @@ impl Drop for Wait<'_> {
             *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stopwatch::start());
         }
     }
-}
-
-/// The same configuration with one of its hosts.
-fn of_one_host(all: &Config, at: usize) -> Config {
-    let mut one = Config::new();
-    if let Some(user) = all.get_user() {
-        one.user(user);
-    }
-    if let Some(password) = all.get_password() {
-        one.password(password);
-    }
-    if let Some(database) = all.get_dbname() {
-        one.dbname(database);
-    }
-    if let Some(options) = all.get_options() {
-        one.options(options);
-    }
-    if let Some(name) = all.get_application_name() {
-        one.application_name(name);
-    }
-    match all.get_hosts().get(at) {
-        Some(Name::Tcp(name)) => drop(one.host(name)),
-        Some(Name::Unix(path)) => drop(one.host_path(path)),
-        None => {}
-    }
-    if let Some(address) = all.get_hostaddrs().get(at) {
-        one.hostaddr(*address);
-    }
-    if let Some(port) = all.get_ports().get(at).or(all.get_ports().first()) {
-        one.port(*port);
-    }
-    if let Some(timeout) = all.get_connect_timeout() {
-        one.connect_timeout(*timeout);
-    }
-    if let Some(timeout) = all.get_tcp_user_timeout() {
-        one.tcp_user_timeout(*timeout);
-    }
-    if let Some(interval) = all.get_keepalives_interval() {
-        one.keepalives_interval(interval);
-    }
-    if let Some(retries) = all.get_keepalives_retries() {
-        one.keepalives_retries(retries);
-    }
-    one.keepalives(all.get_keepalives()).keepalives_idle(all.get_keepalives_idle());
-    one.ssl_mode(all.get_ssl_mode()).ssl_negotiation(all.get_ssl_negotiation());
-    one.target_session_attrs(all.get_target_session_attrs()).channel_binding(all.get_channel_binding());
-    one
 }
 
 /// An error with its causes; it and its causes never have the password.

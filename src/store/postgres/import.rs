@@ -8,19 +8,20 @@ use std::time::Duration;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::sql_types::{BigInt, Bool, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
-use diesel::{OptionalExtension as _, QueryResult};
+use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryResult};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::rows::{self, pg_time};
+use super::schema::pauses;
 use super::target::{Connector, Target};
-use super::{OpenError, migrations, queries};
+use super::{OpenError, counts, migrations};
 use crate::domain::job::Status;
-use crate::store::StatusCounts;
 use crate::store::statement::statement;
-use crate::store::transfer::census::{Census, DatabaseCensus};
+use crate::store::transfer::row_counts::{DatabaseRowCounts, RowCounts};
 use crate::store::transfer::stored::StoredWebhook;
+use crate::store::{Pause, StatusCounts};
 
 /// What the server calls the connection, behind "hookbox". Those of a process that serves have the
 /// name of the process.
@@ -60,11 +61,6 @@ impl std::fmt::Debug for Import {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Import").finish_non_exhaustive()
     }
-}
-
-/// Whether webhooks are still on their way to this database.
-pub(super) async fn is_under_way(connection: &mut AsyncPgConnection) -> QueryResult<bool> {
-    SelectUnderWay {}.get_result(connection).await
 }
 
 impl Import {
@@ -140,7 +136,7 @@ impl Import {
     }
 
     /// Counts all that is there, as it is at one moment.
-    pub(in crate::store) async fn census(&mut self) -> QueryResult<DatabaseCensus> {
+    pub(in crate::store) async fn count_rows(&mut self) -> QueryResult<DatabaseRowCounts> {
         let mut transaction = self.connection.build_transaction().repeatable_read().read_only();
         let counting = transaction.run(async |connection| {
             let mut counts = [0; Status::ALL.len()];
@@ -148,22 +144,51 @@ impl Import {
                 counts[rows::job_status(status)? as usize] += count.cast_unsigned();
             }
             let (webhooks, attempts) = CountOthers {}.get_result::<(i64, i64)>(connection).await?;
-            let (kept, _) = queries::counts(connection).await?;
-            let census = Census {
+            let kept = all_counts(connection).await?;
+            let rows = RowCounts {
                 counts: StatusCounts::new(counts),
                 webhooks: webhooks.cast_unsigned(),
                 attempts: attempts.cast_unsigned(),
             };
-            Ok::<_, diesel::result::Error>(DatabaseCensus { census, kept })
+            Ok::<_, diesel::result::Error>(DatabaseRowCounts { rows, kept })
         });
         counting.await
     }
 
-    /// Says that all has been moved. From then on the database is served.
-    pub(in crate::store) async fn finish(&mut self, id: Uuid, now: Timestamp) -> QueryResult<()> {
-        let finishing = FinishTransfer { finished_at: pg_time(now), id };
-        finishing.get_result::<Uuid>(&mut self.connection).await.map(|_| ())
+    /// Makes the lanes of the ordered jobs, pauses what was paused, and says that all has been moved.
+    /// From then on the database is served.
+    pub(in crate::store) async fn finish(
+        &mut self,
+        id: Uuid,
+        now: Timestamp,
+        paused: &[Pause],
+    ) -> QueryResult<()> {
+        let finishing = self.connection.transaction(async |connection| {
+            MakeLanes {}.execute(connection).await?;
+            SetPositions {}.get_result::<Option<i64>>(connection).await?;
+            for pause in paused {
+                diesel::insert_into(pauses::table)
+                    .values((
+                        pauses::scope.eq(pause.target.scope() as i16),
+                        pauses::name.eq(pause.target.name()),
+                        pauses::since.eq(pg_time(pause.since)),
+                    ))
+                    .on_conflict_do_nothing()
+                    .execute(connection)
+                    .await?;
+            }
+            let finished = FinishTransfer { finished_at: pg_time(now), id };
+            finished.get_result::<Uuid>(connection).await.map(|_| ())
+        });
+        finishing.await
     }
+}
+
+/// All jobs by status, as the database has counted them transaction by transaction.
+async fn all_counts(connection: &mut AsyncPgConnection) -> QueryResult<StatusCounts> {
+    let mut all = StatusCounts::default();
+    counts::by_queue(connection).await?.values().for_each(|counts| all.add(counts));
+    Ok(all)
 }
 
 async fn standing(connection: &mut AsyncPgConnection, id: Uuid) -> QueryResult<Standing> {
@@ -178,14 +203,7 @@ async fn standing(connection: &mut AsyncPgConnection, id: Uuid) -> QueryResult<S
     if (SelectIsEmpty {}).get_result::<bool>(connection).await? {
         return Ok(Standing::Empty);
     }
-    let (counts, _) = queries::counts(connection).await?;
-    Ok(Standing::Occupied(counts.total()))
-}
-
-statement! { Pg;
-    struct SelectUnderWay {}
-    returns Bool;
-    "SELECT EXISTS (SELECT 1 FROM transfers WHERE finished_at IS NULL)"
+    Ok(Standing::Occupied((CountWebhooks {}).get_result::<i64>(connection).await?.cast_unsigned()))
 }
 
 statement! { Pg;
@@ -265,4 +283,32 @@ statement! { Pg;
     returns (BigInt, BigInt);
     "SELECT (SELECT count(*) FROM webhooks),
             (SELECT count(*) FROM attempts) + (SELECT count(*) FROM finished_jobs WHERE outcome IS NOT NULL)"
+}
+
+statement! { Pg;
+    struct CountWebhooks {}
+    returns BigInt;
+    "SELECT count(*) FROM webhooks"
+}
+
+statement! { Pg;
+    struct MakeLanes {}
+    returns ();
+    "INSERT INTO lanes (lane, queue, jobs, state, available_at)
+     SELECT lane, queue, count(*), CASE WHEN bool_or(blocks) THEN 2 ELSE 0 END,
+            coalesce((array_agg(available_at ORDER BY position) FILTER (WHERE NOT blocks))[1], now())
+     FROM (
+         SELECT lane, queue, position, available_at, false AS blocks FROM jobs WHERE lane IS NOT NULL
+         UNION ALL SELECT lane, queue, position, available_at, true FROM finished_jobs WHERE blocks
+     ) AS ordered
+     GROUP BY lane, queue"
+}
+
+statement! { Pg;
+    /// Later jobs get later positions: a batch takes one number, of which each position is 1,024.
+    struct SetPositions {}
+    returns Nullable<BigInt>;
+    "SELECT setval('positions', greatest(max(position) / 1024 + 1, 1))
+     FROM (SELECT position FROM jobs UNION ALL SELECT position FROM finished_jobs) AS ordered
+     WHERE position IS NOT NULL"
 }

@@ -1,4 +1,4 @@
-//! What replicas tell each other: that something is due, that something changed.
+//! What replicas tell each other: that something is due, has changed, ended or was paused.
 //!
 //! `NOTIFY` takes a lock of the whole database at commit. So it is never part of the transaction
 //! that stores something, and there are at most a few in a second, each for all that happened since
@@ -15,10 +15,13 @@ use futures::StreamExt as _;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::core::Core;
+use super::look::look;
+use super::notifier::{Named, News};
 use super::pool::{answer, not_connected};
-use super::queries;
+use super::shared::Shared;
 use super::target::Connector;
+use super::{pauses, queries, queue_names};
+use crate::domain::job::QueueId;
 use crate::store::statement::statement;
 
 /// The time between two notifications.
@@ -34,12 +37,14 @@ const POLL_ALONE: Duration = Duration::from_millis(500);
 const WATCHED_AT_ONCE: usize = 1_000;
 
 /// Tells the others, until the store closes.
-pub(super) async fn tell_others(core: Arc<Core>, connector: Arc<Connector>, closing: CancellationToken) {
+pub(super) async fn tell_others(shared: Arc<Shared>, connector: Arc<Connector>, closing: CancellationToken) {
     let mut connection = None;
-    while let Some((has_changed, is_due)) = closing.run_until_cancelled(core.notifier.next()).await {
-        let words =
-            [core.worker.as_str(), if is_due { DUE } else { "" }, if has_changed { CHANGED } else { "" }];
-        let told = tell(&connector, &mut connection, &words.join("\n")).await;
+    while let Some(news) = closing.run_until_cancelled(shared.notifier.next()).await {
+        // What was told together with the last is not told again.
+        if news == News::default() {
+            continue;
+        }
+        let told = tell(&connector, &mut connection, &news.write(&shared.process)).await;
         if let Err(error) = told {
             // The others poll.
             tracing::debug!(error = %error, "the other replicas could not be told that something happened");
@@ -51,9 +56,6 @@ pub(super) async fn tell_others(core: Arc<Core>, connector: Arc<Connector>, clos
         }
     }
 }
-
-const DUE: &str = "due";
-const CHANGED: &str = "changed";
 
 async fn tell(
     connector: &Connector,
@@ -79,14 +81,14 @@ async fn answered<T>(asked: impl Future<Output = QueryResult<T>>) -> QueryResult
 
 /// Listens to the others, until the store closes. `armed` is told once it listens, or cannot.
 pub(super) async fn listen(
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     connector: Arc<Connector>,
     closing: CancellationToken,
     armed: oneshot::Sender<()>,
 ) {
     let mut armed = Some(armed);
     loop {
-        let heard = closing.run_until_cancelled(hear(&core, &connector, &mut armed)).await;
+        let heard = closing.run_until_cancelled(hear(&shared, &connector, &mut armed)).await;
         // Who waits to go on has waited long enough, also if it could not listen.
         drop(armed.take());
         let Some(heard) = heard else { return };
@@ -96,20 +98,20 @@ pub(super) async fn listen(
         if closing.run_until_cancelled(tokio::time::sleep(POLL_ALONE)).await.is_none() {
             return;
         }
-        look(&core).await;
+        look_at_all(&shared).await;
     }
 }
 
 /// Listens until the connection fails.
 async fn hear(
-    core: &Core,
+    shared: &Shared,
     connector: &Connector,
     armed: &mut Option<oneshot::Sender<()>>,
 ) -> QueryResult<()> {
     let mut connection = connector.connect().await.map_err(not_connected)?;
     answered(connection.batch_execute("LISTEN hookbox")).await?;
     // Looks only once it listens: what happens from here on is heard.
-    look(core).await;
+    look_at_all(shared).await;
     drop(armed.take());
     loop {
         let notification = {
@@ -119,40 +121,74 @@ async fn hear(
         match notification {
             Ok(Some(notification)) => {
                 let notification = notification?;
-                let mut words = notification.payload.lines();
-                if words.next() == Some(core.worker.as_str()) {
-                    continue;
-                }
-                for word in words {
-                    match word {
-                        DUE => core.wake(),
-                        CHANGED => look_at_watched(core).await,
-                        _ => {}
-                    }
+                if let Some(news) = News::read(&notification.payload, &shared.process) {
+                    take(shared, news).await;
                 }
             }
             // Silence: is anybody there?
             Ok(None) | Err(_) => {
                 answered(connection.batch_execute("SELECT 1")).await?;
-                look(core).await;
+                look_at_all(shared).await;
             }
         }
     }
 }
 
-/// Looks for whatever may have been missed.
-async fn look(core: &Core) {
-    core.wake();
-    look_at_watched(core).await;
+/// Takes what another replica told.
+async fn take(shared: &Shared, news: News) {
+    let taken = match news.due {
+        Some(Named::All) => look(shared).await,
+        Some(Named::Some(queues)) => look_into(shared, queues.into_iter().collect()).await,
+        None => Ok(()),
+    };
+    if let Err(error) = taken {
+        tracing::debug!(error = %error, "what another replica told could not be looked at; looking again soon");
+    }
+    match news.freed {
+        Some(Named::All) => {
+            shared.schedule.free_all();
+            shared.wake();
+        }
+        Some(Named::Some(routes)) if shared.schedule.free(&routes) => shared.wake(),
+        _ => {}
+    }
+    if news.paused && pauses::refresh(shared).await.is_ok() {
+        shared.wake();
+    }
+    if news.changed {
+        look_at_watched(shared).await;
+    }
+}
+
+/// Has claims look into these queues.
+async fn look_into(shared: &Shared, queues: Vec<QueueId>) -> QueryResult<()> {
+    if !shared.schedule.unknown(queues.iter().copied()).is_empty() {
+        let mut connection = shared.asking.get().await?;
+        let looking = queue_names::know(&shared.schedule, &mut connection, queues.iter().copied());
+        let looking = answer(looking).await;
+        connection.release(looking)?;
+    }
+    let now = shared.clock.now();
+    shared.schedule.note(&queues.into_iter().map(|queue| (queue, now)).collect::<Vec<_>>());
+    shared.wake();
+    Ok(())
+}
+
+/// Looks for what may have been missed.
+async fn look_at_all(shared: &Shared) {
+    if let Err(error) = look(shared).await {
+        tracing::debug!(error = %error, "the queues could not be looked at; looking again soon");
+    }
+    look_at_watched(shared).await;
 }
 
 /// Announces what other replicas did to the webhooks that are watched here.
-async fn look_at_watched(core: &Core) {
-    for ids in core.changes.watched().chunks(WATCHED_AT_ONCE) {
-        let Ok(mut connection) = core.asking.get().await else { return };
-        let stands = answer(queries::stand(&mut connection, ids)).await;
-        match connection.settle(stands) {
-            Ok(stands) => core.changes.announce_stand(&stands),
+async fn look_at_watched(shared: &Shared) {
+    for ids in shared.changes.watched().chunks(WATCHED_AT_ONCE) {
+        let Ok(mut connection) = shared.asking.get().await else { return };
+        let stands = answer(queries::stand(&shared.schedule, &mut connection, ids)).await;
+        match connection.release(stands) {
+            Ok(stands) => shared.changes.announce_stand(&stands),
             Err(error) => {
                 tracing::debug!(error = %error, "watched webhooks could not be looked at; looking again soon");
                 return;

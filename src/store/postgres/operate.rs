@@ -1,195 +1,253 @@
-//! What people ask for: another run, or none.
+//! What operators ask for: another run, or none.
+//!
+//! A transaction each: the jobs that allow it are read, their lanes locked and then they themselves, and
+//! changed if they are still as they were.
 
-use diesel::QueryResult;
-use diesel::data_types::PgTimestamp;
-use diesel::pg::Pg;
-use diesel::sql_types::{BigInt, Integer, SmallInt, Timestamptz, Uuid as SqlUuid};
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use std::collections::BTreeSet;
+
+use diesel::prelude::*;
+use diesel::result::Error as QueryError;
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::core::Core;
+use super::counts::CountChanges;
+use super::lanes::{self, LaneChanges};
 use super::pool::{answer, refused};
-use super::rows::{self, pg_time};
-use super::{migrations, queries};
+use super::rows::{self, NamesRow};
+use super::schema::{finished_jobs, jobs, webhooks};
+use super::shared::Shared;
+use super::{cancel, queries, queue_names, retry};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::WebhookId;
-use crate::domain::job::{Event, Status, next_status};
-use crate::domain::webhook::{WebhookName, WebhookStatus};
-use crate::store::Probe;
+use crate::domain::job::{Event, JobId, QueueId, Rules, Status, next_status};
+use crate::domain::route::{OnInterrupt, RouteName};
+use crate::domain::webhook::WebhookStatus;
+use crate::store::acceptance::payload_gone;
 use crate::store::changes::Change;
-use crate::store::statement::statement;
 
-/// How often a change is tried that somebody else's comes before.
+/// How often an operation is tried that another change comes before.
 const TRIES: usize = 5;
 
-/// Makes a dead-lettered or cancelled job pending, with a budget of `attempts` more.
-pub(super) async fn retry(core: &Core, id: WebhookId, attempts: u32) -> Result<WebhookStatus> {
-    let more_attempts = i32::try_from(attempts).unwrap_or(i32::MAX);
-    change(core, id, Event::Retry, "retried", more_attempts).await
+/// What does not decide about retrying and cancelling.
+const NO_RULES: Rules = Rules { attempts_left: true, on_interrupt: OnInterrupt::Retry };
+
+/// Makes dead-lettered and cancelled jobs pending in a new run.
+pub(super) async fn retry(
+    shared: &Shared,
+    id: WebhookId,
+    route: Option<&RouteName>,
+) -> Result<WebhookStatus> {
+    operate(shared, id, route, Event::Retry).await
 }
 
-/// Cancels a waiting job. One that is cancelled stays as it is.
-pub(super) async fn cancel(core: &Core, id: WebhookId) -> Result<WebhookStatus> {
-    change(core, id, Event::Cancel, "cancelled", 0).await
+/// Cancels waiting and dead-lettered jobs.
+pub(super) async fn cancel(
+    shared: &Shared,
+    id: WebhookId,
+    route: Option<&RouteName>,
+) -> Result<WebhookStatus> {
+    operate(shared, id, route, Event::Cancel).await
 }
 
-/// Looks at the job, decides, and changes it if it is still as it was.
-async fn change(core: &Core, id: WebhookId, event: Event, done: &str, more: i32) -> Result<WebhookStatus> {
-    for _ in 0..TRIES {
-        let mut connection = core.asking.get().await.map_err(refused)?;
-        let now = core.clock.now();
-        let changing = async {
-            let Some(webhook) = queries::status(&mut connection, &WebhookName::Id(id)).await? else {
-                return Ok(Err(Error::not_found(id)));
-            };
-            let from = webhook.status;
-            let Some(next) = next_status(from, event, true) else {
-                return Ok(Err(Error::wrong_status(from, done)));
-            };
-            if next == from {
-                return Ok(Ok(Some((webhook, false))));
-            }
-            if event == Event::Retry && queries::is_purged(&mut connection, id).await? {
-                return Ok(Err(payload_gone()));
-            }
-            let changed = match event {
-                Event::Retry => retry_job(core, &mut connection, &webhook, more, now).await?,
-                _ => stop_job(core, &mut connection, &webhook, next, now).await?,
-            };
-            let status =
-                WebhookStatus { status: next, updated_at: now, revision: webhook.revision + 1, ..webhook };
-            Ok(Ok(changed.then_some((status, true))))
-        };
-        let changing = answer(changing).await;
-        let Some((webhook, changed)) = connection.settle(changing).map_err(refused)?? else { continue };
-        if changed {
-            let is_due = webhook.status == Status::Pending;
-            core.backlog.change(if is_due { 1 } else { -1 });
-            let change = Change {
-                id,
-                status: webhook.status,
-                attempt_count: webhook.attempt_count,
+/// What changes in the transaction of an operation, besides its jobs.
+#[derive(Default)]
+pub(super) struct Effects {
+    pub(super) counts: CountChanges,
+    pub(super) lanes: LaneChanges,
+    /// The jobs as they are now.
+    pub(super) changed: Vec<ChangedJob>,
+}
+
+/// A job that was changed.
+pub(super) struct ChangedJob {
+    pub(super) job: JobId,
+    pub(super) status: Status,
+    pub(super) attempts: i32,
+    pub(super) revision: i64,
+}
+
+impl Effects {
+    /// Changes lanes and counts, in this order, as the last in the transaction.
+    pub(super) async fn apply(
+        &self,
+        connection: &mut AsyncPgConnection,
+        now: Timestamp,
+        slot: i16,
+    ) -> QueryResult<()> {
+        lanes::change(connection, &self.lanes, now).await?;
+        self.counts.apply(connection, slot).await
+    }
+
+    /// Makes the changes known, once they are committed.
+    pub(super) fn announce(&self, shared: &Shared, now: Timestamp) -> QueryResult<()> {
+        let change = |changed: &ChangedJob| {
+            Ok(Change {
+                job: changed.job,
+                route: rows::route(&shared.schedule, changed.job.queue)?,
+                status: changed.status,
+                attempt_count: rows::count(changed.attempts)?,
                 updated_at: now,
-                revision: webhook.revision,
-            };
-            core.committed(&[change], is_due);
+                revision: changed.revision.cast_unsigned(),
+            })
+        };
+        shared.changed(&self.changed.iter().map(change).collect::<QueryResult<Vec<_>>>()?);
+        shared.backlog.change(self.counts.unfinished());
+        let waiting = self.changed.iter().filter(|changed| changed.status.is_waiting());
+        let due = waiting.map(|changed| changed.job.queue).chain(self.lanes.queues());
+        let at_once =
+            |queues: BTreeSet<QueueId>| queues.into_iter().map(|queue| (queue, now)).collect::<Vec<_>>();
+        shared.due(&at_once(due.collect()));
+        // The next claim reads again when something of these is due.
+        shared.schedule.note(&at_once(self.changed.iter().map(|changed| changed.job.queue).collect()));
+        Ok(())
+    }
+}
+
+/// A job of a webhook, as an operation has to know it.
+#[derive(Queryable)]
+pub(super) struct OperableRow {
+    pub(super) queue: i32,
+    pub(super) status: i16,
+    pub(super) lane: Option<String>,
+}
+
+/// What an operation came to.
+enum Operated {
+    Done(WebhookStatus, Effects),
+    Refused(Error),
+    /// The jobs are no longer as they were read.
+    Overtaken,
+}
+
+async fn operate(
+    shared: &Shared,
+    id: WebhookId,
+    route: Option<&RouteName>,
+    event: Event,
+) -> Result<WebhookStatus> {
+    for _ in 0..TRIES {
+        let now = shared.clock.now();
+        let mut connection = shared.asking.get().await.map_err(refused)?;
+        let operating = connection.transaction::<_, QueryError, _>(async |connection| {
+            operate_once(shared, connection, id, route, event, now).await
+        });
+        let operating = answer(operating).await;
+        match connection.release(operating).map_err(refused)? {
+            Operated::Done(status, effects) => {
+                effects.announce(shared, now).map_err(refused)?;
+                return Ok(status);
+            }
+            Operated::Refused(error) => return Err(error),
+            Operated::Overtaken => {}
         }
-        return Ok(webhook);
     }
     Err(Error::store_unavailable("the webhook changes all the time; try again", "tried in vain"))
 }
 
-fn payload_gone() -> Error {
-    Error::new(
-        Reason::WrongStatus,
-        "the retention of its payload is over, so it cannot be retried; send it again under a new key",
-    )
-}
-
-async fn retry_job(
-    core: &Core,
+async fn operate_once(
+    shared: &Shared,
     connection: &mut AsyncPgConnection,
-    webhook: &WebhookStatus,
-    more_attempts: i32,
+    id: WebhookId,
+    route: Option<&RouteName>,
+    event: Event,
     now: Timestamp,
-) -> QueryResult<bool> {
-    let retried = RetryJob {
-        webhook: rows::uuid(webhook.id),
-        revision: webhook.revision.cast_signed(),
-        more_attempts,
-        now: pg_time(now),
-        slot: core.slot(),
+) -> QueryResult<Operated> {
+    let webhook = rows::uuid(id);
+    let all = jobs_of(shared, connection, webhook).await?;
+    let is_meant = |(_, of): &&(OperableRow, RouteName)| route.is_none_or(|route| route == of);
+    let meant = all.iter().filter(is_meant).map(|(job, _)| job).collect::<Vec<_>>();
+    let Some(before) = status(shared, connection, webhook).await? else {
+        return Ok(Operated::Refused(Error::not_found(id)));
     };
-    Ok(!retried.load::<Uuid>(connection).await?.is_empty())
+    if let Some(route) = route.filter(|_| meant.is_empty()) {
+        return Ok(Operated::Refused(no_job(id, route)));
+    }
+    let next = |job: &OperableRow| {
+        Ok((rows::job_status(job.status)?, next_status(rows::job_status(job.status)?, event, NO_RULES)))
+    };
+    let decided = meant.iter().map(|job| next(job)).collect::<QueryResult<Vec<_>>>()?;
+    let changing = || {
+        meant
+            .iter()
+            .zip(&decided)
+            .filter(|(_, (from, next))| next.is_some_and(|next| next != *from))
+            .map(|(job, _)| job)
+    };
+    if changing().next().is_none() {
+        return Ok(match decided.iter().any(|(_, next)| next.is_some()) {
+            true => Operated::Done(before, Effects::default()),
+            false => {
+                let status = Status::of_webhook(decided.iter().map(|(status, _)| *status));
+                let done = if event == Event::Retry { "retried" } else { "cancelled" };
+                Operated::Refused(Error::wrong_status(status, done))
+            }
+        });
+    }
+    let candidates = changing().collect::<Vec<_>>();
+    let mut locked = candidates.iter().filter_map(|job| job.lane.clone()).collect::<Vec<_>>();
+    locked.sort();
+    lanes::lock(connection, &locked).await?;
+    let queues = candidates.iter().map(|job| job.queue).collect::<Vec<_>>();
+    let mut effects = Effects::default();
+    let changed = match event {
+        Event::Retry => {
+            let finished = retry::lock(connection, webhook, &queues).await?;
+            // Nobody drops it from here on.
+            if !has_payload(connection, webhook).await? {
+                return Ok(Operated::Refused(payload_gone()));
+            }
+            let is_all = finished.len() == queues.len();
+            if is_all {
+                retry::retry(connection, finished, now, &mut effects).await?;
+            }
+            is_all
+        }
+        _ => cancel::cancel(connection, webhook, &queues, now, &mut effects).await?,
+    };
+    if !changed {
+        return Ok(Operated::Overtaken);
+    }
+    effects.apply(connection, now, shared.slot()).await?;
+    Ok(match status(shared, connection, webhook).await? {
+        Some(after) => Operated::Done(after, effects),
+        None => Operated::Refused(Error::not_found(id)),
+    })
 }
 
-async fn stop_job(
-    core: &Core,
+/// The jobs of a webhook, with their routes.
+async fn jobs_of(
+    shared: &Shared,
     connection: &mut AsyncPgConnection,
-    webhook: &WebhookStatus,
-    next: Status,
-    now: Timestamp,
-) -> QueryResult<bool> {
-    let stopped = StopJob {
-        webhook: rows::uuid(webhook.id),
-        revision: webhook.revision.cast_signed(),
-        status: next as i16,
-        now: pg_time(now),
-        slot: core.slot(),
-    };
-    Ok(!stopped.load::<Uuid>(connection).await?.is_empty())
+    webhook: Uuid,
+) -> QueryResult<Vec<(OperableRow, RouteName)>> {
+    let waiting =
+        jobs::table.filter(jobs::webhook.eq(webhook)).select((jobs::queue, jobs::status, jobs::lane));
+    let finished = finished_jobs::table
+        .filter(finished_jobs::webhook.eq(webhook).and(finished_jobs::queue.gt(0)))
+        .select((finished_jobs::queue, finished_jobs::status, finished_jobs::lane));
+    let found = waiting.union_all(finished).load::<OperableRow>(connection).await?;
+    let queues = found.iter().map(|job| rows::queue(job.queue)).collect::<QueryResult<Vec<QueueId>>>()?;
+    queue_names::know(&shared.schedule, connection, queues.iter().copied()).await?;
+    let named = |(job, queue)| Ok((job, rows::route(&shared.schedule, queue)?));
+    found.into_iter().zip(queues).map(named).collect()
 }
 
-/// Writes a row, to learn whether that works.
-pub(super) async fn probe(core: &Core) -> QueryResult<Probe> {
-    let mut connection = core.asking.get().await?;
-    let probing = async {
-        WriteProbe {}.execute(&mut *connection).await?;
-        migrations::is_current(&mut connection).await
-    };
-    let probing = answer(probing).await;
-    Ok(Probe { migrations_current: connection.settle(probing)? })
+async fn status(
+    shared: &Shared,
+    connection: &mut AsyncPgConnection,
+    webhook: Uuid,
+) -> QueryResult<Option<WebhookStatus>> {
+    let names = webhooks::table.find(webhook).select(NamesRow::as_select());
+    let names = names.load::<NamesRow>(connection).await?;
+    Ok(queries::with_jobs(&shared.schedule, connection, names).await?.pop())
 }
 
-statement! { Pg;
-    struct RetryJob {
-        webhook: Uuid as SqlUuid,
-        revision: i64 as BigInt,
-        more_attempts: i32 as Integer,
-        now: PgTimestamp as Timestamptz,
-        slot: i16 as SmallInt,
-    }
-    returns SqlUuid;
-    "WITH retried AS (
-         DELETE FROM finished_jobs WHERE webhook = ? AND revision = ? AND NOT purged RETURNING *
-     ), given AS (
-         SELECT ? AS more_attempts, ? AS now
-     ), told AS (
-         INSERT INTO attempts (webhook, number, outcome, started_at, finished_at, error, result, worker)
-         SELECT webhook, attempts, outcome, started_at, completed_at, error, result, worker
-         FROM retried WHERE outcome IS NOT NULL
-     ), waiting AS (
-         INSERT INTO jobs (webhook, status, attempts, attempts_before, max_attempts, available_at, updated_at, revision, lease_token)
-         SELECT webhook, 0, attempts, attempts, attempts + given.more_attempts, given.now, given.now, revision + 1, lease_token
-         FROM retried, given
-     ), counted AS (
-         UPDATE status_counts c
-         SET pending = c.pending + 1, completed = c.completed - (r.status = 3)::integer,
-             dead_lettered = c.dead_lettered - (r.status = 4)::integer, cancelled = c.cancelled - (r.status = 5)::integer
-         FROM retried r WHERE c.slot = ?
-     )
-     SELECT webhook FROM retried"
+async fn has_payload(connection: &mut AsyncPgConnection, webhook: Uuid) -> QueryResult<bool> {
+    let payload = webhooks::table.find(webhook).select(webhooks::payload.is_not_null());
+    Ok(payload.first(connection).await.optional()?.unwrap_or(false))
 }
 
-statement! { Pg;
-    struct StopJob {
-        webhook: Uuid as SqlUuid,
-        revision: i64 as BigInt,
-        status: i16 as SmallInt,
-        now: PgTimestamp as Timestamptz,
-        slot: i16 as SmallInt,
-    }
-    returns SqlUuid;
-    "WITH stopped AS (
-         DELETE FROM jobs WHERE webhook = ? AND revision = ? RETURNING *
-     ), given AS (
-         SELECT ? AS status, ? AS now
-     ), kept AS (
-         INSERT INTO finished_jobs (webhook, status, attempts, max_attempts, available_at, completed_at, revision, lease_token)
-         SELECT webhook, given.status, attempts, max_attempts, available_at, given.now, revision + 1, lease_token
-         FROM stopped, given
-     ), counted AS (
-         UPDATE status_counts c
-         SET pending = c.pending - (s.status = 0)::integer, retrying = c.retrying - (s.status = 2)::integer,
-             cancelled = c.cancelled + 1
-         FROM stopped s WHERE c.slot = ?
-     )
-     SELECT webhook FROM stopped"
-}
-
-statement! { Pg;
-    struct WriteProbe {}
-    returns ();
-    "UPDATE probe SET written_at = now() WHERE id = 1"
+fn no_job(id: WebhookId, route: &RouteName) -> Error {
+    Error::new(Reason::WebhookNotFound, format!("webhook {id} has no job of the route `{route}`"))
 }

@@ -78,7 +78,7 @@ impl std::ops::DerefMut for Connection {
 impl Connection {
     /// Gives the connection back, unless what was done with it failed: then it is closed, and with
     /// it whatever transaction was under way.
-    pub(super) fn settle<T>(self, answer: Answer<T>) -> QueryResult<T> {
+    pub(super) fn release<T>(self, answer: Answer<T>) -> QueryResult<T> {
         let answer = answer.unwrap_or_else(|_| {
             // Those that rest are likely to be cut off as well, and each would be waited for as long.
             if let Some(pool) = Object::pool(&self.0) {

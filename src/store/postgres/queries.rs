@@ -1,299 +1,217 @@
-//! Reading: status, the whole webhook, lists, counts.
+//! Reading: the status of webhooks, a webhook in full, how watched ones stand.
+
+use std::collections::HashMap;
 
 use diesel::data_types::PgTimestamp;
-use diesel::pg::Pg;
-use diesel::sql_types::{
-    Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
-};
-use diesel::{OptionalExtension as _, QueryResult};
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::rows::{self, StatusRow, StatusRowTypes};
+use super::queue_names;
+use super::rows::{self, JobStatusRow, NamesRow};
+use super::schedule::Schedule;
+use super::schema::{attempts, job_statuses, webhooks};
 use crate::domain::attempt::AttemptRecord;
-use crate::domain::id::{Position, Sequence, WebhookId};
-use crate::domain::job::Status;
-use crate::domain::webhook::{WebhookDetail, WebhookName, WebhookStatus};
+use crate::domain::id::WebhookId;
+use crate::domain::webhook::{JobDetail, WebhookDetail, WebhookName, WebhookStatus};
 use crate::store::changes::Change;
-use crate::store::statement::statement;
-use crate::store::{ListQuery, StatusCounts};
-
-/// Rows that one statement of a list looks at.
-const LIST_WINDOW_ROWS: i64 = 10_000;
-
-/// number, outcome, started at, finished at, error, result, worker.
-type AttemptRow = (i32, i16, PgTimestamp, PgTimestamp, Option<String>, Option<String>, String);
 
 /// The status of a webhook.
 pub(super) async fn status(
+    schedule: &Schedule,
     connection: &mut AsyncPgConnection,
     name: &WebhookName,
 ) -> QueryResult<Option<WebhookStatus>> {
-    let row = match name {
+    // A left join cannot be turned round: a webhook is looked up, and then its jobs.
+    let found = webhooks::table
+        .left_join(job_statuses::table.on(job_statuses::webhook.eq(webhooks::id)))
+        .select((NamesRow::as_select(), Option::<JobStatusRow>::as_select()));
+    let found = match name {
         WebhookName::Id(id) => {
-            SelectStatusById { webhook: rows::uuid(*id) }.get_result::<StatusRow>(connection).await
+            found.filter(webhooks::id.eq(rows::uuid(*id))).load::<(NamesRow, _)>(connection).await?
         }
         WebhookName::Key(source, key) => {
-            let by_key = SelectStatusByKey { source: source.as_str(), idempotency_key: key.as_str() };
-            by_key.get_result::<StatusRow>(connection).await
+            let is_it = webhooks::source.eq(source.as_str()).and(webhooks::idempotency_key.eq(key.as_str()));
+            found.filter(is_it).load(connection).await?
         }
     };
-    row.optional()?.map(rows::status).transpose()
+    let (mut names, jobs): (Vec<NamesRow>, Vec<Option<JobStatusRow>>) = found.into_iter().unzip();
+    let Some(names) = names.pop() else { return Ok(None) };
+    let jobs = jobs.into_iter().flatten().collect::<Vec<_>>();
+    know_queues(schedule, connection, &jobs).await?;
+    names.into_status(jobs, schedule).map(Some)
 }
 
-/// All of a webhook, as it was at one moment.
-pub(super) async fn webhook(
+/// The status of these webhooks, in their order. One that was removed since it was read is left out.
+pub(super) async fn with_jobs(
+    schedule: &Schedule,
     connection: &mut AsyncPgConnection,
-    id: WebhookId,
-) -> QueryResult<Option<WebhookDetail>> {
-    let webhook = rows::uuid(id);
-    let mut transaction = connection.build_transaction().repeatable_read().read_only();
-    let (status, detail, attempts) = transaction
-        .run(async |connection| {
-            let status = SelectStatusById { webhook }.get_result::<StatusRow>(connection).await.optional()?;
-            let detail = SelectDetail { webhook }
-                .get_result::<(Option<String>, String, i32, PgTimestamp, Option<PgTimestamp>)>(connection)
-                .await
-                .optional()?;
-            let attempts = SelectAttempts { webhook }.load::<AttemptRow>(connection).await?;
-            Ok::<_, diesel::result::Error>((status, detail, attempts))
-        })
-        .await?;
-    let (Some(status), Some((payload, traceparent, max_attempts, available_at, completed_at))) =
-        (status, detail)
-    else {
-        return Ok(None);
-    };
-    let mut result = None;
-    let mut records = Vec::with_capacity(attempts.len());
-    for (number, outcome, started_at, finished_at, error, returned, worker) in attempts {
-        result = returned.or(result);
-        records.push(AttemptRecord {
-            number: rows::count(number)?,
-            outcome: rows::outcome(outcome)?,
-            started_at: rows::time(started_at)?,
-            finished_at: rows::time(finished_at)?,
-            error,
-            worker,
-        });
+    names: Vec<NamesRow>,
+) -> QueryResult<Vec<WebhookStatus>> {
+    let ids = names.iter().map(|names| names.id).collect::<Vec<_>>();
+    let jobs = jobs_of(connection, ids).await?;
+    know_queues(schedule, connection, &jobs).await?;
+    let mut by_webhook: HashMap<Uuid, Vec<JobStatusRow>> = HashMap::new();
+    for job in jobs {
+        by_webhook.entry(job.webhook).or_default().push(job);
     }
-    Ok(Some(WebhookDetail {
-        status: rows::status(status)?,
-        payload,
-        result,
-        max_attempts: rows::count(max_attempts)?,
-        available_at: rows::time(available_at)?,
-        completed_at: completed_at.map(rows::time).transpose()?,
-        traceparent: rows::traceparent(&traceparent)?,
-        attempts: records,
-    }))
-}
-
-/// What one window of a list holds.
-pub(super) struct Window {
-    pub(super) webhooks: Vec<WebhookStatus>,
-    /// Where the next window begins; none if this is the last.
-    pub(super) next: Option<Position>,
-}
-
-/// Those of the next [`LIST_WINDOW_ROWS`] rows after `before` that match, newest first.
-pub(super) async fn list(
-    connection: &mut AsyncPgConnection,
-    query: &ListQuery,
-    before: Position,
-    limit: usize,
-) -> QueryResult<Window> {
-    let lowest = query
-        .accepted_after
-        .map_or(Uuid::nil(), |time| place(Position::before_all(Sequence::first_at(time))));
-    let before = place(before);
-    let end = SelectWindowEnd { before, lowest, rows: LIST_WINDOW_ROWS - 1 };
-    let end = end.get_result::<Uuid>(connection).await.optional()?;
-    let found = SelectPage {
-        before,
-        from: end.unwrap_or(lowest),
-        any_status: query.status.is_none(),
-        status: query.status.map_or(0, |status| status as i16),
-        any_source: query.source.is_none(),
-        source: query.source.as_ref().map_or("", |source| source.as_str()),
-        any_event_type: query.event_type.is_none(),
-        event_type: query.event_type.as_ref().map_or("", |event_type| event_type.as_str()),
-        limit: limit.try_into().unwrap_or(i64::MAX),
-    }
-    .load::<StatusRow>(connection)
-    .await?;
-    Ok(Window {
-        webhooks: found.into_iter().map(rows::status).collect::<QueryResult<_>>()?,
-        next: end.map(|end| Position::before(rows::id(end))),
-    })
-}
-
-fn place(position: Position) -> Uuid {
-    Uuid::from_bytes(*position.as_bytes())
-}
-
-/// Whether the payload of a webhook is gone.
-pub(super) async fn is_purged(connection: &mut AsyncPgConnection, id: WebhookId) -> QueryResult<bool> {
-    let purged = SelectPurged { webhook: rows::uuid(id) }.get_result::<bool>(connection).await.optional()?;
-    Ok(purged.unwrap_or(false))
-}
-
-/// Webhooks by status, and when the oldest waiting job became due.
-pub(super) async fn counts(
-    connection: &mut AsyncPgConnection,
-) -> QueryResult<(StatusCounts, Option<PgTimestamp>)> {
-    let (pending, processing, retrying, completed, dead_lettered, cancelled, oldest_due) =
-        SelectCounts {}.get_result::<(i64, i64, i64, i64, i64, i64, Option<PgTimestamp>)>(connection).await?;
-    let mut counts = [0; Status::ALL.len()];
-    for (status, count) in [
-        (Status::Pending, pending),
-        (Status::Processing, processing),
-        (Status::Retrying, retrying),
-        (Status::Completed, completed),
-        (Status::DeadLettered, dead_lettered),
-        (Status::Cancelled, cancelled),
-    ] {
-        counts[status as usize] = u64::try_from(count).unwrap_or(0);
-    }
-    Ok((StatusCounts::new(counts), oldest_due))
-}
-
-/// How webhooks stand, as changes to whoever watches them.
-pub(super) async fn stand(connection: &mut AsyncPgConnection, ids: &[WebhookId]) -> QueryResult<Vec<Change>> {
-    let webhooks = ids.iter().map(|id| rows::uuid(*id)).collect();
-    let found = SelectStands { webhooks }.load::<(Uuid, i16, i32, PgTimestamp, i64)>(connection).await?;
-    found
+    names
         .into_iter()
-        .map(|(webhook, status, attempts, updated_at, revision)| {
-            Ok(Change {
-                id: rows::id(webhook),
-                status: rows::job_status(status)?,
-                attempt_count: rows::count(attempts)?,
-                updated_at: rows::time(updated_at)?,
-                revision: revision.cast_unsigned(),
-            })
+        .filter_map(|names| {
+            let jobs = by_webhook.remove(&names.id)?;
+            Some(names.into_status(jobs, schedule))
         })
         .collect()
 }
 
+/// How the jobs of webhooks stand, as changes to whoever watches them.
+pub(super) async fn stand(
+    schedule: &Schedule,
+    connection: &mut AsyncPgConnection,
+    ids: &[WebhookId],
+) -> QueryResult<Vec<Change>> {
+    let jobs = jobs_of(connection, ids.iter().map(|id| rows::uuid(*id)).collect()).await?;
+    know_queues(schedule, connection, &jobs).await?;
+    jobs.into_iter().filter(|job| !job.is_no_job()).map(|job| job.into_change(schedule)).collect()
+}
+
+async fn jobs_of(connection: &mut AsyncPgConnection, ids: Vec<Uuid>) -> QueryResult<Vec<JobStatusRow>> {
+    let jobs = job_statuses::table.filter(job_statuses::webhook.eq_any(ids));
+    jobs.select(JobStatusRow::as_select()).load(connection).await
+}
+
+async fn know_queues(
+    schedule: &Schedule,
+    connection: &mut AsyncPgConnection,
+    jobs: &[JobStatusRow],
+) -> QueryResult<()> {
+    let queues = jobs.iter().filter(|job| !job.is_no_job()).map(|job| rows::queue(job.queue));
+    let queues = queues.collect::<QueryResult<Vec<_>>>()?;
+    queue_names::know(schedule, connection, queues.into_iter()).await
+}
+
+/// What is kept of a webhook besides its names.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = webhooks)]
+struct ContentRow {
+    payload: Option<String>,
+    traceparent: String,
+}
+
+/// A job with the attempt that ended it, if one did.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = job_statuses)]
+struct JobRow {
+    #[diesel(embed)]
+    status: JobStatusRow,
+    run: i32,
+    uncounted_attempts: i32,
+    available_at: PgTimestamp,
+    outcome: Option<i16>,
+    started_at: Option<PgTimestamp>,
+    error: Option<String>,
+    result: Option<String>,
+    worker: Option<String>,
+}
+
+/// An attempt that did not end its job, or not for good.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = attempts)]
+struct AttemptRow {
+    queue: i32,
+    number: i32,
+    outcome: i16,
+    started_at: PgTimestamp,
+    finished_at: PgTimestamp,
+    error: Option<String>,
+    worker: String,
+}
+
+/// All of a webhook, as it was at one moment.
+pub(super) async fn webhook(
+    schedule: &Schedule,
+    connection: &mut AsyncPgConnection,
+    id: WebhookId,
+) -> QueryResult<Option<WebhookDetail>> {
+    let id = rows::uuid(id);
+    let mut transaction = connection.build_transaction().repeatable_read().read_only();
+    let reading = transaction.run(async |connection| {
+        let webhook = webhooks::table.find(id).select((NamesRow::as_select(), ContentRow::as_select()));
+        let webhook = webhook.first::<(NamesRow, ContentRow)>(connection).await.optional()?;
+        let jobs = job_statuses::table.filter(job_statuses::webhook.eq(id)).select(JobRow::as_select());
+        let jobs = jobs.load(connection).await?;
+        let attempts = attempts::table.filter(attempts::webhook.eq(id)).order(attempts::number);
+        let attempts = attempts.select(AttemptRow::as_select()).load(connection).await?;
+        QueryResult::Ok((webhook, jobs, attempts))
+    });
+    let (Some((names, content)), mut jobs, attempts) = reading.await? else { return Ok(None) };
+    jobs.retain(|job| !job.status.is_no_job());
+    jobs.sort_by_key(|job| job.status.queue);
+    let queues = jobs.iter().map(|job| rows::queue(job.status.queue)).collect::<QueryResult<Vec<_>>>()?;
+    queue_names::know(schedule, connection, queues.into_iter()).await?;
+    let mut attempts_of: HashMap<i32, Vec<AttemptRecord>> = HashMap::new();
+    for attempt in attempts {
+        let queue = attempt.queue;
+        attempts_of.entry(queue).or_default().push(attempt.into_record()?);
+    }
+    let (mut statuses, mut details) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
+    for job in jobs {
+        let attempts = attempts_of.remove(&job.status.queue).unwrap_or_default();
+        let (status, detail) = job.into_detail(attempts)?;
+        statuses.push(status);
+        details.push(detail);
+    }
+    Ok(Some(WebhookDetail {
+        status: names.into_status(statuses, schedule)?,
+        payload: content.payload,
+        traceparent: rows::traceparent(&content.traceparent)?,
+        jobs: details,
+    }))
+}
+
+impl AttemptRow {
+    fn into_record(self) -> QueryResult<AttemptRecord> {
+        Ok(AttemptRecord {
+            number: rows::count(self.number)?,
+            outcome: rows::outcome(self.outcome)?,
+            started_at: rows::time(self.started_at)?,
+            finished_at: rows::time(self.finished_at)?,
+            error: self.error,
+            worker: self.worker,
+        })
+    }
+}
+
+impl JobRow {
+    /// `attempts` are those before the one that ended it.
+    fn into_detail(self, mut attempts: Vec<AttemptRecord>) -> QueryResult<(JobStatusRow, JobDetail)> {
+        let is_final = rows::job_status(self.status.status)?.is_final();
+        let updated_at = rows::time(self.status.updated_at)?;
+        if let (Some(outcome), Some(started_at), Some(worker)) = (self.outcome, self.started_at, self.worker)
+        {
+            attempts.push(AttemptRecord {
+                number: rows::count(self.status.attempts)?,
+                outcome: rows::outcome(outcome)?,
+                started_at: rows::time(started_at)?,
+                finished_at: updated_at,
+                error: self.error,
+                worker,
+            });
+        }
+        let detail = JobDetail {
+            run: rows::count(self.run)?,
+            uncounted_attempts: rows::count(self.uncounted_attempts)?,
+            available_at: rows::time(self.available_at)?,
+            completed_at: is_final.then_some(updated_at),
+            result: self.result,
+            attempts,
+        };
+        Ok((self.status, detail))
+    }
+}
+
 /// The latest id in use.
 pub(super) async fn last_id(connection: &mut AsyncPgConnection) -> QueryResult<Option<WebhookId>> {
-    Ok(SelectLastId {}.get_result::<Uuid>(connection).await.optional()?.map(rows::id))
-}
-
-statement! { Pg;
-    struct SelectStatusById {
-        webhook: Uuid as SqlUuid,
-    }
-    returns StatusRowTypes;
-    "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.accepted_at,
-            coalesce(j.status, f.status), coalesce(j.attempts, f.attempts),
-            coalesce(j.updated_at, f.completed_at), coalesce(j.revision, f.revision)
-     FROM webhooks w LEFT JOIN jobs j ON j.webhook = w.id LEFT JOIN finished_jobs f ON f.webhook = w.id
-     WHERE w.id = ?"
-}
-
-statement! { Pg;
-    struct SelectStatusByKey<'a> {
-        source: &'a str as Text,
-        idempotency_key: &'a str as Text,
-    }
-    returns StatusRowTypes;
-    "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.accepted_at,
-            coalesce(j.status, f.status), coalesce(j.attempts, f.attempts),
-            coalesce(j.updated_at, f.completed_at), coalesce(j.revision, f.revision)
-     FROM webhooks w LEFT JOIN jobs j ON j.webhook = w.id LEFT JOIN finished_jobs f ON f.webhook = w.id
-     WHERE w.source = ? AND w.idempotency_key = ?"
-}
-
-statement! { Pg;
-    struct SelectDetail {
-        webhook: Uuid as SqlUuid,
-    }
-    returns (Nullable<Text>, Text, Integer, Timestamptz, Nullable<Timestamptz>);
-    "SELECT w.payload, w.traceparent, coalesce(j.max_attempts, f.max_attempts),
-            coalesce(j.available_at, f.available_at), f.completed_at
-     FROM webhooks w LEFT JOIN jobs j ON j.webhook = w.id LEFT JOIN finished_jobs f ON f.webhook = w.id
-     WHERE w.id = ?"
-}
-
-statement! { Pg;
-    struct SelectAttempts {
-        webhook: Uuid as SqlUuid,
-    }
-    returns (Integer, SmallInt, Timestamptz, Timestamptz, Nullable<Text>, Nullable<Text>, Text);
-    "WITH wanted AS (SELECT ? AS webhook)
-     SELECT a.number, a.outcome, a.started_at, a.finished_at, a.error, a.result, a.worker
-     FROM wanted w JOIN attempts a ON a.webhook = w.webhook
-     UNION ALL
-     SELECT f.attempts, f.outcome, f.started_at, f.completed_at, f.error, f.result, f.worker
-     FROM wanted w JOIN finished_jobs f ON f.webhook = w.webhook WHERE f.outcome IS NOT NULL
-     ORDER BY number"
-}
-
-statement! { Pg;
-    struct SelectWindowEnd {
-        before: Uuid as SqlUuid,
-        lowest: Uuid as SqlUuid,
-        rows: i64 as BigInt,
-    }
-    returns SqlUuid;
-    "SELECT id FROM webhooks WHERE id < ? AND id > ? ORDER BY id DESC LIMIT 1 OFFSET ?"
-}
-
-statement! { Pg;
-    struct SelectPage<'a> {
-        before: Uuid as SqlUuid,
-        from: Uuid as SqlUuid,
-        any_status: bool as Bool,
-        status: i16 as SmallInt,
-        any_source: bool as Bool,
-        source: &'a str as Text,
-        any_event_type: bool as Bool,
-        event_type: &'a str as Text,
-        limit: i64 as BigInt,
-    }
-    returns StatusRowTypes;
-    "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.accepted_at,
-            coalesce(j.status, f.status), coalesce(j.attempts, f.attempts),
-            coalesce(j.updated_at, f.completed_at), coalesce(j.revision, f.revision)
-     FROM webhooks w LEFT JOIN jobs j ON j.webhook = w.id LEFT JOIN finished_jobs f ON f.webhook = w.id
-     WHERE w.id < ? AND w.id >= ?
-       AND (? OR coalesce(j.status, f.status) = ?) AND (? OR w.source = ?) AND (? OR w.event_type = ?)
-     ORDER BY w.id DESC LIMIT ?"
-}
-
-statement! { Pg;
-    struct SelectPurged {
-        webhook: Uuid as SqlUuid,
-    }
-    returns Bool;
-    "SELECT purged FROM finished_jobs WHERE webhook = ?"
-}
-
-statement! { Pg;
-    struct SelectCounts {}
-    returns (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Timestamptz>);
-    "SELECT sum(pending)::bigint, sum(processing)::bigint, sum(retrying)::bigint,
-            sum(completed)::bigint, sum(dead_lettered)::bigint, sum(cancelled)::bigint,
-            (SELECT min(available_at) FROM jobs WHERE status IN (0, 2))
-     FROM status_counts"
-}
-
-statement! { Pg;
-    struct SelectStands {
-        webhooks: Vec<Uuid> as Array<SqlUuid>,
-    }
-    returns (SqlUuid, SmallInt, Integer, Timestamptz, BigInt);
-    "SELECT w.id, coalesce(j.status, f.status), coalesce(j.attempts, f.attempts),
-            coalesce(j.updated_at, f.completed_at), coalesce(j.revision, f.revision)
-     FROM unnest(?) AS w (id)
-     LEFT JOIN jobs j ON j.webhook = w.id LEFT JOIN finished_jobs f ON f.webhook = w.id
-     WHERE j.webhook IS NOT NULL OR f.webhook IS NOT NULL"
-}
-
-statement! { Pg;
-    struct SelectLastId {}
-    returns SqlUuid;
-    "SELECT id FROM webhooks ORDER BY id DESC LIMIT 1"
+    let last = webhooks::table.order(webhooks::id.desc()).select(webhooks::id);
+    Ok(last.first::<Uuid>(connection).await.optional()?.map(rows::id))
 }

@@ -1,39 +1,96 @@
 //! Rows as PostgreSQL answers them, and the domain's types made of them.
 
+use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
+use diesel::prelude::*;
 use diesel::result::Error as QueryError;
-use diesel::sql_types::{BigInt, Integer, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::schedule::Schedule;
+use super::schema::{job_statuses, webhooks};
 use crate::domain::id::WebhookId;
+use crate::domain::job::{JobId, JobStatus, QueueId};
+use crate::domain::route::RouteName;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookStatus};
+use crate::store::changes::Change;
 pub(super) use crate::store::columns::{count, job_status, outcome, traceparent, unreadable};
 
 /// PostgreSQL counts from the year 2000.
 const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
 
-/// id, source, key, event type, accepted at; status, attempts, updated at, revision.
-pub(super) type StatusRow = (Uuid, String, String, String, PgTimestamp, i16, i32, PgTimestamp, i64);
+/// What names a webhook.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = webhooks)]
+pub(super) struct NamesRow {
+    pub(super) id: Uuid,
+    pub(super) source: String,
+    pub(super) idempotency_key: String,
+    pub(super) event_type: String,
+    pub(super) accepted_at: PgTimestamp,
+}
 
-/// The columns of a [`StatusRow`].
-pub(super) type StatusRowTypes =
-    (SqlUuid, Text, Text, Text, Timestamptz, SmallInt, Integer, Timestamptz, BigInt);
+/// Where a job stands.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = job_statuses)]
+pub(super) struct JobStatusRow {
+    pub(super) webhook: Uuid,
+    pub(super) queue: i32,
+    pub(super) status: i16,
+    pub(super) attempts: i32,
+    pub(super) updated_at: PgTimestamp,
+    pub(super) revision: i64,
+}
 
-/// The status that a row stands for.
-pub(super) fn status(row: StatusRow) -> Result<WebhookStatus, QueryError> {
-    let (webhook, source, key, event_type, accepted_at, status, attempts, updated_at, revision) = row;
-    Ok(WebhookStatus {
-        id: id(webhook),
-        source: Source::new(source).map_err(unreadable)?,
-        idempotency_key: IdempotencyKey::new(key).map_err(unreadable)?,
-        event_type: EventType::new(event_type).map_err(unreadable)?,
-        status: job_status(status)?,
-        attempt_count: count(attempts)?,
-        accepted_at: time(accepted_at)?,
-        updated_at: time(updated_at)?,
-        revision: revision.cast_unsigned(),
-    })
+impl JobStatusRow {
+    /// Whether it stands for a webhook without jobs.
+    pub(super) fn is_no_job(&self) -> bool {
+        self.queue == 0
+    }
+
+    pub(super) fn into_change(self, schedule: &Schedule) -> QueryResult<Change> {
+        let (webhook, JobStatus { queue, route, status, attempt_count, updated_at, revision }) =
+            (id(self.webhook), self.into_status(schedule)?);
+        Ok(Change { job: JobId { webhook, queue }, route, status, attempt_count, updated_at, revision })
+    }
+
+    pub(super) fn into_status(self, schedule: &Schedule) -> QueryResult<JobStatus> {
+        let queue = queue(self.queue)?;
+        Ok(JobStatus {
+            queue,
+            route: route(schedule, queue)?,
+            status: job_status(self.status)?,
+            attempt_count: count(self.attempts)?,
+            updated_at: time(self.updated_at)?,
+            revision: self.revision.cast_unsigned(),
+        })
+    }
+}
+
+impl NamesRow {
+    /// The status of a webhook with these jobs.
+    pub(super) fn into_status(
+        self,
+        jobs: impl IntoIterator<Item = JobStatusRow>,
+        schedule: &Schedule,
+    ) -> QueryResult<WebhookStatus> {
+        let jobs = jobs.into_iter().filter(|job| !job.is_no_job()).map(|job| job.into_status(schedule));
+        let mut jobs = jobs.collect::<QueryResult<Vec<_>>>()?;
+        jobs.sort_by_key(|job| job.queue);
+        Ok(WebhookStatus {
+            id: id(self.id),
+            source: Source::new(self.source).map_err(unreadable)?,
+            idempotency_key: IdempotencyKey::new(self.idempotency_key).map_err(unreadable)?,
+            event_type: EventType::new(self.event_type).map_err(unreadable)?,
+            accepted_at: time(self.accepted_at)?,
+            jobs,
+        })
+    }
+}
+
+/// The route of a queue that was made known before.
+pub(super) fn route(schedule: &Schedule, queue: QueueId) -> QueryResult<RouteName> {
+    schedule.route(queue).ok_or_else(|| unreadable(format!("there is no queue {}", queue.0)))
 }
 
 pub(super) fn id(uuid: Uuid) -> WebhookId {
@@ -44,10 +101,28 @@ pub(super) fn uuid(id: WebhookId) -> Uuid {
     Uuid::from_bytes(*id.as_bytes())
 }
 
+pub(super) fn queue(number: i32) -> QueryResult<QueueId> {
+    u32::try_from(number).map(QueueId).map_err(unreadable)
+}
+
+/// The number of a queue as the database has it.
+pub(super) fn queue_number(queue: QueueId) -> i32 {
+    queue.0.cast_signed()
+}
+
+pub(super) fn job_id(webhook: Uuid, number: i32) -> QueryResult<JobId> {
+    Ok(JobId { webhook: id(webhook), queue: queue(number)? })
+}
+
 pub(super) fn time(time: PgTimestamp) -> Result<Timestamp, QueryError> {
     Timestamp::from_microsecond(time.0.saturating_add(EPOCH_MICROSECONDS)).map_err(unreadable)
 }
 
 pub(super) fn pg_time(time: Timestamp) -> PgTimestamp {
     PgTimestamp(time.as_microsecond().saturating_sub(EPOCH_MICROSECONDS))
+}
+
+/// A text as PostgreSQL can keep it: all of Unicode but the character 0.
+pub(super) fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }

@@ -13,12 +13,8 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::OpenError;
-use super::hosts::{Hosts, said};
+use super::hosts::{CONNECT_TIMEOUT, Hosts, addresses, said};
 use super::tls::{self, Check};
-
-/// How long a host may take to open a connection, from the first packet to the last setting, unless
-/// the URL says otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that is silent this long is asked for a sign of life, and again every so often.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
@@ -49,7 +45,8 @@ const SETUP: &str = "\
 /// A PostgreSQL database and how to reach it.
 #[derive(Clone)]
 pub struct Target {
-    config: Box<Config>,
+    /// One for each host; all else is the same.
+    configs: Vec<Config>,
     check: Check,
     roots: Option<PathBuf>,
 }
@@ -91,49 +88,54 @@ impl FromStr for Target {
                 return Err(invalid("sslmode must be disable, prefer, require, verify-ca or verify-full"));
             }
         };
-        let mut config = Config::from_str(&format!("{address}?{}", others.join("&")))
-            .map_err(|error| InvalidTarget(said(&error)))?;
-        if config.get_hosts().is_empty() {
-            return Err(invalid("it names no host"));
+        let mut configs = Vec::new();
+        for address in each_host(address) {
+            let mut config = Config::from_str(&format!("{address}?{}", others.join("&")))
+                .map_err(|error| InvalidTarget(said(&error)))?;
+            if config.get_hosts().is_empty() {
+                return Err(invalid("it names no host"));
+            }
+            // A host is shown, and this one has a piece of the password.
+            if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+                return Err(invalid("an @ in the user or the password must be written as %40"));
+            }
+            config.ssl_mode(ssl);
+            set_limits(&mut config);
+            configs.push(config);
         }
-        // A host is shown, and this one has a piece of the password.
-        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
-            return Err(invalid("an @ in the user or the password must be written as %40"));
-        }
-        config.ssl_mode(ssl);
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT);
-        }
-        if config.get_tcp_user_timeout().is_none() {
-            config.tcp_user_timeout(UNACKNOWLEDGED);
-        }
-        if config.get_keepalives_interval().is_none() {
-            config.keepalives_idle(KEEPALIVE_IDLE);
-            config.keepalives_interval(KEEPALIVE_INTERVAL);
-            config.keepalives_retries(KEEPALIVE_RETRIES);
-        }
-        Ok(Self { config: Box::new(config), check, roots })
+        Ok(Self { configs, check, roots })
+    }
+}
+
+/// The address with one of its hosts each: what is between the user and the database, split at commas.
+fn each_host(address: &str) -> Vec<String> {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("postgres", address));
+    let (authority, database) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (user, hosts) = authority.split_at(authority.find('@').map_or(0, |at| at + 1));
+    hosts.split(',').map(|host| format!("{scheme}://{user}{host}{database}")).collect()
+}
+
+/// Times out what the URL leaves open.
+fn set_limits(config: &mut Config) {
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(UNACKNOWLEDGED);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_idle(KEEPALIVE_IDLE);
+        config.keepalives_interval(KEEPALIVE_INTERVAL);
+        config.keepalives_retries(KEEPALIVE_RETRIES);
     }
 }
 
 impl fmt::Display for Target {
     /// Without the password, and without the user.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ports = self.config.get_ports();
-        f.write_str("postgres://")?;
-        for (at, host) in self.config.get_hosts().iter().enumerate() {
-            if at > 0 {
-                f.write_str(",")?;
-            }
-            match host {
-                Host::Tcp(name) => f.write_str(name)?,
-                Host::Unix(path) => write!(f, "{}", path.display())?,
-            }
-            if let Some(port) = ports.get(at).or(ports.first()) {
-                write!(f, ":{port}")?;
-            }
-        }
-        write!(f, "/{}", self.config.get_dbname().or(self.config.get_user()).unwrap_or_default())
+        let hosts = self.configs.iter().flat_map(addresses).collect::<Vec<_>>().join(",");
+        let name = |config: &'_ Config| config.get_dbname().or(config.get_user()).map(str::to_owned);
+        write!(f, "postgres://{hosts}/{}", self.configs.first().and_then(name).unwrap_or_default())
     }
 }
 
@@ -154,12 +156,11 @@ impl Connector {
     pub(super) fn new(target: &Target, process: &str) -> Result<Arc<Self>, OpenError> {
         let tls = tls::connector(target.check, target.roots.as_deref())
             .map_err(|source| OpenError::Tls { target: target.clone(), source })?;
-        let mut config = Config::clone(&target.config);
-        if config.get_application_name().is_none() {
+        let mut configs = target.configs.clone();
+        for config in configs.iter_mut().filter(|config| config.get_application_name().is_none()) {
             config.application_name(format!("hookbox {process}"));
         }
-        let timeout = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
-        Ok(Arc::new(Self { hosts: Hosts::new(&config, timeout), tls }))
+        Ok(Arc::new(Self { hosts: Hosts::new(configs), tls }))
     }
 
     /// Opens a connection and sets it up.
@@ -174,6 +175,8 @@ fn decoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio_postgres::config::TargetSessionAttrs;
+
     use super::*;
 
     #[test]
@@ -199,14 +202,19 @@ mod tests {
             ("?sslmode=verify-full", SslMode::Require, Check::Full),
         ] {
             let target = format!("postgres://h/d{parameters}").parse::<Target>().expect(parameters);
-            assert_eq!((target.config.get_ssl_mode(), target.check), (ssl, check), "{parameters}");
+            assert_eq!((target.configs[0].get_ssl_mode(), target.check), (ssl, check), "{parameters}");
         }
     }
 
     #[test]
     fn several_hosts_are_read_and_nonsense_is_refused() {
         let target = "postgres://one:1,two:2/d?target_session_attrs=read-write".parse::<Target>();
-        assert_eq!(target.expect("parses").to_string(), "postgres://one:1,two:2/d");
+        let target = target.expect("parses");
+        assert_eq!(target.to_string(), "postgres://one:1,two:2/d");
+        let read_write = TargetSessionAttrs::ReadWrite;
+        assert!(target.configs.iter().all(|config| config.get_target_session_attrs() == read_write));
+        let target = "postgres://me:p%2C@[::1]:5,two/d".parse::<Target>().expect("parses");
+        assert_eq!(target.to_string(), "postgres://[::1]:5,two:5432/d");
         for bad in [
             "mysql://h/d",
             "postgres:///d",

@@ -10,8 +10,8 @@ use diesel::sql_types::BigInt;
 use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use tokio_util::sync::CancellationToken;
 
-use super::core::Core;
 use super::pool::{answer, not_connected};
+use super::shared::Shared;
 use super::target::Connector;
 use crate::store::statement::statement;
 
@@ -23,23 +23,26 @@ const DEAD_ROWS: i64 = 20_000;
 
 /// It may take as long as it takes. If another replica is at it, there is nothing to do.
 const VACUUM: &str = "SET statement_timeout = 0; SET lock_timeout = 0";
-const TABLES: [&str; 2] =
-    ["VACUUM (SKIP_LOCKED, TRUNCATE false) jobs", "VACUUM (SKIP_LOCKED, TRUNCATE false) status_counts"];
+const TABLES: [&str; 3] = [
+    "VACUUM (SKIP_LOCKED, TRUNCATE false) jobs",
+    "VACUUM (SKIP_LOCKED, TRUNCATE false) lanes",
+    "VACUUM (SKIP_LOCKED, TRUNCATE false) status_counts",
+];
 
 /// Looks, and cleans, until the store closes.
-pub(super) async fn keep_clean(core: Arc<Core>, connector: Arc<Connector>, closing: CancellationToken) {
+pub(super) async fn keep_clean(shared: Arc<Shared>, connector: Arc<Connector>, closing: CancellationToken) {
     while closing.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-        let cleaned = closing.run_until_cancelled(clean(&core, &connector)).await;
+        let cleaned = closing.run_until_cancelled(clean(&shared, &connector)).await;
         if let Some(Err(error)) = cleaned {
             tracing::debug!(error = %error, "the table of jobs could not be vacuumed; autovacuum has to do");
         }
     }
 }
 
-async fn clean(core: &Core, connector: &Connector) -> QueryResult<()> {
-    let mut connection = core.asking.get().await?;
+async fn clean(shared: &Shared, connector: &Connector) -> QueryResult<()> {
+    let mut connection = shared.asking.get().await?;
     let dead = answer(SelectDead {}.get_result::<i64>(&mut *connection)).await;
-    if connection.settle(dead)? < DEAD_ROWS {
+    if connection.release(dead)? < DEAD_ROWS {
         return Ok(());
     }
     // Of its own: it can take long, and nobody shall wait for it.

@@ -2,33 +2,41 @@
 
 use diesel::prelude::*;
 use diesel::result::Error as QueryError;
-use diesel::sql_types::{BigInt, Binary, Text};
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::keys::key_name;
-use super::rows::{self, StatusRow, StatusRowTypes};
+use super::lanes::{self, Lane};
+use super::queries::{self, NO_ROUTE_QUEUE};
 use super::transaction::{Refusal, Transaction};
 use crate::domain::error::{Error, Result};
-use crate::domain::job::Status;
+use crate::domain::id::WebhookId;
+use crate::domain::job::{JobStatus, Status};
+use crate::domain::route::NewJob;
 use crate::domain::webhook::{NewWebhook, WebhookStatus};
 use crate::store::Accepted;
 use crate::store::acceptance::{backlog_full, duplicate};
 use crate::store::statement::statement;
 
-/// A webhook on its way to the disk, and who waits for it.
+/// A webhook on its way to the disk, and where to answer.
 pub(super) struct Accept {
     webhook: NewWebhook,
+    jobs: Vec<NewJob>,
     key_name: Vec<u8>,
     reply: oneshot::Sender<Result<Accepted>>,
     outcome: Option<Result<Accepted>>,
 }
 
 impl Accept {
-    pub(super) fn new(webhook: NewWebhook, reply: oneshot::Sender<Result<Accepted>>) -> Self {
+    pub(super) fn new(
+        webhook: NewWebhook,
+        jobs: Vec<NewJob>,
+        reply: oneshot::Sender<Result<Accepted>>,
+    ) -> Self {
         let key_name = key_name(&webhook.source, &webhook.idempotency_key);
-        Self { webhook, key_name, reply, outcome: None }
+        Self { webhook, jobs, key_name, reply, outcome: None }
     }
 
     pub(super) fn committed(self) {
@@ -63,15 +71,14 @@ fn store(
     accept: &Accept,
     now: Timestamp,
 ) -> std::result::Result<Accepted, Refusal> {
-    let Transaction { connection, context, made_due, .. } = transaction;
+    let Transaction { connection, context, .. } = transaction;
     let new = &accept.webhook;
-    let limits = context.limits;
 
     // A full backlog takes no new webhook, but still answers duplicates.
-    if context.counts.unfinished() >= limits.max_backlog {
-        return match find(connection, accept)? {
+    if context.memory.counts.unfinished() >= context.max_backlog {
+        return match queries::status_by_key(connection, &accept.key_name)? {
             Some(first) => Ok(duplicate(new, first.status, &first.payload_digest)?),
-            None => Err(backlog_full(limits.max_backlog).into()),
+            None => Err(backlog_full(context.max_backlog).into()),
         };
     }
 
@@ -79,10 +86,9 @@ fn store(
     let sequence = id.sequence().as_i64();
     let stored = InsertKey { name: &accept.key_name, webhook: sequence }.execute(*connection)?;
     if stored == 0 {
-        let first = find(connection, accept)?.ok_or(QueryError::NotFound)?;
+        let first = queries::status_by_key(connection, &accept.key_name)?.ok_or(QueryError::NotFound)?;
         return Ok(duplicate(new, first.status, &first.payload_digest)?);
     }
-    let now_ms = now.as_millisecond();
     InsertWebhook {
         sequence,
         id: id.as_bytes(),
@@ -96,43 +102,55 @@ fn store(
         accepted_at: id.time().as_millisecond(),
     }
     .execute(*connection)?;
-    InsertJob {
-        webhook: sequence,
-        max_attempts: i64::from(limits.max_attempts),
-        available_at: now_ms,
-        updated_at: now_ms,
-    }
-    .execute(*connection)?;
-    context.counts.add(Status::Pending);
-    *made_due = true;
     Ok(Accepted {
         webhook: WebhookStatus {
             id,
             source: new.source.clone(),
             idempotency_key: new.idempotency_key.clone(),
             event_type: new.event_type.clone(),
-            status: Status::Pending,
-            attempt_count: 0,
             accepted_at: id.time(),
-            updated_at: now,
-            revision: 0,
+            jobs: store_jobs(transaction, accept, id, now)?,
         },
         duplicate: false,
     })
 }
 
-/// A webhook that was stored before, with the digest of its payload.
-struct First {
-    status: WebhookStatus,
-    payload_digest: Vec<u8>,
-}
-
-fn find(connection: &mut SqliteConnection, accept: &Accept) -> std::result::Result<Option<First>, Refusal> {
-    let row = SelectByKeyWithDigest { name: &accept.key_name }
-        .get_result::<(StatusRow, Vec<u8>)>(connection)
-        .optional()?;
-    let Some((row, payload_digest)) = row else { return Ok(None) };
-    Ok(Some(First { status: rows::status(row)?, payload_digest }))
+/// Stores the jobs of a webhook; the row that stands for a filtered one if it has none.
+fn store_jobs(
+    transaction: &mut Transaction<'_>,
+    accept: &Accept,
+    id: WebhookId,
+    now: Timestamp,
+) -> QueryResult<Vec<JobStatus>> {
+    let (webhook, now_ms) = (id.sequence().as_i64(), now.as_millisecond());
+    if accept.jobs.is_empty() {
+        InsertFiltered { webhook, available_at: now_ms, updated_at: now_ms, completed_at: now_ms }
+            .execute(transaction.connection)?;
+        transaction.context.memory.counts.add(NO_ROUTE_QUEUE, Status::Filtered);
+        return Ok(Vec::new());
+    }
+    let mut jobs = Vec::with_capacity(accept.jobs.len());
+    for NewJob { route, order } in &accept.jobs {
+        let queue = transaction.queue(route, &accept.webhook.source)?;
+        let lane = order.as_ref().map(|order| order.as_str());
+        InsertJob { webhook, queue: queue.0.into(), available_at: now_ms, updated_at: now_ms, lane }
+            .execute(transaction.connection)?;
+        transaction.context.memory.counts.add(queue, Status::Pending);
+        match lane {
+            None => transaction.note_due(queue, now),
+            Some(value) => lanes::append(transaction, Lane { queue, value }, now_ms)?,
+        }
+        jobs.push(JobStatus {
+            queue,
+            route: route.clone(),
+            status: Status::Pending,
+            attempt_count: 0,
+            updated_at: now,
+            revision: 0,
+        });
+    }
+    jobs.sort_by_key(|job| job.queue);
+    Ok(jobs)
 }
 
 statement! { Sqlite;
@@ -162,26 +180,26 @@ statement! { Sqlite;
 }
 
 statement! { Sqlite;
-    struct InsertJob {
+    struct InsertJob<'a> {
         webhook: i64 as BigInt,
-        max_attempts: i64 as BigInt,
+        queue: i64 as BigInt,
         available_at: i64 as BigInt,
         updated_at: i64 as BigInt,
+        lane: Option<&'a str> as Nullable<Text>,
     }
     returns ();
-    "INSERT INTO jobs (webhook, status, attempts, attempts_before, max_attempts, available_at, updated_at, revision, lease_token)
-     VALUES (?, 0, 0, 0, ?, ?, ?, 0, 0)"
+    "INSERT INTO jobs (webhook, queue, status, attempts, uncounted_attempts, run, available_at, updated_at, revision, lease_token, lane)
+     VALUES (?, ?, 0, 0, 0, 1, ?, ?, 0, 0, ?)"
 }
 
 statement! { Sqlite;
-    struct SelectByKeyWithDigest<'a> {
-        name: &'a [u8] as Binary,
+    struct InsertFiltered {
+        webhook: i64 as BigInt,
+        available_at: i64 as BigInt,
+        updated_at: i64 as BigInt,
+        completed_at: i64 as BigInt,
     }
-    returns (StatusRowTypes, Binary);
-    "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.accepted_at,
-            j.status, j.attempts, j.updated_at, j.revision, w.payload_digest
-     FROM idempotency_keys k
-     JOIN webhooks w ON w.sequence = k.webhook
-     JOIN jobs j ON j.webhook = k.webhook
-     WHERE k.name = ?"
+    returns ();
+    "INSERT INTO jobs (webhook, queue, status, attempts, uncounted_attempts, run, available_at, updated_at, completed_at, revision, lease_token)
+     VALUES (?, 0, 6, 0, 0, 1, ?, ?, ?, 0, 0)"
 }

@@ -1,168 +1,212 @@
-//! Claiming due jobs: at most as many as the claimer can start.
+//! Claiming: leases jobs that may start, at most as many as the claimer has threads.
 
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
 
+use super::due::{self, DueRow};
+use super::lanes::{self, Lane};
 use super::rows;
+use super::schema::paces;
 use super::transaction::{Refusal, Transaction};
-use crate::domain::attempt::Lease;
-use crate::domain::job::Status;
-use crate::domain::webhook::{EventType, IdempotencyKey, Source};
-use crate::store::ClaimedJob;
+use crate::domain::job::{QueueId, Status};
+use crate::domain::route::{OrderValue, RouteName};
+use crate::store::Claim;
+use crate::store::ready::Share;
 use crate::store::statement::statement;
 
-/// When a job that could not be read is tried again.
-const UNREAD_PAUSE: Duration = Duration::from_secs(5);
+/// How often threads are shared anew because a route had fewer due jobs than it had threads.
+const ROUNDS: usize = 4;
 
 /// Jobs that a commit has leased.
 pub(super) struct Claimed {
-    pub(super) jobs: Vec<ClaimedRow>,
-    /// When the next job that was not claimed is due.
-    pub(super) next_due: Option<Timestamp>,
+    pub(super) jobs: Vec<LeasedJob>,
+    /// When another claim may find a job.
+    pub(super) next: Option<Timestamp>,
     pub(super) claimed_at: Timestamp,
 }
 
 /// A leased job without its webhook.
-pub(super) struct ClaimedRow {
-    webhook: i64,
-    attempt: u32,
-    attempt_of_run: u32,
-    max_attempts: u32,
-    available_at: Timestamp,
-    lease_token: u64,
-    pub(super) revision: u64,
+#[derive(Clone)]
+pub(super) struct LeasedJob {
+    pub(super) webhook: i64,
+    pub(super) queue: QueueId,
+    pub(super) route: RouteName,
+    pub(super) order: Option<OrderValue>,
+    pub(super) attempt: u32,
+    pub(super) attempt_of_run: u32,
+    pub(super) run: u32,
+    pub(super) available_at: Timestamp,
+    pub(super) lease_token: i64,
+    pub(super) revision: i64,
 }
 
-/// Leases due jobs, those that are due longest first.
-pub(super) fn claim(
-    transaction: &mut Transaction<'_>,
-    limit: i64,
-    lease: Duration,
-    worker: &str,
-) -> Result<Claimed, Refusal> {
-    let Transaction { connection, context, .. } = transaction;
-    let claimed_at = context.clock.now();
-    let now = claimed_at.as_millisecond();
-    let due = SelectDue { now, limit }.load::<(i64, i64)>(*connection)?;
-    let mut jobs = Vec::with_capacity(due.len());
-    for (webhook, status) in due {
-        let (attempts, attempts_before, max_attempts, available_at, lease_token, revision) =
-            ClaimJob { lease_until: super::later(now, lease), updated_at: now, worker, webhook }
-                .get_result::<(i64, i64, i64, i64, i64, i64)>(*connection)?;
-        context.counts.shift(rows::job_status(status)?, Status::Processing);
-        jobs.push(ClaimedRow {
-            webhook,
-            attempt: rows::count(attempts)?,
-            attempt_of_run: rows::count(attempts - attempts_before)?,
-            max_attempts: rows::count(max_attempts)?,
-            available_at: rows::time(available_at)?,
-            lease_token: lease_token.cast_unsigned(),
-            revision: revision.cast_unsigned(),
-        });
-    }
-    let next_due = SelectNextDue {}.get_result::<Option<i64>>(*connection)?.map(rows::time).transpose()?;
-    Ok(Claimed { jobs, next_due, claimed_at })
-}
-
-/// The row of a leased job and its token.
-pub(super) type LeasedRow = (i64, u64);
-
-/// What became of reading the webhooks of leased jobs.
-pub(super) struct ReadJobs {
-    /// Those that can be run, each with the revision of its job.
-    pub(super) jobs: Vec<(ClaimedJob, u64)>,
-    /// Those that could not be read.
-    pub(super) unread: Vec<LeasedRow>,
-}
-
-impl Claimed {
-    /// The leases that were taken.
-    pub(super) fn leases(&self) -> Vec<LeasedRow> {
-        self.jobs.iter().map(|job| (job.webhook, job.lease_token)).collect()
-    }
-}
-
-/// Reads the webhooks of leased jobs, each with its revision; and says which could not be read.
-/// Done on a reading connection, so that the writer goes on. An error if none could be read.
-pub(super) fn read_webhooks(connection: &mut SqliteConnection, claimed: Claimed) -> QueryResult<ReadJobs> {
-    let (mut jobs, mut unread, mut failure) = (Vec::new(), Vec::new(), None);
-    for job in claimed.jobs {
-        let row = (job.webhook, job.lease_token);
-        let revision = job.revision;
-        match read_webhook(connection, job, claimed.claimed_at) {
-            Ok(job) => jobs.push((job, revision)),
-            Err(error) => {
-                unread.push(row);
-                failure = Some(error);
-            }
+/// Leases jobs that may start; of each route, those that are due longest.
+pub(super) fn claim(transaction: &mut Transaction<'_>, claim: &Claim) -> Result<Claimed, Refusal> {
+    let now = transaction.context.clock.now();
+    let mut running = claim.running.clone();
+    let mut jobs: Vec<LeasedJob> = Vec::new();
+    for _ in 0..ROUNDS {
+        let threads = claim.threads.saturating_sub(jobs.len());
+        if threads == 0 {
+            break;
+        }
+        for share in transaction.context.memory.plan(now, threads, &running).shares {
+            let leased = lease_share(transaction, &share, now, claim)?;
+            note_started(transaction, &share.route, leased.len(), now)?;
+            *running.entry(share.route).or_default() += leased.len();
+            jobs.extend(leased);
         }
     }
-    match failure {
-        Some(error) if jobs.is_empty() => Err(error),
-        _ => Ok(ReadJobs { jobs, unread }),
-    }
+    jobs.sort_by_key(|job| job.available_at);
+    let next = transaction.context.memory.next_start(now);
+    Ok(Claimed { jobs, next, claimed_at: now })
 }
 
-fn read_webhook(
-    connection: &mut SqliteConnection,
-    job: ClaimedRow,
-    claimed_at: Timestamp,
-) -> QueryResult<ClaimedJob> {
-    let (id, source, key, event_type, payload, traceparent) = SelectWebhook { sequence: job.webhook }
-        .get_result::<(Vec<u8>, String, String, String, Option<String>, String)>(connection)?;
-    Ok(ClaimedJob {
-        lease: Lease { webhook: rows::id(&id)?, token: job.lease_token },
-        source: Source::new(source).map_err(rows::unreadable)?,
-        idempotency_key: IdempotencyKey::new(key).map_err(rows::unreadable)?,
-        event_type: EventType::new(event_type).map_err(rows::unreadable)?,
-        payload,
-        traceparent: rows::traceparent(&traceparent)?,
-        attempt: job.attempt,
-        attempt_of_run: job.attempt_of_run,
-        max_attempts: job.max_attempts,
-        available_at: job.available_at,
-        claimed_at,
+/// Leases the jobs of a route that are due longest, over all of its queues.
+fn lease_share(
+    transaction: &mut Transaction<'_>,
+    share: &Share,
+    now: Timestamp,
+    claim: &Claim,
+) -> QueryResult<Vec<LeasedJob>> {
+    let mut due: Vec<(QueueId, DueRow)> = Vec::new();
+    for queue in &share.queues {
+        // One more than may be taken, to learn when the next one is due.
+        let of_queue = due::of_queue(transaction.connection, *queue, share.threads.saturating_add(1))?;
+        due.extend(of_queue.into_iter().map(|row| (*queue, row)));
+    }
+    due.sort_by_key(|(_, row)| row.available_at);
+    let is_due = |(_, row): &&(QueueId, DueRow)| row.available_at <= now.as_millisecond();
+    let taken = due.iter().take(share.threads).take_while(is_due).count();
+    let left = due.split_off(taken);
+    let ready = &mut transaction.context.memory.ready;
+    share.queues.iter().for_each(|queue| ready.found(*queue, None));
+    for (queue, row) in left {
+        ready.note(queue, rows::time(row.available_at)?);
+    }
+
+    let mut leased = Vec::with_capacity(due.len());
+    for (queue, row) in due {
+        let available_at = rows::time(row.available_at)?;
+        let (job, order) = match row {
+            DueRow { webhook: Some(webhook), status: Some(status), .. } => ((webhook, status), None),
+            DueRow { lane: Some(value), .. } => {
+                let lane = Lane { queue, value: &value };
+                let Some(first) = lanes::first_job(transaction.connection, lane)? else {
+                    // A lane in state 0 has a waiting job; one that does not must not stop all claims.
+                    lanes::release(transaction, lane, row.available_at)?;
+                    continue;
+                };
+                lanes::occupy(transaction.connection, lane)?;
+                ((first.webhook, first.status), Some(OrderValue::new(value)))
+            }
+            _ => return Err(rows::unreadable("a due job without its webhook")),
+        };
+        leased.push(lease_job(transaction, Leasing { queue, job, order, available_at, now, share, claim })?);
+    }
+    Ok(leased)
+}
+
+struct Leasing<'a> {
+    queue: QueueId,
+    /// The webhook and the status.
+    job: (i64, i64),
+    order: Option<OrderValue>,
+    available_at: Timestamp,
+    now: Timestamp,
+    share: &'a Share,
+    claim: &'a Claim,
+}
+
+fn lease_job(transaction: &mut Transaction<'_>, leasing: Leasing<'_>) -> QueryResult<LeasedJob> {
+    let Leasing { queue, job: (webhook, status), order, available_at, now, share, claim } = leasing;
+    let now = now.as_millisecond();
+    let row = ClaimJob {
+        lease_until: super::later(now, claim.lease),
+        updated_at: now,
+        worker: &claim.worker,
+        webhook,
+        queue: queue.0.into(),
+    }
+    .get_result::<ClaimedRow>(transaction.connection)?;
+    transaction.context.memory.counts.shift(queue, rows::job_status(status)?, Status::Processing);
+    Ok(LeasedJob {
+        webhook,
+        queue,
+        route: share.route.clone(),
+        order,
+        attempt: rows::count(row.attempts)?,
+        attempt_of_run: rows::count(row.attempts - row.uncounted_attempts)?,
+        run: rows::count(row.run)?,
+        available_at,
+        lease_token: row.lease_token,
+        revision: row.revision,
     })
 }
 
-/// Gives back jobs that could not even be read: as if they had not been claimed, but due later.
-pub(super) fn give_back(transaction: &mut Transaction<'_>, unread: &[LeasedRow]) -> Result<(), Refusal> {
-    let Transaction { connection, context, made_due, .. } = transaction;
-    let now = context.clock.now().as_millisecond();
-    for (webhook, lease_token) in unread {
+/// Keeps when the rate of a route allows the next start, if it has a rate.
+fn note_started(
+    transaction: &mut Transaction<'_>,
+    route: &RouteName,
+    jobs: usize,
+    now: Timestamp,
+) -> QueryResult<()> {
+    if jobs == 0 {
+        return Ok(());
+    }
+    let Some(next) = transaction.context.memory.started(route, jobs, now) else { return Ok(()) };
+    diesel::replace_into(paces::table)
+        .values((paces::route.eq(route.as_str()), paces::next_at.eq(next.as_microsecond())))
+        .execute(transaction.connection)
+        .map(|_| ())
+}
+
+/// Gives back jobs that were leased and cannot be started: pending again, due after `pause`, and the
+/// attempt does not count.
+pub(super) fn give_back(
+    transaction: &mut Transaction<'_>,
+    jobs: &[LeasedJob],
+    pause: Duration,
+) -> Result<(), Refusal> {
+    let now = transaction.context.clock.now();
+    let now_ms = now.as_millisecond();
+    let available_at = super::later(now_ms, pause);
+    for job in jobs {
         let changed = UnclaimJob {
-            available_at: super::later(now, UNREAD_PAUSE),
-            updated_at: now,
-            webhook: *webhook,
-            lease_token: lease_token.cast_signed(),
+            available_at,
+            updated_at: now_ms,
+            webhook: job.webhook,
+            queue: job.queue.0.into(),
+            lease_token: job.lease_token,
         }
-        .execute(*connection)?;
-        if changed == 1 {
-            context.counts.shift(Status::Processing, Status::Pending);
+        .execute(transaction.connection)?;
+        if changed == 0 {
+            continue;
+        }
+        transaction.context.memory.counts.shift(job.queue, Status::Processing, Status::Pending);
+        match &job.order {
+            None => transaction.note_due(job.queue, rows::time(available_at)?),
+            Some(order) => {
+                lanes::release(transaction, Lane { queue: job.queue, value: order.as_str() }, now_ms)?;
+            }
         }
     }
-    *made_due = true;
+    transaction.lets_start();
     Ok(())
 }
 
-statement! { Sqlite;
-    struct SelectDue {
-        now: i64 as BigInt,
-        limit: i64 as BigInt,
-    }
-    returns (BigInt, BigInt);
-    "SELECT webhook, status FROM jobs WHERE status IN (0, 2) AND available_at <= ?
-     ORDER BY available_at LIMIT ?"
-}
-
-statement! { Sqlite;
-    struct SelectNextDue {}
-    returns Nullable<BigInt>;
-    "SELECT MIN(available_at) FROM jobs WHERE status IN (0, 2)"
+/// What a claim has to know of the row that it changed.
+#[derive(Queryable)]
+struct ClaimedRow {
+    attempts: i64,
+    uncounted_attempts: i64,
+    run: i64,
+    lease_token: i64,
+    revision: i64,
 }
 
 statement! { Sqlite;
@@ -171,20 +215,13 @@ statement! { Sqlite;
         updated_at: i64 as BigInt,
         worker: &'a str as Text,
         webhook: i64 as BigInt,
+        queue: i64 as BigInt,
     }
-    returns (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt);
+    returns (BigInt, BigInt, BigInt, BigInt, BigInt);
     "UPDATE jobs SET status = 1, attempts = attempts + 1, lease_token = lease_token + 1, revision = revision + 1,
             lease_until = ?, updated_at = ?, worker = ?
-     WHERE webhook = ?
-     RETURNING attempts, attempts_before, max_attempts, available_at, lease_token, revision"
-}
-
-statement! { Sqlite;
-    struct SelectWebhook {
-        sequence: i64 as BigInt,
-    }
-    returns (Binary, Text, Text, Text, Nullable<Text>, Text);
-    "SELECT id, source, idempotency_key, event_type, payload, traceparent FROM webhooks WHERE sequence = ?"
+     WHERE webhook = ? AND queue = ?
+     RETURNING attempts, uncounted_attempts, run, lease_token, revision"
 }
 
 statement! { Sqlite;
@@ -192,10 +229,11 @@ statement! { Sqlite;
         available_at: i64 as BigInt,
         updated_at: i64 as BigInt,
         webhook: i64 as BigInt,
+        queue: i64 as BigInt,
         lease_token: i64 as BigInt,
     }
     returns ();
     "UPDATE jobs SET status = 0, attempts = attempts - 1, available_at = ?, updated_at = ?,
             lease_until = NULL, worker = NULL, revision = revision + 1
-     WHERE webhook = ? AND lease_token = ? AND status = 1"
+     WHERE webhook = ? AND queue = ? AND lease_token = ? AND status = 1"
 }

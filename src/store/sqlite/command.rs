@@ -9,7 +9,7 @@ use crate::domain::error::{Error, Result};
 
 /// A unit of work. It may be run again after a rollback.
 pub(super) trait Command: Send {
-    /// Runs in the transaction and keeps what to answer. An error spoils the transaction.
+    /// Runs in the transaction and keeps the answer. After an error the transaction is rolled back.
     fn run(&mut self, transaction: &mut Transaction<'_>) -> std::result::Result<(), QueryError>;
     /// Answers, after the commit.
     fn committed(self: Box<Self>);
@@ -17,7 +17,7 @@ pub(super) trait Command: Send {
     fn failed(self: Box<Self>, error: Error);
 }
 
-/// What the writer gets.
+/// What the writer receives.
 pub(super) enum Message {
     Accept(Box<accept::Accept>),
     Command(Box<dyn Command>),
@@ -53,7 +53,7 @@ where
     }
 
     fn committed(self: Box<Self>) {
-        // Who asked may be gone; the write stands all the same.
+        // The caller may be gone; the write stands all the same.
         let _ = self.reply.send(self.result.unwrap_or_else(|| Err(Error::shutting_down())));
     }
 
@@ -74,7 +74,7 @@ impl Batch {
         self.accepts.len() + self.commands.len()
     }
 
-    /// False if there is nothing to carry, and nothing comes any more.
+    /// Takes a message. False if it is the last one and there is nothing to run.
     pub(super) fn push(&mut self, message: Message) -> bool {
         match message {
             Message::Accept(accept) => self.accepts.push(*accept),

@@ -114,8 +114,8 @@ pub enum OpenError {
         "SQLite {0} is linked in, which can corrupt a database; build hookbox with the bundled one (3.51.3 or later)"
     )]
     OldLibrary(String),
-    /// The jobs of the process before this one could not be taken over.
-    #[error("cannot take over the jobs of the process before this one")]
+    /// The jobs of the previous process could not be taken over.
+    #[error("cannot take over the jobs of the previous process")]
     TakeOver(#[source] crate::domain::error::Error),
     /// A thread of the store could not be started.
     #[error("cannot start a thread of the store; check the limit on threads")]
@@ -150,7 +150,7 @@ impl Owner {
 
 /// A file that this process owns, with its tables up to date.
 pub(super) struct OwnedFile {
-    /// Its one true path.
+    /// Its canonical path.
     pub(super) path: PathBuf,
     /// The connection that writes. It is closed before the lock is given back.
     pub(super) connection: SqliteConnection,
@@ -170,7 +170,7 @@ impl OwnedFile {
     }
 }
 
-/// The file itself, by its one true path: a link to it has the same lock. Made if it is missing,
+/// The file by its canonical path, so that a link to it has the same lock. Made if it is missing,
 /// readable by its owner alone, for it will hold payloads.
 fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     let at = |source| OpenError::File { path: path.to_owned(), source };

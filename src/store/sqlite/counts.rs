@@ -1,113 +1,112 @@
-//! Webhooks by status: a small table kept in every transaction, and its copy in memory.
+//! Jobs by queue and status: a small table kept in every transaction, and the same in memory.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, HashMap};
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 
-use crate::domain::job::Status;
+use super::rows;
+use super::schema::status_counts;
+use crate::domain::job::{QueueId, Status};
 use crate::store::StatusCounts;
 use crate::store::statement::statement;
 
 const STATUSES: usize = Status::ALL.len();
 
-/// The counts as committed last, to be read by anyone.
-#[derive(Debug, Default)]
-pub(super) struct CommittedCounts([AtomicU64; STATUSES]);
-
-impl CommittedCounts {
-    pub(super) fn get(&self) -> StatusCounts {
-        StatusCounts::new(std::array::from_fn(|at| self.0[at].load(Ordering::Relaxed)))
-    }
-}
-
-/// The writer's side: what the transaction under way changes.
+/// The counts, with what the transaction under way changes.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    committed: Arc<CommittedCounts>,
-    change: [i64; STATUSES],
+    of: HashMap<QueueId, [u64; STATUSES]>,
+    unfinished: u64,
+    /// What is not in the table yet.
+    changes: BTreeMap<QueueId, [i64; STATUSES]>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = status_counts, check_for_backend(Sqlite))]
+struct CountRow {
+    queue: i64,
+    status: i64,
+    count: i64,
 }
 
 impl Counts {
     /// Reads the table.
-    pub(super) fn load(&mut self, connection: &mut SqliteConnection) -> QueryResult<()> {
-        for (status, count) in (SelectCounts {}).load::<(i64, i64)>(connection)? {
-            if let Some(status) = Status::from_number(status) {
-                self.committed.0[status as usize].store(count.max(0).cast_unsigned(), Ordering::Relaxed);
-            }
+    pub(super) fn load(connection: &mut SqliteConnection) -> QueryResult<Self> {
+        let mut counts = Self::default();
+        for row in status_counts::table.select(CountRow::as_select()).load(connection)? {
+            let status = rows::job_status(row.status)?;
+            let count = row.count.max(0).cast_unsigned();
+            counts.of.entry(rows::queue(row.queue)?).or_default()[status as usize] = count;
+            counts.unfinished += if status.is_final() { 0 } else { count };
         }
-        Ok(())
+        Ok(counts)
     }
 
-    pub(super) fn committed(&self) -> Arc<CommittedCounts> {
-        Arc::clone(&self.committed)
+    /// A job came in.
+    pub(super) fn add(&mut self, queue: QueueId, status: Status) {
+        self.of.entry(queue).or_default()[status as usize] += 1;
+        self.changes.entry(queue).or_default()[status as usize] += 1;
+        self.unfinished += u64::from(!status.is_final());
     }
 
-    /// Forgets what a transaction that was rolled back had changed.
-    pub(super) fn begin(&mut self) {
-        self.change = [0; STATUSES];
+    /// A job was removed.
+    pub(super) fn remove(&mut self, queue: QueueId, status: Status) {
+        let count = &mut self.of.entry(queue).or_default()[status as usize];
+        *count = count.saturating_sub(1);
+        self.changes.entry(queue).or_default()[status as usize] -= 1;
+        self.unfinished = self.unfinished.saturating_sub(u64::from(!status.is_final()));
     }
 
-    /// A webhook came in.
-    pub(super) fn add(&mut self, status: Status) {
-        self.change[status as usize] += 1;
+    /// A job went from one status to another.
+    pub(super) fn shift(&mut self, queue: QueueId, from: Status, to: Status) {
+        self.remove(queue, from);
+        self.add(queue, to);
     }
 
-    /// A webhook was removed.
-    pub(super) fn remove(&mut self, status: Status) {
-        self.change[status as usize] -= 1;
+    /// The counts of a queue.
+    pub(super) fn of(&self, queue: QueueId) -> StatusCounts {
+        self.of.get(&queue).map_or_else(StatusCounts::default, |counts| StatusCounts::new(*counts))
     }
 
-    /// A webhook went from one status to another.
-    pub(super) fn shift(&mut self, from: Status, to: Status) {
-        self.remove(from);
-        self.add(to);
+    /// How many jobs of a queue are in a status.
+    pub(super) fn count(&self, queue: QueueId, status: Status) -> u64 {
+        self.of.get(&queue).map_or(0, |counts| counts[status as usize])
     }
 
-    /// How many are unfinished, the transaction under way included.
+    /// How many jobs are unfinished.
     pub(super) fn unfinished(&self) -> u64 {
-        let change = Status::ALL
-            .into_iter()
-            .filter(|status| !status.is_final())
-            .map(|status| self.change[status as usize])
-            .sum::<i64>();
-        self.committed.get().unfinished().saturating_add_signed(change)
+        self.unfinished
     }
 
     /// Writes the changes to the table.
     pub(super) fn write(&self, connection: &mut SqliteConnection) -> QueryResult<()> {
-        for status in Status::ALL {
-            let change = self.change[status as usize];
-            if change != 0 {
-                ChangeCount { change, status: status as i64 }.execute(connection)?;
+        for (queue, changes) in &self.changes {
+            for status in Status::ALL {
+                let change = changes[status as usize];
+                if change != 0 {
+                    ChangeCount { queue: i64::from(queue.0), status: status as i64, change }
+                        .execute(connection)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Makes the changes known.
-    pub(super) fn commit(&mut self) {
-        for (count, change) in self.committed.0.iter().zip(self.change) {
-            // The writer alone writes, so a load and a store lose nothing.
-            count.store(count.load(Ordering::Relaxed).saturating_add_signed(change), Ordering::Relaxed);
-        }
-        self.begin();
+    /// The changes are committed. Answers the queues that they are of.
+    pub(super) fn committed(&mut self) -> impl Iterator<Item = QueueId> + use<> {
+        std::mem::take(&mut self.changes).into_keys()
     }
-}
-
-statement! { Sqlite;
-    struct SelectCounts {}
-    returns (BigInt, BigInt);
-    "SELECT status, count FROM status_counts"
 }
 
 statement! { Sqlite;
     struct ChangeCount {
-        change: i64 as BigInt,
+        queue: i64 as BigInt,
         status: i64 as BigInt,
+        change: i64 as BigInt,
     }
     returns ();
-    "UPDATE status_counts SET count = count + ? WHERE status = ?"
+    "INSERT INTO status_counts (queue, status, count) VALUES (?, ?, ?)
+     ON CONFLICT (queue, status) DO UPDATE SET count = count + excluded.count"
 }

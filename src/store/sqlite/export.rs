@@ -1,28 +1,25 @@
 //! The file as the giving side of a transfer: owned as by a process that serves it, and only read.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use diesel::dsl::count_star;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text};
-use diesel::sqlite::Sqlite;
 
 use super::connection::{OpenError, OwnedFile};
+use super::schema::{attempts, jobs, queues, webhooks};
 use super::transaction::Refusal;
-use super::{Options, SqliteStore, mark, rows};
+use super::{Options, SqliteStore, mark, pauses, rows};
 use crate::domain::clock::Clock;
 use crate::domain::error::Result;
 use crate::domain::job::Status;
-use crate::store::statement::statement;
-use crate::store::transfer::census::Census;
 use crate::store::transfer::limits::Limits;
 use crate::store::transfer::mark::Mark;
+use crate::store::transfer::row_counts::RowCounts;
 use crate::store::transfer::stored::{StoredAttempt, StoredJob, StoredWebhook};
-use crate::store::{StatusCounts, Store as _};
+use crate::store::{Pause, StatusCounts, Store as _};
 use crate::telemetry::metrics::Metrics;
-
-/// What the history would call this process; it takes over leases, and never leases anything.
-const WORKER: &str = "transfer";
 
 /// A file whose webhooks are moved elsewhere.
 #[derive(Debug)]
@@ -43,21 +40,15 @@ pub(in crate::store) fn take_mark(path: &Path) -> std::result::Result<Option<Mar
 }
 
 impl Export {
-    /// Opens the file, marked or not, and takes over the jobs of the process before. Nothing is
-    /// leased from then on.
+    /// Opens the file, marked or not, and takes over the jobs of the process before: without policies
+    /// they are pending again. Nothing is leased from then on.
     pub(in crate::store) async fn open(
         path: &Path,
         clock: Arc<dyn Clock>,
     ) -> std::result::Result<Self, OpenError> {
         let file = OwnedFile::open(path)?;
         let path = file.path.clone();
-        let options = Options {
-            path: path.clone(),
-            max_backlog: 0,
-            max_attempts: 0,
-            worker: WORKER.to_owned(),
-            seed: 0,
-        };
+        let options = Options { path: path.clone(), max_backlog: 0, policies: Arc::default(), seed: 0 };
         let store = SqliteStore::start(file, options, clock, Arc::new(Metrics::default())).await?;
         Ok(Self { store, path })
     }
@@ -69,10 +60,10 @@ impl Export {
 
     /// What the file says of its transfer.
     pub(in crate::store) async fn mark(&self) -> Result<Option<Mark>> {
-        self.store.read(mark::read).await
+        self.read(mark::read).await
     }
 
-    /// Marks the file, or changes its mark. Nobody but a transfer opens it from then on.
+    /// Marks the file, or changes its mark. Only a transfer opens it from then on.
     pub(in crate::store) async fn set_mark(&self, mark: &Mark) -> Result<()> {
         let mark = mark.clone();
         let marking = self
@@ -82,19 +73,32 @@ impl Export {
         marking.await
     }
 
-    /// How many webhooks there are, as the file has counted them.
+    /// How many webhooks there are.
     pub(in crate::store) async fn webhooks(&self) -> Result<u64> {
-        Ok(self.store.stats().await?.counts.total())
+        self.read(count_webhooks).await
     }
 
     /// The next webhooks after `after`, in the order of acceptance.
     pub(in crate::store) async fn batch(&self, after: i64, limits: Limits) -> Result<Vec<StoredWebhook>> {
-        self.store.read(move |connection| batch(connection, after, limits)).await
+        self.read(move |connection| batch(connection, after, limits)).await
     }
 
-    /// Counts all that is there.
-    pub(in crate::store) async fn census(&self) -> Result<Census> {
-        self.store.read(census).await
+    /// Everything that is paused.
+    pub(in crate::store) async fn pauses(&self) -> Result<Vec<Pause>> {
+        self.read(pauses::load).await
+    }
+
+    /// Counts all rows.
+    pub(in crate::store) async fn count_rows(&self) -> Result<RowCounts> {
+        self.read(count_rows).await
+    }
+
+    async fn read<T, R>(&self, read: R) -> Result<T>
+    where
+        T: Send + 'static,
+        R: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+    {
+        self.store.readers()?.run(read).await
     }
 
     /// Closes the file.
@@ -103,160 +107,174 @@ impl Export {
     }
 }
 
+#[derive(Queryable)]
+struct WebhookRow {
+    sequence: i64,
+    id: Vec<u8>,
+    source: String,
+    idempotency_key: String,
+    event_type: String,
+    payload: Option<String>,
+    payload_digest: Vec<u8>,
+    traceparent: String,
+    accepted_at: i64,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = jobs)]
+struct JobRow {
+    webhook: i64,
+    queue: i64,
+    status: i64,
+    run: i64,
+    attempts: i64,
+    uncounted_attempts: i64,
+    available_at: i64,
+    updated_at: i64,
+    completed_at: Option<i64>,
+    revision: i64,
+    lease_token: i64,
+    lane: Option<String>,
+    blocks: bool,
+    purged: i64,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = attempts)]
+struct AttemptRow {
+    webhook: i64,
+    queue: i64,
+    number: i64,
+    outcome: i64,
+    started_at: i64,
+    finished_at: i64,
+    error: Option<String>,
+    result: Option<String>,
+    worker: String,
+}
+
 fn batch(connection: &mut SqliteConnection, after: i64, limits: Limits) -> QueryResult<Vec<StoredWebhook>> {
     let limit = i64::try_from(limits.webhooks.max(1)).unwrap_or(i64::MAX);
-    let (mut webhooks, mut bytes) = (Vec::new(), 0);
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    let rows = webhooks::table.filter(webhooks::sequence.gt(after)).order(webhooks::sequence).limit(limit);
     // Row by row: what is beyond the limit is not even read.
-    for row in (SelectWebhooks { after, limit }).load_iter::<WebhookRow, _>(connection)? {
-        let webhook = stored_webhook(row?)?;
-        if bytes + webhook.bytes() > limits.bytes && !webhooks.is_empty() {
+    for row in rows.load_iter::<WebhookRow, _>(connection)? {
+        let webhook = StoredWebhook::try_from(row?)?;
+        if bytes + webhook.bytes() > limits.bytes && !found.is_empty() {
             break;
         }
         bytes += webhook.bytes();
-        webhooks.push(webhook);
+        found.push(webhook);
     }
-    let Some(last) = webhooks.last().map(|webhook| webhook.sequence) else { return Ok(webhooks) };
-    let mut at = 0;
-    for row in (SelectAttempts { after, last }).load_iter::<AttemptRow, _>(connection)? {
-        let (webhook, attempt) = stored_attempt(row?)?;
-        while webhooks.get(at).is_some_and(|stored| stored.sequence < webhook) {
-            at += 1;
-        }
-        bytes += attempt.bytes();
-        if bytes > limits.bytes && at > 0 {
-            // A webhook moves with its whole history, so this one and those behind it have to wait.
-            webhooks.truncate(at);
+    let Some(last) = found.last().map(|webhook| webhook.sequence) else { return Ok(found) };
+    let routes = queues::table.select((queues::id, queues::route)).load::<(i64, String)>(connection)?;
+    let routes = routes.into_iter().collect::<HashMap<_, _>>();
+    let mut histories = histories(connection, after, last)?;
+    let rows = jobs::table
+        .filter(jobs::webhook.gt(after).and(jobs::webhook.le(last)))
+        .order((jobs::webhook, jobs::queue))
+        .select(JobRow::as_select())
+        .load(connection)?;
+    let mut by_webhook = HashMap::<i64, Vec<StoredJob>>::new();
+    for row in rows {
+        let route = routes.get(&row.queue).cloned().unwrap_or_default();
+        let history = histories.remove(&(row.webhook, row.queue)).unwrap_or_default();
+        by_webhook.entry(row.webhook).or_default().push(row.stored(route, history)?);
+    }
+    let (mut bytes, mut whole) = (0, 0);
+    for webhook in &mut found {
+        webhook.jobs = by_webhook.remove(&webhook.sequence).unwrap_or_default();
+        let histories = webhook.jobs.iter().flat_map(|job| &job.history).map(StoredAttempt::bytes);
+        bytes += webhook.bytes() + histories.sum::<usize>();
+        if bytes > limits.bytes && whole > 0 {
             break;
         }
-        if let Some(stored) = webhooks.get_mut(at).filter(|stored| stored.sequence == webhook) {
-            stored.attempts.push(attempt);
-        }
+        whole += 1;
     }
-    Ok(webhooks)
+    // A webhook moves with its whole history, so those beyond the limit have to wait.
+    found.truncate(whole);
+    Ok(found)
 }
 
-fn stored_webhook(row: WebhookRow) -> QueryResult<StoredWebhook> {
-    let (
-        (
-            sequence,
-            id,
-            source,
-            idempotency_key,
-            event_type,
-            payload,
-            payload_digest,
-            traceparent,
-            accepted_at,
-        ),
-        (status, attempts, attempts_before, max_attempts, available_at, updated_at, completed_at),
-        (revision, lease_token, purged),
-    ) = row;
-    Ok(StoredWebhook {
-        sequence,
-        id: rows::id(&id)?,
-        source,
-        idempotency_key,
-        event_type,
-        payload,
-        payload_digest,
-        traceparent,
-        accepted_at: rows::time(accepted_at)?,
-        job: StoredJob {
-            status: rows::job_status(status)?,
-            attempts: rows::count(attempts)?,
-            attempts_before: rows::count(attempts_before)?,
-            max_attempts: rows::count(max_attempts)?,
-            available_at: rows::time(available_at)?,
-            updated_at: rows::time(updated_at)?,
-            completed_at: completed_at.map(rows::time).transpose()?,
-            revision,
-            lease_token,
-            purged: purged != 0,
-        },
-        attempts: Vec::new(),
-    })
+type Histories = HashMap<(i64, i64), Vec<StoredAttempt>>;
+
+/// The attempts of the webhooks after `after`, up to `last`, by webhook and queue.
+fn histories(connection: &mut SqliteConnection, after: i64, last: i64) -> QueryResult<Histories> {
+    let rows = attempts::table
+        .filter(attempts::webhook.gt(after).and(attempts::webhook.le(last)))
+        .order((attempts::webhook, attempts::queue, attempts::number))
+        .select(AttemptRow::as_select())
+        .load(connection)?;
+    let mut histories = Histories::new();
+    for row in rows {
+        histories.entry((row.webhook, row.queue)).or_default().push(StoredAttempt {
+            number: rows::count(row.number)?,
+            outcome: rows::outcome(row.outcome)?,
+            started_at: rows::time(row.started_at)?,
+            finished_at: rows::time(row.finished_at)?,
+            error: row.error,
+            result: row.result,
+            worker: row.worker,
+        });
+    }
+    Ok(histories)
 }
 
-fn stored_attempt(row: AttemptRow) -> QueryResult<(i64, StoredAttempt)> {
-    let (webhook, number, outcome, started_at, finished_at, error, result, worker) = row;
-    let attempt = StoredAttempt {
-        number: rows::count(number)?,
-        outcome: rows::outcome(outcome)?,
-        started_at: rows::time(started_at)?,
-        finished_at: rows::time(finished_at)?,
-        error,
-        result,
-        worker,
-    };
-    Ok((webhook, attempt))
+impl TryFrom<WebhookRow> for StoredWebhook {
+    type Error = diesel::result::Error;
+
+    fn try_from(row: WebhookRow) -> QueryResult<Self> {
+        Ok(Self {
+            sequence: row.sequence,
+            id: rows::id(&row.id)?,
+            source: row.source,
+            idempotency_key: row.idempotency_key,
+            event_type: row.event_type,
+            payload: row.payload,
+            payload_digest: row.payload_digest,
+            traceparent: row.traceparent,
+            accepted_at: rows::time(row.accepted_at)?,
+            jobs: Vec::new(),
+        })
+    }
 }
 
-fn census(connection: &mut SqliteConnection) -> QueryResult<Census> {
+impl JobRow {
+    fn stored(self, route: String, history: Vec<StoredAttempt>) -> QueryResult<StoredJob> {
+        Ok(StoredJob {
+            route,
+            status: rows::job_status(self.status)?,
+            run: rows::count(self.run)?,
+            attempts: rows::count(self.attempts)?,
+            uncounted_attempts: rows::count(self.uncounted_attempts)?,
+            available_at: rows::time(self.available_at)?,
+            updated_at: rows::time(self.updated_at)?,
+            completed_at: self.completed_at.map(rows::time).transpose()?,
+            revision: self.revision,
+            lease_token: self.lease_token,
+            order: self.lane,
+            blocks: self.blocks,
+            purged: self.purged,
+            history,
+        })
+    }
+}
+
+fn count_rows(connection: &mut SqliteConnection) -> QueryResult<RowCounts> {
     connection.transaction(|connection| {
         let mut counts = [0; Status::ALL.len()];
-        for (status, count) in (CountJobs {}).load::<(i64, i64)>(connection)? {
+        let by_status = jobs::table.group_by(jobs::status).select((jobs::status, count_star()));
+        for (status, count) in by_status.load::<(i64, i64)>(connection)? {
             counts[rows::job_status(status)? as usize] = count.cast_unsigned();
         }
-        Ok(Census {
+        Ok(RowCounts {
             counts: StatusCounts::new(counts),
-            webhooks: CountWebhooks {}.get_result::<i64>(connection)?.cast_unsigned(),
-            attempts: CountAttempts {}.get_result::<i64>(connection)?.cast_unsigned(),
+            webhooks: count_webhooks(connection)?,
+            attempts: attempts::table.select(count_star()).get_result::<i64>(connection)?.cast_unsigned(),
         })
     })
 }
 
-/// The webhook; the job; the rest of the job.
-type WebhookRow = (
-    (i64, Vec<u8>, String, String, String, Option<String>, Vec<u8>, String, i64),
-    (i64, i64, i64, i64, i64, i64, Option<i64>),
-    (i64, i64, i64),
-);
-
-/// webhook, number, outcome, started at, finished at, error, result, worker.
-type AttemptRow = (i64, i64, i64, i64, i64, Option<String>, Option<String>, String);
-
-statement! { Sqlite;
-    struct SelectWebhooks {
-        after: i64 as BigInt,
-        limit: i64 as BigInt,
-    }
-    returns (
-        (BigInt, Binary, Text, Text, Text, Nullable<Text>, Binary, Text, BigInt),
-        (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<BigInt>),
-        (BigInt, BigInt, BigInt)
-    );
-    "SELECT w.sequence, w.id, w.source, w.idempotency_key, w.event_type, w.payload, w.payload_digest,
-            w.traceparent, w.accepted_at,
-            j.status, j.attempts, j.attempts_before, j.max_attempts, j.available_at, j.updated_at, j.completed_at,
-            j.revision, j.lease_token, j.purged
-     FROM webhooks w CROSS JOIN jobs j ON j.webhook = w.sequence
-     WHERE w.sequence > ? ORDER BY w.sequence LIMIT ?"
-}
-
-statement! { Sqlite;
-    struct SelectAttempts {
-        after: i64 as BigInt,
-        last: i64 as BigInt,
-    }
-    returns (BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Text>, Nullable<Text>, Text);
-    "SELECT webhook, number, outcome, started_at, finished_at, error, result, worker
-     FROM attempts WHERE webhook > ? AND webhook <= ? ORDER BY webhook, number"
-}
-
-statement! { Sqlite;
-    struct CountJobs {}
-    returns (BigInt, BigInt);
-    "SELECT status, count(*) FROM jobs GROUP BY status"
-}
-
-statement! { Sqlite;
-    struct CountWebhooks {}
-    returns BigInt;
-    "SELECT count(*) FROM webhooks"
-}
-
-statement! { Sqlite;
-    struct CountAttempts {}
-    returns BigInt;
-    "SELECT count(*) FROM attempts"
+fn count_webhooks(connection: &mut SqliteConnection) -> QueryResult<u64> {
+    webhooks::table.select(count_star()).get_result::<i64>(connection).map(i64::cast_unsigned)
 }

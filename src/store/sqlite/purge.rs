@@ -1,14 +1,18 @@
 //! Retention: first the payload goes, later the key and all the rest. A bounded number of rows at
 //! a time, so that accepting goes on in between.
+//!
+//! A finished job is marked once it is past a retention, and is not looked at again until the next.
+//! What belongs to the webhook goes with the job that is past it last.
 
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
 use super::keys::key_name;
+use super::lanes::{self, Lane};
 use super::rows;
 use super::transaction::{Refusal, Transaction};
 use crate::domain::job::Status;
@@ -17,7 +21,7 @@ use crate::domain::webhook::{IdempotencyKey, Source};
 use crate::store::Purged;
 use crate::store::statement::statement;
 
-/// Webhooks in one transaction.
+/// Jobs in one transaction, of each status.
 const PURGE_ROWS: i64 = 100;
 
 /// Pages given back to the file system in one transaction.
@@ -26,55 +30,120 @@ const VACUUM_PAGES: i64 = 100;
 /// Free pages kept in the file for what comes next.
 const FREE_PAGES_KEPT: i64 = 256;
 
-const FINAL: [Status; 3] = [Status::Completed, Status::DeadLettered, Status::Cancelled];
+const FINAL: [Status; 4] = [Status::Completed, Status::DeadLettered, Status::Cancelled, Status::Filtered];
+
+/// The times before which finished jobs are past their retentions.
+struct Limits {
+    completed: i64,
+    dead_lettered: i64,
+    keys: i64,
+}
+
+impl Limits {
+    fn payload_of(&self, status: Status) -> i64 {
+        match status {
+            // `DropPayloads` says the same.
+            Status::Completed | Status::Filtered => self.completed,
+            _ => self.dead_lettered,
+        }
+    }
+}
 
 /// Removes what is past its retention.
 pub(super) fn purge(transaction: &mut Transaction<'_>, retention: &Retention) -> Result<Purged, Refusal> {
     let now = transaction.context.clock.now().as_millisecond();
     let before = |kept: Duration| super::earlier(now, kept);
+    let limits = Limits {
+        completed: before(retention.completed),
+        dead_lettered: before(retention.dead_lettered),
+        keys: before(retention.keys),
+    };
     let mut purged = Purged::default();
     for status in FINAL {
-        let kept = if status == Status::Completed { retention.completed } else { retention.dead_lettered };
-        purged.payloads += purge_payloads(transaction, status, before(kept))?;
-        purged.webhooks += purge_webhooks(transaction, status, before(retention.keys))?;
+        purged.more |= purge_payloads(transaction, status, &limits, &mut purged.payloads)?;
+        purged.more |= purge_webhooks(transaction, status, &limits, now, &mut purged.webhooks)?;
     }
-    let given_back = give_back_pages(transaction)?;
-    purged.more = purged.payloads + purged.webhooks > 0 || given_back;
+    purged.more |= give_back_pages(transaction)?;
     Ok(purged)
 }
 
-fn purge_payloads(transaction: &mut Transaction<'_>, status: Status, before: i64) -> Result<usize, Refusal> {
+/// Marks jobs that are past the retention of their payload. Answers whether there were any.
+fn purge_payloads(
+    transaction: &mut Transaction<'_>,
+    status: Status,
+    limits: &Limits,
+    payloads: &mut usize,
+) -> QueryResult<bool> {
     let connection = &mut *transaction.connection;
-    let webhooks = SelectFinished { purged: 0, status: status as i64, before, limit: PURGE_ROWS }
-        .load::<i64>(connection)?;
-    if webhooks.is_empty() {
-        return Ok(0);
+    let before = limits.payload_of(status);
+    let jobs =
+        SelectFinished { status: status as i64, before, limit: PURGE_ROWS }.load::<(i64, i64)>(connection)?;
+    if jobs.is_empty() {
+        return Ok(false);
     }
-    let list = serde_json::to_string(&webhooks).map_err(rows::unreadable)?;
-    DropPayloads { webhooks: &list }.execute(connection)?;
-    DropResults { webhooks: &list }.execute(connection)?;
-    MarkPurged { webhooks: &list }.execute(connection)?;
-    Ok(webhooks.len())
+    let list = serde_json::to_string(&jobs).map_err(rows::unreadable)?;
+    let Limits { completed, dead_lettered, .. } = *limits;
+    *payloads += DropPayloads { jobs: &list, completed, dead_lettered }.execute(connection)?;
+    DropResults { jobs: &list }.execute(connection)?;
+    MarkJobs { purged: PAYLOAD, jobs: &list }.execute(connection)?;
+    Ok(true)
 }
 
-fn purge_webhooks(transaction: &mut Transaction<'_>, status: Status, before: i64) -> Result<usize, Refusal> {
-    let Transaction { connection, context, .. } = transaction;
-    let webhooks = SelectPurged { status: status as i64, before, limit: PURGE_ROWS }
-        .load::<(i64, String, String)>(*connection)?;
-    for (webhook, source, key) in &webhooks {
-        let source = Source::new(source.as_str()).map_err(rows::unreadable)?;
-        let key = IdempotencyKey::new(key.as_str()).map_err(rows::unreadable)?;
-        DeleteKey { name: &key_name(&source, &key) }.execute(*connection)?;
-        DeleteAttempts { webhook: *webhook }.execute(*connection)?;
-        DeleteJob { webhook: *webhook }.execute(*connection)?;
-        DeleteWebhook { sequence: *webhook }.execute(*connection)?;
-        context.counts.remove(status);
+/// Removes webhooks whose jobs are all past the retention of keys, and marks the jobs that are past it
+/// before others of their webhook. Answers whether there were any.
+fn purge_webhooks(
+    transaction: &mut Transaction<'_>,
+    status: Status,
+    limits: &Limits,
+    now: i64,
+    webhooks: &mut usize,
+) -> QueryResult<bool> {
+    let finished = SelectPurged {
+        before_others: limits.keys,
+        status: status as i64,
+        before: limits.keys,
+        limit: PURGE_ROWS,
     }
-    Ok(webhooks.len())
+    .load::<PurgedRow>(transaction.connection)?;
+    let mut marked = Vec::new();
+    for row in &finished {
+        if row.has_others {
+            marked.push((row.webhook, row.queue));
+        } else if remove(transaction, row, now)? {
+            *webhooks += 1;
+        }
+    }
+    if !marked.is_empty() {
+        let list = serde_json::to_string(&marked).map_err(rows::unreadable)?;
+        MarkJobs { purged: KEY, jobs: &list }.execute(transaction.connection)?;
+    }
+    Ok(!finished.is_empty())
+}
+
+/// Removes a webhook with all its rows. False if another of its jobs had it removed.
+fn remove(transaction: &mut Transaction<'_>, row: &PurgedRow, now: i64) -> QueryResult<bool> {
+    let webhook = row.webhook;
+    let jobs = DeleteJobs { webhook }.load::<RemovedJob>(transaction.connection)?;
+    if jobs.is_empty() {
+        return Ok(false);
+    }
+    let source = Source::new(row.source.as_str()).map_err(rows::unreadable)?;
+    let key = IdempotencyKey::new(row.idempotency_key.as_str()).map_err(rows::unreadable)?;
+    DeleteKey { name: &key_name(&source, &key) }.execute(transaction.connection)?;
+    DeleteAttempts { webhook }.execute(transaction.connection)?;
+    DeleteWebhook { sequence: webhook }.execute(transaction.connection)?;
+    for job in jobs {
+        let queue = rows::queue(job.queue)?;
+        transaction.context.memory.counts.remove(queue, rows::job_status(job.status)?);
+        if let Some(value) = job.lane.as_deref().filter(|_| job.blocks) {
+            lanes::release(transaction, Lane { queue, value }, now)?;
+        }
+    }
+    Ok(true)
 }
 
 /// Cuts free pages off the end of the file. The file itself shrinks at the next checkpoint.
-fn give_back_pages(transaction: &mut Transaction<'_>) -> Result<bool, Refusal> {
+fn give_back_pages(transaction: &mut Transaction<'_>) -> QueryResult<bool> {
     let free = SelectFreePages {}.get_result::<i64>(transaction.connection)?;
     let pages = (free - FREE_PAGES_KEPT).min(VACUUM_PAGES);
     if pages <= 0 {
@@ -84,46 +153,84 @@ fn give_back_pages(transaction: &mut Transaction<'_>) -> Result<bool, Refusal> {
     Ok(true)
 }
 
+/// The marks of a job: past the retention of its payload, past that of its key.
+const PAYLOAD: i64 = 1;
+const KEY: i64 = 2;
+
+/// A job that is past the retention of keys.
+#[derive(Queryable)]
+struct PurgedRow {
+    webhook: i64,
+    queue: i64,
+    source: String,
+    idempotency_key: String,
+    /// Whether another job of the webhook is not past it.
+    has_others: bool,
+}
+
+#[derive(Queryable)]
+struct RemovedJob {
+    queue: i64,
+    status: i64,
+    lane: Option<String>,
+    blocks: bool,
+}
+
 statement! { Sqlite;
     struct SelectFinished {
-        purged: i64 as BigInt,
         status: i64 as BigInt,
         before: i64 as BigInt,
         limit: i64 as BigInt,
     }
-    returns BigInt;
-    "SELECT webhook FROM jobs
-     WHERE completed_at IS NOT NULL AND purged = ? AND status = ? AND completed_at <= ? LIMIT ?"
+    returns (BigInt, BigInt);
+    "SELECT webhook, queue FROM jobs
+     WHERE completed_at IS NOT NULL AND purged = 0 AND status = ? AND completed_at <= ? LIMIT ?"
 }
 
 statement! { Sqlite;
     struct SelectPurged {
+        before_others: i64 as BigInt,
         status: i64 as BigInt,
         before: i64 as BigInt,
         limit: i64 as BigInt,
     }
-    returns (BigInt, Text, Text);
-    "SELECT j.webhook, w.source, w.idempotency_key
-     FROM jobs j JOIN webhooks w ON w.sequence = j.webhook
+    returns (BigInt, BigInt, Text, Text, Bool);
+    "SELECT j.webhook, j.queue, w.source, w.idempotency_key,
+            EXISTS (SELECT 1 FROM jobs o
+                    WHERE o.webhook = j.webhook AND (o.completed_at IS NULL OR o.completed_at > ?))
+     FROM jobs j CROSS JOIN webhooks w ON w.sequence = j.webhook
      WHERE j.completed_at IS NOT NULL AND j.purged = 1 AND j.status = ? AND j.completed_at <= ? LIMIT ?"
 }
 
 statement! { Sqlite;
-    struct DropPayloads<'a> { webhooks: &'a str as Text, }
+    struct DropPayloads<'a> {
+        jobs: &'a str as Text,
+        completed: i64 as BigInt,
+        dead_lettered: i64 as BigInt,
+    }
     returns ();
-    "UPDATE webhooks SET payload = NULL WHERE sequence IN (SELECT value FROM json_each(?))"
+    "UPDATE webhooks SET payload = NULL
+     WHERE sequence IN (SELECT value ->> 0 FROM json_each(?)) AND payload IS NOT NULL
+       AND NOT EXISTS (
+           SELECT 1 FROM jobs j
+           WHERE j.webhook = webhooks.sequence
+             AND (j.completed_at IS NULL OR j.completed_at > CASE WHEN j.status IN (3, 6) THEN ? ELSE ? END))"
 }
 
 statement! { Sqlite;
-    struct DropResults<'a> { webhooks: &'a str as Text, }
+    struct DropResults<'a> { jobs: &'a str as Text, }
     returns ();
-    "UPDATE attempts SET result = NULL WHERE webhook IN (SELECT value FROM json_each(?)) AND result IS NOT NULL"
+    "UPDATE attempts SET result = NULL
+     WHERE (webhook, queue) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?)) AND result IS NOT NULL"
 }
 
 statement! { Sqlite;
-    struct MarkPurged<'a> { webhooks: &'a str as Text, }
+    struct MarkJobs<'a> {
+        purged: i64 as BigInt,
+        jobs: &'a str as Text,
+    }
     returns ();
-    "UPDATE jobs SET purged = 1 WHERE webhook IN (SELECT value FROM json_each(?))"
+    "UPDATE jobs SET purged = ? WHERE (webhook, queue) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))"
 }
 
 statement! { Sqlite;
@@ -139,9 +246,9 @@ statement! { Sqlite;
 }
 
 statement! { Sqlite;
-    struct DeleteJob { webhook: i64 as BigInt, }
-    returns ();
-    "DELETE FROM jobs WHERE webhook = ?"
+    struct DeleteJobs { webhook: i64 as BigInt, }
+    returns (BigInt, BigInt, Nullable<Text>, Bool);
+    "DELETE FROM jobs WHERE webhook = ? RETURNING queue, status, lane, blocks"
 }
 
 statement! { Sqlite;

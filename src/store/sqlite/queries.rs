@@ -1,40 +1,74 @@
-//! Reading: status, the whole webhook, lists.
+//! Reading one webhook: its status, or all that is known of it.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text};
-use diesel::sqlite::Sqlite;
 
 use super::keys::key_name;
-use super::rows::{self, StatusRow, StatusRowTypes};
-use crate::domain::attempt::AttemptRecord;
-use crate::domain::id::{Sequence, WebhookId};
+use super::rows::{self, AttemptRow, DetailRow, JobRow, StatusRow, WebhookRow};
+use super::schema::{attempts, idempotency_keys, jobs, queues, webhooks};
+use crate::domain::id::WebhookId;
+use crate::domain::job::QueueId;
 use crate::domain::webhook::{WebhookDetail, WebhookName, WebhookStatus};
-use crate::store::ListQuery;
-use crate::store::statement::statement;
 
-/// Rows that one read transaction of a list looks at. A long reader would hold up checkpoints.
-const LIST_WINDOW_ROWS: i64 = 10_000;
+/// The queue of webhooks that no route wanted.
+pub(super) const NO_ROUTE_QUEUE: QueueId = QueueId(0);
+
+/// Webhooks with each of their jobs: a [`StatusRow`] each. Rows of [`NO_ROUTE_QUEUE`] are no jobs.
+#[diesel::dsl::auto_type]
+pub(super) fn webhooks_with_jobs() -> _ {
+    webhooks::table
+        .left_join(jobs::table.on(jobs::webhook.eq(webhooks::sequence).and(jobs::queue.ne(0_i64))))
+        .left_join(queues::table.on(queues::id.eq(jobs::queue)))
+}
 
 /// The status of a webhook.
 pub(super) fn status(
     connection: &mut SqliteConnection,
     name: &WebhookName,
 ) -> QueryResult<Option<WebhookStatus>> {
-    let row = match name {
-        WebhookName::Id(id) => {
-            SelectStatusById { sequence: id.sequence().as_i64() }.get_result::<StatusRow>(connection)
-        }
+    match name {
+        WebhookName::Id(id) => status_by_id(connection, *id),
         WebhookName::Key(source, key) => {
-            SelectStatusByKey { name: &key_name(source, key) }.get_result::<StatusRow>(connection)
+            let found = status_by_key(connection, &key_name(source, key))?;
+            Ok(found.map(|found| found.status))
         }
-    };
-    let Some(row) = row.optional()? else { return Ok(None) };
-    let status = rows::status(row)?;
-    let named = match name {
-        WebhookName::Id(id) => status.id == *id,
-        WebhookName::Key(source, key) => status.source == *source && status.idempotency_key == *key,
-    };
-    Ok(named.then_some(status))
+    }
+}
+
+/// The status of the webhook with this id.
+pub(super) fn status_by_id(
+    connection: &mut SqliteConnection,
+    id: WebhookId,
+) -> QueryResult<Option<WebhookStatus>> {
+    let rows = webhooks_with_jobs()
+        .filter(webhooks::sequence.eq(id.sequence().as_i64()))
+        .order(jobs::queue)
+        .select((WebhookRow::as_select(), Option::<JobRow>::as_select(), queues::route.nullable()))
+        .load::<StatusRow>(connection)?;
+    // The sequence is not all of the id.
+    Ok(rows::statuses(rows)?.pop().filter(|webhook| webhook.id == id))
+}
+
+/// A webhook found by its key.
+pub(super) struct FoundByKey {
+    pub(super) status: WebhookStatus,
+    pub(super) payload_digest: Vec<u8>,
+}
+
+/// The webhook whose key has this name.
+pub(super) fn status_by_key(
+    connection: &mut SqliteConnection,
+    key_name: &[u8],
+) -> QueryResult<Option<FoundByKey>> {
+    let named =
+        idempotency_keys::table.filter(idempotency_keys::name.eq(key_name)).select(idempotency_keys::webhook);
+    let rows = webhooks_with_jobs()
+        .filter(webhooks::sequence.eq_any(named))
+        .order(jobs::queue)
+        .select((WebhookRow::as_select(), Option::<JobRow>::as_select(), queues::route.nullable()))
+        .load::<StatusRow>(connection)?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let payload_digest = first.webhook.payload_digest.clone();
+    Ok(rows::statuses(rows)?.pop().map(|status| FoundByKey { status, payload_digest }))
 }
 
 /// All of a webhook.
@@ -43,183 +77,44 @@ pub(super) fn webhook(
     id: WebhookId,
 ) -> QueryResult<Option<WebhookDetail>> {
     connection.transaction(|connection| {
-        let Some(status) = status(connection, &WebhookName::Id(id))? else { return Ok(None) };
+        let Some(status) = status_by_id(connection, id)? else { return Ok(None) };
         let sequence = id.sequence().as_i64();
-        let (payload, traceparent, max_attempts, available_at, completed_at) = SelectDetail { sequence }
-            .get_result::<(Option<String>, String, i64, i64, Option<i64>)>(connection)?;
-        let rows = SelectAttempts { webhook: sequence }.load::<(
-            i64,
-            i64,
-            i64,
-            i64,
-            Option<String>,
-            Option<String>,
-            String,
-        )>(connection)?;
-        let mut result = None;
-        let mut attempts = Vec::with_capacity(rows.len());
-        for (number, outcome, started_at, finished_at, error, returned, worker) in rows {
-            result = returned.or(result);
-            attempts.push(AttemptRecord {
-                number: rows::count(number)?,
-                outcome: rows::outcome(outcome)?,
-                started_at: rows::time(started_at)?,
-                finished_at: rows::time(finished_at)?,
-                error,
-                worker,
-            });
-        }
-        Ok(Some(WebhookDetail {
-            status,
-            payload,
-            result,
-            max_attempts: rows::count(max_attempts)?,
-            available_at: rows::time(available_at)?,
-            completed_at: completed_at.map(rows::time).transpose()?,
-            traceparent: rows::traceparent(&traceparent)?,
-            attempts,
-        }))
+        let (payload, traceparent) = webhooks::table
+            .find(sequence)
+            .select((webhooks::payload, webhooks::traceparent))
+            .get_result::<(Option<String>, String)>(connection)?;
+        let details = jobs::table
+            .filter(jobs::webhook.eq(sequence).and(jobs::queue.ne(i64::from(NO_ROUTE_QUEUE.0))))
+            .order(jobs::queue)
+            .select(DetailRow::as_select())
+            .load(connection)?;
+        let mut attempts = attempts::table
+            .filter(attempts::webhook.eq(sequence))
+            .order((attempts::queue, attempts::number))
+            .select(AttemptRow::as_select())
+            .load(connection)?
+            .into_iter()
+            .peekable();
+        let jobs = details.into_iter().map(|detail| {
+            let own = std::iter::from_fn(|| attempts.next_if(|attempt| attempt.queue == detail.queue));
+            let own = own.collect();
+            detail.into_detail(own)
+        });
+        let jobs = jobs.collect::<QueryResult<_>>()?;
+        let traceparent = rows::traceparent(&traceparent)?;
+        Ok(Some(WebhookDetail { status, payload, traceparent, jobs }))
     })
 }
 
-/// What one window of a list holds.
-pub(super) struct Window {
-    pub(super) webhooks: Vec<WebhookStatus>,
-    /// Where the next window begins; none if this is the last.
-    pub(super) next: Option<i64>,
-}
-
-/// Those of the next [`LIST_WINDOW_ROWS`] rows before `before` that match, newest first.
-pub(super) fn list(
-    connection: &mut SqliteConnection,
-    query: &ListQuery,
-    before: i64,
-    limit: usize,
-) -> QueryResult<Window> {
-    let lowest = query.accepted_after.map_or(0, |time| Sequence::first_at(time).as_i64());
-    let next = SelectWindowEnd { before, lowest, rows: LIST_WINDOW_ROWS - 1 }
-        .get_result::<i64>(connection)
-        .optional()?;
-    let rows = SelectPage {
-        before,
-        from: next.unwrap_or(lowest),
-        any_status: i64::from(query.status.is_none()),
-        status: query.status.map_or(0, |status| status as i64),
-        any_source: i64::from(query.source.is_none()),
-        source: query.source.as_ref().map_or("", |source| source.as_str()),
-        any_event_type: i64::from(query.event_type.is_none()),
-        event_type: query.event_type.as_ref().map_or("", |event_type| event_type.as_str()),
-        limit: limit.try_into().unwrap_or(i64::MAX),
-    }
-    .load::<StatusRow>(connection)?;
-    Ok(Window { webhooks: rows.into_iter().map(rows::status).collect::<QueryResult<_>>()?, next })
-}
-
-/// Whether the payload of a webhook is gone.
-pub(super) fn is_purged(connection: &mut SqliteConnection, id: WebhookId) -> QueryResult<bool> {
-    SelectPurged { webhook: id.sequence().as_i64() }.get_result::<i64>(connection).map(|purged| purged != 0)
-}
-
-/// When the oldest waiting job became due.
-pub(super) fn oldest_due(connection: &mut SqliteConnection) -> QueryResult<Option<i64>> {
-    SelectOldestDue {}.get_result(connection)
+/// Whether the payload of a webhook is kept.
+pub(super) fn has_payload(connection: &mut SqliteConnection, id: WebhookId) -> QueryResult<bool> {
+    webhooks::table
+        .find(id.sequence().as_i64())
+        .select(webhooks::payload.is_not_null())
+        .get_result(connection)
 }
 
 /// The latest sequence in use.
 pub(super) fn last_sequence(connection: &mut SqliteConnection) -> QueryResult<Option<i64>> {
-    SelectLastSequence {}.get_result(connection)
-}
-
-statement! { Sqlite;
-    struct SelectStatusById {
-        sequence: i64 as BigInt,
-    }
-    returns StatusRowTypes;
-    "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.accepted_at,
-            j.status, j.attempts, j.updated_at, j.revision
-     FROM webhooks w JOIN jobs j ON j.webhook = w.sequence
-     WHERE w.sequence = ?"
-}
-
-statement! { Sqlite;
-    struct SelectStatusByKey<'a> {
-        name: &'a [u8] as Binary,
-    }
-    returns StatusRowTypes;
-    "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.accepted_at,
-            j.status, j.attempts, j.updated_at, j.revision
-     FROM idempotency_keys k
-     JOIN webhooks w ON w.sequence = k.webhook
-     JOIN jobs j ON j.webhook = k.webhook
-     WHERE k.name = ?"
-}
-
-statement! { Sqlite;
-    struct SelectPurged {
-        webhook: i64 as BigInt,
-    }
-    returns BigInt;
-    "SELECT purged FROM jobs WHERE webhook = ?"
-}
-
-statement! { Sqlite;
-    struct SelectDetail {
-        sequence: i64 as BigInt,
-    }
-    returns (Nullable<Text>, Text, BigInt, BigInt, Nullable<BigInt>);
-    "SELECT w.payload, w.traceparent, j.max_attempts, j.available_at, j.completed_at
-     FROM webhooks w JOIN jobs j ON j.webhook = w.sequence
-     WHERE w.sequence = ?"
-}
-
-statement! { Sqlite;
-    struct SelectAttempts {
-        webhook: i64 as BigInt,
-    }
-    returns (BigInt, BigInt, BigInt, BigInt, Nullable<Text>, Nullable<Text>, Text);
-    "SELECT number, outcome, started_at, finished_at, error, result, worker
-     FROM attempts WHERE webhook = ? ORDER BY number"
-}
-
-statement! { Sqlite;
-    struct SelectWindowEnd {
-        before: i64 as BigInt,
-        lowest: i64 as BigInt,
-        rows: i64 as BigInt,
-    }
-    returns BigInt;
-    "SELECT webhook FROM jobs WHERE webhook < ? AND webhook > ? ORDER BY webhook DESC LIMIT 1 OFFSET ?"
-}
-
-statement! { Sqlite;
-    struct SelectPage<'a> {
-        before: i64 as BigInt,
-        from: i64 as BigInt,
-        any_status: i64 as BigInt,
-        status: i64 as BigInt,
-        any_source: i64 as BigInt,
-        source: &'a str as Text,
-        any_event_type: i64 as BigInt,
-        event_type: &'a str as Text,
-        limit: i64 as BigInt,
-    }
-    returns StatusRowTypes;
-    "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.accepted_at,
-            j.status, j.attempts, j.updated_at, j.revision
-     FROM jobs j CROSS JOIN webhooks w ON w.sequence = j.webhook
-     WHERE j.webhook < ? AND j.webhook >= ?
-       AND (? OR j.status = ?) AND (? OR w.source = ?) AND (? OR w.event_type = ?)
-     ORDER BY j.webhook DESC LIMIT ?"
-}
-
-statement! { Sqlite;
-    struct SelectOldestDue {}
-    returns Nullable<BigInt>;
-    "SELECT MIN(available_at) FROM jobs WHERE status IN (0, 2)"
-}
-
-statement! { Sqlite;
-    struct SelectLastSequence {}
-    returns Nullable<BigInt>;
-    "SELECT MAX(sequence) FROM webhooks"
+    webhooks::table.select(diesel::dsl::max(webhooks::sequence)).get_result(connection)
 }

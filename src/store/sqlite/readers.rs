@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::connection::{self, OpenError};
 use crate::domain::error::{Error, Result};
 
-/// Reads that may wait for one of them; beyond that they are refused, not piled up.
+/// Reads that may wait for a thread; more are refused.
 const QUEUE_READS: usize = 1_024;
 
 /// A read; true if it failed, and the connection is better opened anew.
@@ -55,7 +55,7 @@ impl Readers {
         let read: Read = Box::new(move |connection| {
             let found = read(connection);
             let failed = found.is_err();
-            // Who asked may be gone.
+            // The caller may be gone.
             let _ = reply.send(found);
             failed
         });

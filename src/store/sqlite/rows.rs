@@ -1,37 +1,147 @@
 //! Rows as SQLite answers them, and the domain's types made of them.
 
+use diesel::prelude::*;
 use diesel::result::Error as QueryError;
-use diesel::sql_types::{BigInt, Binary, Text};
+use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
 
+use super::schema::{attempts, jobs, webhooks};
+use crate::domain::attempt::AttemptRecord;
 use crate::domain::id::WebhookId;
-use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookStatus};
+use crate::domain::job::{JobStatus, QueueId};
+use crate::domain::route::RouteName;
+use crate::domain::webhook::{EventType, IdempotencyKey, JobDetail, Source, WebhookStatus};
 pub(super) use crate::store::columns::{count, job_status, outcome, traceparent, unreadable};
 
-/// id, source, key, event type, accepted at; status, attempts, updated at, revision.
-pub(super) type StatusRow = (Vec<u8>, String, String, String, i64, i64, i64, i64, i64);
+/// A webhook with one of its jobs, or with none.
+#[derive(Queryable)]
+pub(super) struct StatusRow {
+    pub(super) webhook: WebhookRow,
+    job: Option<JobRow>,
+    route: Option<String>,
+}
 
-/// The columns of a [`StatusRow`].
-pub(super) type StatusRowTypes = (Binary, Text, Text, Text, BigInt, BigInt, BigInt, BigInt, BigInt);
+/// What names a webhook.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = webhooks, check_for_backend(Sqlite))]
+pub(super) struct WebhookRow {
+    id: Vec<u8>,
+    source: String,
+    idempotency_key: String,
+    event_type: String,
+    pub(super) payload_digest: Vec<u8>,
+    accepted_at: i64,
+}
 
-/// The status that a row stands for.
-pub(super) fn status(row: StatusRow) -> Result<WebhookStatus, QueryError> {
-    let (webhook, source, key, event_type, accepted_at, status, attempts, updated_at, revision) = row;
-    Ok(WebhookStatus {
-        id: id(&webhook)?,
-        source: Source::new(source).map_err(unreadable)?,
-        idempotency_key: IdempotencyKey::new(key).map_err(unreadable)?,
-        event_type: EventType::new(event_type).map_err(unreadable)?,
-        status: job_status(status)?,
-        attempt_count: count(attempts)?,
-        accepted_at: time(accepted_at)?,
-        updated_at: time(updated_at)?,
-        revision: revision.cast_unsigned(),
-    })
+/// Where a job stands.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = jobs, check_for_backend(Sqlite))]
+pub(super) struct JobRow {
+    queue: i64,
+    status: i64,
+    attempts: i64,
+    updated_at: i64,
+    revision: i64,
+}
+
+/// What is known of a job besides.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = jobs, check_for_backend(Sqlite))]
+pub(super) struct DetailRow {
+    pub(super) queue: i64,
+    run: i64,
+    uncounted_attempts: i64,
+    available_at: i64,
+    completed_at: Option<i64>,
+}
+
+/// An attempt that has ended.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = attempts, check_for_backend(Sqlite))]
+pub(super) struct AttemptRow {
+    pub(super) queue: i64,
+    number: i64,
+    outcome: i64,
+    started_at: i64,
+    finished_at: i64,
+    error: Option<String>,
+    result: Option<String>,
+    worker: String,
+}
+
+/// The webhooks that rows stand for. Rows of one webhook follow one another.
+pub(super) fn statuses(rows: Vec<StatusRow>) -> QueryResult<Vec<WebhookStatus>> {
+    let mut webhooks: Vec<WebhookStatus> = Vec::new();
+    for StatusRow { webhook, job, route } in rows {
+        let id = id(&webhook.id)?;
+        let job = job.zip(route).map(|(job, route)| job.into_status(route)).transpose()?;
+        match webhooks.last_mut().filter(|last| last.id == id) {
+            Some(last) => last.jobs.extend(job),
+            None => webhooks.push(webhook.into_status(id, job)?),
+        }
+    }
+    Ok(webhooks)
+}
+
+impl WebhookRow {
+    fn into_status(self, id: WebhookId, job: Option<JobStatus>) -> QueryResult<WebhookStatus> {
+        Ok(WebhookStatus {
+            id,
+            source: Source::new(self.source).map_err(unreadable)?,
+            idempotency_key: IdempotencyKey::new(self.idempotency_key).map_err(unreadable)?,
+            event_type: EventType::new(self.event_type).map_err(unreadable)?,
+            accepted_at: time(self.accepted_at)?,
+            jobs: job.into_iter().collect(),
+        })
+    }
+}
+
+impl JobRow {
+    fn into_status(self, route: String) -> QueryResult<JobStatus> {
+        Ok(JobStatus {
+            queue: queue(self.queue)?,
+            route: RouteName::new(route).map_err(unreadable)?,
+            status: job_status(self.status)?,
+            attempt_count: count(self.attempts)?,
+            updated_at: time(self.updated_at)?,
+            revision: self.revision.cast_unsigned(),
+        })
+    }
+}
+
+impl DetailRow {
+    /// The job with its attempts, oldest first.
+    pub(super) fn into_detail(self, attempts: Vec<AttemptRow>) -> QueryResult<JobDetail> {
+        let mut result = None;
+        let mut records = Vec::with_capacity(attempts.len());
+        for attempt in attempts {
+            result = attempt.result.or(result);
+            records.push(AttemptRecord {
+                number: count(attempt.number)?,
+                outcome: outcome(attempt.outcome)?,
+                started_at: time(attempt.started_at)?,
+                finished_at: time(attempt.finished_at)?,
+                error: attempt.error,
+                worker: attempt.worker,
+            });
+        }
+        Ok(JobDetail {
+            run: count(self.run)?,
+            uncounted_attempts: count(self.uncounted_attempts)?,
+            available_at: time(self.available_at)?,
+            completed_at: self.completed_at.map(time).transpose()?,
+            result,
+            attempts: records,
+        })
+    }
 }
 
 pub(super) fn id(bytes: &[u8]) -> Result<WebhookId, QueryError> {
     bytes.try_into().map(WebhookId::from_bytes).map_err(unreadable)
+}
+
+pub(super) fn queue(number: i64) -> Result<QueueId, QueryError> {
+    number.try_into().map(QueueId).map_err(unreadable)
 }
 
 pub(super) fn time(milliseconds: i64) -> Result<Timestamp, QueryError> {

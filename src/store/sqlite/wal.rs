@@ -1,9 +1,9 @@
 //! Keeps the write-ahead log short without a long commit.
 //!
-//! A checkpoint inside of a commit makes everyone wait for it; one beside it never gets to the
-//! end of a log that keeps growing, and only a log copied to its end starts over. So both: a
-//! thread copies beside the writer, and once nearly all is copied, the writer copies the rest
-//! between two commits; its next write then starts the log over.
+//! A checkpoint inside of a commit holds up every command that waits for the commit. A checkpoint
+//! beside the writer never reaches the end of a log that keeps growing, and only a log that is copied
+//! to its end starts over. So a thread copies most of the log beside the writer; then the writer
+//! copies the rest between two commits, and its next write starts the log over.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 
 use super::connection::{self, OpenError};
-use crate::domain::clock::{Clock, Signal, SystemClock};
+use crate::domain::clock::Signal;
 use crate::store::statement::statement;
 
 /// The length of the log, in pages, from which on it is copied: 128 MiB. Each
@@ -52,10 +52,10 @@ impl Log {
         *commits = commits.wrapping_add(1);
         let outcome = if self.nearly_copied.load(Ordering::SeqCst) {
             self.nearly_copied.store(false, Ordering::SeqCst);
-            Copy {}.get_result::<(i64, i64, i64)>(connection).map(|_| ())
+            Copy {}.get_result::<LogRow>(connection).map(|_| ())
         } else if commits.is_multiple_of(LOOK_EVERY_COMMITS) {
-            Look {}.get_result::<(i64, i64, i64)>(connection).map(|(_, pages, _)| {
-                if pages >= COPY_FROM_PAGES {
+            Look {}.get_result::<LogRow>(connection).map(|log| {
+                if log.pages >= COPY_FROM_PAGES {
                     self.long.raise();
                 }
             })
@@ -75,15 +75,15 @@ pub(super) fn start(path: &Path, log: Arc<Log>) -> Result<JoinHandle<()>, OpenEr
         .name("store-wal".into())
         .spawn(move || {
             loop {
-                SystemClock.wait(&log.long, None);
+                log.long.wait(None);
                 if log.stopping.load(Ordering::SeqCst) {
                     return;
                 }
                 copy(&mut connection);
-                // Lowered before the writer hears of it, so that its next look can raise it again.
+                // Taken before the writer is told, so that the writer's next look can raise it again.
                 log.long.take();
                 if log.stopping.load(Ordering::SeqCst) {
-                    // What was lowered may have been the stop.
+                    // The signal just taken may have been that of the stop.
                     return;
                 }
                 log.nearly_copied.store(true, Ordering::SeqCst);
@@ -94,8 +94,8 @@ pub(super) fn start(path: &Path, log: Arc<Log>) -> Result<JoinHandle<()>, OpenEr
 
 fn copy(connection: &mut SqliteConnection) {
     for _ in 0..PASSES {
-        match (Copy {}).get_result::<(i64, i64, i64)>(connection) {
-            Ok((_, pages, copied)) if pages - copied <= WRITER_COPIES_PAGES => return,
+        match (Copy {}).get_result::<LogRow>(connection) {
+            Ok(log) if log.pages - log.copied <= WRITER_COPIES_PAGES => return,
             Ok(_) => {}
             Err(error) => {
                 tracing::warn!(error = %error, "the write-ahead log could not be copied back; it is tried again");
@@ -105,8 +105,17 @@ fn copy(connection: &mut SqliteConnection) {
     }
 }
 
+/// What SQLite answers of the log.
+#[derive(Queryable)]
+struct LogRow {
+    #[expect(dead_code, reason = "a column of the answer")]
+    busy: i64,
+    pages: i64,
+    copied: i64,
+}
+
 statement! { Sqlite;
-    /// Copies what no reader needs from the log; answers busy, pages in the log, pages copied.
+    /// Copies what no reader needs from the log.
     struct Copy {}
     returns (BigInt, BigInt, BigInt);
     "PRAGMA wal_checkpoint(PASSIVE)"
@@ -140,8 +149,7 @@ mod tests {
             let log = Arc::new(Log::default());
             let thread = start(&path, Arc::clone(&log)).expect("starts");
             log.long.raise();
-            SystemClock
-                .wait(&Arc::default(), SystemClock.now().checked_add(Duration::from_millis(round / 6)).ok());
+            Signal::default().wait(Some(Duration::from_millis(round / 6)));
             log.stop();
             let (joined, waits) = mpsc::channel();
             std::thread::spawn(move || joined.send(thread.join().is_ok()));

@@ -1,12 +1,12 @@
 //! The one writer: group commit.
 //!
-//! A thread owns the writing connection. It takes whatever has queued up while the last commit
-//! was being synced, runs all of it in one transaction, commits, and only then answers. It never
-//! waits for a batch to fill.
+//! A thread owns the writing connection. It takes the commands that have queued up while the last
+//! commit was being synced, runs all of them in one transaction, commits, and only then answers. It
+//! never waits for a batch to fill.
 //!
-//! A command that fails spoils nobody else: the batch is rolled back and its commands are run one
-//! by one. If the store itself is at fault (disk full, I/O error), all are told so, and the
-//! connection is opened anew for the next batch.
+//! A command that fails does not fail the others: the batch is rolled back and its commands are run
+//! one by one. If the store itself is at fault (disk full, I/O error), all commands of the batch are
+//! answered with an error, and the connection is opened anew for the next batch.
 
 use std::thread::JoinHandle;
 
@@ -20,6 +20,9 @@ use super::command::{Batch, Message, Work};
 use super::connection::{self, OpenError};
 use super::transaction::{Context, Refusal, Transaction};
 use crate::domain::error::{Error, Result};
+use crate::domain::route::NewJob;
+use crate::domain::webhook::NewWebhook;
+use crate::store::Accepted;
 use crate::store::acceptance::queue_full;
 use crate::telemetry::metrics::Stopwatch;
 
@@ -38,12 +41,9 @@ pub(super) struct WriterHandle {
 
 impl WriterHandle {
     /// Stores a webhook.
-    pub(super) async fn accept(
-        &self,
-        webhook: crate::domain::webhook::NewWebhook,
-    ) -> Result<crate::store::Accepted> {
+    pub(super) async fn accept(&self, webhook: NewWebhook, jobs: Vec<NewJob>) -> Result<Accepted> {
         let (reply, answer) = oneshot::channel();
-        let message = Message::Accept(Box::new(accept::Accept::new(webhook, reply)));
+        let message = Message::Accept(Box::new(accept::Accept::new(webhook, jobs, reply)));
         self.queue.try_send(message).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => queue_full(QUEUE_COMMANDS),
             mpsc::error::TrySendError::Closed(_) => Error::shutting_down(),
@@ -102,8 +102,8 @@ impl Writer {
             let Some(first) = messages.blocking_recv() else { break };
             let mut batch = Batch::default();
             going_on = batch.push(first);
-            // Lets whoever is ready to run go first: on busy cores more of them join this batch,
-            // on idle ones it costs nothing.
+            // Threads that are ready to run go first: on busy cores more of their commands join this
+            // batch, on idle ones the call returns at once.
             std::thread::yield_now();
             while going_on && batch.len() < BATCH_COMMANDS {
                 let Ok(message) = messages.try_recv() else { break };
@@ -112,8 +112,8 @@ impl Writer {
             self.run(batch);
         }
         messages.close();
-        // Whoever queued up behind the stop is told by its dropped reply that nothing was written. Until
-        // the last of them: dropping the queue leaves what is just being put into it there, unanswered.
+        // Commands behind the stop get an error from their dropped reply. The queue is read to its end,
+        // because dropping it would leave a command that is just being enqueued unanswered.
         while messages.blocking_recv().is_some() {}
         let copied = self
             .connection
@@ -163,38 +163,42 @@ impl Writer {
 
     /// Runs the batch in one transaction, and makes known what it changed.
     fn transact(&mut self, batch: &mut Batch) -> std::result::Result<(), QueryError> {
-        let context = &mut self.context;
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            closed => closed.insert(reopen(context)?),
+        let Self { connection, context, .. } = self;
+        let open = match connection {
+            Some(open) => open,
+            None => connection.insert(reopen(context)?),
         };
-        let (changes, made_due) = connection.immediate_transaction(|connection| {
-            context.counts.begin();
-            let mut transaction = Transaction { connection, context, changes: Vec::new(), made_due: false };
+        let effects = open.immediate_transaction(|open| {
+            let mut transaction = Transaction::new(open, context);
             accept::accept_all(&mut transaction, &mut batch.accepts)?;
             for command in &mut batch.commands {
                 command.run(&mut transaction)?;
             }
-            let Transaction { connection, context, changes, made_due } = transaction;
-            context.counts.write(connection)?;
-            Ok::<_, QueryError>((changes, made_due))
-        })?;
-        context.counts.commit();
-        context.changes.announce(&changes);
-        if made_due && let Some(wake) = context.wake.get() {
-            wake.raise();
+            transaction.end()
+        });
+        match effects {
+            Ok(effects) => {
+                context.publish(effects);
+                Ok(())
+            }
+            Err(error) => {
+                // A connection that cannot even be read is opened, and read, by the next batch.
+                if !is_store_fault(&error) && context.reload(open).is_err() {
+                    *connection = None;
+                }
+                Err(error)
+            }
         }
-        Ok(())
     }
 }
 
-/// A connection after a fault, and the counts as the file has them: a commit that failed may be in it.
+/// A connection after a fault, with the context as the file has it: a commit that failed may be in it.
 fn reopen(context: &mut Context) -> std::result::Result<SqliteConnection, QueryError> {
     let mut connection = connection::open_writer(&context.path).map_err(|error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         QueryError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(format!("{error}: {cause}")))
     })?;
-    context.counts.load(&mut connection)?;
+    context.reload(&mut connection)?;
     Ok(connection)
 }
 
@@ -223,20 +227,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::clock::SystemClock;
-    use crate::store::sqlite::{Options, SqliteStore};
+    use crate::domain::clock::ManualClock;
+    use crate::store::sqlite::fixture;
 
     #[tokio::test]
-    async fn whoever_is_just_getting_in_line_when_the_writer_stops_is_told() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let options = Options {
-            path: folder.path().join("inbox.db"),
-            max_backlog: 1,
-            max_attempts: 1,
-            worker: "worker".into(),
-            seed: 1,
-        };
-        let store = SqliteStore::open(options, Arc::new(SystemClock), Arc::default()).await.expect("opens");
+    async fn commands_enqueued_during_shutdown_get_an_error() {
+        let (_folder, store) =
+            fixture::open([], Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH))).await;
         let queue = &store.writer.queue;
         let place = queue.reserve().await.expect("is open");
         store.writer.stop().await;
@@ -244,6 +241,6 @@ mod tests {
         let (reply, answer) = oneshot::channel();
         place.send(Message::Command(Box::new(Work::new(|_: &mut Transaction<'_>| Ok(()), reply))));
         let answer = tokio::time::timeout(Duration::from_secs(30), answer).await;
-        assert!(answer.expect("is not left waiting").is_err(), "nobody wrote it");
+        assert!(answer.expect("is answered").is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use jiff::Timestamp;
 
-use super::census::Differences;
+use super::row_counts::Differences;
 use crate::domain::error::Error;
 use crate::store::{postgres, sqlite};
 

@@ -6,7 +6,7 @@ use crate::domain::attempt::Outcome;
 use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
 
-/// A webhook, its job and its history.
+/// A webhook, its jobs and their history.
 #[derive(Debug)]
 pub(in crate::store) struct StoredWebhook {
     /// Where it is in the order of acceptance.
@@ -20,24 +20,32 @@ pub(in crate::store) struct StoredWebhook {
     pub(in crate::store) payload_digest: Vec<u8>,
     pub(in crate::store) traceparent: String,
     pub(in crate::store) accepted_at: Timestamp,
-    pub(in crate::store) job: StoredJob,
-    /// Oldest first.
-    pub(in crate::store) attempts: Vec<StoredAttempt>,
+    /// One for each route that matched; one without a route if none did.
+    pub(in crate::store) jobs: Vec<StoredJob>,
 }
 
-/// What became of a webhook.
+/// A job and its history.
 #[derive(Debug)]
 pub(in crate::store) struct StoredJob {
+    /// Empty where the webhook was filtered.
+    pub(in crate::store) route: String,
     pub(in crate::store) status: Status,
+    pub(in crate::store) run: u32,
     pub(in crate::store) attempts: u32,
-    pub(in crate::store) attempts_before: u32,
-    pub(in crate::store) max_attempts: u32,
+    pub(in crate::store) uncounted_attempts: u32,
     pub(in crate::store) available_at: Timestamp,
     pub(in crate::store) updated_at: Timestamp,
     pub(in crate::store) completed_at: Option<Timestamp>,
     pub(in crate::store) revision: i64,
     pub(in crate::store) lease_token: i64,
-    pub(in crate::store) purged: bool,
+    /// The value that orders it.
+    pub(in crate::store) order: Option<String>,
+    /// Whether it is a dead letter that blocks its order value.
+    pub(in crate::store) blocks: bool,
+    /// 0 kept, 1 past the retention of its payload, 2 of its key.
+    pub(in crate::store) purged: i64,
+    /// The attempts that have ended, oldest first.
+    pub(in crate::store) history: Vec<StoredAttempt>,
 }
 
 /// An attempt that has ended.
@@ -60,19 +68,21 @@ impl StoredWebhook {
             + self.event_type.len()
             + self.traceparent.len()
     }
+}
 
+impl StoredJob {
     /// The attempts, and apart from them the one that ended the job, if one did.
-    pub(in crate::store) fn history(&self) -> (&[StoredAttempt], Option<&StoredAttempt>) {
-        let ended_by_attempt = matches!(self.job.status, Status::Completed | Status::DeadLettered);
-        match self.attempts.split_last() {
+    pub(in crate::store) fn split_history(&self) -> (&[StoredAttempt], Option<&StoredAttempt>) {
+        let ended_by_attempt = matches!(self.status, Status::Completed | Status::DeadLettered);
+        match self.history.split_last() {
             Some((last, before))
                 if ended_by_attempt
-                    && last.number == self.job.attempts
-                    && Some(last.finished_at) == self.job.completed_at =>
+                    && last.number == self.attempts
+                    && Some(last.finished_at) == self.completed_at =>
             {
                 (before, Some(last))
             }
-            _ => (&self.attempts, None),
+            _ => (&self.history, None),
         }
     }
 }

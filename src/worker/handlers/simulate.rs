@@ -7,24 +7,26 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::config;
+use crate::domain::policy::Simulate as Options;
 use crate::worker::handler::{Attempt, Failure, Handler};
 
-/// See the module.
+/// See the module. Routes say how long it takes and how often it fails.
 #[derive(Debug)]
 pub struct Simulate {
-    settings: config::Simulate,
     random: Mutex<SmallRng>,
 }
 
 impl Simulate {
-    /// Sleeps and fails as `settings` say, at random from `seed`.
-    pub fn new(settings: config::Simulate, seed: u64) -> Self {
-        Self { settings, random: Mutex::new(SmallRng::seed_from_u64(seed)) }
+    /// The name by which routes choose it.
+    pub const NAME: &'static str = "simulate";
+
+    /// Sleeps and fails at random from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self { random: Mutex::new(SmallRng::seed_from_u64(seed)) }
     }
 
-    fn draw(&self) -> (Duration, bool) {
-        let config::Simulate { min, max, failure_rate } = self.settings;
+    fn draw(&self, options: Options) -> (Duration, bool) {
+        let Options { min, max, failure_rate } = options;
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         let share: f64 = random.random();
         (min + max.saturating_sub(min).mul_f64(share), random.random_bool(failure_rate))
@@ -33,17 +35,17 @@ impl Simulate {
 
 impl Handler for Simulate {
     fn name(&self) -> &'static str {
-        "simulate"
+        Self::NAME
     }
 
     fn handle(&self, attempt: &Attempt<'_>) -> Result<Value, Failure> {
-        let (time, fails) = self.draw();
+        let (time, fails) = self.draw(attempt.policy.simulate);
         if !time.is_zero() {
             attempt.sleep(time)?;
         }
         if fails {
             return Err(Failure::Retry {
-                error: "a failure was simulated, as simulate_failure_rate asks".into(),
+                error: "a failure was simulated, as the failure rate of `simulate` asks".into(),
                 after: None,
             });
         }

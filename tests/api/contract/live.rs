@@ -2,6 +2,7 @@
 
 use futures::StreamExt;
 use hookbox::grpc::proto;
+use hookbox::grpc::proto::operation_service_client::OperationServiceClient;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -55,28 +56,45 @@ async fn both_apis_tell_the_same_of_a_status_a_list_and_a_submission() {
     assert_eq!(hookbox.rest.submit("evt-001", "order.created", "{}").await.json(), submitted);
 }
 
+#[tokio::test]
+async fn both_apis_tell_the_same_of_routes_pauses_and_counts() {
+    let hookbox = Hookbox::start();
+    let id = hookbox.rest.accept("evt-001").await;
+    hookbox.wait_for(&id, "completed").await;
+    assert_eq!(hookbox.rest.post("/v1/pause?route=default").await.status, 200);
+    assert_eq!(hookbox.rest.post("/v1/pause?source=default").await.status, 200);
+    assert_eq!(hookbox.rest.post("/v1/pause").await.status, 200);
+    let mut operations = OperationServiceClient::new(hookbox.channel());
+
+    let pauses = operations.list_pauses(proto::ListPausesRequest {}).await.unwrap().into_inner().pauses;
+    assert_eq!(pauses.len(), 3);
+    let pauses: Vec<_> = pauses.into_iter().map(pause_json).collect();
+    assert_eq!(hookbox.rest.get("/v1/pauses").await.json(), json!({ "pauses": pauses }));
+
+    let routes = operations.list_routes(proto::ListRoutesRequest {}).await.unwrap().into_inner().routes;
+    let routes: Vec<_> = routes.into_iter().map(route_json).collect();
+    assert_eq!(hookbox.rest.get("/v1/routes").await.json(), json!({ "routes": routes }));
+
+    let stats = hookbox.grpc().get_stats(proto::GetStatsRequest {}).await.unwrap().into_inner();
+    let rest = hookbox.rest.get("/v1/stats").await.json();
+    let routes: Vec<_> = stats.routes.into_iter().map(route_stats_json).collect();
+    assert_eq!(rest["routes"], json!(routes));
+    assert_eq!(rest["pauses"], json!(pauses));
+    assert_eq!(rest["counts"], counts_json(stats.counts));
+}
+
 /// What gRPC tells of a webhook, written as REST writes it.
 async fn grpc_webhook(hookbox: &Hookbox, id: &str) -> Value {
     let request = proto::GetWebhookRequest { id: id.to_owned() };
     let webhook = hookbox.grpc().get_webhook(request).await.unwrap().into_inner();
-    let attempts: Vec<_> = webhook
-        .attempts
-        .iter()
-        .map(|attempt| {
-            json!({
-                "number": attempt.number, "outcome": word(attempt.outcome().as_str_name()),
-                "started_at": time(attempt.started_at), "finished_at": time(attempt.finished_at),
-                "error": attempt.error, "worker": attempt.worker,
-            })
-        })
-        .collect();
+    let jobs: Vec<_> = webhook.jobs.iter().map(job_json).collect();
     let mut json = json!({
         "id": webhook.id, "source": webhook.source, "idempotency_key": webhook.idempotency_key,
         "event_type": webhook.event_type, "status": word(webhook.status().as_str_name()),
         "attempt_count": webhook.attempt_count, "accepted_at": time(webhook.accepted_at),
         "updated_at": time(webhook.updated_at), "max_attempts": webhook.max_attempts,
         "available_at": time(webhook.available_at), "completed_at": time(webhook.completed_at),
-        "trace_id": webhook.trace_id, "attempts": attempts,
+        "trace_id": webhook.trace_id, "attempts": attempts_json(&webhook.attempts), "jobs": jobs,
     });
     for (member, text) in [("payload", &webhook.payload_json), ("result", &webhook.result_json)] {
         if let Some(text) = text {
@@ -84,6 +102,70 @@ async fn grpc_webhook(hookbox: &Hookbox, id: &str) -> Value {
         }
     }
     json
+}
+
+fn job_json(job: &proto::Job) -> Value {
+    let mut json = json!({
+        "route": job.route, "handler": job.handler, "status": word(job.status().as_str_name()),
+        "attempt_count": job.attempt_count, "max_attempts": job.max_attempts,
+        "available_at": time(job.available_at), "completed_at": time(job.completed_at),
+        "run": job.run, "attempts": attempts_json(&job.attempts),
+    });
+    if let Some(result) = &job.result_json {
+        json["result"] = serde_json::from_str(result).unwrap();
+    }
+    json
+}
+
+fn attempts_json(attempts: &[proto::Attempt]) -> Vec<Value> {
+    let json = |attempt: &proto::Attempt| {
+        json!({
+            "number": attempt.number, "outcome": word(attempt.outcome().as_str_name()),
+            "started_at": time(attempt.started_at), "finished_at": time(attempt.finished_at),
+            "error": attempt.error, "worker": attempt.worker,
+        })
+    };
+    attempts.iter().map(json).collect()
+}
+
+fn route_json(route: proto::Route) -> Value {
+    let policy = route.policy.map(|policy| {
+        json!({
+            "timeout": policy.timeout, "concurrency": policy.concurrency, "rate": policy.rate,
+            "max_attempts": policy.max_attempts, "retry_base": policy.retry_base,
+            "retry_cap": policy.retry_cap, "on_dead_letter": policy.on_dead_letter,
+            "on_interrupt": policy.on_interrupt,
+        })
+    });
+    json!({
+        "route": route.route, "handler": route.handler, "in_settings": route.in_settings,
+        "counts": counts_json(route.counts), "oldest_due_seconds": route.oldest_due_seconds,
+        "paused": route.paused, "match_failures": route.match_failures,
+        "last_match_failure": route.last_match_failure, "paused_since": time(route.paused_since),
+        "policy": policy,
+    })
+}
+
+fn route_stats_json(route: proto::RouteStats) -> Value {
+    json!({
+        "route": route.route, "handler": route.handler, "in_settings": route.in_settings,
+        "counts": counts_json(route.counts), "oldest_due_seconds": route.oldest_due_seconds,
+        "paused": route.paused, "match_failures": route.match_failures,
+        "last_match_failure": route.last_match_failure,
+    })
+}
+
+fn counts_json(counts: Option<proto::StatusCounts>) -> Value {
+    let counts = counts.unwrap();
+    json!({
+        "pending": counts.pending, "processing": counts.processing, "retrying": counts.retrying,
+        "completed": counts.completed, "dead_lettered": counts.dead_lettered,
+        "cancelled": counts.cancelled, "filtered": counts.filtered, "quarantined": counts.quarantined,
+    })
+}
+
+fn pause_json(pause: proto::Pause) -> Value {
+    json!({ "route": pause.route, "source": pause.source, "since": time(pause.since) })
 }
 
 fn status_json(status: proto::WebhookStatus) -> Value {

@@ -72,6 +72,11 @@ async fn a_webhook_is_shown_in_full_with_its_attempts() {
     assert_eq!(done.result_json.as_deref(), Some("[1,2]"));
     assert_eq!((done.max_attempts, done.trace_id.len()), (3, 32));
     assert!(done.completed_at.is_some());
+    let [job] = &done.jobs[..] else { panic!("one job: {:?}", done.jobs) };
+    assert_eq!((job.route.as_str(), job.status(), job.run), ("default", Status::Completed, 1));
+    assert_eq!((&job.attempts, &job.result_json), (&done.attempts, &done.result_json));
+    assert_eq!((job.attempt_count, job.max_attempts), (done.attempt_count, done.max_attempts));
+    assert_eq!((job.available_at, job.completed_at), (done.available_at, done.completed_at));
     let outcomes: Vec<_> =
         done.attempts.iter().map(|attempt| (attempt.number, attempt.outcome(), attempt.error())).collect();
     assert_eq!(outcomes, [(1, Outcome::Failed, "busy"), (2, Outcome::Completed, "")]);
@@ -107,7 +112,10 @@ async fn webhooks_are_listed_newest_first_page_by_page_and_filtered() {
         (proto::ListWebhooksRequest { accepted_after: Some(third_hour), ..none() }, &ids[..4]),
         (proto::ListWebhooksRequest { event_type: "order.created".into(), ..none() }, &ids[..]),
         (proto::ListWebhooksRequest { source: "default".into(), ..none() }, &ids[..]),
+        (proto::ListWebhooksRequest { route: "default".into(), ..none() }, &ids[..]),
+        (proto::ListWebhooksRequest { route: "other".into(), ..none() }, &[]),
         (proto::ListWebhooksRequest { status: Status::Cancelled.into(), ..none() }, &[]),
+        (proto::ListWebhooksRequest { status: Status::Filtered.into(), ..none() }, &[]),
     ] {
         let page = client.list_webhooks(request.clone()).await.unwrap().into_inner();
         let listed: Vec<_> = page.webhooks.into_iter().map(|webhook| webhook.id).collect();
@@ -155,9 +163,9 @@ async fn a_webhook_is_cancelled_and_retried() {
     hookbox.rest.accept("running").await;
     let id = hookbox.rest.accept("evt-001").await;
     let mut client = hookbox.grpc();
-    let cancel = proto::CancelWebhookRequest { id: id.clone() };
+    let cancel = proto::CancelWebhookRequest { id: id.clone(), route: None };
     assert_eq!(client.cancel_webhook(cancel).await.unwrap().into_inner().status(), Status::Cancelled);
-    let retry = proto::RetryWebhookRequest { id: id.clone() };
+    let retry = proto::RetryWebhookRequest { id: id.clone(), route: Some("default".into()) };
     assert_eq!(client.retry_webhook(retry).await.unwrap().into_inner().status(), Status::Pending);
     drop(gate);
     hookbox.wait_for(&id, "completed").await;
@@ -174,6 +182,10 @@ async fn the_statistics_are_those_of_rest() {
     let stats = hookbox.grpc().get_stats(proto::GetStatsRequest {}).await.unwrap().into_inner();
     let counts = proto::StatusCounts { pending: 1, processing: 1, ..Default::default() };
     assert_eq!(stats.counts, Some(counts));
+    let [route] = &stats.routes[..] else { panic!("one route: {:?}", stats.routes) };
+    assert_eq!((route.route.as_str(), route.in_settings, route.paused), ("default", true, false));
+    assert_eq!((route.counts, route.oldest_due_seconds), (Some(counts), 10.0));
+    assert_eq!(stats.pauses, []);
     assert_eq!(stats.workers, Some(proto::WorkerCounts { total: 1, busy: 1 }));
     assert_eq!(stats.oldest_due_seconds, 10.0);
     assert_eq!(stats.rates.unwrap().accepted_per_second, 2.0 / 60.0);

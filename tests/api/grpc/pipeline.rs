@@ -6,6 +6,7 @@ use futures::{StreamExt, stream};
 use hookbox::grpc::proto::submit_webhooks_response::Result::{Accepted, Error};
 use hookbox::grpc::proto::{self, SubmitWebhooksResponse};
 use tonic::Code;
+use tonic_types::StatusExt;
 
 use super::submission;
 use crate::harness::Hookbox;
@@ -13,7 +14,7 @@ use crate::harness::Hookbox;
 const REQUESTS: usize = 2_000;
 
 #[tokio::test]
-async fn each_of_2000_requests_is_answered_in_order_those_that_are_refused_too() {
+async fn every_request_is_answered_in_order_even_if_refused() {
     let hookbox = Hookbox::start();
     // Every tenth has a key that is refused, every other tenth repeats the one before it.
     let requests: Vec<_> = (0..REQUESTS)
@@ -81,6 +82,23 @@ async fn a_refusal_that_passes_says_when_to_come_again() {
         (Code::ResourceExhausted as i32, "RATE_LIMITED")
     );
     assert_eq!(refused[0].retry_after_ms, 30_000);
+}
+
+#[tokio::test]
+async fn a_pipeline_that_the_stop_cuts_off_ends_with_an_error() {
+    let mut hookbox = Hookbox::start();
+    let (send, requests) = futures::channel::mpsc::unbounded();
+    send.unbounded_send(submission("evt-0", "1")).unwrap();
+    let mut answers = hookbox.grpc().submit_webhooks(requests).await.unwrap().into_inner();
+    let answer = answers.next().await.unwrap().unwrap();
+    assert!(matches!(answer.result, Some(Accepted(_))), "{answer:?}");
+    hookbox.begin_to_stop();
+    let status = answers.next().await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.get_details_error_info().unwrap().reason, "SHUTTING_DOWN");
+    assert!(status.get_details_retry_info().is_some());
+    assert!(answers.next().await.is_none());
+    drop(send);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use hookbox::grpc::proto;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -9,7 +10,8 @@ use tonic_types::StatusExt;
 use super::submission;
 use crate::harness::Hookbox;
 
-const NOBODY: &str = "01934c3e-7b00-7000-8000-000000000000";
+/// The id of no webhook.
+const NO_WEBHOOK: &str = "01934c3e-7b00-7000-8000-000000000000";
 
 #[tokio::test]
 async fn a_wrong_field_is_named_in_a_bad_request() {
@@ -35,6 +37,20 @@ async fn a_wrong_field_is_named_in_a_bad_request() {
 }
 
 #[tokio::test]
+async fn an_empty_submission_names_every_field_at_fault() {
+    let hookbox = Hookbox::start();
+    let status = hookbox.grpc().submit_webhook(proto::SubmitWebhookRequest::default()).await.unwrap_err();
+    refused(&status, Code::InvalidArgument, "INVALID_FIELD");
+    let violations = status.get_details_bad_request().unwrap().field_violations;
+    let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(fields, ["idempotency_key", "event_type", "payload"]);
+    for violation in &violations {
+        assert!(violation.description.contains(&violation.field), "{violation:?}");
+        assert!(status.message().contains(&violation.description), "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_used_for_another_webhook_already_exists() {
     let hookbox = Hookbox::start();
     let mut client = hookbox.grpc();
@@ -56,8 +72,8 @@ async fn a_name_that_names_nothing_or_two_things_is_refused() {
     for (request, field) in [
         (name("", "", ""), "idempotency_key"),
         (name("", "", "default"), "idempotency_key"),
-        (name(NOBODY, "evt-001", ""), "id"),
-        (name(NOBODY, "", "default"), "source"),
+        (name(NO_WEBHOOK, "evt-001", ""), "id"),
+        (name(NO_WEBHOOK, "", "default"), "source"),
         (name("7", "", ""), "id"),
         (name("", "evt-001", "No Source"), "source"),
     ] {
@@ -74,15 +90,15 @@ async fn a_name_that_names_nothing_or_two_things_is_refused() {
 async fn a_webhook_that_is_not_there_is_not_found_by_any_call() {
     let hookbox = Hookbox::start();
     let mut client = hookbox.grpc();
-    let id = || NOBODY.to_owned();
+    let id = || NO_WEBHOOK.to_owned();
     let by_key = proto::GetStatusRequest { idempotency_key: "evt-001".into(), ..Default::default() };
     let statuses = [
         client.get_status(by_key).await.unwrap_err(),
         client.get_status(proto::GetStatusRequest { id: id(), ..Default::default() }).await.unwrap_err(),
         client.get_webhook(proto::GetWebhookRequest { id: id() }).await.unwrap_err(),
         client.watch_status(proto::WatchStatusRequest { id: id(), ..Default::default() }).await.unwrap_err(),
-        client.retry_webhook(proto::RetryWebhookRequest { id: id() }).await.unwrap_err(),
-        client.cancel_webhook(proto::CancelWebhookRequest { id: id() }).await.unwrap_err(),
+        client.retry_webhook(proto::RetryWebhookRequest { id: id(), route: None }).await.unwrap_err(),
+        client.cancel_webhook(proto::CancelWebhookRequest { id: id(), route: None }).await.unwrap_err(),
     ];
     for status in statuses {
         refused(&status, Code::NotFound, "WEBHOOK_NOT_FOUND");
@@ -97,6 +113,7 @@ async fn a_list_with_a_wrong_filter_is_refused() {
     let far = prost_types::Timestamp { seconds: i64::MAX, nanos: 0 };
     for (request, field) in [
         (proto::ListWebhooksRequest { status: 99, ..none() }, "status"),
+        (proto::ListWebhooksRequest { route: "No".into(), ..none() }, "route"),
         (proto::ListWebhooksRequest { source: "No".into(), ..none() }, "source"),
         (proto::ListWebhooksRequest { event_type: "a\n".into(), ..none() }, "event_type"),
         (proto::ListWebhooksRequest { page_size: 501, ..none() }, "page_size"),
@@ -116,10 +133,65 @@ async fn a_status_that_does_not_allow_it_is_a_failed_precondition() {
     let mut client = hookbox.grpc();
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "completed").await;
-    let retry = client.retry_webhook(proto::RetryWebhookRequest { id: id.clone() }).await.unwrap_err();
-    refused(&retry, Code::FailedPrecondition, "WRONG_STATUS");
-    let cancel = client.cancel_webhook(proto::CancelWebhookRequest { id }).await.unwrap_err();
-    refused(&cancel, Code::FailedPrecondition, "WRONG_STATUS");
+    let route = || Some("default".to_owned());
+    let retry = proto::RetryWebhookRequest { id: id.clone(), route: route() };
+    refused(&client.retry_webhook(retry).await.unwrap_err(), Code::FailedPrecondition, "WRONG_STATUS");
+    let cancel = proto::CancelWebhookRequest { id, route: route() };
+    refused(&client.cancel_webhook(cancel).await.unwrap_err(), Code::FailedPrecondition, "WRONG_STATUS");
+}
+
+#[tokio::test]
+async fn a_route_without_a_job_of_the_webhook_is_not_found() {
+    let hookbox = Hookbox::start();
+    let mut client = hookbox.grpc();
+    let id = hookbox.rest.accept("evt-001").await;
+    for (route, code, reason) in [
+        ("other", Code::NotFound, "WEBHOOK_NOT_FOUND"),
+        ("", Code::InvalidArgument, "INVALID_FIELD"),
+        ("No Route", Code::InvalidArgument, "INVALID_FIELD"),
+    ] {
+        let route = Some(route.to_owned());
+        let retry = proto::RetryWebhookRequest { id: id.clone(), route: route.clone() };
+        refused(&client.retry_webhook(retry).await.unwrap_err(), code, reason);
+        let cancel = proto::CancelWebhookRequest { id: id.clone(), route };
+        refused(&client.cancel_webhook(cancel).await.unwrap_err(), code, reason);
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_refused_with_its_reason() {
+    let hookbox = Hookbox::with(&[("max_body", "1KiB")]);
+    let large = format!("{:?}", "x".repeat(100_000));
+    let status = hookbox.grpc().submit_webhook(submission("evt-001", &large)).await.unwrap_err();
+    refused(&status, Code::ResourceExhausted, "BODY_TOO_LARGE");
+    let requests = stream::iter([submission("evt-001", "1"), submission("evt-002", &large)]);
+    let mut answers = hookbox.grpc().submit_webhooks(requests).await.unwrap().into_inner();
+    answers.next().await.unwrap().unwrap();
+    refused(&answers.next().await.unwrap().unwrap_err(), Code::ResourceExhausted, "BODY_TOO_LARGE");
+    assert!(answers.next().await.is_none());
+}
+
+#[tokio::test]
+async fn an_unknown_method_is_refused_with_its_reason() {
+    let hookbox = Hookbox::start();
+    for path in ["/hookbox.v1.WebhookService/Forget", "/hookbox.v2.WebhookService/GetStatus"] {
+        let mut client = tonic::client::Grpc::new(hookbox.channel());
+        client.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<proto::GetStatsRequest, proto::GetStatsResponse>::default();
+        let request = tonic::Request::new(proto::GetStatsRequest {});
+        let status = client.unary(request, path.parse().unwrap(), codec).await.unwrap_err();
+        refused(&status, Code::Unimplemented, "UNKNOWN_METHOD");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_quotes_a_long_text_still_arrives() {
+    let hookbox = Hookbox::start();
+    let name = "n".repeat(8_000);
+    let payload = format!(r#"{{"{name}":1,"{name}":2}}"#);
+    let status = hookbox.grpc().submit_webhook(submission("evt-001", &payload)).await.unwrap_err();
+    refused(&status, Code::InvalidArgument, "INVALID_FIELD");
+    assert_eq!(field_of(&status), "payload");
 }
 
 #[tokio::test]
@@ -139,7 +211,7 @@ async fn over_a_limit_the_status_says_when_to_come_again() {
 #[tokio::test]
 async fn a_refusal_carries_on_the_trace_of_its_call() {
     let hookbox = Hookbox::start();
-    let mut request = tonic::Request::new(proto::GetWebhookRequest { id: NOBODY.into() });
+    let mut request = tonic::Request::new(proto::GetWebhookRequest { id: NO_WEBHOOK.into() });
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
     let status = hookbox.grpc().get_webhook(request).await.unwrap_err();

@@ -91,8 +91,9 @@ impl Script {
 }
 
 impl Handler for Script {
+    /// The name of the handler that the default route has.
     fn name(&self) -> &'static str {
-        "script"
+        "simulate"
     }
 
     fn handle(&self, attempt: &Attempt<'_>) -> Result<Value, Failure> {

@@ -110,18 +110,25 @@ async fn a_webhook_that_waits_for_another_attempt_can_be_cancelled() {
 #[tokio::test]
 async fn a_webhook_that_runs_or_is_done_cannot_be_cancelled() {
     let hookbox = Hookbox::start();
-    hookbox.handler.will([Step::FailForGood("no")]);
-    let dead = hookbox.rest.accept("dead").await;
-    hookbox.wait_for(&dead, "dead_lettered").await;
     let completed = hookbox.rest.accept("completed").await;
     hookbox.wait_for(&completed, "completed").await;
     let gate = hookbox.handler.will_hold();
     let processing = hookbox.rest.accept("processing").await;
     hookbox.wait_for(&processing, "processing").await;
-    for id in [&dead, &completed, &processing] {
+    for id in [&completed, &processing] {
         let answer = hookbox.rest.post(&format!("/v1/webhooks/{id}/cancel")).await;
         answer.problem(409, "WRONG_STATUS");
     }
     drop(gate);
     hookbox.wait_for(&processing, "completed").await;
+}
+
+#[tokio::test]
+async fn cancelling_a_dead_letter_gives_it_up() {
+    let hookbox = Hookbox::start();
+    hookbox.handler.will([Step::FailForGood("no")]);
+    let dead = hookbox.rest.accept("dead").await;
+    hookbox.wait_for(&dead, "dead_lettered").await;
+    assert_eq!(hookbox.rest.post(&format!("/v1/webhooks/{dead}/cancel")).await.status, 200);
+    assert_eq!(hookbox.rest.webhook(&dead).await["status"], "cancelled");
 }

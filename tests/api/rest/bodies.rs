@@ -90,7 +90,7 @@ async fn a_body_that_is_not_utf_8_is_refused_wherever_the_bad_byte_is() {
 }
 
 #[tokio::test]
-async fn json_that_nests_100_000_levels_deep_is_refused_and_the_server_lives_on() {
+async fn json_that_nests_100_000_levels_deep_is_refused() {
     let hookbox = Hookbox::start();
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     let objects = format!("{}1{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
@@ -136,7 +136,7 @@ async fn a_compressed_body_is_refused_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_whether_its_length_is_told_or_not() {
+async fn a_body_over_the_limit_is_refused_with_or_without_a_length() {
     let hookbox = Hookbox::with(&[("max_body", "1KiB")]);
     let large = body("k", "t", &format!("{:?}", "x".repeat(1024)));
     let told = hookbox.rest.submit_body(large.clone()).await.problem(413, "BODY_TOO_LARGE");

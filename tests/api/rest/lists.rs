@@ -36,7 +36,7 @@ async fn all_pages_together_have_every_webhook_once_newest_first() {
 }
 
 #[tokio::test]
-async fn webhooks_accepted_while_somebody_pages_do_not_shift_the_pages() {
+async fn new_webhooks_do_not_shift_the_pages_of_a_list() {
     let hookbox = Hookbox::start();
     let mut ids = Vec::new();
     for number in 0..4 {
@@ -68,6 +68,10 @@ async fn every_filter_and_all_of_them_together_narrow_the_list() {
         ("status=dead_lettered", vec![&dead]),
         ("status=cancelled", vec![]),
         ("status=", vec![&paid, &created, &dead]),
+        ("status=filtered", vec![]),
+        ("route=default", vec![&paid, &created, &dead]),
+        ("route=default&status=dead_lettered", vec![&dead]),
+        ("route=other", vec![]),
         ("source=default", vec![&paid, &created, &dead]),
         ("source=other", vec![]),
         ("event_type=order.created", vec![&created, &dead]),
@@ -99,7 +103,7 @@ async fn an_entry_of_a_list_is_the_status_of_its_webhook() {
 }
 
 #[tokio::test]
-async fn the_statistics_count_every_status_and_tell_how_long_the_oldest_job_has_been_due() {
+async fn the_statistics_count_every_status_and_show_the_oldest_job() {
     let hookbox = Hookbox::with(&[("workers", "1"), ("max_attempts", "2")]);
     hookbox.handler.will([Step::FailForGood("no"), Step::Fail("later")]);
     for (key, status) in [("dead", "dead_lettered"), ("later", "retrying"), ("done", "completed")] {
@@ -115,13 +119,18 @@ async fn the_statistics_count_every_status_and_tell_how_long_the_oldest_job_has_
     hookbox.advance(SignedDuration::from_secs(30));
 
     let stats = hookbox.rest.get("/v1/stats").await.json();
-    assert_eq!(
-        stats["counts"],
-        json!({
-            "pending": 1, "processing": 1, "retrying": 1, "completed": 1, "dead_lettered": 1, "cancelled": 1,
-        })
-    );
+    let counts = json!({
+        "pending": 1, "processing": 1, "retrying": 1, "completed": 1, "dead_lettered": 1, "cancelled": 1,
+        "filtered": 0, "quarantined": 0,
+    });
+    assert_eq!(stats["counts"], counts);
     assert_eq!(stats["oldest_due_seconds"], 30.0);
+    assert_eq!(stats["pauses"], json!([]));
+    let route = json!({
+        "route": "default", "handler": "simulate", "in_settings": true, "counts": counts,
+        "oldest_due_seconds": 30.0, "paused": false, "match_failures": 0, "last_match_failure": null,
+    });
+    assert_eq!(stats["routes"], json!([route]));
     assert_eq!(stats["workers"], json!({ "total": 1, "busy": 1 }));
     assert_eq!(stats["rates"]["accepted_per_second"], 6.0 / 60.0);
     assert_eq!(stats["rates"]["completed_per_second"], 1.0 / 60.0);

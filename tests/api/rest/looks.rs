@@ -29,7 +29,7 @@ async fn the_status_is_found_by_key_and_by_id() {
 }
 
 #[tokio::test]
-async fn the_status_of_a_key_nobody_sent_is_not_found() {
+async fn the_status_of_an_unknown_key_is_not_found() {
     let hookbox = Hookbox::start();
     hookbox.rest.accept("evt-001").await;
     for query in ["idempotency_key=evt-002", "idempotency_key=evt-001&source=other"] {
@@ -50,6 +50,10 @@ async fn a_completed_webhook_is_shown_in_full() {
     let worker = webhook["attempts"][0]["worker"].clone();
     assert!(worker.as_str().is_some_and(|worker| worker.ends_with(&std::process::id().to_string())));
     let trace_id = webhook["trace_id"].clone();
+    let attempts = json!([{
+        "number": 1, "outcome": "completed", "error": null, "worker": worker,
+        "started_at": "2026-03-01T12:00:00.000Z", "finished_at": "2026-03-01T12:00:01.500Z",
+    }]);
     assert_eq!(trace_id.as_str().map(str::len), Some(32));
     assert_eq!(
         webhook,
@@ -59,10 +63,12 @@ async fn a_completed_webhook_is_shown_in_full() {
             "accepted_at": "2026-03-01T12:00:00.000Z", "updated_at": "2026-03-01T12:00:01.500Z",
             "payload": {"total": 12}, "result": {"handled": "order.created"}, "max_attempts": 3,
             "available_at": "2026-03-01T12:00:00.000Z", "completed_at": "2026-03-01T12:00:01.500Z",
-            "trace_id": trace_id,
-            "attempts": [{
-                "number": 1, "outcome": "completed", "error": null, "worker": worker,
-                "started_at": "2026-03-01T12:00:00.000Z", "finished_at": "2026-03-01T12:00:01.500Z",
+            "trace_id": trace_id, "attempts": attempts,
+            "jobs": [{
+                "route": "default", "handler": "simulate", "status": "completed", "run": 1,
+                "attempt_count": 1, "max_attempts": 3, "result": {"handled": "order.created"},
+                "available_at": "2026-03-01T12:00:00.000Z", "completed_at": "2026-03-01T12:00:01.500Z",
+                "attempts": attempts,
             }],
         })
     );
@@ -134,11 +140,41 @@ async fn many_watchers_of_one_webhook_all_see_its_end() {
     }
 }
 
+#[tokio::test]
+async fn a_watch_that_the_stop_cuts_off_ends_with_an_error() {
+    let mut hookbox = Hookbox::start();
+    let gate = hookbox.handler.will_hold();
+    let id = hookbox.rest.accept("evt-001").await;
+    hookbox.wait_for(&id, "processing").await;
+    let path = format!("/v1/webhooks/{id}/watch");
+    let response = hookbox.rest.request(Method::GET, &path).send().await.unwrap();
+    let mut chunks = Box::pin(response.bytes_stream());
+    let mut text = chunks.next().await.unwrap().unwrap().to_vec();
+    hookbox.begin_to_stop();
+    while let Some(chunk) = chunks.next().await {
+        text.extend_from_slice(&chunk.unwrap());
+    }
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(statuses(&text).len(), 1, "{text}");
+    let errors = events(&text, "error");
+    assert_eq!(errors.len(), 1, "{text}");
+    assert_eq!(
+        (&errors[0]["reason"], &errors[0]["status"], &errors[0]["instance"]),
+        (&json!("SHUTTING_DOWN"), &json!(503), &json!(path))
+    );
+    drop(gate);
+}
+
 /// The data of the events named `status`.
 fn statuses(stream: &str) -> Vec<Value> {
+    events(stream, "status")
+}
+
+/// The data of the events of a name.
+fn events(stream: &str, name: &str) -> Vec<Value> {
     stream
         .split("\n\n")
-        .filter(|event| event.contains("event: status"))
+        .filter(|event| event.contains(&format!("event: {name}")))
         .map(|event| {
             let data = event.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
             serde_json::from_str(data).unwrap()

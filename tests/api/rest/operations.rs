@@ -1,130 +1,207 @@
-//! What operators and their tools ask.
+//! For operators: routes, pauses, jobs of routes that are gone, and the settings.
 
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 
-use serde_json::json;
+use crate::harness::{Hookbox, eventually};
 
-use crate::harness::handler::Step;
-use crate::harness::{HOUR, Hookbox, eventually};
+/// Each takes the events of its own type.
+const ORDERS: &str = r#"
+    [[routes]]
+    name = "orders"
+    match = { event_type = "order.*" }
+    handler = "simulate"
+    timeout = "10s"
+    concurrency = 16
+    rate = "50/s"
+    retry = { attempts = 12, base = "5s", cap = "1h" }
+    on_dead_letter = "skip"
+    on_interrupt = "dead_letter"
+"#;
+const INVOICES: &str = r#"
+    [[routes]]
+    name = "invoices"
+    match = { event_type = "invoice.*" }
+    handler = "simulate"
+"#;
 
 #[tokio::test]
-async fn it_says_that_it_is_alive_and_ready() {
-    let hookbox = Hookbox::start();
-    let alive = hookbox.rest.get("/healthz").await;
-    assert_eq!((alive.status, alive.text.as_str()), (200, "ok\n"));
-    let ready = hookbox.rest.get("/readyz").await;
-    assert_eq!(ready.status, 200);
-    let checks = json!({ "store": "ok", "migrations": "ok", "workers": "ok", "lifecycle": "ok" });
-    assert_eq!(ready.json(), json!({ "ready": true, "checks": checks }));
-}
-
-#[tokio::test]
-async fn metrics_move_with_what_happens() {
-    let hookbox = Hookbox::with(&[("max_attempts", "2"), ("rate_limit", "2/m")]);
-    hookbox.handler.will([Step::Fail("once")]);
+async fn routes_are_listed_with_their_policy_and_their_jobs() {
+    let hookbox = Hookbox::with_routes(&[ORDERS, INVOICES].concat());
     let id = hookbox.rest.accept("evt-001").await;
-    hookbox.wait_for(&id, "retrying").await;
-    hookbox.advance(HOUR);
     hookbox.wait_for(&id, "completed").await;
-    hookbox.rest.submit("evt-001", "order.created", "{}").await;
-    hookbox.rest.submit("evt-001", "order.created", "1").await;
-    hookbox.rest.submit("evt-002", "t", "1").await.problem(429, "RATE_LIMITED");
-    hookbox.rest.submit("", "t", "1").await;
+    let routes = hookbox.rest.get("/v1/routes").await.json();
+    let counts = json!({
+        "pending": 0, "processing": 0, "retrying": 0, "completed": 1, "dead_lettered": 0, "cancelled": 0,
+        "filtered": 0, "quarantined": 0,
+    });
+    let policy = json!({
+        "timeout": "10s", "concurrency": 16, "rate": "50/s", "max_attempts": 12, "retry_base": "5s",
+        "retry_cap": "1h", "on_dead_letter": "skip", "on_interrupt": "dead_letter",
+    });
+    assert_eq!(
+        routes["routes"][0],
+        json!({
+            "route": "orders", "handler": "simulate", "in_settings": true, "counts": counts,
+            "oldest_due_seconds": 0.0, "paused": false, "paused_since": null, "policy": policy,
+            "match_failures": 0, "last_match_failure": null,
+        })
+    );
+    // What a route does not set is as in the settings of the harness.
+    let policy = json!({
+        "timeout": null, "concurrency": null, "rate": null, "max_attempts": 3, "retry_base": "2s",
+        "retry_cap": "1m", "on_dead_letter": "block", "on_interrupt": "retry",
+    });
+    assert_eq!(
+        (&routes["routes"][1]["route"], &routes["routes"][1]["policy"]),
+        (&json!("invoices"), &policy)
+    );
+    assert_eq!(routes["routes"].as_array().map(Vec::len), Some(2));
+}
 
-    // A worker counts as free a moment after its outcome can be seen.
-    let metrics = eventually("an idle pool", || async {
-        let metrics = metrics(&hookbox).await;
-        (metrics["hookbox_workers_busy"] == 0.0).then_some(metrics)
-    })
-    .await;
-    for (name, value) in [
-        (r#"hookbox_submissions_total{source="default",outcome="accepted"}"#, 1.0),
-        (r#"hookbox_submissions_total{source="default",outcome="duplicate"}"#, 1.0),
-        (r#"hookbox_submissions_total{source="default",outcome="IDEMPOTENCY_KEY_REUSED"}"#, 1.0),
-        (r#"hookbox_submissions_total{source="default",outcome="RATE_LIMITED"}"#, 1.0),
-        (r#"hookbox_requests_total{api="rest",route="/v1/webhooks",code="202"}"#, 1.0),
-        (r#"hookbox_requests_total{api="rest",route="/v1/webhooks",code="400"}"#, 1.0),
-        (r#"hookbox_attempts_total{handler="script",outcome="completed"}"#, 1.0),
-        (r#"hookbox_attempts_total{handler="script",outcome="failed"}"#, 1.0),
-        (r#"hookbox_jobs{status="completed"}"#, 1.0),
-        (r#"hookbox_jobs{status="pending"}"#, 0.0),
-        ("hookbox_submit_duration_seconds_count", 4.0),
-        ("hookbox_attempt_duration_seconds_count", 2.0),
-        ("hookbox_queue_wait_seconds_count", 2.0),
-        ("hookbox_oldest_due_seconds", 0.0),
-        ("hookbox_workers", 2.0),
-        ("hookbox_leases_lost_total", 0.0),
-        ("hookbox_commit_failures_total", 0.0),
-    ] {
-        assert_eq!(metrics.get(name), Some(&value), "{name} in {metrics:#?}");
+#[tokio::test]
+async fn a_paused_route_keeps_its_jobs_until_it_is_resumed() {
+    let hookbox = Hookbox::with_routes(&[ORDERS, INVOICES].concat());
+    let pause = hookbox.rest.post("/v1/pause?route=orders").await;
+    let expected = json!({ "route": "orders", "source": null, "since": "2026-03-01T12:00:00.000Z" });
+    assert_eq!((pause.status, pause.json()), (200, expected.clone()));
+    hookbox.advance(jiff::SignedDuration::from_secs(60));
+    assert_eq!(hookbox.rest.post("/v1/pause?route=orders").await.json(), expected, "again changes nothing");
+    assert_eq!(hookbox.rest.get("/v1/pauses").await.json(), json!({ "pauses": [expected] }));
+
+    let held = hookbox.rest.accept("held").await;
+    hookbox.advance(jiff::SignedDuration::from_secs(60));
+    let free = hookbox.rest.submit("free", "invoice.created", "{}").await.text_of("id");
+    hookbox.wait_for(&free, "completed").await;
+    assert_eq!(hookbox.rest.webhook(&held).await["status"], "pending");
+    let stats = hookbox.rest.get("/v1/stats").await.json();
+    assert_eq!((&stats["counts"]["pending"], &stats["oldest_due_seconds"]), (&json!(1), &json!(0.0)));
+    let orders = route(&stats, "orders");
+    assert_eq!((&orders["paused"], &orders["oldest_due_seconds"]), (&json!(true), &json!(60.0)));
+    let routes = hookbox.rest.get("/v1/routes").await.json();
+    assert_eq!(route(&routes, "orders")["paused_since"], "2026-03-01T12:00:00.000Z");
+
+    let resumed = hookbox.rest.post("/v1/resume?route=orders").await;
+    assert_eq!((resumed.status, resumed.json()), (200, json!({ "was_paused": true })));
+    hookbox.wait_for(&held, "completed").await;
+    let again = hookbox.rest.post("/v1/resume?route=orders").await;
+    assert_eq!((again.status, again.json()), (200, json!({ "was_paused": false })));
+}
+
+#[tokio::test]
+async fn pauses_of_everything_and_of_a_source_are_independent() {
+    let hookbox = Hookbox::start();
+    for target in ["", "?source=default"] {
+        assert_eq!(hookbox.rest.post(&format!("/v1/pause{target}")).await.status, 200);
     }
-    assert!(metrics["hookbox_commit_duration_seconds_count"] >= 4.0);
-}
-
-#[tokio::test]
-async fn no_metric_has_a_label_that_a_sender_chooses() {
-    let hookbox = Hookbox::start();
-    let id = hookbox.rest.submit("chosen-key", "chosen-type", r#""chosen-payload""#).await.text_of("id");
+    let accepted = hookbox.rest.submit("evt-001", "order.created", "{}").await;
+    assert_eq!(accepted.status, 202, "accepting goes on: {}", accepted.text);
+    assert_eq!(hookbox.rest.post("/v1/resume").await.json(), json!({ "was_paused": true }));
+    let pauses = hookbox.rest.get("/v1/pauses").await.json();
+    assert_eq!(pauses["pauses"][0]["source"], "default");
+    assert_eq!(pauses["pauses"].as_array().map(Vec::len), Some(1));
+    let id = accepted.text_of("id");
+    assert_eq!(hookbox.rest.webhook(&id).await["status"], "pending");
+    hookbox.rest.post("/v1/resume?source=default").await;
     hookbox.wait_for(&id, "completed").await;
-    hookbox.rest.get("/chosen-path").await;
-    hookbox.rest.get("/v1/webhooks?chosen-parameter=1").await;
-    let text = hookbox.rest.get("/metrics").await.text;
-    assert!(!text.contains("chosen") && !text.contains(&id), "{text}");
 }
 
 #[tokio::test]
-async fn the_api_describes_itself() {
+async fn a_wrong_target_pauses_nothing() {
     let hookbox = Hookbox::start();
-    let answer = hookbox.rest.get("/openapi.json").await;
-    assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
-    let document = answer.json();
-    assert_eq!(document, serde_json::to_value(hookbox::http::openapi()).unwrap());
-    for (path, operations) in document["paths"].as_object().unwrap() {
-        for (method, operation) in operations.as_object().unwrap() {
-            let summary = operation["summary"].as_str().unwrap_or_default();
-            assert!(!summary.is_empty(), "{method} {path} has a summary");
+    for call in ["pause", "resume"] {
+        for (query, field) in [
+            ("route=", "route"),
+            ("route=No+Route", "route"),
+            ("source=", "source"),
+            ("route=default&source=default", "source"),
+            ("rout=default", "rout"),
+        ] {
+            let answer = hookbox.rest.post(&format!("/v1/{call}?{query}")).await;
+            assert_eq!(answer.problem(400, "INVALID_FIELD")["field"], field, "{call} {query}");
         }
     }
+    hookbox.rest.post("/v1/pause?route=other").await.problem(404, "ROUTE_NOT_FOUND");
+    assert_eq!(hookbox.rest.get("/v1/pauses").await.json(), json!({ "pauses": [] }));
 }
 
 #[tokio::test]
-async fn the_documentation_page_is_served_without_asking_anybody_else() {
-    let hookbox = Hookbox::start();
-    let moved = hookbox.rest.get("/docs").await;
-    let path = if moved.status == 200 { "/docs" } else { moved.header("location") };
-    let page = hookbox.rest.get(path).await;
-    assert_eq!(page.status, 200);
-    assert!(page.header("content-type").starts_with("text/html"), "{}", page.header("content-type"));
-    let assets: Vec<_> = ["src=\"", "href=\""]
-        .into_iter()
-        .flat_map(|attribute| page.text.split(attribute).skip(1))
-        .filter_map(|rest| rest.split('"').next())
-        .collect();
-    assert!(assets.iter().any(|asset| asset.ends_with(".js")), "{assets:?}");
-    for asset in assets {
-        assert!(!asset.contains("//"), "{asset} is not served from here");
-        let answer = hookbox.rest.get(&format!("/docs/{}", asset.trim_start_matches("./"))).await;
-        assert_eq!(answer.status, 200, "{asset}");
-        assert!(!answer.text.is_empty(), "{asset}");
-    }
-    let start = hookbox.rest.get("/docs/swagger-initializer.js").await;
-    assert!(start.text.contains("/openapi.json"), "{}", start.text);
-    assert!(!start.text.contains("petstore"), "{}", start.text);
+async fn jobs_of_a_route_that_is_gone_are_held_and_can_be_moved() {
+    let (hookbox, id) = with_a_held_order().await;
+    let orders = route(&hookbox.rest.get("/v1/routes").await.json(), "orders");
+    assert_eq!((&orders["in_settings"], &orders["counts"]["pending"]), (&json!(false), &json!(1)));
+    assert_eq!((&orders["policy"], &orders["handler"]), (&Value::Null, &Value::Null));
+    assert_eq!(hookbox.rest.webhook(&id).await["jobs"][0]["handler"], Value::Null);
+
+    let moved = hookbox.rest.post("/v1/routes/orders/move?to=invoices").await;
+    assert_eq!((moved.status, moved.json()), (200, json!({ "moved": 1, "cancelled": 0 })));
+    let done = hookbox.wait_for(&id, "completed").await;
+    assert_eq!(done["jobs"][0]["route"], "invoices");
 }
 
-/// Every sample, by its name and labels.
-async fn metrics(hookbox: &Hookbox) -> BTreeMap<String, f64> {
-    let answer = hookbox.rest.get("/metrics").await;
-    assert_eq!(answer.status, 200);
-    assert!(answer.header("content-type").starts_with("application/openmetrics-text; version=1.0.0"));
-    assert!(answer.text.ends_with("# EOF\n"));
-    answer
-        .text
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| {
-            let (name, value) = line.rsplit_once(' ').expect("a name and a value");
-            (name.to_owned(), value.parse().expect("a number"))
-        })
-        .collect()
+#[tokio::test]
+async fn jobs_of_a_route_that_is_gone_can_be_cancelled() {
+    let (hookbox, id) = with_a_held_order().await;
+    let cancelled = hookbox.rest.post("/v1/routes/orders/cancel").await;
+    assert_eq!((cancelled.status, cancelled.json()), (200, json!({ "cancelled": 1 })));
+    assert_eq!(hookbox.rest.webhook(&id).await["status"], "cancelled");
+    let again = hookbox.rest.post("/v1/routes/orders/cancel").await;
+    assert_eq!(again.json(), json!({ "cancelled": 0 }));
+}
+
+#[tokio::test]
+async fn jobs_of_a_route_in_the_settings_are_not_moved_or_cancelled() {
+    let hookbox = Hookbox::with_routes(&[ORDERS, INVOICES].concat());
+    for call in ["move?to=invoices", "cancel"] {
+        hookbox.rest.post(&format!("/v1/routes/orders/{call}")).await.problem(409, "ROUTE_IN_FORCE");
+        hookbox.rest.post(&format!("/v1/routes/other/{call}")).await.problem(404, "ROUTE_NOT_FOUND");
+    }
+    for (path, field) in [
+        ("/v1/routes/orders/move", "to"),
+        ("/v1/routes/orders/move?to=", "to"),
+        ("/v1/routes/NO/move?to=invoices", "from"),
+        ("/v1/routes/%FF/move?to=invoices", "from"),
+        ("/v1/routes/NO/cancel", "route"),
+    ] {
+        hookbox.rest.post(path).await.refused_field(field);
+    }
+}
+
+#[tokio::test]
+async fn settings_with_mistakes_are_refused_and_change_nothing() {
+    let hookbox = Hookbox::with_routes(ORDERS);
+    hookbox.set_routes("[[routes]]\nname = \"No Route\"\nhandler = \"simulate\"\n");
+    let problem = hookbox.rest.post("/v1/settings/reload").await.problem(422, "SETTINGS_INVALID");
+    assert!(problem["detail"].as_str().unwrap().contains("No Route"), "{problem}");
+    let routes = hookbox.rest.get("/v1/routes").await.json();
+    assert_eq!(route(&routes, "orders")["in_settings"], true);
+}
+
+#[tokio::test]
+async fn a_hang_up_brings_other_routes_into_force() {
+    let hookbox = Hookbox::with_routes(ORDERS);
+    hookbox.set_routes(INVOICES);
+    hookbox.hang_up();
+    eventually("the other routes", || async {
+        let answer = hookbox.rest.get("/v1/routes").await.json();
+        answer["routes"].as_array()?.iter().any(|route| route["route"] == "invoices").then_some(())
+    })
+    .await;
+}
+
+/// A server without the route `orders`, and the id of a webhook whose job belongs to it.
+async fn with_a_held_order() -> (Hookbox, String) {
+    let hookbox = Hookbox::with_routes(&[ORDERS, INVOICES].concat());
+    assert_eq!(hookbox.rest.post("/v1/pause?route=orders").await.status, 200);
+    let id = hookbox.rest.accept("evt-001").await;
+    hookbox.set_routes(INVOICES);
+    let reloaded = hookbox.rest.post("/v1/settings/reload").await;
+    assert_eq!((reloaded.status, reloaded.json()), (200, json!({ "routes": 1, "needs_restart": [] })));
+    (hookbox, id)
+}
+
+/// A route of the statistics or of the list of routes.
+#[track_caller]
+fn route(answer: &Value, name: &str) -> Value {
+    let routes = answer["routes"].as_array().expect("routes");
+    routes.iter().find(|route| route["route"] == name).unwrap_or_else(|| panic!("{name} in {answer}")).clone()
 }

@@ -5,7 +5,8 @@ use reqwest::Method;
 use crate::harness::Hookbox;
 use crate::harness::client::Answer;
 
-const NOBODY: &str = "01934c3e-7b00-7000-8000-000000000000";
+/// The id of no webhook.
+const NO_WEBHOOK: &str = "01934c3e-7b00-7000-8000-000000000000";
 
 #[tokio::test]
 async fn an_unknown_path_is_answered_with_a_problem_document() {
@@ -17,9 +18,9 @@ async fn an_unknown_path_is_answered_with_a_problem_document() {
 }
 
 #[tokio::test]
-async fn a_method_the_path_does_not_take_is_answered_405_with_those_it_does() {
+async fn a_method_the_path_does_not_take_is_answered_405() {
     let hookbox = Hookbox::start();
-    let one = format!("/v1/webhooks/{NOBODY}");
+    let one = format!("/v1/webhooks/{NO_WEBHOOK}");
     for (method, path, allowed) in [
         (Method::DELETE, "/v1/webhooks".to_owned(), &["GET", "POST"][..]),
         (Method::PUT, one.clone(), &["GET"]),
@@ -27,6 +28,10 @@ async fn a_method_the_path_does_not_take_is_answered_405_with_those_it_does() {
         (Method::GET, format!("{one}/cancel"), &["POST"]),
         (Method::POST, "/v1/stats".into(), &["GET"]),
         (Method::POST, "/healthz".into(), &["GET"]),
+        (Method::POST, "/v1/routes".into(), &["GET"]),
+        (Method::GET, "/v1/routes/default/move".into(), &["POST"]),
+        (Method::GET, "/v1/pause".into(), &["POST"]),
+        (Method::GET, "/v1/settings/reload".into(), &["POST"]),
     ] {
         let answer = Answer::of(hookbox.rest.request(method.clone(), &path)).await;
         answer.problem(405, "METHOD_NOT_ALLOWED");
@@ -39,7 +44,7 @@ async fn a_method_the_path_does_not_take_is_answered_405_with_those_it_does() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_none_is_refused_and_one_of_no_webhook_is_not_found() {
+async fn a_wrong_id_is_refused_and_an_unknown_id_is_not_found() {
     let hookbox = Hookbox::start();
     let calls = [
         (Method::GET, ""),
@@ -53,14 +58,14 @@ async fn an_id_that_is_none_is_refused_and_one_of_no_webhook_is_not_found() {
             let path = format!("/v1/webhooks/{bad}{call}");
             Answer::of(hookbox.rest.request(method.clone(), &path)).await.refused_field("id");
         }
-        let path = format!("/v1/webhooks/{NOBODY}{call}");
+        let path = format!("/v1/webhooks/{NO_WEBHOOK}{call}");
         let answer = Answer::of(hookbox.rest.request(method, &path)).await;
         assert_eq!(answer.problem(404, "WEBHOOK_NOT_FOUND")["instance"], path.as_str());
     }
 }
 
 #[tokio::test]
-async fn an_id_whose_bytes_are_no_text_is_refused_with_a_problem_document() {
+async fn an_id_that_is_not_utf_8_is_refused() {
     let hookbox = Hookbox::start();
     hookbox.rest.get("/v1/webhooks/%FF").await.refused_field("id");
 }
@@ -72,6 +77,7 @@ async fn a_query_parameter_that_is_unknown_or_wrong_is_named() {
         ("/v1/webhooks?statuss=pending", "statuss"),
         ("/v1/webhooks?status=done", "status"),
         ("/v1/webhooks?status=PENDING", "status"),
+        ("/v1/webhooks?route=No%20Route", "route"),
         ("/v1/webhooks?source=No%20Source", "source"),
         ("/v1/webhooks?event_type=%00", "event_type"),
         ("/v1/webhooks?accepted_after=yesterday", "accepted_after"),
@@ -115,5 +121,25 @@ async fn a_problem_document_has_the_members_it_is_documented_with() {
     let problem = hookbox.rest.submit("", "t", "1").await.refused_field("idempotency_key");
     let mut members: Vec<_> = problem.as_object().unwrap().keys().map(String::as_str).collect();
     members.sort_unstable();
-    assert_eq!(members, ["detail", "field", "instance", "reason", "status", "title", "trace_id", "type"]);
+    let expected =
+        ["detail", "field", "instance", "reason", "status", "title", "trace_id", "type", "violations"];
+    assert_eq!(members, expected);
+    let document = hookbox.rest.get("/openapi.json").await.json();
+    let documented = document["components"]["schemas"]["Problem"]["properties"].as_object().unwrap();
+    let mut documented: Vec<_> = documented.keys().map(String::as_str).collect();
+    documented.sort_unstable();
+    assert_eq!(members, documented);
+}
+
+#[tokio::test]
+async fn an_empty_submission_names_every_field_at_fault() {
+    let hookbox = Hookbox::start();
+    let problem = hookbox.rest.submit_body("{}").await.refused_field("idempotency_key");
+    let violations = problem["violations"].as_array().unwrap();
+    let fields: Vec<_> = violations.iter().map(|violation| violation["field"].as_str().unwrap()).collect();
+    assert_eq!(fields, ["idempotency_key", "event_type", "payload"]);
+    for violation in violations {
+        let detail = violation["detail"].as_str().unwrap();
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
+    }
 }

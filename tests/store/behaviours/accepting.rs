@@ -9,59 +9,61 @@ use hookbox::domain::webhook::{NewWebhook, WebhookName};
 
 use crate::harness::Harness;
 use crate::inbox::{Inbox, event_type, key_of, refused, seconds, source, webhook, webhook_with};
+use crate::routes::{default_job, route};
 
 pub(crate) async fn a_new_webhook_is_stored_and_answered<H: Harness>() {
     let mut inbox = Inbox::<H>::new().await;
-    let accepted = inbox.accept(webhook("k")).await.expect("accepted");
+    let accepted = inbox.submit(webhook("k")).await.expect("accepted");
 
     assert!(!accepted.duplicate);
     let answered = accepted.webhook;
     assert_eq!(answered.source, source("default"));
     assert_eq!(answered.idempotency_key, key_of("k"));
     assert_eq!(answered.event_type, event_type("order.paid"));
-    assert_eq!((answered.status, answered.attempt_count), (Status::Pending, 0));
-    assert_eq!((answered.accepted_at, answered.updated_at), (inbox.now(), inbox.now()));
+    assert_eq!((answered.status(), answered.attempt_count()), (Status::Pending, 0));
+    assert_eq!(answered.jobs.iter().map(|job| &job.route).collect::<Vec<_>>(), [&route("default")]);
+    assert_eq!((answered.accepted_at, answered.updated_at()), (inbox.now(), inbox.now()));
     assert_eq!(inbox.status_of(answered.id).await, answered);
 
     inbox.crash_and_reopen().await;
-    assert_eq!(inbox.status_of(answered.id).await, answered, "what was answered survives a crash");
+    assert_eq!(inbox.status_of(answered.id).await, answered, "an answered webhook survives a crash");
 }
 
-pub(crate) async fn the_same_again_is_a_duplicate_with_the_status_as_it_is_now<H: Harness>() {
+pub(crate) async fn a_duplicate_is_answered_with_the_current_status<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let first = inbox.accept_new("k").await;
 
-    let again = inbox.accept(webhook("k")).await.expect("answered");
+    let again = inbox.submit(webhook("k")).await.expect("answered");
     assert!(again.duplicate);
     assert_eq!(again.webhook, first);
 
     inbox.advance(seconds(1));
     let job = inbox.claim_one().await;
-    let again = inbox.accept(webhook("k")).await.expect("answered");
-    assert_eq!((again.webhook.status, again.webhook.attempt_count), (Status::Processing, 1));
+    let again = inbox.submit(webhook("k")).await.expect("answered");
+    assert_eq!((again.webhook.status(), again.webhook.attempt_count()), (Status::Processing, 1));
 
     inbox.end(&job, Status::Completed).await;
     inbox.advance(seconds(3600));
-    let again = inbox.accept(webhook("k")).await.expect("answered");
+    let again = inbox.submit(webhook("k")).await.expect("answered");
     assert!(again.duplicate);
     assert_eq!(again.webhook, inbox.status_of(first.id).await);
     assert_eq!(again.webhook.accepted_at, first.accepted_at, "it was accepted then");
-    assert_eq!(inbox.claim(10, seconds(1)).await.expect("claims").jobs.len(), 0, "nothing runs again");
+    inbox.claim_nothing().await;
 }
 
-pub(crate) async fn another_payload_under_a_used_key_is_refused_and_the_first_stays<H: Harness>() {
+pub(crate) async fn another_payload_under_a_used_key_is_refused<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let first = inbox.accept_new("k").await;
-    assert_eq!(refused(inbox.accept(webhook_with("k", r#"{"n":2}"#)).await), Reason::KeyReused);
+    assert_eq!(refused(inbox.submit(webhook_with("k", r#"{"n":2}"#)).await), Reason::KeyReused);
     assert_eq!(inbox.detail_of(first.id).await.payload.as_deref(), Some(r#"{"n":1}"#));
     assert_eq!(inbox.everything().await, [first]);
 }
 
-pub(crate) async fn another_event_type_under_a_used_key_is_refused_and_the_first_stays<H: Harness>() {
+pub(crate) async fn another_event_type_under_a_used_key_is_refused<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let first = inbox.accept_new("k").await;
     let other = NewWebhook { event_type: event_type("order.lost"), ..webhook("k") };
-    assert_eq!(refused(inbox.accept(other).await), Reason::KeyReused);
+    assert_eq!(refused(inbox.submit(other).await), Reason::KeyReused);
     assert_eq!(inbox.everything().await, [first]);
 }
 
@@ -71,7 +73,7 @@ pub(crate) async fn the_same_key_from_another_source_is_another_webhook<H: Harne
     let mut ids = HashSet::new();
     for (from, key) in [("ab", "c"), ("a", "bc"), ("abc", "c"), ("default", "c")] {
         let new = NewWebhook { source: source(from), ..webhook(key) };
-        let accepted = inbox.accept(new.clone()).await.expect("accepted");
+        let accepted = inbox.submit(new.clone()).await.expect("accepted");
         assert!(!accepted.duplicate, "{from} {key}");
         assert!(ids.insert(accepted.webhook.id));
         let found = inbox.status(WebhookName::Key(new.source, new.idempotency_key)).await.expect("found");
@@ -97,7 +99,7 @@ pub(crate) async fn keys_are_compared_byte_for_byte<H: Harness>() {
     }
     inbox.crash_and_reopen().await;
     for key in keys {
-        let again = inbox.accept(webhook(key)).await.expect("answered");
+        let again = inbox.submit(webhook(key)).await.expect("answered");
         assert!(again.duplicate, "{key:?}");
         assert_eq!(again.webhook.idempotency_key.as_str(), key);
         let found = inbox.status(WebhookName::Key(source("default"), key_of(key))).await.expect("found");
@@ -108,10 +110,10 @@ pub(crate) async fn keys_are_compared_byte_for_byte<H: Harness>() {
 pub(crate) async fn payloads_are_compared_as_json_values<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let sent = r#"{"a": 1.10, "b": ["x\u00e9", null], "c": {"d": 1e2, "e": true}}"#;
-    let id = inbox.accept(webhook_with("k", sent)).await.expect("accepted").webhook.id;
+    let id = inbox.submit(webhook_with("k", sent)).await.expect("accepted").webhook.id;
 
     for same in [sent, r#"{"c":{"e":true,"d":100},"b":["xé",null],"a":1.1}"#] {
-        assert!(inbox.accept(webhook_with("k", same)).await.expect("answered").duplicate, "{same}");
+        assert!(inbox.submit(webhook_with("k", same)).await.expect("answered").duplicate, "{same}");
     }
     for other in [
         r#"{"a": 1.1, "b": [null, "xé"], "c": {"d": 100, "e": true}}"#,
@@ -119,10 +121,10 @@ pub(crate) async fn payloads_are_compared_as_json_values<H: Harness>() {
         r#"{"a": 1.1, "b": ["xé", null], "c": {"d": 100, "e": true}, "f": null}"#,
         "null",
     ] {
-        assert_eq!(refused(inbox.accept(webhook_with("k", other)).await), Reason::KeyReused, "{other}");
+        assert_eq!(refused(inbox.submit(webhook_with("k", other)).await), Reason::KeyReused, "{other}");
     }
     let kept = inbox.detail_of(id).await.payload;
-    assert_eq!(kept.as_deref(), Some(sent), "it comes out as it went in, byte for byte");
+    assert_eq!(kept.as_deref(), Some(sent), "the payload comes out as it went in, byte for byte");
 }
 
 pub(crate) async fn any_json_is_a_payload_and_comes_out_byte_for_byte<H: Harness>() {
@@ -138,17 +140,17 @@ pub(crate) async fn any_json_is_a_payload_and_comes_out_byte_for_byte<H: Harness
         &large,
     ];
     for (number, payload) in payloads.into_iter().enumerate() {
-        let accepted = inbox.accept(webhook_with(&number.to_string(), payload)).await.expect("accepted");
+        let accepted = inbox.submit(webhook_with(&number.to_string(), payload)).await.expect("accepted");
         assert_eq!(inbox.detail_of(accepted.webhook.id).await.payload.as_deref(), Some(payload));
         assert_eq!(inbox.claim_one().await.payload.as_deref(), Some(payload));
     }
 }
 
-pub(crate) async fn of_64_at_once_with_the_same_key_one_is_stored<H: Harness>() {
+pub(crate) async fn of_64_equal_webhooks_sent_at_once_one_is_stored<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let tasks = (0..64).map(|_| {
         let store = inbox.shared();
-        tokio::spawn(async move { store.accept(webhook("k")).await.expect("answered") })
+        tokio::spawn(async move { store.accept(webhook("k"), default_job()).await.expect("answered") })
     });
     let answers = join_all(tasks).await.into_iter().map(|answer| answer.expect("ran")).collect::<Vec<_>>();
 
@@ -158,13 +160,13 @@ pub(crate) async fn of_64_at_once_with_the_same_key_one_is_stored<H: Harness>() 
     assert_eq!(inbox.counts().await.of(Status::Pending), 1);
 }
 
-pub(crate) async fn of_two_different_webhooks_at_once_with_the_same_key_one_is_refused<H: Harness>() {
+pub(crate) async fn of_two_webhooks_at_once_with_one_key_one_is_refused<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     for round in 0..16 {
         let key = round.to_string();
         let (one, other) = tokio::join!(
-            inbox.accept(webhook_with(&key, r#""one""#)),
-            inbox.accept(webhook_with(&key, r#""other""#))
+            inbox.submit(webhook_with(&key, r#""one""#)),
+            inbox.submit(webhook_with(&key, r#""other""#))
         );
         let (stored, refusal) = if one.is_ok() { (one, other) } else { (other, one) };
         assert!(!stored.expect("one is stored").duplicate);
@@ -173,7 +175,7 @@ pub(crate) async fn of_two_different_webhooks_at_once_with_the_same_key_one_is_r
     assert_eq!(inbox.counts().await.of(Status::Pending), 16);
 }
 
-pub(crate) async fn more_webhooks_in_a_millisecond_than_its_counter_has_get_growing_ids<H: Harness>() {
+pub(crate) async fn ids_grow_beyond_the_4096_of_a_millisecond<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let first = inbox.accept_new("first").await;
     // 4,096 fit into the counter of a millisecond, and the clock stands still.
@@ -192,7 +194,7 @@ pub(crate) async fn more_webhooks_in_a_millisecond_than_its_counter_has_get_grow
     assert_eq!(inbox.everything().await.len(), 4_202);
 }
 
-pub(crate) async fn a_clock_that_goes_back_does_not_break_ids<H: Harness>() {
+pub(crate) async fn ids_grow_when_the_clock_goes_back<H: Harness>() {
     let mut inbox = Inbox::<H>::new().await;
     let first = inbox.accept_new("first").await;
     inbox.go_back(seconds(3600));

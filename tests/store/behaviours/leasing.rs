@@ -1,11 +1,12 @@
 //! Leases: renewed while the handler runs, taken over once they have expired.
 
-use futures::future::join_all;
 use hookbox::domain::attempt::{AttemptRecord, Outcome};
 use hookbox::domain::job::Status;
+use hookbox::store::Claim;
 
 use crate::harness::Harness;
 use crate::inbox::{Inbox, LEASE, milliseconds, seconds};
+use crate::routes::{attempts, default_job};
 
 pub(crate) async fn a_renewed_lease_lasts_from_the_renewal<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
@@ -16,10 +17,10 @@ pub(crate) async fn a_renewed_lease_lasts_from_the_renewal<H: Harness>() {
 
     inbox.advance(LEASE - milliseconds(1));
     assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("looks"), 0);
-    assert_eq!(inbox.status_of(webhook.id).await.status, Status::Processing);
+    assert_eq!(inbox.status_of(webhook.id).await.status(), Status::Processing);
     inbox.advance(milliseconds(1));
     assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
-    assert_eq!(inbox.status_of(webhook.id).await.status, Status::Pending);
+    assert_eq!(inbox.status_of(webhook.id).await.status(), Status::Pending);
 }
 
 pub(crate) async fn a_renewal_answers_the_leases_that_were_lost<H: Harness>() {
@@ -44,7 +45,7 @@ pub(crate) async fn a_renewal_answers_the_leases_that_were_lost<H: Harness>() {
 }
 
 /// Within one process a slow attempt and the next one of the same job can both be running.
-pub(crate) async fn an_old_lease_is_answered_as_lost_beside_the_new_one_of_its_job<H: Harness>() {
+pub(crate) async fn an_old_lease_of_a_job_is_lost_beside_its_new_one<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     inbox.accept_new("k").await;
     let old = inbox.claim_one().await.lease;
@@ -58,10 +59,11 @@ pub(crate) async fn an_old_lease_is_answered_as_lost_beside_the_new_one_of_its_j
 
 pub(crate) async fn only_expired_leases_are_taken_over<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
+    let claim = async |lease| inbox.claim(Claim { lease, ..inbox.claim_for(1) }).await.expect("claims");
     let short = inbox.accept_new("short").await;
-    inbox.claim(1, seconds(10)).await.expect("claims");
+    claim(seconds(10)).await;
     let long = inbox.accept_new("long").await;
-    inbox.claim(1, seconds(60)).await.expect("claims");
+    claim(seconds(60)).await;
     let pending = inbox.accept_new("pending").await;
 
     inbox.advance(milliseconds(9_999));
@@ -71,8 +73,8 @@ pub(crate) async fn only_expired_leases_are_taken_over<H: Harness>() {
     assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("looks"), 0, "once");
 
     let short = inbox.status_of(short.id).await;
-    assert_eq!((short.status, short.attempt_count), (Status::Pending, 1));
-    assert_eq!(inbox.status_of(long.id).await.status, Status::Processing);
+    assert_eq!((short.status(), short.attempt_count()), (Status::Pending, 1));
+    assert_eq!(inbox.status_of(long.id).await.status(), Status::Processing);
     assert_eq!(inbox.status_of(pending.id).await, pending);
 }
 
@@ -83,9 +85,9 @@ pub(crate) async fn a_job_taken_over_has_an_interrupted_attempt_and_is_due<H: Ha
     inbox.advance(LEASE);
     inbox.take_over_expired(Vec::new()).await.expect("takes over");
 
-    let detail = inbox.detail_of(id).await;
-    assert_eq!(detail.available_at, inbox.now());
-    assert_eq!(detail.status.updated_at, inbox.now());
+    let (status, detail) = inbox.job_of(id, "default").await;
+    assert_eq!((status.status, status.updated_at), (Status::Pending, inbox.now()));
+    assert_eq!((detail.available_at, detail.uncounted_attempts), (inbox.now(), 0));
     let [attempt] = detail.attempts.as_slice() else { panic!("one attempt: {detail:?}") };
     let expected = AttemptRecord {
         number: 1,
@@ -97,19 +99,20 @@ pub(crate) async fn a_job_taken_over_has_an_interrupted_attempt_and_is_due<H: Ha
     };
     assert_eq!(*attempt, expected);
     assert!(attempt.error.as_deref().is_some_and(|error| !error.is_empty()), "says why");
-    assert_eq!(inbox.claim_one().await.attempt, 2);
+    let next = inbox.claim_one().await;
+    assert_eq!((next.attempt, next.attempt_of_run), (2, 2), "an interrupted attempt counts");
 }
 
-pub(crate) async fn a_job_whose_attempts_are_used_up_is_dead_lettered_when_taken_over<H: Harness>() {
-    let inbox = Inbox::<H>::with(100, 2).await;
+pub(crate) async fn a_job_without_attempts_left_is_dead_lettered_at_take_over<H: Harness>() {
+    let inbox = Inbox::<H>::with_routes([attempts(2)]).await;
     let id = inbox.accept_new("k").await.id;
     for next in [Status::Pending, Status::DeadLettered] {
         inbox.claim_one().await;
         inbox.advance(LEASE);
         assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
-        assert_eq!(inbox.status_of(id).await.status, next);
+        assert_eq!(inbox.status_of(id).await.status(), next);
     }
-    let detail = inbox.detail_of(id).await;
+    let detail = inbox.job_of(id, "default").await.1;
     assert_eq!(detail.completed_at, Some(inbox.now()));
     assert_eq!(
         detail.attempts.iter().map(|attempt| attempt.outcome).collect::<Vec<_>>(),
@@ -117,19 +120,18 @@ pub(crate) async fn a_job_whose_attempts_are_used_up_is_dead_lettered_when_taken
     );
 }
 
-pub(crate) async fn however_many_leases_expire_at_once_all_are_taken_over<H: Harness>() {
+pub(crate) async fn all_of_1100_leases_that_expire_at_once_are_taken_over<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
-    let keys = (0..1_100).map(|number| number.to_string()).collect::<Vec<_>>();
-    join_all(keys.iter().map(|key| inbox.accept_new(key))).await;
-    assert_eq!(inbox.claim(2_000, LEASE).await.expect("claims").jobs.len(), 1_100);
+    inbox.accept_many("k", 1_100, &default_job()).await;
+    assert_eq!(inbox.claimed(2_000).await.len(), 1_100);
     inbox.advance(LEASE);
     assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1_100);
     let counts = inbox.counts().await;
     assert_eq!((counts.of(Status::Pending), counts.of(Status::Processing)), (1_100, 0));
 }
 
-pub(crate) async fn a_process_after_a_crash_goes_on_with_what_the_one_before_had_leased<H: Harness>() {
-    let mut inbox = Inbox::<H>::with(100, 2).await;
+pub(crate) async fn the_next_process_takes_over_the_leases_of_a_crashed_one<H: Harness>() {
+    let mut inbox = Inbox::<H>::with_routes([attempts(2)]).await;
     let first = inbox.accept_new("first").await;
     let job = inbox.claim_one().await;
     inbox.fail(&job, seconds(0)).await;
@@ -140,16 +142,16 @@ pub(crate) async fn a_process_after_a_crash_goes_on_with_what_the_one_before_had
 
     inbox.crash_and_reopen().await;
     if !H::TAKES_OVER_AT_OPEN {
-        assert_eq!(inbox.counts().await.of(Status::Processing), 2, "it may still run elsewhere");
+        assert_eq!(inbox.counts().await.of(Status::Processing), 2, "they may still run elsewhere");
         inbox.advance(LEASE);
         inbox.take_over_expired(Vec::new()).await.expect("takes over");
     }
 
-    let first = inbox.detail_of(first.id).await;
-    assert_eq!(first.status.status, Status::DeadLettered, "its attempts are used up");
+    let (job, first) = inbox.job_of(first.id, "default").await;
+    assert_eq!(job.status, Status::DeadLettered, "its attempts are used up");
     assert_eq!(first.attempts.last().map(|last| last.outcome), Some(Outcome::Interrupted));
     assert_eq!(first.attempts.last().map(|last| last.worker.as_str()), Some("worker-1"));
-    assert_eq!(inbox.status_of(second.id).await.status, Status::Pending);
+    assert_eq!(inbox.status_of(second.id).await.status(), Status::Pending);
     assert_eq!(inbox.status_of(third.id).await, third, "it had not started");
-    assert_eq!(inbox.claim(10, LEASE).await.expect("claims").jobs.len(), 2);
+    assert_eq!(inbox.claimed(10).await.len(), 2);
 }

@@ -1,4 +1,4 @@
-//! Retention: the payload goes first, the key and the rest later, and nothing unfinished ever.
+//! Retention: the payload goes first, the key and the rest later, and unfinished jobs stay.
 
 use futures::future::join_all;
 use hookbox::domain::error::Reason;
@@ -8,13 +8,14 @@ use hookbox::domain::webhook::WebhookName;
 use hookbox::store::{Purged, StatusCounts};
 
 use crate::harness::Harness;
-use crate::inbox::{Inbox, LEASE, key_of, milliseconds, refused, seconds, source, webhook, webhook_with};
+use crate::inbox::{Inbox, key_of, milliseconds, refused, seconds, source, webhook, webhook_with};
+use crate::routes::default_job;
 
-const RETENTION: Retention =
+pub(super) const RETENTION: Retention =
     Retention { completed: seconds(100), dead_lettered: seconds(200), keys: seconds(300) };
 
 /// Purges until there is no more to remove; answers the sums.
-async fn purge_all<H: Harness>(inbox: &Inbox<H>) -> Purged {
+pub(super) async fn purge_all<H: Harness>(inbox: &Inbox<H>) -> Purged {
     let mut all = Purged::default();
     for _ in 0..10_000 {
         let purged = inbox.purge(RETENTION).await.expect("purges");
@@ -27,7 +28,7 @@ async fn purge_all<H: Harness>(inbox: &Inbox<H>) -> Purged {
     panic!("a purge comes to an end");
 }
 
-pub(crate) async fn a_payload_goes_after_its_retention_and_the_key_after_a_longer_one<H: Harness>() {
+pub(crate) async fn a_payload_goes_after_its_retention_and_the_key_later<H: Harness>() {
     for (status, payload_kept) in
         [(Status::Completed, 100), (Status::DeadLettered, 200), (Status::Cancelled, 200)]
     {
@@ -43,9 +44,9 @@ pub(crate) async fn a_payload_goes_after_its_retention_and_the_key_after_a_longe
         inbox.crash_and_reopen().await;
 
         let after = inbox.detail_of(webhook.id).await;
-        assert_eq!((&after.payload, &after.result), (&None, &None));
+        assert_eq!((&after.payload, &after.jobs[0].result), (&None, &None));
         assert_eq!(after.status, before.status, "the rest stays");
-        assert_eq!(after.attempts, before.attempts);
+        assert_eq!(after.jobs[0].attempts, before.jobs[0].attempts);
         assert_eq!(purge_all(&inbox).await, Purged::default(), "{status}: once");
 
         inbox.advance(seconds(300 - payload_kept) - milliseconds(1));
@@ -62,26 +63,26 @@ pub(crate) async fn a_payload_goes_after_its_retention_and_the_key_after_a_longe
     }
 }
 
-pub(crate) async fn a_webhook_without_its_payload_still_answers_its_duplicates<H: Harness>() {
+pub(crate) async fn a_webhook_without_its_payload_answers_duplicates<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let id = inbox.ended_webhook("k", Status::Completed).await.id;
     inbox.advance(seconds(100));
     assert_eq!(purge_all(&inbox).await.payloads, 1);
 
-    let again = inbox.accept(webhook_with("k", r#" { "n" : 1 } "#)).await.expect("answered");
+    let again = inbox.submit(webhook_with("k", r#" { "n" : 1 } "#)).await.expect("answered");
     assert!(again.duplicate);
-    assert_eq!((again.webhook.id, again.webhook.status), (id, Status::Completed));
-    assert_eq!(refused(inbox.accept(webhook_with("k", r#"{"n":2}"#)).await), Reason::KeyReused);
+    assert_eq!((again.webhook.id, again.webhook.status()), (id, Status::Completed));
+    assert_eq!(refused(inbox.submit(webhook_with("k", r#"{"n":2}"#)).await), Reason::KeyReused);
 }
 
-pub(crate) async fn a_key_whose_retention_is_over_may_be_used_anew<H: Harness>() {
+pub(crate) async fn a_key_whose_retention_is_over_may_be_used_again<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let first = inbox.ended_webhook("k", Status::Completed).await;
     inbox.advance(seconds(300));
     let purged = purge_all(&inbox).await;
     assert_eq!((purged.payloads, purged.webhooks), (1, 1), "both were due");
 
-    let accepted = inbox.accept(webhook_with("k", r#"{"n":2}"#)).await.expect("accepted");
+    let accepted = inbox.submit(webhook_with("k", r#"{"n":2}"#)).await.expect("accepted");
     assert!(!accepted.duplicate);
     assert!(accepted.webhook.id > first.id);
     let job = inbox.claim_one().await;
@@ -89,34 +90,34 @@ pub(crate) async fn a_key_whose_retention_is_over_may_be_used_anew<H: Harness>()
     inbox.end(&job, Status::Completed).await;
 }
 
-pub(crate) async fn what_has_lost_its_payload_cannot_be_retried<H: Harness>() {
+pub(crate) async fn a_job_without_its_payload_cannot_be_retried<H: Harness>() {
     for status in [Status::DeadLettered, Status::Cancelled] {
         let inbox = Inbox::<H>::new().await;
         let id = inbox.ended_webhook("k", status).await.id;
         inbox.advance(seconds(200));
         purge_all(&inbox).await;
-        assert_eq!(refused(inbox.retry(id, 3).await), Reason::WrongStatus);
-        assert_eq!(inbox.status_of(id).await.status, status);
+        assert_eq!(refused(inbox.retry(id, None).await), Reason::WrongStatus);
+        assert_eq!(inbox.status_of(id).await.status(), status);
     }
 }
 
-pub(crate) async fn what_was_retried_by_hand_is_kept_from_its_new_end<H: Harness>() {
+pub(crate) async fn a_retried_job_is_kept_from_its_new_end<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let id = inbox.ended_webhook("k", Status::DeadLettered).await.id;
     inbox.advance(seconds(150));
-    inbox.retry(id, 1).await.expect("retries");
+    inbox.retry(id, None).await.expect("retries");
     inbox.advance(seconds(1000));
-    assert_eq!(purge_all(&inbox).await, Purged::default(), "it waits");
+    assert_eq!(purge_all(&inbox).await, Purged::default(), "the job waits");
     let job = inbox.claim_one().await;
     assert_eq!(job.payload.as_deref(), Some(r#"{"n":1}"#));
     inbox.end(&job, Status::DeadLettered).await;
     inbox.advance(seconds(199));
-    assert_eq!(purge_all(&inbox).await, Purged::default(), "it ended anew");
+    assert_eq!(purge_all(&inbox).await, Purged::default(), "the job ended again");
     inbox.advance(seconds(1));
     assert_eq!(purge_all(&inbox).await.payloads, 1);
 }
 
-pub(crate) async fn what_is_unfinished_is_never_removed<H: Harness>() {
+pub(crate) async fn unfinished_jobs_are_never_removed<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     inbox.accept_new("processing").await;
     inbox.claim_one().await;
@@ -129,14 +130,13 @@ pub(crate) async fn what_is_unfinished_is_never_removed<H: Harness>() {
     inbox.advance(seconds(1_000_000));
     assert_eq!(purge_all(&inbox).await, Purged::default());
     assert_eq!(inbox.everything().await, before);
-    assert_eq!(inbox.accept(webhook("pending")).await.expect("answered").webhook, before[0]);
+    assert_eq!(inbox.submit(webhook("pending")).await.expect("answered").webhook, before[0]);
 }
 
-pub(crate) async fn a_call_removes_a_bounded_number_and_says_whether_there_is_more<H: Harness>() {
+pub(crate) async fn a_purge_removes_a_bounded_number_and_says_if_more_is_left<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
-    let keys = (0..1_000).map(|number| number.to_string()).collect::<Vec<_>>();
-    join_all(keys.iter().map(|key| inbox.accept_new(key))).await;
-    let jobs = inbox.claim(1_000, LEASE).await.expect("claims").jobs;
+    inbox.accept_many("k", 1_000, &default_job()).await;
+    let jobs = inbox.claimed(1_000).await;
     join_all(jobs.iter().map(|job| inbox.end(job, Status::Completed))).await;
     inbox.advance(seconds(300));
 
@@ -148,7 +148,7 @@ pub(crate) async fn a_call_removes_a_bounded_number_and_says_whether_there_is_mo
     assert_eq!(inbox.counts().await, StatusCounts::default());
 }
 
-pub(crate) async fn many_payloads_past_their_retention_do_not_keep_keys_from_going<H: Harness>() {
+pub(crate) async fn many_payloads_to_remove_do_not_delay_keys<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     for status in [Status::Completed, Status::DeadLettered, Status::Cancelled] {
         for number in 0..3 {

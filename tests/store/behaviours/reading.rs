@@ -6,6 +6,7 @@ use hookbox::domain::webhook::{NewWebhook, WebhookName};
 
 use crate::harness::Harness;
 use crate::inbox::{Inbox, event_type, key_of, look_alike, refused, source, webhook_with};
+use crate::routes::default_job;
 
 pub(crate) async fn a_status_is_found_by_id_and_by_key<H: Harness>() {
     let mut inbox = Inbox::<H>::new().await;
@@ -19,7 +20,7 @@ pub(crate) async fn a_status_is_found_by_id_and_by_key<H: Harness>() {
     }
 }
 
-pub(crate) async fn what_was_never_accepted_is_not_found<H: Harness>() {
+pub(crate) async fn an_unknown_webhook_is_not_found<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     inbox.accept_new("k").await;
     let unknown = WebhookId::from_bytes([7; 16]);
@@ -39,13 +40,13 @@ pub(crate) async fn an_id_that_differs_behind_its_first_60_bits_is_not_found<H: 
 }
 
 pub(crate) async fn a_webhook_in_full_has_all_that_was_sent<H: Harness>() {
-    let inbox = Inbox::<H>::with(100, 7).await;
+    let inbox = Inbox::<H>::new().await;
     let sent = NewWebhook {
         source: source("git-hub"),
         event_type: event_type("zażółć"),
         ..webhook_with("k", r#"{"z": 12345678901234567890, "a": 1.10}"#)
     };
-    let webhook = inbox.accept(sent.clone()).await.expect("accepted").webhook;
+    let webhook = inbox.accept(sent.clone(), default_job()).await.expect("accepted").webhook;
 
     let detail = inbox.detail_of(webhook.id).await;
     assert_eq!(detail.status, webhook);
@@ -53,7 +54,8 @@ pub(crate) async fn a_webhook_in_full_has_all_that_was_sent<H: Harness>() {
     assert_eq!(detail.status.event_type, sent.event_type);
     assert_eq!(detail.payload.as_deref(), Some(sent.payload.json()));
     assert_eq!(detail.traceparent, sent.traceparent);
-    assert_eq!((detail.max_attempts, detail.available_at), (7, webhook.accepted_at));
-    assert_eq!((detail.result, detail.completed_at), (None, None));
-    assert!(detail.attempts.is_empty(), "none has ended");
+    let [job] = detail.jobs.as_slice() else { panic!("one job: {detail:?}") };
+    assert_eq!((job.run, job.uncounted_attempts, job.available_at), (1, 0, webhook.accepted_at));
+    assert_eq!((&job.result, job.completed_at), (&None, None));
+    assert!(job.attempts.is_empty(), "none has ended");
 }

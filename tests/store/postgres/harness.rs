@@ -54,7 +54,7 @@ impl Harness for PostgresHarness {
 }
 
 /// Closes every connection of a store to a database.
-pub(crate) fn close_connections(url: &str) {
+fn close_connections(url: &str) {
     let session = Session::open(url).expect("connects");
     let closed = session.ask(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -63,7 +63,7 @@ pub(crate) fn close_connections(url: &str) {
     closed.expect("closes");
 }
 
-pub(crate) async fn open(
+pub(super) async fn open(
     url: &str,
     options: &Options,
     clock: Arc<dyn Clock>,
@@ -71,8 +71,8 @@ pub(crate) async fn open(
     let options = postgres::Options {
         target: url.parse().expect("a URL"),
         max_backlog: options.max_backlog,
-        max_attempts: options.max_attempts,
-        worker: options.worker.clone(),
+        policies: Arc::clone(&options.policies),
+        worker: format!("process-{}", options.seed),
         seed: options.seed,
     };
     PostgresStore::open(options, clock, Arc::new(Metrics::default())).await

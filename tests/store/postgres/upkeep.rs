@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox::domain::clock::SystemClock;
+use hookbox::clock::SystemClock;
 use hookbox::domain::job::Status;
 use hookbox::store::{Finish, Store as _};
 
@@ -11,6 +11,7 @@ use super::PostgresHarness;
 use super::harness::open;
 use crate::harness::Options;
 use crate::inbox::Inbox;
+use crate::routes::{in_force, policy};
 use crate::support::{Session, server};
 
 /// Longer than the store takes to look, and the server to count.
@@ -22,23 +23,24 @@ async fn an_error_with_a_character_that_postgresql_cannot_keep_is_recorded_witho
     let webhook = inbox.accept_new("k").await;
     let job = inbox.claim_one().await;
     let finish = Finish { error: Some("a\0b".into()), ..inbox.ended(&job, Status::DeadLettered) };
-    assert!(inbox.finish(finish).await.expect("is recorded"));
-    let detail = inbox.detail_of(webhook.id).await;
+    assert!(inbox.finish_one(finish).await.expect("is recorded"));
+    let (_, detail) = inbox.job_of(webhook.id, "default").await;
     assert_eq!(detail.attempts[0].error.as_deref(), Some("a\u{fffd}b"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_rows_of_the_hot_table_are_vacuumed_away() {
     let database = server().database();
-    let options = Options { max_backlog: 100, max_attempts: 3, worker: "worker-1".into(), seed: 1 };
+    let options = Options { max_backlog: 100, policies: in_force([policy("default")]), seed: 1 };
     let store = open(&database.url(), &options, Arc::new(SystemClock)).await.expect("opens");
     let session = Session::open(&database.url()).expect("connects");
     // Not by autovacuum, which would come by some time as well.
     session.ask("ALTER TABLE jobs SET (autovacuum_enabled = false)").expect("sets");
     session
         .ask(
-            "INSERT INTO jobs (webhook, status, attempts, attempts_before, max_attempts, available_at, updated_at, revision, lease_token)
-             SELECT gen_random_uuid(), 0, 0, 0, 1, 'infinity', now(), 0, 0 FROM generate_series(1, 25000)",
+            "INSERT INTO jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at,
+                               revision, lease_token)
+             SELECT gen_random_uuid(), 1, 0, 1, 0, 0, 'infinity', now(), 0, 0 FROM generate_series(1, 25000)",
         )
         .expect("inserts");
     session.ask("DELETE FROM jobs").expect("deletes");

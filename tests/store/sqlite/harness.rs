@@ -58,8 +58,7 @@ pub(crate) async fn open(
     let options = sqlite::Options {
         path: path.to_owned(),
         max_backlog: options.max_backlog,
-        max_attempts: options.max_attempts,
-        worker: options.worker.clone(),
+        policies: Arc::clone(&options.policies),
         seed: options.seed,
     };
     SqliteStore::open(options, clock, Arc::new(Metrics::default())).await

@@ -1,6 +1,8 @@
 //! A batch of webhooks as the tables of PostgreSQL have them: what is unfinished in `jobs`, what is
 //! finished in `finished_jobs` with the attempt that ended it, and all other attempts in `attempts`.
 
+use std::collections::{BTreeSet, HashMap};
+
 use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
@@ -10,19 +12,36 @@ use diesel::sql_types::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use uuid::Uuid;
 
-use crate::domain::job::Status;
-use crate::store::postgres::finish::storable;
-use crate::store::postgres::rows::{self, pg_time};
+use crate::domain::job::QueueId;
+use crate::domain::route::OrderValue;
+use crate::store::postgres::counts::CountChanges;
+use crate::store::postgres::lanes;
+use crate::store::postgres::rows::{self, pg_time, storable};
 use crate::store::statement::statement;
-use crate::store::transfer::stored::{StoredAttempt, StoredWebhook};
+use crate::store::transfer::stored::{StoredAttempt, StoredJob, StoredWebhook};
+
+/// The slot of the counts: one is as good as another, for no other process writes meanwhile.
+const SLOT: i16 = 0;
+
+/// A job of the batch, its webhook and its queue.
+struct Moving<'a> {
+    webhook: &'a StoredWebhook,
+    job: &'a StoredJob,
+    queue: QueueId,
+}
 
 /// Inserts webhooks with all that belongs to them, and counts them.
 pub(super) async fn insert(
     connection: &mut AsyncPgConnection,
     webhooks: &[StoredWebhook],
 ) -> QueryResult<()> {
-    let (finished, unfinished) =
-        webhooks.iter().partition::<Vec<_>, _>(|webhook| webhook.job.status.is_final());
+    let queues = queues_of(connection, webhooks).await?;
+    let moving = webhooks.iter().flat_map(|webhook| webhook.jobs.iter().map(move |job| (webhook, job)));
+    let moving = moving.filter_map(|(webhook, job)| {
+        let queue = *queues.get(&(job.route.as_str(), source_of(webhook, job)))?;
+        Some(Moving { webhook, job, queue })
+    });
+    let (finished, unfinished) = moving.partition::<Vec<_>, _>(|moving| moving.job.status.is_final());
     insert_webhooks(connection, webhooks).await?;
     if !unfinished.is_empty() {
         insert_jobs(connection, &unfinished).await?;
@@ -30,8 +49,33 @@ pub(super) async fn insert(
     if !finished.is_empty() {
         insert_finished(connection, &finished).await?;
     }
-    insert_attempts(connection, webhooks).await?;
-    count(connection, webhooks).await
+    let all = finished.iter().chain(&unfinished).collect::<Vec<_>>();
+    insert_attempts(connection, &all).await?;
+    let mut counts = CountChanges::default();
+    all.iter().for_each(|moving| counts.moved(moving.queue, None, Some(moving.job.status)));
+    counts.apply(connection, SLOT).await
+}
+
+/// The source of a job's queue; queue 0, of webhooks without a route, has none.
+fn source_of<'a>(webhook: &'a StoredWebhook, job: &StoredJob) -> &'a str {
+    if job.route.is_empty() { "" } else { &webhook.source }
+}
+
+/// The queues of the batch, by route and source; made where they are missing.
+async fn queues_of<'a>(
+    connection: &mut AsyncPgConnection,
+    webhooks: &'a [StoredWebhook],
+) -> QueryResult<HashMap<(&'a str, &'a str), QueueId>> {
+    let names = webhooks
+        .iter()
+        .flat_map(|webhook| webhook.jobs.iter().map(|job| (job.route.as_str(), source_of(webhook, job))))
+        .collect::<BTreeSet<_>>();
+    let mut queues = HashMap::with_capacity(names.len());
+    for (route, source) in names {
+        let id = MakeQueue { route, source }.get_result::<i32>(connection).await?;
+        queues.insert((route, source), rows::queue(id)?);
+    }
+    Ok(queues)
 }
 
 async fn insert_webhooks(connection: &mut AsyncPgConnection, all: &[StoredWebhook]) -> QueryResult<()> {
@@ -50,37 +94,56 @@ async fn insert_webhooks(connection: &mut AsyncPgConnection, all: &[StoredWebhoo
     .map(|_| ())
 }
 
-async fn insert_jobs(connection: &mut AsyncPgConnection, all: &[&StoredWebhook]) -> QueryResult<()> {
-    let jobs = || all.iter().map(|webhook| &webhook.job);
+impl Moving<'_> {
+    fn lane(&self) -> Option<String> {
+        self.job.order.as_ref().map(|order| lanes::key(self.queue, &OrderValue::new(order.as_str())))
+    }
+
+    /// In the file the order of acceptance is that of the numbers of webhooks.
+    fn position(&self) -> Option<i64> {
+        self.job.order.as_ref().map(|_| self.webhook.sequence)
+    }
+}
+
+async fn insert_jobs(connection: &mut AsyncPgConnection, all: &[Moving<'_>]) -> QueryResult<()> {
+    let jobs = || all.iter().map(|moving| moving.job);
     InsertJobs {
-        webhooks: all.iter().map(|webhook| rows::uuid(webhook.id)).collect(),
+        webhooks: all.iter().map(|moving| rows::uuid(moving.webhook.id)).collect(),
+        queues: all.iter().map(|moving| rows::queue_number(moving.queue)).collect(),
         statuses: jobs().map(|job| job.status as i16).collect(),
+        runs: jobs().map(|job| number(job.run)).collect(),
         attempts: jobs().map(|job| number(job.attempts)).collect(),
-        attempts_before: jobs().map(|job| number(job.attempts_before)).collect(),
-        max_attempts: jobs().map(|job| number(job.max_attempts)).collect(),
+        uncounted_attempts: jobs().map(|job| number(job.uncounted_attempts)).collect(),
         available_at: jobs().map(|job| pg_time(job.available_at)).collect(),
         updated_at: jobs().map(|job| pg_time(job.updated_at)).collect(),
         revisions: jobs().map(|job| job.revision).collect(),
         lease_tokens: jobs().map(|job| job.lease_token).collect(),
+        lanes: all.iter().map(Moving::lane).collect(),
+        positions: all.iter().map(Moving::position).collect(),
     }
     .execute(connection)
     .await
     .map(|_| ())
 }
 
-async fn insert_finished(connection: &mut AsyncPgConnection, all: &[&StoredWebhook]) -> QueryResult<()> {
-    let jobs = || all.iter().map(|webhook| &webhook.job);
-    let endings = || all.iter().map(|webhook| webhook.history().1);
+async fn insert_finished(connection: &mut AsyncPgConnection, all: &[Moving<'_>]) -> QueryResult<()> {
+    let jobs = || all.iter().map(|moving| moving.job);
+    let endings = || jobs().map(|job| job.split_history().1);
     InsertFinished {
-        webhooks: all.iter().map(|webhook| rows::uuid(webhook.id)).collect(),
+        webhooks: all.iter().map(|moving| rows::uuid(moving.webhook.id)).collect(),
+        queues: all.iter().map(|moving| rows::queue_number(moving.queue)).collect(),
         statuses: jobs().map(|job| job.status as i16).collect(),
+        runs: jobs().map(|job| number(job.run)).collect(),
         attempts: jobs().map(|job| number(job.attempts)).collect(),
-        max_attempts: jobs().map(|job| number(job.max_attempts)).collect(),
+        uncounted_attempts: jobs().map(|job| number(job.uncounted_attempts)).collect(),
         available_at: jobs().map(|job| pg_time(job.available_at)).collect(),
         completed_at: jobs().map(|job| pg_time(job.completed_at.unwrap_or(job.updated_at))).collect(),
         revisions: jobs().map(|job| job.revision).collect(),
         lease_tokens: jobs().map(|job| job.lease_token).collect(),
-        purged: jobs().map(|job| job.purged).collect(),
+        purged: jobs().map(|job| job.purged as i16).collect(),
+        lanes: all.iter().map(Moving::lane).collect(),
+        positions: all.iter().map(Moving::position).collect(),
+        blocks: jobs().map(|job| job.blocks).collect(),
         outcomes: endings().map(|ending| ending.map(|ending| ending.outcome as i16)).collect(),
         started_at: endings().map(|ending| ending.map(|ending| pg_time(ending.started_at))).collect(),
         errors: endings().map(|ending| text(ending?.error.as_deref())).collect(),
@@ -92,40 +155,24 @@ async fn insert_finished(connection: &mut AsyncPgConnection, all: &[&StoredWebho
     .map(|_| ())
 }
 
-async fn insert_attempts(connection: &mut AsyncPgConnection, all: &[StoredWebhook]) -> QueryResult<()> {
-    let told = all.iter().flat_map(|webhook| webhook.history().0.iter().map(|attempt| (webhook.id, attempt)));
+async fn insert_attempts(connection: &mut AsyncPgConnection, all: &[&Moving<'_>]) -> QueryResult<()> {
+    let told = all
+        .iter()
+        .flat_map(|moving| moving.job.split_history().0.iter().map(move |attempt| (moving, attempt)));
     let attempts = told.collect::<Vec<(_, &StoredAttempt)>>();
     if attempts.is_empty() {
         return Ok(());
     }
     let each = || attempts.iter().map(|(_, attempt)| attempt);
     InsertAttempts {
-        webhooks: attempts.iter().map(|(webhook, _)| rows::uuid(*webhook)).collect(),
+        webhooks: attempts.iter().map(|(moving, _)| rows::uuid(moving.webhook.id)).collect(),
+        queues: attempts.iter().map(|(moving, _)| rows::queue_number(moving.queue)).collect(),
         numbers: each().map(|attempt| number(attempt.number)).collect(),
         outcomes: each().map(|attempt| attempt.outcome as i16).collect(),
         started_at: each().map(|attempt| pg_time(attempt.started_at)).collect(),
         finished_at: each().map(|attempt| pg_time(attempt.finished_at)).collect(),
         errors: each().map(|attempt| text(attempt.error.as_deref())).collect(),
-        results: each().map(|attempt| text(attempt.result.as_deref())).collect(),
         workers: each().map(|attempt| storable(&attempt.worker)).collect(),
-    }
-    .execute(connection)
-    .await
-    .map(|_| ())
-}
-
-async fn count(connection: &mut AsyncPgConnection, all: &[StoredWebhook]) -> QueryResult<()> {
-    let of = |status: Status| {
-        let webhooks = all.iter().filter(|webhook| webhook.job.status == status).count();
-        i64::try_from(webhooks).unwrap_or(i64::MAX)
-    };
-    AddCounts {
-        pending: of(Status::Pending),
-        processing: of(Status::Processing),
-        retrying: of(Status::Retrying),
-        completed: of(Status::Completed),
-        dead_lettered: of(Status::DeadLettered),
-        cancelled: of(Status::Cancelled),
     }
     .execute(connection)
     .await
@@ -138,6 +185,16 @@ fn number(number: u32) -> i32 {
 
 fn text(text: Option<&str>) -> Option<String> {
     text.map(storable)
+}
+
+statement! { Pg;
+    struct MakeQueue<'a> {
+        route: &'a str as Text,
+        source: &'a str as Text,
+    }
+    returns Integer;
+    "INSERT INTO queues (route, source) VALUES (?, ?)
+     ON CONFLICT (route, source) DO UPDATE SET route = excluded.route RETURNING id"
 }
 
 statement! { Pg;
@@ -159,31 +216,40 @@ statement! { Pg;
 statement! { Pg;
     struct InsertJobs {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
+        queues: Vec<i32> as Array<Integer>,
         statuses: Vec<i16> as Array<SmallInt>,
+        runs: Vec<i32> as Array<Integer>,
         attempts: Vec<i32> as Array<Integer>,
-        attempts_before: Vec<i32> as Array<Integer>,
-        max_attempts: Vec<i32> as Array<Integer>,
+        uncounted_attempts: Vec<i32> as Array<Integer>,
         available_at: Vec<PgTimestamp> as Array<Timestamptz>,
         updated_at: Vec<PgTimestamp> as Array<Timestamptz>,
         revisions: Vec<i64> as Array<BigInt>,
         lease_tokens: Vec<i64> as Array<BigInt>,
+        lanes: Vec<Option<String>> as Array<Nullable<Text>>,
+        positions: Vec<Option<i64>> as Array<Nullable<BigInt>>,
     }
     returns ();
-    "INSERT INTO jobs (webhook, status, attempts, attempts_before, max_attempts, available_at, updated_at, revision, lease_token)
-     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision,
+                       lease_token, lane, position)
+     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }
 
 statement! { Pg;
     struct InsertFinished {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
+        queues: Vec<i32> as Array<Integer>,
         statuses: Vec<i16> as Array<SmallInt>,
+        runs: Vec<i32> as Array<Integer>,
         attempts: Vec<i32> as Array<Integer>,
-        max_attempts: Vec<i32> as Array<Integer>,
+        uncounted_attempts: Vec<i32> as Array<Integer>,
         available_at: Vec<PgTimestamp> as Array<Timestamptz>,
         completed_at: Vec<PgTimestamp> as Array<Timestamptz>,
         revisions: Vec<i64> as Array<BigInt>,
         lease_tokens: Vec<i64> as Array<BigInt>,
-        purged: Vec<bool> as Array<Bool>,
+        purged: Vec<i16> as Array<SmallInt>,
+        lanes: Vec<Option<String>> as Array<Nullable<Text>>,
+        positions: Vec<Option<i64>> as Array<Nullable<BigInt>>,
+        blocks: Vec<bool> as Array<Bool>,
         outcomes: Vec<Option<i16>> as Array<Nullable<SmallInt>>,
         started_at: Vec<Option<PgTimestamp>> as Array<Nullable<Timestamptz>>,
         errors: Vec<Option<String>> as Array<Nullable<Text>>,
@@ -191,40 +257,23 @@ statement! { Pg;
         workers: Vec<Option<String>> as Array<Nullable<Text>>,
     }
     returns ();
-    "INSERT INTO finished_jobs (webhook, status, attempts, max_attempts, available_at, completed_at, revision, lease_token,
-                                purged, outcome, started_at, error, result, worker)
-     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO finished_jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, completed_at,
+                                revision, lease_token, purged, lane, position, blocks, outcome, started_at, error, result, worker)
+     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }
 
 statement! { Pg;
     struct InsertAttempts {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
+        queues: Vec<i32> as Array<Integer>,
         numbers: Vec<i32> as Array<Integer>,
         outcomes: Vec<i16> as Array<SmallInt>,
         started_at: Vec<PgTimestamp> as Array<Timestamptz>,
         finished_at: Vec<PgTimestamp> as Array<Timestamptz>,
         errors: Vec<Option<String>> as Array<Nullable<Text>>,
-        results: Vec<Option<String>> as Array<Nullable<Text>>,
         workers: Vec<String> as Array<Text>,
     }
     returns ();
-    "INSERT INTO attempts (webhook, number, outcome, started_at, finished_at, error, result, worker)
+    "INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker)
      SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)"
-}
-
-statement! { Pg;
-    /// One slot is as good as another: nobody else writes meanwhile.
-    struct AddCounts {
-        pending: i64 as BigInt,
-        processing: i64 as BigInt,
-        retrying: i64 as BigInt,
-        completed: i64 as BigInt,
-        dead_lettered: i64 as BigInt,
-        cancelled: i64 as BigInt,
-    }
-    returns ();
-    "UPDATE status_counts
-     SET pending = pending + ?, processing = processing + ?, retrying = retrying + ?,
-         completed = completed + ?, dead_lettered = dead_lettered + ?, cancelled = cancelled + ?
-     WHERE slot = 0"
 }

@@ -1,0 +1,145 @@
+//! The settings file: its text, and where in it each value is.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::layers::Origin;
+use super::mistake::{Mistake, suggestion};
+
+/// A file that was read.
+#[derive(Clone, Debug)]
+pub(super) struct File {
+    path: PathBuf,
+    text: String,
+}
+
+impl File {
+    pub(super) fn read(path: &Path) -> std::io::Result<Self> {
+        Ok(Self { path: path.to_owned(), text: std::fs::read_to_string(path)? })
+    }
+
+    /// The file as a table, with everything that is no TOML. The line at fault is not shown: it may
+    /// hold a secret.
+    pub(super) fn parse(&self) -> (DeTable<'_>, Vec<Mistake>) {
+        let (table, faults) = DeTable::parse_recoverable(&self.text);
+        let mistakes = faults.iter().map(|fault| Mistake {
+            origin: self.origin(&fault.span().unwrap_or_default()),
+            text: format!("this is not valid TOML: {}", fault.message().replace('\n', ", ")),
+        });
+        (table.into_inner(), mistakes.collect())
+    }
+
+    /// The place of some bytes of the file.
+    pub(super) fn origin(&self, span: &Range<usize>) -> Origin {
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
+        Origin::File { path: self.path.clone(), line, column }
+    }
+
+    /// A value as the file writes it.
+    fn written(&self, value: &Spanned<DeValue<'_>>) -> String {
+        match value.get_ref() {
+            DeValue::String(text) => text.to_string(),
+            _ => self.text.get(value.span()).unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// A table of the file, read member by member.
+pub(super) struct Table<'a> {
+    file: &'a File,
+    /// How messages name it, such as `routes[0]`.
+    name: String,
+    table: &'a DeTable<'a>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(file: &'a File, name: String, table: &'a DeTable<'a>) -> Self {
+        Self { file, name, table, known: Vec::new() }
+    }
+
+    /// The value of a member, if it is there.
+    pub(super) fn get(&mut self, member: &'static str) -> Option<Value<'a>> {
+        self.known.push(member);
+        let value = self.table.get(member)?;
+        Some(Value { file: self.file, name: format!("{}.{member}", self.name), value })
+    }
+
+    /// The members that were not asked for are unknown.
+    pub(super) fn unknown(&self) -> Vec<Mistake> {
+        let unknown = self.table.keys().filter(|key| !self.known.contains(&key.get_ref().as_ref()));
+        let mistakes = unknown.map(|key| {
+            let name = key.get_ref();
+            let known = suggestion(name, self.known.iter().copied());
+            let text = format!("{}.{name} is not known{known}", self.name);
+            Mistake { origin: self.file.origin(&key.span()), text }
+        });
+        mistakes.collect()
+    }
+}
+
+/// A value of the file.
+#[derive(Clone)]
+pub(super) struct Value<'a> {
+    file: &'a File,
+    name: String,
+    value: &'a Spanned<DeValue<'a>>,
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn new(file: &'a File, name: String, value: &'a Spanned<DeValue<'a>>) -> Self {
+        Self { file, name, value }
+    }
+
+    /// Where it is.
+    pub(super) fn origin(&self) -> Origin {
+        self.file.origin(&self.value.span())
+    }
+
+    /// Where the byte `offset` of its text is, if it is a text on one line.
+    pub(super) fn origin_at(&self, offset: usize) -> Origin {
+        let span = self.value.span();
+        let start = span.start + 1 + offset;
+        self.file.origin(&(start.min(span.end)..span.end))
+    }
+
+    /// It as the file writes it.
+    pub(super) fn written(&self) -> String {
+        self.file.written(self.value)
+    }
+
+    pub(super) fn text(&self) -> Option<&'a str> {
+        self.value.get_ref().as_str()
+    }
+
+    pub(super) fn flag(&self) -> Option<bool> {
+        self.value.get_ref().as_bool()
+    }
+
+    pub(super) fn table(&self) -> Option<Table<'a>> {
+        let table = self.value.get_ref().as_table()?;
+        Some(Table::new(self.file, self.name.clone(), table))
+    }
+
+    /// The items of a list, or the value itself as the only one.
+    pub(super) fn items(&self) -> Vec<Self> {
+        match self.value.get_ref().as_array() {
+            None => vec![self.clone()],
+            Some(items) => items
+                .iter()
+                .enumerate()
+                .map(|(at, value)| Self { file: self.file, name: format!("{}[{at}]", self.name), value })
+                .collect(),
+        }
+    }
+
+    /// That it is not allowed. `allowed` goes on the sentence "it must be ...".
+    pub(super) fn wrong(&self, allowed: impl std::fmt::Display) -> Mistake {
+        Mistake::value(&self.origin(), &self.name, &self.written(), allowed)
+    }
+}

@@ -1,0 +1,64 @@
+//! What is wrong with settings: all of it at once, each mistake with its place.
+
+use std::fmt;
+
+use super::layers::{Origin, without_password};
+
+/// Everything that is wrong with the settings; at least one mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistakes(pub(super) Vec<Mistake>);
+
+/// One mistake: where it is, and a sentence about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mistake {
+    pub(super) origin: Origin,
+    pub(super) text: String,
+}
+
+impl Mistake {
+    /// A value that is not allowed. `allowed` goes on the sentence "it must be ...".
+    pub(super) fn value(origin: &Origin, name: &str, value: &str, allowed: impl fmt::Display) -> Self {
+        let value = without_password(value);
+        let from = match origin {
+            // Its place comes first in the line.
+            Origin::File { .. } => String::new(),
+            other => format!(" (from {other})"),
+        };
+        let text = format!("{name} = {value:?}{from} is not allowed: it must be {allowed}");
+        Self { origin: origin.clone(), text }
+    }
+}
+
+impl From<Mistake> for Mistakes {
+    fn from(mistake: Mistake) -> Self {
+        Self(vec![mistake])
+    }
+}
+
+impl fmt::Display for Mistakes {
+    /// One mistake a line; those in a file begin with `file:line:column`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, Mistake { origin, text }) in self.0.iter().enumerate() {
+            if at > 0 {
+                writeln!(f)?;
+            }
+            match origin {
+                Origin::File { .. } => write!(f, "{origin}: {text}")?,
+                _ => f.write_str(text)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// The known name that is most like an unknown one, as the end of a sentence.
+pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let likeness = |known: &str| strsim::jaro_winkler(name, known);
+    let nearest = known.into_iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+    match nearest.filter(|nearest| likeness(nearest) > 0.8) {
+        Some(nearest) => format!("; did you mean `{nearest}`?"),
+        None => String::new(),
+    }
+}

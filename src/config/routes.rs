@@ -1,0 +1,358 @@
+//! `[[routes]]` of the settings file, each value with its place.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::file::{Table, Value};
+use super::layers::Origin;
+use super::mistake::{Mistake, suggestion};
+use super::parse::{DAY, MILLISECOND, Reader, duration, rate};
+use crate::domain::policy::{Policy, Simulate};
+use crate::domain::retry::RetryPolicy;
+use crate::domain::route::{OnDeadLetter, OnInterrupt, Rate, RouteName};
+use crate::routes::{Member, RouteSettings, Routes};
+
+/// What a route takes from the settings for all routes where it says nothing itself.
+pub(super) struct Defaults {
+    pub(super) retry: RetryPolicy,
+    pub(super) simulate: Simulate,
+}
+
+/// A route as it was read, and where each of its values came from.
+#[derive(Clone, Debug)]
+pub(super) struct ReadRoute {
+    pub(super) settings: RouteSettings,
+    pub(super) origins: BTreeMap<&'static str, Origin>,
+}
+
+/// Reads the routes, and compiles them; none if something is wrong.
+pub(super) fn routes(
+    read: &Reader<'_>,
+    routes: Option<Value<'_>>,
+    defaults: &Defaults,
+    handlers: &[&str],
+) -> Option<(Arc<Routes>, Vec<ReadRoute>)> {
+    let Some(list) = routes else {
+        let mut settings = RouteSettings::everything(handlers[0], defaults.retry);
+        settings.policy.simulate = defaults.simulate;
+        let routes = Routes::new(vec![settings.clone()]).ok()?;
+        return Some((Arc::new(routes), vec![ReadRoute { settings, origins: BTreeMap::new() }]));
+    };
+    let (mut values, mut found, mut are_good) = (Vec::new(), Vec::new(), true);
+    for (at, value) in list.items().into_iter().enumerate() {
+        let (route, is_good) = RouteReader::read(read, &value, at, defaults, handlers);
+        are_good &= is_good;
+        // Compiled also if something is wrong with it: that finds the other mistakes.
+        if let Some(route) = route {
+            values.push(value);
+            found.push(route);
+        }
+    }
+    let settings = found.iter().map(|route| route.settings.clone()).collect();
+    match Routes::new(settings) {
+        Ok(routes) => are_good.then(|| (Arc::new(routes), found)),
+        Err(mistakes) => {
+            mistakes.iter().for_each(|mistake| read.wrong(placed(&values[mistake.route], mistake)));
+            None
+        }
+    }
+}
+
+/// A mistake that compiling found, at its place in the file.
+fn placed(route: &Value<'_>, mistake: &crate::routes::Mistake) -> Mistake {
+    let Some(mut table) = route.table() else { return route.wrong(&mistake.allowed) };
+    fn item(list: Option<Value<'_>>, at: usize) -> Option<Value<'_>> {
+        list.and_then(|list| list.items().into_iter().nth(at))
+    }
+    let value = match mistake.member {
+        Member::Name => table.get("name"),
+        Member::Where => table.get("where"),
+        Member::OrderBy => table.get("order_by"),
+        Member::Fallback => table.get("fallback"),
+        Member::Source(at) => item(
+            table.get("match").and_then(|value| value.table()).and_then(|mut table| table.get("source")),
+            at,
+        ),
+        Member::EventType(at) => item(
+            table.get("match").and_then(|value| value.table()).and_then(|mut table| table.get("event_type")),
+            at,
+        ),
+    };
+    let Some(value) = value else { return route.wrong(&mistake.allowed) };
+    let wrong = value.wrong(&mistake.allowed);
+    match mistake.offset {
+        Some(offset) => Mistake { origin: value.origin_at(offset), ..wrong },
+        None => wrong,
+    }
+}
+
+/// Reads the members of one route.
+struct RouteReader<'r, 'a> {
+    read: &'r Reader<'a>,
+    table: Table<'r>,
+    origins: BTreeMap<&'static str, Origin>,
+    is_good: bool,
+}
+
+impl<'r, 'a> RouteReader<'r, 'a> {
+    fn read(
+        read: &'r Reader<'a>,
+        route: &Value<'r>,
+        at: usize,
+        defaults: &Defaults,
+        handlers: &[&str],
+    ) -> (Option<ReadRoute>, bool) {
+        let Some(table) = route.table() else {
+            read.wrong(route.wrong("a table; write [[routes]] on a line of its own, and its members below"));
+            return (None, false);
+        };
+        let mut reader = Self { read, table, origins: BTreeMap::new(), is_good: true };
+        // A name of its own for a route whose name is wrong, so that the rest of it is checked.
+        let placeholder = RouteName::new(format!("route-{at}-without-a-name")).unwrap_or_default();
+        let settings = reader.settings(route, placeholder, defaults, handlers);
+        reader.table.unknown().into_iter().for_each(|mistake| reader.wrong(mistake));
+        let Self { origins, is_good, .. } = reader;
+        (Some(ReadRoute { settings, origins }), is_good)
+    }
+
+    fn settings(
+        &mut self,
+        route: &Value<'_>,
+        placeholder: RouteName,
+        defaults: &Defaults,
+        handlers: &[&str],
+    ) -> RouteSettings {
+        let name = self.name(route).unwrap_or(placeholder);
+        let (sources, event_types) = self.matching();
+        let condition = self.text("where", "a CEL expression, such as 'body.total > 100'");
+        let order_by = self.text("order_by", "a JSON pointer, such as \"/order_id\"");
+        let fallback = self.flag("fallback");
+        let policy = Policy {
+            route: name,
+            handler: self.handler(handlers),
+            timeout: self.time("timeout", MILLISECOND..=DAY),
+            concurrency: self.concurrency(),
+            rate: self.rate(),
+            retry: self.retry(defaults.retry),
+            on_dead_letter: self
+                .word("on_dead_letter", [("block", OnDeadLetter::Block), ("skip", OnDeadLetter::Skip)])
+                .unwrap_or_default(),
+            on_interrupt: self
+                .word(
+                    "on_interrupt",
+                    [("retry", OnInterrupt::Retry), ("dead_letter", OnInterrupt::DeadLetter)],
+                )
+                .unwrap_or_default(),
+            simulate: self.simulate(defaults.simulate),
+        };
+        RouteSettings { policy, sources, event_types, condition, order_by, fallback }
+    }
+
+    fn wrong(&mut self, mistake: Mistake) {
+        self.is_good = false;
+        self.read.wrong(mistake);
+    }
+
+    fn get(&mut self, member: &'static str) -> Option<Value<'r>> {
+        let value = self.table.get(member)?;
+        self.origins.insert(member, value.origin());
+        Some(value)
+    }
+
+    /// A member that `parse` can read.
+    fn parsed<T>(
+        &mut self,
+        member: &'static str,
+        allowed: impl Display,
+        parse: impl FnOnce(&Value<'r>) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.get(member)?;
+        let parsed = parse(&value);
+        if parsed.is_none() {
+            self.wrong(value.wrong(allowed));
+        }
+        parsed
+    }
+
+    fn name(&mut self, route: &Value<'_>) -> Option<RouteName> {
+        if self.table.get("name").is_none() {
+            self.wrong(Mistake {
+                origin: route.origin(),
+                text: "a route has no name; write `name = \"...\"` below [[routes]]".to_owned(),
+            });
+        }
+        self.parsed("name", "1 to 63 of a-z, 0-9 and -", |value| RouteName::new(value.text()?).ok())
+    }
+
+    fn text(&mut self, member: &'static str, allowed: &str) -> Option<String> {
+        self.parsed(member, allowed, |value| value.text().map(ToOwned::to_owned))
+    }
+
+    fn flag(&mut self, member: &'static str) -> bool {
+        self.parsed(member, "true or false", Value::flag).unwrap_or_default()
+    }
+
+    fn time(&mut self, member: &'static str, allowed: RangeInclusive<Duration>) -> Option<Duration> {
+        let words = between(&allowed);
+        self.parsed(member, words, |value| duration(value.text()?, &allowed))
+    }
+
+    fn concurrency(&mut self) -> Option<NonZeroU32> {
+        self.parsed("concurrency", "a number of at least 1", |value| value.written().parse().ok())
+    }
+
+    fn rate(&mut self) -> Option<Rate> {
+        self.parsed("rate", "a number per s, m or h, such as \"50/s\"", |value| rate(value.text()?))
+    }
+
+    fn handler(&mut self, handlers: &[&str]) -> Box<str> {
+        let Some(value) = self.get("handler") else { return handlers[0].into() };
+        let name = value.text().unwrap_or_default();
+        if !handlers.contains(&name) {
+            let known = handlers.join(", ");
+            let allowed = format!("one of {known}{}", suggestion(name, handlers.iter().copied()));
+            self.wrong(value.wrong(allowed));
+        }
+        name.into()
+    }
+
+    fn word<T: Copy, const N: usize>(&mut self, member: &'static str, words: [(&str, T); N]) -> Option<T> {
+        let known = words.map(|(word, _)| format!("{word:?}")).join(" or ");
+        self.parsed(member, known, |value| {
+            words.iter().find(|(word, _)| value.text() == Some(word)).map(|(_, meaning)| *meaning)
+        })
+    }
+
+    /// The globs of sources and event types.
+    fn matching(&mut self) -> (Vec<String>, Vec<String>) {
+        let allowed = "a table, such as { source = \"shop\", event_type = \"orders/*\" }";
+        self.inner("match", allowed, |reader| (reader.globs("source"), reader.globs("event_type")))
+            .unwrap_or_default()
+    }
+
+    fn globs(&mut self, member: &'static str) -> Vec<String> {
+        self.parsed(member, "a text, or a list of texts", |value| {
+            value.items().iter().map(|item| item.text().map(ToOwned::to_owned)).collect()
+        })
+        .unwrap_or_default()
+    }
+
+    fn retry(&mut self, defaults: RetryPolicy) -> RetryPolicy {
+        let allowed = "a table, such as { attempts = 12, base = \"5s\", cap = \"1h\" }";
+        let retry = self.inner("retry", allowed, |reader| {
+            let attempts = reader.parsed("attempts", "a number from 1 to 1000", |value| {
+                value.written().parse().ok().filter(|attempts| (1..=1000).contains(attempts))
+            });
+            let base = reader.time("base", MILLISECOND..=DAY).unwrap_or(defaults.base());
+            let cap = reader.time("cap", base..=DAY * 30).unwrap_or(defaults.cap());
+            RetryPolicy::new(base, cap, attempts.unwrap_or(defaults.max_attempts()))
+        });
+        retry.unwrap_or(defaults)
+    }
+
+    fn simulate(&mut self, defaults: Simulate) -> Simulate {
+        let allowed = "a table, such as { min = \"1s\", max = \"5s\", failure_rate = 0.1 }";
+        let simulate = self.inner("simulate", allowed, |reader| {
+            let min = reader.time("min", Duration::ZERO..=DAY).unwrap_or(defaults.min);
+            let max = reader.time("max", min..=DAY).unwrap_or(defaults.max.max(min));
+            let failure_rate = reader.parsed("failure_rate", "a number from 0 to 1", |value| {
+                value.written().parse().ok().filter(|share| (0.0..=1.0).contains(share))
+            });
+            Simulate { min, max, failure_rate: failure_rate.unwrap_or(defaults.failure_rate) }
+        });
+        simulate.unwrap_or(defaults)
+    }
+
+    /// Reads a table inside of the route.
+    fn inner<T>(
+        &mut self,
+        member: &'static str,
+        allowed: &str,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> Option<T> {
+        let value = self.get(member)?;
+        let Some(table) = value.table() else {
+            self.wrong(value.wrong(allowed));
+            return None;
+        };
+        let outer = std::mem::replace(&mut self.table, table);
+        let found = read(self);
+        let inner = std::mem::replace(&mut self.table, outer);
+        inner.unknown().into_iter().for_each(|mistake| self.wrong(mistake));
+        Some(found)
+    }
+}
+
+fn between(allowed: &RangeInclusive<Duration>) -> String {
+    let text = |duration: &Duration| humantime::format_duration(*duration).to_string();
+    format!("a duration from {} to {}, such as \"10s\"", text(allowed.start()), text(allowed.end()))
+}
+
+impl Display for ReadRoute {
+    /// As the settings file has it, with the origin of each value behind it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RouteSettings { policy, sources, event_types, condition, order_by, fallback } = &self.settings;
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let list = |texts: &[String]| {
+            format!("[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
+        };
+        let time = |duration: Duration| quoted(&humantime::format_duration(duration).to_string());
+        writeln!(f, "\n[[routes]]")?;
+        let mut line = |member: &'static str, value: String| {
+            let origin = self.origins.get(member).unwrap_or(&Origin::Default);
+            writeln!(f, "{:<44} # {origin}", format!("{member} = {value}"))
+        };
+        line("name", quoted(policy.route.as_str()))?;
+        let globs = [("source", sources), ("event_type", event_types)];
+        let globs = globs.iter().filter(|(_, globs)| !globs.is_empty());
+        let globs = globs.map(|(member, globs)| format!("{member} = {}", list(globs))).collect::<Vec<_>>();
+        if !globs.is_empty() {
+            line("match", format!("{{ {} }}", globs.join(", ")))?;
+        }
+        if let Some(condition) = condition {
+            line("where", quoted(condition))?;
+        }
+        if *fallback {
+            line("fallback", "true".to_owned())?;
+        }
+        line("handler", quoted(&policy.handler))?;
+        if let Some(timeout) = policy.timeout {
+            line("timeout", time(timeout))?;
+        }
+        if let Some(concurrency) = policy.concurrency {
+            line("concurrency", concurrency.to_string())?;
+        }
+        if let Some(rate) = policy.rate {
+            let unit = match rate.window.as_secs() {
+                1 => "s",
+                60 => "m",
+                _ => "h",
+            };
+            line("rate", quoted(&format!("{}/{unit}", rate.quota)))?;
+        }
+        let (base, cap) = (time(policy.retry.base()), time(policy.retry.cap()));
+        line(
+            "retry",
+            format!("{{ attempts = {}, base = {base}, cap = {cap} }}", policy.retry.max_attempts()),
+        )?;
+        if let Some(order_by) = order_by {
+            line("order_by", quoted(order_by))?;
+            let word = if policy.on_dead_letter == OnDeadLetter::Block { "block" } else { "skip" };
+            line("on_dead_letter", quoted(word))?;
+        }
+        let word = if policy.on_interrupt == OnInterrupt::Retry { "retry" } else { "dead_letter" };
+        line("on_interrupt", quoted(word))?;
+        let Simulate { min, max, failure_rate } = policy.simulate;
+        if &*policy.handler == "simulate" {
+            line(
+                "simulate",
+                format!("{{ min = {}, max = {}, failure_rate = {failure_rate} }}", time(min), time(max)),
+            )?;
+        }
+        Ok(())
+    }
+}

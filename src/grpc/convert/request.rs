@@ -1,0 +1,79 @@
+//! What requests mean.
+
+use jiff::Timestamp;
+
+use super::status_from;
+use super::value::json_of;
+use crate::domain::error::{Error, Reason, Result, all_of};
+use crate::domain::payload::Payload;
+use crate::domain::route::RouteName;
+use crate::domain::trace::Traceparent;
+use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
+use crate::grpc::proto;
+use crate::service::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
+use crate::store::ListQuery;
+
+pub(in crate::grpc) fn new_webhook(
+    request: proto::SubmitWebhookRequest,
+    max_body_bytes: usize,
+    traceparent: Traceparent,
+) -> Result<NewWebhook> {
+    let (idempotency_key, event_type, payload) = all_of(
+        IdempotencyKey::new(request.idempotency_key),
+        EventType::new(request.event_type),
+        payload(request.content, max_body_bytes),
+    )?;
+    Ok(NewWebhook { source: Source::default(), idempotency_key, event_type, payload, traceparent })
+}
+
+fn payload(
+    content: Option<proto::submit_webhook_request::Content>,
+    max_body_bytes: usize,
+) -> Result<Payload> {
+    use proto::submit_webhook_request::Content;
+    let json = match content {
+        Some(Content::PayloadJson(json)) => json,
+        Some(Content::Payload(value)) => json_of(value)?.to_string(),
+        None => return Err(Error::invalid("payload", "is missing; give `payload` or `payload_json`")),
+    };
+    if json.len() > max_body_bytes {
+        return Err(Error::new(
+            Reason::BodyTooLarge,
+            format!("the payload has more than {max_body_bytes} bytes; send a smaller one"),
+        ));
+    }
+    Payload::new(json)
+}
+
+pub(in crate::grpc) fn list_query(request: proto::ListWebhooksRequest) -> Result<ListQuery> {
+    let limit = match request.page_size as usize {
+        0 => DEFAULT_PAGE_SIZE,
+        size if size <= MAX_PAGE_SIZE => size,
+        _ => {
+            return Err(Error::invalid(
+                "page_size",
+                format_args!("must be a number from 1 to {MAX_PAGE_SIZE}"),
+            ));
+        }
+    };
+    let status = proto::Status::try_from(request.status)
+        .map_err(|_| Error::invalid("status", "is none of the known statuses"))?;
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    Ok(ListQuery {
+        status: status_from(status),
+        route: given(request.route).map(RouteName::new).transpose()?,
+        source: given(request.source).map(Source::new).transpose()?,
+        event_type: given(request.event_type).map(EventType::new).transpose()?,
+        accepted_after: time_from("accepted_after", request.accepted_after)?,
+        accepted_before: time_from("accepted_before", request.accepted_before)?,
+        before: given(request.page_token).map(|token| token.parse()).transpose()?,
+        limit,
+    })
+}
+
+fn time_from(field: &'static str, time: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>> {
+    time.map(|time| {
+        Timestamp::new(time.seconds, time.nanos).map_err(|_| Error::invalid(field, "is out of range"))
+    })
+    .transpose()
+}

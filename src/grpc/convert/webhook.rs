@@ -1,0 +1,95 @@
+//! Webhooks, their jobs and attempts.
+
+use super::{status, time};
+use crate::domain::attempt::{AttemptRecord, Outcome};
+use crate::domain::webhook::WebhookStatus;
+use crate::grpc::proto;
+use crate::service::view::{JobView, WebhookView};
+use crate::store::{Accepted, Page};
+
+pub(in crate::grpc) fn accepted(accepted: Accepted) -> proto::SubmitWebhookResponse {
+    let webhook = accepted.webhook;
+    proto::SubmitWebhookResponse {
+        id: webhook.id.to_string(),
+        source: webhook.source.to_string(),
+        idempotency_key: webhook.idempotency_key.to_string(),
+        event_type: webhook.event_type.to_string(),
+        status: status(webhook.status()).into(),
+        duplicate: accepted.duplicate,
+        accepted_at: Some(time(webhook.accepted_at)),
+    }
+}
+
+pub(in crate::grpc) fn webhook_status(webhook: WebhookStatus) -> proto::WebhookStatus {
+    proto::WebhookStatus {
+        id: webhook.id.to_string(),
+        source: webhook.source.to_string(),
+        idempotency_key: webhook.idempotency_key.to_string(),
+        event_type: webhook.event_type.to_string(),
+        status: status(webhook.status()).into(),
+        attempt_count: webhook.attempt_count(),
+        accepted_at: Some(time(webhook.accepted_at)),
+        updated_at: Some(time(webhook.updated_at())),
+    }
+}
+
+pub(in crate::grpc) fn webhook(webhook: WebhookView) -> proto::Webhook {
+    let first = webhook.first_job();
+    let names = webhook_status(webhook.status);
+    proto::Webhook {
+        id: names.id,
+        source: names.source,
+        idempotency_key: names.idempotency_key,
+        event_type: names.event_type,
+        status: names.status,
+        attempt_count: names.attempt_count,
+        accepted_at: names.accepted_at,
+        updated_at: names.updated_at,
+        payload_json: webhook.payload,
+        result_json: first.result,
+        max_attempts: first.max_attempts,
+        available_at: Some(time(first.available_at)),
+        completed_at: first.completed_at.map(time),
+        trace_id: webhook.traceparent.trace_id().to_owned(),
+        attempts: first.attempts.into_iter().map(attempt).collect(),
+        jobs: webhook.jobs.into_iter().map(job).collect(),
+    }
+}
+
+pub(in crate::grpc) fn page(page: Page) -> proto::ListWebhooksResponse {
+    proto::ListWebhooksResponse {
+        next_page_token: page.next.map(|next| next.to_string()).unwrap_or_default(),
+        webhooks: page.webhooks.into_iter().map(webhook_status).collect(),
+    }
+}
+
+fn job(job: JobView) -> proto::Job {
+    proto::Job {
+        route: job.route.to_string(),
+        handler: job.handler,
+        status: status(job.status).into(),
+        attempt_count: job.attempt_count,
+        max_attempts: job.max_attempts,
+        available_at: Some(time(job.available_at)),
+        completed_at: job.completed_at.map(time),
+        result_json: job.result,
+        run: job.run,
+        attempts: job.attempts.into_iter().map(attempt).collect(),
+    }
+}
+
+fn attempt(attempt: AttemptRecord) -> proto::Attempt {
+    proto::Attempt {
+        number: attempt.number,
+        outcome: match attempt.outcome {
+            Outcome::Completed => proto::Outcome::Completed,
+            Outcome::Failed => proto::Outcome::Failed,
+            Outcome::Interrupted => proto::Outcome::Interrupted,
+        }
+        .into(),
+        started_at: Some(time(attempt.started_at)),
+        finished_at: Some(time(attempt.finished_at)),
+        error: attempt.error,
+        worker: attempt.worker,
+    }
+}

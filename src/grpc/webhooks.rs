@@ -1,0 +1,203 @@
+//! `hookbox.v1.WebhookService`: each method reads its request, calls the service, and answers.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::answer::{Answer, answer, headers_of, traceparent_of};
+use super::proto::submit_webhooks_response::Result as PipelineResult;
+use super::proto::webhook_service_server::{SERVICE_NAME, WebhookService};
+use super::{Api, convert, proto, status};
+use crate::domain::error::{Error, Result};
+use crate::domain::route::RouteName;
+use crate::domain::trace::Traceparent;
+use crate::domain::webhook::WebhookName;
+use crate::service::until::until;
+
+/// Requests of one pipeline that are under way at once; more wait in the sender.
+const PIPELINE_DEPTH: usize = 256;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Webhooks(pub(super) Api);
+
+impl Webhooks {
+    async fn answer<T, F>(
+        &self,
+        method: &'static str,
+        incoming: Option<Traceparent>,
+        call: impl FnOnce(Traceparent) -> F,
+    ) -> Answer<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        answer(&self.0, SERVICE_NAME, method, incoming, call).await
+    }
+
+    async fn submit(
+        &self,
+        request: proto::SubmitWebhookRequest,
+        metadata: &MetadataMap,
+        traceparent: Traceparent,
+    ) -> Result<proto::SubmitWebhookResponse> {
+        let webhook = convert::new_webhook(request, self.0.max_body_bytes, traceparent)?;
+        let accepted = self.0.service.submit(webhook, &|| headers_of(metadata)).await.outcome?;
+        tracing::Span::current().record("hookbox.webhook.id", tracing::field::display(accepted.webhook.id));
+        Ok(convert::accepted(accepted))
+    }
+
+    /// One request of a pipeline: refused ones are answered, they do not end the stream.
+    async fn submit_of_pipeline(
+        self,
+        request: proto::SubmitWebhookRequest,
+        metadata: Arc<MetadataMap>,
+        incoming: Option<Traceparent>,
+    ) -> proto::SubmitWebhooksResponse {
+        let idempotency_key = request.idempotency_key.clone();
+        let mut refusal = None;
+        let answer = self
+            .answer("SubmitWebhooks", incoming, |traceparent| async {
+                self.submit(request, &metadata, traceparent).await.inspect_err(|error| {
+                    refusal = Some(proto::SubmitError {
+                        code: status::code_of(error.reason()) as i32,
+                        reason: error.reason().as_str().to_owned(),
+                        message: error.detail().to_owned(),
+                        idempotency_key,
+                        retry_after_ms: error
+                            .retry_delay()
+                            .map_or(0, |delay| delay.as_millis().max(1) as u64),
+                    });
+                })
+            })
+            .await;
+        let result = match answer {
+            Ok(accepted) => Some(PipelineResult::Accepted(accepted.into_inner())),
+            Err(_) => refusal.map(PipelineResult::Error),
+        };
+        proto::SubmitWebhooksResponse { result }
+    }
+}
+
+#[tonic::async_trait]
+impl WebhookService for Webhooks {
+    async fn submit_webhook(
+        &self,
+        request: Request<proto::SubmitWebhookRequest>,
+    ) -> Answer<proto::SubmitWebhookResponse> {
+        let incoming = traceparent_of(&request);
+        let (metadata, _, request) = request.into_parts();
+        self.answer("SubmitWebhook", incoming, |traceparent| self.submit(request, &metadata, traceparent))
+            .await
+    }
+
+    type SubmitWebhooksStream =
+        BoxStream<'static, std::result::Result<proto::SubmitWebhooksResponse, Status>>;
+
+    async fn submit_webhooks(
+        &self,
+        request: Request<Streaming<proto::SubmitWebhookRequest>>,
+    ) -> Answer<Self::SubmitWebhooksStream> {
+        let incoming = traceparent_of(&request);
+        let (metadata, _, requests) = request.into_parts();
+        let metadata = Arc::new(metadata);
+        let trace_id = status::trace_id_of(incoming.as_ref());
+        let stopped = self.0.stopping.clone().cancelled_owned();
+        let cut_off = stopped.map(move |()| Err(status::status(&Error::shutting_down(), &trace_id)));
+        let webhooks = self.clone();
+        let answers = until(requests, cut_off)
+            .map(move |request| {
+                let (webhooks, metadata, incoming) =
+                    (webhooks.clone(), Arc::clone(&metadata), incoming.clone());
+                async move {
+                    let request = request.map_err(status::explained)?;
+                    Ok(webhooks.submit_of_pipeline(request, metadata, incoming).await)
+                }
+            })
+            .buffered(PIPELINE_DEPTH);
+        Ok(Response::new(answers.boxed()))
+    }
+
+    async fn get_status(&self, request: Request<proto::GetStatusRequest>) -> Answer<proto::WebhookStatus> {
+        self.answer("GetStatus", traceparent_of(&request), |_| async {
+            let proto::GetStatusRequest { id, idempotency_key, source } = request.into_inner();
+            let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
+            self.0.service.status(name).await.map(convert::webhook_status)
+        })
+        .await
+    }
+
+    async fn get_webhook(&self, request: Request<proto::GetWebhookRequest>) -> Answer<proto::Webhook> {
+        self.answer("GetWebhook", traceparent_of(&request), |_| async {
+            let id = request.into_inner().id.parse()?;
+            self.0.service.webhook(id).await.map(convert::webhook)
+        })
+        .await
+    }
+
+    async fn list_webhooks(
+        &self,
+        request: Request<proto::ListWebhooksRequest>,
+    ) -> Answer<proto::ListWebhooksResponse> {
+        self.answer("ListWebhooks", traceparent_of(&request), |_| async {
+            let query = convert::list_query(request.into_inner())?;
+            self.0.service.list(query).await.map(convert::page)
+        })
+        .await
+    }
+
+    type WatchStatusStream = BoxStream<'static, std::result::Result<proto::WebhookStatus, Status>>;
+
+    async fn watch_status(
+        &self,
+        request: Request<proto::WatchStatusRequest>,
+    ) -> Answer<Self::WatchStatusStream> {
+        self.answer("WatchStatus", traceparent_of(&request), |traceparent| async move {
+            let proto::WatchStatusRequest { id, idempotency_key, source } = request.into_inner();
+            let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
+            let stopping = self.0.stopping.clone().cancelled_owned();
+            let changes = self.0.service.watch(name, stopping).await?;
+            let changes = changes.map(move |change| {
+                change
+                    .map(convert::webhook_status)
+                    .map_err(|error| status::status(&error, traceparent.trace_id()))
+            });
+            Ok(changes.boxed())
+        })
+        .await
+    }
+
+    async fn retry_webhook(
+        &self,
+        request: Request<proto::RetryWebhookRequest>,
+    ) -> Answer<proto::WebhookStatus> {
+        self.answer("RetryWebhook", traceparent_of(&request), |_| async {
+            let proto::RetryWebhookRequest { id, route } = request.into_inner();
+            let route = route.map(RouteName::new).transpose()?;
+            self.0.service.retry(id.parse()?, route).await.map(convert::webhook_status)
+        })
+        .await
+    }
+
+    async fn cancel_webhook(
+        &self,
+        request: Request<proto::CancelWebhookRequest>,
+    ) -> Answer<proto::WebhookStatus> {
+        self.answer("CancelWebhook", traceparent_of(&request), |_| async {
+            let proto::CancelWebhookRequest { id, route } = request.into_inner();
+            let route = route.map(RouteName::new).transpose()?;
+            self.0.service.cancel(id.parse()?, route).await.map(convert::webhook_status)
+        })
+        .await
+    }
+
+    async fn get_stats(&self, request: Request<proto::GetStatsRequest>) -> Answer<proto::GetStatsResponse> {
+        self.answer("GetStats", traceparent_of(&request), |_| async {
+            self.0.service.stats().await.map(convert::stats)
+        })
+        .await
+    }
+}

@@ -1,0 +1,47 @@
+//! The HTTP status of each reason, and the reasons that only REST has.
+
+use axum::http::StatusCode;
+
+use crate::domain::error::{Reason, reasons};
+
+reasons! {
+    /// Why REST itself refuses a request, before the service sees it.
+    RestReason {
+        /// The body did not arrive in time.
+        BodyTimeout = "BODY_TIMEOUT", "The body did not arrive in time";
+        /// The body is not declared as JSON.
+        UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", "The body must be application/json";
+        /// No such path.
+        PathNotFound = "PATH_NOT_FOUND", "There is nothing at this path";
+        /// The path exists, the method does not.
+        MethodNotAllowed = "METHOD_NOT_ALLOWED", "The path does not take this method";
+    }
+}
+
+impl RestReason {
+    /// The HTTP status of a reason that only REST has.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::PathNotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        }
+    }
+}
+
+/// The HTTP status of a reason.
+pub const fn status_of(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::MalformedJson | Reason::InvalidField => StatusCode::BAD_REQUEST,
+        Reason::WebhookNotFound | Reason::RouteNotFound => StatusCode::NOT_FOUND,
+        Reason::WrongStatus | Reason::RouteInForce => StatusCode::CONFLICT,
+        Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Reason::KeyReused | Reason::SettingsInvalid => StatusCode::UNPROCESSABLE_ENTITY,
+        Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Reason::BacklogFull | Reason::StoreUnavailable | Reason::ShuttingDown => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    }
+}

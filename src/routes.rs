@@ -1,0 +1,215 @@
+//! Which routes a webhook takes: globs over its source and event type, then a condition in CEL.
+//!
+//! Pure and compiled once from settings: it knows `domain` only. Routes are matched in the accepting
+//! task; the webhook's body is parsed at most once, and only if a route that its globs admit looks
+//! into it.
+
+mod body;
+mod condition;
+mod glob;
+mod incoming;
+mod meter;
+mod metered;
+mod order;
+mod pointer;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use cel::Env;
+
+use self::condition::Condition;
+use self::glob::Names;
+pub use self::incoming::Incoming;
+use self::incoming::Look;
+use self::order::order_value;
+use self::pointer::Pointer;
+pub use self::settings::{Member, Mistake, RouteSettings};
+use crate::domain::policy::Policies;
+use crate::domain::route::{NewJob, RouteName};
+
+/// The source of hookbox's own webhooks. A route takes them only if its `match` names it.
+pub const OWN_SOURCE: &str = "hookbox";
+
+/// The routes in force, compiled. The default is none, so that every webhook is filtered.
+#[derive(Debug, Default)]
+pub struct Routes {
+    /// In the order of the settings, without the fallback.
+    routes: Vec<Route>,
+    fallback: Option<Route>,
+    policies: Arc<Policies>,
+}
+
+/// How often the condition of a route could not be evaluated since the route was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// Webhooks that did not match for that reason.
+    pub count: u64,
+    /// Why, the last time.
+    pub last_error: Option<String>,
+}
+
+struct Route {
+    name: RouteName,
+    sources: Names,
+    event_types: Names,
+    condition: Option<Condition>,
+    order_by: Option<Pointer>,
+    failed: AtomicU64,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Routes {
+    /// Compiles routes, in the order of the settings, or answers everything that is wrong with them.
+    pub fn new(settings: Vec<RouteSettings>) -> Result<Self, Vec<Mistake>> {
+        let mut compiling = Compiling::default();
+        let mut routes = Vec::with_capacity(settings.len());
+        let mut fallback = None;
+        for (at, settings) in settings.iter().enumerate() {
+            let route = compiling.route(at, settings);
+            if settings.fallback { fallback = fallback.or(Some(route)) } else { routes.push(route) }
+        }
+        if !compiling.mistakes.is_empty() {
+            return Err(compiling.mistakes);
+        }
+        let policies = Policies::new(settings.into_iter().map(|settings| settings.policy));
+        Ok(Self { routes, fallback, policies: Arc::new(policies) })
+    }
+
+    /// How the jobs of each route are run.
+    pub fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.policies)
+    }
+
+    /// A job for every route that the webhook takes, in the order of the settings.
+    pub fn jobs_of(&self, webhook: &Incoming<'_>) -> Vec<NewJob> {
+        let look = Look::new(webhook);
+        let jobs = self.routes.iter().filter_map(|route| route.job_of(&look)).collect::<Vec<_>>();
+        if jobs.is_empty() {
+            return self.fallback.iter().filter_map(|route| route.job_of(&look)).collect();
+        }
+        jobs
+    }
+
+    /// The failures of a route's condition; none if there is no such route.
+    pub fn failures(&self, route: &RouteName) -> Option<Failures> {
+        let route = self.routes.iter().chain(&self.fallback).find(|known| known.name == *route)?;
+        Some(Failures {
+            count: route.failed.load(Ordering::Relaxed),
+            last_error: route.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        })
+    }
+}
+
+impl Route {
+    fn job_of(&self, look: &Look<'_, '_>) -> Option<NewJob> {
+        let source = look.webhook.source.as_str();
+        let admitted = self.sources.take(source)
+            && self.event_types.take(look.webhook.event_type.as_str())
+            && (source != OWN_SOURCE || self.sources.name(source));
+        let matches = admitted && self.condition.as_ref().is_none_or(|condition| self.holds(condition, look));
+        matches.then(|| NewJob {
+            route: self.name.clone(),
+            order: self.order_by.as_ref().and_then(|pointer| order_value(pointer.find(look.body()?)?)),
+        })
+    }
+
+    /// A condition that cannot be evaluated is no match; it is counted.
+    fn holds(&self, condition: &Condition, look: &Look<'_, '_>) -> bool {
+        let variables = look.variables(condition);
+        let holds = condition.holds(&variables);
+        look.spent.set(look.spent.get() + variables.meter.spent());
+        holds.unwrap_or_else(|error| {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            false
+        })
+    }
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Route").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Compiles one route after the other, and gathers what is wrong.
+#[derive(Default)]
+struct Compiling {
+    names: HashSet<RouteName>,
+    has_fallback: bool,
+    environment: OnceLock<Arc<Env>>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Compiling {
+    fn route(&mut self, at: usize, settings: &RouteSettings) -> Route {
+        let name = settings.policy.route.clone();
+        if !self.names.insert(name.clone()) {
+            self.wrong(at, Member::Name, None, "another name: a route before has this one");
+        }
+        self.check_globs(at, Member::Source, &settings.sources, glob::check_source);
+        self.check_globs(at, Member::EventType, &settings.event_types, glob::check);
+        if settings.fallback {
+            self.check_fallback(at, settings);
+        }
+        Route {
+            name,
+            sources: Names::new(&settings.sources),
+            event_types: Names::new(&settings.event_types),
+            condition: settings.condition.as_ref().and_then(|text| self.condition(at, text)),
+            order_by: settings.order_by.as_ref().and_then(|text| {
+                Pointer::parse(text).map_err(|problem| self.wrong(at, Member::OrderBy, None, problem)).ok()
+            }),
+            failed: AtomicU64::new(0),
+            last_error: Mutex::new(None),
+        }
+    }
+
+    fn check_globs(
+        &mut self,
+        at: usize,
+        member: fn(usize) -> Member,
+        globs: &[String],
+        check: fn(&str) -> Result<(), String>,
+    ) {
+        for (item, glob) in globs.iter().enumerate() {
+            if let Err(problem) = check(glob) {
+                self.wrong(at, member(item), None, problem);
+            }
+        }
+    }
+
+    fn check_fallback(&mut self, at: usize, settings: &RouteSettings) {
+        if std::mem::replace(&mut self.has_fallback, true) {
+            self.wrong(at, Member::Fallback, None, "false: a route before is the fallback already");
+        }
+        if !settings.sources.is_empty() || !settings.event_types.is_empty() || settings.condition.is_some() {
+            let problem = "false where the route has `match` or `where`: the fallback takes every webhook that no other \
+                           route took";
+            self.wrong(at, Member::Fallback, None, problem);
+        }
+    }
+
+    fn condition(&mut self, at: usize, text: &str) -> Option<Condition> {
+        // Made of constants; a test builds it.
+        let environment = self.environment.get_or_init(|| Arc::new(meter::environment().unwrap_or_default()));
+        let problems = match Condition::compile(text, environment) {
+            Ok(condition) => return Some(condition),
+            Err(problems) => problems,
+        };
+        for (offset, problem) in problems {
+            self.wrong(at, Member::Where, offset, problem);
+        }
+        None
+    }
+
+    fn wrong(&mut self, route: usize, member: Member, offset: Option<usize>, allowed: impl Into<String>) {
+        self.mistakes.push(Mistake { route, member, offset, allowed: allowed.into() });
+    }
+}

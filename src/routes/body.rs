@@ -1,0 +1,154 @@
+//! A body as a tree that conditions and pointers look into.
+//!
+//! The scalars are those of CEL, and strings without escapes are not copied. The same parser that
+//! admitted the payload reads it again here, so that both agree about what is JSON.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use cel::common::types::{CelBool, CelDouble, CelInt, CelNull, CelString, CelUInt};
+use cel::common::value::Val;
+use json_event_parser::{JsonEvent, SliceJsonParser};
+
+/// A JSON value.
+#[derive(Clone, Debug)]
+pub(super) enum Node<'a> {
+    /// `null`.
+    Null(CelNull),
+    /// `true` or `false`.
+    Bool(CelBool),
+    /// A whole number that fits.
+    Int(CelInt),
+    /// Any other number.
+    Number(Box<Number<'a>>),
+    /// A string.
+    String(CelString<'a>),
+    /// An array.
+    List(List<'a>),
+    /// An object.
+    Map(Map<'a>),
+}
+
+/// A number that is no `int` of CEL.
+#[derive(Clone, Debug)]
+pub(super) struct Number<'a> {
+    /// As it is written.
+    pub(super) text: Cow<'a, str>,
+    value: NumberValue,
+}
+
+#[derive(Clone, Debug)]
+enum NumberValue {
+    UInt(CelUInt),
+    Double(CelDouble),
+}
+
+/// An array. A clone shares the items.
+#[derive(Clone, Debug)]
+pub(super) struct List<'a>(pub(super) Arc<[Node<'a>]>);
+
+/// An object, its members sorted by name. A clone shares them.
+#[derive(Clone, Debug)]
+pub(super) struct Map<'a>(pub(super) Arc<[(CelString<'a>, Node<'a>)]>);
+
+/// An array or object that is still open.
+enum Open<'a> {
+    List(Vec<Node<'a>>),
+    Map(Vec<(CelString<'a>, Node<'a>)>, Option<CelString<'a>>),
+}
+
+impl<'a> Node<'a> {
+    /// Parses a JSON text; none if it is not one, which the text of a `Payload` always is.
+    pub(super) fn parse(json: &'a str) -> Option<Self> {
+        let mut parser = SliceJsonParser::new(json.as_bytes());
+        let mut open: Vec<Open<'a>> = Vec::new();
+        let mut root = None;
+        loop {
+            let node = match parser.parse_next().ok()? {
+                JsonEvent::Null => Self::Null(CelNull),
+                JsonEvent::Boolean(value) => Self::Bool(value.into()),
+                JsonEvent::Number(text) => Self::number(text),
+                JsonEvent::String(text) => Self::String(text.into()),
+                JsonEvent::StartArray => {
+                    open.push(Open::List(Vec::new()));
+                    continue;
+                }
+                JsonEvent::StartObject => {
+                    open.push(Open::Map(Vec::new(), None));
+                    continue;
+                }
+                JsonEvent::ObjectKey(name) => {
+                    if let Some(Open::Map(_, key)) = open.last_mut() {
+                        *key = Some(name.into());
+                    }
+                    continue;
+                }
+                JsonEvent::EndArray | JsonEvent::EndObject => match open.pop()? {
+                    Open::List(items) => Self::List(List(items.into())),
+                    Open::Map(members, _) => Self::map(members),
+                },
+                JsonEvent::Eof => return root,
+            };
+            match open.last_mut() {
+                Some(Open::List(items)) => items.push(node),
+                Some(Open::Map(members, key)) => members.push((key.take()?, node)),
+                None => root = Some(node),
+            }
+        }
+    }
+
+    /// An object of these members; their names are distinct.
+    pub(super) fn map(mut members: Vec<(CelString<'a>, Self)>) -> Self {
+        members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Self::Map(Map(members.into()))
+    }
+
+    fn number(text: Cow<'a, str>) -> Self {
+        if let Ok(int) = text.parse::<i64>() {
+            return Self::Int(int.into());
+        }
+        let value = match text.parse::<u64>() {
+            Ok(uint) => NumberValue::UInt(uint.into()),
+            // What is too large for a double is infinite.
+            Err(_) => NumberValue::Double(text.parse::<f64>().unwrap_or(f64::NAN).into()),
+        };
+        Self::Number(Box::new(Number { text, value }))
+    }
+
+    /// The member of that name, or the item at that place, as a JSON pointer names them.
+    pub(super) fn child(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Map(map) => map.get(name),
+            Self::List(list) => {
+                let digits = name.bytes().all(|byte| byte.is_ascii_digit());
+                let canonical = name == "0" || !name.starts_with('0');
+                (digits && canonical).then(|| list.0.get(name.parse::<usize>().ok()?)).flatten()
+            }
+            _ => None,
+        }
+    }
+
+    /// As a value of CEL.
+    pub(super) fn as_val(&self) -> &(dyn Val + 'a) {
+        match self {
+            Self::Null(null) => null,
+            Self::Bool(bool) => bool,
+            Self::Int(int) => int,
+            Self::Number(number) => match &number.value {
+                NumberValue::UInt(uint) => uint,
+                NumberValue::Double(double) => double,
+            },
+            Self::String(text) => text,
+            Self::List(list) => list,
+            Self::Map(map) => map,
+        }
+    }
+}
+
+impl<'a> Map<'a> {
+    /// The member of that name.
+    pub(super) fn get(&self, name: &str) -> Option<&Node<'a>> {
+        let at = self.0.binary_search_by(|(member, _)| member.inner().cmp(name)).ok()?;
+        Some(&self.0[at].1)
+    }
+}

@@ -1,0 +1,170 @@
+//! Names with wildcards: `*` is any run of characters, `/` and `.` too, `?` is one character.
+
+use std::str::Chars;
+
+use crate::domain::webhook::MAX_NAME_CHARS;
+
+/// Names that a route takes, as a list of globs; an empty list takes every name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names(Box<[Glob]>);
+
+impl Names {
+    /// Takes globs that [`check`] found nothing wrong with.
+    pub(super) fn new(globs: &[String]) -> Self {
+        Self(globs.iter().map(|glob| Glob::new(glob)).collect())
+    }
+
+    /// Whether any glob of the list fits.
+    pub(super) fn take(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|glob| glob.fits(name))
+    }
+
+    /// Whether the list has this very name, not only a glob that fits it.
+    pub(super) fn name(&self, name: &str) -> bool {
+        self.0.iter().any(|glob| matches!(glob, Glob::Exact(exact) if **exact == *name))
+    }
+}
+
+/// What is wrong with a glob of sources, as the sentence "it must be ..." goes on.
+pub(super) fn check_source(glob: &str) -> Result<(), String> {
+    let possible = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || "-_*?".contains(char);
+    if !glob.chars().all(possible) {
+        return Err("made of a-z, 0-9, - and _, as sources are, and of * and ?".to_owned());
+    }
+    check(glob)
+}
+
+/// What is wrong with a glob, as the sentence "it must be ..." goes on.
+pub(super) fn check(glob: &str) -> Result<(), String> {
+    if glob.is_empty() || glob.chars().count() > MAX_NAME_CHARS || glob.chars().any(char::is_control) {
+        return Err(format!(
+            "1 to {MAX_NAME_CHARS} characters without control characters, where * is any run of characters and ? is one"
+        ));
+    }
+    Ok(())
+}
+
+#[derive(Clone, Debug)]
+enum Glob {
+    /// `*`.
+    Any,
+    /// Without a wildcard.
+    Exact(Box<str>),
+    /// With wildcards.
+    Pattern(Box<str>),
+}
+
+impl Glob {
+    fn new(glob: &str) -> Self {
+        match glob {
+            "*" => Self::Any,
+            _ if glob.contains(['*', '?']) => Self::Pattern(glob.into()),
+            _ => Self::Exact(glob.into()),
+        }
+    }
+
+    fn fits(&self, name: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(exact) => **exact == *name,
+            Self::Pattern(pattern) => fits(pattern.chars(), name.chars()),
+        }
+    }
+}
+
+/// Goes back to the last `*` only, so that the work is at most the product of both lengths.
+fn fits<'a>(mut pattern: Chars<'a>, mut name: Chars<'a>) -> bool {
+    // The pattern behind the last `*`, and the part of the name that is still to be tried there.
+    let mut last_star: Option<(Chars<'a>, Chars<'a>)> = None;
+    loop {
+        let (mut next_pattern, mut next_name) = (pattern.clone(), name.clone());
+        match (next_pattern.next(), next_name.next()) {
+            (Some('*'), _) => {
+                pattern = next_pattern;
+                last_star = Some((pattern.clone(), name.clone()));
+            }
+            (None, None) => return true,
+            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
+                (pattern, name) = (next_pattern, next_name);
+            }
+            _ => {
+                let Some((behind, left)) = &mut last_star else { return false };
+                if left.next().is_none() {
+                    return false;
+                }
+                (pattern, name) = (behind.clone(), left.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_star_is_any_run_of_characters_and_a_question_mark_is_one() {
+        for (glob, name, taken) in [
+            ("*", "", true),
+            ("orders/*", "orders/created", true),
+            ("orders/*", "orders/eu/created.v2", true),
+            ("orders/*", "orders/", true),
+            ("orders/*", "orders", false),
+            ("*.created", "order.created", true),
+            ("*.created", "order.created.v2", false),
+            ("a*b*c", "aXXbYYbZZc", true),
+            ("a*b*c", "aXXbYYbZZ", false),
+            ("order?", "order", false),
+            ("order?", "orderż", true),
+            ("order?", "orders!", false),
+            ("Order", "order", false),
+        ] {
+            assert_eq!(Names::new(&[glob.to_owned()]).take(name), taken, "{glob} and {name}");
+        }
+    }
+
+    #[test]
+    fn a_list_takes_what_any_of_it_takes_and_an_empty_one_everything() {
+        let names = Names::new(&["a".to_owned(), "b*".to_owned()]);
+        assert!(names.take("a") && names.take("bc") && !names.take("ab"));
+        assert!(Names::new(&[]).take("anything"));
+    }
+
+    #[test]
+    fn only_a_literal_names_a_name() {
+        let names = Names::new(&["*".to_owned(), "hook*".to_owned(), "shop".to_owned()]);
+        assert!(names.name("shop") && !names.name("hookbox"));
+    }
+
+    /// The definition, in exponential time.
+    fn by_definition(pattern: &[char], name: &[char]) -> bool {
+        match (pattern.first(), name.first()) {
+            (None, None) => true,
+            (Some('*'), _) => {
+                by_definition(&pattern[1..], name) || (!name.is_empty() && by_definition(pattern, &name[1..]))
+            }
+            (Some('?'), Some(_)) => by_definition(&pattern[1..], &name[1..]),
+            (Some(wanted), Some(found)) => wanted == found && by_definition(&pattern[1..], &name[1..]),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn matching_follows_the_definition(pattern in "[abż*?]{0,8}", name in "[abż]{0,8}") {
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            prop_assert_eq!(
+                fits(pattern.chars(), name.chars()),
+                by_definition(&chars(&pattern), &chars(&name))
+            );
+        }
+    }
+
+    #[test]
+    fn many_stars_against_a_long_name_cost_no_more_than_both_lengths_multiplied() {
+        let pattern = format!("{}b", "a*".repeat(127));
+        // Exponential work would not end here.
+        assert!(!fits(pattern.chars(), "a".repeat(255).chars()));
+    }
+}

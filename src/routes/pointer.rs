@@ -1,0 +1,84 @@
+//! JSON pointers (RFC 6901).
+
+use super::body::Node;
+
+/// A JSON pointer, taken apart.
+#[derive(Clone, Debug)]
+pub(super) struct Pointer(Box<[Box<str>]>);
+
+impl Pointer {
+    /// Reads a pointer; the error goes on the sentence "it must be ...".
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let wrong =
+            || "a JSON pointer such as /order_id or /data/0/id, with ~0 for ~ and ~1 for /".to_owned();
+        let members = text.strip_prefix('/').ok_or_else(wrong)?;
+        members.split('/').map(unescaped).collect::<Option<_>>().map(Self).ok_or_else(wrong)
+    }
+
+    /// The value it points at.
+    pub(super) fn find<'n, 'a>(&self, root: &'n Node<'a>) -> Option<&'n Node<'a>> {
+        self.0.iter().try_fold(root, |node, member| node.child(member))
+    }
+}
+
+fn unescaped(member: &str) -> Option<Box<str>> {
+    let mut text = String::with_capacity(member.len());
+    let mut chars = member.chars();
+    while let Some(char) = chars.next() {
+        text.push(match char {
+            '~' => match chars.next()? {
+                '0' => '~',
+                '1' => '/',
+                _ => return None,
+            },
+            other => other,
+        });
+    }
+    Some(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of RFC 6901, section 5.
+    #[test]
+    fn the_examples_of_the_rfc_are_found() {
+        let json =
+            r#"{"foo":["bar","baz"],"":0,"a/b":1,"c%d":2,"e^f":3,"g|h":4,"i\\j":5,"k\"l":6," ":7,"m~n":8}"#;
+        let root = Node::parse(json).expect("valid");
+        for (pointer, number) in [
+            ("/", 0),
+            ("/a~1b", 1),
+            ("/c%d", 2),
+            ("/e^f", 3),
+            ("/g|h", 4),
+            ("/i\\j", 5),
+            ("/k\"l", 6),
+            ("/ ", 7),
+            ("/m~0n", 8),
+        ] {
+            let found = Pointer::parse(pointer).expect(pointer).find(&root).cloned();
+            assert!(matches!(found, Some(Node::Int(found)) if *found.inner() == number), "{pointer}");
+        }
+        assert!(matches!(
+            Pointer::parse("/foo/0").expect("valid").find(&root),
+            Some(Node::String(text)) if text.inner() == "bar"
+        ));
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        let root = Node::parse(r#"{"list":[1],"text":"x"}"#).expect("valid");
+        for pointer in ["/no", "/list/1", "/list/00", "/list/-", "/list/+0", "/text/0", "/list/0/0"] {
+            assert!(Pointer::parse(pointer).expect(pointer).find(&root).is_none(), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_pointer_is_refused() {
+        for text in ["", "order_id", "/a~", "/a~2", "#/a", "$.a"] {
+            assert!(Pointer::parse(text).is_err(), "{text}");
+        }
+    }
+}

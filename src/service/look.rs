@@ -1,0 +1,56 @@
+//! Looking at webhooks.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+
+use super::until::until;
+use super::view::{WebhookView, arrange};
+use super::{Service, watch};
+use crate::domain::error::{Error, Result};
+use crate::domain::id::WebhookId;
+use crate::domain::webhook::{WebhookName, WebhookStatus};
+use crate::store::{ListQuery, Page};
+
+impl Service {
+    /// The status of a webhook.
+    pub async fn status(&self, name: WebhookName) -> Result<WebhookStatus> {
+        Ok(self.arranged(self.store.status(name).await?))
+    }
+
+    /// All of a webhook.
+    pub async fn webhook(&self, id: WebhookId) -> Result<WebhookView> {
+        let detail = self.store.webhook(id).await?;
+        Ok(WebhookView::new(detail, &self.routes.get().policies()))
+    }
+
+    /// One page of webhooks, newest first.
+    pub async fn list(&self, query: ListQuery) -> Result<Page> {
+        let page = self.store.list(query).await?;
+        let webhooks = page.webhooks.into_iter().map(|webhook| self.arranged(webhook)).collect();
+        Ok(Page { webhooks, ..page })
+    }
+
+    /// The status as it is now, and after every change of any job until all are final. Once `stopping`
+    /// is ready, the stream ends with the error `ShuttingDown`.
+    pub async fn watch(
+        &self,
+        name: WebhookName,
+        stopping: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<BoxStream<'static, Result<WebhookStatus>>> {
+        let changes = watch::watch(Arc::clone(&self.store), self.routes.get().policies(), name).await?;
+        Ok(until(changes, async {
+            stopping.await;
+            Err(Error::shutting_down())
+        }))
+    }
+
+    /// The jobs of a webhook in the order of the settings.
+    pub(super) fn arranged(&self, mut webhook: WebhookStatus) -> WebhookStatus {
+        if webhook.jobs.len() > 1 {
+            arrange(&mut webhook, &self.routes.get().policies());
+        }
+        webhook
+    }
+}

@@ -1,0 +1,82 @@
+//! A policy as clients see it: written as in the settings.
+
+use std::time::Duration;
+
+use crate::domain::policy::Policy;
+use crate::domain::route::{OnDeadLetter, OnInterrupt, Rate};
+
+/// How the jobs of a route are run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyView {
+    /// How long an attempt may run, such as `10s`.
+    pub timeout: Option<String>,
+    /// Jobs that may run at once, over all replicas.
+    pub concurrency: Option<u32>,
+    /// Jobs that may start in a time, over all replicas, such as `50/s`.
+    pub rate: Option<String>,
+    /// How many attempts of a run may start.
+    pub max_attempts: u32,
+    /// The longest delay before the second attempt.
+    pub retry_base: String,
+    /// The longest delay before any attempt.
+    pub retry_cap: String,
+    /// `block` or `skip`.
+    pub on_dead_letter: &'static str,
+    /// `retry` or `dead_letter`.
+    pub on_interrupt: &'static str,
+}
+
+impl From<&Policy> for PolicyView {
+    fn from(policy: &Policy) -> Self {
+        Self {
+            timeout: policy.timeout.map(duration),
+            concurrency: policy.concurrency.map(Into::into),
+            rate: policy.rate.map(rate),
+            max_attempts: policy.retry.max_attempts(),
+            retry_base: duration(policy.retry.base()),
+            retry_cap: duration(policy.retry.cap()),
+            on_dead_letter: match policy.on_dead_letter {
+                OnDeadLetter::Block => "block",
+                OnDeadLetter::Skip => "skip",
+            },
+            on_interrupt: match policy.on_interrupt {
+                OnInterrupt::Retry => "retry",
+                OnInterrupt::DeadLetter => "dead_letter",
+            },
+        }
+    }
+}
+
+/// A duration in the largest unit that takes no fraction.
+fn duration(duration: Duration) -> String {
+    const MILLISECONDS_OF: [(u128, &str); 4] =
+        [(24 * 60 * 60 * 1000, "d"), (60 * 60 * 1000, "h"), (60 * 1000, "m"), (1000, "s")];
+    let milliseconds = duration.as_millis();
+    let unit =
+        MILLISECONDS_OF.iter().find(|(unit, _)| milliseconds > 0 && milliseconds.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{milliseconds}ms"), |(unit, name)| format!("{}{name}", milliseconds / unit))
+}
+
+fn rate(rate: Rate) -> String {
+    let window = duration(rate.window);
+    let unit = window.strip_prefix('1').filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
+    format!("{}/{}", rate.quota, unit.unwrap_or(&window))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[test]
+    fn durations_and_rates_are_written_as_in_the_settings() {
+        let texts = [0, 1, 1500, 2000, 90_000, 300_000, 3_600_000, 86_400_000, 604_800_000]
+            .map(|milliseconds| duration(Duration::from_millis(milliseconds)));
+        assert_eq!(texts, ["0ms", "1ms", "1500ms", "2s", "90s", "5m", "1h", "1d", "7d"]);
+        let quota = NonZeroU32::new(50).expect("not zero");
+        let texts =
+            [1, 60, 3600, 10].map(|seconds| rate(Rate { quota, window: Duration::from_secs(seconds) }));
+        assert_eq!(texts, ["50/s", "50/m", "50/h", "50/10s"]);
+    }
+}

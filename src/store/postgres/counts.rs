@@ -1,0 +1,113 @@
+//! Counts by queue and status, kept in the transaction that changes them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::sql_types::{Array, BigInt, Integer, SmallInt};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+
+use super::rows;
+use crate::domain::job::{QueueId, Status};
+use crate::store::StatusCounts;
+use crate::store::statement::statement;
+
+/// How the counts of queues change.
+#[derive(Debug, Default)]
+pub(super) struct CountChanges(BTreeMap<QueueId, [i64; Status::ALL.len()]>);
+
+impl CountChanges {
+    /// A job of the queue is no longer in one status, and is in another.
+    pub(super) fn moved(&mut self, queue: QueueId, from: Option<Status>, to: Option<Status>) {
+        let counts = self.0.entry(queue).or_default();
+        from.into_iter().for_each(|from| counts[from as usize] -= 1);
+        to.into_iter().for_each(|to| counts[to as usize] += 1);
+    }
+
+    /// How many more jobs are unfinished.
+    pub(super) fn unfinished(&self) -> i64 {
+        let of = |counts: &[i64; Status::ALL.len()]| {
+            Status::ALL
+                .into_iter()
+                .filter(|status| !status.is_final())
+                .map(|status| counts[status as usize])
+                .sum::<i64>()
+        };
+        self.0.values().map(of).sum()
+    }
+
+    /// Adds them up in the database: the last rows that a transaction locks.
+    pub(super) async fn apply(&self, connection: &mut AsyncPgConnection, slot: i16) -> QueryResult<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let of = |status: Status| self.0.values().map(|counts| counts[status as usize]).collect::<Vec<_>>();
+        let adding = AddCounts {
+            slot,
+            queues: self.0.keys().map(|queue| rows::queue_number(*queue)).collect(),
+            pending: of(Status::Pending),
+            processing: of(Status::Processing),
+            retrying: of(Status::Retrying),
+            completed: of(Status::Completed),
+            dead_lettered: of(Status::DeadLettered),
+            cancelled: of(Status::Cancelled),
+        };
+        adding.execute(connection).await.map(drop)
+    }
+}
+
+/// The counts of every queue.
+pub(super) async fn by_queue(
+    connection: &mut AsyncPgConnection,
+) -> QueryResult<HashMap<QueueId, StatusCounts>> {
+    type Row = (i32, (i64, i64, i64, i64, i64, i64, i64, i64));
+    let counts = SumCounts {}.load::<Row>(connection).await?;
+    let counts = counts.into_iter().map(|(queue, counts)| {
+        let (pending, processing, retrying, completed, dead_lettered, cancelled, filtered, quarantined) =
+            counts;
+        let counts =
+            [pending, processing, retrying, completed, dead_lettered, cancelled, filtered, quarantined];
+        let counts = counts.map(|count| u64::try_from(count).unwrap_or(0));
+        Ok((rows::queue(queue)?, StatusCounts::new(counts)))
+    });
+    counts.collect()
+}
+
+/// How many jobs are unfinished.
+pub(super) async fn unfinished(connection: &mut AsyncPgConnection) -> QueryResult<i64> {
+    SumUnfinished {}.get_result(connection).await
+}
+
+statement! { Pg;
+    struct AddCounts {
+        slot: i16 as SmallInt,
+        queues: Vec<i32> as Array<Integer>,
+        pending: Vec<i64> as Array<BigInt>,
+        processing: Vec<i64> as Array<BigInt>,
+        retrying: Vec<i64> as Array<BigInt>,
+        completed: Vec<i64> as Array<BigInt>,
+        dead_lettered: Vec<i64> as Array<BigInt>,
+        cancelled: Vec<i64> as Array<BigInt>,
+    }
+    returns ();
+    "INSERT INTO status_counts AS c (slot, queue, pending, processing, retrying, completed, dead_lettered, cancelled)
+     SELECT ?, * FROM unnest(?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (slot, queue) DO UPDATE
+     SET pending = c.pending + excluded.pending, processing = c.processing + excluded.processing,
+         retrying = c.retrying + excluded.retrying, completed = c.completed + excluded.completed,
+         dead_lettered = c.dead_lettered + excluded.dead_lettered, cancelled = c.cancelled + excluded.cancelled"
+}
+
+statement! { Pg;
+    struct SumCounts {}
+    returns (Integer, (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt));
+    "SELECT queue, sum(pending)::bigint, sum(processing)::bigint, sum(retrying)::bigint, sum(completed)::bigint,
+            sum(dead_lettered)::bigint, sum(cancelled)::bigint, sum(filtered)::bigint, sum(quarantined)::bigint
+     FROM status_counts GROUP BY queue"
+}
+
+statement! { Pg;
+    struct SumUnfinished {}
+    returns BigInt;
+    "SELECT coalesce(sum(pending + processing + retrying), 0)::bigint FROM status_counts"
+}

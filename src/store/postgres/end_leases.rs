@@ -1,0 +1,312 @@
+//! The statement that ends leases: the job moves on, and its attempt is recorded.
+//!
+//! Jobs are looked up by key, and `width_bucket` finds the place of each in the sorted arrays: joined with
+//! them, PostgreSQL would compare each job with each outcome.
+
+use std::collections::{BTreeSet, HashMap};
+
+use diesel::data_types::PgTimestamp;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{
+    Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use super::lanes;
+use super::rows::{self, pg_time, storable};
+use crate::store::Finish;
+use crate::store::statement::statement;
+
+/// A job whose lease was held and has ended.
+#[derive(Queryable)]
+pub(super) struct EndedRow {
+    /// Its place in the batch, from 1.
+    place: i32,
+    pub(super) revision: i64,
+    /// Whether its lane has more jobs, of which the first may start.
+    pub(super) is_followed: bool,
+}
+
+/// Ends the leases of a batch that are held; answers these jobs by their place. The batch is sorted by job,
+/// and has each once. The history names `worker`, or if there is none the one that holds the lease.
+pub(super) async fn end_leases(
+    connection: &mut AsyncPgConnection,
+    batch: &[&Finish],
+    worker: Option<&str>,
+    slot: i16,
+) -> QueryResult<HashMap<usize, EndedRow>> {
+    debug_assert!(batch.is_sorted_by(|one, next| one.lease.job < next.lease.job));
+    let ending = Ending::of(batch, worker, slot);
+    let lanes =
+        batch.iter().filter_map(|finish| Some(lanes::key(finish.lease.job.queue, finish.order.as_ref()?)));
+    let lanes = lanes.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
+    let ended = match lanes.as_slice() {
+        [] => ending.unordered().load::<EndedRow>(connection).await?,
+        _ => ending.ordered(lanes).load(connection).await?,
+    };
+    let by_place = |row: EndedRow| Ok((usize::try_from(row.place - 1).map_err(rows::unreadable)?, row));
+    ended.into_iter().map(by_place).collect()
+}
+
+/// The columns of a batch.
+struct Ending<'a> {
+    /// Each webhook once, sorted.
+    webhooks: Vec<Uuid>,
+    /// The number of the job's webhook among these, and its queue: names the job, and is sorted.
+    ranks: Vec<i64>,
+    batch: &'a [&'a Finish],
+    worker: Option<&'a str>,
+    slot: i16,
+}
+
+/// A token that no lease has.
+const NONE: i64 = -1;
+
+impl<'a> Ending<'a> {
+    fn of(batch: &'a [&'a Finish], worker: Option<&'a str>, slot: i16) -> Self {
+        let mut webhooks: Vec<Uuid> = Vec::with_capacity(batch.len());
+        let mut ranks = Vec::with_capacity(batch.len());
+        for finish in batch {
+            let webhook = rows::uuid(finish.lease.job.webhook);
+            if webhooks.last() != Some(&webhook) {
+                webhooks.push(webhook);
+            }
+            let number = i64::try_from(webhooks.len()).unwrap_or(i64::MAX);
+            ranks.push((number << 32) | i64::from(finish.lease.job.queue.0));
+        }
+        Self { webhooks, ranks, batch, worker, slot }
+    }
+
+    fn webhooks(&self, is_final: bool) -> Vec<Uuid> {
+        let of_them = self.batch.iter().filter(|finish| finish.next.is_final() == is_final);
+        let mut webhooks = of_them.map(|finish| rows::uuid(finish.lease.job.webhook)).collect::<Vec<_>>();
+        webhooks.dedup();
+        webhooks
+    }
+
+    fn tokens(&self, is_final: bool) -> Vec<i64> {
+        let token = |finish: &&Finish| match finish.next.is_final() == is_final {
+            true => finish.lease.token.cast_signed(),
+            false => NONE,
+        };
+        self.each(token)
+    }
+
+    fn each<T>(&self, of: impl Fn(&&'a Finish) -> T) -> Vec<T> {
+        self.batch.iter().map(of).collect()
+    }
+}
+
+macro_rules! ending {
+    ($name:ident, $from:expr $(, $lanes:ident)?) => {{
+        let ending = $from;
+        let blocks = ending.each(|finish| finish.blocks);
+        $name {
+            final_ones: ending.webhooks(true),
+            waiting_ones: ending.webhooks(false),
+            final_tokens: ending.tokens(true),
+            waiting_tokens: ending.tokens(false),
+            numbers: ending.each(|finish| i32::try_from(finish.attempt).unwrap_or(i32::MAX)),
+            statuses: ending.each(|finish| finish.next as i16),
+            uncounted: ending.each(|finish| i32::from(!finish.counts)),
+            outcomes: ending.each(|finish| finish.outcome as i16),
+            started_at: ending.each(|finish| pg_time(finish.started_at)),
+            finished_at: ending.each(|finish| pg_time(finish.finished_at)),
+            available_at: ending.each(|finish| pg_time(finish.available_at)),
+            errors: ending.each(|finish| finish.error.as_deref().map(storable)),
+            results: ending.each(|finish| finish.result.as_deref().map(storable)),
+            blocks,
+            worker: ending.worker,
+            $($lanes,)?
+            slot: ending.slot,
+            webhooks: ending.webhooks,
+            ranks: ending.ranks,
+        }
+    }};
+}
+
+impl<'a> Ending<'a> {
+    fn unordered(self) -> EndLeases<'a> {
+        ending!(EndLeases, self)
+    }
+
+    fn ordered(self, lanes: Vec<String>) -> EndOrderedLeases<'a> {
+        ending!(EndOrderedLeases, self, lanes)
+    }
+}
+
+macro_rules! given {
+    () => {
+        "SELECT ? AS webhooks, ? AS ranks, ? AS final_ones, ? AS waiting_ones, ? AS final_tokens, ? AS waiting_tokens,
+                ? AS numbers, ? AS statuses, ? AS uncounted, ? AS outcomes, ? AS started_at, ? AS finished_at,
+                ? AS available_at, ? AS errors, ? AS results, ? AS blocks, ? AS worker"
+    };
+}
+
+macro_rules! rank {
+    () => {
+        "(width_bucket(j.webhook, e.webhooks)::bigint << 32 | j.queue)"
+    };
+}
+
+macro_rules! place {
+    () => {
+        concat!("width_bucket(", rank!(), ", e.ranks)")
+    };
+}
+
+/// A job is leased if it has `lease_until`.
+macro_rules! held {
+    ($webhooks:literal, $tokens:literal) => {
+        concat!(
+            "j.webhook = ANY ((SELECT ",
+            $webhooks,
+            " FROM e)::uuid[]) AND e.ranks[",
+            place!(),
+            "] = ",
+            rank!(),
+            " AND e.",
+            $tokens,
+            "[",
+            place!(),
+            "] = j.lease_token AND j.lease_until IS NOT NULL"
+        )
+    };
+}
+
+macro_rules! ended {
+    ($condition:literal) => {
+        concat!(
+            "finished AS (
+                 DELETE FROM jobs j USING e WHERE ", held!("final_ones", "final_tokens"), $condition, "
+                 RETURNING ", place!(), " AS place, j.webhook, j.queue, j.run, j.attempts, j.uncounted_attempts,
+                           j.revision + 1 AS revision, j.lease_token, j.worker, j.lane, j.position
+             ), kept AS (
+                 INSERT INTO finished_jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at,
+                                            completed_at, revision, lease_token, lane, position, blocks, outcome,
+                                            started_at, error, result, worker)
+                 SELECT webhook, queue, e.statuses[place], run, attempts, uncounted_attempts + e.uncounted[place],
+                        e.available_at[place], e.finished_at[place], revision, lease_token, lane, position,
+                        e.blocks[place] AND lane IS NOT NULL, e.outcomes[place], e.started_at[place],
+                        e.errors[place], e.results[place], coalesce(e.worker, finished.worker)
+                 FROM finished, e
+             ), waiting AS (
+                 UPDATE jobs j
+                 SET status = e.statuses[", place!(), "], available_at = e.available_at[", place!(), "],
+                     updated_at = e.finished_at[", place!(), "], lease_until = NULL, revision = j.revision + 1,
+                     uncounted_attempts = j.uncounted_attempts + e.uncounted[", place!(), "]
+                 FROM e WHERE ", held!("waiting_ones", "waiting_tokens"), $condition, "
+                 RETURNING ", place!(), " AS place, j.webhook, j.queue, j.revision, j.worker, j.lane
+             ), told AS (
+                 INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker)
+                 SELECT webhook, queue, e.numbers[place], e.outcomes[place], e.started_at[place],
+                        e.finished_at[place], e.errors[place], coalesce(e.worker, waiting.worker)
+                 FROM waiting, e
+             ), ended AS (
+                 SELECT place, queue, lane, revision FROM finished
+                 UNION ALL SELECT place, queue, lane, revision FROM waiting
+             ), "
+        )
+    };
+}
+
+macro_rules! counted {
+    ($condition:literal, $is_followed:literal) => {
+        concat!(
+            "counted AS (
+                 INSERT INTO status_counts AS c (slot, queue, processing, pending, retrying, completed, dead_lettered,
+                                                 cancelled)
+                 SELECT ?, queue, -count(*), count(*) FILTER (WHERE status = 0), count(*) FILTER (WHERE status = 2),
+                        count(*) FILTER (WHERE status = 3), count(*) FILTER (WHERE status = 4),
+                        count(*) FILTER (WHERE status = 5)
+                 FROM (SELECT queue, e.statuses[place] AS status FROM ended, e", $condition, " OFFSET 0) AS s
+                 GROUP BY queue ORDER BY queue
+                 ON CONFLICT (slot, queue) DO UPDATE
+                 SET processing = c.processing + excluded.processing, pending = c.pending + excluded.pending,
+                     retrying = c.retrying + excluded.retrying, completed = c.completed + excluded.completed,
+                     dead_lettered = c.dead_lettered + excluded.dead_lettered,
+                     cancelled = c.cancelled + excluded.cancelled
+             )
+             SELECT place, revision, ",
+            $is_followed,
+            " FROM ended"
+        )
+    };
+}
+
+statement! { Pg;
+    struct EndLeases<'a> {
+        webhooks: Vec<Uuid> as Array<SqlUuid>,
+        ranks: Vec<i64> as Array<BigInt>,
+        final_ones: Vec<Uuid> as Array<SqlUuid>,
+        waiting_ones: Vec<Uuid> as Array<SqlUuid>,
+        final_tokens: Vec<i64> as Array<BigInt>,
+        waiting_tokens: Vec<i64> as Array<BigInt>,
+        numbers: Vec<i32> as Array<Integer>,
+        statuses: Vec<i16> as Array<SmallInt>,
+        uncounted: Vec<i32> as Array<Integer>,
+        outcomes: Vec<i16> as Array<SmallInt>,
+        started_at: Vec<PgTimestamp> as Array<Timestamptz>,
+        finished_at: Vec<PgTimestamp> as Array<Timestamptz>,
+        available_at: Vec<PgTimestamp> as Array<Timestamptz>,
+        errors: Vec<Option<String>> as Array<Nullable<Text>>,
+        results: Vec<Option<String>> as Array<Nullable<Text>>,
+        blocks: Vec<bool> as Array<Bool>,
+        worker: Option<&'a str> as Nullable<Text>,
+        slot: i16 as SmallInt,
+    }
+    returns (Integer, BigInt, Bool);
+    concat!("WITH e AS MATERIALIZED (", given!(), "), ", ended!(""), counted!("", "false"))
+}
+
+// The lanes are locked before the jobs, and changed before the counts.
+statement! { Pg;
+    struct EndOrderedLeases<'a> {
+        webhooks: Vec<Uuid> as Array<SqlUuid>,
+        ranks: Vec<i64> as Array<BigInt>,
+        final_ones: Vec<Uuid> as Array<SqlUuid>,
+        waiting_ones: Vec<Uuid> as Array<SqlUuid>,
+        final_tokens: Vec<i64> as Array<BigInt>,
+        waiting_tokens: Vec<i64> as Array<BigInt>,
+        numbers: Vec<i32> as Array<Integer>,
+        statuses: Vec<i16> as Array<SmallInt>,
+        uncounted: Vec<i32> as Array<Integer>,
+        outcomes: Vec<i16> as Array<SmallInt>,
+        started_at: Vec<PgTimestamp> as Array<Timestamptz>,
+        finished_at: Vec<PgTimestamp> as Array<Timestamptz>,
+        available_at: Vec<PgTimestamp> as Array<Timestamptz>,
+        errors: Vec<Option<String>> as Array<Nullable<Text>>,
+        results: Vec<Option<String>> as Array<Nullable<Text>>,
+        blocks: Vec<bool> as Array<Bool>,
+        worker: Option<&'a str> as Nullable<Text>,
+        lanes: Vec<String> as Array<Text>,
+        slot: i16 as SmallInt,
+    }
+    returns (Integer, BigInt, Bool);
+    concat!(
+        "WITH e AS MATERIALIZED (", given!(), "), locked AS MATERIALIZED (
+             SELECT lane FROM lanes WHERE lane = ANY (?) ORDER BY lane FOR UPDATE
+         ), ",
+        ended!(" AND (SELECT count(*) FROM locked) >= 0"),
+        "passed AS MATERIALIZED (
+             SELECT array_agg(lane ORDER BY lane) AS lanes, array_agg(place ORDER BY lane) AS places
+             FROM ended WHERE lane IS NOT NULL
+         ), moved_on AS (
+             UPDATE lanes l
+             SET jobs = l.jobs - (e.statuses[p.places[width_bucket(l.lane, p.lanes)]] > 2
+                                  AND NOT e.blocks[p.places[width_bucket(l.lane, p.lanes)]])::int,
+                 state = CASE WHEN e.blocks[p.places[width_bucket(l.lane, p.lanes)]] THEN 2 ELSE 0 END,
+                 available_at = CASE WHEN e.statuses[p.places[width_bucket(l.lane, p.lanes)]] > 2
+                                THEN e.finished_at[p.places[width_bucket(l.lane, p.lanes)]]
+                                ELSE e.available_at[p.places[width_bucket(l.lane, p.lanes)]] END
+             FROM e, passed p WHERE l.lane = ANY ((SELECT lanes FROM passed)::text[])
+             RETURNING l.lane, l.jobs, l.state
+         ), ",
+        counted!(
+            " WHERE (SELECT count(*) FROM moved_on) >= 0",
+            "(lane IN (SELECT lane FROM moved_on WHERE jobs > 0 AND state = 0)) IS TRUE"
+        )
+    )
+}

@@ -1,0 +1,219 @@
+//! The statements that store webhooks with their jobs.
+//!
+//! Two, because the tables that ordered jobs and filtered webhooks need cost time even if nothing is
+//! written to them.
+
+use diesel::QueryResult;
+use diesel::data_types::PgTimestamp;
+use diesel::pg::Pg;
+use diesel::sql_types::{
+    Array, BigInt, Binary, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::rows::{self, pg_time};
+use crate::domain::id::WebhookId;
+use crate::domain::job::QueueId;
+use crate::domain::webhook::NewWebhook;
+use crate::store::statement::statement;
+
+/// A webhook to store.
+pub(super) struct NewRow<'a> {
+    pub(super) id: WebhookId,
+    /// Its place among those that came in together.
+    pub(super) place: usize,
+    pub(super) webhook: &'a NewWebhook,
+    pub(super) jobs: Vec<NewJobRow>,
+}
+
+/// A job to store.
+pub(super) struct NewJobRow {
+    pub(super) queue: QueueId,
+    /// None if its order does not matter.
+    pub(super) lane: Option<String>,
+}
+
+/// Stores those whose keys are free; answers their ids. The rows are sorted by source and key.
+pub(super) async fn insert(
+    connection: &mut AsyncPgConnection,
+    rows: &[NewRow<'_>],
+    now: Timestamp,
+    slot: i16,
+) -> QueryResult<Vec<Uuid>> {
+    let jobs = || rows.iter().flat_map(|row| row.jobs.iter().map(move |job| (row, job)));
+    let of = |row: &NewRow<'_>| rows::uuid(row.id);
+    let webhooks = Columns {
+        ids: rows.iter().map(of).collect(),
+        sources: rows.iter().map(|row| row.webhook.source.as_str()).collect(),
+        keys: rows.iter().map(|row| row.webhook.idempotency_key.as_str()).collect(),
+        event_types: rows.iter().map(|row| row.webhook.event_type.as_str()).collect(),
+        payloads: rows.iter().map(|row| row.webhook.payload.json()).collect(),
+        digests: rows.iter().map(|row| row.webhook.payload.digest().as_bytes().to_vec()).collect(),
+        traceparents: rows.iter().map(|row| row.webhook.traceparent.as_str()).collect(),
+        // The id's time, so that lists by id and by time agree even if the clock goes back.
+        accepted_at: rows.iter().map(|row| pg_time(row.id.time())).collect(),
+    };
+    let Columns { ids, sources, keys, event_types, payloads, digests, traceparents, accepted_at } = webhooks;
+    let is_plain = rows.iter().all(|row| !row.jobs.is_empty()) && jobs().all(|(_, job)| job.lane.is_none());
+    let (job_webhooks, job_queues): (Vec<_>, Vec<_>) =
+        jobs().map(|(row, job)| (of(row), rows::queue_number(job.queue))).unzip();
+    let now = pg_time(now);
+    if is_plain {
+        let inserting = InsertWebhooks {
+            ids,
+            sources,
+            keys,
+            event_types,
+            payloads,
+            digests,
+            traceparents,
+            accepted_at,
+            now,
+            job_webhooks,
+            job_queues,
+            slot,
+        };
+        return inserting.load(connection).await;
+    }
+    let inserting = InsertAnyWebhooks {
+        ids,
+        sources,
+        keys,
+        event_types,
+        payloads,
+        digests,
+        traceparents,
+        accepted_at,
+        now,
+        job_webhooks,
+        job_queues,
+        lanes: jobs().map(|(_, job)| job.lane.as_deref()).collect(),
+        places: jobs().map(|(row, _)| i64::try_from(row.place).unwrap_or(i64::MAX)).collect(),
+        filtered: rows.iter().filter(|row| row.jobs.is_empty()).map(of).collect(),
+        slot,
+    };
+    inserting.load(connection).await
+}
+
+/// The columns of webhooks.
+struct Columns<'a> {
+    ids: Vec<Uuid>,
+    sources: Vec<&'a str>,
+    keys: Vec<&'a str>,
+    event_types: Vec<&'a str>,
+    payloads: Vec<&'a str>,
+    digests: Vec<Vec<u8>>,
+    traceparents: Vec<&'a str>,
+    accepted_at: Vec<PgTimestamp>,
+}
+
+macro_rules! stored {
+    () => {
+        "WITH stored AS (
+             INSERT INTO webhooks (id, source, idempotency_key, event_type, payload, payload_digest, traceparent, accepted_at)
+             SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (source, idempotency_key) DO NOTHING
+             RETURNING id
+         ), given AS (
+             SELECT ? AS now
+         ), "
+    };
+}
+
+// `IS TRUE` keeps PostgreSQL from making a join of it: it looks each job up in a hash table.
+statement! { Pg;
+    struct InsertWebhooks<'a> {
+        ids: Vec<Uuid> as Array<SqlUuid>,
+        sources: Vec<&'a str> as Array<Text>,
+        keys: Vec<&'a str> as Array<Text>,
+        event_types: Vec<&'a str> as Array<Text>,
+        payloads: Vec<&'a str> as Array<Text>,
+        digests: Vec<Vec<u8>> as Array<Binary>,
+        traceparents: Vec<&'a str> as Array<Text>,
+        accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
+        now: PgTimestamp as Timestamptz,
+        job_webhooks: Vec<Uuid> as Array<SqlUuid>,
+        job_queues: Vec<i32> as Array<Integer>,
+        slot: i16 as SmallInt,
+    }
+    returns SqlUuid;
+    concat!(
+        stored!(),
+        "fresh AS MATERIALIZED (
+             SELECT j.webhook, j.queue FROM unnest(?, ?) AS j (webhook, queue)
+             WHERE (j.webhook IN (SELECT id FROM stored)) IS TRUE
+         ), queued AS (
+             INSERT INTO jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at,
+                               revision, lease_token)
+             SELECT webhook, queue, 0, 1, 0, 0, now, now, 0, 0 FROM fresh, given
+         ), counted AS (
+             INSERT INTO status_counts AS c (slot, queue, pending)
+             SELECT ?, queue, count(*) FROM fresh GROUP BY queue ORDER BY queue
+             ON CONFLICT (slot, queue) DO UPDATE SET pending = c.pending + excluded.pending
+         )
+         SELECT id FROM stored"
+    )
+}
+
+// A position is taken while the statement runs, so that what was acknowledged before has a lower one. The
+// counts are last: they read `entered`, which waits for lanes.
+statement! { Pg;
+    struct InsertAnyWebhooks<'a> {
+        ids: Vec<Uuid> as Array<SqlUuid>,
+        sources: Vec<&'a str> as Array<Text>,
+        keys: Vec<&'a str> as Array<Text>,
+        event_types: Vec<&'a str> as Array<Text>,
+        payloads: Vec<&'a str> as Array<Text>,
+        digests: Vec<Vec<u8>> as Array<Binary>,
+        traceparents: Vec<&'a str> as Array<Text>,
+        accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
+        now: PgTimestamp as Timestamptz,
+        job_webhooks: Vec<Uuid> as Array<SqlUuid>,
+        job_queues: Vec<i32> as Array<Integer>,
+        lanes: Vec<Option<&'a str>> as Array<Nullable<Text>>,
+        places: Vec<i64> as Array<BigInt>,
+        filtered: Vec<Uuid> as Array<SqlUuid>,
+        slot: i16 as SmallInt,
+    }
+    returns SqlUuid;
+    concat!(
+        stored!(),
+        "numbered AS MATERIALIZED (
+             SELECT nextval('positions') * 1024 AS first
+         ), fresh AS MATERIALIZED (
+             SELECT j.webhook, j.queue, j.lane, CASE WHEN j.lane IS NOT NULL THEN n.first + j.place END AS position
+             FROM unnest(?, ?, ?, ?) AS j (webhook, queue, lane, place), numbered n
+             WHERE (j.webhook IN (SELECT id FROM stored)) IS TRUE
+         ), entered AS (
+             INSERT INTO lanes AS l (lane, queue, jobs, state, available_at)
+             SELECT lane, min(queue), count(*), 0, min(now) FROM fresh, given
+             WHERE lane IS NOT NULL GROUP BY lane ORDER BY lane
+             ON CONFLICT (lane) DO UPDATE
+             SET jobs = l.jobs + excluded.jobs,
+                 state = CASE WHEN l.jobs = 0 THEN 0 ELSE l.state END,
+                 available_at = CASE WHEN l.jobs = 0 THEN excluded.available_at ELSE l.available_at END
+             RETURNING lane
+         ), queued AS (
+             INSERT INTO jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at,
+                               revision, lease_token, lane, position)
+             SELECT webhook, queue, 0, 1, 0, 0, now, now, 0, 0, lane, position FROM fresh, given
+         ), filtered AS (
+             INSERT INTO finished_jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at,
+                                        completed_at, revision, lease_token)
+             SELECT f.webhook, 0, 6, 1, 0, 0, now, now, 0, 0 FROM unnest(?) AS f (webhook), given
+             WHERE (f.webhook IN (SELECT id FROM stored)) IS TRUE
+             RETURNING queue
+         ), counted AS (
+             INSERT INTO status_counts AS c (slot, queue, pending, filtered)
+             SELECT ?, queue, count(*) FILTER (WHERE queue > 0), count(*) FILTER (WHERE queue = 0)
+             FROM (SELECT queue FROM fresh UNION ALL SELECT queue FROM filtered) AS n
+             WHERE (SELECT count(*) FROM entered) >= 0
+             GROUP BY queue ORDER BY queue
+             ON CONFLICT (slot, queue) DO UPDATE
+             SET pending = c.pending + excluded.pending, filtered = c.filtered + excluded.filtered
+         )
+         SELECT id FROM stored"
+    )
+}

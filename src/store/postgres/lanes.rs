@@ -1,0 +1,237 @@
+//! Lanes: the jobs of one queue and one order value, which run one at a time.
+//!
+//! Whoever changes an ordered job holds the lock of its lane first, lanes in the order of their keys. A
+//! lane's row says whether its head may start and when; so a finish never has to look for the next job,
+//! which it could not see yet if that was stored a moment ago.
+
+use std::collections::BTreeMap;
+
+use diesel::data_types::PgTimestamp;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
+use jiff::Timestamp;
+
+use super::rows::{self, pg_time};
+use crate::domain::job::QueueId;
+use crate::domain::route::OrderValue;
+use crate::store::statement::statement;
+
+/// Lanes of a queue that are looked at in one correction.
+const CORRECTED_AT_ONCE: i64 = 100;
+
+/// The key of a lane.
+pub(super) fn key(queue: QueueId, order: &OrderValue) -> String {
+    format!("{}:{}", queue.0, order.as_str())
+}
+
+/// The order value in the key of a lane.
+pub(super) fn order(key: &str) -> Option<OrderValue> {
+    key.split_once(':').map(|(_, order)| OrderValue::new(order))
+}
+
+/// Locks lanes. They are sorted.
+pub(super) async fn lock(connection: &mut AsyncPgConnection, lanes: &[String]) -> QueryResult<()> {
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    LockLanes { lanes: lanes.to_vec() }.load::<String>(connection).await.map(drop)
+}
+
+/// Locks those of the lanes that nobody else has locked; answers them.
+pub(super) async fn lock_free(
+    connection: &mut AsyncPgConnection,
+    lanes: Vec<String>,
+) -> QueryResult<Vec<String>> {
+    if lanes.is_empty() {
+        return Ok(Vec::new());
+    }
+    LockFreeLanes { lanes }.load(connection).await
+}
+
+/// Changes lanes that are locked, or new, and sets when the heads of those that may start are due.
+pub(super) async fn change(
+    connection: &mut AsyncPgConnection,
+    changes: &LaneChanges,
+    now: Timestamp,
+) -> QueryResult<()> {
+    if !changes.left.is_empty() {
+        let leaving = LeaveLanes {
+            lanes: changes.left.keys().cloned().collect(),
+            jobs: changes.left.values().map(|left| left.jobs).collect(),
+            unblocked: changes.left.values().map(|left| left.is_unblocked).collect(),
+            now: pg_time(now),
+            locked: changes.left.keys().cloned().collect(),
+        };
+        leaving.execute(connection).await?;
+    }
+    if !changes.entered.is_empty() {
+        let entering = EnterLanes {
+            lanes: changes.entered.keys().cloned().collect(),
+            queues: changes.entered.values().map(|(queue, _)| rows::queue_number(*queue)).collect(),
+            jobs: changes.entered.values().map(|(_, jobs)| *jobs).collect(),
+            now: pg_time(now),
+        };
+        entering.execute(connection).await?;
+    }
+    let all = changes.left.keys().chain(changes.entered.keys()).cloned().collect::<Vec<_>>();
+    if all.is_empty() { Ok(()) } else { refresh(connection, all).await }
+}
+
+/// How lanes change.
+#[derive(Debug, Default)]
+pub(super) struct LaneChanges {
+    left: BTreeMap<String, Left>,
+    entered: BTreeMap<String, (QueueId, i64)>,
+}
+
+#[derive(Debug)]
+struct Left {
+    queue: QueueId,
+    jobs: i64,
+    is_unblocked: bool,
+}
+
+impl LaneChanges {
+    /// A waiting job is no longer in the lane.
+    pub(super) fn leave(&mut self, lane: String, queue: QueueId) {
+        self.left(lane, queue).jobs += 1;
+    }
+
+    /// The dead letter that blocks the lane is given up.
+    pub(super) fn give_up(&mut self, lane: String, queue: QueueId) {
+        let left = self.left(lane, queue);
+        left.jobs += 1;
+        left.is_unblocked = true;
+    }
+
+    /// The dead letter that blocks the lane is waiting again.
+    pub(super) fn unblock(&mut self, lane: String, queue: QueueId) {
+        self.left(lane, queue).is_unblocked = true;
+    }
+
+    /// A job is in the lane from now on.
+    pub(super) fn enter(&mut self, lane: String, queue: QueueId) {
+        self.entered.entry(lane).or_insert((queue, 0)).1 += 1;
+    }
+
+    fn left(&mut self, lane: String, queue: QueueId) -> &mut Left {
+        self.left.entry(lane).or_insert(Left { queue, jobs: 0, is_unblocked: false })
+    }
+
+    /// The queues of lanes that jobs have left: the next ones may start.
+    pub(super) fn queues(&self) -> impl Iterator<Item = QueueId> {
+        self.left.values().map(|left| left.queue)
+    }
+}
+
+/// Sets when the heads of lanes that may start are due. In a statement of its own after the lanes were
+/// locked, which sees all that was done to them.
+pub(super) async fn refresh(connection: &mut AsyncPgConnection, lanes: Vec<String>) -> QueryResult<()> {
+    RefreshLanes { lanes }.execute(connection).await.map(drop)
+}
+
+/// Corrects lanes of these queues that seem to be due although their heads are not: after a retry by
+/// hand, a job behind the one that ended can be waiting for its next attempt. Answers whether there were some.
+pub(super) async fn correct(
+    connection: &mut AsyncPgConnection,
+    queues: &[QueueId],
+    now: Timestamp,
+) -> QueryResult<bool> {
+    let looking = SelectEarlyLanes {
+        queues: queues.iter().copied().map(rows::queue_number).collect(),
+        now: pg_time(now),
+        limit: CORRECTED_AT_ONCE,
+        now_again: pg_time(now),
+    };
+    let mut early = looking.load::<String>(connection).await?;
+    if early.is_empty() {
+        return Ok(false);
+    }
+    early.sort();
+    let correcting = connection.transaction(async |connection| {
+        lock(connection, &early).await?;
+        refresh(connection, early).await
+    });
+    correcting.await?;
+    Ok(true)
+}
+
+statement! { Pg;
+    struct LockLanes {
+        lanes: Vec<String> as Array<Text>,
+    }
+    returns Text;
+    "SELECT lane FROM lanes WHERE lane = ANY (?) ORDER BY lane FOR UPDATE"
+}
+
+statement! { Pg;
+    struct LockFreeLanes {
+        lanes: Vec<String> as Array<Text>,
+    }
+    returns Text;
+    "SELECT lane FROM lanes WHERE lane = ANY (?) ORDER BY lane FOR UPDATE SKIP LOCKED"
+}
+
+statement! { Pg;
+    struct LeaveLanes {
+        lanes: Vec<String> as Array<Text>,
+        jobs: Vec<i64> as Array<BigInt>,
+        unblocked: Vec<bool> as Array<Bool>,
+        now: PgTimestamp as Timestamptz,
+        locked: Vec<String> as Array<Text>,
+    }
+    returns ();
+    "WITH g AS MATERIALIZED (SELECT ? AS lanes, ? AS jobs, ? AS unblocked, ? AS now)
+     UPDATE lanes l
+     SET jobs = l.jobs - g.jobs[width_bucket(l.lane, g.lanes)],
+         state = CASE WHEN g.unblocked[width_bucket(l.lane, g.lanes)] THEN 0 ELSE l.state END,
+         available_at = CASE WHEN g.unblocked[width_bucket(l.lane, g.lanes)] THEN g.now ELSE l.available_at END
+     FROM g WHERE l.lane = ANY (?)"
+}
+
+// A lane that had no jobs begins anew.
+statement! { Pg;
+    struct EnterLanes {
+        lanes: Vec<String> as Array<Text>,
+        queues: Vec<i32> as Array<Integer>,
+        jobs: Vec<i64> as Array<BigInt>,
+        now: PgTimestamp as Timestamptz,
+    }
+    returns ();
+    "INSERT INTO lanes AS l (lane, queue, jobs, state, available_at)
+     SELECT e.lane, e.queue, e.jobs, 0, g.now FROM unnest(?, ?, ?) AS e (lane, queue, jobs), (SELECT ? AS now) AS g
+     ON CONFLICT (lane) DO UPDATE
+     SET jobs = l.jobs + excluded.jobs,
+         state = CASE WHEN l.jobs = 0 THEN 0 ELSE l.state END,
+         available_at = CASE WHEN l.jobs = 0 THEN excluded.available_at ELSE l.available_at END"
+}
+
+statement! { Pg;
+    struct RefreshLanes {
+        lanes: Vec<String> as Array<Text>,
+    }
+    returns ();
+    "UPDATE lanes l
+     SET available_at = coalesce((SELECT available_at FROM jobs WHERE lane = l.lane ORDER BY position LIMIT 1), l.available_at)
+     WHERE l.lane = ANY (?) AND l.state = 0"
+}
+
+statement! { Pg;
+    struct SelectEarlyLanes {
+        queues: Vec<i32> as Array<Integer>,
+        now: PgTimestamp as Timestamptz,
+        limit: i64 as BigInt,
+        now_again: PgTimestamp as Timestamptz,
+    }
+    returns Text;
+    "SELECT l.lane FROM unnest(?) AS q (queue)
+     CROSS JOIN LATERAL (
+         SELECT lane FROM lanes
+         WHERE queue = q.queue AND state = 0 AND jobs > 0 AND available_at <= ?
+         ORDER BY available_at LIMIT ?
+     ) AS l
+     CROSS JOIN LATERAL (SELECT available_at FROM jobs WHERE lane = l.lane ORDER BY position LIMIT 1) AS head
+     WHERE head.available_at > ?"
+}

@@ -1,0 +1,308 @@
+//! The statements that lease due jobs.
+//!
+//! Two, because reading lanes and merging several queues cost time that a queue alone does not need.
+//! Jobs are looked up by their place in the table, which is that of the version just locked.
+
+use std::collections::HashMap;
+
+use diesel::QueryResult;
+use diesel::data_types::PgTimestamp;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures::future::{OptionFuture, try_join3};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::rows::{self, pg_time};
+use super::schedule::{Found, Share, SharedQueue};
+use crate::domain::job::QueueId;
+use crate::store::statement::statement;
+
+/// A claim, as the statements take it.
+pub(super) struct Leasing<'a> {
+    pub(super) now: Timestamp,
+    pub(super) lease_ms: i64,
+    pub(super) worker: &'a str,
+    /// Two slots of `status_counts`.
+    pub(super) slots: [i16; 2],
+}
+
+/// A job that was leased, and its webhook.
+#[derive(Queryable)]
+pub(super) struct LeasedRow {
+    pub(super) webhook: Uuid,
+    pub(super) source: String,
+    pub(super) idempotency_key: String,
+    pub(super) event_type: String,
+    pub(super) payload: Option<String>,
+    pub(super) traceparent: String,
+    pub(super) queue: i32,
+    pub(super) run: i32,
+    pub(super) attempts: i32,
+    pub(super) uncounted_attempts: i32,
+    pub(super) available_at: PgTimestamp,
+    pub(super) lease_token: i64,
+    pub(super) revision: i64,
+    pub(super) lane: Option<String>,
+}
+
+/// When something of a queue is due next.
+#[derive(Queryable)]
+struct NextRow {
+    queue: i32,
+    job: Option<PgTimestamp>,
+    lane: Option<PgTimestamp>,
+}
+
+/// What leasing came to.
+#[derive(Default)]
+pub(super) struct Leased {
+    pub(super) jobs: Vec<LeasedRow>,
+    /// What the queues that were read still have.
+    pub(super) found: Vec<Found>,
+}
+
+/// Leases due jobs of these routes, for each up to its threads. All in one round trip: the server runs
+/// the statements one after the other.
+pub(super) async fn lease<'s>(
+    connection: &AsyncPgConnection,
+    shares: impl IntoIterator<Item = &'s Share>,
+    leasing: &Leasing<'_>,
+) -> QueryResult<Leased> {
+    let is_single = |share: &&Share| matches!(share.queues.as_slice(), [queue] if !queue.is_ordered);
+    let (single, merged): (Vec<_>, Vec<_>) = shares.into_iter().partition(is_single);
+    let queues =
+        |shares: &[&'s Share]| shares.iter().flat_map(|share| &share.queues).copied().collect::<Vec<_>>();
+    let all = [queues(&single), queues(&merged)].concat();
+    let now = pg_time(leasing.now);
+    let [first_slot, second_slot] = leasing.slots;
+    let single = (!single.is_empty()).then(|| LeaseJobs {
+        queues: queues(&single).iter().map(|queue| rows::queue_number(queue.id)).collect(),
+        from: begin(&queues(&single), leasing.now),
+        threads: single.iter().map(|share| i64::try_from(share.threads).unwrap_or(i64::MAX)).collect(),
+        now,
+        lease_ms: leasing.lease_ms,
+        updated_at: now,
+        worker: leasing.worker,
+        slot: first_slot,
+    });
+    let merged = (!merged.is_empty()).then(|| LeaseMergedJobs {
+        queues: queues(&merged).iter().map(|queue| rows::queue_number(queue.id)).collect(),
+        from: begin(&queues(&merged), leasing.now),
+        shares: (0..).zip(&merged).flat_map(|(at, share)| share.queues.iter().map(move |_| at)).collect(),
+        threads: merged
+            .iter()
+            .flat_map(|share| share.queues.iter().map(|_| i64::try_from(share.threads).unwrap_or(i64::MAX)))
+            .collect(),
+        now,
+        lease_ms: leasing.lease_ms,
+        updated_at: now,
+        worker: leasing.worker,
+        slot: second_slot,
+    });
+    let next = SelectNext {
+        queues: all.iter().map(|queue| rows::queue_number(queue.id)).collect(),
+        from: begin(&all, leasing.now),
+    };
+    let mut shared = (connection, connection, connection);
+    let single = OptionFuture::from(single.map(|single| single.load::<LeasedRow>(&mut shared.0)));
+    let merged = OptionFuture::from(merged.map(|merged| merged.load::<LeasedRow>(&mut shared.1)));
+    let (single, merged, next) = try_join3(
+        async { single.await.transpose() },
+        async { merged.await.transpose() },
+        next.load::<NextRow>(&mut shared.2),
+    )
+    .await?;
+    let jobs = single.into_iter().chain(merged).flatten().collect();
+    let found = next.into_iter().map(found).collect::<QueryResult<_>>()?;
+    Ok(Leased { jobs, found })
+}
+
+fn found(row: NextRow) -> QueryResult<Found> {
+    Ok(Found {
+        queue: rows::queue(row.queue)?,
+        job: row.job.map(rows::time).transpose()?,
+        lane: row.lane.map(rows::time).transpose()?,
+    })
+}
+
+/// Where to begin to read each queue.
+fn begin(queues: &[SharedQueue], now: Timestamp) -> Vec<PgTimestamp> {
+    let from = |queue: &SharedQueue| queue.cursor.and_then(|cursor| cursor.from(now));
+    queues.iter().map(|queue| from(queue).map_or(PgTimestamp(i64::MIN), pg_time)).collect()
+}
+
+/// When each of the queues that were read had its oldest job that is due.
+pub(super) fn oldest(leased: &Leased) -> QueryResult<HashMap<QueueId, Timestamp>> {
+    let mut oldest = HashMap::new();
+    let mut add = |queue: QueueId, at: Timestamp| {
+        oldest.entry(queue).and_modify(|first: &mut Timestamp| *first = at.min(*first)).or_insert(at);
+    };
+    for job in &leased.jobs {
+        add(rows::queue(job.queue)?, rows::time(job.available_at)?);
+    }
+    leased
+        .found
+        .iter()
+        .filter_map(|found| Some((found.queue, found.job?)))
+        .for_each(|(queue, at)| add(queue, at));
+    Ok(oldest)
+}
+
+// The queues to read, but for those that are paused: one look, if nothing is.
+macro_rules! unpaused {
+    () => {
+        "WHERE NOT (SELECT EXISTS (SELECT 1 FROM pauses)) OR NOT EXISTS (
+             SELECT 1 FROM queues n, pauses p
+             WHERE n.id = q.queue AND p.name = CASE p.scope WHEN 1 THEN n.route WHEN 2 THEN n.source ELSE '' END
+         )"
+    };
+}
+
+macro_rules! claimed {
+    ($from:literal) => {
+        concat!(
+            "claimed AS (
+                 UPDATE jobs j
+                 SET status = 1, attempts = j.attempts + 1, lease_token = j.lease_token + 1, revision = j.revision + 1,
+                     lease_until = now() + ? * interval '1 millisecond', updated_at = ?, worker = ?
+                 WHERE j.ctid = ANY (ARRAY(SELECT place FROM ",
+            $from,
+            "))
+                 RETURNING j.webhook, j.queue, j.run, j.attempts, j.uncounted_attempts, j.available_at, j.lease_token,
+                           j.revision, j.lane
+             ), "
+        )
+    };
+}
+
+macro_rules! counted {
+    ($from:literal) => {
+        concat!(
+            "counted AS (
+                 INSERT INTO status_counts AS c (slot, queue, pending, retrying, processing)
+                 SELECT ?, queue, -count(*) FILTER (WHERE status = 0), -count(*) FILTER (WHERE status = 2), count(*)
+                 FROM ",
+            $from,
+            " WHERE ((webhook, queue) IN (SELECT webhook, queue FROM claimed)) IS TRUE
+                 GROUP BY queue ORDER BY queue
+                 ON CONFLICT (slot, queue) DO UPDATE
+                 SET pending = c.pending + excluded.pending, retrying = c.retrying + excluded.retrying,
+                     processing = c.processing + excluded.processing
+             )
+             SELECT w.id, w.source, w.idempotency_key, w.event_type, w.payload, w.traceparent,
+                    c.queue, c.run, c.attempts, c.uncounted_attempts, c.available_at, c.lease_token, c.revision, c.lane
+             FROM claimed c CROSS JOIN LATERAL (SELECT * FROM webhooks WHERE id = c.webhook OFFSET 0) AS w"
+        )
+    };
+}
+
+statement! { Pg;
+    struct LeaseJobs<'a> {
+        queues: Vec<i32> as Array<Integer>,
+        from: Vec<PgTimestamp> as Array<Timestamptz>,
+        threads: Vec<i64> as Array<BigInt>,
+        now: PgTimestamp as Timestamptz,
+        lease_ms: i64 as BigInt,
+        updated_at: PgTimestamp as Timestamptz,
+        worker: &'a str as Text,
+        slot: i16 as SmallInt,
+    }
+    returns (SqlUuid, Text, Text, Text, Nullable<Text>, Text, Integer, Integer, Integer, Integer, Timestamptz, BigInt, BigInt, Nullable<Text>);
+    concat!(
+        "WITH q AS MATERIALIZED (
+             SELECT q.queue, q.from_time, q.threads, given.now
+             FROM unnest(?, ?, ?) AS q (queue, from_time, threads), (SELECT ? AS now) AS given ",
+        unpaused!(),
+        "), due AS MATERIALIZED (
+             SELECT j.place, j.webhook, q.queue, j.status FROM q CROSS JOIN LATERAL (
+                 SELECT ctid AS place, webhook, status FROM jobs
+                 WHERE queue = q.queue AND status IN (0, 2) AND lane IS NULL
+                   AND available_at >= q.from_time AND available_at <= q.now
+                 ORDER BY available_at LIMIT q.threads
+                 FOR UPDATE SKIP LOCKED
+             ) AS j
+         ), ",
+        claimed!("due"),
+        counted!("due")
+    )
+}
+
+// Due lanes are locked, and their heads looked for, which nobody can change without the lock. A head that
+// is not waiting, or not due, is not passed over. Of several queues of a route, and of jobs with and
+// without a lane, those that are due longest are taken.
+statement! { Pg;
+    struct LeaseMergedJobs<'a> {
+        queues: Vec<i32> as Array<Integer>,
+        from: Vec<PgTimestamp> as Array<Timestamptz>,
+        shares: Vec<i32> as Array<Integer>,
+        threads: Vec<i64> as Array<BigInt>,
+        now: PgTimestamp as Timestamptz,
+        lease_ms: i64 as BigInt,
+        updated_at: PgTimestamp as Timestamptz,
+        worker: &'a str as Text,
+        slot: i16 as SmallInt,
+    }
+    returns (SqlUuid, Text, Text, Text, Nullable<Text>, Text, Integer, Integer, Integer, Integer, Timestamptz, BigInt, BigInt, Nullable<Text>);
+    concat!(
+        "WITH q AS MATERIALIZED (
+             SELECT q.queue, q.from_time, q.share, q.threads, given.now
+             FROM unnest(?, ?, ?, ?) AS q (queue, from_time, share, threads), (SELECT ? AS now) AS given ",
+        unpaused!(),
+        "), free AS MATERIALIZED (
+             SELECT q.share, q.threads, q.queue, q.now, l.lane FROM q CROSS JOIN LATERAL (
+                 SELECT lane FROM lanes
+                 WHERE queue = q.queue AND state = 0 AND jobs > 0 AND available_at <= q.now
+                 ORDER BY available_at LIMIT q.threads
+                 FOR UPDATE SKIP LOCKED
+             ) AS l
+         ), heads AS MATERIALIZED (
+             SELECT h.place, h.webhook, f.queue, h.status, h.available_at, f.lane, f.share, f.threads
+             FROM free f CROSS JOIN LATERAL (
+                 SELECT ctid AS place, webhook, status, available_at FROM jobs
+                 WHERE lane = f.lane ORDER BY position LIMIT 1
+                 FOR UPDATE
+             ) AS h
+             WHERE h.status IN (0, 2) AND h.available_at <= f.now
+         ), others AS MATERIALIZED (
+             SELECT j.place, j.webhook, q.queue, j.status, j.available_at, NULL AS lane, q.share, q.threads
+             FROM q CROSS JOIN LATERAL (
+                 SELECT ctid AS place, webhook, status, available_at FROM jobs
+                 WHERE queue = q.queue AND status IN (0, 2) AND lane IS NULL
+                   AND available_at >= q.from_time AND available_at <= q.now
+                 ORDER BY available_at LIMIT q.threads
+                 FOR UPDATE SKIP LOCKED
+             ) AS j
+         ), due AS MATERIALIZED (
+             SELECT place, webhook, queue, status, lane FROM (
+                 SELECT *, row_number() OVER (PARTITION BY share ORDER BY available_at) AS turn
+                 FROM (SELECT * FROM heads UNION ALL SELECT * FROM others) AS d
+             ) AS d
+             WHERE turn <= threads
+         ), ",
+        claimed!("due"),
+        "started AS (
+             UPDATE lanes SET state = 1
+             WHERE lane = ANY (ARRAY(SELECT lane FROM claimed WHERE lane IS NOT NULL))
+         ), ",
+        counted!("due")
+    )
+}
+
+statement! { Pg;
+    struct SelectNext {
+        queues: Vec<i32> as Array<Integer>,
+        from: Vec<PgTimestamp> as Array<Timestamptz>,
+    }
+    returns (Integer, Nullable<Timestamptz>, Nullable<Timestamptz>);
+    "SELECT q.queue,
+            (SELECT available_at FROM jobs
+             WHERE queue = q.queue AND status IN (0, 2) AND lane IS NULL AND available_at >= q.from_time
+             ORDER BY available_at LIMIT 1),
+            (SELECT available_at FROM lanes
+             WHERE queue = q.queue AND state = 0 AND jobs > 0
+             ORDER BY available_at LIMIT 1)
+     FROM unnest(?, ?) AS q (queue, from_time)"
+}

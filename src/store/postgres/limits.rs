@@ -1,0 +1,179 @@
+//! Claims for routes with a limit: one process at a time for each route, in the whole cluster.
+//!
+//! The row of the route in `paces` is locked first. What runs is counted in a statement after that, which
+//! sees every claim that was made before under the same lock.
+
+use std::collections::HashMap;
+
+use diesel::QueryResult;
+use diesel::data_types::PgTimestamp;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
+use futures::future::try_join;
+
+use super::lease_jobs::{Leased, Leasing, lease};
+use super::rows::{self, pg_time};
+use super::schedule::Share;
+use super::schema::paces;
+use crate::domain::policy::{Policies, Policy};
+use crate::domain::route::RouteName;
+use crate::store::rule::{Pace, allowance};
+use crate::store::statement::statement;
+
+/// Whether starts of a route are limited.
+pub(super) fn is_limited(policy: &Policy) -> bool {
+    policy.concurrency.is_some() || policy.rate.is_some()
+}
+
+/// How a route stands to its limits after a claim.
+pub(super) struct Standing {
+    pub(super) route: RouteName,
+    pub(super) pace: Pace,
+    /// As many of its jobs run as may.
+    pub(super) is_full: bool,
+}
+
+/// What a claim for routes with a limit came to.
+#[derive(Default)]
+pub(super) struct Limited {
+    pub(super) leased: Leased,
+    pub(super) standings: Vec<Standing>,
+    /// Whether another process was claiming for one of the routes.
+    pub(super) is_contended: bool,
+}
+
+#[derive(Queryable)]
+struct PaceRow {
+    route: String,
+    next_at: Option<PgTimestamp>,
+}
+
+#[derive(Queryable)]
+struct RunningRow {
+    route: String,
+    jobs: i64,
+}
+
+/// Makes a row for each route with a limit.
+pub(super) async fn add_routes(connection: &mut AsyncPgConnection, policies: &Policies) -> QueryResult<()> {
+    let mut routes = policies
+        .iter()
+        .filter(|policy| is_limited(policy))
+        .map(|policy| policy.route.as_str())
+        .collect::<Vec<_>>();
+    routes.sort_unstable();
+    let rows = routes.into_iter().map(|route| paces::route.eq(route)).collect::<Vec<_>>();
+    diesel::insert_into(paces::table)
+        .values(rows)
+        .on_conflict_do_nothing()
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Leases jobs of these routes, as many as their limits allow.
+pub(super) async fn claim(
+    connection: &mut AsyncPgConnection,
+    shares: Vec<Share>,
+    leasing: &Leasing<'_>,
+) -> QueryResult<Limited> {
+    if shares.is_empty() {
+        return Ok(Limited::default());
+    }
+    connection.transaction(async |connection| claim_locked(connection, shares, leasing).await).await
+}
+
+async fn claim_locked(
+    connection: &mut AsyncPgConnection,
+    shares: Vec<Share>,
+    leasing: &Leasing<'_>,
+) -> QueryResult<Limited> {
+    let now = leasing.now;
+    let mut routes = shares.iter().map(|share| share.policy.route.as_str()).collect::<Vec<_>>();
+    routes.sort_unstable();
+    let locking = LockPaces { routes: routes.clone() };
+    let counting = CountRunning { routes };
+    let (locked, running) = {
+        let mut shared: (&AsyncPgConnection, &AsyncPgConnection) = (connection, connection);
+        // In this order on the server, which begins the second when it has run the first.
+        try_join(locking.load::<PaceRow>(&mut shared.0), counting.load::<RunningRow>(&mut shared.1)).await?
+    };
+    let mut paces = HashMap::new();
+    for PaceRow { route, next_at } in locked {
+        paces.insert(route, Pace(next_at.map(rows::time).transpose()?));
+    }
+    let running = running.into_iter().map(|row| (row.route, row.jobs)).collect::<HashMap<_, _>>();
+    let running =
+        |route: &RouteName| usize::try_from(running.get(route.as_str()).copied().unwrap_or(0)).unwrap_or(0);
+    let mut limited = Limited::default();
+    let mut allowed = Vec::with_capacity(shares.len());
+    let mut refused = Vec::new();
+    for mut share in shares {
+        let Some(pace) = paces.get(share.policy.route.as_str()).copied() else {
+            limited.is_contended = true;
+            continue;
+        };
+        let starts = allowance(&share.policy, running(&share.policy.route), pace, now).starts;
+        share.threads = share.threads.min(starts);
+        if share.threads > 0 { allowed.push((share, pace)) } else { refused.push((share, pace)) }
+    }
+    if !allowed.is_empty() {
+        limited.leased = lease(connection, allowed.iter().map(|(share, _)| share), leasing).await?;
+    }
+    let mut moved = Vec::new();
+    for (share, pace) in allowed.into_iter().chain(refused) {
+        let policy = &share.policy;
+        let is_of = |queue: i32| share.queues.iter().any(|shared| rows::queue_number(shared.id) == queue);
+        let started = limited.leased.jobs.iter().filter(|job| is_of(job.queue)).count();
+        let pace = match policy.rate {
+            Some(rate) if started > 0 => {
+                let pace = pace.after(started, rate, now);
+                moved.push((policy.route.clone(), pace));
+                pace
+            }
+            _ => pace,
+        };
+        let most = policy.concurrency.map(|most| most.get() as usize);
+        let is_full = most.is_some_and(|most| running(&policy.route) + started >= most);
+        limited.standings.push(Standing { route: policy.route.clone(), pace, is_full });
+    }
+    if !moved.is_empty() {
+        let moving = MovePaces {
+            routes: moved.iter().map(|(route, _)| route.as_str()).collect(),
+            next_at: moved.iter().map(|(_, pace)| pace.0.map(pg_time)).collect(),
+        };
+        moving.execute(connection).await?;
+    }
+    Ok(limited)
+}
+
+statement! { Pg;
+    struct LockPaces<'a> {
+        routes: Vec<&'a str> as Array<Text>,
+    }
+    returns (Text, Nullable<Timestamptz>);
+    "SELECT route, next_at FROM paces WHERE route = ANY (?) ORDER BY route FOR UPDATE SKIP LOCKED"
+}
+
+statement! { Pg;
+    struct CountRunning<'a> {
+        routes: Vec<&'a str> as Array<Text>,
+    }
+    returns (Text, BigInt);
+    "SELECT q.route, sum(j.jobs)::bigint FROM queues q
+     CROSS JOIN LATERAL (SELECT count(*) AS jobs FROM jobs WHERE queue = q.id AND status = 1 OFFSET 0) AS j
+     WHERE q.route = ANY (?) GROUP BY q.route"
+}
+
+// The rows are locked: nobody else updates them.
+statement! { Pg;
+    struct MovePaces<'a> {
+        routes: Vec<&'a str> as Array<Text>,
+        next_at: Vec<Option<PgTimestamp>> as Array<Nullable<Timestamptz>>,
+    }
+    returns ();
+    "INSERT INTO paces (route, next_at) SELECT * FROM unnest(?, ?)
+     ON CONFLICT (route) DO UPDATE SET next_at = excluded.next_at"
+}

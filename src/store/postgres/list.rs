@@ -1,0 +1,128 @@
+//! Lists: webhooks that match, newest first, a bounded number of rows at a time.
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Bool, Integer, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use super::pool::{answer, refused};
+use super::rows::{self, NamesRow};
+use super::schema::webhooks;
+use super::shared::Shared;
+use super::{queries, queue_names};
+use crate::domain::error::Result;
+use crate::domain::id::{Position, Sequence};
+use crate::domain::webhook::WebhookStatus;
+use crate::store::statement::statement;
+use crate::store::{ListQuery, Page};
+
+/// Rows that one statement of a list looks at.
+const LIST_WINDOW_ROWS: i64 = 10_000;
+
+/// Windows of rows that one list looks at.
+const LIST_WINDOWS: usize = 20;
+
+/// One page of the webhooks that match.
+pub(super) async fn list(shared: &Shared, query: &ListQuery) -> Result<Page> {
+    let newest = query.accepted_before;
+    let newest = newest.map_or(Position::END, |time| Position::before_all(Sequence::first_at(time)));
+    let mut before = newest.min(query.before.unwrap_or(Position::END));
+    let mut page = Page::default();
+    for _ in 0..LIST_WINDOWS {
+        let wanted = query.limit - page.webhooks.len();
+        let mut connection = shared.asking.get().await.map_err(refused)?;
+        let looking = answer(window(shared, &mut connection, query, before, wanted)).await;
+        let window = connection.release(looking).map_err(refused)?;
+        page.webhooks.extend(window.webhooks);
+        if page.webhooks.len() >= query.limit {
+            page.next = page.webhooks.last().map(|webhook| Position::before(webhook.id));
+            return Ok(page);
+        }
+        let Some(next) = window.next else { return Ok(page) };
+        before = next;
+    }
+    page.next = Some(before);
+    Ok(page)
+}
+
+/// What one window of a list holds.
+struct Window {
+    webhooks: Vec<WebhookStatus>,
+    /// Where the next window begins; none if this is the last.
+    next: Option<Position>,
+}
+
+/// Those of the next [`LIST_WINDOW_ROWS`] rows after `before` that match, newest first.
+async fn window(
+    shared: &Shared,
+    connection: &mut AsyncPgConnection,
+    query: &ListQuery,
+    before: Position,
+    limit: usize,
+) -> QueryResult<Window> {
+    let lowest = query
+        .accepted_after
+        .map_or(Uuid::nil(), |time| place(Position::before_all(Sequence::first_at(time))));
+    let before = place(before);
+    let end = webhooks::table
+        .filter(webhooks::id.lt(before).and(webhooks::id.gt(lowest)))
+        .order(webhooks::id.desc())
+        .offset(LIST_WINDOW_ROWS - 1)
+        .select(webhooks::id);
+    let end = end.first::<Uuid>(connection).await.optional()?;
+    let queues = match &query.route {
+        Some(route) => queue_names::of_route(connection, route).await?,
+        None => Vec::new(),
+    };
+    let looking = SelectPage {
+        before,
+        from: end.unwrap_or(lowest),
+        any_source: query.source.is_none(),
+        source: query.source.as_ref().map_or("", |source| source.as_str()),
+        any_event_type: query.event_type.is_none(),
+        event_type: query.event_type.as_ref().map_or("", |event_type| event_type.as_str()),
+        any_job: query.status.is_none() && query.route.is_none(),
+        any_status: query.status.is_none(),
+        status: query.status.map_or(0, |status| status as i16),
+        any_route: query.route.is_none(),
+        queues,
+        limit: limit.try_into().unwrap_or(i64::MAX),
+    };
+    let names = looking.load::<NamesRow>(connection).await?;
+    let is_full = names.len() >= limit;
+    let last = names.last().map(|names| names.id);
+    let webhooks = queries::with_jobs(&shared.schedule, connection, names).await?;
+    // If one of a full page was removed since, the window goes on behind it.
+    let next = if is_full { last } else { end };
+    Ok(Window { webhooks, next: next.map(|next| Position::before(rows::id(next))) })
+}
+
+fn place(position: Position) -> Uuid {
+    Uuid::from_bytes(*position.as_bytes())
+}
+
+// `OFFSET 0` keeps PostgreSQL from making a join of it, which it could begin with the jobs.
+statement! { Pg;
+    struct SelectPage<'a> {
+        before: Uuid as SqlUuid,
+        from: Uuid as SqlUuid,
+        any_source: bool as Bool,
+        source: &'a str as Text,
+        any_event_type: bool as Bool,
+        event_type: &'a str as Text,
+        any_job: bool as Bool,
+        any_status: bool as Bool,
+        status: i16 as SmallInt,
+        any_route: bool as Bool,
+        queues: Vec<i32> as Array<Integer>,
+        limit: i64 as BigInt,
+    }
+    returns (SqlUuid, Text, Text, Text, Timestamptz);
+    "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.accepted_at FROM webhooks w
+     WHERE w.id < ? AND w.id >= ? AND (? OR w.source = ?) AND (? OR w.event_type = ?)
+       AND (? OR EXISTS (
+           SELECT 1 FROM job_statuses s WHERE s.webhook = w.id AND (? OR s.status = ?) AND (? OR s.queue = ANY (?)) OFFSET 0
+       ))
+     ORDER BY w.id DESC LIMIT ?"
+}

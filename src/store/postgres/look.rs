@@ -1,0 +1,93 @@
+//! A look at all queues: what may have been missed, and what statistics tell.
+
+use diesel::data_types::PgTimestamp;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{Integer, Nullable, Text, Timestamptz};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::pool::answer;
+use super::schedule::Found;
+use super::shared::Shared;
+use super::{counts, pauses, queue_names, rows};
+use crate::domain::job::QueueId;
+use crate::domain::route::RouteName;
+use crate::domain::webhook::Source;
+use crate::store::statement::statement;
+use crate::store::{QueueStats, StoreStats};
+
+/// A queue, and when its first waiting job and its first free lane are due.
+#[derive(Queryable)]
+struct QueueRow {
+    id: i32,
+    route: String,
+    source: String,
+    job: Option<PgTimestamp>,
+    lane: Option<PgTimestamp>,
+}
+
+/// A queue with what it holds.
+struct Queue {
+    route: RouteName,
+    source: Source,
+    found: Found,
+}
+
+async fn queues(connection: &mut AsyncPgConnection) -> QueryResult<Vec<Queue>> {
+    let queue = |QueueRow { id, route, source, job, lane }| {
+        let (queue, route, source) = queue_names::named(id, route, source)?;
+        let (job, lane) = (job.map(rows::time).transpose()?, lane.map(rows::time).transpose()?);
+        Ok(Queue { route, source, found: Found { queue, job, lane } })
+    };
+    SelectQueues {}.load::<QueueRow>(connection).await?.into_iter().map(queue).collect()
+}
+
+/// Learns which queues there are, what is due in them, and what is paused, and has the dispatcher claim.
+pub(super) async fn look(shared: &Shared) -> QueryResult<()> {
+    let moment = shared.schedule.moment();
+    let mut connection = shared.asking.get().await?;
+    let looking = answer(async { Ok((queues(&mut connection).await?, pauses::all(&mut connection).await?)) });
+    let looking = looking.await;
+    let (queues, pauses) = connection.release(looking)?;
+    let found = queues.iter().map(|queue| queue.found).collect::<Vec<_>>();
+    let named = |queue: Queue| (queue.found.queue, queue.route, queue.source);
+    shared.schedule.add_queues(queues.into_iter().map(named));
+    shared.schedule.set_paused(&pauses);
+    shared.schedule.found(moment, &found);
+    shared.schedule.free_all();
+    shared.wake();
+    Ok(())
+}
+
+/// Counts by queue, and since when the oldest jobs are due.
+pub(super) async fn stats(shared: &Shared) -> QueryResult<StoreStats> {
+    let now = shared.clock.now();
+    let mut connection = shared.asking.get().await?;
+    let looking = answer(async {
+        let counts = counts::by_queue(&mut connection).await?;
+        Ok((queues(&mut connection).await?, counts, pauses::all(&mut connection).await?))
+    });
+    let looking = looking.await;
+    let (queues, mut counts, pauses) = connection.release(looking)?;
+    let unrouted = counts.remove(&QueueId(0)).unwrap_or_default();
+    let stats = |Queue { route, source, found }: Queue| QueueStats {
+        route,
+        source,
+        counts: counts.get(&found.queue).copied().unwrap_or_default(),
+        oldest_due: found.job.into_iter().chain(found.lane).min().filter(|due| *due <= now),
+    };
+    Ok(StoreStats { queues: queues.into_iter().map(stats).collect(), unrouted, pauses })
+}
+
+statement! { Pg;
+    struct SelectQueues {}
+    returns (Integer, Text, Text, Nullable<Timestamptz>, Nullable<Timestamptz>);
+    "SELECT q.id, q.route, q.source,
+            (SELECT available_at FROM jobs
+             WHERE queue = q.id AND status IN (0, 2) AND lane IS NULL
+             ORDER BY available_at LIMIT 1),
+            (SELECT available_at FROM lanes
+             WHERE queue = q.id AND state = 0 AND jobs > 0
+             ORDER BY available_at LIMIT 1)
+     FROM queues q WHERE q.id > 0"
+}

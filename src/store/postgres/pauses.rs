@@ -1,0 +1,107 @@
+//! Pauses: kept in the database, for all replicas.
+
+use diesel::data_types::PgTimestamp;
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::pool::{answer, refused};
+use super::rows::{self, pg_time};
+use super::schema::pauses;
+use super::shared::Shared;
+use crate::domain::error::Result;
+use crate::domain::route::RouteName;
+use crate::domain::webhook::Source;
+use crate::store::{Pause, PauseTarget};
+
+/// The scopes, as the database has them.
+const EVERYTHING: i16 = 0;
+const ROUTE: i16 = 1;
+const SOURCE: i16 = 2;
+
+/// A pause in force.
+#[derive(Queryable, Insertable)]
+#[diesel(table_name = pauses)]
+struct PauseRow {
+    scope: i16,
+    name: String,
+    since: PgTimestamp,
+}
+
+impl PauseRow {
+    fn new(target: &PauseTarget, since: jiff::Timestamp) -> Self {
+        let (scope, name) = match target {
+            PauseTarget::Everything => (EVERYTHING, ""),
+            PauseTarget::Route(route) => (ROUTE, route.as_str()),
+            PauseTarget::Source(source) => (SOURCE, source.as_str()),
+        };
+        Self { scope, name: name.to_owned(), since: pg_time(since) }
+    }
+
+    fn into_pause(self) -> QueryResult<Pause> {
+        let target = match self.scope {
+            EVERYTHING => PauseTarget::Everything,
+            ROUTE => PauseTarget::Route(RouteName::new(self.name).map_err(rows::unreadable)?),
+            SOURCE => PauseTarget::Source(Source::new(self.name).map_err(rows::unreadable)?),
+            scope => return Err(rows::unreadable(format!("{scope} is no scope of a pause"))),
+        };
+        Ok(Pause { target, since: rows::time(self.since)? })
+    }
+}
+
+/// Everything that is paused.
+pub(super) async fn all(connection: &mut AsyncPgConnection) -> QueryResult<Vec<Pause>> {
+    let rows = pauses::table.order((pauses::scope, pauses::name)).load::<PauseRow>(connection).await?;
+    rows.into_iter().map(PauseRow::into_pause).collect()
+}
+
+/// Everything that is paused.
+pub(super) async fn read(shared: &Shared) -> Result<Vec<Pause>> {
+    let mut connection = shared.asking.get().await.map_err(refused)?;
+    let reading = answer(all(&mut connection)).await;
+    connection.release(reading).map_err(refused)
+}
+
+/// Learns what is paused.
+pub(super) async fn refresh(shared: &Shared) -> Result<()> {
+    read(shared).await.map(|pauses| shared.schedule.set_paused(&pauses))
+}
+
+/// Pauses; answers since when the target is paused.
+pub(super) async fn pause(shared: &Shared, target: PauseTarget) -> Result<Pause> {
+    let row = PauseRow::new(&target, shared.clock.now());
+    let mut connection = shared.asking.get().await.map_err(refused)?;
+    let pausing = answer(async {
+        diesel::insert_into(pauses::table)
+            .values(&row)
+            .on_conflict_do_nothing()
+            .execute(&mut *connection)
+            .await?;
+        all(&mut connection).await
+    });
+    let pausing = pausing.await;
+    let pauses = connection.release(pausing).map_err(refused)?;
+    shared.schedule.set_paused(&pauses);
+    shared.notifier.tell_paused();
+    let since = pauses.into_iter().find(|pause| pause.target == target).map(|pause| pause.since);
+    // Resumed by another process in between.
+    let since = since.map_or_else(|| rows::time(row.since), Ok).map_err(refused)?;
+    Ok(Pause { target, since })
+}
+
+/// Resumes; false if the target was not paused.
+pub(super) async fn resume(shared: &Shared, target: &PauseTarget) -> Result<bool> {
+    let PauseRow { scope, name, .. } = PauseRow::new(target, shared.clock.now());
+    let mut connection = shared.asking.get().await.map_err(refused)?;
+    let resuming = answer(async {
+        let resumed = diesel::delete(pauses::table.find((scope, name))).execute(&mut *connection).await?;
+        Ok((resumed > 0, all(&mut connection).await?))
+    });
+    let resuming = resuming.await;
+    let (was_paused, pauses) = connection.release(resuming).map_err(refused)?;
+    shared.schedule.set_paused(&pauses);
+    if was_paused {
+        shared.wake();
+        shared.notifier.tell_paused();
+    }
+    Ok(was_paused)
+}

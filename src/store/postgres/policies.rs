@@ -1,0 +1,82 @@
+//! The policies in force, as far as the database has to know them.
+
+use std::sync::Arc;
+
+use diesel::QueryResult;
+use diesel::data_types::PgTimestamp;
+use diesel::pg::Pg;
+use diesel::sql_types::{Array, BigInt, Integer, Text, Timestamptz};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use jiff::Timestamp;
+
+use super::limits;
+use super::look::look;
+use super::pool::answer;
+use super::rows::pg_time;
+use super::shared::Shared;
+use crate::domain::policy::Policies;
+use crate::domain::route::OnDeadLetter;
+use crate::store::statement::statement;
+
+/// Dead letters that are freed in one statement.
+const FREED_AT_ONCE: i64 = 500;
+
+/// Takes the policies in force from now on.
+pub(super) async fn set(shared: &Shared, policies: Arc<Policies>) -> QueryResult<()> {
+    let mut connection = shared.asking.get().await?;
+    let preparing = answer(prepare(&mut connection, &policies, shared.clock.now()));
+    let preparing = preparing.await;
+    connection.release(preparing)?;
+    shared.schedule.set_policies(policies);
+    look(shared).await
+}
+
+/// Makes the rows that limits need, and frees lanes whose policy no longer blocks them.
+pub(super) async fn prepare(
+    connection: &mut AsyncPgConnection,
+    policies: &Policies,
+    now: Timestamp,
+) -> QueryResult<()> {
+    limits::add_routes(connection, policies).await?;
+    let skips = |policy: &&Arc<_>| {
+        let policy: &crate::domain::policy::Policy = policy;
+        policy.on_dead_letter == OnDeadLetter::Skip
+    };
+    let routes = policies.iter().filter(skips).map(|policy| policy.route.as_str()).collect::<Vec<_>>();
+    loop {
+        let freeing = FreeLanes { routes: routes.clone(), limit: FREED_AT_ONCE, now: pg_time(now) };
+        if freeing.load::<i32>(connection).await?.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+// The lanes are locked before the dead letters are changed.
+statement! { Pg;
+    struct FreeLanes<'a> {
+        routes: Vec<&'a str> as Array<Text>,
+        limit: i64 as BigInt,
+        now: PgTimestamp as Timestamptz,
+    }
+    returns Integer;
+    "WITH blocking AS MATERIALIZED (
+         SELECT f.webhook, f.queue, f.lane
+         FROM (SELECT id FROM queues WHERE route = ANY (?) OFFSET 0) AS q
+         CROSS JOIN LATERAL (SELECT webhook, queue, lane FROM finished_jobs WHERE queue = q.id AND blocks OFFSET 0) AS f
+         LIMIT ?
+     ), locked AS MATERIALIZED (
+         SELECT lane FROM lanes WHERE lane = ANY (ARRAY(SELECT lane FROM blocking)) ORDER BY lane FOR UPDATE
+     ), freed AS (
+         UPDATE finished_jobs SET blocks = false
+         WHERE webhook = ANY (ARRAY(SELECT webhook FROM blocking))
+           AND ((webhook, queue) IN (SELECT webhook, queue FROM blocking)) IS TRUE AND blocks
+           AND (SELECT count(*) FROM locked) >= 0
+         RETURNING lane
+     ), counted AS MATERIALIZED (
+         SELECT array_agg(lane ORDER BY lane) AS lanes, array_agg(jobs ORDER BY lane) AS jobs
+         FROM (SELECT lane, count(*) AS jobs FROM freed GROUP BY lane) AS f
+     )
+     UPDATE lanes l SET jobs = l.jobs - c.jobs[width_bucket(l.lane, c.lanes)], state = 0, available_at = ?
+     FROM counted c WHERE l.lane = ANY (ARRAY(SELECT lane FROM freed))
+     RETURNING l.queue"
+}

@@ -1,0 +1,67 @@
+//! Renewing leases, by the clock of the database.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::sql_types::{Array, BigInt, Integer, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl as _;
+use uuid::Uuid;
+
+use super::pool::answer;
+use super::rows;
+use super::shared::Shared;
+use crate::domain::attempt::Lease;
+use crate::store::statement::statement;
+
+/// Leases as columns: webhooks, queues, tokens.
+pub(super) fn columns(leases: &[Lease]) -> (Vec<Uuid>, Vec<i32>, Vec<i64>) {
+    let webhooks = leases.iter().map(|lease| rows::uuid(lease.job.webhook)).collect();
+    let queues = leases.iter().map(|lease| rows::queue_number(lease.job.queue)).collect();
+    (webhooks, queues, leases.iter().map(|lease| lease.token.cast_signed()).collect())
+}
+
+/// Extends leases. Answers those that were lost.
+pub(super) async fn renew(shared: &Shared, leases: &[Lease], lease: Duration) -> QueryResult<Vec<Lease>> {
+    let (webhooks, queues, lease_tokens) = columns(leases);
+    let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+    let renewing = RenewLeases { webhooks, queues, lease_tokens, lease_ms };
+    let mut connection = shared.working.get().await?;
+    let held = answer(renewing.load::<(Uuid, i32, i64)>(&mut *connection)).await;
+    let held = connection.release(held)?.into_iter().collect::<HashSet<_>>();
+    let is_lost = |lease: &&Lease| {
+        let job = lease.job;
+        !held.contains(&(rows::uuid(job.webhook), rows::queue_number(job.queue), lease.token.cast_signed()))
+    };
+    Ok(leases.iter().filter(is_lost).copied().collect())
+}
+
+// A job that is locked is ending, or being taken over. Its lease counts as held: what comes of it shows
+// when it ends, or at the next renewal.
+statement! { Pg;
+    struct RenewLeases {
+        webhooks: Vec<Uuid> as Array<SqlUuid>,
+        queues: Vec<i32> as Array<Integer>,
+        lease_tokens: Vec<i64> as Array<BigInt>,
+        lease_ms: i64 as BigInt,
+    }
+    returns (SqlUuid, Integer, BigInt);
+    "WITH leases AS MATERIALIZED (
+         SELECT * FROM unnest(?, ?, ?) AS l (webhook, queue, lease_token)
+     ), held AS MATERIALIZED (
+         SELECT webhook, queue, lease_token FROM jobs
+         WHERE webhook = ANY (ARRAY(SELECT webhook FROM leases)) AND lease_until IS NOT NULL
+           AND ((webhook, queue, lease_token) IN (SELECT webhook, queue, lease_token FROM leases)) IS TRUE
+     ), free AS MATERIALIZED (
+         SELECT webhook, queue, lease_token FROM jobs
+         WHERE webhook = ANY (ARRAY(SELECT webhook FROM held)) AND lease_until IS NOT NULL
+           AND ((webhook, queue, lease_token) IN (SELECT webhook, queue, lease_token FROM held)) IS TRUE
+         FOR UPDATE SKIP LOCKED
+     ), renewed AS (
+         UPDATE jobs SET lease_until = now() + ? * interval '1 millisecond'
+         WHERE webhook = ANY (ARRAY(SELECT webhook FROM free))
+           AND ((webhook, queue, lease_token) IN (SELECT webhook, queue, lease_token FROM free)) IS TRUE
+     )
+     SELECT webhook, queue, lease_token FROM held"
+}

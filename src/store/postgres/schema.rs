@@ -1,0 +1,163 @@
+//! The tables, as the migrations make them.
+
+diesel::table! {
+    webhooks (id) {
+        id -> Uuid,
+        source -> Text,
+        idempotency_key -> Text,
+        event_type -> Text,
+        payload -> Nullable<Text>,
+        payload_digest -> Binary,
+        traceparent -> Text,
+        accepted_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    queues (id) {
+        id -> Integer,
+        route -> Text,
+        source -> Text,
+    }
+}
+
+diesel::table! {
+    jobs (webhook, queue) {
+        webhook -> Uuid,
+        queue -> Integer,
+        status -> SmallInt,
+        run -> Integer,
+        attempts -> Integer,
+        uncounted_attempts -> Integer,
+        available_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        revision -> BigInt,
+        lease_token -> BigInt,
+        lease_until -> Nullable<Timestamptz>,
+        worker -> Nullable<Text>,
+        lane -> Nullable<Text>,
+        position -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    lanes (lane) {
+        lane -> Text,
+        queue -> Integer,
+        jobs -> BigInt,
+        state -> SmallInt,
+        available_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    finished_jobs (webhook, queue) {
+        webhook -> Uuid,
+        queue -> Integer,
+        status -> SmallInt,
+        run -> Integer,
+        attempts -> Integer,
+        uncounted_attempts -> Integer,
+        available_at -> Timestamptz,
+        completed_at -> Timestamptz,
+        revision -> BigInt,
+        lease_token -> BigInt,
+        purged -> SmallInt,
+        lane -> Nullable<Text>,
+        position -> Nullable<BigInt>,
+        blocks -> Bool,
+        outcome -> Nullable<SmallInt>,
+        started_at -> Nullable<Timestamptz>,
+        error -> Nullable<Text>,
+        result -> Nullable<Text>,
+        worker -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    /// A view: jobs and finished jobs, the last attempt of the latter included.
+    job_statuses (webhook, queue) {
+        webhook -> Uuid,
+        queue -> Integer,
+        status -> SmallInt,
+        run -> Integer,
+        attempts -> Integer,
+        uncounted_attempts -> Integer,
+        available_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        revision -> BigInt,
+        outcome -> Nullable<SmallInt>,
+        started_at -> Nullable<Timestamptz>,
+        error -> Nullable<Text>,
+        result -> Nullable<Text>,
+        worker -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    attempts (webhook, queue, number) {
+        webhook -> Uuid,
+        queue -> Integer,
+        number -> Integer,
+        outcome -> SmallInt,
+        started_at -> Timestamptz,
+        finished_at -> Timestamptz,
+        error -> Nullable<Text>,
+        worker -> Text,
+    }
+}
+
+diesel::table! {
+    status_counts (slot, queue) {
+        slot -> SmallInt,
+        queue -> Integer,
+        pending -> BigInt,
+        processing -> BigInt,
+        retrying -> BigInt,
+        completed -> BigInt,
+        dead_lettered -> BigInt,
+        cancelled -> BigInt,
+        filtered -> BigInt,
+        quarantined -> BigInt,
+    }
+}
+
+diesel::table! {
+    pauses (scope, name) {
+        scope -> SmallInt,
+        name -> Text,
+        since -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    paces (route) {
+        route -> Text,
+        next_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    probe (id) {
+        id -> SmallInt,
+        written_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    backlog_gate (id) {
+        id -> SmallInt,
+    }
+}
+
+diesel::table! {
+    transfers (id) {
+        id -> Uuid,
+        position -> BigInt,
+        webhooks -> BigInt,
+        started_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(webhooks, job_statuses, jobs, finished_jobs, queues, attempts);

@@ -1,0 +1,117 @@
+//! What the parts of the store share.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use diesel::result::Error as QueryError;
+use jiff::Timestamp;
+use rand::rngs::SmallRng;
+use tokio::sync::Notify;
+
+use super::backlog::Backlog;
+use super::notifier::Notifier;
+use super::pool::Pool;
+use super::schedule::Schedule;
+use crate::domain::attempt::Lease;
+use crate::domain::clock::Clock;
+use crate::domain::id::{WebhookId, WebhookIds};
+use crate::domain::job::QueueId;
+use crate::domain::route::RouteName;
+use crate::store::changes::{Change, Changes};
+use crate::telemetry::metrics::Metrics;
+
+/// The slots of `status_counts`.
+const SLOTS: u32 = 32;
+
+/// What the parts of the store share.
+pub(super) struct Shared {
+    /// For what comes in, and for nothing else.
+    pub(super) accepting: Pool,
+    /// For claims, outcomes and leases: however much comes in or is read, jobs go on.
+    pub(super) working: Pool,
+    /// For what people and programs ask.
+    pub(super) asking: Pool,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: Mutex<WebhookIds<SmallRng>>,
+    pub(super) backlog: Backlog,
+    pub(super) schedule: Schedule,
+    /// The name of this process for the database and the other replicas.
+    pub(super) process: String,
+    pub(super) changes: Changes,
+    pub(super) wake: OnceLock<Arc<Notify>>,
+    pub(super) notifier: Notifier,
+    pub(super) metrics: Arc<Metrics>,
+    /// Locked while outcomes are recorded: one batch after the other leaves the other connection to claims.
+    pub(super) unsure: tokio::sync::Mutex<Unsure>,
+    /// Counts on, so that statements under way at once write to different slots.
+    pub(super) next_slot: AtomicU32,
+}
+
+/// Leases whose outcome was sent but not answered: it may be recorded.
+pub(super) type Unsure = HashSet<Lease>;
+
+impl Shared {
+    /// The slot of `status_counts` that the next statement writes to.
+    pub(super) fn slot(&self) -> i16 {
+        (self.next_slot.fetch_add(1, Ordering::Relaxed) % SLOTS) as i16
+    }
+
+    /// Ids for so many webhooks, each later than the one before.
+    pub(super) fn new_ids(&self, count: usize, now: Timestamp) -> Vec<WebhookId> {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        (0..count).map(|_| ids.next(now)).collect()
+    }
+
+    /// Announces committed changes to watchers here, and soon to the other replicas.
+    pub(super) fn changed(&self, changes: &[Change]) {
+        self.changes.announce(changes);
+        if !changes.is_empty() {
+            self.notifier.tell_changed();
+        }
+    }
+
+    /// Has claims here look into these queues, and soon those of the other replicas.
+    pub(super) fn due(&self, due: &[(QueueId, Timestamp)]) {
+        if due.is_empty() {
+            return;
+        }
+        self.schedule.note(due);
+        self.wake();
+        self.notifier.tell_due(due.iter().map(|(queue, _)| *queue));
+    }
+
+    /// Jobs of these routes have ended: those with a limit to what runs have a place again.
+    pub(super) fn freed<'a>(&self, routes: impl IntoIterator<Item = &'a RouteName>) {
+        let policies = self.schedule.policies();
+        let can_be_full =
+            |route: &&RouteName| policies.get(route).is_some_and(|policy| policy.concurrency.is_some());
+        let routes = routes.into_iter().filter(can_be_full).collect::<HashSet<_>>();
+        if routes.is_empty() {
+            return;
+        }
+        if self.schedule.free(routes.iter().copied()) {
+            self.wake();
+        }
+        self.notifier.tell_freed(routes.into_iter().cloned());
+    }
+
+    /// Has the dispatcher claim.
+    pub(super) fn wake(&self) {
+        if let Some(wake) = self.wake.get() {
+            wake.notify_one();
+        }
+    }
+
+    /// Counts a commit that failed, and logs why.
+    pub(super) fn failed(&self, operation: &'static str, error: &QueryError) {
+        self.metrics.commit_failed();
+        tracing::error!(error = %error, operation, "the database refused a write; nothing of it was acknowledged");
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("process", &self.process).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,157 @@
+//! Taking over jobs whose lease has expired, by the clock of the database.
+
+use std::collections::HashMap;
+
+use diesel::data_types::PgTimestamp;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::end_leases::{EndedRow, end_leases};
+use super::finish::announce;
+use super::pool::answer;
+use super::renew::columns;
+use super::shared::Shared;
+use super::{lanes, queue_names, rows};
+use crate::domain::attempt::{Lease, Outcome};
+use crate::domain::job::{Event, Status, next_status};
+use crate::domain::policy::Policies;
+use crate::store::Finish;
+use crate::store::statement::statement;
+
+/// Jobs taken over in one transaction.
+const TAKE_OVER_JOBS: i64 = 500;
+
+/// What the history says of an attempt whose lease expired.
+const INTERRUPTED: &str = "the process that ran it died or lost its lease";
+
+/// A job that may be taken over.
+#[derive(Queryable)]
+struct ExpiredRow {
+    webhook: Uuid,
+    queue: i32,
+    lane: Option<String>,
+}
+
+/// A job that is taken over, and locked for that.
+#[derive(Queryable)]
+struct TakenRow {
+    webhook: Uuid,
+    queue: i32,
+    attempts: i32,
+    uncounted_attempts: i32,
+    lease_token: i64,
+    available_at: PgTimestamp,
+    started_at: PgTimestamp,
+    lane: Option<String>,
+}
+
+/// Takes over jobs whose lease has expired, but for those in `held`. Answers how many; there may be
+/// more.
+pub(super) async fn take_over(shared: &Shared, held: &[Lease]) -> QueryResult<usize> {
+    let now = shared.clock.now();
+    let mut connection = shared.working.get().await?;
+    let taking = async {
+        let (webhooks, queues, lease_tokens) = columns(held);
+        let looking = SelectExpired { webhooks, queues, lease_tokens, limit: TAKE_OVER_JOBS };
+        let expired = looking.load::<ExpiredRow>(&mut *connection).await?;
+        if expired.is_empty() {
+            return Ok((Vec::new(), HashMap::new()));
+        }
+        let numbers = expired.iter().map(|row| rows::queue(row.queue)).collect::<QueryResult<Vec<_>>>()?;
+        queue_names::know(&shared.schedule, &mut connection, numbers.into_iter()).await?;
+        connection.transaction(async |connection| take(shared, connection, expired, now).await).await
+    };
+    let taking = answer(taking).await;
+    let (finishes, ended) = connection.release(taking)?;
+    announce(shared, &finishes.iter().collect::<Vec<_>>(), &ended);
+    Ok(finishes.len())
+}
+
+/// Locks those of the jobs that nobody else has locked, and ends their attempts.
+async fn take(
+    shared: &Shared,
+    connection: &mut AsyncPgConnection,
+    expired: Vec<ExpiredRow>,
+    now: Timestamp,
+) -> QueryResult<(Vec<Finish>, HashMap<usize, EndedRow>)> {
+    let mut lanes = expired.iter().filter_map(|row| row.lane.clone()).collect::<Vec<_>>();
+    lanes.sort();
+    let locking = LockExpired {
+        webhooks: expired.iter().map(|row| row.webhook).collect(),
+        queues: expired.iter().map(|row| row.queue).collect(),
+        lanes: lanes::lock_free(connection, lanes).await?,
+    };
+    let taken = locking.load::<TakenRow>(connection).await?;
+    let policies = shared.schedule.policies();
+    let end = |row| interrupted(shared, &policies, row, now);
+    let mut finishes = taken.into_iter().map(end).collect::<QueryResult<Vec<_>>>()?;
+    finishes.sort_by_key(|finish| finish.lease.job);
+    let batch = finishes.iter().collect::<Vec<_>>();
+    let ended = end_leases(connection, &batch, None, shared.slot()).await?;
+    Ok((finishes, ended))
+}
+
+/// The end of an attempt that was cut off. The policy in force decides; without one the job is due again.
+fn interrupted(shared: &Shared, policies: &Policies, row: TakenRow, now: Timestamp) -> QueryResult<Finish> {
+    let job = rows::job_id(row.webhook, row.queue)?;
+    let policy = policies.get(&rows::route(&shared.schedule, job.queue)?);
+    let attempt_of_run = rows::count(row.attempts - row.uncounted_attempts)?;
+    let next = policy.map_or(Status::Pending, |policy| {
+        // A processing job allows it.
+        next_status(Status::Processing, Event::Interrupt, policy.rules(attempt_of_run))
+            .unwrap_or(Status::Pending)
+    });
+    Ok(Finish {
+        lease: Lease { job, token: row.lease_token.cast_unsigned() },
+        order: row.lane.as_deref().and_then(lanes::order),
+        attempt: rows::count(row.attempts)?,
+        outcome: Outcome::Interrupted,
+        started_at: rows::time(row.started_at)?,
+        finished_at: now,
+        error: Some(INTERRUPTED.to_owned()),
+        result: None,
+        next,
+        available_at: if next.is_final() { rows::time(row.available_at)? } else { now },
+        counts: true,
+        blocks: policy.is_some_and(|policy| policy.blocks(next)),
+    })
+}
+
+statement! { Pg;
+    struct SelectExpired {
+        webhooks: Vec<Uuid> as Array<SqlUuid>,
+        queues: Vec<i32> as Array<Integer>,
+        lease_tokens: Vec<i64> as Array<BigInt>,
+        limit: i64 as BigInt,
+    }
+    returns (SqlUuid, Integer, Nullable<Text>);
+    "WITH held AS MATERIALIZED (
+         SELECT * FROM unnest(?, ?, ?) AS h (webhook, queue, lease_token)
+     )
+     SELECT webhook, queue, lane FROM jobs
+     WHERE status = 1 AND lease_until <= now()
+       AND ((webhook, queue, lease_token) IN (SELECT webhook, queue, lease_token FROM held)) IS NOT TRUE
+     LIMIT ?"
+}
+
+statement! { Pg;
+    struct LockExpired {
+        webhooks: Vec<Uuid> as Array<SqlUuid>,
+        queues: Vec<i32> as Array<Integer>,
+        lanes: Vec<String> as Array<Text>,
+    }
+    returns (SqlUuid, Integer, Integer, Integer, BigInt, Timestamptz, Timestamptz, Nullable<Text>);
+    "WITH expired AS MATERIALIZED (
+         SELECT * FROM unnest(?, ?) AS e (webhook, queue)
+     )
+     SELECT webhook, queue, attempts, uncounted_attempts, lease_token, available_at, updated_at, lane
+     FROM jobs
+     WHERE webhook = ANY (ARRAY(SELECT webhook FROM expired))
+       AND ((webhook, queue) IN (SELECT webhook, queue FROM expired)) IS TRUE
+       AND status = 1 AND lease_until <= now() AND (lane IS NULL OR lane = ANY (?))
+     FOR UPDATE SKIP LOCKED"
+}

@@ -1,0 +1,396 @@
+//! Which queues may have jobs to start, and how idle threads are shared between their routes.
+//!
+//! A claim looks only at the queues that this plans: those of a paused, full or rate-limited route,
+//! and those that have nothing due, cost it nothing.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use jiff::Timestamp;
+
+use super::rule::{Allowance, Paused};
+use crate::domain::job::QueueId;
+use crate::domain::policy::{Policies, Policy};
+use crate::domain::route::RouteName;
+use crate::domain::webhook::Source;
+
+/// The queues that are known: each holds the jobs of one route from one source.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    names: HashMap<QueueId, (RouteName, Source)>,
+    ids: HashMap<RouteName, HashMap<Source, QueueId>>,
+}
+
+impl Queues {
+    /// Makes a queue known.
+    pub(super) fn add(&mut self, id: QueueId, route: RouteName, source: Source) {
+        self.ids.entry(route.clone()).or_default().insert(source.clone(), id);
+        self.names.insert(id, (route, source));
+    }
+
+    /// The queue of a route and a source, if it is known.
+    pub(super) fn id(&self, route: &RouteName, source: &Source) -> Option<QueueId> {
+        self.ids.get(route)?.get(source).copied()
+    }
+
+    /// The route and the source of a queue, if it is known.
+    pub(super) fn name(&self, id: QueueId) -> Option<&(RouteName, Source)> {
+        self.names.get(&id)
+    }
+
+    /// The queues of a route.
+    pub(super) fn of_route(&self, route: &RouteName) -> Vec<QueueId> {
+        self.ids.get(route).map(|sources| sources.values().copied().collect()).unwrap_or_default()
+    }
+
+    /// Every queue with its route and source.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (QueueId, &(RouteName, Source))> {
+        self.names.iter().map(|(id, name)| (*id, name))
+    }
+}
+
+/// When the first waiting job of each queue is due, as far as is known. A queue that is not in it
+/// has none.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    due: HashMap<QueueId, Timestamp>,
+}
+
+/// What a plan has to know.
+pub(super) struct Circumstances<'a> {
+    pub(super) now: Timestamp,
+    /// Idle threads.
+    pub(super) threads: usize,
+    /// Jobs that run in this process, by route.
+    pub(super) running: &'a HashMap<RouteName, usize>,
+    pub(super) queues: &'a Queues,
+    pub(super) policies: &'a Policies,
+    pub(super) paused: &'a Paused,
+}
+
+/// What a claim should look for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// One for each route that gets threads.
+    pub(super) shares: Vec<Share>,
+    /// When time alone lets another job start, of what is not planned now.
+    pub(super) next: Option<Timestamp>,
+}
+
+/// The threads that a route gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) route: RouteName,
+    /// Its queues that have something due.
+    pub(super) queues: Vec<QueueId>,
+    /// How many jobs to start, at least 1.
+    pub(super) threads: usize,
+}
+
+/// A route with something due.
+struct Candidate {
+    queues: Vec<QueueId>,
+    oldest: Timestamp,
+    allowed: usize,
+    threads: usize,
+}
+
+impl Ready {
+    /// A job of the queue is due then.
+    pub(super) fn note(&mut self, queue: QueueId, due: Timestamp) {
+        self.due.entry(queue).and_modify(|first| *first = due.min(*first)).or_insert(due);
+    }
+
+    /// A look at the queue found that its first waiting job is due then, or that it has none.
+    pub(super) fn found(&mut self, queue: QueueId, next: Option<Timestamp>) {
+        match next {
+            Some(due) => drop(self.due.insert(queue, due)),
+            None => drop(self.due.remove(&queue)),
+        }
+    }
+
+    /// Shares idle threads between the routes that have something due: those with the fewest running
+    /// here first, and of these the one that has waited longest. `allowance` tells how many of a
+    /// route's jobs may start.
+    pub(super) fn plan(
+        &self,
+        circumstances: &Circumstances<'_>,
+        allowance: impl FnMut(&Policy) -> Allowance,
+    ) -> Plan {
+        let (mut candidates, next) = self.candidates(circumstances, allowance);
+        share(&mut candidates, circumstances.threads, circumstances.running);
+        let shares = candidates.into_iter().filter(|(_, candidate)| candidate.threads > 0).map(
+            |(route, Candidate { queues, threads, .. })| Share { route: route.clone(), queues, threads },
+        );
+        Plan { shares: shares.collect(), next }
+    }
+
+    /// When the first job is due that may start then: not later than now if one may start now, and
+    /// none if time alone lets none start.
+    pub(super) fn next(
+        &self,
+        circumstances: &Circumstances<'_>,
+        allowance: impl FnMut(&Policy) -> Allowance,
+    ) -> Option<Timestamp> {
+        let (candidates, next) = self.candidates(circumstances, allowance);
+        let may_start = candidates.values().filter(|candidate| candidate.allowed > 0);
+        may_start.map(|candidate| candidate.oldest).chain(next).min()
+    }
+
+    /// The routes that have something due, and when time alone lets a job start of what is not due
+    /// or allowed now.
+    fn candidates<'a>(
+        &self,
+        circumstances: &Circumstances<'a>,
+        mut allowance: impl FnMut(&Policy) -> Allowance,
+    ) -> (HashMap<&'a RouteName, Candidate>, Option<Timestamp>) {
+        let Circumstances { now, queues, policies, paused, .. } = circumstances;
+        let mut next: Option<Timestamp> = None;
+        let mut at_last = |due: Timestamp| next = Some(next.map_or(due, |next| next.min(due)));
+        let mut candidates: HashMap<&RouteName, Candidate> = HashMap::new();
+        for (queue, due) in &self.due {
+            let Some((route, source)) = queues.name(*queue) else { continue };
+            let Some(policy) = policies.get(route).filter(|_| !paused.holds(route, source)) else { continue };
+            if due > now {
+                at_last(*due);
+                continue;
+            }
+            let candidate = candidates.entry(route).or_insert_with(|| {
+                let Allowance { starts, next } = allowance(policy);
+                next.into_iter().for_each(&mut at_last);
+                Candidate { queues: Vec::new(), oldest: *due, allowed: starts, threads: 0 }
+            });
+            candidate.oldest = candidate.oldest.min(*due);
+            candidate.queues.push(*queue);
+        }
+        (candidates, next)
+    }
+}
+
+/// Gives threads to candidates, one by one, each to the one that has the fewest.
+fn share(
+    candidates: &mut HashMap<&RouteName, Candidate>,
+    threads: usize,
+    running: &HashMap<RouteName, usize>,
+) {
+    let mut order = candidates
+        .iter_mut()
+        .filter(|(_, candidate)| candidate.allowed > 0)
+        .map(|(route, candidate)| {
+            Reverse((running.get(*route).copied().unwrap_or(0), candidate.oldest, *route, ByPlace(candidate)))
+        })
+        .collect::<BinaryHeap<_>>();
+    for _ in 0..threads {
+        let Some(Reverse((running, oldest, route, ByPlace(candidate)))) = order.pop() else { return };
+        candidate.threads += 1;
+        if candidate.threads < candidate.allowed {
+            order.push(Reverse((running + 1, oldest, route, ByPlace(candidate))));
+        }
+    }
+}
+
+/// Takes no part in the order.
+struct ByPlace<'a>(&'a mut Candidate);
+
+impl PartialEq for ByPlace<'_> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for ByPlace<'_> {}
+
+impl PartialOrd for ByPlace<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByPlace<'_> {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::Simulate;
+    use crate::domain::retry::RetryPolicy;
+    use crate::domain::route::{OnDeadLetter, OnInterrupt};
+    use crate::store::types::{Pause, PauseTarget};
+    use std::time::Duration;
+
+    fn at(milliseconds: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).expect("in range")
+    }
+
+    fn route(name: &str) -> RouteName {
+        RouteName::new(name).expect("valid")
+    }
+
+    /// Routes that the settings have, with a queue of the source `default` each, numbered from 1.
+    struct Routes {
+        queues: Queues,
+        policies: Policies,
+        paused: Paused,
+        ready: Ready,
+        running: HashMap<RouteName, usize>,
+    }
+
+    impl Routes {
+        fn new(names: &[&str]) -> Self {
+            let mut queues = Queues::default();
+            for (id, name) in (1..).zip(names) {
+                queues.add(QueueId(id), route(name), Source::default());
+            }
+            let policies = Policies::new(names.iter().map(|name| Policy {
+                route: route(name),
+                handler: "simulate".into(),
+                timeout: None,
+                concurrency: None,
+                rate: None,
+                retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
+                on_dead_letter: OnDeadLetter::Block,
+                on_interrupt: OnInterrupt::Retry,
+                simulate: Simulate::default(),
+            }));
+            let (paused, ready, running) = Default::default();
+            Self { queues, policies, paused, ready, running }
+        }
+
+        /// Each queue has something due since the number of milliseconds beside it.
+        fn due(mut self, due: &[(u32, i64)]) -> Self {
+            due.iter().for_each(|(queue, since)| self.ready.note(QueueId(*queue), at(*since)));
+            self
+        }
+
+        fn plan(&self, threads: usize, allowance: impl FnMut(&Policy) -> Allowance) -> Plan {
+            let Self { queues, policies, paused, ready, running } = self;
+            let mut plan = ready
+                .plan(&Circumstances { now: at(0), threads, running, queues, policies, paused }, allowance);
+            plan.shares.sort_by(|one, other| one.route.cmp(&other.route));
+            plan.shares.iter_mut().for_each(|share| share.queues.sort());
+            plan
+        }
+
+        /// The threads that each route gets.
+        fn shares(&self, threads: usize) -> Vec<(String, usize)> {
+            let plan = self.plan(threads, |_| Allowance::ANY);
+            plan.shares.into_iter().map(|share| (share.route.to_string(), share.threads)).collect()
+        }
+    }
+
+    fn share(name: &str, threads: usize) -> (String, usize) {
+        (name.to_owned(), threads)
+    }
+
+    #[test]
+    fn threads_go_to_routes_with_something_due() {
+        let routes = Routes::new(&["a", "b", "c"]).due(&[(1, -5), (2, 5)]);
+        let plan = routes.plan(4, |_| Allowance::ANY);
+        assert_eq!(plan.shares, [Share { route: route("a"), queues: vec![QueueId(1)], threads: 4 }]);
+        assert_eq!(plan.next, Some(at(5)), "the other is due then");
+        assert_eq!(routes.shares(0), []);
+    }
+
+    #[test]
+    fn a_route_is_looked_for_in_its_due_queues() {
+        let mut routes = Routes::new(&["a"]).due(&[(1, -5)]);
+        for (id, source, since) in [(2, "shop", 0), (3, "hub", 1), (4, "idle", 0)] {
+            routes.queues.add(QueueId(id), route("a"), Source::new(source).expect("valid"));
+            routes.ready.note(QueueId(id), at(since));
+        }
+        routes.ready.found(QueueId(4), None);
+        let plan = routes.plan(2, |_| Allowance::ANY);
+        let queues = vec![QueueId(1), QueueId(2)];
+        assert_eq!(plan.shares, [Share { route: route("a"), queues, threads: 2 }]);
+        assert_eq!(plan.next, Some(at(1)));
+    }
+
+    #[test]
+    fn routes_with_the_fewest_running_get_threads_until_all_have_as_many() {
+        let mut routes = Routes::new(&["a", "b", "c"]).due(&[(1, -1), (2, -2), (3, -3)]);
+        assert_eq!(routes.shares(6), [share("a", 2), share("b", 2), share("c", 2)]);
+        routes.running = HashMap::from([(route("a"), 3), (route("b"), 1)]);
+        assert_eq!(routes.shares(2), [share("c", 2)]);
+        assert_eq!(routes.shares(5), [share("b", 2), share("c", 3)]);
+        assert_eq!(routes.shares(8), [share("a", 1), share("b", 3), share("c", 4)]);
+    }
+
+    #[test]
+    fn a_thread_that_cannot_be_shared_goes_to_the_route_that_waited_longest() {
+        let routes = Routes::new(&["a", "b", "c"]).due(&[(1, -1), (2, -3), (3, -2)]);
+        assert_eq!(routes.shares(1), [share("b", 1)]);
+        assert_eq!(routes.shares(2), [share("b", 1), share("c", 1)]);
+        assert_eq!(routes.shares(4), [share("a", 1), share("b", 2), share("c", 1)]);
+    }
+
+    #[test]
+    fn a_route_gets_no_more_threads_than_may_start() {
+        let routes = Routes::new(&["a", "full", "two"]).due(&[(1, -1), (2, -2), (3, -3)]);
+        let plan = routes.plan(9, |policy| match policy.route.as_str() {
+            "full" => Allowance { starts: 0, next: None },
+            "two" => Allowance { starts: 2, next: Some(at(40)) },
+            _ => Allowance::ANY,
+        });
+        let threads = plan.shares.iter().map(|share| (share.route.as_str(), share.threads));
+        assert_eq!(threads.collect::<Vec<_>>(), [("a", 7), ("two", 2)]);
+        assert_eq!(plan.next, Some(at(40)), "time allows the next start then");
+    }
+
+    #[test]
+    fn the_limits_of_a_route_are_asked_once_and_only_if_something_is_due() {
+        let mut routes = Routes::new(&["a", "later", "idle"]).due(&[(1, -1), (2, 1)]);
+        routes.queues.add(QueueId(4), route("a"), Source::new("shop").expect("valid"));
+        routes.ready.note(QueueId(4), at(0));
+        let mut asked = Vec::new();
+        routes.plan(1, |policy| {
+            asked.push(policy.route.to_string());
+            Allowance::ANY
+        });
+        assert_eq!(asked, ["a"]);
+    }
+
+    #[test]
+    fn a_held_route_gets_no_thread_and_does_not_count_for_the_next_look() {
+        let mut routes = Routes::new(&["paused", "free"]).due(&[(1, -9), (2, 7)]);
+        routes.queues.add(QueueId(3), route("gone"), Source::default());
+        routes.queues.add(QueueId(4), route("free"), Source::new("paused").expect("valid"));
+        for queue in [3, 4, 99] {
+            routes.ready.note(QueueId(queue), at(-9));
+        }
+        let targets =
+            [PauseTarget::Route(route("paused")), PauseTarget::Source(Source::new("paused").expect("valid"))];
+        routes.paused = Paused::new(&targets.map(|target| Pause { target, since: at(0) }));
+        assert_eq!(routes.plan(3, |_| Allowance::ANY), Plan { shares: vec![], next: Some(at(7)) });
+    }
+
+    #[test]
+    fn what_was_found_counts_until_something_earlier_is_noted() {
+        let mut ready = Ready::default();
+        let due = |ready: &Ready| ready.due.get(&QueueId(1)).copied();
+        ready.note(QueueId(1), at(5));
+        ready.note(QueueId(1), at(9));
+        assert_eq!(due(&ready), Some(at(5)));
+        ready.found(QueueId(1), Some(at(7)));
+        assert_eq!(due(&ready), Some(at(7)));
+        ready.note(QueueId(1), at(6));
+        assert_eq!(due(&ready), Some(at(6)));
+        ready.found(QueueId(1), None);
+        assert_eq!(due(&ready), None);
+    }
+
+    #[test]
+    fn of_1000_routes_each_gets_a_thread_before_any_gets_two() {
+        let names = (0..1_000).map(|number| format!("r{number}")).collect::<Vec<_>>();
+        let names = names.iter().map(String::as_str).collect::<Vec<_>>();
+        let due = (1..=1_000).map(|queue| (queue, -i64::from(queue))).collect::<Vec<_>>();
+        let routes = Routes::new(&names).due(&due);
+        let mut shares = routes.shares(128);
+        shares.sort_by_key(|(name, _)| name[1..].parse::<u32>().expect("a number"));
+        let longest = (872..1_000).map(|number| (format!("r{number}"), 1)).collect::<Vec<_>>();
+        assert_eq!(shares, longest, "those that waited longest");
+        assert!(routes.shares(2_500).iter().all(|(_, threads)| (2..=3).contains(threads)));
+    }
+}

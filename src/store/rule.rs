@@ -1,0 +1,213 @@
+//! What may start: the one rule, the same for every store and every way a job can start.
+//!
+//! Pure. Of the conditions of [`JobQueue::claim`](super::JobQueue::claim) this decides those of a
+//! route as a whole; whether a job is due, and first of its order value, is in the indexes that
+//! claims read.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::types::{Pause, PauseTarget};
+use crate::domain::policy::Policy;
+use crate::domain::route::{Rate, RouteName};
+use crate::domain::webhook::Source;
+
+/// Starts that a late look may catch up with, as the time they are spread over. Without it a rate
+/// could not be reached, for no look is exactly on time.
+const CATCH_UP: Duration = Duration::from_millis(50);
+
+/// How far the clocks of replicas may differ.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
+
+/// How many jobs of a route may start now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Allowance {
+    /// So many.
+    pub(super) starts: usize,
+    /// When time alone allows more; none if something else has to happen.
+    pub(super) next: Option<Timestamp>,
+}
+
+impl Allowance {
+    /// Any number.
+    pub(super) const ANY: Self = Self { starts: usize::MAX, next: None };
+}
+
+/// How many jobs of a route may start, by its policy. `running` are those that run in all replicas,
+/// `pace` is the state of its rate.
+pub(super) fn allowance(policy: &Policy, running: usize, pace: Pace, now: Timestamp) -> Allowance {
+    let by_concurrency =
+        policy.concurrency.map_or(usize::MAX, |most| (most.get() as usize).saturating_sub(running));
+    if by_concurrency == 0 {
+        return Allowance { starts: 0, next: None };
+    }
+    let by_rate = policy.rate.map_or(Allowance::ANY, |rate| pace.allowance(rate, now));
+    Allowance { starts: by_concurrency.min(by_rate.starts), ..by_rate }
+}
+
+/// When the next start of a route is due at its rate (GCRA: the theoretical arrival time). Kept by
+/// the store, for all replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pace(pub(super) Option<Timestamp>);
+
+impl Pace {
+    fn from(self, rate: Rate, now: Timestamp) -> Timestamp {
+        let earliest = now.saturating_sub(CATCH_UP).unwrap_or(now);
+        // No start is further away than the interval, unless the rate was lower before or the clock
+        // went back: then what was kept says nothing.
+        let farthest = later(now.saturating_add(CLOCKS_DIFFER).unwrap_or(now), rate, 1);
+        self.0.filter(|next| *next <= farthest).map_or(earliest, |next| next.max(earliest))
+    }
+
+    fn allowance(self, rate: Rate, now: Timestamp) -> Allowance {
+        let from = self.from(rate, now);
+        if from > now {
+            return Allowance { starts: 0, next: Some(from) };
+        }
+        let waited = now.duration_since(from).unsigned_abs();
+        let starts = waited.as_nanos() / rate.interval().as_nanos() + 1;
+        let starts = usize::try_from(starts).unwrap_or(usize::MAX);
+        Allowance { starts, next: Some(later(from, rate, starts)) }
+    }
+
+    /// The state after so many starts.
+    pub(super) fn after(self, starts: usize, rate: Rate, now: Timestamp) -> Self {
+        Self(Some(later(self.from(rate, now), rate, starts)))
+    }
+}
+
+fn later(from: Timestamp, rate: Rate, starts: usize) -> Timestamp {
+    let starts = u32::try_from(starts).unwrap_or(u32::MAX);
+    from.saturating_add(rate.interval().saturating_mul(starts)).unwrap_or(Timestamp::MAX)
+}
+
+/// What is paused, as the store last read it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Paused {
+    everything: bool,
+    routes: HashSet<RouteName>,
+    sources: HashSet<Source>,
+}
+
+impl Paused {
+    pub(super) fn new(pauses: &[Pause]) -> Self {
+        let mut paused = Self::default();
+        for pause in pauses {
+            match &pause.target {
+                PauseTarget::Everything => paused.everything = true,
+                PauseTarget::Route(route) => drop(paused.routes.insert(route.clone())),
+                PauseTarget::Source(source) => drop(paused.sources.insert(source.clone())),
+            }
+        }
+        paused
+    }
+
+    /// Whether jobs of this route from this source are kept from starting.
+    pub(super) fn holds(&self, route: &RouteName, source: &Source) -> bool {
+        self.everything || self.routes.contains(route) || self.sources.contains(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::Simulate;
+    use crate::domain::retry::RetryPolicy;
+    use crate::domain::route::{OnDeadLetter, OnInterrupt};
+
+    fn at(milliseconds: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).expect("in range")
+    }
+
+    fn rate(quota: u32, window: Duration) -> Rate {
+        Rate { quota: quota.try_into().expect("not zero"), window }
+    }
+
+    fn policy(concurrency: Option<u32>, rate: Option<Rate>) -> Policy {
+        Policy {
+            route: RouteName::default(),
+            handler: "simulate".into(),
+            timeout: None,
+            concurrency: concurrency.map(|most| most.try_into().expect("not zero")),
+            rate,
+            retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
+            on_dead_letter: OnDeadLetter::Block,
+            on_interrupt: OnInterrupt::Retry,
+            simulate: Simulate::default(),
+        }
+    }
+
+    #[test]
+    fn a_route_without_limits_may_start_any_number() {
+        assert_eq!(allowance(&policy(None, None), 1_000, Pace::default(), at(0)), Allowance::ANY);
+    }
+
+    #[test]
+    fn a_full_route_waits_for_an_end_and_not_for_a_time() {
+        let policy = policy(Some(16), Some(rate(1, Duration::from_secs(1))));
+        let full = Allowance { starts: 0, next: None };
+        assert_eq!(allowance(&policy, 16, Pace::default(), at(0)), full);
+        assert_eq!(allowance(&policy, 20, Pace::default(), at(0)), full);
+        assert_eq!(allowance(&policy, 15, Pace::default(), at(0)).starts, 1);
+    }
+
+    #[test]
+    fn starts_are_spread_evenly_whatever_was_idle_before() {
+        let limited = policy(None, Some(rate(50, Duration::from_secs(1))));
+        let (mut pace, mut started) = (Pace::default(), Vec::new());
+        for now in 0..2_000 {
+            let starts = allowance(&limited, 0, pace, at(now)).starts;
+            if starts > 0 {
+                pace = pace.after(starts, limited.rate.expect("a rate"), at(now));
+                started.extend(std::iter::repeat_n(now, starts));
+            }
+        }
+        // One every 20 ms, and those that 50 ms may catch up with.
+        assert_eq!(started.len(), 103);
+        assert!(started.windows(53).all(|window| window[52] - window[0] >= 950));
+    }
+
+    #[test]
+    fn a_look_that_is_late_catches_up() {
+        let limit = rate(1_000, Duration::from_secs(1));
+        let limited = policy(None, Some(limit));
+        let pace = Pace(Some(at(0)));
+        let allowed = allowance(&limited, 0, pace, at(30));
+        assert_eq!(allowed, Allowance { starts: 31, next: Some(at(31)) });
+        assert_eq!(pace.after(31, limit, at(30)), Pace(Some(at(31))));
+    }
+
+    #[test]
+    fn a_rate_that_is_used_up_says_when_the_next_start_is_due() {
+        let limited = policy(None, Some(rate(10, Duration::from_secs(3_600))));
+        let pace = Pace::default().after(1, limited.rate.expect("a rate"), at(0));
+        let allowed = allowance(&limited, 0, pace, at(1_000));
+        assert_eq!(allowed, Allowance { starts: 0, next: Some(at(360_000 - 50)) });
+    }
+
+    #[test]
+    fn a_higher_rate_does_not_wait_for_the_interval_of_the_lower_one() {
+        let low = rate(1, Duration::from_secs(3_600));
+        let pace = Pace::default().after(1, low, at(0));
+        let high = rate(10, Duration::from_secs(1));
+        let limited = policy(None, Some(high));
+        assert!(allowance(&limited, 0, pace, at(0)).starts > 0);
+        let allowed = allowance(&limited, 0, pace.after(1, high, at(0)), at(0));
+        assert_eq!(allowed, Allowance { starts: 0, next: Some(at(50)) });
+    }
+
+    #[test]
+    fn a_pause_holds_what_it_names() {
+        let (route, other) = (RouteName::default(), RouteName::new("other").expect("valid"));
+        let (source, another) = (Source::default(), Source::new("another").expect("valid"));
+        let paused = |target| Paused::new(&[Pause { target, since: at(0) }]);
+        assert!(!Paused::default().holds(&route, &source));
+        assert!(paused(PauseTarget::Everything).holds(&other, &another));
+        assert!(paused(PauseTarget::Route(route.clone())).holds(&route, &another));
+        assert!(!paused(PauseTarget::Route(route.clone())).holds(&other, &source));
+        assert!(paused(PauseTarget::Source(source.clone())).holds(&other, &source));
+        assert!(!paused(PauseTarget::Source(source)).holds(&route, &another));
+    }
+}

@@ -1,0 +1,183 @@
+//! What operators ask for: another run of a job, or its end.
+
+use diesel::prelude::*;
+use jiff::Timestamp;
+
+use super::lanes::{self, Lane};
+use super::queries;
+use super::rows;
+use super::schema::jobs;
+use super::transaction::{JobChange, Refusal, Transaction};
+use crate::domain::error::{Error, Reason};
+use crate::domain::id::WebhookId;
+use crate::domain::job::{Event, JobId, JobStatus, Rules, Status, next_status};
+use crate::domain::route::{OnInterrupt, RouteName};
+use crate::domain::webhook::WebhookStatus;
+use crate::store::acceptance::payload_gone;
+
+/// Makes dead-lettered and cancelled jobs pending, in a new run.
+pub(super) fn retry(
+    transaction: &mut Transaction<'_>,
+    id: WebhookId,
+    route: Option<&RouteName>,
+) -> Result<WebhookStatus, Refusal> {
+    let webhook = find(transaction, id)?;
+    let allowed = allowed_jobs(&webhook, route, Event::Retry, "retried")?;
+    if !queries::has_payload(transaction.connection, id)? {
+        return Err(payload_gone().into());
+    }
+    let now = transaction.context.clock.now();
+    for job in allowed {
+        retry_job(transaction, JobId { webhook: id, queue: job.queue }, job.status, now)?;
+    }
+    find(transaction, id)
+}
+
+/// Cancels waiting and dead-lettered jobs. Those that are cancelled stay as they are.
+pub(super) fn cancel(
+    transaction: &mut Transaction<'_>,
+    id: WebhookId,
+    route: Option<&RouteName>,
+) -> Result<WebhookStatus, Refusal> {
+    let webhook = find(transaction, id)?;
+    let allowed = allowed_jobs(&webhook, route, Event::Cancel, "cancelled")?;
+    let now = transaction.context.clock.now();
+    for job in allowed.into_iter().filter(|job| job.status != Status::Cancelled) {
+        cancel_job(transaction, JobId { webhook: id, queue: job.queue }, job.status, now)?;
+    }
+    find(transaction, id)
+}
+
+fn find(transaction: &mut Transaction<'_>, id: WebhookId) -> Result<WebhookStatus, Refusal> {
+    Ok(queries::status_by_id(transaction.connection, id)?.ok_or_else(|| Error::not_found(id))?)
+}
+
+/// The jobs that allow an event: of one route, or of all. An error if none does.
+fn allowed_jobs<'a>(
+    webhook: &'a WebhookStatus,
+    route: Option<&RouteName>,
+    event: Event,
+    done: &str,
+) -> Result<Vec<&'a JobStatus>, Error> {
+    let named = webhook.jobs.iter().filter(|job| route.is_none_or(|route| job.route == *route));
+    let named = named.collect::<Vec<_>>();
+    let status = match (route, named.as_slice()) {
+        (Some(route), []) => {
+            return Err(Error::new(
+                Reason::WebhookNotFound,
+                format!("webhook {} has no job of the route `{route}`", webhook.id),
+            ));
+        }
+        (Some(_), [job, ..]) => job.status,
+        (None, _) => webhook.status(),
+    };
+    let allowed = named.into_iter().filter(|job| next_status(job.status, event, ANY_RULES).is_some());
+    let allowed = allowed.collect::<Vec<_>>();
+    if allowed.is_empty() { Err(Error::wrong_status(status, done)) } else { Ok(allowed) }
+}
+
+/// Events by hand do not depend on the rules.
+const ANY_RULES: Rules = Rules { attempts_left: true, on_interrupt: OnInterrupt::Retry };
+
+/// What the lane of a job has to know.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = jobs, check_for_backend(diesel::sqlite::Sqlite))]
+struct InLane {
+    lane: Option<String>,
+    blocks: bool,
+}
+
+/// A job after it was changed.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = jobs, check_for_backend(diesel::sqlite::Sqlite))]
+struct Changed {
+    revision: i64,
+    attempts: i64,
+}
+
+fn retry_job(transaction: &mut Transaction<'_>, job: JobId, from: Status, now: Timestamp) -> QueryResult<()> {
+    let row = jobs::table.find(key_of(job));
+    let InLane { lane, blocks } = row.select(InLane::as_select()).get_result(transaction.connection)?;
+    let now_ms = now.as_millisecond();
+    let changed = diesel::update(row)
+        .set((
+            jobs::status.eq(Status::Pending as i64),
+            jobs::uncounted_attempts.eq(jobs::attempts),
+            jobs::run.eq(jobs::run + 1),
+            jobs::available_at.eq(now_ms),
+            jobs::updated_at.eq(now_ms),
+            jobs::completed_at.eq(None::<i64>),
+            jobs::blocks.eq(false),
+            jobs::purged.eq(0),
+            jobs::revision.eq(jobs::revision + 1),
+        ))
+        .returning(Changed::as_returning())
+        .get_result(transaction.connection)?;
+    record(transaction, job, from, Status::Pending, now, changed)?;
+    match lane.as_deref() {
+        None => transaction.note_due(job.queue, now),
+        Some(value) => update_lane(transaction, job, value, blocks, now_ms)?,
+    }
+    Ok(())
+}
+
+/// Cancels a job in the status `from`, which allows it.
+pub(super) fn cancel_job(
+    transaction: &mut Transaction<'_>,
+    job: JobId,
+    from: Status,
+    now: Timestamp,
+) -> QueryResult<()> {
+    let row = jobs::table.find(key_of(job));
+    let InLane { lane, blocks } = row.select(InLane::as_select()).get_result(transaction.connection)?;
+    let now_ms = now.as_millisecond();
+    let changed = diesel::update(row)
+        .set((
+            jobs::status.eq(Status::Cancelled as i64),
+            jobs::updated_at.eq(now_ms),
+            jobs::completed_at.eq(now_ms),
+            jobs::blocks.eq(false),
+            jobs::purged.eq(0),
+            jobs::revision.eq(jobs::revision + 1),
+        ))
+        .returning(Changed::as_returning())
+        .get_result(transaction.connection)?;
+    record(transaction, job, from, Status::Cancelled, now, changed)?;
+    if let Some(value) = lane.as_deref().filter(|_| from.is_waiting() || blocks) {
+        update_lane(transaction, job, value, blocks, now_ms)?;
+    }
+    transaction.look_again(job.queue)
+}
+
+/// The lane after a job of it was retried or cancelled; `blocked`: this job kept it from going on.
+fn update_lane(
+    transaction: &mut Transaction<'_>,
+    job: JobId,
+    value: &str,
+    blocked: bool,
+    now: i64,
+) -> QueryResult<()> {
+    let lane = Lane { queue: job.queue, value };
+    if blocked {
+        lanes::release(transaction, lane, now)
+    } else {
+        lanes::changed(transaction, lane, job.webhook.sequence().as_i64(), now)
+    }
+}
+
+fn record(
+    transaction: &mut Transaction<'_>,
+    job: JobId,
+    from: Status,
+    to: Status,
+    at: Timestamp,
+    Changed { revision, attempts }: Changed,
+) -> QueryResult<()> {
+    transaction.record(JobChange { job, from, to, attempts: rows::count(attempts)?, at, revision });
+    Ok(())
+}
+
+/// The primary key of a job.
+pub(super) fn key_of(job: JobId) -> (i64, i64) {
+    (job.webhook.sequence().as_i64(), job.queue.0.into())
+}

@@ -1,0 +1,90 @@
+//! Reads the webhooks of leased jobs, on a reading connection, so that the writer goes on.
+
+use diesel::prelude::*;
+use diesel::sqlite::{Sqlite, SqliteConnection};
+use jiff::Timestamp;
+
+use super::claim::{Claimed, LeasedJob};
+use super::rows;
+use super::schema::webhooks;
+use crate::domain::attempt::Lease;
+use crate::domain::job::{JobId, Status};
+use crate::domain::webhook::{EventType, IdempotencyKey, Source};
+use crate::store::ClaimedJob;
+use crate::store::changes::Change;
+
+/// What came of reading the webhooks of leased jobs.
+#[derive(Default)]
+pub(super) struct ReadJobs {
+    /// Those that can be run.
+    pub(super) jobs: Vec<ClaimedJob>,
+    /// Their leases, to be announced.
+    pub(super) changes: Vec<Change>,
+    /// Those that could not be read.
+    pub(super) unread: Vec<LeasedJob>,
+}
+
+/// The part of a webhook that its handler needs.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = webhooks, check_for_backend(Sqlite))]
+struct WebhookOfJob {
+    id: Vec<u8>,
+    source: String,
+    idempotency_key: String,
+    event_type: String,
+    payload: Option<String>,
+    traceparent: String,
+}
+
+/// Reads the webhooks of leased jobs, and says which could not be read. An error if none could.
+pub(super) fn read_webhooks(connection: &mut SqliteConnection, claimed: Claimed) -> QueryResult<ReadJobs> {
+    let (mut read, mut failure) = (ReadJobs::default(), None);
+    for leased in claimed.jobs {
+        match read_webhook(connection, &leased, claimed.claimed_at) {
+            Ok(job) => {
+                read.changes.push(Change {
+                    job: job.lease.job,
+                    route: leased.route,
+                    status: Status::Processing,
+                    attempt_count: leased.attempt,
+                    updated_at: claimed.claimed_at,
+                    revision: leased.revision.cast_unsigned(),
+                });
+                read.jobs.push(job);
+            }
+            Err(error) => {
+                read.unread.push(leased);
+                failure = Some(error);
+            }
+        }
+    }
+    match failure {
+        Some(error) if read.jobs.is_empty() => Err(error),
+        _ => Ok(read),
+    }
+}
+
+fn read_webhook(
+    connection: &mut SqliteConnection,
+    leased: &LeasedJob,
+    claimed_at: Timestamp,
+) -> QueryResult<ClaimedJob> {
+    let webhook =
+        webhooks::table.find(leased.webhook).select(WebhookOfJob::as_select()).get_result(connection)?;
+    let job = JobId { webhook: rows::id(&webhook.id)?, queue: leased.queue };
+    Ok(ClaimedJob {
+        lease: Lease { job, token: leased.lease_token.cast_unsigned() },
+        route: leased.route.clone(),
+        order: leased.order.clone(),
+        source: Source::new(webhook.source).map_err(rows::unreadable)?,
+        idempotency_key: IdempotencyKey::new(webhook.idempotency_key).map_err(rows::unreadable)?,
+        event_type: EventType::new(webhook.event_type).map_err(rows::unreadable)?,
+        payload: webhook.payload,
+        traceparent: rows::traceparent(&webhook.traceparent)?,
+        attempt: leased.attempt,
+        attempt_of_run: leased.attempt_of_run,
+        run: leased.run,
+        available_at: leased.available_at,
+        claimed_at,
+    })
+}

@@ -1,0 +1,77 @@
+//! What anyone may know of the store without reading it: counts and pauses, as committed last.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::memory::Memory;
+use super::queries::NO_ROUTE_QUEUE;
+use crate::domain::job::QueueId;
+use crate::domain::route::RouteName;
+use crate::domain::webhook::Source;
+use crate::store::{Pause, StatusCounts};
+
+/// See the module. The writer publishes after each commit.
+#[derive(Debug, Default)]
+pub(super) struct Committed(Mutex<Published>);
+
+/// What is published.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Published {
+    pub(super) queues: BTreeMap<QueueId, QueueCounts>,
+    pub(super) unrouted: StatusCounts,
+    pub(super) pauses: Vec<Pause>,
+}
+
+/// A queue and its counts.
+#[derive(Clone, Debug)]
+pub(super) struct QueueCounts {
+    pub(super) route: RouteName,
+    pub(super) source: Source,
+    pub(super) counts: StatusCounts,
+}
+
+impl Committed {
+    pub(super) fn get(&self) -> Published {
+        self.lock().clone()
+    }
+
+    pub(super) fn pauses(&self) -> Vec<Pause> {
+        self.lock().pauses.clone()
+    }
+
+    /// Publishes all that the writer knows.
+    pub(super) fn publish_all(&self, memory: &Memory) {
+        let mut published = self.lock();
+        *published = Published::default();
+        let queues = memory.queues.iter().map(|(id, _)| id).chain([NO_ROUTE_QUEUE]);
+        queues.for_each(|queue| published.set_counts(memory, queue));
+        published.pauses = memory.pauses().to_vec();
+    }
+
+    /// Publishes what a commit changed.
+    pub(super) fn publish(&self, memory: &Memory, changed: impl Iterator<Item = QueueId>) {
+        let mut published = self.lock();
+        changed.for_each(|queue| published.set_counts(memory, queue));
+        if published.pauses != memory.pauses() {
+            published.pauses = memory.pauses().to_vec();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Published> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Published {
+    fn set_counts(&mut self, memory: &Memory, queue: QueueId) {
+        let counts = memory.counts.of(queue);
+        if queue == NO_ROUTE_QUEUE {
+            self.unrouted = counts;
+        } else if let Some(known) = self.queues.get_mut(&queue) {
+            known.counts = counts;
+        } else if let Some((route, source)) = memory.queues.name(queue) {
+            let (route, source) = (route.clone(), source.clone());
+            self.queues.insert(queue, QueueCounts { route, source, counts });
+        }
+    }
+}

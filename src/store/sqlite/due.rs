@@ -1,0 +1,52 @@
+//! The jobs of a queue in the order in which they are due. A lane stands for its first waiting job.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sqlite::{Sqlite, SqliteConnection};
+use jiff::Timestamp;
+
+use super::rows;
+use crate::domain::job::QueueId;
+use crate::store::statement::statement;
+
+/// A job, or a lane, that is due at some time.
+#[derive(Queryable)]
+pub(super) struct DueRow {
+    pub(super) available_at: i64,
+    /// The job and its status, if it is not in a lane.
+    pub(super) webhook: Option<i64>,
+    pub(super) status: Option<i64>,
+    /// The lane, if it is one.
+    pub(super) lane: Option<String>,
+}
+
+/// The first `limit` of a queue.
+pub(super) fn of_queue(
+    connection: &mut SqliteConnection,
+    queue: QueueId,
+    limit: usize,
+) -> QueryResult<Vec<DueRow>> {
+    let queue = i64::from(queue.0);
+    let limit = limit.try_into().unwrap_or(i64::MAX);
+    SelectDue { queue_of_jobs: queue, queue_of_lanes: queue, limit }.load(connection)
+}
+
+/// When the first of a queue is due; none if no job of it waits for its turn.
+pub(super) fn first(connection: &mut SqliteConnection, queue: QueueId) -> QueryResult<Option<Timestamp>> {
+    let first = of_queue(connection, queue, 1)?.pop();
+    first.map(|row| rows::time(row.available_at)).transpose()
+}
+
+statement! { Sqlite;
+    struct SelectDue {
+        queue_of_jobs: i64 as BigInt,
+        queue_of_lanes: i64 as BigInt,
+        limit: i64 as BigInt,
+    }
+    returns (BigInt, Nullable<BigInt>, Nullable<BigInt>, Nullable<Text>);
+    "SELECT available_at, webhook, status, NULL FROM jobs
+     WHERE queue = ? AND status IN (0, 2) AND lane IS NULL
+     UNION ALL
+     SELECT available_at, NULL, NULL, lane FROM lanes WHERE queue = ? AND state = 0
+     ORDER BY available_at LIMIT ?"
+}

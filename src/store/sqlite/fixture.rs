@@ -1,0 +1,70 @@
+//! A store in a folder of its own, for unit tests.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{Options, SqliteStore};
+use crate::domain::clock::Clock;
+use crate::domain::payload::Payload;
+use crate::domain::policy::{Policies, Policy, Simulate};
+use crate::domain::retry::RetryPolicy;
+use crate::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, RouteName};
+use crate::domain::trace::Traceparent;
+use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
+use crate::store::Claim;
+
+/// Opens a store in a new folder, with these policies.
+pub(super) async fn open(
+    policies: impl IntoIterator<Item = Policy>,
+    clock: Arc<dyn Clock>,
+) -> (TempDir, SqliteStore) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options {
+        path: folder.path().join("inbox.db"),
+        max_backlog: 100,
+        policies: Arc::new(Policies::new(policies)),
+        seed: 1,
+    };
+    let store = SqliteStore::open(options, clock, Arc::default()).await.expect("opens");
+    (folder, store)
+}
+
+/// A policy without limits.
+pub(super) fn policy(route: &str) -> Policy {
+    Policy {
+        route: RouteName::new(route).expect("valid"),
+        handler: "simulate".into(),
+        timeout: None,
+        concurrency: None,
+        rate: None,
+        retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
+        on_dead_letter: OnDeadLetter::Block,
+        on_interrupt: OnInterrupt::Retry,
+        simulate: Simulate::default(),
+    }
+}
+
+/// A webhook with this key.
+pub(super) fn webhook(key: &str) -> NewWebhook {
+    NewWebhook {
+        source: Source::default(),
+        idempotency_key: IdempotencyKey::new(key).expect("valid"),
+        event_type: EventType::new("test").expect("valid"),
+        payload: Payload::new("1").expect("valid"),
+        traceparent: Traceparent::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+            .expect("valid"),
+    }
+}
+
+/// A job of a route, ordered by a value if there is one.
+pub(super) fn job(route: &str, order: Option<&str>) -> NewJob {
+    NewJob { route: RouteName::new(route).expect("valid"), order: order.map(OrderValue::new) }
+}
+
+/// A claim for so many threads.
+pub(super) fn claim(threads: usize) -> Claim {
+    Claim { worker: "worker".into(), threads, lease: Duration::from_secs(30), running: HashMap::new() }
+}

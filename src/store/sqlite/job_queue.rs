@@ -1,0 +1,78 @@
+//! The jobs, for the worker that runs them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use super::claimed::{self, ReadJobs};
+use super::leases::{self, Takeable};
+use super::{SqliteStore, claim, finish};
+use crate::domain::attempt::Lease;
+use crate::domain::error::Result;
+use crate::store::{Claim, Claims, Finish, JobQueue};
+
+/// Ends of attempts recorded in one command: bounds how long other commands wait.
+const FINISHES_AT_ONCE: usize = 1_024;
+
+/// When a job that could not be read is tried again.
+const UNREAD_PAUSE: Duration = Duration::from_secs(5);
+
+#[async_trait]
+impl JobQueue for SqliteStore {
+    async fn claim(&self, claim: Claim) -> Result<Claims> {
+        let claimed = self.writer.run(move |transaction| claim::claim(transaction, &claim)).await?;
+        let next = claimed.next;
+        if claimed.jobs.is_empty() {
+            return Ok(Claims { jobs: Vec::new(), next });
+        }
+        let leased = claimed.jobs.clone();
+        let reader = self.claim_reader()?;
+        let read = reader.run(move |connection| claimed::read_webhooks(connection, claimed)).await;
+        let (read, failure) = match read {
+            Ok(read) => (read, None),
+            Err(error) => (ReadJobs { unread: leased, ..ReadJobs::default() }, Some(error)),
+        };
+        let ReadJobs { jobs, changes, unread } = read;
+        if !unread.is_empty() {
+            tracing::error!(
+                jobs = unread.len(),
+                "claimed webhooks could not be read; their leases are given back"
+            );
+            self.writer.run(move |transaction| claim::give_back(transaction, &unread, UNREAD_PAUSE)).await?;
+        }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        self.changes.announce(&changes);
+        Ok(Claims { jobs, next })
+    }
+
+    async fn finish(&self, worker: &str, finishes: Vec<Finish>) -> Result<Vec<bool>> {
+        let worker: Arc<str> = worker.into();
+        let mut held = Vec::with_capacity(finishes.len());
+        let mut finishes = finishes.into_iter().peekable();
+        while finishes.peek().is_some() {
+            let some = finishes.by_ref().take(FINISHES_AT_ONCE).collect::<Vec<_>>();
+            let worker = Arc::clone(&worker);
+            let recorded =
+                self.writer.run(move |transaction| finish::finish_all(transaction, &worker, &some)).await?;
+            held.extend(recorded);
+        }
+        Ok(held)
+    }
+
+    async fn renew(&self, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>> {
+        self.writer.run(move |transaction| leases::renew(transaction, &leases, lease)).await
+    }
+
+    async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize> {
+        self.take_over(Takeable::ExpiredBut(held)).await
+    }
+
+    fn on_due(&self, wake: Arc<Notify>) {
+        // Set once, when the process is put together.
+        let _ = self.wake.set(wake);
+    }
+}

@@ -1,0 +1,139 @@
+//! Leases until their attempt ends: extended, or taken over once they have expired.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sqlite::Sqlite;
+use jiff::Timestamp;
+
+use super::finish::finish;
+use super::rows;
+use super::transaction::{Refusal, Transaction};
+use crate::domain::attempt::{Lease, Outcome};
+use crate::domain::job::{Event, JobId, Status, next_status};
+use crate::domain::route::OrderValue;
+use crate::store::Finish;
+use crate::store::statement::statement;
+
+/// Expired leases taken over in one transaction.
+const TAKE_OVER_JOBS: i64 = 500;
+
+/// Which leased jobs to take over.
+pub(super) enum Takeable {
+    /// All: their process is gone.
+    All,
+    /// Those whose lease has expired, but for these, which still run.
+    ExpiredBut(Vec<Lease>),
+}
+
+/// Extends leases. Answers those that were lost.
+pub(super) fn renew(
+    transaction: &mut Transaction<'_>,
+    leases: &[Lease],
+    lease: Duration,
+) -> Result<Vec<Lease>, Refusal> {
+    let now = transaction.context.clock.now().as_millisecond();
+    let renewed =
+        RenewLeases { lease_until: super::later(now, lease), held: &list_of(leases)? }
+            .load::<(i64, i64, i64)>(transaction.connection)?;
+    Ok(leases.iter().filter(|lease| !renewed.contains(&columns_of(lease))).copied().collect())
+}
+
+/// Takes over leased jobs: those whose lease has expired, or all of a process that is gone.
+/// Answers how many; there may be more.
+pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> Result<usize, Refusal> {
+    let now = transaction.context.clock.now();
+    let (until, held) = match what {
+        Takeable::All => (i64::MAX, list_of(&[])?),
+        Takeable::ExpiredBut(held) => (now.as_millisecond(), list_of(held)?),
+    };
+    let expired = SelectExpired { until, held: &held, limit: TAKE_OVER_JOBS }
+        .load::<ExpiredRow>(transaction.connection)?;
+    let taken = expired.len();
+    for row in expired {
+        let worker = row.worker.clone().unwrap_or_default();
+        let interrupted = interrupted(transaction, row, now)?;
+        finish(transaction, &worker, &interrupted)?;
+    }
+    Ok(taken)
+}
+
+/// The end of an attempt whose lease has expired, by the policy in force.
+fn interrupted(transaction: &Transaction<'_>, row: ExpiredRow, now: Timestamp) -> QueryResult<Finish> {
+    let job = JobId { webhook: rows::id(&row.id)?, queue: rows::queue(row.queue)? };
+    let attempt_of_run = rows::count(row.attempts - row.uncounted_attempts)?;
+    let policy = transaction.context.memory.policy(job.queue);
+    // A job whose route is gone waits until it is there again.
+    let next = policy
+        .and_then(|policy| next_status(Status::Processing, Event::Interrupt, policy.rules(attempt_of_run)));
+    let next = next.unwrap_or(Status::Pending);
+    Ok(Finish {
+        lease: Lease { job, token: row.lease_token.cast_unsigned() },
+        order: row.lane.map(OrderValue::new),
+        attempt: rows::count(row.attempts)?,
+        outcome: Outcome::Interrupted,
+        // A claim is the last change of a job that is processing.
+        started_at: rows::time(row.updated_at)?,
+        finished_at: now,
+        error: Some("the process that ran it died or lost its lease".to_owned()),
+        result: None,
+        next,
+        available_at: if next.is_final() { rows::time(row.available_at)? } else { now },
+        counts: true,
+        blocks: policy.is_some_and(|policy| policy.blocks(next)),
+    })
+}
+
+/// The job and the token of a lease, as they are in their row.
+fn columns_of(lease: &Lease) -> (i64, i64, i64) {
+    (lease.job.webhook.sequence().as_i64(), lease.job.queue.0.into(), lease.token.cast_signed())
+}
+
+/// Leases as a JSON array: one bind, however many they are.
+fn list_of(leases: &[Lease]) -> QueryResult<String> {
+    let columns = leases.iter().map(columns_of).collect::<Vec<_>>();
+    serde_json::to_string(&columns).map_err(rows::unreadable)
+}
+
+/// A leased job that is taken over.
+#[derive(Queryable)]
+struct ExpiredRow {
+    id: Vec<u8>,
+    queue: i64,
+    attempts: i64,
+    uncounted_attempts: i64,
+    available_at: i64,
+    updated_at: i64,
+    lease_token: i64,
+    worker: Option<String>,
+    lane: Option<String>,
+}
+
+statement! { Sqlite;
+    struct RenewLeases<'a> {
+        lease_until: i64 as BigInt,
+        held: &'a str as Text,
+    }
+    returns (BigInt, BigInt, BigInt);
+    "UPDATE jobs SET lease_until = ?
+     FROM (SELECT value ->> 0 AS webhook, value ->> 1 AS queue, value ->> 2 AS lease_token FROM json_each(?)) AS held
+     WHERE jobs.webhook = held.webhook AND jobs.queue = held.queue
+       AND jobs.lease_token = held.lease_token AND jobs.status = 1
+     RETURNING jobs.webhook, jobs.queue, jobs.lease_token"
+}
+
+statement! { Sqlite;
+    struct SelectExpired<'a> {
+        until: i64 as BigInt,
+        held: &'a str as Text,
+        limit: i64 as BigInt,
+    }
+    returns (Binary, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Text>, Nullable<Text>);
+    "SELECT w.id, j.queue, j.attempts, j.uncounted_attempts, j.available_at, j.updated_at, j.lease_token, j.worker, j.lane
+     FROM jobs j CROSS JOIN webhooks w ON w.sequence = j.webhook
+     WHERE j.status = 1 AND j.lease_until <= ?
+       AND (j.webhook, j.queue, j.lease_token) NOT IN
+           (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))
+     LIMIT ?"
+}

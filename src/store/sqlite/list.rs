@@ -1,0 +1,91 @@
+//! Lists of webhooks, newest first.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
+use diesel::sqlite::Sqlite;
+
+use super::rows::{self, StatusRow};
+use super::schema::jobs;
+use crate::domain::id::Sequence;
+use crate::domain::webhook::WebhookStatus;
+use crate::store::ListQuery;
+use crate::store::statement::statement;
+
+/// Jobs that one read transaction of a list looks at. A long reader would hold up checkpoints.
+const LIST_WINDOW_ROWS: i64 = 10_000;
+
+/// What one window of a list holds.
+pub(super) struct Window {
+    pub(super) webhooks: Vec<WebhookStatus>,
+    /// Where the next window begins; none if this is the last.
+    pub(super) next: Option<i64>,
+}
+
+/// Those of the next [`LIST_WINDOW_ROWS`] jobs before `before` that match, newest first.
+pub(super) fn list(
+    connection: &mut SqliteConnection,
+    query: &ListQuery,
+    before: i64,
+    limit: usize,
+) -> QueryResult<Window> {
+    let lowest = query.accepted_after.map_or(0, |time| Sequence::first_at(time).as_i64());
+    let next = jobs::table
+        .filter(jobs::webhook.lt(before).and(jobs::webhook.gt(lowest)))
+        .order(jobs::webhook.desc())
+        .offset(LIST_WINDOW_ROWS - 1)
+        .limit(1)
+        .select(jobs::webhook)
+        .get_result::<i64>(connection)
+        .optional()?;
+    let rows = SelectPage {
+        before,
+        from: next.unwrap_or(lowest),
+        any_status: query.status.is_none(),
+        status: query.status.map_or(0, |status| status as i64),
+        any_route: query.route.is_none(),
+        route: query.route.as_ref().map_or("", |route| route.as_str()),
+        any_source: query.source.is_none(),
+        source: query.source.as_ref().map_or("", |source| source.as_str()),
+        any_event_type: query.event_type.is_none(),
+        event_type: query.event_type.as_ref().map_or("", |event_type| event_type.as_str()),
+        limit: limit.try_into().unwrap_or(i64::MAX),
+    }
+    .load::<StatusRow>(connection)?;
+    Ok(Window { webhooks: rows::statuses(rows)?, next })
+}
+
+/// The columns of a [`StatusRow`].
+type StatusColumns = (
+    (Binary, Text, Text, Text, Binary, BigInt),
+    Nullable<(BigInt, BigInt, BigInt, BigInt, BigInt)>,
+    Nullable<Text>,
+);
+
+statement! { Sqlite;
+    /// The narrow rows of `jobs` lead; a webhook is looked at only if one of its jobs matches.
+    struct SelectPage<'a> {
+        before: i64 as BigInt,
+        from: i64 as BigInt,
+        any_status: bool as Bool,
+        status: i64 as BigInt,
+        any_route: bool as Bool,
+        route: &'a str as Text,
+        any_source: bool as Bool,
+        source: &'a str as Text,
+        any_event_type: bool as Bool,
+        event_type: &'a str as Text,
+        limit: i64 as BigInt,
+    }
+    returns StatusColumns;
+    "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.payload_digest, w.accepted_at,
+            j.queue, j.status, j.attempts, j.updated_at, j.revision, q.route
+     FROM (SELECT DISTINCT m.webhook FROM jobs m CROSS JOIN webhooks n ON n.sequence = m.webhook
+           WHERE m.webhook < ? AND m.webhook >= ?
+             AND (? OR m.status = ?) AND (? OR m.queue IN (SELECT id FROM queues WHERE route = ?))
+             AND (? OR n.source = ?) AND (? OR n.event_type = ?)
+           ORDER BY m.webhook DESC LIMIT ?) AS page
+     CROSS JOIN webhooks w ON w.sequence = page.webhook
+     LEFT JOIN jobs j ON j.webhook = page.webhook AND j.queue <> 0
+     LEFT JOIN queues q ON q.id = j.queue
+     ORDER BY page.webhook DESC, j.queue"
+}

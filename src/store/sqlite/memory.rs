@@ -1,0 +1,197 @@
+//! What the writer knows of the tables without reading them. Only the writer touches it.
+//!
+//! It is changed together with the tables, within the transaction under way. After a transaction
+//! that was not committed, all of it is loaded anew.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+use jiff::Timestamp;
+
+use super::counts::Counts;
+use super::queries::NO_ROUTE_QUEUE;
+use super::schema::{paces, queues};
+use super::{due, pauses, rows};
+use crate::domain::job::{QueueId, Status};
+use crate::domain::policy::{Policies, Policy};
+use crate::domain::route::RouteName;
+use crate::domain::webhook::Source;
+use crate::store::Pause;
+use crate::store::ready::{Circumstances, Plan, Queues, Ready};
+use crate::store::rule::{Allowance, Pace, Paused, allowance};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) queues: Queues,
+    pub(super) counts: Counts,
+    pub(super) ready: Ready,
+    pauses: Vec<Pause>,
+    paused: Paused,
+    paces: HashMap<RouteName, Pace>,
+    policies: Arc<Policies>,
+    /// The policies in force once the transaction under way is committed.
+    new_policies: Option<Arc<Policies>>,
+}
+
+#[derive(Queryable)]
+struct QueueRow {
+    id: i64,
+    route: String,
+    source: String,
+}
+
+#[derive(Queryable)]
+struct PaceRow {
+    route: String,
+    next_at: i64,
+}
+
+impl Memory {
+    /// Reads the tables.
+    pub(super) fn load(connection: &mut SqliteConnection, policies: Arc<Policies>) -> QueryResult<Self> {
+        let mut memory = Self { counts: Counts::load(connection)?, policies, ..Self::default() };
+        let named = queues::table.filter(queues::id.ne(i64::from(NO_ROUTE_QUEUE.0)));
+        for row in named.load::<QueueRow>(connection)? {
+            let id = rows::queue(row.id)?;
+            let route = RouteName::new(row.route).map_err(rows::unreadable)?;
+            let source = Source::new(row.source).map_err(rows::unreadable)?;
+            memory.queues.add(id, route, source);
+            memory.ready.found(id, due::first(connection, id)?);
+        }
+        memory.set_pauses(pauses::load(connection)?);
+        for row in paces::table.load::<PaceRow>(connection)? {
+            let route = RouteName::new(row.route).map_err(rows::unreadable)?;
+            let next_at = Timestamp::from_microsecond(row.next_at).map_err(rows::unreadable)?;
+            memory.paces.insert(route, Pace(Some(next_at)));
+        }
+        Ok(memory)
+    }
+
+    /// The transaction under way was committed. Answers the queues whose counts it changed.
+    pub(super) fn committed(&mut self) -> impl Iterator<Item = QueueId> + use<> {
+        if let Some(policies) = self.new_policies.take() {
+            self.policies = policies;
+        }
+        self.counts.committed()
+    }
+
+    pub(super) fn policies(&self) -> &Arc<Policies> {
+        &self.policies
+    }
+
+    /// Takes policies that are in force from the commit on.
+    pub(super) fn set_policies(&mut self, policies: Arc<Policies>) {
+        self.new_policies = Some(policies);
+    }
+
+    pub(super) fn pauses(&self) -> &[Pause] {
+        &self.pauses
+    }
+
+    /// Takes all that is paused.
+    pub(super) fn set_pauses(&mut self, pauses: Vec<Pause>) {
+        self.paused = Paused::new(&pauses);
+        self.pauses = pauses;
+    }
+
+    /// The policy of a queue's route; none if the settings have no such route.
+    pub(super) fn policy(&self, queue: QueueId) -> Option<&Arc<Policy>> {
+        self.policies.get(&self.queues.name(queue)?.0)
+    }
+
+    /// Whether jobs of a queue are neither held nor paused.
+    pub(super) fn is_open(&self, queue: QueueId) -> bool {
+        self.queues.name(queue).is_some_and(|(route, source)| {
+            self.policies.get(route).is_some() && !self.paused.holds(route, source)
+        })
+    }
+
+    /// Shares idle threads between the routes that have jobs to start.
+    pub(super) fn plan(&self, now: Timestamp, threads: usize, running: &HashMap<RouteName, usize>) -> Plan {
+        self.ready.plan(&self.circumstances(now, threads, running), |policy| self.allowance(policy, now))
+    }
+
+    /// When the first job is due that may start then.
+    pub(super) fn next_start(&self, now: Timestamp) -> Option<Timestamp> {
+        self.ready.next(&self.circumstances(now, 0, &HashMap::new()), |policy| self.allowance(policy, now))
+    }
+
+    fn circumstances<'a>(
+        &'a self,
+        now: Timestamp,
+        threads: usize,
+        running: &'a HashMap<RouteName, usize>,
+    ) -> Circumstances<'a> {
+        let Self { queues, policies, paused, .. } = self;
+        Circumstances { now, threads, running, queues, policies, paused }
+    }
+
+    /// How many jobs of a route may start now.
+    fn allowance(&self, policy: &Policy, now: Timestamp) -> Allowance {
+        // Only a limited route's jobs need counting.
+        let running = policy.concurrency.map_or(0, |_| {
+            let queues = self.queues.of_route(&policy.route).into_iter();
+            queues.map(|queue| self.counts.count(queue, Status::Processing)).sum::<u64>()
+        });
+        let pace = self.paces.get(&policy.route).copied().unwrap_or_default();
+        allowance(policy, running.try_into().unwrap_or(usize::MAX), pace, now)
+    }
+
+    /// Jobs of a route started. Answers when its rate allows the next one, if it has a rate: what the
+    /// table has to keep.
+    pub(super) fn started(&mut self, route: &RouteName, jobs: usize, now: Timestamp) -> Option<Timestamp> {
+        let rate = self.policies.get(route)?.rate?;
+        let pace = self.paces.entry(route.clone()).or_default();
+        *pace = pace.after(jobs, rate, now);
+        pace.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::clock::ManualClock;
+    use crate::domain::route::Rate;
+    use crate::store::sqlite::fixture::{claim, job, open, policy, webhook};
+    use crate::store::sqlite::transaction::Refusal;
+    use crate::store::{Inbox as _, JobQueue as _, PauseTarget, Store as _};
+
+    #[tokio::test]
+    async fn a_transaction_that_is_rolled_back_leaves_the_memory_as_the_tables_are() {
+        let rate = Rate { quota: 10.try_into().expect("not zero"), window: Duration::from_secs(1) };
+        let policies = ["a", "b"].map(|route| Policy { rate: Some(rate), ..policy(route) });
+        let (_folder, store) = open(policies, Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH))).await;
+        store.accept(webhook("1"), vec![job("a", None)]).await.expect("accepted");
+
+        let failing = store.writer.run(|transaction| {
+            let now = transaction.context.clock.now();
+            let (a, b) = (RouteName::new("a")?, RouteName::new("b")?);
+            let queue = transaction.queue(&b, &Source::default())?;
+            let memory = &mut transaction.context.memory;
+            memory.counts.add(queue, Status::Pending);
+            let first = memory.queues.id(&a, &Source::default()).expect("is known");
+            memory.ready.found(first, None);
+            memory.started(&a, 1_000, now);
+            memory.set_policies(Arc::default());
+            memory.set_pauses(vec![Pause { target: PauseTarget::Everything, since: now }]);
+            Err::<(), _>(Refusal::Query(diesel::result::Error::NotFound))
+        });
+        failing.await.expect_err("is rolled back");
+
+        let stats = store.stats().await.expect("reads");
+        assert_eq!((stats.queues.len(), stats.counts().total(), stats.pauses.len()), (1, 1, 0));
+        store.accept(webhook("2"), vec![job("b", None)]).await.expect("accepted");
+        let claimed = store.claim(claim(10)).await.expect("claims");
+        let mut routes = claimed.jobs.iter().map(|job| job.route.as_str()).collect::<Vec<_>>();
+        routes.sort_unstable();
+        assert_eq!(routes, ["a", "b"]);
+        assert_eq!(claimed.next, None, "nothing is left");
+        assert_eq!(store.stats().await.expect("reads").counts().of(Status::Processing), 2);
+        store.close().await;
+    }
+}

@@ -1,0 +1,55 @@
+//! What operators ask for, and upkeep.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{SqliteStore, by_hand, pauses, policies, purge, reroute};
+use crate::domain::error::Result;
+use crate::domain::id::WebhookId;
+use crate::domain::policy::Policies;
+use crate::domain::retention::Retention;
+use crate::domain::route::RouteName;
+use crate::domain::webhook::WebhookStatus;
+use crate::store::{Moved, Operations, Pause, PauseTarget, Purged};
+
+#[async_trait]
+impl Operations for SqliteStore {
+    async fn set_policies(&self, policies: Arc<Policies>) -> Result<()> {
+        self.writer.run(move |transaction| policies::set(transaction, &policies)).await?;
+        self.free_lanes().await
+    }
+
+    async fn retry(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {
+        self.writer.run(move |transaction| by_hand::retry(transaction, id, route.as_ref())).await
+    }
+
+    async fn cancel(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {
+        self.writer.run(move |transaction| by_hand::cancel(transaction, id, route.as_ref())).await
+    }
+
+    async fn pause(&self, target: PauseTarget) -> Result<Pause> {
+        self.writer.run(move |transaction| pauses::pause(transaction, &target)).await
+    }
+
+    async fn resume(&self, target: PauseTarget) -> Result<bool> {
+        self.writer.run(move |transaction| pauses::resume(transaction, &target)).await
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>> {
+        // A closed store tells nothing.
+        self.readers().map(|_| self.committed.pauses())
+    }
+
+    async fn move_jobs(&self, from: RouteName, to: RouteName) -> Result<Moved> {
+        self.writer.run(move |transaction| reroute::move_jobs(transaction, &from, &to)).await
+    }
+
+    async fn cancel_jobs(&self, route: RouteName) -> Result<usize> {
+        self.writer.run(move |transaction| reroute::cancel_jobs(transaction, &route)).await
+    }
+
+    async fn purge(&self, retention: Retention) -> Result<Purged> {
+        self.writer.run(move |transaction| purge::purge(transaction, &retention)).await
+    }
+}

@@ -1,0 +1,63 @@
+//! What operators keep from starting: everything, routes, sources.
+
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+
+use super::rows;
+use super::schema::pauses;
+use super::transaction::{Refusal, Transaction};
+use crate::store::columns::pause_target;
+use crate::store::{Pause, PauseTarget};
+
+#[derive(Queryable)]
+struct PauseRow {
+    scope: i64,
+    name: String,
+    since: i64,
+}
+
+/// Everything that is paused.
+pub(super) fn load(connection: &mut SqliteConnection) -> QueryResult<Vec<Pause>> {
+    let rows = pauses::table.order((pauses::scope, pauses::name)).load::<PauseRow>(connection)?;
+    rows.into_iter()
+        .map(|PauseRow { scope, name, since }| {
+            let target = pause_target(scope, name)?;
+            Ok(Pause { target, since: rows::time(since)? })
+        })
+        .collect()
+}
+
+/// Pauses a target. One that is paused stays so since it was.
+pub(super) fn pause(transaction: &mut Transaction<'_>, target: &PauseTarget) -> Result<Pause, Refusal> {
+    let memory = &mut transaction.context.memory;
+    if let Some(pause) = memory.pauses().iter().find(|pause| pause.target == *target) {
+        return Ok(pause.clone());
+    }
+    let pause = Pause { target: target.clone(), since: transaction.context.clock.now() };
+    diesel::insert_into(pauses::table)
+        .values((
+            pauses::scope.eq(target.scope()),
+            pauses::name.eq(target.name()),
+            pauses::since.eq(pause.since.as_millisecond()),
+        ))
+        .execute(transaction.connection)?;
+    reload(transaction)?;
+    Ok(pause)
+}
+
+/// Lets jobs start again. False if the target was not paused.
+pub(super) fn resume(transaction: &mut Transaction<'_>, target: &PauseTarget) -> Result<bool, Refusal> {
+    let removed = diesel::delete(pauses::table.find((target.scope(), target.name())))
+        .execute(transaction.connection)?;
+    if removed > 0 {
+        reload(transaction)?;
+        transaction.lets_start();
+    }
+    Ok(removed > 0)
+}
+
+fn reload(transaction: &mut Transaction<'_>) -> QueryResult<()> {
+    let pauses = load(transaction.connection)?;
+    transaction.context.memory.set_pauses(pauses);
+    Ok(())
+}

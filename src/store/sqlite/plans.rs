@@ -1,0 +1,112 @@
+//! No hot statement reads a whole table or sorts: SQLite uses a partial index only where a query
+//! repeats its conditions word by word.
+
+use diesel::debug_query;
+use diesel::prelude::*;
+use diesel::query_builder::QueryFragment;
+use diesel::sql_types::Text;
+use diesel::sqlite::Sqlite;
+
+use super::claim::{ClaimJob, UnclaimJob};
+use super::connection::OwnedFile;
+use super::due::SelectDue;
+use super::finish::EndLease;
+use super::lanes::{DeleteLane, SelectFirst, SetState};
+use super::leases::{RenewLeases, SelectExpired};
+use super::list::SelectPage;
+use super::policies::{SelectBlocked, UnblockJobs};
+use super::purge::{
+    DeleteAttempts, DeleteJobs, DropPayloads, DropResults, MarkJobs, SelectFinished, SelectPurged,
+};
+use super::reroute::SelectWaiting;
+
+#[derive(QueryableByName)]
+struct Step {
+    #[diesel(sql_type = Text)]
+    detail: String,
+}
+
+/// The steps of a statement's plan, joined.
+fn plan(connection: &mut SqliteConnection, statement: &impl QueryFragment<Sqlite>) -> String {
+    let text = format!("EXPLAIN QUERY PLAN {}", debug_query::<Sqlite, _>(statement));
+    let steps = diesel::sql_query(text).load::<Step>(connection).expect("explains");
+    steps.into_iter().map(|step| step.detail).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn every_hot_statement_is_served_by_an_index() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = OwnedFile::open(&folder.path().join("inbox.db")).expect("opens");
+    let connection = &mut file.connection;
+    let mut check = |statement: &dyn QueryFragment<Sqlite>, indexes: &[&str]| {
+        let plan = plan(connection, &statement);
+        let scans = plan.replace("SCAN json_each", "");
+        assert!(!scans.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
+        for index in indexes {
+            assert!(plan.contains(index), "{index} in {plan}");
+        }
+    };
+
+    let due = SelectDue { queue_of_jobs: 1, queue_of_lanes: 1, limit: 1 };
+    check(&due, &["jobs_due (queue=?)", "lanes_due (queue=?)"]);
+    check(&SelectFirst { queue: 1, lane: "" }, &["jobs_in_lane (queue=? AND lane=?)"]);
+    check(&SetState { state: 1, queue: 1, lane: "" }, &["PRIMARY KEY"]);
+    check(&DeleteLane { queue: 1, lane: "", release: true }, &["PRIMARY KEY"]);
+
+    let claim = ClaimJob { lease_until: 0, updated_at: 0, worker: "", webhook: 1, queue: 1 };
+    check(&claim, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
+    let unclaim = UnclaimJob { available_at: 0, updated_at: 0, webhook: 1, queue: 1, lease_token: 1 };
+    check(&unclaim, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
+    let end = EndLease {
+        status: 0,
+        available_at: 0,
+        updated_at: 0,
+        completed_at: None,
+        uncounted: 0,
+        blocks: false,
+        webhook: 1,
+        queue: 1,
+        lease_token: 1,
+    };
+    check(&end, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
+    check(&RenewLeases { lease_until: 0, held: "[]" }, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
+    check(&SelectExpired { until: 0, held: "[]", limit: 1 }, &["jobs_leased (lease_until<?)"]);
+
+    let waiting = SelectWaiting { queue_of_jobs: 1, queue_of_lanes: 1, limit: 1 };
+    check(&waiting, &["jobs_due (queue=?)", "jobs_in_lane (queue=? AND lane>?)"]);
+    check(&SelectBlocked { queue: 1, limit: 1 }, &["lanes_blocked (queue=?)"]);
+    check(&UnblockJobs { queue: 1, lane: "" }, &["jobs_blocking (queue=? AND lane=?)"]);
+
+    let finished = "jobs_finished (purged=? AND status=? AND completed_at>? AND completed_at<?)";
+    check(&SelectFinished { status: 3, before: 1, limit: 1 }, &[finished]);
+    check(&SelectPurged { before_others: 1, status: 3, before: 1, limit: 1 }, &[finished]);
+    let drop = DropPayloads { jobs: "[]", completed: 1, dead_lettered: 1 };
+    check(&drop, &["webhooks USING INTEGER PRIMARY KEY", "j USING PRIMARY KEY (webhook=?)"]);
+    check(&DropResults { jobs: "[]" }, &["attempts USING PRIMARY KEY (webhook=? AND queue=?)"]);
+    check(&MarkJobs { purged: 1, jobs: "[]" }, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
+    check(&DeleteJobs { webhook: 1 }, &["jobs USING PRIMARY KEY (webhook=?)"]);
+    check(&DeleteAttempts { webhook: 1 }, &["attempts USING PRIMARY KEY (webhook=?)"]);
+}
+
+#[test]
+fn a_list_looks_at_jobs_between_two_places() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = OwnedFile::open(&folder.path().join("inbox.db")).expect("opens");
+    let page = SelectPage {
+        before: 2,
+        from: 1,
+        any_status: false,
+        status: 3,
+        any_route: false,
+        route: "",
+        any_source: false,
+        source: "",
+        any_event_type: false,
+        event_type: "",
+        limit: 1,
+    };
+    let plan = plan(&mut file.connection, &page);
+    assert!(plan.contains("SEARCH m USING PRIMARY KEY (webhook>? AND webhook<?)"), "{plan}");
+    // The page itself is the only thing that is read from end to end.
+    assert!(!plan.replace("SCAN page", "").contains("SCAN"), "{plan}");
+}

@@ -1,0 +1,189 @@
+//! The tables, as diesel's query builder sees them. `migrations/sqlite` has what each column means.
+
+diesel::table! {
+    webhooks (sequence) {
+        sequence -> BigInt,
+        id -> Binary,
+        source -> Text,
+        idempotency_key -> Text,
+        event_type -> Text,
+        payload -> Nullable<Text>,
+        payload_digest -> Binary,
+        traceparent -> Text,
+        accepted_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (name) {
+        name -> Binary,
+        webhook -> BigInt,
+    }
+}
+
+diesel::table! {
+    queues (id) {
+        id -> BigInt,
+        route -> Text,
+        source -> Text,
+    }
+}
+
+diesel::table! {
+    jobs (webhook, queue) {
+        webhook -> BigInt,
+        queue -> BigInt,
+        status -> BigInt,
+        attempts -> BigInt,
+        uncounted_attempts -> BigInt,
+        run -> BigInt,
+        available_at -> BigInt,
+        updated_at -> BigInt,
+        completed_at -> Nullable<BigInt>,
+        revision -> BigInt,
+        lease_token -> BigInt,
+        lease_until -> Nullable<BigInt>,
+        worker -> Nullable<Text>,
+        lane -> Nullable<Text>,
+        blocks -> Bool,
+        purged -> BigInt,
+    }
+}
+
+diesel::table! {
+    lanes (queue, lane) {
+        queue -> BigInt,
+        lane -> Text,
+        state -> BigInt,
+        available_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    attempts (webhook, queue, number) {
+        webhook -> BigInt,
+        queue -> BigInt,
+        number -> BigInt,
+        outcome -> BigInt,
+        started_at -> BigInt,
+        finished_at -> BigInt,
+        error -> Nullable<Text>,
+        result -> Nullable<Text>,
+        worker -> Text,
+    }
+}
+
+diesel::table! {
+    pauses (scope, name) {
+        scope -> BigInt,
+        name -> Text,
+        since -> BigInt,
+    }
+}
+
+diesel::table! {
+    paces (route) {
+        route -> Text,
+        next_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    status_counts (queue, status) {
+        queue -> BigInt,
+        status -> BigInt,
+        count -> BigInt,
+    }
+}
+
+diesel::table! {
+    probe (id) {
+        id -> BigInt,
+        written_at -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(webhooks, idempotency_keys, queues, jobs, attempts);
+
+#[cfg(test)]
+mod tests {
+    use diesel::prelude::*;
+    use diesel::sql_types::{BigInt, Text};
+
+    use crate::store::sqlite::connection::OwnedFile;
+
+    #[derive(QueryableByName, PartialEq, Debug)]
+    struct Column {
+        #[diesel(sql_type = Text)]
+        name: String,
+        #[diesel(sql_type = Text, column_name = "type")]
+        kind: String,
+        /// A column of a primary key cannot be null either.
+        #[diesel(sql_type = BigInt)]
+        required: i64,
+    }
+
+    /// What `table!` says of a column, in SQLite's words.
+    fn column<C, Kind: InSqlite>(_: C) -> Column
+    where
+        C: diesel::Column + diesel::Expression<SqlType = Kind>,
+    {
+        Column { name: C::NAME.to_owned(), kind: Kind::NAME.to_owned(), required: Kind::REQUIRED }
+    }
+
+    trait InSqlite {
+        const NAME: &'static str;
+        const REQUIRED: i64 = 1;
+    }
+    impl InSqlite for BigInt {
+        const NAME: &'static str = "INTEGER";
+    }
+    impl InSqlite for diesel::sql_types::Bool {
+        const NAME: &'static str = "INTEGER";
+    }
+    impl InSqlite for Text {
+        const NAME: &'static str = "TEXT";
+    }
+    impl InSqlite for diesel::sql_types::Binary {
+        const NAME: &'static str = "BLOB";
+    }
+    impl<T: InSqlite + diesel::sql_types::SqlType<IsNull = diesel::sql_types::is_nullable::NotNull>> InSqlite
+        for diesel::sql_types::Nullable<T>
+    {
+        const NAME: &'static str = T::NAME;
+        const REQUIRED: i64 = 0;
+    }
+
+    /// `same_columns!(connection; table: column …)` compares a table of the schema with the file's.
+    /// A column left out here makes a difference, too.
+    macro_rules! same_columns {
+        ($connection:expr; $($table:ident: $($column:ident)*;)*) => {$(
+            let here = vec![$(column(super::$table::$column)),*];
+            let text = format!(
+                "SELECT name, type, \"notnull\" OR pk > 0 AS required FROM pragma_table_info('{}')",
+                stringify!($table),
+            );
+            let there = diesel::sql_query(text).load::<Column>($connection).expect("reads");
+            assert_eq!(here, there, "{}", stringify!($table));
+        )*};
+    }
+
+    #[test]
+    fn the_schema_is_that_of_the_migrations() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut file = OwnedFile::open(&folder.path().join("inbox.db")).expect("opens");
+        same_columns! { &mut file.connection;
+            webhooks: sequence id source idempotency_key event_type payload payload_digest traceparent accepted_at;
+            idempotency_keys: name webhook;
+            queues: id route source;
+            jobs: webhook queue status attempts uncounted_attempts run available_at updated_at completed_at
+                revision lease_token lease_until worker lane blocks purged;
+            lanes: queue lane state available_at;
+            attempts: webhook queue number outcome started_at finished_at error result worker;
+            pauses: scope name since;
+            paces: route next_at;
+            status_counts: queue status count;
+            probe: id written_at;
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Webhooks, names and times.
+
+use std::time::Duration;
+
+use hookbox::domain::error::{Error, Reason, Result};
+use hookbox::domain::id::WebhookId;
+use hookbox::domain::payload::Payload;
+use hookbox::domain::trace::Traceparent;
+use hookbox::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
+
+pub(crate) fn webhook(key: &str) -> NewWebhook {
+    webhook_with(key, r#"{"n":1}"#)
+}
+
+pub(crate) fn webhook_with(key: &str, payload: &str) -> NewWebhook {
+    NewWebhook {
+        source: Source::default(),
+        idempotency_key: key_of(key),
+        event_type: EventType::new("order.paid").expect("valid"),
+        payload: Payload::new(payload).expect("JSON"),
+        traceparent: Traceparent::new(0x5eed, 0x5eed, true),
+    }
+}
+
+pub(crate) fn key_of(key: &str) -> IdempotencyKey {
+    IdempotencyKey::new(key).expect("valid")
+}
+
+pub(crate) fn source(name: &str) -> Source {
+    Source::new(name).expect("valid")
+}
+
+pub(crate) fn event_type(name: &str) -> EventType {
+    EventType::new(name).expect("valid")
+}
+
+/// An id that differs from `id` only behind its first 60 bits.
+pub(crate) fn look_alike(id: WebhookId) -> WebhookId {
+    let mut bytes = *id.as_bytes();
+    bytes[15] ^= 1;
+    let other = WebhookId::from_bytes(bytes);
+    assert_eq!(other.sequence(), id.sequence());
+    other
+}
+
+/// Why it was refused.
+pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T>) -> Reason {
+    result.as_ref().map_err(Error::reason).expect_err("is refused")
+}
+
+pub(crate) const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) const fn milliseconds(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}

@@ -1,0 +1,142 @@
+//! What the model knows of a webhook and its jobs.
+
+use std::collections::HashMap;
+
+use hookbox::domain::attempt::Outcome;
+use hookbox::domain::id::WebhookId;
+use hookbox::domain::job::Status;
+use hookbox::domain::policy::Policy;
+use hookbox::domain::retention::Retention;
+use hookbox::domain::route::{NewJob, OrderValue, RouteName};
+use hookbox::domain::webhook::Source;
+use hookbox::store::Finish;
+use jiff::Timestamp;
+
+/// The jobs of one route, source and value.
+pub(super) type Lane = (RouteName, Source, OrderValue);
+
+/// Since when the first job of a lane may start, so far as the jobs before it decide that: at the
+/// earliest and the latest reading.
+pub(super) type Lanes = HashMap<Lane, (Timestamp, Timestamp)>;
+
+/// A webhook and its jobs.
+#[derive(Debug)]
+pub(super) struct Webhook {
+    pub(super) id: WebhookId,
+    pub(super) payload: &'static str,
+    pub(super) has_payload: bool,
+    pub(super) accepted: Timestamp,
+    pub(super) jobs: Vec<Job>,
+}
+
+/// One job.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) id: WebhookId,
+    pub(super) route: RouteName,
+    pub(super) source: Source,
+    pub(super) order: Option<OrderValue>,
+    pub(super) status: Status,
+    pub(super) started: u32,
+    pub(super) uncounted: u32,
+    pub(super) run: u32,
+    pub(super) ended: Vec<Outcome>,
+    pub(super) due: Timestamp,
+    pub(super) lease_until: Timestamp,
+    pub(super) token: u64,
+    pub(super) finished: Option<Timestamp>,
+    pub(super) blocks: bool,
+}
+
+impl Job {
+    pub(super) fn new(id: WebhookId, source: &Source, new: &NewJob, now: Timestamp) -> Self {
+        Self {
+            id,
+            route: new.route.clone(),
+            source: source.clone(),
+            order: new.order.clone(),
+            status: Status::Pending,
+            started: 0,
+            uncounted: 0,
+            run: 1,
+            ended: Vec::new(),
+            due: now,
+            lease_until: now,
+            token: 0,
+            finished: None,
+            blocks: false,
+        }
+    }
+
+    pub(super) fn lane(&self) -> Option<Lane> {
+        self.order.clone().map(|order| (self.route.clone(), self.source.clone(), order))
+    }
+
+    pub(super) fn waits(&self) -> bool {
+        self.status.is_waiting()
+    }
+
+    pub(super) fn runs(&self) -> bool {
+        self.status == Status::Processing
+    }
+
+    /// Whether it keeps later jobs of its lane from starting.
+    pub(super) fn is_in_line(&self) -> bool {
+        !self.status.is_final() || self.blocks
+    }
+
+    pub(super) fn can_be_retried(&self) -> bool {
+        matches!(self.status, Status::DeadLettered | Status::Cancelled)
+    }
+
+    pub(super) fn can_be_cancelled(&self) -> bool {
+        self.waits() || self.can_be_retried()
+    }
+
+    pub(super) fn finish(&mut self, finish: &Finish) {
+        self.ended.push(finish.outcome);
+        (self.status, self.due) = (finish.next, finish.available_at);
+        self.uncounted += u32::from(!finish.counts);
+        self.finished = finish.next.is_final().then_some(finish.finished_at);
+        self.blocks = finish.blocks && self.order.is_some();
+    }
+
+    /// Its attempt was interrupted; the policy in force decides, if there is one.
+    pub(super) fn interrupt(&mut self, policy: Option<&Policy>, now: Timestamp) {
+        self.ended.push(Outcome::Interrupted);
+        let spent = policy.is_some_and(|policy| {
+            let rules = policy.rules(self.started - self.uncounted);
+            !rules.attempts_left || rules.on_interrupt == hookbox::domain::route::OnInterrupt::DeadLetter
+        });
+        if spent {
+            (self.status, self.finished) = (Status::DeadLettered, Some(now));
+            self.blocks = self.order.is_some() && policy.is_some_and(|policy| policy.blocks(self.status));
+        } else {
+            (self.status, self.due) = (Status::Pending, now);
+        }
+    }
+
+    /// When its own retention of the payload is over, if it has ended.
+    fn payload_kept_until(&self, retention: &Retention) -> Option<Timestamp> {
+        let completed = self.status == Status::Completed;
+        Some(self.finished? + if completed { retention.completed } else { retention.dead_lettered })
+    }
+}
+
+impl Webhook {
+    /// Whether the retention of its payload is over.
+    pub(super) fn loses_payload(&self, retention: &Retention, now: Timestamp) -> bool {
+        let over = |job: &Job| job.payload_kept_until(retention).is_some_and(|until| until <= now);
+        let filtered = self.jobs.is_empty();
+        self.has_payload
+            && self.jobs.iter().all(over)
+            && (!filtered || self.accepted + retention.completed <= now)
+    }
+
+    /// Whether the retention of its key is over.
+    pub(super) fn is_over(&self, retention: &Retention, now: Timestamp) -> bool {
+        let over = |ended: Timestamp| ended + retention.keys <= now;
+        let filtered = self.jobs.is_empty();
+        self.jobs.iter().all(|job| job.finished.is_some_and(over)) && (!filtered || over(self.accepted))
+    }
+}

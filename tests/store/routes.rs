@@ -1,0 +1,77 @@
+//! Routes, their policies, and jobs for them.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookbox::domain::policy::{Policies, Policy};
+use hookbox::domain::retry::RetryPolicy;
+use hookbox::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, Rate, RouteName};
+
+/// The attempts of a route, unless a test says otherwise.
+pub(crate) const MAX_ATTEMPTS: u32 = 3;
+
+pub(crate) fn route(name: &str) -> RouteName {
+    RouteName::new(name).expect("valid")
+}
+
+/// A job for a route, without order.
+pub(crate) fn job(name: &str) -> NewJob {
+    NewJob { route: route(name), order: None }
+}
+
+/// A job for a route, ordered by a value.
+pub(crate) fn ordered(name: &str, value: &str) -> NewJob {
+    NewJob { route: route(name), order: Some(OrderValue::new(value)) }
+}
+
+/// The one job of webhooks where routes do not matter.
+pub(crate) fn default_job() -> Vec<NewJob> {
+    vec![job(RouteName::DEFAULT)]
+}
+
+/// The policy of a route without limits.
+pub(crate) fn policy(name: &str) -> Policy {
+    Policy {
+        route: route(name),
+        handler: "simulate".into(),
+        timeout: None,
+        concurrency: None,
+        rate: None,
+        retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, MAX_ATTEMPTS),
+        on_dead_letter: OnDeadLetter::Block,
+        on_interrupt: OnInterrupt::Retry,
+        simulate: hookbox::domain::policy::Simulate::default(),
+    }
+}
+
+/// The policy of the default route, with so many attempts.
+pub(crate) fn attempts(max_attempts: u32) -> Policy {
+    let retry = RetryPolicy::new(Duration::ZERO, Duration::ZERO, max_attempts);
+    Policy { retry, ..policy(RouteName::DEFAULT) }
+}
+
+/// A route that runs so many jobs at once.
+pub(crate) fn concurrent(name: &str, most: u32) -> Policy {
+    Policy { concurrency: NonZeroU32::new(most), ..policy(name) }
+}
+
+/// A route with so many starts in that time.
+pub(crate) fn paced(name: &str, quota: u32, window: Duration) -> Policy {
+    let quota = NonZeroU32::new(quota).expect("not zero");
+    Policy { rate: Some(Rate { quota, window }), ..policy(name) }
+}
+
+/// A route whose dead letters do not block their order value.
+pub(crate) fn skipping(name: &str) -> Policy {
+    Policy { on_dead_letter: OnDeadLetter::Skip, ..policy(name) }
+}
+
+/// A route whose jobs never start twice.
+pub(crate) fn never_twice(name: &str) -> Policy {
+    Policy { on_interrupt: OnInterrupt::DeadLetter, ..policy(name) }
+}
+
+pub(crate) fn in_force(policies: impl IntoIterator<Item = Policy>) -> Arc<Policies> {
+    Arc::new(Policies::new(policies))
+}
