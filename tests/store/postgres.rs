@@ -4,6 +4,7 @@ mod backlog;
 mod harness;
 mod plans;
 mod schema;
+mod together;
 mod unheld;
 mod upkeep;
 

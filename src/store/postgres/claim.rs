@@ -165,7 +165,8 @@ async fn claim_planned(
     for queue in queues.iter().filter(|queue| leased.found.iter().any(|found| found.queue == queue.id)) {
         shared.schedule.read_from(queue, oldest.get(&queue.id).copied().unwrap_or(now).min(now));
     }
-    let is_learnt = correct(connection, &queues, &leased, now).await?;
+    let is_exhausted = leased.found.iter().any(|found| found.next().is_none_or(|next| next > now));
+    let is_learnt = correct(connection, &queues, &leased, now).await? || is_exhausted;
     Ok(Round { rows: leased.jobs, is_contended: limited.is_contended, is_learnt })
 }
 

@@ -15,6 +15,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::lanes;
+use super::renew::columns;
 use super::rows::{self, pg_time, storable};
 use crate::store::Finish;
 use crate::store::statement::statement;
@@ -61,9 +62,6 @@ struct Ending<'a> {
     slot: i16,
 }
 
-/// A token that no lease has.
-const NONE: i64 = -1;
-
 impl<'a> Ending<'a> {
     fn of(batch: &'a [&'a Finish], worker: Option<&'a str>, slot: i16) -> Self {
         let mut webhooks: Vec<Uuid> = Vec::with_capacity(batch.len());
@@ -79,19 +77,10 @@ impl<'a> Ending<'a> {
         Self { webhooks, ranks, batch, worker, slot }
     }
 
-    fn webhooks(&self, is_final: bool) -> Vec<Uuid> {
+    /// The leases after which the job is finished, or those after which it is not.
+    fn leases(&self, is_final: bool) -> (Vec<Uuid>, Vec<i32>, Vec<i64>) {
         let of_them = self.batch.iter().filter(|finish| finish.next.is_final() == is_final);
-        let mut webhooks = of_them.map(|finish| rows::uuid(finish.lease.job.webhook)).collect::<Vec<_>>();
-        webhooks.dedup();
-        webhooks
-    }
-
-    fn tokens(&self, is_final: bool) -> Vec<i64> {
-        let token = |finish: &&Finish| match finish.next.is_final() == is_final {
-            true => finish.lease.token.cast_signed(),
-            false => NONE,
-        };
-        self.each(token)
+        columns(of_them.map(|finish| finish.lease))
     }
 
     fn each<T>(&self, of: impl Fn(&&'a Finish) -> T) -> Vec<T> {
@@ -102,12 +91,15 @@ impl<'a> Ending<'a> {
 macro_rules! ending {
     ($name:ident, $from:expr $(, $lanes:ident)?) => {{
         let ending = $from;
-        let blocks = ending.each(|finish| finish.blocks);
+        let (final_webhooks, final_queues, final_tokens) = ending.leases(true);
+        let (waiting_webhooks, waiting_queues, waiting_tokens) = ending.leases(false);
         $name {
-            final_ones: ending.webhooks(true),
-            waiting_ones: ending.webhooks(false),
-            final_tokens: ending.tokens(true),
-            waiting_tokens: ending.tokens(false),
+            final_webhooks,
+            final_queues,
+            final_tokens,
+            waiting_webhooks,
+            waiting_queues,
+            waiting_tokens,
             numbers: ending.each(|finish| i32::try_from(finish.attempt).unwrap_or(i32::MAX)),
             statuses: ending.each(|finish| finish.next as i16),
             uncounted: ending.each(|finish| i32::from(!finish.counts)),
@@ -117,7 +109,7 @@ macro_rules! ending {
             available_at: ending.each(|finish| pg_time(finish.available_at)),
             errors: ending.each(|finish| finish.error.as_deref().map(storable)),
             results: ending.each(|finish| finish.result.as_deref().map(storable)),
-            blocks,
+            blocks: ending.each(|finish| finish.blocks),
             worker: ending.worker,
             $($lanes,)?
             slot: ending.slot,
@@ -139,39 +131,37 @@ impl<'a> Ending<'a> {
 
 macro_rules! given {
     () => {
-        "SELECT ? AS webhooks, ? AS ranks, ? AS final_ones, ? AS waiting_ones, ? AS final_tokens, ? AS waiting_tokens,
-                ? AS numbers, ? AS statuses, ? AS uncounted, ? AS outcomes, ? AS started_at, ? AS finished_at,
+        "SELECT ? AS webhooks, ? AS ranks, ? AS final_webhooks, ? AS final_queues, ? AS final_tokens,
+                ? AS waiting_webhooks, ? AS waiting_queues, ? AS waiting_tokens, ? AS numbers, ? AS statuses, ? AS uncounted, ? AS outcomes, ? AS started_at, ? AS finished_at,
                 ? AS available_at, ? AS errors, ? AS results, ? AS blocks, ? AS worker"
     };
 }
 
-macro_rules! rank {
-    () => {
-        "(width_bucket(j.webhook, e.webhooks)::bigint << 32 | j.queue)"
-    };
-}
-
+/// The place of a job in the batch.
 macro_rules! place {
     () => {
-        concat!("width_bucket(", rank!(), ", e.ranks)")
+        "width_bucket(width_bucket(j.webhook, e.webhooks)::bigint << 32 | j.queue, e.ranks)"
     };
 }
 
-/// A job is leased if it has `lease_until`.
+/// Whether one of these leases is held. A job is leased if it has `lease_until`. `IS TRUE` keeps PostgreSQL
+/// from making a join of it: it looks each job up in a hash table.
 macro_rules! held {
-    ($webhooks:literal, $tokens:literal) => {
+    ($webhooks:literal, $queues:literal, $tokens:literal) => {
         concat!(
             "j.webhook = ANY ((SELECT ",
             $webhooks,
-            " FROM e)::uuid[]) AND e.ranks[",
-            place!(),
-            "] = ",
-            rank!(),
-            " AND e.",
+            " FROM e)::uuid[]) AND j.lease_until IS NOT NULL
+             AND ((j.webhook, j.queue, j.lease_token) IN (
+                 SELECT l.webhook, l.queue, l.token
+                 FROM e CROSS JOIN LATERAL unnest(e.",
+            $webhooks,
+            ", e.",
+            $queues,
+            ", e.",
             $tokens,
-            "[",
-            place!(),
-            "] = j.lease_token AND j.lease_until IS NOT NULL"
+            ") AS l (webhook, queue, token)
+             )) IS TRUE"
         )
     };
 }
@@ -180,7 +170,7 @@ macro_rules! ended {
     ($condition:literal) => {
         concat!(
             "finished AS (
-                 DELETE FROM jobs j USING e WHERE ", held!("final_ones", "final_tokens"), $condition, "
+                 DELETE FROM jobs j USING e WHERE ", held!("final_webhooks", "final_queues", "final_tokens"), $condition, "
                  RETURNING ", place!(), " AS place, j.webhook, j.queue, j.run, j.attempts, j.uncounted_attempts,
                            j.revision + 1 AS revision, j.lease_token, j.worker, j.lane, j.position
              ), kept AS (
@@ -197,7 +187,7 @@ macro_rules! ended {
                  SET status = e.statuses[", place!(), "], available_at = e.available_at[", place!(), "],
                      updated_at = e.finished_at[", place!(), "], lease_until = NULL, revision = j.revision + 1,
                      uncounted_attempts = j.uncounted_attempts + e.uncounted[", place!(), "]
-                 FROM e WHERE ", held!("waiting_ones", "waiting_tokens"), $condition, "
+                 FROM e WHERE ", held!("waiting_webhooks", "waiting_queues", "waiting_tokens"), $condition, "
                  RETURNING ", place!(), " AS place, j.webhook, j.queue, j.revision, j.worker, j.lane
              ), told AS (
                  INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker)
@@ -240,9 +230,11 @@ statement! { Pg;
     struct EndLeases<'a> {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
         ranks: Vec<i64> as Array<BigInt>,
-        final_ones: Vec<Uuid> as Array<SqlUuid>,
-        waiting_ones: Vec<Uuid> as Array<SqlUuid>,
+        final_webhooks: Vec<Uuid> as Array<SqlUuid>,
+        final_queues: Vec<i32> as Array<Integer>,
         final_tokens: Vec<i64> as Array<BigInt>,
+        waiting_webhooks: Vec<Uuid> as Array<SqlUuid>,
+        waiting_queues: Vec<i32> as Array<Integer>,
         waiting_tokens: Vec<i64> as Array<BigInt>,
         numbers: Vec<i32> as Array<Integer>,
         statuses: Vec<i16> as Array<SmallInt>,
@@ -266,9 +258,11 @@ statement! { Pg;
     struct EndOrderedLeases<'a> {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
         ranks: Vec<i64> as Array<BigInt>,
-        final_ones: Vec<Uuid> as Array<SqlUuid>,
-        waiting_ones: Vec<Uuid> as Array<SqlUuid>,
+        final_webhooks: Vec<Uuid> as Array<SqlUuid>,
+        final_queues: Vec<i32> as Array<Integer>,
         final_tokens: Vec<i64> as Array<BigInt>,
+        waiting_webhooks: Vec<Uuid> as Array<SqlUuid>,
+        waiting_queues: Vec<i32> as Array<Integer>,
         waiting_tokens: Vec<i64> as Array<BigInt>,
         numbers: Vec<i32> as Array<Integer>,
         statuses: Vec<i16> as Array<SmallInt>,

@@ -42,7 +42,7 @@ pub(super) async fn give_back_unheld(
     leased: &RangeInclusive<Timestamp>,
 ) -> QueryResult<usize> {
     let now = shared.clock.now();
-    let (webhooks, queues, lease_tokens) = columns(held);
+    let (webhooks, queues, lease_tokens) = columns(held.iter().copied());
     let giving = GiveBackUnheld {
         webhooks,
         queues,

@@ -16,15 +16,17 @@ use crate::domain::attempt::Lease;
 use crate::store::statement::statement;
 
 /// Leases as columns: webhooks, queues, tokens.
-pub(super) fn columns(leases: &[Lease]) -> (Vec<Uuid>, Vec<i32>, Vec<i64>) {
-    let webhooks = leases.iter().map(|lease| rows::uuid(lease.job.webhook)).collect();
-    let queues = leases.iter().map(|lease| rows::queue_number(lease.job.queue)).collect();
-    (webhooks, queues, leases.iter().map(|lease| lease.token.cast_signed()).collect())
+pub(super) fn columns(leases: impl Iterator<Item = Lease>) -> (Vec<Uuid>, Vec<i32>, Vec<i64>) {
+    let column = |lease: Lease| {
+        let Lease { job, token } = lease;
+        (rows::uuid(job.webhook), rows::queue_number(job.queue), token.cast_signed())
+    };
+    leases.map(column).collect()
 }
 
 /// Extends leases. Answers those that were lost.
 pub(super) async fn renew(shared: &Shared, leases: &[Lease], lease: Duration) -> QueryResult<Vec<Lease>> {
-    let (webhooks, queues, lease_tokens) = columns(leases);
+    let (webhooks, queues, lease_tokens) = columns(leases.iter().copied());
     let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
     let renewing = RenewLeases { webhooks, queues, lease_tokens, lease_ms };
     let mut connection = shared.working.get().await?;

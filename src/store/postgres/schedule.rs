@@ -85,7 +85,8 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn next(&self) -> Option<Timestamp> {
+    /// When the first job that may start is due.
+    pub(super) fn next(&self) -> Option<Timestamp> {
         self.job.into_iter().chain(self.lane).min()
     }
 }

@@ -55,7 +55,7 @@ pub(super) async fn take_over(shared: &Shared, held: &[Lease]) -> QueryResult<us
     let now = shared.clock.now();
     let mut connection = shared.working.get().await?;
     let taking = async {
-        let (webhooks, queues, lease_tokens) = columns(held);
+        let (webhooks, queues, lease_tokens) = columns(held.iter().copied());
         let looking = SelectExpired { webhooks, queues, lease_tokens, limit: TAKE_OVER_JOBS };
         let expired = looking.load::<ExpiredRow>(&mut *connection).await?;
         if expired.is_empty() {
