@@ -1,5 +1,6 @@
 //! The PostgreSQL store: its harness, and what only it promises.
 
+mod at_once;
 mod backlog;
 mod harness;
 mod plans;

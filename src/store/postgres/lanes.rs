@@ -4,7 +4,7 @@
 //! lane's row says whether its head may start and when; so a finish never has to look for the next job,
 //! which it could not see yet if that was stored a moment ago.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
@@ -32,11 +32,25 @@ pub(super) fn order(key: &str) -> Option<OrderValue> {
 }
 
 /// Locks lanes. They are sorted.
-pub(super) async fn lock(connection: &mut AsyncPgConnection, lanes: &[String]) -> QueryResult<()> {
+pub(super) async fn lock(connection: &mut AsyncPgConnection, lanes: Vec<String>) -> QueryResult<()> {
     if lanes.is_empty() {
         return Ok(());
     }
-    LockLanes { lanes: lanes.to_vec() }.load::<String>(connection).await.map(drop)
+    LockLanes { lanes }.load::<String>(connection).await.map(drop)
+}
+
+/// Locks lanes that jobs may enter; those that are not there yet are made. They are sorted.
+pub(super) async fn lock_or_add(
+    connection: &mut AsyncPgConnection,
+    lanes: BTreeSet<(String, QueueId)>,
+    now: Timestamp,
+) -> QueryResult<()> {
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    let queues = lanes.iter().map(|(_, queue)| rows::queue_number(*queue)).collect();
+    let lanes = lanes.into_iter().map(|(lane, _)| lane).collect();
+    LockOrAddLanes { lanes, queues, now: pg_time(now) }.execute(connection).await.map(drop)
 }
 
 /// Locks those of the lanes that nobody else has locked; answers them.
@@ -50,79 +64,69 @@ pub(super) async fn lock_free(
     LockFreeLanes { lanes }.load(connection).await
 }
 
-/// Changes lanes that are locked, or new, and sets when the heads of those that may start are due.
-pub(super) async fn change(
-    connection: &mut AsyncPgConnection,
-    changes: &LaneChanges,
-    now: Timestamp,
-) -> QueryResult<()> {
-    if !changes.left.is_empty() {
-        let leaving = LeaveLanes {
-            lanes: changes.left.keys().cloned().collect(),
-            jobs: changes.left.values().map(|left| left.jobs).collect(),
-            unblocked: changes.left.values().map(|left| left.is_unblocked).collect(),
-            now: pg_time(now),
-            locked: changes.left.keys().cloned().collect(),
-        };
-        leaving.execute(connection).await?;
-    }
-    if !changes.entered.is_empty() {
-        let entering = EnterLanes {
-            lanes: changes.entered.keys().cloned().collect(),
-            queues: changes.entered.values().map(|(queue, _)| rows::queue_number(*queue)).collect(),
-            jobs: changes.entered.values().map(|(_, jobs)| *jobs).collect(),
-            now: pg_time(now),
-        };
-        entering.execute(connection).await?;
-    }
-    let all = changes.left.keys().chain(changes.entered.keys()).cloned().collect::<Vec<_>>();
-    if all.is_empty() { Ok(()) } else { refresh(connection, all).await }
-}
-
 /// How lanes change.
 #[derive(Debug, Default)]
-pub(super) struct LaneChanges {
-    left: BTreeMap<String, Left>,
-    entered: BTreeMap<String, (QueueId, i64)>,
-}
+pub(super) struct LaneChanges(BTreeMap<String, LaneChange>);
 
 #[derive(Debug)]
-struct Left {
+struct LaneChange {
     queue: QueueId,
+    /// Jobs more, or less.
     jobs: i64,
+    /// The dead letter that blocked it does so no more.
     is_unblocked: bool,
+    /// The next job may start.
+    is_left: bool,
 }
 
 impl LaneChanges {
     /// A waiting job is no longer in the lane.
     pub(super) fn leave(&mut self, lane: String, queue: QueueId) {
-        self.left(lane, queue).jobs += 1;
+        let change = self.of(lane, queue);
+        change.jobs -= 1;
+        change.is_left = true;
     }
 
     /// The dead letter that blocks the lane is given up.
     pub(super) fn give_up(&mut self, lane: String, queue: QueueId) {
-        let left = self.left(lane, queue);
-        left.jobs += 1;
-        left.is_unblocked = true;
+        self.unblock(lane.clone(), queue);
+        self.leave(lane, queue);
     }
 
     /// The dead letter that blocks the lane is waiting again.
     pub(super) fn unblock(&mut self, lane: String, queue: QueueId) {
-        self.left(lane, queue).is_unblocked = true;
+        self.of(lane, queue).is_unblocked = true;
     }
 
     /// A job is in the lane from now on.
     pub(super) fn enter(&mut self, lane: String, queue: QueueId) {
-        self.entered.entry(lane).or_insert((queue, 0)).1 += 1;
+        self.of(lane, queue).jobs += 1;
     }
 
-    fn left(&mut self, lane: String, queue: QueueId) -> &mut Left {
-        self.left.entry(lane).or_insert(Left { queue, jobs: 0, is_unblocked: false })
+    fn of(&mut self, lane: String, queue: QueueId) -> &mut LaneChange {
+        let new = LaneChange { queue, jobs: 0, is_unblocked: false, is_left: false };
+        self.0.entry(lane).or_insert(new)
     }
 
     /// The queues of lanes that jobs have left: the next ones may start.
     pub(super) fn queues(&self) -> impl Iterator<Item = QueueId> {
-        self.left.values().map(|left| left.queue)
+        self.0.values().filter(|change| change.is_left).map(|change| change.queue)
+    }
+
+    /// Changes lanes that are locked, and sets when the heads of those that may start are due.
+    pub(super) async fn apply(&self, connection: &mut AsyncPgConnection) -> QueryResult<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let keys = || self.0.keys().cloned().collect();
+        let changing = ChangeLanes {
+            lanes: keys(),
+            jobs: self.0.values().map(|change| change.jobs).collect(),
+            unblocked: self.0.values().map(|change| change.is_unblocked).collect(),
+            locked: keys(),
+        };
+        changing.execute(connection).await?;
+        refresh(connection, keys()).await
     }
 }
 
@@ -151,7 +155,7 @@ pub(super) async fn correct(
     }
     early.sort();
     let correcting = connection.transaction(async |connection| {
-        lock(connection, &early).await?;
+        lock(connection, early.clone()).await?;
         refresh(connection, early).await
     });
     correcting.await?;
@@ -175,37 +179,31 @@ statement! { Pg;
 }
 
 statement! { Pg;
-    struct LeaveLanes {
-        lanes: Vec<String> as Array<Text>,
-        jobs: Vec<i64> as Array<BigInt>,
-        unblocked: Vec<bool> as Array<Bool>,
-        now: PgTimestamp as Timestamptz,
-        locked: Vec<String> as Array<Text>,
-    }
-    returns ();
-    "WITH g AS MATERIALIZED (SELECT ? AS lanes, ? AS jobs, ? AS unblocked, ? AS now)
-     UPDATE lanes l
-     SET jobs = l.jobs - g.jobs[width_bucket(l.lane, g.lanes)],
-         state = CASE WHEN g.unblocked[width_bucket(l.lane, g.lanes)] THEN 0 ELSE l.state END,
-         available_at = CASE WHEN g.unblocked[width_bucket(l.lane, g.lanes)] THEN g.now ELSE l.available_at END
-     FROM g WHERE l.lane = ANY (?)"
-}
-
-// A lane that had no jobs begins anew.
-statement! { Pg;
-    struct EnterLanes {
+    struct LockOrAddLanes {
         lanes: Vec<String> as Array<Text>,
         queues: Vec<i32> as Array<Integer>,
-        jobs: Vec<i64> as Array<BigInt>,
         now: PgTimestamp as Timestamptz,
     }
     returns ();
     "INSERT INTO lanes AS l (lane, queue, jobs, state, available_at)
-     SELECT e.lane, e.queue, e.jobs, 0, g.now FROM unnest(?, ?, ?) AS e (lane, queue, jobs), (SELECT ? AS now) AS g
-     ON CONFLICT (lane) DO UPDATE
-     SET jobs = l.jobs + excluded.jobs,
-         state = CASE WHEN l.jobs = 0 THEN 0 ELSE l.state END,
-         available_at = CASE WHEN l.jobs = 0 THEN excluded.available_at ELSE l.available_at END"
+     SELECT g.lane, g.queue, 0, 0, n.now FROM unnest(?, ?) AS g (lane, queue), (SELECT ? AS now) AS n
+     ON CONFLICT (lane) DO UPDATE SET jobs = l.jobs"
+}
+
+// A lane that had no jobs begins anew.
+statement! { Pg;
+    struct ChangeLanes {
+        lanes: Vec<String> as Array<Text>,
+        jobs: Vec<i64> as Array<BigInt>,
+        unblocked: Vec<bool> as Array<Bool>,
+        locked: Vec<String> as Array<Text>,
+    }
+    returns ();
+    "WITH g AS MATERIALIZED (SELECT ? AS lanes, ? AS jobs, ? AS unblocked)
+     UPDATE lanes l
+     SET jobs = l.jobs + g.jobs[width_bucket(l.lane, g.lanes)],
+         state = CASE WHEN l.jobs = 0 OR g.unblocked[width_bucket(l.lane, g.lanes)] THEN 0 ELSE l.state END
+     FROM g WHERE l.lane = ANY (?)"
 }
 
 statement! { Pg;

@@ -63,10 +63,10 @@ pub(super) async fn cancel_jobs(shared: &Shared, route: &RouteName) -> QueryResu
         connection
             .transaction(async |connection| {
                 let mut effects = Effects::default();
-                let locked = lock(connection, waiting, &[]).await?;
+                let locked = lock(connection, waiting, &[], now).await?;
                 let locked = locked.into_iter().map(|row| (row.webhook, row.queue)).collect();
                 let cancelled = cancel_waiting(connection, locked, now, &mut effects).await?;
-                effects.apply(connection, now, shared.slot()).await?;
+                effects.apply(connection, shared.slot()).await?;
                 QueryResult::Ok((cancelled, effects))
             })
             .await
@@ -91,9 +91,9 @@ pub(super) async fn move_jobs(shared: &Shared, from: &RouteName, to: &RouteName)
         connection
             .transaction(async |connection| {
                 let mut effects = Effects::default();
-                let locked = lock(connection, waiting, &ways).await?;
+                let locked = lock(connection, waiting, &ways, now).await?;
                 let moved = move_locked(connection, locked, &ways, now, &mut effects).await?;
-                effects.apply(connection, now, shared.slot()).await?;
+                effects.apply(connection, shared.slot()).await?;
                 QueryResult::Ok((moved, effects))
             })
             .await
@@ -145,15 +145,17 @@ async fn lock(
     connection: &mut AsyncPgConnection,
     waiting: Vec<WaitingRow>,
     ways: &[Way],
+    now: Timestamp,
 ) -> QueryResult<Vec<WaitingRow>> {
     let mut keys = BTreeSet::new();
     for row in &waiting {
         let Some(lane) = &row.lane else { continue };
-        keys.insert(lane.clone());
-        let to = ways.iter().find(|way| rows::queue_number(way.from) == row.queue).map(|way| way.to);
-        keys.extend(to.zip(lanes::order(lane)).map(|(to, order)| lanes::key(to, &order)));
+        let from = rows::queue(row.queue)?;
+        keys.insert((lane.clone(), from));
+        let to = ways.iter().find(|way| way.from == from).map(|way| way.to);
+        keys.extend(to.zip(lanes::order(lane)).map(|(to, order)| (lanes::key(to, &order), to)));
     }
-    lanes::lock(connection, &keys.into_iter().collect::<Vec<_>>()).await?;
+    lanes::lock_or_add(connection, keys, now).await?;
     let (webhooks, queues) = waiting.iter().map(|row| (row.webhook, row.queue)).unzip();
     LockWaiting { webhooks, queues }.load(connection).await
 }

@@ -69,13 +69,8 @@ pub(super) struct ChangedJob {
 
 impl Effects {
     /// Changes lanes and counts, in this order, as the last in the transaction.
-    pub(super) async fn apply(
-        &self,
-        connection: &mut AsyncPgConnection,
-        now: Timestamp,
-        slot: i16,
-    ) -> QueryResult<()> {
-        lanes::change(connection, &self.lanes, now).await?;
+    pub(super) async fn apply(&self, connection: &mut AsyncPgConnection, slot: i16) -> QueryResult<()> {
+        self.lanes.apply(connection).await?;
         self.counts.apply(connection, slot).await
     }
 
@@ -185,9 +180,13 @@ async fn operate_once(
         });
     }
     let candidates = changing().collect::<Vec<_>>();
-    let mut locked = candidates.iter().filter_map(|job| job.lane.clone()).collect::<Vec<_>>();
-    locked.sort();
-    lanes::lock(connection, &locked).await?;
+    let lanes = candidates.iter().filter_map(|job| Some((job.lane.clone()?, job.queue)));
+    let lanes =
+        lanes.map(|(lane, queue)| Ok((lane, rows::queue(queue)?))).collect::<QueryResult<BTreeSet<_>>>()?;
+    match event {
+        Event::Retry => lanes::lock_or_add(connection, lanes, now).await?,
+        _ => lanes::lock(connection, lanes.into_iter().map(|(lane, _)| lane).collect()).await?,
+    }
     let queues = candidates.iter().map(|job| job.queue).collect::<Vec<_>>();
     let mut effects = Effects::default();
     let changed = match event {
@@ -208,7 +207,7 @@ async fn operate_once(
     if !changed {
         return Ok(Operated::Overtaken);
     }
-    effects.apply(connection, now, shared.slot()).await?;
+    effects.apply(connection, shared.slot()).await?;
     Ok(match status(shared, connection, webhook).await? {
         Some(after) => Operated::Done(after, effects),
         None => Operated::Refused(Error::not_found(id)),

@@ -90,8 +90,8 @@ async fn delete_lanes(connection: &mut AsyncPgConnection) -> QueryResult<usize> 
     DeleteLanes { limit: PURGE_ROWS }.execute(connection).await
 }
 
-// `due` is a look without locks. Marking locks the jobs of all webhooks in the order of their keys; one that
-// was marked or retried by hand meanwhile is not marked, and then the payload stays.
+// One process purges at a time: the number of the lock is the one of migrations and one. `due` is a look
+// without locks; a job that was retried by hand meanwhile is not marked, and then the payload stays.
 statement! { Pg;
     struct DropPayloads {
         completed: PgTimestamp as Timestamptz,
@@ -105,7 +105,8 @@ statement! { Pg;
          SELECT ? AS completed, ? AS dead_lettered
      ), due AS MATERIALIZED (
          SELECT webhook FROM finished_jobs
-         WHERE purged = 0 AND status = ? AND completed_at <= ?
+         WHERE (SELECT pg_try_advisory_xact_lock(29395921911574393))
+           AND purged = 0 AND status = ? AND completed_at <= ?
          ORDER BY completed_at LIMIT ?
      ), kept AS MATERIALIZED (
          SELECT webhook, queue, purged,
@@ -149,7 +150,8 @@ statement! { Pg;
      ), due AS MATERIALIZED (
          SELECT f.webhook FROM given CROSS JOIN LATERAL (
              SELECT webhook FROM finished_jobs
-             WHERE purged = 1 AND status = ? AND completed_at <= given.before
+             WHERE (SELECT pg_try_advisory_xact_lock(29395921911574393))
+               AND purged = 1 AND status = ? AND completed_at <= given.before
              ORDER BY completed_at LIMIT ?
          ) AS f
      ), kept AS MATERIALIZED (
