@@ -23,6 +23,7 @@ mod list;
 mod look;
 mod migrations;
 mod move_jobs;
+mod next_due;
 mod notifier;
 mod notify;
 mod open_error;
@@ -146,9 +147,9 @@ impl PostgresStore {
         if transfers::is_under_way(&mut connection).await.map_err(setup)? {
             return Err(OpenError::Moving { target: options.target });
         }
-        policies::prepare(&mut connection, &options.policies, clock.now()).await.map_err(setup)?;
         let last = queries::last_id(&mut connection).await.map_err(setup)?;
         drop(connection);
+        policies::prepare(&asking, &options.policies, clock.now()).await.map_err(setup)?;
         let last = last.map_or(Sequence::from_i64(0), |id| id.sequence());
         let shared = Arc::new(Shared {
             accepting: Pool::new(Arc::clone(&connector), committer::COMMITTERS),

@@ -11,7 +11,7 @@ use super::pool::answer;
 use super::rows;
 use super::schedule::{Planned, Share, SharedQueue};
 use super::shared::Shared;
-use super::{lanes, limits};
+use super::{lanes, limits, pauses};
 use crate::domain::attempt::Lease;
 use crate::domain::job::Status;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
@@ -139,7 +139,7 @@ async fn claim_planned(
     claim: &Claim,
     now: Timestamp,
 ) -> QueryResult<Round> {
-    let Planned { shares, moment } = planned;
+    let Planned { shares, pauses, moment } = planned;
     let queues = shares.iter().flat_map(|share| &share.queues).copied().collect::<Vec<_>>();
     let (limited, free): (Vec<Share>, Vec<Share>) =
         shares.into_iter().partition(|share| limits::is_limited(&share.policy));
@@ -147,6 +147,7 @@ async fn claim_planned(
         now,
         lease_ms: i64::try_from(claim.lease.as_millis()).unwrap_or(i64::MAX),
         worker: &claim.worker,
+        pauses: &pauses,
         slots: [shared.slot(), shared.slot()],
     };
     let mut leased = match free.as_slice() {
@@ -166,17 +167,22 @@ async fn claim_planned(
         shared.schedule.read_from(queue, oldest.get(&queue.id).copied().unwrap_or(now).min(now));
     }
     let is_exhausted = leased.found.iter().any(|found| found.next().is_none_or(|next| next > now));
-    let is_learnt = correct(connection, &queues, &leased, now).await? || is_exhausted;
+    let is_learnt = correct(shared, connection, &queues, &leased, now).await? || is_exhausted;
     Ok(Round { rows: leased.jobs, is_contended: limited.is_contended, is_learnt })
 }
 
-/// Looks at queues that have a lane due, and of which nothing was found. Answers whether something was learnt.
+/// Looks for why queues are due of which nothing was found: a pause that was not known, or a lane. Answers
+/// whether something was learnt.
 async fn correct(
+    shared: &Shared,
     connection: &mut AsyncPgConnection,
     queues: &[SharedQueue],
     leased: &Leased,
     now: Timestamp,
 ) -> QueryResult<bool> {
+    let is_paused = leased.jobs.is_empty()
+        && leased.found.iter().any(|found| found.next().is_some_and(|next| next <= now))
+        && shared.schedule.set_paused(pauses::all(connection).await?);
     let is_found = |queue| leased.jobs.iter().any(|job| job.queue == rows::queue_number(queue));
     let due = leased.found.iter().filter(|found| found.lane.is_some_and(|due| due <= now));
     let due = due.map(|found| found.queue).filter(|queue| !is_found(*queue)).collect::<Vec<_>>();
@@ -184,7 +190,7 @@ async fn correct(
     let (ordered, unknown): (Vec<_>, Vec<_>) =
         due.into_iter().partition(|due| queues.iter().any(|queue| queue.id == *due && queue.is_ordered));
     let is_corrected = !ordered.is_empty() && lanes::correct(connection, &ordered, now).await?;
-    Ok(is_corrected || !unknown.is_empty())
+    Ok(is_paused || is_corrected || !unknown.is_empty())
 }
 
 fn claimed_job(shared: &Shared, row: LeasedRow, claimed_at: Timestamp) -> QueryResult<ClaimedJob> {

@@ -15,9 +15,12 @@ use futures::future::{OptionFuture, try_join3};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::next_due::{begin, next_due};
+use super::pauses;
 use super::rows::{self, pg_time};
-use super::schedule::{Found, Share, SharedQueue};
+use super::schedule::{Found, Share};
 use crate::domain::job::QueueId;
+use crate::store::Pause;
 use crate::store::statement::statement;
 
 /// A claim, as the statements take it.
@@ -25,6 +28,8 @@ pub(super) struct Leasing<'a> {
     pub(super) now: Timestamp,
     pub(super) lease_ms: i64,
     pub(super) worker: &'a str,
+    /// The pauses that the plan knew.
+    pub(super) pauses: &'a [Pause],
     /// Two slots of `status_counts`.
     pub(super) slots: [i16; 2],
 }
@@ -46,14 +51,6 @@ pub(super) struct LeasedRow {
     pub(super) lease_token: i64,
     pub(super) revision: i64,
     pub(super) lane: Option<String>,
-}
-
-/// When something of a queue is due next.
-#[derive(Queryable)]
-struct NextRow {
-    queue: i32,
-    job: Option<PgTimestamp>,
-    lane: Option<PgTimestamp>,
 }
 
 /// What leasing came to.
@@ -78,11 +75,14 @@ pub(super) async fn lease<'s>(
     let all = [queues(&single), queues(&merged)].concat();
     let now = pg_time(leasing.now);
     let [first_slot, second_slot] = leasing.slots;
+    let (pause_scopes, pause_names): (Vec<_>, Vec<_>) = leasing.pauses.iter().map(pauses::key).unzip();
     let single = (!single.is_empty()).then(|| LeaseJobs {
         queues: queues(&single).iter().map(|queue| rows::queue_number(queue.id)).collect(),
         from: begin(&queues(&single), leasing.now),
         threads: single.iter().map(|share| i64::try_from(share.threads).unwrap_or(i64::MAX)).collect(),
         now,
+        pause_scopes: pause_scopes.clone(),
+        pause_names: pause_names.clone(),
         lease_ms: leasing.lease_ms,
         updated_at: now,
         worker: leasing.worker,
@@ -97,41 +97,24 @@ pub(super) async fn lease<'s>(
             .flat_map(|share| share.queues.iter().map(|_| i64::try_from(share.threads).unwrap_or(i64::MAX)))
             .collect(),
         now,
+        pause_scopes: pause_scopes.clone(),
+        pause_names: pause_names.clone(),
         lease_ms: leasing.lease_ms,
         updated_at: now,
         worker: leasing.worker,
         slot: second_slot,
     });
-    let next = SelectNext {
-        queues: all.iter().map(|queue| rows::queue_number(queue.id)).collect(),
-        from: begin(&all, leasing.now),
-    };
-    let mut shared = (connection, connection, connection);
+    let mut shared = (connection, connection);
     let single = OptionFuture::from(single.map(|single| single.load::<LeasedRow>(&mut shared.0)));
     let merged = OptionFuture::from(merged.map(|merged| merged.load::<LeasedRow>(&mut shared.1)));
-    let (single, merged, next) = try_join3(
+    let (single, merged, found) = try_join3(
         async { single.await.transpose() },
         async { merged.await.transpose() },
-        next.load::<NextRow>(&mut shared.2),
+        next_due(connection, &all, leasing.now),
     )
     .await?;
     let jobs = single.into_iter().chain(merged).flatten().collect();
-    let found = next.into_iter().map(found).collect::<QueryResult<_>>()?;
     Ok(Leased { jobs, found })
-}
-
-fn found(row: NextRow) -> QueryResult<Found> {
-    Ok(Found {
-        queue: rows::queue(row.queue)?,
-        job: row.job.map(rows::time).transpose()?,
-        lane: row.lane.map(rows::time).transpose()?,
-    })
-}
-
-/// Where to begin to read each queue.
-fn begin(queues: &[SharedQueue], now: Timestamp) -> Vec<PgTimestamp> {
-    let from = |queue: &SharedQueue| queue.cursor.and_then(|cursor| cursor.from(now));
-    queues.iter().map(|queue| from(queue).map_or(PgTimestamp(i64::MIN), pg_time)).collect()
 }
 
 /// When each of the queues that were read had its oldest job that is due.
@@ -151,12 +134,11 @@ pub(super) fn oldest(leased: &Leased) -> QueryResult<HashMap<QueueId, Timestamp>
     Ok(oldest)
 }
 
-// The queues to read, but for those that are paused: one look, if nothing is.
+/// No queue is read if there is a pause that the plan did not know.
 macro_rules! unpaused {
     () => {
-        "WHERE NOT (SELECT EXISTS (SELECT 1 FROM pauses)) OR NOT EXISTS (
-             SELECT 1 FROM queues n, pauses p
-             WHERE n.id = q.queue AND p.name = CASE p.scope WHEN 1 THEN n.route WHEN 2 THEN n.source ELSE '' END
+        "WHERE NOT EXISTS (
+             SELECT 1 FROM pauses WHERE ((scope, name) IN (SELECT * FROM unnest(?, ?) AS p (scope, name))) IS NOT TRUE
          )"
     };
 }
@@ -205,6 +187,8 @@ statement! { Pg;
         from: Vec<PgTimestamp> as Array<Timestamptz>,
         threads: Vec<i64> as Array<BigInt>,
         now: PgTimestamp as Timestamptz,
+        pause_scopes: Vec<i16> as Array<SmallInt>,
+        pause_names: Vec<&'a str> as Array<Text>,
         lease_ms: i64 as BigInt,
         updated_at: PgTimestamp as Timestamptz,
         worker: &'a str as Text,
@@ -240,6 +224,8 @@ statement! { Pg;
         shares: Vec<i32> as Array<Integer>,
         threads: Vec<i64> as Array<BigInt>,
         now: PgTimestamp as Timestamptz,
+        pause_scopes: Vec<i16> as Array<SmallInt>,
+        pause_names: Vec<&'a str> as Array<Text>,
         lease_ms: i64 as BigInt,
         updated_at: PgTimestamp as Timestamptz,
         worker: &'a str as Text,
@@ -289,20 +275,4 @@ statement! { Pg;
          ), ",
         counted!("due")
     )
-}
-
-statement! { Pg;
-    struct SelectNext {
-        queues: Vec<i32> as Array<Integer>,
-        from: Vec<PgTimestamp> as Array<Timestamptz>,
-    }
-    returns (Integer, Nullable<Timestamptz>, Nullable<Timestamptz>);
-    "SELECT q.queue,
-            (SELECT available_at FROM jobs
-             WHERE queue = q.queue AND status IN (0, 2) AND lane IS NULL AND available_at >= q.from_time
-             ORDER BY available_at LIMIT 1),
-            (SELECT available_at FROM lanes
-             WHERE queue = q.queue AND state = 0 AND jobs > 0
-             ORDER BY available_at LIMIT 1)
-     FROM unnest(?, ?) AS q (queue, from_time)"
 }

@@ -27,13 +27,22 @@ struct PauseRow {
     since: PgTimestamp,
 }
 
+/// The scope and the name of a pause, as the database has them.
+pub(super) fn key(pause: &Pause) -> (i16, &str) {
+    key_of(&pause.target)
+}
+
+fn key_of(target: &PauseTarget) -> (i16, &str) {
+    match target {
+        PauseTarget::Everything => (EVERYTHING, ""),
+        PauseTarget::Route(route) => (ROUTE, route.as_str()),
+        PauseTarget::Source(source) => (SOURCE, source.as_str()),
+    }
+}
+
 impl PauseRow {
     fn new(target: &PauseTarget, since: jiff::Timestamp) -> Self {
-        let (scope, name) = match target {
-            PauseTarget::Everything => (EVERYTHING, ""),
-            PauseTarget::Route(route) => (ROUTE, route.as_str()),
-            PauseTarget::Source(source) => (SOURCE, source.as_str()),
-        };
+        let (scope, name) = key_of(target);
         Self { scope, name: name.to_owned(), since: pg_time(since) }
     }
 
@@ -63,7 +72,9 @@ pub(super) async fn read(shared: &Shared) -> Result<Vec<Pause>> {
 
 /// Learns what is paused.
 pub(super) async fn refresh(shared: &Shared) -> Result<()> {
-    read(shared).await.map(|pauses| shared.schedule.set_paused(&pauses))
+    let pauses = read(shared).await?;
+    shared.schedule.set_paused(pauses);
+    Ok(())
 }
 
 /// Pauses; answers since when the target is paused.
@@ -80,7 +91,7 @@ pub(super) async fn pause(shared: &Shared, target: PauseTarget) -> Result<Pause>
     });
     let pausing = pausing.await;
     let pauses = connection.release(pausing).map_err(refused)?;
-    shared.schedule.set_paused(&pauses);
+    shared.schedule.set_paused(pauses.clone());
     shared.notifier.tell_paused();
     let since = pauses.into_iter().find(|pause| pause.target == target).map(|pause| pause.since);
     // Resumed by another process in between.
@@ -98,7 +109,7 @@ pub(super) async fn resume(shared: &Shared, target: &PauseTarget) -> Result<bool
     });
     let resuming = resuming.await;
     let (was_paused, pauses) = connection.release(resuming).map_err(refused)?;
-    shared.schedule.set_paused(&pauses);
+    shared.schedule.set_paused(pauses);
     if was_paused {
         shared.wake();
         shared.notifier.tell_paused();

@@ -6,12 +6,12 @@ use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::sql_types::{Array, BigInt, Integer, Text, Timestamptz};
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::RunQueryDsl as _;
 use jiff::Timestamp;
 
 use super::limits;
 use super::look::look;
-use super::pool::answer;
+use super::pool::{Pool, answer};
 use super::rows::pg_time;
 use super::shared::Shared;
 use crate::domain::policy::Policies;
@@ -23,29 +23,23 @@ const FREED_AT_ONCE: i64 = 500;
 
 /// Takes the policies in force from now on.
 pub(super) async fn set(shared: &Shared, policies: Arc<Policies>) -> QueryResult<()> {
-    let mut connection = shared.asking.get().await?;
-    let preparing = answer(prepare(&mut connection, &policies, shared.clock.now()));
-    let preparing = preparing.await;
-    connection.release(preparing)?;
+    prepare(&shared.asking, &policies, shared.clock.now()).await?;
     shared.schedule.set_policies(policies);
     look(shared).await
 }
 
 /// Makes the rows that limits need, and frees lanes whose policy no longer blocks them.
-pub(super) async fn prepare(
-    connection: &mut AsyncPgConnection,
-    policies: &Policies,
-    now: Timestamp,
-) -> QueryResult<()> {
-    limits::add_routes(connection, policies).await?;
-    let skips = |policy: &&Arc<_>| {
-        let policy: &crate::domain::policy::Policy = policy;
-        policy.on_dead_letter == OnDeadLetter::Skip
-    };
-    let routes = policies.iter().filter(skips).map(|policy| policy.route.as_str()).collect::<Vec<_>>();
+pub(super) async fn prepare(pool: &Pool, policies: &Policies, now: Timestamp) -> QueryResult<()> {
+    let mut connection = pool.get().await?;
+    let adding = answer(limits::add_routes(&mut connection, policies)).await;
+    connection.release(adding)?;
+    let skipping = policies.iter().filter(|policy| policy.on_dead_letter == OnDeadLetter::Skip);
+    let routes = skipping.map(|policy| policy.route.as_str()).collect::<Vec<_>>();
     loop {
+        let mut connection = pool.get().await?;
         let freeing = FreeLanes { routes: routes.clone(), limit: FREED_AT_ONCE, now: pg_time(now) };
-        if freeing.load::<i32>(connection).await?.is_empty() {
+        let freeing = answer(freeing.load::<i32>(&mut *connection)).await;
+        if connection.release(freeing)?.is_empty() {
             return Ok(());
         }
     }

@@ -25,6 +25,8 @@ pub(super) struct Schedule(Mutex<State>);
 struct State {
     queues: Queues,
     ready: Ready,
+    /// Everything that is paused, as far as is known.
+    pauses: Arc<[Pause]>,
     paused: Paused,
     policies: Arc<Policies>,
     limits: HashMap<RouteName, Limit>,
@@ -54,6 +56,8 @@ pub(super) struct Moment(u64);
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) shares: Vec<Share>,
+    /// The pauses that were known.
+    pub(super) pauses: Arc<[Pause]>,
     pub(super) moment: Moment,
 }
 
@@ -96,6 +100,7 @@ impl Schedule {
         Self(Mutex::new(State {
             queues: Queues::default(),
             ready: Ready::default(),
+            pauses: Arc::default(),
             paused: Paused::default(),
             policies,
             limits: HashMap::new(),
@@ -144,8 +149,13 @@ impl Schedule {
         state.limits.clear();
     }
 
-    pub(super) fn set_paused(&self, pauses: &[Pause]) {
-        self.state().paused = Paused::new(pauses);
+    /// Takes what is paused. Answers whether that is something else than before.
+    pub(super) fn set_paused(&self, pauses: Vec<Pause>) -> bool {
+        let mut state = self.state();
+        let is_other = *state.pauses != *pauses;
+        state.paused = Paused::new(&pauses);
+        state.pauses = pauses.into();
+        is_other
     }
 
     /// Takes what was read before as older than what becomes known from here on.
@@ -215,7 +225,8 @@ impl Schedule {
                 threads: share.threads,
             })
         };
-        Planned { shares: plan.shares.into_iter().filter_map(share).collect(), moment: state.moment }
+        let shares = plan.shares.into_iter().filter_map(share).collect();
+        Planned { shares, pauses: Arc::clone(&state.pauses), moment: state.moment }
     }
 
     /// When the first job is due that may start then; none if time alone lets none start.
@@ -275,3 +286,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::*;
+use crate::domain::retry::RetryPolicy;
+use crate::domain::route::{OnDeadLetter, OnInterrupt};
+use crate::store::types::PauseTarget;
+
+const QUEUE: QueueId = QueueId(1);
+
+fn at(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).expect("in range")
+}
+
+/// A schedule with one queue, of a route with that limit.
+fn schedule(concurrency: Option<u32>) -> Schedule {
+    let policy = Policy {
+        route: RouteName::default(),
+        handler: "simulate".into(),
+        timeout: None,
+        concurrency: concurrency.and_then(NonZeroU32::new),
+        rate: None,
+        retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
+        on_dead_letter: OnDeadLetter::Block,
+        on_interrupt: OnInterrupt::Retry,
+    };
+    let schedule = Schedule::new(Arc::new(Policies::new([policy])));
+    schedule.add_queues([(QUEUE, RouteName::default(), Source::default())]);
+    schedule
+}
+
+/// Whether a claim reads the queue.
+fn is_read(schedule: &Schedule) -> bool {
+    !schedule.plan(at(0), 1, &HashMap::new()).shares.is_empty()
+}
+
+fn found(job: Option<Timestamp>) -> Found {
+    Found { queue: QUEUE, job, lane: None }
+}
+
+#[test]
+fn a_queue_is_read_from_when_its_first_job_is_due() {
+    let schedule = schedule(None);
+    assert_eq!((is_read(&schedule), schedule.next(at(0))), (false, None));
+    schedule.note(&[(QUEUE, at(1))]);
+    assert_eq!((is_read(&schedule), schedule.next(at(0))), (false, Some(at(1))));
+    schedule.note(&[(QUEUE, at(0))]);
+    assert!(is_read(&schedule));
+    schedule.found(schedule.moment(), &[found(None)]);
+    assert_eq!((is_read(&schedule), schedule.next(at(0))), (false, None));
+}
+
+#[test]
+fn a_job_that_is_noted_while_its_queue_is_read_is_not_forgotten() {
+    let schedule = schedule(None);
+    let before = schedule.moment();
+    schedule.note(&[(QUEUE, at(0))]);
+    schedule.found(before, &[found(None)]);
+    assert!(is_read(&schedule));
+    schedule.found(before, &[found(Some(at(5)))]);
+    assert!(is_read(&schedule));
+}
+
+#[test]
+fn a_full_route_is_read_again_when_one_of_its_jobs_has_ended() {
+    let (schedule, route) = (schedule(Some(1)), RouteName::default());
+    schedule.note(&[(QUEUE, at(0))]);
+    schedule.limited(schedule.moment(), &route, Pace::default(), true);
+    assert_eq!((is_read(&schedule), schedule.next(at(0))), (false, None));
+    assert!(schedule.free([&route]));
+    assert!(is_read(&schedule));
+    // The end came while a claim found the route full.
+    let before = schedule.moment();
+    assert!(!schedule.free([&route]));
+    schedule.limited(before, &route, Pace::default(), true);
+    assert!(is_read(&schedule));
+}
+
+#[test]
+fn a_paused_queue_is_not_read() {
+    let schedule = schedule(None);
+    schedule.note(&[(QUEUE, at(0))]);
+    let pause = Pause { target: PauseTarget::Everything, since: at(0) };
+    assert!(schedule.set_paused(vec![pause.clone()]));
+    assert!(!schedule.set_paused(vec![pause]), "nothing new");
+    assert_eq!((is_read(&schedule), schedule.next(at(0))), (false, None));
+    schedule.set_paused(Vec::new());
+    assert!(is_read(&schedule));
+}
