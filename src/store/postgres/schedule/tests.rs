@@ -17,6 +17,7 @@ fn schedule(concurrency: Option<u32>) -> Schedule {
     let policy = Policy {
         route: RouteName::default(),
         handler: "simulate".into(),
+        simulate: crate::domain::policy::Simulate::default(),
         timeout: None,
         concurrency: concurrency.and_then(NonZeroU32::new),
         rate: None,
