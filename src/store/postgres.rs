@@ -181,8 +181,7 @@ impl PostgresStore {
         Ok(Self { shared, accepting, runtime: Handle::current(), tasks, closing })
     }
 
-    /// Runs work where connections live, whoever asks for it, and to its end, even if the caller
-    /// goes away.
+    /// Runs work in the runtime of the connections, and to its end even if the caller goes away.
     async fn run<T, W, F>(&self, work: W) -> Result<T>
     where
         T: Send + 'static,

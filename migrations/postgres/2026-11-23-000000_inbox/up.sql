@@ -39,8 +39,8 @@ CREATE TABLE jobs (
     updated_at         timestamptz NOT NULL,
     revision           bigint NOT NULL,             -- grows with every change
     lease_token        bigint NOT NULL,             -- counts the claims
-    lease_until        timestamptz,                 -- by the clock of the database; null if nobody holds it
-    worker             text,                        -- the process that holds the lease
+    lease_until        timestamptz,                 -- by the clock of the database; null if it is not leased
+    worker             text,                        -- the process that holds the lease, or held it last
     lane               text COLLATE "C",            -- of an ordered job; null if its order does not matter
     position           bigint,                      -- its place in the lane
     PRIMARY KEY (webhook, queue)
@@ -167,8 +167,8 @@ CREATE TABLE paces (
     next_at timestamptz                             -- when the next start is due at the route's rate
 ) WITH (fillfactor = 50);
 
--- One row, rewritten to learn whether the store can write, and locked by whoever has to be alone
--- in accepting because the backlog is nearly full.
+-- One row, rewritten to learn whether the store can write, and locked by a process that accepts
+-- alone because the backlog is nearly full.
 CREATE TABLE probe (
     id         smallint PRIMARY KEY CHECK (id = 1),
     written_at timestamptz NOT NULL
@@ -178,7 +178,7 @@ INSERT INTO probe (id, written_at) VALUES (1, now());
 INSERT INTO backlog_gate (id) VALUES (1);
 
 -- The transfers from SQLite files into this database (`hookbox transfer`). While one of them is not
--- finished, nobody serves from here: a part of the webhooks is still in the file.
+-- finished, no process serves from here: a part of the webhooks is still in the file.
 CREATE TABLE transfers (
     id          uuid PRIMARY KEY,               -- the file keeps the same
     position    bigint NOT NULL,                -- the sequence of the last webhook that was moved

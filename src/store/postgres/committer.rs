@@ -1,10 +1,11 @@
 //! The queue of what comes in: stored in batches, and only then answered.
 //!
 //! A batch takes whatever has queued up while the one before was under way, and is stored with one
-//! statement, which is one transaction and one round trip. Who comes alone waits for nobody. After
-//! a batch of many, the next one waits a moment for those who were just answered: otherwise busy
-//! senders fall into two halves that wait for each other, and every statement stores half as much
-//! at the same cost. Only if very many wait is another batch stored beside the one under way.
+//! statement, which is one transaction and one round trip. A lone webhook is stored at once. After a batch
+//! of many, the next one waits a moment for the senders that were just answered: otherwise busy senders
+//! fall into two halves that wait for each other, and every statement stores half as much at the same
+//! cost. Only if very many wait is another batch stored beside the one under way; two batches with ordered
+//! jobs never are, so that their jobs get their places in the order of arrival.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,12 +87,11 @@ pub(super) async fn commit(shared: Arc<Shared>, mut queue: mpsc::Receiver<Accept
         if batch.len() < enough {
             continue;
         }
-        // Ordered jobs get their places in the order in which they came in.
         let is_ordered = |batch: &[Accept]| batch.iter().any(|accept| accept.incoming.is_ordered());
         if stores_ordered && is_ordered(&batch) {
             continue;
         }
-        // Whoever is ready to run goes first: on busy cores more of them join this batch.
+        // Tasks that are ready to run go first: on busy cores more webhooks join this batch.
         tokio::task::yield_now().await;
         let room = BATCH_WEBHOOKS - batch.len();
         if room > 0 && !stores_ordered {

@@ -1,8 +1,8 @@
 //! Lanes: the jobs of one queue and one order value, which run one at a time.
 //!
-//! Whoever changes an ordered job holds the lock of its lane first, lanes in the order of their keys. A
-//! lane's row says whether its head may start and when; so a finish never has to look for the next job,
-//! which it could not see yet if that was stored a moment ago.
+//! A transaction that changes an ordered job locks its lane first, and several lanes in the order of their
+//! keys. The row of a lane says whether its head may start and when. So a finish never looks for the next
+//! job, which its snapshot would not show if that was stored a moment ago.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,7 +53,7 @@ pub(super) async fn lock_or_add(
     LockOrAddLanes { lanes, queues, now: pg_time(now) }.execute(connection).await.map(drop)
 }
 
-/// Locks those of the lanes that nobody else has locked; answers them.
+/// Locks those of the lanes that no other transaction has locked; answers them.
 pub(super) async fn lock_free(
     connection: &mut AsyncPgConnection,
     lanes: Vec<String>,

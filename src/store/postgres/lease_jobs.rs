@@ -214,7 +214,7 @@ statement! { Pg;
     )
 }
 
-// Due lanes are locked, and their heads looked for, which nobody can change without the lock. A head that
+// Due lanes are locked, and their heads looked up, which cannot be changed without that lock. A head that
 // is not waiting, or not due, is not passed over. Of several queues of a route, and of jobs with and
 // without a lane, those that are due longest are taken.
 statement! { Pg;

@@ -167,7 +167,7 @@ statement! { Pg;
      WHERE q.route = ANY (?) GROUP BY q.route"
 }
 
-// The rows are locked: nobody else updates them.
+// The rows are there, and locked.
 statement! { Pg;
     struct MovePaces<'a> {
         routes: Vec<&'a str> as Array<Text>,

@@ -18,7 +18,7 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 /// The oldest PostgreSQL that is tested.
 const OLDEST_MAJOR: i32 = 15;
 
-/// Held by the session that migrates. The number is "hookbox" in ASCII; nobody else's, one hopes.
+/// Held by the session that migrates. The number is "hookbox" in ASCII.
 /// A migration may take longer than any other statement, and so may the wait for it.
 const LOCK: &str =
     "SET statement_timeout = 0; SET lock_timeout = 0; SELECT pg_advisory_lock(29395921911574392)";

@@ -243,7 +243,7 @@ statement! { Pg;
      FOR UPDATE SKIP LOCKED"
 }
 
-// Answers the queue and the lane that a job was in: those of the snapshot, which nobody else could change.
+// Answers the queue and the lane that a job was in. The snapshot has them: the job and its lane are locked.
 statement! { Pg;
     struct MoveJobs {
         webhooks: Vec<Uuid> as Array<SqlUuid>,

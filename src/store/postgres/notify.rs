@@ -2,7 +2,7 @@
 //!
 //! `NOTIFY` takes a lock of the whole database at commit. So it is never part of the transaction
 //! that stores something, and there are at most a few in a second, each for all that happened since
-//! the last. It is a hint that saves time; whoever misses one finds out at the next poll.
+//! the last. It is a hint that saves time; a replica that misses one learns the same at its next look.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +89,7 @@ pub(super) async fn listen(
     let mut armed = Some(armed);
     loop {
         let heard = closing.run_until_cancelled(hear(&shared, &connector, &mut armed)).await;
-        // Who waits to go on has waited long enough, also if it could not listen.
+        // The store opens now, even if listening failed.
         drop(armed.take());
         let Some(heard) = heard else { return };
         if let Err(error) = heard {

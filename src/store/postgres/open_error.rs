@@ -14,7 +14,7 @@ pub enum OpenError {
         /// What is wrong.
         source: TlsError,
     },
-    /// Nobody answered, or not as a PostgreSQL that lets us in.
+    /// There was no answer, or the server refused the connection.
     #[error(
         "cannot connect to {target}; check that it runs, and the user, the password and the name in the URL"
     )]

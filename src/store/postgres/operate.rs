@@ -192,7 +192,7 @@ async fn operate_once(
     let changed = match event {
         Event::Retry => {
             let finished = retry::lock(connection, webhook, &queues).await?;
-            // Nobody drops it from here on.
+            // A purge would have to lock these jobs, so that the payload stays from here on.
             if !has_payload(connection, webhook).await? {
                 return Ok(Operated::Refused(payload_gone()));
             }

@@ -1,5 +1,5 @@
-//! Connections for whoever needs one. One that met a fault is closed, not given back; after a silence
-//! those that rest are closed, too.
+//! Pools of connections. A connection that met a fault is closed, not given back; if the database did not
+//! answer, the idle ones are closed, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,7 @@ impl Pool {
         }
     }
 
-    /// Closes the connections that nobody uses.
+    /// Closes the idle connections.
     pub(super) fn close(&self) {
         self.0.close();
     }

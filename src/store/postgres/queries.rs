@@ -64,7 +64,7 @@ pub(super) async fn with_jobs(
         .collect()
 }
 
-/// How the jobs of webhooks stand, as changes to whoever watches them.
+/// The current status of the jobs of webhooks, as changes for their watchers.
 pub(super) async fn stand(
     schedule: &Schedule,
     connection: &mut AsyncPgConnection,

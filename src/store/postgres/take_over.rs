@@ -71,7 +71,7 @@ pub(super) async fn take_over(shared: &Shared, held: &[Lease]) -> QueryResult<us
     Ok(finishes.len())
 }
 
-/// Locks those of the jobs that nobody else has locked, and ends their attempts.
+/// Locks those of the jobs that no other transaction has locked, and ends their attempts.
 async fn take(
     shared: &Shared,
     connection: &mut AsyncPgConnection,

@@ -79,7 +79,7 @@ impl FromStr for Target {
         let (ssl, check) = match mode {
             "disable" => (SslMode::Disable, Check::Nothing),
             "prefer" => (SslMode::Prefer, Check::Nothing),
-            // As libpq has it: whoever names a root wants it checked.
+            // As in libpq: with a root certificate, `require` checks the authority.
             "require" if roots.is_some() => (SslMode::Require, Check::Authority),
             "require" => (SslMode::Require, Check::Nothing),
             "verify-ca" => (SslMode::Require, Check::Authority),

@@ -18,7 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// How much of the server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Check {
-    /// Nothing: the connection is encrypted, to whoever answers.
+    /// Nothing: the connection is encrypted, and the server can be any.
     Nothing,
     /// That a trusted authority signed it.
     Authority,

@@ -45,7 +45,7 @@ async fn clean(shared: &Shared, connector: &Connector) -> QueryResult<()> {
     if connection.release(dead)? < DEAD_ROWS {
         return Ok(());
     }
-    // Of its own: it can take long, and nobody shall wait for it.
+    // A connection of its own: a vacuum can take long, and no request should wait for it.
     let mut connection = connector.connect().await.map_err(not_connected)?;
     connection.batch_execute(VACUUM).await?;
     for table in TABLES {
