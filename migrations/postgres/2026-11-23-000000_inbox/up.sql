@@ -67,7 +67,7 @@ CREATE INDEX jobs_in_lane ON jobs (lane, position) WHERE lane IS NOT NULL;
 CREATE SEQUENCE positions;
 
 -- The jobs of one queue and one order value run one at a time. A lane has a row for as long as it has
--- jobs; one without is removed by the purge. Whoever changes an ordered job locks its lane first.
+-- jobs; one without is removed by the purge. A change of an ordered job locks its lane first.
 CREATE TABLE lanes (
     lane         text COLLATE "C" PRIMARY KEY,      -- the queue's number, a colon, the order value
     queue        integer NOT NULL,
