@@ -52,7 +52,7 @@ pub struct Api {
 #[openapi(
     info(
         title = "hookbox",
-        description = "A durable inbox for webhooks: it stores each webhook before it answers, hands it to the handler of every route that matches, and shows what became of it. Each job has one recorded outcome; effects outside of hookbox are at least once.",
+        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each job has one recorded outcome; effects outside of hookbox are at least once.",
         license(name = "MIT OR Apache-2.0"),
     ),
     tags(

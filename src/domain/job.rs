@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filtered_or_quarantined_webhook_has_no_job_that_could_change() {
+    fn filtered_and_quarantined_jobs_allow_no_transition() {
         for status in [Filtered, Quarantined] {
             for event in EVENTS {
                 assert_eq!(next_status(status, event, rules(true, OnInterrupt::Retry)), None);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_of_a_webhook_is_the_first_in_precedence_that_a_job_has() {
+    fn webhook_status_is_the_job_status_of_highest_precedence() {
         let derived = |jobs: &[Status]| Status::of_webhook(jobs.iter().copied());
         assert_eq!(derived(&[]), Filtered);
         for status in Status::OF_JOBS {

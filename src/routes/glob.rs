@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_takes_what_any_of_it_takes_and_an_empty_one_everything() {
+    fn a_list_matches_if_any_pattern_does_and_an_empty_list_always_matches() {
         let names = Names::new(&["a".to_owned(), "b*".to_owned()]);
         assert!(names.take("a") && names.take("bc") && !names.take("ab"));
         assert!(Names::new(&[]).take("anything"));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn many_stars_against_a_long_name_cost_no_more_than_both_lengths_multiplied() {
+    fn matching_cost_is_bounded_by_pattern_length_times_name_length() {
         let pattern = format!("{}b", "a*".repeat(127));
         // Exponential work would not end here.
         assert!(!fits(pattern.chars(), "a".repeat(255).chars()));

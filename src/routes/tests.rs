@@ -53,7 +53,7 @@ fn taken(routes: &Routes, source: &str, event_type: &str, body: &str) -> Vec<Str
 }
 
 #[test]
-fn every_route_that_matches_gets_a_job_in_the_order_of_the_settings() {
+fn matching_routes_get_jobs_in_settings_order() {
     let routes = compiled(vec![
         with_source("b", &["shop", "erp-*"]),
         RouteSettings { event_types: vec!["orders/*".into()], ..route("a") },
@@ -74,7 +74,7 @@ fn the_fallback_takes_what_no_other_route_took() {
 }
 
 #[test]
-fn webhooks_of_hookbox_itself_are_taken_only_by_routes_that_name_it() {
+fn internal_webhooks_reach_only_routes_that_name_their_source() {
     let routes = compiled(vec![
         route("all"),
         with_source("star", &["*"]),

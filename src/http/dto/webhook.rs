@@ -101,7 +101,7 @@ pub(in crate::http) struct WebhookBody {
     #[serde(flatten)]
     #[schema(inline)]
     status: StatusBody,
-    /// The payload, byte for byte as it came; absent once its retention is over.
+    /// The payload exactly as received. Absent after its retention ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Box<RawValue>>,
