@@ -37,7 +37,17 @@ async fn occupy(replica: &Server) -> String {
     let accepted = accepted.json::<Value>().await.expect("is JSON");
     let path = format!("/v1/webhooks/{}", accepted["id"].as_str().expect("has an id"));
     becomes(replica, &path, "processing").await;
+    // The database says so before the replica has the answer of its claim.
+    eventually("its worker has the job", async || {
+        metrics(replica).await.lines().any(|line| line == "hookbox_workers_busy 1").then_some(())
+    })
+    .await;
     path
+}
+
+async fn metrics(replica: &Server) -> String {
+    let metrics = client().get(replica.url("/metrics")).send().await.expect("answers");
+    metrics.text().await.expect("is text")
 }
 
 /// Waits until a webhook has a status; answers all of it.
@@ -52,8 +62,7 @@ async fn becomes(replica: &Server, path: &str, status: &str) -> Value {
 /// Waits until a replica notices that its one outcome comes too late.
 async fn has_lost_its_lease(replica: &Server) {
     eventually("the log says that the lease was lost", async || replica.has_logged(LOST).then_some(())).await;
-    let metrics = client().get(replica.url("/metrics")).send().await.expect("answers");
-    let metrics = metrics.text().await.expect("is text");
+    let metrics = metrics(replica).await;
     assert!(metrics.lines().any(|line| line == "hookbox_leases_lost_total 1"), "{metrics}");
 }
 
