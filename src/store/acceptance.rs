@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::Accepted;
 use crate::domain::error::{Error, Reason, Result};
+use crate::domain::job::{Event, JobStatus, Rules, next_status};
+use crate::domain::route::{OnInterrupt, RouteName};
 use crate::domain::webhook::{NewWebhook, WebhookStatus};
 
 /// When a sender that met a full backlog should come again.
@@ -55,4 +57,34 @@ pub(super) fn payload_gone() -> Error {
         Reason::WrongStatus,
         "the retention of its payload is over, so it cannot be retried; send it again under a new key",
     )
+}
+
+/// Retrying and cancelling do not depend on the rules.
+const ANY_RULES: Rules = Rules { attempts_left: true, on_interrupt: OnInterrupt::Retry };
+
+/// The jobs that a retry or a cancellation changes: of one route, or of all. None if all that allow it are
+/// as it would make them; an error if no job allows it.
+pub(super) fn jobs_to_change<'a>(
+    webhook: &'a WebhookStatus,
+    route: Option<&RouteName>,
+    event: Event,
+) -> Result<Vec<&'a JobStatus>> {
+    let named = webhook.jobs.iter().filter(|job| route.is_none_or(|route| job.route == *route));
+    let named = named.collect::<Vec<_>>();
+    let status = match (route, named.as_slice()) {
+        (Some(route), []) => {
+            return Err(Error::new(
+                Reason::WebhookNotFound,
+                format!("webhook {} has no job of the route `{route}`", webhook.id),
+            ));
+        }
+        (Some(_), [job, ..]) => job.status,
+        (None, _) => webhook.status(),
+    };
+    let next = |job: &JobStatus| next_status(job.status, event, ANY_RULES);
+    if named.iter().all(|job| next(job).is_none()) {
+        let done = if event == Event::Retry { "retried" } else { "cancelled" };
+        return Err(Error::wrong_status(status, done));
+    }
+    Ok(named.into_iter().filter(|job| next(job).is_some_and(|next| next != job.status)).collect())
 }

@@ -4,6 +4,7 @@ mod at_once;
 mod backlog;
 mod harness;
 mod plans;
+mod purging;
 mod schema;
 mod together;
 mod unheld;

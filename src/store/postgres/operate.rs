@@ -1,7 +1,7 @@
 //! What operators ask for: another run, or none.
 //!
-//! A transaction each: the jobs that allow it are read, their lanes locked and then they themselves, and
-//! changed if they are still as they were.
+//! A transaction each: the webhook is locked, the jobs that allow it are read, their lanes locked and then
+//! they themselves, and changed if they are still as they were.
 
 use std::collections::BTreeSet;
 
@@ -17,20 +17,17 @@ use super::pool::{answer, refused};
 use super::rows::{self, NamesRow};
 use super::schema::{finished_jobs, jobs, webhooks};
 use super::shared::Shared;
-use super::{cancel, queries, queue_names, retry};
-use crate::domain::error::{Error, Reason, Result};
+use super::{cancel, queries, retry};
+use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
-use crate::domain::job::{Event, JobId, QueueId, Rules, Status, next_status};
-use crate::domain::route::{OnInterrupt, RouteName};
+use crate::domain::job::{Event, JobId, QueueId, Status};
+use crate::domain::route::RouteName;
 use crate::domain::webhook::WebhookStatus;
-use crate::store::acceptance::payload_gone;
+use crate::store::acceptance::{jobs_to_change, payload_gone};
 use crate::store::changes::Change;
 
 /// How often an operation is tried that another change comes before.
 const TRIES: usize = 5;
-
-/// What does not decide about retrying and cancelling.
-const NO_RULES: Rules = Rules { attempts_left: true, on_interrupt: OnInterrupt::Retry };
 
 /// Makes dead-lettered and cancelled jobs pending in a new run.
 pub(super) async fn retry(
@@ -99,14 +96,6 @@ impl Effects {
     }
 }
 
-/// A job of a webhook, as an operation has to know it.
-#[derive(Queryable)]
-pub(super) struct OperableRow {
-    pub(super) queue: i32,
-    pub(super) status: i16,
-    pub(super) lane: Option<String>,
-}
-
 /// What an operation came to.
 enum Operated {
     Done(WebhookStatus, Effects),
@@ -149,53 +138,29 @@ async fn operate_once(
     now: Timestamp,
 ) -> QueryResult<Operated> {
     let webhook = rows::uuid(id);
-    let all = jobs_of(shared, connection, webhook).await?;
-    let is_meant = |(_, of): &&(OperableRow, RouteName)| route.is_none_or(|route| route == of);
-    let meant = all.iter().filter(is_meant).map(|(job, _)| job).collect::<Vec<_>>();
-    let Some(before) = status(shared, connection, webhook).await? else {
+    let Some(has_payload) = lock(connection, webhook).await? else {
         return Ok(Operated::Refused(Error::not_found(id)));
     };
-    if let Some(route) = route.filter(|_| meant.is_empty()) {
-        return Ok(Operated::Refused(no_job(id, route)));
-    }
-    let next = |job: &OperableRow| {
-        Ok((rows::job_status(job.status)?, next_status(rows::job_status(job.status)?, event, NO_RULES)))
+    let Some(before) = status(shared, connection, webhook).await? else { return Ok(Operated::Overtaken) };
+    let queues = match jobs_to_change(&before, route, event) {
+        Ok(jobs) => jobs.iter().map(|job| rows::queue_number(job.queue)).collect::<Vec<_>>(),
+        Err(error) => return Ok(Operated::Refused(error)),
     };
-    let decided = meant.iter().map(|job| next(job)).collect::<QueryResult<Vec<_>>>()?;
-    let changing = || {
-        meant
-            .iter()
-            .zip(&decided)
-            .filter(|(_, (from, next))| next.is_some_and(|next| next != *from))
-            .map(|(job, _)| job)
-    };
-    if changing().next().is_none() {
-        return Ok(match decided.iter().any(|(_, next)| next.is_some()) {
-            true => Operated::Done(before, Effects::default()),
-            false => {
-                let status = Status::of_webhook(decided.iter().map(|(status, _)| *status));
-                let done = if event == Event::Retry { "retried" } else { "cancelled" };
-                Operated::Refused(Error::wrong_status(status, done))
-            }
-        });
+    if event == Event::Retry && !has_payload {
+        return Ok(Operated::Refused(payload_gone()));
     }
-    let candidates = changing().collect::<Vec<_>>();
-    let lanes = candidates.iter().filter_map(|job| Some((job.lane.clone()?, job.queue)));
-    let lanes =
-        lanes.map(|(lane, queue)| Ok((lane, rows::queue(queue)?))).collect::<QueryResult<BTreeSet<_>>>()?;
+    if queues.is_empty() {
+        return Ok(Operated::Done(before, Effects::default()));
+    }
+    let lanes = lanes_of(connection, webhook, &queues).await?;
     match event {
         Event::Retry => lanes::lock_or_add(connection, lanes, now).await?,
         _ => lanes::lock(connection, lanes.into_iter().map(|(lane, _)| lane).collect()).await?,
     }
-    let queues = candidates.iter().map(|job| job.queue).collect::<Vec<_>>();
     let mut effects = Effects::default();
     let changed = match event {
         Event::Retry => {
             let finished = retry::lock(connection, webhook, &queues).await?;
-            // A purge would have to lock these jobs, so that the payload stays from here on.
-            if !has_payload(connection, webhook).await? {
-                return Ok(Operated::Refused(payload_gone()));
-            }
             let is_all = finished.len() == queues.len();
             if is_all {
                 retry::retry(connection, finished, now, &mut effects).await?;
@@ -214,22 +179,21 @@ async fn operate_once(
     })
 }
 
-/// The jobs of a webhook, with their routes.
-async fn jobs_of(
-    shared: &Shared,
+/// The lanes of jobs of a webhook, with their queues.
+async fn lanes_of(
     connection: &mut AsyncPgConnection,
     webhook: Uuid,
-) -> QueryResult<Vec<(OperableRow, RouteName)>> {
-    let waiting =
-        jobs::table.filter(jobs::webhook.eq(webhook)).select((jobs::queue, jobs::status, jobs::lane));
+    queues: &[i32],
+) -> QueryResult<BTreeSet<(String, QueueId)>> {
+    let waiting = jobs::table.filter(jobs::webhook.eq(webhook).and(jobs::queue.eq_any(queues)));
     let finished = finished_jobs::table
-        .filter(finished_jobs::webhook.eq(webhook).and(finished_jobs::queue.gt(0)))
-        .select((finished_jobs::queue, finished_jobs::status, finished_jobs::lane));
-    let found = waiting.union_all(finished).load::<OperableRow>(connection).await?;
-    let queues = found.iter().map(|job| rows::queue(job.queue)).collect::<QueryResult<Vec<QueueId>>>()?;
-    queue_names::know(&shared.schedule, connection, queues.iter().copied()).await?;
-    let named = |(job, queue)| Ok((job, rows::route(&shared.schedule, queue)?));
-    found.into_iter().zip(queues).map(named).collect()
+        .filter(finished_jobs::webhook.eq(webhook).and(finished_jobs::queue.eq_any(queues)));
+    let lanes = waiting
+        .select((jobs::lane, jobs::queue))
+        .union_all(finished.select((finished_jobs::lane, finished_jobs::queue)));
+    let lanes = lanes.load::<(Option<String>, i32)>(connection).await?;
+    let in_lane = lanes.into_iter().filter_map(|(lane, queue)| Some((lane?, queue)));
+    in_lane.map(|(lane, queue)| Ok((lane, rows::queue(queue)?))).collect()
 }
 
 async fn status(
@@ -242,11 +206,9 @@ async fn status(
     Ok(queries::with_jobs(&shared.schedule, connection, names).await?.pop())
 }
 
-async fn has_payload(connection: &mut AsyncPgConnection, webhook: Uuid) -> QueryResult<bool> {
+/// Keeps a purge and other operations away from a webhook until the transaction ends. Answers whether its
+/// payload is still there, or nothing if the webhook is not.
+async fn lock(connection: &mut AsyncPgConnection, webhook: Uuid) -> QueryResult<Option<bool>> {
     let payload = webhooks::table.find(webhook).select(webhooks::payload.is_not_null());
-    Ok(payload.first(connection).await.optional()?.unwrap_or(false))
-}
-
-fn no_job(id: WebhookId, route: &RouteName) -> Error {
-    Error::new(Reason::WebhookNotFound, format!("webhook {id} has no job of the route `{route}`"))
+    payload.for_no_key_update().first(connection).await.optional()
 }

@@ -11,8 +11,10 @@ use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Integer, SmallInt, Timestamptz};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel::sql_types::{Array, BigInt, Integer, SmallInt, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
+use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::pool::answer;
 use super::rows::{self, pg_time};
@@ -25,17 +27,21 @@ use crate::store::statement::statement;
 /// Jobs in one statement. Of one status there can be as many payloads and as many keys in a call.
 const PURGE_ROWS: i64 = 500;
 
+/// The marks of a finished job that a purge looks for: none yet, and past the retention of its payload.
+const UNMARKED: i16 = 0;
+const WITHOUT_PAYLOAD: i16 = 1;
+
 const FINAL: [Status; 4] = [Status::Completed, Status::DeadLettered, Status::Cancelled, Status::Filtered];
 
 /// What dropping payloads came to.
-#[derive(Queryable)]
+#[derive(Queryable, Default)]
 struct DroppedRow {
     marked_jobs: i64,
     webhooks: i64,
 }
 
 /// What deleting webhooks came to.
-#[derive(Queryable)]
+#[derive(Queryable, Default)]
 struct DeletedRow {
     jobs: i64,
     marked_jobs: i64,
@@ -44,32 +50,28 @@ struct DeletedRow {
     freed: Vec<i32>,
 }
 
+/// The times before which finished jobs are past their retentions.
+struct Limits {
+    completed: PgTimestamp,
+    dead_lettered: PgTimestamp,
+    keys: PgTimestamp,
+}
+
 /// Removes what is past its retention.
 pub(super) async fn purge(shared: &Shared, retention: &Retention) -> QueryResult<Purged> {
     let now = shared.clock.now();
-    let before = |kept: Duration| pg_time(now.saturating_sub(kept).unwrap_or(jiff::Timestamp::MIN));
-    let (completed, dead_lettered) = (before(retention.completed), before(retention.dead_lettered));
+    let before = |kept: Duration| pg_time(now.saturating_sub(kept).unwrap_or(Timestamp::MIN));
+    let limits = Limits {
+        completed: before(retention.completed),
+        dead_lettered: before(retention.dead_lettered),
+        keys: before(retention.keys),
+    };
     let mut connection = shared.asking.get().await?;
     let purging = answer(async {
         let (mut purged, mut freed) = (Purged::default(), BTreeSet::new());
         for status in FINAL {
-            let is_completed = matches!(status, Status::Completed | Status::Filtered);
-            let payloads = DropPayloads {
-                completed,
-                dead_lettered,
-                status: status as i16,
-                before: if is_completed { completed } else { dead_lettered },
-                limit: PURGE_ROWS,
-            };
-            let payloads = payloads.get_result::<DroppedRow>(&mut *connection).await?;
-            let webhooks = DeleteWebhooks {
-                before: before(retention.keys),
-                now: pg_time(now),
-                status: status as i16,
-                limit: PURGE_ROWS,
-                slot: shared.slot(),
-            };
-            let webhooks = webhooks.get_result::<DeletedRow>(&mut *connection).await?;
+            let payloads = drop_payloads(&mut connection, status, &limits).await?;
+            let webhooks = delete_webhooks(&mut connection, status, &limits, now, shared.slot()).await?;
             purged.payloads += usize::try_from(payloads.webhooks).unwrap_or(0);
             purged.webhooks += usize::try_from(webhooks.webhooks).unwrap_or(0);
             purged.more |= payloads.marked_jobs + webhooks.jobs + webhooks.marked_jobs > 0;
@@ -85,48 +87,108 @@ pub(super) async fn purge(shared: &Shared, retention: &Retention) -> QueryResult
     Ok(purged)
 }
 
+/// Marks jobs that are past the retention of their payload, and drops the payloads no job needs.
+async fn drop_payloads(
+    connection: &mut AsyncPgConnection,
+    status: Status,
+    limits: &Limits,
+) -> QueryResult<DroppedRow> {
+    let Limits { completed, dead_lettered, .. } = *limits;
+    let is_completed = matches!(status, Status::Completed | Status::Filtered);
+    let before = if is_completed { completed } else { dead_lettered };
+    connection
+        .transaction(async |connection| {
+            let webhooks = lock_due(connection, UNMARKED, status, before).await?;
+            if webhooks.is_empty() {
+                return Ok(DroppedRow::default());
+            }
+            DropPayloads { webhooks: &webhooks, completed, dead_lettered }.get_result(connection).await
+        })
+        .await
+}
+
+/// Deletes webhooks whose jobs are all past the retention of keys, and marks the jobs that are past it
+/// before others of their webhook.
+async fn delete_webhooks(
+    connection: &mut AsyncPgConnection,
+    status: Status,
+    limits: &Limits,
+    now: Timestamp,
+    slot: i16,
+) -> QueryResult<DeletedRow> {
+    let (before, now) = (limits.keys, pg_time(now));
+    connection
+        .transaction(async |connection| {
+            let webhooks = lock_due(connection, WITHOUT_PAYLOAD, status, before).await?;
+            if webhooks.is_empty() {
+                return Ok(DeletedRow::default());
+            }
+            DeleteWebhooks { webhooks: &webhooks, before, now, slot }.get_result(connection).await
+        })
+        .await
+}
+
+/// Locks webhooks that have a job with this mark that finished before a time. Operations lock the webhook
+/// as well: what the next statement sees of finished jobs stays so until the transaction ends. A webhook
+/// that is locked already is left for the next purge.
+async fn lock_due(
+    connection: &mut AsyncPgConnection,
+    mark: i16,
+    status: Status,
+    before: PgTimestamp,
+) -> QueryResult<Vec<Uuid>> {
+    LockDue { mark, status: status as i16, before, limit: PURGE_ROWS }.load(connection).await
+}
+
 /// Removes lanes without jobs; answers how many.
 async fn delete_lanes(connection: &mut AsyncPgConnection) -> QueryResult<usize> {
     DeleteLanes { limit: PURGE_ROWS }.execute(connection).await
 }
 
-// One process purges at a time: the number of the lock is the one of migrations and one. `due` is a look
-// without locks; a job that was retried by hand meanwhile is not marked, and then the payload stays.
+// One process purges at a time: the number of the lock is the one of migrations and one.
 statement! { Pg;
-    struct DropPayloads {
-        completed: PgTimestamp as Timestamptz,
-        dead_lettered: PgTimestamp as Timestamptz,
+    struct LockDue {
+        mark: i16 as SmallInt,
         status: i16 as SmallInt,
         before: PgTimestamp as Timestamptz,
         limit: i64 as BigInt,
     }
-    returns (BigInt, BigInt);
-    "WITH given AS (
-         SELECT ? AS completed, ? AS dead_lettered
-     ), due AS MATERIALIZED (
+    returns SqlUuid;
+    "SELECT id FROM webhooks
+     WHERE id = ANY (ARRAY(
          SELECT webhook FROM finished_jobs
          WHERE (SELECT pg_try_advisory_xact_lock(29395921911574393))
-           AND purged = 0 AND status = ? AND completed_at <= ?
+           AND purged = ? AND status = ? AND completed_at <= ?
          ORDER BY completed_at LIMIT ?
+     ))
+     FOR UPDATE SKIP LOCKED"
+}
+
+statement! { Pg;
+    struct DropPayloads<'a> {
+        webhooks: &'a [Uuid] as Array<SqlUuid>,
+        completed: PgTimestamp as Timestamptz,
+        dead_lettered: PgTimestamp as Timestamptz,
+    }
+    returns (BigInt, BigInt);
+    "WITH given AS (
+         SELECT ? AS webhooks, ? AS completed, ? AS dead_lettered
      ), kept AS MATERIALIZED (
          SELECT webhook, queue, purged,
                 completed_at <= CASE WHEN status IN (3, 6) THEN completed ELSE dead_lettered END AS is_past
-         FROM finished_jobs, given WHERE webhook = ANY (ARRAY(SELECT webhook FROM due))
+         FROM given, finished_jobs WHERE webhook = ANY (ARRAY(SELECT unnest(webhooks) FROM given))
      ), marked AS (
          UPDATE finished_jobs f SET purged = 1, result = NULL
-         FROM given
-         WHERE f.webhook = ANY (ARRAY(SELECT webhook FROM due)) AND f.purged = 0
-           AND f.completed_at <= CASE WHEN f.status IN (3, 6) THEN completed ELSE dead_lettered END
-         RETURNING f.webhook, f.queue
+         FROM kept
+         WHERE f.webhook = kept.webhook AND f.queue = kept.queue AND kept.is_past AND kept.purged = 0
+         RETURNING f.webhook
      ), needed AS (
-         SELECT webhook FROM jobs WHERE webhook = ANY (ARRAY(SELECT webhook FROM due))
-         UNION ALL
-         SELECT webhook FROM kept
-         WHERE NOT is_past OR purged = 0 AND ((webhook, queue) IN (SELECT webhook, queue FROM marked)) IS NOT TRUE
+         SELECT webhook FROM jobs WHERE webhook = ANY (ARRAY(SELECT unnest(webhooks) FROM given))
+         UNION ALL SELECT webhook FROM kept WHERE NOT is_past
      ), dropped AS (
          UPDATE webhooks SET payload = NULL
          WHERE payload IS NOT NULL AND id = ANY (ARRAY(
-             SELECT webhook FROM due WHERE (webhook IN (SELECT webhook FROM needed)) IS NOT TRUE
+             SELECT unnest(webhooks) FROM given EXCEPT SELECT webhook FROM needed
          ))
          RETURNING id
      )
@@ -134,58 +196,42 @@ statement! { Pg;
 }
 
 // A webhook goes with all its rows once all its jobs are past the retention of keys, and were past that of
-// the payload before; not if one of them was retried meanwhile. The lane of a dead letter that blocks it is
-// locked first, and freed.
+// the payload before. The lane of a dead letter that blocks it is locked first, and freed.
 statement! { Pg;
-    struct DeleteWebhooks {
+    struct DeleteWebhooks<'a> {
+        webhooks: &'a [Uuid] as Array<SqlUuid>,
         before: PgTimestamp as Timestamptz,
         now: PgTimestamp as Timestamptz,
-        status: i16 as SmallInt,
-        limit: i64 as BigInt,
         slot: i16 as SmallInt,
     }
     returns (BigInt, BigInt, BigInt, Array<Integer>);
     "WITH given AS (
-         SELECT ? AS before, ? AS now
-     ), due AS MATERIALIZED (
-         SELECT f.webhook FROM given CROSS JOIN LATERAL (
-             SELECT webhook FROM finished_jobs
-             WHERE (SELECT pg_try_advisory_xact_lock(29395921911574393))
-               AND purged = 1 AND status = ? AND completed_at <= given.before
-             ORDER BY completed_at LIMIT ?
-         ) AS f
+         SELECT ? AS webhooks, ? AS before, ? AS now
      ), kept AS MATERIALIZED (
-         SELECT webhook, queue, lane, blocks, purged > 0 AND completed_at <= before AS is_past
-         FROM finished_jobs, given WHERE webhook = ANY (ARRAY(SELECT webhook FROM due))
+         SELECT webhook, lane, blocks, purged > 0 AND completed_at <= before AS is_past
+         FROM given, finished_jobs WHERE webhook = ANY (ARRAY(SELECT unnest(webhooks) FROM given))
      ), needed AS MATERIALIZED (
-         SELECT webhook FROM jobs WHERE webhook = ANY (ARRAY(SELECT webhook FROM due))
+         SELECT webhook FROM jobs WHERE webhook = ANY (ARRAY(SELECT unnest(webhooks) FROM given))
          UNION ALL SELECT webhook FROM kept WHERE NOT is_past
      ), gone AS MATERIALIZED (
-         SELECT webhook FROM due WHERE (webhook IN (SELECT webhook FROM needed)) IS NOT TRUE
+         SELECT unnest(webhooks) AS webhook FROM given EXCEPT SELECT webhook FROM needed
      ), locked AS MATERIALIZED (
          SELECT lane FROM lanes
-         WHERE lane = ANY (ARRAY(SELECT lane FROM kept WHERE blocks AND (webhook IN (SELECT webhook FROM gone)) IS TRUE))
+         WHERE lane = ANY (ARRAY(SELECT lane FROM kept WHERE blocks AND webhook IN (SELECT webhook FROM gone)))
          ORDER BY lane FOR UPDATE
      ), finished AS (
          DELETE FROM finished_jobs
          WHERE webhook = ANY (ARRAY(SELECT webhook FROM gone)) AND (SELECT count(*) FROM locked) >= 0
-         RETURNING webhook, queue, status, lane, blocks
+         RETURNING queue, status, lane, blocks
      ), marked AS (
          UPDATE finished_jobs f SET purged = 2
          FROM given
          WHERE f.webhook = ANY (ARRAY(SELECT webhook FROM needed)) AND f.purged = 1 AND f.completed_at <= given.before
          RETURNING f.webhook
-     ), retried AS MATERIALIZED (
-         SELECT webhook FROM kept WHERE ((webhook, queue) IN (SELECT webhook, queue FROM finished)) IS NOT TRUE
      ), attempts AS (
-         DELETE FROM attempts WHERE webhook = ANY (ARRAY(
-             SELECT webhook FROM gone WHERE (webhook IN (SELECT webhook FROM retried)) IS NOT TRUE
-         ))
+         DELETE FROM attempts WHERE webhook = ANY (ARRAY(SELECT webhook FROM gone))
      ), webhooks AS (
-         DELETE FROM webhooks WHERE id = ANY (ARRAY(
-             SELECT webhook FROM gone WHERE (webhook IN (SELECT webhook FROM retried)) IS NOT TRUE
-         ))
-         RETURNING id
+         DELETE FROM webhooks WHERE id = ANY (ARRAY(SELECT webhook FROM gone)) RETURNING id
      ), freed AS (
          UPDATE lanes l SET jobs = l.jobs - 1, state = 0, available_at = given.now
          FROM given WHERE l.lane = ANY (ARRAY(SELECT lane FROM finished WHERE blocks))

@@ -8,12 +8,12 @@ use super::queries;
 use super::rows;
 use super::schema::jobs;
 use super::transaction::{JobChange, Refusal, Transaction};
-use crate::domain::error::{Error, Reason};
+use crate::domain::error::Error;
 use crate::domain::id::WebhookId;
-use crate::domain::job::{Event, JobId, JobStatus, Rules, Status, next_status};
-use crate::domain::route::{OnInterrupt, RouteName};
+use crate::domain::job::{Event, JobId, Status};
+use crate::domain::route::RouteName;
 use crate::domain::webhook::WebhookStatus;
-use crate::store::acceptance::payload_gone;
+use crate::store::acceptance::{jobs_to_change, payload_gone};
 
 /// Makes dead-lettered and cancelled jobs pending, in a new run.
 pub(super) fn retry(
@@ -22,12 +22,12 @@ pub(super) fn retry(
     route: Option<&RouteName>,
 ) -> Result<WebhookStatus, Refusal> {
     let webhook = find(transaction, id)?;
-    let allowed = allowed_jobs(&webhook, route, Event::Retry, "retried")?;
+    let jobs = jobs_to_change(&webhook, route, Event::Retry)?;
     if !queries::has_payload(transaction.connection, id)? {
         return Err(payload_gone().into());
     }
     let now = transaction.context.clock.now();
-    for job in allowed {
+    for job in jobs {
         retry_job(transaction, JobId { webhook: id, queue: job.queue }, job.status, now)?;
     }
     find(transaction, id)
@@ -40,9 +40,9 @@ pub(super) fn cancel(
     route: Option<&RouteName>,
 ) -> Result<WebhookStatus, Refusal> {
     let webhook = find(transaction, id)?;
-    let allowed = allowed_jobs(&webhook, route, Event::Cancel, "cancelled")?;
+    let jobs = jobs_to_change(&webhook, route, Event::Cancel)?;
     let now = transaction.context.clock.now();
-    for job in allowed.into_iter().filter(|job| job.status != Status::Cancelled) {
+    for job in jobs {
         cancel_job(transaction, JobId { webhook: id, queue: job.queue }, job.status, now)?;
     }
     find(transaction, id)
@@ -51,33 +51,6 @@ pub(super) fn cancel(
 fn find(transaction: &mut Transaction<'_>, id: WebhookId) -> Result<WebhookStatus, Refusal> {
     Ok(queries::status_by_id(transaction.connection, id)?.ok_or_else(|| Error::not_found(id))?)
 }
-
-/// The jobs that allow an event: of one route, or of all. An error if none does.
-fn allowed_jobs<'a>(
-    webhook: &'a WebhookStatus,
-    route: Option<&RouteName>,
-    event: Event,
-    done: &str,
-) -> Result<Vec<&'a JobStatus>, Error> {
-    let named = webhook.jobs.iter().filter(|job| route.is_none_or(|route| job.route == *route));
-    let named = named.collect::<Vec<_>>();
-    let status = match (route, named.as_slice()) {
-        (Some(route), []) => {
-            return Err(Error::new(
-                Reason::WebhookNotFound,
-                format!("webhook {} has no job of the route `{route}`", webhook.id),
-            ));
-        }
-        (Some(_), [job, ..]) => job.status,
-        (None, _) => webhook.status(),
-    };
-    let allowed = named.into_iter().filter(|job| next_status(job.status, event, ANY_RULES).is_some());
-    let allowed = allowed.collect::<Vec<_>>();
-    if allowed.is_empty() { Err(Error::wrong_status(status, done)) } else { Ok(allowed) }
-}
-
-/// Events by hand do not depend on the rules.
-const ANY_RULES: Rules = Rules { attempts_left: true, on_interrupt: OnInterrupt::Retry };
 
 /// What the lane of a job has to know.
 #[derive(Queryable, Selectable)]
