@@ -7,6 +7,7 @@
 mod acceptance;
 pub mod changes;
 mod columns;
+mod list;
 pub mod postgres;
 mod ready;
 mod rule;

@@ -13,47 +13,22 @@ use super::shared::Shared;
 use super::{queries, queue_names};
 use crate::domain::error::Result;
 use crate::domain::id::{Position, Sequence};
-use crate::domain::webhook::WebhookStatus;
+use crate::store::list::{PageFiller, WINDOW_ROWS, Window};
 use crate::store::statement::statement;
 use crate::store::{ListQuery, Page};
 
-/// Rows that one statement of a list looks at.
-const LIST_WINDOW_ROWS: i64 = 10_000;
-
-/// Windows of rows that one list looks at.
-const LIST_WINDOWS: usize = 20;
-
 /// One page of the webhooks that match.
 pub(super) async fn list(shared: &Shared, query: &ListQuery) -> Result<Page> {
-    let newest = query.accepted_before;
-    let newest = newest.map_or(Position::END, |time| Position::before_all(Sequence::first_at(time)));
-    let mut before = newest.min(query.before.unwrap_or(Position::END));
-    let mut page = Page::default();
-    for _ in 0..LIST_WINDOWS {
-        let wanted = query.limit - page.webhooks.len();
+    let mut page = PageFiller::new(query);
+    while let Some((before, wanted)) = page.next_window() {
         let mut connection = shared.asking.get().await.map_err(refused)?;
         let looking = answer(window(shared, &mut connection, query, before, wanted)).await;
-        let window = connection.release(looking).map_err(refused)?;
-        page.webhooks.extend(window.webhooks);
-        if page.webhooks.len() >= query.limit {
-            page.next = page.webhooks.last().map(|webhook| Position::before(webhook.id));
-            return Ok(page);
-        }
-        let Some(next) = window.next else { return Ok(page) };
-        before = next;
+        page.add(connection.release(looking).map_err(refused)?);
     }
-    page.next = Some(before);
-    Ok(page)
+    Ok(page.into_page())
 }
 
-/// What one window of a list holds.
-struct Window {
-    webhooks: Vec<WebhookStatus>,
-    /// Where the next window begins; none if this is the last.
-    next: Option<Position>,
-}
-
-/// Those of the next [`LIST_WINDOW_ROWS`] rows after `before` that match, newest first.
+/// Looks at the next [`WINDOW_ROWS`] webhooks before `before`.
 async fn window(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
@@ -68,7 +43,7 @@ async fn window(
     let end = webhooks::table
         .filter(webhooks::id.lt(before).and(webhooks::id.gt(lowest)))
         .order(webhooks::id.desc())
-        .offset(LIST_WINDOW_ROWS - 1)
+        .offset(WINDOW_ROWS - 1)
         .select(webhooks::id);
     let end = end.first::<Uuid>(connection).await.optional()?;
     let queues = match &query.route {

@@ -7,15 +7,13 @@ use async_trait::async_trait;
 use super::committed::Published;
 use super::{SqliteStore, due, list, probe, queries};
 use crate::domain::error::{Error, Result};
-use crate::domain::id::{Position, Sequence, WebhookId};
+use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
 use crate::domain::route::NewJob;
 use crate::domain::webhook::{NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
 use crate::store::changes::Changes;
+use crate::store::list::PageFiller;
 use crate::store::{Accepted, Inbox, ListQuery, Page, Probe, QueueStats, StoreStats};
-
-/// Windows of rows that one list looks at.
-const LIST_WINDOWS: usize = 20;
 
 #[async_trait]
 impl Inbox for SqliteStore {
@@ -35,26 +33,14 @@ impl Inbox for SqliteStore {
     }
 
     async fn list(&self, query: ListQuery) -> Result<Page> {
-        let newest = query.accepted_before.map_or(i64::MAX, |time| Sequence::first_at(time).as_i64());
-        let mut before = newest.min(query.before.map_or(i64::MAX, |before| before.sequence().as_i64()));
+        let mut page = PageFiller::new(&query);
         let query = Arc::new(query);
-        let mut page = Page::default();
-        for _ in 0..LIST_WINDOWS {
-            // Each window queues up anew, so that other reads have their turn.
-            let wanted = query.limit - page.webhooks.len();
-            let asked = Arc::clone(&query);
-            let window = move |connection: &mut _| list::list(connection, &asked, before, wanted);
-            let window = self.readers()?.run(window).await?;
-            page.webhooks.extend(window.webhooks);
-            if page.webhooks.len() >= query.limit {
-                page.next = page.webhooks.last().map(|webhook| Position::before(webhook.id));
-                return Ok(page);
-            }
-            let Some(next) = window.next else { return Ok(page) };
-            before = next;
+        while let Some((before, wanted)) = page.next_window() {
+            let query = Arc::clone(&query);
+            let window = move |connection: &mut _| list::window(connection, &query, before, wanted);
+            page.add(self.readers()?.run(window).await?);
         }
-        page.next = Some(Position::before_all(Sequence::from_i64(before)));
-        Ok(page)
+        Ok(page.into_page())
     }
 
     async fn stats(&self) -> Result<StoreStats> {

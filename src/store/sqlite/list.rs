@@ -6,33 +6,24 @@ use diesel::sqlite::Sqlite;
 
 use super::rows::{self, StatusRow};
 use super::schema::jobs;
-use crate::domain::id::Sequence;
-use crate::domain::webhook::WebhookStatus;
+use crate::domain::id::{Position, Sequence};
 use crate::store::ListQuery;
+use crate::store::list::{WINDOW_ROWS, Window};
 use crate::store::statement::statement;
 
-/// Jobs that one read transaction of a list looks at. A long reader would hold up checkpoints.
-const LIST_WINDOW_ROWS: i64 = 10_000;
-
-/// What one window of a list holds.
-pub(super) struct Window {
-    pub(super) webhooks: Vec<WebhookStatus>,
-    /// Where the next window begins; none if this is the last.
-    pub(super) next: Option<i64>,
-}
-
-/// Those of the next [`LIST_WINDOW_ROWS`] jobs before `before` that match, newest first.
-pub(super) fn list(
+/// Looks at the next [`WINDOW_ROWS`] jobs before `before`.
+pub(super) fn window(
     connection: &mut SqliteConnection,
     query: &ListQuery,
-    before: i64,
+    before: Position,
     limit: usize,
 ) -> QueryResult<Window> {
+    let before = before.sequence().as_i64();
     let lowest = query.accepted_after.map_or(0, |time| Sequence::first_at(time).as_i64());
     let next = jobs::table
         .filter(jobs::webhook.lt(before).and(jobs::webhook.gt(lowest)))
         .order(jobs::webhook.desc())
-        .offset(LIST_WINDOW_ROWS - 1)
+        .offset(WINDOW_ROWS - 1)
         .limit(1)
         .select(jobs::webhook)
         .get_result::<i64>(connection)
@@ -51,6 +42,7 @@ pub(super) fn list(
         limit: limit.try_into().unwrap_or(i64::MAX),
     }
     .load::<StatusRow>(connection)?;
+    let next = next.map(|next| Position::before_all(Sequence::from_i64(next)));
     Ok(Window { webhooks: rows::statuses(rows)?, next })
 }
 
