@@ -1,7 +1,7 @@
 //! The server for tests that need nothing but a database: found, or started.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::cluster::Cluster;
 use super::database::Database;
@@ -17,6 +17,19 @@ const USUAL_URL: &str = "postgres://postgres@127.0.0.1:5432/postgres";
 /// What the name of every test's database begins with.
 const PREFIX: &str = "hookbox_test_";
 
+/// How long the server waits for a connection to be closed, in milliseconds.
+const CLOSE_TIME: u32 = 5_000;
+
+/// Removes all that a test can have made in a database.
+const EMPTY: &str = "
+    DO $$
+    DECLARE name text;
+    BEGIN
+        FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+        LOOP EXECUTE format('DROP SCHEMA %I CASCADE', name); END LOOP;
+    END $$;
+    CREATE SCHEMA public";
+
 /// A server that lets tests create databases.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -26,6 +39,8 @@ pub(crate) struct Server {
     /// Names this process among all that ever used the server.
     run: String,
     created: AtomicU64,
+    /// Empty databases that no test uses.
+    free: Mutex<Vec<String>>,
     /// Stops with the process.
     private: Option<Cluster>,
 }
@@ -79,20 +94,51 @@ impl Server {
             process = std::process::id(),
         ))?;
         let run = run.concat();
-        let server = Self { url: url.to_owned(), session, run, created: AtomicU64::new(0), private };
+        let server = Self {
+            url: url.to_owned(),
+            session,
+            run,
+            created: AtomicU64::new(0),
+            free: Mutex::default(),
+            private,
+        };
         server.drop_left_behind()?;
         Ok(server)
     }
 
-    /// Creates a database with nothing in it. It is dropped with the value.
+    /// A database with nothing in it.
     pub(crate) fn database(&'static self) -> Database {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Database::new(self, free.unwrap_or_else(|| self.create()))
+    }
+
+    fn create(&self) -> String {
         let name = format!("{}_{}", self.run, self.created.fetch_add(1, Ordering::Relaxed));
         // The same everywhere, whatever the server was set up with.
         let sql = format!(
             "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C'"
         );
         self.session.ask(&sql).unwrap_or_else(|fault| panic!("cannot create a database: {fault}"));
-        Database::new(self, name)
+        name
+    }
+
+    /// Empties a database for the next test. What tests have used at last stays until the next process
+    /// drops it.
+    pub(super) fn give_back(&self, name: &str, url: &str) {
+        let emptied = self.close_connections(name).and_then(|()| Session::open(url)?.ask(EMPTY));
+        match emptied {
+            Ok(_) => self.free.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned()),
+            Err(_) => drop(self.drop_database(name)),
+        }
+    }
+
+    /// Closes the connections to a database, and answers once they are closed.
+    fn close_connections(&self, name: &str) -> Result<(), String> {
+        let closed = self.session.ask(&format!(
+            "ALTER DATABASE {name} RESET ALL; \
+             SELECT pg_terminate_backend(pid, {CLOSE_TIME}) FROM pg_stat_activity WHERE datname = '{name}'"
+        ))?;
+        if closed.contains(&"f".to_owned()) { Err("a connection stays open".to_owned()) } else { Ok(()) }
     }
 
     /// Drops a database, whoever is connected to it.
