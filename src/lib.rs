@@ -1,8 +1,8 @@
-//! hookbox, a durable inbox for webhooks: it stores each one before it answers, runs each one
-//! once, and shows what became of it.
+//! hookbox, a durable inbox for webhooks: it stores each one before it answers, runs it once for
+//! each route that wants it, and shows what became of it.
 //!
-//! Who may know whom: `domain` ← `store` ← `service` ← `grpc`, `http`; `worker` knows `store` and
-//! `domain`; `grpc` and `http` know neither each other nor what is inside of a store; only `app`
+//! Who may know whom: `domain` ← `store`, `routes` ← `service` ← `grpc`, `http`; `worker` knows `store`
+//! and `domain`; `grpc` and `http` know neither each other nor what is inside of a store; only `app`
 //! sees all. `docs/ARCHITECTURE.md` is the map.
 
 pub mod app;

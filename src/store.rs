@@ -97,7 +97,7 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
 
     /// Takes over jobs whose lease has expired, except for those that the caller holds and still
     /// runs: the attempt is recorded as interrupted, and the policy in force decides how the job
-    /// goes on; that of a route that is gone is due again. Answers how many.
+    /// goes on; that of a route that is gone becomes a dead letter. Answers how many.
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize>;
 
     /// Gives back jobs that were leased to `worker` in that time, but are not among those it holds:

@@ -34,7 +34,7 @@ pub(super) fn reload(config: &Config) -> Result<ExitCode, Failure> {
     }
     let reloaded = serde_json::from_str::<Reloaded>(&answer.body).map_err(Box::new)?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "the settings are reloaded: {} routes are in force", reloaded.routes)?;
+    writeln!(out, "the settings are reloaded; routes in force: {}", reloaded.routes)?;
     for name in reloaded.needs_restart {
         writeln!(out, "{name} was changed too; it takes effect at the next start")?;
     }

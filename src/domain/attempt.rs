@@ -101,12 +101,30 @@ pub struct Conclusion {
     pub result: Option<String>,
     /// The job's next status.
     pub next: Status,
-    /// When the job is due next, if it is.
+    /// When the job is due next; none if it is over, or due at once.
     pub due_at: Option<Timestamp>,
     /// Whether the attempt counts against the policy's attempts.
     pub counts: bool,
     /// Whether the job's order value stays blocked.
     pub blocks: bool,
+}
+
+/// Decides how a job goes on whose process died or lost its lease. Without a policy, because the route is
+/// gone, nobody knows whether the job may start again: it becomes a dead letter, to be retried by hand.
+pub fn conclude_interrupted(attempt_of_run: u32, policy: Option<&Policy>) -> Conclusion {
+    // A processing job allows it.
+    let next = policy
+        .and_then(|policy| next_status(Status::Processing, Event::Interrupt, policy.rules(attempt_of_run)))
+        .unwrap_or(Status::DeadLettered);
+    Conclusion {
+        outcome: Outcome::Interrupted,
+        error: Some("the process that ran it died or lost its lease".to_owned()),
+        result: None,
+        next,
+        due_at: None,
+        counts: true,
+        blocks: policy.map_or(next == Status::DeadLettered, |policy| policy.blocks(next)),
+    }
 }
 
 /// Decides by the policy in force how a job goes on after its attempt. `attempt_of_run` counts the

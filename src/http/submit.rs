@@ -75,7 +75,7 @@ fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option
     params(("Idempotency-Key" = Option<String>, Header, description = "Taken where the body has no key; where both are given they have to be equal")),
     request_body(content = SubmitBody, content_type = "application/json"),
     responses(
-        (status = 202, description = "Stored; its jobs will be processed", body = SubmitWebhookResponse, headers(
+        (status = 202, description = "Stored, with a job for each route that wants it", body = SubmitWebhookResponse, headers(
             ("Location" = String, description = "The path of the webhook"),
             ("RateLimit" = Option<String>, description = "What is left of the source's rate limit, if it has one"),
             ("RateLimit-Policy" = Option<String>, description = "The source's rate limit, if it has one"),

@@ -40,7 +40,7 @@ impl Service {
             self.check_known(route).await?;
         }
         let pause = self.store.pause(target).await?;
-        tracing::info!(target = %pause.target, "paused; jobs are kept until it is resumed");
+        tracing::info!(pause.target = %pause.target, "paused; jobs are kept until it is resumed");
         Ok(pause)
     }
 
@@ -48,7 +48,7 @@ impl Service {
     pub async fn resume(&self, target: PauseTarget) -> Result<bool> {
         let resumed = self.store.resume(target.clone()).await?;
         if resumed {
-            tracing::info!(%target, "resumed");
+            tracing::info!(pause.target = %target, "resumed");
         }
         Ok(resumed)
     }

@@ -66,7 +66,8 @@ impl std::fmt::Debug for Attempt<'_> {
 }
 
 impl Attempt<'_> {
-    /// The webhook's id: the same for every attempt, to be used as the key of outside effects.
+    /// The webhook's id: the same for every attempt and every job of the webhook. The key of an outside
+    /// effect needs the route as well.
     pub fn webhook_id(&self) -> WebhookId {
         self.job.lease.job.webhook
     }

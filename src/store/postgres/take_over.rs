@@ -16,17 +16,13 @@ use super::pool::answer;
 use super::renew::columns;
 use super::shared::Shared;
 use super::{lanes, queue_names, rows};
-use crate::domain::attempt::{Lease, Outcome};
-use crate::domain::job::{Event, Status, next_status};
+use crate::domain::attempt::{Lease, conclude_interrupted};
 use crate::domain::policy::Policies;
 use crate::store::Finish;
 use crate::store::statement::statement;
 
 /// Jobs taken over in one transaction.
 const TAKE_OVER_JOBS: i64 = 500;
-
-/// What the history says of an attempt whose lease expired.
-const INTERRUPTED: &str = "the process that ran it died or lost its lease";
 
 /// A job that may be taken over.
 #[derive(Queryable)]
@@ -95,29 +91,25 @@ async fn take(
     Ok((finishes, ended))
 }
 
-/// The end of an attempt that was cut off. The policy in force decides; without one the job is due again.
+/// The end of an attempt that was cut off, by the policy in force.
 fn interrupted(shared: &Shared, policies: &Policies, row: TakenRow, now: Timestamp) -> QueryResult<Finish> {
     let job = rows::job_id(row.webhook, row.queue)?;
     let policy = policies.get(&rows::route(&shared.schedule, job.queue)?);
     let attempt_of_run = rows::count(row.attempts - row.uncounted_attempts)?;
-    let next = policy.map_or(Status::Pending, |policy| {
-        // A processing job allows it.
-        next_status(Status::Processing, Event::Interrupt, policy.rules(attempt_of_run))
-            .unwrap_or(Status::Pending)
-    });
+    let concluded = conclude_interrupted(attempt_of_run, policy.map(AsRef::as_ref));
     Ok(Finish {
         lease: Lease { job, token: row.lease_token.cast_unsigned() },
         order: row.lane.as_deref().and_then(lanes::order),
         attempt: rows::count(row.attempts)?,
-        outcome: Outcome::Interrupted,
+        outcome: concluded.outcome,
         started_at: rows::time(row.started_at)?,
         finished_at: now,
-        error: Some(INTERRUPTED.to_owned()),
-        result: None,
-        next,
-        available_at: if next.is_final() { rows::time(row.available_at)? } else { now },
-        counts: true,
-        blocks: policy.is_some_and(|policy| policy.blocks(next)),
+        error: concluded.error,
+        result: concluded.result,
+        next: concluded.next,
+        available_at: if concluded.next.is_final() { rows::time(row.available_at)? } else { now },
+        counts: concluded.counts,
+        blocks: concluded.blocks,
     })
 }
 

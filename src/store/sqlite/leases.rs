@@ -63,25 +63,21 @@ pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> R
 fn interrupted(transaction: &Transaction<'_>, row: ExpiredRow, now: Timestamp) -> QueryResult<Finish> {
     let job = JobId { webhook: rows::id(&row.id)?, queue: rows::queue(row.queue)? };
     let attempt_of_run = rows::count(row.attempts - row.uncounted_attempts)?;
-    let policy = transaction.context.memory.policy(job.queue);
-    // A job whose route is gone waits until it is there again.
-    let next = policy
-        .and_then(|policy| next_status(Status::Processing, Event::Interrupt, policy.rules(attempt_of_run)));
-    let next = next.unwrap_or(Status::Pending);
+    let concluded = conclude_interrupted(attempt_of_run, transaction.context.memory.policy(job.queue));
     Ok(Finish {
         lease: Lease { job, token: row.lease_token.cast_unsigned() },
         order: row.lane.map(OrderValue::new),
         attempt: rows::count(row.attempts)?,
-        outcome: Outcome::Interrupted,
+        outcome: concluded.outcome,
         // A claim is the last change of a job that is processing.
         started_at: rows::time(row.updated_at)?,
         finished_at: now,
-        error: Some("the process that ran it died or lost its lease".to_owned()),
-        result: None,
-        next,
-        available_at: if next.is_final() { rows::time(row.available_at)? } else { now },
-        counts: true,
-        blocks: policy.is_some_and(|policy| policy.blocks(next)),
+        error: concluded.error,
+        result: concluded.result,
+        next: concluded.next,
+        available_at: if concluded.next.is_final() { rows::time(row.available_at)? } else { now },
+        counts: concluded.counts,
+        blocks: concluded.blocks,
     })
 }
 

@@ -104,13 +104,14 @@ impl Job {
     /// Its attempt was interrupted; the policy in force decides, if there is one.
     pub(super) fn interrupt(&mut self, policy: Option<&Policy>, now: Timestamp) {
         self.ended.push(Outcome::Interrupted);
-        let spent = policy.is_some_and(|policy| {
+        // Nobody knows whether a job of a route that is gone may start again.
+        let spent = policy.is_none_or(|policy| {
             let rules = policy.rules(self.started - self.uncounted);
             !rules.attempts_left || rules.on_interrupt == hookbox::domain::route::OnInterrupt::DeadLetter
         });
         if spent {
             (self.status, self.finished) = (Status::DeadLettered, Some(now));
-            self.blocks = self.order.is_some() && policy.is_some_and(|policy| policy.blocks(self.status));
+            self.blocks = self.order.is_some() && policy.is_none_or(|policy| policy.blocks(self.status));
         } else {
             (self.status, self.due) = (Status::Pending, now);
         }
