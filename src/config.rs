@@ -103,7 +103,7 @@ impl Config {
         let read = Reader::new(layers);
         let config = Self::read(layers, &read, handlers);
         let mistakes = read.mistakes();
-        config.filter(|_| mistakes.is_empty()).ok_or(Mistakes(mistakes))
+        config.filter(|_| mistakes.is_empty()).ok_or_else(|| Mistakes::new(mistakes))
     }
 
     /// Reads all settings, also after one that is wrong.

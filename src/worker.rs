@@ -166,10 +166,7 @@ impl Pool {
         wait_until_idle(shared, grace).await;
         let stopped = shared.slots.stop_all();
         if stopped > 0 {
-            tracing::info!(
-                attempts = stopped,
-                "the grace is over; running attempts are stopped and given back"
-            );
+            tracing::info!(attempts = stopped, "the grace is over; running attempts are stopped");
         }
         wait_until_idle(shared, STOP_TIME).await;
         shared.stopped.cancel();

@@ -9,7 +9,7 @@ use super::Failure;
 use super::settings::SettingFlags;
 use crate::config::{Config, HANDLERS};
 
-/// Which of the two.
+/// What to do with the settings: show or check them.
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Show {

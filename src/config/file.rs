@@ -140,6 +140,9 @@ impl<'a> Value<'a> {
 
     /// That it is not allowed. `allowed` goes on the sentence "it must be ...".
     pub(super) fn wrong(&self, allowed: impl std::fmt::Display) -> Mistake {
-        Mistake::value(&self.origin(), &self.name, &self.written(), allowed)
+        match self.text() {
+            Some(text) => Mistake::value(&self.origin(), &self.name, text, allowed),
+            None => Mistake::written(&self.origin(), &self.name, self.written(), allowed),
+        }
     }
 }

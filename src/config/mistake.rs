@@ -6,7 +6,7 @@ use super::layers::{Origin, without_password};
 
 /// Everything that is wrong with the settings; at least one mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistakes(pub(super) Vec<Mistake>);
+pub struct Mistakes(Vec<Mistake>);
 
 /// One mistake: where it is, and a sentence about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,16 +15,36 @@ pub(super) struct Mistake {
     pub(super) text: String,
 }
 
+impl Mistakes {
+    /// Those of the file come last, in its order.
+    pub(super) fn new(mut mistakes: Vec<Mistake>) -> Self {
+        mistakes.sort_by_key(|mistake| match mistake.origin {
+            Origin::File { line, column, .. } => (line, column),
+            _ => (0, 0),
+        });
+        Self(mistakes)
+    }
+}
+
 impl Mistake {
     /// A value that is not allowed. `allowed` goes on the sentence "it must be ...".
     pub(super) fn value(origin: &Origin, name: &str, value: &str, allowed: impl fmt::Display) -> Self {
-        let value = without_password(value);
+        Self::written(origin, name, format_args!("{:?}", without_password(value)), allowed)
+    }
+
+    /// The same, for a value as a file has it: a text in quotes, a number without.
+    pub(super) fn written(
+        origin: &Origin,
+        name: &str,
+        value: impl fmt::Display,
+        allowed: impl fmt::Display,
+    ) -> Self {
         let from = match origin {
             // Its place comes first in the line.
             Origin::File { .. } => String::new(),
             other => format!(" (from {other})"),
         };
-        let text = format!("{name} = {value:?}{from} is not allowed: it must be {allowed}");
+        let text = format!("{name} = {value}{from} is not allowed: it must be {allowed}");
         Self { origin: origin.clone(), text }
     }
 }

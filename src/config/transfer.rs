@@ -34,7 +34,7 @@ pub fn transfer_to(url: &str) -> Result<Target, Mistakes> {
 /// who lists the processes of the machine.
 pub fn transfer_to_setting(layers: &Layers) -> Result<Target, Mistakes> {
     let read = Reader::new(layers);
-    let Some(database) = read.database("database_url") else { return Err(Mistakes(read.mistakes())) };
+    let Some(database) = read.database("database_url") else { return Err(Mistakes::new(read.mistakes())) };
     match database {
         Database::Postgres(target) => Ok(target),
         Database::Sqlite(_) => {

@@ -29,9 +29,9 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// Raises the flag and wakes who waits.
+    /// Raises the flag and wakes the threads that wait for it.
     pub fn raise(&self) {
-        // Who waits for a flag that is raised already has been woken.
+        // If it was raised before, they are awake.
         if !std::mem::replace(&mut *self.lock(), true) {
             self.changed.notify_all();
         }
@@ -73,6 +73,13 @@ impl ManualClock {
     /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
         Self { now: Mutex::new(whole_milliseconds(now)), waiting: Mutex::default(), alarms: Mutex::default() }
+    }
+
+    /// How many sleep until exactly that time. A test that moves the time on before a task sleeps would
+    /// wait for it in vain.
+    pub fn sleepers_until(&self, time: Timestamp) -> usize {
+        let alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        alarms.iter().filter(|(until, alarm)| *until == time && !alarm.is_canceled()).count()
     }
 
     /// Moves the time on and wakes everyone whose time has come.

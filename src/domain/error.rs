@@ -45,9 +45,9 @@ reasons! {
         KeyReused = "IDEMPOTENCY_KEY_REUSED", "The idempotency key was used for another webhook";
         /// No such webhook.
         WebhookNotFound = "WEBHOOK_NOT_FOUND", "There is no such webhook";
-        /// The webhook's status does not allow it.
-        WrongStatus = "WRONG_STATUS", "The webhook's status does not allow this";
-        /// No such route.
+        /// The status of the webhook, or of its job, does not allow it.
+        WrongStatus = "WRONG_STATUS", "The status does not allow this";
+        /// No such route, or the webhook has no job of it.
         RouteNotFound = "ROUTE_NOT_FOUND", "There is no such route";
         /// The route is in the settings, and only one that is gone allows it.
         RouteInForce = "ROUTE_IN_FORCE", "The route is in the settings";
@@ -116,11 +116,6 @@ impl Error {
             Reason::WebhookNotFound,
             format!("no webhook {name} is kept here; it was never accepted, or its retention is over"),
         )
-    }
-
-    /// A webhook's status does not allow `action`.
-    pub fn wrong_status(status: impl fmt::Display, action: &str) -> Self {
-        Self::new(Reason::WrongStatus, format!("a webhook that is {status} cannot be {action}"))
     }
 
     /// The store cannot be written or read now; nothing was stored.

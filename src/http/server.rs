@@ -54,10 +54,7 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Cancellation
         // Answers are small and written whole; a failure only costs latency.
         let _ = stream.set_nodelay(true);
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!(
-                connections = MAX_CONNECTIONS,
-                "a connection was closed: there are as many as may be"
-            );
+            tracing::warn!(connections = MAX_CONNECTIONS, "a connection was closed; too many are open");
             continue;
         };
         let asked = Arc::new(AtomicBool::new(false));

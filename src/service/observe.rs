@@ -64,7 +64,7 @@ pub struct RouteStats {
     pub oldest_due_seconds: f64,
     /// Since when the route itself is paused.
     pub paused_since: Option<Timestamp>,
-    /// How many times its `where` could not be evaluated since the process started.
+    /// How many times its `where` could not be evaluated since the settings were read.
     pub match_failures: u64,
     /// Why it could not be evaluated last.
     pub last_match_failure: Option<String>,

@@ -46,7 +46,7 @@ pub(super) fn queue_full(limit: usize) -> Error {
 pub(super) fn backlog_full(limit: u64) -> Error {
     Error::new(
         Reason::BacklogFull,
-        format!("{limit} webhooks wait to be processed, as many as may; nothing was stored, try again later"),
+        format!("{limit} jobs or more are not finished, as many as `max_backlog` allows; nothing was stored, try again later"),
     )
     .retry_after(BACKLOG_RETRY_AFTER)
 }
@@ -71,20 +71,20 @@ pub(super) fn jobs_to_change<'a>(
 ) -> Result<Vec<&'a JobStatus>> {
     let named = webhook.jobs.iter().filter(|job| route.is_none_or(|route| job.route == *route));
     let named = named.collect::<Vec<_>>();
-    let status = match (route, named.as_slice()) {
+    let (what, status) = match (route, named.as_slice()) {
         (Some(route), []) => {
             return Err(Error::new(
-                Reason::WebhookNotFound,
+                Reason::RouteNotFound,
                 format!("webhook {} has no job of the route `{route}`", webhook.id),
             ));
         }
-        (Some(_), [job, ..]) => job.status,
-        (None, _) => webhook.status(),
+        (Some(route), [job, ..]) => (format!("the job of the route `{route}`"), job.status),
+        (None, _) => ("the webhook".to_owned(), webhook.status()),
     };
     let next = |job: &JobStatus| next_status(job.status, event, ANY_RULES);
     if named.iter().all(|job| next(job).is_none()) {
         let done = if event == Event::Retry { "retried" } else { "cancelled" };
-        return Err(Error::wrong_status(status, done));
+        return Err(Error::new(Reason::WrongStatus, format!("{what} is {status} and cannot be {done}")));
     }
     Ok(named.into_iter().filter(|job| next(job).is_some_and(|next| next != job.status)).collect())
 }

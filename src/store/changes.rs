@@ -1,4 +1,4 @@
-//! Announces changes of status to whoever watches a webhook. Costs nothing while nobody does.
+//! Announces changes of status to those who watch a webhook. While nobody watches, it costs nothing.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ pub struct Change {
     pub revision: u64,
 }
 
-/// Who watches what.
+/// The webhooks that are watched.
 #[derive(Debug, Default)]
 pub struct Changes {
     watched: Mutex<HashMap<WebhookId, Watched>>,

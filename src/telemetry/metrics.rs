@@ -3,7 +3,9 @@
 //! Labels take their values from small fixed sets: sources, handlers, reasons, routes.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -48,7 +50,7 @@ struct Submission {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Request {
     api: &'static str,
-    route: Cow<'static, str>,
+    endpoint: Cow<'static, str>,
     code: Cow<'static, str>,
 }
 
@@ -93,6 +95,8 @@ pub struct Metrics {
     route_paused: Family<ByRoute, Gauge>,
     route_held_jobs: Family<ByRoute, Gauge>,
     route_match_failures: Family<ByRoute, Gauge>,
+    /// The routes that have gauges.
+    routes: Mutex<HashSet<String>>,
     pauses: Gauge,
     workers: Gauge,
     workers_busy: Gauge,
@@ -125,6 +129,7 @@ impl Default for Metrics {
             route_paused: Family::default(),
             route_held_jobs: Family::default(),
             route_match_failures: Family::default(),
+            routes: Mutex::default(),
             pauses: Gauge::default(),
             workers: Gauge::default(),
             workers_busy: Gauge::default(),
@@ -197,7 +202,7 @@ impl Default for Metrics {
         );
         registry.register(
             "route_match_failures",
-            "Webhooks on which the `where` of a route failed, since the start",
+            "Webhooks on which the `where` of a route failed, since the settings were read",
             metrics.route_match_failures.clone(),
         );
         registry.register("pauses", "Pauses in force", metrics.pauses.clone());
@@ -273,8 +278,8 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub fn answered(&self, api: &'static str, route: &str, code: &str) {
-        self.requests.get_or_create(&Request { api, route: label(route), code: label(code) }).inc();
+    pub fn answered(&self, api: &'static str, endpoint: &str, code: &str) {
+        self.requests.get_or_create(&Request { api, endpoint: label(endpoint), code: label(code) }).inc();
     }
 
     /// An attempt ended.
@@ -344,7 +349,9 @@ impl Metrics {
         oldest_due_seconds: f64,
         pauses: usize,
     ) {
+        let mut shown = HashSet::new();
         for gauges in routes {
+            shown.insert(gauges.route.to_owned());
             let by_route = ByRoute { route: label(gauges.route) };
             for (status, count) in gauges.counts {
                 let labels = ByStatus { route: label(gauges.route), status: status.as_str() };
@@ -355,11 +362,28 @@ impl Metrics {
             self.route_held_jobs.get_or_create(&by_route).set(gauge(gauges.held_jobs));
             self.route_match_failures.get_or_create(&by_route).set(gauge(gauges.match_failures));
         }
+        let before = std::mem::replace(
+            &mut *self.routes.lock().unwrap_or_else(PoisonError::into_inner),
+            shown.clone(),
+        );
+        before.difference(&shown).for_each(|route| self.forget(route));
         for (what, count) in unrouted {
             self.unrouted.get_or_create(&ByWhat { what }).set(gauge(count));
         }
         self.oldest_due_seconds.set(oldest_due_seconds);
         self.pauses.set(pauses as i64);
+    }
+
+    /// Removes the gauges of a route that is gone and has no more jobs.
+    fn forget(&self, route: &str) {
+        for status in Status::OF_JOBS {
+            self.jobs.remove(&ByStatus { route: label(route), status: status.as_str() });
+        }
+        let by_route = ByRoute { route: label(route) };
+        self.route_oldest_due_seconds.remove(&by_route);
+        self.route_paused.remove(&by_route);
+        self.route_held_jobs.remove(&by_route);
+        self.route_match_failures.remove(&by_route);
     }
 
     /// New webhooks accepted a second, and completed a second.

@@ -154,7 +154,7 @@ macro_rules! conformance {
                 ]
                 gone: [
                     jobs_of_a_route_that_is_gone_are_held
-                    a_lease_of_a_route_that_is_gone_is_taken_over
+                    a_job_that_is_cut_off_and_whose_route_is_gone_does_not_start_again
                     an_attempt_of_a_route_that_is_gone_can_end
                     held_jobs_can_be_cancelled
                     held_jobs_can_be_moved_to_another_route

@@ -98,7 +98,7 @@ pub(super) struct RouteStatsBody {
     /// Whether the route itself is paused.
     paused: bool,
     /// How many times its `where` could not be evaluated, which counts as no match, since the process
-    /// that answers started.
+    /// that answers read its settings.
     match_failures: u64,
     /// Why it could not be evaluated the last time; null if that never happened.
     last_match_failure: Option<String>,

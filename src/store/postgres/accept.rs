@@ -122,7 +122,12 @@ async fn store_all(
             break;
         }
     }
-    let removed = || Error::store_unavailable("the key was being removed; send it again", "tried in vain");
+    let removed = || {
+        Error::store_unavailable(
+            "the key was being removed; send it again",
+            "its webhook was purged at the same time",
+        )
+    };
     Ok(which.into_iter().map(|at| outcomes.remove(&at).unwrap_or_else(|| Err(removed()))).collect())
 }
 

@@ -126,7 +126,7 @@ impl Import {
         let Some(last) = webhooks.last() else { return Ok(()) };
         let moved = i64::try_from(webhooks.len()).unwrap_or(i64::MAX);
         let storing = self.connection.transaction(async |connection| {
-            // First: whoever else moves webhooks here waits, and then finds the position changed.
+            // First: another transfer into this database waits here, and then finds the position changed.
             MoveOn { position: last.sequence, webhooks: moved, id, after }
                 .get_result::<Uuid>(connection)
                 .await?;

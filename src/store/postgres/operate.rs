@@ -126,7 +126,10 @@ async fn operate(
             Operated::Overtaken => {}
         }
     }
-    Err(Error::store_unavailable("the webhook changes all the time; try again", "tried in vain"))
+    Err(Error::store_unavailable(
+        "the webhook changes all the time; try again",
+        format!("{TRIES} tries were overtaken by other changes"),
+    ))
 }
 
 async fn operate_once(

@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Dead rows from which on it is worth it.
 const DEAD_ROWS: i64 = 20_000;
 
-/// It may take as long as it takes. If another replica is at it, there is nothing to do.
+/// Vacuum has no time limit: it does not hold up others. If another replica vacuums, there is nothing to do.
 const VACUUM: &str = "SET statement_timeout = 0; SET lock_timeout = 0";
 const TABLES: [&str; 3] = [
     "VACUUM (SKIP_LOCKED, TRUNCATE false) jobs",

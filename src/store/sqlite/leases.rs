@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::finish::finish;
 use super::rows;
 use super::transaction::{Refusal, Transaction};
-use crate::domain::attempt::{Lease, Outcome};
-use crate::domain::job::{Event, JobId, Status, next_status};
+use crate::domain::attempt::{Lease, conclude_interrupted};
+use crate::domain::job::JobId;
 use crate::domain::route::OrderValue;
 use crate::store::Finish;
 use crate::store::statement::statement;
@@ -63,7 +63,8 @@ pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> R
 fn interrupted(transaction: &Transaction<'_>, row: ExpiredRow, now: Timestamp) -> QueryResult<Finish> {
     let job = JobId { webhook: rows::id(&row.id)?, queue: rows::queue(row.queue)? };
     let attempt_of_run = rows::count(row.attempts - row.uncounted_attempts)?;
-    let concluded = conclude_interrupted(attempt_of_run, transaction.context.memory.policy(job.queue));
+    let concluded =
+        conclude_interrupted(attempt_of_run, transaction.context.memory.policy(job.queue).map(AsRef::as_ref));
     Ok(Finish {
         lease: Lease { job, token: row.lease_token.cast_unsigned() },
         order: row.lane.map(OrderValue::new),

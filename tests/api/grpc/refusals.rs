@@ -146,7 +146,7 @@ async fn a_route_without_a_job_of_the_webhook_is_not_found() {
     let mut client = hookbox.grpc();
     let id = hookbox.rest.accept("evt-001").await;
     for (route, code, reason) in [
-        ("other", Code::NotFound, "WEBHOOK_NOT_FOUND"),
+        ("other", Code::NotFound, "ROUTE_NOT_FOUND"),
         ("", Code::InvalidArgument, "INVALID_FIELD"),
         ("No Route", Code::InvalidArgument, "INVALID_FIELD"),
     ] {

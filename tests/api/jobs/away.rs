@@ -81,8 +81,9 @@ impl JobQueue for Scripted {
     }
 
     async fn take_over_expired(&self, _held: Vec<Lease>) -> Result<usize> {
+        let answer = self.take_overs.lock().unwrap().pop_front().unwrap_or(Ok(0));
         let _ = self.asked.send(Asked::TakeOver);
-        self.take_overs.lock().unwrap().pop_front().unwrap_or(Ok(0))
+        answer
     }
 
     async fn give_back_unheld(
@@ -91,8 +92,9 @@ impl JobQueue for Scripted {
         held: Vec<Lease>,
         leased: RangeInclusive<Timestamp>,
     ) -> Result<usize> {
+        let answer = self.give_backs.lock().unwrap().pop_front().unwrap_or(Ok(0));
         let _ = self.asked.send(Asked::GiveBack { held, leased });
-        self.give_backs.lock().unwrap().pop_front().unwrap_or(Ok(0))
+        answer
     }
 
     fn on_due(&self, wake: Arc<Notify>) {
@@ -173,6 +175,17 @@ impl Setup {
         }
     }
 
+    /// Waits until both the dispatcher, after a fault of the store, and the upkeep sleep for a second.
+    async fn sleeps_after_the_fault(&self) {
+        let until = self.clock.now() + SignedDuration::from_secs(1);
+        let asleep = async {
+            while self.clock.sleepers_until(until) < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(SOON, asleep).await.expect("they sleep");
+    }
+
     async fn asks_nothing(&mut self) {
         let asked = tokio::time::timeout(NOT_AT_ONCE, self.asked.recv()).await;
         assert!(asked.is_err(), "{asked:?}");
@@ -228,6 +241,7 @@ async fn a_failed_claim_is_tried_again_after_a_second() {
     assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS });
     setup.becomes_due();
     setup.asks_nothing().await;
+    setup.sleeps_after_the_fault().await;
     setup.clock.advance(SignedDuration::from_secs(1));
     // Some may have been leased by the claim whose answer was lost.
     assert!(matches!(setup.asks().await, Asked::GiveBack { .. }));
@@ -256,6 +270,7 @@ async fn jobs_of_a_lost_answer_are_given_back_but_not_running_ones() {
     assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS - 1 });
     setup.store.give_backs.lock().unwrap().push_back(away());
     let expected = || Asked::GiveBack { held: vec![job().lease], leased: now()..=now() };
+    setup.sleeps_after_the_fault().await;
     setup.clock.advance(SignedDuration::from_secs(1));
     assert_eq!(setup.asks().await, expected(), "this one fails");
     assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS - 1 });

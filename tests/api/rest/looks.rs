@@ -129,7 +129,8 @@ async fn many_watchers_of_one_webhook_all_see_its_end() {
         .collect();
     eventually("a watcher", || async {
         let metrics = hookbox.rest.get("/metrics").await.text;
-        let line = "hookbox_requests_total{api=\"rest\",route=\"/v1/webhooks/{id}/watch\",code=\"200\"} 20";
+        let line =
+            "hookbox_requests_total{api=\"rest\",endpoint=\"/v1/webhooks/{id}/watch\",code=\"200\"} 20";
         metrics.contains(line).then_some(())
     })
     .await;

@@ -105,7 +105,7 @@ async fn one_job_of_a_webhook_is_retried_or_cancelled() {
     assert_eq!(webhook["jobs"][1]["status"], "cancelled");
 
     let unknown = hookbox.rest.post(&format!("/v1/webhooks/{id}/cancel?route=other")).await;
-    let problem = unknown.problem(404, "WEBHOOK_NOT_FOUND");
+    let problem = unknown.problem(404, "ROUTE_NOT_FOUND");
     assert!(problem["detail"].as_str().unwrap().contains("other"), "{problem}");
     for (query, field) in [("route=", "route"), ("route=A", "route"), ("routes=audit", "routes")] {
         let refused = hookbox.rest.post(&format!("/v1/webhooks/{id}/cancel?{query}")).await;

@@ -162,7 +162,7 @@ pub(crate) async fn retry_and_cancel_act_on_the_job_of_a_route<H: Harness>() {
 
     for refusal in [inbox.retry(id, Some(route("c"))).await, inbox.cancel(id, Some(route("c"))).await] {
         let refusal = refusal.expect_err("has no job of the route");
-        assert_eq!(refusal.reason(), Reason::WebhookNotFound);
+        assert_eq!(refusal.reason(), Reason::RouteNotFound);
         assert!(refusal.detail().contains("`c`"), "names the route: {refusal}");
     }
 }

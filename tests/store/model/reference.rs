@@ -239,7 +239,7 @@ impl Reference {
         let jobs = &self.webhooks[name].jobs;
         let mut of_route = jobs.iter().filter(|job| wanted.is_none_or(|route| job.route.as_str() == route));
         if wanted.is_some() && of_route.clone().next().is_none() {
-            return Err(Reason::WebhookNotFound);
+            return Err(Reason::RouteNotFound);
         }
         let first = of_route.clone().find(|job| allows(job));
         first.ok_or(Reason::WrongStatus)?;
