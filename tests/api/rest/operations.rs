@@ -132,10 +132,18 @@ async fn jobs_of_a_route_that_is_gone_are_held_and_can_be_moved() {
     assert_eq!((&orders["policy"], &orders["handler"]), (&Value::Null, &Value::Null));
     assert_eq!(hookbox.rest.webhook(&id).await["jobs"][0]["handler"], Value::Null);
 
+    let held = r#"hookbox_route_held_jobs{route="orders"}"#;
+    assert!(metrics(&hookbox).await.contains(&format!("{held} 1\n")));
+
     let moved = hookbox.rest.post("/v1/routes/orders/move?to=invoices").await;
     assert_eq!((moved.status, moved.json()), (200, json!({ "moved": 1, "cancelled": 0 })));
     let done = hookbox.wait_for(&id, "completed").await;
     assert_eq!(done["jobs"][0]["route"], "invoices");
+    assert!(!metrics(&hookbox).await.contains(held), "nothing is held any more");
+}
+
+async fn metrics(hookbox: &Hookbox) -> String {
+    hookbox.rest.get("/metrics").await.text
 }
 
 #[tokio::test]
