@@ -163,7 +163,7 @@ async fn counts_that_differ_end_no_transfer_and_are_told() {
         ),
         (
             "UPDATE status_counts SET retrying = 7 WHERE slot = 9",
-            "retrying, as status_counts has it: 0 in the file, 7 in the database",
+            "retrying in status_counts: 0 in the file, 7 in the database",
         ),
         ("DELETE FROM webhooks", "webhooks: 3 in the file, 0 in the database"),
     ] {
