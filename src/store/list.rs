@@ -37,8 +37,8 @@ impl PageFiller {
         Self { page: Page::default(), limit: query.limit, windows: 0, before: Some(before) }
     }
 
-    /// The next window to read: webhooks before this position, and the most webhooks to return. `None` once
-    /// the page is complete.
+    /// The next window to read: webhooks before this position, and the maximum number of webhooks to return.
+    /// `None` once the page is complete.
     pub(super) fn next_window(&self) -> Option<(Position, usize)> {
         Some((self.before?, self.limit - self.page.webhooks.len()))
     }

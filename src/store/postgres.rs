@@ -105,7 +105,7 @@ const ACCEPTED_WITHIN: Duration = Duration::from_secs(15);
 pub struct Options {
     /// The database.
     pub target: Target,
-    /// The most unfinished jobs. At this limit new webhooks are refused.
+    /// The maximum number of unfinished jobs. At this limit new webhooks are refused.
     pub max_backlog: u64,
     /// The policies in force.
     pub policies: Arc<Policies>,

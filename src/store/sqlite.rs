@@ -74,7 +74,7 @@ const READERS: usize = 4;
 pub struct Options {
     /// The path of the file. A missing file is created; a missing folder is an error.
     pub path: PathBuf,
-    /// The most unfinished jobs. At this limit new webhooks are refused.
+    /// The maximum number of unfinished jobs. At this limit new webhooks are refused.
     pub max_backlog: u64,
     /// The policies in force.
     pub policies: Arc<Policies>,

@@ -28,7 +28,7 @@ pub struct Accepted {
 pub struct Claim {
     /// The claiming process, as recorded in the history of attempts.
     pub worker: Arc<str>,
-    /// Idle threads: the most jobs to lease.
+    /// Idle threads: the maximum number of jobs to lease.
     pub threads: usize,
     /// How long the leases last.
     pub lease: Duration,
@@ -124,7 +124,7 @@ pub struct ListQuery {
     pub accepted_before: Option<Timestamp>,
     /// Only webhooks older than this position: where the previous page ended.
     pub before: Option<Position>,
-    /// The most webhooks to return.
+    /// The maximum number of webhooks to return.
     pub limit: usize,
 }
 

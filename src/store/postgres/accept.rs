@@ -21,8 +21,8 @@ use crate::store::Accepted;
 use crate::store::acceptance::{backlog_full, duplicate};
 use crate::store::statement::statement;
 
-/// Most tries for a batch. Another try is needed if a purge removes a key after the insert has found the
-/// conflict, and before the stored webhook is read.
+/// Maximum number of tries for a batch. Another try is needed if a purge removes a key after the insert has
+/// found the conflict, and before the stored webhook is read.
 const TRIES: usize = 3;
 
 /// A webhook to store, with its jobs.

@@ -19,9 +19,8 @@ use crate::telemetry::metrics::Stopwatch;
 /// How old the estimate may be.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
 
-/// The least distance to the limit that counts as near: more jobs than all replicas of one database accept
-/// within
-/// [`KNOWN_FOR`].
+/// The minimum distance to the limit that counts as near: more jobs than all replicas of one database accept
+/// within [`KNOWN_FOR`].
 const NEAR_JOBS: u64 = 20_000;
 
 /// The limit and the estimate.

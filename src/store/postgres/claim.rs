@@ -25,8 +25,8 @@ const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 /// How soon to claim again for a route with a limit if another replica is claiming for that route.
 const GATE_PAUSE: Duration = Duration::from_millis(5);
 
-/// Most rounds of sharing threads in one claim. Another round is useful if a route had fewer due jobs than
-/// threads.
+/// Maximum number of rounds of sharing threads in one claim. Another round is useful if a route had fewer due
+/// jobs than threads.
 const ROUNDS: usize = 4;
 
 /// Leases jobs that may start.

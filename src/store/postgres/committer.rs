@@ -24,16 +24,16 @@ use crate::domain::error::{Error, Result};
 use crate::store::Accepted;
 use crate::telemetry::metrics::Stopwatch;
 
-/// Most batches stored at the same time, each on a connection of its own.
+/// Maximum number of batches stored at the same time, each on a connection of its own.
 pub(super) const COMMITTERS: usize = 2;
 
 /// The capacity of the queue, in webhooks. When it is full, webhooks are refused.
 pub(super) const QUEUE_WEBHOOKS: usize = 4_096;
 
-/// Most webhooks in one statement. Bounds how long the first webhook waits for the last.
+/// Maximum number of webhooks in one statement. Bounds how long the first webhook waits for the last.
 const BATCH_WEBHOOKS: usize = 1_024;
 
-/// The least size of a batch that is stored while another one is. Smaller batches are not worth it: each
+/// The minimum size of a batch that is stored while another one is. Smaller batches are not worth it: each
 /// statement costs as much as several webhooks.
 const ENOUGH_FOR_ANOTHER: usize = 64;
 

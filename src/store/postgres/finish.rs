@@ -21,8 +21,8 @@ use crate::store::changes::Change;
 use crate::store::statement::statement;
 use crate::telemetry::metrics::Stopwatch;
 
-/// Most outcomes in one statement, and most bytes of their errors and results. Bounds the memory that
-/// PostgreSQL needs for the statement.
+/// Maximum number of outcomes in one statement, and the maximum number of bytes of their errors and results.
+/// Bounds the memory that PostgreSQL needs for the statement.
 const BATCH_OUTCOMES: usize = 256;
 const BATCH_BYTES: usize = 1024 * 1024;
 

@@ -19,7 +19,7 @@ use crate::domain::job::QueueId;
 use crate::domain::route::OrderValue;
 use crate::store::statement::statement;
 
-/// Most lanes of a queue that one correction reads.
+/// Maximum number of lanes of a queue that one correction reads.
 const CORRECTED_AT_ONCE: i64 = 100;
 
 /// The key of a lane: `queue:value`.

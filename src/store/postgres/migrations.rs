@@ -1,4 +1,4 @@
-//! Runs missing migrations. An advisory lock ensures that one process at a time does.
+//! Runs missing migrations. An advisory lock ensures that only one process at a time runs them.
 
 use std::time::Duration;
 

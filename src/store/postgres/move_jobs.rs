@@ -24,7 +24,7 @@ use crate::domain::webhook::Source;
 use crate::store::Moved;
 use crate::store::statement::statement;
 
-/// Most jobs moved or cancelled in one transaction.
+/// Maximum number of jobs moved or cancelled in one transaction.
 const JOBS_AT_ONCE: i64 = 500;
 
 /// A waiting job.

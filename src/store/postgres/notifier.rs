@@ -8,19 +8,19 @@ use tokio::sync::Notify;
 use crate::domain::job::QueueId;
 use crate::domain::route::RouteName;
 
-/// Most queues and routes that one notification names. If there are more, it names none, which means all.
-/// PostgreSQL limits a notification to 8,000 bytes.
+/// Maximum number of queues and routes that one notification names. If there are more, it names none, which
+/// means all. PostgreSQL limits a notification to 8,000 bytes.
 const NAMED_QUEUES: usize = 400;
 const NAMED_ROUTES: usize = 40;
 
-/// The news that are not sent yet.
+/// The news that is not sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Notifier {
     news: Mutex<News>,
     something: Notify,
 }
 
-/// The news that replicas send each other.
+/// The content of a notification.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct News {
     /// Queues that have something due.

@@ -24,16 +24,16 @@ use super::{pauses, queries, queue_names};
 use crate::domain::job::QueueId;
 use crate::store::statement::statement;
 
-/// The least time between two notifications of a process.
+/// The minimum time between two notifications of a process.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
-/// How often to poll while the process receives notifications.
+/// The time without a notification after which the process polls all the same.
 const POLL: Duration = Duration::from_secs(5);
 
 /// How often to poll while the process cannot receive notifications.
 const POLL_ALONE: Duration = Duration::from_millis(500);
 
-/// Most watched webhooks that one statement reads.
+/// Maximum number of watched webhooks that one statement reads.
 const WATCHED_AT_ONCE: usize = 1_000;
 
 /// Notifies the other replicas of news, until the store closes.

@@ -27,7 +27,8 @@ use crate::domain::webhook::WebhookStatus;
 use crate::store::acceptance::{jobs_to_change, payload_gone};
 use crate::store::changes::Change;
 
-/// Most tries of an operation. Another try is needed if the jobs change while the operation locks them.
+/// Maximum number of tries of an operation. Another try is needed if the jobs change while the operation
+/// locks them.
 const TRIES: usize = 5;
 
 /// Makes dead-lettered and cancelled jobs of a webhook pending, in a new run.

@@ -18,7 +18,7 @@ use crate::domain::policy::Policies;
 use crate::domain::route::OnDeadLetter;
 use crate::store::statement::statement;
 
-/// Most dead letters that one statement stops from blocking their lanes.
+/// Maximum number of dead letters that one statement stops from blocking their lanes.
 const FREED_AT_ONCE: i64 = 500;
 
 /// Sets the policies in force.

@@ -24,8 +24,8 @@ use crate::domain::retention::Retention;
 use crate::store::Purged;
 use crate::store::statement::statement;
 
-/// Most jobs in one statement. One purge runs, for each final status, one statement for payloads and one for
-/// webhooks.
+/// Maximum number of jobs in one statement. One purge runs, for each final status, one statement for payloads
+/// and one for webhooks.
 const PURGE_ROWS: i64 = 500;
 
 /// The values of `finished_jobs.purged` that a purge looks for: not marked, and past the retention of its

@@ -43,8 +43,8 @@ pub(super) struct Shared {
     pub(super) wake: OnceLock<Arc<Notify>>,
     pub(super) notifier: Notifier,
     pub(super) metrics: Arc<Metrics>,
-    /// Locked while outcomes are recorded, so that only one batch at a time is, and a connection is left for
-    /// claims.
+    /// Locked while outcomes are recorded, so that batches are recorded one at a time, and a
+    /// connection is left for claims.
     pub(super) unsure: tokio::sync::Mutex<Unsure>,
     /// Increased with every statement, so that concurrent statements write to different slots.
     pub(super) next_slot: AtomicU32,

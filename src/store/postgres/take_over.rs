@@ -21,7 +21,7 @@ use crate::domain::policy::Policies;
 use crate::store::Finish;
 use crate::store::statement::statement;
 
-/// Most jobs taken over in one transaction.
+/// Maximum number of jobs taken over in one transaction.
 const TAKE_OVER_JOBS: i64 = 500;
 
 /// A job whose lease has expired, not locked yet.

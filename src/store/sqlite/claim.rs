@@ -18,8 +18,8 @@ use crate::store::Claim;
 use crate::store::ready::Share;
 use crate::store::statement::statement;
 
-/// Most rounds of sharing threads in one claim. Another round is useful if a route had fewer due jobs than
-/// threads.
+/// Maximum number of rounds of sharing threads in one claim. Another round is useful if a route had fewer due
+/// jobs than threads.
 const ROUNDS: usize = 4;
 
 /// The jobs that a committed claim has leased.

@@ -13,7 +13,7 @@ use crate::domain::attempt::Lease;
 use crate::domain::error::Result;
 use crate::store::{Claim, Claims, Finish, JobQueue};
 
-/// Most ends of attempts recorded in one command. Bounds how long other commands wait.
+/// Maximum number of ends of attempts recorded in one command. Bounds how long other commands wait.
 const FINISHES_AT_ONCE: usize = 1_024;
 
 /// How long a job is not due after its webhook could not be read.

@@ -183,7 +183,7 @@ mod tests {
             Self { store, clock, _folder: folder }
         }
 
-        /// Accepts a webhook a second later, and answers its id.
+        /// Advances the clock by a second, accepts a webhook, and returns its id.
         async fn accept(&self, key: &str, job: NewJob) -> crate::domain::id::WebhookId {
             self.clock.advance(SignedDuration::from_secs(1));
             self.store.accept(webhook(key), vec![job]).await.expect("accepted").webhook.id

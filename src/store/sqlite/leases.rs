@@ -16,7 +16,7 @@ use crate::domain::route::OrderValue;
 use crate::store::Finish;
 use crate::store::statement::statement;
 
-/// Most jobs taken over in one transaction.
+/// Maximum number of jobs taken over in one transaction.
 const TAKE_OVER_JOBS: i64 = 500;
 
 /// Which leased jobs to take over.

@@ -13,7 +13,7 @@ use crate::domain::policy::Policies;
 use crate::domain::route::OnDeadLetter;
 use crate::store::statement::statement;
 
-/// Most lanes freed in one transaction.
+/// Maximum number of lanes freed in one transaction.
 const FREED_LANES: i64 = 500;
 
 /// Sets the policies. They are in force from the commit on.

@@ -21,10 +21,10 @@ use crate::domain::webhook::{IdempotencyKey, Source};
 use crate::store::Purged;
 use crate::store::statement::statement;
 
-/// Most jobs of each status in one transaction.
+/// Maximum number of jobs of each status in one transaction.
 const PURGE_ROWS: i64 = 100;
 
-/// Most pages returned to the file system in one transaction.
+/// Maximum number of pages returned to the file system in one transaction.
 const VACUUM_PAGES: i64 = 100;
 
 /// Free pages kept in the file for the next inserts.

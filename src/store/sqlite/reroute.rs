@@ -16,7 +16,7 @@ use crate::domain::route::RouteName;
 use crate::store::Moved;
 use crate::store::statement::statement;
 
-/// Most jobs changed in one transaction.
+/// Maximum number of jobs changed in one transaction.
 const STEP_JOBS: usize = 500;
 
 /// Moves waiting jobs of `from` to `to`, [`STEP_JOBS`] at most. Cancels a job whose webhook already has a job

@@ -24,14 +24,14 @@ use crate::domain::webhook::Source;
 use crate::store::changes::{Change, Changes};
 use crate::telemetry::metrics::Metrics;
 
-/// What commands need besides the connection.
+/// The state that commands need in addition to the connection.
 pub(super) struct Context {
     pub(super) path: PathBuf,
     pub(super) _owner: Owner,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: WebhookIds<SmallRng>,
     pub(super) memory: Memory,
-    /// The most unfinished jobs.
+    /// The maximum number of unfinished jobs.
     pub(super) max_backlog: u64,
     pub(super) committed: Arc<Committed>,
     pub(super) changes: Arc<Changes>,

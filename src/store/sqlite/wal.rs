@@ -22,8 +22,8 @@ use crate::store::statement::statement;
 /// moment, so with a longer log fewer webhooks are delayed.
 const COPY_FROM_PAGES: i64 = 32 * 1024;
 
-/// The most pages left for the writer to copy between two commits: 4 MiB. Fewer would need more passes of the
-/// thread, and each pass delays commits, too.
+/// The maximum number of pages left for the writer to copy between two commits: 4 MiB. Fewer would need more
+/// passes of the thread, and each pass delays commits, too.
 const WRITER_COPIES_PAGES: i64 = 1024;
 
 /// Passes after which the thread leaves the rest to the writer, whatever its size. Bounds the length of the

@@ -30,7 +30,7 @@ use crate::telemetry::metrics::Stopwatch;
 /// wait for a free place.
 const QUEUE_COMMANDS: usize = 4_096;
 
-/// Most commands in one transaction. Bounds how long the first command waits for the last.
+/// Maximum number of commands in one transaction. Bounds how long the first command waits for the last.
 const BATCH_COMMANDS: usize = 1_024;
 
 /// Sends commands to the writer.

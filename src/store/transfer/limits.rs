@@ -1,17 +1,17 @@
 //! Limits of one batch of a transfer.
 
-/// Most webhooks in one batch, by default.
+/// Maximum number of webhooks in one batch, by default.
 pub const BATCH_WEBHOOKS: usize = 4_000;
 
-/// Most bytes of payloads and other texts in one batch, by default.
+/// Maximum number of bytes of payloads and other texts in one batch, by default.
 pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// Limits of one batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most webhooks in one batch; at least one is moved.
+    /// Maximum number of webhooks in one batch; at least one is moved.
     pub webhooks: usize,
-    /// Most bytes in one batch; a larger webhook is moved alone.
+    /// Maximum number of bytes in one batch; a larger webhook is moved alone.
     pub bytes: usize,
 }
 
