@@ -63,7 +63,7 @@ async fn a_database_that_is_served_is_refused_until_it_is_not() {
     let clock = Arc::clone(&ends.clock);
     let store = crate::postgres::open(&ends.database.url(), &options(), clock).await.expect("opens");
     let refused = ends.begin().await.expect_err("is refused");
-    assert!(told(&refused).contains("(worker-1); it would run jobs"), "{refused:?}");
+    assert!(told(&refused).contains("(processes: worker-1) and would run jobs"), "{refused:?}");
     store.probe().await.expect("it goes on");
     ends.open_file().await.expect("the file is as it was").close().await;
     store.close().await;
