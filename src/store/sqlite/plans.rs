@@ -1,5 +1,5 @@
-//! No hot statement reads a whole table or sorts: SQLite uses a partial index only where a query
-//! repeats its conditions word by word.
+//! Tests that no hot statement scans a table or sorts. SQLite uses a partial index only if a query repeats
+//! the conditions of the index word by word.
 
 use diesel::debug_query;
 use diesel::prelude::*;
@@ -107,6 +107,6 @@ fn a_list_looks_at_jobs_between_two_places() {
     };
     let plan = plan(&mut file.connection, &page);
     assert!(plan.contains("SEARCH m USING PRIMARY KEY (webhook>? AND webhook<?)"), "{plan}");
-    // The page itself is the only thing that is read from end to end.
+    // Only the rows of the page itself are scanned.
     assert!(!plan.replace("SCAN page", "").contains("SCAN"), "{plan}");
 }
