@@ -72,19 +72,9 @@ impl Changes {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
-    /// Announces committed changes, in the order they were made. Call it only after the commit.
+    /// Announces changes, or the current state of jobs, after the commit. What is not later than what was
+    /// announced of the job before is left out: watchers see revisions grow.
     pub fn announce(&self, changes: &[Change]) {
-        self.announce_if(changes, |_, _| true);
-    }
-
-    /// Announces the current state of jobs, if its revision is later than the last announced one.
-    pub(super) fn announce_stand(&self, stands: &[Change]) {
-        self.announce_if(stands, |announced, revision| {
-            announced.is_none_or(|announced| announced < revision)
-        });
-    }
-
-    fn announce_if(&self, changes: &[Change], is_news: impl Fn(Option<u64>, u64) -> bool) {
         if changes.is_empty() || !self.is_watched() {
             return;
         }
@@ -93,8 +83,8 @@ impl Changes {
             let Some(entry) = watched.get_mut(&change.job.webhook) else {
                 continue;
             };
-            let announced = entry.announced.get(&change.job.queue).copied();
-            if !is_news(announced, change.revision) {
+            let announced = entry.announced.get(&change.job.queue);
+            if announced.is_some_and(|announced| *announced >= change.revision) {
                 continue;
             }
             entry.announced.insert(change.job.queue, change.revision);

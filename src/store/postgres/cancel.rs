@@ -109,6 +109,8 @@ async fn give_up(
         finished_jobs::completed_at.eq(pg_time(now)),
         finished_jobs::revision.eq(finished_jobs::revision + 1),
         finished_jobs::blocks.eq(false),
+        // Its retention begins anew.
+        finished_jobs::purged.eq(0),
         finished_jobs::outcome.eq(None::<i16>),
         finished_jobs::started_at.eq(None::<PgTimestamp>),
         finished_jobs::error.eq(None::<String>),

@@ -226,7 +226,7 @@ statement! { Pg;
          UNION ALL
          (SELECT webhook, queue, lane FROM jobs
           WHERE lane >= q.queue || ':' AND lane < q.queue || ';' AND status IN (0, 2)
-          ORDER BY lane LIMIT ?)
+          ORDER BY lane, position LIMIT ?)
      ) AS j
      LIMIT ?"
 }

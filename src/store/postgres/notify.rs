@@ -13,6 +13,7 @@ use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use futures::StreamExt as _;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::look::look;
@@ -103,7 +104,7 @@ pub(super) async fn listen(
     }
 }
 
-/// Listens until the connection fails. Polls every [`POLL`] while no notification arrives.
+/// Listens until the connection fails. Polls every [`POLL`], whatever notifications arrive.
 async fn hear(
     shared: &Shared,
     connector: &Connector,
@@ -114,22 +115,29 @@ async fn hear(
     // Polls after it listens, so that no event in between is missed.
     look_at_all(shared).await;
     drop(armed.take());
+    let mut poll_at = Instant::now() + POLL;
     loop {
         let notification = {
             let mut notifications = std::pin::pin!(connection.notifications_stream());
-            tokio::time::timeout(POLL, notifications.next()).await
+            // Biased: notifications that keep coming do not keep it from polling.
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(poll_at) => None,
+                notification = notifications.next() => notification,
+            }
         };
         match notification {
-            Ok(Some(notification)) => {
+            Some(notification) => {
                 let notification = notification?;
                 if let Some(news) = News::read(&notification.payload, &shared.process) {
                     take(shared, news).await;
                 }
             }
-            // No notification: checks the connection, and polls.
-            Ok(None) | Err(_) => {
+            // Checks the connection, and polls.
+            None => {
                 answered(connection.batch_execute("SELECT 1")).await?;
                 look_at_all(shared).await;
+                poll_at = Instant::now() + POLL;
             }
         }
     }
@@ -189,7 +197,7 @@ async fn look_at_watched(shared: &Shared) {
         let Ok(mut connection) = shared.asking.get().await else { return };
         let stands = answer(queries::stand(&shared.schedule, &mut connection, ids)).await;
         match connection.release(stands) {
-            Ok(stands) => shared.changes.announce_stand(&stands),
+            Ok(stands) => shared.changes.announce(&stands),
             Err(error) => {
                 tracing::debug!(error = %error, "watched webhooks could not be read; polling again soon");
                 return;

@@ -153,7 +153,7 @@ impl Schedule {
     pub(super) fn set_policies(&self, policies: Arc<Policies>) {
         let mut state = self.state();
         state.policies = policies;
-        state.limits.clear();
+        state.forget_limits();
     }
 
     /// Replaces all pauses. Returns whether they differ from before.
@@ -200,9 +200,9 @@ impl Schedule {
         was_full
     }
 
-    /// Forgets that routes are full.
+    /// Forgets which routes are full, and their paces.
     pub(super) fn free_all(&self) {
-        self.state().limits.values_mut().for_each(|limit| limit.is_full = false);
+        self.state().forget_limits();
     }
 
     /// Makes the next claim read every queue from its beginning.
@@ -276,6 +276,13 @@ impl Schedule {
 }
 
 impl State {
+    /// A claim under way may still find a route full: what it found is from before this moment.
+    fn forget_limits(&mut self) {
+        self.moment.0 += 1;
+        let freed = self.moment;
+        self.limits.values_mut().for_each(|limit| *limit = Limit { freed, ..Limit::default() });
+    }
+
     fn circumstances<'a>(
         &'a self,
         now: Timestamp,

@@ -40,7 +40,8 @@ fn every_hot_statement_is_served_by_an_index() {
     let connection = &mut file.connection;
     let mut check = |statement: &dyn QueryFragment<Sqlite>, indexes: &[&str]| {
         let plan = plan(connection, &statement);
-        let scans = plan.replace("SCAN json_each", "");
+        // Neither is a table.
+        let scans = plan.replace("SCAN json_each", "").replace("SCAN (subquery", "");
         assert!(!scans.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
         for index in indexes {
             assert!(plan.contains(index), "{index} in {plan}");
@@ -72,7 +73,7 @@ fn every_hot_statement_is_served_by_an_index() {
     check(&RenewLeases { lease_until: 0, held: "[]" }, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
     check(&SelectExpired { until: 0, held: "[]", limit: 1 }, &["jobs_leased (lease_until<?)"]);
 
-    let waiting = SelectWaiting { queue_of_jobs: 1, queue_of_lanes: 1, limit: 1 };
+    let waiting = SelectWaiting { queue_of_jobs: 1, queue_of_lanes: 1, limit_of_lanes: 1, limit: 1 };
     check(&waiting, &["jobs_due (queue=?)", "jobs_in_lane (queue=? AND lane>?)"]);
     check(&SelectBlocked { queue: 1, limit: 1 }, &["lanes_blocked (queue=?)"]);
     check(&UnblockJobs { queue: 1, lane: "" }, &["jobs_blocking (queue=? AND lane=?)"]);

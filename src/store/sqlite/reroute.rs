@@ -67,13 +67,14 @@ struct Waiting {
     lane: Option<String>,
 }
 
-/// Waiting jobs of a route, [`STEP_JOBS`] at most.
+/// Waiting jobs of a route, [`STEP_JOBS`] at most; those of a lane in its order.
 fn waiting_jobs(transaction: &mut Transaction<'_>, route: &RouteName) -> QueryResult<Vec<Waiting>> {
     let mut waiting = Vec::new();
     for queue in transaction.context.memory.queues.of_route(route) {
         let limit = STEP_JOBS.saturating_sub(waiting.len()).try_into().unwrap_or(i64::MAX);
         let number = i64::from(queue.0);
-        let rows = SelectWaiting { queue_of_jobs: number, queue_of_lanes: number, limit };
+        let rows =
+            SelectWaiting { queue_of_jobs: number, queue_of_lanes: number, limit_of_lanes: limit, limit };
         for row in rows.load::<WaitingRow>(transaction.connection)? {
             waiting.push(Waiting {
                 job: JobId { webhook: rows::id(&row.id)?, queue },
@@ -136,6 +137,7 @@ statement! { Sqlite;
     struct SelectWaiting {
         queue_of_jobs: i64 as BigInt,
         queue_of_lanes: i64 as BigInt,
+        limit_of_lanes: i64 as BigInt,
         limit: i64 as BigInt,
     }
     returns (Binary, BigInt, BigInt, Nullable<Text>);
@@ -143,8 +145,11 @@ statement! { Sqlite;
      FROM jobs j CROSS JOIN webhooks w ON w.sequence = j.webhook
      WHERE j.queue = ? AND j.status IN (0, 2) AND j.lane IS NULL
      UNION ALL
-     SELECT w.id, j.status, j.available_at, j.lane
-     FROM jobs j CROSS JOIN webhooks w ON w.sequence = j.webhook
-     WHERE j.queue = ? AND j.status IN (0, 2) AND j.lane IS NOT NULL
+     SELECT * FROM (
+         SELECT w.id, j.status, j.available_at, j.lane
+         FROM jobs j CROSS JOIN webhooks w ON w.sequence = j.webhook
+         WHERE j.queue = ? AND j.status IN (0, 2) AND j.lane IS NOT NULL
+         ORDER BY j.lane, j.webhook LIMIT ?
+     )
      LIMIT ?"
 }
