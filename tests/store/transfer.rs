@@ -2,6 +2,7 @@
 
 mod equal;
 mod everything;
+mod jobs;
 mod marks;
 mod refusals;
 mod stops;
