@@ -213,9 +213,10 @@ async fn agree(file: &Export, plan: &Plan, now: Timestamp) -> Result<Agreed, Tra
     if !processes.is_empty() {
         return Err(TransferError::InUse { to, processes });
     }
+    let queues = file.queues().await.map_err(unread)?;
     // The file first: whatever the database holds, nobody serves the file any more.
     file.set_mark(&mark).await.map_err(unread)?;
-    match database.begin(id, now).await.map_err(refused)? {
+    match database.begin(id, now, &queues).await.map_err(refused)? {
         Standing::UnderWay { position, moved } => {
             Ok(Agreed::Begin { database: Box::new(database), mark, position, moved, total })
         }

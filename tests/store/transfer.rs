@@ -121,13 +121,19 @@ async fn complete(mut transfer: Transfer) -> RowCounts {
 /// file itself is served no more.
 async fn moved(inbox: &mut Inbox<SqliteHarness>) -> (Inbox<PostgresHarness>, RowCounts) {
     let mut target = Inbox::<PostgresHarness>::new().await;
+    let counts = move_into(&mut target, inbox).await;
+    (target, counts)
+}
+
+/// Moves all that `inbox` holds to the database of `target`.
+async fn move_into(target: &mut Inbox<PostgresHarness>, inbox: &mut Inbox<SqliteHarness>) -> RowCounts {
     target.close().await;
     let file = inbox.harness().path();
     inbox.crash_and_reopen().await;
     let begun = begin(&file, &target.harness().url(), Limits::default(), &inbox.clock).await;
     let counts = complete(ready(begun)).await;
     target.reopen_like(inbox).await;
-    (target, counts)
+    counts
 }
 
 /// Changes the file, which nobody has open.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
-use diesel::sql_types::{BigInt, Bool, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryResult};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use jiff::Timestamp;
@@ -20,7 +22,7 @@ use super::{OpenError, counts, migrations};
 use crate::domain::job::Status;
 use crate::store::statement::statement;
 use crate::store::transfer::row_counts::{DatabaseRowCounts, RowCounts};
-use crate::store::transfer::stored::StoredWebhook;
+use crate::store::transfer::stored::{StoredQueue, StoredWebhook};
 use crate::store::{Pause, StatusCounts};
 
 /// What the server calls the connection, behind "hookbox". Those of a process that serves have the
@@ -97,9 +99,14 @@ impl Import {
         Ok(others)
     }
 
-    /// Has the database expect the webhooks of this transfer, if it holds nothing else. Answers how
-    /// it stands then.
-    pub(in crate::store) async fn begin(&mut self, id: Uuid, now: Timestamp) -> QueryResult<Standing> {
+    /// Has the database expect the webhooks of this transfer, which are in these queues, if it holds
+    /// nothing else. Answers how it stands then.
+    pub(in crate::store) async fn begin(
+        &mut self,
+        id: Uuid,
+        now: Timestamp,
+        queues: &[StoredQueue],
+    ) -> QueryResult<Standing> {
         let beginning = self.connection.transaction(async |connection| {
             LockTransfers {}.execute(connection).await?;
             match standing(connection, id).await? {
@@ -110,6 +117,7 @@ impl Import {
             // at their first batch.
             DeleteUnfinished {}.execute(connection).await?;
             InsertTransfer { id, started_at: pg_time(now) }.execute(connection).await?;
+            number_queues(connection, queues).await?;
             Ok(Standing::UnderWay { position: 0, moved: 0 })
         });
         beginning.await
@@ -184,6 +192,20 @@ impl Import {
     }
 }
 
+/// Makes the queues with their numbers. Those of webhooks that were purged are forgotten: no job is in
+/// them, and no process that knows them serves from here.
+async fn number_queues(connection: &mut AsyncPgConnection, queues: &[StoredQueue]) -> QueryResult<()> {
+    DeleteEmptyLanes {}.execute(connection).await?;
+    DeleteQueues {}.execute(connection).await?;
+    let inserting = InsertQueues {
+        ids: queues.iter().map(|queue| rows::queue_number(queue.id)).collect(),
+        routes: queues.iter().map(|queue| queue.route.as_str()).collect(),
+        sources: queues.iter().map(|queue| queue.source.as_str()).collect(),
+    };
+    inserting.execute(connection).await?;
+    SetQueueNumber {}.get_result::<i64>(connection).await.map(|_| ())
+}
+
 /// All jobs by status, as the database has counted them transaction by transaction.
 async fn all_counts(connection: &mut AsyncPgConnection) -> QueryResult<StatusCounts> {
     let mut all = StatusCounts::default();
@@ -247,6 +269,34 @@ statement! { Pg;
     }
     returns ();
     "INSERT INTO transfers (id, position, webhooks, started_at) VALUES (?, 0, 0, ?)"
+}
+
+statement! { Pg;
+    struct DeleteEmptyLanes {}
+    returns ();
+    "DELETE FROM lanes"
+}
+
+statement! { Pg;
+    struct DeleteQueues {}
+    returns ();
+    "DELETE FROM queues WHERE id > 0"
+}
+
+statement! { Pg;
+    struct InsertQueues<'a> {
+        ids: Vec<i32> as Array<Integer>,
+        routes: Vec<&'a str> as Array<Text>,
+        sources: Vec<&'a str> as Array<Text>,
+    }
+    returns ();
+    "INSERT INTO queues (id, route, source) SELECT * FROM unnest(?, ?, ?)"
+}
+
+statement! { Pg;
+    struct SetQueueNumber {}
+    returns BigInt;
+    "SELECT setval(pg_get_serial_sequence('queues', 'id'), greatest(max(id), 1), max(id) > 0) FROM queues"
 }
 
 statement! { Pg;

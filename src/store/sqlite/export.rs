@@ -8,6 +8,7 @@ use diesel::dsl::count_star;
 use diesel::prelude::*;
 
 use super::connection::{OpenError, OwnedFile};
+use super::queries::NO_ROUTE_QUEUE;
 use super::schema::{attempts, jobs, queues, webhooks};
 use super::transaction::Refusal;
 use super::{Options, SqliteStore, mark, pauses, rows};
@@ -17,7 +18,7 @@ use crate::domain::job::Status;
 use crate::store::transfer::limits::Limits;
 use crate::store::transfer::mark::Mark;
 use crate::store::transfer::row_counts::RowCounts;
-use crate::store::transfer::stored::{StoredAttempt, StoredJob, StoredWebhook};
+use crate::store::transfer::stored::{StoredAttempt, StoredJob, StoredQueue, StoredWebhook};
 use crate::store::{Pause, StatusCounts, Store as _};
 use crate::telemetry::metrics::Metrics;
 
@@ -83,6 +84,11 @@ impl Export {
         self.read(move |connection| batch(connection, after, limits)).await
     }
 
+    /// Every queue, also those without jobs.
+    pub(in crate::store) async fn queues(&self) -> Result<Vec<StoredQueue>> {
+        self.read(all_queues).await
+    }
+
     /// Everything that is paused.
     pub(in crate::store) async fn pauses(&self) -> Result<Vec<Pause>> {
         self.read(pauses::load).await
@@ -105,6 +111,13 @@ impl Export {
     pub(in crate::store) async fn close(&self) {
         self.store.close().await;
     }
+}
+
+#[derive(Queryable)]
+struct QueueRow {
+    id: i64,
+    route: String,
+    source: String,
 }
 
 #[derive(Queryable)]
@@ -153,6 +166,12 @@ struct AttemptRow {
     worker: String,
 }
 
+fn all_queues(connection: &mut SqliteConnection) -> QueryResult<Vec<StoredQueue>> {
+    let named = queues::table.filter(queues::id.ne(i64::from(NO_ROUTE_QUEUE.0))).order(queues::id);
+    let stored = |QueueRow { id, route, source }| Ok(StoredQueue { id: rows::queue(id)?, route, source });
+    named.load(connection)?.into_iter().map(stored).collect()
+}
+
 fn batch(connection: &mut SqliteConnection, after: i64, limits: Limits) -> QueryResult<Vec<StoredWebhook>> {
     let limit = i64::try_from(limits.webhooks.max(1)).unwrap_or(i64::MAX);
     let (mut found, mut bytes) = (Vec::new(), 0);
@@ -167,8 +186,6 @@ fn batch(connection: &mut SqliteConnection, after: i64, limits: Limits) -> Query
         found.push(webhook);
     }
     let Some(last) = found.last().map(|webhook| webhook.sequence) else { return Ok(found) };
-    let routes = queues::table.select((queues::id, queues::route)).load::<(i64, String)>(connection)?;
-    let routes = routes.into_iter().collect::<HashMap<_, _>>();
     let mut histories = histories(connection, after, last)?;
     let rows = jobs::table
         .filter(jobs::webhook.gt(after).and(jobs::webhook.le(last)))
@@ -177,9 +194,8 @@ fn batch(connection: &mut SqliteConnection, after: i64, limits: Limits) -> Query
         .load(connection)?;
     let mut by_webhook = HashMap::<i64, Vec<StoredJob>>::new();
     for row in rows {
-        let route = routes.get(&row.queue).cloned().unwrap_or_default();
         let history = histories.remove(&(row.webhook, row.queue)).unwrap_or_default();
-        by_webhook.entry(row.webhook).or_default().push(row.stored(route, history)?);
+        by_webhook.entry(row.webhook).or_default().push(row.stored(history)?);
     }
     let (mut bytes, mut whole) = (0, 0);
     for webhook in &mut found {
@@ -240,9 +256,9 @@ impl TryFrom<WebhookRow> for StoredWebhook {
 }
 
 impl JobRow {
-    fn stored(self, route: String, history: Vec<StoredAttempt>) -> QueryResult<StoredJob> {
+    fn stored(self, history: Vec<StoredAttempt>) -> QueryResult<StoredJob> {
         Ok(StoredJob {
-            route,
+            queue: rows::queue(self.queue)?,
             status: rows::job_status(self.status)?,
             run: rows::count(self.run)?,
             attempts: rows::count(self.attempts)?,

@@ -4,7 +4,15 @@ use jiff::Timestamp;
 
 use crate::domain::attempt::Outcome;
 use crate::domain::id::WebhookId;
-use crate::domain::job::Status;
+use crate::domain::job::{QueueId, Status};
+
+/// A queue, which has the same number in both stores: jobs of a webhook are in the order of these.
+#[derive(Debug)]
+pub(in crate::store) struct StoredQueue {
+    pub(in crate::store) id: QueueId,
+    pub(in crate::store) route: String,
+    pub(in crate::store) source: String,
+}
 
 /// A webhook, its jobs and their history.
 #[derive(Debug)]
@@ -20,15 +28,14 @@ pub(in crate::store) struct StoredWebhook {
     pub(in crate::store) payload_digest: Vec<u8>,
     pub(in crate::store) traceparent: String,
     pub(in crate::store) accepted_at: Timestamp,
-    /// One for each route that matched; one without a route if none did.
+    /// One for each route that matched; one of queue 0 if none did.
     pub(in crate::store) jobs: Vec<StoredJob>,
 }
 
 /// A job and its history.
 #[derive(Debug)]
 pub(in crate::store) struct StoredJob {
-    /// Empty where the webhook was filtered.
-    pub(in crate::store) route: String,
+    pub(in crate::store) queue: QueueId,
     pub(in crate::store) status: Status,
     pub(in crate::store) run: u32,
     pub(in crate::store) attempts: u32,

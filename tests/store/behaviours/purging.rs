@@ -11,11 +11,11 @@ use crate::harness::Harness;
 use crate::inbox::{Inbox, key_of, milliseconds, refused, seconds, source, webhook, webhook_with};
 use crate::routes::default_job;
 
-pub(super) const RETENTION: Retention =
+pub(crate) const RETENTION: Retention =
     Retention { completed: seconds(100), dead_lettered: seconds(200), keys: seconds(300) };
 
 /// Purges until there is no more to remove; answers the sums.
-pub(super) async fn purge_all<H: Harness>(inbox: &Inbox<H>) -> Purged {
+pub(crate) async fn purge_all<H: Harness>(inbox: &Inbox<H>) -> Purged {
     let mut all = Purged::default();
     for _ in 0..10_000 {
         let purged = inbox.purge(RETENTION).await.expect("purges");

@@ -5,18 +5,14 @@ use std::fmt::Debug;
 
 use hookbox::domain::error::{Reason, Result};
 use hookbox::domain::job::Status;
-use hookbox::domain::retention::Retention;
+use hookbox::domain::route::NewJob;
 use hookbox::domain::webhook::NewWebhook;
-use hookbox::store::{ClaimedJob, ListQuery, Purged};
+use hookbox::store::{ClaimedJob, ListQuery};
 use jiff::Timestamp;
 
+use crate::behaviours::purging::purge_all;
 use crate::harness::Harness;
 use crate::inbox::{Inbox, event_type, seconds, webhook_with};
-use crate::routes::default_job;
-
-/// Retentions that are over soon, one after the other.
-const RETENTION: Retention =
-    Retention { completed: seconds(60), dead_lettered: seconds(100), keys: seconds(150) };
 
 /// Jobs of a route and a source by status, and since when the oldest is due.
 type Queues = BTreeMap<(String, String), ([u64; Status::ALL.len()], Option<Timestamp>)>;
@@ -45,14 +41,19 @@ async fn assert_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) 
         let query = ListQuery { route: Some(route.clone()), limit: 2, ..ListQuery::default() };
         assert_eq!(one.listed(&query).await, other.listed(&query).await, "{route}");
     }
-    let has_due =
-        |queues: Queues| queues.into_iter().map(|(name, (counts, due))| (name, counts, due.is_some()));
-    assert!(has_due(queues(one).await).eq(has_due(queues(other).await)), "queues");
+    assert_eq!(counts(one).await, counts(other).await);
     let (stats, others) = (one.stats().await.expect("counts"), other.stats().await.expect("counts"));
     assert_eq!((stats.unrouted, stats.pauses), (others.unrouted, others.pauses));
     assert_eq!(one.pauses().await.expect("looks"), other.pauses().await.expect("looks"));
 }
 
+/// The same, and whether a job is due.
+async fn counts<H: Harness>(inbox: &Inbox<H>) -> Vec<((String, String), [u64; Status::ALL.len()], bool)> {
+    let queues = queues(inbox).await.into_iter();
+    queues.map(|(name, (counts, due))| (name, counts, due.is_some())).collect()
+}
+
+/// What the statistics say of all queues.
 async fn queues<H: Harness>(inbox: &Inbox<H>) -> Queues {
     let queues = inbox.stats().await.expect("counts").queues.into_iter();
     let named = queues.map(|queue| {
@@ -75,8 +76,8 @@ pub(super) async fn assert_go_on_alike<A: Harness, B: Harness>(one: &Inbox<A>, o
     for _ in 0..4 {
         assert_run_alike(one, other).await;
     }
-    for _ in 0..3 {
-        assert_eq!(purge(one).await, purge(other).await);
+    for _ in 0..7 {
+        assert_eq!(purge_all(one).await, purge_all(other).await);
         assert_alike(one, other).await;
         one.advance(seconds(50));
         other.advance(seconds(50));
@@ -92,11 +93,10 @@ async fn assert_accept_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inb
             ..webhook_with(webhook.idempotency_key.as_str(), payload)
         };
         let renamed = NewWebhook { event_type: event_type("another"), ..again(r#"{"n":1}"#) };
+        let jobs = webhook.jobs.iter().map(|job| NewJob { route: job.route.clone(), order: None });
+        let jobs = jobs.collect::<Vec<_>>();
         for sent in [again(r#"{"n":1}"#), again(r#"{"n":2}"#), renamed] {
-            assert_same(
-                one.accept(sent.clone(), default_job()).await,
-                other.accept(sent, default_job()).await,
-            );
+            assert_same(one.accept(sent.clone(), jobs.clone()).await, other.accept(sent, jobs.clone()).await);
         }
     }
 }
@@ -140,18 +140,6 @@ async fn assert_run_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<
     one.advance(seconds(10));
     other.advance(seconds(10));
     assert_alike(one, other).await;
-}
-
-async fn purge<H: Harness>(inbox: &Inbox<H>) -> (usize, usize) {
-    let mut all = Purged::default();
-    loop {
-        let step = inbox.purge(RETENTION).await.expect("purges");
-        all.payloads += step.payloads;
-        all.webhooks += step.webhooks;
-        if !step.more {
-            return (all.payloads, all.webhooks);
-        }
-    }
 }
 
 /// Of those due at the same time any may come first.

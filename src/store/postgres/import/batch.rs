@@ -1,8 +1,6 @@
 //! A batch of webhooks as the tables of PostgreSQL have them: what is unfinished in `jobs`, what is
 //! finished in `finished_jobs` with the attempt that ended it, and all other attempts in `attempts`.
 
-use std::collections::{BTreeSet, HashMap};
-
 use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
@@ -12,7 +10,6 @@ use diesel::sql_types::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use uuid::Uuid;
 
-use crate::domain::job::QueueId;
 use crate::domain::route::OrderValue;
 use crate::store::postgres::counts::CountChanges;
 use crate::store::postgres::lanes;
@@ -23,11 +20,10 @@ use crate::store::transfer::stored::{StoredAttempt, StoredJob, StoredWebhook};
 /// The slot of the counts: one is as good as another, for no other process writes meanwhile.
 const SLOT: i16 = 0;
 
-/// A job of the batch, its webhook and its queue.
+/// A job of the batch and its webhook.
 struct Moving<'a> {
     webhook: &'a StoredWebhook,
     job: &'a StoredJob,
-    queue: QueueId,
 }
 
 /// Inserts webhooks with all that belongs to them, and counts them.
@@ -35,12 +31,8 @@ pub(super) async fn insert(
     connection: &mut AsyncPgConnection,
     webhooks: &[StoredWebhook],
 ) -> QueryResult<()> {
-    let queues = queues_of(connection, webhooks).await?;
-    let moving = webhooks.iter().flat_map(|webhook| webhook.jobs.iter().map(move |job| (webhook, job)));
-    let moving = moving.filter_map(|(webhook, job)| {
-        let queue = *queues.get(&(job.route.as_str(), source_of(webhook, job)))?;
-        Some(Moving { webhook, job, queue })
-    });
+    let moving =
+        webhooks.iter().flat_map(|webhook| webhook.jobs.iter().map(move |job| Moving { webhook, job }));
     let (finished, unfinished) = moving.partition::<Vec<_>, _>(|moving| moving.job.status.is_final());
     insert_webhooks(connection, webhooks).await?;
     if !unfinished.is_empty() {
@@ -52,30 +44,8 @@ pub(super) async fn insert(
     let all = finished.iter().chain(&unfinished).collect::<Vec<_>>();
     insert_attempts(connection, &all).await?;
     let mut counts = CountChanges::default();
-    all.iter().for_each(|moving| counts.moved(moving.queue, None, Some(moving.job.status)));
+    all.iter().for_each(|moving| counts.moved(moving.job.queue, None, Some(moving.job.status)));
     counts.apply(connection, SLOT).await
-}
-
-/// The source of a job's queue; queue 0, of webhooks without a route, has none.
-fn source_of<'a>(webhook: &'a StoredWebhook, job: &StoredJob) -> &'a str {
-    if job.route.is_empty() { "" } else { &webhook.source }
-}
-
-/// The queues of the batch, by route and source; made where they are missing.
-async fn queues_of<'a>(
-    connection: &mut AsyncPgConnection,
-    webhooks: &'a [StoredWebhook],
-) -> QueryResult<HashMap<(&'a str, &'a str), QueueId>> {
-    let names = webhooks
-        .iter()
-        .flat_map(|webhook| webhook.jobs.iter().map(|job| (job.route.as_str(), source_of(webhook, job))))
-        .collect::<BTreeSet<_>>();
-    let mut queues = HashMap::with_capacity(names.len());
-    for (route, source) in names {
-        let id = MakeQueue { route, source }.get_result::<i32>(connection).await?;
-        queues.insert((route, source), rows::queue(id)?);
-    }
-    Ok(queues)
 }
 
 async fn insert_webhooks(connection: &mut AsyncPgConnection, all: &[StoredWebhook]) -> QueryResult<()> {
@@ -96,7 +66,7 @@ async fn insert_webhooks(connection: &mut AsyncPgConnection, all: &[StoredWebhoo
 
 impl Moving<'_> {
     fn lane(&self) -> Option<String> {
-        self.job.order.as_ref().map(|order| lanes::key(self.queue, &OrderValue::new(order.as_str())))
+        self.job.order.as_ref().map(|order| lanes::key(self.job.queue, &OrderValue::new(order.as_str())))
     }
 
     /// In the file the order of acceptance is that of the numbers of webhooks.
@@ -109,7 +79,7 @@ async fn insert_jobs(connection: &mut AsyncPgConnection, all: &[Moving<'_>]) -> 
     let jobs = || all.iter().map(|moving| moving.job);
     InsertJobs {
         webhooks: all.iter().map(|moving| rows::uuid(moving.webhook.id)).collect(),
-        queues: all.iter().map(|moving| rows::queue_number(moving.queue)).collect(),
+        queues: all.iter().map(|moving| rows::queue_number(moving.job.queue)).collect(),
         statuses: jobs().map(|job| job.status as i16).collect(),
         runs: jobs().map(|job| number(job.run)).collect(),
         attempts: jobs().map(|job| number(job.attempts)).collect(),
@@ -131,7 +101,7 @@ async fn insert_finished(connection: &mut AsyncPgConnection, all: &[Moving<'_>])
     let endings = || jobs().map(|job| job.split_history().1);
     InsertFinished {
         webhooks: all.iter().map(|moving| rows::uuid(moving.webhook.id)).collect(),
-        queues: all.iter().map(|moving| rows::queue_number(moving.queue)).collect(),
+        queues: all.iter().map(|moving| rows::queue_number(moving.job.queue)).collect(),
         statuses: jobs().map(|job| job.status as i16).collect(),
         runs: jobs().map(|job| number(job.run)).collect(),
         attempts: jobs().map(|job| number(job.attempts)).collect(),
@@ -166,7 +136,7 @@ async fn insert_attempts(connection: &mut AsyncPgConnection, all: &[&Moving<'_>]
     let each = || attempts.iter().map(|(_, attempt)| attempt);
     InsertAttempts {
         webhooks: attempts.iter().map(|(moving, _)| rows::uuid(moving.webhook.id)).collect(),
-        queues: attempts.iter().map(|(moving, _)| rows::queue_number(moving.queue)).collect(),
+        queues: attempts.iter().map(|(moving, _)| rows::queue_number(moving.job.queue)).collect(),
         numbers: each().map(|attempt| number(attempt.number)).collect(),
         outcomes: each().map(|attempt| attempt.outcome as i16).collect(),
         started_at: each().map(|attempt| pg_time(attempt.started_at)).collect(),
@@ -185,16 +155,6 @@ fn number(number: u32) -> i32 {
 
 fn text(text: Option<&str>) -> Option<String> {
     text.map(storable)
-}
-
-statement! { Pg;
-    struct MakeQueue<'a> {
-        route: &'a str as Text,
-        source: &'a str as Text,
-    }
-    returns Integer;
-    "INSERT INTO queues (route, source) VALUES (?, ?)
-     ON CONFLICT (route, source) DO UPDATE SET route = excluded.route RETURNING id"
 }
 
 statement! { Pg;
