@@ -3,6 +3,7 @@
 mod equal;
 mod everything;
 mod jobs;
+mod leases;
 mod marks;
 mod refusals;
 mod stops;
@@ -122,6 +123,8 @@ async fn complete(mut transfer: Transfer) -> RowCounts {
 async fn moved(inbox: &mut Inbox<SqliteHarness>) -> (Inbox<PostgresHarness>, RowCounts) {
     let mut target = Inbox::<PostgresHarness>::new().await;
     let counts = move_into(&mut target, inbox).await;
+    // As the worker of a process that starts; `inbox` did so when it was opened.
+    target.take_over_expired(Vec::new()).await.expect("takes over");
     (target, counts)
 }
 

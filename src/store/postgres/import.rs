@@ -345,11 +345,11 @@ statement! { Pg;
     struct MakeLanes {}
     returns ();
     "INSERT INTO lanes (lane, queue, jobs, state, available_at)
-     SELECT lane, queue, count(*), CASE WHEN bool_or(blocks) THEN 2 ELSE 0 END,
+     SELECT lane, queue, count(*), CASE WHEN bool_or(blocks) THEN 2 WHEN bool_or(status = 1) THEN 1 ELSE 0 END,
             coalesce((array_agg(available_at ORDER BY position) FILTER (WHERE NOT blocks))[1], now())
      FROM (
-         SELECT lane, queue, position, available_at, false AS blocks FROM jobs WHERE lane IS NOT NULL
-         UNION ALL SELECT lane, queue, position, available_at, true FROM finished_jobs WHERE blocks
+         SELECT lane, queue, status, position, available_at, false AS blocks FROM jobs WHERE lane IS NOT NULL
+         UNION ALL SELECT lane, queue, status, position, available_at, true FROM finished_jobs WHERE blocks
      ) AS ordered
      GROUP BY lane, queue"
 }

@@ -41,8 +41,8 @@ pub(in crate::store) fn take_mark(path: &Path) -> std::result::Result<Option<Mar
 }
 
 impl Export {
-    /// Opens the file, marked or not, and takes over the jobs of the process before: without policies
-    /// they are pending again. Nothing is leased from then on.
+    /// Opens the file, marked or not. Jobs that the process before ran stay leased: what becomes of them
+    /// depends on the policies that are in force once they are moved.
     pub(in crate::store) async fn open(
         path: &Path,
         clock: Arc<dyn Clock>,
@@ -147,6 +147,7 @@ struct JobRow {
     completed_at: Option<i64>,
     revision: i64,
     lease_token: i64,
+    worker: Option<String>,
     lane: Option<String>,
     blocks: bool,
     purged: i64,
@@ -268,6 +269,7 @@ impl JobRow {
             completed_at: self.completed_at.map(rows::time).transpose()?,
             revision: self.revision,
             lease_token: self.lease_token,
+            worker: self.worker,
             order: self.lane,
             blocks: self.blocks,
             purged: self.purged,

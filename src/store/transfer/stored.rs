@@ -45,6 +45,8 @@ pub(in crate::store) struct StoredJob {
     pub(in crate::store) completed_at: Option<Timestamp>,
     pub(in crate::store) revision: i64,
     pub(in crate::store) lease_token: i64,
+    /// The process that ran it when it died, if one did.
+    pub(in crate::store) worker: Option<String>,
     /// The value that orders it.
     pub(in crate::store) order: Option<String>,
     /// Whether it is a dead letter that blocks its order value.

@@ -25,14 +25,14 @@ pub(super) async fn in_line<H: Harness>(keys: &[&str]) -> (Inbox<H>, Vec<Webhook
 }
 
 /// Claims the one job that may start, which is that of `key`.
-pub(super) async fn claim_next<H: Harness>(inbox: &Inbox<H>, key: &str) -> ClaimedJob {
+pub(crate) async fn claim_next<H: Harness>(inbox: &Inbox<H>, key: &str) -> ClaimedJob {
     let job = inbox.claim_one().await;
     assert_eq!(job.idempotency_key.as_str(), key);
     job
 }
 
 /// Jobs start one at a time, in this order, and no other is left.
-pub(super) async fn complete_in_order<H: Harness>(inbox: &Inbox<H>, keys: &[&str]) {
+pub(crate) async fn complete_in_order<H: Harness>(inbox: &Inbox<H>, keys: &[&str]) {
     for key in keys {
         let job = claim_next(inbox, key).await;
         inbox.claim_nothing().await;

@@ -1,12 +1,10 @@
 //! A transfer that stops, wherever that is, goes on from there.
 
-use hookbox::domain::attempt::Outcome;
 use hookbox::domain::job::Status;
-use hookbox::domain::route::RouteName;
 use hookbox::store::transfer::{Begun, Limits, TransferError};
 use hookbox::store::{Finish, Inbox as _, Store as _};
 
-use super::{Ends, begin, complete, execute, moved, ready};
+use super::{Ends, begin, complete, execute, ready};
 use crate::inbox::{Inbox, webhook_with};
 use crate::postgres::close_connections;
 use crate::routes::{attempts, default_job};
@@ -63,24 +61,6 @@ async fn a_process_that_ended_between_the_two_marks_is_made_good() {
     assert!(matches!(ends.begin().await, Ok(Begun::Finished(_))));
     let refused = ends.open_file().await.expect_err("is refused");
     assert!(matches!(refused, hookbox::store::sqlite::OpenError::Moved { .. }), "{refused:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_leased_by_a_process_that_died_is_taken_over() {
-    let mut inbox = Inbox::<SqliteHarness>::new().await;
-    let leased = inbox.accept_new("leased").await;
-    let job = inbox.claim_one().await;
-    inbox.accept_new("waits").await;
-    let (target, counts) = moved(&mut inbox).await;
-    assert_eq!((counts.counts.of(Status::Pending), counts.attempts), (2, 1));
-    let (status, detail) = target.job_of(leased.id, RouteName::DEFAULT).await;
-    assert_eq!((status.status, status.attempt_count), (Status::Pending, 1));
-    assert_eq!(
-        detail.attempts.iter().map(|attempt| attempt.outcome).collect::<Vec<_>>(),
-        [Outcome::Interrupted]
-    );
-    let again = target.claimed(10).await.into_iter().find(|again| again.lease.job == job.lease.job);
-    assert!(again.expect("is claimed").lease.token > job.lease.token, "tokens grow");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

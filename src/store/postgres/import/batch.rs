@@ -90,6 +90,7 @@ async fn insert_jobs(connection: &mut AsyncPgConnection, all: &[Moving<'_>]) -> 
         lease_tokens: jobs().map(|job| job.lease_token).collect(),
         lanes: all.iter().map(Moving::lane).collect(),
         positions: all.iter().map(Moving::position).collect(),
+        workers: jobs().map(|job| text(job.worker.as_deref())).collect(),
     }
     .execute(connection)
     .await
@@ -173,6 +174,7 @@ statement! { Pg;
      SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)"
 }
 
+// Leases have expired: the process that held them is gone.
 statement! { Pg;
     struct InsertJobs {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
@@ -187,11 +189,15 @@ statement! { Pg;
         lease_tokens: Vec<i64> as Array<BigInt>,
         lanes: Vec<Option<String>> as Array<Nullable<Text>>,
         positions: Vec<Option<i64>> as Array<Nullable<BigInt>>,
+        workers: Vec<Option<String>> as Array<Nullable<Text>>,
     }
     returns ();
     "INSERT INTO jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision,
-                       lease_token, lane, position)
-     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                       lease_token, lane, position, worker, lease_until)
+     SELECT *, CASE status WHEN 1 THEN now() END
+     FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+          AS j (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision,
+                lease_token, lane, position, worker)"
 }
 
 statement! { Pg;
