@@ -137,8 +137,8 @@ impl Transfer {
         let now = self.clock.now();
         // The database first: if the process dies in between, the file is served by nobody, and the
         // next transfer sees that this one was finished.
-        let pauses = self.file.pauses().await.map_err(self.unread())?;
-        self.database.finish(self.mark.id, now, &pauses).await.map_err(|error| refused(&self.to, error))?;
+        let limits = self.file.limits().await.map_err(self.unread())?;
+        self.database.finish(self.mark.id, now, &limits).await.map_err(|error| refused(&self.to, error))?;
         self.mark.finished_at = Some(now);
         self.file.set_mark(&self.mark).await.map_err(self.unread())?;
         Ok(in_file)

@@ -6,6 +6,7 @@ mod jobs;
 mod leases;
 mod marks;
 mod refusals;
+mod starts;
 mod stops;
 
 use std::path::{Path, PathBuf};

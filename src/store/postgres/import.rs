@@ -2,28 +2,27 @@
 //! transaction of each batch, so that no batch is ever stored twice.
 
 mod batch;
+mod limits;
+mod queues;
 
 use std::time::Duration;
 
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
-use diesel::sql_types::{
-    Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
-};
-use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryResult};
+use diesel::sql_types::{BigInt, Bool, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::{OptionalExtension as _, QueryResult};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::rows::{self, pg_time};
-use super::schema::pauses;
 use super::target::{Connector, Target};
 use super::{OpenError, counts, migrations};
 use crate::domain::job::Status;
+use crate::store::StatusCounts;
 use crate::store::statement::statement;
 use crate::store::transfer::row_counts::{DatabaseRowCounts, RowCounts};
-use crate::store::transfer::stored::{StoredQueue, StoredWebhook};
-use crate::store::{Pause, StatusCounts};
+use crate::store::transfer::stored::{StoredLimits, StoredQueue, StoredWebhook};
 
 /// What the server calls the connection, behind "hookbox". Those of a process that serves have the
 /// name of the process.
@@ -105,7 +104,7 @@ impl Import {
         &mut self,
         id: Uuid,
         now: Timestamp,
-        queues: &[StoredQueue],
+        stored: &[StoredQueue],
     ) -> QueryResult<Standing> {
         let beginning = self.connection.transaction(async |connection| {
             LockTransfers {}.execute(connection).await?;
@@ -117,7 +116,7 @@ impl Import {
             // at their first batch.
             DeleteUnfinished {}.execute(connection).await?;
             InsertTransfer { id, started_at: pg_time(now) }.execute(connection).await?;
-            number_queues(connection, queues).await?;
+            queues::insert(connection, stored).await?;
             Ok(Standing::UnderWay { position: 0, moved: 0 })
         });
         beginning.await
@@ -163,47 +162,23 @@ impl Import {
         counting.await
     }
 
-    /// Makes the lanes of the ordered jobs, pauses what was paused, and says that all has been moved.
-    /// From then on the database is served.
+    /// Makes the lanes of the ordered jobs, takes the limits, and says that all has been moved. From then
+    /// on the database is served.
     pub(in crate::store) async fn finish(
         &mut self,
         id: Uuid,
         now: Timestamp,
-        paused: &[Pause],
+        stored: &StoredLimits,
     ) -> QueryResult<()> {
         let finishing = self.connection.transaction(async |connection| {
             MakeLanes {}.execute(connection).await?;
             SetPositions {}.get_result::<Option<i64>>(connection).await?;
-            for pause in paused {
-                diesel::insert_into(pauses::table)
-                    .values((
-                        pauses::scope.eq(pause.target.scope() as i16),
-                        pauses::name.eq(pause.target.name()),
-                        pauses::since.eq(pg_time(pause.since)),
-                    ))
-                    .on_conflict_do_nothing()
-                    .execute(connection)
-                    .await?;
-            }
+            limits::insert(connection, stored).await?;
             let finished = FinishTransfer { finished_at: pg_time(now), id };
             finished.get_result::<Uuid>(connection).await.map(|_| ())
         });
         finishing.await
     }
-}
-
-/// Makes the queues with their numbers. Those of webhooks that were purged are forgotten: no job is in
-/// them, and no process that knows them serves from here.
-async fn number_queues(connection: &mut AsyncPgConnection, queues: &[StoredQueue]) -> QueryResult<()> {
-    DeleteEmptyLanes {}.execute(connection).await?;
-    DeleteQueues {}.execute(connection).await?;
-    let inserting = InsertQueues {
-        ids: queues.iter().map(|queue| rows::queue_number(queue.id)).collect(),
-        routes: queues.iter().map(|queue| queue.route.as_str()).collect(),
-        sources: queues.iter().map(|queue| queue.source.as_str()).collect(),
-    };
-    inserting.execute(connection).await?;
-    SetQueueNumber {}.get_result::<i64>(connection).await.map(|_| ())
 }
 
 /// All jobs by status, as the database has counted them transaction by transaction.
@@ -269,34 +244,6 @@ statement! { Pg;
     }
     returns ();
     "INSERT INTO transfers (id, position, webhooks, started_at) VALUES (?, 0, 0, ?)"
-}
-
-statement! { Pg;
-    struct DeleteEmptyLanes {}
-    returns ();
-    "DELETE FROM lanes"
-}
-
-statement! { Pg;
-    struct DeleteQueues {}
-    returns ();
-    "DELETE FROM queues WHERE id > 0"
-}
-
-statement! { Pg;
-    struct InsertQueues<'a> {
-        ids: Vec<i32> as Array<Integer>,
-        routes: Vec<&'a str> as Array<Text>,
-        sources: Vec<&'a str> as Array<Text>,
-    }
-    returns ();
-    "INSERT INTO queues (id, route, source) SELECT * FROM unnest(?, ?, ?)"
-}
-
-statement! { Pg;
-    struct SetQueueNumber {}
-    returns BigInt;
-    "SELECT setval(pg_get_serial_sequence('queues', 'id'), greatest(max(id), 1), max(id) > 0) FROM queues"
 }
 
 statement! { Pg;

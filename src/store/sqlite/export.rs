@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use diesel::dsl::count_star;
 use diesel::prelude::*;
+use jiff::Timestamp;
 
 use super::connection::{OpenError, OwnedFile};
 use super::queries::NO_ROUTE_QUEUE;
-use super::schema::{attempts, jobs, queues, webhooks};
+use super::schema::{attempts, jobs, paces, queues, webhooks};
 use super::transaction::Refusal;
 use super::{Options, SqliteStore, mark, pauses, rows};
 use crate::domain::clock::Clock;
@@ -18,8 +19,10 @@ use crate::domain::job::Status;
 use crate::store::transfer::limits::Limits;
 use crate::store::transfer::mark::Mark;
 use crate::store::transfer::row_counts::RowCounts;
-use crate::store::transfer::stored::{StoredAttempt, StoredJob, StoredQueue, StoredWebhook};
-use crate::store::{Pause, StatusCounts, Store as _};
+use crate::store::transfer::stored::{
+    StoredAttempt, StoredJob, StoredLimits, StoredPace, StoredQueue, StoredWebhook,
+};
+use crate::store::{StatusCounts, Store as _};
 use crate::telemetry::metrics::Metrics;
 
 /// A file whose webhooks are moved elsewhere.
@@ -89,9 +92,12 @@ impl Export {
         self.read(all_queues).await
     }
 
-    /// Everything that is paused.
-    pub(in crate::store) async fn pauses(&self) -> Result<Vec<Pause>> {
-        self.read(pauses::load).await
+    /// What is paused, and when rates allow the next starts.
+    pub(in crate::store) async fn limits(&self) -> Result<StoredLimits> {
+        self.read(|connection| {
+            Ok(StoredLimits { pauses: pauses::load(connection)?, paces: all_paces(connection)? })
+        })
+        .await
     }
 
     /// Counts all rows.
@@ -171,6 +177,13 @@ fn all_queues(connection: &mut SqliteConnection) -> QueryResult<Vec<StoredQueue>
     let named = queues::table.filter(queues::id.ne(i64::from(NO_ROUTE_QUEUE.0))).order(queues::id);
     let stored = |QueueRow { id, route, source }| Ok(StoredQueue { id: rows::queue(id)?, route, source });
     named.load(connection)?.into_iter().map(stored).collect()
+}
+
+fn all_paces(connection: &mut SqliteConnection) -> QueryResult<Vec<StoredPace>> {
+    let stored = |(route, next_at)| {
+        Ok(StoredPace { route, next_at: Timestamp::from_microsecond(next_at).map_err(rows::unreadable)? })
+    };
+    paces::table.load::<(String, i64)>(connection)?.into_iter().map(stored).collect()
 }
 
 fn batch(connection: &mut SqliteConnection, after: i64, limits: Limits) -> QueryResult<Vec<StoredWebhook>> {

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::domain::attempt::Outcome;
 use crate::domain::id::WebhookId;
 use crate::domain::job::{QueueId, Status};
+use crate::store::Pause;
 
 /// A queue, which has the same number in both stores: jobs of a webhook are in the order of these.
 #[derive(Debug)]
@@ -12,6 +13,20 @@ pub(in crate::store) struct StoredQueue {
     pub(in crate::store) id: QueueId,
     pub(in crate::store) route: String,
     pub(in crate::store) source: String,
+}
+
+/// What keeps jobs of whole routes and sources from starting.
+#[derive(Debug)]
+pub(in crate::store) struct StoredLimits {
+    pub(in crate::store) pauses: Vec<Pause>,
+    pub(in crate::store) paces: Vec<StoredPace>,
+}
+
+/// When the rate of a route allows its next start.
+#[derive(Debug)]
+pub(in crate::store) struct StoredPace {
+    pub(in crate::store) route: String,
+    pub(in crate::store) next_at: Timestamp,
 }
 
 /// A webhook, its jobs and their history.
