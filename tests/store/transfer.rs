@@ -5,6 +5,7 @@ mod everything;
 mod jobs;
 mod leases;
 mod marks;
+mod order;
 mod refusals;
 mod starts;
 mod stops;

@@ -162,8 +162,7 @@ impl Import {
         counting.await
     }
 
-    /// Makes the lanes of the ordered jobs, takes the limits, and says that all has been moved. From then
-    /// on the database is served.
+    /// Takes the limits, and says that all has been moved. From then on the database is served.
     pub(in crate::store) async fn finish(
         &mut self,
         id: Uuid,
@@ -171,7 +170,6 @@ impl Import {
         stored: &StoredLimits,
     ) -> QueryResult<()> {
         let finishing = self.connection.transaction(async |connection| {
-            MakeLanes {}.execute(connection).await?;
             SetPositions {}.get_result::<Option<i64>>(connection).await?;
             limits::insert(connection, stored).await?;
             let finished = FinishTransfer { finished_at: pg_time(now), id };
@@ -286,19 +284,6 @@ statement! { Pg;
     struct CountWebhooks {}
     returns BigInt;
     "SELECT count(*) FROM webhooks"
-}
-
-statement! { Pg;
-    struct MakeLanes {}
-    returns ();
-    "INSERT INTO lanes (lane, queue, jobs, state, available_at)
-     SELECT lane, queue, count(*), CASE WHEN bool_or(blocks) THEN 2 WHEN bool_or(status = 1) THEN 1 ELSE 0 END,
-            coalesce((array_agg(available_at ORDER BY position) FILTER (WHERE NOT blocks))[1], now())
-     FROM (
-         SELECT lane, queue, status, position, available_at, false AS blocks FROM jobs WHERE lane IS NOT NULL
-         UNION ALL SELECT lane, queue, status, position, available_at, true FROM finished_jobs WHERE blocks
-     ) AS ordered
-     GROUP BY lane, queue"
 }
 
 statement! { Pg;

@@ -64,12 +64,23 @@ pub(in crate::store) struct StoredJob {
     pub(in crate::store) worker: Option<String>,
     /// The value that orders it.
     pub(in crate::store) order: Option<String>,
+    /// The lane that it is in; none if it is not ordered, or is finished and does not block.
+    pub(in crate::store) lane: Option<StoredLane>,
     /// Whether it is a dead letter that blocks its order value.
     pub(in crate::store) blocks: bool,
     /// 0 kept, 1 past the retention of its payload, 2 of its key.
     pub(in crate::store) purged: i64,
     /// The attempts that have ended, oldest first.
     pub(in crate::store) history: Vec<StoredAttempt>,
+}
+
+/// The jobs of a queue and an order value, which run one at a time.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct StoredLane {
+    /// 0 its first job may start, 1 it is processing, 2 a dead letter blocks it; the same in both stores.
+    pub(in crate::store) state: i64,
+    /// In state 0: when its first job may start.
+    pub(in crate::store) available_at: Timestamp,
 }
 
 /// An attempt that has ended.

@@ -14,7 +14,7 @@ use crate::inbox::{Inbox, LEASE, keys, milliseconds, seconds, sorted_keys};
 use crate::routes::{job, ordered, policy};
 
 /// Webhooks of these keys, in this order, whose jobs of the route `orders` have one value.
-pub(super) async fn in_line<H: Harness>(keys: &[&str]) -> (Inbox<H>, Vec<WebhookId>) {
+pub(crate) async fn in_line<H: Harness>(keys: &[&str]) -> (Inbox<H>, Vec<WebhookId>) {
     let inbox = Inbox::<H>::with_routes([policy("orders"), policy("other")]).await;
     let mut ids = Vec::new();
     for key in keys {

@@ -1,6 +1,8 @@
 //! A batch of webhooks as the tables of PostgreSQL have them: what is unfinished in `jobs`, what is
 //! finished in `finished_jobs` with the attempt that ended it, and all other attempts in `attempts`.
 
+use std::collections::BTreeMap;
+
 use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
@@ -10,12 +12,13 @@ use diesel::sql_types::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use uuid::Uuid;
 
+use crate::domain::job::QueueId;
 use crate::domain::route::OrderValue;
 use crate::store::postgres::counts::CountChanges;
 use crate::store::postgres::lanes;
 use crate::store::postgres::rows::{self, pg_time, storable};
 use crate::store::statement::statement;
-use crate::store::transfer::stored::{StoredAttempt, StoredJob, StoredWebhook};
+use crate::store::transfer::stored::{StoredAttempt, StoredJob, StoredLane, StoredWebhook};
 
 /// The slot of the counts: one is as good as another, for no other process writes meanwhile.
 const SLOT: i16 = 0;
@@ -43,6 +46,7 @@ pub(super) async fn insert(
     }
     let all = finished.iter().chain(&unfinished).collect::<Vec<_>>();
     insert_attempts(connection, &all).await?;
+    insert_lanes(connection, &all).await?;
     let mut counts = CountChanges::default();
     all.iter().for_each(|moving| counts.moved(moving.job.queue, None, Some(moving.job.status)));
     counts.apply(connection, SLOT).await
@@ -150,6 +154,36 @@ async fn insert_attempts(connection: &mut AsyncPgConnection, all: &[&Moving<'_>]
     .map(|_| ())
 }
 
+/// A lane of the batch: where it stands, and how many jobs of the batch are in it.
+struct Lane {
+    queue: QueueId,
+    stored: StoredLane,
+    jobs: i64,
+}
+
+async fn insert_lanes(connection: &mut AsyncPgConnection, all: &[&Moving<'_>]) -> QueryResult<()> {
+    let mut lanes = BTreeMap::new();
+    for moving in all {
+        if let (Some(key), Some(stored)) = (moving.lane(), moving.job.lane) {
+            let new = Lane { queue: moving.job.queue, stored, jobs: 0 };
+            lanes.entry(key).or_insert(new).jobs += 1;
+        }
+    }
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    InsertLanes {
+        queues: lanes.values().map(|lane| rows::queue_number(lane.queue)).collect(),
+        jobs: lanes.values().map(|lane| lane.jobs).collect(),
+        states: lanes.values().map(|lane| lane.stored.state as i16).collect(),
+        available_at: lanes.values().map(|lane| pg_time(lane.stored.available_at)).collect(),
+        lanes: lanes.into_keys().collect(),
+    }
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
 fn number(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
@@ -242,4 +276,18 @@ statement! { Pg;
     returns ();
     "INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker)
      SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)"
+}
+
+// The jobs of a lane can be in several batches.
+statement! { Pg;
+    struct InsertLanes {
+        lanes: Vec<String> as Array<Text>,
+        queues: Vec<i32> as Array<Integer>,
+        jobs: Vec<i64> as Array<BigInt>,
+        states: Vec<i16> as Array<SmallInt>,
+        available_at: Vec<PgTimestamp> as Array<Timestamptz>,
+    }
+    returns ();
+    "INSERT INTO lanes AS l (lane, queue, jobs, state, available_at) SELECT * FROM unnest(?, ?, ?, ?, ?)
+     ON CONFLICT (lane) DO UPDATE SET jobs = l.jobs + excluded.jobs"
 }
