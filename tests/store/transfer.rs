@@ -4,6 +4,7 @@ mod equal;
 mod everything;
 mod jobs;
 mod leases;
+mod lives;
 mod marks;
 mod order;
 mod refusals;
