@@ -8,6 +8,7 @@ mod lives;
 mod marks;
 mod order;
 mod refusals;
+mod retention;
 mod starts;
 mod stops;
 

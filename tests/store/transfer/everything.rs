@@ -2,7 +2,6 @@
 
 use hookbox::domain::attempt::Outcome;
 use hookbox::domain::job::Status;
-use hookbox::domain::retention::Retention;
 use hookbox::domain::trace::Traceparent;
 use hookbox::domain::webhook::NewWebhook;
 use hookbox::store::Finish;
@@ -84,30 +83,6 @@ async fn webhooks_in_every_status_move_with_their_whole_history() {
     }
     assert_equal(&inbox, &target).await;
     assert_go_on_alike(&inbox, &target).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_webhook_whose_payload_is_gone_still_answers_its_duplicates_and_goes_on_time() {
-    let mut inbox = Inbox::<SqliteHarness>::new().await;
-    let gone = inbox.ended_webhook("gone", Status::Completed).await;
-    let dead = inbox.ended_webhook("dead", Status::DeadLettered).await;
-    inbox.advance(seconds(100));
-    let retention = Retention { completed: seconds(50), dead_lettered: seconds(50), keys: seconds(200) };
-    while inbox.purge(retention).await.expect("purges").more {}
-    inbox.ended_webhook("kept", Status::Completed).await;
-    let (target, _) = moved(&mut inbox).await;
-
-    assert_eq!(target.detail_of(gone.id).await.payload, None);
-    assert!(target.submit(webhook_with("gone", r#"{"n":1}"#)).await.expect("answers").duplicate);
-    assert!(target.retry(dead.id, None).await.is_err(), "it has no payload");
-    assert_equal(&inbox, &target).await;
-    for time in [49, 1, 50, 100].map(seconds) {
-        inbox.advance(time);
-        target.advance(time);
-        while inbox.purge(retention).await.expect("purges").more {}
-        while target.purge(retention).await.expect("purges").more {}
-        assert_equal(&inbox, &target).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
