@@ -112,9 +112,12 @@ impl SqliteStore {
     ) -> std::result::Result<Self, OpenError> {
         let mut file = OwnedFile::open(&options.path)?;
         mark::refuse(&file.path, &mut file.connection)?;
-        Self::start(file, options, clock, metrics).await
+        let store = Self::start(file, options, clock, metrics).await?;
+        store.take_over_all().await.map_err(OpenError::TakeOver)?;
+        Ok(store)
     }
 
+    /// Starts without taking over anything.
     async fn start(
         file: OwnedFile,
         options: Options,
@@ -149,7 +152,7 @@ impl SqliteStore {
         };
         let (writer, thread) = writer::start(connection, context)?;
         threads.push(thread);
-        let store = Self {
+        Ok(Self {
             writer,
             readers: Mutex::new(Some(Arc::new(readers))),
             claim_reader: Mutex::new(Some(Arc::new(claim_reader))),
@@ -159,9 +162,7 @@ impl SqliteStore {
             wake,
             log,
             clock,
-        };
-        store.take_over_all().await.map_err(OpenError::TakeOver)?;
-        Ok(store)
+        })
     }
 
     /// Takes over the leased jobs of the previous process, and frees lanes, by the policies in force now.

@@ -138,8 +138,8 @@ impl Transfer {
         let now = self.clock.now();
         // The database first: if the process dies in between, the file is still marked, so no process serves
         // it, and the next transfer sees that this one was finished.
-        let pauses = self.file.pauses().await.map_err(self.unread())?;
-        self.database.finish(self.mark.id, now, &pauses).await.map_err(|error| refused(&self.to, error))?;
+        let limits = self.file.limits().await.map_err(self.unread())?;
+        self.database.finish(self.mark.id, now, &limits).await.map_err(|error| refused(&self.to, error))?;
         self.mark.finished_at = Some(now);
         self.file.set_mark(&self.mark).await.map_err(self.unread())?;
         Ok(in_file)
@@ -214,9 +214,10 @@ async fn agree(file: &Export, plan: &Plan, now: Timestamp) -> Result<Agreed, Tra
     if !processes.is_empty() {
         return Err(TransferError::InUse { to, processes });
     }
+    let queues = file.queues().await.map_err(unread)?;
     // The file first: once the database holds any webhook, no process serves the file.
     file.set_mark(&mark).await.map_err(unread)?;
-    match database.begin(id, now).await.map_err(refused)? {
+    match database.begin(id, now, &queues).await.map_err(refused)? {
         Standing::UnderWay { position, moved } => {
             Ok(Agreed::Begin { database: Box::new(database), mark, position, moved, total })
         }

@@ -150,7 +150,7 @@ pub enum PauseTarget {
 
 impl PauseTarget {
     /// The number of the kind of target, as stored in the column `scope`.
-    pub(super) fn scope(&self) -> i64 {
+    pub(super) fn scope(&self) -> i16 {
         match self {
             Self::Everything => 0,
             Self::Route(_) => 1,

@@ -1,11 +1,14 @@
 //! Records what attempts came to, many at once: no thread of the pool waits for the disk, but its job
 //! counts as running, and its thread as taken, until the outcome is on it.
 //!
-//! A batch is whatever has ended while the one before was being recorded.
+//! While batches are being recorded, outcomes gather until there are enough for another batch: a store that
+//! commits many things at once takes it into its next commit.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
@@ -18,8 +21,14 @@ use crate::store::Finish;
 /// How long to wait before outcomes that could not be stored are tried again.
 const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Outcomes in one batch.
+/// The most outcomes that wait.
 const BATCH_OUTCOMES: usize = 1_024;
+
+/// Batches that are being recorded at once, at most.
+const BATCHES_AT_ONCE: usize = 4;
+
+/// While a batch is being recorded, another one is sent once the outcomes of this share of the threads wait.
+const SHARE_OF_THREADS: usize = 8;
 
 /// The end of an attempt. There are never more of them than threads.
 pub(super) struct Ended {
@@ -29,25 +38,35 @@ pub(super) struct Ended {
 
 /// Records outcomes until no thread of the pool is left to send one.
 pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<Ended>) {
-    let mut batch = Vec::new();
-    // Outcomes that could not be stored stay in the batch, however long the store is at fault: the
-    // work is done, and doing it again would be worse.
-    while !batch.is_empty() || outcomes.recv_many(&mut batch, BATCH_OUTCOMES).await > 0 {
-        // Other tasks and threads go first: on busy cores more outcomes join this batch.
-        tokio::task::yield_now().await;
-        while batch.len() < BATCH_OUTCOMES
-            && let Ok(outcome) = outcomes.try_recv()
-        {
-            batch.push(outcome);
+    let worth_it = (shared.slots.threads() / SHARE_OF_THREADS).max(1);
+    let (mut waiting, mut is_open) = (Vec::new(), true);
+    let mut storing = FuturesUnordered::new();
+    while is_open || !waiting.is_empty() || !storing.is_empty() {
+        let is_due = storing.is_empty() || waiting.len() >= worth_it && storing.len() < BATCHES_AT_ONCE;
+        if !waiting.is_empty() && is_due {
+            storing.push(store(&shared, std::mem::take(&mut waiting)));
         }
-        let finishes = batch.iter().map(|ended: &Ended| ended.finish.clone()).collect();
-        match shared.store.finish(&shared.options.worker, finishes).await {
+        tokio::select! {
+            Some(()) = storing.next(), if !storing.is_empty() => {}
+            received = outcomes.recv_many(&mut waiting, BATCH_OUTCOMES), if is_open && waiting.len() < BATCH_OUTCOMES => {
+                is_open = received > 0;
+                // Other tasks and threads go first: on busy cores more outcomes join this batch.
+                tokio::task::yield_now().await;
+                waiting.extend(std::iter::from_fn(|| outcomes.try_recv().ok()));
+            }
+        }
+    }
+}
+
+/// Stores outcomes. While the store is at fault they are tried again, however long that lasts: the work is
+/// done, and doing it again would be worse.
+async fn store(shared: &Shared, batch: Vec<Ended>) {
+    let finishes = batch.iter().map(|ended| ended.finish.clone()).collect::<Vec<_>>();
+    loop {
+        match shared.store.finish(&shared.options.worker, finishes.clone()).await {
             Ok(recorded) => {
-                let ended = std::mem::take(&mut batch);
-                for (ended, recorded) in ended.iter().zip(&recorded) {
-                    is_recorded(&shared, ended, *recorded);
-                }
-                release(&shared, &ended);
+                batch.iter().zip(recorded).for_each(|(ended, recorded)| is_recorded(shared, ended, recorded));
+                break;
             }
             Err(error) if error.reason() == Reason::StoreUnavailable && !shared.stopped.is_cancelled() => {
                 tracing::warn!(outcomes = batch.len(), error = %error, "outcomes could not be stored; trying again in a second");
@@ -57,10 +76,12 @@ pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<
             }
             Err(error) => {
                 tracing::error!(outcomes = batch.len(), error = %error, "outcomes cannot be stored; their jobs run again when the leases expire");
-                release(&shared, &std::mem::take(&mut batch));
+                break;
             }
         }
     }
+    let leases = batch.iter().map(|ended| ended.finish.lease).collect::<Vec<_>>();
+    shared.released(&leases);
 }
 
 fn is_recorded(shared: &Shared, ended: &Ended, recorded: bool) {
@@ -76,9 +97,4 @@ fn is_recorded(shared: &Shared, ended: &Ended, recorded: bool) {
     } else if finish.next == Status::Completed {
         shared.metrics.completed(finish.finished_at);
     }
-}
-
-fn release(shared: &Shared, ended: &[Ended]) {
-    let leases = ended.iter().map(|ended| ended.finish.lease).collect::<Vec<_>>();
-    shared.released(&leases);
 }

@@ -114,6 +114,11 @@ impl Slots {
         self.lock().unanswered = None;
     }
 
+    /// How many threads there are.
+    pub(super) fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// How many threads are taken.
     pub(super) fn len(&self) -> usize {
         self.lock().len()

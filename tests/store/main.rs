@@ -16,6 +16,7 @@ mod routes;
 mod sqlite;
 #[path = "../support/postgres.rs"]
 mod support;
+mod transfer;
 
 conformance!(sqlite_store, crate::sqlite::SqliteHarness);
 conformance!(postgres_store, crate::postgres::PostgresHarness);

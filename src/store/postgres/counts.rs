@@ -53,6 +53,8 @@ impl CountChanges {
             completed: of(Status::Completed),
             dead_lettered: of(Status::DeadLettered),
             cancelled: of(Status::Cancelled),
+            filtered: of(Status::Filtered),
+            quarantined: of(Status::Quarantined),
         };
         adding.execute(connection).await.map(drop)
     }
@@ -90,14 +92,18 @@ statement! { Pg;
         completed: Vec<i64> as Array<BigInt>,
         dead_lettered: Vec<i64> as Array<BigInt>,
         cancelled: Vec<i64> as Array<BigInt>,
+        filtered: Vec<i64> as Array<BigInt>,
+        quarantined: Vec<i64> as Array<BigInt>,
     }
     returns ();
-    "INSERT INTO status_counts AS c (slot, queue, pending, processing, retrying, completed, dead_lettered, cancelled)
-     SELECT ?, * FROM unnest(?, ?, ?, ?, ?, ?, ?)
+    "INSERT INTO status_counts AS c (slot, queue, pending, processing, retrying, completed, dead_lettered, cancelled,
+                                     filtered, quarantined)
+     SELECT ?, * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (slot, queue) DO UPDATE
      SET pending = c.pending + excluded.pending, processing = c.processing + excluded.processing,
          retrying = c.retrying + excluded.retrying, completed = c.completed + excluded.completed,
-         dead_lettered = c.dead_lettered + excluded.dead_lettered, cancelled = c.cancelled + excluded.cancelled"
+         dead_lettered = c.dead_lettered + excluded.dead_lettered, cancelled = c.cancelled + excluded.cancelled,
+         filtered = c.filtered + excluded.filtered, quarantined = c.quarantined + excluded.quarantined"
 }
 
 statement! { Pg;

@@ -2,26 +2,27 @@
 //! the transfer, so that no batch is stored twice.
 
 mod batch;
+mod limits;
+mod queues;
 
 use std::time::Duration;
 
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::sql_types::{BigInt, Bool, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
-use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryResult};
+use diesel::{OptionalExtension as _, QueryResult};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::rows::{self, pg_time};
-use super::schema::pauses;
 use super::target::{Connector, Target};
 use super::{OpenError, counts, migrations};
 use crate::domain::job::Status;
+use crate::store::StatusCounts;
 use crate::store::statement::statement;
 use crate::store::transfer::row_counts::{DatabaseRowCounts, RowCounts};
-use crate::store::transfer::stored::StoredWebhook;
-use crate::store::{Pause, StatusCounts};
+use crate::store::transfer::stored::{StoredLimits, StoredQueue, StoredWebhook};
 
 /// The process name of the connection of a transfer. The server shows it as `hookbox transfer`; connections
 /// of serving processes have the name of their process instead.
@@ -99,9 +100,14 @@ impl Import {
         Ok(others)
     }
 
-    /// Adds the transfer to the database, if the database has no webhooks. Returns the state of the database
-    /// afterwards.
-    pub(in crate::store) async fn begin(&mut self, id: Uuid, now: Timestamp) -> QueryResult<Standing> {
+    /// Adds the transfer and the queues of its jobs to the database, if the database has no webhooks. Returns
+    /// the state of the database afterwards.
+    pub(in crate::store) async fn begin(
+        &mut self,
+        id: Uuid,
+        now: Timestamp,
+        stored: &[StoredQueue],
+    ) -> QueryResult<Standing> {
         let beginning = self.connection.transaction(async |connection| {
             LockTransfers {}.execute(connection).await?;
             match standing(connection, id).await? {
@@ -112,6 +118,7 @@ impl Import {
             // first batch fails.
             DeleteUnfinished {}.execute(connection).await?;
             InsertTransfer { id, started_at: pg_time(now) }.execute(connection).await?;
+            queues::insert(connection, stored).await?;
             Ok(Standing::UnderWay { position: 0, moved: 0 })
         });
         beginning.await
@@ -158,28 +165,17 @@ impl Import {
         counting.await
     }
 
-    /// Creates the lanes of ordered jobs, stores the pauses, and marks the transfer as finished, in one
-    /// transaction. From then on processes can serve from the database.
+    /// Stores the pauses and the paces, and marks the transfer as finished, in one transaction. From then on
+    /// processes can serve from the database.
     pub(in crate::store) async fn finish(
         &mut self,
         id: Uuid,
         now: Timestamp,
-        paused: &[Pause],
+        stored: &StoredLimits,
     ) -> QueryResult<()> {
         let finishing = self.connection.transaction(async |connection| {
-            MakeLanes {}.execute(connection).await?;
             SetPositions {}.get_result::<Option<i64>>(connection).await?;
-            for pause in paused {
-                diesel::insert_into(pauses::table)
-                    .values((
-                        pauses::scope.eq(pause.target.scope() as i16),
-                        pauses::name.eq(pause.target.name()),
-                        pauses::since.eq(pg_time(pause.since)),
-                    ))
-                    .on_conflict_do_nothing()
-                    .execute(connection)
-                    .await?;
-            }
+            limits::insert(connection, stored).await?;
             let finished = FinishTransfer { finished_at: pg_time(now), id };
             finished.get_result::<Uuid>(connection).await.map(|_| ())
         });
@@ -228,7 +224,7 @@ statement! { Pg;
     returns Text;
     "SELECT DISTINCT substr(application_name, 9) FROM pg_stat_activity
      WHERE datname = current_database() AND application_name LIKE 'hookbox %'
-       AND application_name NOT IN ('hookbox transfer', 'hookbox migrate')"
+       AND pid <> pg_backend_pid() AND application_name NOT IN ('hookbox transfer', 'hookbox migrate')"
 }
 
 statement! { Pg;
@@ -292,19 +288,6 @@ statement! { Pg;
     struct CountWebhooks {}
     returns BigInt;
     "SELECT count(*) FROM webhooks"
-}
-
-statement! { Pg;
-    struct MakeLanes {}
-    returns ();
-    "INSERT INTO lanes (lane, queue, jobs, state, available_at)
-     SELECT lane, queue, count(*), CASE WHEN bool_or(blocks) THEN 2 ELSE 0 END,
-            coalesce((array_agg(available_at ORDER BY position) FILTER (WHERE NOT blocks))[1], now())
-     FROM (
-         SELECT lane, queue, position, available_at, false AS blocks FROM jobs WHERE lane IS NOT NULL
-         UNION ALL SELECT lane, queue, position, available_at, true FROM finished_jobs WHERE blocks
-     ) AS ordered
-     GROUP BY lane, queue"
 }
 
 statement! { Pg;

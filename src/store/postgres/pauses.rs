@@ -9,14 +9,8 @@ use super::rows::{self, pg_time};
 use super::schema::pauses;
 use super::shared::Shared;
 use crate::domain::error::Result;
-use crate::domain::route::RouteName;
-use crate::domain::webhook::Source;
+use crate::store::columns::pause_target;
 use crate::store::{Pause, PauseTarget};
-
-/// The values of the column `scope`.
-const EVERYTHING: i16 = 0;
-const ROUTE: i16 = 1;
-const SOURCE: i16 = 2;
 
 /// A pause in force.
 #[derive(Queryable, Insertable)]
@@ -29,31 +23,16 @@ struct PauseRow {
 
 /// The scope and the name of a pause, as stored in the database.
 pub(super) fn key(pause: &Pause) -> (i16, &str) {
-    key_of(&pause.target)
-}
-
-fn key_of(target: &PauseTarget) -> (i16, &str) {
-    match target {
-        PauseTarget::Everything => (EVERYTHING, ""),
-        PauseTarget::Route(route) => (ROUTE, route.as_str()),
-        PauseTarget::Source(source) => (SOURCE, source.as_str()),
-    }
+    (pause.target.scope(), pause.target.name())
 }
 
 impl PauseRow {
     fn new(target: &PauseTarget, since: jiff::Timestamp) -> Self {
-        let (scope, name) = key_of(target);
-        Self { scope, name: name.to_owned(), since: pg_time(since) }
+        Self { scope: target.scope(), name: target.name().to_owned(), since: pg_time(since) }
     }
 
     fn into_pause(self) -> QueryResult<Pause> {
-        let target = match self.scope {
-            EVERYTHING => PauseTarget::Everything,
-            ROUTE => PauseTarget::Route(RouteName::new(self.name).map_err(rows::unreadable)?),
-            SOURCE => PauseTarget::Source(Source::new(self.name).map_err(rows::unreadable)?),
-            scope => return Err(rows::unreadable(format!("{scope} is no scope of a pause"))),
-        };
-        Ok(Pause { target, since: rows::time(self.since)? })
+        Ok(Pause { target: pause_target(self.scope, self.name)?, since: rows::time(self.since)? })
     }
 }
 

@@ -110,7 +110,7 @@ impl Shared {
     /// Counts and logs a failed commit.
     pub(super) fn failed(&self, operation: &'static str, error: &QueryError) {
         self.metrics.commit_failed();
-        tracing::error!(error = %error, operation, "the database refused a write; nothing of it was acknowledged");
+        tracing::error!(error = %error, operation, "the database refused a write");
     }
 }
 

@@ -157,14 +157,15 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Reads the certificates. The server shows the connections as `hookbox <process>`, unless the URL sets
-    /// `application_name`.
+    /// Reads the certificates. The server shows the connections as `hookbox <process>`, or with the
+    /// `application_name` of the URL in place of the process. A transfer finds processes by the first word.
     pub(super) fn new(target: &Target, process: &str) -> Result<Arc<Self>, OpenError> {
         let tls = tls::connector(target.check, target.roots.as_deref())
             .map_err(|source| OpenError::Tls { target: target.clone(), source })?;
         let mut configs = target.configs.clone();
-        for config in configs.iter_mut().filter(|config| config.get_application_name().is_none()) {
-            config.application_name(format!("hookbox {process}"));
+        for config in &mut configs {
+            let name = config.get_application_name().unwrap_or(process);
+            config.application_name(format!("hookbox {name}"));
         }
         Ok(Arc::new(Self { hosts: Hosts::new(configs), tls }))
     }

@@ -36,7 +36,7 @@ pub(super) fn pause(transaction: &mut Transaction<'_>, target: &PauseTarget) -> 
     let pause = Pause { target: target.clone(), since: transaction.context.clock.now() };
     diesel::insert_into(pauses::table)
         .values((
-            pauses::scope.eq(target.scope()),
+            pauses::scope.eq(i64::from(target.scope())),
             pauses::name.eq(target.name()),
             pauses::since.eq(pause.since.as_millisecond()),
         ))
@@ -47,7 +47,7 @@ pub(super) fn pause(transaction: &mut Transaction<'_>, target: &PauseTarget) -> 
 
 /// Resumes a target. Returns false if it was not paused.
 pub(super) fn resume(transaction: &mut Transaction<'_>, target: &PauseTarget) -> Result<bool, Refusal> {
-    let removed = diesel::delete(pauses::table.find((target.scope(), target.name())))
+    let removed = diesel::delete(pauses::table.find((i64::from(target.scope()), target.name())))
         .execute(transaction.connection)?;
     if removed > 0 {
         reload(transaction)?;

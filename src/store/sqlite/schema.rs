@@ -103,7 +103,7 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(webhooks, idempotency_keys, queues, jobs, attempts);
+diesel::allow_tables_to_appear_in_same_query!(webhooks, idempotency_keys, queues, jobs, lanes, attempts);
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,30 @@ use jiff::Timestamp;
 
 use crate::domain::attempt::Outcome;
 use crate::domain::id::WebhookId;
-use crate::domain::job::Status;
+use crate::domain::job::{QueueId, Status};
+use crate::store::Pause;
+
+/// A queue, which has the same number in both stores: jobs of a webhook are in the order of these.
+#[derive(Debug)]
+pub(in crate::store) struct StoredQueue {
+    pub(in crate::store) id: QueueId,
+    pub(in crate::store) route: String,
+    pub(in crate::store) source: String,
+}
+
+/// What keeps jobs of whole routes and sources from starting.
+#[derive(Debug)]
+pub(in crate::store) struct StoredLimits {
+    pub(in crate::store) pauses: Vec<Pause>,
+    pub(in crate::store) paces: Vec<StoredPace>,
+}
+
+/// When the rate of a route allows its next start.
+#[derive(Debug)]
+pub(in crate::store) struct StoredPace {
+    pub(in crate::store) route: String,
+    pub(in crate::store) next_at: Timestamp,
+}
 
 /// A webhook, its jobs and their history.
 #[derive(Debug)]
@@ -20,15 +43,14 @@ pub(in crate::store) struct StoredWebhook {
     pub(in crate::store) payload_digest: Vec<u8>,
     pub(in crate::store) traceparent: String,
     pub(in crate::store) accepted_at: Timestamp,
-    /// One job for each route that matched; one job without a route if none matched.
+    /// One job for each route that matched; one job of queue 0 if none matched.
     pub(in crate::store) jobs: Vec<StoredJob>,
 }
 
 /// A job and its history.
 #[derive(Debug)]
 pub(in crate::store) struct StoredJob {
-    /// The name of the route; empty if the webhook was filtered.
-    pub(in crate::store) route: String,
+    pub(in crate::store) queue: QueueId,
     pub(in crate::store) status: Status,
     pub(in crate::store) run: u32,
     pub(in crate::store) attempts: u32,
@@ -38,14 +60,27 @@ pub(in crate::store) struct StoredJob {
     pub(in crate::store) completed_at: Option<Timestamp>,
     pub(in crate::store) revision: i64,
     pub(in crate::store) lease_token: i64,
+    /// The process that ran the job when it died, if one did.
+    pub(in crate::store) worker: Option<String>,
     /// The order value, if the job is ordered.
     pub(in crate::store) order: Option<String>,
+    /// The lane of the job; `None` if the job is not ordered, or is finished and does not block.
+    pub(in crate::store) lane: Option<StoredLane>,
     /// Whether the job is a dead letter that blocks its lane.
     pub(in crate::store) blocks: bool,
     /// 0: not marked; 1: past the retention of its payload; 2: past the retention of its key.
     pub(in crate::store) purged: i64,
     /// The ended attempts, oldest first.
     pub(in crate::store) history: Vec<StoredAttempt>,
+}
+
+/// The jobs of a queue and an order value, which run one at a time.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct StoredLane {
+    /// 0: its first job may start; 1: it is processing; 2: a dead letter blocks it. The same in both stores.
+    pub(in crate::store) state: i64,
+    /// In state 0: when its first job may start.
+    pub(in crate::store) available_at: Timestamp,
 }
 
 /// An ended attempt.

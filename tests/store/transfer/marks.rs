@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use hookbox::domain::job::Status;
 use hookbox::store::transfer::{TransferError, abandon};
-use hookbox::store::{Store, postgres, sqlite};
+use hookbox::store::{Inbox as _, Store as _, postgres, sqlite};
 
 use super::{Ends, complete, options, ready, told};
 use crate::inbox::webhook;
+use crate::routes::default_job;
 use crate::support::server;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,7 +42,7 @@ async fn after_the_transfer_the_database_is_served_and_the_file_is_not() {
 
     let clock = Arc::clone(&ends.clock) as _;
     let store = crate::postgres::open(&ends.database.url(), &options(), clock).await.expect("opens");
-    assert_eq!(store.stats().await.expect("counts").counts.of(Status::Pending), 3);
+    assert_eq!(store.stats().await.expect("counts").counts().of(Status::Pending), 3);
     store.close().await;
     // Tables are still brought up to date, for what it is worth.
     assert!(sqlite::migrate(&ends.file()).expect("migrates").is_empty());
@@ -61,8 +62,8 @@ async fn a_transfer_that_was_abandoned_leaves_the_file_as_it_was() {
 
     assert_eq!(abandon(&ends.file()).expect("takes the mark away"), Some(mark));
     let store = ends.open_file().await.expect("opens");
-    assert_eq!(store.stats().await.expect("counts").counts.of(Status::Pending), 5);
-    store.accept(webhook("sixth")).await.expect("accepted");
+    assert_eq!(store.stats().await.expect("counts").counts().of(Status::Pending), 5);
+    store.accept(webhook("sixth"), default_job()).await.expect("accepted");
     store.close().await;
 
     // What was moved is of another transfer now.
