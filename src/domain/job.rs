@@ -174,7 +174,7 @@ pub enum Event {
     Interrupt,
     /// The attempt was stopped at shutdown. Does not count as an attempt.
     Stop,
-    /// The lease was released before the handler started. Does not count as an attempt.
+    /// The lease was given back before the handler started. Does not count as an attempt.
     GiveBack,
     /// An operator starts another run.
     Retry,

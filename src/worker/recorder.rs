@@ -1,7 +1,7 @@
-//! Records what attempts came to, many at once: no thread of the pool waits for the disk, but its job
-//! counts as running, and its thread as taken, until the outcome is on it.
+//! The recorder stores the outcomes of attempts in batches, so that no thread waits for the disk. Until an
+//! outcome is on disk, its job counts as running and its thread as taken.
 //!
-//! A batch is whatever has ended while the one before was being recorded.
+//! A batch has the attempts that ended while the previous batch was being stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,25 +15,25 @@ use crate::domain::job::Status;
 use crate::domain::trace::Traceparent;
 use crate::store::Finish;
 
-/// How long to wait before outcomes that could not be stored are tried again.
+/// How long to wait before a failed batch is stored again.
 const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Outcomes in one batch.
+/// The most outcomes in one batch.
 const BATCH_OUTCOMES: usize = 1_024;
 
-/// The end of an attempt. There are never more of them than threads.
+/// An attempt that has ended, with the outcome to store.
 pub(super) struct Ended {
     pub(super) finish: Finish,
     pub(super) traceparent: Traceparent,
 }
 
-/// Records outcomes until no thread of the pool is left to send one.
+/// Stores outcomes until all threads of the pool have ended.
 pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<Ended>) {
     let mut batch = Vec::new();
-    // Outcomes that could not be stored stay in the batch, however long the store is at fault: the
-    // work is done, and doing it again would be worse.
+    // While the store is not available, outcomes stay in the batch for any length of time: dropping them
+    // would run jobs again that are done.
     while !batch.is_empty() || outcomes.recv_many(&mut batch, BATCH_OUTCOMES).await > 0 {
-        // Other tasks and threads go first: on busy cores more outcomes join this batch.
+        // Lets other tasks run first, so that more outcomes join this batch when the cores are busy.
         tokio::task::yield_now().await;
         while batch.len() < BATCH_OUTCOMES
             && let Ok(outcome) = outcomes.try_recv()
@@ -56,7 +56,7 @@ pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<
                 shared.stopped.run_until_cancelled(pause).await;
             }
             Err(error) => {
-                tracing::error!(outcomes = batch.len(), error = %error, "outcomes cannot be stored; their jobs run again when the leases expire");
+                tracing::error!(outcomes = batch.len(), error = %error, "outcomes could not be stored and are lost; their jobs are taken over when the leases expire");
                 release(&shared, &std::mem::take(&mut batch));
             }
         }
