@@ -13,7 +13,8 @@ use crate::store::ClaimedJob;
 /// A leased job and the signal that stops its handler.
 pub(super) type Job = (ClaimedJob, Arc<Signal>);
 
-/// The queue of leased jobs. It has at most as many jobs as there are threads: each job has a reserved thread.
+/// The queue of leased jobs. Each job has a reserved thread, so the queue has at most as many jobs as the
+/// pool has threads.
 #[derive(Debug)]
 pub(super) struct Queue<T = Job> {
     state: Mutex<State<T>>,
