@@ -127,7 +127,10 @@ fn mistakes_are_found_when_an_expression_is_compiled() {
         ("", "a CEL expression"),
         ("body.total >", "a CEL expression"),
         ("body.total > 1 body", "mismatched input"),
-        ("bdoy.total > 1", "`bdoy`: there is no such variable; use one of source, event_type, key, body, headers"),
+        (
+            "bdoy.total > 1",
+            "`bdoy`: there is no such variable; use one of source, event_type, key, body, headers",
+        ),
         ("[1].all(x, x > 0) && x > 1", "`x`: there is no such variable"),
         ("body.total.round() > 1", "`round`: there is no such function"),
         ("timestamp(body.at) > timestamp(body.since)", "`timestamp`: there is no such function"),
