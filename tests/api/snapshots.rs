@@ -41,7 +41,7 @@ fn the_settings_in_force_and_where_each_came_from() {
     assert_eq!(
         layers.warnings(),
         [
-            "HOOKBOX_WORKER is set in the environment, but is no setting of hookbox; did you mean `HOOKBOX_WORKERS`?"
+            "HOOKBOX_WORKER is set in the environment, but is not a setting of hookbox; did you mean `HOOKBOX_WORKERS`?"
         ]
     );
     insta::assert_snapshot!(without_folder(&folder, &layers.to_string()));

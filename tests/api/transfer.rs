@@ -116,7 +116,7 @@ async fn without_to_the_setting_says_where_to_and_hides_its_password() {
     assert_eq!(
         told(&missing),
         "hookbox: database_url = \"sqlite://hookbox.db\" (from the default) is not allowed: it must be \
-         postgres://<user>:<password>@<host>:<port>/<database>, with the parameters of libpq behind a ?; or give --to\n"
+         postgres://<user>:<password>@<host>:<port>/<database> with libpq parameters after a ?; or give --to\n"
     );
     place.set("HOOKBOX_DATABASE_URL", &database.url());
     let moved = place.run(&["transfer", "--from", FROM]);
