@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::file::{Table, Value};
 use super::layers::Origin;
 use super::mistake::{Mistake, suggestion};
-use super::parse::{DAY, MILLISECOND, Reader, duration, rate};
+use super::parse::{DAY, MILLISECOND, Reader, duration, duration_text, rate};
 use crate::domain::policy::{Policy, Simulate};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::route::{OnDeadLetter, OnInterrupt, Rate, RouteName};
@@ -288,23 +288,30 @@ impl<'r, 'a> RouteReader<'r, 'a> {
 }
 
 fn between(allowed: &RangeInclusive<Duration>) -> String {
-    let text = |duration: &Duration| humantime::format_duration(*duration).to_string();
-    format!("a duration from {} to {}, such as \"10s\"", text(allowed.start()), text(allowed.end()))
+    let (shortest, longest) = (duration_text(*allowed.start()), duration_text(*allowed.end()));
+    format!("a duration from {shortest} to {longest}, such as \"10s\"")
 }
 
 impl Display for ReadRoute {
-    /// The route in the form of the settings file; the origin of each value is a comment.
+    /// The route in the form of the settings file. The origin of each value is a comment behind it, or above it
+    /// if the value has several lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RouteSettings { policy, sources, event_types, condition, order_by, fallback } = &self.settings;
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let list = |texts: &[String]| {
             format!("[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
         };
-        let time = |duration: Duration| quoted(&humantime::format_duration(duration).to_string());
+        let time = |duration: Duration| quoted(&duration_text(duration));
         writeln!(f, "\n[[routes]]")?;
         let mut line = |member: &'static str, value: String| {
             let origin = self.origins.get(member).unwrap_or(&Origin::Default);
-            writeln!(f, "{:<44} # {origin}", format!("{member} = {value}"))
+            let line = format!("{member} = {value}");
+            // Behind the last line of a long text, the origin would be far from the name of the member.
+            if line.contains('\n') {
+                writeln!(f, "# {origin}\n{line}")
+            } else {
+                writeln!(f, "{line:<44} # {origin}")
+            }
         };
         line("name", quoted(policy.route.as_str()))?;
         let globs = [("source", sources), ("event_type", event_types)];

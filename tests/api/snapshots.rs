@@ -147,6 +147,16 @@ fallback = true
 }
 
 #[test]
+fn the_origin_of_a_value_of_several_lines_is_above_it() {
+    let folder = TempDir::new().unwrap();
+    let condition = "where = \"\"\"\nbody.total > 100\n  && body.paid\n\"\"\"\n";
+    let layers = layers(&folder, &format!("[[routes]]\nname = \"large\"\n{condition}"), &[], &[]);
+    let config = Config::new(&layers, HANDLERS).unwrap();
+    let text = without_folder(&folder, &config.routes_text());
+    assert!(text.contains(&format!("\n# ./hookbox.toml:3:9\n{condition}handler = ")), "{text}");
+}
+
+#[test]
 fn a_file_that_is_named_but_not_there_is_an_error() {
     let folder = TempDir::new().unwrap();
     let error = Layers::read(Some(&folder.path().join("other.toml")), [], []).unwrap_err();
