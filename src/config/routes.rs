@@ -293,8 +293,8 @@ fn between(allowed: &RangeInclusive<Duration>) -> String {
 }
 
 impl Display for ReadRoute {
-    /// The route in the form of the settings file. The origin of each value is a comment behind it, or above it
-    /// if the value has several lines.
+    /// The route in the form of the settings file. The origin of each value is a comment after it, or above
+    /// it if the value has several lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RouteSettings { policy, sources, event_types, condition, order_by, fallback } = &self.settings;
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
