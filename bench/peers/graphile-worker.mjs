@@ -10,8 +10,9 @@ const logger = new Logger(() => (level, message) => {
 })
 await runMigrations({ connectionString, logger })
 
-// add_jobs() runs five statements. PostgreSQL plans all of them again in each call, because it estimates a
-// generic plan as more expensive. It is not: forcing generic plans doubles the rate. Durability stays the same.
+// add_jobs() runs five statements. PostgreSQL plans all of them again in each call, because it estimates that
+// a generic plan costs more. The estimate is wrong: forcing generic plans doubles the rate. Durability stays
+// the same.
 const pool = new pg.Pool({
   connectionString,
   max: Number(process.env.POOL_SIZE ?? 20),
@@ -39,9 +40,9 @@ const runner = await run({
     }
   },
   preset: {
-    // The settings of the library's page on performance, and delays. Each job sends a notification, and without
-    // a delay each notification starts a fetch; the delays make it a tenth faster. Notifications during a delay
-    // are dropped, so the poll interval must be as short as the delay.
+    // The settings of the library's page on performance, and delays. Each job sends a notification, and
+    // without a delay each notification starts a fetch. With the delays, the rate is a tenth higher.
+    // Notifications during a delay are dropped, so the poll interval must be as short as the delay.
     worker: {
       concurrentJobs: 24,
       maxPoolSize: 26,

@@ -24,8 +24,8 @@ const { rows: [{ unfinished }] } = await pool.query(
 counts.accepted = unfinished
 
 // pg-boss does not prepare its statements, and planning the insert costs more than running it. With the `db`
-// option it uses connections of the caller, which prepare them. PLAIN=1 leaves pg-boss its own connections, as
-// in the example on its first page.
+// option it uses connections of the caller, which prepare statements. PLAIN=1 leaves pg-boss its own
+// connections, as in the example on its first page.
 const db = process.env.PLAIN ? undefined : {
   executeSql: (text, values) => pool.query({ name: sha256(text, 'hex').slice(0, 32), text, values })
 }
@@ -43,8 +43,8 @@ await boss.work(QUEUE, {
 
 // The id of a job is made from the key, so that the primary key of the job table finds duplicates in the
 // statement that stores. The key is kept as long as pg-boss keeps the completed job. A singletonKey does not
-// work: the policies free it when the job is completed, and with singletonSeconds it ends at the next time slot,
-// which can be at any moment.
+// work: the policies free it when the job is completed, and with singletonSeconds it ends at the next time
+// slot, which can be at any moment.
 async function store (webhooks) {
   const jobs = webhooks.map(data => ({ id: uuidOf(data.idempotency_key), data }))
   const fresh = new Set(await boss.insert(QUEUE, jobs, { returnId: true, db }))
