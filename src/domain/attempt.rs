@@ -77,14 +77,14 @@ pub enum RunResult {
     },
     /// The handler failed; another attempt may help.
     Failed {
-        /// Why.
+        /// Why it failed.
         error: String,
         /// The delay before the next attempt; none: the retry policy decides.
         retry_after: Option<Duration>,
     },
     /// The handler failed; no other attempt can help.
     FailedForGood {
-        /// Why.
+        /// Why it failed.
         error: String,
     },
     /// The attempt was stopped before the handler was done.

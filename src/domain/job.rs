@@ -1,17 +1,30 @@
 //! The states of a job, and the pure function that decides its next state.
 //!
 //! ```text
-//!                      ┌─────────────── retry (by hand) ───────────────┐
-//!                      ▼                                                │
-//!  accept ──► pending ──claim──► processing ──completed──► completed    │
-//!               ▲  ▲                 │ │                                │
-//!               │  └─ interrupted ───┘ ├─ failed, attempts left ──► retrying ──(due)──► claim
-//!               │     or stopped       └─ failed, none left ────► dead_lettered ── cancel ─┐
-//!               └── cancel ──► cancelled ◄──────────────────────────────────────────────────┘
+//! accept ──► pending ──claim──► processing ──► completed
+//!               ▲                │  │  │
+//!               ├─ to run again ─┘  │  └─────► dead_lettered
+//!               │                   ▼
+//!               │    claim ◄─────── retrying
+//!               │
+//!               └─ retry by hand ── dead_lettered, cancelled
+//!
+//! pending, retrying, dead_lettered ──cancel──► cancelled
 //! ```
 //!
-//! A claim makes a waiting job `processing`; both stores write that in SQL. [`next_status`] decides
-//! every other change.
+//! | from | event | to |
+//! | --- | --- | --- |
+//! | pending, retrying | a claim, once the job is due | processing |
+//! | processing | `Complete` | completed |
+//! | processing | `Fail`, attempts left | retrying |
+//! | processing | `Interrupt`, attempts left, `on_interrupt = "retry"` | pending |
+//! | processing | `Stop`, `on_interrupt = "retry"` | pending |
+//! | processing | `GiveBack` | pending |
+//! | processing | `FailForGood`, and `Fail`, `Interrupt` and `Stop` otherwise | dead_lettered |
+//! | pending, retrying, dead_lettered, cancelled | `Cancel` | cancelled |
+//! | dead_lettered, cancelled | `Retry` | pending |
+//!
+//! Both stores write the claim in SQL. [`next_status`] decides every other change.
 
 use std::fmt;
 use std::str::FromStr;

@@ -21,7 +21,7 @@ use crate::service::until::until;
 /// How many requests of one stream are processed at once. Until one is done, the stream is not read further.
 const PIPELINE_DEPTH: usize = 256;
 
-/// See the module.
+/// The implementation of `WebhookService`.
 #[derive(Clone, Debug)]
 pub(super) struct Webhooks(pub(super) Api);
 

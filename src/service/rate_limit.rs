@@ -44,7 +44,7 @@ pub struct OverLimit {
 impl RateLimiter {
     /// Limits every source to `limit`.
     pub fn new(limit: Rate, clock: Arc<dyn Clock>) -> Self {
-        // None only for a period of zero.
+        // `with_period` returns none only for a period of zero, which an interval never is.
         let quota = Quota::with_period(limit.interval())
             .unwrap_or_else(|| Quota::per_second(limit.quota))
             .allow_burst(limit.quota);

@@ -1,4 +1,4 @@
-//! Webhooks, their jobs and attempts.
+//! Responses with webhooks, their jobs and attempts.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
