@@ -52,7 +52,7 @@ pub struct Api {
 #[openapi(
     info(
         title = "hookbox",
-        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each job has one recorded outcome; effects outside of hookbox are at least once. Every error is a problem document (RFC 9457); any call can also answer 500 with the reason `INTERNAL`.",
+        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each job has one recorded outcome; effects outside of hookbox are at least once. Errors are problem documents (RFC 9457), except the 503 of `/readyz`; any call can also answer 500 with the reason `INTERNAL`.",
         license(name = "MIT OR Apache-2.0"),
     ),
     tags(
@@ -102,13 +102,13 @@ pub fn router(api: Api) -> Router {
 }
 
 async fn path_not_found(request: Request) -> Response {
-    let detail = format!("nothing is served at {:?}; GET /docs lists what is", request.uri().path());
+    let detail = format!("nothing is served at {:?}; GET /docs lists the paths", request.uri().path());
     Refused::Request(RestReason::PathNotFound, detail).into_response()
 }
 
 async fn method_not_allowed(request: Request) -> Response {
     let detail = format!(
-        "{} is not allowed at {:?}; the header Allow lists what is",
+        "{} is not allowed at {:?}; the header Allow lists the methods",
         request.method(),
         request.uri().path()
     );

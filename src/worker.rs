@@ -167,7 +167,10 @@ impl Pool {
         wait_until_idle(shared, grace).await;
         let stopped = shared.slots.stop_all();
         if stopped > 0 {
-            tracing::info!(attempts = stopped, "the shutdown grace is over; running attempts are told to stop");
+            tracing::info!(
+                attempts = stopped,
+                "the shutdown grace is over; running attempts are told to stop"
+            );
         }
         wait_until_idle(shared, STOP_TIME).await;
         shared.stopped.cancel();

@@ -121,7 +121,7 @@ impl Layers {
         &self.mistakes
     }
 
-    /// The environment, for secrets that name a variable.
+    /// The environment variables, for secrets that name one.
     pub(super) fn environment(&self) -> &BTreeMap<String, String> {
         &self.environment
     }

@@ -235,7 +235,7 @@ impl<'r, 'a> RouteReader<'r, 'a> {
     }
 
     fn globs(&mut self, member: &'static str) -> Vec<String> {
-        self.parsed(member, "a text, or a list of texts", |value| {
+        self.parsed(member, "a string, or a list of strings", |value| {
             value.items().iter().map(|item| item.text().map(ToOwned::to_owned)).collect()
         })
         .unwrap_or_default()

@@ -120,7 +120,7 @@ pub fn conclude_interrupted(attempt_of_run: u32, policy: Option<&Policy>) -> Con
         .unwrap_or(Status::DeadLettered);
     Conclusion {
         outcome: Outcome::Interrupted,
-        error: Some("the process that ran it died or lost its lease".to_owned()),
+        error: Some("the process died or lost the lease during the attempt".to_owned()),
         result: None,
         next,
         due_at: None,

@@ -47,12 +47,14 @@ pub(super) async fn read_body(body: Body, limit: usize) -> Result<Bytes, Refused
         tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await.map_err(|_| {
             Refused::Request(
                 RestReason::BodyTimeout,
-                format!("the body did not arrive within {} seconds", BODY_TIME.as_secs()),
+                format!("the body did not arrive within {} seconds; send it again", BODY_TIME.as_secs()),
             )
         })?;
     match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large().into()),
-        Err(error) => Err(Error::new(Reason::MalformedJson, format!("the body broke off: {error}")).into()),
+        Err(error) => {
+            Err(Error::new(Reason::MalformedJson, format!("the body is incomplete: {error}")).into())
+        }
     }
 }

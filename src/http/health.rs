@@ -50,7 +50,7 @@ pub(super) async fn healthz() -> &'static str {
 
 /// Whether requests can be served: the store can be written, its tables are current, and workers run
 ///
-/// To check the store, a row is written and synced, at most once per second.
+/// To check the store, a row is written and synced. A success is reused for 1 second.
 #[utoipa::path(
     get, path = "/readyz", tag = "monitoring", operation_id = "readyz",
     responses(
@@ -63,7 +63,7 @@ pub(super) async fn readyz(State(api): State<Api>) -> Response {
     let probe = look_at_store(&api.service).await;
     let checks = Checks {
         migrations: match &probe {
-            Ok((probe, _)) => check(probe.migrations_current, "the tables are not those this version knows"),
+            Ok((probe, _)) => check(probe.migrations_current, "the tables are not those of this version"),
             Err(_) => "unknown".to_owned(),
         },
         store: probe.as_ref().map_or_else(ToString::to_string, |_| "ok".to_owned()),
