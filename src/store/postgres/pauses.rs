@@ -1,4 +1,4 @@
-//! Pauses: kept in the database, for all replicas.
+//! Pauses. The database stores them for all replicas.
 
 use diesel::data_types::PgTimestamp;
 use diesel::prelude::*;
@@ -13,7 +13,7 @@ use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 use crate::store::{Pause, PauseTarget};
 
-/// The scopes, as the database has them.
+/// The values of the column `scope`.
 const EVERYTHING: i16 = 0;
 const ROUTE: i16 = 1;
 const SOURCE: i16 = 2;
@@ -27,7 +27,7 @@ struct PauseRow {
     since: PgTimestamp,
 }
 
-/// The scope and the name of a pause, as the database has them.
+/// The scope and the name of a pause, as stored in the database.
 pub(super) fn key(pause: &Pause) -> (i16, &str) {
     key_of(&pause.target)
 }
@@ -57,27 +57,27 @@ impl PauseRow {
     }
 }
 
-/// Everything that is paused.
+/// All pauses.
 pub(super) async fn all(connection: &mut AsyncPgConnection) -> QueryResult<Vec<Pause>> {
     let rows = pauses::table.order((pauses::scope, pauses::name)).load::<PauseRow>(connection).await?;
     rows.into_iter().map(PauseRow::into_pause).collect()
 }
 
-/// Everything that is paused.
+/// All pauses, read on a connection of the pool.
 pub(super) async fn read(shared: &Shared) -> Result<Vec<Pause>> {
     let mut connection = shared.asking.get().await.map_err(refused)?;
     let reading = answer(all(&mut connection)).await;
     connection.release(reading).map_err(refused)
 }
 
-/// Learns what is paused.
+/// Reads all pauses into the schedule.
 pub(super) async fn refresh(shared: &Shared) -> Result<()> {
     let pauses = read(shared).await?;
     shared.schedule.set_paused(pauses);
     Ok(())
 }
 
-/// Pauses; answers since when the target is paused.
+/// Pauses a target. If it is already paused, returns the existing pause.
 pub(super) async fn pause(shared: &Shared, target: PauseTarget) -> Result<Pause> {
     let row = PauseRow::new(&target, shared.clock.now());
     let mut connection = shared.asking.get().await.map_err(refused)?;
@@ -94,12 +94,12 @@ pub(super) async fn pause(shared: &Shared, target: PauseTarget) -> Result<Pause>
     shared.schedule.set_paused(pauses.clone());
     shared.notifier.tell_paused();
     let since = pauses.into_iter().find(|pause| pause.target == target).map(|pause| pause.since);
-    // Resumed by another process in between.
+    // The pause is missing if another process has already resumed the target.
     let since = since.map_or_else(|| rows::time(row.since), Ok).map_err(refused)?;
     Ok(Pause { target, since })
 }
 
-/// Resumes; false if the target was not paused.
+/// Resumes a target. Returns false if it was not paused.
 pub(super) async fn resume(shared: &Shared, target: &PauseTarget) -> Result<bool> {
     let PauseRow { scope, name, .. } = PauseRow::new(target, shared.clock.now());
     let mut connection = shared.asking.get().await.map_err(refused)?;

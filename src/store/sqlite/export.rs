@@ -1,4 +1,5 @@
-//! The file as the giving side of a transfer: owned as by a process that serves it, and only read.
+//! The file as the source of a transfer. The transfer locks the file like a serving process. Once it is open,
+//! only the mark is written.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub(in crate::store) struct Export {
     path: PathBuf,
 }
 
-/// Takes the mark off a file, and answers what it said.
+/// Removes the mark of a file, and returns it.
 pub(in crate::store) fn take_mark(path: &Path) -> std::result::Result<Option<Mark>, OpenError> {
     let mut file = OwnedFile::open(path)?;
     let taken = file.connection.immediate_transaction(|connection| {
@@ -40,8 +41,8 @@ pub(in crate::store) fn take_mark(path: &Path) -> std::result::Result<Option<Mar
 }
 
 impl Export {
-    /// Opens the file, marked or not, and takes over the jobs of the process before: without policies
-    /// they are pending again. Nothing is leased from then on.
+    /// Opens the file, marked or not, and takes over the leased jobs of the previous process, so that no job
+    /// is leased. Without policies, each of these attempts ends like one whose route is gone.
     pub(in crate::store) async fn open(
         path: &Path,
         clock: Arc<dyn Clock>,
@@ -53,17 +54,17 @@ impl Export {
         Ok(Self { store, path })
     }
 
-    /// The file, by its one true path.
+    /// The canonical path of the file.
     pub(in crate::store) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the file says of its transfer.
+    /// The mark of the file, if it has one.
     pub(in crate::store) async fn mark(&self) -> Result<Option<Mark>> {
         self.read(mark::read).await
     }
 
-    /// Marks the file, or changes its mark. Only a transfer opens it from then on.
+    /// Marks the file, or replaces its mark. From then on only a transfer opens the file.
     pub(in crate::store) async fn set_mark(&self, mark: &Mark) -> Result<()> {
         let mark = mark.clone();
         let marking = self
@@ -73,12 +74,13 @@ impl Export {
         marking.await
     }
 
-    /// How many webhooks there are.
+    /// The number of webhooks.
     pub(in crate::store) async fn webhooks(&self) -> Result<u64> {
         self.read(count_webhooks).await
     }
 
-    /// The next webhooks after `after`, in the order of acceptance.
+    /// The next webhooks with a sequence greater than `after`, in the order of acceptance, within `limits`.
+    /// Empty if there are no more.
     pub(in crate::store) async fn batch(&self, after: i64, limits: Limits) -> Result<Vec<StoredWebhook>> {
         self.read(move |connection| batch(connection, after, limits)).await
     }
@@ -88,7 +90,7 @@ impl Export {
         self.read(pauses::load).await
     }
 
-    /// Counts all rows.
+    /// Counts all rows, in one transaction.
     pub(in crate::store) async fn count_rows(&self) -> Result<RowCounts> {
         self.read(count_rows).await
     }
@@ -157,7 +159,7 @@ fn batch(connection: &mut SqliteConnection, after: i64, limits: Limits) -> Query
     let limit = i64::try_from(limits.webhooks.max(1)).unwrap_or(i64::MAX);
     let (mut found, mut bytes) = (Vec::new(), 0);
     let rows = webhooks::table.filter(webhooks::sequence.gt(after)).order(webhooks::sequence).limit(limit);
-    // Row by row: what is beyond the limit is not even read.
+    // Reads row by row, so that nothing beyond the limit is read.
     for row in rows.load_iter::<WebhookRow, _>(connection)? {
         let webhook = StoredWebhook::try_from(row?)?;
         if bytes + webhook.bytes() > limits.bytes && !found.is_empty() {
@@ -191,14 +193,14 @@ fn batch(connection: &mut SqliteConnection, after: i64, limits: Limits) -> Query
         }
         whole += 1;
     }
-    // A webhook moves with its whole history, so those beyond the limit have to wait.
+    // A webhook moves with its whole history. Webhooks beyond the limit go into the next batch.
     found.truncate(whole);
     Ok(found)
 }
 
 type Histories = HashMap<(i64, i64), Vec<StoredAttempt>>;
 
-/// The attempts of the webhooks after `after`, up to `last`, by webhook and queue.
+/// The attempts of the webhooks after `after`, up to and including `last`, by webhook and queue.
 fn histories(connection: &mut SqliteConnection, after: i64, last: i64) -> QueryResult<Histories> {
     let rows = attempts::table
         .filter(attempts::webhook.gt(after).and(attempts::webhook.le(last)))

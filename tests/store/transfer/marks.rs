@@ -37,7 +37,7 @@ async fn after_the_transfer_the_database_is_served_and_the_file_is_not() {
     assert!(matches!(refused, sqlite::OpenError::Moved { .. }), "{refused:?}");
     let told = told(&refused);
     assert!(told.contains("were moved to postgres://"), "{told}");
-    assert!(told.contains("finished at 2023-11-14T22:13:20Z: start hookbox with the URL"), "{told}");
+    assert!(told.contains("finished at 2023-11-14T22:13:20Z): start hookbox with the URL"), "{told}");
 
     let clock = Arc::clone(&ends.clock) as _;
     let store = crate::postgres::open(&ends.database.url(), &options(), clock).await.expect("opens");

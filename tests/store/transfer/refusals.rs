@@ -63,7 +63,7 @@ async fn a_database_that_is_served_is_refused_until_it_is_not() {
     let clock = Arc::clone(&ends.clock);
     let store = crate::postgres::open(&ends.database.url(), &options(), clock).await.expect("opens");
     let refused = ends.begin().await.expect_err("is refused");
-    assert!(told(&refused).contains("(worker-1); it would run jobs"), "{refused:?}");
+    assert!(told(&refused).contains("(processes: worker-1) and would run jobs"), "{refused:?}");
     store.probe().await.expect("it goes on");
     ends.open_file().await.expect("the file is as it was").close().await;
     store.close().await;
@@ -163,7 +163,7 @@ async fn counts_that_differ_end_no_transfer_and_are_told() {
         ),
         (
             "UPDATE status_counts SET retrying = 7 WHERE slot = 9",
-            "retrying, as status_counts has it: 0 in the file, 7 in the database",
+            "retrying in status_counts: 0 in the file, 7 in the database",
         ),
         ("DELETE FROM webhooks", "webhooks: 3 in the file, 0 in the database"),
     ] {

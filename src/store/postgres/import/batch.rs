@@ -1,5 +1,5 @@
-//! A batch of webhooks as the tables of PostgreSQL have them: what is unfinished in `jobs`, what is
-//! finished in `finished_jobs` with the attempt that ended it, and all other attempts in `attempts`.
+//! Inserts a batch of moved webhooks: unfinished jobs go into `jobs`, finished jobs into `finished_jobs`
+//! together with the attempt that ended them, and all other attempts into `attempts`.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -20,17 +20,17 @@ use crate::store::postgres::rows::{self, pg_time, storable};
 use crate::store::statement::statement;
 use crate::store::transfer::stored::{StoredAttempt, StoredJob, StoredWebhook};
 
-/// The slot of the counts: one is as good as another, for no other process writes meanwhile.
+/// The slot of `status_counts`. Any slot will do, because no other process writes during a transfer.
 const SLOT: i16 = 0;
 
-/// A job of the batch, its webhook and its queue.
+/// A job of the batch, with its webhook and its queue.
 struct Moving<'a> {
     webhook: &'a StoredWebhook,
     job: &'a StoredJob,
     queue: QueueId,
 }
 
-/// Inserts webhooks with all that belongs to them, and counts them.
+/// Inserts webhooks with their jobs and attempts, and adds the jobs to the counts.
 pub(super) async fn insert(
     connection: &mut AsyncPgConnection,
     webhooks: &[StoredWebhook],
@@ -56,12 +56,12 @@ pub(super) async fn insert(
     counts.apply(connection, SLOT).await
 }
 
-/// The source of a job's queue; queue 0, of webhooks without a route, has none.
+/// The source of a job's queue. Empty for queue 0, which stands for webhooks without a route.
 fn source_of<'a>(webhook: &'a StoredWebhook, job: &StoredJob) -> &'a str {
     if job.route.is_empty() { "" } else { &webhook.source }
 }
 
-/// The queues of the batch, by route and source; made where they are missing.
+/// The queues of the batch, by route and source. Creates missing queues.
 async fn queues_of<'a>(
     connection: &mut AsyncPgConnection,
     webhooks: &'a [StoredWebhook],
@@ -99,7 +99,8 @@ impl Moving<'_> {
         self.job.order.as_ref().map(|order| lanes::key(self.queue, &OrderValue::new(order.as_str())))
     }
 
-    /// In the file the order of acceptance is that of the numbers of webhooks.
+    /// The position of an ordered job: the sequence of its webhook, which is the order of acceptance in the
+    /// file.
     fn position(&self) -> Option<i64> {
         self.job.order.as_ref().map(|_| self.webhook.sequence)
     }
