@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Compares builds of hookbox, or settings of one build: each is started on an empty store and loaded with wrk,
-in turns, and the medians and the ratios to the first are printed. Needs Python 3.9, wrk, and for PostgreSQL psql.
+"""Compares builds of hookbox, or settings of one build. Starts each subject on an empty store and loads it with
+wrk, in turns, then prints the medians and the ratios to the first subject. Needs Python 3.9, wrk, and for
+PostgreSQL psql.
 
     bench/compare.py before=/tmp/before after=target/release/hookbox
     bench/compare.py --store postgres --complete one=HOOKBOX three=HOOKBOX,three.toml
     bench/compare.py echo=target/release/examples/bare_echo after=target/release/hookbox
 
-A subject is NAME=PROGRAM or NAME=PROGRAM,SETTINGS. `cpu` is the time of the server's process and of PostgreSQL
-for a webhook, without wrk's; `flushes` are commits of SQLite, or syncs of PostgreSQL's log.
+A subject is NAME=PROGRAM or NAME=PROGRAM,SETTINGS, where SETTINGS is a settings file. `cpu us` is the CPU time of
+hookbox and PostgreSQL per webhook in microseconds, without that of wrk. `flushes` are commits of SQLite, or syncs
+of PostgreSQL's log, per webhook.
 """
 
 import argparse, os, re, shutil, signal, statistics, subprocess, sys, tempfile, time, urllib.request
@@ -21,8 +23,8 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("subjects", nargs="+", metavar="NAME=PROGRAM[,SETTINGS]")
     parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite")
-    parser.add_argument("--server", default="postgres://postgres@127.0.0.1:5432", help="where databases are created")
-    parser.add_argument("--complete", action="store_true", help="handlers that do nothing; else none ends")
+    parser.add_argument("--server", default="postgres://postgres@127.0.0.1:5432", help="PostgreSQL server on which a database is created")
+    parser.add_argument("--complete", action="store_true", help="use handlers that complete at once; without it, no job is completed")
     parser.add_argument("--keys", choices=["random", "ordered"], default="random")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--seconds", type=int, default=6)
@@ -36,13 +38,13 @@ def stat(pid):
 
 
 def cpu(pid):
-    """Seconds of a process."""
+    """CPU seconds of a process."""
     fields = stat(pid)
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def postgres_cpu():
-    """Seconds of all processes of PostgreSQL, those that have ended as well."""
+    """CPU seconds of all processes of PostgreSQL, with those of child processes that have ended."""
     total = 0
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -86,7 +88,7 @@ def wait_until_ready(process):
             urllib.request.urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=1).close()
             return
         except urllib.error.HTTPError as error:
-            if error.code == 404:  # the echo has no such path
+            if error.code == 404:  # The example bare_echo does not serve this path.
                 return
         except OSError:
             pass
@@ -169,7 +171,7 @@ class Subject:
             time.sleep(0.05)
 
     def load(self, options, seconds):
-        """Webhooks that were accepted, and the p99 of the answers in milliseconds."""
+        """Returns how many webhooks were accepted, and the p99 latency in milliseconds."""
         output = subprocess.run(
             ["wrk", "-t1", f"-c{options.connections}", f"-d{seconds}s", "--latency", "-s", f"{HERE}/load.lua",
              f"http://127.0.0.1:{PORT}", "--", options.keys], check=True, capture_output=True, text=True).stdout

@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
-"""Checks on running processes that fair shares, `concurrency` and order hold. Needs Python 3.9, and psql with a
-PostgreSQL for all but `fair`.
+"""Checks on running processes that threads are shared fairly between routes, and that `concurrency` and `order_by`
+hold. Needs Python 3.9; `fair` and `idle` also need wrk; `concurrency`, `order` and `--store postgres` need psql and
+a PostgreSQL.
 
     bench/limits.py HOOKBOX fair [--store postgres] [--jobs 1000000]
     bench/limits.py HOOKBOX concurrency
     bench/limits.py HOOKBOX order
     bench/limits.py HOOKBOX idle [--store postgres] [--jobs 1000000]
 
-fair: one route with many due jobs of 1 to 5 s on 128 threads, one webhook a second for another route: how long after
-it was accepted does each start? concurrency: three replicas run a route with `concurrency = 16`, and one is killed.
-order: 200 keys of 100 webhooks are sent at once to three replicas, with failures, two kills and a freeze. idle: how much
-of a core a process takes beside the due jobs of a paused route.
+fair         One route has many due jobs of 1 to 5 s on 128 threads; another route gets one webhook per second. Prints
+             how long after its acceptance each of these starts.
+concurrency  Three replicas run a route with `concurrency = 16`, and one replica is killed. Prints the largest and the
+             average number of running jobs.
+order        Sends 100 webhooks for each of 200 order values to three replicas, with failures, two kills and a freeze.
+             Prints how many attempts overlap or start out of order.
+idle         Prints how much of a core a process uses while a paused route has many due jobs.
 """
 
 import argparse, http.client, json, os, random, signal, statistics, subprocess, sys, tempfile, threading, time
@@ -66,7 +70,7 @@ class Replica:
 
 
 def send(ports, webhooks, threads=64):
-    """Sends webhooks, each to the first of the ports that takes it, many at once."""
+    """Sends webhooks on many threads, each to the first port that accepts it."""
     webhooks, lock = iter(webhooks), threading.Lock()
     def run(number):
         connections = {}
@@ -90,7 +94,7 @@ def send(ports, webhooks, threads=64):
                 except (OSError, http.client.HTTPException):
                     connections.pop(port, None)
                 if time.monotonic() > deadline:
-                    raise RuntimeError("nobody takes a webhook")
+                    raise RuntimeError("no replica has accepted a webhook for 120 s")
                 turn += 1
                 time.sleep(0.02)
     runners = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
@@ -103,7 +107,7 @@ def webhook(idempotency_key, event_type, **payload):
 
 
 def fill(options, replica, event_type, jobs):
-    """Due jobs, by wrk: Python alone would take long."""
+    """Makes due jobs with wrk, which is faster than Python, and returns how many there are."""
     script = os.path.join(replica.folder, "fill.lua")
     with open(script, "w") as file:
         file.write("local counter = 0\nfunction request() counter = counter + 1\n"
@@ -150,8 +154,8 @@ def fair(options):
         shown = replica.ask("GET", f"/v1/webhooks/{id}")
         waits.append((seconds(shown["attempts"][0]["started_at"]) - seconds(shown["accepted_at"])) * 1e3)
     replica.stop()
-    print(f"{options.store}: {len(waits)} webhooks started after, in ms: median {statistics.median(waits):.0f},",
-          f"p95 {percentile(waits, 0.95):.0f}, p99 {percentile(waits, 0.99):.0f}, most {max(waits):.0f}")
+    print(f"{options.store}: {len(waits)} webhooks, ms from acceptance to start: median {statistics.median(waits):.0f},",
+          f"p95 {percentile(waits, 0.95):.0f}, p99 {percentile(waits, 0.99):.0f}, max {max(waits):.0f}")
 
 
 def concurrency(options):
@@ -172,15 +176,16 @@ def concurrency(options):
     waiting = int(psql("SELECT count(*) FROM jobs WHERE status = 0"))
     [replica.stop() for replica in replicas[1:]]
     if waiting == 0:
-        sys.exit("no more jobs waited; send more")
-    # What ran when: by the attempts, of which those of the killed process end when they were taken over.
+        sys.exit("no jobs were left at the end; raise --webhooks")
+    # The start and end of each attempt. Attempts of the killed process are recorded as ended when their jobs were
+    # taken over.
     rows = psql("""SELECT extract(epoch FROM started_at), extract(epoch FROM finished_at), outcome FROM (
         SELECT started_at, finished_at, outcome FROM attempts
         UNION ALL SELECT started_at, completed_at, outcome FROM finished_jobs) AS a""")
     runs = [tuple(float(field) for field in row.split("|")) for row in rows.splitlines()]
     events = []
     for start, end, outcome in runs:
-        # The process was dead from then on.
+        # An interrupted attempt ended in fact when its process was killed.
         end = min(end, killed) if outcome == 2 and start < killed else end
         events += [(start, 1), (end, -1)]
     events.sort()
@@ -208,7 +213,7 @@ def order(options):
     """
     replicas = [Replica(options, settings, number, lease="2s", workers=64) for number in range(3)]
     keys, of_each = 200, 100
-    # One sender a key sends its webhooks one after the other: the order of acknowledgements is that of arrival.
+    # The webhooks of a key are sent one after the other, so that they are accepted in the order of their numbers.
     def sender(numbers):
         for number in range(of_each):
             for key in numbers:
@@ -231,8 +236,8 @@ def order(options):
     retried, deadline = 0, time.monotonic() + 300
     while int(psql("SELECT count(*) FROM jobs")) or int(psql("SELECT count(*) FROM finished_jobs WHERE status = 4")):
         if time.monotonic() > deadline:
-            sys.exit("something is stuck: " + psql("SELECT status, count(*) FROM job_statuses GROUP BY status"))
-        # Behind a dead letter nothing has started; then it is retried.
+            sys.exit("jobs are unfinished after 300 s: " + psql("SELECT status, count(*) FROM job_statuses GROUP BY status"))
+        # A dead letter blocks the jobs behind it until it is retried.
         for row in psql("SELECT webhook FROM finished_jobs WHERE status = 4 AND blocks").splitlines():
             replicas[2].ask("POST", f"/v1/webhooks/{row}/retry")
             retried += 1
@@ -277,7 +282,7 @@ def idle(options):
         return (int(fields[11]) + int(fields[12])) / TICKS
     before = used()
     time.sleep(60)
-    print(f"{options.store}: {(used() - before) / 60:.2%} of a core beside {have} due jobs of a paused route")
+    print(f"{options.store}: {(used() - before) / 60:.2%} of a core with {have} due jobs of a paused route")
     replica.stop()
 
 

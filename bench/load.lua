@@ -1,4 +1,4 @@
--- Distinct webhooks of about 190 bytes for wrk. Keys are random, or in order with `-- ordered`.
+-- Makes wrk send distinct webhooks of about 190 bytes. The keys are random, or a counter with `-- ordered`.
 local counter, ordered, salt = 0, false, 0
 
 function init(args)

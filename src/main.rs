@@ -1,4 +1,4 @@
-//! The `hookbox` program. It decides nothing: see `hookbox::cli`.
+//! The `hookbox` program. All code is in the library; see `hookbox::cli`.
 
 use std::process::ExitCode;
 

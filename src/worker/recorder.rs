@@ -1,8 +1,8 @@
-//! Records what attempts came to, many at once: no thread of the pool waits for the disk, but its job
-//! counts as running, and its thread as taken, until the outcome is on it.
+//! The recorder stores the outcomes of attempts in batches, so that no thread waits for the disk. Until an
+//! outcome is on disk, its job counts as running and its thread as taken.
 //!
-//! While batches are being recorded, outcomes gather until there are enough for another batch: a store that
-//! commits many things at once takes it into its next commit.
+//! While batches are being stored, outcomes gather until there are enough for another batch: a store that
+//! writes many commands in one commit takes that batch into its next one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,25 +18,25 @@ use crate::domain::job::Status;
 use crate::domain::trace::Traceparent;
 use crate::store::Finish;
 
-/// How long to wait before outcomes that could not be stored are tried again.
+/// How long to wait before a failed batch is stored again.
 const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The most outcomes that wait.
+/// The most outcomes that wait to be sent.
 const BATCH_OUTCOMES: usize = 1_024;
 
-/// Batches that are being recorded at once, at most.
+/// The most batches that are being stored at the same time.
 const BATCHES_AT_ONCE: usize = 4;
 
-/// While a batch is being recorded, another one is sent once the outcomes of this share of the threads wait.
+/// While a batch is being stored, the next one is sent once one outcome per this number of threads waits.
 const SHARE_OF_THREADS: usize = 8;
 
-/// The end of an attempt. There are never more of them than threads.
+/// An attempt that has ended, with the outcome to store.
 pub(super) struct Ended {
     pub(super) finish: Finish,
     pub(super) traceparent: Traceparent,
 }
 
-/// Records outcomes until no thread of the pool is left to send one.
+/// Stores outcomes until all threads of the pool have ended.
 pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<Ended>) {
     let worth_it = (shared.slots.threads() / SHARE_OF_THREADS).max(1);
     let (mut waiting, mut is_open) = (Vec::new(), true);
@@ -50,7 +50,7 @@ pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<
             Some(()) = storing.next(), if !storing.is_empty() => {}
             received = outcomes.recv_many(&mut waiting, BATCH_OUTCOMES), if is_open && waiting.len() < BATCH_OUTCOMES => {
                 is_open = received > 0;
-                // Other tasks and threads go first: on busy cores more outcomes join this batch.
+                // Lets other tasks run first, so that more outcomes join this batch when the cores are busy.
                 tokio::task::yield_now().await;
                 waiting.extend(std::iter::from_fn(|| outcomes.try_recv().ok()));
             }
@@ -58,8 +58,8 @@ pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<
     }
 }
 
-/// Stores outcomes. While the store is at fault they are tried again, however long that lasts: the work is
-/// done, and doing it again would be worse.
+/// Stores one batch. While the store is not available, it is tried again for any length of time: dropping the
+/// outcomes would run jobs again that are done.
 async fn store(shared: &Shared, batch: Vec<Ended>) {
     let finishes = batch.iter().map(|ended| ended.finish.clone()).collect::<Vec<_>>();
     loop {
@@ -75,7 +75,7 @@ async fn store(shared: &Shared, batch: Vec<Ended>) {
                 shared.stopped.run_until_cancelled(pause).await;
             }
             Err(error) => {
-                tracing::error!(outcomes = batch.len(), error = %error, "outcomes cannot be stored; their jobs run again when the leases expire");
+                tracing::error!(outcomes = batch.len(), error = %error, "outcomes could not be stored and are lost; their jobs are taken over when the leases expire");
                 break;
             }
         }
