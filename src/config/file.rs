@@ -101,11 +101,21 @@ impl<'a> Value<'a> {
         self.file.origin(&self.value.span())
     }
 
-    /// The place of the byte `offset` of a string. Exact only for a string on one line without escapes.
+    /// The place of the byte `offset` of a string. Exact only for a string without escapes.
     pub(super) fn origin_at(&self, offset: usize) -> Origin {
         let span = self.value.span();
-        let start = span.start + 1 + offset;
+        let start = span.start + self.opening() + offset;
         self.file.origin(&(start.min(span.end)..span.end))
+    }
+
+    /// The length of what a string begins with: one quote, or three and a line break, which is not part of it.
+    fn opening(&self) -> usize {
+        let written = self.file.text.get(self.value.span()).unwrap_or_default();
+        if !(written.starts_with("\"\"\"") || written.starts_with("'''")) {
+            return 1;
+        }
+        let line_break = ["\r\n", "\n"].into_iter().find(|line_break| written[3..].starts_with(line_break));
+        3 + line_break.map_or(0, str::len)
     }
 
     /// The text of the value: of a string without quotes, of any other value as the file writes it.

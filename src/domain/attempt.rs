@@ -10,6 +10,9 @@ use super::clock::whole_milliseconds;
 use super::job::{Event, JobId, Status, next_status};
 use super::policy::Policy;
 
+/// The longest delay that a handler can ask for. A longer one is cut to this.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// A claim on a job. Finishing an attempt and renewing its lease present this token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
@@ -156,7 +159,8 @@ pub fn conclude(
     let due_at = match next {
         Status::Pending => Some(now),
         Status::Retrying => {
-            let delay = retry_after.unwrap_or_else(|| policy.retry.delay(attempt_of_run, random));
+            let asked = retry_after.map(|delay| delay.min(MAX_RETRY_AFTER));
+            let delay = asked.unwrap_or_else(|| policy.retry.delay(attempt_of_run, random));
             Some(whole_milliseconds(now.saturating_add(delay).unwrap_or(now)))
         }
         _ => None,

@@ -115,6 +115,11 @@ where = "totals > 1"
 name = "audit"
 fallback = true
 match = { event_type = "a" }
+[[routes]]
+name = "lines"
+where = """
+body.total > 100
+  && totals"""
 "#;
     let mistakes = refused(&folder, file, &[("HOOKBOX_MAX_BODY", "1TiB")], &[("workers", "many")]);
     insta::assert_snapshot!(without_folder(&folder, &mistakes.to_string()));

@@ -2,7 +2,7 @@
 //! the job still has the lease token of the claim.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
 use super::lanes::{self, Lane};
@@ -26,15 +26,12 @@ pub(super) fn finish(transaction: &mut Transaction<'_>, worker: &str, finish: &F
     let (webhook, queue) = (job.webhook.sequence().as_i64(), i64::from(job.queue.0));
     let available_at = finish.available_at.as_millisecond();
     let finished_at = finish.finished_at.as_millisecond();
-    // Only an ordered job has a lane to block.
-    let blocks = finish.blocks && finish.order.is_some();
     let revision = EndLease {
         status: finish.next as i64,
         available_at,
         updated_at: finished_at,
         completed_at: finish.next.is_final().then_some(finished_at),
         uncounted: i64::from(!finish.counts),
-        blocks,
         webhook,
         queue,
         lease_token: finish.lease.token.cast_signed(),
@@ -67,7 +64,9 @@ pub(super) fn finish(transaction: &mut Transaction<'_>, worker: &str, finish: &F
         None => {}
         Some(order) => {
             let lane = Lane { queue: job.queue, value: order.as_str() };
-            if blocks {
+            // Only an ordered job has a lane to block.
+            if finish.blocks {
+                SetBlocks { webhook, queue }.execute(transaction.connection)?;
                 lanes::block(transaction.connection, lane)?;
             } else {
                 // A job that will be retried stays first, and is due by its own row. After a finished job the
@@ -80,6 +79,16 @@ pub(super) fn finish(transaction: &mut Transaction<'_>, worker: &str, finish: &F
     Ok(true)
 }
 
+// Not in the statement below: it would have to look at the index of blocking jobs for every job.
+statement! { Sqlite;
+    struct SetBlocks {
+        webhook: i64 as BigInt,
+        queue: i64 as BigInt,
+    }
+    returns ();
+    "UPDATE jobs SET blocks = 1 WHERE webhook = ? AND queue = ?"
+}
+
 statement! { Sqlite;
     struct EndLease {
         status: i64 as BigInt,
@@ -87,14 +96,13 @@ statement! { Sqlite;
         updated_at: i64 as BigInt,
         completed_at: Option<i64> as Nullable<BigInt>,
         uncounted: i64 as BigInt,
-        blocks: bool as Bool,
         webhook: i64 as BigInt,
         queue: i64 as BigInt,
         lease_token: i64 as BigInt,
     }
     returns BigInt;
     "UPDATE jobs SET status = ?, available_at = ?, updated_at = ?, completed_at = ?,
-            uncounted_attempts = uncounted_attempts + ?, blocks = ?,
+            uncounted_attempts = uncounted_attempts + ?,
             lease_until = NULL, worker = NULL, revision = revision + 1
      WHERE webhook = ? AND queue = ? AND lease_token = ? AND status = 1
      RETURNING revision"

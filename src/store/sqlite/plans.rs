@@ -64,7 +64,6 @@ fn every_hot_statement_is_served_by_an_index() {
         updated_at: 0,
         completed_at: None,
         uncounted: 0,
-        blocks: false,
         webhook: 1,
         queue: 1,
         lease_token: 1,
