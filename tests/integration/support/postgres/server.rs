@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use super::cluster::Cluster;
 use super::database::Database;
 use super::session::Session;
+use super::wait::wait_until;
 use super::{OLDEST_VERSION, environment};
 
 /// The variable of the environment that names the server to use.
@@ -17,8 +19,8 @@ const USUAL_URL: &str = "postgres://postgres@127.0.0.1:5432/postgres";
 /// What the name of every test's database begins with.
 const PREFIX: &str = "hookbox_test_";
 
-/// How long the server waits for a connection to be closed, in milliseconds.
-const CLOSE_TIME: u32 = 5_000;
+/// How long connections may take to close.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
 
 /// Removes all that a test can have made in a database.
 const EMPTY: &str = "
@@ -134,12 +136,15 @@ impl Server {
     }
 
     /// Closes the connections to a database, and answers once they are closed.
+    ///
+    /// `pg_terminate_backend` could wait by itself, but looks only every 100 ms, at one connection after
+    /// the other, and answers false for one that is gone already.
     fn close_connections(&self, name: &str) -> Result<(), String> {
-        let closed = self.session.ask(&format!(
-            "ALTER DATABASE {name} RESET ALL; \
-             SELECT pg_terminate_backend(pid, {CLOSE_TIME}) FROM pg_stat_activity WHERE datname = '{name}'"
-        ))?;
-        if closed.contains(&"f".to_owned()) { Err("a connection stays open".to_owned()) } else { Ok(()) }
+        self.session.ask(&format!("ALTER DATABASE {name} RESET ALL"))?;
+        let close =
+            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+        let closed = wait_until(CLOSE_TIME, || self.session.ask(&close).is_ok_and(|open| open.is_empty()));
+        if closed { Ok(()) } else { Err("a connection stays open".to_owned()) }
     }
 
     /// Drops a database, whoever is connected to it.
