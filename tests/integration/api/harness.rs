@@ -1,42 +1,30 @@
-//! Runs hookbox inside of a test: two listeners on free ports, a folder of its own, time that
-//! stands still until the test moves it, and a handler that does as it is told.
+//! Runs hookbox inside of a test, on either store: two listeners on free ports, a home of its own,
+//! time that stands still until the test moves it, and a handler that does as it is told.
 
 pub(crate) mod client;
 pub(crate) mod handler;
+mod home;
 pub(crate) mod process;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hookbox::app::{self, Environment, Listeners, RunError};
-use hookbox::config::{Config, HANDLERS, Layers};
-use hookbox::domain::clock::ManualClock;
+use hookbox::domain::clock::{Clock as _, ManualClock};
 use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
 use hookbox::service::reload::Reloaded;
 use hookbox::worker::handler::Registry;
 use jiff::SignedDuration;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::sync::{Notify, oneshot};
 use tonic::transport::{Channel, Endpoint};
 
 use self::client::Rest;
 use self::handler::Script;
-
-/// What every test begins with; `HOUR` is more than any delay between two attempts.
-const SETTINGS: &str = r#"
-    workers = 2
-    max_attempts = 3
-    retry_base = "2s"
-    retry_cap = "1m"
-    max_body = "1MiB"
-"#;
-
-/// The settings file of a hookbox, in its folder.
-const FILE: &str = "hookbox.toml";
+use self::home::Home;
+pub(crate) use self::home::Store::{self, Postgres, Sqlite};
 
 /// When driven time begins.
 pub(crate) const START: &str = "2026-03-01T12:00:00Z";
@@ -57,7 +45,7 @@ pub(crate) struct Hookbox {
     pub(crate) handler: Script,
     grpc: SocketAddr,
     runtime: tokio::runtime::Handle,
-    folder: Option<TempDir>,
+    home: Option<Home>,
     reload: Arc<Notify>,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<Result<(), RunError>>>,
@@ -65,25 +53,23 @@ pub(crate) struct Hookbox {
 
 impl Hookbox {
     /// With the settings of the harness.
-    pub(crate) fn start() -> Self {
-        Self::with(&[])
+    pub(crate) fn start(store: Store) -> Self {
+        Self::with(store, &[])
     }
 
     /// With these settings besides.
-    pub(crate) fn with(settings: &[(&'static str, &str)]) -> Self {
-        Self::at(TempDir::new().unwrap(), START, settings)
+    pub(crate) fn with(store: Store, settings: &[(&'static str, &str)]) -> Self {
+        Self::at(Home::new(store, ""), START, settings)
     }
 
     /// With these `[[routes]]` besides.
-    pub(crate) fn with_routes(routes: &str) -> Self {
-        let folder = TempDir::new().unwrap();
-        write_settings(folder.path(), routes);
-        Self::at(folder, START, &[])
+    pub(crate) fn with_routes(store: Store, routes: &str) -> Self {
+        Self::at(Home::new(store, routes), START, &[])
     }
 
     /// Writes other `[[routes]]` into the settings file. They take effect when it is read again.
     pub(crate) fn set_routes(&self, routes: &str) {
-        write_settings(self.folder.as_ref().unwrap().path(), routes);
+        self.home.as_ref().unwrap().set_routes(routes);
     }
 
     /// Asks for the settings to be read again, as SIGHUP does.
@@ -91,14 +77,12 @@ impl Hookbox {
         self.reload.notify_one();
     }
 
-    /// On what an earlier one left in its folder, at a time of day.
-    pub(crate) fn at(folder: TempDir, now: &str, settings: &[(&'static str, &str)]) -> Self {
-        if !folder.path().join(FILE).exists() {
-            write_settings(folder.path(), "");
-        }
-        let read = settings_reader(folder.path(), settings);
+    /// On what an earlier one left in its home, at a time of day.
+    pub(crate) fn at(home: Home, now: &str, settings: &[(&'static str, &str)]) -> Self {
+        let read = home.settings_reader(settings);
         let config = read().unwrap();
         let clock = Arc::new(ManualClock::new(now.parse().unwrap()));
+        home.set_time(clock.now());
         let handler = Script::default();
         let reload = Arc::new(Notify::new());
         let environment = Environment {
@@ -135,7 +119,7 @@ impl Hookbox {
             handler,
             grpc: grpc_address,
             runtime: handle,
-            folder: Some(folder),
+            home: Some(home),
             reload,
             stop: Some(stop),
             running: Some(running),
@@ -154,8 +138,9 @@ impl Hookbox {
         Endpoint::from_shared(format!("http://{}", self.grpc)).unwrap().connect_lazy()
     }
 
-    /// Moves the time on.
+    /// Moves the time on: first that of the database, so that whatever wakes up sees one time.
     pub(crate) fn advance(&self, by: SignedDuration) {
+        self.home.as_ref().unwrap().set_time(self.clock.now() + by);
         self.clock.advance(by);
     }
 
@@ -192,10 +177,10 @@ impl Hookbox {
         drop(self.stop.take());
     }
 
-    /// Waits until it has stopped, and answers its folder for a successor.
-    pub(crate) fn stop(mut self) -> TempDir {
+    /// Waits until it has stopped, and answers its home for a successor.
+    pub(crate) fn stop(mut self) -> Home {
         self.end();
-        self.folder.take().unwrap()
+        self.home.take().unwrap()
     }
 
     fn end(&mut self) {
@@ -230,24 +215,6 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
         }
     });
     seen.await.unwrap_or_else(|_| panic!("waited for {what} longer than {DEADLINE:?}"))
-}
-
-fn write_settings(folder: &Path, routes: &str) {
-    std::fs::write(folder.join(FILE), format!("{SETTINGS}\n{routes}")).unwrap();
-}
-
-/// Reads the settings file of a folder, with these settings besides.
-fn settings_reader(
-    folder: &Path,
-    settings: &[(&'static str, &str)],
-) -> impl Fn() -> Result<Config, String> + Send + Sync + 'static {
-    let (file, database) = (folder.join(FILE), format!("sqlite://{}", folder.join("hookbox.db").display()));
-    let flags = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
-    let flags = [("database_url", database)].into_iter().chain(flags).collect::<Vec<_>>();
-    move || {
-        let layers = Layers::read(Some(&file), [], flags.clone()).map_err(|mistakes| mistakes.to_string())?;
-        Config::new(&layers, HANDLERS).map_err(|mistakes| mistakes.to_string())
-    }
 }
 
 fn listen() -> TcpListener {

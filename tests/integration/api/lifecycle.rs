@@ -4,9 +4,11 @@ use std::net::TcpListener;
 use std::process::Output;
 
 use nix::sys::signal::Signal;
+use rstest::rstest;
 use serde_json::json;
 
 use crate::api::harness::process::Place;
+use crate::api::harness::{Postgres, Sqlite, Store};
 
 #[test]
 fn a_wrong_setting_stops_the_start_with_64_before_a_port_is_bound() {
@@ -96,19 +98,25 @@ fn completions_know_every_command_and_flag() {
     }
 }
 
+#[rstest]
 #[test]
-fn migrate_brings_a_database_up_to_date_once() {
-    let place = Place::new(&[]);
+fn migrate_brings_a_database_up_to_date_once(#[values(Sqlite, Postgres)] store: Store) {
+    let place = Place::on(store, &[]);
+    let up_to_date = format!("{} is up to date\n", place.database());
     let first = String::from_utf8(place.run(&["migrate"]).stdout).unwrap();
-    assert!(first.contains("applied ") && first.ends_with("hookbox.db is up to date\n"), "{first}");
+    assert!(first.contains("applied ") && first.ends_with(&up_to_date), "{first}");
     let second = place.run(&["migrate"]);
     assert_eq!(second.status.code(), Some(0));
-    assert_eq!(String::from_utf8(second.stdout).unwrap(), "hookbox.db is up to date\n");
+    let second = String::from_utf8(second.stdout).unwrap();
+    assert!(!second.contains("applied ") && second.ends_with(&up_to_date), "{second}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn health_is_exit_code_0_while_it_runs_and_1_when_it_does_not() {
-    let place = Place::new(&[]);
+async fn health_is_exit_code_0_while_it_runs_and_1_when_it_does_not(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let place = Place::on(store, &[]);
     let asked = place.run(&["health"]);
     assert_eq!(asked.status.code(), Some(1));
     assert!(told(&asked).contains("no answer from http://127.0.0.1:"), "{}", told(&asked));
@@ -119,6 +127,7 @@ async fn health_is_exit_code_0_while_it_runs_and_1_when_it_does_not() {
     assert_eq!(process.terminate().await, Some(0));
 }
 
+/// Only a file belongs to one process.
 #[tokio::test]
 async fn a_second_process_on_the_same_file_says_so_and_stops() {
     let mut place = Place::new(&[]);
@@ -146,9 +155,10 @@ async fn an_address_that_is_taken_is_named() {
     assert!(told(&ended).contains(&expected), "{}", told(&ended));
 }
 
+#[rstest]
 #[tokio::test]
-async fn sigterm_lets_a_running_attempt_finish_and_exits_0() {
-    let mut place = Place::new(&[]);
+async fn sigterm_lets_a_running_attempt_finish_and_exits_0(#[values(Sqlite, Postgres)] store: Store) {
+    let mut place = Place::on(store, &[]);
     place.set("HOOKBOX_SIMULATE_MIN", "500ms");
     place.set("HOOKBOX_SIMULATE_MAX", "500ms");
     let process = place.serve().await;
@@ -163,9 +173,16 @@ async fn sigterm_lets_a_running_attempt_finish_and_exits_0() {
     assert_eq!(successor.terminate().await, Some(0));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_second_signal_stops_at_once_and_the_successor_takes_over() {
-    let mut place = Place::new(&[("HOOKBOX_SIMULATE_MIN", "1h"), ("HOOKBOX_SIMULATE_MAX", "1h")]);
+async fn a_second_signal_stops_at_once_and_the_successor_takes_over(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    // On PostgreSQL a successor waits until the lease is over.
+    let mut place = Place::on(
+        store,
+        &[("HOOKBOX_SIMULATE_MIN", "1h"), ("HOOKBOX_SIMULATE_MAX", "1h"), ("HOOKBOX_LEASE", "1s")],
+    );
     let mut process = place.serve().await;
     let id = process.rest.accept("evt-001").await;
     process.wait_until_busy().await;
@@ -184,9 +201,10 @@ async fn a_second_signal_stops_at_once_and_the_successor_takes_over() {
     assert_eq!(successor.terminate().await, Some(0));
 }
 
+#[rstest]
 #[tokio::test]
-async fn every_line_of_the_log_is_json_where_no_terminal_is() {
-    let place = Place::new(&[("HOOKBOX_SIMULATE_FAILURE_RATE", "1"), ("HOOKBOX_WORKERZ", "7")]);
+async fn every_line_of_the_log_is_json_where_no_terminal_is(#[values(Sqlite, Postgres)] store: Store) {
+    let place = Place::on(store, &[("HOOKBOX_SIMULATE_FAILURE_RATE", "1"), ("HOOKBOX_WORKERZ", "7")]);
     let process = place.serve().await;
     let id = process.rest.accept("evt-001").await;
     process.wait_for(&id, "retrying").await;

@@ -6,19 +6,24 @@ use hookbox::grpc::proto;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use rstest::rstest;
 use tonic::Request;
 
 use crate::api::harness::client::{Answer, body};
 use crate::api::harness::process::Place;
+use crate::api::harness::{Postgres, Sqlite, Store};
 use crate::support::collector::{Collector, attributes_of, hex};
 
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SENDER_SPAN: &str = "00f067aa0ba902b7";
 
+#[rstest]
 #[tokio::test]
-async fn the_request_and_the_attempt_belong_to_the_trace_of_the_sender() {
+async fn the_request_and_the_attempt_belong_to_the_trace_of_the_sender(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
     let collector = Collector::start().await;
-    let place = Place::new(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())]);
+    let place = Place::on(store, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())]);
     let process = place.serve().await;
     let request = process
         .rest
@@ -62,10 +67,11 @@ async fn the_request_and_the_attempt_belong_to_the_trace_of_the_sender() {
     assert_eq!(collector.service_names(), ["hookbox"]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_call_belongs_to_the_trace_of_its_caller_too() {
+async fn a_call_belongs_to_the_trace_of_its_caller_too(#[values(Sqlite, Postgres)] store: Store) {
     let collector = Collector::start().await;
-    let place = Place::new(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())]);
+    let place = Place::on(store, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())]);
     let process = place.serve().await;
     let mut request = Request::new(proto::SubmitWebhookRequest {
         idempotency_key: "evt-001".into(),
@@ -90,16 +96,22 @@ async fn a_call_belongs_to_the_trace_of_its_caller_too() {
     assert_eq!(one(&spans, SpanKind::Consumer).parent_span_id, server.span_id);
 }
 
+#[rstest]
 #[tokio::test]
-async fn every_attempt_is_a_span_of_the_trace_and_a_failed_one_says_why() {
+async fn every_attempt_is_a_span_of_the_trace_and_a_failed_one_says_why(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
     let collector = Collector::start().await;
-    let place = Place::new(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint()),
-        ("OTEL_SERVICE_NAME", "my-inbox"),
-        ("HOOKBOX_SIMULATE_FAILURE_RATE", "1"),
-        ("HOOKBOX_MAX_ATTEMPTS", "2"),
-        ("HOOKBOX_RETRY_BASE", "1ms"),
-    ]);
+    let place = Place::on(
+        store,
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint()),
+            ("OTEL_SERVICE_NAME", "my-inbox"),
+            ("HOOKBOX_SIMULATE_FAILURE_RATE", "1"),
+            ("HOOKBOX_MAX_ATTEMPTS", "2"),
+            ("HOOKBOX_RETRY_BASE", "1ms"),
+        ],
+    );
     let process = place.serve().await;
     let id = process.rest.accept("evt-001").await;
     let dead = process.wait_for(&id, "dead_lettered").await;
@@ -126,9 +138,10 @@ async fn every_attempt_is_a_span_of_the_trace_and_a_failed_one_says_why() {
     assert_eq!(collector.service_names(), ["my-inbox"]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_collector_that_is_not_there_delays_nothing() {
-    let place = Place::new(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")]);
+async fn a_collector_that_is_not_there_delays_nothing(#[values(Sqlite, Postgres)] store: Store) {
+    let place = Place::on(store, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")]);
     let process = place.serve().await;
     let id = process.rest.accept("evt-001").await;
     process.wait_for(&id, "completed").await;

@@ -4,14 +4,16 @@ use futures::StreamExt;
 use hookbox::grpc::proto;
 use hookbox::grpc::proto::operation_service_client::OperationServiceClient;
 use jiff::Timestamp;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::api::harness::handler::Step;
-use crate::api::harness::{HOUR, Hookbox};
+use crate::api::harness::{HOUR, Hookbox, Postgres, Sqlite, Store};
 
+#[rstest]
 #[tokio::test]
-async fn both_apis_tell_the_same_of_a_webhook() {
-    let hookbox = Hookbox::start();
+async fn both_apis_tell_the_same_of_a_webhook(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     hookbox.handler.will([Step::Fail("busy"), Step::Complete(json!({ "n": 1 }))]);
     let submitted = hookbox.rest.submit("evt-001", "order.created", r#"{"a":[1]}"#).await.json();
     let id = submitted["id"].as_str().unwrap().to_owned();
@@ -22,9 +24,12 @@ async fn both_apis_tell_the_same_of_a_webhook() {
     assert_eq!(hookbox.rest.webhook(&id).await, grpc_webhook(&hookbox, &id).await);
 }
 
+#[rstest]
 #[tokio::test]
-async fn both_apis_tell_the_same_of_a_status_a_list_and_a_submission() {
-    let hookbox = Hookbox::start();
+async fn both_apis_tell_the_same_of_a_status_a_list_and_a_submission(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::start(store);
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "completed").await;
     let mut client = hookbox.grpc();
@@ -56,9 +61,10 @@ async fn both_apis_tell_the_same_of_a_status_a_list_and_a_submission() {
     assert_eq!(hookbox.rest.submit("evt-001", "order.created", "{}").await.json(), submitted);
 }
 
+#[rstest]
 #[tokio::test]
-async fn both_apis_tell_the_same_of_routes_pauses_and_counts() {
-    let hookbox = Hookbox::start();
+async fn both_apis_tell_the_same_of_routes_pauses_and_counts(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "completed").await;
     assert_eq!(hookbox.rest.post("/v1/pause?route=default").await.status, 200);

@@ -2,14 +2,16 @@
 
 use futures::StreamExt;
 use hookbox::grpc::proto::{self, Outcome, Status};
+use rstest::rstest;
 
 use super::submission;
 use crate::api::harness::handler::Step;
-use crate::api::harness::{HOUR, Hookbox};
+use crate::api::harness::{HOUR, Hookbox, Postgres, Sqlite, Store};
 
+#[rstest]
 #[tokio::test]
-async fn a_webhook_is_stored_once_and_recognised_again() {
-    let hookbox = Hookbox::start();
+async fn a_webhook_is_stored_once_and_recognised_again(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let mut client = hookbox.grpc();
     let first = client.submit_webhook(submission("evt-001", r#"{"a":1,"b":2}"#)).await.unwrap().into_inner();
     assert_eq!(uuid::Uuid::parse_str(&first.id).unwrap().get_version_num(), 7);
@@ -32,17 +34,19 @@ async fn a_webhook_is_stored_once_and_recognised_again() {
     assert_eq!(hookbox.handler.runs().len(), 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn both_apis_know_the_same_webhooks() {
-    let hookbox = Hookbox::start();
+async fn both_apis_know_the_same_webhooks(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let id = hookbox.rest.accept("evt-001").await;
     let again = hookbox.grpc().submit_webhook(submission("evt-001", "{}")).await.unwrap().into_inner();
     assert_eq!((again.id, again.duplicate), (id, true));
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_status_is_found_by_key_and_by_id() {
-    let hookbox = Hookbox::start();
+async fn the_status_is_found_by_key_and_by_id(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let mut client = hookbox.grpc();
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "completed").await;
@@ -55,9 +59,10 @@ async fn the_status_is_found_by_key_and_by_id() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_webhook_is_shown_in_full_with_its_attempts() {
-    let hookbox = Hookbox::start();
+async fn a_webhook_is_shown_in_full_with_its_attempts(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     hookbox.handler.will([Step::Fail("busy"), Step::Complete(serde_json::json!([1, 2]))]);
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "retrying").await;
@@ -83,9 +88,12 @@ async fn a_webhook_is_shown_in_full_with_its_attempts() {
     assert_eq!(done.attempts[1].error, None);
 }
 
+#[rstest]
 #[tokio::test]
-async fn webhooks_are_listed_newest_first_page_by_page_and_filtered() {
-    let hookbox = Hookbox::start();
+async fn webhooks_are_listed_newest_first_page_by_page_and_filtered(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::start(store);
     let mut client = hookbox.grpc();
     let mut ids = Vec::new();
     for number in 0..7 {
@@ -123,9 +131,10 @@ async fn webhooks_are_listed_newest_first_page_by_page_and_filtered() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_watcher_sees_every_change_in_order_and_the_stream_ends() {
-    let hookbox = Hookbox::start();
+async fn a_watcher_sees_every_change_in_order_and_the_stream_ends(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let gate = hookbox.handler.will_hold();
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "processing").await;
@@ -140,9 +149,10 @@ async fn a_watcher_sees_every_change_in_order_and_the_stream_ends() {
     assert!(changes.next().await.is_none());
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_watcher_follows_failures_and_a_retry() {
-    let hookbox = Hookbox::start();
+async fn a_watcher_follows_failures_and_a_retry(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     hookbox.handler.will([Step::Fail("one")]);
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "retrying").await;
@@ -156,9 +166,10 @@ async fn a_watcher_follows_failures_and_a_retry() {
     assert_eq!(rest, [(Status::Processing, 2), (Status::DeadLettered, 2)]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_webhook_is_cancelled_and_retried() {
-    let hookbox = Hookbox::with(&[("workers", "1")]);
+async fn a_webhook_is_cancelled_and_retried(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("workers", "1")]);
     let gate = hookbox.handler.will_hold();
     hookbox.rest.accept("running").await;
     let id = hookbox.rest.accept("evt-001").await;
@@ -171,9 +182,10 @@ async fn a_webhook_is_cancelled_and_retried() {
     hookbox.wait_for(&id, "completed").await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_statistics_are_those_of_rest() {
-    let hookbox = Hookbox::with(&[("workers", "1")]);
+async fn the_statistics_are_those_of_rest(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("workers", "1")]);
     let gate = hookbox.handler.will_hold();
     let id = hookbox.rest.accept("running").await;
     hookbox.wait_for(&id, "processing").await;

@@ -2,12 +2,13 @@
 
 use hookbox::grpc::proto;
 use hookbox::grpc::proto::operation_service_client::OperationServiceClient;
+use rstest::rstest;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::submission;
-use crate::api::harness::Hookbox;
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
 const ORDERS: &str = r#"
     [[routes]]
@@ -23,9 +24,10 @@ const OTHERS: &str = r#"
     handler = "simulate"
 "#;
 
+#[rstest]
 #[tokio::test]
-async fn a_pause_is_listed_until_it_is_resumed() {
-    let hookbox = Hookbox::start();
+async fn a_pause_is_listed_until_it_is_resumed(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let mut client = operations(&hookbox);
     let since = Some(prost_types::Timestamp { seconds: 1_772_366_400, nanos: 0 });
     for (route, source) in [(None, None), (Some("default"), None), (None, Some("shop"))] {
@@ -43,9 +45,10 @@ async fn a_pause_is_listed_until_it_is_resumed() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_wrong_target_is_refused() {
-    let hookbox = Hookbox::start();
+async fn a_wrong_target_is_refused(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let mut client = operations(&hookbox);
     for (route, source, field) in
         [(Some(""), None, "route"), (None, Some("No"), "source"), (Some("a"), Some("b"), "source")]
@@ -62,9 +65,10 @@ async fn a_wrong_target_is_refused() {
     refused(&client.pause(unknown).await.unwrap_err(), Code::NotFound, "ROUTE_NOT_FOUND");
 }
 
+#[rstest]
 #[tokio::test]
-async fn routes_are_listed_with_their_policy() {
-    let hookbox = Hookbox::with_routes(ORDERS);
+async fn routes_are_listed_with_their_policy(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, ORDERS);
     let mut client = operations(&hookbox);
     let routes = client.list_routes(proto::ListRoutesRequest {}).await.unwrap().into_inner().routes;
     let [orders] = &routes[..] else { panic!("one route: {routes:?}") };
@@ -83,9 +87,10 @@ async fn routes_are_listed_with_their_policy() {
     assert_eq!(orders.policy, Some(policy));
 }
 
+#[rstest]
 #[tokio::test]
-async fn jobs_of_a_route_that_is_gone_are_moved_or_cancelled() {
-    let hookbox = Hookbox::with_routes(&[ORDERS, OTHERS].concat());
+async fn jobs_of_a_route_that_is_gone_are_moved_or_cancelled(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, &[ORDERS, OTHERS].concat());
     let mut client = operations(&hookbox);
     client.pause(proto::PauseRequest::default()).await.unwrap();
     let mut id = String::new();
@@ -113,9 +118,10 @@ async fn jobs_of_a_route_that_is_gone_are_moved_or_cancelled() {
     assert_eq!(done.jobs.len(), 2);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_route_that_is_unknown_or_wrong_is_refused() {
-    let hookbox = Hookbox::with_routes(ORDERS);
+async fn a_route_that_is_unknown_or_wrong_is_refused(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, ORDERS);
     let mut client = operations(&hookbox);
     let move_jobs = |from: &str, to: &str| proto::MoveJobsRequest { from: from.into(), to: to.into() };
     for (request, field) in [(move_jobs("", "orders"), "from"), (move_jobs("other", "A"), "to")] {
@@ -131,16 +137,18 @@ async fn a_route_that_is_unknown_or_wrong_is_refused() {
 
 #[tokio::test]
 async fn settings_with_mistakes_are_refused() {
-    let hookbox = Hookbox::with_routes(ORDERS);
+    let hookbox = Hookbox::with_routes(Sqlite, ORDERS);
     hookbox.set_routes("[[routes]]\nname = \"No Route\"\nhandler = \"simulate\"\n");
     let status = operations(&hookbox).reload_settings(proto::ReloadSettingsRequest {}).await.unwrap_err();
     refused(&status, Code::FailedPrecondition, "SETTINGS_INVALID");
     assert!(status.message().contains("No Route"), "{status}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn routes_see_metadata_but_no_credentials() {
+async fn routes_see_metadata_but_no_credentials(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::with_routes(
+        store,
         r#"
         [[routes]]
         name = "region"

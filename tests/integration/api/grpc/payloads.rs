@@ -3,17 +3,19 @@
 use hookbox::grpc::proto::{self, submit_webhook_request::Content};
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
+use rstest::rstest;
 use tonic::Code;
 
 use super::{submission, submission_of_value};
-use crate::api::harness::Hookbox;
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
 /// What no double can hold and no map would keep in order.
 const EXACT: &str = r#"{ "z":12345678901234567890, "a" : 1.10,"e":1E+2,"u":"\u00e9", "n":-0.0 }"#;
 
+#[rstest]
 #[tokio::test]
-async fn payload_json_comes_out_byte_for_byte_through_both_apis() {
-    let hookbox = Hookbox::start();
+async fn payload_json_comes_out_byte_for_byte_through_both_apis(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let mut client = hookbox.grpc();
     let id = client.submit_webhook(submission("evt-001", EXACT)).await.unwrap().into_inner().id;
     let kept = client.get_webhook(proto::GetWebhookRequest { id: id.clone() }).await.unwrap().into_inner();
@@ -22,9 +24,10 @@ async fn payload_json_comes_out_byte_for_byte_through_both_apis() {
     assert!(rest.text.contains(&format!(r#""payload":{EXACT}"#)), "{}", rest.text);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_payload_given_as_a_value_is_the_json_it_stands_for() {
-    let hookbox = Hookbox::start();
+async fn a_payload_given_as_a_value_is_the_json_it_stands_for(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let mut client = hookbox.grpc();
     let object = |members: Vec<(&str, Value)>| {
         let fields = members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -51,9 +54,10 @@ async fn a_payload_given_as_a_value_is_the_json_it_stands_for() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_value_and_the_json_it_stands_for_are_the_same_payload() {
-    let hookbox = Hookbox::start();
+async fn a_value_and_the_json_it_stands_for_are_the_same_payload(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     assert_eq!(hookbox.rest.submit("evt-001", "order.created", "[1.0, null]").await.status, 202);
     let values = vec![of(Kind::NumberValue(1.0)), of(Kind::NullValue(0))];
     let request = submission_of_value("evt-001", of(Kind::ListValue(ListValue { values })));
@@ -62,7 +66,7 @@ async fn a_value_and_the_json_it_stands_for_are_the_same_payload() {
 
 #[tokio::test]
 async fn a_number_that_json_cannot_write_is_refused() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let request = submission_of_value("evt-001", of(Kind::NumberValue(number)));
         let status = hookbox.grpc().submit_webhook(request).await.unwrap_err();
@@ -72,9 +76,10 @@ async fn a_number_that_json_cannot_write_is_refused() {
     assert_eq!(hookbox.grpc().submit_webhook(request).await.unwrap_err().code(), Code::InvalidArgument);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_value_that_nests_without_end_does_not_harm_the_server() {
-    let hookbox = Hookbox::start();
+async fn a_value_that_nests_without_end_does_not_harm_the_server(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let mut value = of(Kind::NullValue(0));
     for _ in 0..2_000 {
         value = of(Kind::ListValue(ListValue { values: vec![value] }));
@@ -89,7 +94,7 @@ async fn a_value_that_nests_without_end_does_not_harm_the_server() {
 
 #[tokio::test]
 async fn a_payload_over_the_limit_is_refused_in_either_form() {
-    let hookbox = Hookbox::with(&[("max_body", "1KiB")]);
+    let hookbox = Hookbox::with(Sqlite, &[("max_body", "1KiB")]);
     let mut client = hookbox.grpc();
     let text = "x".repeat(1100);
     for content in [

@@ -1,5 +1,6 @@
 //! `SubmitWebhooks`: an answer for each request, in their order.
 
+use rstest::rstest;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -9,13 +10,14 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 use super::submission;
-use crate::api::harness::Hookbox;
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
 const REQUESTS: usize = 2_000;
 
+#[rstest]
 #[tokio::test]
-async fn every_request_is_answered_in_order_even_if_refused() {
-    let hookbox = Hookbox::start();
+async fn every_request_is_answered_in_order_even_if_refused(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     // Every tenth has a key that is refused, every other tenth repeats the one before it.
     let requests: Vec<_> = (0..REQUESTS)
         .map(|number| match number % 10 {
@@ -47,9 +49,10 @@ async fn every_request_is_answered_in_order_even_if_refused() {
     assert_eq!(duplicates, REQUESTS / 10);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_pipeline_is_answered_while_it_is_open() {
-    let hookbox = Hookbox::start();
+async fn a_pipeline_is_answered_while_it_is_open(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let (send, requests) = futures::channel::mpsc::unbounded();
     send.unbounded_send(submission("evt-0", "1")).unwrap();
     let mut answers = hookbox.grpc().submit_webhooks(requests).await.unwrap().into_inner();
@@ -62,9 +65,10 @@ async fn a_pipeline_is_answered_while_it_is_open() {
     assert_eq!(answers.count().await, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_refusal_that_passes_says_when_to_come_again() {
-    let hookbox = Hookbox::with(&[("rate_limit", "2/m")]);
+async fn a_refusal_that_passes_says_when_to_come_again(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("rate_limit", "2/m")]);
     let requests = (0..3).map(|number| submission(&format!("evt-{number}"), "1"));
     let answers = hookbox.grpc().submit_webhooks(stream::iter(requests)).await.unwrap().into_inner();
     let refused: Vec<_> = answers
@@ -84,9 +88,10 @@ async fn a_refusal_that_passes_says_when_to_come_again() {
     assert_eq!(refused[0].retry_after_ms, 30_000);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_pipeline_that_the_stop_cuts_off_ends_with_an_error() {
-    let mut hookbox = Hookbox::start();
+async fn a_pipeline_that_the_stop_cuts_off_ends_with_an_error(#[values(Sqlite, Postgres)] store: Store) {
+    let mut hookbox = Hookbox::start(store);
     let (send, requests) = futures::channel::mpsc::unbounded();
     send.unbounded_send(submission("evt-0", "1")).unwrap();
     let mut answers = hookbox.grpc().submit_webhooks(requests).await.unwrap().into_inner();
@@ -101,9 +106,10 @@ async fn a_pipeline_that_the_stop_cuts_off_ends_with_an_error() {
     drop(send);
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_empty_pipeline_has_no_answers() {
-    let hookbox = Hookbox::start();
+async fn an_empty_pipeline_has_no_answers(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let none = stream::iter(Vec::<proto::SubmitWebhookRequest>::new());
     let answers = hookbox.grpc().submit_webhooks(none).await.unwrap().into_inner();
     let count = tokio::time::timeout(Duration::from_secs(10), answers.count()).await.unwrap();

@@ -1,5 +1,6 @@
 //! What is refused, and what the details of the status say for programs.
 
+use rstest::rstest;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -8,14 +9,14 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::submission;
-use crate::api::harness::Hookbox;
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
 /// The id of no webhook.
 const NO_WEBHOOK: &str = "01934c3e-7b00-7000-8000-000000000000";
 
 #[tokio::test]
 async fn a_wrong_field_is_named_in_a_bad_request() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     let mut client = hookbox.grpc();
     let good = submission("evt-001", "1");
     for (request, field) in [
@@ -38,7 +39,7 @@ async fn a_wrong_field_is_named_in_a_bad_request() {
 
 #[tokio::test]
 async fn an_empty_submission_names_every_field_at_fault() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     let status = hookbox.grpc().submit_webhook(proto::SubmitWebhookRequest::default()).await.unwrap_err();
     refused(&status, Code::InvalidArgument, "INVALID_FIELD");
     let violations = status.get_details_bad_request().unwrap().field_violations;
@@ -50,9 +51,10 @@ async fn an_empty_submission_names_every_field_at_fault() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_key_used_for_another_webhook_already_exists() {
-    let hookbox = Hookbox::start();
+async fn a_key_used_for_another_webhook_already_exists(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let mut client = hookbox.grpc();
     client.submit_webhook(submission("evt-001", "1")).await.unwrap();
     let status = client.submit_webhook(submission("evt-001", "2")).await.unwrap_err();
@@ -62,7 +64,7 @@ async fn a_key_used_for_another_webhook_already_exists() {
 
 #[tokio::test]
 async fn a_name_that_names_nothing_or_two_things_is_refused() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     let mut client = hookbox.grpc();
     let name = |id: &str, key: &str, source: &str| proto::GetStatusRequest {
         id: id.into(),
@@ -86,9 +88,10 @@ async fn a_name_that_names_nothing_or_two_things_is_refused() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_webhook_that_is_not_there_is_not_found_by_any_call() {
-    let hookbox = Hookbox::start();
+async fn a_webhook_that_is_not_there_is_not_found_by_any_call(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let mut client = hookbox.grpc();
     let id = || NO_WEBHOOK.to_owned();
     let by_key = proto::GetStatusRequest { idempotency_key: "evt-001".into(), ..Default::default() };
@@ -107,7 +110,7 @@ async fn a_webhook_that_is_not_there_is_not_found_by_any_call() {
 
 #[tokio::test]
 async fn a_list_with_a_wrong_filter_is_refused() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     let mut client = hookbox.grpc();
     let none = proto::ListWebhooksRequest::default;
     let far = prost_types::Timestamp { seconds: i64::MAX, nanos: 0 };
@@ -127,9 +130,10 @@ async fn a_list_with_a_wrong_filter_is_refused() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_status_that_does_not_allow_it_is_a_failed_precondition() {
-    let hookbox = Hookbox::start();
+async fn a_status_that_does_not_allow_it_is_a_failed_precondition(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let mut client = hookbox.grpc();
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "completed").await;
@@ -140,9 +144,10 @@ async fn a_status_that_does_not_allow_it_is_a_failed_precondition() {
     refused(&client.cancel_webhook(cancel).await.unwrap_err(), Code::FailedPrecondition, "WRONG_STATUS");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_route_without_a_job_of_the_webhook_is_not_found() {
-    let hookbox = Hookbox::start();
+async fn a_route_without_a_job_of_the_webhook_is_not_found(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let mut client = hookbox.grpc();
     let id = hookbox.rest.accept("evt-001").await;
     for (route, code, reason) in [
@@ -158,9 +163,10 @@ async fn a_route_without_a_job_of_the_webhook_is_not_found() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_message_that_is_too_large_is_refused_with_its_reason() {
-    let hookbox = Hookbox::with(&[("max_body", "1KiB")]);
+async fn a_message_that_is_too_large_is_refused_with_its_reason(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("max_body", "1KiB")]);
     let large = format!("{:?}", "x".repeat(100_000));
     let status = hookbox.grpc().submit_webhook(submission("evt-001", &large)).await.unwrap_err();
     refused(&status, Code::ResourceExhausted, "BODY_TOO_LARGE");
@@ -173,7 +179,7 @@ async fn a_message_that_is_too_large_is_refused_with_its_reason() {
 
 #[tokio::test]
 async fn an_unknown_method_is_refused_with_its_reason() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     for path in ["/hookbox.v1.WebhookService/Forget", "/hookbox.v2.WebhookService/GetStatus"] {
         let mut client = tonic::client::Grpc::new(hookbox.channel());
         client.ready().await.unwrap();
@@ -186,7 +192,7 @@ async fn an_unknown_method_is_refused_with_its_reason() {
 
 #[tokio::test]
 async fn a_refusal_that_quotes_a_long_text_still_arrives() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     let name = "n".repeat(8_000);
     let payload = format!(r#"{{"{name}":1,"{name}":2}}"#);
     let status = hookbox.grpc().submit_webhook(submission("evt-001", &payload)).await.unwrap_err();
@@ -194,9 +200,10 @@ async fn a_refusal_that_quotes_a_long_text_still_arrives() {
     assert_eq!(field_of(&status), "payload");
 }
 
+#[rstest]
 #[tokio::test]
-async fn over_a_limit_the_status_says_when_to_come_again() {
-    let hookbox = Hookbox::with(&[("rate_limit", "2/m"), ("max_backlog", "1")]);
+async fn over_a_limit_the_status_says_when_to_come_again(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("rate_limit", "2/m"), ("max_backlog", "1")]);
     let _gate = hookbox.handler.will_hold();
     let mut client = hookbox.grpc();
     client.submit_webhook(submission("evt-001", "1")).await.unwrap();
@@ -208,9 +215,10 @@ async fn over_a_limit_the_status_says_when_to_come_again() {
     assert_eq!(retry_delay(&limited), Some(Duration::from_secs(30)));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_refusal_carries_on_the_trace_of_its_call() {
-    let hookbox = Hookbox::start();
+async fn a_refusal_carries_on_the_trace_of_its_call(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let mut request = tonic::Request::new(proto::GetWebhookRequest { id: NO_WEBHOOK.into() });
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());

@@ -1,18 +1,19 @@
 //! What load balancers and grpcurl ask: health and reflection.
 
 use futures::{StreamExt, stream};
+use rstest::rstest;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::api::harness::Hookbox;
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
 const SERVICES: [&str; 2] = ["hookbox.v1.WebhookService", "hookbox.v1.OperationService"];
 
 #[tokio::test]
 async fn health_is_told_for_the_server_and_each_service() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     let mut client = HealthClient::new(hookbox.channel());
     for service in ["", SERVICES[0], SERVICES[1]] {
         let answer = client.check(HealthCheckRequest { service: service.into() }).await.unwrap();
@@ -22,9 +23,10 @@ async fn health_is_told_for_the_server_and_each_service() {
     assert_eq!(unknown.code(), Code::NotFound);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_watcher_of_health_is_told_of_the_stop() {
-    let mut hookbox = Hookbox::start();
+async fn a_watcher_of_health_is_told_of_the_stop(#[values(Sqlite, Postgres)] store: Store) {
+    let mut hookbox = Hookbox::start(store);
     let gate = hookbox.handler.will_hold();
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "processing").await;
@@ -53,7 +55,7 @@ macro_rules! lists_the_services {
             use tonic_reflection::pb::$version::server_reflection_response::MessageResponse;
             use tonic_reflection::pb::$version::{ServerReflectionRequest, ServiceResponse};
 
-            let hookbox = Hookbox::start();
+            let hookbox = Hookbox::start(Sqlite);
             let ask =
                 |message| ServerReflectionRequest { host: String::new(), message_request: Some(message) };
             let files = SERVICES.map(|service| ask(MessageRequest::FileContainingSymbol(service.into())));

@@ -13,8 +13,9 @@ use tempfile::TempDir;
 use tonic::transport::Channel;
 
 use super::client::Rest;
-use super::eventually;
+use super::{Store, eventually};
 use crate::support::ports::free_port;
+use crate::support::postgres::{Database, server};
 
 /// A folder to run the program in, its addresses, and its environment.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Place {
     http: u16,
     grpc: u16,
     environment: Vec<(String, String)>,
+    /// With PostgreSQL.
+    database: Option<Database>,
 }
 
 /// A program at work. It is killed when it is dropped.
@@ -34,8 +37,14 @@ pub(crate) struct Process {
 }
 
 impl Place {
-    /// With a short-lived `simulate` handler, and these variables besides.
+    /// With a short-lived `simulate` handler, the file `hookbox.db`, and these variables besides.
     pub(crate) fn new(environment: &[(&str, &str)]) -> Self {
+        Self::on(Store::Sqlite, environment)
+    }
+
+    /// The same, on either store.
+    pub(crate) fn on(store: Store, environment: &[(&str, &str)]) -> Self {
+        let database = (store == Store::Postgres).then(|| server().database());
         let (http, grpc) = (free_port(), free_port());
         let standard = [
             ("HOOKBOX_HTTP_ADDR", format!("127.0.0.1:{http}")),
@@ -44,15 +53,22 @@ impl Place {
             ("HOOKBOX_SIMULATE_MIN", "0s".to_owned()),
             ("HOOKBOX_SIMULATE_MAX", "0s".to_owned()),
         ];
+        let url = database.iter().map(|database| ("HOOKBOX_DATABASE_URL", database.url()));
         let given = environment.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        let environment =
-            standard.into_iter().chain(given).map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { folder: TempDir::new().unwrap(), http, grpc, environment }
+        let all = standard.into_iter().chain(url).chain(given);
+        let environment = all.map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { folder: TempDir::new().unwrap(), http, grpc, environment, database }
     }
 
     /// The same place, with a variable set otherwise.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The name of the file, or of the database.
+    pub(crate) fn database(&self) -> String {
+        let url = self.database.as_ref().map(Database::url);
+        url.map_or("hookbox.db".to_owned(), |url| url.rsplit('/').next().unwrap_or_default().to_owned())
     }
 
     pub(crate) fn http_port(&self) -> u16 {

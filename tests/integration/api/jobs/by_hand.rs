@@ -1,13 +1,17 @@
 //! Retrying and cancelling by hand.
 
+use rstest::rstest;
 use serde_json::json;
 
 use crate::api::harness::handler::Step;
-use crate::api::harness::{HOUR, Hookbox, eventually};
+use crate::api::harness::{HOUR, Hookbox, Postgres, Sqlite, Store, eventually};
 
+#[rstest]
 #[tokio::test]
-async fn a_dead_letter_that_is_retried_runs_again_with_a_fresh_budget_of_attempts() {
-    let hookbox = Hookbox::with(&[("max_attempts", "2")]);
+async fn a_dead_letter_that_is_retried_runs_again_with_a_fresh_budget_of_attempts(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with(store, &[("max_attempts", "2")]);
     hookbox.handler.will([Step::FailForGood("no"), Step::Fail("not yet"), Step::Complete(json!("done"))]);
     let id = hookbox.rest.accept("evt-001").await;
     let dead = hookbox.wait_for(&id, "dead_lettered").await;
@@ -24,9 +28,12 @@ async fn a_dead_letter_that_is_retried_runs_again_with_a_fresh_budget_of_attempt
     assert_eq!(numbers, [1, 2, 3]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_retried_dead_letter_that_fails_again_is_a_dead_letter_again() {
-    let hookbox = Hookbox::with(&[("max_attempts", "1")]);
+async fn a_retried_dead_letter_that_fails_again_is_a_dead_letter_again(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with(store, &[("max_attempts", "1")]);
     hookbox.handler.will([Step::Fail("one"), Step::Fail("two"), Step::Fail("three")]);
     let id = hookbox.rest.accept("evt-001").await;
     for attempts in 1..=3 {
@@ -43,9 +50,12 @@ async fn a_retried_dead_letter_that_fails_again_is_a_dead_letter_again() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn only_a_webhook_that_is_dead_lettered_or_cancelled_can_be_retried() {
-    let hookbox = Hookbox::with(&[("workers", "1")]);
+async fn only_a_webhook_that_is_dead_lettered_or_cancelled_can_be_retried(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with(store, &[("workers", "1")]);
     let completed = hookbox.rest.accept("completed").await;
     hookbox.wait_for(&completed, "completed").await;
     hookbox.handler.will([Step::Fail("later")]);
@@ -66,9 +76,10 @@ async fn only_a_webhook_that_is_dead_lettered_or_cancelled_can_be_retried() {
     drop(gate);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_cancelled_webhook_never_starts_until_it_is_retried() {
-    let hookbox = Hookbox::with(&[("workers", "1")]);
+async fn a_cancelled_webhook_never_starts_until_it_is_retried(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("workers", "1")]);
     let gate = hookbox.handler.will_hold();
     let running = hookbox.rest.accept("running").await;
     hookbox.wait_for(&running, "processing").await;
@@ -93,9 +104,10 @@ async fn a_cancelled_webhook_never_starts_until_it_is_retried() {
     hookbox.wait_for(&id, "completed").await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_webhook_that_waits_for_another_attempt_can_be_cancelled() {
-    let hookbox = Hookbox::start();
+async fn a_webhook_that_waits_for_another_attempt_can_be_cancelled(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     hookbox.handler.will([Step::Fail("later")]);
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "retrying").await;
@@ -107,9 +119,10 @@ async fn a_webhook_that_waits_for_another_attempt_can_be_cancelled() {
     assert_eq!(hookbox.handler.runs().len(), 2);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_webhook_that_runs_or_is_done_cannot_be_cancelled() {
-    let hookbox = Hookbox::start();
+async fn a_webhook_that_runs_or_is_done_cannot_be_cancelled(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let completed = hookbox.rest.accept("completed").await;
     hookbox.wait_for(&completed, "completed").await;
     let gate = hookbox.handler.will_hold();
@@ -123,9 +136,10 @@ async fn a_webhook_that_runs_or_is_done_cannot_be_cancelled() {
     hookbox.wait_for(&processing, "completed").await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn cancelling_a_dead_letter_gives_it_up() {
-    let hookbox = Hookbox::start();
+async fn cancelling_a_dead_letter_gives_it_up(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     hookbox.handler.will([Step::FailForGood("no")]);
     let dead = hookbox.rest.accept("dead").await;
     hookbox.wait_for(&dead, "dead_lettered").await;

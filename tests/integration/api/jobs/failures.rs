@@ -1,16 +1,18 @@
 //! Attempts that fail, and what follows.
 
+use rstest::rstest;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::api::harness::handler::Step;
-use crate::api::harness::{HOUR, Hookbox};
+use crate::api::harness::{HOUR, Hookbox, Postgres, Sqlite, Store};
 
+#[rstest]
 #[tokio::test]
-async fn a_failed_attempt_is_followed_by_another_and_both_are_told() {
-    let hookbox = Hookbox::start();
+async fn a_failed_attempt_is_followed_by_another_and_both_are_told(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     hookbox.handler.will([Step::Fail("the bank is closed"), Step::Complete(json!({ "paid": true }))]);
     let id = hookbox.rest.accept("evt-001").await;
     let waiting = hookbox.wait_for(&id, "retrying").await;
@@ -32,9 +34,10 @@ async fn a_failed_attempt_is_followed_by_another_and_both_are_told() {
     );
 }
 
+#[rstest]
 #[tokio::test]
-async fn another_attempt_never_starts_before_it_is_due() {
-    let hookbox = Hookbox::start();
+async fn another_attempt_never_starts_before_it_is_due(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     hookbox.handler.will([Step::FailFor("later", Duration::from_secs(90))]);
     let id = hookbox.rest.accept("evt-001").await;
     let waiting = hookbox.wait_for(&id, "retrying").await;
@@ -51,10 +54,11 @@ async fn another_attempt_never_starts_before_it_is_due() {
     assert_eq!(order, [("evt-001".to_owned(), 1), ("evt-002".to_owned(), 1), ("evt-001".to_owned(), 2)]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn delays_grow_from_the_base_to_the_cap() {
+async fn delays_grow_from_the_base_to_the_cap(#[values(Sqlite, Postgres)] store: Store) {
     let settings = [("max_attempts", "8"), ("retry_base", "2s"), ("retry_cap", "20s")];
-    let hookbox = Hookbox::with(&settings);
+    let hookbox = Hookbox::with(store, &settings);
     hookbox.handler.will((0..7).map(|_| Step::Fail("no")));
     let id = hookbox.rest.accept("evt-001").await;
     for longest in [2, 4, 8, 16, 20, 20, 20] {
@@ -73,9 +77,10 @@ async fn delays_grow_from_the_base_to_the_cap() {
     assert_eq!(hookbox.wait_for(&id, "completed").await["attempt_count"], 8);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_webhook_whose_attempts_are_used_up_is_a_dead_letter() {
-    let hookbox = Hookbox::start();
+async fn a_webhook_whose_attempts_are_used_up_is_a_dead_letter(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     hookbox.handler.will([Step::Fail("one"), Step::Fail("two"), Step::Fail("three")]);
     let id = hookbox.rest.accept("evt-001").await;
     for failures in 1..3 {
@@ -99,9 +104,10 @@ async fn a_webhook_whose_attempts_are_used_up_is_a_dead_letter() {
     assert_eq!(hookbox.handler.runs().len(), 3);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_failure_for_good_is_a_dead_letter_at_once() {
-    let hookbox = Hookbox::start();
+async fn a_failure_for_good_is_a_dead_letter_at_once(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     hookbox.handler.will([Step::FailForGood("no such customer")]);
     let id = hookbox.rest.accept("evt-001").await;
     let dead = hookbox.wait_for(&id, "dead_lettered").await;
@@ -110,9 +116,12 @@ async fn a_failure_for_good_is_a_dead_letter_at_once() {
     assert_eq!(dead["attempts"][0]["error"], "no such customer");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_handler_that_panics_fails_its_attempt_and_its_thread_works_on() {
-    let hookbox = Hookbox::with(&[("workers", "1")]);
+async fn a_handler_that_panics_fails_its_attempt_and_its_thread_works_on(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with(store, &[("workers", "1")]);
     hookbox.handler.will([Step::Panic("index out of bounds")]);
     let id = hookbox.rest.accept("evt-001").await;
     let waiting = hookbox.wait_for(&id, "retrying").await;
@@ -123,9 +132,10 @@ async fn a_handler_that_panics_fails_its_attempt_and_its_thread_works_on() {
     hookbox.wait_for(&id, "completed").await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_result_that_is_too_large_to_keep_is_a_failure_for_good() {
-    let hookbox = Hookbox::start();
+async fn a_result_that_is_too_large_to_keep_is_a_failure_for_good(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     hookbox.handler.will([Step::Complete(json!("x".repeat(65_536)))]);
     let id = hookbox.rest.accept("evt-001").await;
     let dead = hookbox.wait_for(&id, "dead_lettered").await;

@@ -2,17 +2,19 @@
 
 use futures::StreamExt;
 use hookbox::grpc::proto;
+use rstest::rstest;
 use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::api::harness::handler::Step;
-use crate::api::harness::{Hookbox, eventually};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store, eventually};
 
 const LATER: &str = "2026-03-02T12:00:00Z";
 
+#[rstest]
 #[tokio::test]
-async fn what_waited_at_the_stop_is_run_by_the_successor() {
-    let mut hookbox = Hookbox::with(&[("workers", "1")]);
+async fn what_waited_at_the_stop_is_run_by_the_successor(#[values(Sqlite, Postgres)] store: Store) {
+    let mut hookbox = Hookbox::with(store, &[("workers", "1")]);
     hookbox.handler.will([Step::Fail("try tomorrow")]);
     let retrying = hookbox.rest.accept("retrying").await;
     hookbox.wait_for(&retrying, "retrying").await;
@@ -22,9 +24,9 @@ async fn what_waited_at_the_stop_is_run_by_the_successor() {
     let pending = hookbox.rest.accept("pending").await;
     hookbox.begin_to_stop();
     drop(gate);
-    let folder = hookbox.stop();
+    let home = hookbox.stop();
 
-    let successor = Hookbox::at(folder, LATER, &[]);
+    let successor = Hookbox::at(home, LATER, &[]);
     assert_eq!(successor.wait_for(&running, "completed").await["attempt_count"], 1);
     assert_eq!(successor.wait_for(&pending, "completed").await["attempt_count"], 1);
     assert_eq!(successor.wait_for(&retrying, "completed").await["attempt_count"], 2);
@@ -32,13 +34,16 @@ async fn what_waited_at_the_stop_is_run_by_the_successor() {
     assert_eq!((again.status, again.text_of("id")), (200, running));
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_is_claimed_at_the_very_moment_of_the_stop_still_starts_once() {
+async fn what_is_claimed_at_the_very_moment_of_the_stop_still_starts_once(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
     for _ in 0..15 {
-        let hookbox = Hookbox::start();
+        let hookbox = Hookbox::start(store);
         let (one, two) = (hookbox.rest.accept("evt-001").await, hookbox.rest.accept("evt-002").await);
-        let folder = hookbox.stop();
-        let successor = Hookbox::at(folder, LATER, &[]);
+        let home = hookbox.stop();
+        let successor = Hookbox::at(home, LATER, &[]);
         for id in [one, two] {
             let done = successor.wait_for(&id, "completed").await;
             assert_eq!(done["attempt_count"], 1, "{done}");
@@ -46,24 +51,28 @@ async fn what_is_claimed_at_the_very_moment_of_the_stop_still_starts_once() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_attempt_that_outlasts_the_grace_is_interrupted_and_runs_again() {
-    let hookbox = Hookbox::with(&[("shutdown_grace", "0s")]);
+async fn an_attempt_that_outlasts_the_grace_is_interrupted_and_runs_again(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with(store, &[("shutdown_grace", "0s")]);
     let _gate = hookbox.handler.will_hold();
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for_runs(1).await;
-    let folder = hookbox.stop();
+    let home = hookbox.stop();
 
-    let successor = Hookbox::at(folder, LATER, &[]);
+    let successor = Hookbox::at(home, LATER, &[]);
     let done = successor.wait_for(&id, "completed").await;
     assert_eq!(done["attempt_count"], 2);
     assert_eq!(done["attempts"][0]["outcome"], "interrupted");
     assert_eq!(done["attempts"][1]["outcome"], "completed");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_watcher_is_told_when_the_server_stops() {
-    let mut hookbox = Hookbox::start();
+async fn a_watcher_is_told_when_the_server_stops(#[values(Sqlite, Postgres)] store: Store) {
+    let mut hookbox = Hookbox::start(store);
     let gate = hookbox.handler.will_hold();
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "processing").await;
@@ -87,9 +96,10 @@ async fn a_watcher_is_told_when_the_server_stops() {
     drop(gate);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_server_that_stops_takes_no_new_connection() {
-    let mut hookbox = Hookbox::start();
+async fn a_server_that_stops_takes_no_new_connection(#[values(Sqlite, Postgres)] store: Store) {
+    let mut hookbox = Hookbox::start(store);
     let gate = hookbox.handler.will_hold();
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "processing").await;

@@ -1,16 +1,20 @@
 //! What hours and weeks do to webhooks.
 
 use jiff::SignedDuration;
+use rstest::rstest;
 use serde_json::Value;
 
 use crate::api::harness::handler::Step;
-use crate::api::harness::{HOUR, Hookbox, eventually};
+use crate::api::harness::{HOUR, Hookbox, Postgres, Sqlite, Store, eventually};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
+#[rstest]
 #[tokio::test]
-async fn an_attempt_that_outlasts_its_lease_keeps_it_and_starts_once() {
-    let hookbox = Hookbox::with(&[("lease", "30s")]);
+async fn an_attempt_that_outlasts_its_lease_keeps_it_and_starts_once(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with(store, &[("lease", "30s")]);
     let gate = hookbox.handler.will_hold();
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "processing").await;
@@ -24,10 +28,13 @@ async fn an_attempt_that_outlasts_its_lease_keeps_it_and_starts_once() {
     assert_eq!(hookbox.handler.runs().len(), 2);
 }
 
+#[rstest]
 #[tokio::test]
-async fn time_that_passes_while_leases_are_renewed_takes_no_running_job_over() {
+async fn time_that_passes_while_leases_are_renewed_takes_no_running_job_over(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
     // As when the disk stalls, or the machine is suspended, in the middle of it.
-    let hookbox = Hookbox::with(&[("lease", "30s")]);
+    let hookbox = Hookbox::with(store, &[("lease", "30s")]);
     let gate = hookbox.handler.will_hold();
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "processing").await;
@@ -41,9 +48,10 @@ async fn time_that_passes_while_leases_are_renewed_takes_no_running_job_over() {
     assert_eq!(hookbox.handler.runs().len(), 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn webhooks_are_started_in_the_order_they_were_accepted() {
-    let hookbox = Hookbox::with(&[("workers", "1")]);
+async fn webhooks_are_started_in_the_order_they_were_accepted(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("workers", "1")]);
     let gate = hookbox.handler.will_hold();
     let mut ids = Vec::new();
     for number in 0..20 {
@@ -55,9 +63,10 @@ async fn webhooks_are_started_in_the_order_they_were_accepted() {
     assert_eq!(order, ids);
 }
 
+#[rstest]
 #[tokio::test]
-async fn as_many_webhooks_run_at_once_as_there_are_workers() {
-    let hookbox = Hookbox::with(&[("workers", "3")]);
+async fn as_many_webhooks_run_at_once_as_there_are_workers(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("workers", "3")]);
     let gates: Vec<_> = (0..5).map(|_| hookbox.handler.will_hold()).collect();
     for number in 0..5 {
         hookbox.rest.accept(&format!("evt-{number}")).await;
@@ -73,10 +82,13 @@ async fn as_many_webhooks_run_at_once_as_there_are_workers() {
     eventually("five that are done", || async { (counts().await["completed"] == 5).then_some(()) }).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn after_its_retention_a_payload_is_gone_but_its_key_is_still_known() {
+async fn after_its_retention_a_payload_is_gone_but_its_key_is_still_known(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
     let settings = [("retention_completed", "7d"), ("retention_keys", "30d")];
-    let hookbox = Hookbox::with(&settings);
+    let hookbox = Hookbox::with(store, &settings);
     let id = hookbox.rest.submit("evt-001", "order.created", r#"{"secret":1}"#).await.text_of("id");
     hookbox.wait_for(&id, "completed").await;
     hookbox.advance(DAY * 6);
@@ -108,15 +120,16 @@ async fn after_its_retention_a_payload_is_gone_but_its_key_is_still_known() {
     assert_eq!((anew.status, anew.json()["duplicate"] == Value::Bool(false)), (202, true));
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_is_not_done_is_never_purged() {
+async fn what_is_not_done_is_never_purged(#[values(Sqlite, Postgres)] store: Store) {
     let settings = [
         ("retention_completed", "0s"),
         ("retention_dead_lettered", "0s"),
         ("retention_keys", "0s"),
         ("workers", "1"),
     ];
-    let hookbox = Hookbox::with(&settings);
+    let hookbox = Hookbox::with(store, &settings);
     let long = std::time::Duration::from_secs(30 * 24 * 60 * 60);
     hookbox.handler.will([Step::FailFor("next month", long)]);
     let retrying = hookbox.rest.accept("retrying").await;

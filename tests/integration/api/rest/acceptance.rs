@@ -1,16 +1,18 @@
 //! What is answered to a webhook, the first time and the next.
 
-use crate::api::harness::Hookbox;
 use crate::api::harness::client::{Answer, body};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
+use rstest::rstest;
 
 /// The content no parser may touch: a number beyond 64 bits, a trailing zero, an order of
 /// members, escapes, white space.
 pub(crate) const EXACT: &str =
     r#"{ "z":12345678901234567890, "a" : 1.10,"e":1E+2,"u":"\u00e9\u0041é\/", "n":-0.0,"l":[ ] }"#;
 
+#[rstest]
 #[tokio::test]
-async fn a_new_webhook_is_answered_202_with_its_location() {
-    let hookbox = Hookbox::start();
+async fn a_new_webhook_is_answered_202_with_its_location(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let answer = hookbox.rest.submit("evt-001", "order.created", r#"{"total": 12}"#).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
     assert_eq!(answer.header("content-type"), "application/json");
@@ -28,9 +30,12 @@ async fn a_new_webhook_is_answered_202_with_its_location() {
     assert_eq!(hookbox.rest.get(answer.header("location")).await.status, 200);
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_same_webhook_again_is_answered_200_and_gets_no_new_job() {
-    let hookbox = Hookbox::start();
+async fn the_same_webhook_again_is_answered_200_and_gets_no_new_job(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::start(store);
     let first = hookbox.rest.submit("evt-001", "order.created", r#"{"a": 1, "b": [true, null]}"#).await;
     let id = first.text_of("id");
     hookbox.wait_for(&id, "completed").await;
@@ -52,9 +57,10 @@ async fn the_same_webhook_again_is_answered_200_and_gets_no_new_job() {
     assert_eq!(keys, ["evt-001", "evt-002"]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_webhook_sent_many_times_at_once_is_stored_once() {
-    let hookbox = Hookbox::start();
+async fn a_webhook_sent_many_times_at_once_is_stored_once(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let racing = (0..20).map(|_| hookbox.rest.submit("evt-001", "order.created", r#"{"a":1}"#));
     let answers = futures::future::join_all(racing).await;
     let count = |status| answers.iter().filter(|answer| answer.status == status).count();
@@ -65,9 +71,10 @@ async fn a_webhook_sent_many_times_at_once_is_stored_once() {
     assert_eq!(hookbox.handler.runs().len(), 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_key_used_for_another_webhook_is_refused() {
-    let hookbox = Hookbox::start();
+async fn a_key_used_for_another_webhook_is_refused(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let first = hookbox.rest.submit("evt-001", "order.created", r#"{"a":1}"#).await;
     for (event_type, payload) in [
         ("order.created", r#"{"a":2}"#),
@@ -83,9 +90,10 @@ async fn a_key_used_for_another_webhook_is_refused() {
     assert_eq!(kept.text_of("event_type"), "order.created");
 }
 
+#[rstest]
 #[tokio::test]
-async fn equal_numbers_are_the_same_payload_however_written() {
-    let hookbox = Hookbox::start();
+async fn equal_numbers_are_the_same_payload_however_written(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     assert_eq!(hookbox.rest.submit("evt-001", "t", r#"[100, 1.5, "é"]"#).await.status, 202);
     assert_eq!(hookbox.rest.submit("evt-001", "t", r#"[1e2, 1.50, "\u00e9"]"#).await.status, 200);
     // Equal as doubles, but not as numbers.
@@ -94,9 +102,10 @@ async fn equal_numbers_are_the_same_payload_however_written() {
     other.problem(422, "IDEMPOTENCY_KEY_REUSED");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_payload_comes_out_byte_for_byte_everywhere() {
-    let hookbox = Hookbox::start();
+async fn a_payload_comes_out_byte_for_byte_everywhere(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let id = hookbox.rest.submit("evt-001", "order.created", EXACT).await.text_of("id");
     hookbox.wait_for(&id, "completed").await;
     let rest = hookbox.rest.get(&format!("/v1/webhooks/{id}")).await;
@@ -107,9 +116,10 @@ async fn a_payload_comes_out_byte_for_byte_everywhere() {
     assert_eq!(hookbox.handler.runs()[0].payload, EXACT);
 }
 
+#[rstest]
 #[tokio::test]
-async fn every_kind_of_json_value_is_a_payload_even_null() {
-    let hookbox = Hookbox::start();
+async fn every_kind_of_json_value_is_a_payload_even_null(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     for (number, payload) in ["null", "true", "0", r#""text""#, "[]", "{}", "[[],{}]"].iter().enumerate() {
         let answer = hookbox.rest.submit(&format!("evt-{number}"), "t", payload).await;
         assert_eq!(answer.status, 202, "{payload}: {}", answer.text);
@@ -118,9 +128,10 @@ async fn every_kind_of_json_value_is_a_payload_even_null() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_webhook_carries_on_the_trace_of_its_sender() {
-    let hookbox = Hookbox::start();
+async fn a_webhook_carries_on_the_trace_of_its_sender(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let request = hookbox
         .rest
         .submission(body("evt-001", "t", "1"))

@@ -1,13 +1,14 @@
 //! Bodies that are no webhook: each is refused in words that help, and nothing is stored.
 
 use futures::stream;
+use rstest::rstest;
 
-use crate::api::harness::Hookbox;
 use crate::api::harness::client::{Answer, body};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
 #[tokio::test]
 async fn a_missing_field_is_named() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     for (body, field) in [
         (r#"{"event_type":"t","payload":1}"#, "idempotency_key"),
         (r#"{"idempotency_key":"k","payload":1}"#, "event_type"),
@@ -22,7 +23,7 @@ async fn a_missing_field_is_named() {
 
 #[tokio::test]
 async fn an_unknown_member_is_refused_so_that_a_misspelt_one_is_seen() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     for member in ["idempotencyKey", "source", "id", ""] {
         let body = format!(r#"{{"{member}":1,"idempotency_key":"k","event_type":"t","payload":1}}"#);
         hookbox.rest.submit_body(body).await.refused_field(member);
@@ -31,7 +32,7 @@ async fn an_unknown_member_is_refused_so_that_a_misspelt_one_is_seen() {
 
 #[tokio::test]
 async fn a_repeated_member_is_refused_wherever_it_is() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     for (body, field) in [
         (r#"{"idempotency_key":"k","idempotency_key":"k","event_type":"t","payload":1}"#, "idempotency_key"),
         (r#"{"idempotency_key":"k","event_type":"t","payload":1,"payload":1}"#, "payload"),
@@ -44,7 +45,7 @@ async fn a_repeated_member_is_refused_wherever_it_is() {
 
 #[tokio::test]
 async fn a_body_that_is_no_object_is_refused() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     for body in [r#"["k","t",1]"#, "[]", r#""text""#, "1", "-1", "true", "null", "  [1]"] {
         hookbox.rest.submit_body(body).await.problem(400, "INVALID_FIELD");
     }
@@ -52,7 +53,7 @@ async fn a_body_that_is_no_object_is_refused() {
 
 #[tokio::test]
 async fn a_body_that_is_not_json_is_refused() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     let good = body("k", "t", "1");
     for body in [
         String::new(),
@@ -78,7 +79,7 @@ async fn a_body_that_is_not_json_is_refused() {
 
 #[tokio::test]
 async fn a_body_that_is_not_utf_8_is_refused_wherever_the_bad_byte_is() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     for body in [
         b"{\"idempotency_key\":\"k\xff\",\"event_type\":\"t\",\"payload\":1}".as_slice(),
         b"{\"idempotency_key\":\"k\",\"event_type\":\"t\",\"payload\":\"\xc3\x28\"}",
@@ -89,9 +90,10 @@ async fn a_body_that_is_not_utf_8_is_refused_wherever_the_bad_byte_is() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn json_that_nests_100_000_levels_deep_is_refused() {
-    let hookbox = Hookbox::start();
+async fn json_that_nests_100_000_levels_deep_is_refused(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     let objects = format!("{}1{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
     for payload in [deep(100_000), deep(129), objects] {
@@ -103,9 +105,10 @@ async fn json_that_nests_100_000_levels_deep_is_refused() {
     assert_eq!(hookbox.rest.submit("k", "t", &deep(128)).await.status, 202);
 }
 
+#[rstest]
 #[tokio::test]
-async fn only_json_is_taken_with_any_parameters() {
-    let hookbox = Hookbox::start();
+async fn only_json_is_taken_with_any_parameters(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let post = |media_type: Option<&'static str>| {
         let request = hookbox.rest.request(reqwest::Method::POST, "/v1/webhooks").body(body("k", "t", "1"));
         media_type.into_iter().fold(request, |request, value| request.header("content-type", value))
@@ -125,9 +128,10 @@ async fn only_json_is_taken_with_any_parameters() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_compressed_body_is_refused_as_what_it_is() {
-    let hookbox = Hookbox::start();
+async fn a_compressed_body_is_refused_as_what_it_is(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let request = hookbox.rest.submission(vec![0x1f, 0x8b, 8, 0]).header("content-encoding", "gzip");
     let problem = Answer::of(request).await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
     assert!(problem["detail"].as_str().unwrap().contains("gzip"), "{problem}");
@@ -135,9 +139,10 @@ async fn a_compressed_body_is_refused_as_what_it_is() {
     assert_eq!(Answer::of(plain).await.status, 202);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_with_or_without_a_length() {
-    let hookbox = Hookbox::with(&[("max_body", "1KiB")]);
+async fn a_body_over_the_limit_is_refused_with_or_without_a_length(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("max_body", "1KiB")]);
     let large = body("k", "t", &format!("{:?}", "x".repeat(1024)));
     let told = hookbox.rest.submit_body(large.clone()).await.problem(413, "BODY_TOO_LARGE");
     assert!(told["detail"].as_str().unwrap().contains("1024"), "{told}");
@@ -151,9 +156,10 @@ async fn a_body_over_the_limit_is_refused_with_or_without_a_length() {
     assert_eq!(hookbox.rest.submit_body(exactly).await.status, 202);
 }
 
+#[rstest]
 #[tokio::test]
-async fn nothing_of_what_was_refused_is_stored() {
-    let hookbox = Hookbox::start();
+async fn nothing_of_what_was_refused_is_stored(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     hookbox.rest.submit("k", "t", "{").await;
     hookbox.rest.submit("k", "", "1").await;
     hookbox.rest.submit("", "t", "1").await;

@@ -1,13 +1,17 @@
 //! Idempotency keys: what may be one, and where it may be given.
 
-use crate::api::harness::Hookbox;
 use crate::api::harness::client::{Answer, body};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
+use rstest::rstest;
 
 const WITHOUT_KEY: &str = r#"{"event_type":"order.created","payload":{}}"#;
 
+#[rstest]
 #[tokio::test]
-async fn a_key_has_1_to_255_characters_whatever_their_length_in_bytes() {
-    let hookbox = Hookbox::start();
+async fn a_key_has_1_to_255_characters_whatever_their_length_in_bytes(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::start(store);
     for key in
         ["k".to_owned(), "k".repeat(255), "🪝".repeat(255), " ".to_owned(), "a\u{a0}b/?&\"\\".to_owned()]
     {
@@ -21,9 +25,10 @@ async fn a_key_has_1_to_255_characters_whatever_their_length_in_bytes() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_event_type_follows_the_same_rule() {
-    let hookbox = Hookbox::start();
+async fn an_event_type_follows_the_same_rule(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     assert_eq!(hookbox.rest.submit("evt-001", &"é".repeat(255), "1").await.status, 202);
     for event_type in ["", &"é".repeat(256), "order\ncreated"] {
         hookbox.rest.submit("evt-002", event_type, "1").await.refused_field("event_type");
@@ -32,15 +37,16 @@ async fn an_event_type_follows_the_same_rule() {
 
 #[tokio::test]
 async fn a_key_that_is_empty_or_has_a_control_character_is_refused() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     for key in ["", "a\0b", "a\nb", "\u{7f}", "\u{85}", "a\u{1b}[0m"] {
         hookbox.rest.submit(key, "t", "1").await.refused_field("idempotency_key");
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn keys_are_compared_byte_for_byte() {
-    let hookbox = Hookbox::start();
+async fn keys_are_compared_byte_for_byte(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     // Upper and lower case, composed and decomposed, with and without a space: all different.
     for key in ["evt", "EVT", "evt ", " evt", "caf\u{e9}", "cafe\u{301}"] {
         assert_eq!(hookbox.rest.submit(key, "t", "1").await.status, 202, "{key:?}");
@@ -49,7 +55,7 @@ async fn keys_are_compared_byte_for_byte() {
 
 #[tokio::test]
 async fn a_key_that_is_null_missing_or_no_string_is_refused_by_name() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     for key in ["null", "1", "true", r#"["a"]"#, r#"{"a":"b"}"#] {
         let body = format!(r#"{{"idempotency_key":{key},"event_type":"t","payload":1}}"#);
         hookbox.rest.submit_body(body).await.refused_field("idempotency_key");
@@ -57,9 +63,10 @@ async fn a_key_that_is_null_missing_or_no_string_is_refused_by_name() {
     hookbox.rest.submit_body(WITHOUT_KEY).await.refused_field("idempotency_key");
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_header_gives_the_key_where_the_body_has_none() {
-    let hookbox = Hookbox::start();
+async fn the_header_gives_the_key_where_the_body_has_none(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let request = hookbox.rest.submission(WITHOUT_KEY).header("Idempotency-Key", "evt-001");
     let answer = Answer::of(request).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
@@ -68,9 +75,10 @@ async fn the_header_gives_the_key_where_the_body_has_none() {
     assert_eq!(again.status, 200, "it is the same key: {}", again.text);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_quoted_header_is_the_same_key_as_the_text_in_it() {
-    let hookbox = Hookbox::start();
+async fn a_quoted_header_is_the_same_key_as_the_text_in_it(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     for (header, key) in [
         (r#""evt-001""#, "evt-001"),
         (r#""say \"hi\"""#, r#"say "hi""#),
@@ -85,9 +93,12 @@ async fn a_quoted_header_is_the_same_key_as_the_text_in_it() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_header_and_a_body_may_both_have_the_key_if_it_is_the_same() {
-    let hookbox = Hookbox::start();
+async fn a_header_and_a_body_may_both_have_the_key_if_it_is_the_same(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::start(store);
     let same = hookbox.rest.submission(body("evt-001", "t", "1")).header("Idempotency-Key", "evt-001");
     assert_eq!(Answer::of(same).await.status, 202);
     let other = hookbox.rest.submission(body("evt-001", "t", "1")).header("Idempotency-Key", "evt-002");
@@ -99,7 +110,7 @@ async fn a_header_and_a_body_may_both_have_the_key_if_it_is_the_same() {
 
 #[tokio::test]
 async fn a_header_that_is_repeated_empty_or_no_text_is_refused() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     let request = || hookbox.rest.submission(WITHOUT_KEY);
     let repeated = request().header("Idempotency-Key", "evt-001").header("Idempotency-Key", "evt-001");
     Answer::of(repeated).await.refused_field("Idempotency-Key");

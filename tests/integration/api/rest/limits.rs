@@ -1,13 +1,15 @@
 //! What happens over a limit: the sender is told when to come again, and nobody else suffers.
 
 use jiff::SignedDuration;
+use rstest::rstest;
 
-use crate::api::harness::Hookbox;
 use crate::api::harness::client::Answer;
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
+#[rstest]
 #[tokio::test]
-async fn over_the_rate_limit_it_is_429_with_the_time_to_come_again() {
-    let hookbox = Hookbox::with(&[("rate_limit", "3/m")]);
+async fn over_the_rate_limit_it_is_429_with_the_time_to_come_again(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("rate_limit", "3/m")]);
     let submit = async |key| hookbox.rest.submit(key, "t", "1").await;
     for (key, left) in [("a", "2"), ("b", "1"), ("c", "0")] {
         let answer = submit(key).await;
@@ -24,9 +26,10 @@ async fn over_the_rate_limit_it_is_429_with_the_time_to_come_again() {
     hookbox.rest.get("/v1/status?idempotency_key=d").await.problem(404, "WEBHOOK_NOT_FOUND");
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_rate_limit_refills_evenly_with_time() {
-    let hookbox = Hookbox::with(&[("rate_limit", "3/m")]);
+async fn the_rate_limit_refills_evenly_with_time(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("rate_limit", "3/m")]);
     let submit = async |number: u32| hookbox.rest.submit(&format!("evt-{number}"), "t", "1").await.status;
     assert_eq!([submit(1).await, submit(2).await, submit(3).await, submit(4).await], [202, 202, 202, 429]);
     hookbox.advance(SignedDuration::from_millis(19_999));
@@ -38,9 +41,10 @@ async fn the_rate_limit_refills_evenly_with_time() {
     assert_eq!(after_a_while, [202, 202, 202, 429], "no more than the quota at once");
 }
 
+#[rstest]
 #[tokio::test]
-async fn looking_is_never_limited() {
-    let hookbox = Hookbox::with(&[("rate_limit", "1/h")]);
+async fn looking_is_never_limited(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("rate_limit", "1/h")]);
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.rest.submit("evt-002", "t", "1").await.problem(429, "RATE_LIMITED");
     for path in [
@@ -62,16 +66,18 @@ async fn looking_is_never_limited() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn without_a_rate_limit_there_are_no_headers_about_one() {
-    let hookbox = Hookbox::start();
+async fn without_a_rate_limit_there_are_no_headers_about_one(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let answer = hookbox.rest.submit("evt-001", "t", "1").await;
     assert_eq!((answer.header("ratelimit"), answer.header("ratelimit-policy")), ("", ""));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_full_backlog_is_503_but_duplicates_are_answered() {
-    let hookbox = Hookbox::with(&[("max_backlog", "2")]);
+async fn a_full_backlog_is_503_but_duplicates_are_answered(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("max_backlog", "2")]);
     let (one, two) = (hookbox.handler.will_hold(), hookbox.handler.will_hold());
     let first = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&first, "processing").await;
@@ -90,9 +96,10 @@ async fn a_full_backlog_is_503_but_duplicates_are_answered() {
     drop(two);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_refused_request_leaves_its_connection_usable() {
-    let hookbox = Hookbox::with(&[("max_body", "1KiB")]);
+async fn a_refused_request_leaves_its_connection_usable(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("max_body", "1KiB")]);
     for _ in 0..3 {
         let request = hookbox.rest.submission("x".repeat(10_000));
         Answer::of(request).await.problem(413, "BODY_TOO_LARGE");

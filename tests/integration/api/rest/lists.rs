@@ -1,14 +1,16 @@
 //! Lists and counts.
 
 use jiff::SignedDuration;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::api::harness::handler::Step;
-use crate::api::harness::{Hookbox, eventually};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store, eventually};
 
+#[rstest]
 #[tokio::test]
-async fn all_pages_together_have_every_webhook_once_newest_first() {
-    let hookbox = Hookbox::start();
+async fn all_pages_together_have_every_webhook_once_newest_first(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let mut ids = Vec::new();
     for number in 0..23 {
         ids.push(hookbox.rest.accept(&format!("evt-{number}")).await);
@@ -35,9 +37,10 @@ async fn all_pages_together_have_every_webhook_once_newest_first() {
     assert_eq!(ids_of(&page), ids, "up to 50 by default");
 }
 
+#[rstest]
 #[tokio::test]
-async fn new_webhooks_do_not_shift_the_pages_of_a_list() {
-    let hookbox = Hookbox::start();
+async fn new_webhooks_do_not_shift_the_pages_of_a_list(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let mut ids = Vec::new();
     for number in 0..4 {
         ids.push(hookbox.rest.accept(&format!("evt-{number}")).await);
@@ -50,9 +53,10 @@ async fn new_webhooks_do_not_shift_the_pages_of_a_list() {
     assert_eq!([ids_of(&first), ids_of(&second)].concat(), ids);
 }
 
+#[rstest]
 #[tokio::test]
-async fn every_filter_and_all_of_them_together_narrow_the_list() {
-    let hookbox = Hookbox::start();
+async fn every_filter_and_all_of_them_together_narrow_the_list(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     hookbox.handler.will([Step::FailForGood("no")]);
     let dead = hookbox.rest.submit("dead", "order.created", "1").await.text_of("id");
     hookbox.wait_for(&dead, "dead_lettered").await;
@@ -92,9 +96,10 @@ async fn every_filter_and_all_of_them_together_narrow_the_list() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_entry_of_a_list_is_the_status_of_its_webhook() {
-    let hookbox = Hookbox::start();
+async fn an_entry_of_a_list_is_the_status_of_its_webhook(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "completed").await;
     let page = hookbox.rest.get("/v1/webhooks").await.json();
@@ -102,9 +107,10 @@ async fn an_entry_of_a_list_is_the_status_of_its_webhook() {
     assert_eq!(page["next_page_token"], "");
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_statistics_count_every_status_and_show_the_oldest_job() {
-    let hookbox = Hookbox::with(&[("workers", "1"), ("max_attempts", "2")]);
+async fn the_statistics_count_every_status_and_show_the_oldest_job(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("workers", "1"), ("max_attempts", "2")]);
     hookbox.handler.will([Step::FailForGood("no"), Step::Fail("later")]);
     for (key, status) in [("dead", "dead_lettered"), ("later", "retrying"), ("done", "completed")] {
         let id = hookbox.rest.accept(key).await;

@@ -1,15 +1,17 @@
 //! What monitoring asks, and how the API describes itself.
 
+use rstest::rstest;
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
 use crate::api::harness::handler::Step;
-use crate::api::harness::{HOUR, Hookbox, eventually};
+use crate::api::harness::{HOUR, Hookbox, Postgres, Sqlite, Store, eventually};
 
+#[rstest]
 #[tokio::test]
-async fn it_says_that_it_is_alive_and_ready() {
-    let hookbox = Hookbox::start();
+async fn it_says_that_it_is_alive_and_ready(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let alive = hookbox.rest.get("/healthz").await;
     assert_eq!((alive.status, alive.text.as_str()), (200, "ok\n"));
     let ready = hookbox.rest.get("/readyz").await;
@@ -19,9 +21,10 @@ async fn it_says_that_it_is_alive_and_ready() {
     assert_eq!(ready.json(), json!({ "ready": true, "checks": checks }));
 }
 
+#[rstest]
 #[tokio::test]
-async fn it_is_ready_while_it_is_paused_and_shows_the_pauses() {
-    let hookbox = Hookbox::start();
+async fn it_is_ready_while_it_is_paused_and_shows_the_pauses(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     for target in ["", "?route=default", "?source=shop"] {
         assert_eq!(hookbox.rest.post(&format!("/v1/pause{target}")).await.status, 200);
     }
@@ -35,9 +38,10 @@ async fn it_is_ready_while_it_is_paused_and_shows_the_pauses() {
     assert_eq!(pauses, expected.map(|target| format!("\"{target} {since}\"")));
 }
 
+#[rstest]
 #[tokio::test]
-async fn metrics_move_with_what_happens() {
-    let hookbox = Hookbox::with(&[("max_attempts", "2"), ("rate_limit", "2/m")]);
+async fn metrics_move_with_what_happens(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("max_attempts", "2"), ("rate_limit", "2/m")]);
     hookbox.handler.will([Step::Fail("once")]);
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "retrying").await;
@@ -81,9 +85,10 @@ async fn metrics_move_with_what_happens() {
     assert!(metrics["hookbox_commit_duration_seconds_count"] >= 4.0);
 }
 
+#[rstest]
 #[tokio::test]
-async fn no_metric_has_a_label_that_a_sender_chooses() {
-    let hookbox = Hookbox::start();
+async fn no_metric_has_a_label_that_a_sender_chooses(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let id = hookbox.rest.submit("chosen-key", "chosen-type", r#""chosen-payload""#).await.text_of("id");
     hookbox.wait_for(&id, "completed").await;
     hookbox.rest.get("/chosen-path").await;
@@ -94,7 +99,7 @@ async fn no_metric_has_a_label_that_a_sender_chooses() {
 
 #[tokio::test]
 async fn the_api_describes_itself() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     let answer = hookbox.rest.get("/openapi.json").await;
     assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
     let document = answer.json();
@@ -109,7 +114,7 @@ async fn the_api_describes_itself() {
 
 #[tokio::test]
 async fn the_documentation_page_loads_nothing_from_elsewhere() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     let moved = hookbox.rest.get("/docs").await;
     let path = if moved.status == 200 { "/docs" } else { moved.header("location") };
     let page = hookbox.rest.get(path).await;

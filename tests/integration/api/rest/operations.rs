@@ -1,8 +1,9 @@
 //! For operators: routes, pauses, jobs of routes that are gone, and the settings.
 
+use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::api::harness::{Hookbox, eventually};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store, eventually};
 
 /// Each takes the events of its own type.
 const ORDERS: &str = r#"
@@ -24,9 +25,10 @@ const INVOICES: &str = r#"
     handler = "simulate"
 "#;
 
+#[rstest]
 #[tokio::test]
-async fn routes_are_listed_with_their_policy_and_their_jobs() {
-    let hookbox = Hookbox::with_routes(&[ORDERS, INVOICES].concat());
+async fn routes_are_listed_with_their_policy_and_their_jobs(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, &[ORDERS, INVOICES].concat());
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "completed").await;
     let routes = hookbox.rest.get("/v1/routes").await.json();
@@ -58,9 +60,10 @@ async fn routes_are_listed_with_their_policy_and_their_jobs() {
     assert_eq!(routes["routes"].as_array().map(Vec::len), Some(2));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_paused_route_keeps_its_jobs_until_it_is_resumed() {
-    let hookbox = Hookbox::with_routes(&[ORDERS, INVOICES].concat());
+async fn a_paused_route_keeps_its_jobs_until_it_is_resumed(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, &[ORDERS, INVOICES].concat());
     let pause = hookbox.rest.post("/v1/pause?route=orders").await;
     let expected = json!({ "route": "orders", "source": null, "since": "2026-03-01T12:00:00.000Z" });
     assert_eq!((pause.status, pause.json()), (200, expected.clone()));
@@ -87,9 +90,10 @@ async fn a_paused_route_keeps_its_jobs_until_it_is_resumed() {
     assert_eq!((again.status, again.json()), (200, json!({ "was_paused": false })));
 }
 
+#[rstest]
 #[tokio::test]
-async fn pauses_of_everything_and_of_a_source_are_independent() {
-    let hookbox = Hookbox::start();
+async fn pauses_of_everything_and_of_a_source_are_independent(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     for target in ["", "?source=default"] {
         assert_eq!(hookbox.rest.post(&format!("/v1/pause{target}")).await.status, 200);
     }
@@ -105,9 +109,10 @@ async fn pauses_of_everything_and_of_a_source_are_independent() {
     hookbox.wait_for(&id, "completed").await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_wrong_target_pauses_nothing() {
-    let hookbox = Hookbox::start();
+async fn a_wrong_target_pauses_nothing(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     for call in ["pause", "resume"] {
         for (query, field) in [
             ("route=", "route"),
@@ -124,9 +129,10 @@ async fn a_wrong_target_pauses_nothing() {
     assert_eq!(hookbox.rest.get("/v1/pauses").await.json(), json!({ "pauses": [] }));
 }
 
+#[rstest]
 #[tokio::test]
-async fn jobs_of_a_route_that_is_gone_are_held_and_can_be_moved() {
-    let (hookbox, id) = with_a_held_order().await;
+async fn jobs_of_a_route_that_is_gone_are_held_and_can_be_moved(#[values(Sqlite, Postgres)] store: Store) {
+    let (hookbox, id) = with_a_held_order(store).await;
     let orders = route(&hookbox.rest.get("/v1/routes").await.json(), "orders");
     assert_eq!((&orders["in_settings"], &orders["counts"]["pending"]), (&json!(false), &json!(1)));
     assert_eq!((&orders["policy"], &orders["handler"]), (&Value::Null, &Value::Null));
@@ -146,9 +152,10 @@ async fn metrics(hookbox: &Hookbox) -> String {
     hookbox.rest.get("/metrics").await.text
 }
 
+#[rstest]
 #[tokio::test]
-async fn jobs_of_a_route_that_is_gone_can_be_cancelled() {
-    let (hookbox, id) = with_a_held_order().await;
+async fn jobs_of_a_route_that_is_gone_can_be_cancelled(#[values(Sqlite, Postgres)] store: Store) {
+    let (hookbox, id) = with_a_held_order(store).await;
     let cancelled = hookbox.rest.post("/v1/routes/orders/cancel").await;
     assert_eq!((cancelled.status, cancelled.json()), (200, json!({ "cancelled": 1 })));
     assert_eq!(hookbox.rest.webhook(&id).await["status"], "cancelled");
@@ -156,9 +163,12 @@ async fn jobs_of_a_route_that_is_gone_can_be_cancelled() {
     assert_eq!(again.json(), json!({ "cancelled": 0 }));
 }
 
+#[rstest]
 #[tokio::test]
-async fn jobs_of_a_route_in_the_settings_are_not_moved_or_cancelled() {
-    let hookbox = Hookbox::with_routes(&[ORDERS, INVOICES].concat());
+async fn jobs_of_a_route_in_the_settings_are_not_moved_or_cancelled(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with_routes(store, &[ORDERS, INVOICES].concat());
     for call in ["move?to=invoices", "cancel"] {
         hookbox.rest.post(&format!("/v1/routes/orders/{call}")).await.problem(409, "ROUTE_IN_FORCE");
         hookbox.rest.post(&format!("/v1/routes/other/{call}")).await.problem(404, "ROUTE_NOT_FOUND");
@@ -174,9 +184,10 @@ async fn jobs_of_a_route_in_the_settings_are_not_moved_or_cancelled() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn settings_with_mistakes_are_refused_and_change_nothing() {
-    let hookbox = Hookbox::with_routes(ORDERS);
+async fn settings_with_mistakes_are_refused_and_change_nothing(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, ORDERS);
     hookbox.set_routes("[[routes]]\nname = \"No Route\"\nhandler = \"simulate\"\n");
     let problem = hookbox.rest.post("/v1/settings/reload").await.problem(422, "SETTINGS_INVALID");
     assert!(problem["detail"].as_str().unwrap().contains("No Route"), "{problem}");
@@ -184,9 +195,10 @@ async fn settings_with_mistakes_are_refused_and_change_nothing() {
     assert_eq!(route(&routes, "orders")["in_settings"], true);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_hang_up_brings_other_routes_into_force() {
-    let hookbox = Hookbox::with_routes(ORDERS);
+async fn a_hang_up_brings_other_routes_into_force(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, ORDERS);
     hookbox.set_routes(INVOICES);
     hookbox.hang_up();
     eventually("the other routes", || async {
@@ -197,8 +209,8 @@ async fn a_hang_up_brings_other_routes_into_force() {
 }
 
 /// A server without the route `orders`, and the id of a webhook whose job belongs to it.
-async fn with_a_held_order() -> (Hookbox, String) {
-    let hookbox = Hookbox::with_routes(&[ORDERS, INVOICES].concat());
+async fn with_a_held_order(store: Store) -> (Hookbox, String) {
+    let hookbox = Hookbox::with_routes(store, &[ORDERS, INVOICES].concat());
     assert_eq!(hookbox.rest.post("/v1/pause?route=orders").await.status, 200);
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.set_routes(INVOICES);

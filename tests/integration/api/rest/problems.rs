@@ -1,16 +1,17 @@
 //! Requests that go nowhere, and the document that says so.
 
 use reqwest::Method;
+use rstest::rstest;
 
-use crate::api::harness::Hookbox;
 use crate::api::harness::client::Answer;
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
 /// The id of no webhook.
 const NO_WEBHOOK: &str = "01934c3e-7b00-7000-8000-000000000000";
 
 #[tokio::test]
 async fn an_unknown_path_is_answered_with_a_problem_document() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     for path in ["/", "/v1", "/v2/webhooks", "/v1/webhooks/", "/v1/webhooks/a/b", "/V1/webhooks"] {
         let problem = hookbox.rest.get(path).await.problem(404, "PATH_NOT_FOUND");
         assert_eq!(problem["instance"], path);
@@ -19,7 +20,7 @@ async fn an_unknown_path_is_answered_with_a_problem_document() {
 
 #[tokio::test]
 async fn a_method_the_path_does_not_take_is_answered_405() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     let one = format!("/v1/webhooks/{NO_WEBHOOK}");
     for (method, path, allowed) in [
         (Method::DELETE, "/v1/webhooks".to_owned(), &["GET", "POST"][..]),
@@ -43,9 +44,10 @@ async fn a_method_the_path_does_not_take_is_answered_405() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_wrong_id_is_refused_and_an_unknown_id_is_not_found() {
-    let hookbox = Hookbox::start();
+async fn a_wrong_id_is_refused_and_an_unknown_id_is_not_found(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
     let calls = [
         (Method::GET, ""),
         (Method::GET, "/status"),
@@ -66,13 +68,13 @@ async fn a_wrong_id_is_refused_and_an_unknown_id_is_not_found() {
 
 #[tokio::test]
 async fn an_id_that_is_not_utf_8_is_refused() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     hookbox.rest.get("/v1/webhooks/%FF").await.refused_field("id");
 }
 
 #[tokio::test]
 async fn a_query_parameter_that_is_unknown_or_wrong_is_named() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     for (query, field) in [
         ("/v1/webhooks?statuss=pending", "statuss"),
         ("/v1/webhooks?status=done", "status"),
@@ -102,7 +104,7 @@ async fn a_query_parameter_that_is_unknown_or_wrong_is_named() {
 
 #[tokio::test]
 async fn a_problem_document_carries_on_the_trace_of_its_request() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     let get = |traceparent: &'static str| {
         hookbox.rest.request(Method::GET, "/nowhere?secret=1").header("traceparent", traceparent)
     };
@@ -117,7 +119,7 @@ async fn a_problem_document_carries_on_the_trace_of_its_request() {
 
 #[tokio::test]
 async fn a_problem_document_has_the_members_it_is_documented_with() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     let problem = hookbox.rest.submit("", "t", "1").await.refused_field("idempotency_key");
     let mut members: Vec<_> = problem.as_object().unwrap().keys().map(String::as_str).collect();
     members.sort_unstable();
@@ -133,7 +135,7 @@ async fn a_problem_document_has_the_members_it_is_documented_with() {
 
 #[tokio::test]
 async fn an_empty_submission_names_every_field_at_fault() {
-    let hookbox = Hookbox::start();
+    let hookbox = Hookbox::start(Sqlite);
     let problem = hookbox.rest.submit_body("{}").await.refused_field("idempotency_key");
     let violations = problem["violations"].as_array().unwrap();
     let fields: Vec<_> = violations.iter().map(|violation| violation["field"].as_str().unwrap()).collect();

@@ -1,10 +1,11 @@
 //! Webhooks with several jobs, or with none.
 
+use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::api::harness::Hookbox;
 use crate::api::harness::client::{Answer, body};
 use crate::api::harness::handler::Step;
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
 /// The first takes orders, the second everything but what is ignored.
 const ROUTES: &str = r#"
@@ -19,9 +20,10 @@ const ROUTES: &str = r#"
     handler = "simulate"
 "#;
 
+#[rstest]
 #[tokio::test]
-async fn a_webhook_has_a_job_for_each_route_that_matches() {
-    let hookbox = Hookbox::with_routes(ROUTES);
+async fn a_webhook_has_a_job_for_each_route_that_matches(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, ROUTES);
     let order = hookbox.rest.submit("evt-001", "order.created", "{}").await.text_of("id");
     let order = hookbox.wait_for(&order, "completed").await;
     assert_eq!(routes_of(&order), ["orders", "audit"], "in the order of the settings");
@@ -35,9 +37,10 @@ async fn a_webhook_has_a_job_for_each_route_that_matches() {
     assert_eq!(hookbox.handler.runs().len(), 3);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_webhook_that_no_route_matches_is_filtered() {
-    let hookbox = Hookbox::with_routes(ROUTES);
+async fn a_webhook_that_no_route_matches_is_filtered(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, ROUTES);
     let accepted = hookbox.rest.submit("evt-001", "ignored", "[1]").await;
     assert_eq!((accepted.status, accepted.text_of("status").as_str()), (202, "filtered"));
     let id = accepted.text_of("id");
@@ -72,9 +75,10 @@ async fn a_webhook_that_no_route_matches_is_filtered() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn one_job_of_a_webhook_is_retried_or_cancelled() {
-    let hookbox = Hookbox::with_routes(ROUTES);
+async fn one_job_of_a_webhook_is_retried_or_cancelled(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, ROUTES);
     hookbox.rest.post("/v1/pause?route=audit").await;
     hookbox.handler.will([Step::FailForGood("no")]);
     let id = hookbox.rest.submit("evt-001", "order.created", "{}").await.text_of("id");
@@ -113,9 +117,10 @@ async fn one_job_of_a_webhook_is_retried_or_cancelled() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn without_a_route_every_job_that_allows_it_is_acted_on() {
-    let hookbox = Hookbox::with_routes(ROUTES);
+async fn without_a_route_every_job_that_allows_it_is_acted_on(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, ROUTES);
     hookbox.rest.post("/v1/pause").await;
     let id = hookbox.rest.submit("evt-001", "order.created", "{}").await.text_of("id");
     let cancelled = hookbox.rest.post(&format!("/v1/webhooks/{id}/cancel")).await;
@@ -127,9 +132,10 @@ async fn without_a_route_every_job_that_allows_it_is_acted_on() {
     assert_eq!((&done["jobs"][0]["run"], &done["jobs"][1]["run"]), (&json!(2), &json!(2)));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_watcher_sees_the_changes_of_every_job() {
-    let hookbox = Hookbox::with_routes(ROUTES);
+async fn a_watcher_sees_the_changes_of_every_job(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, ROUTES);
     hookbox.rest.post("/v1/pause").await;
     let id = hookbox.rest.submit("evt-001", "order.created", "{}").await.text_of("id");
     let watcher = tokio::spawn({
@@ -148,9 +154,12 @@ async fn a_watcher_sees_the_changes_of_every_job() {
     assert_eq!(told.matches(r#""status":"completed""#).count(), 1, "{told}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_list_is_filtered_by_a_job_that_has_both_route_and_status() {
-    let hookbox = Hookbox::with_routes(ROUTES);
+async fn a_list_is_filtered_by_a_job_that_has_both_route_and_status(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with_routes(store, ROUTES);
     hookbox.rest.post("/v1/pause?route=audit").await;
     let id = hookbox.rest.submit("evt-001", "order.created", "{}").await.text_of("id");
     hookbox.wait_for_runs(1).await;
@@ -172,9 +181,11 @@ async fn a_list_is_filtered_by_a_job_that_has_both_route_and_status() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn routes_see_headers_but_no_credentials() {
+async fn routes_see_headers_but_no_credentials(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::with_routes(
+        store,
         r#"
         [[routes]]
         name = "region"
