@@ -17,7 +17,7 @@ async fn an_attempt_that_outlasts_its_lease_keeps_it_and_starts_once(
     let hookbox = Hookbox::with(store, &[("lease", "30s")]);
     let gate = hookbox.handler.will_hold();
     let id = hookbox.rest.accept("evt-001").await;
-    hookbox.wait_for(&id, "processing").await;
+    hookbox.wait_for_runs(1).await;
     hookbox.advance(HOUR);
     // The other thread runs this one, and would run the first one had it been taken over.
     let other = hookbox.rest.accept("evt-002").await;
@@ -37,7 +37,7 @@ async fn time_that_passes_while_leases_are_renewed_takes_no_running_job_over(
     let hookbox = Hookbox::with(store, &[("lease", "30s")]);
     let gate = hookbox.handler.will_hold();
     let id = hookbox.rest.accept("evt-001").await;
-    hookbox.wait_for(&id, "processing").await;
+    hookbox.wait_for_runs(1).await;
     for _ in 0..20 {
         hookbox.advance(HOUR);
         hookbox.rest.get("/v1/stats").await;
