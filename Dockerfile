@@ -1,24 +1,24 @@
-# Builds hookbox, and an image with nothing but it.
+# Builds hookbox, and an image that has only hookbox besides the base system.
 #
 #   docker build -t hookbox .
 #   docker run -p 8080:8080 -p 50051:50051 -v hookbox:/data --stop-timeout 45 hookbox
 #
-# BuildKit is needed (the default since Docker 23): the build keeps its dependencies in cache mounts.
+# Needs BuildKit (the default since Docker 23), because the build uses cache mounts.
 
 FROM rust:1-bookworm AS build
 WORKDIR /src
 COPY . .
-# Downloaded and compiled dependencies outlive the build. `touch`: a cached crate must not look
-# newer than the sources of a checkout. The cache is no part of a layer, so the binary is copied out.
+# The cache mounts keep downloaded and compiled dependencies for later builds. `touch` makes the sources
+# newer than cached build output, so that cargo compiles them again. Cache mounts are not part of the image,
+# so the binary is copied out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     find src proto migrations build.rs -type f -exec touch {} + \
     && cargo build --release --locked \
     && cp target/release/hookbox /usr/local/bin/hookbox
 
-# Debian rather than an image without a shell: the same glibc as the builder, and a volume can be
-# looked at with `docker exec`. hookbox itself needs only libc, libgcc and, for traces over TLS,
-# certificates.
+# Debian has the same glibc as the builder, and a shell, so that `docker exec` can inspect the volume. hookbox
+# itself needs only libc, libgcc and, for TLS to PostgreSQL or a trace collector, certificates.
 FROM debian:bookworm-slim
 RUN groupadd --gid 10001 hookbox \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin hookbox \

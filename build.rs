@@ -1,10 +1,11 @@
-//! Compiles the contract to Rust. `protox` is a protobuf compiler in Rust: no `protoc` is needed.
+//! Compiles the proto files to Rust. `protox` is a protobuf compiler written in Rust, so that no `protoc` is
+//! needed.
 
 use std::path::PathBuf;
 
 const PROTOS: [&str; 2] = ["hookbox/v1/webhook_service.proto", "hookbox/v1/operation_service.proto"];
 
-#[expect(clippy::disallowed_methods, reason = "cargo hands a build script its folder in the environment")]
+#[expect(clippy::disallowed_methods, reason = "cargo passes OUT_DIR in the environment")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=migrations");

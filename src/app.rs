@@ -1,4 +1,4 @@
-//! Puts everything together, and takes it apart again in the right order.
+//! Builds the parts of hookbox, runs them, and stops them in the right order.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,52 +20,52 @@ use crate::worker::purger::Purger;
 use crate::worker::{self, Pool};
 use crate::{grpc, http};
 
-/// Where requests come in. A test binds port 0.
+/// The listeners for requests. Tests bind port 0.
 #[derive(Debug)]
 pub struct Listeners {
-    /// For REST.
+    /// The listener for REST.
     pub http: TcpListener,
-    /// For gRPC.
+    /// The listener for gRPC.
     pub grpc: TcpListener,
 }
 
-/// What tests replace: time, randomness, handlers.
+/// What [`run`] takes as arguments so that tests can replace it: time, randomness, handlers and settings.
 #[derive(Clone)]
 pub struct Environment {
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What ids, delays and simulated work are made random with.
+    /// The seed for ids, retry delays and the names of processes.
     pub seed: u64,
-    /// The handlers besides `simulate`; one of that name replaces it.
+    /// The handlers that routes can name.
     pub handlers: Registry,
-    /// Reads the settings anew.
+    /// Reads the settings again, for a reload.
     pub settings: Arc<ReadSettings>,
-    /// Asks for the settings to be read anew.
+    /// Each notification starts a reload.
     pub reload: Arc<Notify>,
 }
 
 /// Why hookbox stopped with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The file could not be opened.
+    /// The SQLite file could not be opened.
     #[error("cannot open the store")]
     Sqlite(#[from] sqlite::OpenError),
-    /// The database could not be opened.
+    /// The PostgreSQL database could not be opened.
     #[error("cannot open the store")]
     Postgres(#[source] Box<postgres::OpenError>),
-    /// The system gave no thread.
-    #[error("cannot start the worker threads; check the limit on threads, or set fewer workers")]
+    /// The system could not start a thread.
+    #[error("cannot start the worker threads; raise the system's limit on threads, or set fewer `workers`")]
     Threads(#[source] std::io::Error),
-    /// A server ended by itself.
-    #[error("a server ended by a fault of its own")]
+    /// The task of the REST or gRPC server panicked.
+    #[error("the REST or gRPC server failed; this is a bug of hookbox, please report it")]
     Ended(#[from] tokio::task::JoinError),
     /// gRPC could not be served.
     #[error("cannot serve gRPC")]
     Grpc(#[from] tonic::transport::Error),
 }
 
-/// Serves until `shutdown` is ready, then stops in order: no new requests, running attempts
-/// within the grace, the store last.
+/// Serves until `shutdown` is ready, then stops in order: takes no new requests, lets open requests finish,
+/// gives running attempts `shutdown_grace`, and closes the store last. Errors: see [`RunError`].
 pub async fn run(
     config: Config,
     listeners: Listeners,
@@ -132,7 +132,7 @@ pub async fn run(
     if left > 0 {
         tracing::warn!(
             attempts = left,
-            "some handlers did not stop; their jobs are taken over at the next start"
+            "some handlers did not stop; their jobs are taken over by another process"
         );
     }
     store.close().await;
@@ -140,11 +140,11 @@ pub async fn run(
     served
 }
 
-/// Reads the settings anew whenever `asked` is notified.
+/// Reloads the settings whenever `asked` is notified.
 async fn reload_when_asked(service: Service, asked: Arc<Notify>) {
     loop {
         asked.notified().await;
-        // The service logs what came of it.
+        // The service logs the result.
         let _ = service.reload().await;
     }
 }
@@ -153,12 +153,12 @@ async fn reload_when_asked(service: Service, asked: Arc<Notify>) {
 fn worker_name(config: &Config, seed: u64) -> String {
     match &config.database {
         Database::Sqlite(_) => config.worker.clone(),
-        // Hosts and process ids can be the same in two containers; what is random is not.
+        // Two containers can have the same host name and process id; a random suffix keeps the names apart.
         Database::Postgres(_) => format!("{}-{:08x}", config.worker, seed as u32),
     }
 }
 
-/// Opens the store that the settings name. Its background work goes on in this runtime.
+/// Opens the store that the settings name. Its background tasks run in the caller's tokio runtime.
 async fn open_store(
     config: &Config,
     worker: &str,

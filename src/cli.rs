@@ -1,4 +1,4 @@
-//! The command line: one file a command.
+//! The command line, with one file for each command.
 
 mod ask;
 mod bench;
@@ -19,8 +19,8 @@ use self::settings::SettingFlags;
 use crate::config::{Config, Database, EXIT_USAGE, HANDLERS, Mistakes, without_password};
 use crate::store::{postgres, sqlite};
 
-/// A durable inbox for webhooks: stores each one before it answers, hands it to each route that
-/// wants it, and shows how its processing went
+/// A durable inbox for webhooks: stores each webhook before it answers, runs the handler of every
+/// matching route, and reports the results
 #[derive(Debug, Parser)]
 #[command(name = "hookbox", version, propagate_version = true)]
 struct Cli {
@@ -30,35 +30,35 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve REST and gRPC, and process webhooks, until SIGTERM or SIGINT
+    /// Serve REST and gRPC and run jobs, until SIGTERM or SIGINT
     Serve(SettingFlags),
-    /// Bring the database up to date, and stop
+    /// Create the tables of the database or bring them up to date, then exit
     Migrate(SettingFlags),
     /// Move all webhooks from a SQLite file to a PostgreSQL database
     Transfer(transfer::Transfer),
-    /// Print the settings in force and where each came from, or check them
+    /// Print the settings in force, each with its origin, or check them
     Config(config::Show),
-    /// Have a running hookbox read its settings again, without a restart
+    /// Tell the hookbox at http_addr to read its settings again and put their routes in force
     Reload(SettingFlags),
     /// Print the OpenAPI document
     Openapi,
-    /// Print completions for a shell
+    /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Ask a running hookbox whether it is ready; exit 0 if it is
+    /// Ask the hookbox at http_addr whether it is ready; exit code 0 if it is, else 1
     Health(SettingFlags),
-    /// Send distinct webhooks to a running hookbox, and print how fast it accepts them
+    /// Send distinct webhooks to a running hookbox, and print how many it accepts per second
     Bench(bench::Bench),
 }
 
 /// Why a command failed.
 #[derive(Debug)]
 enum Failure {
-    /// Settings are wrong.
+    /// The settings have mistakes; exit code 64.
     Usage(Mistakes),
-    /// Anything else.
+    /// Any other error; exit code 1.
     Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -80,14 +80,14 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Reads the command line, runs the command, and answers the process's exit code.
+/// Reads the command line, runs the command, and returns the exit code of the process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(mut error) => {
             hide_passwords(&mut error);
             let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            // Where even that cannot be written, nobody reads it.
+            // If the text cannot be written, there is no other way to report it.
             let _ = error.print();
             return ExitCode::from(code);
         }
@@ -105,7 +105,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A URL that is given where none belongs is shown without its password: it may end up in a log.
+/// Hides the password of a URL in an error of the command line, because the error may be logged.
 fn hide_passwords(error: &mut clap::Error) {
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue] {
         if let Some(ContextValue::String(given)) = error.get(kind) {
@@ -163,10 +163,10 @@ fn print_completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells a person what went wrong, with every cause.
+/// Prints an error and all of its causes to standard error.
 fn complain(error: &dyn std::error::Error) {
     let mut text = error.to_string();
-    // Each line of several mistakes names its place.
+    // Of several mistakes, each line already begins with its place.
     if !text.contains('\n') {
         text.insert_str(0, "hookbox: ");
     }
@@ -175,6 +175,6 @@ fn complain(error: &dyn std::error::Error) {
         text.push_str(&format!(": {error}"));
         cause = error.source();
     }
-    // Where standard error is closed there is nobody to tell.
+    // If standard error is closed, there is no other way to report the error.
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The system's clock. Knows `domain` alone; every layer may use it.
+//! The system's clock. Knows only `domain`; every layer may use it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::clock::{Clock, Signal, whole_milliseconds};
 
-/// The system's clock. Needs a tokio runtime to sleep.
+/// The system's clock. `sleep_until` needs a tokio runtime.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -19,7 +19,7 @@ impl Clock for SystemClock {
     }
 
     fn wait(&self, signal: &Arc<Signal>, until: Option<Timestamp>) {
-        // Measured once: a clock that is set back makes no wait longer.
+        // Computes the duration once, so that setting the clock back does not make the wait longer.
         signal.wait(
             until.map(|until| until.duration_since(self.now()).max(SignedDuration::ZERO).unsigned_abs()),
         );

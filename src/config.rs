@@ -1,7 +1,7 @@
-//! The settings: what they are called, what they may be, and where each value came from.
+//! The settings: their names, their allowed values, and the origin of each value.
 //!
-//! The only reader of the environment and of `hookbox.toml`. A later layer wins:
-//! default, file, environment, flag. A `Config` that exists is valid.
+//! The only module that interprets the environment and `hookbox.toml`. A value comes from the default, the
+//! file, the environment or a flag; a later one of these wins. A `Config` that exists is valid.
 
 mod file;
 mod layers;
@@ -36,29 +36,29 @@ use crate::telemetry;
 /// The exit code of a process that was given a wrong setting (`EX_USAGE` of `sysexits.h`).
 pub const EXIT_USAGE: u8 = 64;
 
-/// The handlers that come with hookbox; the first is that of a route that names none.
+/// The handlers that come with hookbox. The first is the default of routes that do not set `handler`.
 pub const HANDLERS: &[&str] = &["simulate"];
 
-/// The settings that routes take where they say nothing themselves: a reload takes them in.
+/// The settings that are defaults for routes. A reload puts them in force; the others need a restart.
 pub const OF_ROUTES: &[&str] =
     &["max_attempts", "retry_base", "retry_cap", "simulate_min", "simulate_max", "simulate_failure_rate"];
 
-/// Everything that can be set, checked.
+/// All settings, validated.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where webhooks are stored.
+    /// The database that stores webhooks.
     pub database: Database,
-    /// Where REST is served.
+    /// The address on which REST is served.
     pub http_addr: SocketAddr,
-    /// Where gRPC is served.
+    /// The address on which gRPC is served.
     pub grpc_addr: SocketAddr,
-    /// Worker threads.
+    /// How many worker threads run handlers, 1 to 4096.
     pub workers: usize,
-    /// The name of this process in the history of attempts: host and process id.
+    /// The name of this process in the history of attempts: host name and process id.
     pub worker: String,
-    /// The routes, compiled.
+    /// The compiled routes.
     pub routes: Arc<Routes>,
-    /// How long a lease lasts; it is renewed at a third of it.
+    /// How long a lease lasts. It is renewed after a third of that time.
     pub lease: Duration,
     /// How long finished webhooks are kept.
     pub retention: Retention,
@@ -66,28 +66,28 @@ pub struct Config {
     pub purge_interval: Duration,
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
-    /// Jobs that may be unfinished.
+    /// How many jobs may be unfinished.
     pub max_backlog: u64,
-    /// What each source may send.
+    /// How many webhooks each source may send to this process; none if there is no limit.
     pub rate_limit: Option<Rate>,
     /// How long running attempts may take to finish at shutdown.
     pub shutdown_grace: Duration,
-    /// What is logged, and whether traces are exported.
+    /// The options of logs and traces.
     pub telemetry: telemetry::Options,
     read_routes: Vec<ReadRoute>,
 }
 
-/// Where webhooks are stored.
+/// The database that stores webhooks.
 #[derive(Clone, Debug)]
 pub enum Database {
-    /// In a file, by one process.
+    /// A SQLite file, owned by one process.
     Sqlite(PathBuf),
-    /// In a database that processes share.
+    /// A PostgreSQL database, shared by any number of processes.
     Postgres(Target),
 }
 
 impl fmt::Display for Database {
-    /// Without user and password.
+    /// The path, or the URL without user and password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => path.display().fmt(f),
@@ -97,8 +97,11 @@ impl fmt::Display for Database {
 }
 
 impl Config {
-    /// Checks every setting; the error has everything that is wrong. Routes may name these handlers,
-    /// of which the first is that of a route that names none.
+    /// Validates all settings. Routes may name only `handlers`, and the first of them is the default.
+    /// Errors: every mistake, with its place.
+    ///
+    /// # Panics
+    /// If `handlers` is empty.
     pub fn new(layers: &Layers, handlers: &[&str]) -> Result<Self, Mistakes> {
         let read = Reader::new(layers);
         let config = Self::read(layers, &read, handlers);
@@ -106,7 +109,7 @@ impl Config {
         config.filter(|_| mistakes.is_empty()).ok_or_else(|| Mistakes::new(mistakes))
     }
 
-    /// Reads all settings, also after one that is wrong.
+    /// Reads all settings, also after a mistake, so that all mistakes are found.
     fn read(layers: &Layers, read: &Reader<'_>, handlers: &[&str]) -> Option<Self> {
         let defaults = Defaults { retry: retry(read), simulate: simulate(read) };
         let routes = layers.read_routes(|routes| routes::routes(read, routes, &defaults, handlers));
@@ -141,13 +144,14 @@ impl Config {
         })
     }
 
-    /// The routes in force as the settings file has them, with the origin of each value.
+    /// The routes in the form of the settings file, each value with its origin as a comment.
     pub fn routes_text(&self) -> String {
         self.read_routes.iter().map(ToString::to_string).collect()
     }
 }
 
-/// The retry policy of routes that have none; the default one where a setting is wrong.
+/// The default retry policy of routes. Replaces a setting that is wrong by any valid value: the mistake is
+/// reported, and the policy is not used.
 fn retry(read: &Reader<'_>) -> RetryPolicy {
     let base = read.duration("retry_base", parse::MILLISECOND..=parse::DAY);
     let cap = read.duration_from("retry_cap", ("retry_base", base), parse::DAY * 30);

@@ -1,6 +1,6 @@
-//! The words of hookbox and their rules.
+//! The types of hookbox and their rules.
 //!
-//! Pure: it knows no SQL, no transport and no runtime. Time and randomness are handed in.
+//! Pure: knows no SQL, no transport and no runtime. Time and randomness are arguments.
 
 pub mod attempt;
 pub mod clock;

@@ -1,4 +1,4 @@
-//! gRPC: the tonic facade over the service. Knows neither REST nor what is inside of a store.
+//! gRPC: serves the service with tonic. Knows neither REST nor the inside of a store.
 
 mod answer;
 mod convert;
@@ -21,7 +21,7 @@ pub use self::status::{GrpcReason, code_of};
 use self::webhooks::Webhooks;
 use crate::service::Service;
 
-/// The contract, as prost and tonic make it of the proto.
+/// The messages and services that prost and tonic generate from the proto.
 #[expect(
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
@@ -30,23 +30,24 @@ use crate::service::Service;
 pub mod proto {
     tonic::include_proto!("hookbox.v1");
 
-    /// The contract as descriptors, for reflection.
+    /// The proto as encoded descriptors, for reflection.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hookbox_descriptor.bin"));
 }
 
-/// What a message may have besides a payload: names, and protobuf's framing.
+/// What a message may have besides its payload, in bytes: names and protobuf's framing.
 const MESSAGE_OVERHEAD_BYTES: usize = 16 * 1024;
 
-/// A `google.protobuf.Value` takes more room than the JSON it stands for.
+/// How many times larger than its JSON an encoded `google.protobuf.Value` may be.
 const VALUE_OVERHEAD_FACTOR: usize = 2;
 
-/// How long a connection may be silent before it is asked whether it is alive, and to answer.
+/// How long a connection may be silent before the server sends a ping, and how long the client may take to
+/// answer it.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// How long open calls may take after the stop.
+/// How long open calls may take to finish at shutdown; after that they are cut off.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 
-/// What handlers need.
+/// What the gRPC handlers share.
 #[derive(Clone, Debug)]
 pub struct Api {
     /// The use cases.
@@ -57,8 +58,8 @@ pub struct Api {
     pub stopping: CancellationToken,
 }
 
-/// Serves the contract, health and reflection on a listener until `stopping`, then lets open
-/// calls finish.
+/// Serves both services, health and reflection on a listener until `stopping` is cancelled, then gives open
+/// calls `DRAIN_TIME` to finish. Errors: the connections cannot be served.
 pub async fn serve(
     listener: TcpListener,
     api: Api,
@@ -85,7 +86,7 @@ pub async fn serve(
         .add_service(health_service)
         .add_service(webhooks)
         .add_service(operations);
-    // The descriptors are those the build made; reflection refuses only what does not decode.
+    // The descriptors come from the build and decode, so reflection does not refuse them.
     match (reflection().build_v1(), reflection().build_v1alpha()) {
         (Ok(v1), Ok(v1alpha)) => server = server.add_service(v1).add_service(v1alpha),
         (Err(error), _) | (_, Err(error)) => tracing::error!(error = %error, "gRPC reflection is off"),

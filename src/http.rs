@@ -1,4 +1,4 @@
-//! REST: the axum facade over the service. Knows neither gRPC nor what is inside of a store.
+//! REST: serves the service with axum. Knows neither gRPC nor the inside of a store.
 
 mod body;
 mod dto;
@@ -35,14 +35,14 @@ use crate::domain::trace::Traceparent;
 use crate::service::Service;
 use crate::telemetry::trace;
 
-/// What handlers need.
+/// What the HTTP handlers share.
 #[derive(Clone, Debug)]
 pub struct Api {
     /// The use cases.
     pub service: Service,
     /// The largest body, in bytes.
     pub max_body_bytes: usize,
-    /// The room for bodies at once.
+    /// The memory for request bodies.
     pub bodies: Bodies,
     /// Cancelled when the process begins to stop.
     pub stopping: CancellationToken,
@@ -52,12 +52,12 @@ pub struct Api {
 #[openapi(
     info(
         title = "hookbox",
-        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each job has one recorded outcome; effects outside of hookbox are at least once.",
+        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each job has one recorded outcome; effects outside of hookbox are at least once. Errors are problem documents (RFC 9457), except the 503 of `/readyz`; any call can also answer 500 with the reason `INTERNAL`.",
         license(name = "MIT OR Apache-2.0"),
     ),
     tags(
-        (name = "webhooks", description = "Submitting webhooks and seeing what became of them"),
-        (name = "operations", description = "Routes, pauses, settings"),
+        (name = "webhooks", description = "Submitting webhooks, following their status, retrying and cancelling their jobs"),
+        (name = "operations", description = "Routes, pauses and the reload of settings"),
         (name = "monitoring", description = "Whether the process is alive and ready, and its metrics"),
     ),
 )]
@@ -85,12 +85,12 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(health::metrics))
 }
 
-/// The OpenAPI document of every route.
+/// The OpenAPI document of all paths.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     documented_routes().into_openapi()
 }
 
-/// Every route, and problem documents for whatever is none.
+/// Serves all paths, and answers a problem document for any other path or method.
 pub fn router(api: Api) -> Router {
     let (routes, document) = documented_routes().split_for_parts();
     routes
@@ -102,20 +102,20 @@ pub fn router(api: Api) -> Router {
 }
 
 async fn path_not_found(request: Request) -> Response {
-    let detail = format!("nothing is served at {:?}; GET /docs lists what is", request.uri().path());
+    let detail = format!("nothing is served at {:?}; GET /docs lists the paths", request.uri().path());
     Refused::Request(RestReason::PathNotFound, detail).into_response()
 }
 
 async fn method_not_allowed(request: Request) -> Response {
     let detail = format!(
-        "{} is not allowed at {:?}; the header Allow lists what is",
+        "{} is not allowed at {:?}; the header Allow lists the methods",
         request.method(),
         request.uri().path()
     );
     Refused::Request(RestReason::MethodNotAllowed, detail).into_response()
 }
 
-/// Gives every request its trace, counts it, and completes the document of one that is refused.
+/// Puts every request into a trace, counts its answer, and writes the problem document of an error.
 async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route_name = route.as_ref().map_or("unmatched", MatchedPath::as_str);
@@ -147,7 +147,7 @@ async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Re
     problem::complete(response, uri.path(), traceparent.trace_id())
 }
 
-/// A body of JSON.
+/// A response with a JSON body; 500 if the body cannot be serialized.
 fn json(body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => {

@@ -1,9 +1,9 @@
-//! hookbox, a durable inbox for webhooks: it stores each one before it answers, runs it once for
-//! each route that wants it, and shows what became of it.
+//! hookbox, a durable inbox for webhooks: stores each webhook before it answers, runs the handler of every
+//! matching route, and shows the results.
 //!
-//! Who may know whom: `domain` ← `store`, `routes` ← `service` ← `grpc`, `http`; `worker` knows `store`
-//! and `domain`; `grpc` and `http` know neither each other nor what is inside of a store; only `app`
-//! sees all. `docs/ARCHITECTURE.md` is the map.
+//! The layers, and which layer may use which: `domain` ← `store`, `routes` ← `service` ← `grpc`, `http`;
+//! `worker` uses `store` and `domain`; `grpc` and `http` know neither each other nor the inside of a store;
+//! only `app` and `cli` know all. `docs/ARCHITECTURE.md` has more.
 
 pub mod app;
 pub mod cli;

@@ -1,8 +1,8 @@
-//! Which routes a webhook takes: globs over its source and event type, then a condition in CEL.
+//! Decides which routes match a webhook: first by globs of its source and event type, then by a condition in
+//! CEL.
 //!
-//! Pure and compiled once from settings: it knows `domain` only. Routes are matched in the accepting
-//! task; the webhook's body is parsed at most once, and only if a route that its globs admit looks
-//! into it.
+//! Pure: knows only `domain`. Routes are compiled once, when the settings are read. Matching runs in the task
+//! that accepts the webhook. The body is parsed at most once, and only if a route whose globs match uses it.
 
 mod body;
 mod condition;
@@ -33,10 +33,11 @@ pub use self::settings::{Member, Mistake, RouteSettings};
 use crate::domain::policy::Policies;
 use crate::domain::route::{NewJob, RouteName};
 
-/// The source of hookbox's own webhooks. A route takes them only if its `match` names it.
+/// The source of hookbox's own webhooks. A route matches them only if its `match` has this name without a
+/// wildcard.
 pub const OWN_SOURCE: &str = "hookbox";
 
-/// The routes in force, compiled. The default is none, so that every webhook is filtered.
+/// Compiled routes. The default has no routes, so that every webhook is filtered.
 #[derive(Debug, Default)]
 pub struct Routes {
     /// In the order of the settings, without the fallback.
@@ -45,12 +46,12 @@ pub struct Routes {
     policies: Arc<Policies>,
 }
 
-/// How often the condition of a route could not be evaluated since the route was read.
+/// How often the condition of a route could not be evaluated since the settings were last read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failures {
-    /// Webhooks that did not match for that reason.
+    /// How many webhooks did not match for that reason.
     pub count: u64,
-    /// Why, the last time.
+    /// Why the last evaluation failed.
     pub last_error: Option<String>,
 }
 
@@ -65,7 +66,7 @@ struct Route {
 }
 
 impl Routes {
-    /// Compiles routes, in the order of the settings, or answers everything that is wrong with them.
+    /// Compiles routes, in the order of the settings. Errors: every mistake in them.
     pub fn new(settings: Vec<RouteSettings>) -> Result<Self, Vec<Mistake>> {
         let mut compiling = Compiling::default();
         let mut routes = Vec::with_capacity(settings.len());
@@ -81,12 +82,12 @@ impl Routes {
         Ok(Self { routes, fallback, policies: Arc::new(policies) })
     }
 
-    /// How the jobs of each route are run.
+    /// The policies of the routes.
     pub fn policies(&self) -> Arc<Policies> {
         Arc::clone(&self.policies)
     }
 
-    /// A job for every route that the webhook takes, in the order of the settings.
+    /// A job for every route that matches the webhook, in the order of the settings.
     pub fn jobs_of(&self, webhook: &Incoming<'_>) -> Vec<NewJob> {
         let look = Look::new(webhook);
         let jobs = self.routes.iter().filter_map(|route| route.job_of(&look)).collect::<Vec<_>>();
@@ -96,7 +97,7 @@ impl Routes {
         jobs
     }
 
-    /// The failures of a route's condition; none if there is no such route.
+    /// The failed evaluations of a route's condition; none if there is no such route.
     pub fn failures(&self, route: &RouteName) -> Option<Failures> {
         let route = self.routes.iter().chain(&self.fallback).find(|known| known.name == *route)?;
         Some(Failures {
@@ -119,7 +120,7 @@ impl Route {
         })
     }
 
-    /// A condition that cannot be evaluated is no match; it is counted.
+    /// Whether the condition is true. If it cannot be evaluated, counts a failure and returns false.
     fn holds(&self, condition: &Condition, look: &Look<'_, '_>) -> bool {
         let variables = look.variables(condition);
         let holds = condition.holds(&variables);
@@ -138,7 +139,7 @@ impl std::fmt::Debug for Route {
     }
 }
 
-/// Compiles one route after the other, and gathers what is wrong.
+/// Compiles routes one by one, and collects the mistakes.
 #[derive(Default)]
 struct Compiling {
     names: HashSet<RouteName>,
@@ -151,7 +152,7 @@ impl Compiling {
     fn route(&mut self, at: usize, settings: &RouteSettings) -> Route {
         let name = settings.policy.route.clone();
         if !self.names.insert(name.clone()) {
-            self.wrong(at, Member::Name, None, "another name: a route before has this one");
+            self.wrong(at, Member::Name, None, "unique, but an earlier route has this name");
         }
         self.check_globs(at, Member::Source, &settings.sources, glob::check_source);
         self.check_globs(at, Member::EventType, &settings.event_types, glob::check);
@@ -187,17 +188,17 @@ impl Compiling {
 
     fn check_fallback(&mut self, at: usize, settings: &RouteSettings) {
         if std::mem::replace(&mut self.has_fallback, true) {
-            self.wrong(at, Member::Fallback, None, "false: a route before is the fallback already");
+            self.wrong(at, Member::Fallback, None, "false, because an earlier route is the fallback");
         }
         if !settings.sources.is_empty() || !settings.event_types.is_empty() || settings.condition.is_some() {
-            let problem = "false where the route has `match` or `where`: the fallback takes every webhook that no other \
-                           route took";
+            let problem = "false if the route has `match` or `where`: the fallback gets every webhook that no other route \
+                           matches";
             self.wrong(at, Member::Fallback, None, problem);
         }
     }
 
     fn condition(&mut self, at: usize, text: &str) -> Option<Condition> {
-        // Made of constants; a test builds it.
+        // Cannot fail: the environment is built from constants, and a test builds it.
         let environment = self.environment.get_or_init(|| Arc::new(meter::environment().unwrap_or_default()));
         let problems = match Condition::compile(text, environment) {
             Ok(condition) => return Some(condition),

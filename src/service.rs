@@ -26,19 +26,19 @@ use crate::routes::Incoming;
 use crate::store::{Accepted, Store};
 use crate::telemetry::metrics::{Metrics, Stopwatch};
 
-/// Webhooks on a page, if the client does not say.
+/// How many webhooks a page has unless the client asks for another number.
 pub const DEFAULT_PAGE_SIZE: usize = 50;
 
 /// The most webhooks on a page.
 pub const MAX_PAGE_SIZE: usize = 500;
 
-/// Headers that hold credentials of the sender. No route sees them.
+/// Headers with credentials of the sender. They are hidden from the expressions of routes.
 const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 
-/// The headers of a request: names in lower case, and values. Called only if a route needs them.
+/// Returns the headers of a request: names (in lower case) and values. Called only if a route needs them.
 pub type Headers<'a> = dyn Fn() -> Vec<(String, String)> + Send + Sync + 'a;
 
-/// What both APIs offer.
+/// The use cases of both APIs.
 #[derive(Clone, Debug)]
 pub struct Service {
     store: Arc<dyn Store>,
@@ -49,12 +49,12 @@ pub struct Service {
     probes: Arc<Probes>,
 }
 
-/// The answer to a submission, and what is left of the rate limit.
+/// The outcome of a submission, and the state of the rate limit after it.
 #[derive(Debug)]
 pub struct Submitted {
     /// The webhook as it is stored, or why it was refused.
     pub outcome: Result<Accepted>,
-    /// The source's rate limit, if it has one.
+    /// The rate limit of the source, and what is left of it; none if there is no limit.
     pub rate: Option<RateState>,
 }
 
@@ -70,9 +70,11 @@ impl Service {
         Self { store, routes, clock, metrics, limiter, probes: Arc::default() }
     }
 
-    /// Stores a webhook with a job for each route that matches it, or recognises it. `headers` are
-    /// those of the request, with names in lower case; they are asked for only if a route needs them,
-    /// and those that hold credentials are left out.
+    /// Stores a webhook with a job for each route that matches it, or finds that it was accepted before.
+    /// Errors: `RateLimited`, and those of [`Inbox::accept`](crate::store::Inbox::accept).
+    ///
+    /// `headers` returns the headers of the request, with names in lower case. It is called only if a route
+    /// needs them. Headers with credentials are hidden from routes.
     pub async fn submit(&self, webhook: NewWebhook, headers: &Headers<'_>) -> Submitted {
         let took = Stopwatch::start();
         let source = webhook.source.clone();
@@ -117,7 +119,7 @@ impl Service {
         })
     }
 
-    /// Where requests are counted.
+    /// The metrics of this process.
     pub fn counters(&self) -> &Metrics {
         &self.metrics
     }

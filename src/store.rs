@@ -125,13 +125,13 @@ pub trait Operations: fmt::Debug + Send + Sync {
     async fn set_policies(&self, policies: Arc<Policies>) -> Result<()>;
 
     /// Makes dead-lettered and cancelled jobs of a webhook pending again, in a new run: the one of
-    /// `route`, or all that are. Errors: `WebhookNotFound`; `WrongStatus` if there is none, or the
-    /// payload is gone.
+    /// `route`, or all that are. Errors: `WebhookNotFound`; `RouteNotFound` if the webhook has no job
+    /// of `route`; `WrongStatus` if every job refuses, or the payload is gone.
     async fn retry(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus>;
 
     /// Cancels waiting and dead-lettered jobs of a webhook: the one of `route`, or all that are.
-    /// Cancelling again changes nothing. Errors: `WebhookNotFound`; `WrongStatus` if every job
-    /// refuses.
+    /// Cancelling again changes nothing. Errors: `WebhookNotFound`; `RouteNotFound` if the webhook
+    /// has no job of `route`; `WrongStatus` if every job refuses.
     async fn cancel(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus>;
 
     /// Keeps jobs from starting until they are resumed. Pausing again changes nothing. Answers since

@@ -1,4 +1,4 @@
-//! What hookbox tells about itself: logs, traces, metrics. Every layer may know this one.
+//! Logs, traces and metrics. Every layer may use this module.
 
 pub mod metrics;
 pub mod rates;
@@ -14,52 +14,52 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// What is logged, and whether traces are exported.
+/// The options of logs and traces.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
     pub log: String,
-    /// How it is written; none: by whether it goes to a terminal.
+    /// How log lines are written; none: `Pretty` if standard error is a terminal, else `Json`.
     pub log_format: Option<LogFormat>,
-    /// Whether traces are exported; the OpenTelemetry SDK reads the other `OTEL_*` itself.
+    /// Whether traces are exported. The OpenTelemetry SDK reads the other `OTEL_*` variables itself.
     pub export_traces: bool,
 }
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Pretty,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 /// Why telemetry could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The exporter of traces could not be built.
+    /// The trace exporter could not be built.
     #[error("cannot export traces; check the OTEL_EXPORTER_OTLP_* variables")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// Another subscriber is in place.
+    /// The process has another `tracing` subscriber already.
     #[error("cannot write logs")]
     Subscriber(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Logs and traces, until [`Telemetry::shutdown`].
+/// The running telemetry. [`Telemetry::shutdown`] exports the last traces.
 #[derive(Debug)]
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
 impl Telemetry {
-    /// Sends logs to standard error, and traces to a collector if the environment names one.
-    /// Runs inside of a tokio runtime, which the exporter uses.
+    /// Starts to write logs to standard error, and to export traces if `options` says so. Must be called in a
+    /// tokio runtime, which the exporter uses.
     pub fn start(options: &Options) -> Result<Self, TelemetryError> {
         let traces = options.export_traces.then(tracer_provider).transpose()?;
         let spans = traces
             .as_ref()
             .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("hookbox")))
-            // The exporter's own calls make no spans to be exported.
+            // Only spans of hookbox are exported, not those of the exporter's own calls.
             .map(|layer| layer.with_filter(EnvFilter::new("off,hookbox=info")));
         let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let format = options.log_format.unwrap_or(if std::io::stderr().is_terminal() {
@@ -75,8 +75,8 @@ impl Telemetry {
         };
         tracing_subscriber::registry()
             .with(spans)
-            // Log lines name trace and webhook themselves. Without an exporter nobody wants spans,
-            // and then they cost nothing.
+            // Log lines have trace and webhook as fields and need no spans. If nothing uses spans, they cost
+            // nothing.
             .with(
                 logs.with_filter(EnvFilter::new(&options.log).and(filter_fn(|metadata| metadata.is_event()))),
             )
@@ -84,7 +84,7 @@ impl Telemetry {
         Ok(Self { traces })
     }
 
-    /// Exports the spans that are left.
+    /// Exports the spans that are left. Blocks.
     pub fn shutdown(self) {
         if let Some(Err(error)) = self.traces.map(|provider| provider.shutdown()) {
             tracing::warn!(error = %error, "the last traces could not be exported");
@@ -94,8 +94,8 @@ impl Telemetry {
 
 fn tracer_provider() -> Result<SdkTracerProvider, TelemetryError> {
     let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().build()?;
-    // The builder reads `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`; nothing set there is
-    // called `unknown_service`.
+    // The builder reads `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`. If neither names the service, its
+    // name begins with `unknown_service`.
     let resource = Resource::builder().build();
     let named = resource
         .get(&opentelemetry::Key::from_static_str("service.name"))

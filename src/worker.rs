@@ -1,7 +1,7 @@
-//! The pool: a dispatcher that claims no more jobs than there are idle threads, the threads that run
-//! handlers, and a recorder of what they came to. Knows the store and the domain, neither API.
+//! The worker pool: a dispatcher that claims at most as many jobs as there are idle threads, the threads that
+//! run handlers, and a recorder that stores the outcomes. Knows the store and the domain, but neither API.
 //!
-//! Handlers block, so they have threads; all else are tasks.
+//! Handlers may block, so they run on threads. Everything else runs in tasks.
 
 mod dispatcher;
 pub mod handler;
@@ -33,22 +33,22 @@ use crate::domain::policy::PoliciesInForce;
 use crate::store::JobQueue;
 use crate::telemetry::metrics::Metrics;
 
-/// Handlers block on I/O and seldom nest deep: small stacks keep many threads cheap.
+/// The stack of a worker thread, in bytes. It is small, because there can be many threads.
 const STACK_BYTES: usize = 512 * 1024;
 
-/// How long attempts that were told to stop may take to do so.
+/// How long attempts may take to end after they were told to stop at shutdown.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
-/// How the pool works.
+/// The options of a pool.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Threads.
+    /// How many threads run handlers.
     pub workers: usize,
     /// The name of this process in the history of attempts.
     pub worker: Arc<str>,
-    /// How long a lease lasts; it is renewed at a third of it.
+    /// How long a lease lasts. It is renewed after a third of that time.
     pub lease: Duration,
-    /// What delays are made random with.
+    /// The seed for random retry delays.
     pub seed: u64,
 }
 
@@ -64,19 +64,20 @@ struct Shared {
     queue: Queue,
     /// Notified when a job may have become able to start.
     due: Arc<Notify>,
-    /// Notified when threads may have become idle.
+    /// Notifies the dispatcher when threads may have become idle.
     idle: Notify,
-    /// The same, for the end of the pool.
+    /// Notifies the shutdown when threads may have become idle.
     ended: Notify,
-    /// Cancelled when no more jobs are claimed; leases are still renewed.
+    /// Cancelled when the pool stops claiming jobs. Leases are still renewed.
     draining: CancellationToken,
-    /// Cancelled when nothing more is written: what is left is for the next process.
+    /// Cancelled when the pool stops renewing leases and retrying writes. Another process takes over jobs
+    /// that are still leased.
     stopped: CancellationToken,
     upkeep: upkeep::Calm,
 }
 
 impl Shared {
-    /// Jobs do not run any more: their threads are idle.
+    /// Makes the threads of jobs that have ended idle again.
     fn released(&self, leases: &[Lease]) {
         self.slots.end(leases);
         self.metrics.released(leases.len());
@@ -85,7 +86,7 @@ impl Shared {
     }
 }
 
-/// A pool at work.
+/// A running worker pool.
 pub struct Pool {
     shared: Arc<Shared>,
     dispatcher: JoinHandle<()>,
@@ -99,7 +100,7 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// Starts the threads and, in the runtime of the caller, the tasks. Fails if the system gives no
+    /// Starts the threads and, in the caller's tokio runtime, the tasks. Errors: the system cannot start a
     /// thread.
     pub fn start(
         store: Arc<dyn JobQueue>,
@@ -127,7 +128,7 @@ impl Pool {
             metrics,
             options,
         });
-        // As many outcomes as running jobs, at most.
+        // Never holds more outcomes than there are threads.
         let (outcomes, unrecorded) = mpsc::unbounded_channel();
         let mut seeds = SmallRng::seed_from_u64(shared.options.seed);
         for number in 0..shared.options.workers {
@@ -146,7 +147,7 @@ impl Pool {
         let dispatching = tokio::spawn(dispatcher::dispatch(Arc::clone(&shared)));
         let metrics = Arc::clone(&shared.metrics);
         let dispatcher = tokio::spawn(async move {
-            // However it ends, even by a panic: no more jobs are run here.
+            // When the dispatcher has ended, this process runs no more jobs, so `/readyz` must fail.
             if let Err(error) = dispatching.await {
                 tracing::error!(error = %error, "the dispatcher failed; no more jobs are run by this process");
             }
@@ -156,23 +157,26 @@ impl Pool {
         Ok(Self { shared, dispatcher, upkeep })
     }
 
-    /// Claims nothing more, gives running attempts `grace` to finish, and gives back the rest.
-    /// Answers how many attempts did not even stop when told to.
+    /// Stops claiming jobs, and gives running attempts `grace` to finish. Then tells the attempts that are
+    /// left to stop, and waits up to `STOP_TIME`. Returns how many attempts still run after that.
     pub async fn shutdown(self, grace: Duration) -> usize {
         let shared = &self.shared;
         shared.draining.cancel();
-        // A claim under way ends first, so that its jobs are among those that are waited for.
+        // A claim in progress must end first, so that the wait below includes its jobs.
         let _ = self.dispatcher.await;
         wait_until_idle(shared, grace).await;
         let stopped = shared.slots.stop_all();
         if stopped > 0 {
-            tracing::info!(attempts = stopped, "the grace is over; running attempts are stopped");
+            tracing::info!(
+                attempts = stopped,
+                "the shutdown grace is over; running attempts are told to stop"
+            );
         }
         wait_until_idle(shared, STOP_TIME).await;
         shared.stopped.cancel();
-        // It panicked if this fails.
+        // An error means that the task panicked.
         let _ = self.upkeep.await;
-        // The last chance: otherwise the next process would have to wait for the end of those leases.
+        // Tried a last time here: otherwise these jobs wait until their leases expire.
         dispatcher::give_back_unheld(shared, Timestamp::MAX).await;
         shared.queue.close();
         shared.slots.len()

@@ -1,17 +1,18 @@
-// fastify + graphile-worker.
+// The peer with fastify and graphile-worker.
 import { Logger, run, runMigrations } from 'graphile-worker'
 import pg from 'pg'
 
 import { connectionString, counts, serve, sha256 } from './inbox.mjs'
 
 const logger = new Logger(() => (level, message) => {
-  // A line for each completed job would cost more than the job.
+  // Without the lines of level info: one for each completed job would cost more than the job.
   if (level === 'error' || level === 'warning') console.error(message)
 })
 await runMigrations({ connectionString, logger })
 
-// add_jobs() runs five statements. PostgreSQL plans all of them anew in each call, because it holds a generic
-// plan for dearer; it is not, and forcing it doubles the rate. It has no effect on durability.
+// add_jobs() runs five statements. PostgreSQL plans all of them again in each call, because it estimates that
+// a generic plan costs more. The estimate is wrong: forcing generic plans doubles the rate. Durability stays
+// the same.
 const pool = new pg.Pool({
   connectionString,
   max: Number(process.env.POOL_SIZE ?? 20),
@@ -34,14 +35,14 @@ const runner = await run({
   noHandleSignals: true,
   taskList: {
     webhook () {
-      // graphile-worker deletes the job a moment later, with others, so the count runs ahead of it.
+      // graphile-worker deletes completed jobs a moment later, in batches, so this count is slightly ahead.
       counts.completed++
     }
   },
   preset: {
-    // As the library's page on performance has it. The delays are added because each job notifies, and without
-    // them each notification fetches; they are worth a tenth. A delay drops the notifications that come in
-    // meanwhile, so the polling has to be as short.
+    // The settings of the library's page on performance, and delays. Each job sends a notification, and
+    // without a delay each notification starts a fetch. With the delays, the rate is a tenth higher.
+    // Notifications during a delay are dropped, so the poll interval must be as short as the delay.
     worker: {
       concurrentJobs: 24,
       maxPoolSize: 26,
@@ -67,7 +68,7 @@ const STORE = {
     select
       fresh.idempotency_key,
       fresh.id,
-      -- One call for all of them: it does not depend on the row.
+      -- Runs once for all rows, because it does not depend on the row.
       (
         select count(*) from graphile_worker.add_jobs(array(
           select json_populate_record(null::graphile_worker.job_spec, sent.job)
@@ -77,8 +78,9 @@ const STORE = {
     from fresh`
 }
 
-// graphile-worker deletes a completed job, and its job_key with it. So the keys have a table of their own, and
-// one statement, which is one transaction, stores the key and adds the job with the library's SQL function.
+// graphile-worker deletes a completed job together with its job_key. To keep the keys, they are in a table of
+// their own. One statement, and so one transaction, stores the keys and adds the jobs with the library's SQL
+// function.
 async function store (webhooks) {
   const sent = webhooks.map(webhook => ({
     idempotency_key: webhook.idempotency_key,

@@ -1,4 +1,4 @@
-// What both peers share: the two routes that `hookbox bench` uses, and the counts behind the second.
+// Shared by both peers: the two HTTP paths that `hookbox bench` uses, and the counts for the second.
 import { hash } from 'node:crypto'
 
 import fastify from 'fastify'
@@ -7,11 +7,11 @@ import pg from 'pg'
 export const connectionString = process.env.DATABASE_URL
 if (!connectionString) throw new Error('set DATABASE_URL, for example postgres://postgres@127.0.0.1/peers')
 
-// Counted in the process, because count(*) over the jobs would slow down what is measured.
-// `accepted` begins with the jobs that an earlier run left unfinished.
+// Counted in the process, because count(*) over the jobs would slow down the measurement.
+// `accepted` starts at the number of jobs that an earlier run left unfinished.
 export const counts = { accepted: 0, completed: 0 }
 
-// What is stored in one transaction: 1, as nearly everyone writes it, or up to so many as wait.
+// The most webhooks in one transaction: 1, as most programs do, or as many as are waiting, up to this number.
 const groupSize = Number(process.env.GROUP ?? 1)
 
 const schema = {
@@ -24,7 +24,7 @@ const schema = {
       payload: {}
     }
   },
-  // With a schema, fastify compiles the serializer.
+  // With a schema for the response, fastify compiles a faster serializer.
   response: {
     '2xx': {
       type: 'object',
@@ -38,8 +38,8 @@ const schema = {
   }
 }
 
-// `store` takes webhooks with distinct keys, and once they are committed answers { id, outcome } for each, in
-// their order; an outcome is 'new', 'duplicate', or 'reused'. `stop` ends the library.
+// `store` takes webhooks with distinct keys. Once they are committed, it returns { id, outcome } for each, in
+// the same order; the outcome is 'new', 'duplicate' or 'reused'. `stop` ends the library.
 export async function serve (store, stop) {
   await mustBeDurable()
   const app = fastify({ forceCloseConnections: true })
@@ -47,7 +47,7 @@ export async function serve (store, stop) {
 
   app.post('/v1/webhooks', { schema }, async (request, reply) => {
     const { idempotency_key, event_type } = request.body
-    // Before the commit: a worker can be done with the job before this function goes on.
+    // Counted before the commit, because a worker can complete the job before this function continues.
     counts.accepted++
     let stored
     try {
@@ -64,7 +64,7 @@ export async function serve (store, stop) {
 
   app.get('/v1/stats', async () => ({
     counts: {
-      // What a worker holds is not told apart.
+      // Includes jobs that are being processed; these are not counted separately.
       pending: counts.accepted - counts.completed,
       processing: 0,
       retrying: 0,
@@ -89,7 +89,7 @@ export function sha256 (text, encoding) {
   return hash('sha256', text, encoding)
 }
 
-// What comes in while a group is being committed goes into the next one.
+// Groups webhooks: those that arrive while a group is being committed go into the next group.
 function grouped (store) {
   let waiting = []
   let busy = false
@@ -101,7 +101,7 @@ function grouped (store) {
     const later = []
     for (const one of waiting) {
       const key = one.webhook.idempotency_key
-      // A key that is in the group already waits, and is then a duplicate.
+      // A key that is already in the group waits for the next group, where it is a duplicate.
       if (group.size < groupSize && !group.has(key)) group.set(key, one)
       else later.push(one)
     }
@@ -111,7 +111,7 @@ function grouped (store) {
       const stored = await store(taken.map(one => one.webhook))
       taken.forEach((one, at) => one.resolve(stored[at]))
     } catch {
-      // One that PostgreSQL refuses must not take the others with it.
+      // If PostgreSQL refuses one webhook, the others must not fail with it, so each is stored alone.
       await Promise.all(taken.map(one => store([one.webhook]).then(([stored]) => one.resolve(stored), one.reject)))
     }
     busy = false
@@ -124,7 +124,7 @@ function grouped (store) {
   })
 }
 
-// hookbox answers after a sync; a peer that does not would win for nothing.
+// hookbox answers after a sync to disk. The comparison is fair only if the peers do so, too.
 async function mustBeDurable () {
   const client = new pg.Client({ connectionString })
   await client.connect()
@@ -132,6 +132,6 @@ async function mustBeDurable () {
     "select name, setting from pg_settings where name in ('fsync', 'synchronous_commit')")
   await client.end()
   for (const { name, setting } of rows) {
-    if (setting !== 'on') throw new Error(`${name} is ${setting}; turn it on, or the comparison is not fair`)
+    if (setting !== 'on') throw new Error(`${name} is ${setting}; turn it on, otherwise the comparison is not fair`)
   }
 }

@@ -1,4 +1,4 @@
-// fastify + pg-boss.
+// The peer with fastify and pg-boss.
 import { isDeepStrictEqual } from 'node:util'
 
 import pg from 'pg'
@@ -13,8 +13,8 @@ const boss = new PgBoss({ connectionString })
 boss.on('error', console.error)
 await boss.start()
 
-// A table of its own, as is recommended for a large queue. No `notify`: transactions that notify commit one
-// after the other, each with a sync of its own.
+// The queue has a table of its own, as pg-boss recommends for large queues. Without `notify`, because
+// transactions that notify commit one after the other, each with its own sync.
 await boss.createQueue(QUEUE, { partition: true, deleteAfterSeconds: MONTH, retentionSeconds: MONTH })
 
 const pool = new pg.Pool({ connectionString, max: Number(process.env.POOL_SIZE ?? 20) })
@@ -23,26 +23,28 @@ const { rows: [{ unfinished }] } = await pool.query(
   "select count(*)::int as unfinished from pgboss.job where name = $1 and state < 'completed'", [QUEUE])
 counts.accepted = unfinished
 
-// pg-boss does not prepare its statements, and planning the insert costs more than running it. The `db` option
-// lets a caller bring connections of its own, which do. With PLAIN=1, pg-boss as its first page shows it.
+// pg-boss does not prepare its statements, and planning the insert costs more than running it. With the `db`
+// option it uses connections of the caller, which prepare statements. PLAIN=1 leaves pg-boss its own
+// connections, as in the example on its first page.
 const db = process.env.PLAIN ? undefined : {
   executeSql: (text, values) => pool.query({ name: sha256(text, 'hex').slice(0, 32), text, values })
 }
 
-// Batches, fetched without a pause for as long as they come back full.
+// Fetches batches, without a pause as long as they are full.
 await boss.work(QUEUE, {
   batchSize: 500,
   localConcurrency: 2,
   pollingIntervalSeconds: 0.5,
   burstWhenBatchFull: true
 }, async jobs => {
-  // pg-boss completes the batch after this, so the count runs ahead by at most a batch for each worker.
+  // pg-boss completes the batch after this function, so the count is ahead by at most one batch per worker.
   counts.completed += jobs.length
 })
 
-// The job's id is made of the key. So the primary key of the job table decides, in the statement that stores,
-// and the key is kept for as long as pg-boss keeps the completed job. A singletonKey would not do: the policies
-// let go of it when the job is completed, and with singletonSeconds it ends at the next slot, which may be near.
+// The id of a job is made from the key, so that the primary key of the job table finds duplicates in the
+// statement that stores. The key is kept as long as pg-boss keeps the completed job. A singletonKey does not
+// work: the policies free it when the job is completed, and with singletonSeconds it ends at the next time
+// slot, which can be at any moment.
 async function store (webhooks) {
   const jobs = webhooks.map(data => ({ id: uuidOf(data.idempotency_key), data }))
   const fresh = new Set(await boss.insert(QUEUE, jobs, { returnId: true, db }))

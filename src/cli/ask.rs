@@ -1,4 +1,5 @@
-//! Asks a hookbox on this machine, without a runtime and without curl.
+//! Sends a request to a running hookbox, for `hookbox health` and `hookbox reload`. Uses neither curl, which
+//! a container may lack, nor an async runtime.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -7,21 +8,21 @@ use std::time::Duration;
 use super::Failure;
 use crate::config::Config;
 
-/// How long the answer may take.
+/// How long to wait for the connection and for each read and write.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 
-/// The most that is read of an answer.
+/// How many bytes of a response are read at most.
 const ANSWER_BYTES: u64 = 1024 * 1024;
 
-/// What was answered.
+/// A response.
 pub(super) struct Answer {
-    /// The HTTP status.
+    /// The HTTP status; 0 if the response is not valid HTTP.
     pub(super) status: u16,
-    /// The body, without white space around it.
+    /// The body, without white space at its ends.
     pub(super) body: String,
 }
 
-/// Sends a request without a body to the REST address in force.
+/// Sends a request without a body to the `http_addr` in the settings.
 pub(super) fn ask(config: &Config, method: &str, path: &str) -> Result<Answer, Failure> {
     let address = reachable(config.http_addr);
     let answer = exchange(address, method, path)
@@ -41,7 +42,7 @@ fn exchange(address: SocketAddr, method: &str, path: &str) -> std::io::Result<St
     Ok(answer)
 }
 
-/// A server that listens everywhere is reached over loopback.
+/// The address to connect to: loopback if the server listens on all addresses.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

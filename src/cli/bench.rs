@@ -1,4 +1,4 @@
-//! `hookbox bench`: how fast a running hookbox accepts and completes webhooks.
+//! `hookbox bench`: measures how fast a running hookbox accepts webhooks and completes jobs.
 
 mod client;
 mod load;
@@ -17,62 +17,64 @@ use self::load::Measured;
 use super::Failure;
 use crate::telemetry::metrics::Stopwatch;
 
-/// How often the progress is drawn and the drain is looked at.
+/// How often the progress bar is updated, and how often unfinished jobs are counted with `--drain`.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The quantiles that are printed.
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 
-/// What to send, and where.
+/// The options of `hookbox bench`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Bench {
-    /// The hookbox to send to
+    /// The REST address of the hookbox to send to, as http://<host>:<port>
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: Target,
     /// How long to send
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     duration: Duration,
-    /// Connections, each with one request at a time
+    /// How many connections to use, 1 to 4096; each has one request at a time
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
     connections: u16,
-    /// Keys as real senders choose them (32 hex digits), or in order
+    /// How to make the idempotency keys
     #[arg(long, value_enum, default_value_t = Keys::Random)]
     keys: Keys,
-    /// Wait until all jobs are done, and print the rate end to end
+    /// After sending, wait until no job is unfinished, and print the rate from the first webhook to the last
+    /// job
     #[arg(long)]
     drain: bool,
-    /// Print JSON
+    /// Print the results as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// How the keys of the webhooks follow each other.
+/// How the idempotency keys are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Keys {
-    /// 32 random hex digits.
+    /// 32 random hex digits, as real senders choose them
     Random,
-    /// A counter.
+    /// A counter
     Ordered,
 }
 
-/// All that was measured.
+/// The results.
 struct Report {
     sent: Measured,
-    /// Jobs that were completed while it was sending.
+    /// How many jobs were completed while webhooks were sent.
     completed: u64,
+    /// The results of `--drain`.
     drained: Option<Drained>,
 }
 
-/// All jobs are done.
+/// The results once no job is unfinished.
 struct Drained {
-    /// Completed since before the first webhook was sent.
+    /// How many jobs were completed since the start.
     completed: u64,
-    /// Seconds from the first webhook sent to the last job done.
+    /// Seconds from the start of sending to the last completed job.
     seconds: f64,
 }
 
 impl Bench {
-    /// Sends, measures, and prints.
+    /// Sends webhooks and prints the results. The exit code is 1 if some webhooks were not accepted.
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let report = runtime.block_on(self.measure())?;
@@ -122,7 +124,7 @@ impl Report {
         self.completed as f64 / self.sent.seconds
     }
 
-    /// Latencies of the accepted webhooks in milliseconds.
+    /// The quantiles and the maximum of the latencies of accepted webhooks, in milliseconds.
     fn latencies(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let micros = &self.sent.micros;
         let quantiles = QUANTILES.map(|(name, quantile)| (name, micros.value_at_quantile(quantile)));
@@ -150,7 +152,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let accepted = self.sent.accepted;
         writeln!(f, "accepted   {:>9.0} /s   {accepted} webhooks", self.accepted_per_second())?;
-        writeln!(f, "completed  {:>9.0} /s   meanwhile", self.completed_per_second())?;
+        writeln!(f, "completed  {:>9.0} /s   jobs, while sending", self.completed_per_second())?;
         write!(f, "latency   ")?;
         for (name, milliseconds) in self.latencies() {
             write!(f, " {name} {milliseconds:.2} ms ")?;
@@ -160,11 +162,11 @@ impl fmt::Display for Report {
             let per_second = *completed as f64 / seconds;
             writeln!(
                 f,
-                "drained    {per_second:>9.0} /s   {completed} completed in {seconds:.1} s, from the first sent to the last done"
+                "drained    {per_second:>9.0} /s   {completed} jobs in {seconds:.1} s, from the first webhook to the last job"
             )?;
         }
         for (status, count) in &self.sent.others {
-            writeln!(f, "refused    {count} answered {status}")?;
+            writeln!(f, "refused    {count} webhooks with status {status}")?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `hookbox config`: the settings in force, and `hookbox config check`: everything that is wrong.
+//! `hookbox config` prints the settings in force; `hookbox config check` prints every mistake in them.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use super::Failure;
 use super::settings::SettingFlags;
 use crate::config::{Config, HANDLERS};
 
-/// What to do with the settings: show or check them.
+/// The options of `hookbox config`.
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Show {
@@ -21,7 +21,7 @@ pub(super) struct Show {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
-    /// Read all settings and print every mistake with its place; exit 0 if there is none, else 64
+    /// Check all settings, and print every mistake with its place; exit code 0 if there is none, else 64
     Check(SettingFlags),
 }
 
@@ -33,7 +33,7 @@ impl Show {
             None => (self.flags, false),
         };
         let layers = flags.layers()?;
-        // Where standard error is closed, nothing can be told.
+        // If standard error is closed, the warnings are lost.
         layers.warnings().iter().for_each(|warning| drop(writeln!(std::io::stderr(), "warning: {warning}")));
         let config = Config::new(&layers, HANDLERS)?;
         let mut out = std::io::stdout().lock();
@@ -45,7 +45,7 @@ impl Show {
             false => write!(out, "{layers}{}", config.routes_text()),
         };
         match written {
-            // `hookbox config | head` has read enough.
+            // Not an error: a reader such as `head` has closed the pipe.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
             written => Ok(written.map(|()| ExitCode::SUCCESS)?),
         }

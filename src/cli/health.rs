@@ -1,4 +1,4 @@
-//! `hookbox health`: what a container's health check runs.
+//! `hookbox health`: asks a running hookbox whether it is ready, for the health check of a container.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use super::Failure;
 use super::ask::ask;
 use crate::config::Config;
 
-/// Asks `/readyz`, and prints what it says.
+/// Prints the answer of `GET /readyz`. The exit code is 0 for status 200, else 1.
 pub(super) fn health(config: &Config) -> Result<ExitCode, Failure> {
     let answer = ask(config, "GET", "/readyz")?;
     writeln!(std::io::stdout().lock(), "{}", answer.body)?;

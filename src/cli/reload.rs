@@ -1,4 +1,4 @@
-//! `hookbox reload`: has a running hookbox read its settings anew.
+//! `hookbox reload`: tells a running hookbox to read its settings again.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,26 +9,27 @@ use super::Failure;
 use super::ask::ask;
 use crate::config::{Config, EXIT_USAGE};
 
-/// The answer of `POST /v1/settings/reload`.
+/// The response of `POST /v1/settings/reload`.
 #[derive(Deserialize)]
 struct Reloaded {
     routes: u32,
     needs_restart: Vec<String>,
 }
 
-/// A refusal.
+/// A problem document.
 #[derive(Deserialize)]
 struct Problem {
     detail: String,
 }
 
-/// Asks for a reload, and prints what it did, or every mistake in the settings.
+/// Requests a reload, and prints its result or every mistake in the settings. The exit code is 64 if the
+/// settings have mistakes, and 1 for any other error.
 pub(super) fn reload(config: &Config) -> Result<ExitCode, Failure> {
     let answer = ask(config, "POST", "/v1/settings/reload")?;
     if answer.status != 200 {
         let detail =
             serde_json::from_str::<Problem>(&answer.body).map_or(answer.body, |problem| problem.detail);
-        // Where standard error is closed, nothing can be told.
+        // If standard error is closed, only the exit code reports the error.
         let _ = writeln!(std::io::stderr(), "hookbox: {detail}");
         return Ok(ExitCode::from(if answer.status == 422 { EXIT_USAGE } else { 1 }));
     }
@@ -36,7 +37,7 @@ pub(super) fn reload(config: &Config) -> Result<ExitCode, Failure> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "the settings are reloaded; routes in force: {}", reloaded.routes)?;
     for name in reloaded.needs_restart {
-        writeln!(out, "{name} was changed too; it takes effect at the next start")?;
+        writeln!(out, "{name} has changed too; the change takes effect at the next start")?;
     }
     Ok(ExitCode::SUCCESS)
 }

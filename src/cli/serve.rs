@@ -1,4 +1,4 @@
-//! `hookbox serve`.
+//! `hookbox serve`: serves REST and gRPC, and runs jobs.
 
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -19,11 +19,11 @@ use crate::telemetry::Telemetry;
 use crate::worker::handler::Registry;
 use crate::worker::handlers::simulate::Simulate;
 
-/// The exit code of a process stopped by a second signal: 128 + SIGINT, as shells have it.
+/// The exit code of a process that a second signal has ended: 128 + SIGINT, as in shells.
 pub(super) const EXIT_INTERRUPTED: u8 = 130;
 
-/// Serves until a signal asks to stop.
-#[expect(clippy::disallowed_methods, reason = "here randomness enters the program")]
+/// Serves until SIGTERM or SIGINT.
+#[expect(clippy::disallowed_methods, reason = "the seed of all randomness is drawn here")]
 pub(super) fn serve(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     let layers = flags.layers()?;
     let config = Config::new(&layers, HANDLERS)?;
@@ -54,7 +54,7 @@ pub(super) fn serve(flags: &SettingFlags) -> Result<ExitCode, Failure> {
             reload: reload_signal()?,
         };
         let ran = app::run(config, listeners, environment, shutdown).await;
-        // Flushing blocks.
+        // The shutdown blocks while it exports the last traces.
         let flushed = tokio::task::spawn_blocking(|| telemetry.shutdown());
         let _ = flushed.await;
         ran.map_err(Box::new)?;
@@ -62,7 +62,8 @@ pub(super) fn serve(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     })
 }
 
-/// Reads the settings anew, and compares them with those of the start.
+/// A function that reads the settings again, for a reload. It also compares them with those at the start, to
+/// find settings that need a restart.
 fn settings_reader(flags: SettingFlags, at_start: Layers) -> Arc<ReadSettings> {
     Arc::new(move || {
         let layers = flags.layers().map_err(|mistakes| mistakes.to_string())?;
@@ -73,7 +74,7 @@ fn settings_reader(flags: SettingFlags, at_start: Layers) -> Arc<ReadSettings> {
     })
 }
 
-/// Notified at every SIGHUP.
+/// A `Notify` that every SIGHUP notifies.
 fn reload_signal() -> std::io::Result<Arc<Notify>> {
     let mut hangup = signal(SignalKind::hangup())?;
     let reload = Arc::new(Notify::new());
@@ -86,9 +87,9 @@ fn reload_signal() -> std::io::Result<Arc<Notify>> {
     Ok(reload)
 }
 
-/// How many threads read and write sockets: one for each core, but half of that, rounded up, where the
-/// store is a database that other replicas share. It needs cores as well, and the more threads take
-/// turns on a core, the fewer webhooks it gets done.
+/// How many threads tokio's runtime has. On SQLite, one for each core. On PostgreSQL, half as many, rounded
+/// up, because the database may run on the same machine and also needs cores. With more threads than cores,
+/// throughput was lower.
 fn io_threads(database: &Database) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     match database {
@@ -100,12 +101,15 @@ fn io_threads(database: &Database) -> usize {
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         Failure::Other(
-            format!("cannot listen on {address}: {error}; stop what does, or set another address").into(),
+            format!(
+                "cannot listen on {address}: {error}; stop the program that uses it, or set another address"
+            )
+            .into(),
         )
     })
 }
 
-/// Ready at the first SIGTERM or SIGINT; the second one ends the process at once.
+/// Ready at the first SIGTERM or SIGINT. The second signal ends the process at once, with exit code 130.
 pub(super) fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -114,7 +118,7 @@ pub(super) fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Se
         tokio::spawn(async move {
             either(&mut terminate, &mut interrupt).await;
             tracing::warn!(
-                "stopped at once by a second signal; unfinished jobs are taken over at the next start"
+                "stopped at once by a second signal; unfinished jobs are taken over by another process"
             );
             std::process::exit(EXIT_INTERRUPTED.into());
         });

@@ -1,4 +1,4 @@
-//! A flag for every setting, made of the table in `config`.
+//! A flag for every setting, generated from the table in `config`.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
 use crate::config::{Layers, Mistakes, SETTINGS};
 
-/// The flags that were given, and the file that was named.
+/// The flags of settings on the command line, and the file in `--config`.
 #[derive(Clone, Debug)]
 pub(super) struct SettingFlags {
     file: Option<PathBuf>,
@@ -14,15 +14,16 @@ pub(super) struct SettingFlags {
 }
 
 impl SettingFlags {
-    /// No flags: the settings of the environment and of `hookbox.toml`.
+    /// No flags, so that settings come from the environment and `hookbox.toml`.
     pub(super) fn none() -> Self {
         Self { file: None, flags: Vec::new() }
     }
 
-    /// The settings in force.
-    #[expect(clippy::disallowed_methods, reason = "the environment is read here, and nowhere else")]
+    /// Reads the settings from the file, the environment and the flags.
+    #[expect(clippy::disallowed_methods, reason = "the environment is read only here")]
     pub(super) fn layers(&self) -> Result<Layers, Mistakes> {
-        // What is no UTF-8 is no setting's name, and its value is refused like any other wrong one.
+        // A name that is not UTF-8 is not that of a setting. Invalid bytes in a value are replaced, and the
+        // value is then checked like any other.
         let environment = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
         });
@@ -36,7 +37,7 @@ impl Args for SettingFlags {
             .long("config")
             .value_name("FILE")
             .value_parser(clap::value_parser!(PathBuf))
-            .help("A file of settings; hookbox.toml in the working folder if it is there");
+            .help("Settings file [default: hookbox.toml in the working directory, if it exists]");
         let flags = SETTINGS.iter().map(|setting| {
             let default = match setting.default {
                 "" => String::new(),

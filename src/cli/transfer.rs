@@ -22,28 +22,29 @@ use crate::store::postgres::Target;
 use crate::store::transfer::{self, BATCH_WEBHOOKS, Begun, Limits, Plan, RowCounts, TransferError};
 use crate::telemetry::metrics::Stopwatch;
 
-/// From where, and where to.
+/// The options of `hookbox transfer`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Transfer {
-    /// The file to move from, as sqlite://<path>. No hookbox may serve it, now or later
+    /// The SQLite file to move from, as sqlite://<path>. Stop hookbox first; once the transfer has begun,
+    /// hookbox no longer serves the file
     #[arg(long, value_name = "URL")]
     from: String,
-    /// The database to move to, as postgres://<user>:<password>@<host>:<port>/<database>; it has to be
-    /// empty. Without it, the setting database_url
+    /// The database to move to, as postgres://<user>:<password>@<host>:<port>/<database>; it must be empty
+    /// [default: the setting database_url]
     #[arg(long, value_name = "URL", conflicts_with = "abandon")]
     to: Option<String>,
-    /// Move nothing, and let the file be served again. Only where the database was thrown away: else
+    /// Move nothing, and allow hookbox to serve the file again. Drop the database first: if both are served,
     /// webhooks run twice
     #[arg(long)]
     abandon: bool,
-    /// Webhooks in one batch
+    /// How many webhooks to move in one batch
     #[arg(long, hide = true, default_value_t = BATCH_WEBHOOKS as u32, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
 }
 
 impl Transfer {
-    /// Moves, and prints what was moved. May be run again until all has been.
-    #[expect(clippy::disallowed_methods, reason = "here randomness enters the program")]
+    /// Moves all webhooks, and prints how many. If it was stopped, running it again moves the rest.
+    #[expect(clippy::disallowed_methods, reason = "the id of the transfer is random")]
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let from = config::transfer_from(&self.from)?;
         if self.abandon {
@@ -73,9 +74,9 @@ async fn move_all(from: &Path, to: Target, id: Uuid, batch: usize) -> Result<Exi
         Begun::Ready(transfer) => transfer,
         Begun::Finished(mark) => {
             let mut out = std::io::stdout().lock();
-            writeln!(out, "nothing to do: the webhooks of {} were moved to {to} before", from.display())?;
+            writeln!(out, "nothing to do: all webhooks of {} are already in {to}", from.display())?;
             if let Some(finished_at) = mark.finished_at {
-                writeln!(out, "that was finished at {finished_at}")?;
+                writeln!(out, "the transfer was finished at {finished_at}")?;
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -93,14 +94,14 @@ async fn move_all(from: &Path, to: Target, id: Uuid, batch: usize) -> Result<Exi
         None => {
             writeln!(
                 out,
-                "stopped: {moved_by_now} of {total} webhooks are moved; run the same command again to go on where it stopped"
+                "stopped: {moved_by_now} of {total} webhooks are moved; run the same command again to move the rest"
             )?;
             Ok(ExitCode::from(EXIT_INTERRUPTED))
         }
     }
 }
 
-/// Moves all, and counts. None if it was stopped before that.
+/// Moves all webhooks, then counts both sides. None if it was stopped before the end.
 async fn step_by_step(
     transfer: &mut transfer::Transfer,
     stopping: &CancellationToken,
@@ -113,7 +114,7 @@ async fn step_by_step(
         }
     }
     progress.count();
-    // To stop while both sides are counted changes nothing: the next process counts them.
+    // Stopping while both sides are counted is safe: the next run counts them again.
     tokio::select! {
         counted = transfer.finish() => counted.map(Some),
         () = stopping.cancelled() => Ok(None),
@@ -134,8 +135,8 @@ fn summary(from: &Path, to: &Target, counted: &RowCounts, moved: u64, took: Stop
         text.push_str(&format!("  {what:<14}{count:>12}\n"));
     }
     text.push_str(&format!(
-        "next: start hookbox with the URL of that database in HOOKBOX_DATABASE_URL. {} is served no more; keep it until you \
-         are sure\n",
+        "next: set HOOKBOX_DATABASE_URL to the URL of that database, and start hookbox. hookbox no longer serves {}; \
+         keep it until you are sure that nothing is missing\n",
         from.display()
     ));
     text
@@ -148,10 +149,10 @@ fn abandon(from: &Path) -> Result<ExitCode, Failure> {
     match mark {
         Some(mark) => writeln!(
             out,
-            "{from} may be served again. What was moved to {} must never be: drop that database",
+            "{from} may be served again. Do not serve what was moved to {}: drop that database",
             mark.moved_to
         )?,
-        None => writeln!(out, "nothing to do: no transfer from {from} was begun")?,
+        None => writeln!(out, "nothing to do: no transfer from {from} has begun")?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! The settings file: its text, and where in it each value is.
+//! The settings file: its text, and the place of each value in it.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::layers::Origin;
 use super::mistake::{Mistake, suggestion};
 
-/// A file that was read.
+/// The path and text of a settings file.
 #[derive(Clone, Debug)]
 pub(super) struct File {
     path: PathBuf,
@@ -21,8 +21,8 @@ impl File {
         Ok(Self { path: path.to_owned(), text: std::fs::read_to_string(path)? })
     }
 
-    /// The file as a table, with everything that is no TOML. The line at fault is not shown: it may
-    /// hold a secret.
+    /// The file as a table, and every mistake in its TOML. The mistakes do not show lines of the file,
+    /// because a line may have a secret.
     pub(super) fn parse(&self) -> (DeTable<'_>, Vec<Mistake>) {
         let (table, faults) = DeTable::parse_recoverable(&self.text);
         let mistakes = faults.iter().map(|fault| Mistake {
@@ -32,7 +32,7 @@ impl File {
         (table.into_inner(), mistakes.collect())
     }
 
-    /// The place of some bytes of the file.
+    /// The line and column of a range of bytes.
     pub(super) fn origin(&self, span: &Range<usize>) -> Origin {
         let before = self.text.get(..span.start).unwrap_or(&self.text);
         let line = before.matches('\n').count() + 1;
@@ -40,7 +40,7 @@ impl File {
         Origin::File { path: self.path.clone(), line, column }
     }
 
-    /// A value as the file writes it.
+    /// The text of a value: of a string without quotes, of any other value as the file writes it.
     fn written(&self, value: &Spanned<DeValue<'_>>) -> String {
         match value.get_ref() {
             DeValue::String(text) => text.to_string(),
@@ -49,10 +49,10 @@ impl File {
     }
 }
 
-/// A table of the file, read member by member.
+/// A table of the file. Remembers which members were read, so that the others are known to be mistakes.
 pub(super) struct Table<'a> {
     file: &'a File,
-    /// How messages name it, such as `routes[0]`.
+    /// The name of the table in messages, such as `routes[0]`.
     name: String,
     table: &'a DeTable<'a>,
     known: Vec<&'static str>,
@@ -63,14 +63,14 @@ impl<'a> Table<'a> {
         Self { file, name, table, known: Vec::new() }
     }
 
-    /// The value of a member, if it is there.
+    /// The value of a member; none if it is absent.
     pub(super) fn get(&mut self, member: &'static str) -> Option<Value<'a>> {
         self.known.push(member);
         let value = self.table.get(member)?;
         Some(Value { file: self.file, name: format!("{}.{member}", self.name), value })
     }
 
-    /// The members that were not asked for are unknown.
+    /// A mistake for each member that was never read with `get`.
     pub(super) fn unknown(&self) -> Vec<Mistake> {
         let unknown = self.table.keys().filter(|key| !self.known.contains(&key.get_ref().as_ref()));
         let mistakes = unknown.map(|key| {
@@ -96,19 +96,19 @@ impl<'a> Value<'a> {
         Self { file, name, value }
     }
 
-    /// Where it is.
+    /// The place of the value.
     pub(super) fn origin(&self) -> Origin {
         self.file.origin(&self.value.span())
     }
 
-    /// Where the byte `offset` of its text is, if it is a text on one line.
+    /// The place of the byte `offset` of a string. Exact only for a string on one line without escapes.
     pub(super) fn origin_at(&self, offset: usize) -> Origin {
         let span = self.value.span();
         let start = span.start + 1 + offset;
         self.file.origin(&(start.min(span.end)..span.end))
     }
 
-    /// It as the file writes it.
+    /// The text of the value: of a string without quotes, of any other value as the file writes it.
     pub(super) fn written(&self) -> String {
         self.file.written(self.value)
     }
@@ -126,7 +126,7 @@ impl<'a> Value<'a> {
         Some(Table::new(self.file, self.name.clone(), table))
     }
 
-    /// The items of a list, or the value itself as the only one.
+    /// The items of an array; of any other value, the value itself as the only item.
     pub(super) fn items(&self) -> Vec<Self> {
         match self.value.get_ref().as_array() {
             None => vec![self.clone()],
@@ -138,7 +138,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// That it is not allowed. `allowed` goes on the sentence "it must be ...".
+    /// The mistake that the value is not allowed. `allowed` continues the sentence "it must be ...".
     pub(super) fn wrong(&self, allowed: impl std::fmt::Display) -> Mistake {
         match self.text() {
             Some(text) => Mistake::value(&self.origin(), &self.name, text, allowed),

@@ -1,4 +1,4 @@
-//! Where values come from, and which of them wins.
+//! The layers from which values come: defaults, file, environment and flags. A later layer wins.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,29 +8,29 @@ use super::file::{File, Value};
 use super::mistake::{Mistake, Mistakes, suggestion};
 use super::settings::{ENVIRONMENT_PREFIX, SETTINGS, Setting};
 
-/// The file that is read if it is there and no other is named.
+/// The settings file in the working directory, which is read if it exists and `--config` is not given.
 const DEFAULT_FILE: &str = "hookbox.toml";
 
-/// The tables of the file that are no settings of their own.
+/// The array of tables with the routes, which is not a simple setting.
 const ROUTES: &str = "routes";
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nothing set it.
+    /// The default: nothing sets the value.
     Default,
-    /// The file, with line and column from 1.
+    /// The settings file.
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The line.
+        /// The line, from 1.
         line: usize,
-        /// The column, in characters.
+        /// The column in characters, from 1.
         column: usize,
     },
-    /// A variable of the environment.
+    /// The environment variable with this name.
     Environment(String),
-    /// A flag.
+    /// The flag with this name, without its two hyphens.
     Flag(String),
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The values in force, each with its origin.
+/// The value of each setting, and its origin.
 #[derive(Clone)]
 pub struct Layers {
     values: BTreeMap<&'static str, (String, Origin)>,
@@ -63,8 +63,9 @@ impl fmt::Debug for Layers {
 }
 
 impl Layers {
-    /// Lays defaults, a file, the environment and flags over one another.
-    /// Without `file`, `hookbox.toml` in the working folder is read if it is there.
+    /// Reads the defaults, a file, the environment and flags. Without `file`, reads `hookbox.toml` in the
+    /// working directory if it exists. Flags are pairs of the name of a setting and its value.
+    /// Errors: the file cannot be read.
     pub fn read(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -94,7 +95,7 @@ impl Layers {
         Ok(layers)
     }
 
-    /// The value of a setting and where it came from.
+    /// The value of a setting, and its origin.
     pub fn get(&self, name: &str) -> (&str, &Origin) {
         match self.values.get(name) {
             Some((value, origin)) => (value, origin),
@@ -102,46 +103,46 @@ impl Layers {
         }
     }
 
-    /// Settings whose values differ.
+    /// The names of settings whose values differ from those in `since`.
     pub fn changed(&self, since: &Self) -> Vec<&'static str> {
         let differs = |name: &&&str| self.get(name).0 != since.get(name).0;
         self.values.keys().filter(differs).copied().collect()
     }
 
-    /// Reads the routes of the file, if it has some.
+    /// Calls `read` with the routes of the file; with none if there is no file, or it has no routes.
     pub(super) fn read_routes<T>(&self, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
         let Some(file) = &self.file else { return read(None) };
         let (table, _) = file.parse();
         read(table.get(ROUTES).map(|routes| Value::new(file, ROUTES.to_owned(), routes)))
     }
 
-    /// What is wrong with the file, apart from the values.
+    /// The mistakes in the file, without those in values.
     pub(super) fn mistakes(&self) -> &[Mistake] {
         &self.mistakes
     }
 
-    /// The environment, for secrets that name a variable.
+    /// The environment variables, for secrets that name one.
     pub(super) fn environment(&self) -> &BTreeMap<String, String> {
         &self.environment
     }
 
-    /// A sentence about each variable of the environment that looks like a setting and is none. They
-    /// may be misspelt, or an orchestrator's, so they are worth a warning and no more.
+    /// A warning for each environment variable that begins with `HOOKBOX_` and is not a setting. The name may
+    /// be misspelt, but an orchestrator may also have set the variable, so it is not an error.
     pub fn warnings(&self) -> Vec<String> {
         let names = SETTINGS.iter().map(Setting::environment_name).collect::<Vec<_>>();
         let warning = |variable: &String| {
             let suggestion = suggestion(variable, names.iter().map(String::as_str));
-            format!("{variable} is set in the environment, but is no setting of hookbox{suggestion}")
+            format!("{variable} is set in the environment, but is not a setting of hookbox{suggestion}")
         };
         self.unknown.iter().map(warning).collect()
     }
 
-    /// Whether the standard `OTEL_*` variables ask for traces to be exported.
+    /// Whether the standard `OTEL_*` variables say that traces are exported.
     pub fn exports_traces(&self) -> bool {
         self.exports_traces
     }
 
-    /// The name of this process: its host, as far as the system tells it, and its id.
+    /// The name of this process: `<host>-<process id>`. The host is `localhost` if its name is not known.
     pub fn worker(&self) -> String {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let host = if host.trim().is_empty() { self.variable("HOSTNAME") } else { &host };
@@ -202,7 +203,8 @@ impl Layers {
 }
 
 impl fmt::Display for Layers {
-    /// As a `hookbox.toml` that says where each value came from, without the routes.
+    /// The settings without the routes, in the form of the settings file; the origin of each value is a
+    /// comment. Passwords in URLs are hidden.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for setting in SETTINGS {
             let (value, origin) = self.get(setting.name);
@@ -213,8 +215,8 @@ impl fmt::Display for Layers {
     }
 }
 
-/// A URL with its password hidden; anything else as it is. Of what is no valid URL rather too much is
-/// hidden than too little: a password may have a `/` or a `?` that should have been escaped.
+/// A URL with its password hidden; any other text unchanged. If the URL is not valid, for example because the
+/// password has an unescaped `/` or `?`, rather hides too much than too little.
 pub fn without_password(value: &str) -> String {
     let (scheme, rest) = match value.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),

@@ -1,14 +1,14 @@
-//! What is wrong with settings: all of it at once, each mistake with its place.
+//! Mistakes in settings. All of them are reported at once, each with its place.
 
 use std::fmt;
 
 use super::layers::{Origin, without_password};
 
-/// Everything that is wrong with the settings; at least one mistake.
+/// All mistakes in the settings; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistakes(Vec<Mistake>);
 
-/// One mistake: where it is, and a sentence about it.
+/// One mistake: its place, and a sentence about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mistake {
     pub(super) origin: Origin,
@@ -16,7 +16,7 @@ pub(super) struct Mistake {
 }
 
 impl Mistakes {
-    /// Those of the file come last, in its order.
+    /// Sorts the mistakes: those in the file come last, in the order of the file.
     pub(super) fn new(mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort_by_key(|mistake| match mistake.origin {
             Origin::File { line, column, .. } => (line, column),
@@ -27,12 +27,12 @@ impl Mistakes {
 }
 
 impl Mistake {
-    /// A value that is not allowed. `allowed` goes on the sentence "it must be ...".
+    /// A value that is not allowed. `allowed` continues the sentence "it must be ...".
     pub(super) fn value(origin: &Origin, name: &str, value: &str, allowed: impl fmt::Display) -> Self {
         Self::written(origin, name, format_args!("{:?}", without_password(value)), allowed)
     }
 
-    /// The same, for a value as a file has it: a text in quotes, a number without.
+    /// As [`value`](Self::value), for a value as the file writes it: a string with quotes, a number without.
     pub(super) fn written(
         origin: &Origin,
         name: &str,
@@ -40,7 +40,7 @@ impl Mistake {
         allowed: impl fmt::Display,
     ) -> Self {
         let from = match origin {
-            // Its place comes first in the line.
+            // `Display` of `Mistakes` puts the place at the beginning of the line.
             Origin::File { .. } => String::new(),
             other => format!(" (from {other})"),
         };
@@ -56,7 +56,7 @@ impl From<Mistake> for Mistakes {
 }
 
 impl fmt::Display for Mistakes {
-    /// One mistake a line; those in a file begin with `file:line:column`.
+    /// One mistake per line. A mistake in a file begins with `file:line:column`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, Mistake { origin, text }) in self.0.iter().enumerate() {
             if at > 0 {
@@ -73,7 +73,7 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// The known name that is most like an unknown one, as the end of a sentence.
+/// The known name that is most similar to an unknown one, as the end of a sentence; empty if none is similar.
 pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let likeness = |known: &str| strsim::jaro_winkler(name, known);
     let nearest = known.into_iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));

@@ -1,4 +1,4 @@
-//! Reads the values of settings, and says what is allowed where one cannot be read.
+//! Parses the values of settings. A mistake says which values are allowed.
 
 use std::cell::RefCell;
 use std::num::NonZeroU32;
@@ -22,13 +22,14 @@ use crate::telemetry::LogFormat;
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest retention: every store can subtract it from any time.
+/// The longest retention. Every store can subtract it from any time without an overflow.
 pub(super) const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
-/// Where webhooks are stored. The error is what is wrong with the URL of a PostgreSQL database.
+/// Parses the URL of a database. The error says what is wrong with a PostgreSQL URL; it is none for any other
+/// text.
 pub(super) fn database(url: &str) -> Result<Database, Option<InvalidTarget>> {
     match url.strip_prefix("sqlite://") {
-        // Each connection to a database in memory would have one of its own.
+        // Refused: each connection to a SQLite database in memory would have a database of its own.
         Some(path) if path.is_empty() || path.contains(":memory:") => Err(None),
         Some(path) => Ok(Database::Sqlite(PathBuf::from(path))),
         None if url.starts_with("postgres") => url.parse().map(Database::Postgres).map_err(Some),
@@ -36,7 +37,7 @@ pub(super) fn database(url: &str) -> Result<Database, Option<InvalidTarget>> {
     }
 }
 
-/// So many a second, minute or hour, such as `1000/m`.
+/// A number per second, minute or hour, such as `1000/m`.
 pub(super) fn rate(text: &str) -> Option<Rate> {
     let (quota, unit) = text.split_once('/')?;
     let seconds = match unit.trim() {
@@ -49,12 +50,30 @@ pub(super) fn rate(text: &str) -> Option<Rate> {
     Some(Rate { quota, window: Duration::from_secs(seconds) })
 }
 
-/// A duration such as `500ms` or `2s`, if it is allowed.
+/// A duration such as `500ms` or `2s`; none if it cannot be parsed or is not in the range.
 pub(super) fn duration(text: &str, allowed: &RangeInclusive<Duration>) -> Option<Duration> {
     humantime::parse_duration(text).ok().filter(|duration| allowed.contains(duration))
 }
 
-/// Reads one setting after the other, and gathers what is wrong. A setting that is wrong is none.
+/// A duration as [`duration`] parses it, in the largest unit that needs no fraction, such as `90s` or `36h`.
+pub(super) fn duration_text(duration: Duration) -> String {
+    const NANOSECONDS_OF: [(u128, &str); 6] = [
+        (24 * 60 * 60 * 1_000_000_000, "d"),
+        (60 * 60 * 1_000_000_000, "h"),
+        (60 * 1_000_000_000, "m"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+    ];
+    let nanoseconds = duration.as_nanos();
+    if nanoseconds == 0 {
+        return "0s".to_owned();
+    }
+    let unit = NANOSECONDS_OF.iter().find(|(unit, _)| nanoseconds.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{nanoseconds}ns"), |(unit, name)| format!("{}{name}", nanoseconds / unit))
+}
+
+/// Parses settings one by one, and collects the mistakes. Its methods return none for a wrong setting.
 pub(super) struct Reader<'a> {
     layers: &'a Layers,
     mistakes: RefCell<Vec<Mistake>>,
@@ -70,7 +89,7 @@ impl<'a> Reader<'a> {
         self.mistakes.borrow_mut().push(mistake);
     }
 
-    /// Everything that is wrong.
+    /// All mistakes.
     pub(super) fn mistakes(self) -> Vec<Mistake> {
         self.mistakes.into_inner()
     }
@@ -95,7 +114,7 @@ impl<'a> Reader<'a> {
         self.read(name, |value| duration(value, &allowed))
     }
 
-    /// A duration that is at least another setting's, if that could be read.
+    /// A duration that is at least that of another setting. Does not compare if the other setting is wrong.
     pub(super) fn duration_from(
         &self,
         name: &str,
@@ -107,7 +126,7 @@ impl<'a> Reader<'a> {
         if read >= least {
             return Some(read);
         }
-        // Either of the two can be the one that is wrong.
+        // The mistake may be in either setting, so the message names both.
         let (value, origin) = self.layers.get(name);
         let (other_value, other_origin) = self.layers.get(other);
         let allowed = format!(
@@ -132,7 +151,7 @@ impl<'a> Reader<'a> {
         });
         let read = database(secret.ok()?.expose());
         read.map_err(|problem| {
-            // A URL has many parts: what is wrong with this one?
+            // A URL has many parts, so the message says which part is wrong.
             let problem = problem.map(|problem| format!("; {problem}")).unwrap_or_default();
             let allowed = format!("{}{problem}", allowed_for(name));
             self.wrong(Mistake::value(origin, name, value, allowed));
@@ -149,7 +168,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn log_filter(&self, name: &str) -> Option<String> {
         self.read(name, |value| {
-            // A bare word that is no level would be read as the name of a module.
+            // `EnvFilter` would read a single word that is not a level as the name of a module.
             let levels = ["error", "warn", "info", "debug", "trace", "off"];
             let good = value.split(',').all(|directive| {
                 directive.contains('=') || levels.contains(&directive.trim().to_ascii_lowercase().as_str())
@@ -180,4 +199,29 @@ impl<'a> Reader<'a> {
 fn allowed_for(name: &str) -> &'static str {
     let setting = SETTINGS.iter().find(|setting| setting.name == name);
     setting.map_or("another value", |setting| setting.allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_written_in_one_unit_and_parses_to_the_same_duration() {
+        for (microseconds, text) in [
+            (0, "0s"),
+            (1, "1us"),
+            (1_500, "1500us"),
+            (1_000, "1ms"),
+            (2_000_000, "2s"),
+            (90_000_000, "90s"),
+            (3_600_000_000, "1h"),
+            (36 * 3_600_000_000, "36h"),
+            (24 * 3_600_000_000, "1d"),
+            (30 * 24 * 3_600_000_000, "30d"),
+        ] {
+            let written = Duration::from_micros(microseconds);
+            assert_eq!(duration_text(written), text);
+            assert_eq!(duration(text, &(Duration::ZERO..=CENTURY)), Some(written), "{text}");
+        }
+    }
 }

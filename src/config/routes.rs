@@ -1,4 +1,4 @@
-//! `[[routes]]` of the settings file, each value with its place.
+//! Reads `[[routes]]` of the settings file, with the place of each value.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -10,26 +10,26 @@ use std::time::Duration;
 use super::file::{Table, Value};
 use super::layers::Origin;
 use super::mistake::{Mistake, suggestion};
-use super::parse::{DAY, MILLISECOND, Reader, duration, rate};
+use super::parse::{DAY, MILLISECOND, Reader, duration, duration_text, rate};
 use crate::domain::policy::{Policy, Simulate};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::route::{OnDeadLetter, OnInterrupt, Rate, RouteName};
 use crate::routes::{Member, RouteSettings, Routes};
 
-/// What a route takes from the settings for all routes where it says nothing itself.
+/// The values of members that a route does not set.
 pub(super) struct Defaults {
     pub(super) retry: RetryPolicy,
     pub(super) simulate: Simulate,
 }
 
-/// A route as it was read, and where each of its values came from.
+/// The settings of a route, and the origin of each member that the file sets.
 #[derive(Clone, Debug)]
 pub(super) struct ReadRoute {
     pub(super) settings: RouteSettings,
     pub(super) origins: BTreeMap<&'static str, Origin>,
 }
 
-/// Reads the routes, and compiles them; none if something is wrong.
+/// Reads and compiles the routes. None if there is a mistake, which is then in `read`.
 pub(super) fn routes(
     read: &Reader<'_>,
     routes: Option<Value<'_>>,
@@ -46,7 +46,7 @@ pub(super) fn routes(
     for (at, value) in list.items().into_iter().enumerate() {
         let (route, is_good) = RouteReader::read(read, &value, at, defaults, handlers);
         are_good &= is_good;
-        // Compiled also if something is wrong with it: that finds the other mistakes.
+        // Also compiles a route that has a mistake, to find its other mistakes.
         if let Some(route) = route {
             values.push(value);
             found.push(route);
@@ -62,7 +62,7 @@ pub(super) fn routes(
     }
 }
 
-/// A mistake that compiling found, at its place in the file.
+/// Adds the place in the file to a mistake that was found while compiling.
 fn placed(route: &Value<'_>, mistake: &crate::routes::Mistake) -> Mistake {
     let Some(mut table) = route.table() else { return route.wrong(&mistake.allowed) };
     fn item(list: Option<Value<'_>>, at: usize) -> Option<Value<'_>> {
@@ -111,7 +111,7 @@ impl<'r, 'a> RouteReader<'r, 'a> {
             return (None, false);
         };
         let mut reader = Self { read, table, origins: BTreeMap::new(), is_good: true };
-        // A name of its own for a route whose name is wrong, so that the rest of it is checked.
+        // The name of a route whose own name is wrong, so that its other members are checked.
         let placeholder = RouteName::new(format!("route-{at}-without-a-name")).unwrap_or_default();
         let settings = reader.settings(route, placeholder, defaults, handlers);
         reader.table.unknown().into_iter().for_each(|mistake| reader.wrong(mistake));
@@ -163,7 +163,7 @@ impl<'r, 'a> RouteReader<'r, 'a> {
         Some(value)
     }
 
-    /// A member that `parse` can read.
+    /// Parses a member. If `parse` returns none, adds a mistake; `allowed` continues "it must be ...".
     fn parsed<T>(
         &mut self,
         member: &'static str,
@@ -235,7 +235,7 @@ impl<'r, 'a> RouteReader<'r, 'a> {
     }
 
     fn globs(&mut self, member: &'static str) -> Vec<String> {
-        self.parsed(member, "a text, or a list of texts", |value| {
+        self.parsed(member, "a string, or a list of strings", |value| {
             value.items().iter().map(|item| item.text().map(ToOwned::to_owned)).collect()
         })
         .unwrap_or_default()
@@ -267,7 +267,7 @@ impl<'r, 'a> RouteReader<'r, 'a> {
         simulate.unwrap_or(defaults)
     }
 
-    /// Reads a table inside of the route.
+    /// Reads a member that is a table itself.
     fn inner<T>(
         &mut self,
         member: &'static str,
@@ -288,23 +288,30 @@ impl<'r, 'a> RouteReader<'r, 'a> {
 }
 
 fn between(allowed: &RangeInclusive<Duration>) -> String {
-    let text = |duration: &Duration| humantime::format_duration(*duration).to_string();
-    format!("a duration from {} to {}, such as \"10s\"", text(allowed.start()), text(allowed.end()))
+    let (shortest, longest) = (duration_text(*allowed.start()), duration_text(*allowed.end()));
+    format!("a duration from {shortest} to {longest}, such as \"10s\"")
 }
 
 impl Display for ReadRoute {
-    /// As the settings file has it, with the origin of each value behind it.
+    /// The route in the form of the settings file. The origin of each value is a comment after it, or above
+    /// it if the value has several lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RouteSettings { policy, sources, event_types, condition, order_by, fallback } = &self.settings;
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let list = |texts: &[String]| {
             format!("[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
         };
-        let time = |duration: Duration| quoted(&humantime::format_duration(duration).to_string());
+        let time = |duration: Duration| quoted(&duration_text(duration));
         writeln!(f, "\n[[routes]]")?;
         let mut line = |member: &'static str, value: String| {
             let origin = self.origins.get(member).unwrap_or(&Origin::Default);
-            writeln!(f, "{:<44} # {origin}", format!("{member} = {value}"))
+            let line = format!("{member} = {value}");
+            // Behind the last line of a long text, the origin would be far from the name of the member.
+            if line.contains('\n') {
+                writeln!(f, "# {origin}\n{line}")
+            } else {
+                writeln!(f, "{line:<44} # {origin}")
+            }
         };
         line("name", quoted(policy.route.as_str()))?;
         let globs = [("source", sources), ("event_type", event_types)];

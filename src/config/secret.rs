@@ -1,19 +1,20 @@
-//! Values that must not be seen.
+//! Values that must not be printed or logged.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A secret: it can be used, and neither printed nor logged.
+/// A secret. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Reads a setting: `env:NAME` is a variable of the environment, `file:PATH` a file, of which one
-    /// newline at the end is cut; anything else is the secret itself. The error says what is missing.
+    /// Reads a secret from a setting. `env:NAME` names an environment variable. `file:PATH` names a file; one
+    /// newline at its end is removed. Any other text is the secret itself. The error says what is missing, to
+    /// continue "but ...".
     pub(super) fn read(setting: &str, environment: &BTreeMap<String, String>) -> Result<Self, String> {
         if let Some(name) = setting.strip_prefix("env:") {
             let value = environment.get(name).filter(|value| !value.is_empty());
-            let value = value.ok_or_else(|| format!("the variable {name} of the environment is not set"))?;
+            let value = value.ok_or_else(|| format!("the environment variable {name} is not set"))?;
             return Ok(Self(value.clone()));
         }
         let Some(path) = setting.strip_prefix("file:") else { return Ok(Self(setting.to_owned())) };
@@ -25,7 +26,7 @@ impl Secret {
         if value.is_empty() { Err(format!("the file {path} is empty")) } else { Ok(Self(value)) }
     }
 
-    /// The secret itself, for its use alone.
+    /// The secret itself. Do not print or log it.
     pub fn expose(&self) -> &str {
         &self.0
     }

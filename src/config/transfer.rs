@@ -1,4 +1,4 @@
-//! The ends of a transfer: flags of one command, and no settings.
+//! Reads the source and the target of a transfer, which are flags of `hookbox transfer` and not settings.
 
 use std::path::PathBuf;
 
@@ -11,10 +11,9 @@ use crate::store::postgres::Target;
 
 const FROM: &str = "sqlite://<path of a file>";
 
-const TO: &str =
-    "postgres://<user>:<password>@<host>:<port>/<database>, with the parameters of libpq behind a ?";
+const TO: &str = "postgres://<user>:<password>@<host>:<port>/<database> with libpq parameters after a ?";
 
-/// The file that the flag `--from` names.
+/// The SQLite file that the flag `--from` names. Errors: the URL is not that of a file.
 pub fn transfer_from(url: &str) -> Result<PathBuf, Mistakes> {
     match database(url) {
         Ok(Database::Sqlite(path)) => Ok(path),
@@ -22,7 +21,7 @@ pub fn transfer_from(url: &str) -> Result<PathBuf, Mistakes> {
     }
 }
 
-/// The database that the flag `--to` names.
+/// The PostgreSQL database that the flag `--to` names. Errors: the URL is not valid.
 pub fn transfer_to(url: &str) -> Result<Target, Mistakes> {
     match database(url) {
         Ok(Database::Postgres(target)) => Ok(target),
@@ -30,8 +29,9 @@ pub fn transfer_to(url: &str) -> Result<Target, Mistakes> {
     }
 }
 
-/// The database where the flag is left out: that of the settings, where a password can be kept from
-/// who lists the processes of the machine.
+/// The PostgreSQL database in the setting `database_url`, for a transfer without `--to`. Other users of the
+/// machine can see flags in the list of processes; a password in a file or variable stays hidden.
+/// Errors: the setting is not valid, or names a SQLite file.
 pub fn transfer_to_setting(layers: &Layers) -> Result<Target, Mistakes> {
     let read = Reader::new(layers);
     let Some(database) = read.database("database_url") else { return Err(Mistakes::new(read.mistakes())) };

@@ -1,4 +1,5 @@
-//! Attempts: one run of the handler each, the lease it runs under, and what follows from its end.
+//! An attempt is one run of the handler for a job. Here are its lease, its outcome, and the decision how the
+//! job goes on after it.
 
 use std::time::Duration;
 
@@ -9,24 +10,24 @@ use super::clock::whole_milliseconds;
 use super::job::{Event, JobId, Status, next_status};
 use super::policy::Policy;
 
-/// A claim on a job. Finishing or renewing presents it.
+/// A claim on a job. Finishing an attempt and renewing its lease present this token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The job.
     pub job: JobId,
-    /// Counts the claims of the job; never reset.
+    /// Grows with every claim of the job and is never reset.
     pub token: u64,
 }
 
-/// How an attempt ended. The numbers are those of the database.
+/// How an attempt ended. The numbers are stored in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Outcome {
-    /// The handler did its work.
+    /// The handler completed the job.
     Completed = 0,
-    /// The handler failed or panicked.
+    /// The handler failed, panicked or took longer than its timeout.
     Failed = 1,
-    /// The process died, lost the lease, or was stopped.
+    /// The process died or lost the lease, or the attempt was stopped at shutdown.
     Interrupted = 2,
 }
 
@@ -34,7 +35,7 @@ impl Outcome {
     /// Every outcome, in the order of their numbers.
     pub const ALL: [Self; 3] = [Self::Completed, Self::Failed, Self::Interrupted];
 
-    /// The lower-case word for it.
+    /// The word in lower case, as the APIs and metrics use it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Completed => "completed",
@@ -52,73 +53,74 @@ impl Outcome {
 /// An attempt that has ended: one line of a job's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptRecord {
-    /// 1 for the first of the job.
+    /// The number of the attempt, over all runs of the job; 1 for the first.
     pub number: u32,
-    /// How it ended.
+    /// How the attempt ended.
     pub outcome: Outcome,
-    /// When the handler was started.
+    /// When the attempt started.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// When the attempt ended.
     pub finished_at: Timestamp,
-    /// Why it failed.
+    /// Why the attempt failed or was interrupted; none if it completed.
     pub error: Option<String>,
-    /// The process that ran it.
+    /// The name of the process that ran the attempt.
     pub worker: String,
 }
 
-/// What a handler's run came to.
+/// The result of running a handler once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunResult {
-    /// The handler did its work.
+    /// The handler completed the job.
     Completed {
         /// What it returned, as JSON.
         result: String,
     },
     /// The handler failed; another attempt may help.
     Failed {
-        /// Why.
+        /// Why it failed.
         error: String,
-        /// When to try again; none: as the policy says.
+        /// The delay before the next attempt; none: the retry policy decides.
         retry_after: Option<Duration>,
     },
     /// The handler failed; no other attempt can help.
     FailedForGood {
-        /// Why.
+        /// Why it failed.
         error: String,
     },
-    /// The attempt was stopped before it was done.
+    /// The attempt was stopped before the handler was done.
     Stopped,
 }
 
-/// What follows from the end of an attempt.
+/// How an attempt ended, and how its job goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conclusion {
     /// How the attempt ended.
     pub outcome: Outcome,
-    /// Why it failed.
+    /// Why the attempt failed or was interrupted.
     pub error: Option<String>,
     /// What the handler returned, as JSON.
     pub result: Option<String>,
     /// The job's next status.
     pub next: Status,
-    /// When the job is due next; none if it is over, or due at once.
+    /// When the job is due next; none if it is finished, or due at once.
     pub due_at: Option<Timestamp>,
     /// Whether the attempt counts against the policy's attempts.
     pub counts: bool,
-    /// Whether the job's order value stays blocked.
+    /// Whether the job, now a dead letter, blocks the jobs behind it that have the same order value.
     pub blocks: bool,
 }
 
-/// Decides how a job goes on whose process died or lost its lease. Without a policy, because the route is
-/// gone, nobody knows whether the job may start again: it becomes a dead letter, to be retried by hand.
+/// Decides how a job goes on after its process died or lost its lease. If its route is gone, there is no
+/// policy that says whether the job may start again. The job then becomes a dead letter, and an operator
+/// decides.
 pub fn conclude_interrupted(attempt_of_run: u32, policy: Option<&Policy>) -> Conclusion {
-    // A processing job allows it.
+    // A processing job always allows this event.
     let next = policy
         .and_then(|policy| next_status(Status::Processing, Event::Interrupt, policy.rules(attempt_of_run)))
         .unwrap_or(Status::DeadLettered);
     Conclusion {
         outcome: Outcome::Interrupted,
-        error: Some("the process that ran it died or lost its lease".to_owned()),
+        error: Some("the process died or lost the lease during the attempt".to_owned()),
         result: None,
         next,
         due_at: None,
@@ -127,8 +129,9 @@ pub fn conclude_interrupted(attempt_of_run: u32, policy: Option<&Policy>) -> Con
     }
 }
 
-/// Decides by the policy in force how a job goes on after its attempt. `attempt_of_run` counts the
-/// attempts since the job was accepted or retried by hand, without those that do not count.
+/// Decides by the policy in force how a job goes on after an attempt. `attempt_of_run` is the number of the
+/// attempt within its run (since the job was accepted or retried by hand), without attempts that do not
+/// count; 1 for the first.
 pub fn conclude(
     ran: RunResult,
     attempt_of_run: u32,
@@ -143,7 +146,7 @@ pub fn conclude(
         }
         RunResult::FailedForGood { error } => (Event::FailForGood, Outcome::Failed, Some(error), None, None),
         RunResult::Stopped => {
-            let error = "the attempt was stopped before it was done".to_owned();
+            let error = "the attempt was stopped before the handler was done".to_owned();
             (Event::Stop, Outcome::Interrupted, Some(error), None, None)
         }
     };

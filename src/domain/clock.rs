@@ -1,4 +1,5 @@
-//! Time, handed in: the system's for the service (`crate::clock`), one driven by hand for tests.
+//! The clock that code takes as an argument. The program uses the system's time (`crate::clock`); tests use a
+//! [`ManualClock`].
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,14 +15,15 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// The time now, in whole milliseconds.
     fn now(&self) -> Timestamp;
 
-    /// Blocks until `signal` is raised or `until` is reached; without `until`, until it is raised.
+    /// Blocks until `signal` is raised or the time `until` is reached; without `until`, until `signal` is
+    /// raised.
     fn wait(&self, signal: &Arc<Signal>, until: Option<Timestamp>);
 
-    /// Ready once `until` is reached.
+    /// Ready once the time `until` is reached.
     fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()>;
 }
 
-/// A flag to wait for. It stays raised until it is taken.
+/// A flag that threads can wait for. It stays raised until [`take`](Self::take) lowers it.
 #[derive(Debug, Default)]
 pub struct Signal {
     raised: Mutex<bool>,
@@ -31,13 +33,13 @@ pub struct Signal {
 impl Signal {
     /// Raises the flag and wakes the threads that wait for it.
     pub fn raise(&self) {
-        // If it was raised before, they are awake.
+        // If the flag was already raised, no thread waits.
         if !std::mem::replace(&mut *self.lock(), true) {
             self.changed.notify_all();
         }
     }
 
-    /// Blocks until it is raised, or for `at_most`.
+    /// Blocks until the flag is raised, but no longer than `at_most`.
     pub fn wait(&self, at_most: Option<Duration>) {
         let raised = self.lock();
         match at_most {
@@ -46,7 +48,7 @@ impl Signal {
         }
     }
 
-    /// Whether it is raised.
+    /// Whether the flag is raised.
     pub fn is_raised(&self) -> bool {
         *self.lock()
     }
@@ -75,14 +77,14 @@ impl ManualClock {
         Self { now: Mutex::new(whole_milliseconds(now)), waiting: Mutex::default(), alarms: Mutex::default() }
     }
 
-    /// How many sleep until exactly that time. A test that moves the time on before a task sleeps would
-    /// wait for it in vain.
+    /// How many tasks sleep until exactly `time`. A test waits for a sleeper with this before it advances the
+    /// clock: a task that begins to sleep later would sleep from the new time on and not wake.
     pub fn sleepers_until(&self, time: Timestamp) -> usize {
         let alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
         alarms.iter().filter(|(until, alarm)| *until == time && !alarm.is_canceled()).count()
     }
 
-    /// Moves the time on and wakes everyone whose time has come.
+    /// Moves the time on by `by`, and wakes the tasks and threads whose time is reached.
     pub fn advance(&self, by: SignedDuration) {
         {
             let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,14 +92,14 @@ impl ManualClock {
         }
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         for signal in waiting.iter().filter_map(Weak::upgrade) {
-            // Taken and let go, so that a waiter between its look at the time and its wait is not missed.
+            // Locks once, so that a waiter that has read the old time but does not wait yet is not missed.
             drop(signal.lock());
             signal.changed.notify_all();
         }
         let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.now();
         for (_, alarm) in alarms.extract_if(.., |(until, _)| *until <= now) {
-            // Fails if the sleeper is gone.
+            // An error means that the sleeper was dropped.
             let _ = alarm.send(());
         }
     }
@@ -120,7 +122,7 @@ impl Clock for ManualClock {
     }
 
     fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()> {
-        // Locked before the look at the time, so that no `advance` falls in between.
+        // Locks before reading the time, so that `advance` cannot run in between.
         let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
         if until <= self.now() {
             return std::future::ready(()).boxed();
@@ -131,7 +133,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// Times are kept, compared and shown in whole milliseconds.
+/// Cuts a time down to whole milliseconds, the precision in which hookbox stores, compares and shows times.
 pub fn whole_milliseconds(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }

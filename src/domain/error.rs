@@ -1,15 +1,15 @@
-//! The one error of the domain, and the table of reasons that both APIs share.
+//! The error type of the domain, and the table of reasons that both APIs share.
 //!
-//! It becomes a transport's error last: in `http/problem.rs` and `grpc/status.rs`. What only one
-//! transport refuses has its reason there.
+//! `http/problem.rs` and `grpc/status.rs` convert the error to that of a transport. Reasons that only one
+//! transport has are defined there.
 
 use std::fmt;
 use std::time::Duration;
 
-/// What every fallible operation of the domain answers.
+/// The result of every fallible operation of the domain.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Defines an enum of reasons, each with its word for programs and its title for people.
+/// Defines an enum of reasons, each with a word for programs and a title for people.
 macro_rules! reasons {
     ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $text:literal, $title:literal;)* }) => {
         $(#[$doc])*
@@ -20,12 +20,12 @@ macro_rules! reasons {
             /// Every reason, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The reason in UPPER_SNAKE, as clients compare it.
+            /// The reason in UPPER_SNAKE_CASE, which clients compare.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
 
-            /// One line for people, the same for every occurrence.
+            /// One line for people, the same for all errors with this reason.
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title,)* }
             }
@@ -35,7 +35,7 @@ macro_rules! reasons {
 pub(crate) use reasons;
 
 reasons! {
-    /// Why a request was refused. The same words in both APIs.
+    /// Why a request was refused or failed. Both APIs use the same words.
     Reason {
         /// The body is not JSON.
         MalformedJson = "MALFORMED_JSON", "The body is not valid JSON";
@@ -43,21 +43,21 @@ reasons! {
         InvalidField = "INVALID_FIELD", "A field is missing or its value is not allowed";
         /// The key was used for another webhook of the same source.
         KeyReused = "IDEMPOTENCY_KEY_REUSED", "The idempotency key was used for another webhook";
-        /// No such webhook.
+        /// No webhook has this id or key; it was never accepted, or its retention is over.
         WebhookNotFound = "WEBHOOK_NOT_FOUND", "There is no such webhook";
-        /// The status of the webhook, or of its job, does not allow it.
+        /// The status of the webhook or job does not allow the operation.
         WrongStatus = "WRONG_STATUS", "The status does not allow this";
-        /// No such route, or the webhook has no job of it.
+        /// The route is neither in the settings nor in the store, or the webhook has no job of it.
         RouteNotFound = "ROUTE_NOT_FOUND", "There is no such route";
-        /// The route is in the settings, and only one that is gone allows it.
+        /// The route is in the settings, but the operation needs a route that is gone.
         RouteInForce = "ROUTE_IN_FORCE", "The route is in the settings";
         /// The settings have mistakes.
         SettingsInvalid = "SETTINGS_INVALID", "The settings have mistakes";
-        /// Over the source's rate limit.
+        /// The source is over its rate limit.
         RateLimited = "RATE_LIMITED", "The source sends more than its rate limit allows";
-        /// As many jobs wait as may.
+        /// As many jobs are unfinished as `max_backlog` allows, or too many requests wait to be stored.
         BacklogFull = "BACKLOG_FULL", "The backlog is full";
-        /// The store cannot write, or cannot be read.
+        /// The store cannot be written or read now.
         StoreUnavailable = "STORE_UNAVAILABLE", "The store is not available";
         /// The process is stopping.
         ShuttingDown = "SHUTTING_DOWN", "The server is shutting down";
@@ -71,13 +71,13 @@ reasons! {
 /// A field at fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Its name.
+    /// The name of the field.
     pub field: String,
-    /// What is wrong with it; the text names the field.
+    /// What is wrong with the field; the text names it.
     pub detail: String,
 }
 
-/// Why something was refused or failed, in words for people.
+/// Why a request was refused or failed: a reason for programs, and a text for people.
 #[derive(Debug)]
 pub struct Error {
     reason: Reason,
@@ -88,12 +88,13 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error with its reason and what a person should know of it: what, why, what next.
+    /// An error with its reason. `detail` tells a person what happened, why, and what to do next.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into(), violations: Vec::new(), retry_after: None, cause: None }
     }
 
-    /// A field is missing, or its value is not allowed.
+    /// The error for a field that is missing or has a value that is not allowed. `problem` continues a
+    /// sentence that begins with the name of the field.
     pub fn invalid(field: impl Into<String>, problem: impl fmt::Display) -> Self {
         let field = field.into();
         let detail = format!("`{field}` {problem}");
@@ -101,7 +102,7 @@ impl Error {
         Self { violations, ..Self::new(Reason::InvalidField, detail) }
     }
 
-    /// Several faults of one request, told together: the first decides the reason.
+    /// Joins several errors of one request into one. The first error decides the reason.
     fn joined(mut first: Self, others: impl Iterator<Item = Self>) -> Self {
         for other in others {
             first.detail = format!("{}; {}", first.detail, other.detail);
@@ -110,15 +111,15 @@ impl Error {
         first
     }
 
-    /// There is no webhook by that name.
+    /// The error for a webhook that is not in the store.
     pub fn not_found(name: impl fmt::Display) -> Self {
         Self::new(
             Reason::WebhookNotFound,
-            format!("no webhook {name} is kept here; it was never accepted, or its retention is over"),
+            format!("there is no webhook {name}; it was never accepted, or its retention is over"),
         )
     }
 
-    /// The store cannot be written or read now; nothing was stored.
+    /// The error for a store that cannot be written or read now. Clients may try again after a second.
     pub fn store_unavailable(
         detail: impl Into<String>,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -130,31 +131,31 @@ impl Error {
         }
     }
 
-    /// A fault of hookbox itself. The cause is logged, never shown.
+    /// The error for a fault of hookbox itself. The cause is logged, and not shown to clients.
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self {
             cause: Some(cause.into()),
             ..Self::new(
                 Reason::Internal,
-                "hookbox failed to answer; the log has the cause under this trace_id",
+                "hookbox failed to answer; the log has the cause, with this trace_id",
             )
         }
     }
 
-    /// The process is stopping; another try reaches its successor.
+    /// The error for a process that is stopping. Another try reaches another process, or the next one.
     pub fn shutting_down() -> Self {
         Self::new(Reason::ShuttingDown, "hookbox is shutting down; try again in a moment")
             .retry_after(STORE_RETRY_AFTER)
     }
 
-    /// Says after which time another try makes sense.
+    /// Sets the time after which the client may try again.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
     }
 
-    /// The reason, from the table.
+    /// The reason, for programs.
     pub fn reason(&self) -> Reason {
         self.reason
     }
@@ -174,13 +175,13 @@ impl Error {
         &self.violations
     }
 
-    /// After which time another try makes sense, if it does.
+    /// After which time the client may try again; none if another try cannot help.
     pub fn retry_delay(&self) -> Option<Duration> {
         self.retry_after
     }
 }
 
-/// A store that cannot write is looked at again this often; senders are told the same.
+/// After which time clients may try again when the store is not available or the process is stopping.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl fmt::Display for Error {
@@ -195,7 +196,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// The three values of a request, or one error that tells what is wrong with each of them.
+/// All three values of a request, or one error with everything that is wrong with them.
 pub fn all_of<A, B, C>(one: Result<A>, two: Result<B>, three: Result<C>) -> Result<(A, B, C)> {
     match (one, two, three) {
         (Ok(one), Ok(two), Ok(three)) => Ok((one, two, three)),

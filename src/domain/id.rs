@@ -1,4 +1,4 @@
-//! Webhook ids: UUIDv7 whose first 60 bits grow with every id of a process.
+//! Webhook ids: UUIDv7 whose time and counter grow with every id that a process makes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,17 +24,17 @@ impl WebhookId {
         self.0.as_bytes()
     }
 
-    /// The time that the id carries.
+    /// The time in the id, in whole milliseconds.
     pub fn time(&self) -> Timestamp {
         let milliseconds = self.sequence().0 >> COUNTER_BITS;
         Timestamp::from_millisecond(milliseconds.cast_signed()).unwrap_or(Timestamp::MAX)
     }
 
-    /// Milliseconds since the epoch and the 12-bit counter within them, as one number.
-    /// Of one [`WebhookIds`] no two ids have the same.
+    /// The milliseconds since the epoch and the 12-bit counter within the millisecond, as one number.
+    /// One [`WebhookIds`] never makes two ids with the same sequence.
     pub fn sequence(&self) -> Sequence {
         let high = self.0.as_u64_pair().0;
-        // 48 bits of time, 4 of version, 12 of counter: the version is cut out.
+        // 48 bits of time, 4 bits of version, 12 bits of counter; the version is removed.
         Sequence(((high >> 16) << COUNTER_BITS) | (high & COUNTER_MASK))
     }
 }
@@ -57,17 +57,17 @@ impl FromStr for WebhookId {
     fn from_str(text: &str) -> Result<Self> {
         Uuid::try_parse(text)
             .map(Self)
-            .map_err(|_| Error::invalid("id", "must be a UUID, as the acceptance answered it"))
+            .map_err(|_| Error::invalid("id", "must be the UUID from the response that accepted the webhook"))
     }
 }
 
-/// The first 60 bits of an id without its version: the order of acceptance.
+/// The time and counter of an id: 60 bits that order the webhooks of one process by acceptance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sequence(u64);
 
 const COUNTER_BITS: u32 = 12;
 const COUNTER_MASK: u64 = (1 << COUNTER_BITS) - 1;
-/// The version of a UUIDv7, where it is in the first half.
+/// The version of a UUIDv7, at its place in the first 64 bits.
 const VERSION: u64 = 7 << COUNTER_BITS;
 
 impl Sequence {
@@ -76,50 +76,51 @@ impl Sequence {
         Self(u64::try_from(time.as_millisecond()).unwrap_or(0) << COUNTER_BITS)
     }
 
-    /// As a database keeps it. 60 bits always fit.
+    /// The sequence as a database stores it. 60 bits always fit.
     pub fn as_i64(self) -> i64 {
         self.0.cast_signed()
     }
 
-    /// Back from a database.
+    /// The sequence from a database.
     pub fn from_i64(value: i64) -> Self {
         Self(value.cast_unsigned())
     }
 }
 
-/// A place between two ids, where a page of a list begins: what comes next is smaller. A token for
-/// clients; ids are unique even where several processes make them, sequences are not.
+/// A place between two ids, at which a page of a list begins. Lists go from newer to older ids, so the page
+/// has the ids that are smaller. Clients get it as a page token. It has a whole id, not a sequence, because
+/// several processes can make the same sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(Uuid);
 
 impl Position {
-    /// After every id.
+    /// The place after every id, where the first page begins.
     pub const END: Self = Self(Uuid::max());
 
-    /// Right before `id`.
+    /// The place right before `id`.
     pub fn before(id: WebhookId) -> Self {
         Self(id.0)
     }
 
-    /// Right before every id of `sequence` and of those after it.
+    /// The place right before every id with `sequence`.
     pub fn before_all(sequence: Sequence) -> Self {
         let (milliseconds, counter) = (sequence.0 >> COUNTER_BITS, sequence.0 & COUNTER_MASK);
         Self(Uuid::from_u64_pair(milliseconds << 16 | VERSION | counter, 0))
     }
 
-    /// As 16 bytes, in the order of ids.
+    /// The position as 16 bytes, which compare as ids do.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// The sequence of the id that it is before.
+    /// The sequence of the id that comes right after this position.
     pub fn sequence(&self) -> Sequence {
         WebhookId(self.0).sequence()
     }
 }
 
 impl fmt::Display for Position {
-    /// As a page token writes it.
+    /// The page token: 32 hex digits without hyphens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.simple().fmt(f)
     }
@@ -133,12 +134,12 @@ impl FromStr for Position {
             .ok()
             .filter(|_| token.len() == 32)
             .map(Self)
-            .ok_or_else(|| Error::invalid("page_token", "must be the `next_page_token` of the page before"))
+            .ok_or_else(|| Error::invalid("page_token", "must be the `next_page_token` of the previous page"))
     }
 }
 
-/// Makes ids. The counter of RFC 9562, section 6.2, method 1; when 4,096 ids of one millisecond
-/// are used up, or the clock goes back, it goes on counting ahead of the clock.
+/// Makes ids with the counter of RFC 9562, section 6.2, method 1. If the 4,096 ids of a millisecond are used
+/// up, or the clock goes back, the ids run ahead of the clock.
 #[derive(Debug)]
 pub struct WebhookIds<R> {
     last: Sequence,
@@ -146,7 +147,7 @@ pub struct WebhookIds<R> {
 }
 
 impl<R: Rng> WebhookIds<R> {
-    /// Makes ids later than `last`, the latest one in use.
+    /// Makes ids later than `last`, the latest sequence in use.
     pub fn after(last: Sequence, random: R) -> Self {
         Self { last, random }
     }

@@ -1,17 +1,30 @@
-//! The life of a job: what it is called, and the pure function that decides how it goes on.
+//! The states of a job, and the pure function that decides its next state.
 //!
 //! ```text
-//!                      ┌─────────────── retry (by hand) ───────────────┐
-//!                      ▼                                                │
-//!  accept ──► pending ──claim──► processing ──completed──► completed    │
-//!               ▲  ▲                 │ │                                │
-//!               │  └─ interrupted ───┘ ├─ failed, attempts left ──► retrying ──(due)──► claim
-//!               │     or stopped       └─ failed, none left ────► dead_lettered ── cancel ─┐
-//!               └── cancel ──► cancelled ◄──────────────────────────────────────────────────┘
+//! accept ──► pending ──claim──► processing ──► completed
+//!               ▲                │  │  │
+//!               ├─ to run again ─┘  │  └─────► dead_lettered
+//!               │                   ▼
+//!               │    claim ◄─────── retrying
+//!               │
+//!               └─ retry by hand ── dead_lettered, cancelled
+//!
+//! pending, retrying, dead_lettered ──cancel──► cancelled
 //! ```
 //!
-//! A claim makes a waiting job `processing`; both stores write that in SQL. [`next_status`] decides
-//! every other change.
+//! | from | event | to |
+//! | --- | --- | --- |
+//! | pending, retrying | a claim, once the job is due | processing |
+//! | processing | `Complete` | completed |
+//! | processing | `Fail`, attempts left | retrying |
+//! | processing | `Interrupt`, attempts left, `on_interrupt = "retry"` | pending |
+//! | processing | `Stop`, `on_interrupt = "retry"` | pending |
+//! | processing | `GiveBack` | pending |
+//! | processing | `FailForGood`, and `Fail`, `Interrupt` and `Stop` otherwise | dead_lettered |
+//! | pending, retrying, dead_lettered, cancelled | `Cancel` | cancelled |
+//! | dead_lettered, cancelled | `Retry` | pending |
+//!
+//! Both stores write the claim in SQL. [`next_status`] decides every other change.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,25 +33,25 @@ use super::error::Error;
 use super::id::WebhookId;
 use super::route::{OnInterrupt, RouteName};
 
-/// Where the processing of a job, or of a webhook, stands. The numbers are those of the database.
+/// The status of a job or of a webhook. The numbers are stored in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Status {
-    /// Due now, waiting for a worker.
+    /// Due, and not started.
     Pending = 0,
-    /// A worker holds its lease.
+    /// A worker has leased the job.
     Processing = 1,
-    /// The last attempt failed; the next one is due later.
+    /// The last attempt failed; the next attempt is due later.
     Retrying = 2,
-    /// Done.
+    /// The handler completed the job.
     Completed = 3,
-    /// Failed for good, or its attempts are used up.
+    /// The handler failed for good, or the attempts are used up.
     DeadLettered = 4,
-    /// Cancelled before it was done.
+    /// Cancelled while it waited, or given up as a dead letter.
     Cancelled = 5,
-    /// A webhook that no route wanted. No job has this status.
+    /// Only of a webhook: no route matched it.
     Filtered = 6,
-    /// A webhook that was not verified. No job has this status.
+    /// Only of a webhook: it was not verified.
     Quarantined = 7,
 }
 
@@ -65,8 +78,8 @@ impl Status {
         Self::Cancelled,
     ];
 
-    /// The statuses of a job, in the order in which a webhook takes its own from its jobs: the
-    /// first of these that any job has.
+    /// The statuses of a job by precedence: the status of a webhook is the first of these that any of its
+    /// jobs has.
     const OF_JOBS_BY_PRECEDENCE: [Self; 6] = [
         Self::Processing,
         Self::Retrying,
@@ -76,13 +89,13 @@ impl Status {
         Self::Completed,
     ];
 
-    /// The status of a webhook with jobs in these statuses.
+    /// The status of a webhook with jobs in these statuses; `Filtered` without jobs.
     pub fn of_webhook(jobs: impl Iterator<Item = Self> + Clone) -> Self {
         let has = |status: &Self| jobs.clone().any(|job| job == *status);
         Self::OF_JOBS_BY_PRECEDENCE.into_iter().find(has).unwrap_or(Self::Filtered)
     }
 
-    /// The lower-case word for it.
+    /// The word in lower case, as REST, metrics and logs use it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -96,7 +109,7 @@ impl Status {
         }
     }
 
-    /// Whether nothing happens any more unless an operator asks for it.
+    /// Whether the status changes no more, unless an operator retries or cancels the job.
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Pending | Self::Processing | Self::Retrying)
     }
@@ -129,8 +142,8 @@ impl FromStr for Status {
     }
 }
 
-/// The number of a queue. A queue holds the jobs of one route from one source; the store numbers
-/// them, and never gives a number to another.
+/// The number of a queue. A queue has the jobs of one route from one source. The store assigns the numbers
+/// and never reuses one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueId(pub u32);
 
@@ -139,59 +152,59 @@ pub struct QueueId(pub u32);
 pub struct JobId {
     /// The webhook.
     pub webhook: WebhookId,
-    /// The queue of the route.
+    /// The queue of its route and source.
     pub queue: QueueId,
 }
 
 /// The status of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobStatus {
-    /// The queue it is in.
+    /// The queue of the job.
     pub queue: QueueId,
-    /// The route it belongs to.
+    /// The route of the job.
     pub route: RouteName,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
-    /// How many attempts have started.
+    /// How many attempts have started, over all runs.
     pub attempt_count: u32,
-    /// When its status last changed.
+    /// When the status last changed.
     pub updated_at: jiff::Timestamp,
-    /// Grows by one with every change of the job.
+    /// A number that grows by one with every change of the job.
     pub revision: u64,
 }
 
-/// What can happen to a job, besides being claimed.
+/// What can happen to a job, besides a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The handler did its work.
+    /// The handler completed the job.
     Complete,
     /// The handler failed; another attempt may help.
     Fail,
     /// The handler failed; no other attempt can help.
     FailForGood,
-    /// The process died or lost the lease. Counts as an attempt, so that a webhook that kills its
-    /// process does not do so for ever.
+    /// The process died or lost the lease. Counts as an attempt, so that a webhook that kills its process
+    /// does so a limited number of times.
     Interrupt,
-    /// The attempt was stopped in an orderly way. Does not count as an attempt.
+    /// The attempt was stopped at shutdown. Does not count as an attempt.
     Stop,
-    /// The lease is given back before the handler was started. Does not count as an attempt.
+    /// The lease was given back before the handler started. Does not count as an attempt.
     GiveBack,
-    /// An operator asks for another run.
+    /// An operator starts another run.
     Retry,
-    /// An operator asks that it does not start, or gives up a dead letter.
+    /// An operator cancels a waiting job, or gives up a dead letter.
     Cancel,
 }
 
-/// What decides, besides status and event.
+/// What decides about the next status, besides the current status and the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Whether another attempt may start.
+    /// Whether another attempt of this run may start.
     pub attempts_left: bool,
-    /// What becomes of an attempt that started and did not end.
+    /// How the job goes on if its attempt started and was interrupted.
     pub on_interrupt: OnInterrupt,
 }
 
-/// The status after `event`, or none where it is not allowed.
+/// The status after `event`; none if a job in `status` does not allow the event.
 pub const fn next_status(status: Status, event: Event, rules: Rules) -> Option<Status> {
     let starts_again = matches!(rules.on_interrupt, OnInterrupt::Retry);
     match (status, event) {
@@ -289,8 +302,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens in whatever order: a completed job stays completed, no more attempts fail
-        /// than the budget has, and a job that must not start twice does not.
+        /// For any sequence of events: a completed job stays completed, no more attempts fail than the
+        /// budget allows, and a job with `on_interrupt = "dead_letter"` never starts twice.
         #[test]
         fn no_sequence_of_events_breaks_the_rules(
             events in prop::collection::vec((0..=EVENTS.len()).prop_map(|at| EVENTS.get(at).copied()), 0..200),
@@ -300,7 +313,7 @@ mod tests {
             let on_interrupt = if never_twice { OnInterrupt::DeadLetter } else { OnInterrupt::Retry };
             let (mut status, mut attempts, mut limit) = (Pending, 0_u32, budget);
             for event in events {
-                // None stands for a claim.
+                // `None` is a claim.
                 let Some(event) = event else {
                     if status.is_waiting() {
                         (status, attempts) = (Processing, attempts + 1);
@@ -313,7 +326,7 @@ mod tests {
                 prop_assert!(next != Retrying || attempts < limit, "a retry needs an attempt left");
                 prop_assert!(!never_twice || next != Pending || matches!(event, GiveBack | Retry));
                 match event {
-                    // Neither is anybody's failure.
+                    // Neither of these counts as an attempt.
                     GiveBack | Stop => limit += 1,
                     Retry => limit = attempts + budget,
                     _ => {}

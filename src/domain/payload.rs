@@ -1,4 +1,4 @@
-//! A payload: JSON text kept byte for byte, and a digest of the value it stands for.
+//! A payload: JSON text kept byte for byte, and a digest of its value.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,19 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::{Error, Reason, Result};
 
-/// The most arrays and objects inside one another.
+/// How many levels deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 128;
 
-/// A valid JSON text. Members are not repeated, and it nests at most [`MAX_DEPTH`] deep.
+/// A valid JSON text. No object repeats a member, and arrays and objects nest at most [`MAX_DEPTH`] levels
+/// deep.
 #[derive(Clone, Debug)]
 pub struct Payload {
     json: Box<str>,
     digest: PayloadDigest,
 }
 
-/// Equal for texts that stand for the same JSON value: order of members, white space, the way
-/// a string is escaped and a number is written do not matter; numbers compare exactly.
+/// A digest that is equal exactly for texts with the same JSON value. The order of members, white space,
+/// escapes in strings and the notation of numbers do not matter. Numbers compare exactly, not as doubles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PayloadDigest([u8; 16]);
 
@@ -30,7 +31,9 @@ impl PayloadDigest {
 }
 
 impl Payload {
-    /// Takes any JSON text and keeps it as it is. An error names `payload`, what is wrong, and where.
+    /// Takes any JSON text and keeps it byte for byte.
+    /// Errors: `MalformedJson`, with line and column; `InvalidField` for `payload` if the text nests too
+    /// deep or an object repeats a member.
     pub fn new(json: impl Into<Box<str>>) -> Result<Self> {
         let json = json.into();
         let digest = digest(&json)?;
@@ -59,8 +62,8 @@ struct Member<'a> {
     start: usize,
 }
 
-/// Writes a canonical form of the value and hashes it. An object becomes the hash of its sorted
-/// members, so that the work stays linear however deep it nests.
+/// Writes a canonical form of the value and hashes it. An object is replaced by the hash of its sorted
+/// members, so that the work is linear at any depth.
 fn digest(json: &str) -> Result<PayloadDigest> {
     let mut parser = SliceJsonParser::new(json.as_bytes());
     let mut form = Vec::with_capacity(json.len() + 16);
@@ -71,7 +74,7 @@ fn digest(json: &str) -> Result<PayloadDigest> {
             Error::new(
                 Reason::MalformedJson,
                 format!(
-                    "`payload` is not valid JSON: {} at line {} column {} of it",
+                    "`payload` is not valid JSON: {} at line {} column {} of the payload",
                     fault.message(),
                     at.line + 1,
                     at.column + 1
@@ -151,7 +154,8 @@ fn hash_members(form: &[u8], members: Vec<Member<'_>>) -> Result<[u8; 32]> {
     Ok(hasher.finalize().into())
 }
 
-/// Tag, length, bytes: no text can be mistaken for another's neighbour.
+/// Writes a tag, the length and the bytes of a text, so that different sequences of texts never have the same
+/// form.
 pub(crate) fn write_text(form: &mut Vec<u8>, tag: u8, text: &[u8]) {
     form.push(tag);
     form.extend_from_slice(&(text.len() as u64).to_le_bytes());
@@ -162,8 +166,8 @@ fn write_number(form: &mut Vec<u8>, text: &str) {
     write_text(form, b'#', canonical_number(text).as_bytes());
 }
 
-/// A JSON number as its significant digits and a power of ten, so that `1.10`, `1.1` and `11e-1` are
-/// equal.
+/// A JSON number as its significant digits and a power of ten, so that `1.10`, `1.1` and `11e-1` become the
+/// same text.
 pub(crate) fn canonical_number(text: &str) -> Cow<'_, str> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (negative, mantissa) = match mantissa.strip_prefix('-') {
@@ -177,7 +181,8 @@ pub(crate) fn canonical_number(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed("0");
     }
     let dropped = digits.len() - digits.trim_end_matches('0').len();
-    // An exponent beyond i64 keeps its own spelling; such numbers are equal if written alike.
+    // A number whose exponent does not fit an i64 stays as it is written; such numbers are equal only if they
+    // are written alike.
     let scale = exponent
         .parse::<i64>()
         .ok()

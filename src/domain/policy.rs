@@ -1,4 +1,4 @@
-//! How the jobs of a route are run: the policy in force when an attempt ends decides.
+//! How the jobs of a route are run. The policy that is in force when an attempt ends decides about its job.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -9,30 +9,30 @@ use super::job::{Rules, Status};
 use super::retry::RetryPolicy;
 use super::route::{OnDeadLetter, OnInterrupt, Rate, RouteName};
 
-/// How the jobs of a route are run. No job keeps a copy of it.
+/// How the jobs of a route are run. Jobs have no copy of it, so a changed policy also holds for waiting jobs.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// The route.
     pub route: RouteName,
     /// The handler, by its name.
     pub handler: Box<str>,
-    /// How long an attempt may run.
+    /// How long an attempt may run; none: without a limit.
     pub timeout: Option<Duration>,
-    /// Jobs that may run at once, over all replicas.
+    /// How many jobs may run at once, over all replicas; none: without a limit.
     pub concurrency: Option<NonZeroU32>,
-    /// Starts that are allowed, over all replicas, spread evenly.
+    /// How many attempts may start, over all replicas, spread evenly; none: without a limit.
     pub rate: Option<Rate>,
     /// When a failed job is tried again, and how often.
     pub retry: RetryPolicy,
-    /// What an ordered key does behind a dead letter.
+    /// Whether jobs behind a dead letter of the same order value wait or start.
     pub on_dead_letter: OnDeadLetter,
-    /// What becomes of an attempt that was cut off.
+    /// How a job goes on if its attempt started and was interrupted.
     pub on_interrupt: OnInterrupt,
-    /// How the handler `simulate` pretends to work.
+    /// How long the handler `simulate` runs, and how often it fails.
     pub simulate: Simulate,
 }
 
-/// How the handler `simulate` pretends to work.
+/// How long the handler `simulate` runs, and how often it fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Simulate {
     /// The shortest run.
@@ -44,12 +44,12 @@ pub struct Simulate {
 }
 
 impl Policy {
-    /// What decides after the attempt of this number in its run.
+    /// The rules after an attempt with this number within its run, 1 for the first.
     pub fn rules(&self, attempt_of_run: u32) -> Rules {
         Rules { attempts_left: attempt_of_run < self.retry.max_attempts(), on_interrupt: self.on_interrupt }
     }
 
-    /// Whether a job in this status keeps the jobs behind it from starting.
+    /// Whether a job in this status keeps the jobs behind it, with the same order value, from starting.
     pub fn blocks(&self, status: Status) -> bool {
         status == Status::DeadLettered && self.on_dead_letter == OnDeadLetter::Block
     }
@@ -63,19 +63,19 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Takes policies in the order of the settings; names are unique.
+    /// Takes policies in the order of the settings. The names of their routes are distinct.
     pub fn new(policies: impl IntoIterator<Item = Policy>) -> Self {
         let policies = policies.into_iter().map(Arc::new).collect::<Vec<_>>();
         let by_route = policies.iter().enumerate().map(|(at, policy)| (policy.route.clone(), at)).collect();
         Self { policies, by_route }
     }
 
-    /// The policy of a route; none if the settings have no such route.
+    /// The policy of a route; none if the route is gone from the settings.
     pub fn get(&self, route: &RouteName) -> Option<&Arc<Policy>> {
         self.by_route.get(route).map(|at| &self.policies[*at])
     }
 
-    /// The place of a route in the settings; routes that are gone come last.
+    /// The place of a route in the settings, from 0; `usize::MAX` if it is gone, so that it sorts last.
     pub fn place(&self, route: &RouteName) -> usize {
         self.by_route.get(route).copied().unwrap_or(usize::MAX)
     }
@@ -86,12 +86,12 @@ impl Policies {
     }
 }
 
-/// The policies in force, for readers that need the latest ones.
+/// The policies in force, which a reload replaces.
 #[derive(Debug, Default)]
 pub struct PoliciesInForce(RwLock<Arc<Policies>>);
 
 impl PoliciesInForce {
-    /// Begins with these.
+    /// Puts these policies in force first.
     pub fn new(policies: Arc<Policies>) -> Self {
         Self(RwLock::new(policies))
     }
@@ -101,7 +101,7 @@ impl PoliciesInForce {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts others in force.
+    /// Puts other policies in force.
     pub fn set(&self, policies: Arc<Policies>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = policies;
     }

@@ -1,14 +1,15 @@
-//! How long what is finished is kept.
+//! How long finished webhooks are kept.
 
 use std::time::Duration;
 
-/// How long finished webhooks are kept, from the moment they reached their final status.
+/// How long finished webhooks are kept, from the moment their job reached its final status. For a filtered
+/// webhook, from its acceptance.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
-    /// Payload and result of a completed webhook.
+    /// The payload and results of a completed or filtered webhook.
     pub completed: Duration,
-    /// Payload of a dead-lettered or cancelled webhook.
+    /// The payload of a dead-lettered or cancelled webhook.
     pub dead_lettered: Duration,
-    /// The key, and all the rest; at least as long as the others.
+    /// Everything else, with the key: jobs and attempts. At least as long as the other two.
     pub keys: Duration,
 }

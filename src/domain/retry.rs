@@ -14,7 +14,8 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The first delay is at most `base`, no delay is more than `cap`; `max_attempts` may start.
+    /// The delay after the first failure is at most `base`, and no delay is longer than `cap`. At most
+    /// `max_attempts` attempts of a run may start. `cap` is raised to `base`, and `max_attempts` to 1.
     pub fn new(base: Duration, cap: Duration, max_attempts: u32) -> Self {
         Self { base, cap: cap.max(base), max_attempts: max_attempts.max(1) }
     }
@@ -29,7 +30,7 @@ impl RetryPolicy {
         self.cap
     }
 
-    /// How many attempts may start.
+    /// How many attempts of one run may start.
     pub fn max_attempts(&self) -> u32 {
         self.max_attempts
     }
@@ -41,7 +42,7 @@ impl RetryPolicy {
         self.base.saturating_mul(1 << doublings).min(self.cap)
     }
 
-    /// The delay after `failures` failed attempts: anything up to the longest, equally likely.
+    /// A random delay after `failures` failed attempts, uniform between 0 and the longest.
     pub fn delay(&self, failures: u32, random: &mut impl Rng) -> Duration {
         self.longest_delay(failures).mul_f64(random.random())
     }

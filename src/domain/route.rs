@@ -1,4 +1,4 @@
-//! The words of routes: their names, what orders and limits their jobs.
+//! The names of routes, and the types of their settings that order and limit jobs.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -15,15 +15,15 @@ pub const MAX_ROUTE_CHARS: usize = 63;
 pub struct RouteName(Arc<str>);
 
 impl RouteName {
-    /// The route that takes every webhook where the settings have none.
+    /// The name of the route that takes every webhook if the settings have no routes.
     pub const DEFAULT: &'static str = "default";
 
-    /// Takes 1 to 63 of `a-z`, `0-9` and `-`.
+    /// Takes 1 to 63 of `a-z`, `0-9` and `-`. Errors: `InvalidField` for `route`.
     pub fn new(text: impl Into<Arc<str>>) -> Result<Self> {
         Self::from_field("route", text)
     }
 
-    /// As [`new`](Self::new), of a field that is not called `route`.
+    /// As [`new`](Self::new), for a field with another name, which the error names.
     pub fn from_field(field: &'static str, text: impl Into<Arc<str>>) -> Result<Self> {
         let text = text.into();
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -51,13 +51,13 @@ impl fmt::Display for RouteName {
     }
 }
 
-/// The value of a job that `order_by` points at: jobs of one route, source and value run one at a
-/// time, in order of arrival. At most 255 bytes; equal texts mean equal values.
+/// The value in a payload that `order_by` points at. Jobs with the same route, source and order value run one
+/// at a time, in the order of acceptance. At most 255 bytes; two texts are equal exactly if the values are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OrderValue(Box<str>);
 
 impl OrderValue {
-    /// Takes a canonical text of the value. `routes` makes it; longer values are hashed there.
+    /// Takes the canonical text of a value, which `routes::order` makes. It hashes values that are longer.
     pub fn new(canonical: impl Into<Box<str>>) -> Self {
         Self(canonical.into())
     }
@@ -73,42 +73,42 @@ impl OrderValue {
 pub struct NewJob {
     /// The route that matched.
     pub route: RouteName,
-    /// The value that orders it, if the route has `order_by` and the webhook has that value.
+    /// The order value; none if the route has no `order_by`, or the payload has no such value.
     pub order: Option<OrderValue>,
 }
 
-/// So many events in so much time.
+/// A number of events per time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many.
+    /// How many events.
     pub quota: NonZeroU32,
-    /// In which time.
+    /// In which time: a second, a minute or an hour.
     pub window: Duration,
 }
 
 impl Rate {
-    /// The time between two events that are spread evenly; at least a nanosecond.
+    /// The time between two events if they are spread evenly; at least a nanosecond.
     pub fn interval(&self) -> Duration {
         (self.window / self.quota.get()).max(Duration::from_nanos(1))
     }
 }
 
-/// What a key with `order_by` does behind a dead letter.
+/// Whether jobs behind a dead letter of the same order value wait or start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDeadLetter {
-    /// Nothing behind it starts until it is retried or cancelled.
+    /// They wait until the dead letter is retried or cancelled, or its retention is over.
     #[default]
     Block,
-    /// The next one starts.
+    /// They start.
     Skip,
 }
 
-/// What becomes of an attempt that started and did not end.
+/// How a job goes on if its attempt started and was interrupted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnInterrupt {
-    /// Another attempt is made.
+    /// The job is tried again.
     #[default]
     Retry,
-    /// The job is dead-lettered: it never starts twice.
+    /// The job is dead-lettered, so that it never starts twice.
     DeadLetter,
 }

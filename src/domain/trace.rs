@@ -1,4 +1,4 @@
-//! The trace a webhook belongs to, as the W3C Trace Context header `traceparent` writes it.
+//! The trace of a webhook, as the header `traceparent` of W3C Trace Context writes it.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ pub struct Traceparent(Box<str>);
 const LENGTH: usize = 55;
 
 impl Traceparent {
-    /// Builds one from its numbers; zero ids are invalid by the standard and become 1.
+    /// Builds a `traceparent` from its numbers. The standard forbids ids of 0; they become 1.
     pub fn new(trace_id: u128, span_id: u64, sampled: bool) -> Self {
         Self(format!("00-{:032x}-{:016x}-{:02x}", trace_id.max(1), span_id.max(1), u8::from(sampled)).into())
     }
 
-    /// Reads a header; none if it is not valid, as the standard asks.
-    /// Of a later version the part that version 00 knows is taken.
+    /// Reads a header; none if it is not valid by the standard. Of a later version, reads the part that
+    /// version 00 defines.
     pub fn parse(header: &str) -> Option<Self> {
         let known = header.get(..LENGTH)?;
         let rest = &header[LENGTH..];

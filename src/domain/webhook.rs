@@ -1,4 +1,4 @@
-//! A webhook and the names it carries. Constructors validate: a wrong name cannot exist.
+//! A webhook and its names. Constructors validate, so a name that exists is valid.
 
 use std::fmt;
 
@@ -24,7 +24,8 @@ macro_rules! name {
         pub struct $type(Box<str>);
 
         impl $type {
-            /// Takes 1 to 255 characters without control characters; compared byte for byte.
+            /// Takes 1 to 255 characters without control characters; names compare byte for byte.
+            /// Errors: `InvalidField`.
             pub fn new(text: impl Into<Box<str>>) -> Result<Self> {
                 let text = text.into();
                 check_name($field, &text)?;
@@ -51,7 +52,7 @@ name!(
     "idempotency_key"
 );
 name!(
-    /// What happened, as the sender calls it.
+    /// What happened, in the sender's words.
     EventType,
     "event_type"
 );
@@ -60,14 +61,14 @@ fn check_name(field: &'static str, text: &str) -> Result<()> {
     if text.is_empty() {
         return Err(Error::invalid(field, "is empty; it needs 1 to 255 characters"));
     }
-    // 255 characters have at most 1,020 bytes: a huge text is refused without counting it.
+    // A short text needs no count, and `nth` stops after 256 characters of a long one.
     if text.len() > MAX_NAME_CHARS && text.chars().nth(MAX_NAME_CHARS).is_some() {
         return Err(Error::invalid(field, format_args!("is longer than {MAX_NAME_CHARS} characters")));
     }
     if let Some(at) = text.chars().position(char::is_control) {
         return Err(Error::invalid(
             field,
-            format_args!("has a control character (character {}); take it out", at + 1),
+            format_args!("has a control character (character {}); remove it", at + 1),
         ));
     }
     Ok(())
@@ -78,7 +79,8 @@ fn check_name(field: &'static str, text: &str) -> Result<()> {
 pub struct Source(Box<str>);
 
 impl Source {
-    /// Takes 1 to 63 of `a-z`, `0-9`, `-`, `_`, beginning with a letter or a digit.
+    /// Takes 1 to 63 of `a-z`, `0-9`, `-` and `_`, beginning with a letter or a digit. Errors:
+    /// `InvalidField`.
     pub fn new(text: impl Into<Box<str>>) -> Result<Self> {
         let text = text.into();
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -101,7 +103,7 @@ impl Source {
 }
 
 impl Default for Source {
-    /// The source that takes the generic JSON body.
+    /// The source `default`, whose requests have hookbox's own JSON body.
     fn default() -> Self {
         Self("default".into())
     }
@@ -113,10 +115,10 @@ impl fmt::Display for Source {
     }
 }
 
-/// A webhook on its way in.
+/// A webhook that is to be accepted.
 #[derive(Clone, Debug)]
 pub struct NewWebhook {
-    /// Where it came from.
+    /// The source of the webhook.
     pub source: Source,
     /// The sender's key.
     pub idempotency_key: IdempotencyKey,
@@ -124,75 +126,75 @@ pub struct NewWebhook {
     pub event_type: EventType,
     /// The content.
     pub payload: Payload,
-    /// The accepting span.
+    /// The span in which the webhook is accepted.
     pub traceparent: Traceparent,
 }
 
-/// The status of a webhook, and what names it.
+/// The names of a webhook, and the status of its jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookStatus {
-    /// Its id.
+    /// The id.
     pub id: WebhookId,
-    /// Where it came from.
+    /// The source of the webhook.
     pub source: Source,
     /// The sender's key.
     pub idempotency_key: IdempotencyKey,
     /// What happened.
     pub event_type: EventType,
-    /// When it was accepted.
+    /// When the webhook was accepted.
     pub accepted_at: Timestamp,
-    /// Its jobs, one for each route that matched; none if no route wanted it.
+    /// Its jobs, one for each route that matched; empty if no route matched.
     pub jobs: Vec<JobStatus>,
 }
 
 impl WebhookStatus {
-    /// Where its processing stands: derived from its jobs.
+    /// The status of the webhook, derived from its jobs.
     pub fn status(&self) -> Status {
         Status::of_webhook(self.jobs.iter().map(|job| job.status))
     }
 
-    /// How many attempts of its first job have started.
+    /// How many attempts of its first job have started; 0 without jobs.
     pub fn attempt_count(&self) -> u32 {
         self.jobs.first().map_or(0, |job| job.attempt_count)
     }
 
-    /// When the status of any of its jobs last changed.
+    /// When the status of any of its jobs last changed; the time of acceptance without jobs.
     pub fn updated_at(&self) -> Timestamp {
         self.jobs.iter().map(|job| job.updated_at).max().unwrap_or(self.accepted_at)
     }
 
-    /// Grows with every change of any job.
+    /// A number that grows with every change of any job.
     pub fn revision(&self) -> u64 {
         self.jobs.iter().map(|job| job.revision).sum()
     }
 }
 
-/// All that is known of a webhook.
+/// A webhook with its payload, jobs and attempts, as the store has it.
 #[derive(Clone, Debug)]
 pub struct WebhookDetail {
     /// Names and status; its jobs are in the order of `jobs`.
     pub status: WebhookStatus,
     /// The payload as it came; none once its retention is over.
     pub payload: Option<String>,
-    /// The accepting span.
+    /// The span in which the webhook was accepted.
     pub traceparent: Traceparent,
-    /// What is known of each job besides its status, in the order of `status.jobs`.
+    /// The details of each job, in the order of `status.jobs`.
     pub jobs: Vec<JobDetail>,
 }
 
-/// What is known of a job besides its status.
+/// The details of a job, besides its [`JobStatus`].
 #[derive(Clone, Debug)]
 pub struct JobDetail {
-    /// 1, and one more with every retry by hand.
+    /// The number of the current run: 1 at first, and one more with every retry by hand.
     pub run: u32,
-    /// Attempts that do not count against the policy: those of earlier runs, and those that were
-    /// stopped or given back.
+    /// How many attempts do not count against the policy: the attempts of earlier runs, and attempts that
+    /// were stopped or given back.
     pub uncounted_attempts: u32,
-    /// When it is, or last was, due.
+    /// When the job is due, or was last due.
     pub available_at: Timestamp,
-    /// When it reached a final status.
+    /// When the job reached a final status.
     pub completed_at: Option<Timestamp>,
-    /// What the handler returned, as JSON; none until completed, and once the retention is over.
+    /// What the handler returned, as JSON; none until the job is completed, and once its retention is over.
     pub result: Option<String>,
     /// The attempts that have ended, oldest first.
     pub attempts: Vec<AttemptRecord>,
@@ -208,7 +210,9 @@ pub enum WebhookName {
 }
 
 impl WebhookName {
-    /// Reads the fields of a look-up: an id, or a key and its source; empty means absent.
+    /// Reads the fields of a look-up: an id, or a key and its source. An empty field counts as absent; an
+    /// absent source means `default`. Errors: `InvalidField` unless exactly one of id and key is given, or if
+    /// a source is given with an id.
     pub fn from_fields(id: &str, idempotency_key: &str, source: &str) -> Result<Self> {
         match (id.is_empty(), idempotency_key.is_empty()) {
             (false, true) if source.is_empty() => Ok(Self::Id(id.parse()?)),

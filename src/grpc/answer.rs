@@ -1,4 +1,4 @@
-//! What every call has in common: its span, its count, and how its error becomes a status.
+//! Common to every call: its span, the count of its answers, and the conversion of its error to a status.
 
 use std::future::Future;
 
@@ -14,7 +14,7 @@ use crate::telemetry::trace;
 
 pub(super) type Answer<T> = std::result::Result<Response<T>, Status>;
 
-/// Answers a call: in a span of the caller's trace, counted, with its error made a status.
+/// Runs a call in a span of the caller's trace, counts its answer, and converts its error to a status.
 pub(super) async fn answer<T, F>(
     api: &Api,
     service: &'static str,
@@ -49,12 +49,12 @@ where
     answer.map(Response::new)
 }
 
-/// The caller's trace.
+/// The caller's trace, from the metadata `traceparent`; none if it is absent or not valid.
 pub(super) fn traceparent_of<T>(request: &Request<T>) -> Option<Traceparent> {
     Traceparent::parse(request.metadata().get("traceparent")?.to_str().ok()?)
 }
 
-/// The metadata of a request as headers: names in lower case, and values. Binary values are left out.
+/// The metadata of a request as headers: names (in lower case) and values. Leaves out binary values.
 pub(super) fn headers_of(metadata: &MetadataMap) -> Vec<(String, String)> {
     metadata
         .iter()

@@ -1,4 +1,4 @@
-//! Messages of the proto, made of the domain's types and the other way round.
+//! Converts between messages of the proto and types of the domain.
 
 mod request;
 mod stats;

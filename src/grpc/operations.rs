@@ -11,7 +11,7 @@ use crate::domain::error::Result;
 use crate::domain::route::RouteName;
 use crate::service::pause_target;
 
-/// See the module.
+/// The implementation of `OperationService`.
 #[derive(Clone, Debug)]
 pub(super) struct Operations(pub(super) Api);
 

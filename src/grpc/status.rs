@@ -1,4 +1,4 @@
-//! The one place that makes a `tonic::Status` of an error.
+//! Turns errors into `tonic::Status`. No other module does.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::telemetry::trace;
 /// The domain of `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "hookbox";
 
-/// The most bytes of a text in a status. A status travels in headers: clients refuse those that are
-/// larger than 8 or 16 KiB, and the text is in there up to three times, encoded.
+/// The most bytes of a text in a status. A status is sent in headers, and clients refuse headers of more than
+/// 8 or 16 KiB; the encoded status has the text up to three times.
 const MAX_TEXT_BYTES: usize = 2_000;
 
 reasons! {
-    /// Why gRPC itself refuses a call, before the service sees it.
+    /// Why gRPC refuses a call before calling the service.
     GrpcReason {
-        /// No such service or method.
+        /// There is no such service or method.
         UnknownMethod = "UNKNOWN_METHOD", "There is no such method";
     }
 }
@@ -48,7 +48,8 @@ pub const fn code_of(reason: Reason) -> Code {
     }
 }
 
-/// Makes the status of an error, with the details that clients read.
+/// The status of an error, with `ErrorInfo`, and with `BadRequest` and `RetryInfo` where they apply. Logs
+/// errors with the code `Internal` or `Unavailable`.
 pub(super) fn status(error: &Error, trace_id: &str) -> Status {
     let reason = error.reason();
     let code = code_of(reason);
@@ -66,42 +67,42 @@ pub(super) fn status(error: &Error, trace_id: &str) -> Status {
     Status::with_error_details(code, cut(error.detail()), details)
 }
 
-/// The trace of a call: the caller's, or one that is made up.
+/// The trace id of a call: the caller's, or a random one.
 pub(super) fn trace_id_of(incoming: Option<&Traceparent>) -> String {
     trace::join(&tracing::Span::none(), incoming).trace_id().to_owned()
 }
 
-/// Gives a response that tonic made itself the details that ours have.
+/// Adds our error details to a response whose status tonic made itself. Leaves any other response unchanged.
 pub(super) fn explain<B>(mut response: http::Response<B>) -> http::Response<B> {
     if let Some(status) = Status::from_header_map(response.headers())
         && let Some(explained) = explain_status(&status)
     {
-        // It fails only for bytes that no header may have; the message is encoded.
+        // Cannot fail: the message is encoded, so it has only bytes that a header may have.
         let _ = explained.add_header(response.headers_mut());
     }
     response
 }
 
-/// The status of a stream of requests that tonic refuses to read on.
+/// Adds our error details to a status with which tonic ended a stream of requests.
 pub(super) fn explained(status: Status) -> Status {
     explain_status(&status).unwrap_or(status)
 }
 
-/// A status with details in the place of one that tonic made itself; none for any other.
+/// The status with our error details that replaces a status of tonic; none for any other status.
 fn explain_status(status: &Status) -> Option<Status> {
     if !status.details().is_empty() {
         return None;
     }
     match status.code() {
         Code::OutOfRange | Code::ResourceExhausted => {
-            let detail = format!("the message is too large, send a smaller one ({})", status.message());
+            let detail = format!("the message is too large; send a smaller one ({})", status.message());
             Some(self::status(&Error::new(Reason::BodyTooLarge, detail), &trace_id_of(None)))
         }
-        // Where tonic lacks something else, such as a compression, it says so in a message.
+        // If tonic lacks something else, such as a compression, its status has a message that says so.
         Code::Unimplemented if status.message().is_empty() => {
             let reason = GrpcReason::UnknownMethod;
             let details = error_info(reason.as_str(), &trace_id_of(None));
-            let detail = "there is no such method; reflection lists those that there are";
+            let detail = "there is no such method; reflection lists the methods";
             Some(Status::with_error_details(reason.code(), detail, details))
         }
         _ => None,
@@ -112,7 +113,7 @@ fn error_info(reason: &str, trace_id: &str) -> ErrorDetails {
     ErrorDetails::with_error_info(reason, DOMAIN, [("trace_id".to_owned(), trace_id.to_owned())])
 }
 
-/// The beginning of a text that is too long for a header.
+/// The text, cut off after [`MAX_TEXT_BYTES`] at the boundary of a character.
 fn cut(text: &str) -> Cow<'_, str> {
     if text.len() <= MAX_TEXT_BYTES {
         return Cow::Borrowed(text);

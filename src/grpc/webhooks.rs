@@ -18,10 +18,10 @@ use crate::domain::trace::Traceparent;
 use crate::domain::webhook::WebhookName;
 use crate::service::until::until;
 
-/// Requests of one pipeline that are under way at once; more wait in the sender.
+/// How many requests of one stream are processed at once. Until one is done, the stream is not read further.
 const PIPELINE_DEPTH: usize = 256;
 
-/// See the module.
+/// The implementation of `WebhookService`.
 #[derive(Clone, Debug)]
 pub(super) struct Webhooks(pub(super) Api);
 
@@ -50,7 +50,7 @@ impl Webhooks {
         Ok(convert::accepted(accepted))
     }
 
-    /// One request of a pipeline: refused ones are answered, they do not end the stream.
+    /// Answers one request of a stream. A refusal becomes the response and does not end the stream.
     async fn submit_of_pipeline(
         self,
         request: proto::SubmitWebhookRequest,

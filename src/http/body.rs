@@ -1,4 +1,4 @@
-//! Reading the body of a request, within limits on its type, size and time.
+//! Reads the body of a request, within limits on its type, size and time.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use super::problem::Refused;
 use super::reason::RestReason;
 use crate::domain::error::{Error, Reason};
 
-/// How long a body may take to arrive.
+/// How long a body may take to arrive; after that the request is answered 408.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-/// Takes a body that is declared as JSON and is not compressed.
+/// Refuses a body that is not declared as JSON, or is compressed.
 pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), Refused> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
         return Err(Refused::Request(
@@ -47,12 +47,14 @@ pub(super) async fn read_body(body: Body, limit: usize) -> Result<Bytes, Refused
         tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await.map_err(|_| {
             Refused::Request(
                 RestReason::BodyTimeout,
-                format!("the body did not arrive within {} seconds", BODY_TIME.as_secs()),
+                format!("the body did not arrive within {} seconds; send it again", BODY_TIME.as_secs()),
             )
         })?;
     match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large().into()),
-        Err(error) => Err(Error::new(Reason::MalformedJson, format!("the body broke off: {error}")).into()),
+        Err(error) => {
+            Err(Error::new(Reason::MalformedJson, format!("the body is incomplete: {error}")).into())
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The JSON that goes out. Its members are those of the messages in the proto; a test compares.
+//! The JSON of responses. Its members are those of the messages in the proto;
+//! `tests/integration/api/contract.rs` compares them.
 
 mod operation;
 mod stats;
@@ -17,7 +18,7 @@ pub(super) use self::stats::GetStatsResponse;
 pub(super) use self::webhook::{ListWebhooksResponse, StatusBody, SubmitWebhookResponse, WebhookBody};
 use crate::domain::job::Status;
 
-/// RFC 3339, UTC, milliseconds.
+/// A time as RFC 3339 writes it, in UTC with milliseconds: `2026-03-01T12:00:00.000Z`.
 #[derive(Debug)]
 struct Time(Timestamp);
 
@@ -33,9 +34,21 @@ fn word<S: Serializer>(status: &Status, serializer: S) -> std::result::Result<S:
     serializer.serialize_str(status.as_str())
 }
 
-/// Where the processing of a job stands. The status of a webhook is the first of `processing`,
-/// `retrying`, `pending`, `dead_lettered`, `cancelled` and `completed` that any of its jobs has; without
-/// jobs it is `filtered` or `quarantined`.
+/// The status of a job or of a webhook.
+///
+/// - `pending`: due, and not started. The job waits for a worker, for a limit of its route, for an earlier
+///   job of its order value, or for the end of a pause.
+/// - `processing`: a worker has leased the job and runs its handler.
+/// - `retrying`: the last attempt failed; the next attempt is due at `available_at`.
+/// - `completed`: the handler completed the job. Final.
+/// - `dead_lettered`: the handler failed for good, or the attempts are used up. Final until it is retried
+///   or cancelled by hand.
+/// - `cancelled`: cancelled while it waited, or given up as a dead letter. Final until it is retried by hand.
+/// - `filtered`: only of a webhook. Stored without a job, because no route matched. Final.
+/// - `quarantined`: only of a webhook. Reserved: no webhook gets it yet.
+///
+/// The status of a webhook is the first of `processing`, `retrying`, `pending`, `dead_lettered`,
+/// `cancelled` and `completed` that any of its jobs has.
 #[derive(ToSchema)]
 #[schema(as = Status, rename_all = "snake_case")]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -50,7 +63,11 @@ pub(super) enum StatusWord {
     Quarantined,
 }
 
-/// How one attempt ended.
+/// How an attempt ended.
+///
+/// - `completed`: the handler completed the job.
+/// - `failed`: the handler failed, panicked or took longer than its timeout; `error` says why.
+/// - `interrupted`: the process died or lost the lease, or the attempt was stopped at shutdown.
 #[derive(ToSchema)]
 #[schema(as = Outcome, rename_all = "snake_case")]
 #[expect(dead_code, reason = "only its schema is used")]

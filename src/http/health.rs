@@ -1,4 +1,4 @@
-//! What monitoring asks: whether the process is alive and ready, and its metrics.
+//! Paths for monitoring: liveness, readiness and metrics.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -15,42 +15,47 @@ use crate::store::Probe;
 /// Whether requests can be served.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Readiness {
-    /// True if every check is `ok`. What is paused does not matter: webhooks are still accepted.
+    /// True if every check is `ok`. Pauses do not count: a paused process still accepts webhooks.
     ready: bool,
-    /// Each check: `ok`, or what is wrong; and what is paused.
+    /// The result of each check, and the pauses in force.
     checks: Checks,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Checks {
-    /// The store can be written.
+    /// Whether the store can be written: `ok`, or the error. The result is up to 1 second old.
     store: String,
-    /// The tables are those this version knows.
+    /// Whether the tables are those of this version: `ok`, what is wrong, or `unknown` if the store cannot
+    /// be read.
     migrations: String,
-    /// The worker threads run.
+    /// Whether the worker threads run: `ok`, or what is wrong.
     workers: String,
-    /// The process is not about to stop.
+    /// `ok`, or `shutting down`.
     lifecycle: String,
-    /// What is paused, and since when.
+    /// Each pause in force: its target and when it began. Empty if the store cannot be read.
     #[schema(example = json!(["the route orders since 2026-03-01T12:00:00Z"]))]
     pauses: Vec<String>,
 }
 
 /// Whether the process is alive
+///
+/// Does not look at the store.
 #[utoipa::path(
     get, path = "/healthz", tag = "monitoring", operation_id = "healthz",
-    responses((status = 200, description = "It is", body = String, content_type = "text/plain"))
+    responses((status = 200, description = "The process is alive; the body is `ok`", body = String, content_type = "text/plain"))
 )]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether requests can be served: the store can be written, its tables are current, workers run
+/// Whether requests can be served: the store can be written, its tables are current, and workers run
+///
+/// To check the store, a row is written and synced. A success is reused for 1 second.
 #[utoipa::path(
     get, path = "/readyz", tag = "monitoring", operation_id = "readyz",
     responses(
-        (status = 200, description = "They can", body = Readiness),
-        (status = 503, description = "They cannot; the checks say why", body = Readiness),
+        (status = 200, description = "Requests can be served", body = Readiness),
+        (status = 503, description = "Requests cannot be served; `checks` says why", body = Readiness),
     )
 )]
 pub(super) async fn readyz(State(api): State<Api>) -> Response {
@@ -58,7 +63,7 @@ pub(super) async fn readyz(State(api): State<Api>) -> Response {
     let probe = look_at_store(&api.service).await;
     let checks = Checks {
         migrations: match &probe {
-            Ok((probe, _)) => check(probe.migrations_current, "the tables are not those this version knows"),
+            Ok((probe, _)) => check(probe.migrations_current, "the tables are not those of this version"),
             Err(_) => "unknown".to_owned(),
         },
         store: probe.as_ref().map_or_else(ToString::to_string, |_| "ok".to_owned()),
@@ -77,6 +82,8 @@ pub(super) async fn readyz(State(api): State<Api>) -> Response {
 }
 
 /// Metrics in the OpenMetrics text format, as Prometheus reads it
+///
+/// If the store does not answer within 2 seconds, the gauges of the store keep their last values.
 #[utoipa::path(
     get, path = "/metrics", tag = "monitoring", operation_id = "metrics",
     responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"))
@@ -87,7 +94,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> std::result::Result<Respo
         .into_response())
 }
 
-/// Whether the store can be written, and what is paused.
+/// Probes the store, and lists the pauses in force as text.
 async fn look_at_store(service: &Service) -> Result<(Probe, Vec<String>)> {
     let probe = service.check_store().await?;
     let pauses = service.pauses().await?;

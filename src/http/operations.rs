@@ -1,4 +1,4 @@
-//! For operators: routes, pauses, jobs of routes that are gone, and the settings.
+//! Paths for operators: routes, pauses, jobs of routes that are gone from the settings, and the reload.
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -20,50 +20,56 @@ use crate::store::PauseTarget;
 
 type Answer = std::result::Result<Response, Refused>;
 
-/// What to pause or resume.
+/// What to pause, or which pause to end.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Target {
-    /// The jobs of this route. Without `route` and `source`, every job; only one of them may be given.
+    /// The jobs of this route: 1 to 63 of `a-z`, `0-9` and `-`. If `route` and `source` are both absent, the
+    /// call acts on every job. At most one of them may be given. An empty name is refused.
     route: Option<String>,
-    /// The jobs of webhooks from this source.
+    /// The jobs of webhooks from this source: 1 to 63 of `a-z`, `0-9`, `-` and `_`, beginning with a letter
+    /// or a digit.
     source: Option<String>,
 }
 
-/// Where to move jobs.
+/// The route to which jobs are moved.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Destination {
-    /// The route that gets them; it must be in the settings.
+    /// The route that gets the jobs; it must be in the settings.
     #[param(value_type = String, required = true)]
     #[serde(default)]
     to: String,
 }
 
-/// Each route, with the policy in force and what it holds
+/// Lists the routes, each with its policy in force and the numbers of its jobs
 ///
-/// In the order of the settings; then those that are gone from the settings and have jobs.
+/// First the routes of the settings, in their order, then the routes that are gone from the settings and
+/// still have jobs. The settings are those of the process that answers.
 #[utoipa::path(
     get, path = "/v1/routes", tag = "operations", operation_id = "ListRoutes",
-    responses((status = 200, description = "The routes", body = ListRoutesResponse))
+    responses(
+        (status = 200, description = "The routes", body = ListRoutesResponse),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(super) async fn list_routes(State(api): State<Api>) -> Answer {
     Ok(json(&ListRoutesResponse::from(api.service.routes().await?)))
 }
 
-/// Keeps jobs from starting until they are resumed
+/// Keeps jobs from starting until they are resumed: all jobs, the jobs of a route, or the jobs of a source
 ///
-/// Holds for all replicas. Webhooks are still accepted, and running jobs finish. Pausing again changes
-/// nothing.
+/// Holds for all replicas. Webhooks are still accepted, and running jobs finish. Pausing a paused target
+/// again changes nothing and returns the pause in force.
 #[utoipa::path(
     post, path = "/v1/pause", tag = "operations", operation_id = "Pause", params(Target),
     responses(
         (status = 200, description = "The pause in force", body = PauseBody),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such route", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store cannot write; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The route is not in the settings and never had a job", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn pause(
@@ -76,13 +82,14 @@ pub(super) async fn pause(
 
 /// Ends a pause
 ///
-/// Other pauses stay: a route that is paused stays paused when everything is resumed.
+/// Other pauses stay in force: a route that was paused by its name stays paused when the pause of everything
+/// ends.
 #[utoipa::path(
     post, path = "/v1/resume", tag = "operations", operation_id = "Resume", params(Target),
     responses(
-        (status = 200, description = "The target is not paused any more", body = ResumeResponse),
+        (status = 200, description = "The target is no longer paused", body = ResumeResponse),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store cannot write; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn resume(
@@ -93,27 +100,32 @@ pub(super) async fn resume(
     Ok(json(&ResumeResponse { was_paused }))
 }
 
-/// Everything that is paused
+/// Lists the pauses in force
 #[utoipa::path(
     get, path = "/v1/pauses", tag = "operations", operation_id = "ListPauses",
-    responses((status = 200, description = "The pauses in force", body = ListPausesResponse))
+    responses(
+        (status = 200, description = "The pauses in force", body = ListPausesResponse),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(super) async fn list_pauses(State(api): State<Api>) -> Answer {
     Ok(json(&ListPausesResponse::from(api.service.pauses().await?)))
 }
 
-/// Moves all waiting jobs of a route that is gone from the settings to another route
+/// Moves all waiting jobs (pending or retrying) of a route that is gone from the settings to another route
 ///
-/// A job whose webhook already has a job of the other route is cancelled instead.
+/// Moved jobs keep their attempts, due time and order value. A job whose webhook already has a job of the
+/// other route is cancelled instead. The jobs are moved in several transactions: if the call fails, some may
+/// already be moved; call again to move the rest.
 #[utoipa::path(
     post, path = "/v1/routes/{from}/move", tag = "operations", operation_id = "MoveJobs",
     params(("from" = String, Path, description = "The route that has the jobs; it must be gone from the settings"), Destination),
     responses(
         (status = 200, description = "How many jobs were moved", body = MoveJobsResponse),
-        (status = 400, description = "A route is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such route", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The route is in the settings", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store cannot write; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The name of a route is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`from` never had a job, or `to` is not in the settings", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`from` is in the settings", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn move_jobs(
@@ -126,16 +138,19 @@ pub(super) async fn move_jobs(
     Ok(json(&MoveJobsResponse::from(api.service.move_jobs(from, to).await?)))
 }
 
-/// Cancels all waiting jobs of a route that is gone from the settings
+/// Cancels all waiting jobs (pending or retrying) of a route that is gone from the settings
+///
+/// The jobs are cancelled in several transactions: if the call fails, some may already be cancelled; call
+/// again to cancel the rest.
 #[utoipa::path(
     post, path = "/v1/routes/{route}/cancel", tag = "operations", operation_id = "CancelJobs",
     params(("route" = String, Path, description = "The route that has the jobs; it must be gone from the settings")),
     responses(
         (status = 200, description = "How many jobs were cancelled", body = CancelJobsResponse),
-        (status = 400, description = "The route is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such route", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The name of the route is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The route never had a job", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The route is in the settings", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store cannot write; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn cancel_jobs(
@@ -146,15 +161,15 @@ pub(super) async fn cancel_jobs(
     Ok(json(&CancelJobsResponse { cancelled: cancelled as u64 }))
 }
 
-/// Reads the settings again and takes their routes in: all of them, or none if anything is wrong
+/// Reads the settings again and puts their routes in force: all of them, or none if there is a mistake
 ///
-/// Acts on the process that answers; ask every replica.
+/// Acts only on the process that answers; call it on every replica.
 #[utoipa::path(
     post, path = "/v1/settings/reload", tag = "operations", operation_id = "ReloadSettings",
     responses(
         (status = 200, description = "The routes are in force", body = ReloadSettingsResponse),
-        (status = 422, description = "The settings have mistakes, and the detail has them all; the settings in force stay", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store cannot write; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The settings have mistakes; `detail` lists all of them, and the settings in force stay", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn reload_settings(State(api): State<Api>) -> Answer {

@@ -1,4 +1,4 @@
-//! The one place that makes a problem document (RFC 9457) of an error.
+//! Turns errors into problem documents (RFC 9457). No other module does.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::domain::error::{Error, Violation};
 pub(super) struct Problem<'a> {
     /// Names the kind of problem: `urn:hookbox:problem:<reason in lower case, with hyphens>`.
     r#type: String,
-    /// One line for people, the same for every occurrence.
+    /// One line for people, the same for all errors with this reason.
     title: &'a str,
     /// The HTTP status.
     status: u16,
@@ -25,16 +25,16 @@ pub(super) struct Problem<'a> {
     /// The path of the request.
     #[schema(example = "/v1/webhooks")]
     instance: &'a str,
-    /// The reason, for programs; the same word as in gRPC.
+    /// The reason in UPPER_SNAKE_CASE, for programs; the same word as in gRPC.
     reason: &'a str,
-    /// The first field at fault; absent if no field is.
+    /// The name of the first field at fault; absent if no field is.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
     /// Every field at fault; absent if no field is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     violations: Vec<FieldViolation<'a>>,
-    /// The trace of the request, as in logs and traces.
+    /// The trace of the request, as in logs and traces: 32 hex digits.
     #[schema(example = "4bf92f3577b34da6a3ce929d0e0e4736")]
     trace_id: &'a str,
 }
@@ -44,7 +44,7 @@ pub(super) struct Problem<'a> {
 struct FieldViolation<'a> {
     /// The name of the field.
     field: &'a str,
-    /// What is wrong with it.
+    /// What is wrong with the field.
     detail: &'a str,
 }
 
@@ -54,7 +54,7 @@ impl<'a> From<&'a Violation> for FieldViolation<'a> {
     }
 }
 
-/// An error on its way out of a handler. It becomes a document once path and trace are known.
+/// An error that a handler returns. [`complete`] writes its document, once path and trace are known.
 #[derive(Debug)]
 pub(super) enum Refused {
     /// The service refused the request, or failed.
@@ -70,7 +70,7 @@ impl From<Error> for Refused {
 }
 
 impl Refused {
-    /// The document that tells it.
+    /// The problem document of this error.
     pub(super) fn problem<'a>(&'a self, instance: &'a str, trace_id: &'a str) -> Problem<'a> {
         let (reason, title, detail) = match self {
             Self::Error(error) => (error.reason().as_str(), error.reason().title(), error.detail()),
@@ -109,10 +109,12 @@ impl IntoResponse for Refused {
     }
 }
 
+/// Carries the error in the extensions of its response until [`complete`] writes the document.
 #[derive(Clone)]
 struct Held(Arc<Refused>);
 
-/// Writes the document into a response that carries an error; others stay as they are.
+/// Writes the problem document, and `Retry-After` if another try can help, into a response that carries an
+/// error. Leaves any other response unchanged. Logs errors with a 5xx status.
 pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -> Response {
     let Some(Held(refused)) = response.extensions_mut().remove::<Held>() else { return response };
     let problem = refused.problem(instance, trace_id);
@@ -133,7 +135,7 @@ pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -
     response
 }
 
-/// `Retry-After` takes whole seconds: rounded up, never 0.
+/// A delay in whole seconds, as `Retry-After` takes it: rounded up, at least 1.
 pub(super) fn whole_seconds(delay: std::time::Duration) -> u64 {
     delay.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)
 }

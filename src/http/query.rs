@@ -1,4 +1,4 @@
-//! Reading what is in a path and in a query string.
+//! Reads names from paths, and parameters from query strings.
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};
@@ -9,7 +9,7 @@ use super::problem::Refused;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::WebhookId;
 
-/// The webhook that a path names.
+/// The id of a webhook in a path; 400 if it is not a UUID.
 pub(super) struct Id(pub(super) WebhookId);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
@@ -21,12 +21,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-/// The name in a path that has one; empty if it is not UTF-8, for then it names nothing.
+/// The name in a path; empty if it is not UTF-8, so that the caller refuses it as it refuses any wrong name.
 pub(super) fn name_in_path(path: std::result::Result<Path<String>, PathRejection>) -> String {
     path.map(|Path(name)| name).unwrap_or_default()
 }
 
-/// The parameters of a query string. The error names the one that is unknown or wrong.
+/// The parameters of a query string. The error names the parameter that is unknown or wrong.
 pub(super) fn parameters<T>(query: std::result::Result<Query<T>, QueryRejection>) -> Result<T> {
     query.map(|Query(parameters)| parameters).map_err(|rejection| {
         let text = rejection.body_text();
@@ -38,12 +38,12 @@ pub(super) fn parameters<T>(query: std::result::Result<Query<T>, QueryRejection>
     })
 }
 
-/// The value of a filter; an empty one counts as absent.
+/// The value of a filter; an empty value counts as absent.
 pub(super) fn given(parameter: Option<String>) -> Option<String> {
     parameter.filter(|text| !text.is_empty())
 }
 
-/// A time of a filter.
+/// The time in a filter, as RFC 3339 writes it; an empty value counts as absent.
 pub(super) fn time(field: &'static str, parameter: Option<String>) -> Result<Option<Timestamp>> {
     given(parameter)
         .map(|text| {

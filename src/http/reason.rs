@@ -1,19 +1,19 @@
-//! The HTTP status of each reason, and the reasons that only REST has.
+//! The HTTP status of each error reason, and the reasons that only REST has.
 
 use axum::http::StatusCode;
 
 use crate::domain::error::{Reason, reasons};
 
 reasons! {
-    /// Why REST itself refuses a request, before the service sees it.
+    /// Why REST refuses a request before calling the service.
     RestReason {
         /// The body did not arrive in time.
         BodyTimeout = "BODY_TIMEOUT", "The body did not arrive in time";
         /// The body is not declared as JSON.
         UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", "The body must be application/json";
-        /// No such path.
+        /// Nothing is served at this path.
         PathNotFound = "PATH_NOT_FOUND", "There is nothing at this path";
-        /// The path exists, the method does not.
+        /// The path is served, but not with this method.
         MethodNotAllowed = "METHOD_NOT_ALLOWED", "The path does not take this method";
     }
 }

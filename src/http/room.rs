@@ -1,4 +1,4 @@
-//! Memory for bodies: many large ones at once are refused before they are read.
+//! Limits the memory for request bodies: if it is used up, a request is refused before its body is read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,29 +8,30 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::error::{Error, Reason, Result};
 
-/// Bytes of bodies at once; twice the largest body if that is more.
+/// The memory for all bodies together, in bytes. Twice the largest allowed body if that is more.
 const BODIES_BYTES: usize = 256 * 1024 * 1024;
 
-/// Room is given out in pieces of this many bytes.
+/// The unit in which memory is reserved, in bytes.
 const PIECE_BYTES: usize = 1024;
 
-/// When a sender that met a lack of room should come again.
+/// After which time a sender should try again when the memory is used up.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The room for the bodies of requests under way.
+/// The memory for the bodies of requests in progress.
 #[derive(Clone, Debug)]
 pub struct Bodies(Arc<Semaphore>);
 
-/// Room for one body, until it is dropped.
+/// Memory reserved for one body; released when dropped.
 pub(super) type Room = OwnedSemaphorePermit;
 
 impl Bodies {
-    /// Room for bodies of at most `max_body_bytes` each.
+    /// Memory for bodies of at most `max_body_bytes` each.
     pub fn new(max_body_bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new(BODIES_BYTES.max(2 * max_body_bytes) / PIECE_BYTES)))
     }
 
-    /// Room for a body: as much as it says it has, or as it may have at most.
+    /// Reserves memory for a body: its declared length, or `max_body_bytes` if it declares none.
+    /// Errors: `BacklogFull` if the memory is used up.
     pub(super) fn room_for(&self, body: &Body, max_body_bytes: usize) -> Result<Room> {
         let said = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
         let bytes = said.unwrap_or(max_body_bytes).min(max_body_bytes);
@@ -38,7 +39,7 @@ impl Bodies {
         Arc::clone(&self.0).try_acquire_many_owned(pieces).map_err(|_| {
             Error::new(
                 Reason::BacklogFull,
-                "more bytes arrive at once than may wait to be stored; nothing was stored, try again in a moment",
+                "the memory for request bodies is used up; nothing was stored, try again in a moment",
             )
             .retry_after(RETRY_AFTER)
         })

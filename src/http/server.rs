@@ -1,4 +1,4 @@
-//! Serves the router on a listener, with limits on slow clients, until it is told to stop.
+//! Serves the router on a listener until the shutdown, with limits on slow clients.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,19 +19,21 @@ use tower::ServiceExt;
 /// How long a request's headers may take to arrive; also closes idle connections.
 const HEADER_TIME: Duration = Duration::from_secs(60);
 
-/// How long an HTTP/2 peer may be silent before it is asked whether it is alive, and to answer.
+/// How long an HTTP/2 connection may be silent before the server sends a ping, and how long the client may
+/// take to answer it.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// Connections at once. More are closed, so that the store never lacks a file descriptor for them.
+/// The most connections at once. Further connections are closed, so that file descriptors are left for the
+/// store.
 const MAX_CONNECTIONS: usize = 10_000;
 
-/// How long open requests may take after the stop.
+/// How long open requests may take to finish at shutdown; after that they are cut off.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 
-/// How long to wait when the system has no more file descriptors.
+/// How long to wait after a connection could not be accepted, mostly for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections until `stopping`, then lets open requests finish.
+/// Accepts connections until `stopping` is cancelled, then gives open requests `DRAIN_TIME` to finish.
 pub async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
@@ -51,10 +53,10 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Cancellation
                 continue;
             }
         };
-        // Answers are small and written whole; a failure only costs latency.
+        // Responses are small and written at once; if this fails, they only arrive later.
         let _ = stream.set_nodelay(true);
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!(connections = MAX_CONNECTIONS, "a connection was closed; too many are open");
+            tracing::warn!(connections = MAX_CONNECTIONS, "connection limit reached; closing the connection");
             continue;
         };
         let asked = Arc::new(AtomicBool::new(false));
@@ -74,7 +76,7 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Cancellation
                         tracing::debug!(error = %error, "a connection ended with an error");
                     }
                 }
-                () = silence(&asked) => tracing::debug!("a connection that asked for nothing was closed"),
+                () = silence(&asked) => tracing::debug!("closed a connection that sent no request"),
             }
         });
     }
@@ -84,8 +86,8 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Cancellation
     }
 }
 
-/// Ready if nothing was asked for in time: the limit on headers begins only once a connection
-/// has shown which HTTP it speaks.
+/// Ready if the connection has sent no request within [`HEADER_TIME`]. hyper's own limit on headers begins
+/// only once the client has sent enough to tell HTTP/1 from HTTP/2.
 async fn silence(asked: &AtomicBool) {
     tokio::time::sleep(HEADER_TIME).await;
     if asked.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! `POST /v1/webhooks`: reads a request, makes a webhook of it, and answers once it is stored.
+//! `POST /v1/webhooks`: reads a webhook from a request, stores it, and answers.
 
 use std::borrow::Cow;
 
@@ -26,27 +26,28 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// A webhook as its sender submits it.
+/// A webhook as its sender submits it. Its source is `default`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = SubmitWebhookRequest)]
 pub(super) struct SubmitBody<'a> {
-    /// The sender's unique name of the webhook: 1 to 255 characters without control characters.
-    /// May be given as the header `Idempotency-Key` instead.
+    /// The sender's unique name of the webhook within its source: 1 to 255 characters without control
+    /// characters, compared byte for byte. Required here or in the header `Idempotency-Key`.
     #[serde(borrow, default, deserialize_with = "given")]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 255, example = "evt-001")]
     idempotency_key: Given<Cow<'a, str>>,
-    /// What happened, as the sender calls it; the same rule as for the key.
+    /// What happened, in the sender's words: 1 to 255 characters without control characters.
     #[serde(borrow, default, deserialize_with = "given")]
     #[schema(value_type = String, required = true, min_length = 1, max_length = 255, example = "order.created")]
     event_type: Given<Cow<'a, str>>,
-    /// The content: any JSON value, kept byte for byte.
+    /// The content: any JSON value, nested at most 128 levels deep, without repeated members in an object;
+    /// kept byte for byte.
     #[serde(borrow, default, deserialize_with = "raw")]
     #[schema(value_type = serde_json::Value, required = true)]
     payload: Option<&'a RawValue>,
 }
 
-/// A member that is absent, null, or there.
+/// A member of the body: the outer `None` if it is absent, the inner `None` if it is null.
 type Given<T> = Option<Option<T>>;
 
 fn given<'de, D, T>(deserializer: D) -> std::result::Result<Given<T>, D::Error>
@@ -57,43 +58,47 @@ where
     Option::deserialize(deserializer).map(Some)
 }
 
-/// Any value; `null` is one.
+/// Any JSON value; `null` is a value too.
 fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// Stores a webhook
 ///
-/// Answered only once the webhook is on disk, with a job for each route that matches it. The same webhook
-/// again is answered with the status it has now, and gets no further jobs. The same key with another
-/// payload is refused.
+/// The response is sent only after the webhook and a job for each matching route are on disk. If the same
+/// webhook was accepted before, the response has its current status and `duplicate` set; it gets no further
+/// jobs. Objects whose members have another order, and numbers and strings that are written in another way,
+/// are the same payload. The same key with another event type or payload is refused.
 #[utoipa::path(
     post,
     path = "/v1/webhooks",
     tag = "webhooks",
     operation_id = "SubmitWebhook",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Taken where the body has no key; where both are given they have to be equal")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "The idempotency key, plain or in double quotes. If the body has one too, both must be equal")),
     request_body(content = SubmitBody, content_type = "application/json"),
     responses(
-        (status = 202, description = "Stored, with a job for each route that wants it", body = SubmitWebhookResponse, headers(
+        (status = 202, description = "The webhook is stored with a job for each matching route", body = SubmitWebhookResponse, headers(
             ("Location" = String, description = "The path of the webhook"),
             ("RateLimit" = Option<String>, description = "What is left of the source's rate limit, if it has one"),
             ("RateLimit-Policy" = Option<String>, description = "The source's rate limit, if it has one"),
         )),
-        (status = 200, description = "It had been stored before; its status now", body = SubmitWebhookResponse, headers(
+        (status = 200, description = "The webhook was stored before", body = SubmitWebhookResponse, headers(
             ("Location" = String, description = "The path of the webhook"),
+            ("RateLimit" = Option<String>, description = "What is left of the source's rate limit, if it has one"),
+            ("RateLimit-Policy" = Option<String>, description = "The source's rate limit, if it has one"),
         )),
-        (status = 400, description = "Not JSON, or fields are wrong; `violations` names them all", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body is not valid JSON, or fields are wrong; `violations` lists the fields", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive within 30 seconds", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than the setting `max_body` allows, 1 MiB by default", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The Content-Type is not application/json, or the body is compressed", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The key was used for another webhook", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Over the rate limit", body = Problem, content_type = "application/problem+json", headers(
-            ("Retry-After" = u64, description = "Seconds until another try makes sense"),
+        (status = 429, description = "The source is over its rate limit", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "After how many seconds to try again"),
             ("RateLimit" = String, description = "What is left of the source's rate limit"),
             ("RateLimit-Policy" = String, description = "The source's rate limit"),
         )),
-        (status = 503, description = "The backlog is full, or the store cannot write", body = Problem, content_type = "application/problem+json", headers(
-            ("Retry-After" = u64, description = "Seconds until another try makes sense"),
+        (status = 503, description = "The backlog is full, or the store is not available; nothing was acknowledged", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "After how many seconds to try again"),
         )),
     )
 )]
@@ -103,7 +108,7 @@ pub(super) async fn submit_webhook(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    // Held until the answer: what waits for the writer takes room as well.
+    // Kept until the response: the payload stays in memory while it waits to be stored.
     let (webhook, _room) = match read(&api, &headers, body, traceparent).await {
         Ok(read) => read,
         Err(refused) => return refused.into_response(),
@@ -152,7 +157,7 @@ async fn read(
 fn parse(body: &[u8]) -> Result<SubmitBody<'_>> {
     let begins = body.trim_ascii_start().first();
     if begins.is_some_and(|byte| matches!(byte, b'[' | b'"' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9')) {
-        // serde would take the items of an array for the members of an object.
+        // Serde would read the items of an array as the members of the object.
         return Err(Error::new(Reason::InvalidField, "the body is not a JSON object; send one"));
     }
     serde_json::from_slice(body).map_err(|error| match error.classify() {
@@ -161,7 +166,7 @@ fn parse(body: &[u8]) -> Result<SubmitBody<'_>> {
     })
 }
 
-/// Reads once more to learn which field it was; only refused bodies pay for it.
+/// The error of a field at fault. Parses the refused body a second time to find the name of the field.
 fn wrong_field(body: &[u8], error: &serde_json::Error) -> Error {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let path = match serde_path_to_error::deserialize::<_, SubmitBody<'_>>(&mut deserializer) {
@@ -169,7 +174,7 @@ fn wrong_field(body: &[u8], error: &serde_json::Error) -> Error {
         Ok(_) => String::new(),
     };
     let message = error.to_string();
-    // "unknown field `x`" and "duplicate field `x`" name it in their text.
+    // The texts "unknown field `x`" and "duplicate field `x`" contain the name.
     let named = message.split_once(" field `").and_then(|(_, rest)| rest.split('`').next());
     match named {
         Some(field) if message.starts_with("unknown field") => {
@@ -197,7 +202,7 @@ fn missing(field: &'static str) -> Error {
     Error::invalid(field, "is missing")
 }
 
-/// The key of the body, or of the header where the body has none; where both are given they agree.
+/// The key from the body, or from the header if the body has none. Refuses two different keys.
 fn idempotency_key(given: Given<Cow<'_, str>>, headers: &HeaderMap) -> Result<IdempotencyKey> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(header) = values.next() else { return IdempotencyKey::new(text("idempotency_key", given)?) };
@@ -222,8 +227,8 @@ fn idempotency_key(given: Given<Cow<'_, str>>, headers: &HeaderMap) -> Result<Id
     }
 }
 
-/// The header as it is, or what a structured-field string in it says: the IETF draft for this
-/// header quotes the key, most senders do not.
+/// The header without the quotes and escapes of a structured-field string: the IETF draft for this header
+/// quotes the key, but most senders do not.
 fn unquoted(header: &str) -> Cow<'_, str> {
     match header.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(quoted) => Cow::Owned(quoted.replace("\\\"", "\"").replace("\\\\", "\\")),
@@ -231,17 +236,18 @@ fn unquoted(header: &str) -> Cow<'_, str> {
     }
 }
 
-/// Headers as text, with names in lower case.
+/// Names (in lower case) and values of headers as text; invalid UTF-8 is replaced.
 fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
 }
 
-/// draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it.
+/// Adds `RateLimit-Policy` and `RateLimit` as in draft-ietf-httpapi-ratelimit-headers: the limit, and what
+/// is left of it.
 fn add_rate_headers(headers: &mut HeaderMap, source: &Source, rate: RateState) {
     let policy = format!("\"{source}\";q={};w={}", rate.limit.quota, rate.limit.window.as_secs());
     let left = format!("\"{source}\";r={};t={}", rate.remaining, whole_seconds(rate.reset));
-    // A source's name has nothing that a header may not have.
+    // Cannot fail: the name of a source has only characters that a header may have.
     if let (Ok(policy), Ok(left)) = (HeaderValue::try_from(policy), HeaderValue::try_from(left)) {
         headers.insert(RATE_LIMIT_POLICY, policy);
         headers.insert(RATE_LIMIT, left);

@@ -1,4 +1,4 @@
-//! `GET /v1/webhooks/{id}/watch`: the status after every change of any job, as server-sent events.
+//! `GET /v1/webhooks/{id}/watch`: sends the status after every change of any job, as server-sent events.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,20 +17,23 @@ use super::query::Id;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::WebhookName;
 
-/// A comment is sent after this long without a change, so that proxies keep the connection.
+/// After this long without an event a comment is sent, so that proxies keep the connection open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The status as it is now, then after every change of any job, until all jobs are final
+/// Sends the current status, then the status after every change of any job, until all jobs are final
 ///
-/// Each is an event named `status`. If the server stops first, or the store fails, the last event is
-/// named `error`, and its data is a Problem. A stream without an `error` that ends has told everything.
+/// Final are `completed`, `dead_lettered` and `cancelled`. Each status is an event named `status`. Changes
+/// that follow each other closely may be sent as one. If the server stops first, or the store fails, the
+/// last event is named `error`, and its data is a Problem. If the stream ends without such an event, all
+/// jobs are final.
 #[utoipa::path(
     get, path = "/v1/webhooks/{id}/watch", tag = "webhooks", operation_id = "WatchStatus",
     params(("id" = String, Path, description = "The webhook's id", format = Uuid)),
     responses(
         (status = 200, description = "Events named `status`, each with a WebhookStatus as its data", body = StatusBody, content_type = "text/event-stream"),
-        (status = 400, description = "The id is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such webhook", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn watch_status(

@@ -1,4 +1,4 @@
-//! Looking at webhooks, and operating on them.
+//! Paths that show webhooks, and retry or cancel their jobs.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -27,36 +27,38 @@ pub(super) struct ByKey {
     #[param(value_type = String, required = true)]
     #[serde(default)]
     idempotency_key: String,
-    /// The source of the key.
+    /// The source of the key; empty means `default`.
     #[param(default = "default", value_type = Option<String>)]
     #[serde(default)]
     source: String,
 }
 
-/// Which webhooks to list.
+/// Which webhooks to list. A webhook has to match every filter that is given.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Filter {
-    /// Only those with a job in this status; for `filtered` and `quarantined`, those with that status.
+    /// Only webhooks with a job in this status. For `filtered` and `quarantined`: only webhooks with that
+    /// status.
     #[param(value_type = Option<StatusWord>)]
     status: Option<String>,
-    /// Only those with a job of this route; together with `status`, a job of this route in this status.
+    /// Only webhooks with a job of this route. Together with `status`: only webhooks whose job of this route
+    /// is in this status.
     route: Option<String>,
-    /// Only those from this source.
+    /// Only webhooks from this source.
     source: Option<String>,
-    /// Only those of this event type.
+    /// Only webhooks of exactly this event type.
     event_type: Option<String>,
-    /// Only those accepted at or after this time.
+    /// Only webhooks accepted at or after this time, as RFC 3339 writes it.
     #[param(format = DateTime)]
     accepted_after: Option<String>,
-    /// Only those accepted before this time.
+    /// Only webhooks accepted before this time, as RFC 3339 writes it.
     #[param(format = DateTime)]
     accepted_before: Option<String>,
-    /// The most webhooks on the page.
+    /// The largest number of webhooks on the page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
     page_size: Option<String>,
-    /// Where to go on: the `next_page_token` of the page before, with the same filters.
+    /// The `next_page_token` of the previous page, to get the page after it with the same filters.
     page_token: Option<String>,
 }
 
@@ -65,17 +67,18 @@ pub(super) struct Filter {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct OfRoute {
-    /// Only the job of this route; absent for every job that allows it.
+    /// Acts only on the job of this route. If absent: on every job whose status allows it.
     route: Option<String>,
 }
 
-/// The status of a webhook, by the sender's key
+/// Returns the status of a webhook, by the sender's key
 #[utoipa::path(
     get, path = "/v1/status", tag = "webhooks", operation_id = "GetStatus", params(ByKey),
     responses(
-        (status = 200, description = "Its status now", body = StatusBody),
+        (status = 200, description = "The current status of the webhook", body = StatusBody),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such webhook", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn get_status_by_key(
@@ -87,14 +90,15 @@ pub(super) async fn get_status_by_key(
     Ok(json(&StatusBody::from(api.service.status(name).await?)))
 }
 
-/// The status of a webhook, by its id
+/// Returns the status of a webhook, by its id
 #[utoipa::path(
     get, path = "/v1/webhooks/{id}/status", tag = "webhooks", operation_id = "GetStatusById",
     params(("id" = String, Path, description = "The webhook's id", format = Uuid)),
     responses(
-        (status = 200, description = "Its status now", body = StatusBody),
-        (status = 400, description = "The id is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such webhook", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The current status of the webhook", body = StatusBody),
+        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn get_status(State(api): State<Api>, Id(id): Id) -> Answer {
@@ -102,14 +106,15 @@ pub(super) async fn get_status(State(api): State<Api>, Id(id): Id) -> Answer {
     Ok(json(&StatusBody::from(status)))
 }
 
-/// All that is known of a webhook: payload, jobs and attempts
+/// Returns a webhook with its payload, jobs and attempts
 #[utoipa::path(
     get, path = "/v1/webhooks/{id}", tag = "webhooks", operation_id = "GetWebhook",
     params(("id" = String, Path, description = "The webhook's id", format = Uuid)),
     responses(
         (status = 200, description = "The webhook", body = WebhookBody),
-        (status = 400, description = "The id is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such webhook", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn get_webhook(State(api): State<Api>, Id(id): Id) -> Answer {
@@ -117,12 +122,13 @@ pub(super) async fn get_webhook(State(api): State<Api>, Id(id): Id) -> Answer {
     Ok(json(&WebhookBody::try_from(webhook)?))
 }
 
-/// The webhooks that match every given filter, newest first
+/// Lists the webhooks that match every given filter, newest first
 #[utoipa::path(
     get, path = "/v1/webhooks", tag = "webhooks", operation_id = "ListWebhooks", params(Filter),
     responses(
-        (status = 200, description = "One page", body = ListWebhooksResponse),
+        (status = 200, description = "One page of webhooks", body = ListWebhooksResponse),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list_webhooks(
@@ -135,16 +141,16 @@ pub(super) async fn list_webhooks(
 
 /// Starts a new run of dead-lettered or cancelled jobs, with a fresh budget of attempts
 ///
-/// Without `route`, of every job of the webhook that allows it.
+/// Without `route`, of every dead-lettered or cancelled job of the webhook.
 #[utoipa::path(
     post, path = "/v1/webhooks/{id}/retry", tag = "webhooks", operation_id = "RetryWebhook",
     params(("id" = String, Path, description = "The webhook's id", format = Uuid), OfRoute),
     responses(
         (status = 200, description = "The jobs are pending again", body = StatusBody),
-        (status = 400, description = "The id or the route is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such webhook, or it has no job of this route", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "No job allows it, or the payload is past its retention", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store cannot write; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The id or the route is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such webhook, or it has no job of this route", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "No job is dead-lettered or cancelled, or the payload is past its retention", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn retry_webhook(
@@ -158,17 +164,17 @@ pub(super) async fn retry_webhook(
 
 /// Cancels waiting jobs, so that they do not start, and gives up dead letters
 ///
-/// Without `route`, every job of the webhook that allows it. What waits behind a dead letter that is
-/// given up can start. Cancelling a cancelled job again changes nothing.
+/// Without `route`, every job of the webhook that is pending, retrying or dead-lettered. Jobs that wait
+/// behind a dead letter that is given up can start. Cancelling a cancelled job again changes nothing.
 #[utoipa::path(
     post, path = "/v1/webhooks/{id}/cancel", tag = "webhooks", operation_id = "CancelWebhook",
     params(("id" = String, Path, description = "The webhook's id", format = Uuid), OfRoute),
     responses(
         (status = 200, description = "The jobs are cancelled", body = StatusBody),
-        (status = 400, description = "The id or the route is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such webhook, or it has no job of this route", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Every job is processing or completed", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store cannot write; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The id or the route is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such webhook, or it has no job of this route", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Every job is processing or completed, or the webhook has no jobs", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn cancel_webhook(
@@ -180,10 +186,16 @@ pub(super) async fn cancel_webhook(
     Ok(json(&StatusBody::from(api.service.cancel(id, route).await?)))
 }
 
-/// Counts by status and by route, the oldest job due, workers, rates and pauses
+/// Returns the numbers of jobs by status and by route, the age of the oldest due job, workers, rates and
+/// pauses
+///
+/// The cost does not grow with the number of webhooks.
 #[utoipa::path(
     get, path = "/v1/stats", tag = "webhooks", operation_id = "GetStats",
-    responses((status = 200, description = "The statistics", body = GetStatsResponse))
+    responses(
+        (status = 200, description = "The statistics", body = GetStatsResponse),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(super) async fn get_stats(State(api): State<Api>) -> Answer {
     Ok(json(&GetStatsResponse::from(api.service.stats().await?)))

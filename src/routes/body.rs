@@ -1,7 +1,7 @@
-//! A body as a tree that conditions and pointers look into.
+//! The body of a webhook as a tree, for conditions and pointers.
 //!
-//! The scalars are those of CEL, and strings without escapes are not copied. The same parser that
-//! admitted the payload reads it again here, so that both agree about what is JSON.
+//! Scalars are values of CEL, and strings without escapes are not copied. The parser is the one that
+//! validated the payload, so that both agree about what is JSON.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(super) enum Node<'a> {
     Null(CelNull),
     /// `true` or `false`.
     Bool(CelBool),
-    /// A whole number that fits.
+    /// A whole number that fits an `i64`.
     Int(CelInt),
     /// Any other number.
     Number(Box<Number<'a>>),
@@ -29,10 +29,10 @@ pub(super) enum Node<'a> {
     Map(Map<'a>),
 }
 
-/// A number that is no `int` of CEL.
+/// A number that is not an `int` of CEL.
 #[derive(Clone, Debug)]
 pub(super) struct Number<'a> {
-    /// As it is written.
+    /// The number as it is written.
     pub(super) text: Cow<'a, str>,
     value: NumberValue,
 }
@@ -58,7 +58,7 @@ enum Open<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// Parses a JSON text; none if it is not one, which the text of a `Payload` always is.
+    /// Parses a JSON text; none if it is not valid. The text of a `Payload` always is.
     pub(super) fn parse(json: &'a str) -> Option<Self> {
         let mut parser = SliceJsonParser::new(json.as_bytes());
         let mut open: Vec<Open<'a>> = Vec::new();
@@ -97,7 +97,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// An object of these members; their names are distinct.
+    /// An object with these members. Their names must be distinct.
     pub(super) fn map(mut members: Vec<(CelString<'a>, Self)>) -> Self {
         members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Self::Map(Map(members.into()))
@@ -109,13 +109,13 @@ impl<'a> Node<'a> {
         }
         let value = match text.parse::<u64>() {
             Ok(uint) => NumberValue::UInt(uint.into()),
-            // What is too large for a double is infinite.
+            // A number that is too large for a double becomes infinite.
             Err(_) => NumberValue::Double(text.parse::<f64>().unwrap_or(f64::NAN).into()),
         };
         Self::Number(Box::new(Number { text, value }))
     }
 
-    /// The member of that name, or the item at that place, as a JSON pointer names them.
+    /// The member with this name, or the item with this index, as a JSON pointer writes them.
     pub(super) fn child(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Map(map) => map.get(name),
@@ -128,7 +128,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// As a value of CEL.
+    /// The node as a value of CEL.
     pub(super) fn as_val(&self) -> &(dyn Val + 'a) {
         match self {
             Self::Null(null) => null,
@@ -146,7 +146,7 @@ impl<'a> Node<'a> {
 }
 
 impl<'a> Map<'a> {
-    /// The member of that name.
+    /// The member with this name.
     pub(super) fn get(&self, name: &str) -> Option<&Node<'a>> {
         let at = self.0.binary_search_by(|(member, _)| member.inner().cmp(name)).ok()?;
         Some(&self.0[at].1)

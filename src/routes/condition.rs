@@ -1,7 +1,7 @@
-//! The `where` of a route: a CEL expression over a webhook, compiled once.
+//! The `where` of a route: a CEL expression about a webhook, compiled once.
 //!
-//! It is bounded in length and depth when it is compiled, and in what it may cost when it is
-//! evaluated (see [`super::meter`]). No panic of the evaluator gets out.
+//! Compiling limits the length and depth of the expression. Evaluating limits its cost (see
+//! [`super::meter`]), and catches panics of the evaluator.
 
 use std::fmt::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,10 +20,11 @@ use super::metered::{MAX_DEPTH, Metering, PATTERN};
 /// The longest expression, in bytes.
 pub(super) const MAX_EXPRESSION_BYTES: usize = 4096;
 
-/// The longest text of an error that is kept.
+/// The longest error text that is stored, in bytes. Longer texts are cut off.
 const MAX_ERROR_BYTES: usize = 300;
 
-/// How deep the parser may go: parentheses cost it levels that the parsed expression does not have.
+/// The depth limit of the parser. It is larger than that of expressions, because the parser also counts
+/// parentheses, which the parsed expression does not have.
 const PARSER_DEPTH: u16 = 2 * MAX_DEPTH as u16;
 
 /// A compiled expression.
@@ -31,16 +32,17 @@ pub(super) struct Condition {
     expression: IdedExpr,
     patterns: Vec<Pattern>,
     environment: Arc<Env>,
-    /// Whether it looks at the body.
+    /// Whether the expression uses the body.
     pub(super) needs_body: bool,
-    /// Whether it looks at the headers.
+    /// Whether the expression uses the headers.
     pub(super) needs_headers: bool,
 }
 
-/// What is wrong with an expression, and at which byte of it, as far as that is known.
+/// A mistake in an expression: the byte of the expression at which it is, if that is known, and a text that
+/// continues the sentence "it must be ...".
 pub(super) type Problem = (Option<usize>, String);
 
-/// What an expression can name.
+/// The values of the variables of an expression, and the meter for its cost.
 pub(super) struct Variables<'n, 'a> {
     pub(super) source: &'n str,
     pub(super) event_type: &'n str,
@@ -51,7 +53,7 @@ pub(super) struct Variables<'n, 'a> {
 }
 
 impl Condition {
-    /// Compiles an expression, or says everything that is wrong with it.
+    /// Compiles an expression. Errors: every mistake in it.
     pub(super) fn compile(text: &str, environment: &Arc<Env>) -> Result<Self, Vec<Problem>> {
         if text.len() > MAX_EXPRESSION_BYTES {
             return Err(vec![(None, format!("an expression of at most {MAX_EXPRESSION_BYTES} bytes"))]);
@@ -76,22 +78,23 @@ impl Condition {
         })
     }
 
-    /// Whether it is true of a webhook. The error says why that cannot be told.
+    /// Whether the expression is true for a webhook. The error says why it could not be evaluated.
     pub(super) fn holds(&self, variables: &Variables<'_, '_>) -> Result<bool, String> {
         let evaluation = Evaluation { variables, patterns: &self.patterns };
         let evaluated = catch_unwind(AssertUnwindSafe(|| {
             let mut context = Context::with_env(Arc::clone(&self.environment));
             context.set_variable_resolver(&evaluation);
-            // Not `resolve_val`, which would be compiled into this crate, unoptimised in tests, and
-            // then take much more stack.
+            // `resolve_val` is generic, so it would be compiled in this crate, without optimisation in
+            // tests, and would need much more stack.
             let value = Value::resolve(&self.expression, &context).map_err(shortened)?;
             Ok(value == Value::Bool(true))
         }));
-        // Loops may go over the refusal as over any other error.
+        // Asks the meter, because a loop may have swallowed the error of the spent budget like any other.
         if variables.meter.is_overdrawn() {
             let (one, all) = (meter::BUDGET, meter::WEBHOOK_BUDGET);
             return Err(format!(
-                "stopped: it takes more than {one} steps on this webhook, or all routes more than {all}"
+                "stopped: the expression takes more than {one} steps on this webhook, or the expressions of all routes \
+                 together take more than {all}"
             ));
         }
         evaluated.unwrap_or_else(|_| Err("the evaluation panicked; please report it as a bug".to_owned()))
@@ -122,14 +125,14 @@ impl VariableResolver for Evaluation<'_, '_> {
     }
 }
 
-/// The first error: those behind it mostly follow from it.
+/// The first syntax error. Further errors mostly follow from the first.
 fn syntax_problem(text: &str, errors: ParseErrors) -> Problem {
     let Some(error) = errors.errors.into_iter().next() else { return (None, "a CEL expression".to_owned()) };
     let message = error.msg.trim_start_matches("Syntax error: ");
     (offset_of(text, error.pos), format!("a CEL expression; {message}"))
 }
 
-/// The byte at a line and column, both from 1.
+/// The offset in bytes of a line and column, both from 1.
 fn offset_of(text: &str, (line, column): (isize, isize)) -> Option<usize> {
     let (line, column) = (usize::try_from(line).ok()?, usize::try_from(column).ok()?);
     let before = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum::<usize>();
@@ -137,14 +140,15 @@ fn offset_of(text: &str, (line, column): (isize, isize)) -> Option<usize> {
     Some(within.map_or(text.len(), |at| before + at))
 }
 
-/// Where a word stands in a text, not as a part of a longer one.
+/// The offset in bytes of a word in a text, where it is not part of a longer word.
 fn place_of(text: &str, word: &str) -> Option<usize> {
     let is_part = |char: char| char.is_alphanumeric() || char == '_';
     let mut places = text.match_indices(word).map(|(at, _)| at);
     places.find(|at| !text[..*at].ends_with(is_part) && !text[at + word.len()..].starts_with(is_part))
 }
 
-/// The text of an error. It may hold a whole body: no more of it is written than is kept.
+/// The text of an error, cut off after [`MAX_ERROR_BYTES`]. The full text may contain a whole body, so it is
+/// not written at all.
 fn shortened(error: cel::ExecutionError) -> String {
     struct Short(String);
 
@@ -163,7 +167,7 @@ fn shortened(error: cel::ExecutionError) -> String {
     }
 
     let mut short = Short(String::new());
-    // An error means that it was cut off.
+    // An error means that the text was cut off.
     let _ = write!(short, "{error}");
     short.0
 }

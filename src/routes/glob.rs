@@ -1,44 +1,45 @@
-//! Names with wildcards: `*` is any run of characters, `/` and `.` too, `?` is one character.
+//! Globs of sources and event types: `*` matches any run of characters, also `/` and `.`; `?` matches one
+//! character.
 
 use std::str::Chars;
 
 use crate::domain::webhook::MAX_NAME_CHARS;
 
-/// Names that a route takes, as a list of globs; an empty list takes every name.
+/// A list of globs. It matches a name if any of its globs does; an empty list matches every name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names(Box<[Glob]>);
 
 impl Names {
-    /// Takes globs that [`check`] found nothing wrong with.
+    /// Compiles globs that have passed [`check`].
     pub(super) fn new(globs: &[String]) -> Self {
         Self(globs.iter().map(|glob| Glob::new(glob)).collect())
     }
 
-    /// Whether any glob of the list fits.
+    /// Whether the list matches a name.
     pub(super) fn take(&self, name: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|glob| glob.fits(name))
     }
 
-    /// Whether the list has this very name, not only a glob that fits it.
+    /// Whether the list has this name literally, not only a glob with wildcards that matches it.
     pub(super) fn name(&self, name: &str) -> bool {
         self.0.iter().any(|glob| matches!(glob, Glob::Exact(exact) if **exact == *name))
     }
 }
 
-/// What is wrong with a glob of sources, as the sentence "it must be ..." goes on.
+/// Checks a glob of sources. The error continues the sentence "it must be ...".
 pub(super) fn check_source(glob: &str) -> Result<(), String> {
     let possible = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || "-_*?".contains(char);
     if !glob.chars().all(possible) {
-        return Err("made of a-z, 0-9, - and _, as sources are, and of * and ?".to_owned());
+        return Err("made of a-z, 0-9, - and _, as sources are, and the wildcards * and ?".to_owned());
     }
     check(glob)
 }
 
-/// What is wrong with a glob, as the sentence "it must be ..." goes on.
+/// Checks a glob. The error continues the sentence "it must be ...".
 pub(super) fn check(glob: &str) -> Result<(), String> {
     if glob.is_empty() || glob.chars().count() > MAX_NAME_CHARS || glob.chars().any(char::is_control) {
         return Err(format!(
-            "1 to {MAX_NAME_CHARS} characters without control characters, where * is any run of characters and ? is one"
+            "1 to {MAX_NAME_CHARS} characters without control characters; * matches any run of characters, ? matches one"
         ));
     }
     Ok(())
@@ -72,9 +73,10 @@ impl Glob {
     }
 }
 
-/// Goes back to the last `*` only, so that the work is at most the product of both lengths.
+/// Whether a pattern matches a name. Backtracks only to the last `*`, so that the work is at most the product
+/// of both lengths.
 fn fits<'a>(mut pattern: Chars<'a>, mut name: Chars<'a>) -> bool {
-    // The pattern behind the last `*`, and the part of the name that is still to be tried there.
+    // The pattern after the last `*`, and the part of the name that is tried against it next.
     let mut last_star: Option<(Chars<'a>, Chars<'a>)> = None;
     loop {
         let (mut next_pattern, mut next_name) = (pattern.clone(), name.clone());

@@ -1,4 +1,4 @@
-//! A webhook as routes look at it.
+//! The parts of a webhook by which routes are matched.
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
@@ -9,17 +9,17 @@ use super::meter::Meter;
 use crate::domain::payload::Payload;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 
-/// What routes decide by.
+/// The parts of a webhook by which routes are matched.
 #[derive(Clone, Copy)]
 pub struct Incoming<'a> {
-    /// Where the webhook came from.
+    /// The source of the webhook.
     pub source: &'a Source,
-    /// What happened.
+    /// The event type.
     pub event_type: &'a EventType,
     /// The sender's key.
     pub key: &'a IdempotencyKey,
-    /// Gives the headers of the request, names in any case. Called at most once, and only if a
-    /// condition looks at them.
+    /// Returns the names and values of the headers of the request. Called at most once, and only if a
+    /// condition uses headers.
     pub headers: &'a dyn Fn() -> Vec<(String, String)>,
     /// The content.
     pub payload: &'a Payload,
@@ -35,12 +35,12 @@ impl std::fmt::Debug for Incoming<'_> {
     }
 }
 
-/// One look at a webhook: what is parsed for a route is there for the next.
+/// A webhook while routes are matched. Body and headers are parsed once and shared by all routes.
 pub(super) struct Look<'w, 'a> {
     pub(super) webhook: &'w Incoming<'a>,
     body: OnceCell<Option<Node<'a>>>,
     headers: OnceCell<Node<'static>>,
-    /// What conditions have spent on it.
+    /// What all conditions have spent on this webhook so far, in units of [`super::meter`].
     pub(super) spent: Cell<u64>,
 }
 
@@ -49,7 +49,7 @@ impl<'w, 'a> Look<'w, 'a> {
         Self { webhook, body: OnceCell::new(), headers: OnceCell::new(), spent: Cell::new(0) }
     }
 
-    /// The body; a payload always has one.
+    /// The parsed body. Never none, because a payload is valid JSON.
     pub(super) fn body(&self) -> Option<&Node<'a>> {
         self.body.get_or_init(|| Node::parse(self.webhook.payload.json())).as_ref()
     }
@@ -59,7 +59,7 @@ impl<'w, 'a> Look<'w, 'a> {
         self.body.get().is_some()
     }
 
-    /// The headers, names in lower case, the values of a repeated one joined as RFC 9110 has it.
+    /// The headers: names in lower case; the values of a repeated header are joined by `, ` (RFC 9110).
     fn headers(&self) -> &Node<'static> {
         self.headers.get_or_init(|| {
             let mut headers = BTreeMap::<String, String>::new();
@@ -77,7 +77,7 @@ impl<'w, 'a> Look<'w, 'a> {
         })
     }
 
-    /// What a condition can name, as far as it does.
+    /// The variables of a condition; body and headers only if the condition uses them.
     pub(super) fn variables(&self, condition: &Condition) -> Variables<'_, 'a> {
         Variables {
             source: self.webhook.source.as_str(),

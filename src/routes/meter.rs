@@ -1,9 +1,8 @@
-//! What an evaluation may cost, and the functions that charge for it.
+//! The budget of an evaluation, and the functions that charge against it.
 //!
-//! The `cel` crate has no budget. [`super::metered`] puts calls of the functions below into every
-//! expression: before a loop starts it pays for all of its steps, and before a function runs it pays
-//! for the size of its arguments. So no evaluation does more than [`BUDGET`] allows, whatever the
-//! expression and the body.
+//! The `cel` crate has no budget. [`super::metered`] inserts calls of the functions below into every
+//! expression: a loop is charged for all of its steps before it starts, and a function for the size of its
+//! arguments before it runs. So no evaluation does more than [`BUDGET`] allows, for any expression and body.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,33 +13,33 @@ use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{DeclarationError, Env, ExecutionError};
 use regex::Regex;
 
-/// What an evaluation may spend: a unit is about the evaluation of one operator, or a look at one value,
-/// and takes some 0.1 µs.
+/// How many units an evaluation may spend. A unit is about the evaluation of one operator, or the reading of
+/// one value, and takes some 0.1 µs.
 pub(super) const BUDGET: u64 = 500_000;
 
-/// What all evaluations for one webhook may spend.
+/// How many units all evaluations for one webhook may spend together.
 pub(super) const WEBHOOK_BUDGET: u64 = 4 * BUDGET;
 
-/// A text costs one unit for so many bytes: they are compared, searched and copied fast.
+/// How many bytes of a text cost one unit. Texts are compared, searched and copied fast.
 const TEXT_BYTES: u64 = 64;
 
-/// The variable that holds the meter. No expression can name it: `@` is not allowed there.
+/// The variable that holds the meter. No expression can name it, because CEL does not allow `@` in names.
 pub(super) const METER: &str = "@meter";
 
-/// Pays for the size of a value, and answers it: `@charge(@meter, value)`.
+/// Charges for the size of a value, and returns the value: `@charge(@meter, value)`.
 pub(super) const CHARGE: &str = "@charge";
-/// Pays for a loop over a collection, and answers it: `@each(@meter, collection, cost of a step)`.
+/// Charges for a loop over a collection, and returns the collection: `@each(@meter, collection, step cost)`.
 pub(super) const EACH: &str = "@each";
 /// `==` for any two values: `@equal(@meter, one, other)`.
 pub(super) const EQUAL: &str = "@equal";
 /// `in` for any two values: `@within(@meter, value, collection)`.
 pub(super) const WITHIN: &str = "@within";
-/// `matches` with a pattern that is compiled already: `@match(@meter, text, pattern)`.
+/// `matches` with a compiled pattern: `@match(@meter, text, pattern)`.
 pub(super) const MATCH: &str = "@match";
-/// Answers a `bool`, and refuses any other value: `@answer(value)`.
+/// Returns a `bool`, and fails for any other value: `@answer(value)`.
 pub(super) const ANSWER: &str = "@answer";
 
-/// What an evaluation has spent.
+/// Counts what an evaluation spends.
 #[derive(Debug)]
 pub(super) struct Meter {
     spent: AtomicU64,
@@ -48,27 +47,27 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// A meter for an evaluation where those before for the same webhook have spent so much.
+    /// A meter for an evaluation. `spent_before` is what earlier evaluations for the same webhook have spent.
     pub(super) fn new(spent_before: u64) -> Self {
         let budget = BUDGET.min(WEBHOOK_BUDGET.saturating_sub(spent_before));
         Self { spent: AtomicU64::new(0), budget }
     }
 
-    /// What the evaluation has spent.
+    /// What the evaluation has spent, at most its budget.
     pub(super) fn spent(&self) -> u64 {
         self.spent.load(Ordering::Relaxed).min(self.budget)
     }
 
-    /// Whether the evaluation wanted more than it may have.
+    /// Whether the evaluation needed more than its budget.
     pub(super) fn is_overdrawn(&self) -> bool {
         self.spent.load(Ordering::Relaxed) > self.budget
     }
 
-    /// Pays what `cost` comes to. Nothing is computed any more once the budget is spent: loops may go
-    /// over the error and on to their next step.
+    /// Charges `cost`. Once the budget is spent, fails without computing the cost, because a loop may ignore
+    /// the error and go on to its next step.
     fn spend(&self, cost: impl FnOnce() -> u64) -> Result<(), ExecutionError> {
         if !self.is_overdrawn() {
-            // One thread evaluates; the atomic is there because values of CEL have to be `Sync`.
+            // Only one thread evaluates. The atomic is needed because values of CEL must be `Sync`.
             self.spent.store(self.spent.load(Ordering::Relaxed).saturating_add(cost()), Ordering::Relaxed);
         }
         if self.is_overdrawn() {
@@ -78,7 +77,7 @@ impl Meter {
     }
 }
 
-/// The pattern of a `matches`.
+/// The compiled pattern of a `matches`.
 #[derive(Debug)]
 pub(super) struct Pattern(pub(super) Regex);
 
@@ -94,7 +93,7 @@ macro_rules! opaque {
                 &TYPE
             }
 
-            /// No expression can hold one, so that none is ever copied.
+            /// Never called: no expression can store a value of this type.
             fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
                 Box::new(types::CelNull)
             }
@@ -111,10 +110,10 @@ macro_rules! opaque {
 opaque!(Meter, "@meter");
 opaque!(Pattern, "@pattern");
 
-/// CEL with the functions above.
+/// The standard library of CEL with the functions above.
 pub(super) fn environment() -> Result<Env, DeclarationError> {
     let any = |count| std::iter::repeat_with(|| types::DYN_TYPE).take(count).collect();
-    // Without optional values: looking into one copies what is in it, which no charge could follow.
+    // Without optional values: reading one copies its content, which the functions above cannot charge for.
     let mut environment = Env::default().with_optional_support(false).with_stdlib();
     environment.add_overload(CHARGE, CHARGE, any(2), charge)?;
     environment.add_overload(EACH, EACH, any(3), each)?;
@@ -138,7 +137,7 @@ fn each<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Called<'b, 'v> {
     get::<Meter>(&meter)?.spend(|| {
         let items = collection.as_sizer().map_or(0, |sizer| *sizer.size().inner()).unsigned_abs();
         let step = step.downcast_ref::<CelInt>().map_or(1, |step| step.inner().unsigned_abs());
-        // Each item is bound to the variable of the loop as a copy.
+        // Also charges for copying the items: each is bound to the variable of the loop as a copy.
         items.saturating_mul(step).saturating_add(shallow(&*collection))
     })?;
     Ok(collection)
@@ -195,12 +194,12 @@ fn get<'b, T: StaticVal>(value: &'b CowVal<'_, '_>) -> Result<&'b T, ExecutionEr
     value.as_any().and_then(|any| any.downcast_ref()).ok_or_else(ExecutionError::missing_argument_or_target)
 }
 
-/// Equality whichever of both knows the other: CEL's own lists know only themselves.
+/// Whether two values are equal. Asks both sides, because lists of CEL do not know our lists.
 fn same(one: &dyn Val, other: &dyn Val) -> bool {
     one.equals(other) || other.equals(one)
 }
 
-/// What it costs to copy a value, or to look at each of its items.
+/// The cost of copying a value, or of reading each of its items.
 fn shallow(value: &dyn Val) -> u64 {
     match own(value, shallow) {
         Some(cost) => cost,
@@ -209,7 +208,7 @@ fn shallow(value: &dyn Val) -> u64 {
     }
 }
 
-/// What it costs to compare a value.
+/// The cost of comparing a value.
 fn deep(value: &dyn Val) -> u64 {
     if let Some(cost) = own(value, deep) {
         return cost;
@@ -226,7 +225,8 @@ fn deep(value: &dyn Val) -> u64 {
     cost
 }
 
-/// The cost of a value of CEL's own types, that of its items as `of_item` says.
+/// The cost of a text, bytes, list or map of CEL's own types; `of_item` is the cost of an item. None for
+/// other types.
 fn own(value: &dyn Val, of_item: fn(&dyn Val) -> u64) -> Option<u64> {
     if let Some(text) = value.downcast_ref::<CelString>() {
         return Some(1 + text.inner().len() as u64 / TEXT_BYTES);

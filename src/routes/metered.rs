@@ -1,4 +1,4 @@
-//! Checks a parsed expression, and puts what it has to pay for into it (see [`super::meter`]).
+//! Checks a parsed expression, and inserts calls that charge for its cost (see [`super::meter`]).
 
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators};
@@ -6,16 +6,16 @@ use regex::{Regex, RegexBuilder};
 
 use super::meter::{ANSWER, CHARGE, EACH, EQUAL, MATCH, METER, Pattern, WITHIN};
 
-/// The most operators, calls and loops inside one another.
+/// How many levels deep operators, calls and loops may nest.
 pub(super) const MAX_DEPTH: usize = 48;
 
-/// How large a compiled pattern may get.
+/// The largest size of a compiled pattern, in bytes.
 const PATTERN_BYTES: usize = 256 * 1024;
 
-/// What an expression can name.
+/// The variables that an expression can use.
 pub(super) const VARIABLES: [&str; 5] = ["source", "event_type", "key", "body", "headers"];
 
-/// What begins the name of the variable of a pattern; its number follows.
+/// The prefix of the variables that hold compiled patterns; the number of the pattern follows.
 pub(super) const PATTERN: &str = "@pattern";
 
 const TYPES: [&str; 9] = ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint"];
@@ -37,28 +37,29 @@ const FUNCTIONS: [&str; 14] = [
     "has",
 ];
 
-/// A problem of an expression: the word that has it, if it is one, and what is wrong.
+/// A mistake in an expression: the word that is wrong, if it is a word, and a text about it.
 pub(super) type Problem = (Option<String>, String);
 
 /// Walks over an expression once, and rebuilds it.
 #[derive(Default)]
 pub(super) struct Metering {
-    /// The variables of the loops around.
+    /// The variables of the enclosing loops.
     loops: Vec<String>,
     depth: usize,
+    /// How many nodes the step of the current loop has so far, which is the cost of a step.
     nodes: u64,
-    /// The compiled patterns, by their numbers.
+    /// The compiled patterns, by number.
     pub(super) patterns: Vec<Pattern>,
-    /// Whether the expression looks at the body.
+    /// Whether the expression uses the body.
     pub(super) needs_body: bool,
-    /// Whether the expression looks at the headers.
+    /// Whether the expression uses the headers.
     pub(super) needs_headers: bool,
-    /// Everything that is wrong.
+    /// All mistakes.
     pub(super) problems: Vec<Problem>,
 }
 
 impl Metering {
-    /// Rebuilds a whole expression.
+    /// Rebuilds a whole expression, so that it fails unless its result is a `bool`.
     pub(super) fn rebuilt_whole(&mut self, expression: IdedExpr) -> IdedExpr {
         let expression = self.rebuilt(expression);
         call(ANSWER, vec![expression])
@@ -68,7 +69,7 @@ impl Metering {
         self.nodes += 1;
         self.depth += 1;
         let expr = if self.depth > MAX_DEPTH {
-            self.wrong(None, format!("it nests more than {MAX_DEPTH} levels deep"));
+            self.wrong(None, format!("the expression nests more than {MAX_DEPTH} levels deep"));
             node.expr
         } else {
             self.rebuilt_expr(node.expr)
@@ -103,15 +104,15 @@ impl Metering {
             Expr::Comprehension(comprehension) => self.rebuilt_loop(*comprehension),
             Expr::Call(call) => self.rebuilt_call(call),
             Expr::Struct(message) => {
-                self.wrong(Some(message.type_name.clone()), "there are no message types".to_owned());
+                self.wrong(Some(message.type_name.clone()), "message types are not supported".to_owned());
                 Expr::Struct(message)
             }
             Expr::Literal(_) | Expr::Unspecified => expr,
         }
     }
 
-    /// Pays for all steps before the first. The shape of a step stays as its macro made it, for CEL
-    /// knows it again.
+    /// Charges for all steps of a loop before the first step. The step keeps the shape that its macro has
+    /// made, because CEL recognises loops by that shape.
     fn rebuilt_loop(&mut self, mut comprehension: ComprehensionExpr) -> Expr {
         let range = self.rebuilt(comprehension.iter_range);
         self.loops.push(comprehension.iter_var.clone());
@@ -141,13 +142,13 @@ impl Metering {
                 return call_expr(operators::LOGICAL_NOT, vec![equal]);
             }
             operators::IN => return self.with_meter(WITHIN, call.args),
-            // The collection that is looked into is neither read nor copied.
+            // The collection is not charged for: an index neither reads all of it nor copies it.
             operators::INDEX => {
                 let mut args = call.args.into_iter();
                 let collection = args.next().map(|collection| self.rebuilt(collection));
                 call.args = collection.into_iter().chain(args.map(|index| self.charged(index))).collect();
             }
-            // The list that a loop gathers.
+            // The list in which a loop gathers its result; the loop has been charged for it.
             operators::ADD if call.args.first().is_some_and(is_gathered) => {
                 call.args = call.args.into_iter().map(|arg| self.rebuilt(arg)).collect();
             }
@@ -167,8 +168,8 @@ impl Metering {
         let (text, pattern, more) = (parts.next(), parts.next().map(|pattern| pattern.expr), parts.next());
         let (Some(text), Some(Expr::Literal(LiteralValue::String(pattern))), None) = (text, pattern, more)
         else {
-            let problem = "it must be called with one pattern, written as a text: the patterns are compiled when the \
-                           settings are read";
+            let problem = "the pattern must be one string literal, because patterns are compiled when the settings are \
+                           read";
             self.wrong(Some("matches".to_owned()), problem.to_owned());
             return Expr::Unspecified;
         };
@@ -181,7 +182,7 @@ impl Metering {
         call_expr(MATCH, vec![meter(), text, unnumbered(Expr::Ident(name))])
     }
 
-    /// The value of a node, paid for by its size. What is written in the expression costs nothing.
+    /// A node whose value is charged for by its size. Literals cost nothing.
     fn charged(&mut self, node: IdedExpr) -> IdedExpr {
         if matches!(node.expr, Expr::Literal(_)) {
             return self.rebuilt(node);
@@ -207,7 +208,7 @@ impl Metering {
         self.needs_headers |= name == "headers";
         if !VARIABLES.contains(&name) {
             let known = VARIABLES.join(", ");
-            self.wrong(Some(name.to_owned()), format!("no such name; there are {known}"));
+            self.wrong(Some(name.to_owned()), format!("there is no such variable; use one of {known}"));
         }
     }
 
@@ -215,7 +216,7 @@ impl Metering {
         let is_operator = function.contains(|char: char| !char.is_alphanumeric() && char != '_');
         if !is_operator && !FUNCTIONS.contains(&function) {
             let known = FUNCTIONS.join(", ");
-            self.wrong(Some(function.to_owned()), format!("no such function; there are {known}"));
+            self.wrong(Some(function.to_owned()), format!("there is no such function; use one of {known}"));
         }
     }
 
@@ -229,16 +230,16 @@ impl Metering {
 fn compiled(pattern: &str) -> Result<Regex, String> {
     RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build().map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "the pattern is too large".to_owned(),
-        // The last line says it; those before draw the place.
+        // The last line has the message; the lines before it show the place in the pattern.
         error => {
             let text = error.to_string();
             let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("the pattern is no regular expression: {last}")
+            format!("the pattern is not a valid regular expression: {last}")
         }
     })
 }
 
-/// The variable in which a loop gathers its result. No expression can name it.
+/// Whether a node is the variable in which a loop gathers its result. No expression can name that variable.
 fn is_gathered(node: &IdedExpr) -> bool {
     matches!(&node.expr, Expr::Ident(name) if name.starts_with('@'))
 }
@@ -255,7 +256,7 @@ fn call_expr(function: &str, args: Vec<IdedExpr>) -> Expr {
     Expr::Call(CallExpr { func_name: function.to_owned(), target: None, args })
 }
 
-/// A node that no one wrote.
+/// A node that is not in the text of the expression, and so has no number.
 fn unnumbered(expr: Expr) -> IdedExpr {
     IdedExpr { id: 0, expr }
 }

@@ -1,4 +1,4 @@
-//! The value that `order_by` points at, in a form that is equal exactly for equal values.
+//! Turns the value that `order_by` points at into a text. Two texts are equal exactly if the values are.
 
 use sha2::{Digest as _, Sha256};
 
@@ -9,9 +9,13 @@ use crate::domain::route::OrderValue;
 /// The most bytes of an order value.
 pub(super) const MAX_ORDER_BYTES: usize = 255;
 
-/// The order value of a JSON value; `null` has none. The first character tells the types apart: `"`
-/// string, `#` number, `t` and `f`, `&` digest of an array or object, `~` digest of a value that is too
-/// long or has a NUL, which PostgreSQL keeps in no text.
+/// The order value of a JSON value; none for `null`. The first character tells the types apart:
+///
+/// - `"`: a string
+/// - `#`: a number
+/// - `t` or `f`: a boolean
+/// - `&`: the digest of an array or object
+/// - `~`: the digest of a value that is too long, or has a NUL, which PostgreSQL cannot store in a text
 pub(super) fn order_value(node: &Node<'_>) -> Option<OrderValue> {
     let text = match node {
         Node::Null(_) => return None,
@@ -25,8 +29,8 @@ pub(super) fn order_value(node: &Node<'_>) -> Option<OrderValue> {
     Some(OrderValue::new(if fits { text } else { format!("~{}", hex(text.as_bytes())) }))
 }
 
-/// As `domain::payload` has it: tags and lengths keep values apart, an object is the hash of its
-/// members, which are sorted in a [`Node`].
+/// The canonical form of a value, as in `domain::payload`: tags and lengths keep values apart, and an object
+/// is the hash of its members, which a [`Node`] has in sorted order.
 fn canonical_form(node: &Node<'_>) -> Vec<u8> {
     let mut form = Vec::new();
     write(&mut form, node);
@@ -60,7 +64,7 @@ fn write(form: &mut Vec<u8>, node: &Node<'_>) {
     }
 }
 
-/// The SHA-256, as hex digits.
+/// The SHA-256 of some bytes, in hex.
 fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

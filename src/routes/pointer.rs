@@ -2,20 +2,20 @@
 
 use super::body::Node;
 
-/// A JSON pointer, taken apart.
+/// A parsed JSON pointer.
 #[derive(Clone, Debug)]
 pub(super) struct Pointer(Box<[Box<str>]>);
 
 impl Pointer {
-    /// Reads a pointer; the error goes on the sentence "it must be ...".
+    /// Parses a pointer. The error continues the sentence "it must be ...". The empty pointer is refused.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let wrong =
-            || "a JSON pointer such as /order_id or /data/0/id, with ~0 for ~ and ~1 for /".to_owned();
+            || "a JSON pointer, such as /order_id or /data/0/id, with ~0 for ~ and ~1 for /".to_owned();
         let members = text.strip_prefix('/').ok_or_else(wrong)?;
         members.split('/').map(unescaped).collect::<Option<_>>().map(Self).ok_or_else(wrong)
     }
 
-    /// The value it points at.
+    /// The value that the pointer names; none if `root` has no such value.
     pub(super) fn find<'n, 'a>(&self, root: &'n Node<'a>) -> Option<&'n Node<'a>> {
         self.0.iter().try_fold(root, |node, member| node.child(member))
     }

@@ -1,4 +1,4 @@
-//! What a route is made of, and what can be wrong with it.
+//! The settings of a route, and the mistakes in them.
 
 use crate::domain::policy::{Policy, Simulate};
 use crate::domain::retry::RetryPolicy;
@@ -9,20 +9,20 @@ use crate::domain::route::{OnDeadLetter, OnInterrupt, RouteName};
 pub struct RouteSettings {
     /// Name, handler and how its jobs are run.
     pub policy: Policy,
-    /// Globs of the sources it takes; an empty list takes every source but hookbox's own.
+    /// Globs of sources; an empty list matches every source except hookbox's own.
     pub sources: Vec<String>,
-    /// Globs of the event types it takes; an empty list takes every event type.
+    /// Globs of event types; an empty list matches every event type.
     pub event_types: Vec<String>,
     /// A CEL expression over `source`, `event_type`, `key`, `body` and `headers`.
     pub condition: Option<String>,
     /// A JSON pointer (RFC 6901) to the value that orders its jobs.
     pub order_by: Option<String>,
-    /// Whether it takes the webhooks that no other route took.
+    /// Whether the route gets the webhooks that no other route matches.
     pub fallback: bool,
 }
 
 impl RouteSettings {
-    /// The route `default`, which takes every webhook.
+    /// The settings of the route `default`, which matches every webhook except hookbox's own.
     pub fn everything(handler: &str, retry: RetryPolicy) -> Self {
         let policy = Policy {
             route: RouteName::default(),
@@ -40,16 +40,16 @@ impl RouteSettings {
     }
 }
 
-/// Something that is wrong with a route.
+/// A mistake in the settings of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// The route's place in the settings, from 0.
+    /// The place of the route in the settings, from 0.
     pub route: usize,
-    /// What of it is wrong.
+    /// The member that is wrong.
     pub member: Member,
-    /// The byte of the member's text at which it is wrong, as far as that is known.
+    /// The byte of the member's text at which the mistake is, if that is known.
     pub offset: Option<usize>,
-    /// What it must be, as the sentence "it must be ..." goes on.
+    /// What the member must be, to continue the sentence "it must be ...".
     pub allowed: String,
 }
 
@@ -58,14 +58,14 @@ pub struct Mistake {
 pub enum Member {
     /// The name.
     Name,
-    /// The glob of the sources at this place of the list.
+    /// The glob of sources at this place of the list, from 0.
     Source(usize),
-    /// The glob of the event types at this place of the list.
+    /// The glob of event types at this place of the list, from 0.
     EventType(usize),
     /// The condition.
     Where,
     /// The pointer to the order value.
     OrderBy,
-    /// Whether it is the fallback.
+    /// The mark of the fallback.
     Fallback,
 }

@@ -1,4 +1,4 @@
-//! Matching, as a user of routes sees it.
+//! Tests of matching, from the settings of routes to the jobs of a webhook.
 
 mod bounds;
 mod conditions;
@@ -47,7 +47,7 @@ fn jobs_for(routes: &Routes, source: &str, event_type: &str, payload: &Payload) 
     })
 }
 
-/// The names of the routes that a webhook takes.
+/// The names of the routes that match a webhook.
 fn taken(routes: &Routes, source: &str, event_type: &str, body: &str) -> Vec<String> {
     jobs(routes, source, event_type, body).into_iter().map(|job| job.route.to_string()).collect()
 }

@@ -1,4 +1,4 @@
-//! What arrays and objects of a body can do in CEL: what its own lists and maps can, without a copy.
+//! Makes arrays and objects of a body usable in CEL like its own lists and maps, without copying them.
 
 use cel::ExecutionError;
 use cel::common::traits::{Adder, Container, Indexer, Iterable, Iterator, Sizer};
@@ -106,7 +106,8 @@ impl<'a> Indexer for List<'a> {
     }
 }
 
-/// A whole number is a place in a list; none if no list is that long.
+/// The place in a list that an index names; none if it is negative or larger than any list. Errors: the index
+/// is not a whole number.
 fn place(index: &dyn Val) -> Result<Option<usize>, ExecutionError> {
     if let Some(int) = index.downcast_ref::<CelInt>() {
         return Ok(usize::try_from(*int.inner()).ok());

@@ -1,4 +1,4 @@
-//! Looking at webhooks.
+//! Reads and watches webhooks.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,26 +14,26 @@ use crate::domain::webhook::{WebhookName, WebhookStatus};
 use crate::store::{ListQuery, Page};
 
 impl Service {
-    /// The status of a webhook.
+    /// The status of a webhook, its jobs in the order of the settings. Errors: `WebhookNotFound`.
     pub async fn status(&self, name: WebhookName) -> Result<WebhookStatus> {
         Ok(self.arranged(self.store.status(name).await?))
     }
 
-    /// All of a webhook.
+    /// A webhook with its payload, jobs and attempts. Errors: `WebhookNotFound`.
     pub async fn webhook(&self, id: WebhookId) -> Result<WebhookView> {
         let detail = self.store.webhook(id).await?;
         Ok(WebhookView::new(detail, &self.routes.get().policies()))
     }
 
-    /// One page of webhooks, newest first.
+    /// One page of the webhooks that match, newest first. It can be short, or empty, before the last page.
     pub async fn list(&self, query: ListQuery) -> Result<Page> {
         let page = self.store.list(query).await?;
         let webhooks = page.webhooks.into_iter().map(|webhook| self.arranged(webhook)).collect();
         Ok(Page { webhooks, ..page })
     }
 
-    /// The status as it is now, and after every change of any job until all are final. Once `stopping`
-    /// is ready, the stream ends with the error `ShuttingDown`.
+    /// Sends the current status, then the status after every change of any job, until all jobs are final.
+    /// Once `stopping` is ready, the stream ends with the error `ShuttingDown`. Errors: `WebhookNotFound`.
     pub async fn watch(
         &self,
         name: WebhookName,
@@ -46,7 +46,7 @@ impl Service {
         }))
     }
 
-    /// The jobs of a webhook in the order of the settings.
+    /// The webhook with its jobs in the order of the settings.
     pub(super) fn arranged(&self, mut webhook: WebhookStatus) -> WebhookStatus {
         if webhook.jobs.len() > 1 {
             arrange(&mut webhook, &self.routes.get().policies());

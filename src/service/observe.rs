@@ -1,4 +1,4 @@
-//! Counts, rates, metrics, readiness.
+//! Statistics, metrics and the probe for readiness.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,62 +16,65 @@ use crate::domain::route::RouteName;
 use crate::store::{Pause, PauseTarget, Probe, StatusCounts, StoreStats};
 use crate::telemetry::metrics::{RouteGauges, WorkerCounts};
 
-/// For how long a store that could be written counts as such: probes are synced writes, and
-/// anybody may ask.
+/// For how long a successful probe of the store is reused. A probe is a synced write, and any client can
+/// ask for one.
 const PROBE_HOLDS: SignedDuration = SignedDuration::from_secs(1);
 
-/// How long metrics wait for the store's numbers; without them the last ones stand. Less than
-/// programs that collect metrics wait.
+/// How long metrics wait for the numbers of the store. After that the gauges keep their last values. It is
+/// shorter than the time-out of a metrics collector.
 const METRICS_WAIT: Duration = Duration::from_secs(2);
 
-/// Looks at the store, one after the other.
+/// The probes of the store. They run one at a time, and callers share results.
 #[derive(Debug, Default)]
 pub(super) struct Probes {
+    /// How many probes have ended.
     ended: AtomicU64,
-    /// When the last one ended and what it found; of an error, its text.
+    /// When the last probe ended, and its result or the text of its error.
     last: Mutex<Option<(Timestamp, std::result::Result<Probe, String>)>>,
 }
 
-/// What the inbox holds and how fast it moves.
+/// The numbers of jobs, rates, workers and pauses.
 #[derive(Clone, Debug)]
 pub struct Stats {
     /// Jobs by status, and webhooks without jobs.
     pub counts: StatusCounts,
-    /// For how long the oldest job that may start has been due.
+    /// For how long the oldest waiting job has been due; 0 if no job is due. Jobs that are paused, held or
+    /// behind another job of their order value do not count.
     pub oldest_due_seconds: f64,
-    /// The worker threads.
+    /// The worker threads of this process.
     pub workers: WorkerCounts,
-    /// New webhooks a second over the last minute.
+    /// New webhooks per second that this process accepted, on average over the last 60 full seconds.
     pub accepted_per_second: f64,
-    /// Completed jobs a second over the last minute.
+    /// Jobs per second that this process completed, on average over the last 60 full seconds.
     pub completed_per_second: f64,
-    /// Each route, in the order of the settings; those that are gone and have jobs come last.
+    /// The routes in the order of the settings; routes that are gone and still have jobs come last.
     pub routes: Vec<RouteStats>,
-    /// Everything that is paused.
+    /// The pauses in force.
     pub pauses: Vec<Pause>,
 }
 
-/// What a route holds.
+/// The numbers of a route.
 #[derive(Clone, Debug)]
 pub struct RouteStats {
     /// The route.
     pub route: RouteName,
-    /// Its policy; none if the settings do not have the route, and its jobs are held.
+    /// The policy in force; none if the route is gone from the settings, so that its jobs are held.
     pub policy: Option<Arc<Policy>>,
     /// Its jobs by status.
     pub counts: StatusCounts,
-    /// For how long its oldest job has been due.
+    /// For how long its oldest waiting job has been due, also if the route is paused or gone; 0 if no job is
+    /// due.
     pub oldest_due_seconds: f64,
-    /// Since when the route itself is paused.
+    /// Since when the route is paused by its name.
     pub paused_since: Option<Timestamp>,
-    /// How many times its `where` could not be evaluated since the settings were read.
+    /// For how many webhooks its `where` could not be evaluated since the settings were last read.
     pub match_failures: u64,
-    /// Why it could not be evaluated last.
+    /// Why the last of these evaluations failed.
     pub last_match_failure: Option<String>,
 }
 
 impl Service {
-    /// Counts and rates.
+    /// The numbers of jobs, rates, workers and pauses.
     pub async fn stats(&self) -> Result<Stats> {
         let stats = self.store.stats().await?;
         let now = self.clock.now();
@@ -88,18 +91,17 @@ impl Service {
         })
     }
 
-    /// Each route with what it holds, in the order of the settings; those that are gone and have jobs
-    /// come last.
+    /// The routes in the order of the settings; routes that are gone and still have jobs come last.
     pub async fn routes(&self) -> Result<Vec<RouteStats>> {
         Ok(self.route_stats(&self.store.stats().await?, self.clock.now()))
     }
 
-    /// Everything that is paused.
+    /// The pauses in force.
     pub async fn pauses(&self) -> Result<Vec<Pause>> {
         self.store.pauses().await
     }
 
-    /// For how long the oldest job has been due that neither a pause nor a missing route holds.
+    /// For how many seconds the oldest waiting job has been due, without jobs that are paused or held.
     fn oldest_startable(&self, stats: &StoreStats, now: Timestamp) -> f64 {
         let policies = self.routes.get().policies();
         let is_paused = |target: PauseTarget| stats.pauses.iter().any(|pause| pause.target == target);
@@ -153,9 +155,9 @@ impl Service {
         all.into_values().filter(|route| route.policy.is_some() || route.counts.total() > 0).collect()
     }
 
-    /// All metrics, in the form Prometheus reads.
+    /// All metrics, in the OpenMetrics text format.
     pub async fn metrics(&self) -> Result<String> {
-        // A store at fault is a reason to look at the metrics, not to withhold them.
+        // If the store fails or is slow, the metrics are returned all the same: operators need them then.
         if let Ok(Ok(stats)) = tokio::time::timeout(METRICS_WAIT, self.stats()).await {
             let routes = stats.routes.iter().map(|route| RouteGauges {
                 route: route.route.as_str(),
@@ -172,12 +174,12 @@ impl Service {
         self.metrics.encode().map_err(Error::internal)
     }
 
-    /// Whether the store can be written.
+    /// Probes whether the store can be written. A success is reused for a second. Errors: those of the store.
     pub async fn check_store(&self) -> Result<Probe> {
         let ended = self.probes.ended.load(Ordering::SeqCst);
         let mut last = self.probes.last.lock().await;
-        // Concurrent callers share the result of one probe: a store that does not answer would
-        // otherwise be waited for once more by each of them.
+        // Callers that waited for the lock take the result of the probe that ended meanwhile. Otherwise, if
+        // the store does not answer, they would wait for its time-out one after the other.
         let waited = self.probes.ended.load(Ordering::SeqCst) > ended;
         let now = self.clock.now();
         let holds = |at: Timestamp| now.duration_since(at).abs() < PROBE_HOLDS;

@@ -1,4 +1,4 @@
-//! What operators ask for.
+//! The operations: retry, cancel, pause, resume, move and cancel jobs of routes that are gone, reload.
 
 use super::Service;
 use super::reload::Reload;
@@ -8,8 +8,9 @@ use crate::domain::route::RouteName;
 use crate::domain::webhook::{Source, WebhookStatus};
 use crate::store::{Moved, Pause, PauseTarget};
 
-/// What a request to pause or resume names: a route, a source, or neither for everything. An empty name
-/// is refused, so that a missing value does not pause everything.
+/// The target of a request to pause or resume: a route, a source, or everything if neither is given.
+/// Errors: `InvalidField` if both are given, or a name is not valid. An empty name is refused, so that a
+/// missing value does not pause everything.
 pub fn pause_target(route: Option<String>, source: Option<String>) -> Result<PauseTarget> {
     match (route, source) {
         (None, None) => Ok(PauseTarget::Everything),
@@ -23,28 +24,33 @@ pub fn pause_target(route: Option<String>, source: Option<String>) -> Result<Pau
 }
 
 impl Service {
-    /// Runs dead-lettered or cancelled jobs of a webhook again: that of `route`, or all.
+    /// Starts a new run of the dead-lettered and cancelled jobs of a webhook, or only of the job of `route`.
+    /// Errors: `WebhookNotFound`; `RouteNotFound` if the webhook has no job of `route`; `WrongStatus` if no
+    /// job is dead-lettered or cancelled, or the payload is past its retention.
     pub async fn retry(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {
         Ok(self.arranged(self.store.retry(id, route).await?))
     }
 
-    /// Cancels waiting jobs of a webhook, and gives up dead letters: that of `route`, or all.
+    /// Cancels the waiting and dead-lettered jobs of a webhook, or only the job of `route`.
+    /// Errors: `WebhookNotFound`; `RouteNotFound` if the webhook has no job of `route`; `WrongStatus` if
+    /// every job is processing or completed, or there are no jobs.
     pub async fn cancel(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {
         Ok(self.arranged(self.store.cancel(id, route).await?))
     }
 
-    /// Keeps jobs from starting, in all replicas, until they are resumed.
-    /// Errors: `RouteNotFound`.
+    /// Keeps jobs from starting, in all replicas, until they are resumed. Pausing a paused target again
+    /// returns the pause in force. Errors: `RouteNotFound` if a route is not in the settings and never had a
+    /// job.
     pub async fn pause(&self, target: PauseTarget) -> Result<Pause> {
         if let PauseTarget::Route(route) = &target {
             self.check_known(route).await?;
         }
         let pause = self.store.pause(target).await?;
-        tracing::info!(pause.target = %pause.target, "paused; jobs are kept until it is resumed");
+        tracing::info!(pause.target = %pause.target, "paused; jobs do not start until the target is resumed");
         Ok(pause)
     }
 
-    /// Lets jobs start again. False if the target was not paused.
+    /// Ends a pause. False if the target was not paused; then nothing has changed.
     pub async fn resume(&self, target: PauseTarget) -> Result<bool> {
         let resumed = self.store.resume(target.clone()).await?;
         if resumed {
@@ -53,8 +59,10 @@ impl Service {
         Ok(resumed)
     }
 
-    /// Moves all waiting jobs of a route that the settings do not have to one that they have.
-    /// Errors: `RouteNotFound`; `RouteInForce` if `from` is in the settings.
+    /// Moves all waiting jobs of a route that is gone from the settings to a route of the settings, in
+    /// several transactions: after an error some may already be moved.
+    /// Errors: `RouteNotFound` if `from` never had a job, or `to` is not in the settings; `RouteInForce` if
+    /// `from` is in the settings.
     pub async fn move_jobs(&self, from: RouteName, to: RouteName) -> Result<Moved> {
         self.check_gone(&from, "moved").await?;
         if self.routes.get().policies().get(&to).is_none() {
@@ -71,8 +79,9 @@ impl Service {
         }
     }
 
-    /// Cancels all waiting jobs of a route that the settings do not have. Answers how many.
-    /// Errors: `RouteNotFound`; `RouteInForce` if `route` is in the settings.
+    /// Cancels all waiting jobs of a route that is gone from the settings, and returns how many. Uses several
+    /// transactions: after an error some may already be cancelled.
+    /// Errors: `RouteNotFound` if `route` never had a job; `RouteInForce` if it is in the settings.
     pub async fn cancel_jobs(&self, route: RouteName) -> Result<usize> {
         self.check_gone(&route, "cancelled").await?;
         let mut all = 0;
@@ -86,7 +95,8 @@ impl Service {
         Ok(all)
     }
 
-    /// Reads the settings anew and takes their routes in. Errors: `SettingsInvalid`.
+    /// Reads the settings again and puts their routes in force. Logs the result.
+    /// Errors: `SettingsInvalid`, or those of the store; then the routes in force stay.
     pub async fn reload(&self) -> Result<Reload> {
         let reload = self.routes.reload(self.store.as_ref()).await.inspect_err(|error| {
             tracing::error!(error = %error, "the settings were not reloaded; those in force stay");
@@ -99,14 +109,15 @@ impl Service {
         Ok(reload)
     }
 
-    /// Refuses a route that is in the settings: its jobs can be paused, or cancelled one by one.
+    /// Refuses a route that is in the settings, and a route that never had a job. `done` is the operation as
+    /// a participle, for the text of the error.
     async fn check_gone(&self, route: &RouteName, done: &str) -> Result<()> {
         if self.routes.get().policies().get(route).is_some() {
             return Err(Error::new(
                 Reason::RouteInForce,
                 format!(
-                    "the route `{route}` is in the settings; only jobs of a route that is gone are {done} all at once. \
-                     Pause the route, or take it out of the settings and reload them first"
+                    "the route `{route}` is in the settings; jobs can be {done} all at once only if their route is gone. \
+                     Pause the route, or take it out of the settings and reload every replica first"
                 ),
             ));
         }

@@ -1,4 +1,4 @@
-//! A policy as clients see it: written as in the settings.
+//! A policy as clients see it, with durations and rates written as in the settings.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use crate::domain::route::{OnDeadLetter, OnInterrupt, Rate};
 /// How the jobs of a route are run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyView {
-    /// How long an attempt may run, such as `10s`.
+    /// How long an attempt may run, such as `10s`; none if there is no limit.
     pub timeout: Option<String>,
-    /// Jobs that may run at once, over all replicas.
+    /// How many jobs may run at once, over all replicas; none if there is no limit.
     pub concurrency: Option<u32>,
-    /// Jobs that may start in a time, over all replicas, such as `50/s`.
+    /// How many attempts may start, over all replicas, such as `50/s`; none if there is no limit.
     pub rate: Option<String>,
-    /// How many attempts of a run may start.
+    /// How many attempts of one run may start.
     pub max_attempts: u32,
-    /// The longest delay before the second attempt.
+    /// The longest delay after the first failed attempt, such as `2s`.
     pub retry_base: String,
-    /// The longest delay before any attempt.
+    /// The longest delay after any failed attempt, such as `1h`.
     pub retry_cap: String,
     /// `block` or `skip`.
     pub on_dead_letter: &'static str,
@@ -47,7 +47,7 @@ impl From<&Policy> for PolicyView {
     }
 }
 
-/// A duration in the largest unit that takes no fraction.
+/// A duration in the largest of the units d, h, m, s and ms that needs no fraction.
 fn duration(duration: Duration) -> String {
     const MILLISECONDS_OF: [(u128, &str); 4] =
         [(24 * 60 * 60 * 1000, "d"), (60 * 60 * 1000, "h"), (60 * 1000, "m"), (1000, "s")];

@@ -1,4 +1,4 @@
-//! What each source may send.
+//! Limits how many webhooks each source may send to this process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use crate::domain::error::{Error, Reason};
 use crate::domain::route::Rate;
 use crate::domain::webhook::Source;
 
-/// A limit per source: a full quota at once, then evenly over its window (GCRA).
+/// A limit for each source (GCRA): a full quota may come at once; after that, webhooks are allowed again
+/// evenly over the window.
 #[derive(Debug)]
 pub struct RateLimiter {
     limit: Rate,
@@ -20,30 +21,30 @@ pub struct RateLimiter {
     clock: GovernorClock,
 }
 
-/// What is left of a limit.
+/// The state of the limit of a source after a webhook was counted.
 #[derive(Clone, Copy, Debug)]
 pub struct RateState {
     /// The limit.
     pub limit: Rate,
-    /// Webhooks that may still come at once.
+    /// How many more webhooks may come at once.
     pub remaining: u32,
-    /// When there will be more again.
+    /// After which time one more webhook is allowed.
     pub reset: Duration,
 }
 
-/// A webhook over the limit.
+/// The refusal of a webhook that is over the limit.
 #[derive(Debug)]
 pub struct OverLimit {
-    /// What to answer.
+    /// The error for the sender, with the reason `RateLimited`.
     pub error: Error,
-    /// The state to tell.
+    /// The state of the limit.
     pub state: RateState,
 }
 
 impl RateLimiter {
-    /// Limits every source alike.
+    /// Limits every source to `limit`.
     pub fn new(limit: Rate, clock: Arc<dyn Clock>) -> Self {
-        // None only for a period of zero.
+        // `with_period` returns none only for a period of zero, which an interval never is.
         let quota = Quota::with_period(limit.interval())
             .unwrap_or_else(|| Quota::per_second(limit.quota))
             .allow_burst(limit.quota);
@@ -52,7 +53,7 @@ impl RateLimiter {
         Self { limit, governor, clock }
     }
 
-    /// Counts one webhook of `source`.
+    /// Counts one webhook of `source`, or refuses it if the source is over its limit.
     pub fn check(&self, source: &Source) -> Result<RateState, Box<OverLimit>> {
         use governor::clock::Clock as _;
         match self.governor.check_key(source) {
@@ -66,7 +67,7 @@ impl RateLimiter {
                 let error = Error::new(
                     Reason::RateLimited,
                     format!(
-                        "the source `{source}` may send {} webhooks in {} seconds and has; nothing was stored, try again later",
+                        "the source `{source}` has used up its limit of {} webhooks in {} seconds; nothing was stored, try again later",
                         self.limit.quota,
                         self.limit.window.as_secs()
                     ),
@@ -81,7 +82,7 @@ impl RateLimiter {
     }
 }
 
-/// The clock of hookbox, as the limiter reads it.
+/// Adapts a [`Clock`] to the trait of `governor`.
 #[derive(Clone, Debug)]
 struct GovernorClock(Arc<dyn Clock>);
 

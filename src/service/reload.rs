@@ -1,4 +1,4 @@
-//! The routes in force, and how new ones are taken in: whole or not at all.
+//! The routes in force, and their reload: either all new routes take effect, or none.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,25 +10,25 @@ use crate::domain::policy::PoliciesInForce;
 use crate::routes::Routes;
 use crate::store::Operations;
 
-/// What reading the settings anew gave.
+/// The settings that were read for a reload.
 #[derive(Debug)]
 pub struct Reloaded {
     /// The routes.
     pub routes: Arc<Routes>,
-    /// Settings that were changed, but need a restart to take effect.
+    /// The names of settings that have changed since the start but take effect only after a restart.
     pub needs_restart: Vec<String>,
 }
 
-/// Reads the settings anew. Blocks. The error names every mistake.
+/// Reads the settings again. Blocks. The error lists every mistake.
 pub type ReadSettings = dyn Fn() -> std::result::Result<Reloaded, String> + Send + Sync;
 
 /// The routes in force.
 pub struct RoutesInForce {
     routes: RwLock<Arc<Routes>>,
-    /// Their policies, for the worker.
+    /// The policies of these routes, shared with the worker.
     policies: Arc<PoliciesInForce>,
     read: Arc<ReadSettings>,
-    /// Held while new routes are taken in.
+    /// Held during a reload, so that reloads run one at a time.
     reloading: Mutex<()>,
 }
 
@@ -39,13 +39,13 @@ impl fmt::Debug for RoutesInForce {
 }
 
 impl RoutesInForce {
-    /// Begins with `routes`; `read` gives later ones.
+    /// Puts `routes` in force. A reload gets its routes from `read`.
     pub fn new(routes: Arc<Routes>, read: Arc<ReadSettings>) -> Self {
         let policies = Arc::new(PoliciesInForce::new(routes.policies()));
         Self { routes: RwLock::new(routes), policies, read, reloading: Mutex::default() }
     }
 
-    /// The policies of the routes in force, now and later.
+    /// The policies of the routes in force; a reload updates them.
     pub fn policies(&self) -> Arc<PoliciesInForce> {
         Arc::clone(&self.policies)
     }
@@ -55,9 +55,9 @@ impl RoutesInForce {
         Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the settings and takes in their routes: the store first, so that no webhook gets a job
-    /// of a route that the store does not know. Answers how many routes there are, and the settings
-    /// that need a restart. Errors: `SettingsInvalid`, and then nothing has changed.
+    /// Reads the settings and puts their routes in force: first in the worker, then in the store, then for
+    /// matching. So no webhook gets a job of a route that the worker or the store does not know.
+    /// Errors: `SettingsInvalid`, or those of the store; then the routes in force stay.
     pub async fn reload(&self, store: &(impl Operations + ?Sized)) -> Result<Reload> {
         let _reloading = self.reloading.lock().await;
         let read = Arc::clone(&self.read);
@@ -65,10 +65,10 @@ impl RoutesInForce {
         let Reloaded { routes, needs_restart } = reloaded.map_err(|mistakes| {
             Error::new(
                 Reason::SettingsInvalid,
-                format!("the settings have mistakes, so the ones in force stay:\n{mistakes}"),
+                format!("the settings have mistakes; the settings in force stay:\n{mistakes}"),
             )
         })?;
-        // The worker knows a new route before any of its jobs can be claimed.
+        // First the worker, so that it knows a route before the store can claim a job of it.
         let before = self.policies.get();
         self.policies.set(routes.policies());
         if let Err(error) = store.set_policies(routes.policies()).await {
@@ -81,11 +81,11 @@ impl RoutesInForce {
     }
 }
 
-/// What a reload did.
+/// The result of a reload.
 #[derive(Clone, Debug)]
 pub struct Reload {
     /// How many routes are in force.
     pub routes: usize,
-    /// Settings that were changed, but need a restart to take effect.
+    /// The names of settings that have changed since the start but take effect only after a restart.
     pub needs_restart: Vec<String>,
 }

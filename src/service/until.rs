@@ -1,11 +1,11 @@
-//! A stream that something else can end.
+//! A stream that ends early when a future is ready.
 
 use std::future::Future;
 
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 
-/// The items of a stream. Once `last` is ready, its value is the last item.
+/// Passes on the items of a stream. Once `last` is ready, its value is passed on and the stream ends.
 pub fn until<T: Send + 'static>(
     items: impl Stream<Item = T> + Send + 'static,
     last: impl Future<Output = T> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Webhooks and jobs as clients see them: what the store keeps, and what the routes in force say.
+//! Webhooks and jobs as clients see them: what the store has, completed with the policies in force.
 
 use jiff::Timestamp;
 
@@ -9,28 +9,28 @@ use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{WebhookDetail, WebhookStatus};
 
-/// All that is known of a webhook.
+/// A webhook with its payload, jobs and attempts.
 #[derive(Clone, Debug)]
 pub struct WebhookView {
     /// Names and status.
     pub status: WebhookStatus,
     /// The payload as it came; none once its retention is over.
     pub payload: Option<String>,
-    /// The accepting span.
+    /// The span in which the webhook was accepted.
     pub traceparent: Traceparent,
     /// Its jobs, in the order of the settings.
     pub jobs: Vec<JobView>,
 }
 
-/// What the fields of a webhook tell that belong to one job: its first, in the order of the settings.
-/// A webhook without jobs was due, and final, when it was accepted.
+/// The fields of a webhook that describe its first job, in the order of the settings. If the webhook has no
+/// jobs, `available_at` and `completed_at` are the time of acceptance, and `max_attempts` is 0.
 #[derive(Clone, Debug)]
 pub struct FirstJob {
-    /// How many attempts may start before it is dead-lettered, by the policy in force.
+    /// How many attempts may start over all runs, by the policy in force.
     pub max_attempts: u32,
-    /// When it is, or last was, due.
+    /// When the job is due, or was last due.
     pub available_at: Timestamp,
-    /// When it reached a final status.
+    /// When the job reached a final status.
     pub completed_at: Option<Timestamp>,
     /// What the handler returned, as JSON.
     pub result: Option<String>,
@@ -38,33 +38,34 @@ pub struct FirstJob {
     pub attempts: Vec<AttemptRecord>,
 }
 
-/// All that is known of a job.
+/// A job with its attempts.
 #[derive(Clone, Debug)]
 pub struct JobView {
     /// The route.
     pub route: RouteName,
-    /// The handler of the route; none if the settings have no such route.
+    /// The handler of the route; none if the route is gone from the settings.
     pub handler: Option<String>,
-    /// Where it stands.
+    /// The status of the job.
     pub status: Status,
-    /// How many attempts have started.
+    /// How many attempts have started, over all runs.
     pub attempt_count: u32,
-    /// How many attempts may start before it is dead-lettered, by the policy in force.
+    /// How many attempts may start over all runs, by the policy in force; the same as `attempt_count` if the
+    /// route is gone from the settings.
     pub max_attempts: u32,
-    /// When it is, or last was, due.
+    /// When the job is due, or was last due.
     pub available_at: Timestamp,
-    /// When it reached a final status.
+    /// When the job reached a final status.
     pub completed_at: Option<Timestamp>,
     /// What the handler returned, as JSON.
     pub result: Option<String>,
-    /// 1, and one more with every retry by hand.
+    /// The number of the current run: 1 at first, and one more with every retry by hand.
     pub run: u32,
     /// The attempts that have ended, oldest first.
     pub attempts: Vec<AttemptRecord>,
 }
 
 impl WebhookView {
-    /// A webhook by the policies in force.
+    /// Completes what the store has with the policies in force.
     pub(super) fn new(detail: WebhookDetail, policies: &Policies) -> Self {
         let WebhookDetail { mut status, payload, traceparent, jobs } = detail;
         let jobs = status.jobs.iter().zip(jobs).map(|(job, detail)| {
@@ -90,7 +91,7 @@ impl WebhookView {
         Self { status, payload, traceparent, jobs }
     }
 
-    /// What the fields tell that belong to one job.
+    /// The fields that describe the first job.
     pub fn first_job(&self) -> FirstJob {
         let accepted_at = self.status.accepted_at;
         match self.jobs.first().cloned() {

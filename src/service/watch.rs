@@ -1,5 +1,5 @@
-//! Follows one webhook. Woken by changes of its jobs; the store is read once, and again only if the
-//! watcher fell behind.
+//! Follows the status of one webhook. The store announces each change of a job, and the watcher applies it to
+//! the status that it sent last. It reads the store again only if it missed changes, or a job is new to it.
 
 use std::sync::Arc;
 
@@ -29,8 +29,8 @@ pub(super) async fn watch(
     name: WebhookName,
 ) -> Result<BoxStream<'static, Result<WebhookStatus>>> {
     let id = store.status(name).await?.id;
-    // Subscribed before the status is read: no change falls in between. What was read already is
-    // recognised by its revision.
+    // Subscribes before it reads the status, so that no change is missed. A change that is already in the
+    // status is recognised by its revision.
     let changes = store.changes().watch(id);
     let mut told = store.status(WebhookName::Id(id)).await?;
     arrange(&mut told, &policies);
@@ -50,7 +50,7 @@ pub(super) async fn watch(
 }
 
 impl Watcher {
-    /// The next status. Errors: `ShuttingDown` once the store is closed.
+    /// The next status that differs from the last one. Errors: `ShuttingDown` once the store is closed.
     async fn next(&mut self) -> Result<WebhookStatus> {
         loop {
             let is_news = match self.changes.recv().await {
@@ -67,8 +67,8 @@ impl Watcher {
         }
     }
 
-    /// Applies a change of a job; false if the job was seen like that already, none if there was no such
-    /// job: it was moved here from another route.
+    /// Applies a change of a job. False if the status already has it; none if the status has no such job,
+    /// because the job was moved from another route.
     fn apply(&mut self, change: &Change) -> Option<bool> {
         let jobs = &mut self.told.jobs;
         let job = jobs.iter_mut().find(|job| job.queue == change.job.queue)?;
@@ -82,7 +82,7 @@ impl Watcher {
         Some(true)
     }
 
-    /// Reads the status anew; false if it is the one that was sent last.
+    /// Reads the status from the store; false if it equals the status that was sent last.
     async fn read(&mut self) -> Result<bool> {
         let mut status = self.store.status(WebhookName::Id(self.told.id)).await?;
         arrange(&mut status, &self.policies);

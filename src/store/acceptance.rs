@@ -1,4 +1,4 @@
-//! What accepting and operating answer, whatever the store.
+//! Results and errors of accepting, retrying and cancelling that both stores share.
 
 use std::time::Duration;
 
@@ -8,13 +8,14 @@ use crate::domain::job::{Event, JobStatus, Rules, next_status};
 use crate::domain::route::{OnInterrupt, RouteName};
 use crate::domain::webhook::{NewWebhook, WebhookStatus};
 
-/// When a sender that met a full backlog should come again.
+/// The `Retry-After` of a webhook that was refused because the backlog is full.
 const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// When a sender that met a full queue should come again.
+/// The `Retry-After` of a webhook that was refused because the queue of the writer is full.
 const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Answers a webhook whose key is taken: with the first one's status, if it is the same webhook.
+/// The result of accepting a webhook whose key is taken: the status of the stored webhook if both have the
+/// same event type and payload digest, else `KeyReused`.
 pub(super) fn duplicate(new: &NewWebhook, first: WebhookStatus, payload_digest: &[u8]) -> Result<Accepted> {
     let same_type = first.event_type == new.event_type;
     let same_payload = payload_digest == new.payload.digest().as_bytes();
@@ -22,7 +23,7 @@ pub(super) fn duplicate(new: &NewWebhook, first: WebhookStatus, payload_digest: 
         return Err(Error::new(
             Reason::KeyReused,
             format!(
-                "webhook {} has this idempotency key, and another {}; that one stays. Send a new webhook under a new key",
+                "webhook {} already has this idempotency key with a different {}, and was not changed; send a new webhook under a new key",
                 first.id,
                 if same_payload { "event type" } else { "payload" },
             ),
@@ -31,39 +32,41 @@ pub(super) fn duplicate(new: &NewWebhook, first: WebhookStatus, payload_digest: 
     Ok(Accepted { webhook: first, duplicate: true })
 }
 
-/// More webhooks arrive at once than the writer can take.
+/// `BacklogFull`: `limit` webhooks are already waiting to be stored.
 pub(super) fn queue_full(limit: usize) -> Error {
     Error::new(
         Reason::BacklogFull,
         format!(
-            "{limit} webhooks wait to be stored, as many as may; nothing was stored, try again in a moment"
+            "{limit} webhooks are waiting to be stored, which is the limit; nothing was stored, try again in a moment"
         ),
     )
     .retry_after(QUEUE_RETRY_AFTER)
 }
 
-/// As many jobs are unfinished as may be.
+/// `BacklogFull`: at least `limit` jobs are unfinished.
 pub(super) fn backlog_full(limit: u64) -> Error {
     Error::new(
         Reason::BacklogFull,
-        format!("{limit} jobs or more are not finished, as many as `max_backlog` allows; nothing was stored, try again later"),
+        format!("at least {limit} jobs are unfinished, which is the limit `max_backlog`; nothing was stored, try again later"),
     )
     .retry_after(BACKLOG_RETRY_AFTER)
 }
 
-/// A webhook whose payload is gone cannot be retried.
+/// `WrongStatus`: the payload of a webhook that should be retried was removed.
 pub(super) fn payload_gone() -> Error {
     Error::new(
         Reason::WrongStatus,
-        "the retention of its payload is over, so it cannot be retried; send it again under a new key",
+        "the payload of the webhook was removed at the end of its retention, so it cannot be retried; send it again under a new key",
     )
 }
 
-/// Retrying and cancelling do not depend on the rules.
+/// Placeholder rules: the transitions of a retry and a cancellation do not depend on them.
 const ANY_RULES: Rules = Rules { attempts_left: true, on_interrupt: OnInterrupt::Retry };
 
-/// The jobs that a retry or a cancellation changes: of one route, or of all. None if all that allow it are
-/// as it would make them; an error if no job allows it.
+/// The jobs that a retry or a cancellation changes: the job of `route`, or all jobs that allow `event`.
+///
+/// Returns an empty list if these jobs already have the status that `event` leads to. Errors: `RouteNotFound`
+/// if the webhook has no job of `route`; `WrongStatus` if no job allows `event`.
 pub(super) fn jobs_to_change<'a>(
     webhook: &'a WebhookStatus,
     route: Option<&RouteName>,

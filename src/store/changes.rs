@@ -1,4 +1,4 @@
-//! Announces changes of status to those who watch a webhook. While nobody watches, it costs nothing.
+//! Announces status changes to the watchers of a webhook. Costs nothing while no webhook is watched.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use crate::domain::id::WebhookId;
 use crate::domain::job::{JobId, QueueId, Status};
 use crate::domain::route::RouteName;
 
-/// Changes a slow watcher may lag behind before it has to read the status anew.
+/// Changes buffered for each watched webhook. A watcher that lags further behind must read the status again.
 const CHANGES_KEPT: usize = 16;
 
 /// One change of a job's status.
@@ -19,13 +19,13 @@ const CHANGES_KEPT: usize = 16;
 pub struct Change {
     /// The job.
     pub job: JobId,
-    /// Its route.
+    /// The job's route.
     pub route: RouteName,
-    /// Its status after the change.
+    /// The job's status after the change.
     pub status: Status,
-    /// How many attempts had started.
+    /// Attempts started so far.
     pub attempt_count: u32,
-    /// When it changed.
+    /// When the job changed.
     pub updated_at: Timestamp,
     /// Grows with every change of the job.
     pub revision: u64,
@@ -41,16 +41,16 @@ pub struct Changes {
 #[derive(Debug)]
 struct Watched {
     sender: broadcast::Sender<Change>,
-    /// The revision of each job that was announced last.
+    /// The last announced revision of each job, by queue.
     announced: HashMap<QueueId, u64>,
 }
 
 impl Changes {
-    /// Every change of `id` that is committed from now on.
+    /// Subscribes to every change of `id` that is committed from now on.
     pub fn watch(&self, id: WebhookId) -> broadcast::Receiver<Change> {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if watched.len() == watched.capacity() {
-            // Before it grows: what nobody watches any more makes room.
+            // Before the map grows: drop the entries that have no watcher left.
             watched.retain(|_, watched| watched.sender.receiver_count() > 0);
         }
         let new = || Watched { sender: broadcast::Sender::new(CHANGES_KEPT), announced: HashMap::new() };
@@ -59,12 +59,12 @@ impl Changes {
         receiver
     }
 
-    /// Whether anybody watches anything.
+    /// Whether any webhook is watched. May stay true for a while after the last watcher is gone.
     pub fn is_watched(&self) -> bool {
         self.count.load(Ordering::SeqCst) > 0
     }
 
-    /// What is watched.
+    /// The watched webhooks.
     pub(super) fn watched(&self) -> Vec<WebhookId> {
         if !self.is_watched() {
             return Vec::new();
@@ -72,19 +72,9 @@ impl Changes {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
-    /// Announces committed changes, in the order they were made.
+    /// Announces changes, or the current state of jobs, after the commit. What is not later than what was
+    /// announced of the job before is left out: watchers see revisions grow.
     pub fn announce(&self, changes: &[Change]) {
-        self.announce_if(changes, |_, _| true);
-    }
-
-    /// Announces how webhooks stand, where that is later than what was announced.
-    pub(super) fn announce_stand(&self, stands: &[Change]) {
-        self.announce_if(stands, |announced, revision| {
-            announced.is_none_or(|announced| announced < revision)
-        });
-    }
-
-    fn announce_if(&self, changes: &[Change], is_news: impl Fn(Option<u64>, u64) -> bool) {
         if changes.is_empty() || !self.is_watched() {
             return;
         }
@@ -93,8 +83,8 @@ impl Changes {
             let Some(entry) = watched.get_mut(&change.job.webhook) else {
                 continue;
             };
-            let announced = entry.announced.get(&change.job.queue).copied();
-            if !is_news(announced, change.revision) {
+            let announced = entry.announced.get(&change.job.queue);
+            if announced.is_some_and(|announced| *announced >= change.revision) {
                 continue;
             }
             entry.announced.insert(change.job.queue, change.revision);

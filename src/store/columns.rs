@@ -1,4 +1,4 @@
-//! Columns that mean the same in every store, and the domain's types made of them.
+//! Converts columns that mean the same in both stores into domain types.
 
 use diesel::result::Error as QueryError;
 
@@ -9,19 +9,19 @@ use crate::domain::trace::Traceparent;
 use crate::domain::webhook::Source;
 use crate::store::PauseTarget;
 
-/// A status by its number.
+/// The status with this number.
 pub(super) fn job_status(number: impl Into<i64>) -> Result<Status, QueryError> {
     let number = number.into();
     Status::from_number(number).ok_or_else(|| unreadable(format!("{number} is no status")))
 }
 
-/// An outcome by its number.
+/// The outcome with this number.
 pub(super) fn outcome(number: impl Into<i64>) -> Result<Outcome, QueryError> {
     let number = number.into();
     Outcome::from_number(number).ok_or_else(|| unreadable(format!("{number} is no outcome")))
 }
 
-/// A pause's target by the number of its kind and its name.
+/// The target of a pause, from the columns `scope` and `name`.
 pub(super) fn pause_target(scope: impl Into<i64>, name: String) -> Result<PauseTarget, QueryError> {
     match scope.into() {
         0 => Ok(PauseTarget::Everything),
@@ -31,19 +31,19 @@ pub(super) fn pause_target(scope: impl Into<i64>, name: String) -> Result<PauseT
     }
 }
 
-/// A number that cannot be negative.
+/// A count; an error if the number is negative or too large.
 pub(super) fn count(
     number: impl TryInto<u32, Error: std::error::Error + Send + Sync + 'static>,
 ) -> Result<u32, QueryError> {
     number.try_into().map_err(unreadable)
 }
 
-/// The accepting span.
+/// A stored `traceparent`.
 pub(super) fn traceparent(text: &str) -> Result<Traceparent, QueryError> {
     Traceparent::parse(text).ok_or_else(|| unreadable(format!("{text:?} is no traceparent")))
 }
 
-/// The store holds what hookbox did not write.
+/// The error for a stored value that hookbox cannot have written.
 pub(super) fn unreadable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> QueryError {
     QueryError::DeserializationError(error.into())
 }

@@ -1,21 +1,22 @@
-//! One page of a list, window by window. A store looks at one window in a transaction of its own: a long
-//! reader would hold up checkpoints and vacuum, and each window queues up anew, behind other reads.
+//! Fills one page of a list, window by window. A store reads each window in a transaction of its own: a long
+//! read transaction would delay checkpoints (SQLite) and vacuum (PostgreSQL), and other reads run in between.
 
 use super::{ListQuery, Page};
 use crate::domain::id::{Position, Sequence};
 use crate::domain::webhook::WebhookStatus;
 
-/// Rows in one window.
+/// Rows that one window reads at most.
 pub(super) const WINDOW_ROWS: i64 = 10_000;
 
-/// Windows that one page looks at. Its token says where the next page goes on, also if none matched.
+/// Windows that one page reads at most. After that the page ends, even if nothing matched; its token says
+/// where the next page continues.
 const WINDOWS: usize = 20;
 
-/// What one window holds.
+/// The result of reading one window.
 pub(super) struct Window {
-    /// The webhooks that match, newest first.
+    /// The matching webhooks, newest first.
     pub(super) webhooks: Vec<WebhookStatus>,
-    /// Where the next window begins; none if this is the last.
+    /// Where the next window begins; `None` if this is the last.
     pub(super) next: Option<Position>,
 }
 
@@ -24,7 +25,7 @@ pub(super) struct PageFiller {
     page: Page,
     limit: usize,
     windows: usize,
-    /// Where the next window begins; none once the page is done.
+    /// Where the next window begins; `None` once the page is complete.
     before: Option<Position>,
 }
 
@@ -36,7 +37,8 @@ impl PageFiller {
         Self { page: Page::default(), limit: query.limit, windows: 0, before: Some(before) }
     }
 
-    /// The window to look at next: before this position, for so many webhooks at most.
+    /// The next window to read: webhooks before this position, and the maximum number of webhooks to return.
+    /// `None` once the page is complete.
     pub(super) fn next_window(&self) -> Option<(Position, usize)> {
         Some((self.before?, self.limit - self.page.webhooks.len()))
     }

@@ -1,7 +1,8 @@
 //! The store in a PostgreSQL database, shared by any number of processes.
 //!
-//! What comes in and what ends is stored in batches (`accept`, `finish`); a hot change of jobs is one
-//! statement, which is one transaction. No clock but that of the database decides about leases.
+//! New webhooks and ends of attempts are stored in batches (`accept`, `finish`). Each hot change of jobs is
+//! one statement, which is one transaction. Only the clock of the database decides whether a lease has
+//! expired.
 
 mod accept;
 mod backlog;
@@ -92,11 +93,11 @@ use crate::telemetry::metrics::Metrics;
 /// Connections for claims, outcomes and leases.
 const WORKING_CONNECTIONS: usize = 2;
 
-/// Connections for what people and programs ask.
+/// Connections for everything else: reads, operations and upkeep.
 const ASKING_CONNECTIONS: usize = 4;
 
-/// How long a webhook may take to be stored, the wait for the ones before it included. A batch takes
-/// no longer when the database does not answer.
+/// How long a caller waits for a webhook to be stored, including the wait in the queue. After that the caller
+/// gets `StoreUnavailable`, although the webhook may still be stored.
 const ACCEPTED_WITHIN: Duration = Duration::from_secs(15);
 
 /// How to open a store.
@@ -104,36 +105,36 @@ const ACCEPTED_WITHIN: Duration = Duration::from_secs(15);
 pub struct Options {
     /// The database.
     pub target: Target,
-    /// Jobs that may be unfinished; more are refused.
+    /// The maximum number of unfinished jobs. At this limit new webhooks are refused.
     pub max_backlog: u64,
     /// The policies in force.
     pub policies: Arc<Policies>,
-    /// The name of this process for the database and the other replicas. No other process has it.
+    /// The name of this process in the database and for other replicas. It must be unique.
     pub worker: String,
-    /// What ids are made random with.
+    /// The seed of the random part of ids.
     pub seed: u64,
 }
 
-/// See the module.
+/// The store in a PostgreSQL database.
 #[derive(Debug)]
 pub struct PostgresStore {
     shared: Arc<Shared>,
-    /// None once the store is closing.
+    /// `None` once the store is closing.
     accepting: Mutex<Option<mpsc::Sender<Accept>>>,
     runtime: Handle,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
 
-/// Brings the tables of a database up to date; answers the names of the migrations that ran.
+/// Runs the missing migrations of a database, and returns their names.
 pub async fn migrate(target: &Target) -> std::result::Result<Vec<String>, OpenError> {
     migrations::migrate(target, Connector::new(target, "migrate")?.as_ref()).await
 }
 
 impl PostgresStore {
-    /// Connects and brings the tables up to date. Leases of processes that are gone expire; until
-    /// then they are theirs. Work goes on in the runtime of the caller. Refuses a database that
-    /// webhooks are still being moved to.
+    /// Connects and runs missing migrations. Leases of processes that are gone stay valid until they expire.
+    /// The tasks of the store run in the runtime of the caller. Refuses a database that webhooks are still
+    /// being moved to.
     pub async fn open(
         options: Options,
         clock: Arc<dyn Clock>,
@@ -175,13 +176,14 @@ impl PostgresStore {
         tasks.spawn(vacuum::keep_clean(Arc::clone(&shared), Arc::clone(&connector), closing.clone()));
         let (armed, is_armed) = oneshot::channel();
         tasks.spawn(notify::listen(Arc::clone(&shared), connector, closing.clone(), armed));
-        // Ready either way: it fails when listening does, and then it polls.
+        // An error means that listening failed. The store then polls, so it is ready all the same.
         let _ = is_armed.await;
         let accepting = Mutex::new(Some(accepting));
         Ok(Self { shared, accepting, runtime: Handle::current(), tasks, closing })
     }
 
-    /// Runs work in the runtime of the connections, and to its end even if the caller goes away.
+    /// Runs `work` in the runtime of the connections. It runs to its end even if the caller drops this
+    /// future.
     async fn run<T, W, F>(&self, work: W) -> Result<T>
     where
         T: Send + 'static,
@@ -294,7 +296,7 @@ impl JobQueue for PostgresStore {
     }
 
     fn on_due(&self, wake: Arc<Notify>) {
-        // Set once, when the process is put together.
+        // Set once, at the start of the process. A second call has no effect.
         let _ = self.shared.wake.set(wake);
     }
 }
@@ -352,7 +354,7 @@ impl Store for PostgresStore {
 }
 
 impl Drop for PostgresStore {
-    /// The tasks end with their queues, and those that listen when they are told.
+    /// The committer ends when its queue closes. The other tasks end when `closing` is cancelled.
     fn drop(&mut self) {
         self.closing.cancel();
     }

@@ -1,7 +1,7 @@
-//! Which queues may have jobs to start, and how idle threads are shared between their routes.
+//! Plans which queues a claim reads, and how idle threads are shared between routes.
 //!
-//! A claim looks only at the queues that this plans: those of a paused, full or rate-limited route,
-//! and those that have nothing due, cost it nothing.
+//! A claim reads only the planned queues. The queues of a paused, full or rate-limited route, and queues
+//! with nothing due, are not planned and cost the claim nothing.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -14,7 +14,7 @@ use crate::domain::policy::{Policies, Policy};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 
-/// The queues that are known: each holds the jobs of one route from one source.
+/// The known queues. Each queue holds the jobs of one route from one source.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
     names: HashMap<QueueId, (RouteName, Source)>,
@@ -22,7 +22,7 @@ pub(super) struct Queues {
 }
 
 impl Queues {
-    /// Makes a queue known.
+    /// Adds a queue.
     pub(super) fn add(&mut self, id: QueueId, route: RouteName, source: Source) {
         self.ids.entry(route.clone()).or_default().insert(source.clone(), id);
         self.names.insert(id, (route, source));
@@ -49,31 +49,32 @@ impl Queues {
     }
 }
 
-/// When the first waiting job of each queue is due, as far as is known. A queue that is not in it
-/// has none.
+/// When the first waiting job of each queue is due, as far as is known. A queue without an entry has no
+/// waiting job.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
     due: HashMap<QueueId, Timestamp>,
 }
 
-/// What a plan has to know.
+/// The input of a plan.
 pub(super) struct Circumstances<'a> {
     pub(super) now: Timestamp,
-    /// Idle threads.
+    /// Idle threads to share.
     pub(super) threads: usize,
-    /// Jobs that run in this process, by route.
+    /// Jobs running in this process, by route.
     pub(super) running: &'a HashMap<RouteName, usize>,
     pub(super) queues: &'a Queues,
     pub(super) policies: &'a Policies,
     pub(super) paused: &'a Paused,
 }
 
-/// What a claim should look for.
+/// What a claim should read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// One for each route that gets threads.
+    /// One share for each route that gets threads.
     pub(super) shares: Vec<Share>,
-    /// When time alone lets another job start, of what is not planned now.
+    /// The earliest time at which a job that is not planned now may start without any other event; `None` if
+    /// there is no such job.
     pub(super) next: Option<Timestamp>,
 }
 
@@ -81,13 +82,13 @@ pub(super) struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Share {
     pub(super) route: RouteName,
-    /// Its queues that have something due.
+    /// The route's queues that have something due.
     pub(super) queues: Vec<QueueId>,
     /// How many jobs to start, at least 1.
     pub(super) threads: usize,
 }
 
-/// A route with something due.
+/// A route with at least one due job that is not held or paused.
 struct Candidate {
     queues: Vec<QueueId>,
     oldest: Timestamp,
@@ -96,12 +97,13 @@ struct Candidate {
 }
 
 impl Ready {
-    /// A job of the queue is due then.
+    /// Notes that a job of the queue is due at `due`. Keeps the earlier of this and the known time.
     pub(super) fn note(&mut self, queue: QueueId, due: Timestamp) {
         self.due.entry(queue).and_modify(|first| *first = due.min(*first)).or_insert(due);
     }
 
-    /// A look at the queue found that its first waiting job is due then, or that it has none.
+    /// Replaces what is known of the queue with what a read found: when its first waiting job is due, or
+    /// `None` if it has none.
     pub(super) fn found(&mut self, queue: QueueId, next: Option<Timestamp>) {
         match next {
             Some(due) => drop(self.due.insert(queue, due)),
@@ -109,9 +111,9 @@ impl Ready {
         }
     }
 
-    /// Shares idle threads between the routes that have something due: those with the fewest running
-    /// here first, and of these the one that has waited longest. `allowance` tells how many of a
-    /// route's jobs may start.
+    /// Shares idle threads between the routes that have something due. The route with the fewest jobs running
+    /// in this process comes first; of these, the one whose oldest job has been due longest. `allowance`
+    /// returns how many of a route's jobs may start; it is called once for each route with something due.
     pub(super) fn plan(
         &self,
         circumstances: &Circumstances<'_>,
@@ -125,8 +127,8 @@ impl Ready {
         Plan { shares: shares.collect(), next }
     }
 
-    /// When the first job is due that may start then: not later than now if one may start now, and
-    /// none if time alone lets none start.
+    /// The earliest time at which a job may start: not later than `now` if one may start already, `None` if
+    /// no job can start without another event.
     pub(super) fn next(
         &self,
         circumstances: &Circumstances<'_>,
@@ -137,8 +139,8 @@ impl Ready {
         may_start.map(|candidate| candidate.oldest).chain(next).min()
     }
 
-    /// The routes that have something due, and when time alone lets a job start of what is not due
-    /// or allowed now.
+    /// The routes that have something due, and the earliest time at which a job that is not due or not
+    /// allowed yet may start without another event.
     fn candidates<'a>(
         &self,
         circumstances: &Circumstances<'a>,
@@ -167,7 +169,7 @@ impl Ready {
     }
 }
 
-/// Gives threads to candidates, one by one, each to the one that has the fewest.
+/// Gives threads to candidates one by one, each thread to the candidate with the fewest running jobs.
 fn share(
     candidates: &mut HashMap<&RouteName, Candidate>,
     threads: usize,
@@ -189,7 +191,7 @@ fn share(
     }
 }
 
-/// Takes no part in the order.
+/// A candidate in the heap. All values compare equal, so that they do not affect the order.
 struct ByPlace<'a>(&'a mut Candidate);
 
 impl PartialEq for ByPlace<'_> {
@@ -229,7 +231,7 @@ mod tests {
         RouteName::new(name).expect("valid")
     }
 
-    /// Routes that the settings have, with a queue of the source `default` each, numbered from 1.
+    /// Routes of the settings. Each has one queue, of the source `default`; queues are numbered from 1.
     struct Routes {
         queues: Queues,
         policies: Policies,
@@ -259,7 +261,7 @@ mod tests {
             Self { queues, policies, paused, ready, running }
         }
 
-        /// Each queue has something due since the number of milliseconds beside it.
+        /// Pairs of a queue and the time since which it has something due, in milliseconds after `at(0)`.
         fn due(mut self, due: &[(u32, i64)]) -> Self {
             due.iter().for_each(|(queue, since)| self.ready.note(QueueId(*queue), at(*since)));
             self
@@ -274,7 +276,7 @@ mod tests {
             plan
         }
 
-        /// The threads that each route gets.
+        /// The number of threads that each route gets.
         fn shares(&self, threads: usize) -> Vec<(String, usize)> {
             let plan = self.plan(threads, |_| Allowance::ANY);
             plan.shares.into_iter().map(|share| (share.route.to_string(), share.threads)).collect()
@@ -290,7 +292,7 @@ mod tests {
         let routes = Routes::new(&["a", "b", "c"]).due(&[(1, -5), (2, 5)]);
         let plan = routes.plan(4, |_| Allowance::ANY);
         assert_eq!(plan.shares, [Share { route: route("a"), queues: vec![QueueId(1)], threads: 4 }]);
-        assert_eq!(plan.next, Some(at(5)), "the other is due then");
+        assert_eq!(plan.next, Some(at(5)), "the other queue is due at that time");
         assert_eq!(routes.shares(0), []);
     }
 
@@ -336,7 +338,7 @@ mod tests {
         });
         let threads = plan.shares.iter().map(|share| (share.route.as_str(), share.threads));
         assert_eq!(threads.collect::<Vec<_>>(), [("a", 7), ("two", 2)]);
-        assert_eq!(plan.next, Some(at(40)), "time allows the next start then");
+        assert_eq!(plan.next, Some(at(40)), "the rate allows the next start at that time");
     }
 
     #[test]
@@ -390,7 +392,7 @@ mod tests {
         let mut shares = routes.shares(128);
         shares.sort_by_key(|(name, _)| name[1..].parse::<u32>().expect("a number"));
         let longest = (872..1_000).map(|number| (format!("r{number}"), 1)).collect::<Vec<_>>();
-        assert_eq!(shares, longest, "those that waited longest");
+        assert_eq!(shares, longest, "the routes that waited longest");
         assert!(routes.shares(2_500).iter().all(|(_, threads)| (2..=3).contains(threads)));
     }
 }

@@ -1,8 +1,8 @@
-//! What may start: the one rule, the same for every store and every way a job can start.
+//! The rule for what may start, shared by all stores. Pure functions.
 //!
-//! Pure. Of the conditions of [`JobQueue::claim`](super::JobQueue::claim) this decides those of a
-//! route as a whole; whether a job is due, and first of its order value, is in the indexes that
-//! claims read.
+//! This module decides the conditions of [`JobQueue::claim`](super::JobQueue::claim) that concern a whole
+//! route: concurrency, rate and pauses. The indexes that claims read decide whether a job is due, and whether
+//! it is the first of its lane.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,29 +14,30 @@ use crate::domain::policy::Policy;
 use crate::domain::route::{Rate, RouteName};
 use crate::domain::webhook::Source;
 
-/// Starts that a late look may catch up with, as the time they are spread over. Without it a rate
-/// could not be reached, for no look is exactly on time.
+/// How much unused time a late claim may catch up on. No claim is exactly on time, so without this the actual
+/// rate would stay below the configured one.
 const CATCH_UP: Duration = Duration::from_millis(50);
 
-/// How far the clocks of replicas may differ.
+/// How much the clocks of replicas may differ.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 
 /// How many jobs of a route may start now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Allowance {
-    /// So many.
+    /// The number of jobs.
     pub(super) starts: usize,
-    /// When time alone allows more; none if something else has to happen.
+    /// When more jobs may start without another event; `None` if an attempt has to end first, or if there is
+    /// no limit.
     pub(super) next: Option<Timestamp>,
 }
 
 impl Allowance {
-    /// Any number.
+    /// No limit.
     pub(super) const ANY: Self = Self { starts: usize::MAX, next: None };
 }
 
-/// How many jobs of a route may start, by its policy. `running` are those that run in all replicas,
-/// `pace` is the state of its rate.
+/// How many jobs of a route may start at `now`, by its policy. `running` is the number of its jobs running in
+/// all replicas, `pace` the state of its rate.
 pub(super) fn allowance(policy: &Policy, running: usize, pace: Pace, now: Timestamp) -> Allowance {
     let by_concurrency =
         policy.concurrency.map_or(usize::MAX, |most| (most.get() as usize).saturating_sub(running));
@@ -47,16 +48,16 @@ pub(super) fn allowance(policy: &Policy, running: usize, pace: Pace, now: Timest
     Allowance { starts: by_concurrency.min(by_rate.starts), ..by_rate }
 }
 
-/// When the next start of a route is due at its rate (GCRA: the theoretical arrival time). Kept by
-/// the store, for all replicas.
+/// When the next start of a route is due by its rate: the theoretical arrival time of GCRA. `None` before the
+/// first start. The store keeps it for all replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pace(pub(super) Option<Timestamp>);
 
 impl Pace {
     fn from(self, rate: Rate, now: Timestamp) -> Timestamp {
         let earliest = now.saturating_sub(CATCH_UP).unwrap_or(now);
-        // No start is further away than the interval, unless the rate was lower before or the clock
-        // went back: then what was kept says nothing.
+        // The next start is at most one interval away. A later stored time is ignored: the rate was lower
+        // before, or the clock went back.
         let farthest = later(now.saturating_add(CLOCKS_DIFFER).unwrap_or(now), rate, 1);
         self.0.filter(|next| *next <= farthest).map_or(earliest, |next| next.max(earliest))
     }
@@ -72,7 +73,7 @@ impl Pace {
         Allowance { starts, next: Some(later(from, rate, starts)) }
     }
 
-    /// The state after so many starts.
+    /// The state after `starts` starts at `now`.
     pub(super) fn after(self, starts: usize, rate: Rate, now: Timestamp) -> Self {
         Self(Some(later(self.from(rate, now), rate, starts)))
     }
@@ -83,7 +84,7 @@ fn later(from: Timestamp, rate: Rate, starts: usize) -> Timestamp {
     from.saturating_add(rate.interval().saturating_mul(starts)).unwrap_or(Timestamp::MAX)
 }
 
-/// What is paused, as the store last read it.
+/// The pauses in force, as last read from the store.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Paused {
     everything: bool,
@@ -104,7 +105,7 @@ impl Paused {
         paused
     }
 
-    /// Whether jobs of this route from this source are kept from starting.
+    /// Whether a pause keeps jobs of this route from this source from starting.
     pub(super) fn holds(&self, route: &RouteName, source: &Source) -> bool {
         self.everything || self.routes.contains(route) || self.sources.contains(source)
     }
@@ -164,7 +165,7 @@ mod tests {
                 started.extend(std::iter::repeat_n(now, starts));
             }
         }
-        // One every 20 ms, and those that 50 ms may catch up with.
+        // One start every 20 ms, and the starts that the 50 ms of `CATCH_UP` allow.
         assert_eq!(started.len(), 103);
         assert!(started.windows(53).all(|window| window[52] - window[0] >= 950));
     }

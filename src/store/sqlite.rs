@@ -1,7 +1,6 @@
 //! The store in one SQLite file, owned by one process.
 //!
-//! Writes go through one thread (`writer`), reads through a few (`readers`). The only place,
-//! with its siblings, that names diesel.
+//! One thread makes all writes (`writer`), a few threads serve reads (`readers`).
 
 mod accept;
 mod by_hand;
@@ -67,28 +66,28 @@ use crate::domain::id::{Sequence, WebhookIds};
 use crate::domain::policy::Policies;
 use crate::telemetry::metrics::Metrics;
 
-/// Reading connections for requests, each with a thread.
+/// Reading connections for requests. Each has a thread.
 const READERS: usize = 4;
 
 /// How to open a store.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The file; made if it is missing, its folder is not.
+    /// The path of the file. A missing file is created; a missing folder is an error.
     pub path: PathBuf,
-    /// Jobs that may be unfinished; more are refused.
+    /// The maximum number of unfinished jobs. At this limit new webhooks are refused.
     pub max_backlog: u64,
     /// The policies in force.
     pub policies: Arc<Policies>,
-    /// What ids are made random with.
+    /// The seed of the random part of ids.
     pub seed: u64,
 }
 
-/// See the module.
+/// The store in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
     writer: WriterHandle,
     readers: Mutex<Option<Arc<Readers>>>,
-    /// Reads the webhooks of claimed jobs, so that a claim does not wait for other reads.
+    /// Reads the webhooks of claimed jobs. Separate, so that a claim does not wait for other reads.
     claim_reader: Mutex<Option<Arc<Readers>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     committed: Arc<Committed>,
@@ -98,14 +97,14 @@ pub struct SqliteStore {
     clock: Arc<dyn Clock>,
 }
 
-/// Brings the tables of a file up to date; answers the names of the migrations that ran.
+/// Runs the missing migrations of a file, and returns their names. Creates a missing file.
 pub fn migrate(path: &Path) -> std::result::Result<Vec<String>, OpenError> {
     OwnedFile::open(path).map(|file| file.applied)
 }
 
 impl SqliteStore {
-    /// Opens the file, brings its tables up to date, and takes over the jobs of the previous
-    /// process. Refuses a file whose webhooks are being moved, or were moved, elsewhere.
+    /// Opens the file, runs missing migrations, and takes over the leased jobs of the previous process.
+    /// Refuses a file whose webhooks are being moved, or were moved, to a database.
     pub async fn open(
         options: Options,
         clock: Arc<dyn Clock>,
@@ -113,9 +112,12 @@ impl SqliteStore {
     ) -> std::result::Result<Self, OpenError> {
         let mut file = OwnedFile::open(&options.path)?;
         mark::refuse(&file.path, &mut file.connection)?;
-        Self::start(file, options, clock, metrics).await
+        let store = Self::start(file, options, clock, metrics).await?;
+        store.take_over_all().await.map_err(OpenError::TakeOver)?;
+        Ok(store)
     }
 
+    /// Starts without taking over anything.
     async fn start(
         file: OwnedFile,
         options: Options,
@@ -150,7 +152,7 @@ impl SqliteStore {
         };
         let (writer, thread) = writer::start(connection, context)?;
         threads.push(thread);
-        let store = Self {
+        Ok(Self {
             writer,
             readers: Mutex::new(Some(Arc::new(readers))),
             claim_reader: Mutex::new(Some(Arc::new(claim_reader))),
@@ -160,12 +162,10 @@ impl SqliteStore {
             wake,
             log,
             clock,
-        };
-        store.take_over_all().await.map_err(OpenError::TakeOver)?;
-        Ok(store)
+        })
     }
 
-    /// Takes over what the previous process left, by the policies in force now.
+    /// Takes over the leased jobs of the previous process, and frees lanes, by the policies in force now.
     async fn take_over_all(&self) -> Result<()> {
         let taken = self.take_over(Takeable::All).await?;
         if taken > 0 {
@@ -187,7 +187,7 @@ impl SqliteStore {
         }
     }
 
-    /// Frees the lanes of routes that skip dead letters.
+    /// Frees the blocked lanes of routes that skip dead letters.
     async fn free_lanes(&self) -> Result<()> {
         while self.writer.run(policies::free_lanes).await? > 0 {}
         Ok(())
@@ -214,7 +214,8 @@ impl Store for SqliteStore {
         drop(self.readers.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.claim_reader.lock().unwrap_or_else(PoisonError::into_inner).take());
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        // Joined off the runtime: closing copies the log back, which can take a moment.
+        // Joined by a thread of its own, so that the runtime does not block: the final checkpoint can take
+        // long.
         let (joined, all_joined) = tokio::sync::oneshot::channel();
         let joiner = std::thread::Builder::new().name("store-close".into()).spawn(move || {
             threads.into_iter().for_each(|thread| drop(thread.join()));
@@ -227,7 +228,7 @@ impl Store for SqliteStore {
 }
 
 impl Drop for SqliteStore {
-    /// The other threads end with their channels; the one that copies the log is told.
+    /// The writer and the readers end when their channels close. The checkpoint thread needs a signal.
     fn drop(&mut self) {
         self.log.stop();
     }

@@ -1,10 +1,10 @@
-//! Hand-written SQL that diesel prepares once per connection and binds by type.
+//! Hand-written SQL that diesel prepares once per connection, with typed binds.
 //!
-//! Diesel caches the statements of its query builder only for selects and inserts of a fixed
-//! shape; the hot statements here are updates, and inserts with nullable columns.
+//! Diesel caches statements of its query builder only for selects, and for inserts of a fixed shape. The hot
+//! statements here are updates, and inserts with nullable columns.
 
-/// Declares a statement of a backend as a type: its binds are the fields, in the order of the `?`
-/// in the text, and `returns` names the types of the columns it answers.
+/// Declares an SQL statement as a type. Its fields are the binds, in the order of the `?` in the text.
+/// `returns` names the SQL types of the result columns. The text must contain `?` only as a placeholder.
 macro_rules! statement {
     (
         $backend:ty;
@@ -40,7 +40,7 @@ macro_rules! statement {
                         out.push_bind_param::<$sql, $rust>(&self.$field)?;
                         out.push_sql(texts.next().unwrap_or_default());
                     )*
-                    debug_assert!(texts.next().is_none(), "as many fields as `?`");
+                    debug_assert!(texts.next().is_none(), "more `?` than fields");
                     Ok(())
                 }
             }

@@ -1,10 +1,10 @@
 //! Moves a whole inbox from a SQLite file into a PostgreSQL database.
 //!
-//! The file is marked before the first webhook is moved, and from then on nobody serves it. Webhooks
-//! move in the order of their acceptance, in batches; the database keeps how far that has come in
-//! the transaction of each batch. So it can end at any moment, however it ends, and the next
-//! process goes on: nothing is left out, and nothing is moved twice. Nobody serves from the database
-//! until all is there and both sides were counted.
+//! The transfer marks the file before it moves the first webhook; from then on no process serves the file.
+//! Webhooks move in batches, in the order of acceptance. The transaction of each batch also stores the
+//! position of the transfer in the database. So a transfer can be interrupted at any moment, and the next
+//! process continues: no webhook is left out or moved twice. No process serves from the database until all
+//! webhooks are there and the counts of both sides are equal.
 
 mod error;
 pub(super) mod limits;
@@ -28,14 +28,14 @@ use super::postgres::{Import, Standing, Target};
 use super::sqlite::{self, Export};
 use crate::domain::clock::Clock;
 
-/// From where to where.
+/// What to move, and where to.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The file.
+    /// The SQLite file.
     pub from: PathBuf,
-    /// The database.
+    /// The PostgreSQL database.
     pub to: Target,
-    /// The id of the transfer, if it is a new one; random.
+    /// A random id, used if the file has no transfer yet.
     pub id: Uuid,
     /// How much is moved at once.
     pub limits: Limits,
@@ -44,9 +44,9 @@ pub struct Plan {
 /// How a transfer begins.
 #[derive(Debug)]
 pub enum Begun {
-    /// There are webhooks to move, or at least to count.
+    /// There are webhooks to move, or only the final counting is left.
     Ready(Box<Transfer>),
-    /// All were moved before, and nothing is left to do.
+    /// The transfer of this file was finished before. Nothing is left to do.
     Finished(Mark),
 }
 
@@ -59,17 +59,17 @@ pub struct Transfer {
     mark: Mark,
     limits: Limits,
     clock: Arc<dyn Clock>,
-    /// The sequence of the last webhook that was moved.
+    /// The sequence of the last moved webhook.
     position: i64,
     moved: u64,
     total: u64,
-    /// The next batch, if it was read ahead.
+    /// The next batch, if it was already read.
     ahead: Option<Vec<StoredWebhook>>,
 }
 
 impl Transfer {
-    /// Opens both sides, or refuses to; marks the file. Goes on with the transfer of the file, if
-    /// one was begun.
+    /// Opens both sides, checks that webhooks may be moved, and marks the file. Continues the transfer of the
+    /// file if one was begun before.
     pub async fn begin(plan: Plan, clock: Arc<dyn Clock>) -> Result<Begun, TransferError> {
         exists(&plan.from)?;
         let file = Export::open(&plan.from, Arc::clone(&clock)).await?;
@@ -91,29 +91,29 @@ impl Transfer {
         }
     }
 
-    /// How many webhooks have been moved, by the processes before as well.
+    /// The number of moved webhooks, including those that earlier processes moved.
     pub fn moved(&self) -> u64 {
         self.moved
     }
 
-    /// How many there are to move, those that have been included.
+    /// The number of webhooks in the file, moved or not.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// What the file says of it.
+    /// The mark of the file.
     pub fn mark(&self) -> &Mark {
         &self.mark
     }
 
-    /// Moves the next batch. False: all have been moved.
+    /// Moves the next batch. Returns false if all webhooks have been moved.
     pub async fn step(&mut self) -> Result<bool, TransferError> {
         let batch = match self.ahead.take() {
             Some(batch) => batch,
             None => self.file.batch(self.position, self.limits).await.map_err(self.unread())?,
         };
         let Some(last) = batch.last().map(|webhook| webhook.sequence) else { return Ok(false) };
-        // The next one is read while this one is written.
+        // Reads the next batch while this one is written.
         let (stored, ahead) = tokio::join!(
             self.database.store(self.mark.id, self.position, &batch),
             self.file.batch(last, self.limits),
@@ -125,7 +125,8 @@ impl Transfer {
         Ok(true)
     }
 
-    /// Counts both sides once all have been moved, and ends the transfer if they are equal.
+    /// Counts the rows of both sides, and finishes the transfer if the counts are equal. Call it once all
+    /// webhooks have been moved.
     pub async fn finish(&mut self) -> Result<RowCounts, TransferError> {
         let (in_file, in_database) = tokio::join!(self.file.count_rows(), self.database.count_rows());
         let in_file = in_file.map_err(self.unread())?;
@@ -135,10 +136,10 @@ impl Transfer {
             return Err(TransferError::Different { path, to: self.to.clone(), differences });
         }
         let now = self.clock.now();
-        // The database first: if the process dies in between, the file is served by nobody, and the
-        // next transfer sees that this one was finished.
-        let pauses = self.file.pauses().await.map_err(self.unread())?;
-        self.database.finish(self.mark.id, now, &pauses).await.map_err(|error| refused(&self.to, error))?;
+        // The database first: if the process dies in between, the file is still marked, so no process serves
+        // it, and the next transfer sees that this one was finished.
+        let limits = self.file.limits().await.map_err(self.unread())?;
+        self.database.finish(self.mark.id, now, &limits).await.map_err(|error| refused(&self.to, error))?;
         self.mark.finished_at = Some(now);
         self.file.set_mark(&self.mark).await.map_err(self.unread())?;
         Ok(in_file)
@@ -155,25 +156,25 @@ impl Transfer {
     }
 }
 
-/// Takes the mark off a file, so that it is served again. Answers what it said; none if there was
-/// none.
+/// Removes the mark of a file, so that the file can be served again. Returns the mark, or `None` if the file
+/// had none.
 pub fn abandon(path: &Path) -> Result<Option<Mark>, TransferError> {
     exists(path)?;
     Ok(sqlite::take_mark(path)?)
 }
 
-/// A file that is missing would be made, and nothing be moved from it.
+/// Checks that the file exists. Opening a missing file would create an empty one.
 fn exists(path: &Path) -> Result<(), TransferError> {
     if path.exists() { Ok(()) } else { Err(TransferError::Missing(path.to_owned())) }
 }
 
-/// What both sides say.
+/// The agreement of both sides on how to continue.
 enum Agreed {
     Begin { database: Box<Import>, mark: Mark, position: i64, moved: u64, total: u64 },
     Finished(Mark),
 }
 
-/// Asks both sides whether webhooks may be moved, marks the file, and has the database expect them.
+/// Checks on both sides that webhooks may be moved, marks the file, and adds the transfer to the database.
 async fn agree(file: &Export, plan: &Plan, now: Timestamp) -> Result<Agreed, TransferError> {
     let unread = |source| TransferError::Read { path: file.path().to_owned(), source };
     let refused = |error| refused(&plan.to, error);
@@ -213,9 +214,10 @@ async fn agree(file: &Export, plan: &Plan, now: Timestamp) -> Result<Agreed, Tra
     if !processes.is_empty() {
         return Err(TransferError::InUse { to, processes });
     }
-    // The file first: whatever the database holds, nobody serves the file any more.
+    let queues = file.queues().await.map_err(unread)?;
+    // The file first: once the database holds any webhook, no process serves the file.
     file.set_mark(&mark).await.map_err(unread)?;
-    match database.begin(id, now).await.map_err(refused)? {
+    match database.begin(id, now, &queues).await.map_err(refused)? {
         Standing::UnderWay { position, moved } => {
             Ok(Agreed::Begin { database: Box::new(database), mark, position, moved, total })
         }

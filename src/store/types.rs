@@ -1,4 +1,4 @@
-//! What goes into the operations of a store, and what comes out.
+//! Inputs and outputs of the operations of a store.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,63 +14,63 @@ use crate::domain::route::{OrderValue, RouteName};
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookStatus};
 
-/// What accepting a webhook came to.
+/// The result of accepting a webhook.
 #[derive(Clone, Debug)]
 pub struct Accepted {
-    /// The webhook, with its status as it is now.
+    /// The stored webhook with its current status.
     pub webhook: WebhookStatus,
-    /// Whether it had been accepted before.
+    /// Whether the webhook had been accepted before.
     pub duplicate: bool,
 }
 
-/// A claim.
+/// A request to lease jobs.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// The process that claims, as the history of attempts names it.
+    /// The claiming process, as recorded in the history of attempts.
     pub worker: Arc<str>,
-    /// Idle threads: how many jobs it can start.
+    /// Idle threads: the maximum number of jobs to lease.
     pub threads: usize,
     /// How long the leases last.
     pub lease: Duration,
-    /// How many jobs of each route run in this process.
+    /// Jobs running in this process, by route.
     pub running: HashMap<RouteName, usize>,
 }
 
-/// What a claim found.
+/// The result of a claim.
 #[derive(Debug, Default)]
 pub struct Claims {
-    /// The jobs that were leased.
+    /// The leased jobs, those that are due longest first.
     pub jobs: Vec<ClaimedJob>,
-    /// When another claim may find a job that may start, if nothing else happens until then; none if
-    /// it cannot.
+    /// The earliest time at which another claim may find a job if nothing else happens until then; `None` if
+    /// it cannot find one.
     pub next: Option<Timestamp>,
 }
 
 /// A leased job with everything its handler needs.
 #[derive(Clone, Debug)]
 pub struct ClaimedJob {
-    /// The lease to present at the end.
+    /// The lease to present when the attempt ends.
     pub lease: Lease,
-    /// The route it belongs to.
+    /// The job's route.
     pub route: RouteName,
-    /// The value that orders it, if any.
+    /// The order value, if the job is ordered.
     pub order: Option<OrderValue>,
-    /// Where the webhook came from.
+    /// The source of the webhook.
     pub source: Source,
     /// The sender's key.
     pub idempotency_key: IdempotencyKey,
-    /// What happened.
+    /// The event type of the webhook.
     pub event_type: EventType,
-    /// The content, as it came; none if it was retried after its retention.
+    /// The payload, byte for byte as received; `None` if it was removed at the end of its retention.
     pub payload: Option<String>,
-    /// The accepting span.
+    /// The trace context of the span that accepted the webhook.
     pub traceparent: Traceparent,
-    /// The attempt this claim is, 1 for the first of the job.
+    /// The number of this attempt, 1 for the first attempt of the job.
     pub attempt: u32,
-    /// The same, counted since the job was accepted or retried by hand, without attempts that were
-    /// stopped or given back.
+    /// The number of this attempt within the run: counted from 1 since the job was accepted or retried by
+    /// hand, without attempts that were stopped or given back.
     pub attempt_of_run: u32,
-    /// 1, and one more with every retry by hand.
+    /// The number of the run: 1, increased by every retry by hand.
     pub run: u32,
     /// When the job became due.
     pub available_at: Timestamp,
@@ -81,59 +81,59 @@ pub struct ClaimedJob {
 /// The end of an attempt, as [`conclude`](crate::domain::attempt::conclude) decided it.
 #[derive(Clone, Debug)]
 pub struct Finish {
-    /// The lease it ran under.
+    /// The lease of the attempt.
     pub lease: Lease,
-    /// The value that orders the job, as it was claimed.
+    /// The order value of the claimed job, if it is ordered.
     pub order: Option<OrderValue>,
-    /// Its number.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// How it ended.
+    /// How the attempt ended.
     pub outcome: Outcome,
     /// When the handler was started.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// When the attempt ended.
     pub finished_at: Timestamp,
-    /// Why it failed.
+    /// Why the attempt failed.
     pub error: Option<String>,
     /// What the handler returned, as JSON.
     pub result: Option<String>,
     /// The job's next status.
     pub next: Status,
-    /// When it is due next; for a final status, when it was due.
+    /// When the job is due next; for a final status, when it was due for this attempt.
     pub available_at: Timestamp,
-    /// Whether the attempt counts against the policy's attempts.
+    /// Whether the attempt counts against the attempts that the policy allows.
     pub counts: bool,
-    /// Whether the job's order value stays blocked.
+    /// Whether the job is a dead letter that blocks its lane. Ignored if the job is not ordered.
     pub blocks: bool,
 }
 
 /// Which webhooks to list.
 #[derive(Clone, Debug, Default)]
 pub struct ListQuery {
-    /// Only those with a job in this status, or that are filtered or quarantined.
+    /// Only webhooks with a job in this status; for `filtered` and `quarantined`, webhooks in that status.
     pub status: Option<Status>,
-    /// Only those with a job of this route; with `status`, one that is both.
+    /// Only webhooks with a job of this route. With `status`, one job must match both.
     pub route: Option<RouteName>,
-    /// Only those from this source.
+    /// Only webhooks from this source.
     pub source: Option<Source>,
-    /// Only those of this event type.
+    /// Only webhooks of this event type.
     pub event_type: Option<EventType>,
-    /// Only those accepted at or after this time.
+    /// Only webhooks accepted at or after this time.
     pub accepted_after: Option<Timestamp>,
-    /// Only those accepted before this time.
+    /// Only webhooks accepted before this time.
     pub accepted_before: Option<Timestamp>,
-    /// Only those after this place in the list.
+    /// Only webhooks older than this position: where the previous page ended.
     pub before: Option<Position>,
-    /// How many at most.
+    /// The maximum number of webhooks to return.
     pub limit: usize,
 }
 
 /// One page of a list.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// Newest first.
+    /// The webhooks, newest first. May be fewer than the limit even if `next` is set.
     pub webhooks: Vec<WebhookStatus>,
-    /// Where the next page begins; none if this is the last.
+    /// Where the next page begins; `None` if this page is the last.
     pub next: Option<Position>,
 }
 
@@ -149,8 +149,8 @@ pub enum PauseTarget {
 }
 
 impl PauseTarget {
-    /// The number of its kind, as databases keep it.
-    pub(super) fn scope(&self) -> i64 {
+    /// The number of the kind of target, as stored in the column `scope`.
+    pub(super) fn scope(&self) -> i16 {
         match self {
             Self::Everything => 0,
             Self::Route(_) => 1,
@@ -158,7 +158,7 @@ impl PauseTarget {
         }
     }
 
-    /// The name of the route or source, as databases keep it; else empty.
+    /// The name of the route or source, as stored in the column `name`; empty for everything.
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Everything => "",
@@ -183,40 +183,40 @@ impl fmt::Display for PauseTarget {
 pub struct Pause {
     /// What is paused.
     pub target: PauseTarget,
-    /// Since when.
+    /// Since when the target is paused.
     pub since: Timestamp,
 }
 
-/// What one step of moving jobs did.
+/// The result of one step of moving jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// Jobs that belong to the other route now.
+    /// Jobs that now belong to the other route.
     pub moved: usize,
     /// Jobs that were cancelled because their webhook has a job of the other route.
     pub cancelled: usize,
 }
 
-/// How many jobs are in each status; for `filtered` and `quarantined`, how many webhooks are.
+/// The number of jobs in each status; for `filtered` and `quarantined`, the number of webhooks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatusCounts([u64; Status::ALL.len()]);
 
 impl StatusCounts {
-    /// Counts in the order of the statuses' numbers.
+    /// Makes counts from an array that is indexed by the statuses' numbers.
     pub fn new(counts: [u64; Status::ALL.len()]) -> Self {
         Self(counts)
     }
 
-    /// How many are in `status`.
+    /// The count of `status`.
     pub fn of(&self, status: Status) -> u64 {
         self.0[status as usize]
     }
 
-    /// How many there are.
+    /// The sum over all statuses.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// How many are not in a final status.
+    /// The sum over the statuses that are not final.
     pub fn unfinished(&self) -> u64 {
         Status::ALL.into_iter().filter(|status| !status.is_final()).map(|status| self.of(status)).sum()
     }
@@ -227,33 +227,33 @@ impl StatusCounts {
     }
 }
 
-/// What a queue holds: the jobs of one route from one source.
+/// Statistics of a queue: the jobs of one route from one source.
 #[derive(Clone, Debug)]
 pub struct QueueStats {
     /// The route.
     pub route: RouteName,
     /// The source.
     pub source: Source,
-    /// Its jobs by status.
+    /// The queue's jobs by status.
     pub counts: StatusCounts,
-    /// Since when its oldest waiting job has been due; none if none is. Jobs behind another of their
-    /// order value do not count.
+    /// Since when the queue's oldest waiting job has been due; `None` if no job is due. Jobs that wait behind
+    /// another job of their lane do not count.
     pub oldest_due: Option<Timestamp>,
 }
 
-/// What a store holds.
+/// Statistics of a store.
 #[derive(Clone, Debug, Default)]
 pub struct StoreStats {
-    /// Every queue that has, or had, jobs.
+    /// Every queue that has or had jobs.
     pub queues: Vec<QueueStats>,
-    /// Webhooks that no route wanted, and those that were not verified.
+    /// Webhooks without jobs: `filtered` and `quarantined`.
     pub unrouted: StatusCounts,
     /// Everything that is paused.
     pub pauses: Vec<Pause>,
 }
 
 impl StoreStats {
-    /// All jobs by status, and the webhooks without jobs.
+    /// All jobs by status, and the webhooks without jobs, over all queues.
     pub fn counts(&self) -> StatusCounts {
         let mut all = self.unrouted;
         self.queues.iter().for_each(|queue| all.add(&queue.counts));
@@ -261,20 +261,20 @@ impl StoreStats {
     }
 }
 
-/// What a store that can be written says of itself.
+/// The result of a successful probe of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// Whether the tables are those this version knows.
+    /// Whether all migrations that this version of hookbox knows have run.
     pub migrations_current: bool,
 }
 
-/// What one purge removed.
+/// The result of one purge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
     /// Webhooks that lost their payload.
     pub payloads: usize,
-    /// Webhooks removed altogether.
+    /// Webhooks removed with all their rows.
     pub webhooks: usize,
-    /// Whether there may be more to remove now.
+    /// Whether there may be more to remove already.
     pub more: bool,
 }

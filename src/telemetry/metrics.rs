@@ -1,6 +1,7 @@
-//! Counters and histograms, in the form Prometheus reads.
+//! Counters, gauges and histograms in the OpenMetrics format, which Prometheus reads.
 //!
-//! Labels take their values from small fixed sets: sources, handlers, reasons, routes.
+//! Labels have few values: sources, routes, handlers, statuses, reasons, paths. Ids, keys and event types are
+//! never labels.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -30,12 +31,12 @@ impl Stopwatch {
         Self(std::time::Instant::now())
     }
 
-    /// The time since.
+    /// The time since the start.
     pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
 
-    /// The seconds since.
+    /// The seconds since the start.
     pub fn seconds(self) -> f64 {
         self.elapsed().as_secs_f64()
     }
@@ -95,7 +96,7 @@ pub struct Metrics {
     route_paused: Family<ByRoute, Gauge>,
     route_held_jobs: Family<ByRoute, Gauge>,
     route_match_failures: Family<ByRoute, Gauge>,
-    /// The routes that have gauges.
+    /// The routes that have gauges, to remove those of a route that is gone.
     routes: Mutex<HashSet<String>>,
     pauses: Gauge,
     workers: Gauge,
@@ -144,16 +145,20 @@ impl Default for Metrics {
         };
         registry.register(
             "submissions",
-            "Webhooks submitted, by source and what became of them",
+            "Webhooks submitted that could be read, by source and outcome",
             metrics.submissions.clone(),
         );
         registry.register_with_unit(
             "submit_duration",
-            "From a request's body to its answer",
+            "Time from a webhook that has been read to its response",
             Unit::Seconds,
             metrics.submit_seconds.clone(),
         );
-        registry.register("requests", "Requests answered, by API, route and code", metrics.requests.clone());
+        registry.register(
+            "requests",
+            "Requests answered, by API, endpoint and code",
+            metrics.requests.clone(),
+        );
         registry.register(
             "attempts",
             "Attempts that ended, by route, handler and outcome",
@@ -161,93 +166,102 @@ impl Default for Metrics {
         );
         registry.register_with_unit(
             "attempt_duration",
-            "How long handlers ran",
+            "How long attempts ran, from the start of the handler to its end",
             Unit::Seconds,
             metrics.attempt_seconds.clone(),
         );
         registry.register_with_unit(
             "queue_wait",
-            "From when a job was due to its claim",
+            "Time from when a job was due to its claim",
             Unit::Seconds,
             metrics.queue_wait_seconds.clone(),
         );
         registry.register(
             "leases_lost",
-            "Attempts whose outcome came too late to count",
+            "Attempts whose outcome does not count, because their lease was lost before",
             metrics.leases_lost.clone(),
         );
-        registry.register("jobs", "Jobs kept, by route and status", metrics.jobs.clone());
+        registry.register("jobs", "Jobs in the store, by route and status", metrics.jobs.clone());
         registry.register(
             "unrouted",
-            "Webhooks kept without a job: filtered, quarantined",
+            "Webhooks in the store that have no jobs: filtered, quarantined",
             metrics.unrouted.clone(),
         );
         registry.register_with_unit(
             "oldest_due",
-            "For how long the oldest job that may start has been due",
+            "For how long the oldest waiting job has been due; without jobs that are paused, held or behind another of \
+             their order value",
             Unit::Seconds,
             metrics.oldest_due_seconds.clone(),
         );
         registry.register_with_unit(
             "route_oldest_due",
-            "For how long the oldest waiting job of a route has been due",
+            "For how long the oldest waiting job of a route has been due, also if the route is paused or gone",
             Unit::Seconds,
             metrics.route_oldest_due_seconds.clone(),
         );
-        registry.register("route_paused", "1 if the route is paused", metrics.route_paused.clone());
+        registry.register(
+            "route_paused",
+            "1 if the route is paused by its name, else 0",
+            metrics.route_paused.clone(),
+        );
         registry.register(
             "route_held_jobs",
-            "Unfinished jobs of a route that the settings do not have",
+            "Unfinished jobs of a route that is gone from the settings; 0 for any other route",
             metrics.route_held_jobs.clone(),
         );
         registry.register(
             "route_match_failures",
-            "Webhooks on which the `where` of a route failed, since the settings were read",
+            "Webhooks for which the `where` of a route could not be evaluated, since the start or the last reload",
             metrics.route_match_failures.clone(),
         );
         registry.register("pauses", "Pauses in force", metrics.pauses.clone());
         registry.register("workers", "Worker threads", metrics.workers.clone());
-        registry.register("workers_busy", "Worker threads that hold a job", metrics.workers_busy.clone());
+        registry.register("workers_busy", "Worker threads that have a job", metrics.workers_busy.clone());
         registry.register_with_unit(
             "commit_duration",
-            "How long transactions took, sync included",
+            "How long transactions of the store took, sync to disk included",
             Unit::Seconds,
             metrics.commits.clone(),
         );
-        registry.register("commit_commands", "Commands in one transaction", metrics.commit_commands.clone());
+        registry.register(
+            "commit_commands",
+            "Commands (webhooks, outcomes and others) in one transaction",
+            metrics.commit_commands.clone(),
+        );
         registry.register(
             "commit_failures",
-            "Transactions the store could not write",
+            "Transactions that the store could not write",
             metrics.commit_failures.clone(),
         );
         registry.register(
             "purged",
-            "What retention removed: payloads, or webhooks altogether",
+            "What was removed after its retention: payloads, or whole webhooks",
             metrics.purged.clone(),
         );
         registry.register(
             "build",
-            "The version that runs",
+            "The version of hookbox",
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
         );
         Self { registry, ..metrics }
     }
 }
 
-/// What is known of a route when metrics are read.
+/// The values for the gauges of a route.
 #[derive(Debug)]
 pub struct RouteGauges<'a> {
-    /// Its name.
+    /// The name of the route.
     pub route: &'a str,
     /// Its jobs by status.
     pub counts: [(Status, u64); 6],
-    /// For how long its oldest waiting job has been due.
+    /// For how long its oldest waiting job has been due; 0 if no job is due.
     pub oldest_due_seconds: f64,
-    /// Whether the route itself is paused.
+    /// Whether the route is paused by its name.
     pub is_paused: bool,
-    /// Its unfinished jobs, if the settings do not have the route.
+    /// Its unfinished jobs if the route is gone from the settings; else 0.
     pub held_jobs: u64,
-    /// How many times its `where` failed since the start.
+    /// For how many webhooks its `where` could not be evaluated since the settings were last read.
     pub match_failures: u64,
 }
 
@@ -255,68 +269,69 @@ fn gauge(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// How many workers there are and how many hold a job.
+/// How many worker threads there are, and how many have a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkerCounts {
-    /// Threads.
+    /// Threads that run handlers; 0 once the dispatcher has ended.
     pub total: u32,
-    /// Threads that hold a job.
+    /// Threads that have a job.
     pub busy: u32,
 }
 
 impl Metrics {
-    /// A webhook was accepted, recognised, or refused; `outcome` is one of a fixed set.
+    /// Counts a submitted webhook. `outcome` is `accepted`, `duplicate`, or the reason of the refusal.
     pub fn submitted(&self, source: &str, outcome: &'static str, took: Stopwatch) {
         let labels = Submission { source: label(source), outcome };
         self.submissions.get_or_create(&labels).inc();
         self.submit_seconds.observe(took.seconds());
     }
 
-    /// A new webhook was stored.
+    /// Counts a new webhook for the rate of accepted webhooks.
     pub fn accepted(&self, now: jiff::Timestamp) {
         self.accepted_rate.add(now, 1);
     }
 
-    /// A request was answered.
+    /// Counts an answered request. `api` is `rest` or `grpc`, `endpoint` the path or method, `code` the HTTP
+    /// status or gRPC code.
     pub fn answered(&self, api: &'static str, endpoint: &str, code: &str) {
         self.requests.get_or_create(&Request { api, endpoint: label(endpoint), code: label(code) }).inc();
     }
 
-    /// An attempt ended.
+    /// Counts an attempt that has ended.
     pub fn attempted(&self, route: &str, handler: &str, outcome: &'static str, took: Duration) {
         let labels = Attempt { route: label(route), handler: label(handler), outcome };
         self.attempts.get_or_create(&labels).inc();
         self.attempt_seconds.observe(took.as_secs_f64());
     }
 
-    /// A webhook was completed.
+    /// Counts a completed job for the rate of completed jobs.
     pub fn completed(&self, now: jiff::Timestamp) {
         self.completed_rate.add(now, 1);
     }
 
-    /// A job was claimed, this long after it was due.
+    /// Counts a job that was claimed, and its thread as busy. `waited` is the time from when the job was due.
     pub fn claimed(&self, waited: Duration) {
         self.queue_wait_seconds.observe(waited.as_secs_f64());
         self.workers_busy.inc();
     }
 
-    /// Workers are free again.
+    /// Counts threads as idle again.
     pub fn released(&self, workers: usize) {
         self.workers_busy.dec_by(workers as i64);
     }
 
-    /// An outcome came too late.
+    /// Counts an attempt whose lease was lost before its outcome was stored.
     pub fn lease_lost(&self) {
         self.leases_lost.inc();
     }
 
-    /// The size of the pool.
+    /// Sets the number of worker threads.
     pub fn set_workers(&self, total: usize) {
         self.workers.set(total as i64);
         self.workers_total.store(total as u64, Ordering::Relaxed);
     }
 
-    /// The pool as it is now.
+    /// The numbers of worker threads now.
     pub fn workers(&self) -> WorkerCounts {
         WorkerCounts {
             total: self.workers_total.load(Ordering::Relaxed) as u32,
@@ -324,24 +339,24 @@ impl Metrics {
         }
     }
 
-    /// A transaction was committed.
+    /// Counts a committed transaction with this many commands.
     pub fn committed(&self, took: Stopwatch, commands: usize) {
         self.commits.observe(took.seconds());
         self.commit_commands.observe(commands as f64);
     }
 
-    /// A transaction could not be written.
+    /// Counts a transaction that could not be written.
     pub fn commit_failed(&self) {
         self.commit_failures.inc();
     }
 
-    /// Retention removed something.
+    /// Counts payloads and whole webhooks that were removed after their retention.
     pub fn purged(&self, payloads: usize, webhooks: usize) {
         self.purged.get_or_create(&ByWhat { what: "payload" }).inc_by(payloads as u64);
         self.purged.get_or_create(&ByWhat { what: "webhook" }).inc_by(webhooks as u64);
     }
 
-    /// Sets what is only looked up when somebody asks.
+    /// Sets the gauges of the store, which are read only when a client asks for metrics.
     pub fn observe_store<'a>(
         &self,
         routes: impl IntoIterator<Item = RouteGauges<'a>>,
@@ -374,7 +389,7 @@ impl Metrics {
         self.pauses.set(pauses as i64);
     }
 
-    /// Removes the gauges of a route that is gone and has no more jobs.
+    /// Removes the gauges of a route that is gone and has no jobs.
     fn forget(&self, route: &str) {
         for status in Status::OF_JOBS {
             self.jobs.remove(&ByStatus { route: label(route), status: status.as_str() });
@@ -386,12 +401,12 @@ impl Metrics {
         self.route_match_failures.remove(&by_route);
     }
 
-    /// New webhooks accepted a second, and completed a second.
+    /// New webhooks accepted, and jobs completed, per second, on average over the last 60 full seconds.
     pub fn rates(&self, now: jiff::Timestamp) -> (f64, f64) {
         (self.accepted_rate.per_second(now), self.completed_rate.per_second(now))
     }
 
-    /// Everything, in the OpenMetrics text format.
+    /// All metrics, in the OpenMetrics text format.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;
@@ -399,7 +414,7 @@ impl Metrics {
     }
 }
 
-/// The usual names cost no allocation.
+/// The value of a label. The most frequent values need no allocation.
 fn label(text: &str) -> Cow<'static, str> {
     match text {
         "default" => Cow::Borrowed("default"),

@@ -1,17 +1,17 @@
-//! How often something happened in the last 60 full seconds.
+//! Counts how often an event happened in the last 60 full seconds.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use jiff::Timestamp;
 
-/// Seconds that a rate is the mean of.
+/// Over how many seconds a rate is averaged.
 const WINDOW_SECONDS: i64 = 60;
 
-/// Seconds kept: the window, and the one under way.
+/// How many seconds are stored: the window and the current second.
 const SLOTS: usize = WINDOW_SECONDS as usize + 1;
 
-/// Counts events by the second.
+/// Counts events for each second.
 #[derive(Debug)]
 pub struct Rate {
     seconds: Mutex<[(i64, u64); SLOTS]>,
@@ -35,7 +35,7 @@ impl Rate {
         slot.1 += events;
     }
 
-    /// Events a second over the full seconds before `now`.
+    /// The average number of events per second, over the 60 full seconds before `now`.
     pub fn per_second(&self, now: Timestamp) -> f64 {
         let second = now.as_second();
         let seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Joins spans to the trace of a webhook, from the sender's `traceparent` to the outcome.
+//! Makes spans part of the trace of a webhook, which leads from the sender's `traceparent` to the attempts.
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use tracing::Span;
@@ -6,8 +6,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::domain::trace::Traceparent;
 
-/// Makes `span` a child of what `incoming` names, and answers the span's own context: what is
-/// stored with the webhook. Without an exporter the incoming context is passed on, or one made up.
+/// Makes `span` a child of the span that `incoming` names, and returns the context of `span`, which is stored
+/// with the webhook. Without an exporter, returns `incoming`, or a random context if there is none.
 #[expect(
     clippy::disallowed_methods,
     reason = "trace ids are random by their standard, and nothing depends on them"
@@ -37,6 +37,6 @@ pub fn continue_from(span: &Span, traceparent: &Traceparent) {
     };
     let flags = u8::from_str_radix(&text[53..55], 16).unwrap_or_default();
     let remote = SpanContext::new(trace_id, span_id, TraceFlags::new(flags), true, TraceState::default());
-    // It fails where no exporter is set up, or the span is not recorded.
+    // An error means that there is no exporter, or that the span is not recorded.
     let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(remote));
 }

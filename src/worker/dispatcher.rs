@@ -1,7 +1,7 @@
-//! Claims jobs for idle threads.
+//! The dispatcher claims jobs for idle threads.
 //!
-//! Sleeps while no thread is idle, and while nothing may start: until the store notifies it, or until
-//! the time that the last claim named.
+//! It sleeps while no thread is idle. It also sleeps while no job may start, until the store notifies it or
+//! until the time that the last claim returned.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use super::Shared;
 use crate::domain::error::Result;
 use crate::store::Claim;
 
-/// How long to wait after the store failed.
+/// How long to wait after a claim failed.
 const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
 
-/// How soon to look again for jobs that may start but could not be leased, such as those that another
-/// replica is leasing right now.
+/// How soon to claim again if jobs may start but none could be leased, for example because another replica
+/// is leasing them.
 const NOTHING_LEASED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs until the pool drains.
@@ -36,7 +36,7 @@ pub(super) async fn dispatch(shared: Arc<Shared>) {
             running,
         };
         match lease_and_begin(&shared, claim).await {
-            // As many as there were threads: the next idle one takes the next job.
+            // Every thread got a job; the loop waits for the next idle thread.
             Ok(_) if !shared.slots.has_idle() => {}
             Ok(next) => {
                 let due = shared.due.notified();
@@ -63,17 +63,17 @@ async fn due_or(shared: &Shared, due: impl Future<Output = ()>, next: Option<Tim
     }
 }
 
-/// Leases jobs and hands them to the threads that are reserved for them. Answers when to look again,
-/// if nothing else happens until then.
+/// Leases jobs and hands them to the reserved threads. Returns the time of the next claim, in case the store
+/// does not notify the dispatcher before; none: wait for the store.
 async fn lease_and_begin(shared: &Shared, claim: Claim) -> Result<Option<Timestamp>> {
     let (reserved, asked) = (claim.threads, shared.clock.now());
     let claims = match shared.store.claim(claim).await {
         Ok(claims) => claims,
         Err(error) => {
-            // Some may be leased all the same.
+            // The response was lost; some jobs may already be leased.
             shared.slots.answer_lost(asked, shared.clock.now());
             shared.slots.begin(reserved, &[]);
-            tracing::warn!(error = %error, "no jobs could be claimed; trying again in a second");
+            tracing::warn!(error = %error, "jobs could not be claimed; trying again in a second");
             return Err(error);
         }
     };
@@ -88,18 +88,18 @@ async fn lease_and_begin(shared: &Shared, claim: Claim) -> Result<Option<Timesta
     Ok(next)
 }
 
-/// Gives back jobs that were leased for this process by a statement whose answer was lost.
+/// Gives back jobs that were leased to this process by a claim whose response was lost.
 pub(super) async fn give_back_unheld(shared: &Shared, now: Timestamp) {
     let Some((held, leased)) = shared.slots.unknown_leases(now) else { return };
     match shared.store.give_back_unheld(&shared.options.worker, held, leased).await {
         Ok(jobs) => {
             shared.slots.all_known();
             if jobs > 0 {
-                tracing::warn!(jobs, "gave back jobs that were leased here by a claim whose answer was lost");
+                tracing::warn!(jobs, "gave back jobs that were leased by a claim whose response was lost");
             }
         }
         Err(error) => {
-            tracing::warn!(error = %error, "jobs that were leased by a claim whose answer was lost could not be given back; trying again");
+            tracing::warn!(error = %error, "jobs that were leased by a claim whose response was lost could not be given back; trying again");
         }
     }
 }

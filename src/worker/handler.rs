@@ -1,4 +1,4 @@
-//! What processes jobs: the trait to implement, and the handlers that are known.
+//! The trait of handlers, which process jobs, and the registry of handlers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,17 +12,18 @@ use crate::domain::id::WebhookId;
 use crate::domain::policy::Policy;
 use crate::store::ClaimedJob;
 
-/// Processes jobs. It may block; it runs on a thread of the pool.
+/// Processes jobs. A handler runs on a thread of the pool, so it may block.
 ///
-/// Outside effects are at least once: a handler starts again for the same job after a failure, and
-/// also if a process died or lost its lease in the middle of an attempt.
-/// [`Attempt::webhook_id`] stays the same.
+/// Outside effects are at least once: the handler runs again for the same job after a failure, and also
+/// after the process died or lost its lease during an attempt. Use [`Attempt::webhook_id`] and
+/// [`Attempt::route`] together as the idempotency key of outside effects; they are the same for every
+/// attempt of a job.
 pub trait Handler: Send + Sync {
-    /// Its name, as routes name it.
+    /// The name of the handler in the settings of routes.
     fn name(&self) -> &'static str;
 
-    /// Processes one job. What it returns is kept as the job's result.
-    /// A panic counts as [`Failure::Retry`].
+    /// Processes one job. The returned value is stored as the result of the job. If its JSON is larger than
+    /// 64 KiB, the job is dead-lettered. A panic counts as [`Failure::Retry`].
     fn handle(&self, attempt: &Attempt<'_>) -> Result<Value, Failure>;
 }
 
@@ -33,7 +34,7 @@ pub enum Failure {
     Retry {
         /// Why it failed.
         error: String,
-        /// When to try again; none: as the retry policy says.
+        /// The delay before the next attempt; none: the retry policy decides.
         after: Option<Duration>,
     },
     /// No other attempt can help.
@@ -41,18 +42,18 @@ pub enum Failure {
         /// Why it failed.
         error: String,
     },
-    /// It was told to stop and did.
+    /// The attempt was told to stop (see [`Attempt::is_stopped`]), and the handler did.
     Stopped,
 }
 
-/// One run of a handler: what it may see of the webhook, and when it has to stop.
+/// One run of a handler for a job: gives the handler the webhook, and tells it when to stop.
 pub struct Attempt<'a> {
     pub(super) job: &'a ClaimedJob,
     pub(super) payload: &'a str,
     pub(in crate::worker) policy: &'a Policy,
     pub(super) stop: &'a Arc<Signal>,
     pub(super) clock: &'a dyn Clock,
-    /// When the time-out of the route is over.
+    /// When the timeout of the route ends; none if the route has no timeout.
     pub(super) deadline: Option<Timestamp>,
 }
 
@@ -66,13 +67,13 @@ impl std::fmt::Debug for Attempt<'_> {
 }
 
 impl Attempt<'_> {
-    /// The webhook's id: the same for every attempt and every job of the webhook. The key of an outside
-    /// effect needs the route as well.
+    /// The webhook's id. It is the same for every attempt and every job of the webhook, so the key of an
+    /// outside effect needs the route as well.
     pub fn webhook_id(&self) -> WebhookId {
         self.job.lease.job.webhook
     }
 
-    /// The number of the attempt, 1 for the first.
+    /// The number of the attempt, over all runs of the job; 1 for the first.
     pub fn number(&self) -> u32 {
         self.job.attempt
     }
@@ -82,7 +83,7 @@ impl Attempt<'_> {
         self.job.route.as_str()
     }
 
-    /// Where the webhook came from.
+    /// The source of the webhook.
     pub fn source(&self) -> &str {
         self.job.source.as_str()
     }
@@ -92,23 +93,23 @@ impl Attempt<'_> {
         self.job.idempotency_key.as_str()
     }
 
-    /// What happened.
+    /// The event type.
     pub fn event_type(&self) -> &str {
         self.job.event_type.as_str()
     }
 
-    /// The payload, JSON as it came.
+    /// The payload: JSON, byte for byte as received.
     pub fn payload(&self) -> &str {
         self.payload
     }
 
-    /// Whether the attempt should end: its lease was lost, the grace at shutdown is over, or the
-    /// time-out of the route is.
+    /// Whether the handler should stop, because the lease was lost, the shutdown grace is over, or the
+    /// timeout of the route is over.
     pub fn is_stopped(&self) -> bool {
         self.stop.is_raised() || self.deadline.is_some_and(|deadline| deadline <= self.clock.now())
     }
 
-    /// Sleeps; ends early with [`Failure::Stopped`] when the attempt has to stop.
+    /// Sleeps for `time`. If the attempt has to stop, returns [`Failure::Stopped`] at once.
     pub fn sleep(&self, time: Duration) -> Result<(), Failure> {
         let now = self.clock.now();
         let until = now.saturating_add(time).unwrap_or(now);
@@ -118,7 +119,7 @@ impl Attempt<'_> {
     }
 }
 
-/// The handlers that are known, by their names.
+/// The handlers by name.
 #[derive(Clone, Default)]
 pub struct Registry(HashMap<&'static str, Arc<dyn Handler>>);
 

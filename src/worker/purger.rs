@@ -1,4 +1,4 @@
-//! Removes what is past its retention, a little at a time.
+//! Removes payloads and webhooks that are past their retention, in small steps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use crate::domain::retention::Retention;
 use crate::store::Operations;
 use crate::telemetry::metrics::{Metrics, Stopwatch};
 
-/// The share of time that a purge may take of the writer: it pauses this many times as long as
-/// its last step took, so that accepting hardly notices.
+/// After each step the purger pauses for the time of the step times this factor, so that accepting webhooks
+/// stays fast.
 const PAUSE_FACTOR: u32 = 1;
 
-/// The shortest pause.
+/// The shortest pause between two steps.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 
-/// A purger at work.
+/// A running purger.
 #[derive(Debug)]
 pub struct Purger {
     stop: CancellationToken,
@@ -26,7 +26,7 @@ pub struct Purger {
 }
 
 impl Purger {
-    /// Looks for something to remove every `interval`.
+    /// Starts a task that purges every `interval`.
     pub fn start(
         store: Arc<dyn Operations>,
         clock: Arc<dyn Clock>,
@@ -50,12 +50,13 @@ impl Purger {
     /// Stops after the step under way.
     pub async fn stop(self) {
         self.stop.cancel();
-        // It panicked if this fails, and has stopped all the same.
+        // An error means that the task panicked, and so has stopped as well.
         let _ = self.task.await;
     }
 }
 
-/// One step; answers the pause before the next, none if there is nothing more to do.
+/// Purges one step. Returns the pause before the next step; none if nothing is left to purge, or the store
+/// failed.
 async fn purge_step(store: &dyn Operations, metrics: &Metrics, retention: Retention) -> Option<Duration> {
     let took = Stopwatch::start();
     match store.purge(retention).await {
@@ -64,7 +65,7 @@ async fn purge_step(store: &dyn Operations, metrics: &Metrics, retention: Retent
             purged.more.then(|| (took.elapsed() * PAUSE_FACTOR).max(SHORTEST_PAUSE))
         }
         Err(error) => {
-            tracing::warn!(error = %error, "what is past its retention could not be removed; trying again at the next turn");
+            tracing::warn!(error = %error, "webhooks past their retention could not be removed; trying again after the purge interval");
             None
         }
     }

@@ -1,9 +1,8 @@
-//! Leased jobs on their way to a thread.
+//! The queue of leased jobs that wait for a thread.
 //!
-//! Threads are woken one after the other: a thread that is awake wakes the next while jobs are left,
-//! and never two at once. Handlers that block get as many threads as there are jobs, within a
-//! moment; handlers that are done at once stay on the few that are awake, which spares a switch of
-//! threads for each job.
+//! At most one thread is being woken at a time. A thread that takes a job wakes the next thread if jobs are
+//! left. So jobs whose handlers block soon get a thread each. Jobs whose handlers return at once stay on the
+//! few threads that are awake, which saves a thread switch for each job.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,7 +13,8 @@ use crate::store::ClaimedJob;
 /// A leased job and the signal that stops its handler.
 pub(super) type Job = (ClaimedJob, Arc<Signal>);
 
-/// See the module. Bounded by the threads that were reserved for the jobs.
+/// The queue of leased jobs. Each job has a reserved thread, so the queue has at most as many jobs as the
+/// pool has threads.
 #[derive(Debug)]
 pub(super) struct Queue<T = Job> {
     state: Mutex<State<T>>,
@@ -25,7 +25,7 @@ pub(super) struct Queue<T = Job> {
 struct State<T> {
     jobs: VecDeque<T>,
     asleep: usize,
-    /// Whether a thread was woken that has not looked yet.
+    /// Whether a thread was woken and has not yet looked for a job.
     is_waking: bool,
     is_closed: bool,
 }
@@ -36,14 +36,14 @@ impl<T> Queue<T> {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Hands jobs to threads.
+    /// Adds jobs and wakes a thread.
     pub(super) fn push(&self, jobs: impl Iterator<Item = T>) {
         let mut state = self.lock();
         state.jobs.extend(jobs);
         self.wake_next(&mut state);
     }
 
-    /// The next job, once there is one; none at the end of the pool.
+    /// Blocks until there is a job, and takes it. None once the queue is closed and empty.
     pub(super) fn take(&self) -> Option<T> {
         let mut state = self.lock();
         loop {
@@ -61,7 +61,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Ends the threads once there is nothing left for them.
+    /// Closes the queue: threads end once it is empty.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_all();
@@ -96,7 +96,7 @@ mod tests {
             for _ in 0..THREADS {
                 threads.spawn(|| {
                     while queue.take().is_some() {
-                        // Passed only if as many jobs run at once.
+                        // Blocks until all threads run a job at once.
                         together.wait();
                     }
                 });

@@ -1,11 +1,14 @@
-//! Records what attempts came to, many at once: no thread of the pool waits for the disk, but its job
-//! counts as running, and its thread as taken, until the outcome is on it.
+//! The recorder stores the outcomes of attempts in batches, so that no thread waits for the disk. Until an
+//! outcome is on disk, its job counts as running and its thread as taken.
 //!
-//! A batch is whatever has ended while the one before was being recorded.
+//! While batches are being stored, outcomes gather until there are enough for another batch: a store that
+//! writes many commands in one commit takes that batch into its next one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
@@ -15,39 +18,55 @@ use crate::domain::job::Status;
 use crate::domain::trace::Traceparent;
 use crate::store::Finish;
 
-/// How long to wait before outcomes that could not be stored are tried again.
+/// How long to wait before a failed batch is stored again.
 const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Outcomes in one batch.
+/// The most outcomes that wait to be sent.
 const BATCH_OUTCOMES: usize = 1_024;
 
-/// The end of an attempt. There are never more of them than threads.
+/// The most batches that are being stored at the same time.
+const BATCHES_AT_ONCE: usize = 4;
+
+/// While a batch is being stored, the next one is sent once one outcome per this number of threads waits.
+const SHARE_OF_THREADS: usize = 8;
+
+/// An attempt that has ended, with the outcome to store.
 pub(super) struct Ended {
     pub(super) finish: Finish,
     pub(super) traceparent: Traceparent,
 }
 
-/// Records outcomes until no thread of the pool is left to send one.
+/// Stores outcomes until all threads of the pool have ended.
 pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<Ended>) {
-    let mut batch = Vec::new();
-    // Outcomes that could not be stored stay in the batch, however long the store is at fault: the
-    // work is done, and doing it again would be worse.
-    while !batch.is_empty() || outcomes.recv_many(&mut batch, BATCH_OUTCOMES).await > 0 {
-        // Other tasks and threads go first: on busy cores more outcomes join this batch.
-        tokio::task::yield_now().await;
-        while batch.len() < BATCH_OUTCOMES
-            && let Ok(outcome) = outcomes.try_recv()
-        {
-            batch.push(outcome);
+    let worth_it = (shared.slots.threads() / SHARE_OF_THREADS).max(1);
+    let (mut waiting, mut is_open) = (Vec::new(), true);
+    let mut storing = FuturesUnordered::new();
+    while is_open || !waiting.is_empty() || !storing.is_empty() {
+        let is_due = storing.is_empty() || waiting.len() >= worth_it && storing.len() < BATCHES_AT_ONCE;
+        if !waiting.is_empty() && is_due {
+            storing.push(store(&shared, std::mem::take(&mut waiting)));
         }
-        let finishes = batch.iter().map(|ended: &Ended| ended.finish.clone()).collect();
-        match shared.store.finish(&shared.options.worker, finishes).await {
+        tokio::select! {
+            Some(()) = storing.next(), if !storing.is_empty() => {}
+            received = outcomes.recv_many(&mut waiting, BATCH_OUTCOMES), if is_open && waiting.len() < BATCH_OUTCOMES => {
+                is_open = received > 0;
+                // Lets other tasks run first, so that more outcomes join this batch when the cores are busy.
+                tokio::task::yield_now().await;
+                waiting.extend(std::iter::from_fn(|| outcomes.try_recv().ok()));
+            }
+        }
+    }
+}
+
+/// Stores one batch. While the store is not available, it is tried again for any length of time: dropping the
+/// outcomes would run jobs again that are done.
+async fn store(shared: &Shared, batch: Vec<Ended>) {
+    let finishes = batch.iter().map(|ended| ended.finish.clone()).collect::<Vec<_>>();
+    loop {
+        match shared.store.finish(&shared.options.worker, finishes.clone()).await {
             Ok(recorded) => {
-                let ended = std::mem::take(&mut batch);
-                for (ended, recorded) in ended.iter().zip(&recorded) {
-                    is_recorded(&shared, ended, *recorded);
-                }
-                release(&shared, &ended);
+                batch.iter().zip(recorded).for_each(|(ended, recorded)| is_recorded(shared, ended, recorded));
+                break;
             }
             Err(error) if error.reason() == Reason::StoreUnavailable && !shared.stopped.is_cancelled() => {
                 tracing::warn!(outcomes = batch.len(), error = %error, "outcomes could not be stored; trying again in a second");
@@ -56,11 +75,13 @@ pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<
                 shared.stopped.run_until_cancelled(pause).await;
             }
             Err(error) => {
-                tracing::error!(outcomes = batch.len(), error = %error, "outcomes cannot be stored; their jobs run again when the leases expire");
-                release(&shared, &std::mem::take(&mut batch));
+                tracing::error!(outcomes = batch.len(), error = %error, "outcomes could not be stored and are lost; their jobs are taken over when the leases expire");
+                break;
             }
         }
     }
+    let leases = batch.iter().map(|ended| ended.finish.lease).collect::<Vec<_>>();
+    shared.released(&leases);
 }
 
 fn is_recorded(shared: &Shared, ended: &Ended, recorded: bool) {
@@ -76,9 +97,4 @@ fn is_recorded(shared: &Shared, ended: &Ended, recorded: bool) {
     } else if finish.next == Status::Completed {
         shared.metrics.completed(finish.finished_at);
     }
-}
-
-fn release(shared: &Shared, ended: &[Ended]) {
-    let leases = ended.iter().map(|ended| ended.finish.lease).collect::<Vec<_>>();
-    shared.released(&leases);
 }

@@ -1,4 +1,5 @@
-//! A thread of the pool: runs handlers, one after the other, and passes on how each attempt ended.
+//! A thread of the pool. Runs handlers one after the other, and sends the outcome of each attempt to the
+//! recorder.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,13 +22,13 @@ use crate::store::{ClaimedJob, Finish};
 use crate::telemetry::metrics::Stopwatch;
 use crate::telemetry::trace;
 
-/// The longest error text that is kept, in characters.
+/// The longest error text that is stored, in characters. Longer texts are cut off.
 const MAX_ERROR_CHARS: usize = 2_000;
 
-/// The largest result that is kept, in bytes of JSON.
+/// The largest result that is stored, in bytes of JSON. A larger result fails the attempt for good.
 const MAX_RESULT_BYTES: usize = 64 * 1024;
 
-/// One thread.
+/// Runs on one thread of the pool.
 pub(super) struct Runner {
     shared: Arc<Shared>,
     outcomes: UnboundedSender<Ended>,
@@ -42,14 +43,14 @@ impl Runner {
     /// Runs until the pool ends.
     pub(super) fn work(mut self) {
         while let Some((job, stop)) = self.shared.queue.take() {
-            // Panics of handlers are caught on their own; this catches all others.
+            // `handle` catches panics of handlers; this catches panics of hookbox itself.
             let ran = catch_unwind(AssertUnwindSafe(|| self.run(&job, &stop)));
             let sent = ran.map(|finish| {
                 let ended = Ended { finish, traceparent: job.traceparent.clone() };
                 self.outcomes.send(ended).is_ok()
             });
             if !matches!(sent, Ok(true)) {
-                tracing::error!(webhook_id = %job.lease.job.webhook, "a worker thread failed; the job runs again when its lease expires");
+                tracing::error!(webhook_id = %job.lease.job.webhook, "a worker thread failed; its job is taken over when the lease expires");
                 self.shared.released(&[job.lease]);
             }
         }
@@ -57,8 +58,8 @@ impl Runner {
 
     fn run(&mut self, job: &ClaimedJob, stop: &Arc<Signal>) -> Finish {
         let started_at = self.shared.clock.now();
-        // Claims lease only jobs of routes that are in force. One that is gone by now was there a
-        // moment ago; its job waits until the route is back.
+        // A claim leases only jobs of routes in force. If a reload has removed the route since then, the job
+        // is given back, and waits until the route is in the settings again.
         let policy = self.shared.policies.get().get(&job.route).cloned();
         let Some(policy) = policy.filter(|_| !stop.is_raised()) else {
             return self.not_started(job, started_at);
@@ -69,9 +70,10 @@ impl Runner {
         let took = Stopwatch::start();
         let ran = match self.shared.registry.get(&policy.handler).cloned() {
             Some(handler) => self.handle(handler.as_ref(), job, &policy, stop),
-            None => failed_for_good(format!("no handler is called `{}`; check the settings", policy.handler)),
+            None => failed_for_good(format!("there is no handler `{}`; check the settings", policy.handler)),
         };
-        // The policy in force when the attempt ends decides; without one, that of its start.
+        // The policy in force when the attempt ends decides. If the route is gone by then, the policy from
+        // the start of the attempt does.
         let policy = self.shared.policies.get().get(&job.route).cloned().unwrap_or(policy);
         let now = self.shared.clock.now();
         let concluded = conclude(ran, job.attempt_of_run, &policy, now, &mut self.random);
@@ -85,11 +87,11 @@ impl Runner {
         finish(job, concluded, started_at, now)
     }
 
-    /// The pool stops, or the route is gone, before the handler was started.
+    /// Gives back a job whose handler was not started, because the pool stops or the route is gone.
     fn not_started(&self, job: &ClaimedJob, now: Timestamp) -> Finish {
         let concluded = Conclusion {
             outcome: Outcome::Interrupted,
-            error: Some("the attempt was given back before it was started".into()),
+            error: Some("the job was given back before the handler started".into()),
             result: None,
             next: Status::Pending,
             due_at: Some(now),
@@ -107,12 +109,12 @@ impl Runner {
         stop: &Arc<Signal>,
     ) -> RunResult {
         let Some(payload) = &job.payload else {
-            return failed_for_good("the payload is no longer kept".into());
+            return failed_for_good("the payload is gone, because its retention is over".into());
         };
         let clock = self.shared.clock.as_ref();
         let deadline = policy.timeout.and_then(|timeout| clock.now().checked_add(timeout).ok());
         let attempt = Attempt { job, payload, policy, stop, clock, deadline };
-        // A handler is responsible for its own state after a panic; ours is not touched by it.
+        // Unwind safe: the handler cannot leave our state half changed, and is responsible for its own.
         match catch_unwind(AssertUnwindSafe(|| handler.handle(&attempt))) {
             Ok(Ok(result)) => completed(&result),
             Ok(Err(Failure::Retry { error, after })) => {
@@ -123,7 +125,7 @@ impl Runner {
             Ok(Err(Failure::Stopped)) => {
                 let timeout = policy.timeout.filter(|_| attempt.is_stopped());
                 failed(timeout.map_or_else(
-                    || "the handler said it was stopped, but nothing stopped it".into(),
+                    || "the handler returned `Stopped`, but the attempt was not told to stop".into(),
                     |timeout| format!("the attempt took longer than its timeout of {timeout:?}"),
                 ))
             }
@@ -144,7 +146,7 @@ fn completed(result: &Value) -> RunResult {
     if result.len() > MAX_RESULT_BYTES {
         let bytes = result.len();
         return failed_for_good(format!(
-            "the handler's result has {bytes} bytes; at most {MAX_RESULT_BYTES} are kept"
+            "the handler's result has {bytes} bytes, but at most {MAX_RESULT_BYTES} are allowed; return a smaller one"
         ));
     }
     RunResult::Completed { result }
@@ -182,7 +184,7 @@ fn finish(job: &ClaimedJob, concluded: Conclusion, started_at: Timestamp, now: T
     }
 }
 
-/// Tells the trace and the log how an attempt ended.
+/// Records in the span, and logs if it failed, how an attempt ended.
 fn tell(job: &ClaimedJob, span: &tracing::Span, concluded: &Conclusion) {
     span.record("hookbox.status", concluded.next.as_str());
     let Some(error) = &concluded.error else { return };
@@ -211,7 +213,7 @@ fn tell(job: &ClaimedJob, span: &tracing::Span, concluded: &Conclusion) {
     }
 }
 
-/// The span of an attempt, named and described by the OpenTelemetry conventions for messaging
+/// The span of an attempt, with the names and attributes of the OpenTelemetry conventions for messaging
 /// (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>).
 fn attempt_span(job: &ClaimedJob, handler: &str) -> tracing::Span {
     let waited = job.claimed_at.duration_since(job.available_at);

@@ -1,5 +1,5 @@
-//! The threads of the pool that are taken, and the attempts under way on them: their leases, and how
-//! to stop them.
+//! Which threads of the pool are taken, and the attempts that run on them: their leases, and the signals that
+//! stop them.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -13,11 +13,11 @@ use crate::domain::clock::Signal;
 use crate::domain::route::RouteName;
 use crate::store::ClaimedJob;
 
-/// How long a commit whose answer was lost may still be under way.
+/// How long a claim whose response was lost may still take to commit.
 const LATE_COMMIT: Duration = Duration::from_secs(1);
 
-/// A thread is idle, or reserved for a job that is being leased, or has an attempt, from its lease
-/// until its outcome is on disk.
+/// The state of the threads. A thread is idle, reserved for a job that is being leased, or taken by an
+/// attempt from the lease of the job until its outcome is on disk.
 #[derive(Debug)]
 pub(super) struct Slots {
     threads: usize,
@@ -29,9 +29,9 @@ struct Taken {
     attempts: HashMap<Lease, Running>,
     /// How many of the attempts belong to each route.
     by_route: HashMap<RouteName, usize>,
+    /// How many threads are reserved for jobs that are being leased.
     reserved: usize,
-    /// When leases were asked for whose answer was lost: jobs may be leased that this process does
-    /// not know of.
+    /// The time span of the claims whose responses were lost. Jobs that they leased are not in `attempts`.
     unanswered: Option<RangeInclusive<Timestamp>>,
     is_stopping: bool,
 }
@@ -43,13 +43,13 @@ struct Running {
 }
 
 impl Slots {
-    /// So many threads, all idle.
+    /// A pool with this many threads, all idle.
     pub(super) fn new(threads: usize) -> Self {
         Self { threads, taken: Mutex::default() }
     }
 
-    /// Takes all idle threads, for jobs that are about to be leased. Answers how many they are, and
-    /// how many jobs of each route run.
+    /// Reserves all idle threads for jobs that are about to be leased. Returns how many threads these are,
+    /// and how many jobs of each route are running.
     pub(super) fn reserve(&self) -> (usize, HashMap<RouteName, usize>) {
         let mut taken = self.lock();
         let idle = self.threads - taken.len();
@@ -57,8 +57,8 @@ impl Slots {
         (idle, taken.by_route.clone())
     }
 
-    /// Gives the jobs that were leased to reserved threads; the rest of these is idle again. Answers
-    /// for each job the signal that stops its handler.
+    /// Assigns leased jobs to reserved threads and makes the other reserved threads idle again. Returns the
+    /// signal that stops the handler, for each job.
     pub(super) fn begin(&self, reserved: usize, jobs: &[ClaimedJob]) -> Vec<Arc<Signal>> {
         let mut taken = self.lock();
         taken.reserved -= reserved;
@@ -76,7 +76,7 @@ impl Slots {
         stops
     }
 
-    /// Outcomes are on disk, or can no longer be recorded.
+    /// Makes the threads of attempts idle again. Called when their outcomes are on disk or are lost.
     pub(super) fn end(&self, leases: &[Lease]) {
         let mut taken = self.lock();
         for lease in leases {
@@ -90,7 +90,7 @@ impl Slots {
         }
     }
 
-    /// Jobs may have been leased from `since` until `now`, and the answer was lost.
+    /// Notes that the response of a claim was lost: it may have leased jobs from `since` until `now`.
     pub(super) fn answer_lost(&self, since: Timestamp, now: Timestamp) {
         let mut taken = self.lock();
         let (from, to) = match &taken.unanswered {
@@ -100,8 +100,8 @@ impl Slots {
         taken.unanswered = Some(from..=to);
     }
 
-    /// If jobs may be leased that this process does not know of: the leases that it knows, and when
-    /// that was. None before `LATE_COMMIT` has passed, and while leases are being asked for.
+    /// If the response of a claim was lost: the known leases of this process, and the time span of such
+    /// claims. None until `LATE_COMMIT` has passed, and while a claim is in progress.
     pub(super) fn unknown_leases(&self, now: Timestamp) -> Option<(Vec<Lease>, RangeInclusive<Timestamp>)> {
         let taken = self.lock();
         let unanswered = taken.unanswered.clone()?;
@@ -109,9 +109,14 @@ impl Slots {
         (is_over && taken.reserved == 0).then(|| (taken.attempts.keys().copied().collect(), unanswered))
     }
 
-    /// Every lease of this process is known again.
+    /// Notes that every lease of this process is known again.
     pub(super) fn all_known(&self) {
         self.lock().unanswered = None;
+    }
+
+    /// How many threads there are.
+    pub(super) fn threads(&self) -> usize {
+        self.threads
     }
 
     /// How many threads are taken.
@@ -124,19 +129,19 @@ impl Slots {
         self.len() < self.threads
     }
 
-    /// The leases of the attempts under way.
+    /// The leases of all running attempts.
     pub(super) fn leases(&self) -> Vec<Lease> {
         self.lock().attempts.keys().copied().collect()
     }
 
-    /// Stops the handler of an attempt, if it still runs.
+    /// Tells the handler of an attempt to stop, if the attempt still runs.
     pub(super) fn stop(&self, lease: &Lease) {
         if let Some(running) = self.lock().attempts.get(lease) {
             running.stop.raise();
         }
     }
 
-    /// Stops all handlers, and those that begin later; answers how many there are now.
+    /// Tells all handlers to stop, also of attempts that begin later. Returns how many attempts run now.
     pub(super) fn stop_all(&self) -> usize {
         let mut taken = self.lock();
         taken.is_stopping = true;

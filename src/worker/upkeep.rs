@@ -1,4 +1,5 @@
-//! Keeps the leases of the attempts that run here, and takes over jobs whose lease has expired.
+//! Renews the leases of the attempts of this process, and takes over jobs of any process whose lease has
+//! expired.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,12 +9,12 @@ use jiff::Timestamp;
 use super::Shared;
 use super::dispatcher::after;
 
-/// How often to look for expired leases, at least: a job waits this long after its lease at most.
+/// The longest time between two looks for expired leases.
 const TAKE_OVER_EVERY: Duration = Duration::from_secs(1);
 
-/// From when on expired leases are taken over. After a fault of the store, and at the start, every
-/// process that is alive renews first: leases that expired because no process could renew them are not
-/// taken over from processes that still run.
+/// When taking over expired leases is allowed. At the start, and after each fault of the store, it is not
+/// allowed for a third of a lease. In that time every live process can renew its leases, so that no job is
+/// taken from a process that still runs but could not renew.
 pub(super) struct Calm {
     renew_every: Duration,
     take_over_from: Mutex<Timestamp>,
@@ -25,7 +26,7 @@ impl Calm {
         Self { renew_every, take_over_from: Mutex::new(after(now, renew_every)) }
     }
 
-    /// The store could not be read or written.
+    /// Notes a fault of the store.
     pub(super) fn store_failed(&self, now: Timestamp) {
         let mut from = self.take_over_from.lock().unwrap_or_else(PoisonError::into_inner);
         *from = after(now, self.renew_every);
@@ -46,7 +47,7 @@ pub(super) async fn keep_leases(shared: Arc<Shared>) {
         if shared.stopped.run_until_cancelled(next_look).await.is_none() {
             return;
         }
-        // Renewed first: a lease that is late, but not lost, is not taken over from here.
+        // Renews before taking over, so that this process does not take over its own late leases.
         if shared.clock.now() >= next_renewal {
             let renewed = renew(&shared).await;
             let pause = if renewed { calm.renew_every } else { look_every };
@@ -62,7 +63,7 @@ pub(super) async fn keep_leases(shared: Arc<Shared>) {
     }
 }
 
-/// Renews the leases of the attempts that run here; false if the store could not.
+/// Renews the leases of the attempts of this process; false if the store failed.
 async fn renew(shared: &Shared) -> bool {
     let leases = shared.slots.leases();
     if leases.is_empty() {
@@ -70,19 +71,18 @@ async fn renew(shared: &Shared) -> bool {
     }
     match shared.store.renew(leases, shared.options.lease).await {
         Ok(lost) => {
-            // One may have ended meanwhile; then there is nothing left to stop.
+            // If the attempt has ended meanwhile, `stop` does nothing.
             lost.iter().for_each(|lease| shared.slots.stop(lease));
             true
         }
         Err(error) => {
-            tracing::warn!(error = %error, "leases could not be renewed; trying again at the next turn");
+            tracing::warn!(error = %error, "leases could not be renewed; trying again within a second");
             false
         }
     }
 }
 
-/// Takes over jobs whose lease has expired. Those that run here are left alone, however late their
-/// renewal was. False if the store could not.
+/// Takes over jobs whose lease has expired, except jobs that run in this process. False if the store failed.
 async fn take_over(shared: &Shared) -> bool {
     match shared.store.take_over_expired(shared.slots.leases()).await {
         Ok(jobs) => {
@@ -92,7 +92,7 @@ async fn take_over(shared: &Shared) -> bool {
             true
         }
         Err(error) => {
-            tracing::warn!(error = %error, "expired leases could not be taken over; trying again at the next turn");
+            tracing::warn!(error = %error, "expired leases could not be taken over; trying again later");
             false
         }
     }

@@ -12,6 +12,7 @@ mod model;
 mod postgres;
 mod routes;
 mod sqlite;
+mod transfer;
 
 conformance!(sqlite_store, crate::store::sqlite::SqliteHarness);
 conformance!(postgres_store, crate::store::postgres::PostgresHarness);

@@ -1,26 +1,27 @@
--- What was accepted. Written once; only `payload` is removed when its retention is over.
--- `sequence` is the first 60 bits of the id without its version: milliseconds and a counter.
+-- The accepted webhooks. A row is written once; only `payload` is set to null at the end of its retention.
+-- `sequence` is the first 60 bits of the id, without the version: a time in milliseconds and a counter.
 CREATE TABLE webhooks (
     sequence        INTEGER PRIMARY KEY,
     id              BLOB NOT NULL,    -- UUIDv7, 16 bytes
     source          TEXT NOT NULL,
     idempotency_key TEXT NOT NULL,
     event_type      TEXT NOT NULL,
-    payload         TEXT,             -- as it came
-    payload_digest  BLOB NOT NULL,    -- of the JSON value, 16 bytes
+    payload         TEXT,             -- as received
+    payload_digest  BLOB NOT NULL,    -- digest of the JSON value, 16 bytes
     traceparent     TEXT NOT NULL,
-    accepted_at     INTEGER NOT NULL  -- milliseconds since the epoch, as every time here but `next_at`
+    accepted_at     INTEGER NOT NULL  -- milliseconds since the epoch, like every time in this file except `next_at`
 ) STRICT;
 
--- One webhook per source and key. Keys come in no order and each dirties a page of its own, so
--- they are kept apart from the wide rows, and the usual ones at half their length.
+-- Keeps keys unique: one webhook per source and key. Keys arrive in random order, so each insert changes a
+-- different page. A narrow table of its own keeps these pages few; common forms of keys are packed to half
+-- their length.
 CREATE TABLE idempotency_keys (
-    name    BLOB PRIMARY KEY,         -- source, 0, key: as text, or packed where it is hexadecimal
+    name    BLOB PRIMARY KEY,         -- source, a zero byte, and the key in the form that `keys.rs` describes
     webhook INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- A queue holds the jobs of one route from one source. Queue 0 stands for "no route". Rows are
--- never removed, so that no number is given twice.
+-- A queue holds the jobs of one route from one source. Queue 0 stands for "no route". Rows are never removed,
+-- so that no number is reused.
 CREATE TABLE queues (
     id     INTEGER PRIMARY KEY,
     route  TEXT NOT NULL,
@@ -29,37 +30,39 @@ CREATE TABLE queues (
 ) STRICT;
 INSERT INTO queues (id, route, source) VALUES (0, '', '');
 
--- The processing of a webhook by a route: the small row that changes. A webhook that no route
--- wanted has one row in queue 0 with status 6, for the sake of counts and retention.
+-- The jobs: the processing of a webhook by a route. Only these narrow rows change. A webhook that no route
+-- matched has one row, of queue 0 and status 6, so that it is counted and purged like a job.
 CREATE TABLE jobs (
     webhook            INTEGER NOT NULL REFERENCES webhooks (sequence),
     queue              INTEGER NOT NULL,
     status             INTEGER NOT NULL, -- 0 pending, 1 processing, 2 retrying, 3 completed, 4 dead_lettered, 5 cancelled, 6 filtered
     attempts           INTEGER NOT NULL, -- started so far
-    uncounted_attempts INTEGER NOT NULL, -- of them, those of earlier runs, and those stopped or given back
-    run                INTEGER NOT NULL, -- 1, and one more with every retry by hand
+    uncounted_attempts INTEGER NOT NULL, -- of `attempts`, those of earlier runs, and those stopped or given back
+    run                INTEGER NOT NULL, -- 1; increased by every retry by hand
     available_at       INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL,
-    completed_at       INTEGER,          -- when it reached a final status
-    revision           INTEGER NOT NULL, -- grows by one with every change
-    lease_token        INTEGER NOT NULL, -- counts the claims
-    lease_until        INTEGER,
-    worker             TEXT,             -- the process that holds the lease
-    lane               TEXT,             -- the order value; jobs of one lane run in the order of `webhook`
-    blocks             INTEGER NOT NULL DEFAULT 0, -- 1: a dead letter that keeps its lane from going on
+    completed_at       INTEGER,          -- when the job reached a final status; null if unfinished
+    revision           INTEGER NOT NULL, -- increased by one with every change
+    lease_token        INTEGER NOT NULL, -- increased by every claim
+    lease_until        INTEGER,          -- null if not leased
+    worker             TEXT,             -- the process that holds the lease; null if not leased
+    lane               TEXT,             -- the order value or null; a lane runs in the order of `webhook`
+    blocks             INTEGER NOT NULL DEFAULT 0, -- 1: a dead letter that blocks its lane
     purged             INTEGER NOT NULL DEFAULT 0, -- 1: past the retention of its payload; 2: past that of its key
     PRIMARY KEY (webhook, queue)
 ) STRICT, WITHOUT ROWID;
 
--- SQLite proves a partial index only from literals: queries repeat these conditions word by word.
+-- SQLite uses a partial index only if a query implies its condition by literals. So queries repeat these
+-- conditions word by word.
 CREATE INDEX jobs_due ON jobs (queue, available_at, status) WHERE status IN (0, 2) AND lane IS NULL;
 CREATE INDEX jobs_in_lane ON jobs (queue, lane, webhook) WHERE status IN (0, 2) AND lane IS NOT NULL;
 CREATE INDEX jobs_leased ON jobs (lease_until) WHERE status = 1;
 CREATE INDEX jobs_finished ON jobs (purged, status, completed_at) WHERE completed_at IS NOT NULL;
 CREATE INDEX jobs_blocking ON jobs (queue, lane) WHERE blocks = 1;
 
--- The order values that have an unfinished job, or a dead letter that blocks them. Jobs of a lane
--- are not in `jobs_due`: claims find the lane here, and take its first waiting job.
+-- The lanes: jobs of one queue with the same order value. A lane has a row while it has an unfinished job or a
+-- dead letter that blocks it. Ordered jobs are not in `jobs_due`: a claim finds a free lane by `lanes_due`, and
+-- takes its first waiting job.
 CREATE TABLE lanes (
     queue        INTEGER NOT NULL,
     lane         TEXT NOT NULL,
@@ -71,7 +74,7 @@ CREATE TABLE lanes (
 CREATE INDEX lanes_due ON lanes (queue, available_at) WHERE state = 0;
 CREATE INDEX lanes_blocked ON lanes (queue) WHERE state = 2;
 
--- The history: one row for each attempt that has ended.
+-- The history: one row for each ended attempt.
 CREATE TABLE attempts (
     webhook     INTEGER NOT NULL REFERENCES webhooks (sequence),
     queue       INTEGER NOT NULL,
@@ -80,12 +83,12 @@ CREATE TABLE attempts (
     started_at  INTEGER NOT NULL,
     finished_at INTEGER NOT NULL,
     error       TEXT,
-    result      TEXT,                 -- what the handler returned, JSON
+    result      TEXT,                 -- the handler's result, JSON
     worker      TEXT NOT NULL,
     PRIMARY KEY (webhook, queue, number)
 ) STRICT, WITHOUT ROWID;
 
--- What operators keep from starting.
+-- The pauses in force. Paused jobs do not start until an operator resumes them.
 CREATE TABLE pauses (
     scope INTEGER NOT NULL,           -- 0 everything, 1 a route, 2 a source
     name  TEXT NOT NULL,              -- of the route or the source; empty for everything
@@ -93,13 +96,13 @@ CREATE TABLE pauses (
     PRIMARY KEY (scope, name)
 ) STRICT, WITHOUT ROWID;
 
--- When the next start of a route with a rate is due.
+-- When the next start of a route with `rate` is due. A row for each route that has started a job at a rate.
 CREATE TABLE paces (
     route   TEXT PRIMARY KEY,
     next_at INTEGER NOT NULL          -- microseconds since the epoch
 ) STRICT, WITHOUT ROWID;
 
--- Jobs by queue and status, kept in the transaction that changes them.
+-- The number of jobs by queue and status, changed in the transaction that changes the jobs.
 CREATE TABLE status_counts (
     queue  INTEGER NOT NULL,
     status INTEGER NOT NULL,
@@ -107,7 +110,7 @@ CREATE TABLE status_counts (
     PRIMARY KEY (queue, status)
 ) STRICT, WITHOUT ROWID;
 
--- One row, rewritten to learn whether the store can write.
+-- One row, updated by the probe to check that the store can write.
 CREATE TABLE probe (
     id         INTEGER PRIMARY KEY CHECK (id = 1),
     written_at INTEGER NOT NULL

@@ -1,4 +1,4 @@
-//! Talks HTTP/1.1 to a hookbox, with as little work of its own as may be.
+//! A small HTTP/1.1 client. It does little work of its own, so that it measures the server and not itself.
 
 use std::str::FromStr;
 
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::cli::Failure;
 
-/// A hookbox: `http://host:port`.
+/// The address of a hookbox, from `http://<host>:<port>`; the default port is 80.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     authority: String,
@@ -31,7 +31,7 @@ impl FromStr for Target {
     }
 }
 
-/// What the bench reads of `GET /v1/stats`.
+/// The numbers of jobs from `GET /v1/stats`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counts {
     pub(super) completed: u64,
@@ -59,7 +59,11 @@ impl Target {
         let (status, body) = connection.send(request.map_err(Box::new)?).await?;
         if status != StatusCode::OK {
             return Err(Failure::Other(
-                format!("http://{} answers {status} to GET /v1/stats", self.authority).into(),
+                format!(
+                    "GET http://{}/v1/stats answered {status}; is hookbox running there?",
+                    self.authority
+                )
+                .into(),
             ));
         }
         let StatusCounts { pending, processing, retrying, completed } =
@@ -68,7 +72,7 @@ impl Target {
     }
 }
 
-/// One connection, kept open.
+/// A connection that stays open for many requests.
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     authority: String,
@@ -78,18 +82,21 @@ impl Connection {
     pub(super) async fn open(target: &Target) -> Result<Self, Failure> {
         let stream = TcpStream::connect(&target.authority).await.map_err(|error| {
             Failure::Other(
-                format!("cannot connect to {}: {error}; start it with `hookbox serve`", target.authority)
-                    .into(),
+                format!(
+                    "cannot connect to {}: {error}; start hookbox with `hookbox serve`",
+                    target.authority
+                )
+                .into(),
             )
         })?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Box::new)?;
-        // It ends with the sender; an error shows in the request that meets it.
+        // The task ends with the sender. An error of the connection is reported by the request that fails.
         tokio::spawn(connection);
         Ok(Self { sender, authority: target.authority.clone() })
     }
 
-    /// Submits a webhook; answers the status and reads the answer to its end.
+    /// Submits a webhook, reads the whole response, and returns its status.
     pub(super) async fn submit(&mut self, body: String) -> Result<StatusCode, Failure> {
         let request = Request::post("/v1/webhooks")
             .header("host", &self.authority)

@@ -1,4 +1,4 @@
-//! Sends distinct webhooks over many connections and measures every answer.
+//! Sends distinct webhooks over many connections, and measures every response.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use super::client::{Connection, Target};
 use crate::cli::Failure;
 use crate::telemetry::metrics::Stopwatch;
 
-/// The longest answer that is told apart, in microseconds.
+/// The largest latency of the histogram, in microseconds. Longer ones count as this.
 const LONGEST_MICROS: u64 = 60_000_000;
 
-/// Digits of a latency that are kept.
+/// The precision of the histogram, in significant digits.
 const DIGITS: u8 = 3;
 
-/// What came back.
+/// The measured responses.
 #[derive(Debug)]
 pub(super) struct Measured {
-    /// Webhooks that were accepted.
+    /// How many webhooks were accepted.
     pub(super) accepted: u64,
-    /// How long it took.
+    /// How long sending took.
     pub(super) seconds: f64,
-    /// Latencies of the accepted, in microseconds.
+    /// The latencies of accepted webhooks, in microseconds.
     pub(super) micros: Histogram<u64>,
-    /// Other answers, by their status.
+    /// How many other responses there were, by HTTP status.
     pub(super) others: BTreeMap<u16, u64>,
 }
 
-/// Sends over `connections` for `time`.
-#[expect(clippy::disallowed_methods, reason = "every run needs keys of its own")]
+/// Sends webhooks for `time` over this many connections.
+#[expect(clippy::disallowed_methods, reason = "every run needs other keys")]
 pub(super) async fn send(
     target: &Target,
     keys: Keys,

@@ -1,4 +1,4 @@
-//! How far a transfer is: a bar on a terminal, and elsewhere a line now and then.
+//! Shows the progress of a transfer on standard error: a bar on a terminal, else a line every few seconds.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -7,14 +7,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::telemetry::metrics::Stopwatch;
 
-/// The time between two lines.
+/// The shortest time between two lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 const BAR: &str = "{bar:40} {percent:>3} %  {human_pos} of {human_len} webhooks{msg}";
 
-/// See the module.
+/// The progress of a transfer.
 pub(super) struct Progress {
     total: u64,
+    /// How many webhooks earlier processes have moved.
     before: u64,
     since: Stopwatch,
     shown: Shown,
@@ -22,12 +23,12 @@ pub(super) struct Progress {
 
 enum Shown {
     Bar(ProgressBar),
-    /// On standard error; since the last one.
+    /// Lines, with the time since the last line.
     Lines(Stopwatch),
 }
 
 impl Drop for Progress {
-    /// What comes next begins on a line of its own.
+    /// Clears the bar, so that the next output begins on its own line.
     fn drop(&mut self) {
         if let Shown::Bar(bar) = &self.shown {
             bar.finish_and_clear();
@@ -36,7 +37,7 @@ impl Drop for Progress {
 }
 
 impl Progress {
-    /// Of `total` webhooks, `before` were moved by the processes before.
+    /// Begins with `before` of `total` webhooks moved by earlier processes.
     pub(super) fn new(total: u64, before: u64) -> Self {
         let since = Stopwatch::start();
         let shown = if std::io::stderr().is_terminal() {
@@ -50,7 +51,7 @@ impl Progress {
         progress
     }
 
-    /// So many have been moved.
+    /// Shows that `moved` webhooks are moved.
     pub(super) fn moved(&mut self, moved: u64) {
         if let Shown::Lines(last) = &mut self.shown {
             if last.elapsed() < LINE_EVERY {
@@ -61,7 +62,7 @@ impl Progress {
         self.show(moved);
     }
 
-    /// All have been moved, and both sides are counted.
+    /// Shows that all webhooks are moved, and that both sides are being counted.
     pub(super) fn count(&self) {
         if let Shown::Bar(bar) = &self.shown {
             bar.set_message("; counting both sides");
@@ -78,13 +79,13 @@ impl Progress {
             Shown::Lines(_) => {
                 let percent = moved.saturating_mul(100).checked_div(self.total).unwrap_or(100);
                 let line = format!("moved {moved} of {} webhooks, {percent} %{rate}", self.total);
-                // Where nobody can read it, it goes on all the same.
+                // If standard error is closed, the transfer goes on without showing progress.
                 let _ = writeln!(std::io::stderr(), "{line}");
             }
         }
     }
 
-    /// How fast this process is, and how long it will take.
+    /// The speed of this process and the estimated remaining time, as the end of a line.
     fn rate(&self, moved: u64) -> String {
         if moved <= self.before {
             return String::new();

@@ -1,4 +1,4 @@
-//! What requests mean.
+//! Converts requests to types of the domain, and refuses fields that are not valid.
 
 use jiff::Timestamp;
 
@@ -57,7 +57,7 @@ pub(in crate::grpc) fn list_query(request: proto::ListWebhooksRequest) -> Result
         }
     };
     let status = proto::Status::try_from(request.status)
-        .map_err(|_| Error::invalid("status", "is none of the known statuses"))?;
+        .map_err(|_| Error::invalid("status", "is not a known status"))?;
     let given = |text: String| (!text.is_empty()).then_some(text);
     Ok(ListQuery {
         status: status_from(status),

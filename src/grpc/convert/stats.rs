@@ -1,4 +1,4 @@
-//! Counts, routes and pauses.
+//! Converts counts, routes and pauses to messages.
 
 use super::time;
 use crate::domain::job::Status;

@@ -1,4 +1,4 @@
-//! Webhooks, their jobs and attempts.
+//! Converts webhooks, their jobs and attempts to messages.
 
 use super::{status, time};
 use crate::domain::attempt::{AttemptRecord, Outcome};

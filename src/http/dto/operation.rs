@@ -1,4 +1,4 @@
-//! What operators are answered: routes, pauses, and what was moved or cancelled.
+//! Responses of the operations: routes, pauses, and the numbers of jobs moved or cancelled.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,10 +10,11 @@ use crate::service::policy_view::PolicyView;
 use crate::service::reload::Reload;
 use crate::store::{Moved, Pause, PauseTarget};
 
-/// The routes.
+/// The routes of the settings, and the routes that are gone from the settings and still have jobs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct ListRoutesResponse {
-    /// In the order of the settings; then those that are gone from the settings and have jobs.
+    /// First the routes of the settings, in their order, then the routes that are gone from the settings
+    /// and still have jobs.
     routes: Vec<RouteBody>,
 }
 
@@ -23,17 +24,17 @@ impl From<Vec<RouteStats>> for ListRoutesResponse {
     }
 }
 
-/// A route, with the policy in force and what it holds.
+/// A route with its policy in force and the numbers of its jobs.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Route)]
 struct RouteBody {
     #[serde(flatten)]
     #[schema(inline)]
     stats: RouteStatsBody,
-    /// Since when the route itself is paused; null if it is not.
+    /// Since when the route is paused by its name; null if it is not.
     #[schema(value_type = Option<String>, format = DateTime)]
     paused_since: Option<Time>,
-    /// How its jobs are run; null if the settings have no such route.
+    /// How its jobs are run; null if the route is gone from the settings.
     policy: Option<PolicyBody>,
 }
 
@@ -47,33 +48,36 @@ impl From<&RouteStats> for RouteBody {
     }
 }
 
-/// How the jobs of a route are run, written as in the settings.
+/// How the jobs of a route are run. Durations are written as in the settings: a number and one of the
+/// units `d`, `h`, `m`, `s` and `ms`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Policy)]
 struct PolicyBody {
     /// How long an attempt may run; null if there is no limit.
     #[schema(example = "10s")]
     timeout: Option<String>,
-    /// Jobs that may run at once, over all replicas; null if there is no limit.
+    /// How many jobs may run at once, over all replicas; null if there is no limit.
     #[schema(example = 16)]
     concurrency: Option<u32>,
-    /// Jobs that may start in a time, over all replicas; null if there is no limit.
+    /// How many attempts may start per second (`s`), minute (`m`) or hour (`h`), over all replicas; null if
+    /// there is no limit.
     #[schema(example = "50/s")]
     rate: Option<String>,
-    /// How many attempts of a run may start before the job is dead-lettered.
+    /// How many attempts of one run may start; after the last one has failed, the job is dead-lettered.
     #[schema(example = 10)]
     max_attempts: u32,
-    /// The longest delay before the second attempt; it doubles with every further attempt.
+    /// The longest delay after the first failed attempt. It doubles with each further failure, up to
+    /// `retry_cap`; the actual delay is random between 0 and that.
     #[schema(example = "2s")]
     retry_base: String,
-    /// The longest delay before any attempt.
+    /// The longest delay after any failed attempt.
     #[schema(example = "1h")]
     retry_cap: String,
-    /// What jobs of the same order value do behind a dead letter: `block` (wait) or `skip` (start).
+    /// Whether jobs behind a dead letter of the same order value wait (`block`) or start (`skip`).
     #[schema(example = "block")]
     on_dead_letter: &'static str,
-    /// What becomes of an attempt that started and did not end: `retry`, or `dead_letter` (it never
-    /// starts twice).
+    /// What happens to a job whose attempt started and was interrupted: it is tried again (`retry`), or
+    /// dead-lettered so that it never starts twice (`dead_letter`).
     #[schema(example = "retry")]
     on_interrupt: &'static str,
 }
@@ -93,16 +97,16 @@ impl From<PolicyView> for PolicyBody {
     }
 }
 
-/// A pause in force: jobs of its target are kept and do not start. Where `route` and `source` are both
-/// null, every job is paused.
+/// A pause in force: the jobs of its target do not start. If `route` and `source` are both null, every job
+/// is paused.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Pause)]
 pub(in crate::http) struct PauseBody {
-    /// The route that is paused.
+    /// The route whose jobs are paused.
     route: Option<String>,
     /// The source whose jobs are paused.
     source: Option<String>,
-    /// Since when.
+    /// When the pause began.
     #[schema(value_type = String, format = DateTime)]
     since: Time,
 }
@@ -118,17 +122,17 @@ impl From<Pause> for PauseBody {
     }
 }
 
-/// What ending a pause did.
+/// The result of ending a pause.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct ResumeResponse {
-    /// False if the target was not paused: nothing has changed.
+    /// False if the target was not paused; then nothing has changed.
     pub(in crate::http) was_paused: bool,
 }
 
 /// The pauses in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct ListPausesResponse {
-    /// Everything that is paused.
+    /// One for each route, source or everything that is paused.
     pauses: Vec<PauseBody>,
 }
 
@@ -138,12 +142,12 @@ impl From<Vec<Pause>> for ListPausesResponse {
     }
 }
 
-/// What moving jobs did.
+/// The result of moving jobs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct MoveJobsResponse {
-    /// Jobs that were moved.
+    /// How many jobs were moved.
     moved: u64,
-    /// Jobs that were cancelled, because their webhook already has a job of the other route.
+    /// How many jobs were cancelled, because their webhook already has a job of the other route.
     cancelled: u64,
 }
 
@@ -153,19 +157,19 @@ impl From<Moved> for MoveJobsResponse {
     }
 }
 
-/// What cancelling jobs did.
+/// The result of cancelling jobs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct CancelJobsResponse {
-    /// Jobs that were cancelled.
+    /// How many jobs were cancelled.
     pub(in crate::http) cancelled: u64,
 }
 
-/// What a reload did.
+/// The result of a reload.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct ReloadSettingsResponse {
     /// How many routes are in force now.
     routes: u32,
-    /// Settings that have changed but need a restart to take effect.
+    /// The names of settings that have changed since the start but take effect only after a restart.
     needs_restart: Vec<String>,
 }
 

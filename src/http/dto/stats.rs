@@ -1,4 +1,4 @@
-//! Counts, rates and what each route holds.
+//! Numbers of jobs, rates, workers and pauses.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -8,22 +8,23 @@ use crate::domain::job::Status;
 use crate::service::{RouteStats, Stats};
 use crate::store;
 
-/// What the inbox holds, and how fast it moves.
+/// The numbers of jobs, rates, workers and pauses.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct GetStatsResponse {
     /// How many jobs are in each status, and how many webhooks are filtered or quarantined.
     counts: StatusCounts,
-    /// For how many seconds the oldest job that may start has been due; 0 if there is none. Jobs that
-    /// are paused, or whose route is not in the settings, do not count.
+    /// For how many seconds the oldest waiting job has been due; 0 if no job is due. Jobs that are paused,
+    /// whose route is gone from the settings, or that wait behind another job of their order value do not
+    /// count. Jobs that wait for the `concurrency` or `rate` of their route do.
     oldest_due_seconds: f64,
-    /// The worker threads.
+    /// The worker threads of the process that answers.
     workers: WorkerCounts,
-    /// How fast webhooks come in and jobs are completed.
+    /// How fast the process that answers accepts webhooks and completes jobs.
     rates: Rates,
-    /// Each route, in the order of the settings; then those that are gone from the settings and have
-    /// jobs.
+    /// First the routes of the settings, in their order, then the routes that are gone from the settings
+    /// and still have jobs.
     routes: Vec<RouteStatsBody>,
-    /// Everything that is paused.
+    /// The pauses in force.
     pauses: Vec<PauseBody>,
 }
 
@@ -43,25 +44,25 @@ impl From<Stats> for GetStatsResponse {
     }
 }
 
-/// How many jobs are in each status. Filtered and quarantined webhooks have no jobs: they are counted
-/// in the totals, and are 0 in the counts of a route.
+/// How many jobs are in each status, and how many webhooks have no jobs. In the counts of a route,
+/// `filtered` and `quarantined` are 0.
 #[derive(Debug, Serialize, ToSchema)]
 struct StatusCounts {
-    /// Jobs that are due and wait for a worker.
+    /// Jobs that are due and have not started.
     pending: u64,
     /// Jobs that are being processed.
     processing: u64,
-    /// Jobs that failed and are due later.
+    /// Jobs whose last attempt failed and that will be tried again.
     retrying: u64,
-    /// Jobs that are done.
+    /// Jobs that are completed.
     completed: u64,
-    /// Jobs that failed for good.
+    /// Jobs that failed for good, or whose attempts are used up.
     dead_lettered: u64,
     /// Jobs that were cancelled.
     cancelled: u64,
     /// Webhooks that no route matched.
     filtered: u64,
-    /// Webhooks that were not verified.
+    /// Webhooks that were not verified; 0 today.
     quarantined: u64,
 }
 
@@ -80,27 +81,28 @@ impl From<&store::StatusCounts> for StatusCounts {
     }
 }
 
-/// What a route holds.
+/// The numbers of a route.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RouteStats)]
 pub(super) struct RouteStatsBody {
-    /// The route.
+    /// The name of the route.
     route: String,
-    /// Its handler; null if the settings have no such route.
+    /// The name of its handler; null if the route is gone from the settings.
     handler: Option<String>,
-    /// False if the route is gone from the settings: its jobs are held until the settings have it again,
-    /// or they are moved or cancelled.
+    /// False if the route is gone from the settings. Its unfinished jobs are then held: they do not start
+    /// until the route is in the settings again, or until they are moved to another route.
     in_settings: bool,
-    /// Its jobs by status.
+    /// How many of its jobs are in each status.
     counts: StatusCounts,
-    /// For how many seconds its oldest waiting job has been due; 0 if there is none.
+    /// For how many seconds its oldest waiting job has been due, also if the route is paused; 0 if no job
+    /// is due. A job that waits behind another job of its order value does not count.
     oldest_due_seconds: f64,
-    /// Whether the route itself is paused.
+    /// Whether the route is paused by its name. False if only everything or a source is paused.
     paused: bool,
-    /// How many times its `where` could not be evaluated, which counts as no match, since the process
-    /// that answers read its settings.
+    /// For how many webhooks its `where` could not be evaluated, since the process that answers last read
+    /// its settings. Such a webhook does not match the route.
     match_failures: u64,
-    /// Why it could not be evaluated the last time; null if that never happened.
+    /// Why the last of these evaluations failed; null if there was none.
     last_match_failure: Option<String>,
 }
 
@@ -122,17 +124,17 @@ impl From<&RouteStats> for RouteStatsBody {
 /// The worker threads of the process that answers.
 #[derive(Debug, Serialize, ToSchema)]
 struct WorkerCounts {
-    /// How many there are.
+    /// How many threads run handlers; 0 if the dispatcher has failed or the process is stopping.
     total: u32,
-    /// How many hold a job.
+    /// How many of them have a job.
     busy: u32,
 }
 
-/// Means over the last 60 full seconds of the process that answers.
+/// Averages of the process that answers over the last 60 full seconds.
 #[derive(Debug, Serialize, ToSchema)]
 struct Rates {
-    /// New webhooks accepted a second.
+    /// New webhooks accepted per second, without duplicates.
     accepted_per_second: f64,
-    /// Jobs completed a second.
+    /// Jobs completed per second.
     completed_per_second: f64,
 }

@@ -1,4 +1,4 @@
-//! Webhooks, their jobs and attempts.
+//! Responses with webhooks, their jobs and attempts.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -12,25 +12,25 @@ use crate::domain::webhook::WebhookStatus;
 use crate::service::view::{JobView, WebhookView};
 use crate::store::{Accepted, Page};
 
-/// The answer to a submitted webhook.
+/// The response to one accepted webhook.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct SubmitWebhookResponse {
     /// The webhook's id, a UUIDv7.
     #[schema(format = Uuid)]
     id: String,
-    /// The source it came from.
+    /// The source of the webhook.
     source: String,
     /// The sender's key.
     idempotency_key: String,
     /// The event type.
     event_type: String,
-    /// The status as it is now.
+    /// The current status of the webhook.
     #[serde(serialize_with = "word")]
     #[schema(value_type = StatusWord)]
     status: Status,
     /// True if the webhook had been accepted before.
     duplicate: bool,
-    /// When it was accepted for the first time.
+    /// When the webhook was first accepted.
     #[schema(value_type = String, format = DateTime)]
     accepted_at: Time,
 }
@@ -57,22 +57,23 @@ pub(in crate::http) struct StatusBody {
     /// The webhook's id, a UUIDv7.
     #[schema(format = Uuid)]
     id: String,
-    /// The source it came from.
+    /// The source of the webhook.
     source: String,
     /// The sender's key.
     idempotency_key: String,
     /// The event type.
     event_type: String,
-    /// Where its processing stands, derived from its jobs.
+    /// The status of the webhook, derived from its jobs.
     #[serde(serialize_with = "word")]
     #[schema(value_type = StatusWord)]
     status: Status,
-    /// How many attempts of its first job have started: the job of the first route in the settings.
+    /// How many attempts of its first job have started, over all runs; 0 if the webhook has no jobs. The
+    /// first job is the one whose route comes first in the settings.
     attempt_count: u32,
-    /// When it was accepted.
+    /// When the webhook was accepted.
     #[schema(value_type = String, format = DateTime)]
     accepted_at: Time,
-    /// When the status of any of its jobs last changed.
+    /// When the status of any of its jobs last changed; the time of acceptance if the webhook has no jobs.
     #[schema(value_type = String, format = DateTime)]
     updated_at: Time,
 }
@@ -92,37 +93,39 @@ impl From<WebhookStatus> for StatusBody {
     }
 }
 
-/// All that is known of a webhook. The members from `attempt_count` to `attempts` that belong to a job
-/// are those of the first job: the one of the first route in the settings. A filtered webhook has no
-/// job: it was due, and final, when it was accepted.
+/// A webhook with its payload, jobs and attempts. The members `attempt_count`, `result`, `max_attempts`,
+/// `available_at`, `completed_at` and `attempts` describe the first job: the one whose route comes first in
+/// the settings. If the webhook has no jobs, `available_at` and `completed_at` are the time of acceptance.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Webhook)]
 pub(in crate::http) struct WebhookBody {
     #[serde(flatten)]
     #[schema(inline)]
     status: StatusBody,
-    /// The payload exactly as received. Absent after its retention ends.
+    /// The payload exactly as received; absent once its retention is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Box<RawValue>>,
-    /// What the handler of its first job returned; absent until that job is completed, and once the
+    /// What the handler of its first job returned; absent until that job is completed, and once its
     /// retention is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     result: Option<Box<RawValue>>,
-    /// How many attempts of its first job may start before it is dead-lettered, by the policy in force.
+    /// How many attempts of its first job may start over all runs, by the policy in force; 0 if the webhook
+    /// has no jobs.
     max_attempts: u32,
-    /// When its first job is, or last was, due.
+    /// When its first job is due, or was last due.
     #[schema(value_type = String, format = DateTime)]
     available_at: Time,
     /// When its first job reached a final status; null until then.
     #[schema(value_type = Option<String>, format = DateTime)]
     completed_at: Option<Time>,
-    /// The trace it belongs to: 32 hex digits.
+    /// The trace in which the webhook was accepted: 32 hex digits.
     trace_id: String,
     /// The attempts of its first job that have ended, oldest first.
     attempts: Vec<AttemptBody>,
-    /// Its jobs, one for each route that matched, in the order of the settings.
+    /// The jobs of the webhook, one for each route that matched, in the order of the settings. Jobs of
+    /// routes that are gone from the settings come last.
     jobs: Vec<JobBody>,
 }
 
@@ -149,31 +152,34 @@ impl TryFrom<WebhookView> for WebhookBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Job)]
 struct JobBody {
-    /// The route.
+    /// The name of the route.
     route: String,
-    /// The handler of the route; null if the settings have no such route: the job is then held.
+    /// The name of the route's handler; null if the route is gone from the settings. An unfinished job is
+    /// then held: it does not start.
     handler: Option<String>,
-    /// Where it stands.
+    /// The status of the job.
     #[serde(serialize_with = "word")]
     #[schema(value_type = StatusWord)]
     status: Status,
     /// How many attempts have started, over all runs.
     attempt_count: u32,
-    /// How many attempts may start before it is dead-lettered, over all runs, by the policy in force.
+    /// How many attempts may start over all runs, by the policy in force; the same as `attempt_count` if
+    /// the route is gone from the settings.
     max_attempts: u32,
-    /// When it is, or last was, due.
+    /// When the job is due, or was last due.
     #[schema(value_type = String, format = DateTime)]
     available_at: Time,
-    /// When it reached a final status; null until then.
+    /// When the job reached a final status (`completed`, `dead_lettered` or `cancelled`); null until then.
     #[schema(value_type = Option<String>, format = DateTime)]
     completed_at: Option<Time>,
-    /// What the handler returned; absent until completed, and once the retention is over.
+    /// What the handler returned, at most 64 KiB; absent until the job is completed, and once its retention
+    /// is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     result: Option<Box<RawValue>>,
-    /// 1, and one more with every retry by hand.
+    /// The number of the current run: 1 at first, and one more with every retry by hand.
     run: u32,
-    /// The attempts that have ended, oldest first.
+    /// The attempts of all runs that have ended, oldest first.
     attempts: Vec<AttemptBody>,
 }
 
@@ -196,24 +202,24 @@ impl TryFrom<JobView> for JobBody {
     }
 }
 
-/// One run of the handler.
+/// One run of the handler for a job.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Attempt)]
 struct AttemptBody {
-    /// 1 for the first attempt of the job.
+    /// The number of the attempt, over all runs of the job; 1 for the first.
     number: u32,
-    /// How it ended.
+    /// How the attempt ended.
     #[schema(value_type = OutcomeWord)]
     outcome: &'static str,
-    /// When the handler was started.
+    /// When the attempt started.
     #[schema(value_type = String, format = DateTime)]
     started_at: Time,
-    /// When it ended.
+    /// When the attempt ended.
     #[schema(value_type = String, format = DateTime)]
     finished_at: Time,
-    /// Why it failed; null if it did not.
+    /// Why the attempt failed or was interrupted, cut off after 2,000 characters; null if it completed.
     error: Option<String>,
-    /// The process that ran it.
+    /// The process that ran the attempt: its host name and process id, on PostgreSQL with a random suffix.
     worker: String,
 }
 
@@ -233,10 +239,10 @@ impl From<AttemptRecord> for AttemptBody {
 /// One page of webhooks.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct ListWebhooksResponse {
-    /// Newest first. A page can hold fewer than `page_size`, even none, and still not be the last:
-    /// one call looks at a bounded number of webhooks.
+    /// The webhooks, newest first. One call searches a bounded number of webhooks, so a page can have fewer
+    /// than `page_size` webhooks, or none, although more pages follow.
     webhooks: Vec<StatusBody>,
-    /// Where to go on; empty if this is the last page.
+    /// The token of the next page; empty if this is the last page.
     next_page_token: String,
 }
 
@@ -249,7 +255,7 @@ impl From<Page> for ListWebhooksResponse {
     }
 }
 
-/// JSON text as it is.
+/// Puts JSON text into a response byte for byte.
 fn raw(json: Option<String>) -> Result<Option<Box<RawValue>>> {
     json.map(RawValue::from_string).transpose().map_err(Error::internal)
 }

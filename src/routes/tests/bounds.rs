@@ -1,4 +1,4 @@
-//! Expressions and bodies that would take all time, memory or stack if nothing bounded them.
+//! Expressions and bodies that would need unbounded time, memory or stack without the limits.
 
 use super::*;
 
@@ -13,7 +13,7 @@ pub(super) fn large_body() -> String {
     body
 }
 
-/// Whether the evaluation was stopped for its cost.
+/// Whether the evaluation was stopped because of its cost.
 fn is_stopped(condition: &str, payload: &Payload) -> bool {
     let routes = compiled(vec![with_condition("r", condition)]);
     let matches = !jobs_for(&routes, "s", "e", payload).is_empty();
@@ -23,7 +23,7 @@ fn is_stopped(condition: &str, payload: &Payload) -> bool {
     stopped
 }
 
-/// Expressions that want more than they may have. How long they take is measured in `measure`.
+/// Expressions that need more than their budget.
 pub(super) const COSTLY: [&str; 16] = [
     "body.numbers.all(a, body.numbers.all(b, body.numbers.all(c, a + b + c >= 0)))",
     "body.numbers.exists(a, body.numbers.exists(b, a + b < 0))",
@@ -104,7 +104,7 @@ fn long_and_deep_expressions_are_refused_when_they_are_compiled() {
         format!("body.a == '{}'", "x".repeat(5_000)),
     ] {
         let refused = Routes::new(vec![with_condition("r", &condition)]).is_err();
-        // Parentheses and an even number of signs leave nothing behind.
+        // Parentheses and pairs of signs are not part of the parsed expression, so these may be allowed.
         assert!(refused || condition.starts_with(['(', '!', '-']), "{}", &condition[..60]);
     }
 }
@@ -128,7 +128,7 @@ fn the_deepest_expression_fits_the_stack_of_a_task() {
             .map(|depth| nested(open, middle, close, depth) + end)
             .find_map(|condition| Routes::new(vec![with_condition("r", &condition)]).ok())
             .expect("some depth is allowed");
-        // Tokio gives its threads 2 MiB; half of it is left to everything else.
+        // Threads of tokio have 2 MiB of stack; half of that is left for everything else.
         let thread = std::thread::Builder::new().stack_size(1024 * 1024);
         let body = r#"{"a":1}"#;
         thread

@@ -1,4 +1,4 @@
-//! What expressions say of webhooks.
+//! Results, failures and mistakes of expressions.
 
 use super::*;
 
@@ -6,7 +6,7 @@ const BODY: &str = r#"{"total":100.5,"whole":101,"exp":1e3,"big":184467440737095
     "name":"Zażółć","none":null,"paid":true,"tags":["a","b"],"lines":[{"sku":"x","qty":2},{"sku":"y","qty":5}],
     "user":{"e-mail":"a@b.c","address":{"city":"Łódź"}},"same":{"tags":["a","b"]}}"#;
 
-/// What the condition says, or why it fails.
+/// Whether the condition is true for `BODY`, or why its evaluation fails.
 fn says(condition: &str) -> Result<bool, String> {
     let routes = compiled(vec![with_condition("r", condition)]);
     let matches = !jobs(&routes, "shop", "orders/created", BODY).is_empty();
@@ -127,16 +127,19 @@ fn mistakes_are_found_when_an_expression_is_compiled() {
         ("", "a CEL expression"),
         ("body.total >", "a CEL expression"),
         ("body.total > 1 body", "mismatched input"),
-        ("bdoy.total > 1", "`bdoy`: no such name; there are source, event_type, key, body, headers"),
-        ("[1].all(x, x > 0) && x > 1", "`x`: no such name"),
-        ("body.total.round() > 1", "`round`: no such function"),
-        ("timestamp(body.at) > timestamp(body.since)", "`timestamp`: no such function"),
-        ("hookbox.Order{id: 1} == body", "there are no message types"),
-        ("body.name.matches(body.pattern)", "written as a text"),
-        ("body.name.matches('(')", "no regular expression: unclosed group"),
+        (
+            "bdoy.total > 1",
+            "`bdoy`: there is no such variable; use one of source, event_type, key, body, headers",
+        ),
+        ("[1].all(x, x > 0) && x > 1", "`x`: there is no such variable"),
+        ("body.total.round() > 1", "`round`: there is no such function"),
+        ("timestamp(body.at) > timestamp(body.since)", "`timestamp`: there is no such function"),
+        ("hookbox.Order{id: 1} == body", "message types are not supported"),
+        ("body.name.matches(body.pattern)", "must be one string literal"),
+        ("body.name.matches('(')", "not a valid regular expression: unclosed group"),
         ("body.name.matches('\\\\w{1000}{1000}')", "the pattern is too large"),
         ("body.?total == 1", "a CEL expression"),
-        ("optional.of(1).hasValue()", "`optional`: no such name"),
+        ("optional.of(1).hasValue()", "`optional`: there is no such variable"),
         ("@meter == 1", "a CEL expression"),
     ] {
         let mistakes = Routes::new(vec![with_condition("r", condition)]).expect_err(condition);

@@ -1,4 +1,4 @@
-//! Accepting: one webhook per source and key, decided by the unique constraint of `webhooks`.
+//! Accepts webhooks. The unique constraint of `webhooks` ensures one webhook per source and key.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,11 +21,11 @@ use crate::store::Accepted;
 use crate::store::acceptance::{backlog_full, duplicate};
 use crate::store::statement::statement;
 
-/// How often a batch is tried whose keys are removed between the look at the constraint and the
-/// look at the row.
+/// Maximum number of tries for a batch. Another try is needed if a purge removes a key after the insert has
+/// found the conflict, and before the stored webhook is read.
 const TRIES: usize = 3;
 
-/// A webhook on its way in, with its jobs.
+/// A webhook to store, with its jobs.
 pub(super) struct Incoming {
     pub(super) webhook: NewWebhook,
     pub(super) jobs: Vec<NewJob>,
@@ -37,7 +37,7 @@ impl Incoming {
     }
 }
 
-/// Stores a batch; answers what to say to each.
+/// Stores a batch. Returns the result of each webhook, in the order of the batch.
 pub(super) async fn store(shared: &Shared, batch: &[Incoming]) -> QueryResult<Vec<Result<Accepted>>> {
     let mut connection = shared.accepting.get().await?;
     let jobs = batch.iter().map(|incoming| incoming.jobs.len()).sum();
@@ -68,7 +68,8 @@ pub(super) async fn store(shared: &Shared, batch: &[Incoming]) -> QueryResult<Ve
     Ok(stored)
 }
 
-/// Near the limit: no other process accepts meanwhile, and only as many new jobs as fit are stored.
+/// Stores a batch near the limit of the backlog: locks out other processes, and stores only webhooks whose
+/// jobs fit.
 async fn store_what_fits(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
@@ -82,7 +83,7 @@ async fn store_what_fits(
         if kept.contains_key(at) || taken.contains(&(&new.source, &new.idempotency_key)) {
             return true;
         }
-        // The last one to fit may go beyond the limit by all of its jobs but one.
+        // The last webhook that fits is stored with all its jobs, even if they exceed the limit.
         let fits = room > 0;
         if fits {
             room = room.saturating_sub(jobs.len());
@@ -97,8 +98,8 @@ async fn store_what_fits(
     Ok((0..batch.len()).filter_map(|at| outcomes.remove(&at)).collect())
 }
 
-/// Stores those of the batch that are new, and finds the first one of each that is not. Answers in
-/// the order of `which`.
+/// Stores the new webhooks among `which`, and looks up the stored webhook of each key that is taken. `which`
+/// has indexes into `batch`. Returns the results in the order of `which`.
 async fn store_all(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
@@ -116,7 +117,7 @@ async fn store_all(
         for (at, (first, digest)) in find(shared, connection, batch, &left).await? {
             outcomes.insert(at, duplicate(&batch[at].webhook, first, &digest));
         }
-        // What is neither new nor kept was removed in between, at the end of its retention.
+        // A webhook that is neither new nor found was purged in between. Try again.
         left.retain(|at| !outcomes.contains_key(at));
         if left.is_empty() {
             break;
@@ -124,14 +125,14 @@ async fn store_all(
     }
     let removed = || {
         Error::store_unavailable(
-            "the key was being removed; send it again",
-            "its webhook was purged at the same time",
+            "the idempotency key was being removed by a purge; send the webhook again",
+            "the webhook of the key was purged at the same time",
         )
     };
     Ok(which.into_iter().map(|at| outcomes.remove(&at).unwrap_or_else(|| Err(removed()))).collect())
 }
 
-/// Inserts what is new, and adds it to `outcomes`.
+/// Inserts the new webhooks among `which`, and adds their results to `outcomes`.
 async fn insert_new(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
@@ -145,7 +146,7 @@ async fn insert_new(
     for (at, id) in which.iter().copied().zip(ids) {
         rows.push(NewRow { id, place: at, webhook: &batch[at].webhook, jobs: job_rows(shared, &batch[at])? });
     }
-    // Two batches that meet at several keys meet in the same order, and never wait in a circle.
+    // Sorted by key, so that two batches with several keys in common do not deadlock.
     rows.sort_by_key(|row| (row.webhook.source.as_str(), row.webhook.idempotency_key.as_str()));
     let stored = insert(connection, &rows, now, shared.slot()).await?.into_iter().collect::<HashSet<_>>();
     let ordered = rows.iter().flat_map(|row| &row.jobs).filter(|job| job.lane.is_some());
@@ -168,7 +169,7 @@ fn job_rows(shared: &Shared, incoming: &Incoming) -> QueryResult<Vec<NewJobRow>>
     incoming.jobs.iter().map(row).collect()
 }
 
-/// The status of a webhook that was stored just now.
+/// The status of a webhook that was just stored.
 fn as_stored(id: WebhookId, incoming: &Incoming, rows: &[NewJobRow], now: jiff::Timestamp) -> WebhookStatus {
     let new = &incoming.webhook;
     let status = |(job, row): (&NewJob, &NewJobRow)| JobStatus {
@@ -191,16 +192,17 @@ fn as_stored(id: WebhookId, incoming: &Incoming, rows: &[NewJobRow], now: jiff::
     }
 }
 
-/// A webhook whose key was looked for.
+/// A stored webhook that was looked up by its key.
 #[derive(Queryable)]
 struct KeptRow {
-    /// Its place among those that were looked for, from 1.
+    /// The position of the key among those that were looked up, from 1.
     number: i64,
     payload_digest: Vec<u8>,
     names: NamesRow,
 }
 
-/// Those of the batch whose key is kept: the status and the payload's digest of the first one.
+/// Looks up the webhooks among `which` whose key is taken. Returns the status and the payload digest of the
+/// stored webhook, by index into `batch`.
 async fn find(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
@@ -219,7 +221,7 @@ async fn find(
         kept.insert(which[at], (rows::id(row.id), payload_digest));
         names.push(row);
     }
-    // Two of the batch can have one key.
+    // Cloned below, because several webhooks of the batch can have the same key.
     let statuses = queries::with_jobs(&shared.schedule, connection, names).await?;
     let statuses = statuses.into_iter().map(|status| (status.id, status)).collect::<HashMap<_, _>>();
     let found =

@@ -1,8 +1,7 @@
-//! How many jobs are unfinished: known well enough while there is much room, and to the last one
-//! when there is little.
+//! The number of unfinished jobs: an estimate far from the limit, exact near it.
 //!
-//! Counting exactly means that one process at a time accepts, in the whole cluster. So it is done
-//! only near the limit.
+//! An exact count requires that only one process of all replicas accepts at a time. So the store counts
+//! exactly only near the limit.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,19 +16,20 @@ use super::counts::unfinished;
 use crate::store::statement::statement;
 use crate::telemetry::metrics::Stopwatch;
 
-/// How old what is known may be.
+/// How old the estimate may be.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
 
-/// The least distance from the limit that is near: more than all replicas of one database accept
-/// while what is known grows old.
+/// The minimum distance to the limit that counts as near: more jobs than all replicas of one database accept
+/// within [`KNOWN_FOR`].
 const NEAR_JOBS: u64 = 20_000;
 
-/// See the module.
+/// The limit and the estimate.
 #[derive(Debug)]
 pub(super) struct Backlog {
     limit: u64,
-    /// As the database had it, and what this process has changed since.
+    /// The count that the database had at `known`, plus the changes of this process since.
     unfinished: AtomicI64,
+    /// When the count was last read from the database.
     known: Mutex<Option<Stopwatch>>,
 }
 
@@ -42,12 +42,14 @@ impl Backlog {
         self.limit
     }
 
-    /// This process has made so many jobs, or finished them where it is negative.
+    /// Adds the change of the number of unfinished jobs that this process has committed. Negative if jobs
+    /// ended.
     pub(super) fn change(&self, by: i64) {
         self.unfinished.fetch_add(by, Ordering::Relaxed);
     }
 
-    /// Whether so many more are far from the limit.
+    /// Whether the backlog is far from the limit, even with `more` jobs. Reads the count if the estimate is
+    /// too old.
     pub(super) async fn is_far(&self, connection: &mut AsyncPgConnection, more: usize) -> QueryResult<bool> {
         let near = NEAR_JOBS.max(self.limit / 10);
         if near >= self.limit {
@@ -62,8 +64,8 @@ impl Backlog {
         Ok(unfinished.saturating_add(more as u64).saturating_add(near) <= self.limit)
     }
 
-    /// Waits until no other process accepts near the limit, for as long as the transaction lasts,
-    /// and answers how many more there may be.
+    /// Locks the gate until the transaction ends, so that no other process accepts near the limit. Returns
+    /// how many more jobs the limit allows.
     pub(super) async fn room(&self, connection: &mut AsyncPgConnection) -> QueryResult<usize> {
         LockGate {}.get_result::<i16>(connection).await?;
         let unfinished = u64::try_from(unfinished(connection).await?).unwrap_or(0);

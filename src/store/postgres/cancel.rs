@@ -1,4 +1,5 @@
-//! Cancelling: waiting jobs move to the finished ones, dead letters are given up.
+//! Cancels jobs by hand: waiting jobs move to `finished_jobs`; dead letters stay there and become
+//! `cancelled`.
 
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
@@ -15,7 +16,7 @@ use super::schema::{attempts, finished_jobs, jobs};
 use crate::domain::job::Status;
 use crate::store::statement::statement;
 
-/// A job that was cancelled, with its status before.
+/// A cancelled job, with its status before.
 #[derive(Queryable)]
 struct CancelledRow {
     webhook: Uuid,
@@ -42,8 +43,8 @@ struct DeadLetterRow {
     worker: Option<String>,
 }
 
-/// Cancels these jobs of a webhook, if each of them waits or is a dead letter; else answers false, and
-/// changes nothing. Their lanes are locked.
+/// Cancels the jobs of a webhook in these queues, if each of them is waiting or a dead letter. Otherwise
+/// returns false and changes nothing. The caller has locked their lanes.
 pub(super) async fn cancel(
     connection: &mut AsyncPgConnection,
     webhook: Uuid,
@@ -69,7 +70,7 @@ pub(super) async fn cancel(
     Ok(true)
 }
 
-/// Cancels waiting jobs that are locked, and their lanes, too.
+/// Cancels waiting jobs. The caller has locked the jobs and their lanes. Returns how many it cancelled.
 pub(super) async fn cancel_waiting(
     connection: &mut AsyncPgConnection,
     waiting: Vec<(Uuid, i32)>,
@@ -93,7 +94,7 @@ pub(super) async fn cancel_waiting(
     Ok(count)
 }
 
-/// Gives up dead letters that are locked, and their lanes, too.
+/// Cancels dead letters. The caller has locked the jobs and their lanes.
 async fn give_up(
     connection: &mut AsyncPgConnection,
     webhook: Uuid,
@@ -108,6 +109,8 @@ async fn give_up(
         finished_jobs::completed_at.eq(pg_time(now)),
         finished_jobs::revision.eq(finished_jobs::revision + 1),
         finished_jobs::blocks.eq(false),
+        // Its retention begins anew.
+        finished_jobs::purged.eq(0),
         finished_jobs::outcome.eq(None::<i16>),
         finished_jobs::started_at.eq(None::<PgTimestamp>),
         finished_jobs::error.eq(None::<String>),

@@ -1,4 +1,4 @@
-//! Claiming: leases jobs that may start, at most as many as the claimer has threads.
+//! Claims: leases jobs that may start, at most one for each idle thread.
 
 use std::time::Duration;
 
@@ -19,13 +19,14 @@ use crate::store::changes::Change;
 use crate::store::{Claim, ClaimedJob, Claims};
 use crate::telemetry::metrics::Stopwatch;
 
-/// How soon to look again for jobs that are due, but that another replica claims right now.
+/// How soon to claim again if due jobs were not found, because another replica is claiming them.
 const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 
-/// How soon to claim again for a route with a limit that another replica claims for right now.
+/// How soon to claim again for a route with a limit if another replica is claiming for that route.
 const GATE_PAUSE: Duration = Duration::from_millis(5);
 
-/// How often threads are shared anew because a route had fewer due jobs than it got threads.
+/// Maximum number of rounds of sharing threads in one claim. Another round is useful if a route had fewer due
+/// jobs than threads.
 const ROUNDS: usize = 4;
 
 /// Leases jobs that may start.
@@ -43,7 +44,7 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims>
         shared.metrics.committed(took, claimed.jobs.len());
     }
     shared.changed(&claimed.changes);
-    // What is due and was not found is another replica's, for now.
+    // Due jobs that were not found are probably locked by another replica.
     let pause = match claimed {
         Claimed { is_contended: true, .. } => GATE_PAUSE,
         Claimed { found_all: false, .. } => LOCKED_PAUSE,
@@ -56,14 +57,14 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims>
     Ok(Claims { jobs, next })
 }
 
-/// What was leased so far.
+/// The jobs that the rounds so far have leased.
 #[derive(Default)]
 struct Claimed {
     jobs: Vec<ClaimedJob>,
     changes: Vec<Change>,
     /// Whether another replica was claiming for a route with a limit.
     is_contended: bool,
-    /// Whether there were as many jobs as was planned last.
+    /// Whether the last round found as many jobs as planned.
     found_all: bool,
 }
 
@@ -116,22 +117,22 @@ fn add(shared: &Shared, claimed: &mut Claimed, row: LeasedRow, now: Timestamp) {
             });
             claimed.jobs.push(job);
         }
-        // Its lease expires, and so, in the end, do its attempts.
+        // The lease expires, and the job is taken over, until its attempts are used up.
         Err(error) => {
             tracing::error!(webhook_id = %webhook, queue, error = %error, "a claimed job cannot be read");
         }
     }
 }
 
-/// What one round has leased.
+/// The result of one round.
 struct Round {
     rows: Vec<LeasedRow>,
     is_contended: bool,
-    /// Whether something was learnt that lets another round find more.
+    /// Whether the round has learnt something that may let another round find more jobs.
     is_learnt: bool,
 }
 
-/// Leases what was planned, and takes what was learnt into the schedule.
+/// Leases the planned jobs, and updates the schedule with what the statements found.
 async fn claim_planned(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
@@ -171,8 +172,8 @@ async fn claim_planned(
     Ok(Round { rows: leased.jobs, is_contended: limited.is_contended, is_learnt })
 }
 
-/// Looks for why queues are due of which nothing was found: a pause that was not known, or a lane. Answers
-/// whether something was learnt.
+/// Finds out why due queues returned no jobs: an unknown pause, a lane whose row is due too early, or a queue
+/// that was not known to be ordered. Returns whether it found a reason.
 async fn correct(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
@@ -186,7 +187,7 @@ async fn correct(
     let is_found = |queue| leased.jobs.iter().any(|job| job.queue == rows::queue_number(queue));
     let due = leased.found.iter().filter(|found| found.lane.is_some_and(|due| due <= now));
     let due = due.map(|found| found.queue).filter(|queue| !is_found(*queue)).collect::<Vec<_>>();
-    // One that was not known to be ordered was not read as such.
+    // The lanes of a queue that was not known to be ordered were not read.
     let (ordered, unknown): (Vec<_>, Vec<_>) =
         due.into_iter().partition(|due| queues.iter().any(|queue| queue.id == *due && queue.is_ordered));
     let is_corrected = !ordered.is_empty() && lanes::correct(connection, &ordered, now).await?;

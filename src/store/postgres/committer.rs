@@ -1,11 +1,13 @@
-//! The queue of what comes in: stored in batches, and only then answered.
+//! Stores incoming webhooks in batches, and sends the results after the commit.
 //!
-//! A batch takes whatever has queued up while the one before was under way, and is stored with one
-//! statement, which is one transaction and one round trip. A lone webhook is stored at once. After a batch
-//! of many, the next one waits a moment for the senders that were just answered: otherwise busy senders
-//! fall into two halves that wait for each other, and every statement stores half as much at the same
-//! cost. Only if very many wait is another batch stored beside the one under way; two batches with ordered
-//! jobs never are, so that their jobs get their places in the order of arrival.
+//! A batch takes the webhooks that were enqueued while the batch before was stored. One statement stores it,
+//! which is one transaction and one round trip. A lone webhook is stored immediately. After a batch of
+//! several webhooks, the next batch waits a moment for the senders that just got their results. Otherwise
+//! busy senders would split into two groups that take turns, and each statement would store half as much at
+//! the same cost.
+//!
+//! A second batch is stored at the same time only if many webhooks wait. Two batches with ordered jobs are
+//! never stored at the same time, so that ordered jobs get their positions in the order of arrival.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,48 +24,49 @@ use crate::domain::error::{Error, Result};
 use crate::store::Accepted;
 use crate::telemetry::metrics::Stopwatch;
 
-/// Batches under way at once, each on a connection of its own.
+/// Maximum number of batches stored at the same time, each on a connection of its own.
 pub(super) const COMMITTERS: usize = 2;
 
-/// Webhooks that may wait to be stored. More are refused.
+/// The capacity of the queue, in webhooks. When it is full, webhooks are refused.
 pub(super) const QUEUE_WEBHOOKS: usize = 4_096;
 
-/// Webhooks in one statement: bounds how long the first of them waits for the last.
+/// Maximum number of webhooks in one statement. Bounds how long the first webhook waits for the last.
 const BATCH_WEBHOOKS: usize = 1_024;
 
-/// Webhooks that wait before another batch is stored beside one that is under way: each statement
-/// costs as much as storing several webhooks.
+/// The minimum size of a batch that is stored while another one is. Smaller batches are not worth it: each
+/// statement costs as much as several webhooks.
 const ENOUGH_FOR_ANOTHER: usize = 64;
 
-/// So many at once are many: their senders are busy, and will send again soon.
+/// From this size on, a batch comes from busy senders that will probably send again soon.
 const MANY_WEBHOOKS: usize = 4;
 
-/// How long many senders that were answered are waited for.
+/// How long the next batch waits for these senders.
 const SENDERS_WAIT: Duration = Duration::from_millis(2);
 
-/// Webhooks that wait for no others.
+/// A batch of this size does not wait for more senders.
 const ENOUGH_WEBHOOKS: usize = 32;
 
-/// A webhook on its way to the database, and where to answer.
+/// A webhook to store, and the channel for its result.
 pub(super) struct Accept {
     pub(super) incoming: Incoming,
     pub(super) reply: oneshot::Sender<Result<Accepted>>,
 }
 
-/// A batch that was stored.
+/// A stored batch.
 #[derive(Default)]
 struct Stored {
     webhooks: usize,
     is_ordered: bool,
 }
 
-/// Stores what is queued, until the queue is closed and empty.
+/// Stores queued webhooks until the queue is closed and empty.
 pub(super) async fn commit(shared: Arc<Shared>, mut queue: mpsc::Receiver<Accept>) {
     let mut storing = JoinSet::new();
     let mut batch = Vec::new();
     let mut is_open = true;
     let mut stores_ordered = false;
-    // If none is under way, the next batch is stored then, or when all those who are expected are there.
+    // While no batch is being stored, the next one starts at `next`, or as soon as it has `expected`
+    // webhooks.
     let (mut next, mut expected) = (Instant::now(), 1);
     while is_open || !storing.is_empty() || !batch.is_empty() {
         let room = BATCH_WEBHOOKS - batch.len();
@@ -91,7 +94,7 @@ pub(super) async fn commit(shared: Arc<Shared>, mut queue: mpsc::Receiver<Accept
         if stores_ordered && is_ordered(&batch) {
             continue;
         }
-        // Tasks that are ready to run go first: on busy cores more webhooks join this batch.
+        // Lets other ready tasks run first. On busy cores more webhooks join this batch.
         tokio::task::yield_now().await;
         let room = BATCH_WEBHOOKS - batch.len();
         if room > 0 && !stores_ordered {
@@ -105,7 +108,7 @@ pub(super) async fn commit(shared: Arc<Shared>, mut queue: mpsc::Receiver<Accept
     }
 }
 
-/// Stores a batch and answers; tells how many there were.
+/// Stores a batch and sends the results. Returns the size of the batch.
 async fn store_and_answer(shared: Arc<Shared>, batch: Vec<Accept>) -> usize {
     let took = Stopwatch::start();
     let (incoming, replies): (Vec<_>, Vec<_>) =
@@ -137,15 +140,15 @@ async fn store_and_answer(shared: Arc<Shared>, batch: Vec<Accept>) -> usize {
     incoming.len()
 }
 
-/// The answer for a webhook that may have been stored, and may not.
+/// The error for a webhook that may or may not be stored.
 pub(super) fn unknown(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::store_unavailable(
-        "the database cannot be written at the moment; it is not known to be stored, send it again",
+        "the database cannot be written at the moment; the webhook may or may not be stored, send it again",
         cause,
     )
 }
 
 fn answer(reply: oneshot::Sender<Result<Accepted>>, outcome: Result<Accepted>) {
-    // The sender may have hung up; the webhook is stored all the same.
+    // Sending fails if the caller is gone. The webhook is stored all the same.
     let _ = reply.send(outcome);
 }

@@ -1,4 +1,4 @@
-//! Counts by queue and status, kept in the transaction that changes them.
+//! Job counts by queue and status. Each transaction that changes jobs also changes the counts.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,19 +12,20 @@ use crate::domain::job::{QueueId, Status};
 use crate::store::StatusCounts;
 use crate::store::statement::statement;
 
-/// How the counts of queues change.
+/// The changes of counts in one transaction.
 #[derive(Debug, Default)]
 pub(super) struct CountChanges(BTreeMap<QueueId, [i64; Status::ALL.len()]>);
 
 impl CountChanges {
-    /// A job of the queue is no longer in one status, and is in another.
+    /// Counts a change of a job's status. `from` is `None` for a job that is new to the queue, `to` is `None`
+    /// for one that has left it.
     pub(super) fn moved(&mut self, queue: QueueId, from: Option<Status>, to: Option<Status>) {
         let counts = self.0.entry(queue).or_default();
         from.into_iter().for_each(|from| counts[from as usize] -= 1);
         to.into_iter().for_each(|to| counts[to as usize] += 1);
     }
 
-    /// How many more jobs are unfinished.
+    /// The change of the number of unfinished jobs.
     pub(super) fn unfinished(&self) -> i64 {
         let of = |counts: &[i64; Status::ALL.len()]| {
             Status::ALL
@@ -36,7 +37,8 @@ impl CountChanges {
         self.0.values().map(of).sum()
     }
 
-    /// Adds them up in the database: the last rows that a transaction locks.
+    /// Writes the changes to the database. Must be the last statement of a transaction that locks rows.
+    /// Leaves out `filtered` and `quarantined`, which do not change this way.
     pub(super) async fn apply(&self, connection: &mut AsyncPgConnection, slot: i16) -> QueryResult<()> {
         if self.0.is_empty() {
             return Ok(());
@@ -51,6 +53,8 @@ impl CountChanges {
             completed: of(Status::Completed),
             dead_lettered: of(Status::DeadLettered),
             cancelled: of(Status::Cancelled),
+            filtered: of(Status::Filtered),
+            quarantined: of(Status::Quarantined),
         };
         adding.execute(connection).await.map(drop)
     }
@@ -73,7 +77,7 @@ pub(super) async fn by_queue(
     counts.collect()
 }
 
-/// How many jobs are unfinished.
+/// The number of unfinished jobs of all queues.
 pub(super) async fn unfinished(connection: &mut AsyncPgConnection) -> QueryResult<i64> {
     SumUnfinished {}.get_result(connection).await
 }
@@ -88,14 +92,18 @@ statement! { Pg;
         completed: Vec<i64> as Array<BigInt>,
         dead_lettered: Vec<i64> as Array<BigInt>,
         cancelled: Vec<i64> as Array<BigInt>,
+        filtered: Vec<i64> as Array<BigInt>,
+        quarantined: Vec<i64> as Array<BigInt>,
     }
     returns ();
-    "INSERT INTO status_counts AS c (slot, queue, pending, processing, retrying, completed, dead_lettered, cancelled)
-     SELECT ?, * FROM unnest(?, ?, ?, ?, ?, ?, ?)
+    "INSERT INTO status_counts AS c (slot, queue, pending, processing, retrying, completed, dead_lettered, cancelled,
+                                     filtered, quarantined)
+     SELECT ?, * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (slot, queue) DO UPDATE
      SET pending = c.pending + excluded.pending, processing = c.processing + excluded.processing,
          retrying = c.retrying + excluded.retrying, completed = c.completed + excluded.completed,
-         dead_lettered = c.dead_lettered + excluded.dead_lettered, cancelled = c.cancelled + excluded.cancelled"
+         dead_lettered = c.dead_lettered + excluded.dead_lettered, cancelled = c.cancelled + excluded.cancelled,
+         filtered = c.filtered + excluded.filtered, quarantined = c.quarantined + excluded.quarantined"
 }
 
 statement! { Pg;

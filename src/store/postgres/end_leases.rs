@@ -1,7 +1,7 @@
-//! The statement that ends leases: the job moves on, and its attempt is recorded.
+//! The statements that end leases: they change the jobs and record the attempts.
 //!
-//! Jobs are looked up by key, and `width_bucket` finds the place of each in the sorted arrays: joined with
-//! them, PostgreSQL would compare each job with each outcome.
+//! Jobs are looked up by key, and `width_bucket` finds the place of each job in the sorted arrays of the
+//! batch. With a join instead, PostgreSQL would compare each job with each outcome.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -20,18 +20,21 @@ use super::rows::{self, pg_time, storable};
 use crate::store::Finish;
 use crate::store::statement::statement;
 
-/// A job whose lease was held and has ended.
+/// A job whose lease was still held, and was ended.
 #[derive(Queryable)]
 pub(super) struct EndedRow {
-    /// Its place in the batch, from 1.
+    /// The job's place in the batch, from 1.
     place: i32,
     pub(super) revision: i64,
-    /// Whether its lane has more jobs, of which the first may start.
+    /// Whether the job's lane has a job that may start now. Always false for jobs without a lane.
     pub(super) is_followed: bool,
 }
 
-/// Ends the leases of a batch that are held; answers these jobs by their place. The batch is sorted by job,
-/// and has each once. The history names `worker`, or if there is none the one that holds the lease.
+/// Ends those leases of a batch that are still held. Returns the jobs of these leases, by their index in the
+/// batch.
+///
+/// The batch must be sorted by job and have each job once. The history names `worker`; without one, it names
+/// the process that holds the lease. Locks the lanes of ordered jobs first, in the order of their keys.
 pub(super) async fn end_leases(
     connection: &mut AsyncPgConnection,
     batch: &[&Finish],
@@ -51,11 +54,12 @@ pub(super) async fn end_leases(
     ended.into_iter().map(by_place).collect()
 }
 
-/// The columns of a batch.
+/// The columns of a batch, as the statements need them.
 struct Ending<'a> {
     /// Each webhook once, sorted.
     webhooks: Vec<Uuid>,
-    /// The number of the job's webhook among these, and its queue: names the job, and is sorted.
+    /// One number for each job, sorted: the 1-based index of its webhook in `webhooks`, shifted left by 32
+    /// bits, and its queue.
     ranks: Vec<i64>,
     batch: &'a [&'a Finish],
     worker: Option<&'a str>,
@@ -77,7 +81,7 @@ impl<'a> Ending<'a> {
         Self { webhooks, ranks, batch, worker, slot }
     }
 
-    /// The leases after which the job is finished, or those after which it is not.
+    /// The leases whose job is finished afterwards, or those whose job is not.
     fn leases(&self, is_final: bool) -> (Vec<Uuid>, Vec<i32>, Vec<i64>) {
         let of_them = self.batch.iter().filter(|finish| finish.next.is_final() == is_final);
         columns(of_them.map(|finish| finish.lease))
@@ -144,8 +148,8 @@ macro_rules! place {
     };
 }
 
-/// Whether one of these leases is held. A job is leased if it has `lease_until`. `IS TRUE` keeps PostgreSQL
-/// from making a join of it: it looks each job up in a hash table.
+/// The condition that one of these leases is held. A job is leased if `lease_until` is not null. `IS TRUE`
+/// prevents PostgreSQL from turning the subquery into a join; it looks up each job in a hash table instead.
 macro_rules! held {
     ($webhooks:literal, $queues:literal, $tokens:literal) => {
         concat!(
@@ -253,7 +257,7 @@ statement! { Pg;
     concat!("WITH e AS MATERIALIZED (", given!(), "), ", ended!(""), counted!("", "false"))
 }
 
-// The lanes are locked before the jobs, and changed before the counts.
+// Locks the lanes before it changes the jobs, and changes the lanes before the counts.
 statement! { Pg;
     struct EndOrderedLeases<'a> {
         webhooks: Vec<Uuid> as Array<SqlUuid>,

@@ -1,4 +1,4 @@
-//! Finishing: outcomes are recorded many at once, each only if its lease is still held.
+//! Records the ends of attempts in batches, each end only if its lease is still held.
 
 use std::collections::HashMap;
 
@@ -21,12 +21,12 @@ use crate::store::changes::Change;
 use crate::store::statement::statement;
 use crate::telemetry::metrics::Stopwatch;
 
-/// Outcomes in one statement, and the bytes of their errors and results: what PostgreSQL keeps in memory
-/// while it looks each of them up.
+/// Maximum number of outcomes in one statement, and the maximum number of bytes of their errors and results.
+/// Bounds the memory that PostgreSQL needs for the statement.
 const BATCH_OUTCOMES: usize = 256;
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// Records outcomes; answers for each whether its lease was held.
+/// Records outcomes. Returns for each, in the same order, whether its lease was still held.
 pub(super) async fn finish(shared: &Shared, worker: &str, finishes: &[Finish]) -> Result<Vec<bool>> {
     let mut unsure = shared.unsure.lock().await;
     let mut recorded = vec![false; finishes.len()];
@@ -41,7 +41,7 @@ pub(super) async fn finish(shared: &Shared, worker: &str, finishes: &[Finish]) -
                 shared.failed("finish", &error);
                 return Err(refused(error));
             }
-            // One of them is at fault. It shall not spoil the others.
+            // One outcome of the batch is at fault. Records each alone, so that the others succeed.
             Err(error) => {
                 shared.failed("finish", &error);
                 for at in batch {
@@ -60,8 +60,8 @@ pub(super) async fn finish(shared: &Shared, worker: &str, finishes: &[Finish]) -
     Ok(recorded)
 }
 
-/// The places of outcomes that are recorded together: sorted by job, each job once, and as many as fit into
-/// a statement.
+/// Divides outcomes into batches of one statement each, as indexes into `finishes`. Each batch is sorted by
+/// job, has each job once, and is within the limits. Several outcomes of one job go into successive batches.
 fn batches(finishes: &[Finish]) -> Vec<Vec<usize>> {
     let mut left = (0..finishes.len()).collect::<Vec<_>>();
     left.sort_by_key(|at| finishes[*at].lease.job);
@@ -123,7 +123,7 @@ async fn record_in(
         let ended = end_leases(&mut connection, batch, Some(worker), shared.slot()).await?;
         let mut held = (0..batch.len()).map(|at| ended.contains_key(&at)).collect::<Vec<_>>();
         for (at, finish) in batch.iter().enumerate() {
-            // If this is the second try, the first may have been recorded, but not answered.
+            // An earlier try may have been recorded although its response was lost.
             if unsure.contains(&finish.lease) && !held[at] {
                 held[at] = is_recorded(&mut connection, finish, worker).await?;
             }
@@ -134,19 +134,19 @@ async fn record_in(
     connection.release(ending)
 }
 
-/// Makes ends of attempts known.
+/// Announces the recorded ends of attempts, and updates the schedule and the backlog.
 pub(super) fn announce(shared: &Shared, batch: &[&Finish], ended: &HashMap<usize, EndedRow>) {
     let mut finished = 0;
     let (mut changes, mut due) = (Vec::with_capacity(ended.len()), Vec::new());
     for (at, finish) in batch.iter().enumerate() {
         let Some(ended) = ended.get(&at) else { continue };
         let job = finish.lease.job;
-        // The queue was claimed from, and is known.
+        // The queue is known, because the job was claimed from it.
         let Some(route) = shared.schedule.route(job.queue) else { continue };
         finished += i64::from(finish.next.is_final());
         match finish.next {
             Status::Pending | Status::Retrying => due.push((job.queue, finish.available_at)),
-            // The next job of the lane.
+            // The next job of the lane may start.
             _ if ended.is_followed => due.push((job.queue, finish.finished_at)),
             _ => {}
         }
@@ -165,6 +165,7 @@ pub(super) fn announce(shared: &Shared, batch: &[&Finish], ended: &HashMap<usize
     shared.due(&due);
 }
 
+/// Whether exactly this end of an attempt is already recorded.
 async fn is_recorded(connection: &mut AsyncPgConnection, finish: &Finish, worker: &str) -> QueryResult<bool> {
     let looking = SelectRecorded {
         webhook: rows::uuid(finish.lease.job.webhook),
@@ -208,7 +209,7 @@ mod tests {
     use crate::domain::id::WebhookId;
     use crate::domain::job::{JobId, QueueId};
 
-    /// Of the job of this number, with an error of so many bytes.
+    /// An outcome of the job with this number, with an error of `error` bytes.
     fn finish(job: u16, token: u64, error: usize) -> Finish {
         let mut id = [0; 16];
         id[14..].copy_from_slice(&(job / 2).to_be_bytes());
@@ -229,7 +230,7 @@ mod tests {
         }
     }
 
-    /// How many each batch has.
+    /// The size of each batch.
     fn sizes(finishes: impl IntoIterator<Item = Finish>) -> Vec<usize> {
         let finishes = finishes.into_iter().collect::<Vec<_>>();
         let batches = batches(&finishes);

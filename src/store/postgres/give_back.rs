@@ -1,4 +1,4 @@
-//! Giving back jobs that were leased to a process by a statement whose answer was lost.
+//! Gives back jobs that a claim leased to a process, but whose response was lost.
 
 use std::ops::RangeInclusive;
 
@@ -31,10 +31,10 @@ struct GivenBackRow {
     available_at: PgTimestamp,
 }
 
-/// Gives back jobs that were leased to `worker` in that time, but for those in `held`, as if they had not
-/// been leased; but the token stays. Answers how many.
+/// Gives back the jobs that were leased to `worker` within `leased`, except those in `held`. They are pending
+/// again, and the attempt is not counted. Returns how many it gave back.
 ///
-/// However late the statement runs, it touches no lease that is given after that time.
+/// Even if the statement runs late, it does not affect leases that were given after the end of `leased`.
 pub(super) async fn give_back_unheld(
     shared: &Shared,
     worker: &str,
@@ -75,7 +75,7 @@ pub(super) async fn give_back_unheld(
             revision: row.revision.cast_unsigned(),
         });
     }
-    // They have been due for long.
+    // The jobs became due long ago, so cursors may be beyond them.
     shared.schedule.forget_cursors();
     shared.changed(&changes);
     shared.freed(changes.iter().map(|change| &change.route));
@@ -83,7 +83,7 @@ pub(super) async fn give_back_unheld(
     Ok(changes.len())
 }
 
-// The token stays, so that a lease which was given back can never be presented again.
+// Does not decrease the lease token, so that a lease that was given back is never valid again.
 statement! { Pg;
     struct GiveBackUnheld<'a> {
         webhooks: Vec<Uuid> as Array<SqlUuid>,

@@ -1,6 +1,6 @@
-//! The hosts that a URL names, each connected to on its own: one that is silent, like a machine that
-//! died, does not keep the others from being tried. `tokio-postgres` tries several hosts as well, but has no
-//! limit for one that takes the connection and then says nothing.
+//! Connects to one of the hosts of a URL. Each host has its own timeout, so an unresponsive host does not
+//! prevent the others from being tried. `tokio-postgres` also tries several hosts, but it has no timeout for
+//! a host that accepts the connection and then does not respond.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,19 +13,20 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::telemetry::metrics::Stopwatch;
 
-/// How long a host may take, unless the URL says otherwise.
+/// How long a host may take to connect, unless the URL sets `connect_timeout`.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A host is silent if it was waited for at least this long, and in vain.
+/// An attempt to connect that ends without a response after at least this long marks the host as
+/// unresponsive.
 const SILENT_AFTER: Duration = Duration::from_secs(1);
 
-/// For how long a host that was silent is tried after the others.
+/// For how long an unresponsive host is tried after the others.
 const LAST_FOR: Duration = Duration::from_secs(30);
 
-/// See the module.
+/// The hosts of a URL.
 pub(super) struct Hosts {
     hosts: Vec<Host>,
-    /// Whether to begin with another one each time, and with which.
+    /// Whether each connection begins with the next host in turn (`load_balance_hosts=random`).
     balanced: bool,
     next: AtomicUsize,
 }
@@ -33,12 +34,13 @@ pub(super) struct Hosts {
 struct Host {
     config: Config,
     timeout: Duration,
+    /// When the host was last found to be unresponsive.
     silent: Mutex<Option<Stopwatch>>,
 }
 
 impl Hosts {
-    /// One configuration for each host. Its `connect_timeout` is how long it may take to connect and to be
-    /// set up: `tokio-postgres` waits so long for the network alone.
+    /// Takes one configuration for each host. Its `connect_timeout` limits the time to connect and to set up
+    /// the connection; `tokio-postgres` applies it to the TCP connection only.
     pub(super) fn new(configs: Vec<Config>) -> Self {
         let is_random = |config: &Config| config.get_load_balance_hosts() == LoadBalanceHosts::Random;
         let balanced = configs.first().is_some_and(is_random);
@@ -49,8 +51,8 @@ impl Hosts {
         Self { hosts: configs.into_iter().map(host).collect(), balanced, next: AtomicUsize::new(0) }
     }
 
-    /// Connects to the first that can be used, and sets the connection up. The error is what each
-    /// of them said.
+    /// Connects to the first host that works, and runs `setup` on the connection. The error has the errors of
+    /// all hosts.
     pub(super) async fn connect(
         &self,
         tls: &MakeRustlsConnect,
@@ -67,7 +69,7 @@ impl Hosts {
         Err(problems.join("; "))
     }
 
-    /// As the URL has them, but those last that were silent lately.
+    /// The hosts in the order in which to try them. Hosts that were unresponsive recently come last.
     fn in_turn(&self) -> Vec<&Host> {
         let mut hosts: Vec<_> = self.hosts.iter().collect();
         if self.balanced {
@@ -110,7 +112,7 @@ impl Host {
 pub(super) fn addresses(config: &Config) -> Vec<String> {
     let ports = config.get_ports();
     let named = config.get_hosts().iter().map(|host| match host {
-        // The brackets of an IPv6 address, which set the port apart.
+        // An IPv6 address needs brackets before the port.
         Name::Tcp(name) if name.contains(':') => format!("[{name}]"),
         Name::Tcp(name) => name.clone(),
         Name::Unix(path) => path.display().to_string(),
@@ -122,7 +124,8 @@ pub(super) fn addresses(config: &Config) -> Vec<String> {
     named.enumerate().map(with_port).collect()
 }
 
-/// Marks the host as silent if it is dropped before the connection is there.
+/// Marks the host as unresponsive if dropped before [`Wait::end`], unless that was sooner than
+/// [`SILENT_AFTER`].
 struct Wait<'a> {
     silent: &'a Mutex<Option<Stopwatch>>,
     since: Stopwatch,
@@ -143,7 +146,7 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// An error with its causes; it and its causes never have the password.
+/// The text of an error with all its causes. None of these errors contains the password.
 pub(super) fn said(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

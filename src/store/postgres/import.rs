@@ -1,58 +1,60 @@
-//! The database as the receiving side of a transfer. It keeps how far the transfer has come, in the
-//! transaction of each batch, so that no batch is ever stored twice.
+//! The database as the destination of a transfer. The transaction of each batch also stores the position of
+//! the transfer, so that no batch is stored twice.
 
 mod batch;
+mod limits;
+mod queues;
 
 use std::time::Duration;
 
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::sql_types::{BigInt, Bool, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
-use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryResult};
+use diesel::{OptionalExtension as _, QueryResult};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::rows::{self, pg_time};
-use super::schema::pauses;
 use super::target::{Connector, Target};
 use super::{OpenError, counts, migrations};
 use crate::domain::job::Status;
+use crate::store::StatusCounts;
 use crate::store::statement::statement;
 use crate::store::transfer::row_counts::{DatabaseRowCounts, RowCounts};
-use crate::store::transfer::stored::StoredWebhook;
-use crate::store::{Pause, StatusCounts};
+use crate::store::transfer::stored::{StoredLimits, StoredQueue, StoredWebhook};
 
-/// What the server calls the connection, behind "hookbox". Those of a process that serves have the
-/// name of the process.
+/// The process name of the connection of a transfer. The server shows it as `hookbox transfer`; connections
+/// of serving processes have the name of their process instead.
 const PROCESS: &str = "transfer";
 
-/// A batch may hold the largest payload, and to count reads all that there is: neither is at fault
-/// for taking long. A scan is the right plan to count.
+/// Longer timeouts, because large batches and the final counting take long, and sequential scans for the
+/// counting.
 const SETUP: &str = "\
     SET statement_timeout = '1h'; \
     SET lock_timeout = '30s'; \
     SET idle_in_transaction_session_timeout = '60s'; \
     SET enable_seqscan = on";
 
-/// How often to look whether processes that have just ended are gone, and the time between.
+/// How often to check whether the connections of ended processes are gone, and the pause between two checks.
 const LOOKS: usize = 50;
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
-/// How a database stands to a transfer.
+/// The state of a database with regard to a transfer.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) enum Standing {
-    /// It holds nothing.
+    /// The database has no webhooks.
     Empty,
-    /// It holds so many webhooks that are not of this transfer.
+    /// The database has this number of webhooks, and does not know the transfer.
     Occupied(u64),
-    /// It holds a part of the webhooks: up to that sequence, so many.
+    /// The transfer is not finished. `position` is the sequence of the last moved webhook, `moved` the number
+    /// of moved webhooks.
     UnderWay { position: i64, moved: u64 },
-    /// It held all of them at that time.
+    /// The transfer was finished at this time.
     Finished(Timestamp),
 }
 
-/// A database that webhooks are moved to.
+/// The connection of a transfer to its database.
 pub(in crate::store) struct Import {
     connection: AsyncPgConnection,
 }
@@ -64,7 +66,7 @@ impl std::fmt::Debug for Import {
 }
 
 impl Import {
-    /// Connects and brings the tables up to date.
+    /// Connects and runs missing migrations.
     pub(in crate::store) async fn open(target: &Target) -> Result<Self, OpenError> {
         let connector = Connector::new(target, PROCESS)?;
         migrations::migrate(target, &connector).await?;
@@ -79,12 +81,13 @@ impl Import {
         Ok(Self { connection })
     }
 
-    /// How the database stands to the transfer of this id.
+    /// The state of the database with regard to the transfer with this id.
     pub(in crate::store) async fn standing(&mut self, id: Uuid) -> QueryResult<Standing> {
         standing(&mut self.connection, id).await
     }
 
-    /// The processes that serve from the database; waits a moment for those that have just ended.
+    /// The names of the processes that serve from the database. Waits up to 5 s for processes that have just
+    /// ended.
     pub(in crate::store) async fn others(&mut self) -> QueryResult<Vec<String>> {
         let mut others = Vec::new();
         for _ in 0..LOOKS {
@@ -97,26 +100,32 @@ impl Import {
         Ok(others)
     }
 
-    /// Has the database expect the webhooks of this transfer, if it holds nothing else. Answers how
-    /// it stands then.
-    pub(in crate::store) async fn begin(&mut self, id: Uuid, now: Timestamp) -> QueryResult<Standing> {
+    /// Adds the transfer and the queues of its jobs to the database, if the database has no webhooks. Returns
+    /// the state of the database afterwards.
+    pub(in crate::store) async fn begin(
+        &mut self,
+        id: Uuid,
+        now: Timestamp,
+        stored: &[StoredQueue],
+    ) -> QueryResult<Standing> {
         let beginning = self.connection.transaction(async |connection| {
             LockTransfers {}.execute(connection).await?;
             match standing(connection, id).await? {
                 Standing::Empty => {}
                 other => return Ok(other),
             }
-            // Those that were given up before they had moved anything, or are about to: those fail
-            // at their first batch.
+            // Removes other transfers that have not moved anything. If such a transfer is still running, its
+            // first batch fails.
             DeleteUnfinished {}.execute(connection).await?;
             InsertTransfer { id, started_at: pg_time(now) }.execute(connection).await?;
+            queues::insert(connection, stored).await?;
             Ok(Standing::UnderWay { position: 0, moved: 0 })
         });
         beginning.await
     }
 
-    /// Stores the webhooks that come after the position `after`, all of them or none. `NotFound` if
-    /// the position is another one.
+    /// Stores the batch that follows the position `after`, in one transaction. Fails with `NotFound` if the
+    /// stored position differs from `after`.
     pub(in crate::store) async fn store(
         &mut self,
         id: Uuid,
@@ -126,7 +135,8 @@ impl Import {
         let Some(last) = webhooks.last() else { return Ok(()) };
         let moved = i64::try_from(webhooks.len()).unwrap_or(i64::MAX);
         let storing = self.connection.transaction(async |connection| {
-            // First: another transfer into this database waits here, and then finds the position changed.
+            // First, because it locks the row: a concurrent process of the same transfer waits here, and then
+            // fails.
             MoveOn { position: last.sequence, webhooks: moved, id, after }
                 .get_result::<Uuid>(connection)
                 .await?;
@@ -135,7 +145,7 @@ impl Import {
         storing.await
     }
 
-    /// Counts all that is there, as it is at one moment.
+    /// Counts all rows, in one snapshot.
     pub(in crate::store) async fn count_rows(&mut self) -> QueryResult<DatabaseRowCounts> {
         let mut transaction = self.connection.build_transaction().repeatable_read().read_only();
         let counting = transaction.run(async |connection| {
@@ -155,28 +165,17 @@ impl Import {
         counting.await
     }
 
-    /// Makes the lanes of the ordered jobs, pauses what was paused, and says that all has been moved.
-    /// From then on the database is served.
+    /// Stores the pauses and the paces, and marks the transfer as finished, in one transaction. From then on
+    /// processes can serve from the database.
     pub(in crate::store) async fn finish(
         &mut self,
         id: Uuid,
         now: Timestamp,
-        paused: &[Pause],
+        stored: &StoredLimits,
     ) -> QueryResult<()> {
         let finishing = self.connection.transaction(async |connection| {
-            MakeLanes {}.execute(connection).await?;
             SetPositions {}.get_result::<Option<i64>>(connection).await?;
-            for pause in paused {
-                diesel::insert_into(pauses::table)
-                    .values((
-                        pauses::scope.eq(pause.target.scope() as i16),
-                        pauses::name.eq(pause.target.name()),
-                        pauses::since.eq(pg_time(pause.since)),
-                    ))
-                    .on_conflict_do_nothing()
-                    .execute(connection)
-                    .await?;
-            }
+            limits::insert(connection, stored).await?;
             let finished = FinishTransfer { finished_at: pg_time(now), id };
             finished.get_result::<Uuid>(connection).await.map(|_| ())
         });
@@ -184,7 +183,7 @@ impl Import {
     }
 }
 
-/// All jobs by status, as the database has counted them transaction by transaction.
+/// All jobs by status, from `status_counts`.
 async fn all_counts(connection: &mut AsyncPgConnection) -> QueryResult<StatusCounts> {
     let mut all = StatusCounts::default();
     counts::by_queue(connection).await?.values().for_each(|counts| all.add(counts));
@@ -225,7 +224,7 @@ statement! { Pg;
     returns Text;
     "SELECT DISTINCT substr(application_name, 9) FROM pg_stat_activity
      WHERE datname = current_database() AND application_name LIKE 'hookbox %'
-       AND application_name NOT IN ('hookbox transfer', 'hookbox migrate')"
+       AND pid <> pg_backend_pid() AND application_name NOT IN ('hookbox transfer', 'hookbox migrate')"
 }
 
 statement! { Pg;
@@ -292,20 +291,8 @@ statement! { Pg;
 }
 
 statement! { Pg;
-    struct MakeLanes {}
-    returns ();
-    "INSERT INTO lanes (lane, queue, jobs, state, available_at)
-     SELECT lane, queue, count(*), CASE WHEN bool_or(blocks) THEN 2 ELSE 0 END,
-            coalesce((array_agg(available_at ORDER BY position) FILTER (WHERE NOT blocks))[1], now())
-     FROM (
-         SELECT lane, queue, position, available_at, false AS blocks FROM jobs WHERE lane IS NOT NULL
-         UNION ALL SELECT lane, queue, position, available_at, true FROM finished_jobs WHERE blocks
-     ) AS ordered
-     GROUP BY lane, queue"
-}
-
-statement! { Pg;
-    /// Later jobs get later positions: a batch takes one number, of which each position is 1,024.
+    /// Sets the sequence so that new jobs get larger positions than all moved jobs. One number of the
+    /// sequence covers 1,024 positions.
     struct SetPositions {}
     returns Nullable<BigInt>;
     "SELECT setval('positions', greatest(max(position) / 1024 + 1, 1))

@@ -1,7 +1,8 @@
 //! The statements that store webhooks with their jobs.
 //!
-//! Two, because the tables that ordered jobs and filtered webhooks need cost time even if nothing is
-//! written to them.
+//! There are two statements. The fast one is for webhooks that all have jobs, none of them ordered. The other
+//! one also writes to the tables for ordered jobs and filtered webhooks, which costs time even without such
+//! rows.
 
 use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
@@ -22,7 +23,7 @@ use crate::store::statement::statement;
 /// A webhook to store.
 pub(super) struct NewRow<'a> {
     pub(super) id: WebhookId,
-    /// Its place among those that came in together.
+    /// The webhook's index in the batch.
     pub(super) place: usize,
     pub(super) webhook: &'a NewWebhook,
     pub(super) jobs: Vec<NewJobRow>,
@@ -31,11 +32,12 @@ pub(super) struct NewRow<'a> {
 /// A job to store.
 pub(super) struct NewJobRow {
     pub(super) queue: QueueId,
-    /// None if its order does not matter.
+    /// The key of the lane; `None` if the job is not ordered.
     pub(super) lane: Option<String>,
 }
 
-/// Stores those whose keys are free; answers their ids. The rows are sorted by source and key.
+/// Stores the webhooks whose keys are free, with their jobs, and returns their ids. The rows must be sorted
+/// by source and key.
 pub(super) async fn insert(
     connection: &mut AsyncPgConnection,
     rows: &[NewRow<'_>],
@@ -52,7 +54,7 @@ pub(super) async fn insert(
         payloads: rows.iter().map(|row| row.webhook.payload.json()).collect(),
         digests: rows.iter().map(|row| row.webhook.payload.digest().as_bytes().to_vec()).collect(),
         traceparents: rows.iter().map(|row| row.webhook.traceparent.as_str()).collect(),
-        // The id's time, so that lists by id and by time agree even if the clock goes back.
+        // The time in the id, so that the orders by id and by time agree even if the clock goes back.
         accepted_at: rows.iter().map(|row| pg_time(row.id.time())).collect(),
     };
     let Columns { ids, sources, keys, event_types, payloads, digests, traceparents, accepted_at } = webhooks;
@@ -97,7 +99,7 @@ pub(super) async fn insert(
     inserting.load(connection).await
 }
 
-/// The columns of webhooks.
+/// The columns of the webhooks to insert.
 struct Columns<'a> {
     ids: Vec<Uuid>,
     sources: Vec<&'a str>,
@@ -122,7 +124,8 @@ macro_rules! stored {
     };
 }
 
-// `IS TRUE` keeps PostgreSQL from making a join of it: it looks each job up in a hash table.
+// `IS TRUE` prevents PostgreSQL from turning the subquery into a join; it looks up each job in a hash table
+// instead.
 statement! { Pg;
     struct InsertWebhooks<'a> {
         ids: Vec<Uuid> as Array<SqlUuid>,
@@ -157,8 +160,8 @@ statement! { Pg;
     )
 }
 
-// A position is taken while the statement runs, so that what was acknowledged before has a lower one. The
-// counts are last: they read `entered`, which waits for lanes.
+// The statement takes its positions while it runs, so webhooks that were acknowledged before have lower ones.
+// The counts are written last: they read `entered`, which waits for the locks of lanes.
 statement! { Pg;
     struct InsertAnyWebhooks<'a> {
         ids: Vec<Uuid> as Array<SqlUuid>,

@@ -1,8 +1,9 @@
 //! Lanes: the jobs of one queue and one order value, which run one at a time.
 //!
-//! A transaction that changes an ordered job locks its lane first, and several lanes in the order of their
-//! keys. The row of a lane says whether its head may start and when. So a finish never looks for the next
-//! job, which its snapshot would not show if that was stored a moment ago.
+//! A transaction that changes an ordered job locks the row of its lane first, and several lanes in the order
+//! of their keys. The row says whether the first job of the lane may start, and when. So the end of an
+//! attempt does not have to look for the next job, which its snapshot would not show if the job was stored a
+//! moment ago.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,10 +19,10 @@ use crate::domain::job::QueueId;
 use crate::domain::route::OrderValue;
 use crate::store::statement::statement;
 
-/// Lanes of a queue that are looked at in one correction.
+/// Maximum number of lanes of a queue that one correction reads.
 const CORRECTED_AT_ONCE: i64 = 100;
 
-/// The key of a lane.
+/// The key of a lane: `queue:value`.
 pub(super) fn key(queue: QueueId, order: &OrderValue) -> String {
     format!("{}:{}", queue.0, order.as_str())
 }
@@ -31,7 +32,7 @@ pub(super) fn order(key: &str) -> Option<OrderValue> {
     key.split_once(':').map(|(_, order)| OrderValue::new(order))
 }
 
-/// Locks lanes. They are sorted.
+/// Locks lanes, in the order of their keys. Skips lanes that do not exist.
 pub(super) async fn lock(connection: &mut AsyncPgConnection, lanes: Vec<String>) -> QueryResult<()> {
     if lanes.is_empty() {
         return Ok(());
@@ -39,7 +40,7 @@ pub(super) async fn lock(connection: &mut AsyncPgConnection, lanes: Vec<String>)
     LockLanes { lanes }.load::<String>(connection).await.map(drop)
 }
 
-/// Locks lanes that jobs may enter; those that are not there yet are made. They are sorted.
+/// Locks lanes that jobs may enter, in the order of their keys. Creates missing lanes without jobs.
 pub(super) async fn lock_or_add(
     connection: &mut AsyncPgConnection,
     lanes: BTreeSet<(String, QueueId)>,
@@ -53,7 +54,7 @@ pub(super) async fn lock_or_add(
     LockOrAddLanes { lanes, queues, now: pg_time(now) }.execute(connection).await.map(drop)
 }
 
-/// Locks those of the lanes that no other transaction has locked; answers them.
+/// Locks the lanes that no other transaction has locked, and returns their keys.
 pub(super) async fn lock_free(
     connection: &mut AsyncPgConnection,
     lanes: Vec<String>,
@@ -64,41 +65,42 @@ pub(super) async fn lock_free(
     LockFreeLanes { lanes }.load(connection).await
 }
 
-/// How lanes change.
+/// The changes of lanes in one transaction.
 #[derive(Debug, Default)]
 pub(super) struct LaneChanges(BTreeMap<String, LaneChange>);
 
 #[derive(Debug)]
 struct LaneChange {
     queue: QueueId,
-    /// Jobs more, or less.
+    /// The change of the number of jobs.
     jobs: i64,
-    /// The dead letter that blocked it does so no more.
+    /// Whether the dead letter that blocked the lane no longer blocks it.
     is_unblocked: bool,
-    /// The next job may start.
+    /// Whether a job has left the lane, so that the next job may start.
     is_left: bool,
 }
 
 impl LaneChanges {
-    /// A waiting job is no longer in the lane.
+    /// Records that a waiting job has left the lane.
     pub(super) fn leave(&mut self, lane: String, queue: QueueId) {
         let change = self.of(lane, queue);
         change.jobs -= 1;
         change.is_left = true;
     }
 
-    /// The dead letter that blocks the lane is given up.
+    /// Records that the dead letter that blocked the lane was cancelled.
     pub(super) fn give_up(&mut self, lane: String, queue: QueueId) {
         self.unblock(lane.clone(), queue);
         self.leave(lane, queue);
     }
 
-    /// The dead letter that blocks the lane is waiting again.
+    /// Records that the dead letter that blocked the lane is waiting again. The number of jobs does not
+    /// change.
     pub(super) fn unblock(&mut self, lane: String, queue: QueueId) {
         self.of(lane, queue).is_unblocked = true;
     }
 
-    /// A job is in the lane from now on.
+    /// Records that a waiting job has entered the lane.
     pub(super) fn enter(&mut self, lane: String, queue: QueueId) {
         self.of(lane, queue).jobs += 1;
     }
@@ -108,12 +110,12 @@ impl LaneChanges {
         self.0.entry(lane).or_insert(new)
     }
 
-    /// The queues of lanes that jobs have left: the next ones may start.
+    /// The queues of lanes that a job has left: the next job may start.
     pub(super) fn queues(&self) -> impl Iterator<Item = QueueId> {
         self.0.values().filter(|change| change.is_left).map(|change| change.queue)
     }
 
-    /// Changes lanes that are locked, and sets when the heads of those that may start are due.
+    /// Writes the changes, and sets when the first jobs of free lanes are due. The lanes must be locked.
     pub(super) async fn apply(&self, connection: &mut AsyncPgConnection) -> QueryResult<()> {
         if self.0.is_empty() {
             return Ok(());
@@ -130,14 +132,15 @@ impl LaneChanges {
     }
 }
 
-/// Sets when the heads of lanes that may start are due. In a statement of its own after the lanes were
-/// locked, which sees all that was done to them.
+/// Sets when the first jobs of free lanes are due. Must be a separate statement after the lanes were locked,
+/// so that it sees all changes of other transactions.
 pub(super) async fn refresh(connection: &mut AsyncPgConnection, lanes: Vec<String>) -> QueryResult<()> {
     RefreshLanes { lanes }.execute(connection).await.map(drop)
 }
 
-/// Corrects lanes of these queues that seem to be due although their heads are not: after a retry by
-/// hand, a job behind the one that ended can be waiting for its next attempt. Answers whether there were some.
+/// Corrects lanes of these queues that are due by their row although their first job is not. This happens
+/// after a retry by hand: the job behind the one that ended may be waiting for its next attempt. Returns
+/// whether it found such lanes.
 pub(super) async fn correct(
     connection: &mut AsyncPgConnection,
     queues: &[QueueId],
@@ -190,7 +193,7 @@ statement! { Pg;
      ON CONFLICT (lane) DO UPDATE SET jobs = l.jobs"
 }
 
-// A lane that had no jobs begins anew.
+// A lane that had no jobs becomes free, whatever its state was.
 statement! { Pg;
     struct ChangeLanes {
         lanes: Vec<String> as Array<Text>,

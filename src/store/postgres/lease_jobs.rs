@@ -1,7 +1,8 @@
 //! The statements that lease due jobs.
 //!
-//! Two, because reading lanes and merging several queues cost time that a queue alone does not need.
-//! Jobs are looked up by their place in the table, which is that of the version just locked.
+//! There are two statements. The fast one is for routes with a single queue without lanes. The other one also
+//! reads lanes and merges the queues of a route. Both update jobs by `ctid`, which is the row version that
+//! the statement has just locked.
 
 use std::collections::HashMap;
 
@@ -23,18 +24,18 @@ use crate::domain::job::QueueId;
 use crate::store::Pause;
 use crate::store::statement::statement;
 
-/// A claim, as the statements take it.
+/// The parameters of a claim.
 pub(super) struct Leasing<'a> {
     pub(super) now: Timestamp,
     pub(super) lease_ms: i64,
     pub(super) worker: &'a str,
-    /// The pauses that the plan knew.
+    /// The pauses that were known when the claim was planned.
     pub(super) pauses: &'a [Pause],
-    /// Two slots of `status_counts`.
+    /// A slot of `status_counts` for each of the two statements.
     pub(super) slots: [i16; 2],
 }
 
-/// A job that was leased, and its webhook.
+/// A leased job and its webhook.
 #[derive(Queryable)]
 pub(super) struct LeasedRow {
     pub(super) webhook: Uuid,
@@ -53,16 +54,16 @@ pub(super) struct LeasedRow {
     pub(super) lane: Option<String>,
 }
 
-/// What leasing came to.
+/// The result of leasing.
 #[derive(Default)]
 pub(super) struct Leased {
     pub(super) jobs: Vec<LeasedRow>,
-    /// What the queues that were read still have.
+    /// When the queues that were read have something due next.
     pub(super) found: Vec<Found>,
 }
 
-/// Leases due jobs of these routes, for each up to its threads. All in one round trip: the server runs
-/// the statements one after the other.
+/// Leases due jobs of these routes, at most as many of each route as it has threads. Sends all statements in
+/// one round trip; the server runs them one after the other.
 pub(super) async fn lease<'s>(
     connection: &AsyncPgConnection,
     shares: impl IntoIterator<Item = &'s Share>,
@@ -117,7 +118,7 @@ pub(super) async fn lease<'s>(
     Ok(Leased { jobs, found })
 }
 
-/// When each of the queues that were read had its oldest job that is due.
+/// When the oldest job of each queue was or is due, leased or not. Queues without such a job are left out.
 pub(super) fn oldest(leased: &Leased) -> QueryResult<HashMap<QueueId, Timestamp>> {
     let mut oldest = HashMap::new();
     let mut add = |queue: QueueId, at: Timestamp| {
@@ -134,7 +135,7 @@ pub(super) fn oldest(leased: &Leased) -> QueryResult<HashMap<QueueId, Timestamp>
     Ok(oldest)
 }
 
-/// No queue is read if there is a pause that the plan did not know.
+/// The condition that there is no pause that the plan did not know. Otherwise no queue is read.
 macro_rules! unpaused {
     () => {
         "WHERE NOT EXISTS (
@@ -214,9 +215,10 @@ statement! { Pg;
     )
 }
 
-// Due lanes are locked, and their heads looked up, which cannot be changed without that lock. A head that
-// is not waiting, or not due, is not passed over. Of several queues of a route, and of jobs with and
-// without a lane, those that are due longest are taken.
+// Locks due lanes, and then reads the first job of each lane, which no other transaction can change without
+// that lock. If the first job is not waiting or not due, the lane is left out; no later job of it is taken.
+// Of all queues of a route, and of jobs with and without a lane, the jobs that have been due longest are
+// taken.
 statement! { Pg;
     struct LeaseMergedJobs<'a> {
         queues: Vec<i32> as Array<Integer>,

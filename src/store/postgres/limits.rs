@@ -1,7 +1,8 @@
-//! Claims for routes with a limit: one process at a time for each route, in the whole cluster.
+//! Claims for routes with `concurrency` or `rate`: of all replicas, one process at a time claims for such a
+//! route.
 //!
-//! The row of the route in `paces` is locked first. What runs is counted in a statement after that, which
-//! sees every claim that was made before under the same lock.
+//! A claim first locks the row of the route in `paces`. The next statement counts the running jobs, and so
+//! sees every earlier claim that was made under the same lock.
 
 use std::collections::HashMap;
 
@@ -27,15 +28,15 @@ pub(super) fn is_limited(policy: &Policy) -> bool {
     policy.concurrency.is_some() || policy.rate.is_some()
 }
 
-/// How a route stands to its limits after a claim.
+/// The state of a route's limits after a claim.
 pub(super) struct Standing {
     pub(super) route: RouteName,
     pub(super) pace: Pace,
-    /// As many of its jobs run as may.
+    /// Whether as many of its jobs run as `concurrency` allows.
     pub(super) is_full: bool,
 }
 
-/// What a claim for routes with a limit came to.
+/// The result of a claim for routes with a limit.
 #[derive(Default)]
 pub(super) struct Limited {
     pub(super) leased: Leased,
@@ -56,7 +57,7 @@ struct RunningRow {
     jobs: i64,
 }
 
-/// Makes a row for each route with a limit.
+/// Adds the missing rows of `paces`: one for each route with a limit.
 pub(super) async fn add_routes(connection: &mut AsyncPgConnection, policies: &Policies) -> QueryResult<()> {
     let mut routes = policies
         .iter()
@@ -73,7 +74,7 @@ pub(super) async fn add_routes(connection: &mut AsyncPgConnection, policies: &Po
         .map(drop)
 }
 
-/// Leases jobs of these routes, as many as their limits allow.
+/// Leases jobs of these routes, as many as their threads and limits allow, in one transaction.
 pub(super) async fn claim(
     connection: &mut AsyncPgConnection,
     shares: Vec<Share>,
@@ -97,7 +98,7 @@ async fn claim_locked(
     let counting = CountRunning { routes };
     let (locked, running) = {
         let mut shared: (&AsyncPgConnection, &AsyncPgConnection) = (connection, connection);
-        // In this order on the server, which begins the second when it has run the first.
+        // Sent together. The server starts the second statement after it has finished the first.
         try_join(locking.load::<PaceRow>(&mut shared.0), counting.load::<RunningRow>(&mut shared.1)).await?
     };
     let mut paces = HashMap::new();
@@ -167,7 +168,7 @@ statement! { Pg;
      WHERE q.route = ANY (?) GROUP BY q.route"
 }
 
-// The rows are there, and locked.
+// The rows exist and are locked.
 statement! { Pg;
     struct MovePaces<'a> {
         routes: Vec<&'a str> as Array<Text>,

@@ -1,4 +1,4 @@
-//! Lists: webhooks that match, newest first, a bounded number of rows at a time.
+//! Lists of webhooks, newest first. Each statement reads a bounded number of rows.
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -17,7 +17,7 @@ use crate::store::list::{PageFiller, WINDOW_ROWS, Window};
 use crate::store::statement::statement;
 use crate::store::{ListQuery, Page};
 
-/// One page of the webhooks that match.
+/// One page of the matching webhooks.
 pub(super) async fn list(shared: &Shared, query: &ListQuery) -> Result<Page> {
     let mut page = PageFiller::new(query);
     while let Some((before, wanted)) = page.next_window() {
@@ -28,7 +28,7 @@ pub(super) async fn list(shared: &Shared, query: &ListQuery) -> Result<Page> {
     Ok(page.into_page())
 }
 
-/// Looks at the next [`WINDOW_ROWS`] webhooks before `before`.
+/// Reads the next [`WINDOW_ROWS`] webhooks before `before`, and returns the matching ones, `limit` at most.
 async fn window(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
@@ -68,7 +68,8 @@ async fn window(
     let is_full = names.len() >= limit;
     let last = names.last().map(|names| names.id);
     let webhooks = queries::with_jobs(&shared.schedule, connection, names).await?;
-    // If one of a full page was removed since, the window goes on behind it.
+    // `with_jobs` may leave out a webhook that was just removed, so a full page may need another window. It
+    // begins after the last row that was read.
     let next = if is_full { last } else { end };
     Ok(Window { webhooks, next: next.map(|next| Position::before(rows::id(next))) })
 }
@@ -77,7 +78,7 @@ fn place(position: Position) -> Uuid {
     Uuid::from_bytes(*position.as_bytes())
 }
 
-// `OFFSET 0` keeps PostgreSQL from making a join of it, which it could begin with the jobs.
+// `OFFSET 0` prevents PostgreSQL from turning the subquery into a join that begins with the jobs.
 statement! { Pg;
     struct SelectPage<'a> {
         before: Uuid as SqlUuid,

@@ -1,4 +1,4 @@
-//! A look at all queues: what may have been missed, and what statistics tell.
+//! Polls all queues for the schedule, and reads the statistics.
 
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
@@ -16,7 +16,7 @@ use crate::domain::webhook::Source;
 use crate::store::statement::statement;
 use crate::store::{QueueStats, StoreStats};
 
-/// A queue, and when its first waiting job and its first free lane are due.
+/// A queue, and when its first waiting job without a lane and its first free lane are due.
 #[derive(Queryable)]
 struct QueueRow {
     id: i32,
@@ -26,7 +26,7 @@ struct QueueRow {
     lane: Option<PgTimestamp>,
 }
 
-/// A queue with what it holds.
+/// A queue as domain types.
 struct Queue {
     route: RouteName,
     source: Source,
@@ -42,7 +42,8 @@ async fn queues(connection: &mut AsyncPgConnection) -> QueryResult<Vec<Queue>> {
     SelectQueues {}.load::<QueueRow>(connection).await?.into_iter().map(queue).collect()
 }
 
-/// Learns which queues there are, what is due in them, and what is paused, and has the dispatcher claim.
+/// Reads all queues, when something is due in them, and all pauses. Updates the schedule, and wakes the
+/// dispatcher.
 pub(super) async fn look(shared: &Shared) -> QueryResult<()> {
     let moment = shared.schedule.moment();
     let mut connection = shared.asking.get().await?;
@@ -59,7 +60,7 @@ pub(super) async fn look(shared: &Shared) -> QueryResult<()> {
     Ok(())
 }
 
-/// Counts by queue, and since when the oldest jobs are due.
+/// Statistics: counts by queue, since when the oldest jobs have been due, and pauses.
 pub(super) async fn stats(shared: &Shared) -> QueryResult<StoreStats> {
     let now = shared.clock.now();
     let mut connection = shared.asking.get().await?;

@@ -1,4 +1,4 @@
-//! Brings the tables up to date: one process at a time, however many start together.
+//! Runs missing migrations. An advisory lock ensures that only one process at a time runs them.
 
 use std::time::Duration;
 
@@ -18,21 +18,21 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 /// The oldest PostgreSQL that is tested.
 const OLDEST_MAJOR: i32 = 15;
 
-/// Held by the session that migrates. The number is "hookbox" in ASCII.
-/// A migration may take longer than any other statement, and so may the wait for it.
+/// Takes the lock of the session that migrates. The number of the lock is "hookbox" in ASCII. Disables
+/// timeouts, because a migration, and the wait for another process's migration, can take long.
 const LOCK: &str =
     "SET statement_timeout = 0; SET lock_timeout = 0; SELECT pg_advisory_lock(29395921911574392)";
 
-/// How long to wait for the lock before saying so.
+/// How long to wait for the lock before logging a message.
 const WAIT_IN_SILENCE: Duration = Duration::from_secs(5);
 
-/// Runs the migrations that are missing; answers their names. The lock goes with the connection.
+/// Runs the missing migrations, and returns their names. The lock is released when the connection closes.
 pub(super) async fn migrate(target: &Target, connector: &Connector) -> Result<Vec<String>, OpenError> {
     let mut connection =
         connector.connect().await.map_err(|source| OpenError::Connect { target: target.clone(), source })?;
     check_version(target, &mut connection).await?;
     if is_up_to_date(&mut connection).await {
-        // Without the lock, and without the right to make tables.
+        // Needs neither the lock nor the right to create tables.
         return Ok(Vec::new());
     }
     lock(&mut connection).await.map_err(|source| OpenError::Setup { target: target.clone(), source })?;
@@ -53,7 +53,7 @@ pub(super) async fn migrate(target: &Target, connector: &Connector) -> Result<Ve
     migrating.await.map_err(OpenError::Stopped)?
 }
 
-/// Whether these and no other migrations were run. What cannot be read is not.
+/// Whether exactly the migrations that this version knows have run. False if they cannot be read.
 async fn is_up_to_date(connection: &mut AsyncPgConnection) -> bool {
     let applied = SelectMigrations {}.load::<String>(connection).await;
     applied.is_ok_and(|mut applied| {
@@ -74,15 +74,15 @@ async fn lock(connection: &mut AsyncPgConnection) -> QueryResult<()> {
     locking.await
 }
 
-/// Whether all migrations that this version knows were run. Others may have been, too: while replicas
-/// are replaced one by one, the old ones go on with the tables of the new.
+/// Whether all migrations that this version knows have run. Newer migrations are allowed: during a rolling
+/// update, old replicas continue to work with the tables of the new version.
 pub(super) async fn is_current(connection: &mut AsyncPgConnection) -> QueryResult<bool> {
     let applied = SelectMigrations {}.load::<String>(connection).await?;
     let known = known().map_err(QueryError::DeserializationError)?;
     Ok(known.iter().all(|migration| applied.contains(migration)))
 }
 
-/// Refuses a server whose SQL is older than what is used here.
+/// Refuses a server older than [`OLDEST_MAJOR`].
 async fn check_version(target: &Target, connection: &mut AsyncPgConnection) -> Result<(), OpenError> {
     let setup = |source| OpenError::Setup { target: target.clone(), source };
     let number = SelectVersion {}.get_result::<i32>(connection).await.map_err(setup)?;

@@ -1,4 +1,5 @@
-//! Moving waiting jobs to another route, and cancelling those of a route: a bounded number at a time.
+//! Moves the waiting jobs of a route to another route, or cancels them. Each call changes a bounded number of
+//! jobs.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -23,7 +24,7 @@ use crate::domain::webhook::Source;
 use crate::store::Moved;
 use crate::store::statement::statement;
 
-/// Jobs moved or cancelled in one transaction.
+/// Maximum number of jobs moved or cancelled in one transaction.
 const JOBS_AT_ONCE: i64 = 500;
 
 /// A waiting job.
@@ -34,7 +35,7 @@ struct WaitingRow {
     lane: Option<String>,
 }
 
-/// A job that was moved, with the lane it was in.
+/// A moved job, with the queue and the lane it was in before.
 #[derive(Queryable)]
 struct MovedRow {
     webhook: Uuid,
@@ -45,13 +46,13 @@ struct MovedRow {
     lane: Option<String>,
 }
 
-/// A queue, and the one that takes its jobs.
+/// A queue, and the queue that its jobs move to.
 struct Way {
     from: QueueId,
     to: QueueId,
 }
 
-/// Cancels waiting jobs of a route; answers how many.
+/// Cancels waiting jobs of a route, [`JOBS_AT_ONCE`] at most. Returns how many it cancelled.
 pub(super) async fn cancel_jobs(shared: &Shared, route: &RouteName) -> QueryResult<usize> {
     let now = shared.clock.now();
     let mut connection = shared.asking.get().await?;
@@ -77,7 +78,8 @@ pub(super) async fn cancel_jobs(shared: &Shared, route: &RouteName) -> QueryResu
     Ok(cancelled)
 }
 
-/// Moves waiting jobs of a route to another, or cancels them where their webhook has a job of that.
+/// Moves waiting jobs of `from` to `to`, [`JOBS_AT_ONCE`] at most. Cancels a job whose webhook already has a
+/// job of `to`.
 pub(super) async fn move_jobs(shared: &Shared, from: &RouteName, to: &RouteName) -> QueryResult<Moved> {
     if from == to {
         return Ok(Moved::default());
@@ -104,7 +106,8 @@ pub(super) async fn move_jobs(shared: &Shared, from: &RouteName, to: &RouteName)
     Ok(moved)
 }
 
-/// The queues of one route, sorted, and those of the other for the same sources.
+/// The queues of `from`, sorted, each with the queue of `to` for the same source. Creates missing queues of
+/// `to`.
 async fn ways(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
@@ -128,7 +131,7 @@ async fn ways(
     Ok(found.into_iter().filter_map(way).collect())
 }
 
-/// Some of the waiting jobs of these queues.
+/// Waiting jobs of these queues, [`JOBS_AT_ONCE`] at most.
 async fn waiting(connection: &mut AsyncPgConnection, queues: &[i32]) -> QueryResult<Vec<WaitingRow>> {
     let looking = SelectWaiting {
         queues: queues.to_vec(),
@@ -139,8 +142,8 @@ async fn waiting(connection: &mut AsyncPgConnection, queues: &[i32]) -> QueryRes
     looking.load(connection).await
 }
 
-/// Locks the lanes of the jobs, those that they go to as well, and those of the jobs that are still
-/// waiting and not locked by others.
+/// Locks the lanes of the jobs and the lanes that the jobs move to, in the order of their keys, and then the
+/// jobs. Returns the locked jobs: those that are still waiting and that no other transaction has locked.
 async fn lock(
     connection: &mut AsyncPgConnection,
     waiting: Vec<WaitingRow>,
@@ -205,8 +208,8 @@ async fn move_locked(
     Ok(Moved { moved: count, cancelled })
 }
 
-// The keys of a queue's lanes lie between its number with a colon, and its number with what comes after a
-// colon.
+// The key of a lane is `queue:value`. So the keys of a queue's lanes are between `queue:` and `queue;`,
+// because `;` is the character after `:`.
 statement! { Pg;
     struct SelectWaiting {
         queues: Vec<i32> as Array<Integer>,
@@ -223,7 +226,7 @@ statement! { Pg;
          UNION ALL
          (SELECT webhook, queue, lane FROM jobs
           WHERE lane >= q.queue || ':' AND lane < q.queue || ';' AND status IN (0, 2)
-          ORDER BY lane LIMIT ?)
+          ORDER BY lane, position LIMIT ?)
      ) AS j
      LIMIT ?"
 }
@@ -243,7 +246,8 @@ statement! { Pg;
      FOR UPDATE SKIP LOCKED"
 }
 
-// Answers the queue and the lane that a job was in. The snapshot has them: the job and its lane are locked.
+// Returns the queue and the lane that each job was in before. The values of the snapshot are current, because
+// the job and its lane are locked.
 statement! { Pg;
     struct MoveJobs {
         webhooks: Vec<Uuid> as Array<SqlUuid>,

@@ -1,4 +1,4 @@
-//! When queues that a claim has read have something due next.
+//! Reads when the queues of a claim have something due next.
 
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
@@ -11,7 +11,7 @@ use super::rows::{self, pg_time};
 use super::schedule::{Found, SharedQueue};
 use crate::store::statement::statement;
 
-/// When something of a queue is due next.
+/// When the first waiting job without a lane, and the first free lane, of a queue are due.
 #[derive(Queryable)]
 struct NextRow {
     queue: i32,
@@ -19,7 +19,8 @@ struct NextRow {
     lane: Option<PgTimestamp>,
 }
 
-/// When the queues have something due next, from where a claim that is made `now` reads them.
+/// When the queues have something due next, due already or later. Jobs without a lane are read from the
+/// cursor of the queue.
 pub(super) async fn next_due(
     mut connection: &AsyncPgConnection,
     queues: &[SharedQueue],
@@ -40,7 +41,7 @@ fn found(row: NextRow) -> QueryResult<Found> {
     })
 }
 
-/// Where to begin to read each queue.
+/// The time from which on to read the due jobs of each queue.
 pub(super) fn begin(queues: &[SharedQueue], now: Timestamp) -> Vec<PgTimestamp> {
     let from = |queue: &SharedQueue| queue.cursor.and_then(|cursor| cursor.from(now));
     queues.iter().map(|queue| from(queue).map_or(PgTimestamp(i64::MIN), pg_time)).collect()

@@ -1,4 +1,4 @@
-//! What there is to tell the other replicas, until it is told.
+//! Collects news for the other replicas until a notification is sent, and encodes it.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -8,24 +8,24 @@ use tokio::sync::Notify;
 use crate::domain::job::QueueId;
 use crate::domain::route::RouteName;
 
-/// Queues and routes that one notification names; with more of them it names none, which means all.
-/// PostgreSQL takes at most 8,000 bytes.
+/// Maximum number of queues and routes that one notification names. If there are more, it names none, which
+/// means all. PostgreSQL limits a notification to 8,000 bytes.
 const NAMED_QUEUES: usize = 400;
 const NAMED_ROUTES: usize = 40;
 
-/// See the module.
+/// The news that is not sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Notifier {
     news: Mutex<News>,
     something: Notify,
 }
 
-/// What replicas tell each other.
+/// The content of a notification.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct News {
     /// Queues that have something due.
     pub(super) due: Option<Named<QueueId>>,
-    /// Routes with a limit that have an end behind them.
+    /// Routes with `concurrency` of which jobs have ended.
     pub(super) freed: Option<Named<RouteName>>,
     /// Jobs have changed.
     pub(super) changed: bool,
@@ -33,7 +33,7 @@ pub(super) struct News {
     pub(super) paused: bool,
 }
 
-/// Some, or all that there are.
+/// The named queues or routes, or all.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Named<T> {
     Some(BTreeSet<T>),
@@ -62,7 +62,7 @@ impl Notifier {
         self.something.notify_one();
     }
 
-    /// Waits until there is something to tell.
+    /// Waits for news and takes them. May return empty news.
     pub(super) async fn next(&self) -> News {
         self.something.notified().await;
         std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner))
@@ -85,7 +85,8 @@ const CHANGED: &str = "changed";
 const PAUSED: &str = "paused";
 
 impl News {
-    /// A line for each word, after one with the name of the process that tells.
+    /// The text of a notification: a line with the name of the sending process, then a line for each kind of
+    /// news.
     pub(super) fn write(&self, process: &str) -> String {
         let mut lines = vec![process.to_owned()];
         let named = |word: &str, names: Vec<String>| [vec![word.to_owned()], names].concat().join(" ");
@@ -108,7 +109,7 @@ impl News {
         lines.join("\n")
     }
 
-    /// What another process wrote; none if `process` itself did. Words that are not known are skipped.
+    /// Reads a notification. Returns `None` if `process` itself sent it. Skips unknown kinds of news.
     pub(super) fn read(text: &str, process: &str) -> Option<Self> {
         let mut lines = text.lines();
         if lines.next() == Some(process) {

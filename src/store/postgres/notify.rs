@@ -1,8 +1,8 @@
-//! What replicas tell each other: that something is due, has changed, ended or was paused.
+//! Notifications between replicas: that jobs are due, have changed or ended, or that something was paused.
 //!
-//! `NOTIFY` takes a lock of the whole database at commit. So it is never part of the transaction
-//! that stores something, and there are at most a few in a second, each for all that happened since
-//! the last. It is a hint that saves time; a replica that misses one learns the same at its next look.
+//! At commit, `NOTIFY` takes a global lock of the server. So a notification is never part of a transaction
+//! that stores something, and each replica sends only a few a second, each with all news since the last one.
+//! Notifications only save time: a replica that misses one learns the same at its next poll.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use futures::StreamExt as _;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::look::look;
@@ -24,30 +25,30 @@ use super::{pauses, queries, queue_names};
 use crate::domain::job::QueueId;
 use crate::store::statement::statement;
 
-/// The time between two notifications.
+/// The minimum time between two notifications of a process.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
-/// How often to look all the same while notifications come in.
+/// The time without a notification after which the process polls all the same.
 const POLL: Duration = Duration::from_secs(5);
 
-/// How often to look while none can come in.
+/// How often to poll while the process cannot receive notifications.
 const POLL_ALONE: Duration = Duration::from_millis(500);
 
-/// Watched webhooks that are looked at in one statement.
+/// Maximum number of watched webhooks that one statement reads.
 const WATCHED_AT_ONCE: usize = 1_000;
 
-/// Tells the others, until the store closes.
+/// Notifies the other replicas of news, until the store closes.
 pub(super) async fn tell_others(shared: Arc<Shared>, connector: Arc<Connector>, closing: CancellationToken) {
     let mut connection = None;
     while let Some(news) = closing.run_until_cancelled(shared.notifier.next()).await {
-        // What was told together with the last is not told again.
+        // The news that woke this task may have been sent with the last notification.
         if news == News::default() {
             continue;
         }
         let told = tell(&connector, &mut connection, &news.write(&shared.process)).await;
         if let Err(error) = told {
-            // The others poll.
-            tracing::debug!(error = %error, "the other replicas could not be told that something happened");
+            // Not a problem: the other replicas poll.
+            tracing::debug!(error = %error, "the other replicas could not be notified; they find the news when they poll");
             connection = None;
         }
         let pause = if connection.is_some() { TELL_EVERY } else { POLL_ALONE };
@@ -66,7 +67,7 @@ async fn tell(
         Some(connection) => connection,
         closed => {
             let mut opened = connector.connect().await.map_err(not_connected)?;
-            // Nothing is stored here, so nothing has to be flushed.
+            // This connection stores nothing, so its commits need no flush.
             answered(opened.batch_execute("SET synchronous_commit = off")).await?;
             closed.insert(opened)
         }
@@ -74,12 +75,13 @@ async fn tell(
     answered(TellOthers { payload }.execute(connection)).await.map(|_| ())
 }
 
-/// Waits for an answer as long as makes sense. One that does not come is a fault of the connection.
+/// Waits for a response with the limit of [`answer`]. No response in time is a fault of the connection.
 async fn answered<T>(asked: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
     answer(asked).await.unwrap_or(Err(diesel::result::Error::BrokenTransactionManager))
 }
 
-/// Listens to the others, until the store closes. `armed` is told once it listens, or cannot.
+/// Listens for notifications until the store closes. Drops `armed` once it listens, or once listening has
+/// failed.
 pub(super) async fn listen(
     shared: Arc<Shared>,
     connector: Arc<Connector>,
@@ -89,11 +91,11 @@ pub(super) async fn listen(
     let mut armed = Some(armed);
     loop {
         let heard = closing.run_until_cancelled(hear(&shared, &connector, &mut armed)).await;
-        // The store opens now, even if listening failed.
+        // Lets the store open even if listening failed.
         drop(armed.take());
         let Some(heard) = heard else { return };
         if let Err(error) = heard {
-            tracing::debug!(error = %error, "notifications of other replicas are not heard; looking more often instead");
+            tracing::debug!(error = %error, "cannot listen for notifications of other replicas; polling more often instead");
         }
         if closing.run_until_cancelled(tokio::time::sleep(POLL_ALONE)).await.is_none() {
             return;
@@ -102,7 +104,7 @@ pub(super) async fn listen(
     }
 }
 
-/// Listens until the connection fails.
+/// Listens until the connection fails. Polls every [`POLL`], whatever notifications arrive.
 async fn hear(
     shared: &Shared,
     connector: &Connector,
@@ -110,31 +112,38 @@ async fn hear(
 ) -> QueryResult<()> {
     let mut connection = connector.connect().await.map_err(not_connected)?;
     answered(connection.batch_execute("LISTEN hookbox")).await?;
-    // Looks only once it listens: what happens from here on is heard.
+    // Polls after it listens, so that no event in between is missed.
     look_at_all(shared).await;
     drop(armed.take());
+    let mut poll_at = Instant::now() + POLL;
     loop {
         let notification = {
             let mut notifications = std::pin::pin!(connection.notifications_stream());
-            tokio::time::timeout(POLL, notifications.next()).await
+            // Biased: notifications that keep coming do not keep it from polling.
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(poll_at) => None,
+                notification = notifications.next() => notification,
+            }
         };
         match notification {
-            Ok(Some(notification)) => {
+            Some(notification) => {
                 let notification = notification?;
                 if let Some(news) = News::read(&notification.payload, &shared.process) {
                     take(shared, news).await;
                 }
             }
-            // Silence: is anybody there?
-            Ok(None) | Err(_) => {
+            // Checks the connection, and polls.
+            None => {
                 answered(connection.batch_execute("SELECT 1")).await?;
                 look_at_all(shared).await;
+                poll_at = Instant::now() + POLL;
             }
         }
     }
 }
 
-/// Takes what another replica told.
+/// Processes the news of another replica.
 async fn take(shared: &Shared, news: News) {
     let taken = match news.due {
         Some(Named::All) => look(shared).await,
@@ -142,7 +151,7 @@ async fn take(shared: &Shared, news: News) {
         None => Ok(()),
     };
     if let Err(error) = taken {
-        tracing::debug!(error = %error, "what another replica told could not be looked at; looking again soon");
+        tracing::debug!(error = %error, "news of another replica could not be processed; polling again soon");
     }
     match news.freed {
         Some(Named::All) => {
@@ -160,7 +169,7 @@ async fn take(shared: &Shared, news: News) {
     }
 }
 
-/// Has claims look into these queues.
+/// Notes that these queues have something due, and wakes the dispatcher.
 async fn look_into(shared: &Shared, queues: Vec<QueueId>) -> QueryResult<()> {
     if !shared.schedule.unknown(queues.iter().copied()).is_empty() {
         let mut connection = shared.asking.get().await?;
@@ -174,23 +183,23 @@ async fn look_into(shared: &Shared, queues: Vec<QueueId>) -> QueryResult<()> {
     Ok(())
 }
 
-/// Looks for what may have been missed.
+/// Polls all queues, pauses and watched webhooks.
 async fn look_at_all(shared: &Shared) {
     if let Err(error) = look(shared).await {
-        tracing::debug!(error = %error, "the queues could not be looked at; looking again soon");
+        tracing::debug!(error = %error, "the queues could not be read; polling again soon");
     }
     look_at_watched(shared).await;
 }
 
-/// Announces what other replicas did to the webhooks that are watched here.
+/// Reads the webhooks that are watched in this process, and announces changes that other replicas made.
 async fn look_at_watched(shared: &Shared) {
     for ids in shared.changes.watched().chunks(WATCHED_AT_ONCE) {
         let Ok(mut connection) = shared.asking.get().await else { return };
         let stands = answer(queries::stand(&shared.schedule, &mut connection, ids)).await;
         match connection.release(stands) {
-            Ok(stands) => shared.changes.announce_stand(&stands),
+            Ok(stands) => shared.changes.announce(&stands),
             Err(error) => {
-                tracing::debug!(error = %error, "watched webhooks could not be looked at; looking again soon");
+                tracing::debug!(error = %error, "watched webhooks could not be read; polling again soon");
                 return;
             }
         }

@@ -1,4 +1,4 @@
-//! Why a store could not be opened, as a person who starts it is told.
+//! The errors of opening a store. Their texts say what to do next.
 
 use super::target::Target;
 use super::tls::TlsError;
@@ -7,21 +7,21 @@ use super::tls::TlsError;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// TLS could not be set up.
-    #[error("cannot connect to {target} as its URL says")]
+    #[error("cannot connect to {target} with the TLS parameters of its URL")]
     Tls {
         /// The database.
         target: Target,
-        /// What is wrong.
+        /// The error of the TLS set-up.
         source: TlsError,
     },
-    /// There was no answer, or the server refused the connection.
+    /// The server did not respond, or refused the connection.
     #[error(
-        "cannot connect to {target}; check that it runs, and the user, the password and the name in the URL"
+        "cannot connect to {target}; check that the server runs, and the user, the password and the database in the URL"
     )]
     Connect {
         /// The database.
         target: Target,
-        /// What the server or the system said.
+        /// The error of the server or the operating system.
         source: diesel::ConnectionError,
     },
     /// The server is too old.
@@ -29,7 +29,7 @@ pub enum OpenError {
     OldServer {
         /// The database.
         target: Target,
-        /// Its major version.
+        /// The major version of the server.
         major: i32,
     },
     /// A statement of the set-up failed.
@@ -37,37 +37,37 @@ pub enum OpenError {
     Setup {
         /// The database.
         target: Target,
-        /// What the server said.
+        /// The error of the server.
         source: diesel::result::Error,
     },
-    /// The tables could not be brought up to date.
+    /// A migration failed.
     #[error("cannot migrate {target}: {source}")]
     Migrate {
         /// The database.
         target: Target,
-        /// What diesel said.
+        /// The error of diesel.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The tables are of a later hookbox.
+    /// A later version of hookbox has migrated the tables.
     #[error(
         "{target} was migrated by a later hookbox (migration {migration} is unknown here); start that version, or restore a backup"
     )]
     Newer {
         /// The database.
         target: Target,
-        /// The first migration that is not known here.
+        /// The first migration that this version does not know.
         migration: String,
     },
-    /// A part of its webhooks is not here yet.
+    /// A transfer to the database is not finished.
     #[error(
         "webhooks are being moved to {target} by a `hookbox transfer` that is not finished: let it finish, or run it again; if \
-         it was given up, take an empty database"
+         you have abandoned it, use an empty database"
     )]
     Moving {
         /// The database.
         target: Target,
     },
-    /// The process ended meanwhile.
+    /// The task of the migration was cancelled or panicked.
     #[error("the migration was stopped")]
     Stopped(#[source] tokio::task::JoinError),
 }

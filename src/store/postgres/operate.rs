@@ -1,7 +1,8 @@
-//! What operators ask for: another run, or none.
+//! Retries and cancels jobs by hand.
 //!
-//! A transaction each: the webhook is locked, the jobs that allow it are read, their lanes locked and then
-//! they themselves, and changed if they are still as they were.
+//! Each operation is one transaction. It locks the webhook, reads the jobs that allow the operation, locks
+//! their lanes and then the jobs, and changes them if their status is still the one that it read. Otherwise
+//! it starts again.
 
 use std::collections::BTreeSet;
 
@@ -26,10 +27,11 @@ use crate::domain::webhook::WebhookStatus;
 use crate::store::acceptance::{jobs_to_change, payload_gone};
 use crate::store::changes::Change;
 
-/// How often an operation is tried that another change comes before.
+/// Maximum number of tries of an operation. Another try is needed if the jobs change while the operation
+/// locks them.
 const TRIES: usize = 5;
 
-/// Makes dead-lettered and cancelled jobs pending in a new run.
+/// Makes dead-lettered and cancelled jobs of a webhook pending, in a new run.
 pub(super) async fn retry(
     shared: &Shared,
     id: WebhookId,
@@ -38,7 +40,7 @@ pub(super) async fn retry(
     operate(shared, id, route, Event::Retry).await
 }
 
-/// Cancels waiting and dead-lettered jobs.
+/// Cancels waiting and dead-lettered jobs of a webhook. Does not change jobs that are already cancelled.
 pub(super) async fn cancel(
     shared: &Shared,
     id: WebhookId,
@@ -47,16 +49,16 @@ pub(super) async fn cancel(
     operate(shared, id, route, Event::Cancel).await
 }
 
-/// What changes in the transaction of an operation, besides its jobs.
+/// The effects of an operation besides the changes of its jobs.
 #[derive(Default)]
 pub(super) struct Effects {
     pub(super) counts: CountChanges,
     pub(super) lanes: LaneChanges,
-    /// The jobs as they are now.
+    /// The changed jobs, with their new state.
     pub(super) changed: Vec<ChangedJob>,
 }
 
-/// A job that was changed.
+/// The new state of a changed job.
 pub(super) struct ChangedJob {
     pub(super) job: JobId,
     pub(super) status: Status,
@@ -65,13 +67,14 @@ pub(super) struct ChangedJob {
 }
 
 impl Effects {
-    /// Changes lanes and counts, in this order, as the last in the transaction.
+    /// Writes the changes of lanes and counts. Must be the last step of the transaction. Lanes come before
+    /// counts, so that all transactions lock rows in the same order.
     pub(super) async fn apply(&self, connection: &mut AsyncPgConnection, slot: i16) -> QueryResult<()> {
         self.lanes.apply(connection).await?;
         self.counts.apply(connection, slot).await
     }
 
-    /// Makes the changes known, once they are committed.
+    /// Announces the changes, and updates the schedule and the backlog. Call it only after the commit.
     pub(super) fn announce(&self, shared: &Shared, now: Timestamp) -> QueryResult<()> {
         let change = |changed: &ChangedJob| {
             Ok(Change {
@@ -90,17 +93,18 @@ impl Effects {
         let at_once =
             |queues: BTreeSet<QueueId>| queues.into_iter().map(|queue| (queue, now)).collect::<Vec<_>>();
         shared.due(&at_once(due.collect()));
-        // The next claim reads again when something of these is due.
+        // Also has the next claim read the queues of changed jobs again, to learn when something is due in
+        // them.
         shared.schedule.note(&at_once(self.changed.iter().map(|changed| changed.job.queue).collect()));
         Ok(())
     }
 }
 
-/// What an operation came to.
+/// The result of one try of an operation.
 enum Operated {
     Done(WebhookStatus, Effects),
     Refused(Error),
-    /// The jobs are no longer as they were read.
+    /// The jobs have changed since they were read.
     Overtaken,
 }
 
@@ -127,8 +131,8 @@ async fn operate(
         }
     }
     Err(Error::store_unavailable(
-        "the webhook changes all the time; try again",
-        format!("{TRIES} tries were overtaken by other changes"),
+        "the webhook kept changing during the operation; try again",
+        format!("the jobs changed during each of {TRIES} tries"),
     ))
 }
 
@@ -182,7 +186,7 @@ async fn operate_once(
     })
 }
 
-/// The lanes of jobs of a webhook, with their queues.
+/// The lanes of the jobs of a webhook in these queues, each lane with its queue.
 async fn lanes_of(
     connection: &mut AsyncPgConnection,
     webhook: Uuid,
@@ -209,8 +213,8 @@ async fn status(
     Ok(queries::with_jobs(&shared.schedule, connection, names).await?.pop())
 }
 
-/// Keeps a purge and other operations away from a webhook until the transaction ends. Answers whether its
-/// payload is still there, or nothing if the webhook is not.
+/// Locks a webhook until the transaction ends, so that a purge and other operations cannot change it. Returns
+/// whether its payload is still stored, or `None` if there is no such webhook.
 async fn lock(connection: &mut AsyncPgConnection, webhook: Uuid) -> QueryResult<Option<bool>> {
     let payload = webhooks::table.find(webhook).select(webhooks::payload.is_not_null());
     payload.for_no_key_update().first(connection).await.optional()

@@ -1,4 +1,4 @@
-//! Pauses: kept in the database, for all replicas.
+//! Pauses. The database stores them for all replicas.
 
 use diesel::data_types::PgTimestamp;
 use diesel::prelude::*;
@@ -9,14 +9,8 @@ use super::rows::{self, pg_time};
 use super::schema::pauses;
 use super::shared::Shared;
 use crate::domain::error::Result;
-use crate::domain::route::RouteName;
-use crate::domain::webhook::Source;
+use crate::store::columns::pause_target;
 use crate::store::{Pause, PauseTarget};
-
-/// The scopes, as the database has them.
-const EVERYTHING: i16 = 0;
-const ROUTE: i16 = 1;
-const SOURCE: i16 = 2;
 
 /// A pause in force.
 #[derive(Queryable, Insertable)]
@@ -27,57 +21,42 @@ struct PauseRow {
     since: PgTimestamp,
 }
 
-/// The scope and the name of a pause, as the database has them.
+/// The scope and the name of a pause, as stored in the database.
 pub(super) fn key(pause: &Pause) -> (i16, &str) {
-    key_of(&pause.target)
-}
-
-fn key_of(target: &PauseTarget) -> (i16, &str) {
-    match target {
-        PauseTarget::Everything => (EVERYTHING, ""),
-        PauseTarget::Route(route) => (ROUTE, route.as_str()),
-        PauseTarget::Source(source) => (SOURCE, source.as_str()),
-    }
+    (pause.target.scope(), pause.target.name())
 }
 
 impl PauseRow {
     fn new(target: &PauseTarget, since: jiff::Timestamp) -> Self {
-        let (scope, name) = key_of(target);
-        Self { scope, name: name.to_owned(), since: pg_time(since) }
+        Self { scope: target.scope(), name: target.name().to_owned(), since: pg_time(since) }
     }
 
     fn into_pause(self) -> QueryResult<Pause> {
-        let target = match self.scope {
-            EVERYTHING => PauseTarget::Everything,
-            ROUTE => PauseTarget::Route(RouteName::new(self.name).map_err(rows::unreadable)?),
-            SOURCE => PauseTarget::Source(Source::new(self.name).map_err(rows::unreadable)?),
-            scope => return Err(rows::unreadable(format!("{scope} is no scope of a pause"))),
-        };
-        Ok(Pause { target, since: rows::time(self.since)? })
+        Ok(Pause { target: pause_target(self.scope, self.name)?, since: rows::time(self.since)? })
     }
 }
 
-/// Everything that is paused.
+/// All pauses.
 pub(super) async fn all(connection: &mut AsyncPgConnection) -> QueryResult<Vec<Pause>> {
     let rows = pauses::table.order((pauses::scope, pauses::name)).load::<PauseRow>(connection).await?;
     rows.into_iter().map(PauseRow::into_pause).collect()
 }
 
-/// Everything that is paused.
+/// All pauses, read on a connection of the pool.
 pub(super) async fn read(shared: &Shared) -> Result<Vec<Pause>> {
     let mut connection = shared.asking.get().await.map_err(refused)?;
     let reading = answer(all(&mut connection)).await;
     connection.release(reading).map_err(refused)
 }
 
-/// Learns what is paused.
+/// Reads all pauses into the schedule.
 pub(super) async fn refresh(shared: &Shared) -> Result<()> {
     let pauses = read(shared).await?;
     shared.schedule.set_paused(pauses);
     Ok(())
 }
 
-/// Pauses; answers since when the target is paused.
+/// Pauses a target. If it is already paused, returns the existing pause.
 pub(super) async fn pause(shared: &Shared, target: PauseTarget) -> Result<Pause> {
     let row = PauseRow::new(&target, shared.clock.now());
     let mut connection = shared.asking.get().await.map_err(refused)?;
@@ -94,12 +73,12 @@ pub(super) async fn pause(shared: &Shared, target: PauseTarget) -> Result<Pause>
     shared.schedule.set_paused(pauses.clone());
     shared.notifier.tell_paused();
     let since = pauses.into_iter().find(|pause| pause.target == target).map(|pause| pause.since);
-    // Resumed by another process in between.
+    // The pause is missing if another process has already resumed the target.
     let since = since.map_or_else(|| rows::time(row.since), Ok).map_err(refused)?;
     Ok(Pause { target, since })
 }
 
-/// Resumes; false if the target was not paused.
+/// Resumes a target. Returns false if it was not paused.
 pub(super) async fn resume(shared: &Shared, target: &PauseTarget) -> Result<bool> {
     let PauseRow { scope, name, .. } = PauseRow::new(target, shared.clock.now());
     let mut connection = shared.asking.get().await.map_err(refused)?;

@@ -1,4 +1,4 @@
-//! The policies in force, as far as the database has to know them.
+//! Sets the policies in force, and prepares the database for them.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ use crate::domain::policy::Policies;
 use crate::domain::route::OnDeadLetter;
 use crate::store::statement::statement;
 
-/// Dead letters that are freed in one statement.
+/// Maximum number of dead letters that one statement stops from blocking their lanes.
 const FREED_AT_ONCE: i64 = 500;
 
-/// Takes the policies in force from now on.
+/// Sets the policies in force.
 pub(super) async fn set(shared: &Shared, policies: Arc<Policies>) -> QueryResult<()> {
     prepare(&shared.asking, &policies, shared.clock.now()).await?;
     shared.schedule.set_policies(policies);
     look(shared).await
 }
 
-/// Makes the rows that limits need, and frees lanes whose policy no longer blocks them.
+/// Adds the rows of `paces` that limits need, and frees the blocked lanes of routes that skip dead letters.
 pub(super) async fn prepare(pool: &Pool, policies: &Policies, now: Timestamp) -> QueryResult<()> {
     let mut connection = pool.get().await?;
     let adding = answer(limits::add_routes(&mut connection, policies)).await;
@@ -45,7 +45,7 @@ pub(super) async fn prepare(pool: &Pool, policies: &Policies, now: Timestamp) ->
     }
 }
 
-// The lanes are locked before the dead letters are changed.
+// Locks the lanes before it changes the dead letters.
 statement! { Pg;
     struct FreeLanes<'a> {
         routes: Vec<&'a str> as Array<Text>,

@@ -1,5 +1,5 @@
-//! Pools of connections. A connection that met a fault is closed, not given back; if the database did not
-//! answer, the idle ones are closed, too.
+//! Connection pools. A connection on which something failed is closed and not returned to the pool. If the
+//! database did not respond in time, the idle connections of the pool are closed, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,21 +14,21 @@ use futures::FutureExt as _;
 use super::target::Connector;
 use crate::domain::error::Error;
 
-/// How long to wait for a connection, a new one included.
+/// How long to wait for a connection, including the time to open a new one.
 const WAIT: Duration = Duration::from_secs(3);
 
-/// How long to wait for an answer: longer than the server lets a statement run, so that only a
-/// network that is cut gets there.
+/// How long to wait for a response. Longer than the server lets a statement run, so that it passes only if
+/// the network is interrupted.
 const ANSWER: Duration = Duration::from_secs(12);
 
-/// So many connections, opened as they are needed.
+/// A pool with a fixed maximum size. Connections are opened on demand.
 #[derive(Clone)]
 pub(super) struct Pool(Deadpool<AsyncPgConnection>);
 
 impl Pool {
     pub(super) fn new(connector: Arc<Connector>, size: usize) -> Self {
         let mut config = ManagerConfig::default();
-        // The URL is empty: the connector knows its own.
+        // The URL is not used: the connector knows the hosts.
         config.custom_setup = Box::new(move |_| {
             let connector = Arc::clone(&connector);
             async move { connector.connect().await }.boxed()
@@ -36,14 +36,14 @@ impl Pool {
         config.recycling_method = RecyclingMethod::Fast;
         let manager = AsyncDieselConnectionManager::new_with_config("", config);
         let mut pool = Deadpool::builder(manager).max_size(size);
-        // Those that were used last are used first; the others may rest.
+        // Uses the most recently used connection first, so that few connections are in use under light load.
         pool = pool.queue_mode(deadpool::managed::QueueMode::Lifo);
-        // It fails only for timeouts without a runtime, and there are none.
+        // Building fails only if timeouts are set without a runtime.
         #[expect(clippy::expect_used, reason = "no timeouts are set")]
         Self(pool.build().expect("a pool without timeouts"))
     }
 
-    /// A connection, once one is free.
+    /// Waits at most [`WAIT`] for a connection. The error is a fault, see [`is_fault`].
     pub(super) async fn get(&self) -> QueryResult<Connection> {
         match tokio::time::timeout(WAIT, self.0.get()).await {
             Ok(Ok(connection)) => Ok(Connection(connection)),
@@ -76,11 +76,11 @@ impl std::ops::DerefMut for Connection {
 }
 
 impl Connection {
-    /// Gives the connection back, unless what was done with it failed: then it is closed, and with
-    /// it whatever transaction was under way.
+    /// Returns the connection to the pool if `answer` is a success. Otherwise closes it, which also rolls
+    /// back a transaction that is still open.
     pub(super) fn release<T>(self, answer: Answer<T>) -> QueryResult<T> {
         let answer = answer.unwrap_or_else(|_| {
-            // Those that rest are likely to be cut off as well, and each would be waited for as long.
+            // The idle connections are probably interrupted as well, and each would cost the same wait.
             if let Some(pool) = Object::pool(&self.0) {
                 pool.retain(|_, _| false);
             }
@@ -94,15 +94,15 @@ impl Connection {
     }
 }
 
-/// What was answered, if it was in time.
+/// The result of statements, or an error if the database did not respond in time.
 pub(super) type Answer<T> = Result<QueryResult<T>, tokio::time::error::Elapsed>;
 
-/// Waits for an answer as long as makes sense.
+/// Waits at most [`ANSWER`] for statements to finish.
 pub(super) async fn answer<T>(asked: impl Future<Output = QueryResult<T>>) -> Answer<T> {
     tokio::time::timeout(ANSWER, asked).await
 }
 
-/// Whether the database itself is at fault, and not the statement.
+/// Whether the database or the connection is at fault, and not the statement.
 pub(super) fn is_fault(error: &QueryError) -> bool {
     match error {
         QueryError::DatabaseError(kind, _) => !matches!(
@@ -130,7 +130,7 @@ fn unreachable_now(problem: impl ToString) -> QueryError {
     QueryError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(problem.to_string()))
 }
 
-/// The same for a connection that could not be opened.
+/// The error for a connection that could not be opened.
 pub(super) fn not_connected(error: ConnectionError) -> QueryError {
     unreachable_now(error)
 }

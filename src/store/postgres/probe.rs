@@ -1,4 +1,4 @@
-//! Writes a row, to learn whether that works.
+//! Updates a row, to check that the store can be written.
 
 use diesel::QueryResult;
 use diesel::dsl::now;
@@ -11,7 +11,7 @@ use super::schema::probe;
 use super::shared::Shared;
 use crate::store::Probe;
 
-/// Writes a row, and looks at the tables' version.
+/// Updates a row, and checks the migrations.
 pub(super) async fn probe(shared: &Shared) -> QueryResult<Probe> {
     let mut connection = shared.asking.get().await?;
     let probing = answer(async {

@@ -1,8 +1,8 @@
-//! Retention: first the payload goes, later the key and all the rest. A bounded number of rows in a
-//! statement of its own each time, so that none holds back vacuum.
+//! Retention: a purge first removes payloads, and later webhooks with all their rows. Each step is a short
+//! transaction with a bounded number of rows, so that it does not delay vacuum.
 //!
-//! A job that is past its retention is marked, which takes it out of what the next step reads. The payload
-//! goes with the first job that finds all jobs of the webhook finished and past theirs.
+//! A job that is past its retention is marked, so that the next step does not read it again. The payload is
+//! removed in the step that finds all jobs of the webhook finished and past their retention.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,40 +24,43 @@ use crate::domain::retention::Retention;
 use crate::store::Purged;
 use crate::store::statement::statement;
 
-/// Jobs in one statement. Of one status there can be as many payloads and as many keys in a call.
+/// Maximum number of jobs in one statement. One purge runs, for each final status, one statement for payloads
+/// and one for webhooks.
 const PURGE_ROWS: i64 = 500;
 
-/// The marks of a finished job that a purge looks for: none yet, and past the retention of its payload.
+/// The values of `finished_jobs.purged` that a purge looks for: not marked, and past the retention of its
+/// payload.
 const UNMARKED: i16 = 0;
 const WITHOUT_PAYLOAD: i16 = 1;
 
 const FINAL: [Status; 4] = [Status::Completed, Status::DeadLettered, Status::Cancelled, Status::Filtered];
 
-/// What dropping payloads came to.
+/// The counts of one step that drops payloads.
 #[derive(Queryable, Default)]
 struct DroppedRow {
     marked_jobs: i64,
     webhooks: i64,
 }
 
-/// What deleting webhooks came to.
+/// The counts of one step that deletes webhooks.
 #[derive(Queryable, Default)]
 struct DeletedRow {
     jobs: i64,
     marked_jobs: i64,
     webhooks: i64,
-    /// The queues of lanes that a dead letter blocked.
+    /// The queues of lanes that a deleted dead letter had blocked.
     freed: Vec<i32>,
 }
 
-/// The times before which finished jobs are past their retentions.
+/// Jobs that finished at or before these times are past their retention.
 struct Limits {
     completed: PgTimestamp,
     dead_lettered: PgTimestamp,
     keys: PgTimestamp,
 }
 
-/// Removes what is past its retention.
+/// Removes a bounded number of payloads and webhooks that are past their retention, and of lanes without
+/// jobs.
 pub(super) async fn purge(shared: &Shared, retention: &Retention) -> QueryResult<Purged> {
     let now = shared.clock.now();
     let before = |kept: Duration| pg_time(now.saturating_sub(kept).unwrap_or(Timestamp::MIN));
@@ -87,7 +90,7 @@ pub(super) async fn purge(shared: &Shared, retention: &Retention) -> QueryResult
     Ok(purged)
 }
 
-/// Marks jobs that are past the retention of their payload, and drops the payloads no job needs.
+/// Marks jobs that are past the retention of their payload, and drops the payloads that no job needs.
 async fn drop_payloads(
     connection: &mut AsyncPgConnection,
     status: Status,
@@ -107,8 +110,8 @@ async fn drop_payloads(
         .await
 }
 
-/// Deletes webhooks whose jobs are all past the retention of keys, and marks the jobs that are past it
-/// before others of their webhook.
+/// Deletes webhooks whose jobs are all past the retention of keys. Of other webhooks, marks the jobs that are
+/// past it.
 async fn delete_webhooks(
     connection: &mut AsyncPgConnection,
     status: Status,
@@ -128,9 +131,10 @@ async fn delete_webhooks(
         .await
 }
 
-/// Locks webhooks that have a job with this mark that finished before a time. Operations lock the webhook
-/// as well: what the next statement sees of finished jobs stays so until the transaction ends. A webhook
-/// that is locked already is left for the next purge.
+/// Locks webhooks that have a job with this mark and status that finished at or before `before`. Operations
+/// lock the webhook, too, so the finished jobs that the next statement sees do not change until the
+/// transaction ends. Skips webhooks that are already locked; a later purge finds them. Returns nothing if
+/// another process is purging.
 async fn lock_due(
     connection: &mut AsyncPgConnection,
     mark: i16,
@@ -140,12 +144,12 @@ async fn lock_due(
     LockDue { mark, status: status as i16, before, limit: PURGE_ROWS }.load(connection).await
 }
 
-/// Removes lanes without jobs; answers how many.
+/// Removes lanes without jobs, [`PURGE_ROWS`] at most. Returns how many it removed.
 async fn delete_lanes(connection: &mut AsyncPgConnection) -> QueryResult<usize> {
     DeleteLanes { limit: PURGE_ROWS }.execute(connection).await
 }
 
-// One process purges at a time: the number of the lock is the one of migrations and one.
+// An advisory lock lets one process purge at a time. Its number is the one of `migrations.rs` plus one.
 statement! { Pg;
     struct LockDue {
         mark: i16 as SmallInt,
@@ -195,8 +199,9 @@ statement! { Pg;
      SELECT (SELECT count(*) FROM marked), (SELECT count(*) FROM dropped)"
 }
 
-// A webhook goes with all its rows once all its jobs are past the retention of keys, and were past that of
-// the payload before. The lane of a dead letter that blocks it is locked first, and freed.
+// Deletes a webhook with all its rows once all its jobs are past the retention of keys and are already marked
+// as past that of the payload. If a deleted dead letter blocks its lane, the lane is locked first and then
+// freed.
 statement! { Pg;
     struct DeleteWebhooks<'a> {
         webhooks: &'a [Uuid] as Array<SqlUuid>,

@@ -1,4 +1,4 @@
-//! Reading: the status of webhooks, a webhook in full, how watched ones stand.
+//! Reads the status of webhooks, all data of one webhook, and the status of watched webhooks.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ pub(super) async fn status(
     connection: &mut AsyncPgConnection,
     name: &WebhookName,
 ) -> QueryResult<Option<WebhookStatus>> {
-    // A left join cannot be turned round: a webhook is looked up, and then its jobs.
+    // PostgreSQL cannot reverse a left join, so it looks up the webhook first and then its jobs.
     let found = webhooks::table
         .left_join(job_statuses::table.on(job_statuses::webhook.eq(webhooks::id)))
         .select((NamesRow::as_select(), Option::<JobStatusRow>::as_select()));
@@ -42,7 +42,8 @@ pub(super) async fn status(
     names.into_status(jobs, schedule).map(Some)
 }
 
-/// The status of these webhooks, in their order. One that was removed since it was read is left out.
+/// The status of these webhooks, in their order. Leaves out webhooks that were removed since `names` was
+/// read.
 pub(super) async fn with_jobs(
     schedule: &Schedule,
     connection: &mut AsyncPgConnection,
@@ -90,7 +91,7 @@ async fn know_queues(
     queue_names::know(schedule, connection, queues.into_iter()).await
 }
 
-/// What is kept of a webhook besides its names.
+/// The other columns of a webhook.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = webhooks)]
 struct ContentRow {
@@ -114,7 +115,7 @@ struct JobRow {
     worker: Option<String>,
 }
 
-/// An attempt that did not end its job, or not for good.
+/// An attempt that did not end its job, or that ended it before it was retried or cancelled by hand.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = attempts)]
 struct AttemptRow {
@@ -127,7 +128,7 @@ struct AttemptRow {
     worker: String,
 }
 
-/// All of a webhook, as it was at one moment.
+/// All data of a webhook, from one snapshot.
 pub(super) async fn webhook(
     schedule: &Schedule,
     connection: &mut AsyncPgConnection,
@@ -183,7 +184,7 @@ impl AttemptRow {
 }
 
 impl JobRow {
-    /// `attempts` are those before the one that ended it.
+    /// `attempts` are the attempts of the table `attempts`, which does not have the one that ended the job.
     fn into_detail(self, mut attempts: Vec<AttemptRecord>) -> QueryResult<(JobStatusRow, JobDetail)> {
         let is_final = rows::job_status(self.status.status)?.is_final();
         let updated_at = rows::time(self.status.updated_at)?;

@@ -1,4 +1,5 @@
-//! The numbers of queues. They are never changed, so that they are looked up once by each process.
+//! Looks up queues by number or by route and source. Queues never change, so each process reads them once and
+//! keeps them in its schedule.
 
 use std::collections::HashSet;
 
@@ -23,7 +24,7 @@ struct QueueRow {
     source: String,
 }
 
-/// Makes the queues of these routes and sources known. Those that are new get a number.
+/// Makes the queues of these routes and sources known to the schedule. Creates missing queues.
 pub(super) async fn number(
     schedule: &Schedule,
     connection: &mut AsyncPgConnection,
@@ -34,7 +35,7 @@ pub(super) async fn number(
     if names.is_empty() {
         return Ok(());
     }
-    // Replicas that number the same ones at once do it in the same order.
+    // Sorted, so that replicas that create the same queues at the same time do not deadlock.
     names.sort_unstable();
     let (routes, sources): (Vec<_>, Vec<_>) = names.into_iter().unzip();
     InsertQueues { routes: routes.clone(), sources }.execute(connection).await?;
@@ -42,7 +43,7 @@ pub(super) async fn number(
     add(schedule, found)
 }
 
-/// Makes queues of these numbers known.
+/// Makes the queues with these numbers known to the schedule.
 pub(super) async fn know(
     schedule: &Schedule,
     connection: &mut AsyncPgConnection,
@@ -55,7 +56,7 @@ pub(super) async fn know(
     add(schedule, queues::table.filter(queues::id.eq_any(unknown)).load(connection).await?)
 }
 
-/// The queues of a route.
+/// The numbers of the queues of a route.
 pub(super) async fn of_route(connection: &mut AsyncPgConnection, route: &RouteName) -> QueryResult<Vec<i32>> {
     queues::table.filter(queues::route.eq(route.as_str())).select(queues::id).load(connection).await
 }
@@ -66,7 +67,7 @@ fn add(schedule: &Schedule, found: Vec<QueueRow>) -> QueryResult<()> {
     Ok(())
 }
 
-/// A queue as the domain names it.
+/// A queue as domain types.
 pub(super) fn named(id: i32, route: String, source: String) -> QueryResult<(QueueId, RouteName, Source)> {
     Ok((
         rows::queue(id)?,

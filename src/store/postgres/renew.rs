@@ -1,4 +1,4 @@
-//! Renewing leases, by the clock of the database.
+//! Renews leases by the clock of the database.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) fn columns(leases: impl Iterator<Item = Lease>) -> (Vec<Uuid>, Vec<i3
     leases.map(column).collect()
 }
 
-/// Extends leases. Answers those that were lost.
+/// Extends leases to `lease` from now. Returns the leases that were lost.
 pub(super) async fn renew(shared: &Shared, leases: &[Lease], lease: Duration) -> QueryResult<Vec<Lease>> {
     let (webhooks, queues, lease_tokens) = columns(leases.iter().copied());
     let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
@@ -39,8 +39,8 @@ pub(super) async fn renew(shared: &Shared, leases: &[Lease], lease: Duration) ->
     Ok(leases.iter().filter(is_lost).copied().collect())
 }
 
-// A job that is locked is ending, or being taken over. Its lease counts as held: what comes of it shows
-// when it ends, or at the next renewal.
+// Skips jobs that are locked: another transaction is ending or taking over them. Their leases count as held.
+// If such a lease is lost, the end of the attempt or the next renewal will find out.
 statement! { Pg;
     struct RenewLeases {
         webhooks: Vec<Uuid> as Array<SqlUuid>,

@@ -1,4 +1,4 @@
-//! Retrying by hand: jobs move back from the finished ones.
+//! Retries jobs by hand: they move from `finished_jobs` to `jobs`.
 
 use diesel::data_types::PgTimestamp;
 use diesel::prelude::*;
@@ -63,7 +63,7 @@ pub(super) struct AttemptRow {
     worker: String,
 }
 
-/// What is kept of the attempt that ended a finished job, if one did.
+/// The columns of `finished_jobs` about the attempt that ended the job. Some are `None` if no attempt did.
 pub(super) struct LastAttempt {
     pub(super) webhook: Uuid,
     pub(super) queue: i32,
@@ -76,7 +76,7 @@ pub(super) struct LastAttempt {
 }
 
 impl LastAttempt {
-    /// As one of the attempts before the last.
+    /// The attempt as a row of `attempts`; `None` if no attempt ended the job.
     pub(super) fn into_row(self) -> Option<AttemptRow> {
         let Self { webhook, queue, number, finished_at, error, .. } = self;
         let (outcome, started_at, worker) = (self.outcome?, self.started_at?, self.worker?);
@@ -84,7 +84,8 @@ impl LastAttempt {
     }
 }
 
-/// Locks those of these jobs of a webhook that are dead letters or cancelled. Their lanes are locked.
+/// Locks those jobs of a webhook in these queues that are dead letters or cancelled. The caller has locked
+/// their lanes.
 pub(super) async fn lock(
     connection: &mut AsyncPgConnection,
     webhook: Uuid,
@@ -98,7 +99,7 @@ pub(super) async fn lock(
     finished.for_update().load(connection).await
 }
 
-/// Makes jobs that are locked, and of one webhook, pending again.
+/// Makes locked jobs of one webhook pending, in a new run.
 pub(super) async fn retry(
     connection: &mut AsyncPgConnection,
     finished: Vec<FinishedRow>,
@@ -132,7 +133,7 @@ pub(super) async fn retry(
 }
 
 impl FinishedRow {
-    /// The job in its next run, and the attempt that had ended it.
+    /// The job in its next run, and the attempt that had ended the job.
     fn retried(self, now: Timestamp) -> (WaitingRow, Option<AttemptRow>) {
         let Self { webhook, queue, attempts, .. } = self;
         let last = LastAttempt {

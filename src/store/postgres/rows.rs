@@ -1,4 +1,4 @@
-//! Rows as PostgreSQL answers them, and the domain's types made of them.
+//! Rows of query results, and their conversion into domain types.
 
 use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
@@ -16,10 +16,10 @@ use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookStatus};
 use crate::store::changes::Change;
 pub(super) use crate::store::columns::{count, job_status, outcome, traceparent, unreadable};
 
-/// PostgreSQL counts from the year 2000.
+/// The start of PostgreSQL's time, 2000-01-01, in microseconds since the Unix epoch.
 const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
 
-/// What names a webhook.
+/// The names of a webhook.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = webhooks)]
 pub(super) struct NamesRow {
@@ -30,7 +30,7 @@ pub(super) struct NamesRow {
     pub(super) accepted_at: PgTimestamp,
 }
 
-/// Where a job stands.
+/// The status of a job.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = job_statuses)]
 pub(super) struct JobStatusRow {
@@ -43,7 +43,7 @@ pub(super) struct JobStatusRow {
 }
 
 impl JobStatusRow {
-    /// Whether it stands for a webhook without jobs.
+    /// Whether the row stands for a webhook without jobs.
     pub(super) fn is_no_job(&self) -> bool {
         self.queue == 0
     }
@@ -88,9 +88,9 @@ impl NamesRow {
     }
 }
 
-/// The route of a queue that was made known before.
+/// The route of a queue. The queue must be known to the schedule; otherwise this is an error.
 pub(super) fn route(schedule: &Schedule, queue: QueueId) -> QueryResult<RouteName> {
-    schedule.route(queue).ok_or_else(|| unreadable(format!("there is no queue {}", queue.0)))
+    schedule.route(queue).ok_or_else(|| unreadable(format!("queue {} is not known", queue.0)))
 }
 
 pub(super) fn id(uuid: Uuid) -> WebhookId {
@@ -105,7 +105,7 @@ pub(super) fn queue(number: i32) -> QueryResult<QueueId> {
     u32::try_from(number).map(QueueId).map_err(unreadable)
 }
 
-/// The number of a queue as the database has it.
+/// The number of a queue, as stored in the database.
 pub(super) fn queue_number(queue: QueueId) -> i32 {
     queue.0.cast_signed()
 }
@@ -122,7 +122,7 @@ pub(super) fn pg_time(time: Timestamp) -> PgTimestamp {
     PgTimestamp(time.as_microsecond().saturating_sub(EPOCH_MICROSECONDS))
 }
 
-/// A text as PostgreSQL can keep it: all of Unicode but the character 0.
+/// A text that PostgreSQL can store. It cannot store U+0000, which becomes U+FFFD.
 pub(super) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

@@ -1,7 +1,8 @@
-//! What this process knows of the queues, so that a claim reads only those it may start jobs of.
+//! What this process knows of the queues, so that a claim reads only queues that may have jobs to start.
 //!
-//! Nothing here is the truth: the database is. Other replicas' jobs become known by notifications and
-//! by a look at all queues every few seconds, and what a claim finds corrects what was believed.
+//! This knowledge may be outdated; only the database is authoritative. The process learns of changes by other
+//! replicas from notifications, and from a poll of all queues every few seconds. The results of claims
+//! correct it, too.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ use crate::store::ready::{self, Circumstances, Queues, Ready};
 use crate::store::rule::{self, Allowance, Pace, Paused};
 use crate::store::types::Pause;
 
-/// See the module.
+/// The knowledge of this process.
 #[derive(Debug)]
 pub(super) struct Schedule(Mutex<State>);
 
@@ -25,30 +26,32 @@ pub(super) struct Schedule(Mutex<State>);
 struct State {
     queues: Queues,
     ready: Ready,
-    /// Everything that is paused, as far as is known.
+    /// The known pauses.
     pauses: Arc<[Pause]>,
     paused: Paused,
     policies: Arc<Policies>,
     limits: HashMap<RouteName, Limit>,
-    /// Queues that have, or had, ordered jobs.
+    /// Queues that have or had ordered jobs.
     ordered: HashSet<QueueId>,
     cursors: HashMap<QueueId, Cursor>,
-    /// Counts what becomes known. What was read before something newer does not replace it.
+    /// Increased with every event. A read that began before an event must not replace what the event has
+    /// noted.
     moment: Moment,
+    /// When each queue was last noted as due.
     noted: HashMap<QueueId, Moment>,
 }
 
 /// What is known of a route with a limit.
 #[derive(Debug, Default)]
 struct Limit {
-    /// As many of its jobs run as may.
+    /// Whether as many of its jobs run as `concurrency` allows.
     is_full: bool,
-    /// When one of them ended last.
+    /// When one of its jobs last ended.
     freed: Moment,
     pace: Pace,
 }
 
-/// A moment in what this process has learnt.
+/// A logical time: the number of events that this process has noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(u64);
 
@@ -56,8 +59,9 @@ pub(super) struct Moment(u64);
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) shares: Vec<Share>,
-    /// The pauses that were known.
+    /// The pauses that the plan is based on.
     pub(super) pauses: Arc<[Pause]>,
+    /// The moment of the plan. To be passed to [`Schedule::found`] and [`Schedule::limited`].
     pub(super) moment: Moment,
 }
 
@@ -70,15 +74,17 @@ pub(super) struct Share {
     pub(super) threads: usize,
 }
 
-/// A queue to read.
+/// A queue that a claim reads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SharedQueue {
     pub(super) id: QueueId,
+    /// Where to begin to read jobs without a lane; `None`: at the beginning.
     pub(super) cursor: Option<Cursor>,
+    /// Whether the queue may have lanes.
     pub(super) is_ordered: bool,
 }
 
-/// What reading a queue found.
+/// The result of reading a queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     pub(super) queue: QueueId,
@@ -89,7 +95,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// When the first job that may start is due.
+    /// When the first job or lane is due.
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.job.into_iter().chain(self.lane).min()
     }
@@ -125,13 +131,13 @@ impl Schedule {
         self.state().queues.name(queue).map(|(route, _)| route.clone())
     }
 
-    /// Those of the queues that are not known.
+    /// The queues among `queues` that are not known.
     pub(super) fn unknown(&self, queues: impl Iterator<Item = QueueId>) -> HashSet<QueueId> {
         let state = self.state();
         queues.filter(|queue| state.queues.name(*queue).is_none()).collect()
     }
 
-    /// Makes queues known.
+    /// Adds queues.
     pub(super) fn add_queues(&self, queues: impl IntoIterator<Item = (QueueId, RouteName, Source)>) {
         let mut state = self.state();
         for (id, route, source) in queues {
@@ -143,13 +149,14 @@ impl Schedule {
         Arc::clone(&self.state().policies)
     }
 
+    /// Sets the policies in force. Forgets which routes are full, and their paces.
     pub(super) fn set_policies(&self, policies: Arc<Policies>) {
         let mut state = self.state();
         state.policies = policies;
-        state.limits.clear();
+        state.forget_limits();
     }
 
-    /// Takes what is paused. Answers whether that is something else than before.
+    /// Replaces all pauses. Returns whether they differ from before.
     pub(super) fn set_paused(&self, pauses: Vec<Pause>) -> bool {
         let mut state = self.state();
         let is_other = *state.pauses != *pauses;
@@ -158,12 +165,12 @@ impl Schedule {
         is_other
     }
 
-    /// Takes what was read before as older than what becomes known from here on.
+    /// The current moment. Take it before a read, and pass it on with the result of the read.
     pub(super) fn moment(&self) -> Moment {
         self.state().moment
     }
 
-    /// Jobs of these queues are due then.
+    /// Notes that jobs of these queues are due at these times.
     pub(super) fn note(&self, due: &[(QueueId, Timestamp)]) {
         let mut state = self.state();
         state.moment.0 += 1;
@@ -174,12 +181,12 @@ impl Schedule {
         }
     }
 
-    /// These queues have ordered jobs.
+    /// Notes that these queues have ordered jobs.
     pub(super) fn note_ordered(&self, queues: impl IntoIterator<Item = QueueId>) {
         self.state().ordered.extend(queues);
     }
 
-    /// Jobs of these routes have ended. Answers whether a route was full.
+    /// Notes that jobs of these routes have ended. Returns whether one of the routes was full.
     pub(super) fn free<'a>(&self, routes: impl IntoIterator<Item = &'a RouteName>) -> bool {
         let mut state = self.state();
         state.moment.0 += 1;
@@ -193,12 +200,12 @@ impl Schedule {
         was_full
     }
 
-    /// Any route may have a place again.
+    /// Forgets which routes are full, and their paces.
     pub(super) fn free_all(&self) {
-        self.state().limits.values_mut().for_each(|limit| limit.is_full = false);
+        self.state().forget_limits();
     }
 
-    /// The next claim reads every queue from its beginning.
+    /// Makes the next claim read every queue from its beginning.
     pub(super) fn forget_cursors(&self) {
         self.state().cursors.clear();
     }
@@ -229,7 +236,7 @@ impl Schedule {
         Planned { shares, pauses: Arc::clone(&state.pauses), moment: state.moment }
     }
 
-    /// When the first job is due that may start then; none if time alone lets none start.
+    /// The earliest time at which a job may start; see [`Ready::next`].
     pub(super) fn next(&self, now: Timestamp) -> Option<Timestamp> {
         let state = self.state();
         let nothing_runs = HashMap::new();
@@ -237,7 +244,7 @@ impl Schedule {
         state.ready.next(&circumstances, |policy| state.allowance(policy, now))
     }
 
-    /// Takes what reading queues has found. `moment` is from before they were read.
+    /// Takes the results of reading queues. `moment` is from before the read; what was noted since is kept.
     pub(super) fn found(&self, moment: Moment, found: &[Found]) {
         let mut state = self.state();
         for found in found {
@@ -253,12 +260,13 @@ impl Schedule {
         }
     }
 
-    /// A claim has read a queue, and found no job due before `oldest`.
+    /// Moves the cursor of a queue after a claim has read it and found no job due before `oldest`.
     pub(super) fn read_from(&self, queue: &SharedQueue, oldest: Timestamp) {
         self.state().cursors.insert(queue.id, Cursor::after(queue.cursor, oldest));
     }
 
-    /// How a route stands to its limits after a claim. `moment` is from before it.
+    /// Sets the state of a route's limits after a claim. `moment` is from before the claim; if a job has
+    /// ended since, the route does not count as full.
     pub(super) fn limited(&self, moment: Moment, route: &RouteName, pace: Pace, is_full: bool) {
         let mut state = self.state();
         let limit = state.limits.entry(route.clone()).or_default();
@@ -268,6 +276,13 @@ impl Schedule {
 }
 
 impl State {
+    /// A claim under way may still find a route full: what it found is from before this moment.
+    fn forget_limits(&mut self) {
+        self.moment.0 += 1;
+        let freed = self.moment;
+        self.limits.values_mut().for_each(|limit| *limit = Limit { freed, ..Limit::default() });
+    }
+
     fn circumstances<'a>(
         &'a self,
         now: Timestamp,
@@ -278,7 +293,8 @@ impl State {
         Circumstances { now, threads, running, queues, policies, paused }
     }
 
-    /// How many jobs of a route may start, as far as is known: what runs elsewhere is counted in the claim.
+    /// How many jobs of a route may start, as far as is known. The claim itself counts the running jobs of
+    /// all replicas.
     fn allowance(&self, policy: &Policy, now: Timestamp) -> Allowance {
         match self.limits.get(&policy.route) {
             Some(limit) if limit.is_full => Allowance { starts: 0, next: None },

@@ -1,4 +1,4 @@
-//! The tables, as the migrations make them.
+//! The tables for diesel's query builder. `migrations/postgres` describes the columns.
 
 diesel::table! {
     webhooks (id) {
@@ -75,7 +75,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// A view: jobs and finished jobs, the last attempt of the latter included.
+    /// A view of jobs and finished jobs, the latter with the attempt that ended them.
     job_statuses (webhook, queue) {
         webhook -> Uuid,
         queue -> Integer,

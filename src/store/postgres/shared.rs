@@ -1,4 +1,4 @@
-//! What the parts of the store share.
+//! The state that the parts of the store share.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,34 +21,36 @@ use crate::domain::route::RouteName;
 use crate::store::changes::{Change, Changes};
 use crate::telemetry::metrics::Metrics;
 
-/// The slots of `status_counts`.
+/// The number of slots of `status_counts`.
 const SLOTS: u32 = 32;
 
-/// What the parts of the store share.
+/// The state that the parts of the store share.
 pub(super) struct Shared {
-    /// For what comes in, and for nothing else.
+    /// Connections for accepting webhooks only.
     pub(super) accepting: Pool,
-    /// For claims, outcomes and leases: however much comes in or is read, jobs go on.
+    /// Connections for claims, outcomes and leases. Separate, so that accepting and reading cannot stop the
+    /// worker.
     pub(super) working: Pool,
-    /// For what people and programs ask.
+    /// Connections for reads, operations and upkeep.
     pub(super) asking: Pool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: Mutex<WebhookIds<SmallRng>>,
     pub(super) backlog: Backlog,
     pub(super) schedule: Schedule,
-    /// The name of this process for the database and the other replicas.
+    /// The name of this process in the database and for other replicas.
     pub(super) process: String,
     pub(super) changes: Changes,
     pub(super) wake: OnceLock<Arc<Notify>>,
     pub(super) notifier: Notifier,
     pub(super) metrics: Arc<Metrics>,
-    /// Locked while outcomes are recorded: one batch after the other leaves the other connection to claims.
+    /// Locked while outcomes are recorded, so that batches are recorded one at a time, and a
+    /// connection is left for claims.
     pub(super) unsure: tokio::sync::Mutex<Unsure>,
-    /// Counts on, so that statements under way at once write to different slots.
+    /// Increased with every statement, so that concurrent statements write to different slots.
     pub(super) next_slot: AtomicU32,
 }
 
-/// Leases whose outcome was sent but not answered: it may be recorded.
+/// Leases whose outcome was sent, but whose response was lost: the outcome may be recorded.
 pub(super) type Unsure = HashSet<Lease>;
 
 impl Shared {
@@ -57,13 +59,13 @@ impl Shared {
         (self.next_slot.fetch_add(1, Ordering::Relaxed) % SLOTS) as i16
     }
 
-    /// Ids for so many webhooks, each later than the one before.
+    /// Ids for `count` webhooks, in increasing order.
     pub(super) fn new_ids(&self, count: usize, now: Timestamp) -> Vec<WebhookId> {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         (0..count).map(|_| ids.next(now)).collect()
     }
 
-    /// Announces committed changes to watchers here, and soon to the other replicas.
+    /// Announces committed changes to the watchers of this process, and notifies the other replicas soon.
     pub(super) fn changed(&self, changes: &[Change]) {
         self.changes.announce(changes);
         if !changes.is_empty() {
@@ -71,7 +73,8 @@ impl Shared {
         }
     }
 
-    /// Has claims here look into these queues, and soon those of the other replicas.
+    /// Notes that these queues have something due, wakes the dispatcher, and notifies the other replicas
+    /// soon.
     pub(super) fn due(&self, due: &[(QueueId, Timestamp)]) {
         if due.is_empty() {
             return;
@@ -81,7 +84,8 @@ impl Shared {
         self.notifier.tell_due(due.iter().map(|(queue, _)| *queue));
     }
 
-    /// Jobs of these routes have ended: those with a limit to what runs have a place again.
+    /// Notes that jobs of these routes have ended, so that other jobs may start if the route has
+    /// `concurrency`. Wakes the dispatcher if such a route was full, and notifies the other replicas soon.
     pub(super) fn freed<'a>(&self, routes: impl IntoIterator<Item = &'a RouteName>) {
         let policies = self.schedule.policies();
         let can_be_full =
@@ -96,17 +100,17 @@ impl Shared {
         self.notifier.tell_freed(routes.into_iter().cloned());
     }
 
-    /// Has the dispatcher claim.
+    /// Wakes the dispatcher, so that it claims.
     pub(super) fn wake(&self) {
         if let Some(wake) = self.wake.get() {
             wake.notify_one();
         }
     }
 
-    /// Counts a commit that failed, and logs why.
+    /// Counts and logs a failed commit.
     pub(super) fn failed(&self, operation: &'static str, error: &QueryError) {
         self.metrics.commit_failed();
-        tracing::error!(error = %error, operation, "the database refused a write; nothing of it was acknowledged");
+        tracing::error!(error = %error, operation, "the database refused a write");
     }
 }
 

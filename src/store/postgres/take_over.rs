@@ -1,4 +1,4 @@
-//! Taking over jobs whose lease has expired, by the clock of the database.
+//! Takes over jobs whose lease has expired by the clock of the database.
 
 use std::collections::HashMap;
 
@@ -21,10 +21,10 @@ use crate::domain::policy::Policies;
 use crate::store::Finish;
 use crate::store::statement::statement;
 
-/// Jobs taken over in one transaction.
+/// Maximum number of jobs taken over in one transaction.
 const TAKE_OVER_JOBS: i64 = 500;
 
-/// A job that may be taken over.
+/// A job whose lease has expired, not locked yet.
 #[derive(Queryable)]
 struct ExpiredRow {
     webhook: Uuid,
@@ -32,7 +32,7 @@ struct ExpiredRow {
     lane: Option<String>,
 }
 
-/// A job that is taken over, and locked for that.
+/// A locked job that is taken over.
 #[derive(Queryable)]
 struct TakenRow {
     webhook: Uuid,
@@ -45,8 +45,9 @@ struct TakenRow {
     lane: Option<String>,
 }
 
-/// Takes over jobs whose lease has expired, but for those in `held`. Answers how many; there may be
-/// more.
+/// Takes over jobs whose lease has expired, except those in `held`, [`TAKE_OVER_JOBS`] at most: each attempt
+/// ends as interrupted. Skips jobs and lanes that another transaction has locked. Returns how many it took
+/// over.
 pub(super) async fn take_over(shared: &Shared, held: &[Lease]) -> QueryResult<usize> {
     let now = shared.clock.now();
     let mut connection = shared.working.get().await?;
@@ -67,7 +68,8 @@ pub(super) async fn take_over(shared: &Shared, held: &[Lease]) -> QueryResult<us
     Ok(finishes.len())
 }
 
-/// Locks those of the jobs that no other transaction has locked, and ends their attempts.
+/// Locks the lanes and then the jobs, skipping those that another transaction has locked, and ends the
+/// attempts of the locked jobs.
 async fn take(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
@@ -91,7 +93,7 @@ async fn take(
     Ok((finishes, ended))
 }
 
-/// The end of an attempt that was cut off, by the policy in force.
+/// The end of an interrupted attempt, by the policy in force.
 fn interrupted(shared: &Shared, policies: &Policies, row: TakenRow, now: Timestamp) -> QueryResult<Finish> {
     let job = rows::job_id(row.webhook, row.queue)?;
     let policy = policies.get(&rows::route(&shared.schedule, job.queue)?);

@@ -1,4 +1,4 @@
-//! Where the database is: reads a connection URL, and connects.
+//! Parses a connection URL, and connects to the database.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,21 +16,25 @@ use super::OpenError;
 use super::hosts::{CONNECT_TIMEOUT, Hosts, addresses, said};
 use super::tls::{self, Check};
 
-/// A connection that is silent this long is asked for a sign of life, and again every so often.
+/// TCP keepalive: idle time before the first probe, interval between probes, and probes without a response
+/// after which the connection is closed.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// What was sent and is not acknowledged after this time never will be: the network is cut.
+/// `TCP_USER_TIMEOUT`: a connection is closed if sent data is not acknowledged within this time.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
-/// What every connection is set to. A statement that takes longer than this is at fault, not slow:
-/// all of them look at a bounded number of rows by an index. Their plans are the same however full
-/// a table is, so they are made once, and always by an index in its order: never by reading all of
-/// a table because it was small when the plan was made. (A setting that a server does not know it does
-/// not need.) For the same reason statements look rows up with an array of keys or with a lateral
-/// join behind `OFFSET 0`: two tables that are joined may be joined the other way round, and one that
-/// was empty is then read from end to end.
+/// The settings of every connection.
+///
+/// Timeouts: every statement reads a bounded number of rows by an index, so a statement that takes longer is
+/// at fault.
+///
+/// Plans: each statement gets one generic plan, which must use an index at any table size. The planner
+/// settings rule out plans that scan a whole table because it was small at planning time. A setting that the
+/// server does not know is left out. For the same reason statements look up rows by an array of keys, or by a
+/// lateral join with `OFFSET 0`: PostgreSQL may reverse a plain join, and then scan a table that was empty at
+/// planning time.
 const SETUP: &str = "\
     SET synchronous_commit = on; \
     SET default_transaction_isolation = 'read committed'; \
@@ -45,13 +49,13 @@ const SETUP: &str = "\
 /// A PostgreSQL database and how to reach it.
 #[derive(Clone)]
 pub struct Target {
-    /// One for each host; all else is the same.
+    /// One configuration for each host. All other values are equal.
     configs: Vec<Config>,
     check: Check,
     roots: Option<PathBuf>,
 }
 
-/// A URL that names no database.
+/// A connection URL that hookbox cannot use. The text says why.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidTarget(String);
@@ -95,7 +99,7 @@ impl FromStr for Target {
             if config.get_hosts().is_empty() {
                 return Err(invalid("it names no host"));
             }
-            // A host is shown, and this one has a piece of the password.
+            // Hosts are shown in logs and errors. A host with `@` contains a part of the password.
             if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
                 return Err(invalid("an @ in the user or the password must be written as %40"));
             }
@@ -107,7 +111,8 @@ impl FromStr for Target {
     }
 }
 
-/// The address with one of its hosts each: what is between the user and the database, split at commas.
+/// The URL once for each host, with only that host. The hosts are between the user and the database,
+/// separated by commas.
 fn each_host(address: &str) -> Vec<String> {
     let (scheme, rest) = address.split_once("://").unwrap_or(("postgres", address));
     let (authority, database) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -115,7 +120,7 @@ fn each_host(address: &str) -> Vec<String> {
     hosts.split(',').map(|host| format!("{scheme}://{user}{host}{database}")).collect()
 }
 
-/// Times out what the URL leaves open.
+/// Sets the timeouts that the URL does not set.
 fn set_limits(config: &mut Config) {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT_TIMEOUT);
@@ -131,7 +136,7 @@ fn set_limits(config: &mut Config) {
 }
 
 impl fmt::Display for Target {
-    /// Without the password, and without the user.
+    /// Shows the URL without the user, the password and the parameters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hosts = self.configs.iter().flat_map(addresses).collect::<Vec<_>>().join(",");
         let name = |config: &'_ Config| config.get_dbname().or(config.get_user()).map(str::to_owned);
@@ -152,13 +157,15 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Reads the certificates. `process` is what the server calls its connections.
+    /// Reads the certificates. The server shows the connections as `hookbox <process>`, or with the
+    /// `application_name` of the URL in place of the process. A transfer finds processes by the first word.
     pub(super) fn new(target: &Target, process: &str) -> Result<Arc<Self>, OpenError> {
         let tls = tls::connector(target.check, target.roots.as_deref())
             .map_err(|source| OpenError::Tls { target: target.clone(), source })?;
         let mut configs = target.configs.clone();
-        for config in configs.iter_mut().filter(|config| config.get_application_name().is_none()) {
-            config.application_name(format!("hookbox {process}"));
+        for config in &mut configs {
+            let name = config.get_application_name().unwrap_or(process);
+            config.application_name(format!("hookbox {name}"));
         }
         Ok(Arc::new(Self { hosts: Hosts::new(configs), tls }))
     }

@@ -1,6 +1,6 @@
-//! TLS as `sslmode` and `sslrootcert` of a connection URL ask for it, by rustls.
+//! Sets up TLS with rustls, by the parameters `sslmode` and `sslrootcert` of a connection URL.
 //!
-//! The words mean what they mean to libpq
+//! The parameters have the same meaning as in libpq
 //! (<https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION>), with one
 //! difference: without `sslrootcert`, the certificates that the system trusts are the roots.
 
@@ -18,26 +18,26 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// How much of the server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Check {
-    /// Nothing: the connection is encrypted, and the server can be any.
+    /// Nothing. The connection is encrypted, but the server is not authenticated.
     Nothing,
-    /// That a trusted authority signed it.
+    /// That a trusted authority signed the certificate.
     Authority,
-    /// That, and that it names the server.
+    /// That a trusted authority signed the certificate, and that it names the server.
     Full,
 }
 
 /// Why TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file named by `sslrootcert` cannot be used.
+    /// The file of `sslrootcert` cannot be read.
     #[error("cannot read certificates from {}, which `sslrootcert` names", .path.display())]
     Roots {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error of reading the file.
         source: rustls::pki_types::pem::Error,
     },
-    /// There is nothing to check the server against.
+    /// There are no trusted root certificates.
     #[error("there are no trusted certificates to check the server with; name a file in `sslrootcert`")]
     NoRoots,
     /// rustls refused the settings.
@@ -45,7 +45,8 @@ pub enum TlsError {
     Setup(#[source] rustls::Error),
 }
 
-/// A way to connect with TLS.
+/// A TLS connector with this check. The roots are the certificates in the file `roots`, or those that the
+/// system trusts.
 pub(super) fn connector(check: Check, roots: Option<&Path>) -> Result<MakeRustlsConnect, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -84,14 +85,14 @@ fn trusted(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
             }
         }
         None => {
-            // What of the system's store cannot be read is left out; an empty one is refused below.
+            // Certificates of the system that cannot be read are left out. An empty result is refused below.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
     }
     if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(roots) }
 }
 
-/// Takes a certificate for any name; with `chain`, only one that a trusted authority signed.
+/// Accepts a certificate for any server name. With `chain`, only if a trusted authority signed it.
 #[derive(Debug)]
 struct AnyName {
     chain: Option<Arc<WebPkiServerVerifier>>,
@@ -109,7 +110,7 @@ impl ServerCertVerifier for AnyName {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
         match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            // The chain is checked before the name is.
+            // The verifier checks the chain before the name, so the chain is valid here.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),

@@ -1,4 +1,4 @@
-//! Whether webhooks are still on their way to this database.
+//! Checks for an unfinished transfer to this database.
 
 use diesel::dsl::exists;
 use diesel::prelude::*;

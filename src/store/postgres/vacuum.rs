@@ -1,5 +1,5 @@
-//! Keeps the hot table clean. Every webhook leaves dead rows in `jobs`, and autovacuum, which comes by
-//! once a minute at best, and after the large tables at worst, is late for that.
+//! Vacuums the hot tables. Every webhook leaves dead rows in `jobs`. Autovacuum is too slow for that: it runs
+//! once a minute at most, and may be busy with large tables.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,26 +15,27 @@ use super::shared::Shared;
 use super::target::Connector;
 use crate::store::statement::statement;
 
-/// How often to look.
+/// How often to check the number of dead rows.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Dead rows from which on it is worth it.
+/// The number of dead rows in `jobs` from which on the tables are vacuumed.
 const DEAD_ROWS: i64 = 20_000;
 
-/// Vacuum has no time limit: it does not hold up others. If another replica vacuums, there is nothing to do.
+/// Disables timeouts for the session that vacuums. A vacuum does not block other statements.
 const VACUUM: &str = "SET statement_timeout = 0; SET lock_timeout = 0";
+/// The statements that vacuum. With `SKIP_LOCKED`, a table that another replica is vacuuming is skipped.
 const TABLES: [&str; 3] = [
     "VACUUM (SKIP_LOCKED, TRUNCATE false) jobs",
     "VACUUM (SKIP_LOCKED, TRUNCATE false) lanes",
     "VACUUM (SKIP_LOCKED, TRUNCATE false) status_counts",
 ];
 
-/// Looks, and cleans, until the store closes.
+/// Vacuums the hot tables whenever they have many dead rows, until the store closes.
 pub(super) async fn keep_clean(shared: Arc<Shared>, connector: Arc<Connector>, closing: CancellationToken) {
     while closing.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
         let cleaned = closing.run_until_cancelled(clean(&shared, &connector)).await;
         if let Some(Err(error)) = cleaned {
-            tracing::debug!(error = %error, "the table of jobs could not be vacuumed; autovacuum has to do");
+            tracing::debug!(error = %error, "the hot tables could not be vacuumed; relying on autovacuum");
         }
     }
 }
@@ -45,7 +46,8 @@ async fn clean(shared: &Shared, connector: &Connector) -> QueryResult<()> {
     if connection.release(dead)? < DEAD_ROWS {
         return Ok(());
     }
-    // A connection of its own: a vacuum can take long, and no request should wait for it.
+    // Uses a connection of its own: a vacuum can take long, and no request should wait for a connection
+    // meanwhile.
     let mut connection = connector.connect().await.map_err(not_connected)?;
     connection.batch_execute(VACUUM).await?;
     for table in TABLES {

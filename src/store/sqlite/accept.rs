@@ -1,4 +1,4 @@
-//! Accepting: one webhook per source and key, decided by the primary key of `idempotency_keys`.
+//! Accepts webhooks. The primary key of `idempotency_keys` ensures one webhook per source and key.
 
 use diesel::prelude::*;
 use diesel::result::Error as QueryError;
@@ -20,7 +20,7 @@ use crate::store::Accepted;
 use crate::store::acceptance::{backlog_full, duplicate};
 use crate::store::statement::statement;
 
-/// A webhook on its way to the disk, and where to answer.
+/// A webhook to store, and the channel for its result.
 pub(super) struct Accept {
     webhook: NewWebhook,
     jobs: Vec<NewJob>,
@@ -39,9 +39,10 @@ impl Accept {
         Self { webhook, jobs, key_name, reply, outcome: None }
     }
 
+    /// Sends the result of [`accept_all`] to the caller. The writer calls this after the commit.
     pub(super) fn committed(self) {
         let outcome = self.outcome.unwrap_or_else(|| Err(Error::shutting_down()));
-        // The sender may have hung up; the webhook is stored all the same.
+        // Sending fails if the caller is gone. The webhook is stored all the same.
         let _ = self.reply.send(outcome);
     }
 
@@ -50,7 +51,7 @@ impl Accept {
     }
 }
 
-/// Stores webhooks, and keeps for each what to answer.
+/// Stores webhooks, and keeps the result of each for after the commit.
 pub(super) fn accept_all(transaction: &mut Transaction<'_>, accepts: &mut [Accept]) -> QueryResult<()> {
     if accepts.is_empty() {
         return Ok(());
@@ -74,7 +75,7 @@ fn store(
     let Transaction { connection, context, .. } = transaction;
     let new = &accept.webhook;
 
-    // A full backlog takes no new webhook, but still answers duplicates.
+    // With a full backlog, new webhooks are refused, but duplicates still get their status.
     if context.memory.counts.unfinished() >= context.max_backlog {
         return match queries::status_by_key(connection, &accept.key_name)? {
             Some(first) => Ok(duplicate(new, first.status, &first.payload_digest)?),
@@ -98,7 +99,7 @@ fn store(
         payload: new.payload.json(),
         payload_digest: new.payload.digest().as_bytes().as_slice(),
         traceparent: new.traceparent.as_str(),
-        // The id's time, so that lists by id and by time agree even if the clock goes back.
+        // The time in the id, so that the orders by id and by time agree even if the clock goes back.
         accepted_at: id.time().as_millisecond(),
     }
     .execute(*connection)?;
@@ -115,7 +116,7 @@ fn store(
     })
 }
 
-/// Stores the jobs of a webhook; the row that stands for a filtered one if it has none.
+/// Stores the jobs of a webhook. For a webhook without jobs, stores the row that marks it as filtered.
 fn store_jobs(
     transaction: &mut Transaction<'_>,
     accept: &Accept,

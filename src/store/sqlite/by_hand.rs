@@ -1,4 +1,4 @@
-//! What operators ask for: another run of a job, or its end.
+//! Retries and cancels jobs by hand.
 
 use diesel::prelude::*;
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use crate::domain::route::RouteName;
 use crate::domain::webhook::WebhookStatus;
 use crate::store::acceptance::{jobs_to_change, payload_gone};
 
-/// Makes dead-lettered and cancelled jobs pending, in a new run.
+/// Makes dead-lettered and cancelled jobs of a webhook pending, in a new run.
 pub(super) fn retry(
     transaction: &mut Transaction<'_>,
     id: WebhookId,
@@ -33,7 +33,7 @@ pub(super) fn retry(
     find(transaction, id)
 }
 
-/// Cancels waiting and dead-lettered jobs. Those that are cancelled stay as they are.
+/// Cancels waiting and dead-lettered jobs of a webhook. Does not change jobs that are already cancelled.
 pub(super) fn cancel(
     transaction: &mut Transaction<'_>,
     id: WebhookId,
@@ -52,7 +52,7 @@ fn find(transaction: &mut Transaction<'_>, id: WebhookId) -> Result<WebhookStatu
     Ok(queries::status_by_id(transaction.connection, id)?.ok_or_else(|| Error::not_found(id))?)
 }
 
-/// What the lane of a job has to know.
+/// The columns of a job that decide how its lane changes.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = jobs, check_for_backend(diesel::sqlite::Sqlite))]
 struct InLane {
@@ -60,7 +60,7 @@ struct InLane {
     blocks: bool,
 }
 
-/// A job after it was changed.
+/// A job after the change.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = jobs, check_for_backend(diesel::sqlite::Sqlite))]
 struct Changed {
@@ -94,7 +94,7 @@ fn retry_job(transaction: &mut Transaction<'_>, job: JobId, from: Status, now: T
     Ok(())
 }
 
-/// Cancels a job in the status `from`, which allows it.
+/// Cancels a job in the status `from`, which must allow it.
 pub(super) fn cancel_job(
     transaction: &mut Transaction<'_>,
     job: JobId,
@@ -122,7 +122,8 @@ pub(super) fn cancel_job(
     transaction.look_again(job.queue)
 }
 
-/// The lane after a job of it was retried or cancelled; `blocked`: this job kept it from going on.
+/// Updates the lane of a retried or cancelled job. `blocked`: the job was the dead letter that blocked the
+/// lane. `now` is in milliseconds since the epoch.
 fn update_lane(
     transaction: &mut Transaction<'_>,
     job: JobId,

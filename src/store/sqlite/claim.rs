@@ -1,4 +1,4 @@
-//! Claiming: leases jobs that may start, at most as many as the claimer has threads.
+//! Claims: leases jobs that may start, at most one for each idle thread.
 
 use std::time::Duration;
 
@@ -18,13 +18,14 @@ use crate::store::Claim;
 use crate::store::ready::Share;
 use crate::store::statement::statement;
 
-/// How often threads are shared anew because a route had fewer due jobs than it had threads.
+/// Maximum number of rounds of sharing threads in one claim. Another round is useful if a route had fewer due
+/// jobs than threads.
 const ROUNDS: usize = 4;
 
-/// Jobs that a commit has leased.
+/// The jobs that a committed claim has leased.
 pub(super) struct Claimed {
     pub(super) jobs: Vec<LeasedJob>,
-    /// When another claim may find a job.
+    /// When another claim may find a job; see [`Claims::next`](crate::store::Claims::next).
     pub(super) next: Option<Timestamp>,
     pub(super) claimed_at: Timestamp,
 }
@@ -44,7 +45,7 @@ pub(super) struct LeasedJob {
     pub(super) revision: i64,
 }
 
-/// Leases jobs that may start; of each route, those that are due longest.
+/// Leases jobs that may start. Of each route, the jobs that have been due longest come first.
 pub(super) fn claim(transaction: &mut Transaction<'_>, claim: &Claim) -> Result<Claimed, Refusal> {
     let now = transaction.context.clock.now();
     let mut running = claim.running.clone();
@@ -66,7 +67,7 @@ pub(super) fn claim(transaction: &mut Transaction<'_>, claim: &Claim) -> Result<
     Ok(Claimed { jobs, next, claimed_at: now })
 }
 
-/// Leases the jobs of a route that are due longest, over all of its queues.
+/// Leases the jobs of a route that have been due longest, over all its queues.
 fn lease_share(
     transaction: &mut Transaction<'_>,
     share: &Share,
@@ -75,7 +76,7 @@ fn lease_share(
 ) -> QueryResult<Vec<LeasedJob>> {
     let mut due: Vec<(QueueId, DueRow)> = Vec::new();
     for queue in &share.queues {
-        // One more than may be taken, to learn when the next one is due.
+        // Reads one job more than may be leased, to know when the next one is due.
         let of_queue = due::of_queue(transaction.connection, *queue, share.threads.saturating_add(1))?;
         due.extend(of_queue.into_iter().map(|row| (*queue, row)));
     }
@@ -97,7 +98,8 @@ fn lease_share(
             DueRow { lane: Some(value), .. } => {
                 let lane = Lane { queue, value: &value };
                 let Some(first) = lanes::first_job(transaction.connection, lane)? else {
-                    // A lane in state 0 has a waiting job; one that does not must not stop all claims.
+                    // A lane in state 0 should have a waiting job. If it has none, it is removed, so that it
+                    // does not fail every claim.
                     lanes::release(transaction, lane, row.available_at)?;
                     continue;
                 };
@@ -113,7 +115,7 @@ fn lease_share(
 
 struct Leasing<'a> {
     queue: QueueId,
-    /// The webhook and the status.
+    /// The number of the webhook, and the status.
     job: (i64, i64),
     order: Option<OrderValue>,
     available_at: Timestamp,
@@ -148,7 +150,7 @@ fn lease_job(transaction: &mut Transaction<'_>, leasing: Leasing<'_>) -> QueryRe
     })
 }
 
-/// Keeps when the rate of a route allows the next start, if it has a rate.
+/// Stores when the rate of a route allows the next start, if the route has a rate.
 fn note_started(
     transaction: &mut Transaction<'_>,
     route: &RouteName,
@@ -165,8 +167,8 @@ fn note_started(
         .map(|_| ())
 }
 
-/// Gives back jobs that were leased and cannot be started: pending again, due after `pause`, and the
-/// attempt does not count.
+/// Gives back leased jobs that cannot be started. They are pending again and due after `pause`; the attempt
+/// is not counted.
 pub(super) fn give_back(
     transaction: &mut Transaction<'_>,
     jobs: &[LeasedJob],
@@ -199,7 +201,7 @@ pub(super) fn give_back(
     Ok(())
 }
 
-/// What a claim has to know of the row that it changed.
+/// The columns of a leased job that a claim returns.
 #[derive(Queryable)]
 struct ClaimedRow {
     attempts: i64,

@@ -1,4 +1,4 @@
-//! Reads the webhooks of leased jobs, on a reading connection, so that the writer goes on.
+//! Reads the webhooks of leased jobs on a reading connection, so that the writer can continue.
 
 use diesel::prelude::*;
 use diesel::sqlite::{Sqlite, SqliteConnection};
@@ -13,18 +13,18 @@ use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 use crate::store::ClaimedJob;
 use crate::store::changes::Change;
 
-/// What came of reading the webhooks of leased jobs.
+/// The result of reading the webhooks of leased jobs.
 #[derive(Default)]
 pub(super) struct ReadJobs {
-    /// Those that can be run.
+    /// The jobs whose webhook was read.
     pub(super) jobs: Vec<ClaimedJob>,
-    /// Their leases, to be announced.
+    /// The status changes of these jobs, to be announced.
     pub(super) changes: Vec<Change>,
-    /// Those that could not be read.
+    /// The jobs whose webhook could not be read.
     pub(super) unread: Vec<LeasedJob>,
 }
 
-/// The part of a webhook that its handler needs.
+/// The columns of a webhook that a handler needs.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = webhooks, check_for_backend(Sqlite))]
 struct WebhookOfJob {
@@ -36,7 +36,7 @@ struct WebhookOfJob {
     traceparent: String,
 }
 
-/// Reads the webhooks of leased jobs, and says which could not be read. An error if none could.
+/// Reads the webhooks of leased jobs. Returns an error only if no webhook could be read.
 pub(super) fn read_webhooks(connection: &mut SqliteConnection, claimed: Claimed) -> QueryResult<ReadJobs> {
     let (mut read, mut failure) = (ReadJobs::default(), None);
     for leased in claimed.jobs {

@@ -1,4 +1,4 @@
-//! What the writer is asked to do, and what of it one transaction carries.
+//! The commands of the writer, and the batch that runs in one transaction.
 
 use diesel::result::Error as QueryError;
 use tokio::sync::oneshot;
@@ -7,17 +7,17 @@ use super::accept;
 use super::transaction::{Refusal, Transaction};
 use crate::domain::error::{Error, Result};
 
-/// A unit of work. It may be run again after a rollback.
+/// A unit of work for the writer. The writer may run a command again after a rollback.
 pub(super) trait Command: Send {
-    /// Runs in the transaction and keeps the answer. After an error the transaction is rolled back.
+    /// Runs in the transaction and keeps the result. After an error the writer rolls the transaction back.
     fn run(&mut self, transaction: &mut Transaction<'_>) -> std::result::Result<(), QueryError>;
-    /// Answers, after the commit.
+    /// Sends the kept result to the caller. The writer calls this after the commit.
     fn committed(self: Box<Self>);
-    /// Answers that nothing was written.
+    /// Sends an error to the caller: nothing was written.
     fn failed(self: Box<Self>, error: Error);
 }
 
-/// What the writer receives.
+/// A message to the writer.
 pub(super) enum Message {
     Accept(Box<accept::Accept>),
     Command(Box<dyn Command>),
@@ -32,7 +32,7 @@ pub(super) struct Work<T, W> {
 }
 
 impl<T, W> Work<T, W> {
-    /// Answers to `reply`.
+    /// Makes a command that sends the result of `work` to `reply`.
     pub(super) fn new(work: W, reply: oneshot::Sender<Result<T>>) -> Self {
         Self { work, reply, result: None }
     }
@@ -53,7 +53,7 @@ where
     }
 
     fn committed(self: Box<Self>) {
-        // The caller may be gone; the write stands all the same.
+        // Sending fails if the caller is gone. The write is committed all the same.
         let _ = self.reply.send(self.result.unwrap_or_else(|| Err(Error::shutting_down())));
     }
 
@@ -62,7 +62,7 @@ where
     }
 }
 
-/// What one transaction carries.
+/// The commands that run in one transaction.
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) accepts: Vec<accept::Accept>,
@@ -74,7 +74,7 @@ impl Batch {
         self.accepts.len() + self.commands.len()
     }
 
-    /// Takes a message. False if it is the last one and there is nothing to run.
+    /// Adds the command of a message. Returns false for `Stop`: the writer has to end after this batch.
     pub(super) fn push(&mut self, message: Message) -> bool {
         match message {
             Message::Accept(accept) => self.accepts.push(*accept),

@@ -1,4 +1,4 @@
-//! What anyone may know of the store without reading it: counts and pauses, as committed last.
+//! Counts and pauses as of the last commit, for readers that do not query the file.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,11 +10,11 @@ use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 use crate::store::{Pause, StatusCounts};
 
-/// See the module. The writer publishes after each commit.
+/// The counts and pauses of the last commit. The writer updates them after each commit.
 #[derive(Debug, Default)]
 pub(super) struct Committed(Mutex<Published>);
 
-/// What is published.
+/// A copy of the counts and pauses.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Published {
     pub(super) queues: BTreeMap<QueueId, QueueCounts>,
@@ -39,7 +39,7 @@ impl Committed {
         self.lock().pauses.clone()
     }
 
-    /// Publishes all that the writer knows.
+    /// Publishes everything that the writer knows.
     pub(super) fn publish_all(&self, memory: &Memory) {
         let mut published = self.lock();
         *published = Published::default();
@@ -48,7 +48,7 @@ impl Committed {
         published.pauses = memory.pauses().to_vec();
     }
 
-    /// Publishes what a commit changed.
+    /// Publishes the counts of the queues that a commit changed, and the pauses.
     pub(super) fn publish(&self, memory: &Memory, changed: impl Iterator<Item = QueueId>) {
         let mut published = self.lock();
         changed.for_each(|queue| published.set_counts(memory, queue));

@@ -1,4 +1,4 @@
-//! Opens connections to the file, each set up alike, and brings its tables up to date.
+//! Locks the file, opens and sets up connections to it, and runs missing migrations.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,24 +11,24 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
-/// Older libraries can corrupt a file in WAL mode that has several connections
+/// The oldest safe version: older libraries can corrupt a file in WAL mode that has several connections
 /// (<https://www.sqlite.org/wal.html#walresetbug>).
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
 /// How long a connection waits for a lock of another process, such as a `sqlite3` shell.
 const BUSY_TIMEOUT_MS: u32 = 5_000;
 
-/// The writer's page cache. A larger one makes commits slower: a split of a page makes SQLite walk
-/// all of its cache when the transaction ends.
+/// The size of the writer's page cache. A larger cache makes commits slower: after a page split, SQLite walks
+/// the whole cache at the end of the transaction.
 const WRITER_CACHE_KIB: u32 = 8 * 1024;
 
-/// A reader's page cache.
+/// The size of a reader's page cache.
 const READER_CACHE_KIB: u32 = 2 * 1024;
 
-/// The permissions of a new file: read and write, for its owner.
+/// The permissions of a new file: only its owner can read and write it.
 const OWNER_ONLY: u32 = 0o600;
 
-/// The size that the WAL file is cut back to when it starts over.
+/// The size to which SQLite truncates the WAL file when writing starts over at its beginning.
 const WAL_KEPT_BYTES: u64 = 192 * 1024 * 1024;
 
 /// Why a store could not be opened.
@@ -36,16 +36,16 @@ const WAL_KEPT_BYTES: u64 = 192 * 1024 * 1024;
 pub enum OpenError {
     /// Another process owns the file.
     #[error(
-        "another hookbox process owns {}; one process owns a SQLite file: stop the other one, or give this one a database of its own",
+        "another hookbox process owns {}; only one process can use a SQLite file: stop the other process, or use another file",
         .0.display()
     )]
     Owned(PathBuf),
     /// The file or its folder cannot be used.
-    #[error("cannot use {}; check that its folder exists and may be written", .path.display())]
+    #[error("cannot use {}; check that its folder exists and is writable", .path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// SQLite refused the file.
@@ -53,7 +53,7 @@ pub enum OpenError {
     Connect {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: diesel::ConnectionError,
     },
     /// A statement of the set-up failed.
@@ -61,18 +61,18 @@ pub enum OpenError {
     Setup {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: diesel::result::Error,
     },
-    /// The tables could not be brought up to date.
+    /// A migration failed.
     #[error("cannot migrate {}: {source}", .path.display())]
     Migrate {
         /// The file.
         path: PathBuf,
-        /// What diesel said.
+        /// The error of diesel.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The tables are of a later hookbox.
+    /// A later version of hookbox has migrated the tables.
     #[error(
         "{} was written by a later hookbox (migration {migration} is unknown here); start that version, or restore a backup",
         .path.display()
@@ -80,38 +80,38 @@ pub enum OpenError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// The first migration that is not known here.
+        /// The first migration that this version does not know.
         migration: String,
     },
-    /// Its webhooks are on their way to a database.
+    /// The webhooks of the file are being moved to a database.
     #[error(
-        "the webhooks of {file} are being moved to {moved_to}: go on with that `hookbox transfer`; or, if that database was \
-         thrown away, take the file back with `hookbox transfer --abandon --from sqlite://{file}`",
+        "the webhooks of {file} are being moved to {moved_to}: finish that `hookbox transfer`; or, if that database was \
+         deleted, use the file again after `hookbox transfer --abandon --from sqlite://{file}`",
         file = .path.display()
     )]
     Moving {
         /// The file.
         path: PathBuf,
-        /// Where they are being moved to.
+        /// The URL of the database, without user and password.
         moved_to: String,
     },
-    /// Its webhooks are in a database.
+    /// The webhooks of the file were moved to a database.
     #[error(
-        "the webhooks of {file} were moved to {moved_to}, which was finished at {finished_at}: start hookbox with the URL of \
-         that database; or, if it was thrown away, take the file back with `hookbox transfer --abandon --from sqlite://{file}`",
+        "the webhooks of {file} were moved to {moved_to} (finished at {finished_at}): start hookbox with the URL of that \
+         database; or, if it was deleted, use the file again after `hookbox transfer --abandon --from sqlite://{file}`",
         file = .path.display()
     )]
     Moved {
         /// The file.
         path: PathBuf,
-        /// Where they are.
+        /// The URL of the database, without user and password.
         moved_to: String,
-        /// Since when.
+        /// When the transfer was finished.
         finished_at: jiff::Timestamp,
     },
-    /// The SQLite library is too old to be safe.
+    /// The linked SQLite library has a bug that can corrupt the file.
     #[error(
-        "SQLite {0} is linked in, which can corrupt a database; build hookbox with the bundled one (3.51.3 or later)"
+        "the linked SQLite {0} can corrupt a database; build hookbox with the bundled SQLite (3.51.3 or later)"
     )]
     OldLibrary(String),
     /// The jobs of the previous process could not be taken over.
@@ -122,13 +122,13 @@ pub enum OpenError {
     Thread(#[source] std::io::Error),
 }
 
-/// The exclusive right to a file, for as long as it lives. The kernel frees it when the process
-/// ends, however it ends.
+/// An exclusive lock of a database file, held until this value is dropped. The kernel also releases the lock
+/// when the process ends, even by a crash.
 #[derive(Debug)]
 pub(super) struct Owner(#[expect(dead_code, reason = "held for its lock")] File);
 
 impl Owner {
-    /// Takes the lock beside the file.
+    /// Locks the file `<path>.lock`. Fails with `Owned` if another process holds the lock.
     fn of(path: &Path) -> Result<Self, OpenError> {
         let at = |source| OpenError::File { path: path.to_owned(), source };
         let mut lock_path = path.as_os_str().to_owned();
@@ -148,19 +148,19 @@ impl Owner {
     }
 }
 
-/// A file that this process owns, with its tables up to date.
+/// A locked file with all migrations run.
 pub(super) struct OwnedFile {
-    /// Its canonical path.
+    /// The canonical path of the file.
     pub(super) path: PathBuf,
-    /// The connection that writes. It is closed before the lock is given back.
+    /// The writing connection. Dropped before `owner`, so that it is closed before the lock is released.
     pub(super) connection: SqliteConnection,
     pub(super) owner: Owner,
-    /// The migrations that ran.
+    /// The names of the migrations that this opening ran.
     pub(super) applied: Vec<String>,
 }
 
 impl OwnedFile {
-    /// Opens the file, and makes it if it is missing.
+    /// Locks and opens the file, and runs missing migrations. Creates a missing file.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let path = resolve(path)?;
         let owner = Owner::of(&path)?;
@@ -170,8 +170,8 @@ impl OwnedFile {
     }
 }
 
-/// The file by its canonical path, so that a link to it has the same lock. Made if it is missing,
-/// readable by its owner alone, for it will hold payloads.
+/// The canonical path of the file, so that a link to the file uses the same lock. Creates a missing file,
+/// which only its owner can read, because it will hold payloads.
 fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     let at = |source| OpenError::File { path: path.to_owned(), source };
     match File::options().write(true).create_new(true).mode(OWNER_ONLY).open(path) {
@@ -189,14 +189,14 @@ pub(super) fn open_writer(path: &Path) -> Result<SqliteConnection, OpenError> {
         path,
         &mut connection,
         &[
-            // Before the first table, or it has no effect.
+            // Has an effect only before the first table is created.
             "PRAGMA auto_vacuum = INCREMENTAL".to_owned(),
             format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}"),
             "PRAGMA journal_mode = WAL".to_owned(),
             "PRAGMA synchronous = FULL".to_owned(),
             "PRAGMA foreign_keys = ON".to_owned(),
             format!("PRAGMA journal_size_limit = {WAL_KEPT_BYTES}"),
-            // Checkpoints have a thread of their own.
+            // `wal.rs` runs the checkpoints.
             "PRAGMA wal_autocheckpoint = 0".to_owned(),
             format!("PRAGMA cache_size = -{WRITER_CACHE_KIB}"),
         ],
@@ -234,7 +234,7 @@ pub(super) fn open_checkpointer(path: &Path) -> Result<SqliteConnection, OpenErr
     Ok(connection)
 }
 
-/// Runs the migrations that are missing; answers their names.
+/// Runs the missing migrations, and returns their names.
 fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<Vec<String>, OpenError> {
     check_library(connection).map_err(|source| match source {
         LibraryFault::Old(version) => OpenError::OldLibrary(version),
@@ -255,7 +255,7 @@ fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<Vec<String>
     Ok(applied.iter().map(ToString::to_string).collect())
 }
 
-/// Whether the tables are those this version knows.
+/// Whether exactly the migrations that this version knows have run.
 pub(super) fn is_current(connection: &mut SqliteConnection) -> diesel::migration::Result<bool> {
     let mut applied = connection.applied_migrations()?.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut known = known_migrations()?;
@@ -274,7 +274,8 @@ fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
         .map_err(|source| OpenError::Connect { path: path.to_owned(), source })
 }
 
-/// One statement each: SQLite ignores some pragmas inside of a longer text.
+/// Runs each pragma as a statement of its own, because SQLite ignores some pragmas in a text of several
+/// statements.
 fn set_up(path: &Path, connection: &mut SqliteConnection, pragmas: &[String]) -> Result<(), OpenError> {
     pragmas.iter().try_for_each(|pragma| {
         connection.batch_execute(pragma).map_err(|source| OpenError::Setup { path: path.to_owned(), source })

@@ -1,4 +1,4 @@
-//! Jobs by queue and status: a small table kept in every transaction, and the same in memory.
+//! Job counts by queue and status, in memory and in the table `status_counts`. Each transaction updates both.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,12 +14,13 @@ use crate::store::statement::statement;
 
 const STATUSES: usize = Status::ALL.len();
 
-/// The counts, with what the transaction under way changes.
+/// The counts, including the changes of the current transaction.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     of: HashMap<QueueId, [u64; STATUSES]>,
+    /// Unfinished jobs of all queues.
     unfinished: u64,
-    /// What is not in the table yet.
+    /// The changes that are not in the table yet.
     changes: BTreeMap<QueueId, [i64; STATUSES]>,
 }
 
@@ -32,7 +33,7 @@ struct CountRow {
 }
 
 impl Counts {
-    /// Reads the table.
+    /// Reads the counts from the table.
     pub(super) fn load(connection: &mut SqliteConnection) -> QueryResult<Self> {
         let mut counts = Self::default();
         for row in status_counts::table.select(CountRow::as_select()).load(connection)? {
@@ -44,14 +45,14 @@ impl Counts {
         Ok(counts)
     }
 
-    /// A job came in.
+    /// Counts a new job.
     pub(super) fn add(&mut self, queue: QueueId, status: Status) {
         self.of.entry(queue).or_default()[status as usize] += 1;
         self.changes.entry(queue).or_default()[status as usize] += 1;
         self.unfinished += u64::from(!status.is_final());
     }
 
-    /// A job was removed.
+    /// Counts the removal of a job.
     pub(super) fn remove(&mut self, queue: QueueId, status: Status) {
         let count = &mut self.of.entry(queue).or_default()[status as usize];
         *count = count.saturating_sub(1);
@@ -59,7 +60,7 @@ impl Counts {
         self.unfinished = self.unfinished.saturating_sub(u64::from(!status.is_final()));
     }
 
-    /// A job went from one status to another.
+    /// Counts a change of a job's status.
     pub(super) fn shift(&mut self, queue: QueueId, from: Status, to: Status) {
         self.remove(queue, from);
         self.add(queue, to);
@@ -70,17 +71,17 @@ impl Counts {
         self.of.get(&queue).map_or_else(StatusCounts::default, |counts| StatusCounts::new(*counts))
     }
 
-    /// How many jobs of a queue are in a status.
+    /// The number of jobs of a queue in a status.
     pub(super) fn count(&self, queue: QueueId, status: Status) -> u64 {
         self.of.get(&queue).map_or(0, |counts| counts[status as usize])
     }
 
-    /// How many jobs are unfinished.
+    /// The number of unfinished jobs of all queues.
     pub(super) fn unfinished(&self) -> u64 {
         self.unfinished
     }
 
-    /// Writes the changes to the table.
+    /// Writes the changes to the table. Call it at the end of the transaction.
     pub(super) fn write(&self, connection: &mut SqliteConnection) -> QueryResult<()> {
         for (queue, changes) in &self.changes {
             for status in Status::ALL {
@@ -94,7 +95,7 @@ impl Counts {
         Ok(())
     }
 
-    /// The changes are committed. Answers the queues that they are of.
+    /// Forgets the changes, which are committed now. Returns the queues whose counts changed.
     pub(super) fn committed(&mut self) -> impl Iterator<Item = QueueId> + use<> {
         std::mem::take(&mut self.changes).into_keys()
     }

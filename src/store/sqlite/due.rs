@@ -1,4 +1,5 @@
-//! The jobs of a queue in the order in which they are due. A lane stands for its first waiting job.
+//! Reads the jobs of a queue in the order in which they are due. A free lane stands for its first waiting
+//! job.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
@@ -9,18 +10,19 @@ use super::rows;
 use crate::domain::job::QueueId;
 use crate::store::statement::statement;
 
-/// A job, or a lane, that is due at some time.
+/// An unordered job, or a free lane.
 #[derive(Queryable)]
 pub(super) struct DueRow {
+    /// When the job, or the first job of the lane, is due.
     pub(super) available_at: i64,
-    /// The job and its status, if it is not in a lane.
+    /// The job's webhook and status; `None` for a lane.
     pub(super) webhook: Option<i64>,
     pub(super) status: Option<i64>,
-    /// The lane, if it is one.
+    /// The order value of the lane; `None` for a job.
     pub(super) lane: Option<String>,
 }
 
-/// The first `limit` of a queue.
+/// The first `limit` jobs and lanes of a queue, due or not.
 pub(super) fn of_queue(
     connection: &mut SqliteConnection,
     queue: QueueId,
@@ -31,7 +33,8 @@ pub(super) fn of_queue(
     SelectDue { queue_of_jobs: queue, queue_of_lanes: queue, limit }.load(connection)
 }
 
-/// When the first of a queue is due; none if no job of it waits for its turn.
+/// When the first job of a queue is due; `None` if the queue has no waiting job in a free lane or without a
+/// lane.
 pub(super) fn first(connection: &mut SqliteConnection, queue: QueueId) -> QueryResult<Option<Timestamp>> {
     let first = of_queue(connection, queue, 1)?.pop();
     first.map(|row| rows::time(row.available_at)).transpose()

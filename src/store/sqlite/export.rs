@@ -1,14 +1,18 @@
-//! The file as the giving side of a transfer: owned as by a process that serves it, and only read.
+//! The file as the source of a transfer. The transfer locks the file like a serving process. Once it is open,
+//! only the mark is written.
 
-use std::collections::HashMap;
+mod batch;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use diesel::dsl::count_star;
 use diesel::prelude::*;
+use jiff::Timestamp;
 
 use super::connection::{OpenError, OwnedFile};
-use super::schema::{attempts, jobs, queues, webhooks};
+use super::queries::NO_ROUTE_QUEUE;
+use super::schema::{attempts, jobs, paces, queues, webhooks};
 use super::transaction::Refusal;
 use super::{Options, SqliteStore, mark, pauses, rows};
 use crate::domain::clock::Clock;
@@ -17,8 +21,8 @@ use crate::domain::job::Status;
 use crate::store::transfer::limits::Limits;
 use crate::store::transfer::mark::Mark;
 use crate::store::transfer::row_counts::RowCounts;
-use crate::store::transfer::stored::{StoredAttempt, StoredJob, StoredWebhook};
-use crate::store::{Pause, StatusCounts, Store as _};
+use crate::store::transfer::stored::{StoredLimits, StoredPace, StoredQueue, StoredWebhook};
+use crate::store::{StatusCounts, Store as _};
 use crate::telemetry::metrics::Metrics;
 
 /// A file whose webhooks are moved elsewhere.
@@ -28,7 +32,7 @@ pub(in crate::store) struct Export {
     path: PathBuf,
 }
 
-/// Takes the mark off a file, and answers what it said.
+/// Removes the mark of a file, and returns it.
 pub(in crate::store) fn take_mark(path: &Path) -> std::result::Result<Option<Mark>, OpenError> {
     let mut file = OwnedFile::open(path)?;
     let taken = file.connection.immediate_transaction(|connection| {
@@ -40,8 +44,8 @@ pub(in crate::store) fn take_mark(path: &Path) -> std::result::Result<Option<Mar
 }
 
 impl Export {
-    /// Opens the file, marked or not, and takes over the jobs of the process before: without policies
-    /// they are pending again. Nothing is leased from then on.
+    /// Opens the file, marked or not. Jobs that the previous process ran stay leased: the policies in force
+    /// after the transfer decide about them.
     pub(in crate::store) async fn open(
         path: &Path,
         clock: Arc<dyn Clock>,
@@ -53,17 +57,17 @@ impl Export {
         Ok(Self { store, path })
     }
 
-    /// The file, by its one true path.
+    /// The canonical path of the file.
     pub(in crate::store) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the file says of its transfer.
+    /// The mark of the file, if it has one.
     pub(in crate::store) async fn mark(&self) -> Result<Option<Mark>> {
         self.read(mark::read).await
     }
 
-    /// Marks the file, or changes its mark. Only a transfer opens it from then on.
+    /// Marks the file, or replaces its mark. From then on only a transfer opens the file.
     pub(in crate::store) async fn set_mark(&self, mark: &Mark) -> Result<()> {
         let mark = mark.clone();
         let marking = self
@@ -73,22 +77,31 @@ impl Export {
         marking.await
     }
 
-    /// How many webhooks there are.
+    /// The number of webhooks.
     pub(in crate::store) async fn webhooks(&self) -> Result<u64> {
         self.read(count_webhooks).await
     }
 
-    /// The next webhooks after `after`, in the order of acceptance.
+    /// The next webhooks with a sequence greater than `after`, in the order of acceptance, within `limits`.
+    /// Empty if there are no more.
     pub(in crate::store) async fn batch(&self, after: i64, limits: Limits) -> Result<Vec<StoredWebhook>> {
-        self.read(move |connection| batch(connection, after, limits)).await
+        self.read(move |connection| batch::load(connection, after, limits)).await
     }
 
-    /// Everything that is paused.
-    pub(in crate::store) async fn pauses(&self) -> Result<Vec<Pause>> {
-        self.read(pauses::load).await
+    /// Every queue, also those without jobs.
+    pub(in crate::store) async fn queues(&self) -> Result<Vec<StoredQueue>> {
+        self.read(all_queues).await
     }
 
-    /// Counts all rows.
+    /// What is paused, and when rates allow the next starts.
+    pub(in crate::store) async fn limits(&self) -> Result<StoredLimits> {
+        self.read(|connection| {
+            Ok(StoredLimits { pauses: pauses::load(connection)?, paces: all_paces(connection)? })
+        })
+        .await
+    }
+
+    /// Counts all rows, in one transaction.
     pub(in crate::store) async fn count_rows(&self) -> Result<RowCounts> {
         self.read(count_rows).await
     }
@@ -108,156 +121,23 @@ impl Export {
 }
 
 #[derive(Queryable)]
-struct WebhookRow {
-    sequence: i64,
-    id: Vec<u8>,
+struct QueueRow {
+    id: i64,
+    route: String,
     source: String,
-    idempotency_key: String,
-    event_type: String,
-    payload: Option<String>,
-    payload_digest: Vec<u8>,
-    traceparent: String,
-    accepted_at: i64,
 }
 
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = jobs)]
-struct JobRow {
-    webhook: i64,
-    queue: i64,
-    status: i64,
-    run: i64,
-    attempts: i64,
-    uncounted_attempts: i64,
-    available_at: i64,
-    updated_at: i64,
-    completed_at: Option<i64>,
-    revision: i64,
-    lease_token: i64,
-    lane: Option<String>,
-    blocks: bool,
-    purged: i64,
+fn all_queues(connection: &mut SqliteConnection) -> QueryResult<Vec<StoredQueue>> {
+    let named = queues::table.filter(queues::id.ne(i64::from(NO_ROUTE_QUEUE.0))).order(queues::id);
+    let stored = |QueueRow { id, route, source }| Ok(StoredQueue { id: rows::queue(id)?, route, source });
+    named.load(connection)?.into_iter().map(stored).collect()
 }
 
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = attempts)]
-struct AttemptRow {
-    webhook: i64,
-    queue: i64,
-    number: i64,
-    outcome: i64,
-    started_at: i64,
-    finished_at: i64,
-    error: Option<String>,
-    result: Option<String>,
-    worker: String,
-}
-
-fn batch(connection: &mut SqliteConnection, after: i64, limits: Limits) -> QueryResult<Vec<StoredWebhook>> {
-    let limit = i64::try_from(limits.webhooks.max(1)).unwrap_or(i64::MAX);
-    let (mut found, mut bytes) = (Vec::new(), 0);
-    let rows = webhooks::table.filter(webhooks::sequence.gt(after)).order(webhooks::sequence).limit(limit);
-    // Row by row: what is beyond the limit is not even read.
-    for row in rows.load_iter::<WebhookRow, _>(connection)? {
-        let webhook = StoredWebhook::try_from(row?)?;
-        if bytes + webhook.bytes() > limits.bytes && !found.is_empty() {
-            break;
-        }
-        bytes += webhook.bytes();
-        found.push(webhook);
-    }
-    let Some(last) = found.last().map(|webhook| webhook.sequence) else { return Ok(found) };
-    let routes = queues::table.select((queues::id, queues::route)).load::<(i64, String)>(connection)?;
-    let routes = routes.into_iter().collect::<HashMap<_, _>>();
-    let mut histories = histories(connection, after, last)?;
-    let rows = jobs::table
-        .filter(jobs::webhook.gt(after).and(jobs::webhook.le(last)))
-        .order((jobs::webhook, jobs::queue))
-        .select(JobRow::as_select())
-        .load(connection)?;
-    let mut by_webhook = HashMap::<i64, Vec<StoredJob>>::new();
-    for row in rows {
-        let route = routes.get(&row.queue).cloned().unwrap_or_default();
-        let history = histories.remove(&(row.webhook, row.queue)).unwrap_or_default();
-        by_webhook.entry(row.webhook).or_default().push(row.stored(route, history)?);
-    }
-    let (mut bytes, mut whole) = (0, 0);
-    for webhook in &mut found {
-        webhook.jobs = by_webhook.remove(&webhook.sequence).unwrap_or_default();
-        let histories = webhook.jobs.iter().flat_map(|job| &job.history).map(StoredAttempt::bytes);
-        bytes += webhook.bytes() + histories.sum::<usize>();
-        if bytes > limits.bytes && whole > 0 {
-            break;
-        }
-        whole += 1;
-    }
-    // A webhook moves with its whole history, so those beyond the limit have to wait.
-    found.truncate(whole);
-    Ok(found)
-}
-
-type Histories = HashMap<(i64, i64), Vec<StoredAttempt>>;
-
-/// The attempts of the webhooks after `after`, up to `last`, by webhook and queue.
-fn histories(connection: &mut SqliteConnection, after: i64, last: i64) -> QueryResult<Histories> {
-    let rows = attempts::table
-        .filter(attempts::webhook.gt(after).and(attempts::webhook.le(last)))
-        .order((attempts::webhook, attempts::queue, attempts::number))
-        .select(AttemptRow::as_select())
-        .load(connection)?;
-    let mut histories = Histories::new();
-    for row in rows {
-        histories.entry((row.webhook, row.queue)).or_default().push(StoredAttempt {
-            number: rows::count(row.number)?,
-            outcome: rows::outcome(row.outcome)?,
-            started_at: rows::time(row.started_at)?,
-            finished_at: rows::time(row.finished_at)?,
-            error: row.error,
-            result: row.result,
-            worker: row.worker,
-        });
-    }
-    Ok(histories)
-}
-
-impl TryFrom<WebhookRow> for StoredWebhook {
-    type Error = diesel::result::Error;
-
-    fn try_from(row: WebhookRow) -> QueryResult<Self> {
-        Ok(Self {
-            sequence: row.sequence,
-            id: rows::id(&row.id)?,
-            source: row.source,
-            idempotency_key: row.idempotency_key,
-            event_type: row.event_type,
-            payload: row.payload,
-            payload_digest: row.payload_digest,
-            traceparent: row.traceparent,
-            accepted_at: rows::time(row.accepted_at)?,
-            jobs: Vec::new(),
-        })
-    }
-}
-
-impl JobRow {
-    fn stored(self, route: String, history: Vec<StoredAttempt>) -> QueryResult<StoredJob> {
-        Ok(StoredJob {
-            route,
-            status: rows::job_status(self.status)?,
-            run: rows::count(self.run)?,
-            attempts: rows::count(self.attempts)?,
-            uncounted_attempts: rows::count(self.uncounted_attempts)?,
-            available_at: rows::time(self.available_at)?,
-            updated_at: rows::time(self.updated_at)?,
-            completed_at: self.completed_at.map(rows::time).transpose()?,
-            revision: self.revision,
-            lease_token: self.lease_token,
-            order: self.lane,
-            blocks: self.blocks,
-            purged: self.purged,
-            history,
-        })
-    }
+fn all_paces(connection: &mut SqliteConnection) -> QueryResult<Vec<StoredPace>> {
+    let stored = |(route, next_at)| {
+        Ok(StoredPace { route, next_at: Timestamp::from_microsecond(next_at).map_err(rows::unreadable)? })
+    };
+    paces::table.load::<(String, i64)>(connection)?.into_iter().map(stored).collect()
 }
 
 fn count_rows(connection: &mut SqliteConnection) -> QueryResult<RowCounts> {

@@ -1,5 +1,5 @@
-//! The end of an attempt: the job moves on, in the transaction that records the attempt, if the
-//! lease token presented is still that of its claim.
+//! Records the end of an attempt. The same transaction changes the job and inserts the attempt, and only if
+//! the job still has the lease token of the claim.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
@@ -11,7 +11,7 @@ use crate::domain::job::Status;
 use crate::store::Finish;
 use crate::store::statement::statement;
 
-/// Records the ends of attempts. False for each whose lease was lost.
+/// Records the ends of attempts, in their order. Returns false for each attempt whose lease was lost.
 pub(super) fn finish_all(
     transaction: &mut Transaction<'_>,
     worker: &str,
@@ -20,13 +20,13 @@ pub(super) fn finish_all(
     finishes.iter().map(|end| Ok(finish(transaction, worker, end)?)).collect()
 }
 
-/// Records the end of an attempt. False if its lease was lost.
+/// Records the end of an attempt. Returns false, and changes nothing, if its lease was lost.
 pub(super) fn finish(transaction: &mut Transaction<'_>, worker: &str, finish: &Finish) -> QueryResult<bool> {
     let job = finish.lease.job;
     let (webhook, queue) = (job.webhook.sequence().as_i64(), i64::from(job.queue.0));
     let available_at = finish.available_at.as_millisecond();
     let finished_at = finish.finished_at.as_millisecond();
-    // Only in a lane is there anything to block.
+    // Only an ordered job has a lane to block.
     let blocks = finish.blocks && finish.order.is_some();
     let revision = EndLease {
         status: finish.next as i64,
@@ -70,7 +70,8 @@ pub(super) fn finish(transaction: &mut Transaction<'_>, worker: &str, finish: &F
             if blocks {
                 lanes::block(transaction.connection, lane)?;
             } else {
-                // A job that is due again keeps its place; after one that has ended the next is due now.
+                // A job that will be retried stays first, and is due by its own row. After a finished job the
+                // next one is due now.
                 let at = if finish.next.is_final() { finished_at } else { finished_at.min(available_at) };
                 lanes::release(transaction, lane, at)?;
             }

@@ -1,4 +1,4 @@
-//! A store in a folder of its own, for unit tests.
+//! A store in a temporary folder, for unit tests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -59,12 +59,12 @@ pub(super) fn webhook(key: &str) -> NewWebhook {
     }
 }
 
-/// A job of a route, ordered by a value if there is one.
+/// A job of a route, with an order value if `order` is one.
 pub(super) fn job(route: &str, order: Option<&str>) -> NewJob {
     NewJob { route: RouteName::new(route).expect("valid"), order: order.map(OrderValue::new) }
 }
 
-/// A claim for so many threads.
+/// A claim for this number of threads.
 pub(super) fn claim(threads: usize) -> Claim {
     Claim { worker: "worker".into(), threads, lease: Duration::from_secs(30), running: HashMap::new() }
 }

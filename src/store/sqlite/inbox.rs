@@ -1,4 +1,4 @@
-//! What comes in, and what is looked at.
+//! Implements `Inbox`: accepting and reading webhooks.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The jobs, for the worker that runs them.
+//! Implements `JobQueue`: what the worker needs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::domain::attempt::Lease;
 use crate::domain::error::Result;
 use crate::store::{Claim, Claims, Finish, JobQueue};
 
-/// Ends of attempts recorded in one command: bounds how long other commands wait.
+/// Maximum number of ends of attempts recorded in one command. Bounds how long other commands wait.
 const FINISHES_AT_ONCE: usize = 1_024;
 
-/// When a job that could not be read is tried again.
+/// How long a job is not due after its webhook could not be read.
 const UNREAD_PAUSE: Duration = Duration::from_secs(5);
 
 #[async_trait]
@@ -72,7 +72,7 @@ impl JobQueue for SqliteStore {
     }
 
     fn on_due(&self, wake: Arc<Notify>) {
-        // Set once, when the process is put together.
+        // Set once, at the start of the process. A second call has no effect.
         let _ = self.wake.set(wake);
     }
 }

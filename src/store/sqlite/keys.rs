@@ -1,20 +1,22 @@
-//! How an idempotency key is written into the table that keeps it unique.
+//! Encodes idempotency keys for the table `idempotency_keys`, which keeps them unique.
 
 use crate::domain::webhook::{IdempotencyKey, Source};
 
-/// Ends the source; no source and no key has this byte.
+/// Ends the source. Neither sources nor keys contain this byte.
 const END_OF_SOURCE: u8 = 0;
 
-/// The forms of a key. Two keys are equal exactly if their form and the bytes after it are.
+/// The first byte after the source: the form of the key. Two keys are equal exactly if their form and the
+/// bytes after it are equal.
 const AS_TEXT: u8 = 0;
 const HEX_32: u8 = 1;
 const UUID: u8 = 2;
 
-/// Where a UUID has its hyphens.
+/// The positions of the hyphens in a UUID.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 
-/// Source and key as bytes that are equal exactly if both are. Keys in order stay in order;
-/// 32 hex digits and UUIDs in lower case, as most senders choose, take half their length.
+/// Encodes source and key into bytes that are equal exactly if source and key are equal. Keys of one form
+/// keep their order. Keys of 32 hexadecimal digits and UUIDs, both in lower case, take half their length;
+/// most senders use one of these.
 pub(super) fn key_name(source: &Source, key: &IdempotencyKey) -> Vec<u8> {
     let (source, key) = (source.as_str().as_bytes(), key.as_str().as_bytes());
     let mut name = Vec::with_capacity(source.len() + 2 + key.len());
@@ -38,7 +40,8 @@ pub(super) fn key_name(source: &Source, key: &IdempotencyKey) -> Vec<u8> {
     name
 }
 
-/// Two digits a byte. False if one of them is no digit, or a capital.
+/// Packs two hexadecimal digits into each byte. Returns false if a character is not a lower-case hexadecimal
+/// digit; `into` then holds a part of the digits.
 fn pack(digits: impl Iterator<Item = u8>, into: &mut Vec<u8>) -> bool {
     let mut high = None;
     for digit in digits {

@@ -1,7 +1,8 @@
 //! Lanes: jobs of a queue with the same order value, which run one at a time.
 //!
-//! A lane has a row as long as it has an unfinished job, or a dead letter that blocks it. Its first
-//! job is the waiting one with the least webhook: in one process, arrival is the order of webhooks.
+//! A lane has a row while it has an unfinished job or a dead letter that blocks it. Its first job is the
+//! waiting job with the smallest webhook number. One process accepts all webhooks, so their numbers are in
+//! the order of acceptance. Times in this module are in milliseconds since the epoch.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Text};
@@ -12,7 +13,7 @@ use super::transaction::Transaction;
 use crate::domain::job::QueueId;
 use crate::store::statement::statement;
 
-/// Names a lane.
+/// The key of a lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lane<'a> {
     pub(super) queue: QueueId,
@@ -27,7 +28,7 @@ pub(super) struct FirstJob {
     available_at: i64,
 }
 
-/// A new job came in, behind all others of the lane.
+/// Call it after a new job was inserted, behind all other jobs of the lane.
 pub(super) fn append(transaction: &mut Transaction<'_>, lane: Lane<'_>, now: i64) -> QueryResult<()> {
     let is_first = InsertLane { queue: lane.queue.0.into(), lane: lane.value, available_at: now }
         .execute(transaction.connection)?
@@ -43,26 +44,27 @@ pub(super) fn first_job(connection: &mut SqliteConnection, lane: Lane<'_>) -> Qu
     SelectFirst { queue: lane.queue.0.into(), lane: lane.value }.get_result(connection).optional()
 }
 
-/// The first job of a lane starts: the others wait for its end.
+/// Marks a lane as processing: its first job starts, and the other jobs wait for its end.
 pub(super) fn occupy(connection: &mut SqliteConnection, lane: Lane<'_>) -> QueryResult<()> {
     SetState { state: PROCESSING, queue: lane.queue.0.into(), lane: lane.value }
         .execute(connection)
         .map(|_| ())
 }
 
-/// A dead letter blocks a lane.
+/// Marks a lane as blocked by a dead letter.
 pub(super) fn block(connection: &mut SqliteConnection, lane: Lane<'_>) -> QueryResult<()> {
     SetState { state: BLOCKED, queue: lane.queue.0.into(), lane: lane.value }.execute(connection).map(|_| ())
 }
 
-/// Nothing of a lane is processing or blocks it any more: its first job may start from `at` on.
+/// Frees a lane whose job has ended, or whose blocking dead letter is gone: its first job may start from `at`
+/// on. Removes the lane if no job waits in it.
 pub(super) fn release(transaction: &mut Transaction<'_>, lane: Lane<'_>, at: i64) -> QueryResult<()> {
     let first = first_job(transaction.connection, lane)?;
     open(transaction, lane, first, at, true)
 }
 
-/// The job of `webhook` waits in a lane, or does so no more: if nothing is processing or blocks the
-/// lane, its first job may start from `at` on.
+/// Call it after the job of `webhook` has entered or left a lane as a waiting job. If no job of the lane is
+/// processing or blocks it, its first job may start from `at` on.
 pub(super) fn changed(
     transaction: &mut Transaction<'_>,
     lane: Lane<'_>,
@@ -71,13 +73,13 @@ pub(super) fn changed(
 ) -> QueryResult<()> {
     let first = first_job(transaction.connection, lane)?;
     if first.as_ref().is_some_and(|first| first.webhook < webhook) {
-        // A job behind the first makes no difference to it.
+        // A job behind the first one does not change when the first one may start.
         return Ok(());
     }
     open(transaction, lane, first, at, false)
 }
 
-/// Lets the first job of a lane start; `release`: whatever the lane's state is.
+/// Lets the first job of a lane start from `at` on if the lane is free, or in any state if `release` is set.
 fn open(
     transaction: &mut Transaction<'_>,
     Lane { queue, value }: Lane<'_>,
@@ -98,7 +100,7 @@ fn open(
     Ok(())
 }
 
-/// The states of a lane besides 0: its first job may start.
+/// The states of a lane. In the other state, 0, its first job may start.
 const PROCESSING: i64 = 1;
 const BLOCKED: i64 = 2;
 
@@ -181,7 +183,7 @@ mod tests {
             Self { store, clock, _folder: folder }
         }
 
-        /// Accepts a webhook a second later, and answers its id.
+        /// Advances the clock by a second, accepts a webhook, and returns its id.
         async fn accept(&self, key: &str, job: NewJob) -> crate::domain::id::WebhookId {
             self.clock.advance(SignedDuration::from_secs(1));
             self.store.accept(webhook(key), vec![job]).await.expect("accepted").webhook.id

@@ -1,4 +1,4 @@
-//! Leases until their attempt ends: extended, or taken over once they have expired.
+//! Renews leases, and takes over jobs whose lease has expired.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ use crate::domain::route::OrderValue;
 use crate::store::Finish;
 use crate::store::statement::statement;
 
-/// Expired leases taken over in one transaction.
+/// Maximum number of jobs taken over in one transaction.
 const TAKE_OVER_JOBS: i64 = 500;
 
 /// Which leased jobs to take over.
 pub(super) enum Takeable {
-    /// All: their process is gone.
+    /// All leased jobs, because the process that leased them is gone.
     All,
-    /// Those whose lease has expired, but for these, which still run.
+    /// Jobs whose lease has expired, except for these leases, whose attempts still run.
     ExpiredBut(Vec<Lease>),
 }
 
-/// Extends leases. Answers those that were lost.
+/// Extends leases to `lease` from now. Returns the leases that were lost.
 pub(super) fn renew(
     transaction: &mut Transaction<'_>,
     leases: &[Lease],
@@ -40,8 +40,8 @@ pub(super) fn renew(
     Ok(leases.iter().filter(|lease| !renewed.contains(&columns_of(lease))).copied().collect())
 }
 
-/// Takes over leased jobs: those whose lease has expired, or all of a process that is gone.
-/// Answers how many; there may be more.
+/// Takes over leased jobs, [`TAKE_OVER_JOBS`] at most: each attempt ends as interrupted. Returns how many; 0
+/// if there are no more.
 pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> Result<usize, Refusal> {
     let now = transaction.context.clock.now();
     let (until, held) = match what {
@@ -59,7 +59,7 @@ pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> R
     Ok(taken)
 }
 
-/// The end of an attempt whose lease has expired, by the policy in force.
+/// The end of an interrupted attempt, by the policy in force.
 fn interrupted(transaction: &Transaction<'_>, row: ExpiredRow, now: Timestamp) -> QueryResult<Finish> {
     let job = JobId { webhook: rows::id(&row.id)?, queue: rows::queue(row.queue)? };
     let attempt_of_run = rows::count(row.attempts - row.uncounted_attempts)?;
@@ -70,7 +70,7 @@ fn interrupted(transaction: &Transaction<'_>, row: ExpiredRow, now: Timestamp) -
         order: row.lane.map(OrderValue::new),
         attempt: rows::count(row.attempts)?,
         outcome: concluded.outcome,
-        // A claim is the last change of a job that is processing.
+        // The last change of a job in `processing` was its claim.
         started_at: rows::time(row.updated_at)?,
         finished_at: now,
         error: concluded.error,
@@ -82,18 +82,18 @@ fn interrupted(transaction: &Transaction<'_>, row: ExpiredRow, now: Timestamp) -
     })
 }
 
-/// The job and the token of a lease, as they are in their row.
+/// A lease as columns: webhook, queue, token.
 fn columns_of(lease: &Lease) -> (i64, i64, i64) {
     (lease.job.webhook.sequence().as_i64(), lease.job.queue.0.into(), lease.token.cast_signed())
 }
 
-/// Leases as a JSON array: one bind, however many they are.
+/// Leases as a JSON array, so that any number of leases needs one bind.
 fn list_of(leases: &[Lease]) -> QueryResult<String> {
     let columns = leases.iter().map(columns_of).collect::<Vec<_>>();
     serde_json::to_string(&columns).map_err(rows::unreadable)
 }
 
-/// A leased job that is taken over.
+/// A leased job to take over.
 #[derive(Queryable)]
 struct ExpiredRow {
     id: Vec<u8>,

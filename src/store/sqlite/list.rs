@@ -11,7 +11,7 @@ use crate::store::ListQuery;
 use crate::store::list::{WINDOW_ROWS, Window};
 use crate::store::statement::statement;
 
-/// Looks at the next [`WINDOW_ROWS`] jobs before `before`.
+/// Reads the next [`WINDOW_ROWS`] jobs before `before`, and returns the matching webhooks, `limit` at most.
 pub(super) fn window(
     connection: &mut SqliteConnection,
     query: &ListQuery,
@@ -54,7 +54,8 @@ type StatusColumns = (
 );
 
 statement! { Sqlite;
-    /// The narrow rows of `jobs` lead; a webhook is looked at only if one of its jobs matches.
+    /// Begins with the narrow rows of `jobs`. The wide row of a webhook is read only for its source and event
+    /// type, and if one of its jobs matches.
     struct SelectPage<'a> {
         before: i64 as BigInt,
         from: i64 as BigInt,

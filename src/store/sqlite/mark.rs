@@ -1,4 +1,4 @@
-//! The mark of a transfer: that the webhooks of the file are being moved, or were moved, elsewhere.
+//! The mark of a transfer: the webhooks of the file are being moved, or were moved, to a database.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub(super) fn read(connection: &mut SqliteConnection) -> QueryResult<Option<Mark
     }))
 }
 
-/// Marks the file, or changes its mark.
+/// Marks the file, or replaces its mark.
 pub(super) fn write(connection: &mut SqliteConnection, mark: &Mark) -> QueryResult<()> {
     WriteMark {
         id: mark.id.as_bytes(),
@@ -36,12 +36,12 @@ pub(super) fn write(connection: &mut SqliteConnection, mark: &Mark) -> QueryResu
     .map(|_| ())
 }
 
-/// Takes the mark off the file.
+/// Removes the mark of the file.
 pub(super) fn remove(connection: &mut SqliteConnection) -> QueryResult<()> {
     DeleteMark {}.execute(connection).map(|_| ())
 }
 
-/// Refuses a file whose webhooks are elsewhere, or on their way.
+/// Refuses a marked file with `Moving` or `Moved`.
 pub(super) fn refuse(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
     let mark = read(connection).map_err(|source| OpenError::Setup { path: path.to_owned(), source })?;
     let Some(Mark { moved_to, finished_at, .. }) = mark else { return Ok(()) };

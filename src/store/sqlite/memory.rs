@@ -1,7 +1,7 @@
-//! What the writer knows of the tables without reading them. Only the writer touches it.
+//! The writer's copy of small tables, and what is derived from them. Only the writer uses it.
 //!
-//! It is changed together with the tables, within the transaction under way. After a transaction
-//! that was not committed, all of it is loaded anew.
+//! Each transaction changes the copy together with the tables. After a transaction that was not committed,
+//! the whole copy is loaded again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::store::Pause;
 use crate::store::ready::{Circumstances, Plan, Queues, Ready};
 use crate::store::rule::{Allowance, Pace, Paused, allowance};
 
-/// See the module.
+/// The writer's copy of small tables.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pub(super) queues: Queues,
@@ -32,7 +32,7 @@ pub(super) struct Memory {
     paused: Paused,
     paces: HashMap<RouteName, Pace>,
     policies: Arc<Policies>,
-    /// The policies in force once the transaction under way is committed.
+    /// The policies that come into force when the current transaction is committed.
     new_policies: Option<Arc<Policies>>,
 }
 
@@ -50,7 +50,7 @@ struct PaceRow {
 }
 
 impl Memory {
-    /// Reads the tables.
+    /// Loads the copy from the tables.
     pub(super) fn load(connection: &mut SqliteConnection, policies: Arc<Policies>) -> QueryResult<Self> {
         let mut memory = Self { counts: Counts::load(connection)?, policies, ..Self::default() };
         let named = queues::table.filter(queues::id.ne(i64::from(NO_ROUTE_QUEUE.0)));
@@ -70,7 +70,7 @@ impl Memory {
         Ok(memory)
     }
 
-    /// The transaction under way was committed. Answers the queues whose counts it changed.
+    /// Call it after the commit of the current transaction. Returns the queues whose counts changed.
     pub(super) fn committed(&mut self) -> impl Iterator<Item = QueueId> + use<> {
         if let Some(policies) = self.new_policies.take() {
             self.policies = policies;
@@ -82,7 +82,7 @@ impl Memory {
         &self.policies
     }
 
-    /// Takes policies that are in force from the commit on.
+    /// Sets the policies. They are in force from the commit on.
     pub(super) fn set_policies(&mut self, policies: Arc<Policies>) {
         self.new_policies = Some(policies);
     }
@@ -91,13 +91,13 @@ impl Memory {
         &self.pauses
     }
 
-    /// Takes all that is paused.
+    /// Replaces all pauses.
     pub(super) fn set_pauses(&mut self, pauses: Vec<Pause>) {
         self.paused = Paused::new(&pauses);
         self.pauses = pauses;
     }
 
-    /// The policy of a queue's route; none if the settings have no such route.
+    /// The policy of a queue's route; `None` if the settings have no such route.
     pub(super) fn policy(&self, queue: QueueId) -> Option<&Arc<Policy>> {
         self.policies.get(&self.queues.name(queue)?.0)
     }
@@ -114,7 +114,7 @@ impl Memory {
         self.ready.plan(&self.circumstances(now, threads, running), |policy| self.allowance(policy, now))
     }
 
-    /// When the first job is due that may start then.
+    /// The earliest time at which a job may start; see [`Ready::next`].
     pub(super) fn next_start(&self, now: Timestamp) -> Option<Timestamp> {
         self.ready.next(&self.circumstances(now, 0, &HashMap::new()), |policy| self.allowance(policy, now))
     }
@@ -131,7 +131,7 @@ impl Memory {
 
     /// How many jobs of a route may start now.
     fn allowance(&self, policy: &Policy, now: Timestamp) -> Allowance {
-        // Only a limited route's jobs need counting.
+        // Running jobs are counted only for routes with `concurrency`.
         let running = policy.concurrency.map_or(0, |_| {
             let queues = self.queues.of_route(&policy.route).into_iter();
             queues.map(|queue| self.counts.count(queue, Status::Processing)).sum::<u64>()
@@ -140,8 +140,8 @@ impl Memory {
         allowance(policy, running.try_into().unwrap_or(usize::MAX), pace, now)
     }
 
-    /// Jobs of a route started. Answers when its rate allows the next one, if it has a rate: what the
-    /// table has to keep.
+    /// Updates the pace of a route after `jobs` of its jobs have started. Returns when its rate allows the
+    /// next start, for the table `paces`; `None` if the route has no rate.
     pub(super) fn started(&mut self, route: &RouteName, jobs: usize, now: Timestamp) -> Option<Timestamp> {
         let rate = self.policies.get(route)?.rate?;
         let pace = self.paces.entry(route.clone()).or_default();

@@ -1,4 +1,4 @@
-//! What operators ask for, and upkeep.
+//! Implements `Operations`: what operators and upkeep need.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ impl Operations for SqliteStore {
     }
 
     async fn pauses(&self) -> Result<Vec<Pause>> {
-        // A closed store tells nothing.
+        // `readers` fails if the store is closed.
         self.readers().map(|_| self.committed.pauses())
     }
 

@@ -1,4 +1,4 @@
-//! What operators keep from starting: everything, routes, sources.
+//! Pauses of everything, of a route or of a source.
 
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
@@ -27,7 +27,7 @@ pub(super) fn load(connection: &mut SqliteConnection) -> QueryResult<Vec<Pause>>
         .collect()
 }
 
-/// Pauses a target. One that is paused stays so since it was.
+/// Pauses a target. If it is already paused, returns the existing pause.
 pub(super) fn pause(transaction: &mut Transaction<'_>, target: &PauseTarget) -> Result<Pause, Refusal> {
     let memory = &mut transaction.context.memory;
     if let Some(pause) = memory.pauses().iter().find(|pause| pause.target == *target) {
@@ -36,7 +36,7 @@ pub(super) fn pause(transaction: &mut Transaction<'_>, target: &PauseTarget) -> 
     let pause = Pause { target: target.clone(), since: transaction.context.clock.now() };
     diesel::insert_into(pauses::table)
         .values((
-            pauses::scope.eq(target.scope()),
+            pauses::scope.eq(i64::from(target.scope())),
             pauses::name.eq(target.name()),
             pauses::since.eq(pause.since.as_millisecond()),
         ))
@@ -45,9 +45,9 @@ pub(super) fn pause(transaction: &mut Transaction<'_>, target: &PauseTarget) -> 
     Ok(pause)
 }
 
-/// Lets jobs start again. False if the target was not paused.
+/// Resumes a target. Returns false if it was not paused.
 pub(super) fn resume(transaction: &mut Transaction<'_>, target: &PauseTarget) -> Result<bool, Refusal> {
-    let removed = diesel::delete(pauses::table.find((target.scope(), target.name())))
+    let removed = diesel::delete(pauses::table.find((i64::from(target.scope()), target.name())))
         .execute(transaction.connection)?;
     if removed > 0 {
         reload(transaction)?;

@@ -1,5 +1,5 @@
-//! No hot statement reads a whole table or sorts: SQLite uses a partial index only where a query
-//! repeats its conditions word by word.
+//! Tests that no hot statement scans a table or sorts. SQLite uses a partial index only if a query repeats
+//! the conditions of the index word by word.
 
 use diesel::debug_query;
 use diesel::prelude::*;
@@ -40,7 +40,8 @@ fn every_hot_statement_is_served_by_an_index() {
     let connection = &mut file.connection;
     let mut check = |statement: &dyn QueryFragment<Sqlite>, indexes: &[&str]| {
         let plan = plan(connection, &statement);
-        let scans = plan.replace("SCAN json_each", "");
+        // Neither is a table.
+        let scans = plan.replace("SCAN json_each", "").replace("SCAN (subquery", "");
         assert!(!scans.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
         for index in indexes {
             assert!(plan.contains(index), "{index} in {plan}");
@@ -72,7 +73,7 @@ fn every_hot_statement_is_served_by_an_index() {
     check(&RenewLeases { lease_until: 0, held: "[]" }, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
     check(&SelectExpired { until: 0, held: "[]", limit: 1 }, &["jobs_leased (lease_until<?)"]);
 
-    let waiting = SelectWaiting { queue_of_jobs: 1, queue_of_lanes: 1, limit: 1 };
+    let waiting = SelectWaiting { queue_of_jobs: 1, queue_of_lanes: 1, limit_of_lanes: 1, limit: 1 };
     check(&waiting, &["jobs_due (queue=?)", "jobs_in_lane (queue=? AND lane>?)"]);
     check(&SelectBlocked { queue: 1, limit: 1 }, &["lanes_blocked (queue=?)"]);
     check(&UnblockJobs { queue: 1, lane: "" }, &["jobs_blocking (queue=? AND lane=?)"]);
@@ -107,6 +108,6 @@ fn a_list_looks_at_jobs_between_two_places() {
     };
     let plan = plan(&mut file.connection, &page);
     assert!(plan.contains("SEARCH m USING PRIMARY KEY (webhook>? AND webhook<?)"), "{plan}");
-    // The page itself is the only thing that is read from end to end.
+    // Only the rows of the page itself are scanned.
     assert!(!plan.replace("SCAN page", "").contains("SCAN"), "{plan}");
 }

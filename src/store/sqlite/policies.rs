@@ -1,4 +1,4 @@
-//! Other policies come into force.
+//! Replaces the policies in force, and frees lanes that the new policies do not block.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use crate::domain::policy::Policies;
 use crate::domain::route::OnDeadLetter;
 use crate::store::statement::statement;
 
-/// Lanes freed in one transaction.
+/// Maximum number of lanes freed in one transaction.
 const FREED_LANES: i64 = 500;
 
-/// Takes the policies that are in force from the commit on.
+/// Sets the policies. They are in force from the commit on.
 pub(super) fn set(transaction: &mut Transaction<'_>, policies: &Arc<Policies>) -> Result<(), Refusal> {
     transaction.context.memory.set_policies(Arc::clone(policies));
     transaction.lets_start();
     Ok(())
 }
 
-/// Frees lanes that a dead letter blocks, of routes that skip dead letters now. Answers how many;
-/// there may be more.
+/// Frees blocked lanes of routes whose policy skips dead letters. Returns how many it freed; 0 if there are
+/// no more.
 pub(super) fn free_lanes(transaction: &mut Transaction<'_>) -> Result<usize, Refusal> {
     let now = transaction.context.clock.now().as_millisecond();
     for queue in queues_that_skip(transaction) {

@@ -1,4 +1,4 @@
-//! Writes a row, to learn whether the store can be written.
+//! Updates a row, to check that the store can be written.
 
 use diesel::prelude::*;
 

@@ -1,8 +1,8 @@
-//! Retention: first the payload goes, later the key and all the rest. A bounded number of rows at
-//! a time, so that accepting goes on in between.
+//! Retention: a purge first removes payloads, and later webhooks with all their rows. Each step changes a
+//! bounded number of rows, so that accepting continues in between.
 //!
-//! A finished job is marked once it is past a retention, and is not looked at again until the next.
-//! What belongs to the webhook goes with the job that is past it last.
+//! A finished job that is past a retention is marked, so that a purge does not read it again before the next
+//! retention ends. The payload, and later the webhook, is removed when its last job is past the retention.
 
 use std::time::Duration;
 
@@ -21,18 +21,18 @@ use crate::domain::webhook::{IdempotencyKey, Source};
 use crate::store::Purged;
 use crate::store::statement::statement;
 
-/// Jobs in one transaction, of each status.
+/// Maximum number of jobs of each status in one transaction.
 const PURGE_ROWS: i64 = 100;
 
-/// Pages given back to the file system in one transaction.
+/// Maximum number of pages returned to the file system in one transaction.
 const VACUUM_PAGES: i64 = 100;
 
-/// Free pages kept in the file for what comes next.
+/// Free pages kept in the file for the next inserts.
 const FREE_PAGES_KEPT: i64 = 256;
 
 const FINAL: [Status; 4] = [Status::Completed, Status::DeadLettered, Status::Cancelled, Status::Filtered];
 
-/// The times before which finished jobs are past their retentions.
+/// Jobs that finished at or before these times, in milliseconds since the epoch, are past their retention.
 struct Limits {
     completed: i64,
     dead_lettered: i64,
@@ -42,14 +42,14 @@ struct Limits {
 impl Limits {
     fn payload_of(&self, status: Status) -> i64 {
         match status {
-            // `DropPayloads` says the same.
+            // `DropPayloads` repeats this rule in SQL.
             Status::Completed | Status::Filtered => self.completed,
             _ => self.dead_lettered,
         }
     }
 }
 
-/// Removes what is past its retention.
+/// Removes a bounded number of payloads and webhooks that are past their retention.
 pub(super) fn purge(transaction: &mut Transaction<'_>, retention: &Retention) -> Result<Purged, Refusal> {
     let now = transaction.context.clock.now().as_millisecond();
     let before = |kept: Duration| super::earlier(now, kept);
@@ -67,7 +67,8 @@ pub(super) fn purge(transaction: &mut Transaction<'_>, retention: &Retention) ->
     Ok(purged)
 }
 
-/// Marks jobs that are past the retention of their payload. Answers whether there were any.
+/// Marks jobs that are past the retention of their payload, and drops payloads that no job needs. Returns
+/// whether it marked any.
 fn purge_payloads(
     transaction: &mut Transaction<'_>,
     status: Status,
@@ -89,8 +90,8 @@ fn purge_payloads(
     Ok(true)
 }
 
-/// Removes webhooks whose jobs are all past the retention of keys, and marks the jobs that are past it
-/// before others of their webhook. Answers whether there were any.
+/// Removes webhooks whose jobs are all past the retention of keys. Of other webhooks, marks the jobs that are
+/// past it. Returns whether it found any such job.
 fn purge_webhooks(
     transaction: &mut Transaction<'_>,
     status: Status,
@@ -120,7 +121,7 @@ fn purge_webhooks(
     Ok(!finished.is_empty())
 }
 
-/// Removes a webhook with all its rows. False if another of its jobs had it removed.
+/// Removes a webhook with all its rows. Returns false if it was already removed for another of its jobs.
 fn remove(transaction: &mut Transaction<'_>, row: &PurgedRow, now: i64) -> QueryResult<bool> {
     let webhook = row.webhook;
     let jobs = DeleteJobs { webhook }.load::<RemovedJob>(transaction.connection)?;
@@ -142,7 +143,8 @@ fn remove(transaction: &mut Transaction<'_>, row: &PurgedRow, now: i64) -> Query
     Ok(true)
 }
 
-/// Cuts free pages off the end of the file. The file itself shrinks at the next checkpoint.
+/// Returns free pages to the file system; the file shrinks at the next checkpoint. Returns whether there were
+/// any.
 fn give_back_pages(transaction: &mut Transaction<'_>) -> QueryResult<bool> {
     let free = SelectFreePages {}.get_result::<i64>(transaction.connection)?;
     let pages = (free - FREE_PAGES_KEPT).min(VACUUM_PAGES);
@@ -153,7 +155,7 @@ fn give_back_pages(transaction: &mut Transaction<'_>) -> QueryResult<bool> {
     Ok(true)
 }
 
-/// The marks of a job: past the retention of its payload, past that of its key.
+/// The values of `jobs.purged`: past the retention of its payload, past that of its key.
 const PAYLOAD: i64 = 1;
 const KEY: i64 = 2;
 
@@ -164,7 +166,7 @@ struct PurgedRow {
     queue: i64,
     source: String,
     idempotency_key: String,
-    /// Whether another job of the webhook is not past it.
+    /// Whether another job of the webhook is not past the retention of keys.
     has_others: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Reading one webhook: its status, or all that is known of it.
+//! Reads one webhook: its status, or all its data.
 
 use diesel::prelude::*;
 
@@ -9,10 +9,11 @@ use crate::domain::id::WebhookId;
 use crate::domain::job::QueueId;
 use crate::domain::webhook::{WebhookDetail, WebhookName, WebhookStatus};
 
-/// The queue of webhooks that no route wanted.
+/// The queue of webhooks that no route matched.
 pub(super) const NO_ROUTE_QUEUE: QueueId = QueueId(0);
 
-/// Webhooks with each of their jobs: a [`StatusRow`] each. Rows of [`NO_ROUTE_QUEUE`] are no jobs.
+/// Webhooks joined with their jobs: one [`StatusRow`] for each job, or one without a job. Leaves out rows of
+/// [`NO_ROUTE_QUEUE`], which are not jobs.
 #[diesel::dsl::auto_type]
 pub(super) fn webhooks_with_jobs() -> _ {
     webhooks::table
@@ -44,7 +45,7 @@ pub(super) fn status_by_id(
         .order(jobs::queue)
         .select((WebhookRow::as_select(), Option::<JobRow>::as_select(), queues::route.nullable()))
         .load::<StatusRow>(connection)?;
-    // The sequence is not all of the id.
+    // The sequence is only a part of the id, so the id has to be compared.
     Ok(rows::statuses(rows)?.pop().filter(|webhook| webhook.id == id))
 }
 
@@ -54,7 +55,7 @@ pub(super) struct FoundByKey {
     pub(super) payload_digest: Vec<u8>,
 }
 
-/// The webhook whose key has this name.
+/// The webhook whose key has this name, as `key_name` makes it.
 pub(super) fn status_by_key(
     connection: &mut SqliteConnection,
     key_name: &[u8],
@@ -71,7 +72,7 @@ pub(super) fn status_by_key(
     Ok(rows::statuses(rows)?.pop().map(|status| FoundByKey { status, payload_digest }))
 }
 
-/// All of a webhook.
+/// All data of a webhook, read in one transaction.
 pub(super) fn webhook(
     connection: &mut SqliteConnection,
     id: WebhookId,
@@ -106,7 +107,7 @@ pub(super) fn webhook(
     })
 }
 
-/// Whether the payload of a webhook is kept.
+/// Whether the payload of a webhook is still stored.
 pub(super) fn has_payload(connection: &mut SqliteConnection, id: WebhookId) -> QueryResult<bool> {
     webhooks::table
         .find(id.sequence().as_i64())

@@ -1,4 +1,4 @@
-//! A few threads, each with a reading connection. Reads never wait for the writer.
+//! Reader threads, each with a reading connection. Reads never wait for the writer.
 
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -11,20 +11,21 @@ use tokio::sync::oneshot;
 use super::connection::{self, OpenError};
 use crate::domain::error::{Error, Result};
 
-/// Reads that may wait for a thread; more are refused.
+/// The capacity of the queue of reads. When it is full, reads are refused with `StoreUnavailable`.
 const QUEUE_READS: usize = 1_024;
 
-/// A read; true if it failed, and the connection is better opened anew.
+/// A read. Returns true if it failed: then the thread opens a new connection.
 type Read = Box<dyn FnOnce(&mut SqliteConnection) -> bool + Send>;
 
-/// The way to the readers.
+/// Sends reads to the reader threads.
 #[derive(Debug)]
 pub(super) struct Readers {
     queue: Sender<Read>,
 }
 
 impl Readers {
-    /// Opens `count` connections and starts their threads, which end when this is dropped.
+    /// Opens `count` connections and starts a thread for each. The threads end when the returned `Readers` is
+    /// dropped.
     pub(super) fn start(
         path: &Path,
         name: &str,
@@ -45,7 +46,8 @@ impl Readers {
         Ok((Self { queue }, threads))
     }
 
-    /// Runs a read and answers what it found.
+    /// Runs a read on one of the threads, and returns its result. Any failure of the read is
+    /// `StoreUnavailable`.
     pub(super) async fn run<T, R>(&self, read: R) -> Result<T>
     where
         T: Send + 'static,
@@ -55,7 +57,7 @@ impl Readers {
         let read: Read = Box::new(move |connection| {
             let found = read(connection);
             let failed = found.is_err();
-            // The caller may be gone.
+            // Sending fails if the caller is gone.
             let _ = reply.send(found);
             failed
         });

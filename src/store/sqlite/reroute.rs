@@ -1,5 +1,5 @@
-//! Jobs of a route moved to another, or cancelled: how operators clear what a route that is gone
-//! has left.
+//! Moves the waiting jobs of a route to another route, or cancels them. Operators use this for the jobs of a
+//! route that is gone from the settings.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
@@ -16,10 +16,11 @@ use crate::domain::route::RouteName;
 use crate::store::Moved;
 use crate::store::statement::statement;
 
-/// Jobs changed in one transaction.
+/// Maximum number of jobs changed in one transaction.
 const STEP_JOBS: usize = 500;
 
-/// Moves waiting jobs from one route to another; cancels those whose webhook has one of it already.
+/// Moves waiting jobs of `from` to `to`, [`STEP_JOBS`] at most. Cancels a job whose webhook already has a job
+/// of `to`.
 pub(super) fn move_jobs(
     transaction: &mut Transaction<'_>,
     from: &RouteName,
@@ -48,7 +49,7 @@ pub(super) fn move_jobs(
     Ok(moved)
 }
 
-/// Cancels waiting jobs of a route. Answers how many.
+/// Cancels waiting jobs of a route, [`STEP_JOBS`] at most. Returns how many it cancelled.
 pub(super) fn cancel_jobs(transaction: &mut Transaction<'_>, route: &RouteName) -> Result<usize, Refusal> {
     let now = transaction.context.clock.now();
     let waiting = waiting_jobs(transaction, route)?;
@@ -66,13 +67,14 @@ struct Waiting {
     lane: Option<String>,
 }
 
-/// Some waiting jobs of a route.
+/// Waiting jobs of a route, [`STEP_JOBS`] at most; those of a lane in its order.
 fn waiting_jobs(transaction: &mut Transaction<'_>, route: &RouteName) -> QueryResult<Vec<Waiting>> {
     let mut waiting = Vec::new();
     for queue in transaction.context.memory.queues.of_route(route) {
         let limit = STEP_JOBS.saturating_sub(waiting.len()).try_into().unwrap_or(i64::MAX);
         let number = i64::from(queue.0);
-        let rows = SelectWaiting { queue_of_jobs: number, queue_of_lanes: number, limit };
+        let rows =
+            SelectWaiting { queue_of_jobs: number, queue_of_lanes: number, limit_of_lanes: limit, limit };
         for row in rows.load::<WaitingRow>(transaction.connection)? {
             waiting.push(Waiting {
                 job: JobId { webhook: rows::id(&row.id)?, queue },
@@ -112,7 +114,7 @@ fn move_job(
         None => transaction.note_due(to, *available_at),
         Some(value) => {
             lanes::changed(transaction, Lane { queue: job.queue, value }, webhook, now_ms)?;
-            // Its place among the due jobs of the other route is that of before.
+            // The job keeps its due time, and so its place among the due jobs of the other route.
             let at = now_ms.min(available_at.as_millisecond());
             lanes::changed(transaction, Lane { queue: to, value }, webhook, at)?;
         }
@@ -135,6 +137,7 @@ statement! { Sqlite;
     struct SelectWaiting {
         queue_of_jobs: i64 as BigInt,
         queue_of_lanes: i64 as BigInt,
+        limit_of_lanes: i64 as BigInt,
         limit: i64 as BigInt,
     }
     returns (Binary, BigInt, BigInt, Nullable<Text>);
@@ -142,8 +145,11 @@ statement! { Sqlite;
      FROM jobs j CROSS JOIN webhooks w ON w.sequence = j.webhook
      WHERE j.queue = ? AND j.status IN (0, 2) AND j.lane IS NULL
      UNION ALL
-     SELECT w.id, j.status, j.available_at, j.lane
-     FROM jobs j CROSS JOIN webhooks w ON w.sequence = j.webhook
-     WHERE j.queue = ? AND j.status IN (0, 2) AND j.lane IS NOT NULL
+     SELECT * FROM (
+         SELECT w.id, j.status, j.available_at, j.lane
+         FROM jobs j CROSS JOIN webhooks w ON w.sequence = j.webhook
+         WHERE j.queue = ? AND j.status IN (0, 2) AND j.lane IS NOT NULL
+         ORDER BY j.lane, j.webhook LIMIT ?
+     )
      LIMIT ?"
 }

@@ -1,4 +1,4 @@
-//! Rows as SQLite answers them, and the domain's types made of them.
+//! Rows of query results, and their conversion into domain types.
 
 use diesel::prelude::*;
 use diesel::result::Error as QueryError;
@@ -13,7 +13,7 @@ use crate::domain::route::RouteName;
 use crate::domain::webhook::{EventType, IdempotencyKey, JobDetail, Source, WebhookStatus};
 pub(super) use crate::store::columns::{count, job_status, outcome, traceparent, unreadable};
 
-/// A webhook with one of its jobs, or with none.
+/// A webhook joined with one of its jobs, or without a job.
 #[derive(Queryable)]
 pub(super) struct StatusRow {
     pub(super) webhook: WebhookRow,
@@ -21,7 +21,7 @@ pub(super) struct StatusRow {
     route: Option<String>,
 }
 
-/// What names a webhook.
+/// The names of a webhook, and the digest of its payload.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = webhooks, check_for_backend(Sqlite))]
 pub(super) struct WebhookRow {
@@ -33,7 +33,7 @@ pub(super) struct WebhookRow {
     accepted_at: i64,
 }
 
-/// Where a job stands.
+/// The status of a job.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = jobs, check_for_backend(Sqlite))]
 pub(super) struct JobRow {
@@ -44,7 +44,7 @@ pub(super) struct JobRow {
     revision: i64,
 }
 
-/// What is known of a job besides.
+/// The other columns of a job.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = jobs, check_for_backend(Sqlite))]
 pub(super) struct DetailRow {
@@ -55,7 +55,7 @@ pub(super) struct DetailRow {
     completed_at: Option<i64>,
 }
 
-/// An attempt that has ended.
+/// An ended attempt.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = attempts, check_for_backend(Sqlite))]
 pub(super) struct AttemptRow {
@@ -69,7 +69,7 @@ pub(super) struct AttemptRow {
     worker: String,
 }
 
-/// The webhooks that rows stand for. Rows of one webhook follow one another.
+/// Groups rows into webhooks. The rows of one webhook must be adjacent.
 pub(super) fn statuses(rows: Vec<StatusRow>) -> QueryResult<Vec<WebhookStatus>> {
     let mut webhooks: Vec<WebhookStatus> = Vec::new();
     for StatusRow { webhook, job, route } in rows {
@@ -110,7 +110,8 @@ impl JobRow {
 }
 
 impl DetailRow {
-    /// The job with its attempts, oldest first.
+    /// The job with its attempts, which are ordered oldest first. Its result is the one of the latest attempt
+    /// that has one.
     pub(super) fn into_detail(self, attempts: Vec<AttemptRow>) -> QueryResult<JobDetail> {
         let mut result = None;
         let mut records = Vec::with_capacity(attempts.len());
@@ -144,6 +145,7 @@ pub(super) fn queue(number: i64) -> Result<QueueId, QueryError> {
     number.try_into().map(QueueId).map_err(unreadable)
 }
 
+/// The time of a column, which is in milliseconds since the epoch.
 pub(super) fn time(milliseconds: i64) -> Result<Timestamp, QueryError> {
     Timestamp::from_millisecond(milliseconds).map_err(unreadable)
 }

@@ -1,4 +1,4 @@
-//! The tables, as diesel's query builder sees them. `migrations/sqlite` has what each column means.
+//! The tables for diesel's query builder. `migrations/sqlite` describes the columns.
 
 diesel::table! {
     webhooks (sequence) {
@@ -103,7 +103,7 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(webhooks, idempotency_keys, queues, jobs, attempts);
+diesel::allow_tables_to_appear_in_same_query!(webhooks, idempotency_keys, queues, jobs, lanes, attempts);
 
 #[cfg(test)]
 mod tests {
@@ -118,12 +118,12 @@ mod tests {
         name: String,
         #[diesel(sql_type = Text, column_name = "type")]
         kind: String,
-        /// A column of a primary key cannot be null either.
+        /// 1 if the column cannot be null. This includes columns of the primary key.
         #[diesel(sql_type = BigInt)]
         required: i64,
     }
 
-    /// What `table!` says of a column, in SQLite's words.
+    /// A column as declared by `table!`, with SQLite's type name.
     fn column<C, Kind: InSqlite>(_: C) -> Column
     where
         C: diesel::Column + diesel::Expression<SqlType = Kind>,
@@ -154,8 +154,8 @@ mod tests {
         const REQUIRED: i64 = 0;
     }
 
-    /// `same_columns!(connection; table: column …)` compares a table of the schema with the file's.
-    /// A column left out here makes a difference, too.
+    /// `same_columns!(connection; table: column …)` compares a declared table with the table in the file. A
+    /// column that is missing from the list is reported as a difference, too.
     macro_rules! same_columns {
         ($connection:expr; $($table:ident: $($column:ident)*;)*) => {$(
             let here = vec![$(column(super::$table::$column)),*];

@@ -1,4 +1,4 @@
-//! A write transaction under way: what its commands may use, and what its commit will make known.
+//! A write transaction: what its commands may use, and what to publish after its commit.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -24,14 +24,14 @@ use crate::domain::webhook::Source;
 use crate::store::changes::{Change, Changes};
 use crate::telemetry::metrics::Metrics;
 
-/// What commands need besides the connection.
+/// The state that commands need in addition to the connection.
 pub(super) struct Context {
     pub(super) path: PathBuf,
     pub(super) _owner: Owner,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: WebhookIds<SmallRng>,
     pub(super) memory: Memory,
-    /// Jobs that may be unfinished.
+    /// The maximum number of unfinished jobs.
     pub(super) max_backlog: u64,
     pub(super) committed: Arc<Committed>,
     pub(super) changes: Arc<Changes>,
@@ -41,14 +41,14 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Reads anew what the writer knows, after a transaction that was not committed.
+    /// Reloads the writer's memory from the tables. Call it after a transaction that was not committed.
     pub(super) fn reload(&mut self, connection: &mut SqliteConnection) -> QueryResult<()> {
         self.memory = Memory::load(connection, Arc::clone(self.memory.policies()))?;
         self.committed.publish_all(&self.memory);
         Ok(())
     }
 
-    /// Makes known what a transaction changed, now that it is on disk.
+    /// Publishes what a transaction changed. Call it only after the commit.
     pub(super) fn publish(&mut self, effects: Effects) {
         let changed = self.memory.committed();
         self.committed.publish(&self.memory, changed);
@@ -61,12 +61,12 @@ impl Context {
     }
 }
 
-/// Why a command did not go through.
+/// Why a command failed.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// The command is refused; it has written nothing.
+    /// The command was refused before it wrote anything. The transaction may be committed.
     Domain(Error),
-    /// A statement failed; the transaction must not be committed.
+    /// A statement failed. The transaction must be rolled back.
     Query(QueryError),
 }
 
@@ -82,15 +82,15 @@ impl From<Error> for Refusal {
     }
 }
 
-/// What a transaction makes known once it is committed.
+/// What to publish after the commit of a transaction.
 #[derive(Default)]
 pub(super) struct Effects {
     changes: Vec<Change>,
-    /// Whether a job may start now or later.
+    /// Whether the transaction lets a job start, now or later.
     lets_start: bool,
 }
 
-/// A change of a job that its transaction has written.
+/// A change of a job that the transaction has written.
 pub(super) struct JobChange {
     pub(super) job: JobId,
     pub(super) from: Status,
@@ -100,7 +100,7 @@ pub(super) struct JobChange {
     pub(super) revision: i64,
 }
 
-/// See the module.
+/// A write transaction.
 pub(super) struct Transaction<'a> {
     pub(super) connection: &'a mut SqliteConnection,
     pub(super) context: &'a mut Context,
@@ -112,13 +112,13 @@ impl<'a> Transaction<'a> {
         Self { connection, context, effects: Effects::default() }
     }
 
-    /// Writes what is written once for all commands, and answers what the commit makes known.
+    /// Writes the changed counts, once for all commands, and returns what to publish after the commit.
     pub(super) fn end(self) -> QueryResult<Effects> {
         self.context.memory.counts.write(self.connection)?;
         Ok(self.effects)
     }
 
-    /// The queue of a route and a source; made if it is new.
+    /// The queue of a route and a source. Creates a missing queue.
     pub(super) fn queue(&mut self, route: &RouteName, source: &Source) -> QueryResult<QueueId> {
         if let Some(id) = self.context.memory.queues.id(route, source) {
             return Ok(id);
@@ -132,25 +132,26 @@ impl<'a> Transaction<'a> {
         Ok(id)
     }
 
-    /// A waiting job of a queue is due at that time, and none of its lane comes before it.
+    /// Notes that a waiting job of a queue is due at `due`. The job must be unordered or the first of its
+    /// lane.
     pub(super) fn note_due(&mut self, queue: QueueId, due: Timestamp) {
         self.context.memory.ready.note(queue, due);
         self.effects.lets_start = self.effects.lets_start || self.context.memory.is_open(queue);
     }
 
-    /// A waiting job of a queue was taken out of it: learns which one is due first now.
+    /// Reads again when the first job of a queue is due. Call it after a waiting job has left the queue.
     pub(super) fn look_again(&mut self, queue: QueueId) -> QueryResult<()> {
         let first = due::first(self.connection, queue)?;
         self.context.memory.ready.found(queue, first);
         Ok(())
     }
 
-    /// Jobs that were held may start now.
+    /// Has the dispatcher claim after the commit, because held jobs may start now.
     pub(super) fn lets_start(&mut self) {
         self.effects.lets_start = true;
     }
 
-    /// A job changed its status: counts it, and has it announced.
+    /// Records a change of a job's status: changes the counts, and has it announced after the commit.
     pub(super) fn record(&mut self, change: JobChange) {
         let JobChange { job, from, to, attempts, at, revision } = change;
         let memory = &mut self.context.memory;
@@ -158,13 +159,13 @@ impl<'a> Transaction<'a> {
         if from == Status::Processing
             && memory.policy(job.queue).is_some_and(|policy| policy.concurrency.is_some())
         {
-            // Another job of the route may take its place.
+            // Another job of the route may start now.
             self.effects.lets_start = true;
         }
         self.announce(job, to, attempts, at, revision);
     }
 
-    /// Has the standing of a job announced.
+    /// Has the current state of a job announced after the commit.
     pub(super) fn announce(
         &mut self,
         job: JobId,

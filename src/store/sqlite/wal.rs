@@ -1,9 +1,9 @@
-//! Keeps the write-ahead log short without a long commit.
+//! Keeps the write-ahead log short without slow commits.
 //!
-//! A checkpoint inside of a commit holds up every command that waits for the commit. A checkpoint
-//! beside the writer never reaches the end of a log that keeps growing, and only a log that is copied
-//! to its end starts over. So a thread copies most of the log beside the writer; then the writer
-//! copies the rest between two commits, and its next write starts the log over.
+//! A checkpoint within a commit would delay every command that waits for the commit. A checkpoint in another
+//! thread never reaches the end of a log that keeps growing, and SQLite reuses a log only after all of it was
+//! copied. So a thread copies most of the log while the writer continues. Then the writer copies the rest
+//! between two commits, and its next write starts at the beginning of the log.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,24 +18,27 @@ use super::connection::{self, OpenError};
 use crate::domain::clock::Signal;
 use crate::store::statement::statement;
 
-/// The length of the log, in pages, from which on it is copied: 128 MiB. Each
-/// copying holds up commits a few times for a moment, so the longer the log, the fewer webhooks meet one.
+/// The length of the log, in pages, at which copying starts: 128 MiB. Each copying delays a few commits for a
+/// moment, so with a longer log fewer webhooks are delayed.
 const COPY_FROM_PAGES: i64 = 32 * 1024;
 
-/// Pages left that the writer may copy between two commits: 4 MiB. Fewer would take more passes of the
-/// thread, and each holds up commits as well.
+/// The maximum number of pages left for the writer to copy between two commits: 4 MiB. Fewer would need more
+/// passes of the thread, and each pass delays commits, too.
 const WRITER_COPIES_PAGES: i64 = 1024;
 
-/// Passes of the thread before it leaves the rest to the writer, however much it is: bounds the log.
+/// Passes after which the thread leaves the rest to the writer, whatever its size. Bounds the length of the
+/// log.
 const PASSES: usize = 8;
 
-/// Commits between two looks at the length of the log.
+/// Commits between two checks of the length of the log.
 const LOOK_EVERY_COMMITS: u32 = 16;
 
-/// What the writer and the copying thread tell each other.
+/// The signals between the writer and the copying thread.
 #[derive(Debug, Default)]
 pub(super) struct Log {
+    /// The writer has found the log to be long, or the thread has to stop.
     long: Arc<Signal>,
+    /// The thread has left the rest of the log to the writer.
     nearly_copied: AtomicBool,
     stopping: AtomicBool,
 }
@@ -47,7 +50,7 @@ impl Log {
         self.long.raise();
     }
 
-    /// The writer's part, after a commit. `commits` counts them.
+    /// The writer's part. Call it after each commit; `commits` counts these calls.
     pub(super) fn after_commit(&self, connection: &mut SqliteConnection, commits: &mut u32) {
         *commits = commits.wrapping_add(1);
         let outcome = if self.nearly_copied.load(Ordering::SeqCst) {
@@ -63,7 +66,7 @@ impl Log {
             Ok(())
         };
         if let Err(error) = outcome {
-            tracing::warn!(error = %error, "the write-ahead log could not be copied back; it is tried again");
+            tracing::warn!(error = %error, "the write-ahead log could not be copied back; trying again later");
         }
     }
 }
@@ -80,10 +83,10 @@ pub(super) fn start(path: &Path, log: Arc<Log>) -> Result<JoinHandle<()>, OpenEr
                     return;
                 }
                 copy(&mut connection);
-                // Taken before the writer is told, so that the writer's next look can raise it again.
+                // Taken before the writer is notified, so that its next check can raise the signal again.
                 log.long.take();
                 if log.stopping.load(Ordering::SeqCst) {
-                    // The signal just taken may have been that of the stop.
+                    // `stop` may have raised the signal that was just taken.
                     return;
                 }
                 log.nearly_copied.store(true, Ordering::SeqCst);
@@ -98,14 +101,14 @@ fn copy(connection: &mut SqliteConnection) {
             Ok(log) if log.pages - log.copied <= WRITER_COPIES_PAGES => return,
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(error = %error, "the write-ahead log could not be copied back; it is tried again");
+                tracing::warn!(error = %error, "the write-ahead log could not be copied back; trying again later");
                 return;
             }
         }
     }
 }
 
-/// What SQLite answers of the log.
+/// The result of a checkpoint, in pages.
 #[derive(Queryable)]
 struct LogRow {
     #[expect(dead_code, reason = "a column of the answer")]
@@ -115,14 +118,14 @@ struct LogRow {
 }
 
 statement! { Sqlite;
-    /// Copies what no reader needs from the log.
+    /// Copies the part of the log that no reader needs.
     struct Copy {}
     returns (BigInt, BigInt, BigInt);
     "PRAGMA wal_checkpoint(PASSIVE)"
 }
 
 statement! { Sqlite;
-    /// Answers the same without copying.
+    /// Returns the same columns without copying.
     struct Look {}
     returns (BigInt, BigInt, BigInt);
     "PRAGMA wal_checkpoint(NOOP)"
@@ -144,7 +147,7 @@ mod tests {
         let mut writer = connection::open_writer(&path).expect("opens");
         writer.batch_execute("CREATE TABLE filler (bytes BLOB)").expect("creates");
         for round in 0..60_u64 {
-            // Enough to copy for a moment, and the stop at another point of it each time.
+            // Writes enough that copying takes a moment, and stops at a different point of it in each round.
             writer.batch_execute("INSERT INTO filler VALUES (zeroblob(100000))").expect("writes");
             let log = Arc::new(Log::default());
             let thread = start(&path, Arc::clone(&log)).expect("starts");

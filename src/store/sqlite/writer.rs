@@ -1,12 +1,12 @@
-//! The one writer: group commit.
+//! The writer thread: group commit.
 //!
-//! A thread owns the writing connection. It takes the commands that have queued up while the last
-//! commit was being synced, runs all of them in one transaction, commits, and only then answers. It
-//! never waits for a batch to fill.
+//! A thread owns the writing connection. It takes the commands that were enqueued during the last commit,
+//! runs all of them in one transaction, commits, and only then sends the results. It never waits for a batch
+//! to fill.
 //!
-//! A command that fails does not fail the others: the batch is rolled back and its commands are run
-//! one by one. If the store itself is at fault (disk full, I/O error), all commands of the batch are
-//! answered with an error, and the connection is opened anew for the next batch.
+//! A command that fails does not fail the others: the writer rolls the batch back and runs its commands one
+//! by one. If the store itself is at fault (disk full, I/O error), all commands of the batch get an error,
+//! and the writer opens a new connection for the next batch.
 
 use std::thread::JoinHandle;
 
@@ -26,21 +26,21 @@ use crate::store::Accepted;
 use crate::store::acceptance::queue_full;
 use crate::telemetry::metrics::Stopwatch;
 
-/// Commands that may wait for the writer. More webhooks are refused; other commands wait to get
-/// in line.
+/// The capacity of the writer's queue, in commands. When it is full, webhooks are refused, and other commands
+/// wait for a free place.
 const QUEUE_COMMANDS: usize = 4_096;
 
-/// Commands in one transaction: bounds how long the first of them waits for the last.
+/// Maximum number of commands in one transaction. Bounds how long the first command waits for the last.
 const BATCH_COMMANDS: usize = 1_024;
 
-/// The way to the writer.
+/// Sends commands to the writer.
 #[derive(Clone, Debug)]
 pub(super) struct WriterHandle {
     queue: mpsc::Sender<Message>,
 }
 
 impl WriterHandle {
-    /// Stores a webhook.
+    /// Stores a webhook. Fails with `BacklogFull` if the queue is full.
     pub(super) async fn accept(&self, webhook: NewWebhook, jobs: Vec<NewJob>) -> Result<Accepted> {
         let (reply, answer) = oneshot::channel();
         let message = Message::Accept(Box::new(accept::Accept::new(webhook, jobs, reply)));
@@ -51,8 +51,8 @@ impl WriterHandle {
         answer.await.map_err(|_| Error::shutting_down())?
     }
 
-    /// Runs `work` in a transaction and answers once it is on disk. `work` writes nothing before
-    /// it refuses, and may be run twice.
+    /// Runs `work` in a transaction, and returns its result once the transaction is on disk. `work` must not
+    /// write anything before it returns `Refusal::Domain`, and may run twice.
     pub(super) async fn run<T, W>(&self, work: W) -> Result<T>
     where
         T: Send + 'static,
@@ -63,9 +63,9 @@ impl WriterHandle {
         answer.await.map_err(|_| Error::shutting_down())?
     }
 
-    /// Has the writer finish what has queued up and stop.
+    /// Has the writer run the commands that are enqueued already, and stop.
     pub(super) async fn stop(&self) {
-        // It fails only if the writer has stopped already.
+        // Sending fails only if the writer has already stopped.
         let _ = self.queue.send(Message::Stop).await;
     }
 
@@ -89,7 +89,7 @@ pub(super) fn start(
 }
 
 struct Writer {
-    /// None after a fault, until it is opened anew.
+    /// `None` after a fault, until the next batch opens a new connection.
     connection: Option<SqliteConnection>,
     context: Context,
     commits: u32,
@@ -102,8 +102,8 @@ impl Writer {
             let Some(first) = messages.blocking_recv() else { break };
             let mut batch = Batch::default();
             going_on = batch.push(first);
-            // Threads that are ready to run go first: on busy cores more of their commands join this
-            // batch, on idle ones the call returns at once.
+            // Lets other ready threads run first. On busy cores more of their commands join this batch; on
+            // idle cores the call returns immediately.
             std::thread::yield_now();
             while going_on && batch.len() < BATCH_COMMANDS {
                 let Ok(message) = messages.try_recv() else { break };
@@ -112,15 +112,15 @@ impl Writer {
             self.run(batch);
         }
         messages.close();
-        // Commands behind the stop get an error from their dropped reply. The queue is read to its end,
-        // because dropping it would leave a command that is just being enqueued unanswered.
+        // Commands behind the stop get an error, because their reply channel is dropped. The queue is read to
+        // its end: otherwise a command that is being enqueued at this moment would never get a reply.
         while messages.blocking_recv().is_some() {}
         let copied = self
             .connection
             .take()
             .map(|mut connection| connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)"));
         if let Some(Err(error)) = copied {
-            tracing::warn!(error = %error, "the write-ahead log could not be copied back at shutdown; the next start does it");
+            tracing::warn!(error = %error, "the write-ahead log could not be copied back at shutdown; the next start copies it");
         }
     }
 
@@ -161,7 +161,7 @@ impl Writer {
         }
     }
 
-    /// Runs the batch in one transaction, and makes known what it changed.
+    /// Runs the batch in one transaction, and publishes its effects after the commit.
     fn transact(&mut self, batch: &mut Batch) -> std::result::Result<(), QueryError> {
         let Self { connection, context, .. } = self;
         let open = match connection {
@@ -182,7 +182,7 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                // A connection that cannot even be read is opened, and read, by the next batch.
+                // If the reload fails, the next batch opens a new connection and reloads from it.
                 if !is_store_fault(&error) && context.reload(open).is_err() {
                     *connection = None;
                 }
@@ -192,7 +192,8 @@ impl Writer {
     }
 }
 
-/// A connection after a fault, with the context as the file has it: a commit that failed may be in it.
+/// Opens a connection after a fault, and reloads the context: a commit that reported an error may be in the
+/// file.
 fn reopen(context: &mut Context) -> std::result::Result<SqliteConnection, QueryError> {
     let mut connection = connection::open_writer(&context.path).map_err(|error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Why webhooks are not moved, and what to do about it.
+//! The errors of a transfer. Their texts say what to do next.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,10 @@ use super::row_counts::Differences;
 use crate::domain::error::Error;
 use crate::store::{postgres, sqlite};
 
-/// Why webhooks are not moved.
+/// Why a transfer could not begin, continue or finish.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// There is nothing to move from.
+    /// The file to move from does not exist.
     #[error("there is no file {}; give the one that hookbox served, such as sqlite://hookbox.db", .0.display())]
     Missing(PathBuf),
     /// The file could not be opened.
@@ -21,94 +21,92 @@ pub enum TransferError {
     /// The database could not be opened.
     #[error("cannot open the database")]
     Database(#[source] Box<postgres::OpenError>),
-    /// The file could not be read, or not be marked.
-    #[error("cannot move the webhooks of {}; run the same command again, it goes on where it stopped", .path.display())]
+    /// The file could not be read or marked.
+    #[error("cannot move the webhooks of {}; run the same command again, it continues where it stopped", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the store said.
+        /// The error of the store.
         source: Error,
     },
-    /// The database could not be written, or not be read.
-    #[error("cannot move webhooks to {to}; run the same command again, it goes on where it stopped")]
+    /// The database could not be written or read.
+    #[error("cannot move webhooks to {to}; run the same command again, it continues where it stopped")]
     Write {
         /// The database.
         to: postgres::Target,
-        /// What the server said.
+        /// The error of the server.
         source: QueryError,
     },
-    /// A part of the webhooks is in another database.
+    /// A transfer of the file to another database is not finished.
     #[error(
-        "the webhooks of {path} are being moved to {moved_to}, and {to} knows nothing of it; go on with the first one, \
-         or, if it was thrown away, begin anew after `hookbox transfer --abandon --from sqlite://{path}`",
+        "the webhooks of {path} are being moved to {moved_to}, not to {to}; finish that transfer, or, if that database was \
+         deleted, start again after `hookbox transfer --abandon --from sqlite://{path}`",
         path = .path.display()
     )]
     Elsewhere {
         /// The file.
         path: PathBuf,
-        /// Where they are being moved to.
+        /// The database of the transfer that is not finished.
         moved_to: String,
-        /// Where they should be moved to.
+        /// The database of this transfer.
         to: postgres::Target,
     },
-    /// The webhooks are in another database, all of them.
+    /// A transfer of the file to another database is finished.
     #[error(
-        "the webhooks of {path} were moved to {moved_to}, which was finished at {finished_at}, and {to} knows nothing of \
-         it; start hookbox with the first one",
+        "the webhooks of {path} were moved to {moved_to} (finished at {finished_at}), not to {to}; start hookbox with \
+         {moved_to}",
         path = .path.display()
     )]
     Moved {
         /// The file.
         path: PathBuf,
-        /// Where they are.
+        /// The database that has the webhooks.
         moved_to: String,
-        /// Since when.
+        /// When that transfer was finished.
         finished_at: Timestamp,
-        /// Where they should be moved to.
+        /// The database of this transfer.
         to: postgres::Target,
     },
-    /// The database holds other data.
+    /// The database holds webhooks of something else.
     #[error(
-        "{to} holds other data: {webhooks} webhooks that are not of this transfer; move to a database that is empty"
+        "{to} holds other data: {webhooks} webhooks that are not from this transfer; move to an empty database"
     )]
     Occupied {
         /// The database.
         to: postgres::Target,
-        /// How many webhooks it holds.
+        /// The number of webhooks in the database.
         webhooks: u64,
     },
-    /// Somebody serves from the database.
+    /// Processes are serving from the database.
     #[error(
-        "hookbox serves from {to} ({}); it would run jobs before all are moved: stop it, and start it after the transfer",
+        "hookbox serves from {to} (processes: {}) and would run jobs before all webhooks are moved; stop it, and start it after the transfer",
         .processes.join(", ")
     )]
     InUse {
         /// The database.
         to: postgres::Target,
-        /// What the processes are called.
+        /// The names of the processes.
         processes: Vec<String>,
     },
-    /// The database has it that another process moved the same webhooks, or has begun anew.
+    /// The position in the database has changed: another process moves webhooks to it.
     #[error(
-        "another `hookbox transfer` writes to {to}, from a copy of the file or from another one; end it, and run this one again"
+        "another `hookbox transfer` writes to {to}, from a copy of this file or from another file; stop it, and run this one again"
     )]
     Overtaken {
         /// The database.
         to: postgres::Target,
     },
-    /// The database was given webhooks besides.
-    #[error(
-        "{to} has one of these webhooks already, from elsewhere ({conflict}); move to a database that is empty"
-    )]
+    /// The database has a webhook with the same id or key that is not from this transfer.
+    #[error("{to} already has one of these webhooks, from elsewhere ({conflict}); move to an empty database")]
     Collided {
         /// The database.
         to: postgres::Target,
-        /// What the server said.
+        /// The conflict, as the server reports it.
         conflict: String,
     },
-    /// All were moved, and the two sides are not equal.
+    /// All webhooks were moved, but the counts of the two sides differ.
     #[error(
-        "the counts differ: {differences}; something else has written to {to}. The file is as it was: begin anew with an \
+        "the counts differ: {differences}; something else has written to {to}. The file is unchanged: start again with an \
          empty database, after `hookbox transfer --abandon --from sqlite://{path}`",
         path = .path.display()
     )]
@@ -117,12 +115,12 @@ pub enum TransferError {
         path: PathBuf,
         /// The database.
         to: postgres::Target,
-        /// What differs.
+        /// The differing counts.
         differences: Differences,
     },
 }
 
-/// What a statement that failed means for a transfer.
+/// The transfer error for a failed statement. `NotFound` means that the position has changed.
 pub(super) fn refused(to: &postgres::Target, error: QueryError) -> TransferError {
     let to = to.clone();
     match error {

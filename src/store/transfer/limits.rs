@@ -1,17 +1,17 @@
-//! How much a transfer moves at once.
+//! Limits of one batch of a transfer.
 
-/// Webhooks in one batch.
+/// Maximum number of webhooks in one batch, by default.
 pub const BATCH_WEBHOOKS: usize = 4_000;
 
-/// Bytes of payloads and other texts in one batch.
+/// Maximum number of bytes of payloads and other texts in one batch, by default.
 pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// How much is moved at once.
+/// Limits of one batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Webhooks in one batch; at least one is moved.
+    /// Maximum number of webhooks in one batch; at least one is moved.
     pub webhooks: usize,
-    /// Bytes in one batch; a webhook that is larger is moved alone.
+    /// Maximum number of bytes in one batch; a larger webhook is moved alone.
     pub bytes: usize,
 }
 

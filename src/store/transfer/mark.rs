@@ -1,17 +1,17 @@
-//! The mark of a file that is being moved, or was.
+//! The mark of a SQLite file whose webhooks are being moved, or were moved.
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// What a file says of its transfer.
+/// The transfer of a file, as stored in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The id of the transfer, which the database has as well.
+    /// The id of the transfer. The database stores the same id.
     pub id: Uuid,
-    /// The database, without user and password.
+    /// The URL of the database, without user and password.
     pub moved_to: String,
-    /// When it began.
+    /// When the transfer began.
     pub started_at: Timestamp,
-    /// When all had been moved and counted; none before.
+    /// When all webhooks had been moved and counted; `None` until then.
     pub finished_at: Option<Timestamp>,
 }

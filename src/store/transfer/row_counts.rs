@@ -1,42 +1,42 @@
-//! What is where at the end of a transfer, counted row by row.
+//! Compares the row counts of both sides at the end of a transfer.
 
 use std::fmt;
 
 use crate::domain::job::Status;
 use crate::store::StatusCounts;
 
-/// How much one side holds.
+/// Row counts of one side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowCounts {
     /// Jobs by status, and webhooks without jobs.
     pub counts: StatusCounts,
-    /// Webhooks.
+    /// The number of webhooks.
     pub webhooks: u64,
-    /// Attempts that have ended.
+    /// The number of ended attempts.
     pub attempts: u64,
 }
 
-/// What the database holds.
+/// Counts of the database.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct DatabaseRowCounts {
+    /// The counted rows.
     pub(in crate::store) rows: RowCounts,
-    /// Jobs by status, as it has counted them transaction by transaction.
+    /// Jobs by status, as stored in `status_counts`.
     pub(in crate::store) kept: StatusCounts,
 }
 
-/// Numbers that should be equal and are not.
+/// Counts that should be equal and are not: the name, the count of the file, the count of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Differences(Vec<(String, u64, u64)>);
 
 impl Differences {
-    /// Compares both sides; none if they are equal.
+    /// Compares both sides. Returns `None` if they are equal.
     pub(super) fn between(file: &RowCounts, database: &DatabaseRowCounts) -> Option<Self> {
         let DatabaseRowCounts { rows, kept } = database;
         let by_status = Status::ALL
             .map(|status| (status.as_str().to_owned(), file.counts.of(status), rows.counts.of(status)));
-        let counted = Status::ALL.map(|status| {
-            (format!("{status}, as status_counts has it"), file.counts.of(status), kept.of(status))
-        });
+        let counted = Status::ALL
+            .map(|status| (format!("{status} in status_counts"), file.counts.of(status), kept.of(status)));
         let all = [
             ("webhooks".to_owned(), file.webhooks, rows.webhooks),
             ("attempts".to_owned(), file.attempts, rows.attempts),
@@ -78,7 +78,7 @@ mod tests {
         let differences = Differences::between(&file, &DatabaseRowCounts { rows: file, kept: other });
         assert_eq!(
             differences.expect("they differ").to_string(),
-            "completed, as status_counts has it: 3 in the file, 4 in the database"
+            "completed in status_counts: 3 in the file, 4 in the database"
         );
     }
 }

@@ -1,34 +1,56 @@
-//! A webhook with all that belongs to it, as it goes from one store into another.
+//! A webhook with all its rows, as a transfer moves it from one store to the other.
 
 use jiff::Timestamp;
 
 use crate::domain::attempt::Outcome;
 use crate::domain::id::WebhookId;
-use crate::domain::job::Status;
+use crate::domain::job::{QueueId, Status};
+use crate::store::Pause;
+
+/// A queue, which has the same number in both stores: jobs of a webhook are in the order of these.
+#[derive(Debug)]
+pub(in crate::store) struct StoredQueue {
+    pub(in crate::store) id: QueueId,
+    pub(in crate::store) route: String,
+    pub(in crate::store) source: String,
+}
+
+/// What keeps jobs of whole routes and sources from starting.
+#[derive(Debug)]
+pub(in crate::store) struct StoredLimits {
+    pub(in crate::store) pauses: Vec<Pause>,
+    pub(in crate::store) paces: Vec<StoredPace>,
+}
+
+/// When the rate of a route allows its next start.
+#[derive(Debug)]
+pub(in crate::store) struct StoredPace {
+    pub(in crate::store) route: String,
+    pub(in crate::store) next_at: Timestamp,
+}
 
 /// A webhook, its jobs and their history.
 #[derive(Debug)]
 pub(in crate::store) struct StoredWebhook {
-    /// Where it is in the order of acceptance.
+    /// The webhook's position in the order of acceptance: the key of its row in the SQLite file.
     pub(in crate::store) sequence: i64,
     pub(in crate::store) id: WebhookId,
     pub(in crate::store) source: String,
     pub(in crate::store) idempotency_key: String,
     pub(in crate::store) event_type: String,
-    /// None once its retention is over.
+    /// `None` once retention has removed the payload.
     pub(in crate::store) payload: Option<String>,
     pub(in crate::store) payload_digest: Vec<u8>,
     pub(in crate::store) traceparent: String,
     pub(in crate::store) accepted_at: Timestamp,
-    /// One for each route that matched; one without a route if none did.
+    /// One job for each route that matched; one job of queue 0 if none matched.
     pub(in crate::store) jobs: Vec<StoredJob>,
 }
 
 /// A job and its history.
 #[derive(Debug)]
 pub(in crate::store) struct StoredJob {
-    /// Empty where the webhook was filtered.
-    pub(in crate::store) route: String,
+    pub(in crate::store) queue: QueueId,
     pub(in crate::store) status: Status,
     pub(in crate::store) run: u32,
     pub(in crate::store) attempts: u32,
@@ -38,17 +60,30 @@ pub(in crate::store) struct StoredJob {
     pub(in crate::store) completed_at: Option<Timestamp>,
     pub(in crate::store) revision: i64,
     pub(in crate::store) lease_token: i64,
-    /// The value that orders it.
+    /// The process that ran the job when it died, if one did.
+    pub(in crate::store) worker: Option<String>,
+    /// The order value, if the job is ordered.
     pub(in crate::store) order: Option<String>,
-    /// Whether it is a dead letter that blocks its order value.
+    /// The lane of the job; `None` if the job is not ordered, or is finished and does not block.
+    pub(in crate::store) lane: Option<StoredLane>,
+    /// Whether the job is a dead letter that blocks its lane.
     pub(in crate::store) blocks: bool,
-    /// 0 kept, 1 past the retention of its payload, 2 of its key.
+    /// 0: not marked; 1: past the retention of its payload; 2: past the retention of its key.
     pub(in crate::store) purged: i64,
-    /// The attempts that have ended, oldest first.
+    /// The ended attempts, oldest first.
     pub(in crate::store) history: Vec<StoredAttempt>,
 }
 
-/// An attempt that has ended.
+/// The jobs of a queue and an order value, which run one at a time.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct StoredLane {
+    /// 0: its first job may start; 1: it is processing; 2: a dead letter blocks it. The same in both stores.
+    pub(in crate::store) state: i64,
+    /// In state 0: when its first job may start.
+    pub(in crate::store) available_at: Timestamp,
+}
+
+/// An ended attempt.
 #[derive(Debug)]
 pub(in crate::store) struct StoredAttempt {
     pub(in crate::store) number: u32,
@@ -61,7 +96,7 @@ pub(in crate::store) struct StoredAttempt {
 }
 
 impl StoredWebhook {
-    /// About how much room it takes, its attempts left out.
+    /// The approximate size in bytes, without the attempts.
     pub(in crate::store) fn bytes(&self) -> usize {
         self.payload.as_ref().map_or(0, String::len)
             + self.idempotency_key.len()
@@ -71,7 +106,8 @@ impl StoredWebhook {
 }
 
 impl StoredJob {
-    /// The attempts, and apart from them the one that ended the job, if one did.
+    /// Splits the history into the attempts that did not end the job, and the attempt that did. The latter is
+    /// `None` if the job is unfinished, or if no attempt ended it.
     pub(in crate::store) fn split_history(&self) -> (&[StoredAttempt], Option<&StoredAttempt>) {
         let ended_by_attempt = matches!(self.status, Status::Completed | Status::DeadLettered);
         match self.history.split_last() {
@@ -88,7 +124,7 @@ impl StoredJob {
 }
 
 impl StoredAttempt {
-    /// About how much room it takes.
+    /// The approximate size in bytes.
     pub(in crate::store) fn bytes(&self) -> usize {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         length(&self.error) + length(&self.result) + self.worker.len()

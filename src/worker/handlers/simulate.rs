@@ -1,4 +1,4 @@
-//! Pretends to work: sleeps a while, then completes, or fails as often as it was told to.
+//! The handler `simulate` does no work: it sleeps for a random time, then completes or fails at random.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 use crate::domain::policy::Simulate as Options;
 use crate::worker::handler::{Attempt, Failure, Handler};
 
-/// See the module. Routes say how long it takes and how often it fails.
+/// The handler `simulate`. The settings of a route say how long it sleeps and how often it fails.
 #[derive(Debug)]
 pub struct Simulate {
     random: Mutex<SmallRng>,
 }
 
 impl Simulate {
-    /// The name by which routes choose it.
+    /// The name of the handler in the settings of routes.
     pub const NAME: &'static str = "simulate";
 
-    /// Sleeps and fails at random from `seed`.
+    /// A handler that takes its random numbers from `seed`.
     pub fn new(seed: u64) -> Self {
         Self { random: Mutex::new(SmallRng::seed_from_u64(seed)) }
     }
@@ -45,7 +45,7 @@ impl Handler for Simulate {
         }
         if fails {
             return Err(Failure::Retry {
-                error: "a failure was simulated, as the failure rate of `simulate` asks".into(),
+                error: "this failure was simulated, because `simulate` has a failure rate".into(),
                 after: None,
             });
         }

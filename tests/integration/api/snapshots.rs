@@ -41,7 +41,7 @@ fn the_settings_in_force_and_where_each_came_from() {
     assert_eq!(
         layers.warnings(),
         [
-            "HOOKBOX_WORKER is set in the environment, but is no setting of hookbox; did you mean `HOOKBOX_WORKERS`?"
+            "HOOKBOX_WORKER is set in the environment, but is not a setting of hookbox; did you mean `HOOKBOX_WORKERS`?"
         ]
     );
     insta::assert_snapshot!(without_folder(&folder, &layers.to_string()));
@@ -144,6 +144,16 @@ fallback = true
     let layers = layers(&folder, file, &[], &[]);
     let config = Config::new(&layers, HANDLERS).unwrap();
     insta::assert_snapshot!(without_folder(&folder, &config.routes_text()));
+}
+
+#[test]
+fn the_origin_of_a_value_of_several_lines_is_above_it() {
+    let folder = TempDir::new().unwrap();
+    let condition = "where = \"\"\"\nbody.total > 100\n  && body.paid\n\"\"\"\n";
+    let layers = layers(&folder, &format!("[[routes]]\nname = \"large\"\n{condition}"), &[], &[]);
+    let config = Config::new(&layers, HANDLERS).unwrap();
+    let text = without_folder(&folder, &config.routes_text());
+    assert!(text.contains(&format!("\n# ./hookbox.toml:3:9\n{condition}handler = ")), "{text}");
 }
 
 #[test]

@@ -133,7 +133,7 @@ async fn every_attempt_is_a_span_of_the_trace_and_a_failed_one_says_why(
         assert_eq!(attempt.parent_span_id, server.span_id);
         assert_eq!(attempt.status.clone().unwrap_or_default().code(), StatusCode::Error);
         let error = attributes_of(&attempt.attributes).remove("error.message").unwrap_or_default();
-        assert!(error.contains("a failure was simulated"), "{error:?}");
+        assert!(error.contains("this failure was simulated"), "{error:?}");
     }
     assert_eq!(collector.service_names(), ["my-inbox"]);
 }

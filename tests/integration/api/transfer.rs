@@ -43,7 +43,7 @@ async fn what_was_served_from_the_file_is_served_from_the_database() {
     let summary = said(&moved);
     assert!(summary.starts_with("moved 2 webhooks from hookbox.db to postgres://"), "{summary}");
     assert!(summary.contains("\n  webhooks                 2\n  attempts "), "{summary}");
-    assert!(summary.contains("next: start hookbox with the URL of that database"), "{summary}");
+    assert!(summary.contains("next: set HOOKBOX_DATABASE_URL to the URL of that database"), "{summary}");
 
     let refused = place.run(&["serve"]);
     assert_eq!(refused.status.code(), Some(1));
@@ -99,7 +99,9 @@ async fn a_transfer_that_is_interrupted_says_how_far_it_is_and_can_be_abandoned(
         format!("stopped: {} of {MANY} webhooks are moved; run the same command", webhooks(&database));
     assert!(process.log().contains(&stopped), "{}", process.log());
 
-    for expected in ["hookbox.db may be served again. What was moved to postgres://", "nothing to do"] {
+    for expected in
+        ["hookbox.db may be served again. Do not serve what was moved to postgres://", "nothing to do"]
+    {
         let abandoned = place.run(&["transfer", "--abandon", "--from", FROM]);
         assert_eq!(abandoned.status.code(), Some(0), "{}", told(&abandoned));
         assert!(said(&abandoned).starts_with(expected), "{}", said(&abandoned));
@@ -116,7 +118,7 @@ async fn without_to_the_setting_says_where_to_and_hides_its_password() {
     assert_eq!(
         told(&missing),
         "hookbox: database_url = \"sqlite://hookbox.db\" (from the default) is not allowed: it must be \
-         postgres://<user>:<password>@<host>:<port>/<database>, with the parameters of libpq behind a ?; or give --to\n"
+         postgres://<user>:<password>@<host>:<port>/<database> with libpq parameters after a ?; or give --to\n"
     );
     place.set("HOOKBOX_DATABASE_URL", &database.url());
     let moved = place.run(&["transfer", "--from", FROM]);

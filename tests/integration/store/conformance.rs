@@ -202,6 +202,7 @@ macro_rules! conformance {
                 ]
                 retention: [
                     a_payload_goes_with_the_retention_of_its_last_job
+                    a_cancelled_dead_letter_begins_its_retention_anew
                     a_key_goes_with_the_retention_of_the_last_job
                     an_unfinished_job_keeps_the_payload_and_the_key
                     a_job_can_be_retried_as_long_as_the_payload_is_kept

@@ -93,7 +93,6 @@ impl<H: Harness> Inbox<H> {
     }
 
     /// The process stops, and one like that of `other` opens this store, at the same time.
-    #[expect(dead_code, reason = "for the tests of transfers, which still have to follow the new tables")]
     pub(crate) async fn reopen_like<O: Harness>(&mut self, other: &Inbox<O>) {
         self.store.close().await;
         self.options = other.options.clone();

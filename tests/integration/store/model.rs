@@ -41,7 +41,6 @@ pub(crate) fn no_sequence_of_operations_breaks_the_model<H: Harness>() {
 }
 
 /// An inbox that has lived through a life, as the model would have it.
-#[expect(dead_code, reason = "for the tests of transfers, which still have to follow the new tables")]
 pub(crate) async fn lived<H: Harness>(life: &[Operation]) -> Result<Inbox<H>, TestCaseError> {
     let mut inbox = Inbox::<H>::with(reference::MAX_BACKLOG, operation::Settings::FIRST.in_force()).await;
     let mut reference = Reference::new(&inbox);

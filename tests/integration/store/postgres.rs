@@ -10,4 +10,4 @@ mod together;
 mod unheld;
 mod upkeep;
 
-pub(crate) use harness::PostgresHarness;
+pub(crate) use harness::{PostgresHarness, close_connections, open};

@@ -8,8 +8,4 @@ mod space;
 mod writing;
 
 pub(crate) use harness::SqliteHarness;
-#[expect(
-    unused_imports,
-    reason = "for the tests of transfers, which still have to follow the new tables"
-)]
 pub(crate) use harness::open;

@@ -2,9 +2,14 @@
 
 mod equal;
 mod everything;
+mod jobs;
+mod leases;
 mod lives;
 mod marks;
+mod order;
 mod refusals;
+mod retention;
+mod starts;
 mod stops;
 
 use std::path::{Path, PathBuf};
@@ -15,15 +20,19 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use hookbox::domain::clock::ManualClock;
-use hookbox::store::Store;
+use hookbox::domain::route::RouteName;
 use hookbox::store::sqlite::{self, SqliteStore};
-use hookbox::store::transfer::{Begun, Census, Limits, Plan, Transfer, TransferError};
+use hookbox::store::transfer::{Begun, Limits, Plan, RowCounts, Transfer, TransferError};
+use hookbox::store::{Inbox as _, Store as _};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use crate::harness::Options;
-use crate::inbox::webhook;
-use crate::support::{Database, Session, server};
+use crate::store::harness::Options;
+use crate::store::inbox::{Inbox, webhook};
+use crate::store::postgres::PostgresHarness;
+use crate::store::routes::{default_job, in_force, policy};
+use crate::store::sqlite::SqliteHarness;
+use crate::support::postgres::{Database, Session, server};
 
 /// Few webhooks in a batch, so that there are several.
 const SMALL: Limits = Limits { webhooks: 2, bytes: 1_000_000 };
@@ -49,7 +58,7 @@ impl Ends {
         let ends = Self::new();
         let store = ends.open_file().await.expect("opens");
         for number in 0..webhooks {
-            store.accept(webhook(&number.to_string())).await.expect("accepted");
+            store.accept(webhook(&number.to_string()), default_job()).await.expect("accepted");
         }
         store.close().await;
         ends
@@ -60,7 +69,7 @@ impl Ends {
     }
 
     async fn open_file(&self) -> Result<SqliteStore, sqlite::OpenError> {
-        crate::sqlite::open(&self.file(), &options(), Arc::clone(&self.clock)).await
+        crate::store::sqlite::open(&self.file(), &options(), Arc::clone(&self.clock)).await
     }
 
     async fn begin(&self) -> Result<Begun, TransferError> {
@@ -83,7 +92,7 @@ impl Ends {
 }
 
 fn options() -> Options {
-    Options { max_backlog: 1_000_000, max_attempts: 3, worker: "worker-1".into(), seed: 1 }
+    Options { max_backlog: 1_000_000, policies: in_force([policy(RouteName::DEFAULT)]), seed: 1 }
 }
 
 async fn begin(
@@ -106,11 +115,32 @@ fn ready(begun: Result<Begun, TransferError>) -> Transfer {
 }
 
 /// Moves all that is left, and counts.
-async fn complete(mut transfer: Transfer) -> Census {
+async fn complete(mut transfer: Transfer) -> RowCounts {
     while transfer.step().await.expect("moves") {}
-    let census = transfer.finish().await.expect("both sides are equal");
+    let counts = transfer.finish().await.expect("both sides are equal");
     transfer.close().await;
-    census
+    counts
+}
+
+/// Moves all that `inbox` holds, and answers it as the database has it; `inbox` goes on in a copy, for the
+/// file itself is served no more.
+async fn moved(inbox: &mut Inbox<SqliteHarness>) -> (Inbox<PostgresHarness>, RowCounts) {
+    let mut target = Inbox::<PostgresHarness>::new().await;
+    let counts = move_into(&mut target, inbox).await;
+    // As the worker of a process that starts; `inbox` did so when it was opened.
+    target.take_over_expired(Vec::new()).await.expect("takes over");
+    (target, counts)
+}
+
+/// Moves all that `inbox` holds to the database of `target`.
+async fn move_into(target: &mut Inbox<PostgresHarness>, inbox: &mut Inbox<SqliteHarness>) -> RowCounts {
+    target.close().await;
+    let file = inbox.harness().path();
+    inbox.crash_and_reopen().await;
+    let begun = begin(&file, &target.harness().url(), Limits::default(), &inbox.clock).await;
+    let counts = complete(ready(begun)).await;
+    target.reopen_like(inbox).await;
+    counts
 }
 
 /// Changes the file, which nobody has open.

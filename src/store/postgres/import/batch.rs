@@ -1,7 +1,7 @@
-//! A batch of webhooks as the tables of PostgreSQL have them: what is unfinished in `jobs`, what is
-//! finished in `finished_jobs` with the attempt that ended it, and all other attempts in `attempts`.
+//! Inserts a batch of moved webhooks: unfinished jobs go into `jobs`, finished jobs into `finished_jobs`
+//! together with the attempt that ended them, and all other attempts into `attempts`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
 use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
@@ -18,29 +18,24 @@ use crate::store::postgres::counts::CountChanges;
 use crate::store::postgres::lanes;
 use crate::store::postgres::rows::{self, pg_time, storable};
 use crate::store::statement::statement;
-use crate::store::transfer::stored::{StoredAttempt, StoredJob, StoredWebhook};
+use crate::store::transfer::stored::{StoredAttempt, StoredJob, StoredLane, StoredWebhook};
 
-/// The slot of the counts: one is as good as another, for no other process writes meanwhile.
+/// The slot of `status_counts`. Any slot will do, because no other process writes during a transfer.
 const SLOT: i16 = 0;
 
-/// A job of the batch, its webhook and its queue.
+/// A job of the batch and its webhook.
 struct Moving<'a> {
     webhook: &'a StoredWebhook,
     job: &'a StoredJob,
-    queue: QueueId,
 }
 
-/// Inserts webhooks with all that belongs to them, and counts them.
+/// Inserts webhooks with their jobs and attempts, and adds the jobs to the counts.
 pub(super) async fn insert(
     connection: &mut AsyncPgConnection,
     webhooks: &[StoredWebhook],
 ) -> QueryResult<()> {
-    let queues = queues_of(connection, webhooks).await?;
-    let moving = webhooks.iter().flat_map(|webhook| webhook.jobs.iter().map(move |job| (webhook, job)));
-    let moving = moving.filter_map(|(webhook, job)| {
-        let queue = *queues.get(&(job.route.as_str(), source_of(webhook, job)))?;
-        Some(Moving { webhook, job, queue })
-    });
+    let moving =
+        webhooks.iter().flat_map(|webhook| webhook.jobs.iter().map(move |job| Moving { webhook, job }));
     let (finished, unfinished) = moving.partition::<Vec<_>, _>(|moving| moving.job.status.is_final());
     insert_webhooks(connection, webhooks).await?;
     if !unfinished.is_empty() {
@@ -51,31 +46,10 @@ pub(super) async fn insert(
     }
     let all = finished.iter().chain(&unfinished).collect::<Vec<_>>();
     insert_attempts(connection, &all).await?;
+    insert_lanes(connection, &all).await?;
     let mut counts = CountChanges::default();
-    all.iter().for_each(|moving| counts.moved(moving.queue, None, Some(moving.job.status)));
+    all.iter().for_each(|moving| counts.moved(moving.job.queue, None, Some(moving.job.status)));
     counts.apply(connection, SLOT).await
-}
-
-/// The source of a job's queue; queue 0, of webhooks without a route, has none.
-fn source_of<'a>(webhook: &'a StoredWebhook, job: &StoredJob) -> &'a str {
-    if job.route.is_empty() { "" } else { &webhook.source }
-}
-
-/// The queues of the batch, by route and source; made where they are missing.
-async fn queues_of<'a>(
-    connection: &mut AsyncPgConnection,
-    webhooks: &'a [StoredWebhook],
-) -> QueryResult<HashMap<(&'a str, &'a str), QueueId>> {
-    let names = webhooks
-        .iter()
-        .flat_map(|webhook| webhook.jobs.iter().map(|job| (job.route.as_str(), source_of(webhook, job))))
-        .collect::<BTreeSet<_>>();
-    let mut queues = HashMap::with_capacity(names.len());
-    for (route, source) in names {
-        let id = MakeQueue { route, source }.get_result::<i32>(connection).await?;
-        queues.insert((route, source), rows::queue(id)?);
-    }
-    Ok(queues)
 }
 
 async fn insert_webhooks(connection: &mut AsyncPgConnection, all: &[StoredWebhook]) -> QueryResult<()> {
@@ -96,10 +70,11 @@ async fn insert_webhooks(connection: &mut AsyncPgConnection, all: &[StoredWebhoo
 
 impl Moving<'_> {
     fn lane(&self) -> Option<String> {
-        self.job.order.as_ref().map(|order| lanes::key(self.queue, &OrderValue::new(order.as_str())))
+        self.job.order.as_ref().map(|order| lanes::key(self.job.queue, &OrderValue::new(order.as_str())))
     }
 
-    /// In the file the order of acceptance is that of the numbers of webhooks.
+    /// The position of an ordered job: the sequence of its webhook, which is the order of acceptance in the
+    /// file.
     fn position(&self) -> Option<i64> {
         self.job.order.as_ref().map(|_| self.webhook.sequence)
     }
@@ -109,7 +84,7 @@ async fn insert_jobs(connection: &mut AsyncPgConnection, all: &[Moving<'_>]) -> 
     let jobs = || all.iter().map(|moving| moving.job);
     InsertJobs {
         webhooks: all.iter().map(|moving| rows::uuid(moving.webhook.id)).collect(),
-        queues: all.iter().map(|moving| rows::queue_number(moving.queue)).collect(),
+        queues: all.iter().map(|moving| rows::queue_number(moving.job.queue)).collect(),
         statuses: jobs().map(|job| job.status as i16).collect(),
         runs: jobs().map(|job| number(job.run)).collect(),
         attempts: jobs().map(|job| number(job.attempts)).collect(),
@@ -120,6 +95,7 @@ async fn insert_jobs(connection: &mut AsyncPgConnection, all: &[Moving<'_>]) -> 
         lease_tokens: jobs().map(|job| job.lease_token).collect(),
         lanes: all.iter().map(Moving::lane).collect(),
         positions: all.iter().map(Moving::position).collect(),
+        workers: jobs().map(|job| text(job.worker.as_deref())).collect(),
     }
     .execute(connection)
     .await
@@ -131,7 +107,7 @@ async fn insert_finished(connection: &mut AsyncPgConnection, all: &[Moving<'_>])
     let endings = || jobs().map(|job| job.split_history().1);
     InsertFinished {
         webhooks: all.iter().map(|moving| rows::uuid(moving.webhook.id)).collect(),
-        queues: all.iter().map(|moving| rows::queue_number(moving.queue)).collect(),
+        queues: all.iter().map(|moving| rows::queue_number(moving.job.queue)).collect(),
         statuses: jobs().map(|job| job.status as i16).collect(),
         runs: jobs().map(|job| number(job.run)).collect(),
         attempts: jobs().map(|job| number(job.attempts)).collect(),
@@ -166,7 +142,7 @@ async fn insert_attempts(connection: &mut AsyncPgConnection, all: &[&Moving<'_>]
     let each = || attempts.iter().map(|(_, attempt)| attempt);
     InsertAttempts {
         webhooks: attempts.iter().map(|(moving, _)| rows::uuid(moving.webhook.id)).collect(),
-        queues: attempts.iter().map(|(moving, _)| rows::queue_number(moving.queue)).collect(),
+        queues: attempts.iter().map(|(moving, _)| rows::queue_number(moving.job.queue)).collect(),
         numbers: each().map(|attempt| number(attempt.number)).collect(),
         outcomes: each().map(|attempt| attempt.outcome as i16).collect(),
         started_at: each().map(|attempt| pg_time(attempt.started_at)).collect(),
@@ -179,22 +155,42 @@ async fn insert_attempts(connection: &mut AsyncPgConnection, all: &[&Moving<'_>]
     .map(|_| ())
 }
 
+/// A lane of the batch: where it stands, and how many jobs of the batch are in it.
+struct Lane {
+    queue: QueueId,
+    stored: StoredLane,
+    jobs: i64,
+}
+
+async fn insert_lanes(connection: &mut AsyncPgConnection, all: &[&Moving<'_>]) -> QueryResult<()> {
+    let mut lanes = BTreeMap::new();
+    for moving in all {
+        if let (Some(key), Some(stored)) = (moving.lane(), moving.job.lane) {
+            let new = Lane { queue: moving.job.queue, stored, jobs: 0 };
+            lanes.entry(key).or_insert(new).jobs += 1;
+        }
+    }
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    InsertLanes {
+        queues: lanes.values().map(|lane| rows::queue_number(lane.queue)).collect(),
+        jobs: lanes.values().map(|lane| lane.jobs).collect(),
+        states: lanes.values().map(|lane| lane.stored.state as i16).collect(),
+        available_at: lanes.values().map(|lane| pg_time(lane.stored.available_at)).collect(),
+        lanes: lanes.into_keys().collect(),
+    }
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
 fn number(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
 fn text(text: Option<&str>) -> Option<String> {
     text.map(storable)
-}
-
-statement! { Pg;
-    struct MakeQueue<'a> {
-        route: &'a str as Text,
-        source: &'a str as Text,
-    }
-    returns Integer;
-    "INSERT INTO queues (route, source) VALUES (?, ?)
-     ON CONFLICT (route, source) DO UPDATE SET route = excluded.route RETURNING id"
 }
 
 statement! { Pg;
@@ -213,6 +209,7 @@ statement! { Pg;
      SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)"
 }
 
+// Leases have expired: the process that held them is gone.
 statement! { Pg;
     struct InsertJobs {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
@@ -227,11 +224,15 @@ statement! { Pg;
         lease_tokens: Vec<i64> as Array<BigInt>,
         lanes: Vec<Option<String>> as Array<Nullable<Text>>,
         positions: Vec<Option<i64>> as Array<Nullable<BigInt>>,
+        workers: Vec<Option<String>> as Array<Nullable<Text>>,
     }
     returns ();
     "INSERT INTO jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision,
-                       lease_token, lane, position)
-     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                       lease_token, lane, position, worker, lease_until)
+     SELECT *, CASE status WHEN 1 THEN now() END
+     FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+          AS j (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision,
+                lease_token, lane, position, worker)"
 }
 
 statement! { Pg;
@@ -276,4 +277,18 @@ statement! { Pg;
     returns ();
     "INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker)
      SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)"
+}
+
+// The jobs of a lane can be in several batches.
+statement! { Pg;
+    struct InsertLanes {
+        lanes: Vec<String> as Array<Text>,
+        queues: Vec<i32> as Array<Integer>,
+        jobs: Vec<i64> as Array<BigInt>,
+        states: Vec<i16> as Array<SmallInt>,
+        available_at: Vec<PgTimestamp> as Array<Timestamptz>,
+    }
+    returns ();
+    "INSERT INTO lanes AS l (lane, queue, jobs, state, available_at) SELECT * FROM unnest(?, ?, ?, ?, ?)
+     ON CONFLICT (lane) DO UPDATE SET jobs = l.jobs + excluded.jobs"
 }

@@ -70,7 +70,7 @@ fn a_full_route_is_read_again_when_one_of_its_jobs_has_ended() {
     assert_eq!((is_read(&schedule), schedule.next(at(0))), (false, None));
     assert!(schedule.free([&route]));
     assert!(is_read(&schedule));
-    // The end came while a claim found the route full.
+    // The job ended while a claim was finding the route full.
     let before = schedule.moment();
     assert!(!schedule.free([&route]));
     schedule.limited(before, &route, Pace::default(), true);

@@ -159,7 +159,7 @@ pub(crate) async fn every_watcher_of_a_webhook_is_told<H: Harness>() {
 }
 
 /// Has `wake` told of jobs that may start.
-pub(super) fn listen<H: Harness>(inbox: &Inbox<H>) -> Arc<Notify> {
+pub(crate) fn listen<H: Harness>(inbox: &Inbox<H>) -> Arc<Notify> {
     let wake = Arc::new(Notify::new());
     inbox.on_due(Arc::clone(&wake));
     assert!(!is_woken(&wake), "nothing is due");
@@ -168,7 +168,7 @@ pub(super) fn listen<H: Harness>(inbox: &Inbox<H>) -> Arc<Notify> {
 
 /// Whether it was notified since it was asked last. The dispatcher of the process that changes
 /// something is notified before the operation is answered.
-pub(super) fn is_woken(wake: &Notify) -> bool {
+pub(crate) fn is_woken(wake: &Notify) -> bool {
     wake.notified().now_or_never().is_some()
 }
 

@@ -14,7 +14,7 @@ use crate::store::inbox::{Inbox, LEASE, keys, milliseconds, seconds, sorted_keys
 use crate::store::routes::{job, ordered, policy};
 
 /// Webhooks of these keys, in this order, whose jobs of the route `orders` have one value.
-pub(super) async fn in_line<H: Harness>(keys: &[&str]) -> (Inbox<H>, Vec<WebhookId>) {
+pub(crate) async fn in_line<H: Harness>(keys: &[&str]) -> (Inbox<H>, Vec<WebhookId>) {
     let inbox = Inbox::<H>::with_routes([policy("orders"), policy("other")]).await;
     let mut ids = Vec::new();
     for key in keys {
@@ -25,14 +25,14 @@ pub(super) async fn in_line<H: Harness>(keys: &[&str]) -> (Inbox<H>, Vec<Webhook
 }
 
 /// Claims the one job that may start, which is that of `key`.
-pub(super) async fn claim_next<H: Harness>(inbox: &Inbox<H>, key: &str) -> ClaimedJob {
+pub(crate) async fn claim_next<H: Harness>(inbox: &Inbox<H>, key: &str) -> ClaimedJob {
     let job = inbox.claim_one().await;
     assert_eq!(job.idempotency_key.as_str(), key);
     job
 }
 
 /// Jobs start one at a time, in this order, and no other is left.
-pub(super) async fn complete_in_order<H: Harness>(inbox: &Inbox<H>, keys: &[&str]) {
+pub(crate) async fn complete_in_order<H: Harness>(inbox: &Inbox<H>, keys: &[&str]) {
     for key in keys {
         let job = claim_next(inbox, key).await;
         inbox.claim_nothing().await;

@@ -57,6 +57,21 @@ pub(crate) async fn a_payload_goes_with_the_retention_of_its_last_job<H: Harness
     }
 }
 
+pub(crate) async fn a_cancelled_dead_letter_begins_its_retention_anew<H: Harness>() {
+    let (inbox, id) = with_jobs::<H>(&["a", "b"]).await;
+    end(&inbox, "a", Status::DeadLettered).await;
+    inbox.advance(seconds(150));
+    end(&inbox, "b", Status::DeadLettered).await;
+    // The payload of the first is past its 200 s, and the second needs it still.
+    inbox.advance(seconds(60));
+    assert_eq!(purge_all(&inbox).await, NOTHING);
+    inbox.cancel(id, Some(route("a"))).await.expect("cancels");
+    inbox.advance(seconds(150));
+    assert_eq!(purge_all(&inbox).await, NOTHING, "the cancelled one is 150 s old, the other 210 s");
+    inbox.advance(seconds(50));
+    assert_eq!(purge_all(&inbox).await, A_PAYLOAD);
+}
+
 pub(crate) async fn a_key_goes_with_the_retention_of_the_last_job<H: Harness>() {
     let (mut inbox, id) = with_jobs::<H>(&["a", "b", "c"]).await;
     end(&inbox, "a", Status::Completed).await;

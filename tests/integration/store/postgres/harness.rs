@@ -54,7 +54,7 @@ impl Harness for PostgresHarness {
 }
 
 /// Closes every connection of a store to a database.
-fn close_connections(url: &str) {
+pub(crate) fn close_connections(url: &str) {
     let session = Session::open(url).expect("connects");
     let closed = session.ask(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -63,7 +63,7 @@ fn close_connections(url: &str) {
     closed.expect("closes");
 }
 
-pub(super) async fn open(
+pub(crate) async fn open(
     url: &str,
     options: &Options,
     clock: Arc<dyn Clock>,

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use hookbox::domain::job::Status;
 use hookbox::store::transfer::{TransferError, abandon};
-use hookbox::store::{Store, postgres, sqlite};
+use hookbox::store::{Inbox as _, Store as _, postgres, sqlite};
 
 use super::{Ends, complete, options, ready, told};
-use crate::inbox::webhook;
-use crate::support::server;
+use crate::store::inbox::webhook;
+use crate::store::routes::default_job;
+use crate::support::postgres::server;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_being_moved_is_not_served_nor_is_the_database() {
@@ -24,7 +25,7 @@ async fn a_file_that_is_being_moved_is_not_served_nor_is_the_database() {
     assert!(told_by_file.contains("hookbox transfer --abandon --from sqlite:///"), "{told_by_file}");
 
     let clock = Arc::clone(&ends.clock) as _;
-    let refused = crate::postgres::open(&ends.database.url(), &options(), clock).await;
+    let refused = crate::store::postgres::open(&ends.database.url(), &options(), clock).await;
     let refused = refused.expect_err("is refused");
     assert!(matches!(refused, postgres::OpenError::Moving { .. }), "{refused:?}");
 }
@@ -37,11 +38,11 @@ async fn after_the_transfer_the_database_is_served_and_the_file_is_not() {
     assert!(matches!(refused, sqlite::OpenError::Moved { .. }), "{refused:?}");
     let told = told(&refused);
     assert!(told.contains("were moved to postgres://"), "{told}");
-    assert!(told.contains("finished at 2023-11-14T22:13:20Z: start hookbox with the URL"), "{told}");
+    assert!(told.contains("finished at 2023-11-14T22:13:20Z): start hookbox with the URL"), "{told}");
 
     let clock = Arc::clone(&ends.clock) as _;
-    let store = crate::postgres::open(&ends.database.url(), &options(), clock).await.expect("opens");
-    assert_eq!(store.stats().await.expect("counts").counts.of(Status::Pending), 3);
+    let store = crate::store::postgres::open(&ends.database.url(), &options(), clock).await.expect("opens");
+    assert_eq!(store.stats().await.expect("counts").counts().of(Status::Pending), 3);
     store.close().await;
     // Tables are still brought up to date, for what it is worth.
     assert!(sqlite::migrate(&ends.file()).expect("migrates").is_empty());
@@ -61,8 +62,8 @@ async fn a_transfer_that_was_abandoned_leaves_the_file_as_it_was() {
 
     assert_eq!(abandon(&ends.file()).expect("takes the mark away"), Some(mark));
     let store = ends.open_file().await.expect("opens");
-    assert_eq!(store.stats().await.expect("counts").counts.of(Status::Pending), 5);
-    store.accept(webhook("sixth")).await.expect("accepted");
+    assert_eq!(store.stats().await.expect("counts").counts().of(Status::Pending), 5);
+    store.accept(webhook("sixth"), default_job()).await.expect("accepted");
     store.close().await;
 
     // What was moved is of another transfer now.

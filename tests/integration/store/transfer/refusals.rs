@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use hookbox::store::Store;
 use hookbox::store::sqlite::OpenError;
 use hookbox::store::transfer::{TransferError, abandon};
+use hookbox::store::{Inbox as _, Store as _};
 
 use super::{Ends, SMALL, begin, complete, options, ready, told};
-use crate::inbox::webhook;
-use crate::support::server;
+use crate::store::inbox::webhook;
+use crate::store::routes::default_job;
+use crate::support::postgres::server;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_missing_is_not_made() {
@@ -44,16 +45,16 @@ async fn a_database_that_is_not_there_is_refused_without_its_password() {
 async fn a_database_that_holds_other_webhooks_is_refused() {
     let ends = Ends::with(1).await;
     let clock = Arc::clone(&ends.clock);
-    let store = crate::postgres::open(&ends.database.url(), &options(), clock).await.expect("opens");
+    let store = crate::store::postgres::open(&ends.database.url(), &options(), clock).await.expect("opens");
     for key in ["x", "y", "z"] {
-        store.accept(webhook(key)).await.expect("accepted");
+        store.accept(webhook(key), default_job()).await.expect("accepted");
     }
     store.close().await;
     let refused = ends.begin().await.expect_err("is refused");
     assert!(matches!(refused, TransferError::Occupied { webhooks: 3, .. }), "{refused:?}");
     ends.open_file().await.expect("the file is as it was").close().await;
     let clock = Arc::clone(&ends.clock);
-    let store = crate::postgres::open(&ends.database.url(), &options(), clock).await;
+    let store = crate::store::postgres::open(&ends.database.url(), &options(), clock).await;
     store.expect("the database is as it was").close().await;
 }
 
@@ -61,9 +62,9 @@ async fn a_database_that_holds_other_webhooks_is_refused() {
 async fn a_database_that_is_served_is_refused_until_it_is_not() {
     let ends = Ends::with(1).await;
     let clock = Arc::clone(&ends.clock);
-    let store = crate::postgres::open(&ends.database.url(), &options(), clock).await.expect("opens");
+    let store = crate::store::postgres::open(&ends.database.url(), &options(), clock).await.expect("opens");
     let refused = ends.begin().await.expect_err("is refused");
-    assert!(told(&refused).contains("(worker-1); it would run jobs"), "{refused:?}");
+    assert!(told(&refused).contains("(processes: process-1) and would run jobs"), "{refused:?}");
     store.probe().await.expect("it goes on");
     ends.open_file().await.expect("the file is as it was").close().await;
     store.close().await;
@@ -157,13 +158,13 @@ async fn counts_that_differ_end_no_transfer_and_are_told() {
             "pending: 3 in the file, 2 in the database",
         ),
         (
-            "INSERT INTO attempts (webhook, number, outcome, started_at, finished_at, worker)
-             SELECT webhook, 1, 1, now(), now(), 'w' FROM jobs LIMIT 1",
+            "INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, worker)
+             SELECT webhook, queue, 1, 1, now(), now(), 'w' FROM jobs LIMIT 1",
             "attempts: 0 in the file, 1 in the database",
         ),
         (
-            "UPDATE status_counts SET retrying = 7 WHERE slot = 9",
-            "retrying, as status_counts has it: 0 in the file, 7 in the database",
+            "UPDATE status_counts SET retrying = 7",
+            "retrying in status_counts: 0 in the file, 7 in the database",
         ),
         ("DELETE FROM webhooks", "webhooks: 3 in the file, 0 in the database"),
     ] {

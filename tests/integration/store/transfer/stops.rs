@@ -2,11 +2,13 @@
 
 use hookbox::domain::job::Status;
 use hookbox::store::transfer::{Begun, Limits, TransferError};
-use hookbox::store::{Finish, Store};
+use hookbox::store::{Finish, Inbox as _, Store as _};
 
-use super::{Ends, complete, execute, options, ready};
-use crate::inbox::{LEASE, webhook, webhook_with};
-use crate::postgres::close_connections;
+use super::{Ends, begin, complete, execute, ready};
+use crate::store::inbox::{Inbox, webhook_with};
+use crate::store::postgres::close_connections;
+use crate::store::routes::{attempts, default_job};
+use crate::store::sqlite::SqliteHarness;
 
 /// How many webhooks the database has, and the position it keeps.
 fn state(ends: &Ends) -> (String, String) {
@@ -29,8 +31,8 @@ async fn every_process_moves_one_batch_and_none_moves_it_again() {
     assert!(!transfer.step().await.expect("has nothing to move"));
     transfer.close().await;
 
-    let census = complete(ends.ready().await).await;
-    assert_eq!((census.webhooks, census.counts.of(Status::Pending)), (7, 7));
+    let counts = complete(ends.ready().await).await;
+    assert_eq!((counts.webhooks, counts.counts.of(Status::Pending)), (7, 7));
     let Ok(Begun::Finished(mark)) = ends.begin().await else { panic!("it was finished") };
     assert_eq!(mark.finished_at.map(|time| time.as_second()), Some(1_700_000_000));
 }
@@ -62,24 +64,12 @@ async fn a_process_that_ended_between_the_two_marks_is_made_good() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_leased_when_the_process_before_died_is_taken_over_and_moved() {
-    let ends = Ends::with(2).await;
-    let store = ends.open_file().await.expect("opens");
-    store.claim(1, LEASE).await.expect("claims");
-    store.close().await;
-    let census = complete(ends.ready().await).await;
-    assert_eq!((census.counts.of(Status::Pending), census.attempts), (2, 1));
-    assert_eq!(ends.ask("SELECT lease_token FROM jobs ORDER BY 1"), ["0", "1"]);
-    assert_eq!(ends.ask("SELECT outcome FROM attempts"), ["2"]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_is_bounded_in_bytes_and_what_is_larger_moves_alone() {
     let ends = Ends::new();
     let store = ends.open_file().await.expect("opens");
     let payload = |bytes: usize| format!(r#""{}""#, "x".repeat(bytes));
     for (key, bytes) in [("a", 400), ("b", 400), ("c", 400), ("d", 5_000), ("e", 10), ("f", 10)] {
-        store.accept(webhook_with(key, &payload(bytes))).await.expect("accepted");
+        store.accept(webhook_with(key, &payload(bytes)), default_job()).await.expect("accepted");
     }
     store.close().await;
     let limits = Limits { webhooks: 100, bytes: 1_000 };
@@ -95,33 +85,23 @@ async fn a_batch_is_bounded_in_bytes_and_what_is_larger_moves_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_history_of_a_webhook_counts_and_is_never_torn_apart() {
-    let ends = Ends::new();
-    let options = crate::harness::Options { max_attempts: 10, ..options() };
-    let store = crate::sqlite::open(&ends.file(), &options, ends.clock.clone()).await.expect("opens");
+    let inbox = Inbox::<SqliteHarness>::with_routes([attempts(10)]).await;
     for key in ["a", "b", "c"] {
-        store.accept(webhook(key)).await.expect("accepted");
+        inbox.accept_new(key).await;
     }
     for _ in 0..3 {
-        for job in store.claim(10, LEASE).await.expect("claims").jobs {
-            let finish = Finish {
-                lease: job.lease,
-                attempt: job.attempt,
-                outcome: hookbox::domain::attempt::Outcome::Failed,
-                started_at: job.claimed_at,
-                finished_at: job.claimed_at,
-                error: Some("x".repeat(1_000)),
-                result: None,
-                next: Status::Retrying,
-                available_at: job.claimed_at,
-            };
-            assert!(store.finish(finish).await.expect("finishes"));
+        for job in inbox.claimed(10).await {
+            let error = Some("x".repeat(1_000));
+            let failed = Finish { error, ..inbox.ended(&job, Status::Retrying) };
+            assert!(inbox.finish_one(failed).await.expect("finishes"));
         }
     }
-    store.close().await;
+    inbox.close().await;
+    let file = inbox.harness().path();
     for (bytes, expected) in [(1, vec![1, 2, 3]), (7_000, vec![2, 3]), (1_000_000, vec![3])] {
-        let database = crate::support::server().database();
+        let database = crate::support::postgres::server().database();
         let limits = Limits { webhooks: 100, bytes };
-        let mut transfer = ready(ends.begin_at(&database.url(), limits).await);
+        let mut transfer = ready(begin(&file, &database.url(), limits, &inbox.clock).await);
         let mut moved = Vec::new();
         while transfer.step().await.expect("moves") {
             moved.push(transfer.moved());
@@ -129,6 +109,6 @@ async fn the_history_of_a_webhook_counts_and_is_never_torn_apart() {
         assert_eq!(moved, expected, "{bytes}");
         assert_eq!(transfer.finish().await.expect("both sides are equal").attempts, 9);
         transfer.close().await;
-        hookbox::store::transfer::abandon(&ends.file()).expect("abandons");
+        hookbox::store::transfer::abandon(&file).expect("abandons");
     }
 }
