@@ -1,5 +1,5 @@
-//! The JSON of responses. Its members are those of the messages in the proto; `tests/api/contract.rs`
-//! compares them.
+//! The JSON of responses. Its members are those of the messages in the proto;
+//! `tests/integration/api/contract.rs` compares them.
 
 mod operation;
 mod stats;

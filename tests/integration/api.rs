@@ -1,0 +1,16 @@
+//! Both APIs: hookbox as its users see it.
+//!
+//! Most tests run the whole service inside of the test's process, with time driven by hand and a
+//! handler that does as it is told (`harness`); a few run the program itself (`harness::process`).
+//! Each test runs on either store. Those that never reach the store run on SQLite, which starts faster.
+
+mod contract;
+mod grpc;
+mod harness;
+mod jobs;
+mod layers;
+mod lifecycle;
+mod rest;
+mod snapshots;
+mod telemetry;
+mod transfer;

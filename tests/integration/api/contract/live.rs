@@ -1,0 +1,193 @@
+//! Real answers of both APIs, side by side.
+
+use futures::StreamExt;
+use hookbox::grpc::proto;
+use hookbox::grpc::proto::operation_service_client::OperationServiceClient;
+use jiff::Timestamp;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::api::harness::handler::Step;
+use crate::api::harness::{HOUR, Hookbox, Postgres, Sqlite, Store};
+
+#[rstest]
+#[tokio::test]
+async fn both_apis_tell_the_same_of_a_webhook(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    hookbox.handler.will([Step::Fail("busy"), Step::Complete(json!({ "n": 1 }))]);
+    let submitted = hookbox.rest.submit("evt-001", "order.created", r#"{"a":[1]}"#).await.json();
+    let id = submitted["id"].as_str().unwrap().to_owned();
+    hookbox.wait_for(&id, "retrying").await;
+    assert_eq!(hookbox.rest.webhook(&id).await, grpc_webhook(&hookbox, &id).await);
+    hookbox.advance(HOUR);
+    hookbox.wait_for(&id, "completed").await;
+    assert_eq!(hookbox.rest.webhook(&id).await, grpc_webhook(&hookbox, &id).await);
+}
+
+#[rstest]
+#[tokio::test]
+async fn both_apis_tell_the_same_of_a_status_a_list_and_a_submission(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::start(store);
+    let id = hookbox.rest.accept("evt-001").await;
+    hookbox.wait_for(&id, "completed").await;
+    let mut client = hookbox.grpc();
+
+    let request = proto::GetStatusRequest { id: id.clone(), ..Default::default() };
+    let status = status_json(client.get_status(request).await.unwrap().into_inner());
+    assert_eq!(hookbox.rest.get(&format!("/v1/webhooks/{id}/status")).await.json(), status);
+
+    let request = proto::WatchStatusRequest { id: id.clone(), ..Default::default() };
+    let watched = client.watch_status(request).await.unwrap().into_inner().next().await;
+    assert_eq!(status_json(watched.unwrap().unwrap()), status);
+
+    let page = client.list_webhooks(proto::ListWebhooksRequest::default()).await.unwrap().into_inner();
+    let webhooks: Vec<_> = page.webhooks.into_iter().map(status_json).collect();
+    let page = json!({ "webhooks": webhooks, "next_page_token": page.next_page_token });
+    assert_eq!(hookbox.rest.get("/v1/webhooks").await.json(), page);
+
+    let request = proto::SubmitWebhookRequest {
+        idempotency_key: "evt-001".into(),
+        event_type: "order.created".into(),
+        content: Some(proto::submit_webhook_request::Content::PayloadJson("{}".into())),
+    };
+    let submitted = client.submit_webhook(request).await.unwrap().into_inner();
+    let submitted = json!({
+        "id": submitted.id, "source": submitted.source, "idempotency_key": submitted.idempotency_key,
+        "event_type": submitted.event_type, "status": word(submitted.status().as_str_name()),
+        "duplicate": submitted.duplicate, "accepted_at": time(submitted.accepted_at),
+    });
+    assert_eq!(hookbox.rest.submit("evt-001", "order.created", "{}").await.json(), submitted);
+}
+
+#[rstest]
+#[tokio::test]
+async fn both_apis_tell_the_same_of_routes_pauses_and_counts(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    let id = hookbox.rest.accept("evt-001").await;
+    hookbox.wait_for(&id, "completed").await;
+    assert_eq!(hookbox.rest.post("/v1/pause?route=default").await.status, 200);
+    assert_eq!(hookbox.rest.post("/v1/pause?source=default").await.status, 200);
+    assert_eq!(hookbox.rest.post("/v1/pause").await.status, 200);
+    let mut operations = OperationServiceClient::new(hookbox.channel());
+
+    let pauses = operations.list_pauses(proto::ListPausesRequest {}).await.unwrap().into_inner().pauses;
+    assert_eq!(pauses.len(), 3);
+    let pauses: Vec<_> = pauses.into_iter().map(pause_json).collect();
+    assert_eq!(hookbox.rest.get("/v1/pauses").await.json(), json!({ "pauses": pauses }));
+
+    let routes = operations.list_routes(proto::ListRoutesRequest {}).await.unwrap().into_inner().routes;
+    let routes: Vec<_> = routes.into_iter().map(route_json).collect();
+    assert_eq!(hookbox.rest.get("/v1/routes").await.json(), json!({ "routes": routes }));
+
+    let stats = hookbox.grpc().get_stats(proto::GetStatsRequest {}).await.unwrap().into_inner();
+    let rest = hookbox.rest.get("/v1/stats").await.json();
+    let routes: Vec<_> = stats.routes.into_iter().map(route_stats_json).collect();
+    assert_eq!(rest["routes"], json!(routes));
+    assert_eq!(rest["pauses"], json!(pauses));
+    assert_eq!(rest["counts"], counts_json(stats.counts));
+}
+
+/// What gRPC tells of a webhook, written as REST writes it.
+async fn grpc_webhook(hookbox: &Hookbox, id: &str) -> Value {
+    let request = proto::GetWebhookRequest { id: id.to_owned() };
+    let webhook = hookbox.grpc().get_webhook(request).await.unwrap().into_inner();
+    let jobs: Vec<_> = webhook.jobs.iter().map(job_json).collect();
+    let mut json = json!({
+        "id": webhook.id, "source": webhook.source, "idempotency_key": webhook.idempotency_key,
+        "event_type": webhook.event_type, "status": word(webhook.status().as_str_name()),
+        "attempt_count": webhook.attempt_count, "accepted_at": time(webhook.accepted_at),
+        "updated_at": time(webhook.updated_at), "max_attempts": webhook.max_attempts,
+        "available_at": time(webhook.available_at), "completed_at": time(webhook.completed_at),
+        "trace_id": webhook.trace_id, "attempts": attempts_json(&webhook.attempts), "jobs": jobs,
+    });
+    for (member, text) in [("payload", &webhook.payload_json), ("result", &webhook.result_json)] {
+        if let Some(text) = text {
+            json[member] = serde_json::from_str(text).unwrap();
+        }
+    }
+    json
+}
+
+fn job_json(job: &proto::Job) -> Value {
+    let mut json = json!({
+        "route": job.route, "handler": job.handler, "status": word(job.status().as_str_name()),
+        "attempt_count": job.attempt_count, "max_attempts": job.max_attempts,
+        "available_at": time(job.available_at), "completed_at": time(job.completed_at),
+        "run": job.run, "attempts": attempts_json(&job.attempts),
+    });
+    if let Some(result) = &job.result_json {
+        json["result"] = serde_json::from_str(result).unwrap();
+    }
+    json
+}
+
+fn attempts_json(attempts: &[proto::Attempt]) -> Vec<Value> {
+    let json = |attempt: &proto::Attempt| {
+        json!({
+            "number": attempt.number, "outcome": word(attempt.outcome().as_str_name()),
+            "started_at": time(attempt.started_at), "finished_at": time(attempt.finished_at),
+            "error": attempt.error, "worker": attempt.worker,
+        })
+    };
+    attempts.iter().map(json).collect()
+}
+
+fn route_json(route: proto::Route) -> Value {
+    let policy = route.policy.map(|policy| {
+        json!({
+            "timeout": policy.timeout, "concurrency": policy.concurrency, "rate": policy.rate,
+            "max_attempts": policy.max_attempts, "retry_base": policy.retry_base,
+            "retry_cap": policy.retry_cap, "on_dead_letter": policy.on_dead_letter,
+            "on_interrupt": policy.on_interrupt,
+        })
+    });
+    json!({
+        "route": route.route, "handler": route.handler, "in_settings": route.in_settings,
+        "counts": counts_json(route.counts), "oldest_due_seconds": route.oldest_due_seconds,
+        "paused": route.paused, "match_failures": route.match_failures,
+        "last_match_failure": route.last_match_failure, "paused_since": time(route.paused_since),
+        "policy": policy,
+    })
+}
+
+fn route_stats_json(route: proto::RouteStats) -> Value {
+    json!({
+        "route": route.route, "handler": route.handler, "in_settings": route.in_settings,
+        "counts": counts_json(route.counts), "oldest_due_seconds": route.oldest_due_seconds,
+        "paused": route.paused, "match_failures": route.match_failures,
+        "last_match_failure": route.last_match_failure,
+    })
+}
+
+fn counts_json(counts: Option<proto::StatusCounts>) -> Value {
+    let counts = counts.unwrap();
+    json!({
+        "pending": counts.pending, "processing": counts.processing, "retrying": counts.retrying,
+        "completed": counts.completed, "dead_lettered": counts.dead_lettered,
+        "cancelled": counts.cancelled, "filtered": counts.filtered, "quarantined": counts.quarantined,
+    })
+}
+
+fn pause_json(pause: proto::Pause) -> Value {
+    json!({ "route": pause.route, "source": pause.source, "since": time(pause.since) })
+}
+
+fn status_json(status: proto::WebhookStatus) -> Value {
+    json!({
+        "id": status.id, "source": status.source, "idempotency_key": status.idempotency_key,
+        "event_type": status.event_type, "status": word(status.status().as_str_name()),
+        "attempt_count": status.attempt_count, "accepted_at": time(status.accepted_at),
+        "updated_at": time(status.updated_at),
+    })
+}
+
+/// `STATUS_DEAD_LETTERED` is `dead_lettered`.
+fn word(name: &str) -> String {
+    name.split_once('_').unwrap().1.to_lowercase()
+}
+
+fn time(time: Option<prost_types::Timestamp>) -> Option<String> {
+    time.map(|time| format!("{:.3}", Timestamp::new(time.seconds, time.nanos).unwrap()))
+}

@@ -1,0 +1,224 @@
+//! Runs hookbox inside of a test, on either store: two listeners on free ports, a home of its own,
+//! time that stands still until the test moves it, and a handler that does as it is told.
+
+pub(crate) mod client;
+pub(crate) mod handler;
+mod home;
+pub(crate) mod process;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hookbox::app::{self, Environment, Listeners, RunError};
+use hookbox::domain::clock::{Clock as _, ManualClock};
+use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
+use hookbox::service::reload::Reloaded;
+use hookbox::worker::handler::Registry;
+use jiff::SignedDuration;
+use serde_json::Value;
+use tokio::sync::{Notify, oneshot};
+use tonic::transport::{Channel, Endpoint};
+
+use self::client::Rest;
+use self::handler::Script;
+use self::home::Home;
+pub(crate) use self::home::Store::{self, Postgres, Sqlite};
+
+/// When driven time begins.
+pub(crate) const START: &str = "2026-03-01T12:00:00Z";
+
+/// Longer than any delay between two attempts.
+pub(crate) const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// How long something on another thread may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A hookbox at work. It stops when it is dropped.
+pub(crate) struct Hookbox {
+    pub(crate) rest: Rest,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) handler: Script,
+    grpc: SocketAddr,
+    runtime: tokio::runtime::Handle,
+    home: Option<Home>,
+    reload: Arc<Notify>,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+impl Hookbox {
+    /// With the settings of the harness.
+    pub(crate) fn start(store: Store) -> Self {
+        Self::with(store, &[])
+    }
+
+    /// With these settings besides.
+    pub(crate) fn with(store: Store, settings: &[(&'static str, &str)]) -> Self {
+        Self::at(Home::new(store, ""), START, settings)
+    }
+
+    /// With these `[[routes]]` besides.
+    pub(crate) fn with_routes(store: Store, routes: &str) -> Self {
+        Self::at(Home::new(store, routes), START, &[])
+    }
+
+    /// Writes other `[[routes]]` into the settings file. They take effect when it is read again.
+    pub(crate) fn set_routes(&self, routes: &str) {
+        self.home.as_ref().unwrap().set_routes(routes);
+    }
+
+    /// Asks for the settings to be read again, as SIGHUP does.
+    pub(crate) fn hang_up(&self) {
+        self.reload.notify_one();
+    }
+
+    /// On what an earlier one left in its home, at a time of day.
+    pub(crate) fn at(home: Home, now: &str, settings: &[(&'static str, &str)]) -> Self {
+        let read = home.settings_reader(settings);
+        let config = read().unwrap();
+        let clock = Arc::new(ManualClock::new(now.parse().unwrap()));
+        home.set_time(clock.now());
+        let handler = Script::default();
+        let reload = Arc::new(Notify::new());
+        let environment = Environment {
+            clock: Arc::clone(&clock) as _,
+            seed: 7,
+            handlers: Registry::default().with(handler.clone()),
+            settings: Arc::new(move || {
+                let config = read()?;
+                Ok(Reloaded { routes: config.routes, needs_restart: Vec::new() })
+            }),
+            reload: Arc::clone(&reload),
+        };
+        let (http, grpc) = (listen(), listen());
+        let rest = Rest::new(http.local_addr().unwrap());
+        let grpc_address = grpc.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let handle = runtime.handle().clone();
+        let running = std::thread::spawn(move || {
+            runtime.block_on(async {
+                let listeners = Listeners {
+                    http: tokio::net::TcpListener::from_std(http).unwrap(),
+                    grpc: tokio::net::TcpListener::from_std(grpc).unwrap(),
+                };
+                app::run(config, listeners, environment, async {
+                    let _ = stopped.await;
+                })
+                .await
+            })
+        });
+        Self {
+            rest,
+            clock,
+            handler,
+            grpc: grpc_address,
+            runtime: handle,
+            home: Some(home),
+            reload,
+            stop: Some(stop),
+            running: Some(running),
+        }
+    }
+
+    /// A client of the contract. It lives on the server's runtime, so that it answers the
+    /// server's goodbye while the test waits for the server to stop.
+    pub(crate) fn grpc(&self) -> WebhookServiceClient<Channel> {
+        WebhookServiceClient::new(self.channel())
+    }
+
+    /// A connection for any gRPC client.
+    pub(crate) fn channel(&self) -> Channel {
+        let _entered = self.runtime.enter();
+        Endpoint::from_shared(format!("http://{}", self.grpc)).unwrap().connect_lazy()
+    }
+
+    /// Moves the time on: first that of the database, so that whatever wakes up sees one time.
+    pub(crate) fn advance(&self, by: SignedDuration) {
+        self.home.as_ref().unwrap().set_time(self.clock.now() + by);
+        self.clock.advance(by);
+    }
+
+    /// Waits until a webhook has a status, and answers all of the webhook.
+    pub(crate) async fn wait_for(&self, id: &str, status: &str) -> Value {
+        eventually(&format!("webhook {id} becoming {status}"), || async {
+            let webhook = self.rest.get(&format!("/v1/webhooks/{id}")).await.json();
+            (webhook["status"] == status).then_some(webhook)
+        })
+        .await
+    }
+
+    /// Waits until so many attempts have begun in all. A webhook is `processing` a moment earlier.
+    pub(crate) async fn wait_for_runs(&self, runs: usize) {
+        eventually("an attempt", || async { (self.handler.runs().len() >= runs).then_some(()) }).await;
+    }
+
+    /// Moves the time on, again and again, until there is something to see: what works at
+    /// intervals begins each when it is done with its work, not when the test moves the time.
+    pub(crate) async fn as_time_passes<T, F: Future<Output = Option<T>>>(
+        &self,
+        what: &str,
+        mut look: impl FnMut() -> F,
+    ) -> T {
+        eventually(what, || {
+            self.advance(SignedDuration::from_mins(1));
+            look()
+        })
+        .await
+    }
+
+    /// Asks it to stop, as a signal would. Running attempts go on.
+    pub(crate) fn begin_to_stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Waits until it has stopped, and answers its home for a successor.
+    pub(crate) fn stop(mut self) -> Home {
+        self.end();
+        self.home.take().unwrap()
+    }
+
+    fn end(&mut self) {
+        self.begin_to_stop();
+        let Some(running) = self.running.take() else { return };
+        let ended = running.join();
+        if !std::thread::panicking() {
+            ended.expect("hookbox does not panic").expect("hookbox stops without an error");
+        }
+    }
+}
+
+impl Drop for Hookbox {
+    fn drop(&mut self) {
+        // Time stands still, so the grace of attempts that are held would never be over.
+        self.handler.let_go();
+        self.end();
+    }
+}
+
+/// Looks until there is something to see.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    let seen = tokio::time::timeout(DEADLINE, async {
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    });
+    seen.await.unwrap_or_else(|_| panic!("waited for {what} longer than {DEADLINE:?}"))
+}
+
+fn listen() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
+}

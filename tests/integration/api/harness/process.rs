@@ -1,0 +1,180 @@
+//! The program itself, in a folder and an environment of its own.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+use super::client::Rest;
+use super::{Store, eventually};
+use crate::support::ports::free_port;
+use crate::support::postgres::{Database, server};
+
+/// A folder to run the program in, its addresses, and its environment.
+#[derive(Debug)]
+pub(crate) struct Place {
+    folder: TempDir,
+    http: u16,
+    grpc: u16,
+    environment: Vec<(String, String)>,
+    /// With PostgreSQL.
+    database: Option<Database>,
+}
+
+/// A program at work. It is killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+    pub(crate) rest: Rest,
+}
+
+impl Place {
+    /// With a short-lived `simulate` handler, the file `hookbox.db`, and these variables besides.
+    pub(crate) fn new(environment: &[(&str, &str)]) -> Self {
+        Self::on(Store::Sqlite, environment)
+    }
+
+    /// The same, on either store.
+    pub(crate) fn on(store: Store, environment: &[(&str, &str)]) -> Self {
+        let database = (store == Store::Postgres).then(|| server().database());
+        let (http, grpc) = (free_port(), free_port());
+        let standard = [
+            ("HOOKBOX_HTTP_ADDR", format!("127.0.0.1:{http}")),
+            ("HOOKBOX_GRPC_ADDR", format!("127.0.0.1:{grpc}")),
+            ("HOOKBOX_WORKERS", "4".to_owned()),
+            ("HOOKBOX_SIMULATE_MIN", "0s".to_owned()),
+            ("HOOKBOX_SIMULATE_MAX", "0s".to_owned()),
+        ];
+        let url = database.iter().map(|database| ("HOOKBOX_DATABASE_URL", database.url()));
+        let given = environment.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let all = standard.into_iter().chain(url).chain(given);
+        let environment = all.map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { folder: TempDir::new().unwrap(), http, grpc, environment, database }
+    }
+
+    /// The same place, with a variable set otherwise.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The name of the file, or of the database.
+    pub(crate) fn database(&self) -> String {
+        let url = self.database.as_ref().map(Database::url);
+        url.map_or("hookbox.db".to_owned(), |url| url.rsplit('/').next().unwrap_or_default().to_owned())
+    }
+
+    pub(crate) fn http_port(&self) -> u16 {
+        self.http
+    }
+
+    /// A client of the contract.
+    pub(crate) async fn grpc(&self) -> WebhookServiceClient<Channel> {
+        WebhookServiceClient::connect(format!("http://127.0.0.1:{}", self.grpc)).await.unwrap()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Starts serving, and waits until it is ready.
+    pub(crate) async fn serve(&self) -> Process {
+        let mut process = self.start();
+        let rest = process.rest.clone();
+        let ready = async || {
+            let answer = rest.request(reqwest::Method::GET, "/readyz").send().await;
+            answer.is_ok_and(|answer| answer.status() == 200)
+        };
+        eventually("hookbox being ready", || async { ready().await.then_some(()) }).await;
+        assert!(process.child.try_wait().unwrap().is_none(), "{}", process.log());
+        process
+    }
+
+    /// Starts serving.
+    pub(crate) fn start(&self) -> Process {
+        self.start_command(&["serve"])
+    }
+
+    /// Starts a command; all that it says is logged.
+    pub(crate) fn start_command(&self, arguments: &[&str]) -> Process {
+        static STARTED: AtomicU16 = AtomicU16::new(0);
+        let log = self.path(&format!("log-{}", STARTED.fetch_add(1, Ordering::SeqCst)));
+        let (out, error) = (File::create(&log).unwrap(), File::options().append(true).open(&log).unwrap());
+        let child = self.command(arguments).stdout(out).stderr(error).spawn().unwrap();
+        let address = format!("127.0.0.1:{}", self.http).parse().unwrap();
+        Process { child, log, rest: Rest::new(address) }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hookbox"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null()).env_clear();
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+impl Process {
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until it has logged something.
+    pub(crate) async fn wait_for_log(&self, text: &str) {
+        eventually(text, || async { self.log().contains(text).then_some(()) }).await;
+    }
+
+    /// Waits until a webhook has a status, and answers all of the webhook.
+    pub(crate) async fn wait_for(&self, id: &str, status: &str) -> Value {
+        eventually(&format!("webhook {id} becoming {status}"), || async {
+            let webhook = self.rest.webhook(id).await;
+            (webhook["status"] == status).then_some(webhook)
+        })
+        .await
+    }
+
+    /// Waits until a worker holds a job.
+    pub(crate) async fn wait_until_busy(&self) {
+        eventually("a busy worker", || async {
+            let stats = self.rest.get("/v1/stats").await.json();
+            (stats["workers"]["busy"] == 1).then_some(())
+        })
+        .await;
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let child = std::cell::RefCell::new(&mut self.child);
+        eventually("the end of the process", || async { child.borrow_mut().try_wait().unwrap() }).await
+    }
+
+    /// Asks it to stop and waits for its exit code.
+    pub(crate) async fn terminate(mut self) -> Option<i32> {
+        self.signal(Signal::SIGTERM);
+        self.ended().await.code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It fails where the process has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

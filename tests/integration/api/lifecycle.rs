@@ -1,0 +1,229 @@
+//! The program itself: its commands, its exit codes, and how it stops.
+
+use std::net::TcpListener;
+use std::process::Output;
+
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use serde_json::json;
+
+use crate::api::harness::process::Place;
+use crate::api::harness::{Postgres, Sqlite, Store};
+
+#[test]
+fn a_wrong_setting_stops_the_start_with_64_before_a_port_is_bound() {
+    let place = Place::new(&[("HOOKBOX_LEASE", "soon")]);
+    // Had the port been bound first, this would be told instead.
+    let _taken = TcpListener::bind(("127.0.0.1", place.http_port())).unwrap();
+    for command in ["serve", "migrate", "config", "health"] {
+        let ended = place.run(&[command]);
+        assert_eq!(ended.status.code(), Some(64), "{command}");
+        assert_eq!(
+            told(&ended),
+            "hookbox: lease = \"soon\" (from the environment, HOOKBOX_LEASE) is not allowed: \
+             it must be a duration from 1s to 24h, such as 30s\n"
+        );
+    }
+    assert!(!place.path("hookbox.db").exists(), "nothing was begun");
+}
+
+#[test]
+fn a_wrong_command_line_is_64_too_and_help_is_not() {
+    let place = Place::new(&[]);
+    for wrong in [&["serv"][..], &["serve", "--workerz", "8"], &[], &["completions", "tcsh"]] {
+        assert_eq!(place.run(wrong).status.code(), Some(64), "{wrong:?}");
+    }
+    for good in [&["--help"][..], &["serve", "--help"], &["--version"], &["serve", "--version"]] {
+        let ended = place.run(good);
+        assert_eq!(ended.status.code(), Some(0), "{good:?}");
+        assert!(!ended.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_url_that_is_given_where_none_belongs_is_shown_without_its_password() {
+    let place = Place::new(&[]);
+    let url = "postgres://me:s3cret@db/box";
+    for wrong in [
+        &[url][..],
+        &["serve", url],
+        &["health", "--quiet", url],
+        &["transfer", "--from", "sqlite://box.db", url],
+        &["completions", url],
+        &["bench", "--connections", url],
+    ] {
+        let ended = place.run(wrong);
+        assert_eq!(ended.status.code(), Some(64), "{wrong:?}");
+        let told = told(&ended);
+        assert!(!told.is_empty() && !told.contains("s3cret"), "{wrong:?}: {told}");
+    }
+}
+
+#[test]
+fn a_later_layer_wins_and_the_settings_say_where_they_came_from() {
+    let place = Place::new(&[]);
+    std::fs::write(place.path("hookbox.toml"), "workers = 1\nlease = \"40s\"\nmax_backlog = 7\n").unwrap();
+    let ended = place.run(&["config", "--lease", "50s"]);
+    assert_eq!(ended.status.code(), Some(0), "{}", told(&ended));
+    let settings = String::from_utf8(ended.stdout).unwrap();
+    let line = |name: &str| {
+        let line = settings.lines().find(|line| line.starts_with(&format!("{name} = ")));
+        line.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap_or_default()
+    };
+    assert_eq!(line("workers"), r#"workers = "4" # the environment, HOOKBOX_WORKERS"#);
+    assert_eq!(line("lease"), r#"lease = "50s" # the flag --lease"#);
+    assert_eq!(line("max_backlog"), r#"max_backlog = "7" # hookbox.toml:3:15"#);
+    assert_eq!(line("retry_cap"), r#"retry_cap = "1h" # the default"#);
+
+    // What it prints is a file of settings again.
+    std::fs::write(place.path("copy.toml"), &settings).unwrap();
+    assert_eq!(place.run(&["config", "--config", "copy.toml"]).status.code(), Some(0));
+}
+
+#[test]
+fn the_openapi_document_is_printed() {
+    let ended = Place::new(&[]).run(&["openapi"]);
+    assert_eq!(ended.status.code(), Some(0));
+    let printed: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(printed, serde_json::to_value(hookbox::http::openapi()).unwrap());
+}
+
+#[test]
+fn completions_know_every_command_and_flag() {
+    let ended = Place::new(&[]).run(&["completions", "bash"]);
+    assert_eq!(ended.status.code(), Some(0));
+    let script = String::from_utf8(ended.stdout).unwrap();
+    for word in ["serve", "migrate", "--retention-keys", "--config", "complete -F"] {
+        assert!(script.contains(word), "{word}");
+    }
+}
+
+#[rstest]
+#[test]
+fn migrate_brings_a_database_up_to_date_once(#[values(Sqlite, Postgres)] store: Store) {
+    let place = Place::on(store, &[]);
+    let up_to_date = format!("{} is up to date\n", place.database());
+    let first = String::from_utf8(place.run(&["migrate"]).stdout).unwrap();
+    assert!(first.contains("applied ") && first.ends_with(&up_to_date), "{first}");
+    let second = place.run(&["migrate"]);
+    assert_eq!(second.status.code(), Some(0));
+    let second = String::from_utf8(second.stdout).unwrap();
+    assert!(!second.contains("applied ") && second.ends_with(&up_to_date), "{second}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn health_is_exit_code_0_while_it_runs_and_1_when_it_does_not(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let place = Place::on(store, &[]);
+    let asked = place.run(&["health"]);
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(told(&asked).contains("no answer from http://127.0.0.1:"), "{}", told(&asked));
+    let process = place.serve().await;
+    let asked = place.run(&["health"]);
+    assert_eq!(asked.status.code(), Some(0), "{}", told(&asked));
+    assert!(String::from_utf8(asked.stdout).unwrap().contains(r#""ready":true"#));
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+/// Only a file belongs to one process.
+#[tokio::test]
+async fn a_second_process_on_the_same_file_says_so_and_stops() {
+    let mut place = Place::new(&[]);
+    let first = place.serve().await;
+    place.set("HOOKBOX_HTTP_ADDR", "127.0.0.1:0");
+    place.set("HOOKBOX_GRPC_ADDR", "127.0.0.1:0");
+    for command in ["serve", "migrate"] {
+        let second = place.run(&[command]);
+        assert_eq!(second.status.code(), Some(1), "{command}: {}", told(&second));
+        let told = told(&second);
+        assert!(told.contains("another hookbox process owns"), "{command}: {told}");
+        assert!(told.contains("hookbox.db"), "{command}: {told}");
+    }
+    first.rest.accept("evt-001").await;
+    assert_eq!(first.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named() {
+    let place = Place::new(&[]);
+    let _taken = TcpListener::bind(("127.0.0.1", place.http_port())).unwrap();
+    let ended = place.run(&["serve"]);
+    assert_eq!(ended.status.code(), Some(1));
+    let expected = format!("cannot listen on 127.0.0.1:{}", place.http_port());
+    assert!(told(&ended).contains(&expected), "{}", told(&ended));
+}
+
+#[rstest]
+#[tokio::test]
+async fn sigterm_lets_a_running_attempt_finish_and_exits_0(#[values(Sqlite, Postgres)] store: Store) {
+    let mut place = Place::on(store, &[]);
+    place.set("HOOKBOX_SIMULATE_MIN", "500ms");
+    place.set("HOOKBOX_SIMULATE_MAX", "500ms");
+    let process = place.serve().await;
+    let id = process.rest.accept("evt-001").await;
+    process.wait_until_busy().await;
+    assert_eq!(process.terminate().await, Some(0));
+
+    let successor = place.serve().await;
+    let done = successor.rest.webhook(&id).await;
+    assert_eq!((&done["status"], &done["attempt_count"]), (&json!("completed"), &json!(1)));
+    assert_eq!(done["result"], json!({ "simulated_ms": 500 }));
+    assert_eq!(successor.terminate().await, Some(0));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_second_signal_stops_at_once_and_the_successor_takes_over(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    // On PostgreSQL a successor waits until the lease is over.
+    let mut place = Place::on(
+        store,
+        &[("HOOKBOX_SIMULATE_MIN", "1h"), ("HOOKBOX_SIMULATE_MAX", "1h"), ("HOOKBOX_LEASE", "1s")],
+    );
+    let mut process = place.serve().await;
+    let id = process.rest.accept("evt-001").await;
+    process.wait_until_busy().await;
+    process.signal(Signal::SIGTERM);
+    process.wait_for_log("shutting down").await;
+    process.signal(Signal::SIGINT);
+    assert_eq!(process.ended().await.code(), Some(130));
+
+    place.set("HOOKBOX_SIMULATE_MIN", "0s");
+    place.set("HOOKBOX_SIMULATE_MAX", "0s");
+    let successor = place.serve().await;
+    let done = successor.wait_for(&id, "completed").await;
+    let outcomes: Vec<_> =
+        done["attempts"].as_array().unwrap().iter().map(|a| a["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["interrupted", "completed"]);
+    assert_eq!(successor.terminate().await, Some(0));
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_line_of_the_log_is_json_where_no_terminal_is(#[values(Sqlite, Postgres)] store: Store) {
+    let place = Place::on(store, &[("HOOKBOX_SIMULATE_FAILURE_RATE", "1"), ("HOOKBOX_WORKERZ", "7")]);
+    let process = place.serve().await;
+    let id = process.rest.accept("evt-001").await;
+    process.wait_for(&id, "retrying").await;
+    process.signal(Signal::SIGTERM);
+    process.wait_for_log("hookbox has stopped").await;
+    let log = process.log();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let failed = lines.iter().find(|line| line["message"] == "an attempt did not complete").unwrap();
+    assert_eq!((&failed["webhook_id"], &failed["attempt"]), (&json!(id), &json!(1)));
+    assert_eq!(failed["trace_id"].as_str().map(str::len), Some(32));
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["message"].as_str().is_some_and(|text| text.contains("HOOKBOX_WORKERZ"))),
+        "{log}"
+    );
+}
+
+fn told(ended: &Output) -> String {
+    String::from_utf8_lossy(&ended.stderr).into_owned()
+}

@@ -1,0 +1,147 @@
+//! Requests that go nowhere, and the document that says so.
+
+use reqwest::Method;
+use rstest::rstest;
+
+use crate::api::harness::client::Answer;
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
+
+/// The id of no webhook.
+const NO_WEBHOOK: &str = "01934c3e-7b00-7000-8000-000000000000";
+
+#[tokio::test]
+async fn an_unknown_path_is_answered_with_a_problem_document() {
+    let hookbox = Hookbox::start(Sqlite);
+    for path in ["/", "/v1", "/v2/webhooks", "/v1/webhooks/", "/v1/webhooks/a/b", "/V1/webhooks"] {
+        let problem = hookbox.rest.get(path).await.problem(404, "PATH_NOT_FOUND");
+        assert_eq!(problem["instance"], path);
+    }
+}
+
+#[tokio::test]
+async fn a_method_the_path_does_not_take_is_answered_405() {
+    let hookbox = Hookbox::start(Sqlite);
+    let one = format!("/v1/webhooks/{NO_WEBHOOK}");
+    for (method, path, allowed) in [
+        (Method::DELETE, "/v1/webhooks".to_owned(), &["GET", "POST"][..]),
+        (Method::PUT, one.clone(), &["GET"]),
+        (Method::GET, format!("{one}/retry"), &["POST"]),
+        (Method::GET, format!("{one}/cancel"), &["POST"]),
+        (Method::POST, "/v1/stats".into(), &["GET"]),
+        (Method::POST, "/healthz".into(), &["GET"]),
+        (Method::POST, "/v1/routes".into(), &["GET"]),
+        (Method::GET, "/v1/routes/default/move".into(), &["POST"]),
+        (Method::GET, "/v1/pause".into(), &["POST"]),
+        (Method::GET, "/v1/settings/reload".into(), &["POST"]),
+    ] {
+        let answer = Answer::of(hookbox.rest.request(method.clone(), &path)).await;
+        answer.problem(405, "METHOD_NOT_ALLOWED");
+        let allow = answer.header("allow");
+        for method in allowed {
+            assert!(allow.contains(method), "{path}: Allow is {allow:?}");
+        }
+        assert!(!allow.contains(method.as_str()), "{path}: Allow is {allow:?}");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_wrong_id_is_refused_and_an_unknown_id_is_not_found(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    let calls = [
+        (Method::GET, ""),
+        (Method::GET, "/status"),
+        (Method::GET, "/watch"),
+        (Method::POST, "/retry"),
+        (Method::POST, "/cancel"),
+    ];
+    for (method, call) in calls {
+        for bad in ["7", "not-an-id", "%20", "01934c3e-7b00-7000-8000-00000000000g"] {
+            let path = format!("/v1/webhooks/{bad}{call}");
+            Answer::of(hookbox.rest.request(method.clone(), &path)).await.refused_field("id");
+        }
+        let path = format!("/v1/webhooks/{NO_WEBHOOK}{call}");
+        let answer = Answer::of(hookbox.rest.request(method, &path)).await;
+        assert_eq!(answer.problem(404, "WEBHOOK_NOT_FOUND")["instance"], path.as_str());
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_is_not_utf_8_is_refused() {
+    let hookbox = Hookbox::start(Sqlite);
+    hookbox.rest.get("/v1/webhooks/%FF").await.refused_field("id");
+}
+
+#[tokio::test]
+async fn a_query_parameter_that_is_unknown_or_wrong_is_named() {
+    let hookbox = Hookbox::start(Sqlite);
+    for (query, field) in [
+        ("/v1/webhooks?statuss=pending", "statuss"),
+        ("/v1/webhooks?status=done", "status"),
+        ("/v1/webhooks?status=PENDING", "status"),
+        ("/v1/webhooks?route=No%20Route", "route"),
+        ("/v1/webhooks?source=No%20Source", "source"),
+        ("/v1/webhooks?event_type=%00", "event_type"),
+        ("/v1/webhooks?accepted_after=yesterday", "accepted_after"),
+        ("/v1/webhooks?accepted_before=2026-03-01", "accepted_before"),
+        ("/v1/webhooks?page_size=0", "page_size"),
+        ("/v1/webhooks?page_size=501", "page_size"),
+        ("/v1/webhooks?page_size=-1", "page_size"),
+        ("/v1/webhooks?page_size=ten", "page_size"),
+        ("/v1/webhooks?page_token=next", "page_token"),
+        ("/v1/webhooks?page_token=zzzzzzzzzzzzzzz", "page_token"),
+        ("/v1/webhooks?page_size=1&page_size=2", "page_size"),
+        ("/v1/status?key=a", "key"),
+        ("/v1/status", "idempotency_key"),
+        ("/v1/status?idempotency_key=", "idempotency_key"),
+        ("/v1/status?idempotency_key=a%0Ab", "idempotency_key"),
+        ("/v1/status?idempotency_key=a&source=A", "source"),
+    ] {
+        let problem = hookbox.rest.get(query).await.problem(400, "INVALID_FIELD");
+        assert_eq!(problem["field"], field, "{query}: {problem}");
+    }
+}
+
+#[tokio::test]
+async fn a_problem_document_carries_on_the_trace_of_its_request() {
+    let hookbox = Hookbox::start(Sqlite);
+    let get = |traceparent: &'static str| {
+        hookbox.rest.request(Method::GET, "/nowhere?secret=1").header("traceparent", traceparent)
+    };
+    let answer = Answer::of(get("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")).await;
+    let problem = answer.problem(404, "PATH_NOT_FOUND");
+    assert_eq!(problem["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(problem["instance"], "/nowhere", "without the query string");
+    // What is no traceparent is ignored, as its standard asks.
+    let answer = Answer::of(get("00-zz-zz-01")).await;
+    answer.problem(404, "PATH_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_problem_document_has_the_members_it_is_documented_with() {
+    let hookbox = Hookbox::start(Sqlite);
+    let problem = hookbox.rest.submit("", "t", "1").await.refused_field("idempotency_key");
+    let mut members: Vec<_> = problem.as_object().unwrap().keys().map(String::as_str).collect();
+    members.sort_unstable();
+    let expected =
+        ["detail", "field", "instance", "reason", "status", "title", "trace_id", "type", "violations"];
+    assert_eq!(members, expected);
+    let document = hookbox.rest.get("/openapi.json").await.json();
+    let documented = document["components"]["schemas"]["Problem"]["properties"].as_object().unwrap();
+    let mut documented: Vec<_> = documented.keys().map(String::as_str).collect();
+    documented.sort_unstable();
+    assert_eq!(members, documented);
+}
+
+#[tokio::test]
+async fn an_empty_submission_names_every_field_at_fault() {
+    let hookbox = Hookbox::start(Sqlite);
+    let problem = hookbox.rest.submit_body("{}").await.refused_field("idempotency_key");
+    let violations = problem["violations"].as_array().unwrap();
+    let fields: Vec<_> = violations.iter().map(|violation| violation["field"].as_str().unwrap()).collect();
+    assert_eq!(fields, ["idempotency_key", "event_type", "payload"]);
+    for violation in violations {
+        let detail = violation["detail"].as_str().unwrap();
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
+    }
+}

@@ -1,0 +1,156 @@
+//! One trace from the sender to the outcome, as a collector receives it.
+//!
+//! What subscribes to spans is one for a whole process, so these tests run the program itself.
+
+use hookbox::grpc::proto;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use rstest::rstest;
+use tonic::Request;
+
+use crate::api::harness::client::{Answer, body};
+use crate::api::harness::process::Place;
+use crate::api::harness::{Postgres, Sqlite, Store};
+use crate::support::collector::{Collector, attributes_of, hex};
+
+const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const SENDER_SPAN: &str = "00f067aa0ba902b7";
+
+#[rstest]
+#[tokio::test]
+async fn the_request_and_the_attempt_belong_to_the_trace_of_the_sender(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let collector = Collector::start().await;
+    let place = Place::on(store, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())]);
+    let process = place.serve().await;
+    let request = process
+        .rest
+        .submission(body("evt-001", "order.created", "{}"))
+        .header("traceparent", format!("00-{TRACE_ID}-{SENDER_SPAN}-01"));
+    let id = Answer::of(request).await.text_of("id");
+    let webhook = process.wait_for(&id, "completed").await;
+    assert_eq!(webhook["trace_id"], TRACE_ID);
+    assert_eq!(process.terminate().await, Some(0), "traces are flushed at the end");
+
+    let spans = collector.spans_of(TRACE_ID);
+    assert_eq!(spans.len(), 2, "{spans:#?}");
+    let server = one(&spans, SpanKind::Server);
+    assert_eq!(server.name, "POST /v1/webhooks");
+    assert_eq!(hex(&server.parent_span_id), SENDER_SPAN);
+    let attributes = attributes_of(&server.attributes);
+    assert_eq!(attributes["http.request.method"], "POST");
+    assert_eq!(attributes["http.route"], "/v1/webhooks");
+    assert_eq!(attributes["http.response.status_code"], "202");
+    assert_eq!(attributes["hookbox.webhook.id"], id);
+
+    let attempt = one(&spans, SpanKind::Consumer);
+    assert_eq!(attempt.name, "process default");
+    assert_eq!(attempt.parent_span_id, server.span_id);
+    let attributes = attributes_of(&attempt.attributes);
+    for (name, value) in [
+        ("messaging.system", "hookbox"),
+        ("messaging.operation.name", "process"),
+        ("messaging.operation.type", "process"),
+        ("messaging.destination.name", "default"),
+        ("messaging.message.id", &id),
+        ("hookbox.webhook.id", &id),
+        ("hookbox.event_type", "order.created"),
+        ("hookbox.attempt.number", "1"),
+        ("hookbox.handler", "simulate"),
+        ("hookbox.status", "completed"),
+    ] {
+        assert_eq!(attributes.get(name).map(String::as_str), Some(value), "{name} in {attributes:#?}");
+    }
+    assert!(attributes["hookbox.queue_wait_seconds"].parse::<f64>().unwrap() >= 0.0);
+    assert_eq!(collector.service_names(), ["hookbox"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_call_belongs_to_the_trace_of_its_caller_too(#[values(Sqlite, Postgres)] store: Store) {
+    let collector = Collector::start().await;
+    let place = Place::on(store, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())]);
+    let process = place.serve().await;
+    let mut request = Request::new(proto::SubmitWebhookRequest {
+        idempotency_key: "evt-001".into(),
+        event_type: "order.created".into(),
+        content: Some(proto::submit_webhook_request::Content::PayloadJson("{}".into())),
+    });
+    let traceparent = format!("00-{TRACE_ID}-{SENDER_SPAN}-01");
+    request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
+    let id = place.grpc().await.submit_webhook(request).await.unwrap().into_inner().id;
+    process.wait_for(&id, "completed").await;
+    assert_eq!(process.terminate().await, Some(0));
+
+    let spans = collector.spans_of(TRACE_ID);
+    let server = one(&spans, SpanKind::Server);
+    assert_eq!(server.name, "hookbox.v1.WebhookService/SubmitWebhook");
+    assert_eq!(hex(&server.parent_span_id), SENDER_SPAN);
+    let attributes = attributes_of(&server.attributes);
+    assert_eq!(attributes["rpc.system"], "grpc");
+    assert_eq!(attributes["rpc.method"], "SubmitWebhook");
+    assert_eq!(attributes["rpc.grpc.status_code"], "0");
+    assert_eq!(attributes["hookbox.webhook.id"], id);
+    assert_eq!(one(&spans, SpanKind::Consumer).parent_span_id, server.span_id);
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_attempt_is_a_span_of_the_trace_and_a_failed_one_says_why(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let collector = Collector::start().await;
+    let place = Place::on(
+        store,
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint()),
+            ("OTEL_SERVICE_NAME", "my-inbox"),
+            ("HOOKBOX_SIMULATE_FAILURE_RATE", "1"),
+            ("HOOKBOX_MAX_ATTEMPTS", "2"),
+            ("HOOKBOX_RETRY_BASE", "1ms"),
+        ],
+    );
+    let process = place.serve().await;
+    let id = process.rest.accept("evt-001").await;
+    let dead = process.wait_for(&id, "dead_lettered").await;
+    let trace_id = dead["trace_id"].as_str().unwrap().to_owned();
+    assert_eq!(process.terminate().await, Some(0));
+
+    let spans = collector.spans_of(&trace_id);
+    let server = one(&spans, SpanKind::Server);
+    assert!(server.parent_span_id.is_empty(), "the trace begins here");
+    let mut attempts: Vec<_> =
+        spans.iter().filter(|span| span.kind == SpanKind::Consumer as i32).cloned().collect();
+    attempts.sort_by_key(|span| span.start_time_unix_nano);
+    let numbers: Vec<_> = attempts
+        .iter()
+        .map(|span| attributes_of(&span.attributes)["hookbox.attempt.number"].clone())
+        .collect();
+    assert_eq!(numbers, ["1", "2"]);
+    for attempt in &attempts {
+        assert_eq!(attempt.parent_span_id, server.span_id);
+        assert_eq!(attempt.status.clone().unwrap_or_default().code(), StatusCode::Error);
+        let error = attributes_of(&attempt.attributes).remove("error.message").unwrap_or_default();
+        assert!(error.contains("this failure was simulated"), "{error:?}");
+    }
+    assert_eq!(collector.service_names(), ["my-inbox"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_collector_that_is_not_there_delays_nothing(#[values(Sqlite, Postgres)] store: Store) {
+    let place = Place::on(store, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")]);
+    let process = place.serve().await;
+    let id = process.rest.accept("evt-001").await;
+    process.wait_for(&id, "completed").await;
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+fn one(spans: &[Span], kind: SpanKind) -> &Span {
+    let mut found = spans.iter().filter(|span| span.kind == kind as i32);
+    let one = found.next().unwrap_or_else(|| panic!("a span of kind {kind:?} in {spans:#?}"));
+    assert!(found.next().is_none(), "only one span of kind {kind:?} in {spans:#?}");
+    one
+}

@@ -1,0 +1,157 @@
+//! A replica that is away in the middle of an attempt, beyond its lease, and comes back. Another one
+//! has taken its job over by then.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::replicas::blocking;
+use crate::replicas::proxy::Proxy;
+use crate::support::client::{client, eventually, get, post};
+use crate::support::postgres::{Session, server};
+use crate::support::server::{Place, Server};
+
+/// How long after the end of a lease another replica has taken the job over.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(2);
+
+const LOST: &str = "the lease was lost before the attempt ended; its outcome does not count";
+
+/// A replica with one worker and a short lease.
+async fn start(url: &str, lease: &str, run: Duration) -> Server {
+    let run = format!("{}ms", run.as_millis());
+    let place = Place::new(&[
+        &format!("--database-url={url}"),
+        &format!("--lease={lease}"),
+        "--workers=1",
+        &format!("--simulate-min={run}"),
+        &format!("--simulate-max={run}"),
+    ]);
+    // Elsewhere, for other scenarios go on meanwhile.
+    tokio::task::spawn_blocking(move || place.start()).await.expect("starts")
+}
+
+/// Has a replica run a webhook; answers the webhook's path.
+async fn occupy(replica: &Server) -> String {
+    let accepted = post(&client(), &replica.url("/v1/webhooks"), "one").await.expect("answers");
+    let accepted = accepted.json::<Value>().await.expect("is JSON");
+    let path = format!("/v1/webhooks/{}", accepted["id"].as_str().expect("has an id"));
+    becomes(replica, &path, "processing").await;
+    // The database says so before the replica has the answer of its claim.
+    eventually("its worker has the job", async || {
+        metrics(replica).await.lines().any(|line| line == "hookbox_workers_busy 1").then_some(())
+    })
+    .await;
+    path
+}
+
+async fn metrics(replica: &Server) -> String {
+    let metrics = client().get(replica.url("/metrics")).send().await.expect("answers");
+    metrics.text().await.expect("is text")
+}
+
+/// Waits until a webhook has a status; answers all of it.
+async fn becomes(replica: &Server, path: &str, status: &str) -> Value {
+    eventually(&format!("it becomes {status}"), async || {
+        let webhook = get(&client(), &replica.url(path)).await;
+        (webhook["status"] == status).then_some(webhook)
+    })
+    .await
+}
+
+/// Waits until a replica notices that its one outcome comes too late.
+async fn has_lost_its_lease(replica: &Server) {
+    eventually("the log says that the lease was lost", async || replica.has_logged(LOST).then_some(())).await;
+    let metrics = metrics(replica).await;
+    assert!(metrics.lines().any(|line| line == "hookbox_leases_lost_total 1"), "{metrics}");
+}
+
+/// Checks that the attempt of one worker was interrupted, and that another completed the next.
+fn was_completed_by_another(webhook: &Value) {
+    assert_eq!(webhook["attempts"].as_array().map(Vec::len), Some(2), "{webhook}");
+    let (first, second) = (&webhook["attempts"][0], &webhook["attempts"][1]);
+    assert_eq!((&first["outcome"], &second["outcome"]), (&"interrupted".into(), &"completed".into()));
+    assert_ne!(first["worker"], second["worker"]);
+}
+
+/// Together, because they wait most of the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_comes_back_after_its_lease_changes_nothing() {
+    tokio::join!(it_wakes_while_another_runs_its_job(), it_wakes_when_another_is_done(), it_was_cut_off());
+}
+
+async fn it_wakes_while_another_runs_its_job() {
+    // Longer than a lease: the work of the frozen attempt is done while the other one runs.
+    let run = Duration::from_millis(3_500);
+    let database = blocking(|| server().database());
+    let frozen = start(&database.url(), "3s", run).await;
+    let path = occupy(&frozen).await;
+    let began = tokio::time::Instant::now();
+    let other = start(&database.url(), "3s", run).await;
+    let session = blocking(|| Session::open(&database.url())).expect("connects");
+    frozen.freeze();
+    let mut lease_ends = None;
+    eventually("the other replica takes over", async || {
+        let asked = "SELECT (extract(epoch FROM lease_until) * 1000)::bigint FROM jobs WHERE attempts = 1 AND status = 1";
+        match blocking(|| session.ask(asked)).expect("is asked").concat().parse() {
+            Ok(ends) => lease_ends = Some(Timestamp::from_millisecond(ends).expect("is a time")),
+            Err(_) => return Some(()),
+        }
+        None
+    })
+    .await;
+    let running = becomes(&other, &path, "processing").await;
+    let interrupted = &running["attempts"][0];
+    assert_eq!(interrupted["outcome"], "interrupted", "{running}");
+    let late = time_of(interrupted, "finished_at").duration_since(lease_ends.expect("it had a lease"));
+    assert!(late.unsigned_abs() <= TAKEN_OVER_WITHIN, "taken over {late:?} after the lease");
+
+    // The work of the frozen attempt is done when it wakes; only its outcome is not recorded.
+    tokio::time::sleep_until(began + run).await;
+    frozen.wake();
+    has_lost_its_lease(&frozen).await;
+    let completed = becomes(&other, &path, "completed").await;
+    was_completed_by_another(&completed);
+    assert_eq!(completed["attempts"][0], *interrupted, "it stays as it was");
+    let second = &completed["attempts"][1];
+    let ran = time_of(second, "finished_at").duration_since(time_of(second, "started_at"));
+    assert!(ran.unsigned_abs() >= run, "the outcome is not that of the frozen run: {completed}");
+    assert_eq!(get(&client(), &frozen.url(&path)).await, completed, "both tell the same");
+}
+
+async fn it_wakes_when_another_is_done() {
+    let run = Duration::from_secs(2);
+    let database = blocking(|| server().database());
+    let frozen = start(&database.url(), "1s", run).await;
+    let path = occupy(&frozen).await;
+    frozen.freeze();
+    let other = start(&database.url(), "1s", run).await;
+    let completed = becomes(&other, &path, "completed").await;
+    was_completed_by_another(&completed);
+    frozen.wake();
+    has_lost_its_lease(&frozen).await;
+    assert_eq!(get(&client(), &frozen.url(&path)).await, completed, "nothing has changed");
+}
+
+async fn it_was_cut_off() {
+    let run = Duration::from_secs(2);
+    let database = blocking(|| server().database());
+    let (proxy, url) = Proxy::before(&database.url()).await;
+    let cut_off = start(&url, "1s", run).await;
+    let path = occupy(&cut_off).await;
+    proxy.cut_off();
+    let other = start(&database.url(), "1s", run).await;
+    let completed = becomes(&other, &path, "completed").await;
+    was_completed_by_another(&completed);
+    eventually("the one that is cut off has tried to record its outcome", async || {
+        cut_off.has_logged("outcomes could not be stored; trying again").then_some(())
+    })
+    .await;
+    proxy.speak();
+    has_lost_its_lease(&cut_off).await;
+    assert_eq!(get(&client(), &cut_off.url(&path)).await, completed, "nothing has changed");
+}
+
+fn time_of(value: &Value, member: &str) -> Timestamp {
+    value[member].as_str().expect("is text").parse().expect("is a time")
+}

@@ -1,0 +1,82 @@
+//! Two servers of one database: a primary and its standby, which takes its place.
+
+use std::time::Duration;
+
+use crate::replicas::asking::{ANSWERED_WITHIN, Asking, READY};
+use crate::replicas::blocking;
+use crate::replicas::faults::replica;
+use crate::replicas::load::{Load, SENDERS};
+use crate::replicas::proxy::Proxy;
+use crate::support::client::{client, get};
+use crate::support::ledger::list;
+use crate::support::postgres::{Cluster, server};
+
+/// How soon all goes on when there is a server that can be written.
+const GOES_ON_WITHIN: Duration = Duration::from_secs(8);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_when_the_standby_stops_and_then_the_primary_dies() {
+    let (mut primary, mut standby) = blocking(|| {
+        let primary = Cluster::start();
+        let standby = primary.synchronous_standby();
+        (primary, standby)
+    });
+    let url = either(&primary.url("postgres"), &standby.url("postgres"));
+    let (_place, replica) = replica(&url).await;
+    let asking = Asking::start(&replica).await;
+    let load = Load::start(&[replica.url("/v1/webhooks")], ANSWERED_WITHIN);
+    load.goes_on("at first").await;
+
+    // Commits wait for the standby, and nobody is told that they are done.
+    blocking(|| standby.stop_fast());
+    // Those, too, that wait behind others.
+    tokio::join!(load.is_refused(SENDERS), asking.are_refused(&[READY]));
+    blocking(|| standby.start_again());
+    let goes_on = async { tokio::join!(load.goes_on("with its standby"), asking.are_answered()) };
+    tokio::time::timeout(GOES_ON_WITHIN, goes_on).await.expect("it goes on soon");
+
+    blocking(|| primary.kill_hard());
+    load.is_refused(1).await;
+    blocking(|| standby.promote());
+    let goes_on = async { tokio::join!(load.goes_on("on the standby"), asking.are_answered()) };
+    tokio::time::timeout(GOES_ON_WITHIN, goes_on).await.expect("it goes on soon");
+
+    asking.stop().await;
+    let ledger = load.stop_answered().await;
+    ledger.reckon(&replica).await;
+    // The one that was asked about is not in the ledger.
+    assert_eq!(list(&replica).await.len(), ledger.len() + 1, "what is there was acknowledged");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_silent_is_passed_over() {
+    let database = blocking(|| server().database());
+    let (proxy, silent) = Proxy::before(&database.url()).await;
+    let url = either(&silent, &database.url());
+    let (_place, first) = replica(&url).await;
+    let asking = Asking::start(&first).await;
+    let load = Load::start(&[first.url("/v1/webhooks")], ANSWERED_WITHIN);
+    load.goes_on("at first").await;
+
+    proxy.cut_off();
+    let goes_on = async { tokio::join!(load.goes_on("by the other host"), asking.are_answered()) };
+    tokio::time::timeout(GOES_ON_WITHIN, goes_on).await.expect("it goes on soon");
+    asking.stop().await;
+    load.stop_answered().await.reckon(&first).await;
+
+    let (_place, second) = replica(&format!("{url}&connect_timeout=1")).await;
+    assert_eq!(get(&client(), &second.url("/readyz")).await["ready"], true, "a new one starts, too");
+}
+
+/// One URL for two servers of one database: whichever can be written.
+fn either(one: &str, other: &str) -> String {
+    let host = |url: &str| {
+        let (_, rest) = url.split_once("://").expect("is a URL");
+        let (place, _) = rest.split_once('/').expect("names a database");
+        place.rsplit_once('@').map_or(place, |(_, host)| host).to_owned()
+    };
+    let (one_host, other_host) = (host(one), host(other));
+    let url = one.replacen(&one_host, &format!("{one_host},{other_host}"), 1);
+    let mark = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{mark}target_session_attrs=read-write")
+}

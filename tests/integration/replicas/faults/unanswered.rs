@@ -1,0 +1,124 @@
+//! A commit whose answer is lost on the way.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::replicas::blocking;
+use crate::replicas::proxy::Proxy;
+use crate::support::client::{client, eventually, get, post};
+use crate::support::postgres::{Cluster, Database, Session, server};
+use crate::support::server::{Place, Server};
+
+/// Longer than anything is waited for.
+const LEASE: &str = "--lease=1h";
+
+/// Starts a replica whose handlers take so long.
+async fn start(url: &str, run: Duration) -> Server {
+    let run = format!("{}ms", run.as_millis());
+    let place = Place::new(&[
+        &format!("--database-url={url}"),
+        LEASE,
+        &format!("--simulate-min={run}"),
+        &format!("--simulate-max={run}"),
+    ]);
+    tokio::task::spawn_blocking(move || place.start()).await.expect("starts")
+}
+
+async fn accepted(replica: &Server, key: &str) -> Value {
+    let answer = post(&client(), &replica.url("/v1/webhooks"), key).await.expect("answers");
+    answer.json().await.expect("is JSON")
+}
+
+/// All that is known of an accepted webhook.
+async fn detail(replica: &Server, accepted: &Value) -> Value {
+    let path = format!("/v1/webhooks/{}", accepted["id"].as_str().expect("has an id"));
+    get(&client(), &replica.url(&path)).await
+}
+
+/// Waits until it has a status; answers all that is known of it.
+async fn becomes(replica: &Server, accepted: &Value, status: &str) -> Value {
+    eventually(&format!("it becomes {status}"), async || {
+        let webhook = detail(replica, accepted).await;
+        (webhook["status"] == status).then_some(webhook)
+    })
+    .await
+}
+
+async fn is_completed(replica: &Server, accepted: &Value) -> Value {
+    becomes(replica, accepted, "completed").await
+}
+
+/// Loses what the server answers until it finds this; then the way is free again.
+async fn lose_answers_until(proxy: &Proxy, database: &Database, found: &str) {
+    proxy.lose_answers();
+    let session = blocking(|| Session::open(&database.url())).expect("connects");
+    eventually(found, async || {
+        (!blocking(|| session.ask(found)).expect("is asked").is_empty()).then_some(())
+    })
+    .await;
+    proxy.cut_off();
+    proxy.speak();
+}
+
+fn outcomes(webhook: &Value) -> Vec<&str> {
+    let attempts = webhook["attempts"].as_array().expect("is a list");
+    attempts.iter().filter_map(|attempt| attempt["outcome"].as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_was_leased_without_an_answer_is_given_back_at_once() {
+    let database = blocking(|| server().database());
+    let (proxy, url) = Proxy::before(&database.url()).await;
+    let replica = start(&url, Duration::ZERO).await;
+    is_completed(&replica, &accepted(&replica, "before").await).await;
+
+    // A job that is claimed by itself in a moment, while nothing is answered.
+    let sender = client();
+    let asked = async |path: &str| {
+        let answer = sender.post(replica.url(path)).send().await.expect("answers");
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+    };
+    asked("/v1/pause").await;
+    let webhook = accepted(&replica, "one").await;
+    let session = blocking(|| Session::open(&database.url())).expect("connects");
+    blocking(|| session.ask("UPDATE jobs SET available_at = now() + interval '2 seconds'"))
+        .expect("is asked");
+    asked("/v1/resume").await;
+    lose_answers_until(&proxy, &database, "SELECT 1 FROM jobs WHERE status = 1").await;
+
+    let completed = is_completed(&replica, &webhook).await;
+    assert_eq!(outcomes(&completed), ["completed"]);
+    assert_eq!(completed["attempt_count"], 1, "the lease without an answer does not count");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_that_was_recorded_without_an_answer_is_recognised() {
+    let cluster = blocking(Cluster::start);
+    let url = cluster.url("postgres");
+    let replica = start(&url, Duration::from_secs(2)).await;
+    let accepted = accepted(&replica, "one").await;
+    becomes(&replica, &accepted, "processing").await;
+    // From now on a commit is on disk, but waits for a standby that does not exist; and its connection ends.
+    let session = blocking(|| Session::open(&url)).expect("connects");
+    let ask = |sql: &str| blocking(|| session.ask(sql)).expect("is asked");
+    ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    ask("SELECT pg_reload_conf()");
+    eventually("the outcome is recorded", async || {
+        let ended = ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '%final_webhooks%'");
+        (!ended.is_empty()).then_some(())
+    })
+    .await;
+    ask("ALTER SYSTEM RESET synchronous_standby_names");
+    ask("SELECT pg_reload_conf()");
+
+    assert_eq!(outcomes(&is_completed(&replica, &accepted).await), ["completed"]);
+    let metrics = eventually("its thread is idle again", async || {
+        let metrics = client().get(replica.url("/metrics")).send().await.ok()?.text().await.ok()?;
+        metrics.lines().any(|line| line == "hookbox_workers_busy 0").then_some(metrics)
+    })
+    .await;
+    assert!(metrics.lines().any(|line| line == "hookbox_leases_lost_total 0"), "{metrics}");
+    assert!(replica.has_logged("outcomes could not be stored; trying again"));
+}

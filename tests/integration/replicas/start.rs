@@ -1,0 +1,128 @@
+//! Starting: the tables are made once, however many start; what is wrong is said.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::process::Output;
+
+use tokio::net::TcpSocket;
+
+use crate::replicas::blocking;
+use crate::replicas::proxy::Proxy;
+use crate::support::client::{client, get};
+use crate::support::postgres::{Database, Session, server};
+use crate::support::server::{Place, Server};
+
+const TOGETHER: usize = 10;
+
+/// A place whose processes share a database.
+fn place(url: &str) -> Place {
+    let url = format!("--database-url={url}");
+    // Two that only start need no ports of their own.
+    Place::new(&[&url, "--workers=2", "--http-addr=127.0.0.1:0", "--grpc-addr=127.0.0.1:0"])
+}
+
+fn ask(database: &Database, sql: &str) -> Vec<String> {
+    blocking(|| Session::open(&database.url()).and_then(|session| session.ask(sql))).expect("is asked")
+}
+
+fn said(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_replicas_that_start_together_make_the_tables_once() {
+    let database = blocking(|| server().database());
+    let url = format!("--database-url={}", database.url());
+    let starts = (0..TOGETHER).map(|_| {
+        let url = url.clone();
+        tokio::task::spawn_blocking(move || {
+            let place = Place::new(&[&url, "--workers=2"]);
+            let server = place.start();
+            (place, server)
+        })
+    });
+    for started in starts.collect::<Vec<_>>() {
+        let (_place, replica): (Place, Server) = started.await.expect("starts");
+        assert_eq!(get(&client(), &replica.url("/readyz")).await["ready"], true);
+    }
+    // Whoever else had run a migration would have run into what is there, or made it twice.
+    let versions = ask(&database, "SELECT version FROM __diesel_schema_migrations");
+    assert!(!versions.is_empty());
+    assert_eq!(versions.len(), versions.iter().collect::<HashSet<_>>().len(), "{versions:?}");
+    assert_eq!(ask(&database, "SELECT count(*) FROM queues WHERE id = 0"), ["1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn migrate_says_what_it_applied_and_then_that_nothing_is_left() {
+    let database = blocking(|| server().database());
+    let place = place(&database.url());
+    let (code, first, _) = said(&place.run("migrate").await);
+    assert_eq!(code, Some(0));
+    let lines = first.lines().collect::<Vec<_>>();
+    let (last, applied) = lines.split_last().expect("says something");
+    assert!(!applied.is_empty() && applied.iter().all(|line| line.starts_with("applied ")), "{first}");
+    assert!(last.starts_with("postgres://") && last.ends_with(" is up to date"), "{first}");
+
+    let (code, second, _) = said(&place.run("migrate").await);
+    assert_eq!((code, second.trim_end()), (Some(0), *last));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_a_later_version_are_left_alone() {
+    let database = blocking(|| server().database());
+    let place = place(&database.url());
+    assert!(place.run("migrate").await.status.success());
+    ask(&database, "INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000000')");
+    for command in ["serve", "migrate"] {
+        let (code, _, complaint) = said(&place.run(command).await);
+        assert_eq!(code, Some(1), "{command}");
+        assert!(complaint.contains("was migrated by a later hookbox"), "{command}: {complaint}");
+        assert!(complaint.contains("20991231000000"), "{command}: {complaint}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_not_there_is_named_without_the_password() {
+    // Bound, so that nobody else is, and not listening.
+    let nobody = TcpSocket::new_v4().expect("a socket");
+    nobody.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port is free");
+    let nobody_at = nobody.local_addr().expect("has an address");
+    let silent = Proxy::silent().await;
+    for (fault, address) in [("connection refused", nobody_at), ("no answer within", silent.address())] {
+        let place = place(&format!("postgres://zoe:s3cret@{address}/inbox?connect_timeout=1"));
+        for command in ["serve", "migrate"] {
+            let (code, _, complaint) = said(&place.run(command).await);
+            assert_eq!(code, Some(1), "{command}: {complaint}");
+            let named = format!("cannot connect to postgres://{address}/inbox");
+            assert!(complaint.contains(&named), "{command}: {complaint}");
+            assert!(complaint.to_lowercase().contains(fault), "{command}: {complaint}");
+            assert!(!complaint.contains("s3cret") && !complaint.contains("zoe"), "{command}: {complaint}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_not_there_is_named() {
+    let database = blocking(|| server().database());
+    let place = place(&format!("{}_not", database.url()));
+    for command in ["serve", "migrate"] {
+        let (code, _, complaint) = said(&place.run(command).await);
+        assert_eq!(code, Some(1), "{command}: {complaint}");
+        assert!(complaint.contains("does not exist"), "{command}: {complaint}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_url_that_means_nothing_is_a_wrong_setting() {
+    let place = place("postgres://ann:s3cret@127.0.0.1/inbox?sslmode=perhaps");
+    for command in ["serve", "migrate"] {
+        let (code, _, complaint) = said(&place.run(command).await);
+        assert_eq!(code, Some(64), "{command}: {complaint}");
+        assert!(
+            complaint.contains("database_url") && complaint.contains("sslmode"),
+            "{command}: {complaint}"
+        );
+        assert!(!complaint.contains("s3cret"), "{command}: {complaint}");
+    }
+}

@@ -1,0 +1,109 @@
+//! TLS, as `sslmode` and `sslrootcert` ask for it.
+
+use std::path::PathBuf;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tempfile::TempDir;
+
+use crate::replicas::blocking;
+use crate::support::postgres::{Cluster, Session};
+use crate::support::server::Place;
+
+/// The name in the server's certificate, and another one that leads to the same place.
+const NAME: &str = "localhost";
+const OTHER_NAME: &str = "127.0.0.1";
+
+/// A server with a certificate, and the authorities of which one has signed it.
+struct Encrypted {
+    cluster: Cluster,
+    folder: TempDir,
+}
+
+impl Encrypted {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let encrypted = Self { cluster: Cluster::start(), folder };
+        let authority = encrypted.authority("ours");
+        encrypted.authority("others");
+        let key = KeyPair::generate().expect("a key");
+        let names = CertificateParams::new([NAME.to_owned()]).expect("a name");
+        let certificate = names.signed_by(&key, &authority).expect("is signed");
+        encrypted.cluster.use_certificate(&certificate.pem(), &key.serialize_pem());
+        encrypted
+    }
+
+    /// Makes an authority, and writes its certificate to a file.
+    fn authority(&self, name: &str) -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"));
+        let authority = authority.expect("is made");
+        std::fs::write(self.certificate_of(name), authority.pem()).expect("is written");
+        authority
+    }
+
+    fn certificate_of(&self, authority: &str) -> PathBuf {
+        self.folder.path().join(authority)
+    }
+
+    /// The URL of the server, by a name, with parameters.
+    fn url(&self, name: &str, parameters: &str) -> String {
+        let url = self.cluster.url("postgres").replacen(OTHER_NAME, name, 1);
+        format!("{url}?{parameters}")
+    }
+
+    /// The parameters that name an authority.
+    fn trusting(&self, mode: &str, authority: &str) -> String {
+        format!("sslmode={mode}&sslrootcert={}", self.certificate_of(authority).display())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_is_checked_as_far_as_sslmode_says() {
+    let server = blocking(Encrypted::start);
+    let ours = |mode| server.trusting(mode, "ours");
+    let others = |mode| server.trusting(mode, "others");
+    for (name, parameters, works) in [
+        (NAME, ours("verify-full"), true),
+        (OTHER_NAME, ours("verify-full"), false),
+        (NAME, others("verify-full"), false),
+        (OTHER_NAME, ours("verify-ca"), true),
+        (NAME, others("verify-ca"), false),
+        // Without an authority of its own, those of the system are asked.
+        (NAME, "sslmode=verify-full".to_owned(), false),
+        (OTHER_NAME, "sslmode=require".to_owned(), true),
+        (NAME, others("require"), false),
+        (OTHER_NAME, "sslmode=disable".to_owned(), true),
+    ] {
+        let place = Place::new(&[&format!("--database-url={}", server.url(name, &parameters))]);
+        let output = place.run("migrate").await;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(if works { 0 } else { 1 }), "{name} {parameters}: {complaint}");
+        assert!(works || complaint.contains("certificate"), "{name} {parameters}: {complaint}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_connection_is_encrypted_unless_it_shall_not_be() {
+    let server = blocking(Encrypted::start);
+    let session = blocking(|| Session::open(&server.cluster.url("postgres"))).expect("connects");
+    for (parameters, encrypted) in [
+        ("sslmode=require".to_owned(), "t"),
+        (server.trusting("verify-full", "ours"), "t"),
+        ("sslmode=prefer".to_owned(), "t"),
+        (String::new(), "t"),
+        ("sslmode=disable".to_owned(), "f"),
+    ] {
+        let url = format!("--database-url={}", server.url(NAME, &parameters));
+        let place = Place::new(&[&url, "--workers=1"]);
+        let replica = blocking(|| place.start());
+        let of_replica = format!(
+            "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name LIKE 'hookbox %-{}-%'",
+            replica.process_id(),
+        );
+        let connections = blocking(|| session.ask(&of_replica)).expect("are listed");
+        assert!(connections.len() > 1, "there are some");
+        assert!(connections.iter().all(|ssl| ssl == encrypted), "{parameters}: {connections:?}");
+        replica.kill();
+    }
+}

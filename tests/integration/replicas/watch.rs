@@ -1,0 +1,115 @@
+//! What one replica does, seen through another.
+
+use futures::StreamExt as _;
+use hookbox::clock::SystemClock;
+use hookbox::domain::clock::Clock;
+use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
+use hookbox::grpc::proto::{Status, WatchStatusRequest};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tonic::transport::Channel;
+
+use crate::replicas::blocking;
+use crate::support::client::{client, eventually, get, post};
+use crate::support::postgres::{Database, server};
+use crate::support::server::{Place, Server};
+
+/// How soon a watcher is told.
+const TOLD_WITHIN: SignedDuration = SignedDuration::from_millis(1_500);
+
+/// How long a job may wait for an idle replica, on the average: far less than any pause between
+/// two looks at the database.
+const CLAIMED_WITHIN: SignedDuration = SignedDuration::from_millis(250);
+
+/// Webhooks in a row.
+const WATCHED: i32 = 3;
+const CLAIMED: i32 = 20;
+
+/// Two replicas over one database. The one worker of the first is busy for good.
+struct Pair {
+    busy: Server,
+    idle: Server,
+    _database: Database,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let database = blocking(|| server().database());
+        let url = format!("--database-url={}", database.url());
+        let busy = Place::new(&[&url, "--workers=1", "--simulate-min=1h", "--simulate-max=1h"]).start();
+        submit(&busy, "busy").await;
+        eventually("it is busy", async || {
+            (get(&client(), &busy.url("/v1/stats")).await["workers"]["busy"] == 1).then_some(())
+        })
+        .await;
+        let quick = ["--workers=32", "--simulate-min=300ms", "--simulate-max=300ms"];
+        let idle = Place::new(&[&[url.as_str()], &quick[..]].concat()).start();
+        Self { busy, idle, _database: database }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_watches_through_one_replica_is_told_what_another_does() {
+    let pair = Pair::start().await;
+    let grpc = WebhookServiceClient::connect(pair.busy.grpc_url()).await.expect("connects");
+    for number in 0..WATCHED {
+        let id = submit(&pair.busy, &number.to_string()).await;
+        let (events, calls) = tokio::join!(by_events(&pair.busy, &id), by_call(grpc.clone(), &id));
+        let webhook = get(&client(), &pair.busy.url(&format!("/v1/webhooks/{id}"))).await;
+        assert_eq!(webhook["status"], "completed", "{webhook}");
+        for told in [events, calls] {
+            let late = told.duration_since(time_of(&webhook, "completed_at"));
+            assert!(late <= TOLD_WITHIN, "told {late:?} after it was completed");
+        }
+    }
+    assert_eq!(get(&client(), &pair.idle.url("/v1/stats")).await["counts"]["completed"], WATCHED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_busy_replica_accepts_an_idle_one_claims_at_once() {
+    let pair = Pair::start().await;
+    let mut waited = SignedDuration::ZERO;
+    for number in 0..CLAIMED {
+        let id = submit(&pair.busy, &number.to_string()).await;
+        let path = format!("/v1/webhooks/{id}");
+        let accepted_at = time_of(&get(&client(), &pair.busy.url(&path)).await, "accepted_at");
+        let claimed_at = eventually("it is claimed", async || {
+            let webhook = get(&client(), &pair.busy.url(&path)).await;
+            (webhook["status"] != "pending").then(|| time_of(&webhook, "updated_at"))
+        })
+        .await;
+        waited += claimed_at.duration_since(accepted_at);
+    }
+    assert!(waited / CLAIMED <= CLAIMED_WITHIN, "{CLAIMED} waited {waited:?} altogether");
+}
+
+/// When server-sent events say that a webhook is completed.
+async fn by_events(replica: &Server, id: &str) -> Timestamp {
+    let asked = client().get(replica.url(&format!("/v1/webhooks/{id}/watch"))).send().await;
+    let mut events = asked.expect("answers").bytes_stream();
+    let mut text = String::new();
+    while !text.contains(r#""status":"completed""#) {
+        let event = events.next().await.expect("it goes on").expect("is read");
+        text.push_str(&String::from_utf8_lossy(&event));
+    }
+    SystemClock.now()
+}
+
+/// When a call says so.
+async fn by_call(mut client: WebhookServiceClient<Channel>, id: &str) -> Timestamp {
+    let request = WatchStatusRequest { id: id.to_owned(), ..WatchStatusRequest::default() };
+    let mut changes = client.watch_status(request).await.expect("answers").into_inner();
+    while changes.next().await.expect("it goes on").expect("is told").status() != Status::Completed {}
+    SystemClock.now()
+}
+
+/// Has a replica accept a webhook; answers its id.
+async fn submit(replica: &Server, key: &str) -> String {
+    let accepted = post(&client(), &replica.url("/v1/webhooks"), key).await.expect("answers");
+    let accepted = accepted.json::<Value>().await.expect("is JSON");
+    accepted["id"].as_str().expect("has an id").to_owned()
+}
+
+fn time_of(webhook: &Value, member: &str) -> Timestamp {
+    webhook[member].as_str().expect("is text").parse().expect("is a time")
+}

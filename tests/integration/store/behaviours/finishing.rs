@@ -1,0 +1,125 @@
+//! Finishing: the end of an attempt and the job's next status, recorded together.
+
+use hookbox::domain::attempt::{AttemptRecord, Outcome};
+use hookbox::domain::job::Status;
+use hookbox::store::Finish;
+
+use crate::store::harness::Harness;
+use crate::store::inbox::{Inbox, milliseconds, seconds};
+
+pub(crate) async fn a_completed_attempt_is_recorded_with_status_and_result<H: Harness>() {
+    let mut inbox = Inbox::<H>::new().await;
+    let webhook = inbox.accept_new("k").await;
+    inbox.advance(seconds(1));
+    let claimed = inbox.claim_one().await;
+    inbox.advance(seconds(2));
+    let finish = Finish {
+        started_at: claimed.claimed_at + milliseconds(5),
+        result: Some(r#"{"answer": 42}"#.into()),
+        ..inbox.ended(&claimed, Status::Completed)
+    };
+    assert!(inbox.finish_one(finish.clone()).await.expect("finishes"));
+
+    for after in ["the commit", "a crash"] {
+        let (job, detail) = inbox.job_of(webhook.id, "default").await;
+        assert_eq!((job.status, job.attempt_count), (Status::Completed, 1), "after {after}");
+        assert_eq!((job.updated_at, detail.completed_at), (inbox.now(), Some(inbox.now())));
+        assert_eq!(detail.available_at, webhook.accepted_at, "it was due then");
+        assert_eq!(detail.result.as_deref(), Some(r#"{"answer": 42}"#));
+        let attempt = AttemptRecord {
+            number: 1,
+            outcome: Outcome::Completed,
+            started_at: finish.started_at,
+            finished_at: inbox.now(),
+            error: None,
+            worker: "worker-1".into(),
+        };
+        assert_eq!(detail.attempts, [attempt]);
+        inbox.crash_and_reopen().await;
+    }
+    inbox.claim_nothing().await;
+}
+
+pub(crate) async fn a_failed_attempt_is_retried_when_it_is_due<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    let id = inbox.accept_new("k").await.id;
+    let job = inbox.claim_one().await;
+    inbox.fail(&job, seconds(10)).await;
+
+    let (job, detail) = inbox.job_of(id, "default").await;
+    assert_eq!((job.status, detail.completed_at), (Status::Retrying, None));
+    assert_eq!(detail.available_at, inbox.now() + seconds(10));
+    assert_eq!(detail.attempts[0].outcome, Outcome::Failed);
+    assert_eq!(detail.attempts[0].error.as_deref(), Some("failed"));
+
+    inbox.advance(seconds(10));
+    let job = inbox.claim_one().await;
+    assert_eq!((job.attempt, job.attempt_of_run), (2, 2));
+    assert_eq!(job.available_at, inbox.now());
+}
+
+pub(crate) async fn a_dead_letter_is_not_claimed_again<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    let webhook = inbox.ended_webhook("k", Status::DeadLettered).await;
+    let (job, detail) = inbox.job_of(webhook.id, "default").await;
+    assert_eq!((job.status, detail.completed_at), (Status::DeadLettered, Some(inbox.now())));
+    assert_eq!(detail.result, None);
+    inbox.advance(seconds(1_000_000));
+    inbox.claim_nothing().await;
+}
+
+pub(crate) async fn a_stopped_attempt_is_recorded_and_its_job_due_again<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    let id = inbox.accept_new("k").await.id;
+    for stopped in 1..=3 {
+        let job = inbox.claim_one().await;
+        inbox.advance(seconds(1));
+        inbox.end(&job, Status::Pending).await;
+
+        let (job, detail) = inbox.job_of(id, "default").await;
+        assert_eq!((job.status, job.attempt_count), (Status::Pending, stopped));
+        assert_eq!((detail.available_at, detail.completed_at), (inbox.now(), None));
+        assert_eq!(detail.attempts.len(), stopped as usize);
+        assert_eq!(detail.attempts.last().map(|last| last.outcome), Some(Outcome::Interrupted));
+    }
+}
+
+pub(crate) async fn attempts_are_listed_oldest_first_with_their_worker<H: Harness>() {
+    let mut inbox = Inbox::<H>::new().await;
+    let id = inbox.accept_new("k").await.id;
+    for number in 1..=11 {
+        let job = inbox.claim_one().await;
+        inbox.advance(seconds(1));
+        inbox.end(&job, if number < 11 { Status::Retrying } else { Status::Completed }).await;
+        if number == 5 {
+            inbox.crash_and_reopen().await;
+        }
+    }
+    let attempts = inbox.job_of(id, "default").await.1.attempts;
+    assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), Vec::from_iter(1..=11));
+    assert!(attempts.is_sorted_by_key(|attempt| attempt.started_at));
+    let workers = attempts.iter().map(|attempt| attempt.worker.as_str()).collect::<Vec<_>>();
+    assert_eq!(workers[..5], ["worker-1"; 5]);
+    assert_eq!(workers[5..], ["worker-2"; 6]);
+    let completed = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Completed);
+    assert_eq!(completed.map(|attempt| attempt.number).collect::<Vec<_>>(), [11]);
+}
+
+pub(crate) async fn ends_recorded_together_are_answered_in_their_order<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    for key in ["a", "b", "c", "d"] {
+        inbox.accept_new(key).await;
+        inbox.advance(milliseconds(1));
+    }
+    let jobs = inbox.claimed(4).await;
+    inbox.end(&jobs[1], Status::Completed).await;
+    let nexts = [Status::Completed, Status::Completed, Status::Retrying, Status::DeadLettered];
+    let finishes = jobs.iter().zip(nexts).map(|(job, next)| inbox.ended(job, next)).collect::<Vec<_>>();
+    let answers = inbox.finish("worker-1", finishes.clone()).await.expect("finishes");
+    assert_eq!(answers, [true, false, true, true], "the second one had ended");
+    for (job, next) in jobs.iter().zip(nexts) {
+        assert_eq!(inbox.status_of(job.lease.job.webhook).await.status(), next);
+    }
+    assert_eq!(inbox.finish("worker-1", finishes).await.expect("answers"), [false; 4], "all have ended");
+    assert_eq!(inbox.finish("worker-1", Vec::new()).await.expect("answers"), [false; 0]);
+}

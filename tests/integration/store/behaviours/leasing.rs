@@ -1,0 +1,157 @@
+//! Leases: renewed while the handler runs, taken over once they have expired.
+
+use hookbox::domain::attempt::{AttemptRecord, Outcome};
+use hookbox::domain::job::Status;
+use hookbox::store::Claim;
+
+use crate::store::harness::Harness;
+use crate::store::inbox::{Inbox, LEASE, milliseconds, seconds};
+use crate::store::routes::{attempts, default_job};
+
+pub(crate) async fn a_renewed_lease_lasts_from_the_renewal<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    let webhook = inbox.accept_new("k").await;
+    let job = inbox.claim_one().await;
+    inbox.advance(seconds(20));
+    assert_eq!(inbox.renew(vec![job.lease], LEASE).await.expect("renews"), []);
+
+    inbox.advance(LEASE - milliseconds(1));
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("looks"), 0);
+    assert_eq!(inbox.status_of(webhook.id).await.status(), Status::Processing);
+    inbox.advance(milliseconds(1));
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
+    assert_eq!(inbox.status_of(webhook.id).await.status(), Status::Pending);
+}
+
+pub(crate) async fn a_renewal_answers_the_leases_that_were_lost<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    let mut leases = Vec::new();
+    for (key, end) in [
+        ("held", None),
+        ("completed", Some(Status::Completed)),
+        ("held too", None),
+        ("given back", Some(Status::Pending)),
+    ] {
+        inbox.accept_new(key).await;
+        let job = inbox.claim_one().await;
+        if let Some(next) = end {
+            inbox.end(&job, next).await;
+        }
+        leases.push(job.lease);
+    }
+    let lost = inbox.renew(leases.clone(), LEASE).await.expect("renews");
+    assert_eq!(lost, [leases[1], leases[3]]);
+    assert_eq!(inbox.renew(Vec::new(), LEASE).await.expect("nothing to do"), []);
+}
+
+/// Within one process a slow attempt and the next one of the same job can both be running.
+pub(crate) async fn an_old_lease_of_a_job_is_lost_beside_its_new_one<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    inbox.accept_new("k").await;
+    let old = inbox.claim_one().await.lease;
+    inbox.advance(LEASE);
+    inbox.take_over_expired(Vec::new()).await.expect("takes over");
+    let new = inbox.claim_one().await.lease;
+
+    assert_eq!(inbox.renew(vec![old, new], LEASE).await.expect("renews"), [old]);
+    assert_eq!(inbox.renew(vec![new, old], LEASE).await.expect("renews"), [old]);
+}
+
+pub(crate) async fn only_expired_leases_are_taken_over<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    let claim = async |lease| inbox.claim(Claim { lease, ..inbox.claim_for(1) }).await.expect("claims");
+    let short = inbox.accept_new("short").await;
+    claim(seconds(10)).await;
+    let long = inbox.accept_new("long").await;
+    claim(seconds(60)).await;
+    let pending = inbox.accept_new("pending").await;
+
+    inbox.advance(milliseconds(9_999));
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("looks"), 0);
+    inbox.advance(milliseconds(1));
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("looks"), 0, "once");
+
+    let short = inbox.status_of(short.id).await;
+    assert_eq!((short.status(), short.attempt_count()), (Status::Pending, 1));
+    assert_eq!(inbox.status_of(long.id).await.status(), Status::Processing);
+    assert_eq!(inbox.status_of(pending.id).await, pending);
+}
+
+pub(crate) async fn a_job_taken_over_has_an_interrupted_attempt_and_is_due<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    let id = inbox.accept_new("k").await.id;
+    let job = inbox.claim_one().await;
+    inbox.advance(LEASE);
+    inbox.take_over_expired(Vec::new()).await.expect("takes over");
+
+    let (status, detail) = inbox.job_of(id, "default").await;
+    assert_eq!((status.status, status.updated_at), (Status::Pending, inbox.now()));
+    assert_eq!((detail.available_at, detail.uncounted_attempts), (inbox.now(), 0));
+    let [attempt] = detail.attempts.as_slice() else { panic!("one attempt: {detail:?}") };
+    let expected = AttemptRecord {
+        number: 1,
+        outcome: Outcome::Interrupted,
+        started_at: job.claimed_at,
+        finished_at: inbox.now(),
+        error: attempt.error.clone(),
+        worker: "worker-1".into(),
+    };
+    assert_eq!(*attempt, expected);
+    assert!(attempt.error.as_deref().is_some_and(|error| !error.is_empty()), "says why");
+    let next = inbox.claim_one().await;
+    assert_eq!((next.attempt, next.attempt_of_run), (2, 2), "an interrupted attempt counts");
+}
+
+pub(crate) async fn a_job_without_attempts_left_is_dead_lettered_at_take_over<H: Harness>() {
+    let inbox = Inbox::<H>::with_routes([attempts(2)]).await;
+    let id = inbox.accept_new("k").await.id;
+    for next in [Status::Pending, Status::DeadLettered] {
+        inbox.claim_one().await;
+        inbox.advance(LEASE);
+        assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
+        assert_eq!(inbox.status_of(id).await.status(), next);
+    }
+    let detail = inbox.job_of(id, "default").await.1;
+    assert_eq!(detail.completed_at, Some(inbox.now()));
+    assert_eq!(
+        detail.attempts.iter().map(|attempt| attempt.outcome).collect::<Vec<_>>(),
+        [Outcome::Interrupted, Outcome::Interrupted]
+    );
+}
+
+pub(crate) async fn all_of_1100_leases_that_expire_at_once_are_taken_over<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    inbox.accept_many("k", 1_100, &default_job()).await;
+    assert_eq!(inbox.claimed(2_000).await.len(), 1_100);
+    inbox.advance(LEASE);
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1_100);
+    let counts = inbox.counts().await;
+    assert_eq!((counts.of(Status::Pending), counts.of(Status::Processing)), (1_100, 0));
+}
+
+pub(crate) async fn the_next_process_takes_over_the_leases_of_a_crashed_one<H: Harness>() {
+    let mut inbox = Inbox::<H>::with_routes([attempts(2)]).await;
+    let first = inbox.accept_new("first").await;
+    let job = inbox.claim_one().await;
+    inbox.fail(&job, seconds(0)).await;
+    inbox.claim_one().await;
+    let second = inbox.accept_new("second").await;
+    inbox.claim_one().await;
+    let third = inbox.accept_new("third").await;
+
+    inbox.crash_and_reopen().await;
+    if !H::TAKES_OVER_AT_OPEN {
+        assert_eq!(inbox.counts().await.of(Status::Processing), 2, "they may still run elsewhere");
+        inbox.advance(LEASE);
+        inbox.take_over_expired(Vec::new()).await.expect("takes over");
+    }
+
+    let (job, first) = inbox.job_of(first.id, "default").await;
+    assert_eq!(job.status, Status::DeadLettered, "its attempts are used up");
+    assert_eq!(first.attempts.last().map(|last| last.outcome), Some(Outcome::Interrupted));
+    assert_eq!(first.attempts.last().map(|last| last.worker.as_str()), Some("worker-1"));
+    assert_eq!(inbox.status_of(second.id).await.status(), Status::Pending);
+    assert_eq!(inbox.status_of(third.id).await, third, "it had not started");
+    assert_eq!(inbox.claimed(10).await.len(), 2);
+}

@@ -1,0 +1,253 @@
+//! The list of behaviours, and the macro that makes a test of each of them for one store.
+//!
+//! A behaviour that is missing here is dead code, and the compiler says so.
+
+use std::time::Duration;
+
+/// No behaviour takes longer, unless something hangs.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs a behaviour, and fails if it hangs.
+pub(crate) async fn within_limit(behaviour: impl Future<Output = ()>) {
+    tokio::time::timeout(LIMIT, behaviour).await.expect("nothing hangs");
+}
+
+/// `conformance!(name, Harness)` holds a store to every behaviour.
+#[macro_export]
+macro_rules! conformance {
+    ($store:ident, $harness:ty) => {
+        mod $store {
+            $crate::behaviours! { $harness;
+                accepting: [
+                    a_new_webhook_is_stored_and_answered
+                    a_duplicate_is_answered_with_the_current_status
+                    another_payload_under_a_used_key_is_refused
+                    another_event_type_under_a_used_key_is_refused
+                    the_same_key_from_another_source_is_another_webhook
+                    keys_are_compared_byte_for_byte
+                    payloads_are_compared_as_json_values
+                    any_json_is_a_payload_and_comes_out_byte_for_byte
+                    of_64_equal_webhooks_sent_at_once_one_is_stored
+                    of_two_webhooks_at_once_with_one_key_one_is_refused
+                    ids_grow_beyond_the_4096_of_a_millisecond
+                    ids_grow_when_the_clock_goes_back
+                ]
+                jobs: [
+                    a_webhook_gets_one_job_for_each_route
+                    jobs_of_a_route_from_one_source_share_a_queue
+                    a_webhook_without_jobs_is_filtered
+                    the_status_of_a_webhook_is_derived_from_its_jobs
+                    a_webhook_in_full_tells_of_each_job
+                    a_duplicate_is_answered_with_the_jobs_of_the_first
+                    retry_and_cancel_act_on_the_job_of_a_route
+                    without_a_route_every_job_that_allows_it_is_changed
+                    every_job_takes_a_place_in_the_backlog
+                ]
+                backlog: [
+                    a_full_backlog_refuses_new_webhooks_and_answers_duplicates
+                    unfinished_jobs_fill_the_backlog_and_their_ends_free_it
+                    many_at_once_do_not_overfill_the_backlog
+                ]
+                claiming: [
+                    a_claim_takes_the_jobs_due_longest_up_to_its_threads
+                    jobs_due_longest_come_first_whatever_their_source
+                    a_retried_job_stands_behind_those_that_waited_longer
+                    no_job_is_claimed_twice_by_claimers_at_once
+                    a_job_is_not_claimed_before_it_is_due
+                    a_claim_carries_all_that_its_handler_needs
+                    attempts_count_up_and_tokens_grow_with_every_claim
+                    a_stopped_attempt_does_not_count_in_its_run
+                    a_claim_tells_when_the_next_job_is_due
+                ]
+                finishing: [
+                    a_completed_attempt_is_recorded_with_status_and_result
+                    a_failed_attempt_is_retried_when_it_is_due
+                    a_dead_letter_is_not_claimed_again
+                    a_stopped_attempt_is_recorded_and_its_job_due_again
+                    attempts_are_listed_oldest_first_with_their_worker
+                    ends_recorded_together_are_answered_in_their_order
+                ]
+                stale_leases: [
+                    an_attempt_ends_once
+                    a_lease_that_was_taken_over_is_lost
+                    a_lease_that_was_given_back_is_lost
+                    a_lease_from_before_the_next_attempt_is_lost
+                    a_lease_from_before_a_retry_by_hand_is_lost
+                    a_lease_from_before_a_cancellation_is_lost
+                    a_lease_of_a_process_that_is_gone_is_lost
+                    a_lease_that_was_never_given_changes_nothing
+                ]
+                leasing: [
+                    a_renewed_lease_lasts_from_the_renewal
+                    a_renewal_answers_the_leases_that_were_lost
+                    an_old_lease_of_a_job_is_lost_beside_its_new_one
+                    only_expired_leases_are_taken_over
+                    a_job_taken_over_has_an_interrupted_attempt_and_is_due
+                    a_job_without_attempts_left_is_dead_lettered_at_take_over
+                    all_of_1100_leases_that_expire_at_once_are_taken_over
+                    the_next_process_takes_over_the_leases_of_a_crashed_one
+                ]
+                ordering: [
+                    jobs_of_one_value_start_one_at_a_time_in_order
+                    jobs_accepted_at_one_time_are_in_order_of_arrival
+                    jobs_of_different_values_run_at_once
+                    a_retrying_job_holds_the_jobs_behind_it
+                    a_stopped_job_starts_again_before_those_behind
+                    a_take_over_keeps_the_order
+                    a_cancelled_job_leaves_the_line
+                    cancelling_a_retrying_job_lets_the_next_one_start
+                    an_end_wakes_the_dispatcher_for_the_next_in_line
+                    a_retried_job_starts_before_those_that_came_later
+                    a_retried_job_does_not_wait_for_a_later_retrying_one
+                    claimers_at_once_never_start_two_of_one_value
+                    a_lane_that_is_held_delays_no_other_job_of_its_route
+                ]
+                blocking: [
+                    a_dead_letter_blocks_the_jobs_behind_it
+                    a_skipped_dead_letter_does_not_block
+                    a_retried_dead_letter_starts_before_those_behind
+                    a_retried_dead_letter_that_fails_again_blocks_again
+                    a_cancelled_dead_letter_frees_the_jobs_behind_it
+                    a_cancelled_job_behind_a_dead_letter_frees_nothing
+                    an_interrupted_job_without_attempts_left_blocks
+                    a_policy_that_skips_frees_blocked_values
+                    a_process_whose_policy_skips_frees_blocked_values
+                    a_blocked_value_of_a_route_that_is_gone_stays_blocked
+                    purging_a_dead_letter_frees_the_jobs_behind_it
+                ]
+                limits: [
+                    a_route_never_runs_more_jobs_than_its_concurrency
+                    a_full_route_starts_another_job_when_one_ends
+                    a_full_route_leaves_its_threads_to_others
+                    concurrency_limits_all_sources_of_a_route_together
+                    a_new_concurrency_counts_the_jobs_that_run
+                    jobs_of_a_crashed_process_hold_their_places
+                    order_and_concurrency_hold_together
+                    starts_of_a_route_are_spread_at_its_rate
+                    a_rate_is_kept_by_claims_before_their_time
+                    a_higher_rate_takes_effect_at_once
+                ]
+                sharing: [
+                    threads_are_shared_evenly_between_routes
+                    a_long_backlog_does_not_delay_another_route
+                    running_jobs_count_in_the_share_of_a_route
+                    a_route_with_few_jobs_leaves_its_threads_to_others
+                    a_route_alone_gets_every_thread
+                    of_1000_routes_each_starts_a_job_in_its_turn
+                ]
+                pausing: [
+                    a_pause_holds_the_jobs_it_names_until_resumed
+                    pausing_again_keeps_the_time_of_the_first_pause
+                    a_job_that_two_pauses_hold_needs_both_resumed
+                    a_pause_survives_a_restart
+                    accepting_and_running_jobs_go_on_in_a_pause
+                    a_pause_of_an_ordered_route_keeps_its_order
+                ]
+                policies: [
+                    attempts_are_limited_by_the_policy_in_force
+                    the_next_process_decides_by_its_own_policies
+                    new_policies_let_jobs_start_and_hold_others
+                    an_interrupted_job_that_must_not_start_twice_is_dead
+                    a_stopped_job_that_must_not_start_twice_is_dead
+                    a_job_that_fails_is_retried_though_never_twice
+                    a_lease_given_back_before_its_start_is_due_again
+                ]
+                gone: [
+                    jobs_of_a_route_that_is_gone_are_held
+                    a_job_that_is_cut_off_and_whose_route_is_gone_does_not_start_again
+                    an_attempt_of_a_route_that_is_gone_can_end
+                    held_jobs_can_be_cancelled
+                    held_jobs_can_be_moved_to_another_route
+                    moving_or_cancelling_frees_an_order_value
+                ]
+                operating: [
+                    a_retried_dead_letter_or_cancelled_job_is_due_at_once
+                    every_retry_by_hand_gives_all_attempts_again
+                    only_dead_letters_and_cancelled_jobs_are_retried
+                    a_cancelled_job_does_not_start
+                    a_cancelled_dead_letter_is_given_up
+                    cancelling_again_changes_nothing
+                    a_running_or_completed_job_cannot_be_cancelled
+                    an_unknown_webhook_cannot_be_retried_or_cancelled
+                    a_claim_and_a_cancellation_at_once_do_not_both_win
+                ]
+                reading: [
+                    a_status_is_found_by_id_and_by_key
+                    an_unknown_webhook_is_not_found
+                    an_id_that_differs_behind_its_first_60_bits_is_not_found
+                    a_webhook_in_full_has_all_that_was_sent
+                ]
+                listing: [
+                    every_filter_finds_exactly_the_webhooks_that_match
+                    a_list_shows_the_current_status
+                    pages_of_any_size_leave_nothing_out_and_repeat_nothing
+                    a_webhook_accepted_between_pages_does_not_shift_them
+                    an_empty_store_lists_one_empty_page
+                    times_of_acceptance_do_not_go_back_with_the_clock
+                ]
+                counting: [
+                    counts_by_queue_equal_a_recount_after_a_restart
+                    the_oldest_due_job_is_reported_until_it_is_claimed
+                    the_oldest_due_job_is_reported_for_each_queue
+                ]
+                purging: [
+                    a_payload_goes_after_its_retention_and_the_key_later
+                    a_webhook_without_its_payload_answers_duplicates
+                    a_key_whose_retention_is_over_may_be_used_again
+                    a_job_without_its_payload_cannot_be_retried
+                    a_retried_job_is_kept_from_its_new_end
+                    unfinished_jobs_are_never_removed
+                    a_purge_removes_a_bounded_number_and_says_if_more_is_left
+                    many_payloads_to_remove_do_not_delay_keys
+                ]
+                retention: [
+                    a_payload_goes_with_the_retention_of_its_last_job
+                    a_cancelled_dead_letter_begins_its_retention_anew
+                    a_key_goes_with_the_retention_of_the_last_job
+                    an_unfinished_job_keeps_the_payload_and_the_key
+                    a_job_can_be_retried_as_long_as_the_payload_is_kept
+                    a_dead_letter_given_up_is_kept_from_then_on
+                    a_filtered_webhook_is_purged_like_a_completed_one
+                    many_webhooks_with_several_jobs_are_purged
+                ]
+                announcing: [
+                    every_change_is_announced_with_a_growing_revision
+                    a_change_names_the_job_and_its_route
+                    an_operation_without_effect_is_not_announced
+                    every_watcher_of_a_webhook_is_told
+                    the_dispatcher_is_woken_when_a_job_becomes_due
+                ]
+                closing: [
+                    a_probe_says_that_the_store_can_be_written
+                    a_closed_store_refuses_every_operation
+                    a_closed_store_tells_no_counts
+                    a_webhook_sent_while_closing_is_stored_or_refused
+                    stored_webhooks_are_there_after_closing_and_opening
+                ]
+            }
+
+            #[test]
+            fn no_sequence_of_operations_breaks_the_model() {
+                $crate::store::model::no_sequence_of_operations_breaks_the_model::<$harness>();
+            }
+        }
+    };
+}
+
+/// A module of tests for each topic.
+#[macro_export]
+macro_rules! behaviours {
+    ($harness:ty; $($topic:ident: [$($behaviour:ident)*])*) => {
+        $(mod $topic {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $behaviour() {
+                    $crate::store::conformance::within_limit(
+                        $crate::store::behaviours::$topic::$behaviour::<$harness>(),
+                    )
+                    .await;
+                }
+            )*
+        })*
+    };
+}

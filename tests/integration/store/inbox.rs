@@ -1,0 +1,221 @@
+//! A store under test, its clock, and short ways to say what happens to it.
+
+mod attempts;
+mod samples;
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use hookbox::domain::clock::{Clock, ManualClock};
+use hookbox::domain::error::Result;
+use hookbox::domain::id::WebhookId;
+use hookbox::domain::job::JobStatus;
+use hookbox::domain::policy::{Policies, Policy};
+use hookbox::domain::route::NewJob;
+use hookbox::domain::webhook::{JobDetail, NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
+use hookbox::store::{Accepted, ListQuery, StatusCounts, Store};
+use jiff::{SignedDuration, Timestamp};
+
+pub(crate) use self::attempts::{keys, sorted_keys};
+pub(crate) use self::samples::{
+    event_type, key_of, look_alike, milliseconds, refused, seconds, source, webhook, webhook_with,
+};
+use crate::store::harness::{Harness, Options};
+use crate::store::routes::{default_job, in_force, policy, route};
+
+/// How long leases last, unless a test says otherwise.
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
+
+/// Unfinished jobs that a store takes, unless a test says otherwise.
+const MAX_BACKLOG: u64 = 1_000_000;
+
+/// A store, open, with a clock that stands still.
+pub(crate) struct Inbox<H> {
+    store: Arc<dyn Store>,
+    pub(crate) clock: Arc<ManualClock>,
+    options: Options,
+    worker: Arc<str>,
+    harness: H,
+}
+
+impl<H> Deref for Inbox<H> {
+    type Target = dyn Store;
+
+    fn deref(&self) -> &Self::Target {
+        self.store.as_ref()
+    }
+}
+
+impl<H: Harness> Inbox<H> {
+    /// With the default route alone.
+    pub(crate) async fn new() -> Self {
+        Self::with_routes([policy("default")]).await
+    }
+
+    /// With these routes.
+    pub(crate) async fn with_routes(policies: impl IntoIterator<Item = Policy>) -> Self {
+        Self::with(MAX_BACKLOG, in_force(policies)).await
+    }
+
+    /// With the default route alone, and so many unfinished jobs at most.
+    pub(crate) async fn with_backlog(max_backlog: u64) -> Self {
+        Self::with(max_backlog, in_force([policy("default")])).await
+    }
+
+    pub(crate) async fn with(max_backlog: u64, policies: Arc<Policies>) -> Self {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_700_000_000).expect("in range")));
+        let options = Options { max_backlog, policies, seed: 1 };
+        let harness = H::new();
+        let store = harness.open(&options, Arc::clone(&clock)).await;
+        Self { store, clock, options, worker: "worker-1".into(), harness }
+    }
+
+    /// The process dies, and another one, `worker-2` and so on, opens the store.
+    pub(crate) async fn crash_and_reopen(&mut self) {
+        self.harness.crash(Arc::clone(&self.store)).await;
+        self.options.seed += 1;
+        self.worker = format!("worker-{}", self.options.seed).into();
+        self.store = self.harness.open(&self.options, Arc::clone(&self.clock)).await;
+    }
+
+    /// The process stops as it should, and the same one starts again.
+    pub(crate) async fn close_and_reopen(&mut self) {
+        self.store.close().await;
+        self.store = self.harness.open(&self.options, Arc::clone(&self.clock)).await;
+    }
+
+    /// The process stops, and one with other routes starts.
+    pub(crate) async fn reopen_with(&mut self, policies: impl IntoIterator<Item = Policy>) {
+        self.options.policies = in_force(policies);
+        self.close_and_reopen().await;
+    }
+
+    /// The process stops, and one like that of `other` opens this store, at the same time.
+    pub(crate) async fn reopen_like<O: Harness>(&mut self, other: &Inbox<O>) {
+        self.store.close().await;
+        self.options = other.options.clone();
+        self.worker = Arc::clone(&other.worker);
+        self.clock.advance(other.now().duration_since(self.now()));
+        self.store = self.harness.open(&self.options, Arc::clone(&self.clock)).await;
+    }
+
+    /// Takes other policies in force, also for the processes that follow.
+    pub(crate) async fn reload(&mut self, policies: impl IntoIterator<Item = Policy>) {
+        self.options.policies = in_force(policies);
+        self.set_policies(Arc::clone(&self.options.policies)).await.expect("takes policies");
+    }
+
+    pub(crate) fn policies(&self) -> &Arc<Policies> {
+        &self.options.policies
+    }
+
+    pub(crate) fn shared(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    pub(crate) fn harness(&self) -> &H {
+        &self.harness
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.clock.advance(by.try_into().expect("in range"));
+        self.harness.set_time(self.now());
+    }
+
+    /// Moves the clock to a time that is not past.
+    pub(crate) fn advance_to(&self, time: Timestamp) {
+        self.advance(time.duration_since(self.now()).try_into().expect("not past"));
+    }
+
+    pub(crate) fn go_back(&self, by: Duration) {
+        self.clock.advance(-SignedDuration::try_from(by).expect("in range"));
+        self.harness.set_time(self.now());
+    }
+
+    /// Accepts a webhook for the default route.
+    pub(crate) async fn submit(&self, webhook: NewWebhook) -> Result<Accepted> {
+        self.accept(webhook, default_job()).await
+    }
+
+    /// Accepts a webhook for the default route that must be new.
+    pub(crate) async fn accept_new(&self, key: &str) -> WebhookStatus {
+        self.accept_for(key, default_job()).await
+    }
+
+    /// Accepts a webhook with these jobs that must be new.
+    pub(crate) async fn accept_for(
+        &self,
+        key: &str,
+        jobs: impl IntoIterator<Item = NewJob>,
+    ) -> WebhookStatus {
+        self.accept_from("default", key, jobs).await
+    }
+
+    /// Accepts a webhook from a source that must be new.
+    pub(crate) async fn accept_from(
+        &self,
+        from: &str,
+        key: &str,
+        jobs: impl IntoIterator<Item = NewJob>,
+    ) -> WebhookStatus {
+        let new = NewWebhook { source: source(from), ..webhook(key) };
+        let accepted = self.accept(new, jobs.into_iter().collect()).await.expect("accepted");
+        assert!(!accepted.duplicate, "{key} is new");
+        accepted.webhook
+    }
+
+    /// Accepts many webhooks with these jobs at once; their keys are the prefix and a number.
+    pub(crate) async fn accept_many(&self, prefix: &str, many: usize, jobs: &[NewJob]) {
+        let keys = (0..many).map(|number| format!("{prefix} {number}")).collect::<Vec<_>>();
+        // No more at once than any store lets wait.
+        for keys in keys.chunks(1_000) {
+            join_all(keys.iter().map(|key| self.accept_for(key, jobs.iter().cloned()))).await;
+        }
+    }
+
+    pub(crate) async fn status_of(&self, id: WebhookId) -> WebhookStatus {
+        self.status(WebhookName::Id(id)).await.expect("is kept")
+    }
+
+    pub(crate) async fn detail_of(&self, id: WebhookId) -> WebhookDetail {
+        self.webhook(id).await.expect("is kept")
+    }
+
+    /// The job of a route, and all that is known of it.
+    pub(crate) async fn job_of(&self, id: WebhookId, name: &str) -> (JobStatus, JobDetail) {
+        let WebhookDetail { status, jobs, .. } = self.detail_of(id).await;
+        assert_eq!(status.jobs.len(), jobs.len());
+        let mut jobs = status.jobs.into_iter().zip(jobs);
+        jobs.find(|(job, _)| job.route == route(name)).expect("has a job of the route")
+    }
+
+    /// All webhooks that match, page by page, newest first.
+    pub(crate) async fn listed(&self, query: &ListQuery) -> Vec<WebhookStatus> {
+        let mut query = query.clone();
+        let mut all = Vec::new();
+        loop {
+            let page = self.list(query.clone()).await.expect("lists");
+            assert!(page.webhooks.len() <= query.limit, "a page holds at most what was asked for");
+            all.extend(page.webhooks);
+            match page.next {
+                Some(next) => query.before = Some(next),
+                None => return all,
+            }
+        }
+    }
+
+    pub(crate) async fn everything(&self) -> Vec<WebhookStatus> {
+        self.listed(&ListQuery { limit: 500, ..ListQuery::default() }).await
+    }
+
+    /// All jobs by status, and the webhooks without jobs.
+    pub(crate) async fn counts(&self) -> StatusCounts {
+        self.stats().await.expect("counts").counts()
+    }
+}

@@ -1,0 +1,128 @@
+//! Short ways to claim jobs and to end their attempts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookbox::domain::attempt::{Outcome, RunResult, conclude};
+use hookbox::domain::error::Result;
+use hookbox::domain::job::Status;
+use hookbox::domain::webhook::WebhookStatus;
+use hookbox::store::{Claim, ClaimedJob, Claims, Finish};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use super::{Inbox, LEASE};
+use crate::store::harness::Harness;
+use crate::store::routes::policy;
+
+impl<H: Harness> Inbox<H> {
+    /// A claim of this process, with nothing running yet.
+    pub(crate) fn claim_for(&self, threads: usize) -> Claim {
+        Claim { worker: Arc::clone(&self.worker), threads, lease: LEASE, running: Default::default() }
+    }
+
+    /// Claims for so many threads.
+    pub(crate) async fn claims(&self, threads: usize) -> Claims {
+        let claims = self.claim(self.claim_for(threads)).await.expect("claims");
+        assert!(claims.jobs.len() <= threads, "no job is claimed without a thread");
+        claims
+    }
+
+    /// The jobs of a claim for so many threads.
+    pub(crate) async fn claimed(&self, threads: usize) -> Vec<ClaimedJob> {
+        self.claims(threads).await.jobs
+    }
+
+    /// Claims the one job that may start.
+    pub(crate) async fn claim_one(&self) -> ClaimedJob {
+        let [job] = <[_; 1]>::try_from(self.claimed(2).await).expect("one job may start");
+        job
+    }
+
+    /// Claims for more threads than may be needed, and expects that no job may start.
+    pub(crate) async fn claim_nothing(&self) {
+        assert_eq!(keys(&self.claimed(10).await), [""; 0], "no job may start");
+    }
+
+    /// Records the end of one attempt; false if its lease was lost.
+    pub(crate) async fn finish_one(&self, finish: Finish) -> Result<bool> {
+        let answers = self.finish(&self.worker, vec![finish]).await?;
+        let [held] = <[_; 1]>::try_from(answers).expect("one answer");
+        Ok(held)
+    }
+
+    /// Ends an attempt that must still hold its lease.
+    pub(crate) async fn end(&self, job: &ClaimedJob, next: Status) {
+        assert!(self.finish_one(self.ended(job, next)).await.expect("finishes"), "the lease is held");
+    }
+
+    /// The attempt fails, and the next one is due after `delay`.
+    pub(crate) async fn fail(&self, job: &ClaimedJob, delay: Duration) {
+        let finish = Finish { available_at: self.now() + delay, ..self.ended(job, Status::Retrying) };
+        assert!(self.finish_one(finish).await.expect("finishes"), "the lease is held");
+    }
+
+    /// An attempt that ends now, as a worker would put it. `Pending`: its lease is given back.
+    pub(crate) fn ended(&self, job: &ClaimedJob, next: Status) -> Finish {
+        let (outcome, error, result) = match next {
+            Status::Completed => (Outcome::Completed, None, Some(r#"{"done":true}"#.to_owned())),
+            Status::Pending => (Outcome::Interrupted, Some("stopped".to_owned()), None),
+            _ => (Outcome::Failed, Some("failed".to_owned()), None),
+        };
+        Finish {
+            lease: job.lease,
+            order: job.order.clone(),
+            attempt: job.attempt,
+            outcome,
+            started_at: job.claimed_at,
+            finished_at: self.now(),
+            error,
+            result,
+            next,
+            available_at: if next.is_final() { job.available_at } else { self.now() },
+            counts: next != Status::Pending,
+            blocks: self.policies().get(&job.route).is_some_and(|policy| policy.blocks(next)),
+        }
+    }
+
+    /// An attempt that ends now, as the policy in force concludes it.
+    pub(crate) fn concluded(&self, job: &ClaimedJob, ran: RunResult) -> Finish {
+        let default = Arc::new(policy(job.route.as_str()));
+        let policy = self.policies().get(&job.route).unwrap_or(&default);
+        let mut random = SmallRng::seed_from_u64(self.options.seed);
+        let concluded = conclude(ran, job.attempt_of_run, policy, self.now(), &mut random);
+        Finish {
+            outcome: concluded.outcome,
+            error: concluded.error,
+            result: concluded.result,
+            available_at: concluded.due_at.unwrap_or(job.available_at),
+            counts: concluded.counts,
+            blocks: concluded.blocks,
+            ..self.ended(job, concluded.next)
+        }
+    }
+
+    /// A webhook of the default route that was accepted, claimed and ended at once.
+    pub(crate) async fn ended_webhook(&self, key: &str, next: Status) -> WebhookStatus {
+        let webhook = self.accept_new(key).await;
+        if next == Status::Cancelled {
+            return self.cancel(webhook.id, None).await.expect("cancels");
+        }
+        let job = self.claim_one().await;
+        assert_eq!(job.lease.job.webhook, webhook.id, "no other job is due");
+        self.end(&job, next).await;
+        self.status_of(webhook.id).await
+    }
+}
+
+/// The keys of the webhooks that jobs belong to.
+pub(crate) fn keys(jobs: &[ClaimedJob]) -> Vec<&str> {
+    jobs.iter().map(|job| job.idempotency_key.as_str()).collect()
+}
+
+/// The keys of the webhooks that jobs belong to, for jobs that are due at the same time.
+pub(crate) fn sorted_keys(jobs: &[ClaimedJob]) -> Vec<&str> {
+    let mut keys = keys(jobs);
+    keys.sort_unstable();
+    keys
+}

@@ -1,0 +1,220 @@
+//! Many operations at once, by several processes: none waits for another in a circle, and counts and lanes
+//! are those of the rows in the end.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::join_all;
+use hookbox::clock::SystemClock;
+use hookbox::domain::attempt::Outcome;
+use hookbox::domain::clock::Clock as _;
+use hookbox::domain::error::{Reason, Result};
+use hookbox::domain::id::WebhookId;
+use hookbox::domain::job::Status;
+use hookbox::domain::policy::Policies;
+use hookbox::domain::retention::Retention;
+use hookbox::store::postgres::PostgresStore;
+use hookbox::store::{Claim, ClaimedJob, Finish, Inbox as _, JobQueue as _, Operations as _, Store as _};
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng};
+
+use super::harness::open;
+use crate::store::harness::Options;
+use crate::store::inbox::webhook;
+use crate::store::routes::{concurrent, in_force, job, ordered, policy, route, skipping};
+use crate::support::postgres::{Session, server};
+
+const PROCESSES: u64 = 3;
+const TASKS_OF_EACH: u64 = 4;
+const STEPS: usize = 150;
+
+/// What is wrong in a database; every row of the answer is a fault.
+const FAULTS: &str = "
+    WITH rows AS (
+        SELECT queue, status FROM jobs UNION ALL SELECT queue, status FROM finished_jobs
+    ), counted AS (
+        SELECT queue, sum(pending) AS s0, sum(processing) AS s1, sum(retrying) AS s2, sum(completed) AS s3,
+               sum(dead_lettered) AS s4, sum(cancelled) AS s5, sum(filtered) AS s6
+        FROM status_counts GROUP BY queue
+    ), in_lanes AS (
+        SELECT lane, count(*) AS jobs, bool_or(status = 1) AS runs, bool_or(status > 2) AS blocks
+        FROM (SELECT lane, status FROM jobs UNION ALL SELECT lane, status FROM finished_jobs WHERE blocks) AS j
+        WHERE lane IS NOT NULL GROUP BY lane
+    )
+    SELECT 'count of queue ' || q.id || ', status ' || s.status
+    FROM queues q CROSS JOIN generate_series(0, 6) AS s (status) LEFT JOIN counted c ON c.queue = q.id
+    WHERE coalesce((ARRAY[s0, s1, s2, s3, s4, s5, s6])[s.status + 1], 0)
+          <> (SELECT count(*) FROM rows r WHERE r.queue = q.id AND r.status = s.status)
+    UNION ALL
+    SELECT 'jobs of lane ' || coalesce(l.lane, i.lane) || ': ' || coalesce(l.jobs, 0) || ', not ' || coalesce(i.jobs, 0)
+    FROM lanes l FULL JOIN in_lanes i ON i.lane = l.lane WHERE coalesce(l.jobs, 0) <> coalesce(i.jobs, 0)
+    UNION ALL
+    SELECT 'state of lane ' || l.lane || ': ' || l.state FROM lanes l JOIN in_lanes i ON i.lane = l.lane
+    WHERE l.state <> CASE WHEN i.runs THEN 1 WHEN i.blocks THEN 2 ELSE 0 END
+    UNION ALL
+    SELECT 'webhook without jobs ' || w.id FROM webhooks w
+    WHERE NOT EXISTS (SELECT 1 FROM job_statuses s WHERE s.webhook = w.id)
+    UNION ALL
+    SELECT 'job without webhook ' || s.webhook FROM job_statuses s
+    WHERE NOT EXISTS (SELECT 1 FROM webhooks w WHERE w.id = s.webhook)";
+
+/// One that does random things to a few webhooks.
+struct Actor {
+    store: Arc<PostgresStore>,
+    policies: [Arc<Policies>; 2],
+    worker: Arc<str>,
+    random: SmallRng,
+    /// Those of all actors.
+    webhooks: Arc<Mutex<Vec<WebhookId>>>,
+    held: Vec<ClaimedJob>,
+}
+
+impl Actor {
+    async fn run(mut self) {
+        for step in 0..STEPS {
+            let done = self.step(step).await;
+            if let Err(error) = done {
+                assert!(
+                    matches!(error.reason(), Reason::WrongStatus | Reason::WebhookNotFound),
+                    "step {step}: {error:?}"
+                );
+            }
+        }
+    }
+
+    async fn step(&mut self, step: usize) -> Result<()> {
+        let route = *["blocking", "skipping", "limited"].choose(&mut self.random).expect("some");
+        let id = self.webhooks.lock().expect("not poisoned").choose(&mut self.random).copied();
+        match (self.random.random_range(0..20), id) {
+            (0..=3, _) | (_, None) => {
+                let value = format!("v{}", self.random.random_range(0..3));
+                let all = [
+                    ordered("blocking", &value),
+                    ordered("skipping", &value),
+                    job("limited"),
+                    job("blocking"),
+                ];
+                let (from, to) = (self.random.random_range(0..3), self.random.random_range(0..4));
+                let jobs = all.into_iter().take(to).skip(from.min(to)).collect();
+                let key = format!("{} {step}", self.worker);
+                let id = self.store.accept(webhook(&key), jobs).await?.webhook.id;
+                self.webhooks.lock().expect("not poisoned").push(id);
+            }
+            (4..=7, _) => {
+                let (threads, lease) = (self.random.random_range(1..8), Duration::from_millis(40));
+                let claim =
+                    Claim { worker: Arc::clone(&self.worker), threads, lease, running: HashMap::new() };
+                self.held.extend(self.store.claim(claim).await?.jobs);
+            }
+            (8..=12, _) => {
+                let some = self.random.random_range(0..=self.held.len());
+                let ends = self.held.split_off(some);
+                let statuses = [Status::Completed, Status::Retrying, Status::Pending, Status::DeadLettered];
+                let mut next = || *statuses.choose(&mut self.random).expect("some");
+                let ends = ends.iter().map(|job| ended(job, next())).collect();
+                let worker = Arc::clone(&self.worker);
+                self.store.finish(&worker, ends).await?;
+            }
+            (13, Some(id)) => drop(self.store.cancel(id, None).await?),
+            (14, Some(id)) => drop(self.store.retry(id, None).await?),
+            (15, _) => {
+                let leases = self.held.iter().map(|job| job.lease).collect();
+                self.store.renew(leases, Duration::from_millis(40)).await?;
+            }
+            (16, _) => drop(self.store.take_over_expired(Vec::new()).await?),
+            (17, _) => {
+                let policies = self.policies.choose(&mut self.random).expect("some");
+                self.store.set_policies(Arc::clone(policies)).await?;
+            }
+            (18, _) => match self.random.random_range(0..3) {
+                0 => drop(self.store.cancel_jobs(crate::store::routes::route(route)).await?),
+                1 => {
+                    let (from, to) =
+                        (crate::store::routes::route("blocking"), crate::store::routes::route("skipping"));
+                    self.store.move_jobs(from, to).await?;
+                }
+                _ => {
+                    let past = SystemClock.now() - Duration::from_secs(10);
+                    self.store.give_back_unheld(&self.worker, Vec::new(), past..=SystemClock.now()).await?;
+                }
+            },
+            _ => {
+                let kept = Duration::from_millis(self.random.random_range(20..200));
+                let retention = Retention { completed: kept, dead_lettered: kept, keys: kept * 2 };
+                self.store.purge(retention).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The end of an attempt, under the policies that block.
+fn ended(job: &ClaimedJob, next: Status) -> Finish {
+    let now = SystemClock.now();
+    Finish {
+        lease: job.lease,
+        order: job.order.clone(),
+        attempt: job.attempt,
+        outcome: if next == Status::Completed { Outcome::Completed } else { Outcome::Failed },
+        started_at: job.claimed_at,
+        finished_at: now,
+        error: None,
+        result: None,
+        next,
+        available_at: now,
+        counts: next != Status::Pending,
+        blocks: next == Status::DeadLettered && job.order.is_some() && job.route == route("blocking"),
+    }
+}
+
+/// No job is stuck: every one that waits, runs or is behind a dead letter completes.
+async fn complete_all(store: &PostgresStore, policies: &Arc<Policies>) {
+    store.set_policies(Arc::clone(policies)).await.expect("takes policies");
+    let completing = async {
+        while store.stats().await.expect("counts").counts().unfinished() > 0 {
+            store.take_over_expired(Vec::new()).await.expect("takes over");
+            let (worker, lease) = ("last".into(), Duration::from_secs(30));
+            let claim = Claim { worker, threads: 50, lease, running: HashMap::new() };
+            let jobs = store.claim(claim).await.expect("claims").jobs;
+            let ends = jobs.iter().map(|job| ended(job, Status::Completed)).collect::<Vec<_>>();
+            let held = store.finish("last", ends).await.expect("finishes");
+            assert!(held.into_iter().all(|held| held));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), completing).await.expect("no job is stuck");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn operations_at_once_keep_counts_and_lanes_right() {
+    let database = server().database();
+    let policies = [
+        in_force([policy("blocking"), skipping("skipping"), concurrent("limited", 2)]),
+        in_force([skipping("blocking"), skipping("skipping"), concurrent("limited", 2)]),
+    ];
+    let stores = (1..=PROCESSES).map(async |seed| {
+        let options = Options { max_backlog: 1_000_000, policies: Arc::clone(&policies[0]), seed };
+        Arc::new(open(&database.url(), &options, Arc::new(SystemClock)).await.expect("opens"))
+    });
+    let stores = join_all(stores).await;
+    let webhooks = Arc::default();
+    let tasks = (0..PROCESSES * TASKS_OF_EACH).map(|number| {
+        let actor = Actor {
+            store: Arc::clone(&stores[(number % PROCESSES) as usize]),
+            policies: policies.clone(),
+            worker: format!("worker-{number}").into(),
+            random: SmallRng::seed_from_u64(number),
+            webhooks: Arc::clone(&webhooks),
+            held: Vec::new(),
+        };
+        tokio::spawn(actor.run())
+    });
+    for done in join_all(tasks).await {
+        done.expect("no operation fails");
+    }
+    complete_all(&stores[0], &policies[1]).await;
+    let session = Session::open(&database.url()).expect("connects");
+    assert_eq!(session.ask(FAULTS).expect("asks"), [""; 0]);
+    join_all(stores.iter().map(|store| store.close())).await;
+}

@@ -1,0 +1,79 @@
+//! A database for one store, with a clock of its own.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hookbox::domain::clock::{Clock, ManualClock};
+use hookbox::store::Store;
+use hookbox::store::postgres::{self, OpenError, PostgresStore};
+use hookbox::telemetry::metrics::Metrics;
+use jiff::Timestamp;
+
+use crate::store::harness::{Harness, Options};
+use crate::support::postgres::{Database, DatabaseClock, Session, server};
+
+/// See the module.
+pub(crate) struct PostgresHarness {
+    database: Database,
+    clock: DatabaseClock,
+}
+
+impl PostgresHarness {
+    /// Where the database is.
+    pub(crate) fn url(&self) -> String {
+        self.database.url()
+    }
+}
+
+#[async_trait]
+impl Harness for PostgresHarness {
+    const TAKES_OVER_AT_OPEN: bool = false;
+    const LIVES: u32 = 15;
+
+    fn new() -> Self {
+        let database = server().database();
+        let clock = database.manual_clock(0);
+        Self { database, clock }
+    }
+
+    async fn open(&self, options: &Options, clock: Arc<ManualClock>) -> Arc<dyn Store> {
+        self.set_time(clock.now());
+        Arc::new(open(&self.database.url(), options, clock).await.expect("opens"))
+    }
+
+    /// The server closes its connections, as it does when it notices that nobody is there any more.
+    async fn crash(&mut self, store: Arc<dyn Store>) {
+        close_connections(&self.database.url());
+        // Only to end its tasks.
+        store.close().await;
+    }
+
+    fn set_time(&self, now: Timestamp) {
+        self.clock.set(now.as_microsecond());
+    }
+}
+
+/// Closes every connection of a store to a database.
+pub(crate) fn close_connections(url: &str) {
+    let session = Session::open(url).expect("connects");
+    let closed = session.ask(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name LIKE 'hookbox %'",
+    );
+    closed.expect("closes");
+}
+
+pub(crate) async fn open(
+    url: &str,
+    options: &Options,
+    clock: Arc<dyn Clock>,
+) -> Result<PostgresStore, OpenError> {
+    let options = postgres::Options {
+        target: url.parse().expect("a URL"),
+        max_backlog: options.max_backlog,
+        policies: Arc::clone(&options.policies),
+        worker: format!("process-{}", options.seed),
+        seed: options.seed,
+    };
+    PostgresStore::open(options, clock, Arc::new(Metrics::default())).await
+}

@@ -1,0 +1,66 @@
+//! The schema that statements are checked against is that of the migrations.
+
+use std::collections::BTreeMap;
+
+use super::PostgresHarness;
+use crate::store::inbox::Inbox;
+use crate::support::postgres::Session;
+
+/// As the compiler reads it.
+const SCHEMA: &str = include_str!("../../../../src/store/postgres/schema.rs");
+
+/// The types of the schema as PostgreSQL calls them.
+const TYPES: [(&str, &str); 8] = [
+    ("Uuid", "uuid"),
+    ("Text", "text"),
+    ("Binary", "bytea"),
+    ("Timestamptz", "timestamp with time zone"),
+    ("SmallInt", "smallint"),
+    ("Integer", "integer"),
+    ("BigInt", "bigint"),
+    ("Bool", "boolean"),
+];
+
+#[tokio::test]
+async fn the_schema_is_that_of_the_migrations() {
+    let inbox = Inbox::<PostgresHarness>::new().await;
+    let session = Session::open(&inbox.harness().url()).expect("connects");
+    let columns = session
+        .ask(
+            "SELECT concat_ws(' ', table_name, column_name, CASE is_nullable WHEN 'YES' THEN 'null' ELSE 'not null' END, data_type)
+             FROM information_schema.columns
+             WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%'
+             ORDER BY table_name, ordinal_position",
+        )
+        .expect("asks");
+    let mut there: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for column in columns {
+        let (table, column) = column.split_once(' ').expect("a table and a column");
+        // No column of a view is said to be required.
+        let column = if table == "job_statuses" { column.replace(" null ", " ") } else { column.to_owned() };
+        there.entry(table.to_owned()).or_default().push(column);
+    }
+    assert_eq!(here(), there);
+}
+
+/// The columns of each table in the schema.
+fn here() -> BTreeMap<String, Vec<String>> {
+    let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut table = String::new();
+    for line in SCHEMA.lines().map(str::trim) {
+        if let Some((column, kind)) = line.trim_end_matches(',').split_once(" -> ") {
+            let is_nullable = kind.starts_with("Nullable<");
+            let kind = kind.trim_start_matches("Nullable<").trim_end_matches('>');
+            let (_, kind) = TYPES.into_iter().find(|(name, _)| *name == kind).expect("a known type");
+            let null = match table.as_str() {
+                "job_statuses" => "",
+                _ if is_nullable => "null ",
+                _ => "not null ",
+            };
+            tables.entry(table.clone()).or_default().push(format!("{column} {null}{kind}"));
+        } else if let Some((name, _)) = line.split_once(" (").filter(|_| line.ends_with('{')) {
+            table = name.to_owned();
+        }
+    }
+    tables
+}

@@ -1,0 +1,97 @@
+//! Jobs that were leased to a process by a statement whose answer was lost.
+
+use std::sync::Arc;
+
+use hookbox::domain::job::Status;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use super::PostgresHarness;
+use crate::store::inbox::{Inbox, LEASE, seconds};
+use crate::store::routes::{concurrent, job, ordered, policy};
+
+const WORKER: &str = "worker-1";
+
+#[tokio::test]
+async fn an_unheld_job_is_given_back_as_if_it_had_not_been_leased() {
+    let inbox = Inbox::<PostgresHarness>::new().await;
+    let held = inbox.accept_new("held").await;
+    let held_job = inbox.claim_one().await;
+    let first = inbox.accept_new("first").await;
+    let failed = inbox.claim_one().await;
+    inbox.fail(&failed, seconds(0)).await;
+    inbox.advance(seconds(1));
+    let lost = inbox.claim_one().await;
+    assert_eq!((lost.attempt, lost.lease.token), (2, 2));
+    let before = inbox.status_of(first.id).await;
+    inbox.advance(seconds(1));
+    let later = inbox.accept_new("later").await;
+    let (due, mut watching) = (Arc::new(Notify::new()), inbox.changes().watch(first.id));
+    inbox.on_due(Arc::clone(&due));
+
+    let always = Timestamp::UNIX_EPOCH..=inbox.now();
+    let given = inbox.give_back_unheld(WORKER, vec![held_job.lease], always).await;
+    assert_eq!(given.expect("looks"), 1);
+    let status = inbox.status_of(first.id).await;
+    assert_eq!((status.status(), status.attempt_count()), (Status::Pending, 1));
+    assert_eq!(status.updated_at(), inbox.now());
+    assert!(status.revision() > before.revision());
+    tokio::time::timeout(seconds(5), due.notified()).await.expect("the dispatcher is woken");
+    let change = watching.try_recv().expect("watchers are told");
+    assert_eq!((change.status, change.attempt_count), (Status::Pending, 1));
+    assert_eq!(inbox.job_of(first.id, "default").await.1.attempts.len(), 1, "the one that failed");
+    assert_eq!(inbox.counts().await.of(Status::Pending), 2);
+    assert_eq!(inbox.counts().await.of(Status::Processing), 1);
+    assert_eq!(inbox.status_of(held.id).await.status(), Status::Processing);
+    let ended = inbox.finish_one(inbox.ended(&lost, Status::Completed)).await;
+    assert!(!ended.expect("answers"), "the lease is lost");
+
+    let next = inbox.claimed(2).await;
+    let next = next.iter().map(|job| (job.lease.job.webhook, job.lease.token, job.attempt));
+    assert_eq!(next.collect::<Vec<_>>(), [(first.id, 3, 2), (later.id, 1, 1)], "its place is kept");
+    inbox.end(&held_job, Status::Completed).await;
+}
+
+#[tokio::test]
+async fn only_jobs_leased_in_the_given_time_are_given_back() {
+    let inbox = Inbox::<PostgresHarness>::new().await;
+    inbox.accept_new("k").await;
+    let job = inbox.claim_one().await;
+    let leased = inbox.now();
+    inbox.advance(seconds(10));
+    let after = leased + seconds(1)..=inbox.now();
+    assert_eq!(inbox.give_back_unheld(WORKER, vec![], after).await.expect("looks"), 0);
+    let before = Timestamp::UNIX_EPOCH..=leased - seconds(1);
+    assert_eq!(inbox.give_back_unheld(WORKER, vec![], before).await.expect("looks"), 0);
+    // Renewing it does not make it another lease.
+    assert_eq!(inbox.renew(vec![job.lease], LEASE).await.expect("renews"), []);
+    assert_eq!(inbox.give_back_unheld(WORKER, vec![], leased..=leased).await.expect("looks"), 1);
+}
+
+#[tokio::test]
+async fn jobs_of_another_process_are_not_given_back() {
+    let inbox = Inbox::<PostgresHarness>::new().await;
+    let webhook = inbox.accept_new("k").await;
+    inbox.claim_one().await;
+    let always = Timestamp::UNIX_EPOCH..=inbox.now();
+    assert_eq!(inbox.give_back_unheld("worker-2", vec![], always).await.expect("looks"), 0);
+    assert_eq!(inbox.status_of(webhook.id).await.status(), Status::Processing);
+}
+
+#[tokio::test]
+async fn a_job_given_back_leaves_its_place_to_others() {
+    let inbox = Inbox::<PostgresHarness>::with_routes([concurrent("limited", 1), policy("ordered")]).await;
+    inbox.accept_for("1", [job("limited"), ordered("ordered", "x")]).await;
+    inbox.advance(seconds(1));
+    inbox.accept_for("2", [job("limited"), ordered("ordered", "x")]).await;
+    assert_eq!(inbox.claimed(10).await.len(), 2);
+    inbox.claim_nothing().await;
+    let always = Timestamp::UNIX_EPOCH..=inbox.now();
+    assert_eq!(inbox.give_back_unheld(WORKER, vec![], always).await.expect("looks"), 2);
+    let jobs = inbox.claimed(10).await;
+    assert!(jobs.len() == 2 && jobs.iter().all(|job| job.idempotency_key.as_str() == "1"));
+    for job in jobs {
+        inbox.end(&job, Status::Completed).await;
+    }
+    assert_eq!(inbox.claimed(10).await.len(), 2);
+}

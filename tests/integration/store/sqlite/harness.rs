@@ -1,0 +1,71 @@
+//! A folder for one SQLite file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hookbox::domain::clock::ManualClock;
+use hookbox::store::Store;
+use hookbox::store::sqlite::{self, OpenError, SqliteStore};
+use hookbox::telemetry::metrics::Metrics;
+use tempfile::TempDir;
+
+use crate::store::harness::{Harness, Options};
+
+/// See the module.
+pub(crate) struct SqliteHarness {
+    folder: TempDir,
+    crashes: usize,
+}
+
+impl SqliteHarness {
+    /// The file that the next process opens.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join(format!("inbox-{}.db", self.crashes))
+    }
+}
+
+#[async_trait]
+impl Harness for SqliteHarness {
+    const TAKES_OVER_AT_OPEN: bool = true;
+    const LIVES: u32 = 40;
+
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder"), crashes: 0 }
+    }
+
+    async fn open(&self, options: &Options, clock: Arc<ManualClock>) -> Arc<dyn Store> {
+        Arc::new(open(&self.path(), options, clock).await.expect("opens"))
+    }
+
+    /// The next process finds the file and its log as they are on disk at this moment.
+    async fn crash(&mut self, store: Arc<dyn Store>) {
+        let before = self.path();
+        self.crashes += 1;
+        for suffix in ["", "-wal"] {
+            std::fs::copy(with_suffix(&before, suffix), with_suffix(&self.path(), suffix)).expect("copies");
+        }
+        // Only to end its threads: what it writes now, nobody reads.
+        store.close().await;
+    }
+}
+
+pub(crate) async fn open(
+    path: &Path,
+    options: &Options,
+    clock: Arc<ManualClock>,
+) -> Result<SqliteStore, OpenError> {
+    let options = sqlite::Options {
+        path: path.to_owned(),
+        max_backlog: options.max_backlog,
+        policies: Arc::clone(&options.policies),
+        seed: options.seed,
+    };
+    SqliteStore::open(options, clock, Arc::new(Metrics::default())).await
+}
+
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}

@@ -1,0 +1,66 @@
+//! More rows than one call of a list looks at.
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+use hookbox::domain::job::Status;
+use hookbox::store::ListQuery;
+
+use super::SqliteHarness;
+use crate::store::conformance::within_limit;
+use crate::store::inbox::{Inbox, seconds};
+
+/// One call looks at 200,000.
+const ROWS: u64 = 205_000;
+
+/// Copies of one webhook, written past the store: accepting so many would take a minute.
+fn fill(inbox: &Inbox<SqliteHarness>) {
+    let path = inbox.harness().path();
+    let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("connects");
+    let copy = |table: &str, sequence: &str, changed: &str| {
+        format!(
+            "CREATE TEMP TABLE copy AS SELECT * FROM {table} ORDER BY {sequence} DESC LIMIT 1;
+             CREATE TEMP TABLE copies AS
+                WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {ROWS})
+                SELECT copy.*, n.n AS number FROM copy, n;
+             UPDATE copies SET {sequence} = {sequence} + number {changed};
+             ALTER TABLE copies DROP COLUMN number;
+             INSERT INTO {table} SELECT * FROM copies;
+             DROP TABLE copies; DROP TABLE copy;"
+        )
+    };
+    let id = ", id = CAST(unhex(printf('%012x', (sequence + number) >> 12) || '7' || \
+              printf('%03x', (sequence + number) & 4095) || '8000000000000000') AS BLOB)";
+    connection
+        .batch_execute(&format!(
+            "BEGIN; {} {} COMMIT;",
+            copy("webhooks", "sequence", id),
+            copy("jobs", "webhook", "")
+        ))
+        .expect("is filled");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_looks_at_a_bounded_number_of_rows_and_still_finds_all() {
+    within_limit(async {
+        let inbox = Inbox::<SqliteHarness>::new().await;
+        let oldest = inbox.ended_webhook("oldest", Status::Completed).await;
+        inbox.advance(seconds(1));
+        let newer = inbox.ended_webhook("newer", Status::Cancelled).await;
+        fill(&inbox);
+
+        let completed = ListQuery { status: Some(Status::Completed), limit: 50, ..ListQuery::default() };
+        let first = inbox.list(completed.clone()).await.expect("lists");
+        assert!(first.webhooks.is_empty(), "it is behind what one call looks at");
+        assert!(first.next.is_some(), "and there is more to look at");
+        assert_eq!(inbox.listed(&completed).await, [oldest]);
+
+        let cancelled = ListQuery { status: Some(Status::Cancelled), limit: 25_000, ..ListQuery::default() };
+        let page = inbox.list(cancelled).await.expect("lists").webhooks;
+        assert_eq!(page.len(), 25_000, "a page reaches over several looks");
+        let places = page.iter().map(|webhook| webhook.id.sequence().as_i64()).collect::<Vec<_>>();
+        assert!(places.is_sorted_by(|one, next| *one == next + 1), "nothing is left out or repeated");
+        assert_eq!(places[0], newer.id.sequence().as_i64() + ROWS.cast_signed(), "newest first");
+    })
+    .await;
+}

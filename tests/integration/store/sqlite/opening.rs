@@ -1,0 +1,120 @@
+//! One process owns the file, and only a version that knows its tables opens it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+use hookbox::domain::clock::ManualClock;
+use hookbox::store::sqlite::{self, OpenError, SqliteStore};
+use hookbox::store::{Inbox as _, Store as _};
+use jiff::Timestamp;
+
+use super::harness;
+use crate::store::conformance::within_limit;
+use crate::store::harness::Options;
+use crate::store::routes::{in_force, policy};
+
+async fn open(path: &Path) -> Result<SqliteStore, OpenError> {
+    let options = Options { max_backlog: 100, policies: in_force([policy("default")]), seed: 1 };
+    harness::open(path, &options, Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH))).await
+}
+
+fn execute(path: &Path, statement: &str) {
+    let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("connects");
+    connection.batch_execute(statement).expect("executes");
+}
+
+/// What the file holds, without its header, which counts how often it was opened to write.
+fn pages(path: &Path) -> Vec<u8> {
+    std::fs::read(path).expect("reads").split_off(100)
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused_while_the_first_has_the_file() {
+    within_limit(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("inbox.db");
+        let first = open(&path).await.expect("opens");
+
+        let refused = open(&path).await.expect_err("is refused");
+        assert!(matches!(&refused, OpenError::Owned(owned) if *owned == path), "{refused:?}");
+        assert!(matches!(sqlite::migrate(&path), Err(OpenError::Owned(_))));
+        first.probe().await.expect("the first one goes on");
+
+        first.close().await;
+        open(&path).await.expect("opens").close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_of_a_later_version_is_refused_and_left_alone() {
+    within_limit(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("inbox.db");
+        open(&path).await.expect("opens").close().await;
+        execute(&path, "INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231235959')");
+        let before = pages(&path);
+
+        let refused = open(&path).await.expect_err("is refused");
+        let OpenError::Newer { migration, .. } = &refused else { panic!("{refused:?}") };
+        assert_eq!(migration, "20991231235959");
+        assert!(matches!(sqlite::migrate(&path), Err(OpenError::Newer { .. })));
+        assert!(pages(&path) == before, "it is as it was");
+
+        execute(&path, "DELETE FROM __diesel_schema_migrations WHERE version = '20991231235959'");
+        open(&path).await.expect("opens").close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_probe_tells_that_a_later_version_migrated_the_file() {
+    within_limit(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("inbox.db");
+        let store = open(&path).await.expect("opens");
+        execute(&path, "INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231235959')");
+        assert!(!store.probe().await.expect("writes").migrations_current);
+        store.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_is_migrated_once() {
+    within_limit(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("inbox.db");
+        assert!(!sqlite::migrate(&path).expect("migrates").is_empty());
+        assert!(sqlite::migrate(&path).expect("has nothing to do").is_empty());
+        open(&path).await.expect("opens").close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    within_limit(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("notes.txt");
+        let text = "not a database ".repeat(1_000);
+        std::fs::write(&path, &text).expect("writes");
+        let refused = open(&path).await.expect_err("is refused");
+        assert!(matches!(refused, OpenError::Connect { .. } | OpenError::Setup { .. }), "{refused:?}");
+        assert!(std::fs::read_to_string(&path).expect("reads") == text, "it is as it was");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_in_a_missing_folder_is_refused() {
+    within_limit(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let refused = open(&folder.path().join("missing").join("inbox.db")).await.expect_err("is refused");
+        assert!(matches!(refused, OpenError::File { .. }), "{refused:?}");
+    })
+    .await;
+}

@@ -1,0 +1,156 @@
+//! Moving an inbox from a SQLite file to a PostgreSQL database.
+
+mod equal;
+mod everything;
+mod jobs;
+mod leases;
+mod lives;
+mod marks;
+mod order;
+mod refusals;
+mod retention;
+mod starts;
+mod stops;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+use hookbox::domain::clock::ManualClock;
+use hookbox::domain::route::RouteName;
+use hookbox::store::sqlite::{self, SqliteStore};
+use hookbox::store::transfer::{Begun, Limits, Plan, RowCounts, Transfer, TransferError};
+use hookbox::store::{Inbox as _, Store as _};
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use crate::store::harness::Options;
+use crate::store::inbox::{Inbox, webhook};
+use crate::store::postgres::PostgresHarness;
+use crate::store::routes::{default_job, in_force, policy};
+use crate::store::sqlite::SqliteHarness;
+use crate::support::postgres::{Database, Session, server};
+
+/// Few webhooks in a batch, so that there are several.
+const SMALL: Limits = Limits { webhooks: 2, bytes: 1_000_000 };
+
+/// A file to move from, and a database to move to, with nothing in them.
+struct Ends {
+    folder: TempDir,
+    database: Database,
+    clock: Arc<ManualClock>,
+}
+
+impl Ends {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            database: server().database(),
+            clock: Arc::new(ManualClock::new(Timestamp::from_second(1_700_000_000).expect("in range"))),
+        }
+    }
+
+    /// With so many webhooks in the file.
+    async fn with(webhooks: usize) -> Self {
+        let ends = Self::new();
+        let store = ends.open_file().await.expect("opens");
+        for number in 0..webhooks {
+            store.accept(webhook(&number.to_string()), default_job()).await.expect("accepted");
+        }
+        store.close().await;
+        ends
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("inbox.db")
+    }
+
+    async fn open_file(&self) -> Result<SqliteStore, sqlite::OpenError> {
+        crate::store::sqlite::open(&self.file(), &options(), Arc::clone(&self.clock)).await
+    }
+
+    async fn begin(&self) -> Result<Begun, TransferError> {
+        self.begin_at(&self.database.url(), SMALL).await
+    }
+
+    async fn begin_at(&self, url: &str, limits: Limits) -> Result<Begun, TransferError> {
+        begin(&self.file(), url, limits, &self.clock).await
+    }
+
+    /// A transfer that has something to move.
+    async fn ready(&self) -> Transfer {
+        ready(self.begin().await)
+    }
+
+    /// What the database answers.
+    fn ask(&self, sql: &str) -> Vec<String> {
+        Session::open(&self.database.url()).expect("connects").ask(sql).expect(sql)
+    }
+}
+
+fn options() -> Options {
+    Options { max_backlog: 1_000_000, policies: in_force([policy(RouteName::DEFAULT)]), seed: 1 }
+}
+
+async fn begin(
+    file: &Path,
+    url: &str,
+    limits: Limits,
+    clock: &Arc<ManualClock>,
+) -> Result<Begun, TransferError> {
+    static BEGUN: AtomicU64 = AtomicU64::new(1);
+    let id = uuid::Uuid::from_u64_pair(BEGUN.fetch_add(1, Ordering::Relaxed), 0);
+    let plan = Plan { from: file.to_owned(), to: url.parse().expect("a URL"), id, limits };
+    Transfer::begin(plan, Arc::clone(clock) as _).await
+}
+
+fn ready(begun: Result<Begun, TransferError>) -> Transfer {
+    match begun.expect("begins") {
+        Begun::Ready(transfer) => *transfer,
+        Begun::Finished(mark) => panic!("was finished before: {mark:?}"),
+    }
+}
+
+/// Moves all that is left, and counts.
+async fn complete(mut transfer: Transfer) -> RowCounts {
+    while transfer.step().await.expect("moves") {}
+    let counts = transfer.finish().await.expect("both sides are equal");
+    transfer.close().await;
+    counts
+}
+
+/// Moves all that `inbox` holds, and answers it as the database has it; `inbox` goes on in a copy, for the
+/// file itself is served no more.
+async fn moved(inbox: &mut Inbox<SqliteHarness>) -> (Inbox<PostgresHarness>, RowCounts) {
+    let mut target = Inbox::<PostgresHarness>::new().await;
+    let counts = move_into(&mut target, inbox).await;
+    // As the worker of a process that starts; `inbox` did so when it was opened.
+    target.take_over_expired(Vec::new()).await.expect("takes over");
+    (target, counts)
+}
+
+/// Moves all that `inbox` holds to the database of `target`.
+async fn move_into(target: &mut Inbox<PostgresHarness>, inbox: &mut Inbox<SqliteHarness>) -> RowCounts {
+    target.close().await;
+    let file = inbox.harness().path();
+    inbox.crash_and_reopen().await;
+    let begun = begin(&file, &target.harness().url(), Limits::default(), &inbox.clock).await;
+    let counts = complete(ready(begun)).await;
+    target.reopen_like(inbox).await;
+    counts
+}
+
+/// Changes the file, which nobody has open.
+fn execute(file: &Path, statement: &str) {
+    let mut connection = SqliteConnection::establish(&file.to_string_lossy()).expect("connects");
+    connection.batch_execute(statement).expect("executes");
+}
+
+/// A text with its causes, as the command tells it.
+fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

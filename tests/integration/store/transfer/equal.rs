@@ -1,0 +1,165 @@
+//! Two stores that should answer the same.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use hookbox::domain::error::{Reason, Result};
+use hookbox::domain::job::Status;
+use hookbox::domain::route::NewJob;
+use hookbox::domain::webhook::NewWebhook;
+use hookbox::store::{ClaimedJob, ListQuery};
+use jiff::Timestamp;
+
+use crate::store::behaviours::purging::purge_all;
+use crate::store::harness::Harness;
+use crate::store::inbox::{Inbox, event_type, seconds, webhook_with};
+
+/// Jobs of a route and a source by status, and since when the oldest is due.
+type Queues = BTreeMap<(String, String), ([u64; Status::ALL.len()], Option<Timestamp>)>;
+
+/// Compares all that both show.
+pub(super) async fn assert_equal<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
+    assert_alike(one, other).await;
+    assert_eq!(queues(one).await, queues(other).await);
+}
+
+/// Compares all that both show, but for the moment since when the first of an order value is due: after
+/// the end of the one before it a store may count from there, or from its own time.
+async fn assert_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
+    let all = one.everything().await;
+    assert_eq!(all, other.everything().await, "lists");
+    for webhook in &all {
+        let details = (one.detail_of(webhook.id).await, other.detail_of(webhook.id).await);
+        assert_eq!(format!("{:#?}", details.0), format!("{:#?}", details.1));
+    }
+    for status in Status::ALL {
+        let query = ListQuery { status: Some(status), limit: 2, ..ListQuery::default() };
+        assert_eq!(one.listed(&query).await, other.listed(&query).await, "{status}");
+    }
+    let routes = all.iter().flat_map(|webhook| &webhook.jobs).map(|job| &job.route);
+    for route in routes.collect::<std::collections::BTreeSet<_>>() {
+        let query = ListQuery { route: Some(route.clone()), limit: 2, ..ListQuery::default() };
+        assert_eq!(one.listed(&query).await, other.listed(&query).await, "{route}");
+    }
+    assert_eq!(counts(one).await, counts(other).await);
+    let (stats, others) = (one.stats().await.expect("counts"), other.stats().await.expect("counts"));
+    assert_eq!((stats.unrouted, stats.pauses), (others.unrouted, others.pauses));
+    assert_eq!(one.pauses().await.expect("looks"), other.pauses().await.expect("looks"));
+}
+
+/// The same, and whether a job is due.
+async fn counts<H: Harness>(inbox: &Inbox<H>) -> Vec<((String, String), [u64; Status::ALL.len()], bool)> {
+    let queues = queues(inbox).await.into_iter();
+    queues.map(|(name, (counts, due))| (name, counts, due.is_some())).collect()
+}
+
+/// What the statistics say of all queues.
+async fn queues<H: Harness>(inbox: &Inbox<H>) -> Queues {
+    let queues = inbox.stats().await.expect("counts").queues.into_iter();
+    let named = queues.map(|queue| {
+        let name = (queue.route.to_string(), queue.source.to_string());
+        (name, (Status::ALL.map(|status| queue.counts.of(status)), queue.oldest_due))
+    });
+    named.collect()
+}
+
+/// Asks both for the same, and compares their answers and what they show then.
+pub(super) async fn assert_go_on_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
+    assert_accept_alike(one, other).await;
+    // What is paused stays so for a while.
+    assert_run_alike(one, other).await;
+    for target in one.pauses().await.expect("looks").into_iter().map(|pause| pause.target) {
+        assert_same(one.resume(target.clone()).await, other.resume(target).await);
+    }
+    assert_run_alike(one, other).await;
+    assert_operate_alike(one, other).await;
+    for _ in 0..4 {
+        assert_run_alike(one, other).await;
+    }
+    for _ in 0..7 {
+        assert_eq!(purge_all(one).await, purge_all(other).await);
+        assert_alike(one, other).await;
+        one.advance(seconds(50));
+        other.advance(seconds(50));
+    }
+}
+
+/// Each webhook is sent again: as it was, with another payload, with another event type.
+async fn assert_accept_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
+    for webhook in one.everything().await {
+        let again = |payload| NewWebhook {
+            source: webhook.source.clone(),
+            event_type: webhook.event_type.clone(),
+            ..webhook_with(webhook.idempotency_key.as_str(), payload)
+        };
+        let renamed = NewWebhook { event_type: event_type("another"), ..again(r#"{"n":1}"#) };
+        let jobs = webhook.jobs.iter().map(|job| NewJob { route: job.route.clone(), order: None });
+        let jobs = jobs.collect::<Vec<_>>();
+        for sent in [again(r#"{"n":1}"#), again(r#"{"n":2}"#), renamed] {
+            assert_same(one.accept(sent.clone(), jobs.clone()).await, other.accept(sent, jobs.clone()).await);
+        }
+    }
+}
+
+/// Jobs are retried and cancelled: first one of each webhook, then what is left of every second.
+async fn assert_operate_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
+    for (at, webhook) in one.everything().await.iter().enumerate() {
+        let id = webhook.id;
+        if let Some(route) = webhook.jobs.first().map(|job| job.route.clone()) {
+            let route = Some(route);
+            assert_same(one.retry(id, route.clone()).await, other.retry(id, route).await);
+        }
+        match at % 2 {
+            0 => assert_same(one.retry(id, None).await, other.retry(id, None).await),
+            _ => assert_same(one.cancel(id, None).await, other.cancel(id, None).await),
+        }
+    }
+    assert_alike(one, other).await;
+}
+
+/// Jobs start and end in both, some of each outcome, until none may start; then time passes.
+async fn assert_run_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
+    for round in 0..20 {
+        let (jobs, others) = (sorted(one.claimed(100).await), sorted(other.claimed(100).await));
+        assert_eq!(shown(&jobs), shown(&others));
+        if jobs.is_empty() {
+            break;
+        }
+        for (at, job) in jobs.iter().enumerate() {
+            let next = match (at + round) % 4 {
+                0 => Status::Retrying,
+                1 => Status::DeadLettered,
+                _ => Status::Completed,
+            };
+            let end = one.ended(job, next);
+            assert!(one.finish_one(end.clone()).await.expect("finishes"), "the lease is held");
+            assert!(other.finish_one(end).await.expect("finishes"), "the lease is held there too");
+        }
+        assert_alike(one, other).await;
+    }
+    one.advance(seconds(10));
+    other.advance(seconds(10));
+    assert_alike(one, other).await;
+}
+
+/// Of those due at the same time any may come first.
+fn sorted(mut jobs: Vec<ClaimedJob>) -> Vec<ClaimedJob> {
+    jobs.sort_by_key(|job| job.lease.job);
+    jobs
+}
+
+/// Claimed jobs as they are compared, without the moment since when an ordered one is due.
+fn shown(jobs: &[ClaimedJob]) -> String {
+    let shown = jobs.iter().cloned().map(|job| match job.order {
+        Some(_) => ClaimedJob { available_at: job.claimed_at, ..job },
+        None => job,
+    });
+    format!("{:#?}", shown.collect::<Vec<_>>())
+}
+
+fn assert_same<T: Debug>(one: Result<T>, other: Result<T>) {
+    let plain = |answer: Result<T>| -> std::result::Result<String, (Reason, String)> {
+        answer.map(|answer| format!("{answer:#?}")).map_err(|error| (error.reason(), error.to_string()))
+    };
+    assert_eq!(plain(one), plain(other));
+}

@@ -1,0 +1,72 @@
+//! After any life, moved in any batches and with any stops, both stores answer the same.
+
+use hookbox::domain::policy::Policy;
+use hookbox::store::transfer::Limits;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::equal::{assert_equal, assert_go_on_alike};
+use super::{begin, complete, ready};
+use crate::store::inbox::Inbox;
+use crate::store::model::{Operation, lived, operations};
+use crate::store::postgres::PostgresHarness;
+use crate::store::sqlite::SqliteHarness;
+
+/// Lives that are tried, and the steps of the longest.
+const LIVES: u32 = 12;
+const STEPS: usize = 60;
+
+#[test]
+fn after_any_life_both_stores_answer_the_same() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let mut runner = TestRunner::new(Config {
+        cases: LIVES,
+        max_shrink_iters: 200,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let lives = prop::collection::vec(operations(), 1..STEPS);
+    let stops = prop::collection::vec(0_usize..4, 0..3);
+    let limits = (1_usize..4, prop::sample::select(vec![1_usize, 300, 1_000_000]))
+        .prop_map(|(webhooks, bytes)| Limits { webhooks, bytes });
+    let outcome = runner
+        .run(&(lives, stops, limits), |(life, stops, limits)| runtime.block_on(moved(&life, &stops, limits)));
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
+
+/// `stops`: how many batches each process moves before it ends; the last one moves the rest.
+async fn moved(life: &[Operation], stops: &[usize], limits: Limits) -> Result<(), TestCaseError> {
+    let mut source = lived::<SqliteHarness>(life).await?;
+    let mut target = Inbox::<PostgresHarness>::new().await;
+    target.close().await;
+
+    // What is compared goes on in a copy: the file itself is served no more.
+    let file = source.harness().path();
+    source.crash_and_reopen().await;
+    let url = target.harness().url();
+    for batches in stops {
+        let mut transfer = ready(begin(&file, &url, limits, &source.clock).await);
+        for _ in 0..*batches {
+            transfer.step().await.expect("moves");
+        }
+        transfer.close().await;
+    }
+    complete(ready(begin(&file, &url, limits, &source.clock).await)).await;
+    target.reopen_like(&source).await;
+    target.take_over_expired(Vec::new()).await.expect("takes over");
+
+    assert_equal(&source, &target).await;
+    // Of jobs that are due at the same time, a full route may start any.
+    let unlimited =
+        source.policies().iter().map(|policy| Policy { concurrency: None, ..Policy::clone(policy) });
+    let unlimited = unlimited.collect::<Vec<_>>();
+    source.reload(unlimited.clone()).await;
+    target.reload(unlimited).await;
+    assert_go_on_alike(&source, &target).await;
+    source.close().await;
+    target.close().await;
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! What several suites of tests share.
+
+pub(crate) mod client;
+pub(crate) mod collector;
+pub(crate) mod ledger;
+pub(crate) mod ports;
+pub(crate) mod postgres;
+pub(crate) mod server;

@@ -1,0 +1,22 @@
+//! Ports for the programs that tests start.
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// Where ports are looked for. Systems choose higher ones for outgoing connections, one of which
+/// could else take the port of a program that is not up yet, or down for a while.
+const FIRST: u16 = 20_000;
+const COUNT: u16 = 12_000;
+
+/// A port that nothing listens on. No two tests of this process are given the same one.
+pub(crate) fn free_port() -> u16 {
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    // Test processes that run at the same time begin at different places.
+    let first = (std::process::id() % u32::from(COUNT)) as u16;
+    let mut ports = (0..COUNT).map(|_| {
+        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+        FIRST + first.wrapping_mul(61).wrapping_add(tried) % COUNT
+    });
+    let free = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.expect("a port is free")
+}

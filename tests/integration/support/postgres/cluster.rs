@@ -1,0 +1,165 @@
+//! A server of a test's own, for tests that stop it, kill it, or promote its standby.
+
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::process::Process;
+use super::programs::{Programs, run};
+use super::scratch::Scratch;
+use super::session::Session;
+use super::wait::wait_until;
+use crate::support::ports::free_port;
+
+/// Starts that may fail because another program took the port meanwhile.
+const STARTS: usize = 3;
+
+/// How long a standby may take to be in step with its primary.
+const STANDBY_TIME: Duration = Duration::from_secs(60);
+
+/// How long it may take to read its settings anew.
+const RELOAD_TIME: Duration = Duration::from_secs(30);
+
+/// A server in a folder of its own at a port of its own. Its superuser is postgres, without a
+/// password. It is killed and its folder removed when this is dropped, or the test process ends.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    port: u16,
+    /// None while it is down. It has to end before the folder goes.
+    process: Option<Process>,
+    scratch: Scratch,
+    programs: &'static Programs,
+}
+
+impl Cluster {
+    /// Starts a new one, with nothing in it but the database `postgres`.
+    pub(crate) fn start() -> Self {
+        Self::try_start().unwrap_or_else(|fault| panic!("cannot start a PostgreSQL server: {fault}"))
+    }
+
+    pub(super) fn try_start() -> Result<Self, String> {
+        Self::create(Programs::get()?, |programs, scratch| {
+            let mut initdb = programs.command("initdb", scratch.path());
+            initdb.args(["--no-sync", "--auth=trust", "--username=postgres"]);
+            run(initdb.args(["--encoding=UTF8", "--locale=C", "-D"]).arg(scratch.data()))
+        })
+    }
+
+    /// Makes the files of a server, and starts it at a port that is free.
+    fn create(
+        programs: &'static Programs,
+        fill: impl FnOnce(&Programs, &Scratch) -> Result<(), String>,
+    ) -> Result<Self, String> {
+        let scratch =
+            Scratch::new(programs.account()).map_err(|error| format!("no folder for it: {error}"))?;
+        fill(programs, &scratch)?;
+        let mut started = Err(String::new());
+        for _ in 0..STARTS {
+            let port = free_port();
+            started = Process::start(programs, &scratch, port).map(|process| (port, process));
+            // Only another port can help, and only if it was taken.
+            if !started.as_ref().is_err_and(|fault| fault.contains("could not bind")) {
+                break;
+            }
+        }
+        let (port, process) = started?;
+        Ok(Self { port, process: Some(process), scratch, programs })
+    }
+
+    /// The URL of one of its databases. It stays the same while the server is down.
+    pub(crate) fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Stops it as an operator does: connections are closed, everything is written to disk.
+    pub(crate) fn stop_fast(&mut self) {
+        self.stop(Signal::SIGINT);
+    }
+
+    /// Kills all of its processes in the middle of what they do: nothing is written any more, and
+    /// the next start recovers from the log.
+    pub(crate) fn kill_hard(&mut self) {
+        self.stop(Signal::SIGQUIT);
+    }
+
+    fn stop(&mut self, signal: Signal) {
+        let Some(mut process) = self.process.take() else { panic!("a server that is down is not stopped") };
+        assert!(process.end(signal), "postgres does not stop on {signal}");
+    }
+
+    /// Starts it where it was, after it was stopped or killed.
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.process.is_none(), "a server that runs is not started");
+        let process = Process::start(self.programs, &self.scratch, self.port);
+        self.process = Some(process.unwrap_or_else(|fault| panic!("{fault}")));
+    }
+
+    /// Stops it and starts it again.
+    pub(crate) fn restart(&mut self) {
+        self.stop_fast();
+        self.start_again();
+    }
+
+    /// Starts a copy without which nothing is committed any more: from now on every commit waits
+    /// until it is on the copy's disk, too.
+    pub(crate) fn synchronous_standby(&self) -> Self {
+        let name = standby_name();
+        let standby = self.follow(&name);
+        self.ask(&format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"));
+        self.ask("SELECT pg_reload_conf()");
+        self.wait_for_standby(&name, "sync_state = 'sync'");
+        standby
+    }
+
+    /// Makes a standby a server that is written to, which it is when this returns. Its primary is
+    /// stopped or killed before: they would both go on, each for itself.
+    pub(crate) fn promote(&self) {
+        assert_eq!(self.ask("SELECT pg_promote()"), ["t"], "a standby is promoted in time");
+    }
+
+    /// Encrypts connections, from now on, with a certificate and its key, both in PEM.
+    pub(crate) fn use_certificate(&self, certificate: &str, key: &str) {
+        for (file, text) in [("server.crt", certificate), ("server.key", key)] {
+            self.scratch.write(file, text).unwrap_or_else(|error| panic!("cannot write {file}: {error}"));
+        }
+        self.ask("ALTER SYSTEM SET ssl = on");
+        self.ask("SELECT pg_reload_conf()");
+        let encrypts = wait_until(RELOAD_TIME, || self.ask("SHOW ssl") == ["on"]);
+        assert!(encrypts, "connections are not encrypted after {RELOAD_TIME:?}");
+    }
+
+    fn follow(&self, name: &str) -> Self {
+        let standby = Self::create(self.programs, |programs, scratch| {
+            let mut copy = programs.command("pg_basebackup", scratch.path());
+            copy.args(["--no-sync", "--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf"]);
+            // The standby finds its primary with what the copy was made with.
+            let primary = format!("host=127.0.0.1 port={} user=postgres sslmode=disable", self.port);
+            copy.arg("--dbname").arg(format!("{primary} application_name={name}"));
+            run(copy.arg("-D").arg(scratch.data()))
+        });
+        let standby = standby.unwrap_or_else(|fault| panic!("cannot start a standby: {fault}"));
+        self.wait_for_standby(name, "state = 'streaming'");
+        standby
+    }
+
+    fn wait_for_standby(&self, name: &str, condition: &str) {
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM pg_stat_replication \
+             WHERE application_name = '{name}' AND {condition})"
+        );
+        let reached = wait_until(STANDBY_TIME, || self.ask(&sql) == ["t"]);
+        assert!(reached, "{condition} is not reached by the standby after {STANDBY_TIME:?}");
+    }
+
+    fn ask(&self, sql: &str) -> Vec<String> {
+        let session = Session::open(&self.url("postgres"));
+        let answer = session.and_then(|session| session.ask(sql));
+        answer.unwrap_or_else(|fault| panic!("{sql}: {fault}"))
+    }
+}
+
+fn standby_name() -> String {
+    static STARTED: AtomicU16 = AtomicU16::new(0);
+    format!("standby_{}", STARTED.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,180 @@
+//! The server for tests that need nothing but a database: found, or started.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use super::cluster::Cluster;
+use super::database::Database;
+use super::session::Session;
+use super::wait::wait_until;
+use super::{OLDEST_VERSION, environment};
+
+/// The variable of the environment that names the server to use.
+const VARIABLE: &str = "HOOKBOX_TEST_POSTGRES_URL";
+
+/// The server that a developer's machine usually has.
+const USUAL_URL: &str = "postgres://postgres@127.0.0.1:5432/postgres";
+
+/// What the name of every test's database begins with.
+const PREFIX: &str = "hookbox_test_";
+
+/// How long connections may take to close.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
+
+/// Removes all that a test can have made in a database.
+const EMPTY: &str = "
+    DO $$
+    DECLARE name text;
+    BEGIN
+        FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+        LOOP EXECUTE format('DROP SCHEMA %I CASCADE', name); END LOOP;
+    END $$;
+    CREATE SCHEMA public";
+
+/// A server that lets tests create databases.
+#[derive(Debug)]
+pub(crate) struct Server {
+    url: String,
+    /// Creates and drops databases. While it is open, other test processes leave ours alone.
+    session: Session,
+    /// Names this process among all that ever used the server.
+    run: String,
+    created: AtomicU64,
+    /// Empty databases that no test uses.
+    free: Mutex<Vec<String>>,
+    /// Stops with the process.
+    #[expect(dead_code, reason = "held to be stopped")]
+    private: Option<Cluster>,
+}
+
+/// The server of this process. It is, in this order, the one that `HOOKBOX_TEST_POSTGRES_URL`
+/// names; the one at 127.0.0.1:5432, if user postgres needs no password; one that is started, of
+/// the programs installed here; one that is installed first, where that is possible.
+///
+/// Panics if there is none: tests that were skipped would look like tests that passed.
+pub(crate) fn server() -> &'static Server {
+    static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
+    let server = SERVER.get_or_init(|| Server::choose(environment(VARIABLE).as_deref(), USUAL_URL));
+    server.as_ref().unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+impl Server {
+    fn choose(named: Option<&str>, usual: &str) -> Result<Self, String> {
+        if let Some(url) = named {
+            return Self::at(url, None)
+                .map_err(|fault| format!("tests cannot use the server that {VARIABLE} names: {fault}"));
+        }
+        let usual_fault = match Self::at(usual, None) {
+            Ok(server) => return Ok(server),
+            Err(fault) => fault,
+        };
+        let started = Cluster::try_start();
+        let started = started.and_then(|cluster| Self::at(&cluster.url("postgres"), Some(cluster)));
+        started.map_err(|fault| {
+            format!(
+                "tests need PostgreSQL {OLDEST_VERSION} or newer: install it, or set {VARIABLE} to the URL \
+                 of a server where they may create databases ({usual} was tried: {usual_fault}; \
+                 then: {fault})"
+            )
+        })
+    }
+
+    fn at(url: &str, private: Option<Cluster>) -> Result<Self, String> {
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err("it is not a URL that begins with postgres://".to_owned());
+        }
+        let session = Session::open(url)?;
+        let version = session.ask("SHOW server_version")?.concat();
+        let number: u32 = session.ask("SHOW server_version_num")?.concat().parse().unwrap_or_default();
+        if number / 10_000 < OLDEST_VERSION {
+            return Err(format!("it is PostgreSQL {version}, and tests need {OLDEST_VERSION} or newer"));
+        }
+        // The process alone would not do: others may come from other machines or containers.
+        let run = session.ask(&format!(
+            "SELECT set_config('application_name', format('{PREFIX}%s_%s', {process}, \
+             (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), false)",
+            process = std::process::id(),
+        ))?;
+        let run = run.concat();
+        let server = Self {
+            url: url.to_owned(),
+            session,
+            run,
+            created: AtomicU64::new(0),
+            free: Mutex::default(),
+            private,
+        };
+        server.drop_left_behind()?;
+        Ok(server)
+    }
+
+    /// A database with nothing in it.
+    pub(crate) fn database(&'static self) -> Database {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Database::new(self, free.unwrap_or_else(|| self.create()))
+    }
+
+    fn create(&self) -> String {
+        let name = format!("{}_{}", self.run, self.created.fetch_add(1, Ordering::Relaxed));
+        // The same everywhere, whatever the server was set up with.
+        let sql = format!(
+            "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C'"
+        );
+        self.session.ask(&sql).unwrap_or_else(|fault| panic!("cannot create a database: {fault}"));
+        name
+    }
+
+    /// Empties a database for the next test. What tests have used at last stays until the next process
+    /// drops it.
+    pub(super) fn give_back(&self, name: &str, url: &str) {
+        let emptied = self.close_connections(name).and_then(|()| Session::open(url)?.ask(EMPTY));
+        match emptied {
+            Ok(_) => self.free.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned()),
+            Err(_) => drop(self.drop_database(name)),
+        }
+    }
+
+    /// Closes the connections to a database, and answers once they are closed.
+    ///
+    /// `pg_terminate_backend` could wait by itself, but looks only every 100 ms, at one connection after
+    /// the other, and answers false for one that is gone already.
+    fn close_connections(&self, name: &str) -> Result<(), String> {
+        self.session.ask(&format!("ALTER DATABASE {name} RESET ALL"))?;
+        let close =
+            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+        let closed = wait_until(CLOSE_TIME, || self.session.ask(&close).is_ok_and(|open| open.is_empty()));
+        if closed { Ok(()) } else { Err("a connection stays open".to_owned()) }
+    }
+
+    /// Drops a database, whoever is connected to it.
+    pub(super) fn drop_database(&self, name: &str) -> Result<(), String> {
+        self.session.ask(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).map(drop)
+    }
+
+    /// The URL of one of its databases.
+    pub(super) fn url(&self, database: &str) -> String {
+        let (place, parameters) = match self.url.split_once('?') {
+            Some((place, parameters)) => (place, format!("?{parameters}")),
+            None => (self.url.as_str(), String::new()),
+        };
+        let (scheme, place) = place.split_once("://").unwrap_or(("postgres", place));
+        let hosts = place.split('/').next().unwrap_or_default();
+        format!("{scheme}://{hosts}/{database}{parameters}")
+    }
+
+    /// Drops the databases of processes that were killed: those whose session is no more.
+    fn drop_left_behind(&self) -> Result<(), String> {
+        let left_behind = self.session.ask(&format!(
+            "SELECT database.datname FROM pg_database database JOIN pg_roles ON pg_roles.oid = datdba \
+             WHERE rolname = current_user AND database.datname ~ '^{PREFIX}[0-9]+_[0-9]+_[0-9]+$' \
+             AND NOT EXISTS (SELECT FROM pg_stat_activity \
+             WHERE application_name = regexp_replace(database.datname, '_[0-9]+$', ''))"
+        ))?;
+        for name in left_behind {
+            // Another process may be dropping it, too.
+            drop(self.drop_database(&name));
+        }
+        Ok(())
+    }
+}
