@@ -24,6 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 pub use self::types::{
     Accepted, Claim, ClaimedJob, Claims, Finish, ListQuery, Moved, Page, Pause, PauseTarget, Probe, Purged,
@@ -86,6 +87,15 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     /// the fewest running here come first, until all have as many; within a route, the job that is
     /// due longest.
     async fn claim(&self, claim: Claim) -> Result<Claims>;
+
+    /// Leases jobs in the transaction that stores them, by the same rule, while no stored job may
+    /// start. Answers once some were leased, or without jobs once `until` is cancelled; it may also
+    /// answer without jobs before. With an error it is not known whether jobs were leased. To be
+    /// called once at a time, and not to be dropped. A store that does not do this waits for `until`.
+    async fn claim_accepted(&self, _claim: Claim, until: CancellationToken) -> Result<Claims> {
+        until.cancelled().await;
+        Ok(Claims::default())
+    }
 
     /// Records the ends of attempts, each in the transaction that moves its job on, if its lease is
     /// still held. Answers in the same order; false: the lease was lost, and nothing was changed.

@@ -18,6 +18,7 @@ mod hosts;
 mod import;
 mod insert;
 mod lanes;
+mod lease_accepted;
 mod lease_jobs;
 mod limits;
 mod list;
@@ -66,6 +67,7 @@ use self::accept::Incoming;
 use self::backlog::Backlog;
 use self::committer::Accept;
 pub(super) use self::import::{Import, Standing};
+use self::lease_accepted::Parked;
 use self::notifier::Notifier;
 pub use self::open_error::OpenError;
 use self::pool::{Pool, answer, refused};
@@ -160,6 +162,7 @@ impl PostgresStore {
             ids: Mutex::new(WebhookIds::after(last, SmallRng::seed_from_u64(options.seed))),
             backlog: Backlog::new(options.max_backlog),
             schedule: Schedule::new(options.policies),
+            parked: Parked::default(),
             process: options.worker,
             changes: Changes::default(),
             wake: OnceLock::new(),
@@ -257,6 +260,13 @@ impl Inbox for PostgresStore {
 impl JobQueue for PostgresStore {
     async fn claim(&self, claim: Claim) -> Result<Claims> {
         self.run(async move |shared| claim::claim(&shared, &claim).await.map_err(refused)).await
+    }
+
+    async fn claim_accepted(&self, claim: Claim, until: CancellationToken) -> Result<Claims> {
+        if self.closing.is_cancelled() {
+            return Err(Error::shutting_down());
+        }
+        lease_accepted::claim_accepted(&self.shared, claim, &until, &self.closing).await
     }
 
     async fn finish(&self, worker: &str, finishes: Vec<Finish>) -> Result<Vec<bool>> {

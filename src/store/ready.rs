@@ -127,6 +127,28 @@ impl Ready {
         Plan { shares: shares.collect(), next }
     }
 
+    /// Shares idle threads between the routes of jobs that are about to be stored, as [`plan`](Self::plan)
+    /// does. `accepted` has the number of these jobs, by queue. Plans nothing while a stored job may start: it
+    /// has been due longer, and a claim decides whose turn it is. Routes with a limit get no threads, because
+    /// only a claim counts their running jobs and starts.
+    pub(super) fn plan_accepted(
+        &self,
+        circumstances: &Circumstances<'_>,
+        accepted: &HashMap<QueueId, usize>,
+        mut allowance: impl FnMut(&Policy) -> Allowance,
+    ) -> Plan {
+        let Circumstances { now, queues, .. } = circumstances;
+        if self.next(circumstances, &mut allowance).is_some_and(|next| next <= *now) {
+            return Plan::default();
+        }
+        let due = Self { due: accepted.keys().map(|queue| (*queue, *now)).collect() };
+        due.plan(circumstances, |policy| {
+            let jobs = || queues.of_route(&policy.route).iter().filter_map(|queue| accepted.get(queue)).sum();
+            let starts = if allowance(policy) == Allowance::ANY { jobs() } else { 0 };
+            Allowance { starts, next: None }
+        })
+    }
+
     /// The earliest time at which a job may start: not later than `now` if one may start already, `None` if
     /// no job can start without another event.
     pub(super) fn next(
@@ -366,6 +388,46 @@ mod tests {
             [PauseTarget::Route(route("paused")), PauseTarget::Source(Source::new("paused").expect("valid"))];
         routes.paused = Paused::new(&targets.map(|target| Pause { target, since: at(0) }));
         assert_eq!(routes.plan(3, |_| Allowance::ANY), Plan { shares: vec![], next: Some(at(7)) });
+    }
+
+    /// The number of threads that each route gets for jobs that are about to be stored, given as pairs of a
+    /// queue and their number.
+    fn accepted_shares(routes: &Routes, threads: usize, accepted: &[(u32, usize)]) -> Vec<(String, usize)> {
+        let accepted = accepted.iter().map(|(queue, jobs)| (QueueId(*queue), *jobs)).collect();
+        let Routes { queues, policies, paused, ready, running } = routes;
+        let circumstances = Circumstances { now: at(0), threads, running, queues, policies, paused };
+        let plan = ready.plan_accepted(&circumstances, &accepted, |policy| match policy.route.as_str() {
+            "limited" => Allowance { starts: 5, next: None },
+            _ => Allowance::ANY,
+        });
+        let mut shares =
+            plan.shares.into_iter().map(|share| (share.route.to_string(), share.threads)).collect::<Vec<_>>();
+        shares.sort();
+        shares
+    }
+
+    #[test]
+    fn accepted_jobs_share_threads_like_stored_ones() {
+        let mut routes = Routes::new(&["a", "b", "limited", "paused"]).due(&[(1, 5)]);
+        routes.queues.add(QueueId(5), route("a"), Source::new("shop").expect("valid"));
+        routes.queues.add(QueueId(6), route("gone"), Source::default());
+        routes.paused = Paused::new(&[Pause { target: PauseTarget::Route(route("paused")), since: at(0) }]);
+        assert_eq!(accepted_shares(&routes, 6, &[(1, 9), (2, 1)]), [share("a", 5), share("b", 1)]);
+        assert_eq!(accepted_shares(&routes, 6, &[(1, 1), (5, 2)]), [share("a", 3)], "no more than there are");
+        assert_eq!(accepted_shares(&routes, 6, &[(3, 1), (4, 1), (6, 1)]), []);
+        routes.running = HashMap::from([(route("a"), 3)]);
+        assert_eq!(accepted_shares(&routes, 2, &[(1, 9), (2, 9)]), [share("b", 2)]);
+    }
+
+    #[test]
+    fn accepted_jobs_wait_for_a_claim_while_a_stored_job_may_start() {
+        let mut routes = Routes::new(&["a", "b", "paused"]).due(&[(2, 0)]);
+        assert_eq!(accepted_shares(&routes, 6, &[(1, 1)]), []);
+        routes.ready.found(QueueId(2), Some(at(1)));
+        routes.ready.note(QueueId(3), at(-5));
+        assert_eq!(accepted_shares(&routes, 6, &[(1, 1)]), []);
+        routes.paused = Paused::new(&[Pause { target: PauseTarget::Route(route("paused")), since: at(0) }]);
+        assert_eq!(accepted_shares(&routes, 6, &[(1, 1)]), [share("a", 1)]);
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Shared;
+use super::{Options, Shared};
 use crate::domain::error::Result;
-use crate::store::Claim;
+use crate::store::{Claim, Claims};
 
 /// How long to wait after a claim failed.
 const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
@@ -23,31 +23,63 @@ const NOTHING_LEASED_PAUSE: Duration = Duration::from_millis(20);
 pub(super) async fn dispatch(shared: Arc<Shared>) {
     while !shared.draining.is_cancelled() {
         give_back_unheld(&shared, shared.clock.now()).await;
-        let (threads, running) = shared.slots.reserve();
-        if threads == 0 {
+        let Some(claim) = reserve(&shared) else {
             let idle = shared.idle.notified();
             shared.draining.run_until_cancelled(idle).await;
             continue;
-        }
-        let claim = Claim {
-            worker: Arc::clone(&shared.options.worker),
-            threads,
-            lease: shared.options.lease,
-            running,
         };
-        match lease_and_begin(&shared, claim).await {
-            // Every thread got a job; the loop waits for the next idle thread.
-            Ok(_) if !shared.slots.has_idle() => {}
-            Ok(next) => {
-                let due = shared.due.notified();
-                shared.draining.run_until_cancelled(due_or(&shared, due, next)).await;
-            }
-            Err(_) => {
-                shared.upkeep.store_failed(shared.clock.now());
-                let pause = shared.clock.sleep_until(after(shared.clock.now(), STORE_FAULT_PAUSE));
-                shared.draining.run_until_cancelled(pause).await;
-            }
+        let dispatched = match lease_and_begin(&shared, claim.threads, shared.store.claim(claim)).await {
+            Ok(next) => lease_accepted_until_due(&shared, next).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = dispatched {
+            tracing::warn!(error = %error, "jobs could not be claimed; trying again in a second");
+            shared.upkeep.store_failed(shared.clock.now());
+            let pause = shared.clock.sleep_until(after(shared.clock.now(), STORE_FAULT_PAUSE));
+            shared.draining.run_until_cancelled(pause).await;
         }
+    }
+}
+
+/// Reserves all idle threads for a claim. None if no thread is idle.
+fn reserve(shared: &Shared) -> Option<Claim> {
+    let (threads, running) = shared.slots.reserve();
+    let Options { worker, lease, .. } = &shared.options;
+    (threads > 0).then(|| Claim { worker: Arc::clone(worker), threads, lease: *lease, running })
+}
+
+/// Waits until a stored job may start, by a notice of the store or at `next`. Until then, has jobs leased for
+/// idle threads as they are accepted. Also returns when no thread is idle, and when the pool drains.
+async fn lease_accepted_until_due(shared: &Shared, next: Option<Timestamp>) -> Result<()> {
+    let due = due_or(shared, shared.due.notified(), next);
+    tokio::pin!(due);
+    while !shared.draining.is_cancelled()
+        && let Some(claim) = reserve(shared)
+    {
+        let (threads, until) = (claim.threads, shared.draining.child_token());
+        let leasing = lease_and_begin(shared, threads, shared.store.claim_accepted(claim, until.clone()));
+        tokio::pin!(leasing);
+        let is_due = tokio::select! {
+            leased = &mut leasing => {
+                leased?;
+                continue;
+            }
+            () = &mut due => true,
+            () = many_idle(shared, threads) => false,
+        };
+        until.cancel();
+        leasing.await?;
+        if is_due {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until as many threads are idle as are reserved: then another claim is worth it.
+async fn many_idle(shared: &Shared, reserved: usize) {
+    while shared.slots.idle() < reserved {
+        shared.idle.notified().await;
     }
 }
 
@@ -63,17 +95,20 @@ async fn due_or(shared: &Shared, due: impl Future<Output = ()>, next: Option<Tim
     }
 }
 
-/// Leases jobs and hands them to the reserved threads. Returns the time of the next claim, in case the store
+/// Hands the jobs of a claim to the reserved threads. Returns the time of the next claim, in case the store
 /// does not notify the dispatcher before; none: wait for the store.
-async fn lease_and_begin(shared: &Shared, claim: Claim) -> Result<Option<Timestamp>> {
-    let (reserved, asked) = (claim.threads, shared.clock.now());
-    let claims = match shared.store.claim(claim).await {
+async fn lease_and_begin(
+    shared: &Shared,
+    reserved: usize,
+    leasing: impl Future<Output = Result<Claims>>,
+) -> Result<Option<Timestamp>> {
+    let asked = shared.clock.now();
+    let claims = match leasing.await {
         Ok(claims) => claims,
         Err(error) => {
             // The response was lost; some jobs may already be leased.
             shared.slots.answer_lost(asked, shared.clock.now());
             shared.slots.begin(reserved, &[]);
-            tracing::warn!(error = %error, "jobs could not be claimed; trying again in a second");
             return Err(error);
         }
     };

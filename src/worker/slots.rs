@@ -124,9 +124,9 @@ impl Slots {
         self.lock().len()
     }
 
-    /// Whether a thread is idle.
-    pub(super) fn has_idle(&self) -> bool {
-        self.len() < self.threads
+    /// How many threads are idle.
+    pub(super) fn idle(&self) -> usize {
+        self.threads - self.len()
     }
 
     /// The leases of all running attempts.
@@ -198,7 +198,7 @@ mod tests {
         let slots = Slots::new(THREADS);
         let (reserved, running) = slots.reserve();
         assert_eq!((reserved, running.len()), (THREADS, 0));
-        assert!(!slots.has_idle());
+        assert_eq!(slots.idle(), 0);
         let jobs = [job(1, "a"), job(2, "a"), job(3, "b")];
         slots.begin(reserved, &jobs);
         let (idle, running) = slots.reserve();

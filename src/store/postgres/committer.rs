@@ -17,7 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::accept::{Incoming, store};
+use super::accept::{Incoming, Stored, store};
+use super::lease_accepted::TakenClaim;
 use super::pool::{is_fault, refused};
 use super::shared::Shared;
 use crate::domain::error::{Error, Result};
@@ -52,9 +53,9 @@ pub(super) struct Accept {
     pub(super) reply: oneshot::Sender<Result<Accepted>>,
 }
 
-/// A stored batch.
+/// A batch that was stored or refused.
 #[derive(Default)]
-struct Stored {
+struct Done {
     webhooks: usize,
     is_ordered: bool,
 }
@@ -71,8 +72,8 @@ pub(super) async fn commit(shared: Arc<Shared>, mut queue: mpsc::Receiver<Accept
     while is_open || !storing.is_empty() || !batch.is_empty() {
         let room = BATCH_WEBHOOKS - batch.len();
         tokio::select! {
-            Some(stored) = storing.join_next() => {
-                let Stored { webhooks, is_ordered } = stored.unwrap_or_default();
+            Some(done) = storing.join_next() => {
+                let Done { webhooks, is_ordered } = done.unwrap_or_default();
                 stores_ordered &= !is_ordered && !storing.is_empty();
                 let is_many = webhooks >= MANY_WEBHOOKS;
                 expected = (webhooks + batch.len()).min(ENOUGH_WEBHOOKS);
@@ -104,7 +105,7 @@ pub(super) async fn commit(shared: Arc<Shared>, mut queue: mpsc::Receiver<Accept
         let is_ordered = is_ordered(&batch);
         stores_ordered |= is_ordered;
         let shared = Arc::clone(&shared);
-        storing.spawn(async move { Stored { webhooks: store_and_answer(shared, batch).await, is_ordered } });
+        storing.spawn(async move { Done { webhooks: store_and_answer(shared, batch).await, is_ordered } });
     }
 }
 
@@ -113,16 +114,28 @@ async fn store_and_answer(shared: Arc<Shared>, batch: Vec<Accept>) -> usize {
     let took = Stopwatch::start();
     let (incoming, replies): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|accept| (accept.incoming, accept.reply)).unzip();
-    let outcomes = match store(&shared, &incoming).await {
-        Ok(outcomes) => {
+    let claim = TakenClaim::take(&shared, &incoming);
+    let mut stored = store(&shared, &incoming, claim.as_ref()).await;
+    if let Some(claim) = claim {
+        claim.answer(match &mut stored {
+            Ok(stored) => Ok(std::mem::take(&mut stored.leased)),
+            Err(error) if is_fault(error) => Err(unknown(error.to_string())),
+            // The statement was refused, and has leased nothing.
+            Err(_) => Ok(Vec::new()),
+        });
+    }
+    let outcomes = match stored {
+        Ok(Stored { outcomes, .. }) => {
             shared.metrics.committed(took, incoming.len());
             outcomes
         }
         Err(error) if !is_fault(&error) && incoming.len() > 1 => {
             tracing::error!(error = %error, "a webhook could not be stored; its batch is stored one by one");
             for (single, reply) in incoming.iter().zip(replies) {
-                let outcome = match store(&shared, std::slice::from_ref(single)).await {
-                    Ok(mut outcomes) => outcomes.pop().unwrap_or_else(|| Err(Error::shutting_down())),
+                let outcome = match store(&shared, std::slice::from_ref(single), None).await {
+                    Ok(Stored { mut outcomes, .. }) => {
+                        outcomes.pop().unwrap_or_else(|| Err(Error::shutting_down()))
+                    }
                     Err(error) => Err(refused(error)),
                 };
                 answer(reply, outcome);

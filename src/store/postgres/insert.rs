@@ -2,22 +2,24 @@
 //!
 //! There are two statements. The fast one is for webhooks that all have jobs, none of them ordered. The other
 //! one also writes to the tables for ordered jobs and filtered webhooks, which costs time even without such
-//! rows.
+//! rows. Both can lease jobs as they store them.
 
-use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
+use diesel::prelude::*;
 use diesel::sql_types::{
-    Array, BigInt, Binary, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+    Array, BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::pauses::{self, no_unknown_pause};
 use super::rows::{self, pg_time};
 use crate::domain::id::WebhookId;
 use crate::domain::job::QueueId;
 use crate::domain::webhook::NewWebhook;
+use crate::store::Pause;
 use crate::store::statement::statement;
 
 /// A webhook to store.
@@ -34,16 +36,35 @@ pub(super) struct NewJobRow {
     pub(super) queue: QueueId,
     /// The key of the lane; `None` if the job is not ordered.
     pub(super) lane: Option<String>,
+    /// Whether to lease the job as it is stored.
+    pub(super) starts: bool,
 }
 
-/// Stores the webhooks whose keys are free, with their jobs, and returns their ids. The rows must be sorted
-/// by source and key.
+/// The leases of the jobs that start as they are stored.
+#[derive(Default)]
+pub(super) struct FirstLeases<'a> {
+    pub(super) lease_ms: i64,
+    pub(super) worker: &'a str,
+    /// The pauses that were known when these jobs were chosen.
+    pub(super) pauses: &'a [Pause],
+}
+
+/// A webhook that was stored.
+#[derive(Queryable)]
+pub(super) struct InsertedRow {
+    pub(super) id: Uuid,
+    /// Whether its jobs that start were leased. False if there is a pause that was not known.
+    pub(super) is_leased: bool,
+}
+
+/// Stores the webhooks whose keys are free, with their jobs. The rows must be sorted by source and key.
 pub(super) async fn insert(
     connection: &mut AsyncPgConnection,
     rows: &[NewRow<'_>],
+    leases: &FirstLeases<'_>,
     now: Timestamp,
     slot: i16,
-) -> QueryResult<Vec<Uuid>> {
+) -> QueryResult<Vec<InsertedRow>> {
     let jobs = || rows.iter().flat_map(|row| row.jobs.iter().map(move |job| (row, job)));
     let of = |row: &NewRow<'_>| rows::uuid(row.id);
     let webhooks = Columns {
@@ -61,6 +82,9 @@ pub(super) async fn insert(
     let is_plain = rows.iter().all(|row| !row.jobs.is_empty()) && jobs().all(|(_, job)| job.lane.is_none());
     let (job_webhooks, job_queues): (Vec<_>, Vec<_>) =
         jobs().map(|(row, job)| (of(row), rows::queue_number(job.queue))).unzip();
+    let job_starts = jobs().map(|(_, job)| job.starts).collect();
+    let FirstLeases { lease_ms, worker, pauses } = *leases;
+    let (pause_scopes, pause_names) = pauses.iter().map(pauses::key).unzip();
     let now = pg_time(now);
     if is_plain {
         let inserting = InsertWebhooks {
@@ -73,8 +97,13 @@ pub(super) async fn insert(
             traceparents,
             accepted_at,
             now,
+            lease_ms,
+            worker,
+            pause_scopes,
+            pause_names,
             job_webhooks,
             job_queues,
+            job_starts,
             slot,
         };
         return inserting.load(connection).await;
@@ -89,8 +118,13 @@ pub(super) async fn insert(
         traceparents,
         accepted_at,
         now,
+        lease_ms,
+        worker,
+        pause_scopes,
+        pause_names,
         job_webhooks,
         job_queues,
+        job_starts,
         lanes: jobs().map(|(_, job)| job.lane.as_deref()).collect(),
         places: jobs().map(|(row, _)| i64::try_from(row.place).unwrap_or(i64::MAX)).collect(),
         filtered: rows.iter().filter(|row| row.jobs.is_empty()).map(of).collect(),
@@ -113,14 +147,34 @@ struct Columns<'a> {
 
 macro_rules! stored {
     () => {
-        "WITH stored AS (
-             INSERT INTO webhooks (id, source, idempotency_key, event_type, payload, payload_digest, traceparent, accepted_at)
-             SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (source, idempotency_key) DO NOTHING
-             RETURNING id
-         ), given AS (
-             SELECT ? AS now
-         ), "
+        concat!(
+            "WITH stored AS (
+                 INSERT INTO webhooks (id, source, idempotency_key, event_type, payload, payload_digest, traceparent, accepted_at)
+                 SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (source, idempotency_key) DO NOTHING
+                 RETURNING id
+             ), given AS MATERIALIZED (
+                 SELECT ? AS now, ? AS lease_ms, ? AS worker, ",
+            no_unknown_pause!(),
+            " AS may_start
+             ), "
+        )
+    };
+}
+
+/// The columns of `jobs` that every new job sets.
+macro_rules! columns {
+    () => {
+        "webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision, lease_token,
+         lease_until, worker"
+    };
+}
+
+/// The values of these columns. A job that starts is stored as the claim of a pending job would leave it.
+macro_rules! values {
+    () => {
+        "webhook, queue, starts::int, 1, starts::int, 0, now, now, starts::int, starts::int,
+         CASE WHEN starts THEN now() + lease_ms * interval '1 millisecond' END, CASE WHEN starts THEN worker END"
     };
 }
 
@@ -137,26 +191,36 @@ statement! { Pg;
         traceparents: Vec<&'a str> as Array<Text>,
         accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
         now: PgTimestamp as Timestamptz,
+        lease_ms: i64 as BigInt,
+        worker: &'a str as Text,
+        pause_scopes: Vec<i16> as Array<SmallInt>,
+        pause_names: Vec<&'a str> as Array<Text>,
         job_webhooks: Vec<Uuid> as Array<SqlUuid>,
         job_queues: Vec<i32> as Array<Integer>,
+        job_starts: Vec<bool> as Array<Bool>,
         slot: i16 as SmallInt,
     }
-    returns SqlUuid;
+    returns (SqlUuid, Bool);
     concat!(
         stored!(),
         "fresh AS MATERIALIZED (
-             SELECT j.webhook, j.queue FROM unnest(?, ?) AS j (webhook, queue)
+             SELECT j.webhook, j.queue, j.starts AND g.may_start AS starts
+             FROM unnest(?, ?, ?) AS j (webhook, queue, starts), given g
              WHERE (j.webhook IN (SELECT id FROM stored)) IS TRUE
          ), queued AS (
-             INSERT INTO jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at,
-                               revision, lease_token)
-             SELECT webhook, queue, 0, 1, 0, 0, now, now, 0, 0 FROM fresh, given
+             INSERT INTO jobs (",
+        columns!(),
+        ") SELECT ",
+        values!(),
+        " FROM fresh, given
          ), counted AS (
-             INSERT INTO status_counts AS c (slot, queue, pending)
-             SELECT ?, queue, count(*) FROM fresh GROUP BY queue ORDER BY queue
-             ON CONFLICT (slot, queue) DO UPDATE SET pending = c.pending + excluded.pending
+             INSERT INTO status_counts AS c (slot, queue, pending, processing)
+             SELECT ?, queue, count(*) FILTER (WHERE NOT starts), count(*) FILTER (WHERE starts)
+             FROM fresh GROUP BY queue ORDER BY queue
+             ON CONFLICT (slot, queue) DO UPDATE
+             SET pending = c.pending + excluded.pending, processing = c.processing + excluded.processing
          )
-         SELECT id FROM stored"
+         SELECT id, may_start FROM stored, given"
     )
 }
 
@@ -173,21 +237,27 @@ statement! { Pg;
         traceparents: Vec<&'a str> as Array<Text>,
         accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
         now: PgTimestamp as Timestamptz,
+        lease_ms: i64 as BigInt,
+        worker: &'a str as Text,
+        pause_scopes: Vec<i16> as Array<SmallInt>,
+        pause_names: Vec<&'a str> as Array<Text>,
         job_webhooks: Vec<Uuid> as Array<SqlUuid>,
         job_queues: Vec<i32> as Array<Integer>,
+        job_starts: Vec<bool> as Array<Bool>,
         lanes: Vec<Option<&'a str>> as Array<Nullable<Text>>,
         places: Vec<i64> as Array<BigInt>,
         filtered: Vec<Uuid> as Array<SqlUuid>,
         slot: i16 as SmallInt,
     }
-    returns SqlUuid;
+    returns (SqlUuid, Bool);
     concat!(
         stored!(),
         "numbered AS MATERIALIZED (
              SELECT nextval('positions') * 1024 AS first
          ), fresh AS MATERIALIZED (
-             SELECT j.webhook, j.queue, j.lane, CASE WHEN j.lane IS NOT NULL THEN n.first + j.place END AS position
-             FROM unnest(?, ?, ?, ?) AS j (webhook, queue, lane, place), numbered n
+             SELECT j.webhook, j.queue, j.starts AND g.may_start AS starts, j.lane,
+                    CASE WHEN j.lane IS NOT NULL THEN n.first + j.place END AS position
+             FROM unnest(?, ?, ?, ?, ?) AS j (webhook, queue, starts, lane, place), numbered n, given g
              WHERE (j.webhook IN (SELECT id FROM stored)) IS TRUE
          ), entered AS (
              INSERT INTO lanes AS l (lane, queue, jobs, state, available_at)
@@ -199,9 +269,11 @@ statement! { Pg;
                  available_at = CASE WHEN l.jobs = 0 THEN excluded.available_at ELSE l.available_at END
              RETURNING lane
          ), queued AS (
-             INSERT INTO jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at,
-                               revision, lease_token, lane, position)
-             SELECT webhook, queue, 0, 1, 0, 0, now, now, 0, 0, lane, position FROM fresh, given
+             INSERT INTO jobs (",
+        columns!(),
+        ", lane, position) SELECT ",
+        values!(),
+        ", lane, position FROM fresh, given
          ), filtered AS (
              INSERT INTO finished_jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at,
                                         completed_at, revision, lease_token)
@@ -209,14 +281,16 @@ statement! { Pg;
              WHERE (f.webhook IN (SELECT id FROM stored)) IS TRUE
              RETURNING queue
          ), counted AS (
-             INSERT INTO status_counts AS c (slot, queue, pending, filtered)
-             SELECT ?, queue, count(*) FILTER (WHERE queue > 0), count(*) FILTER (WHERE queue = 0)
-             FROM (SELECT queue FROM fresh UNION ALL SELECT queue FROM filtered) AS n
+             INSERT INTO status_counts AS c (slot, queue, pending, processing, filtered)
+             SELECT ?, queue, count(*) FILTER (WHERE NOT starts), count(*) FILTER (WHERE starts),
+                    count(*) FILTER (WHERE queue = 0)
+             FROM (SELECT queue, starts FROM fresh UNION ALL SELECT queue, NULL FROM filtered) AS n
              WHERE (SELECT count(*) FROM entered) >= 0
              GROUP BY queue ORDER BY queue
              ON CONFLICT (slot, queue) DO UPDATE
-             SET pending = c.pending + excluded.pending, filtered = c.filtered + excluded.filtered
+             SET pending = c.pending + excluded.pending, processing = c.processing + excluded.processing,
+                 filtered = c.filtered + excluded.filtered
          )
-         SELECT id FROM stored"
+         SELECT id, may_start FROM stored, given"
     )
 }

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::next_due::{begin, next_due};
-use super::pauses;
+use super::pauses::{self, no_unknown_pause};
 use super::rows::{self, pg_time};
 use super::schedule::{Found, Share};
 use crate::domain::job::QueueId;
@@ -135,15 +135,6 @@ pub(super) fn oldest(leased: &Leased) -> QueryResult<HashMap<QueueId, Timestamp>
     Ok(oldest)
 }
 
-/// The condition that there is no pause that the plan did not know. Otherwise no queue is read.
-macro_rules! unpaused {
-    () => {
-        "WHERE NOT EXISTS (
-             SELECT 1 FROM pauses WHERE ((scope, name) IN (SELECT * FROM unnest(?, ?) AS p (scope, name))) IS NOT TRUE
-         )"
-    };
-}
-
 macro_rules! claimed {
     ($from:literal) => {
         concat!(
@@ -199,8 +190,8 @@ statement! { Pg;
     concat!(
         "WITH q AS MATERIALIZED (
              SELECT q.queue, q.from_time, q.threads, given.now
-             FROM unnest(?, ?, ?) AS q (queue, from_time, threads), (SELECT ? AS now) AS given ",
-        unpaused!(),
+             FROM unnest(?, ?, ?) AS q (queue, from_time, threads), (SELECT ? AS now) AS given WHERE ",
+        no_unknown_pause!(),
         "), due AS MATERIALIZED (
              SELECT j.place, j.webhook, q.queue, j.status FROM q CROSS JOIN LATERAL (
                  SELECT ctid AS place, webhook, status FROM jobs
@@ -237,8 +228,8 @@ statement! { Pg;
     concat!(
         "WITH q AS MATERIALIZED (
              SELECT q.queue, q.from_time, q.share, q.threads, given.now
-             FROM unnest(?, ?, ?, ?) AS q (queue, from_time, share, threads), (SELECT ? AS now) AS given ",
-        unpaused!(),
+             FROM unnest(?, ?, ?, ?) AS q (queue, from_time, share, threads), (SELECT ? AS now) AS given WHERE ",
+        no_unknown_pause!(),
         "), free AS MATERIALIZED (
              SELECT q.share, q.threads, q.queue, q.now, l.lane FROM q CROSS JOIN LATERAL (
                  SELECT lane FROM lanes

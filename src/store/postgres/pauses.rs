@@ -36,6 +36,17 @@ impl PauseRow {
     }
 }
 
+/// The condition that there is no pause besides those that the plan knew, as arrays of scopes and names.
+macro_rules! no_unknown_pause {
+    () => {
+        "NOT EXISTS (
+             SELECT 1 FROM pauses WHERE ((scope, name) IN (SELECT * FROM unnest(?, ?) AS p (scope, name))) IS NOT TRUE
+         )"
+    };
+}
+
+pub(super) use no_unknown_pause;
+
 /// All pauses.
 pub(super) async fn all(connection: &mut AsyncPgConnection) -> QueryResult<Vec<Pause>> {
     let rows = pauses::table.order((pauses::scope, pauses::name)).load::<PauseRow>(connection).await?;

@@ -1,5 +1,6 @@
 //! The PostgreSQL store: its harness, and what only it promises.
 
+mod accepted;
 mod at_once;
 mod backlog;
 mod harness;

@@ -19,6 +19,7 @@ use hookbox::store::{Claim, ClaimedJob, Finish, Inbox as _, JobQueue as _, Opera
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng};
+use tokio_util::sync::CancellationToken;
 
 use super::harness::open;
 use crate::store::harness::Options;
@@ -69,6 +70,8 @@ struct Actor {
     /// Those of all actors.
     webhooks: Arc<Mutex<Vec<WebhookId>>>,
     held: Vec<ClaimedJob>,
+    /// Whether it is the one of its process whose claims may wait for jobs to be accepted.
+    waits: bool,
 }
 
 impl Actor {
@@ -90,13 +93,9 @@ impl Actor {
         match (self.random.random_range(0..20), id) {
             (0..=3, _) | (_, None) => {
                 let value = format!("v{}", self.random.random_range(0..3));
-                let all = [
-                    ordered("blocking", &value),
-                    ordered("skipping", &value),
-                    job("limited"),
-                    job("blocking"),
-                ];
-                let (from, to) = (self.random.random_range(0..3), self.random.random_range(0..4));
+                let all =
+                    [ordered("blocking", &value), ordered("skipping", &value), job("free"), job("limited")];
+                let (from, to) = (self.random.random_range(0..3), self.random.random_range(0..5));
                 let jobs = all.into_iter().take(to).skip(from.min(to)).collect();
                 let key = format!("{} {step}", self.worker);
                 let id = self.store.accept(webhook(&key), jobs).await?.webhook.id;
@@ -106,7 +105,18 @@ impl Actor {
                 let (threads, lease) = (self.random.random_range(1..8), Duration::from_millis(40));
                 let claim =
                     Claim { worker: Arc::clone(&self.worker), threads, lease, running: HashMap::new() };
-                self.held.extend(self.store.claim(claim).await?.jobs);
+                let claims = if self.waits && self.random.random() {
+                    let until = CancellationToken::new();
+                    let waiting = self.store.claim_accepted(claim, until.clone());
+                    let cancelling = async {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        until.cancel();
+                    };
+                    tokio::join!(waiting, cancelling).0
+                } else {
+                    self.store.claim(claim).await
+                };
+                self.held.extend(claims?.jobs);
             }
             (8..=12, _) => {
                 let some = self.random.random_range(0..=self.held.len());
@@ -190,8 +200,8 @@ async fn complete_all(store: &PostgresStore, policies: &Arc<Policies>) {
 async fn operations_at_once_keep_counts_and_lanes_right() {
     let database = server().database();
     let policies = [
-        in_force([policy("blocking"), skipping("skipping"), concurrent("limited", 2)]),
-        in_force([skipping("blocking"), skipping("skipping"), concurrent("limited", 2)]),
+        in_force([policy("blocking"), skipping("skipping"), concurrent("limited", 2), policy("free")]),
+        in_force([skipping("blocking"), skipping("skipping"), concurrent("limited", 2), policy("free")]),
     ];
     let stores = (1..=PROCESSES).map(async |seed| {
         let options = Options { max_backlog: 1_000_000, policies: Arc::clone(&policies[0]), seed };
@@ -207,6 +217,7 @@ async fn operations_at_once_keep_counts_and_lanes_right() {
             random: SmallRng::seed_from_u64(number),
             webhooks: Arc::clone(&webhooks),
             held: Vec::new(),
+            waits: number < PROCESSES,
         };
         tokio::spawn(actor.run())
     });
