@@ -65,7 +65,8 @@ async fn lease_accepted_until_due(shared: &Shared, next: Option<Timestamp>) -> R
                 continue;
             }
             () = &mut due => true,
-            () = many_idle(shared, threads) => false,
+            // Threads that became idle join the next claim.
+            () = shared.idle.notified() => false,
         };
         until.cancel();
         leasing.await?;
@@ -74,13 +75,6 @@ async fn lease_accepted_until_due(shared: &Shared, next: Option<Timestamp>) -> R
         }
     }
     Ok(())
-}
-
-/// Waits until as many threads are idle as are reserved: then another claim is worth it.
-async fn many_idle(shared: &Shared, reserved: usize) {
-    while shared.slots.idle() < reserved {
-        shared.idle.notified().await;
-    }
 }
 
 async fn due_or(shared: &Shared, due: impl Future<Output = ()>, next: Option<Timestamp>) {

@@ -124,11 +124,6 @@ impl Slots {
         self.lock().len()
     }
 
-    /// How many threads are idle.
-    pub(super) fn idle(&self) -> usize {
-        self.threads - self.len()
-    }
-
     /// The leases of all running attempts.
     pub(super) fn leases(&self) -> Vec<Lease> {
         self.lock().attempts.keys().copied().collect()
@@ -198,7 +193,7 @@ mod tests {
         let slots = Slots::new(THREADS);
         let (reserved, running) = slots.reserve();
         assert_eq!((reserved, running.len()), (THREADS, 0));
-        assert_eq!(slots.idle(), 0);
+        assert_eq!(slots.len(), THREADS);
         let jobs = [job(1, "a"), job(2, "a"), job(3, "b")];
         slots.begin(reserved, &jobs);
         let (idle, running) = slots.reserve();

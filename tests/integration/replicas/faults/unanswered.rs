@@ -14,6 +14,9 @@ use crate::support::server::{Place, Server};
 /// Longer than anything is waited for.
 const LEASE: &str = "--lease=1h";
 
+/// Longer than the count of the backlog is not read again.
+const BACKLOG_IS_KNOWN: Duration = Duration::from_millis(1_100);
+
 /// Starts a replica whose handlers take so long.
 async fn start(url: &str, run: Duration) -> Server {
     let run = format!("{}ms", run.as_millis());
@@ -89,6 +92,36 @@ async fn a_job_that_was_leased_without_an_answer_is_given_back_at_once() {
     lose_answers_until(&proxy, &database, "SELECT 1 FROM jobs WHERE status = 1").await;
 
     let completed = is_completed(&replica, &webhook).await;
+    assert_eq!(outcomes(&completed), ["completed"]);
+    assert_eq!(completed["attempt_count"], 1, "the lease without an answer does not count");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_was_leased_as_it_was_accepted_without_an_answer_is_given_back_at_once() {
+    let database = blocking(|| server().database());
+    let (proxy, url) = Proxy::before(&database.url()).await;
+    let replica = start(&url, Duration::ZERO).await;
+    is_completed(&replica, &accepted(&replica, "before").await).await;
+    // The backlog is counted with this one, and so not with the next: what is sent then is the statement that
+    // stores it.
+    tokio::time::sleep(BACKLOG_IS_KNOWN).await;
+    is_completed(&replica, &accepted(&replica, "right before").await).await;
+
+    let leased = "SELECT 1 FROM jobs j JOIN webhooks w ON w.id = j.webhook WHERE idempotency_key = 'one' AND j.status = 1";
+    let (sender, webhooks) = (client(), replica.url("/v1/webhooks"));
+    let losing = lose_answers_until(&proxy, &database, leased);
+    let ((), answer) = tokio::join!(losing, post(&sender, &webhooks, "one"));
+    let refused = answer.expect("answers");
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "it may or may not be stored");
+
+    let again = eventually("it is known", async || {
+        let answer = post(&sender, &webhooks, "one").await.ok()?;
+        (answer.status() == StatusCode::OK).then_some(answer)
+    })
+    .await;
+    let again = again.json::<Value>().await.expect("is JSON");
+    assert_eq!(again["duplicate"], true, "it was stored before: {again}");
+    let completed = is_completed(&replica, &again).await;
     assert_eq!(outcomes(&completed), ["completed"]);
     assert_eq!(completed["attempt_count"], 1, "the lease without an answer does not count");
 }
