@@ -163,7 +163,7 @@ def concurrency(options):
         [[routes]]
         name = "limited"
         concurrency = 16
-        simulate = { min = "20ms", max = "60ms" }
+        simulate = { min = "50ms", max = "150ms" }
     """
     replicas = [Replica(options, settings, number, lease="3s", workers=32) for number in range(3)]
     send([replica.port for replica in replicas], (webhook(str(number), "x") for number in range(options.webhooks * 100)))

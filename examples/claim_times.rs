@@ -90,7 +90,8 @@ async fn main() -> Result<()> {
     for Scenario { name, store, claims } in &mut scenarios {
         let median = median(claims);
         println!(
-            "{name}: {median:.0?} for {THREADS} jobs, {:.2} of one route",
+            "{name}: {} us for {THREADS} jobs, {:.2} of one route",
+            median.as_micros(),
             median.as_secs_f64() / one.as_secs_f64()
         );
         store.close().await;
