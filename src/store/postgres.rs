@@ -11,6 +11,7 @@ mod claim;
 mod committer;
 mod counts;
 mod cursor;
+mod effects;
 mod end_leases;
 mod finish;
 mod give_back;

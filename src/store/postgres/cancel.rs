@@ -9,7 +9,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::operate::{ChangedJob, Effects};
+use super::effects::{ChangedJob, Effects};
 use super::retry::LastAttempt;
 use super::rows::{self, pg_time};
 use super::schema::{attempts, finished_jobs, jobs};

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::cancel::cancel_waiting;
-use super::operate::{ChangedJob, Effects};
+use super::effects::{ChangedJob, Effects};
 use super::pool::answer;
 use super::rows::{self, pg_time};
 use super::schema::{job_statuses, queues};

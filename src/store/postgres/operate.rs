@@ -12,8 +12,8 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::counts::CountChanges;
-use super::lanes::{self, LaneChanges};
+use super::effects::Effects;
+use super::lanes;
 use super::pool::{answer, refused};
 use super::rows::{self, NamesRow};
 use super::schema::{finished_jobs, jobs, webhooks};
@@ -21,11 +21,10 @@ use super::shared::Shared;
 use super::{cancel, queries, retry};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
-use crate::domain::job::{Event, JobId, QueueId, Status};
+use crate::domain::job::{Event, QueueId};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::WebhookStatus;
 use crate::store::acceptance::{jobs_to_change, payload_gone};
-use crate::store::changes::Change;
 
 /// Maximum number of tries of an operation. Another try is needed if the jobs change while the operation
 /// locks them.
@@ -47,57 +46,6 @@ pub(super) async fn cancel(
     route: Option<&RouteName>,
 ) -> Result<WebhookStatus> {
     operate(shared, id, route, Event::Cancel).await
-}
-
-/// The effects of an operation besides the changes of its jobs.
-#[derive(Default)]
-pub(super) struct Effects {
-    pub(super) counts: CountChanges,
-    pub(super) lanes: LaneChanges,
-    /// The changed jobs, with their new state.
-    pub(super) changed: Vec<ChangedJob>,
-}
-
-/// The new state of a changed job.
-pub(super) struct ChangedJob {
-    pub(super) job: JobId,
-    pub(super) status: Status,
-    pub(super) attempts: i32,
-    pub(super) revision: i64,
-}
-
-impl Effects {
-    /// Writes the changes of lanes and counts. Must be the last step of the transaction. Lanes come before
-    /// counts, so that all transactions lock rows in the same order.
-    pub(super) async fn apply(&self, connection: &mut AsyncPgConnection, slot: i16) -> QueryResult<()> {
-        self.lanes.apply(connection).await?;
-        self.counts.apply(connection, slot).await
-    }
-
-    /// Announces the changes, and updates the schedule and the backlog. Call it only after the commit.
-    pub(super) fn announce(&self, shared: &Shared, now: Timestamp) -> QueryResult<()> {
-        let change = |changed: &ChangedJob| {
-            Ok(Change {
-                job: changed.job,
-                route: rows::route(&shared.schedule, changed.job.queue)?,
-                status: changed.status,
-                attempt_count: rows::count(changed.attempts)?,
-                updated_at: now,
-                revision: changed.revision.cast_unsigned(),
-            })
-        };
-        shared.changed(&self.changed.iter().map(change).collect::<QueryResult<Vec<_>>>()?);
-        shared.backlog.change(self.counts.unfinished());
-        let waiting = self.changed.iter().filter(|changed| changed.status.is_waiting());
-        let due = waiting.map(|changed| changed.job.queue).chain(self.lanes.queues());
-        let at_once =
-            |queues: BTreeSet<QueueId>| queues.into_iter().map(|queue| (queue, now)).collect::<Vec<_>>();
-        shared.due(&at_once(due.collect()));
-        // Also has the next claim read the queues of changed jobs again, to learn when something is due in
-        // them.
-        shared.schedule.note(&at_once(self.changed.iter().map(|changed| changed.job.queue).collect()));
-        Ok(())
-    }
 }
 
 /// The result of one try of an operation.

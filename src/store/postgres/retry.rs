@@ -6,7 +6,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::operate::{ChangedJob, Effects};
+use super::effects::{ChangedJob, Effects};
 use super::rows::{self, pg_time};
 use super::schema::{attempts, finished_jobs, jobs};
 use crate::domain::job::Status;

@@ -1,0 +1,219 @@
+use super::*;
+use crate::domain::policy::Simulate;
+use crate::domain::retry::RetryPolicy;
+use crate::domain::route::{OnDeadLetter, OnInterrupt};
+use crate::store::types::{Pause, PauseTarget};
+use std::time::Duration;
+
+fn at(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).expect("in range")
+}
+
+fn route(name: &str) -> RouteName {
+    RouteName::new(name).expect("valid")
+}
+
+/// Routes of the settings. Each has one queue, of the source `default`; queues are numbered from 1.
+struct Routes {
+    queues: Queues,
+    policies: Policies,
+    paused: Paused,
+    ready: Ready,
+    running: HashMap<RouteName, usize>,
+}
+
+impl Routes {
+    fn new(names: &[&str]) -> Self {
+        let mut queues = Queues::default();
+        for (id, name) in (1..).zip(names) {
+            queues.add(QueueId(id), route(name), Source::default());
+        }
+        let policies = Policies::new(names.iter().map(|name| Policy {
+            route: route(name),
+            handler: "simulate".into(),
+            timeout: None,
+            concurrency: None,
+            rate: None,
+            retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
+            on_dead_letter: OnDeadLetter::Block,
+            on_interrupt: OnInterrupt::Retry,
+            simulate: Simulate::default(),
+        }));
+        let (paused, ready, running) = Default::default();
+        Self { queues, policies, paused, ready, running }
+    }
+
+    /// Pairs of a queue and the time since which it has something due, in milliseconds after `at(0)`.
+    fn due(mut self, due: &[(u32, i64)]) -> Self {
+        due.iter().for_each(|(queue, since)| self.ready.note(QueueId(*queue), at(*since)));
+        self
+    }
+
+    fn plan(&self, threads: usize, allowance: impl FnMut(&Policy) -> Allowance) -> Plan {
+        let Self { queues, policies, paused, ready, running } = self;
+        let mut plan =
+            ready.plan(&Circumstances { now: at(0), threads, running, queues, policies, paused }, allowance);
+        plan.shares.sort_by(|one, other| one.route.cmp(&other.route));
+        plan.shares.iter_mut().for_each(|share| share.queues.sort());
+        plan
+    }
+
+    /// The number of threads that each route gets.
+    fn shares(&self, threads: usize) -> Vec<(String, usize)> {
+        let plan = self.plan(threads, |_| Allowance::ANY);
+        plan.shares.into_iter().map(|share| (share.route.to_string(), share.threads)).collect()
+    }
+}
+
+fn share(name: &str, threads: usize) -> (String, usize) {
+    (name.to_owned(), threads)
+}
+
+#[test]
+fn threads_go_to_routes_with_something_due() {
+    let routes = Routes::new(&["a", "b", "c"]).due(&[(1, -5), (2, 5)]);
+    let plan = routes.plan(4, |_| Allowance::ANY);
+    assert_eq!(plan.shares, [Share { route: route("a"), queues: vec![QueueId(1)], threads: 4 }]);
+    assert_eq!(plan.next, Some(at(5)), "the other queue is due at that time");
+    assert_eq!(routes.shares(0), []);
+}
+
+#[test]
+fn a_route_is_looked_for_in_its_due_queues() {
+    let mut routes = Routes::new(&["a"]).due(&[(1, -5)]);
+    for (id, source, since) in [(2, "shop", 0), (3, "hub", 1), (4, "idle", 0)] {
+        routes.queues.add(QueueId(id), route("a"), Source::new(source).expect("valid"));
+        routes.ready.note(QueueId(id), at(since));
+    }
+    routes.ready.found(QueueId(4), None);
+    let plan = routes.plan(2, |_| Allowance::ANY);
+    let queues = vec![QueueId(1), QueueId(2)];
+    assert_eq!(plan.shares, [Share { route: route("a"), queues, threads: 2 }]);
+    assert_eq!(plan.next, Some(at(1)));
+}
+
+#[test]
+fn routes_with_the_fewest_running_get_threads_until_all_have_as_many() {
+    let mut routes = Routes::new(&["a", "b", "c"]).due(&[(1, -1), (2, -2), (3, -3)]);
+    assert_eq!(routes.shares(6), [share("a", 2), share("b", 2), share("c", 2)]);
+    routes.running = HashMap::from([(route("a"), 3), (route("b"), 1)]);
+    assert_eq!(routes.shares(2), [share("c", 2)]);
+    assert_eq!(routes.shares(5), [share("b", 2), share("c", 3)]);
+    assert_eq!(routes.shares(8), [share("a", 1), share("b", 3), share("c", 4)]);
+}
+
+#[test]
+fn a_thread_that_cannot_be_shared_goes_to_the_route_that_waited_longest() {
+    let routes = Routes::new(&["a", "b", "c"]).due(&[(1, -1), (2, -3), (3, -2)]);
+    assert_eq!(routes.shares(1), [share("b", 1)]);
+    assert_eq!(routes.shares(2), [share("b", 1), share("c", 1)]);
+    assert_eq!(routes.shares(4), [share("a", 1), share("b", 2), share("c", 1)]);
+}
+
+#[test]
+fn a_route_gets_no_more_threads_than_may_start() {
+    let routes = Routes::new(&["a", "full", "two"]).due(&[(1, -1), (2, -2), (3, -3)]);
+    let plan = routes.plan(9, |policy| match policy.route.as_str() {
+        "full" => Allowance { starts: 0, next: None },
+        "two" => Allowance { starts: 2, next: Some(at(40)) },
+        _ => Allowance::ANY,
+    });
+    let threads = plan.shares.iter().map(|share| (share.route.as_str(), share.threads));
+    assert_eq!(threads.collect::<Vec<_>>(), [("a", 7), ("two", 2)]);
+    assert_eq!(plan.next, Some(at(40)), "the rate allows the next start at that time");
+}
+
+#[test]
+fn the_limits_of_a_route_are_asked_once_and_only_if_something_is_due() {
+    let mut routes = Routes::new(&["a", "later", "idle"]).due(&[(1, -1), (2, 1)]);
+    routes.queues.add(QueueId(4), route("a"), Source::new("shop").expect("valid"));
+    routes.ready.note(QueueId(4), at(0));
+    let mut asked = Vec::new();
+    routes.plan(1, |policy| {
+        asked.push(policy.route.to_string());
+        Allowance::ANY
+    });
+    assert_eq!(asked, ["a"]);
+}
+
+#[test]
+fn a_held_route_gets_no_thread_and_does_not_count_for_the_next_look() {
+    let mut routes = Routes::new(&["paused", "free"]).due(&[(1, -9), (2, 7)]);
+    routes.queues.add(QueueId(3), route("gone"), Source::default());
+    routes.queues.add(QueueId(4), route("free"), Source::new("paused").expect("valid"));
+    for queue in [3, 4, 99] {
+        routes.ready.note(QueueId(queue), at(-9));
+    }
+    let targets =
+        [PauseTarget::Route(route("paused")), PauseTarget::Source(Source::new("paused").expect("valid"))];
+    routes.paused = Paused::new(&targets.map(|target| Pause { target, since: at(0) }));
+    assert_eq!(routes.plan(3, |_| Allowance::ANY), Plan { shares: vec![], next: Some(at(7)) });
+}
+
+/// The number of threads that each route gets for jobs that are about to be stored, given as pairs of a
+/// queue and their number.
+fn accepted_shares(routes: &Routes, threads: usize, accepted: &[(u32, usize)]) -> Vec<(String, usize)> {
+    let accepted = accepted.iter().map(|(queue, jobs)| (QueueId(*queue), *jobs)).collect();
+    let Routes { queues, policies, paused, ready, running } = routes;
+    let circumstances = Circumstances { now: at(0), threads, running, queues, policies, paused };
+    let plan = ready.plan_accepted(&circumstances, &accepted, |policy| match policy.route.as_str() {
+        "limited" => Allowance { starts: 5, next: None },
+        _ => Allowance::ANY,
+    });
+    let mut shares =
+        plan.shares.into_iter().map(|share| (share.route.to_string(), share.threads)).collect::<Vec<_>>();
+    shares.sort();
+    shares
+}
+
+#[test]
+fn accepted_jobs_share_threads_like_stored_ones() {
+    let mut routes = Routes::new(&["a", "b", "limited", "paused"]).due(&[(1, 5)]);
+    routes.queues.add(QueueId(5), route("a"), Source::new("shop").expect("valid"));
+    routes.queues.add(QueueId(6), route("gone"), Source::default());
+    routes.paused = Paused::new(&[Pause { target: PauseTarget::Route(route("paused")), since: at(0) }]);
+    assert_eq!(accepted_shares(&routes, 6, &[(1, 9), (2, 1)]), [share("a", 5), share("b", 1)]);
+    assert_eq!(accepted_shares(&routes, 6, &[(1, 1), (5, 2)]), [share("a", 3)], "no more than there are");
+    assert_eq!(accepted_shares(&routes, 6, &[(3, 1), (4, 1), (6, 1)]), []);
+    routes.running = HashMap::from([(route("a"), 3)]);
+    assert_eq!(accepted_shares(&routes, 2, &[(1, 9), (2, 9)]), [share("b", 2)]);
+}
+
+#[test]
+fn accepted_jobs_wait_for_a_claim_while_a_stored_job_may_start() {
+    let mut routes = Routes::new(&["a", "b", "paused"]).due(&[(2, 0)]);
+    assert_eq!(accepted_shares(&routes, 6, &[(1, 1)]), []);
+    routes.ready.found(QueueId(2), Some(at(1)));
+    routes.ready.note(QueueId(3), at(-5));
+    assert_eq!(accepted_shares(&routes, 6, &[(1, 1)]), []);
+    routes.paused = Paused::new(&[Pause { target: PauseTarget::Route(route("paused")), since: at(0) }]);
+    assert_eq!(accepted_shares(&routes, 6, &[(1, 1)]), [share("a", 1)]);
+}
+
+#[test]
+fn what_was_found_counts_until_something_earlier_is_noted() {
+    let mut ready = Ready::default();
+    let due = |ready: &Ready| ready.due.get(&QueueId(1)).copied();
+    ready.note(QueueId(1), at(5));
+    ready.note(QueueId(1), at(9));
+    assert_eq!(due(&ready), Some(at(5)));
+    ready.found(QueueId(1), Some(at(7)));
+    assert_eq!(due(&ready), Some(at(7)));
+    ready.note(QueueId(1), at(6));
+    assert_eq!(due(&ready), Some(at(6)));
+    ready.found(QueueId(1), None);
+    assert_eq!(due(&ready), None);
+}
+
+#[test]
+fn of_1000_routes_each_gets_a_thread_before_any_gets_two() {
+    let names = (0..1_000).map(|number| format!("r{number}")).collect::<Vec<_>>();
+    let names = names.iter().map(String::as_str).collect::<Vec<_>>();
+    let due = (1..=1_000).map(|queue| (queue, -i64::from(queue))).collect::<Vec<_>>();
+    let routes = Routes::new(&names).due(&due);
+    let mut shares = routes.shares(128);
+    shares.sort_by_key(|(name, _)| name[1..].parse::<u32>().expect("a number"));
+    let longest = (872..1_000).map(|number| (format!("r{number}"), 1)).collect::<Vec<_>>();
+    assert_eq!(shares, longest, "the routes that waited longest");
+    assert!(routes.shares(2_500).iter().all(|(_, threads)| (2..=3).contains(threads)));
+}
