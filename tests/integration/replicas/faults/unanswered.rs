@@ -17,6 +17,9 @@ const LEASE: &str = "--lease=1h";
 /// Longer than the count of the backlog is not read again.
 const BACKLOG_IS_KNOWN: Duration = Duration::from_millis(1_100);
 
+/// Looks, 20 ms apart, that find no statement running.
+const QUIET_LOOKS: u32 = 25;
+
 /// Starts a replica whose handlers take so long.
 async fn start(url: &str, run: Duration) -> Server {
     let run = format!("{}ms", run.as_millis());
@@ -53,6 +56,20 @@ async fn is_completed(replica: &Server, accepted: &Value) -> Value {
     becomes(replica, accepted, "completed").await
 }
 
+/// Waits until no statement of the replica has run for half a second. The answer that is lost then is that of
+/// the next one, and not of a claim that has to end before it.
+async fn is_quiet(session: &Session) {
+    let running = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name LIKE 'hookbox %' AND state <> 'idle'";
+    let mut looks = 0;
+    eventually("no statement runs", async || {
+        let is_quiet = blocking(|| session.ask(running)).expect("is asked") == ["0"];
+        looks = if is_quiet { looks + 1 } else { 0 };
+        (looks >= QUIET_LOOKS).then_some(())
+    })
+    .await;
+}
+
 /// Loses what the server answers until it finds this; then the way is free again.
 async fn lose_answers_until(proxy: &Proxy, database: &Database, found: &str) {
     proxy.lose_answers();
@@ -86,9 +103,10 @@ async fn a_job_that_was_leased_without_an_answer_is_given_back_at_once() {
     asked("/v1/pause").await;
     let webhook = accepted(&replica, "one").await;
     let session = blocking(|| Session::open(&database.url())).expect("connects");
-    blocking(|| session.ask("UPDATE jobs SET available_at = now() + interval '2 seconds'"))
+    blocking(|| session.ask("UPDATE jobs SET available_at = now() + interval '5 seconds'"))
         .expect("is asked");
     asked("/v1/resume").await;
+    is_quiet(&session).await;
     lose_answers_until(&proxy, &database, "SELECT 1 FROM jobs WHERE status = 1").await;
 
     let completed = is_completed(&replica, &webhook).await;
