@@ -2,6 +2,7 @@
 
 pub mod metrics;
 pub mod rates;
+pub mod store_gauges;
 pub mod trace;
 
 use std::io::IsTerminal;

@@ -14,7 +14,8 @@ use crate::domain::job::Status;
 use crate::domain::policy::Policy;
 use crate::domain::route::RouteName;
 use crate::store::{Pause, PauseTarget, Probe, StatusCounts, StoreStats};
-use crate::telemetry::metrics::{RouteGauges, WorkerCounts};
+use crate::telemetry::metrics::WorkerCounts;
+use crate::telemetry::store_gauges::RouteGauges;
 
 /// For how long a successful probe of the store is reused. A probe is a synced write, and any client can
 /// ask for one.
@@ -169,7 +170,7 @@ impl Service {
             });
             let unrouted = [Status::Filtered, Status::Quarantined]
                 .map(|status| (status.as_str(), stats.counts.of(status)));
-            self.metrics.observe_store(routes, unrouted, stats.oldest_due_seconds, stats.pauses.len());
+            self.metrics.store().set(routes, unrouted, stats.oldest_due_seconds, stats.pauses.len());
         }
         self.metrics.encode().map_err(Error::internal)
     }

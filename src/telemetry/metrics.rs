@@ -4,9 +4,7 @@
 //! never labels.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -18,7 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::rates::Rate;
-use crate::domain::job::Status;
+use super::store_gauges::StoreGauges;
 
 /// Measures how long something takes.
 #[derive(Clone, Copy, Debug)]
@@ -63,19 +61,8 @@ struct Attempt {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ByStatus {
-    route: Cow<'static, str>,
-    status: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ByRoute {
-    route: Cow<'static, str>,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ByWhat {
-    what: &'static str,
+pub(super) struct ByWhat {
+    pub(super) what: &'static str,
 }
 
 /// All metrics of a process.
@@ -89,16 +76,7 @@ pub struct Metrics {
     attempt_seconds: Histogram,
     queue_wait_seconds: Histogram,
     leases_lost: Counter,
-    jobs: Family<ByStatus, Gauge>,
-    unrouted: Family<ByWhat, Gauge>,
-    oldest_due_seconds: Gauge<f64, AtomicU64>,
-    route_oldest_due_seconds: Family<ByRoute, Gauge<f64, AtomicU64>>,
-    route_paused: Family<ByRoute, Gauge>,
-    route_held_jobs: Family<ByRoute, Gauge>,
-    route_match_failures: Family<ByRoute, Gauge>,
-    /// The routes that have gauges, to remove those of a route that is gone.
-    routes: Mutex<HashSet<String>>,
-    pauses: Gauge,
+    store: StoreGauges,
     workers: Gauge,
     workers_busy: Gauge,
     commits: Histogram,
@@ -123,15 +101,7 @@ impl Default for Metrics {
             attempt_seconds: long_seconds(),
             queue_wait_seconds: long_seconds(),
             leases_lost: Counter::default(),
-            jobs: Family::default(),
-            unrouted: Family::default(),
-            oldest_due_seconds: Gauge::default(),
-            route_oldest_due_seconds: Family::default(),
-            route_paused: Family::default(),
-            route_held_jobs: Family::default(),
-            route_match_failures: Family::default(),
-            routes: Mutex::default(),
-            pauses: Gauge::default(),
+            store: StoreGauges::default(),
             workers: Gauge::default(),
             workers_busy: Gauge::default(),
             commits: seconds(),
@@ -181,41 +151,7 @@ impl Default for Metrics {
             "Attempts whose outcome does not count, because their lease was lost before",
             metrics.leases_lost.clone(),
         );
-        registry.register("jobs", "Jobs in the store, by route and status", metrics.jobs.clone());
-        registry.register(
-            "unrouted",
-            "Webhooks in the store that have no jobs: filtered, quarantined",
-            metrics.unrouted.clone(),
-        );
-        registry.register_with_unit(
-            "oldest_due",
-            "For how long the oldest waiting job has been due; without jobs that are paused, held or behind another of \
-             their order value",
-            Unit::Seconds,
-            metrics.oldest_due_seconds.clone(),
-        );
-        registry.register_with_unit(
-            "route_oldest_due",
-            "For how long the oldest waiting job of a route has been due, also if the route is paused or gone",
-            Unit::Seconds,
-            metrics.route_oldest_due_seconds.clone(),
-        );
-        registry.register(
-            "route_paused",
-            "1 if the route is paused by its name, else 0",
-            metrics.route_paused.clone(),
-        );
-        registry.register(
-            "route_held_jobs",
-            "Unfinished jobs of a route that is gone from the settings; 0 for any other route",
-            metrics.route_held_jobs.clone(),
-        );
-        registry.register(
-            "route_match_failures",
-            "Webhooks for which the `where` of a route could not be evaluated, since the start or the last reload",
-            metrics.route_match_failures.clone(),
-        );
-        registry.register("pauses", "Pauses in force", metrics.pauses.clone());
+        metrics.store.register(&mut registry);
         registry.register("workers", "Worker threads", metrics.workers.clone());
         registry.register("workers_busy", "Worker threads that have a job", metrics.workers_busy.clone());
         registry.register_with_unit(
@@ -246,27 +182,6 @@ impl Default for Metrics {
         );
         Self { registry, ..metrics }
     }
-}
-
-/// The values for the gauges of a route.
-#[derive(Debug)]
-pub struct RouteGauges<'a> {
-    /// The name of the route.
-    pub route: &'a str,
-    /// Its jobs by status.
-    pub counts: [(Status, u64); 6],
-    /// For how long its oldest waiting job has been due; 0 if no job is due.
-    pub oldest_due_seconds: f64,
-    /// Whether the route is paused by its name.
-    pub is_paused: bool,
-    /// Its unfinished jobs if the route is gone from the settings; else 0.
-    pub held_jobs: u64,
-    /// For how many webhooks its `where` could not be evaluated since the settings were last read.
-    pub match_failures: u64,
-}
-
-fn gauge(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// How many worker threads there are, and how many have a job.
@@ -356,49 +271,9 @@ impl Metrics {
         self.purged.get_or_create(&ByWhat { what: "webhook" }).inc_by(webhooks as u64);
     }
 
-    /// Sets the gauges of the store, which are read only when a client asks for metrics.
-    pub fn observe_store<'a>(
-        &self,
-        routes: impl IntoIterator<Item = RouteGauges<'a>>,
-        unrouted: impl IntoIterator<Item = (&'static str, u64)>,
-        oldest_due_seconds: f64,
-        pauses: usize,
-    ) {
-        let mut shown = HashSet::new();
-        for gauges in routes {
-            shown.insert(gauges.route.to_owned());
-            let by_route = ByRoute { route: label(gauges.route) };
-            for (status, count) in gauges.counts {
-                let labels = ByStatus { route: label(gauges.route), status: status.as_str() };
-                self.jobs.get_or_create(&labels).set(gauge(count));
-            }
-            self.route_oldest_due_seconds.get_or_create(&by_route).set(gauges.oldest_due_seconds);
-            self.route_paused.get_or_create(&by_route).set(gauges.is_paused.into());
-            self.route_held_jobs.get_or_create(&by_route).set(gauge(gauges.held_jobs));
-            self.route_match_failures.get_or_create(&by_route).set(gauge(gauges.match_failures));
-        }
-        let before = std::mem::replace(
-            &mut *self.routes.lock().unwrap_or_else(PoisonError::into_inner),
-            shown.clone(),
-        );
-        before.difference(&shown).for_each(|route| self.forget(route));
-        for (what, count) in unrouted {
-            self.unrouted.get_or_create(&ByWhat { what }).set(gauge(count));
-        }
-        self.oldest_due_seconds.set(oldest_due_seconds);
-        self.pauses.set(pauses as i64);
-    }
-
-    /// Removes the gauges of a route that is gone and has no jobs.
-    fn forget(&self, route: &str) {
-        for status in Status::OF_JOBS {
-            self.jobs.remove(&ByStatus { route: label(route), status: status.as_str() });
-        }
-        let by_route = ByRoute { route: label(route) };
-        self.route_oldest_due_seconds.remove(&by_route);
-        self.route_paused.remove(&by_route);
-        self.route_held_jobs.remove(&by_route);
-        self.route_match_failures.remove(&by_route);
+    /// The gauges of the store.
+    pub fn store(&self) -> &StoreGauges {
+        &self.store
     }
 
     /// New webhooks accepted, and jobs completed, per second, on average over the last 60 full seconds.
@@ -415,7 +290,7 @@ impl Metrics {
 }
 
 /// The value of a label. The most frequent values need no allocation.
-fn label(text: &str) -> Cow<'static, str> {
+pub(super) fn label(text: &str) -> Cow<'static, str> {
     match text {
         "default" => Cow::Borrowed("default"),
         "simulate" => Cow::Borrowed("simulate"),
