@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_written_in_one_unit_and_parses_to_the_same_duration() {
+    fn durations_are_formatted_in_one_unit_and_parse_back_unchanged() {
         for (microseconds, text) in [
             (0, "0s"),
             (1, "1us"),

@@ -49,7 +49,7 @@ pub(super) const COSTLY: [&str; 16] = [
 ];
 
 #[test]
-fn an_expression_that_costs_too_much_is_stopped_and_counts_as_no_match() {
+fn an_expression_over_its_budget_is_stopped_and_does_not_match() {
     let payload = Payload::new(large_body()).expect("a payload");
     for condition in COSTLY {
         assert!(is_stopped(condition, &payload), "{condition}");

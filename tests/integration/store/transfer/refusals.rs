@@ -72,6 +72,17 @@ async fn a_database_that_is_served_is_refused_until_it_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_with_an_application_name_of_its_own_is_found_as_well() {
+    let ends = Ends::with(1).await;
+    let (clock, url) = (Arc::clone(&ends.clock), format!("{}?application_name=billing", ends.database.url()));
+    let store = crate::store::postgres::open(&url, &options(), clock).await.expect("opens");
+    let refused = ends.begin().await.expect_err("is refused");
+    assert!(told(&refused).contains("(processes: billing)"), "{refused:?}");
+    store.close().await;
+    complete(ends.ready().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_database_in_the_middle_is_refused_and_after_the_end_as_well() {
     let ends = Ends::with(3).await;
     let mut transfer = ends.ready().await;
