@@ -11,30 +11,29 @@ mod queue;
 mod recorder;
 mod run;
 mod slots;
+mod threads;
 mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rand::rngs::SmallRng;
-use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::handler::Registry;
 use self::queue::Queue;
-use self::run::Runner;
 use self::slots::Slots;
+use self::threads::Threads;
 use crate::domain::attempt::Lease;
 use crate::domain::clock::Clock;
 use crate::domain::policy::PoliciesInForce;
 use crate::store::JobQueue;
 use crate::telemetry::metrics::Metrics;
 
-/// The stack of a worker thread, in bytes. It is small, because there can be many threads.
-const STACK_BYTES: usize = 512 * 1024;
+/// How long a thread waits for a job before it ends.
+const IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// How long attempts may take to end after they were told to stop at shutdown.
 const STOP_TIME: Duration = Duration::from_secs(5);
@@ -42,7 +41,7 @@ const STOP_TIME: Duration = Duration::from_secs(5);
 /// The options of a pool.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many threads run handlers.
+    /// The largest number of threads that run handlers. They are started as they are needed.
     pub workers: usize,
     /// The name of this process in the history of attempts.
     pub worker: Arc<str>,
@@ -66,7 +65,7 @@ struct Shared {
     due: Arc<Notify>,
     /// Notifies the dispatcher when threads may have become idle.
     idle: Notify,
-    /// Notifies the shutdown when threads may have become idle.
+    /// Notifies the shutdown when attempts have ended.
     ended: Notify,
     /// Cancelled when the pool stops claiming jobs. Leases are still renewed.
     draining: CancellationToken,
@@ -77,11 +76,16 @@ struct Shared {
 }
 
 impl Shared {
-    /// Makes the threads of jobs that have ended idle again.
-    fn released(&self, leases: &[Lease]) {
-        self.slots.end(leases);
+    /// Makes the threads of attempts idle again, before their outcomes are on disk.
+    fn free_threads(&self, leases: impl ExactSizeIterator<Item = Lease>) {
         self.metrics.released(leases.len());
+        self.slots.free(leases);
         self.idle.notify_one();
+    }
+
+    /// Forgets attempts whose outcomes are on disk or are lost.
+    fn forget(&self, leases: impl IntoIterator<Item = Lease>) {
+        self.slots.end(leases);
         self.ended.notify_one();
     }
 }
@@ -100,8 +104,7 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// Starts the threads and, in the caller's tokio runtime, the tasks. Errors: the system cannot start a
-    /// thread.
+    /// Starts a thread and, in the caller's tokio runtime, the tasks. Errors: the system cannot start a thread.
     pub fn start(
         store: Arc<dyn JobQueue>,
         registry: Registry,
@@ -117,7 +120,7 @@ impl Pool {
             registry,
             policies,
             slots: Slots::new(options.workers),
-            queue: Queue::new(),
+            queue: Queue::new(options.workers, IDLE_TIME),
             due,
             idle: Notify::new(),
             ended: Notify::new(),
@@ -128,23 +131,13 @@ impl Pool {
             metrics,
             options,
         });
-        // Never holds more outcomes than there are threads.
+        // Never holds more outcomes than there are threads: a thread gets no other job while its outcome is here.
         let (outcomes, unrecorded) = mpsc::unbounded_channel();
-        let mut seeds = SmallRng::seed_from_u64(shared.options.seed);
-        for number in 0..shared.options.workers {
-            let runner = Runner::new(Arc::clone(&shared), outcomes.clone(), seeds.random());
-            let started = std::thread::Builder::new()
-                .name(format!("worker-{number}"))
-                .stack_size(STACK_BYTES)
-                .spawn(move || runner.work());
-            if let Err(error) = started {
-                shared.queue.close();
-                return Err(error);
-            }
-        }
+        let threads = Arc::new(Threads::new(Arc::clone(&shared), outcomes));
+        threads.start_one()?;
         shared.metrics.set_workers(shared.options.workers);
         tokio::spawn(recorder::record(Arc::clone(&shared), unrecorded));
-        let dispatching = tokio::spawn(dispatcher::dispatch(Arc::clone(&shared)));
+        let dispatching = tokio::spawn(dispatcher::dispatch(Arc::clone(&shared), threads));
         let metrics = Arc::clone(&shared.metrics);
         let dispatcher = tokio::spawn(async move {
             // When the dispatcher has ended, this process runs no more jobs, so `/readyz` must fail.

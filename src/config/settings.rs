@@ -51,7 +51,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "workers",
-        default: "128",
+        default: "512",
         allowed: "a number from 1 to 4096",
         help: "Threads that run handlers; at most this many jobs run at once in this process",
     },

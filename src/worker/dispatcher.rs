@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::threads::Threads;
 use super::{Options, Shared};
 use crate::domain::error::Result;
 use crate::store::{Claim, Claims};
@@ -20,7 +21,7 @@ const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
 const NOTHING_LEASED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs until the pool drains.
-pub(super) async fn dispatch(shared: Arc<Shared>) {
+pub(super) async fn dispatch(shared: Arc<Shared>, threads: Arc<Threads>) {
     while !shared.draining.is_cancelled() {
         give_back_unheld(&shared, shared.clock.now()).await;
         let Some(claim) = reserve(&shared) else {
@@ -28,8 +29,9 @@ pub(super) async fn dispatch(shared: Arc<Shared>) {
             shared.draining.run_until_cancelled(idle).await;
             continue;
         };
-        let dispatched = match lease_and_begin(&shared, claim.threads, shared.store.claim(claim)).await {
-            Ok(next) => lease_accepted_until_due(&shared, next).await,
+        let claiming = lease_and_begin(&shared, &threads, claim.threads, shared.store.claim(claim));
+        let dispatched = match claiming.await {
+            Ok(next) => lease_accepted_until_due(&shared, &threads, next).await,
             Err(error) => Err(error),
         };
         if let Err(error) = dispatched {
@@ -50,14 +52,19 @@ fn reserve(shared: &Shared) -> Option<Claim> {
 
 /// Waits until a stored job may start, by a notice of the store or at `next`. Until then, has jobs leased for
 /// idle threads as they are accepted. Also returns when no thread is idle, and when the pool drains.
-async fn lease_accepted_until_due(shared: &Shared, next: Option<Timestamp>) -> Result<()> {
+async fn lease_accepted_until_due(
+    shared: &Shared,
+    threads: &Arc<Threads>,
+    next: Option<Timestamp>,
+) -> Result<()> {
     let due = due_or(shared, shared.due.notified(), next);
     tokio::pin!(due);
     while !shared.draining.is_cancelled()
         && let Some(claim) = reserve(shared)
     {
-        let (threads, until) = (claim.threads, shared.draining.child_token());
-        let leasing = lease_and_begin(shared, threads, shared.store.claim_accepted(claim, until.clone()));
+        let (reserved, until) = (claim.threads, shared.draining.child_token());
+        let leasing = shared.store.claim_accepted(claim, until.clone());
+        let leasing = lease_and_begin(shared, threads, reserved, leasing);
         tokio::pin!(leasing);
         let is_due = tokio::select! {
             leased = &mut leasing => {
@@ -93,6 +100,7 @@ async fn due_or(shared: &Shared, due: impl Future<Output = ()>, next: Option<Tim
 /// does not notify the dispatcher before; none: wait for the store.
 async fn lease_and_begin(
     shared: &Shared,
+    threads: &Arc<Threads>,
     reserved: usize,
     leasing: impl Future<Output = Result<Claims>>,
 ) -> Result<Option<Timestamp>> {
@@ -113,7 +121,7 @@ async fn lease_and_begin(
     let stops = shared.slots.begin(reserved, &claims.jobs);
     let is_in_vain = claims.jobs.is_empty() && claims.next.is_some_and(|next| next <= asked);
     let next = if is_in_vain { Some(after(asked, NOTHING_LEASED_PAUSE)) } else { claims.next };
-    shared.queue.push(claims.jobs.into_iter().zip(stops));
+    threads.run(claims.jobs.into_iter().zip(stops));
     Ok(next)
 }
 

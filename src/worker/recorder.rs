@@ -1,5 +1,5 @@
-//! The recorder stores the outcomes of attempts in batches, so that no thread waits for the disk. Until an
-//! outcome is on disk, its job counts as running and its thread as taken.
+//! The recorder stores the outcomes of attempts in batches, so that no thread waits for the disk. A thread is idle
+//! as soon as the recorder has its outcome. The job counts as running until the outcome is on disk.
 //!
 //! While batches are being stored, outcomes gather until there are enough for another batch: a store that
 //! writes many commands in one commit takes that batch into its next one.
@@ -21,14 +21,15 @@ use crate::store::Finish;
 /// How long to wait before a failed batch is stored again.
 const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The most outcomes that wait to be sent.
-const BATCH_OUTCOMES: usize = 1_024;
+/// The most outcomes that wait to be sent. With as many batches as are stored at the same time, this bounds how
+/// many outcomes are not on disk: while there are more, their threads stay taken.
+const BATCH_OUTCOMES: usize = 256;
 
 /// The most batches that are being stored at the same time.
 const BATCHES_AT_ONCE: usize = 4;
 
-/// While a batch is being stored, the next one is sent once one outcome per this number of threads waits.
-const SHARE_OF_THREADS: usize = 8;
+/// While a batch is being stored, the next one is sent once this many outcomes wait.
+const ENOUGH_FOR_ANOTHER: usize = 64;
 
 /// An attempt that has ended, with the outcome to store.
 pub(super) struct Ended {
@@ -38,14 +39,15 @@ pub(super) struct Ended {
 
 /// Stores outcomes until all threads of the pool have ended.
 pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<Ended>) {
-    let worth_it = (shared.slots.threads() / SHARE_OF_THREADS).max(1);
     let (mut waiting, mut is_open) = (Vec::new(), true);
     let mut storing = FuturesUnordered::new();
     while is_open || !waiting.is_empty() || !storing.is_empty() {
-        let is_due = storing.is_empty() || waiting.len() >= worth_it && storing.len() < BATCHES_AT_ONCE;
+        let is_due =
+            storing.is_empty() || waiting.len() >= ENOUGH_FOR_ANOTHER && storing.len() < BATCHES_AT_ONCE;
         if !waiting.is_empty() && is_due {
             storing.push(store(&shared, std::mem::take(&mut waiting)));
         }
+        let known = waiting.len();
         tokio::select! {
             Some(()) = storing.next(), if !storing.is_empty() => {}
             received = outcomes.recv_many(&mut waiting, BATCH_OUTCOMES), if is_open && waiting.len() < BATCH_OUTCOMES => {
@@ -53,6 +55,7 @@ pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<
                 // Lets other tasks run first, so that more outcomes join this batch when the cores are busy.
                 tokio::task::yield_now().await;
                 waiting.extend(std::iter::from_fn(|| outcomes.try_recv().ok()));
+                shared.free_threads(waiting[known..].iter().map(|ended| ended.finish.lease));
             }
         }
     }
@@ -80,8 +83,7 @@ async fn store(shared: &Shared, batch: Vec<Ended>) {
             }
         }
     }
-    let leases = batch.iter().map(|ended| ended.finish.lease).collect::<Vec<_>>();
-    shared.released(&leases);
+    shared.forget(batch.iter().map(|ended| ended.finish.lease));
 }
 
 fn is_recorded(shared: &Shared, ended: &Ended, recorded: bool) {

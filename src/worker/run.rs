@@ -14,6 +14,7 @@ use tracing::field::Empty;
 use super::Shared;
 use super::handler::{Attempt, Failure, Handler};
 use super::recorder::Ended;
+use super::threads::Threads;
 use crate::domain::attempt::{Conclusion, Outcome, RunResult, conclude};
 use crate::domain::clock::Signal;
 use crate::domain::job::Status;
@@ -31,18 +32,26 @@ const MAX_RESULT_BYTES: usize = 64 * 1024;
 /// Runs on one thread of the pool.
 pub(super) struct Runner {
     shared: Arc<Shared>,
+    threads: Arc<Threads>,
     outcomes: UnboundedSender<Ended>,
     random: SmallRng,
 }
 
 impl Runner {
-    pub(super) fn new(shared: Arc<Shared>, outcomes: UnboundedSender<Ended>, seed: u64) -> Self {
-        Self { shared, outcomes, random: SmallRng::seed_from_u64(seed) }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        threads: Arc<Threads>,
+        outcomes: UnboundedSender<Ended>,
+        seed: u64,
+    ) -> Self {
+        Self { shared, threads, outcomes, random: SmallRng::seed_from_u64(seed) }
     }
 
-    /// Runs until the pool ends.
+    /// Runs until the queue ends the thread.
     pub(super) fn work(mut self) {
-        while let Some((job, stop)) = self.shared.queue.take() {
+        self.shared.queue.started();
+        while let Some(((job, stop), start)) = self.shared.queue.take() {
+            self.threads.start_if(start);
             // `handle` catches panics of handlers; this catches panics of hookbox itself.
             let ran = catch_unwind(AssertUnwindSafe(|| self.run(&job, &stop)));
             let sent = ran.map(|finish| {
@@ -51,7 +60,8 @@ impl Runner {
             });
             if !matches!(sent, Ok(true)) {
                 tracing::error!(webhook_id = %job.lease.job.webhook, "a worker thread failed; its job is taken over when the lease expires");
-                self.shared.released(&[job.lease]);
+                self.shared.free_threads([job.lease].into_iter());
+                self.shared.forget([job.lease]);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Which threads of the pool are taken, and the attempts that run on them: their leases, and the signals that
-//! stop them.
+//! Which threads of the pool are taken, and the attempts of this process: their leases, and the signals that stop
+//! them.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -16,8 +16,9 @@ use crate::store::ClaimedJob;
 /// How long a claim whose response was lost may still take to commit.
 const LATE_COMMIT: Duration = Duration::from_secs(1);
 
-/// The state of the threads. A thread is idle, reserved for a job that is being leased, or taken by an
-/// attempt from the lease of the job until its outcome is on disk.
+/// The state of the threads and of the attempts. A thread is idle, reserved for a job that is being leased, or
+/// taken by an attempt until the recorder has its outcome. The attempt holds its lease for longer: until its
+/// outcome is on disk.
 #[derive(Debug)]
 pub(super) struct Slots {
     threads: usize,
@@ -26,9 +27,12 @@ pub(super) struct Slots {
 
 #[derive(Debug, Default)]
 struct Taken {
+    /// The attempts that hold a lease.
     attempts: HashMap<Lease, Running>,
-    /// How many of the attempts belong to each route.
+    /// How many threads are taken by attempts of each route.
     by_route: HashMap<RouteName, usize>,
+    /// How many threads are taken by attempts.
+    running: usize,
     /// How many threads are reserved for jobs that are being leased.
     reserved: usize,
     /// The time span of the claims whose responses were lost. Jobs that they leased are not in `attempts`.
@@ -39,7 +43,8 @@ struct Taken {
 #[derive(Debug)]
 struct Running {
     stop: Arc<Signal>,
-    route: RouteName,
+    /// The route of the job; `None` once the attempt no longer takes a thread.
+    route: Option<RouteName>,
 }
 
 impl Slots {
@@ -52,7 +57,7 @@ impl Slots {
     /// and how many jobs of each route are running.
     pub(super) fn reserve(&self) -> (usize, HashMap<RouteName, usize>) {
         let mut taken = self.lock();
-        let idle = self.threads - taken.len();
+        let idle = self.threads - taken.running - taken.reserved;
         taken.reserved += idle;
         (idle, taken.by_route.clone())
     }
@@ -68,25 +73,37 @@ impl Slots {
             if taken.is_stopping {
                 stop.raise();
             }
-            let running = Running { stop: Arc::clone(&stop), route: job.route.clone() };
+            let running = Running { stop: Arc::clone(&stop), route: Some(job.route.clone()) };
             taken.attempts.insert(job.lease, running);
+            taken.running += 1;
             *taken.by_route.entry(job.route.clone()).or_default() += 1;
             stops.push(stop);
         }
         stops
     }
 
-    /// Makes the threads of attempts idle again. Called when their outcomes are on disk or are lost.
-    pub(super) fn end(&self, leases: &[Lease]) {
+    /// Makes the threads of attempts idle again. Called when the recorder has their outcomes.
+    pub(super) fn free(&self, leases: impl IntoIterator<Item = Lease>) {
         let mut taken = self.lock();
         for lease in leases {
-            let Some(Running { route, .. }) = taken.attempts.remove(lease) else { continue };
+            let Some(route) = taken.attempts.get_mut(&lease).and_then(|running| running.route.take()) else {
+                continue;
+            };
+            taken.running -= 1;
             if let Some(count) = taken.by_route.get_mut(&route) {
                 *count -= 1;
                 if *count == 0 {
                     taken.by_route.remove(&route);
                 }
             }
+        }
+    }
+
+    /// Forgets attempts whose threads are idle again. Called when their outcomes are on disk or are lost.
+    pub(super) fn end(&self, leases: impl IntoIterator<Item = Lease>) {
+        let mut taken = self.lock();
+        for lease in leases {
+            taken.attempts.remove(&lease);
         }
     }
 
@@ -114,17 +131,13 @@ impl Slots {
         self.lock().unanswered = None;
     }
 
-    /// How many threads there are.
-    pub(super) fn threads(&self) -> usize {
-        self.threads
-    }
-
-    /// How many threads are taken.
+    /// How many jobs are leased, are being leased, or have an outcome that is not on disk.
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        let taken = self.lock();
+        taken.attempts.len() + taken.reserved
     }
 
-    /// The leases of all running attempts.
+    /// The leases of all attempts.
     pub(super) fn leases(&self) -> Vec<Lease> {
         self.lock().attempts.keys().copied().collect()
     }
@@ -146,12 +159,6 @@ impl Slots {
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Taken {
-    fn len(&self) -> usize {
-        self.attempts.len() + self.reserved
     }
 }
 
@@ -189,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_take_threads_until_their_outcome_is_recorded() {
+    fn jobs_take_threads_until_the_recorder_has_their_outcomes() {
         let slots = Slots::new(THREADS);
         let (reserved, running) = slots.reserve();
         assert_eq!((reserved, running.len()), (THREADS, 0));
@@ -201,9 +208,22 @@ mod tests {
         let count = |route| running.get(&RouteName::new(route).expect("valid")).copied();
         assert_eq!((count("a"), count("b")), (Some(2), Some(1)));
         slots.begin(idle, &[]);
-        slots.end(&[jobs[0].lease, jobs[2].lease]);
-        assert_eq!(slots.len(), 1);
-        assert_eq!(slots.reserve().1.into_values().collect::<Vec<_>>(), [1]);
+        slots.free([jobs[0].lease, jobs[2].lease]);
+        let (idle, running) = slots.reserve();
+        assert_eq!((idle, running.into_values().collect::<Vec<_>>()), (3, vec![1]));
+    }
+
+    #[test]
+    fn an_attempt_keeps_its_lease_until_its_outcome_is_on_disk() {
+        let slots = Slots::new(THREADS);
+        let (reserved, _) = slots.reserve();
+        let job = job(1, "a");
+        slots.begin(reserved, std::slice::from_ref(&job));
+        slots.free([job.lease]);
+        assert_eq!((slots.len(), slots.leases()), (1, vec![job.lease]));
+        slots.end([job.lease]);
+        assert_eq!((slots.len(), slots.leases()), (0, vec![]));
+        assert_eq!(slots.reserve().0, THREADS);
     }
 
     #[test]
