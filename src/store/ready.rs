@@ -4,7 +4,7 @@
 //! with nothing due, are not planned and cost the claim nothing.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use jiff::Timestamp;
 
@@ -54,6 +54,8 @@ impl Queues {
 #[derive(Debug, Default)]
 pub(super) struct Ready {
     due: HashMap<QueueId, Timestamp>,
+    /// The same entries, ordered by time.
+    by_time: BTreeSet<(Timestamp, QueueId)>,
 }
 
 /// The input of a plan.
@@ -68,17 +70,7 @@ pub(super) struct Circumstances<'a> {
     pub(super) paused: &'a Paused,
 }
 
-/// What a claim should read.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Plan {
-    /// One share for each route that gets threads.
-    pub(super) shares: Vec<Share>,
-    /// The earliest time at which a job that is not planned now may start without any other event; `None` if
-    /// there is no such job.
-    pub(super) next: Option<Timestamp>,
-}
-
-/// The threads that a route gets.
+/// The threads that a route gets, and where a claim finds jobs for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Share {
     pub(super) route: RouteName,
@@ -89,42 +81,70 @@ pub(super) struct Share {
 }
 
 /// A route with at least one due job that is not held or paused.
-struct Candidate {
+struct Candidate<'a> {
+    route: &'a RouteName,
     queues: Vec<QueueId>,
-    oldest: Timestamp,
+    /// How many jobs may start.
     allowed: usize,
+    /// How many jobs run in this process.
+    running: usize,
     threads: usize,
 }
 
 impl Ready {
     /// Notes that a job of the queue is due at `due`. Keeps the earlier of this and the known time.
     pub(super) fn note(&mut self, queue: QueueId, due: Timestamp) {
-        self.due.entry(queue).and_modify(|first| *first = due.min(*first)).or_insert(due);
+        if self.due.get(&queue).is_none_or(|known| due < *known) {
+            self.found(queue, Some(due));
+        }
     }
 
     /// Replaces what is known of the queue with what a read found: when its first waiting job is due, or
     /// `None` if it has none.
     pub(super) fn found(&mut self, queue: QueueId, next: Option<Timestamp>) {
-        match next {
-            Some(due) => drop(self.due.insert(queue, due)),
-            None => drop(self.due.remove(&queue)),
+        let known = match next {
+            Some(due) => self.due.insert(queue, due),
+            None => self.due.remove(&queue),
+        };
+        self.by_time.extend(next.map(|due| (due, queue)));
+        if let Some(known) = known.filter(|known| Some(*known) != next) {
+            self.by_time.remove(&(known, queue));
         }
     }
 
     /// Shares idle threads between the routes that have something due. The route with the fewest jobs running
     /// in this process comes first; of these, the one whose oldest job has been due longest. `allowance`
-    /// returns how many of a route's jobs may start; it is called once for each route with something due.
+    /// returns how many of a route's jobs may start; it is called at most once for each route.
     pub(super) fn plan(
         &self,
         circumstances: &Circumstances<'_>,
-        allowance: impl FnMut(&Policy) -> Allowance,
-    ) -> Plan {
-        let (mut candidates, next) = self.candidates(circumstances, allowance);
-        share(&mut candidates, circumstances.threads, circumstances.running);
-        let shares = candidates.into_iter().filter(|(_, candidate)| candidate.threads > 0).map(
-            |(route, Candidate { queues, threads, .. })| Share { route: route.clone(), queues, threads },
-        );
-        Plan { shares: shares.collect(), next }
+        mut allowance: impl FnMut(&Policy) -> Allowance,
+    ) -> Vec<Share> {
+        let Circumstances { now, threads, running, .. } = circumstances;
+        let mut candidates: Vec<Candidate<'_>> = Vec::new();
+        let mut places: HashMap<&RouteName, usize> = HashMap::new();
+        let mut unserved = 0;
+        for (due, queue, policy) in self.not_held(circumstances) {
+            // As many routes as there are threads run nothing, and have been due longest: each gets one thread.
+            if due > *now || unserved == *threads {
+                break;
+            }
+            let place = *places.entry(&policy.route).or_insert_with(|| {
+                let allowed = allowance(policy).starts;
+                let running = running.get(&policy.route).copied().unwrap_or(0);
+                unserved += usize::from(allowed > 0 && running == 0);
+                let (route, queues) = (&policy.route, Vec::new());
+                candidates.push(Candidate { route, queues, allowed, running, threads: 0 });
+                candidates.len() - 1
+            });
+            candidates[place].queues.push(queue);
+        }
+        share(&mut candidates, *threads);
+        let shares = candidates
+            .into_iter()
+            .filter(|candidate| candidate.threads > 0)
+            .map(|Candidate { route, queues, threads, .. }| Share { route: route.clone(), queues, threads });
+        shares.collect()
     }
 
     /// Shares idle threads between the routes of jobs that are about to be stored, as [`plan`](Self::plan)
@@ -136,12 +156,13 @@ impl Ready {
         circumstances: &Circumstances<'_>,
         accepted: &HashMap<QueueId, usize>,
         mut allowance: impl FnMut(&Policy) -> Allowance,
-    ) -> Plan {
+    ) -> Vec<Share> {
         let Circumstances { now, queues, .. } = circumstances;
         if self.next(circumstances, &mut allowance).is_some_and(|next| next <= *now) {
-            return Plan::default();
+            return Vec::new();
         }
-        let due = Self { due: accepted.keys().map(|queue| (*queue, *now)).collect() };
+        let mut due = Self::default();
+        accepted.keys().for_each(|queue| due.note(*queue, *now));
         due.plan(circumstances, |policy| {
             let jobs = || queues.of_route(&policy.route).iter().filter_map(|queue| accepted.get(queue)).sum();
             let starts = if allowance(policy) == Allowance::ANY { jobs() } else { 0 };
@@ -154,85 +175,50 @@ impl Ready {
     pub(super) fn next(
         &self,
         circumstances: &Circumstances<'_>,
-        allowance: impl FnMut(&Policy) -> Allowance,
+        mut allowance: impl FnMut(&Policy) -> Allowance,
     ) -> Option<Timestamp> {
-        let (candidates, next) = self.candidates(circumstances, allowance);
-        let may_start = candidates.values().filter(|candidate| candidate.allowed > 0);
-        may_start.map(|candidate| candidate.oldest).chain(next).min()
+        let mut next: Option<Timestamp> = None;
+        for (due, _, policy) in self.not_held(circumstances) {
+            if due > circumstances.now {
+                return next.map_or(Some(due), |next| Some(next.min(due)));
+            }
+            let allowed = allowance(policy);
+            if allowed.starts > 0 {
+                return Some(due);
+            }
+            next = next.into_iter().chain(allowed.next).min();
+        }
+        next
     }
 
-    /// The routes that have something due, and the earliest time at which a job that is not due or not
-    /// allowed yet may start without another event.
-    fn candidates<'a>(
+    /// The queues that are neither held nor paused, with the times at which they are or were due, in the order
+    /// of these times.
+    fn not_held<'a>(
         &self,
         circumstances: &Circumstances<'a>,
-        mut allowance: impl FnMut(&Policy) -> Allowance,
-    ) -> (HashMap<&'a RouteName, Candidate>, Option<Timestamp>) {
-        let Circumstances { now, queues, policies, paused, .. } = circumstances;
-        let mut next: Option<Timestamp> = None;
-        let mut at_last = |due: Timestamp| next = Some(next.map_or(due, |next| next.min(due)));
-        let mut candidates: HashMap<&RouteName, Candidate> = HashMap::new();
-        for (queue, due) in &self.due {
-            let Some((route, source)) = queues.name(*queue) else { continue };
-            let Some(policy) = policies.get(route).filter(|_| !paused.holds(route, source)) else { continue };
-            if due > now {
-                at_last(*due);
-                continue;
-            }
-            let candidate = candidates.entry(route).or_insert_with(|| {
-                let Allowance { starts, next } = allowance(policy);
-                next.into_iter().for_each(&mut at_last);
-                Candidate { queues: Vec::new(), oldest: *due, allowed: starts, threads: 0 }
-            });
-            candidate.oldest = candidate.oldest.min(*due);
-            candidate.queues.push(*queue);
-        }
-        (candidates, next)
+    ) -> impl Iterator<Item = (Timestamp, QueueId, &'a Policy)> {
+        let Circumstances { queues, policies, paused, .. } = *circumstances;
+        self.by_time.iter().filter_map(move |(due, queue)| {
+            let (route, source) = queues.name(*queue)?;
+            let policy = policies.get(route).filter(|_| !paused.holds(route, source))?;
+            Some((*due, *queue, policy.as_ref()))
+        })
     }
 }
 
-/// Gives threads to candidates one by one, each thread to the candidate with the fewest running jobs.
-fn share(
-    candidates: &mut HashMap<&RouteName, Candidate>,
-    threads: usize,
-    running: &HashMap<RouteName, usize>,
-) {
-    let mut order = candidates
-        .iter_mut()
-        .filter(|(_, candidate)| candidate.allowed > 0)
-        .map(|(route, candidate)| {
-            Reverse((running.get(*route).copied().unwrap_or(0), candidate.oldest, *route, ByPlace(candidate)))
-        })
-        .collect::<BinaryHeap<_>>();
+/// Gives threads to candidates one by one, each thread to the candidate with the fewest running jobs; of these,
+/// to the first one.
+fn share(candidates: &mut [Candidate<'_>], threads: usize) {
+    let may_start = candidates.iter().enumerate().filter(|(_, candidate)| candidate.allowed > 0);
+    let mut order =
+        may_start.map(|(place, candidate)| Reverse((candidate.running, place))).collect::<BinaryHeap<_>>();
     for _ in 0..threads {
-        let Some(Reverse((running, oldest, route, ByPlace(candidate)))) = order.pop() else { return };
+        let Some(Reverse((running, place))) = order.pop() else { return };
+        let candidate = &mut candidates[place];
         candidate.threads += 1;
         if candidate.threads < candidate.allowed {
-            order.push(Reverse((running + 1, oldest, route, ByPlace(candidate))));
+            order.push(Reverse((running + 1, place)));
         }
-    }
-}
-
-/// A candidate in the heap. All values compare equal, so that they do not affect the order.
-struct ByPlace<'a>(&'a mut Candidate);
-
-impl PartialEq for ByPlace<'_> {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for ByPlace<'_> {}
-
-impl PartialOrd for ByPlace<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for ByPlace<'_> {
-    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
-        std::cmp::Ordering::Equal
     }
 }
 

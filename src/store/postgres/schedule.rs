@@ -228,7 +228,7 @@ impl Schedule {
     ) -> Planned {
         let state = self.state();
         let circumstances = state.circumstances(now, threads, running);
-        let plan = state.ready.plan(&circumstances, |policy| state.allowance(policy, now));
+        let shares = state.ready.plan(&circumstances, |policy| state.allowance(policy, now));
         let share = |share: ready::Share| {
             let queue = |id| SharedQueue {
                 id,
@@ -241,7 +241,7 @@ impl Schedule {
                 threads: share.threads,
             })
         };
-        let shares = plan.shares.into_iter().filter_map(share).collect();
+        let shares = shares.into_iter().filter_map(share).collect();
         Planned { shares, pauses: Arc::clone(&state.pauses), moment: state.moment }
     }
 
@@ -260,8 +260,8 @@ impl Schedule {
             *jobs.entry(queue).or_default() += 1;
         }
         let circumstances = state.circumstances(now, threads, running);
-        let plan = state.ready.plan_accepted(&circumstances, &jobs, |policy| state.allowance(policy, now));
-        let starts = plan.shares.into_iter().map(|share| (share.route, share.threads)).collect();
+        let shares = state.ready.plan_accepted(&circumstances, &jobs, |policy| state.allowance(policy, now));
+        let starts = shares.into_iter().map(|share| (share.route, share.threads)).collect();
         PlannedStarts { starts, pauses: Arc::clone(&state.pauses) }
     }
 

@@ -49,19 +49,26 @@ impl Routes {
         self
     }
 
-    fn plan(&self, threads: usize, allowance: impl FnMut(&Policy) -> Allowance) -> Plan {
-        let Self { queues, policies, paused, ready, running } = self;
-        let mut plan =
-            ready.plan(&Circumstances { now: at(0), threads, running, queues, policies, paused }, allowance);
-        plan.shares.sort_by(|one, other| one.route.cmp(&other.route));
-        plan.shares.iter_mut().for_each(|share| share.queues.sort());
-        plan
+    fn circumstances(&self, threads: usize) -> Circumstances<'_> {
+        let Self { queues, policies, paused, running, .. } = self;
+        Circumstances { now: at(0), threads, running, queues, policies, paused }
+    }
+
+    fn plan(&self, threads: usize, allowance: impl FnMut(&Policy) -> Allowance) -> Vec<Share> {
+        let mut shares = self.ready.plan(&self.circumstances(threads), allowance);
+        shares.sort_by(|one, other| one.route.cmp(&other.route));
+        shares.iter_mut().for_each(|share| share.queues.sort());
+        shares
+    }
+
+    fn next(&self, allowance: impl FnMut(&Policy) -> Allowance) -> Option<Timestamp> {
+        self.ready.next(&self.circumstances(0), allowance)
     }
 
     /// The number of threads that each route gets.
     fn shares(&self, threads: usize) -> Vec<(String, usize)> {
-        let plan = self.plan(threads, |_| Allowance::ANY);
-        plan.shares.into_iter().map(|share| (share.route.to_string(), share.threads)).collect()
+        let shares = self.plan(threads, |_| Allowance::ANY);
+        shares.into_iter().map(|share| (share.route.to_string(), share.threads)).collect()
     }
 }
 
@@ -72,9 +79,8 @@ fn share(name: &str, threads: usize) -> (String, usize) {
 #[test]
 fn threads_go_to_routes_with_something_due() {
     let routes = Routes::new(&["a", "b", "c"]).due(&[(1, -5), (2, 5)]);
-    let plan = routes.plan(4, |_| Allowance::ANY);
-    assert_eq!(plan.shares, [Share { route: route("a"), queues: vec![QueueId(1)], threads: 4 }]);
-    assert_eq!(plan.next, Some(at(5)), "the other queue is due at that time");
+    let shares = routes.plan(4, |_| Allowance::ANY);
+    assert_eq!(shares, [Share { route: route("a"), queues: vec![QueueId(1)], threads: 4 }]);
     assert_eq!(routes.shares(0), []);
 }
 
@@ -86,10 +92,8 @@ fn a_route_is_looked_for_in_its_due_queues() {
         routes.ready.note(QueueId(id), at(since));
     }
     routes.ready.found(QueueId(4), None);
-    let plan = routes.plan(2, |_| Allowance::ANY);
     let queues = vec![QueueId(1), QueueId(2)];
-    assert_eq!(plan.shares, [Share { route: route("a"), queues, threads: 2 }]);
-    assert_eq!(plan.next, Some(at(1)));
+    assert_eq!(routes.plan(2, |_| Allowance::ANY), [Share { route: route("a"), queues, threads: 2 }]);
 }
 
 #[test]
@@ -113,14 +117,26 @@ fn a_thread_that_cannot_be_shared_goes_to_the_route_that_waited_longest() {
 #[test]
 fn a_route_gets_no_more_threads_than_may_start() {
     let routes = Routes::new(&["a", "full", "two"]).due(&[(1, -1), (2, -2), (3, -3)]);
-    let plan = routes.plan(9, |policy| match policy.route.as_str() {
+    let shares = routes.plan(9, |policy| match policy.route.as_str() {
         "full" => Allowance { starts: 0, next: None },
         "two" => Allowance { starts: 2, next: Some(at(40)) },
         _ => Allowance::ANY,
     });
-    let threads = plan.shares.iter().map(|share| (share.route.as_str(), share.threads));
+    let threads = shares.iter().map(|share| (share.route.as_str(), share.threads));
     assert_eq!(threads.collect::<Vec<_>>(), [("a", 7), ("two", 2)]);
-    assert_eq!(plan.next, Some(at(40)), "the rate allows the next start at that time");
+}
+
+#[test]
+fn the_next_start_is_the_earliest_that_limits_allow() {
+    let routes = Routes::new(&["a", "b", "later"]).due(&[(1, -9), (2, -5), (3, 50)]);
+    let allowance = |starts, next: Option<i64>| Allowance { starts, next: next.map(at) };
+    let next = |a, b| routes.next(|policy| if policy.route.as_str() == "a" { a } else { b });
+    let (full, slow) = (allowance(0, None), allowance(0, Some(40)));
+    assert_eq!(next(Allowance::ANY, full), Some(at(-9)));
+    assert_eq!(next(full, Allowance::ANY), Some(at(-5)));
+    assert_eq!(next(full, slow), Some(at(40)), "the rate allows the next start at that time");
+    assert_eq!(next(allowance(0, Some(60)), full), Some(at(50)), "the third route is due at that time");
+    assert_eq!(Routes::new(&["a"]).next(|_| Allowance::ANY), None);
 }
 
 #[test]
@@ -147,21 +163,21 @@ fn a_held_route_gets_no_thread_and_does_not_count_for_the_next_look() {
     let targets =
         [PauseTarget::Route(route("paused")), PauseTarget::Source(Source::new("paused").expect("valid"))];
     routes.paused = Paused::new(&targets.map(|target| Pause { target, since: at(0) }));
-    assert_eq!(routes.plan(3, |_| Allowance::ANY), Plan { shares: vec![], next: Some(at(7)) });
+    assert_eq!(routes.plan(3, |_| Allowance::ANY), []);
+    assert_eq!(routes.next(|_| Allowance::ANY), Some(at(7)));
 }
 
 /// The number of threads that each route gets for jobs that are about to be stored, given as pairs of a
 /// queue and their number.
 fn accepted_shares(routes: &Routes, threads: usize, accepted: &[(u32, usize)]) -> Vec<(String, usize)> {
     let accepted = accepted.iter().map(|(queue, jobs)| (QueueId(*queue), *jobs)).collect();
-    let Routes { queues, policies, paused, ready, running } = routes;
-    let circumstances = Circumstances { now: at(0), threads, running, queues, policies, paused };
-    let plan = ready.plan_accepted(&circumstances, &accepted, |policy| match policy.route.as_str() {
+    let allowance = |policy: &Policy| match policy.route.as_str() {
         "limited" => Allowance { starts: 5, next: None },
         _ => Allowance::ANY,
-    });
+    };
+    let shares = routes.ready.plan_accepted(&routes.circumstances(threads), &accepted, allowance);
     let mut shares =
-        plan.shares.into_iter().map(|share| (share.route.to_string(), share.threads)).collect::<Vec<_>>();
+        shares.into_iter().map(|share| (share.route.to_string(), share.threads)).collect::<Vec<_>>();
     shares.sort();
     shares
 }
@@ -201,8 +217,10 @@ fn what_was_found_counts_until_something_earlier_is_noted() {
     assert_eq!(due(&ready), Some(at(7)));
     ready.note(QueueId(1), at(6));
     assert_eq!(due(&ready), Some(at(6)));
+    ready.found(QueueId(1), Some(at(6)));
+    assert_eq!(ready.by_time.iter().collect::<Vec<_>>(), [&(at(6), QueueId(1))]);
     ready.found(QueueId(1), None);
-    assert_eq!(due(&ready), None);
+    assert_eq!((due(&ready), ready.by_time.len()), (None, 0));
 }
 
 #[test]
@@ -215,5 +233,11 @@ fn of_1000_routes_each_gets_a_thread_before_any_gets_two() {
     shares.sort_by_key(|(name, _)| name[1..].parse::<u32>().expect("a number"));
     let longest = (872..1_000).map(|number| (format!("r{number}"), 1)).collect::<Vec<_>>();
     assert_eq!(shares, longest, "the routes that waited longest");
+    let mut asked = 0;
+    routes.plan(128, |_| {
+        asked += 1;
+        Allowance::ANY
+    });
+    assert_eq!(asked, 128, "the other routes cost nothing");
     assert!(routes.shares(2_500).iter().all(|(_, threads)| (2..=3).contains(threads)));
 }

@@ -55,7 +55,7 @@ pub(super) fn claim(transaction: &mut Transaction<'_>, claim: &Claim) -> Result<
         if threads == 0 {
             break;
         }
-        for share in transaction.context.memory.plan(now, threads, &running).shares {
+        for share in transaction.context.memory.plan(now, threads, &running) {
             let leased = lease_share(transaction, &share, now, claim)?;
             note_started(transaction, &share.route, leased.len(), now)?;
             *running.entry(share.route).or_default() += leased.len();
@@ -77,7 +77,9 @@ fn lease_share(
     let mut due: Vec<(QueueId, DueRow)> = Vec::new();
     for queue in &share.queues {
         // Reads one job more than may be leased, to know when the next one is due.
-        let of_queue = due::of_queue(transaction.connection, *queue, share.threads.saturating_add(1))?;
+        let has_lanes = transaction.context.memory.ordered.contains(queue);
+        let limit = share.threads.saturating_add(1);
+        let of_queue = due::of_queue(transaction.connection, *queue, has_lanes, limit)?;
         due.extend(of_queue.into_iter().map(|row| (*queue, row)));
     }
     due.sort_by_key(|(_, row)| row.available_at);

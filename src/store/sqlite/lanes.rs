@@ -30,6 +30,7 @@ pub(super) struct FirstJob {
 
 /// Call it after a new job was inserted, behind all other jobs of the lane.
 pub(super) fn append(transaction: &mut Transaction<'_>, lane: Lane<'_>, now: i64) -> QueryResult<()> {
+    transaction.context.memory.ordered.insert(lane.queue);
     let is_first = InsertLane { queue: lane.queue.0.into(), lane: lane.value, available_at: now }
         .execute(transaction.connection)?
         == 1;
@@ -91,6 +92,7 @@ fn open(
         DeleteLane { queue: queue.0.into(), lane: value, release }.execute(transaction.connection)?;
         return Ok(());
     };
+    transaction.context.memory.ordered.insert(queue);
     let available_at = at.max(first.available_at);
     let opened = OpenLane { queue: queue.0.into(), lane: value, available_at, release }
         .execute(transaction.connection)?;

@@ -3,23 +3,24 @@
 //! Each transaction changes the copy together with the tables. After a transaction that was not committed,
 //! the whole copy is loaded again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use jiff::Timestamp;
 
 use super::counts::Counts;
 use super::queries::NO_ROUTE_QUEUE;
-use super::schema::{paces, queues};
+use super::schema::{lanes, paces, queues};
 use super::{due, pauses, rows};
 use crate::domain::job::{QueueId, Status};
 use crate::domain::policy::{Policies, Policy};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 use crate::store::Pause;
-use crate::store::ready::{Circumstances, Plan, Queues, Ready};
+use crate::store::ready::{Circumstances, Queues, Ready, Share};
 use crate::store::rule::{Allowance, Pace, Paused, allowance};
 
 /// The writer's copy of small tables.
@@ -28,6 +29,8 @@ pub(super) struct Memory {
     pub(super) queues: Queues,
     pub(super) counts: Counts,
     pub(super) ready: Ready,
+    /// Queues that have or had lanes.
+    pub(super) ordered: HashSet<QueueId>,
     pauses: Vec<Pause>,
     paused: Paused,
     paces: HashMap<RouteName, Pace>,
@@ -60,6 +63,10 @@ impl Memory {
             let source = Source::new(row.source).map_err(rows::unreadable)?;
             memory.queues.add(id, route, source);
             memory.ready.found(id, due::first(connection, id)?);
+            let of_queue = lanes::table.filter(lanes::queue.eq(row.id));
+            if diesel::select(exists(of_queue)).get_result(connection)? {
+                memory.ordered.insert(id);
+            }
         }
         memory.set_pauses(pauses::load(connection)?);
         for row in paces::table.load::<PaceRow>(connection)? {
@@ -110,7 +117,12 @@ impl Memory {
     }
 
     /// Shares idle threads between the routes that have jobs to start.
-    pub(super) fn plan(&self, now: Timestamp, threads: usize, running: &HashMap<RouteName, usize>) -> Plan {
+    pub(super) fn plan(
+        &self,
+        now: Timestamp,
+        threads: usize,
+        running: &HashMap<RouteName, usize>,
+    ) -> Vec<Share> {
         self.ready.plan(&self.circumstances(now, threads, running), |policy| self.allowance(policy, now))
     }
 
