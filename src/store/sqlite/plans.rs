@@ -50,7 +50,7 @@ fn every_hot_statement_is_served_by_an_index() {
 
     let due = SelectDue { queue_of_jobs: 1, queue_of_lanes: 1, limit: 1 };
     check(&due, &["jobs_due (queue=?)", "lanes_due (queue=?)"]);
-    check(&SelectDueJobs { queue: 1, limit: 1 }, &["COVERING INDEX jobs_due (queue=?)"]);
+    check(&SelectDueJobs { queue: 1, limit: 1 }, &["jobs_due (queue=?)"]);
     check(&SelectFirst { queue: 1, lane: "" }, &["jobs_in_lane (queue=? AND lane=?)"]);
     check(&SetState { state: 1, queue: 1, lane: "" }, &["PRIMARY KEY"]);
     check(&DeleteLane { queue: 1, lane: "", release: true }, &["PRIMARY KEY"]);

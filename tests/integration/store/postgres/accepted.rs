@@ -273,7 +273,8 @@ async fn a_claim_whose_commit_is_not_confirmed_is_answered_with_an_error() {
     let (store, new) = (inbox.shared(), webhook("k"));
     let accepting = tokio::spawn(async move { store.accept(new, vec![job("a")]).await });
     let waits = "SELECT count(*) FROM pg_stat_activity
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'
+                   AND query LIKE '%INSERT INTO webhooks%'";
     let is_waiting = async {
         while session.ask(waits).expect("asks") == ["0"] {
             tokio::time::sleep(Duration::from_millis(5)).await;
