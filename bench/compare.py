@@ -101,7 +101,8 @@ def wait_until_ready(process):
 class Subject:
     def __init__(self, text):
         self.name, program = text.split("=", 1)
-        self.program, _, self.settings = program.partition(",")
+        program, _, self.settings = program.partition(",")
+        self.program = os.path.abspath(program)
         self.is_echo = "echo" in os.path.basename(self.program)
         # Every route of the settings takes every webhook.
         self.jobs = open(self.settings).read().count("[[routes]]") if self.settings else 1
