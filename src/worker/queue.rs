@@ -175,7 +175,9 @@ mod tests {
     fn jobs_that_block_get_a_thread_each() {
         let together = Barrier::new(THREADS);
         // Blocks until all threads run a job at once.
-        let pool = Pool::new(FOREVER, |_| drop(together.wait()));
+        let pool = Pool::new(FOREVER, |_| {
+            together.wait();
+        });
         thread::scope(|threads| {
             pool.start(threads);
             pool.push(threads, 0..THREADS);
@@ -189,7 +191,9 @@ mod tests {
     fn every_job_is_taken_once_also_those_that_are_left_when_it_is_closed() {
         const JOBS: usize = 10_000;
         let sum = AtomicUsize::new(0);
-        let pool = Pool::new(FOREVER, |job| drop(sum.fetch_add(job, Ordering::SeqCst)));
+        let pool = Pool::new(FOREVER, |job| {
+            sum.fetch_add(job, Ordering::SeqCst);
+        });
         thread::scope(|threads| {
             pool.start(threads);
             (0..JOBS).for_each(|job| pool.push(threads, std::iter::once(job)));
@@ -201,7 +205,9 @@ mod tests {
     #[test]
     fn idle_threads_end_except_the_last_and_start_again() {
         let (first, second) = (Barrier::new(2), Barrier::new(2));
-        let pool = Pool::new(Duration::ZERO, |job| drop(if job < 2 { &first } else { &second }.wait()));
+        let pool = Pool::new(Duration::ZERO, |job| {
+            if job < 2 { &first } else { &second }.wait();
+        });
         thread::scope(|threads| {
             pool.start(threads);
             pool.push(threads, 0..2);

@@ -21,8 +21,8 @@ use crate::store::Finish;
 /// How long to wait before a failed batch is stored again.
 const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The most outcomes that wait to be sent. With as many batches as are stored at the same time, this bounds how
-/// many outcomes are not on disk: while there are more, their threads stay taken.
+/// The most outcomes in a batch. With [`BATCHES_AT_ONCE`] it bounds how many outcomes are not on disk; the threads
+/// of further outcomes stay taken.
 const BATCH_OUTCOMES: usize = 256;
 
 /// The most batches that are being stored at the same time.
@@ -48,13 +48,14 @@ pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<
             storing.push(store(&shared, std::mem::take(&mut waiting)));
         }
         let known = waiting.len();
+        let room = BATCH_OUTCOMES - known;
         tokio::select! {
             Some(()) = storing.next(), if !storing.is_empty() => {}
-            received = outcomes.recv_many(&mut waiting, BATCH_OUTCOMES), if is_open && waiting.len() < BATCH_OUTCOMES => {
+            received = outcomes.recv_many(&mut waiting, room), if is_open && room > 0 => {
                 is_open = received > 0;
                 // Lets other tasks run first, so that more outcomes join this batch when the cores are busy.
                 tokio::task::yield_now().await;
-                waiting.extend(std::iter::from_fn(|| outcomes.try_recv().ok()));
+                waiting.extend(std::iter::from_fn(|| outcomes.try_recv().ok()).take(room - received));
                 shared.free_threads(waiting[known..].iter().map(|ended| ended.finish.lease));
             }
         }

@@ -83,7 +83,7 @@ async fn a_replica_that_comes_back_after_its_lease_changes_nothing() {
 async fn it_wakes_while_another_runs_its_job() {
     // Longer than a lease: the work of the frozen attempt is done while the other one runs.
     let run = Duration::from_millis(3_500);
-    let database = blocking(|| server().database());
+    let database = blocking(|| server().database_for(2));
     let frozen = start(&database.url(), "3s", run).await;
     let path = occupy(&frozen).await;
     let began = tokio::time::Instant::now();
@@ -121,7 +121,7 @@ async fn it_wakes_while_another_runs_its_job() {
 
 async fn it_wakes_when_another_is_done() {
     let run = Duration::from_secs(2);
-    let database = blocking(|| server().database());
+    let database = blocking(|| server().database_for(2));
     let frozen = start(&database.url(), "1s", run).await;
     let path = occupy(&frozen).await;
     frozen.freeze();
@@ -135,7 +135,7 @@ async fn it_wakes_when_another_is_done() {
 
 async fn it_was_cut_off() {
     let run = Duration::from_secs(2);
-    let database = blocking(|| server().database());
+    let database = blocking(|| server().database_for(2));
     let (proxy, url) = Proxy::before(&database.url()).await;
     let cut_off = start(&url, "1s", run).await;
     let path = occupy(&cut_off).await;

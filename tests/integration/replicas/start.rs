@@ -32,7 +32,7 @@ fn said(output: &Output) -> (Option<i32>, String, String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_replicas_that_start_together_make_the_tables_once() {
-    let database = blocking(|| server().database());
+    let database = blocking(|| server().database_for(TOGETHER / 2));
     let url = format!("--database-url={}", database.url());
     let starts = (0..TOGETHER).map(|_| {
         let url = url.clone();

@@ -34,7 +34,7 @@ struct Pair {
 
 impl Pair {
     async fn start() -> Self {
-        let database = blocking(|| server().database());
+        let database = blocking(|| server().database_for(2));
         let url = format!("--database-url={}", database.url());
         let busy = Place::new(&[&url, "--workers=1", "--simulate-min=1h", "--simulate-max=1h"]).start();
         submit(&busy, "busy").await;

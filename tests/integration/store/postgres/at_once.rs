@@ -198,7 +198,7 @@ async fn complete_all(store: &PostgresStore, policies: &Arc<Policies>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn operations_at_once_keep_counts_and_lanes_right() {
-    let database = server().database();
+    let database = server().database_for(PROCESSES as usize);
     let policies = [
         in_force([policy("blocking"), skipping("skipping"), concurrent("limited", 2), policy("free")]),
         in_force([skipping("blocking"), skipping("skipping"), concurrent("limited", 2), policy("free")]),

@@ -14,7 +14,7 @@ use crate::support::postgres::server;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_together_do_not_overfill_the_backlog() {
-    let database = server().database();
+    let database = server().database_for(2);
     let store = async |number: u64| {
         let options = Options { max_backlog: 10, policies: in_force([policy("default")]), seed: number };
         Arc::new(open(&database.url(), &options, Arc::new(SystemClock)).await.expect("opens"))

@@ -38,7 +38,7 @@ struct Processes {
 
 impl Processes {
     async fn start(policies: impl IntoIterator<Item = Policy>) -> Self {
-        let (database, policies) = (server().database(), in_force(policies));
+        let (database, policies) = (server().database_for(PROCESSES), in_force(policies));
         let stores = (1..=PROCESSES as u64).map(async |seed| {
             let options = Options { max_backlog: 1_000_000, policies: Arc::clone(&policies), seed };
             Arc::new(open(&database.url(), &options, Arc::new(SystemClock)).await.expect("opens"))

@@ -9,11 +9,13 @@ use super::server::Server;
 pub(crate) struct Database {
     server: &'static Server,
     name: String,
+    /// How many connections may be opened to it.
+    connections: usize,
 }
 
 impl Database {
-    pub(super) fn new(server: &'static Server, name: String) -> Self {
-        Self { server, name }
+    pub(super) fn new(server: &'static Server, name: String, connections: usize) -> Self {
+        Self { server, name, connections }
     }
 
     /// Where it is.
@@ -32,6 +34,6 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         // A test that panics already must not panic again.
-        self.server.give_back(&self.name, &self.url());
+        self.server.give_back(&self.name, &self.url(), self.connections);
     }
 }

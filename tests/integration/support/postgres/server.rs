@@ -1,7 +1,7 @@
 //! The server for tests that need nothing but a database: found, or started.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::cluster::Cluster;
@@ -18,6 +18,15 @@ const USUAL_URL: &str = "postgres://postgres@127.0.0.1:5432/postgres";
 
 /// What the name of every test's database begins with.
 const PREFIX: &str = "hookbox_test_";
+
+/// How many connections a hookbox process opens to its database, and a test besides.
+const CONNECTIONS: usize = 12;
+
+/// Connections that are kept for the tests' own sessions.
+const SPARE_CONNECTIONS: usize = 10;
+
+/// How long a test waits for connections.
+const WAIT_TIME: Duration = Duration::from_secs(120);
 
 /// How long connections may take to close.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
@@ -43,6 +52,10 @@ pub(crate) struct Server {
     created: AtomicU64,
     /// Empty databases that no test uses.
     free: Mutex<Vec<String>>,
+    /// How many connections more tests may open.
+    connections: Mutex<usize>,
+    /// Notified when there are more.
+    given_back: Condvar,
     /// Stops with the process.
     #[expect(dead_code, reason = "held to be stopped")]
     private: Option<Cluster>,
@@ -90,6 +103,7 @@ impl Server {
         if number / 10_000 < OLDEST_VERSION {
             return Err(format!("it is PostgreSQL {version}, and tests need {OLDEST_VERSION} or newer"));
         }
+        let connections: usize = session.ask("SHOW max_connections")?.concat().parse().unwrap_or_default();
         // The process alone would not do: others may come from other machines or containers.
         let run = session.ask(&format!(
             "SELECT set_config('application_name', format('{PREFIX}%s_%s', {process}, \
@@ -103,16 +117,34 @@ impl Server {
             run,
             created: AtomicU64::new(0),
             free: Mutex::default(),
+            connections: Mutex::new(connections.saturating_sub(SPARE_CONNECTIONS)),
+            given_back: Condvar::new(),
             private,
         };
         server.drop_left_behind()?;
         Ok(server)
     }
 
-    /// A database with nothing in it.
+    /// A database with nothing in it, for one process.
     pub(crate) fn database(&'static self) -> Database {
+        self.database_for(1)
+    }
+
+    /// A database with nothing in it, for so many processes. Waits until the server has connections for them, so
+    /// that any number of tests can run at once.
+    pub(crate) fn database_for(&'static self, processes: usize) -> Database {
+        let connections = processes * CONNECTIONS;
+        let left = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = self.given_back.wait_timeout_while(left, WAIT_TIME, |left| *left < connections);
+        let (mut left, waited) = wait.unwrap_or_else(PoisonError::into_inner);
+        assert!(
+            !waited.timed_out(),
+            "the server has {left} connections left, and a test needs {connections}"
+        );
+        *left -= connections;
+        drop(left);
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Database::new(self, free.unwrap_or_else(|| self.create()))
+        Database::new(self, free.unwrap_or_else(|| self.create()), connections)
     }
 
     fn create(&self) -> String {
@@ -127,12 +159,14 @@ impl Server {
 
     /// Empties a database for the next test. What tests have used at last stays until the next process
     /// drops it.
-    pub(super) fn give_back(&self, name: &str, url: &str) {
+    pub(super) fn give_back(&self, name: &str, url: &str, connections: usize) {
         let emptied = self.close_connections(name).and_then(|()| Session::open(url)?.ask(EMPTY));
         match emptied {
             Ok(_) => self.free.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned()),
             Err(_) => drop(self.drop_database(name)),
         }
+        *self.connections.lock().unwrap_or_else(PoisonError::into_inner) += connections;
+        self.given_back.notify_all();
     }
 
     /// Closes the connections to a database, and answers once they are closed.
