@@ -56,6 +56,9 @@ pub(crate) struct Server {
     connections: Mutex<usize>,
     /// Notified when there are more.
     given_back: Condvar,
+    /// Held by the test that waits for connections: the next one waits behind it, or a test that needs many would
+    /// wait for ever.
+    turn: Mutex<()>,
     /// Stops with the process.
     #[expect(dead_code, reason = "held to be stopped")]
     private: Option<Cluster>,
@@ -119,6 +122,7 @@ impl Server {
             free: Mutex::default(),
             connections: Mutex::new(connections.saturating_sub(SPARE_CONNECTIONS)),
             given_back: Condvar::new(),
+            turn: Mutex::default(),
             private,
         };
         server.drop_left_behind()?;
@@ -134,6 +138,7 @@ impl Server {
     /// that any number of tests can run at once.
     pub(crate) fn database_for(&'static self, processes: usize) -> Database {
         let connections = processes * CONNECTIONS;
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let left = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = self.given_back.wait_timeout_while(left, WAIT_TIME, |left| *left < connections);
         let (mut left, waited) = wait.unwrap_or_else(PoisonError::into_inner);
@@ -142,7 +147,7 @@ impl Server {
             "the server has {left} connections left, and a test needs {connections}"
         );
         *left -= connections;
-        drop(left);
+        drop((left, turn));
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         Database::new(self, free.unwrap_or_else(|| self.create()), connections)
     }
