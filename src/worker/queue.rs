@@ -95,7 +95,9 @@ impl<T> Queue<T> {
     pub(super) fn not_started(&self) {
         let mut state = self.lock();
         state.threads -= 1;
-        state.is_waking = false;
+        // A thread may have fallen asleep meanwhile, and nobody woke it for later jobs.
+        state.is_waking = state.asleep > 0;
+        self.changed.notify_one();
     }
 
     /// Closes the queue: threads end once it is empty.
@@ -230,5 +232,28 @@ mod tests {
         assert_eq!(queue.push(0..3), Start::Thread);
         queue.not_started();
         assert_eq!(queue.take(), Some((0, Start::Thread)));
+    }
+
+    #[test]
+    fn jobs_behind_a_thread_that_cannot_be_started_wake_a_thread_that_sleeps() {
+        let queue = Queue::new(2, Duration::from_secs(20));
+        queue.started();
+        assert_eq!(queue.push(0..1), Start::Thread);
+        thread::scope(|threads| {
+            let sleeper = threads.spawn(|| {
+                assert_eq!(queue.take(), Some((0, Start::Nothing)));
+                queue.take().expect("the second job")
+            });
+            let waited = Stopwatch::start();
+            while queue.lock().asleep == 0 {
+                assert!(waited.elapsed() < Duration::from_secs(10), "the thread does not sleep");
+                thread::yield_now();
+            }
+            // Another thread is still being started, so this push wakes nobody.
+            assert_eq!(queue.push(1..2), Start::Nothing);
+            queue.not_started();
+            assert_eq!(sleeper.join().expect("ends"), (1, Start::Nothing));
+            assert!(waited.elapsed() < Duration::from_secs(10), "it was not woken");
+        });
     }
 }
