@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_formatted_in_one_unit_and_parse_back_unchanged() {
+    fn a_duration_is_printed_in_one_unit_and_read_back_as_the_same_value() {
         for (microseconds, text) in [
             (0, "0s"),
             (1, "1us"),

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn matching_takes_at_most_pattern_length_times_name_length_steps() {
+    fn matching_needs_no_more_steps_than_pattern_length_times_name_length() {
         let pattern = format!("{}b", "a*".repeat(127));
         // Exponential work would not end here.
         assert!(!fits(pattern.chars(), "a".repeat(255).chars()));

@@ -97,7 +97,7 @@ fn a_route_is_looked_for_in_its_due_queues() {
 }
 
 #[test]
-fn routes_with_the_fewest_running_get_threads_until_all_have_as_many() {
+fn the_route_with_the_fewest_running_jobs_gets_the_next_thread() {
     let mut routes = Routes::new(&["a", "b", "c"]).due(&[(1, -1), (2, -2), (3, -3)]);
     assert_eq!(routes.shares(6), [share("a", 2), share("b", 2), share("c", 2)]);
     routes.running = HashMap::from([(route("a"), 3), (route("b"), 1)]);
@@ -107,7 +107,7 @@ fn routes_with_the_fewest_running_get_threads_until_all_have_as_many() {
 }
 
 #[test]
-fn a_thread_that_cannot_be_shared_goes_to_the_route_that_waited_longest() {
+fn of_routes_with_equally_many_running_jobs_the_longest_due_comes_first() {
     let routes = Routes::new(&["a", "b", "c"]).due(&[(1, -1), (2, -3), (3, -2)]);
     assert_eq!(routes.shares(1), [share("b", 1)]);
     assert_eq!(routes.shares(2), [share("b", 1), share("c", 1)]);
@@ -140,7 +140,7 @@ fn the_next_start_is_the_earliest_that_limits_allow() {
 }
 
 #[test]
-fn the_limits_of_a_route_are_asked_once_and_only_if_something_is_due() {
+fn the_limits_of_a_route_are_checked_once_and_only_if_a_job_is_due() {
     let mut routes = Routes::new(&["a", "later", "idle"]).due(&[(1, -1), (2, 1)]);
     routes.queues.add(QueueId(4), route("a"), Source::new("shop").expect("valid"));
     routes.ready.note(QueueId(4), at(0));
@@ -153,7 +153,7 @@ fn the_limits_of_a_route_are_asked_once_and_only_if_something_is_due() {
 }
 
 #[test]
-fn a_held_route_gets_no_thread_and_does_not_count_for_the_next_look() {
+fn a_held_route_gets_no_thread_and_does_not_affect_the_next_start() {
     let mut routes = Routes::new(&["paused", "free"]).due(&[(1, -9), (2, 7)]);
     routes.queues.add(QueueId(3), route("gone"), Source::default());
     routes.queues.add(QueueId(4), route("free"), Source::new("paused").expect("valid"));

@@ -72,7 +72,7 @@ async fn a_database_that_is_served_is_refused_until_it_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_with_an_application_name_of_its_own_is_found_as_well() {
+async fn a_process_with_a_custom_application_name_is_also_found() {
     let ends = Ends::with(1).await;
     let (clock, url) = (Arc::clone(&ends.clock), format!("{}?application_name=billing", ends.database.url()));
     let store = crate::store::postgres::open(&url, &options(), clock).await.expect("opens");
