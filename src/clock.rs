@@ -1,14 +1,19 @@
 //! The system's clock. Knows only `domain`; every layer may use it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use crate::domain::clock::{Clock, Signal, whole_milliseconds};
+use crate::domain::clock::{Clock, LOOK_AGAIN, Signal, whole_milliseconds};
 
-/// The system's clock. `sleep_until` needs a tokio runtime.
+/// From when on the monotonic time is counted.
+#[expect(clippy::disallowed_methods, reason = "the one place that asks the system for the monotonic time")]
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The system's clock. Sleeping needs a tokio runtime.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -18,15 +23,26 @@ impl Clock for SystemClock {
         whole_milliseconds(Timestamp::now())
     }
 
-    fn wait(&self, signal: &Arc<Signal>, until: Option<Timestamp>) {
-        // Computes the duration once, so that setting the clock back does not make the wait longer.
-        signal.wait(
-            until.map(|until| until.duration_since(self.now()).max(SignedDuration::ZERO).unsigned_abs()),
-        );
+    fn monotonic(&self) -> Duration {
+        START.elapsed()
     }
 
-    fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()> {
-        let left = until.duration_since(self.now()).max(SignedDuration::ZERO);
-        tokio::time::sleep(left.unsigned_abs()).boxed()
+    fn wait(&self, signal: &Arc<Signal>, at_most: Duration) {
+        signal.wait(Some(at_most));
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        tokio::time::sleep(time).boxed()
+    }
+
+    fn sleep_until(&self, moment: Timestamp) -> BoxFuture<'static, ()> {
+        async move {
+            while let Ok(left) = Duration::try_from(moment.duration_since(Self.now()))
+                && !left.is_zero()
+            {
+                tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+            }
+        }
+        .boxed()
     }
 }

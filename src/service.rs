@@ -88,8 +88,8 @@ impl Service {
         };
         let word = match &outcome {
             Ok(accepted) if accepted.duplicate => "duplicate",
-            Ok(accepted) => {
-                self.metrics.accepted(accepted.webhook.accepted_at);
+            Ok(_) => {
+                self.metrics.accepted(self.clock.monotonic());
                 "accepted"
             }
             Err(error) => error.reason().as_str(),

@@ -17,7 +17,6 @@ mod upkeep;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -126,7 +125,7 @@ impl Pool {
             ended: Notify::new(),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
-            upkeep: upkeep::Calm::new(clock.now(), options.lease),
+            upkeep: upkeep::Calm::new(clock.monotonic(), options.lease),
             clock,
             metrics,
             options,
@@ -170,15 +169,14 @@ impl Pool {
         // An error means that the task panicked.
         let _ = self.upkeep.await;
         // Tried a last time here: otherwise these jobs wait until their leases expire.
-        dispatcher::give_back_unheld(shared, Timestamp::MAX).await;
+        dispatcher::give_back_unheld(shared, Duration::MAX).await;
         shared.queue.close();
         shared.slots.len()
     }
 }
 
 async fn wait_until_idle(shared: &Shared, at_most: Duration) {
-    let now = shared.clock.now();
-    let over = shared.clock.sleep_until(now.saturating_add(at_most).unwrap_or(now));
+    let over = shared.clock.sleep(at_most);
     tokio::pin!(over);
     while shared.slots.len() > 0 {
         tokio::select! {

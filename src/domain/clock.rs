@@ -1,5 +1,9 @@
 //! The clock that code takes as an argument. The program uses the system's time (`crate::clock`); tests use a
 //! [`ManualClock`].
+//!
+//! It tells two times. `now` is the time of day, for moments that are stored, shown or compared with those of
+//! others. Somebody may set it, forward or back. `monotonic` only goes forward, at an even pace, for intervals:
+//! pauses, time-outs, rates. An interval must never be the difference of two `now`.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,16 +16,24 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Tells the time and waits for it.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// The time now, in whole milliseconds.
+    /// The time of day, in whole milliseconds.
     fn now(&self) -> Timestamp;
 
-    /// Blocks until `signal` is raised or the time `until` is reached; without `until`, until `signal` is
-    /// raised.
-    fn wait(&self, signal: &Arc<Signal>, until: Option<Timestamp>);
+    /// The time since a fixed moment in the past. Setting the time of day does not change it.
+    fn monotonic(&self) -> Duration;
 
-    /// Ready once the time `until` is reached.
-    fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()>;
+    /// Blocks until `signal` is raised, but no longer than `at_most`.
+    fn wait(&self, signal: &Arc<Signal>, at_most: Duration);
+
+    /// Ready after `time`.
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()>;
+
+    /// Ready once the time of day is `moment` or later. Notices within [`LOOK_AGAIN`] that the time was set.
+    fn sleep_until(&self, moment: Timestamp) -> BoxFuture<'static, ()>;
 }
+
+/// How soon [`Clock::sleep_until`] notices that the time of day was set.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// A flag that threads can wait for. It stays raised until [`take`](Self::take) lowers it.
 #[derive(Debug, Default)]
@@ -66,29 +78,66 @@ impl Signal {
 /// A clock that stands still until a test moves it.
 #[derive(Debug)]
 pub struct ManualClock {
-    now: Mutex<Timestamp>,
+    shown: Mutex<Shown>,
     waiting: Mutex<Vec<Weak<Signal>>>,
-    alarms: Mutex<Vec<(Timestamp, oneshot::Sender<()>)>>,
+    alarms: Mutex<Vec<(End, oneshot::Sender<()>)>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    now: Timestamp,
+    monotonic: Duration,
+}
+
+/// When a sleep ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    At(Timestamp),
+    After(Duration),
+}
+
+impl End {
+    fn is_reached(self, shown: Shown) -> bool {
+        match self {
+            Self::At(moment) => moment <= shown.now,
+            Self::After(monotonic) => monotonic <= shown.monotonic,
+        }
+    }
 }
 
 impl ManualClock {
     /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
-        Self { now: Mutex::new(whole_milliseconds(now)), waiting: Mutex::default(), alarms: Mutex::default() }
+        let shown = Shown { now: whole_milliseconds(now), monotonic: Duration::ZERO };
+        Self { shown: Mutex::new(shown), waiting: Mutex::default(), alarms: Mutex::default() }
     }
 
-    /// How many tasks sleep until exactly `time`. A test waits for a sleeper with this before it advances the
-    /// clock: a task that begins to sleep later would sleep from the new time on and not wake.
-    pub fn sleepers_until(&self, time: Timestamp) -> usize {
+    /// How many tasks sleep for exactly `time` from now on. A test waits for a sleeper with this before it
+    /// advances the clock: a task that begins to sleep later would sleep from the new time on and not wake.
+    pub fn sleepers_for(&self, time: Duration) -> usize {
+        let end = End::After(self.monotonic() + time);
         let alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
-        alarms.iter().filter(|(until, alarm)| *until == time && !alarm.is_canceled()).count()
+        alarms.iter().filter(|(until, alarm)| *until == end && !alarm.is_canceled()).count()
     }
 
-    /// Moves the time on by `by`, and wakes the tasks and threads whose time is reached.
+    /// Lets time pass, and wakes the tasks and threads whose time is reached.
     pub fn advance(&self, by: SignedDuration) {
+        self.change(|shown| {
+            shown.now = shown.now.saturating_add(by).unwrap_or(Timestamp::MAX);
+            shown.monotonic += by.unsigned_abs();
+        });
+    }
+
+    /// Sets the time of day forward or back, as an administrator does. No time passes.
+    pub fn set_by(&self, by: SignedDuration) {
+        self.change(|shown| shown.now = shown.now.saturating_add(by).unwrap_or(Timestamp::MAX));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Shown)) {
         {
-            let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-            *now = whole_milliseconds(now.saturating_add(by).unwrap_or(Timestamp::MAX));
+            let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut shown);
+            shown.now = whole_milliseconds(shown.now);
         }
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         for signal in waiting.iter().filter_map(Weak::upgrade) {
@@ -97,39 +146,56 @@ impl ManualClock {
             signal.changed.notify_all();
         }
         let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.now();
-        for (_, alarm) in alarms.extract_if(.., |(until, _)| *until <= now) {
+        let shown = self.shown();
+        for (_, alarm) in alarms.extract_if(.., |(end, _)| end.is_reached(shown)) {
             // An error means that the sleeper was dropped.
             let _ = alarm.send(());
         }
+    }
+
+    fn shown(&self) -> Shown {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sleep_to(&self, end: End) -> BoxFuture<'static, ()> {
+        // Locks before reading the time, so that `advance` cannot run in between.
+        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        if end.is_reached(self.shown()) {
+            return std::future::ready(()).boxed();
+        }
+        let (alarm, rings) = oneshot::channel();
+        alarms.push((end, alarm));
+        rings.map(|_| ()).boxed()
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shown().now
     }
 
-    fn wait(&self, signal: &Arc<Signal>, until: Option<Timestamp>) {
+    fn monotonic(&self) -> Duration {
+        self.shown().monotonic
+    }
+
+    fn wait(&self, signal: &Arc<Signal>, at_most: Duration) {
+        let end = self.monotonic().saturating_add(at_most);
         let mut raised = signal.lock();
         while !*raised {
             self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(signal));
-            if until.is_some_and(|until| until <= self.now()) {
+            if end <= self.monotonic() {
                 return;
             }
             raised = signal.changed.wait(raised).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()> {
-        // Locks before reading the time, so that `advance` cannot run in between.
-        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
-        if until <= self.now() {
-            return std::future::ready(()).boxed();
-        }
-        let (alarm, rings) = oneshot::channel();
-        alarms.push((until, alarm));
-        rings.map(|_| ()).boxed()
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        self.sleep_to(End::After(self.monotonic().saturating_add(time)))
+    }
+
+    fn sleep_until(&self, moment: Timestamp) -> BoxFuture<'static, ()> {
+        self.sleep_to(End::At(moment))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use super::Service;
@@ -19,7 +19,7 @@ use crate::telemetry::store_gauges::RouteGauges;
 
 /// For how long a successful probe of the store is reused. A probe is a synced write, and any client can
 /// ask for one.
-const PROBE_HOLDS: SignedDuration = SignedDuration::from_secs(1);
+const PROBE_HOLDS: Duration = Duration::from_secs(1);
 
 /// How long metrics wait for the numbers of the store. After that the gauges keep their last values. It is
 /// shorter than the time-out of a metrics collector.
@@ -30,8 +30,8 @@ const METRICS_WAIT: Duration = Duration::from_secs(2);
 pub(super) struct Probes {
     /// How many probes have ended.
     ended: AtomicU64,
-    /// When the last probe ended, and its result or the text of its error.
-    last: Mutex<Option<(Timestamp, std::result::Result<Probe, String>)>>,
+    /// The monotonic time at which the last probe ended, and its result or the text of its error.
+    last: Mutex<Option<(Duration, std::result::Result<Probe, String>)>>,
 }
 
 /// The numbers of jobs, rates, workers and pauses.
@@ -79,7 +79,7 @@ impl Service {
     pub async fn stats(&self) -> Result<Stats> {
         let stats = self.store.stats().await?;
         let now = self.clock.now();
-        let (accepted_per_second, completed_per_second) = self.metrics.rates(now);
+        let (accepted_per_second, completed_per_second) = self.metrics.rates(self.clock.monotonic());
         let routes = self.route_stats(&stats, now);
         Ok(Stats {
             counts: stats.counts(),
@@ -182,8 +182,8 @@ impl Service {
         // Callers that waited for the lock take the result of the probe that ended meanwhile. Otherwise, if
         // the store does not answer, they would wait for its time-out one after the other.
         let waited = self.probes.ended.load(Ordering::SeqCst) > ended;
-        let now = self.clock.now();
-        let holds = |at: Timestamp| now.duration_since(at).abs() < PROBE_HOLDS;
+        let now = self.clock.monotonic();
+        let holds = |at| now.saturating_sub(at) < PROBE_HOLDS;
         match &*last {
             Some((at, Ok(probe))) if waited || holds(*at) => return Ok(*probe),
             Some((_, Err(text))) if waited => {
@@ -193,7 +193,7 @@ impl Service {
         }
         let probe = self.store.probe().await;
         let outcome = probe.as_ref().map(Probe::clone).map_err(ToString::to_string);
-        *last = Some((self.clock.now(), outcome));
+        *last = Some((self.clock.monotonic(), outcome));
         self.probes.ended.fetch_add(1, Ordering::SeqCst);
         probe
     }

@@ -90,6 +90,6 @@ impl governor::clock::Clock for GovernorClock {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.0.now().as_millisecond()).unwrap_or(0))
+        self.0.monotonic()
     }
 }

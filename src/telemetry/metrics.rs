@@ -201,8 +201,8 @@ impl Metrics {
         self.submit_seconds.observe(took.seconds());
     }
 
-    /// Counts a new webhook for the rate of accepted webhooks.
-    pub fn accepted(&self, now: jiff::Timestamp) {
+    /// Counts a new webhook for the rate of accepted webhooks. `now` is monotonic.
+    pub fn accepted(&self, now: Duration) {
         self.accepted_rate.add(now, 1);
     }
 
@@ -219,8 +219,8 @@ impl Metrics {
         self.attempt_seconds.observe(took.as_secs_f64());
     }
 
-    /// Counts a completed job for the rate of completed jobs.
-    pub fn completed(&self, now: jiff::Timestamp) {
+    /// Counts a completed job for the rate of completed jobs. `now` is monotonic.
+    pub fn completed(&self, now: Duration) {
         self.completed_rate.add(now, 1);
     }
 
@@ -277,7 +277,8 @@ impl Metrics {
     }
 
     /// New webhooks accepted, and jobs completed, per second, on average over the last 60 full seconds.
-    pub fn rates(&self, now: jiff::Timestamp) -> (f64, f64) {
+    /// `now` is monotonic.
+    pub fn rates(&self, now: Duration) -> (f64, f64) {
         (self.accepted_rate.per_second(now), self.completed_rate.per_second(now))
     }
 

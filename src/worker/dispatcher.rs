@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 
 use super::threads::Threads;
@@ -23,7 +24,7 @@ const NOTHING_LEASED_PAUSE: Duration = Duration::from_millis(20);
 /// Runs until the pool drains.
 pub(super) async fn dispatch(shared: Arc<Shared>, threads: Arc<Threads>) {
     while !shared.draining.is_cancelled() {
-        give_back_unheld(&shared, shared.clock.now()).await;
+        give_back_unheld(&shared, shared.clock.monotonic()).await;
         let Some(claim) = reserve(&shared) else {
             let idle = shared.idle.notified();
             shared.draining.run_until_cancelled(idle).await;
@@ -31,13 +32,13 @@ pub(super) async fn dispatch(shared: Arc<Shared>, threads: Arc<Threads>) {
         };
         let claiming = lease_and_begin(&shared, &threads, claim.threads, shared.store.claim(claim));
         let dispatched = match claiming.await {
-            Ok(next) => lease_accepted_until_due(&shared, &threads, next).await,
+            Ok(pause) => lease_accepted_until_due(&shared, &threads, pause).await,
             Err(error) => Err(error),
         };
         if let Err(error) = dispatched {
             tracing::warn!(error = %error, "jobs could not be claimed; trying again in a second");
-            shared.upkeep.store_failed(shared.clock.now());
-            let pause = shared.clock.sleep_until(after(shared.clock.now(), STORE_FAULT_PAUSE));
+            shared.upkeep.store_failed(shared.clock.monotonic());
+            let pause = shared.clock.sleep(STORE_FAULT_PAUSE);
             shared.draining.run_until_cancelled(pause).await;
         }
     }
@@ -50,14 +51,20 @@ fn reserve(shared: &Shared) -> Option<Claim> {
     (threads > 0).then(|| Claim { worker: Arc::clone(worker), threads, lease: *lease, running })
 }
 
-/// Waits until a stored job may start, by a notice of the store or at `next`. Until then, has jobs leased for
-/// idle threads as they are accepted. Also returns when no thread is idle, and when the pool drains.
-async fn lease_accepted_until_due(
-    shared: &Shared,
-    threads: &Arc<Threads>,
-    next: Option<Timestamp>,
-) -> Result<()> {
-    let due = due_or(shared, shared.due.notified(), next);
+/// How long the dispatcher waits until it claims again, unless the store notifies it before.
+enum Pause {
+    /// Any length of time.
+    UntilNotified,
+    /// Until a time of day, at which a job is due.
+    Until(Timestamp),
+    /// For `NOTHING_LEASED_PAUSE`.
+    Short,
+}
+
+/// Waits until a stored job may start. Until then, has jobs leased for idle threads as they are accepted. Also
+/// returns when no thread is idle, and when the pool drains.
+async fn lease_accepted_until_due(shared: &Shared, threads: &Arc<Threads>, pause: Pause) -> Result<()> {
+    let due = notified_or_over(shared, pause);
     tokio::pin!(due);
     while !shared.draining.is_cancelled()
         && let Some(claim) = reserve(shared)
@@ -84,32 +91,31 @@ async fn lease_accepted_until_due(
     Ok(())
 }
 
-async fn due_or(shared: &Shared, due: impl Future<Output = ()>, next: Option<Timestamp>) {
-    match next {
-        None => due.await,
-        Some(next) => {
-            tokio::select! {
-                () = due => {}
-                () = shared.clock.sleep_until(next) => {}
-            }
-        }
+async fn notified_or_over(shared: &Shared, pause: Pause) {
+    let is_over = match pause {
+        Pause::UntilNotified => std::future::pending().boxed(),
+        Pause::Until(next) => shared.clock.sleep_until(next),
+        Pause::Short => shared.clock.sleep(NOTHING_LEASED_PAUSE),
+    };
+    tokio::select! {
+        () = shared.due.notified() => {}
+        () = is_over => {}
     }
 }
 
-/// Hands the jobs of a claim to the reserved threads. Returns the time of the next claim, in case the store
-/// does not notify the dispatcher before; none: wait for the store.
+/// Hands the jobs of a claim to the reserved threads. Returns when to claim again.
 async fn lease_and_begin(
     shared: &Shared,
     threads: &Arc<Threads>,
     reserved: usize,
     leasing: impl Future<Output = Result<Claims>>,
-) -> Result<Option<Timestamp>> {
+) -> Result<Pause> {
     let asked = shared.clock.now();
     let claims = match leasing.await {
         Ok(claims) => claims,
         Err(error) => {
             // The response was lost; some jobs may already be leased.
-            shared.slots.answer_lost(asked, shared.clock.now());
+            shared.slots.answer_lost(asked, shared.clock.now(), shared.clock.monotonic());
             shared.slots.begin(reserved, &[]);
             return Err(error);
         }
@@ -119,14 +125,17 @@ async fn lease_and_begin(
         shared.metrics.claimed(waited.try_into().unwrap_or_default());
     }
     let stops = shared.slots.begin(reserved, &claims.jobs);
-    let is_in_vain = claims.jobs.is_empty() && claims.next.is_some_and(|next| next <= asked);
-    let next = if is_in_vain { Some(after(asked, NOTHING_LEASED_PAUSE)) } else { claims.next };
+    let pause = match claims.next {
+        None => Pause::UntilNotified,
+        Some(next) if next <= asked && claims.jobs.is_empty() => Pause::Short,
+        Some(next) => Pause::Until(next),
+    };
     threads.run(claims.jobs.into_iter().zip(stops));
-    Ok(next)
+    Ok(pause)
 }
 
 /// Gives back jobs that were leased to this process by a claim whose response was lost.
-pub(super) async fn give_back_unheld(shared: &Shared, now: Timestamp) {
+pub(super) async fn give_back_unheld(shared: &Shared, now: Duration) {
     let Some((held, leased)) = shared.slots.unknown_leases(now) else { return };
     match shared.store.give_back_unheld(&shared.options.worker, held, leased).await {
         Ok(jobs) => {
@@ -139,8 +148,4 @@ pub(super) async fn give_back_unheld(shared: &Shared, now: Timestamp) {
             tracing::warn!(error = %error, "jobs that were leased by a claim whose response was lost could not be given back; trying again");
         }
     }
-}
-
-pub(super) fn after(now: Timestamp, pause: Duration) -> Timestamp {
-    now.saturating_add(pause).unwrap_or(now)
 }

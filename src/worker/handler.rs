@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::domain::clock::{Clock, Signal};
@@ -53,8 +52,8 @@ pub struct Attempt<'a> {
     pub(in crate::worker) policy: &'a Policy,
     pub(super) stop: &'a Arc<Signal>,
     pub(super) clock: &'a dyn Clock,
-    /// When the timeout of the route ends; none if the route has no timeout.
-    pub(super) deadline: Option<Timestamp>,
+    /// The monotonic time at which the timeout of the route ends; none if the route has no timeout.
+    pub(super) deadline: Option<Duration>,
 }
 
 impl std::fmt::Debug for Attempt<'_> {
@@ -106,15 +105,13 @@ impl Attempt<'_> {
     /// Whether the handler should stop, because the lease was lost, the shutdown grace is over, or the
     /// timeout of the route is over.
     pub fn is_stopped(&self) -> bool {
-        self.stop.is_raised() || self.deadline.is_some_and(|deadline| deadline <= self.clock.now())
+        self.stop.is_raised() || self.deadline.is_some_and(|deadline| deadline <= self.clock.monotonic())
     }
 
     /// Sleeps for `time`. If the attempt has to stop, returns [`Failure::Stopped`] at once.
     pub fn sleep(&self, time: Duration) -> Result<(), Failure> {
-        let now = self.clock.now();
-        let until = now.saturating_add(time).unwrap_or(now);
-        let until = self.deadline.map_or(until, |deadline| deadline.min(until));
-        self.clock.wait(self.stop, Some(until));
+        let left = self.deadline.map(|deadline| deadline.saturating_sub(self.clock.monotonic()));
+        self.clock.wait(self.stop, left.map_or(time, |left| left.min(time)));
         if self.is_stopped() { Err(Failure::Stopped) } else { Ok(()) }
     }
 }

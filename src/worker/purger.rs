@@ -39,8 +39,7 @@ impl Purger {
         let task = tokio::spawn(async move {
             while !stopped.is_cancelled() {
                 let step = purge_step(store.as_ref(), &metrics, retention).await;
-                let (pause, now) = (step.unwrap_or(interval), clock.now());
-                let next = clock.sleep_until(now.saturating_add(pause).unwrap_or(now));
+                let next = clock.sleep(step.unwrap_or(interval));
                 stopped.run_until_cancelled(next).await;
             }
         });

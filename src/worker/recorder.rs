@@ -12,7 +12,6 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
-use super::dispatcher::after;
 use crate::domain::error::Reason;
 use crate::domain::job::Status;
 use crate::domain::trace::Traceparent;
@@ -74,8 +73,8 @@ async fn store(shared: &Shared, batch: Vec<Ended>) {
             }
             Err(error) if error.reason() == Reason::StoreUnavailable && !shared.stopped.is_cancelled() => {
                 tracing::warn!(outcomes = batch.len(), error = %error, "outcomes could not be stored; trying again in a second");
-                shared.upkeep.store_failed(shared.clock.now());
-                let pause = shared.clock.sleep_until(after(shared.clock.now(), STORE_FAULT_PAUSE));
+                shared.upkeep.store_failed(shared.clock.monotonic());
+                let pause = shared.clock.sleep(STORE_FAULT_PAUSE);
                 shared.stopped.run_until_cancelled(pause).await;
             }
             Err(error) => {
@@ -98,6 +97,6 @@ fn is_recorded(shared: &Shared, ended: &Ended, recorded: bool) {
             "the lease was lost before the attempt ended; its outcome does not count"
         );
     } else if finish.next == Status::Completed {
-        shared.metrics.completed(finish.finished_at);
+        shared.metrics.completed(shared.clock.monotonic());
     }
 }

@@ -122,7 +122,7 @@ impl Runner {
             return failed_for_good("the payload is gone, because its retention is over".into());
         };
         let clock = self.shared.clock.as_ref();
-        let deadline = policy.timeout.and_then(|timeout| clock.now().checked_add(timeout).ok());
+        let deadline = policy.timeout.and_then(|timeout| clock.monotonic().checked_add(timeout));
         let attempt = Attempt { job, payload, policy, stop, clock, deadline };
         // Unwind safe: the handler cannot leave our state half changed, and is responsible for its own.
         match catch_unwind(AssertUnwindSafe(|| handler.handle(&attempt))) {

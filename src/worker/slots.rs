@@ -35,9 +35,17 @@ struct Taken {
     running: usize,
     /// How many threads are reserved for jobs that are being leased.
     reserved: usize,
-    /// The time span of the claims whose responses were lost. Jobs that they leased are not in `attempts`.
-    unanswered: Option<RangeInclusive<Timestamp>>,
+    /// The claims whose responses were lost. Jobs that they leased are not in `attempts`.
+    unanswered: Option<Unanswered>,
     is_stopping: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Unanswered {
+    /// The time span in which they may have leased jobs.
+    leased: RangeInclusive<Timestamp>,
+    /// The monotonic time at which the last of them ended.
+    ended: Duration,
 }
 
 #[derive(Debug)]
@@ -107,23 +115,25 @@ impl Slots {
         }
     }
 
-    /// Notes that the response of a claim was lost: it may have leased jobs from `since` until `now`.
-    pub(super) fn answer_lost(&self, since: Timestamp, now: Timestamp) {
+    /// Notes that the response of a claim was lost: it may have leased jobs between two times of day. `ended` is
+    /// the monotonic time.
+    pub(super) fn answer_lost(&self, asked: Timestamp, now: Timestamp, ended: Duration) {
         let mut taken = self.lock();
-        let (from, to) = match &taken.unanswered {
-            Some(before) => (since.min(*before.start()), now.max(*before.end())),
-            None => (since, now),
-        };
-        taken.unanswered = Some(from..=to);
+        // The time of day may have been set back between the two.
+        let (mut from, mut to) = (asked.min(now), asked.max(now));
+        if let Some(before) = &taken.unanswered {
+            (from, to) = (from.min(*before.leased.start()), to.max(*before.leased.end()));
+        }
+        taken.unanswered = Some(Unanswered { leased: from..=to, ended });
     }
 
     /// If the response of a claim was lost: the known leases of this process, and the time span of such
-    /// claims. None until `LATE_COMMIT` has passed, and while a claim is in progress.
-    pub(super) fn unknown_leases(&self, now: Timestamp) -> Option<(Vec<Lease>, RangeInclusive<Timestamp>)> {
+    /// claims. None until `LATE_COMMIT` has passed, and while a claim is in progress. `now` is monotonic.
+    pub(super) fn unknown_leases(&self, now: Duration) -> Option<(Vec<Lease>, RangeInclusive<Timestamp>)> {
         let taken = self.lock();
-        let unanswered = taken.unanswered.clone()?;
-        let is_over = now.duration_since(*unanswered.end()).unsigned_abs() >= LATE_COMMIT;
-        (is_over && taken.reserved == 0).then(|| (taken.attempts.keys().copied().collect(), unanswered))
+        let Unanswered { leased, ended } = taken.unanswered.clone()?;
+        let is_over = now.saturating_sub(ended) >= LATE_COMMIT;
+        (is_over && taken.reserved == 0).then(|| (taken.attempts.keys().copied().collect(), leased))
     }
 
     /// Notes that every lease of this process is known again.
@@ -229,17 +239,21 @@ mod tests {
     #[test]
     fn leases_are_unknown_only_after_a_lost_answer_and_a_pause() {
         let slots = Slots::new(THREADS);
-        assert_eq!(slots.unknown_leases(Timestamp::MAX), None);
-        slots.answer_lost(second(5), second(7));
-        slots.answer_lost(second(6), second(8));
+        assert_eq!(slots.unknown_leases(Duration::MAX), None);
+        slots.answer_lost(second(5), second(7), Duration::from_secs(17));
+        // The time of day was set back by two seconds.
+        slots.answer_lost(second(8), second(7), Duration::from_secs(18));
         let (reserved, _) = slots.reserve();
-        assert_eq!(slots.unknown_leases(Timestamp::MAX), None, "some are being leased");
+        assert_eq!(slots.unknown_leases(Duration::MAX), None, "some are being leased");
         let known = job(1, "a");
         slots.begin(reserved, std::slice::from_ref(&known));
-        assert_eq!(slots.unknown_leases(second(8)), None, "a commit may be under way");
-        assert_eq!(slots.unknown_leases(second(9)), Some((vec![known.lease], second(5)..=second(8))));
+        assert_eq!(slots.unknown_leases(Duration::from_secs(18)), None, "a commit may be under way");
+        assert_eq!(
+            slots.unknown_leases(Duration::from_secs(19)),
+            Some((vec![known.lease], second(5)..=second(8)))
+        );
         slots.all_known();
-        assert_eq!(slots.unknown_leases(Timestamp::MAX), None);
+        assert_eq!(slots.unknown_leases(Duration::MAX), None);
     }
 
     #[test]

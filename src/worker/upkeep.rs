@@ -4,35 +4,32 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::Shared;
-use super::dispatcher::after;
 
 /// The longest time between two looks for expired leases.
 const TAKE_OVER_EVERY: Duration = Duration::from_secs(1);
 
 /// When taking over expired leases is allowed. At the start, and after each fault of the store, it is not
 /// allowed for a third of a lease. In that time every live process can renew its leases, so that no job is
-/// taken from a process that still runs but could not renew.
+/// taken from a process that still runs but could not renew. Times are monotonic.
 pub(super) struct Calm {
     renew_every: Duration,
-    take_over_from: Mutex<Timestamp>,
+    take_over_from: Mutex<Duration>,
 }
 
 impl Calm {
-    pub(super) fn new(now: Timestamp, lease: Duration) -> Self {
+    pub(super) fn new(now: Duration, lease: Duration) -> Self {
         let renew_every = lease / 3;
-        Self { renew_every, take_over_from: Mutex::new(after(now, renew_every)) }
+        Self { renew_every, take_over_from: Mutex::new(now + renew_every) }
     }
 
     /// Notes a fault of the store.
-    pub(super) fn store_failed(&self, now: Timestamp) {
+    pub(super) fn store_failed(&self, now: Duration) {
         let mut from = self.take_over_from.lock().unwrap_or_else(PoisonError::into_inner);
-        *from = after(now, self.renew_every);
+        *from = now + self.renew_every;
     }
 
-    fn is_calm(&self, now: Timestamp) -> bool {
+    fn is_calm(&self, now: Duration) -> bool {
         now >= *self.take_over_from.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -41,24 +38,24 @@ impl Calm {
 pub(super) async fn keep_leases(shared: Arc<Shared>) {
     let calm = &shared.upkeep;
     let look_every = calm.renew_every.min(TAKE_OVER_EVERY);
-    let mut next_renewal = after(shared.clock.now(), calm.renew_every);
+    let mut next_renewal = shared.clock.monotonic() + calm.renew_every;
     loop {
-        let next_look = shared.clock.sleep_until(after(shared.clock.now(), look_every));
+        let next_look = shared.clock.sleep(look_every);
         if shared.stopped.run_until_cancelled(next_look).await.is_none() {
             return;
         }
         // Renews before taking over, so that this process does not take over its own late leases.
-        if shared.clock.now() >= next_renewal {
+        if shared.clock.monotonic() >= next_renewal {
             let renewed = renew(&shared).await;
             let pause = if renewed { calm.renew_every } else { look_every };
-            next_renewal = after(shared.clock.now(), pause);
+            next_renewal = shared.clock.monotonic() + pause;
             if !renewed {
-                calm.store_failed(shared.clock.now());
+                calm.store_failed(shared.clock.monotonic());
                 continue;
             }
         }
-        if calm.is_calm(shared.clock.now()) && !take_over(&shared).await {
-            calm.store_failed(shared.clock.now());
+        if calm.is_calm(shared.clock.monotonic()) && !take_over(&shared).await {
+            calm.store_failed(shared.clock.monotonic());
         }
     }
 }

@@ -144,6 +144,11 @@ impl Hookbox {
         self.clock.advance(by);
     }
 
+    /// Sets the process's time of day forward or back. No time passes, and the database's clock stays.
+    pub(crate) fn set_clock_by(&self, by: SignedDuration) {
+        self.clock.set_by(by);
+    }
+
     /// Waits until a webhook has a status, and answers all of the webhook.
     pub(crate) async fn wait_for(&self, id: &str, status: &str) -> Value {
         eventually(&format!("webhook {id} becoming {status}"), || async {

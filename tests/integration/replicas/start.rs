@@ -105,7 +105,7 @@ async fn a_server_that_is_not_there_is_named_without_the_password() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_not_there_is_named() {
     let database = blocking(|| server().database());
-    let place = place(&format!("{}_not", database.url()));
+    let place = place(&database.url_of_none());
     for command in ["serve", "migrate"] {
         let (code, _, complaint) = said(&place.run(command).await);
         assert_eq!(code, Some(1), "{command}: {complaint}");

@@ -134,7 +134,7 @@ impl<H: Harness> Inbox<H> {
     }
 
     pub(crate) fn go_back(&self, by: Duration) {
-        self.clock.advance(-SignedDuration::try_from(by).expect("in range"));
+        self.clock.set_by(-SignedDuration::try_from(by).expect("in range"));
         self.harness.set_time(self.now());
     }
 

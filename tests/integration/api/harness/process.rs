@@ -67,8 +67,7 @@ impl Place {
 
     /// The name of the file, or of the database.
     pub(crate) fn database(&self) -> String {
-        let url = self.database.as_ref().map(Database::url);
-        url.map_or("hookbox.db".to_owned(), |url| url.rsplit('/').next().unwrap_or_default().to_owned())
+        self.database.as_ref().map_or("hookbox.db", Database::name).to_owned()
     }
 
     pub(crate) fn http_port(&self) -> u16 {

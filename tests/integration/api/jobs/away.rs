@@ -1,8 +1,11 @@
 //! A pool whose store fails and comes back: it waits, takes nothing over from processes that could not
 //! renew either, and gives back what it may have been leased.
 
+mod set_back;
+
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -58,6 +61,8 @@ struct Scripted {
     give_backs: Mutex<VecDeque<Result<usize>>>,
     take_overs: Mutex<VecDeque<Result<usize>>>,
     due: Mutex<Arc<Notify>>,
+    /// How often leases were renewed.
+    renewals: AtomicUsize,
 }
 
 fn away<T>() -> Result<T> {
@@ -86,6 +91,7 @@ impl JobQueue for Scripted {
     }
 
     async fn renew(&self, _leases: Vec<Lease>, _lease: Duration) -> Result<Vec<Lease>> {
+        self.renewals.fetch_add(1, Ordering::SeqCst);
         Ok(Vec::new())
     }
 
@@ -145,6 +151,7 @@ impl Setup {
             give_backs: Mutex::default(),
             take_overs: Mutex::default(),
             due: Mutex::default(),
+            renewals: AtomicUsize::new(0),
         });
         let clock = Arc::new(ManualClock::new(now()));
         let policies = Policies::new([Policy {
@@ -189,9 +196,8 @@ impl Setup {
 
     /// Waits until both the dispatcher, after a fault of the store, and the upkeep sleep for a second.
     async fn sleeps_after_the_fault(&self) {
-        let until = self.clock.now() + SignedDuration::from_secs(1);
         let asleep = async {
-            while self.clock.sleepers_until(until) < 2 {
+            while self.clock.sleepers_for(Duration::from_secs(1)) < 2 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -207,21 +213,11 @@ impl Setup {
         self.store.due.lock().unwrap().notify_one();
     }
 
-    /// Stops the pool while time passes.
+    /// Stops the pool, and returns what it asks until then.
     async fn stop(self) -> UnboundedReceiver<Asked> {
-        let stopping = self.pool.shutdown(Duration::ZERO);
-        tokio::pin!(stopping);
-        loop {
-            tokio::select! {
-                left = &mut stopping => {
-                    assert_eq!(left, 0);
-                    return self.asked;
-                }
-                () = tokio::time::sleep(Duration::from_millis(1)) => {
-                    self.clock.advance(SignedDuration::from_secs(1));
-                }
-            }
-        }
+        let left = tokio::time::timeout(SOON, self.pool.shutdown(Duration::ZERO)).await.expect("stops");
+        assert_eq!(left, 0);
+        self.asked
     }
 }
 

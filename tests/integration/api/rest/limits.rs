@@ -43,6 +43,18 @@ async fn the_rate_limit_refills_evenly_with_time(#[values(Sqlite, Postgres)] sto
 
 #[rstest]
 #[tokio::test]
+async fn a_clock_that_is_set_back_does_not_change_the_rate_limit(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with(store, &[("rate_limit", "3/m")]);
+    let submit = async |number: u32| hookbox.rest.submit(&format!("evt-{number}"), "t", "1").await.status;
+    assert_eq!([submit(1).await, submit(2).await, submit(3).await, submit(4).await], [202, 202, 202, 429]);
+    hookbox.set_clock_by(-SignedDuration::from_hours(1));
+    assert_eq!(submit(5).await, 429);
+    hookbox.advance(SignedDuration::from_secs(20));
+    assert_eq!([submit(6).await, submit(7).await], [202, 429]);
+}
+
+#[rstest]
+#[tokio::test]
 async fn looking_is_never_limited(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::with(store, &[("rate_limit", "1/h")]);
     let id = hookbox.rest.accept("evt-001").await;

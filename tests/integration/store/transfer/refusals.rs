@@ -74,7 +74,7 @@ async fn a_database_that_is_served_is_refused_until_it_is_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_with_a_custom_application_name_is_also_found() {
     let ends = Ends::with(1).await;
-    let (clock, url) = (Arc::clone(&ends.clock), format!("{}?application_name=billing", ends.database.url()));
+    let (clock, url) = (Arc::clone(&ends.clock), ends.database.url_with("application_name=billing"));
     let store = crate::store::postgres::open(&url, &options(), clock).await.expect("opens");
     let refused = ends.begin().await.expect_err("is refused");
     assert!(told(&refused).contains("(processes: billing)"), "{refused:?}");

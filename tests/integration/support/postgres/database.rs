@@ -18,9 +18,25 @@ impl Database {
         Self { server, name, connections }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where it is.
     pub(crate) fn url(&self) -> String {
         self.server.url(&self.name)
+    }
+
+    /// Where it is, with another parameter, such as `application_name=billing`.
+    pub(crate) fn url_with(&self, parameter: &str) -> String {
+        let url = self.url();
+        let separator = if url.contains('?') { '&' } else { '?' };
+        format!("{url}{separator}{parameter}")
+    }
+
+    /// The URL of a database of the same server that does not exist.
+    pub(crate) fn url_of_none(&self) -> String {
+        self.server.url(&format!("{}_not", self.name))
     }
 
     /// Makes `now()` show a time that stands still until the clock is set. It holds for connections

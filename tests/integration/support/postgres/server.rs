@@ -13,8 +13,9 @@ use super::{OLDEST_VERSION, environment};
 /// The variable of the environment that names the server to use.
 const VARIABLE: &str = "HOOKBOX_TEST_POSTGRES_URL";
 
-/// The server that a developer's machine usually has.
-const USUAL_URL: &str = "postgres://postgres@127.0.0.1:5432/postgres";
+/// The server that a developer's machine usually has. Without TLS, which takes more time than many a test, and
+/// has tests of its own.
+const USUAL_URL: &str = "postgres://postgres@127.0.0.1:5432/postgres?sslmode=disable";
 
 /// What the name of every test's database begins with.
 const PREFIX: &str = "hookbox_test_";
