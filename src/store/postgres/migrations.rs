@@ -30,7 +30,7 @@ const WAIT_IN_SILENCE: Duration = Duration::from_secs(5);
 pub(super) async fn migrate(target: &Target, connector: &Connector) -> Result<Vec<String>, OpenError> {
     let mut connection =
         connector.connect().await.map_err(|source| OpenError::Connect { target: target.clone(), source })?;
-    check_version(target, &mut connection).await?;
+    check_server(target, &mut connection).await?;
     if is_up_to_date(&mut connection).await {
         // Needs neither the lock nor the right to create tables.
         return Ok(Vec::new());
@@ -82,12 +82,16 @@ pub(super) async fn is_current(connection: &mut AsyncPgConnection) -> QueryResul
     Ok(known.iter().all(|migration| applied.contains(migration)))
 }
 
-/// Refuses a server older than [`OLDEST_MAJOR`].
-async fn check_version(target: &Target, connection: &mut AsyncPgConnection) -> Result<(), OpenError> {
+/// Refuses a server older than [`OLDEST_MAJOR`], and a database that cannot hold every text: one text that it
+/// cannot hold would fail the batch of webhooks that it is in.
+async fn check_server(target: &Target, connection: &mut AsyncPgConnection) -> Result<(), OpenError> {
     let setup = |source| OpenError::Setup { target: target.clone(), source };
-    let number = SelectVersion {}.get_result::<i32>(connection).await.map_err(setup)?;
+    let (number, encoding) = SelectServer {}.get_result::<(i32, String)>(connection).await.map_err(setup)?;
     if number / 10_000 < OLDEST_MAJOR {
         return Err(OpenError::OldServer { target: target.clone(), major: number / 10_000 });
+    }
+    if encoding != "UTF8" {
+        return Err(OpenError::Encoding { target: target.clone(), encoding });
     }
     Ok(())
 }
@@ -104,7 +108,7 @@ statement! { Pg;
 }
 
 statement! { Pg;
-    struct SelectVersion {}
-    returns Integer;
-    "SELECT current_setting('server_version_num')::integer"
+    struct SelectServer {}
+    returns (Integer, Text);
+    "SELECT current_setting('server_version_num')::integer, current_setting('server_encoding')"
 }

@@ -32,6 +32,17 @@ pub enum OpenError {
         /// The major version of the server.
         major: i32,
     },
+    /// The database cannot hold every text.
+    #[error(
+        "{target} has the encoding {encoding}; hookbox needs UTF8: create the database anew with `CREATE DATABASE ... ENCODING \
+         'UTF8' TEMPLATE template0`"
+    )]
+    Encoding {
+        /// The database.
+        target: Target,
+        /// Its encoding.
+        encoding: String,
+    },
     /// A statement of the set-up failed.
     #[error("cannot set up {target}")]
     Setup {

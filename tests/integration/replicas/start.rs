@@ -103,6 +103,24 @@ async fn a_server_that_is_not_there_is_named_without_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_cannot_hold_every_text_is_refused_and_left_as_it_was() {
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let database = blocking(|| server().database_in(encoding));
+        let place = place(&database.url());
+        for command in ["serve", "migrate"] {
+            let (code, _, complaint) = said(&place.run(command).await);
+            assert_eq!(code, Some(1), "{command}: {complaint}");
+            assert!(
+                complaint.contains(encoding) && complaint.contains("needs UTF8"),
+                "{command}: {complaint}"
+            );
+        }
+        let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+        assert_eq!(ask(&database, tables), ["0"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_not_there_is_named() {
     let database = blocking(|| server().database());
     let place = place(&database.url_of_none());

@@ -11,11 +11,18 @@ pub(crate) struct Database {
     name: String,
     /// How many connections may be opened to it.
     connections: usize,
+    /// Whether another test gets it.
+    is_usual: bool,
 }
 
 impl Database {
     pub(super) fn new(server: &'static Server, name: String, connections: usize) -> Self {
-        Self { server, name, connections }
+        Self { server, name, connections, is_usual: true }
+    }
+
+    /// One that is of no use to other tests, and is dropped with this value.
+    pub(super) fn unusual(server: &'static Server, name: String) -> Self {
+        Self { server, name, connections: 0, is_usual: false }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -50,6 +57,10 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         // A test that panics already must not panic again.
+        if !self.is_usual {
+            drop(self.server.drop_database(&self.name));
+            return;
+        }
         self.server.give_back(&self.name, &self.url(), self.connections);
     }
 }

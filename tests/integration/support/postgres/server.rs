@@ -150,14 +150,19 @@ impl Server {
         *left -= connections;
         drop((left, turn));
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Database::new(self, free.unwrap_or_else(|| self.create()), connections)
+        Database::new(self, free.unwrap_or_else(|| self.create("UTF8")), connections)
     }
 
-    fn create(&self) -> String {
+    /// A database with another encoding than UTF8.
+    pub(crate) fn database_in(&'static self, encoding: &str) -> Database {
+        Database::unusual(self, self.create(encoding))
+    }
+
+    fn create(&self, encoding: &str) -> String {
         let name = format!("{}_{}", self.run, self.created.fetch_add(1, Ordering::Relaxed));
         // The same everywhere, whatever the server was set up with.
         let sql = format!(
-            "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C'"
+            "CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'"
         );
         self.session.ask(&sql).unwrap_or_else(|fault| panic!("cannot create a database: {fault}"));
         name
