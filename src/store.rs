@@ -128,10 +128,16 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     fn on_due(&self, wake: Arc<Notify>);
 }
 
+/// Logs that a reload took effect, but lanes that its policies free are still blocked.
+fn still_blocked(error: &dyn fmt::Display) {
+    tracing::warn!(error = %error, "the new routes are in force, but jobs behind dead letters that they skip still wait; reload again");
+}
+
 /// What operators ask for, and upkeep.
 #[async_trait]
 pub trait Operations: fmt::Debug + Send + Sync {
-    /// Takes the policies in force from now on. Jobs of routes that they do not have are held.
+    /// Puts these policies in force. Jobs of routes that they do not have are held. After an error the policies
+    /// before are in force.
     async fn set_policies(&self, policies: Arc<Policies>) -> Result<()>;
 
     /// Makes dead-lettered and cancelled jobs of a webhook pending again, in a new run: the one of

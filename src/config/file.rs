@@ -40,10 +40,13 @@ impl File {
         Origin::File { path: self.path.clone(), line, column }
     }
 
-    /// The text of a value: of a string without quotes, of any other value as the file writes it.
+    /// The text of a value: of a string without quotes, of an integer in decimal, of any other value as the file
+    /// writes it.
     fn written(&self, value: &Spanned<DeValue<'_>>) -> String {
         match value.get_ref() {
             DeValue::String(text) => text.to_string(),
+            DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
+                .map_or_else(|_| number.as_str().to_owned(), |number| number.to_string()),
             _ => self.text.get(value.span()).unwrap_or_default().to_owned(),
         }
     }

@@ -24,7 +24,8 @@
 //! | pending, retrying, dead_lettered, cancelled | `Cancel` | cancelled |
 //! | dead_lettered, cancelled | `Retry` | pending |
 //!
-//! Both stores write the claim in SQL. [`next_status`] decides every other change.
+//! Both stores write the claim in SQL, and so take it back if its response was lost. [`next_status`] decides every
+//! other change.
 
 use std::fmt;
 use std::str::FromStr;
@@ -193,6 +194,13 @@ pub enum Event {
     Retry,
     /// An operator cancels a waiting job, or gives up a dead letter.
     Cancel,
+}
+
+impl Event {
+    /// Whether an attempt that ends with this event counts against the attempts that the policy allows.
+    pub const fn counts(self) -> bool {
+        !matches!(self, Self::Stop | Self::GiveBack)
+    }
 }
 
 /// What decides about the next status, besides the current status and the event.

@@ -65,7 +65,18 @@ pub struct Policies {
 impl Policies {
     /// Takes policies in the order of the settings. The names of their routes are distinct.
     pub fn new(policies: impl IntoIterator<Item = Policy>) -> Self {
-        let policies = policies.into_iter().map(Arc::new).collect::<Vec<_>>();
+        Self::of(policies.into_iter().map(Arc::new).collect())
+    }
+
+    /// These policies, and those of `others` for the routes that these do not have.
+    #[must_use]
+    pub fn and_missing(&self, others: &Self) -> Self {
+        let missing = others.iter().filter(|other| self.get(&other.route).is_none());
+        let policies = self.iter().chain(missing).cloned().collect::<Vec<_>>();
+        Self::of(policies)
+    }
+
+    fn of(policies: Vec<Arc<Policy>>) -> Self {
         let by_route = policies.iter().enumerate().map(|(at, policy)| (policy.route.clone(), at)).collect();
         Self { policies, by_route }
     }
@@ -104,5 +115,32 @@ impl PoliciesInForce {
     /// Puts other policies in force.
     pub fn set(&self, policies: Arc<Policies>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = policies;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policies(routes: &[(&str, u32)]) -> Policies {
+        Policies::new(routes.iter().map(|(route, attempts)| Policy {
+            route: RouteName::new(*route).expect("valid"),
+            handler: "simulate".into(),
+            timeout: None,
+            concurrency: None,
+            rate: None,
+            retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, *attempts),
+            on_dead_letter: OnDeadLetter::Block,
+            on_interrupt: OnInterrupt::Retry,
+            simulate: Simulate::default(),
+        }))
+    }
+
+    #[test]
+    fn missing_routes_are_added_and_others_stay_as_they_are() {
+        let both = policies(&[("new", 1), ("kept", 2)]).and_missing(&policies(&[("kept", 3), ("old", 4)]));
+        let found = both.iter().map(|policy| (policy.route.as_str(), policy.retry.max_attempts()));
+        assert_eq!(found.collect::<Vec<_>>(), [("new", 1), ("kept", 2), ("old", 4)]);
+        assert_eq!(both.place(&RouteName::new("old").expect("valid")), 2);
     }
 }

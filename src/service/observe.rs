@@ -170,7 +170,12 @@ impl Service {
             });
             let unrouted = [Status::Filtered, Status::Quarantined]
                 .map(|status| (status.as_str(), stats.counts.of(status)));
-            self.metrics.store().set(routes, unrouted, stats.oldest_due_seconds, stats.pauses.len());
+            let pauses = stats.pauses.iter().map(|pause| match &pause.target {
+                PauseTarget::Everything => ("everything", ""),
+                PauseTarget::Route(route) => ("route", route.as_str()),
+                PauseTarget::Source(source) => ("source", source.as_str()),
+            });
+            self.metrics.store().set(routes, unrouted, stats.oldest_due_seconds, pauses);
         }
         self.metrics.encode().map_err(Error::internal)
     }

@@ -55,8 +55,8 @@ impl RoutesInForce {
         Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the settings and puts their routes in force: first in the worker, then in the store, then for
-    /// matching. So no webhook gets a job of a route that the worker or the store does not know.
+    /// Reads the settings and puts their routes in force: in the worker, in the store, then for matching. So no
+    /// webhook gets a job of a route that the worker or the store does not know.
     /// Errors: `SettingsInvalid`, or those of the store; then the routes in force stay.
     pub async fn reload(&self, store: &(impl Operations + ?Sized)) -> Result<Reload> {
         let _reloading = self.reloading.lock().await;
@@ -68,13 +68,15 @@ impl RoutesInForce {
                 format!("the settings have mistakes; the settings in force stay:\n{mistakes}"),
             )
         })?;
-        // First the worker, so that it knows a route before the store can claim a job of it.
+        // The worker knows the old and the new routes until the store has changed. Otherwise it would have to give
+        // back what the store claims meanwhile.
         let before = self.policies.get();
-        self.policies.set(routes.policies());
+        self.policies.set(Arc::new(routes.policies().and_missing(&before)));
         if let Err(error) = store.set_policies(routes.policies()).await {
             self.policies.set(before);
             return Err(error);
         }
+        self.policies.set(routes.policies());
         let reload = Reload { routes: routes.policies().iter().count(), needs_restart };
         *self.routes.write().unwrap_or_else(PoisonError::into_inner) = routes;
         Ok(reload)

@@ -35,11 +35,13 @@ mod readers;
 mod reroute;
 mod rows;
 mod schema;
+mod set_back;
 mod transaction;
 mod wal;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -95,6 +97,8 @@ pub struct SqliteStore {
     wake: Arc<OnceLock<Arc<Notify>>>,
     log: Arc<wal::Log>,
     clock: Arc<dyn Clock>,
+    /// The greatest lead of the time of day since due times were last moved; see [`set_back::lead`].
+    lead: Arc<AtomicI64>,
 }
 
 /// Runs the missing migrations of a file, and returns their names. Creates a missing file.
@@ -114,6 +118,8 @@ impl SqliteStore {
         mark::refuse(&file.path, &mut file.connection)?;
         let store = Self::start(file, options, clock, metrics).await?;
         store.take_over_all().await.map_err(OpenError::TakeOver)?;
+        let due = store.writer.run(|transaction| set_back::move_due_times(transaction, 0)).await;
+        due.map_err(OpenError::TakeOver)?;
         Ok(store)
     }
 
@@ -137,8 +143,10 @@ impl SqliteStore {
         committed.publish_all(&memory);
         let changes = Arc::new(Changes::default());
         let wake = Arc::new(OnceLock::new());
+        let lead = Arc::new(AtomicI64::new(set_back::lead(clock.as_ref())));
         let context = Context {
             path,
+            lead: Arc::clone(&lead),
             _owner: owner,
             clock: Arc::clone(&clock),
             ids: WebhookIds::after(Sequence::from_i64(last), SmallRng::seed_from_u64(options.seed)),
@@ -161,6 +169,7 @@ impl SqliteStore {
             changes,
             wake,
             log,
+            lead,
             clock,
         })
     }
@@ -185,6 +194,21 @@ impl SqliteStore {
                 return Ok(all);
             }
         }
+    }
+
+    /// Moves due times if the time of day was set back since the last call.
+    async fn follow_clock(&self) -> Result<()> {
+        let lead = set_back::lead(self.clock.as_ref());
+        if let Some(step) = set_back::step(self.lead.load(Ordering::SeqCst), lead) {
+            tracing::warn!(
+                seconds = step / 1_000,
+                "the time of day was set back; jobs become due earlier by as much"
+            );
+            self.writer.run(move |transaction| set_back::move_due_times(transaction, step)).await?;
+        }
+        // Only now: if it failed, the next call does it.
+        self.lead.store(lead, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Frees the blocked lanes of routes that skip dead letters.

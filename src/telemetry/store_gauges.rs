@@ -24,6 +24,12 @@ struct ByRoute {
     route: Cow<'static, str>,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByPause {
+    scope: &'static str,
+    name: Cow<'static, str>,
+}
+
 /// The gauges of the store.
 #[derive(Debug, Default)]
 pub struct StoreGauges {
@@ -37,6 +43,9 @@ pub struct StoreGauges {
     /// The routes that have gauges, to remove those of a route that is gone.
     routes: Mutex<HashSet<String>>,
     pauses: Gauge,
+    paused: Family<ByPause, Gauge>,
+    /// The pauses that have gauges, to remove those of a pause that is over.
+    known_pauses: Mutex<HashSet<ByPause>>,
 }
 
 /// The values for the gauges of a route.
@@ -93,6 +102,11 @@ impl StoreGauges {
             self.route_match_failures.clone(),
         );
         registry.register("pauses", "Pauses in force", self.pauses.clone());
+        registry.register(
+            "paused",
+            "1 for each pause in force; `scope` is everything, route or source, and `name` that of the route or source",
+            self.paused.clone(),
+        );
     }
 
     /// Sets all gauges.
@@ -101,7 +115,7 @@ impl StoreGauges {
         routes: impl IntoIterator<Item = RouteGauges<'a>>,
         unrouted: impl IntoIterator<Item = (&'static str, u64)>,
         oldest_due_seconds: f64,
-        pauses: usize,
+        pauses: impl IntoIterator<Item = (&'static str, &'a str)>,
     ) {
         let mut shown = HashSet::new();
         for gauges in routes {
@@ -125,7 +139,20 @@ impl StoreGauges {
             self.unrouted.get_or_create(&ByWhat { what }).set(gauge(count));
         }
         self.oldest_due_seconds.set(oldest_due_seconds);
-        self.pauses.set(pauses as i64);
+        let pauses = pauses.into_iter().map(|(scope, name)| ByPause { scope, name: label(name) });
+        self.set_pauses(pauses.collect());
+    }
+
+    fn set_pauses(&self, pauses: HashSet<ByPause>) {
+        self.pauses.set(pauses.len() as i64);
+        for pause in &pauses {
+            self.paused.get_or_create(pause).set(1);
+        }
+        let mut known = self.known_pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        for over in known.difference(&pauses) {
+            self.paused.remove(over);
+        }
+        *known = pauses;
     }
 
     /// Removes the gauges of a route that is gone and has no jobs.

@@ -15,7 +15,7 @@ use super::Shared;
 use super::handler::{Attempt, Failure, Handler};
 use super::recorder::Ended;
 use super::threads::Threads;
-use crate::domain::attempt::{Conclusion, Outcome, RunResult, conclude};
+use crate::domain::attempt::{Conclusion, RunResult, conclude, conclude_given_back};
 use crate::domain::clock::Signal;
 use crate::domain::job::Status;
 use crate::domain::policy::Policy;
@@ -99,16 +99,7 @@ impl Runner {
 
     /// Gives back a job whose handler was not started, because the pool stops or the route is gone.
     fn not_started(&self, job: &ClaimedJob, now: Timestamp) -> Finish {
-        let concluded = Conclusion {
-            outcome: Outcome::Interrupted,
-            error: Some("the job was given back before the handler started".into()),
-            result: None,
-            next: Status::Pending,
-            due_at: Some(now),
-            counts: false,
-            blocks: false,
-        };
-        finish(job, concluded, now, now)
+        finish(job, conclude_given_back(now), now, now)
     }
 
     fn handle(

@@ -11,6 +11,7 @@ mod jobs;
 mod layers;
 mod lifecycle;
 mod rest;
+mod settings;
 mod snapshots;
 mod telemetry;
 mod transfer;

@@ -17,22 +17,39 @@ use super::shared::Shared;
 use crate::domain::policy::Policies;
 use crate::domain::route::OnDeadLetter;
 use crate::store::statement::statement;
+use crate::store::still_blocked;
 
 /// Maximum number of dead letters that one statement stops from blocking their lanes.
 const FREED_AT_ONCE: i64 = 500;
 
-/// Sets the policies in force.
+/// Puts these policies in force. After an error the policies before are in force.
 pub(super) async fn set(shared: &Shared, policies: Arc<Policies>) -> QueryResult<()> {
-    prepare(&shared.asking, &policies, shared.clock.now()).await?;
-    shared.schedule.set_policies(policies);
-    look(shared).await
+    add_paces(&shared.asking, &policies).await?;
+    shared.schedule.set_policies(Arc::clone(&policies));
+    if let Err(error) = free_lanes(&shared.asking, &policies, shared.clock.now()).await {
+        still_blocked(&error);
+    }
+    if let Err(error) = look(shared).await {
+        tracing::debug!(error = %error, "the queues could not be looked at after a reload; the next poll does it");
+    }
+    Ok(())
 }
 
-/// Adds the rows of `paces` that limits need, and frees the blocked lanes of routes that skip dead letters.
+/// Prepares the database for these policies.
 pub(super) async fn prepare(pool: &Pool, policies: &Policies, now: Timestamp) -> QueryResult<()> {
+    add_paces(pool, policies).await?;
+    free_lanes(pool, policies, now).await
+}
+
+/// Adds the rows of `paces` that limits need.
+async fn add_paces(pool: &Pool, policies: &Policies) -> QueryResult<()> {
     let mut connection = pool.get().await?;
     let adding = answer(limits::add_routes(&mut connection, policies)).await;
-    connection.release(adding)?;
+    connection.release(adding)
+}
+
+/// Frees the blocked lanes of routes that skip dead letters.
+async fn free_lanes(pool: &Pool, policies: &Policies, now: Timestamp) -> QueryResult<()> {
     let skipping = policies.iter().filter(|policy| policy.on_dead_letter == OnDeadLetter::Skip);
     let routes = skipping.map(|policy| policy.route.as_str()).collect::<Vec<_>>();
     loop {

@@ -22,14 +22,23 @@ pub(super) async fn open(
     clock: Arc<dyn Clock>,
 ) -> (TempDir, SqliteStore) {
     let folder = tempfile::tempdir().expect("a folder");
+    let store = open_in(&folder, policies, clock).await;
+    (folder, store)
+}
+
+/// Opens the store in a folder.
+pub(super) async fn open_in(
+    folder: &TempDir,
+    policies: impl IntoIterator<Item = Policy>,
+    clock: Arc<dyn Clock>,
+) -> SqliteStore {
     let options = Options {
         path: folder.path().join("inbox.db"),
         max_backlog: 100,
         policies: Arc::new(Policies::new(policies)),
         seed: 1,
     };
-    let store = SqliteStore::open(options, clock, Arc::default()).await.expect("opens");
-    (folder, store)
+    SqliteStore::open(options, clock, Arc::default()).await.expect("opens")
 }
 
 /// A policy without limits.

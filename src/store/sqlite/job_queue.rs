@@ -68,6 +68,7 @@ impl JobQueue for SqliteStore {
     }
 
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize> {
+        self.follow_clock().await?;
         self.take_over(Takeable::ExpiredBut(held)).await
     }
 

@@ -11,13 +11,15 @@ use crate::domain::policy::Policies;
 use crate::domain::retention::Retention;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::WebhookStatus;
+use crate::store::still_blocked;
 use crate::store::{Moved, Operations, Pause, PauseTarget, Purged};
 
 #[async_trait]
 impl Operations for SqliteStore {
     async fn set_policies(&self, policies: Arc<Policies>) -> Result<()> {
         self.writer.run(move |transaction| policies::set(transaction, &policies)).await?;
-        self.free_lanes().await
+        self.free_lanes().await.unwrap_or_else(|error| still_blocked(&error));
+        Ok(())
     }
 
     async fn retry(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {

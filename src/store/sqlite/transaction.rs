@@ -1,6 +1,7 @@
 //! A write transaction: what its commands may use, and what to publish after its commit.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock};
 
 use diesel::prelude::*;
@@ -28,6 +29,8 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct Context {
     pub(super) path: PathBuf,
     pub(super) _owner: Owner,
+    /// The greatest lead of the time of day since due times were last moved.
+    pub(super) lead: Arc<AtomicI64>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: WebhookIds<SmallRng>,
     pub(super) memory: Memory,

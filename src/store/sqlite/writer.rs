@@ -8,6 +8,7 @@
 //! by one. If the store itself is at fault (disk full, I/O error), all commands of the batch get an error,
 //! and the writer opens a new connection for the next batch.
 
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use diesel::connection::SimpleConnection;
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::accept;
 use super::command::{Batch, Message, Work};
 use super::connection::{self, OpenError};
+use super::set_back;
 use super::transaction::{Context, Refusal, Transaction};
 use crate::domain::error::{Error, Result};
 use crate::domain::route::NewJob;
@@ -168,6 +170,7 @@ impl Writer {
             Some(open) => open,
             None => connection.insert(reopen(context)?),
         };
+        context.lead.fetch_max(set_back::lead(context.clock.as_ref()), Ordering::SeqCst);
         let effects = open.immediate_transaction(|open| {
             let mut transaction = Transaction::new(open, context);
             accept::accept_all(&mut transaction, &mut batch.accepts)?;

@@ -3,5 +3,6 @@
 mod away;
 mod by_hand;
 mod failures;
+mod set_back;
 mod stops;
 mod time;

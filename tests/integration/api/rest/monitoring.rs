@@ -87,6 +87,42 @@ async fn metrics_move_with_what_happens(#[values(Sqlite, Postgres)] store: Store
 
 #[rstest]
 #[tokio::test]
+async fn metrics_name_each_pause_while_it_is_in_force(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    let targets = [
+        ("", r#"hookbox_paused{scope="everything",name=""}"#),
+        ("?route=default", r#"hookbox_paused{scope="route",name="default"}"#),
+        ("?source=default", r#"hookbox_paused{scope="source",name="default"}"#),
+    ];
+    for (target, _) in targets {
+        assert_eq!(hookbox.rest.post(&format!("/v1/pause{target}")).await.status, 200);
+    }
+    let paused = metrics(&hookbox).await;
+    assert_eq!(paused["hookbox_pauses"].to_string(), "3");
+    for (target, gauge) in targets {
+        assert_eq!(paused.get(gauge), Some(&1.0), "{gauge}");
+        assert_eq!(hookbox.rest.post(&format!("/v1/resume{target}")).await.status, 200);
+        assert_eq!(metrics(&hookbox).await.get(gauge), None, "{gauge} is over");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_condition_that_fails_is_counted_and_explained(#[values(Sqlite, Postgres)] store: Store) {
+    let routes = "[[routes]]\nname = \"large\"\nwhere = 'body.total > 100'\nhandler = \"simulate\"\n";
+    let hookbox = Hookbox::with_routes(store, routes);
+    for (key, status) in [("evt-001", r#"{"total":101}"#), ("evt-002", r#"{"sum":1}"#), ("evt-003", "{}")] {
+        assert_eq!(hookbox.rest.submit(key, "order.created", status).await.status, 202);
+    }
+    let route = hookbox.rest.get("/v1/routes").await.json()["routes"][0].clone();
+    assert_eq!(route["match_failures"], 2, "{route}");
+    assert!(route["last_match_failure"].as_str().unwrap().contains("total"), "{route}");
+    let gauge = r#"hookbox_route_match_failures{route="large"}"#;
+    assert_eq!(metrics(&hookbox).await.get(gauge), Some(&2.0));
+}
+
+#[rstest]
+#[tokio::test]
 async fn no_metric_has_a_label_that_a_sender_chooses(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::start(store);
     let id = hookbox.rest.submit("chosen-key", "chosen-type", r#""chosen-payload""#).await.text_of("id");
