@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hookbox::app::{self, Environment, Listeners, RunError};
-use hookbox::domain::clock::{Clock as _, ManualClock};
+use hookbox::domain::clock::{Clock as _, ManualClock, Signal};
 use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
 use hookbox::service::reload::Reloaded;
 use hookbox::worker::handler::Registry;
@@ -191,6 +191,17 @@ impl Hookbox {
     fn end(&mut self) {
         self.begin_to_stop();
         let Some(running) = self.running.take() else { return };
+        // Long after the deadline of everything that a test waits for.
+        let (step, mut left) = (Duration::from_millis(5), 12_000);
+        while !running.is_finished() && left > 0 {
+            Signal::default().wait(Some(step));
+            left -= 1;
+        }
+        if !running.is_finished() {
+            // Panicking twice would hide why the test failed.
+            assert!(std::thread::panicking(), "hookbox does not stop");
+            return;
+        }
         let ended = running.join();
         if !std::thread::panicking() {
             ended.expect("hookbox does not panic").expect("hookbox stops without an error");

@@ -1,6 +1,7 @@
 //! A client of the REST API, and what it reads of an answer.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder};
@@ -12,6 +13,9 @@ pub(crate) struct Rest {
     address: SocketAddr,
     client: reqwest::Client,
 }
+
+/// How long an answer may take, to its last byte. Watching is an answer, too.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// An answer that has arrived whole.
 #[derive(Clone, Debug)]
@@ -26,6 +30,7 @@ impl Rest {
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
+            .timeout(ANSWER_TIME)
             .build()
             .unwrap();
         Self { address, client }

@@ -75,9 +75,12 @@ async fn reads_of_lives(jobs: impl Fn(usize) -> Vec<NewJob>, indexes: &[&str]) -
     inbox.close().await;
     let connections = "SELECT count(*) FROM pg_stat_activity
                        WHERE datname = current_database() AND application_name LIKE 'hookbox %'";
-    while ask(connections) != ["0"] {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let closed = async {
+        while ask(connections) != ["0"] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(seconds(60), closed).await.expect("its connections close");
     let reads = |index: &&str| {
         let reads = format!("SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = '{index}'");
         ask(&reads)[0].parse().expect("a number")
