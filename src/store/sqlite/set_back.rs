@@ -32,7 +32,7 @@ pub(super) fn step(before: i64, now: i64) -> Option<i64> {
 }
 
 /// Makes every job due that was never attempted, and moves the due times of the others that are to come by `step`.
-/// With a step of 0 they stay: at a start nobody knows the step, but what was never attempted is due for sure.
+/// A step of 0 moves only jobs that were never attempted: at a start the step is not known.
 pub(super) fn move_due_times(transaction: &mut Transaction<'_>, step: i64) -> Result<(), Refusal> {
     let now = transaction.context.clock.now().as_millisecond();
     let queues = transaction.context.memory.queues.iter().map(|(queue, _)| queue).collect::<Vec<_>>();
@@ -52,6 +52,7 @@ pub(super) fn move_due_times(transaction: &mut Transaction<'_>, step: i64) -> Re
     Ok(())
 }
 
+// Jobs in lanes have a statement of their own, because each of the two partial indexes needs its condition in the text.
 statement! { Sqlite;
     struct MoveJobs {
         new: i64 as BigInt,
@@ -110,7 +111,7 @@ mod tests {
     use crate::store::{Inbox as _, JobQueue as _, Store as _};
 
     #[tokio::test]
-    async fn what_was_accepted_while_the_clock_was_ahead_is_due_after_a_restart() {
+    async fn jobs_accepted_while_the_clock_was_ahead_are_due_after_a_restart() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_700_000_000).expect("in range")));
         let (folder, store) = open([policy("orders")], Arc::clone(&clock) as _).await;
         let hour = SignedDuration::from_hours(1);

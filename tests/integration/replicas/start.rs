@@ -103,7 +103,7 @@ async fn a_server_that_is_not_there_is_named_without_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_cannot_hold_every_text_is_refused_and_left_as_it_was() {
+async fn a_database_with_another_encoding_than_utf8_is_refused_and_not_changed() {
     for encoding in ["LATIN1", "SQL_ASCII"] {
         let database = blocking(|| server().database_in(encoding));
         let place = place(&database.url());

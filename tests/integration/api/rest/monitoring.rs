@@ -111,8 +111,8 @@ async fn metrics_name_each_pause_while_it_is_in_force(#[values(Sqlite, Postgres)
 async fn a_condition_that_fails_is_counted_and_explained(#[values(Sqlite, Postgres)] store: Store) {
     let routes = "[[routes]]\nname = \"large\"\nwhere = 'body.total > 100'\nhandler = \"simulate\"\n";
     let hookbox = Hookbox::with_routes(store, routes);
-    for (key, status) in [("evt-001", r#"{"total":101}"#), ("evt-002", r#"{"sum":1}"#), ("evt-003", "{}")] {
-        assert_eq!(hookbox.rest.submit(key, "order.created", status).await.status, 202);
+    for (key, payload) in [("evt-001", r#"{"total":101}"#), ("evt-002", r#"{"sum":1}"#), ("evt-003", "{}")] {
+        assert_eq!(hookbox.rest.submit(key, "order.created", payload).await.status, 202);
     }
     let route = hookbox.rest.get("/v1/routes").await.json()["routes"][0].clone();
     assert_eq!(route["match_failures"], 2, "{route}");
