@@ -178,3 +178,23 @@ fn complain(error: &dyn std::error::Error) {
     // If standard error is closed, there is no other way to report the error.
     let _ = writeln!(io::stderr(), "{text}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_formatted_with_debug_shows_no_password() {
+        for command in [
+            "serve --database-url",
+            "config --database-url",
+            "config check --database-url",
+            "transfer --from sqlite://hookbox.db --to",
+        ] {
+            let url = "postgres://me:s3cret@db/box";
+            let arguments = ["hookbox"].into_iter().chain(command.split(' ')).chain([url]);
+            let shown = format!("{:?}", Cli::try_parse_from(arguments).expect("parses"));
+            assert!(!shown.contains("s3cret"), "{shown}");
+        }
+    }
+}

@@ -39,9 +39,16 @@ pub const EXIT_USAGE: u8 = 64;
 /// The handlers that come with hookbox. The first is the default of routes that do not set `handler`.
 pub const HANDLERS: &[&str] = &["simulate"];
 
-/// The settings that are defaults for routes. A reload puts them in force; the others need a restart.
-pub const OF_ROUTES: &[&str] =
-    &["max_attempts", "retry_base", "retry_cap", "simulate_min", "simulate_max", "simulate_failure_rate"];
+/// The settings that are defaults for routes, each with the member of a route that overrides it. A reload puts
+/// them in force; the others need a restart.
+pub const OF_ROUTES: &[(&str, &str)] = &[
+    ("max_attempts", "retry.attempts"),
+    ("retry_base", "retry.base"),
+    ("retry_cap", "retry.cap"),
+    ("simulate_min", "simulate.min"),
+    ("simulate_max", "simulate.max"),
+    ("simulate_failure_rate", "simulate.failure_rate"),
+];
 
 /// All settings, validated.
 #[derive(Clone, Debug)]
@@ -111,7 +118,7 @@ impl Config {
 
     /// Reads all settings, also after a mistake, so that all mistakes are found.
     fn read(layers: &Layers, read: &Reader<'_>, handlers: &[&str]) -> Option<Self> {
-        let defaults = Defaults { retry: retry(read), simulate: simulate(read) };
+        let defaults = Defaults::new(layers, retry(read), simulate(read));
         let routes = layers.read_routes(|routes| routes::routes(read, routes, &defaults, handlers));
         let retention = retention(read);
         let telemetry = telemetry(layers, read);

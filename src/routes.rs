@@ -56,7 +56,7 @@ pub struct Failures {
 }
 
 struct Route {
-    name: RouteName,
+    settings: Arc<RouteSettings>,
     sources: Names,
     event_types: Names,
     condition: Option<Condition>,
@@ -68,6 +68,7 @@ struct Route {
 impl Routes {
     /// Compiles routes, in the order of the settings. Errors: every mistake in them.
     pub fn new(settings: Vec<RouteSettings>) -> Result<Self, Vec<Mistake>> {
+        let settings = settings.into_iter().map(Arc::new).collect::<Vec<_>>();
         let mut compiling = Compiling::default();
         let mut routes = Vec::with_capacity(settings.len());
         let mut fallback = None;
@@ -78,7 +79,7 @@ impl Routes {
         if !compiling.mistakes.is_empty() {
             return Err(compiling.mistakes);
         }
-        let policies = Policies::new(settings.into_iter().map(|settings| settings.policy));
+        let policies = Policies::new(settings.iter().map(|settings| settings.policy.clone()));
         Ok(Self { routes, fallback, policies: Arc::new(policies) })
     }
 
@@ -97,17 +98,30 @@ impl Routes {
         jobs
     }
 
+    /// The settings of a route; none if there is no such route.
+    pub fn settings(&self, route: &RouteName) -> Option<Arc<RouteSettings>> {
+        self.find(route).map(|route| Arc::clone(&route.settings))
+    }
+
     /// The failed evaluations of a route's condition; none if there is no such route.
     pub fn failures(&self, route: &RouteName) -> Option<Failures> {
-        let route = self.routes.iter().chain(&self.fallback).find(|known| known.name == *route)?;
+        let route = self.find(route)?;
         Some(Failures {
             count: route.failed.load(Ordering::Relaxed),
             last_error: route.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         })
     }
+
+    fn find(&self, name: &RouteName) -> Option<&Route> {
+        self.routes.iter().chain(&self.fallback).find(|route| route.name() == name)
+    }
 }
 
 impl Route {
+    fn name(&self) -> &RouteName {
+        &self.settings.policy.route
+    }
+
     fn job_of(&self, look: &Look<'_, '_>) -> Option<NewJob> {
         let source = look.webhook.source.as_str();
         let admitted = self.sources.take(source)
@@ -115,7 +129,7 @@ impl Route {
             && (source != OWN_SOURCE || self.sources.name(source));
         let matches = admitted && self.condition.as_ref().is_none_or(|condition| self.holds(condition, look));
         matches.then(|| NewJob {
-            route: self.name.clone(),
+            route: self.name().clone(),
             order: self.order_by.as_ref().and_then(|pointer| order_value(pointer.find(look.body()?)?)),
         })
     }
@@ -135,7 +149,7 @@ impl Route {
 
 impl std::fmt::Debug for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Route").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Route").field("name", self.name()).finish_non_exhaustive()
     }
 }
 
@@ -149,9 +163,8 @@ struct Compiling {
 }
 
 impl Compiling {
-    fn route(&mut self, at: usize, settings: &RouteSettings) -> Route {
-        let name = settings.policy.route.clone();
-        if !self.names.insert(name.clone()) {
+    fn route(&mut self, at: usize, settings: &Arc<RouteSettings>) -> Route {
+        if !self.names.insert(settings.policy.route.clone()) {
             self.wrong(at, Member::Name, None, "unique, but an earlier route has this name");
         }
         self.check_globs(at, Member::Source, &settings.sources, glob::check_source);
@@ -160,7 +173,7 @@ impl Compiling {
             self.check_fallback(at, settings);
         }
         Route {
-            name,
+            settings: Arc::clone(settings),
             sources: Names::new(&settings.sources),
             event_types: Names::new(&settings.event_types),
             condition: settings.condition.as_ref().and_then(|text| self.condition(at, text)),
@@ -190,7 +203,7 @@ impl Compiling {
         if std::mem::replace(&mut self.has_fallback, true) {
             self.wrong(at, Member::Fallback, None, "false, because an earlier route is the fallback");
         }
-        if !settings.sources.is_empty() || !settings.event_types.is_empty() || settings.condition.is_some() {
+        if settings.has_match() || settings.condition.is_some() {
             let problem = "false if the route has `match` or `where`: the fallback gets every webhook that no other route \
                            matches";
             self.wrong(at, Member::Fallback, None, problem);

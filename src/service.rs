@@ -1,6 +1,7 @@
 //! The use cases, the same for both APIs.
 
 mod look;
+pub mod match_view;
 mod observe;
 mod operate;
 pub mod policy_view;

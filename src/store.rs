@@ -110,10 +110,14 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     /// goes on; that of a route that is gone becomes a dead letter. Answers how many.
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize>;
 
+    /// Gives back leased jobs whose handler was not started: they are pending again at their old
+    /// place, and nothing of the claim is left but the larger token. Changes nothing where the lease
+    /// was lost. May be called again after an error.
+    async fn give_back(&self, leases: Vec<Lease>) -> Result<()>;
+
     /// Gives back jobs that were leased to `worker` in that time, but are not among those it holds:
-    /// they were leased, and the answer was lost. They did not start, so that the attempt does not
-    /// count. Answers how many. To be called while nothing is being leased. A store whose answers
-    /// cannot get lost has none.
+    /// they were leased, and the answer was lost. Answers how many. To be called while nothing is
+    /// being leased. A store whose answers cannot get lost has none.
     async fn give_back_unheld(
         &self,
         _worker: &str,

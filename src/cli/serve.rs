@@ -68,7 +68,8 @@ fn settings_reader(flags: SettingFlags, at_start: Layers) -> Arc<ReadSettings> {
     Arc::new(move || {
         let layers = flags.layers().map_err(|mistakes| mistakes.to_string())?;
         let config = Config::new(&layers, HANDLERS).map_err(|mistakes| mistakes.to_string())?;
-        let changed = layers.changed(&at_start).into_iter().filter(|name| !OF_ROUTES.contains(name));
+        let is_of_routes = |name: &str| OF_ROUTES.iter().any(|(setting, _)| *setting == name);
+        let changed = layers.changed(&at_start).into_iter().filter(|name| !is_of_routes(name));
         let needs_restart = changed.map(ToOwned::to_owned).collect();
         Ok(Reloaded { routes: config.routes, needs_restart })
     })

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
-use crate::config::{Layers, Mistakes, SETTINGS};
+use crate::config::{Layers, Mistakes, SETTINGS, Secret};
 
 /// The flags of settings on the command line, and the file in `--config`.
 #[derive(Clone, Debug)]
 pub(super) struct SettingFlags {
     file: Option<PathBuf>,
-    flags: Vec<(&'static str, String)>,
+    flags: Vec<(&'static str, Secret)>,
 }
 
 impl SettingFlags {
@@ -27,7 +27,8 @@ impl SettingFlags {
         let environment = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
         });
-        Layers::read(self.file.as_deref(), environment, self.flags.iter().cloned())
+        let flags = self.flags.iter().map(|(name, value)| (*name, value.expose().to_owned()));
+        Layers::read(self.file.as_deref(), environment, flags)
     }
 }
 
@@ -58,7 +59,10 @@ impl FromArgMatches for SettingFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let flags = SETTINGS
             .iter()
-            .filter_map(|setting| Some((setting.name, matches.get_one::<String>(setting.name)?.clone())))
+            .filter_map(|setting| {
+                let value = matches.get_one::<String>(setting.name)?;
+                Some((setting.name, Secret::from(value.clone())))
+            })
             .collect();
         Ok(Self { file: matches.get_one("config").cloned(), flags })
     }

@@ -16,7 +16,7 @@ use super::Failure;
 use super::serve::{EXIT_INTERRUPTED, shutdown_signal};
 use super::settings::SettingFlags;
 use crate::clock::SystemClock;
-use crate::config;
+use crate::config::{self, Secret};
 use crate::domain::job::Status;
 use crate::store::postgres::Target;
 use crate::store::transfer::{self, BATCH_WEBHOOKS, Begun, Limits, Plan, RowCounts, TransferError};
@@ -28,11 +28,11 @@ pub(super) struct Transfer {
     /// The SQLite file to move from, as sqlite://<path>. Stop hookbox first; once the transfer has begun,
     /// hookbox no longer serves the file
     #[arg(long, value_name = "URL")]
-    from: String,
+    from: Secret,
     /// The database to move to, as postgres://<user>:<password>@<host>:<port>/<database>; it must be empty
     /// [default: the setting database_url]
     #[arg(long, value_name = "URL", conflicts_with = "abandon")]
-    to: Option<String>,
+    to: Option<Secret>,
     /// Move nothing, and allow hookbox to serve the file again. Drop the database first: if both are served,
     /// webhooks run twice
     #[arg(long)]
@@ -46,12 +46,12 @@ impl Transfer {
     /// Moves all webhooks, and prints how many. If it was stopped, running it again moves the rest.
     #[expect(clippy::disallowed_methods, reason = "the id of the transfer is random")]
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let from = config::transfer_from(&self.from)?;
+        let from = config::transfer_from(self.from.expose())?;
         if self.abandon {
             return abandon(&from);
         }
         let to = match &self.to {
-            Some(url) => config::transfer_to(url)?,
+            Some(url) => config::transfer_to(url.expose())?,
             None => config::transfer_to_setting(&SettingFlags::none().layers()?)?,
         };
         let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();

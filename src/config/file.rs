@@ -8,23 +8,24 @@ use toml::de::{DeTable, DeValue};
 
 use super::layers::Origin;
 use super::mistake::{Mistake, suggestion};
+use super::secret::Secret;
 
-/// The path and text of a settings file.
+/// The path and text of a settings file. The text may contain a password.
 #[derive(Clone, Debug)]
 pub(super) struct File {
     path: PathBuf,
-    text: String,
+    text: Secret,
 }
 
 impl File {
     pub(super) fn read(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { path: path.to_owned(), text: std::fs::read_to_string(path)? })
+        Ok(Self { path: path.to_owned(), text: std::fs::read_to_string(path)?.into() })
     }
 
     /// The file as a table, and every mistake in its TOML. The mistakes do not show lines of the file,
     /// because a line may have a secret.
     pub(super) fn parse(&self) -> (DeTable<'_>, Vec<Mistake>) {
-        let (table, faults) = DeTable::parse_recoverable(&self.text);
+        let (table, faults) = DeTable::parse_recoverable(self.text.expose());
         let mistakes = faults.iter().map(|fault| Mistake {
             origin: self.origin(&fault.span().unwrap_or_default()),
             text: format!("this is not valid TOML: {}", fault.message().replace('\n', ", ")),
@@ -34,7 +35,8 @@ impl File {
 
     /// The line and column of a range of bytes.
     pub(super) fn origin(&self, span: &Range<usize>) -> Origin {
-        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        let text = self.text.expose();
+        let before = text.get(..span.start).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
         Origin::File { path: self.path.clone(), line, column }
@@ -47,7 +49,7 @@ impl File {
             DeValue::String(text) => text.to_string(),
             DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
                 .map_or_else(|_| number.as_str().to_owned(), |number| number.to_string()),
-            _ => self.text.get(value.span()).unwrap_or_default().to_owned(),
+            _ => self.text.expose().get(value.span()).unwrap_or_default().to_owned(),
         }
     }
 }
@@ -113,7 +115,7 @@ impl<'a> Value<'a> {
 
     /// The length of what a string begins with: one quote, or three and a line break, which is not part of it.
     fn opening(&self) -> usize {
-        let written = self.file.text.get(self.value.span()).unwrap_or_default();
+        let written = self.file.text.expose().get(self.value.span()).unwrap_or_default();
         if !(written.starts_with("\"\"\"") || written.starts_with("'''")) {
             return 1;
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::{File, Value};
 use super::mistake::{Mistake, Mistakes, suggestion};
+use super::secret::Secret;
 use super::settings::{ENVIRONMENT_PREFIX, SETTINGS, Setting};
 
 /// The settings file in the working directory, which is read if it exists and `--config` is not given.
@@ -45,21 +46,17 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The value of each setting, and its origin.
-#[derive(Clone)]
+/// The value of each setting, and its origin. `Debug` shows no value, because a URL may contain a password.
+#[derive(Clone, Debug)]
 pub struct Layers {
-    values: BTreeMap<&'static str, (String, Origin)>,
+    values: BTreeMap<&'static str, (Secret, Origin)>,
+    /// The values of the file that the environment or a flag overrides.
+    overridden: BTreeMap<&'static str, (Secret, Origin)>,
     file: Option<File>,
     mistakes: Vec<Mistake>,
-    environment: BTreeMap<String, String>,
+    environment: BTreeMap<String, Secret>,
     unknown: Vec<String>,
     exports_traces: bool,
-}
-
-impl fmt::Debug for Layers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Layers").finish_non_exhaustive()
-    }
 }
 
 impl Layers {
@@ -71,13 +68,17 @@ impl Layers {
         environment: impl IntoIterator<Item = (String, String)>,
         flags: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Result<Self, Mistakes> {
-        let defaults =
-            SETTINGS.iter().map(|setting| (setting.name, (setting.default.to_owned(), Origin::Default)));
+        let defaults = SETTINGS.iter().map(|setting| {
+            let value = Secret::from(setting.default.to_owned());
+            (setting.name, (value, Origin::Default))
+        });
+        let environment = environment.into_iter().map(|(name, value)| (name, Secret::from(value)));
         let mut layers = Self {
             values: defaults.collect(),
+            overridden: BTreeMap::new(),
             file: None,
             mistakes: Vec::new(),
-            environment: environment.into_iter().collect(),
+            environment: environment.collect(),
             unknown: Vec::new(),
             exports_traces: false,
         };
@@ -89,7 +90,7 @@ impl Layers {
         layers.add_environment();
         for (name, value) in flags {
             if let Some(setting) = find(name) {
-                layers.set(setting, value, Origin::Flag(setting.flag_name()));
+                layers.set(setting, value.into(), Origin::Flag(setting.flag_name()));
             }
         }
         Ok(layers)
@@ -98,15 +99,23 @@ impl Layers {
     /// The value of a setting, and its origin.
     pub fn get(&self, name: &str) -> (&str, &Origin) {
         match self.values.get(name) {
-            Some((value, origin)) => (value, origin),
+            Some((value, origin)) => (value.expose(), origin),
             None => ("", &Origin::Default),
         }
     }
 
+    /// The value of a setting in the file, and its origin, if the environment or a flag overrides it.
+    pub(super) fn overridden(&self, name: &str) -> Option<(&str, &Origin)> {
+        self.overridden.get(name).map(|(value, origin)| (value.expose(), origin))
+    }
+
     /// The names of settings whose values differ from those in `since`.
     pub fn changed(&self, since: &Self) -> Vec<&'static str> {
-        let differs = |name: &&&str| self.get(name).0 != since.get(name).0;
-        self.values.keys().filter(differs).copied().collect()
+        let is_same = |name: &str, value: &Secret| {
+            since.values.get(name).is_some_and(|(before, _)| value.is_same(before))
+        };
+        let changed = self.values.iter().filter(|(name, (value, _))| !is_same(name, value));
+        changed.map(|(name, _)| *name).collect()
     }
 
     /// Calls `read` with the routes of the file; with none if there is no file, or it has no routes.
@@ -122,7 +131,7 @@ impl Layers {
     }
 
     /// The environment variables, for secrets that name one.
-    pub(super) fn environment(&self) -> &BTreeMap<String, String> {
+    pub(super) fn environment(&self) -> &BTreeMap<String, Secret> {
         &self.environment
     }
 
@@ -151,7 +160,7 @@ impl Layers {
     }
 
     fn variable(&self, name: &str) -> &str {
-        self.environment.get(name).map_or("", String::as_str)
+        self.environment.get(name).map_or("", Secret::expose)
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), Mistakes> {
@@ -173,7 +182,7 @@ impl Layers {
                 continue;
             };
             let value = Value::new(&file, setting.name.to_owned(), value);
-            self.values.insert(setting.name, (value.written(), value.origin()));
+            self.values.insert(setting.name, (value.written().into(), value.origin()));
         }
         drop(table);
         self.file = Some(file);
@@ -197,8 +206,11 @@ impl Layers {
         }
     }
 
-    fn set(&mut self, setting: &'static Setting, value: String, origin: Origin) {
-        self.values.insert(setting.name, (value, origin));
+    fn set(&mut self, setting: &'static Setting, value: Secret, origin: Origin) {
+        let before = self.values.insert(setting.name, (value, origin));
+        if let Some(before @ (_, Origin::File { .. })) = before {
+            self.overridden.insert(setting.name, before);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use bytesize::ByteSize;
 use tracing_subscriber::EnvFilter;
 
 use super::Database;
-use super::layers::Layers;
+use super::layers::{Layers, Origin};
 use super::mistake::Mistake;
 use super::secret::Secret;
 use super::settings::SETTINGS;
@@ -144,19 +144,31 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn database(&self, name: &str) -> Option<Database> {
+        let check = |secret: &Secret, (value, origin): (&str, &Origin)| {
+            let read = database(secret.expose());
+            read.map_err(|problem| {
+                // A URL has many parts, so the message says which part is wrong.
+                let problem = problem.map(|problem| format!("; {problem}")).unwrap_or_default();
+                let allowed = format!("{}{problem}", allowed_for(name));
+                self.wrong(Mistake::value(origin, name, value, allowed));
+            })
+            .ok()
+        };
+        let environment = self.layers.environment();
+        // The variable or file that an overridden value names need not exist.
+        if let Some(overridden) = self.layers.overridden(name)
+            && let Ok(secret) = Secret::read(overridden.0, environment)
+        {
+            check(&secret, overridden);
+        }
         let (value, origin) = self.layers.get(name);
-        let secret = Secret::read(value, self.layers.environment());
-        let secret = secret.map_err(|missing| {
-            self.wrong(Mistake::value(origin, name, value, format_args!("a URL, but {missing}")));
-        });
-        let read = database(secret.ok()?.expose());
-        read.map_err(|problem| {
-            // A URL has many parts, so the message says which part is wrong.
-            let problem = problem.map(|problem| format!("; {problem}")).unwrap_or_default();
-            let allowed = format!("{}{problem}", allowed_for(name));
-            self.wrong(Mistake::value(origin, name, value, allowed));
-        })
-        .ok()
+        match Secret::read(value, environment) {
+            Ok(secret) => check(&secret, (value, origin)),
+            Err(missing) => {
+                self.wrong(Mistake::value(origin, name, value, format_args!("a URL, but {missing}")));
+                None
+            }
+        }
     }
 
     pub(super) fn rate_limit(&self, name: &str) -> Option<Option<Rate>> {
@@ -186,13 +198,19 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn read<T>(&self, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-        let (value, origin) = self.layers.get(name);
-        let read = parse(value);
-        if read.is_none() {
-            self.wrong(Mistake::value(origin, name, value, allowed_for(name)));
+    /// Parses a setting. Also checks its value in the file if the environment or a flag overrides it.
+    fn read<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let check = |(value, origin): (&str, &Origin)| {
+            let read = parse(value);
+            if read.is_none() {
+                self.wrong(Mistake::value(origin, name, value, allowed_for(name)));
+            }
+            read
+        };
+        if let Some(overridden) = self.layers.overridden(name) {
+            check(overridden);
         }
-        read
+        check(self.layers.get(name))
     }
 }
 

@@ -7,8 +7,9 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::OF_ROUTES;
 use super::file::{Table, Value};
-use super::layers::Origin;
+use super::layers::{Layers, Origin};
 use super::mistake::{Mistake, suggestion};
 use super::parse::{DAY, MILLISECOND, Reader, duration, duration_text, rate};
 use crate::domain::policy::{Policy, Simulate};
@@ -20,13 +21,26 @@ use crate::routes::{Member, RouteSettings, Routes};
 pub(super) struct Defaults {
     pub(super) retry: RetryPolicy,
     pub(super) simulate: Simulate,
+    /// The origins of these values.
+    origins: Origins,
 }
 
-/// The settings of a route, and the origin of each member that the file sets.
+impl Defaults {
+    pub(super) fn new(layers: &Layers, retry: RetryPolicy, simulate: Simulate) -> Self {
+        let origin = |(setting, member): &(&str, &str)| ((*member).to_owned(), layers.get(setting).1.clone());
+        Self { retry, simulate, origins: OF_ROUTES.iter().map(origin).collect() }
+    }
+}
+
+/// The origins of members of a route; a member that is not in it has the default. A member of an inner table
+/// has the name `<table>.<member>`, such as `retry.base`.
+type Origins = BTreeMap<String, Origin>;
+
+/// The settings of a route, and the origins of its members.
 #[derive(Clone, Debug)]
 pub(super) struct ReadRoute {
-    pub(super) settings: RouteSettings,
-    pub(super) origins: BTreeMap<&'static str, Origin>,
+    settings: RouteSettings,
+    origins: Origins,
 }
 
 /// Reads and compiles the routes. None if there is a mistake, which is then in `read`.
@@ -40,7 +54,7 @@ pub(super) fn routes(
         let mut settings = RouteSettings::everything(handlers[0], defaults.retry);
         settings.policy.simulate = defaults.simulate;
         let routes = Routes::new(vec![settings.clone()]).ok()?;
-        return Some((Arc::new(routes), vec![ReadRoute { settings, origins: BTreeMap::new() }]));
+        return Some((Arc::new(routes), vec![ReadRoute { settings, origins: defaults.origins.clone() }]));
     };
     let (mut values, mut found, mut are_good) = (Vec::new(), Vec::new(), true);
     for (at, value) in list.items().into_iter().enumerate() {
@@ -93,8 +107,11 @@ fn placed(route: &Value<'_>, mistake: &crate::routes::Mistake) -> Mistake {
 /// Reads the members of one route.
 struct RouteReader<'r, 'a> {
     read: &'r Reader<'a>,
+    /// The table of the route, or the inner table that is being read.
     table: Table<'r>,
-    origins: BTreeMap<&'static str, Origin>,
+    /// The name of the inner table that is being read.
+    inner: Option<&'static str>,
+    origins: Origins,
     is_good: bool,
 }
 
@@ -110,7 +127,7 @@ impl<'r, 'a> RouteReader<'r, 'a> {
             read.wrong(route.wrong("a table; write [[routes]] on a line of its own, and its members below"));
             return (None, false);
         };
-        let mut reader = Self { read, table, origins: BTreeMap::new(), is_good: true };
+        let mut reader = Self { read, table, inner: None, origins: defaults.origins.clone(), is_good: true };
         // The name of a route whose own name is wrong, so that its other members are checked.
         let placeholder = RouteName::new(format!("route-{at}-without-a-name")).unwrap_or_default();
         let settings = reader.settings(route, placeholder, defaults, handlers);
@@ -159,8 +176,13 @@ impl<'r, 'a> RouteReader<'r, 'a> {
 
     fn get(&mut self, member: &'static str) -> Option<Value<'r>> {
         let value = self.table.get(member)?;
-        self.origins.insert(member, value.origin());
+        self.origins.insert(self.path(member), value.origin());
         Some(value)
+    }
+
+    /// The name of a member of the table that is being read, as in `Origins`.
+    fn path(&self, member: &str) -> String {
+        self.inner.map_or_else(|| member.to_owned(), |inner| format!("{inner}.{member}"))
     }
 
     /// Parses a member. If `parse` returns none, adds a mistake; `allowed` continues "it must be ...".
@@ -199,6 +221,24 @@ impl<'r, 'a> RouteReader<'r, 'a> {
     fn time(&mut self, member: &'static str, allowed: RangeInclusive<Duration>) -> Option<Duration> {
         let words = between(&allowed);
         self.parsed(member, words, |value| duration(value.text()?, &allowed))
+    }
+
+    /// A duration that is at least that of another member. A shorter default is replaced by the other member.
+    fn time_from(
+        &mut self,
+        member: &'static str,
+        (other, least): (&str, Duration),
+        longest: Duration,
+        default: Duration,
+    ) -> Duration {
+        let read = self.time(member, least..=longest);
+        if read.is_none()
+            && default < least
+            && let Some(origin) = self.origins.get(&self.path(other)).cloned()
+        {
+            self.origins.insert(self.path(member), origin);
+        }
+        read.unwrap_or(default.max(least))
     }
 
     fn concurrency(&mut self) -> Option<NonZeroU32> {
@@ -248,7 +288,7 @@ impl<'r, 'a> RouteReader<'r, 'a> {
                 value.written().parse().ok().filter(|attempts| (1..=1000).contains(attempts))
             });
             let base = reader.time("base", MILLISECOND..=DAY).unwrap_or(defaults.base());
-            let cap = reader.time("cap", base..=DAY * 30).unwrap_or(defaults.cap());
+            let cap = reader.time_from("cap", ("base", base), DAY * 30, defaults.cap());
             RetryPolicy::new(base, cap, attempts.unwrap_or(defaults.max_attempts()))
         });
         retry.unwrap_or(defaults)
@@ -258,7 +298,7 @@ impl<'r, 'a> RouteReader<'r, 'a> {
         let allowed = "a table, such as { min = \"1s\", max = \"5s\", failure_rate = 0.1 }";
         let simulate = self.inner("simulate", allowed, |reader| {
             let min = reader.time("min", Duration::ZERO..=DAY).unwrap_or(defaults.min);
-            let max = reader.time("max", min..=DAY).unwrap_or(defaults.max.max(min));
+            let max = reader.time_from("max", ("min", min), DAY, defaults.max);
             let failure_rate = reader.parsed("failure_rate", "a number from 0 to 1", |value| {
                 value.written().parse().ok().filter(|share| (0.0..=1.0).contains(share))
             });
@@ -280,7 +320,9 @@ impl<'r, 'a> RouteReader<'r, 'a> {
             return None;
         };
         let outer = std::mem::replace(&mut self.table, table);
+        self.inner = Some(member);
         let found = read(self);
+        self.inner = None;
         let inner = std::mem::replace(&mut self.table, outer);
         inner.unknown().into_iter().for_each(|mistake| self.wrong(mistake));
         Some(found)
@@ -303,7 +345,7 @@ impl Display for ReadRoute {
         };
         let time = |duration: Duration| quoted(&duration_text(duration));
         writeln!(f, "\n[[routes]]")?;
-        let mut line = |member: &'static str, value: String| {
+        let mut line = |member: &str, value: String| {
             let origin = self.origins.get(member).unwrap_or(&Origin::Default);
             let line = format!("{member} = {value}");
             // Behind the last line of a long text, the origin would be far from the name of the member.
@@ -314,11 +356,10 @@ impl Display for ReadRoute {
             }
         };
         line("name", quoted(policy.route.as_str()))?;
-        let globs = [("source", sources), ("event_type", event_types)];
-        let globs = globs.iter().filter(|(_, globs)| !globs.is_empty());
-        let globs = globs.map(|(member, globs)| format!("{member} = {}", list(globs))).collect::<Vec<_>>();
-        if !globs.is_empty() {
-            line("match", format!("{{ {} }}", globs.join(", ")))?;
+        for (member, globs) in [("match.source", sources), ("match.event_type", event_types)] {
+            if !globs.is_empty() {
+                line(member, list(globs))?;
+            }
         }
         if let Some(condition) = condition {
             line("where", quoted(condition))?;
@@ -341,11 +382,9 @@ impl Display for ReadRoute {
             };
             line("rate", quoted(&format!("{}/{unit}", rate.quota)))?;
         }
-        let (base, cap) = (time(policy.retry.base()), time(policy.retry.cap()));
-        line(
-            "retry",
-            format!("{{ attempts = {}, base = {base}, cap = {cap} }}", policy.retry.max_attempts()),
-        )?;
+        line("retry.attempts", policy.retry.max_attempts().to_string())?;
+        line("retry.base", time(policy.retry.base()))?;
+        line("retry.cap", time(policy.retry.cap()))?;
         if let Some(order_by) = order_by {
             line("order_by", quoted(order_by))?;
             let word = if policy.on_dead_letter == OnDeadLetter::Block { "block" } else { "skip" };
@@ -353,12 +392,10 @@ impl Display for ReadRoute {
         }
         let word = if policy.on_interrupt == OnInterrupt::Retry { "retry" } else { "dead_letter" };
         line("on_interrupt", quoted(word))?;
-        let Simulate { min, max, failure_rate } = policy.simulate;
         if &*policy.handler == "simulate" {
-            line(
-                "simulate",
-                format!("{{ min = {}, max = {}, failure_rate = {failure_rate} }}", time(min), time(max)),
-            )?;
+            line("simulate.min", time(policy.simulate.min))?;
+            line("simulate.max", time(policy.simulate.max))?;
+            line("simulate.failure_rate", policy.simulate.failure_rate.to_string())?;
         }
         Ok(())
     }

@@ -7,9 +7,8 @@ use jiff::Timestamp;
 use rand::Rng;
 
 use super::clock::whole_milliseconds;
-use super::job::{Event, JobId, Rules, Status, next_status};
+use super::job::{Event, JobId, Status, next_status};
 use super::policy::Policy;
-use super::route::OnInterrupt;
 
 /// The longest delay that a handler can ask for. A longer one is cut to this.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -130,22 +129,6 @@ pub fn conclude_interrupted(attempt_of_run: u32, policy: Option<&Policy>) -> Con
         due_at: None,
         counts: Event::Interrupt.counts(),
         blocks: policy.map_or(next == Status::DeadLettered, |policy| policy.blocks(next)),
-    }
-}
-
-/// Decides how a job goes on whose lease was given back at `now`, before its handler started.
-pub fn conclude_given_back(now: Timestamp) -> Conclusion {
-    let event = Event::GiveBack;
-    // No rule changes what follows, so it does not matter if the route is gone.
-    let rules = Rules { attempts_left: true, on_interrupt: OnInterrupt::Retry };
-    Conclusion {
-        outcome: Outcome::Interrupted,
-        error: Some("the job was given back before the handler started".to_owned()),
-        result: None,
-        next: next_status(Status::Processing, event, rules).unwrap_or(Status::Pending),
-        due_at: Some(now),
-        counts: event.counts(),
-        blocks: false,
     }
 }
 

@@ -19,13 +19,13 @@
 //! | processing | `Fail`, attempts left | retrying |
 //! | processing | `Interrupt`, attempts left, `on_interrupt = "retry"` | pending |
 //! | processing | `Stop`, `on_interrupt = "retry"` | pending |
-//! | processing | `GiveBack` | pending |
+//! | processing | the claim is taken back before the handler starts | pending |
 //! | processing | `FailForGood`, and `Fail`, `Interrupt` and `Stop` otherwise | dead_lettered |
 //! | pending, retrying, dead_lettered, cancelled | `Cancel` | cancelled |
 //! | dead_lettered, cancelled | `Retry` | pending |
 //!
-//! Both stores write the claim in SQL, and so take it back if its response was lost. [`next_status`] decides every
-//! other change.
+//! Both stores write in SQL that a job is claimed, and that a claim is taken back. [`next_status`] decides every other
+//! change.
 
 use std::fmt;
 use std::str::FromStr;
@@ -174,7 +174,7 @@ pub struct JobStatus {
     pub revision: u64,
 }
 
-/// What can happen to a job, besides a claim.
+/// What can happen to a job, besides a claim that is made or taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The handler completed the job.
@@ -188,8 +188,6 @@ pub enum Event {
     Interrupt,
     /// The attempt was stopped at shutdown. Does not count as an attempt.
     Stop,
-    /// The lease was given back before the handler started. Does not count as an attempt.
-    GiveBack,
     /// An operator starts another run.
     Retry,
     /// An operator cancels a waiting job, or gives up a dead letter.
@@ -199,7 +197,7 @@ pub enum Event {
 impl Event {
     /// Whether an attempt that ends with this event counts against the attempts that the policy allows.
     pub const fn counts(self) -> bool {
-        !matches!(self, Self::Stop | Self::GiveBack)
+        !matches!(self, Self::Stop)
     }
 }
 
@@ -222,7 +220,6 @@ pub const fn next_status(status: Status, event: Event, rules: Rules) -> Option<S
             Some(Status::Pending)
         }
         (Status::Processing, Event::Stop) if starts_again => Some(Status::Pending),
-        (Status::Processing, Event::GiveBack) => Some(Status::Pending),
         (Status::Processing, Event::Fail | Event::FailForGood | Event::Interrupt | Event::Stop) => {
             Some(Status::DeadLettered)
         }
@@ -239,7 +236,7 @@ mod tests {
     use super::{Event::*, Status::*, *};
     use proptest::prelude::*;
 
-    const EVENTS: [Event; 8] = [Complete, Fail, FailForGood, Interrupt, Stop, GiveBack, Retry, Cancel];
+    const EVENTS: [Event; 7] = [Complete, Fail, FailForGood, Interrupt, Stop, Retry, Cancel];
 
     fn rules(attempts_left: bool, on_interrupt: OnInterrupt) -> Rules {
         Rules { attempts_left, on_interrupt }
@@ -247,15 +244,15 @@ mod tests {
 
     #[test]
     fn every_pair_of_status_and_event_is_decided() {
-        // Columns: Complete, Fail, FailForGood, Interrupt, Stop, GiveBack, Retry, Cancel.
+        // Columns: Complete, Fail, FailForGood, Interrupt, Stop, Retry, Cancel.
         let (c, d, p) = (Some(Cancelled), Some(DeadLettered), Some(Pending));
         let with_attempts_left = [
-            (Pending, [None, None, None, None, None, None, None, c]),
-            (Processing, [Some(Completed), Some(Retrying), d, p, p, p, None, None]),
-            (Retrying, [None, None, None, None, None, None, None, c]),
-            (Completed, [None; 8]),
-            (DeadLettered, [None, None, None, None, None, None, p, c]),
-            (Cancelled, [None, None, None, None, None, None, p, c]),
+            (Pending, [None, None, None, None, None, None, c]),
+            (Processing, [Some(Completed), Some(Retrying), d, p, p, None, None]),
+            (Retrying, [None, None, None, None, None, None, c]),
+            (Completed, [None; 7]),
+            (DeadLettered, [None, None, None, None, None, p, c]),
+            (Cancelled, [None, None, None, None, None, p, c]),
         ];
         for (status, row) in with_attempts_left {
             for (event, expected) in EVENTS.into_iter().zip(row) {
@@ -332,10 +329,10 @@ mod tests {
                 prop_assert_ne!(status, Completed);
                 prop_assert_ne!(next, Processing);
                 prop_assert!(next != Retrying || attempts < limit, "a retry needs an attempt left");
-                prop_assert!(!never_twice || next != Pending || matches!(event, GiveBack | Retry));
+                prop_assert!(!never_twice || next != Pending || event == Retry);
                 match event {
-                    // Neither of these counts as an attempt.
-                    GiveBack | Stop => limit += 1,
+                    // Does not count as an attempt.
+                    Stop => limit += 1,
                     Retry => limit = attempts + budget,
                     _ => {}
                 }

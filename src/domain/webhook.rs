@@ -188,7 +188,7 @@ pub struct JobDetail {
     /// The number of the current run: 1 at first, and one more with every retry by hand.
     pub run: u32,
     /// How many attempts do not count against the policy: the attempts of earlier runs, and attempts that
-    /// were stopped or given back.
+    /// were stopped.
     pub uncounted_attempts: u32,
     /// When the job is due, or was last due.
     pub available_at: Timestamp,

@@ -44,7 +44,7 @@ pub(super) struct Destination {
     to: String,
 }
 
-/// Lists the routes, each with its policy in force and the numbers of its jobs
+/// Lists the routes, each with what it matches, its policy in force and the numbers of its jobs
 ///
 /// First the routes of the settings, in their order, then the routes that are gone from the settings and
 /// still have jobs. The settings are those of the process that answers.

@@ -38,6 +38,11 @@ impl RouteSettings {
         let (sources, event_types) = (Vec::new(), Vec::new());
         Self { policy, sources, event_types, condition: None, order_by: None, fallback: false }
     }
+
+    /// Whether the route has globs of sources or event types.
+    pub fn has_match(&self) -> bool {
+        !self.sources.is_empty() || !self.event_types.is_empty()
+    }
 }
 
 /// A mistake in the settings of a route.

@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 use super::Service;
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
-use crate::domain::policy::Policy;
 use crate::domain::route::RouteName;
+use crate::routes::RouteSettings;
 use crate::store::{Pause, PauseTarget, Probe, StatusCounts, StoreStats};
 use crate::telemetry::metrics::WorkerCounts;
 use crate::telemetry::store_gauges::RouteGauges;
@@ -59,8 +59,8 @@ pub struct Stats {
 pub struct RouteStats {
     /// The route.
     pub route: RouteName,
-    /// The policy in force; none if the route is gone from the settings, so that its jobs are held.
-    pub policy: Option<Arc<Policy>>,
+    /// The settings in force; none if the route is gone from the settings, so that its jobs are held.
+    pub settings: Option<Arc<RouteSettings>>,
     /// Its jobs by status.
     pub counts: StatusCounts,
     /// For how long its oldest waiting job has been due, also if the route is paused or gone; 0 if no job is
@@ -130,7 +130,7 @@ impl Service {
             .map(|(place, route)| {
                 let failures = routes.failures(&route);
                 let empty = RouteStats {
-                    policy: policies.get(&route).cloned(),
+                    settings: routes.settings(&route),
                     counts: StatusCounts::default(),
                     oldest_due_seconds: 0.0,
                     paused_since: stats
@@ -153,7 +153,7 @@ impl Service {
             let due = queue.oldest_due.map_or(0.0, |due| seconds_between(due, now));
             route.oldest_due_seconds = route.oldest_due_seconds.max(due);
         }
-        all.into_values().filter(|route| route.policy.is_some() || route.counts.total() > 0).collect()
+        all.into_values().filter(|route| route.settings.is_some() || route.counts.total() > 0).collect()
     }
 
     /// All metrics, in the OpenMetrics text format.
@@ -165,7 +165,7 @@ impl Service {
                 counts: Status::OF_JOBS.map(|status| (status, route.counts.of(status))),
                 oldest_due_seconds: route.oldest_due_seconds,
                 is_paused: route.paused_since.is_some(),
-                held_jobs: if route.policy.is_none() { route.counts.unfinished() } else { 0 },
+                held_jobs: if route.settings.is_none() { route.counts.unfinished() } else { 0 },
                 match_failures: route.match_failures,
             });
             let unrouted = [Status::Filtered, Status::Quarantined]

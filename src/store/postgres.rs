@@ -293,6 +293,11 @@ impl JobQueue for PostgresStore {
         .await
     }
 
+    async fn give_back(&self, leases: Vec<Lease>) -> Result<()> {
+        self.run(async move |shared| give_back::give_back(&shared, &leases).await.map(drop).map_err(refused))
+            .await
+    }
+
     async fn give_back_unheld(
         &self,
         worker: &str,

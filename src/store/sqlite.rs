@@ -15,6 +15,7 @@ mod export;
 mod finish;
 #[cfg(test)]
 mod fixture;
+mod give_back;
 mod inbox;
 mod job_queue;
 mod keys;

@@ -44,6 +44,8 @@ pub struct Claims {
     /// The earliest time at which another claim may find a job if nothing else happens until then; `None` if
     /// it cannot find one.
     pub next: Option<Timestamp>,
+    /// The monotonic time of this process until which the leases last at least.
+    pub held_until: Duration,
 }
 
 /// A leased job with everything its handler needs.
@@ -68,7 +70,7 @@ pub struct ClaimedJob {
     /// The number of this attempt, 1 for the first attempt of the job.
     pub attempt: u32,
     /// The number of this attempt within the run: counted from 1 since the job was accepted or retried by
-    /// hand, without attempts that were stopped or given back.
+    /// hand, without attempts that were stopped.
     pub attempt_of_run: u32,
     /// The number of the run: 1, increased by every retry by hand.
     pub run: u32,

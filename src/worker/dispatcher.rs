@@ -116,7 +116,7 @@ async fn lease_and_begin(
         Err(error) => {
             // The response was lost; some jobs may already be leased.
             shared.slots.answer_lost(asked, shared.clock.now(), shared.clock.monotonic());
-            shared.slots.begin(reserved, &[]);
+            shared.slots.begin(reserved, &[], Duration::ZERO);
             return Err(error);
         }
     };
@@ -124,7 +124,7 @@ async fn lease_and_begin(
         let waited = job.claimed_at.duration_since(job.available_at);
         shared.metrics.claimed(waited.try_into().unwrap_or_default());
     }
-    let stops = shared.slots.begin(reserved, &claims.jobs);
+    let stops = shared.slots.begin(reserved, &claims.jobs, claims.held_until);
     let pause = match claims.next {
         None => Pause::UntilNotified,
         Some(next) if next <= asked && claims.jobs.is_empty() => Pause::Short,

@@ -12,7 +12,8 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
-use crate::domain::error::Reason;
+use crate::domain::attempt::Lease;
+use crate::domain::error::{Reason, Result};
 use crate::domain::job::Status;
 use crate::domain::trace::Traceparent;
 use crate::store::Finish;
@@ -30,10 +31,21 @@ const BATCHES_AT_ONCE: usize = 4;
 /// While a batch is being stored, the next one is sent once this many outcomes wait.
 const ENOUGH_FOR_ANOTHER: usize = 64;
 
-/// An attempt that has ended, with the outcome to store.
-pub(super) struct Ended {
-    pub(super) finish: Finish,
-    pub(super) traceparent: Traceparent,
+/// What became of a leased job on its thread.
+pub(super) enum Ended {
+    /// Its attempt has ended, with this outcome.
+    Attempt { finish: Finish, traceparent: Traceparent },
+    /// Its handler was not started: the lease is to be given back.
+    NotStarted(Lease),
+}
+
+impl Ended {
+    fn lease(&self) -> Lease {
+        match self {
+            Self::Attempt { finish, .. } => finish.lease,
+            Self::NotStarted(lease) => *lease,
+        }
+    }
 }
 
 /// Stores outcomes until all threads of the pool have ended.
@@ -55,43 +67,67 @@ pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<
                 // Lets other tasks run first, so that more outcomes join this batch when the cores are busy.
                 tokio::task::yield_now().await;
                 waiting.extend(std::iter::from_fn(|| outcomes.try_recv().ok()).take(room - received));
-                shared.free_threads(waiting[known..].iter().map(|ended| ended.finish.lease));
+                shared.free_threads(waiting[known..].iter().map(Ended::lease));
             }
         }
     }
 }
 
-/// Stores one batch. While the store is not available, it is tried again for any length of time: dropping the
-/// outcomes would run jobs again that are done.
+/// Stores one batch.
 async fn store(shared: &Shared, batch: Vec<Ended>) {
-    let finishes = batch.iter().map(|ended| ended.finish.clone()).collect::<Vec<_>>();
-    loop {
-        match shared.store.finish(&shared.options.worker, finishes.clone()).await {
-            Ok(recorded) => {
-                batch.iter().zip(recorded).for_each(|(ended, recorded)| is_recorded(shared, ended, recorded));
-                break;
+    let leases = batch.iter().map(Ended::lease).collect::<Vec<_>>();
+    let (mut finishes, mut traceparents, mut not_started) = (Vec::new(), Vec::new(), Vec::new());
+    for ended in batch {
+        match ended {
+            Ended::Attempt { finish, traceparent } => {
+                finishes.push(finish);
+                traceparents.push(traceparent);
             }
+            Ended::NotStarted(lease) => not_started.push(lease),
+        }
+    }
+    if !finishes.is_empty() {
+        let finish = || shared.store.finish(&shared.options.worker, finishes.clone());
+        let recorded = until_stored(shared, finishes.len(), finish).await.unwrap_or_default();
+        for ((finish, traceparent), recorded) in finishes.iter().zip(traceparents).zip(recorded) {
+            is_recorded(shared, finish, &traceparent, recorded);
+        }
+    }
+    if !not_started.is_empty() {
+        let give_back = || shared.store.give_back(not_started.clone());
+        until_stored(shared, not_started.len(), give_back).await;
+    }
+    shared.forget(leases);
+}
+
+/// Writes until the store has answered. While it is not available, it is tried again for any length of time:
+/// dropping outcomes would run jobs again that are done. None if they are lost.
+async fn until_stored<T, F>(shared: &Shared, outcomes: usize, write: impl Fn() -> F) -> Option<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    loop {
+        match write().await {
+            Ok(answer) => return Some(answer),
             Err(error) if error.reason() == Reason::StoreUnavailable && !shared.stopped.is_cancelled() => {
-                tracing::warn!(outcomes = batch.len(), error = %error, "outcomes could not be stored; trying again in a second");
+                tracing::warn!(outcomes, error = %error, "outcomes could not be stored; trying again in a second");
                 shared.upkeep.store_failed(shared.clock.monotonic());
                 let pause = shared.clock.sleep(STORE_FAULT_PAUSE);
                 shared.stopped.run_until_cancelled(pause).await;
             }
             Err(error) => {
-                tracing::error!(outcomes = batch.len(), error = %error, "outcomes could not be stored and are lost; their jobs are taken over when the leases expire");
-                break;
+                tracing::error!(outcomes, error = %error, "outcomes could not be stored and are lost; their jobs are taken over when the leases expire");
+                return None;
             }
         }
     }
-    shared.forget(batch.iter().map(|ended| ended.finish.lease));
 }
 
-fn is_recorded(shared: &Shared, ended: &Ended, recorded: bool) {
-    let finish = &ended.finish;
+fn is_recorded(shared: &Shared, finish: &Finish, traceparent: &Traceparent, recorded: bool) {
     if !recorded {
         shared.metrics.lease_lost();
         tracing::warn!(
-            trace_id = ended.traceparent.trace_id(),
+            trace_id = traceparent.trace_id(),
             webhook_id = %finish.lease.job.webhook,
             attempt = finish.attempt,
             "the lease was lost before the attempt ended; its outcome does not count"

@@ -15,7 +15,7 @@ use super::Shared;
 use super::handler::{Attempt, Failure, Handler};
 use super::recorder::Ended;
 use super::threads::Threads;
-use crate::domain::attempt::{Conclusion, RunResult, conclude, conclude_given_back};
+use crate::domain::attempt::{Conclusion, RunResult, conclude};
 use crate::domain::clock::Signal;
 use crate::domain::job::Status;
 use crate::domain::policy::Policy;
@@ -54,10 +54,7 @@ impl Runner {
             self.threads.start_if(start);
             // `handle` catches panics of handlers; this catches panics of hookbox itself.
             let ran = catch_unwind(AssertUnwindSafe(|| self.run(&job, &stop)));
-            let sent = ran.map(|finish| {
-                let ended = Ended { finish, traceparent: job.traceparent.clone() };
-                self.outcomes.send(ended).is_ok()
-            });
+            let sent = ran.map(|ended| self.outcomes.send(ended).is_ok());
             if !matches!(sent, Ok(true)) {
                 tracing::error!(webhook_id = %job.lease.job.webhook, "a worker thread failed; its job is taken over when the lease expires");
                 self.shared.free_threads([job.lease].into_iter());
@@ -66,13 +63,14 @@ impl Runner {
         }
     }
 
-    fn run(&mut self, job: &ClaimedJob, stop: &Arc<Signal>) -> Finish {
+    /// Runs the handler, unless the pool stops, the lease may have expired while the job waited for its thread, or a
+    /// reload has removed the route since the claim. Then the job is given back.
+    fn run(&mut self, job: &ClaimedJob, stop: &Arc<Signal>) -> Ended {
         let started_at = self.shared.clock.now();
-        // A claim leases only jobs of routes in force. If a reload has removed the route since then, the job
-        // is given back, and waits until the route is in the settings again.
         let policy = self.shared.policies.get().get(&job.route).cloned();
-        let Some(policy) = policy.filter(|_| !stop.is_raised()) else {
-            return self.not_started(job, started_at);
+        let is_held = self.shared.slots.is_held(&job.lease, self.shared.clock.monotonic());
+        let Some(policy) = policy.filter(|_| is_held && !stop.is_raised()) else {
+            return Ended::NotStarted(job.lease);
         };
         let span = attempt_span(job, &policy.handler);
         trace::continue_from(&span, &job.traceparent);
@@ -94,12 +92,8 @@ impl Runner {
             took.elapsed(),
         );
         tell(job, &span, &concluded);
-        finish(job, concluded, started_at, now)
-    }
-
-    /// Gives back a job whose handler was not started, because the pool stops or the route is gone.
-    fn not_started(&self, job: &ClaimedJob, now: Timestamp) -> Finish {
-        finish(job, conclude_given_back(now), now, now)
+        let finish = finish(job, concluded, started_at, now);
+        Ended::Attempt { finish, traceparent: job.traceparent.clone() }
     }
 
     fn handle(

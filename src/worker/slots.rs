@@ -51,6 +51,8 @@ struct Unanswered {
 #[derive(Debug)]
 struct Running {
     stop: Arc<Signal>,
+    /// The monotonic time until which the lease lasts at least.
+    held_until: Duration,
     /// The route of the job; `None` once the attempt no longer takes a thread.
     route: Option<RouteName>,
 }
@@ -70,9 +72,14 @@ impl Slots {
         (idle, taken.by_route.clone())
     }
 
-    /// Assigns leased jobs to reserved threads and makes the other reserved threads idle again. Returns the
-    /// signal that stops the handler, for each job.
-    pub(super) fn begin(&self, reserved: usize, jobs: &[ClaimedJob]) -> Vec<Arc<Signal>> {
+    /// Assigns jobs that are leased until `held_until` to reserved threads, and makes the other reserved threads
+    /// idle again. Returns the signal that stops the handler, for each job.
+    pub(super) fn begin(
+        &self,
+        reserved: usize,
+        jobs: &[ClaimedJob],
+        held_until: Duration,
+    ) -> Vec<Arc<Signal>> {
         let mut taken = self.lock();
         taken.reserved -= reserved;
         let mut stops = Vec::with_capacity(jobs.len());
@@ -81,7 +88,7 @@ impl Slots {
             if taken.is_stopping {
                 stop.raise();
             }
-            let running = Running { stop: Arc::clone(&stop), route: Some(job.route.clone()) };
+            let running = Running { stop: Arc::clone(&stop), held_until, route: Some(job.route.clone()) };
             taken.attempts.insert(job.lease, running);
             taken.running += 1;
             *taken.by_route.entry(job.route.clone()).or_default() += 1;
@@ -145,6 +152,21 @@ impl Slots {
     pub(super) fn len(&self) -> usize {
         let taken = self.lock();
         taken.attempts.len() + taken.reserved
+    }
+
+    /// Notes that these leases were renewed, until `held_until`.
+    pub(super) fn renewed(&self, leases: &[Lease], held_until: Duration) {
+        let mut taken = self.lock();
+        for lease in leases {
+            if let Some(running) = taken.attempts.get_mut(lease) {
+                running.held_until = held_until;
+            }
+        }
+    }
+
+    /// Whether a lease is surely held. `now` is monotonic.
+    pub(super) fn is_held(&self, lease: &Lease, now: Duration) -> bool {
+        self.lock().attempts.get(lease).is_some_and(|running| now < running.held_until)
     }
 
     /// The leases of all attempts.
@@ -212,12 +234,12 @@ mod tests {
         assert_eq!((reserved, running.len()), (THREADS, 0));
         assert_eq!(slots.len(), THREADS);
         let jobs = [job(1, "a"), job(2, "a"), job(3, "b")];
-        slots.begin(reserved, &jobs);
+        slots.begin(reserved, &jobs, Duration::MAX);
         let (idle, running) = slots.reserve();
         assert_eq!(idle, 1);
         let count = |route| running.get(&RouteName::new(route).expect("valid")).copied();
         assert_eq!((count("a"), count("b")), (Some(2), Some(1)));
-        slots.begin(idle, &[]);
+        slots.begin(idle, &[], Duration::MAX);
         slots.free([jobs[0].lease, jobs[2].lease]);
         let (idle, running) = slots.reserve();
         assert_eq!((idle, running.into_values().collect::<Vec<_>>()), (3, vec![1]));
@@ -228,12 +250,25 @@ mod tests {
         let slots = Slots::new(THREADS);
         let (reserved, _) = slots.reserve();
         let job = job(1, "a");
-        slots.begin(reserved, std::slice::from_ref(&job));
+        slots.begin(reserved, std::slice::from_ref(&job), Duration::MAX);
         slots.free([job.lease]);
         assert_eq!((slots.len(), slots.leases()), (1, vec![job.lease]));
         slots.end([job.lease]);
         assert_eq!((slots.len(), slots.leases()), (0, vec![]));
         assert_eq!(slots.reserve().0, THREADS);
+    }
+
+    #[test]
+    fn a_lease_is_held_until_its_end_or_that_of_its_last_renewal() {
+        let slots = Slots::new(THREADS);
+        let (reserved, _) = slots.reserve();
+        let (kept, renewed) = (job(1, "a"), job(2, "a"));
+        slots.begin(reserved, &[kept.clone(), renewed.clone()], Duration::from_secs(10));
+        slots.renewed(&[renewed.lease], Duration::from_secs(20));
+        let held = |now| [&kept, &renewed].map(|job| slots.is_held(&job.lease, Duration::from_secs(now)));
+        assert_eq!([held(9), held(10), held(20)], [[true, true], [false, true], [false, false]]);
+        slots.end([renewed.lease]);
+        assert_eq!(held(9), [true, false], "it has ended");
     }
 
     #[test]
@@ -246,7 +281,7 @@ mod tests {
         let (reserved, _) = slots.reserve();
         assert_eq!(slots.unknown_leases(Duration::MAX), None, "some are being leased");
         let known = job(1, "a");
-        slots.begin(reserved, std::slice::from_ref(&known));
+        slots.begin(reserved, std::slice::from_ref(&known), Duration::MAX);
         assert_eq!(slots.unknown_leases(Duration::from_secs(18)), None, "a commit may be under way");
         assert_eq!(
             slots.unknown_leases(Duration::from_secs(19)),
@@ -261,7 +296,7 @@ mod tests {
         let slots = Slots::new(THREADS);
         assert_eq!(slots.stop_all(), 0);
         let (reserved, _) = slots.reserve();
-        let stops = slots.begin(reserved, &[job(1, "a")]);
+        let stops = slots.begin(reserved, &[job(1, "a")], Duration::MAX);
         assert!(stops[0].is_raised());
         assert_eq!(slots.len(), 1);
     }

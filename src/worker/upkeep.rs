@@ -66,8 +66,11 @@ async fn renew(shared: &Shared) -> bool {
     if leases.is_empty() {
         return true;
     }
-    match shared.store.renew(leases, shared.options.lease).await {
+    let held_until = shared.clock.monotonic().saturating_add(shared.options.lease);
+    match shared.store.renew(leases.clone(), shared.options.lease).await {
         Ok(lost) => {
+            let kept = leases.into_iter().filter(|lease| !lost.contains(lease)).collect::<Vec<_>>();
+            shared.slots.renewed(&kept, held_until);
             // If the attempt has ended meanwhile, `stop` does nothing.
             lost.iter().for_each(|lease| shared.slots.stop(lease));
             true

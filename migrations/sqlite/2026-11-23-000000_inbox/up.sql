@@ -37,7 +37,7 @@ CREATE TABLE jobs (
     queue              INTEGER NOT NULL,
     status             INTEGER NOT NULL, -- 0 pending, 1 processing, 2 retrying, 3 completed, 4 dead_lettered, 5 cancelled, 6 filtered
     attempts           INTEGER NOT NULL, -- started so far
-    uncounted_attempts INTEGER NOT NULL, -- of `attempts`, those of earlier runs, and those stopped or given back
+    uncounted_attempts INTEGER NOT NULL, -- of `attempts`, those of earlier runs, and those stopped
     run                INTEGER NOT NULL, -- 1; increased by every retry by hand
     available_at       INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL,

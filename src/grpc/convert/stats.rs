@@ -3,6 +3,7 @@
 use super::time;
 use crate::domain::job::Status;
 use crate::grpc::proto;
+use crate::service::match_view::{Globs, MatchView};
 use crate::service::policy_view::PolicyView;
 use crate::service::{RouteStats, Stats};
 use crate::store::{Pause, PauseTarget, StatusCounts};
@@ -35,7 +36,9 @@ pub(in crate::grpc) fn pause(pause: Pause) -> proto::Pause {
 }
 
 fn route(route: RouteStats) -> proto::Route {
-    let policy = route.policy.as_deref().map(|policy| self::policy(policy.into()));
+    let settings = route.settings.as_deref();
+    let policy = settings.map(|settings| self::policy((&settings.policy).into()));
+    let matched = settings.map(MatchView::from).unwrap_or_default();
     let paused_since = route.paused_since.map(time);
     let stats = route_stats(route);
     proto::Route {
@@ -49,20 +52,28 @@ fn route(route: RouteStats) -> proto::Route {
         last_match_failure: stats.last_match_failure,
         paused_since,
         policy,
+        r#match: matched.globs.map(globs),
+        r#where: matched.condition,
+        order_by: matched.order_by,
+        fallback: matched.fallback,
     }
 }
 
 fn route_stats(route: RouteStats) -> proto::RouteStats {
     proto::RouteStats {
         route: route.route.to_string(),
-        handler: route.policy.as_ref().map(|policy| policy.handler.to_string()),
-        in_settings: route.policy.is_some(),
+        handler: route.settings.as_ref().map(|settings| settings.policy.handler.to_string()),
+        in_settings: route.settings.is_some(),
         counts: Some(counts(&route.counts)),
         oldest_due_seconds: route.oldest_due_seconds,
         paused: route.paused_since.is_some(),
         match_failures: route.match_failures,
         last_match_failure: route.last_match_failure,
     }
+}
+
+fn globs(globs: Globs) -> proto::Match {
+    proto::Match { source: globs.sources, event_type: globs.event_types }
 }
 
 fn policy(policy: PolicyView) -> proto::Policy {

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::Time;
 use super::stats::RouteStatsBody;
 use crate::service::RouteStats;
+use crate::service::match_view::{Globs, MatchView};
 use crate::service::policy_view::PolicyView;
 use crate::service::reload::Reload;
 use crate::store::{Moved, Pause, PauseTarget};
@@ -24,7 +25,7 @@ impl From<Vec<RouteStats>> for ListRoutesResponse {
     }
 }
 
-/// A route with its policy in force and the numbers of its jobs.
+/// A route with what it matches, its policy in force and the numbers of its jobs.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Route)]
 struct RouteBody {
@@ -36,15 +37,53 @@ struct RouteBody {
     paused_since: Option<Time>,
     /// How its jobs are run; null if the route is gone from the settings.
     policy: Option<PolicyBody>,
+    /// The patterns of the webhooks that the route matches; null if the settings of the route have none, or
+    /// the route is gone from the settings.
+    r#match: Option<MatchBody>,
+    /// The CEL expression that has to be true of a webhook; null if the route has none, or is gone from the
+    /// settings.
+    #[schema(example = "body.total > 100")]
+    r#where: Option<String>,
+    /// The JSON pointer to the order value in the payload. Jobs of one source with equal values there run
+    /// one at a time, in the order of acceptance. Null if the route has none, or is gone from the settings.
+    #[schema(example = "/order_id")]
+    order_by: Option<String>,
+    /// Whether the route gets the webhooks that no other route matches. False if the route is gone from the
+    /// settings.
+    fallback: bool,
 }
 
 impl From<&RouteStats> for RouteBody {
     fn from(route: &RouteStats) -> Self {
+        let settings = route.settings.as_deref();
+        let matched = settings.map(MatchView::from).unwrap_or_default();
         Self {
             stats: route.into(),
             paused_since: route.paused_since.map(Time),
-            policy: route.policy.as_deref().map(|policy| PolicyView::from(policy).into()),
+            policy: settings.map(|settings| PolicyView::from(&settings.policy).into()),
+            r#match: matched.globs.map(Into::into),
+            r#where: matched.condition,
+            order_by: matched.order_by,
+            fallback: matched.fallback,
         }
+    }
+}
+
+/// The patterns of the webhooks that a route matches: both the source and the event type of a webhook have
+/// to match. In a pattern, `*` is any run of characters and `?` is one character.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Match)]
+struct MatchBody {
+    /// The patterns of sources, of which one has to match. If there are none, every source matches except
+    /// hookbox's own.
+    source: Vec<String>,
+    /// The patterns of event types, of which one has to match. If there are none, every event type matches.
+    event_type: Vec<String>,
+}
+
+impl From<Globs> for MatchBody {
+    fn from(globs: Globs) -> Self {
+        Self { source: globs.sources, event_type: globs.event_types }
     }
 }
 

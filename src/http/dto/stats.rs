@@ -110,8 +110,8 @@ impl From<&RouteStats> for RouteStatsBody {
     fn from(route: &RouteStats) -> Self {
         Self {
             route: route.route.to_string(),
-            handler: route.policy.as_ref().map(|policy| policy.handler.to_string()),
-            in_settings: route.policy.is_some(),
+            handler: route.settings.as_ref().map(|settings| settings.policy.handler.to_string()),
+            in_settings: route.settings.is_some(),
             counts: (&route.counts).into(),
             oldest_due_seconds: route.oldest_due_seconds,
             paused: route.paused_since.is_some(),

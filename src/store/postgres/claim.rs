@@ -33,6 +33,8 @@ const ROUNDS: usize = 4;
 pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims> {
     let took = Stopwatch::start();
     let now = shared.clock.now();
+    // The database counts from a moment that is later.
+    let held_until = shared.clock.monotonic().saturating_add(claim.lease);
     let planned = shared.schedule.plan(now, claim.threads, &claim.running);
     let mut claimed = Claimed { found_all: true, ..Claimed::default() };
     if !planned.shares.is_empty() {
@@ -54,7 +56,7 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims>
     let next = shared.schedule.next(now).map(|next| if next <= now { soon } else { next });
     let mut jobs = claimed.jobs;
     jobs.sort_by_key(|job| job.available_at);
-    Ok(Claims { jobs, next })
+    Ok(Claims { jobs, next, held_until })
 }
 
 /// The jobs that the rounds so far have leased.

@@ -1,4 +1,5 @@
-//! Gives back jobs that a claim leased to a process, but whose response was lost.
+//! Gives back leased jobs whose handler was not started: those that a process names, and those of a claim whose
+//! response was lost. Nothing of the claim is left but the larger lease token.
 
 use std::ops::RangeInclusive;
 
@@ -31,8 +32,17 @@ struct GivenBackRow {
     available_at: PgTimestamp,
 }
 
-/// Gives back the jobs that were leased to `worker` within `leased`, except those in `held`. They are pending
-/// again, and the attempt is not counted. Returns how many it gave back.
+/// Gives back the jobs of these leases. Skips leases that were lost.
+pub(super) async fn give_back(shared: &Shared, leases: &[Lease]) -> QueryResult<usize> {
+    let (webhooks, queues, lease_tokens) = columns(leases.iter().copied());
+    let updated_at = shared.clock.now();
+    let giving =
+        GiveBack { webhooks, queues, lease_tokens, updated_at: pg_time(updated_at), slot: shared.slot() };
+    run(shared, Giving::Named(giving), updated_at).await
+}
+
+/// Gives back the jobs that were leased to `worker` within `leased`, except those in `held`. Returns how many it
+/// gave back.
 ///
 /// Even if the statement runs late, it does not affect leases that were given after the end of `leased`.
 pub(super) async fn give_back_unheld(
@@ -41,21 +51,35 @@ pub(super) async fn give_back_unheld(
     held: &[Lease],
     leased: &RangeInclusive<Timestamp>,
 ) -> QueryResult<usize> {
-    let now = shared.clock.now();
     let (webhooks, queues, lease_tokens) = columns(held.iter().copied());
+    let updated_at = shared.clock.now();
     let giving = GiveBackUnheld {
         webhooks,
         queues,
         lease_tokens,
+        updated_at: pg_time(updated_at),
         worker,
         leased_from: pg_time(*leased.start()),
         leased_to: pg_time(*leased.end()),
-        updated_at: pg_time(now),
         slot: shared.slot(),
     };
+    run(shared, Giving::Unheld(giving), updated_at).await
+}
+
+/// Which jobs are given back.
+enum Giving<'a> {
+    Named(GiveBack),
+    Unheld(GiveBackUnheld<'a>),
+}
+
+/// Runs the statement, and announces what it changed. Returns how many jobs were given back.
+async fn run(shared: &Shared, giving: Giving<'_>, updated_at: Timestamp) -> QueryResult<usize> {
     let mut connection = shared.working.get().await?;
     let giving = async {
-        let given = giving.load::<GivenBackRow>(&mut *connection).await?;
+        let given = match giving {
+            Giving::Named(giving) => giving.load::<GivenBackRow>(&mut *connection).await?,
+            Giving::Unheld(giving) => giving.load(&mut *connection).await?,
+        };
         let numbers = given.iter().map(|row| rows::queue(row.queue)).collect::<QueryResult<Vec<_>>>()?;
         queue_names::know(&shared.schedule, &mut connection, numbers.into_iter()).await?;
         Ok(given)
@@ -71,7 +95,7 @@ pub(super) async fn give_back_unheld(
             route: rows::route(&shared.schedule, job.queue)?,
             status: Status::Pending,
             attempt_count: rows::count(row.attempts)?,
-            updated_at: now,
+            updated_at,
             revision: row.revision.cast_unsigned(),
         });
     }
@@ -83,58 +107,84 @@ pub(super) async fn give_back_unheld(
     Ok(changes.len())
 }
 
-// Does not decrease the lease token, so that a lease that was given back is never valid again.
+/// The statement that gives back the jobs that fulfil a condition, with or without skipping those that another
+/// transaction has locked. Lanes are locked first, in the order of their keys, then jobs.
+macro_rules! give_back {
+    ($given:literal, $condition:literal, $skip:literal) => {
+        concat!(
+            "WITH leases AS MATERIALIZED (
+                 SELECT * FROM unnest(?, ?, ?) AS l (webhook, queue, lease_token)
+             ), given AS MATERIALIZED (
+                 SELECT ? AS now", $given, "
+             ), chosen AS MATERIALIZED (
+                 SELECT webhook, lane FROM jobs WHERE status = 1 AND ", $condition, "
+             ), free AS MATERIALIZED (
+                 SELECT lane FROM lanes WHERE lane = ANY (ARRAY(SELECT lane FROM chosen WHERE lane IS NOT NULL))
+                 ORDER BY lane FOR UPDATE", $skip, "
+             ), locked AS MATERIALIZED (
+                 SELECT webhook, queue FROM jobs
+                 WHERE webhook = ANY (ARRAY(SELECT webhook FROM chosen)) AND status = 1 AND ", $condition, "
+                   AND (lane IS NULL OR lane = ANY (ARRAY(SELECT lane FROM free)))
+                 ORDER BY webhook, queue FOR UPDATE", $skip, "
+             ), given_back AS (
+                 UPDATE jobs j
+                 SET status = 0, updated_at = (SELECT now FROM given), attempts = j.attempts - 1, lease_until = NULL,
+                     worker = NULL, revision = j.revision + 1
+                 WHERE j.webhook = ANY (ARRAY(SELECT webhook FROM locked))
+                   AND ((j.webhook, j.queue) IN (SELECT webhook, queue FROM locked)) IS TRUE
+                 RETURNING j.webhook, j.queue, j.attempts, j.revision, j.available_at, j.lane
+             ), lanes_given_back AS (
+                 UPDATE lanes l
+                 SET state = 0, available_at = (SELECT g.available_at FROM given_back g WHERE g.lane = l.lane)
+                 WHERE l.lane = ANY (ARRAY(SELECT lane FROM given_back WHERE lane IS NOT NULL))
+                 RETURNING l.lane
+             ), counted AS (
+                 INSERT INTO status_counts AS c (slot, queue, processing, pending)
+                 SELECT ?, queue, -count(*), count(*) FROM given_back
+                 WHERE (SELECT count(*) FROM lanes_given_back) >= 0
+                 GROUP BY queue ORDER BY queue
+                 ON CONFLICT (slot, queue) DO UPDATE
+                 SET processing = c.processing + excluded.processing, pending = c.pending + excluded.pending
+             )
+             SELECT webhook, queue, attempts, revision, available_at FROM given_back"
+        )
+    };
+}
+
+statement! { Pg;
+    struct GiveBack {
+        webhooks: Vec<Uuid> as Array<SqlUuid>,
+        queues: Vec<i32> as Array<Integer>,
+        lease_tokens: Vec<i64> as Array<BigInt>,
+        updated_at: PgTimestamp as Timestamptz,
+        slot: i16 as SmallInt,
+    }
+    returns (SqlUuid, Integer, Integer, BigInt, Timestamptz);
+    give_back!(
+        "",
+        "webhook = ANY (ARRAY(SELECT webhook FROM leases))
+         AND ((webhook, queue, lease_token) IN (SELECT webhook, queue, lease_token FROM leases)) IS TRUE",
+        ""
+    )
+}
+
 statement! { Pg;
     struct GiveBackUnheld<'a> {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
         queues: Vec<i32> as Array<Integer>,
         lease_tokens: Vec<i64> as Array<BigInt>,
+        updated_at: PgTimestamp as Timestamptz,
         worker: &'a str as Text,
         leased_from: PgTimestamp as Timestamptz,
         leased_to: PgTimestamp as Timestamptz,
-        updated_at: PgTimestamp as Timestamptz,
         slot: i16 as SmallInt,
     }
     returns (SqlUuid, Integer, Integer, BigInt, Timestamptz);
-    "WITH held AS MATERIALIZED (
-         SELECT * FROM unnest(?, ?, ?) AS h (webhook, queue, lease_token)
-     ), given AS MATERIALIZED (
-         SELECT ? AS worker, ? AS leased_from, ? AS leased_to, ? AS now
-     ), unheld AS MATERIALIZED (
-         SELECT webhook, lane FROM jobs
-         WHERE status = 1 AND worker = (SELECT worker FROM given)
-           AND updated_at >= (SELECT leased_from FROM given) AND updated_at <= (SELECT leased_to FROM given)
-           AND ((webhook, queue, lease_token) IN (SELECT webhook, queue, lease_token FROM held)) IS NOT TRUE
-     ), free AS MATERIALIZED (
-         SELECT lane FROM lanes WHERE lane = ANY (ARRAY(SELECT lane FROM unheld WHERE lane IS NOT NULL))
-         ORDER BY lane FOR UPDATE SKIP LOCKED
-     ), locked AS MATERIALIZED (
-         SELECT webhook, queue FROM jobs
-         WHERE webhook = ANY (ARRAY(SELECT webhook FROM unheld))
-           AND status = 1 AND worker = (SELECT worker FROM given)
-           AND updated_at >= (SELECT leased_from FROM given) AND updated_at <= (SELECT leased_to FROM given)
-           AND ((webhook, queue, lease_token) IN (SELECT webhook, queue, lease_token FROM held)) IS NOT TRUE
-           AND (lane IS NULL OR lane = ANY (ARRAY(SELECT lane FROM free)))
-         FOR UPDATE SKIP LOCKED
-     ), given_back AS (
-         UPDATE jobs j
-         SET status = 0, updated_at = (SELECT now FROM given), attempts = j.attempts - 1, lease_until = NULL,
-             worker = NULL, revision = j.revision + 1
-         WHERE j.webhook = ANY (ARRAY(SELECT webhook FROM locked))
-           AND ((j.webhook, j.queue) IN (SELECT webhook, queue FROM locked)) IS TRUE
-         RETURNING j.webhook, j.queue, j.attempts, j.revision, j.available_at, j.lane
-     ), lanes_given_back AS (
-         UPDATE lanes l
-         SET state = 0, available_at = (SELECT g.available_at FROM given_back g WHERE g.lane = l.lane)
-         WHERE l.lane = ANY (ARRAY(SELECT lane FROM given_back WHERE lane IS NOT NULL))
-         RETURNING l.lane
-     ), counted AS (
-         INSERT INTO status_counts AS c (slot, queue, processing, pending)
-         SELECT ?, queue, -count(*), count(*) FROM given_back
-         WHERE (SELECT count(*) FROM lanes_given_back) >= 0
-         GROUP BY queue ORDER BY queue
-         ON CONFLICT (slot, queue) DO UPDATE
-         SET processing = c.processing + excluded.processing, pending = c.pending + excluded.pending
-     )
-     SELECT webhook, queue, attempts, revision, available_at FROM given_back"
+    give_back!(
+        ", ? AS worker, ? AS leased_from, ? AS leased_to",
+        "worker = (SELECT worker FROM given)
+         AND updated_at >= (SELECT leased_from FROM given) AND updated_at <= (SELECT leased_to FROM given)
+         AND ((webhook, queue, lease_token) IN (SELECT webhook, queue, lease_token FROM leases)) IS NOT TRUE",
+        " SKIP LOCKED"
+    )
 }

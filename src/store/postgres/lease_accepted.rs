@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,8 @@ struct ParkedClaim {
 pub(super) struct TakenClaim {
     parked: ParkedClaim,
     planned: PlannedStarts,
+    /// See [`Claims::held_until`].
+    held_until: Duration,
 }
 
 /// See [`JobQueue::claim_accepted`](crate::store::JobQueue::claim_accepted).
@@ -78,7 +81,8 @@ impl TakenClaim {
             return None;
         }
         let parked = parked.take_if(|parked| !parked.answer.is_closed())?;
-        Some(Self { parked, planned })
+        let held_until = shared.clock.monotonic().saturating_add(parked.claim.lease);
+        Some(Self { parked, planned, held_until })
     }
 
     /// What the statement needs to lease these jobs.
@@ -96,6 +100,7 @@ impl TakenClaim {
     /// Answers the claim with the jobs that were leased, after the commit.
     pub(super) fn answer(self, leased: Result<Vec<ClaimedJob>>) {
         // Sending fails if the caller is gone. The leases of these jobs expire.
-        let _ = self.parked.answer.send(leased.map(|jobs| Claims { jobs, next: None }));
+        let held_until = self.held_until;
+        let _ = self.parked.answer.send(leased.map(|jobs| Claims { jobs, next: None, held_until }));
     }
 }

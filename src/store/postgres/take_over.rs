@@ -1,6 +1,7 @@
 //! Takes over jobs whose lease has expired by the clock of the database.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
@@ -24,6 +25,10 @@ use crate::store::statement::statement;
 /// Maximum number of jobs taken over in one transaction.
 const TAKE_OVER_JOBS: i64 = 500;
 
+/// How long expired leases of routes that this process does not have are left to the processes that have them: while
+/// a deployment goes on, the settings of replicas differ.
+const LEFT_TO_OTHERS: Duration = Duration::from_secs(10 * 60);
+
 /// A job whose lease has expired, not locked yet.
 #[derive(Queryable)]
 struct ExpiredRow {
@@ -46,14 +51,22 @@ struct TakenRow {
 }
 
 /// Takes over jobs whose lease has expired, except those in `held`, [`TAKE_OVER_JOBS`] at most: each attempt
-/// ends as interrupted. Skips jobs and lanes that another transaction has locked. Returns how many it took
-/// over.
+/// ends as interrupted. Skips jobs and lanes that another transaction has locked, and for [`LEFT_TO_OTHERS`] those of
+/// routes that are not in the settings of this process. Returns how many it took over.
 pub(super) async fn take_over(shared: &Shared, held: &[Lease]) -> QueryResult<usize> {
     let now = shared.clock.now();
     let mut connection = shared.working.get().await?;
     let taking = async {
         let (webhooks, queues, lease_tokens) = columns(held.iter().copied());
-        let looking = SelectExpired { webhooks, queues, lease_tokens, limit: TAKE_OVER_JOBS };
+        let policies = shared.schedule.policies();
+        let looking = SelectExpired {
+            webhooks,
+            queues,
+            lease_tokens,
+            routes: policies.iter().map(|policy| policy.route.as_str()).collect(),
+            left_ms: i64::try_from(LEFT_TO_OTHERS.as_millis()).unwrap_or(i64::MAX),
+            limit: TAKE_OVER_JOBS,
+        };
         let expired = looking.load::<ExpiredRow>(&mut *connection).await?;
         if expired.is_empty() {
             return Ok((Vec::new(), HashMap::new()));
@@ -116,10 +129,12 @@ fn interrupted(shared: &Shared, policies: &Policies, row: TakenRow, now: Timesta
 }
 
 statement! { Pg;
-    struct SelectExpired {
+    struct SelectExpired<'a> {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
         queues: Vec<i32> as Array<Integer>,
         lease_tokens: Vec<i64> as Array<BigInt>,
+        routes: Vec<&'a str> as Array<Text>,
+        left_ms: i64 as BigInt,
         limit: i64 as BigInt,
     }
     returns (SqlUuid, Integer, Nullable<Text>);
@@ -129,6 +144,8 @@ statement! { Pg;
      SELECT webhook, queue, lane FROM jobs
      WHERE status = 1 AND lease_until <= now()
        AND ((webhook, queue, lease_token) IN (SELECT webhook, queue, lease_token FROM held)) IS NOT TRUE
+       AND ((SELECT q.route FROM queues q WHERE q.id = jobs.queue) = ANY (?)
+            OR lease_until <= now() - ? * interval '1 millisecond')
      LIMIT ?"
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Claimed {
     /// When another claim may find a job; see [`Claims::next`](crate::store::Claims::next).
     pub(super) next: Option<Timestamp>,
     pub(super) claimed_at: Timestamp,
+    /// See [`Claims::held_until`](crate::store::Claims::held_until).
+    pub(super) held_until: Duration,
 }
 
 /// A leased job without its webhook.
@@ -48,6 +50,7 @@ pub(super) struct LeasedJob {
 /// Leases jobs that may start. Of each route, the jobs that have been due longest come first.
 pub(super) fn claim(transaction: &mut Transaction<'_>, claim: &Claim) -> Result<Claimed, Refusal> {
     let now = transaction.context.clock.now();
+    let held_until = transaction.context.clock.monotonic().saturating_add(claim.lease);
     let mut running = claim.running.clone();
     let mut jobs: Vec<LeasedJob> = Vec::new();
     for _ in 0..ROUNDS {
@@ -64,7 +67,7 @@ pub(super) fn claim(transaction: &mut Transaction<'_>, claim: &Claim) -> Result<
     }
     jobs.sort_by_key(|job| job.available_at);
     let next = transaction.context.memory.next_start(now);
-    Ok(Claimed { jobs, next, claimed_at: now })
+    Ok(Claimed { jobs, next, claimed_at: now, held_until })
 }
 
 /// Leases the jobs of a route that have been due longest, over all its queues.
@@ -169,40 +172,6 @@ fn note_started(
         .map(|_| ())
 }
 
-/// Gives back leased jobs that cannot be started. They are pending again and due after `pause`; the attempt
-/// is not counted.
-pub(super) fn give_back(
-    transaction: &mut Transaction<'_>,
-    jobs: &[LeasedJob],
-    pause: Duration,
-) -> Result<(), Refusal> {
-    let now = transaction.context.clock.now();
-    let now_ms = now.as_millisecond();
-    let available_at = super::later(now_ms, pause);
-    for job in jobs {
-        let changed = UnclaimJob {
-            available_at,
-            updated_at: now_ms,
-            webhook: job.webhook,
-            queue: job.queue.0.into(),
-            lease_token: job.lease_token,
-        }
-        .execute(transaction.connection)?;
-        if changed == 0 {
-            continue;
-        }
-        transaction.context.memory.counts.shift(job.queue, Status::Processing, Status::Pending);
-        match &job.order {
-            None => transaction.note_due(job.queue, rows::time(available_at)?),
-            Some(order) => {
-                lanes::release(transaction, Lane { queue: job.queue, value: order.as_str() }, now_ms)?;
-            }
-        }
-    }
-    transaction.lets_start();
-    Ok(())
-}
-
 /// The columns of a leased job that a claim returns.
 #[derive(Queryable)]
 struct ClaimedRow {
@@ -226,18 +195,4 @@ statement! { Sqlite;
             lease_until = ?, updated_at = ?, worker = ?
      WHERE webhook = ? AND queue = ?
      RETURNING attempts, uncounted_attempts, run, lease_token, revision"
-}
-
-statement! { Sqlite;
-    struct UnclaimJob {
-        available_at: i64 as BigInt,
-        updated_at: i64 as BigInt,
-        webhook: i64 as BigInt,
-        queue: i64 as BigInt,
-        lease_token: i64 as BigInt,
-    }
-    returns ();
-    "UPDATE jobs SET status = 0, attempts = attempts - 1, available_at = ?, updated_at = ?,
-            lease_until = NULL, worker = NULL, revision = revision + 1
-     WHERE webhook = ? AND queue = ? AND lease_token = ? AND status = 1"
 }

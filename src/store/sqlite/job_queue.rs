@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::claimed::{self, ReadJobs};
 use super::leases::{self, Takeable};
-use super::{SqliteStore, claim, finish};
+use super::{SqliteStore, claim, finish, give_back};
 use crate::domain::attempt::Lease;
 use crate::domain::error::Result;
 use crate::store::{Claim, Claims, Finish, JobQueue};
@@ -23,9 +24,9 @@ const UNREAD_PAUSE: Duration = Duration::from_secs(5);
 impl JobQueue for SqliteStore {
     async fn claim(&self, claim: Claim) -> Result<Claims> {
         let claimed = self.writer.run(move |transaction| claim::claim(transaction, &claim)).await?;
-        let next = claimed.next;
+        let (next, held_until) = (claimed.next, claimed.held_until);
         if claimed.jobs.is_empty() {
-            return Ok(Claims { jobs: Vec::new(), next });
+            return Ok(Claims { jobs: Vec::new(), next, held_until });
         }
         let leased = claimed.jobs.clone();
         let reader = self.claim_reader()?;
@@ -40,13 +41,14 @@ impl JobQueue for SqliteStore {
                 jobs = unread.len(),
                 "claimed webhooks could not be read; their leases are given back"
             );
-            self.writer.run(move |transaction| claim::give_back(transaction, &unread, UNREAD_PAUSE)).await?;
+            let due = self.clock.now().saturating_add(UNREAD_PAUSE).unwrap_or(Timestamp::MAX);
+            self.writer.run(move |transaction| give_back::put_off(transaction, &unread, due)).await?;
         }
         if let Some(failure) = failure {
             return Err(failure);
         }
         self.changes.announce(&changes);
-        Ok(Claims { jobs, next })
+        Ok(Claims { jobs, next, held_until })
     }
 
     async fn finish(&self, worker: &str, finishes: Vec<Finish>) -> Result<Vec<bool>> {
@@ -70,6 +72,10 @@ impl JobQueue for SqliteStore {
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize> {
         self.follow_clock().await?;
         self.take_over(Takeable::ExpiredBut(held)).await
+    }
+
+    async fn give_back(&self, leases: Vec<Lease>) -> Result<()> {
+        self.writer.run(move |transaction| give_back::give_back(transaction, &leases)).await
     }
 
     fn on_due(&self, wake: Arc<Notify>) {

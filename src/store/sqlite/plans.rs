@@ -7,10 +7,11 @@ use diesel::query_builder::QueryFragment;
 use diesel::sql_types::Text;
 use diesel::sqlite::Sqlite;
 
-use super::claim::{ClaimJob, UnclaimJob};
+use super::claim::ClaimJob;
 use super::connection::OwnedFile;
 use super::due::{SelectDue, SelectDueJobs};
 use super::finish::EndLease;
+use super::give_back::UnclaimJob;
 use super::lanes::{DeleteLane, SelectFirst, SetState};
 use super::leases::{RenewLeases, SelectExpired};
 use super::list::SelectPage;
@@ -57,7 +58,7 @@ fn every_hot_statement_is_served_by_an_index() {
 
     let claim = ClaimJob { lease_until: 0, updated_at: 0, worker: "", webhook: 1, queue: 1 };
     check(&claim, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
-    let unclaim = UnclaimJob { available_at: 0, updated_at: 0, webhook: 1, queue: 1, lease_token: 1 };
+    let unclaim = UnclaimJob { earliest: 0, updated_at: 0, webhook: 1, queue: 1, lease_token: 1 };
     check(&unclaim, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
     let end = EndLease {
         status: 0,

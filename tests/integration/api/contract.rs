@@ -16,7 +16,7 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, Fi
 use serde_json::Value;
 
 /// Messages whose schema has the same name.
-const MESSAGES: [&str; 21] = [
+const MESSAGES: [&str; 22] = [
     "SubmitWebhookRequest",
     "SubmitWebhookResponse",
     "WebhookStatus",
@@ -33,6 +33,7 @@ const MESSAGES: [&str; 21] = [
     "ListRoutesResponse",
     "Route",
     "Policy",
+    "Match",
     "ResumeResponse",
     "ListPausesResponse",
     "MoveJobsResponse",

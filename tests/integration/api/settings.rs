@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookbox::config::{Config, HANDLERS, Layers};
 use hookbox::domain::clock::ManualClock;
 use hookbox::domain::retry::RetryPolicy;
 use hookbox::domain::route::RouteName;
@@ -54,6 +55,84 @@ fn config_check_finds_every_mistake_and_its_place() {
 }
 
 #[test]
+fn config_check_finds_mistakes_in_values_of_the_file_that_the_environment_or_a_flag_overrides() {
+    // The environment of a place sets `workers` and `http_addr`.
+    let place = Place::new(&[]);
+    let database = "database_url = \"postgres://me:s3cret@db/box?sslmode=allow\"";
+    write(&place, &format!("workers = -1\nhttp_addr = \"x\"\nlease = \"soon\"\n{database}\n"));
+    let ended = place.run(&["config", "check", "--lease", "30s", "--database-url", "sqlite://hookbox.db"]);
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(64), "{told}");
+    for mistake in [
+        "hookbox.toml:1:11: workers = \"-1\" is not allowed: it must be a number from 1 to 4096\n",
+        "hookbox.toml:2:13: http_addr = \"x\" is not allowed: it must be <IP address>:<port>\n",
+        "hookbox.toml:3:9: lease = \"soon\" is not allowed: it must be a duration from 1s to 24h, such as 30s\n",
+        "hookbox.toml:4:16: database_url = \"postgres://me:***@db/box?sslmode=allow\" is not allowed: it must be ",
+    ] {
+        assert!(told.contains(mistake), "{mistake}: {told}");
+    }
+    assert_eq!(told.lines().count(), 4, "{told}");
+}
+
+#[test]
+fn a_variable_or_file_of_a_secret_may_be_missing_only_if_the_setting_is_overridden() {
+    let place = Place::new(&[]);
+    for missing in ["env:NO_SUCH_VARIABLE", "file:/no/such/file"] {
+        write(&place, &format!("database_url = \"{missing}\"\n"));
+        let overridden = place.run(&["config", "check", "--database-url", "sqlite://hookbox.db"]);
+        assert_eq!(overridden.status.code(), Some(0), "{}", String::from_utf8_lossy(&overridden.stderr));
+        let in_force = place.run(&["config", "check"]);
+        assert_eq!(in_force.status.code(), Some(64), "{missing}");
+    }
+}
+
+#[test]
+fn config_prints_the_origin_of_each_member_of_an_inner_table() {
+    // The environment of a place sets `simulate_max` to 0s.
+    let place = Place::new(&[]);
+    let route = [
+        "[[routes]]",
+        "name = \"orders\"",
+        "match = { source = \"shop\" }",
+        "retry = { attempts = 12 }",
+        "simulate = { min = \"9s\" }",
+    ];
+    write(&place, &format!("retry_base = \"3s\"\n{}\n", route.join("\n")));
+    let ended = place.run(&["config", "--retry-cap", "2h"]);
+    let printed = String::from_utf8(ended.stdout).unwrap();
+    for (member, origin) in [
+        ("match.source = [\"shop\"]", "hookbox.toml:4:20"),
+        ("retry.attempts = 12", "hookbox.toml:5:22"),
+        ("retry.base = \"3s\"", "hookbox.toml:1:14"),
+        ("retry.cap = \"2h\"", "the flag --retry-cap"),
+        ("simulate.min = \"9s\"", "hookbox.toml:6:20"),
+        // At least `min`, which is longer than the setting `simulate_max`.
+        ("simulate.max = \"9s\"", "hookbox.toml:6:20"),
+        ("simulate.failure_rate = 0", "the default"),
+    ] {
+        let line = format!("\n{member:<44} # {origin}\n");
+        assert!(printed.contains(&line), "{line} in {printed}");
+    }
+
+    write(&place, &printed);
+    let ended = place.run(&["config", "check"]);
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+#[test]
+fn settings_formatted_with_debug_show_no_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hookbox.toml");
+    let url = "postgres://me:s3cret@db/box".to_owned();
+    std::fs::write(&file, format!("database_url = \"{url}\"\n")).unwrap();
+    let environment = [("HOOKBOX_DATABASE_URL".to_owned(), url.clone())];
+    let layers = Layers::read(Some(&file), environment, [("database_url", url)]).unwrap();
+    let config = Config::new(&layers, HANDLERS).unwrap();
+    let shown = format!("{layers:?} {config:?}");
+    assert!(!shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
 fn numbers_may_be_written_in_every_way_of_toml() {
     let place = Place::new(&[]);
     write(&place, "max_backlog = 1_000\nmax_attempts = 0x10\n[[routes]]\nname = \"a\"\nconcurrency = 1_6\n");
@@ -86,6 +165,18 @@ async fn the_reload_command_and_sighup_both_apply_the_routes_of_the_file() {
     write(&place, ONE);
     process.signal(Signal::SIGHUP);
     eventually("one route", || async { (routes(&process).await == ["orders"]).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_names_the_changed_settings_that_need_a_restart() {
+    let place = Place::new(&[]);
+    write(&place, ONE);
+    let _process = place.serve().await;
+    write(&place, &format!("lease = \"40s\"\nmax_attempts = 3\n{ONE}"));
+    let ended = place.run(&["reload"]);
+    let told = String::from_utf8(ended.stdout).unwrap();
+    let changed = told.lines().skip(1).collect::<Vec<_>>();
+    assert_eq!(changed, ["lease has changed too; the change takes effect at the next start"], "{told}");
 }
 
 fn compiled(name: &str) -> Arc<Routes> {

@@ -8,6 +8,7 @@ pub(crate) mod claiming;
 pub(crate) mod closing;
 pub(crate) mod counting;
 pub(crate) mod finishing;
+pub(crate) mod giving_back;
 pub(crate) mod gone;
 pub(crate) mod jobs;
 pub(crate) mod leasing;

@@ -150,7 +150,11 @@ macro_rules! conformance {
                     an_interrupted_job_that_must_not_start_twice_is_dead
                     a_stopped_job_that_must_not_start_twice_is_dead
                     a_job_that_fails_is_retried_though_never_twice
-                    a_lease_given_back_before_its_start_is_due_again
+                ]
+                giving_back: [
+                    a_job_given_back_is_as_if_it_had_not_been_claimed
+                    a_job_given_back_leaves_its_place_to_others
+                    giving_back_lost_leases_changes_nothing
                 ]
                 gone: [
                     jobs_of_a_route_that_is_gone_are_held

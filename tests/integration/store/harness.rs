@@ -1,6 +1,7 @@
 //! What a kind of store has to offer to be tested: a place, and processes that open it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox::domain::clock::ManualClock;
@@ -25,6 +26,9 @@ pub(crate) trait Harness: Send + Sync + Sized + 'static {
     /// Whether a process that opens the store takes over every lease of the one before at once.
     /// Where several processes share a store, a lease has to expire first.
     const TAKES_OVER_AT_OPEN: bool;
+
+    /// How long expired leases of a route that this process does not have are left to other processes.
+    const LEFT_TO_OTHERS: Duration;
 
     /// Random lives that are tried. Bounded so that the test takes a few seconds.
     const LIVES: u32;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-pub(crate) use self::operation::{Operation, operations};
+pub(crate) use self::operation::{Operation, Settings, operations};
 use self::reference::Reference;
 use crate::store::harness::Harness;
 use crate::store::inbox::Inbox;

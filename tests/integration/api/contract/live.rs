@@ -10,6 +10,21 @@ use serde_json::{Value, json};
 use crate::api::harness::handler::Step;
 use crate::api::harness::{HOUR, Hookbox, Postgres, Sqlite, Store};
 
+/// The first route has every member that says what it matches, the second none but `fallback`.
+const ROUTES: &str = r#"
+    [[routes]]
+    name = "orders"
+    match = { source = "default", event_type = ["order.*", "refund.*"] }
+    where = 'key != "ignored"'
+    handler = "simulate"
+    order_by = "/order_id"
+
+    [[routes]]
+    name = "rest"
+    handler = "simulate"
+    fallback = true
+"#;
+
 #[rstest]
 #[tokio::test]
 async fn both_apis_tell_the_same_of_a_webhook(#[values(Sqlite, Postgres)] store: Store) {
@@ -64,10 +79,10 @@ async fn both_apis_tell_the_same_of_a_status_a_list_and_a_submission(
 #[rstest]
 #[tokio::test]
 async fn both_apis_tell_the_same_of_routes_pauses_and_counts(#[values(Sqlite, Postgres)] store: Store) {
-    let hookbox = Hookbox::start(store);
+    let hookbox = Hookbox::with_routes(store, ROUTES);
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "completed").await;
-    assert_eq!(hookbox.rest.post("/v1/pause?route=default").await.status, 200);
+    assert_eq!(hookbox.rest.post("/v1/pause?route=orders").await.status, 200);
     assert_eq!(hookbox.rest.post("/v1/pause?source=default").await.status, 200);
     assert_eq!(hookbox.rest.post("/v1/pause").await.status, 200);
     let mut operations = OperationServiceClient::new(hookbox.channel());
@@ -143,12 +158,14 @@ fn route_json(route: proto::Route) -> Value {
             "on_interrupt": policy.on_interrupt,
         })
     });
+    let globs = route.r#match.map(|globs| json!({ "source": globs.source, "event_type": globs.event_type }));
     json!({
         "route": route.route, "handler": route.handler, "in_settings": route.in_settings,
         "counts": counts_json(route.counts), "oldest_due_seconds": route.oldest_due_seconds,
         "paused": route.paused, "match_failures": route.match_failures,
         "last_match_failure": route.last_match_failure, "paused_since": time(route.paused_since),
-        "policy": policy,
+        "policy": policy, "match": globs, "where": route.r#where, "order_by": route.order_by,
+        "fallback": route.fallback,
     })
 }
 

@@ -89,6 +89,55 @@ async fn routes_are_listed_with_their_policy(#[values(Sqlite, Postgres)] store: 
 
 #[rstest]
 #[tokio::test]
+async fn routes_are_listed_with_what_they_match_until_they_are_gone(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let large = r#"
+        [[routes]]
+        name = "large"
+        match = { source = "default", event_type = ["order.*", "refund.?"] }
+        where = 'body.total > 100 && key != "test"'
+        handler = "simulate"
+        order_by = "/order_id"
+
+        [[routes]]
+        name = "rest"
+        handler = "simulate"
+        fallback = true
+    "#;
+    let hookbox = Hookbox::with_routes(store, large);
+    let mut client = operations(&hookbox);
+    client.pause(proto::PauseRequest::default()).await.unwrap();
+    for (key, payload) in [("evt-001", r#"{"total":101}"#), ("evt-002", r#"{"total":1}"#)] {
+        hookbox.grpc().submit_webhook(submission(key, payload)).await.unwrap();
+    }
+    let routes = client.list_routes(proto::ListRoutesRequest {}).await.unwrap().into_inner().routes;
+    let [large, rest] = &routes[..] else { panic!("two routes: {routes:?}") };
+    let globs = proto::Match {
+        source: vec!["default".into()],
+        event_type: vec!["order.*".into(), "refund.?".into()],
+    };
+    assert_eq!((large.r#match.as_ref(), large.fallback), (Some(&globs), false));
+    assert_eq!(large.r#where.as_deref(), Some(r#"body.total > 100 && key != "test""#));
+    assert_eq!(large.order_by.as_deref(), Some("/order_id"));
+    assert_eq!((&rest.r#match, &rest.r#where, &rest.order_by, rest.fallback), (&None, &None, &None, true));
+
+    hookbox.set_routes(OTHERS);
+    client.reload_settings(proto::ReloadSettingsRequest {}).await.unwrap();
+    let routes = client.list_routes(proto::ListRoutesRequest {}).await.unwrap().into_inner().routes;
+    let names: Vec<_> = routes.iter().map(|route| route.route.as_str()).collect();
+    assert_eq!(names, ["others", "large", "rest"]);
+    for gone in &routes[1..] {
+        assert!(!gone.in_settings, "{gone:?}");
+        assert_eq!(
+            (&gone.r#match, &gone.r#where, &gone.order_by, gone.fallback),
+            (&None, &None, &None, false)
+        );
+    }
+}
+
+#[rstest]
+#[tokio::test]
 async fn jobs_of_a_route_that_is_gone_are_moved_or_cancelled(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::with_routes(store, &[ORDERS, OTHERS].concat());
     let mut client = operations(&hookbox);

@@ -46,7 +46,8 @@ const NOT_AT_ONCE: Duration = Duration::from_millis(100);
 enum Asked {
     Claim { threads: usize },
     TakeOver,
-    GiveBack { held: Vec<Lease>, leased: RangeInclusive<Timestamp> },
+    GiveBack(Vec<Lease>),
+    GiveBackUnheld { held: Vec<Lease>, leased: RangeInclusive<Timestamp> },
     Finish(Lease),
 }
 
@@ -58,7 +59,10 @@ struct Scripted {
     claims: Mutex<VecDeque<Result<Vec<ClaimedJob>>>>,
     /// What claims that wait for jobs to be accepted are answered.
     accepted: tokio::sync::Mutex<UnboundedReceiver<Result<Vec<ClaimedJob>>>>,
-    give_backs: Mutex<VecDeque<Result<usize>>>,
+    /// Until when the leases of claims last.
+    held_until: Mutex<Duration>,
+    give_backs: Mutex<VecDeque<Result<()>>>,
+    unheld: Mutex<VecDeque<Result<usize>>>,
     take_overs: Mutex<VecDeque<Result<usize>>>,
     due: Mutex<Arc<Notify>>,
     /// How often leases were renewed.
@@ -74,13 +78,13 @@ impl JobQueue for Scripted {
     async fn claim(&self, claim: Claim) -> Result<Claims> {
         let answer = self.claims.lock().unwrap().pop_front().unwrap_or(Ok(Vec::new()));
         let _ = self.asked.send(Asked::Claim { threads: claim.threads });
-        Ok(Claims { jobs: answer?, next: None })
+        Ok(Claims { jobs: answer?, next: None, held_until: *self.held_until.lock().unwrap() })
     }
 
     async fn claim_accepted(&self, _claim: Claim, until: CancellationToken) -> Result<Claims> {
         let mut accepted = self.accepted.lock().await;
         let answer = until.run_until_cancelled(accepted.recv()).await.flatten();
-        Ok(Claims { jobs: answer.unwrap_or(Ok(Vec::new()))?, next: None })
+        Ok(Claims { jobs: answer.unwrap_or(Ok(Vec::new()))?, next: None, held_until: Duration::MAX })
     }
 
     async fn finish(&self, _worker: &str, finishes: Vec<Finish>) -> Result<Vec<bool>> {
@@ -101,14 +105,20 @@ impl JobQueue for Scripted {
         answer
     }
 
+    async fn give_back(&self, leases: Vec<Lease>) -> Result<()> {
+        let answer = self.give_backs.lock().unwrap().pop_front().unwrap_or(Ok(()));
+        let _ = self.asked.send(Asked::GiveBack(leases));
+        answer
+    }
+
     async fn give_back_unheld(
         &self,
         _worker: &str,
         held: Vec<Lease>,
         leased: RangeInclusive<Timestamp>,
     ) -> Result<usize> {
-        let answer = self.give_backs.lock().unwrap().pop_front().unwrap_or(Ok(0));
-        let _ = self.asked.send(Asked::GiveBack { held, leased });
+        let answer = self.unheld.lock().unwrap().pop_front().unwrap_or(Ok(0));
+        let _ = self.asked.send(Asked::GiveBackUnheld { held, leased });
         answer
     }
 
@@ -148,7 +158,9 @@ impl Setup {
             asked: asks,
             claims: Mutex::new(claims.into_iter().collect()),
             accepted: tokio::sync::Mutex::new(answers),
+            held_until: Mutex::new(Duration::MAX),
             give_backs: Mutex::default(),
+            unheld: Mutex::default(),
             take_overs: Mutex::default(),
             due: Mutex::default(),
             renewals: AtomicUsize::new(0),
@@ -252,7 +264,7 @@ async fn a_failed_claim_is_tried_again_after_a_second() {
     setup.sleeps_after_the_fault().await;
     setup.clock.advance(SignedDuration::from_secs(1));
     // Some may have been leased by the claim whose answer was lost.
-    assert!(matches!(setup.asks().await, Asked::GiveBack { .. }));
+    assert!(matches!(setup.asks().await, Asked::GiveBackUnheld { .. }));
     assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS });
     setup.stop().await;
 }
@@ -276,8 +288,8 @@ async fn jobs_of_a_lost_answer_are_given_back_but_not_running_ones() {
     assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS });
     setup.becomes_due();
     assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS - 1 });
-    setup.store.give_backs.lock().unwrap().push_back(away());
-    let expected = || Asked::GiveBack { held: vec![job().lease], leased: now()..=now() };
+    setup.store.unheld.lock().unwrap().push_back(away());
+    let expected = || Asked::GiveBackUnheld { held: vec![job().lease], leased: now()..=now() };
     setup.sleeps_after_the_fault().await;
     setup.clock.advance(SignedDuration::from_secs(1));
     assert_eq!(setup.asks().await, expected(), "this one fails");
@@ -292,12 +304,32 @@ async fn jobs_of_a_lost_answer_are_given_back_but_not_running_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_lease_ran_out_before_its_handler_started_is_given_back() {
+    let mut setup = Setup::with_claims([]);
+    assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS });
+    *setup.store.held_until.lock().unwrap() = setup.clock.monotonic();
+    setup.store.claims.lock().unwrap().push_back(Ok(vec![job()]));
+    setup.store.give_backs.lock().unwrap().push_back(away());
+    setup.becomes_due();
+    assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS });
+    assert_eq!(setup.asks().await, Asked::GiveBack(vec![job().lease]), "this one fails");
+    assert_eq!(
+        setup.asks_as_seconds_pass().await,
+        Asked::GiveBack(vec![job().lease]),
+        "so it is tried again"
+    );
+    setup.becomes_due();
+    assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS }, "its thread is idle");
+    setup.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_right_before_the_stop_is_given_back_too() {
     let mut setup = Setup::with_claims([away()]);
     assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS });
     let mut asked = setup.stop().await;
     let given_back = std::iter::from_fn(|| asked.try_recv().ok())
-        .any(|asked| matches!(asked, Asked::GiveBack { ref held, .. } if held.is_empty()));
+        .any(|asked| matches!(asked, Asked::GiveBackUnheld { ref held, .. } if held.is_empty()));
     assert!(given_back);
 }
 
@@ -320,7 +352,7 @@ async fn jobs_leased_as_they_were_accepted_are_given_back_if_the_answer_was_lost
     setup.accepted.send(away()).expect("waits");
     setup.sleeps_after_the_fault().await;
     setup.clock.advance(SignedDuration::from_secs(1));
-    assert_eq!(setup.asks().await, Asked::GiveBack { held: vec![job().lease], leased: now()..=now() });
+    assert_eq!(setup.asks().await, Asked::GiveBackUnheld { held: vec![job().lease], leased: now()..=now() });
     assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS - 1 });
     setup.stop().await;
 }

@@ -24,6 +24,19 @@ const INVOICES: &str = r#"
     match = { event_type = "invoice.*" }
     handler = "simulate"
 "#;
+const LARGE_AND_REST: &str = r#"
+    [[routes]]
+    name = "large"
+    match = { source = "shop", event_type = ["order.*", "refund.?"] }
+    where = 'body.total > 100 && headers["x-region"] == "eu"'
+    handler = "simulate"
+    order_by = "/order_id"
+
+    [[routes]]
+    name = "rest"
+    handler = "simulate"
+    fallback = true
+"#;
 
 #[rstest]
 #[tokio::test]
@@ -46,6 +59,8 @@ async fn routes_are_listed_with_their_policy_and_their_jobs(#[values(Sqlite, Pos
             "route": "orders", "handler": "simulate", "in_settings": true, "counts": counts,
             "oldest_due_seconds": 0.0, "paused": false, "paused_since": null, "policy": policy,
             "match_failures": 0, "last_match_failure": null,
+            "match": { "source": [], "event_type": ["order.*"] }, "where": null, "order_by": null,
+            "fallback": false,
         })
     );
     // What a route does not set is as in the settings of the harness.
@@ -58,6 +73,37 @@ async fn routes_are_listed_with_their_policy_and_their_jobs(#[values(Sqlite, Pos
         (&json!("invoices"), &policy)
     );
     assert_eq!(routes["routes"].as_array().map(Vec::len), Some(2));
+}
+
+#[rstest]
+#[tokio::test]
+async fn routes_are_listed_with_what_they_match(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, LARGE_AND_REST);
+    let routes = hookbox.rest.get("/v1/routes").await.json();
+    assert_eq!(
+        matching(&route(&routes, "large")),
+        json!({
+            "match": { "source": ["shop"], "event_type": ["order.*", "refund.?"] },
+            "where": r#"body.total > 100 && headers["x-region"] == "eu""#,
+            "order_by": "/order_id", "fallback": false,
+        })
+    );
+    assert_eq!(
+        matching(&route(&routes, "rest")),
+        json!({ "match": null, "where": null, "order_by": null, "fallback": true })
+    );
+    hookbox.set_routes(INVOICES);
+    let unchanged = hookbox.rest.get("/v1/routes").await.json();
+    assert_eq!(unchanged, routes, "the list shows the routes in force, not the file");
+    assert_eq!(hookbox.rest.post("/v1/settings/reload").await.status, 200);
+    let routes = hookbox.rest.get("/v1/routes").await.json();
+    assert_eq!(
+        matching(&route(&routes, "invoices")),
+        json!({
+            "match": { "source": [], "event_type": ["invoice.*"] }, "where": null, "order_by": null,
+            "fallback": false,
+        })
+    );
 }
 
 #[rstest]
@@ -136,6 +182,10 @@ async fn jobs_of_a_route_that_is_gone_are_held_and_can_be_moved(#[values(Sqlite,
     let orders = route(&hookbox.rest.get("/v1/routes").await.json(), "orders");
     assert_eq!((&orders["in_settings"], &orders["counts"]["pending"]), (&json!(false), &json!(1)));
     assert_eq!((&orders["policy"], &orders["handler"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        matching(&orders),
+        json!({ "match": null, "where": null, "order_by": null, "fallback": false })
+    );
     assert_eq!(hookbox.rest.webhook(&id).await["jobs"][0]["handler"], Value::Null);
 
     let held = r#"hookbox_route_held_jobs{route="orders"}"#;
@@ -217,6 +267,16 @@ async fn with_a_held_order(store: Store) -> (Hookbox, String) {
     let reloaded = hookbox.rest.post("/v1/settings/reload").await;
     assert_eq!((reloaded.status, reloaded.json()), (200, json!({ "routes": 1, "needs_restart": [] })));
     (hookbox, id)
+}
+
+/// The members of a route that say what it matches. A member that is missing fails the test.
+#[track_caller]
+fn matching(route: &Value) -> Value {
+    let member = |name: &str| route.get(name).unwrap_or_else(|| panic!("{name} in {route}"));
+    json!({
+        "match": member("match"), "where": member("where"), "order_by": member("order_by"),
+        "fallback": member("fallback"),
+    })
 }
 
 /// A route of the statistics or of the list of routes.

@@ -66,6 +66,14 @@ pub(crate) async fn a_job_that_is_cut_off_and_whose_route_is_gone_does_not_start
     assert_eq!(inbox.claim_one().await.lease.job.webhook, id);
     inbox.reload([]).await;
     inbox.advance(LEASE);
+    if !H::LEFT_TO_OTHERS.is_zero() {
+        assert_eq!(
+            inbox.take_over_expired(Vec::new()).await.expect("looks"),
+            0,
+            "another process may have it"
+        );
+        inbox.advance(H::LEFT_TO_OTHERS);
+    }
     assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
     let (job, detail) = inbox.job_of(id, "gone").await;
     assert_eq!((job.status, detail.uncounted_attempts), (Status::DeadLettered, 0));

@@ -30,7 +30,7 @@ pub(crate) async fn a_renewal_answers_the_leases_that_were_lost<H: Harness>() {
         ("held", None),
         ("completed", Some(Status::Completed)),
         ("held too", None),
-        ("given back", Some(Status::Pending)),
+        ("stopped", Some(Status::Pending)),
     ] {
         inbox.accept_new(key).await;
         let job = inbox.claim_one().await;

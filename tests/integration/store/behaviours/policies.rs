@@ -104,17 +104,3 @@ pub(crate) async fn a_job_that_fails_is_retried_though_never_twice<H: Harness>()
     assert!(inbox.finish_one(inbox.concluded(&first, failed)).await.expect("finishes"));
     assert_eq!(inbox.claim_one().await.attempt, 2, "its first attempt ended");
 }
-
-pub(crate) async fn a_lease_given_back_before_its_start_is_due_again<H: Harness>() {
-    let inbox = Inbox::<H>::with_routes([never_twice("once")]).await;
-    let id = inbox.accept_for("k", [job("once")]).await.id;
-    for given_back in 1..=3 {
-        let job = inbox.claim_one().await;
-        assert_eq!(job.attempt_of_run, 1);
-        inbox.end(&job, Status::Pending).await;
-        let (job, detail) = inbox.job_of(id, "once").await;
-        assert_eq!((job.status, detail.uncounted_attempts), (Status::Pending, given_back));
-    }
-    let job = inbox.claim_one().await;
-    inbox.end(&job, Status::Completed).await;
-}

@@ -62,7 +62,7 @@ impl<H: Harness> Inbox<H> {
         assert!(self.finish_one(finish).await.expect("finishes"), "the lease is held");
     }
 
-    /// An attempt that ends now, as a worker would put it. `Pending`: its lease is given back.
+    /// An attempt that ends now, as a worker would put it. `Pending`: it was stopped.
     pub(crate) fn ended(&self, job: &ClaimedJob, next: Status) -> Finish {
         let (outcome, error, result) = match next {
             Status::Completed => (Outcome::Completed, None, Some(r#"{"done":true}"#.to_owned())),

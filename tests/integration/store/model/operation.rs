@@ -40,7 +40,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(super) const FIRST: Self = Self { blocks: true, has_once: true, attempts: 2 };
+    pub(crate) const FIRST: Self = Self { blocks: true, has_once: true, attempts: 2 };
 
     pub(super) fn policies(self) -> impl Iterator<Item = Policy> {
         let blocking = if self.blocks { policy("blocking") } else { skipping("blocking") };
@@ -50,7 +50,7 @@ impl Settings {
         policies.map(move |policy| Policy { retry, ..policy })
     }
 
-    pub(super) fn in_force(self) -> Arc<Policies> {
+    pub(crate) fn in_force(self) -> Arc<Policies> {
         in_force(self.policies())
     }
 }
@@ -64,6 +64,8 @@ pub(crate) enum Operation {
     Claim { threads: usize, lease: Duration, running: Vec<(&'static str, usize)> },
     /// An attempt ends under one of the leases ever given.
     Finish { claim: Index, next: Status, delay: Duration },
+    /// Leases are given back before the handlers start.
+    GiveBack { claims: Vec<Index> },
     /// Some of the leases ever given are renewed.
     Renew { claims: Vec<Index>, lease: Duration },
     /// Expired leases are looked for.
@@ -116,6 +118,7 @@ pub(crate) fn operations() -> impl Strategy<Value = Operation> {
             .prop_map(|(claim, next, delay)| Operation::Finish { claim, next, delay }),
         2 => (prop::collection::vec(any::<Index>(), 0..4), time())
             .prop_map(|(claims, lease)| Operation::Renew { claims, lease }),
+        2 => prop::collection::vec(any::<Index>(), 0..3).prop_map(|claims| Operation::GiveBack { claims }),
         3 => Just(Operation::TakeOver),
         3 => (name(), some_route()).prop_map(|(name, route)| Operation::Retry { name, route }),
         3 => (name(), some_route()).prop_map(|(name, route)| Operation::Cancel { name, route }),

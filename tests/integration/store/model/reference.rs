@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookbox::domain::error::{Reason, Result};
 use hookbox::domain::job::Status;
@@ -107,9 +108,20 @@ impl Reference {
                 }
                 prop_assert_eq!(lost, expected);
             }
-            Operation::Finish { .. } | Operation::Renew { .. } => {}
+            Operation::GiveBack { claims } if !self.claims.is_empty() => {
+                let claims = claims.iter().map(|claim| claim.get(&self.claims).clone()).collect::<Vec<_>>();
+                let leases = claims.iter().map(|(_, claim)| claim.lease).collect::<Vec<_>>();
+                inbox.give_back(leases).await.expect("gives back");
+                claims.iter().for_each(|(name, claim)| self.give_back(*name, claim));
+            }
+            Operation::Finish { .. } | Operation::Renew { .. } | Operation::GiveBack { .. } => {}
             Operation::TakeOver => {
-                let expected = self.take_over(now, |job| job.lease_until <= now);
+                let policies = Arc::clone(&self.policies);
+                let left = |job: &Job| match policies.get(&job.route) {
+                    Some(_) => Duration::ZERO,
+                    None => H::LEFT_TO_OTHERS,
+                };
+                let expected = self.take_over(now, |job| job.lease_until + left(job) <= now);
                 prop_assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), expected);
             }
             Operation::Retry { name, route } => {
@@ -223,7 +235,7 @@ impl Reference {
     }
 
     /// The job, if it is still leased to this claim.
-    fn holder(&mut self, name: Name, claim: &ClaimedJob) -> Option<&mut Job> {
+    pub(super) fn holder(&mut self, name: Name, claim: &ClaimedJob) -> Option<&mut Job> {
         let webhook = self.webhooks.get_mut(&name).filter(|webhook| webhook.id == claim.lease.job.webhook)?;
         let job = webhook.jobs.iter_mut().find(|job| job.route == claim.route)?;
         (job.runs() && job.token == claim.lease.token).then_some(job)

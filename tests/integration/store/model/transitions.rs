@@ -6,7 +6,7 @@ use hookbox::domain::id::WebhookId;
 use hookbox::domain::job::Status;
 use hookbox::domain::policy::Policies;
 use hookbox::domain::route::{NewJob, OnDeadLetter, RouteName};
-use hookbox::store::Finish;
+use hookbox::store::{ClaimedJob, Finish};
 use jiff::Timestamp;
 
 use super::operation::Name;
@@ -35,6 +35,13 @@ impl Reference {
         job.finish(finish);
         let (job, ended) = (job.clone(), finish.finished_at);
         self.has_ended(&job, ended);
+    }
+
+    pub(super) fn give_back(&mut self, name: Name, claim: &ClaimedJob) {
+        let Some(job) = self.holder(name, claim) else { return };
+        (job.status, job.started) = (Status::Pending, job.started - 1);
+        let job = job.clone();
+        self.has_ended(&job, job.due);
     }
 
     pub(super) fn take_over(&mut self, now: Timestamp, taken: impl Fn(&Job) -> bool) -> usize {

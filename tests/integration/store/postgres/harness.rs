@@ -1,6 +1,7 @@
 //! A database for one store, with a clock of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox::domain::clock::{Clock, ManualClock};
@@ -28,6 +29,7 @@ impl PostgresHarness {
 #[async_trait]
 impl Harness for PostgresHarness {
     const TAKES_OVER_AT_OPEN: bool = false;
+    const LEFT_TO_OTHERS: Duration = Duration::from_secs(600);
     const LIVES: u32 = 15;
 
     fn new() -> Self {

@@ -18,9 +18,10 @@ use hookbox::store::{
 };
 use tokio::sync::Notify;
 
+use super::PostgresHarness;
 use super::harness::open;
 use crate::store::harness::Options;
-use crate::store::inbox::{LEASE, webhook};
+use crate::store::inbox::{Inbox, LEASE, webhook};
 use crate::store::routes::{concurrent, default_job, in_force, job, ordered, paced, policy, route};
 use crate::support::postgres::{Database, server};
 
@@ -117,6 +118,21 @@ fn ended(job: &ClaimedJob) -> Finish {
         counts: true,
         blocks: false,
     }
+}
+
+#[tokio::test]
+async fn an_expired_lease_is_left_to_a_process_that_has_the_route() {
+    let mut inbox = Inbox::<PostgresHarness>::with_routes([policy("new")]).await;
+    let id = inbox.accept_for("k", [job("new")]).await.id;
+    inbox.claim_one().await;
+    inbox.reload([]).await;
+    inbox.advance(LEASE);
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("looks"), 0);
+    let options = Options { max_backlog: 1_000, policies: in_force([policy("new")]), seed: 2 };
+    let other = open(&inbox.harness().url(), &options, Arc::clone(&inbox.clock) as _).await.expect("opens");
+    assert_eq!(other.take_over_expired(Vec::new()).await.expect("takes over"), 1);
+    assert_eq!(inbox.status_of(id).await.status(), Status::Pending, "its policy decides");
+    other.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

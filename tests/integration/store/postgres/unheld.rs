@@ -8,7 +8,6 @@ use tokio::sync::Notify;
 
 use super::PostgresHarness;
 use crate::store::inbox::{Inbox, LEASE, seconds};
-use crate::store::routes::{concurrent, job, ordered, policy};
 
 const WORKER: &str = "worker-1";
 
@@ -76,22 +75,4 @@ async fn jobs_of_another_process_are_not_given_back() {
     let always = Timestamp::UNIX_EPOCH..=inbox.now();
     assert_eq!(inbox.give_back_unheld("worker-2", vec![], always).await.expect("looks"), 0);
     assert_eq!(inbox.status_of(webhook.id).await.status(), Status::Processing);
-}
-
-#[tokio::test]
-async fn a_job_given_back_leaves_its_place_to_others() {
-    let inbox = Inbox::<PostgresHarness>::with_routes([concurrent("limited", 1), policy("ordered")]).await;
-    inbox.accept_for("1", [job("limited"), ordered("ordered", "x")]).await;
-    inbox.advance(seconds(1));
-    inbox.accept_for("2", [job("limited"), ordered("ordered", "x")]).await;
-    assert_eq!(inbox.claimed(10).await.len(), 2);
-    inbox.claim_nothing().await;
-    let always = Timestamp::UNIX_EPOCH..=inbox.now();
-    assert_eq!(inbox.give_back_unheld(WORKER, vec![], always).await.expect("looks"), 2);
-    let jobs = inbox.claimed(10).await;
-    assert!(jobs.len() == 2 && jobs.iter().all(|job| job.idempotency_key.as_str() == "1"));
-    for job in jobs {
-        inbox.end(&job, Status::Completed).await;
-    }
-    assert_eq!(inbox.claimed(10).await.len(), 2);
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox::domain::clock::ManualClock;
@@ -28,6 +29,7 @@ impl SqliteHarness {
 #[async_trait]
 impl Harness for SqliteHarness {
     const TAKES_OVER_AT_OPEN: bool = true;
+    const LEFT_TO_OTHERS: Duration = Duration::ZERO;
     const LIVES: u32 = 40;
 
     fn new() -> Self {

@@ -28,7 +28,7 @@ async fn a_failed_claim_is_tried_again_after_a_second() {
     setup.clock.set_by(-HOUR);
     setup.asks_nothing().await;
     setup.clock.advance(SignedDuration::from_secs(1));
-    assert!(matches!(setup.asks().await, Asked::GiveBack { .. }));
+    assert!(matches!(setup.asks().await, Asked::GiveBackUnheld { .. }));
     assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS });
     setup.stop().await;
 }

@@ -1,0 +1,94 @@
+//! Gives back leased jobs whose handler was not started. Nothing of the claim is left but the larger lease token.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sqlite::Sqlite;
+use jiff::Timestamp;
+
+use super::claim::LeasedJob;
+use super::lanes::{self, Lane};
+use super::rows;
+use super::transaction::{Refusal, Transaction};
+use crate::domain::attempt::Lease;
+use crate::domain::job::{QueueId, Status};
+use crate::store::statement::statement;
+
+/// Gives back the jobs of these leases. Skips leases that were lost.
+pub(super) fn give_back(transaction: &mut Transaction<'_>, leases: &[Lease]) -> Result<(), Refusal> {
+    let now = transaction.context.clock.now();
+    for Lease { job, token } in leases {
+        let webhook = job.webhook.sequence().as_i64();
+        let given =
+            unclaim(transaction, (webhook, job.queue, token.cast_signed()), Timestamp::UNIX_EPOCH, now)?;
+        if let Some(given) = given {
+            transaction.announce(*job, Status::Pending, rows::count(given.attempts)?, now, given.revision);
+        }
+    }
+    Ok(())
+}
+
+/// Gives back jobs that cannot be read, so that they are not due before `due`.
+pub(super) fn put_off(
+    transaction: &mut Transaction<'_>,
+    jobs: &[LeasedJob],
+    due: Timestamp,
+) -> Result<(), Refusal> {
+    let now = transaction.context.clock.now();
+    for job in jobs {
+        // Not announced, for the claim was not either.
+        unclaim(transaction, (job.webhook, job.queue, job.lease_token), due, now)?;
+    }
+    Ok(())
+}
+
+/// Takes back the claim of a job: its webhook, queue and lease token. The job is due at its old time, or at
+/// `earliest` if that is later. None if the lease was lost.
+fn unclaim(
+    transaction: &mut Transaction<'_>,
+    (webhook, queue, lease_token): (i64, QueueId, i64),
+    earliest: Timestamp,
+    now: Timestamp,
+) -> QueryResult<Option<UnclaimedRow>> {
+    let unclaiming = UnclaimJob {
+        earliest: earliest.as_millisecond(),
+        updated_at: now.as_millisecond(),
+        webhook,
+        queue: queue.0.into(),
+        lease_token,
+    };
+    let Some(row) = unclaiming.get_result::<UnclaimedRow>(transaction.connection).optional()? else {
+        return Ok(None);
+    };
+    transaction.context.memory.counts.shift(queue, Status::Processing, Status::Pending);
+    match &row.lane {
+        None => transaction.note_due(queue, rows::time(row.available_at)?),
+        Some(value) => lanes::release(transaction, Lane { queue, value }, row.available_at)?,
+    }
+    // A place of a route with a limit is free.
+    transaction.lets_start();
+    Ok(Some(row))
+}
+
+/// A job whose claim was taken back.
+#[derive(Queryable)]
+struct UnclaimedRow {
+    attempts: i64,
+    revision: i64,
+    available_at: i64,
+    lane: Option<String>,
+}
+
+statement! { Sqlite;
+    struct UnclaimJob {
+        earliest: i64 as BigInt,
+        updated_at: i64 as BigInt,
+        webhook: i64 as BigInt,
+        queue: i64 as BigInt,
+        lease_token: i64 as BigInt,
+    }
+    returns (BigInt, BigInt, BigInt, Nullable<Text>);
+    "UPDATE jobs SET status = 0, attempts = attempts - 1, available_at = max(available_at, ?), updated_at = ?,
+            lease_until = NULL, worker = NULL, revision = revision + 1
+     WHERE webhook = ? AND queue = ? AND lease_token = ? AND status = 1
+     RETURNING attempts, revision, available_at, lane"
+}

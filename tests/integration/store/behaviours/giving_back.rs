@@ -1,0 +1,70 @@
+//! Leased jobs whose handler was not started are given back: nothing of the claim is left.
+
+use hookbox::domain::job::Status;
+
+use super::announcing::{is_woken, listen};
+use crate::store::harness::Harness;
+use crate::store::inbox::{Inbox, seconds};
+use crate::store::routes::{concurrent, job, never_twice, ordered, policy};
+
+pub(crate) async fn a_job_given_back_is_as_if_it_had_not_been_claimed<H: Harness>() {
+    let inbox = Inbox::<H>::with_routes([never_twice("once")]).await;
+    let id = inbox.accept_for("first", [job("once")]).await.id;
+    let failed = inbox.claim_one().await;
+    inbox.fail(&failed, seconds(0)).await;
+    inbox.advance(seconds(1));
+    inbox.accept_for("later", [job("once")]).await;
+    let (wake, mut watching) = (listen(&inbox), inbox.changes().watch(id));
+    for token in 2..=4 {
+        let [claimed] = <[_; 1]>::try_from(inbox.claimed(1).await).expect("the one due longest");
+        assert_eq!(claimed.lease.job.webhook, id, "its place is kept");
+        assert_eq!((claimed.attempt, claimed.attempt_of_run, claimed.lease.token), (2, 2, token));
+        let before = inbox.status_of(id).await.revision();
+        is_woken(&wake);
+        inbox.give_back(vec![claimed.lease]).await.expect("gives back");
+        let status = inbox.status_of(id).await;
+        assert_eq!((status.status(), status.attempt_count()), (Status::Pending, 1));
+        assert!(status.revision() > before);
+        assert!(is_woken(&wake), "it may start again");
+        let (_, detail) = inbox.job_of(id, "once").await;
+        assert_eq!((detail.attempts.len(), detail.uncounted_attempts), (1, 0), "the one that failed");
+        let told = std::iter::from_fn(|| watching.try_recv().ok()).last().expect("watchers are told");
+        assert_eq!((told.status, told.attempt_count), (Status::Pending, 1));
+    }
+    let counts = inbox.counts().await;
+    assert_eq!((counts.of(Status::Pending), counts.of(Status::Processing)), (2, 0));
+}
+
+pub(crate) async fn a_job_given_back_leaves_its_place_to_others<H: Harness>() {
+    let inbox = Inbox::<H>::with_routes([concurrent("limited", 1), policy("ordered")]).await;
+    inbox.accept_for("1", [job("limited"), ordered("ordered", "x")]).await;
+    inbox.advance(seconds(1));
+    inbox.accept_for("2", [job("limited"), ordered("ordered", "x")]).await;
+    let leased = inbox.claimed(10).await;
+    assert_eq!(leased.len(), 2);
+    inbox.claim_nothing().await;
+    inbox.give_back(leased.iter().map(|job| job.lease).collect()).await.expect("gives back");
+    let jobs = inbox.claimed(10).await;
+    assert!(jobs.len() == 2 && jobs.iter().all(|job| job.idempotency_key.as_str() == "1"));
+    for job in jobs {
+        inbox.end(&job, Status::Completed).await;
+    }
+    assert_eq!(inbox.claimed(10).await.len(), 2);
+}
+
+pub(crate) async fn giving_back_lost_leases_changes_nothing<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    let completed = inbox.accept_new("completed").await.id;
+    let ended = inbox.claim_one().await;
+    inbox.end(&ended, Status::Completed).await;
+    let again = inbox.accept_new("again").await.id;
+    let lost = inbox.claim_one().await;
+    inbox.fail(&lost, seconds(0)).await;
+    let held = inbox.claim_one().await;
+    inbox.give_back(vec![ended.lease, lost.lease]).await.expect("answers");
+    inbox.give_back(Vec::new()).await.expect("answers");
+    assert_eq!(inbox.status_of(completed).await.status(), Status::Completed);
+    let status = inbox.status_of(again).await;
+    assert_eq!((status.status(), status.attempt_count()), (Status::Processing, 2));
+    inbox.end(&held, Status::Completed).await;
+}
