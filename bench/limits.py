@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Checks on running processes that threads are shared fairly between routes, and that `concurrency` and `order_by`
-hold. Needs Python 3.9; `fair` and `idle` also need wrk; `concurrency`, `order` and `--store postgres` need psql and
+hold. Needs Python 3.9; `fair`, `idle` and `paused` also need wrk; `concurrency`, `order` and `--store postgres` need psql and
 a PostgreSQL.
 
     bench/limits.py HOOKBOX fair [--store postgres] [--jobs 1000000]
     bench/limits.py HOOKBOX concurrency
     bench/limits.py HOOKBOX order
     bench/limits.py HOOKBOX idle [--store postgres] [--jobs 1000000]
+    bench/limits.py HOOKBOX paused [--store postgres] [--jobs 1000000]
 
 fair         One route has many due jobs of 1 to 5 s on 128 threads; another route gets one webhook per second. Prints
              how long after its acceptance each of these starts.
@@ -15,6 +16,8 @@ concurrency  Three replicas run a route with `concurrency = 16`, and one replica
 order        Sends 100 webhooks for each of 200 order values to three replicas, with failures, two kills and a freeze.
              Prints how many attempts overlap or start out of order.
 idle         Prints how much of a core a process uses while a paused route has many due jobs.
+paused       Prints how fast the due jobs of a free route complete: on a store without other jobs, beside a paused route
+             with many due jobs, and once these have completed, so that the store is as large as before.
 """
 
 import argparse, http.client, json, os, random, signal, statistics, subprocess, sys, tempfile, threading, time
@@ -115,12 +118,17 @@ def fill(options, replica, event_type, jobs):
                    f"string.format('{{\"idempotency_key\":\"%d-%d\",\"event_type\":\"{event_type}\",\"payload\":{{\"n\":1}}}}', "
                    "os.time(), counter)) end\n")
     while True:
-        counts = {route["route"]: route["counts"] for route in replica.ask("GET", "/v1/routes")["routes"]}
-        have = sum(int(counts[event_type].get(status, 0)) for status in ("pending", "processing"))
+        have = unfinished(replica, event_type)
         if have >= jobs:
             return have
         subprocess.run(["wrk", "-t1", "-c64", "-d4s", "-s", script, f"http://127.0.0.1:{replica.port}"],
                        check=True, capture_output=True)
+
+
+def unfinished(replica, route):
+    """Jobs of a route that are not finished."""
+    counts = {route["route"]: route["counts"] for route in replica.ask("GET", "/v1/routes")["routes"]}
+    return sum(int(counts[route].get(status, 0)) for status in ("pending", "processing", "retrying"))
 
 
 def percentile(values, share):
@@ -264,15 +272,20 @@ def order(options):
           f"{disorders} starts out of order,", "everything completed" if complete else "NOT everything completed")
 
 
+TWO_ROUTES = """
+    [[routes]]
+    name = "busy"
+    match = { event_type = "busy" }
+    simulate = { min = "0s", max = "0s" }
+    [[routes]]
+    name = "other"
+    match = { event_type = "other" }
+    simulate = { min = "0s", max = "0s" }
+"""
+
+
 def idle(options):
-    replica = Replica(options, """
-        [[routes]]
-        name = "busy"
-        match = { event_type = "busy" }
-        [[routes]]
-        name = "other"
-        match = { event_type = "other" }
-    """)
+    replica = Replica(options, TWO_ROUTES)
     replica.ask("POST", "/v1/pause?route=busy")
     have = fill(options, replica, "busy", options.jobs)
     time.sleep(10)
@@ -286,10 +299,42 @@ def idle(options):
     replica.stop()
 
 
+def paused(options):
+    replica = Replica(options, TWO_ROUTES)
+    replica.ask("POST", "/v1/pause?route=busy")
+    def rate():
+        """Jobs of the free route completed per second."""
+        replica.ask("POST", "/v1/pause?route=other")
+        jobs = fill(options, replica, "other", 30_000)
+        began = time.monotonic()
+        complete("other")
+        return jobs / (time.monotonic() - began)
+    def complete(route):
+        deadline = time.monotonic() + 1_200
+        replica.ask("POST", f"/v1/resume?route={route}")
+        while unfinished(replica, route):
+            if time.monotonic() > deadline:
+                sys.exit("not completed within 20 minutes")
+            time.sleep(0.02)
+    rate()
+    alone = [rate() for _ in range(5)]
+    have = fill(options, replica, "busy", options.jobs)
+    time.sleep(10)
+    beside = [rate() for _ in range(5)]
+    complete("busy")
+    time.sleep(10)
+    after = [rate() for _ in range(5)]
+    replica.stop()
+    text = lambda rates: f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
+    ratio = statistics.median(beside) / statistics.median(after)
+    print(f"{options.store}: jobs of a free route completed a second: {text(alone)} alone, {text(beside)} beside {have}",
+          f"due jobs of a paused route, {text(after)} once these have completed: {ratio:.2f} times")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
-    parser.add_argument("check", choices=["fair", "concurrency", "order", "idle"])
+    parser.add_argument("check", choices=["fair", "concurrency", "order", "idle", "paused"])
     parser.add_argument("--store", choices=["sqlite", "postgres"], default=None)
     parser.add_argument("--jobs", type=int, default=1_000_000)
     parser.add_argument("--webhooks", type=int, default=120)

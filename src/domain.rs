@@ -12,5 +12,6 @@ pub mod policy;
 pub mod retention;
 pub mod retry;
 pub mod route;
+pub mod status;
 pub mod trace;
 pub mod webhook;

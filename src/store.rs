@@ -1,8 +1,8 @@
-//! What the domain needs of a store. Each operation says what it promises.
+//! The traits that a store implements. The documentation of each method is its contract.
 //!
-//! Three traits, by who uses them: [`Inbox`] for what comes in and is looked at, [`JobQueue`] for the
-//! worker, [`Operations`] for operators and upkeep. The conformance suite in `tests/` holds every
-//! store to these promises.
+//! Each trait serves one kind of caller: [`Inbox`] accepts and reads webhooks, [`JobQueue`] serves the
+//! worker, and [`Operations`] serves operators and maintenance tasks. The conformance suite in `tests/`
+//! checks every store against these contracts.
 
 mod acceptance;
 pub mod changes;
@@ -38,86 +38,107 @@ use crate::domain::retention::Retention;
 use crate::domain::route::{NewJob, RouteName};
 use crate::domain::webhook::{NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
 
-/// What comes in, and what is looked at.
+/// Accepts and reads webhooks.
 ///
-/// Every write of a store is on disk when its future is ready with `Ok`; with `Err` nothing was
-/// changed. Dropping a future does not undo a write under way. A store that cannot write or read
-/// now answers [`Reason::StoreUnavailable`] and goes on by itself once it can.
+/// The following holds for all three traits, unless a method says otherwise. When a write returns `Ok`, its
+/// changes are on disk; when it returns `Err`, it changed nothing. Dropping the future of a write does not
+/// cancel the write. A store that temporarily cannot read or write returns [`Reason::StoreUnavailable`] and
+/// recovers without a restart.
 ///
 /// [`Reason::StoreUnavailable`]: crate::domain::error::Reason::StoreUnavailable
 #[async_trait]
 pub trait Inbox: fmt::Debug + Send + Sync {
-    /// Stores a webhook with a pending job for each of `jobs`, or as filtered if there are none,
-    /// unless its source has one of the same key: then answers that one, if it is the same webhook.
-    /// The routes of `jobs` are distinct.
+    /// Stores a webhook and a pending job for each of `jobs`. Without jobs, the webhook is filtered. The routes of
+    /// `jobs` must be distinct.
     ///
-    /// Errors: `KeyReused` if payload or event type differ; `BacklogFull` if as many jobs are
-    /// unfinished as may be (a duplicate is still answered), or more webhooks come in at once than
-    /// may wait.
+    /// If the source already has a webhook with the same key, stores nothing and returns the existing webhook
+    /// as a duplicate.
+    ///
+    /// Errors: `KeyReused` if the existing webhook has another payload or event type; `BacklogFull` if the
+    /// limit of unfinished jobs is reached (duplicates are still accepted), or if too many webhooks are
+    /// already waiting to be stored.
     async fn accept(&self, webhook: NewWebhook, jobs: Vec<NewJob>) -> Result<Accepted>;
 
-    /// The status of a webhook. Errors: `WebhookNotFound`.
+    /// Returns the status of a webhook. Errors: `WebhookNotFound`.
     async fn status(&self, name: WebhookName) -> Result<WebhookStatus>;
 
-    /// All that is known of a webhook. Errors: `WebhookNotFound`.
+    /// Returns a webhook with its payload, its jobs and their attempts. Errors: `WebhookNotFound`.
     async fn webhook(&self, id: WebhookId) -> Result<WebhookDetail>;
 
-    /// One page of the webhooks that match, newest first. Looks at a bounded number of rows.
+    /// Returns one page of the webhooks that match `query`, newest first. One call reads a bounded number of
+    /// rows.
     async fn list(&self, query: ListQuery) -> Result<Page>;
 
-    /// Counts, oldest due jobs and pauses, at a cost that does not grow with the jobs.
+    /// Returns the job counts, the oldest due job of each queue, and the pauses. The cost does not depend on the
+    /// number of jobs.
     async fn stats(&self) -> Result<StoreStats>;
 
-    /// Writes something, to learn whether that works, and looks at the tables' version.
+    /// Checks that the store can write, by writing to it, and reads the schema version.
     async fn probe(&self) -> Result<Probe>;
 
-    /// Where changes of jobs are announced.
+    /// Returns the registry through which watchers receive changes of jobs.
     fn changes(&self) -> &changes::Changes;
 }
 
-/// The jobs, for the worker that runs them.
+/// Leases jobs to a worker and records how their attempts end.
 #[async_trait]
 pub trait JobQueue: fmt::Debug + Send + Sync {
-    /// Leases up to `claim.threads` jobs that may start, each with a token larger than every one
-    /// before it. No two claims hold the same job.
+    /// Leases up to `claim.threads` startable jobs. A job is never leased to two claims at the same time, and
+    /// each lease has a larger token than all leases before it.
     ///
-    /// A job may start if it is due, its route is in the policies in force, below `concurrency` and
-    /// within `rate`, neither its route nor its source nor everything is paused, and no earlier job
-    /// of its order value is unfinished or blocks it. Of the routes that have such jobs, those with
-    /// the fewest running here come first, until all have as many; within a route, the job that is
-    /// due longest.
+    /// A job is startable if all of these hold:
+    ///
+    /// - It is due.
+    /// - The policies in force contain its route, and the route is below its `concurrency` and within its `rate`.
+    /// - No pause applies to its route, to its source or to everything.
+    /// - No earlier job with the same order value is unfinished or blocks it.
+    ///
+    /// The claim shares its threads between the routes that have startable jobs: it always takes the next job
+    /// from the route with the fewest jobs running in this process. Within a route, it takes the job that has
+    /// been due longest.
     async fn claim(&self, claim: Claim) -> Result<Claims>;
 
-    /// Leases jobs in the transaction that stores them, by the same rule, while no stored job may
-    /// start. Answers once some were leased, or without jobs once `until` is cancelled; it may also
-    /// answer without jobs before. With an error it is not known whether jobs were leased. To be
-    /// called once at a time, and not to be dropped. A store that does not do this waits for `until`.
+    /// Waits for new webhooks and leases their jobs in the transaction that stores them. The rules of
+    /// [`claim`](Self::claim) apply; new jobs are leased only while no stored job is startable.
+    ///
+    /// Returns as soon as jobs were leased, or without jobs when `until` is cancelled. It may also return
+    /// without jobs earlier. After an error, jobs may or may not have been leased.
+    ///
+    /// The caller must not run two of these calls at the same time and must not drop the future. A store that
+    /// does not support this keeps the default implementation, which waits for `until` and leases nothing.
     async fn claim_accepted(&self, _claim: Claim, until: CancellationToken) -> Result<Claims> {
         until.cancelled().await;
         Ok(Claims::default())
     }
 
-    /// Records the ends of attempts, each in the transaction that moves its job on, if its lease is
-    /// still held. Answers in the same order; false: the lease was lost, and nothing was changed.
-    /// With an error it is not known which of them are recorded; the same ones may be tried again.
+    /// Records the ends of attempts. Each attempt is recorded in the same transaction that changes the status of
+    /// its job, and only if its lease is still held.
+    ///
+    /// The result has one entry for each of `finishes`, in the same order: `true` if the end was recorded,
+    /// `false` if the lease was lost and nothing was changed. After an error, any of them may have been recorded;
+    /// the caller may repeat the call with the same `finishes`.
     async fn finish(&self, worker: &str, finishes: Vec<Finish>) -> Result<Vec<bool>>;
 
-    /// Extends leases to `lease` from now. Answers those that were lost.
+    /// Extends leases so that each expires `lease` from now. Returns the leases that were lost.
     async fn renew(&self, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>>;
 
-    /// Takes over jobs whose lease has expired, except for those that the caller holds and still
-    /// runs: the attempt is recorded as interrupted, and the policy in force decides how the job
-    /// goes on; that of a route that is gone becomes a dead letter. Answers how many.
+    /// Takes over jobs whose lease has expired, except for the leases in `held`, whose handlers still run in this
+    /// process. Returns the number of jobs taken over.
+    ///
+    /// The attempt is recorded as interrupted. The policy in force decides whether the job is retried or becomes
+    /// a dead letter. If the policies no longer contain its route, the job becomes a dead letter.
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize>;
 
-    /// Gives back leased jobs whose handler was not started: they are pending again at their old
-    /// place, and nothing of the claim is left but the larger token. Changes nothing where the lease
-    /// was lost. May be called again after an error.
+    /// Releases leased jobs whose handlers were not started. Each job is pending again and keeps its position;
+    /// the claim is undone, except that its token is not used again. Jobs whose lease was lost are not
+    /// changed. The caller may repeat the call after an error.
     async fn give_back(&self, leases: Vec<Lease>) -> Result<()>;
 
-    /// Gives back jobs that were leased to `worker` in that time, but are not among those it holds:
-    /// they were leased, and the answer was lost. Answers how many. To be called while nothing is
-    /// being leased. A store whose answers cannot get lost has none.
+    /// Releases jobs that were leased to `worker` within the time range `leased`, but are not in `held`. Such
+    /// jobs exist if a claim was committed and its response was lost. Returns the number of released jobs.
+    ///
+    /// The caller must not lease jobs for `worker` during this call. A store whose responses cannot be lost
+    /// keeps the default implementation, which releases nothing.
     async fn give_back_unheld(
         &self,
         _worker: &str,
@@ -127,58 +148,63 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
         Ok(0)
     }
 
-    /// Has `wake` notified after every commit that lets a job start, now or later, in this process
-    /// or in another.
+    /// Registers `wake`, which the store notifies after every commit that makes a job startable, immediately or at
+    /// a later time. This includes commits of other processes.
     fn on_due(&self, wake: Arc<Notify>);
 }
 
-/// Logs that a reload took effect, but lanes that its policies free are still blocked.
+/// Logs that new policies are in force, but that some lanes are still blocked by dead letters that the policies
+/// skip.
 fn still_blocked(error: &dyn fmt::Display) {
     tracing::warn!(error = %error, "the new routes are in force, but jobs behind dead letters that they skip still wait; reload again");
 }
 
-/// What operators ask for, and upkeep.
+/// Carries out operators' requests and maintenance.
 #[async_trait]
 pub trait Operations: fmt::Debug + Send + Sync {
-    /// Puts these policies in force. Jobs of routes that they do not have are held. After an error the policies
-    /// before are in force.
+    /// Replaces the policies in force. Jobs whose route is not in the new policies are held: they do not start. After
+    /// an error, the previous policies remain in force.
     async fn set_policies(&self, policies: Arc<Policies>) -> Result<()>;
 
-    /// Makes dead-lettered and cancelled jobs of a webhook pending again, in a new run: the one of
-    /// `route`, or all that are. Errors: `WebhookNotFound`; `RouteNotFound` if the webhook has no job
-    /// of `route`; `WrongStatus` if every job refuses, or the payload is gone.
+    /// Makes dead-lettered and cancelled jobs of a webhook pending again, in a new run. With `route`, only the job
+    /// of that route is retried.
+    ///
+    /// Errors: `WebhookNotFound`; `RouteNotFound` if the webhook has no job of `route`; `WrongStatus` if no
+    /// job has a status that allows a retry, or if the payload was purged.
     async fn retry(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus>;
 
-    /// Cancels waiting and dead-lettered jobs of a webhook: the one of `route`, or all that are.
-    /// Cancelling again changes nothing. Errors: `WebhookNotFound`; `RouteNotFound` if the webhook
-    /// has no job of `route`; `WrongStatus` if every job refuses.
+    /// Cancels waiting and dead-lettered jobs of a webhook. With `route`, only the job of that route is
+    /// cancelled. Cancelling a cancelled job changes nothing.
+    ///
+    /// Errors: `WebhookNotFound`; `RouteNotFound` if the webhook has no job of `route`; `WrongStatus` if no
+    /// job has a status that allows cancellation.
     async fn cancel(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus>;
 
-    /// Keeps jobs from starting until they are resumed. Pausing again changes nothing. Answers since
-    /// when the target is paused.
+    /// Pauses `target`: its jobs do not start until it is resumed. Pausing a paused target changes nothing. Returns
+    /// the pause in force, with the time at which it began.
     async fn pause(&self, target: PauseTarget) -> Result<Pause>;
 
-    /// Lets jobs start again. False if the target was not paused.
+    /// Ends the pause of `target`. Returns `false` if it was not paused.
     async fn resume(&self, target: PauseTarget) -> Result<bool>;
 
-    /// Everything that is paused.
+    /// Returns all pauses in force.
     async fn pauses(&self) -> Result<Vec<Pause>>;
 
-    /// Moves waiting jobs from one route to another, a bounded number at a time. A job whose webhook
-    /// has one of the other route already is cancelled instead.
+    /// Moves waiting jobs from one route to another. One call changes a bounded number of jobs. If the webhook
+    /// already has a job of the route `to`, the job is cancelled instead of moved.
     async fn move_jobs(&self, from: RouteName, to: RouteName) -> Result<Moved>;
 
-    /// Cancels waiting jobs of a route, a bounded number at a time. Answers how many; none if there
-    /// are no more.
+    /// Cancels waiting jobs of a route. One call cancels a bounded number of jobs. Returns how many it cancelled;
+    /// 0 means that none are left.
     async fn cancel_jobs(&self, route: RouteName) -> Result<usize>;
 
-    /// Removes what is past its retention, a bounded number of rows at a time.
+    /// Removes payloads and webhooks whose retention is over. One call removes a bounded number of rows.
     async fn purge(&self, retention: Retention) -> Result<Purged>;
 }
 
 /// A durable store of webhooks and their jobs.
 #[async_trait]
 pub trait Store: Inbox + JobQueue + Operations {
-    /// Finishes what is under way and closes the store. Later calls answer `ShuttingDown`.
+    /// Completes the operations in progress and closes the store. Later calls return `ShuttingDown`.
     async fn close(&self);
 }

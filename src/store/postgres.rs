@@ -17,7 +17,9 @@ mod finish;
 mod give_back;
 mod hosts;
 mod import;
+mod inbox;
 mod insert;
+mod job_queue;
 mod lanes;
 mod lease_accepted;
 mod lease_jobs;
@@ -31,6 +33,7 @@ mod notifier;
 mod notify;
 mod open_error;
 mod operate;
+mod operations;
 mod pauses;
 mod policies;
 mod pool;
@@ -50,47 +53,35 @@ mod tls;
 mod transfers;
 mod vacuum;
 
-use std::ops::RangeInclusive;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::accept::Incoming;
 use self::backlog::Backlog;
 use self::committer::Accept;
 pub(super) use self::import::{Import, Standing};
 use self::lease_accepted::Parked;
 use self::notifier::Notifier;
 pub use self::open_error::OpenError;
-use self::pool::{Pool, answer, refused};
+use self::pool::Pool;
 use self::schedule::Schedule;
 use self::shared::Shared;
 use self::target::Connector;
 pub use self::target::{InvalidTarget, Target};
 pub use self::tls::TlsError;
-use super::acceptance::queue_full;
+use super::Store;
 use super::changes::Changes;
-use super::{
-    Accepted, Claim, Claims, Finish, Inbox, JobQueue, ListQuery, Moved, Operations, Page, Pause, PauseTarget,
-    Probe, Purged, Store, StoreStats,
-};
-use crate::domain::attempt::Lease;
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Result};
-use crate::domain::id::{Sequence, WebhookId, WebhookIds};
+use crate::domain::id::{Sequence, WebhookIds};
 use crate::domain::policy::Policies;
-use crate::domain::retention::Retention;
-use crate::domain::route::{NewJob, RouteName};
-use crate::domain::webhook::{NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
 use crate::telemetry::metrics::Metrics;
 
 /// Connections for claims, outcomes and leases.
@@ -98,10 +89,6 @@ const WORKING_CONNECTIONS: usize = 2;
 
 /// Connections for everything else: reads, operations and upkeep.
 const ASKING_CONNECTIONS: usize = 4;
-
-/// How long a caller waits for a webhook to be stored, including the wait in the queue. After that the caller
-/// gets `StoreUnavailable`, although the webhook may still be stored.
-const ACCEPTED_WITHIN: Duration = Duration::from_secs(15);
 
 /// How to open a store.
 #[derive(Clone, Debug)]
@@ -199,160 +186,6 @@ impl PostgresStore {
         }
         let work = work(Arc::clone(&self.shared));
         self.tasks.spawn_on(work, &self.runtime).await.map_err(Error::internal)?
-    }
-}
-
-#[async_trait]
-impl Inbox for PostgresStore {
-    async fn accept(&self, webhook: NewWebhook, jobs: Vec<NewJob>) -> Result<Accepted> {
-        let queue = self.accepting.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (reply, outcome) = oneshot::channel();
-        let accept = Accept { incoming: Incoming { webhook, jobs }, reply };
-        queue.ok_or_else(Error::shutting_down)?.try_send(accept).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => queue_full(committer::QUEUE_WEBHOOKS),
-            mpsc::error::TrySendError::Closed(_) => Error::shutting_down(),
-        })?;
-        let outcome = {
-            let _timers = self.runtime.enter();
-            tokio::time::timeout(ACCEPTED_WITHIN, outcome)
-        };
-        match outcome.await {
-            Ok(outcome) => outcome.map_err(|_| Error::shutting_down())?,
-            Err(late) => Err(committer::unknown(late)),
-        }
-    }
-
-    async fn status(&self, name: WebhookName) -> Result<WebhookStatus> {
-        self.run(async move |shared| {
-            let mut connection = shared.asking.get().await.map_err(refused)?;
-            let found = answer(queries::status(&shared.schedule, &mut connection, &name)).await;
-            connection.release(found).map_err(refused)?.ok_or_else(|| Error::not_found(name))
-        })
-        .await
-    }
-
-    async fn webhook(&self, id: WebhookId) -> Result<WebhookDetail> {
-        self.run(async move |shared| {
-            let mut connection = shared.asking.get().await.map_err(refused)?;
-            let found = answer(queries::webhook(&shared.schedule, &mut connection, id)).await;
-            connection.release(found).map_err(refused)?.ok_or_else(|| Error::not_found(id))
-        })
-        .await
-    }
-
-    async fn list(&self, query: ListQuery) -> Result<Page> {
-        self.run(async move |shared| list::list(&shared, &query).await).await
-    }
-
-    async fn stats(&self) -> Result<StoreStats> {
-        self.run(async move |shared| look::stats(&shared).await.map_err(refused)).await
-    }
-
-    async fn probe(&self) -> Result<Probe> {
-        self.run(async move |shared| probe::probe(&shared).await.map_err(refused)).await
-    }
-
-    fn changes(&self) -> &Changes {
-        &self.shared.changes
-    }
-}
-
-#[async_trait]
-impl JobQueue for PostgresStore {
-    async fn claim(&self, claim: Claim) -> Result<Claims> {
-        self.run(async move |shared| claim::claim(&shared, &claim).await.map_err(refused)).await
-    }
-
-    async fn claim_accepted(&self, claim: Claim, until: CancellationToken) -> Result<Claims> {
-        if self.closing.is_cancelled() {
-            return Err(Error::shutting_down());
-        }
-        lease_accepted::claim_accepted(&self.shared, claim, &until, &self.closing).await
-    }
-
-    async fn finish(&self, worker: &str, finishes: Vec<Finish>) -> Result<Vec<bool>> {
-        let worker = worker.to_owned();
-        self.run(async move |shared| finish::finish(&shared, &worker, &finishes).await).await
-    }
-
-    async fn renew(&self, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>> {
-        self.run(async move |shared| renew::renew(&shared, &leases, lease).await.map_err(refused)).await
-    }
-
-    async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize> {
-        self.run(async move |shared| {
-            let mut all = 0;
-            loop {
-                let taken = take_over::take_over(&shared, &held).await.map_err(refused)?;
-                all += taken;
-                if taken == 0 {
-                    return Ok(all);
-                }
-            }
-        })
-        .await
-    }
-
-    async fn give_back(&self, leases: Vec<Lease>) -> Result<()> {
-        self.run(async move |shared| give_back::give_back(&shared, &leases).await.map(drop).map_err(refused))
-            .await
-    }
-
-    async fn give_back_unheld(
-        &self,
-        worker: &str,
-        held: Vec<Lease>,
-        leased: RangeInclusive<Timestamp>,
-    ) -> Result<usize> {
-        let worker = worker.to_owned();
-        self.run(async move |shared| {
-            give_back::give_back_unheld(&shared, &worker, &held, &leased).await.map_err(refused)
-        })
-        .await
-    }
-
-    fn on_due(&self, wake: Arc<Notify>) {
-        // Set once, at the start of the process. A second call has no effect.
-        let _ = self.shared.wake.set(wake);
-    }
-}
-
-#[async_trait]
-impl Operations for PostgresStore {
-    async fn set_policies(&self, policies: Arc<Policies>) -> Result<()> {
-        self.run(async move |shared| policies::set(&shared, policies).await.map_err(refused)).await
-    }
-
-    async fn retry(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {
-        self.run(async move |shared| operate::retry(&shared, id, route.as_ref()).await).await
-    }
-
-    async fn cancel(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {
-        self.run(async move |shared| operate::cancel(&shared, id, route.as_ref()).await).await
-    }
-
-    async fn pause(&self, target: PauseTarget) -> Result<Pause> {
-        self.run(async move |shared| pauses::pause(&shared, target).await).await
-    }
-
-    async fn resume(&self, target: PauseTarget) -> Result<bool> {
-        self.run(async move |shared| pauses::resume(&shared, &target).await).await
-    }
-
-    async fn pauses(&self) -> Result<Vec<Pause>> {
-        self.run(async move |shared| pauses::read(&shared).await).await
-    }
-
-    async fn move_jobs(&self, from: RouteName, to: RouteName) -> Result<Moved> {
-        self.run(async move |shared| move_jobs::move_jobs(&shared, &from, &to).await.map_err(refused)).await
-    }
-
-    async fn cancel_jobs(&self, route: RouteName) -> Result<usize> {
-        self.run(async move |shared| move_jobs::cancel_jobs(&shared, &route).await.map_err(refused)).await
-    }
-
-    async fn purge(&self, retention: Retention) -> Result<Purged> {
-        self.run(async move |shared| purge::purge(&shared, &retention).await.map_err(refused)).await
     }
 }
 

@@ -1,7 +1,7 @@
-//! Several processes of the real binary on one PostgreSQL, and what can befall them and it.
+//! Runs several processes of the real binary on one PostgreSQL and injects failures of both.
 //!
-//! A ledger outside of the processes keeps every webhook that was acknowledged; at the end the
-//! inbox has to have all of them, each with one outcome.
+//! The test keeps a ledger of all acknowledged webhooks. At the end, the inbox must contain every one of them
+//! with exactly one outcome.
 
 mod asking;
 mod away;
@@ -15,7 +15,7 @@ mod start;
 mod tls;
 mod watch;
 
-/// Runs what blocks, such as stopping a server, while all else goes on.
+/// Runs blocking work, such as stopping a server, without blocking the other tasks of the test.
 fn blocking<T>(work: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(work)
 }

@@ -1,7 +1,7 @@
-//! Holds every store to the promises of `hookbox::store`.
+//! Checks that every store fulfils the contracts of `hookbox::store`.
 //!
-//! The behaviours are written once, against the traits; `conformance!` makes a test of each of
-//! them for a store. What only one kind of store can do is tested in a file of that store.
+//! Each behaviour is written once, against the traits, and `conformance!` generates one test of it for each
+//! store. Behaviour that only one kind of store has is tested in the folder of that store.
 
 mod behaviours;
 #[macro_use]

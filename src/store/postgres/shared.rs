@@ -87,12 +87,13 @@ impl Shared {
         self.notifier.tell_due(due.iter().map(|(queue, _)| *queue));
     }
 
-    /// Notes that jobs of these routes have ended, so that other jobs may start if the route has
-    /// `concurrency`. Wakes the dispatcher if such a route was full, and notifies the other replicas soon.
+    /// Notes that jobs of these routes have ended, so that other jobs may start if the route has `concurrency`
+    /// (in other replicas perhaps, if it is not in the settings of this one). Wakes the dispatcher if such a
+    /// route was full, and notifies the other replicas soon.
     pub(super) fn freed<'a>(&self, routes: impl IntoIterator<Item = &'a RouteName>) {
         let policies = self.schedule.policies();
         let can_be_full =
-            |route: &&RouteName| policies.get(route).is_some_and(|policy| policy.concurrency.is_some());
+            |route: &&RouteName| policies.get(route).is_none_or(|policy| policy.concurrency.is_some());
         let routes = routes.into_iter().filter(can_be_full).collect::<HashSet<_>>();
         if routes.is_empty() {
             return;

@@ -1,5 +1,5 @@
-//! Asks a replica everything there is to ask, all the time. Each answer is what it should be, or
-//! 503; and none takes long.
+//! Sends every kind of read and operator request to a replica, continuously. Each response must be the expected one or
+//! 503, and must arrive in bounded time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 use crate::support::client::{eventually, post};
 use crate::support::server::Server;
 
-/// The longest that any answer may take, whatever befalls the server: 15 s, and a little because
-/// other tests run at the same time.
+/// The maximum time of any response during failures of the server: 15 s, plus a reserve because other tests run at the
+/// same time.
 pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_secs(17);
 
 /// The pause between two requests of one kind.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How it is called in a message, the method, the path, and the answer.
+/// A kind of request: its name in messages, the method, the path, and the expected status.
 type Question = (&'static str, Method, &'static str, StatusCode);
 
 const QUESTIONS: [Question; 9] = [
@@ -29,7 +29,7 @@ const QUESTIONS: [Question; 9] = [
     ("its status", Method::GET, "/v1/webhooks/{id}/status", StatusCode::OK),
     ("its status by key", Method::GET, "/v1/status?idempotency_key=asked", StatusCode::OK),
     ("a list", Method::GET, "/v1/webhooks?page_size=5", StatusCode::OK),
-    // It is completed: neither can be done, and only the database knows.
+    // The webhook is completed, so both are refused. The replica must ask the database to know that.
     ("to cancel it", Method::POST, "/v1/webhooks/{id}/cancel", StatusCode::CONFLICT),
     ("to retry it", Method::POST, "/v1/webhooks/{id}/retry", StatusCode::CONFLICT),
     ("statistics", Method::GET, "/v1/stats", StatusCode::OK),
@@ -37,19 +37,19 @@ const QUESTIONS: [Question; 9] = [
     (METRICS, Method::GET, "/metrics", StatusCode::OK),
 ];
 
-/// The one that is most wanted when something is wrong, and how long who collects them waits.
+/// Metrics are most important during failures. They must arrive within the timeout of a typical collector.
 const METRICS: &str = "metrics";
 pub(crate) const METRICS_WITHIN: Duration = Duration::from_secs(5);
 
-/// The one that load balancers ask, and how many do.
+/// The readiness check of load balancers, and the number of load balancers.
 pub(crate) const READY: &str = "whether it is ready";
 const READY_ASKERS: usize = 8;
 
-/// Those that need the table of webhooks.
+/// The requests that read the table of webhooks.
 pub(crate) const OF_WEBHOOKS: [&str; 6] =
     ["the webhook", "its status", "its status by key", "a list", "to cancel it", "to retry it"];
 
-/// Questions under way.
+/// Tasks that send requests until stopped.
 pub(crate) struct Asking {
     over: CancellationToken,
     askers: Vec<(Arc<Asker>, JoinHandle<()>)>,
@@ -65,7 +65,7 @@ struct Asker {
 }
 
 impl Asking {
-    /// Begins to ask a replica that can be written.
+    /// Accepts one webhook and starts to send requests to the replica.
     pub(crate) async fn start(server: &Server) -> Self {
         let client = Client::builder().no_proxy().build().expect("builds");
         let accepted = post(&client, &server.url("/v1/webhooks"), "asked").await.expect("answers");
@@ -91,12 +91,12 @@ impl Asking {
         Self { askers: QUESTIONS.into_iter().flat_map(often).map(asker).collect(), over }
     }
 
-    /// Waits until each of these questions is answered with 503.
+    /// Waits until each of these requests gets another 503.
     pub(crate) async fn are_refused(&self, questions: &[&str]) {
         self.until("is refused", questions, |asker| &asker.refused).await;
     }
 
-    /// Waits until each question is answered well.
+    /// Waits until every request gets another expected response.
     pub(crate) async fn are_answered(&self) {
         self.until("is answered", &QUESTIONS.map(|(question, ..)| question), |asker| &asker.answered).await;
     }
@@ -106,7 +106,7 @@ impl Asking {
         let before = asked.map(|(asker, _)| (asker, count(asker).load(Ordering::SeqCst)));
         for (asker, before) in before.collect::<Vec<_>>() {
             eventually(&format!("{} {what}", asker.question), async || {
-                // Who asks has ended if an answer was wrong.
+                // A task has ended early if a response was wrong.
                 let goes_on = self.askers.iter().all(|(_, asking)| !asking.is_finished());
                 (count(asker).load(Ordering::SeqCst) > before || !goes_on).then_some(())
             })
@@ -114,11 +114,11 @@ impl Asking {
         }
     }
 
-    /// Stops. Every answer was good, or a refusal as it should be, and came in time.
+    /// Stops the tasks. Panics if any response was wrong or late.
     pub(crate) async fn stop(self) {
         self.over.cancel();
         for (_, asking) in self.askers {
-            asking.await.expect("every answer is as it should be");
+            asking.await.expect("every response is as expected");
         }
     }
 }
@@ -132,7 +132,7 @@ impl Asker {
             if response.status() == self.good {
                 self.answered.fetch_add(1, Ordering::SeqCst);
             } else {
-                assert_ne!(self.question, METRICS, "are always answered");
+                assert_ne!(self.question, METRICS, "metrics are always available");
                 self.is_a_refusal(response).await;
                 self.refused.fetch_add(1, Ordering::SeqCst);
             }

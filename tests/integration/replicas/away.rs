@@ -1,5 +1,5 @@
-//! A replica that is away in the middle of an attempt, beyond its lease, and comes back. Another one
-//! has taken its job over by then.
+//! A replica that is frozen or disconnected during an attempt until after its lease has expired. When it returns,
+//! another replica has taken over its job.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::support::client::{client, eventually, get, post};
 use crate::support::postgres::{Session, server};
 use crate::support::server::{Place, Server};
 
-/// How long after the end of a lease another replica has taken the job over.
+/// The time after the expiry of a lease within which another replica takes over the job.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(2);
 
 const LOST: &str = "the lease was lost before the attempt ended; its outcome does not count";
 
-/// A replica with one worker and a short lease.
+/// Starts a replica with one worker, this lease and handlers that run for `run`.
 async fn start(url: &str, lease: &str, run: Duration) -> Server {
     let run = format!("{}ms", run.as_millis());
     let place = Place::new(&[
@@ -27,17 +27,17 @@ async fn start(url: &str, lease: &str, run: Duration) -> Server {
         &format!("--simulate-min={run}"),
         &format!("--simulate-max={run}"),
     ]);
-    // Elsewhere, for other scenarios go on meanwhile.
+    // On another thread, so that concurrent scenarios are not blocked.
     tokio::task::spawn_blocking(move || place.start()).await.expect("starts")
 }
 
-/// Has a replica run a webhook; answers the webhook's path.
+/// Sends a webhook, waits until the replica runs its job, and returns the path of the webhook.
 async fn occupy(replica: &Server) -> String {
     let accepted = post(&client(), &replica.url("/v1/webhooks"), "one").await.expect("answers");
     let accepted = accepted.json::<Value>().await.expect("is JSON");
     let path = format!("/v1/webhooks/{}", accepted["id"].as_str().expect("has an id"));
     becomes(replica, &path, "processing").await;
-    // The database says so before the replica has the answer of its claim.
+    // The status changes before the replica receives the response to its claim.
     eventually("its worker has the job", async || {
         metrics(replica).await.lines().any(|line| line == "hookbox_workers_busy 1").then_some(())
     })
@@ -50,7 +50,7 @@ async fn metrics(replica: &Server) -> String {
     metrics.text().await.expect("is text")
 }
 
-/// Waits until a webhook has a status; answers all of it.
+/// Waits until a webhook has a status and returns its details.
 async fn becomes(replica: &Server, path: &str, status: &str) -> Value {
     eventually(&format!("it becomes {status}"), async || {
         let webhook = get(&client(), &replica.url(path)).await;
@@ -59,14 +59,14 @@ async fn becomes(replica: &Server, path: &str, status: &str) -> Value {
     .await
 }
 
-/// Waits until a replica notices that its one outcome comes too late.
+/// Waits until a replica logs that its lease was lost.
 async fn has_lost_its_lease(replica: &Server) {
     eventually("the log says that the lease was lost", async || replica.has_logged(LOST).then_some(())).await;
     let metrics = metrics(replica).await;
     assert!(metrics.lines().any(|line| line == "hookbox_leases_lost_total 1"), "{metrics}");
 }
 
-/// Checks that the attempt of one worker was interrupted, and that another completed the next.
+/// Checks that the first attempt was interrupted and that another worker completed the second.
 fn was_completed_by_another(webhook: &Value) {
     assert_eq!(webhook["attempts"].as_array().map(Vec::len), Some(2), "{webhook}");
     let (first, second) = (&webhook["attempts"][0], &webhook["attempts"][1]);
@@ -74,14 +74,18 @@ fn was_completed_by_another(webhook: &Value) {
     assert_ne!(first["worker"], second["worker"]);
 }
 
-/// Together, because they wait most of the time.
+/// Runs all scenarios concurrently, because they wait most of the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_comes_back_after_its_lease_changes_nothing() {
-    tokio::join!(it_wakes_while_another_runs_its_job(), it_wakes_when_another_is_done(), it_was_cut_off());
+    tokio::join!(
+        a_frozen_replica_returns_while_another_runs_its_job(),
+        a_frozen_replica_returns_after_another_completed_its_job(),
+        a_disconnected_replica_returns()
+    );
 }
 
-async fn it_wakes_while_another_runs_its_job() {
-    // Longer than a lease: the work of the frozen attempt is done while the other one runs.
+async fn a_frozen_replica_returns_while_another_runs_its_job() {
+    // Longer than a lease: the frozen run reaches its end while the other replica runs the job.
     let run = Duration::from_millis(3_500);
     let database = blocking(|| server().database_for(2));
     let frozen = start(&database.url(), "3s", run).await;
@@ -103,23 +107,23 @@ async fn it_wakes_while_another_runs_its_job() {
     let running = becomes(&other, &path, "processing").await;
     let interrupted = &running["attempts"][0];
     assert_eq!(interrupted["outcome"], "interrupted", "{running}");
-    let late = time_of(interrupted, "finished_at").duration_since(lease_ends.expect("it had a lease"));
+    let late = time_of(interrupted, "finished_at").duration_since(lease_ends.expect("the job had a lease"));
     assert!(late.unsigned_abs() <= TAKEN_OVER_WITHIN, "taken over {late:?} after the lease");
 
-    // The work of the frozen attempt is done when it wakes; only its outcome is not recorded.
+    // The frozen run ends as soon as the replica is resumed. Its outcome must not be recorded.
     tokio::time::sleep_until(began + run).await;
     frozen.wake();
     has_lost_its_lease(&frozen).await;
     let completed = becomes(&other, &path, "completed").await;
     was_completed_by_another(&completed);
-    assert_eq!(completed["attempts"][0], *interrupted, "it stays as it was");
+    assert_eq!(completed["attempts"][0], *interrupted, "the interrupted attempt is unchanged");
     let second = &completed["attempts"][1];
     let ran = time_of(second, "finished_at").duration_since(time_of(second, "started_at"));
     assert!(ran.unsigned_abs() >= run, "the outcome is not that of the frozen run: {completed}");
-    assert_eq!(get(&client(), &frozen.url(&path)).await, completed, "both tell the same");
+    assert_eq!(get(&client(), &frozen.url(&path)).await, completed, "both replicas show the same webhook");
 }
 
-async fn it_wakes_when_another_is_done() {
+async fn a_frozen_replica_returns_after_another_completed_its_job() {
     let run = Duration::from_secs(2);
     let database = blocking(|| server().database_for(2));
     let frozen = start(&database.url(), "1s", run).await;
@@ -133,7 +137,7 @@ async fn it_wakes_when_another_is_done() {
     assert_eq!(get(&client(), &frozen.url(&path)).await, completed, "nothing has changed");
 }
 
-async fn it_was_cut_off() {
+async fn a_disconnected_replica_returns() {
     let run = Duration::from_secs(2);
     let database = blocking(|| server().database_for(2));
     let (proxy, url) = Proxy::before(&database.url()).await;

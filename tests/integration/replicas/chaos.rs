@@ -1,4 +1,4 @@
-//! Three replicas under load; one is killed, one freezes, and their server goes down twice.
+//! Three replicas under load: one is killed, one is frozen, and the server goes down twice.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::support::server::{Place, Server};
 const REPLICAS: usize = 3;
 const WORKERS: usize = 48;
 
-/// What befalls them, each at most every attempt under way.
+/// The number of injected failures. Each interrupts at most all running attempts.
 const FAULTS: usize = 4;
 
-/// Long enough to be answered, short enough to turn to another replica soon.
+/// The timeout of a request: long enough for a response, short enough to switch to another replica soon.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_befalls_replicas_and_server_nothing_is_lost_and_nothing_completes_twice() {
+async fn failures_of_replicas_and_server_lose_no_webhook_and_complete_none_twice() {
     let mut cluster = blocking(Cluster::start);
     let url = cluster.url("postgres");
     let collector = Collector::start().await;
@@ -31,7 +31,7 @@ async fn whatever_befalls_replicas_and_server_nothing_is_lost_and_nothing_comple
         &format!("--workers={WORKERS}"),
         "--simulate-min=100ms",
         "--simulate-max=400ms",
-        // Attempts are interrupted again and again; none shall be the last one allowed.
+        // Attempts are interrupted repeatedly. The limit is high so that no job runs out of attempts.
         "--max-attempts=1000",
     ]);
     let place = place
@@ -63,16 +63,16 @@ async fn whatever_befalls_replicas_and_server_nothing_is_lost_and_nothing_comple
 
     blocking(|| cluster.restart());
     load.goes_on("after the server was restarted").await;
-    // What a server counts is gone when it is killed.
-    never_waited_in_a_circle(&url);
+    // The server loses its statistics when it is killed, so they are checked before.
+    had_no_deadlocks(&url);
     blocking(|| cluster.kill_hard());
     blocking(|| cluster.start_again());
     load.goes_on("after the server was killed").await;
 
     let ledger = load.stop().await;
-    never_waited_in_a_circle(&url);
+    had_no_deadlocks(&url);
     let webhooks = ledger.reckon(&replicas[2]).await;
-    assert_eq!(list(&replicas[2]).await.len(), ledger.len(), "what is there was acknowledged");
+    assert_eq!(list(&replicas[2]).await.len(), ledger.len(), "every stored webhook was acknowledged");
     let counts = get(&client(), &replicas[2].url("/v1/stats")).await["counts"].clone();
     assert_eq!(counts["completed"], ledger.len(), "{counts}");
     for replica in replicas {
@@ -81,14 +81,14 @@ async fn whatever_befalls_replicas_and_server_nothing_is_lost_and_nothing_comple
     Runs::told(&collector).reckon(&webhooks, &[killed_process], FAULTS * REPLICAS * WORKERS);
 }
 
-/// Checks that no statements waited for each other, all of them in vain.
-fn never_waited_in_a_circle(url: &str) {
+/// Checks that the database has counted no deadlocks.
+fn had_no_deadlocks(url: &str) {
     let asked = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     let counted = blocking(|| Session::open(url).and_then(|session| session.ask(asked)));
     assert_eq!(counted.expect("is counted"), ["0"], "deadlocks");
 }
 
-/// Freezes a replica in the middle of attempts, and wakes it when others have taken them over.
+/// Freezes a replica during attempts and resumes it after other replicas have taken over its jobs.
 async fn freeze_until_others_took_over(replica: &Server, url: &str) {
     let session = blocking(|| Session::open(url)).expect("connects");
     let worker = format!("worker ~ '-{}-[0-9a-f]+$'", replica.process_id());

@@ -1,4 +1,4 @@
-//! Two servers of one database: a primary and its standby, which takes its place.
+//! Failover: two servers of one database, a primary and its standby.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::client::{client, get};
 use crate::support::ledger::list;
 use crate::support::postgres::{Cluster, server};
 
-/// How soon all goes on when there is a server that can be written.
+/// The time within which everything works again after a writable server is available.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(8);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,9 +27,9 @@ async fn nothing_acknowledged_is_lost_when_the_standby_stops_and_then_the_primar
     let load = Load::start(&[replica.url("/v1/webhooks")], ANSWERED_WITHIN);
     load.goes_on("at first").await;
 
-    // Commits wait for the standby, and nobody is told that they are done.
+    // Commits wait for the standby, so no webhook is acknowledged.
     blocking(|| standby.stop_fast());
-    // Those, too, that wait behind others.
+    // Every sender gets a refusal, also those whose requests wait for other requests.
     tokio::join!(load.is_refused(SENDERS), asking.are_refused(&[READY]));
     blocking(|| standby.start_again());
     let goes_on = async { tokio::join!(load.goes_on("with its standby"), asking.are_answered()) };
@@ -44,12 +44,12 @@ async fn nothing_acknowledged_is_lost_when_the_standby_stops_and_then_the_primar
     asking.stop().await;
     let ledger = load.stop_answered().await;
     ledger.reckon(&replica).await;
-    // The one that was asked about is not in the ledger.
-    assert_eq!(list(&replica).await.len(), ledger.len() + 1, "what is there was acknowledged");
+    // The webhook that `asking` sent is not in the ledger.
+    assert_eq!(list(&replica).await.len(), ledger.len() + 1, "every stored webhook was acknowledged");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_is_silent_is_passed_over() {
+async fn an_unresponsive_host_is_skipped() {
     let database = blocking(|| server().database());
     let (proxy, silent) = Proxy::before(&database.url()).await;
     let url = either(&silent, &database.url());
@@ -65,10 +65,10 @@ async fn a_host_that_is_silent_is_passed_over() {
     load.stop_answered().await.reckon(&first).await;
 
     let (_place, second) = replica(&format!("{url}&connect_timeout=1")).await;
-    assert_eq!(get(&client(), &second.url("/readyz")).await["ready"], true, "a new one starts, too");
+    assert_eq!(get(&client(), &second.url("/readyz")).await["ready"], true, "a new replica also starts");
 }
 
-/// One URL for two servers of one database: whichever can be written.
+/// A URL with the hosts of both servers that connects to the writable one.
 fn either(one: &str, other: &str) -> String {
     let host = |url: &str| {
         let (_, rest) = url.split_once("://").expect("is a URL");

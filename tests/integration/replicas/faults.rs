@@ -1,5 +1,5 @@
-//! What can befall the server, or the way to it, under load: requests are answered with 503
-//! meanwhile, and all goes on by itself.
+//! Failures of the server, or of the network to it, under load. During a failure, requests get 503; afterwards, the
+//! replica recovers by itself.
 
 mod backends;
 mod locked;
@@ -9,8 +9,8 @@ mod unanswered;
 
 use crate::support::server::{Place, Server};
 
-/// Starts a replica whose handlers are quick. A claim that is made only after it was given up takes until
-/// its lease expires, so that is short.
+/// Starts a replica with short handlers. The lease is short, too: a claim that is committed after the replica gave up
+/// waiting for it delays its jobs until the lease expires.
 pub(crate) async fn replica(url: &str) -> (Place, Server) {
     let place = Place::new(&[
         &format!("--database-url={url}"),
@@ -19,10 +19,10 @@ pub(crate) async fn replica(url: &str) -> (Place, Server) {
         "--workers=16",
         "--simulate-min=0s",
         "--simulate-max=50ms",
-        // Attempts are interrupted again and again; none shall be the last one allowed.
+        // Attempts are interrupted repeatedly. The limit is high so that no job runs out of attempts.
         "--max-attempts=1000",
     ]);
-    // Elsewhere, for other scenarios go on meanwhile.
+    // On another thread, so that concurrent scenarios are not blocked.
     let started = tokio::task::spawn_blocking(move || {
         let server = place.start();
         (place, server)

@@ -1,5 +1,5 @@
-//! Senders: each posts one webhook after the other, to one replica after the other, under the same
-//! key until it is acknowledged.
+//! Senders that produce load. Each sender posts one webhook at a time, to the replicas in turn, and repeats it with the
+//! same key until it is acknowledged.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,44 +13,44 @@ use tokio_util::sync::CancellationToken;
 use crate::support::client::{eventually, post};
 use crate::support::ledger::Ledger;
 
-/// Who sends.
+/// The number of senders.
 pub(crate) const SENDERS: usize = 12;
 
-/// The pause of a sender between two webhooks, and before it tries one again.
+/// The pause of a sender between two webhooks and before a retry.
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// How long it may take until what is under way is acknowledged.
+/// The time within which all unacknowledged webhooks must be acknowledged at the end.
 const STOP_TIME: Duration = Duration::from_secs(30);
 
-/// Acknowledgements of one replica that show that it is at work.
+/// The number of new acknowledgements after which a replica counts as working.
 const AT_WORK: usize = 25;
 
-/// Senders at work until they are stopped.
+/// Senders that run until stopped.
 pub(crate) struct Load {
     sending: Arc<Sending>,
     senders: Vec<JoinHandle<()>>,
 }
 
-/// What senders share.
+/// The state that all senders share.
 struct Sending {
     client: Client,
     replicas: Vec<Replica>,
     ledger: Ledger,
     refused: AtomicUsize,
-    /// Why requests were not answered at all.
+    /// The errors of requests that got no response.
     silence: Mutex<Vec<String>>,
     over: CancellationToken,
 }
 
 #[derive(Default)]
 struct Replica {
-    /// None while it is down.
+    /// `None` while the replica is down.
     url: Mutex<Option<String>>,
     acknowledged: AtomicUsize,
 }
 
 impl Load {
-    /// Begins to send to replicas. Each request is given up after `patience`.
+    /// Starts to send webhooks to these replicas. Each request has the timeout `patience`.
     pub(crate) fn start(urls: &[String], patience: Duration) -> Self {
         let client = Client::builder().no_proxy().timeout(patience).build().expect("builds");
         let replica = |url: &String| Replica { url: Mutex::new(Some(url.clone())), ..Replica::default() };
@@ -67,12 +67,12 @@ impl Load {
         Self { sending, senders }
     }
 
-    /// A replica went down, or came back, perhaps elsewhere.
+    /// Changes the URL of a replica; `None` means that it is down.
     pub(crate) fn set(&self, replica: usize, url: Option<String>) {
         *self.sending.replicas[replica].url() = url;
     }
 
-    /// Waits until every replica that is up acknowledges again and again.
+    /// Waits until every replica that is up has acknowledged [`AT_WORK`] more webhooks.
     pub(crate) async fn goes_on(&self, when: &str) {
         let counts =
             || self.sending.replicas.iter().map(|replica| replica.acknowledged.load(Ordering::SeqCst));
@@ -86,7 +86,7 @@ impl Load {
         .await;
     }
 
-    /// Waits until so many more submissions have been refused, each with 503.
+    /// Waits until this number of further requests has been refused with 503.
     pub(crate) async fn is_refused(&self, times: usize) {
         let enough = self.sending.refused.load(Ordering::SeqCst) + times;
         eventually("webhooks are refused", async || {
@@ -95,27 +95,27 @@ impl Load {
         .await;
     }
 
-    /// Stops; what is under way is acknowledged first. Answers what was acknowledged.
+    /// Stops after every sender's last webhook is acknowledged. Returns the ledger of all acknowledged webhooks.
     pub(crate) async fn stop(self) -> Ledger {
         self.sending.over.cancel();
         let stopped = tokio::time::timeout(STOP_TIME, futures::future::join_all(self.senders)).await;
-        for sender in stopped.expect("what is under way is acknowledged in the end") {
-            sender.expect("every answer is as it should be");
+        for sender in stopped.expect("all webhooks are acknowledged in time") {
+            sender.expect("every response is as expected");
         }
         self.sending.ledger.clone()
     }
 
-    /// Stops at once, whatever is under way.
+    /// Stops immediately, without waiting for acknowledgements.
     pub(crate) fn abandon(self) {
         self.senders.iter().for_each(JoinHandle::abort);
     }
 
-    /// Stops as usual, where every request has to have had an answer.
+    /// Like [`stop`](Self::stop), but panics if any request got no response.
     pub(crate) async fn stop_answered(self) -> Ledger {
         let sending = Arc::clone(&self.sending);
         let ledger = self.stop().await;
         let silence = sending.silence.lock().unwrap_or_else(PoisonError::into_inner);
-        assert!(silence.is_empty(), "requests were not answered: {silence:?}");
+        assert!(silence.is_empty(), "some requests got no response: {silence:?}");
         ledger
     }
 }
@@ -136,7 +136,7 @@ impl Sending {
         }
     }
 
-    /// Posts a webhook once. A refusal has to say when to come again.
+    /// Posts a webhook once and returns whether it was acknowledged. A refusal must have a `Retry-After` header.
     async fn is_acknowledged(&self, replica: &Replica, key: &str) -> bool {
         let Some(url) = replica.url().clone() else { return false };
         let answer = async {

@@ -1,5 +1,5 @@
-//! A way to a server that can go silent: nothing is forwarded any more, and nobody is told; or that
-//! loses what the server answers.
+//! A TCP proxy that can simulate network failures: it can stop forwarding without closing connections, close
+//! connections, or discard the responses of the server.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_postgres::config::Host;
 
-/// Forwards connections to one address. It ends with the runtime of the test.
+/// Forwards connections to one address until the runtime of the test ends.
 pub(crate) struct Proxy {
     address: SocketAddr,
     way: watch::Sender<Way>,
@@ -17,16 +17,17 @@ pub(crate) struct Proxy {
 #[derive(Clone, Copy, PartialEq)]
 struct Way {
     is_silent: bool,
-    /// Counts the silences. A connection that met one stays silent.
+    /// The number of silences. A connection that was open at a silence stays silent.
     silences: usize,
-    /// Counts the cuts. A connection that met one is closed.
+    /// The number of cuts. A connection that was open at a cut is closed.
     cuts: usize,
-    /// Counts from when on answers are lost. A connection that met one loses them until it is cut.
+    /// The number of times that responses began to be lost. A connection that was open then loses all responses until
+    /// it is cut.
     losses: usize,
 }
 
 impl Proxy {
-    /// In front of nothing, and silent from the beginning.
+    /// Starts a proxy without a server that is silent from the beginning.
     pub(crate) async fn silent() -> Self {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
         let proxy = Self::to(nobody).await;
@@ -47,7 +48,7 @@ impl Proxy {
         Self { address, way }
     }
 
-    /// In front of the server of a URL. Answers the URL that leads through the proxy.
+    /// Starts a proxy in front of the server of a URL. Returns the URL that leads through the proxy.
     pub(crate) async fn before(url: &str) -> (Self, String) {
         let config: tokio_postgres::Config = url.parse().expect("is a URL");
         let (Some(Host::Tcp(name)), Some(port)) = (config.get_hosts().first(), config.get_ports().first())
@@ -67,23 +68,22 @@ impl Proxy {
         self.address
     }
 
-    /// From now on nothing gets through: open connections stay open, new ones are taken, and that
-    /// is all that happens to them.
+    /// Stops forwarding. Open connections stay open and new connections are accepted, but no data passes.
     pub(crate) fn silence(&self) {
         self.way.send_modify(|way| *way = Way { is_silent: true, silences: way.silences + 1, ..*way });
     }
 
-    /// From now on the server gets all that is sent on open connections, and what it answers is lost.
+    /// Discards all responses on open connections from now on. The server still receives all requests.
     pub(crate) fn lose_answers(&self) {
         self.way.send_modify(|way| way.losses += 1);
     }
 
-    /// The same as silence, but that open connections are closed.
+    /// Like [`silence`](Self::silence), but closes open connections.
     pub(crate) fn cut_off(&self) {
         self.way.send_modify(|way| *way = Way { is_silent: true, cuts: way.cuts + 1, ..*way });
     }
 
-    /// Forwards new connections again. Those that met the silence stay as they are.
+    /// Forwards new connections again. Connections from before the end of the silence stay silent.
     pub(crate) fn speak(&self) {
         self.way.send_modify(|way| way.is_silent = false);
     }
@@ -94,13 +94,13 @@ async fn forward(mut client: TcpStream, server: SocketAddr, mut ways: watch::Rec
     if !began.is_silent {
         let Ok(mut server) = TcpStream::connect(server).await else { return };
         tokio::select! {
-            // First: what is to be lost does not slip through.
+            // Checked first, so that no response passes after responses began to be lost.
             biased;
             _ = ways.wait_for(|way| (way.silences, way.cuts, way.losses) != (began.silences, began.cuts, began.losses)) => {}
             _ = copy_bidirectional(&mut client, &mut server) => return,
         }
         if ways.borrow().losses > began.losses {
-            // What the server sends stays unread.
+            // The responses of the server are not read.
             tokio::select! {
                 _ = copy(&mut client, &mut server) => {}
                 _ = ways.wait_for(|way| way.cuts > began.cuts) => {}
@@ -110,7 +110,7 @@ async fn forward(mut client: TcpStream, server: SocketAddr, mut ways: watch::Rec
         if ways.borrow().cuts > began.cuts {
             return;
         }
-        // Neither side is told, as long as both are held.
+        // Both connections are kept open, so that neither side notices.
         std::future::pending::<()>().await;
         drop(server);
     }

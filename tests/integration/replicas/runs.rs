@@ -1,4 +1,4 @@
-//! What was run, told by the replicas' traces: every run of a handler that came to its end.
+//! The runs of handlers, taken from the traces of the replicas. Only runs that ended are known.
 
 use std::collections::HashMap;
 
@@ -7,15 +7,15 @@ use serde_json::Value;
 
 use crate::support::collector::{Collector, attributes_of};
 
-/// How much of what was run may be unknown, because its process was killed before it told: 1 in ...
+/// At most one run in this number may be unknown because its process was killed before it exported the trace.
 const UNTOLD: usize = 4;
 
-/// The runs of the attempts of all webhooks: by the webhook's id and the attempt's number, the span
-/// and the status that it ended with, before that was recorded.
+/// The runs of all attempts. The key is the webhook's id and the attempt's number; the value is the span's id and the
+/// status with which the run ended.
 pub(crate) struct Runs(HashMap<(String, u64), (Vec<u8>, String)>);
 
 impl Runs {
-    /// What the replicas have told. No attempt has run twice.
+    /// Reads the runs that the replicas have exported. Panics if an attempt ran twice.
     pub(crate) fn told(collector: &Collector) -> Self {
         let mut runs = HashMap::new();
         for (_, span) in collector.spans() {
@@ -28,15 +28,17 @@ impl Runs {
             let attempt = (take("hookbox.webhook.id"), number);
             let run = (span.span_id, take("hookbox.status"));
             let before = runs.insert(attempt.clone(), run.clone());
-            // What was not confirmed may be told again.
+            // A replica exports a span again if the export was not confirmed.
             assert!(before.is_none_or(|before| before == run), "{attempt:?} has run twice");
         }
         Self(runs)
     }
 
-    /// Compares with what was recorded. Every completed attempt was run, as far as its process
-    /// lived to tell; nothing was run that is not recorded as an attempt; and no more attempts were
-    /// interrupted than faults can explain.
+    /// Compares the runs with the recorded attempts:
+    ///
+    /// - Every completed attempt has a run, unless its process was killed before it exported the trace.
+    /// - Every run is recorded as an attempt.
+    /// - At most `interruptions` attempts were interrupted.
     pub(crate) fn reckon(mut self, webhooks: &[Value], killed: &[u32], interruptions: usize) {
         let (mut untold, mut interrupted) = (0, 0);
         for webhook in webhooks {
@@ -45,7 +47,7 @@ impl Runs {
                 let number = attempt["number"].as_u64().expect("is a number");
                 let run = self.0.remove(&(id.to_owned(), number));
                 if attempt["outcome"] != "completed" {
-                    // It was cut off, or ended too late.
+                    // The attempt was interrupted, or its run ended after the lease was lost.
                     interrupted += 1;
                     continue;
                 }
@@ -59,13 +61,13 @@ impl Runs {
                 }
             }
         }
-        assert!(self.0.is_empty(), "was run, and is not recorded: {:?}", self.0);
+        assert!(self.0.is_empty(), "these runs are not recorded: {:?}", self.0);
         assert!(interrupted <= interruptions, "{interrupted} attempts were interrupted");
-        assert!(untold * UNTOLD < webhooks.len(), "{untold} runs of {} are not known", webhooks.len());
+        assert!(untold * UNTOLD < webhooks.len(), "{untold} of {} runs are unknown", webhooks.len());
     }
 }
 
-/// Whether a worker, as the history of attempts calls it, is this process: `host-process-random`.
+/// Whether the worker of an attempt, named `host-process-random`, is this process.
 fn is_of(worker: &str, process: u32) -> bool {
     worker.rsplit('-').nth(1) == Some(&process.to_string())
 }

@@ -1,4 +1,4 @@
-//! Starting: the tables are made once, however many start; what is wrong is said.
+//! Starting replicas: concurrent starts create the tables once, and errors are reported.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use crate::support::server::{Place, Server};
 
 const TOGETHER: usize = 10;
 
-/// A place whose processes share a database.
+/// Creates the working directory and settings of processes that use this database.
 fn place(url: &str) -> Place {
     let url = format!("--database-url={url}");
-    // Two that only start need no ports of their own.
+    // These processes only start and stop, so they need no fixed ports.
     Place::new(&[&url, "--workers=2", "--http-addr=127.0.0.1:0", "--grpc-addr=127.0.0.1:0"])
 }
 
@@ -31,7 +31,7 @@ fn said(output: &Output) -> (Option<i32>, String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_replicas_that_start_together_make_the_tables_once() {
+async fn ten_replicas_that_start_together_create_the_tables_once() {
     let database = blocking(|| server().database_for(TOGETHER / 2));
     let url = format!("--database-url={}", database.url());
     let starts = (0..TOGETHER).map(|_| {
@@ -46,7 +46,7 @@ async fn ten_replicas_that_start_together_make_the_tables_once() {
         let (_place, replica): (Place, Server) = started.await.expect("starts");
         assert_eq!(get(&client(), &replica.url("/readyz")).await["ready"], true);
     }
-    // Whoever else had run a migration would have run into what is there, or made it twice.
+    // A second process that ran a migration would have failed or recorded it twice.
     let versions = ask(&database, "SELECT version FROM __diesel_schema_migrations");
     assert!(!versions.is_empty());
     assert_eq!(versions.len(), versions.iter().collect::<HashSet<_>>().len(), "{versions:?}");
@@ -69,7 +69,7 @@ async fn migrate_says_what_it_applied_and_then_that_nothing_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tables_of_a_later_version_are_left_alone() {
+async fn tables_of_a_later_version_are_refused() {
     let database = blocking(|| server().database());
     let place = place(&database.url());
     assert!(place.run("migrate").await.status.success());
@@ -83,8 +83,8 @@ async fn tables_of_a_later_version_are_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_not_there_is_named_without_the_password() {
-    // Bound, so that nobody else is, and not listening.
+async fn an_unreachable_server_is_named_without_the_password() {
+    // The port is bound, so that no other process uses it, but does not listen.
     let nobody = TcpSocket::new_v4().expect("a socket");
     nobody.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port is free");
     let nobody_at = nobody.local_addr().expect("has an address");
@@ -121,7 +121,7 @@ async fn a_database_with_another_encoding_than_utf8_is_refused_and_not_changed()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_not_there_is_named() {
+async fn a_missing_database_is_reported() {
     let database = blocking(|| server().database());
     let place = place(&database.url_of_none());
     for command in ["serve", "migrate"] {
@@ -132,7 +132,7 @@ async fn a_database_that_is_not_there_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_url_that_means_nothing_is_a_wrong_setting() {
+async fn an_invalid_url_is_a_configuration_error() {
     let place = place("postgres://ann:s3cret@127.0.0.1/inbox?sslmode=perhaps");
     for command in ["serve", "migrate"] {
         let (code, _, complaint) = said(&place.run(command).await);

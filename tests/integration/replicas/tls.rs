@@ -1,4 +1,4 @@
-//! TLS, as `sslmode` and `sslrootcert` ask for it.
+//! TLS connections to the server with `sslmode` and `sslrootcert`.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use crate::replicas::blocking;
 use crate::support::postgres::{Cluster, Session};
 use crate::support::server::Place;
 
-/// The name in the server's certificate, and another one that leads to the same place.
+/// The host name in the server's certificate, and another name of the same host.
 const NAME: &str = "localhost";
 const OTHER_NAME: &str = "127.0.0.1";
 
-/// A server with a certificate, and the authorities of which one has signed it.
+/// A server with a certificate, and two certificate authorities, one of which signed it.
 struct Encrypted {
     cluster: Cluster,
     folder: TempDir,
@@ -32,7 +32,7 @@ impl Encrypted {
         encrypted
     }
 
-    /// Makes an authority, and writes its certificate to a file.
+    /// Creates a certificate authority and writes its certificate to a file.
     fn authority(&self, name: &str) -> CertifiedIssuer<'static, KeyPair> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -46,20 +46,20 @@ impl Encrypted {
         self.folder.path().join(authority)
     }
 
-    /// The URL of the server, by a name, with parameters.
+    /// The URL of the server with this host name and these parameters.
     fn url(&self, name: &str, parameters: &str) -> String {
         let url = self.cluster.url("postgres").replacen(OTHER_NAME, name, 1);
         format!("{url}?{parameters}")
     }
 
-    /// The parameters that name an authority.
+    /// The parameters for an `sslmode` and the certificate of a trusted authority.
     fn trusting(&self, mode: &str, authority: &str) -> String {
         format!("sslmode={mode}&sslrootcert={}", self.certificate_of(authority).display())
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_server_is_checked_as_far_as_sslmode_says() {
+async fn the_server_certificate_is_verified_according_to_sslmode() {
     let server = blocking(Encrypted::start);
     let ours = |mode| server.trusting(mode, "ours");
     let others = |mode| server.trusting(mode, "others");
@@ -69,7 +69,7 @@ async fn the_server_is_checked_as_far_as_sslmode_says() {
         (NAME, others("verify-full"), false),
         (OTHER_NAME, ours("verify-ca"), true),
         (NAME, others("verify-ca"), false),
-        // Without an authority of its own, those of the system are asked.
+        // Without `sslrootcert`, the authorities of the system are used.
         (NAME, "sslmode=verify-full".to_owned(), false),
         (OTHER_NAME, "sslmode=require".to_owned(), true),
         (NAME, others("require"), false),
@@ -84,7 +84,7 @@ async fn the_server_is_checked_as_far_as_sslmode_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_connection_is_encrypted_unless_it_shall_not_be() {
+async fn every_connection_is_encrypted_unless_sslmode_disables_it() {
     let server = blocking(Encrypted::start);
     let session = blocking(|| Session::open(&server.cluster.url("postgres"))).expect("connects");
     for (parameters, encrypted) in [
@@ -102,7 +102,7 @@ async fn every_connection_is_encrypted_unless_it_shall_not_be() {
             replica.process_id(),
         );
         let connections = blocking(|| session.ask(&of_replica)).expect("are listed");
-        assert!(connections.len() > 1, "there are some");
+        assert!(connections.len() > 1, "the replica has several connections");
         assert!(connections.iter().all(|ssl| ssl == encrypted), "{parameters}: {connections:?}");
         replica.kill();
     }

@@ -1,4 +1,4 @@
-//! What one replica does, seen through another.
+//! Two replicas on one database: each receives the changes that the other makes.
 
 use futures::StreamExt as _;
 use hookbox::clock::SystemClock;
@@ -14,18 +14,17 @@ use crate::support::client::{client, eventually, get, post};
 use crate::support::postgres::{Database, server};
 use crate::support::server::{Place, Server};
 
-/// How soon a watcher is told.
+/// The time within which a watcher receives a change.
 const TOLD_WITHIN: SignedDuration = SignedDuration::from_millis(1_500);
 
-/// How long a job may wait for an idle replica, on the average: far less than any pause between
-/// two looks at the database.
+/// The maximum average time until an idle replica claims a job: much less than any polling interval.
 const CLAIMED_WITHIN: SignedDuration = SignedDuration::from_millis(250);
 
-/// Webhooks in a row.
+/// The number of webhooks in each test.
 const WATCHED: i32 = 3;
 const CLAIMED: i32 = 20;
 
-/// Two replicas over one database. The one worker of the first is busy for good.
+/// Two replicas on one database. The only worker of the first replica is permanently busy.
 struct Pair {
     busy: Server,
     idle: Server,
@@ -49,7 +48,7 @@ impl Pair {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_watches_through_one_replica_is_told_what_another_does() {
+async fn a_watcher_on_one_replica_receives_changes_made_by_another() {
     let pair = Pair::start().await;
     let grpc = WebhookServiceClient::connect(pair.busy.grpc_url()).await.expect("connects");
     for number in 0..WATCHED {
@@ -59,14 +58,14 @@ async fn who_watches_through_one_replica_is_told_what_another_does() {
         assert_eq!(webhook["status"], "completed", "{webhook}");
         for told in [events, calls] {
             let late = told.duration_since(time_of(&webhook, "completed_at"));
-            assert!(late <= TOLD_WITHIN, "told {late:?} after it was completed");
+            assert!(late <= TOLD_WITHIN, "received {late:?} after the completion");
         }
     }
     assert_eq!(get(&client(), &pair.idle.url("/v1/stats")).await["counts"]["completed"], WATCHED);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_busy_replica_accepts_an_idle_one_claims_at_once() {
+async fn an_idle_replica_claims_at_once_what_a_busy_one_accepts() {
     let pair = Pair::start().await;
     let mut waited = SignedDuration::ZERO;
     for number in 0..CLAIMED {
@@ -80,10 +79,10 @@ async fn what_a_busy_replica_accepts_an_idle_one_claims_at_once() {
         .await;
         waited += claimed_at.duration_since(accepted_at);
     }
-    assert!(waited / CLAIMED <= CLAIMED_WITHIN, "{CLAIMED} waited {waited:?} altogether");
+    assert!(waited / CLAIMED <= CLAIMED_WITHIN, "{CLAIMED} jobs waited {waited:?} in total");
 }
 
-/// When server-sent events say that a webhook is completed.
+/// Returns when server-sent events report that a webhook is completed.
 async fn by_events(replica: &Server, id: &str) -> Timestamp {
     let asked = client().get(replica.url(&format!("/v1/webhooks/{id}/watch"))).send().await;
     let mut events = asked.expect("answers").bytes_stream();
@@ -95,7 +94,7 @@ async fn by_events(replica: &Server, id: &str) -> Timestamp {
     SystemClock.now()
 }
 
-/// When a call says so.
+/// Returns when a gRPC stream reports that a webhook is completed.
 async fn by_call(mut client: WebhookServiceClient<Channel>, id: &str) -> Timestamp {
     let request = WatchStatusRequest { id: id.to_owned(), ..WatchStatusRequest::default() };
     let mut changes = client.watch_status(request).await.expect("answers").into_inner();
@@ -103,7 +102,7 @@ async fn by_call(mut client: WebhookServiceClient<Channel>, id: &str) -> Timesta
     SystemClock.now()
 }
 
-/// Has a replica accept a webhook; answers its id.
+/// Sends a webhook to a replica and returns its id.
 async fn submit(replica: &Server, key: &str) -> String {
     let accepted = post(&client(), &replica.url("/v1/webhooks"), key).await.expect("answers");
     let accepted = accepted.json::<Value>().await.expect("is JSON");

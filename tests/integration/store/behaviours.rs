@@ -1,4 +1,5 @@
-//! What every store does. A function is a behaviour; `conformance.rs` lists them.
+//! The behaviours that every store must have. Each public generic function tests one; `conformance.rs` lists
+//! them.
 
 pub(crate) mod accepting;
 pub(crate) mod announcing;

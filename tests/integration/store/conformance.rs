@@ -1,18 +1,18 @@
-//! The list of behaviours, and the macro that makes a test of each of them for one store.
+//! Lists all behaviours and generates one test of each for a store.
 //!
-//! A behaviour that is missing here is dead code, and the compiler says so.
+//! A behaviour that is missing from the list is dead code, so the compiler reports it.
 
 use std::time::Duration;
 
-/// No behaviour takes longer, unless something hangs.
+/// The time after which a behaviour is considered to hang.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs a behaviour, and fails if it hangs.
+/// Runs a behaviour and fails if it does not end within [`LIMIT`].
 pub(crate) async fn within_limit(behaviour: impl Future<Output = ()>) {
-    tokio::time::timeout(LIMIT, behaviour).await.expect("nothing hangs");
+    tokio::time::timeout(LIMIT, behaviour).await.expect("the behaviour ends within the limit");
 }
 
-/// `conformance!(name, Harness)` holds a store to every behaviour.
+/// `conformance!(name, Harness)` tests a store for every behaviour.
 #[macro_export]
 macro_rules! conformance {
     ($store:ident, $harness:ty) => {
@@ -27,37 +27,37 @@ macro_rules! conformance {
                     keys_are_compared_byte_for_byte
                     payloads_are_compared_as_json_values
                     any_json_is_a_payload_and_comes_out_byte_for_byte
-                    of_64_equal_webhooks_sent_at_once_one_is_stored
-                    of_two_webhooks_at_once_with_one_key_one_is_refused
-                    ids_grow_beyond_the_4096_of_a_millisecond
-                    ids_grow_when_the_clock_goes_back
+                    only_one_of_64_equal_concurrent_webhooks_is_stored
+                    one_of_two_concurrent_webhooks_with_the_same_key_is_refused
+                    ids_grow_beyond_4096_in_one_millisecond
+                    ids_grow_when_the_clock_is_set_back
                 ]
                 jobs: [
                     a_webhook_gets_one_job_for_each_route
                     jobs_of_a_route_from_one_source_share_a_queue
                     a_webhook_without_jobs_is_filtered
                     the_status_of_a_webhook_is_derived_from_its_jobs
-                    a_webhook_in_full_tells_of_each_job
+                    the_details_of_a_webhook_include_every_job
                     a_duplicate_is_answered_with_the_jobs_of_the_first
                     retry_and_cancel_act_on_the_job_of_a_route
-                    without_a_route_every_job_that_allows_it_is_changed
-                    every_job_takes_a_place_in_the_backlog
+                    retry_and_cancel_without_a_route_change_every_job_that_allows_it
+                    every_job_of_a_webhook_counts_toward_the_backlog
                 ]
                 backlog: [
                     a_full_backlog_refuses_new_webhooks_and_answers_duplicates
-                    unfinished_jobs_fill_the_backlog_and_their_ends_free_it
-                    many_at_once_do_not_overfill_the_backlog
+                    a_job_counts_toward_the_backlog_until_it_is_finished
+                    concurrent_webhooks_do_not_exceed_the_backlog_limit
                 ]
                 claiming: [
                     a_claim_takes_the_jobs_due_longest_up_to_its_threads
                     jobs_due_longest_come_first_whatever_their_source
-                    a_retried_job_stands_behind_those_that_waited_longer
-                    no_job_is_claimed_twice_by_claimers_at_once
+                    a_retried_job_is_claimed_after_jobs_that_were_due_earlier
+                    concurrent_claims_never_return_the_same_job
                     a_job_is_not_claimed_before_it_is_due
-                    a_claim_carries_all_that_its_handler_needs
+                    a_claimed_job_has_everything_that_its_handler_needs
                     attempts_count_up_and_tokens_grow_with_every_claim
                     a_stopped_attempt_does_not_count_in_its_run
-                    a_claim_tells_when_the_next_job_is_due
+                    a_claim_returns_when_the_next_job_is_due
                 ]
                 finishing: [
                     a_completed_attempt_is_recorded_with_status_and_result
@@ -65,22 +65,22 @@ macro_rules! conformance {
                     a_dead_letter_is_not_claimed_again
                     a_stopped_attempt_is_recorded_and_its_job_due_again
                     attempts_are_listed_oldest_first_with_their_worker
-                    ends_recorded_together_are_answered_in_their_order
+                    results_of_finish_are_in_the_order_of_its_arguments
                 ]
                 stale_leases: [
-                    an_attempt_ends_once
+                    an_attempt_can_end_only_once
                     a_lease_that_was_taken_over_is_lost
                     a_lease_that_was_given_back_is_lost
                     a_lease_from_before_the_next_attempt_is_lost
                     a_lease_from_before_a_retry_by_hand_is_lost
                     a_lease_from_before_a_cancellation_is_lost
                     a_lease_of_a_process_that_is_gone_is_lost
-                    a_lease_that_was_never_given_changes_nothing
+                    an_unknown_lease_changes_nothing
                 ]
                 leasing: [
                     a_renewed_lease_lasts_from_the_renewal
-                    a_renewal_answers_the_leases_that_were_lost
-                    an_old_lease_of_a_job_is_lost_beside_its_new_one
+                    a_renewal_returns_the_leases_that_were_lost
+                    renewing_an_old_and_a_new_lease_of_a_job_loses_only_the_old_one
                     only_expired_leases_are_taken_over
                     a_job_taken_over_has_an_interrupted_attempt_and_is_due
                     a_job_without_attempts_left_is_dead_lettered_at_take_over
@@ -89,18 +89,18 @@ macro_rules! conformance {
                 ]
                 ordering: [
                     jobs_of_one_value_start_one_at_a_time_in_order
-                    jobs_accepted_at_one_time_are_in_order_of_arrival
-                    jobs_of_different_values_run_at_once
+                    jobs_accepted_at_the_same_time_start_in_order_of_arrival
+                    jobs_of_different_values_run_concurrently
                     a_retrying_job_holds_the_jobs_behind_it
                     a_stopped_job_starts_again_before_those_behind
                     a_take_over_keeps_the_order
-                    a_cancelled_job_leaves_the_line
+                    a_cancelled_job_leaves_its_lane
                     cancelling_a_retrying_job_lets_the_next_one_start
-                    an_end_wakes_the_dispatcher_for_the_next_in_line
+                    a_finished_job_wakes_the_dispatcher_for_the_next_job_of_its_lane
                     a_retried_job_starts_before_those_that_came_later
                     a_retried_job_does_not_wait_for_a_later_retrying_one
-                    claimers_at_once_never_start_two_of_one_value
-                    a_lane_that_is_held_delays_no_other_job_of_its_route
+                    concurrent_claims_never_start_two_jobs_of_one_order_value
+                    a_long_lane_does_not_delay_other_jobs_of_its_route
                 ]
                 blocking: [
                     a_dead_letter_blocks_the_jobs_behind_it
@@ -121,10 +121,10 @@ macro_rules! conformance {
                     a_full_route_leaves_its_threads_to_others
                     concurrency_limits_all_sources_of_a_route_together
                     a_new_concurrency_counts_the_jobs_that_run
-                    jobs_of_a_crashed_process_hold_their_places
-                    order_and_concurrency_hold_together
+                    jobs_of_a_crashed_process_count_toward_the_concurrency
+                    order_and_concurrency_are_both_kept
                     starts_of_a_route_are_spread_at_its_rate
-                    a_rate_is_kept_by_claims_before_their_time
+                    claims_made_too_early_do_not_exceed_the_rate
                     a_higher_rate_takes_effect_at_once
                 ]
                 sharing: [
@@ -133,32 +133,32 @@ macro_rules! conformance {
                     running_jobs_count_in_the_share_of_a_route
                     a_route_with_few_jobs_leaves_its_threads_to_others
                     a_route_alone_gets_every_thread
-                    of_1000_routes_each_starts_a_job_in_its_turn
+                    each_of_1000_routes_starts_one_job_before_any_starts_a_second
                 ]
                 pausing: [
-                    a_pause_holds_the_jobs_it_names_until_resumed
+                    a_pause_holds_its_jobs_until_it_is_resumed
                     pausing_again_keeps_the_time_of_the_first_pause
-                    a_job_that_two_pauses_hold_needs_both_resumed
+                    a_job_held_by_two_pauses_starts_after_both_are_resumed
                     a_pause_survives_a_restart
-                    accepting_and_running_jobs_go_on_in_a_pause
+                    a_pause_does_not_stop_running_jobs_or_new_webhooks
                     a_pause_of_an_ordered_route_keeps_its_order
                 ]
                 policies: [
                     attempts_are_limited_by_the_policy_in_force
-                    the_next_process_decides_by_its_own_policies
+                    a_restarted_process_applies_its_own_policies
                     new_policies_let_jobs_start_and_hold_others
-                    an_interrupted_job_that_must_not_start_twice_is_dead
-                    a_stopped_job_that_must_not_start_twice_is_dead
-                    a_job_that_fails_is_retried_though_never_twice
+                    an_interrupted_job_that_must_not_start_twice_becomes_a_dead_letter
+                    a_stopped_job_that_must_not_start_twice_becomes_a_dead_letter
+                    a_failed_job_is_retried_even_if_it_must_not_start_twice
                 ]
                 giving_back: [
                     a_job_given_back_is_as_if_it_had_not_been_claimed
-                    a_job_given_back_leaves_its_place_to_others
+                    a_job_given_back_frees_its_concurrency_and_its_lane
                     giving_back_lost_leases_changes_nothing
                 ]
                 gone: [
                     jobs_of_a_route_that_is_gone_are_held
-                    a_job_that_is_cut_off_and_whose_route_is_gone_does_not_start_again
+                    an_interrupted_job_of_a_route_that_is_gone_becomes_a_dead_letter
                     an_attempt_of_a_route_that_is_gone_can_end
                     held_jobs_can_be_cancelled
                     held_jobs_can_be_moved_to_another_route
@@ -169,17 +169,17 @@ macro_rules! conformance {
                     every_retry_by_hand_gives_all_attempts_again
                     only_dead_letters_and_cancelled_jobs_are_retried
                     a_cancelled_job_does_not_start
-                    a_cancelled_dead_letter_is_given_up
+                    a_cancelled_dead_letter_keeps_its_attempts_and_can_be_retried
                     cancelling_again_changes_nothing
                     a_running_or_completed_job_cannot_be_cancelled
                     an_unknown_webhook_cannot_be_retried_or_cancelled
-                    a_claim_and_a_cancellation_at_once_do_not_both_win
+                    of_a_concurrent_claim_and_cancellation_only_one_succeeds
                 ]
                 reading: [
                     a_status_is_found_by_id_and_by_key
                     an_unknown_webhook_is_not_found
-                    an_id_that_differs_behind_its_first_60_bits_is_not_found
-                    a_webhook_in_full_has_all_that_was_sent
+                    an_id_that_differs_only_after_its_first_60_bits_is_not_found
+                    the_details_of_a_webhook_include_all_that_was_sent
                 ]
                 listing: [
                     every_filter_finds_exactly_the_webhooks_that_match
@@ -187,7 +187,7 @@ macro_rules! conformance {
                     pages_of_any_size_leave_nothing_out_and_repeat_nothing
                     a_webhook_accepted_between_pages_does_not_shift_them
                     an_empty_store_lists_one_empty_page
-                    times_of_acceptance_do_not_go_back_with_the_clock
+                    acceptance_times_do_not_decrease_when_the_clock_is_set_back
                 ]
                 counting: [
                     counts_by_queue_equal_a_recount_after_a_restart
@@ -195,22 +195,22 @@ macro_rules! conformance {
                     the_oldest_due_job_is_reported_for_each_queue
                 ]
                 purging: [
-                    a_payload_goes_after_its_retention_and_the_key_later
+                    a_payload_is_purged_after_its_retention_and_the_key_later
                     a_webhook_without_its_payload_answers_duplicates
                     a_key_whose_retention_is_over_may_be_used_again
                     a_job_without_its_payload_cannot_be_retried
-                    a_retried_job_is_kept_from_its_new_end
+                    the_retention_of_a_retried_job_starts_when_it_ends_again
                     unfinished_jobs_are_never_removed
-                    a_purge_removes_a_bounded_number_and_says_if_more_is_left
+                    a_purge_removes_a_bounded_number_and_reports_if_more_is_left
                     many_payloads_to_remove_do_not_delay_keys
                 ]
                 retention: [
-                    a_payload_goes_with_the_retention_of_its_last_job
-                    a_cancelled_dead_letter_begins_its_retention_anew
-                    a_key_goes_with_the_retention_of_the_last_job
+                    a_payload_is_kept_until_the_retention_of_its_last_job_is_over
+                    cancelling_one_of_two_dead_letters_restarts_its_retention
+                    a_key_is_kept_until_the_retention_of_the_last_job_is_over
                     an_unfinished_job_keeps_the_payload_and_the_key
                     a_job_can_be_retried_as_long_as_the_payload_is_kept
-                    a_dead_letter_given_up_is_kept_from_then_on
+                    the_retention_of_a_cancelled_dead_letter_starts_at_the_cancellation
                     a_filtered_webhook_is_purged_like_a_completed_one
                     many_webhooks_with_several_jobs_are_purged
                 ]
@@ -218,15 +218,15 @@ macro_rules! conformance {
                     every_change_is_announced_with_a_growing_revision
                     a_change_names_the_job_and_its_route
                     an_operation_without_effect_is_not_announced
-                    every_watcher_of_a_webhook_is_told
+                    every_watcher_of_a_webhook_receives_its_changes
                     the_dispatcher_is_woken_when_a_job_becomes_due
                 ]
                 closing: [
-                    a_probe_says_that_the_store_can_be_written
+                    a_probe_reports_that_the_store_is_writable
                     a_closed_store_refuses_every_operation
-                    a_closed_store_tells_no_counts
+                    a_closed_store_refuses_to_return_statistics
                     a_webhook_sent_while_closing_is_stored_or_refused
-                    stored_webhooks_are_there_after_closing_and_opening
+                    webhooks_are_still_stored_after_closing_and_opening
                 ]
             }
 
@@ -238,7 +238,7 @@ macro_rules! conformance {
     };
 }
 
-/// A module of tests for each topic.
+/// Generates one module of tests for each topic.
 #[macro_export]
 macro_rules! behaviours {
     ($harness:ty; $($topic:ident: [$($behaviour:ident)*])*) => {

@@ -1,4 +1,4 @@
-//! What a kind of store has to offer to be tested: a place, and processes that open it.
+//! The interface through which tests create, open and crash one kind of store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,36 +12,36 @@ use jiff::Timestamp;
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// Jobs that may be unfinished.
+    /// The maximum number of unfinished jobs.
     pub(crate) max_backlog: u64,
     /// The policies in force.
     pub(crate) policies: Arc<Policies>,
-    /// What ids are made random with.
+    /// The seed of the random parts of ids.
     pub(crate) seed: u64,
 }
 
-/// A place for one store, emptied when it is dropped.
+/// The storage of one store: a file or a database. Removed when the harness is dropped.
 #[async_trait]
 pub(crate) trait Harness: Send + Sync + Sized + 'static {
-    /// Whether a process that opens the store takes over every lease of the one before at once.
-    /// Where several processes share a store, a lease has to expire first.
+    /// Whether a process that opens the store immediately takes over all leases of the previous process. If
+    /// several processes can share a store, a lease must expire first.
     const TAKES_OVER_AT_OPEN: bool;
 
-    /// How long expired leases of a route that this process does not have are left to other processes.
+    /// How long a process leaves expired leases of a route that is not in its policies to other processes.
     const LEFT_TO_OTHERS: Duration;
 
-    /// Random lives that are tried. Bounded so that the test takes a few seconds.
+    /// The number of random operation sequences to test. Bounded so that the test takes a few seconds.
     const LIVES: u32;
 
-    /// A place with nothing in it.
+    /// Creates empty storage.
     fn new() -> Self;
 
-    /// Opens the store as a process that starts.
+    /// Opens the store as a starting process does.
     async fn open(&self, options: &Options, clock: Arc<ManualClock>) -> Arc<dyn Store>;
 
-    /// The process of `store` dies: uncommitted changes are gone, and nothing is tidied up.
+    /// Simulates a crash of the process that uses `store`: uncommitted changes are lost and nothing is cleaned up.
     async fn crash(&mut self, store: Arc<dyn Store>);
 
-    /// The time that the store's own clock shows, if it has one.
+    /// Sets the store's own clock, if it has one.
     fn set_time(&self, _now: Timestamp) {}
 }

@@ -1,4 +1,4 @@
-//! A store under test, its clock, and short ways to say what happens to it.
+//! A store under test with its clock, and shorthand for operations on it.
 
 mod attempts;
 mod samples;
@@ -25,13 +25,13 @@ pub(crate) use self::samples::{
 use crate::store::harness::{Harness, Options};
 use crate::store::routes::{default_job, in_force, policy, route};
 
-/// How long leases last, unless a test says otherwise.
+/// The default duration of leases.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 
-/// Unfinished jobs that a store takes, unless a test says otherwise.
+/// The default limit of unfinished jobs.
 const MAX_BACKLOG: u64 = 1_000_000;
 
-/// A store, open, with a clock that stands still.
+/// An open store with a clock that only moves when the test moves it.
 pub(crate) struct Inbox<H> {
     store: Arc<dyn Store>,
     pub(crate) clock: Arc<ManualClock>,
@@ -49,17 +49,17 @@ impl<H> Deref for Inbox<H> {
 }
 
 impl<H: Harness> Inbox<H> {
-    /// With the default route alone.
+    /// Opens an empty store with only the default route.
     pub(crate) async fn new() -> Self {
         Self::with_routes([policy("default")]).await
     }
 
-    /// With these routes.
+    /// Opens an empty store with these routes.
     pub(crate) async fn with_routes(policies: impl IntoIterator<Item = Policy>) -> Self {
         Self::with(MAX_BACKLOG, in_force(policies)).await
     }
 
-    /// With the default route alone, and so many unfinished jobs at most.
+    /// Opens an empty store with only the default route and with this limit of unfinished jobs.
     pub(crate) async fn with_backlog(max_backlog: u64) -> Self {
         Self::with(max_backlog, in_force([policy("default")])).await
     }
@@ -72,7 +72,7 @@ impl<H: Harness> Inbox<H> {
         Self { store, clock, options, worker: "worker-1".into(), harness }
     }
 
-    /// The process dies, and another one, `worker-2` and so on, opens the store.
+    /// Crashes the process. Another one (`worker-2`, `worker-3` and so on) opens the store.
     pub(crate) async fn crash_and_reopen(&mut self) {
         self.harness.crash(Arc::clone(&self.store)).await;
         self.options.seed += 1;
@@ -80,19 +80,19 @@ impl<H: Harness> Inbox<H> {
         self.store = self.harness.open(&self.options, Arc::clone(&self.clock)).await;
     }
 
-    /// The process stops as it should, and the same one starts again.
+    /// Closes the store and opens it again as the same worker.
     pub(crate) async fn close_and_reopen(&mut self) {
         self.store.close().await;
         self.store = self.harness.open(&self.options, Arc::clone(&self.clock)).await;
     }
 
-    /// The process stops, and one with other routes starts.
+    /// Closes the store and opens it again with other routes.
     pub(crate) async fn reopen_with(&mut self, policies: impl IntoIterator<Item = Policy>) {
         self.options.policies = in_force(policies);
         self.close_and_reopen().await;
     }
 
-    /// The process stops, and one like that of `other` opens this store, at the same time.
+    /// Closes the store and opens it again with the options, the worker and the time of `other`.
     pub(crate) async fn reopen_like<O: Harness>(&mut self, other: &Inbox<O>) {
         self.store.close().await;
         self.options = other.options.clone();
@@ -101,7 +101,7 @@ impl<H: Harness> Inbox<H> {
         self.store = self.harness.open(&self.options, Arc::clone(&self.clock)).await;
     }
 
-    /// Takes other policies in force, also for the processes that follow.
+    /// Puts other policies in force. Processes that open the store later use them, too.
     pub(crate) async fn reload(&mut self, policies: impl IntoIterator<Item = Policy>) {
         self.options.policies = in_force(policies);
         self.set_policies(Arc::clone(&self.options.policies)).await.expect("takes policies");
@@ -128,7 +128,7 @@ impl<H: Harness> Inbox<H> {
         self.harness.set_time(self.now());
     }
 
-    /// Moves the clock to a time that is not past.
+    /// Moves the clock to a time that is not in the past.
     pub(crate) fn advance_to(&self, time: Timestamp) {
         self.advance(time.duration_since(self.now()).try_into().expect("not past"));
     }
@@ -143,12 +143,12 @@ impl<H: Harness> Inbox<H> {
         self.accept(webhook, default_job()).await
     }
 
-    /// Accepts a webhook for the default route that must be new.
+    /// Accepts a webhook for the default route. Panics if it is a duplicate.
     pub(crate) async fn accept_new(&self, key: &str) -> WebhookStatus {
         self.accept_for(key, default_job()).await
     }
 
-    /// Accepts a webhook with these jobs that must be new.
+    /// Accepts a webhook with these jobs. Panics if it is a duplicate.
     pub(crate) async fn accept_for(
         &self,
         key: &str,
@@ -157,7 +157,7 @@ impl<H: Harness> Inbox<H> {
         self.accept_from("default", key, jobs).await
     }
 
-    /// Accepts a webhook from a source that must be new.
+    /// Accepts a webhook from a source. Panics if it is a duplicate.
     pub(crate) async fn accept_from(
         &self,
         from: &str,
@@ -170,10 +170,10 @@ impl<H: Harness> Inbox<H> {
         accepted.webhook
     }
 
-    /// Accepts many webhooks with these jobs at once; their keys are the prefix and a number.
+    /// Concurrently accepts `many` webhooks with these jobs. Their keys are the prefix and a number.
     pub(crate) async fn accept_many(&self, prefix: &str, many: usize, jobs: &[NewJob]) {
         let keys = (0..many).map(|number| format!("{prefix} {number}")).collect::<Vec<_>>();
-        // No more at once than any store lets wait.
+        // Limits the concurrency so that no store refuses a webhook.
         for keys in keys.chunks(1_000) {
             join_all(keys.iter().map(|key| self.accept_for(key, jobs.iter().cloned()))).await;
         }
@@ -187,7 +187,7 @@ impl<H: Harness> Inbox<H> {
         self.webhook(id).await.expect("is kept")
     }
 
-    /// The job of a route, and all that is known of it.
+    /// The job of a route, with its status and its details.
     pub(crate) async fn job_of(&self, id: WebhookId, name: &str) -> (JobStatus, JobDetail) {
         let WebhookDetail { status, jobs, .. } = self.detail_of(id).await;
         assert_eq!(status.jobs.len(), jobs.len());
@@ -195,7 +195,7 @@ impl<H: Harness> Inbox<H> {
         jobs.find(|(job, _)| job.route == route(name)).expect("has a job of the route")
     }
 
-    /// All webhooks that match, page by page, newest first.
+    /// All webhooks that match, newest first, read page by page.
     pub(crate) async fn listed(&self, query: &ListQuery) -> Vec<WebhookStatus> {
         let mut query = query.clone();
         let mut all = Vec::new();
@@ -214,7 +214,7 @@ impl<H: Harness> Inbox<H> {
         self.listed(&ListQuery { limit: 500, ..ListQuery::default() }).await
     }
 
-    /// All jobs by status, and the webhooks without jobs.
+    /// The number of jobs in each status, and of webhooks without jobs.
     pub(crate) async fn counts(&self) -> StatusCounts {
         self.stats().await.expect("counts").counts()
     }

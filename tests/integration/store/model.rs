@@ -1,4 +1,5 @@
-//! A random life of a store, step by step beside a model in memory that is too simple to be wrong.
+//! Runs random sequences of operations on a store and on a simple in-memory model, and compares the two after
+//! every operation.
 
 mod compare;
 mod operation;
@@ -17,10 +18,10 @@ use self::reference::Reference;
 use crate::store::harness::Harness;
 use crate::store::inbox::Inbox;
 
-/// The steps of the longest life.
+/// The maximum length of a sequence.
 const STEPS: usize = 80;
 
-/// No life takes longer, unless something hangs.
+/// The time after which a sequence is considered to hang.
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn no_sequence_of_operations_breaks_the_model<H: Harness>() {
@@ -29,7 +30,7 @@ pub(crate) fn no_sequence_of_operations_breaks_the_model<H: Harness>() {
     let mut runner = TestRunner::new(Config {
         cases: H::LIVES,
         max_shrink_iters: 2_000,
-        // A life that fails is printed in full.
+        // A failing sequence is printed in full, so it does not have to be saved.
         failure_persistence: None,
         ..Config::default()
     });
@@ -40,7 +41,7 @@ pub(crate) fn no_sequence_of_operations_breaks_the_model<H: Harness>() {
     }
 }
 
-/// An inbox that has lived through a life, as the model would have it.
+/// Returns an inbox on which these operations were run, after checking their results against the model.
 pub(crate) async fn lived<H: Harness>(life: &[Operation]) -> Result<Inbox<H>, TestCaseError> {
     let mut inbox = Inbox::<H>::with(reference::MAX_BACKLOG, operation::Settings::FIRST.in_force()).await;
     let mut reference = Reference::new(&inbox);

@@ -1,4 +1,4 @@
-//! The PostgreSQL store: its harness, and what only it promises.
+//! The PostgreSQL store: its harness, and tests of behaviour that only this store has.
 
 mod accepted;
 mod at_once;

@@ -1,4 +1,4 @@
-//! Routes, their policies, and jobs for them.
+//! Sample policies of routes, and jobs for those routes.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use hookbox::domain::policy::{Policies, Policy};
 use hookbox::domain::retry::RetryPolicy;
 use hookbox::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, Rate, RouteName};
 
-/// The attempts of a route, unless a test says otherwise.
+/// The default maximum of attempts of a route.
 pub(crate) const MAX_ATTEMPTS: u32 = 3;
 
 pub(crate) fn route(name: &str) -> RouteName {
@@ -25,7 +25,7 @@ pub(crate) fn ordered(name: &str, value: &str) -> NewJob {
     NewJob { route: route(name), order: Some(OrderValue::new(value)) }
 }
 
-/// The one job of webhooks where routes do not matter.
+/// One job of the default route, for tests in which routes do not matter.
 pub(crate) fn default_job() -> Vec<NewJob> {
     vec![job(RouteName::DEFAULT)]
 }
@@ -45,29 +45,29 @@ pub(crate) fn policy(name: &str) -> Policy {
     }
 }
 
-/// The policy of the default route, with so many attempts.
+/// The policy of the default route with this maximum of attempts.
 pub(crate) fn attempts(max_attempts: u32) -> Policy {
     let retry = RetryPolicy::new(Duration::ZERO, Duration::ZERO, max_attempts);
     Policy { retry, ..policy(RouteName::DEFAULT) }
 }
 
-/// A route that runs so many jobs at once.
+/// The policy of a route with this concurrency.
 pub(crate) fn concurrent(name: &str, most: u32) -> Policy {
     Policy { concurrency: NonZeroU32::new(most), ..policy(name) }
 }
 
-/// A route with so many starts in that time.
+/// The policy of a route with this rate: a number of starts within a duration.
 pub(crate) fn paced(name: &str, quota: u32, window: Duration) -> Policy {
     let quota = NonZeroU32::new(quota).expect("not zero");
     Policy { rate: Some(Rate { quota, window }), ..policy(name) }
 }
 
-/// A route whose dead letters do not block their order value.
+/// The policy of a route whose dead letters do not block their order value.
 pub(crate) fn skipping(name: &str) -> Policy {
     Policy { on_dead_letter: OnDeadLetter::Skip, ..policy(name) }
 }
 
-/// A route whose jobs never start twice.
+/// The policy of a route whose jobs must not start twice.
 pub(crate) fn never_twice(name: &str) -> Policy {
     Policy { on_interrupt: OnInterrupt::DeadLetter, ..policy(name) }
 }

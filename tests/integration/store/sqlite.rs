@@ -1,4 +1,4 @@
-//! The SQLite store: its harness, and what only it promises.
+//! The SQLite store: its harness, and tests of behaviour that only this store has.
 
 mod harness;
 mod many;

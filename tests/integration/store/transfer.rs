@@ -34,10 +34,10 @@ use crate::store::routes::{default_job, in_force, policy};
 use crate::store::sqlite::SqliteHarness;
 use crate::support::postgres::{Database, Session, server};
 
-/// Few webhooks in a batch, so that there are several.
+/// Small batches, so that a transfer needs several of them.
 const SMALL: Limits = Limits { webhooks: 2, bytes: 1_000_000 };
 
-/// A file to move from, and a database to move to, with nothing in them.
+/// The two ends of a transfer: an empty SQLite file and an empty database.
 struct Ends {
     folder: TempDir,
     database: Database,
@@ -53,7 +53,7 @@ impl Ends {
         }
     }
 
-    /// With so many webhooks in the file.
+    /// Creates both ends with this number of webhooks in the file.
     async fn with(webhooks: usize) -> Self {
         let ends = Self::new();
         let store = ends.open_file().await.expect("opens");
@@ -80,12 +80,12 @@ impl Ends {
         begin(&self.file(), url, limits, &self.clock).await
     }
 
-    /// A transfer that has something to move.
+    /// Begins a transfer that still has webhooks to move.
     async fn ready(&self) -> Transfer {
         ready(self.begin().await)
     }
 
-    /// What the database answers.
+    /// Runs a statement in the database and returns its rows.
     fn ask(&self, sql: &str) -> Vec<String> {
         Session::open(&self.database.url()).expect("connects").ask(sql).expect(sql)
     }
@@ -114,7 +114,7 @@ fn ready(begun: Result<Begun, TransferError>) -> Transfer {
     }
 }
 
-/// Moves all that is left, and counts.
+/// Moves all remaining webhooks, finishes the transfer and returns the row counts.
 async fn complete(mut transfer: Transfer) -> RowCounts {
     while transfer.step().await.expect("moves") {}
     let counts = transfer.finish().await.expect("both sides are equal");
@@ -122,17 +122,17 @@ async fn complete(mut transfer: Transfer) -> RowCounts {
     counts
 }
 
-/// Moves all that `inbox` holds, and answers it as the database has it; `inbox` goes on in a copy, for the
-/// file itself is served no more.
+/// Moves all webhooks of `inbox` and returns an inbox on the database. `inbox` continues on a copy of its file,
+/// because the moved file can no longer be opened.
 async fn moved(inbox: &mut Inbox<SqliteHarness>) -> (Inbox<PostgresHarness>, RowCounts) {
     let mut target = Inbox::<PostgresHarness>::new().await;
     let counts = move_into(&mut target, inbox).await;
-    // As the worker of a process that starts; `inbox` did so when it was opened.
+    // A worker does this when it starts. For `inbox`, it happened when the store was opened.
     target.take_over_expired(Vec::new()).await.expect("takes over");
     (target, counts)
 }
 
-/// Moves all that `inbox` holds to the database of `target`.
+/// Moves all webhooks of `inbox` to the database of `target`. `inbox` continues on a copy of its file.
 async fn move_into(target: &mut Inbox<PostgresHarness>, inbox: &mut Inbox<SqliteHarness>) -> RowCounts {
     target.close().await;
     let file = inbox.harness().path();
@@ -143,13 +143,13 @@ async fn move_into(target: &mut Inbox<PostgresHarness>, inbox: &mut Inbox<Sqlite
     counts
 }
 
-/// Changes the file, which nobody has open.
+/// Executes a statement on the file, which no store has open.
 fn execute(file: &Path, statement: &str) {
     let mut connection = SqliteConnection::establish(&file.to_string_lossy()).expect("connects");
     connection.batch_execute(statement).expect("executes");
 }
 
-/// A text with its causes, as the command tells it.
+/// The text of an error with its causes, as the command prints it.
 fn told(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")

@@ -1,4 +1,4 @@
-//! Connections that the server closes, all of them, again and again.
+//! The server closes all connections repeatedly.
 
 use super::replica;
 use crate::replicas::asking::{ANSWERED_WITHIN, Asking};
@@ -23,7 +23,7 @@ async fn nothing_is_lost_when_all_backends_are_killed_again_and_again() {
                  WHERE datname = current_database() AND application_name LIKE 'hookbox %'",
             )
         });
-        assert!(killed.expect("are killed").len() > 1, "there were some in round {round}");
+        assert!(killed.expect("are killed").len() > 1, "round {round} closed several connections");
         load.goes_on(&format!("after round {round}")).await;
     }
     asking.are_answered().await;

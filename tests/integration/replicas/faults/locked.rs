@@ -1,4 +1,4 @@
-//! A table that somebody locks: every connection that needs it waits, until none is left.
+//! Another session locks a table: all connections that need the table wait, until the pool is exhausted.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::replicas::blocking;
 use crate::replicas::load::Load;
 use crate::support::postgres::{Session, server};
 
-/// How soon all goes on when the lock is gone.
+/// The time within which everything works again after the lock is released.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

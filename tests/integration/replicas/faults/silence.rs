@@ -1,4 +1,4 @@
-//! A network that swallows everything, and tells nobody.
+//! The network silently drops all packets, without closing connections.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ use crate::replicas::proxy::Proxy;
 use crate::support::client::{eventually, post};
 use crate::support::postgres::{Database, server};
 
-/// How soon all goes on when the network is back.
+/// The time within which everything works again after the network is back.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(5);
 
-/// A database, and a way to it that can go silent.
+/// A database, and a proxy in front of it that can go silent.
 async fn database_behind_a_proxy() -> (Database, Proxy, String) {
     let database = blocking(|| server().database());
     let (proxy, url) = Proxy::before(&database.url()).await;
     (database, proxy, url)
 }
 
-/// Together, because they wait most of the time.
+/// Runs both scenarios concurrently, because they wait most of the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_network_refuses_in_bounded_time_and_all_goes_on_when_it_is_back() {
-    tokio::join!(it_falls_silent_under_load(), it_was_silent_while_connections_rested());
+async fn requests_fail_in_bounded_time_while_the_network_is_silent_and_succeed_afterwards() {
+    tokio::join!(the_network_goes_silent_under_load(), the_network_was_silent_while_connections_were_idle());
 }
 
-async fn it_falls_silent_under_load() {
+async fn the_network_goes_silent_under_load() {
     let (_database, proxy, url) = database_behind_a_proxy().await;
     let (_place, replica) = replica(&url).await;
     let asking = Asking::start(&replica).await;
@@ -45,11 +45,12 @@ async fn it_falls_silent_under_load() {
     load.stop_answered().await.reckon(&replica).await;
 }
 
-/// Connections that died unnoticed cost one wait, not one each.
-async fn it_was_silent_while_connections_rested() {
+/// The replica does not notice that its idle connections are dead. It must wait for only one timeout, not for one per
+/// connection.
+async fn the_network_was_silent_while_connections_were_idle() {
     let (_database, proxy, url) = database_behind_a_proxy().await;
     let (_place, replica) = replica(&url).await;
-    // Several at once open several connections, which then rest.
+    // Concurrent requests open several connections, which are idle afterwards.
     let asking = Asking::start(&replica).await;
     asking.are_answered().await;
     asking.stop().await;
@@ -63,13 +64,15 @@ async fn it_was_silent_while_connections_rested() {
     let listed = eventually("a list is answered", async || is_good(client.get(&webhooks).send().await));
     let metered = async {
         let metrics = client.get(replica.url("/metrics")).timeout(METRICS_WITHIN).send().await;
-        assert_eq!(metrics.expect("are not kept back").status(), StatusCode::OK);
+        assert_eq!(metrics.expect("metrics are not delayed").status(), StatusCode::OK);
     };
     let goes_on = async { tokio::join!(submitted, listed, metered) };
-    tokio::time::timeout(ANSWERED_WITHIN, goes_on).await.expect("the others are not waited for");
+    tokio::time::timeout(ANSWERED_WITHIN, goes_on)
+        .await
+        .expect("the replica waits for only one dead connection");
 }
 
-/// Whether it was done; refused otherwise.
+/// `Some` if the request succeeded, `None` if it was refused with 503.
 fn is_good(answer: reqwest::Result<Response>) -> Option<()> {
     let status = answer.expect("answers").status();
     assert!(status.is_success() || status == StatusCode::SERVICE_UNAVAILABLE, "{status}");

@@ -1,4 +1,4 @@
-//! A server that is down for some seconds.
+//! The server is down for some seconds.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::replicas::load::Load;
 use crate::replicas::proxy::Proxy;
 use crate::support::postgres::{Cluster, server};
 
-/// Refusals that are waited for: the fault lasts.
+/// The number of refusals to wait for, so that the failure lasts for a while.
 const REFUSALS: usize = 60;
 
-/// How soon all goes on when the server is back.
+/// The time within which everything works again after the server is back.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,7 +43,7 @@ async fn a_replica_can_be_stopped_while_the_server_is_out_of_reach() {
     load.goes_on("at first").await;
     proxy.cut_off();
     load.is_refused(1).await;
-    // Nobody sends any more; outcomes are left that cannot be recorded.
+    // The senders have stopped, but some outcomes still cannot be recorded.
     load.abandon();
     assert_eq!(replica.terminate().await.code(), Some(0));
 }

@@ -1,4 +1,4 @@
-//! A commit whose answer is lost on the way.
+//! The response to a commit is lost on the network.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::support::client::{client, eventually, get, post};
 use crate::support::postgres::{Cluster, Database, Session, server};
 use crate::support::server::{Place, Server};
 
-/// Longer than anything is waited for.
+/// Longer than any wait of these tests, so that no lease expires.
 const LEASE: &str = "--lease=1h";
 
-/// Longer than the count of the backlog is not read again.
+/// Longer than the replica caches the size of the backlog.
 const BACKLOG_IS_KNOWN: Duration = Duration::from_millis(1_100);
 
-/// Looks, 20 ms apart, that find no statement running.
+/// The number of consecutive checks, 20 ms apart, that must find no running statement.
 const QUIET_LOOKS: u32 = 25;
 
-/// Starts a replica whose handlers take so long.
+/// Starts a replica whose handlers run for `run`.
 async fn start(url: &str, run: Duration) -> Server {
     let run = format!("{}ms", run.as_millis());
     let place = Place::new(&[
@@ -37,13 +37,13 @@ async fn accepted(replica: &Server, key: &str) -> Value {
     answer.json().await.expect("is JSON")
 }
 
-/// All that is known of an accepted webhook.
+/// The details of an accepted webhook.
 async fn detail(replica: &Server, accepted: &Value) -> Value {
     let path = format!("/v1/webhooks/{}", accepted["id"].as_str().expect("has an id"));
     get(&client(), &replica.url(&path)).await
 }
 
-/// Waits until it has a status; answers all that is known of it.
+/// Waits until a webhook has a status and returns its details.
 async fn becomes(replica: &Server, accepted: &Value, status: &str) -> Value {
     eventually(&format!("it becomes {status}"), async || {
         let webhook = detail(replica, accepted).await;
@@ -56,8 +56,8 @@ async fn is_completed(replica: &Server, accepted: &Value) -> Value {
     becomes(replica, accepted, "completed").await
 }
 
-/// Waits until no statement of the replica has run for half a second. The answer that is lost then is that of
-/// the next one, and not of a claim that has to end before it.
+/// Waits until no statement of the replica has run for half a second. The next lost response is then that of the next
+/// statement, and not that of an earlier claim.
 async fn is_quiet(session: &Session) {
     let running = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND application_name LIKE 'hookbox %' AND state <> 'idle'";
@@ -70,7 +70,7 @@ async fn is_quiet(session: &Session) {
     .await;
 }
 
-/// Loses what the server answers until it finds this; then the way is free again.
+/// Discards all responses of the server until the query `found` returns a row. Then forwards connections again.
 async fn lose_answers_until(proxy: &Proxy, database: &Database, found: &str) {
     proxy.lose_answers();
     let session = blocking(|| Session::open(&database.url())).expect("connects");
@@ -88,13 +88,13 @@ fn outcomes(webhook: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_was_leased_without_an_answer_is_given_back_at_once() {
+async fn a_job_is_given_back_at_once_if_the_response_to_its_claim_was_lost() {
     let database = blocking(|| server().database());
     let (proxy, url) = Proxy::before(&database.url()).await;
     let replica = start(&url, Duration::ZERO).await;
     is_completed(&replica, &accepted(&replica, "before").await).await;
 
-    // A job that is claimed by itself in a moment, while nothing is answered.
+    // A job that the replica will claim in a few seconds, while all responses are discarded.
     let sender = client();
     let asked = async |path: &str| {
         let answer = sender.post(replica.url(path)).send().await.expect("answers");
@@ -111,17 +111,17 @@ async fn a_job_that_was_leased_without_an_answer_is_given_back_at_once() {
 
     let completed = is_completed(&replica, &webhook).await;
     assert_eq!(outcomes(&completed), ["completed"]);
-    assert_eq!(completed["attempt_count"], 1, "the lease without an answer does not count");
+    assert_eq!(completed["attempt_count"], 1, "the lease whose response was lost does not count");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_was_leased_as_it_was_accepted_without_an_answer_is_given_back_at_once() {
+async fn a_job_leased_at_acceptance_is_given_back_at_once_if_the_response_was_lost() {
     let database = blocking(|| server().database());
     let (proxy, url) = Proxy::before(&database.url()).await;
     let replica = start(&url, Duration::ZERO).await;
     is_completed(&replica, &accepted(&replica, "before").await).await;
-    // The backlog is counted with this one, and so not with the next: what is sent then is the statement that
-    // stores it.
+    // This webhook makes the replica read the size of the backlog. The replica does not read it again for the next
+    // webhook, so its next statement is the one that stores that webhook.
     tokio::time::sleep(BACKLOG_IS_KNOWN).await;
     is_completed(&replica, &accepted(&replica, "right before").await).await;
 
@@ -130,7 +130,7 @@ async fn a_job_that_was_leased_as_it_was_accepted_without_an_answer_is_given_bac
     let losing = lose_answers_until(&proxy, &database, leased);
     let ((), answer) = tokio::join!(losing, post(&sender, &webhooks, "one"));
     let refused = answer.expect("answers");
-    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "it may or may not be stored");
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "the webhook may or may not be stored");
 
     let again = eventually("it is known", async || {
         let answer = post(&sender, &webhooks, "one").await.ok()?;
@@ -138,20 +138,21 @@ async fn a_job_that_was_leased_as_it_was_accepted_without_an_answer_is_given_bac
     })
     .await;
     let again = again.json::<Value>().await.expect("is JSON");
-    assert_eq!(again["duplicate"], true, "it was stored before: {again}");
+    assert_eq!(again["duplicate"], true, "the webhook was already stored: {again}");
     let completed = is_completed(&replica, &again).await;
     assert_eq!(outcomes(&completed), ["completed"]);
-    assert_eq!(completed["attempt_count"], 1, "the lease without an answer does not count");
+    assert_eq!(completed["attempt_count"], 1, "the lease whose response was lost does not count");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outcome_that_was_recorded_without_an_answer_is_recognised() {
+async fn an_outcome_is_recognised_as_recorded_if_the_response_was_lost() {
     let cluster = blocking(Cluster::start);
     let url = cluster.url("postgres");
     let replica = start(&url, Duration::from_secs(2)).await;
     let accepted = accepted(&replica, "one").await;
     becomes(&replica, &accepted, "processing").await;
-    // From now on a commit is on disk, but waits for a standby that does not exist; and its connection ends.
+    // From now on, a commit is written to disk, but waits for a standby that does not exist. Then its connection is
+    // closed.
     let session = blocking(|| Session::open(&url)).expect("connects");
     let ask = |sql: &str| blocking(|| session.ask(sql)).expect("is asked");
     ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");

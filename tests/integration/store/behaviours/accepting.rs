@@ -1,4 +1,4 @@
-//! Accepting: stored before it is answered, once per source and key.
+//! Accepting: a webhook is stored before `accept` returns, and once per source and key.
 
 use std::collections::HashSet;
 
@@ -26,7 +26,7 @@ pub(crate) async fn a_new_webhook_is_stored_and_answered<H: Harness>() {
     assert_eq!(inbox.status_of(answered.id).await, answered);
 
     inbox.crash_and_reopen().await;
-    assert_eq!(inbox.status_of(answered.id).await, answered, "an answered webhook survives a crash");
+    assert_eq!(inbox.status_of(answered.id).await, answered, "an accepted webhook survives a crash");
 }
 
 pub(crate) async fn a_duplicate_is_answered_with_the_current_status<H: Harness>() {
@@ -47,7 +47,7 @@ pub(crate) async fn a_duplicate_is_answered_with_the_current_status<H: Harness>(
     let again = inbox.submit(webhook("k")).await.expect("answered");
     assert!(again.duplicate);
     assert_eq!(again.webhook, inbox.status_of(first.id).await);
-    assert_eq!(again.webhook.accepted_at, first.accepted_at, "it was accepted then");
+    assert_eq!(again.webhook.accepted_at, first.accepted_at, "the time of the first acceptance");
     inbox.claim_nothing().await;
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn another_event_type_under_a_used_key_is_refused<H: Harness>()
 
 pub(crate) async fn the_same_key_from_another_source_is_another_webhook<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
-    // Source and key joined are the same text for all of them.
+    // The concatenation of source and key is the same text for all of them.
     let mut ids = HashSet::new();
     for (from, key) in [("ab", "c"), ("a", "bc"), ("abc", "c"), ("default", "c")] {
         let new = NewWebhook { source: source(from), ..webhook(key) };
@@ -86,7 +86,7 @@ pub(crate) async fn keys_are_compared_byte_for_byte<H: Harness>() {
     let longest = "ż".repeat(255);
     let keys = [
         ["k", "K", " k", "k ", "é", "e\u{301}", "ß", "ss", "%", "_", "'", "k\u{200b}", &longest].as_slice(),
-        // Hexadecimal keys and UUIDs, which a store may pack: each stands for the same number.
+        // A store may pack hexadecimal keys and UUIDs. All keys of a group represent the same number.
         &["0", "00", "0x00", "ab", "AB", "aB"],
         &["00112233445566778899aabbccddeeff", "00112233445566778899AABBCCDDEEFF"],
         &["00112233-4455-6677-8899-aabbccddeeff", "00112233-4455-6677-8899-AABBCCDDEEFF"],
@@ -124,7 +124,7 @@ pub(crate) async fn payloads_are_compared_as_json_values<H: Harness>() {
         assert_eq!(refused(inbox.submit(webhook_with("k", other)).await), Reason::KeyReused, "{other}");
     }
     let kept = inbox.detail_of(id).await.payload;
-    assert_eq!(kept.as_deref(), Some(sent), "the payload comes out as it went in, byte for byte");
+    assert_eq!(kept.as_deref(), Some(sent), "the first payload is kept byte for byte");
 }
 
 pub(crate) async fn any_json_is_a_payload_and_comes_out_byte_for_byte<H: Harness>() {
@@ -146,7 +146,7 @@ pub(crate) async fn any_json_is_a_payload_and_comes_out_byte_for_byte<H: Harness
     }
 }
 
-pub(crate) async fn of_64_equal_webhooks_sent_at_once_one_is_stored<H: Harness>() {
+pub(crate) async fn only_one_of_64_equal_concurrent_webhooks_is_stored<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let tasks = (0..64).map(|_| {
         let store = inbox.shared();
@@ -160,7 +160,7 @@ pub(crate) async fn of_64_equal_webhooks_sent_at_once_one_is_stored<H: Harness>(
     assert_eq!(inbox.counts().await.of(Status::Pending), 1);
 }
 
-pub(crate) async fn of_two_webhooks_at_once_with_one_key_one_is_refused<H: Harness>() {
+pub(crate) async fn one_of_two_concurrent_webhooks_with_the_same_key_is_refused<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     for round in 0..16 {
         let key = round.to_string();
@@ -175,13 +175,13 @@ pub(crate) async fn of_two_webhooks_at_once_with_one_key_one_is_refused<H: Harne
     assert_eq!(inbox.counts().await.of(Status::Pending), 16);
 }
 
-pub(crate) async fn ids_grow_beyond_the_4096_of_a_millisecond<H: Harness>() {
+pub(crate) async fn ids_grow_beyond_4096_in_one_millisecond<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let first = inbox.accept_new("first").await;
-    // 4,096 fit into the counter of a millisecond, and the clock stands still.
+    // An id has room for 4,096 values per millisecond, and the clock does not move.
     let keys = (0..4_200).map(|number| number.to_string()).collect::<Vec<_>>();
     let mut ids = HashSet::new();
-    // No more at once than any store lets wait.
+    // Limits the concurrency so that no store refuses a webhook.
     for keys in keys.chunks(1_000) {
         ids.extend(
             join_all(keys.iter().map(|key| inbox.accept_new(key))).await.iter().map(|webhook| webhook.id),
@@ -189,21 +189,21 @@ pub(crate) async fn ids_grow_beyond_the_4096_of_a_millisecond<H: Harness>() {
     }
     let last = inbox.accept_new("last").await;
 
-    assert_eq!(ids.len(), 4_200, "each has an id of its own");
+    assert_eq!(ids.len(), 4_200, "all ids are distinct");
     assert!(ids.iter().all(|id| first.id < *id && *id < last.id), "ids grow");
     assert_eq!(inbox.everything().await.len(), 4_202);
 }
 
-pub(crate) async fn ids_grow_when_the_clock_goes_back<H: Harness>() {
+pub(crate) async fn ids_grow_when_the_clock_is_set_back<H: Harness>() {
     let mut inbox = Inbox::<H>::new().await;
     let first = inbox.accept_new("first").await;
     inbox.go_back(seconds(3600));
     let second = inbox.accept_new("second").await;
-    assert!(second.id > first.id, "ids grow all the same");
-    assert!(second.accepted_at >= first.accepted_at, "nor do their times go back");
+    assert!(second.id > first.id, "the id grows although the clock was set back");
+    assert!(second.accepted_at >= first.accepted_at, "the time of acceptance does not decrease");
 
     inbox.crash_and_reopen().await;
     let third = inbox.accept_new("third").await;
-    assert!(third.id > second.id, "after a restart too");
+    assert!(third.id > second.id, "the id also grows after a restart");
     assert_eq!(inbox.everything().await, [third, second, first], "newest first");
 }

@@ -1,4 +1,4 @@
-//! Announcements: changes of jobs to watchers, and due jobs to the dispatcher.
+//! Notifications: watchers receive changes of jobs, and the dispatcher is woken for due jobs.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, seconds};
 use crate::store::routes::{job, policy, route};
 
-/// What was announced so far. A change is announced before its operation is answered.
+/// Returns the changes announced so far. A change is announced before its operation returns.
 fn announced(changes: &mut Receiver<Change>) -> Vec<Change> {
     let mut all = Vec::new();
     loop {
@@ -145,7 +145,7 @@ pub(crate) async fn an_operation_without_effect_is_not_announced<H: Harness>() {
     assert_eq!(announced(&mut changes), []);
 }
 
-pub(crate) async fn every_watcher_of_a_webhook_is_told<H: Harness>() {
+pub(crate) async fn every_watcher_of_a_webhook_receives_its_changes<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let id = inbox.accept_new("k").await.id;
     assert!(!inbox.changes().is_watched());
@@ -158,16 +158,16 @@ pub(crate) async fn every_watcher_of_a_webhook_is_told<H: Harness>() {
     assert_eq!(announced(&mut other).len(), 2);
 }
 
-/// Has `wake` told of jobs that may start.
+/// Returns a `Notify` that the store notifies when jobs become startable.
 pub(crate) fn listen<H: Harness>(inbox: &Inbox<H>) -> Arc<Notify> {
     let wake = Arc::new(Notify::new());
     inbox.on_due(Arc::clone(&wake));
-    assert!(!is_woken(&wake), "nothing is due");
+    assert!(!is_woken(&wake), "no job is due yet");
     wake
 }
 
-/// Whether it was notified since it was asked last. The dispatcher of the process that changes
-/// something is notified before the operation is answered.
+/// Whether `wake` was notified since the last call. The process that makes a change notifies its own dispatcher
+/// before the operation returns.
 pub(crate) fn is_woken(wake: &Notify) -> bool {
     wake.notified().now_or_never().is_some()
 }
@@ -179,7 +179,7 @@ pub(crate) async fn the_dispatcher_is_woken_when_a_job_becomes_due<H: Harness>()
     let id = inbox.accept_new("k").await.id;
     assert!(is_woken(&wake), "accepted");
     let job = inbox.claim_one().await;
-    assert!(!is_woken(&wake), "a claim makes nothing due");
+    assert!(!is_woken(&wake), "a claim makes no job due");
     inbox.end(&job, Status::Pending).await;
     assert!(is_woken(&wake), "stopped");
     let job = inbox.claim_one().await;
@@ -192,11 +192,11 @@ pub(crate) async fn the_dispatcher_is_woken_when_a_job_becomes_due<H: Harness>()
     assert!(is_woken(&wake), "taken over");
     let job = inbox.claim_one().await;
     inbox.end(&job, Status::DeadLettered).await;
-    assert!(!is_woken(&wake), "an end makes nothing due");
+    assert!(!is_woken(&wake), "a finished job makes no other job due");
     inbox.retry(id, None).await.expect("retries");
-    assert!(is_woken(&wake), "retried by hand");
+    assert!(is_woken(&wake), "a job retried by hand is due");
     inbox.cancel(id, None).await.expect("cancels");
-    assert!(!is_woken(&wake), "a cancellation makes nothing due");
+    assert!(!is_woken(&wake), "a cancellation makes no job due");
     inbox.accept_for("filtered", []).await;
     assert!(!is_woken(&wake), "a filtered webhook has no job");
 }

@@ -1,4 +1,4 @@
-//! The backlog: as many unfinished jobs as may be, and no more.
+//! The backlog: the number of unfinished jobs is limited.
 
 use futures::future::join_all;
 use hookbox::domain::error::Reason;
@@ -15,13 +15,13 @@ pub(crate) async fn a_full_backlog_refuses_new_webhooks_and_answers_duplicates<H
 
     let refusal = inbox.submit(webhook("c")).await.expect_err("refused");
     assert_eq!(refusal.reason(), Reason::BacklogFull);
-    assert!(refusal.retry_delay().is_some(), "says when to come again");
+    assert!(refusal.retry_delay().is_some(), "the error says when to retry");
     assert_eq!(inbox.submit(webhook("b")).await.expect("answered").webhook, b);
     assert_eq!(refused(inbox.submit(webhook_with("b", "2")).await), Reason::KeyReused);
     assert_eq!(inbox.everything().await.len(), 2);
 }
 
-pub(crate) async fn unfinished_jobs_fill_the_backlog_and_their_ends_free_it<H: Harness>() {
+pub(crate) async fn a_job_counts_toward_the_backlog_until_it_is_finished<H: Harness>() {
     let mut inbox = Inbox::<H>::with_backlog(1).await;
     let is_full =
         async |inbox: &Inbox<H>| refused(inbox.submit(webhook("next")).await) == Reason::BacklogFull;
@@ -30,9 +30,9 @@ pub(crate) async fn unfinished_jobs_fill_the_backlog_and_their_ends_free_it<H: H
     let job = inbox.claim_one().await;
     assert!(is_full(&inbox).await, "a running job");
     inbox.fail(&job, seconds(10)).await;
-    assert!(is_full(&inbox).await, "a retrying job");
+    assert!(is_full(&inbox).await, "a retrying job is unfinished");
     inbox.crash_and_reopen().await;
-    assert!(is_full(&inbox).await, "after a restart too");
+    assert!(is_full(&inbox).await, "the backlog is still full after a restart");
     inbox.advance(seconds(10));
     let job = inbox.claim_one().await;
     inbox.end(&job, Status::DeadLettered).await;
@@ -48,7 +48,7 @@ pub(crate) async fn unfinished_jobs_fill_the_backlog_and_their_ends_free_it<H: H
     assert!(is_full(&inbox).await);
 }
 
-pub(crate) async fn many_at_once_do_not_overfill_the_backlog<H: Harness>() {
+pub(crate) async fn concurrent_webhooks_do_not_exceed_the_backlog_limit<H: Harness>() {
     let inbox = Inbox::<H>::with_backlog(10).await;
     let keys = (0..64).map(|number| number.to_string()).collect::<Vec<_>>();
     let tasks = keys.iter().cloned().map(|key| {

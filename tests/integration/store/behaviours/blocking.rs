@@ -1,4 +1,4 @@
-//! What a dead letter does to the jobs behind it in its order.
+//! Blocking: a dead letter blocks later jobs with the same order value, unless the policy skips it.
 
 use hookbox::domain::id::WebhookId;
 use hookbox::domain::job::Status;
@@ -10,9 +10,9 @@ use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, milliseconds, seconds, sorted_keys};
 use crate::store::routes::{attempts, job, ordered, policy, skipping};
 
-/// Two webhooks of one value; the first is a dead letter.
+/// Accepts two webhooks with the same order value and makes the first one a dead letter.
 async fn with_a_dead_letter<H: Harness>() -> (Inbox<H>, [WebhookId; 2]) {
-    let (inbox, ids) = super::ordering::in_line::<H>(&["dead", "behind"]).await;
+    let (inbox, ids) = super::ordering::with_one_lane::<H>(&["dead", "behind"]).await;
     let job = claim_next(&inbox, "dead").await;
     inbox.end(&job, Status::DeadLettered).await;
     (inbox, [ids[0], ids[1]])
@@ -117,10 +117,14 @@ pub(crate) async fn a_policy_that_skips_frees_blocked_values<H: Harness>() {
     is_woken(&wake);
     inbox.reload([skipping("orders")]).await;
     assert!(is_woken(&wake), "the next one may start");
-    assert_eq!(inbox.status_of(dead).await.status(), Status::DeadLettered, "it stays a dead letter");
+    assert_eq!(
+        inbox.status_of(dead).await.status(),
+        Status::DeadLettered,
+        "the first job is still a dead letter"
+    );
     let job = claim_next(&inbox, "behind").await;
 
-    // A dead letter that was passed over blocks nothing any more, and frees nothing.
+    // The skipped dead letter no longer blocks other jobs, so cancelling it unblocks none.
     inbox.reload([policy("orders")]).await;
     inbox.accept_for("later", [ordered("orders", "x")]).await;
     inbox.cancel(dead, None).await.expect("cancels");
@@ -152,7 +156,7 @@ pub(crate) async fn purging_a_dead_letter_frees_the_jobs_behind_it<H: Harness>()
     inbox.advance(RETENTION.keys - milliseconds(1));
     while inbox.purge(RETENTION).await.expect("purges").more {}
     inbox.claim_nothing().await;
-    assert!(inbox.detail_of(dead).await.payload.is_none(), "it cannot be retried any more");
+    assert!(inbox.detail_of(dead).await.payload.is_none(), "a job without its payload cannot be retried");
 
     inbox.advance(milliseconds(1));
     let wake = listen(&inbox);

@@ -1,4 +1,4 @@
-//! Claiming: at most one job for each thread, those due longest first, each to one claimer.
+//! Claiming: a claim leases at most one job per thread, those due longest first, and no job twice.
 
 use std::collections::HashSet;
 
@@ -33,7 +33,7 @@ pub(crate) async fn jobs_due_longest_come_first_whatever_their_source<H: Harness
     assert_eq!(keys(&inbox.claimed(3).await), ["d", "e"]);
 }
 
-pub(crate) async fn a_retried_job_stands_behind_those_that_waited_longer<H: Harness>() {
+pub(crate) async fn a_retried_job_is_claimed_after_jobs_that_were_due_earlier<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     inbox.accept_new("retried").await;
     let job = inbox.claim_one().await;
@@ -45,7 +45,7 @@ pub(crate) async fn a_retried_job_stands_behind_those_that_waited_longer<H: Harn
     assert_eq!(keys(&inbox.claimed(3).await), ["earlier", "retried", "later"]);
 }
 
-pub(crate) async fn no_job_is_claimed_twice_by_claimers_at_once<H: Harness>() {
+pub(crate) async fn concurrent_claims_never_return_the_same_job<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     inbox.accept_many("k", 100, &default_job()).await;
 
@@ -54,7 +54,7 @@ pub(crate) async fn no_job_is_claimed_twice_by_claimers_at_once<H: Harness>() {
         tokio::spawn(async move { store.claim(claim).await.expect("claims").jobs })
     });
     let jobs = join_all(claimers).await.into_iter().flat_map(|jobs| jobs.expect("ran")).collect::<Vec<_>>();
-    assert_eq!(jobs.len(), 100, "16 times 9 is more than there are");
+    assert_eq!(jobs.len(), 100, "16 claims for 9 threads lease all 100 jobs");
     assert_eq!(jobs.iter().map(|job| job.lease.job).collect::<HashSet<_>>().len(), 100);
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn a_job_is_not_claimed_before_it_is_due<H: Harness>() {
     assert_eq!(inbox.claim_one().await.lease.job, job.lease.job);
 }
 
-pub(crate) async fn a_claim_carries_all_that_its_handler_needs<H: Harness>() {
+pub(crate) async fn a_claimed_job_has_everything_that_its_handler_needs<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([policy("orders")]).await;
     let sent = NewWebhook {
         source: source("git-hub"),
@@ -116,7 +116,7 @@ pub(crate) async fn attempts_count_up_and_tokens_grow_with_every_claim<H: Harnes
         claims.push((job.attempt, job.attempt_of_run, job.run, job.lease.token));
     }
     let numbers = claims.iter().map(|claim| (claim.0, claim.1, claim.2)).collect::<Vec<_>>();
-    // The retry by hand begins a run, and the attempt that was stopped does not count in it.
+    // The retry by hand starts a new run. A stopped attempt does not count in its run.
     assert_eq!(numbers, [(1, 1, 1), (2, 2, 1), (3, 1, 2), (4, 1, 2), (5, 2, 2)]);
     assert!(claims.is_sorted_by(|one, next| one.3 < next.3), "tokens grow: {claims:?}");
 }
@@ -126,13 +126,13 @@ pub(crate) async fn a_stopped_attempt_does_not_count_in_its_run<H: Harness>() {
     let id = inbox.accept_new("k").await.id;
     for stopped in 1..=3 {
         let job = inbox.claim_one().await;
-        assert_eq!((job.attempt, job.attempt_of_run), (stopped, 1), "none has failed");
+        assert_eq!((job.attempt, job.attempt_of_run), (stopped, 1), "stopped attempts do not count");
         inbox.end(&job, Status::Pending).await;
         assert_eq!(inbox.job_of(id, "default").await.1.uncounted_attempts, stopped);
     }
 }
 
-pub(crate) async fn a_claim_tells_when_the_next_job_is_due<H: Harness>() {
+pub(crate) async fn a_claim_returns_when_the_next_job_is_due<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let next = async |threads| inbox.claims(threads).await.next;
     let is_due_now = async |threads| next(threads).await.is_some_and(|next| next <= inbox.now());
@@ -144,12 +144,12 @@ pub(crate) async fn a_claim_tells_when_the_next_job_is_due<H: Harness>() {
     assert!(is_due_now(0).await, "no job was claimed");
     assert!(is_due_now(1).await, "the second job is still due");
     let job = inbox.claim_one().await;
-    assert_eq!(next(1).await, None, "a running job does not wait");
+    assert_eq!(next(1).await, None, "a running job is not due");
 
     inbox.fail(&job, seconds(60)).await;
     assert_eq!(next(1).await, Some(inbox.now() + seconds(60)));
     inbox.cancel(job.lease.job.webhook, None).await.expect("cancels");
-    // The time that was told before may be told again until it has come.
+    // A claim may return the previous time until that time is reached.
     inbox.advance(seconds(60));
-    assert_eq!(next(1).await, None, "a cancelled job does not wait");
+    assert_eq!(next(1).await, None, "a cancelled job is not due");
 }

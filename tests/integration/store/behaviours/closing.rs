@@ -1,4 +1,4 @@
-//! Probing a store, and closing it.
+//! Probing a store and closing it.
 
 use std::fmt::Debug;
 
@@ -13,7 +13,7 @@ use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, refused, seconds, webhook};
 use crate::store::routes::{default_job, in_force, route};
 
-pub(crate) async fn a_probe_says_that_the_store_can_be_written<H: Harness>() {
+pub(crate) async fn a_probe_reports_that_the_store_is_writable<H: Harness>() {
     let mut inbox = Inbox::<H>::new().await;
     for _ in 0..2 {
         assert_eq!(inbox.probe().await.expect("writes"), Probe { migrations_current: true });
@@ -55,7 +55,7 @@ pub(crate) async fn a_closed_store_refuses_every_operation<H: Harness>() {
     inbox.close().await;
 }
 
-pub(crate) async fn a_closed_store_tells_no_counts<H: Harness>() {
+pub(crate) async fn a_closed_store_refuses_to_return_statistics<H: Harness>() {
     for webhooks in [0, 1] {
         let inbox = Inbox::<H>::new().await;
         for number in 0..webhooks {
@@ -92,7 +92,7 @@ pub(crate) async fn a_webhook_sent_while_closing_is_stored_or_refused<H: Harness
     assert_eq!(kept, stored);
 }
 
-pub(crate) async fn stored_webhooks_are_there_after_closing_and_opening<H: Harness>() {
+pub(crate) async fn webhooks_are_still_stored_after_closing_and_opening<H: Harness>() {
     let mut inbox = Inbox::<H>::new().await;
     let completed = inbox.ended_webhook("completed", Status::Completed).await;
     let pending = inbox.accept_new("pending").await;

@@ -1,4 +1,4 @@
-//! Finishing: the end of an attempt and the job's next status, recorded together.
+//! Finishing: the end of an attempt and the next status of the job are recorded together.
 
 use hookbox::domain::attempt::{AttemptRecord, Outcome};
 use hookbox::domain::job::Status;
@@ -24,7 +24,7 @@ pub(crate) async fn a_completed_attempt_is_recorded_with_status_and_result<H: Ha
         let (job, detail) = inbox.job_of(webhook.id, "default").await;
         assert_eq!((job.status, job.attempt_count), (Status::Completed, 1), "after {after}");
         assert_eq!((job.updated_at, detail.completed_at), (inbox.now(), Some(inbox.now())));
-        assert_eq!(detail.available_at, webhook.accepted_at, "it was due then");
+        assert_eq!(detail.available_at, webhook.accepted_at, "the job was due at its acceptance");
         assert_eq!(detail.result.as_deref(), Some(r#"{"answer": 42}"#));
         let attempt = AttemptRecord {
             number: 1,
@@ -105,7 +105,7 @@ pub(crate) async fn attempts_are_listed_oldest_first_with_their_worker<H: Harnes
     assert_eq!(completed.map(|attempt| attempt.number).collect::<Vec<_>>(), [11]);
 }
 
-pub(crate) async fn ends_recorded_together_are_answered_in_their_order<H: Harness>() {
+pub(crate) async fn results_of_finish_are_in_the_order_of_its_arguments<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     for key in ["a", "b", "c", "d"] {
         inbox.accept_new(key).await;
@@ -116,10 +116,14 @@ pub(crate) async fn ends_recorded_together_are_answered_in_their_order<H: Harnes
     let nexts = [Status::Completed, Status::Completed, Status::Retrying, Status::DeadLettered];
     let finishes = jobs.iter().zip(nexts).map(|(job, next)| inbox.ended(job, next)).collect::<Vec<_>>();
     let answers = inbox.finish("worker-1", finishes.clone()).await.expect("finishes");
-    assert_eq!(answers, [true, false, true, true], "the second one had ended");
+    assert_eq!(answers, [true, false, true, true], "the second attempt had already ended");
     for (job, next) in jobs.iter().zip(nexts) {
         assert_eq!(inbox.status_of(job.lease.job.webhook).await.status(), next);
     }
-    assert_eq!(inbox.finish("worker-1", finishes).await.expect("answers"), [false; 4], "all have ended");
+    assert_eq!(
+        inbox.finish("worker-1", finishes).await.expect("answers"),
+        [false; 4],
+        "all attempts have already ended"
+    );
     assert_eq!(inbox.finish("worker-1", Vec::new()).await.expect("answers"), [false; 0]);
 }

@@ -1,4 +1,4 @@
-//! Leased jobs whose handler was not started are given back: nothing of the claim is left.
+//! Giving back: jobs whose handlers were not started are released, and their claim is undone.
 
 use hookbox::domain::job::Status;
 
@@ -17,7 +17,7 @@ pub(crate) async fn a_job_given_back_is_as_if_it_had_not_been_claimed<H: Harness
     let (wake, mut watching) = (listen(&inbox), inbox.changes().watch(id));
     for token in 2..=4 {
         let [claimed] = <[_; 1]>::try_from(inbox.claimed(1).await).expect("the one due longest");
-        assert_eq!(claimed.lease.job.webhook, id, "its place is kept");
+        assert_eq!(claimed.lease.job.webhook, id, "the job keeps its position");
         assert_eq!((claimed.attempt, claimed.attempt_of_run, claimed.lease.token), (2, 2, token));
         let before = inbox.status_of(id).await.revision();
         is_woken(&wake);
@@ -25,9 +25,13 @@ pub(crate) async fn a_job_given_back_is_as_if_it_had_not_been_claimed<H: Harness
         let status = inbox.status_of(id).await;
         assert_eq!((status.status(), status.attempt_count()), (Status::Pending, 1));
         assert!(status.revision() > before);
-        assert!(is_woken(&wake), "it may start again");
+        assert!(is_woken(&wake), "the job is startable again");
         let (_, detail) = inbox.job_of(id, "once").await;
-        assert_eq!((detail.attempts.len(), detail.uncounted_attempts), (1, 0), "the one that failed");
+        assert_eq!(
+            (detail.attempts.len(), detail.uncounted_attempts),
+            (1, 0),
+            "only the failed attempt is recorded"
+        );
         let told = std::iter::from_fn(|| watching.try_recv().ok()).last().expect("watchers are told");
         assert_eq!((told.status, told.attempt_count), (Status::Pending, 1));
     }
@@ -35,7 +39,7 @@ pub(crate) async fn a_job_given_back_is_as_if_it_had_not_been_claimed<H: Harness
     assert_eq!((counts.of(Status::Pending), counts.of(Status::Processing)), (2, 0));
 }
 
-pub(crate) async fn a_job_given_back_leaves_its_place_to_others<H: Harness>() {
+pub(crate) async fn a_job_given_back_frees_its_concurrency_and_its_lane<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([concurrent("limited", 1), policy("ordered")]).await;
     inbox.accept_for("1", [job("limited"), ordered("ordered", "x")]).await;
     inbox.advance(seconds(1));

@@ -1,4 +1,4 @@
-//! Jobs of a route that is gone from the settings: held, and cancelled or moved by operators.
+//! Routes that are gone from the configuration: their jobs are held, and operators can cancel or move them.
 
 use hookbox::domain::attempt::Outcome;
 use hookbox::domain::job::Status;
@@ -9,7 +9,7 @@ use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, keys, milliseconds, seconds, sorted_keys};
 use crate::store::routes::{job, ordered, policy, route};
 
-/// Moves everything; answers the sums.
+/// Moves all waiting jobs of `from` to `to` and returns the totals.
 async fn move_all<H: Harness>(inbox: &Inbox<H>, from: &str, to: &str) -> Moved {
     let mut all = Moved::default();
     for _ in 0..10_000 {
@@ -20,10 +20,10 @@ async fn move_all<H: Harness>(inbox: &Inbox<H>, from: &str, to: &str) -> Moved {
             return all;
         }
     }
-    panic!("moving comes to an end");
+    panic!("moving does not end");
 }
 
-/// Cancels everything; answers how many.
+/// Cancels all waiting jobs of a route and returns their number.
 async fn cancel_all<H: Harness>(inbox: &Inbox<H>, name: &str) -> usize {
     let mut all = 0;
     for _ in 0..10_000 {
@@ -32,7 +32,7 @@ async fn cancel_all<H: Harness>(inbox: &Inbox<H>, name: &str) -> usize {
             some => all += some,
         }
     }
-    panic!("cancelling comes to an end");
+    panic!("cancelling does not end");
 }
 
 pub(crate) async fn jobs_of_a_route_that_is_gone_are_held<H: Harness>() {
@@ -43,7 +43,7 @@ pub(crate) async fn jobs_of_a_route_that_is_gone_are_held<H: Harness>() {
     inbox.accept_for("2", [job("gone")]).await;
     let claims = inbox.claims(10).await;
     assert_eq!(claims.jobs.iter().map(|job| job.route.as_str()).collect::<Vec<_>>(), ["kept"]);
-    assert_eq!(claims.next, None, "a held job does not count");
+    assert_eq!(claims.next, None, "a held job is not due for the claim");
     inbox.crash_and_reopen().await;
     let held = inbox.stats().await.expect("counts").queues;
     let held = held.iter().find(|queue| queue.route == route("gone")).expect("is shown");
@@ -54,12 +54,12 @@ pub(crate) async fn jobs_of_a_route_that_is_gone_are_held<H: Harness>() {
     drop(wake);
     let wake = listen(&inbox);
     inbox.reload([policy("kept"), policy("gone")]).await;
-    assert!(is_woken(&wake), "they may start again");
+    assert!(is_woken(&wake), "the held jobs are startable again");
     assert_eq!(sorted_keys(&inbox.claimed(10).await), ["1", "2"]);
 }
 
-/// It might have said that nothing starts twice.
-pub(crate) async fn a_job_that_is_cut_off_and_whose_route_is_gone_does_not_start_again<H: Harness>() {
+/// The policy of the removed route may have forbidden a second start.
+pub(crate) async fn an_interrupted_job_of_a_route_that_is_gone_becomes_a_dead_letter<H: Harness>() {
     let mut inbox = Inbox::<H>::with_routes([policy("gone")]).await;
     let id = inbox.accept_for("k", [ordered("gone", "x")]).await.id;
     let behind = inbox.accept_for("behind", [ordered("gone", "x")]).await.id;
@@ -70,7 +70,7 @@ pub(crate) async fn a_job_that_is_cut_off_and_whose_route_is_gone_does_not_start
         assert_eq!(
             inbox.take_over_expired(Vec::new()).await.expect("looks"),
             0,
-            "another process may have it"
+            "another process may have the route"
         );
         inbox.advance(H::LEFT_TO_OTHERS);
     }
@@ -120,10 +120,10 @@ pub(crate) async fn held_jobs_can_be_cancelled<H: Harness>() {
     inbox.reload([policy("kept")]).await;
 
     let one = inbox.cancel(several.id, Some(route("gone"))).await.expect("cancels");
-    assert_eq!(one.status(), Status::Pending, "the other job waits");
+    assert_eq!(one.status(), Status::Pending, "the job of the other route is still pending");
     let first = inbox.cancel_jobs(route("gone")).await.expect("cancels");
     assert!((1..1_201).contains(&first), "a bounded number: {first}");
-    assert_eq!(first + cancel_all(&inbox, "gone").await, 1_201, "the waiting ones");
+    assert_eq!(first + cancel_all(&inbox, "gone").await, 1_201, "only waiting jobs are cancelled");
     let counts = inbox.counts().await;
     assert_eq!((counts.of(Status::Cancelled), counts.of(Status::Retrying)), (1_202, 0));
     assert_eq!(inbox.status_of(dead.id).await.status(), Status::DeadLettered);
@@ -150,7 +150,7 @@ pub(crate) async fn held_jobs_can_be_moved_to_another_route<H: Harness>() {
     let wake = listen(&inbox);
     let first = inbox.move_jobs(route("gone"), route("kept")).await.expect("moves");
     assert!((1..1_202).contains(&(first.moved + first.cancelled)), "a bounded number: {first:?}");
-    assert!(is_woken(&wake), "they may start");
+    assert!(is_woken(&wake), "the moved jobs are startable");
     let rest = move_all(&inbox, "gone", "kept").await;
     assert_eq!((first.moved + rest.moved, first.cancelled + rest.cancelled), (1_201, 1));
 
@@ -158,7 +158,7 @@ pub(crate) async fn held_jobs_can_be_moved_to_another_route<H: Harness>() {
     assert_eq!(inbox.job_of(both, "kept").await.0.status, Status::Pending);
     let (job, detail) = inbox.job_of(retrying, "kept").await;
     assert_eq!((job.status, job.attempt_count, detail.available_at), (Status::Retrying, 1, due));
-    assert_eq!(detail.attempts.len(), 1, "it keeps its history");
+    assert_eq!(detail.attempts.len(), 1, "a moved job keeps its attempts");
     assert_eq!(inbox.status_of(retrying).await.jobs.len(), 1);
     inbox.crash_and_reopen().await;
     let queues = inbox.stats().await.expect("counts").queues;
@@ -169,7 +169,7 @@ pub(crate) async fn held_jobs_can_be_moved_to_another_route<H: Harness>() {
     assert_eq!((waiting("gone"), waiting("kept")), (0, 1_202));
     let of_runs = inbox.job_of(runs.lease.job.webhook, "gone").await.0.status;
     let cut_off = if H::TAKES_OVER_AT_OPEN { Status::DeadLettered } else { Status::Processing };
-    assert_eq!(of_runs, cut_off, "a running job stays");
+    assert_eq!(of_runs, cut_off, "a running job is not moved");
     assert_eq!(runs.route, route("gone"));
     inbox.advance_to(due);
     let jobs = inbox.claimed(2_000).await;

@@ -1,4 +1,4 @@
-//! A webhook has one job for each route; each job goes its own way.
+//! A webhook has one job for each route. Its jobs are independent of each other.
 
 use hookbox::domain::error::Reason;
 use hookbox::domain::job::Status;
@@ -8,7 +8,7 @@ use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, refused, seconds, source, webhook};
 use crate::store::routes::{in_force, job, policy, route};
 
-/// A store with three routes.
+/// Opens a store with three routes.
 async fn with_three_routes<H: Harness>() -> Inbox<H> {
     Inbox::with_routes(["a", "b", "c"].map(policy)).await
 }
@@ -51,7 +51,10 @@ pub(crate) async fn jobs_of_a_route_from_one_source_share_a_queue<H: Harness>() 
     let (a, b) = queues(&inbox, "shop", "1").await;
     let (other_a, other_b) = queues(&inbox, "git-hub", "1").await;
     assert!(a != b && a != other_a && a != other_b && b != other_a && b != other_b && other_a != other_b);
-    assert!([a, b, other_a, other_b].iter().all(|queue| queue.0 > 0), "0 stands for no route");
+    assert!(
+        [a, b, other_a, other_b].iter().all(|queue| queue.0 > 0),
+        "queue 0 is reserved for webhooks without a route"
+    );
     inbox.crash_and_reopen().await;
     assert_eq!(queues(&inbox, "shop", "2").await, (a, b), "queues keep their numbers");
     assert_eq!(queues(&inbox, "git-hub", "2").await, (other_a, other_b));
@@ -70,7 +73,7 @@ pub(crate) async fn a_webhook_without_jobs_is_filtered<H: Harness>() {
     assert_eq!(inbox.everything().await, [filtered]);
     let stats = inbox.stats().await.expect("counts");
     assert_eq!((stats.unrouted.of(Status::Filtered), stats.counts().total()), (1, 1));
-    assert_eq!(stats.counts().unfinished(), 0, "it takes no place in the backlog");
+    assert_eq!(stats.counts().unfinished(), 0, "a filtered webhook does not count toward the backlog");
 }
 
 pub(crate) async fn the_status_of_a_webhook_is_derived_from_its_jobs<H: Harness>() {
@@ -100,7 +103,7 @@ pub(crate) async fn the_status_of_a_webhook_is_derived_from_its_jobs<H: Harness>
     assert_eq!(status().await, Status::Completed);
 }
 
-pub(crate) async fn a_webhook_in_full_tells_of_each_job<H: Harness>() {
+pub(crate) async fn the_details_of_a_webhook_include_every_job<H: Harness>() {
     let inbox = with_three_routes::<H>().await;
     let id = inbox.accept_for("k", ["a", "b", "c"].map(job)).await.id;
     inbox.cancel(id, Some(route("c"))).await.expect("cancels");
@@ -129,7 +132,7 @@ pub(crate) async fn a_duplicate_is_answered_with_the_jobs_of_the_first<H: Harnes
     let inbox = with_three_routes::<H>().await;
     let first = inbox.accept_for("k", ["a", "b"].map(job)).await;
     let filtered = inbox.accept_for("filtered", []).await;
-    // The routes may have changed in between.
+    // The second request has other jobs, as if the routes had been changed in between.
     for jobs in [vec![job("a"), job("b")], vec![job("c")], vec![]] {
         let again = inbox.accept(webhook("k"), jobs.clone()).await.expect("answered");
         assert!(again.duplicate);
@@ -163,44 +166,48 @@ pub(crate) async fn retry_and_cancel_act_on_the_job_of_a_route<H: Harness>() {
     for refusal in [inbox.retry(id, Some(route("c"))).await, inbox.cancel(id, Some(route("c"))).await] {
         let refusal = refusal.expect_err("has no job of the route");
         assert_eq!(refusal.reason(), Reason::RouteNotFound);
-        assert!(refusal.detail().contains("`c`"), "names the route: {refusal}");
+        assert!(refusal.detail().contains("`c`"), "the error names the route: {refusal}");
     }
 }
 
-pub(crate) async fn without_a_route_every_job_that_allows_it_is_changed<H: Harness>() {
+pub(crate) async fn retry_and_cancel_without_a_route_change_every_job_that_allows_it<H: Harness>() {
     let inbox = with_three_routes::<H>().await;
     let id = inbox.accept_for("k", ["a", "b", "c"].map(job)).await.id;
     let mut jobs = inbox.claimed(10).await;
     jobs.sort_by(|one, other| one.route.cmp(&other.route));
     inbox.end(&jobs[0], Status::Completed).await;
     assert_eq!(refused(inbox.retry(id, None).await), Reason::WrongStatus);
-    assert_eq!(refused(inbox.cancel(id, None).await), Reason::WrongStatus, "two run, one is done");
+    assert_eq!(
+        refused(inbox.cancel(id, None).await),
+        Reason::WrongStatus,
+        "two jobs are running and one is completed"
+    );
 
     inbox.end(&jobs[1], Status::DeadLettered).await;
     inbox.end(&jobs[2], Status::Retrying).await;
     let answered = inbox.cancel(id, None).await.expect("cancels");
     let all = [("a", Status::Completed), ("b", Status::Cancelled), ("c", Status::Cancelled)];
     assert_eq!(statuses(&answered), all);
-    assert_eq!(inbox.cancel(id, None).await.expect("answered"), answered, "changes nothing");
+    assert_eq!(inbox.cancel(id, None).await.expect("answered"), answered, "cancelling again changes nothing");
     let answered = inbox.retry(id, None).await.expect("retries");
     let all = [("a", Status::Completed), ("b", Status::Pending), ("c", Status::Pending)];
     assert_eq!(statuses(&answered), all);
     assert_eq!(inbox.claimed(10).await.len(), 2);
 }
 
-pub(crate) async fn every_job_takes_a_place_in_the_backlog<H: Harness>() {
+pub(crate) async fn every_job_of_a_webhook_counts_toward_the_backlog<H: Harness>() {
     let inbox = Inbox::<H>::with(3, in_force(["a", "b", "c"].map(policy))).await;
     inbox.accept_for("1", ["a", "b"].map(job)).await;
     inbox.accept_for("filtered", []).await;
     let new = NewWebhook { source: source("shop"), ..webhook("2") };
-    inbox.accept(new, ["a", "b", "c"].map(job).to_vec()).await.expect("one place is left");
+    inbox.accept(new, ["a", "b", "c"].map(job).to_vec()).await.expect("the limit allows one more webhook");
     assert_eq!(inbox.counts().await.unfinished(), 5);
     let refusal = async |key| refused(inbox.accept(webhook(key), vec![job("a")]).await);
     assert_eq!(refusal("3").await, Reason::BacklogFull);
     let jobs = inbox.claimed(10).await;
     inbox.end(&jobs[0], Status::Completed).await;
     inbox.end(&jobs[1], Status::Completed).await;
-    assert_eq!(refusal("3").await, Reason::BacklogFull, "three are unfinished");
+    assert_eq!(refusal("3").await, Reason::BacklogFull, "three jobs are unfinished");
     inbox.end(&jobs[2], Status::Completed).await;
     inbox.accept_for("3", [job("a")]).await;
 }

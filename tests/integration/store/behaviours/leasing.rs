@@ -1,4 +1,4 @@
-//! Leases: renewed while the handler runs, taken over once they have expired.
+//! Leases: they are renewed while the handler runs and taken over after they expire.
 
 use hookbox::domain::attempt::{AttemptRecord, Outcome};
 use hookbox::domain::job::Status;
@@ -23,7 +23,7 @@ pub(crate) async fn a_renewed_lease_lasts_from_the_renewal<H: Harness>() {
     assert_eq!(inbox.status_of(webhook.id).await.status(), Status::Pending);
 }
 
-pub(crate) async fn a_renewal_answers_the_leases_that_were_lost<H: Harness>() {
+pub(crate) async fn a_renewal_returns_the_leases_that_were_lost<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let mut leases = Vec::new();
     for (key, end) in [
@@ -44,8 +44,8 @@ pub(crate) async fn a_renewal_answers_the_leases_that_were_lost<H: Harness>() {
     assert_eq!(inbox.renew(Vec::new(), LEASE).await.expect("nothing to do"), []);
 }
 
-/// Within one process a slow attempt and the next one of the same job can both be running.
-pub(crate) async fn an_old_lease_of_a_job_is_lost_beside_its_new_one<H: Harness>() {
+/// A slow attempt and the next attempt of the same job can run in one process at the same time.
+pub(crate) async fn renewing_an_old_and_a_new_lease_of_a_job_loses_only_the_old_one<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     inbox.accept_new("k").await;
     let old = inbox.claim_one().await.lease;
@@ -142,16 +142,16 @@ pub(crate) async fn the_next_process_takes_over_the_leases_of_a_crashed_one<H: H
 
     inbox.crash_and_reopen().await;
     if !H::TAKES_OVER_AT_OPEN {
-        assert_eq!(inbox.counts().await.of(Status::Processing), 2, "they may still run elsewhere");
+        assert_eq!(inbox.counts().await.of(Status::Processing), 2, "the leases have not expired");
         inbox.advance(LEASE);
         inbox.take_over_expired(Vec::new()).await.expect("takes over");
     }
 
     let (job, first) = inbox.job_of(first.id, "default").await;
-    assert_eq!(job.status, Status::DeadLettered, "its attempts are used up");
+    assert_eq!(job.status, Status::DeadLettered, "no attempts are left");
     assert_eq!(first.attempts.last().map(|last| last.outcome), Some(Outcome::Interrupted));
     assert_eq!(first.attempts.last().map(|last| last.worker.as_str()), Some("worker-1"));
     assert_eq!(inbox.status_of(second.id).await.status(), Status::Pending);
-    assert_eq!(inbox.status_of(third.id).await, third, "it had not started");
+    assert_eq!(inbox.status_of(third.id).await, third, "the third job was not leased");
     assert_eq!(inbox.claimed(10).await.len(), 2);
 }

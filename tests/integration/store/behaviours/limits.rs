@@ -1,4 +1,4 @@
-//! Limits of a route: `concurrency` and `rate`.
+//! The limits of a route: `concurrency` and `rate`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, keys, milliseconds, seconds};
 use crate::store::routes::{concurrent, job, ordered, paced, policy};
 
-/// How long a claimer may take to learn that nothing is left for it.
+/// The time within which a claim must report that no startable job is left.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn a_route_never_runs_more_jobs_than_its_concurrency<H: Harness>() {
@@ -27,7 +27,7 @@ pub(crate) async fn a_route_never_runs_more_jobs_than_its_concurrency<H: Harness
         let claimed = join_all(claimers).await;
         let claimed = claimed.into_iter().flat_map(|jobs| jobs.expect("ran").expect("ends in time"));
         let jobs = claimed.collect::<Vec<_>>();
-        assert_eq!(jobs.len(), 3.min(40 - ended), "of 8 claimers at once");
+        assert_eq!(jobs.len(), 3.min(40 - ended), "8 concurrent claims together keep the concurrency of 3");
         assert_eq!(inbox.counts().await.of(Status::Processing), jobs.len() as u64);
         ended += jobs.len();
         let finishes = jobs.iter().map(|job| inbox.ended(job, Status::Completed)).collect::<Vec<_>>();
@@ -36,7 +36,8 @@ pub(crate) async fn a_route_never_runs_more_jobs_than_its_concurrency<H: Harness
     inbox.claim_nothing().await;
 }
 
-/// Claims again while it is told that something may start: another claim may have been in its way.
+/// Repeats the claim while it returns no jobs but reports that one is startable now, because a concurrent claim
+/// may have interfered.
 async fn claim_when_told(store: Arc<dyn Store>, claim: Claim) -> Vec<ClaimedJob> {
     loop {
         let claims = store.claim(claim.clone()).await.expect("claims");
@@ -53,7 +54,7 @@ pub(crate) async fn a_full_route_starts_another_job_when_one_ends<H: Harness>() 
     inbox.accept_many("limited", 10, &[job("limited")]).await;
     let claims = inbox.claims(10).await;
     assert_eq!(claims.jobs.len(), 2);
-    assert_eq!(claims.next, None, "time alone lets no other start");
+    assert_eq!(claims.next, None, "no other job becomes startable by the passing of time");
     is_woken(&wake);
 
     let mut running = claims.jobs;
@@ -61,13 +62,13 @@ pub(crate) async fn a_full_route_starts_another_job_when_one_ends<H: Harness>() 
     for next in ends {
         inbox.claim_nothing().await;
         inbox.end(&running.remove(0), next).await;
-        assert!(is_woken(&wake), "{next} frees a place");
+        assert!(is_woken(&wake), "{next}: another job is startable");
         running.push(inbox.claim_one().await);
         assert_eq!(inbox.claims(10).await.next, None);
     }
     inbox.advance(LEASE);
     assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 2);
-    assert!(is_woken(&wake), "a lease that expires frees a place");
+    assert!(is_woken(&wake), "an expired lease lets another job start");
     assert_eq!(inbox.claimed(10).await.len(), 2);
 }
 
@@ -81,7 +82,7 @@ pub(crate) async fn a_full_route_leaves_its_threads_to_others<H: Harness>() {
     assert_eq!((of(&jobs, "limited"), of(&jobs, "free")), (2, 4));
     let jobs = inbox.claimed(6).await;
     assert_eq!((of(&jobs, "limited"), of(&jobs, "free")), (0, 6));
-    assert_eq!(inbox.claims(6).await.next, None, "the full route does not count");
+    assert_eq!(inbox.claims(6).await.next, None, "jobs of the full route are not startable");
 }
 
 pub(crate) async fn concurrency_limits_all_sources_of_a_route_together<H: Harness>() {
@@ -120,7 +121,7 @@ pub(crate) async fn a_new_concurrency_counts_the_jobs_that_run<H: Harness>() {
     assert_eq!(inbox.claimed(10).await.len(), 3, "the rest");
 }
 
-pub(crate) async fn jobs_of_a_crashed_process_hold_their_places<H: Harness>() {
+pub(crate) async fn jobs_of_a_crashed_process_count_toward_the_concurrency<H: Harness>() {
     let mut inbox = Inbox::<H>::with_routes([concurrent("limited", 2)]).await;
     inbox.accept_many("k", 5, &[job("limited")]).await;
     assert_eq!(inbox.claimed(10).await.len(), 2);
@@ -130,11 +131,11 @@ pub(crate) async fn jobs_of_a_crashed_process_hold_their_places<H: Harness>() {
         inbox.advance(LEASE);
         assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 2);
     }
-    assert_eq!(inbox.claimed(10).await.len(), 2, "as many as before");
+    assert_eq!(inbox.claimed(10).await.len(), 2, "the limit is the same as before");
     inbox.claim_nothing().await;
 }
 
-pub(crate) async fn order_and_concurrency_hold_together<H: Harness>() {
+pub(crate) async fn order_and_concurrency_are_both_kept<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([concurrent("orders", 2)]).await;
     for key in ["1", "2"] {
         for value in ["x", "y", "z"] {
@@ -161,38 +162,42 @@ pub(crate) async fn starts_of_a_route_are_spread_at_its_rate<H: Harness>() {
     let mut starts = Vec::new();
     while starts.len() < 60 {
         let claims = inbox.claims(100).await;
-        assert!(!claims.jobs.is_empty(), "a claim at the time that was told finds a job");
+        assert!(!claims.jobs.is_empty(), "a claim at the returned time finds a job");
         starts.extend(claims.jobs.iter().map(|_| inbox.now()));
         if starts.len() < 60 {
             let next = claims.next.expect("the rate alone holds the others");
-            assert!(next > inbox.now(), "none is due before");
+            assert!(next > inbox.now(), "the returned time is in the future");
             inbox.advance_to(next);
         }
     }
-    // At 20 a second, and one more that a late look may catch up with.
+    // 20 starts per second, plus one that a late claim may catch up on.
     let window = |first: usize| starts[first + 21].duration_since(starts[first]).unsigned_abs();
     assert!((0..starts.len() - 21).all(|first| window(first) >= milliseconds(1_000)), "{starts:?}");
     let all = starts[59].duration_since(starts[0]).unsigned_abs();
-    assert!(all <= milliseconds(3_000), "60 take no longer than at that rate: {all:?}");
+    assert!(all <= milliseconds(3_000), "60 starts take no longer than the rate requires: {all:?}");
     assert_eq!(inbox.claims(100).await.next, None, "none is left");
 }
 
-pub(crate) async fn a_rate_is_kept_by_claims_before_their_time<H: Harness>() {
+pub(crate) async fn claims_made_too_early_do_not_exceed_the_rate<H: Harness>() {
     let mut inbox = Inbox::<H>::with_routes([paced("paced", 1, seconds(10)), policy("free")]).await;
     inbox.accept_many("k", 5, &[job("paced")]).await;
     assert_eq!(inbox.claim_one().await.route.as_str(), "paced");
     let next = inbox.claims(10).await.next.expect("more are due");
     for _ in 0..3 {
         inbox.advance(seconds(1));
-        assert_eq!(inbox.claims(10).await.next, Some(next), "a claim before it does not move it");
+        assert_eq!(
+            inbox.claims(10).await.next,
+            Some(next),
+            "an early claim does not change the returned time"
+        );
     }
     inbox.accept_for("free", [job("free")]).await;
-    assert_eq!(keys(&inbox.claimed(10).await), ["free"], "other routes do not wait");
+    assert_eq!(keys(&inbox.claimed(10).await), ["free"], "the rate does not limit other routes");
 
     inbox.close_and_reopen().await;
     inbox.advance_to(next - milliseconds(1));
     let jobs = inbox.claimed(10).await;
-    assert!(jobs.iter().all(|job| job.route.as_str() == "free"), "a restart does not forget the rate");
+    assert!(jobs.iter().all(|job| job.route.as_str() == "free"), "the rate is kept across a restart");
     inbox.advance_to(next);
     assert_eq!(inbox.claimed(10).await.len(), 1);
 }
@@ -209,5 +214,5 @@ pub(crate) async fn a_higher_rate_takes_effect_at_once<H: Harness>() {
     inbox.advance_to(next);
     inbox.claim_one().await;
     inbox.reload([policy("paced")]).await;
-    assert_eq!(inbox.claimed(10).await.len(), 2, "no rate any more");
+    assert_eq!(inbox.claimed(10).await.len(), 2, "the route has no rate");
 }

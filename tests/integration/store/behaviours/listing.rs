@@ -1,4 +1,4 @@
-//! Listing: newest first, by every filter, page by page.
+//! Listing: newest first, with every filter, page by page.
 
 use hookbox::domain::id::{Position, Sequence};
 use hookbox::domain::job::{JobStatus, Status};
@@ -21,11 +21,11 @@ const STATUSES: [Status; 7] = [
     Status::Filtered,
 ];
 
-/// How many webhooks there are in [`mixed`].
+/// The number of webhooks that [`mixed`] accepts.
 const ALL: usize = SOURCES.len() * EVENT_TYPES.len() * STATUSES.len();
 
-/// Webhooks of every source and event type, a second apart, with a job of the default route in each
-/// status. Those whose jobs run, or have run to the end, have one besides that is held.
+/// Accepts webhooks of every source and event type, one per second, with jobs of the default route in every
+/// status. Webhooks whose job is running, completed or dead-lettered also have a held job.
 async fn mixed<H: Harness>() -> Inbox<H> {
     let inbox = Inbox::<H>::new().await;
     for from in SOURCES {
@@ -164,7 +164,7 @@ pub(crate) async fn an_empty_store_lists_one_empty_page<H: Harness>() {
     assert_eq!((page.webhooks.len(), page.next), (0, None));
 }
 
-pub(crate) async fn times_of_acceptance_do_not_go_back_with_the_clock<H: Harness>() {
+pub(crate) async fn acceptance_times_do_not_decrease_when_the_clock_is_set_back<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let first = inbox.accept_new("first").await;
     inbox.go_back(seconds(3600));

@@ -1,4 +1,4 @@
-//! What operators ask for: another run, or none.
+//! Operators' requests: retry and cancel.
 
 use hookbox::domain::error::Reason;
 use hookbox::domain::id::WebhookId;
@@ -8,7 +8,7 @@ use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, look_alike, refused, seconds};
 use crate::store::routes::attempts;
 
-/// A webhook whose job is in the given status.
+/// Accepts a webhook and brings its job into the given status.
 async fn webhook_in<H: Harness>(inbox: &Inbox<H>, key: &str, status: Status) -> WebhookId {
     match status {
         Status::Pending => inbox.accept_new(key).await.id,
@@ -51,7 +51,7 @@ pub(crate) async fn every_retry_by_hand_gives_all_attempts_again<H: Harness>() {
     let id = inbox.ended_webhook("k", Status::DeadLettered).await.id;
     for run in 2..=4 {
         inbox.retry(id, None).await.expect("retries");
-        // Two leases expire: the first leaves an attempt, the second none.
+        // Two leases expire. After the first, one attempt is left; after the second, none.
         for next in [Status::Pending, Status::DeadLettered] {
             assert_eq!(inbox.claim_one().await.run, run);
             inbox.advance(LEASE);
@@ -90,7 +90,7 @@ pub(crate) async fn a_cancelled_job_does_not_start<H: Harness>() {
     }
 }
 
-pub(crate) async fn a_cancelled_dead_letter_is_given_up<H: Harness>() {
+pub(crate) async fn a_cancelled_dead_letter_keeps_its_attempts_and_can_be_retried<H: Harness>() {
     let mut inbox = Inbox::<H>::new().await;
     let id = webhook_in(&inbox, "k", Status::DeadLettered).await;
     let attempts = inbox.job_of(id, "default").await.1.attempts;
@@ -142,7 +142,7 @@ pub(crate) async fn an_unknown_webhook_cannot_be_retried_or_cancelled<H: Harness
     assert_eq!(inbox.status_of(pending).await.status(), Status::Pending);
 }
 
-pub(crate) async fn a_claim_and_a_cancellation_at_once_do_not_both_win<H: Harness>() {
+pub(crate) async fn of_a_concurrent_claim_and_cancellation_only_one_succeeds<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     for round in 0..32 {
         let id = inbox.accept_new(&round.to_string()).await.id;

@@ -1,4 +1,5 @@
-//! Order: jobs of one route, source and value start one at a time, in order of arrival.
+//! Ordering: jobs with the same route, source and order value start one at a time, in order of arrival. Such
+//! jobs form a lane.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, keys, milliseconds, seconds, sorted_keys};
 use crate::store::routes::{job, ordered, policy};
 
-/// Webhooks of these keys, in this order, whose jobs of the route `orders` have one value.
-pub(crate) async fn in_line<H: Harness>(keys: &[&str]) -> (Inbox<H>, Vec<WebhookId>) {
+/// Accepts webhooks with these keys, in this order. Their jobs of the route `orders` have the same order value.
+pub(crate) async fn with_one_lane<H: Harness>(keys: &[&str]) -> (Inbox<H>, Vec<WebhookId>) {
     let inbox = Inbox::<H>::with_routes([policy("orders"), policy("other")]).await;
     let mut ids = Vec::new();
     for key in keys {
@@ -24,14 +25,14 @@ pub(crate) async fn in_line<H: Harness>(keys: &[&str]) -> (Inbox<H>, Vec<Webhook
     (inbox, ids)
 }
 
-/// Claims the one job that may start, which is that of `key`.
+/// Claims the only startable job, which must belong to the webhook with this key.
 pub(crate) async fn claim_next<H: Harness>(inbox: &Inbox<H>, key: &str) -> ClaimedJob {
     let job = inbox.claim_one().await;
     assert_eq!(job.idempotency_key.as_str(), key);
     job
 }
 
-/// Jobs start one at a time, in this order, and no other is left.
+/// Checks that the jobs of these keys start one at a time, in this order, and that no other job is left.
 pub(crate) async fn complete_in_order<H: Harness>(inbox: &Inbox<H>, keys: &[&str]) {
     for key in keys {
         let job = claim_next(inbox, key).await;
@@ -43,7 +44,7 @@ pub(crate) async fn complete_in_order<H: Harness>(inbox: &Inbox<H>, keys: &[&str
 }
 
 pub(crate) async fn jobs_of_one_value_start_one_at_a_time_in_order<H: Harness>() {
-    let (mut inbox, _) = in_line::<H>(&["1", "2", "3", "4"]).await;
+    let (mut inbox, _) = with_one_lane::<H>(&["1", "2", "3", "4"]).await;
     complete_in_order(&inbox, &["1", "2", "3", "4"]).await;
     for key in ["5", "6"] {
         inbox.accept_for(key, [ordered("orders", "x")]).await;
@@ -55,9 +56,9 @@ pub(crate) async fn jobs_of_one_value_start_one_at_a_time_in_order<H: Harness>()
     complete_in_order(&inbox, &["6", "7"]).await;
 }
 
-pub(crate) async fn jobs_accepted_at_one_time_are_in_order_of_arrival<H: Harness>() {
+pub(crate) async fn jobs_accepted_at_the_same_time_start_in_order_of_arrival<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([policy("orders")]).await;
-    // The clock stands still.
+    // The clock does not move.
     let keys = (0..30).map(|number| number.to_string()).collect::<Vec<_>>();
     for key in &keys {
         inbox.accept_for(key, [ordered("orders", "x")]).await;
@@ -65,7 +66,7 @@ pub(crate) async fn jobs_accepted_at_one_time_are_in_order_of_arrival<H: Harness
     complete_in_order(&inbox, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
-pub(crate) async fn jobs_of_different_values_run_at_once<H: Harness>() {
+pub(crate) async fn jobs_of_different_values_run_concurrently<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([policy("orders"), policy("other")]).await;
     for (key, new) in [
         ("x", ordered("orders", "x")),
@@ -90,7 +91,7 @@ pub(crate) async fn jobs_of_different_values_run_at_once<H: Harness>() {
 }
 
 pub(crate) async fn a_retrying_job_holds_the_jobs_behind_it<H: Harness>() {
-    let (mut inbox, _) = in_line::<H>(&["1", "2"]).await;
+    let (mut inbox, _) = with_one_lane::<H>(&["1", "2"]).await;
     let job = claim_next(&inbox, "1").await;
     inbox.fail(&job, seconds(10)).await;
     assert_eq!(inbox.claims(10).await.next, Some(inbox.now() + seconds(10)));
@@ -103,7 +104,7 @@ pub(crate) async fn a_retrying_job_holds_the_jobs_behind_it<H: Harness>() {
 }
 
 pub(crate) async fn a_stopped_job_starts_again_before_those_behind<H: Harness>() {
-    let (inbox, _) = in_line::<H>(&["1", "2"]).await;
+    let (inbox, _) = with_one_lane::<H>(&["1", "2"]).await;
     let job = claim_next(&inbox, "1").await;
     inbox.advance(seconds(5));
     inbox.end(&job, Status::Pending).await;
@@ -111,7 +112,7 @@ pub(crate) async fn a_stopped_job_starts_again_before_those_behind<H: Harness>()
 }
 
 pub(crate) async fn a_take_over_keeps_the_order<H: Harness>() {
-    let (mut inbox, _) = in_line::<H>(&["1", "2", "3"]).await;
+    let (mut inbox, _) = with_one_lane::<H>(&["1", "2", "3"]).await;
     claim_next(&inbox, "1").await;
     inbox.advance(LEASE);
     inbox.claim_nothing().await;
@@ -126,8 +127,8 @@ pub(crate) async fn a_take_over_keeps_the_order<H: Harness>() {
     complete_in_order(&inbox, &["1", "2", "3"]).await;
 }
 
-pub(crate) async fn a_cancelled_job_leaves_the_line<H: Harness>() {
-    let (inbox, ids) = in_line::<H>(&["1", "2", "3", "4", "5"]).await;
+pub(crate) async fn a_cancelled_job_leaves_its_lane<H: Harness>() {
+    let (inbox, ids) = with_one_lane::<H>(&["1", "2", "3", "4", "5"]).await;
     inbox.cancel(ids[0], None).await.expect("cancels the first");
     inbox.cancel(ids[2], None).await.expect("cancels one in the middle");
     let job = claim_next(&inbox, "2").await;
@@ -136,7 +137,7 @@ pub(crate) async fn a_cancelled_job_leaves_the_line<H: Harness>() {
     inbox.end(&job, Status::Completed).await;
     complete_in_order(&inbox, &["4"]).await;
 
-    // A line whose jobs are all cancelled begins anew.
+    // All jobs of the lane are cancelled; a new job starts at once.
     let only = inbox.accept_for("only", [ordered("orders", "x")]).await.id;
     inbox.cancel(only, None).await.expect("cancels");
     inbox.accept_for("next", [ordered("orders", "x")]).await;
@@ -144,7 +145,7 @@ pub(crate) async fn a_cancelled_job_leaves_the_line<H: Harness>() {
 }
 
 pub(crate) async fn cancelling_a_retrying_job_lets_the_next_one_start<H: Harness>() {
-    let (inbox, ids) = in_line::<H>(&["1", "2"]).await;
+    let (inbox, ids) = with_one_lane::<H>(&["1", "2"]).await;
     let wake = listen(&inbox);
     let job = claim_next(&inbox, "1").await;
     inbox.fail(&job, seconds(3600)).await;
@@ -154,8 +155,8 @@ pub(crate) async fn cancelling_a_retrying_job_lets_the_next_one_start<H: Harness
     complete_in_order(&inbox, &["2"]).await;
 }
 
-pub(crate) async fn an_end_wakes_the_dispatcher_for_the_next_in_line<H: Harness>() {
-    let (inbox, _) = in_line::<H>(&["1", "2"]).await;
+pub(crate) async fn a_finished_job_wakes_the_dispatcher_for_the_next_job_of_its_lane<H: Harness>() {
+    let (inbox, _) = with_one_lane::<H>(&["1", "2"]).await;
     let wake = listen(&inbox);
     let job = claim_next(&inbox, "1").await;
     assert!(!is_woken(&wake));
@@ -163,11 +164,11 @@ pub(crate) async fn an_end_wakes_the_dispatcher_for_the_next_in_line<H: Harness>
     assert!(is_woken(&wake));
     let job = claim_next(&inbox, "2").await;
     inbox.end(&job, Status::Completed).await;
-    assert!(!is_woken(&wake), "the line is empty");
+    assert!(!is_woken(&wake), "the lane is empty");
 }
 
 pub(crate) async fn a_retried_job_starts_before_those_that_came_later<H: Harness>() {
-    let (inbox, ids) = in_line::<H>(&["1", "2", "3"]).await;
+    let (inbox, ids) = with_one_lane::<H>(&["1", "2", "3"]).await;
     inbox.cancel(ids[0], None).await.expect("cancels");
     let second = claim_next(&inbox, "2").await;
     inbox.retry(ids[0], None).await.expect("retries");
@@ -175,7 +176,7 @@ pub(crate) async fn a_retried_job_starts_before_those_that_came_later<H: Harness
     inbox.end(&second, Status::Completed).await;
     complete_in_order(&inbox, &["1", "3"]).await;
 
-    // Also into a line that is empty.
+    // The same for a lane that is empty.
     let last = inbox.accept_for("4", [ordered("orders", "x")]).await.id;
     inbox.cancel(last, None).await.expect("cancels");
     inbox.retry(last, None).await.expect("retries");
@@ -184,7 +185,7 @@ pub(crate) async fn a_retried_job_starts_before_those_that_came_later<H: Harness
 }
 
 pub(crate) async fn a_retried_job_does_not_wait_for_a_later_retrying_one<H: Harness>() {
-    let (inbox, ids) = in_line::<H>(&["1", "2", "3"]).await;
+    let (inbox, ids) = with_one_lane::<H>(&["1", "2", "3"]).await;
     inbox.cancel(ids[0], None).await.expect("cancels");
     let second = claim_next(&inbox, "2").await;
     inbox.fail(&second, seconds(60)).await;
@@ -194,7 +195,7 @@ pub(crate) async fn a_retried_job_does_not_wait_for_a_later_retrying_one<H: Harn
     assert!(is_woken(&wake));
     let first = claim_next(&inbox, "1").await;
     inbox.end(&first, Status::Completed).await;
-    // The second one waits until it is due, and the third one behind it.
+    // The second job waits until it is due, and the third job waits for the second.
     assert_eq!(inbox.claims(10).await.next, Some(inbox.now() + seconds(50)));
     inbox.advance(seconds(50) - milliseconds(1));
     inbox.claim_nothing().await;
@@ -202,7 +203,7 @@ pub(crate) async fn a_retried_job_does_not_wait_for_a_later_retrying_one<H: Harn
     complete_in_order(&inbox, &["2", "3"]).await;
 }
 
-pub(crate) async fn claimers_at_once_never_start_two_of_one_value<H: Harness>() {
+pub(crate) async fn concurrent_claims_never_start_two_jobs_of_one_order_value<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([policy("orders")]).await;
     let values = ["u", "v", "w", "x", "y", "z"];
     for number in 0..5 {
@@ -218,7 +219,7 @@ pub(crate) async fn claimers_at_once_never_start_two_of_one_value<H: Harness>() 
         });
         let claimed = join_all(claimers).await.into_iter().flat_map(|jobs| jobs.expect("ran"));
         let jobs = claimed.collect::<Vec<_>>();
-        assert_eq!(jobs.len(), values.len(), "one of each value: {:?}", keys(&jobs));
+        assert_eq!(jobs.len(), values.len(), "one job of each value: {:?}", keys(&jobs));
         for job in &jobs {
             let value = job.order.as_ref().expect("is ordered").as_str().to_owned();
             ended.entry(value).or_default().push(job.idempotency_key.as_str().to_owned());
@@ -230,7 +231,7 @@ pub(crate) async fn claimers_at_once_never_start_two_of_one_value<H: Harness>() 
     }
 }
 
-pub(crate) async fn a_lane_that_is_held_delays_no_other_job_of_its_route<H: Harness>() {
+pub(crate) async fn a_long_lane_does_not_delay_other_jobs_of_its_route<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([policy("orders")]).await;
     inbox.accept_many("held", 300, &[ordered("orders", "held")]).await;
     let head = inbox.claim_one().await;

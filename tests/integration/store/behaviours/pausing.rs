@@ -1,4 +1,4 @@
-//! Pauses: kept in the store, for all processes; accepting and running jobs go on.
+//! Pauses: they are stored and apply to all processes. Webhooks are still accepted, and running jobs continue.
 
 use hookbox::domain::job::Status;
 use hookbox::store::{Pause, PauseTarget};
@@ -16,7 +16,7 @@ fn paused_source(name: &str) -> PauseTarget {
     PauseTarget::Source(source(name))
 }
 
-/// Pauses that are in force, in any order.
+/// The targets of the pauses in force, sorted.
 async fn targets<H: Harness>(inbox: &Inbox<H>) -> Vec<String> {
     let pauses = inbox.pauses().await.expect("looks");
     let mut in_stats = inbox.stats().await.expect("counts").pauses;
@@ -27,7 +27,7 @@ async fn targets<H: Harness>(inbox: &Inbox<H>) -> Vec<String> {
     targets
 }
 
-/// Four webhooks, of every route and source.
+/// Accepts four webhooks: one for each combination of two routes and two sources.
 async fn with_two_routes<H: Harness>() -> Inbox<H> {
     let inbox = Inbox::with_routes(["a", "b"].map(policy)).await;
     for (from, key, name) in
@@ -38,7 +38,7 @@ async fn with_two_routes<H: Harness>() -> Inbox<H> {
     inbox
 }
 
-pub(crate) async fn a_pause_holds_the_jobs_it_names_until_resumed<H: Harness>() {
+pub(crate) async fn a_pause_holds_its_jobs_until_it_is_resumed<H: Harness>() {
     for (target, free) in [
         (paused_route("a"), ["hub b", "shop b"].as_slice()),
         (paused_source("shop"), &["hub a", "hub b"]),
@@ -52,13 +52,13 @@ pub(crate) async fn a_pause_holds_the_jobs_it_names_until_resumed<H: Harness>() 
         assert_eq!(pause, Pause { target: target.clone(), since: inbox.now() });
         let claims = inbox.claims(10).await;
         assert_eq!(sorted_keys(&claims.jobs), free, "{target:?}");
-        assert_eq!(claims.next, None, "a held job does not count");
+        assert_eq!(claims.next, None, "a held job is not due for the claim");
         assert!(!is_woken(&wake));
 
         inbox.advance(seconds(60));
         inbox.claim_nothing().await;
         assert!(inbox.resume(target.clone()).await.expect("resumes"));
-        assert!(is_woken(&wake) || free.len() == 4, "jobs may start again");
+        assert!(is_woken(&wake) || free.len() == 4, "the held jobs are startable again");
         assert_eq!(inbox.claimed(10).await.len(), 4 - free.len(), "{target:?}");
     }
 }
@@ -71,12 +71,12 @@ pub(crate) async fn pausing_again_keeps_the_time_of_the_first_pause<H: Harness>(
         assert_eq!(inbox.pause(target.clone()).await.expect("answers"), first);
         assert_eq!(inbox.pauses().await.expect("looks"), std::slice::from_ref(&first));
         assert!(inbox.resume(target.clone()).await.expect("resumes"));
-        assert!(!inbox.resume(target).await.expect("answers"), "it was not paused");
+        assert!(!inbox.resume(target).await.expect("answers"), "the target was already resumed");
         assert_eq!(inbox.pauses().await.expect("looks"), []);
     }
 }
 
-pub(crate) async fn a_job_that_two_pauses_hold_needs_both_resumed<H: Harness>() {
+pub(crate) async fn a_job_held_by_two_pauses_starts_after_both_are_resumed<H: Harness>() {
     let inbox = with_two_routes::<H>().await;
     let all = [PauseTarget::Everything, paused_route("a"), paused_source("shop"), paused_route("b")];
     for target in &all {
@@ -107,11 +107,11 @@ pub(crate) async fn a_pause_survives_a_restart<H: Harness>() {
     assert!(inbox.resume(paused_route("a")).await.expect("resumes"));
     inbox.crash_and_reopen().await;
     let jobs = inbox.claimed(10).await;
-    assert!(keys(&jobs).contains(&"shop a"), "it was resumed");
+    assert!(keys(&jobs).contains(&"shop a"), "the pause of the route ended");
     assert!(jobs.iter().all(|job| job.source == source("shop")));
 }
 
-pub(crate) async fn accepting_and_running_jobs_go_on_in_a_pause<H: Harness>() {
+pub(crate) async fn a_pause_does_not_stop_running_jobs_or_new_webhooks<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     for key in ["completes", "fails"] {
         inbox.accept_new(key).await;

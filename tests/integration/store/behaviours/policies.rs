@@ -1,4 +1,4 @@
-//! The policies in force decide, whenever a job was accepted.
+//! Policies: the policies in force apply to all jobs, no matter when a job was accepted.
 
 use hookbox::domain::attempt::{Outcome, RunResult};
 use hookbox::domain::job::Status;
@@ -8,7 +8,7 @@ use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, seconds, sorted_keys};
 use crate::store::routes::{attempts, concurrent, job, never_twice, policy};
 
-/// The lease of the job expires, and is taken over.
+/// Lets the lease of the job expire and takes it over.
 async fn expire<H: Harness>(inbox: &Inbox<H>) {
     inbox.advance(LEASE);
     assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
@@ -34,7 +34,7 @@ pub(crate) async fn attempts_are_limited_by_the_policy_in_force<H: Harness>() {
     }
 }
 
-pub(crate) async fn the_next_process_decides_by_its_own_policies<H: Harness>() {
+pub(crate) async fn a_restarted_process_applies_its_own_policies<H: Harness>() {
     let mut inbox = Inbox::<H>::with_routes([attempts(3)]).await;
     let id = inbox.accept_new("k").await.id;
     inbox.claim_one().await;
@@ -62,7 +62,7 @@ pub(crate) async fn new_policies_let_jobs_start_and_hold_others<H: Harness>() {
     assert_eq!(sorted_keys(&inbox.claimed(10).await), ["1", "2"]);
 }
 
-pub(crate) async fn an_interrupted_job_that_must_not_start_twice_is_dead<H: Harness>() {
+pub(crate) async fn an_interrupted_job_that_must_not_start_twice_becomes_a_dead_letter<H: Harness>() {
     let mut inbox = Inbox::<H>::with_routes([never_twice("once")]).await;
     let id = inbox.accept_for("k", [job("once")]).await.id;
     inbox.claim_one().await;
@@ -79,10 +79,10 @@ pub(crate) async fn an_interrupted_job_that_must_not_start_twice_is_dead<H: Harn
     if !H::TAKES_OVER_AT_OPEN {
         expire(&inbox).await;
     }
-    assert_eq!(inbox.status_of(id).await.status(), Status::DeadLettered, "after a crash too");
+    assert_eq!(inbox.status_of(id).await.status(), Status::DeadLettered, "the same after a crash");
 }
 
-pub(crate) async fn a_stopped_job_that_must_not_start_twice_is_dead<H: Harness>() {
+pub(crate) async fn a_stopped_job_that_must_not_start_twice_becomes_a_dead_letter<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([never_twice("once"), policy("again")]).await;
     let id = inbox.accept_for("k", [job("once"), job("again")]).await.id;
     for job in inbox.claimed(2).await {
@@ -96,11 +96,11 @@ pub(crate) async fn a_stopped_job_that_must_not_start_twice_is_dead<H: Harness>(
     assert_eq!(inbox.claim_one().await.route.as_str(), "again");
 }
 
-pub(crate) async fn a_job_that_fails_is_retried_though_never_twice<H: Harness>() {
+pub(crate) async fn a_failed_job_is_retried_even_if_it_must_not_start_twice<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([never_twice("once")]).await;
     inbox.accept_for("k", [job("once")]).await;
     let first = inbox.claim_one().await;
     let failed = RunResult::Failed { error: "failed".into(), retry_after: None };
     assert!(inbox.finish_one(inbox.concluded(&first, failed)).await.expect("finishes"));
-    assert_eq!(inbox.claim_one().await.attempt, 2, "its first attempt ended");
+    assert_eq!(inbox.claim_one().await.attempt, 2, "a failed attempt was not interrupted");
 }

@@ -1,4 +1,4 @@
-//! Retention: the payload goes first, the key and the rest later, and unfinished jobs stay.
+//! Purging: the payload is removed first, the key and the rest later. Webhooks with unfinished jobs are kept.
 
 use futures::future::join_all;
 use hookbox::domain::error::Reason;
@@ -14,7 +14,7 @@ use crate::store::routes::default_job;
 pub(crate) const RETENTION: Retention =
     Retention { completed: seconds(100), dead_lettered: seconds(200), keys: seconds(300) };
 
-/// Purges until there is no more to remove; answers the sums.
+/// Purges until nothing is left to remove and returns the totals.
 pub(crate) async fn purge_all<H: Harness>(inbox: &Inbox<H>) -> Purged {
     let mut all = Purged::default();
     for _ in 0..10_000 {
@@ -25,10 +25,10 @@ pub(crate) async fn purge_all<H: Harness>(inbox: &Inbox<H>) -> Purged {
             return all;
         }
     }
-    panic!("a purge comes to an end");
+    panic!("purging does not end");
 }
 
-pub(crate) async fn a_payload_goes_after_its_retention_and_the_key_later<H: Harness>() {
+pub(crate) async fn a_payload_is_purged_after_its_retention_and_the_key_later<H: Harness>() {
     for (status, payload_kept) in
         [(Status::Completed, 100), (Status::DeadLettered, 200), (Status::Cancelled, 200)]
     {
@@ -38,16 +38,16 @@ pub(crate) async fn a_payload_goes_after_its_retention_and_the_key_later<H: Harn
         assert!(before.payload.is_some());
 
         inbox.advance(seconds(payload_kept) - milliseconds(1));
-        assert_eq!(purge_all(&inbox).await, Purged::default(), "{status}: kept so long");
+        assert_eq!(purge_all(&inbox).await, Purged::default(), "{status}: the retention is not over yet");
         inbox.advance(milliseconds(1));
         assert_eq!(purge_all(&inbox).await, Purged { payloads: 1, ..Purged::default() }, "{status}");
         inbox.crash_and_reopen().await;
 
         let after = inbox.detail_of(webhook.id).await;
         assert_eq!((&after.payload, &after.jobs[0].result), (&None, &None));
-        assert_eq!(after.status, before.status, "the rest stays");
+        assert_eq!(after.status, before.status, "only the payload is removed");
         assert_eq!(after.jobs[0].attempts, before.jobs[0].attempts);
-        assert_eq!(purge_all(&inbox).await, Purged::default(), "{status}: once");
+        assert_eq!(purge_all(&inbox).await, Purged::default(), "{status}: the payload is removed only once");
 
         inbox.advance(seconds(300 - payload_kept) - milliseconds(1));
         assert_eq!(purge_all(&inbox).await, Purged::default(), "{status}: the key is kept longer");
@@ -101,7 +101,7 @@ pub(crate) async fn a_job_without_its_payload_cannot_be_retried<H: Harness>() {
     }
 }
 
-pub(crate) async fn a_retried_job_is_kept_from_its_new_end<H: Harness>() {
+pub(crate) async fn the_retention_of_a_retried_job_starts_when_it_ends_again<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let id = inbox.ended_webhook("k", Status::DeadLettered).await.id;
     inbox.advance(seconds(150));
@@ -133,7 +133,7 @@ pub(crate) async fn unfinished_jobs_are_never_removed<H: Harness>() {
     assert_eq!(inbox.submit(webhook("pending")).await.expect("answered").webhook, before[0]);
 }
 
-pub(crate) async fn a_purge_removes_a_bounded_number_and_says_if_more_is_left<H: Harness>() {
+pub(crate) async fn a_purge_removes_a_bounded_number_and_reports_if_more_is_left<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     inbox.accept_many("k", 1_000, &default_job()).await;
     let jobs = inbox.claimed(1_000).await;
@@ -142,7 +142,10 @@ pub(crate) async fn a_purge_removes_a_bounded_number_and_says_if_more_is_left<H:
 
     let first = inbox.purge(RETENTION).await.expect("purges");
     assert!(first.more);
-    assert!((1..=1_000).contains(&(first.payloads + first.webhooks)), "half of it at most: {first:?}");
+    assert!(
+        (1..=1_000).contains(&(first.payloads + first.webhooks)),
+        "one call removes a bounded number: {first:?}"
+    );
     let rest = purge_all(&inbox).await;
     assert_eq!((first.payloads + rest.payloads, first.webhooks + rest.webhooks), (1_000, 1_000));
     assert_eq!(inbox.counts().await, StatusCounts::default());
@@ -161,7 +164,7 @@ pub(crate) async fn many_payloads_to_remove_do_not_delay_keys<H: Harness>() {
     inbox.advance(seconds(291));
     inbox.end(&job, Status::Completed).await;
     let purged = purge_all(&inbox).await;
-    // The ends are 292 to 300 seconds ago: every payload is past its retention, one key is.
+    // The jobs ended 292 to 300 seconds ago: the retention is over for every payload, but only for one key.
     assert_eq!((purged.payloads, purged.webhooks), (9, 1));
     assert_eq!(inbox.detail_of(young.id).await.payload.as_deref(), Some(r#"{"n":1}"#));
 }

@@ -1,4 +1,4 @@
-//! Reading one webhook, by id or by key.
+//! Reading one webhook by id or by key.
 
 use hookbox::domain::error::Reason;
 use hookbox::domain::id::WebhookId;
@@ -32,14 +32,14 @@ pub(crate) async fn an_unknown_webhook_is_not_found<H: Harness>() {
     }
 }
 
-pub(crate) async fn an_id_that_differs_behind_its_first_60_bits_is_not_found<H: Harness>() {
+pub(crate) async fn an_id_that_differs_only_after_its_first_60_bits_is_not_found<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let other = look_alike(inbox.accept_new("k").await.id);
     assert_eq!(refused(inbox.status(WebhookName::Id(other)).await), Reason::WebhookNotFound);
     assert_eq!(refused(inbox.webhook(other).await), Reason::WebhookNotFound);
 }
 
-pub(crate) async fn a_webhook_in_full_has_all_that_was_sent<H: Harness>() {
+pub(crate) async fn the_details_of_a_webhook_include_all_that_was_sent<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let sent = NewWebhook {
         source: source("git-hub"),
@@ -57,5 +57,5 @@ pub(crate) async fn a_webhook_in_full_has_all_that_was_sent<H: Harness>() {
     let [job] = detail.jobs.as_slice() else { panic!("one job: {detail:?}") };
     assert_eq!((job.run, job.uncounted_attempts, job.available_at), (1, 0, webhook.accepted_at));
     assert_eq!((&job.result, job.completed_at), (&None, None));
-    assert!(job.attempts.is_empty(), "none has ended");
+    assert!(job.attempts.is_empty(), "no attempt has ended");
 }

@@ -1,4 +1,4 @@
-//! Retention of webhooks with several jobs, and of those with none.
+//! Retention of webhooks with several jobs and of webhooks without jobs.
 
 use hookbox::domain::error::Reason;
 use hookbox::domain::id::WebhookId;
@@ -15,14 +15,14 @@ const NOTHING: Purged = Purged { payloads: 0, webhooks: 0, more: false };
 const A_PAYLOAD: Purged = Purged { payloads: 1, ..NOTHING };
 const A_WEBHOOK: Purged = Purged { webhooks: 1, ..NOTHING };
 
-/// A webhook with a job of each of these routes.
+/// Accepts a webhook with a job for each of these routes.
 async fn with_jobs<H: Harness>(names: &[&str]) -> (Inbox<H>, WebhookId) {
     let inbox = Inbox::with_routes(names.iter().map(|name| policy(name))).await;
     let id = inbox.accept_for("k", names.iter().map(|name| job(name))).await.id;
     (inbox, id)
 }
 
-/// Ends the job of a route.
+/// Claims all jobs, ends the job of one route with the status `next`, and stops the others.
 async fn end<H: Harness>(inbox: &Inbox<H>, name: &str, next: Status) {
     for job in inbox.claimed(10).await {
         inbox.end(&job, if job.route == route(name) { next } else { Status::Pending }).await;
@@ -33,8 +33,8 @@ async fn has_payload<H: Harness>(inbox: &Inbox<H>, id: WebhookId) -> bool {
     inbox.detail_of(id).await.payload.is_some()
 }
 
-pub(crate) async fn a_payload_goes_with_the_retention_of_its_last_job<H: Harness>() {
-    // Completed jobs keep it for 100 s, dead letters for 200 s.
+pub(crate) async fn a_payload_is_kept_until_the_retention_of_its_last_job_is_over<H: Harness>() {
+    // The payload is kept for 100 s after a job completed, and for 200 s after it became a dead letter.
     for (first, then, last_is_over_after) in [
         (Status::Completed, Status::Completed, 110),
         (Status::Completed, Status::DeadLettered, 210),
@@ -45,7 +45,11 @@ pub(crate) async fn a_payload_goes_with_the_retention_of_its_last_job<H: Harness
         inbox.advance(seconds(10));
         end(&inbox, "b", then).await;
         inbox.advance(seconds(90));
-        assert_eq!(purge_all(&inbox).await, NOTHING, "{first}, {then}: the first is over at most");
+        assert_eq!(
+            purge_all(&inbox).await,
+            NOTHING,
+            "{first}, {then}: at most the retention of the first job is over"
+        );
         inbox.advance(seconds(last_is_over_after - 100) - milliseconds(1));
         assert_eq!(purge_all(&inbox).await, NOTHING, "{first}, {then}");
         assert!(has_payload(&inbox, id).await);
@@ -57,29 +61,33 @@ pub(crate) async fn a_payload_goes_with_the_retention_of_its_last_job<H: Harness
     }
 }
 
-pub(crate) async fn a_cancelled_dead_letter_begins_its_retention_anew<H: Harness>() {
+pub(crate) async fn cancelling_one_of_two_dead_letters_restarts_its_retention<H: Harness>() {
     let (inbox, id) = with_jobs::<H>(&["a", "b"]).await;
     end(&inbox, "a", Status::DeadLettered).await;
     inbox.advance(seconds(150));
     end(&inbox, "b", Status::DeadLettered).await;
-    // The payload of the first is past its 200 s, and the second needs it still.
+    // The 200 s of the first job are over, but the second job still needs the payload.
     inbox.advance(seconds(60));
     assert_eq!(purge_all(&inbox).await, NOTHING);
     inbox.cancel(id, Some(route("a"))).await.expect("cancels");
     inbox.advance(seconds(150));
-    assert_eq!(purge_all(&inbox).await, NOTHING, "the cancelled one is 150 s old, the other 210 s");
+    assert_eq!(
+        purge_all(&inbox).await,
+        NOTHING,
+        "the first job was cancelled 150 s ago; the second ended 210 s ago"
+    );
     inbox.advance(seconds(50));
     assert_eq!(purge_all(&inbox).await, A_PAYLOAD);
 }
 
-pub(crate) async fn a_key_goes_with_the_retention_of_the_last_job<H: Harness>() {
+pub(crate) async fn a_key_is_kept_until_the_retention_of_the_last_job_is_over<H: Harness>() {
     let (mut inbox, id) = with_jobs::<H>(&["a", "b", "c"]).await;
     end(&inbox, "a", Status::Completed).await;
     inbox.cancel(id, Some(route("c"))).await.expect("cancels");
     inbox.advance(seconds(50));
     end(&inbox, "b", Status::DeadLettered).await;
     inbox.advance(seconds(250));
-    assert_eq!(purge_all(&inbox).await, A_PAYLOAD, "one job is younger than 300 s");
+    assert_eq!(purge_all(&inbox).await, A_PAYLOAD, "one job ended less than 300 s ago");
     inbox.crash_and_reopen().await;
     inbox.advance(seconds(50) - milliseconds(1));
     assert_eq!(purge_all(&inbox).await, NOTHING);
@@ -119,11 +127,11 @@ pub(crate) async fn a_job_can_be_retried_as_long_as_the_payload_is_kept<H: Harne
     let (inbox, id) = with_jobs::<H>(&["a", "b"]).await;
     end(&inbox, "a", Status::DeadLettered).await;
     inbox.advance(seconds(1_000));
-    assert_eq!(purge_all(&inbox).await, NOTHING, "the other job waits");
+    assert_eq!(purge_all(&inbox).await, NOTHING, "the other job is unfinished");
     inbox.retry(id, Some(route("a"))).await.expect("the payload is kept");
     let mut jobs = inbox.claimed(10).await;
     assert_eq!(jobs.len(), 2);
-    // The job that was past its retention before ends last.
+    // The job whose retention was already over ends last.
     jobs.sort_by(|one, other| other.route.cmp(&one.route));
     for job in &jobs {
         assert!(job.payload.is_some());
@@ -139,7 +147,7 @@ pub(crate) async fn a_job_can_be_retried_as_long_as_the_payload_is_kept<H: Harne
     }
 }
 
-pub(crate) async fn a_dead_letter_given_up_is_kept_from_then_on<H: Harness>() {
+pub(crate) async fn the_retention_of_a_cancelled_dead_letter_starts_at_the_cancellation<H: Harness>() {
     let (inbox, id) = with_jobs::<H>(&["a"]).await;
     end(&inbox, "a", Status::DeadLettered).await;
     inbox.advance(seconds(150));

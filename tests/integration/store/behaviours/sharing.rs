@@ -1,4 +1,4 @@
-//! Fair shares: idle threads are shared between the routes that have jobs to start.
+//! Sharing: idle threads are shared between the routes that have startable jobs.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,14 +10,14 @@ use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, keys, milliseconds, seconds};
 use crate::store::routes::{job, policy, route};
 
-/// How many jobs of each route there are.
+/// Counts the jobs of each route.
 fn by_route(jobs: &[ClaimedJob]) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
     jobs.iter().for_each(|job| *counts.entry(job.route.as_str()).or_default() += 1);
     counts
 }
 
-/// Routes with so many due jobs each; those named first are due longer.
+/// Accepts the given number of jobs for each route. Jobs of routes named first have been due longer.
 async fn with_due<H: Harness>(routes: &[(&str, usize)]) -> Inbox<H> {
     let inbox = Inbox::with_routes(routes.iter().map(|(name, _)| policy(name))).await;
     for (name, many) in routes {
@@ -32,7 +32,11 @@ pub(crate) async fn threads_are_shared_evenly_between_routes<H: Harness>() {
     assert_eq!(by_route(&inbox.claimed(9).await), BTreeMap::from([("a", 3), ("b", 3), ("c", 3)]));
     let jobs = inbox.claimed(4).await;
     let shares = by_route(&jobs).into_values().collect::<Vec<_>>();
-    assert_eq!((shares.len(), shares.iter().sum::<usize>()), (3, 4), "one gets a thread more");
+    assert_eq!(
+        (shares.len(), shares.iter().sum::<usize>()),
+        (3, 4),
+        "every route gets at least one of the four threads"
+    );
 }
 
 pub(crate) async fn a_long_backlog_does_not_delay_another_route<H: Harness>() {
@@ -72,7 +76,7 @@ pub(crate) async fn a_route_alone_gets_every_thread<H: Harness>() {
     assert_eq!(inbox.claim(claim).await.expect("claims").jobs.len(), 20);
 }
 
-pub(crate) async fn of_1000_routes_each_starts_a_job_in_its_turn<H: Harness>() {
+pub(crate) async fn each_of_1000_routes_starts_one_job_before_any_starts_a_second<H: Harness>() {
     let names = (0..1_000).map(|number| format!("route-{number}")).collect::<Vec<_>>();
     let inbox = Inbox::<H>::with_routes(names.iter().map(|name| policy(name))).await;
     for (number, names) in names.chunks(100).enumerate() {
@@ -93,7 +97,7 @@ pub(crate) async fn of_1000_routes_each_starts_a_job_in_its_turn<H: Harness>() {
         }
     }
     let claims = inbox.claims(2_000).await;
-    assert_eq!(claims.jobs.len(), 1_000, "the second job of each");
+    assert_eq!(claims.jobs.len(), 1_000, "every route starts its second job");
     let ends = claims.jobs.iter().map(|job| inbox.end(job, Status::Completed));
     join_all(ends).await;
     assert_eq!(inbox.counts().await.of(Status::Processing), 1_000);

@@ -1,4 +1,5 @@
-//! An attempt that lost its lease changes nothing, whatever happened to the job since.
+//! Stale leases: an attempt that lost its lease cannot change its job, no matter what has happened to the job
+//! since.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use hookbox::store::{ClaimedJob, Finish};
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, seconds};
 
-/// A job that was claimed once, and the claim.
+/// Accepts a webhook and claims its job.
 async fn claimed<H: Harness>() -> (Inbox<H>, ClaimedJob) {
     let inbox = Inbox::<H>::new().await;
     inbox.accept_new("k").await;
@@ -18,7 +19,7 @@ async fn claimed<H: Harness>() -> (Inbox<H>, ClaimedJob) {
     (inbox, job)
 }
 
-/// Tries every way to end, and to renew, the lease of an old claim.
+/// Checks that the old lease can neither be renewed nor end an attempt in any way.
 async fn the_old_claim_changes_nothing<H: Harness>(inbox: &Inbox<H>, old: &ClaimedJob) {
     let before = inbox.detail_of(old.lease.job.webhook).await;
     let counts = inbox.counts().await;
@@ -34,13 +35,13 @@ async fn the_old_claim_changes_nothing<H: Harness>(inbox: &Inbox<H>, old: &Claim
     assert_eq!(inbox.counts().await, counts);
 }
 
-/// The job runs on under the new claim.
+/// Checks that the job still runs under the new claim and can complete.
 async fn the_new_claim_still_counts<H: Harness>(inbox: &Inbox<H>, new: &ClaimedJob) {
     assert_eq!(inbox.renew(vec![new.lease], LEASE).await.expect("renews"), []);
     inbox.end(new, Status::Completed).await;
 }
 
-pub(crate) async fn an_attempt_ends_once<H: Harness>() {
+pub(crate) async fn an_attempt_can_end_only_once<H: Harness>() {
     for next in [Status::Completed, Status::Retrying, Status::DeadLettered, Status::Pending] {
         let (inbox, job) = claimed::<H>().await;
         inbox.end(&job, next).await;
@@ -82,7 +83,7 @@ pub(crate) async fn a_lease_from_before_a_retry_by_hand_is_lost<H: Harness>() {
     inbox.retry(old.lease.job.webhook, None).await.expect("retries");
     the_old_claim_changes_nothing(&inbox, &old).await;
     let new = inbox.claim_one().await;
-    assert!(new.lease.token > old.lease.token, "a token is never given twice");
+    assert!(new.lease.token > old.lease.token, "every claim has a new token");
     the_old_claim_changes_nothing(&inbox, &old).await;
     the_new_claim_still_counts(&inbox, &new).await;
 }
@@ -112,7 +113,7 @@ pub(crate) async fn a_lease_of_a_process_that_is_gone_is_lost<H: Harness>() {
     the_new_claim_still_counts(&inbox, &new).await;
 }
 
-pub(crate) async fn a_lease_that_was_never_given_changes_nothing<H: Harness>() {
+pub(crate) async fn an_unknown_lease_changes_nothing<H: Harness>() {
     let (inbox, job) = claimed::<H>().await;
     for token in [job.lease.token + 1, job.lease.token.wrapping_sub(1), u64::MAX] {
         let forged = ClaimedJob { lease: Lease { token, ..job.lease }, ..job.clone() };

@@ -1,4 +1,4 @@
-//! Short ways to claim jobs and to end their attempts.
+//! Shorthand for claiming jobs and ending their attempts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,30 +16,30 @@ use crate::store::harness::Harness;
 use crate::store::routes::policy;
 
 impl<H: Harness> Inbox<H> {
-    /// A claim of this process, with nothing running yet.
+    /// A claim by this process, which runs no jobs yet.
     pub(crate) fn claim_for(&self, threads: usize) -> Claim {
         Claim { worker: Arc::clone(&self.worker), threads, lease: LEASE, running: Default::default() }
     }
 
-    /// Claims for so many threads.
+    /// Claims jobs for this number of threads.
     pub(crate) async fn claims(&self, threads: usize) -> Claims {
         let claims = self.claim(self.claim_for(threads)).await.expect("claims");
         assert!(claims.jobs.len() <= threads, "no job is claimed without a thread");
         claims
     }
 
-    /// The jobs of a claim for so many threads.
+    /// Claims jobs for this number of threads and returns only the jobs.
     pub(crate) async fn claimed(&self, threads: usize) -> Vec<ClaimedJob> {
         self.claims(threads).await.jobs
     }
 
-    /// Claims the one job that may start.
+    /// Claims the only startable job.
     pub(crate) async fn claim_one(&self) -> ClaimedJob {
         let [job] = <[_; 1]>::try_from(self.claimed(2).await).expect("one job may start");
         job
     }
 
-    /// Claims for more threads than may be needed, and expects that no job may start.
+    /// Checks that no job is startable.
     pub(crate) async fn claim_nothing(&self) {
         assert_eq!(keys(&self.claimed(10).await), [""; 0], "no job may start");
     }
@@ -51,18 +51,18 @@ impl<H: Harness> Inbox<H> {
         Ok(held)
     }
 
-    /// Ends an attempt that must still hold its lease.
+    /// Ends an attempt. Panics if its lease was lost.
     pub(crate) async fn end(&self, job: &ClaimedJob, next: Status) {
         assert!(self.finish_one(self.ended(job, next)).await.expect("finishes"), "the lease is held");
     }
 
-    /// The attempt fails, and the next one is due after `delay`.
+    /// Ends an attempt as failed. The next one is due after `delay`.
     pub(crate) async fn fail(&self, job: &ClaimedJob, delay: Duration) {
         let finish = Finish { available_at: self.now() + delay, ..self.ended(job, Status::Retrying) };
         assert!(self.finish_one(finish).await.expect("finishes"), "the lease is held");
     }
 
-    /// An attempt that ends now, as a worker would put it. `Pending`: it was stopped.
+    /// The end of an attempt at the current time, as a worker would report it. `Pending` means that it was stopped.
     pub(crate) fn ended(&self, job: &ClaimedJob, next: Status) -> Finish {
         let (outcome, error, result) = match next {
             Status::Completed => (Outcome::Completed, None, Some(r#"{"done":true}"#.to_owned())),
@@ -85,7 +85,7 @@ impl<H: Harness> Inbox<H> {
         }
     }
 
-    /// An attempt that ends now, as the policy in force concludes it.
+    /// The end of an attempt at the current time, with the next status that the policy in force decides.
     pub(crate) fn concluded(&self, job: &ClaimedJob, ran: RunResult) -> Finish {
         let default = Arc::new(policy(job.route.as_str()));
         let policy = self.policies().get(&job.route).unwrap_or(&default);
@@ -102,7 +102,7 @@ impl<H: Harness> Inbox<H> {
         }
     }
 
-    /// A webhook of the default route that was accepted, claimed and ended at once.
+    /// Accepts a webhook for the default route, claims its job and ends it with the status `next`.
     pub(crate) async fn ended_webhook(&self, key: &str, next: Status) -> WebhookStatus {
         let webhook = self.accept_new(key).await;
         if next == Status::Cancelled {
@@ -115,12 +115,12 @@ impl<H: Harness> Inbox<H> {
     }
 }
 
-/// The keys of the webhooks that jobs belong to.
+/// The keys of the webhooks of these jobs.
 pub(crate) fn keys(jobs: &[ClaimedJob]) -> Vec<&str> {
     jobs.iter().map(|job| job.idempotency_key.as_str()).collect()
 }
 
-/// The keys of the webhooks that jobs belong to, for jobs that are due at the same time.
+/// The sorted keys of the webhooks of these jobs, for jobs whose order is not defined.
 pub(crate) fn sorted_keys(jobs: &[ClaimedJob]) -> Vec<&str> {
     let mut keys = keys(jobs);
     keys.sort_unstable();

@@ -1,4 +1,4 @@
-//! Webhooks, names and times.
+//! Sample webhooks, names and times.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(crate) fn event_type(name: &str) -> EventType {
     EventType::new(name).expect("valid")
 }
 
-/// An id that differs from `id` only behind its first 60 bits.
+/// An id that has the same first 60 bits as `id` and differs after them.
 pub(crate) fn look_alike(id: WebhookId) -> WebhookId {
     let mut bytes = *id.as_bytes();
     bytes[15] ^= 1;
@@ -43,7 +43,7 @@ pub(crate) fn look_alike(id: WebhookId) -> WebhookId {
     other
 }
 
-/// Why it was refused.
+/// The reason of an error. Panics if the operation succeeded.
 pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T>) -> Reason {
     result.as_ref().map_err(Error::reason).expect_err("is refused")
 }

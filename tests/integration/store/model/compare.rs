@@ -1,4 +1,4 @@
-//! Compares all that a store shows with the model.
+//! Compares everything that a store returns with the model.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -102,7 +102,8 @@ async fn compare_webhook<H: Harness>(inbox: &Inbox<H>, name: &Name, webhook: &We
     Ok(())
 }
 
-/// An ordered job may be due only when those before it have ended.
+/// Whether the reported due time of a job must be its own. For other ordered jobs, a store may report the end of the
+/// jobs before it instead.
 fn is_due_at_its_own_time(job: &Job) -> bool {
     job.order.is_none() || job.status == Status::Retrying
 }

@@ -1,4 +1,4 @@
-//! What can happen to a store.
+//! The random operations on a store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,28 +14,28 @@ use proptest::sample::Index;
 use crate::store::inbox::source;
 use crate::store::routes::{concurrent, in_force, job, never_twice, ordered, policy, route, skipping};
 
-/// Names of webhooks: few, so that they meet. Each is a source and a key.
+/// Sources and keys of webhooks. There are few, so that operations often concern the same webhook.
 const NAMES: [(&str, &str); 6] =
     [("default", "a"), ("default", "b"), ("default", "c"), ("default", "d"), ("shop", "a"), ("shop", "b")];
 
-/// Payloads: two, so that a key is reused now and then.
+/// Two payloads, so that a key is sometimes reused with another payload.
 const PAYLOADS: [&str; 2] = [r#"{"n":1}"#, r#"{"n":2}"#];
 
-/// Routes: one whose dead letters block, one where they are skipped, one with a concurrency of 2,
-/// one whose jobs never start twice.
+/// Four routes: dead letters block the lane, dead letters are skipped, a concurrency of 2, and jobs that must not
+/// start twice.
 const ROUTES: [&str; 4] = ["blocking", "skipping", "limited", "once"];
 
 /// The source and the key of a webhook.
 pub(crate) type Name = (&'static str, &'static str);
 
-/// What the settings say of the routes.
+/// The settings of the routes that a reload can change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// Whether the route `blocking` blocks; else it skips.
+    /// Whether dead letters of the route `blocking` block their lane; otherwise they are skipped.
     blocks: bool,
-    /// Whether the route `once` is there.
+    /// Whether the route `once` exists.
     has_once: bool,
-    /// The attempts of every route.
+    /// The maximum of attempts of every route.
     attempts: u32,
 }
 
@@ -55,44 +55,44 @@ impl Settings {
     }
 }
 
-/// One step.
+/// One operation.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    /// A webhook is sent.
+    /// Accepts a webhook.
     Accept { name: Name, payload: &'static str, jobs: Vec<NewJob> },
-    /// Jobs are claimed, by a process that runs so many of each route.
+    /// Claims jobs in a process that already runs this number of jobs of each route.
     Claim { threads: usize, lease: Duration, running: Vec<(&'static str, usize)> },
-    /// An attempt ends under one of the leases ever given.
+    /// Finishes an attempt with any lease of the past.
     Finish { claim: Index, next: Status, delay: Duration },
-    /// Leases are given back before the handlers start.
+    /// Gives back leases before the handlers start.
     GiveBack { claims: Vec<Index> },
-    /// Some of the leases ever given are renewed.
+    /// Renews any leases of the past.
     Renew { claims: Vec<Index>, lease: Duration },
-    /// Expired leases are looked for.
+    /// Takes over expired leases.
     TakeOver,
-    /// An operator asks for another run.
+    /// Retries jobs of a webhook by hand.
     Retry { name: Name, route: Option<&'static str> },
-    /// An operator asks that jobs do not start, or gives up dead letters.
+    /// Cancels waiting or dead-lettered jobs of a webhook.
     Cancel { name: Name, route: Option<&'static str> },
-    /// An operator cancels the waiting jobs of a route.
+    /// Cancels the waiting jobs of a route.
     CancelRoute { route: &'static str },
-    /// Jobs are kept from starting.
+    /// Pauses a target.
     Pause { target: PauseTarget },
-    /// Jobs may start again.
+    /// Resumes a target.
     Resume { target: PauseTarget },
-    /// The settings change.
+    /// Puts other settings in force.
     Reload { settings: Settings },
-    /// Time passes.
+    /// Moves the clock forward.
     Advance { by: Duration },
-    /// What is past its retention is removed.
+    /// Purges payloads and webhooks whose retention is over.
     Purge,
-    /// The process dies, and the next one starts.
+    /// Crashes the process; another process opens the store.
     Crash,
-    /// The process stops, and starts again.
+    /// Closes and opens the store.
     Restart,
 }
 
-/// Any step; those that move jobs on come more often.
+/// A random operation. Operations that change the status of jobs are more frequent.
 pub(crate) fn operations() -> impl Strategy<Value = Operation> {
     let name = || prop::sample::select(&NAMES[..]);
     let route_name = || prop::sample::select(&ROUTES[..]);
@@ -133,7 +133,7 @@ pub(crate) fn operations() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// Jobs for one to three routes, seldom none; with a value that orders them, or without.
+/// Jobs for one to three routes, rarely none, each with or without an order value.
 fn new_jobs() -> impl Strategy<Value = Vec<NewJob>> {
     let routes = prop_oneof![
         1 => Just(Vec::new()),

@@ -1,4 +1,4 @@
-//! The model: what a store should hold, in a map, and each step run in both.
+//! The model: keeps the expected contents of a store in memory, and runs each operation on both.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -26,14 +26,14 @@ pub(super) const RETENTION: Retention =
 
 type Checked<T = ()> = std::result::Result<T, TestCaseError>;
 
-/// See the module.
+/// The expected state of a store.
 #[derive(Debug)]
 pub(super) struct Reference {
     pub(super) webhooks: BTreeMap<Name, Webhook>,
     pub(super) lanes: Lanes,
     pub(super) paused: HashMap<PauseTarget, Timestamp>,
     pub(super) policies: Arc<Policies>,
-    /// Every claim ever made.
+    /// All jobs that were ever claimed.
     claims: Vec<(Name, ClaimedJob)>,
 }
 
@@ -52,7 +52,7 @@ impl Reference {
         self.webhooks.values().flat_map(|webhook| &webhook.jobs)
     }
 
-    /// Runs a step in both; what they answer must agree.
+    /// Runs an operation on the store and on the model, and compares the results.
     pub(super) async fn run<H: Harness>(&mut self, inbox: &mut Inbox<H>, operation: &Operation) -> Checked {
         let now = inbox.now();
         match operation {
@@ -79,7 +79,7 @@ impl Reference {
                 }
                 let mut next = claims.next;
                 if next.is_some_and(|next| next <= now) && !self.may_start(now) {
-                    // A claim may be told of jobs that were cancelled; it finds none, and no more are told.
+                    // A claim may report a due job that was cancelled since. The next claim finds none and reports none.
                     let claims = inbox.claim(inbox.claim_for(100)).await.expect("claims");
                     prop_assert!(claims.jobs.is_empty(), "may not start: {:?}", claims.jobs);
                     next = claims.next;
@@ -189,7 +189,7 @@ impl Reference {
         Ok(())
     }
 
-    /// Whether it is a duplicate, or why it is refused.
+    /// The expected result of accepting a webhook: whether it is a duplicate, or the reason of the error.
     fn answer_to(&self, name: &Name, payload: &str) -> std::result::Result<bool, Reason> {
         let unfinished = self.jobs().filter(|job| !job.status.is_final()).count() as u64;
         match self.webhooks.get(name) {
@@ -200,7 +200,7 @@ impl Reference {
         }
     }
 
-    /// The end of an attempt, as a worker puts it by the policy in force.
+    /// The end of an attempt as a worker would report it under the policy in force.
     fn finish_of<H: Harness>(
         &self,
         inbox: &Inbox<H>,
@@ -234,14 +234,14 @@ impl Reference {
         Ok(())
     }
 
-    /// The job, if it is still leased to this claim.
+    /// The job of a claim, if the claim still holds its lease.
     pub(super) fn holder(&mut self, name: Name, claim: &ClaimedJob) -> Option<&mut Job> {
         let webhook = self.webhooks.get_mut(&name).filter(|webhook| webhook.id == claim.lease.job.webhook)?;
         let job = webhook.jobs.iter_mut().find(|job| job.route == claim.route)?;
         (job.runs() && job.token == claim.lease.token).then_some(job)
     }
 
-    /// The routes of a webhook's jobs that an operator's wish changes, or why it is refused.
+    /// The routes of the jobs that a retry or cancellation changes, or the reason of the error.
     fn chosen(
         &self,
         name: &Name,

@@ -1,4 +1,4 @@
-//! Which jobs may start, said as plainly as the contract says it.
+//! Which jobs are startable, written as directly as in the contract of `JobQueue::claim`.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ use proptest::test_runner::TestCaseError;
 use super::reference::Reference;
 use super::webhooks::Job;
 
-/// A job that may start, and since when it could, at the earliest and the latest reading: an ordered
-/// job is due since its own time, or since those before it have ended.
+/// A startable job, and since when it has been startable. The contract permits an earliest and a latest time: an
+/// ordered job counts from its own due time or from the end of the jobs before it.
 #[derive(Clone, Debug)]
 pub(super) struct Startable {
     pub(super) job: Job,
@@ -21,18 +21,18 @@ pub(super) struct Startable {
 }
 
 impl Reference {
-    /// Jobs that may start at `now`, the limits of their routes aside.
+    /// Jobs that are startable at `now`, without regard to the limits of their routes.
     pub(super) fn startable(&self, now: Timestamp) -> Vec<Startable> {
         self.due(now).into_iter().filter(|one| self.is_free(&one.job)).collect()
     }
 
-    /// Waiting jobs that are due at `now`, and first in their line.
+    /// Waiting jobs that are due at `now` and first in their lane.
     pub(super) fn due(&self, now: Timestamp) -> Vec<Startable> {
         let due = self.jobs().filter(|job| job.waits() && job.due <= now && self.is_first(job));
         due.map(|job| Startable { job: job.clone(), since: self.since(job) }).collect()
     }
 
-    /// Since when the oldest of the due jobs of a queue waits, at the earliest and the latest reading.
+    /// Since when the oldest job of a queue has been due, as the earliest and the latest permitted time.
     pub(super) fn oldest_due(&self, of: &Job, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
         let due = self.due(now);
         let queue = due.iter().filter(|one| one.job.route == of.route && one.job.source == of.source);
@@ -40,7 +40,7 @@ impl Reference {
         Some((earliest.into_iter().min()?, latest.into_iter().min()?))
     }
 
-    /// Neither its route nor its source nor everything is paused, and the settings have its route.
+    /// Whether the policies contain the job's route and no pause applies to the job.
     fn is_free(&self, job: &Job) -> bool {
         let paused = [
             PauseTarget::Everything,
@@ -51,12 +51,12 @@ impl Reference {
             && !paused.iter().any(|target| self.paused.contains_key(target))
     }
 
-    /// No earlier job of its order value is unfinished, and none of them runs or blocks.
+    /// Whether the job is first in its lane: no earlier job is unfinished, and no job of the lane runs or blocks.
     pub(super) fn is_first(&self, job: &Job) -> bool {
         let Some(lane) = job.lane() else { return true };
         let mut others =
             self.jobs().filter(|other| other.id != job.id && other.lane().as_ref() == Some(&lane));
-        others.all(|other| !other.is_in_line() || (other.id > job.id && other.waits()))
+        others.all(|other| !other.occupies_lane() || (other.id > job.id && other.waits()))
     }
 
     fn since(&self, job: &Job) -> (Timestamp, Timestamp) {
@@ -72,7 +72,8 @@ impl Reference {
         most.map_or(usize::MAX, |most| (most.get() as usize).saturating_sub(running))
     }
 
-    /// What a claim has to answer: as many jobs as may start, shared fairly, those due longest first.
+    /// Checks the jobs of a claim: it must lease as many startable jobs as possible, share its threads evenly between
+    /// routes, and prefer jobs that have been due longest.
     pub(super) fn check_claimed(
         &self,
         claimed: &[ClaimedJob],
@@ -99,9 +100,14 @@ impl Reference {
             routes.entry(&claim.route).or_default().0 += 1;
         }
         let ids = claimed.iter().map(|claim| claim.lease.job).collect::<std::collections::HashSet<JobId>>();
-        prop_assert_eq!(ids.len(), claimed.len(), "a job is claimed once");
+        prop_assert_eq!(ids.len(), claimed.len(), "no job is claimed twice");
         let possible = routes.values().map(|(_, most)| most).sum::<usize>();
-        prop_assert_eq!(claimed.len(), threads.min(possible), "as many as may start: {:?}", routes);
+        prop_assert_eq!(
+            claimed.len(),
+            threads.min(possible),
+            "all startable jobs are claimed, up to the threads: {:?}",
+            routes
+        );
 
         let before = |route: &RouteName| running.get(route).copied().unwrap_or(0);
         for (route, (got, most)) in &routes {
@@ -120,13 +126,13 @@ impl Reference {
         Ok(())
     }
 
-    /// Whether a job may start at `now`.
+    /// Whether any job is startable at `now`.
     pub(super) fn may_start(&self, now: Timestamp) -> bool {
         self.startable(now).iter().any(|one| self.places(&one.job.route) > 0)
     }
 
-    /// What a claim has to tell of the next one: not later than a job may start, and not at once if
-    /// none may.
+    /// Checks the time of the next claim: it must not be later than the next startable job, and it must be in the
+    /// future if no job is startable now.
     pub(super) fn check_next(&self, next: Option<Timestamp>, now: Timestamp) -> Result<(), TestCaseError> {
         let later = self.jobs().filter(|job| {
             job.waits()

@@ -1,4 +1,4 @@
-//! How the model changes.
+//! How operations change the model.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ impl Reference {
     ) {
         let source = source(name.0);
         let jobs = jobs.iter().map(|new| Job::new(id, &source, new, now)).collect::<Vec<_>>();
-        jobs.iter().for_each(|job| self.enters_line(job, now));
+        jobs.iter().for_each(|job| self.enters_lane(job, now));
         self.webhooks.insert(name, Webhook { id, payload, has_payload: true, accepted: now, jobs });
     }
 
@@ -62,7 +62,7 @@ impl Reference {
             if before.blocks {
                 self.is_freed(&before, now);
             } else {
-                self.enters_line(&before, now);
+                self.enters_lane(&before, now);
             }
             let job = &mut self.webhooks.get_mut(&name).expect("is there").jobs[at];
             (job.status, job.due, job.finished, job.blocks) = (Status::Pending, now, None, false);
@@ -89,7 +89,7 @@ impl Reference {
         }
     }
 
-    /// Cancels the waiting jobs of a route; answers how many.
+    /// Cancels the waiting jobs of a route and returns their number.
     pub(super) fn cancel_route(&mut self, route: &str, now: Timestamp) -> usize {
         let waits = |job: &&Job| job.route.as_str() == route && job.waits();
         let waiting = self.webhooks.iter().filter(|(_, webhook)| webhook.jobs.iter().any(|job| waits(&job)));
@@ -112,7 +112,7 @@ impl Reference {
         self.policies = policies;
     }
 
-    /// Answers how many lost their payload, and how many were removed.
+    /// Purges, and returns the number of removed payloads and of removed webhooks.
     pub(super) fn purge(&mut self, now: Timestamp) -> (usize, usize) {
         let mut payloads = 0;
         for webhook in self.webhooks.values_mut().filter(|webhook| webhook.loses_payload(&RETENTION, now)) {
@@ -133,23 +133,24 @@ impl Reference {
         (0..webhook.jobs.len()).filter(of_routes).collect()
     }
 
-    /// A job that did not count in its line does so from now on.
-    fn enters_line(&mut self, job: &Job, now: Timestamp) {
+    /// Records that a job that did not occupy its lane does so from now on.
+    fn enters_lane(&mut self, job: &Job, now: Timestamp) {
         let Some(lane) = job.lane() else { return };
-        let is_empty = !self.jobs().any(|other| other.is_in_line() && other.lane().as_ref() == Some(&lane));
+        let is_empty =
+            !self.jobs().any(|other| other.occupies_lane() && other.lane().as_ref() == Some(&lane));
         let (earliest, latest) = self.lanes.entry(lane).or_insert((now, now));
         *earliest = if is_empty { now } else { now.min(*earliest) };
         *latest = if is_empty { now } else { now.min(*latest) };
     }
 
-    /// The attempt of a job ended, or was interrupted.
+    /// Records that the attempt of a job ended or was interrupted.
     fn has_ended(&mut self, job: &Job, now: Timestamp) {
         if !job.blocks {
             self.is_freed(job, if job.waits() { job.due } else { now });
         }
     }
 
-    /// The first job of its line may start from then on.
+    /// Records that the first job of this job's lane may start from the time `from`.
     fn is_freed(&mut self, job: &Job, from: Timestamp) {
         if let Some(lane) = job.lane() {
             self.lanes.insert(lane, (from, from));

@@ -1,4 +1,4 @@
-//! What the model knows of a webhook and its jobs.
+//! The webhooks and jobs of the model.
 
 use std::collections::HashMap;
 
@@ -12,11 +12,11 @@ use hookbox::domain::webhook::Source;
 use hookbox::store::Finish;
 use jiff::Timestamp;
 
-/// The jobs of one route, source and value.
+/// The key of a lane: jobs with the same route, source and order value start one at a time.
 pub(super) type Lane = (RouteName, Source, OrderValue);
 
-/// Since when the first job of a lane may start, so far as the jobs before it decide that: at the
-/// earliest and the latest reading.
+/// Since when earlier jobs of the lane allow its first job to start, as the earliest and the latest time that the
+/// contract permits.
 pub(super) type Lanes = HashMap<Lane, (Timestamp, Timestamp)>;
 
 /// A webhook and its jobs.
@@ -80,8 +80,8 @@ impl Job {
         self.status == Status::Processing
     }
 
-    /// Whether it keeps later jobs of its lane from starting.
-    pub(super) fn is_in_line(&self) -> bool {
+    /// Whether the job keeps later jobs of its lane from starting.
+    pub(super) fn occupies_lane(&self) -> bool {
         !self.status.is_final() || self.blocks
     }
 
@@ -101,10 +101,11 @@ impl Job {
         self.blocks = finish.blocks && self.order.is_some();
     }
 
-    /// Its attempt was interrupted; the policy in force decides, if there is one.
+    /// Records an interrupted attempt. The policy in force decides the next status; without a policy, the job becomes
+    /// a dead letter.
     pub(super) fn interrupt(&mut self, policy: Option<&Policy>, now: Timestamp) {
         self.ended.push(Outcome::Interrupted);
-        // Nobody knows whether a job of a route that is gone may start again.
+        // Without a policy it is unknown whether the job may start again.
         let spent = policy.is_none_or(|policy| {
             let rules = policy.rules(self.started - self.uncounted);
             !rules.attempts_left || rules.on_interrupt == hookbox::domain::route::OnInterrupt::DeadLetter
@@ -117,7 +118,7 @@ impl Job {
         }
     }
 
-    /// When its own retention of the payload is over, if it has ended.
+    /// When the job no longer needs the payload; `None` if the job is unfinished.
     fn payload_kept_until(&self, retention: &Retention) -> Option<Timestamp> {
         let completed = self.status == Status::Completed;
         Some(self.finished? + if completed { retention.completed } else { retention.dead_lettered })
@@ -125,7 +126,7 @@ impl Job {
 }
 
 impl Webhook {
-    /// Whether the retention of its payload is over.
+    /// Whether a purge removes the payload.
     pub(super) fn loses_payload(&self, retention: &Retention, now: Timestamp) -> bool {
         let over = |job: &Job| job.payload_kept_until(retention).is_some_and(|until| until <= now);
         let filtered = self.jobs.is_empty();
@@ -134,7 +135,7 @@ impl Webhook {
             && (!filtered || self.accepted + retention.completed <= now)
     }
 
-    /// Whether the retention of its key is over.
+    /// Whether a purge removes the webhook with its key.
     pub(super) fn is_over(&self, retention: &Retention, now: Timestamp) -> bool {
         let over = |ended: Timestamp| ended + retention.keys <= now;
         let filtered = self.jobs.is_empty();

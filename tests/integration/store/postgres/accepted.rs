@@ -1,4 +1,4 @@
-//! Claims that wait for jobs to be accepted: the jobs are leased in the transaction that stores them.
+//! `claim_accepted`: jobs are leased in the transaction that stores them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use crate::store::inbox::{Inbox, LEASE, keys, seconds, source, webhook};
 use crate::store::routes::{concurrent, in_force, job, ordered, paced, policy, route};
 use crate::support::postgres::Session;
 
-/// The deadline of an answer.
+/// The time within which a result must arrive.
 const SOON: Duration = Duration::from_secs(20);
 
 type Store = Inbox<PostgresHarness>;
 
-/// A claim that waits for jobs to be accepted.
+/// A call of `claim_accepted` that waits for new webhooks.
 struct Waiting {
     until: CancellationToken,
     claims: Pin<Box<dyn Future<Output = Result<Claims>> + Send>>,
@@ -36,7 +36,7 @@ impl Waiting {
         let token = until.clone();
         let mut claims: Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(async move { store.claim_accepted(claim, token).await });
-        assert!((&mut claims).now_or_never().is_none(), "no job was accepted yet");
+        assert!((&mut claims).now_or_never().is_none(), "no webhook was accepted yet");
         Self { until, claims }
     }
 
@@ -49,14 +49,14 @@ impl Waiting {
         self.answer().await.expect("claims")
     }
 
-    /// Waits no longer.
+    /// Cancels the wait and returns the leased jobs.
     async fn cancelled(self) -> Vec<ClaimedJob> {
         self.until.cancel();
         self.jobs().await
     }
 }
 
-/// An inbox with these routes. Each has had a job of the source `default`.
+/// Opens an inbox with these routes. Each route has already had a job of the source `default`.
 async fn inbox(policies: impl IntoIterator<Item = Policy>) -> Store {
     let policies = policies.into_iter().collect::<Vec<_>>();
     let inbox = Store::with_routes(policies.clone()).await;
@@ -69,7 +69,7 @@ async fn inbox(policies: impl IntoIterator<Item = Policy>) -> Store {
     inbox
 }
 
-/// A webhook of the route `a` starts as it is accepted.
+/// Accepts a webhook for the route `a` and returns its job, which must start as it is accepted.
 async fn starts_a(inbox: &Store, key: &str) -> ClaimedJob {
     let waiting = Waiting::start(inbox, 4).await;
     let accepted = inbox.accept_for(key, [job("a")]).await;
@@ -85,14 +85,18 @@ async fn a_job_accepted_while_a_claim_waits_starts_in_the_transaction_that_store
     let (wake, waiting) = (Arc::new(Notify::new()), Waiting::start(&inbox, 4).await);
     inbox.on_due(Arc::clone(&wake));
     let accepted = inbox.accept_for("k", [job("a")]).await;
-    assert_eq!((accepted.status(), accepted.revision()), (Status::Pending, 0), "as it was stored");
+    assert_eq!(
+        (accepted.status(), accepted.revision()),
+        (Status::Pending, 0),
+        "the result shows the job as it was stored"
+    );
     let status = inbox.status_of(accepted.id).await;
     assert_eq!((status.status(), status.attempt_count(), status.revision()), (Status::Processing, 1, 1));
     let counts = inbox.counts().await;
     assert_eq!((counts.of(Status::Pending), counts.of(Status::Processing)), (0, 1));
     assert_eq!(counts.total(), before.total() + 1);
     inbox.claim_nothing().await;
-    assert!(tokio::time::timeout(Duration::ZERO, wake.notified()).await.is_err(), "nothing else is due");
+    assert!(tokio::time::timeout(Duration::ZERO, wake.notified()).await.is_err(), "no other job is due");
 
     let [leased] = <[_; 1]>::try_from(waiting.jobs().await).expect("one job starts");
     inbox.advance(LEASE);
@@ -109,12 +113,16 @@ async fn a_job_accepted_while_a_claim_waits_starts_in_the_transaction_that_store
         claimed_at: claimed.claimed_at,
         ..leased
     };
-    assert_eq!(format!("{as_claimed:?}"), format!("{claimed:?}"), "with all that its handler needs");
+    assert_eq!(
+        format!("{as_claimed:?}"),
+        format!("{claimed:?}"),
+        "the job has everything that its handler needs"
+    );
     inbox.end(&claimed, Status::Completed).await;
 }
 
 #[tokio::test]
-async fn it_ends_like_any_job() {
+async fn a_job_that_starts_as_it_is_accepted_ends_like_any_other() {
     let inbox = inbox([policy("a")]).await;
     let job = starts_a(&inbox, "k").await;
     inbox.fail(&job, seconds(1)).await;
@@ -151,7 +159,7 @@ async fn jobs_that_may_not_start_wait_for_a_claim() {
         }
     }
     let left = inbox.counts().await;
-    assert_eq!(left.unfinished(), 2, "the paused one and the one that is gone");
+    assert_eq!(left.unfinished(), 2, "the paused job and the job of the route that is gone");
     starts_a(&inbox, "these two keep no other from starting").await;
 }
 
@@ -247,7 +255,7 @@ async fn a_claim_that_is_cancelled_leaves_jobs_to_the_next_one() {
 }
 
 #[tokio::test]
-async fn near_the_limit_of_the_backlog_only_stored_jobs_start() {
+async fn near_the_backlog_limit_only_stored_jobs_start() {
     let inbox = Store::with_backlog(2).await;
     inbox.accept_new("before").await;
     let before = inbox.claim_one().await;
@@ -261,7 +269,7 @@ async fn near_the_limit_of_the_backlog_only_stored_jobs_start() {
     inbox.end(&before, Status::Completed).await;
 }
 
-/// The commit may have happened, so that the jobs may be leased.
+/// The commit may have succeeded, so the jobs may be leased.
 #[tokio::test]
 async fn a_claim_whose_commit_is_not_confirmed_is_answered_with_an_error() {
     let inbox = inbox([policy("a")]).await;
@@ -289,13 +297,14 @@ async fn a_claim_whose_commit_is_not_confirmed_is_answered_with_an_error() {
     session.ask("ROLLBACK").expect("unlocks");
     let always = || Timestamp::UNIX_EPOCH..=inbox.now();
     let given = answered(|| inbox.give_back_unheld("worker-1", vec![], always())).await;
-    assert_eq!(given, 0, "it was not stored");
+    assert_eq!(given, 0, "the webhook was not stored");
     let accepted = answered(|| inbox.accept(webhook("k"), vec![job("a")])).await;
     assert!(!accepted.duplicate);
     assert_eq!(answered(|| inbox.claim(inbox.claim_for(4))).await.jobs.len(), 1, "it waited");
 }
 
-/// Asks until the store has an answer: idle connections that the server has closed are noticed when they are used.
+/// Repeats a call until it succeeds. The store notices that the server has closed an idle connection only when it
+/// uses the connection.
 async fn answered<T, F: Future<Output = Result<T>>>(ask: impl Fn() -> F) -> T {
     let answered = async {
         loop {

@@ -1,5 +1,5 @@
-//! Many operations at once, by several processes: none waits for another in a circle, and counts and lanes
-//! are those of the rows in the end.
+//! Many concurrent operations by several processes: they do not deadlock, and in the end the stored counts and lanes
+//! match the rows.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,7 @@ const PROCESSES: u64 = 3;
 const TASKS_OF_EACH: u64 = 4;
 const STEPS: usize = 150;
 
-/// What is wrong in a database; every row of the answer is a fault.
+/// Finds inconsistencies in a database. Every row of the result is one fault.
 const FAULTS: &str = "
     WITH rows AS (
         SELECT queue, status FROM jobs UNION ALL SELECT queue, status FROM finished_jobs
@@ -61,16 +61,16 @@ const FAULTS: &str = "
     SELECT 'job without webhook ' || s.webhook FROM job_statuses s
     WHERE NOT EXISTS (SELECT 1 FROM webhooks w WHERE w.id = s.webhook)";
 
-/// One that does random things to a few webhooks.
+/// A task that runs random operations on a few webhooks.
 struct Actor {
     store: Arc<PostgresStore>,
     policies: [Arc<Policies>; 2],
     worker: Arc<str>,
     random: SmallRng,
-    /// Those of all actors.
+    /// The webhooks of all actors.
     webhooks: Arc<Mutex<Vec<WebhookId>>>,
     held: Vec<ClaimedJob>,
-    /// Whether it is the one of its process whose claims may wait for jobs to be accepted.
+    /// Whether this actor may call `claim_accepted`. Only one actor of each process may.
     waits: bool,
 }
 
@@ -160,7 +160,7 @@ impl Actor {
     }
 }
 
-/// The end of an attempt, under the policies that block.
+/// The end of an attempt under the policies with blocking dead letters.
 fn ended(job: &ClaimedJob, next: Status) -> Finish {
     let now = SystemClock.now();
     Finish {
@@ -179,7 +179,7 @@ fn ended(job: &ClaimedJob, next: Status) -> Finish {
     }
 }
 
-/// No job is stuck: every one that waits, runs or is behind a dead letter completes.
+/// Checks that no job is stuck: every job that waits, runs or is blocked by a dead letter can complete.
 async fn complete_all(store: &PostgresStore, policies: &Arc<Policies>) {
     store.set_policies(Arc::clone(policies)).await.expect("takes policies");
     let completing = async {
@@ -197,7 +197,7 @@ async fn complete_all(store: &PostgresStore, policies: &Arc<Policies>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn operations_at_once_keep_counts_and_lanes_right() {
+async fn concurrent_operations_keep_counts_and_lanes_consistent() {
     let database = server().database_for(PROCESSES as usize);
     let policies = [
         in_force([policy("blocking"), skipping("skipping"), concurrent("limited", 2), policy("free")]),

@@ -1,4 +1,4 @@
-//! The limit of the backlog, which is that of the database and not of a process.
+//! The limit of the backlog applies to the database, not to each process.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::store::routes::{default_job, in_force, policy};
 use crate::support::postgres::server;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_together_do_not_overfill_the_backlog() {
+async fn two_processes_together_do_not_exceed_the_backlog_limit() {
     let database = server().database_for(2);
     let store = async |number: u64| {
         let options = Options { max_backlog: 10, policies: in_force([policy("default")]), seed: number };

@@ -1,4 +1,4 @@
-//! A database for one store, with a clock of its own.
+//! The harness of the PostgreSQL store: one database per store, with a clock of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use jiff::Timestamp;
 use crate::store::harness::{Harness, Options};
 use crate::support::postgres::{Database, DatabaseClock, Session, server};
 
-/// See the module.
+/// A database for one store.
 pub(crate) struct PostgresHarness {
     database: Database,
     clock: DatabaseClock,
 }
 
 impl PostgresHarness {
-    /// Where the database is.
+    /// The URL of the database.
     pub(crate) fn url(&self) -> String {
         self.database.url()
     }
@@ -43,10 +43,10 @@ impl Harness for PostgresHarness {
         Arc::new(open(&self.database.url(), options, clock).await.expect("opens"))
     }
 
-    /// The server closes its connections, as it does when it notices that nobody is there any more.
+    /// Closes the connections of the store, as the server does when it notices that the client is gone.
     async fn crash(&mut self, store: Arc<dyn Store>) {
         close_connections(&self.database.url());
-        // Only to end its tasks.
+        // Only ends the store's background tasks.
         store.close().await;
     }
 

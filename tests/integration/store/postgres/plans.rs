@@ -1,4 +1,4 @@
-//! The plans of statements do not turn bad, whatever PostgreSQL believes of the tables' sizes.
+//! Statements use their indexes even if PostgreSQL's statistics about the sizes of the tables are wrong.
 
 use std::time::Duration;
 
@@ -15,33 +15,33 @@ use crate::support::postgres::Session;
 const JOBS: usize = 1_000;
 const AT_ONCE: usize = 50;
 
-/// Entries of an index that may be read for a job, from its acceptance to its end.
+/// The maximum number of index entries read per job, from its acceptance to its end.
 const READS: i64 = 10;
 
 #[tokio::test]
-async fn tables_that_were_vacuumed_while_empty_are_not_read_from_end_to_end() {
+async fn tables_that_were_vacuumed_while_empty_are_not_scanned_completely() {
     let reads = reads_of_lives(|_| default_job(), &["jobs_pkey"]).await;
     assert!(reads[0] > JOBS as i64, "the index is used");
     assert!(reads[0] < READS * JOBS as i64, "{reads:?} entries were read for {JOBS} jobs");
 }
 
 #[tokio::test]
-async fn lanes_are_not_read_from_end_to_end() {
-    // Lines for four claims, so that each is read several times.
+async fn lanes_are_not_scanned_completely() {
+    // Enough lanes for four claims, so that each lane is read several times.
     let job = |number: usize| vec![ordered("default", &(number % (4 * AT_ONCE)).to_string())];
     let reads = reads_of_lives(job, &["jobs_pkey", "lanes_pkey", "jobs_in_lane"]).await;
     assert!(reads.iter().all(|reads| *reads > JOBS as i64), "the indexes are used");
-    // Every change of a lane leaves a dead entry, which is read until it is vacuumed.
+    // Every change of a lane leaves a dead index entry, which is read until it is vacuumed.
     let most = 3 * READS * JOBS as i64;
     assert!(reads.iter().all(|reads| *reads < most), "{reads:?} entries were read for {JOBS} jobs");
 }
 
-/// How many entries of these indexes are read while so many jobs are accepted, claimed, renewed and ended.
+/// Counts the entries of these indexes that are read while jobs are accepted, claimed, renewed and ended.
 async fn reads_of_lives(jobs: impl Fn(usize) -> Vec<NewJob>, indexes: &[&str]) -> Vec<i64> {
     let inbox = Inbox::<PostgresHarness>::with_routes([policy("default")]).await;
     let session = Session::open(&inbox.harness().url()).expect("connects");
     let ask = |sql: &str| session.ask(sql).expect("asks");
-    // Now PostgreSQL believes that there is at most one row, and plans accordingly.
+    // Now the planner assumes that the tables have at most one row.
     inbox.accept_for("before", jobs(0)).await;
     let job = inbox.claim_one().await;
     inbox.end(&job, Status::Completed).await;
@@ -62,7 +62,7 @@ async fn reads_of_lives(jobs: impl Fn(usize) -> Vec<NewJob>, indexes: &[&str]) -
         assert_eq!(inbox.take_over_expired(leases.clone()).await.expect("looks"), 0);
         let always = Timestamp::UNIX_EPOCH..=inbox.now();
         assert_eq!(inbox.give_back_unheld("worker-1", leases, always).await.expect("looks"), 0);
-        // So that the lines take turns.
+        // Lets the lanes take turns.
         inbox.advance(milliseconds(1));
         let is_last = turn % 2 == 0 || jobs[0].order.is_some();
         let next = if is_last { Status::Completed } else { Status::Retrying };
@@ -71,7 +71,7 @@ async fn reads_of_lives(jobs: impl Fn(usize) -> Vec<NewJob>, indexes: &[&str]) -
         let held = inbox.finish("worker-1", ended).await.expect("ends");
         assert!(held.into_iter().all(|held| held));
     }
-    // A connection tells what it has read when it ends.
+    // A connection reports its statistics when it closes.
     inbox.close().await;
     let connections = "SELECT count(*) FROM pg_stat_activity
                        WHERE datname = current_database() AND application_name LIKE 'hookbox %'";

@@ -1,4 +1,4 @@
-//! A purge and an operator's retry of the same webhook at the same time.
+//! A purge that runs concurrently with an operator's retry of the same webhook.
 
 use hookbox::domain::job::Status;
 use tokio::task::JoinHandle;
@@ -9,7 +9,7 @@ use crate::store::inbox::{Inbox, milliseconds, seconds};
 use crate::store::routes::{job, policy, route};
 use crate::support::postgres::Session;
 
-/// How many of the store's statements wait for a lock.
+/// Counts the statements of the store that wait for a lock.
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
@@ -21,7 +21,7 @@ async fn a_job_that_is_retried_during_a_purge_keeps_its_payload() {
         inbox.advance(seconds(100 * number as u64));
         inbox.end(claimed, Status::DeadLettered).await;
     }
-    // Only the first is past the 200 s that a dead letter keeps its payload.
+    // The payload of a dead letter is kept for 200 s. Only the first one is older.
     inbox.advance(seconds(100));
     assert_eq!(purge_all(&inbox).await.payloads, 0);
     inbox.advance(seconds(100));
@@ -38,16 +38,16 @@ async fn a_job_that_is_retried_during_a_purge_keeps_its_payload() {
 
     purging.await.expect("ends").expect("purges");
     retrying.await.expect("ends").expect("is retried");
-    assert!(inbox.detail_of(id).await.payload.is_some(), "the retried job needs it");
+    assert!(inbox.detail_of(id).await.payload.is_some(), "the retried job still has its payload");
     assert_eq!(inbox.claim_one().await.route, route("a"));
 }
 
-/// Waits until a task has ended, or so many statements wait for a lock.
+/// Waits until the task has ended or `waiting` statements wait for a lock.
 async fn done_or_waiting<T>(session: &Session, task: &JoinHandle<T>, waiting: usize) {
     let looking = async {
         while !task.is_finished() && session.ask(WAITING).expect("counts") != [waiting.to_string()] {
             tokio::time::sleep(milliseconds(5)).await;
         }
     };
-    tokio::time::timeout(seconds(30), looking).await.expect("it ends or waits");
+    tokio::time::timeout(seconds(30), looking).await.expect("the task ends or waits for a lock");
 }

@@ -1,4 +1,4 @@
-//! The schema that statements are checked against is that of the migrations.
+//! Compares the schema file, against which the compiler checks statements, with the migrated database.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use super::PostgresHarness;
 use crate::store::inbox::Inbox;
 use crate::support::postgres::Session;
 
-/// As the compiler reads it.
+/// The schema file.
 const SCHEMA: &str = include_str!("../../../../src/store/postgres/schema.rs");
 
-/// The types of the schema as PostgreSQL calls them.
+/// The types of the schema file and their names in PostgreSQL.
 const TYPES: [(&str, &str); 8] = [
     ("Uuid", "uuid"),
     ("Text", "text"),
@@ -22,7 +22,7 @@ const TYPES: [(&str, &str); 8] = [
 ];
 
 #[tokio::test]
-async fn the_schema_is_that_of_the_migrations() {
+async fn the_schema_file_matches_the_migrations() {
     let inbox = Inbox::<PostgresHarness>::new().await;
     let session = Session::open(&inbox.harness().url()).expect("connects");
     let columns = session
@@ -36,14 +36,14 @@ async fn the_schema_is_that_of_the_migrations() {
     let mut there: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for column in columns {
         let (table, column) = column.split_once(' ').expect("a table and a column");
-        // No column of a view is said to be required.
+        // PostgreSQL reports every column of a view as nullable.
         let column = if table == "job_statuses" { column.replace(" null ", " ") } else { column.to_owned() };
         there.entry(table.to_owned()).or_default().push(column);
     }
     assert_eq!(here(), there);
 }
 
-/// The columns of each table in the schema.
+/// The columns of each table in the schema file.
 fn here() -> BTreeMap<String, Vec<String>> {
     let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut table = String::new();

@@ -1,4 +1,4 @@
-//! Several processes share one database: limits, order and pauses hold over all of them.
+//! Several processes on one database: limits, order and pauses apply across all of them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ use crate::support::postgres::{Database, server};
 
 const PROCESSES: usize = 3;
 
-/// No test takes longer, unless something is stuck.
+/// The time after which a test is considered to hang.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Processes that share a database.
@@ -53,7 +53,7 @@ impl Processes {
         assert!(!accepted.expect("is accepted").duplicate);
     }
 
-    /// Every process claims and runs jobs, until so many have completed.
+    /// Lets every process claim and run jobs until the given number has completed.
     async fn run<F: Future<Output = Status> + Send>(
         &self,
         jobs: usize,
@@ -76,8 +76,8 @@ impl Processes {
     }
 }
 
-/// Claims once, runs what was claimed, and waits until another claim may find something. Answers how many
-/// jobs completed.
+/// Claims once, runs the claimed jobs, and waits until another claim may find jobs. Returns the number of completed
+/// jobs.
 async fn turn<F: Future<Output = Status>>(
     store: &PostgresStore,
     number: usize,
@@ -131,7 +131,11 @@ async fn an_expired_lease_is_left_to_a_process_that_has_the_route() {
     let options = Options { max_backlog: 1_000, policies: in_force([policy("new")]), seed: 2 };
     let other = open(&inbox.harness().url(), &options, Arc::clone(&inbox.clock) as _).await.expect("opens");
     assert_eq!(other.take_over_expired(Vec::new()).await.expect("takes over"), 1);
-    assert_eq!(inbox.status_of(id).await.status(), Status::Pending, "its policy decides");
+    assert_eq!(
+        inbox.status_of(id).await.status(),
+        Status::Pending,
+        "the policy of the other process decides"
+    );
     other.close().await;
 }
 
@@ -172,7 +176,7 @@ async fn a_rate_holds_for_all_processes_together() {
     processes.run(60, handler).await;
     let mut starts = began.lock().expect("not poisoned").clone();
     starts.sort();
-    // 20 ms apart, but for what a late claim may catch up with.
+    // The starts are 20 ms apart, except that a late claim may catch up.
     let took = starts[59].duration_since(starts[0]).as_millis();
     assert!(took >= 59 * 20 - 100, "took {took} ms");
     processes.close().await;
@@ -197,7 +201,7 @@ async fn ordered_jobs_start_one_at_a_time_in_order_in_all_processes_together() {
             assert_eq!(before, 0, "one at a time");
             tokio::time::sleep(Duration::from_millis(2)).await;
             running.lock().expect("not poisoned").insert(value.clone(), 0);
-            // The first attempt of some fails, and is tried again at once.
+            // The first attempt of some jobs fails and is retried at once.
             if job.attempt == 1 && number % 4 == 0 {
                 return Status::Retrying;
             }
@@ -208,7 +212,7 @@ async fn ordered_jobs_start_one_at_a_time_in_order_in_all_processes_together() {
     let accepting = (0..VALUES).map(|value| {
         let processes = &processes;
         async move {
-            // Each is sent when the one before has been accepted, to another process.
+            // Each webhook is sent to another process after the previous one was accepted.
             for number in 0..OF_EACH {
                 let jobs = vec![ordered("orders", &format!("value {value}"))];
                 processes.accept(value + number, &format!("{value}-{number}"), jobs).await;
@@ -223,7 +227,7 @@ async fn ordered_jobs_start_one_at_a_time_in_order_in_all_processes_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pause_holds_in_every_process_from_its_answer_on() {
+async fn no_process_starts_a_job_of_a_route_after_its_pause_was_answered() {
     let processes = Processes::start([policy("default"), policy("other")]).await;
     let [one, other, _] = processes.stores.as_slice() else { panic!("three processes") };
     processes.accept(1, "first", default_job()).await;
@@ -233,7 +237,7 @@ async fn a_pause_holds_in_every_process_from_its_answer_on() {
         processes.accept(1, &key, default_job()).await;
         let target = PauseTarget::Route(route("default"));
         one.pause(target.clone()).await.expect("pauses");
-        assert_eq!(turn(other, 1, async |_| Status::Completed).await, 0, "is paused");
+        assert_eq!(turn(other, 1, async |_| Status::Completed).await, 0, "the route is paused");
         assert!(one.resume(target).await.expect("resumes"));
         processes.run(1, async |_| Status::Completed).await;
     }
@@ -241,7 +245,7 @@ async fn a_pause_holds_in_every_process_from_its_answer_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_is_woken_by_what_another_one_accepts() {
+async fn a_webhook_accepted_by_one_process_wakes_another_process() {
     let processes = Processes::start([policy("new"), concurrent("limited", 1)]).await;
     let [one, other, _] = processes.stores.as_slice() else { panic!("three processes") };
     assert_eq!(processes.policies.iter().count(), 2);
@@ -251,12 +255,12 @@ async fn a_process_is_woken_by_what_another_one_accepts() {
         let woken = tokio::time::timeout(Duration::from_secs(4), wake.notified()).await;
         woken.unwrap_or_else(|_| panic!("{what}"));
     };
-    // A queue that the other process has not heard of.
+    // The other process does not know this queue yet.
     processes.accept(0, "1", vec![job("new")]).await;
     woken("accepted").await;
     assert_eq!(turn(other, 1, async |_| Status::Completed).await, 1);
 
-    // A place that one process takes, and gives back to the other.
+    // One process uses the only place of the route and then frees it for the other process.
     processes.accept(0, "2", vec![job("limited")]).await;
     processes.accept(0, "3", vec![job("limited")]).await;
     woken("accepted").await;

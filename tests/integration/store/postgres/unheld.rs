@@ -1,4 +1,4 @@
-//! Jobs that were leased to a process by a statement whose answer was lost.
+//! Jobs that were leased by a statement whose response was lost.
 
 use std::sync::Arc;
 
@@ -36,9 +36,13 @@ async fn an_unheld_job_is_given_back_as_if_it_had_not_been_leased() {
     assert_eq!(status.updated_at(), inbox.now());
     assert!(status.revision() > before.revision());
     tokio::time::timeout(seconds(5), due.notified()).await.expect("the dispatcher is woken");
-    let change = watching.try_recv().expect("watchers are told");
+    let change = watching.try_recv().expect("watchers receive the change");
     assert_eq!((change.status, change.attempt_count), (Status::Pending, 1));
-    assert_eq!(inbox.job_of(first.id, "default").await.1.attempts.len(), 1, "the one that failed");
+    assert_eq!(
+        inbox.job_of(first.id, "default").await.1.attempts.len(),
+        1,
+        "only the failed attempt is recorded"
+    );
     assert_eq!(inbox.counts().await.of(Status::Pending), 2);
     assert_eq!(inbox.counts().await.of(Status::Processing), 1);
     assert_eq!(inbox.status_of(held.id).await.status(), Status::Processing);
@@ -47,7 +51,7 @@ async fn an_unheld_job_is_given_back_as_if_it_had_not_been_leased() {
 
     let next = inbox.claimed(2).await;
     let next = next.iter().map(|job| (job.lease.job.webhook, job.lease.token, job.attempt));
-    assert_eq!(next.collect::<Vec<_>>(), [(first.id, 3, 2), (later.id, 1, 1)], "its place is kept");
+    assert_eq!(next.collect::<Vec<_>>(), [(first.id, 3, 2), (later.id, 1, 1)], "the job keeps its position");
     inbox.end(&held_job, Status::Completed).await;
 }
 
@@ -62,7 +66,7 @@ async fn only_jobs_leased_in_the_given_time_are_given_back() {
     assert_eq!(inbox.give_back_unheld(WORKER, vec![], after).await.expect("looks"), 0);
     let before = Timestamp::UNIX_EPOCH..=leased - seconds(1);
     assert_eq!(inbox.give_back_unheld(WORKER, vec![], before).await.expect("looks"), 0);
-    // Renewing it does not make it another lease.
+    // Renewing a lease does not change the time at which it was given.
     assert_eq!(inbox.renew(vec![job.lease], LEASE).await.expect("renews"), []);
     assert_eq!(inbox.give_back_unheld(WORKER, vec![], leased..=leased).await.expect("looks"), 1);
 }

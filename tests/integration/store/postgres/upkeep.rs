@@ -1,4 +1,4 @@
-//! What the store does for its tables, and what PostgreSQL cannot keep.
+//! Maintenance of the tables, and text that PostgreSQL cannot store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::store::inbox::Inbox;
 use crate::store::routes::{in_force, policy};
 use crate::support::postgres::{Session, server};
 
-/// Longer than the store takes to look, and the server to count.
+/// Half seconds to wait. Covers the interval of the store's check and the delay of the server's statistics.
 const PATIENCE: u32 = 60;
 
 #[tokio::test]
@@ -29,12 +29,12 @@ async fn an_error_with_a_character_that_postgresql_cannot_keep_is_recorded_witho
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_rows_of_the_hot_table_are_vacuumed_away() {
+async fn dead_rows_of_the_jobs_table_are_vacuumed() {
     let database = server().database();
     let options = Options { max_backlog: 100, policies: in_force([policy("default")]), seed: 1 };
     let store = open(&database.url(), &options, Arc::new(SystemClock)).await.expect("opens");
     let session = Session::open(&database.url()).expect("connects");
-    // Not by autovacuum, which would come by some time as well.
+    // Autovacuum would vacuum the table eventually.
     session.ask("ALTER TABLE jobs SET (autovacuum_enabled = false)").expect("sets");
     session
         .ask(
@@ -51,5 +51,5 @@ async fn dead_rows_of_the_hot_table_are_vacuumed_away() {
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    panic!("nobody vacuumed the table of jobs");
+    panic!("the store did not vacuum the table of jobs");
 }

@@ -1,4 +1,4 @@
-//! A folder for one SQLite file.
+//! The harness of the SQLite store: one folder per store.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::store::harness::{Harness, Options};
 
-/// See the module.
+/// A folder for the file of one store.
 pub(crate) struct SqliteHarness {
     folder: TempDir,
     crashes: usize,
@@ -40,14 +40,14 @@ impl Harness for SqliteHarness {
         Arc::new(open(&self.path(), options, clock).await.expect("opens"))
     }
 
-    /// The next process finds the file and its log as they are on disk at this moment.
+    /// Copies the file and its log as they are on disk now. The next process opens the copy.
     async fn crash(&mut self, store: Arc<dyn Store>) {
         let before = self.path();
         self.crashes += 1;
         for suffix in ["", "-wal"] {
             std::fs::copy(with_suffix(&before, suffix), with_suffix(&self.path(), suffix)).expect("copies");
         }
-        // Only to end its threads: what it writes now, nobody reads.
+        // Only ends the store's threads. Later writes go to the old file, which is not read again.
         store.close().await;
     }
 }

@@ -1,4 +1,4 @@
-//! More rows than one call of a list looks at.
+//! Listing with more rows than one call of `list` reads.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -10,10 +10,10 @@ use super::SqliteHarness;
 use crate::store::conformance::within_limit;
 use crate::store::inbox::{Inbox, seconds};
 
-/// One call looks at 200,000.
+/// The number of webhooks. One call reads at most 200,000.
 const ROWS: u64 = 205_000;
 
-/// Copies of one webhook, written past the store: accepting so many would take a minute.
+/// Copies one webhook directly in the database, because accepting this number would take a minute.
 fn fill(inbox: &Inbox<SqliteHarness>) {
     let path = inbox.harness().path();
     let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("connects");

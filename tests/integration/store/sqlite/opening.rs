@@ -1,4 +1,4 @@
-//! One process owns the file, and only a version that knows its tables opens it.
+//! Opening the file: only one process can own it, and a version that does not know its tables refuses it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ fn execute(path: &Path, statement: &str) {
     connection.batch_execute(statement).expect("executes");
 }
 
-/// What the file holds, without its header, which counts how often it was opened to write.
+/// The contents of the file without its header, which changes whenever the file is opened for writing.
 fn pages(path: &Path) -> Vec<u8> {
     std::fs::read(path).expect("reads").split_off(100)
 }
@@ -71,7 +71,7 @@ async fn a_file_of_a_later_version_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_probe_tells_that_a_later_version_migrated_the_file() {
+async fn a_probe_reports_that_a_later_version_migrated_the_file() {
     within_limit(async {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("inbox.db");

@@ -1,4 +1,4 @@
-//! More at once than the store lets wait.
+//! Overload: more concurrent requests than the queues of the store allow.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,10 +16,10 @@ use crate::store::conformance::within_limit;
 use crate::store::inbox::{Inbox, milliseconds, webhook};
 use crate::store::routes::default_job;
 
-/// Webhooks that are sent at once.
+/// The number of webhooks sent concurrently.
 const SENT: usize = 6_000;
 
-/// Webhooks that may wait for the writer, and those that it may have taken before it was held up.
+/// The maximum number of accepted webhooks: the queue of the writer plus the batch that it may already have taken.
 const WAITING: usize = 4_096 + 1_024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,7 +39,7 @@ async fn webhooks_beyond_the_queue_of_the_writer_are_refused() {
             let answer = answers.join_next().await.expect("more were sent").expect("ran");
             let refusal = answer.expect_err("nothing can be stored yet");
             assert_eq!(refusal.reason(), Reason::BacklogFull);
-            assert!(refusal.retry_delay().is_some(), "says when to come again");
+            assert!(refusal.retry_delay().is_some(), "the error says when to retry");
         }
         shell.batch_execute("ROLLBACK").expect("unlocks");
 
@@ -50,7 +50,7 @@ async fn webhooks_beyond_the_queue_of_the_writer_are_refused() {
                 Err(refusal) => assert_eq!(refusal.reason(), Reason::BacklogFull),
             }
         }
-        assert!((4_096..=WAITING).contains(&stored.len()), "as many as may wait: {}", stored.len());
+        assert!((4_096..=WAITING).contains(&stored.len()), "as many as the queue allows: {}", stored.len());
         stored.sort_by_key(|webhook| std::cmp::Reverse(webhook.id));
         assert_eq!(inbox.everything().await, stored);
         assert_eq!(inbox.counts().await.of(Status::Pending), stored.len() as u64);
@@ -58,7 +58,7 @@ async fn webhooks_beyond_the_queue_of_the_writer_are_refused() {
     .await;
 }
 
-/// Lists until it is told to stop; counts refusals.
+/// Lists webhooks until stopped, and counts the refused calls.
 async fn keep_listing(
     store: Arc<dyn hookbox::store::Store>,
     over: Arc<AtomicBool>,
@@ -69,7 +69,7 @@ async fn keep_listing(
             Ok(page) => assert_eq!(page.webhooks.len(), 1),
             Err(error) => {
                 assert_eq!(error.reason(), Reason::StoreUnavailable);
-                assert!(error.retry_delay().is_some(), "says when to come again");
+                assert!(error.retry_delay().is_some(), "the error says when to retry");
                 refused.fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -78,12 +78,12 @@ async fn keep_listing(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn claims_go_on_while_reads_beyond_the_limit_are_refused() {
+async fn claims_succeed_while_reads_beyond_the_limit_are_refused() {
     within_limit(async {
         let inbox = Inbox::<SqliteHarness>::new().await;
         inbox.accept_many("k", 200, &default_job()).await;
         let (over, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        // 1,024 reads may wait, beside the four that run.
+        // 1,024 reads may wait in addition to the four that run.
         let mut readers = JoinSet::new();
         for _ in 0..1_200 {
             readers.spawn(keep_listing(inbox.shared(), Arc::clone(&over), Arc::clone(&refused)));
@@ -93,7 +93,7 @@ async fn claims_go_on_while_reads_beyond_the_limit_are_refused() {
         }
         for claimed in 1..=20 {
             assert_eq!(inbox.claimed(1).await.len(), 1, "a claim beside too many reads");
-            // Its own look at the counts may be refused.
+            // The read of the counts may be refused, too.
             if let Ok(stats) = inbox.stats().await {
                 assert_eq!(stats.counts().of(Status::Processing), claimed);
             }

@@ -1,4 +1,4 @@
-//! Space on disk: purging makes the file smaller.
+//! Disk space: purging makes the file smaller.
 
 use futures::future::join_all;
 use hookbox::domain::job::Status;

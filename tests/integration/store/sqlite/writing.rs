@@ -1,4 +1,4 @@
-//! The one writer: commands share a commit, and a bad one fails alone.
+//! The writer: commands share a commit, and a failing command does not fail the others.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -13,10 +13,10 @@ use crate::store::conformance::within_limit;
 use crate::store::inbox::{Inbox, refused, seconds, webhook};
 use crate::store::routes::default_job;
 
-/// An attempt that is recorded under the number of an earlier one breaks the primary key of the
-/// history: no worker does that, but it shows what a failing statement does to its batch.
+/// Recording an attempt with the number of an earlier one violates the primary key of the attempts. Workers do not
+/// do that; the test uses it to make a statement fail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_bad_command_does_not_fail_its_neighbours() {
+async fn a_failing_command_does_not_fail_the_others_of_its_batch() {
     within_limit(async {
         let inbox = Inbox::<SqliteHarness>::new().await;
         let id = inbox.accept_new("bad").await.id;
@@ -48,7 +48,7 @@ async fn one_bad_command_does_not_fail_its_neighbours() {
     .await;
 }
 
-/// It takes as long as a connection waits for a lock: five seconds.
+/// Takes five seconds: the time that a connection waits for a lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_file_refuses_writes_and_can_be_read() {
     within_limit(async {

@@ -1,4 +1,4 @@
-//! Two stores that should answer the same.
+//! Comparison of two stores that should give the same results.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -14,17 +14,17 @@ use crate::store::behaviours::purging::purge_all;
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, event_type, seconds, webhook_with};
 
-/// Jobs of a route and a source by status, and since when the oldest is due.
+/// The number of jobs in each status and the oldest due time, by route and source.
 type Queues = BTreeMap<(String, String), ([u64; Status::ALL.len()], Option<Timestamp>)>;
 
-/// Compares all that both show.
+/// Compares everything that both stores return.
 pub(super) async fn assert_equal<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
     assert_alike(one, other).await;
     assert_eq!(queues(one).await, queues(other).await);
 }
 
-/// Compares all that both show, but for the moment since when the first of an order value is due: after
-/// the end of the one before it a store may count from there, or from its own time.
+/// Compares everything that both stores return, except since when the first job of a lane has been due: a store may
+/// report the job's own due time or the end of the job before it.
 async fn assert_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
     let all = one.everything().await;
     assert_eq!(all, other.everything().await, "lists");
@@ -47,13 +47,13 @@ async fn assert_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) 
     assert_eq!(one.pauses().await.expect("looks"), other.pauses().await.expect("looks"));
 }
 
-/// The same, and whether a job is due.
+/// The number of jobs in each status by route and source, and whether any job is due.
 async fn counts<H: Harness>(inbox: &Inbox<H>) -> Vec<((String, String), [u64; Status::ALL.len()], bool)> {
     let queues = queues(inbox).await.into_iter();
     queues.map(|(name, (counts, due))| (name, counts, due.is_some())).collect()
 }
 
-/// What the statistics say of all queues.
+/// The statistics of all queues.
 async fn queues<H: Harness>(inbox: &Inbox<H>) -> Queues {
     let queues = inbox.stats().await.expect("counts").queues.into_iter();
     let named = queues.map(|queue| {
@@ -63,10 +63,10 @@ async fn queues<H: Harness>(inbox: &Inbox<H>) -> Queues {
     named.collect()
 }
 
-/// Asks both for the same, and compares their answers and what they show then.
+/// Runs the same operations on both stores and compares the results.
 pub(super) async fn assert_go_on_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
     assert_accept_alike(one, other).await;
-    // What is paused stays so for a while.
+    // First with the pauses in force, then without them.
     assert_run_alike(one, other).await;
     for target in one.pauses().await.expect("looks").into_iter().map(|pause| pause.target) {
         assert_same(one.resume(target.clone()).await, other.resume(target).await);
@@ -84,7 +84,7 @@ pub(super) async fn assert_go_on_alike<A: Harness, B: Harness>(one: &Inbox<A>, o
     }
 }
 
-/// Each webhook is sent again: as it was, with another payload, with another event type.
+/// Accepts each webhook again: unchanged, with another payload, and with another event type.
 async fn assert_accept_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
     for webhook in one.everything().await {
         let again = |payload| NewWebhook {
@@ -101,7 +101,7 @@ async fn assert_accept_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inb
     }
 }
 
-/// Jobs are retried and cancelled: first one of each webhook, then what is left of every second.
+/// Retries the first job of each webhook, then retries or cancels all jobs of alternate webhooks.
 async fn assert_operate_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
     for (at, webhook) in one.everything().await.iter().enumerate() {
         let id = webhook.id;
@@ -117,7 +117,7 @@ async fn assert_operate_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &In
     assert_alike(one, other).await;
 }
 
-/// Jobs start and end in both, some of each outcome, until none may start; then time passes.
+/// Runs jobs in both stores, with various outcomes, until none is startable. Then moves both clocks forward.
 async fn assert_run_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
     for round in 0..20 {
         let (jobs, others) = (sorted(one.claimed(100).await), sorted(other.claimed(100).await));
@@ -133,7 +133,7 @@ async fn assert_run_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<
             };
             let end = one.ended(job, next);
             assert!(one.finish_one(end.clone()).await.expect("finishes"), "the lease is held");
-            assert!(other.finish_one(end).await.expect("finishes"), "the lease is held there too");
+            assert!(other.finish_one(end).await.expect("finishes"), "the lease is held in the other store");
         }
         assert_alike(one, other).await;
     }
@@ -142,13 +142,13 @@ async fn assert_run_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<
     assert_alike(one, other).await;
 }
 
-/// Of those due at the same time any may come first.
+/// Sorts jobs by id, because the order of jobs that are due at the same time is not defined.
 fn sorted(mut jobs: Vec<ClaimedJob>) -> Vec<ClaimedJob> {
     jobs.sort_by_key(|job| job.lease.job);
     jobs
 }
 
-/// Claimed jobs as they are compared, without the moment since when an ordered one is due.
+/// The claimed jobs as text for the comparison, without the due time of ordered jobs.
 fn shown(jobs: &[ClaimedJob]) -> String {
     let shown = jobs.iter().cloned().map(|job| match job.order {
         Some(_) => ClaimedJob { available_at: job.claimed_at, ..job },

@@ -1,4 +1,4 @@
-//! What is kept: all of it, byte for byte.
+//! A transfer keeps all data byte for byte.
 
 use hookbox::domain::attempt::Outcome;
 use hookbox::domain::job::Status;
@@ -28,7 +28,7 @@ async fn webhooks_in_every_status_move_with_their_whole_history() {
         let job = inbox.claim_one().await;
         inbox.end(&job, Status::Completed).await;
     }
-    // Interrupted, failed, and then completed.
+    // A job that was interrupted, failed and then completed.
     inbox.accept_new("third-time").await;
     inbox.claim_one().await;
     inbox.crash_and_reopen().await;
@@ -37,13 +37,13 @@ async fn webhooks_in_every_status_move_with_their_whole_history() {
     inbox.advance(seconds(1));
     let job = inbox.claim_one().await;
     inbox.end(&job, Status::Completed).await;
-    // Dead-lettered by crashes.
+    // A job that became a dead letter because of crashes.
     inbox.accept_new("crashes").await;
     for _ in 0..3 {
         inbox.claim_one().await;
         inbox.crash_and_reopen().await;
     }
-    // Dead-lettered by an attempt; and after that cancelled, completed, or failed again.
+    // Jobs that became dead letters by a failed attempt, and then were cancelled, completed or failed again.
     let dead = |key: &'static str| inbox.ended_webhook(key, Status::DeadLettered);
     dead("dead").await;
     let (cancelled, completed, failed) = (dead("d-1").await, dead("d-2").await, dead("d-3").await);
@@ -55,13 +55,13 @@ async fn webhooks_in_every_status_move_with_their_whole_history() {
     inbox.retry(failed.id, None).await.expect("retried");
     let job = inbox.claim_one().await;
     inbox.fail(&job, seconds(100)).await;
-    // Cancelled before the first attempt, and after one.
+    // Jobs that were cancelled before the first attempt and after it.
     inbox.ended_webhook("cancelled", Status::Cancelled).await;
     let tried = inbox.accept_new("tried").await;
     let job = inbox.claim_one().await;
     inbox.fail(&job, seconds(100)).await;
     inbox.cancel(tried.id, None).await.expect("cancelled");
-    // Given back, and new.
+    // A job that was given back, and a new job.
     inbox.accept_new("given-back").await;
     let job = inbox.claim_one().await;
     inbox.end(&job, Status::Pending).await;
@@ -72,7 +72,7 @@ async fn webhooks_in_every_status_move_with_their_whole_history() {
     assert_eq!([Status::Pending, Status::Retrying, Status::Completed].map(of), [2, 1, 6]);
     assert_eq!([Status::DeadLettered, Status::Cancelled].map(of), [2, 3]);
     assert_eq!((moved_rows.webhooks, moved_rows.attempts), (14, 4 + 3 + 3 + 1 + 1 + 2 + 2 + 1 + 1));
-    // Each is where the store itself would have put it.
+    // Each job is in the table in which the store itself would have put it.
     let session = Session::open(&target.harness().url()).expect("connects");
     for misplaced in [
         "SELECT webhook FROM finished_jobs WHERE (status IN (5, 6)) <> (outcome IS NULL)",
@@ -109,7 +109,7 @@ async fn characters_that_postgresql_cannot_store_are_replaced_in_errors() {
 async fn new_webhooks_come_after_those_that_were_moved() {
     let mut inbox = Inbox::<SqliteHarness>::new().await;
     let before = inbox.accept_new("before").await;
-    // As after a clock that went ahead.
+    // As if the clock was set back.
     inbox.go_back(seconds(1_000));
     let (target, _) = moved(&mut inbox).await;
     let after = target.accept_new("after").await;

@@ -1,4 +1,4 @@
-//! Webhooks with several jobs, or none: each job keeps its route, its status and its history.
+//! Moving webhooks with several jobs or none: each job keeps its route, its status and its attempts.
 
 use hookbox::domain::attempt::Outcome;
 use hookbox::domain::error::Reason;
@@ -15,7 +15,7 @@ use crate::store::routes::{job, ordered, policy, route};
 use crate::store::sqlite::SqliteHarness;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn webhooks_that_no_route_wanted_move() {
+async fn filtered_webhooks_are_moved() {
     let mut inbox = Inbox::<SqliteHarness>::with_routes([policy("orders")]).await;
     inbox.accept_for("wanted", [job("orders")]).await;
     let filtered = inbox.accept_for("filtered", []).await;
@@ -55,7 +55,7 @@ async fn routes_and_sources_whose_webhooks_are_gone_are_still_shown() {
 
     assert_eq!(rows.webhooks, 1);
     assert_equal(&inbox, &target).await;
-    // A route that is new to the database gets a number of its own.
+    // A new route of the database gets a number that is not in use.
     let new = target.accept_from("shop", "new", ["gone", "new"].map(job)).await;
     let like_it = inbox.accept_from("shop", "new", ["gone", "new"].map(job)).await;
     assert_eq!(new.jobs, like_it.jobs);
@@ -93,7 +93,7 @@ async fn each_job_of_a_webhook_keeps_its_status_its_runs_and_its_attempts() {
             _ => inbox.end(&claimed, Status::DeadLettered).await,
         }
     }
-    // The second run of three of them.
+    // Three of the jobs start their second run.
     inbox.retry(id, None).await.expect("retries");
     inbox.advance(seconds(1));
     for claimed in inbox.claimed(10).await {

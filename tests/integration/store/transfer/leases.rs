@@ -1,4 +1,4 @@
-//! Jobs that a process ran when it died: the policies in force after the move decide how they go on.
+//! Jobs that were leased when the process crashed: the policies in force after the move decide their next status.
 
 use hookbox::domain::attempt::Outcome;
 use hookbox::domain::job::Status;

@@ -1,4 +1,5 @@
-//! After any life, moved in any batches and with any stops, both stores answer the same.
+//! Moves a store after random operations, with random batch sizes and interruptions, and checks that both stores give
+//! the same results.
 
 use std::sync::Arc;
 
@@ -14,12 +15,12 @@ use crate::store::model::{Operation, Settings, lived, operations};
 use crate::store::postgres::PostgresHarness;
 use crate::store::sqlite::SqliteHarness;
 
-/// Lives that are tried, and the steps of the longest.
+/// The number of random sequences of operations, and the maximum length of each.
 const LIVES: u32 = 12;
 const STEPS: usize = 60;
 
 #[test]
-fn after_any_life_both_stores_answer_the_same() {
+fn after_any_operations_and_stops_both_stores_give_the_same_results() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let mut runner = TestRunner::new(Config {
@@ -39,17 +40,19 @@ fn after_any_life_both_stores_answer_the_same() {
     }
 }
 
-/// `stops`: how many batches each process moves before it ends; the last one moves the rest.
+/// Runs the operations, moves the store and compares both. `stops` has the number of batches that each interrupted
+/// process moves; one more process moves the rest.
 async fn moved(life: &[Operation], stops: &[usize], limits: Limits) -> Result<(), TestCaseError> {
     let mut source = lived::<SqliteHarness>(life).await?;
     let mut target = Inbox::<PostgresHarness>::new().await;
     target.close().await;
 
-    // Leases of routes that are gone are taken over later on PostgreSQL, so no route is gone until they are.
+    // PostgreSQL takes over leases of removed routes later than SQLite, so all routes exist until the leases are
+    // taken over.
     let policies = Arc::clone(source.policies());
     let all = policies.and_missing(&Settings::FIRST.in_force());
     source.reload(all.iter().map(|policy| Policy::clone(policy))).await;
-    // What is compared goes on in a copy: the file itself is served no more.
+    // The comparison uses a copy, because the moved file can no longer be opened.
     let file = source.harness().path();
     source.crash_and_reopen().await;
     let url = target.harness().url();
@@ -67,7 +70,7 @@ async fn moved(life: &[Operation], stops: &[usize], limits: Limits) -> Result<()
     target.reload(policies.iter().map(|policy| Policy::clone(policy))).await;
 
     assert_equal(&source, &target).await;
-    // Of jobs that are due at the same time, a full route may start any.
+    // If a route is near its limit, it may start any of the jobs that are due at the same time.
     let unlimited =
         source.policies().iter().map(|policy| Policy { concurrency: None, ..Policy::clone(policy) });
     let unlimited = unlimited.collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! Nobody serves from either side in the middle of a transfer, nor from the file after it.
+//! During a transfer, neither the file nor the database can be served. After it, only the database can.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ async fn after_the_transfer_the_database_is_served_and_the_file_is_not() {
     let store = crate::store::postgres::open(&ends.database.url(), &options(), clock).await.expect("opens");
     assert_eq!(store.stats().await.expect("counts").counts().of(Status::Pending), 3);
     store.close().await;
-    // Tables are still brought up to date, for what it is worth.
+    // The file can still be migrated.
     assert!(sqlite::migrate(&ends.file()).expect("migrates").is_empty());
 }
 
@@ -66,7 +66,7 @@ async fn a_transfer_that_was_abandoned_leaves_the_file_as_it_was() {
     store.accept(webhook("sixth"), default_job()).await.expect("accepted");
     store.close().await;
 
-    // What was moved is of another transfer now.
+    // The moved webhooks belong to the abandoned transfer, so the database is refused.
     let refused = ends.begin().await.expect_err("is refused");
     assert!(matches!(refused, TransferError::Occupied { webhooks: 2, .. }), "{refused:?}");
     let anew = server().database();

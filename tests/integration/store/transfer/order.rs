@@ -1,20 +1,20 @@
-//! Ordered jobs stay in their order, and blocked order values stay blocked.
+//! Ordered jobs keep their order after a move, and blocked order values stay blocked.
 
 use hookbox::domain::id::WebhookId;
 use hookbox::domain::job::Status;
 
 use super::equal::assert_equal;
 use super::moved;
-use crate::store::behaviours::ordering::{claim_next, complete_in_order, in_line};
+use crate::store::behaviours::ordering::{claim_next, complete_in_order, with_one_lane};
 use crate::store::behaviours::purging::{RETENTION, purge_all};
 use crate::store::inbox::{Inbox, keys, milliseconds, seconds, sorted_keys};
 use crate::store::postgres::PostgresHarness;
 use crate::store::routes::{job, ordered, policy, skipping};
 use crate::store::sqlite::SqliteHarness;
 
-/// A dead letter with two jobs behind it, moved.
+/// Moves a dead letter and two jobs that it blocks.
 async fn moved_with_a_dead_letter() -> (Inbox<PostgresHarness>, [WebhookId; 3]) {
-    let (mut inbox, ids) = in_line::<SqliteHarness>(&["dead", "behind", "last"]).await;
+    let (mut inbox, ids) = with_one_lane::<SqliteHarness>(&["dead", "behind", "last"]).await;
     let claimed = claim_next(&inbox, "dead").await;
     inbox.end(&claimed, Status::DeadLettered).await;
     let (target, _) = moved(&mut inbox).await;
@@ -23,12 +23,12 @@ async fn moved_with_a_dead_letter() -> (Inbox<PostgresHarness>, [WebhookId; 3]) 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn jobs_of_one_value_start_in_order_and_those_that_come_later_behind_them() {
-    let (mut inbox, ids) = in_line::<SqliteHarness>(&["1", "2", "3", "4"]).await;
+async fn moved_jobs_of_one_value_start_in_order_and_before_new_ones() {
+    let (mut inbox, ids) = with_one_lane::<SqliteHarness>(&["1", "2", "3", "4"]).await;
     inbox.cancel(ids[2], None).await.expect("cancels");
     let first = claim_next(&inbox, "1").await;
     inbox.end(&first, Status::Completed).await;
-    // As after a clock that went ahead: what comes later has an earlier time.
+    // As if the clock was set back: later webhooks have earlier times.
     inbox.go_back(seconds(1_000));
     let (target, _) = moved(&mut inbox).await;
     target.accept_for("5", [ordered("orders", "x")]).await;
@@ -39,7 +39,7 @@ async fn jobs_of_one_value_start_in_order_and_those_that_come_later_behind_them(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_finished_job_keeps_its_place_for_a_retry() {
-    let (mut inbox, ids) = in_line::<SqliteHarness>(&["1", "2"]).await;
+    let (mut inbox, ids) = with_one_lane::<SqliteHarness>(&["1", "2"]).await;
     for id in &ids {
         inbox.cancel(*id, None).await.expect("cancels");
     }
@@ -53,7 +53,7 @@ async fn a_finished_job_keeps_its_place_for_a_retry() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retrying_job_holds_the_jobs_behind_it_until_it_is_due() {
-    let (mut inbox, _) = in_line::<SqliteHarness>(&["1", "2"]).await;
+    let (mut inbox, _) = with_one_lane::<SqliteHarness>(&["1", "2"]).await;
     let first = claim_next(&inbox, "1").await;
     inbox.fail(&first, seconds(10)).await;
     let (target, _) = moved(&mut inbox).await;
@@ -67,7 +67,7 @@ async fn a_retrying_job_holds_the_jobs_behind_it_until_it_is_due() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn values_of_other_routes_and_sources_are_lines_of_their_own() {
+async fn the_same_value_of_another_route_or_source_is_another_lane() {
     let mut inbox = Inbox::<SqliteHarness>::with_routes(["orders", "other"].map(policy)).await;
     for (from, key, jobs) in [
         ("default", "x", vec![ordered("orders", "x"), ordered("other", "x")]),
@@ -91,7 +91,7 @@ async fn values_of_other_routes_and_sources_are_lines_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_value_that_is_freed_late_is_due_since_then() {
+async fn a_job_that_waited_for_its_lane_is_due_since_the_lane_was_free() {
     let mut inbox = Inbox::<SqliteHarness>::with_routes([policy("orders")]).await;
     for key in ["1", "2"] {
         inbox.accept_for(key, [ordered("orders", "x")]).await;
@@ -105,7 +105,7 @@ async fn a_value_that_is_freed_late_is_due_since_then() {
     let (target, _) = moved(&mut inbox).await;
 
     assert_equal(&inbox, &target).await;
-    assert_eq!(keys(&target.claimed(1).await), ["other"], "it waits longer");
+    assert_eq!(keys(&target.claimed(1).await), ["other"], "the other job has been due longer");
     let stats = target.stats().await.expect("counts");
     assert_eq!(stats.queues[0].oldest_due, Some(freed_at));
 }
@@ -160,7 +160,7 @@ async fn a_skipped_dead_letter_blocks_nothing() {
     let claimed = claim_next(&inbox, "dead").await;
     inbox.end(&claimed, Status::DeadLettered).await;
     let (mut target, _) = moved(&mut inbox).await;
-    // Nor does it if dead letters block from now on.
+    // The same if the policy is changed so that dead letters block.
     target.reload([policy("orders")]).await;
     complete_in_order(&target, &["behind"]).await;
 }

@@ -1,4 +1,4 @@
-//! What a transfer refuses, and that a refusal leaves both sides alone.
+//! Transfers that are refused. A refusal changes neither the file nor the database.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::store::routes::default_job;
 use crate::support::postgres::server;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_is_missing_is_not_made() {
+async fn a_missing_file_is_refused_and_not_created() {
     let ends = Ends::new();
     for refused in [ends.begin().await.map(drop), abandon(&ends.file()).map(drop)] {
         assert!(matches!(refused, Err(TransferError::Missing(_))), "{refused:?}");
@@ -31,7 +31,7 @@ async fn a_file_that_is_served_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_not_there_is_refused_without_its_password() {
+async fn a_missing_database_is_refused_without_printing_the_password() {
     let ends = Ends::with(1).await;
     let url = "postgres://ann:s3cret@127.0.0.1:1/inbox";
     let refused = ends.begin_at(url, SMALL).await.expect_err("is refused");
@@ -59,7 +59,7 @@ async fn a_database_that_holds_other_webhooks_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_served_is_refused_until_it_is_not() {
+async fn a_database_is_refused_while_a_process_serves_it() {
     let ends = Ends::with(1).await;
     let clock = Arc::clone(&ends.clock);
     let store = crate::store::postgres::open(&ends.database.url(), &options(), clock).await.expect("opens");
@@ -83,7 +83,7 @@ async fn a_process_with_a_custom_application_name_is_also_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_database_in_the_middle_is_refused_and_after_the_end_as_well() {
+async fn another_database_is_refused_during_and_after_a_transfer() {
     let ends = Ends::with(3).await;
     let mut transfer = ends.ready().await;
     transfer.step().await.expect("moves");
@@ -99,7 +99,7 @@ async fn another_database_in_the_middle_is_refused_and_after_the_end_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_by_another_name_is_the_same() {
+async fn a_database_is_recognised_by_another_host_name() {
     let ends = Ends::with(3).await;
     let mut transfer = ends.ready().await;
     transfer.step().await.expect("moves");
@@ -116,11 +116,11 @@ async fn a_database_by_another_name_is_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_files_for_one_database_one_is_refused() {
+async fn one_of_two_files_for_the_same_database_is_refused() {
     let (ends, other) = (Ends::with(3).await, Ends::with(3).await);
     let url = ends.database.url();
     let mut first = ends.ready().await;
-    // Nothing has been moved, so the second one takes its place, and the first one learns of it.
+    // The first transfer has moved nothing yet, so the second one replaces it and the first one fails.
     let mut second = ready(begin(&other.file(), &url, SMALL, &other.clock).await);
     let refused = first.step().await.expect_err("is refused");
     assert!(matches!(refused, TransferError::Overtaken { .. }), "{refused:?}");
@@ -132,7 +132,7 @@ async fn of_two_files_for_one_database_one_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_copies_of_one_file_one_moves_on() {
+async fn only_one_of_two_copies_of_a_file_can_continue() {
     let ends = Ends::with(6).await;
     ends.ready().await.close().await;
     let copy = ends.folder.path().join("copy.db");
@@ -147,7 +147,7 @@ async fn of_two_copies_of_one_file_one_moves_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_that_the_database_has_got_meanwhile_is_told() {
+async fn a_key_that_was_added_to_the_database_meanwhile_is_reported() {
     let ends = Ends::with(4).await;
     let mut transfer = ends.ready().await;
     transfer.step().await.expect("moves");
@@ -162,7 +162,7 @@ async fn a_key_that_the_database_has_got_meanwhile_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn counts_that_differ_end_no_transfer_and_are_told() {
+async fn a_transfer_with_different_counts_is_not_finished_and_reports_them() {
     for (tampering, expected) in [
         (
             "DELETE FROM jobs WHERE webhook = (SELECT max(webhook::text)::uuid FROM jobs)",

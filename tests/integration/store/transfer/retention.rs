@@ -1,4 +1,4 @@
-//! Retention counts from before the move: what is over goes on time, and nothing goes twice.
+//! Retention continues across a move: payloads and keys are removed on time and only once.
 
 use hookbox::domain::error::Reason;
 use hookbox::domain::job::Status;
@@ -15,7 +15,7 @@ use crate::support::postgres::Session;
 
 const NOTHING: Purged = Purged { payloads: 0, webhooks: 0, more: false };
 
-/// Purges both at each of these times after the one before, and compares what went.
+/// Purges both stores after each of these delays and compares what was removed.
 async fn purge_alike(
     inbox: &Inbox<SqliteHarness>,
     target: &Inbox<PostgresHarness>,
@@ -35,14 +35,14 @@ async fn purge_alike(
     all
 }
 
-/// What the database has in a column of its finished jobs, in any order.
+/// The sorted values of a column of the finished jobs in the database.
 fn column_of_finished_jobs(target: &Inbox<PostgresHarness>, column: &str) -> Vec<String> {
     let session = Session::open(&target.harness().url()).expect("connects");
     session.ask(&format!("SELECT {column} FROM finished_jobs ORDER BY 1")).expect(column)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_webhook_whose_payload_is_gone_still_answers_its_duplicates_and_goes_on_time() {
+async fn a_webhook_without_its_payload_answers_duplicates_and_is_purged_on_time() {
     let mut inbox = Inbox::<SqliteHarness>::new().await;
     let gone = inbox.ended_webhook("gone", Status::Completed).await;
     let dead = inbox.ended_webhook("dead", Status::DeadLettered).await;
@@ -54,7 +54,7 @@ async fn a_webhook_whose_payload_is_gone_still_answers_its_duplicates_and_goes_o
     assert_eq!(target.detail_of(gone.id).await.payload, None);
     assert!(target.submit(webhook_with("gone", r#"{"n":1}"#)).await.expect("answers").duplicate);
     assert_eq!(refused(target.submit(webhook_with("gone", r#"{"n":2}"#)).await), Reason::KeyReused);
-    assert_eq!(refused(target.retry(dead.id, None).await), Reason::WrongStatus, "it has no payload");
+    assert_eq!(refused(target.retry(dead.id, None).await), Reason::WrongStatus, "the payload was purged");
     assert_equal(&inbox, &target).await;
     let purged = purge_alike(&inbox, &target, &[100, 200]).await;
     let first = Purged { payloads: 1, webhooks: 2, ..NOTHING };
@@ -62,12 +62,12 @@ async fn a_webhook_whose_payload_is_gone_still_answers_its_duplicates_and_goes_o
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_payload_goes_with_the_retention_of_the_last_job() {
+async fn a_payload_is_kept_until_the_retention_of_the_last_job_is_over() {
     let mut inbox = Inbox::<SqliteHarness>::with_routes(["a", "b"].map(policy)).await;
     let webhook = inbox.accept_for("k", [job("a"), job("b")]).await;
     let first = inbox.claimed(1).await;
     inbox.end(&first[0], Status::Completed).await;
-    // Past the retention of its payload, and past that of keys; the other one is not finished.
+    // The retention of the payload and of the key is over for this job, but the other job is unfinished.
     for (retention, mark) in [(RETENTION.completed, "1"), (RETENTION.keys, "2")] {
         inbox.advance(retention);
         assert_eq!(purge_all(&inbox).await, NOTHING);
@@ -90,7 +90,7 @@ async fn a_payload_goes_with_the_retention_of_the_last_job() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_was_retried_after_its_retention_is_kept_anew() {
+async fn the_retention_of_a_retried_job_starts_again() {
     let mut inbox = Inbox::<SqliteHarness>::with_routes(["a", "b"].map(policy)).await;
     let webhook = inbox.accept_for("k", [job("a"), job("b")]).await;
     inbox.cancel(webhook.id, Some(route("a"))).await.expect("cancels");

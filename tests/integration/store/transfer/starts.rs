@@ -1,4 +1,4 @@
-//! What keeps jobs from starting does so after the move: pauses, rates, routes that are gone.
+//! Pauses, rates, concurrency and missing routes keep jobs from starting after a move, too.
 
 use hookbox::domain::job::Status;
 use hookbox::store::PauseTarget;
@@ -10,7 +10,7 @@ use crate::store::postgres::PostgresHarness;
 use crate::store::routes::{concurrent, job, paced, policy, route};
 use crate::store::sqlite::SqliteHarness;
 
-/// Four webhooks, of every route and source.
+/// Accepts four webhooks: one for each combination of two routes and two sources.
 async fn with_two_routes() -> Inbox<SqliteHarness> {
     let inbox = Inbox::with_routes(["a", "b"].map(policy)).await;
     for (from, key, name) in
@@ -22,7 +22,7 @@ async fn with_two_routes() -> Inbox<SqliteHarness> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_paused_stays_paused_until_resumed() {
+async fn paused_jobs_stay_paused_until_resumed() {
     for (target, free) in [
         (PauseTarget::Route(route("a")), ["hub b", "shop b"].as_slice()),
         (PauseTarget::Source(source("shop")), &["hub a", "hub b"]),
@@ -43,7 +43,7 @@ async fn what_is_paused_stays_paused_until_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_pauses_move_and_stores_go_on_alike() {
+async fn several_pauses_are_moved_and_both_stores_behave_the_same() {
     let mut inbox = with_two_routes().await;
     for target in
         [PauseTarget::Everything, PauseTarget::Route(route("b")), PauseTarget::Source(source("hub"))]
@@ -58,7 +58,7 @@ async fn several_pauses_move_and_stores_go_on_alike() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_paused_in_the_database_before_stays_paused() {
+async fn pauses_that_the_database_had_before_the_move_are_kept() {
     let mut target = Inbox::<PostgresHarness>::new().await;
     let everything = target.pause(PauseTarget::Everything).await.expect("pauses");
     let mut inbox = with_two_routes().await;
@@ -93,7 +93,7 @@ async fn a_rate_counts_the_starts_before_the_move() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_concurrency_counts_what_was_moved_leased() {
+async fn the_concurrency_counts_jobs_that_were_moved_while_leased() {
     let mut inbox = Inbox::<SqliteHarness>::with_routes([concurrent("limited", 2)]).await;
     inbox.accept_many("k", 4, &[job("limited")]).await;
     assert_eq!(inbox.claimed(1).await.len(), 1);

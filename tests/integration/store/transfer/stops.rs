@@ -1,4 +1,4 @@
-//! A transfer that stops, wherever that is, goes on from there.
+//! An interrupted transfer resumes where it stopped.
 
 use hookbox::domain::job::Status;
 use hookbox::store::transfer::{Begun, Limits, TransferError};
@@ -10,7 +10,7 @@ use crate::store::postgres::close_connections;
 use crate::store::routes::{attempts, default_job};
 use crate::store::sqlite::SqliteHarness;
 
-/// How many webhooks the database has, and the position it keeps.
+/// The number of webhooks in the database, and the stored position of the transfer.
 fn state(ends: &Ends) -> (String, String) {
     let ask = |sql| ends.ask(sql).concat();
     (ask("SELECT count(*) FROM webhooks"), ask("SELECT webhooks FROM transfers"))
@@ -38,7 +38,7 @@ async fn every_process_moves_one_batch_and_none_moves_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_is_cut_loses_nothing() {
+async fn a_lost_connection_loses_no_webhook() {
     let ends = Ends::with(6).await;
     let mut transfer = ends.ready().await;
     assert!(transfer.step().await.expect("moves"));
@@ -50,13 +50,13 @@ async fn a_connection_that_is_cut_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_ended_between_the_two_marks_is_made_good() {
+async fn a_transfer_that_stopped_between_its_two_marks_is_completed() {
     let ends = Ends::with(3).await;
-    // The file was marked, and the database has not heard of it.
+    // The process stopped after it marked the file and before it marked the database.
     ends.ready().await.close().await;
     ends.ask("DELETE FROM transfers");
     complete(ends.ready().await).await;
-    // The database has all of it, and the file does not know.
+    // The process stopped after it finished the database and before it finished the file.
     execute(&ends.file(), "UPDATE transfer SET finished_at = NULL");
     assert!(matches!(ends.begin().await, Ok(Begun::Finished(_))));
     let refused = ends.open_file().await.expect_err("is refused");
@@ -64,7 +64,7 @@ async fn a_process_that_ended_between_the_two_marks_is_made_good() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_is_bounded_in_bytes_and_what_is_larger_moves_alone() {
+async fn a_batch_is_limited_in_bytes_and_a_larger_webhook_moves_alone() {
     let ends = Ends::new();
     let store = ends.open_file().await.expect("opens");
     let payload = |bytes: usize| format!(r#""{}""#, "x".repeat(bytes));
@@ -84,7 +84,7 @@ async fn a_batch_is_bounded_in_bytes_and_what_is_larger_moves_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_history_of_a_webhook_counts_and_is_never_torn_apart() {
+async fn attempts_count_toward_the_batch_limit_and_are_never_split() {
     let inbox = Inbox::<SqliteHarness>::with_routes([attempts(10)]).await;
     for key in ["a", "b", "c"] {
         inbox.accept_new(key).await;
