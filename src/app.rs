@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Database};
+use crate::connections::{Bodies, Connections, connections_for_open_files};
 use crate::domain::clock::Clock;
 use crate::service::reload::{ReadSettings, RoutesInForce};
 use crate::service::{RateLimiter, Service};
@@ -97,16 +98,20 @@ pub async fn run(
     let limiter = config.rate_limit.map(|limit| Arc::new(RateLimiter::new(limit, Arc::clone(&clock))));
     let service = Service::new(Arc::clone(&store), routes, clock, metrics, limiter);
     let stopping = CancellationToken::new();
+    let connections = Connections::new(connections_for_open_files());
+    let bodies = Bodies::new(config.max_body_bytes);
     let rest = http::router(http::Api {
         service: service.clone(),
         max_body_bytes: config.max_body_bytes,
-        bodies: http::Bodies::new(config.max_body_bytes),
+        bodies: bodies.clone(),
         stopping: stopping.clone(),
     });
     let reloading = tokio::spawn(reload_when_asked(service.clone(), reload));
-    let calls = grpc::Api { service, max_body_bytes: config.max_body_bytes, stopping: stopping.clone() };
-    let mut http = tokio::spawn(http::server::serve(listeners.http, rest, stopping.clone()));
-    let mut grpc = tokio::spawn(grpc::serve(listeners.grpc, calls, stopping.clone()));
+    let calls =
+        grpc::Api { service, max_body_bytes: config.max_body_bytes, bodies, stopping: stopping.clone() };
+    let mut http =
+        tokio::spawn(http::server::serve(listeners.http, connections.clone(), rest, stopping.clone()));
+    let mut grpc = tokio::spawn(grpc::serve(listeners.grpc, connections, calls, stopping.clone()));
     tracing::info!("hookbox is ready");
 
     let served = tokio::select! {

@@ -1,6 +1,7 @@
 //! gRPC: serves the service with tonic. Knows neither REST nor the inside of a store.
 
 mod answer;
+mod calls;
 mod convert;
 mod operations;
 mod status;
@@ -9,16 +10,17 @@ mod webhooks;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tower::util::MapResponseLayer;
 
+use self::calls::CallsLayer;
 use self::operations::Operations;
 use self::proto::operation_service_server::OperationServiceServer;
 use self::proto::webhook_service_server::WebhookServiceServer;
 pub use self::status::{GrpcReason, code_of};
 use self::webhooks::Webhooks;
+use crate::connections::{Bodies, Connections};
 use crate::service::Service;
 
 /// The messages and services that prost and tonic generate from the proto.
@@ -44,6 +46,9 @@ const VALUE_OVERHEAD_FACTOR: usize = 2;
 /// answer it.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
+/// The most calls of a connection at once.
+const MAX_STREAMS: u32 = 200;
+
 /// How long open calls may take to finish at shutdown; after that they are cut off.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 
@@ -54,6 +59,8 @@ pub struct Api {
     pub service: Service,
     /// The largest payload, in bytes.
     pub max_body_bytes: usize,
+    /// The memory for messages that are arriving.
+    pub bodies: Bodies,
     /// Cancelled when the process begins to stop.
     pub stopping: CancellationToken,
 }
@@ -62,9 +69,11 @@ pub struct Api {
 /// calls `DRAIN_TIME` to finish. Errors: the connections cannot be served.
 pub async fn serve(
     listener: TcpListener,
+    connections: Connections,
     api: Api,
     stopping: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
+    let bodies = api.bodies.clone();
     let (health, health_service) = tonic_health::server::health_reporter();
     let webhooks = WebhookServiceServer::new(Webhooks(api.clone()))
         .max_decoding_message_size(api.max_body_bytes * VALUE_OVERHEAD_FACTOR + MESSAGE_OVERHEAD_BYTES);
@@ -81,7 +90,8 @@ pub async fn serve(
     let mut server = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .tcp_nodelay(true)
+        .max_concurrent_streams(MAX_STREAMS)
+        .layer(CallsLayer(bodies))
         .layer(MapResponseLayer::new(status::explain))
         .add_service(health_service)
         .add_service(webhooks)
@@ -91,8 +101,11 @@ pub async fn serve(
         (Ok(v1), Ok(v1alpha)) => server = server.add_service(v1).add_service(v1alpha),
         (Err(error), _) | (_, Err(error)) => tracing::error!(error = %error, "gRPC reflection is off"),
     }
-    let serving = server
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping.clone().cancelled_owned());
+    let incoming = futures::stream::unfold((connections, listener), async |(connections, listener)| {
+        let stream = connections.accept(&listener).await;
+        Some((Ok::<_, std::io::Error>(stream), (connections, listener)))
+    });
+    let serving = server.serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
     let drained = async {
         stopping.cancelled().await;
         health.set_service_status("", tonic_health::ServingStatus::NotServing).await;

@@ -7,7 +7,6 @@ mod operations;
 mod problem;
 mod query;
 mod reason;
-mod room;
 pub mod server;
 mod submit;
 mod watch;
@@ -29,7 +28,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use self::problem::Refused;
 pub use self::reason::{RestReason, status_of};
-pub use self::room::Bodies;
+use crate::connections::Bodies;
 use crate::domain::error::Error;
 use crate::domain::trace::Traceparent;
 use crate::service::Service;

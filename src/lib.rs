@@ -2,13 +2,14 @@
 //! matching route, and shows the results.
 //!
 //! The layers, and which layer may use which: `domain` ← `store`, `routes` ← `service` ← `grpc`, `http`;
-//! `worker` uses `store` and `domain`; `grpc` and `http` know neither each other nor the inside of a store;
+//! `grpc` and `http` accept through `connections`; `worker` uses `store` and `domain`; `grpc` and `http` know neither each other nor the inside of a store;
 //! only `app` and `cli` know all. `docs/ARCHITECTURE.md` has more.
 
 pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod connections;
 pub mod domain;
 pub mod grpc;
 pub mod http;

@@ -14,6 +14,7 @@ use super::settings::SettingFlags;
 use crate::app::{self, Environment, Listeners};
 use crate::clock::SystemClock;
 use crate::config::{Config, Database, HANDLERS, Layers, OF_ROUTES};
+use crate::connections::raise_open_files;
 use crate::service::reload::{ReadSettings, Reloaded};
 use crate::telemetry::Telemetry;
 use crate::worker::handler::Registry;
@@ -33,6 +34,7 @@ pub(super) fn serve(flags: &SettingFlags) -> Result<ExitCode, Failure> {
         .build()?;
     runtime.block_on(async {
         let telemetry = Telemetry::start(&config.telemetry).map_err(Box::new)?;
+        raise_open_files();
         layers.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let listeners =
             Listeners { http: bind(config.http_addr).await?, grpc: bind(config.grpc_addr).await? };

@@ -23,6 +23,8 @@ reasons! {
     GrpcReason {
         /// There is no such service or method.
         UnknownMethod = "UNKNOWN_METHOD", "There is no such method";
+        /// A message did not arrive in time.
+        BodyTimeout = "BODY_TIMEOUT", "The message did not arrive in time";
     }
 }
 
@@ -31,6 +33,7 @@ impl GrpcReason {
     pub const fn code(self) -> Code {
         match self {
             Self::UnknownMethod => Code::Unimplemented,
+            Self::BodyTimeout => Code::DeadlineExceeded,
         }
     }
 }
@@ -107,6 +110,14 @@ fn explain_status(status: &Status) -> Option<Status> {
         }
         _ => None,
     }
+}
+
+/// The status of a call of which a message did not arrive in time; `bytes` of it did.
+pub(super) fn too_slow(bytes: usize) -> Status {
+    let reason = GrpcReason::BodyTimeout;
+    let details = error_info(reason.as_str(), &trace_id_of(None));
+    let detail = format!("a message arrived too slowly: {bytes} bytes of it; send it again");
+    Status::with_error_details(reason.code(), detail, details)
 }
 
 fn error_info(reason: &str, trace_id: &str) -> ErrorDetails {

@@ -1,18 +1,14 @@
 //! Reads the body of a request, within limits on its type, size and time.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::problem::Refused;
 use super::reason::RestReason;
+use crate::connections::{Arrival, Bodies};
 use crate::domain::error::{Error, Reason};
-
-/// How long a body may take to arrive; after that the request is answered 408.
-const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// Refuses a body that is not declared as JSON, or is compressed.
 pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), Refused> {
@@ -35,26 +31,40 @@ pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), Refused> {
     ))
 }
 
-/// Reads a body of at most `limit` bytes, in at most [`BODY_TIME`].
-pub(super) async fn read_body(body: Body, limit: usize) -> Result<Bytes, Refused> {
+/// Reads a body of at most `limit` bytes, within the limits of [`Arrival`]. Keep the arrival for as long as the
+/// body.
+pub(super) async fn read_body(
+    body: Body,
+    limit: usize,
+    bodies: &Bodies,
+) -> Result<(Bytes, Arrival), Refused> {
     let too_large = || {
         Error::new(Reason::BodyTooLarge, format!("the body has more than {limit} bytes; send a smaller one"))
     };
     if axum::body::HttpBody::size_hint(&body).lower() > limit as u64 {
         return Err(too_large().into());
     }
-    let collected =
-        tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await.map_err(|_| {
-            Refused::Request(
-                RestReason::BodyTimeout,
-                format!("the body did not arrive within {} seconds; send it again", BODY_TIME.as_secs()),
-            )
-        })?;
-    match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large().into()),
-        Err(error) => {
-            Err(Error::new(Reason::MalformedJson, format!("the body is incomplete: {error}")).into())
+    let (mut body, mut read, mut arrival) = (Limited::new(body, limit), BytesMut::new(), bodies.arrival());
+    loop {
+        let frame = tokio::time::timeout_at(arrival.due(), body.frame()).await;
+        match frame.map_err(|_| too_slow(&arrival))? {
+            None => return Ok((read.freeze(), arrival)),
+            Some(Ok(frame)) => {
+                // Trailers mean nothing here.
+                let data = frame.into_data().unwrap_or_default();
+                arrival.add(data.len())?;
+                read.extend_from_slice(&data);
+            }
+            Some(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large().into()),
+            Some(Err(error)) => {
+                let problem = format!("the body is incomplete: {error}");
+                return Err(Error::new(Reason::MalformedJson, problem).into());
+            }
         }
     }
+}
+
+fn too_slow(arrival: &Arrival) -> Refused {
+    let detail = format!("the body arrived too slowly: {} bytes of it; send it again", arrival.bytes());
+    Refused::Request(RestReason::BodyTimeout, detail)
 }

@@ -15,7 +15,7 @@ use super::Api;
 use super::body::{check_media_type, read_body};
 use super::dto::SubmitWebhookResponse;
 use super::problem::{Problem, Refused, whole_seconds};
-use super::room::Room;
+use crate::connections::Arrival;
 use crate::domain::error::{Error, Reason, Result, all_of};
 use crate::domain::payload::Payload;
 use crate::domain::trace::Traceparent;
@@ -88,7 +88,7 @@ fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option
             ("RateLimit-Policy" = Option<String>, description = "The source's rate limit, if it has one"),
         )),
         (status = 400, description = "The body is not valid JSON, or fields are wrong; `violations` lists the fields", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not arrive within 30 seconds", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body arrived too slowly, or did not arrive within 30 seconds", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than the setting `max_body` allows, 1 MiB by default", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The Content-Type is not application/json, or the body is compressed", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The key was used for another webhook", body = Problem, content_type = "application/problem+json"),
@@ -108,8 +108,8 @@ pub(super) async fn submit_webhook(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    // Kept until the response: the payload stays in memory while it waits to be stored.
-    let (webhook, _room) = match read(&api, &headers, body, traceparent).await {
+    // The arrival is kept until the response: the payload stays in memory while it waits to be stored.
+    let (webhook, _arrival) = match read(&api, &headers, body, traceparent).await {
         Ok(read) => read,
         Err(refused) => return refused.into_response(),
     };
@@ -141,17 +141,16 @@ async fn read(
     headers: &HeaderMap,
     body: Body,
     traceparent: Traceparent,
-) -> std::result::Result<(NewWebhook, Room), Refused> {
+) -> std::result::Result<(NewWebhook, Arrival), Refused> {
     check_media_type(headers)?;
-    let room = api.bodies.room_for(&body, api.max_body_bytes)?;
-    let body = read_body(body, api.max_body_bytes).await?;
+    let (body, arrival) = read_body(body, api.max_body_bytes, &api.bodies).await?;
     let submitted = parse(&body)?;
     let (idempotency_key, event_type, payload) = all_of(
         idempotency_key(submitted.idempotency_key, headers),
         text("event_type", submitted.event_type).and_then(EventType::new),
         submitted.payload.ok_or_else(|| missing("payload")).and_then(|payload| Payload::new(payload.get())),
     )?;
-    Ok((NewWebhook { source: Source::default(), idempotency_key, event_type, payload, traceparent }, room))
+    Ok((NewWebhook { source: Source::default(), idempotency_key, event_type, payload, traceparent }, arrival))
 }
 
 fn parse(body: &[u8]) -> Result<SubmitBody<'_>> {

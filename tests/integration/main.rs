@@ -6,4 +6,5 @@ mod api;
 mod crash;
 mod replicas;
 mod store;
+mod strangers;
 mod support;

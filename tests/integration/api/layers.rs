@@ -20,11 +20,20 @@ const LAYERS: &[Layer] = &[
         never: &["tonic", "axum", "hyper", "prost"],
     },
     Layer {
+        name: "connections",
+        may_name: &["domain"],
+        never: &["diesel", "tonic", "axum", "hyper", "prost"],
+    },
+    Layer {
         name: "http",
-        may_name: &["domain", "store", "service", "telemetry"],
+        may_name: &["connections", "domain", "store", "service", "telemetry"],
         never: &["tonic", "prost"],
     },
-    Layer { name: "grpc", may_name: &["domain", "store", "service", "telemetry"], never: &["axum", "hyper"] },
+    Layer {
+        name: "grpc",
+        may_name: &["connections", "domain", "store", "service", "telemetry"],
+        never: &["axum", "hyper"],
+    },
     Layer {
         name: "worker",
         may_name: &["domain", "store", "telemetry"],

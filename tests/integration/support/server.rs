@@ -29,6 +29,7 @@ const LOG_LINES_SHOWN: usize = 40;
 pub(crate) struct Place {
     folder: TempDir,
     settings: Vec<String>,
+    open_files: Option<u32>,
     environment: Vec<(String, String)>,
 }
 
@@ -47,6 +48,7 @@ impl Place {
         Self {
             folder: tempfile::tempdir().expect("a folder"),
             settings: settings.iter().map(ToString::to_string).collect(),
+            open_files: None,
             environment: Vec::new(),
         }
     }
@@ -54,6 +56,12 @@ impl Place {
     /// With a variable in the environment, which is empty otherwise.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lets a process open no more than this many files.
+    pub(crate) fn with_open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
         self
     }
 
@@ -114,8 +122,10 @@ impl Place {
     /// file sizes then fails, as a write to a full disk does, instead of ending the process.
     fn command(&self, command: &str) -> Command {
         let mut shell = Command::new("/bin/sh");
+        let limit = self.open_files.map(|limit| format!("ulimit -n {limit}; ")).unwrap_or_default();
+        let script = format!(r#"trap '' XFSZ; {limit}exec "$0" "$@""#);
         shell
-            .args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#, env!("CARGO_BIN_EXE_hookbox"), command])
+            .args(["-c", &script, env!("CARGO_BIN_EXE_hookbox"), command])
             .args(&self.settings)
             .current_dir(self.folder.path())
             .env_clear()
@@ -130,6 +140,14 @@ impl Place {
 impl Server {
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.http)
+    }
+
+    pub(crate) fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    pub(crate) fn grpc_address(&self) -> SocketAddr {
+        self.grpc
     }
 
     pub(crate) fn grpc_url(&self) -> String {

@@ -7,6 +7,7 @@ use futures::{StreamExt, stream};
 use hookbox::grpc::proto;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+use tower::ServiceExt as _;
 
 use super::submission;
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
@@ -244,4 +245,23 @@ fn field_of(status: &Status) -> String {
 
 fn retry_delay(status: &Status) -> Option<Duration> {
     status.get_details_retry_info()?.retry_delay
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_arrive_ends_the_call() {
+    let hookbox = Hookbox::start(Sqlite);
+    // The head says 1,024 bytes, of which two follow.
+    let begin = bytes::Bytes::from_static(&[0, 0, 0, 4, 0, 1, 2]);
+    let frames = futures::stream::iter([Ok::<_, tonic::Status>(http_body::Frame::data(begin))]);
+    let body = http_body_util::StreamBody::new(frames.chain(futures::stream::pending()));
+    let request = tonic::codegen::http::Request::post("/hookbox.v1.WebhookService/SubmitWebhook")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(tonic::body::Body::new(body))
+        .expect("is valid");
+    let answered = tokio::time::timeout(Duration::from_secs(20), hookbox.channel().oneshot(request));
+    let response = answered.await.expect("in time").expect("answers");
+    let status = tonic::Status::from_header_map(response.headers()).expect("has a status");
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert_eq!(status.get_details_error_info().expect("has details").reason, "BODY_TIMEOUT");
 }

@@ -1,0 +1,128 @@
+//! Limits the memory and the time for what is arriving: bodies of REST, messages of gRPC.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::domain::error::{Error, Reason, Result};
+
+/// The memory for everything that is arriving or is being stored, in bytes. Twice the largest allowed body if that
+/// is more.
+const BODIES_BYTES: usize = 256 * 1024 * 1024;
+
+/// The first bytes of each body, which always have room, so that large bodies do not shut out small ones.
+const FREE_BYTES: usize = 16 * 1024;
+
+/// The unit in which memory is reserved, in bytes.
+const PIECE_BYTES: usize = 1024;
+
+/// After which time a sender should try again when the memory is used up.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a body may take, whatever its length.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// How long a body may take before its rate counts.
+const BEGIN_TIME: Duration = Duration::from_secs(5);
+
+/// The slowest rate at which a body may go on to arrive.
+const LEAST_BYTES_PER_SECOND: usize = 16 * 1024;
+
+/// The memory for what is arriving, over all connections.
+#[derive(Clone, Debug)]
+pub struct Bodies(Arc<Semaphore>);
+
+impl Bodies {
+    /// Memory for bodies of at most `max_body_bytes` each.
+    pub fn new(max_body_bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(BODIES_BYTES.max(2 * max_body_bytes) / PIECE_BYTES)))
+    }
+
+    /// A body that begins to arrive now.
+    pub fn arrival(&self) -> Arrival {
+        Arrival { all: Arc::clone(&self.0), reserved: None, began: Instant::now(), bytes: 0 }
+    }
+}
+
+/// A body, so far as it has arrived. Its memory is free again when this is dropped.
+#[derive(Debug)]
+pub struct Arrival {
+    all: Arc<Semaphore>,
+    reserved: Option<OwnedSemaphorePermit>,
+    began: Instant,
+    bytes: usize,
+}
+
+impl Arrival {
+    /// How many bytes have arrived.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// When the next bytes have to be here.
+    pub fn due(&self) -> Instant {
+        let seconds = (self.bytes / LEAST_BYTES_PER_SECOND) as u64;
+        self.began + (BEGIN_TIME + Duration::from_secs(seconds)).min(BODY_TIME)
+    }
+
+    /// Notes that more bytes are here. Errors: `BacklogFull` if the memory is used up.
+    pub fn add(&mut self, bytes: usize) -> Result<()> {
+        let pieces = |bytes: usize| bytes.saturating_sub(FREE_BYTES).div_ceil(PIECE_BYTES);
+        let more = pieces(self.bytes + bytes) - pieces(self.bytes);
+        self.bytes += bytes;
+        if more == 0 {
+            return Ok(());
+        }
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        let more = Arc::clone(&self.all).try_acquire_many_owned(more).map_err(|_| {
+            Error::new(
+                Reason::BacklogFull,
+                "the memory for request bodies is used up; nothing was stored, try again in a moment",
+            )
+            .retry_after(RETRY_AFTER)
+        })?;
+        match &mut self.reserved {
+            Some(reserved) => reserved.merge(more),
+            None => self.reserved = Some(more),
+        }
+        Ok(())
+    }
+
+    /// Begins with the next body of the same stream.
+    pub fn restart(&mut self) {
+        (self.reserved, self.began, self.bytes) = (None, Instant::now(), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn large_bodies_use_up_the_memory_but_small_ones_have_room() {
+        let largest = 200 * 1024 * 1024;
+        let bodies = Bodies::new(largest);
+        let (mut first, mut second, mut third) = (bodies.arrival(), bodies.arrival(), bodies.arrival());
+        for bytes in [1, FREE_BYTES, largest / 2, largest / 2 - FREE_BYTES] {
+            first.add(bytes).expect("room");
+            second.add(bytes).expect("room");
+        }
+        third.add(FREE_BYTES).expect("a small one");
+        assert_eq!(third.add(FREE_BYTES * 4).expect_err("no room").reason(), Reason::BacklogFull);
+        first.restart();
+        third.add(largest / 2).expect("room");
+    }
+
+    #[tokio::test]
+    async fn a_body_has_to_go_on_at_a_least_rate() {
+        let mut arrival = Bodies::new(1).arrival();
+        let due = |arrival: &Arrival| arrival.due() - arrival.began;
+        assert_eq!(due(&arrival), BEGIN_TIME);
+        arrival.add(LEAST_BYTES_PER_SECOND * 3).expect("room");
+        assert_eq!(due(&arrival), BEGIN_TIME + Duration::from_secs(3));
+        arrival.add(LEAST_BYTES_PER_SECOND * 100).expect("room");
+        assert_eq!(due(&arrival), BODY_TIME);
+    }
+}

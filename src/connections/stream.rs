@@ -1,0 +1,136 @@
+//! A connection's socket. Fails when the connection has to give way, sends no request, or does not take what is
+//! written to it.
+
+use std::convert::Infallible;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
+
+use super::{Connection, Place};
+
+/// How long a connection may take to send the head of its first request.
+const FIRST_REQUEST_TIME: Duration = Duration::from_secs(60);
+
+/// How long a client may take nothing of what is being written to it.
+const WRITE_TIME: Duration = Duration::from_secs(30);
+
+/// The socket of an open connection.
+#[derive(Debug)]
+pub struct Stream {
+    socket: TcpStream,
+    connection: Connection,
+    _place: Place,
+    /// Ready when the connection has to give way; none once it had to.
+    closed: Option<oneshot::Receiver<Infallible>>,
+    /// Ends [`FIRST_REQUEST_TIME`]; none once there was a request.
+    silence: Option<Pin<Box<Sleep>>>,
+    /// Ends [`WRITE_TIME`]; none while the client takes what is written.
+    stuck: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stream {
+    pub(super) fn new(
+        socket: TcpStream,
+        place: Place,
+        connection: Connection,
+        closed: oneshot::Receiver<Infallible>,
+    ) -> Self {
+        let silence = Some(Box::pin(sleep(FIRST_REQUEST_TIME)));
+        Self { socket, connection, _place: place, closed: Some(closed), silence, stuck: None }
+    }
+
+    /// What the connection does.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Fails if the connection has to give way.
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if let Some(closed) = &mut self.closed {
+            if Pin::new(closed).poll(context).is_pending() {
+                return Ok(());
+            }
+            self.closed = None;
+        }
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection gave way to another one"))
+    }
+
+    /// Fails if there was no request in time.
+    fn check_silence(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.connection.has_asked() {
+            self.silence = None;
+        }
+        let is_over = self.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(context).is_ready());
+        if is_over {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "no request came in time"));
+        }
+        Ok(())
+    }
+
+    /// Fails if the client has taken nothing for too long.
+    fn written(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(WRITE_TIME)));
+        stuck.as_mut().poll(context).map(|()| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not take what is written to it"))
+        })
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.check(context)?;
+        this.check_silence(context)?;
+        Pin::new(&mut this.socket).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.check(context)?;
+        let written = Pin::new(&mut this.socket).poll_write(context, bytes);
+        this.written(written, context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.check(context)?;
+        let written = Pin::new(&mut this.socket).poll_write_vectored(context, slices);
+        this.written(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,168 @@
+//! Counts the calls of each connection, and limits the memory and the time for messages that are arriving.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, TryFutureExt as _};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::BodyExt as _;
+use tokio::time::{Sleep, sleep_until};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::{Request, Response};
+
+use tonic::transport::server::Connected;
+use tower::{Layer, Service};
+
+use super::status::{status, too_slow, trace_id_of};
+use crate::connections::{Arrival, Arriving, Bodies, Connection, Stream};
+use crate::domain::error::Error;
+
+impl Connected for Stream {
+    type ConnectInfo = Connection;
+
+    fn connect_info(&self) -> Connection {
+        self.connection().clone()
+    }
+}
+
+/// Makes [`Calls`] of a service.
+#[derive(Clone, Debug)]
+pub(super) struct CallsLayer(pub(super) Bodies);
+
+impl<S> Layer<S> for CallsLayer {
+    type Service = Calls<S>;
+
+    fn layer(&self, inner: S) -> Calls<S> {
+        Calls { inner, bodies: self.0.clone() }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Calls<S> {
+    inner: S,
+    bodies: Bodies,
+}
+
+impl<S> Service<Request<Body>> for Calls<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response<Body>, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let Some(connection) = request.extensions().get::<Connection>() else {
+            return self.inner.call(request).boxed();
+        };
+        let (in_progress, arriving) = connection.begin();
+        let (arrival, due) = (self.bodies.arrival(), None);
+        let messages = |inner| {
+            Body::new(Messages { inner, arrival, due, head: Head::default(), left: 0, _arriving: arriving })
+        };
+        let answer = self.inner.call(request.map(messages));
+        let keep = |body: Body| {
+            Body::new(body.map_frame(move |frame| {
+                let _ = &in_progress;
+                frame
+            }))
+        };
+        answer.map_ok(|response| response.map(keep)).boxed()
+    }
+}
+
+/// The head of a message, so far as it has arrived: a byte that says whether it is compressed, and its length.
+#[derive(Debug, Default)]
+struct Head {
+    bytes: [u8; 5],
+    arrived: usize,
+}
+
+/// The body of a request: messages that are arriving.
+struct Messages {
+    inner: Body,
+    /// The message that is arriving.
+    arrival: Arrival,
+    /// Ends when its next bytes have to be here.
+    due: Option<Pin<Box<Sleep>>>,
+    head: Head,
+    /// How many bytes of it are not here yet.
+    left: usize,
+    _arriving: Arriving,
+}
+
+impl Messages {
+    /// Follows the messages in these bytes.
+    fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            if self.left == 0 {
+                let Head { bytes: head, arrived } = &mut self.head;
+                if *arrived == 0 {
+                    self.arrival.restart();
+                }
+                head[*arrived] = bytes.get_u8();
+                *arrived += 1;
+                if *arrived == head.len() {
+                    *arrived = 0;
+                    self.left = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+                }
+            } else {
+                let some = self.left.min(bytes.len());
+                self.arrival.add(some)?;
+                bytes.advance(some);
+                self.left -= some;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_incomplete(&self) -> bool {
+        self.left > 0 || self.head.arrived > 0
+    }
+}
+
+impl HttpBody for Messages {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.inner).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.due = None;
+                let followed = frame.data_ref().map_or(Ok(()), |bytes| this.follow(bytes));
+                Poll::Ready(Some(followed.map(|()| frame).map_err(|error| refused(&error))))
+            }
+            Poll::Ready(ended) => Poll::Ready(ended),
+            Poll::Pending if this.is_incomplete() => {
+                let due = this.arrival.due();
+                let due = this.due.get_or_insert_with(|| Box::pin(sleep_until(due)));
+                due.as_mut().poll(context).map(|()| {
+                    let bytes = this.arrival.bytes();
+                    Some(Err(too_slow(bytes)))
+                })
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+}
+
+fn refused(error: &Error) -> Status {
+    status(error, &trace_id_of(None))
+}

@@ -1,0 +1,83 @@
+//! The real binary, and clients that open connections or begin requests and leave them. Whoever sends webhooks
+//! must not notice.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hookbox::grpc::proto::GetStatsRequest;
+use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
+use rstest::rstest;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::client::{client, post};
+use crate::support::server::{Place, Server};
+
+/// The limit on open files of the process, and more connections than it allows.
+const OPEN_FILES: u32 = 128;
+const CONNECTIONS: usize = 150;
+
+/// How long an honest client waits for an answer.
+const SOON: Duration = Duration::from_secs(5);
+
+async fn connect(address: SocketAddr, begin: &[u8]) -> TcpStream {
+    let connected = tokio::time::timeout(SOON, TcpStream::connect(address));
+    let mut stream = connected.await.expect("in time").expect("connects");
+    stream.write_all(begin).await.expect("sends");
+    stream
+}
+
+/// A sender with a new connection is answered on both ports.
+async fn serves(server: &Server, key: &str) {
+    let (sender, url) = (client(), server.url("/v1/webhooks"));
+    let posted = tokio::time::timeout(SOON, post(&sender, &url, key));
+    assert_eq!(posted.await.expect("in time").expect("answers").status(), 202);
+    let asked = tokio::time::timeout(SOON, async {
+        let mut calls = WebhookServiceClient::connect(server.grpc_url()).await.expect("connects");
+        calls.get_stats(GetStatsRequest::default()).await.expect("answers")
+    });
+    asked.await.expect("in time");
+}
+
+#[rstest]
+#[case::silent(b"")]
+#[case::half_a_head(b"POST /v1/webhooks HTTP/1.1\r\nHost: x\r\n")]
+#[case::half_a_body(b"POST /v1/webhooks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")]
+#[case::half_a_preface(b"PRI * HTTP/2.0\r\n")]
+#[tokio::test]
+async fn more_connections_than_the_limit_shut_nobody_out(#[case] begin: &[u8]) {
+    let place = Place::new(&["--simulate-min=0s", "--simulate-max=0s"]).with_open_files(OPEN_FILES);
+    let server = place.start();
+    serves(&server, "before").await;
+    let mut left = Vec::new();
+    for number in 0..CONNECTIONS {
+        for address in [server.http_address(), server.grpc_address()] {
+            left.push(connect(address, begin).await);
+        }
+        if number % 50 == 0 {
+            serves(&server, &format!("beside {number}")).await;
+        }
+    }
+    serves(&server, "beside all of them").await;
+    assert!(server.has_logged("the connection limit is reached"));
+    drop(left);
+    serves(&server, "after").await;
+    assert!(server.terminate().await.success());
+}
+
+/// Together they declare more than the memory for bodies has room for.
+#[tokio::test]
+async fn bodies_that_do_not_arrive_take_no_memory_from_others_and_are_refused() {
+    let place = Place::new(&["--simulate-min=0s", "--simulate-max=0s", "--max-body=16MiB"]);
+    let server = place.start();
+    let begin = "POST /v1/webhooks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 16000000\r\n\r\n{";
+    let mut left = Vec::new();
+    for _ in 0..40 {
+        left.push(connect(server.http_address(), begin.as_bytes()).await);
+    }
+    serves(&server, "beside").await;
+    let mut answer = String::new();
+    let refused = tokio::time::timeout(SOON * 3, left[0].read_to_string(&mut answer)).await;
+    refused.expect("in time").expect("answers");
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("BODY_TIMEOUT"), "{answer}");
+}
