@@ -6,6 +6,7 @@
 //! has arrived is always answered: if every connection has one, the new connection is closed.
 
 mod arrival;
+mod holding;
 mod open_files;
 mod stream;
 
@@ -18,7 +19,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-pub use self::arrival::{Arrival, Bodies};
+pub use self::arrival::{Arrival, Bodies, Room};
+pub use self::holding::Holding;
 pub use self::open_files::{connections_for_open_files, raise_open_files};
 pub use self::stream::Stream;
 
@@ -201,6 +203,13 @@ impl Drop for InProgress {
 /// A request whose body has not arrived.
 #[derive(Debug)]
 pub struct Arriving(Connection);
+
+impl Arriving {
+    /// Notes that more of the body has arrived: the connection is not quiet.
+    pub fn goes_on(&self) {
+        self.0.note();
+    }
+}
 
 impl Drop for Arriving {
     fn drop(&mut self) {

@@ -30,26 +30,45 @@ const BEGIN_TIME: Duration = Duration::from_secs(5);
 /// The slowest rate at which a body may go on to arrive.
 const LEAST_BYTES_PER_SECOND: usize = 16 * 1024;
 
-/// The memory for what is arriving, over all connections.
+/// The memory for what is arriving or is being stored, over all connections.
 #[derive(Clone, Debug)]
-pub struct Bodies(Arc<Semaphore>);
+pub struct Bodies {
+    free: Arc<Semaphore>,
+    /// All pieces, free or not.
+    pieces: usize,
+}
+
+/// Memory that is free again when this is dropped.
+#[derive(Debug)]
+pub struct Room {
+    _reserved: OwnedSemaphorePermit,
+}
 
 impl Bodies {
     /// Memory for bodies of at most `max_body_bytes` each.
     pub fn new(max_body_bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(BODIES_BYTES.max(2 * max_body_bytes) / PIECE_BYTES)))
+        let pieces = BODIES_BYTES.max(2 * max_body_bytes) / PIECE_BYTES;
+        Self { free: Arc::new(Semaphore::new(pieces)), pieces }
     }
 
     /// A body that begins to arrive now.
     pub fn arrival(&self) -> Arrival {
-        Arrival { all: Arc::clone(&self.0), reserved: None, began: Instant::now(), bytes: 0 }
+        Arrival { free: Arc::clone(&self.free), reserved: None, began: Instant::now(), bytes: 0 }
+    }
+
+    /// Waits for the memory of a message of `bytes` that has arrived and is now being stored.
+    pub async fn room(&self, bytes: usize) -> Room {
+        let pieces = u32::try_from(pieces(bytes).min(self.pieces)).unwrap_or(u32::MAX);
+        #[expect(clippy::expect_used, reason = "the semaphore is never closed")]
+        let reserved = Arc::clone(&self.free).acquire_many_owned(pieces).await.expect("is open");
+        Room { _reserved: reserved }
     }
 }
 
 /// A body, so far as it has arrived. Its memory is free again when this is dropped.
 #[derive(Debug)]
 pub struct Arrival {
-    all: Arc<Semaphore>,
+    free: Arc<Semaphore>,
     reserved: Option<OwnedSemaphorePermit>,
     began: Instant,
     bytes: usize,
@@ -69,14 +88,13 @@ impl Arrival {
 
     /// Notes that more bytes are here. Errors: `BacklogFull` if the memory is used up.
     pub fn add(&mut self, bytes: usize) -> Result<()> {
-        let pieces = |bytes: usize| bytes.saturating_sub(FREE_BYTES).div_ceil(PIECE_BYTES);
         let more = pieces(self.bytes + bytes) - pieces(self.bytes);
         self.bytes += bytes;
         if more == 0 {
             return Ok(());
         }
         let more = u32::try_from(more).unwrap_or(u32::MAX);
-        let more = Arc::clone(&self.all).try_acquire_many_owned(more).map_err(|_| {
+        let more = Arc::clone(&self.free).try_acquire_many_owned(more).map_err(|_| {
             Error::new(
                 Reason::BacklogFull,
                 "the memory for request bodies is used up; nothing was stored, try again in a moment",
@@ -90,14 +108,21 @@ impl Arrival {
         Ok(())
     }
 
-    /// Begins with the next body of the same stream.
+    /// Frees the memory, and begins with the next body of the same stream.
     pub fn restart(&mut self) {
         (self.reserved, self.began, self.bytes) = (None, Instant::now(), 0);
     }
 }
 
+/// The memory for a body of `bytes`.
+fn pieces(bytes: usize) -> usize {
+    bytes.saturating_sub(FREE_BYTES).div_ceil(PIECE_BYTES)
+}
+
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -113,6 +138,17 @@ mod tests {
         assert_eq!(third.add(FREE_BYTES * 4).expect_err("no room").reason(), Reason::BacklogFull);
         first.restart();
         third.add(largest / 2).expect("room");
+    }
+
+    #[tokio::test]
+    async fn a_message_waits_for_memory_but_not_for_more_than_there_is() {
+        let largest = 200 * 1024 * 1024;
+        let bodies = Bodies::new(largest);
+        let all = bodies.room(largest * 3).await;
+        assert!(bodies.room(FREE_BYTES).now_or_never().is_some(), "a small one");
+        assert!(bodies.room(FREE_BYTES * 2).now_or_never().is_none());
+        drop(all);
+        assert!(bodies.room(FREE_BYTES * 2).now_or_never().is_some());
     }
 
     #[tokio::test]

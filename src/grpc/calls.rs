@@ -7,7 +7,6 @@ use bytes::{Buf as _, Bytes};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, TryFutureExt as _};
 use http_body::{Body as HttpBody, Frame};
-use http_body_util::BodyExt as _;
 use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 use tonic::body::Body;
@@ -17,7 +16,7 @@ use tonic::transport::server::Connected;
 use tower::{Layer, Service};
 
 use super::status::{status, too_slow, trace_id_of};
-use crate::connections::{Arrival, Arriving, Bodies, Connection, Stream};
+use crate::connections::{Arrival, Arriving, Bodies, Connection, Holding, Stream};
 use crate::domain::error::Error;
 
 impl Connected for Stream {
@@ -66,16 +65,10 @@ where
         };
         let (in_progress, arriving) = connection.begin();
         let (arrival, due) = (self.bodies.arrival(), None);
-        let messages = |inner| {
-            Body::new(Messages { inner, arrival, due, head: Head::default(), left: 0, _arriving: arriving })
-        };
+        let messages =
+            |inner| Body::new(Messages { inner, arrival, due, head: Head::default(), left: 0, arriving });
         let answer = self.inner.call(request.map(messages));
-        let keep = |body: Body| {
-            Body::new(body.map_frame(move |frame| {
-                let _ = &in_progress;
-                frame
-            }))
-        };
+        let keep = |body: Body| Body::new(Holding::new(body, in_progress));
         answer.map_ok(|response| response.map(keep)).boxed()
     }
 }
@@ -97,7 +90,7 @@ struct Messages {
     head: Head,
     /// How many bytes of it are not here yet.
     left: usize,
-    _arriving: Arriving,
+    arriving: Arriving,
 }
 
 impl Messages {
@@ -106,11 +99,11 @@ impl Messages {
         while !bytes.is_empty() {
             if self.left == 0 {
                 let Head { bytes: head, arrived } = &mut self.head;
-                if *arrived == 0 {
-                    self.arrival.restart();
-                }
                 head[*arrived] = bytes.get_u8();
                 *arrived += 1;
+                if *arrived == 1 {
+                    self.arrival.restart();
+                }
                 if *arrived == head.len() {
                     *arrived = 0;
                     self.left = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
@@ -120,6 +113,10 @@ impl Messages {
                 self.arrival.add(some)?;
                 bytes.advance(some);
                 self.left -= some;
+                if self.left == 0 {
+                    // Who processes the message reserves memory for it.
+                    self.arrival.restart();
+                }
             }
         }
         Ok(())
@@ -142,6 +139,7 @@ impl HttpBody for Messages {
         match Pin::new(&mut this.inner).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.due = None;
+                this.arriving.goes_on();
                 let followed = frame.data_ref().map_or(Ok(()), |bytes| this.follow(bytes));
                 Poll::Ready(Some(followed.map(|()| frame).map_err(|error| refused(&error))))
             }

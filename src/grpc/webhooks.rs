@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
+use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -90,6 +91,7 @@ impl WebhookService for Webhooks {
     ) -> Answer<proto::SubmitWebhookResponse> {
         let incoming = traceparent_of(&request);
         let (metadata, _, request) = request.into_parts();
+        let _room = self.0.bodies.room(request.encoded_len()).await;
         self.answer("SubmitWebhook", incoming, |traceparent| self.submit(request, &metadata, traceparent))
             .await
     }
@@ -107,12 +109,21 @@ impl WebhookService for Webhooks {
         let trace_id = status::trace_id_of(incoming.as_ref());
         let stopped = self.0.stopping.clone().cancelled_owned();
         let cut_off = stopped.map(move |()| Err(status::status(&Error::shutting_down(), &trace_id)));
-        let webhooks = self.clone();
+        let (webhooks, bodies) = (self.clone(), self.0.bodies.clone());
         let answers = until(requests, cut_off)
-            .map(move |request| {
+            // Until there is memory for a request, the stream is not read further.
+            .then(move |request| {
+                let bodies = bodies.clone();
+                async move {
+                    let bytes = request.as_ref().map_or(0, Message::encoded_len);
+                    (request, bodies.room(bytes).await)
+                }
+            })
+            .map(move |(request, room)| {
                 let (webhooks, metadata, incoming) =
                     (webhooks.clone(), Arc::clone(&metadata), incoming.clone());
                 async move {
+                    let _room = room;
                     let request = request.map_err(status::explained)?;
                     Ok(webhooks.submit_of_pipeline(request, metadata, incoming).await)
                 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::connections::{Connection, Connections};
+use crate::connections::{Connection, Connections, Holding};
 
 /// How long a request's headers may take to arrive; also closes idle connections.
 const HEADER_TIME: Duration = Duration::from_secs(60);
@@ -74,20 +73,10 @@ fn answer(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
     let (in_progress, arriving) = connection.begin();
-    let request = request.map(|body| {
-        // The body lives until it has arrived or is not needed.
-        body.map_frame(move |frame| {
-            let _ = &arriving;
-            frame
-        })
-    });
+    // The body of the request lives until it has arrived, or is not needed.
+    let request = request.map(|body| Holding::new(body, arriving));
     async move {
         let response = router.oneshot(request).await?;
-        Ok(response.map(|body| {
-            Body::new(body.map_frame(move |frame| {
-                let _ = &in_progress;
-                frame
-            }))
-        }))
+        Ok(response.map(|body| Body::new(Holding::new(body, in_progress))))
     }
 }

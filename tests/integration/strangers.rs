@@ -81,3 +81,14 @@ async fn bodies_that_do_not_arrive_take_no_memory_from_others_and_are_refused() 
     refused.expect("in time").expect("answers");
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("BODY_TIMEOUT"), "{answer}");
 }
+
+#[tokio::test]
+async fn a_body_that_is_declared_too_large_is_refused_before_it_is_sent() {
+    let server = Place::new(&["--simulate-min=0s", "--simulate-max=0s"]).start();
+    let begin = "POST /v1/webhooks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 16000000\r\n\r\n";
+    let mut stream = connect(server.http_address(), begin.as_bytes()).await;
+    let mut answer = [0; 12];
+    let refused = tokio::time::timeout(Duration::from_secs(3), stream.read_exact(&mut answer)).await;
+    refused.expect("in time").expect("answers");
+    assert_eq!(&answer, b"HTTP/1.1 413");
+}

@@ -34,6 +34,10 @@ pub(super) const QUEUE_WEBHOOKS: usize = 4_096;
 /// Maximum number of webhooks in one statement. Bounds how long the first webhook waits for the last.
 const BATCH_WEBHOOKS: usize = 1_024;
 
+/// Maximum number of bytes of payloads in one statement, or one webhook: what a slow connection carries in the time
+/// of a statement.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
 /// The minimum size of a batch that is stored while another one is. Smaller batches are not worth it: each
 /// statement costs as much as several webhooks.
 const ENOUGH_FOR_ANOTHER: usize = 64;
@@ -51,6 +55,21 @@ const ENOUGH_WEBHOOKS: usize = 32;
 pub(super) struct Accept {
     pub(super) incoming: Incoming,
     pub(super) reply: oneshot::Sender<Result<Accepted>>,
+}
+
+impl Accept {
+    fn bytes(&self) -> usize {
+        self.incoming.webhook.payload.json().len()
+    }
+}
+
+/// How many of these webhooks fit into one statement, at least one.
+fn fitting(bytes: impl Iterator<Item = usize>) -> usize {
+    let sums = bytes.scan(0, |sum: &mut usize, bytes| {
+        *sum += bytes;
+        Some(*sum)
+    });
+    sums.take_while(|sum| *sum <= BATCH_BYTES).count().max(1)
 }
 
 /// A batch that was stored or refused.
@@ -101,7 +120,8 @@ pub(super) async fn commit(shared: Arc<Shared>, mut queue: mpsc::Receiver<Accept
         if room > 0 && !stores_ordered {
             let _ = queue.recv_many(&mut batch, room).now_or_never();
         }
-        let batch = std::mem::take(&mut batch);
+        let later = batch.split_off(fitting(batch.iter().map(Accept::bytes)));
+        let batch = std::mem::replace(&mut batch, later);
         let is_ordered = is_ordered(&batch);
         stores_ordered |= is_ordered;
         let shared = Arc::clone(&shared);
@@ -164,4 +184,18 @@ pub(super) fn unknown(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>
 fn answer(reply: oneshot::Sender<Result<Accepted>>, outcome: Result<Accepted>) {
     // Sending fails if the caller is gone. The webhook is stored all the same.
     let _ = reply.send(outcome);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_has_a_limited_number_of_bytes_or_one_webhook() {
+        let fitting = |bytes: &[usize]| fitting(bytes.iter().copied());
+        assert_eq!(fitting(&[1; 100]), 100);
+        assert_eq!(fitting(&[BATCH_BYTES / 2; 3]), 2);
+        assert_eq!(fitting(&[BATCH_BYTES + 1, 1]), 1);
+        assert_eq!(fitting(&[BATCH_BYTES, 1]), 1);
+    }
 }
