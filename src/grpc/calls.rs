@@ -11,7 +11,6 @@ use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
-
 use tonic::transport::server::Connected;
 use tower::{Layer, Service};
 

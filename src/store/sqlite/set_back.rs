@@ -111,7 +111,7 @@ mod tests {
     use crate::store::{Inbox as _, JobQueue as _, Store as _};
 
     #[tokio::test]
-    async fn jobs_accepted_while_the_clock_was_ahead_are_due_after_a_restart() {
+    async fn after_a_restart_no_job_waits_for_a_clock_that_was_ahead() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_700_000_000).expect("in range")));
         let (folder, store) = open([policy("orders")], Arc::clone(&clock) as _).await;
         let hour = SignedDuration::from_hours(1);

@@ -55,7 +55,7 @@ fn config_check_finds_every_mistake_and_its_place() {
 }
 
 #[test]
-fn config_check_finds_mistakes_in_values_of_the_file_that_the_environment_or_a_flag_overrides() {
+fn config_check_reports_wrong_values_in_the_file_even_if_they_are_overridden() {
     // The environment of a place sets `workers` and `http_addr`.
     let place = Place::new(&[]);
     let database = "database_url = \"postgres://me:s3cret@db/box?sslmode=allow\"";
@@ -75,7 +75,7 @@ fn config_check_finds_mistakes_in_values_of_the_file_that_the_environment_or_a_f
 }
 
 #[test]
-fn a_variable_or_file_of_a_secret_may_be_missing_only_if_the_setting_is_overridden() {
+fn a_missing_secret_is_reported_unless_its_setting_is_overridden() {
     let place = Place::new(&[]);
     for missing in ["env:NO_SUCH_VARIABLE", "file:/no/such/file"] {
         write(&place, &format!("database_url = \"{missing}\"\n"));
@@ -144,7 +144,7 @@ fn numbers_may_be_written_in_every_way_of_toml() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_reload_command_and_sighup_both_apply_the_routes_of_the_file() {
+async fn the_reload_command_and_sighup_apply_the_routes_in_the_file() {
     let place = Place::new(&[]);
     write(&place, ONE);
     let process = place.serve().await;

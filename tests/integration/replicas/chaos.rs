@@ -21,7 +21,7 @@ const FAULTS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn failures_of_replicas_and_server_lose_no_webhook_and_complete_none_twice() {
+async fn no_webhook_is_lost_or_completed_twice_when_replicas_and_the_server_fail() {
     let mut cluster = blocking(Cluster::start);
     let url = cluster.url("postgres");
     let collector = Collector::start().await;

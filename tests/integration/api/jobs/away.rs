@@ -304,7 +304,7 @@ async fn jobs_of_a_lost_answer_are_given_back_but_not_running_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_whose_lease_ran_out_before_its_handler_started_is_given_back() {
+async fn a_job_with_an_expired_lease_is_given_back_and_its_handler_is_not_started() {
     let mut setup = Setup::with_claims([]);
     assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS });
     *setup.store.held_until.lock().unwrap() = setup.clock.monotonic();

@@ -24,7 +24,7 @@ async fn database_behind_a_proxy() -> (Database, Proxy, String) {
 
 /// Runs both scenarios concurrently, because they wait most of the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_fail_in_bounded_time_while_the_network_is_silent_and_succeed_afterwards() {
+async fn requests_time_out_while_the_network_is_silent_and_succeed_afterwards() {
     tokio::join!(the_network_goes_silent_under_load(), the_network_was_silent_while_connections_were_idle());
 }
 
