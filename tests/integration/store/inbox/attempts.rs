@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookbox::domain::attempt::{Outcome, RunResult, conclude};
+use hookbox::domain::clock::Clock as _;
 use hookbox::domain::error::Result;
 use hookbox::domain::job::Status;
 use hookbox::domain::webhook::WebhookStatus;
@@ -25,6 +26,7 @@ impl<H: Harness> Inbox<H> {
     pub(crate) async fn claims(&self, threads: usize) -> Claims {
         let claims = self.claim(self.claim_for(threads)).await.expect("claims");
         assert!(claims.jobs.len() <= threads, "no job is claimed without a thread");
+        assert_eq!(claims.held_until, self.clock.monotonic() + LEASE, "the worker relies on it");
         claims
     }
 
