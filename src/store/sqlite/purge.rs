@@ -90,8 +90,8 @@ fn purge_payloads(
     Ok(true)
 }
 
-/// Removes webhooks whose jobs are all past the retention of keys. Of other webhooks, marks the jobs that are
-/// past it. Returns whether it found any such job.
+/// Removes webhooks whose jobs are all past the retention of keys and already marked as past that of the
+/// payload. Of other webhooks, marks the jobs that are past it. Returns whether it found any such job.
 fn purge_webhooks(
     transaction: &mut Transaction<'_>,
     status: Status,
@@ -166,7 +166,7 @@ struct PurgedRow {
     queue: i64,
     source: String,
     idempotency_key: String,
-    /// Whether another job of the webhook is not past the retention of keys.
+    /// Whether another job of the webhook is not past the retention of keys, or not marked yet.
     has_others: bool,
 }
 
@@ -199,7 +199,8 @@ statement! { Sqlite;
     returns (BigInt, BigInt, Text, Text, Bool);
     "SELECT j.webhook, j.queue, w.source, w.idempotency_key,
             EXISTS (SELECT 1 FROM jobs o
-                    WHERE o.webhook = j.webhook AND (o.completed_at IS NULL OR o.completed_at > ?))
+                    WHERE o.webhook = j.webhook
+                      AND (o.completed_at IS NULL OR o.completed_at > ? OR o.purged = 0))
      FROM jobs j CROSS JOIN webhooks w ON w.sequence = j.webhook
      WHERE j.completed_at IS NOT NULL AND j.purged = 1 AND j.status = ? AND j.completed_at <= ? LIMIT ?"
 }

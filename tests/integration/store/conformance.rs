@@ -206,6 +206,7 @@ macro_rules! conformance {
                 ]
                 retention: [
                     a_payload_is_kept_until_the_retention_of_its_last_job_is_over
+                    a_payload_counts_even_if_its_retention_ends_with_that_of_the_key
                     cancelling_one_of_two_dead_letters_restarts_its_retention
                     a_key_is_kept_until_the_retention_of_the_last_job_is_over
                     an_unfinished_job_keeps_the_payload_and_the_key

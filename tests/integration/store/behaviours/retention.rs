@@ -102,6 +102,16 @@ pub(crate) async fn a_key_is_kept_until_the_retention_of_the_last_job_is_over<H:
     assert!(!inbox.accept(webhook("k"), vec![job("a")]).await.expect("answered").duplicate);
 }
 
+pub(crate) async fn a_payload_counts_even_if_its_retention_ends_with_that_of_the_key<H: Harness>() {
+    let (inbox, _) = with_jobs::<H>(&["a", "b"]).await;
+    end(&inbox, "a", Status::Completed).await;
+    inbox.advance(seconds(100));
+    end(&inbox, "b", Status::DeadLettered).await;
+    assert_eq!(purge_all(&inbox).await, NOTHING);
+    inbox.advance(seconds(300));
+    assert_eq!(purge_all(&inbox).await, Purged { payloads: 1, ..A_WEBHOOK });
+}
+
 pub(crate) async fn an_unfinished_job_keeps_the_payload_and_the_key<H: Harness>() {
     let (inbox, id) = with_jobs::<H>(&["a", "b"]).await;
     end(&inbox, "a", Status::Completed).await;
