@@ -24,7 +24,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 pub use self::types::{
     Accepted, Claim, ClaimedJob, Claims, Finish, ListQuery, Moved, Page, Pause, PauseTarget, Probe, Purged,
@@ -97,19 +96,6 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     /// from the route with the fewest jobs running in this process. Within a route, it takes the job that has
     /// been due longest.
     async fn claim(&self, claim: Claim) -> Result<Claims>;
-
-    /// Waits for new webhooks and leases their jobs in the transaction that stores them. The rules of
-    /// [`claim`](Self::claim) apply; new jobs are leased only while no stored job is startable.
-    ///
-    /// Returns as soon as jobs were leased, or without jobs when `until` is cancelled. It may also return
-    /// without jobs earlier. After an error, jobs may or may not have been leased.
-    ///
-    /// The caller must not run two of these calls at the same time and must not drop the future. A store that
-    /// does not support this keeps the default implementation, which waits for `until` and leases nothing.
-    async fn claim_accepted(&self, _claim: Claim, until: CancellationToken) -> Result<Claims> {
-        until.cancelled().await;
-        Ok(Claims::default())
-    }
 
     /// Records the ends of attempts. Each attempt is recorded in the same transaction that changes the status of
     /// its job, and only if its lease is still held.

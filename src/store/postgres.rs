@@ -21,7 +21,6 @@ mod inbox;
 mod insert;
 mod job_queue;
 mod lanes;
-mod lease_accepted;
 mod lease_jobs;
 mod limits;
 mod list;
@@ -67,7 +66,6 @@ use tokio_util::task::TaskTracker;
 use self::backlog::Backlog;
 use self::committer::Accept;
 pub(super) use self::import::{Import, Standing};
-use self::lease_accepted::Parked;
 use self::notifier::Notifier;
 pub use self::open_error::OpenError;
 use self::pool::Pool;
@@ -150,7 +148,6 @@ impl PostgresStore {
             ids: Mutex::new(WebhookIds::after(last, SmallRng::seed_from_u64(options.seed))),
             backlog: Backlog::new(options.max_backlog),
             schedule: Schedule::new(options.policies),
-            parked: Parked::default(),
             process: options.worker,
             changes: Changes::default(),
             wake: OnceLock::new(),

@@ -147,29 +147,6 @@ impl Ready {
         shares.collect()
     }
 
-    /// Shares idle threads between the routes of jobs that are about to be stored, as [`plan`](Self::plan)
-    /// does. `accepted` has the number of these jobs, by queue. Plans nothing while a stored job may start: it
-    /// has been due longer, and a claim decides whose turn it is. Routes with a limit get no threads, because
-    /// only a claim counts their running jobs and starts.
-    pub(super) fn plan_accepted(
-        &self,
-        circumstances: &Circumstances<'_>,
-        accepted: &HashMap<QueueId, usize>,
-        mut allowance: impl FnMut(&Policy) -> Allowance,
-    ) -> Vec<Share> {
-        let Circumstances { now, queues, .. } = circumstances;
-        if self.next(circumstances, &mut allowance).is_some_and(|next| next <= *now) {
-            return Vec::new();
-        }
-        let mut due = Self::default();
-        accepted.keys().for_each(|queue| due.note(*queue, *now));
-        due.plan(circumstances, |policy| {
-            let jobs = || queues.of_route(&policy.route).iter().filter_map(|queue| accepted.get(queue)).sum();
-            let starts = if allowance(policy) == Allowance::ANY { jobs() } else { 0 };
-            Allowance { starts, next: None }
-        })
-    }
-
     /// The earliest time at which a job may start: not later than `now` if one may start already, `None` if
     /// no job can start without another event.
     pub(super) fn next(

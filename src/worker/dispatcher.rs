@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::threads::Threads;
 use super::{Options, Shared};
 use crate::domain::error::Result;
-use crate::store::{Claim, Claims};
+use crate::store::Claim;
 
 /// How long to wait after a claim failed.
 const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
@@ -30,17 +30,15 @@ pub(super) async fn dispatch(shared: Arc<Shared>, threads: Arc<Threads>) {
             shared.draining.run_until_cancelled(idle).await;
             continue;
         };
-        let claiming = lease_and_begin(&shared, &threads, claim.threads, shared.store.claim(claim));
-        let dispatched = match claiming.await {
-            Ok(pause) => lease_accepted_until_due(&shared, &threads, pause).await,
-            Err(error) => Err(error),
+        let waiting = match claim_and_begin(&shared, &threads, claim).await {
+            Ok(pause) => notified_or_over(&shared, pause).boxed(),
+            Err(error) => {
+                tracing::warn!(error = %error, "jobs could not be claimed; trying again in a second");
+                shared.upkeep.store_failed(shared.clock.monotonic());
+                shared.clock.sleep(STORE_FAULT_PAUSE)
+            }
         };
-        if let Err(error) = dispatched {
-            tracing::warn!(error = %error, "jobs could not be claimed; trying again in a second");
-            shared.upkeep.store_failed(shared.clock.monotonic());
-            let pause = shared.clock.sleep(STORE_FAULT_PAUSE);
-            shared.draining.run_until_cancelled(pause).await;
-        }
+        shared.draining.run_until_cancelled(waiting).await;
     }
 }
 
@@ -61,36 +59,6 @@ enum Pause {
     Short,
 }
 
-/// Waits until a stored job may start. Until then, has jobs leased for idle threads as they are accepted. Also
-/// returns when no thread is idle, and when the pool drains.
-async fn lease_accepted_until_due(shared: &Shared, threads: &Arc<Threads>, pause: Pause) -> Result<()> {
-    let due = notified_or_over(shared, pause);
-    tokio::pin!(due);
-    while !shared.draining.is_cancelled()
-        && let Some(claim) = reserve(shared)
-    {
-        let (reserved, until) = (claim.threads, shared.draining.child_token());
-        let leasing = shared.store.claim_accepted(claim, until.clone());
-        let leasing = lease_and_begin(shared, threads, reserved, leasing);
-        tokio::pin!(leasing);
-        let is_due = tokio::select! {
-            leased = &mut leasing => {
-                leased?;
-                continue;
-            }
-            () = &mut due => true,
-            // Threads that became idle join the next claim.
-            () = shared.idle.notified() => false,
-        };
-        until.cancel();
-        leasing.await?;
-        if is_due {
-            break;
-        }
-    }
-    Ok(())
-}
-
 async fn notified_or_over(shared: &Shared, pause: Pause) {
     let is_over = match pause {
         Pause::UntilNotified => std::future::pending().boxed(),
@@ -103,15 +71,10 @@ async fn notified_or_over(shared: &Shared, pause: Pause) {
     }
 }
 
-/// Hands the jobs of a claim to the reserved threads. Returns when to claim again.
-async fn lease_and_begin(
-    shared: &Shared,
-    threads: &Arc<Threads>,
-    reserved: usize,
-    leasing: impl Future<Output = Result<Claims>>,
-) -> Result<Pause> {
-    let asked = shared.clock.now();
-    let claims = match leasing.await {
+/// Claims jobs and hands them to the reserved threads. Returns when to claim again.
+async fn claim_and_begin(shared: &Shared, threads: &Arc<Threads>, claim: Claim) -> Result<Pause> {
+    let (asked, reserved) = (shared.clock.now(), claim.threads);
+    let claims = match shared.store.claim(claim).await {
         Ok(claims) => claims,
         Err(error) => {
             // The response was lost; some jobs may already be leased.

@@ -9,28 +9,22 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
 
 use super::insert::{NewJobRow, NewRow, insert};
-use super::lease_accepted::TakenClaim;
 use super::pool::answer;
 use super::rows::{self, NamesRow};
 use super::shared::Shared;
 use super::{lanes, queries, queue_names};
-use crate::domain::attempt::Lease;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
-use crate::domain::job::{JobId, JobStatus, QueueId, Status};
-use crate::domain::route::{NewJob, RouteName};
+use crate::domain::job::{JobStatus, Status};
+use crate::domain::route::NewJob;
 use crate::domain::webhook::{NewWebhook, WebhookStatus};
+use crate::store::Accepted;
 use crate::store::acceptance::{backlog_full, duplicate};
-use crate::store::changes::Change;
 use crate::store::statement::statement;
-use crate::store::{Accepted, ClaimedJob};
 
 /// Maximum number of tries for a batch. Another try is needed if a purge removes a key after the insert has
 /// found the conflict, and before the stored webhook is read.
 const TRIES: usize = 3;
-
-/// The first lease token, attempt, run and revision of a job.
-const FIRST: u32 = 1;
 
 /// A webhook to store, with its jobs.
 pub(super) struct Incoming {
@@ -44,20 +38,8 @@ impl Incoming {
     }
 }
 
-/// A stored batch.
-pub(super) struct Stored {
-    /// The result of each webhook, in the order of the batch.
-    pub(super) outcomes: Vec<Result<Accepted>>,
-    /// The jobs that were leased for the claim.
-    pub(super) leased: Vec<ClaimedJob>,
-}
-
-/// Stores a batch. Leases the jobs that were planned for `claim`.
-pub(super) async fn store(
-    shared: &Shared,
-    batch: &[Incoming],
-    claim: Option<&TakenClaim>,
-) -> QueryResult<Stored> {
+/// Stores a batch. Returns the result of each webhook, in the order of the batch.
+pub(super) async fn store(shared: &Shared, batch: &[Incoming]) -> QueryResult<Vec<Result<Accepted>>> {
     let mut connection = shared.accepting.get().await?;
     let jobs = batch.iter().map(|incoming| incoming.jobs.len()).sum();
     let mut names = HashSet::new();
@@ -67,31 +49,20 @@ pub(super) async fn store(
     let storing = async {
         queue_names::number(&shared.schedule, &mut connection, &names).await?;
         if shared.backlog.is_far(&mut connection, jobs).await? {
-            return store_all(shared, &mut connection, batch, (0..batch.len()).collect(), claim).await;
+            return store_all(shared, &mut connection, batch, (0..batch.len()).collect()).await;
         }
-        connection
-            .transaction(async |connection| store_what_fits(shared, connection, batch, claim).await)
-            .await
+        connection.transaction(async |connection| store_what_fits(shared, connection, batch).await).await
     };
     let storing = answer(storing).await;
-    let Stored { outcomes, leased } = connection.release(storing)?;
-    let changes = leased.iter().map(started).collect::<Vec<_>>();
-    let leased_jobs = leased.iter().map(|job| job.lease.job).collect::<HashSet<_>>();
+    let outcomes = connection.release(storing)?;
     let is_new = |outcome: &&Result<Accepted>| outcome.as_ref().is_ok_and(|accepted| !accepted.duplicate);
-    let mut due = Vec::new();
-    let mut new_jobs = 0;
-    for Accepted { webhook, .. } in outcomes.iter().filter(is_new).flatten() {
-        new_jobs += webhook.jobs.len();
-        let is_leased = |queue| leased_jobs.contains(&JobId { webhook: webhook.id, queue });
-        let waiting = webhook.jobs.iter().filter(|job| !is_leased(job.queue));
-        due.extend(waiting.map(|job| (job.queue, job.updated_at)));
-    }
+    let new = || outcomes.iter().filter(is_new).flatten().flat_map(|accepted| &accepted.webhook.jobs);
+    shared.backlog.change(i64::try_from(new().count()).unwrap_or(i64::MAX));
+    let mut due = new().map(|job| (job.queue, job.updated_at)).collect::<Vec<_>>();
     due.sort_unstable_by_key(|(queue, _)| *queue);
     due.dedup_by_key(|(queue, _)| *queue);
-    shared.backlog.change(i64::try_from(new_jobs).unwrap_or(i64::MAX));
-    shared.changed(&changes);
     shared.due(&due);
-    Ok(Stored { outcomes, leased })
+    Ok(outcomes)
 }
 
 /// Stores a batch near the limit of the backlog: locks out other processes, and stores only webhooks whose
@@ -100,8 +71,7 @@ async fn store_what_fits(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
     batch: &[Incoming],
-    claim: Option<&TakenClaim>,
-) -> QueryResult<Stored> {
+) -> QueryResult<Vec<Result<Accepted>>> {
     let mut room = shared.backlog.room(connection).await?;
     let kept = find(shared, connection, batch, &(0..batch.len()).collect::<Vec<_>>()).await?;
     let mut taken = HashSet::new();
@@ -119,10 +89,10 @@ async fn store_what_fits(
         fits
     };
     let (fitting, full): (Vec<_>, Vec<_>) = (0..batch.len()).partition(fits);
-    let Stored { outcomes, leased } = store_all(shared, connection, batch, fitting.clone(), claim).await?;
+    let outcomes = store_all(shared, connection, batch, fitting.clone()).await?;
     let mut outcomes = fitting.into_iter().zip(outcomes).collect::<HashMap<_, _>>();
     outcomes.extend(full.into_iter().map(|at| (at, Err(backlog_full(shared.backlog.limit())))));
-    Ok(Stored { outcomes: (0..batch.len()).filter_map(|at| outcomes.remove(&at)).collect(), leased })
+    Ok((0..batch.len()).filter_map(|at| outcomes.remove(&at)).collect())
 }
 
 /// Stores the new webhooks among `which`, and looks up the stored webhook of each key that is taken. `which`
@@ -132,14 +102,11 @@ async fn store_all(
     connection: &mut AsyncPgConnection,
     batch: &[Incoming],
     which: Vec<usize>,
-    mut claim: Option<&TakenClaim>,
-) -> QueryResult<Stored> {
+) -> QueryResult<Vec<Result<Accepted>>> {
     let mut outcomes = HashMap::with_capacity(which.len());
-    let mut leased = Vec::new();
     let mut left = which.clone();
     for _ in 0..TRIES {
-        // Only the first try leases. Other tries are rare.
-        leased.extend(insert_new(shared, connection, batch, &left, claim.take(), &mut outcomes).await?);
+        insert_new(shared, connection, batch, &left, &mut outcomes).await?;
         left.retain(|at| !outcomes.contains_key(at));
         if left.is_empty() {
             break;
@@ -160,103 +127,47 @@ async fn store_all(
         )
     };
     let outcomes = which.into_iter().map(|at| outcomes.remove(&at).unwrap_or_else(|| Err(removed())));
-    Ok(Stored { outcomes: outcomes.collect(), leased })
+    Ok(outcomes.collect())
 }
 
-/// Inserts the new webhooks among `which`, and adds their results to `outcomes`. Returns the jobs that were
-/// leased for the claim.
+/// Inserts the new webhooks among `which`, and adds their results to `outcomes`.
 async fn insert_new(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
     batch: &[Incoming],
     which: &[usize],
-    claim: Option<&TakenClaim>,
     outcomes: &mut HashMap<usize, Result<Accepted>>,
-) -> QueryResult<Vec<ClaimedJob>> {
+) -> QueryResult<()> {
     let now = shared.clock.now();
     let ids = shared.new_ids(which.len(), now);
-    let mut starts = claim.map(|claim| claim.starts().clone()).unwrap_or_default();
-    let leases = claim.map(TakenClaim::leases).unwrap_or_default();
     let mut rows = Vec::with_capacity(which.len());
     for (at, id) in which.iter().copied().zip(ids) {
-        let jobs = job_rows(shared, &batch[at], &mut starts)?;
-        rows.push(NewRow { id, place: at, webhook: &batch[at].webhook, jobs });
+        rows.push(NewRow { id, place: at, webhook: &batch[at].webhook, jobs: job_rows(shared, &batch[at])? });
     }
     // Sorted by key, so that two batches with several keys in common do not deadlock.
     rows.sort_by_key(|row| (row.webhook.source.as_str(), row.webhook.idempotency_key.as_str()));
-    let stored = insert(connection, &rows, &leases, now, shared.slot()).await?;
-    let stored = stored.into_iter().map(|row| (row.id, row.is_leased)).collect::<HashMap<_, _>>();
+    let stored = insert(connection, &rows, now, shared.slot()).await?;
+    let stored = stored.into_iter().collect::<HashSet<_>>();
     let ordered = rows.iter().flat_map(|row| &row.jobs).filter(|job| job.lane.is_some());
     shared.schedule.note_ordered(ordered.map(|job| job.queue));
-    let mut leased = Vec::new();
-    for row in rows {
-        let Some(is_leased) = stored.get(&rows::uuid(row.id)) else { continue };
-        let incoming = &batch[row.place];
-        if *is_leased {
-            let jobs = incoming.jobs.iter().zip(&row.jobs).filter(|(_, job)| job.starts);
-            leased.extend(jobs.map(|(job, stored)| first_attempt(row.id, incoming, job, stored.queue, now)));
-        }
-        let webhook = as_stored(row.id, incoming, &row.jobs, now);
+    for row in rows.into_iter().filter(|row| stored.contains(&rows::uuid(row.id))) {
+        let webhook = as_stored(row.id, &batch[row.place], &row.jobs, now);
         outcomes.insert(row.place, Ok(Accepted { webhook, duplicate: false }));
     }
-    Ok(leased)
+    Ok(())
 }
 
-/// The rows of a webhook's jobs. `starts` has how many more jobs of each route start.
-fn job_rows(
-    shared: &Shared,
-    incoming: &Incoming,
-    starts: &mut HashMap<RouteName, usize>,
-) -> QueryResult<Vec<NewJobRow>> {
+/// The rows of a webhook's jobs.
+fn job_rows(shared: &Shared, incoming: &Incoming) -> QueryResult<Vec<NewJobRow>> {
     let row = |job: &NewJob| {
         let queue = shared.schedule.queue(&job.route, &incoming.webhook.source);
         let queue = queue.ok_or_else(|| rows::unreadable(format!("route {} has no queue", job.route)))?;
-        let left = starts.get_mut(&job.route).filter(|left| job.order.is_none() && **left > 0);
-        let starts = left.map(|left| *left -= 1).is_some();
-        Ok(NewJobRow { queue, lane: job.order.as_ref().map(|order| lanes::key(queue, order)), starts })
+        Ok(NewJobRow { queue, lane: job.order.as_ref().map(|order| lanes::key(queue, order)) })
     };
     incoming.jobs.iter().map(row).collect()
 }
 
-/// A job that was leased as it was stored.
-fn first_attempt(
-    webhook: WebhookId,
-    Incoming { webhook: new, .. }: &Incoming,
-    job: &NewJob,
-    queue: QueueId,
-    now: Timestamp,
-) -> ClaimedJob {
-    ClaimedJob {
-        lease: Lease { job: JobId { webhook, queue }, token: FIRST.into() },
-        route: job.route.clone(),
-        order: None,
-        source: new.source.clone(),
-        idempotency_key: new.idempotency_key.clone(),
-        event_type: new.event_type.clone(),
-        payload: Some(new.payload.json().to_owned()),
-        traceparent: new.traceparent.clone(),
-        attempt: FIRST,
-        attempt_of_run: FIRST,
-        run: FIRST,
-        available_at: now,
-        claimed_at: now,
-    }
-}
-
-/// The change of a job that was leased as it was stored.
-fn started(job: &ClaimedJob) -> Change {
-    Change {
-        job: job.lease.job,
-        route: job.route.clone(),
-        status: Status::Processing,
-        attempt_count: FIRST,
-        updated_at: job.claimed_at,
-        revision: FIRST.into(),
-    }
-}
-
-/// The status of a webhook that was just stored. Its jobs are pending, also those that were leased: the lease
-/// is a change of its own.
+/// The status of a webhook that was just stored.
 fn as_stored(id: WebhookId, incoming: &Incoming, rows: &[NewJobRow], now: Timestamp) -> WebhookStatus {
     let new = &incoming.webhook;
     let status = |(job, row): (&NewJob, &NewJobRow)| JobStatus {

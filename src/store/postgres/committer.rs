@@ -17,8 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::accept::{Incoming, Stored, store};
-use super::lease_accepted::TakenClaim;
+use super::accept::{Incoming, store};
 use super::pool::{is_fault, refused};
 use super::shared::Shared;
 use crate::domain::error::{Error, Result};
@@ -134,28 +133,16 @@ async fn store_and_answer(shared: Arc<Shared>, batch: Vec<Accept>) -> usize {
     let took = Stopwatch::start();
     let (incoming, replies): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|accept| (accept.incoming, accept.reply)).unzip();
-    let claim = TakenClaim::take(&shared, &incoming);
-    let mut stored = store(&shared, &incoming, claim.as_ref()).await;
-    if let Some(claim) = claim {
-        claim.answer(match &mut stored {
-            Ok(stored) => Ok(std::mem::take(&mut stored.leased)),
-            Err(error) if is_fault(error) => Err(unknown(error.to_string())),
-            // The statement was refused, and has leased nothing.
-            Err(_) => Ok(Vec::new()),
-        });
-    }
-    let outcomes = match stored {
-        Ok(Stored { outcomes, .. }) => {
+    let outcomes = match store(&shared, &incoming).await {
+        Ok(outcomes) => {
             shared.metrics.committed(took, incoming.len());
             outcomes
         }
         Err(error) if !is_fault(&error) && incoming.len() > 1 => {
             tracing::error!(error = %error, "a webhook could not be stored; its batch is stored one by one");
             for (single, reply) in incoming.iter().zip(replies) {
-                let outcome = match store(&shared, std::slice::from_ref(single), None).await {
-                    Ok(Stored { mut outcomes, .. }) => {
-                        outcomes.pop().unwrap_or_else(|| Err(Error::shutting_down()))
-                    }
+                let outcome = match store(&shared, std::slice::from_ref(single)).await {
+                    Ok(mut outcomes) => outcomes.pop().unwrap_or_else(|| Err(Error::shutting_down())),
                     Err(error) => Err(refused(error)),
                 };
                 answer(reply, outcome);

@@ -2,24 +2,22 @@
 //!
 //! There are two statements. The fast one is for webhooks that all have jobs, none of them ordered. The other
 //! one also writes to the tables for ordered jobs and filtered webhooks, which costs time even without such
-//! rows. Both can lease jobs as they store them.
+//! rows.
 
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{
-    Array, BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+    Array, BigInt, Binary, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::pauses::{self, no_unknown_pause};
 use super::rows::{self, pg_time};
 use crate::domain::id::WebhookId;
 use crate::domain::job::QueueId;
 use crate::domain::webhook::NewWebhook;
-use crate::store::Pause;
 use crate::store::statement::statement;
 
 /// A webhook to store.
@@ -36,35 +34,16 @@ pub(super) struct NewJobRow {
     pub(super) queue: QueueId,
     /// The key of the lane; `None` if the job is not ordered.
     pub(super) lane: Option<String>,
-    /// Whether to lease the job as it is stored.
-    pub(super) starts: bool,
 }
 
-/// The leases of the jobs that start as they are stored.
-#[derive(Default)]
-pub(super) struct FirstLeases<'a> {
-    pub(super) lease_ms: i64,
-    pub(super) worker: &'a str,
-    /// The pauses that were known when these jobs were chosen.
-    pub(super) pauses: &'a [Pause],
-}
-
-/// A webhook that was stored.
-#[derive(Queryable)]
-pub(super) struct InsertedRow {
-    pub(super) id: Uuid,
-    /// Whether its jobs that start were leased. False if there is a pause that was not known.
-    pub(super) is_leased: bool,
-}
-
-/// Stores the webhooks whose keys are free, with their jobs. The rows must be sorted by source and key.
+/// Stores the webhooks whose keys are free, with their jobs, and returns the ids of these webhooks. The rows must be
+/// sorted by source and key.
 pub(super) async fn insert(
     connection: &mut AsyncPgConnection,
     rows: &[NewRow<'_>],
-    leases: &FirstLeases<'_>,
     now: Timestamp,
     slot: i16,
-) -> QueryResult<Vec<InsertedRow>> {
+) -> QueryResult<Vec<Uuid>> {
     let jobs = || rows.iter().flat_map(|row| row.jobs.iter().map(move |job| (row, job)));
     let of = |row: &NewRow<'_>| rows::uuid(row.id);
     let webhooks = Columns {
@@ -82,9 +61,6 @@ pub(super) async fn insert(
     let is_plain = rows.iter().all(|row| !row.jobs.is_empty()) && jobs().all(|(_, job)| job.lane.is_none());
     let (job_webhooks, job_queues): (Vec<_>, Vec<_>) =
         jobs().map(|(row, job)| (of(row), rows::queue_number(job.queue))).unzip();
-    let job_starts = jobs().map(|(_, job)| job.starts).collect();
-    let FirstLeases { lease_ms, worker, pauses } = *leases;
-    let (pause_scopes, pause_names) = pauses.iter().map(pauses::key).unzip();
     let now = pg_time(now);
     if is_plain {
         let inserting = InsertWebhooks {
@@ -97,13 +73,8 @@ pub(super) async fn insert(
             traceparents,
             accepted_at,
             now,
-            lease_ms,
-            worker,
-            pause_scopes,
-            pause_names,
             job_webhooks,
             job_queues,
-            job_starts,
             slot,
         };
         return inserting.load(connection).await;
@@ -118,13 +89,8 @@ pub(super) async fn insert(
         traceparents,
         accepted_at,
         now,
-        lease_ms,
-        worker,
-        pause_scopes,
-        pause_names,
         job_webhooks,
         job_queues,
-        job_starts,
         lanes: jobs().map(|(_, job)| job.lane.as_deref()).collect(),
         places: jobs().map(|(row, _)| i64::try_from(row.place).unwrap_or(i64::MAX)).collect(),
         filtered: rows.iter().filter(|row| row.jobs.is_empty()).map(of).collect(),
@@ -147,34 +113,28 @@ struct Columns<'a> {
 
 macro_rules! stored {
     () => {
-        concat!(
-            "WITH stored AS (
-                 INSERT INTO webhooks (id, source, idempotency_key, event_type, payload, payload_digest, traceparent, accepted_at)
-                 SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)
-                 ON CONFLICT (source, idempotency_key) DO NOTHING
-                 RETURNING id
-             ), given AS MATERIALIZED (
-                 SELECT ? AS now, ? AS lease_ms, ? AS worker, ",
-            no_unknown_pause!(),
-            " AS may_start
-             ), "
-        )
+        "WITH stored AS (
+             INSERT INTO webhooks (id, source, idempotency_key, event_type, payload, payload_digest, traceparent, accepted_at)
+             SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (source, idempotency_key) DO NOTHING
+             RETURNING id
+         ), given AS (
+             SELECT ? AS now
+         ), "
     };
 }
 
 /// The columns of `jobs` that every new job sets.
 macro_rules! columns {
     () => {
-        "webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision, lease_token,
-         lease_until, worker"
+        "webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision, lease_token"
     };
 }
 
-/// The values of these columns. A job that starts is stored as the claim of a pending job would leave it.
+/// The values of these columns.
 macro_rules! values {
     () => {
-        "webhook, queue, starts::int, 1, starts::int, 0, now, now, starts::int, starts::int,
-         CASE WHEN starts THEN now() + lease_ms * interval '1 millisecond' END, CASE WHEN starts THEN worker END"
+        "webhook, queue, 0, 1, 0, 0, now, now, 0, 0"
     };
 }
 
@@ -191,21 +151,15 @@ statement! { Pg;
         traceparents: Vec<&'a str> as Array<Text>,
         accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
         now: PgTimestamp as Timestamptz,
-        lease_ms: i64 as BigInt,
-        worker: &'a str as Text,
-        pause_scopes: Vec<i16> as Array<SmallInt>,
-        pause_names: Vec<&'a str> as Array<Text>,
         job_webhooks: Vec<Uuid> as Array<SqlUuid>,
         job_queues: Vec<i32> as Array<Integer>,
-        job_starts: Vec<bool> as Array<Bool>,
         slot: i16 as SmallInt,
     }
-    returns (SqlUuid, Bool);
+    returns SqlUuid;
     concat!(
         stored!(),
         "fresh AS MATERIALIZED (
-             SELECT j.webhook, j.queue, j.starts AND g.may_start AS starts
-             FROM unnest(?, ?, ?) AS j (webhook, queue, starts), given g
+             SELECT j.webhook, j.queue FROM unnest(?, ?) AS j (webhook, queue)
              WHERE (j.webhook IN (SELECT id FROM stored)) IS TRUE
          ), queued AS (
              INSERT INTO jobs (",
@@ -214,13 +168,11 @@ statement! { Pg;
         values!(),
         " FROM fresh, given
          ), counted AS (
-             INSERT INTO status_counts AS c (slot, queue, pending, processing)
-             SELECT ?, queue, count(*) FILTER (WHERE NOT starts), count(*) FILTER (WHERE starts)
-             FROM fresh GROUP BY queue ORDER BY queue
-             ON CONFLICT (slot, queue) DO UPDATE
-             SET pending = c.pending + excluded.pending, processing = c.processing + excluded.processing
+             INSERT INTO status_counts AS c (slot, queue, pending)
+             SELECT ?, queue, count(*) FROM fresh GROUP BY queue ORDER BY queue
+             ON CONFLICT (slot, queue) DO UPDATE SET pending = c.pending + excluded.pending
          )
-         SELECT id, may_start FROM stored, given"
+         SELECT id FROM stored"
     )
 }
 
@@ -237,27 +189,21 @@ statement! { Pg;
         traceparents: Vec<&'a str> as Array<Text>,
         accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
         now: PgTimestamp as Timestamptz,
-        lease_ms: i64 as BigInt,
-        worker: &'a str as Text,
-        pause_scopes: Vec<i16> as Array<SmallInt>,
-        pause_names: Vec<&'a str> as Array<Text>,
         job_webhooks: Vec<Uuid> as Array<SqlUuid>,
         job_queues: Vec<i32> as Array<Integer>,
-        job_starts: Vec<bool> as Array<Bool>,
         lanes: Vec<Option<&'a str>> as Array<Nullable<Text>>,
         places: Vec<i64> as Array<BigInt>,
         filtered: Vec<Uuid> as Array<SqlUuid>,
         slot: i16 as SmallInt,
     }
-    returns (SqlUuid, Bool);
+    returns SqlUuid;
     concat!(
         stored!(),
         "numbered AS MATERIALIZED (
              SELECT nextval('positions') * 1024 AS first
          ), fresh AS MATERIALIZED (
-             SELECT j.webhook, j.queue, j.starts AND g.may_start AS starts, j.lane,
-                    CASE WHEN j.lane IS NOT NULL THEN n.first + j.place END AS position
-             FROM unnest(?, ?, ?, ?, ?) AS j (webhook, queue, starts, lane, place), numbered n, given g
+             SELECT j.webhook, j.queue, j.lane, CASE WHEN j.lane IS NOT NULL THEN n.first + j.place END AS position
+             FROM unnest(?, ?, ?, ?) AS j (webhook, queue, lane, place), numbered n
              WHERE (j.webhook IN (SELECT id FROM stored)) IS TRUE
          ), entered AS (
              INSERT INTO lanes AS l (lane, queue, jobs, state, available_at)
@@ -281,16 +227,14 @@ statement! { Pg;
              WHERE (f.webhook IN (SELECT id FROM stored)) IS TRUE
              RETURNING queue
          ), counted AS (
-             INSERT INTO status_counts AS c (slot, queue, pending, processing, filtered)
-             SELECT ?, queue, count(*) FILTER (WHERE NOT starts), count(*) FILTER (WHERE starts),
-                    count(*) FILTER (WHERE queue = 0)
-             FROM (SELECT queue, starts FROM fresh UNION ALL SELECT queue, NULL FROM filtered) AS n
+             INSERT INTO status_counts AS c (slot, queue, pending, filtered)
+             SELECT ?, queue, count(*) FILTER (WHERE queue <> 0), count(*) FILTER (WHERE queue = 0)
+             FROM (SELECT queue FROM fresh UNION ALL SELECT queue FROM filtered) AS n
              WHERE (SELECT count(*) FROM entered) >= 0
              GROUP BY queue ORDER BY queue
              ON CONFLICT (slot, queue) DO UPDATE
-             SET pending = c.pending + excluded.pending, processing = c.processing + excluded.processing,
-                 filtered = c.filtered + excluded.filtered
+             SET pending = c.pending + excluded.pending, filtered = c.filtered + excluded.filtered
          )
-         SELECT id, may_start FROM stored, given"
+         SELECT id FROM stored"
     )
 }

@@ -7,25 +7,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use super::pool::refused;
-use super::{PostgresStore, claim, finish, give_back, lease_accepted, renew, take_over};
+use super::{PostgresStore, claim, finish, give_back, renew, take_over};
 use crate::domain::attempt::Lease;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::Result;
 use crate::store::{Claim, Claims, Finish, JobQueue};
 
 #[async_trait]
 impl JobQueue for PostgresStore {
     async fn claim(&self, claim: Claim) -> Result<Claims> {
         self.run(async move |shared| claim::claim(&shared, &claim).await.map_err(refused)).await
-    }
-
-    async fn claim_accepted(&self, claim: Claim, until: CancellationToken) -> Result<Claims> {
-        if self.closing.is_cancelled() {
-            return Err(Error::shutting_down());
-        }
-        lease_accepted::claim_accepted(&self.shared, claim, &until, &self.closing).await
     }
 
     async fn finish(&self, worker: &str, finishes: Vec<Finish>) -> Result<Vec<bool>> {

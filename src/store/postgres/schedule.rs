@@ -65,15 +65,6 @@ pub(super) struct Planned {
     pub(super) moment: Moment,
 }
 
-/// Which jobs may start in the transaction that stores them.
-#[derive(Debug, Default)]
-pub(super) struct PlannedStarts {
-    /// How many jobs of each route may start, at least 1.
-    pub(super) starts: HashMap<RouteName, usize>,
-    /// The pauses that the plan is based on.
-    pub(super) pauses: Arc<[Pause]>,
-}
-
 /// The threads that a route gets.
 #[derive(Debug)]
 pub(super) struct Share {
@@ -243,26 +234,6 @@ impl Schedule {
         };
         let shares = shares.into_iter().filter_map(share).collect();
         Planned { shares, pauses: Arc::clone(&state.pauses), moment: state.moment }
-    }
-
-    /// Decides how many jobs of each route may start in the transaction that stores them; see
-    /// [`Ready::plan_accepted`]. `accepted` has the route and the source of each job.
-    pub(super) fn plan_accepted<'a>(
-        &self,
-        now: Timestamp,
-        threads: usize,
-        running: &HashMap<RouteName, usize>,
-        accepted: impl Iterator<Item = (&'a RouteName, &'a Source)>,
-    ) -> PlannedStarts {
-        let state = self.state();
-        let mut jobs = HashMap::new();
-        for queue in accepted.filter_map(|(route, source)| state.queues.id(route, source)) {
-            *jobs.entry(queue).or_default() += 1;
-        }
-        let circumstances = state.circumstances(now, threads, running);
-        let shares = state.ready.plan_accepted(&circumstances, &jobs, |policy| state.allowance(policy, now));
-        let starts = shares.into_iter().map(|share| (share.route, share.threads)).collect();
-        PlannedStarts { starts, pauses: Arc::clone(&state.pauses) }
     }
 
     /// The earliest time at which a job may start; see [`Ready::next`].

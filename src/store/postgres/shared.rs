@@ -10,7 +10,6 @@ use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
 use super::backlog::Backlog;
-use super::lease_accepted::Parked;
 use super::notifier::Notifier;
 use super::pool::Pool;
 use super::schedule::Schedule;
@@ -38,8 +37,6 @@ pub(super) struct Shared {
     pub(super) ids: Mutex<WebhookIds<SmallRng>>,
     pub(super) backlog: Backlog,
     pub(super) schedule: Schedule,
-    /// The claim that waits for jobs to be accepted.
-    pub(super) parked: Parked,
     /// The name of this process in the database and for other replicas.
     pub(super) process: String,
     pub(super) changes: Changes,

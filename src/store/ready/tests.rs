@@ -167,45 +167,6 @@ fn a_held_route_gets_no_thread_and_does_not_affect_the_next_start() {
     assert_eq!(routes.next(|_| Allowance::ANY), Some(at(7)));
 }
 
-/// The number of threads that each route gets for jobs that are about to be stored, given as pairs of a
-/// queue and their number.
-fn accepted_shares(routes: &Routes, threads: usize, accepted: &[(u32, usize)]) -> Vec<(String, usize)> {
-    let accepted = accepted.iter().map(|(queue, jobs)| (QueueId(*queue), *jobs)).collect();
-    let allowance = |policy: &Policy| match policy.route.as_str() {
-        "limited" => Allowance { starts: 5, next: None },
-        _ => Allowance::ANY,
-    };
-    let shares = routes.ready.plan_accepted(&routes.circumstances(threads), &accepted, allowance);
-    let mut shares =
-        shares.into_iter().map(|share| (share.route.to_string(), share.threads)).collect::<Vec<_>>();
-    shares.sort();
-    shares
-}
-
-#[test]
-fn accepted_jobs_share_threads_like_stored_ones() {
-    let mut routes = Routes::new(&["a", "b", "limited", "paused"]).due(&[(1, 5)]);
-    routes.queues.add(QueueId(5), route("a"), Source::new("shop").expect("valid"));
-    routes.queues.add(QueueId(6), route("gone"), Source::default());
-    routes.paused = Paused::new(&[Pause { target: PauseTarget::Route(route("paused")), since: at(0) }]);
-    assert_eq!(accepted_shares(&routes, 6, &[(1, 9), (2, 1)]), [share("a", 5), share("b", 1)]);
-    assert_eq!(accepted_shares(&routes, 6, &[(1, 1), (5, 2)]), [share("a", 3)], "no more than there are");
-    assert_eq!(accepted_shares(&routes, 6, &[(3, 1), (4, 1), (6, 1)]), []);
-    routes.running = HashMap::from([(route("a"), 3)]);
-    assert_eq!(accepted_shares(&routes, 2, &[(1, 9), (2, 9)]), [share("b", 2)]);
-}
-
-#[test]
-fn accepted_jobs_wait_for_a_claim_while_a_stored_job_may_start() {
-    let mut routes = Routes::new(&["a", "b", "paused"]).due(&[(2, 0)]);
-    assert_eq!(accepted_shares(&routes, 6, &[(1, 1)]), []);
-    routes.ready.found(QueueId(2), Some(at(1)));
-    routes.ready.note(QueueId(3), at(-5));
-    assert_eq!(accepted_shares(&routes, 6, &[(1, 1)]), []);
-    routes.paused = Paused::new(&[Pause { target: PauseTarget::Route(route("paused")), since: at(0) }]);
-    assert_eq!(accepted_shares(&routes, 6, &[(1, 1)]), [share("a", 1)]);
-}
-
 #[test]
 fn what_was_found_counts_until_something_earlier_is_noted() {
     let mut ready = Ready::default();

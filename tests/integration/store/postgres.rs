@@ -1,6 +1,5 @@
 //! The PostgreSQL store: its harness, and tests of behaviour that only this store has.
 
-mod accepted;
 mod at_once;
 mod backlog;
 mod harness;

@@ -27,7 +27,6 @@ use hookbox::worker::{Options, Pool};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio_util::sync::CancellationToken;
 
 const WORKERS: usize = 4;
 
@@ -57,8 +56,6 @@ enum Asked {
 struct Scripted {
     asked: UnboundedSender<Asked>,
     claims: Mutex<VecDeque<Result<Vec<ClaimedJob>>>>,
-    /// What claims that wait for jobs to be accepted are answered.
-    accepted: tokio::sync::Mutex<UnboundedReceiver<Result<Vec<ClaimedJob>>>>,
     /// Until when the leases of claims last.
     held_until: Mutex<Duration>,
     give_backs: Mutex<VecDeque<Result<()>>>,
@@ -79,12 +76,6 @@ impl JobQueue for Scripted {
         let answer = self.claims.lock().unwrap().pop_front().unwrap_or(Ok(Vec::new()));
         let _ = self.asked.send(Asked::Claim { threads: claim.threads });
         Ok(Claims { jobs: answer?, next: None, held_until: *self.held_until.lock().unwrap() })
-    }
-
-    async fn claim_accepted(&self, _claim: Claim, until: CancellationToken) -> Result<Claims> {
-        let mut accepted = self.accepted.lock().await;
-        let answer = until.run_until_cancelled(accepted.recv()).await.flatten();
-        Ok(Claims { jobs: answer.unwrap_or(Ok(Vec::new()))?, next: None, held_until: Duration::MAX })
     }
 
     async fn finish(&self, _worker: &str, finishes: Vec<Finish>) -> Result<Vec<bool>> {
@@ -145,7 +136,6 @@ impl Handler for UntilStopped {
 struct Setup {
     pool: Pool,
     store: Arc<Scripted>,
-    accepted: UnboundedSender<Result<Vec<ClaimedJob>>>,
     clock: Arc<ManualClock>,
     asked: UnboundedReceiver<Asked>,
 }
@@ -153,11 +143,9 @@ struct Setup {
 impl Setup {
     fn with_claims(claims: impl IntoIterator<Item = Result<Vec<ClaimedJob>>>) -> Self {
         let (asks, asked) = unbounded_channel();
-        let (accepted, answers) = unbounded_channel();
         let store = Arc::new(Scripted {
             asked: asks,
             claims: Mutex::new(claims.into_iter().collect()),
-            accepted: tokio::sync::Mutex::new(answers),
             held_until: Mutex::new(Duration::MAX),
             give_backs: Mutex::default(),
             unheld: Mutex::default(),
@@ -186,7 +174,7 @@ impl Setup {
             Arc::new(Metrics::default()),
             options,
         );
-        Self { pool: pool.unwrap(), store, accepted, clock, asked }
+        Self { pool: pool.unwrap(), store, clock, asked }
     }
 
     /// The next thing that the store is asked.
@@ -331,30 +319,6 @@ async fn a_lost_answer_right_before_the_stop_is_given_back_too() {
     let given_back = std::iter::from_fn(|| asked.try_recv().ok())
         .any(|asked| matches!(asked, Asked::GiveBackUnheld { ref held, .. } if held.is_empty()));
     assert!(given_back);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn jobs_leased_as_they_were_accepted_run_without_another_claim() {
-    let mut setup = Setup::with_claims([]);
-    assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS });
-    setup.accepted.send(Ok(vec![job()])).expect("waits");
-    setup.asks_nothing().await;
-    setup.becomes_due();
-    assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS - 1 });
-    let mut asked = setup.stop().await;
-    assert_eq!(asked.recv().await, Some(Asked::Finish(job().lease)), "its attempt was stopped");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn jobs_leased_as_they_were_accepted_are_given_back_if_the_answer_was_lost() {
-    let mut setup = Setup::with_claims([Ok(vec![job()])]);
-    assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS });
-    setup.accepted.send(away()).expect("waits");
-    setup.sleeps_after_the_fault().await;
-    setup.clock.advance(SignedDuration::from_secs(1));
-    assert_eq!(setup.asks().await, Asked::GiveBackUnheld { held: vec![job().lease], leased: now()..=now() });
-    assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS - 1 });
-    setup.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,7 +19,6 @@ use hookbox::store::{Claim, ClaimedJob, Finish, Inbox as _, JobQueue as _, Opera
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng};
-use tokio_util::sync::CancellationToken;
 
 use super::harness::open;
 use crate::store::harness::Options;
@@ -70,8 +69,6 @@ struct Actor {
     /// The webhooks of all actors.
     webhooks: Arc<Mutex<Vec<WebhookId>>>,
     held: Vec<ClaimedJob>,
-    /// Whether this actor may call `claim_accepted`. Only one actor of each process may.
-    waits: bool,
 }
 
 impl Actor {
@@ -105,18 +102,7 @@ impl Actor {
                 let (threads, lease) = (self.random.random_range(1..8), Duration::from_millis(40));
                 let claim =
                     Claim { worker: Arc::clone(&self.worker), threads, lease, running: HashMap::new() };
-                let claims = if self.waits && self.random.random() {
-                    let until = CancellationToken::new();
-                    let waiting = self.store.claim_accepted(claim, until.clone());
-                    let cancelling = async {
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                        until.cancel();
-                    };
-                    tokio::join!(waiting, cancelling).0
-                } else {
-                    self.store.claim(claim).await
-                };
-                self.held.extend(claims?.jobs);
+                self.held.extend(self.store.claim(claim).await?.jobs);
             }
             (8..=12, _) => {
                 let some = self.random.random_range(0..=self.held.len());
@@ -217,7 +203,6 @@ async fn concurrent_operations_keep_counts_and_lanes_consistent() {
             random: SmallRng::seed_from_u64(number),
             webhooks: Arc::clone(&webhooks),
             held: Vec::new(),
-            waits: number < PROCESSES,
         };
         tokio::spawn(actor.run())
     });
