@@ -1,7 +1,9 @@
 # Builds hookbox, and an image that has only hookbox besides the base system.
 #
 #   docker build -t hookbox .
-#   docker run -p 8080:8080 -p 50051:50051 -v hookbox:/data --stop-timeout 45 hookbox
+#   docker run -p 127.0.0.1:8080:8080 -p 127.0.0.1:50051:50051 -v hookbox:/data --stop-timeout 45 hookbox
+#
+# Keep the `127.0.0.1:`: hookbox does not check who calls, and `-p 8080:8080` would open it to the whole network.
 #
 # Needs BuildKit (the default since Docker 23), because the build uses cache mounts.
 
@@ -10,12 +12,20 @@ WORKDIR /src
 COPY . .
 # The cache mounts keep downloaded and compiled dependencies for later builds. `touch` makes the sources
 # newer than cached build output, so that cargo compiles them again. Cache mounts are not part of the image,
-# so the binary is copied out of them.
+# so the binary is copied out of them: without line tables into `hookbox`, and these alone into `hookbox.debug`.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     find src proto migrations build.rs -type f -exec touch {} + \
-    && cargo build --release --locked \
-    && cp target/release/hookbox /usr/local/bin/hookbox
+    && CARGO_PROFILE_RELEASE_STRIP=none cargo build --release --locked \
+    && cd /usr/local/bin \
+    && objcopy --only-keep-debug /src/target/release/hookbox hookbox.debug \
+    && objcopy --strip-debug --add-gnu-debuglink=hookbox.debug /src/target/release/hookbox hookbox
+
+# The line tables, for debuggers, profilers and backtraces. Only this writes them, to the folder where you are:
+#
+#   docker build --target debug --output . .
+FROM scratch AS debug
+COPY --from=build /usr/local/bin/hookbox.debug /
 
 # Debian has the same glibc as the builder, and a shell, so that `docker exec` can inspect the volume. hookbox
 # itself needs only libc, libgcc and, for TLS to PostgreSQL or a trace collector, certificates.
