@@ -29,7 +29,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def psql(sql, database=DATABASE):
-    return subprocess.run(["psql", "-qtA", "-d", f"{SERVER}/{database}", "-c", sql], check=True,
+    environment = {**os.environ, "PGOPTIONS": "-csearch_path=hookbox"}
+    return subprocess.run(["psql", "-qtA", "-d", f"{SERVER}/{database}", "-c", sql], check=True, env=environment,
                           capture_output=True, text=True).stdout.strip()
 
 

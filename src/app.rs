@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Database};
 use crate::connections::{Bodies, Connections, connections_for_open_files};
 use crate::domain::clock::Clock;
+use crate::domain::error::causes;
 use crate::service::reload::{ReadSettings, RoutesInForce};
 use crate::service::{RateLimiter, Service};
 use crate::store::Store;
@@ -20,6 +22,9 @@ use crate::worker::handler::Registry;
 use crate::worker::purger::Purger;
 use crate::worker::{self, Pool};
 use crate::{grpc, http};
+
+/// How long to wait between two tries to reach the database at the start.
+const CONNECT_AGAIN: Duration = Duration::from_secs(1);
 
 /// The listeners for requests. Tests bind port 0.
 #[derive(Debug)]
@@ -76,7 +81,15 @@ pub async fn run(
     let Environment { clock, seed, handlers, settings, reload } = environment;
     let metrics = Arc::new(Metrics::default());
     let worker = worker_name(&config, seed);
-    let store = open_store(&config, &worker, &clock, &metrics, seed).await?;
+    tokio::pin!(shutdown);
+    let opening = open_store(&config, &worker, &clock, &metrics, seed);
+    let store = tokio::select! {
+        store = opening => store?,
+        () = &mut shutdown => {
+            tracing::info!("stopped before the store was open");
+            return Ok(());
+        }
+    };
     let routes = Arc::new(RoutesInForce::new(Arc::clone(&config.routes), settings));
     let pool = Pool::start(
         Arc::clone(&store) as _,
@@ -96,30 +109,46 @@ pub async fn run(
     );
 
     let limiter = config.rate_limit.map(|limit| Arc::new(RateLimiter::new(limit, Arc::clone(&clock))));
-    let service = Service::new(Arc::clone(&store), routes, clock, metrics, limiter);
-    let stopping = CancellationToken::new();
+    let service = Service::new(Arc::clone(&store), routes, Arc::clone(&clock), metrics, limiter);
+    let (leaving, stopping) = (CancellationToken::new(), CancellationToken::new());
     let connections = Connections::new(connections_for_open_files());
     let bodies = Bodies::new(config.max_body_bytes);
     let rest = http::router(http::Api {
         service: service.clone(),
         max_body_bytes: config.max_body_bytes,
         bodies: bodies.clone(),
+        leaving: leaving.clone(),
         stopping: stopping.clone(),
     });
     let reloading = tokio::spawn(reload_when_asked(service.clone(), reload));
-    let calls =
-        grpc::Api { service, max_body_bytes: config.max_body_bytes, bodies, stopping: stopping.clone() };
+    let calls = grpc::Api {
+        service,
+        max_body_bytes: config.max_body_bytes,
+        bodies,
+        leaving: leaving.clone(),
+        stopping: stopping.clone(),
+    };
     let mut http =
         tokio::spawn(http::server::serve(listeners.http, connections.clone(), rest, stopping.clone()));
     let mut grpc = tokio::spawn(grpc::serve(listeners.grpc, connections, calls, stopping.clone()));
     tracing::info!("hookbox is ready");
 
+    let leaves = async {
+        shutdown.await;
+        leaving.cancel();
+        if !config.shutdown_delay.is_zero() {
+            let delay = tracing::field::debug(config.shutdown_delay);
+            tracing::info!(delay, "not ready any more; shutting down after a delay");
+            clock.sleep(config.shutdown_delay).await;
+        }
+    };
     let served = tokio::select! {
-        () = shutdown => Ok(()),
+        () = leaves => Ok(()),
         ended = &mut grpc => ended.map_err(RunError::Ended).and_then(|served| served.map_err(RunError::Grpc)),
         ended = &mut http => ended.map_err(RunError::Ended),
     };
     tracing::info!("shutting down: no new requests, running attempts may finish");
+    leaving.cancel();
     stopping.cancel();
     reloading.abort();
     let stopped = async {
@@ -181,8 +210,34 @@ async fn open_store(
         Database::Postgres(target) => {
             let (target, worker) = (target.clone(), worker.to_owned());
             let options = postgres::Options { target, max_backlog, policies, worker, seed };
-            let opened = PostgresStore::open(options, clock, metrics).await;
+            let opened = open_postgres(options, clock, metrics, config.startup_wait).await;
             Arc::new(opened.map_err(|error| RunError::Postgres(Box::new(error)))?)
         }
     })
+}
+
+/// Opens the store in a PostgreSQL database. Tries again for `wait` if the server cannot be reached: it may be
+/// starting at the same time.
+async fn open_postgres(
+    options: postgres::Options,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    wait: Duration,
+) -> Result<PostgresStore, postgres::OpenError> {
+    let until = clock.monotonic().saturating_add(wait);
+    loop {
+        let opened = PostgresStore::open(options.clone(), Arc::clone(&clock), Arc::clone(&metrics)).await;
+        let left = until.saturating_sub(clock.monotonic());
+        match opened {
+            Err(error) if error.is_temporary() && !left.is_zero() => {
+                tracing::warn!(
+                    error = %causes(&error),
+                    left = ?Duration::from_secs(left.as_secs()),
+                    "the database cannot be reached yet; trying again"
+                );
+                clock.sleep(CONNECT_AGAIN.min(left)).await;
+            }
+            opened => return opened,
+        }
+    }
 }

@@ -4,6 +4,7 @@ mod ask;
 mod bench;
 mod config;
 mod health;
+mod output;
 mod reload;
 mod serve;
 mod settings;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
+use self::output::print;
 use self::settings::SettingFlags;
 use crate::config::{Config, Database, EXIT_USAGE, HANDLERS, Mistakes, without_password};
 use crate::store::{postgres, sqlite};
@@ -142,24 +144,21 @@ fn migrate(config: Config) -> Result<ExitCode, Failure> {
             (runtime.block_on(postgres::migrate(&target)).map_err(Box::new)?, target.to_string())
         }
     };
-    let mut out = io::stdout().lock();
-    for migration in &applied {
-        writeln!(out, "applied {migration}")?;
-    }
-    writeln!(out, "{database} is up to date")?;
+    let applied = applied.iter().map(|migration| format!("applied {migration}\n")).collect::<String>();
+    print(format_args!("{applied}{database} is up to date\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn print_openapi() -> Result<ExitCode, Failure> {
     let document = crate::http::openapi().to_pretty_json().map_err(Box::new)?;
-    writeln!(io::stdout().lock(), "{document}")?;
+    print(format_args!("{document}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn print_completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "hookbox", &mut script);
-    io::stdout().lock().write_all(&script)?;
+    print(String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -36,6 +36,10 @@ use crate::telemetry;
 /// The exit code of a process that was given a wrong setting (`EX_USAGE` of `sysexits.h`).
 pub const EXIT_USAGE: u8 = 64;
 
+/// The default of `shutdown_delay` if others than this machine can send requests: load balancers need a moment to
+/// notice that the process is not ready.
+const SHUTDOWN_DELAY: Duration = Duration::from_secs(5);
+
 /// The handlers that come with hookbox. The first is the default of routes that do not set `handler`.
 pub const HANDLERS: &[&str] = &["simulate"];
 
@@ -77,6 +81,10 @@ pub struct Config {
     pub max_backlog: u64,
     /// How many webhooks each source may send to this process; none if there is no limit.
     pub rate_limit: Option<Rate>,
+    /// How long to try to reach the PostgreSQL server at the start.
+    pub startup_wait: Duration,
+    /// How long to go on serving at shutdown, without being ready.
+    pub shutdown_delay: Duration,
     /// How long running attempts may take to finish at shutdown.
     pub shutdown_grace: Duration,
     /// The options of logs and traces.
@@ -130,12 +138,16 @@ impl Config {
         let max_body_bytes = read.bytes("max_body", 1024..=256 * 1024 * 1024);
         let max_backlog = read.number("max_backlog", 1..=i64::MAX as u64);
         let rate_limit = read.rate_limit("rate_limit");
+        let startup_wait = read.duration("startup_wait", Duration::ZERO..=parse::DAY);
+        let shutdown_delay = read.optional_duration("shutdown_delay", Duration::ZERO..=parse::HOUR);
         let shutdown_grace = read.duration("shutdown_grace", Duration::ZERO..=parse::DAY);
         let (routes, read_routes) = routes?;
+        let (http_addr, grpc_addr): (SocketAddr, SocketAddr) = (http_addr?, grpc_addr?);
+        let is_local = http_addr.ip().is_loopback() && grpc_addr.ip().is_loopback();
         Some(Self {
             database: database?,
-            http_addr: http_addr?,
-            grpc_addr: grpc_addr?,
+            http_addr,
+            grpc_addr,
             workers: workers?,
             worker: layers.worker(),
             routes,
@@ -145,6 +157,8 @@ impl Config {
             max_body_bytes: max_body_bytes?,
             max_backlog: max_backlog?,
             rate_limit: rate_limit?,
+            startup_wait: startup_wait?,
+            shutdown_delay: shutdown_delay?.unwrap_or(if is_local { Duration::ZERO } else { SHUTDOWN_DELAY }),
             shutdown_grace: shutdown_grace?,
             telemetry: telemetry?,
             read_routes,

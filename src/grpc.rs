@@ -61,6 +61,8 @@ pub struct Api {
     pub max_body_bytes: usize,
     /// The memory for messages that are arriving.
     pub bodies: Bodies,
+    /// Cancelled when the process is about to stop: it is no longer ready, but still serves.
+    pub leaving: CancellationToken,
     /// Cancelled when the process begins to stop.
     pub stopping: CancellationToken,
 }
@@ -73,7 +75,7 @@ pub async fn serve(
     api: Api,
     stopping: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let bodies = api.bodies.clone();
+    let (bodies, leaving) = (api.bodies.clone(), api.leaving.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     let webhooks = WebhookServiceServer::new(Webhooks(api.clone()))
         .max_decoding_message_size(api.max_body_bytes * VALUE_OVERHEAD_FACTOR + MESSAGE_OVERHEAD_BYTES);
@@ -107,10 +109,11 @@ pub async fn serve(
     });
     let serving = server.serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
     let drained = async {
-        stopping.cancelled().await;
+        leaving.cancelled().await;
         health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         health.set_not_serving::<WebhookServiceServer<Webhooks>>().await;
         health.set_not_serving::<OperationServiceServer<Operations>>().await;
+        stopping.cancelled().await;
         tokio::time::sleep(DRAIN_TIME).await;
     };
     tokio::select! {

@@ -2,7 +2,10 @@
 
 mod body;
 mod dto;
+mod examples;
+mod front;
 mod health;
+mod lingering;
 mod operations;
 mod problem;
 mod query;
@@ -43,6 +46,8 @@ pub struct Api {
     pub max_body_bytes: usize,
     /// The memory for request bodies.
     pub bodies: Bodies,
+    /// Cancelled when the process is about to stop: it is no longer ready, but still serves.
+    pub leaving: CancellationToken,
     /// Cancelled when the process begins to stop.
     pub stopping: CancellationToken,
 }
@@ -57,13 +62,14 @@ pub struct Api {
     tags(
         (name = "webhooks", description = "Submitting webhooks, following their status, retrying and cancelling their jobs"),
         (name = "operations", description = "Routes, pauses and the reload of settings"),
-        (name = "monitoring", description = "Whether the process is alive and ready, and its metrics"),
+        (name = "monitoring", description = "The paths to begin with, whether the process is alive and ready, and its metrics"),
     ),
 )]
 struct Document;
 
 fn documented_routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::with_openapi(Document::openapi())
+    let mut routes = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(front::front))
         .routes(routes!(submit::submit_webhook, webhooks::list_webhooks))
         .routes(routes!(webhooks::get_status_by_key))
         .routes(routes!(webhooks::get_webhook))
@@ -81,7 +87,9 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(operations::reload_settings))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
-        .routes(routes!(health::metrics))
+        .routes(routes!(health::metrics));
+    examples::add_examples(routes.get_openapi_mut());
+    routes
 }
 
 /// The OpenAPI document of all paths.

@@ -22,7 +22,8 @@ use self::reload::RoutesInForce;
 use crate::domain::clock::Clock;
 use crate::domain::error::Result;
 use crate::domain::route::NewJob;
-use crate::domain::webhook::NewWebhook;
+use crate::domain::trace::Traceparent;
+use crate::domain::webhook::{IdempotencyKey, NewWebhook, Source};
 use crate::routes::Incoming;
 use crate::store::{Accepted, Store};
 use crate::telemetry::metrics::{Metrics, Stopwatch};
@@ -79,6 +80,9 @@ impl Service {
     pub async fn submit(&self, webhook: NewWebhook, headers: &Headers<'_>) -> Submitted {
         let took = Stopwatch::start();
         let source = webhook.source.clone();
+        // The store takes the webhook, so what is logged is copied before, if it is logged at all.
+        let logged = tracing::event_enabled!(tracing::Level::DEBUG)
+            .then(|| (webhook.traceparent.clone(), webhook.idempotency_key.clone()));
         let (outcome, rate) = match self.limiter.as_ref().map(|limiter| limiter.check(&source)) {
             Some(Err(refused)) => {
                 let OverLimit { error, state } = *refused;
@@ -96,6 +100,9 @@ impl Service {
             Err(error) => error.reason().as_str(),
         };
         self.metrics.submitted(source.as_str(), word, took);
+        if let Some((traceparent, key)) = logged {
+            log(&traceparent, &source, &key, word, &outcome);
+        }
         Submitted { outcome, rate }
     }
 
@@ -123,5 +130,40 @@ impl Service {
     /// The metrics of this process.
     pub fn counters(&self) -> &Metrics {
         &self.metrics
+    }
+}
+
+/// Logs what became of a submission. `word` is the outcome as in the metrics.
+fn log(
+    traceparent: &Traceparent,
+    source: &Source,
+    key: &IdempotencyKey,
+    word: &'static str,
+    outcome: &Result<Accepted>,
+) {
+    let (trace_id, source, idempotency_key) = (traceparent.trace_id(), source.as_str(), key.as_str());
+    match outcome {
+        Ok(Accepted { webhook, .. }) => {
+            let routes = webhook.jobs.iter().map(|job| job.route.as_str()).collect::<Vec<_>>().join(", ");
+            tracing::debug!(
+                trace_id,
+                webhook_id = %webhook.id,
+                source,
+                idempotency_key,
+                event_type = webhook.event_type.as_str(),
+                matched = routes,
+                outcome = word,
+                status = webhook.status().as_str(),
+                "a submission is accepted"
+            );
+        }
+        Err(error) => tracing::debug!(
+            trace_id,
+            source,
+            idempotency_key,
+            outcome = word,
+            error = %error,
+            "a submission is refused"
+        ),
     }
 }

@@ -72,6 +72,9 @@ pub trait Inbox: fmt::Debug + Send + Sync {
     /// number of jobs.
     async fn stats(&self) -> Result<StoreStats>;
 
+    /// Returns the size of the store on disk, in bytes. Reads no rows.
+    async fn size_bytes(&self) -> Result<u64>;
+
     /// Checks that the store can write, by writing to it, and reads the schema version.
     async fn probe(&self) -> Result<Probe>;
 

@@ -1,8 +1,13 @@
 //! Logs, traces and metrics. Every layer may use this module.
 
 pub mod metrics;
+#[cfg(target_os = "linux")]
+mod process;
 pub mod rates;
+mod route_counters;
+mod stopwatch;
 pub mod store_gauges;
+mod submissions;
 pub mod trace;
 
 use std::io::IsTerminal;
@@ -10,6 +15,7 @@ use std::io::IsTerminal;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -50,6 +56,7 @@ pub enum TelemetryError {
 #[derive(Debug)]
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
+    logs_as_json: bool,
 }
 
 impl Telemetry {
@@ -78,11 +85,15 @@ impl Telemetry {
             .with(spans)
             // Log lines have trace and webhook as fields and need no spans. If nothing uses spans, they cost
             // nothing.
-            .with(
-                logs.with_filter(EnvFilter::new(&options.log).and(filter_fn(|metadata| metadata.is_event()))),
-            )
+            .with(logs.with_filter(EnvFilter::new(&options.log).and(filter_fn(is_logged))))
             .try_init()?;
-        Ok(Self { traces })
+        let logs_as_json = format == LogFormat::Json && !options.log.trim().eq_ignore_ascii_case("off");
+        Ok(Self { traces, logs_as_json })
+    }
+
+    /// Whether logs are written, and are JSON.
+    pub fn logs_as_json(&self) -> bool {
+        self.logs_as_json
     }
 
     /// Exports the spans that are left. Blocks.
@@ -91,6 +102,13 @@ impl Telemetry {
             tracing::warn!(error = %error, "the last traces could not be exported");
         }
     }
+}
+
+/// Whether what is logged may contain this. `tokio_postgres` shows the parameters of statements at `debug`, and so
+/// payloads.
+fn is_logged(metadata: &Metadata<'_>) -> bool {
+    let shows_payloads = metadata.target().starts_with("tokio_postgres") && *metadata.level() > Level::INFO;
+    metadata.is_event() && !shows_payloads
 }
 
 fn tracer_provider() -> Result<SdkTracerProvider, TelemetryError> {

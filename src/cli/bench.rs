@@ -4,7 +4,7 @@ mod client;
 mod load;
 
 use std::fmt;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use self::client::Target;
 use self::load::Measured;
 use super::Failure;
+use super::output::print;
 use crate::telemetry::metrics::Stopwatch;
 
 /// How often the progress bar is updated, and how often unfinished jobs are counted with `--drain`.
@@ -78,11 +79,10 @@ impl Bench {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let report = runtime.block_on(self.measure())?;
-        let mut out = std::io::stdout().lock();
         if self.json {
-            writeln!(out, "{}", report.json())?;
+            print(format_args!("{}\n", report.json()))?;
         } else {
-            write!(out, "{report}")?;
+            print(&report)?;
         }
         Ok(if report.sent.others.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

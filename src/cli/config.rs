@@ -1,11 +1,12 @@
 //! `hookbox config` prints the settings in force; `hookbox config check` prints every mistake in them.
 
-use std::io::Write;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 use super::Failure;
+use super::output::print;
 use super::settings::SettingFlags;
 use crate::config::{Config, HANDLERS};
 
@@ -36,18 +37,13 @@ impl Show {
         // If standard error is closed, the warnings are lost.
         layers.warnings().iter().for_each(|warning| drop(writeln!(std::io::stderr(), "warning: {warning}")));
         let config = Config::new(&layers, HANDLERS)?;
-        let mut out = std::io::stdout().lock();
-        let written = match is_check {
-            true => {
-                let routes = config.routes.policies().iter().count();
-                writeln!(out, "the settings are fine: {routes} route{}", if routes == 1 { "" } else { "s" })
-            }
-            false => write!(out, "{layers}{}", config.routes_text()),
-        };
-        match written {
-            // Not an error: a reader such as `head` has closed the pipe.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-            written => Ok(written.map(|()| ExitCode::SUCCESS)?),
+        if is_check {
+            let routes = config.routes.policies().iter().count();
+            let plural = if routes == 1 { "" } else { "s" };
+            print(format_args!("the settings are fine: {routes} route{plural}\n"))?;
+        } else {
+            print(format_args!("{layers}{}", config.routes_text()))?;
         }
+        Ok(ExitCode::SUCCESS)
     }
 }

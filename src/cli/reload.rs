@@ -1,12 +1,13 @@
 //! `hookbox reload`: tells a running hookbox to read its settings again.
 
-use std::io::Write;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde::Deserialize;
 
 use super::Failure;
 use super::ask::ask;
+use super::output::print;
 use crate::config::{Config, EXIT_USAGE};
 
 /// The response of `POST /v1/settings/reload`.
@@ -34,10 +35,10 @@ pub(super) fn reload(config: &Config) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::from(if answer.status == 422 { EXIT_USAGE } else { 1 }));
     }
     let reloaded = serde_json::from_str::<Reloaded>(&answer.body).map_err(Box::new)?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "the settings are reloaded; routes in force: {}", reloaded.routes)?;
+    let mut text = format!("the settings are reloaded; routes in force: {}\n", reloaded.routes);
     for name in reloaded.needs_restart {
-        writeln!(out, "{name} has changed too; the change takes effect at the next start")?;
+        text.push_str(&format!("{name} has changed too; the change takes effect at the next start\n"));
     }
+    print(text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,7 @@ use crate::app::{self, Environment, Listeners};
 use crate::clock::SystemClock;
 use crate::config::{Config, Database, HANDLERS, Layers, OF_ROUTES};
 use crate::connections::raise_open_files;
+use crate::domain::error::causes;
 use crate::service::reload::{ReadSettings, Reloaded};
 use crate::telemetry::Telemetry;
 use crate::worker::handler::Registry;
@@ -23,8 +24,8 @@ use crate::worker::handlers::simulate::Simulate;
 /// The exit code of a process that a second signal has ended: 128 + SIGINT, as in shells.
 pub(super) const EXIT_INTERRUPTED: u8 = 130;
 
-/// Serves until SIGTERM or SIGINT.
-#[expect(clippy::disallowed_methods, reason = "the seed of all randomness is drawn here")]
+/// Starts logs and traces, and serves until SIGTERM or SIGINT. An error is logged if logs are JSON, so that all of
+/// standard error is.
 pub(super) fn serve(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     let layers = flags.layers()?;
     let config = Config::new(&layers, HANDLERS)?;
@@ -35,33 +36,45 @@ pub(super) fn serve(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     runtime.block_on(async {
         let telemetry = Telemetry::start(&config.telemetry).map_err(Box::new)?;
         raise_open_files();
-        layers.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-        let listeners =
-            Listeners { http: bind(config.http_addr).await?, grpc: bind(config.grpc_addr).await? };
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            http.address = %listeners.http.local_addr()?,
-            grpc.address = %listeners.grpc.local_addr()?,
-            database = %config.database,
-            workers = config.workers,
-            "hookbox starts"
-        );
-        let shutdown = shutdown_signal()?;
-        let seed = rand::random();
-        let environment = Environment {
-            clock: Arc::new(SystemClock),
-            seed,
-            handlers: Registry::default().with(Simulate::new(seed)),
-            settings: settings_reader(flags.clone(), layers),
-            reload: reload_signal()?,
+        let served = run(flags, layers, config).await;
+        let logged = match &served {
+            Err(Failure::Other(error)) if telemetry.logs_as_json() => {
+                tracing::error!(error = %causes(&**error), "hookbox stops with an error");
+                true
+            }
+            _ => false,
         };
-        let ran = app::run(config, listeners, environment, shutdown).await;
         // The shutdown blocks while it exports the last traces.
         let flushed = tokio::task::spawn_blocking(|| telemetry.shutdown());
         let _ = flushed.await;
-        ran.map_err(Box::new)?;
-        Ok(ExitCode::SUCCESS)
+        if logged { Ok(ExitCode::FAILURE) } else { served.map(|()| ExitCode::SUCCESS) }
     })
+}
+
+/// Binds the ports and serves until SIGTERM or SIGINT.
+#[expect(clippy::disallowed_methods, reason = "the seed of all randomness is drawn here")]
+async fn run(flags: &SettingFlags, layers: Layers, config: Config) -> Result<(), Failure> {
+    layers.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    let listeners = Listeners { http: bind(config.http_addr).await?, grpc: bind(config.grpc_addr).await? };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        http.address = %listeners.http.local_addr()?,
+        grpc.address = %listeners.grpc.local_addr()?,
+        database = %config.database,
+        workers = config.workers,
+        "hookbox starts"
+    );
+    let shutdown = shutdown_signal()?;
+    let seed = rand::random();
+    let environment = Environment {
+        clock: Arc::new(SystemClock),
+        seed,
+        handlers: Registry::default().with(Simulate::new(seed)),
+        settings: settings_reader(flags.clone(), layers),
+        reload: reload_signal()?,
+    };
+    app::run(config, listeners, environment, shutdown).await.map_err(Box::new)?;
+    Ok(())
 }
 
 /// A function that reads the settings again, for a reload. It also compares them with those at the start, to

@@ -2,7 +2,6 @@
 
 mod progress;
 
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use uuid::Uuid;
 
 use self::progress::Progress;
 use super::Failure;
+use super::output::print;
 use super::serve::{EXIT_INTERRUPTED, shutdown_signal};
 use super::settings::SettingFlags;
 use crate::clock::SystemClock;
@@ -73,10 +73,9 @@ async fn move_all(from: &Path, to: Target, id: Uuid, batch: usize) -> Result<Exi
     let mut transfer = match transfer::Transfer::begin(plan, Arc::new(SystemClock)).await.map_err(Box::new)? {
         Begun::Ready(transfer) => transfer,
         Begun::Finished(mark) => {
-            let mut out = std::io::stdout().lock();
-            writeln!(out, "nothing to do: all webhooks of {} are already in {to}", from.display())?;
+            print(format_args!("nothing to do: all webhooks of {} are already in {to}\n", from.display()))?;
             if let Some(finished_at) = mark.finished_at {
-                writeln!(out, "the transfer was finished at {finished_at}")?;
+                print(format_args!("the transfer was finished at {finished_at}\n"))?;
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -85,17 +84,15 @@ async fn move_all(from: &Path, to: Target, id: Uuid, batch: usize) -> Result<Exi
     let moved = step_by_step(&mut transfer, &stopping).await;
     let (moved_by_now, total) = (transfer.moved(), transfer.total());
     transfer.close().await;
-    let mut out = std::io::stdout().lock();
     match moved.map_err(Box::new)? {
         Some(counted) => {
-            write!(out, "{}", summary(from, &to, &counted, moved_by_now - before, took))?;
+            print(summary(from, &to, &counted, moved_by_now - before, took))?;
             Ok(ExitCode::SUCCESS)
         }
         None => {
-            writeln!(
-                out,
-                "stopped: {moved_by_now} of {total} webhooks are moved; run the same command again to move the rest"
-            )?;
+            print(format_args!(
+                "stopped: {moved_by_now} of {total} webhooks are moved; run the same command again to move the rest\n"
+            ))?;
             Ok(ExitCode::from(EXIT_INTERRUPTED))
         }
     }
@@ -144,15 +141,13 @@ fn summary(from: &Path, to: &Target, counted: &RowCounts, moved: u64, took: Stop
 
 fn abandon(from: &Path) -> Result<ExitCode, Failure> {
     let mark = transfer::abandon(from).map_err(Box::new)?;
-    let mut out = std::io::stdout().lock();
     let from = from.display();
     match mark {
-        Some(mark) => writeln!(
-            out,
-            "{from} may be served again. Do not serve what was moved to {}: drop that database",
+        Some(mark) => print(format_args!(
+            "{from} may be served again. Do not serve what was moved to {}: drop that database\n",
             mark.moved_to
-        )?,
-        None => writeln!(out, "nothing to do: no transfer from {from} has begun")?,
+        ))?,
+        None => print(format_args!("nothing to do: no transfer from {from} has begun\n"))?,
     }
     Ok(ExitCode::SUCCESS)
 }

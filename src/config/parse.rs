@@ -20,6 +20,7 @@ use crate::store::postgres::InvalidTarget;
 use crate::telemetry::LogFormat;
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const HOUR: Duration = Duration::from_secs(60 * 60);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The longest retention. Every store can subtract it from any time without an overflow.
@@ -112,6 +113,18 @@ impl<'a> Reader<'a> {
 
     pub(super) fn duration(&self, name: &str, allowed: RangeInclusive<Duration>) -> Option<Duration> {
         self.read(name, |value| duration(value, &allowed))
+    }
+
+    /// A duration; the inner value is none if the setting is empty.
+    pub(super) fn optional_duration(
+        &self,
+        name: &str,
+        allowed: RangeInclusive<Duration>,
+    ) -> Option<Option<Duration>> {
+        self.read(
+            name,
+            |value| if value.is_empty() { Some(None) } else { duration(value, &allowed).map(Some) },
+        )
     }
 
     /// A duration that is at least that of another setting. Does not compare if the other setting is wrong.

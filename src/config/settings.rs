@@ -140,6 +140,18 @@ pub const SETTINGS: &[Setting] = &[
         help: "How many webhooks each source may send, such as 1000/m; more are answered 429 [default: no limit]",
     },
     Setting {
+        name: "startup_wait",
+        default: "30s",
+        allowed: "a duration of at most 24h, such as 30s",
+        help: "How long to try to reach the PostgreSQL server at the start",
+    },
+    Setting {
+        name: "shutdown_delay",
+        default: "",
+        allowed: "a duration of at most 1h, such as 5s, or empty: 0s if both addresses are loopback addresses, else 5s",
+        help: "How long to go on serving at shutdown while /readyz already answers 503 [default: 5s; 0s on loopback]",
+    },
+    Setting {
         name: "shutdown_grace",
         default: "30s",
         allowed: "a duration of at most 24h, such as 30s",

@@ -196,6 +196,17 @@ impl std::error::Error for Error {
     }
 }
 
+/// The text of an error with the texts of all its causes.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 /// All three values of a request, or one error with everything that is wrong with them.
 pub fn all_of<A, B, C>(one: Result<A>, two: Result<B>, three: Result<C>) -> Result<(A, B, C)> {
     match (one, two, three) {

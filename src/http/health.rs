@@ -59,6 +59,16 @@ pub(super) async fn healthz() -> &'static str {
     )
 )]
 pub(super) async fn readyz(State(api): State<Api>) -> Response {
+    let readiness = readiness(&api).await;
+    let mut response = json(&readiness);
+    if !readiness.ready {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
+}
+
+/// Makes all checks.
+async fn readiness(api: &Api) -> Readiness {
     let check = |good: bool, wrong: &str| if good { "ok".to_owned() } else { wrong.to_owned() };
     let probe = look_at_store(&api.service).await;
     let checks = Checks {
@@ -68,17 +78,13 @@ pub(super) async fn readyz(State(api): State<Api>) -> Response {
         },
         store: probe.as_ref().map_or_else(ToString::to_string, |_| "ok".to_owned()),
         workers: check(api.service.counters().workers().total > 0, "the worker threads do not run"),
-        lifecycle: check(!api.stopping.is_cancelled(), "shutting down"),
+        lifecycle: check(!api.leaving.is_cancelled(), "shutting down"),
         pauses: probe.map(|(_, pauses)| pauses).unwrap_or_default(),
     };
     let ready = [&checks.store, &checks.migrations, &checks.workers, &checks.lifecycle]
         .into_iter()
         .all(|check| check == "ok");
-    let mut response = json(&Readiness { ready, checks });
-    if !ready {
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    }
-    response
+    Readiness { ready, checks }
 }
 
 /// Metrics in the OpenMetrics text format, as Prometheus reads it
@@ -89,7 +95,7 @@ pub(super) async fn readyz(State(api): State<Api>) -> Response {
     responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"))
 )]
 pub(super) async fn metrics(State(api): State<Api>) -> std::result::Result<Response, Refused> {
-    let text = api.service.metrics().await?;
+    let text = api.service.metrics(async { readiness(&api).await.ready }).await?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response())
 }

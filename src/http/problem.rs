@@ -11,6 +11,9 @@ use utoipa::ToSchema;
 use super::reason::{RestReason, status_of};
 use crate::domain::error::{Error, Violation};
 
+/// The media type of problem documents.
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
 /// A problem document (RFC 9457): why a request was refused, or failed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Problem<'a> {
@@ -72,9 +75,10 @@ impl From<Error> for Refused {
 impl Refused {
     /// The problem document of this error.
     pub(super) fn problem<'a>(&'a self, instance: &'a str, trace_id: &'a str) -> Problem<'a> {
-        let (reason, title, detail) = match self {
-            Self::Error(error) => (error.reason().as_str(), error.reason().title(), error.detail()),
-            Self::Request(reason, detail) => (reason.as_str(), reason.title(), detail.as_str()),
+        let reason = self.reason();
+        let (title, detail) = match self {
+            Self::Error(error) => (error.reason().title(), error.detail()),
+            Self::Request(reason, detail) => (reason.title(), detail.as_str()),
         };
         let violations = match self {
             Self::Error(error) => error.violations(),
@@ -87,9 +91,25 @@ impl Refused {
             detail,
             instance,
             reason,
-            field: violations.first().map(|violation| violation.field.as_str()),
+            field: self.field(),
             violations: violations.iter().map(Into::into).collect(),
             trace_id,
+        }
+    }
+
+    /// The reason in UPPER_SNAKE_CASE.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Error(error) => error.reason().as_str(),
+            Self::Request(reason, _) => reason.as_str(),
+        }
+    }
+
+    /// The name of the first field at fault, if there is one.
+    pub(super) fn field(&self) -> Option<&str> {
+        match self {
+            Self::Error(error) => error.field(),
+            Self::Request(..) => None,
         }
     }
 
@@ -122,7 +142,7 @@ pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -
     *response.body_mut() = Body::from(serde_json::to_vec(&problem).unwrap_or_default());
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     if let Refused::Error(error) = refused.as_ref() {
         if let Some(delay) = error.retry_delay() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));

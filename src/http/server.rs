@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::lingering::Lingering;
 use crate::connections::{Connection, Connections, Holding};
 
 /// How long a request's headers may take to arrive; also closes idle connections.
@@ -52,7 +53,8 @@ pub async fn serve(
             () = stopping.cancelled() => break,
         };
         let (router, connection) = (router.clone(), stream.connection().clone());
-        let service = service_fn(move |request| answer(router.clone(), &connection, request));
+        let stopping = stopping.clone();
+        let service = service_fn(move |request| answer(router.clone(), &connection, &stopping, request));
         let serving = open.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
         tokio::spawn(async move {
             if let Err(error) = serving.await {
@@ -70,11 +72,16 @@ pub async fn serve(
 fn answer(
     router: Router,
     connection: &Connection,
+    stopping: &CancellationToken,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
     let (in_progress, arriving) = connection.begin();
     // The body of the request lives until it has arrived, or is not needed.
-    let request = request.map(|body| Holding::new(body, arriving));
+    let is_http1 = request.version() < Version::HTTP_2;
+    let request = request.map(|body| {
+        let body = Holding::new(body, arriving);
+        if is_http1 { Body::new(Lingering::new(body, stopping.clone())) } else { Body::new(body) }
+    });
     async move {
         let response = router.oneshot(request).await?;
         Ok(response.map(|body| Body::new(Holding::new(body, in_progress))))

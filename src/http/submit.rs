@@ -33,33 +33,26 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 pub(super) struct SubmitBody<'a> {
     /// The sender's unique name of the webhook within its source: 1 to 255 characters without control
     /// characters, compared byte for byte. Required here or in the header `Idempotency-Key`.
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "raw")]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 255, example = "evt-001")]
-    idempotency_key: Given<Cow<'a, str>>,
+    idempotency_key: Given<'a>,
     /// What happened, in the sender's words: 1 to 255 characters without control characters.
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "raw")]
     #[schema(value_type = String, required = true, min_length = 1, max_length = 255, example = "order.created")]
-    event_type: Given<Cow<'a, str>>,
+    event_type: Given<'a>,
     /// The content: any JSON value, nested at most 128 levels deep, without repeated members in an object;
     /// kept byte for byte.
     #[serde(borrow, default, deserialize_with = "raw")]
     #[schema(value_type = serde_json::Value, required = true)]
-    payload: Option<&'a RawValue>,
+    payload: Given<'a>,
 }
 
-/// A member of the body: the outer `None` if it is absent, the inner `None` if it is null.
-type Given<T> = Option<Option<T>>;
-
-fn given<'de, D, T>(deserializer: D) -> std::result::Result<Given<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Option::deserialize(deserializer).map(Some)
-}
+/// A member of the body, of any type, so that all faults of the members are reported together. `None` if it is
+/// absent.
+type Given<'a> = Option<&'a RawValue>;
 
 /// Any JSON value; `null` is a value too.
-fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<&'de RawValue>, D::Error> {
+fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Given<'de>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -109,11 +102,21 @@ pub(super) async fn submit_webhook(
     body: Body,
 ) -> Response {
     // The arrival is kept until the response: the payload stays in memory while it waits to be stored.
-    let (webhook, _arrival) = match read(&api, &headers, body, traceparent).await {
+    let (fields, _arrival) = match read(&api, &headers, body).await {
         Ok(read) => read,
-        Err(refused) => return refused.into_response(),
+        Err(refused) => {
+            tracing::debug!(
+                trace_id = traceparent.trace_id(),
+                outcome = refused.reason(),
+                field = refused.field(),
+                "a submission is refused"
+            );
+            return refused.into_response();
+        }
     };
-    let source = webhook.source.clone();
+    let source = Source::default();
+    let (idempotency_key, event_type, payload) = fields;
+    let webhook = NewWebhook { source: source.clone(), idempotency_key, event_type, payload, traceparent };
     let submitted = api.service.submit(webhook, &|| texts(&headers)).await;
     let mut response = match submitted.outcome {
         Ok(accepted) => {
@@ -136,21 +139,19 @@ pub(super) async fn submit_webhook(
     response
 }
 
-async fn read(
-    api: &Api,
-    headers: &HeaderMap,
-    body: Body,
-    traceparent: Traceparent,
-) -> std::result::Result<(NewWebhook, Arrival), Refused> {
+/// The fields of a webhook.
+type Fields = (IdempotencyKey, EventType, Payload);
+
+async fn read(api: &Api, headers: &HeaderMap, body: Body) -> std::result::Result<(Fields, Arrival), Refused> {
     check_media_type(headers)?;
     let (body, arrival) = read_body(body, api.max_body_bytes, &api.bodies).await?;
     let submitted = parse(&body)?;
-    let (idempotency_key, event_type, payload) = all_of(
+    let fields = all_of(
         idempotency_key(submitted.idempotency_key, headers),
         text("event_type", submitted.event_type).and_then(EventType::new),
         submitted.payload.ok_or_else(|| missing("payload")).and_then(|payload| Payload::new(payload.get())),
     )?;
-    Ok((NewWebhook { source: Source::default(), idempotency_key, event_type, payload, traceparent }, arrival))
+    Ok((fields, arrival))
 }
 
 fn parse(body: &[u8]) -> Result<SubmitBody<'_>> {
@@ -160,18 +161,13 @@ fn parse(body: &[u8]) -> Result<SubmitBody<'_>> {
         return Err(Error::new(Reason::InvalidField, "the body is not a JSON object; send one"));
     }
     serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => wrong_field(body, &error),
+        serde_json::error::Category::Data => wrong_member(&error),
         _ => Error::new(Reason::MalformedJson, format!("the body is not valid JSON: {error}")),
     })
 }
 
-/// The error of a field at fault. Parses the refused body a second time to find the name of the field.
-fn wrong_field(body: &[u8], error: &serde_json::Error) -> Error {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let path = match serde_path_to_error::deserialize::<_, SubmitBody<'_>>(&mut deserializer) {
-        Err(error) => error.path().to_string(),
-        Ok(_) => String::new(),
-    };
+/// The error of a member that is not known or is given twice.
+fn wrong_member(error: &serde_json::Error) -> Error {
     let message = error.to_string();
     // The texts "unknown field `x`" and "duplicate field `x`" contain the name.
     let named = message.split_once(" field `").and_then(|(_, rest)| rest.split('`').next());
@@ -182,19 +178,26 @@ fn wrong_field(body: &[u8], error: &serde_json::Error) -> Error {
         Some(field) if message.starts_with("duplicate field") => {
             Error::invalid(field, "is given twice; give it once")
         }
-        _ if path.is_empty() || path == "." => {
-            Error::new(Reason::InvalidField, format!("the body is wrong: {message}"))
-        }
-        _ => Error::invalid(path, format_args!("is wrong: {message}")),
+        _ => Error::new(Reason::InvalidField, format!("the body is wrong: {message}")),
     }
 }
 
-fn text(field: &'static str, given: Given<Cow<'_, str>>) -> Result<Box<str>> {
-    match given {
-        Some(Some(text)) => Ok(text.into_owned().into_boxed_str()),
-        Some(None) => Err(Error::invalid(field, "is null; it must be a string of 1 to 255 characters")),
-        None => Err(missing(field)),
-    }
+/// The text of a member that must be a string.
+fn text(field: &'static str, given: Given<'_>) -> Result<Box<str>> {
+    let json = given.ok_or_else(|| missing(field))?.get();
+    let kind = match json.as_bytes().first() {
+        Some(b'"') => {
+            return serde_json::from_str(json).map_err(|error| {
+                Error::new(Reason::MalformedJson, format!("`{field}` is not valid JSON: {error} of it"))
+            });
+        }
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'[') => "an array",
+        Some(b'{') => "an object",
+        _ => "a number",
+    };
+    Err(Error::invalid(field, format_args!("is {kind}; it must be a string of 1 to 255 characters")))
 }
 
 fn missing(field: &'static str) -> Error {
@@ -202,7 +205,7 @@ fn missing(field: &'static str) -> Error {
 }
 
 /// The key from the body, or from the header if the body has none. Refuses two different keys.
-fn idempotency_key(given: Given<Cow<'_, str>>, headers: &HeaderMap) -> Result<IdempotencyKey> {
+fn idempotency_key(given: Given<'_>, headers: &HeaderMap) -> Result<IdempotencyKey> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(header) = values.next() else { return IdempotencyKey::new(text("idempotency_key", given)?) };
     if values.next().is_some() {

@@ -21,8 +21,8 @@ use crate::telemetry::store_gauges::RouteGauges;
 /// ask for one.
 const PROBE_HOLDS: Duration = Duration::from_secs(1);
 
-/// How long metrics wait for the numbers of the store. After that the gauges keep their last values. It is
-/// shorter than the time-out of a metrics collector.
+/// How long metrics wait for the numbers of the store, and for the check of readiness. After that the gauges keep
+/// their last values, and requests count as not served. It is shorter than the time-out of a metrics collector.
 const METRICS_WAIT: Duration = Duration::from_secs(2);
 
 /// The probes of the store. They run one at a time, and callers share results.
@@ -156,28 +156,46 @@ impl Service {
         all.into_values().filter(|route| route.settings.is_some() || route.counts.total() > 0).collect()
     }
 
-    /// All metrics, in the OpenMetrics text format.
-    pub async fn metrics(&self) -> Result<String> {
-        // If the store fails or is slow, the metrics are returned all the same: operators need them then.
-        if let Ok(Ok(stats)) = tokio::time::timeout(METRICS_WAIT, self.stats()).await {
-            let routes = stats.routes.iter().map(|route| RouteGauges {
-                route: route.route.as_str(),
-                counts: Status::OF_JOBS.map(|status| (status, route.counts.of(status))),
-                oldest_due_seconds: route.oldest_due_seconds,
-                is_paused: route.paused_since.is_some(),
-                held_jobs: if route.settings.is_none() { route.counts.unfinished() } else { 0 },
-                match_failures: route.match_failures,
-            });
-            let unrouted = [Status::Filtered, Status::Quarantined]
-                .map(|status| (status.as_str(), stats.counts.of(status)));
-            let pauses = stats.pauses.iter().map(|pause| match &pause.target {
-                PauseTarget::Everything => ("everything", ""),
-                PauseTarget::Route(route) => ("route", route.as_str()),
-                PauseTarget::Source(source) => ("source", source.as_str()),
-            });
-            self.metrics.store().set(routes, unrouted, stats.oldest_due_seconds, pauses);
+    /// All metrics, in the OpenMetrics text format. `is_ready` checks whether requests can be served; a check
+    /// that takes too long counts as a failure.
+    pub async fn metrics(&self, is_ready: impl Future<Output = bool>) -> Result<String> {
+        // A reload may have added routes. Their counters need not exist before metrics are asked for.
+        for policy in self.routes.get().policies().iter() {
+            self.metrics.add_route(policy.route.as_str(), Some(policy.handler.as_ref()));
         }
+        // If the store fails or is slow, the metrics are returned all the same: operators need them then.
+        let (is_ready, _) = tokio::join!(
+            tokio::time::timeout(METRICS_WAIT, is_ready),
+            tokio::time::timeout(METRICS_WAIT, self.read_store()),
+        );
+        self.metrics.set_ready(is_ready.unwrap_or(false));
         self.metrics.encode().map_err(Error::internal)
+    }
+
+    /// Sets the gauges of the store. After an error, those that were not read keep their values.
+    async fn read_store(&self) -> Result<()> {
+        let stats = self.stats().await?;
+        for gone in stats.routes.iter().filter(|route| route.settings.is_none()) {
+            self.metrics.add_route(gone.route.as_str(), None);
+        }
+        let routes = stats.routes.iter().map(|route| RouteGauges {
+            route: route.route.as_str(),
+            counts: Status::OF_JOBS.map(|status| (status, route.counts.of(status))),
+            oldest_due_seconds: route.oldest_due_seconds,
+            is_paused: route.paused_since.is_some(),
+            held_jobs: if route.settings.is_none() { route.counts.unfinished() } else { 0 },
+            match_failures: route.match_failures,
+        });
+        let unrouted =
+            [Status::Filtered, Status::Quarantined].map(|status| (status.as_str(), stats.counts.of(status)));
+        let pauses = stats.pauses.iter().map(|pause| match &pause.target {
+            PauseTarget::Everything => ("everything", ""),
+            PauseTarget::Route(route) => ("route", route.as_str()),
+            PauseTarget::Source(source) => ("source", source.as_str()),
+        });
+        self.metrics.store().set(routes, unrouted, stats.oldest_due_seconds, pauses);
+        self.metrics.store().set_bytes(self.store.size_bytes().await?);
+        Ok(())
     }
 
     /// Probes whether the store can be written. A success is reused for a second. Errors: those of the store.

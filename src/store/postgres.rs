@@ -46,6 +46,7 @@ mod rows;
 mod schedule;
 mod schema;
 mod shared;
+mod size;
 mod take_over;
 mod target;
 mod tls;

@@ -24,6 +24,7 @@ mod leases;
 mod list;
 mod mark;
 mod memory;
+mod open_error;
 mod operations;
 mod pauses;
 #[cfg(test)]
@@ -37,6 +38,7 @@ mod reroute;
 mod rows;
 mod schema;
 mod set_back;
+mod size;
 mod transaction;
 mod wal;
 mod writer;
@@ -53,11 +55,11 @@ use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
 use self::committed::Committed;
-pub use self::connection::OpenError;
 use self::connection::OwnedFile;
 pub(super) use self::export::{Export, take_mark};
 use self::leases::Takeable;
 use self::memory::Memory;
+pub use self::open_error::OpenError;
 use self::readers::Readers;
 use self::transaction::Context;
 use self::writer::WriterHandle;
@@ -88,6 +90,7 @@ pub struct Options {
 /// The store in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
+    path: PathBuf,
     writer: WriterHandle,
     readers: Mutex<Option<Arc<Readers>>>,
     /// Reads the webhooks of claimed jobs. Separate, so that a claim does not wait for other reads.
@@ -98,6 +101,7 @@ pub struct SqliteStore {
     wake: Arc<OnceLock<Arc<Notify>>>,
     log: Arc<wal::Log>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     /// The greatest lead of the time of day since due times were last moved; see [`set_back::lead`].
     lead: Arc<AtomicI64>,
 }
@@ -146,7 +150,7 @@ impl SqliteStore {
         let wake = Arc::new(OnceLock::new());
         let lead = Arc::new(AtomicI64::new(set_back::lead(clock.as_ref())));
         let context = Context {
-            path,
+            path: path.clone(),
             lead: Arc::clone(&lead),
             _owner: owner,
             clock: Arc::clone(&clock),
@@ -157,11 +161,12 @@ impl SqliteStore {
             changes: Arc::clone(&changes),
             wake: Arc::clone(&wake),
             log: Arc::clone(&log),
-            metrics,
+            metrics: Arc::clone(&metrics),
         };
         let (writer, thread) = writer::start(connection, context)?;
         threads.push(thread);
         Ok(Self {
+            path,
             writer,
             readers: Mutex::new(Some(Arc::new(readers))),
             claim_reader: Mutex::new(Some(Arc::new(claim_reader))),
@@ -172,6 +177,7 @@ impl SqliteStore {
             log,
             lead,
             clock,
+            metrics,
         })
     }
 
@@ -190,8 +196,9 @@ impl SqliteStore {
         loop {
             let what = Arc::clone(&what);
             let taken = self.writer.run(move |transaction| leases::take_over(transaction, &what)).await?;
-            all += taken;
-            if taken == 0 {
+            taken.dead_lettered.iter().for_each(|route| self.metrics.dead_lettered(route.as_str()));
+            all += taken.jobs;
+            if taken.jobs == 0 {
                 return Ok(all);
             }
         }

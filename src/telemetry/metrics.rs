@@ -16,48 +16,16 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::rates::Rate;
+use super::route_counters::RouteCounters;
+pub use super::stopwatch::Stopwatch;
 use super::store_gauges::StoreGauges;
-
-/// Measures how long something takes.
-#[derive(Clone, Copy, Debug)]
-pub struct Stopwatch(std::time::Instant);
-
-impl Stopwatch {
-    /// Starts measuring.
-    #[expect(clippy::disallowed_methods, reason = "the one place that measures durations")]
-    pub fn start() -> Self {
-        Self(std::time::Instant::now())
-    }
-
-    /// The time since the start.
-    pub fn elapsed(self) -> Duration {
-        self.0.elapsed()
-    }
-
-    /// The seconds since the start.
-    pub fn seconds(self) -> f64 {
-        self.elapsed().as_secs_f64()
-    }
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Submission {
-    source: Cow<'static, str>,
-    outcome: &'static str,
-}
+use super::submissions::Submissions;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Request {
     api: &'static str,
     endpoint: Cow<'static, str>,
     code: Cow<'static, str>,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Attempt {
-    route: Cow<'static, str>,
-    handler: Cow<'static, str>,
-    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -69,14 +37,14 @@ pub(super) struct ByWhat {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    submissions: Family<Submission, Counter>,
-    submit_seconds: Histogram,
+    submissions: Submissions,
     requests: Family<Request, Counter>,
-    attempts: Family<Attempt, Counter>,
+    routes: RouteCounters,
     attempt_seconds: Histogram,
     queue_wait_seconds: Histogram,
     leases_lost: Counter,
     store: StoreGauges,
+    ready: Gauge,
     workers: Gauge,
     workers_busy: Gauge,
     commits: Histogram,
@@ -90,21 +58,23 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("hookbox");
-        let seconds = || Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
+        let mut all = Registry::default();
+        #[cfg(target_os = "linux")]
+        all.register_collector(Box::new(super::process::ProcessCollector::default()));
+        let registry = all.sub_registry_with_prefix("hookbox");
         let long_seconds = || Histogram::new(exponential_buckets(0.001, 4.0, 12));
         let metrics = Self {
-            submissions: Family::default(),
-            submit_seconds: seconds(),
+            submissions: Submissions::default(),
             requests: Family::default(),
-            attempts: Family::default(),
+            routes: RouteCounters::default(),
             attempt_seconds: long_seconds(),
             queue_wait_seconds: long_seconds(),
             leases_lost: Counter::default(),
             store: StoreGauges::default(),
+            ready: Gauge::default(),
             workers: Gauge::default(),
             workers_busy: Gauge::default(),
-            commits: seconds(),
+            commits: short_seconds(),
             commit_commands: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             commit_failures: Counter::default(),
             purged: Family::default(),
@@ -113,27 +83,13 @@ impl Default for Metrics {
             workers_total: AtomicU64::new(0),
             registry: Registry::default(),
         };
-        registry.register(
-            "submissions",
-            "Webhooks submitted that could be read, by source and outcome",
-            metrics.submissions.clone(),
-        );
-        registry.register_with_unit(
-            "submit_duration",
-            "Time from a webhook that has been read to its response",
-            Unit::Seconds,
-            metrics.submit_seconds.clone(),
-        );
+        metrics.submissions.register(registry);
         registry.register(
             "requests",
             "Requests answered, by API, endpoint and code",
             metrics.requests.clone(),
         );
-        registry.register(
-            "attempts",
-            "Attempts that ended, by route, handler and outcome",
-            metrics.attempts.clone(),
-        );
+        metrics.routes.register(registry);
         registry.register_with_unit(
             "attempt_duration",
             "How long attempts ran, from the start of the handler to its end",
@@ -151,7 +107,8 @@ impl Default for Metrics {
             "Attempts whose outcome does not count, because their lease was lost before",
             metrics.leases_lost.clone(),
         );
-        metrics.store.register(&mut registry);
+        metrics.store.register(registry);
+        registry.register("ready", "1 if `/readyz` answers 200, else 0", metrics.ready.clone());
         registry.register("workers", "Worker threads", metrics.workers.clone());
         registry.register("workers_busy", "Worker threads that have a job", metrics.workers_busy.clone());
         registry.register_with_unit(
@@ -180,7 +137,9 @@ impl Default for Metrics {
             "The version of hookbox",
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
         );
-        Self { registry, ..metrics }
+        // Creates its counters, so that they begin at 0; see `add_route`.
+        metrics.purged(0, 0);
+        Self { registry: all, ..metrics }
     }
 }
 
@@ -196,9 +155,7 @@ pub struct WorkerCounts {
 impl Metrics {
     /// Counts a submitted webhook. `outcome` is `accepted`, `duplicate`, or the reason of the refusal.
     pub fn submitted(&self, source: &str, outcome: &'static str, took: Stopwatch) {
-        let labels = Submission { source: label(source), outcome };
-        self.submissions.get_or_create(&labels).inc();
-        self.submit_seconds.observe(took.seconds());
+        self.submissions.count(source, outcome, took);
     }
 
     /// Counts a new webhook for the rate of accepted webhooks. `now` is monotonic.
@@ -214,9 +171,19 @@ impl Metrics {
 
     /// Counts an attempt that has ended.
     pub fn attempted(&self, route: &str, handler: &str, outcome: &'static str, took: Duration) {
-        let labels = Attempt { route: label(route), handler: label(handler), outcome };
-        self.attempts.get_or_create(&labels).inc();
+        self.routes.attempted(route, handler, outcome);
         self.attempt_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts a job that became a dead letter.
+    pub fn dead_lettered(&self, route: &str) {
+        self.routes.dead_lettered(route);
+    }
+
+    /// Creates the counters of a route, so that they begin at 0: Prometheus counts no increase for the first value
+    /// of a series. Does nothing if they exist. `handler` is none for a route that is gone from the settings.
+    pub fn add_route(&self, route: &str, handler: Option<&str>) {
+        self.routes.add(route, handler);
     }
 
     /// Counts a completed job for the rate of completed jobs. `now` is monotonic.
@@ -238,6 +205,11 @@ impl Metrics {
     /// Counts an attempt whose lease was lost before its outcome was stored.
     pub fn lease_lost(&self) {
         self.leases_lost.inc();
+    }
+
+    /// Sets whether requests can be served.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.set(ready.into());
     }
 
     /// Sets the number of worker threads.
@@ -288,6 +260,11 @@ impl Metrics {
         text::encode(&mut out, &self.registry)?;
         Ok(out)
     }
+}
+
+/// A histogram of times from 0.25 ms to 8 s.
+pub(super) fn short_seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_25, 2.0, 16))
 }
 
 /// The value of a label. The most frequent values need no allocation.

@@ -11,17 +11,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::metrics::{ByWhat, label};
+use super::route_counters::ByRoute;
 use crate::domain::job::Status;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByStatus {
     route: Cow<'static, str>,
     status: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ByRoute {
-    route: Cow<'static, str>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -46,6 +42,7 @@ pub struct StoreGauges {
     paused: Family<ByPause, Gauge>,
     /// The pauses that have gauges, to remove those of a pause that is over.
     known_pauses: Mutex<HashSet<ByPause>>,
+    bytes: Gauge,
 }
 
 /// The values for the gauges of a route.
@@ -107,9 +104,20 @@ impl StoreGauges {
             "1 for each pause in force; `scope` is everything, route or source, and `name` that of the route or source",
             self.paused.clone(),
         );
+        registry.register_with_unit(
+            "store",
+            "Size of the SQLite file with its write-ahead log, or of the tables in PostgreSQL with their indexes",
+            Unit::Bytes,
+            self.bytes.clone(),
+        );
     }
 
-    /// Sets all gauges.
+    /// Sets the size of the store.
+    pub fn set_bytes(&self, bytes: u64) {
+        self.bytes.set(gauge(bytes));
+    }
+
+    /// Sets all gauges but the size of the store.
     pub fn set<'a>(
         &self,
         routes: impl IntoIterator<Item = RouteGauges<'a>>,

@@ -15,6 +15,7 @@ use super::Shared;
 use crate::domain::attempt::Lease;
 use crate::domain::error::{Reason, Result};
 use crate::domain::job::Status;
+use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
 use crate::store::Finish;
 
@@ -34,7 +35,7 @@ const ENOUGH_FOR_ANOTHER: usize = 64;
 /// What became of a leased job on its thread.
 pub(super) enum Ended {
     /// Its attempt has ended, with this outcome.
-    Attempt { finish: Finish, traceparent: Traceparent },
+    Attempt { finish: Finish, route: RouteName, traceparent: Traceparent },
     /// Its handler was not started: the lease is to be given back.
     NotStarted(Lease),
 }
@@ -76,12 +77,12 @@ pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<
 /// Stores one batch.
 async fn store(shared: &Shared, batch: Vec<Ended>) {
     let leases = batch.iter().map(Ended::lease).collect::<Vec<_>>();
-    let (mut finishes, mut traceparents, mut not_started) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut finishes, mut jobs, mut not_started) = (Vec::new(), Vec::new(), Vec::new());
     for ended in batch {
         match ended {
-            Ended::Attempt { finish, traceparent } => {
+            Ended::Attempt { finish, route, traceparent } => {
                 finishes.push(finish);
-                traceparents.push(traceparent);
+                jobs.push((route, traceparent));
             }
             Ended::NotStarted(lease) => not_started.push(lease),
         }
@@ -89,8 +90,8 @@ async fn store(shared: &Shared, batch: Vec<Ended>) {
     if !finishes.is_empty() {
         let finish = || shared.store.finish(&shared.options.worker, finishes.clone());
         let recorded = until_stored(shared, finishes.len(), finish).await.unwrap_or_default();
-        for ((finish, traceparent), recorded) in finishes.iter().zip(traceparents).zip(recorded) {
-            is_recorded(shared, finish, &traceparent, recorded);
+        for ((finish, (route, traceparent)), recorded) in finishes.iter().zip(jobs).zip(recorded) {
+            is_recorded(shared, finish, &route, &traceparent, recorded);
         }
     }
     if !not_started.is_empty() {
@@ -123,7 +124,13 @@ where
     }
 }
 
-fn is_recorded(shared: &Shared, finish: &Finish, traceparent: &Traceparent, recorded: bool) {
+fn is_recorded(
+    shared: &Shared,
+    finish: &Finish,
+    route: &RouteName,
+    traceparent: &Traceparent,
+    recorded: bool,
+) {
     if !recorded {
         shared.metrics.lease_lost();
         tracing::warn!(
@@ -132,7 +139,11 @@ fn is_recorded(shared: &Shared, finish: &Finish, traceparent: &Traceparent, reco
             attempt = finish.attempt,
             "the lease was lost before the attempt ended; its outcome does not count"
         );
-    } else if finish.next == Status::Completed {
-        shared.metrics.completed(shared.clock.monotonic());
+        return;
+    }
+    match finish.next {
+        Status::Completed => shared.metrics.completed(shared.clock.monotonic()),
+        Status::DeadLettered => shared.metrics.dead_lettered(route.as_str()),
+        _ => {}
     }
 }

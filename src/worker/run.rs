@@ -29,6 +29,21 @@ const MAX_ERROR_CHARS: usize = 2_000;
 /// The largest result that is stored, in bytes of JSON. A larger result fails the attempt for good.
 const MAX_RESULT_BYTES: usize = 64 * 1024;
 
+/// A debug event about an attempt of a claimed job, with the names of the job. Costs nothing if it is not logged.
+macro_rules! debug {
+    ($job:expr, $($rest:tt)+) => {
+        tracing::debug!(
+            trace_id = $job.traceparent.trace_id(),
+            webhook_id = %$job.lease.job.webhook,
+            route = $job.route.as_str(),
+            source = $job.source.as_str(),
+            idempotency_key = $job.idempotency_key.as_str(),
+            attempt = $job.attempt,
+            $($rest)+
+        )
+    };
+}
+
 /// Runs on one thread of the pool.
 pub(super) struct Runner {
     shared: Arc<Shared>,
@@ -70,8 +85,10 @@ impl Runner {
         let policy = self.shared.policies.get().get(&job.route).cloned();
         let is_held = self.shared.slots.is_held(&job.lease, self.shared.clock.monotonic());
         let Some(policy) = policy.filter(|_| is_held && !stop.is_raised()) else {
+            debug!(job, "an attempt is not started; its job is given back");
             return Ended::NotStarted(job.lease);
         };
+        debug!(job, handler = &*policy.handler, "an attempt starts");
         let span = attempt_span(job, &policy.handler);
         trace::continue_from(&span, &job.traceparent);
         let _entered = span.enter();
@@ -93,7 +110,7 @@ impl Runner {
         );
         tell(job, &span, &concluded);
         let finish = finish(job, concluded, started_at, now);
-        Ended::Attempt { finish, traceparent: job.traceparent.clone() }
+        Ended::Attempt { finish, route: job.route.clone(), traceparent: job.traceparent.clone() }
     }
 
     fn handle(
@@ -179,9 +196,16 @@ fn finish(job: &ClaimedJob, concluded: Conclusion, started_at: Timestamp, now: T
     }
 }
 
-/// Records in the span, and logs if it failed, how an attempt ended.
+/// Records in the span, and logs, how an attempt ended.
 fn tell(job: &ClaimedJob, span: &tracing::Span, concluded: &Conclusion) {
     span.record("hookbox.status", concluded.next.as_str());
+    debug!(
+        job,
+        outcome = concluded.outcome.as_str(),
+        status = concluded.next.as_str(),
+        due_at = concluded.due_at.map(tracing::field::display),
+        "an attempt ended"
+    );
     let Some(error) = &concluded.error else { return };
     span.record("otel.status_code", "ERROR");
     span.record("error.message", error.as_str());

@@ -10,6 +10,7 @@ mod harness;
 mod jobs;
 mod layers;
 mod lifecycle;
+mod logs;
 mod rest;
 mod settings;
 mod snapshots;

@@ -92,3 +92,30 @@ async fn a_body_that_is_declared_too_large_is_refused_before_it_is_sent() {
     refused.expect("in time").expect("answers");
     assert_eq!(&answer, b"HTTP/1.1 413");
 }
+
+/// Clients such as Python's `urllib` send everything before they read anything.
+#[tokio::test]
+async fn a_client_that_sends_all_of_a_body_that_is_too_large_reads_why_it_was_refused() {
+    let server = Place::new(&["--simulate-min=0s", "--simulate-max=0s"]).start();
+    const MIB: usize = 1024 * 1024;
+    let sized = format!("Content-Length: {}\r\n\r\n", 64 * MIB);
+    for (length, chunk) in
+        [(sized.as_str(), Vec::new()), ("Transfer-Encoding: chunked\r\n\r\n", b"100000\r\n".to_vec())]
+    {
+        let begin =
+            format!("POST /v1/webhooks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}");
+        let mut stream = connect(server.http_address(), begin.as_bytes()).await;
+        let is_chunked = !chunk.is_empty();
+        let sending = async {
+            for _ in 0..64 {
+                stream.write_all(&chunk).await.expect("sends");
+                stream.write_all(&vec![b' '; MIB]).await.expect("sends");
+                stream.write_all(if is_chunked { b"\r\n" } else { b"" }).await.expect("sends");
+            }
+        };
+        tokio::time::timeout(SOON * 4, sending).await.expect("in time");
+        let mut answer = [0; 12];
+        tokio::time::timeout(SOON, stream.read_exact(&mut answer)).await.expect("in time").expect("answers");
+        assert_eq!(&answer, b"HTTP/1.1 413");
+    }
+}

@@ -22,7 +22,15 @@ pub(in crate::grpc) fn new_webhook(
         IdempotencyKey::new(request.idempotency_key),
         EventType::new(request.event_type),
         payload(request.content, max_body_bytes),
-    )?;
+    )
+    .inspect_err(|error| {
+        tracing::debug!(
+            trace_id = traceparent.trace_id(),
+            outcome = error.reason().as_str(),
+            field = error.field(),
+            "a submission is refused"
+        );
+    })?;
     Ok(NewWebhook { source: Source::default(), idempotency_key, event_type, payload, traceparent })
 }
 

@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host as Name, LoadBalanceHosts};
+use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::domain::error::causes;
 use crate::telemetry::metrics::Stopwatch;
 
 /// How long a host may take to connect, unless the URL sets `connect_timeout`.
@@ -22,6 +25,9 @@ const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 /// For how long an unresponsive host is tried after the others.
 const LAST_FOR: Duration = Duration::from_secs(30);
+
+/// The classes of errors for a wrong user, password or database.
+const WRONG_URL: [&str; 2] = ["28", "3D"];
 
 /// The hosts of a URL.
 pub(super) struct Hosts {
@@ -57,16 +63,16 @@ impl Hosts {
         &self,
         tls: &MakeRustlsConnect,
         setup: &str,
-    ) -> Result<AsyncPgConnection, String> {
-        let mut problems = Vec::with_capacity(self.hosts.len());
+    ) -> ConnectionResult<AsyncPgConnection> {
+        let mut errors = Vec::with_capacity(self.hosts.len());
         for host in self.in_turn() {
             match host.connect(tls, setup).await {
                 Ok(connection) => return Ok(connection),
-                Err(problem) if self.hosts.len() == 1 => return Err(problem),
-                Err(problem) => problems.push(format!("{}: {problem}", host.name())),
+                Err(error) if self.hosts.len() == 1 => return Err(error),
+                Err(error) => errors.push((host.name(), error)),
             }
         }
-        Err(problems.join("; "))
+        Err(joined(errors))
     }
 
     /// The hosts in the order in which to try them. Hosts that were unresponsive recently come last.
@@ -82,19 +88,21 @@ impl Hosts {
 }
 
 impl Host {
-    async fn connect(&self, tls: &MakeRustlsConnect, setup: &str) -> Result<AsyncPgConnection, String> {
+    async fn connect(&self, tls: &MakeRustlsConnect, setup: &str) -> ConnectionResult<AsyncPgConnection> {
         let wait = Wait { silent: &self.silent, since: Stopwatch::start() };
         let connected = tokio::time::timeout(self.timeout, self.open(tls, setup)).await;
-        let Ok(connected) = connected else { return Err(format!("no answer within {:?}", self.timeout)) };
+        let late = || ConnectionError::BadConnection(format!("no answer within {:?}", self.timeout));
+        let connected = connected.map_err(|_| late())?;
         wait.end();
         connected
     }
 
-    async fn open(&self, tls: &MakeRustlsConnect, setup: &str) -> Result<AsyncPgConnection, String> {
-        let (client, connection) = self.config.connect(tls.clone()).await.map_err(|error| said(&error))?;
-        let connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
-        let mut connection = connection.map_err(|error| said(&error))?;
-        connection.batch_execute(setup).await.map_err(|error| said(&error))?;
+    async fn open(&self, tls: &MakeRustlsConnect, setup: &str) -> ConnectionResult<AsyncPgConnection> {
+        let connected = self.config.connect(tls.clone()).await;
+        let (client, connection) = connected.map_err(|error| failed(&error))?;
+        let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+        let set_up = connection.batch_execute(setup).await;
+        set_up.map_err(|error| ConnectionError::BadConnection(causes(&error)))?;
         Ok(connection)
     }
 
@@ -146,13 +154,20 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// The text of an error with all its causes. None of these errors contains the password.
-pub(super) fn said(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+/// The error of a host. `InvalidConnectionUrl` if it says that the user, the password or the database is wrong.
+fn failed(error: &tokio_postgres::Error) -> ConnectionError {
+    let is_wrong = |code: &SqlState| WRONG_URL.iter().any(|class| code.code().starts_with(class));
+    let text = causes(error);
+    match error.code() {
+        Some(code) if is_wrong(code) => ConnectionError::InvalidConnectionUrl(text),
+        _ => ConnectionError::BadConnection(text),
     }
-    text
+}
+
+/// One error of the errors of all hosts.
+fn joined(errors: Vec<(String, ConnectionError)>) -> ConnectionError {
+    let is_wrong = errors.iter().all(|(_, error)| matches!(error, ConnectionError::InvalidConnectionUrl(_)));
+    let texts = errors.iter().map(|(host, error)| format!("{host}: {error}")).collect::<Vec<_>>();
+    let text = texts.join("; ");
+    if is_wrong { ConnectionError::InvalidConnectionUrl(text) } else { ConnectionError::BadConnection(text) }
 }

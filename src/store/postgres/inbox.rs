@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::accept::Incoming;
 use super::committer::{self, Accept};
 use super::pool::{answer, refused};
-use super::{PostgresStore, list, look, probe, queries};
+use super::{PostgresStore, list, look, probe, queries, size};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
 use crate::domain::route::NewJob;
@@ -66,6 +66,10 @@ impl Inbox for PostgresStore {
 
     async fn stats(&self) -> Result<StoreStats> {
         self.run(async move |shared| look::stats(&shared).await.map_err(refused)).await
+    }
+
+    async fn size_bytes(&self) -> Result<u64> {
+        self.run(async move |shared| size::bytes(&shared).await.map_err(refused)).await
     }
 
     async fn probe(&self) -> Result<Probe> {

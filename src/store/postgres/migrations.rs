@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use diesel::QueryResult;
+use diesel::QueryableByName;
 use diesel::pg::Pg;
 use diesel::result::Error as QueryError;
 use diesel::sql_types::{Integer, Text};
@@ -14,6 +15,9 @@ use super::target::{Connector, Target};
 use crate::store::statement::statement;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+
+/// The table in which diesel keeps the names of migrations that have run.
+const MIGRATIONS_TABLE: &str = "__diesel_schema_migrations";
 
 /// The oldest PostgreSQL that is tested.
 const OLDEST_MAJOR: i32 = 15;
@@ -31,11 +35,13 @@ pub(super) async fn migrate(target: &Target, connector: &Connector) -> Result<Ve
     let mut connection =
         connector.connect().await.map_err(|source| OpenError::Connect { target: target.clone(), source })?;
     check_server(target, &mut connection).await?;
-    if is_up_to_date(&mut connection).await {
+    if is_up_to_date(&mut connection, target.schema()).await {
         // Needs neither the lock nor the right to create tables.
         return Ok(Vec::new());
     }
-    lock(&mut connection).await.map_err(|source| OpenError::Setup { target: target.clone(), source })?;
+    let setup = |source| OpenError::Setup { target: target.clone(), source };
+    lock(&mut connection).await.map_err(setup)?;
+    prepare_schema(target, &mut connection).await?;
     let target = target.clone();
     let migrating = tokio::task::spawn_blocking(move || {
         let failed = |source| OpenError::Migrate { target: target.clone(), source };
@@ -53,16 +59,42 @@ pub(super) async fn migrate(target: &Target, connector: &Connector) -> Result<Ve
     migrating.await.map_err(OpenError::Stopped)?
 }
 
+/// A migration that has run.
+#[derive(QueryableByName)]
+struct AppliedRow {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
 /// Whether exactly the migrations that this version knows have run. False if they cannot be read.
-async fn is_up_to_date(connection: &mut AsyncPgConnection) -> bool {
-    let applied = SelectMigrations {}.load::<String>(connection).await;
-    applied.is_ok_and(|mut applied| {
+async fn is_up_to_date(connection: &mut AsyncPgConnection, schema: &str) -> bool {
+    // With the schema: without it, the table of another program in `public` would be found if ours is missing.
+    let select = diesel::sql_query(format!("SELECT version FROM {schema}.{MIGRATIONS_TABLE}"));
+    let applied = select.load::<AppliedRow>(connection).await;
+    applied.is_ok_and(|applied| {
+        let mut applied = applied.into_iter().map(|row| row.version).collect::<Vec<_>>();
         applied.sort();
         known().is_ok_and(|mut known| {
             known.sort();
             applied == known
         })
     })
+}
+
+/// Creates the schema if it is missing. Refuses one with tables of another program.
+async fn prepare_schema(target: &Target, connection: &mut AsyncPgConnection) -> Result<(), OpenError> {
+    let setup = |source| OpenError::Setup { target: target.clone(), source };
+    let schema = target.schema();
+    let tables = (SelectTables { schema }).load::<String>(connection).await.map_err(setup)?;
+    let is_ours = tables.iter().any(|table| table == MIGRATIONS_TABLE);
+    if let Some(table) = tables.into_iter().next().filter(|_| !is_ours) {
+        return Err(OpenError::Foreign { target: target.clone(), table: format!("{schema}.{table}") });
+    }
+    let found = (SelectSchema { schema }).load::<String>(connection).await.map_err(setup)?;
+    if found.is_empty() {
+        connection.batch_execute(&format!("CREATE SCHEMA {schema}")).await.map_err(setup)?;
+    }
+    Ok(())
 }
 
 async fn lock(connection: &mut AsyncPgConnection) -> QueryResult<()> {
@@ -99,6 +131,20 @@ async fn check_server(target: &Target, connection: &mut AsyncPgConnection) -> Re
 fn known() -> diesel::migration::Result<Vec<String>> {
     let known = diesel::migration::MigrationSource::<Pg>::migrations(&MIGRATIONS)?;
     Ok(known.iter().map(|migration| migration.name().version().to_string()).collect())
+}
+
+statement! { Pg;
+    struct SelectSchema<'a> { schema: &'a str as Text, }
+    returns Text;
+    "SELECT nspname::text FROM pg_namespace WHERE nspname = ?::name"
+}
+
+// Tables, views and sequences.
+statement! { Pg;
+    struct SelectTables<'a> { schema: &'a str as Text, }
+    returns Text;
+    "SELECT c.relname::text FROM pg_class c, pg_namespace n
+     WHERE n.oid = c.relnamespace AND n.nspname = ?::name AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') ORDER BY 1"
 }
 
 statement! { Pg;

@@ -43,6 +43,17 @@ pub enum OpenError {
         /// Its encoding.
         encoding: String,
     },
+    /// The schema has tables, but not those of hookbox.
+    #[error(
+        "the schema of {target} has tables that are not hookbox's, such as {table}; nothing was changed: name another schema \
+         in the URL, for example `?schema=webhook_inbox`"
+    )]
+    Foreign {
+        /// The database.
+        target: Target,
+        /// One of the tables, after the name of the schema.
+        table: String,
+    },
     /// A statement of the set-up failed.
     #[error("cannot set up {target}")]
     Setup {
@@ -81,4 +92,12 @@ pub enum OpenError {
     /// The task of the migration was cancelled or panicked.
     #[error("the migration was stopped")]
     Stopped(#[source] tokio::task::JoinError),
+}
+
+impl OpenError {
+    /// Whether another try may succeed: the server could not be reached, or is starting.
+    pub fn is_temporary(&self) -> bool {
+        use diesel::ConnectionError::InvalidConnectionUrl;
+        matches!(self, Self::Connect { source, .. } if !matches!(source, InvalidConnectionUrl(_)))
+    }
 }

@@ -18,6 +18,7 @@ use super::renew::columns;
 use super::shared::Shared;
 use super::{lanes, queue_names, rows};
 use crate::domain::attempt::{Lease, conclude_interrupted};
+use crate::domain::job::Status;
 use crate::domain::policy::Policies;
 use crate::store::Finish;
 use crate::store::statement::statement;
@@ -78,6 +79,14 @@ pub(super) async fn take_over(shared: &Shared, held: &[Lease]) -> QueryResult<us
     let taking = answer(taking).await;
     let (finishes, ended) = connection.release(taking)?;
     announce(shared, &finishes.iter().collect::<Vec<_>>(), &ended);
+    for (_, finish) in finishes.iter().enumerate().filter(|(at, _)| ended.contains_key(at)) {
+        // The queue is known, because the policy of its route was looked up.
+        if finish.next == Status::DeadLettered
+            && let Some(route) = shared.schedule.route(finish.lease.job.queue)
+        {
+            shared.metrics.dead_lettered(route.as_str());
+        }
+    }
     Ok(finishes.len())
 }
 

@@ -1,20 +1,21 @@
 //! Parses a connection URL, and connects to the database.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use diesel::{ConnectionError, ConnectionResult};
+use diesel::ConnectionResult;
 use diesel_async::AsyncPgConnection;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::OpenError;
-use super::hosts::{CONNECT_TIMEOUT, Hosts, addresses, said};
+use super::hosts::{CONNECT_TIMEOUT, Hosts, addresses};
 use super::tls::{self, Check};
+use crate::domain::error::causes;
 
 /// TCP keepalive: idle time before the first probe, interval between probes, and probes without a response
 /// after which the connection is closed.
@@ -46,13 +47,20 @@ const SETUP: &str = "\
         'plan_cache_mode', 'jit', 'enable_seqscan', 'enable_bitmapscan', 'enable_sort', 'enable_material', \
         'enable_hashjoin', 'enable_mergejoin')";
 
+/// The schema of hookbox's tables unless the URL has `schema`.
+const SCHEMA: &str = "hookbox";
+
+/// Maximum length of a name in PostgreSQL, in bytes.
+const MAX_NAME_BYTES: usize = 63;
+
 /// A PostgreSQL database and how to reach it.
 #[derive(Clone)]
 pub struct Target {
     /// One configuration for each host. All other values are equal.
-    configs: Vec<Config>,
+    configs: Arc<[Config]>,
     check: Check,
-    roots: Option<PathBuf>,
+    roots: Option<Box<Path>>,
+    schema: Box<str>,
 }
 
 /// A connection URL that hookbox cannot use. The text says why.
@@ -64,7 +72,8 @@ impl FromStr for Target {
     type Err = InvalidTarget;
 
     /// Reads `postgres://user:password@host:port/database?parameter=value`. Several hosts are tried
-    /// in turn. Parameters are those of libpq; of `sslmode`, all but `allow`.
+    /// in turn. Parameters are those of libpq (of `sslmode`, all but `allow`), and `schema`, the schema of
+    /// hookbox's tables.
     fn from_str(url: &str) -> Result<Self, InvalidTarget> {
         let invalid = |problem: &str| InvalidTarget(problem.to_owned());
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
@@ -72,11 +81,13 @@ impl FromStr for Target {
         }
         let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
         let (mut mode, mut roots, mut others) = ("prefer", None, Vec::new());
+        let mut schema = SCHEMA.into();
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 Some(("sslmode", value)) => mode = value,
                 Some(("sslrootcert", "system")) => roots = None,
-                Some(("sslrootcert", path)) => roots = Some(PathBuf::from(decoded(path))),
+                Some(("sslrootcert", path)) => roots = Some(PathBuf::from(decoded(path)).into()),
+                Some(("schema", name)) => schema = schema_name(name)?,
                 _ => others.push(parameter),
             }
         }
@@ -95,7 +106,7 @@ impl FromStr for Target {
         let mut configs = Vec::new();
         for address in each_host(address) {
             let mut config = Config::from_str(&format!("{address}?{}", others.join("&")))
-                .map_err(|error| InvalidTarget(said(&error)))?;
+                .map_err(|error| InvalidTarget(causes(&error)))?;
             if config.get_hosts().is_empty() {
                 return Err(invalid("it names no host"));
             }
@@ -107,8 +118,21 @@ impl FromStr for Target {
             set_limits(&mut config);
             configs.push(config);
         }
-        Ok(Self { configs, check, roots })
+        Ok(Self { configs: configs.into(), check, roots, schema })
     }
+}
+
+/// A name that PostgreSQL needs no quotes for.
+fn schema_name(name: &str) -> Result<Box<str>, InvalidTarget> {
+    let begins = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if begins && name.chars().all(is_allowed) && name.len() <= MAX_NAME_BYTES && !name.starts_with("pg_") {
+        return Ok(name.into());
+    }
+    Err(InvalidTarget(format!(
+        "schema must be a name of a to z, 0 to 9 and _, at most {MAX_NAME_BYTES} characters, not beginning with a digit \
+         or pg_"
+    )))
 }
 
 /// The URL once for each host, with only that host. The hosts are between the user and the database,
@@ -135,6 +159,13 @@ fn set_limits(config: &mut Config) {
     }
 }
 
+impl Target {
+    /// The schema of hookbox's tables. It needs no quotes.
+    pub(super) fn schema(&self) -> &str {
+        &self.schema
+    }
+}
+
 impl fmt::Display for Target {
     /// Shows the URL without the user, the password and the parameters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -154,6 +185,8 @@ impl fmt::Debug for Target {
 pub(super) struct Connector {
     hosts: Hosts,
     tls: MakeRustlsConnect,
+    /// The statements that set up a connection.
+    setup: String,
 }
 
 impl Connector {
@@ -162,17 +195,22 @@ impl Connector {
     pub(super) fn new(target: &Target, process: &str) -> Result<Arc<Self>, OpenError> {
         let tls = tls::connector(target.check, target.roots.as_deref())
             .map_err(|source| OpenError::Tls { target: target.clone(), source })?;
-        let mut configs = target.configs.clone();
+        let mut configs = target.configs.to_vec();
         for config in &mut configs {
             let name = config.get_application_name().unwrap_or(process);
             config.application_name(format!("hookbox {name}"));
         }
-        Ok(Arc::new(Self { hosts: Hosts::new(configs), tls }))
+        // What the URL or the database sets comes after it, so that functions and types are still found.
+        let schema = &target.schema;
+        let path = format!(
+            "SELECT set_config('search_path', '{schema}, ' || current_setting('search_path'), false)"
+        );
+        Ok(Arc::new(Self { hosts: Hosts::new(configs), tls, setup: format!("{SETUP}; {path}") }))
     }
 
     /// Opens a connection and sets it up.
     pub(super) async fn connect(&self) -> ConnectionResult<AsyncPgConnection> {
-        self.hosts.connect(&self.tls, SETUP).await.map_err(ConnectionError::BadConnection)
+        self.hosts.connect(&self.tls, &self.setup).await
     }
 }
 
@@ -229,6 +267,10 @@ mod tests {
             "postgres://h/d?no_such_parameter=1",
             "postgres://h:port/d",
             "postgres://me:s3@cret@h/d",
+            "postgres://h/d?schema=",
+            "postgres://h/d?schema=pg_mine",
+            "postgres://h/d?schema=a;b",
+            "postgres://h/d?schema=Upper",
         ] {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }

@@ -6,10 +6,17 @@ use std::path::{Path, PathBuf};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::sql_types::Text;
+use diesel::sql_types::{BigInt, Text};
+use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+use super::open_error::OpenError;
+use crate::store::statement::statement;
+
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// Marks a file as hookbox's: "hkbx" in ASCII. See `PRAGMA application_id`.
+const APPLICATION_ID: i64 = 0x686b_6278;
 
 /// The oldest safe version: older libraries can corrupt a file in WAL mode that has several connections
 /// (<https://www.sqlite.org/wal.html#walresetbug>).
@@ -31,118 +38,25 @@ const OWNER_ONLY: u32 = 0o600;
 /// The size to which SQLite truncates the WAL file when writing starts over at its beginning.
 const WAL_KEPT_BYTES: u64 = 192 * 1024 * 1024;
 
-/// Why a store could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process owns the file.
-    #[error(
-        "another hookbox process owns {}; only one process can use a SQLite file: stop the other process, or use another file",
-        .0.display()
-    )]
-    Owned(PathBuf),
-    /// The file or its folder cannot be used.
-    #[error("cannot use {}; check that its folder exists and is writable", .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The error of the operating system.
-        source: std::io::Error,
-    },
-    /// SQLite refused the file.
-    #[error("cannot open {} as a SQLite database", .path.display())]
-    Connect {
-        /// The file.
-        path: PathBuf,
-        /// The error of SQLite.
-        source: diesel::ConnectionError,
-    },
-    /// A statement of the set-up failed.
-    #[error("cannot set up {}", .path.display())]
-    Setup {
-        /// The file.
-        path: PathBuf,
-        /// The error of SQLite.
-        source: diesel::result::Error,
-    },
-    /// A migration failed.
-    #[error("cannot migrate {}: {source}", .path.display())]
-    Migrate {
-        /// The file.
-        path: PathBuf,
-        /// The error of diesel.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A later version of hookbox has migrated the tables.
-    #[error(
-        "{} was written by a later hookbox (migration {migration} is unknown here); start that version, or restore a backup",
-        .path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The first migration that this version does not know.
-        migration: String,
-    },
-    /// The webhooks of the file are being moved to a database.
-    #[error(
-        "the webhooks of {file} are being moved to {moved_to}: finish that `hookbox transfer`; or, if that database was \
-         deleted, use the file again after `hookbox transfer --abandon --from sqlite://{file}`",
-        file = .path.display()
-    )]
-    Moving {
-        /// The file.
-        path: PathBuf,
-        /// The URL of the database, without user and password.
-        moved_to: String,
-    },
-    /// The webhooks of the file were moved to a database.
-    #[error(
-        "the webhooks of {file} were moved to {moved_to} (finished at {finished_at}): start hookbox with the URL of that \
-         database; or, if it was deleted, use the file again after `hookbox transfer --abandon --from sqlite://{file}`",
-        file = .path.display()
-    )]
-    Moved {
-        /// The file.
-        path: PathBuf,
-        /// The URL of the database, without user and password.
-        moved_to: String,
-        /// When the transfer was finished.
-        finished_at: jiff::Timestamp,
-    },
-    /// The linked SQLite library has a bug that can corrupt the file.
-    #[error(
-        "the linked SQLite {0} can corrupt a database; build hookbox with the bundled SQLite (3.51.3 or later)"
-    )]
-    OldLibrary(String),
-    /// The jobs of the previous process could not be taken over.
-    #[error("cannot take over the jobs of the previous process")]
-    TakeOver(#[source] crate::domain::error::Error),
-    /// A thread of the store could not be started.
-    #[error("cannot start a thread of the store; check the limit on threads")]
-    Thread(#[source] std::io::Error),
-}
-
 /// An exclusive lock of a database file, held until this value is dropped. The kernel also releases the lock
 /// when the process ends, even by a crash.
 #[derive(Debug)]
 pub(super) struct Owner(#[expect(dead_code, reason = "held for its lock")] File);
 
 impl Owner {
-    /// Locks the file `<path>.lock`. Fails with `Owned` if another process holds the lock.
+    /// Locks the file itself, so that every name of it has the same lock. SQLite's own locks are of another kind
+    /// and do not conflict. Fails with `Owned` if another process holds the lock.
     fn of(path: &Path) -> Result<Self, OpenError> {
         let at = |source| OpenError::File { path: path.to_owned(), source };
-        let mut lock_path = path.as_os_str().to_owned();
-        lock_path.push(".lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(OWNER_ONLY)
-            .open(&lock_path)
-            .map_err(at)?;
+        let file = File::options().read(true).write(true).open(path).map_err(at)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => Err(OpenError::Owned(path.to_owned())),
+            Err(TryLockError::WouldBlock) => {
+                // Closed only with the process: if this process has the file open as a database too, closing it
+                // here would release SQLite's locks of it (<https://www.sqlite.org/howtocorrupt.html>).
+                std::mem::forget(file);
+                Err(OpenError::Owned(path.to_owned()))
+            }
             Err(TryLockError::Error(source)) => Err(at(source)),
         }
     }
@@ -164,6 +78,7 @@ impl OwnedFile {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let path = resolve(path)?;
         let owner = Owner::of(&path)?;
+        claim_file(&path)?;
         let mut connection = open_writer(&path)?;
         let applied = migrate(&path, &mut connection)?;
         Ok(Self { path, connection, owner, applied })
@@ -182,6 +97,23 @@ fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     std::fs::canonicalize(path).map_err(at)
 }
 
+/// Marks an empty file as hookbox's, and refuses a file of another program before anything in it is changed.
+fn claim_file(path: &Path) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Setup { path: path.to_owned(), source };
+    let mut connection = connect(path)?;
+    let (id, objects) = SelectApplication {}.get_result::<(i64, i64)>(&mut connection).map_err(failed)?;
+    match (id, objects) {
+        (APPLICATION_ID, _) => Ok(()),
+        // The first write of the file: `auto_vacuum` cannot be changed later.
+        (0, 0) => {
+            let pragmas =
+                ["auto_vacuum = INCREMENTAL".to_owned(), format!("application_id = {APPLICATION_ID}")];
+            set_up(path, &mut connection, &pragmas.map(|pragma| format!("PRAGMA {pragma}")))
+        }
+        _ => Err(OpenError::Foreign(path.to_owned())),
+    }
+}
+
 /// Opens the writing connection.
 pub(super) fn open_writer(path: &Path) -> Result<SqliteConnection, OpenError> {
     let mut connection = connect(path)?;
@@ -189,8 +121,6 @@ pub(super) fn open_writer(path: &Path) -> Result<SqliteConnection, OpenError> {
         path,
         &mut connection,
         &[
-            // Has an effect only before the first table is created.
-            "PRAGMA auto_vacuum = INCREMENTAL".to_owned(),
             format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}"),
             "PRAGMA journal_mode = WAL".to_owned(),
             "PRAGMA synchronous = FULL".to_owned(),
@@ -297,4 +227,11 @@ fn check_library(connection: &mut SqliteConnection) -> Result<(), LibraryFault> 
         return Err(LibraryFault::Old(version));
     }
     Ok(())
+}
+
+// The mark of the program that the file belongs to, and the number of its tables, indexes and views.
+statement! { Sqlite;
+    struct SelectApplication {}
+    returns (BigInt, BigInt);
+    "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id"
 }

@@ -10,7 +10,8 @@ use diesel::dsl::count_star;
 use diesel::prelude::*;
 use jiff::Timestamp;
 
-use super::connection::{OpenError, OwnedFile};
+use super::connection::OwnedFile;
+use super::open_error::OpenError;
 use super::queries::NO_ROUTE_QUEUE;
 use super::schema::{attempts, jobs, paces, queues, webhooks};
 use super::transaction::Refusal;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::committed::Published;
-use super::{SqliteStore, due, list, probe, queries};
+use super::{SqliteStore, due, list, probe, queries, rows, size};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
@@ -63,6 +63,12 @@ impl Inbox for SqliteStore {
             oldest_due: first_due.get(&id).copied().flatten().filter(|due| *due <= now),
         });
         Ok(StoreStats { queues: queues.collect(), unrouted, pauses })
+    }
+
+    async fn size_bytes(&self) -> Result<u64> {
+        let path = self.path.clone();
+        // Asks the file system, which blocks, so it runs on the thread of a reader.
+        self.readers()?.run(move |_| size::bytes(&path).map_err(rows::unreadable)).await
     }
 
     async fn probe(&self) -> Result<Probe> {

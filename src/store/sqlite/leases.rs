@@ -11,8 +11,8 @@ use super::finish::finish;
 use super::rows;
 use super::transaction::{Refusal, Transaction};
 use crate::domain::attempt::{Lease, conclude_interrupted};
-use crate::domain::job::JobId;
-use crate::domain::route::OrderValue;
+use crate::domain::job::{JobId, Status};
+use crate::domain::route::{OrderValue, RouteName};
 use crate::store::Finish;
 use crate::store::statement::statement;
 
@@ -25,6 +25,13 @@ pub(super) enum Takeable {
     All,
     /// Jobs whose lease has expired, except for these leases, whose attempts still run.
     ExpiredBut(Vec<Lease>),
+}
+
+/// The result of taking over jobs.
+pub(super) struct TakenOver {
+    pub(super) jobs: usize,
+    /// The routes of the jobs that became dead letters, one for each job.
+    pub(super) dead_lettered: Vec<RouteName>,
 }
 
 /// Extends leases to `lease` from now. Returns the leases that were lost.
@@ -40,9 +47,9 @@ pub(super) fn renew(
     Ok(leases.iter().filter(|lease| !renewed.contains(&columns_of(lease))).copied().collect())
 }
 
-/// Takes over leased jobs, [`TAKE_OVER_JOBS`] at most: each attempt ends as interrupted. Returns how many; 0
-/// if there are no more.
-pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> Result<usize, Refusal> {
+/// Takes over leased jobs, [`TAKE_OVER_JOBS`] at most: each attempt ends as interrupted. 0 jobs mean that
+/// there are no more.
+pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> Result<TakenOver, Refusal> {
     let now = transaction.context.clock.now();
     let (until, held) = match what {
         Takeable::All => (i64::MAX, list_of(&[])?),
@@ -50,11 +57,15 @@ pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> R
     };
     let expired = SelectExpired { until, held: &held, limit: TAKE_OVER_JOBS }
         .load::<ExpiredRow>(transaction.connection)?;
-    let taken = expired.len();
+    let mut taken = TakenOver { jobs: expired.len(), dead_lettered: Vec::new() };
     for row in expired {
         let worker = row.worker.clone().unwrap_or_default();
         let interrupted = interrupted(transaction, row, now)?;
         finish(transaction, &worker, &interrupted)?;
+        if interrupted.next == Status::DeadLettered {
+            let name = transaction.context.memory.queues.name(interrupted.lease.job.queue);
+            taken.dead_lettered.extend(name.map(|(route, _)| route.clone()));
+        }
     }
     Ok(taken)
 }

@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::connection::OpenError;
+use super::open_error::OpenError;
 use super::rows;
 use crate::store::statement::statement;
 use crate::store::transfer::mark::Mark;

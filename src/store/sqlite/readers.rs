@@ -8,7 +8,8 @@ use diesel::QueryResult;
 use diesel::sqlite::SqliteConnection;
 use tokio::sync::oneshot;
 
-use super::connection::{self, OpenError};
+use super::connection;
+use super::open_error::OpenError;
 use crate::domain::error::{Error, Result};
 
 /// The capacity of the queue of reads. When it is full, reads are refused with `StoreUnavailable`.

@@ -14,7 +14,8 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 
-use super::connection::{self, OpenError};
+use super::connection;
+use super::open_error::OpenError;
 use crate::domain::clock::Signal;
 use crate::store::statement::statement;
 

@@ -18,7 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::accept;
 use super::command::{Batch, Message, Work};
-use super::connection::{self, OpenError};
+use super::connection;
+use super::open_error::OpenError;
 use super::set_back;
 use super::transaction::{Context, Refusal, Transaction};
 use crate::domain::error::{Error, Result};

@@ -63,6 +63,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("crate::store::sqlite", &["store", "app", "cli"]),
     // The settings read where the database is.
     ("crate::store::postgres", &["store", "app", "cli", "config"]),
+    ("procfs", &["telemetry"]),
     ("prometheus_client", &["telemetry"]),
     ("utoipa", &["http"]),
 ];

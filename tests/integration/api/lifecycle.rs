@@ -81,6 +81,23 @@ fn a_later_layer_wins_and_the_settings_say_where_they_came_from() {
 }
 
 #[test]
+fn output_into_a_closed_pipe_ends_quietly() {
+    let place = Place::new(&[]);
+    for command in [
+        &["config"][..],
+        &["config", "check"],
+        &["openapi"],
+        &["completions", "bash"],
+        &["migrate"],
+        &["transfer", "--from", "sqlite://hookbox.db", "--abandon"],
+        &["serve", "--help"],
+    ] {
+        let ended = place.run_into_closed_pipe(command);
+        assert_eq!((ended.status.code(), told(&ended).as_str()), (Some(0), ""), "{command:?}");
+    }
+}
+
+#[test]
 fn the_openapi_document_is_printed() {
     let ended = Place::new(&[]).run(&["openapi"]);
     assert_eq!(ended.status.code(), Some(0));

@@ -2,10 +2,12 @@
 
 mod acceptance;
 mod bodies;
+mod front;
 mod keys;
 mod limits;
 mod lists;
 mod looks;
+mod metrics;
 mod monitoring;
 mod operations;
 mod problems;

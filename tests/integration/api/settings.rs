@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox::config::{Config, HANDLERS, Layers};
+use hookbox::config::{Config, HANDLERS, Layers, SETTINGS};
 use hookbox::domain::clock::ManualClock;
 use hookbox::domain::retry::RetryPolicy;
 use hookbox::domain::route::RouteName;
@@ -72,6 +72,47 @@ fn config_check_reports_wrong_values_in_the_file_even_if_they_are_overridden() {
         assert!(told.contains(mistake), "{mistake}: {told}");
     }
     assert_eq!(told.lines().count(), 4, "{told}");
+}
+
+#[test]
+fn an_unknown_variable_is_warned_about_with_the_nearest_name() {
+    let place = Place::new(&[("HOOKBOX_WORKRS", "3")]);
+    for command in [&["config"][..], &["config", "check"]] {
+        let ended = place.run(command);
+        assert_eq!(ended.status.code(), Some(0), "{command:?}");
+        assert_eq!(
+            String::from_utf8(ended.stderr).unwrap(),
+            "warning: HOOKBOX_WORKRS is set in the environment, but is not a setting of hookbox; \
+             did you mean `HOOKBOX_WORKERS`?\n",
+            "{command:?}"
+        );
+    }
+}
+
+#[test]
+fn a_shortest_run_above_the_longest_names_both_settings_with_their_origins() {
+    let place = Place::new(&[]);
+    let ended = place.run(&["serve", "--simulate-min", "10s"]);
+    assert_eq!(ended.status.code(), Some(64));
+    assert_eq!(
+        String::from_utf8(ended.stderr).unwrap(),
+        "hookbox: simulate_max = \"0s\" (from the environment, HOOKBOX_SIMULATE_MAX) is not allowed: it must be at \
+         least simulate_min, which is \"10s\" (from the flag --simulate-min); change one of the two\n"
+    );
+}
+
+#[test]
+fn the_help_says_what_happens_without_each_setting() {
+    let ended = Place::new(&[]).run(&["serve", "--help"]);
+    let help = String::from_utf8(ended.stdout).unwrap();
+    for setting in SETTINGS {
+        let variable = format!("[env: {}]", setting.environment_name());
+        let line = help.lines().find(|line| line.contains(&variable)).unwrap_or_default();
+        let default = line.split_once("[default: ").and_then(|(_, rest)| rest.split(']').next());
+        let default = default.unwrap_or_default();
+        assert!(!["", "none"].contains(&default), "{}: {line}", setting.name);
+        assert_eq!(line.matches("[default: ").count(), 1, "{}: {line}", setting.name);
+    }
 }
 
 #[test]

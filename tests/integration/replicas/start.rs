@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::process::Output;
+use std::time::Duration;
 
 use tokio::net::TcpSocket;
+use tokio::time::Instant;
 
 use crate::replicas::blocking;
 use crate::replicas::proxy::Proxy;
@@ -90,7 +92,8 @@ async fn an_unreachable_server_is_named_without_the_password() {
     let nobody_at = nobody.local_addr().expect("has an address");
     let silent = Proxy::silent().await;
     for (fault, address) in [("connection refused", nobody_at), ("no answer within", silent.address())] {
-        let place = place(&format!("postgres://zoe:s3cret@{address}/inbox?connect_timeout=1"));
+        let place = place(&format!("postgres://zoe:s3cret@{address}/inbox?connect_timeout=1"))
+            .with("HOOKBOX_STARTUP_WAIT", "0s");
         for command in ["serve", "migrate"] {
             let (code, _, complaint) = said(&place.run(command).await);
             assert_eq!(code, Some(1), "{command}: {complaint}");
@@ -143,4 +146,75 @@ async fn an_invalid_url_is_a_configuration_error() {
         );
         assert!(!complaint.contains("s3cret"), "{command}: {complaint}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_another_program_are_left_alone() {
+    let database = blocking(|| server().database());
+    let other =
+        "CREATE TABLE public.jobs (id int); CREATE TABLE public.__diesel_schema_migrations (version text)";
+    ask(&database, other);
+    let place = place(&database.url());
+    assert!(place.run("migrate").await.status.success());
+    let in_public = "SELECT string_agg(relname::text, ' ' ORDER BY relname) FROM pg_class
+                     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
+    assert_eq!(ask(&database, in_public), ["__diesel_schema_migrations jobs"]);
+    assert_eq!(ask(&database, "SELECT count(*) FROM hookbox.webhooks"), ["0"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_with_tables_of_another_program_is_refused_and_not_changed() {
+    let database = blocking(|| server().database());
+    ask(&database, "CREATE SCHEMA hookbox; CREATE TABLE hookbox.jobs (id int)");
+    let place = place(&database.url());
+    for command in ["serve", "migrate"] {
+        let (code, _, complaint) = said(&place.run(command).await);
+        assert_eq!(code, Some(1), "{command}: {complaint}");
+        assert!(complaint.contains("such as hookbox.jobs"), "{command}: {complaint}");
+        assert!(complaint.contains("?schema="), "{command}: {complaint}");
+    }
+    let tables = "SELECT relname::text FROM pg_class WHERE relnamespace = 'hookbox'::regnamespace";
+    assert_eq!(ask(&database, tables), ["jobs"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_url_names_the_schema() {
+    let database = blocking(|| server().database());
+    let place = place(&database.url_with("schema=inbox_2"));
+    assert!(place.run("migrate").await.status.success());
+    assert_eq!(ask(&database, "SELECT count(*) FROM inbox_2.webhooks"), ["0"]);
+    let schemas = "SELECT nspname::text FROM pg_namespace WHERE nspname = 'hookbox'";
+    assert_eq!(ask(&database, schemas), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_waits_for_a_server_that_cannot_be_reached_yet() {
+    let database = blocking(|| server().database());
+    let (proxy, url) = Proxy::before(&database.url()).await;
+    proxy.cut_off();
+    let starting = tokio::task::spawn_blocking(move || {
+        let place = Place::new(&[&format!("--database-url={url}")]);
+        (place.start(), place)
+    });
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(!starting.is_finished());
+    proxy.speak();
+    let (replica, _place) = starting.await.expect("starts");
+    assert!(replica.has_logged("the database cannot be reached yet; trying again"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_does_not_exist_is_reported_at_once_and_as_json() {
+    let database = blocking(|| server().database());
+    let place = place(&database.url_of_none());
+    let started = Instant::now();
+    let (code, _, complaint) = said(&place.run("serve").await);
+    assert_eq!(code, Some(1), "{complaint}");
+    assert!(started.elapsed() < Duration::from_secs(20), "it does not wait for startup_wait");
+    let lines = complaint.lines().map(serde_json::from_str::<serde_json::Value>);
+    let lines = lines.collect::<Result<Vec<_>, _>>().expect("every line is JSON");
+    let last = lines.last().expect("there are some");
+    assert_eq!(last["message"], "hookbox stops with an error");
+    let error = last["error"].as_str().expect("has an error");
+    assert!(error.contains("does not exist") && error.contains("cannot connect to postgres://"), "{error}");
 }

@@ -88,6 +88,13 @@ impl Place {
         self.command(arguments).output().unwrap()
     }
 
+    /// Runs a command to its end, with standard output as a pipe that nobody reads.
+    pub(crate) fn run_into_closed_pipe(&self, arguments: &[&str]) -> Output {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        self.command(arguments).stdout(writer).output().unwrap()
+    }
+
     /// Starts serving, and waits until it is ready.
     pub(crate) async fn serve(&self) -> Process {
         let mut process = self.start();

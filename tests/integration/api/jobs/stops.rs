@@ -111,3 +111,26 @@ async fn a_server_that_stops_takes_no_new_connection(#[values(Sqlite, Postgres)]
     .await;
     drop(gate);
 }
+
+#[rstest]
+#[tokio::test]
+async fn during_the_shutdown_delay_it_is_not_ready_but_serves(#[values(Sqlite, Postgres)] store: Store) {
+    let mut hookbox = Hookbox::with(store, &[("shutdown_delay", "10s")]);
+    hookbox.rest.accept("before").await;
+    hookbox.begin_to_stop();
+    let readiness = eventually("it is not ready", || async {
+        let answer = hookbox.rest.get("/readyz").await;
+        (answer.status == 503).then_some(answer)
+    })
+    .await;
+    assert_eq!(readiness.json()["checks"]["lifecycle"], "shutting down");
+    assert_eq!(hookbox.rest.get("/healthz").await.status, 200);
+    let id = hookbox.rest.accept("during").await;
+    hookbox.wait_for(&id, "completed").await;
+    hookbox
+        .as_time_passes("a closed door", || async {
+            let request = hookbox.rest.request(reqwest::Method::GET, "/healthz");
+            request.send().await.is_err().then_some(())
+        })
+        .await;
+}

@@ -1,7 +1,10 @@
 //! Requests that go nowhere, and the document that says so.
 
+use hookbox::domain::error::Reason;
+use hookbox::http::{RestReason, status_of};
 use reqwest::Method;
 use rstest::rstest;
+use serde_json::Value;
 
 use crate::api::harness::client::Answer;
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
@@ -12,7 +15,7 @@ const NO_WEBHOOK: &str = "01934c3e-7b00-7000-8000-000000000000";
 #[tokio::test]
 async fn an_unknown_path_is_answered_with_a_problem_document() {
     let hookbox = Hookbox::start(Sqlite);
-    for path in ["/", "/v1", "/v2/webhooks", "/v1/webhooks/", "/v1/webhooks/a/b", "/V1/webhooks"] {
+    for path in ["/v1", "/v2/webhooks", "/v1/webhooks/", "/v1/webhooks/a/b", "/V1/webhooks"] {
         let problem = hookbox.rest.get(path).await.problem(404, "PATH_NOT_FOUND");
         assert_eq!(problem["instance"], path);
     }
@@ -137,11 +140,62 @@ async fn a_problem_document_has_the_members_it_is_documented_with() {
 async fn an_empty_submission_names_every_field_at_fault() {
     let hookbox = Hookbox::start(Sqlite);
     let problem = hookbox.rest.submit_body("{}").await.refused_field("idempotency_key");
-    let violations = problem["violations"].as_array().unwrap();
-    let fields: Vec<_> = violations.iter().map(|violation| violation["field"].as_str().unwrap()).collect();
-    assert_eq!(fields, ["idempotency_key", "event_type", "payload"]);
-    for violation in violations {
+    assert_eq!(fields_of(&problem), ["idempotency_key", "event_type", "payload"]);
+    for violation in problem["violations"].as_array().unwrap() {
         let detail = violation["detail"].as_str().unwrap();
         assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
     }
+}
+
+#[tokio::test]
+async fn a_submission_with_several_wrong_members_names_each_of_them() {
+    let hookbox = Hookbox::start(Sqlite);
+    for body in [
+        r#"{"idempotency_key":7,"event_type":null,"payload":{"a":1,"a":2}}"#,
+        r#"{"idempotency_key":["k"],"event_type":true}"#,
+        r#"{"idempotency_key":"","event_type":{}}"#,
+    ] {
+        let problem = hookbox.rest.submit_body(body).await.refused_field("idempotency_key");
+        assert_eq!(fields_of(&problem), ["idempotency_key", "event_type", "payload"], "{body}");
+    }
+}
+
+#[test]
+fn every_documented_error_has_an_example_with_its_status_and_path() {
+    let document = serde_json::to_value(hookbox::http::openapi()).unwrap();
+    let mut examples = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let content = &response["content"]["application/problem+json"];
+                if content.is_null() {
+                    continue;
+                }
+                let example = &content["example"];
+                let place = format!("{status} of {method} {path}: {example}");
+                assert_eq!(example["status"].to_string(), *status, "{place}");
+                let reason = example["reason"].as_str().unwrap_or_default();
+                assert_eq!(status_of_reason(reason).as_deref(), Some(status.as_str()), "{place}");
+                let instance = example["instance"].as_str().unwrap_or_default();
+                assert_eq!(instance.split('/').count(), path.split('/').count(), "{place}");
+                assert!(!instance.contains('{'), "{place}");
+                assert!(example["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{place}");
+                examples += 1;
+            }
+        }
+    }
+    assert!(examples > 40, "{examples}");
+}
+
+/// The names of the fields in `violations`.
+fn fields_of(problem: &Value) -> Vec<&str> {
+    let violations = problem["violations"].as_array().unwrap();
+    violations.iter().map(|violation| violation["field"].as_str().unwrap()).collect()
+}
+
+fn status_of_reason(reason: &str) -> Option<String> {
+    let both = Reason::ALL.iter().map(|known| (known.as_str(), status_of(*known)));
+    let rest = RestReason::ALL.iter().map(|known| (known.as_str(), known.status()));
+    let mut found = both.chain(rest).filter(|(known, _)| *known == reason);
+    found.next().map(|(_, status)| status.as_str().to_owned())
 }

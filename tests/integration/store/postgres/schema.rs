@@ -29,7 +29,7 @@ async fn the_schema_file_matches_the_migrations() {
         .ask(
             "SELECT concat_ws(' ', table_name, column_name, CASE is_nullable WHEN 'YES' THEN 'null' ELSE 'not null' END, data_type)
              FROM information_schema.columns
-             WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%'
+             WHERE table_schema = 'hookbox' AND table_name NOT LIKE '\\_\\_%'
              ORDER BY table_name, ordinal_position",
         )
         .expect("asks");

@@ -110,6 +110,39 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_file_of_another_program_is_refused_and_left_alone() {
+    within_limit(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        for setup in ["CREATE TABLE notes (text TEXT)", "PRAGMA application_id = 1"] {
+            let path = folder.path().join("other.db");
+            execute(&path, setup);
+            let before = std::fs::read(&path).expect("reads");
+            let refused = open(&path).await.expect_err("is refused");
+            assert!(matches!(&refused, OpenError::Foreign(file) if *file == path), "{refused:?}");
+            assert!(matches!(sqlite::migrate(&path), Err(OpenError::Foreign(_))));
+            assert!(std::fs::read(&path).expect("reads") == before, "it is as it was");
+            let left = std::fs::read_dir(folder.path()).expect("reads").count();
+            assert_eq!(left, 1, "no other file is left");
+            std::fs::remove_file(&path).expect("removes");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_that_opens_a_hard_link_to_the_file_is_refused() {
+    within_limit(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, link) = (folder.path().join("inbox.db"), folder.path().join("link.db"));
+        let first = open(&path).await.expect("opens");
+        std::fs::hard_link(&path, &link).expect("links");
+        assert!(matches!(open(&link).await, Err(OpenError::Owned(_))));
+        first.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_file_in_a_missing_folder_is_refused() {
     within_limit(async {
         let folder = tempfile::tempdir().expect("a folder");

@@ -16,6 +16,9 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// How long a statement may take. Longer means that it waits for something that will not come.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
 
+/// Finds the tables of hookbox without their schema.
+const TABLES: &str = "SELECT set_config('search_path', 'hookbox, ' || current_setting('search_path'), false)";
+
 /// An open connection, closed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -67,6 +70,9 @@ fn serve(config: &Config, opened: &mpsc::Sender<Result<(), String>>, requests: U
             Err(_) => return drop(opened.send(Err(format!("no connection after {CONNECT_TIME:?}")))),
         };
         let connection = tokio::spawn(connection);
+        if let Err(error) = client.batch_execute(TABLES).await {
+            return drop(opened.send(Err(explain(&error))));
+        }
         drop(opened.send(Ok(())));
         answer_all(client, requests).await;
         // Ends once it has said goodbye to the server.

@@ -1,0 +1,112 @@
+//! Examples of errors for the OpenAPI document: each documented error has the problem document that its call
+//! answers with this status. The documents and most texts come from the code that answers them.
+
+use serde_json::Value;
+use utoipa::openapi::{OpenApi, RefOr};
+
+use super::problem::{MEDIA_TYPE, Refused};
+use super::reason::RestReason;
+use crate::domain::error::{Error, Reason, all_of};
+use crate::domain::id::WebhookId;
+use crate::domain::job::Status;
+use crate::domain::route::RouteName;
+use crate::domain::webhook::{EventType, IdempotencyKey, WebhookName};
+use crate::service::pause_target;
+
+/// The webhook, route and trace of the examples.
+const ID: &str = "01934c3e-7b00-7000-8000-000000000000";
+const ROUTE: &str = "orders";
+const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// Adds an example to every documented error.
+pub(super) fn add_examples(document: &mut OpenApi) {
+    for (path, item) in &mut document.paths.paths {
+        let instance = path.replace("{id}", ID).replace("{from}", ROUTE).replace("{route}", ROUTE);
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            let name = operation.operation_id.as_deref().unwrap_or_default();
+            for (status, response) in &mut operation.responses.responses {
+                let RefOr::T(response) = response else { continue };
+                let Some(RefOr::T(content)) = response.content.get_mut(MEDIA_TYPE) else { continue };
+                content.example = error_of(name, status).and_then(|error| example(&error, &instance));
+            }
+        }
+    }
+}
+
+fn example(error: &Refused, instance: &str) -> Option<Value> {
+    // Strings and a number always serialize.
+    serde_json::to_value(error.problem(instance, TRACE_ID)).ok()
+}
+
+/// An error that an operation answers with a status; none if it answers none.
+fn error_of(operation: &str, status: &str) -> Option<Refused> {
+    let (reason, detail) = match (status, operation) {
+        ("400", _) => return wrong_field(operation).map(Refused::from),
+        ("404", "Pause" | "MoveJobs" | "CancelJobs") => (
+            Reason::RouteNotFound,
+            "there is no route `orders`, neither in the settings nor with jobs; GET /v1/routes lists them",
+        ),
+        ("404", "GetStatus") => {
+            return Some(Error::not_found("with the key \"evt-001\" from `default`").into());
+        }
+        ("404", _) => return Some(Error::not_found(ID).into()),
+        ("408", _) => {
+            let detail = "the body arrived too slowly: 512 bytes of it; send it again".to_owned();
+            return Some(Refused::Request(RestReason::BodyTimeout, detail));
+        }
+        ("409", "MoveJobs" | "CancelJobs") => (
+            Reason::RouteInForce,
+            "the route `orders` is in the settings; jobs can be moved all at once only if their route is gone. \
+             Pause the route, or take it out of the settings and reload every replica first",
+        ),
+        ("409", "RetryWebhook") => {
+            (Reason::WrongStatus, "the job of the route `orders` is completed and cannot be retried")
+        }
+        ("409", _) => {
+            (Reason::WrongStatus, "the job of the route `orders` is completed and cannot be cancelled")
+        }
+        ("413", _) => (Reason::BodyTooLarge, "the body has more than 1048576 bytes; send a smaller one"),
+        ("415", _) => {
+            let detail = "the Content-Type is \"text/plain\"; send the body as application/json".to_owned();
+            return Some(Refused::Request(RestReason::UnsupportedMediaType, detail));
+        }
+        ("422", "ReloadSettings") => (
+            Reason::SettingsInvalid,
+            "the settings have mistakes; the settings in force stay:\n\
+             hookbox.toml:4:9: lease = \"soon\" is not allowed: it must be a duration from 1s to 24h, such as \
+             30s",
+        ),
+        ("422", _) => (
+            Reason::KeyReused,
+            "webhook 01934c3e-7b00-7000-8000-000000000000 already has this idempotency key with a different \
+             payload, and was not changed; send a new webhook under a new key",
+        ),
+        ("429", _) => (
+            Reason::RateLimited,
+            "the source `default` has used up its limit of 1000 webhooks in 60 seconds; nothing was stored, try \
+             again later",
+        ),
+        ("503", "SubmitWebhook") => (
+            Reason::BacklogFull,
+            "at least 1000000 jobs are unfinished, which is the limit `max_backlog`; nothing was stored, try \
+             again later",
+        ),
+        ("503", _) => (Reason::StoreUnavailable, "the store cannot be read at the moment; try again"),
+        _ => return None,
+    };
+    Some(Error::new(reason, detail).into())
+}
+
+/// What the validation of an operation says about wrong fields.
+fn wrong_field(operation: &str) -> Option<Error> {
+    let refused = match operation {
+        "SubmitWebhook" => all_of(IdempotencyKey::new(""), EventType::new(""), Ok(())).map(drop),
+        "ListWebhooks" => "done".parse::<Status>().map(drop),
+        "GetStatus" => WebhookName::from_fields("", "", "").map(drop),
+        "Pause" | "Resume" => pause_target(Some(ROUTE.to_owned()), Some("default".to_owned())).map(drop),
+        "MoveJobs" => RouteName::from_field("to", "Orders").map(drop),
+        "CancelJobs" => RouteName::new("Orders").map(drop),
+        _ => "7".parse::<WebhookId>().map(drop),
+    };
+    refused.err()
+}

@@ -1,0 +1,27 @@
+//! The size of the store on disk.
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::sql_types::BigInt;
+use diesel_async::RunQueryDsl as _;
+
+use super::pool::answer;
+use super::rows;
+use super::shared::Shared;
+use crate::store::statement::statement;
+
+/// The size of the tables, with their indexes and the space of dead rows, in bytes.
+pub(super) async fn bytes(shared: &Shared) -> QueryResult<u64> {
+    let mut connection = shared.asking.get().await?;
+    let size = answer(SelectBytes {}.get_result::<i64>(&mut *connection)).await;
+    u64::try_from(connection.release(size)?).map_err(rows::unreadable)
+}
+
+// `pg_database_size` would include the tables of others, and would look at every file of the database.
+statement! { Pg;
+    struct SelectBytes {}
+    returns BigInt;
+    "SELECT coalesce(sum(pg_total_relation_size(id)), 0)::bigint
+     FROM unnest('{webhooks, queues, jobs, lanes, finished_jobs, attempts, status_counts, pauses, paces, probe,
+                   backlog_gate, transfers}'::regclass[]) AS own (id)"
+}

@@ -1,0 +1,100 @@
+//! The errors of opening a store. Their texts say what to do next.
+
+use std::path::PathBuf;
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process owns the file.
+    #[error(
+        "another hookbox process owns {}; only one process can use a SQLite file: stop the other process, or use another file",
+        .0.display()
+    )]
+    Owned(PathBuf),
+    /// The file or its folder cannot be used.
+    #[error("cannot use {}; check that its folder exists and is writable", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
+    /// The file belongs to another program.
+    #[error(
+        "{} is a database of another program, or of a hookbox before its first release; nothing was changed: use another file",
+        .0.display()
+    )]
+    Foreign(PathBuf),
+    /// SQLite refused the file.
+    #[error("cannot open {} as a SQLite database", .path.display())]
+    Connect {
+        /// The file.
+        path: PathBuf,
+        /// The error of SQLite.
+        source: diesel::ConnectionError,
+    },
+    /// A statement of the set-up failed.
+    #[error("cannot set up {}", .path.display())]
+    Setup {
+        /// The file.
+        path: PathBuf,
+        /// The error of SQLite.
+        source: diesel::result::Error,
+    },
+    /// A migration failed.
+    #[error("cannot migrate {}: {source}", .path.display())]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// The error of diesel.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A later version of hookbox has migrated the tables.
+    #[error(
+        "{} was written by a later hookbox (migration {migration} is unknown here); start that version, or restore a backup",
+        .path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The first migration that this version does not know.
+        migration: String,
+    },
+    /// The webhooks of the file are being moved to a database.
+    #[error(
+        "the webhooks of {file} are being moved to {moved_to}: finish that `hookbox transfer`; or, if that database was \
+         deleted, use the file again after `hookbox transfer --abandon --from sqlite://{file}`",
+        file = .path.display()
+    )]
+    Moving {
+        /// The file.
+        path: PathBuf,
+        /// The URL of the database, without user and password.
+        moved_to: String,
+    },
+    /// The webhooks of the file were moved to a database.
+    #[error(
+        "the webhooks of {file} were moved to {moved_to} (finished at {finished_at}): start hookbox with the URL of that \
+         database; or, if it was deleted, use the file again after `hookbox transfer --abandon --from sqlite://{file}`",
+        file = .path.display()
+    )]
+    Moved {
+        /// The file.
+        path: PathBuf,
+        /// The URL of the database, without user and password.
+        moved_to: String,
+        /// When the transfer was finished.
+        finished_at: jiff::Timestamp,
+    },
+    /// The linked SQLite library has a bug that can corrupt the file.
+    #[error(
+        "the linked SQLite {0} can corrupt a database; build hookbox with the bundled SQLite (3.51.3 or later)"
+    )]
+    OldLibrary(String),
+    /// The jobs of the previous process could not be taken over.
+    #[error("cannot take over the jobs of the previous process")]
+    TakeOver(#[source] crate::domain::error::Error),
+    /// A thread of the store could not be started.
+    #[error("cannot start a thread of the store; check the limit on threads")]
+    Thread(#[source] std::io::Error),
+}
