@@ -44,6 +44,8 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8080 50051
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=6s --start-period=10s --retries=3 CMD ["hookbox", "health"]
+# Whether the process is alive, not whether it is ready: an orchestrator restarts a container that is unhealthy, and a
+# restart does not help when the database is away.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=10s --retries=3 CMD ["hookbox", "health", "--live"]
 ENTRYPOINT ["hookbox"]
 CMD ["serve"]

@@ -117,6 +117,11 @@ pub async fn run(
         service: service.clone(),
         max_body_bytes: config.max_body_bytes,
         bodies: bodies.clone(),
+        allowed: Arc::new(http::Allowed {
+            hosts: config.hosts.clone(),
+            public_url: config.public_url.clone(),
+            allow_anonymous: config.allow_anonymous,
+        }),
         leaving: leaving.clone(),
         stopping: stopping.clone(),
     });

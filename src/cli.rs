@@ -49,8 +49,8 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Ask the hookbox at http_addr whether it is ready; exit code 0 if it is, else 1
-    Health(SettingFlags),
+    /// Ask the hookbox at http_addr whether it is ready (with --live: alive); exit code 0 if it is, else 1
+    Health(health::Health),
     /// Send distinct webhooks to a running hookbox, and print how many it accepts per second
     Bench(bench::Bench),
 }
@@ -126,7 +126,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Reload(flags) => reload::reload(&settings_of(&flags)?),
         Command::Openapi => print_openapi(),
         Command::Completions { shell } => print_completions(shell),
-        Command::Health(flags) => health::health(&settings_of(&flags)?),
+        Command::Health(health) => health.run(),
         Command::Bench(bench) => bench.run(),
     }
 }
@@ -188,6 +188,7 @@ mod tests {
             "serve --database-url",
             "config --database-url",
             "config check --database-url",
+            "health --live --database-url",
             "transfer --from sqlite://hookbox.db --to",
         ] {
             let url = "postgres://me:s3cret@db/box";

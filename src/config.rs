@@ -25,6 +25,7 @@ use self::routes::{Defaults, ReadRoute};
 pub use self::secret::Secret;
 pub use self::settings::{SETTINGS, Setting};
 pub use self::transfer::{transfer_from, transfer_to, transfer_to_setting};
+use crate::domain::host::{Host, WebOrigin};
 use crate::domain::policy::Simulate;
 use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
@@ -63,6 +64,12 @@ pub struct Config {
     pub http_addr: SocketAddr,
     /// The address on which gRPC is served.
     pub grpc_addr: SocketAddr,
+    /// Hosts for which REST answers requests, besides loopback and the address that a client connected to.
+    pub hosts: Vec<Host>,
+    /// The origin of `public_url`, the URL at which senders and browsers reach REST; none if it is not set.
+    pub public_url: Option<WebOrigin>,
+    /// Whether REST answers requests for any host.
+    pub allow_anonymous: bool,
     /// How many worker threads run handlers, 1 to 4096.
     pub workers: usize,
     /// The name of this process in the history of attempts: host name and process id.
@@ -132,6 +139,8 @@ impl Config {
         let telemetry = telemetry(layers, read);
         let database = read.database("database_url");
         let (http_addr, grpc_addr) = (read.parsed("http_addr"), read.parsed("grpc_addr"));
+        let (hosts, public_url) = (read.hosts("hosts"), read.web_origin("public_url"));
+        let allow_anonymous = read.parsed("allow_anonymous");
         let workers = read.number("workers", 1..=4096);
         let lease = read.duration("lease", Duration::from_secs(1)..=parse::DAY);
         let purge_interval = read.duration("purge_interval", parse::MILLISECOND * 100..=parse::DAY);
@@ -148,6 +157,9 @@ impl Config {
             database: database?,
             http_addr,
             grpc_addr,
+            hosts: hosts?,
+            public_url: public_url?,
+            allow_anonymous: allow_anonymous?,
             workers: workers?,
             worker: layers.worker(),
             routes,

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::telemetry::repeated::Repeated;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -72,6 +73,8 @@ struct Activity {
     moment: AtomicU64,
 }
 
+static ACCEPTING: Repeated = Repeated::new("connections are accepted again");
+
 impl Connections {
     /// At most `limit` connections.
     pub fn new(limit: usize) -> Self {
@@ -83,6 +86,7 @@ impl Connections {
         loop {
             match listener.accept().await {
                 Ok((socket, _)) => {
+                    ACCEPTING.works();
                     // Responses are small and written at once; if this fails, they only arrive later.
                     let _ = socket.set_nodelay(true);
                     if let Some((place, connection, closed)) = self.admit() {
@@ -90,7 +94,9 @@ impl Connections {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(error = %error, "a connection could not be accepted");
+                    ACCEPTING.failed(|times| {
+                        tracing::warn!(times, error = %error, "a connection could not be accepted; trying again");
+                    });
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

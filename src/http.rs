@@ -1,6 +1,8 @@
 //! REST: serves the service with axum. Knows neither gRPC nor the inside of a store.
 
 mod body;
+mod browsers;
+mod by_key;
 mod dto;
 mod examples;
 mod front;
@@ -14,6 +16,8 @@ pub mod server;
 mod submit;
 mod watch;
 mod webhooks;
+
+use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
@@ -29,6 +33,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+pub use self::browsers::Allowed;
 use self::problem::Refused;
 pub use self::reason::{RestReason, status_of};
 use crate::connections::Bodies;
@@ -46,6 +51,8 @@ pub struct Api {
     pub max_body_bytes: usize,
     /// The memory for request bodies.
     pub bodies: Bodies,
+    /// The hosts and pages whose requests are answered.
+    pub allowed: Arc<Allowed>,
     /// Cancelled when the process is about to stop: it is no longer ready, but still serves.
     pub leaving: CancellationToken,
     /// Cancelled when the process begins to stop.
@@ -56,7 +63,7 @@ pub struct Api {
 #[openapi(
     info(
         title = "hookbox",
-        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each job has one recorded outcome; effects outside of hookbox are at least once. Errors are problem documents (RFC 9457), except the 503 of `/readyz`; any call can also answer 500 with the reason `INTERNAL`.",
+        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each job has one recorded outcome; effects outside of hookbox are at least once. Errors are problem documents (RFC 9457), except the 503 of `/readyz`. Any call can also answer 500 with the reason `INTERNAL`; any but `/healthz` and `/readyz` 403 with `HOST_NOT_ALLOWED` or 400 with `INVALID_HOST`; and any POST 403 with `ORIGIN_NOT_ALLOWED`.",
         license(name = "MIT OR Apache-2.0"),
     ),
     tags(
@@ -71,7 +78,10 @@ fn documented_routes() -> OpenApiRouter<Api> {
     let mut routes = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(front::front))
         .routes(routes!(submit::submit_webhook, webhooks::list_webhooks))
-        .routes(routes!(webhooks::get_status_by_key))
+        .routes(routes!(by_key::get_status))
+        .routes(routes!(by_key::get_webhook))
+        .routes(routes!(by_key::retry_webhook))
+        .routes(routes!(by_key::cancel_webhook))
         .routes(routes!(webhooks::get_webhook))
         .routes(routes!(webhooks::get_status))
         .routes(routes!(watch::watch_status))
@@ -104,6 +114,7 @@ pub fn router(api: Api) -> Router {
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(path_not_found)
+        .layer(middleware::from_fn_with_state(Arc::clone(&api.allowed), browsers::guard))
         .layer(middleware::from_fn_with_state(api.clone(), observe))
         .with_state(api)
 }

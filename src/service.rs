@@ -7,6 +7,7 @@ mod operate;
 pub mod policy_view;
 pub mod rate_limit;
 pub mod reload;
+mod unserved;
 pub mod until;
 pub mod view;
 mod watch;
@@ -19,6 +20,7 @@ pub use self::operate::pause_target;
 use self::rate_limit::OverLimit;
 pub use self::rate_limit::{RateLimiter, RateState};
 use self::reload::RoutesInForce;
+pub use self::unserved::log_unserved;
 use crate::domain::clock::Clock;
 use crate::domain::error::Result;
 use crate::domain::route::NewJob;
@@ -94,6 +96,7 @@ impl Service {
         let word = match &outcome {
             Ok(accepted) if accepted.duplicate => "duplicate",
             Ok(_) => {
+                unserved::served();
                 self.metrics.accepted(self.clock.monotonic());
                 "accepted"
             }

@@ -7,6 +7,8 @@
 mod acceptance;
 pub mod changes;
 mod columns;
+mod dead_letters;
+mod fitting;
 mod list;
 pub mod postgres;
 mod ready;
@@ -25,6 +27,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+pub(crate) use self::dead_letters::DEAD_LETTERED;
 pub use self::types::{
     Accepted, Claim, ClaimedJob, Claims, Finish, ListQuery, Moved, Page, Pause, PauseTarget, Probe, Purged,
     QueueStats, StatusCounts, StoreStats,

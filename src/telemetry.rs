@@ -4,6 +4,7 @@ pub mod metrics;
 #[cfg(target_os = "linux")]
 mod process;
 pub mod rates;
+pub mod repeated;
 mod route_counters;
 mod stopwatch;
 pub mod store_gauges;

@@ -1,15 +1,31 @@
-//! `hookbox health`: asks a running hookbox whether it is ready, for the health check of a container.
+//! `hookbox health`: asks a running hookbox whether it is ready or alive, for the health check of a container.
 
 use std::process::ExitCode;
 
-use super::Failure;
+use clap::Args;
+
 use super::ask::ask;
 use super::output::print;
-use crate::config::Config;
+use super::settings::SettingFlags;
+use super::{Failure, settings_of};
 
-/// Prints the answer of `GET /readyz`. The exit code is 0 for status 200, else 1.
-pub(super) fn health(config: &Config) -> Result<ExitCode, Failure> {
-    let answer = ask(config, "GET", "/readyz")?;
-    print(format_args!("{}\n", answer.body))?;
-    Ok(if answer.status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+/// The options of `hookbox health`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Health {
+    /// Ask only whether the process is alive, which does not depend on the database
+    #[arg(long)]
+    live: bool,
+    #[command(flatten)]
+    flags: SettingFlags,
+}
+
+impl Health {
+    /// Prints the answer of `GET /readyz`, or of `GET /healthz` with `--live`. The exit code is 0 for status 200,
+    /// else 1.
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        let path = if self.live { "/healthz" } else { "/readyz" };
+        let answer = ask(&settings_of(&self.flags)?, "GET", path)?;
+        print(format_args!("{}\n", answer.body))?;
+        Ok(if answer.status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
 }

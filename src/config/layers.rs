@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::file::{File, Value};
 use super::mistake::{Mistake, Mistakes, suggestion};
 use super::secret::Secret;
-use super::settings::{ENVIRONMENT_PREFIX, SETTINGS, Setting};
+use super::settings::{ENVIRONMENT_PREFIX, LISTS, SETTINGS, Setting};
 
 /// The settings file in the working directory, which is read if it exists and `--config` is not given.
 const DEFAULT_FILE: &str = "hookbox.toml";
@@ -182,7 +182,12 @@ impl Layers {
                 continue;
             };
             let value = Value::new(&file, setting.name.to_owned(), value);
-            self.values.insert(setting.name, (value.written().into(), value.origin()));
+            let written = if LISTS.contains(&setting.name) {
+                value.items().iter().map(Value::written).collect::<Vec<_>>().join(",")
+            } else {
+                value.written()
+            };
+            self.values.insert(setting.name, (written.into(), value.origin()));
         }
         drop(table);
         self.file = Some(file);

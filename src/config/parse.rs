@@ -1,6 +1,7 @@
 //! Parses the values of settings. A mistake says which values are allowed.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use super::layers::{Layers, Origin};
 use super::mistake::Mistake;
 use super::secret::Secret;
 use super::settings::SETTINGS;
+use crate::domain::host::{Host, WebOrigin};
 use crate::domain::route::Rate;
 use crate::store::postgres::InvalidTarget;
 use crate::telemetry::LogFormat;
@@ -35,6 +37,14 @@ pub(super) fn database(url: &str) -> Result<Database, Option<InvalidTarget>> {
         Some(path) => Ok(Database::Sqlite(PathBuf::from(path))),
         None if url.starts_with("postgres") => url.parse().map(Database::Postgres).map_err(Some),
         None => Err(None),
+    }
+}
+
+/// A host, with or without a port, which means nothing here. An IPv6 address needs no brackets.
+fn host(text: &str) -> Option<Host> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Some(address.into()),
+        Err(_) => Host::parse(text).map(|(host, _)| host),
     }
 }
 
@@ -182,6 +192,21 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// A list of hosts; without any if the setting is empty.
+    pub(super) fn hosts(&self, name: &str) -> Option<Vec<Host>> {
+        self.read(name, |value| {
+            value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(host).collect()
+        })
+    }
+
+    /// The origin of a URL; the inner value is none if the setting is empty.
+    pub(super) fn web_origin(&self, name: &str) -> Option<Option<WebOrigin>> {
+        self.read(
+            name,
+            |value| if value.is_empty() { Some(None) } else { WebOrigin::of_url(value).map(Some) },
+        )
     }
 
     pub(super) fn rate_limit(&self, name: &str) -> Option<Option<Rate>> {

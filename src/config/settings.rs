@@ -29,6 +29,10 @@ impl Setting {
 /// The prefix of the environment variables of settings.
 pub(super) const ENVIRONMENT_PREFIX: &str = "HOOKBOX_";
 
+/// The settings that are lists. Their items are separated by commas; in the settings file the value may also be an
+/// array of strings.
+pub(super) const LISTS: &[&str] = &["hosts"];
+
 /// Every setting.
 pub const SETTINGS: &[Setting] = &[
     Setting {
@@ -48,6 +52,24 @@ pub const SETTINGS: &[Setting] = &[
         default: "127.0.0.1:50051",
         allowed: "<IP address>:<port>",
         help: "Address on which gRPC is served",
+    },
+    Setting {
+        name: "hosts",
+        default: "",
+        allowed: "host names and IP addresses, separated by commas, such as hookbox,hookbox.internal",
+        help: "Names and addresses by which clients reach REST, besides loopback and the address that they connect to, separated by commas; requests for other hosts are answered 403 [default: no others]",
+    },
+    Setting {
+        name: "public_url",
+        default: "",
+        allowed: "empty, or an http or https URL without user, query and fragment, such as https://hooks.example.com",
+        help: "URL at which senders and browsers reach REST, if it is not http_addr, such as https://hooks.example.com [default: not set]",
+    },
+    Setting {
+        name: "allow_anonymous",
+        default: "false",
+        allowed: "true or false",
+        help: "Whether REST answers requests for any host, also those that `hosts` and `public_url` do not name",
     },
     Setting {
         name: "workers",

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -48,6 +49,11 @@ impl Stream {
     /// What the connection does.
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// The address of this machine that the client connected to; none if the system does not say.
+    pub fn local_address(&self) -> Option<IpAddr> {
+        self.socket.local_addr().ok().map(|address| address.ip())
     }
 
     /// Fails if the connection has to give way.

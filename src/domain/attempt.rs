@@ -9,6 +9,7 @@ use rand::Rng;
 use super::clock::whole_milliseconds;
 use super::job::{Event, JobId, Status, next_status};
 use super::policy::Policy;
+use super::route::OnInterrupt;
 
 /// The longest delay that a handler can ask for. A longer one is cut to this.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -129,6 +130,15 @@ pub fn conclude_interrupted(attempt_of_run: u32, policy: Option<&Policy>) -> Con
         due_at: None,
         counts: Event::Interrupt.counts(),
         blocks: policy.map_or(next == Status::DeadLettered, |policy| policy.blocks(next)),
+    }
+}
+
+/// Why [`conclude_interrupted`] made a job a dead letter by this policy, in words for people.
+pub fn dead_letter_reason(policy: Option<&Policy>) -> &'static str {
+    match policy.map(|policy| policy.on_interrupt) {
+        None => "the route is not in the settings",
+        Some(OnInterrupt::DeadLetter) => "on_interrupt of the route is dead_letter",
+        Some(OnInterrupt::Retry) => "no attempts are left",
     }
 }
 

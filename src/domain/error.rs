@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::id::WebhookId;
+
 /// The result of every fallible operation of the domain.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -83,6 +85,7 @@ pub struct Error {
     reason: Reason,
     detail: String,
     violations: Vec<Violation>,
+    webhook: Option<Box<WebhookId>>,
     retry_after: Option<Duration>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -90,7 +93,14 @@ pub struct Error {
 impl Error {
     /// An error with its reason. `detail` tells a person what happened, why, and what to do next.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), violations: Vec::new(), retry_after: None, cause: None }
+        Self {
+            reason,
+            detail: detail.into(),
+            violations: Vec::new(),
+            webhook: None,
+            retry_after: None,
+            cause: None,
+        }
     }
 
     /// The error for a field that is missing or has a value that is not allowed. `problem` continues a
@@ -148,6 +158,13 @@ impl Error {
             .retry_after(STORE_RETRY_AFTER)
     }
 
+    /// Sets the webhook that stands in the way, for programs.
+    #[must_use]
+    pub fn because_of(mut self, webhook: WebhookId) -> Self {
+        self.webhook = Some(Box::new(webhook));
+        self
+    }
+
     /// Sets the time after which the client may try again.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
@@ -173,6 +190,11 @@ impl Error {
     /// Every field at fault.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
+    }
+
+    /// The webhook that stands in the way: of `KeyReused`, the one that has the key.
+    pub fn webhook(&self) -> Option<WebhookId> {
+        self.webhook.as_deref().copied()
     }
 
     /// After which time the client may try again; none if another try cannot help.

@@ -60,6 +60,10 @@ pub struct JobStatus {
     pub updated_at: jiff::Timestamp,
     /// A number that grows by one with every change of the job.
     pub revision: u64,
+    /// Why the last attempt failed or was interrupted; none unless the job is retrying or dead-lettered.
+    pub last_error: Option<String>,
+    /// When the next attempt is or was due; none unless the job is waiting.
+    pub next_attempt_at: Option<jiff::Timestamp>,
 }
 
 /// What can happen to a job, besides a claim that is made or taken back.
@@ -151,12 +155,12 @@ mod tests {
                     _ => expected,
                 };
                 assert_eq!(next(false, OnInterrupt::Retry), spent, "{status} {event:?}, spent");
-                let never_twice = match (status, event) {
+                let interrupted = match (status, event) {
                     (Processing, Interrupt | Stop) => d,
                     _ => expected,
                 };
                 let on_interrupt = OnInterrupt::DeadLetter;
-                assert_eq!(next(true, on_interrupt), never_twice, "{status} {event:?}, never twice");
+                assert_eq!(next(true, on_interrupt), interrupted, "{status} {event:?}, interrupts are final");
             }
         }
     }
@@ -172,14 +176,15 @@ mod tests {
 
     proptest! {
         /// For any sequence of events: a completed job stays completed, no more attempts fail than the
-        /// budget allows, and a job with `on_interrupt = "dead_letter"` never starts twice.
+        /// budget allows, and with `on_interrupt = "dead_letter"` an attempt that did not end is final: the job
+        /// starts again only if an operator retries it.
         #[test]
         fn no_sequence_of_events_breaks_the_rules(
             events in prop::collection::vec((0..=EVENTS.len()).prop_map(|at| EVENTS.get(at).copied()), 0..200),
             budget in 1_u32..5,
-            never_twice: bool,
+            interrupts_are_final: bool,
         ) {
-            let on_interrupt = if never_twice { OnInterrupt::DeadLetter } else { OnInterrupt::Retry };
+            let on_interrupt = if interrupts_are_final { OnInterrupt::DeadLetter } else { OnInterrupt::Retry };
             let (mut status, mut attempts, mut limit) = (Pending, 0_u32, budget);
             for event in events {
                 // `None` is a claim.
@@ -193,7 +198,7 @@ mod tests {
                 prop_assert_ne!(status, Completed);
                 prop_assert_ne!(next, Processing);
                 prop_assert!(next != Retrying || attempts < limit, "a retry needs an attempt left");
-                prop_assert!(!never_twice || next != Pending || event == Retry);
+                prop_assert!(!interrupts_are_final || next != Pending || event == Retry);
                 match event {
                     // Does not count as an attempt.
                     Stop => limit += 1,

@@ -103,12 +103,13 @@ pub enum OnDeadLetter {
     Skip,
 }
 
-/// How a job goes on if its attempt started and was interrupted.
+/// How a job goes on if its attempt started and did not end, because of a crash, a lost lease or a stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnInterrupt {
     /// The job is tried again.
     #[default]
     Retry,
-    /// The job is dead-lettered, so that it never starts twice.
+    /// The attempt is final: the job becomes a dead letter, and hookbox does not start it again. An operator can
+    /// retry it. Attempts that failed are tried again as with `Retry`.
     DeadLetter,
 }

@@ -86,6 +86,12 @@ impl Status {
         !matches!(self, Self::Pending | Self::Processing | Self::Retrying)
     }
 
+    /// Whether the last attempt of a job in this status failed or was interrupted, and nothing has happened to
+    /// the job since.
+    pub const fn is_failed(self) -> bool {
+        matches!(self, Self::Retrying | Self::DeadLettered)
+    }
+
     /// Whether a claim may take a job in this status once it is due.
     pub const fn is_waiting(self) -> bool {
         matches!(self, Self::Pending | Self::Retrying)

@@ -163,6 +163,19 @@ impl WebhookStatus {
         self.jobs.iter().map(|job| job.updated_at).max().unwrap_or(self.accepted_at)
     }
 
+    /// Why the last attempt of its retrying job failed or was interrupted; of its dead letter if no job is
+    /// retrying. Of several such jobs, the first. None if no job is retrying or dead-lettered.
+    pub fn last_error(&self) -> Option<&str> {
+        let first = |status| self.jobs.iter().find(|job| job.status == status);
+        let failed = first(Status::Retrying).or_else(|| first(Status::DeadLettered))?;
+        failed.last_error.as_deref()
+    }
+
+    /// When the first of its waiting jobs is or was due; none if no job is waiting.
+    pub fn next_attempt_at(&self) -> Option<Timestamp> {
+        self.jobs.iter().filter_map(|job| job.next_attempt_at).min()
+    }
+
     /// A number that grows with every change of any job.
     pub fn revision(&self) -> u64 {
         self.jobs.iter().map(|job| job.revision).sum()
@@ -244,6 +257,54 @@ impl fmt::Display for WebhookName {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::job::QueueId;
+    use crate::domain::route::RouteName;
+
+    /// A webhook with jobs in these statuses. A job that failed has its place as its error, and a waiting job
+    /// is due as many seconds after 1970 as the number says.
+    fn webhook(jobs: &[(Status, i64)]) -> WebhookStatus {
+        let job = |(place, (status, due)): (usize, &(Status, i64))| JobStatus {
+            queue: QueueId(1),
+            route: RouteName::new("default").expect("valid"),
+            status: *status,
+            attempt_count: 1,
+            updated_at: Timestamp::UNIX_EPOCH,
+            revision: 1,
+            last_error: status.is_failed().then(|| place.to_string()),
+            next_attempt_at: status.is_waiting().then(|| Timestamp::from_second(*due).expect("in range")),
+        };
+        WebhookStatus {
+            id: WebhookId::from_bytes([1; 16]),
+            source: Source::default(),
+            idempotency_key: IdempotencyKey::new("k").expect("valid"),
+            event_type: EventType::new("t").expect("valid"),
+            accepted_at: Timestamp::UNIX_EPOCH,
+            jobs: jobs.iter().enumerate().map(job).collect(),
+        }
+    }
+
+    #[test]
+    fn the_error_is_that_of_the_first_retrying_job_or_else_of_the_first_dead_letter() {
+        use Status::{Cancelled, Completed, DeadLettered, Pending, Processing, Retrying};
+        for (jobs, expected) in [
+            (&[Pending, Processing, Completed, Cancelled][..], None),
+            (&[], None),
+            (&[Completed, DeadLettered, DeadLettered], Some("1")),
+            (&[DeadLettered, Retrying, Retrying], Some("1")),
+            (&[Processing, DeadLettered], Some("1")),
+        ] {
+            let jobs = jobs.iter().map(|status| (*status, 1)).collect::<Vec<_>>();
+            assert_eq!(webhook(&jobs).last_error(), expected, "{jobs:?}");
+        }
+    }
+
+    #[test]
+    fn the_next_attempt_is_that_of_the_waiting_job_that_is_due_first() {
+        use Status::{Completed, DeadLettered, Pending, Processing, Retrying};
+        let due = |jobs: &[(Status, i64)]| webhook(jobs).next_attempt_at().map(Timestamp::as_second);
+        assert_eq!(due(&[(Completed, 1), (Processing, 2), (DeadLettered, 3)]), None);
+        assert_eq!(due(&[(Retrying, 9), (Pending, 7), (Retrying, 8)]), Some(7));
+    }
 
     #[test]
     fn a_key_has_1_to_255_characters_without_control_characters() {

@@ -1,6 +1,7 @@
 //! Turns errors into `tonic::Status`. No other module does.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tonic::codegen::http;
@@ -8,7 +9,9 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::domain::error::{Error, Reason, reasons};
+use crate::domain::id::WebhookId;
 use crate::domain::trace::Traceparent;
+use crate::service::log_unserved;
 use crate::telemetry::trace;
 
 /// The domain of `google.rpc.ErrorInfo`.
@@ -57,10 +60,9 @@ pub(super) fn status(error: &Error, trace_id: &str) -> Status {
     let reason = error.reason();
     let code = code_of(reason);
     if matches!(code, Code::Internal | Code::Unavailable) {
-        let cause = std::error::Error::source(error).map(ToString::to_string);
-        tracing::warn!(trace_id, reason = reason.as_str(), cause, "a request could not be served: {error}");
+        log_unserved(error, trace_id);
     }
-    let mut details = error_info(reason.as_str(), trace_id);
+    let mut details = error_info(reason.as_str(), trace_id, error.webhook());
     for violation in error.violations() {
         details.add_bad_request_violation(cut(&violation.field), cut(&violation.detail));
     }
@@ -104,7 +106,7 @@ fn explain_status(status: &Status) -> Option<Status> {
         // If tonic lacks something else, such as a compression, its status has a message that says so.
         Code::Unimplemented if status.message().is_empty() => {
             let reason = GrpcReason::UnknownMethod;
-            let details = error_info(reason.as_str(), &trace_id_of(None));
+            let details = error_info(reason.as_str(), &trace_id_of(None), None);
             let detail = "there is no such method; reflection lists the methods";
             Some(Status::with_error_details(reason.code(), detail, details))
         }
@@ -115,13 +117,15 @@ fn explain_status(status: &Status) -> Option<Status> {
 /// The status of a call of which a message did not arrive in time; `bytes` of it did.
 pub(super) fn too_slow(bytes: usize) -> Status {
     let reason = GrpcReason::BodyTimeout;
-    let details = error_info(reason.as_str(), &trace_id_of(None));
+    let details = error_info(reason.as_str(), &trace_id_of(None), None);
     let detail = format!("a message arrived too slowly: {bytes} bytes of it; send it again");
     Status::with_error_details(reason.code(), detail, details)
 }
 
-fn error_info(reason: &str, trace_id: &str) -> ErrorDetails {
-    ErrorDetails::with_error_info(reason, DOMAIN, [("trace_id".to_owned(), trace_id.to_owned())])
+fn error_info(reason: &str, trace_id: &str, webhook: Option<WebhookId>) -> ErrorDetails {
+    let mut metadata = HashMap::from([("trace_id".to_owned(), trace_id.to_owned())]);
+    metadata.extend(webhook.map(|id| ("webhook_id".to_owned(), id.to_string())));
+    ErrorDetails::with_error_info(reason, DOMAIN, metadata)
 }
 
 /// The text, cut off after [`MAX_TEXT_BYTES`] at the boundary of a character.

@@ -71,6 +71,7 @@ impl Webhooks {
                         retry_after_ms: error
                             .retry_delay()
                             .map_or(0, |delay| delay.as_millis().max(1) as u64),
+                        webhook_id: error.webhook().map(|id| id.to_string()).unwrap_or_default(),
                     });
                 })
             })
@@ -143,8 +144,9 @@ impl WebhookService for Webhooks {
 
     async fn get_webhook(&self, request: Request<proto::GetWebhookRequest>) -> Answer<proto::Webhook> {
         self.answer("GetWebhook", traceparent_of(&request), |_| async {
-            let id = request.into_inner().id.parse()?;
-            self.0.service.webhook(id).await.map(convert::webhook)
+            let proto::GetWebhookRequest { id, idempotency_key, source } = request.into_inner();
+            let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
+            self.0.service.webhook(name).await.map(convert::webhook)
         })
         .await
     }
@@ -186,9 +188,10 @@ impl WebhookService for Webhooks {
         request: Request<proto::RetryWebhookRequest>,
     ) -> Answer<proto::WebhookStatus> {
         self.answer("RetryWebhook", traceparent_of(&request), |_| async {
-            let proto::RetryWebhookRequest { id, route } = request.into_inner();
+            let proto::RetryWebhookRequest { id, route, idempotency_key, source } = request.into_inner();
+            let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
             let route = route.map(RouteName::new).transpose()?;
-            self.0.service.retry(id.parse()?, route).await.map(convert::webhook_status)
+            self.0.service.retry(name, route).await.map(convert::webhook_status)
         })
         .await
     }
@@ -198,9 +201,10 @@ impl WebhookService for Webhooks {
         request: Request<proto::CancelWebhookRequest>,
     ) -> Answer<proto::WebhookStatus> {
         self.answer("CancelWebhook", traceparent_of(&request), |_| async {
-            let proto::CancelWebhookRequest { id, route } = request.into_inner();
+            let proto::CancelWebhookRequest { id, route, idempotency_key, source } = request.into_inner();
+            let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
             let route = route.map(RouteName::new).transpose()?;
-            self.0.service.cancel(id.parse()?, route).await.map(convert::webhook_status)
+            self.0.service.cancel(name, route).await.map(convert::webhook_status)
         })
         .await
     }

@@ -39,7 +39,7 @@ fn word<S: Serializer>(status: &Status, serializer: S) -> std::result::Result<S:
 /// - `pending`: due, and not started. The job waits for a worker, for a limit of its route, for an earlier
 ///   job of its order value, or for the end of a pause.
 /// - `processing`: a worker has leased the job and runs its handler.
-/// - `retrying`: the last attempt failed; the next attempt is due at `available_at`.
+/// - `retrying`: the last attempt failed; the next attempt is due at `next_attempt_at`.
 /// - `completed`: the handler completed the job. Final.
 /// - `dead_lettered`: the handler failed for good, or the attempts are used up. Final until it is retried
 ///   or cancelled by hand.

@@ -46,7 +46,7 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
             Reason::RouteNotFound,
             "there is no route `orders`, neither in the settings nor with jobs; GET /v1/routes lists them",
         ),
-        ("404", "GetStatus") => {
+        ("404", "GetStatus" | "GetWebhookByKey" | "RetryWebhookByKey" | "CancelWebhookByKey") => {
             return Some(Error::not_found("with the key \"evt-001\" from `default`").into());
         }
         ("404", _) => return Some(Error::not_found(ID).into()),
@@ -59,7 +59,7 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
             "the route `orders` is in the settings; jobs can be moved all at once only if their route is gone. \
              Pause the route, or take it out of the settings and reload every replica first",
         ),
-        ("409", "RetryWebhook") => {
+        ("409", "RetryWebhook" | "RetryWebhookByKey") => {
             (Reason::WrongStatus, "the job of the route `orders` is completed and cannot be retried")
         }
         ("409", _) => {
@@ -76,11 +76,11 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
              hookbox.toml:4:9: lease = \"soon\" is not allowed: it must be a duration from 1s to 24h, such as \
              30s",
         ),
-        ("422", _) => (
-            Reason::KeyReused,
-            "webhook 01934c3e-7b00-7000-8000-000000000000 already has this idempotency key with a different \
-             payload, and was not changed; send a new webhook under a new key",
-        ),
+        ("422", _) => {
+            let detail = "webhook 01934c3e-7b00-7000-8000-000000000000 already has this idempotency key with a \
+                          different payload, and was not changed; send a new webhook under a new key";
+            return Some(Error::new(Reason::KeyReused, detail).because_of(ID.parse().ok()?).into());
+        }
         ("429", _) => (
             Reason::RateLimited,
             "the source `default` has used up its limit of 1000 webhooks in 60 seconds; nothing was stored, try \
@@ -102,7 +102,9 @@ fn wrong_field(operation: &str) -> Option<Error> {
     let refused = match operation {
         "SubmitWebhook" => all_of(IdempotencyKey::new(""), EventType::new(""), Ok(())).map(drop),
         "ListWebhooks" => "done".parse::<Status>().map(drop),
-        "GetStatus" => WebhookName::from_fields("", "", "").map(drop),
+        "GetStatus" | "GetWebhookByKey" | "RetryWebhookByKey" | "CancelWebhookByKey" => {
+            WebhookName::from_fields("", "", "").map(drop)
+        }
         "Pause" | "Resume" => pause_target(Some(ROUTE.to_owned()), Some("default".to_owned())).map(drop),
         "MoveJobs" => RouteName::from_field("to", "Orders").map(drop),
         "CancelJobs" => RouteName::new("Orders").map(drop),

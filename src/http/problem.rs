@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::reason::{RestReason, status_of};
 use crate::domain::error::{Error, Violation};
+use crate::service::log_unserved;
 
 /// The media type of problem documents.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
@@ -37,6 +38,11 @@ pub(super) struct Problem<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     violations: Vec<FieldViolation<'a>>,
+    /// The id of the webhook that has the idempotency key; absent unless the reason is
+    /// `IDEMPOTENCY_KEY_REUSED`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uuid)]
+    webhook_id: Option<String>,
     /// The trace of the request, as in logs and traces: 32 hex digits.
     #[schema(example = "4bf92f3577b34da6a3ce929d0e0e4736")]
     trace_id: &'a str,
@@ -84,6 +90,10 @@ impl Refused {
             Self::Error(error) => error.violations(),
             Self::Request(..) => &[],
         };
+        let webhook = match self {
+            Self::Error(error) => error.webhook(),
+            Self::Request(..) => None,
+        };
         Problem {
             r#type: format!("urn:hookbox:problem:{}", reason.to_ascii_lowercase().replace('_', "-")),
             title,
@@ -93,6 +103,7 @@ impl Refused {
             reason,
             field: self.field(),
             violations: violations.iter().map(Into::into).collect(),
+            webhook_id: webhook.map(|id| id.to_string()),
             trace_id,
         }
     }
@@ -148,8 +159,7 @@ pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
         }
         if refused.status().is_server_error() {
-            let (reason, cause) = (problem.reason, std::error::Error::source(error).map(ToString::to_string));
-            tracing::warn!(trace_id, reason, cause, "a request could not be served: {error}");
+            log_unserved(error, trace_id);
         }
     }
     response

@@ -4,6 +4,9 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
 
 use super::problem::Refused;
 use crate::domain::error::{Error, Reason, Result};
@@ -26,25 +29,48 @@ pub(super) fn name_in_path(path: std::result::Result<Path<String>, PathRejection
     path.map(|Path(name)| name).unwrap_or_default()
 }
 
+/// A query string: names and values in their order.
+pub(super) type Pairs = Vec<(String, String)>;
+
 /// The parameters of a query string. The error names the parameter that is unknown or wrong.
 pub(super) fn parameters<T>(query: std::result::Result<Query<T>, QueryRejection>) -> Result<T> {
     query.map(|Query(parameters)| parameters).map_err(|rejection| {
         let text = rejection.body_text();
-        let text = text.trim_start_matches("Failed to deserialize query string: ");
-        match text.split_once(" field `").and_then(|(_, rest)| rest.split('`').next()) {
-            Some(field) => Error::invalid(field, format_args!("is wrong: {text}")),
-            None => Error::new(Reason::InvalidField, format!("the query string is wrong: {text}")),
-        }
+        wrong(text.trim_start_matches("Failed to deserialize query string: "))
     })
 }
 
+/// The parameters of a query string in which `list` may be given several times: its values are joined by commas.
+/// Each member of `T` has to be a string. The error names the parameter that is unknown or wrong.
+pub(super) fn parameters_with_list<T: DeserializeOwned>(
+    query: std::result::Result<Query<Pairs>, QueryRejection>,
+    list: &str,
+) -> Result<T> {
+    let (lists, mut pairs): (Pairs, Pairs) =
+        parameters(query)?.into_iter().partition(|(name, _)| name == list);
+    if !lists.is_empty() {
+        let values = lists.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+        pairs.push((list.to_owned(), values.join(",")));
+    }
+    let pairs = MapDeserializer::<_, serde::de::value::Error>::new(pairs.into_iter());
+    <T as Deserialize>::deserialize(pairs).map_err(|error| wrong(&error.to_string()))
+}
+
+/// The error for a query string that serde refuses with this text.
+fn wrong(text: &str) -> Error {
+    match text.split_once(" field `").and_then(|(_, rest)| rest.split('`').next()) {
+        Some(field) => Error::invalid(field, format_args!("is wrong: {text}")),
+        None => Error::new(Reason::InvalidField, format!("the query string is wrong: {text}")),
+    }
+}
+
 /// The value of a filter; an empty value counts as absent.
-pub(super) fn given(parameter: Option<String>) -> Option<String> {
-    parameter.filter(|text| !text.is_empty())
+pub(super) fn given(parameter: String) -> Option<String> {
+    Some(parameter).filter(|text| !text.is_empty())
 }
 
 /// The time in a filter, as RFC 3339 writes it; an empty value counts as absent.
-pub(super) fn time(field: &'static str, parameter: Option<String>) -> Result<Option<Timestamp>> {
+pub(super) fn time(field: &'static str, parameter: String) -> Result<Option<Timestamp>> {
     given(parameter)
         .map(|text| {
             text.parse().map_err(|_| {

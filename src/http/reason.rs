@@ -15,6 +15,12 @@ reasons! {
         PathNotFound = "PATH_NOT_FOUND", "There is nothing at this path";
         /// The path is served, but not with this method.
         MethodNotAllowed = "METHOD_NOT_ALLOWED", "The path does not take this method";
+        /// The request names no host, or several, or something that is no host.
+        InvalidHost = "INVALID_HOST", "The request does not name a host";
+        /// The host that the request names is not one of this server.
+        HostNotAllowed = "HOST_NOT_ALLOWED", "The host is not one of this server";
+        /// A browser sent the request for a page of another server.
+        OriginNotAllowed = "ORIGIN_NOT_ALLOWED", "Pages of other servers may not send this request";
     }
 }
 
@@ -26,6 +32,8 @@ impl RestReason {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::PathNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::InvalidHost => StatusCode::BAD_REQUEST,
+            Self::HostNotAllowed | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
         }
     }
 }

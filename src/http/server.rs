@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::browsers::ConnectedTo;
 use super::lingering::Lingering;
 use crate::connections::{Connection, Connections, Holding};
 
@@ -53,8 +54,13 @@ pub async fn serve(
             () = stopping.cancelled() => break,
         };
         let (router, connection) = (router.clone(), stream.connection().clone());
-        let stopping = stopping.clone();
-        let service = service_fn(move |request| answer(router.clone(), &connection, &stopping, request));
+        let (stopping, connected_to) = (stopping.clone(), stream.local_address().map(ConnectedTo));
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(connected_to) = connected_to {
+                request.extensions_mut().insert(connected_to);
+            }
+            answer(router.clone(), &connection, &stopping, request)
+        });
         let serving = open.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
         tokio::spawn(async move {
             if let Err(error) = serving.await {

@@ -1,4 +1,7 @@
-//! Paths that show webhooks, and retry or cancel their jobs.
+//! Paths that show webhooks, and retry or cancel their jobs. `by_key` has the twins that name a webhook by its
+//! key.
+
+use std::collections::BTreeSet;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -8,9 +11,10 @@ use utoipa::IntoParams;
 
 use super::dto::{GetStatsResponse, ListWebhooksResponse, StatusBody, StatusWord, WebhookBody};
 use super::problem::{Problem, Refused};
-use super::query::{Id, given, parameters, time};
+use super::query::{Id, Pairs, given, parameters, parameters_with_list, time};
 use super::{Api, json};
 use crate::domain::error::{Error, Result};
+use crate::domain::job::Status;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::{EventType, Source, WebhookName};
 use crate::service::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
@@ -18,48 +22,45 @@ use crate::store::ListQuery;
 
 type Answer = std::result::Result<Response, Refused>;
 
-/// Names a webhook by the sender's key.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ByKey {
-    /// The sender's key.
-    #[param(value_type = String, required = true)]
-    #[serde(default)]
-    idempotency_key: String,
-    /// The source of the key; empty means `default`.
-    #[param(default = "default", value_type = Option<String>)]
-    #[serde(default)]
-    source: String,
-}
-
-/// Which webhooks to list. A webhook has to match every filter that is given.
+/// Which webhooks to list. A webhook has to match every filter that is given; an empty one counts as absent.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Filter {
-    /// Only webhooks with a job in this status. For `filtered` and `quarantined`: only webhooks with that
-    /// status.
-    #[param(value_type = Option<StatusWord>)]
-    status: Option<String>,
+    /// Only webhooks with a job in one of these statuses: given several times, or separated by commas. For
+    /// `filtered` and `quarantined`: webhooks with that status.
+    #[param(value_type = Option<Vec<StatusWord>>)]
+    #[serde(default)]
+    status: String,
     /// Only webhooks with a job of this route. Together with `status`: only webhooks whose job of this route
-    /// is in this status.
-    route: Option<String>,
+    /// is in one of these statuses.
+    #[param(value_type = Option<String>)]
+    #[serde(default)]
+    route: String,
     /// Only webhooks from this source.
-    source: Option<String>,
+    #[param(value_type = Option<String>)]
+    #[serde(default)]
+    source: String,
     /// Only webhooks of exactly this event type.
-    event_type: Option<String>,
+    #[param(value_type = Option<String>)]
+    #[serde(default)]
+    event_type: String,
     /// Only webhooks accepted at or after this time, as RFC 3339 writes it.
-    #[param(format = DateTime)]
-    accepted_after: Option<String>,
+    #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default)]
+    accepted_after: String,
     /// Only webhooks accepted before this time, as RFC 3339 writes it.
-    #[param(format = DateTime)]
-    accepted_before: Option<String>,
+    #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default)]
+    accepted_before: String,
     /// The largest number of webhooks on the page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
-    page_size: Option<String>,
+    #[serde(default)]
+    page_size: String,
     /// The `next_page_token` of the previous page, to get the page after it with the same filters.
-    page_token: Option<String>,
+    #[param(value_type = Option<String>)]
+    #[serde(default)]
+    page_token: String,
 }
 
 /// Names a job of a webhook.
@@ -69,25 +70,6 @@ pub(super) struct Filter {
 pub(super) struct OfRoute {
     /// Acts only on the job of this route. If absent: on every job whose status allows it.
     route: Option<String>,
-}
-
-/// Returns the status of a webhook, by the sender's key
-#[utoipa::path(
-    get, path = "/v1/status", tag = "webhooks", operation_id = "GetStatus", params(ByKey),
-    responses(
-        (status = 200, description = "The current status of the webhook", body = StatusBody),
-        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn get_status_by_key(
-    State(api): State<Api>,
-    query: std::result::Result<Query<ByKey>, QueryRejection>,
-) -> Answer {
-    let ByKey { idempotency_key, source } = parameters(query)?;
-    let name = WebhookName::from_fields("", &idempotency_key, &source)?;
-    Ok(json(&StatusBody::from(api.service.status(name).await?)))
 }
 
 /// Returns the status of a webhook, by its id
@@ -118,7 +100,7 @@ pub(super) async fn get_status(State(api): State<Api>, Id(id): Id) -> Answer {
     )
 )]
 pub(super) async fn get_webhook(State(api): State<Api>, Id(id): Id) -> Answer {
-    let webhook = api.service.webhook(id).await?;
+    let webhook = api.service.webhook(WebhookName::Id(id)).await?;
     Ok(json(&WebhookBody::try_from(webhook)?))
 }
 
@@ -133,9 +115,10 @@ pub(super) async fn get_webhook(State(api): State<Api>, Id(id): Id) -> Answer {
 )]
 pub(super) async fn list_webhooks(
     State(api): State<Api>,
-    query: std::result::Result<Query<Filter>, QueryRejection>,
+    query: std::result::Result<Query<Pairs>, QueryRejection>,
 ) -> Answer {
-    let page = api.service.list(list_query(parameters(query)?)?).await?;
+    let filter = parameters_with_list(query, "status")?;
+    let page = api.service.list(list_query(filter)?).await?;
     Ok(json(&ListWebhooksResponse::from(page)))
 }
 
@@ -159,7 +142,7 @@ pub(super) async fn retry_webhook(
     query: std::result::Result<Query<OfRoute>, QueryRejection>,
 ) -> Answer {
     let route = parameters(query)?.route.map(RouteName::new).transpose()?;
-    Ok(json(&StatusBody::from(api.service.retry(id, route).await?)))
+    Ok(json(&StatusBody::from(api.service.retry(WebhookName::Id(id), route).await?)))
 }
 
 /// Cancels waiting jobs, so that they do not start, and gives up dead letters
@@ -183,7 +166,7 @@ pub(super) async fn cancel_webhook(
     query: std::result::Result<Query<OfRoute>, QueryRejection>,
 ) -> Answer {
     let route = parameters(query)?.route.map(RouteName::new).transpose()?;
-    Ok(json(&StatusBody::from(api.service.cancel(id, route).await?)))
+    Ok(json(&StatusBody::from(api.service.cancel(WebhookName::Id(id), route).await?)))
 }
 
 /// Returns the numbers of jobs by status and by route, the age of the oldest due job, workers, rates and
@@ -202,7 +185,7 @@ pub(super) async fn get_stats(State(api): State<Api>) -> Answer {
 }
 
 fn list_query(filter: Filter) -> Result<ListQuery> {
-    let limit = match filter.page_size {
+    let limit = match given(filter.page_size) {
         None => DEFAULT_PAGE_SIZE,
         Some(text) => {
             text.parse().ok().filter(|size| (1..=MAX_PAGE_SIZE).contains(size)).ok_or_else(|| {
@@ -211,7 +194,7 @@ fn list_query(filter: Filter) -> Result<ListQuery> {
         }
     };
     Ok(ListQuery {
-        status: given(filter.status).map(|word| word.parse()).transpose()?,
+        statuses: statuses(&filter.status)?,
         route: given(filter.route).map(RouteName::new).transpose()?,
         source: given(filter.source).map(Source::new).transpose()?,
         event_type: given(filter.event_type).map(EventType::new).transpose()?,
@@ -220,4 +203,9 @@ fn list_query(filter: Filter) -> Result<ListQuery> {
         before: given(filter.page_token).map(|token| token.parse()).transpose()?,
         limit,
     })
+}
+
+/// The statuses of a filter, separated by commas.
+fn statuses(words: &str) -> Result<BTreeSet<Status>> {
+    words.split(',').filter(|word| !word.is_empty()).map(str::parse::<Status>).collect()
 }

@@ -20,9 +20,20 @@ impl Service {
     }
 
     /// A webhook with its payload, jobs and attempts. Errors: `WebhookNotFound`.
-    pub async fn webhook(&self, id: WebhookId) -> Result<WebhookView> {
-        let detail = self.store.webhook(id).await?;
+    pub async fn webhook(&self, name: WebhookName) -> Result<WebhookView> {
+        let detail = self.store.webhook(self.id_of(name).await?).await?;
         Ok(WebhookView::new(detail, &self.routes.get().policies()))
+    }
+
+    /// The id of a webhook. Errors: `WebhookNotFound`.
+    ///
+    /// An id is never used again. So what acts on it cannot act on a later webhook with the same key, even if a
+    /// purge removes the webhook in between.
+    pub(super) async fn id_of(&self, name: WebhookName) -> Result<WebhookId> {
+        match name {
+            WebhookName::Id(id) => Ok(id),
+            WebhookName::Key(..) => Ok(self.store.status(name).await?.id),
+        }
     }
 
     /// One page of the webhooks that match, newest first. It can be short, or empty, before the last page.

@@ -3,9 +3,8 @@
 use super::Service;
 use super::reload::Reload;
 use crate::domain::error::{Error, Reason, Result};
-use crate::domain::id::WebhookId;
 use crate::domain::route::RouteName;
-use crate::domain::webhook::{Source, WebhookStatus};
+use crate::domain::webhook::{Source, WebhookName, WebhookStatus};
 use crate::store::{Moved, Pause, PauseTarget};
 
 /// The target of a request to pause or resume: a route, a source, or everything if neither is given.
@@ -27,15 +26,15 @@ impl Service {
     /// Starts a new run of the dead-lettered and cancelled jobs of a webhook, or only of the job of `route`.
     /// Errors: `WebhookNotFound`; `RouteNotFound` if the webhook has no job of `route`; `WrongStatus` if no
     /// job is dead-lettered or cancelled, or the payload is past its retention.
-    pub async fn retry(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {
-        Ok(self.arranged(self.store.retry(id, route).await?))
+    pub async fn retry(&self, name: WebhookName, route: Option<RouteName>) -> Result<WebhookStatus> {
+        Ok(self.arranged(self.store.retry(self.id_of(name).await?, route).await?))
     }
 
     /// Cancels the waiting and dead-lettered jobs of a webhook, or only the job of `route`.
     /// Errors: `WebhookNotFound`; `RouteNotFound` if the webhook has no job of `route`; `WrongStatus` if
     /// every job is processing or completed, or there are no jobs.
-    pub async fn cancel(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {
-        Ok(self.arranged(self.store.cancel(id, route).await?))
+    pub async fn cancel(&self, name: WebhookName, route: Option<RouteName>) -> Result<WebhookStatus> {
+        Ok(self.arranged(self.store.cancel(self.id_of(name).await?, route).await?))
     }
 
     /// Keeps jobs from starting, in all replicas, until they are resumed. Pausing a paused target again

@@ -62,6 +62,10 @@ pub struct JobView {
     pub run: u32,
     /// The attempts that have ended, oldest first.
     pub attempts: Vec<AttemptRecord>,
+    /// Why the last attempt failed or was interrupted; none unless the job is retrying or dead-lettered.
+    pub last_error: Option<String>,
+    /// When the next attempt is or was due; none unless the job is waiting.
+    pub next_attempt_at: Option<Timestamp>,
 }
 
 impl WebhookView {
@@ -83,6 +87,8 @@ impl WebhookView {
                 result: detail.result,
                 run: detail.run,
                 attempts: detail.attempts,
+                last_error: job.last_error.clone(),
+                next_attempt_at: job.next_attempt_at,
             }
         });
         let mut jobs = jobs.collect::<Vec<_>>();

@@ -79,6 +79,8 @@ impl Watcher {
         job.attempt_count = change.attempt_count;
         job.updated_at = change.updated_at;
         job.revision = change.revision;
+        job.last_error.clone_from(&change.last_error);
+        job.next_attempt_at = change.next_attempt_at;
         Some(true)
     }
 

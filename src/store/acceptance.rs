@@ -20,14 +20,15 @@ pub(super) fn duplicate(new: &NewWebhook, first: WebhookStatus, payload_digest: 
     let same_type = first.event_type == new.event_type;
     let same_payload = payload_digest == new.payload.digest().as_bytes();
     if !(same_type && same_payload) {
-        return Err(Error::new(
+        let refused = Error::new(
             Reason::KeyReused,
             format!(
                 "webhook {} already has this idempotency key with a different {}, and was not changed; send a new webhook under a new key",
                 first.id,
                 if same_payload { "event type" } else { "payload" },
             ),
-        ));
+        );
+        return Err(refused.because_of(first.id));
     }
     Ok(Accepted { webhook: first, duplicate: true })
 }

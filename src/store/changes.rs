@@ -14,7 +14,8 @@ use crate::domain::route::RouteName;
 /// Changes buffered for each watched webhook. A watcher that lags further behind must read the status again.
 const CHANGES_KEPT: usize = 16;
 
-/// One change of a job's status.
+/// One change of a job's status. Of a job that was moved to another route, the last two members are not known:
+/// the job is new to its watchers, so they read the status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The job.
@@ -29,6 +30,10 @@ pub struct Change {
     pub updated_at: Timestamp,
     /// Grows with every change of the job.
     pub revision: u64,
+    /// Why the last attempt failed or was interrupted; `None` unless the job is retrying or dead-lettered.
+    pub last_error: Option<String>,
+    /// When the next attempt is due; `None` unless the job is waiting.
+    pub next_attempt_at: Option<Timestamp>,
 }
 
 /// The webhooks that are watched.

@@ -65,6 +65,7 @@ use self::transaction::Context;
 use self::writer::WriterHandle;
 use super::Store;
 use super::changes::Changes;
+use super::dead_letters::DeadLetters;
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::{Sequence, WebhookIds};
@@ -136,14 +137,15 @@ impl SqliteStore {
         metrics: Arc<Metrics>,
     ) -> std::result::Result<Self, OpenError> {
         let OwnedFile { path, owner, mut connection, .. } = file;
+        let owner = Arc::new(owner);
         let unreadable = |source| OpenError::Setup { path: path.clone(), source };
         let memory = Memory::load(&mut connection, options.policies).map_err(unreadable)?;
         let last = queries::last_sequence(&mut connection).map_err(unreadable)?.unwrap_or(0);
-        let (readers, mut threads) = Readers::start(&path, "store-reader", READERS)?;
-        let (claim_reader, thread) = Readers::start(&path, "claim-reader", 1)?;
+        let (readers, mut threads) = Readers::start(&path, &owner, "store-reader", READERS)?;
+        let (claim_reader, thread) = Readers::start(&path, &owner, "claim-reader", 1)?;
         threads.extend(thread);
         let log = Arc::new(wal::Log::default());
-        threads.push(wal::start(&path, Arc::clone(&log))?);
+        threads.push(wal::start(&path, Arc::clone(&owner), Arc::clone(&log))?);
         let committed = Arc::new(Committed::default());
         committed.publish_all(&memory);
         let changes = Arc::new(Changes::default());
@@ -191,12 +193,19 @@ impl SqliteStore {
     }
 
     async fn take_over(&self, what: Takeable) -> Result<usize> {
+        let mut dead_letters = DeadLetters::new(&self.metrics);
+        let taken = self.take_over_in_steps(what, &mut dead_letters).await;
+        dead_letters.log_others();
+        taken
+    }
+
+    async fn take_over_in_steps(&self, what: Takeable, dead_letters: &mut DeadLetters<'_>) -> Result<usize> {
         let what = Arc::new(what);
         let mut all = 0;
         loop {
             let what = Arc::clone(&what);
             let taken = self.writer.run(move |transaction| leases::take_over(transaction, &what)).await?;
-            taken.dead_lettered.iter().for_each(|route| self.metrics.dead_lettered(route.as_str()));
+            taken.dead_letters.into_iter().for_each(|dead_letter| dead_letters.add(dead_letter));
             all += taken.jobs;
             if taken.jobs == 0 {
                 return Ok(all);

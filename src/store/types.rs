@@ -1,6 +1,6 @@
 //! Inputs and outputs of the operations of a store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,12 +109,25 @@ pub struct Finish {
     pub blocks: bool,
 }
 
+impl Finish {
+    /// [`JobStatus::last_error`](crate::domain::job::JobStatus::last_error) of the job after this end.
+    pub(super) fn last_error(&self) -> Option<&str> {
+        self.error.as_deref().filter(|_| self.next.is_failed())
+    }
+
+    /// [`JobStatus::next_attempt_at`](crate::domain::job::JobStatus::next_attempt_at) of the job after this end.
+    pub(super) fn next_attempt_at(&self) -> Option<Timestamp> {
+        self.next.is_waiting().then_some(self.available_at)
+    }
+}
+
 /// Which webhooks to list.
 #[derive(Clone, Debug, Default)]
 pub struct ListQuery {
-    /// Only webhooks with a job in this status; for `filtered` and `quarantined`, webhooks in that status.
-    pub status: Option<Status>,
-    /// Only webhooks with a job of this route. With `status`, one job must match both.
+    /// Only webhooks with a job in one of these statuses; for `filtered` and `quarantined`, webhooks in that
+    /// status. Empty means any.
+    pub statuses: BTreeSet<Status>,
+    /// Only webhooks with a job of this route. With `statuses`, one job must match both.
     pub route: Option<RouteName>,
     /// Only webhooks from this source.
     pub source: Option<Source>,

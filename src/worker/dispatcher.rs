@@ -13,6 +13,7 @@ use super::threads::Threads;
 use super::{Options, Shared};
 use crate::domain::error::Result;
 use crate::store::Claim;
+use crate::telemetry::repeated::Repeated;
 
 /// How long to wait after a claim failed.
 const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
@@ -20,6 +21,9 @@ const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
 /// How soon to claim again if jobs may start but none could be leased, for example because another replica
 /// is leasing them.
 const NOTHING_LEASED_PAUSE: Duration = Duration::from_millis(20);
+
+static CLAIMS: Repeated = Repeated::new("jobs are claimed again");
+static GIVING_BACK: Repeated = Repeated::new("jobs of lost responses are given back again");
 
 /// Runs until the pool drains.
 pub(super) async fn dispatch(shared: Arc<Shared>, threads: Arc<Threads>) {
@@ -31,9 +35,14 @@ pub(super) async fn dispatch(shared: Arc<Shared>, threads: Arc<Threads>) {
             continue;
         };
         let waiting = match claim_and_begin(&shared, &threads, claim).await {
-            Ok(pause) => notified_or_over(&shared, pause).boxed(),
+            Ok(pause) => {
+                CLAIMS.works();
+                notified_or_over(&shared, pause).boxed()
+            }
             Err(error) => {
-                tracing::warn!(error = %error, "jobs could not be claimed; trying again in a second");
+                CLAIMS.failed(|times| {
+                    tracing::warn!(times, error = %error, "jobs could not be claimed; trying again every second");
+                });
                 shared.upkeep.store_failed(shared.clock.monotonic());
                 shared.clock.sleep(STORE_FAULT_PAUSE)
             }
@@ -102,13 +111,16 @@ pub(super) async fn give_back_unheld(shared: &Shared, now: Duration) {
     let Some((held, leased)) = shared.slots.unknown_leases(now) else { return };
     match shared.store.give_back_unheld(&shared.options.worker, held, leased).await {
         Ok(jobs) => {
+            GIVING_BACK.works();
             shared.slots.all_known();
             if jobs > 0 {
                 tracing::warn!(jobs, "gave back jobs that were leased by a claim whose response was lost");
             }
         }
         Err(error) => {
-            tracing::warn!(error = %error, "jobs that were leased by a claim whose response was lost could not be given back; trying again");
+            GIVING_BACK.failed(|times| {
+                tracing::warn!(times, error = %error, "jobs that were leased by a claim whose response was lost could not be given back; trying again");
+            });
         }
     }
 }

@@ -17,7 +17,9 @@ use crate::domain::error::{Reason, Result};
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
-use crate::store::Finish;
+use crate::domain::webhook::{EventType, Source};
+use crate::store::{DEAD_LETTERED, Finish};
+use crate::telemetry::repeated::Repeated;
 
 /// How long to wait before a failed batch is stored again.
 const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
@@ -35,9 +37,17 @@ const ENOUGH_FOR_ANOTHER: usize = 64;
 /// What became of a leased job on its thread.
 pub(super) enum Ended {
     /// Its attempt has ended, with this outcome.
-    Attempt { finish: Finish, route: RouteName, traceparent: Traceparent },
+    Attempt { finish: Finish, names: JobNames },
     /// Its handler was not started: the lease is to be given back.
     NotStarted(Lease),
+}
+
+/// The names of a job, for its log lines and metrics.
+pub(super) struct JobNames {
+    pub(super) route: RouteName,
+    pub(super) source: Source,
+    pub(super) event_type: EventType,
+    pub(super) traceparent: Traceparent,
 }
 
 impl Ended {
@@ -80,9 +90,9 @@ async fn store(shared: &Shared, batch: Vec<Ended>) {
     let (mut finishes, mut jobs, mut not_started) = (Vec::new(), Vec::new(), Vec::new());
     for ended in batch {
         match ended {
-            Ended::Attempt { finish, route, traceparent } => {
+            Ended::Attempt { finish, names } => {
                 finishes.push(finish);
-                jobs.push((route, traceparent));
+                jobs.push(names);
             }
             Ended::NotStarted(lease) => not_started.push(lease),
         }
@@ -90,8 +100,8 @@ async fn store(shared: &Shared, batch: Vec<Ended>) {
     if !finishes.is_empty() {
         let finish = || shared.store.finish(&shared.options.worker, finishes.clone());
         let recorded = until_stored(shared, finishes.len(), finish).await.unwrap_or_default();
-        for ((finish, (route, traceparent)), recorded) in finishes.iter().zip(jobs).zip(recorded) {
-            is_recorded(shared, finish, &route, &traceparent, recorded);
+        for ((finish, names), recorded) in finishes.iter().zip(&jobs).zip(recorded) {
+            tell(shared, finish, names, recorded);
         }
     }
     if !not_started.is_empty() {
@@ -101,6 +111,8 @@ async fn store(shared: &Shared, batch: Vec<Ended>) {
     shared.forget(leases);
 }
 
+static OUTCOMES: Repeated = Repeated::new("outcomes are stored again");
+
 /// Writes until the store has answered. While it is not available, it is tried again for any length of time:
 /// dropping outcomes would run jobs again that are done. None if they are lost.
 async fn until_stored<T, F>(shared: &Shared, outcomes: usize, write: impl Fn() -> F) -> Option<T>
@@ -109,9 +121,14 @@ where
 {
     loop {
         match write().await {
-            Ok(answer) => return Some(answer),
+            Ok(answer) => {
+                OUTCOMES.works();
+                return Some(answer);
+            }
             Err(error) if error.reason() == Reason::StoreUnavailable && !shared.stopped.is_cancelled() => {
-                tracing::warn!(outcomes, error = %error, "outcomes could not be stored; trying again in a second");
+                OUTCOMES.failed(|times| {
+                    tracing::warn!(times, outcomes, error = %error, "outcomes could not be stored; trying again every second");
+                });
                 shared.upkeep.store_failed(shared.clock.monotonic());
                 let pause = shared.clock.sleep(STORE_FAULT_PAUSE);
                 shared.stopped.run_until_cancelled(pause).await;
@@ -124,17 +141,13 @@ where
     }
 }
 
-fn is_recorded(
-    shared: &Shared,
-    finish: &Finish,
-    route: &RouteName,
-    traceparent: &Traceparent,
-    recorded: bool,
-) {
+/// Counts an outcome, and logs it if the lease was lost or the job is a dead letter.
+fn tell(shared: &Shared, finish: &Finish, names: &JobNames, recorded: bool) {
+    let trace_id = names.traceparent.trace_id();
     if !recorded {
         shared.metrics.lease_lost();
         tracing::warn!(
-            trace_id = traceparent.trace_id(),
+            trace_id,
             webhook_id = %finish.lease.job.webhook,
             attempt = finish.attempt,
             "the lease was lost before the attempt ended; its outcome does not count"
@@ -143,7 +156,19 @@ fn is_recorded(
     }
     match finish.next {
         Status::Completed => shared.metrics.completed(shared.clock.monotonic()),
-        Status::DeadLettered => shared.metrics.dead_lettered(route.as_str()),
+        Status::DeadLettered => {
+            shared.metrics.dead_lettered(names.route.as_str());
+            tracing::warn!(
+                trace_id,
+                webhook_id = %finish.lease.job.webhook,
+                route = names.route.as_str(),
+                source = names.source.as_str(),
+                event_type = names.event_type.as_str(),
+                attempts = finish.attempt,
+                error = finish.error.as_deref(),
+                "{DEAD_LETTERED}"
+            );
+        }
         _ => {}
     }
 }

@@ -13,11 +13,10 @@ use tracing::field::Empty;
 
 use super::Shared;
 use super::handler::{Attempt, Failure, Handler};
-use super::recorder::Ended;
+use super::recorder::{Ended, JobNames};
 use super::threads::Threads;
 use crate::domain::attempt::{Conclusion, RunResult, conclude};
 use crate::domain::clock::Signal;
-use crate::domain::job::Status;
 use crate::domain::policy::Policy;
 use crate::store::{ClaimedJob, Finish};
 use crate::telemetry::metrics::Stopwatch;
@@ -67,20 +66,21 @@ impl Runner {
         self.shared.queue.started();
         while let Some(((job, stop), start)) = self.shared.queue.take() {
             self.threads.start_if(start);
+            let lease = job.lease;
             // `handle` catches panics of handlers; this catches panics of hookbox itself.
-            let ran = catch_unwind(AssertUnwindSafe(|| self.run(&job, &stop)));
+            let ran = catch_unwind(AssertUnwindSafe(|| self.run(job, &stop)));
             let sent = ran.map(|ended| self.outcomes.send(ended).is_ok());
             if !matches!(sent, Ok(true)) {
-                tracing::error!(webhook_id = %job.lease.job.webhook, "a worker thread failed; its job is taken over when the lease expires");
-                self.shared.free_threads([job.lease].into_iter());
-                self.shared.forget([job.lease]);
+                tracing::error!(webhook_id = %lease.job.webhook, "a worker thread failed; its job is taken over when the lease expires");
+                self.shared.free_threads([lease].into_iter());
+                self.shared.forget([lease]);
             }
         }
     }
 
     /// Runs the handler, unless the pool stops, the lease may have expired while the job waited for its thread, or a
     /// reload has removed the route since the claim. Then the job is given back.
-    fn run(&mut self, job: &ClaimedJob, stop: &Arc<Signal>) -> Ended {
+    fn run(&mut self, job: ClaimedJob, stop: &Arc<Signal>) -> Ended {
         let started_at = self.shared.clock.now();
         let policy = self.shared.policies.get().get(&job.route).cloned();
         let is_held = self.shared.slots.is_held(&job.lease, self.shared.clock.monotonic());
@@ -89,12 +89,12 @@ impl Runner {
             return Ended::NotStarted(job.lease);
         };
         debug!(job, handler = &*policy.handler, "an attempt starts");
-        let span = attempt_span(job, &policy.handler);
+        let span = attempt_span(&job, &policy.handler);
         trace::continue_from(&span, &job.traceparent);
         let _entered = span.enter();
         let took = Stopwatch::start();
         let ran = match self.shared.registry.get(&policy.handler).cloned() {
-            Some(handler) => self.handle(handler.as_ref(), job, &policy, stop),
+            Some(handler) => self.handle(handler.as_ref(), &job, &policy, stop),
             None => failed_for_good(format!("there is no handler `{}`; check the settings", policy.handler)),
         };
         // The policy in force when the attempt ends decides. If the route is gone by then, the policy from
@@ -108,9 +108,10 @@ impl Runner {
             concluded.outcome.as_str(),
             took.elapsed(),
         );
-        tell(job, &span, &concluded);
-        let finish = finish(job, concluded, started_at, now);
-        Ended::Attempt { finish, route: job.route.clone(), traceparent: job.traceparent.clone() }
+        tell(&job, &span, &concluded);
+        let finish = finish(&job, concluded, started_at, now);
+        let ClaimedJob { route, source, event_type, traceparent, .. } = job;
+        Ended::Attempt { finish, names: JobNames { route, source, event_type, traceparent } }
     }
 
     fn handle(
@@ -196,7 +197,8 @@ fn finish(job: &ClaimedJob, concluded: Conclusion, started_at: Timestamp, now: T
     }
 }
 
-/// Records in the span, and logs, how an attempt ended.
+/// Records in the span, and logs, how an attempt ended. Whether its outcome counts is not known yet: the recorder logs
+/// dead letters.
 fn tell(job: &ClaimedJob, span: &tracing::Span, concluded: &Conclusion) {
     span.record("hookbox.status", concluded.next.as_str());
     debug!(
@@ -218,18 +220,6 @@ fn tell(job: &ClaimedJob, span: &tracing::Span, concluded: &Conclusion) {
         error = error.as_str(),
         "an attempt did not complete"
     );
-    if concluded.next == Status::DeadLettered {
-        tracing::warn!(
-            trace_id = job.traceparent.trace_id(),
-            webhook_id = %job.lease.job.webhook,
-            route = job.route.as_str(),
-            source = job.source.as_str(),
-            event_type = job.event_type.as_str(),
-            attempts = job.attempt,
-            error = error.as_str(),
-            "a job is dead-lettered; retry it by hand once the cause is gone"
-        );
-    }
 }
 
 /// The span of an attempt, with the names and attributes of the OpenTelemetry conventions for messaging

@@ -16,6 +16,9 @@ use crate::store::ClaimedJob;
 /// How long a claim whose response was lost may still take to commit.
 const LATE_COMMIT: Duration = Duration::from_secs(1);
 
+/// While the payloads of running attempts have this many bytes, no more jobs are claimed. The last claim may exceed it.
+const HELD_BYTES: usize = 128 * 1024 * 1024;
+
 /// The state of the threads and of the attempts. A thread is idle, reserved for a job that is being leased, or
 /// taken by an attempt until the recorder has its outcome. The attempt holds its lease for longer: until its
 /// outcome is on disk.
@@ -35,6 +38,8 @@ struct Taken {
     running: usize,
     /// How many threads are reserved for jobs that are being leased.
     reserved: usize,
+    /// The bytes of the payloads of attempts that take threads.
+    bytes: usize,
     /// The claims whose responses were lost. Jobs that they leased are not in `attempts`.
     unanswered: Option<Unanswered>,
     is_stopping: bool,
@@ -55,6 +60,8 @@ struct Running {
     held_until: Duration,
     /// The route of the job; `None` once the attempt no longer takes a thread.
     route: Option<RouteName>,
+    /// The bytes of its payload.
+    bytes: usize,
 }
 
 impl Slots {
@@ -64,10 +71,12 @@ impl Slots {
     }
 
     /// Reserves all idle threads for jobs that are about to be leased. Returns how many threads these are,
-    /// and how many jobs of each route are running.
+    /// and how many jobs of each route are running. Reserves none while the payloads of running attempts have
+    /// [`HELD_BYTES`].
     pub(super) fn reserve(&self) -> (usize, HashMap<RouteName, usize>) {
         let mut taken = self.lock();
-        let idle = self.threads - taken.running - taken.reserved;
+        let is_full = taken.bytes >= HELD_BYTES;
+        let idle = if is_full { 0 } else { self.threads - taken.running - taken.reserved };
         taken.reserved += idle;
         (idle, taken.by_route.clone())
     }
@@ -88,7 +97,10 @@ impl Slots {
             if taken.is_stopping {
                 stop.raise();
             }
-            let running = Running { stop: Arc::clone(&stop), held_until, route: Some(job.route.clone()) };
+            let bytes = job.payload.as_ref().map_or(0, String::len);
+            let running =
+                Running { stop: Arc::clone(&stop), held_until, route: Some(job.route.clone()), bytes };
+            taken.bytes += bytes;
             taken.attempts.insert(job.lease, running);
             taken.running += 1;
             *taken.by_route.entry(job.route.clone()).or_default() += 1;
@@ -101,10 +113,11 @@ impl Slots {
     pub(super) fn free(&self, leases: impl IntoIterator<Item = Lease>) {
         let mut taken = self.lock();
         for lease in leases {
-            let Some(route) = taken.attempts.get_mut(&lease).and_then(|running| running.route.take()) else {
-                continue;
-            };
+            let Some(running) = taken.attempts.get_mut(&lease) else { continue };
+            let Some(route) = running.route.take() else { continue };
+            let bytes = running.bytes;
             taken.running -= 1;
+            taken.bytes -= bytes;
             if let Some(count) = taken.by_route.get_mut(&route) {
                 *count -= 1;
                 if *count == 0 {
@@ -243,6 +256,18 @@ mod tests {
         slots.free([jobs[0].lease, jobs[2].lease]);
         let (idle, running) = slots.reserve();
         assert_eq!((idle, running.into_values().collect::<Vec<_>>()), (3, vec![1]));
+    }
+
+    #[test]
+    fn no_thread_is_reserved_while_payloads_fill_the_memory() {
+        let slots = Slots::new(THREADS);
+        let (reserved, _) = slots.reserve();
+        let mut large = job(1, "a");
+        large.payload = Some(" ".repeat(HELD_BYTES));
+        slots.begin(reserved, &[large.clone(), job(2, "a")], Duration::MAX);
+        assert_eq!(slots.reserve().0, 0);
+        slots.free([large.lease]);
+        assert_eq!(slots.reserve().0, THREADS - 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::Shared;
 use super::queue::{Job, Start};
 use super::recorder::Ended;
 use super::run::Runner;
+use crate::telemetry::repeated::Repeated;
 
 /// The stack of a worker thread, in bytes. It is small, because there can be many threads.
 const STACK_BYTES: usize = 512 * 1024;
@@ -21,6 +22,8 @@ pub(super) struct Threads {
     /// How many threads were started.
     started: AtomicU64,
 }
+
+static STARTS: Repeated = Repeated::new("worker threads are started again");
 
 impl Threads {
     pub(super) fn new(shared: Arc<Shared>, outcomes: UnboundedSender<Ended>) -> Self {
@@ -37,8 +40,11 @@ impl Threads {
         if start == Start::Nothing {
             return;
         }
-        if let Err(error) = self.start_one() {
-            tracing::error!(error = %error, "a worker thread cannot be started; jobs wait for the others. Lower `workers`, or raise the limit of threads");
+        match self.start_one() {
+            Ok(()) => STARTS.works(),
+            Err(error) => STARTS.failed(|times| {
+                tracing::error!(times, error = %error, "a worker thread cannot be started; jobs wait for the others. Lower `workers`, or raise the limit of threads");
+            }),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Shared;
+use crate::telemetry::repeated::Repeated;
 
 /// The longest time between two looks for expired leases.
 const TAKE_OVER_EVERY: Duration = Duration::from_secs(1);
@@ -60,6 +61,9 @@ pub(super) async fn keep_leases(shared: Arc<Shared>) {
     }
 }
 
+static RENEWALS: Repeated = Repeated::new("leases are renewed again");
+static TAKE_OVERS: Repeated = Repeated::new("expired leases are taken over again");
+
 /// Renews the leases of the attempts of this process; false if the store failed.
 async fn renew(shared: &Shared) -> bool {
     let leases = shared.slots.leases();
@@ -69,6 +73,7 @@ async fn renew(shared: &Shared) -> bool {
     let held_until = shared.clock.monotonic().saturating_add(shared.options.lease);
     match shared.store.renew(leases.clone(), shared.options.lease).await {
         Ok(lost) => {
+            RENEWALS.works();
             let kept = leases.into_iter().filter(|lease| !lost.contains(lease)).collect::<Vec<_>>();
             shared.slots.renewed(&kept, held_until);
             // If the attempt has ended meanwhile, `stop` does nothing.
@@ -76,7 +81,9 @@ async fn renew(shared: &Shared) -> bool {
             true
         }
         Err(error) => {
-            tracing::warn!(error = %error, "leases could not be renewed; trying again within a second");
+            RENEWALS.failed(|times| {
+                tracing::warn!(times, error = %error, "leases could not be renewed; trying again every second");
+            });
             false
         }
     }
@@ -86,13 +93,16 @@ async fn renew(shared: &Shared) -> bool {
 async fn take_over(shared: &Shared) -> bool {
     match shared.store.take_over_expired(shared.slots.leases()).await {
         Ok(jobs) => {
+            TAKE_OVERS.works();
             if jobs > 0 {
                 tracing::warn!(jobs, "took over jobs whose lease had expired");
             }
             true
         }
         Err(error) => {
-            tracing::warn!(error = %error, "expired leases could not be taken over; trying again later");
+            TAKE_OVERS.failed(|times| {
+                tracing::warn!(times, error = %error, "expired leases could not be taken over; trying again later");
+            });
             false
         }
     }

@@ -41,8 +41,8 @@ async fn serves(server: &Server, key: &str) {
 
 #[rstest]
 #[case::silent(b"")]
-#[case::half_a_head(b"POST /v1/webhooks HTTP/1.1\r\nHost: x\r\n")]
-#[case::half_a_body(b"POST /v1/webhooks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")]
+#[case::half_a_head(b"POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\n")]
+#[case::half_a_body(b"POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")]
 #[case::half_a_preface(b"PRI * HTTP/2.0\r\n")]
 #[tokio::test]
 async fn more_connections_than_the_limit_shut_nobody_out(#[case] begin: &[u8]) {
@@ -70,7 +70,7 @@ async fn more_connections_than_the_limit_shut_nobody_out(#[case] begin: &[u8]) {
 async fn bodies_that_do_not_arrive_take_no_memory_from_others_and_are_refused() {
     let place = Place::new(&["--simulate-min=0s", "--simulate-max=0s", "--max-body=16MiB"]);
     let server = place.start();
-    let begin = "POST /v1/webhooks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 16000000\r\n\r\n{";
+    let begin = "POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 16000000\r\n\r\n{";
     let mut left = Vec::new();
     for _ in 0..40 {
         left.push(connect(server.http_address(), begin.as_bytes()).await);
@@ -85,7 +85,7 @@ async fn bodies_that_do_not_arrive_take_no_memory_from_others_and_are_refused() 
 #[tokio::test]
 async fn a_body_that_is_declared_too_large_is_refused_before_it_is_sent() {
     let server = Place::new(&["--simulate-min=0s", "--simulate-max=0s"]).start();
-    let begin = "POST /v1/webhooks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 16000000\r\n\r\n";
+    let begin = "POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 16000000\r\n\r\n";
     let mut stream = connect(server.http_address(), begin.as_bytes()).await;
     let mut answer = [0; 12];
     let refused = tokio::time::timeout(Duration::from_secs(3), stream.read_exact(&mut answer)).await;
@@ -102,8 +102,9 @@ async fn a_client_that_sends_all_of_a_body_that_is_too_large_reads_why_it_was_re
     for (length, chunk) in
         [(sized.as_str(), Vec::new()), ("Transfer-Encoding: chunked\r\n\r\n", b"100000\r\n".to_vec())]
     {
-        let begin =
-            format!("POST /v1/webhooks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}");
+        let begin = format!(
+            "POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{length}"
+        );
         let mut stream = connect(server.http_address(), begin.as_bytes()).await;
         let is_chunked = !chunk.is_empty();
         let sending = async {

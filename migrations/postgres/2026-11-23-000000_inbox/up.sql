@@ -112,17 +112,6 @@ CREATE TABLE finished_jobs (
 CREATE INDEX finished_jobs_by_end ON finished_jobs (purged, status, completed_at);
 CREATE INDEX finished_jobs_blocking ON finished_jobs (queue) WHERE blocks;
 
--- The state of all jobs, finished or not; for finished jobs with the attempt that ended the job.
-CREATE VIEW job_statuses AS
-    SELECT webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision,
-           NULL::smallint AS outcome, NULL::timestamptz AS started_at, NULL::text AS error, NULL::text AS result,
-           NULL::text AS worker
-    FROM jobs
-    UNION ALL
-    SELECT webhook, queue, status, run, attempts, uncounted_attempts, available_at, completed_at, revision,
-           outcome, started_at, error, result, worker
-    FROM finished_jobs;
-
 -- The other ended attempts: attempts that did not end their job, or that ended it before it was retried or
 -- cancelled by hand.
 CREATE TABLE attempts (
@@ -136,6 +125,22 @@ CREATE TABLE attempts (
     worker      text NOT NULL,
     PRIMARY KEY (webhook, queue, number)
 );
+
+-- The state of all jobs, finished or not; for finished jobs with the attempt that ended the job. `last_error` is why
+-- the last attempt of a retrying job or a dead letter failed; null for other jobs.
+CREATE VIEW job_statuses AS
+    SELECT webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision,
+           NULL::smallint AS outcome, NULL::timestamptz AS started_at, NULL::text AS error, NULL::text AS result,
+           NULL::text AS worker,
+           CASE WHEN status = 2 THEN (
+               SELECT a.error FROM attempts a
+               WHERE a.webhook = jobs.webhook AND a.queue = jobs.queue AND a.number = jobs.attempts
+           ) END AS last_error
+    FROM jobs
+    UNION ALL
+    SELECT webhook, queue, status, run, attempts, uncounted_attempts, available_at, completed_at, revision,
+           outcome, started_at, error, result, worker, CASE WHEN status = 4 THEN error END
+    FROM finished_jobs;
 
 -- The number of jobs by queue and status, and of webhooks without jobs; changed in the transaction that changes
 -- the jobs. The count is the sum over all slots, so a single row may be negative. Each transaction writes to the

@@ -1,10 +1,13 @@
 //! Converts requests to types of the domain, and refuses fields that are not valid.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::status_from;
 use super::value::json_of;
 use crate::domain::error::{Error, Reason, Result, all_of};
+use crate::domain::job::Status;
 use crate::domain::payload::Payload;
 use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
@@ -64,11 +67,9 @@ pub(in crate::grpc) fn list_query(request: proto::ListWebhooksRequest) -> Result
             ));
         }
     };
-    let status = proto::Status::try_from(request.status)
-        .map_err(|_| Error::invalid("status", "is not a known status"))?;
     let given = |text: String| (!text.is_empty()).then_some(text);
     Ok(ListQuery {
-        status: status_from(status),
+        statuses: statuses(request.status)?,
         route: given(request.route).map(RouteName::new).transpose()?,
         source: given(request.source).map(Source::new).transpose()?,
         event_type: given(request.event_type).map(EventType::new).transpose()?,
@@ -77,6 +78,16 @@ pub(in crate::grpc) fn list_query(request: proto::ListWebhooksRequest) -> Result
         before: given(request.page_token).map(|token| token.parse()).transpose()?,
         limit,
     })
+}
+
+/// The wanted statuses; none if any status is wanted.
+fn statuses(numbers: Vec<i32>) -> Result<BTreeSet<Status>> {
+    let known = |number: i32| {
+        proto::Status::try_from(number).map_err(|_| Error::invalid("status", "has an unknown status"))
+    };
+    let words = numbers.into_iter().map(known).collect::<Result<Vec<_>>>()?;
+    // `STATUS_UNSPECIFIED` is any status.
+    Ok(words.into_iter().map(status_from).collect::<Option<_>>().unwrap_or_default())
 }
 
 fn time_from(field: &'static str, time: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>> {

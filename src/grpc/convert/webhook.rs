@@ -17,6 +17,8 @@ pub(in crate::grpc) fn accepted(accepted: Accepted) -> proto::SubmitWebhookRespo
         status: status(webhook.status()).into(),
         duplicate: accepted.duplicate,
         accepted_at: Some(time(webhook.accepted_at)),
+        last_error: webhook.last_error().map(str::to_owned),
+        next_attempt_at: webhook.next_attempt_at().filter(|_| accepted.duplicate).map(time),
     }
 }
 
@@ -30,6 +32,8 @@ pub(in crate::grpc) fn webhook_status(webhook: WebhookStatus) -> proto::WebhookS
         attempt_count: webhook.attempt_count(),
         accepted_at: Some(time(webhook.accepted_at)),
         updated_at: Some(time(webhook.updated_at())),
+        last_error: webhook.last_error().map(str::to_owned),
+        next_attempt_at: webhook.next_attempt_at().map(time),
     }
 }
 
@@ -53,6 +57,8 @@ pub(in crate::grpc) fn webhook(webhook: WebhookView) -> proto::Webhook {
         trace_id: webhook.traceparent.trace_id().to_owned(),
         attempts: first.attempts.into_iter().map(attempt).collect(),
         jobs: webhook.jobs.into_iter().map(job).collect(),
+        last_error: names.last_error,
+        next_attempt_at: names.next_attempt_at,
     }
 }
 
@@ -75,6 +81,8 @@ fn job(job: JobView) -> proto::Job {
         result_json: job.result,
         run: job.run,
         attempts: job.attempts.into_iter().map(attempt).collect(),
+        last_error: job.last_error,
+        next_attempt_at: job.next_attempt_at.map(time),
     }
 }
 

@@ -115,8 +115,9 @@ struct PolicyBody {
     /// Whether jobs behind a dead letter of the same order value wait (`block`) or start (`skip`).
     #[schema(example = "block")]
     on_dead_letter: &'static str,
-    /// What happens to a job whose attempt started and was interrupted: it is tried again (`retry`), or
-    /// dead-lettered so that it never starts twice (`dead_letter`).
+    /// What happens to a job whose attempt started and did not end, because of a crash, a lost lease or a
+    /// stop: it is tried again (`retry`), or dead-lettered and not started again by hookbox (`dead_letter`).
+    /// Attempts that failed are tried again in both cases.
     #[schema(example = "retry")]
     on_interrupt: &'static str,
 }

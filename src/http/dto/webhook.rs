@@ -33,6 +33,14 @@ pub(in crate::http) struct SubmitWebhookResponse {
     /// When the webhook was first accepted.
     #[schema(value_type = String, format = DateTime)]
     accepted_at: Time,
+    /// Why the last attempt failed or was interrupted, as in WebhookStatus; absent unless `duplicate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<String>,
+    /// When the next attempt is due, as in WebhookStatus; absent unless `duplicate`. The jobs of a new webhook
+    /// are due at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_attempt_at: Option<Time>,
 }
 
 impl From<Accepted> for SubmitWebhookResponse {
@@ -46,6 +54,8 @@ impl From<Accepted> for SubmitWebhookResponse {
             status: webhook.status(),
             duplicate: accepted.duplicate,
             accepted_at: Time(webhook.accepted_at),
+            last_error: webhook.last_error().map(str::to_owned),
+            next_attempt_at: webhook.next_attempt_at().filter(|_| accepted.duplicate).map(Time),
         }
     }
 }
@@ -76,6 +86,13 @@ pub(in crate::http) struct StatusBody {
     /// When the status of any of its jobs last changed; the time of acceptance if the webhook has no jobs.
     #[schema(value_type = String, format = DateTime)]
     updated_at: Time,
+    /// Why the last attempt of its retrying job failed or was interrupted, cut off after 2,000 characters; of
+    /// its dead letter if no job is retrying. Of several such jobs, the one whose route comes first in the
+    /// settings. Null if no job is retrying or dead-lettered.
+    last_error: Option<String>,
+    /// When the first of its waiting jobs (`pending` or `retrying`) is or was due; null if no job is waiting.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_attempt_at: Option<Time>,
 }
 
 impl From<WebhookStatus> for StatusBody {
@@ -89,6 +106,8 @@ impl From<WebhookStatus> for StatusBody {
             attempt_count: webhook.attempt_count(),
             accepted_at: Time(webhook.accepted_at),
             updated_at: Time(webhook.updated_at()),
+            last_error: webhook.last_error().map(str::to_owned),
+            next_attempt_at: webhook.next_attempt_at().map(Time),
         }
     }
 }
@@ -181,6 +200,12 @@ struct JobBody {
     run: u32,
     /// The attempts of all runs that have ended, oldest first.
     attempts: Vec<AttemptBody>,
+    /// Why its last attempt failed or was interrupted, cut off after 2,000 characters; null unless the job is
+    /// `retrying` or `dead_lettered`.
+    last_error: Option<String>,
+    /// When its next attempt is or was due; null unless the job is waiting (`pending` or `retrying`).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_attempt_at: Option<Time>,
 }
 
 impl TryFrom<JobView> for JobBody {
@@ -198,6 +223,8 @@ impl TryFrom<JobView> for JobBody {
             result: raw(job.result)?,
             run: job.run,
             attempts: job.attempts.into_iter().map(Into::into).collect(),
+            last_error: job.last_error,
+            next_attempt_at: job.next_attempt_at.map(Time),
         })
     }
 }

@@ -177,6 +177,8 @@ fn as_stored(id: WebhookId, incoming: &Incoming, rows: &[NewJobRow], now: Timest
         attempt_count: 0,
         updated_at: now,
         revision: 0,
+        last_error: None,
+        next_attempt_at: Some(now),
     };
     let mut jobs = incoming.jobs.iter().zip(rows).map(status).collect::<Vec<_>>();
     jobs.sort_by_key(|job| job.queue);

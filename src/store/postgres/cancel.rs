@@ -89,7 +89,7 @@ pub(super) async fn cancel_waiting(
         effects.counts.moved(job.queue, Some(from), Some(Status::Cancelled));
         row.lane.into_iter().for_each(|lane| effects.lanes.leave(lane, job.queue));
         let (status, attempts, revision) = (Status::Cancelled, row.attempts, row.revision);
-        effects.changed.push(ChangedJob { job, status, attempts, revision });
+        effects.changed.push(ChangedJob { job, status, attempts, revision, next_attempt_at: None });
     }
     Ok(count)
 }
@@ -138,7 +138,7 @@ async fn give_up(
             effects.lanes.give_up(lane, job.queue);
         }
         let (status, attempts, revision) = (Status::Cancelled, row.attempts, row.revision + 1);
-        effects.changed.push(ChangedJob { job, status, attempts, revision });
+        effects.changed.push(ChangedJob { job, status, attempts, revision, next_attempt_at: None });
     }
     diesel::insert_into(attempts::table).values(told).execute(connection).await?;
     Ok(())

@@ -1,11 +1,16 @@
 //! Claims: leases jobs that may start, at most one for each idle thread.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use diesel::QueryResult;
-use diesel_async::AsyncPgConnection;
+use diesel::pg::Pg;
+use diesel::sql_types::{Array, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use jiff::Timestamp;
+use uuid::Uuid;
 
+use super::give_back::give_back;
 use super::lease_jobs::{self, Leased, LeasedRow, Leasing, lease};
 use super::pool::answer;
 use super::rows;
@@ -13,9 +18,12 @@ use super::schedule::{Planned, Share, SharedQueue};
 use super::shared::Shared;
 use super::{lanes, limits, pauses};
 use crate::domain::attempt::Lease;
+use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 use crate::store::changes::Change;
+use crate::store::fitting::{CLAIM_BYTES, fitting};
+use crate::store::statement::statement;
 use crate::store::{Claim, ClaimedJob, Claims};
 use crate::telemetry::metrics::Stopwatch;
 
@@ -45,7 +53,8 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims>
     if !claimed.jobs.is_empty() {
         shared.metrics.committed(took, claimed.jobs.len());
     }
-    shared.changed(&claimed.changes);
+    let (jobs, changes) = load(shared, &mut claimed).await?;
+    shared.changed(&changes);
     // Due jobs that were not found are probably locked by another replica.
     let pause = match claimed {
         Claimed { is_contended: true, .. } => GATE_PAUSE,
@@ -54,20 +63,63 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims>
     };
     let soon = now.saturating_add(pause).unwrap_or(now);
     let next = shared.schedule.next(now).map(|next| if next <= now { soon } else { next });
-    let mut jobs = claimed.jobs;
-    jobs.sort_by_key(|job| job.available_at);
     Ok(Claims { jobs, next, held_until })
 }
+
+/// Maximum number of bytes of large payloads that one statement reads, or one payload.
+const READ_BYTES: usize = 8 * 1024 * 1024;
 
 /// The jobs that the rounds so far have leased.
 #[derive(Default)]
 struct Claimed {
+    /// Large payloads are missing.
     jobs: Vec<ClaimedJob>,
     changes: Vec<Change>,
+    /// The size of each payload that is missing, by webhook.
+    large: HashMap<WebhookId, usize>,
     /// Whether another replica was claiming for a route with a limit.
     is_contended: bool,
     /// Whether the last round found as many jobs as planned.
     found_all: bool,
+}
+
+/// Reads large payloads. Gives back jobs whose payloads are too many bytes for one claim; those that are due longest
+/// are kept. Returns the kept jobs and their changes.
+async fn load(shared: &Shared, claimed: &mut Claimed) -> QueryResult<(Vec<ClaimedJob>, Vec<Change>)> {
+    let (mut jobs, mut changes) = (std::mem::take(&mut claimed.jobs), std::mem::take(&mut claimed.changes));
+    jobs.sort_by_key(|job| job.available_at);
+    let large = &claimed.large;
+    if large.is_empty() {
+        return Ok((jobs, changes));
+    }
+    let bytes = |job: &ClaimedJob| {
+        let webhook = job.lease.job.webhook;
+        large.get(&webhook).copied().unwrap_or_else(|| job.payload.as_ref().map_or(0, String::len))
+    };
+    let left = jobs.split_off(fitting(jobs.iter().map(bytes), CLAIM_BYTES));
+    if !left.is_empty() {
+        let left = left.iter().map(|job| job.lease).collect::<Vec<_>>();
+        give_back(shared, &left).await?;
+        // Announced as given back; that they were leased is not worth a line.
+        changes.retain(|change| !left.iter().any(|lease| lease.job == change.job));
+    }
+    let mut missing =
+        jobs.iter_mut().filter(|job| large.contains_key(&job.lease.job.webhook)).collect::<Vec<_>>();
+    while !missing.is_empty() {
+        let later = missing.split_off(fitting(missing.iter().map(|job| bytes(job)), READ_BYTES));
+        let webhooks = missing.iter().map(|job| rows::uuid(job.lease.job.webhook)).collect();
+        let mut connection = shared.working.get().await?;
+        let reading =
+            answer(SelectPayloads { webhooks }.load::<(Uuid, Option<String>)>(&mut *connection)).await;
+        let payloads = connection.release(reading)?.into_iter().collect::<HashMap<_, _>>();
+        for job in missing {
+            // A webhook can have several of the jobs.
+            let webhook = rows::uuid(job.lease.job.webhook);
+            job.payload = payloads.get(&webhook).cloned().flatten();
+        }
+        missing = later;
+    }
+    Ok((jobs, changes))
 }
 
 async fn claim_in_rounds(
@@ -107,8 +159,12 @@ async fn claim_in_rounds(
 /// Adds a leased job to what was claimed.
 fn add(shared: &Shared, claimed: &mut Claimed, row: LeasedRow, now: Timestamp) {
     let (webhook, queue, revision) = (row.webhook, row.queue, row.revision);
+    let large = row.payload_bytes.filter(|_| row.payload.is_none());
     match claimed_job(shared, row, now) {
         Ok(job) => {
+            if let Some(bytes) = large {
+                claimed.large.insert(job.lease.job.webhook, usize::try_from(bytes).unwrap_or(usize::MAX));
+            }
             claimed.changes.push(Change {
                 job: job.lease.job,
                 route: job.route.clone(),
@@ -116,6 +172,8 @@ fn add(shared: &Shared, claimed: &mut Claimed, row: LeasedRow, now: Timestamp) {
                 attempt_count: job.attempt,
                 updated_at: now,
                 revision: revision.cast_unsigned(),
+                last_error: None,
+                next_attempt_at: None,
             });
             claimed.jobs.push(job);
         }
@@ -213,4 +271,10 @@ fn claimed_job(shared: &Shared, row: LeasedRow, claimed_at: Timestamp) -> QueryR
         available_at: rows::time(row.available_at)?,
         claimed_at,
     })
+}
+
+statement! { Pg;
+    struct SelectPayloads { webhooks: Vec<Uuid> as Array<SqlUuid>, }
+    returns (SqlUuid, Nullable<Text>);
+    "SELECT id, payload FROM webhooks WHERE id = ANY (?)"
 }

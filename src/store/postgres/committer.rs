@@ -22,6 +22,7 @@ use super::pool::{is_fault, refused};
 use super::shared::Shared;
 use crate::domain::error::{Error, Result};
 use crate::store::Accepted;
+use crate::store::fitting::fitting;
 use crate::telemetry::metrics::Stopwatch;
 
 /// Maximum number of batches stored at the same time, each on a connection of its own.
@@ -60,15 +61,6 @@ impl Accept {
     fn bytes(&self) -> usize {
         self.incoming.webhook.payload.json().len()
     }
-}
-
-/// How many of these webhooks fit into one statement, at least one.
-fn fitting(bytes: impl Iterator<Item = usize>) -> usize {
-    let sums = bytes.scan(0, |sum: &mut usize, bytes| {
-        *sum += bytes;
-        Some(*sum)
-    });
-    sums.take_while(|sum| *sum <= BATCH_BYTES).count().max(1)
 }
 
 /// A batch that was stored or refused.
@@ -119,7 +111,7 @@ pub(super) async fn commit(shared: Arc<Shared>, mut queue: mpsc::Receiver<Accept
         if room > 0 && !stores_ordered {
             let _ = queue.recv_many(&mut batch, room).now_or_never();
         }
-        let later = batch.split_off(fitting(batch.iter().map(Accept::bytes)));
+        let later = batch.split_off(fitting(batch.iter().map(Accept::bytes), BATCH_BYTES));
         let batch = std::mem::replace(&mut batch, later);
         let is_ordered = is_ordered(&batch);
         stores_ordered |= is_ordered;
@@ -135,7 +127,7 @@ async fn store_and_answer(shared: Arc<Shared>, batch: Vec<Accept>) -> usize {
         batch.into_iter().map(|accept| (accept.incoming, accept.reply)).unzip();
     let outcomes = match store(&shared, &incoming).await {
         Ok(outcomes) => {
-            shared.metrics.committed(took, incoming.len());
+            shared.committed(took, incoming.len());
             outcomes
         }
         Err(error) if !is_fault(&error) && incoming.len() > 1 => {
@@ -171,18 +163,4 @@ pub(super) fn unknown(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>
 fn answer(reply: oneshot::Sender<Result<Accepted>>, outcome: Result<Accepted>) {
     // Sending fails if the caller is gone. The webhook is stored all the same.
     let _ = reply.send(outcome);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_has_a_limited_number_of_bytes_or_one_webhook() {
-        let fitting = |bytes: &[usize]| fitting(bytes.iter().copied());
-        assert_eq!(fitting(&[1; 100]), 100);
-        assert_eq!(fitting(&[BATCH_BYTES / 2; 3]), 2);
-        assert_eq!(fitting(&[BATCH_BYTES + 1, 1]), 1);
-        assert_eq!(fitting(&[BATCH_BYTES, 1]), 1);
-    }
 }

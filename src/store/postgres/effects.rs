@@ -28,6 +28,8 @@ pub(super) struct ChangedJob {
     pub(super) status: Status,
     pub(super) attempts: i32,
     pub(super) revision: i64,
+    /// When the job is due, if the operation has made it due.
+    pub(super) next_attempt_at: Option<Timestamp>,
 }
 
 impl Effects {
@@ -48,6 +50,8 @@ impl Effects {
                 attempt_count: rows::count(changed.attempts)?,
                 updated_at: now,
                 revision: changed.revision.cast_unsigned(),
+                last_error: None,
+                next_attempt_at: changed.next_attempt_at,
             })
         };
         shared.changed(&self.changed.iter().map(change).collect::<QueryResult<Vec<_>>>()?);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::end_leases::{EndedRow, end_leases};
 use super::pool::{answer, is_fault, refused};
 use super::queue_names;
-use super::rows::{self, pg_time};
+use super::rows::{self, pg_time, storable};
 use super::shared::{Shared, Unsure};
 use crate::domain::error::Result;
 use crate::domain::job::Status;
@@ -34,7 +34,7 @@ pub(super) async fn finish(shared: &Shared, worker: &str, finishes: &[Finish]) -
         let took = Stopwatch::start();
         match record(shared, &mut unsure, worker, finishes, &batch).await {
             Ok(held) => {
-                shared.metrics.committed(took, batch.len());
+                shared.committed(took, batch.len());
                 batch.iter().zip(held).for_each(|(at, held)| recorded[*at] = held);
             }
             Err(error) if is_fault(&error) => {
@@ -157,6 +157,8 @@ pub(super) fn announce(shared: &Shared, batch: &[&Finish], ended: &HashMap<usize
             attempt_count: finish.attempt,
             updated_at: finish.finished_at,
             revision: ended.revision.cast_unsigned(),
+            last_error: finish.last_error().map(storable),
+            next_attempt_at: finish.next_attempt_at(),
         });
     }
     shared.backlog.change(-finished);

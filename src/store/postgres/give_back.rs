@@ -89,7 +89,8 @@ async fn run(shared: &Shared, giving: Giving<'_>, updated_at: Timestamp) -> Quer
     let (mut changes, mut due) = (Vec::with_capacity(given.len()), Vec::with_capacity(given.len()));
     for row in given {
         let job = rows::job_id(row.webhook, row.queue)?;
-        due.push((job.queue, rows::time(row.available_at)?));
+        let available_at = rows::time(row.available_at)?;
+        due.push((job.queue, available_at));
         changes.push(Change {
             job,
             route: rows::route(&shared.schedule, job.queue)?,
@@ -97,6 +98,8 @@ async fn run(shared: &Shared, giving: Giving<'_>, updated_at: Timestamp) -> Quer
             attempt_count: rows::count(row.attempts)?,
             updated_at,
             revision: row.revision.cast_unsigned(),
+            last_error: None,
+            next_attempt_at: Some(available_at),
         });
     }
     // The jobs became due long ago, so cursors may be beyond them.

@@ -30,17 +30,7 @@ impl JobQueue for PostgresStore {
     }
 
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize> {
-        self.run(async move |shared| {
-            let mut all = 0;
-            loop {
-                let taken = take_over::take_over(&shared, &held).await.map_err(refused)?;
-                all += taken;
-                if taken == 0 {
-                    return Ok(all);
-                }
-            }
-        })
-        .await
+        self.run(async move |shared| take_over::take_over(&shared, &held).await.map_err(refused)).await
     }
 
     async fn give_back(&self, leases: Vec<Lease>) -> Result<()> {

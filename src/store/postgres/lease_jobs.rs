@@ -42,7 +42,9 @@ pub(super) struct LeasedRow {
     pub(super) source: String,
     pub(super) idempotency_key: String,
     pub(super) event_type: String,
+    /// `None` also if the payload is large; it is read later.
     pub(super) payload: Option<String>,
+    pub(super) payload_bytes: Option<i32>,
     pub(super) traceparent: String,
     pub(super) queue: i32,
     pub(super) run: i32,
@@ -166,7 +168,8 @@ macro_rules! counted {
                  SET pending = c.pending + excluded.pending, retrying = c.retrying + excluded.retrying,
                      processing = c.processing + excluded.processing
              )
-             SELECT w.id, w.source, w.idempotency_key, w.event_type, w.payload, w.traceparent,
+             SELECT w.id, w.source, w.idempotency_key, w.event_type,
+                    CASE WHEN octet_length(w.payload) <= 65536 THEN w.payload END, octet_length(w.payload), w.traceparent,
                     c.queue, c.run, c.attempts, c.uncounted_attempts, c.available_at, c.lease_token, c.revision, c.lane
              FROM claimed c CROSS JOIN LATERAL (SELECT * FROM webhooks WHERE id = c.webhook OFFSET 0) AS w"
         )
@@ -186,7 +189,7 @@ statement! { Pg;
         worker: &'a str as Text,
         slot: i16 as SmallInt,
     }
-    returns (SqlUuid, Text, Text, Text, Nullable<Text>, Text, Integer, Integer, Integer, Integer, Timestamptz, BigInt, BigInt, Nullable<Text>);
+    returns (SqlUuid, Text, Text, Text, Nullable<Text>, Nullable<Integer>, Text, Integer, Integer, Integer, Integer, Timestamptz, BigInt, BigInt, Nullable<Text>);
     concat!(
         "WITH q AS MATERIALIZED (
              SELECT q.queue, q.from_time, q.threads, given.now
@@ -224,7 +227,7 @@ statement! { Pg;
         worker: &'a str as Text,
         slot: i16 as SmallInt,
     }
-    returns (SqlUuid, Text, Text, Text, Nullable<Text>, Text, Integer, Integer, Integer, Integer, Timestamptz, BigInt, BigInt, Nullable<Text>);
+    returns (SqlUuid, Text, Text, Text, Nullable<Text>, Nullable<Integer>, Text, Integer, Integer, Integer, Integer, Timestamptz, BigInt, BigInt, Nullable<Text>);
     concat!(
         "WITH q AS MATERIALIZED (
              SELECT q.queue, q.from_time, q.share, q.threads, given.now

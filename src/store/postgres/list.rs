@@ -57,9 +57,9 @@ async fn window(
         source: query.source.as_ref().map_or("", |source| source.as_str()),
         any_event_type: query.event_type.is_none(),
         event_type: query.event_type.as_ref().map_or("", |event_type| event_type.as_str()),
-        any_job: query.status.is_none() && query.route.is_none(),
-        any_status: query.status.is_none(),
-        status: query.status.map_or(0, |status| status as i16),
+        any_job: query.statuses.is_empty() && query.route.is_none(),
+        any_status: query.statuses.is_empty(),
+        statuses: query.statuses.iter().map(|status| *status as i16).collect(),
         any_route: query.route.is_none(),
         queues,
         limit: limit.try_into().unwrap_or(i64::MAX),
@@ -89,7 +89,7 @@ statement! { Pg;
         event_type: &'a str as Text,
         any_job: bool as Bool,
         any_status: bool as Bool,
-        status: i16 as SmallInt,
+        statuses: Vec<i16> as Array<SmallInt>,
         any_route: bool as Bool,
         queues: Vec<i32> as Array<Integer>,
         limit: i64 as BigInt,
@@ -98,7 +98,7 @@ statement! { Pg;
     "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.accepted_at FROM webhooks w
      WHERE w.id < ? AND w.id >= ? AND (? OR w.source = ?) AND (? OR w.event_type = ?)
        AND (? OR EXISTS (
-           SELECT 1 FROM job_statuses s WHERE s.webhook = w.id AND (? OR s.status = ?) AND (? OR s.queue = ANY (?)) OFFSET 0
+           SELECT 1 FROM job_statuses s WHERE s.webhook = w.id AND (? OR s.status = ANY (?)) AND (? OR s.queue = ANY (?)) OFFSET 0
        ))
      ORDER BY w.id DESC LIMIT ?"
 }

@@ -203,7 +203,13 @@ async fn move_locked(
             order.into_iter().for_each(|order| effects.lanes.enter(lanes::key(to, &order), to));
         }
         let job = JobId { queue: to, ..from };
-        effects.changed.push(ChangedJob { job, status, attempts: row.attempts, revision: row.revision });
+        effects.changed.push(ChangedJob {
+            job,
+            status,
+            attempts: row.attempts,
+            revision: row.revision,
+            next_attempt_at: None,
+        });
     }
     Ok(Moved { moved: count, cancelled })
 }

@@ -13,6 +13,7 @@ use futures::FutureExt as _;
 
 use super::target::Connector;
 use crate::domain::error::Error;
+use crate::telemetry::repeated::Repeated;
 
 /// How long to wait for a connection, including the time to open a new one.
 const WAIT: Duration = Duration::from_secs(3);
@@ -58,6 +59,8 @@ impl Pool {
     }
 }
 
+static STATEMENTS: Repeated = Repeated::new("the database answers again");
+
 /// A connection of a pool.
 pub(super) struct Connection(Object<AsyncPgConnection>);
 
@@ -86,9 +89,14 @@ impl Connection {
             }
             Err(unreachable_now("the database did not answer in time"))
         });
-        if let Err(error) = &answer {
-            tracing::warn!(error = %error, "the database refused a statement, or did not answer; its connection is closed");
-            drop(Object::take(self.0));
+        match &answer {
+            Ok(_) => STATEMENTS.works(),
+            Err(error) => {
+                STATEMENTS.failed(|times| {
+                    tracing::warn!(times, error = %error, "the database refused a statement, or did not answer; its connection is closed");
+                });
+                drop(Object::take(self.0));
+            }
         }
         answer
     }

@@ -11,7 +11,7 @@ use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Integer, SmallInt, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -22,11 +22,16 @@ use super::shared::Shared;
 use crate::domain::job::Status;
 use crate::domain::retention::Retention;
 use crate::store::Purged;
+use crate::store::fitting::fitting;
 use crate::store::statement::statement;
 
 /// Maximum number of jobs in one statement. One purge runs, for each final status, one statement for payloads
 /// and one for webhooks.
 const PURGE_ROWS: i64 = 500;
+
+/// Maximum number of bytes of payloads in one statement, or one payload: PostgreSQL deletes each 2 KB of a payload as
+/// a row of its own.
+const PURGE_BYTES: usize = 64 * 1024 * 1024;
 
 /// The values of `finished_jobs.purged` that a purge looks for: not marked, and past the retention of its
 /// payload.
@@ -133,15 +138,20 @@ async fn delete_webhooks(
 
 /// Locks webhooks that have a job with this mark and status that finished at or before `before`. Operations
 /// lock the webhook, too, so the finished jobs that the next statement sees do not change until the
-/// transaction ends. Skips webhooks that are already locked; a later purge finds them. Returns nothing if
-/// another process is purging.
+/// transaction ends. Skips webhooks that are already locked; a later purge finds them. Leaves out those whose
+/// payloads would be too many bytes. Returns nothing if another process is purging.
 async fn lock_due(
     connection: &mut AsyncPgConnection,
     mark: i16,
     status: Status,
     before: PgTimestamp,
 ) -> QueryResult<Vec<Uuid>> {
-    LockDue { mark, status: status as i16, before, limit: PURGE_ROWS }.load(connection).await
+    let locking = LockDue { mark, status: status as i16, before, limit: PURGE_ROWS };
+    let mut locked = locking.load::<(Uuid, Option<i32>)>(connection).await?;
+    let bytes =
+        locked.iter().map(|(_, bytes)| bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0));
+    locked.truncate(fitting(bytes, PURGE_BYTES));
+    Ok(locked.into_iter().map(|(webhook, _)| webhook).collect())
 }
 
 /// Removes lanes without jobs, [`PURGE_ROWS`] at most. Returns how many it removed.
@@ -157,8 +167,8 @@ statement! { Pg;
         before: PgTimestamp as Timestamptz,
         limit: i64 as BigInt,
     }
-    returns SqlUuid;
-    "SELECT id FROM webhooks
+    returns (SqlUuid, Nullable<Integer>);
+    "SELECT id, octet_length(payload) FROM webhooks
      WHERE id = ANY (ARRAY(
          SELECT webhook FROM finished_jobs
          WHERE (SELECT pg_try_advisory_xact_lock(29395921911574393))

@@ -107,7 +107,6 @@ struct JobRow {
     status: JobStatusRow,
     run: i32,
     uncounted_attempts: i32,
-    available_at: PgTimestamp,
     outcome: Option<i16>,
     started_at: Option<PgTimestamp>,
     error: Option<String>,
@@ -202,7 +201,7 @@ impl JobRow {
         let detail = JobDetail {
             run: rows::count(self.run)?,
             uncounted_attempts: rows::count(self.uncounted_attempts)?,
-            available_at: rows::time(self.available_at)?,
+            available_at: rows::time(self.status.available_at)?,
             completed_at: is_final.then_some(updated_at),
             result: self.result,
             attempts,

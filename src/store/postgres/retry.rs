@@ -121,6 +121,7 @@ pub(super) async fn retry(
             status: Status::Pending,
             attempts: job.attempts,
             revision: job.revision + 1,
+            next_attempt_at: Some(now),
         });
     }
     let leaving = finished_jobs::webhook.eq_any(webhooks).and(finished_jobs::queue.eq_any(queues));

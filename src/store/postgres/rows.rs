@@ -38,8 +38,10 @@ pub(super) struct JobStatusRow {
     pub(super) queue: i32,
     pub(super) status: i16,
     pub(super) attempts: i32,
+    pub(super) available_at: PgTimestamp,
     pub(super) updated_at: PgTimestamp,
     pub(super) revision: i64,
+    pub(super) last_error: Option<String>,
 }
 
 impl JobStatusRow {
@@ -49,20 +51,33 @@ impl JobStatusRow {
     }
 
     pub(super) fn into_change(self, schedule: &Schedule) -> QueryResult<Change> {
-        let (webhook, JobStatus { queue, route, status, attempt_count, updated_at, revision }) =
-            (id(self.webhook), self.into_status(schedule)?);
-        Ok(Change { job: JobId { webhook, queue }, route, status, attempt_count, updated_at, revision })
+        let webhook = id(self.webhook);
+        let job = self.into_status(schedule)?;
+        Ok(Change {
+            job: JobId { webhook, queue: job.queue },
+            route: job.route,
+            status: job.status,
+            attempt_count: job.attempt_count,
+            updated_at: job.updated_at,
+            revision: job.revision,
+            last_error: job.last_error,
+            next_attempt_at: job.next_attempt_at,
+        })
     }
 
     pub(super) fn into_status(self, schedule: &Schedule) -> QueryResult<JobStatus> {
         let queue = queue(self.queue)?;
+        let status = job_status(self.status)?;
+        let due = time(self.available_at)?;
         Ok(JobStatus {
             queue,
             route: route(schedule, queue)?,
-            status: job_status(self.status)?,
+            status,
             attempt_count: count(self.attempts)?,
             updated_at: time(self.updated_at)?,
             revision: self.revision.cast_unsigned(),
+            last_error: self.last_error,
+            next_attempt_at: status.is_waiting().then_some(due),
         })
     }
 }

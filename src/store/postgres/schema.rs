@@ -75,7 +75,8 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// A view of jobs and finished jobs, the latter with the attempt that ended them.
+    /// A view of jobs and finished jobs, the latter with the attempt that ended them. `last_error` is null unless
+    /// the job is retrying or dead-lettered.
     job_statuses (webhook, queue) {
         webhook -> Uuid,
         queue -> Integer,
@@ -91,6 +92,7 @@ diesel::table! {
         error -> Nullable<Text>,
         result -> Nullable<Text>,
         worker -> Nullable<Text>,
+        last_error -> Nullable<Text>,
     }
 }
 

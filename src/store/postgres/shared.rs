@@ -19,7 +19,11 @@ use crate::domain::id::{WebhookId, WebhookIds};
 use crate::domain::job::QueueId;
 use crate::domain::route::RouteName;
 use crate::store::changes::{Change, Changes};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, Stopwatch};
+use crate::telemetry::repeated::Repeated;
+
+/// Writes of webhooks and outcomes.
+static WRITES: Repeated = Repeated::new("the database takes writes again");
 
 /// The number of slots of `status_counts`.
 const SLOTS: u32 = 32;
@@ -108,10 +112,18 @@ impl Shared {
         }
     }
 
+    /// Counts a commit of webhooks or outcomes.
+    pub(super) fn committed(&self, took: Stopwatch, commands: usize) {
+        WRITES.works();
+        self.metrics.committed(took, commands);
+    }
+
     /// Counts and logs a failed commit.
     pub(super) fn failed(&self, operation: &'static str, error: &QueryError) {
         self.metrics.commit_failed();
-        tracing::error!(error = %error, operation, "the database refused a write");
+        WRITES.failed(|times| {
+            tracing::error!(times, error = %error, operation, "the database refused a write");
+        });
     }
 }
 

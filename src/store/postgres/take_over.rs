@@ -17,10 +17,11 @@ use super::pool::answer;
 use super::renew::columns;
 use super::shared::Shared;
 use super::{lanes, queue_names, rows};
-use crate::domain::attempt::{Lease, conclude_interrupted};
+use crate::domain::attempt::{Lease, conclude_interrupted, dead_letter_reason};
 use crate::domain::job::Status;
 use crate::domain::policy::Policies;
 use crate::store::Finish;
+use crate::store::dead_letters::{DeadLetter, DeadLetters};
 use crate::store::statement::statement;
 
 /// Maximum number of jobs taken over in one transaction.
@@ -51,15 +52,43 @@ struct TakenRow {
     lane: Option<String>,
 }
 
+/// Takes over all jobs whose lease has expired, except those in `held`, and logs which of them are dead letters now.
+/// Returns how many it took over.
+pub(super) async fn take_over(shared: &Shared, held: &[Lease]) -> QueryResult<usize> {
+    let mut dead_letters = DeadLetters::new(&shared.metrics);
+    let taken = take_over_in_steps(shared, held, &mut dead_letters).await;
+    dead_letters.log_others();
+    taken
+}
+
+async fn take_over_in_steps(
+    shared: &Shared,
+    held: &[Lease],
+    dead_letters: &mut DeadLetters<'_>,
+) -> QueryResult<usize> {
+    let mut all = 0;
+    loop {
+        let taken = take_over_some(shared, held, dead_letters).await?;
+        all += taken;
+        if taken == 0 {
+            return Ok(all);
+        }
+    }
+}
+
 /// Takes over jobs whose lease has expired, except those in `held`, [`TAKE_OVER_JOBS`] at most: each attempt
 /// ends as interrupted. Skips jobs and lanes that another transaction has locked, and for [`LEFT_TO_OTHERS`] those of
 /// routes that are not in the settings of this process. Returns how many it took over.
-pub(super) async fn take_over(shared: &Shared, held: &[Lease]) -> QueryResult<usize> {
+async fn take_over_some(
+    shared: &Shared,
+    held: &[Lease],
+    dead_letters: &mut DeadLetters<'_>,
+) -> QueryResult<usize> {
     let now = shared.clock.now();
+    let policies = shared.schedule.policies();
     let mut connection = shared.working.get().await?;
     let taking = async {
         let (webhooks, queues, lease_tokens) = columns(held.iter().copied());
-        let policies = shared.schedule.policies();
         let looking = SelectExpired {
             webhooks,
             queues,
@@ -74,20 +103,26 @@ pub(super) async fn take_over(shared: &Shared, held: &[Lease]) -> QueryResult<us
         }
         let numbers = expired.iter().map(|row| rows::queue(row.queue)).collect::<QueryResult<Vec<_>>>()?;
         queue_names::know(&shared.schedule, &mut connection, numbers.into_iter()).await?;
-        connection.transaction(async |connection| take(shared, connection, expired, now).await).await
+        connection
+            .transaction(async |connection| take(shared, connection, expired, &policies, now).await)
+            .await
     };
     let taking = answer(taking).await;
     let (finishes, ended) = connection.release(taking)?;
     announce(shared, &finishes.iter().collect::<Vec<_>>(), &ended);
-    for (_, finish) in finishes.iter().enumerate().filter(|(at, _)| ended.contains_key(at)) {
+    let taken = finishes.len();
+    for (_, finish) in finishes.into_iter().enumerate().filter(|(at, _)| ended.contains_key(at)) {
+        let job = finish.lease.job;
         // The queue is known, because the policy of its route was looked up.
         if finish.next == Status::DeadLettered
-            && let Some(route) = shared.schedule.route(finish.lease.job.queue)
+            && let Some(route) = shared.schedule.route(job.queue)
         {
-            shared.metrics.dead_lettered(route.as_str());
+            let reason = dead_letter_reason(policies.get(&route).map(AsRef::as_ref));
+            let (webhook, attempts, error) = (job.webhook, finish.attempt, finish.error);
+            dead_letters.add(DeadLetter { webhook, route, attempts, error, reason });
         }
     }
-    Ok(finishes.len())
+    Ok(taken)
 }
 
 /// Locks the lanes and then the jobs, skipping those that another transaction has locked, and ends the
@@ -96,6 +131,7 @@ async fn take(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
     expired: Vec<ExpiredRow>,
+    policies: &Policies,
     now: Timestamp,
 ) -> QueryResult<(Vec<Finish>, HashMap<usize, EndedRow>)> {
     let mut lanes = expired.iter().filter_map(|row| row.lane.clone()).collect::<Vec<_>>();
@@ -106,8 +142,7 @@ async fn take(
         lanes: lanes::lock_free(connection, lanes).await?,
     };
     let taken = locking.load::<TakenRow>(connection).await?;
-    let policies = shared.schedule.policies();
-    let end = |row| interrupted(shared, &policies, row, now);
+    let end = |row| interrupted(shared, policies, row, now);
     let mut finishes = taken.into_iter().map(end).collect::<QueryResult<Vec<_>>>()?;
     finishes.sort_by_key(|finish| finish.lease.job);
     let batch = finishes.iter().collect::<Vec<_>>();

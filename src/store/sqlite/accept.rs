@@ -148,6 +148,8 @@ fn store_jobs(
             attempt_count: 0,
             updated_at: now,
             revision: 0,
+            last_error: None,
+            next_attempt_at: Some(now),
         });
     }
     jobs.sort_by_key(|job| job.queue);

@@ -147,7 +147,17 @@ fn record(
     at: Timestamp,
     Changed { revision, attempts }: Changed,
 ) -> QueryResult<()> {
-    transaction.record(JobChange { job, from, to, attempts: rows::count(attempts)?, at, revision });
+    let change = JobChange {
+        job,
+        status: to,
+        attempts: rows::count(attempts)?,
+        at,
+        revision,
+        last_error: None,
+        // A retried job is due at once.
+        next_attempt_at: to.is_waiting().then_some(at),
+    };
+    transaction.record(from, change);
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use crate::domain::job::{JobId, Status};
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 use crate::store::ClaimedJob;
 use crate::store::changes::Change;
+use crate::store::fitting::CLAIM_BYTES;
 
 /// The result of reading the webhooks of leased jobs.
 #[derive(Default)]
@@ -22,6 +23,8 @@ pub(super) struct ReadJobs {
     pub(super) changes: Vec<Change>,
     /// The jobs whose webhook could not be read.
     pub(super) unread: Vec<LeasedJob>,
+    /// The jobs whose payloads are too many bytes for one claim.
+    pub(super) left: Vec<LeasedJob>,
 }
 
 /// The columns of a webhook that a handler needs.
@@ -36,12 +39,19 @@ struct WebhookOfJob {
     traceparent: String,
 }
 
-/// Reads the webhooks of leased jobs. Returns an error only if no webhook could be read.
+/// Reads the webhooks of leased jobs, those that are due longest first, until their payloads have [`CLAIM_BYTES`].
+/// Returns an error only if no webhook could be read.
 pub(super) fn read_webhooks(connection: &mut SqliteConnection, claimed: Claimed) -> QueryResult<ReadJobs> {
     let (mut read, mut failure) = (ReadJobs::default(), None);
+    let mut bytes = 0;
     for leased in claimed.jobs {
+        if bytes >= CLAIM_BYTES {
+            read.left.push(leased);
+            continue;
+        }
         match read_webhook(connection, &leased, claimed.claimed_at) {
             Ok(job) => {
+                bytes += job.payload.as_ref().map_or(0, String::len);
                 read.changes.push(Change {
                     job: job.lease.job,
                     route: leased.route,
@@ -49,6 +59,8 @@ pub(super) fn read_webhooks(connection: &mut SqliteConnection, claimed: Claimed)
                     attempt_count: leased.attempt,
                     updated_at: claimed.claimed_at,
                     revision: leased.revision.cast_unsigned(),
+                    last_error: None,
+                    next_attempt_at: None,
                 });
                 read.jobs.push(job);
             }

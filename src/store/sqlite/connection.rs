@@ -46,7 +46,7 @@ pub(super) struct Owner(#[expect(dead_code, reason = "held for its lock")] File)
 impl Owner {
     /// Locks the file itself, so that every name of it has the same lock. SQLite's own locks are of another kind
     /// and do not conflict. Fails with `Owned` if another process holds the lock.
-    fn of(path: &Path) -> Result<Self, OpenError> {
+    pub(super) fn of(path: &Path) -> Result<Self, OpenError> {
         let at = |source| OpenError::File { path: path.to_owned(), source };
         let file = File::options().read(true).write(true).open(path).map_err(at)?;
         match file.try_lock() {

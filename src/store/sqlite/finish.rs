@@ -51,14 +51,16 @@ pub(super) fn finish(transaction: &mut Transaction<'_>, worker: &str, finish: &F
         worker,
     }
     .execute(transaction.connection)?;
-    transaction.record(JobChange {
+    let change = JobChange {
         job,
-        from: Status::Processing,
-        to: finish.next,
+        status: finish.next,
         attempts: finish.attempt,
         at: finish.finished_at,
         revision,
-    });
+        last_error: finish.last_error().map(str::to_owned),
+        next_attempt_at: finish.next_attempt_at(),
+    };
+    transaction.record(Status::Processing, change);
     match &finish.order {
         None if finish.next.is_waiting() => transaction.note_due(job.queue, finish.available_at),
         None => {}

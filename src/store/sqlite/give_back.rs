@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::claim::LeasedJob;
 use super::lanes::{self, Lane};
 use super::rows;
-use super::transaction::{Refusal, Transaction};
+use super::transaction::{JobChange, Refusal, Transaction};
 use crate::domain::attempt::Lease;
 use crate::domain::job::{QueueId, Status};
 use crate::store::statement::statement;
@@ -21,13 +21,21 @@ pub(super) fn give_back(transaction: &mut Transaction<'_>, leases: &[Lease]) -> 
         let given =
             unclaim(transaction, (webhook, job.queue, token.cast_signed()), Timestamp::UNIX_EPOCH, now)?;
         if let Some(given) = given {
-            transaction.announce(*job, Status::Pending, rows::count(given.attempts)?, now, given.revision);
+            transaction.announce(JobChange {
+                job: *job,
+                status: Status::Pending,
+                attempts: rows::count(given.attempts)?,
+                at: now,
+                revision: given.revision,
+                last_error: None,
+                next_attempt_at: Some(rows::time(given.available_at)?),
+            });
         }
     }
     Ok(())
 }
 
-/// Gives back jobs that cannot be read, so that they are not due before `due`.
+/// Gives back jobs that a claim did not return, so that they are not due before `due`.
 pub(super) fn put_off(
     transaction: &mut Transaction<'_>,
     jobs: &[LeasedJob],

@@ -35,7 +35,11 @@ impl JobQueue for SqliteStore {
             Ok(read) => (read, None),
             Err(error) => (ReadJobs { unread: leased, ..ReadJobs::default() }, Some(error)),
         };
-        let ReadJobs { jobs, changes, unread } = read;
+        let ReadJobs { jobs, changes, unread, left } = read;
+        if !left.is_empty() {
+            let at_once = Timestamp::UNIX_EPOCH;
+            self.writer.run(move |transaction| give_back::put_off(transaction, &left, at_once)).await?;
+        }
         if !unread.is_empty() {
             tracing::error!(
                 jobs = unread.len(),

@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use super::finish::finish;
 use super::rows;
 use super::transaction::{Refusal, Transaction};
-use crate::domain::attempt::{Lease, conclude_interrupted};
+use crate::domain::attempt::{Lease, conclude_interrupted, dead_letter_reason};
 use crate::domain::job::{JobId, Status};
-use crate::domain::route::{OrderValue, RouteName};
+use crate::domain::route::OrderValue;
 use crate::store::Finish;
+use crate::store::dead_letters::DeadLetter;
 use crate::store::statement::statement;
 
 /// Maximum number of jobs taken over in one transaction.
@@ -30,8 +31,8 @@ pub(super) enum Takeable {
 /// The result of taking over jobs.
 pub(super) struct TakenOver {
     pub(super) jobs: usize,
-    /// The routes of the jobs that became dead letters, one for each job.
-    pub(super) dead_lettered: Vec<RouteName>,
+    /// The jobs that became dead letters.
+    pub(super) dead_letters: Vec<DeadLetter>,
 }
 
 /// Extends leases to `lease` from now. Returns the leases that were lost.
@@ -57,14 +58,13 @@ pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> R
     };
     let expired = SelectExpired { until, held: &held, limit: TAKE_OVER_JOBS }
         .load::<ExpiredRow>(transaction.connection)?;
-    let mut taken = TakenOver { jobs: expired.len(), dead_lettered: Vec::new() };
+    let mut taken = TakenOver { jobs: expired.len(), dead_letters: Vec::new() };
     for row in expired {
         let worker = row.worker.clone().unwrap_or_default();
         let interrupted = interrupted(transaction, row, now)?;
         finish(transaction, &worker, &interrupted)?;
         if interrupted.next == Status::DeadLettered {
-            let name = transaction.context.memory.queues.name(interrupted.lease.job.queue);
-            taken.dead_lettered.extend(name.map(|(route, _)| route.clone()));
+            taken.dead_letters.extend(dead_letter(transaction, interrupted));
         }
     }
     Ok(taken)
@@ -90,6 +90,19 @@ fn interrupted(transaction: &Transaction<'_>, row: ExpiredRow, now: Timestamp) -
         available_at: if concluded.next.is_final() { rows::time(row.available_at)? } else { now },
         counts: concluded.counts,
         blocks: concluded.blocks,
+    })
+}
+
+/// The job whose interrupted attempt was its last; none if its queue is not known.
+fn dead_letter(transaction: &Transaction<'_>, interrupted: Finish) -> Option<DeadLetter> {
+    let (memory, job) = (&transaction.context.memory, interrupted.lease.job);
+    let (route, _) = memory.queues.name(job.queue)?;
+    Some(DeadLetter {
+        webhook: job.webhook,
+        route: route.clone(),
+        attempts: interrupted.attempt,
+        error: interrupted.error,
+        reason: dead_letter_reason(memory.policy(job.queue).map(AsRef::as_ref)),
     })
 }
 

@@ -1,12 +1,16 @@
 //! Lists of webhooks, newest first.
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Text};
 use diesel::sqlite::Sqlite;
 
+use super::queries::{StatusColumns, status_columns, with_jobs};
 use super::rows::{self, StatusRow};
 use super::schema::jobs;
 use crate::domain::id::{Position, Sequence};
+use crate::domain::job::Status;
 use crate::store::ListQuery;
 use crate::store::list::{WINDOW_ROWS, Window};
 use crate::store::statement::statement;
@@ -31,8 +35,7 @@ pub(super) fn window(
     let rows = SelectPage {
         before,
         from: next.unwrap_or(lowest),
-        any_status: query.status.is_none(),
-        status: query.status.map_or(0, |status| status as i64),
+        statuses: statuses(&query.statuses),
         any_route: query.route.is_none(),
         route: query.route.as_ref().map_or("", |route| route.as_str()),
         any_source: query.source.is_none(),
@@ -46,12 +49,13 @@ pub(super) fn window(
     Ok(Window { webhooks: rows::statuses(rows)?, next })
 }
 
-/// The columns of a [`StatusRow`].
-type StatusColumns = (
-    (Binary, Text, Text, Text, Binary, BigInt),
-    Nullable<(BigInt, BigInt, BigInt, BigInt, BigInt)>,
-    Nullable<Text>,
-);
+/// A number in which the bit of each wanted status is set; all bits if every status is wanted.
+fn statuses(wanted: &BTreeSet<Status>) -> i64 {
+    if wanted.is_empty() {
+        return -1;
+    }
+    wanted.iter().fold(0, |bits, status| bits | (1 << (*status as i64)))
+}
 
 statement! { Sqlite;
     /// Begins with the narrow rows of `jobs`. The wide row of a webhook is read only for its source and event
@@ -59,8 +63,7 @@ statement! { Sqlite;
     struct SelectPage<'a> {
         before: i64 as BigInt,
         from: i64 as BigInt,
-        any_status: bool as Bool,
-        status: i64 as BigInt,
+        statuses: i64 as BigInt,
         any_route: bool as Bool,
         route: &'a str as Text,
         any_source: bool as Bool,
@@ -70,15 +73,15 @@ statement! { Sqlite;
         limit: i64 as BigInt,
     }
     returns StatusColumns;
-    "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.payload_digest, w.accepted_at,
-            j.queue, j.status, j.attempts, j.updated_at, j.revision, q.route
-     FROM (SELECT DISTINCT m.webhook FROM jobs m CROSS JOIN webhooks n ON n.sequence = m.webhook
-           WHERE m.webhook < ? AND m.webhook >= ?
-             AND (? OR m.status = ?) AND (? OR m.queue IN (SELECT id FROM queues WHERE route = ?))
-             AND (? OR n.source = ?) AND (? OR n.event_type = ?)
-           ORDER BY m.webhook DESC LIMIT ?) AS page
-     CROSS JOIN webhooks w ON w.sequence = page.webhook
-     LEFT JOIN jobs j ON j.webhook = page.webhook AND j.queue <> 0
-     LEFT JOIN queues q ON q.id = j.queue
-     ORDER BY page.webhook DESC, j.queue"
+    concat!(
+        "SELECT ", status_columns!(), "
+         FROM (SELECT DISTINCT m.webhook FROM jobs m CROSS JOIN webhooks n ON n.sequence = m.webhook
+               WHERE m.webhook < ? AND m.webhook >= ?
+                 AND (? >> m.status) & 1 AND (? OR m.queue IN (SELECT id FROM queues WHERE route = ?))
+                 AND (? OR n.source = ?) AND (? OR n.event_type = ?)
+               ORDER BY m.webhook DESC LIMIT ?) AS page
+         CROSS JOIN webhooks w ON w.sequence = page.webhook",
+        with_jobs!(),
+        "ORDER BY page.webhook DESC, j.queue"
+    )
 }

@@ -19,6 +19,7 @@ use super::policies::{SelectBlocked, UnblockJobs};
 use super::purge::{
     DeleteAttempts, DeleteJobs, DropPayloads, DropResults, MarkJobs, SelectFinished, SelectPurged,
 };
+use super::queries::{SelectStatus, SelectStatusByKey};
 use super::reroute::SelectWaiting;
 
 #[derive(QueryableByName)]
@@ -88,6 +89,11 @@ fn every_hot_statement_is_served_by_an_index() {
     check(&MarkJobs { purged: 1, jobs: "[]" }, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
     check(&DeleteJobs { webhook: 1 }, &["jobs USING PRIMARY KEY (webhook=?)"]);
     check(&DeleteAttempts { webhook: 1 }, &["attempts USING PRIMARY KEY (webhook=?)"]);
+
+    let error = "a USING PRIMARY KEY (webhook=? AND queue=? AND number=?)";
+    let jobs = "j USING PRIMARY KEY (webhook=?)";
+    check(&SelectStatus { sequence: 1 }, &["w USING INTEGER PRIMARY KEY", jobs, error]);
+    check(&SelectStatusByKey { name: &[] }, &["k USING PRIMARY KEY (name=?)", jobs, error]);
 }
 
 #[test]
@@ -97,8 +103,7 @@ fn a_list_looks_at_jobs_between_two_places() {
     let page = SelectPage {
         before: 2,
         from: 1,
-        any_status: false,
-        status: 3,
+        statuses: 0b10100,
         any_route: false,
         route: "",
         any_source: false,
@@ -111,4 +116,6 @@ fn a_list_looks_at_jobs_between_two_places() {
     assert!(plan.contains("SEARCH m USING PRIMARY KEY (webhook>? AND webhook<?)"), "{plan}");
     // Only the rows of the page itself are scanned.
     assert!(!plan.replace("SCAN page", "").contains("SCAN"), "{plan}");
+    let error = "SEARCH a USING PRIMARY KEY (webhook=? AND queue=? AND number=?)";
+    assert!(plan.contains(error), "{plan}");
 }

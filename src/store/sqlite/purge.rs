@@ -19,10 +19,14 @@ use crate::domain::job::Status;
 use crate::domain::retention::Retention;
 use crate::domain::webhook::{IdempotencyKey, Source};
 use crate::store::Purged;
+use crate::store::fitting::fitting;
 use crate::store::statement::statement;
 
 /// Maximum number of jobs of each status in one transaction.
 const PURGE_ROWS: i64 = 100;
+
+/// Maximum number of bytes of payloads in one transaction, or one payload.
+const PURGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Maximum number of pages returned to the file system in one transaction.
 const VACUUM_PAGES: i64 = 100;
@@ -77,11 +81,14 @@ fn purge_payloads(
 ) -> QueryResult<bool> {
     let connection = &mut *transaction.connection;
     let before = limits.payload_of(status);
-    let jobs =
-        SelectFinished { status: status as i64, before, limit: PURGE_ROWS }.load::<(i64, i64)>(connection)?;
+    let selecting = SelectFinished { status: status as i64, before, limit: PURGE_ROWS };
+    let mut jobs = selecting.load::<(i64, i64, Option<i64>)>(connection)?;
     if jobs.is_empty() {
         return Ok(false);
     }
+    let bytes = |bytes: Option<i64>| bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
+    jobs.truncate(fitting(jobs.iter().map(|job| bytes(job.2)), PURGE_BYTES));
+    let jobs = jobs.into_iter().map(|(webhook, queue, _)| (webhook, queue)).collect::<Vec<_>>();
     let list = serde_json::to_string(&jobs).map_err(rows::unreadable)?;
     let Limits { completed, dead_lettered, .. } = *limits;
     *payloads += DropPayloads { jobs: &list, completed, dead_lettered }.execute(connection)?;
@@ -184,9 +191,10 @@ statement! { Sqlite;
         before: i64 as BigInt,
         limit: i64 as BigInt,
     }
-    returns (BigInt, BigInt);
-    "SELECT webhook, queue FROM jobs
-     WHERE completed_at IS NOT NULL AND purged = 0 AND status = ? AND completed_at <= ? LIMIT ?"
+    returns (BigInt, BigInt, Nullable<BigInt>);
+    "SELECT j.webhook, j.queue, octet_length(w.payload)
+     FROM jobs j CROSS JOIN webhooks w ON w.sequence = j.webhook
+     WHERE j.completed_at IS NOT NULL AND j.purged = 0 AND j.status = ? AND j.completed_at <= ? LIMIT ?"
 }
 
 statement! { Sqlite;

@@ -1,25 +1,51 @@
 //! Reads one webhook: its status, or all its data.
 
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sqlite::Sqlite;
 
 use super::keys::key_name;
-use super::rows::{self, AttemptRow, DetailRow, JobRow, StatusRow, WebhookRow};
-use super::schema::{attempts, idempotency_keys, jobs, queues, webhooks};
+use super::rows::{self, AttemptRow, DetailRow, StatusRow};
+use super::schema::{attempts, jobs, webhooks};
 use crate::domain::id::WebhookId;
 use crate::domain::job::QueueId;
 use crate::domain::webhook::{WebhookDetail, WebhookName, WebhookStatus};
+use crate::store::statement::statement;
 
 /// The queue of webhooks that no route matched.
 pub(super) const NO_ROUTE_QUEUE: QueueId = QueueId(0);
 
-/// Webhooks joined with their jobs: one [`StatusRow`] for each job, or one without a job. Leaves out rows of
-/// [`NO_ROUTE_QUEUE`], which are not jobs.
-#[diesel::dsl::auto_type]
-pub(super) fn webhooks_with_jobs() -> _ {
-    webhooks::table
-        .left_join(jobs::table.on(jobs::webhook.eq(webhooks::sequence).and(jobs::queue.ne(0_i64))))
-        .left_join(queues::table.on(queues::id.eq(jobs::queue)))
+/// The columns of a [`StatusRow`].
+pub(super) type StatusColumns = (
+    (Binary, Text, Text, Text, Binary, BigInt),
+    Nullable<(BigInt, BigInt, BigInt, BigInt, BigInt, BigInt)>,
+    Nullable<Text>,
+    Nullable<Text>,
+);
+
+/// The columns of a [`StatusRow`] as SQL: of the webhook `w`, its job `j`, and the queue `q` of the job. The
+/// attempts are searched only if the job is retrying or dead-lettered.
+macro_rules! status_columns {
+    () => {
+        "w.id, w.source, w.idempotency_key, w.event_type, w.payload_digest, w.accepted_at,
+         j.queue, j.status, j.attempts, j.available_at, j.updated_at, j.revision, q.route,
+         CASE WHEN j.status IN (2, 4) THEN (
+             SELECT a.error FROM attempts a
+             WHERE a.webhook = j.webhook AND a.queue = j.queue AND a.number = j.attempts
+         ) END"
+    };
 }
+pub(super) use status_columns;
+
+/// Joins webhooks `w` with their jobs: one row for each job, or one without a job. Leaves out rows of
+/// [`NO_ROUTE_QUEUE`], which are not jobs.
+macro_rules! with_jobs {
+    () => {
+        " LEFT JOIN jobs j ON j.webhook = w.sequence AND j.queue <> 0
+          LEFT JOIN queues q ON q.id = j.queue "
+    };
+}
+pub(super) use with_jobs;
 
 /// The status of a webhook.
 pub(super) fn status(
@@ -40,11 +66,7 @@ pub(super) fn status_by_id(
     connection: &mut SqliteConnection,
     id: WebhookId,
 ) -> QueryResult<Option<WebhookStatus>> {
-    let rows = webhooks_with_jobs()
-        .filter(webhooks::sequence.eq(id.sequence().as_i64()))
-        .order(jobs::queue)
-        .select((WebhookRow::as_select(), Option::<JobRow>::as_select(), queues::route.nullable()))
-        .load::<StatusRow>(connection)?;
+    let rows = SelectStatus { sequence: id.sequence().as_i64() }.load::<StatusRow>(connection)?;
     // The sequence is only a part of the id, so the id has to be compared.
     Ok(rows::statuses(rows)?.pop().filter(|webhook| webhook.id == id))
 }
@@ -60,13 +82,7 @@ pub(super) fn status_by_key(
     connection: &mut SqliteConnection,
     key_name: &[u8],
 ) -> QueryResult<Option<FoundByKey>> {
-    let named =
-        idempotency_keys::table.filter(idempotency_keys::name.eq(key_name)).select(idempotency_keys::webhook);
-    let rows = webhooks_with_jobs()
-        .filter(webhooks::sequence.eq_any(named))
-        .order(jobs::queue)
-        .select((WebhookRow::as_select(), Option::<JobRow>::as_select(), queues::route.nullable()))
-        .load::<StatusRow>(connection)?;
+    let rows = SelectStatusByKey { name: key_name }.load::<StatusRow>(connection)?;
     let Some(first) = rows.first() else { return Ok(None) };
     let payload_digest = first.webhook.payload_digest.clone();
     Ok(rows::statuses(rows)?.pop().map(|status| FoundByKey { status, payload_digest }))
@@ -118,4 +134,26 @@ pub(super) fn has_payload(connection: &mut SqliteConnection, id: WebhookId) -> Q
 /// The latest sequence in use.
 pub(super) fn last_sequence(connection: &mut SqliteConnection) -> QueryResult<Option<i64>> {
     webhooks::table.select(diesel::dsl::max(webhooks::sequence)).get_result(connection)
+}
+
+statement! { Sqlite;
+    struct SelectStatus {
+        sequence: i64 as BigInt,
+    }
+    returns StatusColumns;
+    concat!(
+        "SELECT ", status_columns!(), " FROM webhooks w", with_jobs!(),
+        "WHERE w.sequence = ? ORDER BY j.queue"
+    )
+}
+
+statement! { Sqlite;
+    struct SelectStatusByKey<'a> {
+        name: &'a [u8] as Binary,
+    }
+    returns StatusColumns;
+    concat!(
+        "SELECT ", status_columns!(), " FROM idempotency_keys k CROSS JOIN webhooks w ON w.sequence = k.webhook",
+        with_jobs!(), "WHERE k.name = ? ORDER BY j.queue"
+    )
 }

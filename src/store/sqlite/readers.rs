@@ -1,6 +1,7 @@
 //! Reader threads, each with a reading connection. Reads never wait for the writer.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -8,7 +9,7 @@ use diesel::QueryResult;
 use diesel::sqlite::SqliteConnection;
 use tokio::sync::oneshot;
 
-use super::connection;
+use super::connection::{self, Owner};
 use super::open_error::OpenError;
 use crate::domain::error::{Error, Result};
 
@@ -29,6 +30,7 @@ impl Readers {
     /// dropped.
     pub(super) fn start(
         path: &Path,
+        owner: &Arc<Owner>,
         name: &str,
         count: usize,
     ) -> std::result::Result<(Self, Vec<JoinHandle<()>>), OpenError> {
@@ -37,10 +39,13 @@ impl Readers {
             .map(|number| {
                 let connection = connection::open_reader(path)?;
                 let reads = reads.clone();
-                let path = path.to_owned();
+                let (path, owner) = (path.to_owned(), Arc::clone(owner));
                 std::thread::Builder::new()
                     .name(format!("{name}-{number}"))
-                    .spawn(move || serve(connection, &reads, &path))
+                    .spawn(move || {
+                        serve(connection, &reads, &path);
+                        drop(owner);
+                    })
                     .map_err(OpenError::Thread)
             })
             .collect::<std::result::Result<Vec<_>, _>>()?;

@@ -10,7 +10,7 @@ use super::by_hand::{cancel_job, key_of};
 use super::lanes::{self, Lane};
 use super::rows;
 use super::schema::{attempts, jobs};
-use super::transaction::{Refusal, Transaction};
+use super::transaction::{JobChange, Refusal, Transaction};
 use crate::domain::job::{JobId, QueueId, Status};
 use crate::domain::route::RouteName;
 use crate::store::Moved;
@@ -120,8 +120,15 @@ fn move_job(
         }
     }
     transaction.look_again(job.queue)?;
-    let moved = JobId { queue: to, ..*job };
-    transaction.announce(moved, *status, rows::count(attempts)?, now, revision);
+    transaction.announce(JobChange {
+        job: JobId { queue: to, ..*job },
+        status: *status,
+        attempts: rows::count(attempts)?,
+        at: now,
+        revision,
+        last_error: None,
+        next_attempt_at: None,
+    });
     Ok(())
 }
 

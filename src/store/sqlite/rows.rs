@@ -5,7 +5,7 @@ use diesel::result::Error as QueryError;
 use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
 
-use super::schema::{attempts, jobs, webhooks};
+use super::schema::{attempts, jobs};
 use crate::domain::attempt::AttemptRecord;
 use crate::domain::id::WebhookId;
 use crate::domain::job::{JobStatus, QueueId};
@@ -19,11 +19,12 @@ pub(super) struct StatusRow {
     pub(super) webhook: WebhookRow,
     job: Option<JobRow>,
     route: Option<String>,
+    /// The error of the job's last attempt; `None` unless the job is retrying or dead-lettered.
+    last_error: Option<String>,
 }
 
 /// The names of a webhook, and the digest of its payload.
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = webhooks, check_for_backend(Sqlite))]
+#[derive(Queryable)]
 pub(super) struct WebhookRow {
     id: Vec<u8>,
     source: String,
@@ -34,12 +35,12 @@ pub(super) struct WebhookRow {
 }
 
 /// The status of a job.
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = jobs, check_for_backend(Sqlite))]
+#[derive(Queryable)]
 pub(super) struct JobRow {
     queue: i64,
     status: i64,
     attempts: i64,
+    available_at: i64,
     updated_at: i64,
     revision: i64,
 }
@@ -72,9 +73,9 @@ pub(super) struct AttemptRow {
 /// Groups rows into webhooks. The rows of one webhook must be adjacent.
 pub(super) fn statuses(rows: Vec<StatusRow>) -> QueryResult<Vec<WebhookStatus>> {
     let mut webhooks: Vec<WebhookStatus> = Vec::new();
-    for StatusRow { webhook, job, route } in rows {
+    for StatusRow { webhook, job, route, last_error } in rows {
         let id = id(&webhook.id)?;
-        let job = job.zip(route).map(|(job, route)| job.into_status(route)).transpose()?;
+        let job = job.zip(route).map(|(job, route)| job.into_status(route, last_error)).transpose()?;
         match webhooks.last_mut().filter(|last| last.id == id) {
             Some(last) => last.jobs.extend(job),
             None => webhooks.push(webhook.into_status(id, job)?),
@@ -97,14 +98,18 @@ impl WebhookRow {
 }
 
 impl JobRow {
-    fn into_status(self, route: String) -> QueryResult<JobStatus> {
+    fn into_status(self, route: String, last_error: Option<String>) -> QueryResult<JobStatus> {
+        let status = job_status(self.status)?;
+        let due = time(self.available_at)?;
         Ok(JobStatus {
             queue: queue(self.queue)?,
             route: RouteName::new(route).map_err(unreadable)?,
-            status: job_status(self.status)?,
+            status,
             attempt_count: count(self.attempts)?,
             updated_at: time(self.updated_at)?,
             revision: self.revision.cast_unsigned(),
+            last_error,
+            next_attempt_at: status.is_waiting().then_some(due),
         })
     }
 }

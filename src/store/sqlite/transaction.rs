@@ -28,7 +28,7 @@ use crate::telemetry::metrics::Metrics;
 /// The state that commands need in addition to the connection.
 pub(super) struct Context {
     pub(super) path: PathBuf,
-    pub(super) _owner: Owner,
+    pub(super) _owner: Arc<Owner>,
     /// The greatest lead of the time of day since due times were last moved.
     pub(super) lead: Arc<AtomicI64>,
     pub(super) clock: Arc<dyn Clock>,
@@ -93,14 +93,15 @@ pub(super) struct Effects {
     lets_start: bool,
 }
 
-/// A change of a job that the transaction has written.
+/// The state of a job after a change that the transaction has written.
 pub(super) struct JobChange {
     pub(super) job: JobId,
-    pub(super) from: Status,
-    pub(super) to: Status,
+    pub(super) status: Status,
     pub(super) attempts: u32,
     pub(super) at: Timestamp,
     pub(super) revision: i64,
+    pub(super) last_error: Option<String>,
+    pub(super) next_attempt_at: Option<Timestamp>,
 }
 
 /// A write transaction.
@@ -154,29 +155,24 @@ impl<'a> Transaction<'a> {
         self.effects.lets_start = true;
     }
 
-    /// Records a change of a job's status: changes the counts, and has it announced after the commit.
-    pub(super) fn record(&mut self, change: JobChange) {
-        let JobChange { job, from, to, attempts, at, revision } = change;
+    /// Records a change of a job that had the status `from`: changes the counts, and has the change announced
+    /// after the commit.
+    pub(super) fn record(&mut self, from: Status, change: JobChange) {
+        let job = change.job;
         let memory = &mut self.context.memory;
-        memory.counts.shift(job.queue, from, to);
+        memory.counts.shift(job.queue, from, change.status);
         if from == Status::Processing
             && memory.policy(job.queue).is_some_and(|policy| policy.concurrency.is_some())
         {
             // Another job of the route may start now.
             self.effects.lets_start = true;
         }
-        self.announce(job, to, attempts, at, revision);
+        self.announce(change);
     }
 
-    /// Has the current state of a job announced after the commit.
-    pub(super) fn announce(
-        &mut self,
-        job: JobId,
-        status: Status,
-        attempts: u32,
-        at: Timestamp,
-        revision: i64,
-    ) {
+    /// Has a change of a job announced after the commit.
+    pub(super) fn announce(&mut self, change: JobChange) {
+        let JobChange { job, status, attempts, at, revision, last_error, next_attempt_at } = change;
         let Some((route, _)) = self.context.memory.queues.name(job.queue) else { return };
         self.effects.changes.push(Change {
             job,
@@ -185,6 +181,8 @@ impl<'a> Transaction<'a> {
             attempt_count: attempts,
             updated_at: at,
             revision: revision.cast_unsigned(),
+            last_error,
+            next_attempt_at,
         });
     }
 }

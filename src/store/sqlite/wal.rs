@@ -14,10 +14,11 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 
-use super::connection;
+use super::connection::{self, Owner};
 use super::open_error::OpenError;
 use crate::domain::clock::Signal;
 use crate::store::statement::statement;
+use crate::telemetry::repeated::Repeated;
 
 /// The length of the log, in pages, at which copying starts: 128 MiB. Each copying delays a few commits for a
 /// moment, so with a longer log fewer webhooks are delayed.
@@ -66,34 +67,47 @@ impl Log {
         } else {
             Ok(())
         };
-        if let Err(error) = outcome {
-            tracing::warn!(error = %error, "the write-ahead log could not be copied back; trying again later");
+        match outcome {
+            Ok(()) => COPYING.works(),
+            Err(error) => not_copied(&error),
         }
     }
 }
 
 /// Starts the copying thread.
-pub(super) fn start(path: &Path, log: Arc<Log>) -> Result<JoinHandle<()>, OpenError> {
-    let mut connection = connection::open_checkpointer(path)?;
-    std::thread::Builder::new()
-        .name("store-wal".into())
-        .spawn(move || {
-            loop {
-                log.long.wait(None);
-                if log.stopping.load(Ordering::SeqCst) {
-                    return;
-                }
-                copy(&mut connection);
-                // Taken before the writer is notified, so that its next check can raise the signal again.
-                log.long.take();
-                if log.stopping.load(Ordering::SeqCst) {
-                    // `stop` may have raised the signal that was just taken.
-                    return;
-                }
-                log.nearly_copied.store(true, Ordering::SeqCst);
-            }
-        })
-        .map_err(OpenError::Thread)
+pub(super) fn start(path: &Path, owner: Arc<Owner>, log: Arc<Log>) -> Result<JoinHandle<()>, OpenError> {
+    let connection = connection::open_checkpointer(path)?;
+    let copying = move || {
+        copy_when_long(connection, &log);
+        drop(owner);
+    };
+    std::thread::Builder::new().name("store-wal".into()).spawn(copying).map_err(OpenError::Thread)
+}
+
+/// Copies whenever the log is long, until the store closes.
+fn copy_when_long(mut connection: SqliteConnection, log: &Log) {
+    loop {
+        log.long.wait(None);
+        if log.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        copy(&mut connection);
+        // Taken before the writer is notified, so that its next check can raise the signal again.
+        log.long.take();
+        if log.stopping.load(Ordering::SeqCst) {
+            // `stop` may have raised the signal that was just taken.
+            return;
+        }
+        log.nearly_copied.store(true, Ordering::SeqCst);
+    }
+}
+
+static COPYING: Repeated = Repeated::new("the write-ahead log is copied back again");
+
+fn not_copied(error: &diesel::result::Error) {
+    COPYING.failed(|times| {
+        tracing::warn!(times, error = %error, "the write-ahead log could not be copied back; trying again later");
+    });
 }
 
 fn copy(connection: &mut SqliteConnection) {
@@ -102,7 +116,7 @@ fn copy(connection: &mut SqliteConnection) {
             Ok(log) if log.pages - log.copied <= WRITER_COPIES_PAGES => return,
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(error = %error, "the write-ahead log could not be copied back; trying again later");
+                not_copied(&error);
                 return;
             }
         }
@@ -151,7 +165,8 @@ mod tests {
             // Writes enough that copying takes a moment, and stops at a different point of it in each round.
             writer.batch_execute("INSERT INTO filler VALUES (zeroblob(100000))").expect("writes");
             let log = Arc::new(Log::default());
-            let thread = start(&path, Arc::clone(&log)).expect("starts");
+            let owner = Arc::new(Owner::of(&path).expect("locks"));
+            let thread = start(&path, owner, Arc::clone(&log)).expect("starts");
             log.long.raise();
             Signal::default().wait(Some(Duration::from_millis(round / 6)));
             log.stop();

@@ -28,6 +28,7 @@ use crate::domain::webhook::NewWebhook;
 use crate::store::Accepted;
 use crate::store::acceptance::queue_full;
 use crate::telemetry::metrics::Stopwatch;
+use crate::telemetry::repeated::Repeated;
 
 /// The capacity of the writer's queue, in commands. When it is full, webhooks are refused, and other commands
 /// wait for a free place.
@@ -131,6 +132,7 @@ impl Writer {
         let started = Stopwatch::start();
         match self.transact(&mut batch) {
             Ok(()) => {
+                WRITING.works();
                 self.context.metrics.committed(started, batch.len());
                 batch.committed();
                 let Self { connection, context, commits } = self;
@@ -139,13 +141,16 @@ impl Writer {
                 }
             }
             Err(error) if is_store_fault(&error) => {
-                tracing::error!(error = %error, commands = batch.len(), "the store cannot write; nothing of this batch was acknowledged");
+                let commands = batch.len();
+                WRITING.failed(|times| {
+                    tracing::error!(times, error = %error, commands, "the store cannot write; nothing of this batch was acknowledged");
+                });
                 self.context.metrics.commit_failed();
                 self.connection = None;
                 let error = error.to_string();
                 batch.failed(|| {
                     Error::store_unavailable(
-                        "the store cannot write at the moment; nothing was stored, try again",
+                        "the store cannot write at the moment; the request may or may not be stored, send it again",
                         error.clone(),
                     )
                 });
@@ -195,6 +200,8 @@ impl Writer {
         }
     }
 }
+
+static WRITING: Repeated = Repeated::new("the store can be written again");
 
 /// Opens a connection after a fault, and reloads the context: a commit that reported an error may be in the
 /// file.

@@ -41,6 +41,14 @@ const MESSAGES: [&str; 22] = [
     "ReloadSettingsResponse",
 ];
 
+/// Calls that name a webhook by its key or by its id: the paths of both in REST, their method, and the request.
+const BY_KEY_AND_BY_ID: [(&str, &str, &str, &str); 4] = [
+    ("/v1/status", "/v1/webhooks/{id}/status", "get", "GetStatusRequest"),
+    ("/v1/webhook", "/v1/webhooks/{id}", "get", "GetWebhookRequest"),
+    ("/v1/retry", "/v1/webhooks/{id}/retry", "post", "RetryWebhookRequest"),
+    ("/v1/cancel", "/v1/webhooks/{id}/cancel", "post", "CancelWebhookRequest"),
+];
+
 #[test]
 fn each_message_has_the_members_and_types_of_its_schema() {
     let contract = contract();
@@ -123,9 +131,6 @@ fn the_parameters_of_a_query_are_the_fields_of_its_request() {
     let contract = contract();
     for (path, method, request) in [
         ("/v1/webhooks", "get", "ListWebhooksRequest"),
-        ("/v1/webhooks/{id}", "get", "GetWebhookRequest"),
-        ("/v1/webhooks/{id}/retry", "post", "RetryWebhookRequest"),
-        ("/v1/webhooks/{id}/cancel", "post", "CancelWebhookRequest"),
         ("/v1/stats", "get", "GetStatsRequest"),
         ("/v1/routes", "get", "ListRoutesRequest"),
         ("/v1/pause", "post", "PauseRequest"),
@@ -137,19 +142,22 @@ fn the_parameters_of_a_query_are_the_fields_of_its_request() {
     ] {
         assert_eq!(parameters(path, method), fields_of(message(&contract, request)), "{request}");
     }
-    let mut status = parameters("/v1/status", "get");
-    status.extend(parameters("/v1/webhooks/{id}/status", "get"));
-    let expected = fields_of(message(&contract, "GetStatusRequest"));
-    assert_eq!(status, expected);
+    for (by_key, by_id, method, request) in BY_KEY_AND_BY_ID {
+        let mut both = parameters(by_key, method);
+        both.extend(parameters(by_id, method));
+        assert_eq!(both, fields_of(message(&contract, request)), "{request}");
+    }
     assert_eq!(message(&contract, "WatchStatusRequest").field.len(), 3, "named as in GetStatus");
 }
 
 #[test]
-fn the_key_is_a_required_parameter_of_a_look_up_by_key() {
+fn the_key_is_a_required_parameter_of_a_call_by_key() {
     let document = document();
-    let parameters = document["paths"]["/v1/status"]["get"]["parameters"].as_array().unwrap();
-    let key = parameters.iter().find(|parameter| parameter["name"] == "idempotency_key").unwrap();
-    assert_eq!(key["required"], true);
+    for (path, _, method, _) in BY_KEY_AND_BY_ID {
+        let parameters = document["paths"][path][method]["parameters"].as_array().unwrap();
+        let key = parameters.iter().find(|parameter| parameter["name"] == "idempotency_key").unwrap();
+        assert_eq!(key["required"], true, "{path}");
+    }
 }
 
 #[test]

@@ -18,6 +18,11 @@ fn submission(key: &str, payload_json: &str) -> proto::SubmitWebhookRequest {
     }
 }
 
+/// Names a webhook by its id.
+fn named(id: &str) -> proto::GetWebhookRequest {
+    proto::GetWebhookRequest { id: id.to_owned(), ..Default::default() }
+}
+
 /// A submission whose payload is this value.
 fn submission_of_value(key: &str, value: prost_types::Value) -> proto::SubmitWebhookRequest {
     proto::SubmitWebhookRequest {

@@ -21,7 +21,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "connections",
-        may_name: &["domain"],
+        may_name: &["domain", "telemetry"],
         never: &["diesel", "tonic", "axum", "hyper", "prost"],
     },
     Layer {

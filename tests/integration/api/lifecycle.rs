@@ -144,6 +144,24 @@ async fn health_is_exit_code_0_while_it_runs_and_1_when_it_does_not(
     assert_eq!(process.terminate().await, Some(0));
 }
 
+#[tokio::test]
+async fn health_live_is_exit_code_0_also_while_the_process_is_not_ready() {
+    let place = Place::new(&[("HOOKBOX_SHUTDOWN_DELAY", "1h")]);
+    let asked = place.run(&["health", "--live"]);
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(told(&asked).contains("no answer from http://127.0.0.1:"), "{}", told(&asked));
+    let process = place.serve().await;
+    process.signal(Signal::SIGTERM);
+    process.wait_for_log("not ready any more").await;
+    let asked = place.run(&["health"]);
+    assert_eq!(asked.status.code(), Some(1), "{}", told(&asked));
+    // Takes the flags of settings as well.
+    let address = format!("127.0.0.1:{}", place.http_port());
+    let asked = place.run(&["health", "--live", "--http-addr", &address]);
+    assert_eq!(asked.status.code(), Some(0), "{}", told(&asked));
+    assert_eq!(String::from_utf8(asked.stdout).unwrap(), "ok\n");
+}
+
 /// Only a file belongs to one process.
 #[tokio::test]
 async fn a_second_process_on_the_same_file_says_so_and_stops() {

@@ -1,4 +1,4 @@
-//! What the log tells of a webhook at the level `debug`.
+//! What the log tells of a webhook: everything at the level `debug`, and dead letters always.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -12,21 +12,44 @@ const SECRET: &str = "4111-1111";
 const ACCEPTED: &str = "a submission is accepted";
 const REFUSED: &str = "a submission is refused";
 
-/// The debug events of hookbox itself with this message, in their order.
-fn events(process: &Process, message: &str) -> Vec<Value> {
+const DEAD_LETTERED: &str = "a job is dead-lettered; retry it by hand once the cause is gone";
+
+/// Attempts take an hour. On PostgreSQL a process takes nothing over in the first third of a lease.
+const ENDLESS: [(&str, &str); 3] =
+    [("HOOKBOX_SIMULATE_MIN", "1h"), ("HOOKBOX_SIMULATE_MAX", "1h"), ("HOOKBOX_LEASE", "1s")];
+
+/// The lines of hookbox itself with this level and message, in their order.
+fn lines(process: &Process, level: &str, message: &str) -> Vec<Value> {
     let log = process.log();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let is_ours = |line: &Value| line["target"].as_str().is_some_and(|target| target.starts_with("hookbox"));
-    lines.filter(|line| line["level"] == "DEBUG" && line["message"] == message && is_ours(line)).collect()
+    lines.filter(|line| line["level"] == level && line["message"] == message && is_ours(line)).collect()
 }
 
-/// Checks the fields of an event.
+/// The debug events with this message.
+fn events(process: &Process, message: &str) -> Vec<Value> {
+    lines(process, "DEBUG", message)
+}
+
+/// Checks the fields of a line about a request or an attempt.
 #[track_caller]
 fn has(event: &Value, fields: &Value) {
-    for (name, value) in fields.as_object().unwrap() {
-        assert_eq!(event[name], *value, "{name} of {event}");
-    }
+    has_fields(event, fields);
     assert_eq!(event["trace_id"].as_str().map(str::len), Some(32), "{event}");
+}
+
+#[track_caller]
+fn has_fields(line: &Value, fields: &Value) {
+    for (name, value) in fields.as_object().unwrap() {
+        assert_eq!(line[name], *value, "{name} of {line}");
+    }
+}
+
+/// Lets the leases of a process that was killed expire. On SQLite the next process does not wait for that.
+fn expire_leases(place: &Place, store: Store) {
+    if store == Postgres {
+        place.execute("UPDATE jobs SET lease_until = now() - interval '1 hour' WHERE status = 1");
+    }
 }
 
 #[rstest]
@@ -94,4 +117,122 @@ async fn at_the_default_level_a_webhook_that_completes_is_not_logged() {
     let id = process.rest.accept("evt-001").await;
     process.wait_for(&id, "completed").await;
     assert!(!process.log().contains(&id), "{}", process.log());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_dead_letter_is_logged_with_its_names_and_the_error(#[values(Sqlite, Postgres)] store: Store) {
+    let settings = [("HOOKBOX_SIMULATE_FAILURE_RATE", "1"), ("HOOKBOX_MAX_ATTEMPTS", "1")];
+    let place = Place::on(store, &settings);
+    let process = place.serve().await;
+    let id = process.rest.accept("evt-001").await;
+    process.wait_for_log(DEAD_LETTERED).await;
+    let logged = lines(&process, "WARN", DEAD_LETTERED);
+    assert_eq!(logged.len(), 1, "{logged:#?}");
+    has(&logged[0], &json!({ "webhook_id": id, "route": "default", "source": "default", "attempts": 1 }));
+    has(&logged[0], &json!({ "event_type": "order.created" }));
+    assert!(logged[0]["error"].as_str().is_some_and(|error| error.contains("simulated")), "{}", logged[0]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_failed_attempt_that_lost_its_lease_is_not_logged_as_a_dead_letter(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let settings = [
+        ("HOOKBOX_SIMULATE_MIN", "3s"),
+        ("HOOKBOX_SIMULATE_MAX", "3s"),
+        ("HOOKBOX_SIMULATE_FAILURE_RATE", "1"),
+        ("HOOKBOX_MAX_ATTEMPTS", "1"),
+    ];
+    let place = Place::on(store, &settings);
+    let process = place.serve().await;
+    let id = process.rest.accept("evt-001").await;
+    process.wait_for(&id, "processing").await;
+    // As if another process had claimed it.
+    place.execute("UPDATE jobs SET lease_token = lease_token + 1");
+    process.wait_for_log("the lease was lost before the attempt ended").await;
+    assert!(!process.log().contains(DEAD_LETTERED), "{}", process.log());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_take_over_logs_each_dead_letter_with_its_reason(#[values(Sqlite, Postgres)] store: Store) {
+    let kept = r#"
+        [[routes]]
+        name = "spent"
+        match = { event_type = "spent" }
+        retry = { attempts = 1 }
+
+        [[routes]]
+        name = "final"
+        match = { event_type = "final" }
+        on_interrupt = "dead_letter"
+
+        [[routes]]
+        name = "again"
+        match = { event_type = "again" }
+    "#;
+    let gone = "\n[[routes]]\nname = \"gone\"\nmatch = { event_type = \"gone\" }\n";
+    let place = Place::on(store, &ENDLESS);
+    std::fs::write(place.path("hookbox.toml"), format!("{kept}{gone}")).unwrap();
+    let process = place.serve().await;
+    let mut ids = Vec::new();
+    for route in ["spent", "final", "again", "gone"] {
+        let id = process.rest.submit(route, route, "{}").await.text_of("id");
+        process.wait_for(&id, "processing").await;
+        ids.push(id);
+    }
+    // Kills it.
+    drop(process);
+    expire_leases(&place, store);
+    std::fs::write(place.path("hookbox.toml"), kept).unwrap();
+
+    let successor = place.serve().await;
+    for at in [0, 1, 3] {
+        successor.wait_for(&ids[at], "dead_lettered").await;
+        successor.wait_for_log(&ids[at]).await;
+    }
+    let mut logged = lines(&successor, "WARN", DEAD_LETTERED);
+    logged.sort_by_key(|line| line["route"].to_string());
+    let expected = [
+        ("final", &ids[1], "on_interrupt of the route is dead_letter"),
+        ("gone", &ids[3], "the route is not in the settings"),
+        ("spent", &ids[0], "no attempts are left"),
+    ];
+    assert_eq!(logged.len(), expected.len(), "{logged:#?}");
+    for (line, (route, id, reason)) in logged.iter().zip(expected) {
+        has_fields(line, &json!({ "route": route, "webhook_id": id, "reason": reason, "attempts": 1 }));
+        has_fields(line, &json!({ "error": "the process died or lost the lease during the attempt" }));
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_take_over_that_makes_many_dead_letters_logs_20_of_them_and_how_many_more(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    const DEAD_LETTERS: usize = 23;
+    let mut place = Place::on(store, &ENDLESS);
+    place.set("HOOKBOX_WORKERS", "32");
+    place.set("HOOKBOX_MAX_ATTEMPTS", "1");
+    let process = place.serve().await;
+    let mut ids = Vec::new();
+    for number in 0..DEAD_LETTERS {
+        ids.push(process.rest.accept(&format!("evt-{number}")).await);
+    }
+    for id in &ids {
+        process.wait_for(id, "processing").await;
+    }
+    // Kills it.
+    drop(process);
+    expire_leases(&place, store);
+
+    let successor = place.serve().await;
+    let further = "further jobs of this take-over are dead-lettered, without a line for each";
+    successor.wait_for_log(further).await;
+    assert_eq!(lines(&successor, "WARN", DEAD_LETTERED).len(), 20);
+    let further = lines(&successor, "WARN", further);
+    assert_eq!(further.len(), 1, "{further:#?}");
+    assert_eq!(further[0]["jobs"], DEAD_LETTERS - 20, "{}", further[0]);
 }

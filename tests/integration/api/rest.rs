@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod bodies;
+mod browsers;
 mod front;
 mod keys;
 mod limits;

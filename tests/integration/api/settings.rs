@@ -184,6 +184,19 @@ fn numbers_may_be_written_in_every_way_of_toml() {
     }
 }
 
+#[test]
+fn hosts_may_be_written_as_a_list_or_as_one_string() {
+    let place = Place::new(&[]);
+    for hosts in [r#"["hookbox", "10.0.0.7"]"#, r#""hookbox,10.0.0.7""#, r#"["hookbox,10.0.0.7"]"#] {
+        write(&place, &format!("hosts = {hosts}\nallow_anonymous = true\n"));
+        let ended = place.run(&["config"]);
+        let settings = String::from_utf8(ended.stdout).unwrap();
+        for line in ["hosts = \"hookbox,10.0.0.7\"", "allow_anonymous = \"true\""] {
+            assert!(settings.contains(line), "{line} in {settings}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_reload_command_and_sighup_apply_the_routes_in_the_file() {
     let place = Place::new(&[]);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::replicas::blocking;
 use crate::replicas::proxy::Proxy;
@@ -158,4 +159,57 @@ async fn a_disconnected_replica_returns() {
 
 fn time_of(value: &Value, member: &str) -> Timestamp {
     value[member].as_str().expect("is text").parse().expect("is a time")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_away_is_logged_once_a_second_and_so_is_its_return() {
+    let database = blocking(|| server().database());
+    let (proxy, url) = Proxy::before(&database.url()).await;
+    let place = Place::new(&[
+        &format!("--database-url={url}"),
+        "--workers=64",
+        "--simulate-min=1s",
+        "--simulate-max=1500ms",
+    ]);
+    let replica = tokio::task::spawn_blocking(move || place.start()).await.expect("starts");
+    let (sender, webhooks) = (client(), replica.url("/v1/webhooks"));
+    for number in 0..64 {
+        let accepted = post(&sender, &webhooks, &format!("before {number}")).await.expect("answers");
+        assert_eq!(accepted.status(), 202);
+    }
+    proxy.cut_off();
+    let away = Instant::now();
+    while away.elapsed() < Duration::from_secs(3) {
+        let refused = post(&sender, &webhooks, "during").await.expect("answers");
+        assert_eq!(refused.status(), 503);
+    }
+    proxy.speak();
+    eventually("it stores webhooks again", async || {
+        let answer = post(&sender, &webhooks, "after").await.ok()?;
+        answer.status().is_success().then_some(())
+    })
+    .await;
+    let most = away.elapsed().as_secs() as usize + 2;
+    for fault in [
+        "the database refused a statement",
+        "the database refused a write",
+        "outcomes could not be stored",
+        "leases could not be renewed",
+        "jobs could not be claimed",
+        "a request could not be served",
+    ] {
+        let times = replica.times_logged(fault);
+        assert!(times <= most, "{fault}: {times} lines in {most} s");
+    }
+    assert!(replica.has_logged("a request could not be served"));
+    // A fault is over once there was a second without it.
+    for over in ["requests are served again", "outcomes are stored again"] {
+        let mut number = 0;
+        eventually(over, async || {
+            number += 1;
+            drop(post(&sender, &webhooks, &format!("{over} {number}")).await);
+            replica.has_logged(over).then_some(())
+        })
+        .await;
+    }
 }

@@ -53,6 +53,7 @@ macro_rules! conformance {
                     jobs_due_longest_come_first_whatever_their_source
                     a_retried_job_is_claimed_after_jobs_that_were_due_earlier
                     concurrent_claims_never_return_the_same_job
+                    a_claim_returns_a_limited_number_of_bytes_and_the_next_one_the_rest
                     a_job_is_not_claimed_before_it_is_due
                     a_claimed_job_has_everything_that_its_handler_needs
                     attempts_count_up_and_tokens_grow_with_every_claim
@@ -64,6 +65,7 @@ macro_rules! conformance {
                     a_failed_attempt_is_retried_when_it_is_due
                     a_dead_letter_is_not_claimed_again
                     a_stopped_attempt_is_recorded_and_its_job_due_again
+                    a_status_has_the_last_error_and_the_next_due_time_of_its_jobs
                     attempts_are_listed_oldest_first_with_their_worker
                     results_of_finish_are_in_the_order_of_its_arguments
                 ]

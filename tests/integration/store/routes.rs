@@ -67,7 +67,7 @@ pub(crate) fn skipping(name: &str) -> Policy {
     Policy { on_dead_letter: OnDeadLetter::Skip, ..policy(name) }
 }
 
-/// The policy of a route whose jobs must not start twice.
+/// The policy of a route whose jobs are dead-lettered if an attempt did not end.
 pub(crate) fn never_twice(name: &str) -> Policy {
     Policy { on_interrupt: OnInterrupt::DeadLetter, ..policy(name) }
 }

@@ -160,7 +160,12 @@ impl Server {
 
     /// Whether a line of the log has this text.
     pub(crate) fn has_logged(&self, text: &str) -> bool {
-        self.log().iter().any(|line| line.contains(text))
+        self.times_logged(text) > 0
+    }
+
+    /// In how many lines it has logged something so far.
+    pub(crate) fn times_logged(&self, text: &str) -> usize {
+        self.log().iter().filter(|line| line.contains(text)).count()
     }
 
     /// SIGSTOP: the process does nothing more, and loses nothing.

@@ -33,7 +33,13 @@ async fn both_apis_tell_the_same_of_a_webhook(#[values(Sqlite, Postgres)] store:
     let submitted = hookbox.rest.submit("evt-001", "order.created", r#"{"a":[1]}"#).await.json();
     let id = submitted["id"].as_str().unwrap().to_owned();
     hookbox.wait_for(&id, "retrying").await;
-    assert_eq!(hookbox.rest.webhook(&id).await, grpc_webhook(&hookbox, &id).await);
+    let retrying = hookbox.rest.webhook(&id).await;
+    assert_eq!(retrying, grpc_webhook(&hookbox, &id).await);
+    assert_eq!(
+        (&retrying["last_error"], &retrying["jobs"][0]["last_error"]),
+        (&json!("busy"), &json!("busy"))
+    );
+    assert_eq!(retrying["next_attempt_at"], retrying["available_at"]);
     hookbox.advance(HOUR);
     hookbox.wait_for(&id, "completed").await;
     assert_eq!(hookbox.rest.webhook(&id).await, grpc_webhook(&hookbox, &id).await);
@@ -45,8 +51,9 @@ async fn both_apis_tell_the_same_of_a_status_a_list_and_a_submission(
     #[values(Sqlite, Postgres)] store: Store,
 ) {
     let hookbox = Hookbox::start(store);
+    hookbox.handler.will([Step::Fail("busy")]);
     let id = hookbox.rest.accept("evt-001").await;
-    hookbox.wait_for(&id, "completed").await;
+    hookbox.wait_for(&id, "retrying").await;
     let mut client = hookbox.grpc();
 
     let request = proto::GetStatusRequest { id: id.clone(), ..Default::default() };
@@ -72,7 +79,9 @@ async fn both_apis_tell_the_same_of_a_status_a_list_and_a_submission(
         "id": submitted.id, "source": submitted.source, "idempotency_key": submitted.idempotency_key,
         "event_type": submitted.event_type, "status": word(submitted.status().as_str_name()),
         "duplicate": submitted.duplicate, "accepted_at": time(submitted.accepted_at),
+        "last_error": submitted.last_error, "next_attempt_at": time(submitted.next_attempt_at),
     });
+    assert_eq!(submitted["last_error"], "busy");
     assert_eq!(hookbox.rest.submit("evt-001", "order.created", "{}").await.json(), submitted);
 }
 
@@ -106,7 +115,7 @@ async fn both_apis_tell_the_same_of_routes_pauses_and_counts(#[values(Sqlite, Po
 
 /// What gRPC tells of a webhook, written as REST writes it.
 async fn grpc_webhook(hookbox: &Hookbox, id: &str) -> Value {
-    let request = proto::GetWebhookRequest { id: id.to_owned() };
+    let request = proto::GetWebhookRequest { id: id.to_owned(), ..Default::default() };
     let webhook = hookbox.grpc().get_webhook(request).await.unwrap().into_inner();
     let jobs: Vec<_> = webhook.jobs.iter().map(job_json).collect();
     let mut json = json!({
@@ -116,6 +125,7 @@ async fn grpc_webhook(hookbox: &Hookbox, id: &str) -> Value {
         "updated_at": time(webhook.updated_at), "max_attempts": webhook.max_attempts,
         "available_at": time(webhook.available_at), "completed_at": time(webhook.completed_at),
         "trace_id": webhook.trace_id, "attempts": attempts_json(&webhook.attempts), "jobs": jobs,
+        "last_error": webhook.last_error, "next_attempt_at": time(webhook.next_attempt_at),
     });
     for (member, text) in [("payload", &webhook.payload_json), ("result", &webhook.result_json)] {
         if let Some(text) = text {
@@ -130,7 +140,8 @@ fn job_json(job: &proto::Job) -> Value {
         "route": job.route, "handler": job.handler, "status": word(job.status().as_str_name()),
         "attempt_count": job.attempt_count, "max_attempts": job.max_attempts,
         "available_at": time(job.available_at), "completed_at": time(job.completed_at),
-        "run": job.run, "attempts": attempts_json(&job.attempts),
+        "run": job.run, "attempts": attempts_json(&job.attempts), "last_error": job.last_error,
+        "next_attempt_at": time(job.next_attempt_at),
     });
     if let Some(result) = &job.result_json {
         json["result"] = serde_json::from_str(result).unwrap();
@@ -196,7 +207,8 @@ fn status_json(status: proto::WebhookStatus) -> Value {
         "id": status.id, "source": status.source, "idempotency_key": status.idempotency_key,
         "event_type": status.event_type, "status": word(status.status().as_str_name()),
         "attempt_count": status.attempt_count, "accepted_at": time(status.accepted_at),
-        "updated_at": time(status.updated_at),
+        "updated_at": time(status.updated_at), "last_error": status.last_error,
+        "next_attempt_at": time(status.next_attempt_at),
     })
 }
 

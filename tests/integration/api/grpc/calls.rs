@@ -4,9 +4,16 @@ use futures::StreamExt;
 use hookbox::grpc::proto::{self, Outcome, Status};
 use rstest::rstest;
 
-use super::submission;
+use super::{named, submission};
 use crate::api::harness::handler::Step;
 use crate::api::harness::{HOUR, Hookbox, Postgres, Sqlite, Store};
+
+const WAITING_OR_DONE: [Status; 4] =
+    [Status::Pending, Status::Processing, Status::Retrying, Status::Completed];
+
+fn statuses(statuses: impl IntoIterator<Item = Status>) -> Vec<i32> {
+    statuses.into_iter().map(Into::into).collect()
+}
 
 #[rstest]
 #[tokio::test]
@@ -24,6 +31,8 @@ async fn a_webhook_is_stored_once_and_recognised_again(#[values(Sqlite, Postgres
         status: Status::Pending.into(),
         duplicate: false,
         accepted_at: Some(accepted_at),
+        last_error: None,
+        next_attempt_at: None,
     };
     assert_eq!(first, expected);
     hookbox.wait_for(&first.id, "completed").await;
@@ -67,12 +76,13 @@ async fn a_webhook_is_shown_in_full_with_its_attempts(#[values(Sqlite, Postgres)
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "retrying").await;
     let mut client = hookbox.grpc();
-    let waiting = client.get_webhook(proto::GetWebhookRequest { id: id.clone() }).await.unwrap().into_inner();
+    let waiting = client.get_webhook(named(&id)).await.unwrap().into_inner();
     assert_eq!((waiting.status(), &waiting.completed_at), (Status::Retrying, &None));
     assert_eq!(waiting.result_json, None);
+    assert_eq!((waiting.last_error(), waiting.next_attempt_at), ("busy", waiting.available_at));
     hookbox.advance(HOUR);
     hookbox.wait_for(&id, "completed").await;
-    let done = client.get_webhook(proto::GetWebhookRequest { id }).await.unwrap().into_inner();
+    let done = client.get_webhook(named(&id)).await.unwrap().into_inner();
     assert_eq!(done.payload_json.as_deref(), Some("{}"));
     assert_eq!(done.result_json.as_deref(), Some("[1,2]"));
     assert_eq!((done.max_attempts, done.trace_id.len()), (3, 32));
@@ -82,6 +92,7 @@ async fn a_webhook_is_shown_in_full_with_its_attempts(#[values(Sqlite, Postgres)
     assert_eq!((&job.attempts, &job.result_json), (&done.attempts, &done.result_json));
     assert_eq!((job.attempt_count, job.max_attempts), (done.attempt_count, done.max_attempts));
     assert_eq!((job.available_at, job.completed_at), (done.available_at, done.completed_at));
+    assert_eq!((&done.last_error, &done.next_attempt_at), (&None, &None));
     let outcomes: Vec<_> =
         done.attempts.iter().map(|attempt| (attempt.number, attempt.outcome(), attempt.error())).collect();
     assert_eq!(outcomes, [(1, Outcome::Failed, "busy"), (2, Outcome::Completed, "")]);
@@ -122,8 +133,13 @@ async fn webhooks_are_listed_newest_first_page_by_page_and_filtered(
         (proto::ListWebhooksRequest { source: "default".into(), ..none() }, &ids[..]),
         (proto::ListWebhooksRequest { route: "default".into(), ..none() }, &ids[..]),
         (proto::ListWebhooksRequest { route: "other".into(), ..none() }, &[]),
-        (proto::ListWebhooksRequest { status: Status::Cancelled.into(), ..none() }, &[]),
-        (proto::ListWebhooksRequest { status: Status::Filtered.into(), ..none() }, &[]),
+        (proto::ListWebhooksRequest { status: statuses([Status::Cancelled]), ..none() }, &[]),
+        (
+            proto::ListWebhooksRequest { status: statuses([Status::Filtered, Status::Cancelled]), ..none() },
+            &[],
+        ),
+        (proto::ListWebhooksRequest { status: statuses([Status::Unspecified]), ..none() }, &ids[..]),
+        (proto::ListWebhooksRequest { status: statuses(WAITING_OR_DONE), ..none() }, &ids[..]),
     ] {
         let page = client.list_webhooks(request.clone()).await.unwrap().into_inner();
         let listed: Vec<_> = page.webhooks.into_iter().map(|webhook| webhook.id).collect();
@@ -159,11 +175,17 @@ async fn a_watcher_follows_failures_and_a_retry(#[values(Sqlite, Postgres)] stor
     let request = proto::WatchStatusRequest { id, ..Default::default() };
     let changes = hookbox.grpc().watch_status(request).await.unwrap().into_inner();
     let mut changes = changes.map(|change| change.unwrap());
-    assert_eq!(changes.next().await.unwrap().status(), Status::Retrying);
+    let first = changes.next().await.unwrap();
+    assert_eq!((first.status(), first.last_error()), (Status::Retrying, "one"));
+    assert!(first.next_attempt_at.is_some());
     hookbox.handler.will([Step::FailForGood("two")]);
     hookbox.advance(HOUR);
-    let rest: Vec<_> = changes.map(|change| (change.status(), change.attempt_count)).collect().await;
-    assert_eq!(rest, [(Status::Processing, 2), (Status::DeadLettered, 2)]);
+    let rest: Vec<_> = changes.collect().await;
+    let seen: Vec<_> = rest
+        .iter()
+        .map(|change| (change.status(), change.attempt_count, change.last_error(), change.next_attempt_at))
+        .collect();
+    assert_eq!(seen, [(Status::Processing, 2, "", None), (Status::DeadLettered, 2, "two", None)]);
 }
 
 #[rstest]
@@ -174,12 +196,37 @@ async fn a_webhook_is_cancelled_and_retried(#[values(Sqlite, Postgres)] store: S
     hookbox.rest.accept("running").await;
     let id = hookbox.rest.accept("evt-001").await;
     let mut client = hookbox.grpc();
-    let cancel = proto::CancelWebhookRequest { id: id.clone(), route: None };
+    let cancel = proto::CancelWebhookRequest { id: id.clone(), ..Default::default() };
     assert_eq!(client.cancel_webhook(cancel).await.unwrap().into_inner().status(), Status::Cancelled);
-    let retry = proto::RetryWebhookRequest { id: id.clone(), route: Some("default".into()) };
+    let retry =
+        proto::RetryWebhookRequest { id: id.clone(), route: Some("default".into()), ..Default::default() };
     assert_eq!(client.retry_webhook(retry).await.unwrap().into_inner().status(), Status::Pending);
     drop(gate);
     hookbox.wait_for(&id, "completed").await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_webhook_is_shown_cancelled_and_retried_by_its_key(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    hookbox.handler.will([Step::FailForGood("no"), Step::Fail("later")]);
+    let id = hookbox.rest.accept("evt-001").await;
+    hookbox.wait_for(&id, "dead_lettered").await;
+    let mut client = hookbox.grpc();
+    let (key, source) = (|| "evt-001".to_owned(), || "default".to_owned());
+
+    let get = proto::GetWebhookRequest { idempotency_key: key(), ..Default::default() };
+    let shown = client.get_webhook(get).await.unwrap().into_inner();
+    assert_eq!((shown.id.as_str(), shown.last_error()), (id.as_str(), "no"));
+    assert_eq!(shown, client.get_webhook(named(&id)).await.unwrap().into_inner());
+    let retry = proto::RetryWebhookRequest { idempotency_key: key(), source: source(), ..Default::default() };
+    let retried = client.retry_webhook(retry).await.unwrap().into_inner();
+    assert_eq!((retried.id.as_str(), retried.status()), (id.as_str(), Status::Pending));
+    hookbox.wait_for(&id, "retrying").await;
+    let route = Some("default".to_owned());
+    let cancel = proto::CancelWebhookRequest { idempotency_key: key(), route, ..Default::default() };
+    let cancelled = client.cancel_webhook(cancel).await.unwrap().into_inner();
+    assert_eq!((cancelled.id.as_str(), cancelled.status()), (id.as_str(), Status::Cancelled));
 }
 
 #[rstest]

@@ -7,7 +7,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::submission;
+use super::{named, submission};
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
 const ORDERS: &str = r#"
@@ -163,7 +163,7 @@ async fn jobs_of_a_route_that_is_gone_are_moved_or_cancelled(#[values(Sqlite, Po
     let cancelled = client.cancel_jobs(cancel).await.unwrap().into_inner();
     assert_eq!(cancelled.cancelled, 0);
     client.resume(proto::ResumeRequest::default()).await.unwrap();
-    let done = hookbox.grpc().get_webhook(proto::GetWebhookRequest { id }).await.unwrap().into_inner();
+    let done = hookbox.grpc().get_webhook(named(&id)).await.unwrap().into_inner();
     assert_eq!(done.jobs.len(), 2);
 }
 
@@ -215,7 +215,7 @@ async fn routes_see_metadata_but_no_credentials(#[values(Sqlite, Postgres)] stor
     request.metadata_mut().insert("authorization", "Bearer secret".parse().unwrap());
     let mut client = hookbox.grpc();
     let id = client.submit_webhook(request).await.unwrap().into_inner().id;
-    let webhook = client.get_webhook(proto::GetWebhookRequest { id }).await.unwrap().into_inner();
+    let webhook = client.get_webhook(named(&id)).await.unwrap().into_inner();
     let routes: Vec<_> = webhook.jobs.iter().map(|job| job.route.as_str()).collect();
     assert_eq!(routes, ["region"]);
 }

@@ -6,7 +6,7 @@ use prost_types::{ListValue, Struct, Value};
 use rstest::rstest;
 use tonic::Code;
 
-use super::{submission, submission_of_value};
+use super::{named, submission, submission_of_value};
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
 /// What no double can hold and no map would keep in order.
@@ -18,7 +18,7 @@ async fn payload_json_comes_out_byte_for_byte_through_both_apis(#[values(Sqlite,
     let hookbox = Hookbox::start(store);
     let mut client = hookbox.grpc();
     let id = client.submit_webhook(submission("evt-001", EXACT)).await.unwrap().into_inner().id;
-    let kept = client.get_webhook(proto::GetWebhookRequest { id: id.clone() }).await.unwrap().into_inner();
+    let kept = client.get_webhook(named(&id)).await.unwrap().into_inner();
     assert_eq!(kept.payload_json.as_deref(), Some(EXACT));
     let rest = hookbox.rest.get(&format!("/v1/webhooks/{id}")).await;
     assert!(rest.text.contains(&format!(r#""payload":{EXACT}"#)), "{}", rest.text);
@@ -49,7 +49,7 @@ async fn a_payload_given_as_a_value_is_the_json_it_stands_for(#[values(Sqlite, P
     {
         let request = submission_of_value(&format!("evt-{number}"), value);
         let id = client.submit_webhook(request).await.unwrap().into_inner().id;
-        let kept = client.get_webhook(proto::GetWebhookRequest { id }).await.unwrap().into_inner();
+        let kept = client.get_webhook(named(&id)).await.unwrap().into_inner();
         assert_eq!(kept.payload_json.as_deref(), Some(json));
     }
 }

@@ -115,3 +115,16 @@ async fn an_empty_pipeline_has_no_answers(#[values(Sqlite, Postgres)] store: Sto
     let count = tokio::time::timeout(Duration::from_secs(10), answers.count()).await.unwrap();
     assert_eq!(count, 0);
 }
+
+#[rstest]
+#[tokio::test]
+async fn a_refused_key_names_the_webhook_that_has_it(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    let id = hookbox.grpc().submit_webhook(submission("evt-0", "1")).await.unwrap().into_inner().id;
+    let requests = [submission("evt-0", "2"), submission("bad\nkey", "1")];
+    let answers = hookbox.grpc().submit_webhooks(stream::iter(requests)).await.unwrap().into_inner();
+    let answers: Vec<_> = answers.map(|answer| answer.unwrap().result).collect().await;
+    let [Some(Error(reused)), Some(Error(bad))] = &answers[..] else { panic!("refused: {answers:?}") };
+    assert_eq!((reused.reason.as_str(), &reused.webhook_id), ("IDEMPOTENCY_KEY_REUSED", &id));
+    assert_eq!((bad.reason.as_str(), bad.webhook_id.as_str()), ("INVALID_FIELD", ""));
+}

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tower::ServiceExt as _;
 
-use super::submission;
+use super::{named, submission};
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
 /// The id of no webhook.
@@ -57,9 +57,11 @@ async fn an_empty_submission_names_every_field_at_fault() {
 async fn a_key_used_for_another_webhook_already_exists(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::start(store);
     let mut client = hookbox.grpc();
-    client.submit_webhook(submission("evt-001", "1")).await.unwrap();
+    let first = client.submit_webhook(submission("evt-001", "1")).await.unwrap().into_inner();
     let status = client.submit_webhook(submission("evt-001", "2")).await.unwrap_err();
     refused(&status, Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(status.get_details_error_info().unwrap().metadata["webhook_id"], first.id);
+    assert!(status.message().contains(&first.id), "{status}");
     assert!(status.get_details_retry_info().is_none(), "trying again cannot help");
 }
 
@@ -84,8 +86,19 @@ async fn a_name_that_names_nothing_or_two_things_is_refused() {
         refused(&status, Code::InvalidArgument, "INVALID_FIELD");
         assert_eq!(field_of(&status), field, "{request:?}: {status}");
         let proto::GetStatusRequest { id, idempotency_key, source } = request;
+        let names = || (id.clone(), idempotency_key.clone(), source.clone());
+        let (id, idempotency_key, source) = names();
         let request = proto::WatchStatusRequest { id, idempotency_key, source };
         assert_eq!(field_of(&client.watch_status(request).await.unwrap_err()), field);
+        let (id, idempotency_key, source) = names();
+        let request = proto::GetWebhookRequest { id, idempotency_key, source };
+        assert_eq!(field_of(&client.get_webhook(request).await.unwrap_err()), field);
+        let (id, idempotency_key, source) = names();
+        let request = proto::RetryWebhookRequest { id, idempotency_key, source, route: None };
+        assert_eq!(field_of(&client.retry_webhook(request).await.unwrap_err()), field);
+        let (id, idempotency_key, source) = names();
+        let request = proto::CancelWebhookRequest { id, idempotency_key, source, route: None };
+        assert_eq!(field_of(&client.cancel_webhook(request).await.unwrap_err()), field);
     }
 }
 
@@ -95,14 +108,27 @@ async fn a_webhook_that_is_not_there_is_not_found_by_any_call(#[values(Sqlite, P
     let hookbox = Hookbox::start(store);
     let mut client = hookbox.grpc();
     let id = || NO_WEBHOOK.to_owned();
-    let by_key = proto::GetStatusRequest { idempotency_key: "evt-001".into(), ..Default::default() };
+    let key = || "evt-001".to_owned();
+    let by_key = proto::GetStatusRequest { idempotency_key: key(), ..Default::default() };
     let statuses = [
         client.get_status(by_key).await.unwrap_err(),
         client.get_status(proto::GetStatusRequest { id: id(), ..Default::default() }).await.unwrap_err(),
-        client.get_webhook(proto::GetWebhookRequest { id: id() }).await.unwrap_err(),
+        client.get_webhook(named(&id())).await.unwrap_err(),
         client.watch_status(proto::WatchStatusRequest { id: id(), ..Default::default() }).await.unwrap_err(),
-        client.retry_webhook(proto::RetryWebhookRequest { id: id(), route: None }).await.unwrap_err(),
-        client.cancel_webhook(proto::CancelWebhookRequest { id: id(), route: None }).await.unwrap_err(),
+        client.retry_webhook(retry_of(&id())).await.unwrap_err(),
+        client.cancel_webhook(cancel_of(&id())).await.unwrap_err(),
+        client
+            .get_webhook(proto::GetWebhookRequest { idempotency_key: key(), ..named("") })
+            .await
+            .unwrap_err(),
+        client
+            .retry_webhook(proto::RetryWebhookRequest { idempotency_key: key(), ..retry_of("") })
+            .await
+            .unwrap_err(),
+        client
+            .cancel_webhook(proto::CancelWebhookRequest { idempotency_key: key(), ..cancel_of("") })
+            .await
+            .unwrap_err(),
     ];
     for status in statuses {
         refused(&status, Code::NotFound, "WEBHOOK_NOT_FOUND");
@@ -116,7 +142,7 @@ async fn a_list_with_a_wrong_filter_is_refused() {
     let none = proto::ListWebhooksRequest::default;
     let far = prost_types::Timestamp { seconds: i64::MAX, nanos: 0 };
     for (request, field) in [
-        (proto::ListWebhooksRequest { status: 99, ..none() }, "status"),
+        (proto::ListWebhooksRequest { status: vec![1, 99], ..none() }, "status"),
         (proto::ListWebhooksRequest { route: "No".into(), ..none() }, "route"),
         (proto::ListWebhooksRequest { source: "No".into(), ..none() }, "source"),
         (proto::ListWebhooksRequest { event_type: "a\n".into(), ..none() }, "event_type"),
@@ -139,9 +165,9 @@ async fn a_status_that_does_not_allow_it_is_a_failed_precondition(#[values(Sqlit
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "completed").await;
     let route = || Some("default".to_owned());
-    let retry = proto::RetryWebhookRequest { id: id.clone(), route: route() };
+    let retry = proto::RetryWebhookRequest { route: route(), ..retry_of(&id) };
     refused(&client.retry_webhook(retry).await.unwrap_err(), Code::FailedPrecondition, "WRONG_STATUS");
-    let cancel = proto::CancelWebhookRequest { id, route: route() };
+    let cancel = proto::CancelWebhookRequest { route: route(), ..cancel_of(&id) };
     refused(&client.cancel_webhook(cancel).await.unwrap_err(), Code::FailedPrecondition, "WRONG_STATUS");
 }
 
@@ -157,9 +183,9 @@ async fn a_route_without_a_job_of_the_webhook_is_not_found(#[values(Sqlite, Post
         ("No Route", Code::InvalidArgument, "INVALID_FIELD"),
     ] {
         let route = Some(route.to_owned());
-        let retry = proto::RetryWebhookRequest { id: id.clone(), route: route.clone() };
+        let retry = proto::RetryWebhookRequest { route: route.clone(), ..retry_of(&id) };
         refused(&client.retry_webhook(retry).await.unwrap_err(), code, reason);
-        let cancel = proto::CancelWebhookRequest { id: id.clone(), route };
+        let cancel = proto::CancelWebhookRequest { route, ..cancel_of(&id) };
         refused(&client.cancel_webhook(cancel).await.unwrap_err(), code, reason);
     }
 }
@@ -220,12 +246,20 @@ async fn over_a_limit_the_status_says_when_to_come_again(#[values(Sqlite, Postgr
 #[tokio::test]
 async fn a_refusal_carries_on_the_trace_of_its_call(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::start(store);
-    let mut request = tonic::Request::new(proto::GetWebhookRequest { id: NO_WEBHOOK.into() });
+    let mut request = tonic::Request::new(named(NO_WEBHOOK));
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
     let status = hookbox.grpc().get_webhook(request).await.unwrap_err();
     let info = status.get_details_error_info().unwrap();
     assert_eq!(info.metadata["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+}
+
+fn retry_of(id: &str) -> proto::RetryWebhookRequest {
+    proto::RetryWebhookRequest { id: id.to_owned(), ..Default::default() }
+}
+
+fn cancel_of(id: &str) -> proto::CancelWebhookRequest {
+    proto::CancelWebhookRequest { id: id.to_owned(), ..Default::default() }
 }
 
 #[track_caller]

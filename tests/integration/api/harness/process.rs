@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use diesel::Connection as _;
+use diesel::connection::SimpleConnection as _;
+use diesel::sqlite::SqliteConnection;
 use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,7 +18,7 @@ use tonic::transport::Channel;
 use super::client::Rest;
 use super::{Store, eventually};
 use crate::support::ports::free_port;
-use crate::support::postgres::{Database, server};
+use crate::support::postgres::{Database, Session, server};
 
 /// A folder to run the program in, its addresses, and its environment.
 #[derive(Debug)]
@@ -68,6 +71,19 @@ impl Place {
     /// The name of the file, or of the database.
     pub(crate) fn database(&self) -> String {
         self.database.as_ref().map_or("hookbox.db", Database::name).to_owned()
+    }
+
+    /// Runs SQL in the file, or in the database, as another program would.
+    pub(crate) fn execute(&self, sql: &str) {
+        match &self.database {
+            Some(database) => drop(Session::open(&database.url()).unwrap().ask(sql).unwrap()),
+            None => {
+                let path = self.path("hookbox.db");
+                let mut shell = SqliteConnection::establish(&path.to_string_lossy()).unwrap();
+                shell.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+                shell.batch_execute(sql).unwrap();
+            }
+        }
     }
 
     pub(crate) fn http_port(&self) -> u16 {

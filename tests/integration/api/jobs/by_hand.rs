@@ -146,3 +146,26 @@ async fn cancelling_a_dead_letter_gives_it_up(#[values(Sqlite, Postgres)] store:
     assert_eq!(hookbox.rest.post(&format!("/v1/webhooks/{dead}/cancel")).await.status, 200);
     assert_eq!(hookbox.rest.webhook(&dead).await["status"], "cancelled");
 }
+
+#[rstest]
+#[tokio::test]
+async fn jobs_are_retried_and_cancelled_by_key(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    hookbox.handler.will([Step::FailForGood("no"), Step::Fail("later")]);
+    let id = hookbox.rest.accept("evt 001").await;
+    hookbox.wait_for(&id, "dead_lettered").await;
+    let retried = hookbox.rest.post("/v1/retry?idempotency_key=evt+001&source=default").await;
+    assert_eq!((retried.status, retried.text_of("id")), (200, id.clone()), "{}", retried.text);
+    assert_eq!(retried.text_of("status"), "pending");
+    hookbox.wait_for(&id, "retrying").await;
+
+    let by_key = "idempotency_key=evt+001&route=default";
+    hookbox.rest.post(&format!("/v1/retry?{by_key}")).await.problem(409, "WRONG_STATUS");
+    let cancelled = hookbox.rest.post(&format!("/v1/cancel?{by_key}")).await;
+    assert_eq!((cancelled.status, cancelled.text_of("status")), (200, "cancelled".to_owned()));
+    assert_eq!(cancelled.text_of("id"), id);
+    for call in ["retry", "cancel"] {
+        let other = hookbox.rest.post(&format!("/v1/{call}?idempotency_key=evt+001&route=other")).await;
+        other.problem(404, "ROUTE_NOT_FOUND");
+    }
+}

@@ -142,6 +142,34 @@ async fn a_result_that_is_too_large_to_keep_is_a_failure_for_good(#[values(Sqlit
     assert!(dead["attempts"][0]["error"].as_str().unwrap().contains("65538 bytes"), "{dead}");
 }
 
+#[rstest]
+#[tokio::test]
+async fn a_status_shows_the_last_error_and_when_the_next_attempt_is_due(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::start(store);
+    hookbox.handler.will([
+        Step::FailFor("the bank is closed", Duration::from_secs(90)),
+        Step::FailForGood("no such account"),
+    ]);
+    let id = hookbox.rest.accept("evt-001").await;
+    hookbox.wait_for(&id, "retrying").await;
+    // The members in the status, in a list, and in the answer to a duplicate.
+    let shown = async || {
+        let status = hookbox.rest.get("/v1/status?idempotency_key=evt-001").await.json();
+        let list = hookbox.rest.get("/v1/webhooks?status=retrying,dead_lettered").await.json();
+        assert_eq!(list["webhooks"][0], status);
+        let again = hookbox.rest.submit("evt-001", "order.created", "{}").await.json();
+        let of = |body: &Value| (body["last_error"].clone(), body["next_attempt_at"].clone());
+        assert_eq!(of(&again), of(&status));
+        of(&status)
+    };
+    assert_eq!(shown().await, (json!("the bank is closed"), json!("2026-03-01T12:01:30.000Z")));
+    hookbox.advance(SignedDuration::from_secs(90));
+    hookbox.wait_for(&id, "dead_lettered").await;
+    assert_eq!(shown().await, (json!("no such account"), Value::Null));
+}
+
 /// From the end of the last attempt until the next one is due.
 fn delay_of(webhook: &Value) -> SignedDuration {
     let time = |value: &Value| value.as_str().unwrap().parse::<Timestamp>().unwrap();

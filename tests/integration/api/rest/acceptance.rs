@@ -83,7 +83,9 @@ async fn a_key_used_for_another_webhook_is_refused(#[values(Sqlite, Postgres)] s
         ("order.paid", r#"{"a":1}"#),
     ] {
         let answer = hookbox.rest.submit("evt-001", event_type, payload).await;
-        answer.problem(422, "IDEMPOTENCY_KEY_REUSED");
+        let problem = answer.problem(422, "IDEMPOTENCY_KEY_REUSED");
+        assert_eq!(problem["webhook_id"], first.text_of("id"));
+        assert!(problem["detail"].as_str().unwrap().contains(&first.text_of("id")), "{problem}");
     }
     let kept = hookbox.rest.get(first.header("location")).await;
     assert!(kept.text.contains(r#""payload":{"a":1}"#), "{}", kept.text);
@@ -110,7 +112,7 @@ async fn a_payload_comes_out_byte_for_byte_everywhere(#[values(Sqlite, Postgres)
     hookbox.wait_for(&id, "completed").await;
     let rest = hookbox.rest.get(&format!("/v1/webhooks/{id}")).await;
     assert!(rest.text.contains(&format!(r#""payload":{EXACT}"#)), "{}", rest.text);
-    let request = hookbox::grpc::proto::GetWebhookRequest { id };
+    let request = hookbox::grpc::proto::GetWebhookRequest { id, ..Default::default() };
     let grpc = hookbox.grpc().get_webhook(request).await.unwrap().into_inner();
     assert_eq!(grpc.payload_json.as_deref(), Some(EXACT));
     assert_eq!(hookbox.handler.runs()[0].payload, EXACT);

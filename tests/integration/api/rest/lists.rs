@@ -71,10 +71,15 @@ async fn every_filter_and_all_of_them_together_narrow_the_list(#[values(Sqlite, 
         ("status=completed", vec![&paid, &created]),
         ("status=dead_lettered", vec![&dead]),
         ("status=cancelled", vec![]),
+        ("status=completed,dead_lettered", vec![&paid, &created, &dead]),
+        ("status=completed&status=dead_lettered", vec![&paid, &created, &dead]),
+        ("status=cancelled&event_type=order.created&status=dead_lettered%2Cretrying", vec![&dead]),
         ("status=", vec![&paid, &created, &dead]),
+        ("status=&status=dead_lettered,", vec![&dead]),
         ("status=filtered", vec![]),
         ("route=default", vec![&paid, &created, &dead]),
         ("route=default&status=dead_lettered", vec![&dead]),
+        ("route=default&status=dead_lettered,filtered", vec![&dead]),
         ("route=other", vec![]),
         ("source=default", vec![&paid, &created, &dead]),
         ("source=other", vec![]),
@@ -94,6 +99,39 @@ async fn every_filter_and_all_of_them_together_narrow_the_list(#[values(Sqlite, 
         let page = hookbox.rest.get(&format!("/v1/webhooks?{filter}")).await.json();
         assert_eq!(ids_of(&page).iter().collect::<Vec<_>>(), expected, "{filter}");
     }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_list_of_several_statuses_is_complete_over_its_pages(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    let mut expected = Vec::new();
+    for (key, step, status) in [
+        ("dead-1", Step::FailForGood("no"), "dead_lettered"),
+        ("done-1", Step::Complete(json!(1)), "completed"),
+        ("later-1", Step::Fail("later"), "retrying"),
+        ("dead-2", Step::FailForGood("no"), "dead_lettered"),
+        ("done-2", Step::Complete(json!(2)), "completed"),
+    ] {
+        hookbox.handler.will([step]);
+        let id = hookbox.rest.accept(key).await;
+        hookbox.wait_for(&id, status).await;
+        if status != "completed" {
+            expected.push(id);
+        }
+    }
+    expected.reverse();
+    let (mut seen, mut token) = (Vec::new(), String::new());
+    loop {
+        let query = format!("/v1/webhooks?status=dead_lettered,retrying&page_size=1&page_token={token}");
+        let page = hookbox.rest.get(&query).await.json();
+        seen.extend(ids_of(&page));
+        token = page["next_page_token"].as_str().unwrap().to_owned();
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(seen, expected);
 }
 
 #[rstest]

@@ -18,6 +18,7 @@ async fn the_status_is_found_by_key_and_by_id(#[values(Sqlite, Postgres)] store:
         "id": id, "source": "default", "idempotency_key": "evt 001/ü", "event_type": "order.created",
         "status": "processing", "attempt_count": 1,
         "accepted_at": "2026-03-01T12:00:00.000Z", "updated_at": "2026-03-01T12:00:00.000Z",
+        "last_error": null, "next_attempt_at": null,
     });
     for path in [
         format!("/v1/webhooks/{id}/status"),
@@ -67,6 +68,7 @@ async fn a_completed_webhook_is_shown_in_full(#[values(Sqlite, Postgres)] store:
             "id": id, "source": "default", "idempotency_key": "evt-001",
             "event_type": "order.created", "status": "completed", "attempt_count": 1,
             "accepted_at": "2026-03-01T12:00:00.000Z", "updated_at": "2026-03-01T12:00:01.500Z",
+            "last_error": null, "next_attempt_at": null,
             "payload": {"total": 12}, "result": {"handled": "order.created"}, "max_attempts": 3,
             "available_at": "2026-03-01T12:00:00.000Z", "completed_at": "2026-03-01T12:00:01.500Z",
             "trace_id": trace_id, "attempts": attempts,
@@ -74,10 +76,22 @@ async fn a_completed_webhook_is_shown_in_full(#[values(Sqlite, Postgres)] store:
                 "route": "default", "handler": "simulate", "status": "completed", "run": 1,
                 "attempt_count": 1, "max_attempts": 3, "result": {"handled": "order.created"},
                 "available_at": "2026-03-01T12:00:00.000Z", "completed_at": "2026-03-01T12:00:01.500Z",
-                "attempts": attempts,
+                "attempts": attempts, "last_error": null, "next_attempt_at": null,
             }],
         })
     );
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_webhook_is_found_by_its_key(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    let id = hookbox.rest.accept("evt 001/ü").await;
+    let webhook = hookbox.wait_for(&id, "completed").await;
+    for query in ["idempotency_key=evt%20001%2F%C3%BC", "idempotency_key=evt+001/%C3%BC&source=default"] {
+        let answer = hookbox.rest.get(&format!("/v1/webhook?{query}")).await;
+        assert_eq!((answer.status, answer.json()), (200, webhook.clone()), "{query}");
+    }
 }
 
 #[rstest]

@@ -77,13 +77,20 @@ pub(crate) async fn every_change_is_announced_with_a_growing_revision<H: Harness
         let now = inbox.status_of(id).await;
         assert_eq!((now.status(), now.attempt_count()), (status, attempt_count), "{step}");
         assert!(now.revision() > last.revision(), "{step}");
+        let job = &now.jobs[0];
+        let error = matches!(step, "fail" | "dead-letter").then_some("failed");
+        assert_eq!(job.last_error.as_deref(), error, "{step}");
+        let is_due = matches!(step, "stop" | "take over" | "fail" | "retry");
+        assert_eq!(job.next_attempt_at, is_due.then(|| inbox.now()), "{step}");
         let change = Change {
-            job: JobId { webhook: id, queue: now.jobs[0].queue },
+            job: JobId { webhook: id, queue: job.queue },
             route: route("default"),
             status,
             attempt_count,
             updated_at: inbox.now(),
             revision: now.revision(),
+            last_error: job.last_error.clone(),
+            next_attempt_at: job.next_attempt_at,
         };
         assert_eq!(announced(&mut changes), [change], "{step}");
         last = now;

@@ -153,3 +153,25 @@ pub(crate) async fn a_claim_returns_when_the_next_job_is_due<H: Harness>() {
     inbox.advance(seconds(60));
     assert_eq!(next(1).await, None, "a cancelled job is not due");
 }
+
+pub(crate) async fn a_claim_returns_a_limited_number_of_bytes_and_the_next_one_the_rest<H: Harness>() {
+    const BYTES: usize = 24 * 1024 * 1024;
+    let inbox = Inbox::<H>::new().await;
+    let payload = format!("\"{}\"", "x".repeat(BYTES));
+    for key in ["a", "b", "c", "d"] {
+        inbox.accept(webhook_with(key, &payload), vec![job("default")]).await.expect("accepts");
+        inbox.advance(milliseconds(1));
+    }
+    let mut all = Vec::new();
+    while all.len() < 4 {
+        let jobs = inbox.claimed(10).await;
+        assert!((1..4).contains(&jobs.len()), "{} jobs at once", jobs.len());
+        for job in &jobs {
+            assert_eq!(job.attempt, 1, "a job that was given back was not attempted");
+            assert!(job.payload.as_deref() == Some(payload.as_str()), "the payload is whole");
+        }
+        all.extend(jobs);
+    }
+    assert_eq!(keys(&all), ["a", "b", "c", "d"]);
+    assert_eq!(inbox.claimed(10).await.len(), 0);
+}

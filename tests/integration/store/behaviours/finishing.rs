@@ -2,10 +2,12 @@
 
 use hookbox::domain::attempt::{AttemptRecord, Outcome};
 use hookbox::domain::job::Status;
+use hookbox::domain::webhook::WebhookName;
 use hookbox::store::Finish;
 
 use crate::store::harness::Harness;
-use crate::store::inbox::{Inbox, milliseconds, seconds};
+use crate::store::inbox::{Inbox, key_of, milliseconds, seconds, source, webhook};
+use crate::store::routes::{job, policy};
 
 pub(crate) async fn a_completed_attempt_is_recorded_with_status_and_result<H: Harness>() {
     let mut inbox = Inbox::<H>::new().await;
@@ -82,6 +84,50 @@ pub(crate) async fn a_stopped_attempt_is_recorded_and_its_job_due_again<H: Harne
         assert_eq!(detail.attempts.len(), stopped as usize);
         assert_eq!(detail.attempts.last().map(|last| last.outcome), Some(Outcome::Interrupted));
     }
+}
+
+pub(crate) async fn a_status_has_the_last_error_and_the_next_due_time_of_its_jobs<H: Harness>() {
+    let inbox = Inbox::<H>::with_routes([policy("a"), policy("b")]).await;
+    let id = inbox.accept_for("k", [job("a"), job("b")]).await.id;
+    // Every way to read a status tells the same.
+    let shown = async || {
+        let status = inbox.status_of(id).await;
+        let by_key = inbox.status(WebhookName::Key(source("default"), key_of("k"))).await.expect("found");
+        assert_eq!(by_key, status);
+        assert_eq!(inbox.everything().await, std::slice::from_ref(&status));
+        assert_eq!(inbox.detail_of(id).await.status, status);
+        let duplicate = inbox.accept(webhook("k"), vec![job("a"), job("b")]).await.expect("answered");
+        assert!(duplicate.duplicate);
+        assert_eq!(duplicate.webhook, status);
+        (status.last_error().map(str::to_owned), status.next_attempt_at())
+    };
+    let error = |text: &str| Some(text.to_owned());
+    assert_eq!(shown().await, (None, Some(inbox.now())), "both jobs are due");
+    inbox.advance(seconds(1));
+    let mut jobs = inbox.claimed(2).await;
+    jobs.sort_by(|one, other| one.route.cmp(&other.route));
+    assert_eq!(shown().await, (None, None), "both jobs are processing");
+
+    let later = inbox.now() + seconds(60);
+    let failed = Finish {
+        error: error("no such host"),
+        available_at: later,
+        ..inbox.ended(&jobs[0], Status::Retrying)
+    };
+    assert!(inbox.finish_one(failed).await.expect("finishes"));
+    assert_eq!(shown().await, (error("no such host"), Some(later)));
+    let dead = Finish { error: error("gone"), ..inbox.ended(&jobs[1], Status::DeadLettered) };
+    assert!(inbox.finish_one(dead).await.expect("finishes"));
+    assert_eq!(shown().await, (error("no such host"), Some(later)), "the retrying job comes first");
+
+    inbox.advance_to(later);
+    let job = inbox.claim_one().await;
+    assert_eq!(shown().await, (error("gone"), None), "of the dead letter");
+    inbox.end(&job, Status::Completed).await;
+    inbox.retry(id, None).await.expect("retries");
+    assert_eq!(shown().await, (None, Some(inbox.now())), "the dead letter is due again");
+    inbox.cancel(id, None).await.expect("cancels");
+    assert_eq!(shown().await, (None, None));
 }
 
 pub(crate) async fn attempts_are_listed_oldest_first_with_their_worker<H: Harness>() {

@@ -1,5 +1,7 @@
 //! Listing: newest first, with every filter, page by page.
 
+use std::collections::BTreeSet;
+
 use hookbox::domain::id::{Position, Sequence};
 use hookbox::domain::job::{JobStatus, Status};
 use hookbox::domain::webhook::{NewWebhook, WebhookStatus};
@@ -67,7 +69,11 @@ async fn mixed<H: Harness>() -> Inbox<H> {
 }
 
 fn every_query(all: &[WebhookStatus]) -> Vec<ListQuery> {
-    let statuses = Status::ALL.into_iter().map(Some).chain([None]);
+    let statuses = Status::ALL.into_iter().map(|status| BTreeSet::from([status])).chain([
+        BTreeSet::new(),
+        BTreeSet::from([Status::Retrying, Status::DeadLettered]),
+        BTreeSet::from([Status::Pending, Status::Completed, Status::Filtered]),
+    ]);
     let routes = || ["default", "held", "unknown"].map(|name| Some(route(name))).into_iter().chain([None]);
     let sources =
         || SOURCES.map(|name| Some(source(name))).into_iter().chain([None, Some(source("unknown"))]);
@@ -75,7 +81,7 @@ fn every_query(all: &[WebhookStatus]) -> Vec<ListQuery> {
     let times = [(None, None), (Some(20), None), (Some(10), Some(20)), (Some(5), Some(5))];
     let at = |index: Option<usize>| index.map(|index: usize| all[index].accepted_at);
     let mut queries = Vec::new();
-    for status in statuses {
+    for statuses in statuses {
         for source in sources() {
             for event_type in types() {
                 // Newest first: a later index is an earlier time.
@@ -83,7 +89,7 @@ fn every_query(all: &[WebhookStatus]) -> Vec<ListQuery> {
                     times.into_iter().flat_map(|time| routes().map(move |route| (time, route)))
                 {
                     queries.push(ListQuery {
-                        status,
+                        statuses: statuses.clone(),
                         route,
                         source: source.clone(),
                         event_type: event_type.clone(),
@@ -102,12 +108,14 @@ fn every_query(all: &[WebhookStatus]) -> Vec<ListQuery> {
 fn matches(query: &ListQuery, webhook: &WebhookStatus) -> bool {
     let of_route = |job: &JobStatus| query.route.as_ref().is_none_or(|route| job.route == *route);
     let jobs = webhook.jobs.iter().filter(|job| of_route(job)).map(|job| job.status).collect::<Vec<_>>();
-    let wanted = match query.status {
-        Some(Status::Filtered) => webhook.jobs.is_empty() && query.route.is_none(),
-        Some(status) => jobs.contains(&status),
-        None => query.route.is_none() || !jobs.is_empty(),
+    let is_filtered = webhook.jobs.is_empty() && query.route.is_none();
+    let is_wanted = if query.statuses.is_empty() {
+        query.route.is_none() || !jobs.is_empty()
+    } else {
+        jobs.iter().any(|status| query.statuses.contains(status))
+            || is_filtered && query.statuses.contains(&Status::Filtered)
     };
-    wanted
+    is_wanted
         && query.source.as_ref().is_none_or(|source| webhook.source == *source)
         && query.event_type.as_ref().is_none_or(|event_type| webhook.event_type == *event_type)
         && query.accepted_after.is_none_or(|after| webhook.accepted_at >= after)
@@ -136,10 +144,14 @@ pub(crate) async fn pages_of_any_size_leave_nothing_out_and_repeat_nothing<H: Ha
     let inbox = mixed::<H>().await;
     let all = inbox.everything().await;
     for limit in [1, 2, 5, 12, ALL - 1, ALL, ALL + 1, 1000] {
-        for status in [None, Some(Status::Completed)] {
-            let query = ListQuery { status, limit, ..ListQuery::default() };
+        for statuses in [
+            BTreeSet::new(),
+            BTreeSet::from([Status::Completed]),
+            BTreeSet::from([Status::DeadLettered, Status::Retrying, Status::Filtered]),
+        ] {
+            let query = ListQuery { statuses, limit, ..ListQuery::default() };
             let expected = all.iter().filter(|webhook| matches(&query, webhook)).cloned().collect::<Vec<_>>();
-            assert_eq!(inbox.listed(&query).await, expected, "{limit} a page, {status:?}");
+            assert_eq!(inbox.listed(&query).await, expected, "{query:?}");
         }
     }
 }

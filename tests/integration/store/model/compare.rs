@@ -59,9 +59,9 @@ impl Reference {
     async fn compare_lists<H: Harness>(&self, inbox: &Inbox<H>) -> Checked {
         let ids = |query| async { ids(inbox, query).await };
         prop_assert_eq!(ids(ListQuery::default()).await, self.ids(|_| true));
-        let status = Some(Status::Pending);
+        let statuses = BTreeSet::from([Status::Pending]);
         let pending = self.ids(|webhook| webhook.jobs.iter().any(|job| job.status == Status::Pending));
-        prop_assert_eq!(ids(ListQuery { status, ..ListQuery::default() }).await, pending);
+        prop_assert_eq!(ids(ListQuery { statuses, ..ListQuery::default() }).await, pending);
         Ok(())
     }
 
@@ -94,6 +94,10 @@ async fn compare_webhook<H: Harness>(inbox: &Inbox<H>, name: &Name, webhook: &We
         if is_due_at_its_own_time(job) {
             prop_assert_eq!(detail.available_at, job.due);
         }
+        let due = found.status.is_waiting().then_some(detail.available_at);
+        prop_assert_eq!(found.next_attempt_at, due, "{}", job.route);
+        let last_error = detail.attempts.last().and_then(|last| last.error.as_ref());
+        prop_assert_eq!(found.last_error.as_ref(), last_error.filter(|_| found.status.is_failed()));
         let outcomes = detail.attempts.iter().map(|attempt| attempt.outcome).collect::<Vec<_>>();
         prop_assert_eq!(&outcomes, &job.ended);
         let numbers = detail.attempts.iter().map(|attempt| attempt.number as usize).collect::<Vec<_>>();

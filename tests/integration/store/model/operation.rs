@@ -21,8 +21,8 @@ const NAMES: [(&str, &str); 6] =
 /// Two payloads, so that a key is sometimes reused with another payload.
 const PAYLOADS: [&str; 2] = [r#"{"n":1}"#, r#"{"n":2}"#];
 
-/// Four routes: dead letters block the lane, dead letters are skipped, a concurrency of 2, and jobs that must not
-/// start twice.
+/// Four routes: dead letters block the lane, dead letters are skipped, a concurrency of 2, and jobs that are
+/// dead-lettered if an attempt did not end.
 const ROUTES: [&str; 4] = ["blocking", "skipping", "limited", "once"];
 
 /// The source and the key of a webhook.

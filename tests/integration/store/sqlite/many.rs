@@ -49,13 +49,14 @@ async fn a_list_looks_at_a_bounded_number_of_rows_and_still_finds_all() {
         let newer = inbox.ended_webhook("newer", Status::Cancelled).await;
         fill(&inbox);
 
-        let completed = ListQuery { status: Some(Status::Completed), limit: 50, ..ListQuery::default() };
+        let completed = ListQuery { statuses: [Status::Completed].into(), limit: 50, ..ListQuery::default() };
         let first = inbox.list(completed.clone()).await.expect("lists");
         assert!(first.webhooks.is_empty(), "it is behind what one call looks at");
         assert!(first.next.is_some(), "and there is more to look at");
         assert_eq!(inbox.listed(&completed).await, [oldest]);
 
-        let cancelled = ListQuery { status: Some(Status::Cancelled), limit: 25_000, ..ListQuery::default() };
+        let cancelled =
+            ListQuery { statuses: [Status::Cancelled].into(), limit: 25_000, ..ListQuery::default() };
         let page = inbox.list(cancelled).await.expect("lists").webhooks;
         assert_eq!(page.len(), 25_000, "a page reaches over several looks");
         let places = page.iter().map(|webhook| webhook.id.sequence().as_i64()).collect::<Vec<_>>();

@@ -33,7 +33,7 @@ async fn assert_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) 
         assert_eq!(format!("{:#?}", details.0), format!("{:#?}", details.1));
     }
     for status in Status::ALL {
-        let query = ListQuery { status: Some(status), limit: 2, ..ListQuery::default() };
+        let query = ListQuery { statuses: [status].into(), limit: 2, ..ListQuery::default() };
         assert_eq!(one.listed(&query).await, other.listed(&query).await, "{status}");
     }
     let routes = all.iter().flat_map(|webhook| &webhook.jobs).map(|job| &job.route);

@@ -1,0 +1,142 @@
+//! Paths that name a webhook by the sender's key instead of its id.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::dto::{StatusBody, WebhookBody};
+use super::problem::{Problem, Refused};
+use super::query::parameters;
+use super::{Api, json};
+use crate::domain::error::Result;
+use crate::domain::route::RouteName;
+use crate::domain::webhook::WebhookName;
+
+type Answer = std::result::Result<Response, Refused>;
+
+/// Names a webhook by the sender's key.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ByKey {
+    /// The sender's key.
+    #[param(value_type = String, required = true)]
+    #[serde(default)]
+    idempotency_key: String,
+    /// The source of the key; empty means `default`.
+    #[param(default = "default", value_type = Option<String>)]
+    #[serde(default)]
+    source: String,
+}
+
+/// Names a webhook by the sender's key, or one of its jobs.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct JobByKey {
+    /// The sender's key.
+    #[param(value_type = String, required = true)]
+    #[serde(default)]
+    idempotency_key: String,
+    /// The source of the key; empty means `default`.
+    #[param(default = "default", value_type = Option<String>)]
+    #[serde(default)]
+    source: String,
+    /// Acts only on the job of this route. If absent: on every job whose status allows it.
+    route: Option<String>,
+}
+
+/// Returns the status of a webhook, by the sender's key
+#[utoipa::path(
+    get, path = "/v1/status", tag = "webhooks", operation_id = "GetStatus", params(ByKey),
+    responses(
+        (status = 200, description = "The current status of the webhook", body = StatusBody),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn get_status(
+    State(api): State<Api>,
+    query: std::result::Result<Query<ByKey>, QueryRejection>,
+) -> Answer {
+    let status = api.service.status(name(query)?).await?;
+    Ok(json(&StatusBody::from(status)))
+}
+
+/// Returns a webhook with its payload, jobs and attempts, by the sender's key
+#[utoipa::path(
+    get, path = "/v1/webhook", tag = "webhooks", operation_id = "GetWebhookByKey", params(ByKey),
+    responses(
+        (status = 200, description = "The webhook", body = WebhookBody),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn get_webhook(
+    State(api): State<Api>,
+    query: std::result::Result<Query<ByKey>, QueryRejection>,
+) -> Answer {
+    let webhook = api.service.webhook(name(query)?).await?;
+    Ok(json(&WebhookBody::try_from(webhook)?))
+}
+
+/// Starts a new run of dead-lettered or cancelled jobs, by the sender's key
+///
+/// Without `route`, of every dead-lettered or cancelled job of the webhook. Each run has a fresh budget of
+/// attempts.
+#[utoipa::path(
+    post, path = "/v1/retry", tag = "webhooks", operation_id = "RetryWebhookByKey", params(JobByKey),
+    responses(
+        (status = 200, description = "The jobs are pending again", body = StatusBody),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such webhook, or it has no job of this route", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "No job is dead-lettered or cancelled, or the payload is past its retention", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn retry_webhook(
+    State(api): State<Api>,
+    query: std::result::Result<Query<JobByKey>, QueryRejection>,
+) -> Answer {
+    let (name, route) = name_and_route(query)?;
+    Ok(json(&StatusBody::from(api.service.retry(name, route).await?)))
+}
+
+/// Cancels waiting jobs and gives up dead letters, by the sender's key
+///
+/// Without `route`, every job of the webhook that is pending, retrying or dead-lettered. Jobs that wait
+/// behind a dead letter that is given up can start. Cancelling a cancelled job again changes nothing.
+#[utoipa::path(
+    post, path = "/v1/cancel", tag = "webhooks", operation_id = "CancelWebhookByKey", params(JobByKey),
+    responses(
+        (status = 200, description = "The jobs are cancelled", body = StatusBody),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such webhook, or it has no job of this route", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Every job is processing or completed, or the webhook has no jobs", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn cancel_webhook(
+    State(api): State<Api>,
+    query: std::result::Result<Query<JobByKey>, QueryRejection>,
+) -> Answer {
+    let (name, route) = name_and_route(query)?;
+    Ok(json(&StatusBody::from(api.service.cancel(name, route).await?)))
+}
+
+fn name(query: std::result::Result<Query<ByKey>, QueryRejection>) -> Result<WebhookName> {
+    let ByKey { idempotency_key, source } = parameters(query)?;
+    WebhookName::from_fields("", &idempotency_key, &source)
+}
+
+fn name_and_route(
+    query: std::result::Result<Query<JobByKey>, QueryRejection>,
+) -> Result<(WebhookName, Option<RouteName>)> {
+    let JobByKey { idempotency_key, source, route } = parameters(query)?;
+    let name = WebhookName::from_fields("", &idempotency_key, &source)?;
+    Ok((name, route.map(RouteName::new).transpose()?))
+}
