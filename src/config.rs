@@ -212,5 +212,5 @@ fn retention(read: &Reader<'_>) -> Option<Retention> {
 
 fn telemetry(layers: &Layers, read: &Reader<'_>) -> Option<telemetry::Options> {
     let (log, log_format) = (read.log_filter("log"), read.log_format("log_format"));
-    Some(telemetry::Options { log: log?, log_format: log_format?, export_traces: layers.exports_traces() })
+    Some(telemetry::Options { log: log?, log_format: log_format?, traces: layers.traces() })
 }

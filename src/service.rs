@@ -1,5 +1,6 @@
 //! The use cases, the same for both APIs.
 
+mod apart;
 mod look;
 pub mod match_view;
 mod observe;
@@ -14,6 +15,9 @@ mod watch;
 
 use std::sync::Arc;
 
+use tracing::level_filters::LevelFilter;
+
+pub use self::apart::apart;
 use self::observe::Probes;
 pub use self::observe::{RouteStats, Stats};
 pub use self::operate::pause_target;
@@ -83,7 +87,7 @@ impl Service {
         let took = Stopwatch::start();
         let source = webhook.source.clone();
         // The store takes the webhook, so what is logged is copied before, if it is logged at all.
-        let logged = tracing::event_enabled!(tracing::Level::DEBUG)
+        let logged = (LevelFilter::current() >= LevelFilter::DEBUG)
             .then(|| (webhook.traceparent.clone(), webhook.idempotency_key.clone()));
         let (outcome, rate) = match self.limiter.as_ref().map(|limiter| limiter.check(&source)) {
             Some(Err(refused)) => {
@@ -110,7 +114,7 @@ impl Service {
     }
 
     async fn accept(&self, webhook: NewWebhook, headers: &Headers<'_>) -> Result<Accepted> {
-        let jobs = self.jobs_of(&webhook, headers);
+        let jobs = apart(webhook.payload.json().len(), || self.jobs_of(&webhook, headers));
         let accepted = self.store.accept(webhook, jobs).await?;
         Ok(Accepted { webhook: self.arranged(accepted.webhook), ..accepted })
     }

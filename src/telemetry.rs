@@ -10,17 +10,19 @@ mod stopwatch;
 pub mod store_gauges;
 mod submissions;
 pub mod trace;
+mod traces;
 
 use std::io::IsTerminal;
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+
+pub use self::traces::{Protocol, Traces};
 
 /// The options of logs and traces.
 #[derive(Clone, Debug)]
@@ -29,8 +31,8 @@ pub struct Options {
     pub log: String,
     /// How log lines are written; none: `Pretty` if standard error is a terminal, else `Json`.
     pub log_format: Option<LogFormat>,
-    /// Whether traces are exported. The OpenTelemetry SDK reads the other `OTEL_*` variables itself.
-    pub export_traces: bool,
+    /// Where traces are exported to, if they are.
+    pub traces: Option<Traces>,
 }
 
 /// How log lines are written.
@@ -48,6 +50,9 @@ pub enum TelemetryError {
     /// The trace exporter could not be built.
     #[error("cannot export traces; check the OTEL_EXPORTER_OTLP_* variables")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// The HTTP client for traces could not be built.
+    #[error("cannot set up the HTTP client that exports traces")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The process has another `tracing` subscriber already.
     #[error("cannot write logs")]
     Subscriber(#[from] tracing_subscriber::util::TryInitError),
@@ -64,7 +69,7 @@ impl Telemetry {
     /// Starts to write logs to standard error, and to export traces if `options` says so. Must be called in a
     /// tokio runtime, which the exporter uses.
     pub fn start(options: &Options) -> Result<Self, TelemetryError> {
-        let traces = options.export_traces.then(tracer_provider).transpose()?;
+        let traces = options.traces.as_ref().map(|traces| traces::provider(traces.protocol)).transpose()?;
         let spans = traces
             .as_ref()
             .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("hookbox")))
@@ -88,6 +93,9 @@ impl Telemetry {
             // nothing.
             .with(logs.with_filter(EnvFilter::new(&options.log).and(filter_fn(is_logged))))
             .try_init()?;
+        if let Some(Traces { endpoint, protocol }) = &options.traces {
+            tracing::info!(endpoint, protocol = protocol.as_str(), "traces are exported");
+        }
         let logs_as_json = format == LogFormat::Json && !options.log.trim().eq_ignore_ascii_case("off");
         Ok(Self { traces, logs_as_json })
     }
@@ -110,16 +118,4 @@ impl Telemetry {
 fn is_logged(metadata: &Metadata<'_>) -> bool {
     let shows_payloads = metadata.target().starts_with("tokio_postgres") && *metadata.level() > Level::INFO;
     metadata.is_event() && !shows_payloads
-}
-
-fn tracer_provider() -> Result<SdkTracerProvider, TelemetryError> {
-    let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().build()?;
-    // The builder reads `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`. If neither names the service, its
-    // name begins with `unknown_service`.
-    let resource = Resource::builder().build();
-    let named = resource
-        .get(&opentelemetry::Key::from_static_str("service.name"))
-        .is_some_and(|name| !name.as_str().starts_with("unknown_service"));
-    let resource = if named { resource } else { Resource::builder().with_service_name("hookbox").build() };
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }

@@ -8,6 +8,7 @@ use super::file::{File, Value};
 use super::mistake::{Mistake, Mistakes, suggestion};
 use super::secret::Secret;
 use super::settings::{ENVIRONMENT_PREFIX, LISTS, SETTINGS, Setting};
+use crate::telemetry::{Protocol, Traces};
 
 /// The settings file in the working directory, which is read if it exists and `--config` is not given.
 const DEFAULT_FILE: &str = "hookbox.toml";
@@ -56,7 +57,7 @@ pub struct Layers {
     mistakes: Vec<Mistake>,
     environment: BTreeMap<String, Secret>,
     unknown: Vec<String>,
-    exports_traces: bool,
+    traces: Option<Traces>,
 }
 
 impl Layers {
@@ -80,7 +81,7 @@ impl Layers {
             mistakes: Vec::new(),
             environment: environment.collect(),
             unknown: Vec::new(),
-            exports_traces: false,
+            traces: None,
         };
         match file {
             Some(file) => layers.add_file(file)?,
@@ -146,9 +147,9 @@ impl Layers {
         self.unknown.iter().map(warning).collect()
     }
 
-    /// Whether the standard `OTEL_*` variables say that traces are exported.
-    pub fn exports_traces(&self) -> bool {
-        self.exports_traces
+    /// Where the standard `OTEL_*` variables say that traces are exported to; none if they are not.
+    pub fn traces(&self) -> Option<Traces> {
+        self.traces.clone()
     }
 
     /// The name of this process: `<host>-<process id>`. The host is `localhost` if its name is not known.
@@ -195,11 +196,7 @@ impl Layers {
     }
 
     fn add_environment(&mut self) {
-        let is_set = |name: &str| !self.variable(name).is_empty();
-        self.exports_traces = (is_set("OTEL_EXPORTER_OTLP_ENDPOINT")
-            || is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
-            && !self.variable("OTEL_SDK_DISABLED").eq_ignore_ascii_case("true")
-            && self.variable("OTEL_TRACES_EXPORTER") != "none";
+        self.read_traces();
         for (variable, value) in self.environment.clone() {
             if !variable.starts_with(ENVIRONMENT_PREFIX) {
                 continue;
@@ -207,6 +204,28 @@ impl Layers {
             match SETTINGS.iter().find(|setting| setting.environment_name() == variable) {
                 Some(setting) => self.set(setting, value, Origin::Environment(variable)),
                 None => self.unknown.push(variable),
+            }
+        }
+    }
+
+    fn read_traces(&mut self) {
+        // The variables for traces win over those for everything.
+        let first = |names: [&'static str; 2]| {
+            names.into_iter().map(|name| (name, self.variable(name))).find(|(_, value)| !value.is_empty())
+        };
+        let endpoint = first(["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"]);
+        let protocol = first(["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"]);
+        let is_off = self.variable("OTEL_SDK_DISABLED").eq_ignore_ascii_case("true")
+            || self.variable("OTEL_TRACES_EXPORTER") == "none";
+        let Some((_, endpoint)) = endpoint.filter(|_| !is_off) else { return };
+        let endpoint = without_password(endpoint);
+        let (name, value) = protocol.unwrap_or(("", "grpc"));
+        match Protocol::named(value) {
+            Some(protocol) => self.traces = Some(Traces { endpoint, protocol }),
+            None => {
+                let origin = Origin::Environment(name.to_owned());
+                let text = format!("{name} = {value:?} is not supported: it must be grpc or http/protobuf");
+                self.mistakes.push(Mistake { origin, text });
             }
         }
     }

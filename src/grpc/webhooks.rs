@@ -17,6 +17,7 @@ use crate::domain::error::{Error, Result};
 use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::WebhookName;
+use crate::service::apart;
 use crate::service::until::until;
 
 /// How many requests of one stream are processed at once. Until one is done, the stream is not read further.
@@ -45,7 +46,8 @@ impl Webhooks {
         metadata: &MetadataMap,
         traceparent: Traceparent,
     ) -> Result<proto::SubmitWebhookResponse> {
-        let webhook = convert::new_webhook(request, self.0.max_body_bytes, traceparent)?;
+        let bytes = request.encoded_len();
+        let webhook = apart(bytes, || convert::new_webhook(request, self.0.max_body_bytes, traceparent))?;
         let accepted = self.0.service.submit(webhook, &|| headers_of(metadata)).await.outcome?;
         tracing::Span::current().record("hookbox.webhook.id", tracing::field::display(accepted.webhook.id));
         Ok(convert::accepted(accepted))

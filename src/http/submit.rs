@@ -20,7 +20,7 @@ use crate::domain::error::{Error, Reason, Result, all_of};
 use crate::domain::payload::Payload;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
-use crate::service::RateState;
+use crate::service::{RateState, apart};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -145,13 +145,17 @@ type Fields = (IdempotencyKey, EventType, Payload);
 async fn read(api: &Api, headers: &HeaderMap, body: Body) -> std::result::Result<(Fields, Arrival), Refused> {
     check_media_type(headers)?;
     let (body, arrival) = read_body(body, api.max_body_bytes, &api.bodies).await?;
-    let submitted = parse(&body)?;
-    let fields = all_of(
+    let fields = apart(body.len(), || fields(&body, headers))?;
+    Ok((fields, arrival))
+}
+
+fn fields(body: &[u8], headers: &HeaderMap) -> Result<Fields> {
+    let submitted = parse(body)?;
+    all_of(
         idempotency_key(submitted.idempotency_key, headers),
         text("event_type", submitted.event_type).and_then(EventType::new),
         submitted.payload.ok_or_else(|| missing("payload")).and_then(|payload| Payload::new(payload.get())),
-    )?;
-    Ok((fields, arrival))
+    )
 }
 
 fn parse(body: &[u8]) -> Result<SubmitBody<'_>> {

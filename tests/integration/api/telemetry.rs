@@ -138,14 +138,56 @@ async fn every_attempt_is_a_span_of_the_trace_and_a_failed_one_says_why(
     assert_eq!(collector.service_names(), ["my-inbox"]);
 }
 
-#[rstest]
 #[tokio::test]
-async fn a_collector_that_is_not_there_delays_nothing(#[values(Sqlite, Postgres)] store: Store) {
-    let place = Place::on(store, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")]);
+async fn traces_are_exported_over_http_too() {
+    let collector = Collector::start_http().await;
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.endpoint()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+    ];
+    let place = Place::on(Sqlite, &variables);
+    let process = place.serve().await;
+    let request = process
+        .rest
+        .submission(body("evt-001", "order.created", "{}"))
+        .header("traceparent", format!("00-{TRACE_ID}-{SENDER_SPAN}-01"));
+    let id = Answer::of(request).await.text_of("id");
+    process.wait_for(&id, "completed").await;
+    assert!(process.log().contains("\"message\":\"traces are exported\",\"endpoint\":\"http://127.0.0.1:"));
+    assert_eq!(process.terminate().await, Some(0));
+    assert_eq!(collector.spans_of(TRACE_ID).len(), 2);
+}
+
+#[rstest]
+#[case::by_grpc(Sqlite, "grpc")]
+#[case::by_http(Sqlite, "http/protobuf")]
+#[case::on_postgres(Postgres, "grpc")]
+#[tokio::test]
+async fn a_collector_that_is_not_there_delays_nothing_and_is_logged(
+    #[case] store: Store,
+    #[case] protocol: &str,
+) {
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+    ];
+    let place = Place::on(store, &variables);
     let process = place.serve().await;
     let id = process.rest.accept("evt-001").await;
     process.wait_for(&id, "completed").await;
+    process.wait_for_log("traces could not be exported").await;
     assert_eq!(process.terminate().await, Some(0));
+}
+
+#[test]
+fn a_protocol_that_is_not_supported_is_a_mistake() {
+    let variables =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")];
+    let ended = Place::new(&variables).run(&["serve"]);
+    assert_eq!(ended.status.code(), Some(64));
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(told.contains("\"http/json\" is not supported: it must be grpc or http/protobuf"), "{told}");
 }
 
 fn one(spans: &[Span], kind: SpanKind) -> &Span {

@@ -67,7 +67,7 @@ struct Asker {
 impl Asking {
     /// Accepts one webhook and starts to send requests to the replica.
     pub(crate) async fn start(server: &Server) -> Self {
-        let client = Client::builder().no_proxy().build().expect("builds");
+        let client = crate::support::client::client_builder().build().expect("builds");
         let accepted = post(&client, &server.url("/v1/webhooks"), "asked").await.expect("answers");
         let accepted = accepted.json::<Value>().await.expect("is JSON");
         let id = accepted["id"].as_str().expect("is accepted").to_owned();

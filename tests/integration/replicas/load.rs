@@ -52,7 +52,7 @@ struct Replica {
 impl Load {
     /// Starts to send webhooks to these replicas. Each request has the timeout `patience`.
     pub(crate) fn start(urls: &[String], patience: Duration) -> Self {
-        let client = Client::builder().no_proxy().timeout(patience).build().expect("builds");
+        let client = crate::support::client::client_builder().timeout(patience).build().expect("builds");
         let replica = |url: &String| Replica { url: Mutex::new(Some(url.clone())), ..Replica::default() };
         let sending = Arc::new(Sending {
             client,

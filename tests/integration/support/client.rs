@@ -14,9 +14,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two looks at it.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// A client without a proxy.
+pub(crate) fn client_builder() -> reqwest::ClientBuilder {
+    // The client needs one even where no TLS is used. The second call of a process fails, and changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy()
+}
+
 /// A sender with connections of its own.
 pub(crate) fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(ANSWER_TIME).build().expect("builds")
+    client_builder().timeout(ANSWER_TIME).build().expect("builds")
 }
 
 /// Posts a webhook under a key. An error means that nobody knows whether it was stored.

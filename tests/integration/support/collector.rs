@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
@@ -30,6 +31,21 @@ impl Collector {
         let server =
             tonic::transport::Server::builder().add_service(TraceServiceServer::new(received.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        Self { address, received }
+    }
+
+    /// One that takes spans over HTTP.
+    pub(crate) async fn start_http() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("has an address");
+        let received = Received::default();
+        let kept = received.clone();
+        let take = move |body: axum::body::Bytes| async move {
+            let request = ExportTraceServiceRequest::decode(body).expect("is protobuf");
+            kept.0.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        };
+        let router = axum::Router::new().route("/v1/traces", axum::routing::post(take));
+        tokio::spawn(async move { axum::serve(listener, router).await });
         Self { address, received }
     }
 

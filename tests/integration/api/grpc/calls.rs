@@ -108,7 +108,10 @@ async fn webhooks_are_listed_newest_first_page_by_page_and_filtered(
     let mut client = hookbox.grpc();
     let mut ids = Vec::new();
     for number in 0..7 {
-        ids.push(hookbox.rest.accept(&format!("evt-{number}")).await);
+        let id = hookbox.rest.accept(&format!("evt-{number}")).await;
+        // An hour is more than a lease lasts.
+        hookbox.wait_for(&id, "completed").await;
+        ids.push(id);
         hookbox.advance(HOUR);
     }
     ids.reverse();

@@ -27,8 +27,7 @@ pub(crate) struct Answer {
 
 impl Rest {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        let client = reqwest::Client::builder()
-            .no_proxy()
+        let client = crate::support::client::client_builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(ANSWER_TIME)
             .build()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 
 use super::replica;
 use crate::replicas::asking::{ANSWERED_WITHIN, Asking, METRICS_WITHIN, OF_WEBHOOKS, READY};
@@ -57,7 +57,7 @@ async fn the_network_was_silent_while_connections_were_idle() {
     proxy.silence();
     proxy.speak();
 
-    let client = Client::builder().no_proxy().timeout(ANSWERED_WITHIN).build().expect("builds");
+    let client = crate::support::client::client_builder().timeout(ANSWERED_WITHIN).build().expect("builds");
     let webhooks = replica.url("/v1/webhooks");
     let submitted =
         eventually("a webhook is accepted", async || is_good(post(&client, &webhooks, "after").await));

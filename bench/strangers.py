@@ -1,0 +1,324 @@
+#!/usr/bin/env python3
+"""Attacks hookbox as a hostile client would, and measures what an honest sender notices, and the memory of hookbox.
+Needs Python 3.9 and Linux, and for PostgreSQL psql.
+
+    bench/strangers.py target/release/hookbox
+    bench/strangers.py target/release/hookbox --store postgres --open-files 1024
+
+Each line: the p99 of the honest sender in milliseconds and its ratio to that without an attack, the slowest /healthz,
+the largest and the last memory of hookbox in MiB. `after` is 15 s after the last attack.
+"""
+
+import argparse, asyncio, json, os, resource, signal, statistics, struct, subprocess, tempfile, time, urllib.request
+
+HTTP, GRPC = 18080, 15051
+SERVER, DATABASE = "postgres://postgres@127.0.0.1:5432", "hookbox_strangers"
+MIB = 1024 * 1024
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program")
+    parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite")
+    parser.add_argument("--open-files", type=int, default=65536, help="limit of hookbox on open files")
+    parser.add_argument("--seconds", type=int, default=12, help="how long each attack lasts")
+    parser.add_argument("attacks", nargs="*", help="all, if none is named")
+    return parser.parse_args()
+
+
+def start(options, folder):
+    url = f"sqlite://{folder}/inbox.db"
+    if options.store == "postgres":
+        for sql in (f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)", f"CREATE DATABASE {DATABASE}"):
+            subprocess.run(["psql", "-qtA", "-d", f"{SERVER}/postgres", "-c", sql], check=True, capture_output=True)
+        url = f"{SERVER}/{DATABASE}"
+    environment = {"HOOKBOX_DATABASE_URL": url, "HOOKBOX_HTTP_ADDR": f"127.0.0.1:{HTTP}", "HOOKBOX_GRPC_ADDR": f"127.0.0.1:{GRPC}"}
+    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, options.open_files), options.open_files))
+    process = subprocess.Popen([options.program, "serve"], cwd=folder, env=environment, preexec_fn=limit,
+                               stderr=open(f"{folder}/log", "w"))
+    for _ in range(100):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{HTTP}/readyz", timeout=2).read()
+            return process
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit("hookbox did not start: " + open(f"{folder}/log").read())
+
+
+def memory(process):
+    with open(f"/proc/{process.pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+
+class Watch:
+    """The honest sender, /healthz, and the memory, until `stop`."""
+
+    def __init__(self, process):
+        self.process, self.took, self.health, self.memory, self.refused = process, [], [0.0], [0.0], 0
+        self.tasks = [asyncio.create_task(self.send()), asyncio.create_task(self.look())]
+
+    async def request(self, text, timeout=30):
+        began = time.monotonic()
+        reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", HTTP), timeout)
+        writer.write(text)
+        answer = await asyncio.wait_for(reader.readline(), timeout)
+        writer.close()
+        return answer, (time.monotonic() - began) * 1000
+
+    async def send(self):
+        number = 0
+        while True:
+            number += 1
+            body = json.dumps({"event_type": "honest", "payload": {"number": number}})
+            head = f"POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nIdempotency-Key: {time.time_ns()}\r\n"
+            text = f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+            try:
+                answer, took = await self.request(text)
+                self.refused += b" 202 " not in answer
+                self.took.append(took)
+            except (OSError, asyncio.TimeoutError):
+                self.refused += 1
+            await asyncio.sleep(0.02)
+
+    async def look(self):
+        while True:
+            try:
+                _, took = await self.request(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            except (OSError, asyncio.TimeoutError):
+                took = float("inf")
+            self.health.append(took)
+            self.memory.append(memory(self.process))
+            await asyncio.sleep(0.1)
+
+    async def stop(self):
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+# Attacks. Each returns what it holds, which is let go at its end.
+
+async def connections(port, count, text=b"", trickle=False):
+    held = []
+    for _ in range(count):
+        try:
+            reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 5)
+            writer.write(text)
+            held.append(writer)
+        except (OSError, asyncio.TimeoutError):
+            pass
+
+    async def drip():
+        while True:
+            await asyncio.sleep(1)
+            for writer in held:
+                if not writer.is_closing():
+                    writer.write(b"x")
+
+    return held, asyncio.create_task(drip()) if trickle else None
+
+
+POST_HEAD = b"POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+def frame(kind, flags, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def headers(stream, fields, ends):
+    block = b"".join(b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in fields)
+    return frame(1, 0x5 if ends else 0x4, stream, block)
+
+
+def settings(window):
+    return PREFACE + frame(4, 0, 0, struct.pack(">HI", 4, window))
+
+
+async def http2(port, window=65535):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(settings(window))
+    return reader, writer
+
+
+async def unread(port, path):
+    """Streams whose answers are never read."""
+    held = []
+    for _ in range(4):
+        _, writer = await http2(port, window=0)
+        for number in range(200):
+            fields = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", path), (b":authority", b"localhost")]
+            writer.write(headers(2 * number + 1, fields, True))
+        held.append(writer)
+    return held, None
+
+
+def grpc_head(stream, method):
+    path = b"/hookbox.v1.WebhookService/" + method
+    fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"localhost"),
+              (b"content-type", b"application/grpc"), (b"te", b"trailers")]
+    return headers(stream, fields, False)
+
+
+class Flow:
+    """Sends data as far as the windows of the server allow."""
+
+    def __init__(self, reader, writer):
+        self.reader, self.writer, self.connection, self.initial, self.streams = reader, writer, 65535, 65535, {}
+        self.more = asyncio.Event()
+
+    async def listen(self):
+        try:
+            while True:
+                head = await self.reader.readexactly(9)
+                payload = await self.reader.readexactly(int.from_bytes(head[:3], "big"))
+                kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big")
+                if kind == 8:
+                    by = int.from_bytes(payload, "big")
+                    if stream == 0:
+                        self.connection += by
+                    else:
+                        self.streams[stream] = self.streams.get(stream, self.initial) + by
+                elif kind == 4 and not flags & 1:
+                    for at in range(0, len(payload), 6):
+                        name, value = struct.unpack(">HI", payload[at:at + 6])
+                        if name == 4:
+                            self.initial = value
+                    self.writer.write(frame(4, 1, 0))
+                elif kind == 3:
+                    self.streams[stream] = -1
+                self.more.set()
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+
+    async def send(self, stream, data):
+        while data:
+            window = min(self.connection, self.streams.get(stream, self.initial), 16384)
+            if self.streams.get(stream, 0) < 0:
+                return
+            if window <= 0:
+                self.more.clear()
+                await self.more.wait()
+                continue
+            part, data = data[:window], data[window:]
+            self.connection -= len(part)
+            self.streams[stream] = self.streams.get(stream, self.initial) - len(part)
+            self.writer.write(frame(0, 0, stream, part))
+            await self.writer.drain()
+
+
+async def unfinished(count, bytes):
+    """Messages of which the last byte is missing, on one connection."""
+    reader, writer = await http2(GRPC)
+    flow = Flow(reader, writer)
+    tasks = [asyncio.create_task(flow.listen())]
+    for number in range(count):
+        stream = 2 * number + 1
+        writer.write(grpc_head(stream, b"SubmitWebhook"))
+        tasks.append(asyncio.create_task(flow.send(stream, b"\0" + struct.pack(">I", bytes) + b"\x1a" * (bytes - 1))))
+    return [writer], asyncio.gather(*tasks, return_exceptions=True)
+
+
+def message(number, payload):
+    """A SubmitWebhookRequest: idempotency_key = 1, event_type = 2, payload_json as bytes or text = 3 or 4."""
+    def field(tag, data):
+        length, out = len(data), bytes([tag << 3 | 2])
+        while length > 127:
+            out, length = out + bytes([length & 127 | 128]), length >> 7
+        return out + bytes([length]) + data
+    return field(1, b"key %d" % number) + field(2, b"pipeline") + field(4, payload)
+
+
+async def pipelines(count, messages, bytes):
+    held, tasks = [], []
+    payload = b'"' + b"p" * bytes + b'"'
+    for pipeline in range(count):
+        reader, writer = await http2(GRPC)
+        flow = Flow(reader, writer)
+        writer.write(grpc_head(1, b"SubmitWebhooks"))
+
+        async def send(flow=flow, pipeline=pipeline):
+            for number in range(messages):
+                data = message(pipeline * messages + number, payload)
+                await flow.send(1, b"\0" + struct.pack(">I", len(data)) + data)
+
+        tasks += [asyncio.create_task(flow.listen()), asyncio.create_task(send())]
+        held.append(writer)
+    return held, asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def bodies(count, bytes):
+    async def post(number):
+        body = b'{"event_type":"body","payload":"' + b"b" * bytes + b'"}'
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", HTTP)
+            head = f"POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nIdempotency-Key: body {number}\r\n"
+            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            await writer.drain()
+            await reader.readline()
+        except OSError:
+            pass
+    return [], asyncio.gather(*(asyncio.create_task(post(number)) for number in range(count)))
+
+
+ATTACKS = {
+    "idle http": lambda: connections(HTTP, 2000),
+    "idle grpc": lambda: connections(GRPC, 2000),
+    "trickle http": lambda: connections(HTTP, 2000, POST_HEAD, True),
+    "trickle grpc": lambda: connections(GRPC, 2000, PREFACE[:4], True),
+    "unread http": lambda: unread(HTTP, b"/openapi.json"),
+    "unread grpc": lambda: unread(GRPC, b"/"),
+    "unfinished": lambda: unfinished(1000, MIB),
+    "pipelines": lambda: pipelines(20, 256, MIB - 100),
+    "bodies": lambda: bodies(300, MIB - 200),
+}
+
+
+async def attack(options, process):
+    async def phase(name, begin, seconds, alone):
+        watch = Watch(process)
+        held, task = await begin() if begin else ([], None)
+        await asyncio.sleep(seconds)
+        await watch.stop()
+        if task:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        for writer in held:
+            writer.transport.abort()
+        p99 = statistics.quantiles(watch.took, n=100)[98] if len(watch.took) > 1 else float("inf")
+        print(f"{name:14} p99 {p99:7.1f} ({p99 / (alone or p99):5.2f})  refused {watch.refused:3} of {len(watch.took):4}  "
+              f"healthz {max(watch.health):7.1f}  memory {max(watch.memory):6.0f}, {memory(process):6.0f}", flush=True)
+        return p99
+
+    await phase("warm up", None, 3, None)
+    alone = await phase("alone", None, options.seconds, None)
+    for name, begin in ATTACKS.items():
+        if not options.attacks or name in options.attacks:
+            await phase(name, begin, options.seconds, alone)
+            await asyncio.sleep(1)
+
+    async def together():
+        parts = [await begin() for begin in ATTACKS.values()]
+        tasks = [task for _, task in parts if task]
+        return [writer for held, _ in parts for writer in held], asyncio.gather(*tasks, return_exceptions=True)
+
+    if not options.attacks:
+        await phase("together", together, options.seconds, alone)
+    await asyncio.sleep(15)
+    await phase("after", None, 3, alone)
+
+
+def main():
+    options = arguments()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with tempfile.TemporaryDirectory(prefix="hookbox-strangers-") as folder:
+        process = start(options, folder)
+        try:
+            asyncio.run(attack(options, process))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+main()
