@@ -33,7 +33,8 @@ def start(options, folder):
             subprocess.run(["psql", "-qtA", "-d", f"{SERVER}/postgres", "-c", sql], check=True, capture_output=True)
         url = f"{SERVER}/{DATABASE}"
     environment = {"HOOKBOX_DATABASE_URL": url, "HOOKBOX_HTTP_ADDR": f"127.0.0.1:{HTTP}", "HOOKBOX_GRPC_ADDR": f"127.0.0.1:{GRPC}"}
-    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, options.open_files), options.open_files))
+    most = min(options.open_files, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, most), most))
     process = subprocess.Popen([options.program, "serve"], cwd=folder, env=environment, preexec_fn=limit,
                                stderr=open(f"{folder}/log", "w"))
     for _ in range(100):
@@ -54,7 +55,7 @@ class Watch:
     """The honest sender, /healthz, and the memory, until `stop`."""
 
     def __init__(self, process):
-        self.process, self.took, self.health, self.memory, self.refused = process, [], [0.0], [0.0], 0
+        self.process, self.took, self.health, self.memory, self.refused, self.stopped = process, [], [0.0], [0.0], 0, False
         self.tasks = [asyncio.create_task(self.send()), asyncio.create_task(self.look())]
 
     async def request(self, text, timeout=30):
@@ -67,7 +68,7 @@ class Watch:
 
     async def send(self):
         number = 0
-        while True:
+        while not self.stopped:
             number += 1
             body = json.dumps({"event_type": "honest", "payload": {"number": number}})
             head = f"POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nIdempotency-Key: {time.time_ns()}\r\n"
@@ -81,7 +82,7 @@ class Watch:
             await asyncio.sleep(0.02)
 
     async def look(self):
-        while True:
+        while not self.stopped:
             try:
                 _, took = await self.request(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             except (OSError, asyncio.TimeoutError):
@@ -91,9 +92,8 @@ class Watch:
             await asyncio.sleep(0.1)
 
     async def stop(self):
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.stopped = True
+        await asyncio.gather(*self.tasks)
 
 
 # Attacks. Each returns what it holds, which is let go at its end.
@@ -280,11 +280,11 @@ async def attack(options, process):
         held, task = await begin() if begin else ([], None)
         await asyncio.sleep(seconds)
         await watch.stop()
-        if task:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
         for writer in held:
             writer.transport.abort()
+        if task:
+            task.cancel()
+            await asyncio.wait([task], timeout=5)
         p99 = statistics.quantiles(watch.took, n=100)[98] if len(watch.took) > 1 else float("inf")
         print(f"{name:14} p99 {p99:7.1f} ({p99 / (alone or p99):5.2f})  refused {watch.refused:3} of {len(watch.took):4}  "
               f"healthz {max(watch.health):7.1f}  memory {max(watch.memory):6.0f}, {memory(process):6.0f}", flush=True)
