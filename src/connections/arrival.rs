@@ -10,7 +10,7 @@ use crate::domain::error::{Error, Reason, Result};
 
 /// The memory for everything that is arriving or is being stored, in bytes. Twice the largest allowed body if that
 /// is more.
-const BODIES_BYTES: usize = 256 * 1024 * 1024;
+const BODIES_BYTES: usize = 128 * 1024 * 1024;
 
 /// The first bytes of each body, which always have room, so that large bodies do not shut out small ones.
 const FREE_BYTES: usize = 16 * 1024;

@@ -2,7 +2,7 @@
 
 /// Maximum number of bytes of payloads that a claim returns, or one job: larger claims would fill the memory, and
 /// take longer over a slow connection than their leases last.
-pub(super) const CLAIM_BYTES: usize = 64 * 1024 * 1024;
+pub(super) const CLAIM_BYTES: usize = 32 * 1024 * 1024;
 
 /// How many of these fit into `most` bytes; at least one.
 pub(super) fn fitting(bytes: impl Iterator<Item = usize>, most: usize) -> usize {

@@ -17,7 +17,7 @@ use crate::store::ClaimedJob;
 const LATE_COMMIT: Duration = Duration::from_secs(1);
 
 /// While the payloads of running attempts have this many bytes, no more jobs are claimed. The last claim may exceed it.
-const HELD_BYTES: usize = 128 * 1024 * 1024;
+const HELD_BYTES: usize = 64 * 1024 * 1024;
 
 /// The state of the threads and of the attempts. A thread is idle, reserved for a job that is being leased, or
 /// taken by an attempt until the recorder has its outcome. The attempt holds its lease for longer: until its
