@@ -118,8 +118,8 @@ impl JobQueue for Scripted {
     }
 }
 
-/// Runs until it is stopped.
-struct UntilStopped;
+/// Runs until it is stopped, and counts how often it has started.
+struct UntilStopped(Arc<AtomicUsize>);
 
 impl Handler for UntilStopped {
     fn name(&self) -> &'static str {
@@ -127,6 +127,7 @@ impl Handler for UntilStopped {
     }
 
     fn handle(&self, attempt: &Attempt<'_>) -> std::result::Result<serde_json::Value, Failure> {
+        self.0.fetch_add(1, Ordering::SeqCst);
         attempt.sleep(Duration::from_secs(1_000_000_000))?;
         Ok(serde_json::Value::Null)
     }
@@ -138,6 +139,8 @@ struct Setup {
     store: Arc<Scripted>,
     clock: Arc<ManualClock>,
     asked: UnboundedReceiver<Asked>,
+    /// How many handlers have started.
+    started: Arc<AtomicUsize>,
 }
 
 impl Setup {
@@ -165,16 +168,17 @@ impl Setup {
             on_interrupt: OnInterrupt::Retry,
             simulate: Simulate::default(),
         }]);
+        let started = Arc::default();
         let options = Options { workers: WORKERS, worker: "test".into(), lease: LEASE, seed: 1 };
         let pool = Pool::start(
             Arc::clone(&store) as _,
-            Registry::default().with(UntilStopped),
+            Registry::default().with(UntilStopped(Arc::clone(&started))),
             Arc::new(PoliciesInForce::new(Arc::new(policies))),
             Arc::clone(&clock) as _,
             Arc::new(Metrics::default()),
             options,
         );
-        Self { pool: pool.unwrap(), store, clock, asked }
+        Self { pool: pool.unwrap(), store, clock, asked, started }
     }
 
     /// The next thing that the store is asked.
@@ -202,6 +206,16 @@ impl Setup {
             }
         };
         tokio::time::timeout(SOON, asleep).await.expect("they sleep");
+    }
+
+    /// Waits until a handler has started.
+    async fn starts(&self) {
+        let started = async {
+            while self.started.load(Ordering::SeqCst) == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(SOON, started).await.expect("it starts");
     }
 
     async fn asks_nothing(&mut self) {
@@ -274,6 +288,7 @@ async fn an_idle_pool_claims_only_when_it_is_notified() {
 async fn jobs_of_a_lost_answer_are_given_back_but_not_running_ones() {
     let mut setup = Setup::with_claims([Ok(vec![job()]), away()]);
     assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS });
+    setup.starts().await;
     setup.becomes_due();
     assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS - 1 });
     setup.store.unheld.lock().unwrap().push_back(away());
