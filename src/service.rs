@@ -140,7 +140,7 @@ impl Service {
     }
 }
 
-/// Logs what became of a submission. `word` is the outcome as in the metrics.
+/// Logs the outcome of a submission. `word` is the outcome as in the metrics.
 fn log(
     traceparent: &Traceparent,
     source: &Source,

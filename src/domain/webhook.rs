@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_is_that_of_the_first_retrying_job_or_else_of_the_first_dead_letter() {
+    fn the_last_error_comes_from_the_first_retrying_job_or_the_first_dead_letter() {
         use Status::{Cancelled, Completed, DeadLettered, Pending, Processing, Retrying};
         for (jobs, expected) in [
             (&[Pending, Processing, Completed, Cancelled][..], None),
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_attempt_is_that_of_the_waiting_job_that_is_due_first() {
+    fn the_next_attempt_is_the_earliest_due_time_of_the_waiting_jobs() {
         use Status::{Completed, DeadLettered, Pending, Processing, Retrying};
         let due = |jobs: &[(Status, i64)]| webhook(jobs).next_attempt_at().map(Timestamp::as_second);
         assert_eq!(due(&[(Completed, 1), (Processing, 2), (DeadLettered, 3)]), None);

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn probes_are_answered_for_any_host_and_so_is_everything_if_the_settings_say_so() {
+    fn any_host_is_allowed_for_probes_and_with_allow_anonymous() {
         let any = Allowed { allow_anonymous: true, ..allowed() };
         for headers in [&[("host", "evil.example")][..], &[], &[("host", "a b")]] {
             for path in ["/healthz", "/readyz?a=b"] {

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_is_logged_once_a_second_and_is_over_after_a_second_without_it() {
+    fn a_fault_is_logged_once_a_second_and_ends_after_a_second_without_failures() {
         let at = Duration::from_millis;
         let mut failing = Failing::new();
         assert_eq!([300, 999].map(|now| failing.again(at(now))), [None, None]);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_failure_is_logged_at_once_and_a_success_right_after_it_does_not_end_the_fault() {
+    fn the_first_failure_is_logged_at_once_and_an_early_success_does_not_end_the_fault() {
         let fault = Repeated::new("over");
         let mut logged = Vec::new();
         fault.failed(|times| logged.push(times));

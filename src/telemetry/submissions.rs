@@ -1,4 +1,4 @@
-//! Counts the submitted webhooks by what became of them, and measures how long their responses took.
+//! Counts submitted webhooks by source and outcome, and measures the time to the response.
 
 use std::borrow::Cow;
 

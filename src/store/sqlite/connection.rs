@@ -78,8 +78,10 @@ impl OwnedFile {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let path = resolve(path)?;
         let owner = Owner::of(&path)?;
-        claim_file(&path)?;
-        let mut connection = open_writer(&path)?;
+        // One connection for all of it: closing another one would copy the write-ahead log back first.
+        let mut connection = connect(&path)?;
+        claim_file(&path, &mut connection)?;
+        set_up_writer(&path, &mut connection)?;
         let applied = migrate(&path, &mut connection)?;
         Ok(Self { path, connection, owner, applied })
     }
@@ -98,17 +100,16 @@ fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
 }
 
 /// Marks an empty file as hookbox's, and refuses a file of another program before anything in it is changed.
-fn claim_file(path: &Path) -> Result<(), OpenError> {
+fn claim_file(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
     let failed = |source| OpenError::Setup { path: path.to_owned(), source };
-    let mut connection = connect(path)?;
-    let (id, objects) = SelectApplication {}.get_result::<(i64, i64)>(&mut connection).map_err(failed)?;
+    let (id, objects) = SelectApplication {}.get_result::<(i64, i64)>(connection).map_err(failed)?;
     match (id, objects) {
         (APPLICATION_ID, _) => Ok(()),
         // The first write of the file: `auto_vacuum` cannot be changed later.
         (0, 0) => {
             let pragmas =
                 ["auto_vacuum = INCREMENTAL".to_owned(), format!("application_id = {APPLICATION_ID}")];
-            set_up(path, &mut connection, &pragmas.map(|pragma| format!("PRAGMA {pragma}")))
+            set_up(path, connection, &pragmas.map(|pragma| format!("PRAGMA {pragma}")))
         }
         _ => Err(OpenError::Foreign(path.to_owned())),
     }
@@ -117,9 +118,14 @@ fn claim_file(path: &Path) -> Result<(), OpenError> {
 /// Opens the writing connection.
 pub(super) fn open_writer(path: &Path) -> Result<SqliteConnection, OpenError> {
     let mut connection = connect(path)?;
+    set_up_writer(path, &mut connection)?;
+    Ok(connection)
+}
+
+fn set_up_writer(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
     set_up(
         path,
-        &mut connection,
+        connection,
         &[
             format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}"),
             "PRAGMA journal_mode = WAL".to_owned(),
@@ -130,8 +136,7 @@ pub(super) fn open_writer(path: &Path) -> Result<SqliteConnection, OpenError> {
             "PRAGMA wal_autocheckpoint = 0".to_owned(),
             format!("PRAGMA cache_size = -{WRITER_CACHE_KIB}"),
         ],
-    )?;
-    Ok(connection)
+    )
 }
 
 /// Opens a connection that cannot write.

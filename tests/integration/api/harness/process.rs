@@ -104,7 +104,7 @@ impl Place {
         self.command(arguments).output().unwrap()
     }
 
-    /// Runs a command to its end, with standard output as a pipe that nobody reads.
+    /// Runs a command to its end. Its standard output is a pipe without a reader.
     pub(crate) fn run_into_closed_pipe(&self, arguments: &[&str]) -> Output {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
