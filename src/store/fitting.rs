@@ -1,4 +1,8 @@
-//! Bounds by bytes: how many payloads one statement, claim or purge takes.
+//! Bounds by bytes: how many payloads one statement, claim or purge takes, and which webhooks are large.
+
+/// A webhook whose payload has more bytes than this is large. Large webhooks wait in a queue of their own in either
+/// store, so that other writes do not wait until all of them are stored.
+pub(super) const LARGE_BYTES: usize = 64 * 1024;
 
 /// Maximum number of bytes of payloads that a claim returns, or one job: larger claims would fill the memory, and
 /// take longer over a slow connection than their leases last.

@@ -8,12 +8,15 @@
 //!
 //! A second batch is stored at the same time only if many webhooks wait. Two batches with ordered jobs are
 //! never stored at the same time, so that ordered jobs get their positions in the order of arrival.
+//!
+//! Large webhooks wait in a queue of their own. One batch of them at a time is stored beside the others, so that
+//! small webhooks do not wait until the large ones that came before them are stored.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -22,7 +25,8 @@ use super::pool::{is_fault, refused};
 use super::shared::Shared;
 use crate::domain::error::{Error, Result};
 use crate::store::Accepted;
-use crate::store::fitting::fitting;
+use crate::store::acceptance::queue_full;
+use crate::store::fitting::{LARGE_BYTES, fitting};
 use crate::telemetry::metrics::Stopwatch;
 
 /// Maximum number of batches stored at the same time, each on a connection of its own.
@@ -34,9 +38,14 @@ pub(super) const QUEUE_WEBHOOKS: usize = 4_096;
 /// Maximum number of webhooks in one statement. Bounds how long the first webhook waits for the last.
 const BATCH_WEBHOOKS: usize = 1_024;
 
-/// Maximum number of bytes of payloads in one statement, or one webhook: what a slow connection carries in the time
-/// of a statement.
+/// Maximum number of bytes of payloads in one statement: what a slow connection carries in the time of a statement.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// Maximum number of large webhooks that wait. Further ones are refused.
+const LARGE_WEBHOOKS: usize = 4_096;
+
+/// Maximum number of bytes of the payloads in a statement for large webhooks, or one webhook.
+const LARGE_BATCH_BYTES: usize = 2 * 1024 * 1024;
 
 /// The minimum size of a batch that is stored while another one is. Smaller batches are not worth it: each
 /// statement costs as much as several webhooks.
@@ -63,15 +72,32 @@ impl Accept {
     }
 }
 
-/// A batch that was stored or refused.
-#[derive(Default)]
-struct Done {
-    webhooks: usize,
-    is_ordered: bool,
+/// Stores queued webhooks until the queue is closed and empty.
+pub(super) async fn commit(shared: Arc<Shared>, queue: mpsc::Receiver<Accept>) {
+    let (aside, large) = mpsc::channel(LARGE_WEBHOOKS);
+    let committer = Committer {
+        shared,
+        connections: Arc::new(Semaphore::new(COMMITTERS)),
+        storing_ordered: Arc::default(),
+    };
+    tokio::join!(commit_small(committer.clone(), queue, aside), commit_large(committer, large));
 }
 
-/// Stores queued webhooks until the queue is closed and empty.
-pub(super) async fn commit(shared: Arc<Shared>, mut queue: mpsc::Receiver<Accept>) {
+/// Stores large webhooks, one batch after the other, until the queue is closed and empty.
+async fn commit_large(committer: Committer, mut queue: mpsc::Receiver<Accept>) {
+    // More of them do not fit into a batch.
+    let most = LARGE_BATCH_BYTES / LARGE_BYTES;
+    let mut waiting = Vec::new();
+    while !waiting.is_empty() || queue.recv_many(&mut waiting, most).await > 0 {
+        let later = waiting.split_off(fitting(waiting.iter().map(Accept::bytes), LARGE_BATCH_BYTES));
+        let batch = std::mem::replace(&mut waiting, later);
+        // In a task of its own, so that a panic fails only this batch.
+        let _ = tokio::spawn(committer.clone().store(batch)).await;
+    }
+}
+
+/// Stores small webhooks until the queue is closed and empty, and sets large ones aside.
+async fn commit_small(committer: Committer, mut queue: mpsc::Receiver<Accept>, aside: mpsc::Sender<Accept>) {
     let mut storing = JoinSet::new();
     let mut batch = Vec::new();
     let mut is_open = true;
@@ -80,7 +106,7 @@ pub(super) async fn commit(shared: Arc<Shared>, mut queue: mpsc::Receiver<Accept
     // webhooks.
     let (mut next, mut expected) = (Instant::now(), 1);
     while is_open || !storing.is_empty() || !batch.is_empty() {
-        let room = BATCH_WEBHOOKS - batch.len();
+        let (known, room) = (batch.len(), BATCH_WEBHOOKS - batch.len());
         tokio::select! {
             Some(done) = storing.join_next() => {
                 let Done { webhooks, is_ordered } = done.unwrap_or_default();
@@ -92,6 +118,7 @@ pub(super) async fn commit(shared: Arc<Shared>, mut queue: mpsc::Receiver<Accept
             received = queue.recv_many(&mut batch, room), if is_open && room > 0 => is_open = received > 0,
             () = tokio::time::sleep_until(next), if storing.is_empty() && !batch.is_empty() => {}
         }
+        set_large_aside(&mut batch, known, &aside);
         let enough = match storing.len() {
             0 if is_open && Instant::now() < next => expected,
             0 => 1,
@@ -101,31 +128,72 @@ pub(super) async fn commit(shared: Arc<Shared>, mut queue: mpsc::Receiver<Accept
         if batch.len() < enough {
             continue;
         }
-        let is_ordered = |batch: &[Accept]| batch.iter().any(|accept| accept.incoming.is_ordered());
-        if stores_ordered && is_ordered(&batch) {
+        if stores_ordered && has_ordered(&batch) {
             continue;
         }
         // Lets other ready tasks run first. On busy cores more webhooks join this batch.
         tokio::task::yield_now().await;
-        let room = BATCH_WEBHOOKS - batch.len();
+        let (known, room) = (batch.len(), BATCH_WEBHOOKS - batch.len());
         if room > 0 && !stores_ordered {
             let _ = queue.recv_many(&mut batch, room).now_or_never();
+            set_large_aside(&mut batch, known, &aside);
         }
         let later = batch.split_off(fitting(batch.iter().map(Accept::bytes), BATCH_BYTES));
         let batch = std::mem::replace(&mut batch, later);
-        let is_ordered = is_ordered(&batch);
-        stores_ordered |= is_ordered;
-        let shared = Arc::clone(&shared);
-        storing.spawn(async move { Done { webhooks: store_and_answer(shared, batch).await, is_ordered } });
+        stores_ordered |= has_ordered(&batch);
+        storing.spawn(committer.clone().store(batch));
+    }
+}
+
+/// Moves large webhooks from a batch to their own queue, or refuses them if that queue is full. The first `known`
+/// webhooks of the batch are known to be small.
+fn set_large_aside(batch: &mut Vec<Accept>, known: usize, aside: &mpsc::Sender<Accept>) {
+    for large in batch.extract_if(known.., |accept| accept.bytes() > LARGE_BYTES) {
+        if let Err(refused) = aside.try_send(large) {
+            answer(refused.into_inner().reply, Err(queue_full(aside.max_capacity())));
+        }
+    }
+}
+
+fn has_ordered(batch: &[Accept]) -> bool {
+    batch.iter().any(|accept| accept.incoming.is_ordered())
+}
+
+/// Stores batches.
+#[derive(Clone)]
+struct Committer {
+    shared: Arc<Shared>,
+    /// One permit for each connection. Batches get them in turn, so that neither small nor large webhooks take all
+    /// connections for long.
+    connections: Arc<Semaphore>,
+    /// Locked while a batch with ordered jobs is stored.
+    storing_ordered: Arc<Mutex<()>>,
+}
+
+/// A batch that was stored or refused.
+#[derive(Default)]
+struct Done {
+    webhooks: usize,
+    is_ordered: bool,
+}
+
+impl Committer {
+    /// Stores a batch and sends the results.
+    async fn store(self, batch: Vec<Accept>) -> Done {
+        let is_ordered = has_ordered(&batch);
+        let _storing_ordered = if is_ordered { Some(self.storing_ordered.lock().await) } else { None };
+        // The semaphore is never closed.
+        let _connection = self.connections.acquire().await;
+        Done { webhooks: store_and_answer(&self.shared, batch).await, is_ordered }
     }
 }
 
 /// Stores a batch and sends the results. Returns the size of the batch.
-async fn store_and_answer(shared: Arc<Shared>, batch: Vec<Accept>) -> usize {
+async fn store_and_answer(shared: &Shared, batch: Vec<Accept>) -> usize {
     let took = Stopwatch::start();
     let (incoming, replies): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|accept| (accept.incoming, accept.reply)).unzip();
-    let outcomes = match store(&shared, &incoming).await {
+    let outcomes = match store(shared, &incoming).await {
         Ok(outcomes) => {
             shared.committed(took, incoming.len());
             outcomes
@@ -133,7 +201,7 @@ async fn store_and_answer(shared: Arc<Shared>, batch: Vec<Accept>) -> usize {
         Err(error) if !is_fault(&error) && incoming.len() > 1 => {
             tracing::error!(error = %error, "a webhook could not be stored; its batch is stored one by one");
             for (single, reply) in incoming.iter().zip(replies) {
-                let outcome = match store(&shared, std::slice::from_ref(single)).await {
+                let outcome = match store(shared, std::slice::from_ref(single)).await {
                     Ok(mut outcomes) => outcomes.pop().unwrap_or_else(|| Err(Error::shutting_down())),
                     Err(error) => Err(refused(error)),
                 };
@@ -163,4 +231,39 @@ pub(super) fn unknown(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>
 fn answer(reply: oneshot::Sender<Result<Accepted>>, outcome: Result<Accepted>) {
     // Sending fails if the caller is gone. The webhook is stored all the same.
     let _ = reply.send(outcome);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::error::Reason;
+    use crate::domain::payload::Payload;
+    use crate::domain::trace::Traceparent;
+    use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
+
+    /// A webhook with a payload of this many bytes.
+    fn accept(bytes: usize) -> (Accept, oneshot::Receiver<Result<Accepted>>) {
+        let webhook = NewWebhook {
+            source: Source::default(),
+            idempotency_key: IdempotencyKey::new("k").expect("valid"),
+            event_type: EventType::new("test").expect("valid"),
+            payload: Payload::new(format!("\"{}\"", "x".repeat(bytes - 2))).expect("valid"),
+            traceparent: Traceparent::new(1, 1, true),
+        };
+        let (reply, answer) = oneshot::channel();
+        (Accept { incoming: Incoming { webhook, jobs: Vec::new() }, reply }, answer)
+    }
+
+    #[test]
+    fn large_webhooks_are_set_aside_and_refused_beyond_their_limit() {
+        let (aside, mut large) = mpsc::channel(1);
+        let received = [10, LARGE_BYTES + 1, LARGE_BYTES, LARGE_BYTES + 2].map(accept);
+        let (mut batch, mut answers): (Vec<_>, Vec<_>) = received.into_iter().unzip();
+        set_large_aside(&mut batch, 1, &aside);
+        assert_eq!(batch.iter().map(Accept::bytes).collect::<Vec<_>>(), [10, LARGE_BYTES]);
+        assert_eq!(large.try_recv().expect("was set aside").bytes(), LARGE_BYTES + 1);
+        let refusal = answers[3].try_recv().expect("is answered").expect_err("is refused");
+        assert_eq!(refusal.reason(), Reason::BacklogFull);
+        assert!(refusal.retry_delay().is_some(), "the error says when to retry");
+    }
 }

@@ -39,6 +39,11 @@ impl Accept {
         Self { webhook, jobs, key_name, reply, outcome: None }
     }
 
+    /// The length of the payload, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.webhook.payload.json().len()
+    }
+
     /// Sends the result of [`accept_all`] to the caller. The writer calls this after the commit.
     pub(super) fn committed(self) {
         let outcome = self.outcome.unwrap_or_else(|| Err(Error::shutting_down()));

@@ -67,6 +67,7 @@ where
 pub(super) struct Batch {
     pub(super) accepts: Vec<accept::Accept>,
     pub(super) commands: Vec<Box<dyn Command>>,
+    bytes: usize,
 }
 
 impl Batch {
@@ -74,14 +75,15 @@ impl Batch {
         self.accepts.len() + self.commands.len()
     }
 
-    /// Adds the command of a message. Returns false for `Stop`: the writer has to end after this batch.
-    pub(super) fn push(&mut self, message: Message) -> bool {
-        match message {
-            Message::Accept(accept) => self.accepts.push(*accept),
-            Message::Command(command) => self.commands.push(command),
-            Message::Stop => return false,
-        }
-        true
+    /// The length of all payloads of webhooks to store, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds a webhook to store.
+    pub(super) fn accept(&mut self, accept: accept::Accept) {
+        self.bytes += accept.bytes();
+        self.accepts.push(accept);
     }
 
     pub(super) fn committed(self) {
@@ -96,10 +98,13 @@ impl Batch {
 
     /// Each command in a batch of its own.
     pub(super) fn singly(self) -> impl Iterator<Item = Self> {
-        let accepts =
-            self.accepts.into_iter().map(|accept| Self { accepts: vec![accept], commands: Vec::new() });
+        let accepts = self.accepts.into_iter().map(|accept| {
+            let mut single = Self::default();
+            single.accept(accept);
+            single
+        });
         let commands =
-            self.commands.into_iter().map(|command| Self { accepts: Vec::new(), commands: vec![command] });
+            self.commands.into_iter().map(|command| Self { commands: vec![command], ..Self::default() });
         accepts.chain(commands)
     }
 }

@@ -2,12 +2,16 @@
 //!
 //! A thread owns the writing connection. It takes the commands that were enqueued during the last commit,
 //! runs all of them in one transaction, commits, and only then sends the results. It never waits for a batch
-//! to fill.
+//! to fill. Of large webhooks, a transaction takes only a few (`queue`).
 //!
-//! A command that fails does not fail the others: the writer rolls the batch back and runs its commands one
-//! by one. If the store itself is at fault (disk full, I/O error), all commands of the batch get an error,
+//! A command that fails or panics does not fail the others: the writer rolls the batch back and runs its commands
+//! one by one. If the store itself is at fault (disk full, I/O error), all commands of the batch get an error,
 //! and the writer opens a new connection for the next batch.
 
+mod queue;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
@@ -16,12 +20,13 @@ use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use diesel::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
+use self::queue::Queue;
 use super::accept;
 use super::command::{Batch, Message, Work};
 use super::connection;
 use super::open_error::OpenError;
 use super::set_back;
-use super::transaction::{Context, Refusal, Transaction};
+use super::transaction::{Context, Effects, Refusal, Transaction};
 use crate::domain::error::{Error, Result};
 use crate::domain::route::NewJob;
 use crate::domain::webhook::NewWebhook;
@@ -34,8 +39,8 @@ use crate::telemetry::repeated::Repeated;
 /// wait for a free place.
 const QUEUE_COMMANDS: usize = 4_096;
 
-/// Maximum number of commands in one transaction. Bounds how long the first command waits for the last.
-const BATCH_COMMANDS: usize = 1_024;
+/// Maximum number of large webhooks that wait beside that queue. Further ones are refused.
+const LARGE_WEBHOOKS: usize = 4_096;
 
 /// Sends commands to the writer.
 #[derive(Clone, Debug)]
@@ -52,7 +57,7 @@ impl WriterHandle {
             mpsc::error::TrySendError::Full(_) => queue_full(QUEUE_COMMANDS),
             mpsc::error::TrySendError::Closed(_) => Error::shutting_down(),
         })?;
-        answer.await.map_err(|_| Error::shutting_down())?
+        answer.await.map_err(|_| self.unanswered())?
     }
 
     /// Runs `work` in a transaction, and returns its result once the transaction is on disk. `work` must not
@@ -64,7 +69,7 @@ impl WriterHandle {
     {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Command(Box::new(Work::new(work, reply)))).await?;
-        answer.await.map_err(|_| Error::shutting_down())?
+        answer.await.map_err(|_| self.unanswered())?
     }
 
     /// Has the writer run the commands that are enqueued already, and stop.
@@ -75,6 +80,15 @@ impl WriterHandle {
 
     async fn send(&self, message: Message) -> Result<()> {
         self.queue.send(message).await.map_err(|_| Error::shutting_down())
+    }
+
+    /// The error for a command that got no reply: the writer has stopped, or panicked.
+    fn unanswered(&self) -> Error {
+        if self.queue.is_closed() {
+            Error::shutting_down()
+        } else {
+            Error::internal("the writer of the store panicked, so the command got no reply")
+        }
     }
 }
 
@@ -87,38 +101,31 @@ pub(super) fn start(
     let writer = Writer { connection: Some(connection), context, commits: 0 };
     let thread = std::thread::Builder::new()
         .name("store-writer".into())
-        .spawn(move || writer.work(messages))
+        .spawn(move || writer.work(Queue::new(messages, LARGE_WEBHOOKS)))
         .map_err(OpenError::Thread)?;
     Ok((WriterHandle { queue }, thread))
 }
 
 struct Writer {
-    /// `None` after a fault, until the next batch opens a new connection.
+    /// `None` after a fault or a panic, until the next batch opens a new connection.
     connection: Option<SqliteConnection>,
     context: Context,
     commits: u32,
 }
 
 impl Writer {
-    fn work(mut self, mut messages: mpsc::Receiver<Message>) {
-        let mut going_on = true;
-        while going_on {
-            let Some(first) = messages.blocking_recv() else { break };
-            let mut batch = Batch::default();
-            going_on = batch.push(first);
-            // Lets other ready threads run first. On busy cores more of their commands join this batch; on
-            // idle cores the call returns immediately.
-            std::thread::yield_now();
-            while going_on && batch.len() < BATCH_COMMANDS {
-                let Ok(message) = messages.try_recv() else { break };
-                going_on = batch.push(message);
+    fn work(mut self, mut queue: Queue) {
+        while let Some(batch) = queue.next_batch() {
+            // Unwind safe: the next batch opens a new connection and loads the memory anew.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run(batch))) {
+                tracing::error!(
+                    error = message_of(panic.as_ref()),
+                    "the writer panicked outside of a transaction; its last batch may be stored, but was not fully answered"
+                );
+                self.connection = None;
             }
-            self.run(batch);
         }
-        messages.close();
-        // Commands behind the stop get an error, because their reply channel is dropped. The queue is read to
-        // its end: otherwise a command that is being enqueued at this moment would never get a reply.
-        while messages.blocking_recv().is_some() {}
+        queue.close();
         let copied = self
             .connection
             .take()
@@ -130,9 +137,16 @@ impl Writer {
 
     fn run(&mut self, mut batch: Batch) {
         let started = Stopwatch::start();
-        match self.transact(&mut batch) {
-            Ok(()) => {
+        // Unwind safe: closing the connection rolls the transaction back, and the next one loads the memory anew.
+        let written = catch_unwind(AssertUnwindSafe(|| self.transact(&mut batch))).unwrap_or_else(|panic| {
+            self.connection = None;
+            let text = format!("a command panicked: {}", message_of(panic.as_ref()));
+            Err(QueryError::QueryBuilderError(text.into()))
+        });
+        match written {
+            Ok(effects) => {
                 WRITING.works();
+                self.context.publish(effects);
                 self.context.metrics.committed(started, batch.len());
                 batch.committed();
                 let Self { connection, context, commits } = self;
@@ -169,15 +183,15 @@ impl Writer {
         }
     }
 
-    /// Runs the batch in one transaction, and publishes its effects after the commit.
-    fn transact(&mut self, batch: &mut Batch) -> std::result::Result<(), QueryError> {
+    /// Runs the batch in one transaction. Returns what to publish after the commit.
+    fn transact(&mut self, batch: &mut Batch) -> std::result::Result<Effects, QueryError> {
         let Self { connection, context, .. } = self;
         let open = match connection {
             Some(open) => open,
             None => connection.insert(reopen(context)?),
         };
         context.lead.fetch_max(set_back::lead(context.clock.as_ref()), Ordering::SeqCst);
-        let effects = open.immediate_transaction(|open| {
+        let written = open.immediate_transaction(|open| {
             let mut transaction = Transaction::new(open, context);
             accept::accept_all(&mut transaction, &mut batch.accepts)?;
             for command in &mut batch.commands {
@@ -185,19 +199,25 @@ impl Writer {
             }
             transaction.end()
         });
-        match effects {
-            Ok(effects) => {
-                context.publish(effects);
-                Ok(())
-            }
-            Err(error) => {
-                // If the reload fails, the next batch opens a new connection and reloads from it.
-                if !is_store_fault(&error) && context.reload(open).is_err() {
-                    *connection = None;
-                }
-                Err(error)
-            }
+        // If the reload fails, the next batch opens a new connection and reloads from it.
+        if let Err(error) = &written
+            && !is_store_fault(error)
+            && context.reload(open).is_err()
+        {
+            *connection = None;
         }
+        written
+    }
+}
+
+/// The message of a panic.
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text
+    } else {
+        "without a message"
     }
 }
 
@@ -234,25 +254,4 @@ fn is_store_fault(error: &QueryError) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::domain::clock::ManualClock;
-    use crate::store::sqlite::fixture;
-
-    #[tokio::test]
-    async fn commands_enqueued_during_shutdown_get_an_error() {
-        let (_folder, store) =
-            fixture::open([], Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH))).await;
-        let queue = &store.writer.queue;
-        let place = queue.reserve().await.expect("is open");
-        store.writer.stop().await;
-        queue.closed().await;
-        let (reply, answer) = oneshot::channel();
-        place.send(Message::Command(Box::new(Work::new(|_: &mut Transaction<'_>| Ok(()), reply))));
-        let answer = tokio::time::timeout(Duration::from_secs(30), answer).await;
-        assert!(answer.expect("is answered").is_err());
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ pub(crate) mod finishing;
 pub(crate) mod giving_back;
 pub(crate) mod gone;
 pub(crate) mod jobs;
+pub(crate) mod large;
 pub(crate) mod leasing;
 pub(crate) mod limits;
 pub(crate) mod listing;

@@ -32,6 +32,11 @@ macro_rules! conformance {
                     ids_grow_beyond_4096_in_one_millisecond
                     ids_grow_when_the_clock_is_set_back
                 ]
+                large: [
+                    a_small_webhook_does_not_wait_for_the_large_ones_before_it
+                    large_webhooks_that_wait_are_stored_before_the_store_closes
+                    ordered_jobs_of_large_and_small_webhooks_start_one_at_a_time
+                ]
                 jobs: [
                     a_webhook_gets_one_job_for_each_route
                     jobs_of_a_route_from_one_source_share_a_queue
