@@ -114,7 +114,7 @@ impl Service {
     }
 
     async fn accept(&self, webhook: NewWebhook, headers: &Headers<'_>) -> Result<Accepted> {
-        let jobs = apart(webhook.payload.json().len(), || self.jobs_of(&webhook, headers));
+        let jobs = apart(webhook.payload.json().len(), || self.jobs_of(&webhook, headers)).await;
         let accepted = self.store.accept(webhook, jobs).await?;
         Ok(Accepted { webhook: self.arranged(accepted.webhook), ..accepted })
     }

@@ -47,7 +47,8 @@ impl Webhooks {
         traceparent: Traceparent,
     ) -> Result<proto::SubmitWebhookResponse> {
         let bytes = request.encoded_len();
-        let webhook = apart(bytes, || convert::new_webhook(request, self.0.max_body_bytes, traceparent))?;
+        let webhook =
+            apart(bytes, || convert::new_webhook(request, self.0.max_body_bytes, traceparent)).await?;
         let accepted = self.0.service.submit(webhook, &|| headers_of(metadata)).await.outcome?;
         tracing::Span::current().record("hookbox.webhook.id", tracing::field::display(accepted.webhook.id));
         Ok(convert::accepted(accepted))

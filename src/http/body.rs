@@ -2,13 +2,17 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::problem::Refused;
 use super::reason::RestReason;
 use crate::connections::{Arrival, Bodies};
 use crate::domain::error::{Error, Reason};
+
+/// By which factor the memory of a body that is arriving grows.
+const GROWTH: usize = 2;
 
 /// Refuses a body that is not declared as JSON, or is compressed.
 pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), Refused> {
@@ -41,18 +45,20 @@ pub(super) async fn read_body(
     let too_large = || {
         Error::new(Reason::BodyTooLarge, format!("the body has more than {limit} bytes; send a smaller one"))
     };
-    if axum::body::HttpBody::size_hint(&body).lower() > limit as u64 {
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if declared > limit {
         return Err(too_large().into());
     }
-    let (mut body, mut read, mut arrival) = (Limited::new(body, limit), BytesMut::new(), bodies.arrival());
+    let (mut body, mut read, mut arrival) = (Limited::new(body, limit), Vec::new(), bodies.arrival());
     loop {
         let frame = tokio::time::timeout_at(arrival.due(), body.frame()).await;
         match frame.map_err(|_| too_slow(&arrival))? {
-            None => return Ok((read.freeze(), arrival)),
+            None => return Ok((read.into(), arrival)),
             Some(Ok(frame)) => {
                 // Trailers mean nothing here.
                 let data = frame.into_data().unwrap_or_default();
                 arrival.add(data.len())?;
+                make_room(&mut read, data.len(), declared);
                 read.extend_from_slice(&data);
             }
             Some(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large().into()),
@@ -61,6 +67,16 @@ pub(super) async fn read_body(
                 return Err(Error::new(Reason::MalformedJson, problem).into());
             }
         }
+    }
+}
+
+/// Makes room for `more` bytes of a body of at least `declared` bytes. Takes no memory that the body does not need in the
+/// end, and at most `GROWTH` times what has arrived.
+fn make_room(read: &mut Vec<u8>, more: usize, declared: usize) {
+    let needed = read.len() + more;
+    if needed > read.capacity() {
+        let wanted = if declared >= needed { declared.min(GROWTH * needed) } else { GROWTH * needed };
+        read.reserve_exact(wanted - read.len());
     }
 }
 

@@ -145,7 +145,7 @@ type Fields = (IdempotencyKey, EventType, Payload);
 async fn read(api: &Api, headers: &HeaderMap, body: Body) -> std::result::Result<(Fields, Arrival), Refused> {
     check_media_type(headers)?;
     let (body, arrival) = read_body(body, api.max_body_bytes, &api.bodies).await?;
-    let fields = apart(body.len(), || fields(&body, headers))?;
+    let fields = apart(body.len(), || fields(&body, headers)).await?;
     Ok((fields, arrival))
 }
 
