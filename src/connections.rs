@@ -5,31 +5,46 @@
 //! been quiet for longest. So a client that only opens connections cannot keep other clients from connecting. A
 //! connection with a request that has arrived is never closed: if all have one, the new connection is closed.
 
+mod answer;
+mod answers;
 mod arrival;
 mod holding;
 mod open_files;
+mod peeked;
+mod places;
+mod rounds;
 mod stream;
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::telemetry::repeated::Repeated;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
+pub use self::answer::Answer;
+pub use self::answers::{AnswerRoom, Turn};
+use self::answers::{Answers, TURNS_OF_CONNECTION};
 pub use self::arrival::{Arrival, Bodies, Room};
 pub use self::holding::Holding;
 pub use self::open_files::{connections_for_open_files, raise_open_files};
+pub use self::peeked::Peeked;
+use self::places::{Places, Rank};
+use self::rounds::Rounds;
 pub use self::stream::Stream;
+use crate::domain::error::Result;
+use crate::telemetry::repeated::Repeated;
+
+/// How many bytes of one request an HTTP/2 client may send before they are read.
+pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// How many bytes of all requests of a connection an HTTP/2 client may send before they are read. More than those of
+/// one request, so that a request that waits for memory does not stop the others.
+pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 
 /// How long to wait after a connection could not be accepted, mostly for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long to wait between two warnings about the limit.
-const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// The open connections of both APIs.
 #[derive(Clone, Debug)]
@@ -37,23 +52,11 @@ pub struct Connections(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    limit: usize,
-    open: Mutex<Open>,
+    places: Mutex<Places>,
+    answers: Answers,
     /// Increased with every event of a connection.
     moment: AtomicU64,
 }
-
-#[derive(Debug, Default)]
-struct Open {
-    next: u64,
-    connections: HashMap<u64, (Connection, Closer)>,
-    /// Connections that had to give way or were refused, and were not told of yet.
-    untold: usize,
-    told: Option<tokio::time::Instant>,
-}
-
-/// Closes a connection when it is dropped.
-type Closer = oneshot::Sender<Infallible>;
 
 /// What an open connection does.
 #[derive(Clone, Debug)]
@@ -62,8 +65,10 @@ pub struct Connection {
     activity: Arc<Activity>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Activity {
+    /// The number of the connection.
+    number: u64,
     has_asked: AtomicBool,
     /// Requests whose response is not written yet.
     requests: AtomicU32,
@@ -71,6 +76,10 @@ struct Activity {
     arriving: AtomicU32,
     /// When the connection was accepted, or a request last began, went on or ended.
     moment: AtomicU64,
+    /// For answers that may be large, until they are written.
+    turns: Arc<Semaphore>,
+    /// The parts of answers that the client has not taken.
+    rounds: Rounds,
 }
 
 static ACCEPTING: Repeated = Repeated::new("connections are accepted again");
@@ -78,7 +87,8 @@ static ACCEPTING: Repeated = Repeated::new("connections are accepted again");
 impl Connections {
     /// At most `limit` connections.
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Shared { limit, open: Mutex::default(), moment: AtomicU64::default() }))
+        let places = Mutex::new(Places::new(limit));
+        Self(Arc::new(Shared { places, answers: Answers::default(), moment: AtomicU64::default() }))
     }
 
     /// Accepts the next connection that gets a place. After an error, waits before it tries again.
@@ -105,46 +115,27 @@ impl Connections {
 
     /// Finds a place for a new connection. None if every open connection has a request that has arrived.
     fn admit(&self) -> Option<(Place, Connection, oneshot::Receiver<Infallible>)> {
-        let mut open = self.0.lock();
-        if open.connections.len() >= self.0.limit {
-            let least = open
-                .connections
-                .iter()
-                .filter_map(|(id, (connection, _))| connection.activity.rank().map(|rank| (rank, *id)));
-            let least = least.min().map(|(_, id)| id);
-            let gives_way = least.and_then(|id| open.connections.remove(&id));
-            open.tell(self.0.limit);
-            gives_way?;
-        }
-        let id = open.next;
-        open.next += 1;
-        let connection = Connection { shared: Arc::clone(&self.0), activity: Arc::default() };
+        let mut places = self.0.lock();
+        let number = places.find()?;
+        let activity = Arc::new(Activity {
+            number,
+            has_asked: AtomicBool::default(),
+            requests: AtomicU32::default(),
+            arriving: AtomicU32::default(),
+            moment: AtomicU64::default(),
+            turns: Arc::new(Semaphore::new(TURNS_OF_CONNECTION)),
+            rounds: Rounds::default(),
+        });
+        let connection = Connection { shared: Arc::clone(&self.0), activity };
         connection.note();
-        let (closer, closed) = oneshot::channel();
-        open.connections.insert(id, (connection.clone(), closer));
-        Some((Place { shared: Arc::clone(&self.0), id }, connection, closed))
+        let closed = places.take(number, connection.clone());
+        Some((Place { shared: Arc::clone(&self.0), number }, connection, closed))
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Open {
-    /// Warns that the limit is reached, but not for each connection.
-    fn tell(&mut self, limit: usize) {
-        self.untold += 1;
-        let now = tokio::time::Instant::now();
-        if self.told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY) {
-            tracing::warn!(
-                connections = limit,
-                closed = self.untold,
-                "the connection limit is reached; closing connections without a request"
-            );
-            (self.untold, self.told) = (0, Some(now));
-        }
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -152,26 +143,12 @@ impl Open {
 #[derive(Debug)]
 struct Place {
     shared: Arc<Shared>,
-    id: u64,
+    number: u64,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.lock().connections.remove(&self.id);
-    }
-}
-
-impl Activity {
-    /// How little the connection is worth: the least gives way first. None if it must not give way.
-    fn rank(&self) -> Option<(u8, u64)> {
-        let requests = self.requests.load(Ordering::Relaxed);
-        let tier = match requests {
-            0 if !self.has_asked.load(Ordering::Relaxed) => 0,
-            0 => 1,
-            _ if self.arriving.load(Ordering::Relaxed) >= requests => 2,
-            _ => return None,
-        };
-        Some((tier, self.moment.load(Ordering::Relaxed)))
+        self.shared.lock().free(self.number);
     }
 }
 
@@ -179,7 +156,9 @@ impl Connection {
     /// Notes that a request has begun. Keep the first value until the response is written, and the second one
     /// until the body of the request has arrived.
     pub fn begin(&self) -> (InProgress, Arriving) {
-        self.activity.has_asked.store(true, Ordering::Relaxed);
+        if !self.activity.has_asked.swap(true, Ordering::Relaxed) {
+            self.shared.lock().has_asked(self.activity.number);
+        }
         self.activity.arriving.fetch_add(1, Ordering::Relaxed);
         self.activity.requests.fetch_add(1, Ordering::Relaxed);
         self.note();
@@ -190,6 +169,28 @@ impl Connection {
         self.activity.has_asked.load(Ordering::Relaxed)
     }
 
+    /// How little the connection is worth. None if it must not give way.
+    fn rank(&self) -> Option<Rank> {
+        let requests = self.activity.requests.load(Ordering::Relaxed);
+        let tier = match requests {
+            0 if !self.has_asked() => 0,
+            0 => 1,
+            _ if self.activity.arriving.load(Ordering::Relaxed) >= requests => 2,
+            _ => return None,
+        };
+        Some((tier, self.activity.moment.load(Ordering::Relaxed)))
+    }
+
+    /// Whether a request is in progress.
+    fn is_busy(&self) -> bool {
+        self.activity.requests.load(Ordering::Relaxed) > 0
+    }
+
+    /// Begins the next round. Returns false if the client did not take a part of an answer in time.
+    fn next_round(&self) -> bool {
+        self.activity.rounds.next()
+    }
+
     fn note(&self) {
         self.activity.moment.store(self.shared.moment.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
     }
@@ -198,6 +199,24 @@ impl Connection {
 /// A request whose response is not written yet.
 #[derive(Debug)]
 pub struct InProgress(Connection);
+
+impl InProgress {
+    /// Waits until an answer that may be large can be made. Call it when the request has arrived, so that nobody waits
+    /// for its client. Errors: `StoreUnavailable` if there is no memory for answers.
+    pub async fn turn(&self) -> Result<Turn> {
+        self.0.shared.answers.turn(&self.0.activity.turns).await
+    }
+
+    /// The memory for an answer of `bytes` that is made. `turn` is the default if the request did not wait for its
+    /// turn. Errors: `StoreUnavailable` if there is no memory for answers.
+    pub async fn room(&self, bytes: u64, turn: Turn) -> Result<AnswerRoom> {
+        self.0.shared.answers.room(bytes, turn).await
+    }
+
+    fn rounds(&self) -> &Rounds {
+        &self.0.activity.rounds
+    }
+}
 
 impl Drop for InProgress {
     fn drop(&mut self) {

@@ -7,9 +7,12 @@ mod operations;
 mod status;
 mod webhooks;
 
+use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tower::util::MapResponseLayer;
@@ -20,7 +23,7 @@ use self::proto::operation_service_server::OperationServiceServer;
 use self::proto::webhook_service_server::WebhookServiceServer;
 pub use self::status::{GrpcReason, code_of};
 use self::webhooks::Webhooks;
-use crate::connections::{Bodies, Connections};
+use crate::connections::{Bodies, CONNECTION_WINDOW_BYTES, Connections, STREAM_WINDOW_BYTES, Stream};
 use crate::service::Service;
 
 /// The messages and services that prost and tonic generate from the proto.
@@ -92,6 +95,8 @@ pub async fn serve(
     let mut server = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
         .layer(CallsLayer(bodies))
         .layer(MapResponseLayer::new(status::explain))
@@ -103,10 +108,10 @@ pub async fn serve(
         (Ok(v1), Ok(v1alpha)) => server = server.add_service(v1).add_service(v1alpha),
         (Err(error), _) | (_, Err(error)) => tracing::error!(error = %error, "gRPC reflection is off"),
     }
-    let incoming = futures::stream::unfold((connections, listener), async |(connections, listener)| {
-        let stream = connections.accept(&listener).await;
-        Some((Ok::<_, std::io::Error>(stream), (connections, listener)))
-    });
+    let (begun, incoming) = mpsc::channel(1);
+    let stopped = stopping.clone();
+    tokio::spawn(async move { stopped.run_until_cancelled(accept(connections, listener, begun)).await });
+    let incoming = ReceiverStream::new(incoming);
     let serving = server.serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
     let drained = async {
         leaving.cancelled().await;
@@ -122,5 +127,19 @@ pub async fn serve(
             tracing::warn!("some calls did not end in time and were cut off");
             Ok(())
         }
+    }
+}
+
+/// Accepts connections, and hands over each one when its client has sent something. HTTP/2 needs memory and writes to
+/// a connection as soon as it is served, even if the client never sends anything.
+async fn accept(connections: Connections, listener: TcpListener, begun: mpsc::Sender<io::Result<Stream>>) {
+    loop {
+        let (stream, begun) = (connections.accept(&listener).await, begun.clone());
+        tokio::spawn(async move {
+            if let Ok(stream) = stream.begun().await {
+                // It fails if the process stops; the connection is closed then.
+                let _ = begun.send(Ok(stream)).await;
+            }
+        });
     }
 }

@@ -119,6 +119,9 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     ///
     /// The attempt is recorded as interrupted. The policy in force decides whether the job is retried or becomes
     /// a dead letter. If the policies no longer contain its route, the job becomes a dead letter.
+    ///
+    /// Returns `StoreUnavailable` also if leases may only seem to have expired, because the clock of the store went
+    /// forward. The caller repeats the call once every process could renew its leases.
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize>;
 
     /// Releases leased jobs whose handlers were not started. Each job is pending again and keeps its position;

@@ -16,7 +16,7 @@ const BODIES_BYTES: usize = 128 * 1024 * 1024;
 const FREE_BYTES: usize = 16 * 1024;
 
 /// The unit in which memory is reserved, in bytes.
-const PIECE_BYTES: usize = 1024;
+pub(super) const PIECE_BYTES: usize = 1024;
 
 /// After which time a sender should try again when the memory is used up.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -114,8 +114,8 @@ impl Arrival {
     }
 }
 
-/// The memory for a body of `bytes`.
-fn pieces(bytes: usize) -> usize {
+/// The memory for a body or an answer of `bytes`.
+pub(super) fn pieces(bytes: usize) -> usize {
     bytes.saturating_sub(FREE_BYTES).div_ceil(PIECE_BYTES)
 }
 

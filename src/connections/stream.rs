@@ -1,7 +1,8 @@
-//! A connection's socket. Fails when the connection has to give way, sends no request, or does not take what is
-//! written to it.
+//! A connection's socket. Fails when the connection has to give way, sends no request, or does not take its answers or
+//! what is written to it.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -13,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
+use super::rounds::ROUND_TIME;
 use super::{Connection, Place};
 
 /// How long a connection may take to send the head of its first request.
@@ -33,6 +35,8 @@ pub struct Stream {
     silence: Option<Pin<Box<Sleep>>>,
     /// Ends [`WRITE_TIME`]; none while the client takes what is written.
     stuck: Option<Pin<Box<Sleep>>>,
+    /// Ends the round in which parts of answers are counted; none while no request is in progress.
+    round: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream {
@@ -43,7 +47,7 @@ impl Stream {
         closed: oneshot::Receiver<Infallible>,
     ) -> Self {
         let silence = Some(Box::pin(sleep(FIRST_REQUEST_TIME)));
-        Self { socket, connection, _place: place, closed: Some(closed), silence, stuck: None }
+        Self { socket, connection, _place: place, closed: Some(closed), silence, stuck: None, round: None }
     }
 
     /// What the connection does.
@@ -54,6 +58,19 @@ impl Stream {
     /// The address of this machine that the client connected to; none if the system does not say.
     pub fn local_address(&self) -> Option<IpAddr> {
         self.socket.local_addr().ok().map(|address| address.ip())
+    }
+
+    /// Waits until the client has sent something. Errors: it has sent nothing in time, or the connection has to give
+    /// way.
+    pub async fn begun(mut self) -> io::Result<Self> {
+        let mut first = [0];
+        poll_fn(|context| {
+            self.check(context)?;
+            self.check_silence(context)?;
+            self.socket.poll_peek(context, &mut ReadBuf::new(&mut first))
+        })
+        .await?;
+        Ok(self)
     }
 
     /// Fails if the connection has to give way.
@@ -75,6 +92,22 @@ impl Stream {
         let is_over = self.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(context).is_ready());
         if is_over {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "no request came in time"));
+        }
+        Ok(())
+    }
+
+    /// Fails if the client did not take a part of an answer in time. With HTTP/2 it can refuse to take answers, and
+    /// still take everything else that is written to the socket.
+    fn check_answers(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        while self.round.is_some() || self.connection.is_busy() {
+            let round = self.round.get_or_insert_with(|| Box::pin(sleep(ROUND_TIME)));
+            if round.as_mut().poll(context).is_pending() {
+                return Ok(());
+            }
+            self.round = None;
+            if !self.connection.next_round() {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not take its answers"));
+            }
         }
         Ok(())
     }
@@ -105,6 +138,7 @@ impl AsyncRead for Stream {
         let this = self.get_mut();
         this.check(context)?;
         this.check_silence(context)?;
+        this.check_answers(context)?;
         Pin::new(&mut this.socket).poll_read(context, buffer)
     }
 }
@@ -113,6 +147,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.check(context)?;
+        this.check_answers(context)?;
         let written = Pin::new(&mut this.socket).poll_write(context, bytes);
         this.written(written, context)
     }
@@ -124,6 +159,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.check(context)?;
+        this.check_answers(context)?;
         let written = Pin::new(&mut this.socket).poll_write_vectored(context, slices);
         this.written(written, context)
     }

@@ -1,12 +1,14 @@
-//! Counts the calls of each connection, and limits the memory and the time for messages that are arriving.
+//! Counts the calls of each connection, and limits the memory and the time for messages that are arriving, and the
+//! memory for answers.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, TryFutureExt as _};
 use http_body::{Body as HttpBody, Frame};
+use http_body_util::{BodyExt as _, Limited};
 use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 use tonic::body::Body;
@@ -14,9 +16,13 @@ use tonic::codegen::http::{Request, Response};
 use tonic::transport::server::Connected;
 use tower::{Layer, Service};
 
+use super::MESSAGE_OVERHEAD_BYTES;
+use super::proto::webhook_service_server::SERVICE_NAME;
 use super::status::{status, too_slow, trace_id_of};
-use crate::connections::{Arrival, Arriving, Bodies, Connection, Holding, Stream};
-use crate::domain::error::Error;
+use crate::connections::{
+    Answer, AnswerRoom, Arrival, Arriving, Bodies, Connection, InProgress, Peeked, Stream, Turn,
+};
+use crate::domain::error::{Error, Reason};
 
 impl Connected for Stream {
     type ConnectInfo = Connection;
@@ -47,8 +53,9 @@ pub(super) struct Calls<S> {
 
 impl<S> Service<Request<Body>> for Calls<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,
+    S::Error: Send,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -66,9 +73,69 @@ where
         let (arrival, due) = (self.bodies.arrival(), None);
         let messages =
             |inner| Body::new(Messages { inner, arrival, due, head: Head::default(), left: 0, arriving });
-        let answer = self.inner.call(request.map(messages));
-        let keep = |body: Body| Body::new(Holding::new(body, in_progress));
-        answer.map_ok(|response| response.map(keep)).boxed()
+        let request = request.map(messages);
+        if may_be_large(request.uri().path()) {
+            let next = self.inner.clone();
+            let ready = std::mem::replace(&mut self.inner, next);
+            return answer_in_turn(ready, request, in_progress).boxed();
+        }
+        let answering = self.inner.call(request);
+        async move { Ok(keep(answering.await?, in_progress, Turn::default()).await) }.boxed()
+    }
+}
+
+/// Whether the answer to a call can have a payload or a page of webhooks.
+fn may_be_large(path: &str) -> bool {
+    let method = path.strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE_NAME));
+    matches!(method, Some("/GetWebhook" | "/ListWebhooks"))
+}
+
+/// Answers a call whose answer may be large. It waits for its turn once its message has arrived.
+async fn answer_in_turn<S>(
+    mut inner: S,
+    request: Request<Body>,
+    in_progress: InProgress,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    let (head, body) = request.into_parts();
+    let message = match message_of(body).await {
+        Ok(message) => message,
+        Err(status) => return Ok(keep(status.into_http(), in_progress, Turn::default()).await),
+    };
+    let turn = match in_progress.turn().await {
+        Ok(turn) => turn,
+        Err(error) => return Ok(keep(refused(&error).into_http(), in_progress, Turn::default()).await),
+    };
+    let answering = inner.call(Request::from_parts(head, message));
+    Ok(keep(answering.await?, in_progress, turn).await)
+}
+
+/// The message of a call, which names webhooks and has no payload.
+async fn message_of(body: Body) -> Result<Body, Status> {
+    match Limited::new(body, MESSAGE_OVERHEAD_BYTES).collect().await {
+        Ok(message) => Ok(Body::new(message)),
+        Err(error) => Err(error.downcast::<Status>().map_or_else(
+            |_| {
+                let detail = "the message is too large; send a smaller one";
+                refused(&Error::new(Reason::BodyTooLarge, detail))
+            },
+            |status| *status,
+        )),
+    }
+}
+
+/// The answer, with its memory, until it is written. If there is no memory for it, the status that says so.
+async fn keep(answer: Response<Body>, in_progress: InProgress, turn: Turn) -> Response<Body> {
+    let answer = answer.map(Peeked::new);
+    let bytes = answer.body().size_hint().lower();
+    match in_progress.room(bytes, turn).await {
+        Ok(room) => answer.map(|body| Body::new(Answer::new(body, in_progress, room))),
+        Err(error) => {
+            let answer: Response<Body> = refused(&error).into_http();
+            answer.map(|body| Body::new(Answer::new(body, in_progress, AnswerRoom::default())))
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, Response, Version};
+use axum::body::{Body, HttpBody as _};
+use axum::http::{HeaderValue, Method, Request, Response, Uri, Version};
+use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,7 +18,14 @@ use tower::ServiceExt as _;
 
 use super::browsers::ConnectedTo;
 use super::lingering::Lingering;
-use crate::connections::{Connection, Connections, Holding};
+use super::problem::{self, Refused};
+use crate::connections::{
+    Answer, AnswerRoom, CONNECTION_WINDOW_BYTES, Connection, Connections, Holding, InProgress,
+    STREAM_WINDOW_BYTES, Turn,
+};
+use crate::domain::error::Error;
+use crate::domain::trace::Traceparent;
+use crate::telemetry::trace;
 
 /// How long a request's headers may take to arrive; also closes idle connections.
 const HEADER_TIME: Duration = Duration::from_secs(60);
@@ -49,6 +57,8 @@ pub async fn serve(
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(MAX_STREAMS);
     let open = GracefulShutdown::new();
     loop {
@@ -91,8 +101,42 @@ fn answer(
         let body = Holding::new(body, arriving);
         if is_http1 { Body::new(Lingering::new(body, stopping.clone())) } else { Body::new(body) }
     });
+    let (uri, traceparent) = (request.uri().clone(), request.headers().get("traceparent").cloned());
     async move {
-        let response = router.oneshot(request).await?;
-        Ok(response.map(|body| Body::new(Holding::new(body, in_progress))))
+        let answered = with_room(router, request, &in_progress).await;
+        let (response, room) = answered.unwrap_or_else(|error| {
+            let response = refused(error, &uri, traceparent.as_ref());
+            (response, AnswerRoom::default())
+        });
+        Ok(response.map(|body| Body::new(Answer::new(body, in_progress, room))))
     }
+}
+
+/// The answer of the router, and its memory. Errors: there is no memory for it.
+async fn with_room(
+    router: Router,
+    request: Request<Body>,
+    in_progress: &InProgress,
+) -> Result<(Response<Body>, AnswerRoom), Error> {
+    let is_large = may_be_large(request.method(), request.uri().path());
+    let turn = if is_large { in_progress.turn().await? } else { Turn::default() };
+    let Ok(response) = router.oneshot(request).await;
+    let bytes = response.body().size_hint().lower();
+    let room = in_progress.room(bytes, turn).await?;
+    Ok((response, room))
+}
+
+/// Whether the answer can have a payload or a page of webhooks. Its request has no body that must arrive first.
+fn may_be_large(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+        && path.starts_with("/v1/webhook")
+        && !path.ends_with("/status")
+        && !path.ends_with("/watch")
+}
+
+/// The answer to a request for whose answer there is no memory.
+fn refused(error: Error, uri: &Uri, traceparent: Option<&HeaderValue>) -> Response<Body> {
+    let incoming = traceparent.and_then(|value| Traceparent::parse(value.to_str().ok()?));
+    let traceparent = trace::join(&tracing::Span::none(), incoming.as_ref());
+    problem::complete(Refused::from(error).into_response(), uri.path(), traceparent.trace_id())
 }

@@ -1,8 +1,8 @@
 //! The store in a PostgreSQL database, shared by any number of processes.
 //!
 //! New webhooks and ends of attempts are stored in batches (`accept`, `finish`). Each hot change of jobs is
-//! one statement, which is one transaction. Only the clock of the database decides whether a lease has
-//! expired.
+//! one statement, which is one transaction. All times that are stored or compared are those of the database's
+//! clock (`database_time`).
 
 mod accept;
 mod backlog;
@@ -11,6 +11,7 @@ mod claim;
 mod committer;
 mod counts;
 mod cursor;
+mod database_time;
 mod effects;
 mod end_leases;
 mod finish;
@@ -45,6 +46,7 @@ mod retry;
 mod rows;
 mod schedule;
 mod schema;
+mod set_back;
 mod shared;
 mod size;
 mod take_over;
@@ -53,7 +55,7 @@ mod tls;
 mod transfers;
 mod vacuum;
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicI64, AtomicU32};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
@@ -66,11 +68,13 @@ use tokio_util::task::TaskTracker;
 
 use self::backlog::Backlog;
 use self::committer::Accept;
+use self::database_time::DatabaseTime;
 pub(super) use self::import::{Import, Standing};
 use self::notifier::Notifier;
 pub use self::open_error::OpenError;
 use self::pool::Pool;
 use self::schedule::Schedule;
+use self::set_back::SetBack;
 use self::shared::Shared;
 use self::target::Connector;
 pub use self::target::{InvalidTarget, Target};
@@ -98,7 +102,8 @@ pub struct Options {
     pub max_backlog: u64,
     /// The policies in force.
     pub policies: Arc<Policies>,
-    /// The name of this process in the database and for other replicas. It must be unique.
+    /// The name of this process in the database and for other replicas. It must be unique, and be the worker of every
+    /// claim: leases are renewed and given back by this name.
     pub worker: String,
     /// The seed of the random part of ids.
     pub seed: u64,
@@ -137,15 +142,21 @@ impl PostgresStore {
         if transfers::is_under_way(&mut connection).await.map_err(setup)? {
             return Err(OpenError::Moving { target: options.target });
         }
+        let time = DatabaseTime::read(Arc::clone(&clock), &mut connection).await.map_err(setup)?;
         let last = queries::last_id(&mut connection).await.map_err(setup)?;
+        let set_back = SetBack::at_start(&mut connection, &time, last, clock.monotonic());
+        let set_back = set_back.await.map_err(setup)?;
         drop(connection);
-        policies::prepare(&asking, &options.policies, clock.now()).await.map_err(setup)?;
+        policies::prepare(&asking, &options.policies, time.now()).await.map_err(setup)?;
         let last = last.map_or(Sequence::from_i64(0), |id| id.sequence());
         let shared = Arc::new(Shared {
             accepting: Pool::new(Arc::clone(&connector), committer::COMMITTERS),
             working: Pool::new(Arc::clone(&connector), WORKING_CONNECTIONS),
             asking,
             clock,
+            time,
+            set_back: tokio::sync::Mutex::new(set_back),
+            lease_ms: AtomicI64::new(0),
             ids: Mutex::new(WebhookIds::after(last, SmallRng::seed_from_u64(options.seed))),
             backlog: Backlog::new(options.max_backlog),
             schedule: Schedule::new(options.policies),

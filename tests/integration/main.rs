@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
 
 mod api;
+mod attacks;
 mod crash;
 mod replicas;
 mod store;
-mod strangers;
 mod support;

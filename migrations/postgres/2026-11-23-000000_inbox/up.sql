@@ -1,5 +1,5 @@
 -- The accepted webhooks. A row is written once; only `payload` is set to null at the end of its retention.
--- Times are whole milliseconds by the clock of the replica that wrote them, except `lease_until` and `next_at`.
+-- Times are by the clock of the database, in whole milliseconds except `lease_until` and `next_at`.
 CREATE TABLE webhooks (
     id              uuid PRIMARY KEY,               -- UUIDv7; increases with each acceptance of a replica
     source          text COLLATE "C" NOT NULL,
@@ -39,7 +39,7 @@ CREATE TABLE jobs (
     updated_at         timestamptz NOT NULL,
     revision           bigint NOT NULL,             -- increased by every change
     lease_token        bigint NOT NULL,             -- increased by every claim
-    lease_until        timestamptz,                 -- by the clock of the database; null if not leased
+    lease_until        timestamptz,                 -- null if not leased
     worker             text,                        -- the process that holds the lease or held the last one
     lane               text COLLATE "C",            -- the key of its lane; null if the job is not ordered
     position           bigint,                      -- the job's position in the lane

@@ -138,7 +138,7 @@ async fn insert_new(
     which: &[usize],
     outcomes: &mut HashMap<usize, Result<Accepted>>,
 ) -> QueryResult<()> {
-    let now = shared.clock.now();
+    let now = shared.now();
     let ids = shared.new_ids(which.len(), now);
     let mut rows = Vec::with_capacity(which.len());
     for (at, id) in which.iter().copied().zip(ids) {

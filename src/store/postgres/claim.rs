@@ -1,6 +1,7 @@
 //! Claims: leases jobs that may start, at most one for each idle thread.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use diesel::QueryResult;
@@ -40,7 +41,9 @@ const ROUNDS: usize = 4;
 /// Leases jobs that may start.
 pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims> {
     let took = Stopwatch::start();
-    let now = shared.clock.now();
+    let (now, process_now) = (shared.now(), shared.clock.now());
+    let lease_ms = i64::try_from(claim.lease.as_millis()).unwrap_or(i64::MAX);
+    shared.lease_ms.store(lease_ms, Ordering::Relaxed);
     // The database counts from a moment that is later.
     let held_until = shared.clock.monotonic().saturating_add(claim.lease);
     let planned = shared.schedule.plan(now, claim.threads, &claim.running);
@@ -53,7 +56,7 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims>
     if !claimed.jobs.is_empty() {
         shared.metrics.committed(took, claimed.jobs.len());
     }
-    let (jobs, changes) = load(shared, &mut claimed).await?;
+    let (jobs, changes) = load(shared, &claim.worker, &mut claimed).await?;
     shared.changed(&changes);
     // Due jobs that were not found are probably locked by another replica.
     let pause = match claimed {
@@ -63,7 +66,9 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims>
     };
     let soon = now.saturating_add(pause).unwrap_or(now);
     let next = shared.schedule.next(now).map(|next| if next <= now { soon } else { next });
-    Ok(Claims { jobs, next, held_until })
+    // The dispatcher sleeps by the time of day of this process.
+    let by_process = |next: Timestamp| process_now.saturating_add(next.duration_since(now)).unwrap_or(next);
+    Ok(Claims { jobs, next: next.map(by_process), held_until })
 }
 
 /// Maximum number of bytes of large payloads that one statement reads, or one payload.
@@ -85,7 +90,13 @@ struct Claimed {
 
 /// Reads large payloads. Gives back jobs whose payloads are too many bytes for one claim; those that are due longest
 /// are kept. Returns the kept jobs and their changes.
-async fn load(shared: &Shared, claimed: &mut Claimed) -> QueryResult<(Vec<ClaimedJob>, Vec<Change>)> {
+///
+/// After an error, the worker has all jobs of the claim given back, as those of a claim whose response was lost.
+async fn load(
+    shared: &Shared,
+    worker: &str,
+    claimed: &mut Claimed,
+) -> QueryResult<(Vec<ClaimedJob>, Vec<Change>)> {
     let (mut jobs, mut changes) = (std::mem::take(&mut claimed.jobs), std::mem::take(&mut claimed.changes));
     jobs.sort_by_key(|job| job.available_at);
     let large = &claimed.large;
@@ -99,7 +110,7 @@ async fn load(shared: &Shared, claimed: &mut Claimed) -> QueryResult<(Vec<Claime
     let left = jobs.split_off(fitting(jobs.iter().map(bytes), CLAIM_BYTES));
     if !left.is_empty() {
         let left = left.iter().map(|job| job.lease).collect::<Vec<_>>();
-        give_back(shared, &left).await?;
+        give_back(shared, worker, &left).await?;
         // Announced as given back; that they were leased is not worth a line.
         changes.retain(|change| !left.iter().any(|lease| lease.job == change.job));
     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::telemetry::metrics::Stopwatch;
 
 /// How far before the oldest due job of a queue the next claim begins to read. Jobs may appear with an
-/// earlier due time, because the clocks of replicas differ and commits take time.
+/// earlier due time, because replicas know the time of the database with small errors, and commits take time.
 const BEHIND: Duration = Duration::from_secs(2);
 
 /// How often a claim reads a queue from its beginning, to find jobs that are even further behind the cursor.
@@ -27,7 +27,7 @@ pub(super) struct Cursor {
 impl Cursor {
     /// The time from which on to read; `None`: from the beginning.
     pub(super) fn from(self, now: Timestamp) -> Option<Timestamp> {
-        // If the clock went back, jobs may be due before the cursor.
+        // If the clock of the database went back, jobs may be due before the cursor.
         (self.from <= now && self.since.elapsed() < FROM_THE_BEGINNING_EVERY).then_some(self.from)
     }
 

@@ -33,8 +33,9 @@ pub(super) struct EndedRow {
 /// Ends those leases of a batch that are still held. Returns the jobs of these leases, by their index in the
 /// batch.
 ///
-/// The batch must be sorted by job and have each job once. The history names `worker`; without one, it names
-/// the process that holds the lease. Locks the lanes of ordered jobs first, in the order of their keys.
+/// The batch must be sorted by job and have each job once. With `worker`, only leases of that worker are ended, and
+/// the history names it. Without one, the history names the process that holds the lease. Locks the lanes of ordered
+/// jobs first, in the order of their keys.
 pub(super) async fn end_leases(
     connection: &mut AsyncPgConnection,
     batch: &[&Finish],
@@ -148,8 +149,9 @@ macro_rules! place {
     };
 }
 
-/// The condition that one of these leases is held. A job is leased if `lease_until` is not null. `IS TRUE`
-/// prevents PostgreSQL from turning the subquery into a join; it looks up each job in a hash table instead.
+/// The condition that one of these leases is held. Compares the worker as well: after a failover to a standby that
+/// lagged, another process can have the same token. A job is leased if `lease_until` is not null. `IS TRUE` prevents
+/// PostgreSQL from turning the subquery into a join; it looks up each job in a hash table instead.
 macro_rules! held {
     ($webhooks:literal, $queues:literal, $tokens:literal) => {
         concat!(
@@ -165,7 +167,7 @@ macro_rules! held {
             ", e.",
             $tokens,
             ") AS l (webhook, queue, token)
-             )) IS TRUE"
+             )) IS TRUE AND (e.worker IS NULL OR j.worker = e.worker)"
         )
     };
 }

@@ -7,6 +7,7 @@ use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::sql_types::{Bool, Integer, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::end_leases::{EndedRow, end_leases};
@@ -27,8 +28,14 @@ const BATCH_OUTCOMES: usize = 256;
 const BATCH_BYTES: usize = 1024 * 1024;
 
 /// Records outcomes. Returns for each, in the same order, whether its lease was still held.
-pub(super) async fn finish(shared: &Shared, worker: &str, finishes: &[Finish]) -> Result<Vec<bool>> {
+pub(super) async fn finish(shared: &Shared, worker: &str, mut finishes: Vec<Finish>) -> Result<Vec<bool>> {
     let mut unsure = shared.unsure.lock().await;
+    for finish in &mut finishes {
+        let sent = unsure.get(&finish.lease).copied();
+        let ended = sent.unwrap_or_else(|| shared.time.at(finish.finished_at));
+        go_by_database(finish, ended);
+    }
+    let finishes = finishes.as_slice();
     let mut recorded = vec![false; finishes.len()];
     for batch in batches(finishes) {
         let took = Stopwatch::start();
@@ -58,6 +65,18 @@ pub(super) async fn finish(shared: &Shared, worker: &str, finishes: &[Finish]) -
         }
     }
     Ok(recorded)
+}
+
+/// Moves the times of an outcome from the time of day of this process to the time of the database, by which the attempt
+/// ended at `ended`. The due time of a finished job is the database's already.
+fn go_by_database(finish: &mut Finish, ended: Timestamp) {
+    let ran = finish.finished_at.duration_since(finish.started_at).max(SignedDuration::ZERO);
+    let delay = finish.available_at.duration_since(finish.finished_at);
+    finish.started_at = ended.saturating_sub(ran).unwrap_or(ended);
+    finish.finished_at = ended;
+    if finish.next.is_waiting() {
+        finish.available_at = ended.saturating_add(delay).unwrap_or(ended);
+    }
 }
 
 /// Divides outcomes into batches of one statement each, as indexes into `finishes`. Each batch is sorted by
@@ -97,9 +116,9 @@ async fn record(
     let batch = batch.iter().map(|at| &finishes[*at]).collect::<Vec<_>>();
     let recorded = record_in(shared, unsure, worker, &batch).await;
     if recorded.as_ref().is_err_and(is_fault) {
-        unsure.extend(batch.iter().map(|finish| finish.lease));
+        unsure.extend(batch.iter().map(|finish| (finish.lease, finish.finished_at)));
     } else {
-        unsure.retain(|lease| batch.iter().all(|finish| finish.lease != *lease));
+        unsure.retain(|lease, _| batch.iter().all(|finish| finish.lease != *lease));
     }
     let (ended, held) = recorded?;
     announce(shared, &batch, &ended);
@@ -124,7 +143,7 @@ async fn record_in(
         let mut held = (0..batch.len()).map(|at| ended.contains_key(&at)).collect::<Vec<_>>();
         for (at, finish) in batch.iter().enumerate() {
             // An earlier try may have been recorded although its response was lost.
-            if unsure.contains(&finish.lease) && !held[at] {
+            if unsure.contains_key(&finish.lease) && !held[at] {
                 held[at] = is_recorded(&mut connection, finish, worker).await?;
             }
         }
@@ -204,8 +223,6 @@ statement! { Pg;
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::domain::attempt::{Lease, Outcome};
     use crate::domain::id::WebhookId;
@@ -253,6 +270,24 @@ mod tests {
     fn a_batch_has_a_limited_number_of_bytes_or_one_outcome() {
         assert_eq!(sizes((0..4).map(|job| finish(job, 1, BATCH_BYTES / 2))), [2, 2]);
         assert_eq!(sizes((0..2).map(|job| finish(job, 1, BATCH_BYTES + 1))), [1, 1]);
+    }
+
+    #[test]
+    fn a_retry_keeps_its_delay_by_the_time_of_the_database() {
+        let at = |second| Timestamp::from_second(second).expect("in range");
+        let times = |next| {
+            let mut finish = Finish {
+                started_at: at(1_000),
+                finished_at: at(1_003),
+                next,
+                available_at: at(1_010),
+                ..finish(1, 1, 0)
+            };
+            go_by_database(&mut finish, at(50));
+            (finish.started_at, finish.finished_at, finish.available_at)
+        };
+        assert_eq!(times(Status::Retrying), (at(47), at(50), at(57)));
+        assert_eq!(times(Status::Completed), (at(47), at(50), at(1_010)), "it was due then");
     }
 
     #[test]

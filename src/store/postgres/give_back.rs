@@ -2,6 +2,7 @@
 //! response was lost. Nothing of the claim is left but the larger lease token.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
@@ -32,17 +33,27 @@ struct GivenBackRow {
     available_at: PgTimestamp,
 }
 
-/// Gives back the jobs of these leases. Skips leases that were lost.
-pub(super) async fn give_back(shared: &Shared, leases: &[Lease]) -> QueryResult<usize> {
+/// How much earlier or later than it seems a job may have been leased: between the lease and a fault, the process may
+/// have corrected what it knows of the time of the database. Shorter than the pause after which it leases again.
+const LEASED_ABOUT: Duration = Duration::from_millis(500);
+
+/// Gives back the jobs of these leases of `worker`. Skips leases that were lost.
+pub(super) async fn give_back(shared: &Shared, worker: &str, leases: &[Lease]) -> QueryResult<usize> {
     let (webhooks, queues, lease_tokens) = columns(leases.iter().copied());
-    let updated_at = shared.clock.now();
-    let giving =
-        GiveBack { webhooks, queues, lease_tokens, updated_at: pg_time(updated_at), slot: shared.slot() };
+    let updated_at = shared.now();
+    let giving = GiveBack {
+        webhooks,
+        queues,
+        lease_tokens,
+        updated_at: pg_time(updated_at),
+        worker,
+        slot: shared.slot(),
+    };
     run(shared, Giving::Named(giving), updated_at).await
 }
 
-/// Gives back the jobs that were leased to `worker` within `leased`, except those in `held`. Returns how many it
-/// gave back.
+/// Gives back the jobs that were leased to `worker` within `leased`, by the time of day of this process, except those
+/// in `held`. Returns how many it gave back.
 ///
 /// Even if the statement runs late, it does not affect leases that were given after the end of `leased`.
 pub(super) async fn give_back_unheld(
@@ -52,15 +63,16 @@ pub(super) async fn give_back_unheld(
     leased: &RangeInclusive<Timestamp>,
 ) -> QueryResult<usize> {
     let (webhooks, queues, lease_tokens) = columns(held.iter().copied());
-    let updated_at = shared.clock.now();
+    let updated_at = shared.now();
+    let (from, to) = (shared.time.at(*leased.start()), shared.time.at(*leased.end()));
     let giving = GiveBackUnheld {
         webhooks,
         queues,
         lease_tokens,
         updated_at: pg_time(updated_at),
         worker,
-        leased_from: pg_time(*leased.start()),
-        leased_to: pg_time(*leased.end()),
+        leased_from: pg_time(from.saturating_sub(LEASED_ABOUT).unwrap_or(from)),
+        leased_to: pg_time(to.saturating_add(LEASED_ABOUT).unwrap_or(to)),
         slot: shared.slot(),
     };
     run(shared, Giving::Unheld(giving), updated_at).await
@@ -68,7 +80,7 @@ pub(super) async fn give_back_unheld(
 
 /// Which jobs are given back.
 enum Giving<'a> {
-    Named(GiveBack),
+    Named(GiveBack<'a>),
     Unheld(GiveBackUnheld<'a>),
 }
 
@@ -111,7 +123,8 @@ async fn run(shared: &Shared, giving: Giving<'_>, updated_at: Timestamp) -> Quer
 }
 
 /// The statement that gives back the jobs that fulfil a condition, with or without skipping those that another
-/// transaction has locked. Lanes are locked first, in the order of their keys, then jobs.
+/// transaction has locked. Lanes are locked first, in the order of their keys, then jobs. A job that was leased is due,
+/// also if the clock of the database was set back since.
 macro_rules! give_back {
     ($given:literal, $condition:literal, $skip:literal) => {
         concat!(
@@ -132,7 +145,8 @@ macro_rules! give_back {
              ), given_back AS (
                  UPDATE jobs j
                  SET status = 0, updated_at = (SELECT now FROM given), attempts = j.attempts - 1, lease_until = NULL,
-                     worker = NULL, revision = j.revision + 1
+                     worker = NULL, revision = j.revision + 1,
+                     available_at = least(j.available_at, (SELECT now FROM given))
                  WHERE j.webhook = ANY (ARRAY(SELECT webhook FROM locked))
                    AND ((j.webhook, j.queue) IN (SELECT webhook, queue FROM locked)) IS TRUE
                  RETURNING j.webhook, j.queue, j.attempts, j.revision, j.available_at, j.lane
@@ -155,17 +169,18 @@ macro_rules! give_back {
 }
 
 statement! { Pg;
-    struct GiveBack {
+    struct GiveBack<'a> {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
         queues: Vec<i32> as Array<Integer>,
         lease_tokens: Vec<i64> as Array<BigInt>,
         updated_at: PgTimestamp as Timestamptz,
+        worker: &'a str as Text,
         slot: i16 as SmallInt,
     }
     returns (SqlUuid, Integer, Integer, BigInt, Timestamptz);
     give_back!(
-        "",
-        "webhook = ANY (ARRAY(SELECT webhook FROM leases))
+        ", ? AS worker",
+        "worker = (SELECT worker FROM given) AND webhook = ANY (ARRAY(SELECT webhook FROM leases))
          AND ((webhook, queue, lease_token) IN (SELECT webhook, queue, lease_token FROM leases)) IS TRUE",
         ""
     )

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::pool::refused;
-use super::{PostgresStore, claim, finish, give_back, renew, take_over};
+use super::{PostgresStore, claim, finish, give_back, renew, set_back, take_over};
 use crate::domain::attempt::Lease;
 use crate::domain::error::Result;
 use crate::store::{Claim, Claims, Finish, JobQueue};
@@ -22,7 +22,7 @@ impl JobQueue for PostgresStore {
 
     async fn finish(&self, worker: &str, finishes: Vec<Finish>) -> Result<Vec<bool>> {
         let worker = worker.to_owned();
-        self.run(async move |shared| finish::finish(&shared, &worker, &finishes).await).await
+        self.run(async move |shared| finish::finish(&shared, &worker, finishes).await).await
     }
 
     async fn renew(&self, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>> {
@@ -30,12 +30,18 @@ impl JobQueue for PostgresStore {
     }
 
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize> {
-        self.run(async move |shared| take_over::take_over(&shared, &held).await.map_err(refused)).await
+        self.run(async move |shared| {
+            set_back::follow_clock(&shared).await?;
+            take_over::take_over(&shared, &held).await.map_err(refused)
+        })
+        .await
     }
 
     async fn give_back(&self, leases: Vec<Lease>) -> Result<()> {
-        self.run(async move |shared| give_back::give_back(&shared, &leases).await.map(drop).map_err(refused))
-            .await
+        self.run(async move |shared| {
+            give_back::give_back(&shared, &shared.process, &leases).await.map(drop).map_err(refused)
+        })
+        .await
     }
 
     async fn give_back_unheld(

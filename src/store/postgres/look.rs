@@ -5,6 +5,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Integer, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use jiff::Timestamp;
 
 use super::pool::answer;
 use super::schedule::Found;
@@ -62,7 +63,7 @@ pub(super) async fn look(shared: &Shared) -> QueryResult<()> {
 
 /// Statistics: counts by queue, since when the oldest jobs have been due, and pauses.
 pub(super) async fn stats(shared: &Shared) -> QueryResult<StoreStats> {
-    let now = shared.clock.now();
+    let (now, process_now) = (shared.now(), shared.clock.now());
     let mut connection = shared.asking.get().await?;
     let looking = answer(async {
         let counts = counts::by_queue(&mut connection).await?;
@@ -71,11 +72,13 @@ pub(super) async fn stats(shared: &Shared) -> QueryResult<StoreStats> {
     let looking = looking.await;
     let (queues, mut counts, pauses) = connection.release(looking)?;
     let unrouted = counts.remove(&QueueId(0)).unwrap_or_default();
+    // As old by the time of day of this process as by the time of the database.
+    let by_process = |due: Timestamp| process_now.saturating_sub(now.duration_since(due)).unwrap_or(due);
     let stats = |Queue { route, source, found }: Queue| QueueStats {
         route,
         source,
         counts: counts.get(&found.queue).copied().unwrap_or_default(),
-        oldest_due: found.job.into_iter().chain(found.lane).min().filter(|due| *due <= now),
+        oldest_due: found.next().filter(|due| *due <= now).map(by_process),
     };
     Ok(StoreStats { queues: queues.into_iter().map(stats).collect(), unrouted, pauses })
 }

@@ -54,7 +54,7 @@ struct Way {
 
 /// Cancels waiting jobs of a route, [`JOBS_AT_ONCE`] at most. Returns how many it cancelled.
 pub(super) async fn cancel_jobs(shared: &Shared, route: &RouteName) -> QueryResult<usize> {
-    let now = shared.clock.now();
+    let now = shared.now();
     let mut connection = shared.asking.get().await?;
     let cancelling = answer(async {
         let from = queue_names::of_route(&mut connection, route).await?;
@@ -84,7 +84,7 @@ pub(super) async fn move_jobs(shared: &Shared, from: &RouteName, to: &RouteName)
     if from == to {
         return Ok(Moved::default());
     }
-    let now = shared.clock.now();
+    let now = shared.now();
     let mut connection = shared.asking.get().await?;
     let moving = answer(async {
         let ways = ways(shared, &mut connection, from, to).await?;

@@ -177,7 +177,7 @@ async fn look_into(shared: &Shared, queues: Vec<QueueId>) -> QueryResult<()> {
         let looking = answer(looking).await;
         connection.release(looking)?;
     }
-    let now = shared.clock.now();
+    let now = shared.now();
     shared.schedule.note(&queues.into_iter().map(|queue| (queue, now)).collect::<Vec<_>>());
     shared.wake();
     Ok(())

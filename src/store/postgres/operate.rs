@@ -63,7 +63,7 @@ async fn operate(
     event: Event,
 ) -> Result<WebhookStatus> {
     for _ in 0..TRIES {
-        let now = shared.clock.now();
+        let now = shared.now();
         let mut connection = shared.asking.get().await.map_err(refused)?;
         let operating = connection.transaction::<_, QueryError, _>(async |connection| {
             operate_once(shared, connection, id, route, event, now).await

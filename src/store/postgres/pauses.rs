@@ -69,7 +69,7 @@ pub(super) async fn refresh(shared: &Shared) -> Result<()> {
 
 /// Pauses a target. If it is already paused, returns the existing pause.
 pub(super) async fn pause(shared: &Shared, target: PauseTarget) -> Result<Pause> {
-    let row = PauseRow::new(&target, shared.clock.now());
+    let row = PauseRow::new(&target, shared.now());
     let mut connection = shared.asking.get().await.map_err(refused)?;
     let pausing = answer(async {
         diesel::insert_into(pauses::table)
@@ -91,7 +91,7 @@ pub(super) async fn pause(shared: &Shared, target: PauseTarget) -> Result<Pause>
 
 /// Resumes a target. Returns false if it was not paused.
 pub(super) async fn resume(shared: &Shared, target: &PauseTarget) -> Result<bool> {
-    let PauseRow { scope, name, .. } = PauseRow::new(target, shared.clock.now());
+    let PauseRow { scope, name, .. } = PauseRow::new(target, shared.now());
     let mut connection = shared.asking.get().await.map_err(refused)?;
     let resuming = answer(async {
         let resumed = diesel::delete(pauses::table.find((scope, name))).execute(&mut *connection).await?;

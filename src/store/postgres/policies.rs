@@ -26,7 +26,7 @@ const FREED_AT_ONCE: i64 = 500;
 pub(super) async fn set(shared: &Shared, policies: Arc<Policies>) -> QueryResult<()> {
     add_paces(&shared.asking, &policies).await?;
     shared.schedule.set_policies(Arc::clone(&policies));
-    if let Err(error) = free_lanes(&shared.asking, &policies, shared.clock.now()).await {
+    if let Err(error) = free_lanes(&shared.asking, &policies, shared.now()).await {
         still_blocked(&error);
     }
     if let Err(error) = look(shared).await {

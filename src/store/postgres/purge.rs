@@ -67,7 +67,7 @@ struct Limits {
 /// Removes a bounded number of payloads and webhooks that are past their retention, and of lanes without
 /// jobs.
 pub(super) async fn purge(shared: &Shared, retention: &Retention) -> QueryResult<Purged> {
-    let now = shared.clock.now();
+    let now = shared.now();
     let before = |kept: Duration| pg_time(now.saturating_sub(kept).unwrap_or(Timestamp::MIN));
     let limits = Limits {
         completed: before(retention.completed),

@@ -1,11 +1,11 @@
-//! Renews leases by the clock of the database.
+//! Renews the leases of this process by the clock of the database.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::pg::Pg;
-use diesel::sql_types::{Array, BigInt, Integer, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Integer, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl as _;
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ pub(super) fn columns(leases: impl Iterator<Item = Lease>) -> (Vec<Uuid>, Vec<i3
 pub(super) async fn renew(shared: &Shared, leases: &[Lease], lease: Duration) -> QueryResult<Vec<Lease>> {
     let (webhooks, queues, lease_tokens) = columns(leases.iter().copied());
     let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-    let renewing = RenewLeases { webhooks, queues, lease_tokens, lease_ms };
+    let renewing = RenewLeases { webhooks, queues, lease_tokens, worker: &shared.process, lease_ms };
     let mut connection = shared.working.get().await?;
     let held = answer(renewing.load::<(Uuid, i32, i64)>(&mut *connection)).await;
     let held = connection.release(held)?.into_iter().collect::<HashSet<_>>();
@@ -39,13 +39,15 @@ pub(super) async fn renew(shared: &Shared, leases: &[Lease], lease: Duration) ->
     Ok(leases.iter().filter(is_lost).copied().collect())
 }
 
+// Compares the worker as well: after a failover to a standby that lagged, another process can have the same token.
 // Skips jobs that are locked: another transaction is ending or taking over them. Their leases count as held.
 // If such a lease is lost, the end of the attempt or the next renewal will find out.
 statement! { Pg;
-    struct RenewLeases {
+    struct RenewLeases<'a> {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
         queues: Vec<i32> as Array<Integer>,
         lease_tokens: Vec<i64> as Array<BigInt>,
+        worker: &'a str as Text,
         lease_ms: i64 as BigInt,
     }
     returns (SqlUuid, Integer, BigInt);
@@ -55,6 +57,7 @@ statement! { Pg;
          SELECT webhook, queue, lease_token FROM jobs
          WHERE webhook = ANY (ARRAY(SELECT webhook FROM leases)) AND lease_until IS NOT NULL
            AND ((webhook, queue, lease_token) IN (SELECT webhook, queue, lease_token FROM leases)) IS TRUE
+           AND worker = ?
      ), free AS MATERIALIZED (
          SELECT webhook, queue, lease_token FROM jobs
          WHERE webhook = ANY (ARRAY(SELECT webhook FROM held)) AND lease_until IS NOT NULL

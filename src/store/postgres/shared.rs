@@ -1,7 +1,7 @@
 //! The state that the parts of the store share.
 
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use diesel::result::Error as QueryError;
@@ -10,9 +10,11 @@ use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
 use super::backlog::Backlog;
+use super::database_time::DatabaseTime;
 use super::notifier::Notifier;
 use super::pool::Pool;
 use super::schedule::Schedule;
+use super::set_back::SetBack;
 use crate::domain::attempt::Lease;
 use crate::domain::clock::Clock;
 use crate::domain::id::{WebhookId, WebhookIds};
@@ -37,11 +39,17 @@ pub(super) struct Shared {
     pub(super) working: Pool,
     /// Connections for reads, operations and upkeep.
     pub(super) asking: Pool,
+    /// The clock of this process, for its intervals. What is stored or compared with stored times is the time of the
+    /// database, see [`now`](Self::now).
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) time: DatabaseTime,
+    pub(super) set_back: tokio::sync::Mutex<SetBack>,
+    /// How long the leases of this process last, in milliseconds: those of its last claim. 0 before the first claim.
+    pub(super) lease_ms: AtomicI64,
     pub(super) ids: Mutex<WebhookIds<SmallRng>>,
     pub(super) backlog: Backlog,
     pub(super) schedule: Schedule,
-    /// The name of this process in the database and for other replicas.
+    /// The name of this process in the database and for other replicas. Its leases have this name.
     pub(super) process: String,
     pub(super) changes: Changes,
     pub(super) wake: OnceLock<Arc<Notify>>,
@@ -54,10 +62,16 @@ pub(super) struct Shared {
     pub(super) next_slot: AtomicU32,
 }
 
-/// Leases whose outcome was sent, but whose response was lost: the outcome may be recorded.
-pub(super) type Unsure = HashSet<Lease>;
+/// Leases whose outcome was sent, but whose response was lost: the outcome may be recorded. With the end of each
+/// attempt as it was sent, so that it is sent again with the same times.
+pub(super) type Unsure = HashMap<Lease, Timestamp>;
 
 impl Shared {
+    /// The time of the database.
+    pub(super) fn now(&self) -> Timestamp {
+        self.time.now()
+    }
+
     /// The slot of `status_counts` that the next statement writes to.
     pub(super) fn slot(&self) -> i16 {
         (self.next_slot.fetch_add(1, Ordering::Relaxed) % SLOTS) as i16

@@ -15,8 +15,9 @@ use super::end_leases::{EndedRow, end_leases};
 use super::finish::announce;
 use super::pool::answer;
 use super::renew::columns;
+use super::rows::{self, pg_time};
 use super::shared::Shared;
-use super::{lanes, queue_names, rows};
+use super::{lanes, queue_names};
 use crate::domain::attempt::{Lease, conclude_interrupted, dead_letter_reason};
 use crate::domain::job::Status;
 use crate::domain::policy::Policies;
@@ -84,7 +85,7 @@ async fn take_over_some(
     held: &[Lease],
     dead_letters: &mut DeadLetters<'_>,
 ) -> QueryResult<usize> {
-    let now = shared.clock.now();
+    let now = shared.now();
     let policies = shared.schedule.policies();
     let mut connection = shared.working.get().await?;
     let taking = async {
@@ -93,6 +94,7 @@ async fn take_over_some(
             webhooks,
             queues,
             lease_tokens,
+            now: pg_time(now),
             routes: policies.iter().map(|policy| policy.route.as_str()).collect(),
             left_ms: i64::try_from(LEFT_TO_OTHERS.as_millis()).unwrap_or(i64::MAX),
             limit: TAKE_OVER_JOBS,
@@ -172,11 +174,14 @@ fn interrupted(shared: &Shared, policies: &Policies, row: TakenRow, now: Timesta
     })
 }
 
+// By the clock of the database, and by what this process knows of it: a clock that was set forward a moment ago ends no
+// lease.
 statement! { Pg;
     struct SelectExpired<'a> {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
         queues: Vec<i32> as Array<Integer>,
         lease_tokens: Vec<i64> as Array<BigInt>,
+        now: PgTimestamp as Timestamptz,
         routes: Vec<&'a str> as Array<Text>,
         left_ms: i64 as BigInt,
         limit: i64 as BigInt,
@@ -186,7 +191,7 @@ statement! { Pg;
          SELECT * FROM unnest(?, ?, ?) AS h (webhook, queue, lease_token)
      )
      SELECT webhook, queue, lane FROM jobs
-     WHERE status = 1 AND lease_until <= now()
+     WHERE status = 1 AND lease_until <= least(now(), ?)
        AND ((webhook, queue, lease_token) IN (SELECT webhook, queue, lease_token FROM held)) IS NOT TRUE
        AND ((SELECT q.route FROM queues q WHERE q.id = jobs.queue) = ANY (?)
             OR lease_until <= now() - ? * interval '1 millisecond')

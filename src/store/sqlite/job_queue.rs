@@ -7,18 +7,45 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use super::claim::LeasedJob;
 use super::claimed::{self, ReadJobs};
 use super::leases::{self, Takeable};
 use super::{SqliteStore, claim, finish, give_back};
 use crate::domain::attempt::Lease;
 use crate::domain::error::Result;
 use crate::store::{Claim, Claims, Finish, JobQueue};
+use crate::telemetry::repeated::Repeated;
 
 /// Maximum number of ends of attempts recorded in one command. Bounds how long other commands wait.
 const FINISHES_AT_ONCE: usize = 1_024;
 
 /// How long a job is not due after its webhook could not be read.
 const UNREAD_PAUSE: Duration = Duration::from_secs(5);
+
+static PUTTING_OFF: Repeated = Repeated::new("claimed jobs that cannot start are given back again");
+
+impl SqliteStore {
+    /// Gives back the jobs that a claim does not return: those that are left at once, those that could not be read
+    /// after a pause. If that fails, they are taken over when their leases expire.
+    async fn put_off(&self, left: Vec<LeasedJob>, unread: Vec<LeasedJob>) {
+        let jobs = left.len() + unread.len();
+        if jobs == 0 {
+            return;
+        }
+        let at_once = Timestamp::UNIX_EPOCH;
+        let later = self.clock.now().saturating_add(UNREAD_PAUSE).unwrap_or(Timestamp::MAX);
+        let put_off = self.writer.run(move |transaction| {
+            give_back::put_off(transaction, &left, at_once)?;
+            give_back::put_off(transaction, &unread, later)
+        });
+        match put_off.await {
+            Ok(()) => PUTTING_OFF.works(),
+            Err(error) => PUTTING_OFF.failed(|times| {
+                tracing::warn!(times, jobs, error = %error, "claimed jobs that cannot start could not be given back; they are taken over when their leases expire");
+            }),
+        }
+    }
+}
 
 #[async_trait]
 impl JobQueue for SqliteStore {
@@ -36,18 +63,13 @@ impl JobQueue for SqliteStore {
             Err(error) => (ReadJobs { unread: leased, ..ReadJobs::default() }, Some(error)),
         };
         let ReadJobs { jobs, changes, unread, left } = read;
-        if !left.is_empty() {
-            let at_once = Timestamp::UNIX_EPOCH;
-            self.writer.run(move |transaction| give_back::put_off(transaction, &left, at_once)).await?;
-        }
         if !unread.is_empty() {
             tracing::error!(
                 jobs = unread.len(),
                 "claimed webhooks could not be read; their leases are given back"
             );
-            let due = self.clock.now().saturating_add(UNREAD_PAUSE).unwrap_or(Timestamp::MAX);
-            self.writer.run(move |transaction| give_back::put_off(transaction, &unread, due)).await?;
         }
+        self.put_off(left, unread).await;
         if let Some(failure) = failure {
             return Err(failure);
         }
@@ -85,5 +107,43 @@ impl JobQueue for SqliteStore {
     fn on_due(&self, wake: Arc<Notify>) {
         // Set once, at the start of the process. A second call has no effect.
         let _ = self.wake.set(wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::SimpleConnection as _;
+    use diesel::prelude::*;
+    use diesel::sqlite::SqliteConnection;
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::domain::clock::ManualClock;
+    use crate::store::sqlite::fixture::{claim, job, open, policy, webhook};
+    use crate::store::{Inbox as _, Store as _};
+
+    #[tokio::test]
+    async fn jobs_that_were_read_start_if_the_others_cannot_be_given_back() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_700_000_000).expect("in range")));
+        let (folder, store) = open([policy("orders")], Arc::clone(&clock) as _).await;
+        for key in ["unreadable", "readable"] {
+            store.accept(webhook(key), vec![job("orders", None)]).await.expect("accepted");
+        }
+        let path = folder.path().join("inbox.db");
+        let mut shell = SqliteConnection::establish(&path.to_string_lossy()).expect("connects");
+        let spoil = "UPDATE webhooks SET traceparent = 'none' WHERE idempotency_key = 'unreadable';
+                     CREATE TRIGGER keep_leased BEFORE UPDATE ON jobs WHEN old.status = 1 AND new.status = 0
+                     BEGIN SELECT RAISE(ABORT, 'for a test'); END";
+        shell.batch_execute(spoil).expect("spoils");
+
+        let claimed = store.claim(claim(10)).await.expect("claims").jobs;
+        let keys = claimed.iter().map(|job| job.idempotency_key.as_str()).collect::<Vec<_>>();
+        assert_eq!(keys, ["readable"]);
+
+        shell.batch_execute("DROP TRIGGER keep_leased").expect("repairs");
+        clock.advance(SignedDuration::from_secs(30));
+        let held = claimed.iter().map(|job| job.lease).collect();
+        assert_eq!(store.take_over_expired(held).await.expect("takes over"), 1, "the lease has expired");
+        store.close().await;
     }
 }

@@ -1,6 +1,7 @@
 //! gRPC, as a client of the contract sees it.
 
 mod calls;
+mod large_answers;
 mod operations;
 mod payloads;
 mod pipeline;

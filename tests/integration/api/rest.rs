@@ -4,6 +4,7 @@ mod acceptance;
 mod bodies;
 mod browsers;
 mod front;
+mod heads;
 mod keys;
 mod limits;
 mod lists;

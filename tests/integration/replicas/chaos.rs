@@ -54,9 +54,10 @@ async fn no_webhook_is_lost_or_completed_twice_when_replicas_and_the_server_fail
     load.set(0, Some(replicas[0].url("/v1/webhooks")));
     load.goes_on("after it was started again").await;
 
-    freeze_until_others_took_over(&replicas[1], &url).await;
-    load.goes_on("after one replica was frozen").await;
-    eventually("the frozen replica sees that it is late", async || {
+    // It may freeze with jobs whose handlers have not started; those are given back without a word.
+    eventually("a frozen replica sees that it is late", async || {
+        freeze_until_others_took_over(&replicas[1], &url).await;
+        load.goes_on("after one replica was frozen").await;
         replicas[1].has_logged("the lease was lost before the attempt ended").then_some(())
     })
     .await;

@@ -2,9 +2,11 @@
 
 mod at_once;
 mod backlog;
+mod clocks;
 mod harness;
 mod plans;
 mod purging;
+mod repeated_tokens;
 mod schema;
 mod together;
 mod unheld;

@@ -35,6 +35,8 @@ pub(super) struct Reference {
     pub(super) policies: Arc<Policies>,
     /// All jobs that were ever claimed.
     claims: Vec<(Name, ClaimedJob)>,
+    /// The number of the process that has the store open. Leases of the processes before it are lost to it.
+    process: u32,
 }
 
 impl Reference {
@@ -45,6 +47,7 @@ impl Reference {
             paused: HashMap::new(),
             policies: Arc::clone(inbox.policies()),
             claims: Vec::new(),
+            process: 0,
         }
     }
 
@@ -178,6 +181,7 @@ impl Reference {
             Operation::Crash | Operation::Restart => {
                 if matches!(operation, Operation::Crash) {
                     inbox.crash_and_reopen().await;
+                    self.process += 1;
                 } else {
                     inbox.close_and_reopen().await;
                 }
@@ -217,7 +221,7 @@ impl Reference {
     }
 
     fn claimed(&mut self, claim: &ClaimedJob, until: Timestamp) -> Checked {
-        let id = claim.lease.job.webhook;
+        let (id, process) = (claim.lease.job.webhook, self.process);
         let mut webhooks = self.webhooks.iter_mut();
         let found = webhooks.find(|(_, webhook)| webhook.id == id);
         let (name, webhook) = found.ok_or_else(|| TestCaseError::fail("claimed what is not there"))?;
@@ -230,15 +234,17 @@ impl Reference {
         let expected = (job.started, job.started - job.uncounted, job.run, &job.order);
         prop_assert_eq!((claim.attempt, claim.attempt_of_run, claim.run, &claim.order), expected);
         (job.status, job.lease_until, job.token) = (Status::Processing, until, claim.lease.token);
+        job.process = process;
         self.claims.push((*name, claim.clone()));
         Ok(())
     }
 
     /// The job of a claim, if the claim still holds its lease.
     pub(super) fn holder(&mut self, name: Name, claim: &ClaimedJob) -> Option<&mut Job> {
+        let process = self.process;
         let webhook = self.webhooks.get_mut(&name).filter(|webhook| webhook.id == claim.lease.job.webhook)?;
         let job = webhook.jobs.iter_mut().find(|job| job.route == claim.route)?;
-        (job.runs() && job.token == claim.lease.token).then_some(job)
+        (job.runs() && job.token == claim.lease.token && job.process == process).then_some(job)
     }
 
     /// The routes of the jobs that a retry or cancellation changes, or the reason of the error.

@@ -44,6 +44,8 @@ pub(super) struct Job {
     pub(super) due: Timestamp,
     pub(super) lease_until: Timestamp,
     pub(super) token: u64,
+    /// The process that claimed the job last.
+    pub(super) process: u32,
     pub(super) finished: Option<Timestamp>,
     pub(super) blocks: bool,
 }
@@ -63,6 +65,7 @@ impl Job {
             due: now,
             lease_until: now,
             token: 0,
+            process: 0,
             finished: None,
             blocks: false,
         }

@@ -20,7 +20,7 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng};
 
-use super::harness::open;
+use super::harness::open_as;
 use crate::store::harness::Options;
 use crate::store::inbox::webhook;
 use crate::store::routes::{concurrent, in_force, job, ordered, policy, route, skipping};
@@ -64,6 +64,7 @@ const FAULTS: &str = "
 struct Actor {
     store: Arc<PostgresStore>,
     policies: [Arc<Policies>; 2],
+    number: u64,
     worker: Arc<str>,
     random: SmallRng,
     /// The webhooks of all actors.
@@ -94,7 +95,7 @@ impl Actor {
                     [ordered("blocking", &value), ordered("skipping", &value), job("free"), job("limited")];
                 let (from, to) = (self.random.random_range(0..3), self.random.random_range(0..5));
                 let jobs = all.into_iter().take(to).skip(from.min(to)).collect();
-                let key = format!("{} {step}", self.worker);
+                let key = format!("{} {step}", self.number);
                 let id = self.store.accept(webhook(&key), jobs).await?.webhook.id;
                 self.webhooks.lock().expect("not poisoned").push(id);
             }
@@ -146,6 +147,11 @@ impl Actor {
     }
 }
 
+/// The worker of a process.
+fn worker(seed: u64) -> String {
+    format!("worker-{seed}")
+}
+
 /// The end of an attempt under the policies with blocking dead letters.
 fn ended(job: &ClaimedJob, next: Status) -> Finish {
     let now = SystemClock.now();
@@ -191,7 +197,8 @@ async fn concurrent_operations_keep_counts_and_lanes_consistent() {
     ];
     let stores = (1..=PROCESSES).map(async |seed| {
         let options = Options { max_backlog: 1_000_000, policies: Arc::clone(&policies[0]), seed };
-        Arc::new(open(&database.url(), &options, Arc::new(SystemClock)).await.expect("opens"))
+        let clock = Arc::new(SystemClock);
+        Arc::new(open_as(&worker(seed), &database.url(), &options, clock).await.expect("opens"))
     });
     let stores = join_all(stores).await;
     let webhooks = Arc::default();
@@ -199,7 +206,8 @@ async fn concurrent_operations_keep_counts_and_lanes_consistent() {
         let actor = Actor {
             store: Arc::clone(&stores[(number % PROCESSES) as usize]),
             policies: policies.clone(),
-            worker: format!("worker-{number}").into(),
+            number,
+            worker: worker(number % PROCESSES + 1).into(),
             random: SmallRng::seed_from_u64(number),
             webhooks: Arc::clone(&webhooks),
             held: Vec::new(),

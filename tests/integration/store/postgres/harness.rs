@@ -40,7 +40,9 @@ impl Harness for PostgresHarness {
 
     async fn open(&self, options: &Options, clock: Arc<ManualClock>) -> Arc<dyn Store> {
         self.set_time(clock.now());
-        Arc::new(open(&self.database.url(), options, clock).await.expect("opens"))
+        // The name under which the tests of all stores claim.
+        let worker = format!("worker-{}", options.seed);
+        Arc::new(open_as(&worker, &self.database.url(), options, clock).await.expect("opens"))
     }
 
     /// Closes the connections of the store, as the server does when it notices that the client is gone.
@@ -70,11 +72,21 @@ pub(crate) async fn open(
     options: &Options,
     clock: Arc<dyn Clock>,
 ) -> Result<PostgresStore, OpenError> {
+    open_as(&format!("process-{}", options.seed), url, options, clock).await
+}
+
+/// Opens the store of a process that claims as `worker`.
+pub(crate) async fn open_as(
+    worker: &str,
+    url: &str,
+    options: &Options,
+    clock: Arc<dyn Clock>,
+) -> Result<PostgresStore, OpenError> {
     let options = postgres::Options {
         target: url.parse().expect("a URL"),
         max_backlog: options.max_backlog,
         policies: Arc::clone(&options.policies),
-        worker: format!("process-{}", options.seed),
+        worker: worker.to_owned(),
         seed: options.seed,
     };
     PostgresStore::open(options, clock, Arc::new(Metrics::default())).await

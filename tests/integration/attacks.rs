@@ -1,6 +1,9 @@
 //! The real binary, and clients that open connections or begin requests and leave them. Whoever sends webhooks
 //! must not notice.
 
+mod closed_window;
+mod readers;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -119,4 +122,17 @@ async fn a_client_that_sends_all_of_a_body_that_is_too_large_reads_why_it_was_re
         tokio::time::timeout(SOON, stream.read_exact(&mut answer)).await.expect("in time").expect("answers");
         assert_eq!(&answer, b"HTTP/1.1 413");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_written_to_a_grpc_client_before_it_sends_something() {
+    let server = Place::new(&["--simulate-min=0s", "--simulate-max=0s"]).start();
+    let mut stream = connect(server.grpc_address(), b"").await;
+    let mut settings = [0; 9];
+    let early = tokio::time::timeout(Duration::from_millis(500), stream.read_exact(&mut settings)).await;
+    assert!(early.is_err(), "{early:?}");
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("sends");
+    let answered = tokio::time::timeout(SOON, stream.read_exact(&mut settings)).await;
+    answered.expect("in time").expect("answers");
+    assert_eq!(settings[3], 4, "the type of the frame");
 }

@@ -1,0 +1,206 @@
+//! The places of the open connections, and which of them gives way to a new one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::Connection;
+
+/// How many connections are found at once that give way, if none is silent. Looking at all of them for every new
+/// connection would take too long. While those that are found still receive their requests, others that become idle do
+/// not give way.
+const FOUND_AT_ONCE: usize = 64;
+
+/// How long to wait between two warnings about the limit.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// How little a connection is worth: the least gives way first. Two connections never have the same.
+pub(super) type Rank = (u8, u64);
+
+/// Closes a connection when it is dropped.
+type Closer = oneshot::Sender<Infallible>;
+
+/// The open connections, at most `limit`.
+#[derive(Debug)]
+pub(super) struct Places {
+    limit: usize,
+    next: u64,
+    connections: HashMap<u64, (Connection, Closer)>,
+    /// Those that have sent no request. The smallest number is the one that is silent for longest.
+    silent: BTreeSet<u64>,
+    /// Those that do least of the others, as of the last look at all. The least is the last.
+    least: Vec<(Rank, u64)>,
+    /// Connections that had to give way or were refused, and were not told of yet.
+    untold: usize,
+    told: Option<Instant>,
+}
+
+impl Places {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            next: 0,
+            connections: HashMap::new(),
+            silent: BTreeSet::new(),
+            least: Vec::new(),
+            untold: 0,
+            told: None,
+        }
+    }
+
+    /// The number of a new connection. At the limit, another one gives way; none if no connection may.
+    pub(super) fn find(&mut self) -> Option<u64> {
+        if self.connections.len() >= self.limit {
+            self.tell();
+            let gives_way = self.silent.pop_first().or_else(|| self.least_busy())?;
+            self.connections.remove(&gives_way);
+        }
+        let number = self.next;
+        self.next += 1;
+        Some(number)
+    }
+
+    /// Gives the connection its place. The receiver is ready when it has to give way.
+    pub(super) fn take(&mut self, number: u64, connection: Connection) -> oneshot::Receiver<Infallible> {
+        let (closer, closed) = oneshot::channel();
+        self.connections.insert(number, (connection, closer));
+        self.silent.insert(number);
+        closed
+    }
+
+    /// Notes that a connection has sent its first request.
+    pub(super) fn has_asked(&mut self, number: u64) {
+        self.silent.remove(&number);
+    }
+
+    /// Notes that a connection is closed.
+    pub(super) fn free(&mut self, number: u64) {
+        self.connections.remove(&number);
+        self.silent.remove(&number);
+    }
+
+    /// The connection that does least, if every one has sent a request. None if every one has a request that has
+    /// arrived.
+    fn least_busy(&mut self) -> Option<u64> {
+        self.least_found().or_else(|| {
+            self.look();
+            self.least_found()
+        })
+    }
+
+    /// The least of those that were found before and did nothing since. A connection that became idle after the
+    /// look is worth more than those that were idle then.
+    fn least_found(&mut self) -> Option<u64> {
+        while let Some((rank, number)) = self.least.pop() {
+            let connection = self.connections.get(&number);
+            if connection.is_some_and(|(connection, _)| connection.rank() == Some(rank)) {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    /// Looks at all connections.
+    fn look(&mut self) {
+        let ranked = self.connections.iter().filter_map(|(number, (connection, _))| {
+            let rank = connection.rank()?;
+            Some((rank, *number))
+        });
+        self.least = ranked.collect();
+        self.least.sort_unstable();
+        // Once these have given way, there may be others in the first tier.
+        let first_tier = self.least.first().map(|((tier, _), _)| *tier);
+        self.least.retain(|((tier, _), _)| Some(*tier) == first_tier);
+        self.least.truncate(FOUND_AT_ONCE);
+        self.least.reverse();
+    }
+
+    /// Warns that the limit is reached, but not for each connection.
+    fn tell(&mut self) {
+        self.untold += 1;
+        let now = Instant::now();
+        if self.told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY) {
+            tracing::warn!(
+                connections = self.limit,
+                closed = self.untold,
+                "the connection limit is reached; closing connections without a request"
+            );
+            (self.untold, self.told) = (0, Some(now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connections::{Connections, Place};
+
+    /// More connections than are found at once.
+    const LIMIT: usize = 200;
+
+    struct Admitted {
+        _place: Place,
+        connection: Connection,
+        closed: oneshot::Receiver<Infallible>,
+    }
+
+    impl Admitted {
+        fn is_closed(&mut self) -> bool {
+            self.closed.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+        }
+
+        /// Sends a request and is answered.
+        fn asks(&self) {
+            drop(self.connection.begin());
+        }
+    }
+
+    fn admit(connections: &Connections) -> Admitted {
+        let (place, connection, closed) = connections.admit().expect("a place");
+        Admitted { _place: place, connection, closed }
+    }
+
+    #[tokio::test]
+    async fn idle_connections_give_way_in_the_order_in_which_they_became_idle() {
+        let connections = Connections::new(LIMIT);
+        let mut first: Vec<_> = (0..LIMIT).map(|_| admit(&connections)).collect();
+        // The last one is idle for longest.
+        first.iter().rev().for_each(Admitted::asks);
+        let mut later = Vec::new();
+        while let Some(mut idle_for_longest) = first.pop() {
+            assert!(!idle_for_longest.is_closed());
+            let new = admit(&connections);
+            new.asks();
+            later.push(new);
+            assert!(idle_for_longest.is_closed(), "beside {} others", first.len());
+        }
+        assert!(!later.iter_mut().any(Admitted::is_closed));
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_gives_way_before_idle_ones_that_were_found_earlier() {
+        let connections = Connections::new(3);
+        let mut idle = [admit(&connections), admit(&connections), admit(&connections)];
+        idle.iter().for_each(Admitted::asks);
+        let mut silent = admit(&connections);
+        assert!(idle[0].is_closed());
+        let _new = admit(&connections);
+        assert!(silent.is_closed() && !idle[1].is_closed() && !idle[2].is_closed());
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_that_was_found_and_became_busy_does_not_give_way() {
+        let connections = Connections::new(3);
+        let mut idle = [admit(&connections), admit(&connections), admit(&connections)];
+        idle.iter().for_each(Admitted::asks);
+        let new = admit(&connections);
+        assert!(idle[0].is_closed());
+        new.asks();
+        idle[1].asks();
+        let _newer = admit(&connections);
+        assert!(idle[2].is_closed() && !idle[1].is_closed());
+    }
+}

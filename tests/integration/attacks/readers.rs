@@ -1,0 +1,101 @@
+//! Clients that ask for large answers and do not take them.
+
+use std::time::Duration;
+
+use hookbox::grpc::proto::GetWebhookRequest;
+use prost::Message as _;
+use reqwest::{Client, StatusCode};
+use rstest::rstest;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::closed_window::ClosedWindow;
+use crate::support::client::{client, eventually, get};
+use crate::support::server::{Place, Server};
+
+/// The size of a large answer. It is less than the default of `max_body`.
+const LARGE_BYTES: usize = 1_000_000;
+
+/// Connections with requests for it. Together, the answers are larger than the memory for answers.
+const CONNECTIONS: usize = 6;
+const REQUESTS: usize = 16;
+
+/// How long a connection may stay open whose answers are not taken: 45 seconds, and some because other tests run
+/// beside. After 60 seconds it would be closed because it does not answer a ping.
+const OPEN_TIME: Duration = Duration::from_secs(55);
+
+#[derive(Clone, Copy)]
+enum Api {
+    Rest,
+    Grpc,
+}
+
+async fn submit(client: &Client, server: &Server, key: &str, payload_bytes: usize) -> String {
+    let webhook =
+        json!({ "idempotency_key": key, "event_type": "large", "payload": "x".repeat(payload_bytes) });
+    let answer = client.post(server.url("/v1/webhooks")).json(&webhook).send().await.expect("answers");
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let accepted: Value = answer.json().await.expect("is JSON");
+    accepted["id"].as_str().expect("an id").to_owned()
+}
+
+#[rstest]
+#[tokio::test]
+async fn answers_that_are_not_taken_use_bounded_memory_and_are_given_up(
+    #[values(Api::Rest, Api::Grpc)] api: Api,
+) {
+    let server = Place::new(&["--simulate-min=0s", "--simulate-max=0s"]).start();
+    let reader = client();
+    let large = submit(&reader, &server, "large", LARGE_BYTES).await;
+    let small = submit(&reader, &server, "small", 10).await;
+    let (large_path, small_path) = (format!("/v1/webhooks/{large}"), format!("/v1/webhooks/{small}"));
+    let message = GetWebhookRequest { id: large, ..Default::default() }.encode_to_vec();
+
+    let ask = async |requests: usize| {
+        let address = match api {
+            Api::Rest => server.http_address(),
+            Api::Grpc => server.grpc_address(),
+        };
+        let mut stranger = ClosedWindow::connect(address).await;
+        for _ in 0..requests {
+            match api {
+                Api::Rest => stranger.get(&large_path).await,
+                Api::Grpc => stranger.call("GetWebhook", &message).await,
+            }
+        }
+        stranger
+    };
+
+    let closes_by = Instant::now() + OPEN_TIME;
+    let mut strangers = Vec::new();
+    for _ in 0..CONNECTIONS {
+        strangers.push(ask(REQUESTS).await);
+    }
+    let refused = eventually("a large answer is refused", async || {
+        let answer = reader.get(server.url(&large_path)).send().await.expect("answers");
+        if answer.status() != StatusCode::OK {
+            return Some(answer);
+        }
+        // A stranger takes the memory that this answer had.
+        drop(answer);
+        strangers.push(ask(1).await);
+        None
+    })
+    .await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let problem: Value = refused.json().await.expect("is JSON");
+    assert_eq!(problem["reason"], "STORE_UNAVAILABLE", "{problem}");
+    assert_eq!(problem["instance"], large_path, "{problem}");
+    assert_eq!(get(&reader, &server.url(&small_path)).await["payload"], "x".repeat(10));
+
+    let first = strangers.remove(0).until_closed();
+    tokio::time::timeout_at(closes_by, first).await.expect("the connection is closed");
+    let webhook = eventually("a large answer has room again", async || {
+        let answer = reader.get(server.url(&large_path)).send().await.expect("answers");
+        let is_ok = answer.status() == StatusCode::OK;
+        if is_ok { Some(answer.json::<Value>().await.expect("is JSON")) } else { None }
+    })
+    .await;
+    assert_eq!(webhook["payload"].as_str().map(str::len), Some(LARGE_BYTES));
+}
