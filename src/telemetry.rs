@@ -117,5 +117,10 @@ impl Telemetry {
 /// payloads.
 fn is_logged(metadata: &Metadata<'_>) -> bool {
     let shows_payloads = metadata.target().starts_with("tokio_postgres") && *metadata.level() > Level::INFO;
-    metadata.is_event() && !shows_payloads
+    metadata.is_event() && !shows_payloads && !is_warning_about_client(metadata)
+}
+
+/// Whether it is a warning of h2 about a client. Clients decide how many there are, by breaking the protocol.
+fn is_warning_about_client(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("h2::") && *metadata.level() == Level::WARN
 }

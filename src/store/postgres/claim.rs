@@ -239,7 +239,8 @@ async fn claim_planned(
         shared.schedule.read_from(queue, oldest.get(&queue.id).copied().unwrap_or(now).min(now));
     }
     let is_exhausted = leased.found.iter().any(|found| found.next().is_none_or(|next| next > now));
-    let is_learnt = correct(shared, connection, &queues, &leased, now).await? || is_exhausted;
+    let is_corrected = correct(shared, connection, &queues, &leased, now).await?;
+    let is_learnt = is_corrected || is_exhausted || limited.is_refused;
     Ok(Round { rows: leased.jobs, is_contended: limited.is_contended, is_learnt })
 }
 

@@ -64,6 +64,8 @@ const ENOUGH_WEBHOOKS: usize = 32;
 pub(super) struct Accept {
     pub(super) incoming: Incoming,
     pub(super) reply: oneshot::Sender<Result<Accepted>>,
+    /// When the caller waits no longer.
+    pub(super) late_at: Instant,
 }
 
 impl Accept {
@@ -179,17 +181,27 @@ struct Done {
 
 impl Committer {
     /// Stores a batch and sends the results.
-    async fn store(self, batch: Vec<Accept>) -> Done {
+    async fn store(self, mut batch: Vec<Accept>) -> Done {
         let is_ordered = has_ordered(&batch);
         let _storing_ordered = if is_ordered { Some(self.storing_ordered.lock().await) } else { None };
         // The semaphore is never closed.
         let _connection = self.connections.acquire().await;
+        drop_late(&mut batch);
         Done { webhooks: store_and_answer(&self.shared, batch).await, is_ordered }
     }
 }
 
+/// Drops the webhooks whose callers wait no longer.
+fn drop_late(batch: &mut Vec<Accept>) {
+    let now = Instant::now();
+    batch.retain(|accept| now < accept.late_at);
+}
+
 /// Stores a batch and sends the results. Returns the size of the batch.
 async fn store_and_answer(shared: &Shared, batch: Vec<Accept>) -> usize {
+    if batch.is_empty() {
+        return 0;
+    }
     let took = Stopwatch::start();
     let (incoming, replies): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|accept| (accept.incoming, accept.reply)).unzip();
@@ -251,7 +263,16 @@ mod tests {
             traceparent: Traceparent::new(1, 1, true),
         };
         let (reply, answer) = oneshot::channel();
-        (Accept { incoming: Incoming { webhook, jobs: Vec::new() }, reply }, answer)
+        let late_at = Instant::now() + Duration::from_secs(60);
+        (Accept { incoming: Incoming { webhook, jobs: Vec::new() }, reply, late_at }, answer)
+    }
+
+    #[test]
+    fn webhooks_whose_callers_wait_no_longer_are_not_stored() {
+        let (mut batch, _answers): (Vec<_>, Vec<_>) = [10, 20, 30].map(accept).into_iter().unzip();
+        batch[1].late_at = Instant::now();
+        drop_late(&mut batch);
+        assert_eq!(batch.iter().map(Accept::bytes).collect::<Vec<_>>(), [10, 30]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::accept::Incoming;
 use super::committer::{self, Accept};
@@ -19,7 +20,8 @@ use crate::store::changes::Changes;
 use crate::store::{Accepted, Inbox, ListQuery, Page, Probe, StoreStats};
 
 /// How long a caller waits for a webhook to be stored, including the wait in the queue. After that the caller
-/// gets `StoreUnavailable`, although the webhook may still be stored.
+/// gets `StoreUnavailable`, although the webhook may still be stored. If its statement has not begun by then, it is
+/// not stored: senders repeat it, and the queue would only grow.
 const ACCEPTED_WITHIN: Duration = Duration::from_secs(15);
 
 #[async_trait]
@@ -27,14 +29,15 @@ impl Inbox for PostgresStore {
     async fn accept(&self, webhook: NewWebhook, jobs: Vec<NewJob>) -> Result<Accepted> {
         let queue = self.accepting.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (reply, outcome) = oneshot::channel();
-        let accept = Accept { incoming: Incoming { webhook, jobs }, reply };
+        let late_at = Instant::now() + ACCEPTED_WITHIN;
+        let accept = Accept { incoming: Incoming { webhook, jobs }, reply, late_at };
         queue.ok_or_else(Error::shutting_down)?.try_send(accept).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => queue_full(committer::QUEUE_WEBHOOKS),
             mpsc::error::TrySendError::Closed(_) => Error::shutting_down(),
         })?;
         let outcome = {
             let _timers = self.runtime.enter();
-            tokio::time::timeout(ACCEPTED_WITHIN, outcome)
+            tokio::time::timeout_at(late_at, outcome)
         };
         match outcome.await {
             Ok(outcome) => outcome.map_err(|_| Error::shutting_down())?,

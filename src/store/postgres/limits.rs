@@ -43,6 +43,8 @@ pub(super) struct Limited {
     pub(super) standings: Vec<Standing>,
     /// Whether another process was claiming for one of the routes.
     pub(super) is_contended: bool,
+    /// Whether one of the routes may start nothing now.
+    pub(super) is_refused: bool,
 }
 
 #[derive(Queryable)]
@@ -120,6 +122,7 @@ async fn claim_locked(
         share.threads = share.threads.min(starts);
         if share.threads > 0 { allowed.push((share, pace)) } else { refused.push((share, pace)) }
     }
+    limited.is_refused = !refused.is_empty();
     if !allowed.is_empty() {
         limited.leased = lease(connection, allowed.iter().map(|(share, _)| share), leasing).await?;
     }

@@ -128,6 +128,7 @@ macro_rules! conformance {
                     a_full_route_leaves_its_threads_to_others
                     concurrency_limits_all_sources_of_a_route_together
                     a_new_concurrency_counts_the_jobs_that_run
+                    a_process_that_finds_a_route_full_starts_a_job_of_another_in_the_same_claim
                     jobs_of_a_crashed_process_count_toward_the_concurrency
                     order_and_concurrency_are_both_kept
                     starts_of_a_route_are_spread_at_its_rate

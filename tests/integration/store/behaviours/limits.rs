@@ -135,6 +135,21 @@ pub(crate) async fn jobs_of_a_crashed_process_count_toward_the_concurrency<H: Ha
     inbox.claim_nothing().await;
 }
 
+pub(crate) async fn a_process_that_finds_a_route_full_starts_a_job_of_another_in_the_same_claim<
+    H: Harness,
+>() {
+    let mut inbox = Inbox::<H>::with_routes([concurrent("limited", 2), policy("free")]).await;
+    inbox.accept_many("limited", 5, &[job("limited")]).await;
+    assert_eq!(inbox.claimed(2).await.len(), 2);
+    inbox.advance(seconds(1));
+    inbox.accept_many("free", 1, &[job("free")]).await;
+    // The next process does not know that the route is full.
+    inbox.crash_and_reopen().await;
+    let jobs = inbox.claimed(1).await;
+    let expected = if H::TAKES_OVER_AT_OPEN { "limited" } else { "free" };
+    assert_eq!(jobs.iter().map(|job| job.route.as_str()).collect::<Vec<_>>(), [expected]);
+}
+
 pub(crate) async fn order_and_concurrency_are_both_kept<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([concurrent("orders", 2)]).await;
     for key in ["1", "2"] {
