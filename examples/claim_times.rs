@@ -20,9 +20,10 @@ use futures::StreamExt;
 use hookbox::clock::SystemClock;
 use hookbox::domain::attempt::Outcome;
 use hookbox::domain::clock::Clock;
+use hookbox::domain::handler::HandlerSettings;
 use hookbox::domain::job::Status;
 use hookbox::domain::payload::Payload;
-use hookbox::domain::policy::{Policies, Policy, Simulate};
+use hookbox::domain::policy::{Policies, Policy};
 use hookbox::domain::retry::RetryPolicy;
 use hookbox::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, RouteName};
 use hookbox::domain::trace::Traceparent;
@@ -117,14 +118,13 @@ async fn open(place: &str, folder: &std::path::Path, at: usize, names: &[String]
 fn policy(name: &str) -> Policy {
     Policy {
         route: RouteName::new(name).unwrap_or_default(),
-        handler: "simulate".into(),
+        handler: HandlerSettings::default(),
         timeout: None,
         concurrency: None,
         rate: None,
         retry: RetryPolicy::new(Duration::from_secs(1), Duration::from_secs(1), 3),
         on_dead_letter: OnDeadLetter::Block,
         on_interrupt: OnInterrupt::Retry,
-        simulate: Simulate::default(),
     }
 }
 
@@ -211,6 +211,7 @@ async fn end(store: &Arc<dyn Store>, jobs: &[ClaimedJob], next: Status) -> Resul
         finished_at: now,
         error: None,
         result: None,
+        delivery: None,
         next,
         available_at: job.available_at,
         counts: true,

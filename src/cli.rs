@@ -19,6 +19,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use self::output::print;
 use self::settings::SettingFlags;
 use crate::config::{Config, Database, EXIT_USAGE, HANDLERS, Mistakes, without_password};
+use crate::handlers::exec;
 use crate::store::{postgres, sqlite};
 
 /// A durable inbox for webhooks: stores each webhook before it answers, runs the handler of every
@@ -84,6 +85,10 @@ impl From<io::Error> for Failure {
 
 /// Reads the command line, runs the command, and returns the exit code of the process.
 pub fn main() -> ExitCode {
+    // The handler `exec` starts this program as the launcher of others, so this comes before everything else.
+    if let Some(code) = exec::launch() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(mut error) => {

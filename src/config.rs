@@ -22,11 +22,10 @@ pub use self::layers::{Layers, Origin, without_password};
 pub use self::mistake::Mistakes;
 use self::parse::Reader;
 use self::routes::{Defaults, ReadRoute};
-pub use self::secret::Secret;
 pub use self::settings::{SETTINGS, Setting};
 pub use self::transfer::{transfer_from, transfer_to, transfer_to_setting};
+use crate::domain::handler::Simulate;
 use crate::domain::host::{Host, WebOrigin};
-use crate::domain::policy::Simulate;
 use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::route::Rate;
@@ -42,7 +41,7 @@ pub const EXIT_USAGE: u8 = 64;
 const SHUTDOWN_DELAY: Duration = Duration::from_secs(5);
 
 /// The handlers that come with hookbox. The first is the default of routes that do not set `handler`.
-pub const HANDLERS: &[&str] = &["simulate"];
+pub const HANDLERS: &[&str] = &["simulate", "http", "exec"];
 
 /// The settings that are defaults for routes, each with the member of a route that overrides it. A reload puts
 /// them in force; the others need a restart.

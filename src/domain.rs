@@ -2,9 +2,12 @@
 //!
 //! Pure: knows no SQL, no transport and no runtime. Time and randomness are arguments.
 
+pub mod address;
 pub mod attempt;
 pub mod clock;
+pub mod delivery;
 pub mod error;
+pub mod handler;
 pub mod host;
 pub mod id;
 pub mod job;
@@ -13,6 +16,7 @@ pub mod policy;
 pub mod retention;
 pub mod retry;
 pub mod route;
+pub mod secret;
 pub mod status;
 pub mod trace;
 pub mod webhook;

@@ -8,6 +8,7 @@ mod acceptance;
 pub mod changes;
 mod columns;
 mod dead_letters;
+mod delivery;
 mod fitting;
 mod list;
 pub mod postgres;
@@ -64,7 +65,8 @@ pub trait Inbox: fmt::Debug + Send + Sync {
     /// Returns the status of a webhook. Errors: `WebhookNotFound`.
     async fn status(&self, name: WebhookName) -> Result<WebhookStatus>;
 
-    /// Returns a webhook with its payload, its jobs and their attempts. Errors: `WebhookNotFound`.
+    /// Returns a webhook with its payload, its jobs and their attempts, and the deliveries of the last
+    /// [`SHOWN_DELIVERIES`](crate::domain::delivery::SHOWN_DELIVERIES) attempts of each job. Errors: `WebhookNotFound`.
     async fn webhook(&self, id: WebhookId) -> Result<WebhookDetail>;
 
     /// Returns one page of the webhooks that match `query`, newest first. One call reads a bounded number of
@@ -193,7 +195,8 @@ pub trait Operations: fmt::Debug + Send + Sync {
     /// 0 means that none are left.
     async fn cancel_jobs(&self, route: RouteName) -> Result<usize>;
 
-    /// Removes payloads and webhooks whose retention is over. One call removes a bounded number of rows.
+    /// Removes payloads and webhooks whose retention is over. The results and deliveries of a job are removed when
+    /// the job is past the retention of its payload. One call removes a bounded number of rows.
     async fn purge(&self, retention: Retention) -> Result<Purged>;
 }
 

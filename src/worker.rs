@@ -5,7 +5,6 @@
 
 mod dispatcher;
 pub mod handler;
-pub mod handlers;
 pub mod purger;
 mod queue;
 mod recorder;

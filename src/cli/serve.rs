@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -16,10 +17,12 @@ use crate::clock::SystemClock;
 use crate::config::{Config, Database, HANDLERS, Layers, OF_ROUTES};
 use crate::connections::raise_open_files;
 use crate::domain::error::causes;
+use crate::handlers::exec::{Exec, Launcher};
+use crate::handlers::http::Http;
+use crate::handlers::simulate::Simulate;
 use crate::service::reload::{ReadSettings, Reloaded};
 use crate::telemetry::Telemetry;
 use crate::worker::handler::Registry;
-use crate::worker::handlers::simulate::Simulate;
 
 /// The exit code of a process that a second signal has ended: 128 + SIGINT, as in shells.
 pub(super) const EXIT_INTERRUPTED: u8 = 130;
@@ -69,12 +72,20 @@ async fn run(flags: &SettingFlags, layers: Layers, config: Config) -> Result<(),
     let environment = Environment {
         clock: Arc::new(SystemClock),
         seed,
-        handlers: Registry::default().with(Simulate::new(seed)),
+        handlers: handlers(seed),
         settings: settings_reader(flags.clone(), layers),
         reload: reload_signal()?,
     };
     app::run(config, listeners, environment, shutdown).await.map_err(Box::new)?;
     Ok(())
+}
+
+/// The handlers that come with hookbox. Called in the runtime that sends their requests.
+fn handlers(seed: u64) -> Registry {
+    Registry::default()
+        .with(Simulate::new(seed))
+        .with(Http::new(Handle::current()))
+        .with(Exec::new(Launcher::this_program()))
 }
 
 /// A function that reads the settings again, for a reload. It also compares them with those at the start, to

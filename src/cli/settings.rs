@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
-use crate::config::{Layers, Mistakes, SETTINGS, Secret};
+use crate::config::{Layers, Mistakes, SETTINGS};
+use crate::domain::secret::Secret;
 
 /// The flags of settings on the command line, and the file in `--config`.
 #[derive(Clone, Debug)]

@@ -8,7 +8,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::layers::Origin;
 use super::mistake::{Mistake, suggestion};
-use super::secret::Secret;
+use super::secret;
+use crate::domain::secret::Secret;
 
 /// The path and text of a settings file. The text may contain a password.
 #[derive(Clone, Debug)]
@@ -73,6 +74,15 @@ impl<'a> Table<'a> {
         self.known.push(member);
         let value = self.table.get(member)?;
         Some(Value { file: self.file, name: format!("{}.{member}", self.name), value })
+    }
+
+    /// All members with their names, for a table whose members can have any name.
+    pub(super) fn entries(&self) -> Vec<(&'a str, Value<'a>)> {
+        let entries = self.table.iter().map(|(name, value)| {
+            let name: &'a str = name.get_ref().as_ref();
+            (name, Value { file: self.file, name: format!("{}.{name}", self.name), value })
+        });
+        entries.collect()
     }
 
     /// A mistake for each member that was never read with `get`.
@@ -151,6 +161,12 @@ impl<'a> Value<'a> {
                 .map(|(at, value)| Self { file: self.file, name: format!("{}[{at}]", self.name), value })
                 .collect(),
         }
+    }
+
+    /// The mistake that a secret is not allowed. Shows where it is, but not the secret.
+    pub(super) fn wrong_secret(&self, allowed: impl std::fmt::Display) -> Mistake {
+        let shown = secret::shown(self.text().unwrap_or_default());
+        Mistake::written(&self.origin(), &self.name, format_args!("{shown:?}"), allowed)
     }
 
     /// The mistake that the value is not allowed. `allowed` continues the sentence "it must be ...".

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::file::{File, Value};
 use super::mistake::{Mistake, Mistakes, suggestion};
-use super::secret::Secret;
 use super::settings::{ENVIRONMENT_PREFIX, LISTS, SETTINGS, Setting};
+use crate::domain::secret::Secret;
 use crate::telemetry::{Protocol, Traces};
 
 /// The settings file in the working directory, which is read if it exists and `--config` is not given.

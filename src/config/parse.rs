@@ -1,6 +1,7 @@
 //! Parses the values of settings. A mistake says which values are allowed.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
@@ -14,10 +15,11 @@ use tracing_subscriber::EnvFilter;
 use super::Database;
 use super::layers::{Layers, Origin};
 use super::mistake::Mistake;
-use super::secret::Secret;
+use super::secret;
 use super::settings::SETTINGS;
 use crate::domain::host::{Host, WebOrigin};
 use crate::domain::route::Rate;
+use crate::domain::secret::Secret;
 use crate::store::postgres::InvalidTarget;
 use crate::telemetry::LogFormat;
 
@@ -100,6 +102,11 @@ impl<'a> Reader<'a> {
         self.mistakes.borrow_mut().push(mistake);
     }
 
+    /// The environment variables.
+    pub(super) fn environment(&self) -> &'a BTreeMap<String, Secret> {
+        self.layers.environment()
+    }
+
     /// All mistakes.
     pub(super) fn mistakes(self) -> Vec<Mistake> {
         self.mistakes.into_inner()
@@ -180,12 +187,12 @@ impl<'a> Reader<'a> {
         let environment = self.layers.environment();
         // The variable or file that an overridden value names need not exist.
         if let Some(overridden) = self.layers.overridden(name)
-            && let Ok(secret) = Secret::read(overridden.0, environment)
+            && let Ok(secret) = secret::read(overridden.0, environment)
         {
             check(&secret, overridden);
         }
         let (value, origin) = self.layers.get(name);
-        match Secret::read(value, environment) {
+        match secret::read(value, environment) {
             Ok(secret) => check(&secret, (value, origin)),
             Err(missing) => {
                 self.wrong(Mistake::value(origin, name, value, format_args!("a URL, but {missing}")));

@@ -1,20 +1,22 @@
 //! Reads `[[routes]]` of the settings file, with the place of each value.
 
+mod handler;
 mod print;
+mod reader;
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
 
+use self::handler::Shown;
+use self::reader::RouteReader;
 use super::OF_ROUTES;
-use super::file::{Table, Value};
+use super::file::Value;
 use super::layers::{Layers, Origin};
-use super::mistake::{Mistake, suggestion};
-use super::parse::{DAY, MILLISECOND, Reader, duration, duration_text, rate};
-use crate::domain::policy::{Policy, Simulate};
+use super::mistake::Mistake;
+use super::parse::{DAY, MILLISECOND, Reader, rate};
+use crate::domain::handler::Simulate;
+use crate::domain::policy::Policy;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::route::{OnDeadLetter, OnInterrupt, Rate, RouteName};
 use crate::routes::{Member, RouteSettings, Routes};
@@ -42,6 +44,7 @@ type Origins = BTreeMap<String, Origin>;
 #[derive(Clone, Debug)]
 pub(super) struct ReadRoute {
     settings: RouteSettings,
+    shown: Shown,
     origins: Origins,
 }
 
@@ -53,10 +56,11 @@ pub(super) fn routes(
     handlers: &[&str],
 ) -> Option<(Arc<Routes>, Vec<ReadRoute>)> {
     let Some(list) = routes else {
-        let mut settings = RouteSettings::everything(handlers[0], defaults.retry);
-        settings.policy.simulate = defaults.simulate;
+        let handler = handler::without_settings(handlers[0], defaults);
+        let settings = RouteSettings::everything(handler, defaults.retry);
         let routes = Routes::new(vec![settings.clone()]).ok()?;
-        return Some((Arc::new(routes), vec![ReadRoute { settings, origins: defaults.origins.clone() }]));
+        let (shown, origins) = (Shown::default(), defaults.origins.clone());
+        return Some((Arc::new(routes), vec![ReadRoute { settings, shown, origins }]));
     };
     let (mut values, mut found, mut are_good) = (Vec::new(), Vec::new(), true);
     for (at, value) in list.items().into_iter().enumerate() {
@@ -106,17 +110,6 @@ fn placed(route: &Value<'_>, mistake: &crate::routes::Mistake) -> Mistake {
     }
 }
 
-/// Reads the members of one route.
-struct RouteReader<'r, 'a> {
-    read: &'r Reader<'a>,
-    /// The table of the route, or the inner table that is being read.
-    table: Table<'r>,
-    /// The name of the inner table that is being read.
-    inner: Option<&'static str>,
-    origins: Origins,
-    is_good: bool,
-}
-
 impl<'r, 'a> RouteReader<'r, 'a> {
     fn read(
         read: &'r Reader<'a>,
@@ -132,10 +125,10 @@ impl<'r, 'a> RouteReader<'r, 'a> {
         let mut reader = Self { read, table, inner: None, origins: defaults.origins.clone(), is_good: true };
         // The name of a route whose own name is wrong, so that its other members are checked.
         let placeholder = RouteName::new(format!("route-{at}-without-a-name")).unwrap_or_default();
-        let settings = reader.settings(route, placeholder, defaults, handlers);
+        let (settings, shown) = reader.settings(route, placeholder, defaults, handlers);
         reader.table.unknown().into_iter().for_each(|mistake| reader.wrong(mistake));
         let Self { origins, is_good, .. } = reader;
-        (Some(ReadRoute { settings, origins }), is_good)
+        (Some(ReadRoute { settings, shown, origins }), is_good)
     }
 
     fn settings(
@@ -144,16 +137,18 @@ impl<'r, 'a> RouteReader<'r, 'a> {
         placeholder: RouteName,
         defaults: &Defaults,
         handlers: &[&str],
-    ) -> RouteSettings {
+    ) -> (RouteSettings, Shown) {
         let name = self.name(route).unwrap_or(placeholder);
         let (sources, event_types) = self.matching();
         let condition = self.text("where", "a CEL expression, such as 'body.total > 100'");
         let order_by = self.text("order_by", "a JSON pointer, such as \"/order_id\"");
         let fallback = self.flag("fallback");
+        let (handler, shown) = self.handler(route, defaults, handlers);
+        let timeout = self.time("timeout", MILLISECOND..=DAY);
         let policy = Policy {
             route: name,
-            handler: self.handler(handlers),
-            timeout: self.time("timeout", MILLISECOND..=DAY),
+            timeout: timeout.or(handler::default_timeout(&handler)),
+            handler,
             concurrency: self.concurrency(),
             rate: self.rate(),
             retry: self.retry(defaults.retry),
@@ -166,40 +161,8 @@ impl<'r, 'a> RouteReader<'r, 'a> {
                     [("retry", OnInterrupt::Retry), ("dead_letter", OnInterrupt::DeadLetter)],
                 )
                 .unwrap_or_default(),
-            simulate: self.simulate(defaults.simulate),
         };
-        RouteSettings { policy, sources, event_types, condition, order_by, fallback }
-    }
-
-    fn wrong(&mut self, mistake: Mistake) {
-        self.is_good = false;
-        self.read.wrong(mistake);
-    }
-
-    fn get(&mut self, member: &'static str) -> Option<Value<'r>> {
-        let value = self.table.get(member)?;
-        self.origins.insert(self.path(member), value.origin());
-        Some(value)
-    }
-
-    /// The name of a member of the table that is being read, as in `Origins`.
-    fn path(&self, member: &str) -> String {
-        self.inner.map_or_else(|| member.to_owned(), |inner| format!("{inner}.{member}"))
-    }
-
-    /// Parses a member. If `parse` returns none, adds a mistake; `allowed` continues "it must be ...".
-    fn parsed<T>(
-        &mut self,
-        member: &'static str,
-        allowed: impl Display,
-        parse: impl FnOnce(&Value<'r>) -> Option<T>,
-    ) -> Option<T> {
-        let value = self.get(member)?;
-        let parsed = parse(&value);
-        if parsed.is_none() {
-            self.wrong(value.wrong(allowed));
-        }
-        parsed
+        (RouteSettings { policy, sources, event_types, condition, order_by, fallback }, shown)
     }
 
     fn name(&mut self, route: &Value<'_>) -> Option<RouteName> {
@@ -212,61 +175,12 @@ impl<'r, 'a> RouteReader<'r, 'a> {
         self.parsed("name", "1 to 63 of a-z, 0-9 and -", |value| RouteName::new(value.text()?).ok())
     }
 
-    fn text(&mut self, member: &'static str, allowed: &str) -> Option<String> {
-        self.parsed(member, allowed, |value| value.text().map(ToOwned::to_owned))
-    }
-
-    fn flag(&mut self, member: &'static str) -> bool {
-        self.parsed(member, "true or false", Value::flag).unwrap_or_default()
-    }
-
-    fn time(&mut self, member: &'static str, allowed: RangeInclusive<Duration>) -> Option<Duration> {
-        let words = between(&allowed);
-        self.parsed(member, words, |value| duration(value.text()?, &allowed))
-    }
-
-    /// A duration that is at least that of another member. A shorter default is replaced by the other member.
-    fn time_from(
-        &mut self,
-        member: &'static str,
-        (other, least): (&str, Duration),
-        longest: Duration,
-        default: Duration,
-    ) -> Duration {
-        let read = self.time(member, least..=longest);
-        if read.is_none()
-            && default < least
-            && let Some(origin) = self.origins.get(&self.path(other)).cloned()
-        {
-            self.origins.insert(self.path(member), origin);
-        }
-        read.unwrap_or(default.max(least))
-    }
-
     fn concurrency(&mut self) -> Option<NonZeroU32> {
         self.parsed("concurrency", "a number of at least 1", |value| value.written().parse().ok())
     }
 
     fn rate(&mut self) -> Option<Rate> {
         self.parsed("rate", "a number per s, m or h, such as \"50/s\"", |value| rate(value.text()?))
-    }
-
-    fn handler(&mut self, handlers: &[&str]) -> Box<str> {
-        let Some(value) = self.get("handler") else { return handlers[0].into() };
-        let name = value.text().unwrap_or_default();
-        if !handlers.contains(&name) {
-            let known = handlers.join(", ");
-            let allowed = format!("one of {known}{}", suggestion(name, handlers.iter().copied()));
-            self.wrong(value.wrong(allowed));
-        }
-        name.into()
-    }
-
-    fn word<T: Copy, const N: usize>(&mut self, member: &'static str, words: [(&str, T); N]) -> Option<T> {
-        let known = words.map(|(word, _)| format!("{word:?}")).join(" or ");
-        self.parsed(member, known, |value| {
-            words.iter().find(|(word, _)| value.text() == Some(word)).map(|(_, meaning)| *meaning)
-        })
     }
 
     /// The globs of sources and event types.
@@ -295,43 +209,4 @@ impl<'r, 'a> RouteReader<'r, 'a> {
         });
         retry.unwrap_or(defaults)
     }
-
-    fn simulate(&mut self, defaults: Simulate) -> Simulate {
-        let allowed = "a table, such as { min = \"1s\", max = \"5s\", failure_rate = 0.1 }";
-        let simulate = self.inner("simulate", allowed, |reader| {
-            let min = reader.time("min", Duration::ZERO..=DAY).unwrap_or(defaults.min);
-            let max = reader.time_from("max", ("min", min), DAY, defaults.max);
-            let failure_rate = reader.parsed("failure_rate", "a number from 0 to 1", |value| {
-                value.written().parse().ok().filter(|share| (0.0..=1.0).contains(share))
-            });
-            Simulate { min, max, failure_rate: failure_rate.unwrap_or(defaults.failure_rate) }
-        });
-        simulate.unwrap_or(defaults)
-    }
-
-    /// Reads a member that is a table itself.
-    fn inner<T>(
-        &mut self,
-        member: &'static str,
-        allowed: &str,
-        read: impl FnOnce(&mut Self) -> T,
-    ) -> Option<T> {
-        let value = self.get(member)?;
-        let Some(table) = value.table() else {
-            self.wrong(value.wrong(allowed));
-            return None;
-        };
-        let outer = std::mem::replace(&mut self.table, table);
-        self.inner = Some(member);
-        let found = read(self);
-        self.inner = None;
-        let inner = std::mem::replace(&mut self.table, outer);
-        inner.unknown().into_iter().for_each(|mistake| self.wrong(mistake));
-        Some(found)
-    }
-}
-
-fn between(allowed: &RangeInclusive<Duration>) -> String {
-    let (shortest, longest) = (duration_text(*allowed.start()), duration_text(*allowed.end()));
-    format!("a duration from {shortest} to {longest}, such as \"10s\"")
 }

@@ -1,54 +1,29 @@
-//! Values that must not be printed or logged.
+//! Reads secrets from where a setting says they are.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use sha2::{Digest as _, Sha256};
+use crate::domain::secret::Secret;
 
-/// A secret, or a text that may contain one. `Debug` does not show it.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Reads a secret from a setting. `env:NAME` names an environment variable. `file:PATH` names a file; one
-    /// newline at its end is removed. Any other text is the secret itself. The error says what is missing, to
-    /// continue "but ...".
-    pub(super) fn read(setting: &str, environment: &BTreeMap<String, Self>) -> Result<Self, String> {
-        if let Some(name) = setting.strip_prefix("env:") {
-            let value = environment.get(name).filter(|value| !value.0.is_empty());
-            return value.cloned().ok_or_else(|| format!("the environment variable {name} is not set"));
-        }
-        let Some(path) = setting.strip_prefix("file:") else { return Ok(Self(setting.to_owned())) };
-        let mut value = std::fs::read_to_string(path)
-            .map_err(|error| format!("the file {path} cannot be read: {error}"))?;
-        if value.ends_with('\n') {
-            value.pop();
-        }
-        if value.is_empty() { Err(format!("the file {path} is empty")) } else { Ok(Self(value)) }
+/// Reads a secret from a setting. `env:NAME` names an environment variable. `file:PATH` names a file; one newline
+/// at its end is removed. Any other text is the secret itself. The error says what is missing, to continue
+/// "but ...".
+pub(super) fn read(setting: &str, environment: &BTreeMap<String, Secret>) -> Result<Secret, String> {
+    if let Some(name) = setting.strip_prefix("env:") {
+        let value = environment.get(name).filter(|value| !value.expose().is_empty());
+        return value.cloned().ok_or_else(|| format!("the environment variable {name} is not set"));
     }
-
-    /// The secret itself. Do not print or log it.
-    pub fn expose(&self) -> &str {
-        &self.0
+    let Some(path) = setting.strip_prefix("file:") else { return Ok(Secret::from(setting.to_owned())) };
+    let mut value =
+        std::fs::read_to_string(path).map_err(|error| format!("the file {path} cannot be read: {error}"))?;
+    if value.ends_with('\n') {
+        value.pop();
     }
-
-    /// Whether both secrets are equal. Compares digests, so that the time of the comparison reveals nothing
-    /// about the secrets.
-    pub fn is_same(&self, other: &Self) -> bool {
-        Sha256::digest(self.0.as_bytes()) == Sha256::digest(other.0.as_bytes())
-    }
+    if value.is_empty() { Err(format!("the file {path} is empty")) } else { Ok(Secret::from(value)) }
 }
 
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
+/// A setting of a secret as `hookbox config` prints it: where the secret is, but never the secret itself.
+pub(super) fn shown(setting: &str) -> &str {
+    if setting.starts_with("env:") || setting.starts_with("file:") { setting } else { "***" }
 }
 
 #[cfg(test)]
@@ -57,8 +32,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_read_from_where_the_setting_says() {
-        let environment = BTreeMap::from([("NAME".to_owned(), Secret("from env".to_owned()))]);
-        let read = |setting: &str| Secret::read(setting, &environment);
+        let environment = BTreeMap::from([("NAME".to_owned(), Secret::from("from env".to_owned()))]);
+        let read = |setting: &str| read(setting, &environment);
         assert_eq!(read("plain").expect("reads").expose(), "plain");
         assert_eq!(read("env:NAME").expect("reads").expose(), "from env");
         assert!(read("env:OTHER").is_err());
@@ -71,15 +46,10 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_not_shown() {
-        assert_eq!(format!("{:?}", Secret("hidden".to_owned())), "***");
-    }
-
-    #[test]
-    fn secrets_are_the_same_exactly_if_their_texts_are() {
-        let secret = |text: &str| Secret(text.to_owned());
-        assert!(secret("hidden").is_same(&secret("hidden")));
-        assert!(!secret("hidden").is_same(&secret("hidde")));
-        assert!(!secret("hidden").is_same(&secret("")));
+    fn the_place_of_a_secret_is_shown_and_the_secret_is_not() {
+        assert_eq!(
+            ["env:NAME", "file:/run/secret", "s3cret"].map(shown),
+            ["env:NAME", "file:/run/secret", "***"]
+        );
     }
 }

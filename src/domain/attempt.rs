@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rand::Rng;
 
 use super::clock::whole_milliseconds;
+use super::delivery::Delivery;
 use super::job::{Event, JobId, Status, next_status};
 use super::policy::Policy;
 use super::route::OnInterrupt;
@@ -69,6 +70,9 @@ pub struct AttemptRecord {
     pub error: Option<String>,
     /// The name of the process that ran the attempt.
     pub worker: String,
+    /// What the handler sent, and what was answered; none if it sent nothing, once its retention is over, and if the
+    /// job has [`SHOWN_DELIVERIES`](super::delivery::SHOWN_DELIVERIES) later attempts.
+    pub delivery: Option<Delivery>,
 }
 
 /// The result of running a handler once.

@@ -7,11 +7,13 @@
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
+use futures::task::AtomicWaker;
 use jiff::{SignedDuration, Timestamp};
 
 /// Tells the time and waits for it.
@@ -35,20 +37,33 @@ pub trait Clock: Send + Sync + fmt::Debug {
 /// How soon [`Clock::sleep_until`] notices that the time of day was set.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// A flag that threads can wait for. It stays raised until [`take`](Self::take) lowers it.
+/// A flag that threads, and one task at a time, can wait for. It stays raised until [`take`](Self::take) lowers it.
 #[derive(Debug, Default)]
 pub struct Signal {
     raised: Mutex<bool>,
     changed: Condvar,
+    /// The task that waits.
+    task: AtomicWaker,
 }
 
 impl Signal {
-    /// Raises the flag and wakes the threads that wait for it.
+    /// Raises the flag and wakes the threads and the task that wait for it.
     pub fn raise(&self) {
-        // If the flag was already raised, no thread waits.
+        // If the flag was already raised, nothing waits.
         if !std::mem::replace(&mut *self.lock(), true) {
             self.changed.notify_all();
+            self.task.wake();
         }
+    }
+
+    /// Ready once the flag is raised. If several tasks wait, only the last one is woken.
+    pub async fn raised(&self) {
+        std::future::poll_fn(|context| {
+            // Registered first, so that a flag that is raised in between is noticed.
+            self.task.register(context.waker());
+            if self.is_raised() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Blocks until the flag is raised, but no longer than `at_most`.
@@ -202,4 +217,20 @@ impl Clock for ManualClock {
 /// Cuts a time down to whole milliseconds, the precision in which hookbox stores, compares and shows times.
 pub fn whole_milliseconds(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_waits_for_a_signal_is_woken() {
+        let signal = Arc::new(Signal::default());
+        let other = Arc::clone(&signal);
+        let raising = std::thread::spawn(move || other.raise());
+        futures::executor::block_on(signal.raised());
+        raising.join().expect("does not panic");
+        futures::executor::block_on(signal.raised());
+        assert!(signal.is_raised());
+    }
 }

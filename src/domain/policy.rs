@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::handler::HandlerSettings;
 use super::job::{Rules, Status};
 use super::retry::RetryPolicy;
 use super::route::{OnDeadLetter, OnInterrupt, Rate, RouteName};
@@ -14,8 +15,8 @@ use super::route::{OnDeadLetter, OnInterrupt, Rate, RouteName};
 pub struct Policy {
     /// The route.
     pub route: RouteName,
-    /// The handler, by its name.
-    pub handler: Box<str>,
+    /// The handler, and its settings.
+    pub handler: HandlerSettings,
     /// How long an attempt may run; none: without a limit.
     pub timeout: Option<Duration>,
     /// How many jobs may run at once, over all replicas; none: without a limit.
@@ -28,19 +29,6 @@ pub struct Policy {
     pub on_dead_letter: OnDeadLetter,
     /// How a job goes on if its attempt started and was interrupted.
     pub on_interrupt: OnInterrupt,
-    /// How long the handler `simulate` runs, and how often it fails.
-    pub simulate: Simulate,
-}
-
-/// How long the handler `simulate` runs, and how often it fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Simulate {
-    /// The shortest run.
-    pub min: Duration,
-    /// The longest run.
-    pub max: Duration,
-    /// The share of attempts that fail, 0 to 1.
-    pub failure_rate: f64,
 }
 
 impl Policy {
@@ -125,14 +113,13 @@ mod tests {
     fn policies(routes: &[(&str, u32)]) -> Policies {
         Policies::new(routes.iter().map(|(route, attempts)| Policy {
             route: RouteName::new(*route).expect("valid"),
-            handler: "simulate".into(),
+            handler: HandlerSettings::default(),
             timeout: None,
             concurrency: None,
             rate: None,
             retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, *attempts),
             on_dead_letter: OnDeadLetter::Block,
             on_interrupt: OnInterrupt::Retry,
-            simulate: Simulate::default(),
         }))
     }
 

@@ -1,5 +1,6 @@
 //! Converts between messages of the proto and types of the domain.
 
+mod delivery;
 mod request;
 mod stats;
 mod value;

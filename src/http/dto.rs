@@ -1,6 +1,7 @@
 //! The JSON of responses. Its members are those of the messages in the proto;
 //! `tests/integration/api/contract.rs` compares them.
 
+mod delivery;
 mod operation;
 mod stats;
 mod webhook;

@@ -1,6 +1,7 @@
 //! The settings of a route, and the mistakes in them.
 
-use crate::domain::policy::{Policy, Simulate};
+use crate::domain::handler::HandlerSettings;
+use crate::domain::policy::Policy;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::route::{OnDeadLetter, OnInterrupt, RouteName};
 
@@ -23,17 +24,16 @@ pub struct RouteSettings {
 
 impl RouteSettings {
     /// The settings of the route `default`, which matches every webhook except hookbox's own.
-    pub fn everything(handler: &str, retry: RetryPolicy) -> Self {
+    pub fn everything(handler: HandlerSettings, retry: RetryPolicy) -> Self {
         let policy = Policy {
             route: RouteName::default(),
-            handler: handler.into(),
+            handler,
             timeout: None,
             concurrency: None,
             rate: None,
             retry,
             on_dead_letter: OnDeadLetter::default(),
             on_interrupt: OnInterrupt::default(),
-            simulate: Simulate::default(),
         };
         let (sources, event_types) = (Vec::new(), Vec::new());
         Self { policy, sources, event_types, condition: None, order_by: None, fallback: false }

@@ -6,13 +6,14 @@ mod conditions;
 use std::time::Duration;
 
 use super::*;
+use crate::domain::handler::HandlerSettings;
 use crate::domain::payload::Payload;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 
 fn route(name: &str) -> RouteSettings {
     let retry = RetryPolicy::new(Duration::from_secs(1), Duration::from_secs(60), 3);
-    let mut route = RouteSettings::everything("simulate", retry);
+    let mut route = RouteSettings::everything(HandlerSettings::default(), retry);
     route.policy.route = RouteName::new(name).expect("a name");
     route
 }

@@ -161,7 +161,7 @@ impl Service {
     pub async fn metrics(&self, is_ready: impl Future<Output = bool>) -> Result<String> {
         // A reload may have added routes. Their counters need not exist before metrics are asked for.
         for policy in self.routes.get().policies().iter() {
-            self.metrics.add_route(policy.route.as_str(), Some(policy.handler.as_ref()));
+            self.metrics.add_route(policy.route.as_str(), Some(policy.handler.name()));
         }
         // If the store fails or is slow, the metrics are returned all the same: operators need them then.
         let (is_ready, _) = tokio::join!(

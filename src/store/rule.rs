@@ -114,7 +114,7 @@ impl Paused {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::policy::Simulate;
+    use crate::domain::handler::HandlerSettings;
     use crate::domain::retry::RetryPolicy;
     use crate::domain::route::{OnDeadLetter, OnInterrupt};
 
@@ -129,14 +129,13 @@ mod tests {
     fn policy(concurrency: Option<u32>, rate: Option<Rate>) -> Policy {
         Policy {
             route: RouteName::default(),
-            handler: "simulate".into(),
+            handler: HandlerSettings::default(),
             timeout: None,
             concurrency: concurrency.map(|most| most.try_into().expect("not zero")),
             rate,
             retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
             on_dead_letter: OnDeadLetter::Block,
             on_interrupt: OnInterrupt::Retry,
-            simulate: Simulate::default(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::attempt::{Lease, Outcome};
+use crate::domain::delivery::Delivery;
 use crate::domain::id::Position;
 use crate::domain::job::Status;
 use crate::domain::route::{OrderValue, RouteName};
@@ -99,6 +100,8 @@ pub struct Finish {
     pub error: Option<String>,
     /// What the handler returned, as JSON.
     pub result: Option<String>,
+    /// What the handler sent, and what was answered; none if it sent nothing.
+    pub delivery: Option<Arc<Delivery>>,
     /// The job's next status.
     pub next: Status,
     /// When the job is due next; for a final status, when it was due for this attempt.

@@ -272,6 +272,8 @@ pub(super) fn label(text: &str) -> Cow<'static, str> {
     match text {
         "default" => Cow::Borrowed("default"),
         "simulate" => Cow::Borrowed("simulate"),
+        "http" => Cow::Borrowed("http"),
+        "exec" => Cow::Borrowed("exec"),
         "/v1/webhooks" => Cow::Borrowed("/v1/webhooks"),
         "202" => Cow::Borrowed("202"),
         other => Cow::Owned(other.to_owned()),

@@ -16,16 +16,22 @@ pub fn join(span: &Span, incoming: Option<&Traceparent>) -> Traceparent {
     if let Some(incoming) = incoming {
         continue_from(span, incoming);
     }
+    context_of(span)
+        .or_else(|| incoming.cloned())
+        .unwrap_or_else(|| Traceparent::new(rand::random(), rand::random(), true))
+}
+
+/// The context of `span`; none if it is not recorded, because there is no exporter.
+pub fn context_of(span: &Span) -> Option<Traceparent> {
     let context = span.context();
     let own = context.span().span_context().clone();
-    if own.is_valid() {
-        return Traceparent::new(
+    own.is_valid().then(|| {
+        Traceparent::new(
             u128::from_be_bytes(own.trace_id().to_bytes()),
             u64::from_be_bytes(own.span_id().to_bytes()),
             own.is_sampled(),
-        );
-    }
-    incoming.cloned().unwrap_or_else(|| Traceparent::new(rand::random(), rand::random(), true))
+        )
+    })
 }
 
 /// Makes `span` a child of the span that `traceparent` names.

@@ -1,22 +1,26 @@
 //! The trait of handlers, which process jobs, and the registry of handlers.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use jiff::Timestamp;
 use serde_json::Value;
+use tracing::Span;
 
 use crate::domain::clock::{Clock, Signal};
+use crate::domain::delivery::Delivery;
 use crate::domain::id::WebhookId;
 use crate::domain::policy::Policy;
 use crate::store::ClaimedJob;
+use crate::telemetry::trace;
 
 /// Processes jobs. A handler runs on a thread of the pool, so it may block.
 ///
 /// Outside effects are at least once: the handler runs again for the same job after a failure, and also
-/// after the process died or lost its lease during an attempt. Use [`Attempt::webhook_id`] and
-/// [`Attempt::route`] together as the idempotency key of outside effects; they are the same for every
-/// attempt of a job.
+/// after the process died or lost its lease during an attempt. Use [`Attempt::delivery_id`] as the idempotency key
+/// of outside effects; it is the same for every attempt of a job until somebody retries the job by hand.
 pub trait Handler: Send + Sync {
     /// The name of the handler in the settings of routes.
     fn name(&self) -> &'static str;
@@ -49,11 +53,13 @@ pub enum Failure {
 pub struct Attempt<'a> {
     pub(super) job: &'a ClaimedJob,
     pub(super) payload: &'a str,
-    pub(in crate::worker) policy: &'a Policy,
+    pub(super) policy: &'a Policy,
     pub(super) stop: &'a Arc<Signal>,
     pub(super) clock: &'a dyn Clock,
     /// The monotonic time at which the timeout of the route ends; none if the route has no timeout.
     pub(super) deadline: Option<Duration>,
+    /// What was sent and answered.
+    pub(super) kept: Mutex<Option<Delivery>>,
 }
 
 impl std::fmt::Debug for Attempt<'_> {
@@ -77,9 +83,29 @@ impl Attempt<'_> {
         self.job.attempt
     }
 
+    /// The number of the run: 1, increased by every retry by hand.
+    pub fn run(&self) -> u32 {
+        self.job.run
+    }
+
+    /// The name of what this attempt delivers: the same for every attempt of a run, and different for every other
+    /// route, webhook or run. It has no dots, which Standard Webhooks forbids in `webhook-id`.
+    pub fn delivery_id(&self) -> String {
+        let (id, route) = (self.webhook_id(), self.route());
+        match self.run() {
+            0 | 1 => format!("{id}_{route}"),
+            run => format!("{id}_{route}_{run}"),
+        }
+    }
+
     /// The route of the job.
     pub fn route(&self) -> &str {
         self.job.route.as_str()
+    }
+
+    /// The policy of the route when the attempt started, with the settings of the handler.
+    pub fn policy(&self) -> &Policy {
+        self.policy
     }
 
     /// The source of the webhook.
@@ -102,16 +128,49 @@ impl Attempt<'_> {
         self.payload
     }
 
+    /// The `traceparent` of the current span, so that what the handler calls belongs to the trace of the webhook. If
+    /// spans are not recorded, that of the span that accepted the webhook.
+    pub fn traceparent(&self) -> String {
+        let current = trace::context_of(&Span::current());
+        current.as_ref().unwrap_or(&self.job.traceparent).as_str().to_owned()
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// How much time is left until the timeout of the route; none if the route has no timeout.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_sub(self.clock.monotonic()))
+    }
+
+    /// Keeps what the handler sent, and what was answered, with the attempt, so far as its limits allow. A later call
+    /// replaces it.
+    pub fn keep(&self, delivery: Delivery) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(delivery.bounded());
+    }
+
     /// Whether the handler should stop, because the lease was lost, the shutdown grace is over, or the
     /// timeout of the route is over.
     pub fn is_stopped(&self) -> bool {
-        self.stop.is_raised() || self.deadline.is_some_and(|deadline| deadline <= self.clock.monotonic())
+        self.stop.is_raised() || self.time_left() == Some(Duration::ZERO)
+    }
+
+    /// Ready once the handler should stop. For handlers that wait for something else at the same time.
+    pub async fn stopped(&self) {
+        let timeout = match self.time_left() {
+            Some(left) => self.clock.sleep(left),
+            None => std::future::pending().boxed(),
+        };
+        let stop = std::pin::pin!(self.stop.raised());
+        futures::future::select(timeout, stop).await;
     }
 
     /// Sleeps for `time`. If the attempt has to stop, returns [`Failure::Stopped`] at once.
     pub fn sleep(&self, time: Duration) -> Result<(), Failure> {
-        let left = self.deadline.map(|deadline| deadline.saturating_sub(self.clock.monotonic()));
-        self.clock.wait(self.stop, left.map_or(time, |left| left.min(time)));
+        let at_most = self.time_left().map_or(time, |left| left.min(time));
+        self.clock.wait(self.stop, at_most);
         if self.is_stopped() { Err(Failure::Stopped) } else { Ok(()) }
     }
 }

@@ -2,7 +2,7 @@
 //! recorder.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use rand::SeedableRng;
@@ -17,6 +17,7 @@ use super::recorder::{Ended, JobNames};
 use super::threads::Threads;
 use crate::domain::attempt::{Conclusion, RunResult, conclude};
 use crate::domain::clock::Signal;
+use crate::domain::delivery::Delivery;
 use crate::domain::policy::Policy;
 use crate::store::{ClaimedJob, Finish};
 use crate::telemetry::metrics::Stopwatch;
@@ -88,14 +89,17 @@ impl Runner {
             debug!(job, "an attempt is not started; its job is given back");
             return Ended::NotStarted(job.lease);
         };
-        debug!(job, handler = &*policy.handler, "an attempt starts");
-        let span = attempt_span(&job, &policy.handler);
+        debug!(job, handler = policy.handler.name(), "an attempt starts");
+        let span = attempt_span(&job, policy.handler.name());
         trace::continue_from(&span, &job.traceparent);
         let _entered = span.enter();
         let took = Stopwatch::start();
-        let ran = match self.shared.registry.get(&policy.handler).cloned() {
+        let (ran, delivery) = match self.shared.registry.get(policy.handler.name()).cloned() {
             Some(handler) => self.handle(handler.as_ref(), &job, &policy, stop),
-            None => failed_for_good(format!("there is no handler `{}`; check the settings", policy.handler)),
+            None => {
+                let error = format!("there is no handler `{}`; check the settings", policy.handler);
+                (failed_for_good(error), None)
+            }
         };
         // The policy in force when the attempt ends decides. If the route is gone by then, the policy from
         // the start of the attempt does.
@@ -104,31 +108,34 @@ impl Runner {
         let concluded = conclude(ran, job.attempt_of_run, &policy, now, &mut self.random);
         self.shared.metrics.attempted(
             job.route.as_str(),
-            &policy.handler,
+            policy.handler.name(),
             concluded.outcome.as_str(),
             took.elapsed(),
         );
         tell(&job, &span, &concluded);
-        let finish = finish(&job, concluded, started_at, now);
+        let finish = Finish { delivery: delivery.map(Arc::new), ..finish(&job, concluded, started_at, now) };
         let ClaimedJob { route, source, event_type, traceparent, .. } = job;
         Ended::Attempt { finish, names: JobNames { route, source, event_type, traceparent } }
     }
 
+    /// Runs the handler. Returns the result, and what the handler sent and was answered.
     fn handle(
         &self,
         handler: &dyn Handler,
         job: &ClaimedJob,
         policy: &Policy,
         stop: &Arc<Signal>,
-    ) -> RunResult {
+    ) -> (RunResult, Option<Delivery>) {
         let Some(payload) = &job.payload else {
-            return failed_for_good("the payload is gone, because its retention is over".into());
+            let error = "the payload is gone, because its retention is over".to_owned();
+            return (failed_for_good(error), None);
         };
         let clock = self.shared.clock.as_ref();
         let deadline = policy.timeout.and_then(|timeout| clock.monotonic().checked_add(timeout));
-        let attempt = Attempt { job, payload, policy, stop, clock, deadline };
+        let kept = Mutex::default();
+        let attempt = Attempt { job, payload, policy, stop, clock, deadline, kept };
         // Unwind safe: the handler cannot leave our state half changed, and is responsible for its own.
-        match catch_unwind(AssertUnwindSafe(|| handler.handle(&attempt))) {
+        let ran = match catch_unwind(AssertUnwindSafe(|| handler.handle(&attempt))) {
             Ok(Ok(result)) => completed(&result),
             Ok(Err(Failure::Retry { error, after })) => {
                 RunResult::Failed { error: cut(error), retry_after: after }
@@ -150,7 +157,8 @@ impl Runner {
                     .unwrap_or_else(|| "without a message".into());
                 failed(format!("the handler panicked: {text}"))
             }
-        }
+        };
+        (ran, attempt.kept.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -190,6 +198,7 @@ fn finish(job: &ClaimedJob, concluded: Conclusion, started_at: Timestamp, now: T
         finished_at: now,
         error: concluded.error,
         result: concluded.result,
+        delivery: None,
         next: concluded.next,
         available_at: concluded.due_at.unwrap_or(job.available_at),
         counts: concluded.counts,

@@ -6,6 +6,7 @@
 
 mod contract;
 mod grpc;
+mod handlers;
 mod harness;
 mod jobs;
 mod layers;

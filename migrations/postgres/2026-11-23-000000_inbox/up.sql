@@ -107,6 +107,8 @@ CREATE TABLE finished_jobs (
     error              text,
     result             text,                        -- the handler's result, JSON
     worker             text,
+    -- What the handler sent and was answered, JSON; null if it sent nothing. Not jsonb, which refuses U+0000.
+    delivery           text,
     PRIMARY KEY (webhook, queue)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX finished_jobs_by_end ON finished_jobs (purged, status, completed_at);
@@ -123,6 +125,7 @@ CREATE TABLE attempts (
     finished_at timestamptz NOT NULL,
     error       text,
     worker      text NOT NULL,
+    delivery    text,                               -- as in finished_jobs
     PRIMARY KEY (webhook, queue, number)
 );
 
@@ -131,7 +134,7 @@ CREATE TABLE attempts (
 CREATE VIEW job_statuses AS
     SELECT webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision,
            NULL::smallint AS outcome, NULL::timestamptz AS started_at, NULL::text AS error, NULL::text AS result,
-           NULL::text AS worker,
+           NULL::text AS worker, NULL::text AS delivery,
            CASE WHEN status = 2 THEN (
                SELECT a.error FROM attempts a
                WHERE a.webhook = jobs.webhook AND a.queue = jobs.queue AND a.number = jobs.attempts
@@ -139,7 +142,7 @@ CREATE VIEW job_statuses AS
     FROM jobs
     UNION ALL
     SELECT webhook, queue, status, run, attempts, uncounted_attempts, available_at, completed_at, revision,
-           outcome, started_at, error, result, worker, CASE WHEN status = 4 THEN error END
+           outcome, started_at, error, result, worker, delivery, CASE WHEN status = 4 THEN error END
     FROM finished_jobs;
 
 -- The number of jobs by queue and status, and of webhooks without jobs; changed in the transaction that changes

@@ -85,6 +85,7 @@ CREATE TABLE attempts (
     error       TEXT,
     result      TEXT,                 -- the handler's result, JSON
     worker      TEXT NOT NULL,
+    delivery    TEXT,                 -- what the handler sent and was answered, JSON; null if it sent nothing
     PRIMARY KEY (webhook, queue, number)
 ) STRICT, WITHOUT ROWID;
 

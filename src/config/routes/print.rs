@@ -3,9 +3,13 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
+use url::Url;
+
 use super::ReadRoute;
+use super::handler::Shown;
 use crate::config::layers::Origin;
 use crate::config::parse::duration_text;
+use crate::domain::handler::HandlerSettings;
 use crate::domain::route::{OnDeadLetter, OnInterrupt};
 use crate::routes::RouteSettings;
 
@@ -14,11 +18,6 @@ impl Display for ReadRoute {
     /// it if the value has several lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RouteSettings { policy, sources, event_types, condition, order_by, fallback } = &self.settings;
-        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-        let list = |texts: &[String]| {
-            format!("[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
-        };
-        let time = |duration: Duration| quoted(&duration_text(duration));
         writeln!(f, "\n[[routes]]")?;
         let mut line = |member: &str, value: String| {
             let origin = self.origins.get(member).unwrap_or(&Origin::Default);
@@ -42,7 +41,7 @@ impl Display for ReadRoute {
         if *fallback {
             line("fallback", "true".to_owned())?;
         }
-        line("handler", quoted(&policy.handler))?;
+        line("handler", quoted(policy.handler.name()))?;
         if let Some(timeout) = policy.timeout {
             line("timeout", time(timeout))?;
         }
@@ -67,11 +66,67 @@ impl Display for ReadRoute {
         }
         let word = if policy.on_interrupt == OnInterrupt::Retry { "retry" } else { "dead_letter" };
         line("on_interrupt", quoted(word))?;
-        if &*policy.handler == "simulate" {
-            line("simulate.min", time(policy.simulate.min))?;
-            line("simulate.max", time(policy.simulate.max))?;
-            line("simulate.failure_rate", policy.simulate.failure_rate.to_string())?;
-        }
-        Ok(())
+        self.members_of_handler().into_iter().try_for_each(|(member, value)| line(member, value))
     }
+}
+
+impl ReadRoute {
+    /// The members that belong to the handler, with their values.
+    fn members_of_handler(&self) -> Vec<(&'static str, String)> {
+        match &self.settings.policy.handler {
+            HandlerSettings::Simulate(simulate) => vec![
+                ("simulate.min", time(simulate.min)),
+                ("simulate.max", time(simulate.max)),
+                ("simulate.failure_rate", simulate.failure_rate.to_string()),
+            ],
+            HandlerSettings::Http(http) => {
+                let Shown { headers, secrets, ca } = &self.shown;
+                let allow = http.allow.iter().map(ToString::to_string).collect::<Vec<_>>();
+                [
+                    Some(("url", quoted(without_password(&http.url).as_str()))),
+                    (!headers.is_empty()).then(|| ("headers", table(headers))),
+                    (!secrets.is_empty()).then(|| ("secrets", list(secrets))),
+                    (!allow.is_empty()).then(|| ("allow", list(&allow))),
+                    ca.as_ref().map(|path| ("ca", quoted(path))),
+                    http.retry_after_cap.map(|cap| ("retry_after_cap", time(cap))),
+                ]
+                .into_iter()
+                .flatten()
+                .collect()
+            }
+            HandlerSettings::Exec(exec) => {
+                let env = exec.env.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+                let cwd = exec.cwd.as_ref().map(|path| ("cwd", quoted(&path.to_string_lossy())));
+                let env = (!env.is_empty()).then(|| ("env", list(&env)));
+                [Some(("command", list(&exec.command))), cwd, env].into_iter().flatten().collect()
+            }
+            HandlerSettings::Named(_) => Vec::new(),
+        }
+    }
+}
+
+fn without_password(url: &Url) -> Url {
+    let mut url = url.clone();
+    if url.password().is_some() {
+        // It has one, so it can have another.
+        let _ = url.set_password(Some("***"));
+    }
+    url
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn list(texts: &[String]) -> String {
+    format!("[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
+}
+
+fn table(entries: &[(String, String)]) -> String {
+    let entries = entries.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value)));
+    format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+}
+
+fn time(duration: Duration) -> String {
+    quoted(&duration_text(duration))
 }

@@ -39,6 +39,7 @@ fn route(route: RouteStats) -> proto::Route {
     let settings = route.settings.as_deref();
     let policy = settings.map(|settings| self::policy((&settings.policy).into()));
     let matched = settings.map(MatchView::from).unwrap_or_default();
+    let target = settings.and_then(|settings| settings.policy.handler.target());
     let paused_since = route.paused_since.map(time);
     let stats = route_stats(route);
     proto::Route {
@@ -56,6 +57,7 @@ fn route(route: RouteStats) -> proto::Route {
         r#where: matched.condition,
         order_by: matched.order_by,
         fallback: matched.fallback,
+        target,
     }
 }
 

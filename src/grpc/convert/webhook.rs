@@ -1,5 +1,6 @@
 //! Converts webhooks, their jobs and attempts to messages.
 
+use super::delivery::delivery;
 use super::{status, time};
 use crate::domain::attempt::{AttemptRecord, Outcome};
 use crate::domain::webhook::WebhookStatus;
@@ -99,5 +100,6 @@ fn attempt(attempt: AttemptRecord) -> proto::Attempt {
         finished_at: Some(time(attempt.finished_at)),
         error: attempt.error,
         worker: attempt.worker,
+        delivery: attempt.delivery.map(delivery),
     }
 }

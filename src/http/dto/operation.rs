@@ -51,6 +51,11 @@ struct RouteBody {
     /// Whether the route gets the webhooks that no other route matches. False if the route is gone from the
     /// settings.
     fallback: bool,
+    /// Where its handler brings webhooks: of the handler `http`, the URL without credentials and query; of the
+    /// handler `exec`, the program. Null if its handler has no such place, or the route is gone from the
+    /// settings.
+    #[schema(example = "https://orders.example.com/hooks")]
+    target: Option<String>,
 }
 
 impl From<&RouteStats> for RouteBody {
@@ -65,6 +70,7 @@ impl From<&RouteStats> for RouteBody {
             r#where: matched.condition,
             order_by: matched.order_by,
             fallback: matched.fallback,
+            target: settings.and_then(|settings| settings.policy.handler.target()),
         }
     }
 }

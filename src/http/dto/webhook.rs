@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::delivery::DeliveryBody;
 use super::{OutcomeWord, StatusWord, Time, word};
 use crate::domain::attempt::AttemptRecord;
 use crate::domain::error::{Error, Result};
@@ -248,6 +249,10 @@ struct AttemptBody {
     error: Option<String>,
     /// The process that ran the attempt: its host name and process id, on PostgreSQL with a random suffix.
     worker: String,
+    /// What the handler sent, and what was answered; absent if the handler sent nothing, and once the retention of
+    /// the payload is over. Shown of the last 20 attempts of a job; absent from earlier ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<DeliveryBody>,
 }
 
 impl From<AttemptRecord> for AttemptBody {
@@ -259,6 +264,7 @@ impl From<AttemptRecord> for AttemptBody {
             finished_at: Time(attempt.finished_at),
             error: attempt.error,
             worker: attempt.worker,
+            delivery: attempt.delivery.map(Into::into),
         }
     }
 }

@@ -41,6 +41,7 @@ struct DeadLetterRow {
     completed_at: PgTimestamp,
     error: Option<String>,
     worker: Option<String>,
+    delivery: Option<String>,
 }
 
 /// Cancels the jobs of a webhook in these queues, if each of them is waiting or a dead letter. Otherwise
@@ -115,6 +116,7 @@ async fn give_up(
         finished_jobs::started_at.eq(None::<PgTimestamp>),
         finished_jobs::error.eq(None::<String>),
         finished_jobs::worker.eq(None::<String>),
+        finished_jobs::delivery.eq(None::<String>),
     ));
     giving_up.execute(connection).await?;
     let mut told = Vec::with_capacity(dead.len());
@@ -129,6 +131,7 @@ async fn give_up(
                 finished_at: row.completed_at,
                 error: row.error,
                 worker: row.worker,
+                delivery: row.delivery,
             }
             .into_row(),
         );

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::lanes;
 use super::renew::columns;
 use super::rows::{self, pg_time, storable};
-use crate::store::Finish;
 use crate::store::statement::statement;
+use crate::store::{Finish, delivery};
 
 /// A job whose lease was still held, and was ended.
 #[derive(Queryable)]
@@ -114,6 +114,7 @@ macro_rules! ending {
             available_at: ending.each(|finish| pg_time(finish.available_at)),
             errors: ending.each(|finish| finish.error.as_deref().map(storable)),
             results: ending.each(|finish| finish.result.as_deref().map(storable)),
+            deliveries: ending.each(|finish| finish.delivery.as_deref().map(delivery::to_text)),
             blocks: ending.each(|finish| finish.blocks),
             worker: ending.worker,
             $($lanes,)?
@@ -138,7 +139,7 @@ macro_rules! given {
     () => {
         "SELECT ? AS webhooks, ? AS ranks, ? AS final_webhooks, ? AS final_queues, ? AS final_tokens,
                 ? AS waiting_webhooks, ? AS waiting_queues, ? AS waiting_tokens, ? AS numbers, ? AS statuses, ? AS uncounted, ? AS outcomes, ? AS started_at, ? AS finished_at,
-                ? AS available_at, ? AS errors, ? AS results, ? AS blocks, ? AS worker"
+                ? AS available_at, ? AS errors, ? AS results, ? AS deliveries, ? AS blocks, ? AS worker"
     };
 }
 
@@ -182,11 +183,11 @@ macro_rules! ended {
              ), kept AS (
                  INSERT INTO finished_jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at,
                                             completed_at, revision, lease_token, lane, position, blocks, outcome,
-                                            started_at, error, result, worker)
+                                            started_at, error, result, worker, delivery)
                  SELECT webhook, queue, e.statuses[place], run, attempts, uncounted_attempts + e.uncounted[place],
                         e.available_at[place], e.finished_at[place], revision, lease_token, lane, position,
                         e.blocks[place] AND lane IS NOT NULL, e.outcomes[place], e.started_at[place],
-                        e.errors[place], e.results[place], coalesce(e.worker, finished.worker)
+                        e.errors[place], e.results[place], coalesce(e.worker, finished.worker), e.deliveries[place]
                  FROM finished, e
              ), waiting AS (
                  UPDATE jobs j
@@ -196,9 +197,10 @@ macro_rules! ended {
                  FROM e WHERE ", held!("waiting_webhooks", "waiting_queues", "waiting_tokens"), $condition, "
                  RETURNING ", place!(), " AS place, j.webhook, j.queue, j.revision, j.worker, j.lane
              ), told AS (
-                 INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker)
+                 INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker,
+                                       delivery)
                  SELECT webhook, queue, e.numbers[place], e.outcomes[place], e.started_at[place],
-                        e.finished_at[place], e.errors[place], coalesce(e.worker, waiting.worker)
+                        e.finished_at[place], e.errors[place], coalesce(e.worker, waiting.worker), e.deliveries[place]
                  FROM waiting, e
              ), ended AS (
                  SELECT place, queue, lane, revision FROM finished
@@ -251,6 +253,7 @@ statement! { Pg;
         available_at: Vec<PgTimestamp> as Array<Timestamptz>,
         errors: Vec<Option<String>> as Array<Nullable<Text>>,
         results: Vec<Option<String>> as Array<Nullable<Text>>,
+        deliveries: Vec<Option<String>> as Array<Nullable<Text>>,
         blocks: Vec<bool> as Array<Bool>,
         worker: Option<&'a str> as Nullable<Text>,
         slot: i16 as SmallInt,
@@ -279,6 +282,7 @@ statement! { Pg;
         available_at: Vec<PgTimestamp> as Array<Timestamptz>,
         errors: Vec<Option<String>> as Array<Nullable<Text>>,
         results: Vec<Option<String>> as Array<Nullable<Text>>,
+        deliveries: Vec<Option<String>> as Array<Nullable<Text>>,
         blocks: Vec<bool> as Array<Bool>,
         worker: Option<&'a str> as Nullable<Text>,
         lanes: Vec<String> as Array<Text>,

@@ -15,6 +15,7 @@ use super::pool::{answer, is_fault, refused};
 use super::queue_names;
 use super::rows::{self, pg_time, storable};
 use super::shared::{Shared, Unsure};
+use crate::domain::delivery::Delivery;
 use crate::domain::error::Result;
 use crate::domain::job::Status;
 use crate::store::Finish;
@@ -22,7 +23,7 @@ use crate::store::changes::Change;
 use crate::store::statement::statement;
 use crate::telemetry::metrics::Stopwatch;
 
-/// Maximum number of outcomes in one statement, and the maximum number of bytes of their errors and results.
+/// Maximum number of outcomes in one statement, and the maximum number of bytes of their errors, results and deliveries.
 /// Bounds the memory that PostgreSQL needs for the statement.
 const BATCH_OUTCOMES: usize = 256;
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -91,6 +92,7 @@ fn batches(finishes: &[Finish]) -> Vec<Vec<usize>> {
             let finish = &finishes[*at];
             let is_another = last.replace(finish.lease.job) == Some(finish.lease.job);
             let texts = [&finish.error, &finish.result].into_iter().flatten().map(String::len).sum::<usize>();
+            let texts = texts + finish.delivery.as_deref().map_or(0, Delivery::bytes);
             let fits =
                 !is_another && outcomes < BATCH_OUTCOMES && (outcomes == 0 || bytes + texts <= BATCH_BYTES);
             if fits {
@@ -242,6 +244,7 @@ mod tests {
             finished_at: Timestamp::UNIX_EPOCH,
             error: Some("e".repeat(error)),
             result: None,
+            delivery: None,
             next: Status::DeadLettered,
             available_at: Timestamp::UNIX_EPOCH,
             counts: true,
@@ -270,6 +273,10 @@ mod tests {
     fn a_batch_has_a_limited_number_of_bytes_or_one_outcome() {
         assert_eq!(sizes((0..4).map(|job| finish(job, 1, BATCH_BYTES / 2))), [2, 2]);
         assert_eq!(sizes((0..2).map(|job| finish(job, 1, BATCH_BYTES + 1))), [1, 1]);
+        let method = "x".repeat(BATCH_BYTES / 2);
+        let delivery = Some(Delivery { method, ..Delivery::default() }.into());
+        let delivered = |job| Finish { delivery: delivery.clone(), ..finish(job, 1, 0) };
+        assert_eq!(sizes((0..4).map(delivered)), [2, 2]);
     }
 
     #[test]

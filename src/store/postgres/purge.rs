@@ -11,7 +11,7 @@ use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Integer, SmallInt, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -29,8 +29,8 @@ use crate::store::statement::statement;
 /// and one for webhooks.
 const PURGE_ROWS: i64 = 500;
 
-/// Maximum number of bytes of payloads in one statement, or one payload: PostgreSQL deletes each 2 KB of a payload as
-/// a row of its own.
+/// Maximum number of bytes of payloads and deliveries in one statement, or those of one webhook: PostgreSQL deletes each
+/// 2 KB of a long text as a row of its own. Each attempt counts as 1 KiB at least.
 const PURGE_BYTES: usize = 64 * 1024 * 1024;
 
 /// The values of `finished_jobs.purged` that a purge looks for: not marked, and past the retention of its
@@ -95,7 +95,8 @@ pub(super) async fn purge(shared: &Shared, retention: &Retention) -> QueryResult
     Ok(purged)
 }
 
-/// Marks jobs that are past the retention of their payload, and drops the payloads that no job needs.
+/// Marks jobs that are past the retention of their payload, and drops their results and deliveries, and the payloads
+/// that no job needs.
 async fn drop_payloads(
     connection: &mut AsyncPgConnection,
     status: Status,
@@ -138,8 +139,8 @@ async fn delete_webhooks(
 
 /// Locks webhooks that have a job with this mark and status that finished at or before `before`. Operations
 /// lock the webhook, too, so the finished jobs that the next statement sees do not change until the
-/// transaction ends. Skips webhooks that are already locked; a later purge finds them. Leaves out those whose
-/// payloads would be too many bytes. Returns nothing if another process is purging.
+/// transaction ends. Skips webhooks that are already locked; a later purge finds them. Leaves out those that would
+/// exceed [`PURGE_BYTES`]. Returns nothing if another process is purging.
 async fn lock_due(
     connection: &mut AsyncPgConnection,
     mark: i16,
@@ -147,10 +148,10 @@ async fn lock_due(
     before: PgTimestamp,
 ) -> QueryResult<Vec<Uuid>> {
     let locking = LockDue { mark, status: status as i16, before, limit: PURGE_ROWS };
-    let mut locked = locking.load::<(Uuid, Option<i32>)>(connection).await?;
-    let bytes =
-        locked.iter().map(|(_, bytes)| bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0));
-    locked.truncate(fitting(bytes, PURGE_BYTES));
+    let mut locked = locking.load::<(Uuid, i64)>(connection).await?;
+    let bytes = locked.iter().map(|(_, bytes)| usize::try_from(*bytes).unwrap_or(0));
+    let count = fitting(bytes, PURGE_BYTES);
+    locked.truncate(count);
     Ok(locked.into_iter().map(|(webhook, _)| webhook).collect())
 }
 
@@ -167,8 +168,11 @@ statement! { Pg;
         before: PgTimestamp as Timestamptz,
         limit: i64 as BigInt,
     }
-    returns (SqlUuid, Nullable<Integer>);
-    "SELECT id, octet_length(payload) FROM webhooks
+    returns (SqlUuid, BigInt);
+    "SELECT id, coalesce(octet_length(payload), 0)
+         + coalesce((SELECT sum(greatest(octet_length(a.delivery), 1024)) FROM attempts a WHERE a.webhook = id), 0)
+         + coalesce((SELECT sum(octet_length(f.delivery)) FROM finished_jobs f WHERE f.webhook = id), 0)
+     FROM webhooks
      WHERE id = ANY (ARRAY(
          SELECT webhook FROM finished_jobs
          WHERE (SELECT pg_try_advisory_xact_lock(29395921911574393))
@@ -192,10 +196,14 @@ statement! { Pg;
                 completed_at <= CASE WHEN status IN (3, 6) THEN completed ELSE dead_lettered END AS is_past
          FROM given, finished_jobs WHERE webhook = ANY (ARRAY(SELECT unnest(webhooks) FROM given))
      ), marked AS (
-         UPDATE finished_jobs f SET purged = 1, result = NULL
+         UPDATE finished_jobs f SET purged = 1, result = NULL, delivery = NULL
          FROM kept
          WHERE f.webhook = kept.webhook AND f.queue = kept.queue AND kept.is_past AND kept.purged = 0
-         RETURNING f.webhook
+         RETURNING f.webhook, f.queue
+     ), emptied AS (
+         UPDATE attempts a SET delivery = NULL
+         WHERE a.delivery IS NOT NULL AND a.webhook = ANY (ARRAY(SELECT webhook FROM marked))
+           AND ((a.webhook, a.queue) IN (SELECT webhook, queue FROM marked)) IS TRUE
      ), needed AS (
          SELECT webhook FROM jobs WHERE webhook = ANY (ARRAY(SELECT unnest(webhooks) FROM given))
          UNION ALL SELECT webhook FROM kept WHERE NOT is_past

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use diesel::data_types::PgTimestamp;
+use diesel::dsl::case_when;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -12,9 +13,11 @@ use super::rows::{self, JobStatusRow, NamesRow};
 use super::schedule::Schedule;
 use super::schema::{attempts, job_statuses, webhooks};
 use crate::domain::attempt::AttemptRecord;
+use crate::domain::delivery::SHOWN_DELIVERIES;
 use crate::domain::id::WebhookId;
 use crate::domain::webhook::{JobDetail, WebhookDetail, WebhookName, WebhookStatus};
 use crate::store::changes::Change;
+use crate::store::delivery;
 
 /// The status of a webhook.
 pub(super) async fn status(
@@ -112,6 +115,7 @@ struct JobRow {
     error: Option<String>,
     result: Option<String>,
     worker: Option<String>,
+    delivery: Option<String>,
 }
 
 /// An attempt that did not end its job, or that ended it before it was retried or cancelled by hand.
@@ -140,8 +144,15 @@ pub(super) async fn webhook(
         let webhook = webhook.first::<(NamesRow, ContentRow)>(connection).await.optional()?;
         let jobs = job_statuses::table.filter(job_statuses::webhook.eq(id)).select(JobRow::as_select());
         let jobs = jobs.load(connection).await?;
-        let attempts = attempts::table.filter(attempts::webhook.eq(id)).order(attempts::number);
-        let attempts = attempts.select(AttemptRow::as_select()).load(connection).await?;
+        // Each table is searched by the webhook, so that no join reads other rows.
+        let is_own = job_statuses::webhook.eq(id).and(job_statuses::queue.eq(attempts::queue));
+        let is_shown = attempts::number.gt(job_statuses::attempts - i32::from(SHOWN_DELIVERIES));
+        let attempts = attempts::table
+            .inner_join(job_statuses::table.on(is_own))
+            .filter(attempts::webhook.eq(id))
+            .order(attempts::number)
+            .select((AttemptRow::as_select(), case_when(is_shown, attempts::delivery)));
+        let attempts = attempts.load::<(AttemptRow, Option<String>)>(connection).await?;
         QueryResult::Ok((webhook, jobs, attempts))
     });
     let (Some((names, content)), mut jobs, attempts) = reading.await? else { return Ok(None) };
@@ -150,9 +161,9 @@ pub(super) async fn webhook(
     let queues = jobs.iter().map(|job| rows::queue(job.status.queue)).collect::<QueryResult<Vec<_>>>()?;
     queue_names::know(schedule, connection, queues.into_iter()).await?;
     let mut attempts_of: HashMap<i32, Vec<AttemptRecord>> = HashMap::new();
-    for attempt in attempts {
+    for (attempt, delivery) in attempts {
         let queue = attempt.queue;
-        attempts_of.entry(queue).or_default().push(attempt.into_record()?);
+        attempts_of.entry(queue).or_default().push(attempt.into_record(delivery)?);
     }
     let (mut statuses, mut details) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
     for job in jobs {
@@ -170,7 +181,8 @@ pub(super) async fn webhook(
 }
 
 impl AttemptRow {
-    fn into_record(self) -> QueryResult<AttemptRecord> {
+    /// `delivery` is the delivery as it is stored.
+    fn into_record(self, delivery: Option<String>) -> QueryResult<AttemptRecord> {
         Ok(AttemptRecord {
             number: rows::count(self.number)?,
             outcome: rows::outcome(self.outcome)?,
@@ -178,6 +190,7 @@ impl AttemptRow {
             finished_at: rows::time(self.finished_at)?,
             error: self.error,
             worker: self.worker,
+            delivery: delivery.as_deref().map(delivery::from_text).transpose()?,
         })
     }
 }
@@ -196,6 +209,7 @@ impl JobRow {
                 finished_at: updated_at,
                 error: self.error,
                 worker,
+                delivery: self.delivery.as_deref().map(delivery::from_text).transpose()?,
             });
         }
         let detail = JobDetail {

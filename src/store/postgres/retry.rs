@@ -30,6 +30,7 @@ pub(super) struct FinishedRow {
     started_at: Option<PgTimestamp>,
     error: Option<String>,
     worker: Option<String>,
+    delivery: Option<String>,
 }
 
 #[derive(Insertable)]
@@ -61,6 +62,7 @@ pub(super) struct AttemptRow {
     finished_at: PgTimestamp,
     error: Option<String>,
     worker: String,
+    delivery: Option<String>,
 }
 
 /// The columns of `finished_jobs` about the attempt that ended the job. Some are `None` if no attempt did.
@@ -73,14 +75,15 @@ pub(super) struct LastAttempt {
     pub(super) finished_at: PgTimestamp,
     pub(super) error: Option<String>,
     pub(super) worker: Option<String>,
+    pub(super) delivery: Option<String>,
 }
 
 impl LastAttempt {
     /// The attempt as a row of `attempts`; `None` if no attempt ended the job.
     pub(super) fn into_row(self) -> Option<AttemptRow> {
-        let Self { webhook, queue, number, finished_at, error, .. } = self;
+        let Self { webhook, queue, number, finished_at, error, delivery, .. } = self;
         let (outcome, started_at, worker) = (self.outcome?, self.started_at?, self.worker?);
-        Some(AttemptRow { webhook, queue, number, outcome, started_at, finished_at, error, worker })
+        Some(AttemptRow { webhook, queue, number, outcome, started_at, finished_at, error, worker, delivery })
     }
 }
 
@@ -146,6 +149,7 @@ impl FinishedRow {
             finished_at: self.completed_at,
             error: self.error,
             worker: self.worker,
+            delivery: self.delivery,
         };
         let waiting = WaitingRow {
             webhook,

@@ -71,6 +71,7 @@ diesel::table! {
         error -> Nullable<Text>,
         result -> Nullable<Text>,
         worker -> Nullable<Text>,
+        delivery -> Nullable<Text>,
     }
 }
 
@@ -92,6 +93,7 @@ diesel::table! {
         error -> Nullable<Text>,
         result -> Nullable<Text>,
         worker -> Nullable<Text>,
+        delivery -> Nullable<Text>,
         last_error -> Nullable<Text>,
     }
 }
@@ -106,6 +108,7 @@ diesel::table! {
         finished_at -> Timestamptz,
         error -> Nullable<Text>,
         worker -> Text,
+        delivery -> Nullable<Text>,
     }
 }
 

@@ -167,6 +167,7 @@ fn interrupted(shared: &Shared, policies: &Policies, row: TakenRow, now: Timesta
         finished_at: now,
         error: concluded.error,
         result: concluded.result,
+        delivery: None,
         next: concluded.next,
         available_at: if concluded.next.is_final() { rows::time(row.available_at)? } else { now },
         counts: concluded.counts,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::policy::Simulate;
+use crate::domain::handler::HandlerSettings;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::route::{OnDeadLetter, OnInterrupt};
 use crate::store::types::{Pause, PauseTarget};
@@ -30,14 +30,13 @@ impl Routes {
         }
         let policies = Policies::new(names.iter().map(|name| Policy {
             route: route(name),
-            handler: "simulate".into(),
+            handler: HandlerSettings::default(),
             timeout: None,
             concurrency: None,
             rate: None,
             retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
             on_dead_letter: OnDeadLetter::Block,
             on_interrupt: OnInterrupt::Retry,
-            simulate: Simulate::default(),
         }));
         let (paused, ready, running) = Default::default();
         Self { queues, policies, paused, ready, running }

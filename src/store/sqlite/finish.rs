@@ -8,20 +8,43 @@ use diesel::sqlite::Sqlite;
 use super::lanes::{self, Lane};
 use super::transaction::{JobChange, Refusal, Transaction};
 use crate::domain::job::Status;
-use crate::store::Finish;
 use crate::store::statement::statement;
+use crate::store::{Finish, delivery};
+
+/// The end of an attempt, ready to be written.
+pub(super) struct Ending {
+    finish: Finish,
+    /// The delivery as it is stored.
+    delivery: Option<String>,
+}
+
+impl From<Finish> for Ending {
+    fn from(mut finish: Finish) -> Self {
+        let delivery = finish.delivery.take().map(|delivery| delivery::to_text(&delivery));
+        Self { finish, delivery }
+    }
+}
 
 /// Records the ends of attempts, in their order. Returns false for each attempt whose lease was lost.
 pub(super) fn finish_all(
     transaction: &mut Transaction<'_>,
     worker: &str,
-    finishes: &[Finish],
+    endings: &[Ending],
 ) -> Result<Vec<bool>, Refusal> {
-    finishes.iter().map(|end| Ok(finish(transaction, worker, end)?)).collect()
+    endings
+        .iter()
+        .map(|Ending { finish: end, delivery }| Ok(finish(transaction, worker, end, delivery.as_deref())?))
+        .collect()
 }
 
-/// Records the end of an attempt. Returns false, and changes nothing, if its lease was lost.
-pub(super) fn finish(transaction: &mut Transaction<'_>, worker: &str, finish: &Finish) -> QueryResult<bool> {
+/// Records the end of an attempt, and its delivery as it is stored. Returns false, and changes nothing, if its lease
+/// was lost.
+pub(super) fn finish(
+    transaction: &mut Transaction<'_>,
+    worker: &str,
+    finish: &Finish,
+    delivery: Option<&str>,
+) -> QueryResult<bool> {
     let job = finish.lease.job;
     let (webhook, queue) = (job.webhook.sequence().as_i64(), i64::from(job.queue.0));
     let available_at = finish.available_at.as_millisecond();
@@ -49,6 +72,7 @@ pub(super) fn finish(transaction: &mut Transaction<'_>, worker: &str, finish: &F
         error: finish.error.as_deref(),
         result: finish.result.as_deref(),
         worker,
+        delivery,
     }
     .execute(transaction.connection)?;
     let change = JobChange {
@@ -121,8 +145,9 @@ statement! { Sqlite;
         error: Option<&'a str> as Nullable<Text>,
         result: Option<&'a str> as Nullable<Text>,
         worker: &'a str as Text,
+        delivery: Option<&'a str> as Nullable<Text>,
     }
     returns ();
-    "INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, result, worker)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, result, worker, delivery)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }

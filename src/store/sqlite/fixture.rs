@@ -8,8 +8,9 @@ use tempfile::TempDir;
 
 use super::{Options, SqliteStore};
 use crate::domain::clock::Clock;
+use crate::domain::handler::HandlerSettings;
 use crate::domain::payload::Payload;
-use crate::domain::policy::{Policies, Policy, Simulate};
+use crate::domain::policy::{Policies, Policy};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, RouteName};
 use crate::domain::trace::Traceparent;
@@ -45,14 +46,13 @@ pub(super) async fn open_in(
 pub(super) fn policy(route: &str) -> Policy {
     Policy {
         route: RouteName::new(route).expect("valid"),
-        handler: "simulate".into(),
+        handler: HandlerSettings::default(),
         timeout: None,
         concurrency: None,
         rate: None,
         retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
         on_dead_letter: OnDeadLetter::Block,
         on_interrupt: OnInterrupt::Retry,
-        simulate: Simulate::default(),
     }
 }
 

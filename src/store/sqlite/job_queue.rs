@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::claim::LeasedJob;
 use super::claimed::{self, ReadJobs};
+use super::finish::Ending;
 use super::leases::{self, Takeable};
 use super::{SqliteStore, claim, finish, give_back};
 use crate::domain::attempt::Lease;
@@ -80,9 +81,10 @@ impl JobQueue for SqliteStore {
     async fn finish(&self, worker: &str, finishes: Vec<Finish>) -> Result<Vec<bool>> {
         let worker: Arc<str> = worker.into();
         let mut held = Vec::with_capacity(finishes.len());
-        let mut finishes = finishes.into_iter().peekable();
-        while finishes.peek().is_some() {
-            let some = finishes.by_ref().take(FINISHES_AT_ONCE).collect::<Vec<_>>();
+        // Deliveries become texts here, so that the writer does not spend time on it.
+        let mut endings = finishes.into_iter().map(Ending::from).peekable();
+        while endings.peek().is_some() {
+            let some = endings.by_ref().take(FINISHES_AT_ONCE).collect::<Vec<_>>();
             let worker = Arc::clone(&worker);
             let recorded =
                 self.writer.run(move |transaction| finish::finish_all(transaction, &worker, &some)).await?;

@@ -62,7 +62,7 @@ pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> R
     for row in expired {
         let worker = row.worker.clone().unwrap_or_default();
         let interrupted = interrupted(transaction, row, now)?;
-        finish(transaction, &worker, &interrupted)?;
+        finish(transaction, &worker, &interrupted, None)?;
         if interrupted.next == Status::DeadLettered {
             taken.dead_letters.extend(dead_letter(transaction, interrupted));
         }
@@ -86,6 +86,7 @@ fn interrupted(transaction: &Transaction<'_>, row: ExpiredRow, now: Timestamp) -
         finished_at: now,
         error: concluded.error,
         result: concluded.result,
+        delivery: None,
         next: concluded.next,
         available_at: if concluded.next.is_final() { rows::time(row.available_at)? } else { now },
         counts: concluded.counts,

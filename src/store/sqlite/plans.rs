@@ -17,7 +17,7 @@ use super::leases::{RenewLeases, SelectExpired};
 use super::list::SelectPage;
 use super::policies::{SelectBlocked, UnblockJobs};
 use super::purge::{
-    DeleteAttempts, DeleteJobs, DropPayloads, DropResults, MarkJobs, SelectFinished, SelectPurged,
+    DeleteAttempts, DeleteJobs, DropContents, DropPayloads, MarkJobs, SelectFinished, SelectPurged,
 };
 use super::queries::{SelectStatus, SelectStatusByKey};
 use super::reroute::SelectWaiting;
@@ -81,11 +81,12 @@ fn every_hot_statement_is_served_by_an_index() {
     check(&UnblockJobs { queue: 1, lane: "" }, &["jobs_blocking (queue=? AND lane=?)"]);
 
     let finished = "jobs_finished (purged=? AND status=? AND completed_at>? AND completed_at<?)";
-    check(&SelectFinished { status: 3, before: 1, limit: 1 }, &[finished]);
+    let attempts = "a USING PRIMARY KEY (webhook=? AND queue=?)";
+    check(&SelectFinished { status: 3, before: 1, limit: 1 }, &[finished, attempts]);
     check(&SelectPurged { before_others: 1, status: 3, before: 1, limit: 1 }, &[finished]);
     let drop = DropPayloads { jobs: "[]", completed: 1, dead_lettered: 1 };
     check(&drop, &["webhooks USING INTEGER PRIMARY KEY", "j USING PRIMARY KEY (webhook=?)"]);
-    check(&DropResults { jobs: "[]" }, &["attempts USING PRIMARY KEY (webhook=? AND queue=?)"]);
+    check(&DropContents { jobs: "[]" }, &["attempts USING PRIMARY KEY (webhook=? AND queue=?)"]);
     check(&MarkJobs { purged: 1, jobs: "[]" }, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
     check(&DeleteJobs { webhook: 1 }, &["jobs USING PRIMARY KEY (webhook=?)"]);
     check(&DeleteAttempts { webhook: 1 }, &["attempts USING PRIMARY KEY (webhook=?)"]);

@@ -25,7 +25,8 @@ use crate::store::statement::statement;
 /// Maximum number of jobs of each status in one transaction.
 const PURGE_ROWS: i64 = 100;
 
-/// Maximum number of bytes of payloads in one transaction, or one payload.
+/// Maximum number of bytes of payloads, results and deliveries in one transaction, or those of one job. Each attempt
+/// counts as 1 KiB at least.
 const PURGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Maximum number of pages returned to the file system in one transaction.
@@ -71,8 +72,8 @@ pub(super) fn purge(transaction: &mut Transaction<'_>, retention: &Retention) ->
     Ok(purged)
 }
 
-/// Marks jobs that are past the retention of their payload, and drops payloads that no job needs. Returns
-/// whether it marked any.
+/// Marks jobs that are past the retention of their payload, drops their results and deliveries, and payloads that no
+/// job needs. Returns whether it marked any.
 fn purge_payloads(
     transaction: &mut Transaction<'_>,
     status: Status,
@@ -82,17 +83,18 @@ fn purge_payloads(
     let connection = &mut *transaction.connection;
     let before = limits.payload_of(status);
     let selecting = SelectFinished { status: status as i64, before, limit: PURGE_ROWS };
-    let mut jobs = selecting.load::<(i64, i64, Option<i64>)>(connection)?;
+    let mut jobs = selecting.load::<(i64, i64, i64)>(connection)?;
     if jobs.is_empty() {
         return Ok(false);
     }
-    let bytes = |bytes: Option<i64>| bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
-    jobs.truncate(fitting(jobs.iter().map(|job| bytes(job.2)), PURGE_BYTES));
+    let bytes = jobs.iter().map(|(_, _, bytes)| usize::try_from(*bytes).unwrap_or(0));
+    let count = fitting(bytes, PURGE_BYTES);
+    jobs.truncate(count);
     let jobs = jobs.into_iter().map(|(webhook, queue, _)| (webhook, queue)).collect::<Vec<_>>();
     let list = serde_json::to_string(&jobs).map_err(rows::unreadable)?;
     let Limits { completed, dead_lettered, .. } = *limits;
     *payloads += DropPayloads { jobs: &list, completed, dead_lettered }.execute(connection)?;
-    DropResults { jobs: &list }.execute(connection)?;
+    DropContents { jobs: &list }.execute(connection)?;
     MarkJobs { purged: PAYLOAD, jobs: &list }.execute(connection)?;
     Ok(true)
 }
@@ -191,8 +193,11 @@ statement! { Sqlite;
         before: i64 as BigInt,
         limit: i64 as BigInt,
     }
-    returns (BigInt, BigInt, Nullable<BigInt>);
-    "SELECT j.webhook, j.queue, octet_length(w.payload)
+    returns (BigInt, BigInt, BigInt);
+    "SELECT j.webhook, j.queue, coalesce(octet_length(w.payload), 0) + (
+         SELECT coalesce(sum(max(
+             coalesce(octet_length(a.result), 0) + coalesce(octet_length(a.delivery), 0), 1024)), 0)
+         FROM attempts a WHERE a.webhook = j.webhook AND a.queue = j.queue)
      FROM jobs j CROSS JOIN webhooks w ON w.sequence = j.webhook
      WHERE j.completed_at IS NOT NULL AND j.purged = 0 AND j.status = ? AND j.completed_at <= ? LIMIT ?"
 }
@@ -229,10 +234,11 @@ statement! { Sqlite;
 }
 
 statement! { Sqlite;
-    struct DropResults<'a> { jobs: &'a str as Text, }
+    struct DropContents<'a> { jobs: &'a str as Text, }
     returns ();
-    "UPDATE attempts SET result = NULL
-     WHERE (webhook, queue) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?)) AND result IS NOT NULL"
+    "UPDATE attempts SET result = NULL, delivery = NULL
+     WHERE (webhook, queue) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))
+       AND (result IS NOT NULL OR delivery IS NOT NULL)"
 }
 
 statement! { Sqlite;

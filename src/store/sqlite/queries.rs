@@ -1,5 +1,6 @@
 //! Reads one webhook: its status, or all its data.
 
+use diesel::dsl::case_when;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::Sqlite;
@@ -7,6 +8,7 @@ use diesel::sqlite::Sqlite;
 use super::keys::key_name;
 use super::rows::{self, AttemptRow, DetailRow, StatusRow};
 use super::schema::{attempts, jobs, webhooks};
+use crate::domain::delivery::SHOWN_DELIVERIES;
 use crate::domain::id::WebhookId;
 use crate::domain::job::QueueId;
 use crate::domain::webhook::{WebhookDetail, WebhookName, WebhookStatus};
@@ -105,15 +107,19 @@ pub(super) fn webhook(
             .order(jobs::queue)
             .select(DetailRow::as_select())
             .load(connection)?;
+        let is_shown = attempts::number.gt(jobs::attempts - i64::from(SHOWN_DELIVERIES));
         let mut attempts = attempts::table
+            .inner_join(
+                jobs::table.on(jobs::webhook.eq(attempts::webhook).and(jobs::queue.eq(attempts::queue))),
+            )
             .filter(attempts::webhook.eq(sequence))
             .order((attempts::queue, attempts::number))
-            .select(AttemptRow::as_select())
-            .load(connection)?
+            .select((AttemptRow::as_select(), case_when(is_shown, attempts::delivery)))
+            .load::<(AttemptRow, Option<String>)>(connection)?
             .into_iter()
             .peekable();
         let jobs = details.into_iter().map(|detail| {
-            let own = std::iter::from_fn(|| attempts.next_if(|attempt| attempt.queue == detail.queue));
+            let own = std::iter::from_fn(|| attempts.next_if(|(attempt, _)| attempt.queue == detail.queue));
             let own = own.collect();
             detail.into_detail(own)
         });

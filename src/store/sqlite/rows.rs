@@ -12,6 +12,7 @@ use crate::domain::job::{JobStatus, QueueId};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::{EventType, IdempotencyKey, JobDetail, Source, WebhookStatus};
 pub(super) use crate::store::columns::{count, job_status, outcome, traceparent, unreadable};
+use crate::store::delivery;
 
 /// A webhook joined with one of its jobs, or without a job.
 #[derive(Queryable)]
@@ -115,12 +116,12 @@ impl JobRow {
 }
 
 impl DetailRow {
-    /// The job with its attempts, which are ordered oldest first. Its result is the one of the latest attempt
-    /// that has one.
-    pub(super) fn into_detail(self, attempts: Vec<AttemptRow>) -> QueryResult<JobDetail> {
+    /// The job with its attempts, which are ordered oldest first, each with its delivery as it is stored. The result
+    /// of the job is the one of the latest attempt that has one.
+    pub(super) fn into_detail(self, attempts: Vec<(AttemptRow, Option<String>)>) -> QueryResult<JobDetail> {
         let mut result = None;
         let mut records = Vec::with_capacity(attempts.len());
-        for attempt in attempts {
+        for (attempt, delivery) in attempts {
             result = attempt.result.or(result);
             records.push(AttemptRecord {
                 number: count(attempt.number)?,
@@ -129,6 +130,7 @@ impl DetailRow {
                 finished_at: time(attempt.finished_at)?,
                 error: attempt.error,
                 worker: attempt.worker,
+                delivery: delivery.as_deref().map(delivery::from_text).transpose()?,
             });
         }
         Ok(JobDetail {

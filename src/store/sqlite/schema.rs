@@ -70,6 +70,7 @@ diesel::table! {
         error -> Nullable<Text>,
         result -> Nullable<Text>,
         worker -> Text,
+        delivery -> Nullable<Text>,
     }
 }
 
@@ -179,7 +180,7 @@ mod tests {
             jobs: webhook queue status attempts uncounted_attempts run available_at updated_at completed_at
                 revision lease_token lease_until worker lane blocks purged;
             lanes: queue lane state available_at;
-            attempts: webhook queue number outcome started_at finished_at error result worker;
+            attempts: webhook queue number outcome started_at finished_at error result worker delivery;
             pauses: scope name since;
             paces: route next_at;
             status_counts: queue status count;

@@ -93,6 +93,8 @@ pub(in crate::store) struct StoredAttempt {
     pub(in crate::store) error: Option<String>,
     pub(in crate::store) result: Option<String>,
     pub(in crate::store) worker: String,
+    /// The delivery as both stores keep it.
+    pub(in crate::store) delivery: Option<String>,
 }
 
 impl StoredWebhook {
@@ -127,6 +129,6 @@ impl StoredAttempt {
     /// The approximate size in bytes.
     pub(in crate::store) fn bytes(&self) -> usize {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        length(&self.error) + length(&self.result) + self.worker.len()
+        length(&self.error) + length(&self.result) + length(&self.delivery) + self.worker.len()
     }
 }

@@ -1,7 +1,8 @@
 //! The proto is the source of truth: the REST twin never drifts from it.
 //!
 //! Fields of messages are compared with members of schemas, by name, type and presence. A field
-//! that holds JSON as text (`payload_json`) is the JSON itself in REST (`payload`).
+//! that holds JSON as text (`payload_json`) is the JSON itself in REST (`payload`). A field of bytes (`body`) is one of
+//! two members in REST: `body_text` if it is UTF-8, else `body_base64`.
 
 mod live;
 
@@ -16,13 +17,16 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, Fi
 use serde_json::Value;
 
 /// Messages whose schema has the same name.
-const MESSAGES: [&str; 22] = [
+const MESSAGES: [&str; 25] = [
     "SubmitWebhookRequest",
     "SubmitWebhookResponse",
     "WebhookStatus",
     "Webhook",
     "Job",
     "Attempt",
+    "Delivery",
+    "Answer",
+    "Header",
     "ListWebhooksResponse",
     "GetStatsResponse",
     "StatusCounts",
@@ -79,8 +83,8 @@ fn a_member_is_always_there_unless_its_field_may_be_absent() {
         let optional: BTreeSet<_> = message(&contract, name)
             .field
             .iter()
-            .filter(|field| field.proto3_optional())
-            .map(member_name)
+            .filter(|field| field.proto3_optional() || field.r#type() == Type::Bytes)
+            .flat_map(member_names)
             .collect();
         let members: BTreeSet<_> = members_of(&schema(name)).into_keys().collect();
         let expected: BTreeSet<_> = members.difference(&optional).cloned().collect();
@@ -218,20 +222,27 @@ fn schema(name: &str) -> Value {
 }
 
 /// What REST calls a field.
-fn member_name(field: &FieldDescriptorProto) -> String {
-    field.name().strip_suffix("_json").unwrap_or(field.name()).to_owned()
+fn member_names(field: &FieldDescriptorProto) -> Vec<String> {
+    let name = field.name();
+    match field.r#type() {
+        Type::Bytes => vec![format!("{name}_text"), format!("{name}_base64")],
+        _ => vec![name.strip_suffix("_json").unwrap_or(name).to_owned()],
+    }
 }
 
 /// The fields of a message as REST names them, each with its type.
 fn fields_of(message: &DescriptorProto) -> BTreeMap<String, String> {
-    message.field.iter().map(|field| (member_name(field), type_of_field(field))).collect()
+    let fields = message.field.iter();
+    fields
+        .flat_map(|field| member_names(field).into_iter().map(|name| (name, type_of_field(field))))
+        .collect()
 }
 
 fn type_of_field(field: &FieldDescriptorProto) -> String {
     let name = field.type_name().rsplit('.').next().unwrap_or_default();
     let one = match field.r#type() {
         _ if field.name().ends_with("_json") => "any",
-        Type::String => "string",
+        Type::String | Type::Bytes => "string",
         Type::Bool => "boolean",
         Type::Double => "double",
         Type::Uint32 => "int32",

@@ -1,5 +1,6 @@
 //! Runs hookbox inside of a test, on either store: two listeners on free ports, a home of its own,
-//! time that stands still until the test moves it, and a handler that does as it is told.
+//! time that stands still until the test moves it, and a handler that does as it is told. The handlers that call others,
+//! `http` and `exec`, are those of the program.
 
 pub(crate) mod client;
 pub(crate) mod handler;
@@ -14,6 +15,8 @@ use std::time::Duration;
 use hookbox::app::{self, Environment, Listeners, RunError};
 use hookbox::domain::clock::{Clock as _, ManualClock, Signal};
 use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
+use hookbox::handlers::exec::{Exec, Launcher};
+use hookbox::handlers::http::Http;
 use hookbox::service::reload::Reloaded;
 use hookbox::worker::handler::Registry;
 use jiff::SignedDuration;
@@ -85,10 +88,15 @@ impl Hookbox {
         home.set_time(clock.now());
         let handler = Script::default();
         let reload = Arc::new(Notify::new());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let handle = runtime.handle().clone();
         let environment = Environment {
             clock: Arc::clone(&clock) as _,
             seed: 7,
-            handlers: Registry::default().with(handler.clone()),
+            handlers: Registry::default()
+                .with(handler.clone())
+                .with(Http::new(handle.clone()))
+                .with(Exec::new(Launcher::at(env!("CARGO_BIN_EXE_hookbox")))),
             settings: Arc::new(move || {
                 let config = read()?;
                 Ok(Reloaded { routes: config.routes, needs_restart: Vec::new() })
@@ -99,8 +107,6 @@ impl Hookbox {
         let rest = Rest::new(http.local_addr().unwrap());
         let grpc_address = grpc.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let handle = runtime.handle().clone();
         let running = std::thread::spawn(move || {
             runtime.block_on(async {
                 let listeners = Listeners {

@@ -40,6 +40,11 @@ const LAYERS: &[Layer] = &[
         never: &["tonic", "axum", "hyper", "prost"],
     },
     Layer {
+        name: "handlers",
+        may_name: &["domain", "telemetry", "worker"],
+        never: &["diesel", "tonic", "axum", "prost"],
+    },
+    Layer {
         name: "routes",
         may_name: &["domain"],
         never: &["diesel", "tonic", "axum", "tokio", "hyper", "prost"],
@@ -99,6 +104,8 @@ fn a_breach_is_found_however_it_is_written() {
         ("http", "use crate::store::sqlite;"),
         ("grpc", "use crate::http::problem;"),
         ("worker", "pub use crate::service::Service;"),
+        ("worker", "use crate::handlers::http::Http;"),
+        ("handlers", "use crate::store::ClaimedJob;"),
         ("cli", "type T = diesel::sqlite::SqliteConnection;"),
     ] {
         assert!(!breaches_of(layer, text).is_empty(), "{layer}: {text}");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hookbox::config::{Config, HANDLERS, Layers, SETTINGS};
 use hookbox::domain::clock::ManualClock;
+use hookbox::domain::handler::HandlerSettings;
 use hookbox::domain::retry::RetryPolicy;
 use hookbox::domain::route::RouteName;
 use hookbox::routes::{RouteSettings, Routes};
@@ -235,7 +236,7 @@ async fn a_reload_names_the_changed_settings_that_need_a_restart() {
 
 fn compiled(name: &str) -> Arc<Routes> {
     let retry = RetryPolicy::new(Duration::ZERO, Duration::ZERO, 1);
-    let mut settings = RouteSettings::everything("simulate", retry);
+    let mut settings = RouteSettings::everything(HandlerSettings::default(), retry);
     settings.policy.route = RouteName::new(name).unwrap();
     Arc::new(Routes::new(vec![settings]).unwrap())
 }

@@ -72,6 +72,8 @@ macro_rules! conformance {
                     a_stopped_attempt_is_recorded_and_its_job_due_again
                     a_status_has_the_last_error_and_the_next_due_time_of_its_jobs
                     attempts_are_listed_oldest_first_with_their_worker
+                    what_was_sent_and_answered_is_kept_with_its_attempt
+                    deliveries_are_read_of_the_last_attempts_of_each_job
                     results_of_finish_are_in_the_order_of_its_arguments
                 ]
                 stale_leases: [
@@ -204,6 +206,7 @@ macro_rules! conformance {
                 ]
                 purging: [
                     a_payload_is_purged_after_its_retention_and_the_key_later
+                    what_was_sent_and_answered_is_purged_with_the_payload
                     a_webhook_without_its_payload_answers_duplicates
                     a_key_whose_retention_is_over_may_be_used_again
                     a_job_without_its_payload_cannot_be_retried

@@ -20,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub(crate) use self::attempts::{keys, sorted_keys};
 pub(crate) use self::samples::{
-    event_type, key_of, look_alike, milliseconds, refused, seconds, source, webhook, webhook_with,
+    delivery, event_type, key_of, look_alike, milliseconds, refused, seconds, source, webhook, webhook_with,
 };
 use crate::store::harness::{Harness, Options};
 use crate::store::routes::{default_job, in_force, policy, route};

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookbox::domain::handler::HandlerSettings;
 use hookbox::domain::policy::{Policies, Policy};
 use hookbox::domain::retry::RetryPolicy;
 use hookbox::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, Rate, RouteName};
@@ -34,14 +35,13 @@ pub(crate) fn default_job() -> Vec<NewJob> {
 pub(crate) fn policy(name: &str) -> Policy {
     Policy {
         route: route(name),
-        handler: "simulate".into(),
+        handler: HandlerSettings::default(),
         timeout: None,
         concurrency: None,
         rate: None,
         retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, MAX_ATTEMPTS),
         on_dead_letter: OnDeadLetter::Block,
         on_interrupt: OnInterrupt::Retry,
-        simulate: hookbox::domain::policy::Simulate::default(),
     }
 }
 

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::domain::job::QueueId;
 use crate::domain::route::OrderValue;
+use crate::store::fitting::fitting;
 use crate::store::postgres::counts::CountChanges;
 use crate::store::postgres::lanes;
 use crate::store::postgres::rows::{self, pg_time, storable};
@@ -22,6 +23,10 @@ use crate::store::transfer::stored::{StoredAttempt, StoredJob, StoredLane, Store
 
 /// The slot of `status_counts`. Any slot will do, because no other process writes during a transfer.
 const SLOT: i16 = 0;
+
+/// Maximum number of bytes of attempts in one statement, or one attempt. A webhook moves with its whole history, which
+/// can be larger than a batch.
+const ATTEMPTS_BYTES: usize = 8 * 1024 * 1024;
 
 /// A job of the batch and its webhook.
 struct Moving<'a> {
@@ -125,6 +130,7 @@ async fn insert_finished(connection: &mut AsyncPgConnection, all: &[Moving<'_>])
         errors: endings().map(|ending| text(ending?.error.as_deref())).collect(),
         results: endings().map(|ending| text(ending?.result.as_deref())).collect(),
         workers: endings().map(|ending| text(Some(&ending?.worker))).collect(),
+        deliveries: endings().map(|ending| ending?.delivery.as_deref()).collect(),
     }
     .execute(connection)
     .await
@@ -134,12 +140,23 @@ async fn insert_finished(connection: &mut AsyncPgConnection, all: &[Moving<'_>])
 async fn insert_attempts(connection: &mut AsyncPgConnection, all: &[&Moving<'_>]) -> QueryResult<()> {
     let told = all
         .iter()
-        .flat_map(|moving| moving.job.split_history().0.iter().map(move |attempt| (moving, attempt)));
-    let attempts = told.collect::<Vec<(_, &StoredAttempt)>>();
-    if attempts.is_empty() {
-        return Ok(());
+        .flat_map(|moving| moving.job.split_history().0.iter().map(move |attempt| (*moving, attempt)));
+    let attempts = told.collect::<Vec<(&Moving<'_>, &StoredAttempt)>>();
+    let mut left = attempts.as_slice();
+    while !left.is_empty() {
+        let count = fitting(left.iter().map(|(_, attempt)| attempt.bytes()), ATTEMPTS_BYTES);
+        let (some, later) = left.split_at(count);
+        insert_some_attempts(connection, some).await?;
+        left = later;
     }
-    let each = || attempts.iter().map(|(_, attempt)| attempt);
+    Ok(())
+}
+
+async fn insert_some_attempts(
+    connection: &mut AsyncPgConnection,
+    attempts: &[(&Moving<'_>, &StoredAttempt)],
+) -> QueryResult<()> {
+    let each = || attempts.iter().map(|(_, attempt)| *attempt);
     InsertAttempts {
         webhooks: attempts.iter().map(|(moving, _)| rows::uuid(moving.webhook.id)).collect(),
         queues: attempts.iter().map(|(moving, _)| rows::queue_number(moving.job.queue)).collect(),
@@ -149,6 +166,7 @@ async fn insert_attempts(connection: &mut AsyncPgConnection, all: &[&Moving<'_>]
         finished_at: each().map(|attempt| pg_time(attempt.finished_at)).collect(),
         errors: each().map(|attempt| text(attempt.error.as_deref())).collect(),
         workers: each().map(|attempt| storable(&attempt.worker)).collect(),
+        deliveries: each().map(|attempt| attempt.delivery.as_deref()).collect(),
     }
     .execute(connection)
     .await
@@ -236,7 +254,7 @@ statement! { Pg;
 }
 
 statement! { Pg;
-    struct InsertFinished {
+    struct InsertFinished<'a> {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
         queues: Vec<i32> as Array<Integer>,
         statuses: Vec<i16> as Array<SmallInt>,
@@ -256,15 +274,17 @@ statement! { Pg;
         errors: Vec<Option<String>> as Array<Nullable<Text>>,
         results: Vec<Option<String>> as Array<Nullable<Text>>,
         workers: Vec<Option<String>> as Array<Nullable<Text>>,
+        deliveries: Vec<Option<&'a str>> as Array<Nullable<Text>>,
     }
     returns ();
     "INSERT INTO finished_jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, completed_at,
-                                revision, lease_token, purged, lane, position, blocks, outcome, started_at, error, result, worker)
-     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                                revision, lease_token, purged, lane, position, blocks, outcome, started_at, error, result, worker,
+                                delivery)
+     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }
 
 statement! { Pg;
-    struct InsertAttempts {
+    struct InsertAttempts<'a> {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
         queues: Vec<i32> as Array<Integer>,
         numbers: Vec<i32> as Array<Integer>,
@@ -273,10 +293,11 @@ statement! { Pg;
         finished_at: Vec<PgTimestamp> as Array<Timestamptz>,
         errors: Vec<Option<String>> as Array<Nullable<Text>>,
         workers: Vec<String> as Array<Text>,
+        deliveries: Vec<Option<&'a str>> as Array<Nullable<Text>>,
     }
     returns ();
-    "INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker)
-     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker, delivery)
+     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }
 
 // The jobs of a lane can be in several batches.

@@ -2,6 +2,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::*;
+use crate::domain::handler::HandlerSettings;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::route::{OnDeadLetter, OnInterrupt};
 use crate::store::types::PauseTarget;
@@ -16,8 +17,7 @@ fn at(milliseconds: i64) -> Timestamp {
 fn schedule(concurrency: Option<u32>) -> Schedule {
     let policy = Policy {
         route: RouteName::default(),
-        handler: "simulate".into(),
-        simulate: crate::domain::policy::Simulate::default(),
+        handler: HandlerSettings::default(),
         timeout: None,
         concurrency: concurrency.and_then(NonZeroU32::new),
         rate: None,

@@ -54,6 +54,7 @@ struct AttemptRow {
     error: Option<String>,
     result: Option<String>,
     worker: String,
+    delivery: Option<String>,
 }
 
 /// The next webhooks after `after`, in the order of acceptance.
@@ -74,8 +75,11 @@ pub(super) fn load(
         bytes += webhook.bytes();
         found.push(webhook);
     }
-    let Some(last) = found.last().map(|webhook| webhook.sequence) else { return Ok(found) };
-    let mut histories = histories(connection, after, last)?;
+    let sequence = |webhook: &StoredWebhook| webhook.sequence;
+    let (Some(first), Some(last)) = (found.first().map(sequence), found.last().map(sequence)) else {
+        return Ok(found);
+    };
+    let mut histories = histories(connection, first, last, limits.bytes)?;
     let rows = jobs::table
         .filter(jobs::webhook.gt(after).and(jobs::webhook.le(last)))
         .order((jobs::webhook, jobs::queue))
@@ -104,16 +108,38 @@ pub(super) fn load(
 
 type Histories = HashMap<(i64, i64), Vec<StoredAttempt>>;
 
-/// The attempts of the webhooks after `after`, up to `last`, by webhook and queue.
-fn histories(connection: &mut SqliteConnection, after: i64, last: i64) -> QueryResult<Histories> {
+/// The attempts of the webhooks from `first` to `last`, by webhook and queue. Those of the first webhook are complete.
+/// Beyond that, reads no further once the attempts have more bytes than `most_bytes`: the webhook that exceeds the
+/// limit, and those after it, are not in the batch.
+fn histories(
+    connection: &mut SqliteConnection,
+    first: i64,
+    last: i64,
+    most_bytes: usize,
+) -> QueryResult<Histories> {
     let rows = attempts::table
-        .filter(attempts::webhook.gt(after).and(attempts::webhook.le(last)))
+        .filter(attempts::webhook.ge(first).and(attempts::webhook.le(last)))
         .order((attempts::webhook, attempts::queue, attempts::number))
-        .select(AttemptRow::as_select())
-        .load(connection)?;
-    let mut histories = Histories::new();
-    for row in rows {
-        histories.entry((row.webhook, row.queue)).or_default().push(StoredAttempt {
+        .select(AttemptRow::as_select());
+    let (mut histories, mut bytes) = (Histories::new(), 0);
+    for row in rows.load_iter::<AttemptRow, _>(connection)? {
+        let row = row?;
+        if bytes > most_bytes && row.webhook != first {
+            break;
+        }
+        let of = (row.webhook, row.queue);
+        let attempt = StoredAttempt::try_from(row)?;
+        bytes += attempt.bytes();
+        histories.entry(of).or_default().push(attempt);
+    }
+    Ok(histories)
+}
+
+impl TryFrom<AttemptRow> for StoredAttempt {
+    type Error = diesel::result::Error;
+
+    fn try_from(row: AttemptRow) -> QueryResult<Self> {
+        Ok(Self {
             number: rows::count(row.number)?,
             outcome: rows::outcome(row.outcome)?,
             started_at: rows::time(row.started_at)?,
@@ -121,9 +147,9 @@ fn histories(connection: &mut SqliteConnection, after: i64, last: i64) -> QueryR
             error: row.error,
             result: row.result,
             worker: row.worker,
-        });
+            delivery: row.delivery,
+        })
     }
-    Ok(histories)
 }
 
 impl TryFrom<WebhookRow> for StoredWebhook {

@@ -1,6 +1,11 @@
 //! Real answers of both APIs, side by side.
 
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt;
+use hookbox::domain::delivery::{Answer, Delivery};
 use hookbox::grpc::proto;
 use hookbox::grpc::proto::operation_service_client::OperationServiceClient;
 use jiff::Timestamp;
@@ -43,6 +48,63 @@ async fn both_apis_tell_the_same_of_a_webhook(#[values(Sqlite, Postgres)] store:
     hookbox.advance(HOUR);
     hookbox.wait_for(&id, "completed").await;
     assert_eq!(hookbox.rest.webhook(&id).await, grpc_webhook(&hookbox, &id).await);
+}
+
+#[rstest]
+#[tokio::test]
+async fn both_apis_tell_the_same_of_what_was_sent_and_answered(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let answered = |body: &[u8], is_cut| Answer {
+        status: 503,
+        headers: vec![header("set-cookie", "a"), header("set-cookie", "b")],
+        body: body.to_vec(),
+        is_cut,
+    };
+    let sent = Delivery {
+        method: "POST".to_owned(),
+        url: "http://orders.internal/hooks".to_owned(),
+        request_headers: vec![header("x-team", "***")],
+        answer: None,
+        connect_time: None,
+        first_byte_time: None,
+        total_time: Duration::from_micros(30_000_500),
+    };
+    let text = Delivery {
+        answer: Some(answered("zajęty".as_bytes(), false)),
+        connect_time: Some(Duration::from_micros(1_250)),
+        first_byte_time: Some(Duration::from_micros(2_500)),
+        ..sent.clone()
+    };
+    let binary = Delivery { answer: Some(answered(b"\xff\x00", true)), ..text.clone() };
+    hookbox.handler.will([sent, text, binary].map(|delivery| Step::Deliver(Box::new(delivery))));
+    let id = hookbox.rest.accept("evt-001").await;
+    for (attempts, status) in [(1, "retrying"), (2, "retrying"), (3, "dead_lettered")] {
+        hookbox.wait_for_runs(attempts).await;
+        hookbox.wait_for(&id, status).await;
+        hookbox.advance(HOUR);
+    }
+    assert_eq!(hookbox.rest.post(&format!("/v1/webhooks/{id}/retry")).await.status, 200);
+    let webhook = hookbox.wait_for(&id, "completed").await;
+    assert_eq!(webhook, grpc_webhook(&hookbox, &id).await);
+    assert_eq!(webhook["attempts"], webhook["jobs"][0]["attempts"]);
+
+    let attempts = webhook["attempts"].as_array().unwrap();
+    let deliveries = attempts.iter().map(|attempt| attempt["delivery"].clone()).collect::<Vec<_>>();
+    let headers = json!([{ "name": "set-cookie", "value": "a" }, { "name": "set-cookie", "value": "b" }]);
+    let expected = |answer: Value, connect_ms: Value, first_byte_ms: Value| {
+        json!({
+            "method": "POST", "url": "http://orders.internal/hooks",
+            "request_headers": [{ "name": "x-team", "value": "***" }], "answer": answer,
+            "connect_ms": connect_ms, "first_byte_ms": first_byte_ms, "total_ms": 30_000.5,
+        })
+    };
+    let text = json!({ "status": 503, "headers": headers, "body_text": "zajęty", "body_cut": false });
+    let binary = json!({ "status": 503, "headers": headers, "body_base64": "/wA=", "body_cut": true });
+    assert_eq!(deliveries[0], expected(Value::Null, Value::Null, Value::Null));
+    assert_eq!(deliveries[1], expected(text, json!(1.25), json!(2.5)));
+    assert_eq!(deliveries[2], expected(binary, json!(1.25), json!(2.5)));
+    assert!(attempts[3].get("delivery").is_none(), "nothing was sent: {webhook}");
 }
 
 #[rstest]
@@ -151,13 +213,39 @@ fn job_json(job: &proto::Job) -> Value {
 
 fn attempts_json(attempts: &[proto::Attempt]) -> Vec<Value> {
     let json = |attempt: &proto::Attempt| {
-        json!({
+        let mut json = json!({
             "number": attempt.number, "outcome": word(attempt.outcome().as_str_name()),
             "started_at": time(attempt.started_at), "finished_at": time(attempt.finished_at),
             "error": attempt.error, "worker": attempt.worker,
-        })
+        });
+        if let Some(delivery) = &attempt.delivery {
+            json["delivery"] = delivery_json(delivery);
+        }
+        json
     };
     attempts.iter().map(json).collect()
+}
+
+fn delivery_json(delivery: &proto::Delivery) -> Value {
+    let headers = |headers: &[proto::Header]| {
+        headers.iter().map(|header| json!({ "name": header.name, "value": header.value })).collect::<Vec<_>>()
+    };
+    let answer = delivery.answer.as_ref().map(|answer| {
+        let mut json = json!({
+            "status": answer.status, "headers": headers(&answer.headers), "body_cut": answer.body_cut,
+        });
+        match std::str::from_utf8(&answer.body) {
+            Ok(text) => json["body_text"] = text.into(),
+            Err(_) => json["body_base64"] = STANDARD.encode(&answer.body).into(),
+        }
+        json
+    });
+    json!({
+        "method": delivery.method, "url": delivery.url,
+        "request_headers": headers(&delivery.request_headers), "answer": answer,
+        "connect_ms": delivery.connect_ms, "first_byte_ms": delivery.first_byte_ms,
+        "total_ms": delivery.total_ms,
+    })
 }
 
 fn route_json(route: proto::Route) -> Value {
@@ -176,7 +264,7 @@ fn route_json(route: proto::Route) -> Value {
         "paused": route.paused, "match_failures": route.match_failures,
         "last_match_failure": route.last_match_failure, "paused_since": time(route.paused_since),
         "policy": policy, "match": globs, "where": route.r#where, "order_by": route.order_by,
-        "fallback": route.fallback,
+        "fallback": route.fallback, "target": route.target,
     })
 }
 

@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hookbox::domain::delivery::Delivery;
 use hookbox::worker::handler::{Attempt, Failure, Handler};
 use serde_json::{Value, json};
 
@@ -25,6 +26,8 @@ pub(crate) enum Step {
     FailForGood(&'static str),
     /// Panics.
     Panic(&'static str),
+    /// Keeps what was sent and answered, then fails.
+    Deliver(Box<Delivery>),
     /// Waits for its gate, then completes.
     Hold(Receiver<()>),
 }
@@ -114,6 +117,10 @@ impl Handler for Script {
             }
             Some(Step::FailForGood(error)) => Err(Failure::Permanent { error: error.into() }),
             Some(Step::Panic(message)) => panic!("{message}"),
+            Some(Step::Deliver(delivery)) => {
+                attempt.keep(*delivery);
+                Err(Failure::Retry { error: "not delivered".into(), after: None })
+            }
             Some(Step::Hold(gate)) => {
                 self.hold(&gate, attempt)?;
                 Ok(json!({ "handled": attempt.event_type() }))

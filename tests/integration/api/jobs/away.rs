@@ -13,9 +13,10 @@ use async_trait::async_trait;
 use hookbox::domain::attempt::Lease;
 use hookbox::domain::clock::{Clock as _, ManualClock};
 use hookbox::domain::error::{Error, Result};
+use hookbox::domain::handler::HandlerSettings;
 use hookbox::domain::id::WebhookId;
 use hookbox::domain::job::{JobId, QueueId};
-use hookbox::domain::policy::{Policies, PoliciesInForce, Policy, Simulate};
+use hookbox::domain::policy::{Policies, PoliciesInForce, Policy};
 use hookbox::domain::retry::RetryPolicy;
 use hookbox::domain::route::{OnDeadLetter, OnInterrupt, RouteName};
 use hookbox::domain::trace::Traceparent;
@@ -159,14 +160,13 @@ impl Setup {
         let clock = Arc::new(ManualClock::new(now()));
         let policies = Policies::new([Policy {
             route: RouteName::default(),
-            handler: "until-stopped".into(),
+            handler: HandlerSettings::Named("until-stopped".into()),
             timeout: None,
             concurrency: None,
             rate: None,
             retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 1),
             on_dead_letter: OnDeadLetter::Block,
             on_interrupt: OnInterrupt::Retry,
-            simulate: Simulate::default(),
         }]);
         let started = Arc::default();
         let options = Options { workers: WORKERS, worker: "test".into(), lease: LEASE, seed: 1 };

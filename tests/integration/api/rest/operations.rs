@@ -60,7 +60,7 @@ async fn routes_are_listed_with_their_policy_and_their_jobs(#[values(Sqlite, Pos
             "oldest_due_seconds": 0.0, "paused": false, "paused_since": null, "policy": policy,
             "match_failures": 0, "last_match_failure": null,
             "match": { "source": [], "event_type": ["order.*"] }, "where": null, "order_by": null,
-            "fallback": false,
+            "fallback": false, "target": null,
         })
     );
     // What a route does not set is as in the settings of the harness.

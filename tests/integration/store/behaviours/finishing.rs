@@ -1,12 +1,14 @@
 //! Finishing: the end of an attempt and the next status of the job are recorded together.
 
 use hookbox::domain::attempt::{AttemptRecord, Outcome};
+use hookbox::domain::delivery::{Delivery, SHOWN_DELIVERIES};
+use hookbox::domain::id::WebhookId;
 use hookbox::domain::job::Status;
 use hookbox::domain::webhook::WebhookName;
 use hookbox::store::Finish;
 
 use crate::store::harness::Harness;
-use crate::store::inbox::{Inbox, key_of, milliseconds, seconds, source, webhook};
+use crate::store::inbox::{Inbox, delivery, key_of, milliseconds, seconds, source, webhook};
 use crate::store::routes::{job, policy};
 
 pub(crate) async fn a_completed_attempt_is_recorded_with_status_and_result<H: Harness>() {
@@ -35,6 +37,7 @@ pub(crate) async fn a_completed_attempt_is_recorded_with_status_and_result<H: Ha
             finished_at: inbox.now(),
             error: None,
             worker: "worker-1".into(),
+            delivery: None,
         };
         assert_eq!(detail.attempts, [attempt]);
         inbox.crash_and_reopen().await;
@@ -149,6 +152,66 @@ pub(crate) async fn attempts_are_listed_oldest_first_with_their_worker<H: Harnes
     assert_eq!(workers[5..], ["worker-2"; 6]);
     let completed = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Completed);
     assert_eq!(completed.map(|attempt| attempt.number).collect::<Vec<_>>(), [11]);
+}
+
+/// The delivery of each attempt of a job.
+async fn deliveries<H: Harness>(inbox: &Inbox<H>, id: WebhookId, name: &str) -> Vec<Option<Delivery>> {
+    let attempts = inbox.job_of(id, name).await.1.attempts;
+    attempts.into_iter().map(|attempt| attempt.delivery).collect()
+}
+
+pub(crate) async fn what_was_sent_and_answered_is_kept_with_its_attempt<H: Harness>() {
+    let mut inbox = Inbox::<H>::new().await;
+    let id = inbox.accept_new("k").await.id;
+    let every_byte = (0..=u8::MAX).collect::<Vec<_>>();
+    let answered = |body: &[u8]| Some(delivery(body));
+    let unanswered = Delivery { answer: None, connect_time: None, first_byte_time: None, ..delivery(b"") };
+    let sent = [answered(b"{\"error\":\"busy\"}\n"), None, Some(unanswered), answered(&every_byte)];
+    for (at, delivery) in sent.iter().enumerate() {
+        let job = inbox.claim_one().await;
+        let next = if at + 1 < sent.len() { Status::Retrying } else { Status::DeadLettered };
+        let finish = Finish { delivery: delivery.clone().map(Into::into), ..inbox.ended(&job, next) };
+        assert!(inbox.finish_one(finish).await.expect("finishes"));
+        inbox.advance(seconds(1));
+    }
+    assert_eq!(deliveries(&inbox, id, "default").await, sent);
+    inbox.crash_and_reopen().await;
+    assert_eq!(deliveries(&inbox, id, "default").await, sent, "after a crash");
+    inbox.cancel(id, None).await.expect("cancels");
+    assert_eq!(deliveries(&inbox, id, "default").await, sent, "of a dead letter that was cancelled");
+    inbox.retry(id, None).await.expect("retries");
+    let job = inbox.claim_one().await;
+    let finish =
+        Finish { delivery: answered(b"ok").map(Into::into), ..inbox.ended(&job, Status::DeadLettered) };
+    assert!(inbox.finish_one(finish).await.expect("finishes"));
+    inbox.retry(id, None).await.expect("retries");
+    let all = sent.into_iter().chain([answered(b"ok")]).collect::<Vec<_>>();
+    assert_eq!(deliveries(&inbox, id, "default").await, all, "of a dead letter that was retried");
+}
+
+pub(crate) async fn deliveries_are_read_of_the_last_attempts_of_each_job<H: Harness>() {
+    let inbox = Inbox::<H>::with_routes(["a", "b"].map(policy)).await;
+    let id = inbox.accept_for("k", ["a", "b"].map(job)).await.id;
+    let (shown, older) = (usize::from(SHOWN_DELIVERIES), 5);
+    for number in 1..=shown + older {
+        for job in inbox.claimed(2).await {
+            let next = match job.route.as_str() {
+                "a" if number < shown + older => Status::Retrying,
+                _ => Status::Completed,
+            };
+            let delivery = Some(delivery(number.to_string().as_bytes()).into());
+            let finish = Finish { delivery, ..inbox.ended(&job, next) };
+            assert!(inbox.finish_one(finish).await.expect("finishes"));
+        }
+        inbox.advance(seconds(1));
+    }
+    let bodies = async |name: &str| {
+        let deliveries = deliveries(&inbox, id, name).await;
+        deliveries.into_iter().map(|delivery| delivery?.answer.map(|answer| answer.body)).collect::<Vec<_>>()
+    };
+    let sent = |number: usize| (number > older).then(|| number.to_string().into_bytes());
+    assert_eq!(bodies("a").await, (1..=shown + older).map(sent).collect::<Vec<_>>());
+    assert_eq!(bodies("b").await, [Some(b"1".to_vec())]);
 }
 
 pub(crate) async fn results_of_finish_are_in_the_order_of_its_arguments<H: Harness>() {

@@ -5,10 +5,12 @@ use hookbox::domain::error::Reason;
 use hookbox::domain::job::Status;
 use hookbox::domain::retention::Retention;
 use hookbox::domain::webhook::WebhookName;
-use hookbox::store::{Purged, StatusCounts};
+use hookbox::store::{Finish, Purged, StatusCounts};
 
 use crate::store::harness::Harness;
-use crate::store::inbox::{Inbox, key_of, milliseconds, refused, seconds, source, webhook, webhook_with};
+use crate::store::inbox::{
+    Inbox, delivery, key_of, milliseconds, refused, seconds, source, webhook, webhook_with,
+};
 use crate::store::routes::default_job;
 
 pub(crate) const RETENTION: Retention =
@@ -60,6 +62,27 @@ pub(crate) async fn a_payload_is_purged_after_its_retention_and_the_key_later<H:
         assert_eq!(refused(inbox.status(name).await), Reason::WebhookNotFound);
         assert!(inbox.everything().await.is_empty());
         assert_eq!(inbox.counts().await, StatusCounts::default());
+    }
+}
+
+pub(crate) async fn what_was_sent_and_answered_is_purged_with_the_payload<H: Harness>() {
+    for (status, kept) in [(Status::Completed, 100), (Status::DeadLettered, 200)] {
+        let inbox = Inbox::<H>::new().await;
+        let id = inbox.accept_new("k").await.id;
+        for next in [Status::Retrying, Status::Retrying, status] {
+            let job = inbox.claim_one().await;
+            let finish = Finish { delivery: Some(delivery(b"personal").into()), ..inbox.ended(&job, next) };
+            assert!(inbox.finish_one(finish).await.expect("finishes"));
+        }
+        inbox.advance(seconds(kept) - milliseconds(1));
+        assert_eq!(purge_all(&inbox).await, Purged::default(), "{status}");
+        let mut attempts = inbox.job_of(id, "default").await.1.attempts;
+        assert!(attempts.iter().all(|attempt| attempt.delivery.is_some()), "{status}: {attempts:?}");
+
+        inbox.advance(milliseconds(1));
+        assert_eq!(purge_all(&inbox).await.payloads, 1, "{status}");
+        attempts.iter_mut().for_each(|attempt| attempt.delivery = None);
+        assert_eq!(inbox.job_of(id, "default").await.1.attempts, attempts, "{status}: the rest is kept");
     }
 }
 

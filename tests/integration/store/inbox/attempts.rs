@@ -80,6 +80,7 @@ impl<H: Harness> Inbox<H> {
             finished_at: self.now(),
             error,
             result,
+            delivery: None,
             next,
             available_at: if next.is_final() { job.available_at } else { self.now() },
             counts: next != Status::Pending,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hookbox::domain::delivery::{Answer, Delivery};
 use hookbox::domain::error::{Error, Reason, Result};
 use hookbox::domain::id::WebhookId;
 use hookbox::domain::payload::Payload;
@@ -32,6 +33,25 @@ pub(crate) fn source(name: &str) -> Source {
 
 pub(crate) fn event_type(name: &str) -> EventType {
     EventType::new(name).expect("valid")
+}
+
+/// A request that a handler sent, and an answer with this body.
+pub(crate) fn delivery(body: &[u8]) -> Delivery {
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Delivery {
+        method: "POST".to_owned(),
+        url: "http://orders.internal/hooks".to_owned(),
+        request_headers: vec![header("webhook-id", "1"), header("x-team", "***")],
+        answer: Some(Answer {
+            status: 503,
+            headers: vec![header("set-cookie", "a=\"1\""), header("set-cookie", "b=\u{fffd}")],
+            body: body.to_vec(),
+            is_cut: true,
+        }),
+        connect_time: Some(Duration::from_micros(1_234)),
+        first_byte_time: Some(milliseconds(20)),
+        total_time: seconds(3),
+    }
 }
 
 /// An id that has the same first 60 bits as `id` and differs after them.

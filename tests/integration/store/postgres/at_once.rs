@@ -164,6 +164,7 @@ fn ended(job: &ClaimedJob, next: Status) -> Finish {
         finished_at: now,
         error: None,
         result: None,
+        delivery: None,
         next,
         available_at: now,
         counts: next != Status::Pending,

@@ -113,6 +113,7 @@ fn ended(job: &ClaimedJob) -> Finish {
         finished_at: now,
         error: None,
         result: None,
+        delivery: None,
         next: Status::Completed,
         available_at: now,
         counts: true,

@@ -9,7 +9,7 @@ use hookbox::store::transfer::RowCounts;
 
 use super::equal::{assert_equal, assert_go_on_alike};
 use super::moved;
-use crate::store::inbox::{Inbox, event_type, seconds, source, webhook_with};
+use crate::store::inbox::{Inbox, delivery, event_type, seconds, source, webhook_with};
 use crate::store::sqlite::SqliteHarness;
 use crate::support::postgres::Session;
 
@@ -80,6 +80,29 @@ async fn webhooks_in_every_status_move_with_their_whole_history() {
         "SELECT webhook FROM finished_jobs JOIN jobs USING (webhook, queue)",
     ] {
         assert_eq!(session.ask(misplaced).expect(misplaced), Vec::<String>::new(), "{misplaced}");
+    }
+    assert_equal(&inbox, &target).await;
+    assert_go_on_alike(&inbox, &target).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_and_answered_moves_with_its_attempt() {
+    let mut inbox = Inbox::<SqliteHarness>::new().await;
+    let every_byte = (0..=u8::MAX).collect::<Vec<_>>();
+    let (ended, failed) = (inbox.accept_new("ended").await, inbox.accept_new("failed").await);
+    for nexts in [[Status::Retrying; 2], [Status::Completed, Status::Retrying]] {
+        for job in inbox.claimed(10).await {
+            let next = nexts[usize::from(job.lease.job.webhook == failed.id)];
+            let finish = Finish { delivery: Some(delivery(&every_byte).into()), ..inbox.ended(&job, next) };
+            assert!(inbox.finish_one(finish).await.expect("finishes"));
+        }
+    }
+    let (target, _) = moved(&mut inbox).await;
+    for webhook in [ended, failed] {
+        let detail = target.detail_of(webhook.id).await;
+        let attempts = &detail.jobs[0].attempts;
+        let deliveries = attempts.iter().map(|attempt| attempt.delivery.clone()).collect::<Vec<_>>();
+        assert_eq!(deliveries, [Some(delivery(&every_byte)), Some(delivery(&every_byte))]);
     }
     assert_equal(&inbox, &target).await;
     assert_go_on_alike(&inbox, &target).await;

@@ -5,7 +5,7 @@ use hookbox::store::transfer::{Begun, Limits, TransferError};
 use hookbox::store::{Finish, Inbox as _, Store as _};
 
 use super::{Ends, begin, complete, execute, ready};
-use crate::store::inbox::{Inbox, webhook_with};
+use crate::store::inbox::{Inbox, delivery, webhook_with};
 use crate::store::postgres::close_connections;
 use crate::store::routes::{attempts, default_job};
 use crate::store::sqlite::SqliteHarness;
@@ -97,18 +97,43 @@ async fn attempts_count_toward_the_batch_limit_and_are_never_split() {
         }
     }
     inbox.close().await;
-    let file = inbox.harness().path();
     for (bytes, expected) in [(1, vec![1, 2, 3]), (7_000, vec![2, 3]), (1_000_000, vec![3])] {
-        let database = crate::support::postgres::server().database();
-        let limits = Limits { webhooks: 100, bytes };
-        let mut transfer = ready(begin(&file, &database.url(), limits, &inbox.clock).await);
-        let mut moved = Vec::new();
-        while transfer.step().await.expect("moves") {
-            moved.push(transfer.moved());
-        }
-        assert_eq!(moved, expected, "{bytes}");
-        assert_eq!(transfer.finish().await.expect("both sides are equal").attempts, 9);
-        transfer.close().await;
-        hookbox::store::transfer::abandon(&file).expect("abandons");
+        assert_eq!(moved_in_batches(&inbox, bytes).await, (expected, 9), "{bytes}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_and_answered_counts_toward_the_batch_limit() {
+    let inbox = Inbox::<SqliteHarness>::with_routes([attempts(10)]).await;
+    for key in ["a", "b", "c", "d"] {
+        inbox.accept_new(key).await;
+    }
+    for _ in 0..2 {
+        for job in inbox.claimed(10).await {
+            let delivery = Some(delivery(&[b'x'; 1_000]).into());
+            let failed = Finish { delivery, ..inbox.ended(&job, Status::Retrying) };
+            assert!(inbox.finish_one(failed).await.expect("finishes"));
+        }
+    }
+    inbox.close().await;
+    for (bytes, expected) in [(1, vec![1, 2, 3, 4]), (6_000, vec![2, 4]), (1_000_000, vec![4])] {
+        assert_eq!(moved_in_batches(&inbox, bytes).await, (expected, 8), "{bytes}");
+    }
+}
+
+/// Moves the file of a closed inbox in batches of at most this many bytes, and makes it as if it had not been moved.
+/// Returns how many webhooks had been moved after each batch, and how many attempts were moved.
+async fn moved_in_batches(inbox: &Inbox<SqliteHarness>, bytes: usize) -> (Vec<u64>, u64) {
+    let file = inbox.harness().path();
+    let database = crate::support::postgres::server().database();
+    let limits = Limits { webhooks: 100, bytes };
+    let mut transfer = ready(begin(&file, &database.url(), limits, &inbox.clock).await);
+    let mut moved = Vec::new();
+    while transfer.step().await.expect("moves") {
+        moved.push(transfer.moved());
+    }
+    let attempts = transfer.finish().await.expect("both sides are equal").attempts;
+    transfer.close().await;
+    hookbox::store::transfer::abandon(&file).expect("abandons");
+    (moved, attempts)
 }

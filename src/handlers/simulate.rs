@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::domain::policy::Simulate as Options;
+use crate::domain::handler::{HandlerSettings, Simulate as Options};
 use crate::worker::handler::{Attempt, Failure, Handler};
 
 /// The handler `simulate`. The settings of a route say how long it sleeps and how often it fails.
@@ -39,7 +39,12 @@ impl Handler for Simulate {
     }
 
     fn handle(&self, attempt: &Attempt<'_>) -> Result<Value, Failure> {
-        let (time, fails) = self.draw(attempt.policy.simulate);
+        let HandlerSettings::Simulate(options) = attempt.policy().handler else {
+            return Err(Failure::Permanent {
+                error: "the route has no settings of the handler `simulate`".into(),
+            });
+        };
+        let (time, fails) = self.draw(options);
         if !time.is_zero() {
             attempt.sleep(time)?;
         }

@@ -1,0 +1,239 @@
+//! Tests of the members of handlers, through a settings file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rcgen::{CertificateParams, KeyPair};
+use tempfile::TempDir;
+
+use crate::config::{Config, HANDLERS, Layers};
+use crate::domain::handler::{Exec, HandlerSettings, Http};
+use crate::domain::policy::Policy;
+
+const ENVIRONMENT: [(&str, &str); 4] =
+    [("TEAM", "blue"), ("KEY", "a key of the environment"), ("HOME", "/root"), ("BROKEN", "two\nlines")];
+
+/// Reads a settings file in which one route, `a`, has these members. The error lists the mistakes.
+fn read(folder: &TempDir, members: &str) -> Result<Config, String> {
+    let file = folder.path().join("hookbox.toml");
+    std::fs::write(&file, format!("[[routes]]\nname = \"a\"\n{members}\n")).expect("writes");
+    config(&file)
+}
+
+fn config(file: &Path) -> Result<Config, String> {
+    let environment = ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let layers = Layers::read(Some(file), environment, []).map_err(|mistakes| mistakes.to_string())?;
+    Config::new(&layers, HANDLERS).map_err(|mistakes| mistakes.to_string())
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy::clone(config.routes.policies().iter().next().expect("a route"))
+}
+
+fn http(config: &Config) -> Http {
+    match policy(config).handler {
+        HandlerSettings::Http(http) => Http::clone(&http),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn exec(config: &Config) -> Exec {
+    match policy(config).handler {
+        HandlerSettings::Exec(exec) => Exec::clone(&exec),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_members_of_http_are_read_and_shown_without_secrets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("key"), "a key in a file\n").expect("writes");
+    let certificate = CertificateParams::new(["hooks.example".to_owned()]).expect("a name");
+    let certificate = certificate.self_signed(&KeyPair::generate().expect("a key")).expect("is made");
+    std::fs::write(path("ca.pem"), certificate.pem()).expect("writes");
+    let members = [
+        "handler = \"http\"".to_owned(),
+        "url = \"https://me:s3cret@hooks.example/orders?a=b\"".to_owned(),
+        "headers = { \"X-Team\" = \"env:TEAM\", \"X-Plain\" = \"s3cret\" }".to_owned(),
+        format!(
+            "secrets = [\"file:{}\", \"env:KEY\", \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]",
+            path("key")
+        ),
+        "allow = [\"10.0.0.0/8\", \"192.168.7.1\", \"fd00::/8\"]".to_owned(),
+        format!("ca = \"{}\"", path("ca.pem")),
+        "retry_after_cap = \"2h\"".to_owned(),
+    ];
+    let config = read(&folder, &members.join("\n")).expect("no mistakes");
+    let read = http(&config);
+    assert_eq!(read.url.as_str(), "https://me:s3cret@hooks.example/orders?a=b");
+    let headers = read.headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
+    assert_eq!(headers.collect::<Vec<_>>(), [("x-plain", "s3cret"), ("x-team", "blue")]);
+    let secrets = read.secrets.iter().map(|key| key.expose().len()).collect::<Vec<_>>();
+    assert_eq!(secrets, ["a key in a file".len(), "a key of the environment".len(), 24]);
+    let allow = read.allow.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(allow, ["10.0.0.0/8", "192.168.7.1/32", "fd00::/8"]);
+    assert_eq!(read.ca.as_deref(), Some(certificate.pem().as_str()));
+    assert_eq!(read.retry_after_cap, Some(Duration::from_secs(7200)));
+
+    let text = config.routes_text();
+    for line in [
+        "url = \"https://me:***@hooks.example/orders?a=b\"",
+        &format!("{:<44} # the default", "timeout = \"30s\""),
+        "headers = { \"X-Plain\" = \"***\", \"X-Team\" = \"env:TEAM\" }",
+        &format!("secrets = [\"file:{}\", \"env:KEY\", \"***\"]", path("key")),
+        "allow = [\"10.0.0.0/8\", \"192.168.7.1/32\", \"fd00::/8\"]",
+        &format!("ca = \"{}\"", path("ca.pem")),
+        "retry_after_cap = \"2h\"",
+    ] {
+        assert!(text.contains(&format!("\n{line}")), "{line} in {text}");
+    }
+    let shown = format!("{text}{config:?}");
+    assert!(!shown.contains("s3cret") && !shown.contains("whsec_"), "{shown}");
+}
+
+#[test]
+fn the_members_of_exec_are_read_and_can_be_read_again_as_they_are_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let members = [
+        "handler = \"exec\"",
+        "command = [\"/bin/deploy\", \"--type={event_type}\", \"{key}\", \"{\\\"a\\\": 1}\", \"\"]",
+        "cwd = \"/srv\"",
+        "env = [\"HOME\", \"KEY\"]",
+    ];
+    let config = read(&folder, &members.join("\n")).expect("no mistakes");
+    let check = |config: &Config| {
+        let read = exec(config);
+        assert_eq!(read.command, ["/bin/deploy", "--type={event_type}", "{key}", "{\"a\": 1}", ""]);
+        assert_eq!(read.cwd.as_deref(), Some(Path::new("/srv")));
+        let env = read.env.iter().map(|(name, value)| (name.as_str(), value.expose()));
+        assert_eq!(env.collect::<Vec<_>>(), [("HOME", "/root"), ("KEY", "a key of the environment")]);
+        assert_eq!(read.path, "/usr/local/bin:/usr/bin:/bin", "PATH is not set");
+        assert_eq!(policy(config).timeout, Some(Duration::from_secs(300)));
+    };
+    check(&config);
+    let text = config.routes_text();
+    assert!(!text.contains("a key of"), "{text}");
+    let file = folder.path().join("again.toml");
+    std::fs::write(&file, &text).expect("writes");
+    check(&self::config(&file).expect("no mistakes"));
+}
+
+#[test]
+fn a_timeout_of_the_route_wins_over_that_of_the_handler() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let timeout = |members: &str| policy(&read(&folder, members).expect("no mistakes")).timeout;
+    let http = "handler = \"http\"\nurl = \"https://hooks.example\"\n";
+    assert_eq!(timeout(http), Some(Duration::from_secs(30)));
+    assert_eq!(timeout(&format!("{http}timeout = \"5s\"")), Some(Duration::from_secs(5)));
+    assert_eq!(timeout("handler = \"simulate\""), None);
+}
+
+/// Checks what is told about each line, which is the fourth of the file, or the fifth.
+fn check_told(handler: &str, cases: &[(&str, &str, &str)]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (line, place, expected) in cases {
+        let told = match read(&folder, &format!("{handler}\n{line}")) {
+            Err(told) => told.replace(&folder.path().display().to_string(), "."),
+            Ok(_) => panic!("{line} has no mistake"),
+        };
+        assert!(told.starts_with(&format!("./hookbox.toml:{place}: ")), "{place} of {line}: {told}");
+        assert!(told.contains(expected), "{expected:?} of {line}: {told}");
+        assert!(!told.contains("s3cret") && told.lines().count() == 1, "{line}: {told}");
+    }
+}
+
+#[test]
+fn each_mistake_in_a_url_is_told_with_what_to_write() {
+    check_told(
+        "handler = \"http\"",
+        &[
+            ("", "1:1", "the route has no `url`, which its handler needs; write `url = \"https://...\"`"),
+            ("url = 7", "4:7", "it must be an http or https URL"),
+            ("url = \"/orders\"", "4:7", "but relative URL without a base"),
+            ("url = \"hooks.example:80/x\"", "4:7", "it must be an http or https URL"),
+            ("url = \"ftp://hooks.example\"", "4:7", "it must be an http or https URL"),
+            ("url = \"https://\"", "4:7", "but empty host"),
+            ("url = \"https://hooks.example/#x\"", "4:7", "without a fragment"),
+            ("url = \"https://me:s3cret@10.0.0.1/\"", "4:7", "10.0.0.1 is a private address"),
+            ("url = \"http://127.0.0.1:9/\"", "4:7", "add allow = [\"127.0.0.0/8\"] to the route"),
+            ("url = \"http://2130706433/\"", "4:7", "add allow = [\"127.0.0.0/8\"] to the route"),
+            ("url = \"http://[::ffff:10.0.0.1]/\"", "4:7", "add allow = [\"10.0.0.0/8\"] to the route"),
+            ("url = \"http://localhost:9/\"", "4:7", "add allow = [\"127.0.0.0/8\", \"::1\"] to the route"),
+        ],
+    );
+}
+
+#[test]
+fn each_mistake_in_the_other_members_of_http_is_told_with_what_to_write() {
+    check_told(
+        "handler = \"http\"\nurl = \"https://me:s3cret@hooks.example\"",
+        &[
+            ("allow = [\"10.0.0.0/8\", \"10.0.0.0/33\"]", "5:24", "a range of addresses"),
+            ("headers = [\"X-Team\"]", "5:11", "a table, such as { \"X-Team\" = \"env:TEAM\" }"),
+            ("headers = { \"X Team\" = \"s3cret\" }", "5:24", "`X Team` has a name that no header can have"),
+            (
+                "headers = { Content-Length = \"1\" }",
+                "5:30",
+                "`Content-Length` is set by hookbox, or belongs",
+            ),
+            ("headers = { Hookbox-Source = \"s3cret\" }", "5:30", "is set by hookbox"),
+            ("headers = { Webhook-Id = \"s3cret\" }", "5:26", "is set by hookbox"),
+            ("headers = { Authorization = \"s3cret\" }", "5:29", "`url` has a user or password"),
+            ("headers = { A = \"1\", a = \"2\" }", "5:26", "`a` is there twice"),
+            ("headers = { A = \"env:NONE\" }", "5:17", "\"env:NONE\" is not allowed: it must be a text, but"),
+            (
+                "headers = { A = \"s3cret\\u0000\" }",
+                "5:17",
+                "\"***\" is not allowed: it must be a text without line",
+            ),
+            ("headers = { A = \"env:BROKEN\" }", "5:17", "without line breaks"),
+            ("headers = { A = 1 }", "5:17", "a string"),
+            ("secrets = \"s3cret\"", "5:11", "a secret of at least 8 bytes; 24 to 64 are recommended"),
+            ("secrets = [\"env:KEY\", \"whsec_s3cret!!\"]", "5:23", "after whsec_ it must be base64"),
+            ("secrets = [\"whsec_AAAA\"]", "5:12", "a secret of at least 8 bytes"),
+            ("secrets = [\"file:/no/such/file\"]", "5:12", "but the file /no/such/file cannot be read"),
+            ("secrets = [7]", "5:12", "a string"),
+            ("ca = \"/no/such/file\"", "5:6", "a file with certificates in PEM, but it cannot be read"),
+            ("ca = \"/dev/null\"", "5:6", "but it has no certificates"),
+            ("retry_after_cap = \"0s\"", "5:19", "a duration from 1s to 30d"),
+            ("command = [\"/bin/true\"]", "5:11", "`command` is a member of routes with the handler exec"),
+            ("simulate = { min = \"1s\" }", "5:12", "but the handler of this route is http"),
+            ("secret = \"s3cret\"", "5:1", "routes[0].secret is not known; did you mean `secrets`?"),
+        ],
+    );
+}
+
+#[test]
+fn each_mistake_in_the_members_of_exec_is_told_with_what_to_write() {
+    check_told(
+        "handler = \"exec\"",
+        &[
+            ("", "1:1", "the route has no `command`, which its handler needs"),
+            ("command = \"deploy --now\"", "4:11", "a list of the program and its arguments"),
+            ("command = []", "4:11", "a list of the program and its arguments"),
+            ("command = [\"\"]", "4:12", "a program"),
+            ("command = [\"deploy\", 7]", "4:22", "a string"),
+            ("command = [\"{event_type}\"]", "4:12", "a program without placeholders"),
+            ("command = [\"deploy\", \"{event}\"]", "4:22", "did you mean `event_type`?"),
+            ("command = [\"deploy\", \"{id} {body}\"]", "4:22", "no other placeholders than {id}, {key}"),
+            ("command = [\"deploy\", \"\\u0000\"]", "4:22", "without NUL characters"),
+        ],
+    );
+    check_told(
+        "handler = \"exec\"\ncommand = [\"deploy\"]",
+        &[
+            ("cwd = \"srv\"", "5:7", "the absolute path of a folder"),
+            ("env = [\"HOME\", \"A=B\"]", "5:16", "without ="),
+            ("env = [\"PATH\"]", "5:8", "hookbox sets PATH, TRACEPARENT and those that begin with HOOKBOX_"),
+            ("env = [\"HOOKBOX_DATABASE_URL\"]", "5:8", "hookbox sets PATH"),
+            ("env = [\"NONE\"]", "5:8", "but it is not set there"),
+            ("url = \"https://hooks.example\"", "5:7", "`url` is a member of routes with the handler http"),
+        ],
+    );
+}
+
+#[test]
+fn members_of_handlers_are_no_mistakes_of_a_route_whose_handler_is_not_known() {
+    check_told("url = \"https://hooks.example\"", &[("handler = \"htp\"", "4:11", "did you mean `http`?")]);
+}

@@ -1,0 +1,52 @@
+//! Values that must not be printed or logged.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+/// A secret, or a text that may contain one. `Debug` does not show it.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret itself. Do not print or log it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether both secrets are equal. Compares digests, so that the time of the comparison reveals nothing
+    /// about the secrets.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Sha256::digest(self.0.as_bytes()) == Sha256::digest(other.0.as_bytes())
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        assert_eq!(format!("{:?}", Secret("hidden".to_owned())), "***");
+    }
+
+    #[test]
+    fn secrets_are_the_same_exactly_if_their_texts_are() {
+        let secret = |text: &str| Secret(text.to_owned());
+        assert!(secret("hidden").is_same(&secret("hidden")));
+        assert!(!secret("hidden").is_same(&secret("hidde")));
+        assert!(!secret("hidden").is_same(&secret("")));
+    }
+}

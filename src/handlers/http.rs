@@ -1,0 +1,211 @@
+//! The handler `http` sends each webhook to a URL, and takes the answer for the result.
+//!
+//! The thread of the attempt waits; the request itself runs in tokio's runtime, so that its connection is served by
+//! the threads that serve all others.
+
+mod answer;
+mod client;
+mod fault;
+mod guard;
+mod measure;
+mod request;
+mod sign;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, Request, StatusCode};
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tracing::Span;
+use tracing::field::Empty;
+
+use self::answer::{Head, named};
+use self::client::{Target, Targets};
+use self::fault::Fault;
+use self::measure::{Known, Progress};
+use crate::domain::delivery::Delivery;
+use crate::domain::error::causes;
+use crate::domain::handler::HandlerSettings;
+use crate::telemetry::metrics::Stopwatch;
+use crate::worker::handler::{Attempt, Failure, Handler};
+
+/// The handler `http`. The settings of a route say where its webhooks are sent.
+#[derive(Debug)]
+pub struct Http {
+    runtime: Handle,
+    targets: Targets,
+}
+
+/// Why a request got no whole answer.
+enum Unanswered {
+    Fault(Fault),
+    /// The attempt was told to stop, not because of its timeout.
+    Stopped,
+}
+
+impl Http {
+    /// The name of the handler in the settings of routes.
+    pub const NAME: &'static str = "http";
+
+    /// A handler that sends its requests in this runtime.
+    pub fn new(runtime: Handle) -> Self {
+        Self { runtime, targets: Targets::default() }
+    }
+
+    /// Sends a request and waits for the whole answer, or until the attempt has to stop.
+    fn send(
+        &self,
+        attempt: &Attempt<'_>,
+        client: &Client,
+        request: Request,
+        progress: &Arc<Progress>,
+    ) -> Result<Head, Unanswered> {
+        let exchange = exchange(client.clone(), request, Arc::clone(progress));
+        let mut sending = self.runtime.spawn(Arc::clone(progress).measuring(exchange));
+        let ended = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                ended = &mut sending => Some(ended),
+                () = attempt.stopped() => None,
+            }
+        });
+        match ended {
+            Some(Ok(ended)) => ended.map_err(Unanswered::Fault),
+            Some(Err(error)) if error.is_panic() => {
+                let error = "sending the request panicked; this is a bug of hookbox, please report it";
+                Err(Unanswered::Fault(Fault::new("panic", error)))
+            }
+            // The runtime is shutting down.
+            Some(Err(_)) => Err(Unanswered::Stopped),
+            None => {
+                // Closes the connection.
+                sending.abort();
+                Err(unanswered_in_time(attempt, &progress.known()))
+            }
+        }
+    }
+}
+
+impl Handler for Http {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn handle(&self, attempt: &Attempt<'_>) -> Result<Value, Failure> {
+        let policy = attempt.policy();
+        let HandlerSettings::Http(settings) = &policy.handler else {
+            let error = "the route has no settings of the handler `http`".to_owned();
+            return Err(Failure::Permanent { error });
+        };
+        let target = self
+            .targets
+            .get(&policy.route, settings)
+            .map_err(|error| Failure::Retry { error: causes(&error), after: None })?;
+        let took = Stopwatch::start();
+        let span = span(&target);
+        let traceparent = span.in_scope(|| attempt.traceparent());
+        let request = request::request(attempt, settings, &target, &traceparent);
+        let request_headers = request::kept_headers(&request, &target);
+        let progress = Arc::<Progress>::default();
+        let sent = match guard::check_address(&target.url, &settings.allow) {
+            Ok(()) => self.send(attempt, &target.client, request, &progress),
+            Err(refused) => Err(Unanswered::Fault((&refused).into())),
+        };
+        let Known { connect_time, first_byte_time, answer } = progress.known();
+        let status = answer.as_ref().map(|answer| answer.status);
+        let total_time = took.elapsed();
+        attempt.keep(Delivery {
+            method: "POST".to_owned(),
+            url: target.public_url.to_string(),
+            request_headers,
+            answer,
+            connect_time,
+            first_byte_time,
+            total_time,
+        });
+        record(&span, status, &sent);
+        let longest_delay = settings.retry_after_cap.unwrap_or(policy.retry.cap());
+        match sent {
+            Ok(head) => {
+                head.judge(longest_delay, attempt.now())?;
+                Ok(json!({ "status": head.status.as_u16(), "total_ms": milliseconds(total_time) }))
+            }
+            Err(Unanswered::Fault(fault)) => Err(Failure::Retry { error: fault.error, after: None }),
+            Err(Unanswered::Stopped) => Err(Failure::Stopped),
+        }
+    }
+}
+
+/// Sends a request, and reads the answer as far as it is kept.
+async fn exchange(client: Client, request: Request, progress: Arc<Progress>) -> Result<Head, Fault> {
+    let took = Stopwatch::start();
+    let response = client.execute(request).await.map_err(|error| Fault::of_request(&error))?;
+    progress.note(|known| known.first_byte_time = Some(took.elapsed()));
+    let head = Head::of(&response);
+    answer::keep(response, &progress).await?;
+    Ok(head)
+}
+
+/// Why an attempt that was told to stop has no whole answer.
+fn unanswered_in_time(attempt: &Attempt<'_>, known: &Known) -> Unanswered {
+    let Some(timeout) = attempt.policy().timeout.filter(|_| attempt.time_left() == Some(Duration::ZERO))
+    else {
+        return Unanswered::Stopped;
+    };
+    let status = known.answer.as_ref().and_then(|answer| StatusCode::from_u16(answer.status).ok());
+    let error = match status {
+        None => format!("the target sent no answer within the timeout of {timeout:?}"),
+        Some(status) => format!(
+            "the target answered {}, but its answer did not end within the timeout of {timeout:?}",
+            named(status)
+        ),
+    };
+    Unanswered::Fault(Fault::new("timeout", error))
+}
+
+/// The span of a request, with the names and attributes of the OpenTelemetry conventions for clients of HTTP
+/// (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span>).
+fn span(target: &Target) -> Span {
+    tracing::info_span!(
+        "deliver",
+        otel.name = "POST",
+        otel.kind = "client",
+        otel.status_code = Empty,
+        http.request.method = "POST",
+        url.full = target.public_url.as_str(),
+        server.address = target.url.host_str(),
+        server.port = target.url.port_or_known_default().map(i64::from),
+        http.response.status_code = Empty,
+        network.protocol.version = Empty,
+        error.r#type = Empty,
+        error.message = Empty,
+    )
+}
+
+/// Records in the span how a request ended. The status is known also if the answer did not end.
+fn record(span: &Span, status: Option<u16>, sent: &Result<Head, Unanswered>) {
+    if let Some(status) = status {
+        span.record("http.response.status_code", i64::from(status));
+    }
+    let (kind, message) = match sent {
+        Ok(head) => {
+            span.record("network.protocol.version", head.version);
+            if !head.status.is_client_error() && !head.status.is_server_error() {
+                return;
+            }
+            (head.status.as_str(), None)
+        }
+        Err(Unanswered::Fault(fault)) => (fault.kind, Some(fault.error.as_str())),
+        Err(Unanswered::Stopped) => ("stopped", None),
+    };
+    span.record("error.type", kind);
+    span.record("otel.status_code", "ERROR");
+    if let Some(message) = message {
+        span.record("error.message", message);
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

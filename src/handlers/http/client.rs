@@ -1,0 +1,213 @@
+//! The client of each route, with its pool of connections.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
+use reqwest::Client;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use url::Url;
+
+use super::guard::Guard;
+use super::measure::MeasureConnections;
+use crate::domain::handler::Http as Settings;
+use crate::domain::route::RouteName;
+
+/// How long it may take to connect: to look up the name, for TCP and for TLS.
+pub(super) const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// The most connections of a client that wait for a request. HTTP/2 needs one.
+const IDLE_CONNECTIONS: usize = 256;
+
+/// How long a connection waits for a request until it is closed.
+const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// How often a connection of HTTP/2 is checked while requests wait for their answers, and how long the check may take.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_TIME: Duration = Duration::from_secs(10);
+
+/// The targets of routes. That of a route is kept until the settings of the route change, and its connections until
+/// the settings of connections do. Targets of routes that are gone stay, without connections.
+#[derive(Debug, Default)]
+pub(super) struct Targets {
+    by_route: Mutex<HashMap<RouteName, Arc<Target>>>,
+    /// The certificates of authorities that the system trusts, once they are needed.
+    system: OnceLock<Arc<RootCertStore>>,
+}
+
+/// Where the requests of a route go, and what is the same in all of them.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// What it was made of.
+    settings: Arc<Settings>,
+    pub(super) client: Client,
+    /// The URL without credentials.
+    pub(super) url: Url,
+    /// The URL without credentials and query, for people.
+    pub(super) public_url: Url,
+    /// The headers from the settings.
+    pub(super) headers: HeaderMap,
+}
+
+/// Why requests to a target cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SetupError {
+    /// A header of the settings is not valid.
+    #[error("the header `{0}` of the route is not valid")]
+    Header(String),
+    /// The certificates in `ca` are not valid.
+    #[error("the certificates in `ca` of the route are not valid")]
+    Authorities,
+    /// TLS does not take its settings.
+    #[error("cannot set up TLS")]
+    Tls(#[from] rustls::Error),
+    /// The client does not take its settings.
+    #[error("cannot set up the HTTP client")]
+    Client(#[from] reqwest::Error),
+}
+
+impl Targets {
+    /// The target of a route with these settings.
+    pub(super) fn get(&self, route: &RouteName, settings: &Arc<Settings>) -> Result<Arc<Target>, SetupError> {
+        let mut by_route = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = by_route.get(route);
+        if let Some(target) = before
+            && Arc::ptr_eq(&target.settings, settings)
+        {
+            return Ok(Arc::clone(target));
+        }
+        let connects_alike = |target: &&Arc<Target>| {
+            target.settings.allow == settings.allow && target.settings.ca == settings.ca
+        };
+        let client = match before.filter(connects_alike) {
+            Some(target) => target.client.clone(),
+            None => self.client(settings)?,
+        };
+        let target = Arc::new(Target {
+            settings: Arc::clone(settings),
+            client,
+            url: settings.url_without_credentials(),
+            public_url: settings.public_url(),
+            headers: headers(settings)?,
+        });
+        by_route.insert(route.clone(), Arc::clone(&target));
+        Ok(target)
+    }
+
+    /// A client without connections. It takes nothing from the environment, follows no redirects, has no cookies, and
+    /// does not decompress.
+    fn client(&self, settings: &Settings) -> Result<Client, SetupError> {
+        let roots = match &settings.ca {
+            Some(ca) => authorities(ca)?,
+            None => Arc::clone(self.system.get_or_init(system_authorities)),
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .dns_resolver(Guard::new(&settings.allow))
+            .connector_layer(MeasureConnections)
+            .connect_timeout(CONNECT_TIME)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_idle_timeout(IDLE_TIME)
+            .http2_keep_alive_interval(PING_EVERY)
+            .http2_keep_alive_timeout(PING_TIME)
+            .build()?;
+        Ok(client)
+    }
+}
+
+/// The certificates of authorities in a text of PEM.
+fn authorities(pem: &str) -> Result<Arc<RootCertStore>, SetupError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        roots.add(certificate.map_err(|_| SetupError::Authorities)?)?;
+    }
+    Ok(Arc::new(roots))
+}
+
+/// The certificates of authorities that the system trusts. Those that cannot be read are left out; without any, only
+/// `http://` works.
+fn system_authorities() -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Arc::new(roots)
+}
+
+/// The headers from the settings. Those of the credentials in the URL are among them.
+fn headers(settings: &Settings) -> Result<HeaderMap, SetupError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &settings.headers {
+        let invalid = || SetupError::Header(name.clone());
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+        headers.insert(header, secret(value.expose()).ok_or_else(invalid)?);
+    }
+    let (user, password) = (settings.url.username(), settings.url.password());
+    if !user.is_empty() || password.is_some() {
+        let decoded = |text: &str| percent_decode_str(text).collect::<Vec<_>>();
+        let credentials = [decoded(user), b":".to_vec(), decoded(password.unwrap_or_default())].concat();
+        let value = secret(&format!("Basic {}", STANDARD.encode(credentials)));
+        headers.insert(AUTHORIZATION, value.ok_or_else(|| SetupError::Header("authorization".to_owned()))?);
+    }
+    Ok(headers)
+}
+
+/// The value of a header that must not be logged.
+fn secret(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::secret::Secret;
+
+    fn settings(url: &str, allow: &str) -> Arc<Settings> {
+        Arc::new(Settings {
+            url: url.parse().expect("a URL"),
+            headers: vec![("x-team".to_owned(), Secret::from("s3cret".to_owned()))],
+            secrets: Vec::new(),
+            allow: vec![allow.parse().expect("a range")],
+            ca: None,
+            retry_after_cap: None,
+        })
+    }
+
+    #[test]
+    fn a_target_is_kept_until_the_settings_of_its_route_change() {
+        let (targets, route) = (Targets::default(), RouteName::default());
+        let get = |settings: &Arc<Settings>| targets.get(&route, settings).expect("is made");
+        let first = settings("http://hooks.example/", "10.0.0.0/8");
+        assert!(Arc::ptr_eq(&get(&first), &get(&first)));
+        let other = settings("http://hooks.example/other", "10.0.0.0/8");
+        assert_eq!(get(&other).url.path(), "/other");
+        assert_eq!(get(&first).url.path(), "/");
+    }
+
+    #[test]
+    fn credentials_in_the_url_become_a_header() {
+        let with = settings("http://me:s%20cret@hooks.example/?a=b", "10.0.0.0/8");
+        let target = Targets::default().get(&RouteName::default(), &with).expect("is made");
+        // `me:s cret`
+        assert_eq!(target.headers[AUTHORIZATION], "Basic bWU6cyBjcmV0");
+        assert_eq!(target.url.as_str(), "http://hooks.example/?a=b");
+        assert_eq!(target.public_url.as_str(), "http://hooks.example/");
+        let shown = format!("{target:?}");
+        assert!(["%20cret", "s3cret", "bWU6"].iter().all(|secret| !shown.contains(secret)), "{shown}");
+    }
+}

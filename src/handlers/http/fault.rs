@@ -1,0 +1,130 @@
+//! Why a request failed, in words for people.
+
+use std::error::Error;
+use std::io;
+
+use rustls::CertificateError;
+
+use super::client::CONNECT_TIME;
+use super::guard::TargetError;
+use crate::domain::error::causes;
+
+/// Why a request got no whole answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// The kind of fault, as `error.type` of the span.
+    pub(super) kind: &'static str,
+    /// What happened.
+    pub(super) error: String,
+}
+
+impl Fault {
+    pub(super) fn new(kind: &'static str, error: impl Into<String>) -> Self {
+        Self { kind, error: error.into() }
+    }
+
+    /// Why no answer began.
+    pub(super) fn of_request(error: &reqwest::Error) -> Self {
+        if let Some(target) = find::<TargetError>(error) {
+            return target.into();
+        }
+        if let Some(tls) = find::<rustls::Error>(error) {
+            return Self::of_tls(tls);
+        }
+        if error.is_connect() {
+            return Self::of_connecting(error);
+        }
+        Self::of_connection(error, "before its answer began")
+    }
+
+    /// Why an answer did not end.
+    pub(super) fn of_answer(error: &reqwest::Error) -> Self {
+        Self::of_connection(error, "before the end of its answer")
+    }
+
+    fn of_tls(error: &rustls::Error) -> Self {
+        let rustls::Error::InvalidCertificate(problem) = error else {
+            return Self::new("tls", format!("TLS with the target failed: {error}"));
+        };
+        let problem = match problem {
+            CertificateError::UnknownIssuer => {
+                "no authority that is trusted here has signed it; if it is an authority of your own, name its certificate \
+                 in `ca` of the route"
+                    .to_owned()
+            }
+            other => other.to_string(),
+        };
+        Self::new("tls", format!("the certificate of the target is not accepted: {problem}"))
+    }
+
+    fn of_connecting(error: &reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self::new(
+                "connect_timeout",
+                format!("no connection to the target within {CONNECT_TIME:?}"),
+            );
+        }
+        match find::<io::Error>(error).map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => Self::new(
+                "connection_refused",
+                "the target refused the connection; nothing listens at its port",
+            ),
+            _ => Self::new("connect", format!("the target cannot be connected to: {}", root(error))),
+        }
+    }
+
+    /// `when` continues "the target reset the connection ...".
+    fn of_connection(error: &reqwest::Error, when: &str) -> Self {
+        let protocol = find::<hyper::Error>(error);
+        if protocol.is_some_and(hyper::Error::is_parse_too_large) {
+            return Self::new("head_too_large", "the head of the target's answer is too large");
+        }
+        if protocol.is_some_and(hyper::Error::is_parse) {
+            let error = format!("the target's answer is not valid HTTP: {}", root(error));
+            return Self::new("malformed_answer", error);
+        }
+        let kind = find::<io::Error>(error).map(io::Error::kind);
+        if matches!(kind, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)) {
+            return Self::new("connection_reset", format!("the target reset the connection {when}"));
+        }
+        let is_closed = protocol
+            .is_some_and(|error| error.is_incomplete_message() || error.is_canceled() || error.is_closed());
+        if is_closed || kind == Some(io::ErrorKind::UnexpectedEof) {
+            return Self::new("connection_closed", format!("the target closed the connection {when}"));
+        }
+        Self::new("connection", format!("the connection to the target failed {when}: {}", root(error)))
+    }
+}
+
+impl From<&TargetError> for Fault {
+    fn from(error: &TargetError) -> Self {
+        let kind = match error {
+            TargetError::Unresolved { .. } | TargetError::NoAddress { .. } => "dns",
+            TargetError::Refused { .. } => "address_refused",
+        };
+        Self::new(kind, causes(error))
+    }
+}
+
+/// The error of this type among an error and its causes.
+fn find<T: Error + 'static>(error: &reqwest::Error) -> Option<&T> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// The text of the first cause.
+fn root(error: &reqwest::Error) -> String {
+    chain(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// An error, its cause, the cause of that, and so on.
+fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    let first: &(dyn Error + 'static) = error;
+    std::iter::successors(Some(first), |&error| {
+        // `source` of an I/O error that contains another error is the source of the latter.
+        let contained = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        match contained {
+            Some(contained) => Some(contained as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}

@@ -1,0 +1,143 @@
+//! Keeps requests from addresses that the route does not allow. The client asks [`Guard`] to resolve each name, and
+//! connects only to the addresses that it returns: no name can resolve to another address after the check.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+use crate::domain::address::{Refusal, refusal};
+
+/// Resolves names by the system. Refuses a name if any of its addresses is refused.
+#[derive(Clone, Debug)]
+pub(super) struct Guard {
+    allow: Arc<[IpNet]>,
+}
+
+/// Why a target may not be connected to, or cannot be found.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TargetError {
+    /// The system could not resolve the name.
+    #[error("the name {name} cannot be resolved")]
+    Unresolved {
+        name: String,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The name has no addresses.
+    #[error("the name {name} has no addresses")]
+    NoAddress { name: String },
+    /// An address is refused.
+    #[error(
+        "{target}, which hookbox does not connect to unless the route allows it; if that is intended, add allow = \
+         [\"{range}\"] to the route"
+    )]
+    Refused { target: String, range: IpNet },
+}
+
+impl Guard {
+    /// A guard for a route with this `allow`.
+    pub(super) fn new(allow: &[IpNet]) -> Self {
+        Self { allow: allow.into() }
+    }
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (name, allow) = (name.as_str().to_owned(), Arc::clone(&self.allow));
+        Box::pin(async move {
+            let addresses = addresses_of(name, &allow).await?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// The addresses of a name. Errors: also if one of them is refused.
+async fn addresses_of(name: String, allow: &[IpNet]) -> Result<Vec<SocketAddr>, TargetError> {
+    let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+    let found = found.map(|addresses| addresses.collect::<Vec<_>>());
+    let addresses = found.map_err(|source| TargetError::Unresolved { name: name.clone(), source })?;
+    check(&name, &addresses, allow)?;
+    Ok(addresses)
+}
+
+/// Whether all addresses of a name may be connected to.
+fn check(name: &str, addresses: &[SocketAddr], allow: &[IpNet]) -> Result<(), TargetError> {
+    if addresses.is_empty() {
+        return Err(TargetError::NoAddress { name: name.to_owned() });
+    }
+    for address in addresses {
+        let address = address.ip();
+        if let Some(Refusal { kind, range }) = refusal(address, allow) {
+            let target = format!("{name} resolves to {address}, {kind}");
+            return Err(TargetError::Refused { target, range });
+        }
+    }
+    Ok(())
+}
+
+/// Whether the address in a URL may be connected to. A client does not ask the resolver for it. URLs with a name are
+/// fine here.
+pub(super) fn check_address(url: &Url, allow: &[IpNet]) -> Result<(), TargetError> {
+    let address: IpAddr = match url.host() {
+        Some(Host::Ipv4(address)) => address.into(),
+        Some(Host::Ipv6(address)) => address.into(),
+        Some(Host::Domain(_)) | None => return Ok(()),
+    };
+    match refusal(address, allow) {
+        Some(Refusal { kind, range }) => {
+            Err(TargetError::Refused { target: format!("{address} is {kind}"), range })
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(text: &str) -> IpNet {
+        text.parse().expect("a range")
+    }
+
+    fn told(name: &str, addresses: &[&str], allow: &[IpNet]) -> Option<String> {
+        let addresses = addresses.iter().map(|address| address.parse::<IpAddr>().expect("an address"));
+        let addresses = addresses.map(|address| SocketAddr::new(address, 443)).collect::<Vec<_>>();
+        check(name, &addresses, allow).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_name_is_refused_if_any_of_its_addresses_is() {
+        assert_eq!(told("a.example", &["1.1.1.1", "2606:4700:4700::1111"], &[]), None);
+        let refused = told("a.example", &["1.1.1.1", "::ffff:10.0.0.7"], &[]).expect("is refused");
+        assert!(refused.starts_with("a.example resolves to ::ffff:10.0.0.7, a private address"), "{refused}");
+        assert!(refused.ends_with("add allow = [\"10.0.0.0/8\"] to the route"), "{refused}");
+        assert_eq!(told("a.example", &["1.1.1.1", "::ffff:10.0.0.7"], &[range("10.0.0.0/8")]), None);
+        assert_eq!(told("a.example", &[], &[]).as_deref(), Some("the name a.example has no addresses"));
+    }
+
+    #[test]
+    fn the_address_in_a_url_is_checked_however_it_is_written() {
+        for url in [
+            "http://127.0.0.1/",
+            "http://127.1/",
+            "http://2130706433/",
+            "http://0x7f.0.0.1/",
+            "http://0177.0.0.1/",
+            "http://[::1]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://[64:ff9b::127.0.0.1]/",
+        ] {
+            let url = Url::parse(url).expect("a URL");
+            let told = check_address(&url, &[]).expect_err(url.as_str()).to_string();
+            assert!(told.contains(" is a loopback address"), "{told}");
+            assert!(check_address(&url, &[range("127.0.0.0/8"), range("::1/128")]).is_ok(), "{url}");
+        }
+        for url in ["http://hooks.example/", "http://1.1.1.1/", "http://localhost/"] {
+            let url = Url::parse(url).expect("a URL");
+            assert!(check_address(&url, &[]).is_ok(), "{url}");
+        }
+    }
+}

@@ -1,3 +1,0 @@
-//! The handlers that come with hookbox.
-
-pub mod simulate;
