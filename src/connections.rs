@@ -201,8 +201,8 @@ impl Connection {
 pub struct InProgress(Connection);
 
 impl InProgress {
-    /// Waits until an answer that may be large can be made. Call it when the request has arrived, so that nobody waits
-    /// for its client. Errors: `StoreUnavailable` if there is no memory for answers.
+    /// Waits until a large answer may be built. Call it after the request has arrived, so that a slow client does not
+    /// hold a turn. Errors: `StoreUnavailable` if there is no memory for answers.
     pub async fn turn(&self) -> Result<Turn> {
         self.0.shared.answers.turn(&self.0.activity.turns).await
     }

@@ -111,7 +111,7 @@ mod tests {
     use crate::connections::{Connections, Turn};
 
     #[tokio::test]
-    async fn an_answer_is_handed_out_in_parts_and_is_in_progress_until_all_are_written() {
+    async fn an_answer_is_split_and_stays_in_progress_until_it_is_written() {
         let connections = Connections::new(1);
         let (_place, connection, _closed) = connections.admit().expect("a place");
         let (in_progress, _arriving) = connection.begin();

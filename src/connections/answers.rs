@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_waits_for_memory_and_gives_back_what_its_answer_does_not_need() {
+    async fn a_request_waits_for_memory_and_releases_the_surplus() {
         let (answers, connection) = (Answers::default(), connection());
         let [first, _second] = halves(&answers).await;
         let mut waiting = Box::pin(answers.turn(&connection));

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn idle_connections_give_way_in_the_order_in_which_they_became_idle() {
+    async fn the_longest_idle_connection_gives_way_first() {
         let connections = Connections::new(LIMIT);
         let mut first: Vec<_> = (0..LIMIT).map(|_| admit(&connections)).collect();
         // The last one is idle for longest.

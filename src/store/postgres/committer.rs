@@ -186,15 +186,17 @@ impl Committer {
         let _storing_ordered = if is_ordered { Some(self.storing_ordered.lock().await) } else { None };
         // The semaphore is never closed.
         let _connection = self.connections.acquire().await;
-        drop_late(&mut batch);
+        refuse_late(&mut batch);
         Done { webhooks: store_and_answer(&self.shared, batch).await, is_ordered }
     }
 }
 
-/// Drops the webhooks whose callers wait no longer.
-fn drop_late(batch: &mut Vec<Accept>) {
+/// Refuses the webhooks whose callers are about to give up, or did.
+fn refuse_late(batch: &mut Vec<Accept>) {
     let now = Instant::now();
-    batch.retain(|accept| now < accept.late_at);
+    for late in batch.extract_if(.., |accept| accept.late_at <= now) {
+        answer(late.reply, Err(unknown("the webhook waited too long for a connection to the database")));
+    }
 }
 
 /// Stores a batch and sends the results. Returns the size of the batch.
@@ -269,10 +271,12 @@ mod tests {
 
     #[test]
     fn webhooks_whose_callers_wait_no_longer_are_not_stored() {
-        let (mut batch, _answers): (Vec<_>, Vec<_>) = [10, 20, 30].map(accept).into_iter().unzip();
+        let (mut batch, mut answers): (Vec<_>, Vec<_>) = [10, 20, 30].map(accept).into_iter().unzip();
         batch[1].late_at = Instant::now();
-        drop_late(&mut batch);
+        refuse_late(&mut batch);
         assert_eq!(batch.iter().map(Accept::bytes).collect::<Vec<_>>(), [10, 30]);
+        let refusal = answers[1].try_recv().expect("is answered").expect_err("is refused");
+        assert_eq!(refusal.reason(), Reason::StoreUnavailable, "not as if the process stopped");
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn the_members_of_http_are_read_and_shown_without_secrets() {
 }
 
 #[test]
-fn the_members_of_exec_are_read_and_can_be_read_again_as_they_are_shown() {
+fn exec_settings_can_be_read_again_from_what_config_prints() {
     let folder = tempfile::tempdir().expect("a folder");
     let members = [
         "handler = \"exec\"",
@@ -165,7 +165,7 @@ fn each_mistake_in_a_url_is_told_with_what_to_write() {
 }
 
 #[test]
-fn each_mistake_in_the_other_members_of_http_is_told_with_what_to_write() {
+fn every_mistake_in_http_settings_is_reported_with_a_fix() {
     check_told(
         "handler = \"http\"\nurl = \"https://me:s3cret@hooks.example\"",
         &[
@@ -205,7 +205,7 @@ fn each_mistake_in_the_other_members_of_http_is_told_with_what_to_write() {
 }
 
 #[test]
-fn each_mistake_in_the_members_of_exec_is_told_with_what_to_write() {
+fn every_mistake_in_exec_settings_is_reported_with_a_fix() {
     check_told(
         "handler = \"exec\"",
         &[
@@ -234,6 +234,6 @@ fn each_mistake_in_the_members_of_exec_is_told_with_what_to_write() {
 }
 
 #[test]
-fn members_of_handlers_are_no_mistakes_of_a_route_whose_handler_is_not_known() {
+fn handler_settings_are_not_refused_if_the_handler_is_unknown() {
     check_told("url = \"https://hooks.example\"", &[("handler = \"htp\"", "4:11", "did you mean `http`?")]);
 }
