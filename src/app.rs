@@ -111,7 +111,7 @@ pub async fn run(
     let limiter = config.rate_limit.map(|limit| Arc::new(RateLimiter::new(limit, Arc::clone(&clock))));
     let service = Service::new(Arc::clone(&store), routes, Arc::clone(&clock), metrics, limiter);
     let (leaving, stopping) = (CancellationToken::new(), CancellationToken::new());
-    let connections = Connections::new(connections_for_open_files());
+    let connections = Connections::new(connections_for_open_files(handler_files(&config)));
     let bodies = Bodies::new(config.max_body_bytes);
     let rest = http::router(http::Api {
         service: service.clone(),
@@ -186,6 +186,13 @@ async fn reload_when_asked(service: Service, asked: Arc<Notify>) {
         // The service logs the result.
         let _ = service.reload().await;
     }
+}
+
+/// How many files running attempts may keep open if all of them belong to the route that needs most.
+fn handler_files(config: &Config) -> usize {
+    let policies = config.routes.policies();
+    let of_an_attempt = policies.iter().map(|policy| policy.handler.open_files()).max().unwrap_or(0);
+    config.workers.saturating_mul(of_an_attempt)
 }
 
 /// The name of this process in the history of attempts.

@@ -165,6 +165,18 @@ impl Connection {
         (InProgress(self.clone()), Arriving(self.clone()))
     }
 
+    /// Waits until a large answer may be built. Call it after the request has arrived, so that a slow client does not
+    /// hold a turn. Errors: `StoreUnavailable` if there is no memory for answers.
+    pub async fn turn(&self) -> Result<Turn> {
+        self.shared.answers.turn(&self.activity.turns).await
+    }
+
+    /// The memory for an answer of `bytes` that is made. `turn` is the default if the request did not wait for its
+    /// turn. Errors: `StoreUnavailable` if there is no memory for answers.
+    pub async fn room(&self, bytes: u64, turn: Turn) -> Result<AnswerRoom> {
+        self.shared.answers.room(bytes, turn).await
+    }
+
     fn has_asked(&self) -> bool {
         self.activity.has_asked.load(Ordering::Relaxed)
     }
@@ -201,16 +213,9 @@ impl Connection {
 pub struct InProgress(Connection);
 
 impl InProgress {
-    /// Waits until a large answer may be built. Call it after the request has arrived, so that a slow client does not
-    /// hold a turn. Errors: `StoreUnavailable` if there is no memory for answers.
-    pub async fn turn(&self) -> Result<Turn> {
-        self.0.shared.answers.turn(&self.0.activity.turns).await
-    }
-
-    /// The memory for an answer of `bytes` that is made. `turn` is the default if the request did not wait for its
-    /// turn. Errors: `StoreUnavailable` if there is no memory for answers.
-    pub async fn room(&self, bytes: u64, turn: Turn) -> Result<AnswerRoom> {
-        self.0.shared.answers.room(bytes, turn).await
+    /// The connection of the request.
+    pub fn connection(&self) -> &Connection {
+        &self.0
     }
 
     fn rounds(&self) -> &Rounds {

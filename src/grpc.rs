@@ -78,7 +78,7 @@ pub async fn serve(
     api: Api,
     stopping: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let (bodies, leaving) = (api.bodies.clone(), api.leaving.clone());
+    let (calls, leaving) = (CallsLayer(api.clone()), api.leaving.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     let webhooks = WebhookServiceServer::new(Webhooks(api.clone()))
         .max_decoding_message_size(api.max_body_bytes * VALUE_OVERHEAD_FACTOR + MESSAGE_OVERHEAD_BYTES);
@@ -98,7 +98,7 @@ pub async fn serve(
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
-        .layer(CallsLayer(bodies))
+        .layer(calls)
         .layer(MapResponseLayer::new(status::explain))
         .add_service(health_service)
         .add_service(webhooks)

@@ -12,6 +12,7 @@ mod operations;
 mod problem;
 mod query;
 mod reason;
+mod room;
 pub mod server;
 mod submit;
 mod watch;
@@ -26,7 +27,6 @@ use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 use tracing::field::Empty;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -133,7 +133,8 @@ async fn method_not_allowed(request: Request) -> Response {
     Refused::Request(RestReason::MethodNotAllowed, detail).into_response()
 }
 
-/// Puts every request into a trace, counts its answer, and writes the problem document of an error.
+/// Puts every request into a trace, reserves the memory of its answer, writes the problem document of an error, and
+/// counts what the client gets.
 async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route_name = route.as_ref().map_or("unmatched", MatchedPath::as_str);
@@ -154,7 +155,9 @@ async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Re
     request.extensions_mut().insert(traceparent.clone());
     let uri = request.uri().clone();
 
-    let response = next.run(request).instrument(span.clone()).await;
+    let complete = |response: Response| problem::complete(response, uri.path(), traceparent.trace_id());
+    let answered = room::answer(request, next, &span, &complete).await;
+    let response = answered.unwrap_or_else(|error| complete(Refused::from(error).into_response()));
 
     let status = response.status();
     span.record("http.response.status_code", i64::from(status.as_u16()));
@@ -162,7 +165,7 @@ async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Re
         span.record("otel.status_code", "ERROR");
     }
     api.service.counters().answered("rest", route_name, status.as_str());
-    problem::complete(response, uri.path(), traceparent.trace_id())
+    response
 }
 
 /// A response with a JSON body; 500 if the body cannot be serialized.

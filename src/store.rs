@@ -57,9 +57,12 @@ pub trait Inbox: fmt::Debug + Send + Sync {
     /// If the source already has a webhook with the same key, stores nothing and returns the existing webhook
     /// as a duplicate.
     ///
+    /// A store may give a webhook up that waits longer to be stored than its caller would. So dropping the future
+    /// cancels the write if the write begins only after that time.
+    ///
     /// Errors: `KeyReused` if the existing webhook has another payload or event type; `BacklogFull` if the
     /// limit of unfinished jobs is reached (duplicates are still accepted), or if too many webhooks are
-    /// already waiting to be stored.
+    /// already waiting to be stored; `StoreUnavailable` also if it is not known whether the webhook was stored.
     async fn accept(&self, webhook: NewWebhook, jobs: Vec<NewJob>) -> Result<Accepted>;
 
     /// Returns the status of a webhook. Errors: `WebhookNotFound`.
@@ -116,14 +119,20 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     /// Extends leases so that each expires `lease` from now. Returns the leases that were lost.
     async fn renew(&self, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>>;
 
+    /// Reads the clock by which jobs are due. If it was set back, moves what waits for an old time. The caller repeats
+    /// the call every second.
+    ///
+    /// Returns `StoreUnavailable` also if the clock went forward so far that leases may only seem to have expired.
+    async fn follow_clock(&self) -> Result<()>;
+
     /// Takes over jobs whose lease has expired, except for the leases in `held`, whose handlers still run in this
     /// process. Returns the number of jobs taken over.
     ///
     /// The attempt is recorded as interrupted. The policy in force decides whether the job is retried or becomes
     /// a dead letter. If the policies no longer contain its route, the job becomes a dead letter.
     ///
-    /// Returns `StoreUnavailable` also if leases may only seem to have expired, because the clock of the store went
-    /// forward. The caller repeats the call once every process could renew its leases.
+    /// Calls [`follow_clock`](Self::follow_clock) first, and takes nothing over if that fails. The caller repeats the
+    /// call once every process could renew its leases.
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize>;
 
     /// Releases leased jobs whose handlers were not started. Each job is pending again and keeps its position;

@@ -26,12 +26,12 @@ pub struct Answer<B> {
 #[derive(Debug)]
 struct Kept {
     in_progress: InProgress,
-    room: AnswerRoom,
+    room: Arc<AnswerRoom>,
 }
 
 impl<B> Answer<B> {
     /// Keeps both values until the body is written.
-    pub fn new(body: B, in_progress: InProgress, room: AnswerRoom) -> Self {
+    pub fn new(body: B, in_progress: InProgress, room: Arc<AnswerRoom>) -> Self {
         Self { body, rest: Bytes::new(), kept: Arc::new(Kept { in_progress, room }) }
     }
 
@@ -116,8 +116,8 @@ mod tests {
         let (_place, connection, _closed) = connections.admit().expect("a place");
         let (in_progress, _arriving) = connection.begin();
         let bytes: Vec<u8> = (0_u8..=255).cycle().take(2 * PART_BYTES + 1).collect();
-        let room = in_progress.room(bytes.len() as u64, Turn::default()).await.expect("room");
-        let mut answer = Answer::new(Full::new(Bytes::from(bytes.clone())), in_progress, room);
+        let room = connection.room(bytes.len() as u64, Turn::default()).await.expect("room");
+        let mut answer = Answer::new(Full::new(Bytes::from(bytes.clone())), in_progress, Arc::new(room));
         let mut parts = Vec::new();
         while !answer.is_end_stream() {
             let written: usize = parts.iter().map(Bytes::len).sum();
@@ -143,8 +143,8 @@ mod tests {
         let connections = Connections::new(1);
         let (_place, connection, _closed) = connections.admit().expect("a place");
         let (in_progress, _arriving) = connection.begin();
-        let room = in_progress.room(1, Turn::default()).await.expect("room");
-        let mut answer = Answer::new(Full::new(Bytes::from_static(b"1")), in_progress, room);
+        let room = connection.room(1, Turn::default()).await.expect("room");
+        let mut answer = Answer::new(Full::new(Bytes::from_static(b"1")), in_progress, Arc::new(room));
         let _part = answer.frame().await.expect("a frame").expect("cannot fail");
         let rounds = (0..100).take_while(|_| connection.next_round()).count();
         assert_eq!(rounds + 1, SMALL_ROUNDS);

@@ -19,15 +19,16 @@ pub fn raise_open_files() {
     }
 }
 
-/// How many connections may be open at once.
-pub fn connections_for_open_files() -> usize {
+/// How many connections may be open at once, beside `handler_files` files that running attempts may keep open.
+pub fn connections_for_open_files(handler_files: usize) -> usize {
     let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
-    connections_for(files)
+    connections_for(files, handler_files as u64)
 }
 
-fn connections_for(files: u64) -> usize {
-    // Under a limit that is very low, half of the files.
+fn connections_for(files: u64, handler_files: u64) -> usize {
+    // Under a limit that is very low, half of the files. Attempts leave at least a quarter of them.
     let left = files.saturating_sub(OTHER_FILES).max(files / 2);
+    let left = left.saturating_sub(handler_files).max(files / 4);
     usize::try_from(left).unwrap_or(MAX_CONNECTIONS).clamp(1, MAX_CONNECTIONS)
 }
 
@@ -37,7 +38,15 @@ mod tests {
 
     #[test]
     fn files_are_left_for_the_store() {
-        let connections = [64, 256, 1_024, 1_048_576, u64::MAX].map(connections_for);
+        let connections = [64, 256, 1_024, 1_048_576, u64::MAX].map(|files| connections_for(files, 0));
         assert_eq!(connections, [32, 128, 864, 10_000, 10_000]);
+    }
+
+    #[test]
+    fn files_are_left_for_attempts_but_not_all() {
+        let for_programs = |workers: u64| connections_for(1_024, 3 * workers);
+        assert_eq!([1, 128, 4_096].map(for_programs), [861, 480, 256]);
+        assert_eq!(connections_for(1_048_576, 3 * 4_096), 10_000);
+        assert_eq!(connections_for(0, 3), 1);
     }
 }

@@ -45,6 +45,15 @@ pub fn refusal(address: IpAddr, allow: &[IpNet]) -> Option<Refusal> {
     }
 }
 
+/// The addresses of `localhost`, as elements of `allow`. Most systems give it both.
+pub const LOCALHOST: &str = "\"127.0.0.1/32\", \"::1/128\"";
+
+/// Whether a name always means this machine (RFC 6761, section 6.3).
+pub fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    name == "localhost" || name.ends_with(".localhost")
+}
+
 /// The IPv4 addresses that an IPv6 address contains and that a router may send its packets to.
 fn contained(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     let octets = address.octets();

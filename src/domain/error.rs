@@ -3,6 +3,7 @@
 //! `http/problem.rs` and `grpc/status.rs` convert the error to that of a transport. Reasons that only one
 //! transport has are defined there.
 
+use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
@@ -229,6 +230,17 @@ pub fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The message of a panic that was caught.
+pub fn message_of_panic(panic: &(dyn Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text
+    } else {
+        "without a message"
+    }
+}
+
 /// All three values of a request, or one error with everything that is wrong with them.
 pub fn all_of<A, B, C>(one: Result<A>, two: Result<B>, three: Result<C>) -> Result<(A, B, C)> {
     match (one, two, three) {
@@ -243,7 +255,20 @@ pub fn all_of<A, B, C>(one: Result<A>, two: Result<B>, three: Result<C>) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{catch_unwind, panic_any};
+
     use super::*;
+
+    #[test]
+    fn the_message_of_a_panic_is_found_whatever_its_type() {
+        let message = |panics: fn()| {
+            let panic = catch_unwind(panics).expect_err("panics");
+            message_of_panic(panic.as_ref()).to_owned()
+        };
+        assert_eq!(message(|| panic!("a text")), "a text");
+        assert_eq!(message(|| panic!("the number {}", std::hint::black_box(7))), "the number 7");
+        assert_eq!(message(|| panic_any(7)), "without a message");
+    }
 
     #[test]
     fn several_faults_of_a_request_are_told_together() {

@@ -41,6 +41,15 @@ impl HandlerSettings {
             Self::Simulate(_) | Self::Named(_) => None,
         }
     }
+
+    /// How many files of hookbox a running attempt keeps open: the pipes of a program, or a connection.
+    pub fn open_files(&self) -> usize {
+        match self {
+            Self::Exec(_) => 3,
+            Self::Http(_) => 1,
+            Self::Simulate(_) | Self::Named(_) => 0,
+        }
+    }
 }
 
 impl Default for HandlerSettings {
@@ -158,6 +167,13 @@ pub struct Exec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_running_program_keeps_three_files_open() {
+        let (command, env) = (vec!["/bin/deploy".to_owned()], Vec::new());
+        let exec = HandlerSettings::Exec(Arc::new(Exec { command, cwd: None, env, path: "/bin".to_owned() }));
+        assert_eq!([exec, HandlerSettings::default()].map(|handler| handler.open_files()), [3, 0]);
+    }
 
     #[test]
     fn settings_formatted_with_debug_and_targets_show_no_secret() {

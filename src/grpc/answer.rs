@@ -1,20 +1,45 @@
-//! Common to every call: its span, the count of its answers, and the conversion of its error to a status.
+//! Common to every call: its span, the count of its answer, and the conversion of its error to a status.
 
 use std::future::Future;
 
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use tracing::Instrument;
 use tracing::field::Empty;
 
 use super::{Api, status};
 use crate::domain::error::Result;
 use crate::domain::trace::Traceparent;
+use crate::service::Service;
 use crate::telemetry::trace;
 
 pub(super) type Answer<T> = std::result::Result<Response<T>, Status>;
 
-/// Runs a call in a span of the caller's trace, counts its answer, and converts its error to a status.
+/// A call that is counted once it is known whether there is memory for its answer. Until then, it is among the
+/// extensions of the answer.
+#[derive(Clone, Debug)]
+pub(super) struct Uncounted {
+    service: Service,
+    method: &'static str,
+}
+
+impl Uncounted {
+    pub(super) fn new(api: &Api, method: &'static str) -> Self {
+        Self { service: api.service.clone(), method }
+    }
+
+    /// Counts the call with the code that the client gets.
+    pub(super) fn count(self, code: Code) {
+        count(&self.service, self.method, code);
+    }
+}
+
+/// Counts a call with the code that the client gets.
+pub(super) fn count(service: &Service, method: &'static str, code: Code) {
+    service.counters().answered("grpc", method, &format!("{code:?}"));
+}
+
+/// Runs a call as [`run`] does, and counts it: at once if it failed, else when the memory for its answer is reserved.
 pub(super) async fn answer<T, F>(
     api: &Api,
     service: &'static str,
@@ -22,6 +47,29 @@ pub(super) async fn answer<T, F>(
     incoming: Option<Traceparent>,
     call: impl FnOnce(Traceparent) -> F,
 ) -> Answer<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    match run(service, method, incoming, call).await {
+        Ok(answer) => {
+            let mut answer = Response::new(answer);
+            answer.extensions_mut().insert(Uncounted::new(api, method));
+            Ok(answer)
+        }
+        Err(status) => {
+            count(&api.service, method, status.code());
+            Err(status)
+        }
+    }
+}
+
+/// Runs a call in a span of the caller's trace, and converts its error to a status.
+pub(super) async fn run<T, F>(
+    service: &'static str,
+    method: &'static str,
+    incoming: Option<Traceparent>,
+    call: impl FnOnce(Traceparent) -> F,
+) -> std::result::Result<T, Status>
 where
     F: Future<Output = Result<T>>,
 {
@@ -40,13 +88,17 @@ where
     let trace_id = traceparent.trace_id().to_owned();
     let answer =
         call(traceparent).instrument(span.clone()).await.map_err(|error| status::status(&error, &trace_id));
-    let code = answer.as_ref().map_or_else(Status::code, |_| tonic::Code::Ok);
+    let code = answered_code(&answer);
     span.record("rpc.grpc.status_code", i64::from(code as i32));
-    if matches!(code, tonic::Code::Internal | tonic::Code::Unavailable) {
+    if matches!(code, Code::Internal | Code::Unavailable) {
         span.record("otel.status_code", "ERROR");
     }
-    api.service.counters().answered("grpc", method, &format!("{code:?}"));
-    answer.map(Response::new)
+    answer
+}
+
+/// The code of the answer to a call.
+pub(super) fn answered_code<T>(answer: &std::result::Result<T, Status>) -> Code {
+    answer.as_ref().map_or_else(Status::code, |_| Code::Ok)
 }
 
 /// The caller's trace, from the metadata `traceparent`; none if it is absent or not valid.

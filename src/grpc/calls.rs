@@ -2,6 +2,7 @@
 //! memory for answers.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
@@ -10,18 +11,17 @@ use futures::future::BoxFuture;
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::time::{Sleep, sleep_until};
-use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::transport::server::Connected;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::MESSAGE_OVERHEAD_BYTES;
+use super::answer::Uncounted;
 use super::proto::webhook_service_server::SERVICE_NAME;
 use super::status::{status, too_slow, trace_id_of};
-use crate::connections::{
-    Answer, AnswerRoom, Arrival, Arriving, Bodies, Connection, InProgress, Peeked, Stream, Turn,
-};
+use super::{Api, MESSAGE_OVERHEAD_BYTES};
+use crate::connections::{Answer, Arrival, Arriving, Connection, InProgress, Peeked, Stream, Turn};
 use crate::domain::error::{Error, Reason};
 
 impl Connected for Stream {
@@ -34,13 +34,13 @@ impl Connected for Stream {
 
 /// Makes [`Calls`] of a service.
 #[derive(Clone, Debug)]
-pub(super) struct CallsLayer(pub(super) Bodies);
+pub(super) struct CallsLayer(pub(super) Api);
 
 impl<S> Layer<S> for CallsLayer {
     type Service = Calls<S>;
 
     fn layer(&self, inner: S) -> Calls<S> {
-        Calls { inner, bodies: self.0.clone() }
+        Calls { inner, api: self.0.clone() }
     }
 }
 
@@ -48,7 +48,7 @@ impl<S> Layer<S> for CallsLayer {
 #[derive(Clone, Debug)]
 pub(super) struct Calls<S> {
     inner: S,
-    bodies: Bodies,
+    api: Api,
 }
 
 impl<S> Service<Request<Body>> for Calls<S>
@@ -70,24 +70,28 @@ where
             return self.inner.call(request).boxed();
         };
         let (in_progress, arriving) = connection.begin();
-        let (arrival, due) = (self.bodies.arrival(), None);
+        let (arrival, due) = (self.api.bodies.arrival(), None);
         let messages =
             |inner| Body::new(Messages { inner, arrival, due, head: Head::default(), left: 0, arriving });
         let request = request.map(messages);
-        if may_be_large(request.uri().path()) {
+        if let Some(method) = large_method(request.uri().path()) {
             let next = self.inner.clone();
             let ready = std::mem::replace(&mut self.inner, next);
-            return answer_in_turn(ready, request, in_progress).boxed();
+            let uncounted = Uncounted::new(&self.api, method);
+            return answer_in_turn(ready, request, in_progress, uncounted).boxed();
         }
         let answering = self.inner.call(request);
         async move { Ok(keep(answering.await?, in_progress, Turn::default()).await) }.boxed()
     }
 }
 
-/// Whether the answer to a call can have a payload or a page of webhooks.
-fn may_be_large(path: &str) -> bool {
-    let method = path.strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE_NAME));
-    matches!(method, Some("/GetWebhook" | "/ListWebhooks"))
+/// The method of a call if its answer can have a payload or a page of webhooks; none for any other call.
+fn large_method(path: &str) -> Option<&'static str> {
+    match path.strip_prefix('/')?.strip_prefix(SERVICE_NAME)? {
+        "/GetWebhook" => Some("GetWebhook"),
+        "/ListWebhooks" => Some("ListWebhooks"),
+        _ => None,
+    }
 }
 
 /// Answers a call whose answer may be large. It waits for its turn once its message has arrived.
@@ -95,18 +99,23 @@ async fn answer_in_turn<S>(
     mut inner: S,
     request: Request<Body>,
     in_progress: InProgress,
+    uncounted: Uncounted,
 ) -> Result<Response<Body>, S::Error>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
 {
     let (head, body) = request.into_parts();
-    let message = match message_of(body).await {
-        Ok(message) => message,
-        Err(status) => return Ok(keep(status.into_http(), in_progress, Turn::default()).await),
+    let waiting = async {
+        let message = message_of(body).await?;
+        let turn = in_progress.connection().turn().await.map_err(|error| refused(&error))?;
+        Ok::<_, Status>((message, turn))
     };
-    let turn = match in_progress.turn().await {
-        Ok(turn) => turn,
-        Err(error) => return Ok(keep(refused(&error).into_http(), in_progress, Turn::default()).await),
+    let (message, turn) = match waiting.await {
+        Ok(ready) => ready,
+        Err(status) => {
+            uncounted.count(status.code());
+            return Ok(keep(status.into_http(), in_progress, Turn::default()).await);
+        }
     };
     let answering = inner.call(Request::from_parts(head, message));
     Ok(keep(answering.await?, in_progress, turn).await)
@@ -126,17 +135,24 @@ async fn message_of(body: Body) -> Result<Body, Status> {
     }
 }
 
-/// The answer, with its memory, until it is written. If there is no memory for it, the status that says so.
-async fn keep(answer: Response<Body>, in_progress: InProgress, turn: Turn) -> Response<Body> {
+/// The answer, with its memory, until it is written. If there is no memory for it, the status that says so. Counts the
+/// call if it was not counted yet.
+async fn keep(mut answer: Response<Body>, in_progress: InProgress, turn: Turn) -> Response<Body> {
+    let uncounted = answer.extensions_mut().remove::<Uncounted>();
     let answer = answer.map(Peeked::new);
     let bytes = answer.body().size_hint().lower();
-    match in_progress.room(bytes, turn).await {
-        Ok(room) => answer.map(|body| Body::new(Answer::new(body, in_progress, room))),
+    let (answer, code) = match in_progress.connection().room(bytes, turn).await {
+        Ok(room) => (answer.map(|body| Body::new(Answer::new(body, in_progress, Arc::new(room)))), Code::Ok),
         Err(error) => {
-            let answer: Response<Body> = refused(&error).into_http();
-            answer.map(|body| Body::new(Answer::new(body, in_progress, AnswerRoom::default())))
+            let status = refused(&error);
+            let (code, answer) = (status.code(), status.into_http::<Body>());
+            (answer.map(|body| Body::new(Answer::new(body, in_progress, Arc::default()))), code)
         }
+    };
+    if let Some(uncounted) = uncounted {
+        uncounted.count(code);
     }
+    answer
 }
 
 /// The head of a message, so far as it has arrived: a byte that says whether it is compressed, and its length.

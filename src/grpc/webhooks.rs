@@ -9,7 +9,7 @@ use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::answer::{Answer, answer, headers_of, traceparent_of};
+use super::answer::{Answer, answer, answered_code, count, headers_of, run, traceparent_of};
 use super::proto::submit_webhooks_response::Result as PipelineResult;
 use super::proto::webhook_service_server::{SERVICE_NAME, WebhookService};
 use super::{Api, convert, proto, status};
@@ -61,26 +61,26 @@ impl Webhooks {
         metadata: Arc<MetadataMap>,
         incoming: Option<Traceparent>,
     ) -> proto::SubmitWebhooksResponse {
+        const METHOD: &str = "SubmitWebhooks";
         let idempotency_key = request.idempotency_key.clone();
         let mut refusal = None;
-        let answer = self
-            .answer("SubmitWebhooks", incoming, |traceparent| async {
-                self.submit(request, &metadata, traceparent).await.inspect_err(|error| {
-                    refusal = Some(proto::SubmitError {
-                        code: status::code_of(error.reason()) as i32,
-                        reason: error.reason().as_str().to_owned(),
-                        message: error.detail().to_owned(),
-                        idempotency_key,
-                        retry_after_ms: error
-                            .retry_delay()
-                            .map_or(0, |delay| delay.as_millis().max(1) as u64),
-                        webhook_id: error.webhook().map(|id| id.to_string()).unwrap_or_default(),
-                    });
-                })
+        let answer = run(SERVICE_NAME, METHOD, incoming, |traceparent| async {
+            self.submit(request, &metadata, traceparent).await.inspect_err(|error| {
+                refusal = Some(proto::SubmitError {
+                    code: status::code_of(error.reason()) as i32,
+                    reason: error.reason().as_str().to_owned(),
+                    message: error.detail().to_owned(),
+                    idempotency_key,
+                    retry_after_ms: error.retry_delay().map_or(0, |delay| delay.as_millis().max(1) as u64),
+                    webhook_id: error.webhook().map(|id| id.to_string()).unwrap_or_default(),
+                });
             })
-            .await;
+        })
+        .await;
+        // These answers are small: they need no memory that could be used up.
+        count(&self.0.service, METHOD, answered_code(&answer));
         let result = match answer {
-            Ok(accepted) => Some(PipelineResult::Accepted(accepted.into_inner())),
+            Ok(accepted) => Some(PipelineResult::Accepted(accepted)),
             Err(_) => refusal.map(PipelineResult::Error),
         };
         proto::SubmitWebhooksResponse { result }

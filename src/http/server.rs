@@ -1,12 +1,12 @@
 //! Serves the router on a listener until the shutdown, with limits on slow clients.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody as _};
-use axum::http::{HeaderValue, Method, Request, Response, Uri, Version};
-use axum::response::IntoResponse as _;
+use axum::body::Body;
+use axum::http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -18,14 +18,9 @@ use tower::ServiceExt as _;
 
 use super::browsers::ConnectedTo;
 use super::lingering::Lingering;
-use super::problem::{self, Refused};
 use crate::connections::{
-    Answer, AnswerRoom, CONNECTION_WINDOW_BYTES, Connection, Connections, Holding, InProgress,
-    STREAM_WINDOW_BYTES, Turn,
+    Answer, AnswerRoom, CONNECTION_WINDOW_BYTES, Connection, Connections, Holding, STREAM_WINDOW_BYTES,
 };
-use crate::domain::error::Error;
-use crate::domain::trace::Traceparent;
-use crate::telemetry::trace;
 
 /// How long a request's headers may take to arrive; also closes idle connections.
 const HEADER_TIME: Duration = Duration::from_secs(60);
@@ -92,51 +87,19 @@ fn answer(
     router: Router,
     connection: &Connection,
     stopping: &CancellationToken,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
     let (in_progress, arriving) = connection.begin();
+    request.extensions_mut().insert(connection.clone());
     // The body of the request lives until it has arrived, or is not needed.
     let is_http1 = request.version() < Version::HTTP_2;
     let request = request.map(|body| {
         let body = Holding::new(body, arriving);
         if is_http1 { Body::new(Lingering::new(body, stopping.clone())) } else { Body::new(body) }
     });
-    let (uri, traceparent) = (request.uri().clone(), request.headers().get("traceparent").cloned());
     async move {
-        let answered = with_room(router, request, &in_progress).await;
-        let (response, room) = answered.unwrap_or_else(|error| {
-            let response = refused(error, &uri, traceparent.as_ref());
-            (response, AnswerRoom::default())
-        });
+        let Ok(mut response) = router.oneshot(request).await;
+        let room = response.extensions_mut().remove::<Arc<AnswerRoom>>().unwrap_or_default();
         Ok(response.map(|body| Body::new(Answer::new(body, in_progress, room))))
     }
-}
-
-/// The answer of the router, and its memory. Errors: there is no memory for it.
-async fn with_room(
-    router: Router,
-    request: Request<Body>,
-    in_progress: &InProgress,
-) -> Result<(Response<Body>, AnswerRoom), Error> {
-    let is_large = may_be_large(request.method(), request.uri().path());
-    let turn = if is_large { in_progress.turn().await? } else { Turn::default() };
-    let Ok(response) = router.oneshot(request).await;
-    let bytes = response.body().size_hint().lower();
-    let room = in_progress.room(bytes, turn).await?;
-    Ok((response, room))
-}
-
-/// Whether the answer can have a payload or a page of webhooks. Its request has no body that must arrive first.
-fn may_be_large(method: &Method, path: &str) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
-        && path.starts_with("/v1/webhook")
-        && !path.ends_with("/status")
-        && !path.ends_with("/watch")
-}
-
-/// The answer to a request for whose answer there is no memory.
-fn refused(error: Error, uri: &Uri, traceparent: Option<&HeaderValue>) -> Response<Body> {
-    let incoming = traceparent.and_then(|value| Traceparent::parse(value.to_str().ok()?));
-    let traceparent = trace::join(&tracing::Span::none(), incoming.as_ref());
-    problem::complete(Refused::from(error).into_response(), uri.path(), traceparent.trace_id())
 }

@@ -44,7 +44,7 @@ mod wal;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -124,7 +124,7 @@ impl SqliteStore {
         mark::refuse(&file.path, &mut file.connection)?;
         let store = Self::start(file, options, clock, metrics).await?;
         store.take_over_all().await.map_err(OpenError::TakeOver)?;
-        let due = store.writer.run(|transaction| set_back::move_due_times(transaction, 0)).await;
+        let due = store.writer.run(|transaction| set_back::move_due_times(transaction, None)).await;
         due.map_err(OpenError::TakeOver)?;
         Ok(store)
     }
@@ -211,21 +211,6 @@ impl SqliteStore {
                 return Ok(all);
             }
         }
-    }
-
-    /// Moves due times if the time of day was set back since the last call.
-    async fn follow_clock(&self) -> Result<()> {
-        let lead = set_back::lead(self.clock.as_ref());
-        if let Some(step) = set_back::step(self.lead.load(Ordering::SeqCst), lead) {
-            tracing::warn!(
-                seconds = step / 1_000,
-                "the time of day was set back; jobs become due earlier by as much"
-            );
-            self.writer.run(move |transaction| set_back::move_due_times(transaction, step)).await?;
-        }
-        // Only now: if it failed, the next call does it.
-        self.lead.store(lead, Ordering::SeqCst);
-        Ok(())
     }
 
     /// Frees the blocked lanes of routes that skip dead letters.

@@ -18,6 +18,7 @@ use super::threads::Threads;
 use crate::domain::attempt::{Conclusion, RunResult, conclude};
 use crate::domain::clock::Signal;
 use crate::domain::delivery::Delivery;
+use crate::domain::error::message_of_panic;
 use crate::domain::policy::Policy;
 use crate::store::{ClaimedJob, Finish};
 use crate::telemetry::metrics::Stopwatch;
@@ -150,11 +151,7 @@ impl Runner {
                 ))
             }
             Err(panic) => {
-                let text = panic
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_else(|| "without a message".into());
+                let text = message_of_panic(panic.as_ref());
                 failed(format!("the handler panicked: {text}"))
             }
         };

@@ -55,13 +55,17 @@ pub(super) async fn keep_leases(shared: Arc<Shared>) {
                 continue;
             }
         }
-        if calm.is_calm(shared.clock.monotonic()) && !take_over(&shared).await {
+        // Taking over follows the clock as well.
+        let is_calm = calm.is_calm(shared.clock.monotonic());
+        let looked = if is_calm { take_over(&shared).await } else { follow_clock(&shared).await };
+        if !looked {
             calm.store_failed(shared.clock.monotonic());
         }
     }
 }
 
 static RENEWALS: Repeated = Repeated::new("leases are renewed again");
+static CLOCK: Repeated = Repeated::new("the clock of the store is followed again");
 static TAKE_OVERS: Repeated = Repeated::new("expired leases are taken over again");
 
 /// Renews the leases of the attempts of this process; false if the store failed.
@@ -89,11 +93,28 @@ async fn renew(shared: &Shared) -> bool {
     }
 }
 
+/// Follows the clock of the store while nothing may be taken over. False if the store failed.
+async fn follow_clock(shared: &Shared) -> bool {
+    match shared.store.follow_clock().await {
+        Ok(()) => {
+            CLOCK.works();
+            true
+        }
+        Err(error) => {
+            CLOCK.failed(|times| {
+                tracing::warn!(times, error = %error, "the clock of the store could not be followed; trying again every second");
+            });
+            false
+        }
+    }
+}
+
 /// Takes over jobs whose lease has expired, except jobs that run in this process. False if the store failed.
 async fn take_over(shared: &Shared) -> bool {
     match shared.store.take_over_expired(shared.slots.leases()).await {
         Ok(jobs) => {
             TAKE_OVERS.works();
+            CLOCK.works();
             if jobs > 0 {
                 tracing::warn!(jobs, "took over jobs whose lease had expired");
             }

@@ -100,7 +100,7 @@ impl From<&TargetError> for Fault {
     fn from(error: &TargetError) -> Self {
         let kind = match error {
             TargetError::Unresolved { .. } | TargetError::NoAddress { .. } => "dns",
-            TargetError::Refused { .. } => "address_refused",
+            TargetError::Refused { .. } | TargetError::RefusedLocalhost { .. } => "address_refused",
         };
         Self::new(kind, causes(error))
     }

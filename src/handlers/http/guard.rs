@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-use crate::domain::address::{Refusal, refusal};
+use crate::domain::address::{LOCALHOST, Refusal, is_localhost, refusal};
 
 /// Resolves names by the system. Refuses a name if any of its addresses is refused.
 #[derive(Clone, Debug)]
@@ -35,6 +35,13 @@ pub(super) enum TargetError {
          [\"{range}\"] to the route"
     )]
     Refused { target: String, range: IpNet },
+    /// A loopback address of `localhost` is refused.
+    #[error(
+        "{name} resolves to {address}, which hookbox does not connect to unless the route allows both addresses of \
+         {name}; if that is intended, write allow = [{both}] in the route",
+        both = LOCALHOST
+    )]
+    RefusedLocalhost { name: String, address: IpAddr },
 }
 
 impl Guard {
@@ -71,6 +78,9 @@ fn check(name: &str, addresses: &[SocketAddr], allow: &[IpNet]) -> Result<(), Ta
     for address in addresses {
         let address = address.ip();
         if let Some(Refusal { kind, range }) = refusal(address, allow) {
+            if is_localhost(name) && address.is_loopback() {
+                return Err(TargetError::RefusedLocalhost { name: name.to_owned(), address });
+            }
             let target = format!("{name} resolves to {address}, {kind}");
             return Err(TargetError::Refused { target, range });
         }
@@ -116,6 +126,17 @@ mod tests {
         assert!(refused.ends_with("add allow = [\"10.0.0.0/8\"] to the route"), "{refused}");
         assert_eq!(told("a.example", &["1.1.1.1", "::ffff:10.0.0.7"], &[range("10.0.0.0/8")]), None);
         assert_eq!(told("a.example", &[], &[]).as_deref(), Some("the name a.example has no addresses"));
+    }
+
+    #[test]
+    fn localhost_needs_both_of_its_addresses_and_the_error_names_both() {
+        let both = ["127.0.0.1", "::1"];
+        for (allow, refused) in [("127.0.0.0/8", "::1"), ("::1/128", "127.0.0.1")] {
+            let told = told("localhost", &both, &[range(allow)]).expect("is refused");
+            assert!(told.starts_with(&format!("localhost resolves to {refused}, ")), "{told}");
+            assert!(told.ends_with("write allow = [\"127.0.0.1/32\", \"::1/128\"] in the route"), "{told}");
+        }
+        assert_eq!(told("localhost", &both, &[range("127.0.0.1/32"), range("::1/128")]), None);
     }
 
     #[test]

@@ -29,6 +29,10 @@ impl JobQueue for PostgresStore {
         self.run(async move |shared| renew::renew(&shared, &leases, lease).await.map_err(refused)).await
     }
 
+    async fn follow_clock(&self) -> Result<()> {
+        self.run(async move |shared| set_back::follow_clock(&shared).await).await
+    }
+
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize> {
         self.run(async move |shared| {
             set_back::follow_clock(&shared).await?;

@@ -1,6 +1,7 @@
 //! Implements `JobQueue`: what the worker needs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use super::claim::LeasedJob;
 use super::claimed::{self, ReadJobs};
 use super::finish::Ending;
 use super::leases::{self, Takeable};
-use super::{SqliteStore, claim, finish, give_back};
+use super::{SqliteStore, claim, finish, give_back, set_back};
 use crate::domain::attempt::Lease;
 use crate::domain::error::Result;
 use crate::store::{Claim, Claims, Finish, JobQueue};
@@ -95,6 +96,20 @@ impl JobQueue for SqliteStore {
 
     async fn renew(&self, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>> {
         self.writer.run(move |transaction| leases::renew(transaction, &leases, lease)).await
+    }
+
+    async fn follow_clock(&self) -> Result<()> {
+        let lead = set_back::lead(self.clock.as_ref());
+        if let Some(step) = set_back::step(self.lead.load(Ordering::SeqCst), lead) {
+            tracing::warn!(
+                seconds = step / 1_000,
+                "the time of day was set back; jobs become due earlier by as much"
+            );
+            self.writer.run(move |transaction| set_back::move_due_times(transaction, Some(step))).await?;
+        }
+        // Only now: if it failed, the next call does it.
+        self.lead.store(lead, Ordering::SeqCst);
+        Ok(())
     }
 
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize> {

@@ -21,6 +21,7 @@ use super::purge::{
 };
 use super::queries::{SelectStatus, SelectStatusByKey};
 use super::reroute::SelectWaiting;
+use super::set_back::{MoveJobs, MoveJobsInLanes, MoveLanes};
 
 #[derive(QueryableByName)]
 struct Step {
@@ -119,4 +120,18 @@ fn a_list_looks_at_jobs_between_two_places() {
     assert!(!plan.replace("SCAN page", "").contains("SCAN"), "{plan}");
     let error = "SEARCH a USING PRIMARY KEY (webhook=? AND queue=? AND number=?)";
     assert!(plan.contains(error), "{plan}");
+}
+
+#[test]
+fn due_times_are_moved_by_queue() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = OwnedFile::open(&folder.path().join("inbox.db")).expect("opens");
+    let connection = &mut file.connection;
+    let jobs = plan(connection, &MoveJobs { now: 1, latest: 1, step: None, queue: 1 });
+    assert!(jobs.contains("SEARCH jobs USING INDEX jobs_due (queue=? AND available_at>?)"), "{jobs}");
+    let in_lanes = plan(connection, &MoveJobsInLanes { now: 1, latest: 1, step: None, queue: 1 });
+    assert!(in_lanes.contains("SEARCH jobs USING INDEX jobs_in_lane (queue=?"), "{in_lanes}");
+    let lanes = plan(connection, &MoveLanes { new: 1, queue: 1, after: 1 });
+    assert!(lanes.contains("SEARCH lanes USING INDEX lanes_due (queue=? AND available_at>?)"), "{lanes}");
+    assert!(lanes.contains("jobs_in_lane (queue=? AND lane=?)"), "{lanes}");
 }

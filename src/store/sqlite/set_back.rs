@@ -3,7 +3,7 @@
 //! What was due by the old time would otherwise wait until the clock has caught up. Times are in milliseconds.
 
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Nullable};
 use diesel::sqlite::Sqlite;
 
 use super::transaction::{Refusal, Transaction};
@@ -31,16 +31,18 @@ pub(super) fn step(before: i64, now: i64) -> Option<i64> {
     Some(before.saturating_sub(now)).filter(|step| *step >= SMALLEST_STEP)
 }
 
-/// Makes every job due that was never attempted, and moves the due times of the others that are to come by `step`.
-/// A step of 0 moves only jobs that were never attempted: at a start the step is not known.
-pub(super) fn move_due_times(transaction: &mut Transaction<'_>, step: i64) -> Result<(), Refusal> {
+/// Moves the due times that are to come after the time of day was set back by `step`. At a start the step is `None`,
+/// because it is not known: what was changed later than now then waits as long from now on as it was to wait from that
+/// change. No job becomes due later than before.
+pub(super) fn move_due_times(transaction: &mut Transaction<'_>, step: Option<i64>) -> Result<(), Refusal> {
     let now = transaction.context.clock.now().as_millisecond();
+    let latest = now.saturating_add(SMALLEST_STEP);
     let queues = transaction.context.memory.queues.iter().map(|(queue, _)| queue).collect::<Vec<_>>();
     for queue in queues {
         let id = queue.0.into();
-        let jobs = MoveJobs { new: now, now, step, queue: id, after: now, by: step };
-        let in_lanes = MoveJobsInLanes { new: now, now, step, queue: id, after: now, by: step };
-        let lanes = MoveLanes { new: now, now, step, queue: id, after: now };
+        let jobs = MoveJobs { now, latest, step, queue: id };
+        let in_lanes = MoveJobsInLanes { now, latest, step, queue: id };
+        let lanes = MoveLanes { new: now, queue: id, after: now };
         let moved = jobs.execute(transaction.connection)?
             + in_lanes.execute(transaction.connection)?
             + lanes.execute(transaction.connection)?;
@@ -52,51 +54,50 @@ pub(super) fn move_due_times(transaction: &mut Transaction<'_>, step: i64) -> Re
     Ok(())
 }
 
-// Jobs in lanes have a statement of their own, because each of the two partial indexes needs its condition in the text.
+// A job that was moved was changed now, so that the next start does not move it again. Jobs in lanes have a statement of
+// their own, because each of the two partial indexes needs its condition in the text.
 statement! { Sqlite;
     struct MoveJobs {
-        new: i64 as BigInt,
         now: i64 as BigInt,
-        step: i64 as BigInt,
+        latest: i64 as BigInt,
+        step: Option<i64> as Nullable<BigInt>,
         queue: i64 as BigInt,
-        after: i64 as BigInt,
-        by: i64 as BigInt,
     }
     returns ();
-    "UPDATE jobs SET available_at = iif(attempts = 0, ?, max(?, available_at - ?))
-     WHERE queue = ? AND status IN (0, 2) AND lane IS NULL AND available_at > ?
-       AND (attempts = 0 OR ? > 0)"
+    "UPDATE jobs SET available_at = max(m.now, available_at - coalesce(m.step, updated_at - m.now)),
+            updated_at = min(updated_at, m.now)
+     FROM (SELECT ? AS now, ? AS latest, ? AS step) AS m
+     WHERE queue = ? AND status IN (0, 2) AND lane IS NULL AND available_at > m.now
+       AND (m.step IS NOT NULL OR updated_at > m.latest)"
 }
 
 statement! { Sqlite;
     struct MoveJobsInLanes {
-        new: i64 as BigInt,
         now: i64 as BigInt,
-        step: i64 as BigInt,
+        latest: i64 as BigInt,
+        step: Option<i64> as Nullable<BigInt>,
         queue: i64 as BigInt,
-        after: i64 as BigInt,
-        by: i64 as BigInt,
     }
     returns ();
-    "UPDATE jobs SET available_at = iif(attempts = 0, ?, max(?, available_at - ?))
-     WHERE queue = ? AND status IN (0, 2) AND lane IS NOT NULL AND available_at > ?
-       AND (attempts = 0 OR ? > 0)"
+    "UPDATE jobs SET available_at = max(m.now, available_at - coalesce(m.step, updated_at - m.now)),
+            updated_at = min(updated_at, m.now)
+     FROM (SELECT ? AS now, ? AS latest, ? AS step) AS m
+     WHERE queue = ? AND status IN (0, 2) AND lane IS NOT NULL AND available_at > m.now
+       AND (m.step IS NOT NULL OR updated_at > m.latest)"
 }
 
 statement! { Sqlite;
-    /// A free lane is due when its first waiting job is.
+    /// A free lane is due when its first waiting job is. Call it after the jobs were moved.
     struct MoveLanes {
         new: i64 as BigInt,
-        now: i64 as BigInt,
-        step: i64 as BigInt,
         queue: i64 as BigInt,
         after: i64 as BigInt,
     }
     returns ();
-    "UPDATE lanes SET available_at = iif(
-         (SELECT j.attempts FROM jobs j WHERE j.queue = lanes.queue AND j.lane = lanes.lane AND j.status IN (0, 2)
-              AND j.lane IS NOT NULL ORDER BY j.webhook LIMIT 1) = 0,
-         ?, max(?, available_at - ?))
+    "UPDATE lanes SET available_at = max(?, coalesce(
+         (SELECT j.available_at FROM jobs j WHERE j.queue = lanes.queue AND j.lane = lanes.lane AND j.status IN (0, 2)
+              AND j.lane IS NOT NULL ORDER BY j.webhook LIMIT 1),
+         0))
      WHERE queue = ? AND state = 0 AND available_at > ?"
 }
 
@@ -105,27 +106,100 @@ mod tests {
     use std::sync::Arc;
 
     use jiff::{SignedDuration, Timestamp};
+    use tempfile::TempDir;
 
-    use crate::domain::clock::ManualClock;
+    use crate::domain::attempt::Outcome;
+    use crate::domain::clock::{Clock as _, ManualClock};
+    use crate::domain::job::Status;
+    use crate::store::sqlite::SqliteStore;
     use crate::store::sqlite::fixture::{claim, job, open, open_in, policy, webhook};
-    use crate::store::{Inbox as _, JobQueue as _, Store as _};
+    use crate::store::{Finish, Inbox as _, JobQueue as _, Store as _};
+
+    const HOUR: SignedDuration = SignedDuration::from_hours(1);
+    const DELAY: SignedDuration = SignedDuration::from_mins(5);
+
+    fn new_clock() -> Arc<ManualClock> {
+        Arc::new(ManualClock::new(Timestamp::from_second(1_700_000_000).expect("in range")))
+    }
+
+    /// Fails all jobs that can start. Each of them is due again after [`DELAY`].
+    async fn fail_all(store: &SqliteStore, clock: &ManualClock) {
+        let now = clock.now();
+        let failed = store.claim(claim(10)).await.expect("claims").jobs.into_iter().map(|job| Finish {
+            lease: job.lease,
+            order: job.order,
+            attempt: job.attempt,
+            outcome: Outcome::Failed,
+            started_at: now,
+            finished_at: now,
+            error: Some("for a test".into()),
+            result: None,
+            delivery: None,
+            next: Status::Retrying,
+            available_at: now + DELAY,
+            counts: true,
+            blocks: false,
+        });
+        let ended = store.finish("worker", failed.collect()).await.expect("ends");
+        assert!(!ended.is_empty() && ended.iter().all(|is_held| *is_held), "{ended:?}");
+    }
+
+    async fn restart(folder: &TempDir, store: SqliteStore, clock: &Arc<ManualClock>) -> SqliteStore {
+        store.close().await;
+        drop(store);
+        open_in(folder, [policy("orders")], Arc::clone(clock) as _).await
+    }
 
     #[tokio::test]
     async fn after_a_restart_no_job_waits_for_a_clock_that_was_ahead() {
-        let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_700_000_000).expect("in range")));
+        let clock = new_clock();
         let (folder, store) = open([policy("orders")], Arc::clone(&clock) as _).await;
-        let hour = SignedDuration::from_hours(1);
-        clock.set_by(hour);
+        clock.set_by(HOUR);
         for (key, order) in [("1", None), ("2", Some("a")), ("3", Some("a"))] {
             store.accept(webhook(key), vec![job("orders", order)]).await.expect("accepted");
         }
         store.close().await;
         drop(store);
-        clock.set_by(-hour);
+        clock.set_by(-HOUR);
         let store = open_in(&folder, [policy("orders")], clock).await;
         let claimed = store.claim(claim(10)).await.expect("claims");
         let keys = claimed.jobs.iter().map(|job| job.idempotency_key.as_str()).collect::<Vec<_>>();
         assert_eq!(keys, ["1", "2"], "the third waits for the second, whose order value it has");
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn after_restarts_a_retry_waits_for_no_more_than_its_delay() {
+        for order in [None, Some("a")] {
+            let clock = new_clock();
+            let (folder, store) = open([policy("orders")], Arc::clone(&clock) as _).await;
+            clock.set_by(HOUR);
+            store.accept(webhook("1"), vec![job("orders", order)]).await.expect("accepted");
+            fail_all(&store, &clock).await;
+            clock.set_by(-HOUR);
+            let due = clock.now() + DELAY;
+            let store = restart(&folder, store, &clock).await;
+            assert_eq!(store.claim(claim(1)).await.expect("claims").next, Some(due), "{order:?}");
+            clock.advance(SignedDuration::from_secs(60));
+            let store = restart(&folder, store, &clock).await;
+            assert_eq!(store.claim(claim(1)).await.expect("claims").next, Some(due), "{order:?}");
+            clock.advance(DELAY - SignedDuration::from_secs(60));
+            assert_eq!(store.claim(claim(1)).await.expect("claims").jobs.len(), 1, "{order:?}");
+            store.close().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_restart_does_not_move_retries_that_were_moved_before_the_stop() {
+        let clock = new_clock();
+        let (folder, store) = open([policy("orders")], Arc::clone(&clock) as _).await;
+        store.accept(webhook("1"), vec![job("orders", None)]).await.expect("accepted");
+        fail_all(&store, &clock).await;
+        clock.set_by(-HOUR);
+        store.follow_clock().await.expect("follows");
+        let store = restart(&folder, store, &clock).await;
+        let next = store.claim(claim(1)).await.expect("claims").next;
+        assert_eq!(next, Some(clock.now() + DELAY));
         store.close().await;
     }
 }

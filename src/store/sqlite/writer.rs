@@ -10,7 +10,6 @@
 
 mod queue;
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -27,7 +26,7 @@ use super::connection;
 use super::open_error::OpenError;
 use super::set_back;
 use super::transaction::{Context, Effects, Refusal, Transaction};
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Error, Result, message_of_panic};
 use crate::domain::route::NewJob;
 use crate::domain::webhook::NewWebhook;
 use crate::store::Accepted;
@@ -119,7 +118,7 @@ impl Writer {
             // Unwind safe: the next batch opens a new connection and loads the memory anew.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run(batch))) {
                 tracing::error!(
-                    error = message_of(panic.as_ref()),
+                    error = message_of_panic(panic.as_ref()),
                     "the writer panicked outside of a transaction; its last batch may be stored, but was not fully answered"
                 );
                 self.connection = None;
@@ -140,7 +139,7 @@ impl Writer {
         // Unwind safe: closing the connection rolls the transaction back, and the next one loads the memory anew.
         let written = catch_unwind(AssertUnwindSafe(|| self.transact(&mut batch))).unwrap_or_else(|panic| {
             self.connection = None;
-            let text = format!("a command panicked: {}", message_of(panic.as_ref()));
+            let text = format!("a command panicked: {}", message_of_panic(panic.as_ref()));
             Err(QueryError::QueryBuilderError(text.into()))
         });
         match written {
@@ -207,17 +206,6 @@ impl Writer {
             *connection = None;
         }
         written
-    }
-}
-
-/// The message of a panic.
-fn message_of(panic: &(dyn Any + Send)) -> &str {
-    if let Some(text) = panic.downcast_ref::<&'static str>() {
-        text
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text
-    } else {
-        "without a message"
     }
 }
 

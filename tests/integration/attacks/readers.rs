@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use hookbox::grpc::proto::GetWebhookRequest;
+use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
 use prost::Message as _;
 use reqwest::{Client, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tonic::Code;
 
 use super::closed_window::ClosedWindow;
 use crate::support::client::{client, eventually, get};
@@ -49,7 +51,8 @@ async fn answers_that_are_not_taken_use_bounded_memory_and_are_given_up(
     let large = submit(&reader, &server, "large", LARGE_BYTES).await;
     let small = submit(&reader, &server, "small", 10).await;
     let (large_path, small_path) = (format!("/v1/webhooks/{large}"), format!("/v1/webhooks/{small}"));
-    let message = GetWebhookRequest { id: large, ..Default::default() }.encode_to_vec();
+    let named = GetWebhookRequest { id: large, ..Default::default() };
+    let message = named.encode_to_vec();
 
     let ask = async |requests: usize| {
         let address = match api {
@@ -87,6 +90,18 @@ async fn answers_that_are_not_taken_use_bounded_memory_and_are_given_up(
     let problem: Value = refused.json().await.expect("is JSON");
     assert_eq!(problem["reason"], "STORE_UNAVAILABLE", "{problem}");
     assert_eq!(problem["instance"], large_path, "{problem}");
+    let grpc = format!("http://{}", server.grpc_address());
+    let mut calls = WebhookServiceClient::connect(grpc).await.expect("connects");
+    let refused = calls.get_webhook(named).await.expect_err("is refused");
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    let metrics = reader.get(server.url("/metrics")).send().await.expect("answers");
+    let metrics = metrics.text().await.expect("is text");
+    for refusals in [
+        r#"hookbox_requests_total{api="rest",endpoint="/v1/webhooks/{id}",code="503"}"#,
+        r#"hookbox_requests_total{api="grpc",endpoint="GetWebhook",code="Unavailable"}"#,
+    ] {
+        assert!(metrics.contains(refusals), "{refusals} in {metrics}");
+    }
     assert_eq!(get(&reader, &server.url(&small_path)).await["payload"], "x".repeat(10));
 
     let first = strangers.remove(0).until_closed();

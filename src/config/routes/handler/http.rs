@@ -18,7 +18,7 @@ use crate::config::mistake::Mistake;
 use crate::config::parse::DAY;
 use crate::config::routes::reader::RouteReader;
 use crate::config::secret;
-use crate::domain::address::refusal;
+use crate::domain::address::{LOCALHOST, is_localhost, refusal};
 use crate::domain::handler::{Http, SigningKey};
 use crate::domain::secret::Secret;
 
@@ -191,21 +191,15 @@ fn url(text: &str, allow: &[IpNet]) -> Result<Url, String> {
         None => Err(URL_ALLOWED.to_owned()),
         Some(Host::Ipv4(address)) => allowed(url, address.into(), allow),
         Some(Host::Ipv6(address)) => allowed(url, address.into(), allow),
-        Some(Host::Domain(name)) if is_local(name) => {
+        Some(Host::Domain(name)) if is_localhost(name) => {
             let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
             if refusal(v4, allow).is_none() || refusal(v6, allow).is_none() {
                 return Ok(url);
             }
-            Err(not_allowed(name, "a loopback address", "\"127.0.0.0/8\", \"::1\""))
+            Err(not_allowed(name, "a loopback address", LOCALHOST))
         }
         Some(Host::Domain(_)) => Ok(url),
     }
-}
-
-/// Whether a name always means this machine (RFC 6761, section 6.3).
-fn is_local(name: &str) -> bool {
-    let name = name.trim_end_matches('.');
-    name == "localhost" || name.ends_with(".localhost")
 }
 
 fn allowed(url: Url, address: IpAddr, allow: &[IpNet]) -> Result<Url, String> {

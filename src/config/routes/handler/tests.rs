@@ -159,7 +159,11 @@ fn each_mistake_in_a_url_is_told_with_what_to_write() {
             ("url = \"http://127.0.0.1:9/\"", "4:7", "add allow = [\"127.0.0.0/8\"] to the route"),
             ("url = \"http://2130706433/\"", "4:7", "add allow = [\"127.0.0.0/8\"] to the route"),
             ("url = \"http://[::ffff:10.0.0.1]/\"", "4:7", "add allow = [\"10.0.0.0/8\"] to the route"),
-            ("url = \"http://localhost:9/\"", "4:7", "add allow = [\"127.0.0.0/8\", \"::1\"] to the route"),
+            (
+                "url = \"http://localhost:9/\"",
+                "4:7",
+                "add allow = [\"127.0.0.1/32\", \"::1/128\"] to the route",
+            ),
         ],
     );
 }

@@ -48,3 +48,14 @@ async fn a_retry_keeps_its_delay() {
     hookbox.advance(SignedDuration::from_secs(300));
     hookbox.wait_for(&id, "completed").await;
 }
+
+#[tokio::test]
+async fn the_clock_is_followed_while_no_lease_may_be_taken_over() {
+    // Nothing is taken over in the first third of this.
+    let hookbox = Hookbox::with(Sqlite, &[("lease", "24h")]);
+    hookbox.handler.will([Step::FailFor("later", Duration::from_secs(300))]);
+    let id = hookbox.rest.accept("evt-001").await;
+    hookbox.wait_for(&id, "retrying").await;
+    hookbox.set_clock_by(-HOUR);
+    becomes_due_at(&hookbox, &id, "2026-03-01T11:05:00.000Z").await;
+}

@@ -80,8 +80,8 @@ async fn a_name_that_resolves_to_a_refused_address_is_not_connected_to() {
     let id = hookbox.rest.accept("evt-001").await;
     let webhook = hookbox.wait_for(&id, "retrying").await;
     let error = error_of(&webhook);
-    assert!(error.contains("localhost resolves to 127.0.0.1, a loopback address"), "{error}");
-    assert!(error.ends_with("add allow = [\"127.0.0.0/8\"] to the route"), "{error}");
+    assert!(error.contains("localhost resolves to 127.0.0.1, which hookbox does not connect to"), "{error}");
+    assert!(error.ends_with("write allow = [\"127.0.0.1/32\", \"::1/128\"] in the route"), "{error}");
     assert_eq!(target.connections(), 0);
 }
 

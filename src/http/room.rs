@@ -1,0 +1,47 @@
+//! Answers requests within the memory for answers. A part of `observe`, so that the count and the trace of a request
+//! tell what its client gets.
+
+use std::sync::Arc;
+
+use axum::body::HttpBody as _;
+use axum::extract::Request;
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::{Instrument, Span};
+
+use crate::connections::{Connection, Turn};
+use crate::domain::error::Result;
+
+/// The answer of `next`, completed by `complete`. Its memory, an `Arc<AnswerRoom>`, is among its extensions. Errors:
+/// `StoreUnavailable` if there is no memory for it.
+pub(super) async fn answer(
+    mut request: Request,
+    next: Next,
+    span: &Span,
+    complete: impl Fn(Response) -> Response,
+) -> Result<Response> {
+    let connection = request.extensions_mut().remove::<Connection>();
+    let is_head = *request.method() == Method::HEAD;
+    let is_large = may_be_large(request.method(), request.uri().path());
+    let turn = match &connection {
+        Some(connection) if is_large => connection.turn().await?,
+        _ => Turn::default(),
+    };
+    let mut response = complete(next.run(request).instrument(span.clone()).await);
+    if let Some(connection) = connection {
+        // The body of an answer to HEAD is not sent.
+        let bytes = if is_head { 0 } else { response.body().size_hint().lower() };
+        let room = connection.room(bytes, turn).await?;
+        response.extensions_mut().insert(Arc::new(room));
+    }
+    Ok(response)
+}
+
+/// Whether the answer can have a payload or a page of webhooks. Its request has no body that must arrive first.
+fn may_be_large(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+        && path.starts_with("/v1/webhook")
+        && !path.ends_with("/status")
+        && !path.ends_with("/watch")
+}
