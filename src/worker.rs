@@ -3,6 +3,7 @@
 //!
 //! Handlers may block, so they run on threads. Everything else runs in tasks.
 
+mod abandon;
 mod dispatcher;
 pub mod handler;
 pub mod purger;
@@ -10,6 +11,7 @@ mod queue;
 mod recorder;
 mod run;
 mod slots;
+mod started;
 mod threads;
 mod upkeep;
 
@@ -20,6 +22,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::abandon::Abandoner;
 use self::handler::Registry;
 use self::queue::Queue;
 use self::slots::Slots;
@@ -39,7 +42,8 @@ const STOP_TIME: Duration = Duration::from_secs(5);
 /// The options of a pool.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The largest number of threads that run handlers. They are started as they are needed.
+    /// The largest number of threads that run handlers, without those that are abandoned, of which there can be as
+    /// many. They are started as they are needed.
     pub workers: usize,
     /// The name of this process in the history of attempts.
     pub worker: Arc<str>,
@@ -131,8 +135,9 @@ impl Pool {
         });
         // Never holds more outcomes than there are threads: a thread gets no other job while its outcome is here.
         let (outcomes, unrecorded) = mpsc::unbounded_channel();
-        let threads = Arc::new(Threads::new(Arc::clone(&shared), outcomes));
+        let threads = Arc::new(Threads::new(Arc::clone(&shared), outcomes.clone()));
         threads.start_one()?;
+        let abandoner = Abandoner::new(Arc::clone(&shared), Arc::clone(&threads), outcomes);
         shared.metrics.set_workers(shared.options.workers);
         tokio::spawn(recorder::record(Arc::clone(&shared), unrecorded));
         let dispatching = tokio::spawn(dispatcher::dispatch(Arc::clone(&shared), threads));
@@ -144,7 +149,7 @@ impl Pool {
             }
             metrics.set_workers(0);
         });
-        let upkeep = tokio::spawn(upkeep::keep_leases(Arc::clone(&shared)));
+        let upkeep = tokio::spawn(upkeep::keep_leases(Arc::clone(&shared), abandoner));
         Ok(Self { shared, dispatcher, upkeep })
     }
 

@@ -47,6 +47,7 @@ pub struct Metrics {
     ready: Gauge,
     workers: Gauge,
     workers_busy: Gauge,
+    abandoned_threads: Gauge,
     commits: Histogram,
     commit_commands: Histogram,
     commit_failures: Counter,
@@ -74,6 +75,7 @@ impl Default for Metrics {
             ready: Gauge::default(),
             workers: Gauge::default(),
             workers_busy: Gauge::default(),
+            abandoned_threads: Gauge::default(),
             commits: short_seconds(),
             commit_commands: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             commit_failures: Counter::default(),
@@ -111,6 +113,11 @@ impl Default for Metrics {
         registry.register("ready", "1 if `/readyz` answers 200, else 0", metrics.ready.clone());
         registry.register("workers", "Worker threads", metrics.workers.clone());
         registry.register("workers_busy", "Worker threads that have a job", metrics.workers_busy.clone());
+        registry.register(
+            "abandoned_threads",
+            "Threads whose attempts were abandoned, because their handlers do not return",
+            metrics.abandoned_threads.clone(),
+        );
         registry.register_with_unit(
             "commit_duration",
             "How long transactions of the store took, sync to disk included",
@@ -200,6 +207,16 @@ impl Metrics {
     /// Counts threads as idle again.
     pub fn released(&self, workers: usize) {
         self.workers_busy.dec_by(workers as i64);
+    }
+
+    /// Counts a thread whose attempt was abandoned.
+    pub fn abandoned(&self) {
+        self.abandoned_threads.inc();
+    }
+
+    /// Counts a thread as abandoned no longer, because its handler has returned.
+    pub fn abandoned_returned(&self) {
+        self.abandoned_threads.dec();
     }
 
     /// Counts an attempt whose lease was lost before its outcome was stored.

@@ -18,6 +18,7 @@ pub(super) type Job = (ClaimedJob, Arc<Signal>);
 /// pool may have threads.
 #[derive(Debug)]
 pub(super) struct Queue<T = Job> {
+    /// Without those that are abandoned.
     max_threads: usize,
     idle_time: Duration,
     state: Mutex<State<T>>,
@@ -98,6 +99,14 @@ impl<T> Queue<T> {
         // A thread may have fallen asleep meanwhile, and nobody woke it for later jobs.
         state.is_waking = state.asleep > 0;
         self.changed.notify_one();
+    }
+
+    /// Notes that so many threads are abandoned: they take no more jobs, and other threads may be started in their
+    /// place. Also asks again for a thread that could not be started.
+    pub(super) fn abandon(&self, threads: usize) -> Start {
+        let mut state = self.lock();
+        state.threads -= threads;
+        self.wake_next(&mut state)
     }
 
     /// Closes the queue: threads end once it is empty.
@@ -232,6 +241,19 @@ mod tests {
         assert_eq!(queue.push(0..3), Start::Thread);
         queue.not_started();
         assert_eq!(queue.take(), Some((0, Start::Thread)));
+    }
+
+    #[test]
+    fn a_job_behind_a_thread_that_is_abandoned_gets_another_thread() {
+        let queue = Queue::new(1, FOREVER);
+        queue.started();
+        assert_eq!(queue.push(0..2), Start::Nothing, "the only thread is awake");
+        assert_eq!(queue.take(), Some((0, Start::Nothing)));
+        assert_eq!(queue.abandon(1), Start::Thread);
+        queue.not_started();
+        assert_eq!(queue.abandon(0), Start::Thread, "it could not be started before");
+        queue.started();
+        assert_eq!(queue.take(), Some((1, Start::Nothing)));
     }
 
     #[test]

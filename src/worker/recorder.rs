@@ -12,13 +12,11 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
+use super::started::Started;
 use crate::domain::attempt::Lease;
 use crate::domain::error::{Reason, Result};
 use crate::domain::job::Status;
-use crate::domain::route::RouteName;
-use crate::domain::trace::Traceparent;
-use crate::domain::webhook::{EventType, Source};
-use crate::store::{DEAD_LETTERED, Finish};
+use crate::store::{ClaimedJob, DEAD_LETTERED, Finish};
 use crate::telemetry::repeated::Repeated;
 
 /// How long to wait before a failed batch is stored again.
@@ -37,17 +35,9 @@ const ENOUGH_FOR_ANOTHER: usize = 64;
 /// What became of a leased job on its thread.
 pub(super) enum Ended {
     /// Its attempt has ended, with this outcome.
-    Attempt { finish: Finish, names: JobNames },
+    Attempt { finish: Finish, started: Arc<Started> },
     /// Its handler was not started: the lease is to be given back.
     NotStarted(Lease),
-}
-
-/// The names of a job, for its log lines and metrics.
-pub(super) struct JobNames {
-    pub(super) route: RouteName,
-    pub(super) source: Source,
-    pub(super) event_type: EventType,
-    pub(super) traceparent: Traceparent,
 }
 
 impl Ended {
@@ -87,12 +77,12 @@ pub(super) async fn record(shared: Arc<Shared>, mut outcomes: UnboundedReceiver<
 /// Stores one batch.
 async fn store(shared: &Shared, batch: Vec<Ended>) {
     let leases = batch.iter().map(Ended::lease).collect::<Vec<_>>();
-    let (mut finishes, mut jobs, mut not_started) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut finishes, mut attempts, mut not_started) = (Vec::new(), Vec::new(), Vec::new());
     for ended in batch {
         match ended {
-            Ended::Attempt { finish, names } => {
+            Ended::Attempt { finish, started } => {
                 finishes.push(finish);
-                jobs.push(names);
+                attempts.push(started);
             }
             Ended::NotStarted(lease) => not_started.push(lease),
         }
@@ -100,8 +90,8 @@ async fn store(shared: &Shared, batch: Vec<Ended>) {
     if !finishes.is_empty() {
         let finish = || shared.store.finish(&shared.options.worker, finishes.clone());
         let recorded = until_stored(shared, finishes.len(), finish).await.unwrap_or_default();
-        for ((finish, names), recorded) in finishes.iter().zip(&jobs).zip(recorded) {
-            tell(shared, finish, names, recorded);
+        for ((finish, started), recorded) in finishes.iter().zip(&attempts).zip(recorded) {
+            tell(shared, finish, &started.job, recorded);
         }
     }
     if !not_started.is_empty() {
@@ -142,8 +132,8 @@ where
 }
 
 /// Counts an outcome, and logs it if the lease was lost or the job is a dead letter.
-fn tell(shared: &Shared, finish: &Finish, names: &JobNames, recorded: bool) {
-    let trace_id = names.traceparent.trace_id();
+fn tell(shared: &Shared, finish: &Finish, job: &ClaimedJob, recorded: bool) {
+    let trace_id = job.traceparent.trace_id();
     if !recorded {
         shared.metrics.lease_lost();
         tracing::warn!(
@@ -157,13 +147,13 @@ fn tell(shared: &Shared, finish: &Finish, names: &JobNames, recorded: bool) {
     match finish.next {
         Status::Completed => shared.metrics.completed(shared.clock.monotonic()),
         Status::DeadLettered => {
-            shared.metrics.dead_lettered(names.route.as_str());
+            shared.metrics.dead_lettered(job.route.as_str());
             tracing::warn!(
                 trace_id,
                 webhook_id = %finish.lease.job.webhook,
-                route = names.route.as_str(),
-                source = names.source.as_str(),
-                event_type = names.event_type.as_str(),
+                route = job.route.as_str(),
+                source = job.source.as_str(),
+                event_type = job.event_type.as_str(),
                 attempts = finish.attempt,
                 error = finish.error.as_deref(),
                 "{DEAD_LETTERED}"

@@ -4,24 +4,23 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::Span;
 use tracing::field::Empty;
 
 use super::Shared;
 use super::handler::{Attempt, Failure, Handler};
-use super::recorder::{Ended, JobNames};
+use super::recorder::Ended;
+use super::started::Started;
 use super::threads::Threads;
 use crate::domain::attempt::{Conclusion, RunResult, conclude};
 use crate::domain::clock::Signal;
 use crate::domain::delivery::Delivery;
 use crate::domain::error::message_of_panic;
-use crate::domain::policy::Policy;
 use crate::store::{ClaimedJob, Finish};
-use crate::telemetry::metrics::Stopwatch;
 use crate::telemetry::trace;
 
 /// The longest error text that is stored, in characters. Longer texts are cut off.
@@ -63,15 +62,29 @@ impl Runner {
         Self { shared, threads, outcomes, random: SmallRng::seed_from_u64(seed) }
     }
 
-    /// Runs until the queue ends the thread.
+    /// Runs until the queue ends the thread, or until the handler of an abandoned attempt returns: by then another
+    /// thread may have taken the place of this one.
     pub(super) fn work(mut self) {
         self.shared.queue.started();
-        while let Some(((job, stop), start)) = self.shared.queue.take() {
+        while let Some(((mut job, stop), start)) = self.shared.queue.take() {
             self.threads.start_if(start);
-            let lease = job.lease;
+            let (lease, payload) = (job.lease, job.payload.take());
+            let bytes = payload.as_ref().map_or(0, String::len);
+            let mut started = None;
             // `handle` catches panics of handlers; this catches panics of hookbox itself.
-            let ran = catch_unwind(AssertUnwindSafe(|| self.run(job, &stop)));
-            let sent = ran.map(|ended| self.outcomes.send(ended).is_ok());
+            let ran = catch_unwind(AssertUnwindSafe(|| {
+                started = self.start(job);
+                match &started {
+                    Some(started) => self.run(started, payload, &stop),
+                    None => Some(Ended::NotStarted(lease)),
+                }
+            }));
+            if started.is_some_and(|started| !started.returns()) {
+                self.shared.slots.returned(bytes);
+                self.shared.metrics.abandoned_returned();
+                return;
+            }
+            let sent = ran.map(|ended| ended.is_some_and(|ended| self.outcomes.send(ended).is_ok()));
             if !matches!(sent, Ok(true)) {
                 tracing::error!(webhook_id = %lease.job.webhook, "a worker thread failed; its job is taken over when the lease expires");
                 self.shared.free_threads([lease].into_iter());
@@ -80,61 +93,54 @@ impl Runner {
         }
     }
 
-    /// Runs the handler, unless the pool stops, the lease may have expired while the job waited for its thread, or a
+    /// Starts an attempt, unless the pool stops, the lease may have expired while the job waited for its thread, or a
     /// reload has removed the route since the claim. Then the job is given back.
-    fn run(&mut self, job: ClaimedJob, stop: &Arc<Signal>) -> Ended {
-        let started_at = self.shared.clock.now();
-        let policy = self.shared.policies.get().get(&job.route).cloned();
-        let is_held = self.shared.slots.is_held(&job.lease, self.shared.clock.monotonic());
-        let Some(policy) = policy.filter(|_| is_held && !stop.is_raised()) else {
-            debug!(job, "an attempt is not started; its job is given back");
-            return Ended::NotStarted(job.lease);
-        };
+    fn start(&self, job: ClaimedJob) -> Option<Arc<Started>> {
+        let Shared { policies, clock, slots, .. } = self.shared.as_ref();
+        let Some(policy) = policies.get().get(&job.route).cloned() else { return not_started(&job) };
+        let started = Arc::new(Started::new(job, policy, clock.as_ref()));
+        if slots.start(&started, clock.monotonic()) { Some(started) } else { not_started(&started.job) }
+    }
+
+    /// Runs the handler of a started attempt. None if the attempt was abandoned meanwhile.
+    fn run(&mut self, started: &Arc<Started>, payload: Option<String>, stop: &Arc<Signal>) -> Option<Ended> {
+        let Started { job, policy, .. } = started.as_ref();
         debug!(job, handler = policy.handler.name(), "an attempt starts");
-        let span = attempt_span(&job, policy.handler.name());
+        let span = attempt_span(job, policy.handler.name());
         trace::continue_from(&span, &job.traceparent);
         let _entered = span.enter();
-        let took = Stopwatch::start();
         let (ran, delivery) = match self.shared.registry.get(policy.handler.name()).cloned() {
-            Some(handler) => self.handle(handler.as_ref(), &job, &policy, stop),
+            Some(handler) => self.handle(handler.as_ref(), started, payload.as_deref(), stop),
             None => {
                 let error = format!("there is no handler `{}`; check the settings", policy.handler);
                 (failed_for_good(error), None)
             }
         };
-        // The policy in force when the attempt ends decides. If the route is gone by then, the policy from
-        // the start of the attempt does.
-        let policy = self.shared.policies.get().get(&job.route).cloned().unwrap_or(policy);
-        let now = self.shared.clock.now();
-        let concluded = conclude(ran, job.attempt_of_run, &policy, now, &mut self.random);
-        self.shared.metrics.attempted(
-            job.route.as_str(),
-            policy.handler.name(),
-            concluded.outcome.as_str(),
-            took.elapsed(),
-        );
-        tell(&job, &span, &concluded);
-        let finish = Finish { delivery: delivery.map(Arc::new), ..finish(&job, concluded, started_at, now) };
-        let ClaimedJob { route, source, event_type, traceparent, .. } = job;
-        Ended::Attempt { finish, names: JobNames { route, source, event_type, traceparent } }
+        if !started.returns() {
+            tell_late(started, &span);
+            return None;
+        }
+        let mut finish = finish(&self.shared, started, ran, &span, &mut self.random);
+        finish.delivery = delivery.map(Arc::new);
+        Some(Ended::Attempt { finish, started: Arc::clone(started) })
     }
 
     /// Runs the handler. Returns the result, and what the handler sent and was answered.
     fn handle(
         &self,
         handler: &dyn Handler,
-        job: &ClaimedJob,
-        policy: &Policy,
+        started: &Started,
+        payload: Option<&str>,
         stop: &Arc<Signal>,
     ) -> (RunResult, Option<Delivery>) {
-        let Some(payload) = &job.payload else {
+        let Some(payload) = payload else {
             let error = "the payload is gone, because its retention is over".to_owned();
             return (failed_for_good(error), None);
         };
         let clock = self.shared.clock.as_ref();
-        let deadline = policy.timeout.and_then(|timeout| clock.monotonic().checked_add(timeout));
+        let Started { job, policy, deadline, .. } = started;
         let kept = Mutex::default();
-        let attempt = Attempt { job, payload, policy, stop, clock, deadline, kept };
+        let attempt = Attempt { job, payload, policy, stop, clock, deadline: *deadline, kept };
         // Unwind safe: the handler cannot leave our state half changed, and is responsible for its own.
         let ran = match catch_unwind(AssertUnwindSafe(|| handler.handle(&attempt))) {
             Ok(Ok(result)) => completed(&result),
@@ -157,6 +163,46 @@ impl Runner {
         };
         (ran, attempt.kept.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Concludes an attempt by the policy in force now. The caller adds the delivery.
+pub(super) fn finish(
+    shared: &Shared,
+    started: &Started,
+    ran: RunResult,
+    span: &Span,
+    random: &mut SmallRng,
+) -> Finish {
+    let (job, policy) = (&started.job, started.policy_in(&shared.policies));
+    let now = shared.clock.now();
+    let concluded = conclude(ran, job.attempt_of_run, &policy, now, random);
+    shared.metrics.attempted(
+        job.route.as_str(),
+        policy.handler.name(),
+        concluded.outcome.as_str(),
+        started.took.elapsed(),
+    );
+    tell(job, span, &concluded);
+    Finish {
+        lease: job.lease,
+        order: job.order.clone(),
+        attempt: job.attempt,
+        outcome: concluded.outcome,
+        started_at: started.started_at,
+        finished_at: now,
+        error: concluded.error,
+        result: concluded.result,
+        delivery: None,
+        next: concluded.next,
+        available_at: concluded.due_at.unwrap_or(job.available_at),
+        counts: concluded.counts,
+        blocks: concluded.blocks,
+    }
+}
+
+fn not_started(job: &ClaimedJob) -> Option<Arc<Started>> {
+    debug!(job, "an attempt is not started; its job is given back");
+    None
 }
 
 fn completed(result: &Value) -> RunResult {
@@ -185,27 +231,9 @@ fn cut(error: String) -> String {
     }
 }
 
-fn finish(job: &ClaimedJob, concluded: Conclusion, started_at: Timestamp, now: Timestamp) -> Finish {
-    Finish {
-        lease: job.lease,
-        order: job.order.clone(),
-        attempt: job.attempt,
-        outcome: concluded.outcome,
-        started_at,
-        finished_at: now,
-        error: concluded.error,
-        result: concluded.result,
-        delivery: None,
-        next: concluded.next,
-        available_at: concluded.due_at.unwrap_or(job.available_at),
-        counts: concluded.counts,
-        blocks: concluded.blocks,
-    }
-}
-
 /// Records in the span, and logs, how an attempt ended. Whether its outcome counts is not known yet: the recorder logs
 /// dead letters.
-fn tell(job: &ClaimedJob, span: &tracing::Span, concluded: &Conclusion) {
+fn tell(job: &ClaimedJob, span: &Span, concluded: &Conclusion) {
     span.record("hookbox.status", concluded.next.as_str());
     debug!(
         job,
@@ -228,9 +256,24 @@ fn tell(job: &ClaimedJob, span: &tracing::Span, concluded: &Conclusion) {
     );
 }
 
+/// Records in the span, and logs, that the handler of an abandoned attempt has returned.
+fn tell_late(started: &Started, span: &Span) {
+    span.record("otel.status_code", "ERROR");
+    span.record("error.message", "the handler returned after its attempt was abandoned");
+    let job = &started.job;
+    tracing::info!(
+        trace_id = job.traceparent.trace_id(),
+        webhook_id = %job.lease.job.webhook,
+        route = job.route.as_str(),
+        attempt = job.attempt,
+        took_seconds = started.took.seconds(),
+        "the handler of an abandoned attempt has returned; its result is dropped, and its thread ends"
+    );
+}
+
 /// The span of an attempt, with the names and attributes of the OpenTelemetry conventions for messaging
 /// (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>).
-fn attempt_span(job: &ClaimedJob, handler: &str) -> tracing::Span {
+fn attempt_span(job: &ClaimedJob, handler: &str) -> Span {
     let waited = job.claimed_at.duration_since(job.available_at);
     tracing::info_span!(
         "process",

@@ -1,6 +1,10 @@
 //! Which threads of the pool are taken, and the attempts of this process: their leases, and the signals that stop
 //! them.
 
+mod overdue;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::started::Started;
 use crate::domain::attempt::Lease;
 use crate::domain::clock::Signal;
 use crate::domain::route::RouteName;
@@ -21,7 +26,7 @@ const HELD_BYTES: usize = 64 * 1024 * 1024;
 
 /// The state of the threads and of the attempts. A thread is idle, reserved for a job that is being leased, or
 /// taken by an attempt until the recorder has its outcome. The attempt holds its lease for longer: until its
-/// outcome is on disk.
+/// outcome is on disk. A thread that is abandoned is none of these.
 #[derive(Debug)]
 pub(super) struct Slots {
     threads: usize,
@@ -42,6 +47,10 @@ struct Taken {
     bytes: usize,
     /// The claims whose responses were lost. Jobs that they leased are not in `attempts`.
     unanswered: Option<Unanswered>,
+    /// How many threads are abandoned: their attempts have ended, but their handlers have not returned.
+    abandoned: usize,
+    /// The bytes of the payloads that abandoned threads hold.
+    abandoned_bytes: usize,
     is_stopping: bool,
 }
 
@@ -62,6 +71,10 @@ struct Running {
     route: Option<RouteName>,
     /// The bytes of its payload.
     bytes: usize,
+    /// The attempt, once its handler has started.
+    started: Option<Arc<Started>>,
+    /// The monotonic time at which the pool first saw that the handler was told to stop.
+    told_at: Option<Duration>,
 }
 
 impl Slots {
@@ -98,8 +111,14 @@ impl Slots {
                 stop.raise();
             }
             let bytes = job.payload.as_ref().map_or(0, String::len);
-            let running =
-                Running { stop: Arc::clone(&stop), held_until, route: Some(job.route.clone()), bytes };
+            let running = Running {
+                stop: Arc::clone(&stop),
+                held_until,
+                route: Some(job.route.clone()),
+                bytes,
+                started: None,
+                told_at: None,
+            };
             taken.bytes += bytes;
             taken.attempts.insert(job.lease, running);
             taken.running += 1;
@@ -177,9 +196,16 @@ impl Slots {
         }
     }
 
-    /// Whether a lease is surely held. `now` is monotonic.
-    pub(super) fn is_held(&self, lease: &Lease, now: Duration) -> bool {
-        self.lock().attempts.get(lease).is_some_and(|running| now < running.held_until)
+    /// Notes that the handler of an attempt starts. False if it must not, because the lease is not surely held, or
+    /// the attempt was told to stop. `now` is monotonic.
+    pub(super) fn start(&self, started: &Arc<Started>, now: Duration) -> bool {
+        let mut taken = self.lock();
+        let Some(running) = taken.attempts.get_mut(&started.job.lease) else { return false };
+        let may_start = now < running.held_until && !running.stop.is_raised();
+        if may_start {
+            running.started = Some(Arc::clone(started));
+        }
+        may_start
     }
 
     /// The leases of all attempts.
@@ -204,125 +230,5 @@ impl Slots {
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::id::WebhookId;
-    use crate::domain::job::{JobId, QueueId};
-    use crate::domain::trace::Traceparent;
-    use crate::domain::webhook::{EventType, IdempotencyKey, Source};
-
-    const THREADS: usize = 4;
-
-    fn second(second: i64) -> Timestamp {
-        Timestamp::from_second(second).expect("in range")
-    }
-
-    fn job(number: u8, route: &str) -> ClaimedJob {
-        let webhook = WebhookId::from_bytes([number; 16]);
-        ClaimedJob {
-            lease: Lease { job: JobId { webhook, queue: QueueId(1) }, token: 1 },
-            route: RouteName::new(route).expect("valid"),
-            order: None,
-            source: Source::default(),
-            idempotency_key: IdempotencyKey::new("key").expect("valid"),
-            event_type: EventType::new("type").expect("valid"),
-            payload: None,
-            traceparent: Traceparent::new(1, 1, true),
-            attempt: 1,
-            attempt_of_run: 1,
-            run: 1,
-            available_at: second(0),
-            claimed_at: second(0),
-        }
-    }
-
-    #[test]
-    fn jobs_take_threads_until_the_recorder_has_their_outcomes() {
-        let slots = Slots::new(THREADS);
-        let (reserved, running) = slots.reserve();
-        assert_eq!((reserved, running.len()), (THREADS, 0));
-        assert_eq!(slots.len(), THREADS);
-        let jobs = [job(1, "a"), job(2, "a"), job(3, "b")];
-        slots.begin(reserved, &jobs, Duration::MAX);
-        let (idle, running) = slots.reserve();
-        assert_eq!(idle, 1);
-        let count = |route| running.get(&RouteName::new(route).expect("valid")).copied();
-        assert_eq!((count("a"), count("b")), (Some(2), Some(1)));
-        slots.begin(idle, &[], Duration::MAX);
-        slots.free([jobs[0].lease, jobs[2].lease]);
-        let (idle, running) = slots.reserve();
-        assert_eq!((idle, running.into_values().collect::<Vec<_>>()), (3, vec![1]));
-    }
-
-    #[test]
-    fn no_thread_is_reserved_while_payloads_fill_the_memory() {
-        let slots = Slots::new(THREADS);
-        let (reserved, _) = slots.reserve();
-        let mut large = job(1, "a");
-        large.payload = Some(" ".repeat(HELD_BYTES));
-        slots.begin(reserved, &[large.clone(), job(2, "a")], Duration::MAX);
-        assert_eq!(slots.reserve().0, 0);
-        slots.free([large.lease]);
-        assert_eq!(slots.reserve().0, THREADS - 1);
-    }
-
-    #[test]
-    fn an_attempt_keeps_its_lease_until_its_outcome_is_on_disk() {
-        let slots = Slots::new(THREADS);
-        let (reserved, _) = slots.reserve();
-        let job = job(1, "a");
-        slots.begin(reserved, std::slice::from_ref(&job), Duration::MAX);
-        slots.free([job.lease]);
-        assert_eq!((slots.len(), slots.leases()), (1, vec![job.lease]));
-        slots.end([job.lease]);
-        assert_eq!((slots.len(), slots.leases()), (0, vec![]));
-        assert_eq!(slots.reserve().0, THREADS);
-    }
-
-    #[test]
-    fn a_lease_is_held_until_its_end_or_that_of_its_last_renewal() {
-        let slots = Slots::new(THREADS);
-        let (reserved, _) = slots.reserve();
-        let (kept, renewed) = (job(1, "a"), job(2, "a"));
-        slots.begin(reserved, &[kept.clone(), renewed.clone()], Duration::from_secs(10));
-        slots.renewed(&[renewed.lease], Duration::from_secs(20));
-        let held = |now| [&kept, &renewed].map(|job| slots.is_held(&job.lease, Duration::from_secs(now)));
-        assert_eq!([held(9), held(10), held(20)], [[true, true], [false, true], [false, false]]);
-        slots.end([renewed.lease]);
-        assert_eq!(held(9), [true, false], "it has ended");
-    }
-
-    #[test]
-    fn leases_are_unknown_only_after_a_lost_answer_and_a_pause() {
-        let slots = Slots::new(THREADS);
-        assert_eq!(slots.unknown_leases(Duration::MAX), None);
-        slots.answer_lost(second(5), second(7), Duration::from_secs(17));
-        // The time of day was set back by two seconds.
-        slots.answer_lost(second(8), second(7), Duration::from_secs(18));
-        let (reserved, _) = slots.reserve();
-        assert_eq!(slots.unknown_leases(Duration::MAX), None, "some are being leased");
-        let known = job(1, "a");
-        slots.begin(reserved, std::slice::from_ref(&known), Duration::MAX);
-        assert_eq!(slots.unknown_leases(Duration::from_secs(18)), None, "a commit may be under way");
-        assert_eq!(
-            slots.unknown_leases(Duration::from_secs(19)),
-            Some((vec![known.lease], second(5)..=second(8)))
-        );
-        slots.all_known();
-        assert_eq!(slots.unknown_leases(Duration::MAX), None);
-    }
-
-    #[test]
-    fn attempts_that_begin_after_the_stop_are_stopped_as_well() {
-        let slots = Slots::new(THREADS);
-        assert_eq!(slots.stop_all(), 0);
-        let (reserved, _) = slots.reserve();
-        let stops = slots.begin(reserved, &[job(1, "a")], Duration::MAX);
-        assert!(stops[0].is_raised());
-        assert_eq!(slots.len(), 1);
     }
 }

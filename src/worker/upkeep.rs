@@ -1,10 +1,11 @@
 //! Renews the leases of the attempts of this process, and takes over jobs of any process whose lease has
-//! expired.
+//! expired. Looks for handlers that do not return.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Shared;
+use super::abandon::Abandoner;
 use crate::telemetry::repeated::Repeated;
 
 /// The longest time between two looks for expired leases.
@@ -36,7 +37,7 @@ impl Calm {
 }
 
 /// Runs until the pool is stopped.
-pub(super) async fn keep_leases(shared: Arc<Shared>) {
+pub(super) async fn keep_leases(shared: Arc<Shared>, mut abandoner: Abandoner) {
     let calm = &shared.upkeep;
     let look_every = calm.renew_every.min(TAKE_OVER_EVERY);
     let mut next_renewal = shared.clock.monotonic() + calm.renew_every;
@@ -45,6 +46,7 @@ pub(super) async fn keep_leases(shared: Arc<Shared>) {
         if shared.stopped.run_until_cancelled(next_look).await.is_none() {
             return;
         }
+        abandoner.look();
         // Renews before taking over, so that this process does not take over its own late leases.
         if shared.clock.monotonic() >= next_renewal {
             let renewed = renew(&shared).await;

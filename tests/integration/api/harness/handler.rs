@@ -30,6 +30,8 @@ pub(crate) enum Step {
     Deliver(Box<Delivery>),
     /// Waits for its gate, then completes.
     Hold(Receiver<()>),
+    /// The same, but does not end when the attempt is told to stop.
+    Block(Receiver<()>),
 }
 
 /// What one attempt was given.
@@ -70,6 +72,13 @@ impl Script {
         Gate(gate)
     }
 
+    /// The next attempt runs until the gate is dropped, also if it is told to stop.
+    pub(crate) fn will_block(&self) -> Gate {
+        let (gate, held) = mpsc::channel();
+        self.will([Step::Block(held)]);
+        Gate(gate)
+    }
+
     /// Every attempt so far, in the order they began.
     pub(crate) fn runs(&self) -> Vec<Run> {
         self.0.runs.lock().unwrap().clone()
@@ -80,9 +89,10 @@ impl Script {
         self.0.over.store(true, Ordering::SeqCst);
     }
 
-    fn hold(&self, gate: &Receiver<()>, attempt: &Attempt<'_>) -> Result<(), Failure> {
+    /// Waits for a gate, or until `is_stopped`.
+    fn hold(&self, gate: &Receiver<()>, is_stopped: impl Fn() -> bool) -> Result<(), Failure> {
         while gate.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-            if attempt.is_stopped() {
+            if is_stopped() {
                 return Err(Failure::Stopped);
             }
             if self.0.over.load(Ordering::SeqCst) {
@@ -122,7 +132,11 @@ impl Handler for Script {
                 Err(Failure::Retry { error: "not delivered".into(), after: None })
             }
             Some(Step::Hold(gate)) => {
-                self.hold(&gate, attempt)?;
+                self.hold(&gate, || attempt.is_stopped())?;
+                Ok(json!({ "handled": attempt.event_type() }))
+            }
+            Some(Step::Block(gate)) => {
+                self.hold(&gate, || false)?;
                 Ok(json!({ "handled": attempt.event_type() }))
             }
         }

@@ -105,6 +105,7 @@ async fn metrics_move_with_what_happens(#[values(Sqlite, Postgres)] store: Store
         ("hookbox_queue_wait_seconds_count", 2.0),
         ("hookbox_oldest_due_seconds", 0.0),
         ("hookbox_workers", 2.0),
+        ("hookbox_abandoned_threads", 0.0),
         ("hookbox_leases_lost_total", 0.0),
         ("hookbox_commit_failures_total", 0.0),
     ] {
