@@ -30,7 +30,7 @@ use hookbox::domain::trace::Traceparent;
 use hookbox::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 use hookbox::store::postgres::{self, PostgresStore};
 use hookbox::store::sqlite::{self, SqliteStore};
-use hookbox::store::{Claim, ClaimedJob, Finish, PauseTarget, Store};
+use hookbox::store::{Claim, ClaimedJob, Finish, PauseTarget, Store, Wanted};
 use hookbox::telemetry::metrics::{Metrics, Stopwatch};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
@@ -195,8 +195,14 @@ async fn claim(store: &Arc<dyn Store>) -> Result<Duration> {
 }
 
 async fn claim_jobs(store: &Arc<dyn Store>, threads: usize) -> Result<Vec<ClaimedJob>> {
-    let claim =
-        Claim { worker: WORKER.into(), threads, lease: Duration::from_secs(600), running: HashMap::new() };
+    let claim = Claim {
+        worker: WORKER.into(),
+        wanted: Wanted::Run,
+        threads,
+        max_bytes: usize::MAX,
+        lease: Duration::from_secs(600),
+        running: HashMap::new(),
+    };
     Ok(store.claim(claim).await?.jobs)
 }
 

@@ -1,7 +1,7 @@
 //! The traits that a store implements. The documentation of each method is its contract.
 //!
 //! Each trait serves one kind of caller: [`Inbox`] accepts and reads webhooks, [`JobQueue`] serves the
-//! worker, and [`Operations`] serves operators and maintenance tasks. The conformance suite in `tests/`
+//! workers, and [`Operations`] serves operators and maintenance tasks. The conformance suite in `tests/`
 //! checks every store against these contracts.
 
 mod acceptance;
@@ -12,12 +12,14 @@ mod delivery;
 mod fitting;
 mod list;
 pub mod postgres;
+mod pulled;
 mod ready;
 mod rule;
 pub mod sqlite;
 mod statement;
 pub mod transfer;
 mod types;
+mod wakes;
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -29,6 +31,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub(crate) use self::dead_letters::DEAD_LETTERED;
+pub use self::pulled::{LeasedJob, Wanted};
 pub use self::types::{
     Accepted, Claim, ClaimedJob, Claims, Finish, ListQuery, Moved, Page, Pause, PauseTarget, Probe, Purged,
     QueueStats, StatusCounts, StoreStats,
@@ -99,13 +102,14 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     /// A job is startable if all of these hold:
     ///
     /// - It is due.
-    /// - The policies in force contain its route, and the route is below its `concurrency` and within its `rate`.
+    /// - The policies in force contain its route, and `claim.wanted` includes the route.
+    /// - The route is below its `concurrency` and within its `rate`.
     /// - No pause applies to its route, to its source or to everything.
     /// - No earlier job with the same order value is unfinished or blocks it.
     ///
     /// The claim shares its threads between the routes that have startable jobs: it always takes the next job
     /// from the route with the fewest jobs running in this process. Within a route, it takes the job that has
-    /// been due longest.
+    /// been due longest. Jobs whose payloads do not fit into `claim.max_bytes` are given back.
     async fn claim(&self, claim: Claim) -> Result<Claims>;
 
     /// Records the ends of attempts. Each attempt is recorded in the same transaction that changes the status of
@@ -116,8 +120,13 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     /// the caller may repeat the call with the same `finishes`.
     async fn finish(&self, worker: &str, finishes: Vec<Finish>) -> Result<Vec<bool>>;
 
-    /// Extends leases so that each expires `lease` from now. Returns the leases that were lost.
-    async fn renew(&self, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>>;
+    /// Extends leases of `worker` so that each expires `lease` from now. Returns the leases that were lost, or that
+    /// another worker holds.
+    async fn renew(&self, worker: &str, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>>;
+
+    /// Returns the jobs that these leases of `worker` hold, in no particular order. Leaves out leases that were lost,
+    /// or that another worker holds. Sees every claim that was answered before.
+    async fn leased(&self, worker: &str, leases: Vec<Lease>) -> Result<Vec<LeasedJob>>;
 
     /// Reads the clock by which jobs are due. If it was set back, moves what waits for an old time. The caller repeats
     /// the call every second.
@@ -135,10 +144,10 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     /// call once every process could renew its leases.
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize>;
 
-    /// Releases leased jobs whose handlers were not started. Each job is pending again and keeps its position;
-    /// the claim is undone, except that its token is not used again. Jobs whose lease was lost are not
-    /// changed. The caller may repeat the call after an error.
-    async fn give_back(&self, leases: Vec<Lease>) -> Result<()>;
+    /// Releases jobs that `worker` has leased and not started. Each job is pending again and keeps its position;
+    /// the claim is undone, except that its token is not used again. Jobs whose lease was lost, or that another
+    /// worker holds, are not changed. The caller may repeat the call after an error.
+    async fn give_back(&self, worker: &str, leases: Vec<Lease>) -> Result<()>;
 
     /// Releases jobs that were leased to `worker` within the time range `leased`, but are not in `held`. Such
     /// jobs exist if a claim was committed and its response was lost. Returns the number of released jobs.
@@ -155,7 +164,8 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     }
 
     /// Registers `wake`, which the store notifies after every commit that makes a job startable, immediately or at
-    /// a later time. This includes commits of other processes.
+    /// a later time. This includes commits of other processes. If several were registered, the store notifies each
+    /// of them, whichever jobs it waits for.
     fn on_due(&self, wake: Arc<Notify>);
 }
 

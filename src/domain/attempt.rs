@@ -68,7 +68,7 @@ pub struct AttemptRecord {
     pub finished_at: Timestamp,
     /// Why the attempt failed or was interrupted; none if it completed.
     pub error: Option<String>,
-    /// The name of the process that ran the attempt.
+    /// The name of the process that ran the attempt, or of the worker that pulled its job.
     pub worker: String,
     /// What the handler sent, and what was answered; none if it sent nothing, once its retention is over, and if the
     /// job has [`SHOWN_DELIVERIES`](super::delivery::SHOWN_DELIVERIES) later attempts.
@@ -126,9 +126,13 @@ pub fn conclude_interrupted(attempt_of_run: u32, policy: Option<&Policy>) -> Con
     let next = policy
         .and_then(|policy| next_status(Status::Processing, Event::Interrupt, policy.rules(attempt_of_run)))
         .unwrap_or(Status::DeadLettered);
+    let error = match policy {
+        Some(policy) if policy.is_pulled() => "the worker did not report an outcome before its lease expired",
+        _ => "the process died or lost the lease during the attempt",
+    };
     Conclusion {
         outcome: Outcome::Interrupted,
-        error: Some("the process died or lost the lease during the attempt".to_owned()),
+        error: Some(error.to_owned()),
         result: None,
         next,
         due_at: None,

@@ -18,6 +18,8 @@ pub enum HandlerSettings {
     Http(Arc<Http>),
     /// Runs a program.
     Exec(Arc<Exec>),
+    /// Nothing runs in hookbox: workers elsewhere lease the jobs.
+    Pull,
     /// A handler without settings, by its name: one that a program with hookbox as a library brings.
     Named(Box<str>),
 }
@@ -29,6 +31,7 @@ impl HandlerSettings {
             Self::Simulate(_) => "simulate",
             Self::Http(_) => "http",
             Self::Exec(_) => "exec",
+            Self::Pull => "pull",
             Self::Named(name) => name,
         }
     }
@@ -38,7 +41,7 @@ impl HandlerSettings {
         match self {
             Self::Http(http) => Some(http.public_url().into()),
             Self::Exec(exec) => exec.command.first().cloned(),
-            Self::Simulate(_) | Self::Named(_) => None,
+            Self::Simulate(_) | Self::Pull | Self::Named(_) => None,
         }
     }
 

@@ -41,6 +41,11 @@ impl Policy {
     pub fn blocks(&self, status: Status) -> bool {
         status == Status::DeadLettered && self.on_dead_letter == OnDeadLetter::Block
     }
+
+    /// Whether workers elsewhere lease the jobs, so that hookbox runs nothing.
+    pub fn is_pulled(&self) -> bool {
+        matches!(self.handler, HandlerSettings::Pull)
+    }
 }
 
 /// The policies in force, in the order of the settings.

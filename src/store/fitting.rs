@@ -4,10 +4,6 @@
 /// store, so that other writes do not wait until all of them are stored.
 pub(super) const LARGE_BYTES: usize = 64 * 1024;
 
-/// Maximum number of bytes of payloads that a claim returns, or one job: larger claims would fill the memory, and
-/// take longer over a slow connection than their leases last.
-pub(super) const CLAIM_BYTES: usize = 32 * 1024 * 1024;
-
 /// How many of these fit into `most` bytes; at least one.
 pub(super) fn fitting(bytes: impl Iterator<Item = usize>, most: usize) -> usize {
     let sums = bytes.scan(0_usize, |sum, bytes| {

@@ -23,6 +23,7 @@ mod insert;
 mod job_queue;
 mod lanes;
 mod lease_jobs;
+mod leased;
 mod limits;
 mod list;
 mod look;
@@ -56,7 +57,7 @@ mod transfers;
 mod vacuum;
 
 use std::sync::atomic::{AtomicI64, AtomicU32};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rand::SeedableRng;
@@ -81,6 +82,7 @@ pub use self::target::{InvalidTarget, Target};
 pub use self::tls::TlsError;
 use super::Store;
 use super::changes::Changes;
+use super::wakes::Wakes;
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::{Sequence, WebhookIds};
@@ -103,7 +105,7 @@ pub struct Options {
     /// The policies in force.
     pub policies: Arc<Policies>,
     /// The name of this process in the database and for other replicas. It must be unique, and be the worker of every
-    /// claim: leases are renewed and given back by this name.
+    /// claim for jobs that run in this process: leases whose claim was not answered are given back by this name.
     pub worker: String,
     /// The seed of the random part of ids.
     pub seed: u64,
@@ -162,7 +164,7 @@ impl PostgresStore {
             schedule: Schedule::new(options.policies),
             process: options.worker,
             changes: Changes::default(),
-            wake: OnceLock::new(),
+            wakes: Wakes::default(),
             notifier: Notifier::default(),
             metrics,
             unsure: Default::default(),

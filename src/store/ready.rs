@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use jiff::Timestamp;
 
+use super::pulled::Wanted;
 use super::rule::{Allowance, Paused};
 use crate::domain::job::QueueId;
 use crate::domain::policy::{Policies, Policy};
@@ -65,6 +66,8 @@ pub(super) struct Circumstances<'a> {
     pub(super) threads: usize,
     /// Jobs running in this process, by route.
     pub(super) running: &'a HashMap<RouteName, usize>,
+    /// Which jobs are claimed.
+    pub(super) wanted: &'a Wanted,
     pub(super) queues: &'a Queues,
     pub(super) policies: &'a Policies,
     pub(super) paused: &'a Paused,
@@ -80,7 +83,7 @@ pub(super) struct Share {
     pub(super) threads: usize,
 }
 
-/// A route with at least one due job that is not held or paused.
+/// A wanted route with at least one due job that is not held or paused.
 struct Candidate<'a> {
     route: &'a RouteName,
     queues: Vec<QueueId>,
@@ -112,7 +115,7 @@ impl Ready {
         }
     }
 
-    /// Shares idle threads between the routes that have something due. The route with the fewest jobs running
+    /// Shares idle threads between the wanted routes that have something due. The route with the fewest jobs running
     /// in this process comes first; of these, the one whose oldest job has been due longest. `allowance`
     /// returns how many of a route's jobs may start; it is called at most once for each route.
     pub(super) fn plan(
@@ -124,7 +127,7 @@ impl Ready {
         let mut candidates: Vec<Candidate<'_>> = Vec::new();
         let mut places: HashMap<&RouteName, usize> = HashMap::new();
         let mut unserved = 0;
-        for (due, queue, policy) in self.not_held(circumstances) {
+        for (due, queue, policy) in self.startable(circumstances) {
             // As many routes as there are threads run nothing, and have been due longest: each gets one thread.
             if due > *now || unserved == *threads {
                 break;
@@ -147,7 +150,7 @@ impl Ready {
         shares.collect()
     }
 
-    /// The earliest time at which a job may start: not later than `now` if one may start already, `None` if
+    /// The earliest time at which a wanted job may start: not later than `now` if one may start already, `None` if
     /// no job can start without another event.
     pub(super) fn next(
         &self,
@@ -155,7 +158,7 @@ impl Ready {
         mut allowance: impl FnMut(&Policy) -> Allowance,
     ) -> Option<Timestamp> {
         let mut next: Option<Timestamp> = None;
-        for (due, _, policy) in self.not_held(circumstances) {
+        for (due, _, policy) in self.startable(circumstances) {
             if due > circumstances.now {
                 return next.map_or(Some(due), |next| Some(next.min(due)));
             }
@@ -168,17 +171,17 @@ impl Ready {
         next
     }
 
-    /// The queues that are neither held nor paused, with the times at which they are or were due, in the order
-    /// of these times.
-    fn not_held<'a>(
+    /// The wanted queues that are neither held nor paused, with the times at which they are or were due, in the
+    /// order of these times.
+    fn startable<'a>(
         &self,
         circumstances: &Circumstances<'a>,
     ) -> impl Iterator<Item = (Timestamp, QueueId, &'a Policy)> {
-        let Circumstances { queues, policies, paused, .. } = *circumstances;
+        let Circumstances { wanted, queues, policies, paused, .. } = *circumstances;
         self.by_time.iter().filter_map(move |(due, queue)| {
             let (route, source) = queues.name(*queue)?;
-            let policy = policies.get(route).filter(|_| !paused.holds(route, source))?;
-            Some((*due, *queue, policy.as_ref()))
+            let policy = policies.get(route).filter(|policy| wanted.wants(policy))?;
+            (!paused.holds(route, source)).then_some((*due, *queue, policy.as_ref()))
         })
     }
 }

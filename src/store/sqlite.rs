@@ -20,6 +20,7 @@ mod inbox;
 mod job_queue;
 mod keys;
 mod lanes;
+mod leased;
 mod leases;
 mod list;
 mod mark;
@@ -45,14 +46,13 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use tokio::sync::Notify;
 
 use self::committed::Committed;
 use self::connection::OwnedFile;
@@ -66,6 +66,7 @@ use self::writer::WriterHandle;
 use super::Store;
 use super::changes::Changes;
 use super::dead_letters::DeadLetters;
+use super::wakes::Wakes;
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::{Sequence, WebhookIds};
@@ -99,7 +100,7 @@ pub struct SqliteStore {
     threads: Mutex<Vec<JoinHandle<()>>>,
     committed: Arc<Committed>,
     changes: Arc<Changes>,
-    wake: Arc<OnceLock<Arc<Notify>>>,
+    wakes: Arc<Wakes>,
     log: Arc<wal::Log>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -113,7 +114,8 @@ pub fn migrate(path: &Path) -> std::result::Result<Vec<String>, OpenError> {
 }
 
 impl SqliteStore {
-    /// Opens the file, runs missing migrations, and takes over the leased jobs of the previous process.
+    /// Opens the file, runs missing migrations, and takes over the leased jobs of the previous process, but those of
+    /// pulled routes.
     /// Refuses a file whose webhooks are being moved, or were moved, to a database.
     pub async fn open(
         options: Options,
@@ -149,7 +151,7 @@ impl SqliteStore {
         let committed = Arc::new(Committed::default());
         committed.publish_all(&memory);
         let changes = Arc::new(Changes::default());
-        let wake = Arc::new(OnceLock::new());
+        let wakes = Arc::new(Wakes::default());
         let lead = Arc::new(AtomicI64::new(set_back::lead(clock.as_ref())));
         let context = Context {
             path: path.clone(),
@@ -161,7 +163,7 @@ impl SqliteStore {
             max_backlog: options.max_backlog,
             committed: Arc::clone(&committed),
             changes: Arc::clone(&changes),
-            wake: Arc::clone(&wake),
+            wakes: Arc::clone(&wakes),
             log: Arc::clone(&log),
             metrics: Arc::clone(&metrics),
         };
@@ -175,7 +177,7 @@ impl SqliteStore {
             threads: Mutex::new(threads),
             committed,
             changes,
-            wake,
+            wakes,
             log,
             lead,
             clock,
@@ -183,9 +185,10 @@ impl SqliteStore {
         })
     }
 
-    /// Takes over the leased jobs of the previous process, and frees lanes, by the policies in force now.
+    /// Takes over the leased jobs of the previous process but those of pulled routes, and frees lanes, by the
+    /// policies in force now.
     async fn take_over_all(&self) -> Result<()> {
-        let taken = self.take_over(Takeable::All).await?;
+        let taken = self.take_over(Takeable::AllButPulled).await?;
         if taken > 0 {
             tracing::info!(jobs = taken, "took over the unfinished jobs of the previous process");
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::pulled::Wanted;
 use crate::domain::attempt::{Lease, Outcome};
 use crate::domain::delivery::Delivery;
 use crate::domain::id::Position;
@@ -27,10 +28,14 @@ pub struct Accepted {
 /// A request to lease jobs.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// The claiming process, as recorded in the history of attempts.
+    /// Who claims, as recorded in the history of attempts: this process, or a worker that pulls.
     pub worker: Arc<str>,
+    /// Which jobs to lease.
+    pub wanted: Wanted,
     /// Idle threads: the maximum number of jobs to lease.
     pub threads: usize,
+    /// The maximum number of bytes of payloads to return. One job is returned however large it is.
+    pub max_bytes: usize,
     /// How long the leases last.
     pub lease: Duration,
     /// Jobs running in this process, by route.

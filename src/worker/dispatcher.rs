@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::threads::Threads;
 use super::{Options, Shared};
 use crate::domain::error::Result;
-use crate::store::Claim;
+use crate::store::{Claim, Wanted};
 use crate::telemetry::repeated::Repeated;
 
 /// How long to wait after a claim failed.
@@ -21,6 +21,10 @@ const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
 /// How soon to claim again if jobs may start but none could be leased, for example because another replica
 /// is leasing them.
 const NOTHING_LEASED_PAUSE: Duration = Duration::from_millis(20);
+
+/// The most bytes of payloads that a claim returns, or one job: larger claims would fill the memory, and take longer
+/// over a slow connection than their leases last.
+const CLAIM_BYTES: usize = 32 * 1024 * 1024;
 
 static CLAIMS: Repeated = Repeated::new("jobs are claimed again");
 static GIVING_BACK: Repeated = Repeated::new("jobs of lost responses are given back again");
@@ -55,7 +59,14 @@ pub(super) async fn dispatch(shared: Arc<Shared>, threads: Arc<Threads>) {
 fn reserve(shared: &Shared) -> Option<Claim> {
     let (threads, running) = shared.slots.reserve();
     let Options { worker, lease, .. } = &shared.options;
-    (threads > 0).then(|| Claim { worker: Arc::clone(worker), threads, lease: *lease, running })
+    (threads > 0).then(|| Claim {
+        worker: Arc::clone(worker),
+        wanted: Wanted::Run,
+        threads,
+        max_bytes: CLAIM_BYTES,
+        lease: *lease,
+        running,
+    })
 }
 
 /// How long the dispatcher waits until it claims again, unless the store notifies it before.

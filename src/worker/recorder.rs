@@ -95,7 +95,7 @@ async fn store(shared: &Shared, batch: Vec<Ended>) {
         }
     }
     if !not_started.is_empty() {
-        let give_back = || shared.store.give_back(not_started.clone());
+        let give_back = || shared.store.give_back(&shared.options.worker, not_started.clone());
         until_stored(shared, not_started.len(), give_back).await;
     }
     shared.forget(leases);

@@ -94,10 +94,11 @@ impl Runner {
     }
 
     /// Starts an attempt, unless the pool stops, the lease may have expired while the job waited for its thread, or a
-    /// reload has removed the route since the claim. Then the job is given back.
+    /// reload since the claim has removed the route or made it a pulled one. Then the job is given back.
     fn start(&self, job: ClaimedJob) -> Option<Arc<Started>> {
         let Shared { policies, clock, slots, .. } = self.shared.as_ref();
-        let Some(policy) = policies.get().get(&job.route).cloned() else { return not_started(&job) };
+        let policy = policies.get().get(&job.route).filter(|policy| !policy.is_pulled()).cloned();
+        let Some(policy) = policy else { return not_started(&job) };
         let started = Arc::new(Started::new(job, policy, clock.as_ref()));
         if slots.start(&started, clock.monotonic()) { Some(started) } else { not_started(&started.job) }
     }

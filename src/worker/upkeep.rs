@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Shared;
 use super::abandon::Abandoner;
+use super::{Options, Shared};
 use crate::telemetry::repeated::Repeated;
 
 /// The longest time between two looks for expired leases.
@@ -77,7 +77,8 @@ async fn renew(shared: &Shared) -> bool {
         return true;
     }
     let held_until = shared.clock.monotonic().saturating_add(shared.options.lease);
-    match shared.store.renew(leases.clone(), shared.options.lease).await {
+    let Options { worker, lease, .. } = &shared.options;
+    match shared.store.renew(worker, leases.clone(), *lease).await {
         Ok(lost) => {
             RENEWALS.works();
             let kept = leases.into_iter().filter(|lease| !lost.contains(lease)).collect::<Vec<_>>();

@@ -40,7 +40,7 @@ CREATE TABLE jobs (
     revision           bigint NOT NULL,             -- increased by every change
     lease_token        bigint NOT NULL,             -- increased by every claim
     lease_until        timestamptz,                 -- null if not leased
-    worker             text,                        -- the process that holds the lease or held the last one
+    worker             text,                        -- who holds the lease or held the last one
     lane               text COLLATE "C",            -- the key of its lane; null if the job is not ordered
     position           bigint,                      -- the job's position in the lane
     PRIMARY KEY (webhook, queue)

@@ -45,7 +45,7 @@ CREATE TABLE jobs (
     revision           INTEGER NOT NULL, -- increased by one with every change
     lease_token        INTEGER NOT NULL, -- increased by every claim
     lease_until        INTEGER,          -- null if not leased
-    worker             TEXT,             -- the process that holds the lease; null if not leased
+    worker             TEXT,             -- who holds the lease; null if not leased
     lane               TEXT,             -- the order value or null; a lane runs in the order of `webhook`
     blocks             INTEGER NOT NULL DEFAULT 0, -- 1: a dead letter that blocks its lane
     purged             INTEGER NOT NULL DEFAULT 0, -- 1: past the retention of its payload; 2: past that of its key

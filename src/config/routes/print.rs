@@ -100,7 +100,7 @@ impl ReadRoute {
                 let env = (!env.is_empty()).then(|| ("env", list(&env)));
                 [Some(("command", list(&exec.command))), cwd, env].into_iter().flatten().collect()
             }
-            HandlerSettings::Named(_) => Vec::new(),
+            HandlerSettings::Pull | HandlerSettings::Named(_) => Vec::new(),
         }
     }
 }

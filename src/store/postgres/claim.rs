@@ -23,9 +23,9 @@ use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 use crate::store::changes::Change;
-use crate::store::fitting::{CLAIM_BYTES, fitting};
+use crate::store::fitting::fitting;
 use crate::store::statement::statement;
-use crate::store::{Claim, ClaimedJob, Claims};
+use crate::store::{Claim, ClaimedJob, Claims, Wanted};
 use crate::telemetry::metrics::Stopwatch;
 
 /// How soon to claim again if due jobs were not found, because another replica is claiming them.
@@ -42,11 +42,13 @@ const ROUNDS: usize = 4;
 pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims> {
     let took = Stopwatch::start();
     let (now, process_now) = (shared.now(), shared.clock.now());
-    let lease_ms = i64::try_from(claim.lease.as_millis()).unwrap_or(i64::MAX);
-    shared.lease_ms.store(lease_ms, Ordering::Relaxed);
+    if claim.wanted == Wanted::Run {
+        let lease_ms = i64::try_from(claim.lease.as_millis()).unwrap_or(i64::MAX);
+        shared.lease_ms.store(lease_ms, Ordering::Relaxed);
+    }
     // The database counts from a moment that is later.
     let held_until = shared.clock.monotonic().saturating_add(claim.lease);
-    let planned = shared.schedule.plan(now, claim.threads, &claim.running);
+    let planned = shared.schedule.plan(now, claim.threads, &claim.running, &claim.wanted);
     let mut claimed = Claimed { found_all: true, ..Claimed::default() };
     if !planned.shares.is_empty() {
         let mut connection = shared.working.get().await?;
@@ -56,7 +58,7 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims>
     if !claimed.jobs.is_empty() {
         shared.metrics.committed(took, claimed.jobs.len());
     }
-    let (jobs, changes) = load(shared, &claim.worker, &mut claimed).await?;
+    let (jobs, changes) = load(shared, claim, &mut claimed).await?;
     shared.changed(&changes);
     // Due jobs that were not found are probably locked by another replica.
     let pause = match claimed {
@@ -65,7 +67,7 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims>
         _ => Duration::ZERO,
     };
     let soon = now.saturating_add(pause).unwrap_or(now);
-    let next = shared.schedule.next(now).map(|next| if next <= now { soon } else { next });
+    let next = shared.schedule.next(now, &claim.wanted).map(|next| if next <= now { soon } else { next });
     // The dispatcher sleeps by the time of day of this process.
     let by_process = |next: Timestamp| process_now.saturating_add(next.duration_since(now)).unwrap_or(next);
     Ok(Claims { jobs, next: next.map(by_process), held_until })
@@ -91,26 +93,27 @@ struct Claimed {
 /// Reads large payloads. Gives back jobs whose payloads are too many bytes for one claim; those that are due longest
 /// are kept. Returns the kept jobs and their changes.
 ///
-/// After an error, the worker has all jobs of the claim given back, as those of a claim whose response was lost.
+/// After an error, the pool has all jobs of the claim given back, as those of a claim whose response was lost. Jobs that
+/// were pulled wait until their leases expire.
 async fn load(
     shared: &Shared,
-    worker: &str,
+    claim: &Claim,
     claimed: &mut Claimed,
 ) -> QueryResult<(Vec<ClaimedJob>, Vec<Change>)> {
     let (mut jobs, mut changes) = (std::mem::take(&mut claimed.jobs), std::mem::take(&mut claimed.changes));
     jobs.sort_by_key(|job| job.available_at);
-    let large = &claimed.large;
-    if large.is_empty() {
+    if jobs.is_empty() {
         return Ok((jobs, changes));
     }
+    let large = &claimed.large;
     let bytes = |job: &ClaimedJob| {
         let webhook = job.lease.job.webhook;
         large.get(&webhook).copied().unwrap_or_else(|| job.payload.as_ref().map_or(0, String::len))
     };
-    let left = jobs.split_off(fitting(jobs.iter().map(bytes), CLAIM_BYTES));
+    let left = jobs.split_off(fitting(jobs.iter().map(bytes), claim.max_bytes));
     if !left.is_empty() {
         let left = left.iter().map(|job| job.lease).collect::<Vec<_>>();
-        give_back(shared, worker, &left).await?;
+        give_back(shared, &claim.worker, &left).await?;
         // Announced as given back; that they were leased is not worth a line.
         changes.retain(|change| !left.iter().any(|lease| lease.job == change.job));
     }
@@ -159,7 +162,7 @@ async fn claim_in_rounds(
         for job in &claimed.jobs[claimed.jobs.len().saturating_sub(leased)..] {
             *running.entry(job.route.clone()).or_default() += 1;
         }
-        planned = shared.schedule.plan(now, claim.threads - started, &running);
+        planned = shared.schedule.plan(now, claim.threads - started, &running, &claim.wanted);
         if planned.shares.is_empty() {
             break;
         }

@@ -1,6 +1,7 @@
 //! Records the ends of attempts in batches, each end only if its lease is still held.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
@@ -14,7 +15,7 @@ use super::end_leases::{EndedRow, end_leases};
 use super::pool::{answer, is_fault, refused};
 use super::queue_names;
 use super::rows::{self, pg_time, storable};
-use super::shared::{Shared, Unsure};
+use super::shared::{Sent, Shared, Unsure};
 use crate::domain::delivery::Delivery;
 use crate::domain::error::Result;
 use crate::domain::job::Status;
@@ -28,11 +29,15 @@ use crate::telemetry::metrics::Stopwatch;
 const BATCH_OUTCOMES: usize = 256;
 const BATCH_BYTES: usize = 1024 * 1024;
 
+/// How long after it was last sent an outcome may be sent again. The pool does so once a second; a worker that pulls may
+/// never do so.
+const UNSURE_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// Records outcomes. Returns for each, in the same order, whether its lease was still held.
 pub(super) async fn finish(shared: &Shared, worker: &str, mut finishes: Vec<Finish>) -> Result<Vec<bool>> {
     let mut unsure = shared.unsure.lock().await;
     for finish in &mut finishes {
-        let sent = unsure.get(&finish.lease).copied();
+        let sent = unsure.get(&finish.lease).map(|sent| sent.ended);
         let ended = sent.unwrap_or_else(|| shared.time.at(finish.finished_at));
         go_by_database(finish, ended);
     }
@@ -118,7 +123,9 @@ async fn record(
     let batch = batch.iter().map(|at| &finishes[*at]).collect::<Vec<_>>();
     let recorded = record_in(shared, unsure, worker, &batch).await;
     if recorded.as_ref().is_err_and(is_fault) {
-        unsure.extend(batch.iter().map(|finish| (finish.lease, finish.finished_at)));
+        let now = shared.clock.monotonic();
+        unsure.retain(|_, sent| now.saturating_sub(sent.at) < UNSURE_FOR);
+        unsure.extend(batch.iter().map(|finish| (finish.lease, Sent { ended: finish.finished_at, at: now })));
     } else {
         unsure.retain(|lease, _| batch.iter().all(|finish| finish.lease != *lease));
     }

@@ -1,4 +1,4 @@
-//! Implements `JobQueue`: what the worker needs.
+//! Implements `JobQueue`: what workers need.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::pool::refused;
-use super::{PostgresStore, claim, finish, give_back, renew, set_back, take_over};
+use super::{PostgresStore, claim, finish, give_back, leased, renew, set_back, take_over};
 use crate::domain::attempt::Lease;
 use crate::domain::error::Result;
-use crate::store::{Claim, Claims, Finish, JobQueue};
+use crate::store::{Claim, Claims, Finish, JobQueue, LeasedJob};
 
 #[async_trait]
 impl JobQueue for PostgresStore {
@@ -25,8 +25,15 @@ impl JobQueue for PostgresStore {
         self.run(async move |shared| finish::finish(&shared, &worker, finishes).await).await
     }
 
-    async fn renew(&self, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>> {
-        self.run(async move |shared| renew::renew(&shared, &leases, lease).await.map_err(refused)).await
+    async fn renew(&self, worker: &str, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>> {
+        let worker = worker.to_owned();
+        self.run(async move |shared| renew::renew(&shared, &worker, &leases, lease).await.map_err(refused))
+            .await
+    }
+
+    async fn leased(&self, worker: &str, leases: Vec<Lease>) -> Result<Vec<LeasedJob>> {
+        let worker = worker.to_owned();
+        self.run(async move |shared| leased::leased(&shared, &worker, &leases).await.map_err(refused)).await
     }
 
     async fn follow_clock(&self) -> Result<()> {
@@ -41,9 +48,10 @@ impl JobQueue for PostgresStore {
         .await
     }
 
-    async fn give_back(&self, leases: Vec<Lease>) -> Result<()> {
+    async fn give_back(&self, worker: &str, leases: Vec<Lease>) -> Result<()> {
+        let worker = worker.to_owned();
         self.run(async move |shared| {
-            give_back::give_back(&shared, &shared.process, &leases).await.map(drop).map_err(refused)
+            give_back::give_back(&shared, &worker, &leases).await.map(drop).map_err(refused)
         })
         .await
     }
@@ -62,7 +70,6 @@ impl JobQueue for PostgresStore {
     }
 
     fn on_due(&self, wake: Arc<Notify>) {
-        // Set once, at the start of the process. A second call has no effect.
-        let _ = self.shared.wake.set(wake);
+        self.shared.wakes.add(wake);
     }
 }

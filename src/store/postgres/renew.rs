@@ -1,4 +1,4 @@
-//! Renews the leases of this process by the clock of the database.
+//! Renews leases by the clock of the database.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -24,11 +24,16 @@ pub(super) fn columns(leases: impl Iterator<Item = Lease>) -> (Vec<Uuid>, Vec<i3
     leases.map(column).collect()
 }
 
-/// Extends leases to `lease` from now. Returns the leases that were lost.
-pub(super) async fn renew(shared: &Shared, leases: &[Lease], lease: Duration) -> QueryResult<Vec<Lease>> {
+/// Extends leases of `worker` to `lease` from now. Returns the leases that were lost.
+pub(super) async fn renew(
+    shared: &Shared,
+    worker: &str,
+    leases: &[Lease],
+    lease: Duration,
+) -> QueryResult<Vec<Lease>> {
     let (webhooks, queues, lease_tokens) = columns(leases.iter().copied());
     let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-    let renewing = RenewLeases { webhooks, queues, lease_tokens, worker: &shared.process, lease_ms };
+    let renewing = RenewLeases { webhooks, queues, lease_tokens, worker, lease_ms };
     let mut connection = shared.working.get().await?;
     let held = answer(renewing.load::<(Uuid, i32, i64)>(&mut *connection)).await;
     let held = connection.release(held)?.into_iter().collect::<HashSet<_>>();

@@ -14,6 +14,7 @@ use crate::domain::job::QueueId;
 use crate::domain::policy::{Policies, Policy};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
+use crate::store::pulled::Wanted;
 use crate::store::ready::{self, Circumstances, Queues, Ready};
 use crate::store::rule::{self, Allowance, Pace, Paused};
 use crate::store::types::Pause;
@@ -216,9 +217,10 @@ impl Schedule {
         now: Timestamp,
         threads: usize,
         running: &HashMap<RouteName, usize>,
+        wanted: &Wanted,
     ) -> Planned {
         let state = self.state();
-        let circumstances = state.circumstances(now, threads, running);
+        let circumstances = state.circumstances(now, threads, running, wanted);
         let shares = state.ready.plan(&circumstances, |policy| state.allowance(policy, now));
         let share = |share: ready::Share| {
             let queue = |id| SharedQueue {
@@ -236,11 +238,11 @@ impl Schedule {
         Planned { shares, pauses: Arc::clone(&state.pauses), moment: state.moment }
     }
 
-    /// The earliest time at which a job may start; see [`Ready::next`].
-    pub(super) fn next(&self, now: Timestamp) -> Option<Timestamp> {
+    /// The earliest time at which a wanted job may start; see [`Ready::next`].
+    pub(super) fn next(&self, now: Timestamp, wanted: &Wanted) -> Option<Timestamp> {
         let state = self.state();
         let nothing_runs = HashMap::new();
-        let circumstances = state.circumstances(now, 0, &nothing_runs);
+        let circumstances = state.circumstances(now, 0, &nothing_runs, wanted);
         state.ready.next(&circumstances, |policy| state.allowance(policy, now))
     }
 
@@ -288,9 +290,10 @@ impl State {
         now: Timestamp,
         threads: usize,
         running: &'a HashMap<RouteName, usize>,
+        wanted: &'a Wanted,
     ) -> Circumstances<'a> {
         let Self { queues, policies, paused, .. } = self;
-        Circumstances { now, threads, running, queues, policies, paused }
+        Circumstances { now, threads, running, wanted, queues, policies, paused }
     }
 
     /// How many jobs of a route may start, as far as is known. The claim itself counts the running jobs of

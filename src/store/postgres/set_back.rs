@@ -24,6 +24,7 @@ use super::schema::probe;
 use super::shared::Shared;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
+use crate::domain::policy::Policies;
 use crate::store::statement::statement;
 use crate::telemetry::metrics::Stopwatch;
 
@@ -129,7 +130,8 @@ async fn go_on(shared: &Shared) -> QueryResult<()> {
     let took = Stopwatch::start();
     while let Some(walk) = set_back.walk.clone() {
         let mut connection = shared.asking.get().await?;
-        let moving = answer(move_some(&mut connection, walk, shared.now(), lease_ms)).await;
+        let policies = shared.schedule.policies();
+        let moving = answer(move_some(&mut connection, walk, shared.now(), lease_ms, &policies)).await;
         set_back.walk = connection.release(moving)?;
         if took.elapsed() >= at_most {
             break;
@@ -145,14 +147,22 @@ async fn move_some(
     walk: Walk,
     now: Timestamp,
     lease_ms: i64,
+    policies: &Policies,
 ) -> QueryResult<Option<Walk>> {
     match walk {
         Walk::Leases => {
+            let pulled = policies.iter().filter(|policy| policy.is_pulled());
+            let pulled = pulled.map(|policy| policy.route.as_str()).collect::<Vec<_>>();
             // Without a claim by this process, it is not known how long leases last.
             if lease_ms > 0 {
                 let ahead_ms = i64::try_from(AHEAD.as_millis()).unwrap_or(i64::MAX);
                 let longest_ms = lease_ms.saturating_add(ahead_ms);
-                ShortenLeases { longest_ms, lease_ms }.execute(connection).await?;
+                let routes = pulled.clone();
+                ShortenLeases { longest_ms, routes, lease_ms }.execute(connection).await?;
+            }
+            if !pulled.is_empty() {
+                let latest = pg_time(ahead_of(now));
+                ShortenPulledLeases { latest, routes: pulled }.execute(connection).await?;
             }
             Ok(Some(Walk::Jobs(Uuid::max(), i32::MAX)))
         }
@@ -207,18 +217,39 @@ struct LaneRow {
 }
 
 statement! { Pg;
-    /// Skips jobs that are locked: their leases are being renewed or ended.
-    struct ShortenLeases {
+    /// Skips jobs that are locked: their leases are being renewed or ended. Leaves out those of pulled routes, each of
+    /// which lasts as long as its worker asked for.
+    struct ShortenLeases<'a> {
         longest_ms: i64 as BigInt,
+        routes: Vec<&'a str> as Array<Text>,
         lease_ms: i64 as BigInt,
     }
     returns ();
     "WITH held AS MATERIALIZED (
          SELECT ctid AS place FROM jobs
          WHERE status = 1 AND lease_until > now() + ? * interval '1 millisecond'
+           AND (SELECT q.route FROM queues q WHERE q.id = jobs.queue) <> ALL (?)
          FOR UPDATE SKIP LOCKED
      )
      UPDATE jobs SET lease_until = now() + ? * interval '1 millisecond'
+     WHERE ctid = ANY (ARRAY(SELECT place FROM held))"
+}
+
+statement! { Pg;
+    /// A lease of a pulled route that was claimed by the old time goes on as if it were claimed now, and so ends no
+    /// earlier than its worker was told.
+    struct ShortenPulledLeases<'a> {
+        latest: PgTimestamp as Timestamptz,
+        routes: Vec<&'a str> as Array<Text>,
+    }
+    returns ();
+    "WITH held AS MATERIALIZED (
+         SELECT ctid AS place FROM jobs
+         WHERE status = 1 AND updated_at > ?
+           AND (SELECT q.route FROM queues q WHERE q.id = jobs.queue) = ANY (?)
+         FOR UPDATE SKIP LOCKED
+     )
+     UPDATE jobs SET lease_until = now() + (lease_until - updated_at), updated_at = now()
      WHERE ctid = ANY (ARRAY(SELECT place FROM held))"
 }
 

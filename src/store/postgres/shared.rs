@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use diesel::result::Error as QueryError;
 use jiff::Timestamp;
 use rand::rngs::SmallRng;
-use tokio::sync::Notify;
 
 use super::backlog::Backlog;
 use super::database_time::DatabaseTime;
@@ -21,6 +21,7 @@ use crate::domain::id::{WebhookId, WebhookIds};
 use crate::domain::job::QueueId;
 use crate::domain::route::RouteName;
 use crate::store::changes::{Change, Changes};
+use crate::store::wakes::Wakes;
 use crate::telemetry::metrics::{Metrics, Stopwatch};
 use crate::telemetry::repeated::Repeated;
 
@@ -44,15 +45,16 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) time: DatabaseTime,
     pub(super) set_back: tokio::sync::Mutex<SetBack>,
-    /// How long the leases of this process last, in milliseconds: those of its last claim. 0 before the first claim.
+    /// How long the leases of jobs that run in this process last, in milliseconds: those of its last claim of such jobs.
+    /// 0 before the first one.
     pub(super) lease_ms: AtomicI64,
     pub(super) ids: Mutex<WebhookIds<SmallRng>>,
     pub(super) backlog: Backlog,
     pub(super) schedule: Schedule,
-    /// The name of this process in the database and for other replicas. Its leases have this name.
+    /// The name of this process in the database and for other replicas.
     pub(super) process: String,
     pub(super) changes: Changes,
-    pub(super) wake: OnceLock<Arc<Notify>>,
+    pub(super) wakes: Wakes,
     pub(super) notifier: Notifier,
     pub(super) metrics: Arc<Metrics>,
     /// Locked while outcomes are recorded, so that batches are recorded one at a time, and a
@@ -64,7 +66,16 @@ pub(super) struct Shared {
 
 /// Leases whose outcome was sent, but whose response was lost: the outcome may be recorded. With the end of each
 /// attempt as it was sent, so that it is sent again with the same times.
-pub(super) type Unsure = HashMap<Lease, Timestamp>;
+pub(super) type Unsure = HashMap<Lease, Sent>;
+
+/// The end of an attempt that was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    /// When the attempt ended, by the time of the database.
+    pub(super) ended: Timestamp,
+    /// The monotonic time at which it was last sent.
+    pub(super) at: Duration,
+}
 
 impl Shared {
     /// The time of the database.
@@ -119,11 +130,9 @@ impl Shared {
         self.notifier.tell_freed(routes.into_iter().cloned());
     }
 
-    /// Wakes the dispatcher, so that it claims.
+    /// Wakes the dispatcher, and what else claims.
     pub(super) fn wake(&self) {
-        if let Some(wake) = self.wake.get() {
-            wake.notify_one();
-        }
+        self.wakes.notify();
     }
 
     /// Counts a commit of webhooks or outcomes.

@@ -13,13 +13,15 @@ fn route(name: &str) -> RouteName {
     RouteName::new(name).expect("valid")
 }
 
-/// Routes of the settings. Each has one queue, of the source `default`; queues are numbered from 1.
+/// Routes of the settings, pulled if their names begin with `pulled`. Each has one queue, of the source `default`;
+/// queues are numbered from 1.
 struct Routes {
     queues: Queues,
     policies: Policies,
     paused: Paused,
     ready: Ready,
     running: HashMap<RouteName, usize>,
+    wanted: Wanted,
 }
 
 impl Routes {
@@ -30,7 +32,11 @@ impl Routes {
         }
         let policies = Policies::new(names.iter().map(|name| Policy {
             route: route(name),
-            handler: HandlerSettings::default(),
+            handler: if name.starts_with("pulled") {
+                HandlerSettings::Pull
+            } else {
+                HandlerSettings::default()
+            },
             timeout: None,
             concurrency: None,
             rate: None,
@@ -39,7 +45,7 @@ impl Routes {
             on_interrupt: OnInterrupt::Retry,
         }));
         let (paused, ready, running) = Default::default();
-        Self { queues, policies, paused, ready, running }
+        Self { queues, policies, paused, ready, running, wanted: Wanted::Run }
     }
 
     /// Pairs of a queue and the time since which it has something due, in milliseconds after `at(0)`.
@@ -49,8 +55,8 @@ impl Routes {
     }
 
     fn circumstances(&self, threads: usize) -> Circumstances<'_> {
-        let Self { queues, policies, paused, running, .. } = self;
-        Circumstances { now: at(0), threads, running, queues, policies, paused }
+        let Self { queues, policies, paused, running, wanted, .. } = self;
+        Circumstances { now: at(0), threads, running, wanted, queues, policies, paused }
     }
 
     fn plan(&self, threads: usize, allowance: impl FnMut(&Policy) -> Allowance) -> Vec<Share> {
@@ -164,6 +170,21 @@ fn a_held_route_gets_no_thread_and_does_not_affect_the_next_start() {
     routes.paused = Paused::new(&targets.map(|target| Pause { target, since: at(0) }));
     assert_eq!(routes.plan(3, |_| Allowance::ANY), []);
     assert_eq!(routes.next(|_| Allowance::ANY), Some(at(7)));
+}
+
+#[test]
+fn a_claim_plans_only_the_routes_that_it_wants() {
+    let mut routes = Routes::new(&["run", "pulled-a", "pulled-b"]).due(&[(1, 8), (2, -9), (3, -5)]);
+    assert_eq!((routes.shares(4), routes.next(|_| Allowance::ANY)), (vec![], Some(at(8))));
+    routes.wanted = Wanted::Pulled(["run", "pulled-b", "unknown"].map(route).into());
+    assert_eq!(
+        (routes.shares(4), routes.next(|_| Allowance::ANY)),
+        (vec![share("pulled-b", 4)], Some(at(-5)))
+    );
+    routes.wanted = Wanted::Pulled(["pulled-a", "pulled-b"].map(route).into());
+    assert_eq!(routes.shares(4), [share("pulled-a", 2), share("pulled-b", 2)]);
+    routes.wanted = Wanted::Pulled(["run"].map(route).into());
+    assert_eq!((routes.shares(4), routes.next(|_| Allowance::ANY)), (vec![], None));
 }
 
 #[test]

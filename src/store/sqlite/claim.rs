@@ -24,7 +24,7 @@ const ROUNDS: usize = 4;
 
 /// The jobs that a committed claim has leased.
 pub(super) struct Claimed {
-    pub(super) jobs: Vec<LeasedJob>,
+    pub(super) jobs: Vec<BareJob>,
     /// When another claim may find a job; see [`Claims::next`](crate::store::Claims::next).
     pub(super) next: Option<Timestamp>,
     pub(super) claimed_at: Timestamp,
@@ -34,7 +34,7 @@ pub(super) struct Claimed {
 
 /// A leased job without its webhook.
 #[derive(Clone)]
-pub(super) struct LeasedJob {
+pub(super) struct BareJob {
     pub(super) webhook: i64,
     pub(super) queue: QueueId,
     pub(super) route: RouteName,
@@ -52,13 +52,13 @@ pub(super) fn claim(transaction: &mut Transaction<'_>, claim: &Claim) -> Result<
     let now = transaction.context.clock.now();
     let held_until = transaction.context.clock.monotonic().saturating_add(claim.lease);
     let mut running = claim.running.clone();
-    let mut jobs: Vec<LeasedJob> = Vec::new();
+    let mut jobs: Vec<BareJob> = Vec::new();
     for _ in 0..ROUNDS {
         let threads = claim.threads.saturating_sub(jobs.len());
         if threads == 0 {
             break;
         }
-        for share in transaction.context.memory.plan(now, threads, &running) {
+        for share in transaction.context.memory.plan(now, threads, &running, &claim.wanted) {
             let leased = lease_share(transaction, &share, now, claim)?;
             note_started(transaction, &share.route, leased.len(), now)?;
             *running.entry(share.route).or_default() += leased.len();
@@ -66,7 +66,7 @@ pub(super) fn claim(transaction: &mut Transaction<'_>, claim: &Claim) -> Result<
         }
     }
     jobs.sort_by_key(|job| job.available_at);
-    let next = transaction.context.memory.next_start(now);
+    let next = transaction.context.memory.next_start(now, &claim.wanted);
     Ok(Claimed { jobs, next, claimed_at: now, held_until })
 }
 
@@ -76,7 +76,7 @@ fn lease_share(
     share: &Share,
     now: Timestamp,
     claim: &Claim,
-) -> QueryResult<Vec<LeasedJob>> {
+) -> QueryResult<Vec<BareJob>> {
     let mut due: Vec<(QueueId, DueRow)> = Vec::new();
     for queue in &share.queues {
         // Reads one job more than may be leased, to know when the next one is due.
@@ -129,7 +129,7 @@ struct Leasing<'a> {
     claim: &'a Claim,
 }
 
-fn lease_job(transaction: &mut Transaction<'_>, leasing: Leasing<'_>) -> QueryResult<LeasedJob> {
+fn lease_job(transaction: &mut Transaction<'_>, leasing: Leasing<'_>) -> QueryResult<BareJob> {
     let Leasing { queue, job: (webhook, status), order, available_at, now, share, claim } = leasing;
     let now = now.as_millisecond();
     let row = ClaimJob {
@@ -141,7 +141,7 @@ fn lease_job(transaction: &mut Transaction<'_>, leasing: Leasing<'_>) -> QueryRe
     }
     .get_result::<ClaimedRow>(transaction.connection)?;
     transaction.context.memory.counts.shift(queue, rows::job_status(status)?, Status::Processing);
-    Ok(LeasedJob {
+    Ok(BareJob {
         webhook,
         queue,
         route: share.route.clone(),

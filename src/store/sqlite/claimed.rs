@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use jiff::Timestamp;
 
-use super::claim::{Claimed, LeasedJob};
+use super::claim::{BareJob, Claimed};
 use super::rows;
 use super::schema::webhooks;
 use crate::domain::attempt::Lease;
@@ -12,7 +12,6 @@ use crate::domain::job::{JobId, Status};
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 use crate::store::ClaimedJob;
 use crate::store::changes::Change;
-use crate::store::fitting::CLAIM_BYTES;
 
 /// The result of reading the webhooks of leased jobs.
 #[derive(Default)]
@@ -22,9 +21,9 @@ pub(super) struct ReadJobs {
     /// The status changes of these jobs, to be announced.
     pub(super) changes: Vec<Change>,
     /// The jobs whose webhook could not be read.
-    pub(super) unread: Vec<LeasedJob>,
+    pub(super) unread: Vec<BareJob>,
     /// The jobs whose payloads are too many bytes for one claim.
-    pub(super) left: Vec<LeasedJob>,
+    pub(super) left: Vec<BareJob>,
 }
 
 /// The columns of a webhook that a handler needs.
@@ -39,19 +38,27 @@ struct WebhookOfJob {
     traceparent: String,
 }
 
-/// Reads the webhooks of leased jobs, those that are due longest first, until their payloads have [`CLAIM_BYTES`].
-/// Returns an error only if no webhook could be read.
-pub(super) fn read_webhooks(connection: &mut SqliteConnection, claimed: Claimed) -> QueryResult<ReadJobs> {
+/// Reads the webhooks of leased jobs, those that are due longest first, as long as their payloads have at most
+/// `max_bytes`, and at least one. Returns an error only if no webhook could be read.
+pub(super) fn read_webhooks(
+    connection: &mut SqliteConnection,
+    claimed: Claimed,
+    max_bytes: usize,
+) -> QueryResult<ReadJobs> {
     let (mut read, mut failure) = (ReadJobs::default(), None);
-    let mut bytes = 0;
+    let mut bytes = 0_usize;
     for leased in claimed.jobs {
-        if bytes >= CLAIM_BYTES {
+        if bytes >= max_bytes && !read.jobs.is_empty() {
             read.left.push(leased);
             continue;
         }
         match read_webhook(connection, &leased, claimed.claimed_at) {
             Ok(job) => {
-                bytes += job.payload.as_ref().map_or(0, String::len);
+                bytes = bytes.saturating_add(job.payload.as_ref().map_or(0, String::len));
+                if bytes > max_bytes && !read.jobs.is_empty() {
+                    read.left.push(leased);
+                    continue;
+                }
                 read.changes.push(Change {
                     job: job.lease.job,
                     route: leased.route,
@@ -78,7 +85,7 @@ pub(super) fn read_webhooks(connection: &mut SqliteConnection, claimed: Claimed)
 
 fn read_webhook(
     connection: &mut SqliteConnection,
-    leased: &LeasedJob,
+    leased: &BareJob,
     claimed_at: Timestamp,
 ) -> QueryResult<ClaimedJob> {
     let webhook =

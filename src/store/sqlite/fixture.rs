@@ -15,7 +15,7 @@ use crate::domain::retry::RetryPolicy;
 use crate::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, RouteName};
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
-use crate::store::Claim;
+use crate::store::{Claim, Wanted};
 
 /// Opens a store in a new folder, with these policies.
 pub(super) async fn open(
@@ -75,5 +75,12 @@ pub(super) fn job(route: &str, order: Option<&str>) -> NewJob {
 
 /// A claim for this number of threads.
 pub(super) fn claim(threads: usize) -> Claim {
-    Claim { worker: "worker".into(), threads, lease: Duration::from_secs(30), running: HashMap::new() }
+    Claim {
+        worker: "worker".into(),
+        wanted: Wanted::Run,
+        threads,
+        max_bytes: usize::MAX,
+        lease: Duration::from_secs(30),
+        running: HashMap::new(),
+    }
 }

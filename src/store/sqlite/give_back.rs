@@ -5,7 +5,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
 
-use super::claim::LeasedJob;
+use super::claim::BareJob;
 use super::lanes::{self, Lane};
 use super::rows;
 use super::transaction::{JobChange, Refusal, Transaction};
@@ -13,13 +13,17 @@ use crate::domain::attempt::Lease;
 use crate::domain::job::{QueueId, Status};
 use crate::store::statement::statement;
 
-/// Gives back the jobs of these leases. Skips leases that were lost.
-pub(super) fn give_back(transaction: &mut Transaction<'_>, leases: &[Lease]) -> Result<(), Refusal> {
+/// Gives back the jobs of these leases of `worker`. Skips leases that were lost.
+pub(super) fn give_back(
+    transaction: &mut Transaction<'_>,
+    worker: &str,
+    leases: &[Lease],
+) -> Result<(), Refusal> {
     let now = transaction.context.clock.now();
     for Lease { job, token } in leases {
         let webhook = job.webhook.sequence().as_i64();
-        let given =
-            unclaim(transaction, (webhook, job.queue, token.cast_signed()), Timestamp::UNIX_EPOCH, now)?;
+        let claim = (webhook, job.queue, token.cast_signed());
+        let given = unclaim(transaction, worker, claim, Timestamp::UNIX_EPOCH, now)?;
         if let Some(given) = given {
             transaction.announce(JobChange {
                 job: *job,
@@ -35,24 +39,26 @@ pub(super) fn give_back(transaction: &mut Transaction<'_>, leases: &[Lease]) -> 
     Ok(())
 }
 
-/// Gives back jobs that a claim did not return, so that they are not due before `due`.
+/// Gives back jobs that a claim of `worker` did not return, so that they are not due before `due`.
 pub(super) fn put_off(
     transaction: &mut Transaction<'_>,
-    jobs: &[LeasedJob],
+    worker: &str,
+    jobs: &[BareJob],
     due: Timestamp,
 ) -> Result<(), Refusal> {
     let now = transaction.context.clock.now();
     for job in jobs {
         // Not announced, for the claim was not either.
-        unclaim(transaction, (job.webhook, job.queue, job.lease_token), due, now)?;
+        unclaim(transaction, worker, (job.webhook, job.queue, job.lease_token), due, now)?;
     }
     Ok(())
 }
 
-/// Takes back the claim of a job: its webhook, queue and lease token. The job is due at its old time, or at
+/// Takes back the claim of a job by `worker`: its webhook, queue and lease token. The job is due at its old time, or at
 /// `earliest` if that is later. None if the lease was lost.
 fn unclaim(
     transaction: &mut Transaction<'_>,
+    worker: &str,
     (webhook, queue, lease_token): (i64, QueueId, i64),
     earliest: Timestamp,
     now: Timestamp,
@@ -63,6 +69,7 @@ fn unclaim(
         webhook,
         queue: queue.0.into(),
         lease_token,
+        worker,
     };
     let Some(row) = unclaiming.get_result::<UnclaimedRow>(transaction.connection).optional()? else {
         return Ok(None);
@@ -87,16 +94,17 @@ struct UnclaimedRow {
 }
 
 statement! { Sqlite;
-    struct UnclaimJob {
+    struct UnclaimJob<'a> {
         earliest: i64 as BigInt,
         updated_at: i64 as BigInt,
         webhook: i64 as BigInt,
         queue: i64 as BigInt,
         lease_token: i64 as BigInt,
+        worker: &'a str as Text,
     }
     returns (BigInt, BigInt, BigInt, Nullable<Text>);
     "UPDATE jobs SET status = 0, attempts = attempts - 1, available_at = max(available_at, ?), updated_at = ?,
             lease_until = NULL, worker = NULL, revision = revision + 1
-     WHERE webhook = ? AND queue = ? AND lease_token = ? AND status = 1
+     WHERE webhook = ? AND queue = ? AND lease_token = ? AND worker = ? AND status = 1
      RETURNING attempts, revision, available_at, lane"
 }

@@ -1,4 +1,4 @@
-//! Implements `JobQueue`: what the worker needs.
+//! Implements `JobQueue`: what workers need.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::claim::LeasedJob;
+use super::claim::BareJob;
 use super::claimed::{self, ReadJobs};
 use super::finish::Ending;
 use super::leases::{self, Takeable};
-use super::{SqliteStore, claim, finish, give_back, set_back};
+use super::{SqliteStore, claim, finish, give_back, leased, set_back};
 use crate::domain::attempt::Lease;
 use crate::domain::error::Result;
-use crate::store::{Claim, Claims, Finish, JobQueue};
+use crate::store::{Claim, Claims, Finish, JobQueue, LeasedJob};
 use crate::telemetry::repeated::Repeated;
 
 /// Maximum number of ends of attempts recorded in one command. Bounds how long other commands wait.
@@ -27,9 +27,9 @@ const UNREAD_PAUSE: Duration = Duration::from_secs(5);
 static PUTTING_OFF: Repeated = Repeated::new("claimed jobs that cannot start are given back again");
 
 impl SqliteStore {
-    /// Gives back the jobs that a claim does not return: those that are left at once, those that could not be read
-    /// after a pause. If that fails, they are taken over when their leases expire.
-    async fn put_off(&self, left: Vec<LeasedJob>, unread: Vec<LeasedJob>) {
+    /// Gives back the jobs that a claim of `worker` does not return: those that are left at once, those that could not
+    /// be read after a pause. If that fails, they are taken over when their leases expire.
+    async fn put_off(&self, worker: Arc<str>, left: Vec<BareJob>, unread: Vec<BareJob>) {
         let jobs = left.len() + unread.len();
         if jobs == 0 {
             return;
@@ -37,8 +37,8 @@ impl SqliteStore {
         let at_once = Timestamp::UNIX_EPOCH;
         let later = self.clock.now().saturating_add(UNREAD_PAUSE).unwrap_or(Timestamp::MAX);
         let put_off = self.writer.run(move |transaction| {
-            give_back::put_off(transaction, &left, at_once)?;
-            give_back::put_off(transaction, &unread, later)
+            give_back::put_off(transaction, &worker, &left, at_once)?;
+            give_back::put_off(transaction, &worker, &unread, later)
         });
         match put_off.await {
             Ok(()) => PUTTING_OFF.works(),
@@ -52,17 +52,18 @@ impl SqliteStore {
 #[async_trait]
 impl JobQueue for SqliteStore {
     async fn claim(&self, claim: Claim) -> Result<Claims> {
+        let (worker, max_bytes) = (Arc::clone(&claim.worker), claim.max_bytes);
         let claimed = self.writer.run(move |transaction| claim::claim(transaction, &claim)).await?;
         let (next, held_until) = (claimed.next, claimed.held_until);
         if claimed.jobs.is_empty() {
             return Ok(Claims { jobs: Vec::new(), next, held_until });
         }
-        let leased = claimed.jobs.clone();
+        let all = claimed.jobs.clone();
         let reader = self.claim_reader()?;
-        let read = reader.run(move |connection| claimed::read_webhooks(connection, claimed)).await;
+        let read = reader.run(move |connection| claimed::read_webhooks(connection, claimed, max_bytes)).await;
         let (read, failure) = match read {
             Ok(read) => (read, None),
-            Err(error) => (ReadJobs { unread: leased, ..ReadJobs::default() }, Some(error)),
+            Err(error) => (ReadJobs { unread: all, ..ReadJobs::default() }, Some(error)),
         };
         let ReadJobs { jobs, changes, unread, left } = read;
         if !unread.is_empty() {
@@ -71,7 +72,7 @@ impl JobQueue for SqliteStore {
                 "claimed webhooks could not be read; their leases are given back"
             );
         }
-        self.put_off(left, unread).await;
+        self.put_off(worker, left, unread).await;
         if let Some(failure) = failure {
             return Err(failure);
         }
@@ -94,8 +95,14 @@ impl JobQueue for SqliteStore {
         Ok(held)
     }
 
-    async fn renew(&self, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>> {
-        self.writer.run(move |transaction| leases::renew(transaction, &leases, lease)).await
+    async fn renew(&self, worker: &str, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>> {
+        let worker = worker.to_owned();
+        self.writer.run(move |transaction| leases::renew(transaction, &worker, &leases, lease)).await
+    }
+
+    async fn leased(&self, worker: &str, leases: Vec<Lease>) -> Result<Vec<LeasedJob>> {
+        let (worker, now) = (worker.to_owned(), self.clock.now());
+        self.readers()?.run(move |connection| leased::leased(connection, &worker, &leases, now)).await
     }
 
     async fn follow_clock(&self) -> Result<()> {
@@ -117,13 +124,13 @@ impl JobQueue for SqliteStore {
         self.take_over(Takeable::ExpiredBut(held)).await
     }
 
-    async fn give_back(&self, leases: Vec<Lease>) -> Result<()> {
-        self.writer.run(move |transaction| give_back::give_back(transaction, &leases)).await
+    async fn give_back(&self, worker: &str, leases: Vec<Lease>) -> Result<()> {
+        let worker = worker.to_owned();
+        self.writer.run(move |transaction| give_back::give_back(transaction, &worker, &leases)).await
     }
 
     fn on_due(&self, wake: Arc<Notify>) {
-        // Set once, at the start of the process. A second call has no effect.
-        let _ = self.wake.set(wake);
+        self.wakes.add(wake);
     }
 }
 

@@ -22,8 +22,9 @@ const TAKE_OVER_JOBS: i64 = 500;
 
 /// Which leased jobs to take over.
 pub(super) enum Takeable {
-    /// All leased jobs, because the process that leased them is gone.
-    All,
+    /// All leased jobs, because the process that leased them is gone; but those of pulled routes, whose workers live
+    /// elsewhere.
+    AllButPulled,
     /// Jobs whose lease has expired, except for these leases, whose attempts still run.
     ExpiredBut(Vec<Lease>),
 }
@@ -35,16 +36,16 @@ pub(super) struct TakenOver {
     pub(super) dead_letters: Vec<DeadLetter>,
 }
 
-/// Extends leases to `lease` from now. Returns the leases that were lost.
+/// Extends leases of `worker` to `lease` from now. Returns the leases that were lost.
 pub(super) fn renew(
     transaction: &mut Transaction<'_>,
+    worker: &str,
     leases: &[Lease],
     lease: Duration,
 ) -> Result<Vec<Lease>, Refusal> {
     let now = transaction.context.clock.now().as_millisecond();
-    let renewed =
-        RenewLeases { lease_until: super::later(now, lease), held: &list_of(leases)? }
-            .load::<(i64, i64, i64)>(transaction.connection)?;
+    let renewed = RenewLeases { lease_until: super::later(now, lease), held: &list_of(leases)?, worker }
+        .load::<(i64, i64, i64)>(transaction.connection)?;
     Ok(leases.iter().filter(|lease| !renewed.contains(&columns_of(lease))).copied().collect())
 }
 
@@ -52,11 +53,12 @@ pub(super) fn renew(
 /// there are no more.
 pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> Result<TakenOver, Refusal> {
     let now = transaction.context.clock.now();
-    let (until, held) = match what {
-        Takeable::All => (i64::MAX, list_of(&[])?),
-        Takeable::ExpiredBut(held) => (now.as_millisecond(), list_of(held)?),
+    let (until, held, queues) = match what {
+        Takeable::AllButPulled => (i64::MAX, list_of(&[])?, pulled_queues(transaction)),
+        Takeable::ExpiredBut(held) => (now.as_millisecond(), list_of(held)?, Vec::new()),
     };
-    let expired = SelectExpired { until, held: &held, limit: TAKE_OVER_JOBS }
+    let queues = serde_json::to_string(&queues).map_err(rows::unreadable)?;
+    let expired = SelectExpired { until, held: &held, queues: &queues, limit: TAKE_OVER_JOBS }
         .load::<ExpiredRow>(transaction.connection)?;
     let mut taken = TakenOver { jobs: expired.len(), dead_letters: Vec::new() };
     for row in expired {
@@ -68,6 +70,13 @@ pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> R
         }
     }
     Ok(taken)
+}
+
+/// The numbers of the queues of pulled routes.
+fn pulled_queues(transaction: &Transaction<'_>) -> Vec<u32> {
+    let memory = &transaction.context.memory;
+    let pulled = memory.policies().iter().filter(|policy| policy.is_pulled());
+    pulled.flat_map(|policy| memory.queues.of_route(&policy.route)).map(|queue| queue.0).collect()
 }
 
 /// The end of an interrupted attempt, by the policy in force.
@@ -113,7 +122,7 @@ fn columns_of(lease: &Lease) -> (i64, i64, i64) {
 }
 
 /// Leases as a JSON array, so that any number of leases needs one bind.
-fn list_of(leases: &[Lease]) -> QueryResult<String> {
+pub(super) fn list_of(leases: &[Lease]) -> QueryResult<String> {
     let columns = leases.iter().map(columns_of).collect::<Vec<_>>();
     serde_json::to_string(&columns).map_err(rows::unreadable)
 }
@@ -136,12 +145,13 @@ statement! { Sqlite;
     struct RenewLeases<'a> {
         lease_until: i64 as BigInt,
         held: &'a str as Text,
+        worker: &'a str as Text,
     }
     returns (BigInt, BigInt, BigInt);
     "UPDATE jobs SET lease_until = ?
      FROM (SELECT value ->> 0 AS webhook, value ->> 1 AS queue, value ->> 2 AS lease_token FROM json_each(?)) AS held
      WHERE jobs.webhook = held.webhook AND jobs.queue = held.queue
-       AND jobs.lease_token = held.lease_token AND jobs.status = 1
+       AND jobs.lease_token = held.lease_token AND jobs.status = 1 AND jobs.worker = ?
      RETURNING jobs.webhook, jobs.queue, jobs.lease_token"
 }
 
@@ -149,6 +159,7 @@ statement! { Sqlite;
     struct SelectExpired<'a> {
         until: i64 as BigInt,
         held: &'a str as Text,
+        queues: &'a str as Text,
         limit: i64 as BigInt,
     }
     returns (Binary, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Text>, Nullable<Text>);
@@ -157,5 +168,6 @@ statement! { Sqlite;
      WHERE j.status = 1 AND j.lease_until <= ?
        AND (j.webhook, j.queue, j.lease_token) NOT IN
            (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))
+       AND j.queue NOT IN (SELECT value FROM json_each(?))
      LIMIT ?"
 }

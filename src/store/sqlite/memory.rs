@@ -19,9 +19,9 @@ use crate::domain::job::{QueueId, Status};
 use crate::domain::policy::{Policies, Policy};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
-use crate::store::Pause;
 use crate::store::ready::{Circumstances, Queues, Ready, Share};
 use crate::store::rule::{Allowance, Pace, Paused, allowance};
+use crate::store::{Pause, Wanted};
 
 /// The writer's copy of small tables.
 #[derive(Debug, Default)]
@@ -116,19 +116,23 @@ impl Memory {
         })
     }
 
-    /// Shares idle threads between the routes that have jobs to start.
+    /// Shares idle threads between the wanted routes that have jobs to start.
     pub(super) fn plan(
         &self,
         now: Timestamp,
         threads: usize,
         running: &HashMap<RouteName, usize>,
+        wanted: &Wanted,
     ) -> Vec<Share> {
-        self.ready.plan(&self.circumstances(now, threads, running), |policy| self.allowance(policy, now))
+        let circumstances = self.circumstances(now, threads, running, wanted);
+        self.ready.plan(&circumstances, |policy| self.allowance(policy, now))
     }
 
-    /// The earliest time at which a job may start; see [`Ready::next`].
-    pub(super) fn next_start(&self, now: Timestamp) -> Option<Timestamp> {
-        self.ready.next(&self.circumstances(now, 0, &HashMap::new()), |policy| self.allowance(policy, now))
+    /// The earliest time at which a wanted job may start; see [`Ready::next`].
+    pub(super) fn next_start(&self, now: Timestamp, wanted: &Wanted) -> Option<Timestamp> {
+        let nothing_runs = HashMap::new();
+        let circumstances = self.circumstances(now, 0, &nothing_runs, wanted);
+        self.ready.next(&circumstances, |policy| self.allowance(policy, now))
     }
 
     fn circumstances<'a>(
@@ -136,9 +140,10 @@ impl Memory {
         now: Timestamp,
         threads: usize,
         running: &'a HashMap<RouteName, usize>,
+        wanted: &'a Wanted,
     ) -> Circumstances<'a> {
         let Self { queues, policies, paused, .. } = self;
-        Circumstances { now, threads, running, queues, policies, paused }
+        Circumstances { now, threads, running, wanted, queues, policies, paused }
     }
 
     /// How many jobs of a route may start now.

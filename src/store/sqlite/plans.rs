@@ -13,6 +13,7 @@ use super::due::{SelectDue, SelectDueJobs};
 use super::finish::EndLease;
 use super::give_back::UnclaimJob;
 use super::lanes::{DeleteLane, SelectFirst, SetState};
+use super::leased::SelectLeased;
 use super::leases::{RenewLeases, SelectExpired};
 use super::list::SelectPage;
 use super::policies::{SelectBlocked, UnblockJobs};
@@ -60,7 +61,7 @@ fn every_hot_statement_is_served_by_an_index() {
 
     let claim = ClaimJob { lease_until: 0, updated_at: 0, worker: "", webhook: 1, queue: 1 };
     check(&claim, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
-    let unclaim = UnclaimJob { earliest: 0, updated_at: 0, webhook: 1, queue: 1, lease_token: 1 };
+    let unclaim = UnclaimJob { earliest: 0, updated_at: 0, webhook: 1, queue: 1, lease_token: 1, worker: "" };
     check(&unclaim, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
     let end = EndLease {
         status: 0,
@@ -73,8 +74,12 @@ fn every_hot_statement_is_served_by_an_index() {
         lease_token: 1,
     };
     check(&end, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
-    check(&RenewLeases { lease_until: 0, held: "[]" }, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
-    check(&SelectExpired { until: 0, held: "[]", limit: 1 }, &["jobs_leased (lease_until<?)"]);
+    let renew = RenewLeases { lease_until: 0, held: "[]", worker: "" };
+    check(&renew, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
+    let expired = SelectExpired { until: 0, held: "[]", queues: "[]", limit: 1 };
+    check(&expired, &["jobs_leased (lease_until<?)"]);
+    let leased = ["j USING PRIMARY KEY (webhook=? AND queue=?)", "w USING INTEGER PRIMARY KEY"];
+    check(&SelectLeased { leases: "[]", worker: "" }, &leased);
 
     let waiting = SelectWaiting { queue_of_jobs: 1, queue_of_lanes: 1, limit_of_lanes: 1, limit: 1 };
     check(&waiting, &["jobs_due (queue=?)", "jobs_in_lane (queue=? AND lane>?)"]);

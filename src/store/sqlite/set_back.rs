@@ -1,6 +1,7 @@
-//! Moves due times when the time of day was set back.
+//! Moves due times, and ends of leases, when the time of day was set back.
 //!
-//! What was due by the old time would otherwise wait until the clock has caught up. Times are in milliseconds.
+//! What was due, or leased, by the old time would otherwise wait until the clock has caught up. Times are in
+//! milliseconds.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
@@ -33,7 +34,7 @@ pub(super) fn step(before: i64, now: i64) -> Option<i64> {
 
 /// Moves the due times that are to come after the time of day was set back by `step`. At a start the step is `None`,
 /// because it is not known: what was changed later than now then waits as long from now on as it was to wait from that
-/// change. No job becomes due later than before.
+/// change. No job becomes due later than before. Leases of pull workers that are gone end as early as before.
 pub(super) fn move_due_times(transaction: &mut Transaction<'_>, step: Option<i64>) -> Result<(), Refusal> {
     let now = transaction.context.clock.now().as_millisecond();
     let latest = now.saturating_add(SMALLEST_STEP);
@@ -50,6 +51,9 @@ pub(super) fn move_due_times(transaction: &mut Transaction<'_>, step: Option<i64
             transaction.look_again(queue)?;
             transaction.lets_start();
         }
+    }
+    if let Some(step) = step {
+        MoveLeases { by: step, after: now.saturating_add(step) }.execute(transaction.connection)?;
     }
     Ok(())
 }
@@ -99,6 +103,16 @@ statement! { Sqlite;
               AND j.lane IS NOT NULL ORDER BY j.webhook LIMIT 1),
          0))
      WHERE queue = ? AND state = 0 AND available_at > ?"
+}
+
+statement! { Sqlite;
+    /// A lease that ends within the step may have been claimed by the new time, so it is not moved.
+    struct MoveLeases {
+        by: i64 as BigInt,
+        after: i64 as BigInt,
+    }
+    returns ();
+    "UPDATE jobs SET lease_until = lease_until - ? WHERE status = 1 AND lease_until > ?"
 }
 
 #[cfg(test)]

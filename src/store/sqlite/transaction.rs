@@ -1,15 +1,14 @@
 //! A write transaction: what its commands may use, and what to publish after its commit.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, OnceLock};
 
 use diesel::prelude::*;
 use diesel::result::Error as QueryError;
 use diesel::sqlite::SqliteConnection;
 use jiff::Timestamp;
 use rand::rngs::SmallRng;
-use tokio::sync::Notify;
 
 use super::committed::Committed;
 use super::connection::Owner;
@@ -23,6 +22,7 @@ use crate::domain::job::{JobId, QueueId, Status};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 use crate::store::changes::{Change, Changes};
+use crate::store::wakes::Wakes;
 use crate::telemetry::metrics::Metrics;
 
 /// The state that commands need in addition to the connection.
@@ -38,7 +38,7 @@ pub(super) struct Context {
     pub(super) max_backlog: u64,
     pub(super) committed: Arc<Committed>,
     pub(super) changes: Arc<Changes>,
-    pub(super) wake: Arc<OnceLock<Arc<Notify>>>,
+    pub(super) wakes: Arc<Wakes>,
     pub(super) log: Arc<wal::Log>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -56,10 +56,8 @@ impl Context {
         let changed = self.memory.committed();
         self.committed.publish(&self.memory, changed);
         self.changes.announce(&effects.changes);
-        if effects.lets_start
-            && let Some(wake) = self.wake.get()
-        {
-            wake.notify_one();
+        if effects.lets_start {
+            self.wakes.notify();
         }
     }
 }

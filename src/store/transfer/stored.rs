@@ -60,7 +60,7 @@ pub(in crate::store) struct StoredJob {
     pub(in crate::store) completed_at: Option<Timestamp>,
     pub(in crate::store) revision: i64,
     pub(in crate::store) lease_token: i64,
-    /// The process that ran the job when it died, if one did.
+    /// Who held the lease, if the job was leased.
     pub(in crate::store) worker: Option<String>,
     /// The order value, if the job is ordered.
     pub(in crate::store) order: Option<String>,

@@ -20,6 +20,7 @@ pub(crate) mod operating;
 pub(crate) mod ordering;
 pub(crate) mod pausing;
 pub(crate) mod policies;
+pub(crate) mod pulled;
 pub(crate) mod purging;
 pub(crate) mod reading;
 pub(crate) mod retention;

@@ -166,6 +166,21 @@ macro_rules! conformance {
                     a_job_given_back_frees_its_concurrency_and_its_lane
                     giving_back_lost_leases_changes_nothing
                 ]
+                pulled: [
+                    the_pool_leases_no_jobs_of_pulled_routes
+                    a_pulled_claim_leases_only_jobs_of_the_pulled_routes_that_it_names
+                    pulled_jobs_keep_the_concurrency_and_the_rate_of_their_route
+                    pulled_jobs_keep_their_order_and_are_paused
+                    a_pulled_claim_returns_as_many_bytes_as_it_asks_for_or_one_job
+                    everything_that_was_registered_is_woken
+                    held_leases_are_returned_with_what_ends_their_attempts
+                    lost_leases_and_those_of_other_workers_are_left_out
+                    a_lease_is_renewed_and_given_back_only_by_its_worker
+                    an_expired_pulled_lease_is_taken_over_and_the_history_names_its_worker
+                    pulled_leases_survive_a_restart
+                    leases_of_a_route_that_is_no_longer_pulled_are_taken_over_at_a_restart
+                    a_pulled_lease_lasts_as_long_as_it_was_asked_for_after_the_clock_was_set_back
+                ]
                 gone: [
                     jobs_of_a_route_that_is_gone_are_held
                     an_interrupted_job_of_a_route_that_is_gone_becomes_a_dead_letter

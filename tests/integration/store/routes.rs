@@ -51,6 +51,11 @@ pub(crate) fn attempts(max_attempts: u32) -> Policy {
     Policy { retry, ..policy(RouteName::DEFAULT) }
 }
 
+/// The policy of a route whose jobs workers elsewhere lease.
+pub(crate) fn pulled(name: &str) -> Policy {
+    Policy { handler: HandlerSettings::Pull, ..policy(name) }
+}
+
 /// The policy of a route with this concurrency.
 pub(crate) fn concurrent(name: &str, most: u32) -> Policy {
     Policy { concurrency: NonZeroU32::new(most), ..policy(name) }

@@ -227,7 +227,8 @@ statement! { Pg;
      SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)"
 }
 
-// Leases have expired: the process that held them is gone.
+// Leases have expired: the process that held them is gone. Leases of pull workers end as well, for the file does not say
+// which these are.
 statement! { Pg;
     struct InsertJobs {
         webhooks: Vec<Uuid> as Array<SqlUuid>,

@@ -32,7 +32,12 @@ fn schedule(concurrency: Option<u32>) -> Schedule {
 
 /// Whether a claim reads the queue.
 fn is_read(schedule: &Schedule) -> bool {
-    !schedule.plan(at(0), 1, &HashMap::new()).shares.is_empty()
+    !schedule.plan(at(0), 1, &HashMap::new(), &Wanted::Run).shares.is_empty()
+}
+
+/// The earliest time at which a job may start.
+fn next(schedule: &Schedule) -> Option<Timestamp> {
+    schedule.next(at(0), &Wanted::Run)
 }
 
 fn found(job: Option<Timestamp>) -> Found {
@@ -42,13 +47,13 @@ fn found(job: Option<Timestamp>) -> Found {
 #[test]
 fn a_queue_is_read_from_when_its_first_job_is_due() {
     let schedule = schedule(None);
-    assert_eq!((is_read(&schedule), schedule.next(at(0))), (false, None));
+    assert_eq!((is_read(&schedule), next(&schedule)), (false, None));
     schedule.note(&[(QUEUE, at(1))]);
-    assert_eq!((is_read(&schedule), schedule.next(at(0))), (false, Some(at(1))));
+    assert_eq!((is_read(&schedule), next(&schedule)), (false, Some(at(1))));
     schedule.note(&[(QUEUE, at(0))]);
     assert!(is_read(&schedule));
     schedule.found(schedule.moment(), &[found(None)]);
-    assert_eq!((is_read(&schedule), schedule.next(at(0))), (false, None));
+    assert_eq!((is_read(&schedule), next(&schedule)), (false, None));
 }
 
 #[test]
@@ -67,7 +72,7 @@ fn a_full_route_is_read_again_when_one_of_its_jobs_has_ended() {
     let (schedule, route) = (schedule(Some(1)), RouteName::default());
     schedule.note(&[(QUEUE, at(0))]);
     schedule.limited(schedule.moment(), &route, Pace::default(), true);
-    assert_eq!((is_read(&schedule), schedule.next(at(0))), (false, None));
+    assert_eq!((is_read(&schedule), next(&schedule)), (false, None));
     assert!(schedule.free([&route]));
     assert!(is_read(&schedule));
     // The job ended while a claim was finding the route full.
@@ -84,7 +89,7 @@ fn a_paused_queue_is_not_read() {
     let pause = Pause { target: PauseTarget::Everything, since: at(0) };
     assert!(schedule.set_paused(vec![pause.clone()]));
     assert!(!schedule.set_paused(vec![pause]), "nothing new");
-    assert_eq!((is_read(&schedule), schedule.next(at(0))), (false, None));
+    assert_eq!((is_read(&schedule), next(&schedule)), (false, None));
     schedule.set_paused(Vec::new());
     assert!(is_read(&schedule));
 }

@@ -21,7 +21,7 @@ use hookbox::domain::retry::RetryPolicy;
 use hookbox::domain::route::{OnDeadLetter, OnInterrupt, RouteName};
 use hookbox::domain::trace::Traceparent;
 use hookbox::domain::webhook::{EventType, IdempotencyKey, Source};
-use hookbox::store::{Claim, ClaimedJob, Claims, Finish, JobQueue};
+use hookbox::store::{Claim, ClaimedJob, Claims, Finish, JobQueue, LeasedJob};
 use hookbox::telemetry::metrics::Metrics;
 use hookbox::worker::handler::{Attempt, Failure, Handler, Registry};
 use hookbox::worker::{Options, Pool};
@@ -86,7 +86,7 @@ impl JobQueue for Scripted {
         Ok(vec![true; finishes.len()])
     }
 
-    async fn renew(&self, _leases: Vec<Lease>, _lease: Duration) -> Result<Vec<Lease>> {
+    async fn renew(&self, _worker: &str, _leases: Vec<Lease>, _lease: Duration) -> Result<Vec<Lease>> {
         self.renewals.fetch_add(1, Ordering::SeqCst);
         Ok(Vec::new())
     }
@@ -95,13 +95,17 @@ impl JobQueue for Scripted {
         Ok(())
     }
 
+    async fn leased(&self, _worker: &str, _leases: Vec<Lease>) -> Result<Vec<LeasedJob>> {
+        Ok(Vec::new())
+    }
+
     async fn take_over_expired(&self, _held: Vec<Lease>) -> Result<usize> {
         let answer = self.take_overs.lock().unwrap().pop_front().unwrap_or(Ok(0));
         let _ = self.asked.send(Asked::TakeOver);
         answer
     }
 
-    async fn give_back(&self, leases: Vec<Lease>) -> Result<()> {
+    async fn give_back(&self, _worker: &str, leases: Vec<Lease>) -> Result<()> {
         let answer = self.give_backs.lock().unwrap().pop_front().unwrap_or(Ok(()));
         let _ = self.asked.send(Asked::GiveBack(leases));
         answer
@@ -146,6 +150,7 @@ struct Setup {
     asked: UnboundedReceiver<Asked>,
     /// How many handlers have started.
     started: Arc<AtomicUsize>,
+    policies: Arc<PoliciesInForce>,
 }
 
 impl Setup {
@@ -162,27 +167,19 @@ impl Setup {
             renewals: AtomicUsize::new(0),
         });
         let clock = Arc::new(ManualClock::new(now()));
-        let policies = Policies::new([Policy {
-            route: RouteName::default(),
-            handler: HandlerSettings::Named("until-stopped".into()),
-            timeout: None,
-            concurrency: None,
-            rate: None,
-            retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 1),
-            on_dead_letter: OnDeadLetter::Block,
-            on_interrupt: OnInterrupt::Retry,
-        }]);
+        let policies = policies(HandlerSettings::Named("until-stopped".into()));
+        let policies = Arc::new(PoliciesInForce::new(policies));
         let started = Arc::default();
         let options = Options { workers: WORKERS, worker: "test".into(), lease: LEASE, seed: 1 };
         let pool = Pool::start(
             Arc::clone(&store) as _,
             Registry::default().with(UntilStopped(Arc::clone(&started))),
-            Arc::new(PoliciesInForce::new(Arc::new(policies))),
+            Arc::clone(&policies),
             Arc::clone(&clock) as _,
             Arc::new(Metrics::default()),
             options,
         );
-        Self { pool: pool.unwrap(), store, clock, asked, started }
+        Self { pool: pool.unwrap(), store, clock, asked, started, policies }
     }
 
     /// The next thing that the store is asked.
@@ -241,6 +238,20 @@ impl Setup {
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_700_000_000).unwrap()
+}
+
+/// The policies of the default route with this handler.
+fn policies(handler: HandlerSettings) -> Arc<Policies> {
+    Arc::new(Policies::new([Policy {
+        route: RouteName::default(),
+        handler,
+        timeout: None,
+        concurrency: None,
+        rate: None,
+        retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 1),
+        on_dead_letter: OnDeadLetter::Block,
+        on_interrupt: OnInterrupt::Retry,
+    }]))
 }
 
 fn job() -> ClaimedJob {
@@ -327,6 +338,19 @@ async fn a_job_with_an_expired_lease_is_given_back_and_its_handler_is_not_starte
     );
     setup.becomes_due();
     assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS }, "its thread is idle");
+    setup.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claimed_job_of_a_route_that_is_pulled_now_is_given_back() {
+    let mut setup = Setup::with_claims([]);
+    assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS });
+    setup.policies.set(policies(HandlerSettings::Pull));
+    setup.store.claims.lock().unwrap().push_back(Ok(vec![job()]));
+    setup.becomes_due();
+    assert_eq!(setup.asks().await, Asked::Claim { threads: WORKERS });
+    assert_eq!(setup.asks().await, Asked::GiveBack(vec![job().lease]));
+    assert_eq!(setup.started.load(Ordering::SeqCst), 0, "its handler was not started");
     setup.stop().await;
 }
 

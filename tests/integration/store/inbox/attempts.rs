@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox::domain::attempt::{Outcome, RunResult, conclude};
+use hookbox::domain::attempt::{Lease, Outcome, RunResult, conclude};
 use hookbox::domain::clock::Clock as _;
 use hookbox::domain::error::Result;
 use hookbox::domain::job::Status;
 use hookbox::domain::webhook::WebhookStatus;
-use hookbox::store::{Claim, ClaimedJob, Claims, Finish};
+use hookbox::store::{Claim, ClaimedJob, Claims, Finish, Wanted};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
@@ -16,10 +16,20 @@ use super::{Inbox, LEASE};
 use crate::store::harness::Harness;
 use crate::store::routes::policy;
 
+/// The maximum number of bytes of payloads that the pool claims.
+const CLAIM_BYTES: usize = 32 * 1024 * 1024;
+
 impl<H: Harness> Inbox<H> {
     /// A claim by this process, which runs no jobs yet.
     pub(crate) fn claim_for(&self, threads: usize) -> Claim {
-        Claim { worker: Arc::clone(&self.worker), threads, lease: LEASE, running: Default::default() }
+        Claim {
+            worker: Arc::clone(&self.worker),
+            wanted: Wanted::Run,
+            threads,
+            max_bytes: CLAIM_BYTES,
+            lease: LEASE,
+            running: Default::default(),
+        }
     }
 
     /// Claims jobs for this number of threads.
@@ -44,6 +54,16 @@ impl<H: Harness> Inbox<H> {
     /// Checks that no job is startable.
     pub(crate) async fn claim_nothing(&self) {
         assert_eq!(keys(&self.claimed(10).await), [""; 0], "no job may start");
+    }
+
+    /// Extends leases of this process, and returns those that were lost.
+    pub(crate) async fn renew(&self, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>> {
+        self.shared().renew(&self.worker, leases, lease).await
+    }
+
+    /// Gives back jobs that this process has leased.
+    pub(crate) async fn give_back(&self, leases: Vec<Lease>) -> Result<()> {
+        self.shared().give_back(&self.worker, leases).await
     }
 
     /// Records the end of one attempt; false if its lease was lost.

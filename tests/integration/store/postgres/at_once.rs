@@ -15,7 +15,9 @@ use hookbox::domain::job::Status;
 use hookbox::domain::policy::Policies;
 use hookbox::domain::retention::Retention;
 use hookbox::store::postgres::PostgresStore;
-use hookbox::store::{Claim, ClaimedJob, Finish, Inbox as _, JobQueue as _, Operations as _, Store as _};
+use hookbox::store::{
+    Claim, ClaimedJob, Finish, Inbox as _, JobQueue as _, Operations as _, Store as _, Wanted,
+};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng};
@@ -101,8 +103,7 @@ impl Actor {
             }
             (4..=7, _) => {
                 let (threads, lease) = (self.random.random_range(1..8), Duration::from_millis(40));
-                let claim =
-                    Claim { worker: Arc::clone(&self.worker), threads, lease, running: HashMap::new() };
+                let claim = claim(&self.worker, threads, lease);
                 self.held.extend(self.store.claim(claim).await?.jobs);
             }
             (8..=12, _) => {
@@ -118,7 +119,7 @@ impl Actor {
             (14, Some(id)) => drop(self.store.retry(id, None).await?),
             (15, _) => {
                 let leases = self.held.iter().map(|job| job.lease).collect();
-                self.store.renew(leases, Duration::from_millis(40)).await?;
+                self.store.renew(&self.worker, leases, Duration::from_millis(40)).await?;
             }
             (16, _) => drop(self.store.take_over_expired(Vec::new()).await?),
             (17, _) => {
@@ -152,6 +153,11 @@ fn worker(seed: u64) -> String {
     format!("worker-{seed}")
 }
 
+fn claim(worker: &str, threads: usize, lease: Duration) -> Claim {
+    let (worker, max_bytes, running) = (worker.into(), usize::MAX, HashMap::new());
+    Claim { worker, wanted: Wanted::Run, threads, max_bytes, lease, running }
+}
+
 /// The end of an attempt under the policies with blocking dead letters.
 fn ended(job: &ClaimedJob, next: Status) -> Finish {
     let now = SystemClock.now();
@@ -178,8 +184,7 @@ async fn complete_all(store: &PostgresStore, policies: &Arc<Policies>) {
     let completing = async {
         while store.stats().await.expect("counts").counts().unfinished() > 0 {
             store.take_over_expired(Vec::new()).await.expect("takes over");
-            let (worker, lease) = ("last".into(), Duration::from_secs(30));
-            let claim = Claim { worker, threads: 50, lease, running: HashMap::new() };
+            let claim = claim("last", 50, Duration::from_secs(30));
             let jobs = store.claim(claim).await.expect("claims").jobs;
             let ends = jobs.iter().map(|job| ended(job, Status::Completed)).collect::<Vec<_>>();
             let held = store.finish("last", ends).await.expect("finishes");

@@ -1,7 +1,6 @@
 //! Clocks that differ, and clocks that are set. Jobs are due, and leases expire, by the clock of the database. If that
 //! clock is set, nothing waits for an old time, and no lease is taken over that is held.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,7 +77,7 @@ async fn a_process_whose_clock_is_a_day_off_runs_jobs_of_others_at_once() {
         inbox.accept_new("k").await;
         let clock = Arc::new(ManualClock::new(inbox.now() + ahead));
         let other = another(&inbox, Arc::clone(&clock)).await;
-        let claim = Claim { worker: "process-2".into(), threads: 1, lease: LEASE, running: HashMap::new() };
+        let claim = Claim { worker: "process-2".into(), ..inbox.claim_for(1) };
         let [job] = <[_; 1]>::try_from(other.claim(claim).await.expect("claims").jobs).expect("one job");
 
         let ended = clock.now();

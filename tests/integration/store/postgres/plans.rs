@@ -59,6 +59,7 @@ async fn reads_of_lives(jobs: impl Fn(usize) -> Vec<NewJob>, indexes: &[&str]) -
         assert_eq!(jobs.len(), AT_ONCE);
         let leases = jobs.iter().map(|job| job.lease).collect::<Vec<_>>();
         assert!(inbox.renew(leases.clone(), LEASE).await.expect("renews").is_empty());
+        assert_eq!(inbox.leased("worker-1", leases.clone()).await.expect("looks").len(), AT_ONCE);
         assert_eq!(inbox.take_over_expired(leases.clone()).await.expect("looks"), 0);
         let always = Timestamp::UNIX_EPOCH..=inbox.now();
         assert_eq!(inbox.give_back_unheld("worker-1", leases, always).await.expect("looks"), 0);

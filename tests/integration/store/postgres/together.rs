@@ -14,7 +14,7 @@ use hookbox::domain::policy::{Policies, Policy};
 use hookbox::domain::route::NewJob;
 use hookbox::store::postgres::PostgresStore;
 use hookbox::store::{
-    Claim, ClaimedJob, Finish, Inbox as _, JobQueue as _, Operations as _, PauseTarget, Store as _,
+    Claim, ClaimedJob, Finish, Inbox as _, JobQueue as _, Operations as _, PauseTarget, Store as _, Wanted,
 };
 use tokio::sync::Notify;
 
@@ -84,7 +84,7 @@ async fn turn<F: Future<Output = Status>>(
     handler: impl Fn(ClaimedJob) -> F,
 ) -> usize {
     let worker: Arc<str> = format!("worker-{number}").into();
-    let claim = Claim { worker: Arc::clone(&worker), threads: 8, lease: LEASE, running: HashMap::new() };
+    let claim = claim(&worker, 8);
     let claims = store.claim(claim).await.expect("claims");
     let ends = claims.jobs.into_iter().map(async |job| {
         let (mut finish, next) = (ended(&job), handler(job).await);
@@ -100,6 +100,11 @@ async fn turn<F: Future<Output = Status>>(
         tokio::time::sleep(Duration::from_millis(pause.unsigned_abs() as u64)).await;
     }
     completed
+}
+
+fn claim(worker: &str, threads: usize) -> Claim {
+    let (worker, max_bytes, running) = (worker.into(), usize::MAX, HashMap::new());
+    Claim { worker, wanted: Wanted::Run, threads, max_bytes, lease: LEASE, running }
 }
 
 fn ended(job: &ClaimedJob) -> Finish {
@@ -265,8 +270,8 @@ async fn a_webhook_accepted_by_one_process_wakes_another_process() {
     processes.accept(0, "2", vec![job("limited")]).await;
     processes.accept(0, "3", vec![job("limited")]).await;
     woken("accepted").await;
-    let claim = Claim { worker: "one".into(), threads: 1, lease: LEASE, running: HashMap::new() };
-    let [first] = <[_; 1]>::try_from(one.claim(claim).await.expect("claims").jobs).expect("one job");
+    let [first] =
+        <[_; 1]>::try_from(one.claim(claim("one", 1)).await.expect("claims").jobs).expect("one job");
     let _ = tokio::time::timeout(Duration::from_millis(300), wake.notified()).await;
     assert_eq!(turn(other, 1, async |_| Status::Completed).await, 0, "the route is full");
     assert_eq!(one.finish("one", vec![ended(&first)]).await.expect("ends"), [true]);
