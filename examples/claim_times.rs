@@ -17,21 +17,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use hookbox::clock::SystemClock;
-use hookbox::domain::attempt::Outcome;
-use hookbox::domain::clock::Clock;
-use hookbox::domain::handler::HandlerSettings;
-use hookbox::domain::job::Status;
-use hookbox::domain::payload::Payload;
-use hookbox::domain::policy::{Policies, Policy};
-use hookbox::domain::retry::RetryPolicy;
-use hookbox::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, RouteName};
-use hookbox::domain::trace::Traceparent;
-use hookbox::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
-use hookbox::store::postgres::{self, PostgresStore};
-use hookbox::store::sqlite::{self, SqliteStore};
-use hookbox::store::{Claim, ClaimedJob, Finish, PauseTarget, Store, Wanted};
-use hookbox::telemetry::metrics::{Metrics, Stopwatch};
+use hookbox::internals::clock::SystemClock;
+use hookbox::internals::domain::attempt::Outcome;
+use hookbox::internals::domain::clock::Clock;
+use hookbox::internals::domain::handler::HandlerSettings;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::payload::Payload;
+use hookbox::internals::domain::policy::{Policies, Policy};
+use hookbox::internals::domain::retry::RetryPolicy;
+use hookbox::internals::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, RouteName};
+use hookbox::internals::domain::trace::Traceparent;
+use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
+use hookbox::internals::store::postgres::{self, PostgresStore};
+use hookbox::internals::store::sqlite::{self, SqliteStore};
+use hookbox::internals::store::{Claim, ClaimedJob, Finish, PauseTarget, Store, Wanted};
+use hookbox::internals::telemetry::metrics::{Metrics, Stopwatch};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -171,7 +171,7 @@ impl Sender {
 
 fn webhook(number: usize) -> NewWebhook {
     let made = || {
-        Ok::<_, hookbox::domain::error::Error>(NewWebhook {
+        Ok::<_, hookbox::internals::domain::error::Error>(NewWebhook {
             source: Source::default(),
             idempotency_key: IdempotencyKey::new(format!("{number:032x}"))?,
             event_type: EventType::new("order.paid")?,

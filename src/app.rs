@@ -1,5 +1,7 @@
 //! Builds the parts of hookbox, runs them, and stops them in the right order.
 
+mod program;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub use self::program::ServeError;
+pub(crate) use self::program::{Program, ReadLayers, known_handlers};
 use crate::config::{Config, Database};
 use crate::connections::{Bodies, Connections, connections_for_open_files};
 use crate::domain::clock::Clock;

@@ -11,16 +11,19 @@ mod settings;
 mod transfer;
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use self::output::print;
 use self::settings::SettingFlags;
-use crate::config::{Config, Database, EXIT_USAGE, HANDLERS, Mistakes, without_password};
-use crate::handlers::exec;
+use crate::app::{ReadLayers, known_handlers};
+use crate::config::{Config, Database, EXIT_USAGE, Mistakes, without_password};
 use crate::store::{postgres, sqlite};
+use crate::worker::handler::Registry;
 
 /// A durable inbox for webhooks: stores each webhook before it answers, runs the handler of every
 /// matching route, and reports the results
@@ -83,12 +86,9 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Reads the command line, runs the command, and returns the exit code of the process.
-pub fn main() -> ExitCode {
-    // The handler `exec` starts this program as the launcher of others, so this comes before everything else.
-    if let Some(code) = exec::launch() {
-        return code;
-    }
+/// Reads the command line, runs the command, and returns the exit code of the process. `own` are the handlers that the
+/// program adds.
+pub(crate) fn main(own: &Registry) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(mut error) => {
@@ -99,7 +99,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match run(cli.command) {
+    match run(cli.command, own) {
         Ok(code) => code,
         Err(Failure::Usage(error)) => {
             complain(&error);
@@ -112,6 +112,12 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Reads the settings from a file, or from `hookbox.toml` if it exists, and the environment.
+pub(crate) fn settings_reader(file: Option<PathBuf>) -> Arc<ReadLayers> {
+    let flags = SettingFlags::of_file(file);
+    Arc::new(move || flags.layers())
+}
+
 /// Hides the password of a URL in an error of the command line, because the error may be logged.
 fn hide_passwords(error: &mut clap::Error) {
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue] {
@@ -122,23 +128,23 @@ fn hide_passwords(error: &mut clap::Error) {
     }
 }
 
-fn run(command: Command) -> Result<ExitCode, Failure> {
+fn run(command: Command, own: &Registry) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve(flags) => serve::serve(&flags),
-        Command::Migrate(flags) => migrate(settings_of(&flags)?),
+        Command::Serve(flags) => serve::serve(&flags, own),
+        Command::Migrate(flags) => migrate(settings_of(&flags, own)?),
         Command::Transfer(transfer) => transfer.run(),
-        Command::Config(config) => config.run(),
-        Command::Reload(flags) => reload::reload(&settings_of(&flags)?),
+        Command::Config(config) => config.run(own),
+        Command::Reload(flags) => reload::reload(&settings_of(&flags, own)?),
         Command::Openapi => print_openapi(),
         Command::Completions { shell } => print_completions(shell),
-        Command::Health(health) => health.run(),
+        Command::Health(health) => health.run(own),
         Command::Bench(bench) => bench.run(),
     }
 }
 
 /// The settings in force.
-fn settings_of(flags: &SettingFlags) -> Result<Config, Failure> {
-    Ok(Config::new(&flags.layers()?, HANDLERS)?)
+fn settings_of(flags: &SettingFlags, own: &Registry) -> Result<Config, Failure> {
+    Ok(Config::new(&flags.layers()?, &known_handlers(own))?)
 }
 
 fn migrate(config: Config) -> Result<ExitCode, Failure> {
@@ -161,14 +167,17 @@ fn print_openapi() -> Result<ExitCode, Failure> {
 }
 
 fn print_completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
+    let program = std::env::args_os().next();
+    let name = program.as_deref().map(Path::new).and_then(Path::file_name);
+    let name = name.map_or("hookbox".into(), |name| name.to_string_lossy());
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "hookbox", &mut script);
+    clap_complete::generate(shell, &mut Cli::command(), name, &mut script);
     print(String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints an error and all of its causes to standard error.
-fn complain(error: &dyn std::error::Error) {
+pub(crate) fn complain(error: &dyn std::error::Error) {
     let mut text = error.to_string();
     // Of several mistakes, each line already begins with its place.
     if !text.contains('\n') {
@@ -185,7 +194,10 @@ fn complain(error: &dyn std::error::Error) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::worker::handler::{self, Attempt};
 
     #[test]
     fn a_command_formatted_with_debug_shows_no_password() {
@@ -201,5 +213,26 @@ mod tests {
             let shown = format!("{:?}", Cli::try_parse_from(arguments).expect("parses"));
             assert!(!shown.contains("s3cret"), "{shown}");
         }
+    }
+
+    /// Checks a settings file whose route has the handler `resize`.
+    fn config_check(own: &Registry) -> Result<ExitCode, Failure> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("hookbox.toml");
+        std::fs::write(&file, "[[routes]]\nname = \"images\"\nhandler = \"resize\"\n").expect("writes");
+        let file = file.display().to_string();
+        let arguments = ["hookbox", "config", "check", "--config", &file];
+        run(Cli::try_parse_from(arguments).expect("parses").command, own)
+    }
+
+    #[test]
+    fn config_check_knows_the_handlers_that_the_program_adds() {
+        let resize = |_: &Attempt<'_>| -> Result<Value, handler::Failure> { Ok(Value::Null) };
+        let checked = config_check(&Registry::default().with("resize", resize));
+        assert!(checked.is_ok(), "{checked:?}");
+        let Err(Failure::Usage(mistakes)) = config_check(&Registry::default()) else {
+            panic!("`resize` does not come with hookbox");
+        };
+        assert!(mistakes.to_string().contains("it must be one of simulate, http, exec"), "{mistakes}");
     }
 }

@@ -1,4 +1,4 @@
-//! The `hookbox` program. All code is in the library; see `hookbox::cli`.
+//! The `hookbox` program. All code is in the library; see `hookbox::HookboxBuilder::run`.
 
 use std::process::ExitCode;
 
@@ -9,5 +9,5 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    hookbox::cli::main()
+    hookbox::Hookbox::builder().run()
 }

@@ -8,7 +8,9 @@ use clap::{Args, Subcommand};
 use super::Failure;
 use super::output::print;
 use super::settings::SettingFlags;
-use crate::config::{Config, HANDLERS};
+use crate::app::known_handlers;
+use crate::config::Config;
+use crate::worker::handler::Registry;
 
 /// The options of `hookbox config`.
 #[derive(Clone, Debug, Args)]
@@ -28,7 +30,7 @@ enum Command {
 
 impl Show {
     /// Prints the settings in force, each with its origin, or checks them.
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self, own: &Registry) -> Result<ExitCode, Failure> {
         let (flags, is_check) = match self.command {
             Some(Command::Check(flags)) => (flags, true),
             None => (self.flags, false),
@@ -36,7 +38,7 @@ impl Show {
         let layers = flags.layers()?;
         // If standard error is closed, the warnings are lost.
         layers.warnings().iter().for_each(|warning| drop(writeln!(std::io::stderr(), "warning: {warning}")));
-        let config = Config::new(&layers, HANDLERS)?;
+        let config = Config::new(&layers, &known_handlers(own))?;
         if is_check {
             let routes = config.routes.policies().iter().count();
             let plural = if routes == 1 { "" } else { "s" };

@@ -8,6 +8,7 @@ use super::ask::ask;
 use super::output::print;
 use super::settings::SettingFlags;
 use super::{Failure, settings_of};
+use crate::worker::handler::Registry;
 
 /// The options of `hookbox health`.
 #[derive(Clone, Debug, Args)]
@@ -22,9 +23,9 @@ pub(super) struct Health {
 impl Health {
     /// Prints the answer of `GET /readyz`, or of `GET /healthz` with `--live`. The exit code is 0 for status 200,
     /// else 1.
-    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+    pub(super) fn run(&self, own: &Registry) -> Result<ExitCode, Failure> {
         let path = if self.live { "/healthz" } else { "/readyz" };
-        let answer = ask(&settings_of(&self.flags)?, "GET", path)?;
+        let answer = ask(&settings_of(&self.flags, own)?, "GET", path)?;
         print(format_args!("{}\n", answer.body))?;
         Ok(if answer.status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

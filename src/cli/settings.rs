@@ -15,9 +15,9 @@ pub(super) struct SettingFlags {
 }
 
 impl SettingFlags {
-    /// No flags, so that settings come from the environment and `hookbox.toml`.
-    pub(super) fn none() -> Self {
-        Self { file: None, flags: Vec::new() }
+    /// No flags but that of the file, so that settings come from it, or `hookbox.toml`, and the environment.
+    pub(super) fn of_file(file: Option<PathBuf>) -> Self {
+        Self { file, flags: Vec::new() }
     }
 
     /// Reads the settings from the file, the environment and the flags.

@@ -53,7 +53,7 @@ impl Transfer {
         }
         let to = match &self.to {
             Some(url) => config::transfer_to(url.expose())?,
-            None => config::transfer_to_setting(&SettingFlags::none().layers()?)?,
+            None => config::transfer_to_setting(&SettingFlags::of_file(None).layers()?)?,
         };
         let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -76,10 +76,6 @@ impl Exec {
 }
 
 impl Handler for Exec {
-    fn name(&self) -> &'static str {
-        Self::NAME
-    }
-
     fn handle(&self, attempt: &Attempt<'_>) -> Result<Value, Failure> {
         match &attempt.policy().handler {
             HandlerSettings::Exec(settings) => self.run(settings, attempt),

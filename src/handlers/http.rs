@@ -88,10 +88,6 @@ impl Http {
 }
 
 impl Handler for Http {
-    fn name(&self) -> &'static str {
-        Self::NAME
-    }
-
     fn handle(&self, attempt: &Attempt<'_>) -> Result<Value, Failure> {
         let policy = attempt.policy();
         let HandlerSettings::Http(settings) = &policy.handler else {

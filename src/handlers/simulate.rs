@@ -34,10 +34,6 @@ impl Simulate {
 }
 
 impl Handler for Simulate {
-    fn name(&self) -> &'static str {
-        Self::NAME
-    }
-
     fn handle(&self, attempt: &Attempt<'_>) -> Result<Value, Failure> {
         let HandlerSettings::Simulate(options) = attempt.policy().handler else {
             return Err(Failure::Permanent {

@@ -1,22 +1,26 @@
 //! The trait of handlers, which process jobs, and the registry of handlers.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::Span;
 
 use crate::domain::clock::{Clock, Signal};
 use crate::domain::delivery::Delivery;
-use crate::domain::id::WebhookId;
+use crate::domain::error::causes;
 use crate::domain::policy::Policy;
 use crate::store::ClaimedJob;
 use crate::telemetry::trace;
 
-/// Processes jobs. A handler runs on a thread of the pool, so it may block.
+/// Processes jobs. A handler runs on a thread of the pool, so it may block. It can run on several threads at once. The
+/// stack of such a thread has 512 KiB.
+///
+/// Functions and closures `Fn(&Attempt<'_>) -> Result<Value, Failure>` are handlers too.
 ///
 /// Outside effects are at least once: the handler runs again for the same job after a failure, and also
 /// after the process died or lost its lease during an attempt. Use [`Attempt::delivery_id`] as the idempotency key
@@ -27,15 +31,21 @@ use crate::telemetry::trace;
 /// abandoned: the attempt has failed, what the handler returns later is dropped, and another thread takes the place of
 /// its thread. Without a timeout, an attempt may run for any time.
 pub trait Handler: Send + Sync {
-    /// The name of the handler in the settings of routes.
-    fn name(&self) -> &'static str;
-
     /// Processes one job. The returned value is stored as the result of the job. If its JSON is larger than
     /// 64 KiB, the job is dead-lettered. A panic counts as [`Failure::Retry`].
     fn handle(&self, attempt: &Attempt<'_>) -> Result<Value, Failure>;
 }
 
-/// Why an attempt did not complete.
+impl<F> Handler for F
+where
+    F: Fn(&Attempt<'_>) -> Result<Value, Failure> + Send + Sync,
+{
+    fn handle(&self, attempt: &Attempt<'_>) -> Result<Value, Failure> {
+        self(attempt)
+    }
+}
+
+/// Why an attempt did not complete. An error that `?` returns becomes [`Failure::Retry`], with its causes in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Another attempt may help.
@@ -52,6 +62,29 @@ pub enum Failure {
     },
     /// The attempt was told to stop (see [`Attempt::is_stopped`]), and the handler did.
     Stopped,
+}
+
+impl Failure {
+    /// Another attempt may help. The retry policy of the route decides when it starts.
+    pub fn retry(error: impl Into<String>) -> Self {
+        Self::Retry { error: error.into(), after: None }
+    }
+
+    /// Another attempt may help after `delay`, of which 30 days count at most.
+    pub fn retry_after(error: impl Into<String>, delay: Duration) -> Self {
+        Self::Retry { error: error.into(), after: Some(delay) }
+    }
+
+    /// No other attempt can help: the job becomes a dead letter.
+    pub fn permanent(error: impl Into<String>) -> Self {
+        Self::Permanent { error: error.into() }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::retry(causes(&error))
+    }
 }
 
 /// One run of a handler for a job: gives the handler the webhook, and tells it when to stop.
@@ -77,10 +110,10 @@ impl std::fmt::Debug for Attempt<'_> {
 }
 
 impl Attempt<'_> {
-    /// The webhook's id. It is the same for every attempt and every job of the webhook, so the key of an
-    /// outside effect needs the route as well.
-    pub fn webhook_id(&self) -> WebhookId {
-        self.job.lease.job.webhook
+    /// The webhook's id, a UUIDv7. It is the same for every attempt and every job of the webhook, so it is no key of
+    /// an outside effect: use [`delivery_id`](Self::delivery_id).
+    pub fn webhook_id(&self) -> String {
+        self.job.lease.job.webhook.to_string()
     }
 
     /// The number of the attempt, over all runs of the job; 1 for the first.
@@ -96,7 +129,7 @@ impl Attempt<'_> {
     /// The name of what this attempt delivers: the same for every attempt of a run, and different for every other
     /// route, webhook or run. It has no dots, which Standard Webhooks forbids in `webhook-id`.
     pub fn delivery_id(&self) -> String {
-        let (id, route) = (self.webhook_id(), self.route());
+        let (id, route) = (self.job.lease.job.webhook, self.route());
         match self.run() {
             0 | 1 => format!("{id}_{route}"),
             run => format!("{id}_{route}_{run}"),
@@ -109,7 +142,7 @@ impl Attempt<'_> {
     }
 
     /// The policy of the route when the attempt started, with the settings of the handler.
-    pub fn policy(&self) -> &Policy {
+    pub(crate) fn policy(&self) -> &Policy {
         self.policy
     }
 
@@ -133,6 +166,19 @@ impl Attempt<'_> {
         self.payload
     }
 
+    /// The payload as a value of `T`. Errors: [`Failure::Permanent`] if it is none, because it never changes.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_str(self.payload).map_err(|error| {
+            Failure::permanent(format!("the payload is not what the handler expects: {error}"))
+        })
+    }
+
+    /// The token of the lease. It grows with every claim of the job, also after a retry by hand, so that a system which
+    /// compares tokens can refuse an attempt that has lost its lease.
+    pub fn lease_token(&self) -> u64 {
+        self.job.lease.token
+    }
+
     /// The `traceparent` of the current span, so that what the handler calls belongs to the trace of the webhook. If
     /// spans are not recorded, that of the span that accepted the webhook.
     pub fn traceparent(&self) -> String {
@@ -141,7 +187,7 @@ impl Attempt<'_> {
     }
 
     /// The time of day.
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
@@ -152,6 +198,7 @@ impl Attempt<'_> {
 
     /// Keeps what the handler sent, and what was answered, with the attempt, so far as its limits allow. A later call
     /// replaces it.
+    #[doc(hidden)]
     pub fn keep(&self, delivery: Delivery) {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(delivery.bounded());
     }
@@ -182,13 +229,13 @@ impl Attempt<'_> {
 
 /// The handlers by name.
 #[derive(Clone, Default)]
-pub struct Registry(HashMap<&'static str, Arc<dyn Handler>>);
+pub struct Registry(BTreeMap<Box<str>, Arc<dyn Handler>>);
 
 impl Registry {
-    /// Adds a handler; one of the same name is replaced.
+    /// Adds a handler under the name that routes use; one of the same name is replaced.
     #[must_use]
-    pub fn with(mut self, handler: impl Handler + 'static) -> Self {
-        self.0.insert(handler.name(), Arc::new(handler));
+    pub fn with(mut self, name: impl Into<Box<str>>, handler: impl Handler + 'static) -> Self {
+        self.0.insert(name.into(), Arc::new(handler));
         self
     }
 
@@ -197,14 +244,14 @@ impl Registry {
         self.0.get(name)
     }
 
-    /// The names of all handlers.
-    pub fn names(&self) -> Vec<&'static str> {
-        self.0.keys().copied().collect()
+    /// The names of all handlers, in the order of the alphabet.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(|name| &**name)
     }
 }
 
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Registry").field(&self.names()).finish()
+        f.debug_set().entries(self.names()).finish()
     }
 }

@@ -10,6 +10,7 @@ mod handlers;
 mod harness;
 mod jobs;
 mod layers;
+mod library;
 mod lifecycle;
 mod logs;
 mod rest;

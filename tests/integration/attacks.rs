@@ -7,8 +7,8 @@ mod readers;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hookbox::grpc::proto::GetStatsRequest;
-use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
+use hookbox::internals::grpc::proto::GetStatsRequest;
+use hookbox::internals::grpc::proto::webhook_service_client::WebhookServiceClient;
 use rstest::rstest;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Checks that every store fulfils the contracts of `hookbox::store`.
+//! Checks that every store fulfils the contracts of `hookbox::internals::store`.
 //!
 //! Each behaviour is written once, against the traits, and `conformance!` generates one test of it for each
 //! store. Behaviour that only one kind of store has is tested in the folder of that store.

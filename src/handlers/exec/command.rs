@@ -22,7 +22,7 @@ impl<'a> Names<'a> {
     /// The names of an attempt. The `traceparent` is that of the current span.
     pub(super) fn of(attempt: &'a Attempt<'_>) -> Self {
         Self {
-            id: attempt.webhook_id().to_string(),
+            id: attempt.webhook_id(),
             delivery: attempt.delivery_id(),
             route: attempt.route(),
             key: attempt.idempotency_key(),

@@ -39,7 +39,7 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// Starts programs with the program that runs now. Its `main` has to call [`launch`], or `hookbox::cli::main`,
+    /// Starts programs with the program that runs now. Its `main` has to call [`launch`], or `HookboxBuilder::run`,
     /// before anything else. Only Linux needs a launcher: other systems do not kill a process when its parent dies.
     pub fn this_program() -> Self {
         // Not the path of the file, which an upgrade may have replaced since the start.
@@ -49,6 +49,12 @@ impl Launcher {
     /// Starts programs with another program that calls [`launch`], such as an installed hookbox.
     pub fn at(program: impl Into<PathBuf>) -> Self {
         Self { program: Some(program.into()) }
+    }
+
+    /// Starts programs without a launcher, for a program whose `main` does not call [`launch`]. They go on if hookbox
+    /// is killed.
+    pub fn none() -> Self {
+        Self { program: None }
     }
 
     /// A command that runs a program. Its further arguments are those of the program.

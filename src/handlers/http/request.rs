@@ -37,7 +37,7 @@ pub(super) fn request(
         set("webhook-signature", &signature(key, &delivery, timestamp, attempt.payload().as_bytes()));
     }
     set("traceparent", traceparent);
-    set("hookbox-webhook", &attempt.webhook_id().to_string());
+    set("hookbox-webhook", &attempt.webhook_id());
     set("hookbox-source", attempt.source());
     set("hookbox-event-type", attempt.event_type());
     set("hookbox-attempt", &attempt.number().to_string());

@@ -8,9 +8,9 @@ mod live;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hookbox::domain::attempt::Outcome;
-use hookbox::domain::job::Status;
-use hookbox::grpc::proto::DESCRIPTORS;
+use hookbox::internals::domain::attempt::Outcome;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::grpc::proto::DESCRIPTORS;
 use prost::Message;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet};
@@ -210,7 +210,7 @@ fn message<'a>(contract: &'a FileDescriptorProto, name: &str) -> &'a DescriptorP
 }
 
 fn document() -> Value {
-    serde_json::to_value(hookbox::http::openapi()).unwrap()
+    serde_json::to_value(hookbox::internals::http::openapi()).unwrap()
 }
 
 fn schemas() -> serde_json::Map<String, Value> {

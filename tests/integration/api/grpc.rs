@@ -8,7 +8,7 @@ mod pipeline;
 mod refusals;
 mod tools;
 
-use hookbox::grpc::proto;
+use hookbox::internals::grpc::proto;
 
 /// A submission whose payload is this JSON text.
 fn submission(key: &str, payload_json: &str) -> proto::SubmitWebhookRequest {

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hookbox::app::{self, Environment, Listeners, RunError};
-use hookbox::domain::clock::{Clock as _, ManualClock, Signal};
-use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
-use hookbox::handlers::exec::{Exec, Launcher};
-use hookbox::handlers::http::Http;
-use hookbox::service::reload::Reloaded;
-use hookbox::worker::handler::Registry;
+use hookbox::internals::app::{self, Environment, Listeners, RunError};
+use hookbox::internals::domain::clock::{Clock as _, ManualClock, Signal};
+use hookbox::internals::grpc::proto::webhook_service_client::WebhookServiceClient;
+use hookbox::internals::handlers::exec::{Exec, Launcher};
+use hookbox::internals::handlers::http::Http;
+use hookbox::internals::service::reload::Reloaded;
+use hookbox::internals::worker::handler::Registry;
 use jiff::SignedDuration;
 use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
@@ -94,9 +94,10 @@ impl Hookbox {
             clock: Arc::clone(&clock) as _,
             seed: 7,
             handlers: Registry::default()
-                .with(handler.clone())
-                .with(Http::new(handle.clone()))
-                .with(Exec::new(Launcher::at(env!("CARGO_BIN_EXE_hookbox")))),
+                // The handler that the default route has.
+                .with("simulate", handler.clone())
+                .with(Http::NAME, Http::new(handle.clone()))
+                .with(Exec::NAME, Exec::new(Launcher::at(env!("CARGO_BIN_EXE_hookbox")))),
             settings: Arc::new(move || {
                 let config = read()?;
                 Ok(Reloaded { routes: config.routes, needs_restart: Vec::new() })

@@ -102,7 +102,7 @@ fn the_openapi_document_is_printed() {
     let ended = Place::new(&[]).run(&["openapi"]);
     assert_eq!(ended.status.code(), Some(0));
     let printed: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
-    assert_eq!(printed, serde_json::to_value(hookbox::http::openapi()).unwrap());
+    assert_eq!(printed, serde_json::to_value(hookbox::internals::http::openapi()).unwrap());
 }
 
 #[test]

@@ -67,7 +67,7 @@ async fn debug_events_follow_a_webhook_from_its_submission_to_its_outcome(
     assert_eq!(submit("evt-001", 1).await.status, 200);
     submit("evt-001", 2).await.problem(422, "IDEMPOTENCY_KEY_REUSED");
     submit("", 1).await.problem(400, "INVALID_FIELD");
-    let invalid = hookbox::grpc::proto::SubmitWebhookRequest::default();
+    let invalid = hookbox::internals::grpc::proto::SubmitWebhookRequest::default();
     place.grpc().await.submit_webhook(invalid).await.unwrap_err();
     process.wait_for(&id, "completed").await;
 

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox::config::{Config, HANDLERS, Layers, SETTINGS};
-use hookbox::domain::clock::ManualClock;
-use hookbox::domain::handler::HandlerSettings;
-use hookbox::domain::retry::RetryPolicy;
-use hookbox::domain::route::RouteName;
-use hookbox::routes::{RouteSettings, Routes};
-use hookbox::service::reload::{Reloaded, RoutesInForce};
-use hookbox::store::Store as _;
-use hookbox::store::sqlite::{Options, SqliteStore};
+use hookbox::internals::config::{Config, HANDLERS, Layers, SETTINGS};
+use hookbox::internals::domain::clock::ManualClock;
+use hookbox::internals::domain::handler::HandlerSettings;
+use hookbox::internals::domain::retry::RetryPolicy;
+use hookbox::internals::domain::route::RouteName;
+use hookbox::internals::routes::{RouteSettings, Routes};
+use hookbox::internals::service::reload::{Reloaded, RoutesInForce};
+use hookbox::internals::store::Store as _;
+use hookbox::internals::store::sqlite::{Options, SqliteStore};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 

@@ -1,14 +1,14 @@
 //! Contracts as text, reviewed like code: a change of one shows in its snapshot.
 
-use hookbox::config::{Config, HANDLERS, Layers, Mistakes};
-use hookbox::domain::error::Reason;
-use hookbox::grpc::{GrpcReason, code_of};
-use hookbox::http::{RestReason, status_of};
+use hookbox::internals::config::{Config, HANDLERS, Layers, Mistakes};
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::grpc::{GrpcReason, code_of};
+use hookbox::internals::http::{RestReason, status_of};
 use tempfile::TempDir;
 
 #[test]
 fn the_openapi_document() {
-    insta::assert_json_snapshot!(hookbox::http::openapi());
+    insta::assert_json_snapshot!(hookbox::internals::http::openapi());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! What subscribes to spans is one for a whole process, so these tests run the program itself.
 
-use hookbox::grpc::proto;
+use hookbox::internals::grpc::proto;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;

@@ -5,14 +5,14 @@ use std::process::Output;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use hookbox::clock::SystemClock;
-use hookbox::domain::payload::Payload;
-use hookbox::domain::route::{NewJob, RouteName};
-use hookbox::domain::trace::Traceparent;
-use hookbox::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
-use hookbox::store::sqlite::{Options, SqliteStore};
-use hookbox::store::{Inbox as _, Store as _};
-use hookbox::telemetry::metrics::Metrics;
+use hookbox::internals::clock::SystemClock;
+use hookbox::internals::domain::payload::Payload;
+use hookbox::internals::domain::route::{NewJob, RouteName};
+use hookbox::internals::domain::trace::Traceparent;
+use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
+use hookbox::internals::store::sqlite::{Options, SqliteStore};
+use hookbox::internals::store::{Inbox as _, Store as _};
+use hookbox::internals::telemetry::metrics::Metrics;
 use nix::sys::signal::Signal;
 use serde_json::json;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use hookbox::grpc::proto::GetWebhookRequest;
-use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
+use hookbox::internals::grpc::proto::GetWebhookRequest;
+use hookbox::internals::grpc::proto::webhook_service_client::WebhookServiceClient;
 use prost::Message as _;
 use reqwest::{Client, StatusCode};
 use rstest::rstest;

@@ -1,10 +1,10 @@
 //! Two replicas on one database: each receives the changes that the other makes.
 
 use futures::StreamExt as _;
-use hookbox::clock::SystemClock;
-use hookbox::domain::clock::Clock;
-use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
-use hookbox::grpc::proto::{Status, WatchStatusRequest};
+use hookbox::internals::clock::SystemClock;
+use hookbox::internals::domain::clock::Clock;
+use hookbox::internals::grpc::proto::webhook_service_client::WebhookServiceClient;
+use hookbox::internals::grpc::proto::{Status, WatchStatusRequest};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tonic::transport::Channel;

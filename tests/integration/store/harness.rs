@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hookbox::domain::clock::ManualClock;
-use hookbox::domain::policy::Policies;
-use hookbox::store::Store;
+use hookbox::internals::domain::clock::ManualClock;
+use hookbox::internals::domain::policy::Policies;
+use hookbox::internals::store::Store;
 use jiff::Timestamp;
 
 /// How a store is opened.

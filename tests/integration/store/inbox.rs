@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use hookbox::domain::clock::{Clock, ManualClock};
-use hookbox::domain::error::Result;
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::job::JobStatus;
-use hookbox::domain::policy::{Policies, Policy};
-use hookbox::domain::route::NewJob;
-use hookbox::domain::webhook::{JobDetail, NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
-use hookbox::store::{Accepted, ListQuery, StatusCounts, Store};
+use hookbox::internals::domain::clock::{Clock, ManualClock};
+use hookbox::internals::domain::error::Result;
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::job::JobStatus;
+use hookbox::internals::domain::policy::{Policies, Policy};
+use hookbox::internals::domain::route::NewJob;
+use hookbox::internals::domain::webhook::{JobDetail, NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
+use hookbox::internals::store::{Accepted, ListQuery, StatusCounts, Store};
 use jiff::{SignedDuration, Timestamp};
 
 pub(crate) use self::attempts::{keys, sorted_keys};

@@ -4,10 +4,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox::domain::handler::HandlerSettings;
-use hookbox::domain::policy::{Policies, Policy};
-use hookbox::domain::retry::RetryPolicy;
-use hookbox::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, Rate, RouteName};
+use hookbox::internals::domain::handler::HandlerSettings;
+use hookbox::internals::domain::policy::{Policies, Policy};
+use hookbox::internals::domain::retry::RetryPolicy;
+use hookbox::internals::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, Rate, RouteName};
 
 /// The default maximum of attempts of a route.
 pub(crate) const MAX_ATTEMPTS: u32 = 3;

@@ -19,11 +19,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
-use hookbox::domain::clock::ManualClock;
-use hookbox::domain::route::RouteName;
-use hookbox::store::sqlite::{self, SqliteStore};
-use hookbox::store::transfer::{Begun, Limits, Plan, RowCounts, Transfer, TransferError};
-use hookbox::store::{Inbox as _, Store as _};
+use hookbox::internals::domain::clock::ManualClock;
+use hookbox::internals::domain::route::RouteName;
+use hookbox::internals::store::sqlite::{self, SqliteStore};
+use hookbox::internals::store::transfer::{Begun, Limits, Plan, RowCounts, Transfer, TransferError};
+use hookbox::internals::store::{Inbox as _, Store as _};
 use jiff::Timestamp;
 use tempfile::TempDir;
 

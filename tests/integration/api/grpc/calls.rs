@@ -1,7 +1,7 @@
 //! Every call of the contract, where all is well.
 
 use futures::StreamExt;
-use hookbox::grpc::proto::{self, Outcome, Status};
+use hookbox::internals::grpc::proto::{self, Outcome, Status};
 use rstest::rstest;
 
 use super::{named, submission};

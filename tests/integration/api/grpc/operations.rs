@@ -1,7 +1,7 @@
 //! `OperationService`: its calls where all is well, and what they refuse.
 
-use hookbox::grpc::proto;
-use hookbox::grpc::proto::operation_service_client::OperationServiceClient;
+use hookbox::internals::grpc::proto;
+use hookbox::internals::grpc::proto::operation_service_client::OperationServiceClient;
 use rstest::rstest;
 use tonic::transport::Channel;
 use tonic::{Code, Status};

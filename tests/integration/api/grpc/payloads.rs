@@ -1,6 +1,6 @@
 //! The two ways to give a payload.
 
-use hookbox::grpc::proto::{self, submit_webhook_request::Content};
+use hookbox::internals::grpc::proto::{self, submit_webhook_request::Content};
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use rstest::rstest;

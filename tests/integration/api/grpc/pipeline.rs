@@ -4,8 +4,8 @@ use rstest::rstest;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use hookbox::grpc::proto::submit_webhooks_response::Result::{Accepted, Error};
-use hookbox::grpc::proto::{self, SubmitWebhooksResponse};
+use hookbox::internals::grpc::proto::submit_webhooks_response::Result::{Accepted, Error};
+use hookbox::internals::grpc::proto::{self, SubmitWebhooksResponse};
 use tonic::Code;
 use tonic_types::StatusExt;
 

@@ -4,7 +4,7 @@ use rstest::rstest;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use hookbox::grpc::proto;
+use hookbox::internals::grpc::proto;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tower::ServiceExt as _;

@@ -6,8 +6,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hookbox::domain::delivery::Delivery;
-use hookbox::worker::handler::{Attempt, Failure, Handler};
+use hookbox::internals::domain::delivery::Delivery;
+use hookbox::internals::worker::handler::{Attempt, Failure, Handler};
 use serde_json::{Value, json};
 
 /// How often an attempt that is held looks whether it has to stop.
@@ -104,14 +104,9 @@ impl Script {
 }
 
 impl Handler for Script {
-    /// The name of the handler that the default route has.
-    fn name(&self) -> &'static str {
-        "simulate"
-    }
-
     fn handle(&self, attempt: &Attempt<'_>) -> Result<Value, Failure> {
         self.0.runs.lock().unwrap().push(Run {
-            webhook: attempt.webhook_id().to_string(),
+            webhook: attempt.webhook_id(),
             key: attempt.idempotency_key().to_owned(),
             event_type: attempt.event_type().to_owned(),
             number: attempt.number(),

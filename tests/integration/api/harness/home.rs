@@ -1,6 +1,6 @@
 //! Where a hookbox inside of a test keeps its settings and its webhooks.
 
-use hookbox::config::{Config, HANDLERS, Layers};
+use hookbox::internals::config::{Config, HANDLERS, Layers};
 use jiff::Timestamp;
 use tempfile::TempDir;
 

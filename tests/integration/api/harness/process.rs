@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
 use diesel::sqlite::SqliteConnection;
-use hookbox::grpc::proto::webhook_service_client::WebhookServiceClient;
+use hookbox::internals::grpc::proto::webhook_service_client::WebhookServiceClient;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;

@@ -10,21 +10,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hookbox::domain::attempt::Lease;
-use hookbox::domain::clock::{Clock as _, ManualClock};
-use hookbox::domain::error::{Error, Result};
-use hookbox::domain::handler::HandlerSettings;
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::job::{JobId, QueueId};
-use hookbox::domain::policy::{Policies, PoliciesInForce, Policy};
-use hookbox::domain::retry::RetryPolicy;
-use hookbox::domain::route::{OnDeadLetter, OnInterrupt, RouteName};
-use hookbox::domain::trace::Traceparent;
-use hookbox::domain::webhook::{EventType, IdempotencyKey, Source};
-use hookbox::store::{Claim, ClaimedJob, Claims, Finish, JobQueue, LeasedJob};
-use hookbox::telemetry::metrics::Metrics;
-use hookbox::worker::handler::{Attempt, Failure, Handler, Registry};
-use hookbox::worker::{Options, Pool};
+use hookbox::internals::domain::attempt::Lease;
+use hookbox::internals::domain::clock::{Clock as _, ManualClock};
+use hookbox::internals::domain::error::{Error, Result};
+use hookbox::internals::domain::handler::HandlerSettings;
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::job::{JobId, QueueId};
+use hookbox::internals::domain::policy::{Policies, PoliciesInForce, Policy};
+use hookbox::internals::domain::retry::RetryPolicy;
+use hookbox::internals::domain::route::{OnDeadLetter, OnInterrupt, RouteName};
+use hookbox::internals::domain::trace::Traceparent;
+use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, Source};
+use hookbox::internals::store::{Claim, ClaimedJob, Claims, Finish, JobQueue, LeasedJob};
+use hookbox::internals::telemetry::metrics::Metrics;
+use hookbox::internals::worker::handler::{Attempt, Failure, Handler, Registry};
+use hookbox::internals::worker::{Options, Pool};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -131,10 +131,6 @@ impl JobQueue for Scripted {
 struct UntilStopped(Arc<AtomicUsize>);
 
 impl Handler for UntilStopped {
-    fn name(&self) -> &'static str {
-        "until-stopped"
-    }
-
     fn handle(&self, attempt: &Attempt<'_>) -> std::result::Result<serde_json::Value, Failure> {
         self.0.fetch_add(1, Ordering::SeqCst);
         attempt.sleep(Duration::from_secs(1_000_000_000))?;
@@ -173,7 +169,7 @@ impl Setup {
         let options = Options { workers: WORKERS, worker: "test".into(), lease: LEASE, seed: 1 };
         let pool = Pool::start(
             Arc::clone(&store) as _,
-            Registry::default().with(UntilStopped(Arc::clone(&started))),
+            Registry::default().with("until-stopped", UntilStopped(Arc::clone(&started))),
             Arc::clone(&policies),
             Arc::clone(&clock) as _,
             Arc::new(Metrics::default()),

@@ -1,7 +1,7 @@
 //! Stopping in order, and starting again on what was left.
 
 use futures::StreamExt;
-use hookbox::grpc::proto;
+use hookbox::internals::grpc::proto;
 use rstest::rstest;
 use tonic::Code;
 use tonic_types::StatusExt;

@@ -112,7 +112,7 @@ async fn a_payload_comes_out_byte_for_byte_everywhere(#[values(Sqlite, Postgres)
     hookbox.wait_for(&id, "completed").await;
     let rest = hookbox.rest.get(&format!("/v1/webhooks/{id}")).await;
     assert!(rest.text.contains(&format!(r#""payload":{EXACT}"#)), "{}", rest.text);
-    let request = hookbox::grpc::proto::GetWebhookRequest { id, ..Default::default() };
+    let request = hookbox::internals::grpc::proto::GetWebhookRequest { id, ..Default::default() };
     let grpc = hookbox.grpc().get_webhook(request).await.unwrap().into_inner();
     assert_eq!(grpc.payload_json.as_deref(), Some(EXACT));
     assert_eq!(hookbox.handler.runs()[0].payload, EXACT);

@@ -41,7 +41,7 @@ async fn the_api_describes_itself() {
     let answer = hookbox.rest.get("/openapi.json").await;
     assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
     let document = answer.json();
-    assert_eq!(document, serde_json::to_value(hookbox::http::openapi()).unwrap());
+    assert_eq!(document, serde_json::to_value(hookbox::internals::http::openapi()).unwrap());
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let summary = operation["summary"].as_str().unwrap_or_default();

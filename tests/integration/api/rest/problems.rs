@@ -1,7 +1,7 @@
 //! Requests that go nowhere, and the document that says so.
 
-use hookbox::domain::error::Reason;
-use hookbox::http::{RestReason, status_of};
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::http::{RestReason, status_of};
 use reqwest::Method;
 use rstest::rstest;
 use serde_json::Value;
@@ -195,7 +195,7 @@ async fn a_submission_with_several_wrong_members_names_each_of_them() {
 
 #[test]
 fn every_documented_error_has_an_example_with_its_status_and_path() {
-    let document = serde_json::to_value(hookbox::http::openapi()).unwrap();
+    let document = serde_json::to_value(hookbox::internals::http::openapi()).unwrap();
     let mut examples = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {

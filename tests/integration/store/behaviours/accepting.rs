@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use futures::future::join_all;
-use hookbox::domain::error::Reason;
-use hookbox::domain::job::Status;
-use hookbox::domain::webhook::{NewWebhook, WebhookName};
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::webhook::{NewWebhook, WebhookName};
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, event_type, key_of, refused, seconds, source, webhook, webhook_with};

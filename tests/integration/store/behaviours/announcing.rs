@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
-use hookbox::domain::job::{JobId, Status};
-use hookbox::store::changes::Change;
+use hookbox::internals::domain::job::{JobId, Status};
+use hookbox::internals::store::changes::Change;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;

@@ -1,8 +1,8 @@
 //! The backlog: the number of unfinished jobs is limited.
 
 use futures::future::join_all;
-use hookbox::domain::error::Reason;
-use hookbox::domain::job::Status;
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::domain::job::Status;
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, refused, seconds, webhook, webhook_with};

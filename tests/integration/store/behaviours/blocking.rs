@@ -1,7 +1,7 @@
 //! Blocking: a dead letter blocks later jobs with the same order value, unless the policy skips it.
 
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::job::Status;
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::job::Status;
 
 use super::announcing::{is_woken, listen};
 use super::ordering::{claim_next, complete_in_order};

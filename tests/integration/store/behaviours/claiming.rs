@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use futures::future::join_all;
-use hookbox::domain::job::Status;
-use hookbox::domain::webhook::NewWebhook;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::webhook::NewWebhook;
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, event_type, keys, milliseconds, seconds, source, webhook_with};

@@ -3,11 +3,11 @@
 use std::fmt::Debug;
 
 use futures::future::join_all;
-use hookbox::domain::error::{Reason, Result};
-use hookbox::domain::job::Status;
-use hookbox::domain::retention::Retention;
-use hookbox::domain::webhook::WebhookName;
-use hookbox::store::{ListQuery, PauseTarget, Probe};
+use hookbox::internals::domain::error::{Reason, Result};
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::retention::Retention;
+use hookbox::internals::domain::webhook::WebhookName;
+use hookbox::internals::store::{ListQuery, PauseTarget, Probe};
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, refused, seconds, webhook};

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use hookbox::domain::job::Status;
-use hookbox::store::StatusCounts;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::StatusCounts;
 use jiff::Timestamp;
 
 use crate::store::harness::Harness;

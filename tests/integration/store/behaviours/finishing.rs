@@ -1,11 +1,11 @@
 //! Finishing: the end of an attempt and the next status of the job are recorded together.
 
-use hookbox::domain::attempt::{AttemptRecord, Outcome};
-use hookbox::domain::delivery::{Delivery, SHOWN_DELIVERIES};
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::job::Status;
-use hookbox::domain::webhook::WebhookName;
-use hookbox::store::Finish;
+use hookbox::internals::domain::attempt::{AttemptRecord, Outcome};
+use hookbox::internals::domain::delivery::{Delivery, SHOWN_DELIVERIES};
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::webhook::WebhookName;
+use hookbox::internals::store::Finish;
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, delivery, key_of, milliseconds, seconds, source, webhook};

@@ -1,6 +1,6 @@
 //! Giving back: jobs whose handlers were not started are released, and their claim is undone.
 
-use hookbox::domain::job::Status;
+use hookbox::internals::domain::job::Status;
 
 use super::announcing::{is_woken, listen};
 use crate::store::harness::Harness;

@@ -1,8 +1,8 @@
 //! Routes that are gone from the configuration: their jobs are held, and operators can cancel or move them.
 
-use hookbox::domain::attempt::Outcome;
-use hookbox::domain::job::Status;
-use hookbox::store::Moved;
+use hookbox::internals::domain::attempt::Outcome;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::Moved;
 
 use super::announcing::{is_woken, listen};
 use crate::store::harness::Harness;

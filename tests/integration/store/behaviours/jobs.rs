@@ -1,8 +1,8 @@
 //! A webhook has one job for each route. Its jobs are independent of each other.
 
-use hookbox::domain::error::Reason;
-use hookbox::domain::job::Status;
-use hookbox::domain::webhook::{NewWebhook, WebhookStatus};
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::webhook::{NewWebhook, WebhookStatus};
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, refused, seconds, source, webhook};

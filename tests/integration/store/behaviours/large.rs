@@ -3,9 +3,9 @@
 use futures::StreamExt as _;
 use futures::future::{join, join_all};
 use futures::stream::FuturesUnordered;
-use hookbox::domain::job::Status;
-use hookbox::domain::payload::Payload;
-use hookbox::domain::webhook::NewWebhook;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::payload::Payload;
+use hookbox::internals::domain::webhook::NewWebhook;
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, webhook};

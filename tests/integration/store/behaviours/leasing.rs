@@ -1,8 +1,8 @@
 //! Leases: they are renewed while the handler runs and taken over after they expire.
 
-use hookbox::domain::attempt::{AttemptRecord, Outcome};
-use hookbox::domain::job::Status;
-use hookbox::store::Claim;
+use hookbox::internals::domain::attempt::{AttemptRecord, Outcome};
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::Claim;
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, milliseconds, seconds};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use hookbox::domain::job::Status;
-use hookbox::store::{Claim, ClaimedJob, Store};
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::{Claim, ClaimedJob, Store};
 
 use super::announcing::{is_woken, listen};
 use crate::store::harness::Harness;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use hookbox::domain::id::{Position, Sequence};
-use hookbox::domain::job::{JobStatus, Status};
-use hookbox::domain::webhook::{NewWebhook, WebhookStatus};
-use hookbox::store::ListQuery;
+use hookbox::internals::domain::id::{Position, Sequence};
+use hookbox::internals::domain::job::{JobStatus, Status};
+use hookbox::internals::domain::webhook::{NewWebhook, WebhookStatus};
+use hookbox::internals::store::ListQuery;
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, event_type, milliseconds, seconds, source, webhook};

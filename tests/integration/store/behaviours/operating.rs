@@ -1,8 +1,8 @@
 //! Operators' requests: retry and cancel.
 
-use hookbox::domain::error::Reason;
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::job::Status;
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::job::Status;
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, look_alike, refused, seconds};

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::future::join_all;
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::job::Status;
-use hookbox::store::ClaimedJob;
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::ClaimedJob;
 
 use super::announcing::{is_woken, listen};
 use crate::store::harness::Harness;

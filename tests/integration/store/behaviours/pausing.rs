@@ -1,7 +1,7 @@
 //! Pauses: they are stored and apply to all processes. Webhooks are still accepted, and running jobs continue.
 
-use hookbox::domain::job::Status;
-use hookbox::store::{Pause, PauseTarget};
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::{Pause, PauseTarget};
 
 use super::announcing::{is_woken, listen};
 use crate::store::harness::Harness;

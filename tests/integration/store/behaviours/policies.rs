@@ -1,7 +1,7 @@
 //! Policies: the policies in force apply to all jobs, no matter when a job was accepted.
 
-use hookbox::domain::attempt::{Outcome, RunResult};
-use hookbox::domain::job::Status;
+use hookbox::internals::domain::attempt::{Outcome, RunResult};
+use hookbox::internals::domain::job::Status;
 
 use super::announcing::{is_woken, listen};
 use crate::store::harness::Harness;

@@ -1,12 +1,12 @@
 //! Pulled routes: workers elsewhere lease their jobs, and the pool does not.
 
-use hookbox::domain::attempt::{Lease, Outcome};
-use hookbox::domain::clock::Clock as _;
-use hookbox::domain::handler::HandlerSettings;
-use hookbox::domain::job::{JobId, Status};
-use hookbox::domain::policy::Policy;
-use hookbox::domain::webhook::NewWebhook;
-use hookbox::store::{Claim, ClaimedJob, Claims, LeasedJob, PauseTarget, Wanted};
+use hookbox::internals::domain::attempt::{Lease, Outcome};
+use hookbox::internals::domain::clock::Clock as _;
+use hookbox::internals::domain::handler::HandlerSettings;
+use hookbox::internals::domain::job::{JobId, Status};
+use hookbox::internals::domain::policy::Policy;
+use hookbox::internals::domain::webhook::NewWebhook;
+use hookbox::internals::store::{Claim, ClaimedJob, Claims, LeasedJob, PauseTarget, Wanted};
 
 use super::announcing::{is_woken, listen};
 use crate::store::harness::Harness;

@@ -1,11 +1,11 @@
 //! Purging: the payload is removed first, the key and the rest later. Webhooks with unfinished jobs are kept.
 
 use futures::future::join_all;
-use hookbox::domain::error::Reason;
-use hookbox::domain::job::Status;
-use hookbox::domain::retention::Retention;
-use hookbox::domain::webhook::WebhookName;
-use hookbox::store::{Finish, Purged, StatusCounts};
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::retention::Retention;
+use hookbox::internals::domain::webhook::WebhookName;
+use hookbox::internals::store::{Finish, Purged, StatusCounts};
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{

@@ -1,8 +1,8 @@
 //! Reading one webhook by id or by key.
 
-use hookbox::domain::error::Reason;
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::webhook::{NewWebhook, WebhookName};
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::webhook::{NewWebhook, WebhookName};
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, event_type, key_of, look_alike, refused, source, webhook_with};

@@ -1,10 +1,10 @@
 //! Retention of webhooks with several jobs and of webhooks without jobs.
 
-use hookbox::domain::error::Reason;
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::job::Status;
-use hookbox::domain::webhook::WebhookName;
-use hookbox::store::{Purged, StatusCounts};
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::webhook::WebhookName;
+use hookbox::internals::store::{Purged, StatusCounts};
 
 use super::purging::purge_all;
 use crate::store::harness::Harness;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::future::join_all;
-use hookbox::domain::job::Status;
-use hookbox::store::{Claim, ClaimedJob};
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::{Claim, ClaimedJob};
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, keys, milliseconds, seconds};

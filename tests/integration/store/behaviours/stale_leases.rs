@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use hookbox::domain::attempt::Lease;
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::job::{JobId, QueueId, Status};
-use hookbox::store::{ClaimedJob, Finish};
+use hookbox::internals::domain::attempt::Lease;
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::job::{JobId, QueueId, Status};
+use hookbox::internals::store::{ClaimedJob, Finish};
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, seconds};

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox::domain::attempt::{Lease, Outcome, RunResult, conclude};
-use hookbox::domain::clock::Clock as _;
-use hookbox::domain::error::Result;
-use hookbox::domain::job::Status;
-use hookbox::domain::webhook::WebhookStatus;
-use hookbox::store::{Claim, ClaimedJob, Claims, Finish, Wanted};
+use hookbox::internals::domain::attempt::{Lease, Outcome, RunResult, conclude};
+use hookbox::internals::domain::clock::Clock as _;
+use hookbox::internals::domain::error::Result;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::webhook::WebhookStatus;
+use hookbox::internals::store::{Claim, ClaimedJob, Claims, Finish, Wanted};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 

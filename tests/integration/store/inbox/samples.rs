@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use hookbox::domain::delivery::{Answer, Delivery};
-use hookbox::domain::error::{Error, Reason, Result};
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::payload::Payload;
-use hookbox::domain::trace::Traceparent;
-use hookbox::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
+use hookbox::internals::domain::delivery::{Answer, Delivery};
+use hookbox::internals::domain::error::{Error, Reason, Result};
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::payload::Payload;
+use hookbox::internals::domain::trace::Traceparent;
+use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 
 pub(crate) fn webhook(key: &str) -> NewWebhook {
     webhook_with(key, r#"{"n":1}"#)

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::job::Status;
-use hookbox::domain::webhook::WebhookName;
-use hookbox::store::{ListQuery, StatusCounts, StoreStats};
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::webhook::WebhookName;
+use hookbox::internals::store::{ListQuery, StatusCounts, StoreStats};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 

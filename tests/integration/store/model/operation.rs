@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox::domain::job::Status;
-use hookbox::domain::policy::{Policies, Policy};
-use hookbox::domain::retry::RetryPolicy;
-use hookbox::domain::route::NewJob;
-use hookbox::store::PauseTarget;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::policy::{Policies, Policy};
+use hookbox::internals::domain::retry::RetryPolicy;
+use hookbox::internals::domain::route::NewJob;
+use hookbox::internals::store::PauseTarget;
 use proptest::prelude::*;
 use proptest::sample::Index;
 

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox::domain::error::{Reason, Result};
-use hookbox::domain::job::Status;
-use hookbox::domain::policy::Policies;
-use hookbox::domain::retention::Retention;
-use hookbox::domain::webhook::NewWebhook;
-use hookbox::store::{Claim, ClaimedJob, Finish, Pause, PauseTarget, Purged};
+use hookbox::internals::domain::error::{Reason, Result};
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::policy::Policies;
+use hookbox::internals::domain::retention::Retention;
+use hookbox::internals::domain::webhook::NewWebhook;
+use hookbox::internals::store::{Claim, ClaimedJob, Finish, Pause, PauseTarget, Purged};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;

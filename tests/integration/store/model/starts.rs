@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use hookbox::domain::job::JobId;
-use hookbox::domain::route::RouteName;
-use hookbox::store::{ClaimedJob, PauseTarget};
+use hookbox::internals::domain::job::JobId;
+use hookbox::internals::domain::route::RouteName;
+use hookbox::internals::store::{ClaimedJob, PauseTarget};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::job::Status;
-use hookbox::domain::policy::Policies;
-use hookbox::domain::route::{NewJob, OnDeadLetter, RouteName};
-use hookbox::store::{ClaimedJob, Finish};
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::policy::Policies;
+use hookbox::internals::domain::route::{NewJob, OnDeadLetter, RouteName};
+use hookbox::internals::store::{ClaimedJob, Finish};
 use jiff::Timestamp;
 
 use super::operation::Name;

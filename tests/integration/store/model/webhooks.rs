@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use hookbox::domain::attempt::Outcome;
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::job::Status;
-use hookbox::domain::policy::Policy;
-use hookbox::domain::retention::Retention;
-use hookbox::domain::route::{NewJob, OrderValue, RouteName};
-use hookbox::domain::webhook::Source;
-use hookbox::store::Finish;
+use hookbox::internals::domain::attempt::Outcome;
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::policy::Policy;
+use hookbox::internals::domain::retention::Retention;
+use hookbox::internals::domain::route::{NewJob, OrderValue, RouteName};
+use hookbox::internals::domain::webhook::Source;
+use hookbox::internals::store::Finish;
 use jiff::Timestamp;
 
 /// The key of a lane: jobs with the same route, source and order value start one at a time.
@@ -111,7 +111,8 @@ impl Job {
         // Without a policy it is unknown whether the job may start again.
         let spent = policy.is_none_or(|policy| {
             let rules = policy.rules(self.started - self.uncounted);
-            !rules.attempts_left || rules.on_interrupt == hookbox::domain::route::OnInterrupt::DeadLetter
+            !rules.attempts_left
+                || rules.on_interrupt == hookbox::internals::domain::route::OnInterrupt::DeadLetter
         });
         if spent {
             (self.status, self.finished) = (Status::DeadLettered, Some(now));

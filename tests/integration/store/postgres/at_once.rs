@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
-use hookbox::clock::SystemClock;
-use hookbox::domain::attempt::Outcome;
-use hookbox::domain::clock::Clock as _;
-use hookbox::domain::error::{Reason, Result};
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::job::Status;
-use hookbox::domain::policy::Policies;
-use hookbox::domain::retention::Retention;
-use hookbox::store::postgres::PostgresStore;
-use hookbox::store::{
+use hookbox::internals::clock::SystemClock;
+use hookbox::internals::domain::attempt::Outcome;
+use hookbox::internals::domain::clock::Clock as _;
+use hookbox::internals::domain::error::{Reason, Result};
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::policy::Policies;
+use hookbox::internals::domain::retention::Retention;
+use hookbox::internals::store::postgres::PostgresStore;
+use hookbox::internals::store::{
     Claim, ClaimedJob, Finish, Inbox as _, JobQueue as _, Operations as _, Store as _, Wanted,
 };
 use rand::rngs::SmallRng;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use hookbox::clock::SystemClock;
-use hookbox::domain::error::Reason;
-use hookbox::store::{Inbox as _, Store as _};
+use hookbox::internals::clock::SystemClock;
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::store::{Inbox as _, Store as _};
 
 use super::harness::open;
 use crate::store::harness::Options;

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox::domain::clock::{Clock as _, ManualClock};
-use hookbox::domain::error::Reason;
-use hookbox::domain::job::Status;
-use hookbox::store::postgres::PostgresStore;
-use hookbox::store::{Claim, Finish, JobQueue as _, Store as _};
+use hookbox::internals::domain::clock::{Clock as _, ManualClock};
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::postgres::PostgresStore;
+use hookbox::internals::store::{Claim, Finish, JobQueue as _, Store as _};
 use jiff::SignedDuration;
 
 use super::PostgresHarness;
@@ -28,7 +28,7 @@ fn pass(inbox: &Inbox<PostgresHarness>, ahead: SignedDuration, by: Duration) {
 }
 
 /// Lets a process read the clock of the database twice, a second apart: a step counts once it is confirmed.
-async fn notices(inbox: &Inbox<PostgresHarness>, store: &dyn hookbox::store::Store) {
+async fn notices(inbox: &Inbox<PostgresHarness>, store: &dyn hookbox::internals::store::Store) {
     assert_eq!(store.take_over_expired(Vec::new()).await.expect("looks"), 0);
     inbox.advance(seconds(1));
     assert_eq!(store.take_over_expired(Vec::new()).await.expect("looks"), 0);

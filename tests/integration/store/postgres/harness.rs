@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hookbox::domain::clock::{Clock, ManualClock};
-use hookbox::store::Store;
-use hookbox::store::postgres::{self, OpenError, PostgresStore};
-use hookbox::telemetry::metrics::Metrics;
+use hookbox::internals::domain::clock::{Clock, ManualClock};
+use hookbox::internals::store::Store;
+use hookbox::internals::store::postgres::{self, OpenError, PostgresStore};
+use hookbox::internals::telemetry::metrics::Metrics;
 use jiff::Timestamp;
 
 use crate::store::harness::{Harness, Options};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hookbox::domain::job::Status;
-use hookbox::domain::route::NewJob;
-use hookbox::store::Finish;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::route::NewJob;
+use hookbox::internals::store::Finish;
 use jiff::Timestamp;
 
 use super::PostgresHarness;

@@ -1,6 +1,6 @@
 //! A purge that runs concurrently with an operator's retry of the same webhook.
 
-use hookbox::domain::job::Status;
+use hookbox::internals::domain::job::Status;
 use tokio::task::JoinHandle;
 
 use super::PostgresHarness;

@@ -1,7 +1,7 @@
 //! After a failover to a standby that lagged, a claim can be undone. The next claim of the job, by another process,
 //! then has the same lease token.
 
-use hookbox::domain::job::Status;
+use hookbox::internals::domain::job::Status;
 
 use super::PostgresHarness;
 use crate::store::inbox::{Inbox, LEASE};

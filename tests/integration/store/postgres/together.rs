@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
-use hookbox::clock::SystemClock;
-use hookbox::domain::attempt::Outcome;
-use hookbox::domain::clock::Clock as _;
-use hookbox::domain::job::Status;
-use hookbox::domain::policy::{Policies, Policy};
-use hookbox::domain::route::NewJob;
-use hookbox::store::postgres::PostgresStore;
-use hookbox::store::{
+use hookbox::internals::clock::SystemClock;
+use hookbox::internals::domain::attempt::Outcome;
+use hookbox::internals::domain::clock::Clock as _;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::policy::{Policies, Policy};
+use hookbox::internals::domain::route::NewJob;
+use hookbox::internals::store::postgres::PostgresStore;
+use hookbox::internals::store::{
     Claim, ClaimedJob, Finish, Inbox as _, JobQueue as _, Operations as _, PauseTarget, Store as _, Wanted,
 };
 use tokio::sync::Notify;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hookbox::domain::job::Status;
+use hookbox::internals::domain::job::Status;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 

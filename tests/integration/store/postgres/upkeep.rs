@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox::clock::SystemClock;
-use hookbox::domain::job::Status;
-use hookbox::store::{Finish, Store as _};
+use hookbox::internals::clock::SystemClock;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::{Finish, Store as _};
 
 use super::PostgresHarness;
 use super::harness::open;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hookbox::domain::clock::ManualClock;
-use hookbox::store::Store;
-use hookbox::store::sqlite::{self, OpenError, SqliteStore};
-use hookbox::telemetry::metrics::Metrics;
+use hookbox::internals::domain::clock::ManualClock;
+use hookbox::internals::store::Store;
+use hookbox::internals::store::sqlite::{self, OpenError, SqliteStore};
+use hookbox::internals::telemetry::metrics::Metrics;
 use tempfile::TempDir;
 
 use crate::store::harness::{Harness, Options};

@@ -3,8 +3,8 @@
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
-use hookbox::domain::job::Status;
-use hookbox::store::ListQuery;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::ListQuery;
 
 use super::SqliteHarness;
 use crate::store::conformance::within_limit;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
-use hookbox::domain::clock::ManualClock;
-use hookbox::store::sqlite::{self, OpenError, SqliteStore};
-use hookbox::store::{Inbox as _, Store as _};
+use hookbox::internals::domain::clock::ManualClock;
+use hookbox::internals::store::sqlite::{self, OpenError, SqliteStore};
+use hookbox::internals::store::{Inbox as _, Store as _};
 use jiff::Timestamp;
 
 use super::harness;

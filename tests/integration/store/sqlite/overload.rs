@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
-use hookbox::domain::error::Reason;
-use hookbox::domain::job::Status;
-use hookbox::store::ListQuery;
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::ListQuery;
 use tokio::task::JoinSet;
 
 use super::SqliteHarness;
@@ -60,7 +60,7 @@ async fn webhooks_beyond_the_queue_of_the_writer_are_refused() {
 
 /// Lists webhooks until stopped, and counts the refused calls.
 async fn keep_listing(
-    store: Arc<dyn hookbox::store::Store>,
+    store: Arc<dyn hookbox::internals::store::Store>,
     over: Arc<AtomicBool>,
     refused: Arc<AtomicUsize>,
 ) {

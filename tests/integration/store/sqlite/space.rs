@@ -1,8 +1,8 @@
 //! Disk space: purging makes the file smaller.
 
 use futures::future::join_all;
-use hookbox::domain::job::Status;
-use hookbox::domain::retention::Retention;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::retention::Retention;
 
 use super::SqliteHarness;
 use crate::store::conformance::within_limit;

@@ -4,9 +4,9 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use futures::future::join_all;
-use hookbox::domain::error::Reason;
-use hookbox::domain::job::Status;
-use hookbox::store::Finish;
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::Finish;
 
 use super::SqliteHarness;
 use crate::store::conformance::within_limit;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use hookbox::domain::error::{Reason, Result};
-use hookbox::domain::job::Status;
-use hookbox::domain::route::NewJob;
-use hookbox::domain::webhook::NewWebhook;
-use hookbox::store::{ClaimedJob, ListQuery};
+use hookbox::internals::domain::error::{Reason, Result};
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::route::NewJob;
+use hookbox::internals::domain::webhook::NewWebhook;
+use hookbox::internals::store::{ClaimedJob, ListQuery};
 use jiff::Timestamp;
 
 use crate::store::behaviours::purging::purge_all;

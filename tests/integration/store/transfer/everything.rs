@@ -1,11 +1,11 @@
 //! A transfer keeps all data byte for byte.
 
-use hookbox::domain::attempt::Outcome;
-use hookbox::domain::job::Status;
-use hookbox::domain::trace::Traceparent;
-use hookbox::domain::webhook::NewWebhook;
-use hookbox::store::Finish;
-use hookbox::store::transfer::RowCounts;
+use hookbox::internals::domain::attempt::Outcome;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::trace::Traceparent;
+use hookbox::internals::domain::webhook::NewWebhook;
+use hookbox::internals::store::Finish;
+use hookbox::internals::store::transfer::RowCounts;
 
 use super::equal::{assert_equal, assert_go_on_alike};
 use super::moved;

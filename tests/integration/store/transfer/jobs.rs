@@ -1,9 +1,9 @@
 //! Moving webhooks with several jobs or none: each job keeps its route, its status and its attempts.
 
-use hookbox::domain::attempt::Outcome;
-use hookbox::domain::error::Reason;
-use hookbox::domain::job::{JobStatus, Status};
-use hookbox::store::PauseTarget;
+use hookbox::internals::domain::attempt::Outcome;
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::domain::job::{JobStatus, Status};
+use hookbox::internals::store::PauseTarget;
 
 use super::equal::{assert_equal, assert_go_on_alike};
 use super::{move_into, moved};

@@ -1,8 +1,8 @@
 //! Jobs that were leased when the process crashed: the policies in force after the move decide their next status.
 
-use hookbox::domain::attempt::Outcome;
-use hookbox::domain::job::Status;
-use hookbox::store::transfer::{Limits, abandon};
+use hookbox::internals::domain::attempt::Outcome;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::transfer::{Limits, abandon};
 
 use super::equal::{assert_equal, assert_go_on_alike};
 use super::{begin, move_into, moved, ready};

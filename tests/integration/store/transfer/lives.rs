@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use hookbox::domain::policy::Policy;
-use hookbox::store::transfer::Limits;
+use hookbox::internals::domain::policy::Policy;
+use hookbox::internals::store::transfer::Limits;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

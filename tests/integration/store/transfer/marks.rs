@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use hookbox::domain::job::Status;
-use hookbox::store::transfer::{TransferError, abandon};
-use hookbox::store::{Inbox as _, Store as _, postgres, sqlite};
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::transfer::{TransferError, abandon};
+use hookbox::internals::store::{Inbox as _, Store as _, postgres, sqlite};
 
 use super::{Ends, complete, options, ready, told};
 use crate::store::inbox::webhook;

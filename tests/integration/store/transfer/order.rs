@@ -1,7 +1,7 @@
 //! Ordered jobs keep their order after a move, and blocked order values stay blocked.
 
-use hookbox::domain::id::WebhookId;
-use hookbox::domain::job::Status;
+use hookbox::internals::domain::id::WebhookId;
+use hookbox::internals::domain::job::Status;
 
 use super::equal::assert_equal;
 use super::moved;

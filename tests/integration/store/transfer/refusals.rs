@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use hookbox::store::sqlite::OpenError;
-use hookbox::store::transfer::{TransferError, abandon};
-use hookbox::store::{Inbox as _, Store as _};
+use hookbox::internals::store::sqlite::OpenError;
+use hookbox::internals::store::transfer::{TransferError, abandon};
+use hookbox::internals::store::{Inbox as _, Store as _};
 
 use super::{Ends, SMALL, begin, complete, options, ready, told};
 use crate::store::inbox::webhook;

@@ -1,8 +1,8 @@
 //! Retention continues across a move: payloads and keys are removed on time and only once.
 
-use hookbox::domain::error::Reason;
-use hookbox::domain::job::Status;
-use hookbox::store::Purged;
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::Purged;
 
 use super::equal::{assert_equal, assert_go_on_alike};
 use super::moved;

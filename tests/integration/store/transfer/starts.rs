@@ -1,7 +1,7 @@
 //! Pauses, rates, concurrency and missing routes keep jobs from starting after a move, too.
 
-use hookbox::domain::job::Status;
-use hookbox::store::PauseTarget;
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::PauseTarget;
 
 use super::equal::{assert_equal, assert_go_on_alike};
 use super::{move_into, moved};

@@ -1,8 +1,8 @@
 //! An interrupted transfer resumes where it stopped.
 
-use hookbox::domain::job::Status;
-use hookbox::store::transfer::{Begun, Limits, TransferError};
-use hookbox::store::{Finish, Inbox as _, Store as _};
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::transfer::{Begun, Limits, TransferError};
+use hookbox::internals::store::{Finish, Inbox as _, Store as _};
 
 use super::{Ends, begin, complete, execute, ready};
 use crate::store::inbox::{Inbox, delivery, webhook_with};
@@ -60,7 +60,7 @@ async fn a_transfer_that_stopped_between_its_two_marks_is_completed() {
     execute(&ends.file(), "UPDATE transfer SET finished_at = NULL");
     assert!(matches!(ends.begin().await, Ok(Begun::Finished(_))));
     let refused = ends.open_file().await.expect_err("is refused");
-    assert!(matches!(refused, hookbox::store::sqlite::OpenError::Moved { .. }), "{refused:?}");
+    assert!(matches!(refused, hookbox::internals::store::sqlite::OpenError::Moved { .. }), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,6 +134,6 @@ async fn moved_in_batches(inbox: &Inbox<SqliteHarness>, bytes: usize) -> (Vec<u6
     }
     let attempts = transfer.finish().await.expect("both sides are equal").attempts;
     transfer.close().await;
-    hookbox::store::transfer::abandon(&file).expect("abandons");
+    hookbox::internals::store::transfer::abandon(&file).expect("abandons");
     (moved, attempts)
 }

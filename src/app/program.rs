@@ -1,0 +1,128 @@
+//! Serves by the settings of a program, with the handlers that the program adds to those that come with hookbox. What
+//! `hookbox serve` and hookbox as a library have in common.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tracing::field::display;
+
+use super::{Environment, Listeners, RunError, run};
+use crate::clock::SystemClock;
+use crate::config::{Config, HANDLERS, Layers, Mistakes, OF_ROUTES};
+use crate::handlers::exec::{Exec, Launcher};
+use crate::handlers::http::Http;
+use crate::handlers::simulate::Simulate;
+use crate::service::reload::{ReadSettings, Reloaded};
+use crate::worker::handler::Registry;
+
+/// Reads the file and the environment. Blocks.
+pub(crate) type ReadLayers = dyn Fn() -> Result<Layers, Mistakes> + Send + Sync;
+
+/// What a program brings.
+pub(crate) struct Program {
+    /// The handlers that the program adds.
+    pub(crate) own: Registry,
+    /// How the handler `exec` starts programs.
+    pub(crate) launcher: Launcher,
+    /// Reads the settings again, for a reload.
+    pub(crate) read: Arc<ReadLayers>,
+    /// Each notification starts a reload.
+    pub(crate) reload: Arc<Notify>,
+}
+
+/// Why [`Hookbox::serve`](crate::Hookbox::serve) stopped with an error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The settings have mistakes. The text has a line for each, with its place.
+    #[error("the settings have mistakes:\n{0}")]
+    Settings(Mistakes),
+    /// The system does not let hookbox listen on an address of the settings.
+    #[error("cannot listen on {address}: {error}; stop the program that uses it, or set another address")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why it cannot be used.
+        error: io::Error,
+    },
+    /// The SQLite file or the PostgreSQL database could not be opened.
+    #[error("cannot open the store")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Anything else: the system refuses threads, or a server failed.
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<RunError> for ServeError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Sqlite(error) => Self::Store(Box::new(error)),
+            RunError::Postgres(error) => Self::Store(error),
+            error => Self::Other(Box::new(error)),
+        }
+    }
+}
+
+impl Program {
+    /// Binds the ports and serves until `shutdown` is ready. Call it in the runtime that is to serve.
+    #[expect(clippy::disallowed_methods, reason = "the seed of all randomness is drawn here")]
+    pub(crate) async fn serve(
+        self,
+        layers: Layers,
+        config: Config,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), ServeError> {
+        let Self { own, launcher, read, reload } = self;
+        layers.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+        let listeners =
+            Listeners { http: bind(config.http_addr).await?, grpc: bind(config.grpc_addr).await? };
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            http.address = listeners.http.local_addr().ok().map(display),
+            grpc.address = listeners.grpc.local_addr().ok().map(display),
+            database = %config.database,
+            workers = config.workers,
+            "hookbox starts"
+        );
+        let seed = rand::random();
+        let environment = Environment {
+            clock: Arc::new(SystemClock),
+            seed,
+            handlers: own
+                .clone()
+                .with(Simulate::NAME, Simulate::new(seed))
+                .with(Http::NAME, Http::new(Handle::current()))
+                .with(Exec::NAME, Exec::new(launcher)),
+            settings: settings_reader(read, own, layers),
+            reload,
+        };
+        run(config, listeners, environment, shutdown).await.map_err(ServeError::from)
+    }
+}
+
+/// The names of the handlers that routes can name. Those that come with hookbox are the first: the first of all is the
+/// default.
+pub(crate) fn known_handlers(own: &Registry) -> Vec<&str> {
+    HANDLERS.iter().copied().chain(own.names()).collect()
+}
+
+/// A function that reads the settings again, for a reload. It also compares them with those at the start, to
+/// find settings that need a restart.
+fn settings_reader(read: Arc<ReadLayers>, own: Registry, at_start: Layers) -> Arc<ReadSettings> {
+    Arc::new(move || {
+        let layers = read().map_err(|mistakes| mistakes.to_string())?;
+        let config = Config::new(&layers, &known_handlers(&own)).map_err(|mistakes| mistakes.to_string())?;
+        let is_of_routes = |name: &str| OF_ROUTES.iter().any(|(setting, _)| *setting == name);
+        let changed = layers.changed(&at_start).into_iter().filter(|name| !is_of_routes(name));
+        let needs_restart = changed.map(ToOwned::to_owned).collect();
+        Ok(Reloaded { routes: config.routes, needs_restart })
+    })
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, error })
+}
