@@ -8,7 +8,6 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tracing::field::display;
 
 use super::{Environment, Listeners, RunError, run};
 use crate::clock::SystemClock;

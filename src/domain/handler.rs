@@ -50,7 +50,7 @@ impl HandlerSettings {
         match self {
             Self::Exec(_) => 3,
             Self::Http(_) => 1,
-            Self::Simulate(_) | Self::Named(_) => 0,
+            Self::Simulate(_) | Self::Pull | Self::Named(_) => 0,
         }
     }
 }
