@@ -16,6 +16,7 @@ use crate::config::{Config, Database};
 use crate::connections::{Bodies, Connections, connections_for_open_files};
 use crate::domain::clock::Clock;
 use crate::domain::error::causes;
+use crate::service::alerts::{Alerter, BacklogLevels};
 use crate::service::reload::{ReadSettings, RoutesInForce};
 use crate::service::{RateLimiter, Service};
 use crate::store::Store;
@@ -84,6 +85,8 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let Environment { clock, seed, handlers, settings, reload } = environment;
     let metrics = Arc::new(Metrics::default());
+    // Before the store is open: taking over jobs can make dead letters.
+    metrics.alerts().want(config.routes.take_alerts());
     let worker = worker_name(&config, seed);
     tokio::pin!(shutdown);
     let opening = open_store(&config, &worker, &clock, &metrics, seed);
@@ -114,6 +117,8 @@ pub async fn run(
 
     let limiter = config.rate_limit.map(|limit| Arc::new(RateLimiter::new(limit, Arc::clone(&clock))));
     let service = Service::new(Arc::clone(&store), routes, Arc::clone(&clock), metrics, limiter);
+    let alerter =
+        Alerter::start(service.clone(), BacklogLevels::new(config.max_backlog, config.backlog_alert));
     let (leaving, stopping) = (CancellationToken::new(), CancellationToken::new());
     let connections = Connections::new(connections_for_open_files(handler_files(&config)));
     let bodies = Bodies::new(config.max_body_bytes);
@@ -162,7 +167,10 @@ pub async fn run(
     reloading.abort();
     let stopped = async {
         purger.stop().await;
-        pool.shutdown(config.shutdown_grace).await
+        let left = pool.shutdown(config.shutdown_grace).await;
+        // After the last attempt, because it may have made a dead letter.
+        alerter.stop().await;
+        left
     };
     let (left, ()) = tokio::join!(stopped, async {
         if !http.is_finished() {

@@ -85,6 +85,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// How many jobs may be unfinished.
     pub max_backlog: u64,
+    /// The share of `max_backlog` from which on the backlog is high, above 0 to 1.
+    pub backlog_alert: f64,
     /// How many webhooks each source may send to this process; none if there is no limit.
     pub rate_limit: Option<Rate>,
     /// How long to try to reach the PostgreSQL server at the start.
@@ -145,6 +147,7 @@ impl Config {
         let purge_interval = read.duration("purge_interval", parse::MILLISECOND * 100..=parse::DAY);
         let max_body_bytes = read.bytes("max_body", 1024..=256 * 1024 * 1024);
         let max_backlog = read.number("max_backlog", 1..=i64::MAX as u64);
+        let backlog_alert = read.number("backlog_alert", 0.01..=1.0);
         let rate_limit = read.rate_limit("rate_limit");
         let startup_wait = read.duration("startup_wait", Duration::ZERO..=parse::DAY);
         let shutdown_delay = read.optional_duration("shutdown_delay", Duration::ZERO..=parse::HOUR);
@@ -167,6 +170,7 @@ impl Config {
             purge_interval: purge_interval?,
             max_body_bytes: max_body_bytes?,
             max_backlog: max_backlog?,
+            backlog_alert: backlog_alert?,
             rate_limit: rate_limit?,
             startup_wait: startup_wait?,
             shutdown_delay: shutdown_delay?.unwrap_or(if is_local { Duration::ZERO } else { SHUTDOWN_DELAY }),

@@ -3,6 +3,7 @@
 //! Pure: knows no SQL, no transport and no runtime. Time and randomness are arguments.
 
 pub mod address;
+pub mod alert;
 pub mod attempt;
 pub mod clock;
 pub mod delivery;

@@ -1,5 +1,6 @@
 //! REST: serves the service with axum. Knows neither gRPC nor the inside of a store.
 
+mod alerts;
 mod body;
 mod browsers;
 mod by_key;
@@ -66,6 +67,7 @@ pub struct Api {
         description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each job has one recorded outcome; effects outside of hookbox are at least once. Errors are problem documents (RFC 9457), except the 503 of `/readyz`. Any call can also answer 500 with the reason `INTERNAL`; any but `/healthz` and `/readyz` 403 with `HOST_NOT_ALLOWED` or 400 with `INVALID_HOST`; and any POST 403 with `ORIGIN_NOT_ALLOWED`.",
         license(name = "MIT OR Apache-2.0"),
     ),
+    components(schemas(alerts::DeadLetteredAlert, alerts::BreakerOpenedAlert, alerts::BacklogHighAlert)),
     tags(
         (name = "webhooks", description = "Submitting webhooks, following their status, retrying and cancelling their jobs"),
         (name = "operations", description = "Routes, pauses and the reload of settings"),
@@ -99,6 +101,7 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics));
     examples::add_examples(routes.get_openapi_mut());
+    alerts::add_webhooks(routes.get_openapi_mut());
     routes
 }
 

@@ -32,10 +32,7 @@ use self::pointer::Pointer;
 pub use self::settings::{Member, Mistake, RouteSettings};
 use crate::domain::policy::Policies;
 use crate::domain::route::{NewJob, RouteName};
-
-/// The source of hookbox's own webhooks. A route matches them only if its `match` has this name without a
-/// wildcard.
-pub const OWN_SOURCE: &str = "hookbox";
+use crate::domain::webhook::Source;
 
 /// Compiled routes. The default has no routes, so that every webhook is filtered.
 #[derive(Debug, Default)]
@@ -98,6 +95,11 @@ impl Routes {
         jobs
     }
 
+    /// Whether any route names the source of hookbox's own webhooks, and so may take alerts.
+    pub fn take_alerts(&self) -> bool {
+        self.routes.iter().any(|route| route.sources.name(Source::OWN))
+    }
+
     /// The settings of a route; none if there is no such route.
     pub fn settings(&self, route: &RouteName) -> Option<Arc<RouteSettings>> {
         self.find(route).map(|route| Arc::clone(&route.settings))
@@ -126,7 +128,7 @@ impl Route {
         let source = look.webhook.source.as_str();
         let admitted = self.sources.take(source)
             && self.event_types.take(look.webhook.event_type.as_str())
-            && (source != OWN_SOURCE || self.sources.name(source));
+            && (!look.webhook.source.is_own() || self.sources.name(source));
         let matches = admitted && self.condition.as_ref().is_none_or(|condition| self.holds(condition, look));
         matches.then(|| NewJob {
             route: self.name().clone(),

@@ -1,5 +1,6 @@
 //! The use cases, the same for both APIs.
 
+pub mod alerts;
 mod apart;
 mod look;
 pub mod match_view;
@@ -26,7 +27,7 @@ pub use self::rate_limit::{RateLimiter, RateState};
 use self::reload::RoutesInForce;
 pub use self::unserved::log_unserved;
 use crate::domain::clock::Clock;
-use crate::domain::error::Result;
+use crate::domain::error::{Error, Result};
 use crate::domain::route::NewJob;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{IdempotencyKey, NewWebhook, Source};
@@ -79,7 +80,8 @@ impl Service {
     }
 
     /// Stores a webhook with a job for each route that matches it, or finds that it was accepted before.
-    /// Errors: `RateLimited`, and those of [`Inbox::accept`](crate::store::Inbox::accept).
+    /// Errors: `RateLimited`; `InvalidField` for the source of hookbox's own webhooks; and those of
+    /// [`Inbox::accept`](crate::store::Inbox::accept).
     ///
     /// `headers` returns the headers of the request, with names in lower case. It is called only if a route
     /// needs them. Headers with credentials are hidden from routes.
@@ -97,7 +99,16 @@ impl Service {
             Some(Ok(state)) => (self.accept(webhook, headers).await, Some(state)),
             None => (self.accept(webhook, headers).await, None),
         };
-        let word = match &outcome {
+        let word = self.count(&source, &outcome, took);
+        if let Some((traceparent, key)) = logged {
+            log(&traceparent, &source, &key, word, &outcome);
+        }
+        Submitted { outcome, rate }
+    }
+
+    /// Counts a submission. Returns the outcome as in the metrics.
+    fn count(&self, source: &Source, outcome: &Result<Accepted>, took: Stopwatch) -> &'static str {
+        let word = match outcome {
             Ok(accepted) if accepted.duplicate => "duplicate",
             Ok(_) => {
                 unserved::served();
@@ -107,13 +118,14 @@ impl Service {
             Err(error) => error.reason().as_str(),
         };
         self.metrics.submitted(source.as_str(), word, took);
-        if let Some((traceparent, key)) = logged {
-            log(&traceparent, &source, &key, word, &outcome);
-        }
-        Submitted { outcome, rate }
+        word
     }
 
     async fn accept(&self, webhook: NewWebhook, headers: &Headers<'_>) -> Result<Accepted> {
+        if webhook.source.is_own() {
+            let problem = "must not be `hookbox`, which is the source of hookbox's own webhooks";
+            return Err(Error::invalid("source", problem));
+        }
         let jobs = apart(webhook.payload.json().len(), || self.jobs_of(&webhook, headers)).await;
         let accepted = self.store.accept(webhook, jobs).await?;
         Ok(Accepted { webhook: self.arranged(accepted.webhook), ..accepted })

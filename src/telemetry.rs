@@ -1,5 +1,6 @@
 //! Logs, traces and metrics. Every layer may use this module.
 
+pub mod alerts;
 pub mod metrics;
 #[cfg(target_os = "linux")]
 mod process;

@@ -156,6 +156,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "How many jobs may be unfinished; further webhooks are answered 503",
     },
     Setting {
+        name: "backlog_alert",
+        default: "0.8",
+        allowed: "a number from 0.01 to 1",
+        help: "Share of max_backlog at which the alert hookbox.backlog_high is sent, from 0.01 to 1",
+    },
+    Setting {
         name: "rate_limit",
         default: "",
         allowed: "empty for no limit, or a number per s, m or h, such as 1000/m",

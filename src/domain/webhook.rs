@@ -79,6 +79,20 @@ fn check_name(field: &'static str, text: &str) -> Result<()> {
 pub struct Source(Box<str>);
 
 impl Source {
+    /// The source of hookbox's own webhooks. A route matches them only if its `match` has this name without a
+    /// wildcard.
+    pub const OWN: &'static str = "hookbox";
+
+    /// The source of hookbox's own webhooks.
+    pub fn own() -> Self {
+        Self(Self::OWN.into())
+    }
+
+    /// Whether it is the source of hookbox's own webhooks.
+    pub fn is_own(&self) -> bool {
+        *self.0 == *Self::OWN
+    }
+
     /// Takes 1 to 63 of `a-z`, `0-9`, `-` and `_`, beginning with a letter or a digit. Errors:
     /// `InvalidField`.
     pub fn new(text: impl Into<Box<str>>) -> Result<Self> {

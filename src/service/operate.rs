@@ -100,6 +100,7 @@ impl Service {
         let reload = self.routes.reload(self.store.as_ref()).await.inspect_err(|error| {
             tracing::error!(error = %error, "the settings were not reloaded; those in force stay");
         })?;
+        self.metrics.alerts().want(self.routes.get().take_alerts());
         tracing::info!(
             routes = reload.routes,
             needs_restart = reload.needs_restart.join(", "),

@@ -1,7 +1,9 @@
-//! Counts and logs the dead letters of a take-over.
+//! Counts and logs the dead letters of a take-over, and raises alerts of them.
 
+use crate::domain::alert::Alert;
 use crate::domain::id::WebhookId;
 use crate::domain::route::RouteName;
+use crate::domain::webhook::Source;
 use crate::telemetry::metrics::Metrics;
 
 /// The message of the log line of a dead letter.
@@ -16,6 +18,7 @@ const LINES: usize = 20;
 pub(super) struct DeadLetter {
     pub(super) webhook: WebhookId,
     pub(super) route: RouteName,
+    pub(super) source: Source,
     /// How many attempts have started, over all runs.
     pub(super) attempts: u32,
     /// How the last attempt ended.
@@ -36,9 +39,14 @@ impl<'a> DeadLetters<'a> {
         Self { metrics, count: 0 }
     }
 
-    /// Counts a dead letter, and logs it unless it is one of too many. For use after the commit.
+    /// Counts a dead letter, raises an alert of it, and logs it unless it is one of too many. For use after the
+    /// commit.
     pub(super) fn add(&mut self, dead_letter: DeadLetter) {
         self.metrics.dead_lettered(dead_letter.route.as_str());
+        self.metrics.alerts().raise(|| {
+            let DeadLetter { webhook, route, source, attempts, error, .. } = &dead_letter;
+            Alert::dead_lettered(route, *webhook, source, *attempts, error.as_deref())
+        });
         self.count += 1;
         if self.count > LINES {
             return;

@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::alerts::Alerts;
 use super::rates::Rate;
 use super::route_counters::RouteCounters;
 pub use super::stopwatch::Stopwatch;
@@ -55,6 +56,7 @@ pub struct Metrics {
     accepted_rate: Rate,
     completed_rate: Rate,
     workers_total: AtomicU64,
+    alerts: Alerts,
 }
 
 impl Default for Metrics {
@@ -83,6 +85,7 @@ impl Default for Metrics {
             accepted_rate: Rate::default(),
             completed_rate: Rate::default(),
             workers_total: AtomicU64::new(0),
+            alerts: Alerts::default(),
             registry: Registry::default(),
         };
         metrics.submissions.register(registry);
@@ -263,6 +266,11 @@ impl Metrics {
     /// The gauges of the store.
     pub fn store(&self) -> &StoreGauges {
         &self.store
+    }
+
+    /// The alerts. They are here because every layer that has something to raise has the metrics.
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
     }
 
     /// New webhooks accepted, and jobs completed, per second, on average over the last 60 full seconds.

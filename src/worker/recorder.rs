@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
 use super::started::Started;
+use crate::domain::alert::Alert;
 use crate::domain::attempt::Lease;
 use crate::domain::error::{Reason, Result};
 use crate::domain::job::Status;
@@ -131,7 +132,7 @@ where
     }
 }
 
-/// Counts an outcome, and logs it if the lease was lost or the job is a dead letter.
+/// Counts an outcome, and logs it if the lease was lost or the job is a dead letter. Raises an alert of a dead letter.
 fn tell(shared: &Shared, finish: &Finish, job: &ClaimedJob, recorded: bool) {
     let trace_id = job.traceparent.trace_id();
     if !recorded {
@@ -148,6 +149,11 @@ fn tell(shared: &Shared, finish: &Finish, job: &ClaimedJob, recorded: bool) {
         Status::Completed => shared.metrics.completed(shared.clock.monotonic()),
         Status::DeadLettered => {
             shared.metrics.dead_lettered(job.route.as_str());
+            let (webhook, error) = (finish.lease.job.webhook, finish.error.as_deref());
+            shared
+                .metrics
+                .alerts()
+                .raise(|| Alert::dead_lettered(&job.route, webhook, &job.source, finish.attempt, error));
             tracing::warn!(
                 trace_id,
                 webhook_id = %finish.lease.job.webhook,

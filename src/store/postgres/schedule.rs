@@ -132,6 +132,11 @@ impl Schedule {
         self.state().queues.name(queue).map(|(route, _)| route.clone())
     }
 
+    /// The route and the source of a queue, if it is known.
+    pub(super) fn name(&self, queue: QueueId) -> Option<(RouteName, Source)> {
+        self.state().queues.name(queue).cloned()
+    }
+
     /// The queues among `queues` that are not known.
     pub(super) fn unknown(&self, queues: impl Iterator<Item = QueueId>) -> HashSet<QueueId> {
         let state = self.state();

@@ -117,11 +117,11 @@ async fn take_over_some(
         let job = finish.lease.job;
         // The queue is known, because the policy of its route was looked up.
         if finish.next == Status::DeadLettered
-            && let Some(route) = shared.schedule.route(job.queue)
+            && let Some((route, source)) = shared.schedule.name(job.queue)
         {
             let reason = dead_letter_reason(policies.get(&route).map(AsRef::as_ref));
             let (webhook, attempts, error) = (job.webhook, finish.attempt, finish.error);
-            dead_letters.add(DeadLetter { webhook, route, attempts, error, reason });
+            dead_letters.add(DeadLetter { webhook, route, source, attempts, error, reason });
         }
     }
     Ok(taken)

@@ -106,10 +106,11 @@ fn interrupted(transaction: &Transaction<'_>, row: ExpiredRow, now: Timestamp) -
 /// The job whose interrupted attempt was its last; none if its queue is not known.
 fn dead_letter(transaction: &Transaction<'_>, interrupted: Finish) -> Option<DeadLetter> {
     let (memory, job) = (&transaction.context.memory, interrupted.lease.job);
-    let (route, _) = memory.queues.name(job.queue)?;
+    let (route, source) = memory.queues.name(job.queue)?;
     Some(DeadLetter {
         webhook: job.webhook,
         route: route.clone(),
+        source: source.clone(),
         attempts: interrupted.attempt,
         error: interrupted.error,
         reason: dead_letter_reason(memory.policy(job.queue).map(AsRef::as_ref)),

@@ -1,5 +1,6 @@
 //! The handler `http`, as the server that it calls sees it.
 
+mod alerts;
 mod faults;
 mod kept;
 mod target;

@@ -1,0 +1,77 @@
+//! Nobody but hookbox makes webhooks of the source `hookbox`, and the OpenAPI document has their payloads.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookbox::internals::domain::clock::ManualClock;
+use hookbox::internals::domain::error::Reason;
+use hookbox::internals::domain::handler::HandlerSettings;
+use hookbox::internals::domain::payload::Payload;
+use hookbox::internals::domain::retry::RetryPolicy;
+use hookbox::internals::domain::trace::Traceparent;
+use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
+use hookbox::internals::routes::{RouteSettings, Routes};
+use hookbox::internals::service::Service;
+use hookbox::internals::service::reload::{Reloaded, RoutesInForce};
+use hookbox::internals::store::Store as _;
+use hookbox::internals::store::sqlite::{Options, SqliteStore};
+use serde_json::Value;
+
+use super::{alerts, routes};
+use crate::api::harness::client::body;
+use crate::api::harness::{Hookbox, Sqlite};
+
+#[tokio::test]
+async fn a_client_cannot_submit_webhooks_of_the_source() {
+    let hookbox = Hookbox::with_routes(Sqlite, &routes("*"));
+    let with_source =
+        body("evt-001", "hookbox.dead_lettered", "{}").replacen('{', r#"{"source":"hookbox","#, 1);
+    hookbox.rest.submit_body(with_source).await.refused_field("source");
+    assert_eq!(alerts(&hookbox.rest).await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn the_service_refuses_webhooks_of_the_source_whoever_submits_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = RouteSettings::everything(
+        HandlerSettings::default(),
+        RetryPolicy::new(Duration::ZERO, Duration::ZERO, 1),
+    );
+    let routes = Arc::new(Routes::new(vec![settings]).unwrap());
+    let clock = Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH));
+    let path = folder.path().join("inbox.db");
+    let options = Options { path, max_backlog: 1, policies: routes.policies(), seed: 1 };
+    let store = Arc::new(SqliteStore::open(options, Arc::clone(&clock) as _, Arc::default()).await.unwrap());
+    let read = || Ok(Reloaded { routes: Arc::default(), needs_restart: Vec::new() });
+    let in_force = Arc::new(RoutesInForce::new(routes, Arc::new(read)));
+    let service = Service::new(Arc::clone(&store) as _, in_force, clock, Arc::default(), None);
+    let webhook = NewWebhook {
+        source: Source::own(),
+        idempotency_key: IdempotencyKey::new("evt-001").unwrap(),
+        event_type: EventType::new("hookbox.dead_lettered").unwrap(),
+        payload: Payload::new("{}").unwrap(),
+        traceparent: Traceparent::new(1, 1, true),
+    };
+    let refused = service.submit(webhook, &|| Vec::new()).await.outcome.unwrap_err();
+    assert_eq!((refused.reason(), refused.field()), (Reason::InvalidField, Some("source")));
+    store.close().await;
+}
+
+#[test]
+fn the_document_has_the_payload_of_each_alert_as_it_is_made() {
+    let document = serde_json::to_value(hookbox::internals::http::openapi()).unwrap();
+    let webhooks = document["webhooks"].as_object().unwrap();
+    let types: Vec<_> = webhooks.keys().map(String::as_str).collect();
+    assert_eq!(types, ["hookbox.backlog_high", "hookbox.breaker_opened", "hookbox.dead_lettered"]);
+    for (event_type, item) in webhooks {
+        let content = &item["post"]["requestBody"]["content"]["application/json"];
+        let reference = content["schema"]["$ref"].as_str().unwrap();
+        let schema = document.pointer(reference.strip_prefix('#').unwrap()).unwrap();
+        let members = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+        let required = schema["required"].as_array().unwrap().iter();
+        let required: BTreeSet<_> = required.map(|name| name.as_str().unwrap().to_owned()).collect();
+        assert_eq!(members(&content["example"]), members(&schema["properties"]), "{event_type}");
+        assert_eq!(members(&content["example"]), required, "{event_type}");
+    }
+}
