@@ -218,6 +218,7 @@ async fn end(store: &Arc<dyn Store>, jobs: &[ClaimedJob], next: Status) -> Resul
         error: None,
         result: None,
         delivery: None,
+        health: None,
         next,
         available_at: job.available_at,
         counts: true,

@@ -5,6 +5,7 @@
 pub mod address;
 pub mod alert;
 pub mod attempt;
+pub mod breaker;
 pub mod clock;
 pub mod delivery;
 pub mod error;

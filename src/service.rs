@@ -2,6 +2,7 @@
 
 pub mod alerts;
 mod apart;
+pub mod breaker_view;
 mod look;
 pub mod match_view;
 mod observe;

@@ -5,6 +5,7 @@
 //! checks every store against these contracts.
 
 mod acceptance;
+mod breakers;
 pub mod changes;
 mod columns;
 mod dead_letters;
@@ -34,7 +35,7 @@ pub(crate) use self::dead_letters::DEAD_LETTERED;
 pub use self::pulled::{LeasedJob, Wanted};
 pub use self::types::{
     Accepted, Claim, ClaimedJob, Claims, Finish, ListQuery, Moved, Page, Pause, PauseTarget, Probe, Purged,
-    QueueStats, StatusCounts, StoreStats,
+    QueueStats, StatusCounts, StoreStats, TrippedBreaker,
 };
 use crate::domain::attempt::Lease;
 use crate::domain::error::Result;
@@ -79,8 +80,8 @@ pub trait Inbox: fmt::Debug + Send + Sync {
     /// rows.
     async fn list(&self, query: ListQuery) -> Result<Page>;
 
-    /// Returns the job counts, the oldest due job of each queue, and the pauses. The cost does not depend on the
-    /// number of jobs.
+    /// Returns the job counts, the oldest due job of each queue, the pauses, and the breakers that are not closed.
+    /// The cost does not depend on the number of jobs.
     async fn stats(&self) -> Result<StoreStats>;
 
     /// Returns the size of the store on disk, in bytes. Reads no rows.
@@ -105,6 +106,7 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     /// - The policies in force contain its route, and `claim.wanted` includes the route.
     /// - The route is below its `concurrency` and within its `rate`.
     /// - No pause applies to its route, to its source or to everything.
+    /// - The breaker of its route is closed; or it is half-open, and no other job of the route runs.
     /// - No earlier job with the same order value is unfinished or blocks it.
     ///
     /// The claim shares its threads between the routes that have startable jobs: it always takes the next job
@@ -113,7 +115,8 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     async fn claim(&self, claim: Claim) -> Result<Claims>;
 
     /// Records the ends of attempts. Each attempt is recorded in the same transaction that changes the status of
-    /// its job, and only if its lease is still held.
+    /// its job, and only if its lease is still held. The same transaction opens or closes the breaker of the route if
+    /// [`Finish::health`] says so ([`Breaker::after`](crate::domain::breaker::Breaker::after)).
     ///
     /// The result has one entry for each of `finishes`, in the same order: `true` if the end was recorded,
     /// `false` if the lease was lost and nothing was changed. After an error, any of them may have been recorded;
@@ -200,7 +203,7 @@ pub trait Operations: fmt::Debug + Send + Sync {
     /// the pause in force, with the time at which it began.
     async fn pause(&self, target: PauseTarget) -> Result<Pause>;
 
-    /// Ends the pause of `target`. Returns `false` if it was not paused.
+    /// Ends the pause of `target`, and closes the breaker of a route. Returns `false` if it was not paused.
     async fn resume(&self, target: PauseTarget) -> Result<bool>;
 
     /// Returns all pauses in force.

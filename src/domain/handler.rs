@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+use super::breaker::BreakerPolicy;
 use super::secret::Secret;
 
 /// The handler of a route, with its settings.
@@ -96,6 +97,8 @@ pub struct Http {
     pub ca: Option<Box<str>>,
     /// The longest delay that an answer's `Retry-After` may ask for; none means `retry.cap`.
     pub retry_after_cap: Option<Duration>,
+    /// When requests stop because the target is down, and for how long.
+    pub breaker: BreakerPolicy,
 }
 
 impl Http {
@@ -127,6 +130,7 @@ impl std::fmt::Debug for Http {
             .field("allow", &self.allow)
             .field("has_ca", &self.ca.is_some())
             .field("retry_after_cap", &self.retry_after_cap)
+            .field("breaker", &self.breaker)
             .finish()
     }
 }
@@ -188,6 +192,7 @@ mod tests {
             allow: Vec::new(),
             ca: None,
             retry_after_cap: None,
+            breaker: BreakerPolicy::default(),
         }));
         assert_eq!(http.target().as_deref(), Some("https://hooks.example:8443/orders"));
         let exec = HandlerSettings::Exec(Arc::new(Exec {

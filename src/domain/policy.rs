@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::breaker::BreakerPolicy;
 use super::handler::HandlerSettings;
 use super::job::{Rules, Status};
 use super::retry::RetryPolicy;
@@ -35,6 +36,14 @@ impl Policy {
     /// The rules after an attempt with this number within its run, 1 for the first.
     pub fn rules(&self, attempt_of_run: u32) -> Rules {
         Rules { attempts_left: attempt_of_run < self.retry.max_attempts(), on_interrupt: self.on_interrupt }
+    }
+
+    /// The circuit breaker of the route; none if its handler has none, or it is turned off.
+    pub fn breaker(&self) -> Option<&BreakerPolicy> {
+        match &self.handler {
+            HandlerSettings::Http(http) => Some(&http.breaker).filter(|breaker| breaker.failures > 0),
+            _ => None,
+        }
     }
 
     /// Whether a job in this status keeps the jobs behind it, with the same order value, from starting.

@@ -38,14 +38,18 @@ impl RetryPolicy {
     /// The longest possible delay after `failures` failed attempts, 1 for the first:
     /// `min(cap, base * 2^(failures - 1))`.
     pub fn longest_delay(&self, failures: u32) -> Duration {
-        let doublings = failures.saturating_sub(1).min(u32::BITS - 1);
-        self.base.saturating_mul(1 << doublings).min(self.cap)
+        doubled(self.base, self.cap, failures.saturating_sub(1))
     }
 
     /// A random delay after `failures` failed attempts, uniform between 0 and the longest.
     pub fn delay(&self, failures: u32, random: &mut impl Rng) -> Duration {
         self.longest_delay(failures).mul_f64(random.random())
     }
+}
+
+/// `min(cap, base * 2^doublings)`.
+pub(super) fn doubled(base: Duration, cap: Duration, doublings: u32) -> Duration {
+    base.saturating_mul(1 << doublings.min(u32::BITS - 1)).min(cap)
 }
 
 #[cfg(test)]

@@ -22,8 +22,9 @@ use tracing::field::Empty;
 
 use self::answer::{Head, named};
 use self::client::{Target, Targets};
-use self::fault::Fault;
+use self::fault::{Fault, PANIC};
 use self::measure::{Known, Progress};
+use crate::domain::breaker::Health;
 use crate::domain::delivery::Delivery;
 use crate::domain::error::causes;
 use crate::domain::handler::HandlerSettings;
@@ -74,7 +75,7 @@ impl Http {
             Some(Ok(ended)) => ended.map_err(Unanswered::Fault),
             Some(Err(error)) if error.is_panic() => {
                 let error = "sending the request panicked; this is a bug of hookbox, please report it";
-                Err(Unanswered::Fault(Fault::new("panic", error)))
+                Err(Unanswered::Fault(Fault::new(PANIC, error)))
             }
             // The runtime is shutting down.
             Some(Err(_)) => Err(Unanswered::Stopped),
@@ -121,6 +122,9 @@ impl Handler for Http {
             total_time,
         });
         record(&span, status, &sent);
+        if let Some(health) = health(&sent) {
+            attempt.note_health(health);
+        }
         let longest_delay = settings.retry_after_cap.unwrap_or(policy.retry.cap());
         match sent {
             Ok(head) => {
@@ -130,6 +134,15 @@ impl Handler for Http {
             Err(Unanswered::Fault(fault)) => Err(Failure::Retry { error: fault.error, after: None }),
             Err(Unanswered::Stopped) => Err(Failure::Stopped),
         }
+    }
+}
+
+/// What a request has found out about the target; none if it did not get there, or was stopped.
+fn health(sent: &Result<Head, Unanswered>) -> Option<Health> {
+    match sent {
+        Ok(head) => Some(head.health()),
+        Err(Unanswered::Fault(fault)) => fault.health(),
+        Err(Unanswered::Stopped) => None,
     }
 }
 

@@ -83,7 +83,7 @@ pub(super) async fn pause(
 /// Ends a pause
 ///
 /// Other pauses stay in force: a route that was paused by its name stays paused when the pause of everything
-/// ends.
+/// ends. Resuming a route by its name also closes its breaker, whether or not the route was paused.
 #[utoipa::path(
     post, path = "/v1/resume", tag = "operations", operation_id = "Resume", params(Target),
     responses(

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use super::Service;
+use super::breaker_view::BreakerView;
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
@@ -72,6 +73,8 @@ pub struct RouteStats {
     pub match_failures: u64,
     /// Why the last of these evaluations failed.
     pub last_match_failure: Option<String>,
+    /// Its breaker; none if it has none, or is gone from the settings.
+    pub breaker: Option<BreakerView>,
 }
 
 impl Service {
@@ -129,8 +132,14 @@ impl Service {
             .chain(stats.queues.iter().map(|queue| (policies.place(&queue.route), queue.route.clone())))
             .map(|(place, route)| {
                 let failures = routes.failures(&route);
+                let settings = routes.settings(&route);
+                let breaker = stats.breakers.iter().find(|breaker| breaker.route == route);
+                let trip = breaker.map(|breaker| breaker.trip);
                 let empty = RouteStats {
-                    settings: routes.settings(&route),
+                    breaker: settings
+                        .as_deref()
+                        .and_then(|settings| BreakerView::new(&settings.policy, trip, now)),
+                    settings,
                     counts: StatusCounts::default(),
                     oldest_due_seconds: 0.0,
                     paused_since: stats
@@ -162,6 +171,9 @@ impl Service {
         // A reload may have added routes. Their counters need not exist before metrics are asked for.
         for policy in self.routes.get().policies().iter() {
             self.metrics.add_route(policy.route.as_str(), Some(policy.handler.name()));
+            if policy.breaker().is_some() {
+                self.metrics.add_breaker(policy.route.as_str());
+            }
         }
         // If the store fails or is slow, the metrics are returned all the same: operators need them then.
         let (is_ready, _) = tokio::join!(
@@ -185,6 +197,7 @@ impl Service {
             is_paused: route.paused_since.is_some(),
             held_jobs: if route.settings.is_none() { route.counts.unfinished() } else { 0 },
             match_failures: route.match_failures,
+            breaker: route.breaker.map(|breaker| breaker.number()),
         });
         let unrouted =
             [Status::Filtered, Status::Quarantined].map(|status| (status.as_str(), stats.counts.of(status)));

@@ -49,7 +49,7 @@ impl Service {
         Ok(pause)
     }
 
-    /// Ends a pause. False if the target was not paused; then nothing has changed.
+    /// Ends a pause, and closes the breaker of a route. False if the target was not paused.
     pub async fn resume(&self, target: PauseTarget) -> Result<bool> {
         let resumed = self.store.resume(target.clone()).await?;
         if resumed {

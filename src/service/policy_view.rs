@@ -24,10 +24,17 @@ pub struct PolicyView {
     pub on_dead_letter: &'static str,
     /// `retry` or `dead_letter`.
     pub on_interrupt: &'static str,
+    /// After how many attempts in a row that found the target down the breaker opens; none if there is no breaker.
+    pub breaker_failures: Option<u32>,
+    /// How long the breaker stays open the first time, such as `10s`.
+    pub breaker_base: Option<String>,
+    /// How long the breaker stays open at most.
+    pub breaker_cap: Option<String>,
 }
 
 impl From<&Policy> for PolicyView {
     fn from(policy: &Policy) -> Self {
+        let breaker = policy.breaker();
         Self {
             timeout: policy.timeout.map(duration),
             concurrency: policy.concurrency.map(Into::into),
@@ -43,6 +50,9 @@ impl From<&Policy> for PolicyView {
                 OnInterrupt::Retry => "retry",
                 OnInterrupt::DeadLetter => "dead_letter",
             },
+            breaker_failures: breaker.map(|breaker| breaker.failures),
+            breaker_base: breaker.map(|breaker| duration(breaker.base)),
+            breaker_cap: breaker.map(|breaker| duration(breaker.cap)),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod accept;
 mod backlog;
+mod breakers;
 mod cancel;
 mod claim;
 mod committer;

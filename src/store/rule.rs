@@ -1,7 +1,7 @@
 //! The rule for what may start, shared by all stores. Pure functions.
 //!
 //! This module decides the conditions of [`JobQueue::claim`](super::JobQueue::claim) that concern a whole
-//! route: concurrency, rate and pauses. The indexes that claims read decide whether a job is due, and whether
+//! route: concurrency, rate, breaker and pauses. The indexes that claims read decide whether a job is due, and whether
 //! it is the first of its lane.
 
 use std::collections::HashSet;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::types::{Pause, PauseTarget};
+use crate::domain::breaker::{BreakerState, Trip};
 use crate::domain::policy::Policy;
 use crate::domain::route::{Rate, RouteName};
 use crate::domain::webhook::Source;
@@ -37,15 +38,36 @@ impl Allowance {
 }
 
 /// How many jobs of a route may start at `now`, by its policy. `running` is the number of its jobs running in
-/// all replicas, `pace` the state of its rate.
-pub(super) fn allowance(policy: &Policy, running: usize, pace: Pace, now: Timestamp) -> Allowance {
-    let by_concurrency =
-        policy.concurrency.map_or(usize::MAX, |most| (most.get() as usize).saturating_sub(running));
-    if by_concurrency == 0 {
+/// all replicas, `pace` the state of its rate, and `trip` what is stored of its breaker.
+pub(super) fn allowance(
+    policy: &Policy,
+    running: usize,
+    pace: Pace,
+    trip: Option<Trip>,
+    now: Timestamp,
+) -> Allowance {
+    if let BreakerState::Open { until } = breaker(policy, trip, now) {
+        return Allowance { starts: 0, next: Some(until) };
+    }
+    let most = most_at_once(policy, trip, now).map_or(usize::MAX, |most| most.saturating_sub(running));
+    if most == 0 {
         return Allowance { starts: 0, next: None };
     }
     let by_rate = policy.rate.map_or(Allowance::ANY, |rate| pace.allowance(rate, now));
-    Allowance { starts: by_concurrency.min(by_rate.starts), ..by_rate }
+    Allowance { starts: most.min(by_rate.starts), ..by_rate }
+}
+
+/// How many jobs of a route may run at once at `now`, in all replicas; none: any number.
+pub(super) fn most_at_once(policy: &Policy, trip: Option<Trip>, now: Timestamp) -> Option<usize> {
+    match breaker(policy, trip, now) {
+        BreakerState::Closed => policy.concurrency.map(|most| most.get() as usize),
+        BreakerState::HalfOpen => Some(1),
+        BreakerState::Open { .. } => Some(0),
+    }
+}
+
+fn breaker(policy: &Policy, trip: Option<Trip>, now: Timestamp) -> BreakerState {
+    policy.breaker().map_or(BreakerState::Closed, |breaker| BreakerState::of(trip, breaker, now))
 }
 
 /// When the next start of a route is due by its rate: the theoretical arrival time of GCRA. `None` before the
@@ -113,8 +135,11 @@ impl Paused {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::domain::handler::HandlerSettings;
+    use crate::domain::breaker::BreakerPolicy;
+    use crate::domain::handler::{HandlerSettings, Http};
     use crate::domain::retry::RetryPolicy;
     use crate::domain::route::{OnDeadLetter, OnInterrupt};
 
@@ -141,16 +166,52 @@ mod tests {
 
     #[test]
     fn a_route_without_limits_may_start_any_number() {
-        assert_eq!(allowance(&policy(None, None), 1_000, Pace::default(), at(0)), Allowance::ANY);
+        assert_eq!(allowance(&policy(None, None), 1_000, Pace::default(), None, at(0)), Allowance::ANY);
     }
 
     #[test]
     fn a_full_route_waits_for_an_end_and_not_for_a_time() {
         let policy = policy(Some(16), Some(rate(1, Duration::from_secs(1))));
         let full = Allowance { starts: 0, next: None };
-        assert_eq!(allowance(&policy, 16, Pace::default(), at(0)), full);
-        assert_eq!(allowance(&policy, 20, Pace::default(), at(0)), full);
-        assert_eq!(allowance(&policy, 15, Pace::default(), at(0)).starts, 1);
+        assert_eq!(allowance(&policy, 16, Pace::default(), None, at(0)), full);
+        assert_eq!(allowance(&policy, 20, Pace::default(), None, at(0)), full);
+        assert_eq!(allowance(&policy, 15, Pace::default(), None, at(0)).starts, 1);
+    }
+
+    #[test]
+    fn an_open_breaker_waits_for_its_time_and_then_lets_one_job_run() {
+        let breaker = BreakerPolicy::default();
+        let http = Http {
+            url: "https://hooks.example".parse().expect("a URL"),
+            headers: Vec::new(),
+            secrets: Vec::new(),
+            allow: Vec::new(),
+            ca: None,
+            retry_after_cap: None,
+            breaker,
+        };
+        let limited = Policy {
+            handler: HandlerSettings::Http(Arc::new(http)),
+            ..policy(Some(16), Some(rate(1, Duration::from_secs(1))))
+        };
+        let trip = Some(Trip { trips: 1, open_until: at(10_000) });
+        let open = Allowance { starts: 0, next: Some(at(10_000)) };
+        assert_eq!(allowance(&limited, 0, Pace::default(), trip, at(0)), open);
+        assert_eq!(allowance(&limited, 20, Pace::default(), trip, at(9_999)), open);
+        assert_eq!(allowance(&limited, 0, Pace::default(), trip, at(10_000)).starts, 1);
+        let waits_for_an_end = Allowance { starts: 0, next: None };
+        assert_eq!(allowance(&limited, 1, Pace::default(), trip, at(10_000)), waits_for_an_end);
+        let unlimited = Policy { concurrency: None, rate: None, ..limited.clone() };
+        assert_eq!(allowance(&unlimited, 0, Pace::default(), trip, at(10_000)).starts, 1);
+        assert_eq!(allowance(&unlimited, 0, Pace::default(), None, at(10_000)), Allowance::ANY);
+        let slow = allowance(&limited, 0, Pace(Some(at(10_400))), trip, at(10_000));
+        assert_eq!(slow, Allowance { starts: 0, next: Some(at(10_400)) }, "the rate holds as well");
+    }
+
+    #[test]
+    fn a_route_without_a_breaker_starts_jobs_whatever_is_stored_of_one() {
+        let trip = Some(Trip { trips: 1, open_until: at(10_000) });
+        assert_eq!(allowance(&policy(None, None), 5, Pace::default(), trip, at(0)), Allowance::ANY);
     }
 
     #[test]
@@ -158,7 +219,7 @@ mod tests {
         let limited = policy(None, Some(rate(50, Duration::from_secs(1))));
         let (mut pace, mut started) = (Pace::default(), Vec::new());
         for now in 0..2_000 {
-            let starts = allowance(&limited, 0, pace, at(now)).starts;
+            let starts = allowance(&limited, 0, pace, None, at(now)).starts;
             if starts > 0 {
                 pace = pace.after(starts, limited.rate.expect("a rate"), at(now));
                 started.extend(std::iter::repeat_n(now, starts));
@@ -174,7 +235,7 @@ mod tests {
         let limit = rate(1_000, Duration::from_secs(1));
         let limited = policy(None, Some(limit));
         let pace = Pace(Some(at(0)));
-        let allowed = allowance(&limited, 0, pace, at(30));
+        let allowed = allowance(&limited, 0, pace, None, at(30));
         assert_eq!(allowed, Allowance { starts: 31, next: Some(at(31)) });
         assert_eq!(pace.after(31, limit, at(30)), Pace(Some(at(31))));
     }
@@ -183,7 +244,7 @@ mod tests {
     fn a_rate_that_is_used_up_says_when_the_next_start_is_due() {
         let limited = policy(None, Some(rate(10, Duration::from_secs(3_600))));
         let pace = Pace::default().after(1, limited.rate.expect("a rate"), at(0));
-        let allowed = allowance(&limited, 0, pace, at(1_000));
+        let allowed = allowance(&limited, 0, pace, None, at(1_000));
         assert_eq!(allowed, Allowance { starts: 0, next: Some(at(360_000 - 50)) });
     }
 
@@ -193,8 +254,8 @@ mod tests {
         let pace = Pace::default().after(1, low, at(0));
         let high = rate(10, Duration::from_secs(1));
         let limited = policy(None, Some(high));
-        assert!(allowance(&limited, 0, pace, at(0)).starts > 0);
-        let allowed = allowance(&limited, 0, pace.after(1, high, at(0)), at(0));
+        assert!(allowance(&limited, 0, pace, None, at(0)).starts > 0);
+        let allowed = allowance(&limited, 0, pace.after(1, high, at(0)), None, at(0));
         assert_eq!(allowed, Allowance { starts: 0, next: Some(at(50)) });
     }
 

@@ -3,6 +3,7 @@
 //! One thread makes all writes (`writer`), a few threads serve reads (`readers`).
 
 mod accept;
+mod breakers;
 mod by_hand;
 mod claim;
 mod claimed;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::pulled::Wanted;
 use crate::domain::attempt::{Lease, Outcome};
+use crate::domain::breaker::{Health, Trip};
 use crate::domain::delivery::Delivery;
 use crate::domain::id::Position;
 use crate::domain::job::Status;
@@ -107,6 +108,8 @@ pub struct Finish {
     pub result: Option<String>,
     /// What the handler sent, and what was answered; none if it sent nothing.
     pub delivery: Option<Arc<Delivery>>,
+    /// What the attempt found out about the target of the route; none if nothing.
+    pub health: Option<Health>,
     /// The job's next status.
     pub next: Status,
     /// When the job is due next; for a final status, when it was due for this attempt.
@@ -210,6 +213,15 @@ pub struct Pause {
     pub since: Timestamp,
 }
 
+/// The breaker of a route that has opened, and was not closed since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrippedBreaker {
+    /// The route.
+    pub route: RouteName,
+    /// How often it has opened, and until when it is open.
+    pub trip: Trip,
+}
+
 /// The result of one step of moving jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
@@ -273,6 +285,8 @@ pub struct StoreStats {
     pub unrouted: StatusCounts,
     /// Everything that is paused.
     pub pauses: Vec<Pause>,
+    /// The breakers that are not closed, at most one for each route. Their times are by the time of day of the process.
+    pub breakers: Vec<TrippedBreaker>,
 }
 
 impl StoreStats {

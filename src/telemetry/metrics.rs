@@ -190,6 +190,16 @@ impl Metrics {
         self.routes.dead_lettered(route);
     }
 
+    /// Counts a breaker that this process has opened, for the first time or again.
+    pub fn breaker_opened(&self, route: &str) {
+        self.routes.breaker_opened(route);
+    }
+
+    /// Creates the counter of a route with a breaker, as [`add_route`](Self::add_route) does the others.
+    pub fn add_breaker(&self, route: &str) {
+        self.routes.add_breaker(route);
+    }
+
     /// Creates the counters of a route, so that they begin at 0: Prometheus counts no increase for the first value
     /// of a series. Does nothing if they exist. `handler` is none for a route that is gone from the settings.
     pub fn add_route(&self, route: &str, handler: Option<&str>) {

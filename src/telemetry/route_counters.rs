@@ -1,4 +1,4 @@
-//! The counters of each route: attempts that ended, and jobs that became dead letters.
+//! The counters of each route: attempts that ended, jobs that became dead letters, and openings of the breaker.
 
 use std::borrow::Cow;
 
@@ -27,6 +27,7 @@ pub(super) struct ByRoute {
 pub(super) struct RouteCounters {
     attempts: Family<Attempt, Counter>,
     dead_letters: Family<ByRoute, Counter>,
+    breaker_openings: Family<ByRoute, Counter>,
 }
 
 impl RouteCounters {
@@ -41,6 +42,11 @@ impl RouteCounters {
             "Jobs that became dead letters, by route; each time counts if a job was retried by hand",
             self.dead_letters.clone(),
         );
+        registry.register(
+            "breaker_openings",
+            "How often this process has opened the breaker of a route, for the first time or again after a failed probe",
+            self.breaker_openings.clone(),
+        );
     }
 
     /// Creates the counters of a route that do not exist yet. Without a handler, only that of dead letters.
@@ -50,6 +56,15 @@ impl RouteCounters {
         for outcome in Outcome::ALL {
             self.attempts.get_or_create(&attempt(route, handler, outcome.as_str())).inc_by(0);
         }
+    }
+
+    /// Creates the counter of a route with a breaker, if it does not exist yet.
+    pub(super) fn add_breaker(&self, route: &str) {
+        self.breaker_openings.get_or_create(&ByRoute { route: label(route) }).inc_by(0);
+    }
+
+    pub(super) fn breaker_opened(&self, route: &str) {
+        self.breaker_openings.get_or_create(&ByRoute { route: label(route) }).inc();
     }
 
     pub(super) fn attempted(&self, route: &str, handler: &str, outcome: &'static str) {

@@ -36,6 +36,7 @@ pub struct StoreGauges {
     route_paused: Family<ByRoute, Gauge>,
     route_held_jobs: Family<ByRoute, Gauge>,
     route_match_failures: Family<ByRoute, Gauge>,
+    breaker_state: Family<ByRoute, Gauge>,
     /// The routes that have gauges, to remove those of a route that is gone.
     routes: Mutex<HashSet<String>>,
     pauses: Gauge,
@@ -60,6 +61,8 @@ pub struct RouteGauges<'a> {
     pub held_jobs: u64,
     /// For how many webhooks its `where` could not be evaluated since the settings were last read.
     pub match_failures: u64,
+    /// The state of its breaker: 0 closed, 1 half-open, 2 open; none if the route has no breaker.
+    pub breaker: Option<i64>,
 }
 
 impl StoreGauges {
@@ -97,6 +100,11 @@ impl StoreGauges {
             "route_match_failures",
             "Webhooks for which the `where` of a route could not be evaluated, since the start or the last reload",
             self.route_match_failures.clone(),
+        );
+        registry.register(
+            "breaker_state",
+            "The breaker of a route: 0 closed, 1 half-open, 2 open; not there if the route has no breaker",
+            self.breaker_state.clone(),
         );
         registry.register("pauses", "Pauses in force", self.pauses.clone());
         registry.register(
@@ -137,6 +145,11 @@ impl StoreGauges {
             self.route_paused.get_or_create(&by_route).set(gauges.is_paused.into());
             self.route_held_jobs.get_or_create(&by_route).set(gauge(gauges.held_jobs));
             self.route_match_failures.get_or_create(&by_route).set(gauge(gauges.match_failures));
+            if let Some(state) = gauges.breaker {
+                self.breaker_state.get_or_create(&by_route).set(state);
+            } else {
+                self.breaker_state.remove(&by_route);
+            }
         }
         let before = std::mem::replace(
             &mut *self.routes.lock().unwrap_or_else(PoisonError::into_inner),
@@ -173,6 +186,7 @@ impl StoreGauges {
         self.route_paused.remove(&by_route);
         self.route_held_jobs.remove(&by_route);
         self.route_match_failures.remove(&by_route);
+        self.breaker_state.remove(&by_route);
     }
 }
 

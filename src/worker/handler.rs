@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::Span;
 
+use crate::domain::breaker::Health;
 use crate::domain::clock::{Clock, Signal};
 use crate::domain::delivery::Delivery;
 use crate::domain::error::causes;
@@ -98,6 +99,8 @@ pub struct Attempt<'a> {
     pub(super) deadline: Option<Duration>,
     /// What was sent and answered.
     pub(super) kept: Mutex<Option<Delivery>>,
+    /// What was found out about the target.
+    pub(super) health: Mutex<Option<Health>>,
 }
 
 impl std::fmt::Debug for Attempt<'_> {
@@ -201,6 +204,12 @@ impl Attempt<'_> {
     #[doc(hidden)]
     pub fn keep(&self, delivery: Delivery) {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(delivery.bounded());
+    }
+
+    /// Notes whether the target of the route is up or down, for the breaker of the route. A later call replaces it.
+    /// Without a call, the attempt has found out nothing.
+    pub fn note_health(&self, health: Health) {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Some(health);
     }
 
     /// Whether the handler should stop, because the lease was lost, the shutdown grace is over, or the

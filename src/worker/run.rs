@@ -17,6 +17,7 @@ use super::recorder::Ended;
 use super::started::Started;
 use super::threads::Threads;
 use crate::domain::attempt::{Conclusion, RunResult, conclude};
+use crate::domain::breaker::Health;
 use crate::domain::clock::Signal;
 use crate::domain::delivery::Delivery;
 use crate::domain::error::message_of_panic;
@@ -42,6 +43,21 @@ macro_rules! debug {
             $($rest)+
         )
     };
+}
+
+/// The result of running a handler, and what the handler has left with its attempt.
+struct Ran {
+    result: RunResult,
+    /// What the handler sent and was answered.
+    delivery: Option<Delivery>,
+    /// What the handler found out about its target.
+    health: Option<Health>,
+}
+
+impl From<RunResult> for Ran {
+    fn from(result: RunResult) -> Self {
+        Self { result, delivery: None, health: None }
+    }
 }
 
 /// Runs on one thread of the pool.
@@ -110,40 +126,41 @@ impl Runner {
         let span = attempt_span(job, policy.handler.name());
         trace::continue_from(&span, &job.traceparent);
         let _entered = span.enter();
-        let (ran, delivery) = match self.shared.registry.get(policy.handler.name()).cloned() {
+        let Ran { result, delivery, health } = match self.shared.registry.get(policy.handler.name()).cloned()
+        {
             Some(handler) => self.handle(handler.as_ref(), started, payload.as_deref(), stop),
             None => {
                 let error = format!("there is no handler `{}`; check the settings", policy.handler);
-                (failed_for_good(error), None)
+                failed_for_good(error).into()
             }
         };
         if !started.returns() {
             tell_late(started, &span);
             return None;
         }
-        let mut finish = finish(&self.shared, started, ran, &span, &mut self.random);
-        finish.delivery = delivery.map(Arc::new);
+        let finish = finish(&self.shared, started, result, &span, &mut self.random);
+        let finish = Finish { delivery: delivery.map(Arc::new), health, ..finish };
         Some(Ended::Attempt { finish, started: Arc::clone(started) })
     }
 
-    /// Runs the handler. Returns the result, and what the handler sent and was answered.
+    /// Runs the handler.
     fn handle(
         &self,
         handler: &dyn Handler,
         started: &Started,
         payload: Option<&str>,
         stop: &Arc<Signal>,
-    ) -> (RunResult, Option<Delivery>) {
+    ) -> Ran {
         let Some(payload) = payload else {
             let error = "the payload is gone, because its retention is over".to_owned();
-            return (failed_for_good(error), None);
+            return failed_for_good(error).into();
         };
         let clock = self.shared.clock.as_ref();
         let Started { job, policy, deadline, .. } = started;
-        let kept = Mutex::default();
-        let attempt = Attempt { job, payload, policy, stop, clock, deadline: *deadline, kept };
+        let (kept, health) = (Mutex::default(), Mutex::default());
+        let attempt = Attempt { job, payload, policy, stop, clock, deadline: *deadline, kept, health };
         // Unwind safe: the handler cannot leave our state half changed, and is responsible for its own.
-        let ran = match catch_unwind(AssertUnwindSafe(|| handler.handle(&attempt))) {
+        let result = match catch_unwind(AssertUnwindSafe(|| handler.handle(&attempt))) {
             Ok(Ok(result)) => completed(&result),
             Ok(Err(Failure::Retry { error, after })) => {
                 RunResult::Failed { error: cut(error), retry_after: after }
@@ -162,7 +179,11 @@ impl Runner {
                 failed(format!("the handler panicked: {text}"))
             }
         };
-        (ran, attempt.kept.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Ran {
+            result,
+            delivery: attempt.kept.into_inner().unwrap_or_else(PoisonError::into_inner),
+            health: attempt.health.into_inner().unwrap_or_else(PoisonError::into_inner),
+        }
     }
 }
 
@@ -194,6 +215,7 @@ pub(super) fn finish(
         error: concluded.error,
         result: concluded.result,
         delivery: None,
+        health: None,
         next: concluded.next,
         available_at: concluded.due_at.unwrap_or(job.available_at),
         counts: concluded.counts,

@@ -171,11 +171,19 @@ CREATE TABLE pauses (
     PRIMARY KEY (scope, name)
 );
 
--- The routes with `concurrency` or `rate`. A claim locks the row of a route before it counts its running jobs.
+-- The routes with `concurrency`, `rate` or a breaker. A claim locks the row of a route before it counts its running
+-- jobs.
 CREATE TABLE paces (
     route   text COLLATE "C" PRIMARY KEY,
     next_at timestamptz                             -- when the next start is due by the route's rate
 ) WITH (fillfactor = 50);
+
+-- The breakers of routes that have opened and were not closed since.
+CREATE TABLE breakers (
+    route      text COLLATE "C" PRIMARY KEY,
+    trips      integer NOT NULL,                    -- how many times in a row it has opened
+    open_until timestamptz NOT NULL                 -- open until then, half-open after that
+);
 
 -- One row each. The probe updates `probe` to check that the store can write. Near the limit of the backlog,
 -- accepting locks the row of `backlog_gate`, so that one process accepts at a time.

@@ -103,6 +103,13 @@ CREATE TABLE paces (
     next_at INTEGER NOT NULL          -- microseconds since the epoch
 ) STRICT, WITHOUT ROWID;
 
+-- The breakers of routes that have opened and were not closed since.
+CREATE TABLE breakers (
+    route      TEXT PRIMARY KEY,
+    trips      INTEGER NOT NULL,      -- how many times in a row it has opened
+    open_until INTEGER NOT NULL       -- open until then, half-open after that
+) STRICT, WITHOUT ROWID;
+
 -- The number of jobs by queue and status, changed in the transaction that changes the jobs.
 CREATE TABLE status_counts (
     queue  INTEGER NOT NULL,

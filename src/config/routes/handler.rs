@@ -24,6 +24,7 @@ const MEMBERS: &[(&str, &str)] = &[
     ("allow", "http"),
     ("ca", "http"),
     ("retry_after_cap", "http"),
+    ("breaker", "http"),
     ("command", "exec"),
     ("cwd", "exec"),
     ("env", "exec"),

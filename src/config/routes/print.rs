@@ -89,6 +89,9 @@ impl ReadRoute {
                     (!allow.is_empty()).then(|| ("allow", list(&allow))),
                     ca.as_ref().map(|path| ("ca", quoted(path))),
                     http.retry_after_cap.map(|cap| ("retry_after_cap", time(cap))),
+                    Some(("breaker.failures", http.breaker.failures.to_string())),
+                    Some(("breaker.base", time(http.breaker.base))),
+                    Some(("breaker.cap", time(http.breaker.cap))),
                 ]
                 .into_iter()
                 .flatten()

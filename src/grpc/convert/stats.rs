@@ -3,6 +3,7 @@
 use super::time;
 use crate::domain::job::Status;
 use crate::grpc::proto;
+use crate::service::breaker_view::BreakerView;
 use crate::service::match_view::{Globs, MatchView};
 use crate::service::policy_view::PolicyView;
 use crate::service::{RouteStats, Stats};
@@ -41,6 +42,7 @@ fn route(route: RouteStats) -> proto::Route {
     let matched = settings.map(MatchView::from).unwrap_or_default();
     let target = settings.and_then(|settings| settings.policy.handler.target());
     let paused_since = route.paused_since.map(time);
+    let breaker = route.breaker.map(breaker);
     let stats = route_stats(route);
     proto::Route {
         route: stats.route,
@@ -58,6 +60,15 @@ fn route(route: RouteStats) -> proto::Route {
         order_by: matched.order_by,
         fallback: matched.fallback,
         target,
+        breaker,
+    }
+}
+
+fn breaker(breaker: BreakerView) -> proto::Breaker {
+    proto::Breaker {
+        state: breaker.state.as_str().to_owned(),
+        open_until: breaker.open_until().map(time),
+        trips: breaker.trips,
     }
 }
 
@@ -88,6 +99,9 @@ fn policy(policy: PolicyView) -> proto::Policy {
         retry_cap: policy.retry_cap,
         on_dead_letter: policy.on_dead_letter.to_owned(),
         on_interrupt: policy.on_interrupt.to_owned(),
+        breaker_failures: policy.breaker_failures,
+        breaker_base: policy.breaker_base,
+        breaker_cap: policy.breaker_cap,
     }
 }
 

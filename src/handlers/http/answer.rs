@@ -8,6 +8,7 @@ use reqwest::{Response, StatusCode};
 
 use super::fault::Fault;
 use super::measure::Progress;
+use crate::domain::breaker::Health;
 use crate::domain::delivery::{Answer, MAX_KEPT_BODY_BYTES, MAX_KEPT_HEADER_BYTES};
 use crate::worker::handler::Failure;
 
@@ -37,6 +38,12 @@ impl Head {
         };
         let (retry_after, location) = (text(RETRY_AFTER), text(LOCATION));
         Self { status: response.status(), version, retry_after, location }
+    }
+
+    /// What the answer says about the target: 5xx and 429 that it cannot serve now, every other that it can.
+    pub(super) fn health(&self) -> Health {
+        let is_down = self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS;
+        if is_down { Health::Down } else { Health::Up }
     }
 
     /// Whether the answer completes the job. 2xx does. 410 fails for good, and so do other 4xx, but for those that
@@ -154,14 +161,27 @@ mod tests {
         "2026-03-01T12:00:00Z".parse().expect("a time")
     }
 
-    fn judged(status: u16, retry_after: Option<&str>) -> Result<(), Failure> {
-        let head = Head {
+    fn head(status: u16, retry_after: Option<&str>) -> Head {
+        Head {
             status: StatusCode::from_u16(status).expect("a status"),
             version: "1.1",
             retry_after: retry_after.map(ToOwned::to_owned),
             location: None,
-        };
-        head.judge(HOUR, now())
+        }
+    }
+
+    fn judged(status: u16, retry_after: Option<&str>) -> Result<(), Failure> {
+        head(status, retry_after).judge(HOUR, now())
+    }
+
+    #[test]
+    fn only_5xx_and_429_say_that_the_target_is_down() {
+        for status in [429, 500, 502, 503, 504, 599] {
+            assert_eq!(head(status, None).health(), Health::Down, "{status}");
+        }
+        for status in [200, 204, 302, 304, 400, 401, 404, 408, 409, 410, 422, 425, 600, 999] {
+            assert_eq!(head(status, None).health(), Health::Up, "{status}");
+        }
     }
 
     #[test]

@@ -175,6 +175,7 @@ fn secret(value: &str) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::breaker::BreakerPolicy;
     use crate::domain::secret::Secret;
 
     fn settings(url: &str, allow: &str) -> Arc<Settings> {
@@ -185,6 +186,7 @@ mod tests {
             allow: vec![allow.parse().expect("a range")],
             ca: None,
             retry_after_cap: None,
+            breaker: BreakerPolicy::default(),
         })
     }
 

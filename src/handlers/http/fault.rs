@@ -7,7 +7,14 @@ use rustls::CertificateError;
 
 use super::client::CONNECT_TIME;
 use super::guard::TargetError;
+use crate::domain::breaker::Health;
 use crate::domain::error::causes;
+
+/// The kind of fault that is a bug of hookbox.
+pub(super) const PANIC: &str = "panic";
+
+/// The kind of fault of an address that the route does not allow.
+const ADDRESS_REFUSED: &str = "address_refused";
 
 /// Why a request got no whole answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +28,11 @@ pub(super) struct Fault {
 impl Fault {
     pub(super) fn new(kind: &'static str, error: impl Into<String>) -> Self {
         Self { kind, error: error.into() }
+    }
+
+    /// What the fault says about the target; none if the request did not get to the target because of hookbox itself.
+    pub(super) fn health(&self) -> Option<Health> {
+        (![PANIC, ADDRESS_REFUSED].contains(&self.kind)).then_some(Health::Down)
     }
 
     /// Why no answer began.
@@ -100,7 +112,7 @@ impl From<&TargetError> for Fault {
     fn from(error: &TargetError) -> Self {
         let kind = match error {
             TargetError::Unresolved { .. } | TargetError::NoAddress { .. } => "dns",
-            TargetError::Refused { .. } | TargetError::RefusedLocalhost { .. } => "address_refused",
+            TargetError::Refused { .. } | TargetError::RefusedLocalhost { .. } => ADDRESS_REFUSED,
         };
         Self::new(kind, causes(error))
     }
@@ -127,4 +139,24 @@ fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)>
             None => error.source(),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_says_that_the_target_is_down_unless_hookbox_did_not_send() {
+        for kind in ["dns", "tls", "connect_timeout", "connection_refused", "connection_closed", "timeout"] {
+            assert_eq!(Fault::new(kind, "").health(), Some(Health::Down), "{kind}");
+        }
+        let refused = TargetError::Refused {
+            target: "10.0.0.1 is a private address".to_owned(),
+            range: "10.0.0.0/8".parse().expect("a range"),
+        };
+        assert_eq!(Fault::from(&refused).health(), None);
+        assert_eq!(Fault::new(PANIC, "").health(), None);
+        let unknown = TargetError::NoAddress { name: "hooks.example".to_owned() };
+        assert_eq!(Fault::from(&unknown).health(), Some(Health::Down));
+    }
 }

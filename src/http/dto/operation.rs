@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::Time;
 use super::stats::RouteStatsBody;
 use crate::service::RouteStats;
+use crate::service::breaker_view::BreakerView;
 use crate::service::match_view::{Globs, MatchView};
 use crate::service::policy_view::PolicyView;
 use crate::service::reload::Reload;
@@ -56,6 +57,8 @@ struct RouteBody {
     /// settings.
     #[schema(example = "https://orders.example.com/hooks")]
     target: Option<String>,
+    /// The circuit breaker of the route; null if the route has none, or is gone from the settings.
+    breaker: Option<BreakerBody>,
 }
 
 impl From<&RouteStats> for RouteBody {
@@ -71,6 +74,33 @@ impl From<&RouteStats> for RouteBody {
             order_by: matched.order_by,
             fallback: matched.fallback,
             target: settings.and_then(|settings| settings.policy.handler.target()),
+            breaker: route.breaker.map(Into::into),
+        }
+    }
+}
+
+/// The circuit breaker of a route, which is the same for all replicas: while it is open, jobs of the route do not
+/// start, and use up no attempts.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Breaker)]
+struct BreakerBody {
+    /// `closed`: jobs start. `open`: no job starts. `half_open`: one job at a time starts, to find out whether the
+    /// target is up.
+    #[schema(example = "closed")]
+    state: &'static str,
+    /// When it becomes half-open; null unless it is open.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    open_until: Option<Time>,
+    /// How many times in a row it has opened; 0 if it is closed.
+    trips: u32,
+}
+
+impl From<BreakerView> for BreakerBody {
+    fn from(breaker: BreakerView) -> Self {
+        Self {
+            state: breaker.state.as_str(),
+            open_until: breaker.open_until().map(Time),
+            trips: breaker.trips,
         }
     }
 }
@@ -126,6 +156,17 @@ struct PolicyBody {
     /// Attempts that failed are tried again in both cases.
     #[schema(example = "retry")]
     on_interrupt: &'static str,
+    /// After how many attempts in a row that found the target down the breaker of the route opens; null if the
+    /// route has no breaker.
+    #[schema(example = 10)]
+    breaker_failures: Option<u32>,
+    /// How long the breaker stays open the first time. It doubles with each failed probe, up to `breaker_cap`. Null
+    /// if the route has no breaker.
+    #[schema(example = "10s")]
+    breaker_base: Option<String>,
+    /// How long the breaker stays open at most; null if the route has no breaker.
+    #[schema(example = "5m")]
+    breaker_cap: Option<String>,
 }
 
 impl From<PolicyView> for PolicyBody {
@@ -139,6 +180,9 @@ impl From<PolicyView> for PolicyBody {
             retry_cap: policy.retry_cap,
             on_dead_letter: policy.on_dead_letter,
             on_interrupt: policy.on_interrupt,
+            breaker_failures: policy.breaker_failures,
+            breaker_base: policy.breaker_base,
+            breaker_cap: policy.breaker_cap,
         }
     }
 }
@@ -171,7 +215,7 @@ impl From<Pause> for PauseBody {
 /// The result of ending a pause.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct ResumeResponse {
-    /// False if the target was not paused; then nothing has changed.
+    /// False if the target was not paused; then nothing has changed, except that the breaker of the route is closed.
     pub(in crate::http) was_paused: bool,
 }
 

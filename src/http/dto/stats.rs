@@ -15,7 +15,7 @@ pub(in crate::http) struct GetStatsResponse {
     counts: StatusCounts,
     /// For how many seconds the oldest waiting job has been due; 0 if no job is due. Jobs that are paused,
     /// whose route is gone from the settings, or that wait behind another job of their order value do not
-    /// count. Jobs that wait for the `concurrency` or `rate` of their route do.
+    /// count. Jobs that wait for the `concurrency`, `rate` or breaker of their route do.
     oldest_due_seconds: f64,
     /// The worker threads of the process that answers.
     workers: WorkerCounts,

@@ -17,7 +17,7 @@ use super::pool::answer;
 use super::rows;
 use super::schedule::{Planned, Share, SharedQueue};
 use super::shared::Shared;
-use super::{lanes, limits, pauses};
+use super::{breakers, lanes, limits, pauses};
 use crate::domain::attempt::Lease;
 use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
@@ -214,15 +214,16 @@ async fn claim_planned(
     claim: &Claim,
     now: Timestamp,
 ) -> QueryResult<Round> {
-    let Planned { shares, pauses, moment } = planned;
+    let Planned { shares, pauses, tripped, moment } = planned;
     let queues = shares.iter().flat_map(|share| &share.queues).copied().collect::<Vec<_>>();
     let (limited, free): (Vec<Share>, Vec<Share>) =
-        shares.into_iter().partition(|share| limits::is_limited(&share.policy));
+        shares.into_iter().partition(|share| limits::is_limited(&share.policy, share.trip));
     let leasing = Leasing {
         now,
         lease_ms: i64::try_from(claim.lease.as_millis()).unwrap_or(i64::MAX),
         worker: &claim.worker,
         pauses: &pauses,
+        tripped: &tripped,
         slots: [shared.slot(), shared.slot()],
     };
     let mut leased = match free.as_slice() {
@@ -247,8 +248,8 @@ async fn claim_planned(
     Ok(Round { rows: leased.jobs, is_contended: limited.is_contended, is_learnt })
 }
 
-/// Finds out why due queues returned no jobs: an unknown pause, a lane whose row is due too early, or a queue
-/// that was not known to be ordered. Returns whether it found a reason.
+/// Finds out why due queues returned no jobs: an unknown pause or breaker, a lane whose row is due too early, or a
+/// queue that was not known to be ordered. Returns whether it found a reason.
 async fn correct(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
@@ -256,9 +257,9 @@ async fn correct(
     leased: &Leased,
     now: Timestamp,
 ) -> QueryResult<bool> {
-    let is_paused = leased.jobs.is_empty()
+    let is_held = leased.jobs.is_empty()
         && leased.found.iter().any(|found| found.next().is_some_and(|next| next <= now))
-        && shared.schedule.set_paused(pauses::all(connection).await?);
+        && look_at_holds(shared, connection).await?;
     let is_found = |queue| leased.jobs.iter().any(|job| job.queue == rows::queue_number(queue));
     let due = leased.found.iter().filter(|found| found.lane.is_some_and(|due| due <= now));
     let due = due.map(|found| found.queue).filter(|queue| !is_found(*queue)).collect::<Vec<_>>();
@@ -266,7 +267,14 @@ async fn correct(
     let (ordered, unknown): (Vec<_>, Vec<_>) =
         due.into_iter().partition(|due| queues.iter().any(|queue| queue.id == *due && queue.is_ordered));
     let is_corrected = !ordered.is_empty() && lanes::correct(connection, &ordered, now).await?;
-    Ok(is_paused || is_corrected || !unknown.is_empty())
+    Ok(is_held || is_corrected || !unknown.is_empty())
+}
+
+/// Reads what holds whole routes and sources. Returns whether it differs from what was known.
+async fn look_at_holds(shared: &Shared, connection: &mut AsyncPgConnection) -> QueryResult<bool> {
+    let moment = shared.schedule.moment();
+    let is_paused = shared.schedule.set_paused(pauses::all(connection).await?);
+    Ok(shared.schedule.set_breakers(moment, breakers::all(connection).await?) || is_paused)
 }
 
 fn claimed_job(shared: &Shared, row: LeasedRow, claimed_at: Timestamp) -> QueryResult<ClaimedJob> {

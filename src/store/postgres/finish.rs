@@ -11,7 +11,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::end_leases::{EndedRow, end_leases};
+use super::breakers::{self, end_leases_and_learn};
+use super::end_leases::EndedRow;
 use super::pool::{answer, is_fault, refused};
 use super::queue_names;
 use super::rows::{self, pg_time, storable};
@@ -129,9 +130,20 @@ async fn record(
     } else {
         unsure.retain(|lease, _| batch.iter().all(|finish| finish.lease != *lease));
     }
-    let (ended, held) = recorded?;
+    let Recorded { ended, held, breakers } = recorded?;
+    // First, so that no claim that the ends wake goes by the breakers of before.
+    breakers.announce(shared);
     announce(shared, &batch, &ended);
     Ok(held)
+}
+
+/// A batch that was recorded.
+struct Recorded {
+    /// The jobs whose leases were held, by their index in the batch.
+    ended: HashMap<usize, EndedRow>,
+    /// Whether each lease was held, now or at an earlier try.
+    held: Vec<bool>,
+    breakers: breakers::Changed,
 }
 
 async fn record_in(
@@ -139,7 +151,7 @@ async fn record_in(
     unsure: &Unsure,
     worker: &str,
     batch: &[&Finish],
-) -> QueryResult<(HashMap<usize, EndedRow>, Vec<bool>)> {
+) -> QueryResult<Recorded> {
     let mut connection = shared.working.get().await?;
     let ending = async {
         queue_names::know(
@@ -148,7 +160,7 @@ async fn record_in(
             batch.iter().map(|finish| finish.lease.job.queue),
         )
         .await?;
-        let ended = end_leases(&mut connection, batch, Some(worker), shared.slot()).await?;
+        let (ended, breakers) = end_leases_and_learn(shared, &mut connection, batch, worker).await?;
         let mut held = (0..batch.len()).map(|at| ended.contains_key(&at)).collect::<Vec<_>>();
         for (at, finish) in batch.iter().enumerate() {
             // An earlier try may have been recorded although its response was lost.
@@ -156,7 +168,7 @@ async fn record_in(
                 held[at] = is_recorded(&mut connection, finish, worker).await?;
             }
         }
-        Ok((ended, held))
+        Ok(Recorded { ended, held, breakers })
     };
     let ending = answer(ending).await;
     connection.release(ending)
@@ -252,6 +264,7 @@ mod tests {
             error: Some("e".repeat(error)),
             result: None,
             delivery: None,
+            health: None,
             next: Status::DeadLettered,
             available_at: Timestamp::UNIX_EPOCH,
             counts: true,

@@ -16,13 +16,14 @@ use futures::future::{OptionFuture, try_join3};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::breakers::{self, no_unknown_breaker};
 use super::next_due::{begin, next_due};
 use super::pauses::{self, no_unknown_pause};
 use super::rows::{self, pg_time};
 use super::schedule::{Found, Share};
 use crate::domain::job::QueueId;
-use crate::store::Pause;
 use crate::store::statement::statement;
+use crate::store::{Pause, TrippedBreaker};
 
 /// The parameters of a claim.
 pub(super) struct Leasing<'a> {
@@ -31,6 +32,8 @@ pub(super) struct Leasing<'a> {
     pub(super) worker: &'a str,
     /// The pauses that were known when the claim was planned.
     pub(super) pauses: &'a [Pause],
+    /// The breakers that were known then not to be closed.
+    pub(super) tripped: &'a [TrippedBreaker],
     /// A slot of `status_counts` for each of the two statements.
     pub(super) slots: [i16; 2],
 }
@@ -79,6 +82,7 @@ pub(super) async fn lease<'s>(
     let now = pg_time(leasing.now);
     let [first_slot, second_slot] = leasing.slots;
     let (pause_scopes, pause_names): (Vec<_>, Vec<_>) = leasing.pauses.iter().map(pauses::key).unzip();
+    let (breaker_routes, breaker_times): (Vec<_>, Vec<_>) = leasing.tripped.iter().map(breakers::key).unzip();
     let single = (!single.is_empty()).then(|| LeaseJobs {
         queues: queues(&single).iter().map(|queue| rows::queue_number(queue.id)).collect(),
         from: begin(&queues(&single), leasing.now),
@@ -86,6 +90,8 @@ pub(super) async fn lease<'s>(
         now,
         pause_scopes: pause_scopes.clone(),
         pause_names: pause_names.clone(),
+        breaker_routes: breaker_routes.clone(),
+        breaker_times: breaker_times.clone(),
         lease_ms: leasing.lease_ms,
         updated_at: now,
         worker: leasing.worker,
@@ -102,6 +108,8 @@ pub(super) async fn lease<'s>(
         now,
         pause_scopes: pause_scopes.clone(),
         pause_names: pause_names.clone(),
+        breaker_routes: breaker_routes.clone(),
+        breaker_times: breaker_times.clone(),
         lease_ms: leasing.lease_ms,
         updated_at: now,
         worker: leasing.worker,
@@ -184,6 +192,8 @@ statement! { Pg;
         now: PgTimestamp as Timestamptz,
         pause_scopes: Vec<i16> as Array<SmallInt>,
         pause_names: Vec<&'a str> as Array<Text>,
+        breaker_routes: Vec<&'a str> as Array<Text>,
+        breaker_times: Vec<PgTimestamp> as Array<Timestamptz>,
         lease_ms: i64 as BigInt,
         updated_at: PgTimestamp as Timestamptz,
         worker: &'a str as Text,
@@ -195,6 +205,8 @@ statement! { Pg;
              SELECT q.queue, q.from_time, q.threads, given.now
              FROM unnest(?, ?, ?) AS q (queue, from_time, threads), (SELECT ? AS now) AS given WHERE ",
         no_unknown_pause!(),
+        " AND ",
+        no_unknown_breaker!(),
         "), due AS MATERIALIZED (
              SELECT j.place, j.webhook, q.queue, j.status FROM q CROSS JOIN LATERAL (
                  SELECT ctid AS place, webhook, status FROM jobs
@@ -222,6 +234,8 @@ statement! { Pg;
         now: PgTimestamp as Timestamptz,
         pause_scopes: Vec<i16> as Array<SmallInt>,
         pause_names: Vec<&'a str> as Array<Text>,
+        breaker_routes: Vec<&'a str> as Array<Text>,
+        breaker_times: Vec<PgTimestamp> as Array<Timestamptz>,
         lease_ms: i64 as BigInt,
         updated_at: PgTimestamp as Timestamptz,
         worker: &'a str as Text,
@@ -233,6 +247,8 @@ statement! { Pg;
              SELECT q.queue, q.from_time, q.share, q.threads, given.now
              FROM unnest(?, ?, ?, ?) AS q (queue, from_time, share, threads), (SELECT ? AS now) AS given WHERE ",
         no_unknown_pause!(),
+        " AND ",
+        no_unknown_breaker!(),
         "), free AS MATERIALIZED (
              SELECT q.share, q.threads, q.queue, q.now, l.lane FROM q CROSS JOIN LATERAL (
                  SELECT lane FROM lanes

@@ -1,5 +1,5 @@
-//! Claims for routes with `concurrency` or `rate`: of all replicas, one process at a time claims for such a
-//! route.
+//! Claims for routes with `concurrency` or `rate`, and for those whose breaker is not closed: of all replicas, one
+//! process at a time claims for such a route.
 //!
 //! A claim first locks the row of the route in `paces`. The next statement counts the running jobs, and so
 //! sees every earlier claim that was made under the same lock.
@@ -18,21 +18,27 @@ use super::lease_jobs::{Leased, Leasing, lease};
 use super::rows::{self, pg_time};
 use super::schedule::Share;
 use super::schema::paces;
+use crate::domain::breaker::Trip;
 use crate::domain::policy::{Policies, Policy};
 use crate::domain::route::RouteName;
-use crate::store::rule::{Pace, allowance};
+use crate::store::rule::{Pace, allowance, most_at_once};
 use crate::store::statement::statement;
 
-/// Whether starts of a route are limited.
-pub(super) fn is_limited(policy: &Policy) -> bool {
-    policy.concurrency.is_some() || policy.rate.is_some()
+/// Whether starts of a route are limited. `trip` is what is known of its breaker.
+pub(super) fn is_limited(policy: &Policy, trip: Option<Trip>) -> bool {
+    policy.concurrency.is_some() || policy.rate.is_some() || trip.is_some() && policy.breaker().is_some()
+}
+
+/// Whether starts of a route are limited, or will be once its breaker has opened.
+fn can_be_limited(policy: &Policy) -> bool {
+    is_limited(policy, None) || policy.breaker().is_some()
 }
 
 /// The state of a route's limits after a claim.
 pub(super) struct Standing {
     pub(super) route: RouteName,
     pub(super) pace: Pace,
-    /// Whether as many of its jobs run as `concurrency` allows.
+    /// Whether as many of its jobs run as its `concurrency` or its breaker allows.
     pub(super) is_full: bool,
 }
 
@@ -59,11 +65,11 @@ struct RunningRow {
     jobs: i64,
 }
 
-/// Adds the missing rows of `paces`: one for each route with a limit.
+/// Adds the missing rows of `paces`: one for each route that can have a limit.
 pub(super) async fn add_routes(connection: &mut AsyncPgConnection, policies: &Policies) -> QueryResult<()> {
     let mut routes = policies
         .iter()
-        .filter(|policy| is_limited(policy))
+        .filter(|policy| can_be_limited(policy))
         .map(|policy| policy.route.as_str())
         .collect::<Vec<_>>();
     routes.sort_unstable();
@@ -118,7 +124,7 @@ async fn claim_locked(
             limited.is_contended = true;
             continue;
         };
-        let starts = allowance(&share.policy, running(&share.policy.route), pace, now).starts;
+        let starts = allowance(&share.policy, running(&share.policy.route), pace, share.trip, now).starts;
         share.threads = share.threads.min(starts);
         if share.threads > 0 { allowed.push((share, pace)) } else { refused.push((share, pace)) }
     }
@@ -139,7 +145,7 @@ async fn claim_locked(
             }
             _ => pace,
         };
-        let most = policy.concurrency.map(|most| most.get() as usize);
+        let most = most_at_once(policy, share.trip, now);
         let is_full = most.is_some_and(|most| running(&policy.route) + started >= most);
         limited.standings.push(Standing { route: policy.route.clone(), pace, is_full });
     }

@@ -10,12 +10,13 @@ use jiff::Timestamp;
 use super::pool::answer;
 use super::schedule::Found;
 use super::shared::Shared;
-use super::{counts, pauses, queue_names, rows};
+use super::{breakers, counts, pauses, queue_names, rows};
+use crate::domain::breaker::Trip;
 use crate::domain::job::QueueId;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 use crate::store::statement::statement;
-use crate::store::{QueueStats, StoreStats};
+use crate::store::{QueueStats, StoreStats, TrippedBreaker};
 
 /// A queue, and when its first waiting job without a lane and its first free lane are due.
 #[derive(Queryable)]
@@ -43,44 +44,54 @@ async fn queues(connection: &mut AsyncPgConnection) -> QueryResult<Vec<Queue>> {
     SelectQueues {}.load::<QueueRow>(connection).await?.into_iter().map(queue).collect()
 }
 
-/// Reads all queues, when something is due in them, and all pauses. Updates the schedule, and wakes the
+/// Reads all queues, when something is due in them, all pauses, and all breakers. Updates the schedule, and wakes the
 /// dispatcher.
 pub(super) async fn look(shared: &Shared) -> QueryResult<()> {
     let moment = shared.schedule.moment();
     let mut connection = shared.asking.get().await?;
-    let looking = answer(async { Ok((queues(&mut connection).await?, pauses::all(&mut connection).await?)) });
+    let looking = answer(async {
+        let (queues, pauses) = (queues(&mut connection).await?, pauses::all(&mut connection).await?);
+        Ok((queues, pauses, breakers::all(&mut connection).await?))
+    });
     let looking = looking.await;
-    let (queues, pauses) = connection.release(looking)?;
+    let (queues, pauses, breakers) = connection.release(looking)?;
     let found = queues.iter().map(|queue| queue.found).collect::<Vec<_>>();
     let named = |queue: Queue| (queue.found.queue, queue.route, queue.source);
     shared.schedule.add_queues(queues.into_iter().map(named));
     shared.schedule.set_paused(pauses);
+    shared.schedule.set_breakers(moment, breakers);
     shared.schedule.found(moment, &found);
     shared.schedule.free_all();
     shared.wake();
     Ok(())
 }
 
-/// Statistics: counts by queue, since when the oldest jobs have been due, and pauses.
+/// Statistics: counts by queue, since when the oldest jobs have been due, pauses and breakers.
 pub(super) async fn stats(shared: &Shared) -> QueryResult<StoreStats> {
     let (now, process_now) = (shared.now(), shared.clock.now());
     let mut connection = shared.asking.get().await?;
     let looking = answer(async {
         let counts = counts::by_queue(&mut connection).await?;
-        Ok((queues(&mut connection).await?, counts, pauses::all(&mut connection).await?))
+        let (queues, pauses) = (queues(&mut connection).await?, pauses::all(&mut connection).await?);
+        Ok((queues, counts, pauses, breakers::all(&mut connection).await?))
     });
     let looking = looking.await;
-    let (queues, mut counts, pauses) = connection.release(looking)?;
+    let (queues, mut counts, pauses, breakers) = connection.release(looking)?;
     let unrouted = counts.remove(&QueueId(0)).unwrap_or_default();
-    // As old by the time of day of this process as by the time of the database.
-    let by_process = |due: Timestamp| process_now.saturating_sub(now.duration_since(due)).unwrap_or(due);
+    // As old, or as far away, by the time of day of this process as by the time of the database.
+    let by_process = |time: Timestamp| process_now.saturating_sub(now.duration_since(time)).unwrap_or(time);
     let stats = |Queue { route, source, found }: Queue| QueueStats {
         route,
         source,
         counts: counts.get(&found.queue).copied().unwrap_or_default(),
         oldest_due: found.next().filter(|due| *due <= now).map(by_process),
     };
-    Ok(StoreStats { queues: queues.into_iter().map(stats).collect(), unrouted, pauses })
+    let breaker = |TrippedBreaker { route, trip }: TrippedBreaker| {
+        let open_until = by_process(trip.open_until);
+        TrippedBreaker { route, trip: Trip { open_until, ..trip } }
+    };
+    let breakers = breakers.into_iter().map(breaker).collect();
+    Ok(StoreStats { queues: queues.into_iter().map(stats).collect(), unrouted, pauses, breakers })
 }
 
 statement! { Pg;

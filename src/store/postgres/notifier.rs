@@ -25,12 +25,14 @@ pub(super) struct Notifier {
 pub(super) struct News {
     /// Queues that have something due.
     pub(super) due: Option<Named<QueueId>>,
-    /// Routes with `concurrency` of which jobs have ended.
+    /// Routes with `concurrency`, or whose breaker is not closed, of which jobs have ended.
     pub(super) freed: Option<Named<RouteName>>,
     /// Jobs have changed.
     pub(super) changed: bool,
     /// Something was paused or resumed.
     pub(super) paused: bool,
+    /// A breaker was opened or closed.
+    pub(super) breakers: bool,
 }
 
 /// The named queues or routes, or all.
@@ -55,6 +57,10 @@ impl Notifier {
 
     pub(super) fn tell_paused(&self) {
         self.tell(|news| news.paused = true);
+    }
+
+    pub(super) fn tell_breakers(&self) {
+        self.tell(|news| news.breakers = true);
     }
 
     fn tell(&self, add: impl FnOnce(&mut News)) {
@@ -83,6 +89,7 @@ const DUE: &str = "due";
 const FREED: &str = "freed";
 const CHANGED: &str = "changed";
 const PAUSED: &str = "paused";
+const BREAKERS: &str = "breakers";
 
 impl News {
     /// The text of a notification: a line with the name of the sending process, then a line for each kind of
@@ -106,6 +113,7 @@ impl News {
         }
         lines.extend(self.changed.then(|| CHANGED.to_owned()));
         lines.extend(self.paused.then(|| PAUSED.to_owned()));
+        lines.extend(self.breakers.then(|| BREAKERS.to_owned()));
         lines.join("\n")
     }
 
@@ -123,6 +131,7 @@ impl News {
                 Some(FREED) => news.freed = Some(named(words, |word| RouteName::new(word).ok())),
                 Some(CHANGED) => news.changed = true,
                 Some(PAUSED) => news.paused = true,
+                Some(BREAKERS) => news.breakers = true,
                 _ => {}
             }
         }
@@ -145,9 +154,10 @@ mod tests {
         notifier.tell_due([3, 1, 3].map(QueueId).into_iter());
         notifier.tell_freed([RouteName::default()].into_iter());
         notifier.tell_changed();
+        notifier.tell_breakers();
         let news = std::mem::take(&mut *notifier.news.lock().expect("not poisoned"));
         let text = news.write("one");
-        assert_eq!(text, "one\ndue 1 3\nfreed default\nchanged");
+        assert_eq!(text, "one\ndue 1 3\nfreed default\nchanged\nbreakers");
         assert_eq!(News::read(&text, "two"), Some(news));
         assert_eq!(News::read(&text, "one"), None);
     }

@@ -1,4 +1,5 @@
-//! Notifications between replicas: that jobs are due, have changed or ended, or that something was paused.
+//! Notifications between replicas: that jobs are due, have changed or ended, that something was paused, or that a
+//! breaker has opened or was closed.
 //!
 //! At commit, `NOTIFY` takes a global lock of the server. So a notification is never part of a transaction
 //! that stores something, and each replica sends only a few a second, each with all news since the last one.
@@ -21,7 +22,7 @@ use super::notifier::{Named, News};
 use super::pool::{answer, not_connected};
 use super::shared::Shared;
 use super::target::Connector;
-use super::{pauses, queries, queue_names};
+use super::{breakers, pauses, queries, queue_names};
 use crate::domain::job::QueueId;
 use crate::store::statement::statement;
 
@@ -164,6 +165,9 @@ async fn take(shared: &Shared, news: News) {
     if news.paused && pauses::refresh(shared).await.is_ok() {
         shared.wake();
     }
+    if news.breakers && breakers::refresh(shared).await.is_ok() {
+        shared.wake();
+    }
     if news.changed {
         look_at_watched(shared).await;
     }
@@ -183,7 +187,7 @@ async fn look_into(shared: &Shared, queues: Vec<QueueId>) -> QueryResult<()> {
     Ok(())
 }
 
-/// Polls all queues, pauses and watched webhooks.
+/// Polls all queues, pauses, breakers and watched webhooks.
 async fn look_at_all(shared: &Shared) {
     if let Err(error) = look(shared).await {
         tracing::debug!(error = %error, "the queues could not be read; polling again soon");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::pool::refused;
-use super::{PostgresStore, move_jobs, operate, pauses, policies, purge};
+use super::{PostgresStore, breakers, move_jobs, operate, pauses, policies, purge};
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
 use crate::domain::policy::Policies;
@@ -33,7 +33,13 @@ impl Operations for PostgresStore {
     }
 
     async fn resume(&self, target: PauseTarget) -> Result<bool> {
-        self.run(async move |shared| pauses::resume(&shared, &target).await).await
+        self.run(async move |shared| {
+            if let PauseTarget::Route(route) = &target {
+                breakers::close(&shared, route).await.map_err(refused)?;
+            }
+            pauses::resume(&shared, &target).await
+        })
+        .await
     }
 
     async fn pauses(&self) -> Result<Vec<Pause>> {

@@ -4,20 +4,25 @@
 //! replicas from notifications, and from a poll of all queues every few seconds. The results of claims
 //! correct it, too.
 
+mod breakers;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+pub(super) use self::breakers::{Finding, Learnt};
 use super::cursor::Cursor;
+use crate::domain::breaker::Trip;
 use crate::domain::job::QueueId;
 use crate::domain::policy::{Policies, Policy};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
+use crate::store::breakers::Breakers;
 use crate::store::pulled::Wanted;
 use crate::store::ready::{self, Circumstances, Queues, Ready};
 use crate::store::rule::{self, Allowance, Pace, Paused};
-use crate::store::types::Pause;
+use crate::store::types::{Pause, TrippedBreaker};
 
 /// The knowledge of this process.
 #[derive(Debug)]
@@ -30,6 +35,11 @@ struct State {
     /// The known pauses.
     pauses: Arc<[Pause]>,
     paused: Paused,
+    breakers: Breakers,
+    /// The breakers that are known not to be closed.
+    tripped: Arc<[TrippedBreaker]>,
+    /// When this process last wrote a breaker. Breakers that were read before are outdated.
+    breakers_written: Moment,
     policies: Arc<Policies>,
     limits: HashMap<RouteName, Limit>,
     /// Queues that have or had ordered jobs.
@@ -45,7 +55,7 @@ struct State {
 /// What is known of a route with a limit.
 #[derive(Debug, Default)]
 struct Limit {
-    /// Whether as many of its jobs run as `concurrency` allows.
+    /// Whether as many of its jobs run as its `concurrency` or its breaker allows.
     is_full: bool,
     /// When one of its jobs last ended.
     freed: Moment,
@@ -62,6 +72,8 @@ pub(super) struct Planned {
     pub(super) shares: Vec<Share>,
     /// The pauses that the plan is based on.
     pub(super) pauses: Arc<[Pause]>,
+    /// The breakers that are not closed, as the plan knows them.
+    pub(super) tripped: Arc<[TrippedBreaker]>,
     /// The moment of the plan. To be passed to [`Schedule::found`] and [`Schedule::limited`].
     pub(super) moment: Moment,
 }
@@ -70,6 +82,8 @@ pub(super) struct Planned {
 #[derive(Debug)]
 pub(super) struct Share {
     pub(super) policy: Arc<Policy>,
+    /// What is known of the breaker of the route; none if it is closed.
+    pub(super) trip: Option<Trip>,
     pub(super) queues: Vec<SharedQueue>,
     /// How many jobs to start, at least 1.
     pub(super) threads: usize,
@@ -109,6 +123,9 @@ impl Schedule {
             ready: Ready::default(),
             pauses: Arc::default(),
             paused: Paused::default(),
+            breakers: Breakers::default(),
+            tripped: Arc::default(),
+            breakers_written: Moment::default(),
             policies,
             limits: HashMap::new(),
             ordered: HashSet::new(),
@@ -235,12 +252,14 @@ impl Schedule {
             };
             Some(Share {
                 policy: Arc::clone(state.policies.get(&share.route)?),
+                trip: state.breakers.trip(&share.route),
                 queues: share.queues.into_iter().map(queue).collect(),
                 threads: share.threads,
             })
         };
         let shares = shares.into_iter().filter_map(share).collect();
-        Planned { shares, pauses: Arc::clone(&state.pauses), moment: state.moment }
+        let (pauses, tripped) = (Arc::clone(&state.pauses), Arc::clone(&state.tripped));
+        Planned { shares, pauses, tripped, moment: state.moment }
     }
 
     /// The earliest time at which a wanted job may start; see [`Ready::next`].
@@ -306,7 +325,10 @@ impl State {
     fn allowance(&self, policy: &Policy, now: Timestamp) -> Allowance {
         match self.limits.get(&policy.route) {
             Some(limit) if limit.is_full => Allowance { starts: 0, next: None },
-            limit => rule::allowance(policy, 0, limit.map(|limit| limit.pace).unwrap_or_default(), now),
+            limit => {
+                let pace = limit.map(|limit| limit.pace).unwrap_or_default();
+                rule::allowance(policy, 0, pace, self.breakers.trip(&policy.route), now)
+            }
         }
     }
 }

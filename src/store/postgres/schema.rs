@@ -143,6 +143,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    breakers (route) {
+        route -> Text,
+        trips -> Integer,
+        open_until -> Timestamptz,
+    }
+}
+
+diesel::table! {
     probe (id) {
         id -> SmallInt,
         written_at -> Timestamptz,

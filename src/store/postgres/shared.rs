@@ -114,12 +114,15 @@ impl Shared {
     }
 
     /// Notes that jobs of these routes have ended, so that other jobs may start if the route has `concurrency`
-    /// (in other replicas perhaps, if it is not in the settings of this one). Wakes the dispatcher if such a
-    /// route was full, and notifies the other replicas soon.
+    /// (in other replicas perhaps, if it is not in the settings of this one), or its breaker is half-open. Wakes the
+    /// dispatcher if such a route was full, and notifies the other replicas soon.
     pub(super) fn freed<'a>(&self, routes: impl IntoIterator<Item = &'a RouteName>) {
         let policies = self.schedule.policies();
-        let can_be_full =
-            |route: &&RouteName| policies.get(route).is_none_or(|policy| policy.concurrency.is_some());
+        let tripped = self.schedule.tripped();
+        let can_be_full = |route: &&RouteName| {
+            policies.get(route).is_none_or(|policy| policy.concurrency.is_some())
+                || tripped.iter().any(|breaker| breaker.route == **route)
+        };
         let routes = routes.into_iter().filter(can_be_full).collect::<HashSet<_>>();
         if routes.is_empty() {
             return;

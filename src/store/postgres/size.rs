@@ -22,6 +22,6 @@ statement! { Pg;
     struct SelectBytes {}
     returns BigInt;
     "SELECT coalesce(sum(pg_total_relation_size(id)), 0)::bigint
-     FROM unnest('{webhooks, queues, jobs, lanes, finished_jobs, attempts, status_counts, pauses, paces, probe,
-                   backlog_gate, transfers}'::regclass[]) AS own (id)"
+     FROM unnest('{webhooks, queues, jobs, lanes, finished_jobs, attempts, status_counts, pauses, paces, breakers,
+                   probe, backlog_gate, transfers}'::regclass[]) AS own (id)"
 }

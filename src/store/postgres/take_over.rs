@@ -168,6 +168,7 @@ fn interrupted(shared: &Shared, policies: &Policies, row: TakenRow, now: Timesta
         error: concluded.error,
         result: concluded.result,
         delivery: None,
+        health: None,
         next: concluded.next,
         available_at: if concluded.next.is_final() { rows::time(row.available_at)? } else { now },
         counts: concluded.counts,

@@ -1,4 +1,4 @@
-//! Counts and pauses as of the last commit, for readers that do not query the file.
+//! Counts, pauses and breakers as of the last commit, for readers that do not query the file.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,18 +8,19 @@ use super::queries::NO_ROUTE_QUEUE;
 use crate::domain::job::QueueId;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
-use crate::store::{Pause, StatusCounts};
+use crate::store::{Pause, StatusCounts, TrippedBreaker};
 
-/// The counts and pauses of the last commit. The writer updates them after each commit.
+/// The counts, pauses and breakers of the last commit. The writer updates them after each commit.
 #[derive(Debug, Default)]
 pub(super) struct Committed(Mutex<Published>);
 
-/// A copy of the counts and pauses.
+/// A copy of the counts, pauses and breakers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Published {
     pub(super) queues: BTreeMap<QueueId, QueueCounts>,
     pub(super) unrouted: StatusCounts,
     pub(super) pauses: Vec<Pause>,
+    pub(super) breakers: Vec<TrippedBreaker>,
 }
 
 /// A queue and its counts.
@@ -46,15 +47,17 @@ impl Committed {
         let queues = memory.queues.iter().map(|(id, _)| id).chain([NO_ROUTE_QUEUE]);
         queues.for_each(|queue| published.set_counts(memory, queue));
         published.pauses = memory.pauses().to_vec();
+        published.breakers = memory.breakers.tripped();
     }
 
-    /// Publishes the counts of the queues that a commit changed, and the pauses.
+    /// Publishes the counts of the queues that a commit changed, the pauses and the breakers.
     pub(super) fn publish(&self, memory: &Memory, changed: impl Iterator<Item = QueueId>) {
         let mut published = self.lock();
         changed.for_each(|queue| published.set_counts(memory, queue));
         if published.pauses != memory.pauses() {
             published.pauses = memory.pauses().to_vec();
         }
+        published.breakers = memory.breakers.tripped();
     }
 
     fn lock(&self) -> MutexGuard<'_, Published> {

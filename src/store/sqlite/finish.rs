@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
+use super::breakers;
 use super::lanes::{self, Lane};
 use super::transaction::{JobChange, Refusal, Transaction};
 use crate::domain::job::Status;
@@ -85,6 +86,9 @@ pub(super) fn finish(
         next_attempt_at: finish.next_attempt_at(),
     };
     transaction.record(Status::Processing, change);
+    if let Some(health) = finish.health {
+        breakers::learn(transaction, finish, health)?;
+    }
     match &finish.order {
         None if finish.next.is_waiting() => transaction.note_due(job.queue, finish.available_at),
         None => {}

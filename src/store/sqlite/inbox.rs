@@ -45,7 +45,7 @@ impl Inbox for SqliteStore {
 
     async fn stats(&self) -> Result<StoreStats> {
         let readers = self.readers()?;
-        let Published { queues, unrouted, pauses } = self.committed.get();
+        let Published { queues, unrouted, pauses, breakers } = self.committed.get();
         let waiting = queues
             .iter()
             .filter(|(_, queue)| queue.counts.of(Status::Pending) + queue.counts.of(Status::Retrying) > 0);
@@ -62,7 +62,7 @@ impl Inbox for SqliteStore {
             counts: queue.counts,
             oldest_due: first_due.get(&id).copied().flatten().filter(|due| *due <= now),
         });
-        Ok(StoreStats { queues: queues.collect(), unrouted, pauses })
+        Ok(StoreStats { queues: queues.collect(), unrouted, pauses, breakers })
     }
 
     async fn size_bytes(&self) -> Result<u64> {

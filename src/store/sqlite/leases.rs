@@ -96,6 +96,7 @@ fn interrupted(transaction: &Transaction<'_>, row: ExpiredRow, now: Timestamp) -
         error: concluded.error,
         result: concluded.result,
         delivery: None,
+        health: None,
         next: concluded.next,
         available_at: if concluded.next.is_final() { rows::time(row.available_at)? } else { now },
         counts: concluded.counts,

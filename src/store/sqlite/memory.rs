@@ -14,11 +14,12 @@ use jiff::Timestamp;
 use super::counts::Counts;
 use super::queries::NO_ROUTE_QUEUE;
 use super::schema::{lanes, paces, queues};
-use super::{due, pauses, rows};
+use super::{breakers, due, pauses, rows};
 use crate::domain::job::{QueueId, Status};
 use crate::domain::policy::{Policies, Policy};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
+use crate::store::breakers::Breakers;
 use crate::store::ready::{Circumstances, Queues, Ready, Share};
 use crate::store::rule::{Allowance, Pace, Paused, allowance};
 use crate::store::{Pause, Wanted};
@@ -31,6 +32,7 @@ pub(super) struct Memory {
     pub(super) ready: Ready,
     /// Queues that have or had lanes.
     pub(super) ordered: HashSet<QueueId>,
+    pub(super) breakers: Breakers,
     pauses: Vec<Pause>,
     paused: Paused,
     paces: HashMap<RouteName, Pace>,
@@ -69,6 +71,7 @@ impl Memory {
             }
         }
         memory.set_pauses(pauses::load(connection)?);
+        memory.breakers.set_stored(&breakers::load(connection)?);
         for row in paces::table.load::<PaceRow>(connection)? {
             let route = RouteName::new(row.route).map_err(rows::unreadable)?;
             let next_at = Timestamp::from_microsecond(row.next_at).map_err(rows::unreadable)?;
@@ -148,13 +151,20 @@ impl Memory {
 
     /// How many jobs of a route may start now.
     fn allowance(&self, policy: &Policy, now: Timestamp) -> Allowance {
-        // Running jobs are counted only for routes with `concurrency`.
-        let running = policy.concurrency.map_or(0, |_| {
+        let running = if self.can_be_full(policy) {
             let queues = self.queues.of_route(&policy.route).into_iter();
             queues.map(|queue| self.counts.count(queue, Status::Processing)).sum::<u64>()
-        });
+        } else {
+            0
+        };
         let pace = self.paces.get(&policy.route).copied().unwrap_or_default();
-        allowance(policy, running.try_into().unwrap_or(usize::MAX), pace, now)
+        let trip = self.breakers.trip(&policy.route);
+        allowance(policy, running.try_into().unwrap_or(usize::MAX), pace, trip, now)
+    }
+
+    /// Whether the running jobs of a route can keep others of it from starting.
+    pub(super) fn can_be_full(&self, policy: &Policy) -> bool {
+        policy.concurrency.is_some() || self.breakers.trip(&policy.route).is_some()
     }
 
     /// Updates the pace of a route after `jobs` of its jobs have started. Returns when its rate allows the
@@ -172,6 +182,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::domain::breaker::{Breaker, Trip};
     use crate::domain::clock::ManualClock;
     use crate::domain::route::Rate;
     use crate::store::sqlite::fixture::{claim, job, open, policy, webhook};
@@ -196,12 +207,14 @@ mod tests {
             memory.started(&a, 1_000, now);
             memory.set_policies(Arc::default());
             memory.set_pauses(vec![Pause { target: PauseTarget::Everything, since: now }]);
+            memory.breakers.set(&a, Breaker { failures: 1, trip: Some(Trip { trips: 1, open_until: now }) });
             Err::<(), _>(Refusal::Query(diesel::result::Error::NotFound))
         });
         failing.await.expect_err("is rolled back");
 
         let stats = store.stats().await.expect("reads");
         assert_eq!((stats.queues.len(), stats.counts().total(), stats.pauses.len()), (1, 1, 0));
+        assert_eq!(stats.breakers, []);
         store.accept(webhook("2"), vec![job("b", None)]).await.expect("accepted");
         let claimed = store.claim(claim(10)).await.expect("claims");
         let mut routes = claimed.jobs.iter().map(|job| job.route.as_str()).collect::<Vec<_>>();

@@ -3,9 +3,9 @@
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
-use super::rows;
 use super::schema::pauses;
 use super::transaction::{Refusal, Transaction};
+use super::{breakers, rows};
 use crate::store::columns::pause_target;
 use crate::store::{Pause, PauseTarget};
 
@@ -45,8 +45,11 @@ pub(super) fn pause(transaction: &mut Transaction<'_>, target: &PauseTarget) -> 
     Ok(pause)
 }
 
-/// Resumes a target. Returns false if it was not paused.
+/// Resumes a target, and closes the breaker of a route. Returns false if it was not paused.
 pub(super) fn resume(transaction: &mut Transaction<'_>, target: &PauseTarget) -> Result<bool, Refusal> {
+    if let PauseTarget::Route(route) = target {
+        breakers::close(transaction, route)?;
+    }
     let removed = diesel::delete(pauses::table.find((i64::from(target.scope()), target.name())))
         .execute(transaction.connection)?;
     if removed > 0 {

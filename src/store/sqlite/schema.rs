@@ -90,6 +90,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    breakers (route) {
+        route -> Text,
+        trips -> BigInt,
+        open_until -> BigInt,
+    }
+}
+
+diesel::table! {
     status_counts (queue, status) {
         queue -> BigInt,
         status -> BigInt,
@@ -183,6 +191,7 @@ mod tests {
             attempts: webhook queue number outcome started_at finished_at error result worker delivery;
             pauses: scope name since;
             paces: route next_at;
+            breakers: route trips open_until;
             status_counts: queue status count;
             probe: id written_at;
         }

@@ -149,6 +149,7 @@ mod tests {
             error: Some("for a test".into()),
             result: None,
             delivery: None,
+            health: None,
             next: Status::Retrying,
             available_at: now + DELAY,
             counts: true,

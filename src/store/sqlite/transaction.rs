@@ -21,6 +21,7 @@ use crate::domain::id::WebhookIds;
 use crate::domain::job::{JobId, QueueId, Status};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
+use crate::store::breakers::BreakerChange;
 use crate::store::changes::{Change, Changes};
 use crate::store::wakes::Wakes;
 use crate::telemetry::metrics::Metrics;
@@ -56,6 +57,7 @@ impl Context {
         let changed = self.memory.committed();
         self.committed.publish(&self.memory, changed);
         self.changes.announce(&effects.changes);
+        effects.breakers.iter().for_each(|change| change.tell(&self.metrics));
         if effects.lets_start {
             self.wakes.notify();
         }
@@ -87,6 +89,7 @@ impl From<Error> for Refusal {
 #[derive(Default)]
 pub(super) struct Effects {
     changes: Vec<Change>,
+    breakers: Vec<BreakerChange>,
     /// Whether the transaction lets a job start, now or later.
     lets_start: bool,
 }
@@ -160,12 +163,19 @@ impl<'a> Transaction<'a> {
         let memory = &mut self.context.memory;
         memory.counts.shift(job.queue, from, change.status);
         if from == Status::Processing
-            && memory.policy(job.queue).is_some_and(|policy| policy.concurrency.is_some())
+            && memory.policy(job.queue).is_some_and(|policy| memory.can_be_full(policy))
         {
             // Another job of the route may start now.
             self.effects.lets_start = true;
         }
         self.announce(change);
+    }
+
+    /// Has a change of a breaker logged after the commit, and has the dispatcher claim: other jobs may start now, or at
+    /// another time.
+    pub(super) fn breaker_changed(&mut self, change: BreakerChange) {
+        self.effects.breakers.push(change);
+        self.effects.lets_start = true;
     }
 
     /// Has a change of a job announced after the commit.

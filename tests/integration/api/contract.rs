@@ -17,7 +17,7 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, Fi
 use serde_json::Value;
 
 /// Messages whose schema has the same name.
-const MESSAGES: [&str; 25] = [
+const MESSAGES: [&str; 26] = [
     "SubmitWebhookRequest",
     "SubmitWebhookResponse",
     "WebhookStatus",
@@ -37,6 +37,7 @@ const MESSAGES: [&str; 25] = [
     "ListRoutesResponse",
     "Route",
     "Policy",
+    "Breaker",
     "Match",
     "ResumeResponse",
     "ListPausesResponse",

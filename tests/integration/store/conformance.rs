@@ -137,6 +137,22 @@ macro_rules! conformance {
                     claims_made_too_early_do_not_exceed_the_rate
                     a_higher_rate_takes_effect_at_once
                 ]
+                breakers: [
+                    a_breaker_opens_after_failures_in_a_row
+                    only_what_was_found_out_about_the_target_counts
+                    held_jobs_keep_their_attempts_and_start_later
+                    a_half_open_breaker_lets_one_job_run_at_a_time
+                    concurrent_claims_start_one_probe
+                    a_probe_that_finds_the_target_up_lets_all_jobs_start
+                    each_failed_probe_doubles_the_time_up_to_the_cap
+                    a_probe_that_ends_without_a_result_makes_room_for_another
+                    attempts_that_ran_when_it_opened_close_it_or_change_nothing
+                    an_open_breaker_does_not_affect_other_routes
+                    a_breaker_survives_a_restart
+                    resuming_a_route_closes_its_breaker
+                    a_policy_without_a_breaker_lets_jobs_start
+                    a_breaker_does_not_stay_open_because_the_clock_was_set_back
+                ]
                 sharing: [
                     threads_are_shared_evenly_between_routes
                     a_long_backlog_does_not_delay_another_route

@@ -2,6 +2,7 @@
 
 mod at_once;
 mod backlog;
+mod breakers;
 mod clocks;
 mod harness;
 mod plans;

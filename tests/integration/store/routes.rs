@@ -4,7 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox::internals::domain::handler::HandlerSettings;
+use hookbox::internals::domain::breaker::BreakerPolicy;
+use hookbox::internals::domain::handler::{HandlerSettings, Http};
 use hookbox::internals::domain::policy::{Policies, Policy};
 use hookbox::internals::domain::retry::RetryPolicy;
 use hookbox::internals::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, Rate, RouteName};
@@ -75,6 +76,22 @@ pub(crate) fn skipping(name: &str) -> Policy {
 /// The policy of a route whose jobs are dead-lettered if an attempt did not end.
 pub(crate) fn never_twice(name: &str) -> Policy {
     Policy { on_interrupt: OnInterrupt::DeadLetter, ..policy(name) }
+}
+
+/// The policy of a route with a breaker: it opens after this number of failures in a row, for 10 s at first and for
+/// 40 s at most.
+pub(crate) fn breaking(name: &str, failures: u32) -> Policy {
+    let seconds = Duration::from_secs;
+    let http = Http {
+        url: "https://hooks.example".parse().expect("a URL"),
+        headers: Vec::new(),
+        secrets: Vec::new(),
+        allow: Vec::new(),
+        ca: None,
+        retry_after_cap: None,
+        breaker: BreakerPolicy { failures, base: seconds(10), cap: seconds(40) },
+    };
+    Policy { handler: HandlerSettings::Http(Arc::new(http)), ..policy(name) }
 }
 
 pub(crate) fn in_force(policies: impl IntoIterator<Item = Policy>) -> Arc<Policies> {

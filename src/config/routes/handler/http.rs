@@ -15,10 +15,11 @@ use url::{Host, Url};
 use super::Shown;
 use crate::config::file::Value;
 use crate::config::mistake::Mistake;
-use crate::config::parse::DAY;
+use crate::config::parse::{DAY, MILLISECOND};
 use crate::config::routes::reader::RouteReader;
 use crate::config::secret;
 use crate::domain::address::{LOCALHOST, is_localhost, refusal};
+use crate::domain::breaker::BreakerPolicy;
 use crate::domain::handler::{Http, SigningKey};
 use crate::domain::secret::Secret;
 
@@ -27,6 +28,9 @@ const MIN_KEY_BYTES: usize = 8;
 
 /// The longest delay that `retry_after_cap` can allow.
 const MAX_RETRY_AFTER: Duration = DAY.saturating_mul(30);
+
+/// The most failures in a row after which a breaker can open.
+const MAX_FAILURES: u32 = 10_000;
 
 /// The headers that hookbox sets, besides those that begin with `hookbox-`, and those that belong to the connection.
 const RESERVED_HEADERS: &[&str] = &[
@@ -81,7 +85,23 @@ impl RouteReader<'_, '_> {
         shown.ca = authorities.as_ref().map(|(path, _)| path.clone());
         let ca = authorities.map(|(_, certificates)| certificates.into());
         let retry_after_cap = self.time("retry_after_cap", Duration::from_secs(1)..=MAX_RETRY_AFTER);
-        Some((Http { url: url?, headers, secrets, allow, ca, retry_after_cap }, shown))
+        let breaker = self.breaker();
+        Some((Http { url: url?, headers, secrets, allow, ca, retry_after_cap, breaker }, shown))
+    }
+
+    fn breaker(&mut self) -> BreakerPolicy {
+        let defaults = BreakerPolicy::default();
+        let allowed = "a table, such as { failures = 10, base = \"10s\", cap = \"5m\" }";
+        let breaker = self.inner("breaker", allowed, |reader| {
+            let words = format!("a number from 0, which turns it off, to {MAX_FAILURES}");
+            let failures = reader.parsed("failures", words, |value| {
+                value.written().parse::<u32>().ok().filter(|failures| *failures <= MAX_FAILURES)
+            });
+            let base = reader.time("base", MILLISECOND..=DAY).unwrap_or(defaults.base);
+            let cap = reader.time_from("cap", ("base", base), DAY, defaults.cap);
+            BreakerPolicy { failures: failures.unwrap_or(defaults.failures), base, cap }
+        });
+        breaker.unwrap_or(defaults)
     }
 
     fn url(&mut self, route: &Value<'_>, allow: &[IpNet]) -> Option<Url> {

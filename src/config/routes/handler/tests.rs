@@ -7,6 +7,7 @@ use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 
 use crate::config::{Config, HANDLERS, Layers};
+use crate::domain::breaker::BreakerPolicy;
 use crate::domain::handler::{Exec, HandlerSettings, Http};
 use crate::domain::policy::Policy;
 
@@ -63,6 +64,7 @@ fn the_members_of_http_are_read_and_shown_without_secrets() {
         "allow = [\"10.0.0.0/8\", \"192.168.7.1\", \"fd00::/8\"]".to_owned(),
         format!("ca = \"{}\"", path("ca.pem")),
         "retry_after_cap = \"2h\"".to_owned(),
+        "breaker = { failures = 5, base = \"1m\" }".to_owned(),
     ];
     let config = read(&folder, &members.join("\n")).expect("no mistakes");
     let read = http(&config);
@@ -75,6 +77,8 @@ fn the_members_of_http_are_read_and_shown_without_secrets() {
     assert_eq!(allow, ["10.0.0.0/8", "192.168.7.1/32", "fd00::/8"]);
     assert_eq!(read.ca.as_deref(), Some(certificate.pem().as_str()));
     assert_eq!(read.retry_after_cap, Some(Duration::from_secs(7200)));
+    let breaker = BreakerPolicy { failures: 5, base: Duration::from_secs(60), cap: Duration::from_secs(300) };
+    assert_eq!((read.breaker, policy(&config).breaker()), (breaker, Some(&breaker)));
 
     let text = config.routes_text();
     for line in [
@@ -85,6 +89,9 @@ fn the_members_of_http_are_read_and_shown_without_secrets() {
         "allow = [\"10.0.0.0/8\", \"192.168.7.1/32\", \"fd00::/8\"]",
         &format!("ca = \"{}\"", path("ca.pem")),
         "retry_after_cap = \"2h\"",
+        "breaker.failures = 5",
+        "breaker.base = \"1m\"",
+        &format!("{:<44} # the default", "breaker.cap = \"5m\""),
     ] {
         assert!(text.contains(&format!("\n{line}")), "{line} in {text}");
     }
@@ -117,6 +124,18 @@ fn exec_settings_can_be_read_again_from_what_config_prints() {
     let file = folder.path().join("again.toml");
     std::fs::write(&file, &text).expect("writes");
     check(&self::config(&file).expect("no mistakes"));
+}
+
+#[test]
+fn a_breaker_is_there_unless_it_is_turned_off() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let breaker = |members: &str| policy(&read(&folder, members).expect("no mistakes")).breaker().copied();
+    let http = "handler = \"http\"\nurl = \"https://hooks.example\"\n";
+    assert_eq!(breaker(http), Some(BreakerPolicy::default()));
+    assert_eq!(breaker(&format!("{http}breaker = {{ failures = 0 }}")), None);
+    let late = breaker(&format!("{http}breaker = {{ base = \"10m\" }}")).expect("a breaker");
+    assert_eq!((late.failures, late.cap), (10, Duration::from_secs(600)), "the cap is not below the base");
+    assert_eq!(breaker("handler = \"simulate\""), None);
 }
 
 #[test]
@@ -201,6 +220,11 @@ fn every_mistake_in_http_settings_is_reported_with_a_fix() {
             ("ca = \"/no/such/file\"", "5:6", "a file with certificates in PEM, but it cannot be read"),
             ("ca = \"/dev/null\"", "5:6", "but it has no certificates"),
             ("retry_after_cap = \"0s\"", "5:19", "a duration from 1s to 30d"),
+            ("breaker = false", "5:11", "a table, such as { failures = 10, base = \"10s\", cap = \"5m\" }"),
+            ("breaker = { failures = 10001 }", "5:24", "a number from 0, which turns it off, to 10000"),
+            ("breaker = { base = \"0s\" }", "5:20", "a duration from 1ms to 1d"),
+            ("breaker = { base = \"2m\", cap = \"1m\" }", "5:32", "a duration from 2m to 1d"),
+            ("breaker = { failure = 3 }", "5:13", "did you mean `failures`?"),
             ("command = [\"/bin/true\"]", "5:11", "`command` is a member of routes with the handler exec"),
             ("simulate = { min = \"1s\" }", "5:12", "but the handler of this route is http"),
             ("secret = \"s3cret\"", "5:1", "routes[0].secret is not known; did you mean `secrets`?"),

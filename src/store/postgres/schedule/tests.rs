@@ -9,23 +9,29 @@ use crate::store::types::PauseTarget;
 
 const QUEUE: QueueId = QueueId(1);
 
-fn at(milliseconds: i64) -> Timestamp {
+pub(super) fn at(milliseconds: i64) -> Timestamp {
     Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).expect("in range")
 }
 
 /// A schedule with one queue, of a route with that limit.
 fn schedule(concurrency: Option<u32>) -> Schedule {
+    let concurrency = concurrency.and_then(NonZeroU32::new);
+    schedule_of(|policy| Policy { concurrency, ..policy })
+}
+
+/// A schedule with one queue, of a route with a policy that is made of one without limits.
+pub(super) fn schedule_of(change: impl FnOnce(Policy) -> Policy) -> Schedule {
     let policy = Policy {
         route: RouteName::default(),
         handler: HandlerSettings::default(),
         timeout: None,
-        concurrency: concurrency.and_then(NonZeroU32::new),
+        concurrency: None,
         rate: None,
         retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
         on_dead_letter: OnDeadLetter::Block,
         on_interrupt: OnInterrupt::Retry,
     };
-    let schedule = Schedule::new(Arc::new(Policies::new([policy])));
+    let schedule = Schedule::new(Arc::new(Policies::new([change(policy)])));
     schedule.add_queues([(QUEUE, RouteName::default(), Source::default())]);
     schedule
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::api::harness::handler::Step;
 use crate::api::harness::{HOUR, Hookbox, Postgres, Sqlite, Store};
 
-/// The first route has every member that says what it matches, the second none but `fallback`.
+/// The first route has every member that says what it matches, the second none but `fallback`. The third has a breaker.
 const ROUTES: &str = r#"
     [[routes]]
     name = "orders"
@@ -28,6 +28,12 @@ const ROUTES: &str = r#"
     name = "rest"
     handler = "simulate"
     fallback = true
+
+    [[routes]]
+    name = "out"
+    match = { event_type = "never" }
+    handler = "http"
+    url = "https://hooks.example.com/"
 "#;
 
 #[rstest]
@@ -254,7 +260,13 @@ fn route_json(route: proto::Route) -> Value {
             "timeout": policy.timeout, "concurrency": policy.concurrency, "rate": policy.rate,
             "max_attempts": policy.max_attempts, "retry_base": policy.retry_base,
             "retry_cap": policy.retry_cap, "on_dead_letter": policy.on_dead_letter,
-            "on_interrupt": policy.on_interrupt,
+            "on_interrupt": policy.on_interrupt, "breaker_failures": policy.breaker_failures,
+            "breaker_base": policy.breaker_base, "breaker_cap": policy.breaker_cap,
+        })
+    });
+    let breaker = route.breaker.map(|breaker| {
+        json!({
+            "state": breaker.state, "open_until": time(breaker.open_until), "trips": breaker.trips,
         })
     });
     let globs = route.r#match.map(|globs| json!({ "source": globs.source, "event_type": globs.event_type }));
@@ -264,7 +276,7 @@ fn route_json(route: proto::Route) -> Value {
         "paused": route.paused, "match_failures": route.match_failures,
         "last_match_failure": route.last_match_failure, "paused_since": time(route.paused_since),
         "policy": policy, "match": globs, "where": route.r#where, "order_by": route.order_by,
-        "fallback": route.fallback, "target": route.target,
+        "fallback": route.fallback, "target": route.target, "breaker": breaker,
     })
 }
 

@@ -83,6 +83,9 @@ async fn routes_are_listed_with_their_policy(#[values(Sqlite, Postgres)] store: 
         retry_cap: "1m".into(),
         on_dead_letter: "block".into(),
         on_interrupt: "dead_letter".into(),
+        breaker_failures: None,
+        breaker_base: None,
+        breaker_cap: None,
     };
     assert_eq!(orders.policy, Some(policy));
 }

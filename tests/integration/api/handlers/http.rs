@@ -1,6 +1,7 @@
 //! The handler `http`, as the server that it calls sees it.
 
 mod alerts;
+mod breaker;
 mod faults;
 mod kept;
 mod target;

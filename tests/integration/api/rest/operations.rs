@@ -52,6 +52,7 @@ async fn routes_are_listed_with_their_policy_and_their_jobs(#[values(Sqlite, Pos
     let policy = json!({
         "timeout": "10s", "concurrency": 16, "rate": "50/s", "max_attempts": 12, "retry_base": "5s",
         "retry_cap": "1h", "on_dead_letter": "skip", "on_interrupt": "dead_letter",
+        "breaker_failures": null, "breaker_base": null, "breaker_cap": null,
     });
     assert_eq!(
         routes["routes"][0],
@@ -60,13 +61,14 @@ async fn routes_are_listed_with_their_policy_and_their_jobs(#[values(Sqlite, Pos
             "oldest_due_seconds": 0.0, "paused": false, "paused_since": null, "policy": policy,
             "match_failures": 0, "last_match_failure": null,
             "match": { "source": [], "event_type": ["order.*"] }, "where": null, "order_by": null,
-            "fallback": false, "target": null,
+            "fallback": false, "target": null, "breaker": null,
         })
     );
     // What a route does not set is as in the settings of the harness.
     let policy = json!({
         "timeout": null, "concurrency": null, "rate": null, "max_attempts": 3, "retry_base": "2s",
         "retry_cap": "1m", "on_dead_letter": "block", "on_interrupt": "retry",
+        "breaker_failures": null, "breaker_base": null, "breaker_cap": null,
     });
     assert_eq!(
         (&routes["routes"][1]["route"], &routes["routes"][1]["policy"]),

@@ -101,6 +101,7 @@ impl<H: Harness> Inbox<H> {
             error,
             result,
             delivery: None,
+            health: None,
             next,
             available_at: if next.is_final() { job.available_at } else { self.now() },
             counts: next != Status::Pending,

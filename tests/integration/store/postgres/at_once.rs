@@ -171,6 +171,7 @@ fn ended(job: &ClaimedJob, next: Status) -> Finish {
         error: None,
         result: None,
         delivery: None,
+        health: None,
         next,
         available_at: now,
         counts: next != Status::Pending,

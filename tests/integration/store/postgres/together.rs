@@ -119,6 +119,7 @@ fn ended(job: &ClaimedJob) -> Finish {
         error: None,
         result: None,
         delivery: None,
+        health: None,
         next: Status::Completed,
         available_at: now,
         counts: true,

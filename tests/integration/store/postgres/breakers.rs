@@ -1,0 +1,136 @@
+//! Breakers of two processes on one database: what one of them has found out holds for the other at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join;
+use hookbox::internals::domain::breaker::{Health, Trip};
+use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::postgres::PostgresStore;
+use hookbox::internals::store::{
+    Claim, ClaimedJob, Claims, Finish, Inbox as _, JobQueue as _, Store as _, TrippedBreaker,
+};
+use tokio::sync::Notify;
+
+use super::PostgresHarness;
+use super::harness::open;
+use crate::store::harness::Options;
+use crate::store::inbox::{Inbox, LEASE, seconds};
+use crate::store::routes::{breaking, in_force, job, route};
+use crate::support::postgres::Session;
+
+/// The worker of the other process.
+const OTHER: &str = "process-2";
+
+/// Longer than a notification takes, and shorter than the time between two polls.
+const NOTIFIED: Duration = Duration::from_secs(4);
+
+/// Two processes with the same clock, and this number of due jobs of the route `out`. Its breaker opens after 3 failures.
+async fn two_processes(jobs: usize) -> (Inbox<PostgresHarness>, PostgresStore) {
+    let inbox = Inbox::<PostgresHarness>::with_routes([breaking("out", 3)]).await;
+    inbox.accept_many("k", jobs, &[job("out")]).await;
+    let options = Options { max_backlog: 1_000, policies: in_force([breaking("out", 3)]), seed: 2 };
+    let other = open(&inbox.harness().url(), &options, Arc::clone(&inbox.clock) as _).await.expect("opens");
+    (inbox, other)
+}
+
+/// A claim by the other process.
+async fn claim(other: &PostgresStore, threads: usize) -> Claims {
+    let claim = Claim { worker: OTHER.into(), threads, lease: LEASE, running: HashMap::new() };
+    other.claim(claim).await.expect("claims")
+}
+
+fn ended(inbox: &Inbox<PostgresHarness>, job: &ClaimedJob, health: Health) -> Finish {
+    let next = if health == Health::Up { Status::Completed } else { Status::Retrying };
+    Finish { health: Some(health), ..inbox.ended(job, next) }
+}
+
+/// Ends attempts of the first process.
+async fn end(inbox: &Inbox<PostgresHarness>, jobs: &[ClaimedJob], health: Health) {
+    let finishes = jobs.iter().map(|job| ended(inbox, job, health)).collect::<Vec<_>>();
+    let held = inbox.finish("worker-1", finishes).await.expect("ends");
+    assert!(held.into_iter().all(|held| held));
+}
+
+/// What is stored of the breaker that has opened so often in a row, now for the given time.
+fn opened(inbox: &Inbox<PostgresHarness>, trips: u32, time: Duration) -> [TrippedBreaker; 1] {
+    [TrippedBreaker { route: route("out"), trip: Trip { trips, open_until: inbox.now() + time } }]
+}
+
+#[tokio::test]
+async fn a_process_starts_nothing_of_a_route_whose_breaker_another_has_just_opened() {
+    let (inbox, other) = two_processes(20).await;
+    assert_eq!(claim(&other, 1).await.jobs.len(), 1, "the breaker is closed, as far as the other knows");
+    let jobs = inbox.claimed(3).await;
+    end(&inbox, &jobs, Health::Down).await;
+    let claims = claim(&other, 10).await;
+    assert_eq!((claims.jobs.len(), claims.next), (0, Some(inbox.now() + seconds(10))));
+    assert_eq!(other.stats().await.expect("counts").breakers, opened(&inbox, 1, seconds(10)));
+    other.close().await;
+}
+
+#[tokio::test]
+async fn of_two_processes_one_starts_the_probe_and_tells_the_other_what_came_of_it() {
+    let (inbox, other) = two_processes(20).await;
+    let jobs = inbox.claimed(3).await;
+    end(&inbox, &jobs, Health::Down).await;
+    assert_eq!(claim(&other, 10).await.jobs.len(), 0);
+    inbox.advance(seconds(10));
+    let (here, there) = join(inbox.claimed(10), claim(&other, 10)).await;
+    assert_eq!(here.len() + there.jobs.len(), 1);
+    // If one process was claiming at the same time as the other, the other looks again.
+    assert_eq!(inbox.claimed(10).await.len() + claim(&other, 10).await.jobs.len(), 0);
+
+    let probes = here.into_iter().chain(there.jobs).collect::<Vec<_>>();
+    let finishes = vec![ended(&inbox, &probes[0], Health::Down)];
+    let (mine, its) = (inbox.finish("worker-1", finishes.clone()).await, other.finish(OTHER, finishes).await);
+    assert_ne!(mine.expect("answers"), its.expect("answers"), "one of the two holds the lease");
+    for jobs in [inbox.claimed(10).await, claim(&other, 10).await.jobs] {
+        assert_eq!(jobs.len(), 0);
+    }
+    assert_eq!(inbox.stats().await.expect("counts").breakers, opened(&inbox, 2, seconds(20)));
+
+    inbox.advance(seconds(20));
+    let wake = Arc::new(Notify::new());
+    other.on_due(Arc::clone(&wake));
+    let probe = inbox.claim_one().await;
+    assert_eq!(claim(&other, 10).await.jobs.len(), 0, "the probe runs");
+    end(&inbox, &[probe], Health::Up).await;
+    let all = async {
+        let mut started = 0;
+        while started < 19 {
+            started += claim(&other, 20).await.jobs.len();
+            if started < 19 {
+                wake.notified().await;
+            }
+        }
+    };
+    tokio::time::timeout(NOTIFIED, all).await.expect("the other process learns that the breaker is closed");
+    other.close().await;
+}
+
+#[tokio::test]
+async fn a_breaker_that_two_processes_open_at_once_has_opened_once() {
+    let (inbox, other) = two_processes(20).await;
+    let (here, there) = (inbox.claimed(3).await, claim(&other, 3).await.jobs);
+    let finishes = there.iter().map(|job| ended(&inbox, job, Health::Down)).collect::<Vec<_>>();
+    let ((), held) = join(end(&inbox, &here, Health::Down), other.finish(OTHER, finishes)).await;
+    assert_eq!(held.expect("ends"), [true; 3]);
+    assert_eq!(inbox.stats().await.expect("counts").breakers, opened(&inbox, 1, seconds(10)));
+    other.close().await;
+}
+
+#[tokio::test]
+async fn a_breaker_that_could_not_be_written_opens_with_the_next_failure() {
+    let (inbox, other) = two_processes(20).await;
+    let session = Session::open(&inbox.harness().url()).expect("connects");
+    let jobs = inbox.claimed(4).await;
+    session.ask("ALTER TABLE breakers RENAME TO away").expect("renames");
+    let finishes = jobs[..3].iter().map(|job| ended(&inbox, job, Health::Down)).collect::<Vec<_>>();
+    inbox.finish("worker-1", finishes.clone()).await.expect_err("the table is gone");
+    session.ask("ALTER TABLE away RENAME TO breakers").expect("renames");
+    assert_eq!(inbox.finish("worker-1", finishes).await.expect("ends"), [true; 3], "nothing was recorded");
+    assert_eq!(inbox.stats().await.expect("counts").breakers, opened(&inbox, 1, seconds(10)));
+    other.close().await;
+}
