@@ -3,7 +3,11 @@
 
 use std::path::PathBuf;
 
-const PROTOS: [&str; 2] = ["hookbox/v1/webhook_service.proto", "hookbox/v1/operation_service.proto"];
+const PROTOS: [&str; 3] = [
+    "hookbox/v1/webhook_service.proto",
+    "hookbox/v1/operation_service.proto",
+    "hookbox/v1/work_service.proto",
+];
 
 #[expect(clippy::disallowed_methods, reason = "cargo passes OUT_DIR in the environment")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {

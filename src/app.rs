@@ -18,6 +18,7 @@ use crate::domain::clock::Clock;
 use crate::domain::error::causes;
 use crate::service::alerts::{Alerter, BacklogLevels};
 use crate::service::reload::{ReadSettings, RoutesInForce};
+use crate::service::work::Work;
 use crate::service::{RateLimiter, Service};
 use crate::store::Store;
 use crate::store::postgres::{self, PostgresStore};
@@ -116,10 +117,17 @@ pub async fn run(
     );
 
     let limiter = config.rate_limit.map(|limit| Arc::new(RateLimiter::new(limit, Arc::clone(&clock))));
-    let service = Service::new(Arc::clone(&store), routes, Arc::clone(&clock), metrics, limiter);
+    let (leaving, stopping) = (CancellationToken::new(), CancellationToken::new());
+    let (work, leasing) = Work::start(
+        Arc::clone(&store) as _,
+        Arc::clone(&clock),
+        Arc::clone(&metrics),
+        seed,
+        stopping.clone(),
+    );
+    let service = Service::new(Arc::clone(&store), routes, Arc::clone(&clock), metrics, limiter, work);
     let alerter =
         Alerter::start(service.clone(), BacklogLevels::new(config.max_backlog, config.backlog_alert));
-    let (leaving, stopping) = (CancellationToken::new(), CancellationToken::new());
     let connections = Connections::new(connections_for_open_files(handler_files(&config)));
     let bodies = Bodies::new(config.max_body_bytes);
     let rest = http::router(http::Api {
@@ -186,6 +194,8 @@ pub async fn run(
             "some handlers did not stop; their jobs are taken over by another process"
         );
     }
+    // A claim for a worker may be in progress. An error means that the task panicked.
+    let _ = leasing.await;
     store.close().await;
     tracing::info!("hookbox has stopped");
     served

@@ -40,8 +40,9 @@ pub const EXIT_USAGE: u8 = 64;
 /// notice that the process is not ready.
 const SHUTDOWN_DELAY: Duration = Duration::from_secs(5);
 
-/// The handlers that come with hookbox. The first is the default of routes that do not set `handler`.
-pub const HANDLERS: &[&str] = &["simulate", "http", "exec"];
+/// The handlers that come with hookbox. The first is the default of routes that do not set `handler`. Of `pull`, workers
+/// elsewhere run the jobs.
+pub const HANDLERS: &[&str] = &["simulate", "http", "exec", "pull"];
 
 /// The settings that are defaults for routes, each with the member of a route that overrides it. A reload puts
 /// them in force; the others need a restart.

@@ -6,6 +6,7 @@ mod convert;
 mod operations;
 mod status;
 mod webhooks;
+mod work;
 
 use std::io;
 use std::time::Duration;
@@ -21,10 +22,13 @@ use self::calls::CallsLayer;
 use self::operations::Operations;
 use self::proto::operation_service_server::OperationServiceServer;
 use self::proto::webhook_service_server::WebhookServiceServer;
+use self::proto::work_service_server::WorkServiceServer;
 pub use self::status::{GrpcReason, code_of};
 use self::webhooks::Webhooks;
+use self::work::Work;
 use crate::connections::{Bodies, CONNECTION_WINDOW_BYTES, Connections, STREAM_WINDOW_BYTES, Stream};
 use crate::service::Service;
+use crate::service::work::MAX_WORK_BYTES;
 
 /// The messages and services that prost and tonic generate from the proto.
 #[expect(
@@ -70,7 +74,7 @@ pub struct Api {
     pub stopping: CancellationToken,
 }
 
-/// Serves both services, health and reflection on a listener until `stopping` is cancelled, then gives open
+/// Serves all services, health and reflection on a listener until `stopping` is cancelled, then gives open
 /// calls `DRAIN_TIME` to finish. Errors: the connections cannot be served.
 pub async fn serve(
     listener: TcpListener,
@@ -82,10 +86,12 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     let webhooks = WebhookServiceServer::new(Webhooks(api.clone()))
         .max_decoding_message_size(api.max_body_bytes * VALUE_OVERHEAD_FACTOR + MESSAGE_OVERHEAD_BYTES);
-    let operations =
-        OperationServiceServer::new(Operations(api)).max_decoding_message_size(MESSAGE_OVERHEAD_BYTES);
+    let operations = OperationServiceServer::new(Operations(api.clone()))
+        .max_decoding_message_size(MESSAGE_OVERHEAD_BYTES);
+    let work = WorkServiceServer::new(Work(api)).max_decoding_message_size(MAX_WORK_BYTES);
     health.set_serving::<WebhookServiceServer<Webhooks>>().await;
     health.set_serving::<OperationServiceServer<Operations>>().await;
+    health.set_serving::<WorkServiceServer<Work>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
@@ -102,7 +108,8 @@ pub async fn serve(
         .layer(MapResponseLayer::new(status::explain))
         .add_service(health_service)
         .add_service(webhooks)
-        .add_service(operations);
+        .add_service(operations)
+        .add_service(work);
     // The descriptors come from the build and decode, so reflection does not refuse them.
     match (reflection().build_v1(), reflection().build_v1alpha()) {
         (Ok(v1), Ok(v1alpha)) => server = server.add_service(v1).add_service(v1alpha),
@@ -118,6 +125,7 @@ pub async fn serve(
         health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         health.set_not_serving::<WebhookServiceServer<Webhooks>>().await;
         health.set_not_serving::<OperationServiceServer<Operations>>().await;
+        health.set_not_serving::<WorkServiceServer<Work>>().await;
         stopping.cancelled().await;
         tokio::time::sleep(DRAIN_TIME).await;
     };

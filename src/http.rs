@@ -18,6 +18,7 @@ pub mod server;
 mod submit;
 mod watch;
 mod webhooks;
+mod work;
 
 use std::sync::Arc;
 
@@ -70,6 +71,7 @@ pub struct Api {
     components(schemas(alerts::DeadLetteredAlert, alerts::BreakerOpenedAlert, alerts::BacklogHighAlert)),
     tags(
         (name = "webhooks", description = "Submitting webhooks, following their status, retrying and cancelling their jobs"),
+        (name = "work", description = "Leasing jobs of routes with the handler `pull`, and reporting their outcomes"),
         (name = "operations", description = "Routes, pauses and the reload of settings"),
         (name = "monitoring", description = "The paths to begin with, whether the process is alive and ready, and its metrics"),
     ),
@@ -90,6 +92,9 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(webhooks::retry_webhook))
         .routes(routes!(webhooks::cancel_webhook))
         .routes(routes!(webhooks::get_stats))
+        .routes(routes!(work::lease_jobs))
+        .routes(routes!(work::extend_leases))
+        .routes(routes!(work::finish_jobs))
         .routes(routes!(operations::list_routes))
         .routes(routes!(operations::move_jobs))
         .routes(routes!(operations::cancel_jobs))

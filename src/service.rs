@@ -14,6 +14,7 @@ mod unserved;
 pub mod until;
 pub mod view;
 mod watch;
+pub mod work;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use self::rate_limit::OverLimit;
 pub use self::rate_limit::{RateLimiter, RateState};
 use self::reload::RoutesInForce;
 pub use self::unserved::log_unserved;
+use self::work::Work;
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Result};
 use crate::domain::route::NewJob;
@@ -57,6 +59,7 @@ pub struct Service {
     metrics: Arc<Metrics>,
     limiter: Option<Arc<RateLimiter>>,
     probes: Arc<Probes>,
+    work: Arc<Work>,
 }
 
 /// The outcome of a submission, and the state of the rate limit after it.
@@ -76,8 +79,9 @@ impl Service {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         limiter: Option<Arc<RateLimiter>>,
+        work: Arc<Work>,
     ) -> Self {
-        Self { store, routes, clock, metrics, limiter, probes: Arc::default() }
+        Self { store, routes, clock, metrics, limiter, probes: Arc::default(), work }
     }
 
     /// Stores a webhook with a job for each route that matches it, or finds that it was accepted before.

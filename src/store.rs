@@ -12,6 +12,7 @@ mod dead_letters;
 mod delivery;
 mod fitting;
 mod list;
+pub(crate) mod outcomes;
 pub mod postgres;
 mod pulled;
 mod ready;

@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod metrics;
 #[cfg(target_os = "linux")]
 mod process;
+pub mod pulled;
 pub mod rates;
 pub mod repeated;
 mod route_counters;
@@ -71,6 +72,10 @@ impl Telemetry {
     /// tokio runtime, which the exporter uses.
     pub fn start(options: &Options) -> Result<Self, TelemetryError> {
         let traces = options.traces.as_ref().map(|traces| traces::provider(traces.protocol)).transpose()?;
+        if let Some(provider) = &traces {
+            // For spans that are made when they are over, which `tracing` cannot make: `pulled`.
+            opentelemetry::global::set_tracer_provider(provider.clone());
+        }
         let spans = traces
             .as_ref()
             .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("hookbox")))

@@ -15,6 +15,12 @@ use super::route::OnInterrupt;
 /// The longest delay that a handler can ask for. A longer one is cut to this.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// The longest error text that is stored, in characters. Longer texts are cut off.
+pub const MAX_ERROR_CHARS: usize = 2_000;
+
+/// The largest result that is stored, in bytes of JSON.
+pub const MAX_RESULT_BYTES: usize = 64 * 1024;
+
 /// A claim on a job. Finishing an attempt and renewing its lease present this token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
@@ -97,6 +103,14 @@ pub enum RunResult {
     },
     /// The attempt was stopped before the handler was done.
     Stopped,
+}
+
+/// The text of an error, cut off after [`MAX_ERROR_CHARS`].
+pub fn cut(error: String) -> String {
+    match error.char_indices().nth(MAX_ERROR_CHARS) {
+        Some((end, _)) => format!("{}…", &error[..end]),
+        None => error,
+    }
 }
 
 /// How an attempt ended, and how its job goes on.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::id::WebhookId;
+
 /// The most bytes that are kept of an answer's body.
 pub const MAX_KEPT_BODY_BYTES: usize = 16 * 1024;
 
@@ -17,6 +19,15 @@ pub const MAX_KEPT_HEADERS: usize = 128;
 /// Deliveries are read and shown of this many attempts of a job, the latest ones. Those of earlier attempts are stored,
 /// but a webhook with thousands of attempts would be too large to show.
 pub const SHOWN_DELIVERIES: u16 = 20;
+
+/// The name of what the attempts of a run deliver: the same for every attempt of the run, and different for every other
+/// route, webhook or run. It has no dots, which Standard Webhooks forbids in `webhook-id`.
+pub fn delivery_id(webhook: WebhookId, route: &str, run: u32) -> String {
+    match run {
+        0 | 1 => format!("{webhook}_{route}"),
+        run => format!("{webhook}_{route}_{run}"),
+    }
+}
 
 /// A request that a handler sent, and the answer to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

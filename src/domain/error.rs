@@ -54,6 +54,8 @@ reasons! {
         RouteNotFound = "ROUTE_NOT_FOUND", "There is no such route";
         /// The route is in the settings, but the operation needs a route that is gone.
         RouteInForce = "ROUTE_IN_FORCE", "The route is in the settings";
+        /// Workers ask for jobs of a route whose handler is not `pull`.
+        RouteNotPulled = "ROUTE_NOT_PULLED", "The handler of the route is not `pull`";
         /// The settings have mistakes.
         SettingsInvalid = "SETTINGS_INVALID", "The settings have mistakes";
         /// The source is over its rate limit.

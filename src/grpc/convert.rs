@@ -5,12 +5,16 @@ mod request;
 mod stats;
 mod value;
 mod webhook;
+mod work;
 
 use jiff::Timestamp;
 
 pub(super) use self::request::{list_query, new_webhook};
 pub(super) use self::stats::{pause, routes, stats};
 pub(super) use self::webhook::{accepted, page, webhook, webhook_status};
+pub(super) use self::work::{
+    extend_request, extended_lease, finish_request, finished_job, lease_request, leased_job,
+};
 use super::proto;
 use crate::domain::job::Status;
 

@@ -47,7 +47,9 @@ pub const fn code_of(reason: Reason) -> Code {
         Reason::MalformedJson | Reason::InvalidField => Code::InvalidArgument,
         Reason::KeyReused => Code::AlreadyExists,
         Reason::WebhookNotFound | Reason::RouteNotFound => Code::NotFound,
-        Reason::WrongStatus | Reason::RouteInForce | Reason::SettingsInvalid => Code::FailedPrecondition,
+        Reason::WrongStatus | Reason::RouteInForce | Reason::RouteNotPulled | Reason::SettingsInvalid => {
+            Code::FailedPrecondition
+        }
         Reason::RateLimited | Reason::BodyTooLarge => Code::ResourceExhausted,
         Reason::BacklogFull | Reason::StoreUnavailable | Reason::ShuttingDown => Code::Unavailable,
         Reason::Internal => Code::Internal,

@@ -5,6 +5,7 @@ mod delivery;
 mod operation;
 mod stats;
 mod webhook;
+mod work;
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
@@ -17,6 +18,10 @@ pub(super) use self::operation::{
 };
 pub(super) use self::stats::GetStatsResponse;
 pub(super) use self::webhook::{ListWebhooksResponse, StatusBody, SubmitWebhookResponse, WebhookBody};
+pub(super) use self::work::{
+    ExtendLeasesBody, ExtendLeasesResponse, FinishJobsBody, FinishJobsResponse, LeaseJobsBody,
+    LeaseJobsResponse,
+};
 use crate::domain::job::Status;
 
 /// A time as RFC 3339 writes it, in UTC with milliseconds: `2026-03-01T12:00:00.000Z`.

@@ -12,6 +12,7 @@ use crate::domain::job::Status;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::{EventType, IdempotencyKey, WebhookName};
 use crate::service::pause_target;
+use crate::service::work::check_worker;
 
 /// The webhook, route and trace of the examples.
 const ID: &str = "01934c3e-7b00-7000-8000-000000000000";
@@ -46,6 +47,9 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
             Reason::RouteNotFound,
             "there is no route `orders`, neither in the settings nor with jobs; GET /v1/routes lists them",
         ),
+        ("404", "LeaseJobs") => {
+            (Reason::RouteNotFound, "there is no route `orders` in the settings; GET /v1/routes lists them")
+        }
         ("404", "GetStatus" | "GetWebhookByKey" | "RetryWebhookByKey" | "CancelWebhookByKey") => {
             return Some(Error::not_found("with the key \"evt-001\" from `default`").into());
         }
@@ -59,11 +63,19 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
             "the route `orders` is in the settings; jobs can be moved all at once only if their route is gone. \
              Pause the route, or take it out of the settings and reload every replica first",
         ),
+        ("409", "LeaseJobs") => (
+            Reason::RouteNotPulled,
+            "the route `orders` has the handler http, which hookbox runs itself; workers can only lease jobs of routes \
+             with the handler pull",
+        ),
         ("409", "RetryWebhook" | "RetryWebhookByKey") => {
             (Reason::WrongStatus, "the job of the route `orders` is completed and cannot be retried")
         }
         ("409", _) => {
             (Reason::WrongStatus, "the job of the route `orders` is completed and cannot be cancelled")
+        }
+        ("413", "LeaseJobs" | "ExtendLeases" | "FinishJobs") => {
+            (Reason::BodyTooLarge, "the body has more than 8388608 bytes; send a smaller one")
         }
         ("413", _) => (Reason::BodyTooLarge, "the body has more than 1048576 bytes; send a smaller one"),
         ("415", _) => {
@@ -106,6 +118,7 @@ fn wrong_field(operation: &str) -> Option<Error> {
             WebhookName::from_fields("", "", "").map(drop)
         }
         "Pause" | "Resume" => pause_target(Some(ROUTE.to_owned()), Some("default".to_owned())).map(drop),
+        "LeaseJobs" | "ExtendLeases" | "FinishJobs" => check_worker("").map(drop),
         "MoveJobs" => RouteName::from_field("to", "Orders").map(drop),
         "CancelJobs" => RouteName::new("Orders").map(drop),
         _ => "7".parse::<WebhookId>().map(drop),

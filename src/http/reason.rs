@@ -43,7 +43,7 @@ pub const fn status_of(reason: Reason) -> StatusCode {
     match reason {
         Reason::MalformedJson | Reason::InvalidField => StatusCode::BAD_REQUEST,
         Reason::WebhookNotFound | Reason::RouteNotFound => StatusCode::NOT_FOUND,
-        Reason::WrongStatus | Reason::RouteInForce => StatusCode::CONFLICT,
+        Reason::WrongStatus | Reason::RouteInForce | Reason::RouteNotPulled => StatusCode::CONFLICT,
         Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::KeyReused | Reason::SettingsInvalid => StatusCode::UNPROCESSABLE_ENTITY,
         Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,

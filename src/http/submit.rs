@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::body::{check_media_type, read_body};
+use super::body::{check_media_type, members, read_body};
 use super::dto::SubmitWebhookResponse;
 use super::problem::{Problem, Refused, whole_seconds};
 use crate::connections::Arrival;
@@ -159,31 +159,7 @@ fn fields(body: &[u8], headers: &HeaderMap) -> Result<Fields> {
 }
 
 fn parse(body: &[u8]) -> Result<SubmitBody<'_>> {
-    let begins = body.trim_ascii_start().first();
-    if begins.is_some_and(|byte| matches!(byte, b'[' | b'"' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9')) {
-        // Serde would read the items of an array as the members of the object.
-        return Err(Error::new(Reason::InvalidField, "the body is not a JSON object; send one"));
-    }
-    serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => wrong_member(&error),
-        _ => Error::new(Reason::MalformedJson, format!("the body is not valid JSON: {error}")),
-    })
-}
-
-/// The error of a member that is not known or is given twice.
-fn wrong_member(error: &serde_json::Error) -> Error {
-    let message = error.to_string();
-    // The texts "unknown field `x`" and "duplicate field `x`" contain the name.
-    let named = message.split_once(" field `").and_then(|(_, rest)| rest.split('`').next());
-    match named {
-        Some(field) if message.starts_with("unknown field") => {
-            Error::invalid(field, "is not known; a webhook has `idempotency_key`, `event_type` and `payload`")
-        }
-        Some(field) if message.starts_with("duplicate field") => {
-            Error::invalid(field, "is given twice; give it once")
-        }
-        _ => Error::new(Reason::InvalidField, format!("the body is wrong: {message}")),
-    }
+    members(body, "a webhook has `idempotency_key`, `event_type` and `payload`")
 }
 
 /// The text of a member that must be a string.

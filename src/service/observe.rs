@@ -181,6 +181,7 @@ impl Service {
             tokio::time::timeout(METRICS_WAIT, self.read_store()),
         );
         self.metrics.set_ready(is_ready.unwrap_or(false));
+        self.metrics.set_pull_polls(self.work.waiting());
         self.metrics.encode().map_err(Error::internal)
     }
 

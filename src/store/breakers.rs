@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::domain::alert::Alert;
 use crate::domain::breaker::{Breaker, Trip};
 use crate::domain::route::RouteName;
 use crate::store::TrippedBreaker;
@@ -97,7 +98,7 @@ impl BreakerChange {
         Self { route: route.clone(), after: Breaker::default(), cause: Cause::Operator }
     }
 
-    /// Logs the change, and counts it if the breaker has opened. For use after the commit.
+    /// Logs the change. If the breaker has opened, counts it and raises an alert. For use after the commit.
     pub(super) fn tell(&self, metrics: &Metrics) {
         let route = self.route.as_str();
         match (&self.after.trip, &self.cause) {
@@ -107,9 +108,11 @@ impl BreakerChange {
                     Cause::Attempt(error) => error.as_deref(),
                     Cause::Operator => None,
                 };
+                let (failures, reason) = (self.after.failures, error.unwrap_or_default());
+                metrics.alerts().raise(|| Alert::breaker_opened(&self.route, failures, reason, *open_until));
                 tracing::warn!(
                     route,
-                    failures = self.after.failures,
+                    failures,
                     trips,
                     open_until = %open_until,
                     error,

@@ -49,6 +49,7 @@ pub struct Metrics {
     workers: Gauge,
     workers_busy: Gauge,
     abandoned_threads: Gauge,
+    pull_polls: Gauge,
     commits: Histogram,
     commit_commands: Histogram,
     commit_failures: Counter,
@@ -78,6 +79,7 @@ impl Default for Metrics {
             workers: Gauge::default(),
             workers_busy: Gauge::default(),
             abandoned_threads: Gauge::default(),
+            pull_polls: Gauge::default(),
             commits: short_seconds(),
             commit_commands: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             commit_failures: Counter::default(),
@@ -120,6 +122,11 @@ impl Default for Metrics {
             "abandoned_threads",
             "Threads whose attempts were abandoned, because their handlers do not return",
             metrics.abandoned_threads.clone(),
+        );
+        registry.register(
+            "pull_polls",
+            "Requests of workers that wait for jobs of routes with the handler `pull`",
+            metrics.pull_polls.clone(),
         );
         registry.register_with_unit(
             "commit_duration",
@@ -213,8 +220,18 @@ impl Metrics {
 
     /// Counts a job that was claimed, and its thread as busy. `waited` is the time from when the job was due.
     pub fn claimed(&self, waited: Duration) {
-        self.queue_wait_seconds.observe(waited.as_secs_f64());
+        self.leased(waited);
         self.workers_busy.inc();
+    }
+
+    /// Counts a job that was leased to a worker elsewhere. `waited` is the time from when the job was due.
+    pub fn leased(&self, waited: Duration) {
+        self.queue_wait_seconds.observe(waited.as_secs_f64());
+    }
+
+    /// Sets how many requests of workers wait for jobs.
+    pub fn set_pull_polls(&self, polls: usize) {
+        self.pull_polls.set(polls as i64);
     }
 
     /// Counts threads as idle again.
@@ -309,6 +326,7 @@ pub(super) fn label(text: &str) -> Cow<'static, str> {
         "simulate" => Cow::Borrowed("simulate"),
         "http" => Cow::Borrowed("http"),
         "exec" => Cow::Borrowed("exec"),
+        "pull" => Cow::Borrowed("pull"),
         "/v1/webhooks" => Cow::Borrowed("/v1/webhooks"),
         "202" => Cow::Borrowed("202"),
         other => Cow::Owned(other.to_owned()),

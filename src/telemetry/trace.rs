@@ -1,5 +1,6 @@
 //! Makes spans part of the trace of a webhook, which leads from the sender's `traceparent` to the attempts.
 
+use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -36,13 +37,16 @@ pub fn context_of(span: &Span) -> Option<Traceparent> {
 
 /// Makes `span` a child of the span that `traceparent` names.
 pub fn continue_from(span: &Span, traceparent: &Traceparent) {
+    // An error means that there is no exporter, or that the span is not recorded.
+    let _ = remote(traceparent).map(|parent| span.set_parent(parent));
+}
+
+/// The context of the span that `traceparent` names, in which its children begin.
+pub(super) fn remote(traceparent: &Traceparent) -> Option<Context> {
     let text = traceparent.as_str();
-    let (Ok(trace_id), Ok(span_id)) = (TraceId::from_hex(&text[3..35]), SpanId::from_hex(&text[36..52]))
-    else {
-        return;
-    };
+    let trace_id = TraceId::from_hex(&text[3..35]).ok()?;
+    let span_id = SpanId::from_hex(&text[36..52]).ok()?;
     let flags = u8::from_str_radix(&text[53..55], 16).unwrap_or_default();
     let remote = SpanContext::new(trace_id, span_id, TraceFlags::new(flags), true, TraceState::default());
-    // An error means that there is no exporter, or that the span is not recorded.
-    let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(remote));
+    Some(Context::new().with_remote_span_context(remote))
 }

@@ -12,7 +12,7 @@ use tracing::Span;
 
 use crate::domain::breaker::Health;
 use crate::domain::clock::{Clock, Signal};
-use crate::domain::delivery::Delivery;
+use crate::domain::delivery::{self, Delivery};
 use crate::domain::error::causes;
 use crate::domain::policy::Policy;
 use crate::store::ClaimedJob;
@@ -132,11 +132,7 @@ impl Attempt<'_> {
     /// The name of what this attempt delivers: the same for every attempt of a run, and different for every other
     /// route, webhook or run. It has no dots, which Standard Webhooks forbids in `webhook-id`.
     pub fn delivery_id(&self) -> String {
-        let (id, route) = (self.job.lease.job.webhook, self.route());
-        match self.run() {
-            0 | 1 => format!("{id}_{route}"),
-            run => format!("{id}_{route}_{run}"),
-        }
+        delivery::delivery_id(self.job.lease.job.webhook, self.route(), self.run())
     }
 
     /// The route of the job.

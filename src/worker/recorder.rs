@@ -13,11 +13,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
 use super::started::Started;
-use crate::domain::alert::Alert;
 use crate::domain::attempt::Lease;
 use crate::domain::error::{Reason, Result};
-use crate::domain::job::Status;
-use crate::store::{ClaimedJob, DEAD_LETTERED, Finish};
+use crate::store::outcomes::{JobNames, tell_end};
+use crate::store::{ClaimedJob, Finish};
 use crate::telemetry::repeated::Repeated;
 
 /// How long to wait before a failed batch is stored again.
@@ -92,7 +91,9 @@ async fn store(shared: &Shared, batch: Vec<Ended>) {
         let finish = || shared.store.finish(&shared.options.worker, finishes.clone());
         let recorded = until_stored(shared, finishes.len(), finish).await.unwrap_or_default();
         for ((finish, started), recorded) in finishes.iter().zip(&attempts).zip(recorded) {
-            tell(shared, finish, &started.job, recorded);
+            let ClaimedJob { route, source, event_type, traceparent, .. } = &started.job;
+            let names = JobNames { route, source, event_type, traceparent };
+            tell_end(&shared.metrics, shared.clock.monotonic(), finish, &names, recorded);
         }
     }
     if !not_started.is_empty() {
@@ -129,42 +130,5 @@ where
                 return None;
             }
         }
-    }
-}
-
-/// Counts an outcome, and logs it if the lease was lost or the job is a dead letter. Raises an alert of a dead letter.
-fn tell(shared: &Shared, finish: &Finish, job: &ClaimedJob, recorded: bool) {
-    let trace_id = job.traceparent.trace_id();
-    if !recorded {
-        shared.metrics.lease_lost();
-        tracing::warn!(
-            trace_id,
-            webhook_id = %finish.lease.job.webhook,
-            attempt = finish.attempt,
-            "the lease was lost before the attempt ended; its outcome does not count"
-        );
-        return;
-    }
-    match finish.next {
-        Status::Completed => shared.metrics.completed(shared.clock.monotonic()),
-        Status::DeadLettered => {
-            shared.metrics.dead_lettered(job.route.as_str());
-            let (webhook, error) = (finish.lease.job.webhook, finish.error.as_deref());
-            shared
-                .metrics
-                .alerts()
-                .raise(|| Alert::dead_lettered(&job.route, webhook, &job.source, finish.attempt, error));
-            tracing::warn!(
-                trace_id,
-                webhook_id = %finish.lease.job.webhook,
-                route = job.route.as_str(),
-                source = job.source.as_str(),
-                event_type = job.event_type.as_str(),
-                attempts = finish.attempt,
-                error = finish.error.as_deref(),
-                "{DEAD_LETTERED}"
-            );
-        }
-        _ => {}
     }
 }

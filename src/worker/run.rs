@@ -16,19 +16,14 @@ use super::handler::{Attempt, Failure, Handler};
 use super::recorder::Ended;
 use super::started::Started;
 use super::threads::Threads;
-use crate::domain::attempt::{Conclusion, RunResult, conclude};
+use crate::domain::attempt::{Conclusion, MAX_RESULT_BYTES, RunResult, conclude, cut};
 use crate::domain::breaker::Health;
 use crate::domain::clock::Signal;
 use crate::domain::delivery::Delivery;
 use crate::domain::error::message_of_panic;
+use crate::store::outcomes::log_failure;
 use crate::store::{ClaimedJob, Finish};
 use crate::telemetry::trace;
-
-/// The longest error text that is stored, in characters. Longer texts are cut off.
-const MAX_ERROR_CHARS: usize = 2_000;
-
-/// The largest result that is stored, in bytes of JSON. A larger result fails the attempt for good.
-const MAX_RESULT_BYTES: usize = 64 * 1024;
 
 /// A debug event about an attempt of a claimed job, with the names of the job. Costs nothing if it is not logged.
 macro_rules! debug {
@@ -205,22 +200,8 @@ pub(super) fn finish(
         started.took.elapsed(),
     );
     tell(job, span, &concluded);
-    Finish {
-        lease: job.lease,
-        order: job.order.clone(),
-        attempt: job.attempt,
-        outcome: concluded.outcome,
-        started_at: started.started_at,
-        finished_at: now,
-        error: concluded.error,
-        result: concluded.result,
-        delivery: None,
-        health: None,
-        next: concluded.next,
-        available_at: concluded.due_at.unwrap_or(job.available_at),
-        counts: concluded.counts,
-        blocks: concluded.blocks,
-    }
+    let times = (started.started_at, now);
+    Finish::concluded(job.lease, job.order.clone(), job.attempt, job.available_at, times, concluded)
 }
 
 fn not_started(job: &ClaimedJob) -> Option<Arc<Started>> {
@@ -247,13 +228,6 @@ fn failed_for_good(error: String) -> RunResult {
     RunResult::FailedForGood { error: cut(error) }
 }
 
-fn cut(error: String) -> String {
-    match error.char_indices().nth(MAX_ERROR_CHARS) {
-        Some((end, _)) => format!("{}…", &error[..end]),
-        None => error,
-    }
-}
-
 /// Records in the span, and logs, how an attempt ended. Whether its outcome counts is not known yet: the recorder logs
 /// dead letters.
 fn tell(job: &ClaimedJob, span: &Span, concluded: &Conclusion) {
@@ -268,15 +242,8 @@ fn tell(job: &ClaimedJob, span: &Span, concluded: &Conclusion) {
     let Some(error) = &concluded.error else { return };
     span.record("otel.status_code", "ERROR");
     span.record("error.message", error.as_str());
-    tracing::info!(
-        trace_id = job.traceparent.trace_id(),
-        webhook_id = %job.lease.job.webhook,
-        route = job.route.as_str(),
-        attempt = job.attempt,
-        outcome = concluded.outcome.as_str(),
-        error = error.as_str(),
-        "an attempt did not complete"
-    );
+    let trace_id = job.traceparent.trace_id();
+    log_failure(trace_id, job.lease, &job.route, job.attempt, concluded.outcome, error);
 }
 
 /// Records in the span, and logs, that the handler of an abandoned attempt has returned.

@@ -19,3 +19,4 @@ mod settings;
 mod snapshots;
 mod telemetry;
 mod transfer;
+mod work;

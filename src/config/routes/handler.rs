@@ -83,6 +83,7 @@ impl RouteReader<'_, '_> {
             }
             "http" => self.http(route).map(|(http, shown)| (HandlerSettings::Http(Arc::new(http)), shown)),
             "exec" => self.exec(route).map(|exec| (HandlerSettings::Exec(Arc::new(exec)), Shown::default())),
+            "pull" => Some((HandlerSettings::Pull, Shown::default())),
             _ => None,
         };
         read.unwrap_or_else(|| (HandlerSettings::Named(name.into()), Shown::default()))

@@ -247,7 +247,8 @@ struct AttemptBody {
     finished_at: Time,
     /// Why the attempt failed or was interrupted, cut off after 2,000 characters; null if it completed.
     error: Option<String>,
-    /// The process that ran the attempt: its host name and process id, on PostgreSQL with a random suffix.
+    /// The process that ran the attempt: its host name and process id, on PostgreSQL with a random suffix. Of a route
+    /// with the handler `pull`, the name of the worker.
     worker: String,
     /// What the handler sent, and what was answered; absent if the handler sent nothing, and once the retention of
     /// the payload is over. Shown of the last 20 attempts of a job; absent from earlier ones.
@@ -289,6 +290,6 @@ impl From<Page> for ListWebhooksResponse {
 }
 
 /// Puts JSON text into a response byte for byte.
-fn raw(json: Option<String>) -> Result<Option<Box<RawValue>>> {
+pub(super) fn raw(json: Option<String>) -> Result<Option<Box<RawValue>>> {
     json.map(RawValue::from_string).transpose().map_err(Error::internal)
 }

@@ -17,7 +17,7 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, Fi
 use serde_json::Value;
 
 /// Messages whose schema has the same name.
-const MESSAGES: [&str; 26] = [
+const MESSAGES: [&str; 38] = [
     "SubmitWebhookRequest",
     "SubmitWebhookResponse",
     "WebhookStatus",
@@ -44,7 +44,26 @@ const MESSAGES: [&str; 26] = [
     "MoveJobsResponse",
     "CancelJobsResponse",
     "ReloadSettingsResponse",
+    "LeaseJobsRequest",
+    "LeaseJobsResponse",
+    "LeasedJob",
+    "ExtendLeasesRequest",
+    "ExtendLeasesResponse",
+    "ExtendedLease",
+    "FinishJobsRequest",
+    "JobOutcome",
+    "CompletedJob",
+    "FailedJob",
+    "FinishJobsResponse",
+    "FinishedJob",
 ];
+
+/// Requests that are the body in REST. Those of other calls are in the path and the query string.
+const BODIES: [&str; 4] =
+    ["SubmitWebhookRequest", "LeaseJobsRequest", "ExtendLeasesRequest", "FinishJobsRequest"];
+
+/// Parts of requests.
+const PARTS_OF_REQUESTS: [&str; 3] = ["JobOutcome", "CompletedJob", "FailedJob"];
 
 /// Calls that name a webhook by its key or by its id: the paths of both in REST, their method, and the request.
 const BY_KEY_AND_BY_ID: [(&str, &str, &str, &str); 4] = [
@@ -68,8 +87,8 @@ fn each_message_has_the_members_and_types_of_its_schema() {
 fn each_message_that_is_answered_has_a_schema() {
     let schemas: BTreeSet<_> = schemas().keys().cloned().collect();
     for message in contract().message_type {
-        // Other requests are in the path and the query string; pipelines have no twin in REST.
-        let is_request = message.name().ends_with("Request") && message.name() != "SubmitWebhookRequest";
+        // Pipelines have no twin in REST.
+        let is_request = message.name().ends_with("Request") && !BODIES.contains(&message.name());
         let is_of_pipeline = ["SubmitWebhooksResponse", "SubmitError"].contains(&message.name());
         let expected = !is_request && !is_of_pipeline;
         assert_eq!(schemas.contains(message.name()), expected, "{}", message.name());
@@ -80,7 +99,8 @@ fn each_message_that_is_answered_has_a_schema() {
 #[test]
 fn a_member_is_always_there_unless_its_field_may_be_absent() {
     let contract = contract();
-    for name in MESSAGES.into_iter().filter(|name| !name.ends_with("Request")) {
+    let is_answered = |name: &&str| !name.ends_with("Request") && !PARTS_OF_REQUESTS.contains(name);
+    for name in MESSAGES.into_iter().filter(is_answered) {
         let optional: BTreeSet<_> = message(&contract, name)
             .field
             .iter()
@@ -103,6 +123,23 @@ fn the_schema_of_a_submission_says_what_has_to_be_there() {
     for member in ["idempotency_key", "event_type"] {
         let limits = &schema["properties"][member];
         assert_eq!((&limits["minLength"], &limits["maxLength"]), (&1.into(), &255.into()));
+    }
+}
+
+#[test]
+fn the_schemas_of_what_workers_send_say_what_has_to_be_there() {
+    for (name, expected) in [
+        ("LeaseJobsRequest", &["routes", "worker"][..]),
+        ("ExtendLeasesRequest", &["leases", "worker"]),
+        ("FinishJobsRequest", &["outcomes", "worker"]),
+        ("JobOutcome", &["lease"]),
+        ("CompletedJob", &[]),
+        ("FailedJob", &[]),
+    ] {
+        let schema = schema(name);
+        let required = required_of(&schema).into_iter().collect::<Vec<_>>();
+        assert_eq!(required, expected, "{name}");
+        assert_eq!(schema["additionalProperties"], false, "{name}");
     }
 }
 
@@ -176,7 +213,7 @@ fn every_call_has_a_twin_of_the_same_name_except_the_pipeline() {
         .map(|operation| operation["operationId"].as_str().unwrap())
         .collect();
     let services = contract().service;
-    assert_eq!(services.len(), 2);
+    assert_eq!(services.len(), 3);
     for method in services.iter().flat_map(|service| &service.method) {
         let has_twin = operations.contains(method.name());
         assert_eq!(has_twin, method.name() != "SubmitWebhooks", "{}", method.name());
@@ -250,6 +287,8 @@ fn type_of_field(field: &FieldDescriptorProto) -> String {
         Type::Uint64 => "int64",
         Type::Message if name == "Timestamp" => "date-time",
         Type::Message if name == "Value" => "any",
+        // As in the settings, such as "30s".
+        Type::Message if name == "Duration" => "string",
         Type::Message | Type::Enum => name,
         other => panic!("a field of type {other:?} is new; say what it is in REST"),
     };

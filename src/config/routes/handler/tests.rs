@@ -262,6 +262,27 @@ fn every_mistake_in_exec_settings_is_reported_with_a_fix() {
 }
 
 #[test]
+fn a_route_that_workers_pull_has_no_members_of_other_handlers() {
+    check_told(
+        "handler = \"pull\"",
+        &[
+            ("url = \"https://hooks.example\"", "4:7", "but the handler of this route is pull"),
+            ("command = [\"deploy\"]", "4:11", "`command` is a member of routes with the handler exec"),
+            (
+                "simulate = { min = \"1s\" }",
+                "4:12",
+                "`simulate` is a member of routes with the handler simulate",
+            ),
+        ],
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = read(&folder, "handler = \"pull\"\nconcurrency = 4").expect("no mistakes");
+    assert!(matches!(policy(&config).handler, HandlerSettings::Pull));
+    assert_eq!(policy(&config).timeout, None);
+    assert!(config.routes_text().contains("\nhandler = \"pull\""), "{}", config.routes_text());
+}
+
+#[test]
 fn handler_settings_are_not_refused_if_the_handler_is_unknown() {
     check_told("url = \"https://hooks.example\"", &[("handler = \"htp\"", "4:11", "did you mean `http`?")]);
 }

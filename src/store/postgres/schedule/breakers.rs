@@ -129,6 +129,7 @@ mod tests {
     use crate::domain::breaker::{BreakerPolicy, Trip};
     use crate::domain::handler::{HandlerSettings, Http};
     use crate::domain::policy::Policy;
+    use crate::store::pulled::Wanted;
     use crate::store::rule::Pace;
 
     const BREAKER: BreakerPolicy =
@@ -161,7 +162,7 @@ mod tests {
 
     /// How many jobs a plan starts at a time.
     fn starts(schedule: &Schedule, now: i64) -> usize {
-        let shares = schedule.plan(at(now), 5, &Default::default()).shares;
+        let shares = schedule.plan(at(now), 5, &Default::default(), &Wanted::Run).shares;
         shares.iter().map(|share| share.threads).sum()
     }
 
@@ -184,10 +185,14 @@ mod tests {
         let schedule = schedule();
         assert!(schedule.set_breakers(schedule.moment(), tripped(1, 10_000)));
         assert!(!schedule.set_breakers(schedule.moment(), tripped(1, 10_000)), "nothing new");
-        assert_eq!((starts(&schedule, 9_999), schedule.next(at(9_999))), (0, Some(at(10_000))));
+        assert_eq!((starts(&schedule, 9_999), schedule.next(at(9_999), &Wanted::Run)), (0, Some(at(10_000))));
         assert_eq!(starts(&schedule, 10_000), 1);
         schedule.limited(schedule.moment(), &RouteName::default(), Pace::default(), true);
-        assert_eq!((starts(&schedule, 10_000), schedule.next(at(10_000))), (0, None), "the probe runs");
+        assert_eq!(
+            (starts(&schedule, 10_000), schedule.next(at(10_000), &Wanted::Run)),
+            (0, None),
+            "the probe runs"
+        );
         schedule.set_breakers(schedule.moment(), Vec::new());
         assert_eq!(starts(&schedule, 10_000), 5, "it is closed");
     }

@@ -14,9 +14,11 @@ use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook,
 use hookbox::internals::routes::{RouteSettings, Routes};
 use hookbox::internals::service::Service;
 use hookbox::internals::service::reload::{Reloaded, RoutesInForce};
+use hookbox::internals::service::work::Work;
 use hookbox::internals::store::Store as _;
 use hookbox::internals::store::sqlite::{Options, SqliteStore};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::{alerts, routes};
 use crate::api::harness::client::body;
@@ -45,7 +47,10 @@ async fn the_service_refuses_webhooks_of_the_source_whoever_submits_them() {
     let store = Arc::new(SqliteStore::open(options, Arc::clone(&clock) as _, Arc::default()).await.unwrap());
     let read = || Ok(Reloaded { routes: Arc::default(), needs_restart: Vec::new() });
     let in_force = Arc::new(RoutesInForce::new(routes, Arc::new(read)));
-    let service = Service::new(Arc::clone(&store) as _, in_force, clock, Arc::default(), None);
+    let stopping = CancellationToken::new();
+    let (work, _) =
+        Work::start(Arc::clone(&store) as _, Arc::clone(&clock) as _, Arc::default(), 1, stopping.clone());
+    let service = Service::new(Arc::clone(&store) as _, in_force, clock, Arc::default(), None, work);
     let webhook = NewWebhook {
         source: Source::own(),
         idempotency_key: IdempotencyKey::new("evt-001").unwrap(),
@@ -55,6 +60,7 @@ async fn the_service_refuses_webhooks_of_the_source_whoever_submits_them() {
     };
     let refused = service.submit(webhook, &|| Vec::new()).await.outcome.unwrap_err();
     assert_eq!((refused.reason(), refused.field()), (Reason::InvalidField, Some("source")));
+    stopping.cancel();
     store.close().await;
 }
 

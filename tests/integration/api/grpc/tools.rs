@@ -9,13 +9,14 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
-const SERVICES: [&str; 2] = ["hookbox.v1.WebhookService", "hookbox.v1.OperationService"];
+const SERVICES: [&str; 3] =
+    ["hookbox.v1.WebhookService", "hookbox.v1.OperationService", "hookbox.v1.WorkService"];
 
 #[tokio::test]
 async fn health_is_told_for_the_server_and_each_service() {
     let hookbox = Hookbox::start(Sqlite);
     let mut client = HealthClient::new(hookbox.channel());
-    for service in ["", SERVICES[0], SERVICES[1]] {
+    for service in ["", SERVICES[0], SERVICES[1], SERVICES[2]] {
         let answer = client.check(HealthCheckRequest { service: service.into() }).await.unwrap();
         assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{service:?}");
     }

@@ -36,6 +36,7 @@ async fn a_method_the_path_does_not_take_is_answered_405() {
         (Method::GET, "/v1/routes/default/move".into(), &["POST"]),
         (Method::GET, "/v1/pause".into(), &["POST"]),
         (Method::GET, "/v1/settings/reload".into(), &["POST"]),
+        (Method::GET, "/v1/work/lease".into(), &["POST"]),
     ] {
         let answer = Answer::of(hookbox.rest.request(method.clone(), &path)).await;
         answer.problem(405, "METHOD_NOT_ALLOWED");

@@ -38,7 +38,6 @@ pub(crate) async fn a_completed_attempt_is_recorded_with_status_and_result<H: Ha
             error: None,
             worker: "worker-1".into(),
             delivery: None,
-            health: None,
         };
         assert_eq!(detail.attempts, [attempt]);
         inbox.crash_and_reopen().await;

@@ -97,7 +97,6 @@ pub(crate) async fn a_job_taken_over_has_an_interrupted_attempt_and_is_due<H: Ha
         error: attempt.error.clone(),
         worker: "worker-1".into(),
         delivery: None,
-        health: None,
     };
     assert_eq!(*attempt, expected);
     assert!(attempt.error.as_deref().is_some_and(|error| !error.is_empty()), "says why");

@@ -9,7 +9,7 @@ use hookbox::internals::domain::breaker::{Health, Trip};
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::store::postgres::PostgresStore;
 use hookbox::internals::store::{
-    Claim, ClaimedJob, Claims, Finish, Inbox as _, JobQueue as _, Store as _, TrippedBreaker,
+    Claim, ClaimedJob, Claims, Finish, Inbox as _, JobQueue as _, Store as _, TrippedBreaker, Wanted,
 };
 use tokio::sync::Notify;
 
@@ -37,7 +37,8 @@ async fn two_processes(jobs: usize) -> (Inbox<PostgresHarness>, PostgresStore) {
 
 /// A claim by the other process.
 async fn claim(other: &PostgresStore, threads: usize) -> Claims {
-    let claim = Claim { worker: OTHER.into(), threads, lease: LEASE, running: HashMap::new() };
+    let (worker, max_bytes, running) = (OTHER.into(), usize::MAX, HashMap::new());
+    let claim = Claim { worker, wanted: Wanted::Run, threads, max_bytes, lease: LEASE, running };
     other.claim(claim).await.expect("claims")
 }
 

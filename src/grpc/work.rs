@@ -1,0 +1,68 @@
+//! `hookbox.v1.WorkService`: each method reads its request, calls the service, and answers.
+
+use std::future::Future;
+
+use prost::Message as _;
+use tonic::Request;
+
+use super::answer::{Answer, answer, traceparent_of};
+use super::proto::work_service_server::{SERVICE_NAME, WorkService};
+use super::{Api, convert, proto};
+use crate::domain::error::Result;
+
+/// The implementation of `WorkService`.
+#[derive(Clone, Debug)]
+pub(super) struct Work(pub(super) Api);
+
+impl Work {
+    async fn answer<R, T, F>(
+        &self,
+        method: &'static str,
+        request: Request<R>,
+        call: impl FnOnce(R) -> F,
+    ) -> Answer<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let incoming = traceparent_of(&request);
+        answer(&self.0, SERVICE_NAME, method, incoming, |_| call(request.into_inner())).await
+    }
+}
+
+#[tonic::async_trait]
+impl WorkService for Work {
+    async fn lease_jobs(
+        &self,
+        request: Request<proto::LeaseJobsRequest>,
+    ) -> Answer<proto::LeaseJobsResponse> {
+        self.answer("LeaseJobs", request, |request| async {
+            let jobs = self.0.service.lease_jobs(convert::lease_request(request)?).await?;
+            Ok(proto::LeaseJobsResponse { jobs: jobs.into_iter().map(convert::leased_job).collect() })
+        })
+        .await
+    }
+
+    async fn extend_leases(
+        &self,
+        request: Request<proto::ExtendLeasesRequest>,
+    ) -> Answer<proto::ExtendLeasesResponse> {
+        self.answer("ExtendLeases", request, |request| async {
+            let leases = self.0.service.extend_leases(convert::extend_request(request)?).await?;
+            let leases = leases.into_iter().map(convert::extended_lease).collect();
+            Ok(proto::ExtendLeasesResponse { leases })
+        })
+        .await
+    }
+
+    async fn finish_jobs(
+        &self,
+        request: Request<proto::FinishJobsRequest>,
+    ) -> Answer<proto::FinishJobsResponse> {
+        let _room = self.0.bodies.room(request.get_ref().encoded_len()).await;
+        self.answer("FinishJobs", request, |request| async {
+            let jobs = self.0.service.finish_jobs(convert::finish_request(request)?).await?;
+            Ok(proto::FinishJobsResponse { jobs: jobs.into_iter().map(convert::finished_job).collect() })
+        })
+        .await
+    }
+}

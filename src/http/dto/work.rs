@@ -1,0 +1,292 @@
+//! What workers ask for, and what they are answered.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::webhook::raw;
+use super::{StatusWord, Time};
+use crate::domain::error::{Error, Result};
+use crate::domain::job::Status;
+use crate::service::work::{
+    Completed, ExtendRequest, ExtendedLease, Failed, FinishRequest, FinishedJob, JobOutcome, LeaseRequest,
+    PulledJob,
+};
+
+/// Which jobs to lease. Durations are written as in the settings: a number and one of the units `h`, `m`, `s` and
+/// `ms`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = LeaseJobsRequest)]
+pub(in crate::http) struct LeaseJobsBody {
+    /// The names of 1 to 100 routes whose handler is `pull`.
+    routes: Vec<String>,
+    /// The name of the worker, for the history of attempts: 1 to 128 characters without spaces and control
+    /// characters. Leases belong to it: extend them and report outcomes under the same name. Give each worker that
+    /// runs a name of its own, such as its host name and process id.
+    #[schema(example = "worker-1")]
+    worker: String,
+    /// The most jobs to lease: 1 to 100; 0 means 10. Ask for as many as the worker can run at once.
+    #[serde(default)]
+    max_jobs: u32,
+    /// How long to wait if no job can start: at most 30 s. Absent means not at all.
+    #[schema(example = "20s")]
+    wait: Option<String>,
+    /// How long the leases last: 1 s to 12 h; absent means 60 s. Cut to the shortest `timeout` of these routes.
+    #[schema(example = "60s")]
+    lease: Option<String>,
+}
+
+impl TryFrom<LeaseJobsBody> for LeaseRequest {
+    type Error = Error;
+
+    fn try_from(body: LeaseJobsBody) -> Result<Self> {
+        let LeaseJobsBody { routes, worker, max_jobs, wait, lease } = body;
+        Ok(Self { routes, worker, max_jobs, wait: duration("wait", wait)?, lease: duration("lease", lease)? })
+    }
+}
+
+/// The jobs that were leased.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct LeaseJobsResponse {
+    /// The jobs, those that are due longest first. Empty if none could start within `wait`. Their payloads have at
+    /// most 2 MiB together, or it is one job.
+    jobs: Vec<LeasedJobBody>,
+}
+
+impl TryFrom<Vec<PulledJob>> for LeaseJobsResponse {
+    type Error = Error;
+
+    fn try_from(jobs: Vec<PulledJob>) -> Result<Self> {
+        Ok(Self { jobs: jobs.into_iter().map(TryInto::try_into).collect::<Result<_>>()? })
+    }
+}
+
+/// A job that the worker holds until `lease_until`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LeasedJob)]
+struct LeasedJobBody {
+    /// Names the lease in the other two calls. The text means nothing else.
+    lease: String,
+    /// The webhook's id, a UUIDv7. It is the same for all routes and runs.
+    #[schema(format = Uuid)]
+    webhook_id: String,
+    /// The key of outside effects: the same for every attempt of a run, and different for every other webhook, route
+    /// or run.
+    delivery_id: String,
+    /// The route of the job.
+    route: String,
+    /// The source of the webhook.
+    source: String,
+    /// The sender's key.
+    idempotency_key: String,
+    /// The event type.
+    event_type: String,
+    /// The payload exactly as received; absent if its retention is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    payload: Option<Box<RawValue>>,
+    /// The span that accepted the webhook, as a W3C `traceparent`, so that the worker can continue the trace.
+    traceparent: String,
+    /// The number of the attempt, over all runs of the job; 1 for the first.
+    attempt: u32,
+    /// The number of the run: 1 at first, and one more with every retry by hand.
+    run: u32,
+    /// When the lease ends, unless it is extended.
+    #[schema(value_type = String, format = DateTime)]
+    lease_until: Time,
+}
+
+impl TryFrom<PulledJob> for LeasedJobBody {
+    type Error = Error;
+
+    fn try_from(job: PulledJob) -> Result<Self> {
+        let PulledJob { lease, lease_until, delivery_id, job } = job;
+        Ok(Self {
+            lease,
+            webhook_id: job.lease.job.webhook.to_string(),
+            delivery_id,
+            route: job.route.to_string(),
+            source: job.source.to_string(),
+            idempotency_key: job.idempotency_key.to_string(),
+            event_type: job.event_type.to_string(),
+            payload: raw(job.payload)?,
+            traceparent: job.traceparent.as_str().to_owned(),
+            attempt: job.attempt,
+            run: job.run,
+            lease_until: Time(lease_until),
+        })
+    }
+}
+
+/// Which leases to extend.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ExtendLeasesRequest)]
+pub(in crate::http) struct ExtendLeasesBody {
+    /// The name of the worker, as in `/v1/work/lease`.
+    #[schema(example = "worker-1")]
+    worker: String,
+    /// 1 to 100 leases, each once.
+    leases: Vec<String>,
+    /// How long the leases last from now: 1 s to 12 h; absent means 60 s.
+    #[schema(example = "60s")]
+    lease: Option<String>,
+}
+
+impl TryFrom<ExtendLeasesBody> for ExtendRequest {
+    type Error = Error;
+
+    fn try_from(body: ExtendLeasesBody) -> Result<Self> {
+        let ExtendLeasesBody { worker, leases, lease } = body;
+        Ok(Self { worker, leases, lease: duration("lease", lease)? })
+    }
+}
+
+/// What became of the leases.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct ExtendLeasesResponse {
+    /// One for each lease of the request, in its order.
+    leases: Vec<ExtendedLeaseBody>,
+}
+
+impl From<Vec<ExtendedLease>> for ExtendLeasesResponse {
+    fn from(leases: Vec<ExtendedLease>) -> Self {
+        let leases = leases.into_iter().map(|ExtendedLease { lease, until }| ExtendedLeaseBody {
+            lease,
+            held: until.is_some(),
+            lease_until: until.map(Time),
+        });
+        Self { leases: leases.collect() }
+    }
+}
+
+/// What became of a lease.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExtendedLease)]
+struct ExtendedLeaseBody {
+    /// The lease.
+    lease: String,
+    /// False if the lease was lost, is not of this worker, or the `timeout` of its route is used up. Stop working on
+    /// the job.
+    held: bool,
+    /// When the lease ends, unless it is extended again; null unless `held`.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    lease_until: Option<Time>,
+}
+
+/// The outcomes to record.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = FinishJobsRequest)]
+pub(in crate::http) struct FinishJobsBody {
+    /// The name of the worker, as in `/v1/work/lease`.
+    #[schema(example = "worker-1")]
+    worker: String,
+    /// 1 to 100 outcomes, one for each lease. The body has at most 8 MiB.
+    outcomes: Vec<JobOutcomeBody>,
+}
+
+impl TryFrom<FinishJobsBody> for FinishRequest {
+    type Error = Error;
+
+    fn try_from(body: FinishJobsBody) -> Result<Self> {
+        let outcomes = body.outcomes.into_iter().enumerate();
+        let outcomes = outcomes.map(|(at, outcome)| outcome.read(at)).collect::<Result<_>>()?;
+        Ok(Self { worker: body.worker, outcomes })
+    }
+}
+
+/// How an attempt ended. One of `completed` and `failed` is required.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = JobOutcome)]
+struct JobOutcomeBody {
+    /// The lease of the job.
+    lease: String,
+    /// The job is done.
+    completed: Option<CompletedBody>,
+    /// The attempt failed.
+    failed: Option<FailedBody>,
+}
+
+/// A job that is done.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = CompletedJob)]
+struct CompletedBody {
+    /// The result: any JSON value of at most 64 KiB; it is kept as it is written. Absent means null.
+    #[schema(value_type = Option<serde_json::Value>)]
+    result: Option<Box<RawValue>>,
+}
+
+/// An attempt that failed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = FailedJob)]
+struct FailedBody {
+    /// Why it failed, for people; cut off after 2,000 characters.
+    #[serde(default)]
+    #[schema(example = "the bank is closed")]
+    error: String,
+    /// The delay before the next attempt, at most 30 days; absent: `retry` of the route decides. No meaning if
+    /// `permanent`, or no attempts are left.
+    #[schema(example = "30s")]
+    retry_after: Option<String>,
+    /// Whether no other attempt can help: the job is then a dead letter.
+    #[serde(default)]
+    permanent: bool,
+}
+
+impl JobOutcomeBody {
+    /// Reads the outcome at this place of the request.
+    fn read(self, at: usize) -> Result<JobOutcome> {
+        let failed = self.failed.map(|FailedBody { error, retry_after, permanent }| {
+            let retry_after = duration(format!("outcomes[{at}].failed.retry_after"), retry_after)?;
+            Ok::<_, Error>(Failed { error, retry_after, permanent })
+        });
+        let completed = self.completed.map(|CompletedBody { result }| Completed {
+            result: result.map(|json| String::from(Box::<str>::from(json))).unwrap_or_default(),
+        });
+        Ok(JobOutcome { lease: self.lease, completed, failed: failed.transpose()? })
+    }
+}
+
+/// What became of the outcomes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct FinishJobsResponse {
+    /// One for each outcome of the request, in its order.
+    jobs: Vec<FinishedJobBody>,
+}
+
+impl From<Vec<FinishedJob>> for FinishJobsResponse {
+    fn from(jobs: Vec<FinishedJob>) -> Self {
+        let jobs = jobs.into_iter().map(|FinishedJob { lease, status }| FinishedJobBody {
+            lease,
+            recorded: status.is_some(),
+            status: status.map(Status::as_str),
+        });
+        Self { jobs: jobs.collect() }
+    }
+}
+
+/// What became of an outcome.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FinishedJob)]
+struct FinishedJobBody {
+    /// The lease.
+    lease: String,
+    /// False if the outcome does not count: the lease was lost, or is not of this worker, or its outcome was recorded
+    /// before, by a call whose answer was lost.
+    recorded: bool,
+    /// The status of the job after the outcome: `completed`, `retrying` or `dead_lettered`. Null unless `recorded`.
+    #[schema(value_type = Option<StatusWord>)]
+    status: Option<&'static str>,
+}
+
+fn duration(field: impl Into<String>, text: Option<String>) -> Result<Option<Duration>> {
+    let read = |text: String| humantime::parse_duration(&text);
+    text.map(read).transpose().map_err(|_| Error::invalid(field, "must be a duration, such as \"30s\""))
+}

@@ -1,0 +1,143 @@
+//! Work for workers that run elsewhere, in any language: they lease jobs of routes whose handler is `pull`, extend the
+//! leases, and report how the attempts ended.
+
+mod extend;
+mod finish;
+mod hub;
+mod lease_text;
+mod polls;
+mod request;
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use self::extend::ExtendedLease;
+pub use self::finish::FinishedJob;
+use self::hub::Hub;
+use self::polls::Poll;
+pub use self::request::{
+    Completed, ExtendRequest, Failed, FinishRequest, JobOutcome, LeaseRequest, check_worker,
+};
+use super::Service;
+use crate::domain::clock::Clock;
+use crate::domain::delivery::delivery_id;
+use crate::domain::error::{Error, Reason, Result};
+use crate::store::{ClaimedJob, JobQueue};
+use crate::telemetry::metrics::Metrics;
+
+/// The largest request of a worker, in bytes: 100 results of 64 KiB, and room for the rest.
+pub const MAX_WORK_BYTES: usize = 8 * 1024 * 1024;
+
+/// The most polls that wait at once in this process.
+const MAX_POLLS: usize = 1_000;
+
+/// After which time a worker should poll again when as many polls wait as may.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A job that was leased to a worker.
+#[derive(Clone, Debug)]
+pub struct PulledJob {
+    /// The lease as workers name it.
+    pub lease: String,
+    /// When the lease ends unless it is extended.
+    pub lease_until: Timestamp,
+    /// The key of outside effects: the same for every attempt of a run.
+    pub delivery_id: String,
+    /// The job, and its webhook.
+    pub job: ClaimedJob,
+}
+
+impl PulledJob {
+    fn new(job: ClaimedJob, lease: Duration) -> Self {
+        Self {
+            lease: lease_text::of(&job.lease),
+            lease_until: job.claimed_at.saturating_add(lease).unwrap_or(Timestamp::MAX),
+            delivery_id: delivery_id(job.lease.job.webhook, job.route.as_str(), job.run),
+            job,
+        }
+    }
+}
+
+/// What the use cases of workers share.
+pub struct Work {
+    /// To the hub, which claims jobs.
+    polls: mpsc::Sender<Poll>,
+    /// One permit for each poll that may still come.
+    free: Arc<Semaphore>,
+    /// For random retry delays.
+    random: Mutex<SmallRng>,
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").field("waiting", &self.waiting()).finish_non_exhaustive()
+    }
+}
+
+impl Work {
+    /// Starts to claim jobs for workers, in the caller's tokio runtime, until `stopping` is cancelled. Await the handle
+    /// before the store is closed: a claim that is in progress ends first.
+    pub fn start(
+        store: Arc<dyn JobQueue>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        seed: u64,
+        stopping: CancellationToken,
+    ) -> (Arc<Self>, JoinHandle<()>) {
+        let (polls, incoming) = mpsc::channel(MAX_POLLS);
+        let running = tokio::spawn(Hub::new(store, clock, metrics, incoming, stopping).run());
+        let ended = tokio::spawn(async move {
+            if let Err(error) = running.await {
+                tracing::error!(error = %error, "leasing jobs to workers failed; this process leases no more");
+            }
+        });
+        let random = Mutex::new(SmallRng::seed_from_u64(seed));
+        (Arc::new(Self { polls, free: Arc::new(Semaphore::new(MAX_POLLS)), random }), ended)
+    }
+
+    /// How many polls wait.
+    pub(super) fn waiting(&self) -> usize {
+        MAX_POLLS - self.free.available_permits()
+    }
+}
+
+impl Service {
+    /// Leases jobs to a worker. If none can start, waits for some; the result is empty if none could start in time, or
+    /// the process stops. Of the workers that wait, the one that has waited longest gets jobs first.
+    ///
+    /// Jobs that are leased after the future was dropped are given back. Errors: `InvalidField`; `RouteNotFound` if a
+    /// route is not in the settings; `RouteNotPulled` if its handler is not `pull`; `StoreUnavailable` also if too many
+    /// workers wait; `ShuttingDown`.
+    pub async fn lease_jobs(&self, request: LeaseRequest) -> Result<Vec<PulledJob>> {
+        let asked = request.check(&self.routes.get().policies())?;
+        // Given back when the worker is answered or has gone.
+        let _permit = Arc::clone(&self.work.free).try_acquire_owned().map_err(|_| too_many_polls())?;
+        let (answer, answered) = oneshot::channel();
+        let poll = Poll {
+            worker: asked.worker,
+            routes: asked.routes,
+            max_jobs: asked.max_jobs,
+            lease: asked.lease,
+            until: self.clock.monotonic().saturating_add(asked.wait),
+            answer,
+        };
+        self.work.polls.try_send(poll).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => too_many_polls(),
+            mpsc::error::TrySendError::Closed(_) => Error::shutting_down(),
+        })?;
+        answered.await.unwrap_or_else(|_| Err(Error::shutting_down()))
+    }
+}
+
+fn too_many_polls() -> Error {
+    let detail = format!("{MAX_POLLS} requests of workers wait for jobs already; try again in a moment");
+    Error::new(Reason::StoreUnavailable, detail).retry_after(RETRY_AFTER)
+}

@@ -1,0 +1,293 @@
+//! What workers ask for, and the rules for it. Both APIs share them.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::lease_text;
+use crate::domain::attempt::{Lease, MAX_RESULT_BYTES, RunResult, cut};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::policy::Policies;
+use crate::domain::route::RouteName;
+
+/// The most routes, leases or outcomes in one request.
+const MAX_ITEMS: usize = 100;
+
+/// The most characters of the name of a worker.
+const MAX_WORKER_CHARS: usize = 128;
+
+/// How many jobs are leased at most unless the worker asks for another number.
+const DEFAULT_JOBS: usize = 10;
+
+/// The most jobs that one request can lease.
+const MAX_JOBS: usize = 100;
+
+/// The longest time that a request waits for jobs.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a lease lasts unless the worker asks for another time.
+const DEFAULT_LEASE: Duration = Duration::from_secs(60);
+
+/// How long a lease may last.
+const LEASES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(12 * 60 * 60);
+
+/// A request to lease jobs.
+#[derive(Clone, Debug, Default)]
+pub struct LeaseRequest {
+    /// The names of routes.
+    pub routes: Vec<String>,
+    /// The name of the worker.
+    pub worker: String,
+    /// The most jobs to lease; 0 means 10.
+    pub max_jobs: u32,
+    /// How long to wait for jobs; none means not at all.
+    pub wait: Option<Duration>,
+    /// How long the leases last; none means 60 s.
+    pub lease: Option<Duration>,
+}
+
+/// A request to extend leases.
+#[derive(Clone, Debug, Default)]
+pub struct ExtendRequest {
+    /// The name of the worker.
+    pub worker: String,
+    /// The leases.
+    pub leases: Vec<String>,
+    /// How long they last from now on; none means 60 s.
+    pub lease: Option<Duration>,
+}
+
+/// A request to record outcomes.
+#[derive(Clone, Debug, Default)]
+pub struct FinishRequest {
+    /// The name of the worker.
+    pub worker: String,
+    /// The outcomes.
+    pub outcomes: Vec<JobOutcome>,
+}
+
+/// How an attempt of a worker ended. One of `completed` and `failed` is needed.
+#[derive(Clone, Debug, Default)]
+pub struct JobOutcome {
+    /// The lease.
+    pub lease: String,
+    /// If it completed.
+    pub completed: Option<Completed>,
+    /// If it failed.
+    pub failed: Option<Failed>,
+}
+
+/// A job that a worker has completed.
+#[derive(Clone, Debug, Default)]
+pub struct Completed {
+    /// The result as JSON; empty means null.
+    pub result: String,
+}
+
+/// A job in which a worker failed.
+#[derive(Clone, Debug, Default)]
+pub struct Failed {
+    /// Why it failed.
+    pub error: String,
+    /// The delay before the next attempt; none: the retry policy decides.
+    pub retry_after: Option<Duration>,
+    /// Whether no other attempt can help.
+    pub permanent: bool,
+}
+
+/// A [`LeaseRequest`] that is valid.
+pub(super) struct Asked {
+    pub(super) routes: BTreeSet<RouteName>,
+    pub(super) worker: Arc<str>,
+    pub(super) max_jobs: usize,
+    pub(super) wait: Duration,
+    pub(super) lease: Duration,
+}
+
+/// A [`JobOutcome`] that is valid.
+pub(super) struct Ran {
+    /// The text of the lease, as the worker gave it.
+    pub(super) text: String,
+    pub(super) lease: Lease,
+    pub(super) result: RunResult,
+}
+
+impl LeaseRequest {
+    /// Checks the request. The lease is cut to the shortest timeout of the routes.
+    pub(super) fn check(self, policies: &Policies) -> Result<Asked> {
+        check_number("routes", self.routes.len())?;
+        let names = self.routes.into_iter().map(|name| RouteName::from_field("routes", name));
+        let routes = names.collect::<Result<BTreeSet<_>>>()?;
+        let mut lease = check_lease(self.lease)?;
+        for route in &routes {
+            let timeout = pulled(policies, route)?;
+            lease = timeout.map_or(lease, |timeout| lease.min(timeout));
+        }
+        let wait = self.wait.unwrap_or_default();
+        if wait > MAX_WAIT {
+            return Err(Error::invalid("wait", "must be at most 30 seconds"));
+        }
+        let max_jobs = match self.max_jobs as usize {
+            0 => DEFAULT_JOBS,
+            jobs if jobs <= MAX_JOBS => jobs,
+            _ => {
+                return Err(Error::invalid(
+                    "max_jobs",
+                    format_args!("must be a number from 1 to {MAX_JOBS}"),
+                ));
+            }
+        };
+        Ok(Asked { routes, worker: check_worker(&self.worker)?, max_jobs, wait, lease })
+    }
+}
+
+impl ExtendRequest {
+    /// Checks the request: the worker, the leases, each once, and how long they last.
+    pub(super) fn check(&self) -> Result<(Arc<str>, Vec<Lease>, Duration)> {
+        check_number("leases", self.leases.len())?;
+        let mut known = HashSet::new();
+        let leases = self.leases.iter().enumerate();
+        let leases = leases.map(|(at, text)| check_lease_text(format!("leases[{at}]"), text, &mut known));
+        Ok((check_worker(&self.worker)?, leases.collect::<Result<_>>()?, check_lease(self.lease)?))
+    }
+}
+
+impl FinishRequest {
+    /// Checks the request: the worker, and the outcomes, one for each lease.
+    pub(super) fn check(self) -> Result<(Arc<str>, Vec<Ran>)> {
+        check_number("outcomes", self.outcomes.len())?;
+        let mut known = HashSet::new();
+        let outcomes = self.outcomes.into_iter().enumerate();
+        let ran = outcomes.map(|(at, JobOutcome { lease: text, completed, failed })| {
+            let lease = check_lease_text(format!("outcomes[{at}].lease"), &text, &mut known)?;
+            let result = match (completed, failed) {
+                (Some(completed), None) => {
+                    RunResult::Completed { result: check_result(at, &completed.result)? }
+                }
+                (None, Some(failed)) => failed.into(),
+                _ => {
+                    return Err(Error::invalid(
+                        format!("outcomes[{at}]"),
+                        "needs one of `completed` and `failed`",
+                    ));
+                }
+            };
+            Ok(Ran { text, lease, result })
+        });
+        let ran = ran.collect::<Result<_>>()?;
+        Ok((check_worker(&self.worker)?, ran))
+    }
+}
+
+impl From<Failed> for RunResult {
+    fn from(Failed { error, retry_after, permanent }: Failed) -> Self {
+        let error = if error.is_empty() { "the worker did not say why".to_owned() } else { cut(error) };
+        if permanent { Self::FailedForGood { error } } else { Self::Failed { error, retry_after } }
+    }
+}
+
+/// The name of a worker: 1 to 128 visible characters. Errors: `InvalidField`.
+pub fn check_worker(name: &str) -> Result<Arc<str>> {
+    let is_visible = |c: char| !c.is_control() && !c.is_whitespace();
+    if name.is_empty() || name.chars().nth(MAX_WORKER_CHARS).is_some() || !name.chars().all(is_visible) {
+        return Err(Error::invalid(
+            "worker",
+            "must be 1 to 128 characters without spaces and control characters",
+        ));
+    }
+    Ok(name.into())
+}
+
+/// The timeout of a route that workers can lease jobs of.
+fn pulled(policies: &Policies, route: &RouteName) -> Result<Option<Duration>> {
+    let Some(policy) = policies.get(route) else {
+        return Err(Error::new(
+            Reason::RouteNotFound,
+            format!("there is no route `{route}` in the settings; GET /v1/routes lists them"),
+        ));
+    };
+    if !policy.is_pulled() {
+        return Err(Error::new(
+            Reason::RouteNotPulled,
+            format!(
+                "the route `{route}` has the handler {}, which hookbox runs itself; workers can only lease jobs of routes \
+                 with the handler pull",
+                policy.handler
+            ),
+        ));
+    }
+    Ok(policy.timeout)
+}
+
+fn check_number(field: &'static str, items: usize) -> Result<()> {
+    if (1..=MAX_ITEMS).contains(&items) {
+        return Ok(());
+    }
+    Err(Error::invalid(field, format_args!("has {items} items, but needs 1 to {MAX_ITEMS}")))
+}
+
+fn check_lease(lease: Option<Duration>) -> Result<Duration> {
+    let lease = lease.unwrap_or(DEFAULT_LEASE);
+    if LEASES.contains(&lease) {
+        Ok(lease)
+    } else {
+        Err(Error::invalid("lease", "must be from 1 second to 12 hours"))
+    }
+}
+
+/// Reads the text of a lease that is not `known` yet, and adds it to these.
+fn check_lease_text(field: String, text: &str, known: &mut HashSet<Lease>) -> Result<Lease> {
+    let Some(lease) = lease_text::parse(text) else {
+        return Err(Error::invalid(field, "must be the `lease` of a job that was leased"));
+    };
+    if !known.insert(lease) {
+        return Err(Error::invalid(field, "is in the request twice; give each lease once"));
+    }
+    Ok(lease)
+}
+
+/// Checks the result of the outcome at this place, and returns it without the space around it.
+fn check_result(at: usize, result: &str) -> Result<String> {
+    let wrong = |problem: String| Error::invalid(format!("outcomes[{at}].completed.result"), problem);
+    if result.is_empty() {
+        return Ok("null".to_owned());
+    }
+    let json = serde_json::from_str::<&RawValue>(result)
+        .map_err(|error| wrong(format!("is not valid JSON: {error}")))?
+        .get();
+    if json.len() > MAX_RESULT_BYTES {
+        let bytes = json.len();
+        return Err(wrong(format!("has {bytes} bytes, but at most {MAX_RESULT_BYTES} are allowed")));
+    }
+    Ok(json.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_worker_has_visible_characters_only() {
+        for name in ["w", "host-1:4711", "pracownik-ż", &"w".repeat(128)] {
+            assert_eq!(check_worker(name).expect("valid").as_ref(), name);
+        }
+        for name in ["", " ", "a b", "a\n", "a\u{a0}b", &"w".repeat(129)] {
+            assert_eq!(check_worker(name).expect_err("refused").field(), Some("worker"), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_result_is_kept_as_it_is_written() {
+        assert_eq!(check_result(0, "").expect("valid"), "null");
+        assert_eq!(check_result(0, " {\"a\" : 1.0e2}\n").expect("valid"), "{\"a\" : 1.0e2}");
+        let largest = format!("\"{}\"", "x".repeat(MAX_RESULT_BYTES - 2));
+        assert_eq!(check_result(0, &largest).expect("valid"), largest);
+        for wrong in ["{", "1 2", &format!("[{largest}]")] {
+            let refused = check_result(7, wrong).expect_err("refused");
+            assert_eq!(refused.field(), Some("outcomes[7].completed.result"));
+        }
+    }
+}

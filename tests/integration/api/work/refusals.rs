@@ -1,0 +1,179 @@
+//! What workers are refused.
+
+use hookbox::internals::grpc::proto;
+use hookbox::internals::grpc::proto::job_outcome::Outcome;
+use rstest::rstest;
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use super::{ORDERS, call, grpc, lease_one};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
+
+/// The text of a lease that nobody holds.
+const LEASE: &str = "01934c3e-7b00-7000-8000-000000000000.1.1";
+
+/// A route that workers pull, and one that they do not.
+fn routes() -> String {
+    format!(
+        "{ORDERS}\n[[routes]]\nname = \"run\"\nmatch = {{ event_type = \"run\" }}\nhandler = \"simulate\"\n"
+    )
+}
+
+/// A request to lease jobs of the route `orders`, with other members.
+fn asked(members: &Value) -> Value {
+    let mut body = json!({ "routes": ["orders"], "worker": "host-1" });
+    for (name, value) in members.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    body
+}
+
+#[tokio::test]
+async fn a_wrong_member_is_named() {
+    let hookbox = Hookbox::with_routes(Sqlite, &routes());
+    let long = "w".repeat(129);
+    let many = vec![json!({ "lease": LEASE, "completed": {} }); 101];
+    let outcome = |outcome: Value| json!({ "worker": "host-1", "outcomes": [outcome] });
+    let large = "x".repeat(65_536);
+    for (path, body, field) in [
+        ("lease", asked(&json!({ "routes": [] })), "routes"),
+        ("lease", asked(&json!({ "routes": vec!["orders"; 101] })), "routes"),
+        ("lease", asked(&json!({ "routes": ["No Route"] })), "routes"),
+        ("lease", asked(&json!({ "worker": "" })), "worker"),
+        ("lease", asked(&json!({ "worker": "host 1" })), "worker"),
+        ("lease", asked(&json!({ "worker": long })), "worker"),
+        ("lease", asked(&json!({ "max_jobs": 101 })), "max_jobs"),
+        ("lease", asked(&json!({ "wait": "31s" })), "wait"),
+        ("lease", asked(&json!({ "wait": "soon" })), "wait"),
+        ("lease", asked(&json!({ "lease": "999ms" })), "lease"),
+        ("lease", asked(&json!({ "lease": "13h" })), "lease"),
+        ("lease", asked(&json!({ "waits": "1s" })), "waits"),
+        ("lease", json!({ "routes": ["orders"] }), "worker"),
+        ("extend", json!({ "worker": "host-1", "leases": [] }), "leases"),
+        ("extend", json!({ "worker": "host-1", "leases": [LEASE, LEASE] }), "leases[1]"),
+        ("extend", json!({ "worker": "host-1", "leases": ["1"] }), "leases[0]"),
+        ("extend", json!({ "worker": "host-1", "leases": [LEASE], "lease": "0s" }), "lease"),
+        ("extend", json!({ "worker": "\n", "leases": [LEASE] }), "worker"),
+        ("finish", json!({ "worker": "host-1", "outcomes": [] }), "outcomes"),
+        ("finish", json!({ "worker": "host-1", "outcomes": many }), "outcomes"),
+        ("finish", json!({ "worker": "host-1", "outcomes": many[..2] }), "outcomes[1].lease"),
+        ("finish", json!({ "worker": "", "outcomes": many[..1] }), "worker"),
+        ("finish", outcome(json!({ "lease": "garbage", "completed": {} })), "outcomes[0].lease"),
+        ("finish", outcome(json!({ "lease": LEASE })), "outcomes[0]"),
+        ("finish", outcome(json!({ "lease": LEASE, "completed": {}, "failed": {} })), "outcomes[0]"),
+        (
+            "finish",
+            outcome(json!({ "lease": LEASE, "completed": { "result": large } })),
+            "outcomes[0].completed.result",
+        ),
+        (
+            "finish",
+            outcome(json!({ "lease": LEASE, "failed": { "retry_after": "later" } })),
+            "outcomes[0].failed.retry_after",
+        ),
+        ("finish", outcome(json!({ "lease": LEASE, "failed": { "errors": "no" } })), "errors"),
+    ] {
+        call(&hookbox.rest, path, &body).await.refused_field(field);
+    }
+}
+
+#[tokio::test]
+async fn a_route_that_workers_cannot_pull_is_refused() {
+    let hookbox = Hookbox::with_routes(Sqlite, &routes());
+    let unknown = call(&hookbox.rest, "lease", &asked(&json!({ "routes": ["orders", "other"] }))).await;
+    let problem = unknown.problem(404, "ROUTE_NOT_FOUND");
+    assert!(problem["detail"].as_str().unwrap().contains("`other`"), "{problem}");
+    let run = call(&hookbox.rest, "lease", &asked(&json!({ "routes": ["run", "orders"] }))).await;
+    let problem = run.problem(409, "ROUTE_NOT_PULLED");
+    assert!(problem["detail"].as_str().unwrap().contains("`run`"), "{problem}");
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_objects_are_refused() {
+    let hookbox = Hookbox::with_routes(Sqlite, ORDERS);
+    for (path, body) in [("lease", json!([])), ("extend", json!(7)), ("finish", json!("x"))] {
+        call(&hookbox.rest, path, &body).await.problem(400, "INVALID_FIELD");
+    }
+    let wrong = asked(&json!({ "max_jobs": "ten" }));
+    call(&hookbox.rest, "lease", &wrong).await.problem(400, "INVALID_FIELD");
+    let request = hookbox.rest.request(reqwest::Method::POST, "/v1/work/lease").body("{}");
+    let answer = crate::api::harness::client::Answer::of(request).await;
+    answer.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_request_with_a_wrong_outcome_records_none(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, ORDERS);
+    let id = hookbox.rest.accept("evt-001").await;
+    let job = lease_one(&hookbox.rest, "host-1").await;
+    let outcomes = json!([{ "lease": job["lease"], "completed": {} }, { "lease": "no", "completed": {} }]);
+    let body = json!({ "worker": "host-1", "outcomes": outcomes });
+    call(&hookbox.rest, "finish", &body).await.refused_field("outcomes[1].lease");
+    assert_eq!(hookbox.rest.webhook(&id).await["status"], "processing");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_lease_that_nobody_holds_is_not_recorded(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, ORDERS);
+    let finished = super::finish(&hookbox.rest, "host-1", &json!(LEASE), json!({ "completed": {} })).await;
+    assert_eq!(finished, super::not_recorded(&json!(LEASE)));
+    assert_eq!(super::extend(&hookbox.rest, "host-1", &json!(LEASE), "60s").await["held"], false);
+}
+
+#[tokio::test]
+async fn grpc_names_a_wrong_field_and_a_wrong_route() {
+    let hookbox = Hookbox::with_routes(Sqlite, &routes());
+    let mut client = grpc(&hookbox);
+    let good = proto::LeaseJobsRequest {
+        routes: vec!["orders".into()],
+        worker: "host-1".into(),
+        ..Default::default()
+    };
+    let seconds = |seconds: i64, nanos: i32| Some(prost_types::Duration { seconds, nanos });
+    for (request, field) in [
+        (proto::LeaseJobsRequest { routes: vec![], ..good.clone() }, "routes"),
+        (proto::LeaseJobsRequest { worker: "a b".into(), ..good.clone() }, "worker"),
+        (proto::LeaseJobsRequest { max_jobs: 101, ..good.clone() }, "max_jobs"),
+        (proto::LeaseJobsRequest { wait: seconds(30, 1), ..good.clone() }, "wait"),
+        (proto::LeaseJobsRequest { wait: seconds(-1, 0), ..good.clone() }, "wait"),
+        (proto::LeaseJobsRequest { wait: seconds(1, 1_000_000_000), ..good.clone() }, "wait"),
+        (proto::LeaseJobsRequest { lease: seconds(0, 0), ..good.clone() }, "lease"),
+    ] {
+        let status = client.lease_jobs(request).await.unwrap_err();
+        assert_eq!(field_of(&status), field, "{status}");
+    }
+    for (route, code, reason) in
+        [("other", Code::NotFound, "ROUTE_NOT_FOUND"), ("run", Code::FailedPrecondition, "ROUTE_NOT_PULLED")]
+    {
+        let request = proto::LeaseJobsRequest { routes: vec![route.into()], ..good.clone() };
+        refused(&client.lease_jobs(request).await.unwrap_err(), code, reason);
+    }
+    let outcome = |outcome| proto::JobOutcome { lease: LEASE.into(), outcome };
+    let completed = |json: &str| Some(Outcome::Completed(proto::CompletedJob { result_json: json.into() }));
+    let failed = proto::FailedJob { retry_after: seconds(i64::MIN, i32::MIN), ..Default::default() };
+    for (outcome, field) in [
+        (outcome(None), "outcomes[0]"),
+        (outcome(completed("{")), "outcomes[0].completed.result"),
+        (outcome(Some(Outcome::Failed(failed))), "outcomes[0].failed.retry_after"),
+        (proto::JobOutcome { lease: String::new(), outcome: completed("1") }, "outcomes[0].lease"),
+    ] {
+        let request = proto::FinishJobsRequest { worker: "host-1".into(), outcomes: vec![outcome] };
+        let status = client.finish_jobs(request).await.unwrap_err();
+        assert_eq!(field_of(&status), field, "{status}");
+    }
+}
+
+#[track_caller]
+fn field_of(status: &Status) -> String {
+    refused(status, Code::InvalidArgument, "INVALID_FIELD");
+    status.get_details_bad_request().unwrap().field_violations[0].field.clone()
+}
+
+#[track_caller]
+fn refused(status: &Status, code: Code, reason: &str) {
+    assert_eq!(status.code(), code, "{status}");
+    assert_eq!(status.get_details_error_info().expect("an ErrorInfo").reason, reason, "{status}");
+}
