@@ -1,8 +1,8 @@
 //! Accepts connections for REST and gRPC, within one limit that both share.
 //!
-//! At the limit, a new connection takes the place of another one: of one that has sent no request yet, else of one
-//! without a request in progress, else of one whose request is still arriving; among these, of the one that has
-//! been quiet for longest. So a client that only opens connections cannot keep other clients from connecting. A
+//! At the limit, a new connection takes the place of another one: of one that has sent no request in its first moment,
+//! else of one without a request in progress, else of one whose request is still arriving; among these, of the one that
+//! has been quiet for longest. So a client that only opens connections cannot keep other clients from connecting. A
 //! connection with a request that has arrived is never closed: if all have one, the new connection is closed.
 
 mod answer;
@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
 
 pub use self::answer::Answer;
 pub use self::answers::{AnswerRoom, Turn};
@@ -99,7 +100,7 @@ impl Connections {
                     ACCEPTING.works();
                     // Responses are small and written at once; if this fails, they only arrive later.
                     let _ = socket.set_nodelay(true);
-                    if let Some((place, connection, closed)) = self.admit() {
+                    if let Some((place, connection, closed)) = self.admit(Instant::now()) {
                         return Stream::new(socket, place, connection, closed);
                     }
                 }
@@ -114,9 +115,9 @@ impl Connections {
     }
 
     /// Finds a place for a new connection. None if every open connection has a request that has arrived.
-    fn admit(&self) -> Option<(Place, Connection, oneshot::Receiver<Infallible>)> {
+    fn admit(&self, now: Instant) -> Option<(Place, Connection, oneshot::Receiver<Infallible>)> {
         let mut places = self.0.lock();
-        let number = places.find()?;
+        let number = places.find(now)?;
         let activity = Arc::new(Activity {
             number,
             has_asked: AtomicBool::default(),
@@ -128,7 +129,7 @@ impl Connections {
         });
         let connection = Connection { shared: Arc::clone(&self.0), activity };
         connection.note();
-        let closed = places.take(number, connection.clone());
+        let closed = places.take(number, connection.clone(), now);
         Some((Place { shared: Arc::clone(&self.0), number }, connection, closed))
     }
 }
@@ -264,7 +265,7 @@ mod tests {
     }
 
     fn admit(connections: &Connections) -> Admitted {
-        let (place, connection, closed) = connections.admit().expect("a place");
+        let (place, connection, closed) = connections.admit(Instant::now()).expect("a place");
         Admitted { place: Some(place), connection, closed }
     }
 
@@ -287,10 +288,10 @@ mod tests {
             answers.push(in_progress);
             assert_eq!([&mut silent, &mut idle, &mut arrives].map(Admitted::is_closed), expected);
         }
-        assert!(connections.admit().is_none(), "every request is answered");
+        assert!(connections.admit(Instant::now()).is_none(), "every request is answered");
         assert!(!answered.is_closed());
         answered.place.take();
-        assert!(connections.admit().is_some(), "a place is free again");
+        assert!(connections.admit(Instant::now()).is_some(), "a place is free again");
     }
 
     #[tokio::test]

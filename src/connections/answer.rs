@@ -107,13 +107,15 @@ pub(super) fn with_bytes(mut hint: SizeHint, bytes: usize) -> SizeHint {
 mod tests {
     use http_body_util::{BodyExt as _, Full};
 
+    use tokio::time::Instant;
+
     use super::*;
     use crate::connections::{Connections, Turn};
 
     #[tokio::test]
     async fn an_answer_is_split_and_stays_in_progress_until_it_is_written() {
         let connections = Connections::new(1);
-        let (_place, connection, _closed) = connections.admit().expect("a place");
+        let (_place, connection, _closed) = connections.admit(Instant::now()).expect("a place");
         let (in_progress, _arriving) = connection.begin();
         let bytes: Vec<u8> = (0_u8..=255).cycle().take(2 * PART_BYTES + 1).collect();
         let room = connection.room(bytes.len() as u64, Turn::default()).await.expect("room");
@@ -141,7 +143,7 @@ mod tests {
     #[tokio::test]
     async fn a_small_answer_may_wait_longer() {
         let connections = Connections::new(1);
-        let (_place, connection, _closed) = connections.admit().expect("a place");
+        let (_place, connection, _closed) = connections.admit(Instant::now()).expect("a place");
         let (in_progress, _arriving) = connection.begin();
         let room = connection.room(1, Turn::default()).await.expect("room");
         let mut answer = Answer::new(Full::new(Bytes::from_static(b"1")), in_progress, Arc::new(room));

@@ -1,6 +1,6 @@
 //! The places of the open connections, and which of them gives way to a new one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -13,6 +13,14 @@ use super::Connection;
 /// connection would take too long. While those that are found still receive their requests, others that become idle do
 /// not give way.
 const FOUND_AT_ONCE: usize = 64;
+
+/// How long a new connection has to send its first request. Before that, others give way first, so that a client that
+/// has just connected is not closed by a flood of new connections.
+const FIRST_MOMENT: Duration = Duration::from_secs(1);
+
+/// The share of the limit, as a divisor, that silent connections may hold in their first moment. Beyond it the oldest
+/// gives way, so that a flood does not close connections that clients keep for their next request.
+const SILENT_SHARE: usize = 8;
 
 /// How long to wait between two warnings about the limit.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -29,8 +37,9 @@ pub(super) struct Places {
     limit: usize,
     next: u64,
     connections: HashMap<u64, (Connection, Closer)>,
-    /// Those that have sent no request. The smallest number is the one that is silent for longest.
-    silent: BTreeSet<u64>,
+    /// Those that have sent no request, and when they were accepted. The smallest number is the one that is silent for
+    /// longest.
+    silent: BTreeMap<u64, Instant>,
     /// Those that do least of the others, as of the last look at all. The least is the last.
     least: Vec<(Rank, u64)>,
     /// Connections that had to give way or were refused, and were not told of yet.
@@ -44,7 +53,7 @@ impl Places {
             limit,
             next: 0,
             connections: HashMap::new(),
-            silent: BTreeSet::new(),
+            silent: BTreeMap::new(),
             least: Vec::new(),
             untold: 0,
             told: None,
@@ -52,11 +61,12 @@ impl Places {
     }
 
     /// The number of a new connection. At the limit, another one gives way; none if no connection may.
-    pub(super) fn find(&mut self) -> Option<u64> {
+    pub(super) fn find(&mut self, now: Instant) -> Option<u64> {
         if self.connections.len() >= self.limit {
-            self.tell();
-            let gives_way = self.silent.pop_first().or_else(|| self.least_busy())?;
-            self.connections.remove(&gives_way);
+            self.tell(now);
+            let gives_way =
+                self.silent_too_long(now).or_else(|| self.least_busy()).or_else(|| self.longest_silent())?;
+            self.free(gives_way);
         }
         let number = self.next;
         self.next += 1;
@@ -64,10 +74,15 @@ impl Places {
     }
 
     /// Gives the connection its place. The receiver is ready when it has to give way.
-    pub(super) fn take(&mut self, number: u64, connection: Connection) -> oneshot::Receiver<Infallible> {
+    pub(super) fn take(
+        &mut self,
+        number: u64,
+        connection: Connection,
+        now: Instant,
+    ) -> oneshot::Receiver<Infallible> {
         let (closer, closed) = oneshot::channel();
         self.connections.insert(number, (connection, closer));
-        self.silent.insert(number);
+        self.silent.insert(number, now);
         closed
     }
 
@@ -80,6 +95,18 @@ impl Places {
     pub(super) fn free(&mut self, number: u64) {
         self.connections.remove(&number);
         self.silent.remove(&number);
+    }
+
+    /// The connection that is silent for longest, unless this is its first moment.
+    fn silent_too_long(&self, now: Instant) -> Option<u64> {
+        let (number, accepted) = self.silent.first_key_value()?;
+        let is_first_moment = now.duration_since(*accepted) < FIRST_MOMENT;
+        let is_first_moment = is_first_moment && self.silent.len() <= self.limit / SILENT_SHARE;
+        (!is_first_moment).then_some(*number)
+    }
+
+    fn longest_silent(&self) -> Option<u64> {
+        self.silent.first_key_value().map(|(number, _)| *number)
     }
 
     /// The connection that does least, if every one has sent a request. None if every one has a request that has
@@ -105,7 +132,8 @@ impl Places {
 
     /// Looks at all connections.
     fn look(&mut self) {
-        let ranked = self.connections.iter().filter_map(|(number, (connection, _))| {
+        let asked = self.connections.iter().filter(|(number, _)| !self.silent.contains_key(number));
+        let ranked = asked.filter_map(|(number, (connection, _))| {
             let rank = connection.rank()?;
             Some((rank, *number))
         });
@@ -119,9 +147,8 @@ impl Places {
     }
 
     /// Warns that the limit is reached, but not for each connection.
-    fn tell(&mut self) {
+    fn tell(&mut self, now: Instant) {
         self.untold += 1;
-        let now = Instant::now();
         if self.told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY) {
             tracing::warn!(
                 connections = self.limit,
@@ -159,8 +186,16 @@ mod tests {
     }
 
     fn admit(connections: &Connections) -> Admitted {
-        let (place, connection, closed) = connections.admit().expect("a place");
+        admit_at(connections, Instant::now())
+    }
+
+    fn admit_at(connections: &Connections, now: Instant) -> Admitted {
+        let (place, connection, closed) = connections.admit(now).expect("a place");
         Admitted { _place: place, connection, closed }
+    }
+
+    fn count_closed(admitted: &mut [Admitted]) -> usize {
+        admitted.iter_mut().filter_map(|admitted| admitted.is_closed().then_some(())).count()
     }
 
     #[tokio::test]
@@ -189,6 +224,28 @@ mod tests {
         assert!(idle[0].is_closed());
         let _new = admit(&connections);
         assert!(silent.is_closed() && !idle[1].is_closed() && !idle[2].is_closed());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_just_accepted_is_kept_for_a_moment() {
+        let (connections, now) = (Connections::new(LIMIT), Instant::now());
+        let mut arriving: Vec<_> = (0..LIMIT - 1).map(|_| admit_at(&connections, now)).collect();
+        let _requests: Vec<_> = arriving.iter().map(|admitted| admitted.connection.begin()).collect();
+        let mut silent = admit_at(&connections, now);
+        let flood: Vec<_> = (1..LIMIT / SILENT_SHARE).map(|_| admit_at(&connections, now)).collect();
+        assert!(!silent.is_closed());
+        assert_eq!(count_closed(&mut arriving), flood.len());
+        let _new = admit_at(&connections, now + FIRST_MOMENT);
+        assert!(silent.is_closed(), "its moment is over");
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_silent_connections_closes_few_others() {
+        let (connections, now) = (Connections::new(LIMIT), Instant::now());
+        let mut idle: Vec<_> = (0..LIMIT).map(|_| admit_at(&connections, now)).collect();
+        idle.iter().for_each(Admitted::asks);
+        let _flood: Vec<_> = (0..10 * LIMIT).map(|_| admit_at(&connections, now)).collect();
+        assert_eq!(count_closed(&mut idle), LIMIT / SILENT_SHARE + 1);
     }
 
     #[tokio::test]
