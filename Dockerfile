@@ -36,6 +36,8 @@ RUN groupadd --gid 10001 hookbox \
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /usr/local/bin/hookbox /usr/local/bin/hookbox
 
+# It listens for other machines, so it does not start without a token: set HOOKBOX_ADMIN_TOKEN, or mount a hookbox.toml
+# with tokens.
 ENV HOOKBOX_DATABASE_URL=sqlite:///data/hookbox.db \
     HOOKBOX_HTTP_ADDR=0.0.0.0:8080 \
     HOOKBOX_GRPC_ADDR=0.0.0.0:50051

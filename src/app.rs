@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::program::ServeError;
 pub(crate) use self::program::{Program, ReadLayers, known_handlers};
+use crate::access::Access;
 use crate::config::{Config, Database};
 use crate::connections::{Bodies, Connections, connections_for_open_files};
 use crate::domain::clock::Clock;
@@ -125,7 +126,9 @@ pub async fn run(
         seed,
         stopping.clone(),
     );
-    let service = Service::new(Arc::clone(&store), routes, Arc::clone(&clock), metrics, limiter, work);
+    let access = Arc::new(Access::new(Arc::clone(&config.tokens), Arc::clone(&clock)));
+    let service =
+        Service::new(Arc::clone(&store), routes, Arc::clone(&clock), metrics, limiter, work, access);
     let alerter =
         Alerter::start(service.clone(), BacklogLevels::new(config.max_backlog, config.backlog_alert));
     let connections = Connections::new(connections_for_open_files(handler_files(&config)));

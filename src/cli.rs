@@ -8,6 +8,7 @@ mod output;
 mod reload;
 mod serve;
 mod settings;
+mod token;
 mod transfer;
 
 use std::io::{self, Write};
@@ -44,8 +45,10 @@ enum Command {
     Transfer(transfer::Transfer),
     /// Print the settings in force, each with its origin, or check them
     Config(config::Show),
-    /// Tell the hookbox at http_addr to read its settings again and put their routes in force
+    /// Tell the hookbox at http_addr to read its settings again and put their routes and tokens in force
     Reload(SettingFlags),
+    /// Make a token, and print it with the lines of the settings file for it
+    Token(token::Make),
     /// Print the OpenAPI document
     Openapi,
     /// Print a completion script for a shell
@@ -135,6 +138,7 @@ fn run(command: Command, own: &Registry) -> Result<ExitCode, Failure> {
         Command::Transfer(transfer) => transfer.run(),
         Command::Config(config) => config.run(own),
         Command::Reload(flags) => reload::reload(&settings_of(&flags, own)?),
+        Command::Token(token) => token.run(),
         Command::Openapi => print_openapi(),
         Command::Completions { shell } => print_completions(shell),
         Command::Health(health) => health.run(own),

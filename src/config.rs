@@ -7,9 +7,11 @@ mod file;
 mod layers;
 mod mistake;
 mod parse;
+mod protection;
 mod routes;
 mod secret;
 mod settings;
+mod tokens;
 mod transfer;
 
 use std::fmt;
@@ -22,13 +24,17 @@ pub use self::layers::{Layers, Origin, without_password};
 pub use self::mistake::Mistakes;
 use self::parse::Reader;
 use self::routes::{Defaults, ReadRoute};
-pub use self::settings::{SETTINGS, Setting};
+pub use self::settings::{SETTINGS, Setting, TOKEN_VARIABLE};
+use self::tokens::ReadToken;
+pub use self::tokens::wrong_token_name;
 pub use self::transfer::{transfer_from, transfer_to, transfer_to_setting};
+use crate::access::Tokens;
 use crate::domain::handler::Simulate;
 use crate::domain::host::{Host, WebOrigin};
 use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::route::Rate;
+use crate::domain::secret::Secret;
 use crate::routes::Routes;
 use crate::store::postgres::Target;
 use crate::telemetry;
@@ -55,6 +61,9 @@ pub const OF_ROUTES: &[(&str, &str)] = &[
     ("simulate_failure_rate", "simulate.failure_rate"),
 ];
 
+/// The other settings that a reload puts in force.
+pub const OF_ACCESS: &[&str] = &["admin_token", "metrics_open"];
+
 /// All settings, validated.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -68,8 +77,12 @@ pub struct Config {
     pub hosts: Vec<Host>,
     /// The origin of `public_url`, the URL at which senders and browsers reach REST; none if it is not set.
     pub public_url: Option<WebOrigin>,
-    /// Whether REST answers requests for any host.
+    /// Whether everybody may use hookbox where no token is configured: from any machine, and by any host.
     pub allow_anonymous: bool,
+    /// The tokens of the file, and `admin_token`.
+    pub tokens: Arc<Tokens>,
+    /// The token with every role; none if it is not set.
+    pub admin_token: Option<Secret>,
     /// How many worker threads run handlers, 1 to 4096.
     pub workers: usize,
     /// The name of this process in the history of attempts: host name and process id.
@@ -99,6 +112,7 @@ pub struct Config {
     /// The options of logs and traces.
     pub telemetry: telemetry::Options,
     read_routes: Vec<ReadRoute>,
+    read_tokens: Vec<ReadToken>,
 }
 
 /// The database that stores webhooks.
@@ -143,6 +157,10 @@ impl Config {
         let (http_addr, grpc_addr) = (read.parsed("http_addr"), read.parsed("grpc_addr"));
         let (hosts, public_url) = (read.hosts("hosts"), read.web_origin("public_url"));
         let allow_anonymous = read.parsed("allow_anonymous");
+        let admin_token = tokens::admin_token(read);
+        let admin = admin_token.as_ref().and_then(Option::as_ref);
+        let read_tokens = layers.read_tokens(|tokens| tokens::read_tokens(read, tokens, admin));
+        let metrics_open = read.parsed("metrics_open");
         let workers = read.number("workers", 1..=4096);
         let lease = read.duration("lease", Duration::from_secs(1)..=parse::DAY);
         let purge_interval = read.duration("purge_interval", parse::MILLISECOND * 100..=parse::DAY);
@@ -163,6 +181,8 @@ impl Config {
             hosts: hosts?,
             public_url: public_url?,
             allow_anonymous: allow_anonymous?,
+            tokens: Arc::new(tokens::compiled(&read_tokens, admin, metrics_open?)),
+            admin_token: admin_token.clone()?,
             workers: workers?,
             worker: layers.worker(),
             routes,
@@ -178,7 +198,13 @@ impl Config {
             shutdown_grace: shutdown_grace?,
             telemetry: telemetry?,
             read_routes,
+            read_tokens,
         })
+    }
+
+    /// The tokens in the form of the settings file, without anything secret.
+    pub fn tokens_text(&self) -> String {
+        self.read_tokens.iter().map(ToString::to_string).collect()
     }
 
     /// The routes in the form of the settings file, each value with its origin as a comment.

@@ -16,6 +16,7 @@ mod rounds;
 mod stream;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -70,6 +71,8 @@ pub struct Connection {
 struct Activity {
     /// The number of the connection.
     number: u64,
+    /// The address of the client.
+    client: IpAddr,
     has_asked: AtomicBool,
     /// Requests whose response is not written yet.
     requests: AtomicU32,
@@ -96,11 +99,11 @@ impl Connections {
     pub async fn accept(&self, listener: &TcpListener) -> Stream {
         loop {
             match listener.accept().await {
-                Ok((socket, _)) => {
+                Ok((socket, client)) => {
                     ACCEPTING.works();
                     // Responses are small and written at once; if this fails, they only arrive later.
                     let _ = socket.set_nodelay(true);
-                    if let Some((place, connection, closed)) = self.admit(Instant::now()) {
+                    if let Some((place, connection, closed)) = self.admit(client.ip(), Instant::now()) {
                         return Stream::new(socket, place, connection, closed);
                     }
                 }
@@ -114,12 +117,17 @@ impl Connections {
         }
     }
 
-    /// Finds a place for a new connection. None if every open connection has a request that has arrived.
-    fn admit(&self, now: Instant) -> Option<(Place, Connection, oneshot::Receiver<Infallible>)> {
+    /// Finds a place for a new connection of a client with this address. None if every open connection has a request that has arrived.
+    fn admit(
+        &self,
+        client: IpAddr,
+        now: Instant,
+    ) -> Option<(Place, Connection, oneshot::Receiver<Infallible>)> {
         let mut places = self.0.lock();
         let number = places.find(now)?;
         let activity = Arc::new(Activity {
             number,
+            client,
             has_asked: AtomicBool::default(),
             requests: AtomicU32::default(),
             arriving: AtomicU32::default(),
@@ -154,6 +162,11 @@ impl Drop for Place {
 }
 
 impl Connection {
+    /// The address of the client, or of the proxy in front of hookbox.
+    pub fn client(&self) -> IpAddr {
+        self.activity.client
+    }
+
     /// Notes that a request has begun. Keep the first value until the response is written, and the second one
     /// until the body of the request has arrived.
     pub fn begin(&self) -> (InProgress, Arriving) {
@@ -264,8 +277,10 @@ mod tests {
         }
     }
 
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn admit(connections: &Connections) -> Admitted {
-        let (place, connection, closed) = connections.admit(Instant::now()).expect("a place");
+        let (place, connection, closed) = connections.admit(CLIENT, Instant::now()).expect("a place");
         Admitted { place: Some(place), connection, closed }
     }
 
@@ -288,10 +303,10 @@ mod tests {
             answers.push(in_progress);
             assert_eq!([&mut silent, &mut idle, &mut arrives].map(Admitted::is_closed), expected);
         }
-        assert!(connections.admit(Instant::now()).is_none(), "every request is answered");
+        assert!(connections.admit(CLIENT, Instant::now()).is_none(), "every request is answered");
         assert!(!answered.is_closed());
         answered.place.take();
-        assert!(connections.admit(Instant::now()).is_some(), "a place is free again");
+        assert!(connections.admit(CLIENT, Instant::now()).is_some(), "a place is free again");
     }
 
     #[tokio::test]

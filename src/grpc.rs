@@ -1,5 +1,6 @@
 //! gRPC: serves the service with tonic. Knows neither REST nor the inside of a store.
 
+mod access;
 mod answer;
 mod calls;
 mod convert;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tower::util::MapResponseLayer;
 
+use self::access::AccessLayer;
 use self::calls::CallsLayer;
 use self::operations::Operations;
 use self::proto::operation_service_server::OperationServiceServer;
@@ -82,7 +84,7 @@ pub async fn serve(
     api: Api,
     stopping: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let (calls, leaving) = (CallsLayer(api.clone()), api.leaving.clone());
+    let (calls, access, leaving) = (CallsLayer(api.clone()), AccessLayer(api.clone()), api.leaving.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     let webhooks = WebhookServiceServer::new(Webhooks(api.clone()))
         .max_decoding_message_size(api.max_body_bytes * VALUE_OVERHEAD_FACTOR + MESSAGE_OVERHEAD_BYTES);
@@ -105,6 +107,7 @@ pub async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
         .layer(calls)
+        .layer(access)
         .layer(MapResponseLayer::new(status::explain))
         .add_service(health_service)
         .add_service(webhooks)

@@ -1,5 +1,6 @@
 //! REST: serves the service with axum. Knows neither gRPC nor the inside of a store.
 
+mod access;
 mod alerts;
 mod body;
 mod browsers;
@@ -65,7 +66,7 @@ pub struct Api {
 #[openapi(
     info(
         title = "hookbox",
-        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each job has one recorded outcome; effects outside of hookbox are at least once. Errors are problem documents (RFC 9457), except the 503 of `/readyz`. Any call can also answer 500 with the reason `INTERNAL`; any but `/healthz` and `/readyz` 403 with `HOST_NOT_ALLOWED` or 400 with `INVALID_HOST`; and any POST 403 with `ORIGIN_NOT_ALLOWED`.",
+        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each job has one recorded outcome; effects outside of hookbox are at least once. Errors are problem documents (RFC 9457), except the 503 of `/readyz`. If tokens are configured, a call needs one with the role that its description names, and else answers 401 with `UNAUTHENTICATED`, 403 with `FORBIDDEN`, or 429 with `TOO_MANY_FAILED_TOKENS`; what a token is not limited to is left out, or answered 404. Any call can also answer 500 with the reason `INTERNAL`; if no tokens are configured, any but `/healthz` and `/readyz` 403 with `HOST_NOT_ALLOWED` or 400 with `INVALID_HOST`; and any POST 403 with `ORIGIN_NOT_ALLOWED`.",
         license(name = "MIT OR Apache-2.0"),
     ),
     components(schemas(alerts::DeadLetteredAlert, alerts::BreakerOpenedAlert, alerts::BacklogHighAlert)),
@@ -107,6 +108,7 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(health::metrics));
     examples::add_examples(routes.get_openapi_mut());
     alerts::add_webhooks(routes.get_openapi_mut());
+    access::add_tokens(routes.get_openapi_mut());
     routes
 }
 
@@ -122,7 +124,8 @@ pub fn router(api: Api) -> Router {
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(path_not_found)
-        .layer(middleware::from_fn_with_state(Arc::clone(&api.allowed), browsers::guard))
+        .layer(middleware::from_fn_with_state(api.clone(), access::guard))
+        .layer(middleware::from_fn_with_state(api.clone(), browsers::guard))
         .layer(middleware::from_fn_with_state(api.clone(), observe))
         .with_state(api)
 }

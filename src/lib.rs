@@ -56,6 +56,7 @@
 //!
 //! A program with a `main` of its own serves with [`Hookbox::serve`]. `examples/handler.rs` is a whole program.
 
+mod access;
 mod app;
 mod builder;
 mod cli;
@@ -88,5 +89,5 @@ pub mod internals {
             })*
         };
     }
-    open! { app clock config connections domain grpc handlers http routes service store telemetry worker }
+    open! { access app clock config connections domain grpc handlers http routes service store telemetry worker }
 }

@@ -6,7 +6,7 @@
 
 mod body;
 mod condition;
-mod glob;
+pub mod glob;
 mod incoming;
 mod meter;
 mod metered;

@@ -10,6 +10,7 @@ mod operate;
 pub mod policy_view;
 pub mod rate_limit;
 pub mod reload;
+mod scope;
 mod unserved;
 pub mod until;
 pub mod view;
@@ -29,6 +30,7 @@ pub use self::rate_limit::{RateLimiter, RateState};
 use self::reload::RoutesInForce;
 pub use self::unserved::log_unserved;
 use self::work::Work;
+use crate::access::{Access, Caller};
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Result};
 use crate::domain::route::NewJob;
@@ -60,6 +62,9 @@ pub struct Service {
     limiter: Option<Arc<RateLimiter>>,
     probes: Arc<Probes>,
     work: Arc<Work>,
+    access: Arc<Access>,
+    /// On whose behalf the use cases run.
+    caller: Arc<Caller>,
 }
 
 /// The outcome of a submission, and the state of the rate limit after it.
@@ -72,7 +77,7 @@ pub struct Submitted {
 }
 
 impl Service {
-    /// The use cases over a store.
+    /// The use cases over a store, on behalf of hookbox itself.
     pub fn new(
         store: Arc<dyn Store>,
         routes: Arc<RoutesInForce>,
@@ -80,13 +85,15 @@ impl Service {
         metrics: Arc<Metrics>,
         limiter: Option<Arc<RateLimiter>>,
         work: Arc<Work>,
+        access: Arc<Access>,
     ) -> Self {
-        Self { store, routes, clock, metrics, limiter, probes: Arc::default(), work }
+        let caller = Arc::new(Caller::unlimited("hookbox", None));
+        Self { store, routes, clock, metrics, limiter, probes: Arc::default(), work, access, caller }
     }
 
     /// Stores a webhook with a job for each route that matches it, or finds that it was accepted before.
-    /// Errors: `RateLimited`; `InvalidField` for the source of hookbox's own webhooks; and those of
-    /// [`Inbox::accept`](crate::store::Inbox::accept).
+    /// Errors: `RateLimited`; `InvalidField` for the source of hookbox's own webhooks; `Forbidden` for a source that the
+    /// caller does not see; and those of [`Inbox::accept`](crate::store::Inbox::accept).
     ///
     /// `headers` returns the headers of the request, with names in lower case. It is called only if a route
     /// needs them. Headers with credentials are hidden from routes.
@@ -130,6 +137,10 @@ impl Service {
         if webhook.source.is_own() {
             let problem = "must not be `hookbox`, which is the source of hookbox's own webhooks";
             return Err(Error::invalid("source", problem));
+        }
+        if !self.caller.sees_source(&webhook.source) {
+            let why = format!("the source `{}` is not one of them", webhook.source);
+            return Err(self.caller.too_limited(&why));
         }
         let jobs = apart(webhook.payload.json().len(), || self.jobs_of(&webhook, headers)).await;
         let accepted = self.store.accept(webhook, jobs).await?;

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::{Environment, Listeners, RunError, run};
 use crate::clock::SystemClock;
-use crate::config::{Config, HANDLERS, Layers, Mistakes, OF_ROUTES};
+use crate::config::{Config, HANDLERS, Layers, Mistakes, OF_ACCESS, OF_ROUTES};
 use crate::handlers::exec::{Exec, Launcher};
 use crate::handlers::http::Http;
 use crate::handlers::simulate::Simulate;
@@ -115,10 +115,13 @@ fn settings_reader(read: Arc<ReadLayers>, own: Registry, at_start: Layers) -> Ar
     Arc::new(move || {
         let layers = read().map_err(|mistakes| mistakes.to_string())?;
         let config = Config::new(&layers, &known_handlers(&own)).map_err(|mistakes| mistakes.to_string())?;
-        let is_of_routes = |name: &str| OF_ROUTES.iter().any(|(setting, _)| *setting == name);
-        let changed = layers.changed(&at_start).into_iter().filter(|name| !is_of_routes(name));
+        // Hookbox still listens on the addresses of the start.
+        config.check_protection(&at_start).map_err(|mistakes| mistakes.to_string())?;
+        let is_reloaded =
+            |name: &str| OF_ROUTES.iter().any(|(setting, _)| *setting == name) || OF_ACCESS.contains(&name);
+        let changed = layers.changed(&at_start).into_iter().filter(|name| !is_reloaded(name));
         let needs_restart = changed.map(ToOwned::to_owned).collect();
-        Ok(Reloaded { routes: config.routes, needs_restart })
+        Ok(Reloaded { routes: config.routes, tokens: config.tokens, needs_restart })
     })
 }
 

@@ -16,6 +16,7 @@ use self::client::Target;
 use self::load::Measured;
 use super::Failure;
 use super::output::print;
+use super::settings::client_token;
 use crate::telemetry::metrics::Stopwatch;
 
 /// How often the progress bar is updated, and how often unfinished jobs are counted with `--drain`.
@@ -76,7 +77,8 @@ struct Drained {
 
 impl Bench {
     /// Sends webhooks and prints the results. The exit code is 1 if some webhooks were not accepted.
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) fn run(mut self) -> Result<ExitCode, Failure> {
+        self.url.token = client_token();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let report = runtime.block_on(self.measure())?;
         if self.json {

@@ -4,8 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
-use crate::config::{Layers, Mistakes, SETTINGS};
+use crate::config::{Layers, Mistakes, SETTINGS, TOKEN_VARIABLE};
 use crate::domain::secret::Secret;
+
+/// The token of the commands that talk to a running hookbox; none if the environment has none.
+#[expect(clippy::disallowed_methods, reason = "the environment is read only here")]
+pub(super) fn client_token() -> Option<Secret> {
+    std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()).map(Secret::from)
+}
 
 /// The flags of settings on the command line, and the file in `--config`.
 #[derive(Clone, Debug)]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::file::{File, Value};
 use super::mistake::{Mistake, Mistakes, suggestion};
-use super::settings::{ENVIRONMENT_PREFIX, LISTS, SETTINGS, Setting};
+use super::secret;
+use super::settings::{ENVIRONMENT_PREFIX, LISTS, SECRETS, SETTINGS, Setting, TOKEN_VARIABLE};
 use crate::domain::secret::Secret;
 use crate::telemetry::{Protocol, Traces};
 
@@ -15,6 +16,9 @@ const DEFAULT_FILE: &str = "hookbox.toml";
 
 /// The array of tables with the routes, which is not a simple setting.
 const ROUTES: &str = "routes";
+
+/// The table with the tokens, each a table by its name.
+const TOKENS: &str = "tokens";
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,9 +125,18 @@ impl Layers {
 
     /// Calls `read` with the routes of the file; with none if there is no file, or it has no routes.
     pub(super) fn read_routes<T>(&self, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
+        self.read_table(ROUTES, read)
+    }
+
+    /// Calls `read` with the tokens of the file; with none if there is no file, or it has no tokens.
+    pub(super) fn read_tokens<T>(&self, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
+        self.read_table(TOKENS, read)
+    }
+
+    fn read_table<T>(&self, name: &str, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
         let Some(file) = &self.file else { return read(None) };
         let (table, _) = file.parse();
-        read(table.get(ROUTES).map(|routes| Value::new(file, ROUTES.to_owned(), routes)))
+        read(table.get(name).map(|value| Value::new(file, name.to_owned(), value)))
     }
 
     /// The mistakes in the file, without those in values.
@@ -173,11 +186,11 @@ impl Layers {
         self.mistakes = mistakes;
         for (key, value) in &table {
             let name = key.get_ref();
-            if name == ROUTES {
+            if name == ROUTES || name == TOKENS {
                 continue;
             }
             let Some(setting) = find(name) else {
-                let known = SETTINGS.iter().map(|setting| setting.name).chain([ROUTES]);
+                let known = SETTINGS.iter().map(|setting| setting.name).chain([ROUTES, TOKENS]);
                 let text = format!("the setting `{name}` is not known{}", suggestion(name, known));
                 self.mistakes.push(Mistake { origin: file.origin(&key.span()), text });
                 continue;
@@ -198,7 +211,7 @@ impl Layers {
     fn add_environment(&mut self) {
         self.read_traces();
         for (variable, value) in self.environment.clone() {
-            if !variable.starts_with(ENVIRONMENT_PREFIX) {
+            if !variable.starts_with(ENVIRONMENT_PREFIX) || variable == TOKEN_VARIABLE {
                 continue;
             }
             match SETTINGS.iter().find(|setting| setting.environment_name() == variable) {
@@ -239,12 +252,17 @@ impl Layers {
 }
 
 impl fmt::Display for Layers {
-    /// The settings without the routes, in the form of the settings file; the origin of each value is a
-    /// comment. Passwords in URLs are hidden.
+    /// The settings without the tables, in the form of the settings file; the origin of each value is a
+    /// comment. Secrets and passwords in URLs are hidden.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for setting in SETTINGS {
             let (value, origin) = self.get(setting.name);
-            let line = format!("{} = {}", setting.name, toml::Value::String(without_password(value)));
+            let shown = if SECRETS.contains(&setting.name) && !value.is_empty() {
+                secret::shown(value).to_owned()
+            } else {
+                without_password(value)
+            };
+            let line = format!("{} = {}", setting.name, toml::Value::String(shown));
             writeln!(f, "{line:<44} # {origin}")?;
         }
         Ok(())

@@ -216,6 +216,21 @@ impl<'a> Reader<'a> {
         )
     }
 
+    /// A secret; the inner value is none if the setting is empty. Mistakes do not show it.
+    pub(super) fn secret(&self, name: &str, is_allowed: impl Fn(&str) -> bool) -> Option<Option<Secret>> {
+        let (value, origin) = self.layers.get(name);
+        if value.is_empty() {
+            return Some(None);
+        }
+        let allowed = match secret::read(value, self.layers.environment()) {
+            Ok(secret) if is_allowed(secret.expose()) => return Some(Some(secret)),
+            Ok(_) => allowed_for(name).to_owned(),
+            Err(missing) => format!("{}, but {missing}", allowed_for(name)),
+        };
+        self.wrong(Mistake::written(origin, name, format_args!("{:?}", secret::shown(value)), allowed));
+        None
+    }
+
     pub(super) fn rate_limit(&self, name: &str) -> Option<Option<Rate>> {
         self.read(
             name,

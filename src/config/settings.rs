@@ -29,6 +29,12 @@ impl Setting {
 /// The prefix of the environment variables of settings.
 pub(super) const ENVIRONMENT_PREFIX: &str = "HOOKBOX_";
 
+/// The environment variable with the token of the commands that talk to a running hookbox. Not a setting.
+pub const TOKEN_VARIABLE: &str = "HOOKBOX_TOKEN";
+
+/// The settings that are secrets. They are not shown.
+pub(super) const SECRETS: &[&str] = &["admin_token"];
+
 /// The settings that are lists. Their items are separated by commas; in the settings file the value may also be an
 /// array of strings.
 pub(super) const LISTS: &[&str] = &["hosts"];
@@ -69,7 +75,19 @@ pub const SETTINGS: &[Setting] = &[
         name: "allow_anonymous",
         default: "false",
         allowed: "true or false",
-        help: "Whether REST answers requests for any host, also those that `hosts` and `public_url` do not name",
+        help: "Where no token is configured: whether everybody may use hookbox, from any machine, and REST answers requests for any host",
+    },
+    Setting {
+        name: "admin_token",
+        default: "",
+        allowed: "empty, or 16 to 1024 visible ASCII characters, or env:<variable> or file:<path> that contains them",
+        help: "Token with every role; with it, or a token in the settings file, requests need a token [default: not set]",
+    },
+    Setting {
+        name: "metrics_open",
+        default: "false",
+        allowed: "true or false",
+        help: "Whether GET /metrics needs no token where other requests do",
     },
     Setting {
         name: "workers",

@@ -112,10 +112,12 @@ mod tests {
     use super::*;
     use crate::connections::{Connections, Turn};
 
+    const CLIENT: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     #[tokio::test]
     async fn an_answer_is_split_and_stays_in_progress_until_it_is_written() {
         let connections = Connections::new(1);
-        let (_place, connection, _closed) = connections.admit(Instant::now()).expect("a place");
+        let (_place, connection, _closed) = connections.admit(CLIENT, Instant::now()).expect("a place");
         let (in_progress, _arriving) = connection.begin();
         let bytes: Vec<u8> = (0_u8..=255).cycle().take(2 * PART_BYTES + 1).collect();
         let room = connection.room(bytes.len() as u64, Turn::default()).await.expect("room");
@@ -143,7 +145,7 @@ mod tests {
     #[tokio::test]
     async fn a_small_answer_may_wait_longer() {
         let connections = Connections::new(1);
-        let (_place, connection, _closed) = connections.admit(Instant::now()).expect("a place");
+        let (_place, connection, _closed) = connections.admit(CLIENT, Instant::now()).expect("a place");
         let (in_progress, _arriving) = connection.begin();
         let room = connection.room(1, Turn::default()).await.expect("room");
         let mut answer = Answer::new(Full::new(Bytes::from_static(b"1")), in_progress, Arc::new(room));

@@ -165,6 +165,8 @@ mod tests {
     use super::*;
     use crate::connections::{Connections, Place};
 
+    const CLIENT: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     /// More connections than are found at once.
     const LIMIT: usize = 200;
 
@@ -190,7 +192,7 @@ mod tests {
     }
 
     fn admit_at(connections: &Connections, now: Instant) -> Admitted {
-        let (place, connection, closed) = connections.admit(now).expect("a place");
+        let (place, connection, closed) = connections.admit(CLIENT, now).expect("a place");
         Admitted { _place: place, connection, closed }
     }
 

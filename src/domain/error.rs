@@ -68,6 +68,12 @@ reasons! {
         ShuttingDown = "SHUTTING_DOWN", "The server is shutting down";
         /// The body is larger than allowed.
         BodyTooLarge = "BODY_TOO_LARGE", "The body is too large";
+        /// The request has no token, or none that the settings have.
+        Unauthenticated = "UNAUTHENTICATED", "A valid token is needed";
+        /// The token has not the role for the request, or is limited to other sources or routes.
+        Forbidden = "FORBIDDEN", "The token does not allow this";
+        /// Too many tokens from the address of the client have failed.
+        TooManyFailedTokens = "TOO_MANY_FAILED_TOKENS", "Too many tokens from this address were wrong";
         /// A fault of hookbox itself.
         Internal = "INTERNAL", "Something went wrong inside hookbox";
     }

@@ -16,6 +16,11 @@ use crate::service::pause_target;
 pub(super) struct Operations(pub(super) Api);
 
 impl Operations {
+    /// This, on behalf of the caller of a request.
+    fn of<T>(&self, request: &Request<T>) -> Self {
+        Self(self.0.on_behalf_of_caller(request))
+    }
+
     async fn answer<R, T, F>(
         &self,
         method: &'static str,
@@ -36,65 +41,81 @@ impl OperationService for Operations {
         &self,
         request: Request<proto::ListRoutesRequest>,
     ) -> Answer<proto::ListRoutesResponse> {
-        self.answer("ListRoutes", request, |_| async { self.0.service.routes().await.map(convert::routes) })
+        let operations = &self.of(&request);
+        operations
+            .answer("ListRoutes", request, |_| async {
+                operations.0.service.routes().await.map(convert::routes)
+            })
             .await
     }
 
     async fn pause(&self, request: Request<proto::PauseRequest>) -> Answer<proto::Pause> {
-        self.answer("Pause", request, |proto::PauseRequest { route, source }| async {
-            self.0.service.pause(pause_target(route, source)?).await.map(convert::pause)
-        })
-        .await
+        let operations = &self.of(&request);
+        operations
+            .answer("Pause", request, |proto::PauseRequest { route, source }| async {
+                operations.0.service.pause(pause_target(route, source)?).await.map(convert::pause)
+            })
+            .await
     }
 
     async fn resume(&self, request: Request<proto::ResumeRequest>) -> Answer<proto::ResumeResponse> {
-        self.answer("Resume", request, |proto::ResumeRequest { route, source }| async {
-            let was_paused = self.0.service.resume(pause_target(route, source)?).await?;
-            Ok(proto::ResumeResponse { was_paused })
-        })
-        .await
+        let operations = &self.of(&request);
+        operations
+            .answer("Resume", request, |proto::ResumeRequest { route, source }| async {
+                let was_paused = operations.0.service.resume(pause_target(route, source)?).await?;
+                Ok(proto::ResumeResponse { was_paused })
+            })
+            .await
     }
 
     async fn list_pauses(
         &self,
         request: Request<proto::ListPausesRequest>,
     ) -> Answer<proto::ListPausesResponse> {
-        self.answer("ListPauses", request, |_| async {
-            let pauses = self.0.service.pauses().await?;
-            Ok(proto::ListPausesResponse { pauses: pauses.into_iter().map(convert::pause).collect() })
-        })
-        .await
+        let operations = &self.of(&request);
+        operations
+            .answer("ListPauses", request, |_| async {
+                let pauses = operations.0.service.pauses().await?;
+                Ok(proto::ListPausesResponse { pauses: pauses.into_iter().map(convert::pause).collect() })
+            })
+            .await
     }
 
     async fn move_jobs(&self, request: Request<proto::MoveJobsRequest>) -> Answer<proto::MoveJobsResponse> {
-        self.answer("MoveJobs", request, |proto::MoveJobsRequest { from, to }| async {
-            let (from, to) = (RouteName::from_field("from", from)?, RouteName::from_field("to", to)?);
-            let moved = self.0.service.move_jobs(from, to).await?;
-            Ok(proto::MoveJobsResponse { moved: moved.moved as u64, cancelled: moved.cancelled as u64 })
-        })
-        .await
+        let operations = &self.of(&request);
+        operations
+            .answer("MoveJobs", request, |proto::MoveJobsRequest { from, to }| async {
+                let (from, to) = (RouteName::from_field("from", from)?, RouteName::from_field("to", to)?);
+                let moved = operations.0.service.move_jobs(from, to).await?;
+                Ok(proto::MoveJobsResponse { moved: moved.moved as u64, cancelled: moved.cancelled as u64 })
+            })
+            .await
     }
 
     async fn cancel_jobs(
         &self,
         request: Request<proto::CancelJobsRequest>,
     ) -> Answer<proto::CancelJobsResponse> {
-        self.answer("CancelJobs", request, |proto::CancelJobsRequest { route }| async {
-            let cancelled = self.0.service.cancel_jobs(RouteName::new(route)?).await?;
-            Ok(proto::CancelJobsResponse { cancelled: cancelled as u64 })
-        })
-        .await
+        let operations = &self.of(&request);
+        operations
+            .answer("CancelJobs", request, |proto::CancelJobsRequest { route }| async {
+                let cancelled = operations.0.service.cancel_jobs(RouteName::new(route)?).await?;
+                Ok(proto::CancelJobsResponse { cancelled: cancelled as u64 })
+            })
+            .await
     }
 
     async fn reload_settings(
         &self,
         request: Request<proto::ReloadSettingsRequest>,
     ) -> Answer<proto::ReloadSettingsResponse> {
-        self.answer("ReloadSettings", request, |_| async {
-            let reload = self.0.service.reload().await?;
-            let routes = u32::try_from(reload.routes).unwrap_or(u32::MAX);
-            Ok(proto::ReloadSettingsResponse { routes, needs_restart: reload.needs_restart })
-        })
-        .await
+        let operations = &self.of(&request);
+        operations
+            .answer("ReloadSettings", request, |_| async {
+                let reload = operations.0.service.reload().await?;
+                let routes = u32::try_from(reload.routes).unwrap_or(u32::MAX);
+                Ok(proto::ReloadSettingsResponse { routes, needs_restart: reload.needs_restart })
+            })
+            .await
     }
 }

@@ -50,7 +50,9 @@ pub const fn code_of(reason: Reason) -> Code {
         Reason::WrongStatus | Reason::RouteInForce | Reason::RouteNotPulled | Reason::SettingsInvalid => {
             Code::FailedPrecondition
         }
-        Reason::RateLimited | Reason::BodyTooLarge => Code::ResourceExhausted,
+        Reason::RateLimited | Reason::TooManyFailedTokens | Reason::BodyTooLarge => Code::ResourceExhausted,
+        Reason::Unauthenticated => Code::Unauthenticated,
+        Reason::Forbidden => Code::PermissionDenied,
         Reason::BacklogFull | Reason::StoreUnavailable | Reason::ShuttingDown => Code::Unavailable,
         Reason::Internal => Code::Internal,
     }

@@ -28,6 +28,11 @@ const PIPELINE_DEPTH: usize = 256;
 pub(super) struct Webhooks(pub(super) Api);
 
 impl Webhooks {
+    /// This, on behalf of the caller of a request.
+    fn of<T>(&self, request: &Request<T>) -> Self {
+        Self(self.0.on_behalf_of_caller(request))
+    }
+
     async fn answer<T, F>(
         &self,
         method: &'static str,
@@ -46,6 +51,8 @@ impl Webhooks {
         metadata: &MetadataMap,
         traceparent: Traceparent,
     ) -> Result<proto::SubmitWebhookResponse> {
+        // A pipeline may last longer than its token.
+        self.0.service.check_caller()?;
         let bytes = request.encoded_len();
         let webhook =
             apart(bytes, || convert::new_webhook(request, self.0.max_body_bytes, traceparent)).await?;
@@ -93,10 +100,12 @@ impl WebhookService for Webhooks {
         &self,
         request: Request<proto::SubmitWebhookRequest>,
     ) -> Answer<proto::SubmitWebhookResponse> {
+        let webhooks = &self.of(&request);
         let incoming = traceparent_of(&request);
         let (metadata, _, request) = request.into_parts();
         let _room = self.0.bodies.room(request.encoded_len()).await;
-        self.answer("SubmitWebhook", incoming, |traceparent| self.submit(request, &metadata, traceparent))
+        webhooks
+            .answer("SubmitWebhook", incoming, |traceparent| webhooks.submit(request, &metadata, traceparent))
             .await
     }
 
@@ -107,13 +116,14 @@ impl WebhookService for Webhooks {
         &self,
         request: Request<Streaming<proto::SubmitWebhookRequest>>,
     ) -> Answer<Self::SubmitWebhooksStream> {
+        let webhooks = self.of(&request);
         let incoming = traceparent_of(&request);
         let (metadata, _, requests) = request.into_parts();
         let metadata = Arc::new(metadata);
         let trace_id = status::trace_id_of(incoming.as_ref());
         let stopped = self.0.stopping.clone().cancelled_owned();
         let cut_off = stopped.map(move |()| Err(status::status(&Error::shutting_down(), &trace_id)));
-        let (webhooks, bodies) = (self.clone(), self.0.bodies.clone());
+        let bodies = self.0.bodies.clone();
         let answers = until(requests, cut_off)
             // Until there is memory for a request, the stream is not read further.
             .then(move |request| {
@@ -137,32 +147,38 @@ impl WebhookService for Webhooks {
     }
 
     async fn get_status(&self, request: Request<proto::GetStatusRequest>) -> Answer<proto::WebhookStatus> {
-        self.answer("GetStatus", traceparent_of(&request), |_| async {
-            let proto::GetStatusRequest { id, idempotency_key, source } = request.into_inner();
-            let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
-            self.0.service.status(name).await.map(convert::webhook_status)
-        })
-        .await
+        let webhooks = &self.of(&request);
+        webhooks
+            .answer("GetStatus", traceparent_of(&request), |_| async {
+                let proto::GetStatusRequest { id, idempotency_key, source } = request.into_inner();
+                let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
+                webhooks.0.service.status(name).await.map(convert::webhook_status)
+            })
+            .await
     }
 
     async fn get_webhook(&self, request: Request<proto::GetWebhookRequest>) -> Answer<proto::Webhook> {
-        self.answer("GetWebhook", traceparent_of(&request), |_| async {
-            let proto::GetWebhookRequest { id, idempotency_key, source } = request.into_inner();
-            let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
-            self.0.service.webhook(name).await.map(convert::webhook)
-        })
-        .await
+        let webhooks = &self.of(&request);
+        webhooks
+            .answer("GetWebhook", traceparent_of(&request), |_| async {
+                let proto::GetWebhookRequest { id, idempotency_key, source } = request.into_inner();
+                let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
+                webhooks.0.service.webhook(name).await.map(convert::webhook)
+            })
+            .await
     }
 
     async fn list_webhooks(
         &self,
         request: Request<proto::ListWebhooksRequest>,
     ) -> Answer<proto::ListWebhooksResponse> {
-        self.answer("ListWebhooks", traceparent_of(&request), |_| async {
-            let query = convert::list_query(request.into_inner())?;
-            self.0.service.list(query).await.map(convert::page)
-        })
-        .await
+        let webhooks = &self.of(&request);
+        webhooks
+            .answer("ListWebhooks", traceparent_of(&request), |_| async {
+                let query = convert::list_query(request.into_inner())?;
+                webhooks.0.service.list(query).await.map(convert::page)
+            })
+            .await
     }
 
     type WatchStatusStream = BoxStream<'static, std::result::Result<proto::WebhookStatus, Status>>;
@@ -171,51 +187,59 @@ impl WebhookService for Webhooks {
         &self,
         request: Request<proto::WatchStatusRequest>,
     ) -> Answer<Self::WatchStatusStream> {
-        self.answer("WatchStatus", traceparent_of(&request), |traceparent| async move {
-            let proto::WatchStatusRequest { id, idempotency_key, source } = request.into_inner();
-            let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
-            let stopping = self.0.stopping.clone().cancelled_owned();
-            let changes = self.0.service.watch(name, stopping).await?;
-            let changes = changes.map(move |change| {
-                change
-                    .map(convert::webhook_status)
-                    .map_err(|error| status::status(&error, traceparent.trace_id()))
-            });
-            Ok(changes.boxed())
-        })
-        .await
+        let webhooks = &self.of(&request);
+        webhooks
+            .answer("WatchStatus", traceparent_of(&request), |traceparent| async move {
+                let proto::WatchStatusRequest { id, idempotency_key, source } = request.into_inner();
+                let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
+                let stopping = self.0.stopping.clone().cancelled_owned();
+                let changes = webhooks.0.service.watch(name, stopping).await?;
+                let changes = changes.map(move |change| {
+                    change
+                        .map(convert::webhook_status)
+                        .map_err(|error| status::status(&error, traceparent.trace_id()))
+                });
+                Ok(changes.boxed())
+            })
+            .await
     }
 
     async fn retry_webhook(
         &self,
         request: Request<proto::RetryWebhookRequest>,
     ) -> Answer<proto::WebhookStatus> {
-        self.answer("RetryWebhook", traceparent_of(&request), |_| async {
-            let proto::RetryWebhookRequest { id, route, idempotency_key, source } = request.into_inner();
-            let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
-            let route = route.map(RouteName::new).transpose()?;
-            self.0.service.retry(name, route).await.map(convert::webhook_status)
-        })
-        .await
+        let webhooks = &self.of(&request);
+        webhooks
+            .answer("RetryWebhook", traceparent_of(&request), |_| async {
+                let proto::RetryWebhookRequest { id, route, idempotency_key, source } = request.into_inner();
+                let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
+                let route = route.map(RouteName::new).transpose()?;
+                webhooks.0.service.retry(name, route).await.map(convert::webhook_status)
+            })
+            .await
     }
 
     async fn cancel_webhook(
         &self,
         request: Request<proto::CancelWebhookRequest>,
     ) -> Answer<proto::WebhookStatus> {
-        self.answer("CancelWebhook", traceparent_of(&request), |_| async {
-            let proto::CancelWebhookRequest { id, route, idempotency_key, source } = request.into_inner();
-            let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
-            let route = route.map(RouteName::new).transpose()?;
-            self.0.service.cancel(name, route).await.map(convert::webhook_status)
-        })
-        .await
+        let webhooks = &self.of(&request);
+        webhooks
+            .answer("CancelWebhook", traceparent_of(&request), |_| async {
+                let proto::CancelWebhookRequest { id, route, idempotency_key, source } = request.into_inner();
+                let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
+                let route = route.map(RouteName::new).transpose()?;
+                webhooks.0.service.cancel(name, route).await.map(convert::webhook_status)
+            })
+            .await
     }
 
     async fn get_stats(&self, request: Request<proto::GetStatsRequest>) -> Answer<proto::GetStatsResponse> {
-        self.answer("GetStats", traceparent_of(&request), |_| async {
-            self.0.service.stats().await.map(convert::stats)
-        })
-        .await
+        let webhooks = &self.of(&request);
+        webhooks
+            .answer("GetStats", traceparent_of(&request), |_| async {
+                webhooks.0.service.stats().await.map(convert::stats)
+            })
+            .await
     }
 }

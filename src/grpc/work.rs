@@ -15,6 +15,11 @@ use crate::domain::error::Result;
 pub(super) struct Work(pub(super) Api);
 
 impl Work {
+    /// This, on behalf of the caller of a request.
+    fn of<T>(&self, request: &Request<T>) -> Self {
+        Self(self.0.on_behalf_of_caller(request))
+    }
+
     async fn answer<R, T, F>(
         &self,
         method: &'static str,
@@ -35,8 +40,9 @@ impl WorkService for Work {
         &self,
         request: Request<proto::LeaseJobsRequest>,
     ) -> Answer<proto::LeaseJobsResponse> {
-        self.answer("LeaseJobs", request, |request| async {
-            let jobs = self.0.service.lease_jobs(convert::lease_request(request)?).await?;
+        let work = &self.of(&request);
+        work.answer("LeaseJobs", request, |request| async {
+            let jobs = work.0.service.lease_jobs(convert::lease_request(request)?).await?;
             Ok(proto::LeaseJobsResponse { jobs: jobs.into_iter().map(convert::leased_job).collect() })
         })
         .await
@@ -46,8 +52,9 @@ impl WorkService for Work {
         &self,
         request: Request<proto::ExtendLeasesRequest>,
     ) -> Answer<proto::ExtendLeasesResponse> {
-        self.answer("ExtendLeases", request, |request| async {
-            let leases = self.0.service.extend_leases(convert::extend_request(request)?).await?;
+        let work = &self.of(&request);
+        work.answer("ExtendLeases", request, |request| async {
+            let leases = work.0.service.extend_leases(convert::extend_request(request)?).await?;
             let leases = leases.into_iter().map(convert::extended_lease).collect();
             Ok(proto::ExtendLeasesResponse { leases })
         })
@@ -59,8 +66,9 @@ impl WorkService for Work {
         request: Request<proto::FinishJobsRequest>,
     ) -> Answer<proto::FinishJobsResponse> {
         let _room = self.0.bodies.room(request.get_ref().encoded_len()).await;
-        self.answer("FinishJobs", request, |request| async {
-            let jobs = self.0.service.finish_jobs(convert::finish_request(request)?).await?;
+        let work = &self.of(&request);
+        work.answer("FinishJobs", request, |request| async {
+            let jobs = work.0.service.finish_jobs(convert::finish_request(request)?).await?;
             Ok(proto::FinishJobsResponse { jobs: jobs.into_iter().map(convert::finished_job).collect() })
         })
         .await

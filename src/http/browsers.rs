@@ -1,18 +1,18 @@
 //! Keeps the pages of other servers from using hookbox through a browser, which sends requests for any page that it
 //! shows, and may reach what the server of the page cannot.
 //!
-//! A request has to name a host of this server: with DNS rebinding, it would name the host of the page. A request
-//! that can change something has to come from a page of this server, or from a program. Each response tells the
-//! browser how little it may do with it.
+//! A request has to name a host of this server: with DNS rebinding, it would name the host of the page. That is checked
+//! only where no token is needed, because a page of another server has no token. A request that can change something has
+//! to come from a page of this server, or from a program. Each response tells the browser how little it may do with it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::Api;
 use super::problem::Refused;
 use super::reason::RestReason;
 use crate::domain::host::{Host, Scheme, WebOrigin};
@@ -37,7 +37,7 @@ pub struct Allowed {
     pub hosts: Vec<Host>,
     /// The origin of the URL at which browsers reach this server, if that is not the one that requests name.
     pub public_url: Option<WebOrigin>,
-    /// Whether requests may name any host.
+    /// Whether requests may name any host also where no token is needed.
     pub allow_anonymous: bool,
 }
 
@@ -45,11 +45,15 @@ pub struct Allowed {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConnectedTo(pub(super) IpAddr);
 
-/// Refuses what [`Allowed::check`] refuses, and adds the headers for browsers to each response.
-pub(super) async fn guard(State(allowed): State<Arc<Allowed>>, request: Request, next: Next) -> Response {
+/// Refuses what [`Allowed`] refuses, and adds the headers for browsers to each response.
+pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let is_docs = path == "/docs" || path.starts_with("/docs/");
-    let checked = allowed.check(&request);
+    let checked = if api.service.access().needs_tokens() {
+        api.allowed.check_page(&request)
+    } else {
+        api.allowed.check(&request)
+    };
     let mut response = match checked {
         Ok(()) => next.run(request).await,
         Err(refused) => refused.into_response(),
@@ -66,18 +70,25 @@ pub(super) async fn guard(State(allowed): State<Arc<Allowed>>, request: Request,
 }
 
 impl Allowed {
-    /// Whether the request is answered. Errors: `InvalidHost`, `HostNotAllowed`, `OriginNotAllowed`.
+    /// Whether the request is answered where no token is needed. Errors: `InvalidHost`, `HostNotAllowed`,
+    /// `OriginNotAllowed`.
     fn check<B>(&self, request: &Request<B>) -> Result<(), Refused> {
-        let named = named_host(request);
         if !self.allow_anonymous && !FOR_ANY_HOST.contains(&request.uri().path()) {
             let connected_to = request.extensions().get::<ConnectedTo>();
-            match &named {
+            match named_host(request) {
                 Named::Invalid => return Err(invalid_host()),
-                Named::Host(host, _) if !self.has(host, connected_to) => return Err(host_not_allowed(host)),
+                Named::Host(host, _) if !self.has(&host, connected_to) => {
+                    return Err(host_not_allowed(&host));
+                }
                 Named::Host(..) | Named::Nothing => {}
             }
         }
-        let own = match named {
+        self.check_page(request)
+    }
+
+    /// Whether the page that a browser shows may send the request. Errors: `OriginNotAllowed`.
+    fn check_page<B>(&self, request: &Request<B>) -> Result<(), Refused> {
+        let own = match named_host(request) {
             Named::Host(host, port) => Some(WebOrigin::new(Scheme::Http, host, port)),
             Named::Nothing | Named::Invalid => None,
         };

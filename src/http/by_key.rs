@@ -1,7 +1,7 @@
 //! Paths that name a webhook by the sender's key instead of its id.
 
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -58,10 +58,7 @@ pub(super) struct JobByKey {
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn get_status(
-    State(api): State<Api>,
-    query: std::result::Result<Query<ByKey>, QueryRejection>,
-) -> Answer {
+pub(super) async fn get_status(api: Api, query: std::result::Result<Query<ByKey>, QueryRejection>) -> Answer {
     let status = api.service.status(name(query)?).await?;
     Ok(json(&StatusBody::from(status)))
 }
@@ -77,7 +74,7 @@ pub(super) async fn get_status(
     )
 )]
 pub(super) async fn get_webhook(
-    State(api): State<Api>,
+    api: Api,
     query: std::result::Result<Query<ByKey>, QueryRejection>,
 ) -> Answer {
     let webhook = api.service.webhook(name(query)?).await?;
@@ -99,7 +96,7 @@ pub(super) async fn get_webhook(
     )
 )]
 pub(super) async fn retry_webhook(
-    State(api): State<Api>,
+    api: Api,
     query: std::result::Result<Query<JobByKey>, QueryRejection>,
 ) -> Answer {
     let (name, route) = name_and_route(query)?;
@@ -121,7 +118,7 @@ pub(super) async fn retry_webhook(
     )
 )]
 pub(super) async fn cancel_webhook(
-    State(api): State<Api>,
+    api: Api,
     query: std::result::Result<Query<JobByKey>, QueryRejection>,
 ) -> Answer {
     let (name, route) = name_and_route(query)?;

@@ -1,7 +1,7 @@
 //! Paths for operators: routes, pauses, jobs of routes that are gone from the settings, and the reload.
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -55,7 +55,7 @@ pub(super) struct Destination {
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn list_routes(State(api): State<Api>) -> Answer {
+pub(super) async fn list_routes(api: Api) -> Answer {
     Ok(json(&ListRoutesResponse::from(api.service.routes().await?)))
 }
 
@@ -72,10 +72,7 @@ pub(super) async fn list_routes(State(api): State<Api>) -> Answer {
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn pause(
-    State(api): State<Api>,
-    query: std::result::Result<Query<Target>, QueryRejection>,
-) -> Answer {
+pub(super) async fn pause(api: Api, query: std::result::Result<Query<Target>, QueryRejection>) -> Answer {
     let paused = api.service.pause(target(query)?).await?;
     Ok(json(&PauseBody::from(paused)))
 }
@@ -92,10 +89,7 @@ pub(super) async fn pause(
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn resume(
-    State(api): State<Api>,
-    query: std::result::Result<Query<Target>, QueryRejection>,
-) -> Answer {
+pub(super) async fn resume(api: Api, query: std::result::Result<Query<Target>, QueryRejection>) -> Answer {
     let was_paused = api.service.resume(target(query)?).await?;
     Ok(json(&ResumeResponse { was_paused }))
 }
@@ -108,7 +102,7 @@ pub(super) async fn resume(
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn list_pauses(State(api): State<Api>) -> Answer {
+pub(super) async fn list_pauses(api: Api) -> Answer {
     Ok(json(&ListPausesResponse::from(api.service.pauses().await?)))
 }
 
@@ -129,7 +123,7 @@ pub(super) async fn list_pauses(State(api): State<Api>) -> Answer {
     )
 )]
 pub(super) async fn move_jobs(
-    State(api): State<Api>,
+    api: Api,
     path: std::result::Result<Path<String>, PathRejection>,
     query: std::result::Result<Query<Destination>, QueryRejection>,
 ) -> Answer {
@@ -153,10 +147,7 @@ pub(super) async fn move_jobs(
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn cancel_jobs(
-    State(api): State<Api>,
-    path: std::result::Result<Path<String>, PathRejection>,
-) -> Answer {
+pub(super) async fn cancel_jobs(api: Api, path: std::result::Result<Path<String>, PathRejection>) -> Answer {
     let cancelled = api.service.cancel_jobs(RouteName::new(name_in_path(path))?).await?;
     Ok(json(&CancelJobsResponse { cancelled: cancelled as u64 }))
 }
@@ -172,7 +163,7 @@ pub(super) async fn cancel_jobs(
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn reload_settings(State(api): State<Api>) -> Answer {
+pub(super) async fn reload_settings(api: Api) -> Answer {
     Ok(json(&ReloadSettingsResponse::from(api.service.reload().await?)))
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::reason::{RestReason, status_of};
-use crate::domain::error::{Error, Violation};
+use crate::domain::error::{Error, Reason, Violation};
 use crate::service::log_unserved;
 
 /// The media type of problem documents.
@@ -144,7 +144,7 @@ impl IntoResponse for Refused {
 #[derive(Clone)]
 struct Held(Arc<Refused>);
 
-/// Writes the problem document, and `Retry-After` if another try can help, into a response that carries an
+/// Writes the problem document, `Retry-After` if another try can help, and `WWW-Authenticate` if a token is needed, into a response that carries an
 /// error. Leaves any other response unchanged. Logs errors with a 5xx status.
 pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -> Response {
     let Some(Held(refused)) = response.extensions_mut().remove::<Held>() else { return response };
@@ -157,6 +157,9 @@ pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -
     if let Refused::Error(error) = refused.as_ref() {
         if let Some(delay) = error.retry_delay() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
+        }
+        if error.reason() == Reason::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if refused.status().is_server_error() {
             log_unserved(error, trace_id);

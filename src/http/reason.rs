@@ -46,7 +46,9 @@ pub const fn status_of(reason: Reason) -> StatusCode {
         Reason::WrongStatus | Reason::RouteInForce | Reason::RouteNotPulled => StatusCode::CONFLICT,
         Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::KeyReused | Reason::SettingsInvalid => StatusCode::UNPROCESSABLE_ENTITY,
-        Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Reason::RateLimited | Reason::TooManyFailedTokens => StatusCode::TOO_MANY_REQUESTS,
+        Reason::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Reason::Forbidden => StatusCode::FORBIDDEN,
         Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Reason::BacklogFull | Reason::StoreUnavailable | Reason::ShuttingDown => {
             StatusCode::SERVICE_UNAVAILABLE

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::access::Client;
 use super::browsers::ConnectedTo;
 use super::lingering::Lingering;
 use crate::connections::{
@@ -90,6 +91,7 @@ fn answer(
     mut request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
     let (in_progress, arriving) = connection.begin();
+    request.extensions_mut().insert(Client(connection.client()));
     request.extensions_mut().insert(connection.clone());
     // The body of the request lives until it has arrived, or is not needed.
     let is_http1 = request.version() < Version::HTTP_2;

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer};
@@ -96,7 +95,7 @@ fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Given<
     )
 )]
 pub(super) async fn submit_webhook(
-    State(api): State<Api>,
+    api: Api,
     Extension(traceparent): Extension<Traceparent>,
     headers: HeaderMap,
     body: Body,

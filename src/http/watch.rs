@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::State;
 use axum::http::Uri;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -37,7 +36,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
     )
 )]
 pub(super) async fn watch_status(
-    State(api): State<Api>,
+    api: Api,
     Id(id): Id,
     Extension(traceparent): Extension<Traceparent>,
     uri: Uri,

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -83,7 +83,7 @@ pub(super) struct OfRoute {
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn get_status(State(api): State<Api>, Id(id): Id) -> Answer {
+pub(super) async fn get_status(api: Api, Id(id): Id) -> Answer {
     let status = api.service.status(WebhookName::Id(id)).await?;
     Ok(json(&StatusBody::from(status)))
 }
@@ -99,7 +99,7 @@ pub(super) async fn get_status(State(api): State<Api>, Id(id): Id) -> Answer {
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn get_webhook(State(api): State<Api>, Id(id): Id) -> Answer {
+pub(super) async fn get_webhook(api: Api, Id(id): Id) -> Answer {
     let webhook = api.service.webhook(WebhookName::Id(id)).await?;
     Ok(json(&WebhookBody::try_from(webhook)?))
 }
@@ -114,7 +114,7 @@ pub(super) async fn get_webhook(State(api): State<Api>, Id(id): Id) -> Answer {
     )
 )]
 pub(super) async fn list_webhooks(
-    State(api): State<Api>,
+    api: Api,
     query: std::result::Result<Query<Pairs>, QueryRejection>,
 ) -> Answer {
     let filter = parameters_with_list(query, "status")?;
@@ -137,7 +137,7 @@ pub(super) async fn list_webhooks(
     )
 )]
 pub(super) async fn retry_webhook(
-    State(api): State<Api>,
+    api: Api,
     Id(id): Id,
     query: std::result::Result<Query<OfRoute>, QueryRejection>,
 ) -> Answer {
@@ -161,7 +161,7 @@ pub(super) async fn retry_webhook(
     )
 )]
 pub(super) async fn cancel_webhook(
-    State(api): State<Api>,
+    api: Api,
     Id(id): Id,
     query: std::result::Result<Query<OfRoute>, QueryRejection>,
 ) -> Answer {
@@ -180,7 +180,7 @@ pub(super) async fn cancel_webhook(
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn get_stats(State(api): State<Api>) -> Answer {
+pub(super) async fn get_stats(api: Api) -> Answer {
     Ok(json(&GetStatsResponse::from(api.service.stats().await?)))
 }
 

@@ -1,7 +1,6 @@
 //! Paths for workers: they lease jobs of routes with the handler `pull`, extend leases, and report outcomes.
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::de::DeserializeOwned;
@@ -41,7 +40,7 @@ type Answer = std::result::Result<Response, Refused>;
         (status = 503, description = "The store is not available, or too many workers wait; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn lease_jobs(State(api): State<Api>, headers: HeaderMap, body: Body) -> Answer {
+pub(super) async fn lease_jobs(api: Api, headers: HeaderMap, body: Body) -> Answer {
     // The memory of the body is given back before the wait.
     let asked = read::<LeaseJobsBody>(&api, &headers, body).await.map(|(asked, _arrival)| asked)?;
     let jobs = api.service.lease_jobs(asked.try_into()?).await?;
@@ -63,7 +62,7 @@ pub(super) async fn lease_jobs(State(api): State<Api>, headers: HeaderMap, body:
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn extend_leases(State(api): State<Api>, headers: HeaderMap, body: Body) -> Answer {
+pub(super) async fn extend_leases(api: Api, headers: HeaderMap, body: Body) -> Answer {
     let (asked, _arrival) = read::<ExtendLeasesBody>(&api, &headers, body).await?;
     let leases = api.service.extend_leases(asked.try_into()?).await?;
     Ok(json(&ExtendLeasesResponse::from(leases)))
@@ -85,7 +84,7 @@ pub(super) async fn extend_leases(State(api): State<Api>, headers: HeaderMap, bo
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn finish_jobs(State(api): State<Api>, headers: HeaderMap, body: Body) -> Answer {
+pub(super) async fn finish_jobs(api: Api, headers: HeaderMap, body: Body) -> Answer {
     // The arrival is kept until the answer: the results stay in memory until they are stored.
     let (asked, _arrival) = read::<FinishJobsBody>(&api, &headers, body).await?;
     let jobs = api.service.finish_jobs(asked.try_into()?).await?;

@@ -1,4 +1,4 @@
-//! Globs of sources and event types: `*` matches any run of characters, also `/` and `.`; `?` matches one
+//! Globs of sources, event types and routes: `*` matches any run of characters, also `/` and `.`; `?` matches one
 //! character.
 
 use std::str::Chars;
@@ -6,18 +6,26 @@ use std::str::Chars;
 use crate::domain::webhook::MAX_NAME_CHARS;
 
 /// A list of globs. It matches a name if any of its globs does; an empty list matches every name.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Names(Box<[Glob]>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names(Box<[Glob]>);
 
 impl Names {
-    /// Compiles globs that have passed [`check`].
-    pub(super) fn new(globs: &[String]) -> Self {
+    /// Compiles globs that have passed [`check_source`], [`check_route`] or `check`.
+    pub fn new(globs: &[String]) -> Self {
         Self(globs.iter().map(|glob| Glob::new(glob)).collect())
     }
 
     /// Whether the list matches a name.
-    pub(super) fn take(&self, name: &str) -> bool {
+    pub fn take(&self, name: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|glob| glob.fits(name))
+    }
+
+    /// The only name that the list matches, if it is one name without wildcards.
+    pub fn only(&self) -> Option<&str> {
+        match &*self.0 {
+            [Glob::Exact(name)] => Some(name),
+            _ => None,
+        }
     }
 
     /// Whether the list has this name literally, not only a glob with wildcards that matches it.
@@ -27,10 +35,19 @@ impl Names {
 }
 
 /// Checks a glob of sources. The error continues the sentence "it must be ...".
-pub(super) fn check_source(glob: &str) -> Result<(), String> {
+pub fn check_source(glob: &str) -> Result<(), String> {
     let possible = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || "-_*?".contains(char);
     if !glob.chars().all(possible) {
         return Err("made of a-z, 0-9, - and _, as sources are, and the wildcards * and ?".to_owned());
+    }
+    check(glob)
+}
+
+/// Checks a glob of routes. The error continues the sentence "it must be ...".
+pub fn check_route(glob: &str) -> Result<(), String> {
+    let possible = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || "-*?".contains(char);
+    if !glob.chars().all(possible) {
+        return Err("made of a-z, 0-9 and -, as routes are, and the wildcards * and ?".to_owned());
     }
     check(glob)
 }
@@ -45,7 +62,7 @@ pub(super) fn check(glob: &str) -> Result<(), String> {
     Ok(())
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Glob {
     /// `*`.
     Any,

@@ -16,13 +16,17 @@ use crate::store::{ListQuery, Page};
 impl Service {
     /// The status of a webhook, its jobs in the order of the settings. Errors: `WebhookNotFound`.
     pub async fn status(&self, name: WebhookName) -> Result<WebhookStatus> {
-        Ok(self.arranged(self.store.status(name).await?))
+        let status = self.store.status(name.clone()).await?;
+        Ok(self.arranged(self.seen(status, &name)?))
     }
 
     /// A webhook with its payload, jobs and attempts. Errors: `WebhookNotFound`.
     pub async fn webhook(&self, name: WebhookName) -> Result<WebhookView> {
-        let detail = self.store.webhook(self.id_of(name).await?).await?;
-        Ok(WebhookView::new(detail, &self.routes.get().policies()))
+        let detail = self.store.webhook(self.id_of(name.clone()).await?).await?;
+        let mut view = WebhookView::new(detail, &self.routes.get().policies());
+        view.status = self.seen(view.status, &name)?;
+        view.jobs.retain(|job| self.caller.sees_route(&job.route));
+        Ok(view)
     }
 
     /// The id of a webhook. Errors: `WebhookNotFound`.
@@ -38,20 +42,26 @@ impl Service {
 
     /// One page of the webhooks that match, newest first. It can be short, or empty, before the last page.
     pub async fn list(&self, query: ListQuery) -> Result<Page> {
-        let page = self.store.list(query).await?;
+        let Some(query) = self.limited_query(&query) else { return Ok(Page::default()) };
+        let mut page = self.store.list(query.clone()).await?;
+        page.webhooks.retain_mut(|webhook| self.keep_listed(webhook, &query));
         let webhooks = page.webhooks.into_iter().map(|webhook| self.arranged(webhook)).collect();
         Ok(Page { webhooks, ..page })
     }
 
     /// Sends the current status, then the status after every change of any job, until all jobs are final.
-    /// Once `stopping` is ready, the stream ends with the error `ShuttingDown`. Errors: `WebhookNotFound`.
+    /// Once `stopping` is ready, the stream ends with the error `ShuttingDown`; at the first change after a reload has
+    /// taken away the caller's token, with `Unauthenticated`. Errors: `WebhookNotFound`.
     pub async fn watch(
         &self,
         name: WebhookName,
         stopping: impl Future<Output = ()> + Send + 'static,
     ) -> Result<BoxStream<'static, Result<WebhookStatus>>> {
+        if self.caller.is_limited() {
+            self.status(name.clone()).await?;
+        }
         let changes = watch::watch(Arc::clone(&self.store), self.routes.get().policies(), name).await?;
-        Ok(until(changes, async {
+        Ok(until(self.seen_changes(changes), async {
             stopping.await;
             Err(Error::shutting_down())
         }))

@@ -80,7 +80,7 @@ pub struct RouteStats {
 impl Service {
     /// The numbers of jobs, rates, workers and pauses.
     pub async fn stats(&self) -> Result<Stats> {
-        let stats = self.store.stats().await?;
+        let stats = self.seen_stats(self.store.stats().await?);
         let now = self.clock.now();
         let (accepted_per_second, completed_per_second) = self.metrics.rates(self.clock.monotonic());
         let routes = self.route_stats(&stats, now);
@@ -97,12 +97,14 @@ impl Service {
 
     /// The routes in the order of the settings; routes that are gone and still have jobs come last.
     pub async fn routes(&self) -> Result<Vec<RouteStats>> {
-        Ok(self.route_stats(&self.store.stats().await?, self.clock.now()))
+        Ok(self.route_stats(&self.seen_stats(self.store.stats().await?), self.clock.now()))
     }
 
     /// The pauses in force.
     pub async fn pauses(&self) -> Result<Vec<Pause>> {
-        self.store.pauses().await
+        let mut pauses = self.store.pauses().await?;
+        pauses.retain(|pause| self.sees_target(&pause.target));
+        Ok(pauses)
     }
 
     /// For how many seconds the oldest waiting job has been due, without jobs that are paused or held.
@@ -130,6 +132,7 @@ impl Service {
             .iter()
             .map(|policy| (policies.place(&policy.route), policy.route.clone()))
             .chain(stats.queues.iter().map(|queue| (policies.place(&queue.route), queue.route.clone())))
+            .filter(|(_, route)| self.caller.sees_route(route))
             .map(|(place, route)| {
                 let failures = routes.failures(&route);
                 let settings = routes.settings(&route);

@@ -27,33 +27,38 @@ impl Service {
     /// Errors: `WebhookNotFound`; `RouteNotFound` if the webhook has no job of `route`; `WrongStatus` if no
     /// job is dead-lettered or cancelled, or the payload is past its retention.
     pub async fn retry(&self, name: WebhookName, route: Option<RouteName>) -> Result<WebhookStatus> {
-        Ok(self.arranged(self.store.retry(self.id_of(name).await?, route).await?))
+        let id = self.id_to_act_on(name.clone(), route.as_ref()).await?;
+        Ok(self.arranged(self.seen(self.store.retry(id, route).await?, &name)?))
     }
 
     /// Cancels the waiting and dead-lettered jobs of a webhook, or only the job of `route`.
     /// Errors: `WebhookNotFound`; `RouteNotFound` if the webhook has no job of `route`; `WrongStatus` if
     /// every job is processing or completed, or there are no jobs.
     pub async fn cancel(&self, name: WebhookName, route: Option<RouteName>) -> Result<WebhookStatus> {
-        Ok(self.arranged(self.store.cancel(self.id_of(name).await?, route).await?))
+        let id = self.id_to_act_on(name.clone(), route.as_ref()).await?;
+        Ok(self.arranged(self.seen(self.store.cancel(id, route).await?, &name)?))
     }
 
     /// Keeps jobs from starting, in all replicas, until they are resumed. Pausing a paused target again
     /// returns the pause in force. Errors: `RouteNotFound` if a route is not in the settings and never had a
     /// job.
     pub async fn pause(&self, target: PauseTarget) -> Result<Pause> {
+        self.check_target(&target)?;
         if let PauseTarget::Route(route) = &target {
             self.check_known(route).await?;
         }
         let pause = self.store.pause(target).await?;
-        tracing::info!(pause.target = %pause.target, "paused; jobs do not start until the target is resumed");
+        let actor = self.caller.name();
+        tracing::info!(actor, pause.target = %pause.target, "paused; jobs do not start until the target is resumed");
         Ok(pause)
     }
 
     /// Ends a pause, and closes the breaker of a route. False if the target was not paused.
     pub async fn resume(&self, target: PauseTarget) -> Result<bool> {
+        self.check_target(&target)?;
         let resumed = self.store.resume(target.clone()).await?;
         if resumed {
-            tracing::info!(pause.target = %target, "resumed");
+            tracing::info!(actor = self.caller.name(), pause.target = %target, "resumed");
         }
         Ok(resumed)
     }
@@ -63,6 +68,8 @@ impl Service {
     /// Errors: `RouteNotFound` if `from` never had a job, or `to` is not in the settings; `RouteInForce` if
     /// `from` is in the settings.
     pub async fn move_jobs(&self, from: RouteName, to: RouteName) -> Result<Moved> {
+        self.check_route(&from)?;
+        self.check_route(&to)?;
         self.check_gone(&from, "moved").await?;
         if self.routes.get().policies().get(&to).is_none() {
             return Err(route_not_found(&to));
@@ -71,7 +78,8 @@ impl Service {
         loop {
             let step = self.store.move_jobs(from.clone(), to.clone()).await?;
             if step == Moved::default() {
-                tracing::info!(%from, %to, jobs = all.moved, cancelled = all.cancelled, "moved the jobs of a route");
+                let actor = self.caller.name();
+                tracing::info!(actor, %from, %to, jobs = all.moved, cancelled = all.cancelled, "moved the jobs of a route");
                 return Ok(all);
             }
             all = Moved { moved: all.moved + step.moved, cancelled: all.cancelled + step.cancelled };
@@ -82,6 +90,7 @@ impl Service {
     /// transactions: after an error some may already be cancelled.
     /// Errors: `RouteNotFound` if `route` never had a job; `RouteInForce` if it is in the settings.
     pub async fn cancel_jobs(&self, route: RouteName) -> Result<usize> {
+        self.check_route(&route)?;
         self.check_gone(&route, "cancelled").await?;
         let mut all = 0;
         loop {
@@ -90,18 +99,21 @@ impl Service {
                 step => all += step,
             }
         }
-        tracing::info!(%route, jobs = all, "cancelled the jobs of a route");
+        tracing::info!(actor = self.caller.name(), %route, jobs = all, "cancelled the jobs of a route");
         Ok(all)
     }
 
-    /// Reads the settings again and puts their routes in force. Logs the result.
-    /// Errors: `SettingsInvalid`, or those of the store; then the routes in force stay.
+    /// Reads the settings again and puts their routes and tokens in force. Logs the result.
+    /// Errors: `SettingsInvalid`, or those of the store; then the settings in force stay. `Forbidden` for a caller who is
+    /// limited.
     pub async fn reload(&self) -> Result<Reload> {
-        let reload = self.routes.reload(self.store.as_ref()).await.inspect_err(|error| {
+        self.check_unlimited("a reload acts on all of them")?;
+        let reload = self.routes.reload(self.store.as_ref(), &self.access).await.inspect_err(|error| {
             tracing::error!(error = %error, "the settings were not reloaded; those in force stay");
         })?;
         self.metrics.alerts().want(self.routes.get().take_alerts());
         tracing::info!(
+            actor = self.caller.name(),
             routes = reload.routes,
             needs_restart = reload.needs_restart.join(", "),
             "the settings are reloaded"
@@ -131,7 +143,7 @@ impl Service {
     }
 }
 
-fn route_not_found(route: &RouteName) -> Error {
+pub(super) fn route_not_found(route: &RouteName) -> Error {
     Error::new(
         Reason::RouteNotFound,
         format!(

@@ -1,10 +1,11 @@
-//! The routes in force, and their reload: either all new routes take effect, or none.
+//! The routes in force, and the reload of routes and tokens: either all new ones take effect, or none.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
+use crate::access::{Access, Tokens};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::policy::PoliciesInForce;
 use crate::routes::Routes;
@@ -15,6 +16,8 @@ use crate::store::Operations;
 pub struct Reloaded {
     /// The routes.
     pub routes: Arc<Routes>,
+    /// The tokens.
+    pub tokens: Arc<Tokens>,
     /// The names of settings that have changed since the start but take effect only after a restart.
     pub needs_restart: Vec<String>,
 }
@@ -56,13 +59,13 @@ impl RoutesInForce {
     }
 
     /// Reads the settings and puts their routes in force: in the worker, in the store, then for matching. So no
-    /// webhook gets a job of a route that the worker or the store does not know.
-    /// Errors: `SettingsInvalid`, or those of the store; then the routes in force stay.
-    pub async fn reload(&self, store: &(impl Operations + ?Sized)) -> Result<Reload> {
+    /// webhook gets a job of a route that the worker or the store does not know. Puts their tokens in force in `access`.
+    /// Errors: `SettingsInvalid`, or those of the store; then the routes and tokens in force stay.
+    pub async fn reload(&self, store: &(impl Operations + ?Sized), access: &Access) -> Result<Reload> {
         let _reloading = self.reloading.lock().await;
         let read = Arc::clone(&self.read);
         let reloaded = tokio::task::spawn_blocking(move || read()).await.map_err(Error::internal)?;
-        let Reloaded { routes, needs_restart } = reloaded.map_err(|mistakes| {
+        let Reloaded { routes, tokens, needs_restart } = reloaded.map_err(|mistakes| {
             Error::new(
                 Reason::SettingsInvalid,
                 format!("the settings have mistakes; the settings in force stay:\n{mistakes}"),
@@ -79,6 +82,7 @@ impl RoutesInForce {
         self.policies.set(routes.policies());
         let reload = Reload { routes: routes.policies().iter().count(), needs_restart };
         *self.routes.write().unwrap_or_else(PoisonError::into_inner) = routes;
+        access.set(tokens);
         Ok(reload)
     }
 }

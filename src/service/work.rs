@@ -117,7 +117,7 @@ impl Service {
     /// route is not in the settings; `RouteNotPulled` if its handler is not `pull`; `StoreUnavailable` also if too many
     /// workers wait; `ShuttingDown`.
     pub async fn lease_jobs(&self, request: LeaseRequest) -> Result<Vec<PulledJob>> {
-        let asked = request.check(&self.routes.get().policies())?;
+        let asked = request.check(&self.routes.get().policies(), &self.caller)?;
         // Given back when the worker is answered or has gone.
         let _permit = Arc::clone(&self.work.free).try_acquire_owned().map_err(|_| too_many_polls())?;
         let (answer, answered) = oneshot::channel();

@@ -4,6 +4,7 @@
 //! handler that does as it is told (`harness`); a few run the program itself (`harness::process`).
 //! Each test runs on either store. Those that never reach the store run on SQLite, which starts faster.
 
+mod access;
 mod alerts;
 mod contract;
 mod grpc;

@@ -6,17 +6,21 @@ use axum::http::Uri;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
 use crate::cli::Failure;
+use crate::domain::secret::Secret;
 
 /// The address of a hookbox, from `http://<host>:<port>`; the default port is 80.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     authority: String,
+    /// The token of the requests.
+    pub(super) token: Option<Secret>,
 }
 
 impl FromStr for Target {
@@ -27,7 +31,7 @@ impl FromStr for Target {
         let uri = url.parse::<Uri>().map_err(|_| wanted())?;
         let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(wanted)?;
         let port = authority.port_u16().unwrap_or(80);
-        Ok(Self { authority: format!("{}:{port}", authority.host()) })
+        Ok(Self { authority: format!("{}:{port}", authority.host()), token: None })
     }
 }
 
@@ -76,6 +80,7 @@ impl Target {
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     authority: String,
+    authorization: Option<HeaderValue>,
 }
 
 impl Connection {
@@ -93,7 +98,11 @@ impl Connection {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Box::new)?;
         // The task ends with the sender. An error of the connection is reported by the request that fails.
         tokio::spawn(connection);
-        Ok(Self { sender, authority: target.authority.clone() })
+        let authorization = target.token.as_ref();
+        let authorization =
+            authorization.map(|token| HeaderValue::try_from(format!("Bearer {}", token.expose())));
+        let authorization = authorization.transpose().map_err(Box::new)?;
+        Ok(Self { sender, authority: target.authority.clone(), authorization })
     }
 
     /// Submits a webhook, reads the whole response, and returns its status.
@@ -106,7 +115,10 @@ impl Connection {
         Ok(self.send(request).await?.0)
     }
 
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failure> {
+    async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failure> {
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
         let answer = self.sender.send_request(request).await.map_err(Box::new)?;
         let status = answer.status();
         let body = answer.into_body().collect().await.map_err(Box::new)?.to_bytes();

@@ -24,7 +24,8 @@ impl Service {
     /// is in the order of the request. Errors: `InvalidField`, and those of the store.
     pub async fn extend_leases(&self, request: ExtendRequest) -> Result<Vec<ExtendedLease>> {
         let (worker, leases, lease) = request.check()?;
-        let held = self.store.leased(&worker, leases.clone()).await?;
+        let mut held = self.store.leased(&worker, leases.clone()).await?;
+        held.retain(|job| self.caller.sees_route(&job.route));
         let policies = self.routes.policies().get();
         // Jobs of one claim have the same time left, so that most requests need one renewal.
         let mut by_time: BTreeMap<Duration, Vec<Lease>> = BTreeMap::new();

@@ -41,7 +41,8 @@ impl Service {
     pub async fn finish_jobs(&self, request: FinishRequest) -> Result<Vec<FinishedJob>> {
         let (worker, ran) = request.check()?;
         let leases = ran.iter().map(|ran| ran.lease).collect::<Vec<_>>();
-        let held = self.store.leased(&worker, leases).await?;
+        let mut held = self.store.leased(&worker, leases).await?;
+        held.retain(|job| self.caller.sees_route(&job.route));
         let mut held: HashMap<Lease, LeasedJob> = held.into_iter().map(|job| (job.lease, job)).collect();
         let (mut texts, mut ended) = (Vec::with_capacity(ran.len()), Vec::with_capacity(held.len()));
         for Ran { text, lease, result } in ran {

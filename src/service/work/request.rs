@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::lease_text;
+use crate::access::Caller;
 use crate::domain::attempt::{Lease, MAX_RESULT_BYTES, RunResult, cut};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::policy::Policies;
@@ -116,14 +117,15 @@ pub(super) struct Ran {
 }
 
 impl LeaseRequest {
-    /// Checks the request. The lease is cut to the shortest timeout of the routes.
-    pub(super) fn check(self, policies: &Policies) -> Result<Asked> {
+    /// Checks the request. The lease is cut to the shortest timeout of the routes. A route that the caller does not see
+    /// is as if it were not in the settings.
+    pub(super) fn check(self, policies: &Policies, caller: &Caller) -> Result<Asked> {
         check_number("routes", self.routes.len())?;
         let names = self.routes.into_iter().map(|name| RouteName::from_field("routes", name));
         let routes = names.collect::<Result<BTreeSet<_>>>()?;
         let mut lease = check_lease(self.lease)?;
         for route in &routes {
-            let timeout = pulled(policies, route)?;
+            let timeout = pulled(policies, route, caller)?;
             lease = timeout.map_or(lease, |timeout| lease.min(timeout));
         }
         let wait = self.wait.unwrap_or_default();
@@ -202,8 +204,8 @@ pub fn check_worker(name: &str) -> Result<Arc<str>> {
 }
 
 /// The timeout of a route that workers can lease jobs of.
-fn pulled(policies: &Policies, route: &RouteName) -> Result<Option<Duration>> {
-    let Some(policy) = policies.get(route) else {
+fn pulled(policies: &Policies, route: &RouteName, caller: &Caller) -> Result<Option<Duration>> {
+    let Some(policy) = policies.get(route).filter(|_| caller.sees_route(route)) else {
         return Err(Error::new(
             Reason::RouteNotFound,
             format!("there is no route `{route}` in the settings; GET /v1/routes lists them"),

@@ -100,7 +100,7 @@ impl Hookbox {
                 .with(Exec::NAME, Exec::new(Launcher::at(env!("CARGO_BIN_EXE_hookbox")))),
             settings: Arc::new(move || {
                 let config = read()?;
-                Ok(Reloaded { routes: config.routes, needs_restart: Vec::new() })
+                Ok(Reloaded { routes: config.routes, tokens: config.tokens, needs_restart: Vec::new() })
             }),
             reload: Arc::clone(&reload),
         };

@@ -16,8 +16,14 @@ const LAYERS: &[Layer] = &[
     Layer { name: "store", may_name: &["domain", "telemetry"], never: &["tonic", "axum", "hyper", "prost"] },
     Layer {
         name: "service",
-        may_name: &["domain", "routes", "store", "telemetry"],
+        may_name: &["access", "domain", "routes", "store", "telemetry"],
         never: &["tonic", "axum", "hyper", "prost"],
+    },
+    // Limits of tokens are globs, as routes have them.
+    Layer {
+        name: "access",
+        may_name: &["domain", "routes"],
+        never: &["diesel", "tonic", "axum", "tokio", "hyper", "prost"],
     },
     Layer {
         name: "connections",
@@ -26,12 +32,12 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "http",
-        may_name: &["connections", "domain", "store", "service", "telemetry"],
+        may_name: &["access", "connections", "domain", "store", "service", "telemetry"],
         never: &["tonic", "prost"],
     },
     Layer {
         name: "grpc",
-        may_name: &["connections", "domain", "store", "service", "telemetry"],
+        may_name: &["access", "connections", "domain", "store", "service", "telemetry"],
         never: &["axum", "hyper"],
     },
     Layer {
@@ -52,7 +58,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "clock", may_name: &["domain"], never: &["diesel", "tonic", "axum", "hyper", "prost"] },
     Layer {
         name: "config",
-        may_name: &["domain", "routes", "store", "telemetry"],
+        may_name: &["access", "domain", "routes", "store", "telemetry"],
         never: &["tonic", "axum", "hyper", "tokio"],
     },
     Layer { name: "telemetry", may_name: &["domain"], never: &["tonic", "axum", "hyper"] },

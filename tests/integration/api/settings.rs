@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookbox::internals::access::{Access, Caller, Digest, Tokens};
 use hookbox::internals::config::{Config, HANDLERS, Layers, SETTINGS};
 use hookbox::internals::domain::clock::ManualClock;
 use hookbox::internals::domain::handler::HandlerSettings;
@@ -248,11 +249,17 @@ async fn a_reload_that_the_store_refuses_changes_nothing() {
     let path = folder.path().join("inbox.db");
     let options = Options { path, max_backlog: 1, policies: before.policies(), seed: 1 };
     let clock = Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH));
+    let access = Access::new(Arc::default(), Arc::clone(&clock) as _);
     let store = SqliteStore::open(options, clock, Arc::default()).await.unwrap();
     store.close().await;
-    let read = || Ok(Reloaded { routes: compiled("after"), needs_restart: Vec::new() });
+    let caller = Caller::unlimited("after", Some(Digest::of(b"token")));
+    let tokens = Arc::new(Tokens::new([caller], false));
+    let read = move || {
+        Ok(Reloaded { routes: compiled("after"), tokens: Arc::clone(&tokens), needs_restart: Vec::new() })
+    };
     let in_force = RoutesInForce::new(before, Arc::new(read));
-    in_force.reload(&store).await.expect_err("the store is closed");
+    in_force.reload(&store, &access).await.expect_err("the store is closed");
+    assert!(!access.needs_tokens());
     for policies in [in_force.policies().get(), in_force.get().policies()] {
         let names = policies.iter().map(|policy| policy.route.as_str().to_owned()).collect::<Vec<_>>();
         assert_eq!(names, ["before"]);

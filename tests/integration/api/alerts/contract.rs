@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookbox::internals::access::Access;
 use hookbox::internals::domain::clock::ManualClock;
 use hookbox::internals::domain::error::Reason;
 use hookbox::internals::domain::handler::HandlerSettings;
@@ -45,12 +46,13 @@ async fn the_service_refuses_webhooks_of_the_source_whoever_submits_them() {
     let path = folder.path().join("inbox.db");
     let options = Options { path, max_backlog: 1, policies: routes.policies(), seed: 1 };
     let store = Arc::new(SqliteStore::open(options, Arc::clone(&clock) as _, Arc::default()).await.unwrap());
-    let read = || Ok(Reloaded { routes: Arc::default(), needs_restart: Vec::new() });
+    let read = || Ok(Reloaded { routes: Arc::default(), tokens: Arc::default(), needs_restart: Vec::new() });
     let in_force = Arc::new(RoutesInForce::new(routes, Arc::new(read)));
     let stopping = CancellationToken::new();
     let (work, _) =
         Work::start(Arc::clone(&store) as _, Arc::clone(&clock) as _, Arc::default(), 1, stopping.clone());
-    let service = Service::new(Arc::clone(&store) as _, in_force, clock, Arc::default(), None, work);
+    let access = Arc::new(Access::new(Arc::default(), Arc::clone(&clock) as _));
+    let service = Service::new(Arc::clone(&store) as _, in_force, clock, Arc::default(), None, work, access);
     let webhook = NewWebhook {
         source: Source::own(),
         idempotency_key: IdempotencyKey::new("evt-001").unwrap(),

@@ -12,6 +12,7 @@ use serde_json::Value;
 pub(crate) struct Rest {
     address: SocketAddr,
     client: reqwest::Client,
+    token: Option<String>,
 }
 
 /// How long an answer may take, to its last byte. Watching is an answer, too.
@@ -32,7 +33,12 @@ impl Rest {
             .timeout(ANSWER_TIME)
             .build()
             .unwrap();
-        Self { address, client }
+        Self { address, client, token: None }
+    }
+
+    /// The same, with a token in each request.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -40,7 +46,11 @@ impl Rest {
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("http://{}{path}", self.address))
+        let request = self.client.request(method, format!("http://{}{path}", self.address));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -1,0 +1,83 @@
+//! Lets a request in by its bearer token, or refuses it. A handler that takes an [`Api`] acts on behalf of the caller.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+
+use super::Api;
+use super::problem::Refused;
+use crate::access::{Caller, Need, OPERATIONS, need_of_path};
+use crate::domain::error::Result;
+
+/// The name of the tokens in the OpenAPI document.
+const SCHEME: &str = "token";
+
+/// An extension of each request: the address that it came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client(pub(super) IpAddr);
+
+/// Refuses requests without the token that they need. Puts the caller into the extensions of the others.
+pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let admitted = admit(&api, &request);
+    match admitted {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => Refused::from(error).into_response(),
+    }
+}
+
+fn admit(api: &Api, request: &Request) -> Result<Arc<Caller>> {
+    // Nothing is served at a path that matches nothing.
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let need = path.map_or(Need::Nothing, |path| need_of_path(request.method().as_str(), path));
+    let authorization = request.headers().get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    let client = request.extensions().get::<Client>().map(|Client(address)| *address);
+    api.service.access().admit(need, authorization, client)
+}
+
+/// What handlers share, on behalf of the caller of the request.
+impl FromRequestParts<Api> for Api {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Api) -> std::result::Result<Self, Infallible> {
+        let caller = parts.extensions.get::<Arc<Caller>>().cloned().unwrap_or_else(Caller::nobody);
+        Ok(Self { service: state.service.on_behalf_of(caller), ..state.clone() })
+    }
+}
+
+/// Adds that requests may have a bearer token, and which role each operation needs.
+pub(super) fn add_tokens(document: &mut OpenApi) {
+    let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    document.components.get_or_insert_default().add_security_scheme(SCHEME, scheme);
+    let token = SecurityRequirement::new(SCHEME, Vec::<String>::new());
+    document.security = Some(vec![SecurityRequirement::default(), token]);
+    for operation in OPERATIONS {
+        let needs = match operation.need {
+            Need::Nothing => continue,
+            Need::Role(role) => format!("Needs the role `{role}` if tokens are configured."),
+            Need::Metrics => {
+                "Needs the role `read`, without limits, if tokens are configured and `metrics_open` is not set.".to_owned()
+            }
+        };
+        for (method, path) in operation.paths {
+            let item = document.paths.paths.get_mut(*path);
+            let documented =
+                item.and_then(|item| if *method == "GET" { item.get.as_mut() } else { item.post.as_mut() });
+            if let Some(documented) = documented {
+                let said = documented.description.take().filter(|said| !said.is_empty());
+                documented.description =
+                    Some(said.into_iter().chain([needs.clone()]).collect::<Vec<_>>().join("\n\n"));
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What the caller of a use case sees: all, or only the sources and routes that the token is limited to. Everything
+//! else is as if it were not there.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+
+use super::Service;
+use crate::access::{Access, Caller};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::WebhookId;
+use crate::domain::route::RouteName;
+use crate::domain::webhook::{WebhookName, WebhookStatus};
+use crate::store::{ListQuery, PauseTarget, StatusCounts, StoreStats};
+
+impl Service {
+    /// The use cases on behalf of a caller.
+    pub fn on_behalf_of(&self, caller: Arc<Caller>) -> Self {
+        Self { caller, ..self.clone() }
+    }
+
+    /// The tokens in force.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Whether the caller would still be let in. For calls that last. Errors: `Unauthenticated`.
+    pub fn check_caller(&self) -> Result<()> {
+        self.access.check(&self.caller)
+    }
+
+    /// The webhook without what the caller does not see; `WebhookNotFound` if that is all of it. `name` is what the
+    /// caller has asked for.
+    pub(super) fn seen(&self, mut webhook: WebhookStatus, name: &WebhookName) -> Result<WebhookStatus> {
+        if self.sees(&mut webhook) { Ok(webhook) } else { Err(Error::not_found(name)) }
+    }
+
+    /// Whether the caller sees a webhook. Removes the jobs that the caller does not see.
+    fn sees(&self, webhook: &mut WebhookStatus) -> bool {
+        if !self.caller.sees_source(&webhook.source) {
+            return false;
+        }
+        if !self.caller.has_limited_routes() {
+            return true;
+        }
+        webhook.jobs.retain(|job| self.caller.sees_route(&job.route));
+        !webhook.jobs.is_empty()
+    }
+
+    /// The id of a webhook on which the caller acts, on one job or on all. Errors: `WebhookNotFound`; `RouteNotFound` if
+    /// the caller does not see `route`; `Forbidden` if no route is named, and the caller does not see all jobs.
+    pub(super) async fn id_to_act_on(
+        &self,
+        name: WebhookName,
+        route: Option<&RouteName>,
+    ) -> Result<WebhookId> {
+        if !self.caller.is_limited() {
+            return self.id_of(name).await;
+        }
+        let webhook = self.store.status(name.clone()).await?;
+        let jobs = webhook.jobs.len();
+        let webhook = self.seen(webhook, &name)?;
+        match route {
+            Some(route) if !self.caller.sees_route(route) => Err(Error::new(
+                Reason::RouteNotFound,
+                format!("the webhook has no job of the route `{route}` that this token sees"),
+            )),
+            None if webhook.jobs.len() < jobs => Err(Error::new(
+                Reason::Forbidden,
+                format!(
+                    "the webhook has jobs of routes that the token `{}` does not see; name one that it sees with `route`",
+                    self.caller.name()
+                ),
+            )),
+            _ => Ok(webhook.id),
+        }
+    }
+
+    /// The query limited to what the caller sees, as far as a query can be; none if that is nothing. What is found
+    /// still has to pass [`keep_listed`](Self::keep_listed).
+    pub(super) fn limited_query(&self, query: &ListQuery) -> Option<ListQuery> {
+        let mut limited = query.clone();
+        if query.source.as_ref().is_some_and(|source| !self.caller.sees_source(source))
+            || query.route.as_ref().is_some_and(|route| !self.caller.sees_route(route))
+        {
+            return None;
+        }
+        limited.source = limited.source.or_else(|| self.caller.only_source());
+        limited.route = limited.route.or_else(|| self.caller.only_route());
+        Some(limited)
+    }
+
+    /// Whether a webhook that `query` has found is listed. Removes the jobs that the caller does not see. A status that
+    /// only such a job has does not count.
+    pub(super) fn keep_listed(&self, webhook: &mut WebhookStatus, query: &ListQuery) -> bool {
+        self.sees(webhook)
+            && (!self.caller.has_limited_routes()
+                || query.statuses.is_empty()
+                || webhook.jobs.iter().any(|job| {
+                    query.statuses.contains(&job.status)
+                        && query.route.as_ref().is_none_or(|route| *route == job.route)
+                }))
+    }
+
+    /// The numbers and pauses that the caller sees. Webhooks without jobs count only for a caller who sees all.
+    pub(super) fn seen_stats(&self, mut stats: StoreStats) -> StoreStats {
+        if self.caller.is_limited() {
+            let caller = &self.caller;
+            stats.queues.retain(|queue| caller.sees_route(&queue.route) && caller.sees_source(&queue.source));
+            stats.pauses.retain(|pause| self.sees_target(&pause.target));
+            stats.unrouted = StatusCounts::default();
+        }
+        stats
+    }
+
+    /// Whether the caller sees a pause.
+    pub(super) fn sees_target(&self, target: &PauseTarget) -> bool {
+        match target {
+            PauseTarget::Everything => true,
+            PauseTarget::Route(route) => self.caller.sees_route(route),
+            PauseTarget::Source(source) => self.caller.sees_source(source),
+        }
+    }
+
+    /// Refuses to pause or resume what is not the caller's alone. Errors: `Forbidden`; `RouteNotFound`.
+    pub(super) fn check_target(&self, target: &PauseTarget) -> Result<()> {
+        let caller = &self.caller;
+        match target {
+            PauseTarget::Everything => self.check_unlimited("this acts on all of them"),
+            PauseTarget::Route(route) => self.check_route(route),
+            PauseTarget::Source(_) if caller.has_limited_routes() => {
+                Err(caller.too_limited("a source has jobs of all routes"))
+            }
+            PauseTarget::Source(source) if !caller.sees_source(source) => {
+                Err(caller.too_limited(&format!("the source `{source}` is not one of them")))
+            }
+            PauseTarget::Source(_) => Ok(()),
+        }
+    }
+
+    /// Refuses to act on all jobs of a route unless the caller sees all of them. Errors: `Forbidden`; `RouteNotFound`.
+    pub(super) fn check_route(&self, route: &RouteName) -> Result<()> {
+        if self.caller.has_limited_sources() {
+            return Err(self.caller.too_limited("a route has jobs of all sources"));
+        }
+        if self.caller.sees_route(route) { Ok(()) } else { Err(super::operate::route_not_found(route)) }
+    }
+
+    /// Refuses a caller who does not see everything. `why` says why. Errors: `Forbidden`.
+    pub(super) fn check_unlimited(&self, why: &str) -> Result<()> {
+        if self.caller.is_limited() { Err(self.caller.too_limited(why)) } else { Ok(()) }
+    }
+
+    /// The changes of a webhook that the caller sees, until all jobs that the caller sees are final, or the caller is
+    /// no longer let in; then the last item is the error.
+    pub(super) fn seen_changes(
+        &self,
+        changes: BoxStream<'static, Result<WebhookStatus>>,
+    ) -> BoxStream<'static, Result<WebhookStatus>> {
+        let state = Some((self.clone(), changes, None::<WebhookStatus>));
+        stream::unfold(state, |state| async {
+            let (service, mut changes, told) = state?;
+            if told.as_ref().is_some_and(|told| told.status().is_final()) {
+                return None;
+            }
+            loop {
+                let change = changes.next().await?;
+                match change.and_then(|status| service.check_caller().map(|()| status)) {
+                    Ok(mut status) => {
+                        if service.sees(&mut status) && told.as_ref() != Some(&status) {
+                            return Some((Ok(status.clone()), Some((service, changes, Some(status)))));
+                        }
+                    }
+                    Err(error) => return Some((Err(error), None)),
+                }
+            }
+        })
+        .boxed()
+    }
+}

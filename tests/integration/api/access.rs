@@ -1,0 +1,57 @@
+//! Tokens, their roles and their limits, over both APIs.
+
+mod everything;
+mod failures;
+mod limits;
+mod program;
+mod reload;
+
+use hookbox::internals::access::Digest;
+use hookbox::internals::grpc::proto::webhook_service_client::WebhookServiceClient;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+use crate::api::harness::Hookbox;
+use crate::api::harness::client::Rest;
+
+/// A token with every role, for the settings.
+const EVERY_ROLE: &str = r#"roles = ["submit", "read", "work", "operate"]"#;
+
+/// The token with this name.
+fn secret(name: &str) -> String {
+    format!("hbx_secret-of-{name}")
+}
+
+/// The settings of the token with this name.
+fn token(name: &str, members: &str) -> String {
+    let sha256 = Digest::of(secret(name).as_bytes()).to_hex();
+    format!("[tokens.{name}]\nsha256 = \"{sha256}\"\n{members}\n")
+}
+
+/// A client of REST with the token of this name.
+fn rest(hookbox: &Hookbox, name: &str) -> Rest {
+    hookbox.rest.with_token(&secret(name))
+}
+
+/// Adds a token to each call.
+#[derive(Clone)]
+struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+fn bearer(token: &str) -> Bearer {
+    Bearer(format!("Bearer {token}").parse().unwrap())
+}
+
+/// A gRPC client with the token of this name.
+fn grpc(hookbox: &Hookbox, name: &str) -> WebhookServiceClient<InterceptedService<Channel, Bearer>> {
+    WebhookServiceClient::with_interceptor(hookbox.channel(), bearer(&secret(name)))
+}

@@ -1,0 +1,154 @@
+//! Tokens as the program has them: protected mode, `hookbox token`, and the commands that talk to a running hookbox.
+
+use hookbox::internals::access::Digest;
+use nix::sys::signal::Signal;
+
+use super::{EVERY_ROLE, secret, token};
+use crate::api::harness::process::Place;
+
+const ADMIN: &str = "hbx_admin-token-of-the-test";
+
+/// A place whose REST can be reached by other machines.
+fn public(environment: &[(&str, &str)]) -> Place {
+    let mut place = Place::new(environment);
+    let address = format!("0.0.0.0:{}", place.http_port());
+    place.set("HOOKBOX_HTTP_ADDR", &address);
+    place
+}
+
+fn write(place: &Place, settings: &str) {
+    std::fs::write(place.path("hookbox.toml"), settings).unwrap();
+}
+
+#[test]
+fn without_a_token_only_loopback_is_listened_on() {
+    let place = public(&[]);
+    for command in [&["serve"][..], &["config", "check"]] {
+        let ended = place.run(command);
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(64), "{told}");
+        for text in
+            ["http_addr = \"0.0.0.0:", "HOOKBOX_ADMIN_TOKEN", "hookbox token", "allow_anonymous = true"]
+        {
+            assert!(told.contains(text), "{text}: {told}");
+        }
+    }
+    assert!(!place.path("hookbox.db").exists(), "nothing was begun");
+    assert_eq!(place.run(&["migrate"]).status.code(), Some(0), "it does not listen");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_token_or_for_everybody_other_addresses_are_listened_on() {
+    let place = public(&[("HOOKBOX_ALLOW_ANONYMOUS", "true")]);
+    let process = place.serve().await;
+    assert_eq!(process.rest.get("/v1/stats").await.status, 200);
+    drop(process);
+    let place = public(&[("HOOKBOX_ADMIN_TOKEN", ADMIN)]);
+    let process = place.serve().await;
+    process.rest.get("/v1/stats").await.problem(401, "UNAUTHENTICATED");
+    assert_eq!(process.rest.with_token(ADMIN).get("/v1/stats").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_cannot_leave_a_public_address_without_a_token() {
+    let place = public(&[]);
+    write(&place, &token("one", EVERY_ROLE));
+    let process = place.serve().await;
+    write(&place, "");
+    let one = process.rest.with_token(&secret("one"));
+    one.post("/v1/settings/reload").await.problem(422, "SETTINGS_INVALID");
+    assert_eq!(one.get("/v1/stats").await.status, 200);
+    process.rest.get("/v1/stats").await.problem(401, "UNAUTHENTICATED");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hookbox_token_prints_a_token_and_its_settings() {
+    let mut place = Place::new(&[]);
+    let ended = place.run(&["token", "--name", "ci", "--roles", "submit,operate"]);
+    assert_eq!(ended.status.code(), Some(0));
+    let told = String::from_utf8(ended.stdout).unwrap();
+    let (made, lines) = told.split_once('\n').unwrap();
+    assert!(made.starts_with("hbx_") && made.len() == 4 + 43, "{made}");
+    assert!(lines.contains(&Digest::of(made.as_bytes()).to_hex()) && !lines.contains(made), "{lines}");
+    let other = place.run(&["token"]).stdout;
+    assert!(!String::from_utf8(other).unwrap().contains(made), "each token is another one");
+
+    write(&place, lines);
+    let process = place.serve().await;
+    assert_eq!(process.rest.with_token(made).get("/v1/stats").await.status, 200);
+    let refused = place.run(&["reload"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("needs a token"));
+    place.set("HOOKBOX_TOKEN", made);
+    let reloaded = place.run(&["reload"]);
+    assert_eq!(reloaded.status.code(), Some(0), "{}", String::from_utf8_lossy(&reloaded.stderr));
+    let warned = String::from_utf8(place.run(&["config"]).stderr).unwrap();
+    assert!(!warned.contains("HOOKBOX_TOKEN"), "{warned}");
+    for wrong in [["token", "--roles", "admin"], ["token", "--name", "No Name"]] {
+        assert_eq!(place.run(&wrong).status.code(), Some(64), "{wrong:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_shown_nowhere_and_the_log_names_who_has_acted() {
+    let place = Place::new(&[
+        ("HOOKBOX_ADMIN_TOKEN", ADMIN),
+        ("HOOKBOX_LOG", "trace"),
+        ("HOOKBOX_LOG_FORMAT", "json"),
+    ]);
+    write(&place, &token("ci", "roles = [\"operate\"]\nroutes = [\"default\"]"));
+    let digests = [ADMIN.to_owned(), secret("ci")].map(|token| Digest::of(token.as_bytes()).to_hex());
+    let process = place.serve().await;
+    let (admin, ci) = (process.rest.with_token(ADMIN), process.rest.with_token(&secret("ci")));
+    assert_eq!(ci.post("/v1/pause?route=default").await.status, 200);
+    assert_eq!(admin.post("/v1/resume?route=default").await.status, 200);
+    // The admin token is used where HOOKBOX_TOKEN is not set.
+    assert_eq!(place.run(&["reload"]).status.code(), Some(0));
+    process.signal(Signal::SIGHUP);
+    process.wait_for_log("\"actor\":\"hookbox\"").await;
+    let log = process.log();
+    for actor in ["\"actor\":\"ci\"", "\"actor\":\"admin\""] {
+        assert!(log.contains(actor), "{actor}");
+    }
+    let config = String::from_utf8(place.run(&["config"]).stdout).unwrap();
+    for line in ["admin_token = \"***\"", "[tokens.ci]", "sha256 = \"***\"", "routes = [\"default\"]"] {
+        assert!(config.contains(line), "{line}: {config}");
+    }
+    let shown = [log, config, admin.get("/metrics").await.text].concat();
+    for hidden in [ADMIN, &secret("ci"), &digests[0], &digests[1]] {
+        assert!(!shown.contains(hidden), "{hidden} is shown");
+    }
+}
+
+#[test]
+fn config_check_finds_every_mistake_in_tokens() {
+    let place = Place::new(&[("HOOKBOX_ADMIN_TOKEN", "short")]);
+    let [hash, other] = ["a", "b"].map(|token| Digest::of(token.as_bytes()).to_hex());
+    let settings = format!(
+        "[tokens.none]\n[tokens.No]\nsha256 = \"{hash}\"\nroles = \"submit\"\n\
+         [tokens.wrong]\nsha256 = \"hbx_a-token-itself\"\nroles = [\"sumbit\", \"read\"]\n\
+         [tokens.same]\nsha256 = \"{hash}\"\nroles = []\nrole = \"read\"\n\
+         [tokens.worker]\nsha256 = \"{other}\"\nroles = [\"work\"]\nsources = [\"shop\"]\nroutes = [\"No\", 1]\n"
+    );
+    write(&place, &settings);
+    let ended = place.run(&["config", "check"]);
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(64), "{told}");
+    for text in [
+        "admin_token = \"***\" (from the environment, HOOKBOX_ADMIN_TOKEN)",
+        "tokens.none has no `sha256`",
+        "tokens.none has no `roles`",
+        "a token cannot have the name \"No\"",
+        "hookbox.toml:6:10: tokens.wrong.sha256 = \"***\"",
+        "it must be submit, read, work or operate; did you mean `submit`?",
+        "tokens.same is the same token as tokens.No",
+        "tokens.same.roles = []",
+        "tokens.same.role is not known; did you mean `roles`?",
+        "tokens.worker.sources = [\"shop\"]",
+        "tokens.worker.routes[0] = \"No\"",
+        "tokens.worker.routes[1] = 1",
+    ] {
+        assert!(told.contains(text), "{text}: {told}");
+    }
+    assert!(!told.contains("hbx_a-token-itself") && !told.contains("short"), "{told}");
+}
