@@ -252,7 +252,7 @@ def order(options):
             retried += 1
         time.sleep(0.2)
     [replica.stop() for replica in replicas]
-    rows = psql("""SELECT w.payload, extract(epoch FROM a.started_at), extract(epoch FROM a.finished_at), a.outcome FROM (
+    rows = psql("""SELECT convert_from(w.payload, 'UTF8'), extract(epoch FROM a.started_at), extract(epoch FROM a.finished_at), a.outcome FROM (
         SELECT webhook, started_at, finished_at, outcome FROM attempts
         UNION ALL SELECT webhook, started_at, completed_at, outcome FROM finished_jobs) AS a
         JOIN webhooks w ON w.id = a.webhook ORDER BY a.started_at, a.finished_at""")

@@ -21,12 +21,14 @@ use hookbox::internals::clock::SystemClock;
 use hookbox::internals::domain::attempt::Outcome;
 use hookbox::internals::domain::clock::Clock;
 use hookbox::internals::domain::handler::HandlerSettings;
+use hookbox::internals::domain::headers::KeptHeaders;
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::payload::Payload;
 use hookbox::internals::domain::policy::{Policies, Policy};
 use hookbox::internals::domain::retry::RetryPolicy;
 use hookbox::internals::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, RouteName};
 use hookbox::internals::domain::trace::Traceparent;
+use hookbox::internals::domain::verdict::Verdict;
 use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 use hookbox::internals::store::postgres::{self, PostgresStore};
 use hookbox::internals::store::sqlite::{self, SqliteStore};
@@ -176,6 +178,8 @@ fn webhook(number: usize) -> NewWebhook {
             idempotency_key: IdempotencyKey::new(format!("{number:032x}"))?,
             event_type: EventType::new("order.paid")?,
             payload: Payload::new("{\"order\":1,\"customer\":\"customer-000001\",\"total\":129.9}")?,
+            headers: KeptHeaders::default(),
+            verdict: Verdict::None,
             traceparent: Traceparent::new(1, 1, false),
         })
     };

@@ -132,7 +132,7 @@ impl Route {
         let matches = admitted && self.condition.as_ref().is_none_or(|condition| self.holds(condition, look));
         matches.then(|| NewJob {
             route: self.name().clone(),
-            order: self.order_by.as_ref().and_then(|pointer| order_value(pointer.find(look.body()?)?)),
+            order: self.order_by.as_ref().and_then(|pointer| order_value(pointer.find(look.body())?)),
         })
     }
 

@@ -33,6 +33,7 @@ use self::work::Work;
 use crate::access::{Access, Caller};
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Result};
+use crate::domain::headers::CREDENTIALS;
 use crate::domain::route::NewJob;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{IdempotencyKey, NewWebhook, Source};
@@ -45,9 +46,6 @@ pub const DEFAULT_PAGE_SIZE: usize = 50;
 
 /// The most webhooks on a page.
 pub const MAX_PAGE_SIZE: usize = 500;
-
-/// Headers with credentials of the sender. They are hidden from the expressions of routes.
-const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 
 /// Returns the headers of a request: names (in lower case) and values. Called only if a route needs them.
 pub type Headers<'a> = dyn Fn() -> Vec<(String, String)> + Send + Sync + 'a;
@@ -142,7 +140,7 @@ impl Service {
             let why = format!("the source `{}` is not one of them", webhook.source);
             return Err(self.caller.too_limited(&why));
         }
-        let jobs = apart(webhook.payload.json().len(), || self.jobs_of(&webhook, headers)).await;
+        let jobs = apart(webhook.payload.as_bytes().len(), || self.jobs_of(&webhook, headers)).await;
         let accepted = self.store.accept(webhook, jobs).await?;
         Ok(Accepted { webhook: self.arranged(accepted.webhook), ..accepted })
     }

@@ -1,25 +1,27 @@
-//! A payload: JSON text kept byte for byte, and a digest of its value.
+//! A payload: a body kept byte for byte, and a digest of it.
 
 use std::borrow::Cow;
 
 use json_event_parser::{JsonEvent, SliceJsonParser};
 use sha2::{Digest as _, Sha256};
 
+use super::content_type::ContentType;
 use super::error::{Error, Reason, Result};
 
 /// How many levels deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 128;
 
-/// A valid JSON text. No object repeats a member, and arrays and objects nest at most [`MAX_DEPTH`] levels
-/// deep.
+/// A body of any bytes, with its content type.
 #[derive(Clone, Debug)]
 pub struct Payload {
-    json: Box<str>,
+    bytes: Box<[u8]>,
+    content_type: ContentType,
     digest: PayloadDigest,
 }
 
-/// A digest that is equal exactly for texts with the same JSON value. The order of members, white space,
-/// escapes in strings and the notation of numbers do not matter. Numbers compare exactly, not as doubles.
+/// A digest by which payloads of one key are compared. Those of [`Payload::new`] are equal exactly for texts with the
+/// same JSON value: the order of members, white space, escapes in strings and the notation of numbers do not matter, and
+/// numbers compare exactly, not as doubles. Those of [`Payload::of_bytes`] are equal exactly for the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PayloadDigest([u8; 16]);
 
@@ -31,21 +33,35 @@ impl PayloadDigest {
 }
 
 impl Payload {
-    /// Takes any JSON text and keeps it byte for byte.
+    /// Takes any JSON text and keeps it byte for byte, with the content type `application/json`. No object may repeat
+    /// a member, and arrays and objects may nest at most [`MAX_DEPTH`] levels deep.
     /// Errors: `MalformedJson`, with line and column; `InvalidField` for `payload` if the text nests too
     /// deep or an object repeats a member.
     pub fn new(json: impl Into<Box<str>>) -> Result<Self> {
         let json = json.into();
         let digest = digest(&json)?;
-        Ok(Self { json, digest })
+        Ok(Self { bytes: json.into(), content_type: ContentType::JSON, digest })
     }
 
-    /// The text as it came.
-    pub fn json(&self) -> &str {
-        &self.json
+    /// Takes any bytes and keeps them as they are. They need not be what the content type says.
+    pub fn of_bytes(bytes: impl Into<Box<[u8]>>, content_type: ContentType) -> Self {
+        let bytes = bytes.into();
+        // No canonical form of JSON begins with a zero byte, so bytes never have the digest of a JSON value.
+        let digest = first_half(&Sha256::new_with_prefix([0_u8]).chain_update(&bytes).finalize());
+        Self { bytes, content_type, digest }
     }
 
-    /// The digest of the value.
+    /// The body as it came.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The content type of the body.
+    pub fn content_type(&self) -> &ContentType {
+        &self.content_type
+    }
+
+    /// The digest of the JSON value, or of the bytes.
     pub fn digest(&self) -> PayloadDigest {
         self.digest
     }
@@ -124,10 +140,13 @@ fn digest(json: &str) -> Result<PayloadDigest> {
             JsonEvent::Eof => break,
         }
     }
-    let hash = Sha256::digest(&form);
+    Ok(first_half(&Sha256::digest(&form)))
+}
+
+fn first_half(hash: &[u8]) -> PayloadDigest {
     let mut digest = [0; 16];
     digest.copy_from_slice(&hash[..16]);
-    Ok(PayloadDigest(digest))
+    PayloadDigest(digest)
 }
 
 fn check_depth(open: &[Open<'_>]) -> Result<()> {
@@ -266,7 +285,22 @@ mod tests {
     #[test]
     fn a_text_is_kept_byte_for_byte() {
         let text = r#"{ "b":1.10, "a":12345678901234567890 }"#;
-        assert_eq!(Payload::new(text).expect("valid").json(), text);
+        assert_eq!(Payload::new(text).expect("valid").as_bytes(), text.as_bytes());
+    }
+
+    #[test]
+    fn bytes_are_kept_and_compared_as_they_are_whatever_their_content_type_says() {
+        let digest = |bytes: &[u8], content_type| Payload::of_bytes(bytes, content_type).digest();
+        let bytes = [&b""[..], b"n", b"\0", b"\xff\x00", b"{\"a\":1}", b"{ \"a\":1}"];
+        for (at, one) in bytes.into_iter().enumerate() {
+            let payload = Payload::of_bytes(one, ContentType::JSON);
+            assert_eq!((payload.as_bytes(), payload.content_type()), (one, &ContentType::JSON));
+            assert_eq!(payload.digest(), digest(one, ContentType::BYTES));
+            for other in bytes[at + 1..].iter().copied() {
+                assert_ne!(payload.digest(), digest(other, ContentType::JSON), "{one:?} and {other:?}");
+            }
+        }
+        assert_ne!(digest(b"n", ContentType::JSON), Payload::new("null").expect("valid").digest());
     }
 
     #[test]
@@ -321,7 +355,7 @@ mod tests {
         #[test]
         fn what_is_accepted_can_be_shown(text in "[\u{feff}\\[\\]{}:,\" \\\\0-9eE+.\\-abcdfnrtu\u{0}-\u{1f}]{0,12}") {
             if let Ok(payload) = Payload::new(text) {
-                prop_assert!(serde_json::value::RawValue::from_string(payload.json().to_owned()).is_ok());
+                prop_assert!(payload.content_type().json_of(payload.as_bytes()).is_some());
             }
         }
 

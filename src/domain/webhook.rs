@@ -5,11 +5,14 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::attempt::AttemptRecord;
+use super::content_type::ContentType;
 use super::error::{Error, Result};
+use super::headers::KeptHeaders;
 use super::id::WebhookId;
 use super::job::{JobStatus, Status};
 use super::payload::Payload;
 use super::trace::Traceparent;
+use super::verdict::Verdict;
 
 /// The most characters an idempotency key or an event type may have.
 pub const MAX_NAME_CHARS: usize = 255;
@@ -138,10 +141,21 @@ pub struct NewWebhook {
     pub idempotency_key: IdempotencyKey,
     /// What happened.
     pub event_type: EventType,
-    /// The content.
+    /// The content, with its content type.
     pub payload: Payload,
+    /// What is kept of the headers of its request.
+    pub headers: KeptHeaders,
+    /// What verifying its request found.
+    pub verdict: Verdict,
     /// The span in which the webhook is accepted.
     pub traceparent: Traceparent,
+}
+
+impl NewWebhook {
+    /// The length of the payload and of the kept headers, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.payload.as_bytes().len() + self.headers.as_text().map_or(0, str::len)
+    }
 }
 
 /// The names of a webhook, and the status of its jobs.
@@ -202,7 +216,14 @@ pub struct WebhookDetail {
     /// Names and status; its jobs are in the order of `jobs`.
     pub status: WebhookStatus,
     /// The payload as it came; none once its retention is over.
-    pub payload: Option<String>,
+    pub payload: Option<Vec<u8>>,
+    /// The content type of the payload.
+    pub content_type: ContentType,
+    /// The headers of its request, so far as they were kept: names in lower case, and values. Empty once the retention
+    /// of the payload is over.
+    pub headers: Vec<(String, String)>,
+    /// What verifying its request found.
+    pub verdict: Verdict,
     /// The span in which the webhook was accepted.
     pub traceparent: Traceparent,
     /// The details of each job, in the order of `status.jobs`.

@@ -9,6 +9,7 @@ use tracing::field::Empty;
 
 use super::{Api, status};
 use crate::domain::error::Result;
+use crate::domain::headers::KeptHeaders;
 use crate::domain::trace::Traceparent;
 use crate::service::Service;
 use crate::telemetry::trace;
@@ -108,13 +109,18 @@ pub(super) fn traceparent_of<T>(request: &Request<T>) -> Option<Traceparent> {
 
 /// The metadata of a request as headers: names (in lower case) and values. Leaves out binary values.
 pub(super) fn headers_of(metadata: &MetadataMap) -> Vec<(String, String)> {
-    metadata
-        .iter()
-        .filter_map(|entry| match entry {
-            KeyAndValueRef::Ascii(name, value) => {
-                Some((name.to_string(), String::from_utf8_lossy(value.as_encoded_bytes()).into_owned()))
-            }
-            KeyAndValueRef::Binary(..) => None,
-        })
-        .collect()
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    ascii(metadata).map(|(name, value)| (name.to_owned(), text(value))).collect()
+}
+
+/// What is kept of the metadata of a request, as its headers. Leaves out binary values.
+pub(super) fn kept_headers_of(metadata: &MetadataMap) -> KeptHeaders {
+    KeptHeaders::keep(ascii(metadata), |_| false)
+}
+
+fn ascii(metadata: &MetadataMap) -> impl Iterator<Item = (&str, &[u8])> {
+    metadata.iter().filter_map(|entry| match entry {
+        KeyAndValueRef::Ascii(name, value) => Some((name.as_str(), value.as_encoded_bytes())),
+        KeyAndValueRef::Binary(..) => None,
+    })
 }

@@ -1,6 +1,7 @@
 //! Converts between messages of the proto and types of the domain.
 
 mod delivery;
+mod payload;
 mod request;
 mod stats;
 mod value;

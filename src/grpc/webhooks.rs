@@ -9,11 +9,12 @@ use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::answer::{Answer, answer, answered_code, count, headers_of, run, traceparent_of};
+use super::answer::{Answer, answer, answered_code, count, headers_of, kept_headers_of, run, traceparent_of};
 use super::proto::submit_webhooks_response::Result as PipelineResult;
 use super::proto::webhook_service_server::{SERVICE_NAME, WebhookService};
 use super::{Api, convert, proto, status};
 use crate::domain::error::{Error, Result};
+use crate::domain::headers::KeptHeaders;
 use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::WebhookName;
@@ -49,13 +50,13 @@ impl Webhooks {
         &self,
         request: proto::SubmitWebhookRequest,
         metadata: &MetadataMap,
+        kept: KeptHeaders,
         traceparent: Traceparent,
     ) -> Result<proto::SubmitWebhookResponse> {
         // A pipeline may last longer than its token.
         self.0.service.check_caller()?;
-        let bytes = request.encoded_len();
-        let webhook =
-            apart(bytes, || convert::new_webhook(request, self.0.max_body_bytes, traceparent)).await?;
+        let (bytes, most_bytes) = (request.encoded_len(), self.0.max_body_bytes);
+        let webhook = apart(bytes, || convert::new_webhook(request, most_bytes, kept, traceparent)).await?;
         let accepted = self.0.service.submit(webhook, &|| headers_of(metadata)).await.outcome?;
         tracing::Span::current().record("hookbox.webhook.id", tracing::field::display(accepted.webhook.id));
         Ok(convert::accepted(accepted))
@@ -66,13 +67,14 @@ impl Webhooks {
         self,
         request: proto::SubmitWebhookRequest,
         metadata: Arc<MetadataMap>,
+        kept: KeptHeaders,
         incoming: Option<Traceparent>,
     ) -> proto::SubmitWebhooksResponse {
         const METHOD: &str = "SubmitWebhooks";
         let idempotency_key = request.idempotency_key.clone();
         let mut refusal = None;
         let answer = run(SERVICE_NAME, METHOD, incoming, |traceparent| async {
-            self.submit(request, &metadata, traceparent).await.inspect_err(|error| {
+            self.submit(request, &metadata, kept, traceparent).await.inspect_err(|error| {
                 refusal = Some(proto::SubmitError {
                     code: status::code_of(error.reason()) as i32,
                     reason: error.reason().as_str().to_owned(),
@@ -104,8 +106,11 @@ impl WebhookService for Webhooks {
         let incoming = traceparent_of(&request);
         let (metadata, _, request) = request.into_parts();
         let _room = self.0.bodies.room(request.encoded_len()).await;
+        let kept = kept_headers_of(&metadata);
         webhooks
-            .answer("SubmitWebhook", incoming, |traceparent| webhooks.submit(request, &metadata, traceparent))
+            .answer("SubmitWebhook", incoming, |traceparent| {
+                webhooks.submit(request, &metadata, kept, traceparent)
+            })
             .await
     }
 
@@ -119,7 +124,7 @@ impl WebhookService for Webhooks {
         let webhooks = self.of(&request);
         let incoming = traceparent_of(&request);
         let (metadata, _, requests) = request.into_parts();
-        let metadata = Arc::new(metadata);
+        let (kept, metadata) = (kept_headers_of(&metadata), Arc::new(metadata));
         let trace_id = status::trace_id_of(incoming.as_ref());
         let stopped = self.0.stopping.clone().cancelled_owned();
         let cut_off = stopped.map(move |()| Err(status::status(&Error::shutting_down(), &trace_id)));
@@ -134,12 +139,12 @@ impl WebhookService for Webhooks {
                 }
             })
             .map(move |(request, room)| {
-                let (webhooks, metadata, incoming) =
-                    (webhooks.clone(), Arc::clone(&metadata), incoming.clone());
+                let (webhooks, metadata, kept, incoming) =
+                    (webhooks.clone(), Arc::clone(&metadata), kept.clone(), incoming.clone());
                 async move {
                     let _room = room;
                     let request = request.map_err(status::explained)?;
-                    Ok(webhooks.submit_of_pipeline(request, metadata, incoming).await)
+                    Ok(webhooks.submit_of_pipeline(request, metadata, kept, incoming).await)
                 }
             })
             .buffered(PIPELINE_DEPTH);

@@ -58,7 +58,7 @@ impl Exec {
             .map_err(|error| not_started(&error, program, settings.cwd.as_deref()))
             .and_then(|process| {
                 span.record("process.pid", i64::from(process.id()));
-                process.run(attempt.payload().as_bytes(), &|| attempt.is_stopped()).map_err(|error| {
+                process.run(attempt.payload(), &|| attempt.is_stopped()).map_err(|error| {
                     retry(format!("the program was started, but cannot be waited for: {error}"))
                 })
             });

@@ -3,6 +3,7 @@
 
 mod delivery;
 mod operation;
+mod payload;
 mod stats;
 mod webhook;
 mod work;
@@ -67,6 +68,45 @@ pub(super) enum StatusWord {
     Cancelled,
     Filtered,
     Quarantined,
+}
+
+/// What verifying the request of a webhook found.
+///
+/// - `none`: the source verifies nothing.
+/// - `verified`: the request is from its sender.
+/// - `unverified`: it is not proved that the request is from its sender; `cause` says why. Reserved: no webhook gets it
+///   yet.
+#[derive(ToSchema)]
+#[schema(as = Verdict, rename_all = "snake_case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum VerdictWord {
+    None,
+    Verified,
+    Unverified,
+}
+
+/// Why a request is not verified.
+///
+/// - `signature_missing`: it has no signature.
+/// - `signature_malformed`: the signature has not the shape that the source expects.
+/// - `signature_mismatch`: the signature is none of this body by any secret.
+/// - `timestamp_missing`: it has no time.
+/// - `timestamp_too_old`: its time is further back than the tolerance.
+/// - `timestamp_in_future`: its time is further ahead than the tolerance.
+/// - `key_unavailable`: the key of the sender could not be fetched.
+/// - `credentials_wrong`: the credentials are missing or are others.
+#[derive(ToSchema)]
+#[schema(as = Cause, rename_all = "snake_case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum CauseWord {
+    SignatureMissing,
+    SignatureMalformed,
+    SignatureMismatch,
+    TimestampMissing,
+    TimestampTooOld,
+    TimestampInFuture,
+    KeyUnavailable,
+    CredentialsWrong,
 }
 
 /// How an attempt ended.

@@ -16,8 +16,10 @@ use super::dto::SubmitWebhookResponse;
 use super::problem::{Problem, Refused, whole_seconds};
 use crate::connections::Arrival;
 use crate::domain::error::{Error, Reason, Result, all_of};
+use crate::domain::headers::KeptHeaders;
 use crate::domain::payload::Payload;
 use crate::domain::trace::Traceparent;
+use crate::domain::verdict::Verdict;
 use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 use crate::service::{RateState, apart};
 
@@ -115,7 +117,15 @@ pub(super) async fn submit_webhook(
     };
     let source = Source::default();
     let (idempotency_key, event_type, payload) = fields;
-    let webhook = NewWebhook { source: source.clone(), idempotency_key, event_type, payload, traceparent };
+    let webhook = NewWebhook {
+        source: source.clone(),
+        idempotency_key,
+        event_type,
+        payload,
+        headers: kept(&headers),
+        verdict: Verdict::None,
+        traceparent,
+    };
     let submitted = api.service.submit(webhook, &|| texts(&headers)).await;
     let mut response = match submitted.outcome {
         Ok(accepted) => {
@@ -215,6 +225,11 @@ fn unquoted(header: &str) -> Cow<'_, str> {
         Some(quoted) => Cow::Owned(quoted.replace("\\\"", "\"").replace("\\\\", "\\")),
         None => Cow::Borrowed(header),
     }
+}
+
+/// What is kept of headers.
+fn kept(headers: &HeaderMap) -> KeptHeaders {
+    KeptHeaders::keep(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), |_| false)
 }
 
 /// Names (in lower case) and values of headers as text; invalid UTF-8 is replaced.

@@ -44,7 +44,7 @@ pub(super) async fn lease_jobs(api: Api, headers: HeaderMap, body: Body) -> Answ
     // The memory of the body is given back before the wait.
     let asked = read::<LeaseJobsBody>(&api, &headers, body).await.map(|(asked, _arrival)| asked)?;
     let jobs = api.service.lease_jobs(asked.try_into()?).await?;
-    Ok(json(&LeaseJobsResponse::try_from(jobs)?))
+    Ok(json(&LeaseJobsResponse::from(jobs)))
 }
 
 /// Has leases last longer

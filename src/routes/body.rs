@@ -1,7 +1,7 @@
 //! The body of a webhook as a tree, for conditions and pointers.
 //!
 //! Scalars are values of CEL, and strings without escapes are not copied. The parser is the one that
-//! validated the payload, so that both agree about what is JSON.
+//! validates payloads of JSON, so that both agree about what is JSON.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,8 +9,11 @@ use std::sync::Arc;
 use cel::common::types::{CelBool, CelDouble, CelInt, CelNull, CelString, CelUInt};
 use cel::common::value::Val;
 use json_event_parser::{JsonEvent, SliceJsonParser};
+use url::form_urlencoded;
 
-/// A JSON value.
+use crate::domain::payload::{MAX_DEPTH, Payload};
+
+/// A JSON value, or what a body that is not JSON looks like as one.
 #[derive(Clone, Debug)]
 pub(super) enum Node<'a> {
     /// `null`.
@@ -58,9 +61,23 @@ enum Open<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// Parses a JSON text; none if it is not valid. The text of a `Payload` always is.
-    pub(super) fn parse(json: &'a str) -> Option<Self> {
-        let mut parser = SliceJsonParser::new(json.as_bytes());
+    /// The body of a payload. A form is an object of its fields: a field that is repeated is the list of its values.
+    /// Any other text that is not JSON is a string; what is not UTF-8 is null.
+    pub(super) fn of(payload: &'a Payload) -> Self {
+        let (body, content_type) = (payload.as_bytes(), payload.content_type());
+        if content_type.is_form() {
+            return Self::form(body);
+        }
+        let json = content_type.is_json().then(|| Self::parse(body)).flatten();
+        json.unwrap_or_else(|| {
+            std::str::from_utf8(body).map_or(Self::Null(CelNull), |text| Self::String(text.into()))
+        })
+    }
+
+    /// Parses a JSON text; none if it is not valid, nests more than [`MAX_DEPTH`] levels deep, or repeats a member of an
+    /// object. The text of [`Payload::new`] never does.
+    pub(super) fn parse(json: &'a (impl AsRef<[u8]> + ?Sized)) -> Option<Self> {
+        let mut parser = SliceJsonParser::new(json.as_ref());
         let mut open: Vec<Open<'a>> = Vec::new();
         let mut root = None;
         loop {
@@ -69,6 +86,7 @@ impl<'a> Node<'a> {
                 JsonEvent::Boolean(value) => Self::Bool(value.into()),
                 JsonEvent::Number(text) => Self::number(text),
                 JsonEvent::String(text) => Self::String(text.into()),
+                JsonEvent::StartArray | JsonEvent::StartObject if open.len() == MAX_DEPTH => return None,
                 JsonEvent::StartArray => {
                     open.push(Open::List(Vec::new()));
                     continue;
@@ -85,7 +103,7 @@ impl<'a> Node<'a> {
                 }
                 JsonEvent::EndArray | JsonEvent::EndObject => match open.pop()? {
                     Open::List(items) => Self::List(List(items.into())),
-                    Open::Map(members, _) => Self::map(members),
+                    Open::Map(members, _) => Self::map(members).distinct()?,
                 },
                 JsonEvent::Eof => return root,
             };
@@ -101,6 +119,31 @@ impl<'a> Node<'a> {
     pub(super) fn map(mut members: Vec<(CelString<'a>, Self)>) -> Self {
         members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Self::Map(Map(members.into()))
+    }
+
+    /// The object itself; none if it repeats a member.
+    fn distinct(self) -> Option<Self> {
+        let repeats = match &self {
+            Self::Map(Map(members)) => members.windows(2).any(|pair| pair[0].0 == pair[1].0),
+            _ => false,
+        };
+        (!repeats).then_some(self)
+    }
+
+    /// The fields of a form, as `application/x-www-form-urlencoded` writes them; invalid UTF-8 is replaced.
+    fn form(body: &'a [u8]) -> Self {
+        let mut fields = form_urlencoded::parse(body).collect::<Vec<_>>();
+        // Stable, so that the values of a repeated field keep their order.
+        fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let text = |(_, value): &(_, Cow<'a, str>)| Self::String(value.clone().into());
+        let members = fields.chunk_by(|(one, _), (other, _)| one == other).map(|values| {
+            let name = CelString::from(values[0].0.clone());
+            match values {
+                [one] => (name, text(one)),
+                several => (name, Self::List(List(several.iter().map(text).collect()))),
+            }
+        });
+        Self::map(members.collect())
     }
 
     fn number(text: Cow<'a, str>) -> Self {

@@ -38,7 +38,7 @@ impl std::fmt::Debug for Incoming<'_> {
 /// A webhook while routes are matched. Body and headers are parsed once and shared by all routes.
 pub(super) struct Look<'w, 'a> {
     pub(super) webhook: &'w Incoming<'a>,
-    body: OnceCell<Option<Node<'a>>>,
+    body: OnceCell<Node<'a>>,
     headers: OnceCell<Node<'static>>,
     /// What all conditions have spent on this webhook so far, in units of [`super::meter`].
     pub(super) spent: Cell<u64>,
@@ -49,9 +49,9 @@ impl<'w, 'a> Look<'w, 'a> {
         Self { webhook, body: OnceCell::new(), headers: OnceCell::new(), spent: Cell::new(0) }
     }
 
-    /// The parsed body. Never none, because a payload is valid JSON.
-    pub(super) fn body(&self) -> Option<&Node<'a>> {
-        self.body.get_or_init(|| Node::parse(self.webhook.payload.json())).as_ref()
+    /// The parsed body.
+    pub(super) fn body(&self) -> &Node<'a> {
+        self.body.get_or_init(|| Node::of(self.webhook.payload))
     }
 
     #[cfg(test)]
@@ -83,7 +83,7 @@ impl<'w, 'a> Look<'w, 'a> {
             source: self.webhook.source.as_str(),
             event_type: self.webhook.event_type.as_str(),
             key: self.webhook.key.as_str(),
-            body: condition.needs_body.then(|| self.body()).flatten(),
+            body: condition.needs_body.then(|| self.body()),
             headers: condition.needs_headers.then(|| self.headers()),
             meter: Meter::new(self.spent.get()),
         }

@@ -1,5 +1,6 @@
 //! Tests of matching, from the settings of routes to the jobs of a webhook.
 
+mod bodies;
 mod bounds;
 mod conditions;
 

@@ -17,7 +17,9 @@ pub use self::backlog::BacklogLevels;
 use super::Service;
 use crate::domain::alert::Alert;
 use crate::domain::error::{Error, Reason, Result};
+use crate::domain::headers::KeptHeaders;
 use crate::domain::payload::Payload;
+use crate::domain::verdict::Verdict;
 use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 use crate::store::Accepted;
 use crate::telemetry::alerts::Waiting;
@@ -145,6 +147,8 @@ fn webhook(service: &Service, waiting: &Waiting, minute: Timestamp) -> Result<Ne
         idempotency_key: IdempotencyKey::new(topic.key(minute))?,
         event_type: EventType::new(topic.event_type)?,
         payload: Payload::new(alert.payload(*count, service.clock.now()).to_string())?,
+        headers: KeptHeaders::default(),
+        verdict: Verdict::None,
         traceparent: trace::join(&span, None),
     })
 }

@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 
 use crate::domain::attempt::AttemptRecord;
+use crate::domain::content_type::ContentType;
 use crate::domain::job::Status;
 use crate::domain::policy::Policies;
 use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
+use crate::domain::verdict::Verdict;
 use crate::domain::webhook::{WebhookDetail, WebhookStatus};
 
 /// A webhook with its payload, jobs and attempts.
@@ -15,7 +17,14 @@ pub struct WebhookView {
     /// Names and status.
     pub status: WebhookStatus,
     /// The payload as it came; none once its retention is over.
-    pub payload: Option<String>,
+    pub payload: Option<Vec<u8>>,
+    /// The content type of the payload.
+    pub content_type: ContentType,
+    /// The headers of its request, so far as they were kept: names in lower case, and values. Empty once the retention
+    /// of the payload is over.
+    pub headers: Vec<(String, String)>,
+    /// What verifying its request found.
+    pub verdict: Verdict,
     /// The span in which the webhook was accepted.
     pub traceparent: Traceparent,
     /// Its jobs, in the order of the settings.
@@ -71,7 +80,7 @@ pub struct JobView {
 impl WebhookView {
     /// Completes what the store has with the policies in force.
     pub(super) fn new(detail: WebhookDetail, policies: &Policies) -> Self {
-        let WebhookDetail { mut status, payload, traceparent, jobs } = detail;
+        let WebhookDetail { mut status, payload, content_type, headers, verdict, traceparent, jobs } = detail;
         let jobs = status.jobs.iter().zip(jobs).map(|(job, detail)| {
             let policy = policies.get(&job.route);
             JobView {
@@ -94,7 +103,7 @@ impl WebhookView {
         let mut jobs = jobs.collect::<Vec<_>>();
         jobs.sort_by_key(|job| policies.place(&job.route));
         arrange(&mut status, policies);
-        Self { status, payload, traceparent, jobs }
+        Self { status, payload, content_type, headers, verdict, traceparent, jobs }
     }
 
     /// The fields that describe the first job.

@@ -3,9 +3,12 @@
 use diesel::result::Error as QueryError;
 
 use crate::domain::attempt::Outcome;
+use crate::domain::content_type::ContentType;
+use crate::domain::headers;
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
+use crate::domain::verdict::Verdict;
 use crate::domain::webhook::Source;
 use crate::store::PauseTarget;
 
@@ -41,6 +44,22 @@ pub(super) fn count(
 /// A stored `traceparent`.
 pub(super) fn traceparent(text: &str) -> Result<Traceparent, QueryError> {
     Traceparent::parse(text).ok_or_else(|| unreadable(format!("{text:?} is no traceparent")))
+}
+
+/// A stored content type.
+pub(super) fn content_type(text: &str) -> ContentType {
+    ContentType::of_header(Some(text.as_bytes()))
+}
+
+/// Stored headers: names in lower case, and values.
+pub(super) fn kept_headers(text: Option<&str>) -> Result<Vec<(String, String)>, QueryError> {
+    text.map_or_else(|| Ok(Vec::new()), |text| headers::read(text).map_err(unreadable))
+}
+
+/// The verdict with this number.
+pub(super) fn verdict(number: impl Into<i64>) -> Result<Verdict, QueryError> {
+    let number = number.into();
+    Verdict::from_number(number).ok_or_else(|| unreadable(format!("{number} is no verdict")))
 }
 
 /// The error for a stored value that hookbox cannot have written.

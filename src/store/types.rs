@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::pulled::Wanted;
 use crate::domain::attempt::{Lease, Outcome};
 use crate::domain::breaker::{Health, Trip};
+use crate::domain::content_type::ContentType;
 use crate::domain::delivery::Delivery;
 use crate::domain::id::Position;
 use crate::domain::job::Status;
@@ -71,7 +72,9 @@ pub struct ClaimedJob {
     /// The event type of the webhook.
     pub event_type: EventType,
     /// The payload, byte for byte as received; `None` if it was removed at the end of its retention.
-    pub payload: Option<String>,
+    pub payload: Option<Vec<u8>>,
+    /// The content type of the payload.
+    pub content_type: ContentType,
     /// The trace context of the span that accepted the webhook.
     pub traceparent: Traceparent,
     /// The number of this attempt, 1 for the first attempt of the job.

@@ -91,7 +91,7 @@ impl<E: std::error::Error> From<E> for Failure {
 /// One run of a handler for a job: gives the handler the webhook, and tells it when to stop.
 pub struct Attempt<'a> {
     pub(super) job: &'a ClaimedJob,
-    pub(super) payload: &'a str,
+    pub(super) payload: &'a [u8],
     pub(super) policy: &'a Policy,
     pub(super) stop: &'a Arc<Signal>,
     pub(super) clock: &'a dyn Clock,
@@ -160,14 +160,24 @@ impl Attempt<'_> {
         self.job.event_type.as_str()
     }
 
-    /// The payload: JSON, byte for byte as received.
-    pub fn payload(&self) -> &str {
+    /// The payload, byte for byte as received.
+    pub fn payload(&self) -> &[u8] {
         self.payload
     }
 
-    /// The payload as a value of `T`. Errors: [`Failure::Permanent`] if it is none, because it never changes.
+    /// The payload as a text; none if it is not UTF-8.
+    pub fn payload_text(&self) -> Option<&str> {
+        std::str::from_utf8(self.payload).ok()
+    }
+
+    /// The content type of the payload, such as `application/json`.
+    pub fn content_type(&self) -> &str {
+        self.job.content_type.as_str()
+    }
+
+    /// The payload, which is JSON, as a value of `T`. Errors: [`Failure::Permanent`] if it is none, because it never changes.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_str(self.payload).map_err(|error| {
+        serde_json::from_slice(self.payload).map_err(|error| {
             Failure::permanent(format!("the payload is not what the handler expects: {error}"))
         })
     }

@@ -80,7 +80,7 @@ impl Runner {
         while let Some(((mut job, stop), start)) = self.shared.queue.take() {
             self.threads.start_if(start);
             let (lease, payload) = (job.lease, job.payload.take());
-            let bytes = payload.as_ref().map_or(0, String::len);
+            let bytes = payload.as_ref().map_or(0, Vec::len);
             let mut started = None;
             // `handle` catches panics of handlers; this catches panics of hookbox itself.
             let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -115,7 +115,7 @@ impl Runner {
     }
 
     /// Runs the handler of a started attempt. None if the attempt was abandoned meanwhile.
-    fn run(&mut self, started: &Arc<Started>, payload: Option<String>, stop: &Arc<Signal>) -> Option<Ended> {
+    fn run(&mut self, started: &Arc<Started>, payload: Option<Vec<u8>>, stop: &Arc<Signal>) -> Option<Ended> {
         let Started { job, policy, .. } = started.as_ref();
         debug!(job, handler = policy.handler.name(), "an attempt starts");
         let span = attempt_span(job, policy.handler.name());
@@ -143,7 +143,7 @@ impl Runner {
         &self,
         handler: &dyn Handler,
         started: &Started,
-        payload: Option<&str>,
+        payload: Option<&[u8]>,
         stop: &Arc<Signal>,
     ) -> Ran {
         let Some(payload) = payload else {

@@ -110,7 +110,7 @@ impl Slots {
             if taken.is_stopping {
                 stop.raise();
             }
-            let bytes = job.payload.as_ref().map_or(0, String::len);
+            let bytes = job.payload.as_ref().map_or(0, Vec::len);
             let running = Running {
                 stop: Arc::clone(&stop),
                 held_until,

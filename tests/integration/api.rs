@@ -6,6 +6,7 @@
 
 mod access;
 mod alerts;
+mod bodies;
 mod contract;
 mod grpc;
 mod handlers;

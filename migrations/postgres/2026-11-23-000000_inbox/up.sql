@@ -1,12 +1,17 @@
--- The accepted webhooks. A row is written once; only `payload` is set to null at the end of its retention.
+-- The accepted webhooks. A row is written once; only `payload` and `headers` are set to null at the end of the retention
+-- of the payload.
 -- Times are by the clock of the database, in whole milliseconds except `lease_until` and `next_at`.
 CREATE TABLE webhooks (
     id              uuid PRIMARY KEY,               -- UUIDv7; increases with each acceptance of a replica
     source          text COLLATE "C" NOT NULL,
     idempotency_key text COLLATE "C" NOT NULL,
     event_type      text COLLATE "C" NOT NULL,
-    payload         text,                           -- as received
-    payload_digest  bytea NOT NULL,                 -- digest of the JSON value, 16 bytes
+    content_type    text NOT NULL,                  -- of the payload
+    verdict         smallint NOT NULL,              -- 0 none, 1 verified; from 2 on unverified, by the cause: see
+                                                    -- domain/verdict.rs
+    headers         text,                           -- of the request, a JSON array of pairs; null if none are kept
+    payload         bytea,                          -- as received
+    payload_digest  bytea NOT NULL,                 -- digest of the JSON value or of the bytes, 16 bytes
     traceparent     text NOT NULL,
     accepted_at     timestamptz NOT NULL,
     UNIQUE (source, idempotency_key)                -- one webhook per source and key

@@ -1,4 +1,5 @@
--- The accepted webhooks. A row is written once; only `payload` is set to null at the end of its retention.
+-- The accepted webhooks. A row is written once; only `payload` and `headers` are set to null at the end of the retention
+-- of the payload.
 -- `sequence` is the first 60 bits of the id, without the version: a time in milliseconds and a counter.
 CREATE TABLE webhooks (
     sequence        INTEGER PRIMARY KEY,
@@ -6,8 +7,11 @@ CREATE TABLE webhooks (
     source          TEXT NOT NULL,
     idempotency_key TEXT NOT NULL,
     event_type      TEXT NOT NULL,
-    payload         TEXT,             -- as received
-    payload_digest  BLOB NOT NULL,    -- digest of the JSON value, 16 bytes
+    content_type    TEXT NOT NULL,    -- of the payload
+    verdict         INTEGER NOT NULL, -- 0 none, 1 verified; from 2 on unverified, by the cause: see domain/verdict.rs
+    headers         TEXT,             -- of the request, a JSON array of pairs; null if none are kept
+    payload         BLOB,             -- as received
+    payload_digest  BLOB NOT NULL,    -- digest of the JSON value or of the bytes, 16 bytes
     traceparent     TEXT NOT NULL,
     accepted_at     INTEGER NOT NULL  -- milliseconds since the epoch, like every time in this file except `next_at`
 ) STRICT;

@@ -24,6 +24,6 @@ fn answer(answer: Answer) -> proto::Answer {
     }
 }
 
-fn headers(headers: Vec<(String, String)>) -> Vec<proto::Header> {
+pub(super) fn headers(headers: Vec<(String, String)>) -> Vec<proto::Header> {
     headers.into_iter().map(|(name, value)| proto::Header { name, value }).collect()
 }

@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use super::status_from;
 use super::value::json_of;
 use crate::domain::error::{Error, Reason, Result, all_of};
+use crate::domain::headers::KeptHeaders;
 use crate::domain::job::Status;
 use crate::domain::payload::Payload;
 use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
+use crate::domain::verdict::Verdict;
 use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 use crate::grpc::proto;
 use crate::service::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
@@ -19,6 +21,7 @@ use crate::store::ListQuery;
 pub(in crate::grpc) fn new_webhook(
     request: proto::SubmitWebhookRequest,
     max_body_bytes: usize,
+    headers: KeptHeaders,
     traceparent: Traceparent,
 ) -> Result<NewWebhook> {
     let (idempotency_key, event_type, payload) = all_of(
@@ -34,7 +37,8 @@ pub(in crate::grpc) fn new_webhook(
             "a submission is refused"
         );
     })?;
-    Ok(NewWebhook { source: Source::default(), idempotency_key, event_type, payload, traceparent })
+    let (source, verdict) = (Source::default(), Verdict::None);
+    Ok(NewWebhook { source, idempotency_key, event_type, payload, headers, verdict, traceparent })
 }
 
 fn payload(

@@ -1,6 +1,7 @@
 //! Converts webhooks, their jobs and attempts to messages.
 
-use super::delivery::delivery;
+use super::delivery::{delivery, headers};
+use super::payload::{cause, payload, verdict};
 use super::{status, time};
 use crate::domain::attempt::{AttemptRecord, Outcome};
 use crate::domain::webhook::WebhookStatus;
@@ -40,6 +41,7 @@ pub(in crate::grpc) fn webhook_status(webhook: WebhookStatus) -> proto::WebhookS
 
 pub(in crate::grpc) fn webhook(webhook: WebhookView) -> proto::Webhook {
     let first = webhook.first_job();
+    let (payload_json, payload_bytes) = payload(webhook.payload, &webhook.content_type);
     let names = webhook_status(webhook.status);
     proto::Webhook {
         id: names.id,
@@ -50,7 +52,7 @@ pub(in crate::grpc) fn webhook(webhook: WebhookView) -> proto::Webhook {
         attempt_count: names.attempt_count,
         accepted_at: names.accepted_at,
         updated_at: names.updated_at,
-        payload_json: webhook.payload,
+        payload_json,
         result_json: first.result,
         max_attempts: first.max_attempts,
         available_at: Some(time(first.available_at)),
@@ -60,6 +62,11 @@ pub(in crate::grpc) fn webhook(webhook: WebhookView) -> proto::Webhook {
         jobs: webhook.jobs.into_iter().map(job).collect(),
         last_error: names.last_error,
         next_attempt_at: names.next_attempt_at,
+        payload_bytes,
+        content_type: webhook.content_type.as_str().to_owned(),
+        headers: headers(webhook.headers),
+        verdict: verdict(webhook.verdict).into(),
+        cause: webhook.verdict.cause().map(|of| cause(of).into()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::payload::payload;
 use super::{status, time};
 use crate::domain::error::{Error, Result};
 use crate::grpc::proto;
@@ -46,6 +47,7 @@ fn job_outcome(at: usize, outcome: proto::JobOutcome) -> Result<JobOutcome> {
 
 pub(in crate::grpc) fn leased_job(job: PulledJob) -> proto::LeasedJob {
     let PulledJob { lease, lease_until, delivery_id, job } = job;
+    let (payload_json, payload_bytes) = payload(job.payload, &job.content_type);
     proto::LeasedJob {
         lease,
         webhook_id: job.lease.job.webhook.to_string(),
@@ -54,11 +56,13 @@ pub(in crate::grpc) fn leased_job(job: PulledJob) -> proto::LeasedJob {
         source: job.source.to_string(),
         idempotency_key: job.idempotency_key.to_string(),
         event_type: job.event_type.to_string(),
-        payload_json: job.payload,
+        payload_json,
         traceparent: job.traceparent.as_str().to_owned(),
         attempt: job.attempt,
         run: job.run,
         lease_until: Some(time(lease_until)),
+        payload_bytes,
+        content_type: job.content_type.as_str().to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The request of an attempt: the payload of the webhook, byte for byte, and headers that say what it is.
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Method, Request};
 
 use super::client::Target;
@@ -23,18 +23,23 @@ pub(super) fn request(
     let mut headers = HeaderMap::new();
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     headers.extend(target.headers.clone());
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let mut set = |name: &'static str, value: &str| {
-        // Names of webhooks have no control characters, so that every value is valid.
+        // Names of webhooks have no control characters, and content types are those of headers, so that every value is
+        // valid.
         if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
             headers.insert(HeaderName::from_static(name), value);
         }
     };
+    set("content-type", attempt.content_type());
+    // The client leaves it out where there is nothing to send, and some servers then wait for a body or refuse.
+    if attempt.payload().is_empty() {
+        set("content-length", "0");
+    }
     set("idempotency-key", &delivery);
     set("webhook-id", &delivery);
     set("webhook-timestamp", &timestamp.to_string());
     if let Some(key) = settings.secrets.first() {
-        set("webhook-signature", &signature(key, &delivery, timestamp, attempt.payload().as_bytes()));
+        set("webhook-signature", &signature(key, &delivery, timestamp, attempt.payload()));
     }
     set("traceparent", traceparent);
     set("hookbox-webhook", &attempt.webhook_id());

@@ -51,7 +51,7 @@ struct AnswerBody {
 /// A header of a request or an answer. A name that was sent several times is there several times.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Header)]
-struct HeaderBody {
+pub(super) struct HeaderBody {
     /// The name, in lower case.
     name: String,
     /// The value. Bytes that are not UTF-8 are replaced by U+FFFD.
@@ -97,7 +97,7 @@ fn text(body: Vec<u8>, is_cut: bool) -> Result<String, Vec<u8>> {
     })
 }
 
-fn headers(headers: Vec<(String, String)>) -> Vec<HeaderBody> {
+pub(super) fn headers(headers: Vec<(String, String)>) -> Vec<HeaderBody> {
     headers.into_iter().map(|(name, value)| HeaderBody { name, value }).collect()
 }
 

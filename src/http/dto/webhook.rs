@@ -4,11 +4,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::delivery::DeliveryBody;
-use super::{OutcomeWord, StatusWord, Time, word};
+use super::delivery::{DeliveryBody, HeaderBody, headers};
+use super::payload::Shown;
+use super::{CauseWord, OutcomeWord, StatusWord, Time, VerdictWord, word};
 use crate::domain::attempt::AttemptRecord;
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
+use crate::domain::verdict::Cause;
 use crate::domain::webhook::WebhookStatus;
 use crate::service::view::{JobView, WebhookView};
 use crate::store::{Accepted, Page};
@@ -115,17 +117,35 @@ impl From<WebhookStatus> for StatusBody {
 
 /// A webhook with its payload, jobs and attempts. The members `attempt_count`, `result`, `max_attempts`,
 /// `available_at`, `completed_at` and `attempts` describe the first job: the one whose route comes first in
-/// the settings. If the webhook has no jobs, `available_at` and `completed_at` are the time of acceptance.
+/// the settings. If the webhook has no jobs, `available_at` and `completed_at` are the time of acceptance. Of `payload`,
+/// `payload_text` and `payload_base64`, one is there until the retention of the payload is over.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Webhook)]
 pub(in crate::http) struct WebhookBody {
     #[serde(flatten)]
     #[schema(inline)]
     status: StatusBody,
-    /// The payload exactly as received; absent once its retention is over.
+    /// The payload exactly as received, if `content_type` is a type of JSON and the payload is valid JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Box<RawValue>>,
+    /// Any other payload that is UTF-8, as a string.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_text: Option<String>,
+    /// Any other payload, in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
+    /// The content type of the payload.
+    content_type: String,
+    /// The first headers of its request, at most 128 and 64 KiB. Values with credentials are `***`. Empty once the
+    /// retention of the payload is over.
+    headers: Vec<HeaderBody>,
+    /// What verifying its request found.
+    #[schema(value_type = VerdictWord)]
+    verdict: &'static str,
+    /// Why its request is not verified; null unless `verdict` is `unverified`.
+    #[schema(value_type = Option<CauseWord>)]
+    cause: Option<&'static str>,
     /// What the handler of its first job returned; absent until that job is completed, and once its
     /// retention is over.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,9 +174,16 @@ impl TryFrom<WebhookView> for WebhookBody {
 
     fn try_from(webhook: WebhookView) -> Result<Self> {
         let first = webhook.first_job();
+        let shown = Shown::new(webhook.payload, &webhook.content_type);
         Ok(Self {
             status: webhook.status.into(),
-            payload: raw(webhook.payload)?,
+            payload: shown.json,
+            payload_text: shown.text,
+            payload_base64: shown.base64,
+            content_type: webhook.content_type.as_str().to_owned(),
+            headers: headers(webhook.headers),
+            verdict: webhook.verdict.as_str(),
+            cause: webhook.verdict.cause().map(Cause::as_str),
             result: raw(first.result)?,
             max_attempts: first.max_attempts,
             available_at: Time(first.available_at),
@@ -290,6 +317,6 @@ impl From<Page> for ListWebhooksResponse {
 }
 
 /// Puts JSON text into a response byte for byte.
-pub(super) fn raw(json: Option<String>) -> Result<Option<Box<RawValue>>> {
+fn raw(json: Option<String>) -> Result<Option<Box<RawValue>>> {
     json.map(RawValue::from_string).transpose().map_err(Error::internal)
 }

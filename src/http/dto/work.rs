@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::webhook::raw;
+use super::payload::Shown;
 use super::{StatusWord, Time};
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
@@ -56,15 +56,14 @@ pub(in crate::http) struct LeaseJobsResponse {
     jobs: Vec<LeasedJobBody>,
 }
 
-impl TryFrom<Vec<PulledJob>> for LeaseJobsResponse {
-    type Error = Error;
-
-    fn try_from(jobs: Vec<PulledJob>) -> Result<Self> {
-        Ok(Self { jobs: jobs.into_iter().map(TryInto::try_into).collect::<Result<_>>()? })
+impl From<Vec<PulledJob>> for LeaseJobsResponse {
+    fn from(jobs: Vec<PulledJob>) -> Self {
+        Self { jobs: jobs.into_iter().map(Into::into).collect() }
     }
 }
 
-/// A job that the worker holds until `lease_until`.
+/// A job that the worker holds until `lease_until`. Of `payload`, `payload_text` and `payload_base64`, one is there until
+/// the retention of the payload is over.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = LeasedJob)]
 struct LeasedJobBody {
@@ -84,10 +83,18 @@ struct LeasedJobBody {
     idempotency_key: String,
     /// The event type.
     event_type: String,
-    /// The payload exactly as received; absent if its retention is over.
+    /// The payload exactly as received, if `content_type` is a type of JSON and the payload is valid JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Box<RawValue>>,
+    /// Any other payload that is UTF-8, as a string.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_text: Option<String>,
+    /// Any other payload, in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
+    /// The content type of the payload.
+    content_type: String,
     /// The span that accepted the webhook, as a W3C `traceparent`, so that the worker can continue the trace.
     traceparent: String,
     /// The number of the attempt, over all runs of the job; 1 for the first.
@@ -99,12 +106,11 @@ struct LeasedJobBody {
     lease_until: Time,
 }
 
-impl TryFrom<PulledJob> for LeasedJobBody {
-    type Error = Error;
-
-    fn try_from(job: PulledJob) -> Result<Self> {
+impl From<PulledJob> for LeasedJobBody {
+    fn from(job: PulledJob) -> Self {
         let PulledJob { lease, lease_until, delivery_id, job } = job;
-        Ok(Self {
+        let shown = Shown::new(job.payload, &job.content_type);
+        Self {
             lease,
             webhook_id: job.lease.job.webhook.to_string(),
             delivery_id,
@@ -112,12 +118,15 @@ impl TryFrom<PulledJob> for LeasedJobBody {
             source: job.source.to_string(),
             idempotency_key: job.idempotency_key.to_string(),
             event_type: job.event_type.to_string(),
-            payload: raw(job.payload)?,
+            payload: shown.json,
+            payload_text: shown.text,
+            payload_base64: shown.base64,
+            content_type: job.content_type.as_str().to_owned(),
             traceparent: job.traceparent.as_str().to_owned(),
             attempt: job.attempt,
             run: job.run,
             lease_until: Time(lease_until),
-        })
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::pg::Pg;
-use diesel::sql_types::{Array, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Binary, Nullable, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -108,7 +108,7 @@ async fn load(
     let large = &claimed.large;
     let bytes = |job: &ClaimedJob| {
         let webhook = job.lease.job.webhook;
-        large.get(&webhook).copied().unwrap_or_else(|| job.payload.as_ref().map_or(0, String::len))
+        large.get(&webhook).copied().unwrap_or_else(|| job.payload.as_ref().map_or(0, Vec::len))
     };
     let left = jobs.split_off(fitting(jobs.iter().map(bytes), claim.max_bytes));
     if !left.is_empty() {
@@ -124,7 +124,7 @@ async fn load(
         let webhooks = missing.iter().map(|job| rows::uuid(job.lease.job.webhook)).collect();
         let mut connection = shared.working.get().await?;
         let reading =
-            answer(SelectPayloads { webhooks }.load::<(Uuid, Option<String>)>(&mut *connection)).await;
+            answer(SelectPayloads { webhooks }.load::<(Uuid, Option<Vec<u8>>)>(&mut *connection)).await;
         let payloads = connection.release(reading)?.into_iter().collect::<HashMap<_, _>>();
         for job in missing {
             // A webhook can have several of the jobs.
@@ -287,6 +287,7 @@ fn claimed_job(shared: &Shared, row: LeasedRow, claimed_at: Timestamp) -> QueryR
         idempotency_key: IdempotencyKey::new(row.idempotency_key).map_err(rows::unreadable)?,
         event_type: EventType::new(row.event_type).map_err(rows::unreadable)?,
         payload: row.payload,
+        content_type: rows::content_type(&row.content_type),
         traceparent: rows::traceparent(&row.traceparent)?,
         attempt: rows::count(row.attempts)?,
         attempt_of_run: rows::count(row.attempts - row.uncounted_attempts)?,
@@ -298,6 +299,6 @@ fn claimed_job(shared: &Shared, row: LeasedRow, claimed_at: Timestamp) -> QueryR
 
 statement! { Pg;
     struct SelectPayloads { webhooks: Vec<Uuid> as Array<SqlUuid>, }
-    returns (SqlUuid, Nullable<Text>);
+    returns (SqlUuid, Nullable<Binary>);
     "SELECT id, payload FROM webhooks WHERE id = ANY (?)"
 }

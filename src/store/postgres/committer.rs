@@ -70,7 +70,7 @@ pub(super) struct Accept {
 
 impl Accept {
     fn bytes(&self) -> usize {
-        self.incoming.webhook.payload.json().len()
+        self.incoming.webhook.bytes()
     }
 }
 
@@ -251,8 +251,10 @@ fn answer(reply: oneshot::Sender<Result<Accepted>>, outcome: Result<Accepted>) {
 mod tests {
     use super::*;
     use crate::domain::error::Reason;
+    use crate::domain::headers::KeptHeaders;
     use crate::domain::payload::Payload;
     use crate::domain::trace::Traceparent;
+    use crate::domain::verdict::Verdict;
     use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 
     /// A webhook with a payload of this many bytes.
@@ -262,6 +264,8 @@ mod tests {
             idempotency_key: IdempotencyKey::new("k").expect("valid"),
             event_type: EventType::new("test").expect("valid"),
             payload: Payload::new(format!("\"{}\"", "x".repeat(bytes - 2))).expect("valid"),
+            headers: KeptHeaders::default(),
+            verdict: Verdict::None,
             traceparent: Traceparent::new(1, 1, true),
         };
         let (reply, answer) = oneshot::channel();

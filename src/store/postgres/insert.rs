@@ -51,13 +51,28 @@ pub(super) async fn insert(
         sources: rows.iter().map(|row| row.webhook.source.as_str()).collect(),
         keys: rows.iter().map(|row| row.webhook.idempotency_key.as_str()).collect(),
         event_types: rows.iter().map(|row| row.webhook.event_type.as_str()).collect(),
-        payloads: rows.iter().map(|row| row.webhook.payload.json()).collect(),
+        content_types: rows.iter().map(|row| row.webhook.payload.content_type().as_str()).collect(),
+        verdicts: rows.iter().map(|row| row.webhook.verdict.number()).collect(),
+        headers: rows.iter().map(|row| row.webhook.headers.as_text()).collect(),
+        payloads: rows.iter().map(|row| row.webhook.payload.as_bytes()).collect(),
         digests: rows.iter().map(|row| row.webhook.payload.digest().as_bytes().to_vec()).collect(),
         traceparents: rows.iter().map(|row| row.webhook.traceparent.as_str()).collect(),
         // The time in the id, so that the orders by id and by time agree even if the clock goes back.
         accepted_at: rows.iter().map(|row| pg_time(row.id.time())).collect(),
     };
-    let Columns { ids, sources, keys, event_types, payloads, digests, traceparents, accepted_at } = webhooks;
+    let Columns {
+        ids,
+        sources,
+        keys,
+        event_types,
+        content_types,
+        verdicts,
+        headers,
+        payloads,
+        digests,
+        traceparents,
+        accepted_at,
+    } = webhooks;
     let is_plain = rows.iter().all(|row| !row.jobs.is_empty()) && jobs().all(|(_, job)| job.lane.is_none());
     let (job_webhooks, job_queues): (Vec<_>, Vec<_>) =
         jobs().map(|(row, job)| (of(row), rows::queue_number(job.queue))).unzip();
@@ -68,6 +83,9 @@ pub(super) async fn insert(
             sources,
             keys,
             event_types,
+            content_types,
+            verdicts,
+            headers,
             payloads,
             digests,
             traceparents,
@@ -84,6 +102,9 @@ pub(super) async fn insert(
         sources,
         keys,
         event_types,
+        content_types,
+        verdicts,
+        headers,
         payloads,
         digests,
         traceparents,
@@ -105,7 +126,10 @@ struct Columns<'a> {
     sources: Vec<&'a str>,
     keys: Vec<&'a str>,
     event_types: Vec<&'a str>,
-    payloads: Vec<&'a str>,
+    content_types: Vec<&'a str>,
+    verdicts: Vec<i16>,
+    headers: Vec<Option<&'a str>>,
+    payloads: Vec<&'a [u8]>,
     digests: Vec<Vec<u8>>,
     traceparents: Vec<&'a str>,
     accepted_at: Vec<PgTimestamp>,
@@ -114,8 +138,9 @@ struct Columns<'a> {
 macro_rules! stored {
     () => {
         "WITH stored AS (
-             INSERT INTO webhooks (id, source, idempotency_key, event_type, payload, payload_digest, traceparent, accepted_at)
-             SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)
+             INSERT INTO webhooks (id, source, idempotency_key, event_type, content_type, verdict, headers, payload,
+                                   payload_digest, traceparent, accepted_at)
+             SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (source, idempotency_key) DO NOTHING
              RETURNING id
          ), given AS (
@@ -146,7 +171,10 @@ statement! { Pg;
         sources: Vec<&'a str> as Array<Text>,
         keys: Vec<&'a str> as Array<Text>,
         event_types: Vec<&'a str> as Array<Text>,
-        payloads: Vec<&'a str> as Array<Text>,
+        content_types: Vec<&'a str> as Array<Text>,
+        verdicts: Vec<i16> as Array<SmallInt>,
+        headers: Vec<Option<&'a str>> as Array<Nullable<Text>>,
+        payloads: Vec<&'a [u8]> as Array<Binary>,
         digests: Vec<Vec<u8>> as Array<Binary>,
         traceparents: Vec<&'a str> as Array<Text>,
         accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
@@ -184,7 +212,10 @@ statement! { Pg;
         sources: Vec<&'a str> as Array<Text>,
         keys: Vec<&'a str> as Array<Text>,
         event_types: Vec<&'a str> as Array<Text>,
-        payloads: Vec<&'a str> as Array<Text>,
+        content_types: Vec<&'a str> as Array<Text>,
+        verdicts: Vec<i16> as Array<SmallInt>,
+        headers: Vec<Option<&'a str>> as Array<Nullable<Text>>,
+        payloads: Vec<&'a [u8]> as Array<Binary>,
         digests: Vec<Vec<u8>> as Array<Binary>,
         traceparents: Vec<&'a str> as Array<Text>,
         accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,

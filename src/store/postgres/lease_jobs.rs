@@ -10,7 +10,9 @@ use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Binary, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures::future::{OptionFuture, try_join3};
 use jiff::Timestamp;
@@ -45,8 +47,9 @@ pub(super) struct LeasedRow {
     pub(super) source: String,
     pub(super) idempotency_key: String,
     pub(super) event_type: String,
+    pub(super) content_type: String,
     /// `None` also if the payload is large; it is read later.
-    pub(super) payload: Option<String>,
+    pub(super) payload: Option<Vec<u8>>,
     pub(super) payload_bytes: Option<i32>,
     pub(super) traceparent: String,
     pub(super) queue: i32,
@@ -176,7 +179,7 @@ macro_rules! counted {
                  SET pending = c.pending + excluded.pending, retrying = c.retrying + excluded.retrying,
                      processing = c.processing + excluded.processing
              )
-             SELECT w.id, w.source, w.idempotency_key, w.event_type,
+             SELECT w.id, w.source, w.idempotency_key, w.event_type, w.content_type,
                     CASE WHEN octet_length(w.payload) <= 65536 THEN w.payload END, octet_length(w.payload), w.traceparent,
                     c.queue, c.run, c.attempts, c.uncounted_attempts, c.available_at, c.lease_token, c.revision, c.lane
              FROM claimed c CROSS JOIN LATERAL (SELECT * FROM webhooks WHERE id = c.webhook OFFSET 0) AS w"
@@ -199,7 +202,7 @@ statement! { Pg;
         worker: &'a str as Text,
         slot: i16 as SmallInt,
     }
-    returns (SqlUuid, Text, Text, Text, Nullable<Text>, Nullable<Integer>, Text, Integer, Integer, Integer, Integer, Timestamptz, BigInt, BigInt, Nullable<Text>);
+    returns (SqlUuid, Text, Text, Text, Text, Nullable<Binary>, Nullable<Integer>, Text, Integer, Integer, Integer, Integer, Timestamptz, BigInt, BigInt, Nullable<Text>);
     concat!(
         "WITH q AS MATERIALIZED (
              SELECT q.queue, q.from_time, q.threads, given.now
@@ -241,7 +244,7 @@ statement! { Pg;
         worker: &'a str as Text,
         slot: i16 as SmallInt,
     }
-    returns (SqlUuid, Text, Text, Text, Nullable<Text>, Nullable<Integer>, Text, Integer, Integer, Integer, Integer, Timestamptz, BigInt, BigInt, Nullable<Text>);
+    returns (SqlUuid, Text, Text, Text, Text, Nullable<Binary>, Nullable<Integer>, Text, Integer, Integer, Integer, Integer, Timestamptz, BigInt, BigInt, Nullable<Text>);
     concat!(
         "WITH q AS MATERIALIZED (
              SELECT q.queue, q.from_time, q.share, q.threads, given.now

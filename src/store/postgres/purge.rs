@@ -29,8 +29,8 @@ use crate::store::statement::statement;
 /// and one for webhooks.
 const PURGE_ROWS: i64 = 500;
 
-/// Maximum number of bytes of payloads and deliveries in one statement, or those of one webhook: PostgreSQL deletes each
-/// 2 KB of a long text as a row of its own. Each attempt counts as 1 KiB at least.
+/// Maximum number of bytes of payloads, headers and deliveries in one statement, or those of one webhook: PostgreSQL
+/// deletes each 2 KB of a long value as a row of its own. Each attempt counts as 1 KiB at least.
 const PURGE_BYTES: usize = 64 * 1024 * 1024;
 
 /// The values of `finished_jobs.purged` that a purge looks for: not marked, and past the retention of its
@@ -169,7 +169,7 @@ statement! { Pg;
         limit: i64 as BigInt,
     }
     returns (SqlUuid, BigInt);
-    "SELECT id, coalesce(octet_length(payload), 0)
+    "SELECT id, coalesce(octet_length(payload), 0) + coalesce(octet_length(headers), 0)
          + coalesce((SELECT sum(greatest(octet_length(a.delivery), 1024)) FROM attempts a WHERE a.webhook = id), 0)
          + coalesce((SELECT sum(octet_length(f.delivery)) FROM finished_jobs f WHERE f.webhook = id), 0)
      FROM webhooks
@@ -208,7 +208,7 @@ statement! { Pg;
          SELECT webhook FROM jobs WHERE webhook = ANY (ARRAY(SELECT unnest(webhooks) FROM given))
          UNION ALL SELECT webhook FROM kept WHERE NOT is_past
      ), dropped AS (
-         UPDATE webhooks SET payload = NULL
+         UPDATE webhooks SET payload = NULL, headers = NULL
          WHERE payload IS NOT NULL AND id = ANY (ARRAY(
              SELECT unnest(webhooks) FROM given EXCEPT SELECT webhook FROM needed
          ))

@@ -98,7 +98,10 @@ async fn know_queues(
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = webhooks)]
 struct ContentRow {
-    payload: Option<String>,
+    content_type: String,
+    verdict: i16,
+    headers: Option<String>,
+    payload: Option<Vec<u8>>,
     traceparent: String,
 }
 
@@ -175,6 +178,9 @@ pub(super) async fn webhook(
     Ok(Some(WebhookDetail {
         status: names.into_status(statuses, schedule)?,
         payload: content.payload,
+        content_type: rows::content_type(&content.content_type),
+        headers: rows::kept_headers(content.headers.as_deref())?,
+        verdict: rows::verdict(content.verdict)?,
         traceparent: rows::traceparent(&content.traceparent)?,
         jobs: details,
     }))

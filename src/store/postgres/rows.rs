@@ -14,7 +14,9 @@ use crate::domain::job::{JobId, JobStatus, QueueId};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookStatus};
 use crate::store::changes::Change;
-pub(super) use crate::store::columns::{count, job_status, outcome, traceparent, unreadable};
+pub(super) use crate::store::columns::{
+    content_type, count, job_status, kept_headers, outcome, traceparent, unreadable, verdict,
+};
 
 /// The start of PostgreSQL's time, 2000-01-01, in microseconds since the Unix epoch.
 const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;

@@ -39,9 +39,9 @@ impl Accept {
         Self { webhook, jobs, key_name, reply, outcome: None }
     }
 
-    /// The length of the payload, in bytes.
+    /// The length of the payload and of the kept headers, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.webhook.payload.json().len()
+        self.webhook.bytes()
     }
 
     /// Sends the result of [`accept_all`] to the caller. The writer calls this after the commit.
@@ -101,7 +101,10 @@ fn store(
         source: new.source.as_str(),
         idempotency_key: new.idempotency_key.as_str(),
         event_type: new.event_type.as_str(),
-        payload: new.payload.json(),
+        content_type: new.payload.content_type().as_str(),
+        verdict: new.verdict.number().into(),
+        headers: new.headers.as_text(),
+        payload: new.payload.as_bytes(),
         payload_digest: new.payload.digest().as_bytes().as_slice(),
         traceparent: new.traceparent.as_str(),
         // The time in the id, so that the orders by id and by time agree even if the clock goes back.
@@ -177,14 +180,18 @@ statement! { Sqlite;
         source: &'a str as Text,
         idempotency_key: &'a str as Text,
         event_type: &'a str as Text,
-        payload: &'a str as Text,
+        content_type: &'a str as Text,
+        verdict: i64 as BigInt,
+        headers: Option<&'a str> as Nullable<Text>,
+        payload: &'a [u8] as Binary,
         payload_digest: &'a [u8] as Binary,
         traceparent: &'a str as Text,
         accepted_at: i64 as BigInt,
     }
     returns ();
-    "INSERT INTO webhooks (sequence, id, source, idempotency_key, event_type, payload, payload_digest, traceparent, accepted_at)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO webhooks (sequence, id, source, idempotency_key, event_type, content_type, verdict, headers, payload,
+                           payload_digest, traceparent, accepted_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }
 
 statement! { Sqlite;

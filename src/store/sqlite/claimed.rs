@@ -34,7 +34,8 @@ struct WebhookOfJob {
     source: String,
     idempotency_key: String,
     event_type: String,
-    payload: Option<String>,
+    content_type: String,
+    payload: Option<Vec<u8>>,
     traceparent: String,
 }
 
@@ -54,7 +55,7 @@ pub(super) fn read_webhooks(
         }
         match read_webhook(connection, &leased, claimed.claimed_at) {
             Ok(job) => {
-                bytes = bytes.saturating_add(job.payload.as_ref().map_or(0, String::len));
+                bytes = bytes.saturating_add(job.payload.as_ref().map_or(0, Vec::len));
                 if bytes > max_bytes && !read.jobs.is_empty() {
                     read.left.push(leased);
                     continue;
@@ -99,6 +100,7 @@ fn read_webhook(
         idempotency_key: IdempotencyKey::new(webhook.idempotency_key).map_err(rows::unreadable)?,
         event_type: EventType::new(webhook.event_type).map_err(rows::unreadable)?,
         payload: webhook.payload,
+        content_type: rows::content_type(&webhook.content_type),
         traceparent: rows::traceparent(&webhook.traceparent)?,
         attempt: leased.attempt,
         attempt_of_run: leased.attempt_of_run,

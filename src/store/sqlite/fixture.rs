@@ -9,11 +9,13 @@ use tempfile::TempDir;
 use super::{Options, SqliteStore};
 use crate::domain::clock::Clock;
 use crate::domain::handler::HandlerSettings;
+use crate::domain::headers::KeptHeaders;
 use crate::domain::payload::Payload;
 use crate::domain::policy::{Policies, Policy};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, RouteName};
 use crate::domain::trace::Traceparent;
+use crate::domain::verdict::Verdict;
 use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 use crate::store::{Claim, Wanted};
 
@@ -63,6 +65,8 @@ pub(super) fn webhook(key: &str) -> NewWebhook {
         idempotency_key: IdempotencyKey::new(key).expect("valid"),
         event_type: EventType::new("test").expect("valid"),
         payload: Payload::new("1").expect("valid"),
+        headers: KeptHeaders::default(),
+        verdict: Verdict::None,
         traceparent: Traceparent::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
             .expect("valid"),
     }

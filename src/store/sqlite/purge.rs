@@ -25,7 +25,7 @@ use crate::store::statement::statement;
 /// Maximum number of jobs of each status in one transaction.
 const PURGE_ROWS: i64 = 100;
 
-/// Maximum number of bytes of payloads, results and deliveries in one transaction, or those of one job. Each attempt
+/// Maximum number of bytes of payloads, headers, results and deliveries in one transaction, or those of one job. Each attempt
 /// counts as 1 KiB at least.
 const PURGE_BYTES: usize = 16 * 1024 * 1024;
 
@@ -194,7 +194,7 @@ statement! { Sqlite;
         limit: i64 as BigInt,
     }
     returns (BigInt, BigInt, BigInt);
-    "SELECT j.webhook, j.queue, coalesce(octet_length(w.payload), 0) + (
+    "SELECT j.webhook, j.queue, coalesce(octet_length(w.payload), 0) + coalesce(octet_length(w.headers), 0) + (
          SELECT coalesce(sum(max(
              coalesce(octet_length(a.result), 0) + coalesce(octet_length(a.delivery), 0), 1024)), 0)
          FROM attempts a WHERE a.webhook = j.webhook AND a.queue = j.queue)
@@ -225,7 +225,7 @@ statement! { Sqlite;
         dead_lettered: i64 as BigInt,
     }
     returns ();
-    "UPDATE webhooks SET payload = NULL
+    "UPDATE webhooks SET payload = NULL, headers = NULL
      WHERE sequence IN (SELECT value ->> 0 FROM json_each(?)) AND payload IS NOT NULL
        AND NOT EXISTS (
            SELECT 1 FROM jobs j

@@ -6,7 +6,7 @@ use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
 use super::keys::key_name;
-use super::rows::{self, AttemptRow, DetailRow, StatusRow};
+use super::rows::{self, AttemptRow, ContentRow, DetailRow, StatusRow};
 use super::schema::{attempts, jobs, webhooks};
 use crate::domain::delivery::SHOWN_DELIVERIES;
 use crate::domain::id::WebhookId;
@@ -98,10 +98,8 @@ pub(super) fn webhook(
     connection.transaction(|connection| {
         let Some(status) = status_by_id(connection, id)? else { return Ok(None) };
         let sequence = id.sequence().as_i64();
-        let (payload, traceparent) = webhooks::table
-            .find(sequence)
-            .select((webhooks::payload, webhooks::traceparent))
-            .get_result::<(Option<String>, String)>(connection)?;
+        let content =
+            webhooks::table.find(sequence).select(ContentRow::as_select()).get_result(connection)?;
         let details = jobs::table
             .filter(jobs::webhook.eq(sequence).and(jobs::queue.ne(i64::from(NO_ROUTE_QUEUE.0))))
             .order(jobs::queue)
@@ -123,9 +121,8 @@ pub(super) fn webhook(
             let own = own.collect();
             detail.into_detail(own)
         });
-        let jobs = jobs.collect::<QueryResult<_>>()?;
-        let traceparent = rows::traceparent(&traceparent)?;
-        Ok(Some(WebhookDetail { status, payload, traceparent, jobs }))
+        let jobs = jobs.collect::<QueryResult<Vec<_>>>()?;
+        content.into_detail(status, jobs).map(Some)
     })
 }
 

@@ -5,13 +5,15 @@ use diesel::result::Error as QueryError;
 use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
 
-use super::schema::{attempts, jobs};
+use super::schema::{attempts, jobs, webhooks};
 use crate::domain::attempt::AttemptRecord;
 use crate::domain::id::WebhookId;
 use crate::domain::job::{JobStatus, QueueId};
 use crate::domain::route::RouteName;
-use crate::domain::webhook::{EventType, IdempotencyKey, JobDetail, Source, WebhookStatus};
-pub(super) use crate::store::columns::{count, job_status, outcome, traceparent, unreadable};
+use crate::domain::webhook::{EventType, IdempotencyKey, JobDetail, Source, WebhookDetail, WebhookStatus};
+pub(super) use crate::store::columns::{
+    content_type, count, job_status, kept_headers, outcome, traceparent, unreadable, verdict,
+};
 use crate::store::delivery;
 
 /// A webhook joined with one of its jobs, or without a job.
@@ -33,6 +35,17 @@ pub(super) struct WebhookRow {
     event_type: String,
     pub(super) payload_digest: Vec<u8>,
     accepted_at: i64,
+}
+
+/// The other columns of a webhook.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = webhooks, check_for_backend(Sqlite))]
+pub(super) struct ContentRow {
+    content_type: String,
+    verdict: i64,
+    headers: Option<String>,
+    payload: Option<Vec<u8>>,
+    traceparent: String,
 }
 
 /// The status of a job.
@@ -111,6 +124,25 @@ impl JobRow {
             revision: self.revision.cast_unsigned(),
             last_error,
             next_attempt_at: status.is_waiting().then_some(due),
+        })
+    }
+}
+
+impl ContentRow {
+    /// The webhook with its status and its jobs, which are in the same order in both.
+    pub(super) fn into_detail(
+        self,
+        status: WebhookStatus,
+        jobs: Vec<JobDetail>,
+    ) -> QueryResult<WebhookDetail> {
+        Ok(WebhookDetail {
+            status,
+            payload: self.payload,
+            content_type: content_type(&self.content_type),
+            headers: kept_headers(self.headers.as_deref())?,
+            verdict: verdict(self.verdict)?,
+            traceparent: traceparent(&self.traceparent)?,
+            jobs,
         })
     }
 }

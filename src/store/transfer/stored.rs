@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::domain::attempt::Outcome;
 use crate::domain::id::WebhookId;
 use crate::domain::job::{QueueId, Status};
+use crate::domain::verdict::Verdict;
 use crate::store::Pause;
 
 /// A queue, which has the same number in both stores: jobs of a webhook are in the order of these.
@@ -38,8 +39,12 @@ pub(in crate::store) struct StoredWebhook {
     pub(in crate::store) source: String,
     pub(in crate::store) idempotency_key: String,
     pub(in crate::store) event_type: String,
+    pub(in crate::store) content_type: String,
+    pub(in crate::store) verdict: Verdict,
+    /// The headers as both stores keep them. `None` if none are kept, or once retention has removed the payload.
+    pub(in crate::store) headers: Option<String>,
     /// `None` once retention has removed the payload.
-    pub(in crate::store) payload: Option<String>,
+    pub(in crate::store) payload: Option<Vec<u8>>,
     pub(in crate::store) payload_digest: Vec<u8>,
     pub(in crate::store) traceparent: String,
     pub(in crate::store) accepted_at: Timestamp,
@@ -100,7 +105,9 @@ pub(in crate::store) struct StoredAttempt {
 impl StoredWebhook {
     /// The approximate size in bytes, without the attempts.
     pub(in crate::store) fn bytes(&self) -> usize {
-        self.payload.as_ref().map_or(0, String::len)
+        self.payload.as_ref().map_or(0, Vec::len)
+            + self.headers.as_ref().map_or(0, String::len)
+            + self.content_type.len()
             + self.idempotency_key.len()
             + self.event_type.len()
             + self.traceparent.len()

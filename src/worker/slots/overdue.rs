@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn no_more_threads_are_abandoned_while_their_payloads_fill_the_memory() {
         let mut large = job(1, "a");
-        large.payload = Some(" ".repeat(HELD_BYTES));
+        large.payload = Some(vec![b' '; HELD_BYTES]);
         let (slots, _) = with(std::slice::from_ref(&large), TIMEOUT);
         assert_eq!([30, 40].map(|second| look(&slots, second)), [(0, 0), (1, 0)]);
         slots.free([large.lease]);

@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::clock::ManualClock;
+use crate::domain::content_type::ContentType;
 use crate::domain::handler::HandlerSettings;
 use crate::domain::id::WebhookId;
 use crate::domain::job::{JobId, QueueId};
@@ -25,6 +26,7 @@ pub(super) fn job(number: u8, route: &str) -> ClaimedJob {
         idempotency_key: IdempotencyKey::new("key").expect("valid"),
         event_type: EventType::new("type").expect("valid"),
         payload: None,
+        content_type: ContentType::JSON,
         traceparent: Traceparent::new(1, 1, true),
         attempt: 1,
         attempt_of_run: 1,
@@ -72,7 +74,7 @@ fn no_thread_is_reserved_while_payloads_fill_the_memory() {
     let slots = Slots::new(THREADS);
     let (reserved, _) = slots.reserve();
     let mut large = job(1, "a");
-    large.payload = Some(" ".repeat(HELD_BYTES));
+    large.payload = Some(vec![b' '; HELD_BYTES]);
     slots.begin(reserved, &[large.clone(), job(2, "a")], Duration::MAX);
     assert_eq!(slots.reserve().0, 0);
     slots.free([large.lease]);

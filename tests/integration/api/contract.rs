@@ -1,8 +1,8 @@
 //! The proto is the source of truth: the REST twin never drifts from it.
 //!
 //! Fields of messages are compared with members of schemas, by name, type and presence. A field
-//! that holds JSON as text (`payload_json`) is the JSON itself in REST (`payload`). A field of bytes (`body`) is one of
-//! two members in REST: `body_text` if it is UTF-8, else `body_base64`.
+//! that holds JSON as text (`payload_json`) is the JSON itself in REST (`payload`). A field of bytes (`body`, or
+//! `payload_bytes`) is one of two members in REST: `body_text` if it is UTF-8, else `body_base64`.
 
 mod live;
 
@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hookbox::internals::domain::attempt::Outcome;
 use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::verdict::{Cause, Verdict};
 use hookbox::internals::grpc::proto::DESCRIPTORS;
 use prost::Message;
 use prost_types::field_descriptor_proto::{Label, Type};
@@ -162,6 +163,13 @@ fn the_words_of_an_enum_are_its_values_in_lower_case() {
             "Outcome",
             [Outcome::Completed, Outcome::Failed, Outcome::Interrupted].map(Outcome::as_str).to_vec(),
         ),
+        (
+            "Verdict",
+            [Verdict::None, Verdict::Verified, Verdict::Unverified(Cause::SignatureMissing)]
+                .map(Verdict::as_str)
+                .to_vec(),
+        ),
+        ("Cause", Cause::ALL.map(Cause::as_str).to_vec()),
     ] {
         assert_eq!(words(name), domain, "{name}");
         assert_eq!(schema(name)["enum"], serde_json::json!(domain), "{name}");
@@ -263,7 +271,10 @@ fn schema(name: &str) -> Value {
 fn member_names(field: &FieldDescriptorProto) -> Vec<String> {
     let name = field.name();
     match field.r#type() {
-        Type::Bytes => vec![format!("{name}_text"), format!("{name}_base64")],
+        Type::Bytes => {
+            let name = name.strip_suffix("_bytes").unwrap_or(name);
+            vec![format!("{name}_text"), format!("{name}_base64")]
+        }
         _ => vec![name.strip_suffix("_json").unwrap_or(name).to_owned()],
     }
 }

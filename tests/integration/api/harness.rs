@@ -4,7 +4,7 @@
 
 pub(crate) mod client;
 pub(crate) mod handler;
-mod home;
+pub(crate) mod home;
 pub(crate) mod process;
 
 use std::net::{SocketAddr, TcpListener};

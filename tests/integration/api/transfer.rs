@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use hookbox::internals::clock::SystemClock;
+use hookbox::internals::domain::headers::KeptHeaders;
 use hookbox::internals::domain::payload::Payload;
 use hookbox::internals::domain::route::{NewJob, RouteName};
 use hookbox::internals::domain::trace::Traceparent;
+use hookbox::internals::domain::verdict::Verdict;
 use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 use hookbox::internals::store::sqlite::{Options, SqliteStore};
 use hookbox::internals::store::{Inbox as _, Store as _};
@@ -187,6 +189,8 @@ async fn fill(file: &Path, count: usize) {
             idempotency_key: IdempotencyKey::new(format!("evt-{number}")).unwrap(),
             event_type: EventType::new("order.paid").unwrap(),
             payload: Payload::new(json!({ "n": number }).to_string()).unwrap(),
+            headers: KeptHeaders::default(),
+            verdict: Verdict::None,
             traceparent: Traceparent::new(1, 1, true),
         };
         store.accept(webhook, vec![NewJob { route: RouteName::default(), order: None }])

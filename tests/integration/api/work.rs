@@ -30,7 +30,7 @@ const ORDERS: &str = r#"
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A call of a worker over REST.
-async fn call(rest: &Rest, call: &str, body: &Value) -> Answer {
+pub(crate) async fn call(rest: &Rest, call: &str, body: &Value) -> Answer {
     let request = rest.request(Method::POST, &format!("/v1/work/{call}"));
     Answer::of(request.header(CONTENT_TYPE, "application/json").body(body.to_string())).await
 }

@@ -5,6 +5,7 @@ pub(crate) mod accepting;
 pub(crate) mod announcing;
 pub(crate) mod backlog;
 pub(crate) mod blocking;
+pub(crate) mod bodies;
 pub(crate) mod breakers;
 pub(crate) mod claiming;
 pub(crate) mod closing;

@@ -32,6 +32,13 @@ macro_rules! conformance {
                     ids_grow_beyond_4096_in_one_millisecond
                     ids_grow_when_the_clock_is_set_back
                 ]
+                bodies: [
+                    any_bytes_are_a_payload_and_come_out_as_they_went_in
+                    a_webhook_keeps_content_type_headers_and_verdict
+                    as_many_headers_as_are_kept_are_stored
+                    bytes_are_compared_as_they_are
+                    headers_are_purged_with_the_payload
+                ]
                 large: [
                     a_small_webhook_does_not_wait_for_the_large_ones_before_it
                     large_webhooks_that_wait_are_stored_before_the_store_closes

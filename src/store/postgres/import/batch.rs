@@ -63,6 +63,9 @@ async fn insert_webhooks(connection: &mut AsyncPgConnection, all: &[StoredWebhoo
         sources: all.iter().map(|webhook| webhook.source.as_str()).collect(),
         keys: all.iter().map(|webhook| webhook.idempotency_key.as_str()).collect(),
         event_types: all.iter().map(|webhook| webhook.event_type.as_str()).collect(),
+        content_types: all.iter().map(|webhook| webhook.content_type.as_str()).collect(),
+        verdicts: all.iter().map(|webhook| webhook.verdict.number()).collect(),
+        headers: all.iter().map(|webhook| webhook.headers.as_deref()).collect(),
         payloads: all.iter().map(|webhook| webhook.payload.as_deref()).collect(),
         digests: all.iter().map(|webhook| webhook.payload_digest.as_slice()).collect(),
         traceparents: all.iter().map(|webhook| webhook.traceparent.as_str()).collect(),
@@ -217,14 +220,18 @@ statement! { Pg;
         sources: Vec<&'a str> as Array<Text>,
         keys: Vec<&'a str> as Array<Text>,
         event_types: Vec<&'a str> as Array<Text>,
-        payloads: Vec<Option<&'a str>> as Array<Nullable<Text>>,
+        content_types: Vec<&'a str> as Array<Text>,
+        verdicts: Vec<i16> as Array<SmallInt>,
+        headers: Vec<Option<&'a str>> as Array<Nullable<Text>>,
+        payloads: Vec<Option<&'a [u8]>> as Array<Nullable<Binary>>,
         digests: Vec<&'a [u8]> as Array<Binary>,
         traceparents: Vec<&'a str> as Array<Text>,
         accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
     }
     returns ();
-    "INSERT INTO webhooks (id, source, idempotency_key, event_type, payload, payload_digest, traceparent, accepted_at)
-     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO webhooks (id, source, idempotency_key, event_type, content_type, verdict, headers, payload,
+                           payload_digest, traceparent, accepted_at)
+     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }
 
 // Leases have expired: the process that held them is gone. Leases of pull workers end as well, for the file does not say

@@ -8,9 +8,11 @@ use hookbox::internals::access::Access;
 use hookbox::internals::domain::clock::ManualClock;
 use hookbox::internals::domain::error::Reason;
 use hookbox::internals::domain::handler::HandlerSettings;
+use hookbox::internals::domain::headers::KeptHeaders;
 use hookbox::internals::domain::payload::Payload;
 use hookbox::internals::domain::retry::RetryPolicy;
 use hookbox::internals::domain::trace::Traceparent;
+use hookbox::internals::domain::verdict::Verdict;
 use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 use hookbox::internals::routes::{RouteSettings, Routes};
 use hookbox::internals::service::Service;
@@ -58,6 +60,8 @@ async fn the_service_refuses_webhooks_of_the_source_whoever_submits_them() {
         idempotency_key: IdempotencyKey::new("evt-001").unwrap(),
         event_type: EventType::new("hookbox.dead_lettered").unwrap(),
         payload: Payload::new("{}").unwrap(),
+        headers: KeptHeaders::default(),
+        verdict: Verdict::None,
         traceparent: Traceparent::new(1, 1, true),
     };
     let refused = service.submit(webhook, &|| Vec::new()).await.outcome.unwrap_err();

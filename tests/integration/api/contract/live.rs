@@ -194,6 +194,9 @@ async fn grpc_webhook(hookbox: &Hookbox, id: &str) -> Value {
         "available_at": time(webhook.available_at), "completed_at": time(webhook.completed_at),
         "trace_id": webhook.trace_id, "attempts": attempts_json(&webhook.attempts), "jobs": jobs,
         "last_error": webhook.last_error, "next_attempt_at": time(webhook.next_attempt_at),
+        "content_type": webhook.content_type, "headers": headers_json(&webhook.headers),
+        "verdict": word(webhook.verdict().as_str_name()),
+        "cause": webhook.cause.map(|_| word(webhook.cause().as_str_name())),
     });
     for (member, text) in [("payload", &webhook.payload_json), ("result", &webhook.result_json)] {
         if let Some(text) = text {
@@ -232,13 +235,14 @@ fn attempts_json(attempts: &[proto::Attempt]) -> Vec<Value> {
     attempts.iter().map(json).collect()
 }
 
+fn headers_json(headers: &[proto::Header]) -> Vec<Value> {
+    headers.iter().map(|header| json!({ "name": header.name, "value": header.value })).collect()
+}
+
 fn delivery_json(delivery: &proto::Delivery) -> Value {
-    let headers = |headers: &[proto::Header]| {
-        headers.iter().map(|header| json!({ "name": header.name, "value": header.value })).collect::<Vec<_>>()
-    };
     let answer = delivery.answer.as_ref().map(|answer| {
         let mut json = json!({
-            "status": answer.status, "headers": headers(&answer.headers), "body_cut": answer.body_cut,
+            "status": answer.status, "headers": headers_json(&answer.headers), "body_cut": answer.body_cut,
         });
         match std::str::from_utf8(&answer.body) {
             Ok(text) => json["body_text"] = text.into(),
@@ -248,7 +252,7 @@ fn delivery_json(delivery: &proto::Delivery) -> Value {
     });
     json!({
         "method": delivery.method, "url": delivery.url,
-        "request_headers": headers(&delivery.request_headers), "answer": answer,
+        "request_headers": headers_json(&delivery.request_headers), "answer": answer,
         "connect_ms": delivery.connect_ms, "first_byte_ms": delivery.first_byte_ms,
         "total_ms": delivery.total_ms,
     })

@@ -9,6 +9,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::api::bodies::hookbox_with;
 use crate::api::harness::client::{Answer, body};
 use crate::api::harness::process::Place;
 use crate::api::harness::{HOUR, Hookbox, Postgres, Sqlite, Store};
@@ -66,6 +67,17 @@ async fn the_body_comes_byte_for_byte_and_json_is_the_result() {
     let webhook = run(&script("tee \"$1\"", &[&file], ""), "completed").await;
     assert_eq!(std::fs::read_to_string(file).unwrap(), PAYLOAD);
     assert_eq!(webhook["result"], json!({ "a": "éé", "b": 1.5 }));
+}
+
+#[tokio::test]
+async fn a_body_of_any_bytes_comes_on_standard_input() {
+    let folder = TempDir::new().unwrap();
+    let file = path_in(&folder, "body");
+    let every_byte = (0..=u8::MAX).collect::<Vec<_>>();
+    let routes = script("cat > \"$1\"", &[&file], "");
+    let (hookbox, id) = hookbox_with(&every_byte, "image/png", &routes, "run").await;
+    hookbox.wait_for(&id, "completed").await;
+    assert_eq!(std::fs::read(file).unwrap(), every_byte);
 }
 
 #[rstest]

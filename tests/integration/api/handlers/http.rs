@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use self::target::{Does, OK, Target, route};
+use crate::api::bodies::hookbox_with;
 use crate::api::harness::client::{Answer, body};
 use crate::api::harness::process::Place;
 use crate::api::harness::{HOUR, Hookbox, Postgres, START, Sqlite, Store};
@@ -92,6 +93,25 @@ async fn the_exact_payload_arrives_with_headers_that_say_what_it_is(
     let routes = hookbox.rest.get("/v1/routes").await.json();
     let shown = json!({ "handler": routes["routes"][0]["handler"], "target": routes["routes"][0]["target"] });
     assert_eq!(shown, json!({ "handler": "http", "target": format!("http://{}/hooks", target.address()) }));
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_json_arrives_as_it_is_with_its_content_type() {
+    for (bytes, content_type) in [
+        ("a=1&b=%C5%BC", "application/x-www-form-urlencoded; charset=utf-8"),
+        ("", "text/plain"),
+        ("<order/>", "Application/XML"),
+    ] {
+        let target = Target::start([OK]).await;
+        let more = format!("secrets = [\"{SECRET}\"]\nheaders = {{ \"X-Team\" = \"blue\" }}");
+        let (hookbox, id) = hookbox_with(bytes.as_bytes(), content_type, &target.route(&more), "out").await;
+        hookbox.wait_for(&id, "completed").await;
+        let [request] = &target.received()[..] else { panic!("one request") };
+        assert_eq!((request.body.as_str(), request.headers["content-type"].as_str()), (bytes, content_type));
+        let signed = signature(&format!("{id}_out"), &request.headers["webhook-timestamp"], bytes);
+        assert_eq!(request.headers["webhook-signature"], signed);
+        assert!(!request.headers.contains_key("x-shop"), "headers of the sender are not passed on");
+    }
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ impl Handler for Script {
             key: attempt.idempotency_key().to_owned(),
             event_type: attempt.event_type().to_owned(),
             number: attempt.number(),
-            payload: attempt.payload().to_owned(),
+            payload: attempt.payload_text().expect("UTF-8").to_owned(),
         });
         let step = self.0.steps.lock().unwrap().pop_front();
         match step {

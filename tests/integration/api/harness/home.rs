@@ -1,9 +1,22 @@
 //! Where a hookbox inside of a test keeps its settings and its webhooks.
 
+use std::sync::Arc;
+
 use hookbox::internals::config::{Config, HANDLERS, Layers};
+use hookbox::internals::domain::clock::ManualClock;
+use hookbox::internals::domain::headers::KeptHeaders;
+use hookbox::internals::domain::payload::Payload;
+use hookbox::internals::domain::route::{NewJob, RouteName};
+use hookbox::internals::domain::trace::Traceparent;
+use hookbox::internals::domain::verdict::{Cause, Verdict};
+use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
+use hookbox::internals::store::sqlite::{Options, SqliteStore};
+use hookbox::internals::store::{Inbox as _, Store as _};
+use hookbox::internals::telemetry::metrics::Metrics;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
+use super::START;
 use crate::support::postgres::{Database, DatabaseClock, server};
 
 /// What every test begins with; `HOUR` is more than any delay between two attempts.
@@ -17,6 +30,9 @@ const SETTINGS: &str = r#"
 
 /// The settings file, in the folder.
 const FILE: &str = "hookbox.toml";
+
+/// The SQLite file, in the folder.
+const SQLITE_FILE: &str = "hookbox.db";
 
 /// The kinds of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +59,29 @@ impl Home {
         let home = Self { folder: TempDir::new().unwrap(), database };
         home.set_routes(routes);
         home
+    }
+
+    /// Stores a webhook with this payload in the SQLite file, while no hookbox has it: with a job of this route, with
+    /// headers, and with a verdict that has a cause. Answers its id.
+    pub(crate) async fn put(&self, payload: Payload, route: &str) -> String {
+        let path = self.folder.path().join(SQLITE_FILE);
+        let options = Options { path, max_backlog: 1_000, policies: Arc::default(), seed: 1 };
+        let clock = Arc::new(ManualClock::new(START.parse().unwrap()));
+        let store = SqliteStore::open(options, clock, Arc::new(Metrics::default())).await.unwrap();
+        let headers: [(&str, &[u8]); 2] = [("X-Shop", b"7"), ("Authorization", b"Bearer secret")];
+        let webhook = NewWebhook {
+            source: Source::new("shop").unwrap(),
+            idempotency_key: IdempotencyKey::new("evt-001").unwrap(),
+            event_type: EventType::new("order.created").unwrap(),
+            payload,
+            headers: KeptHeaders::keep(headers, |_| false),
+            verdict: Verdict::Unverified(Cause::TimestampTooOld),
+            traceparent: Traceparent::new(1, 1, true),
+        };
+        let job = NewJob { route: RouteName::new(route).unwrap(), order: None };
+        let accepted = store.accept(webhook, vec![job]).await.unwrap();
+        store.close().await;
+        accepted.webhook.id.to_string()
     }
 
     /// Writes other `[[routes]]` into the settings file.
@@ -75,7 +114,7 @@ impl Home {
     fn url(&self) -> String {
         match &self.database {
             Some((database, _)) => database.url(),
-            None => format!("sqlite://{}", self.folder.path().join("hookbox.db").display()),
+            None => format!("sqlite://{}", self.folder.path().join(SQLITE_FILE).display()),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hookbox::internals::domain::attempt::Lease;
 use hookbox::internals::domain::clock::{Clock as _, ManualClock};
+use hookbox::internals::domain::content_type::ContentType;
 use hookbox::internals::domain::error::{Error, Result};
 use hookbox::internals::domain::handler::HandlerSettings;
 use hookbox::internals::domain::id::WebhookId;
@@ -259,6 +260,7 @@ fn job() -> ClaimedJob {
         idempotency_key: IdempotencyKey::new("k").unwrap(),
         event_type: EventType::new("t").unwrap(),
         payload: Some("1".into()),
+        content_type: ContentType::JSON,
         traceparent: Traceparent::new(1, 1, true),
         attempt: 1,
         attempt_of_run: 1,

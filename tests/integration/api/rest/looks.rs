@@ -71,7 +71,8 @@ async fn a_completed_webhook_is_shown_in_full(#[values(Sqlite, Postgres)] store:
             "last_error": null, "next_attempt_at": null,
             "payload": {"total": 12}, "result": {"handled": "order.created"}, "max_attempts": 3,
             "available_at": "2026-03-01T12:00:00.000Z", "completed_at": "2026-03-01T12:00:01.500Z",
-            "trace_id": trace_id, "attempts": attempts,
+            "trace_id": trace_id, "attempts": attempts, "content_type": "application/json",
+            "headers": webhook["headers"], "verdict": "none", "cause": null,
             "jobs": [{
                 "route": "default", "handler": "simulate", "status": "completed", "run": 1,
                 "attempt_count": 1, "max_attempts": 3, "result": {"handled": "order.created"},

@@ -27,7 +27,7 @@ async fn a_job_is_leased_and_completed_over_rest(#[values(Sqlite, Postgres)] sto
     let expected = json!({
         "lease": lease, "webhook_id": id, "delivery_id": format!("{id}_orders"), "route": "orders",
         "source": "default", "idempotency_key": "evt-001", "event_type": "order.created",
-        "payload": job["payload"], "traceparent": job["traceparent"], "attempt": 1, "run": 1,
+        "payload": job["payload"], "content_type": "application/json", "traceparent": job["traceparent"], "attempt": 1, "run": 1,
         "lease_until": "2026-03-01T12:01:30.000Z",
     });
     assert_eq!(job, expected);
@@ -74,6 +74,8 @@ async fn a_job_is_leased_and_completed_over_grpc(#[values(Sqlite, Postgres)] sto
         attempt: 1,
         run: 1,
         lease_until: Some(prost_types::Timestamp { seconds: 1_772_366_490, nanos: 0 }),
+        payload_bytes: None,
+        content_type: "application/json".into(),
     };
     assert_eq!(*job, expected);
     assert!(client.lease_jobs(request).await.unwrap().into_inner().jobs.is_empty(), "it is leased");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::Value;
 
@@ -52,6 +53,15 @@ async fn becomes(replica: &Server, accepted: &Value, status: &str) -> Value {
     .await
 }
 
+/// Has the replica open several connections for its work. Then a claim has a connection also while another statement
+/// waits for its response.
+async fn has_several_connections(replica: &Server) {
+    let webhooks = (0..100).map(|number| async move { accepted(replica, &format!("before-{number}")).await });
+    for webhook in join_all(webhooks).await {
+        is_completed(replica, &webhook).await;
+    }
+}
+
 async fn is_completed(replica: &Server, accepted: &Value) -> Value {
     becomes(replica, accepted, "completed").await
 }
@@ -92,7 +102,7 @@ async fn a_job_is_given_back_at_once_if_the_response_to_its_claim_was_lost() {
     let database = blocking(|| server().database());
     let (proxy, url) = Proxy::before(&database.url()).await;
     let replica = start(&url, Duration::ZERO).await;
-    is_completed(&replica, &accepted(&replica, "before").await).await;
+    has_several_connections(&replica).await;
 
     // A job that the replica will claim in a few seconds, while all responses are discarded.
     let sender = client();

@@ -69,7 +69,7 @@ pub(crate) async fn a_webhook_without_jobs_is_filtered<H: Harness>() {
     assert_eq!(inbox.status_of(filtered.id).await, filtered);
     let detail = inbox.detail_of(filtered.id).await;
     assert_eq!((&detail.status, detail.jobs.len()), (&filtered, 0));
-    assert_eq!(detail.payload.as_deref(), Some(r#"{"n":1}"#));
+    assert_eq!(detail.payload.as_deref(), Some(r#"{"n":1}"#.as_bytes()));
     assert_eq!(inbox.everything().await, [filtered]);
     let stats = inbox.stats().await.expect("counts");
     assert_eq!((stats.unrouted.of(Status::Filtered), stats.counts().total()), (1, 1));

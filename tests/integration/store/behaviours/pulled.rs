@@ -129,7 +129,7 @@ pub(crate) async fn a_pulled_claim_returns_as_many_bytes_as_it_asks_for_or_one_j
             let claim = Claim { max_bytes, ..claim_for(&inbox, 10, &["pulled"]) };
             let jobs = inbox.claim(claim).await.expect("claims").jobs;
             assert_eq!(keys(&jobs), expected, "{max_bytes} bytes");
-            assert!(jobs.iter().all(|job| job.payload.as_deref() == Some(payload.as_str())));
+            assert!(jobs.iter().all(|job| job.payload.as_deref() == Some(payload.as_bytes())));
         }
         let rest = pull(&inbox, 10, &["pulled"]).await.jobs;
         assert_eq!(keys(&rest), ["e", "f"]);

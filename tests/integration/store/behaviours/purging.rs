@@ -109,7 +109,7 @@ pub(crate) async fn a_key_whose_retention_is_over_may_be_used_again<H: Harness>(
     assert!(!accepted.duplicate);
     assert!(accepted.webhook.id > first.id);
     let job = inbox.claim_one().await;
-    assert_eq!((job.attempt, job.payload.as_deref()), (1, Some(r#"{"n":2}"#)));
+    assert_eq!((job.attempt, job.payload.as_deref()), (1, Some(r#"{"n":2}"#.as_bytes())));
     inbox.end(&job, Status::Completed).await;
 }
 
@@ -132,7 +132,7 @@ pub(crate) async fn the_retention_of_a_retried_job_starts_when_it_ends_again<H: 
     inbox.advance(seconds(1000));
     assert_eq!(purge_all(&inbox).await, Purged::default(), "the job waits");
     let job = inbox.claim_one().await;
-    assert_eq!(job.payload.as_deref(), Some(r#"{"n":1}"#));
+    assert_eq!(job.payload.as_deref(), Some(r#"{"n":1}"#.as_bytes()));
     inbox.end(&job, Status::DeadLettered).await;
     inbox.advance(seconds(199));
     assert_eq!(purge_all(&inbox).await, Purged::default(), "the job ended again");
@@ -189,5 +189,5 @@ pub(crate) async fn many_payloads_to_remove_do_not_delay_keys<H: Harness>() {
     let purged = purge_all(&inbox).await;
     // The jobs ended 292 to 300 seconds ago: the retention is over for every payload, but only for one key.
     assert_eq!((purged.payloads, purged.webhooks), (9, 1));
-    assert_eq!(inbox.detail_of(young.id).await.payload.as_deref(), Some(r#"{"n":1}"#));
+    assert_eq!(inbox.detail_of(young.id).await.payload.as_deref(), Some(r#"{"n":1}"#.as_bytes()));
 }

@@ -120,7 +120,7 @@ pub(crate) async fn an_unfinished_job_keeps_the_payload_and_the_key<H: Harness>(
         assert_eq!(purge_all(&inbox).await, NOTHING);
     }
     let job = inbox.claim_one().await;
-    assert_eq!(job.payload.as_deref(), Some(r#"{"n":1}"#));
+    assert_eq!(job.payload.as_deref(), Some(r#"{"n":1}"#.as_bytes()));
     inbox.advance(seconds(1_000));
     assert_eq!(purge_all(&inbox).await, NOTHING, "it runs");
     inbox.end(&job, Status::Completed).await;

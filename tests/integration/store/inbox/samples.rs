@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use hookbox::internals::domain::delivery::{Answer, Delivery};
 use hookbox::internals::domain::error::{Error, Reason, Result};
+use hookbox::internals::domain::headers::KeptHeaders;
 use hookbox::internals::domain::id::WebhookId;
 use hookbox::internals::domain::payload::Payload;
 use hookbox::internals::domain::trace::Traceparent;
+use hookbox::internals::domain::verdict::Verdict;
 use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 
 pub(crate) fn webhook(key: &str) -> NewWebhook {
@@ -19,6 +21,8 @@ pub(crate) fn webhook_with(key: &str, payload: &str) -> NewWebhook {
         idempotency_key: key_of(key),
         event_type: EventType::new("order.paid").expect("valid"),
         payload: Payload::new(payload).expect("JSON"),
+        headers: KeptHeaders::default(),
+        verdict: Verdict::None,
         traceparent: Traceparent::new(0x5eed, 0x5eed, true),
     }
 }

@@ -82,7 +82,7 @@ async fn compare_webhook<H: Harness>(inbox: &Inbox<H>, name: &Name, webhook: &We
     prop_assert_eq!(status.status(), derived);
     let detail = inbox.detail_of(webhook.id).await;
     prop_assert_eq!(&detail.status, &status);
-    prop_assert_eq!(detail.payload.as_deref(), webhook.has_payload.then_some(webhook.payload));
+    prop_assert_eq!(detail.payload.as_deref(), webhook.has_payload.then_some(webhook.payload.as_bytes()));
     prop_assert_eq!((status.jobs.len(), detail.jobs.len()), (webhook.jobs.len(), webhook.jobs.len()));
     for job in &webhook.jobs {
         let at = status.jobs.iter().position(|found| found.route == job.route);

@@ -226,7 +226,7 @@ impl Reference {
         let found = webhooks.find(|(_, webhook)| webhook.id == id);
         let (name, webhook) = found.ok_or_else(|| TestCaseError::fail("claimed what is not there"))?;
         prop_assert_eq!((claim.source.as_str(), claim.idempotency_key.as_str()), *name);
-        prop_assert_eq!(claim.payload.as_deref(), webhook.has_payload.then_some(webhook.payload));
+        prop_assert_eq!(claim.payload.as_deref(), webhook.has_payload.then_some(webhook.payload.as_bytes()));
         let job = webhook.jobs.iter_mut().find(|job| job.route == claim.route);
         let job = job.ok_or_else(|| TestCaseError::fail("claimed what is not there"))?;
         prop_assert!(claim.lease.token > job.token, "tokens grow");

@@ -1,15 +1,19 @@
 //! A transfer keeps all data byte for byte.
 
 use hookbox::internals::domain::attempt::Outcome;
+use hookbox::internals::domain::content_type::ContentType;
+use hookbox::internals::domain::headers::KeptHeaders;
 use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::payload::Payload;
 use hookbox::internals::domain::trace::Traceparent;
+use hookbox::internals::domain::verdict::{Cause, Verdict};
 use hookbox::internals::domain::webhook::NewWebhook;
 use hookbox::internals::store::Finish;
 use hookbox::internals::store::transfer::RowCounts;
 
 use super::equal::{assert_equal, assert_go_on_alike};
 use super::moved;
-use crate::store::inbox::{Inbox, delivery, event_type, seconds, source, webhook_with};
+use crate::store::inbox::{Inbox, delivery, event_type, seconds, source, webhook, webhook_with};
 use crate::store::sqlite::SqliteHarness;
 use crate::support::postgres::Session;
 
@@ -104,6 +108,28 @@ async fn what_was_sent_and_answered_moves_with_its_attempt() {
         let deliveries = attempts.iter().map(|attempt| attempt.delivery.clone()).collect::<Vec<_>>();
         assert_eq!(deliveries, [Some(delivery(&every_byte)), Some(delivery(&every_byte))]);
     }
+    assert_equal(&inbox, &target).await;
+    assert_go_on_alike(&inbox, &target).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_move_with_their_content_type_headers_and_verdict() {
+    let mut inbox = Inbox::<SqliteHarness>::new().await;
+    let every_byte = (0..=u8::MAX).collect::<Vec<_>>();
+    let headers: [(&str, &[u8]); 2] = [("x-shop", b"\"7\""), ("x-shop", "ż".as_bytes())];
+    let verdicts = [Verdict::None, Verdict::Verified, Verdict::Unverified(Cause::CredentialsWrong)];
+    for (number, (body, verdict)) in [&b""[..], b"\0", &every_byte[..]].into_iter().zip(verdicts).enumerate()
+    {
+        let content_type = ContentType::of_header(Some(b"text/plain; charset=utf-8"));
+        let new = NewWebhook {
+            payload: Payload::of_bytes(body, content_type),
+            headers: KeptHeaders::keep(headers, |_| false),
+            verdict,
+            ..webhook(&number.to_string())
+        };
+        inbox.submit(new).await.expect("accepted");
+    }
+    let (target, _) = moved(&mut inbox).await;
     assert_equal(&inbox, &target).await;
     assert_go_on_alike(&inbox, &target).await;
 }

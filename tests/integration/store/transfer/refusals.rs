@@ -152,8 +152,9 @@ async fn a_key_that_was_added_to_the_database_meanwhile_is_reported() {
     let mut transfer = ends.ready().await;
     transfer.step().await.expect("moves");
     ends.ask(
-        "INSERT INTO webhooks (id, source, idempotency_key, event_type, payload_digest, traceparent, accepted_at)
-         VALUES ('00000000-0000-0000-0000-000000000001', 'default', '3', 'e', '', '', now())",
+        "INSERT INTO webhooks (id, source, idempotency_key, event_type, content_type, verdict, payload_digest,
+                               traceparent, accepted_at)
+         VALUES ('00000000-0000-0000-0000-000000000001', 'default', '3', 'e', '', 0, '', '', now())",
     );
     let refused = transfer.step().await.expect_err("is refused");
     assert!(matches!(refused, TransferError::Collided { .. }), "{refused:?}");

@@ -1,0 +1,120 @@
+//! The media type of a body.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+/// The longest content type that is kept, in bytes.
+pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
+
+/// The media type of a body, with its parameters, as the sender wrote it: 1 to 255 characters of visible ASCII, spaces
+/// and tabs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentType(Cow<'static, str>);
+
+impl ContentType {
+    /// `application/json`.
+    pub const JSON: Self = Self(Cow::Borrowed("application/json"));
+
+    /// `application/octet-stream`: what a body is if its sender does not say more (RFC 9110, section 8.3).
+    pub const BYTES: Self = Self(Cow::Borrowed("application/octet-stream"));
+
+    /// The content type of a request, from the value of its header. It is [`BYTES`](Self::BYTES) if there is no such
+    /// header, or a value is empty, too long, or has other characters than visible ASCII, spaces and tabs.
+    pub fn of_header(value: Option<&[u8]>) -> Self {
+        let given = value.unwrap_or_default().trim_ascii();
+        if given == Self::JSON.0.as_bytes() {
+            return Self::JSON;
+        }
+        let is_valid = (1..=MAX_CONTENT_TYPE_BYTES).contains(&given.len())
+            && given.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+        match std::str::from_utf8(given) {
+            Ok(text) if is_valid => Self(Cow::Owned(text.to_owned())),
+            _ => Self::BYTES,
+        }
+    }
+
+    /// The text of the header.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is a type of JSON: `application/json`, `text/json`, or one that ends in `+json` (RFC 6839).
+    pub fn is_json(&self) -> bool {
+        let essence = self.essence().as_bytes();
+        let suffix = essence.len().checked_sub(5).map(|at| &essence[at..]);
+        essence.eq_ignore_ascii_case(b"application/json")
+            || essence.eq_ignore_ascii_case(b"text/json")
+            || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json"))
+    }
+
+    /// Whether it is the type of forms: `application/x-www-form-urlencoded`.
+    pub fn is_form(&self) -> bool {
+        self.essence().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    }
+
+    /// A body of this type as JSON, so that it is shown as such; none if the type is not one of JSON, or the body is
+    /// not valid JSON. White space around the value is left out.
+    pub fn json_of<'b>(&self, body: &'b [u8]) -> Option<&'b RawValue> {
+        self.is_json().then(|| serde_json::from_slice(body).ok()).flatten()
+    }
+
+    /// The type without its parameters.
+    fn essence(&self) -> &str {
+        self.0.split(';').next().unwrap_or_default().trim_ascii()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(value: &str) -> ContentType {
+        ContentType::of_header(Some(value.as_bytes()))
+    }
+
+    #[test]
+    fn a_content_type_is_kept_as_it_was_written() {
+        for kept in
+            ["application/json", "Application/JSON; charset=\"utf-8\"", "text/plain;\tx=1", "nonsense"]
+        {
+            assert_eq!(of(kept).as_str(), kept);
+            assert_eq!(of(&format!(" {kept} ")).as_str(), kept);
+        }
+    }
+
+    #[test]
+    fn a_content_type_that_is_absent_or_no_header_is_that_of_any_bytes() {
+        assert_eq!(ContentType::of_header(None), ContentType::BYTES);
+        for refused in ["", " ", "text/plain\r\nx: 1", "text/\0", "text/ż", &"t".repeat(256)] {
+            assert_eq!(of(refused), ContentType::BYTES, "{refused:?}");
+        }
+        assert_eq!(ContentType::of_header(Some(b"text/\xff")), ContentType::BYTES);
+    }
+
+    #[test]
+    fn types_of_json_and_of_forms_are_known_with_parameters_and_in_any_case() {
+        for json in ["application/json", "TEXT/JSON ;charset=utf-8", "application/cloudevents+json; x=1"] {
+            assert!(of(json).is_json() && !of(json).is_form(), "{json}");
+        }
+        for form in ["application/x-www-form-urlencoded", "Application/X-WWW-Form-Urlencoded; charset=utf-8"]
+        {
+            assert!(of(form).is_form() && !of(form).is_json(), "{form}");
+        }
+        for other in ["text/plain", "application/jsonp", "json", "application/xml;x=+json", "+jso"] {
+            assert!(!of(other).is_json() && !of(other).is_form(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_json_if_its_type_says_so_and_it_is_valid() {
+        let json = |content_type: &str, body: &[u8]| {
+            of(content_type).json_of(body).map(|json| json.get().to_owned())
+        };
+        assert_eq!(json("application/json", b" {\"a\": 1.10}\n").as_deref(), Some("{\"a\": 1.10}"));
+        assert_eq!(json("text/plain", b"1"), None);
+        for invalid in [&b""[..], b"{", b"1 2", b"\"\xff\"", b"\xef\xbb\xbf1"] {
+            assert_eq!(json("application/json", invalid), None, "{invalid:?}");
+        }
+    }
+}

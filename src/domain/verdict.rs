@@ -1,0 +1,126 @@
+//! What verifying a request found.
+
+/// What verifying the request of a webhook found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verdict {
+    /// The source verifies nothing.
+    #[default]
+    None,
+    /// The request is from its sender.
+    Verified,
+    /// It is not proved that the request is from its sender.
+    Unverified(Cause),
+}
+
+/// Why a request is not verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The request has no signature.
+    SignatureMissing = 0,
+    /// The signature has not the shape that the source expects.
+    SignatureMalformed = 1,
+    /// The signature is none of this body by any secret.
+    SignatureMismatch = 2,
+    /// The request has no time.
+    TimestampMissing = 3,
+    /// The time of the request is further back than the tolerance.
+    TimestampTooOld = 4,
+    /// The time of the request is further ahead than the tolerance.
+    TimestampInFuture = 5,
+    /// The key of the sender could not be fetched.
+    KeyUnavailable = 6,
+    /// The credentials are missing or are others.
+    CredentialsWrong = 7,
+}
+
+/// The number of the first cause in a stored verdict.
+const FIRST_CAUSE: i16 = 2;
+
+impl Verdict {
+    /// The word of the contract, without the cause.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Verified => "verified",
+            Self::Unverified(_) => "unverified",
+        }
+    }
+
+    /// Why the request is not verified.
+    pub fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Unverified(cause) => Some(cause),
+            Self::None | Self::Verified => None,
+        }
+    }
+
+    /// The number that stores keep: 0 none, 1 verified, from 2 on unverified, by the cause.
+    pub fn number(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Verified => 1,
+            Self::Unverified(cause) => FIRST_CAUSE + cause as i16,
+        }
+    }
+
+    /// The verdict with this number; none if no verdict has it.
+    pub fn from_number(number: i64) -> Option<Self> {
+        let causes = Cause::ALL.into_iter().map(Self::Unverified);
+        [Self::None, Self::Verified]
+            .into_iter()
+            .chain(causes)
+            .find(|verdict| i64::from(verdict.number()) == number)
+    }
+}
+
+impl Cause {
+    /// All causes, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::SignatureMissing,
+        Self::SignatureMalformed,
+        Self::SignatureMismatch,
+        Self::TimestampMissing,
+        Self::TimestampTooOld,
+        Self::TimestampInFuture,
+        Self::KeyUnavailable,
+        Self::CredentialsWrong,
+    ];
+
+    /// The word of the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SignatureMissing => "signature_missing",
+            Self::SignatureMalformed => "signature_malformed",
+            Self::SignatureMismatch => "signature_mismatch",
+            Self::TimestampMissing => "timestamp_missing",
+            Self::TimestampTooOld => "timestamp_too_old",
+            Self::TimestampInFuture => "timestamp_in_future",
+            Self::KeyUnavailable => "key_unavailable",
+            Self::CredentialsWrong => "credentials_wrong",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verdict_comes_back_from_its_number() {
+        let causes = Cause::ALL.map(Verdict::Unverified);
+        for (number, verdict) in [Verdict::None, Verdict::Verified].into_iter().chain(causes).enumerate() {
+            assert_eq!(usize::try_from(verdict.number()), Ok(number), "{verdict:?}");
+            assert_eq!(Verdict::from_number(number as i64), Some(verdict));
+        }
+        for number in [-1, 10, i64::MAX] {
+            assert_eq!(Verdict::from_number(number), None);
+        }
+    }
+
+    #[test]
+    fn only_a_verdict_of_unverified_has_a_cause() {
+        let verdict = Verdict::Unverified(Cause::TimestampTooOld);
+        assert_eq!((verdict.as_str(), verdict.cause()), ("unverified", Some(Cause::TimestampTooOld)));
+        assert_eq!((Verdict::None.cause(), Verdict::Verified.cause()), (None, None));
+    }
+}
