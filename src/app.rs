@@ -25,6 +25,7 @@ use crate::store::Store;
 use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::{self, SqliteStore};
 use crate::telemetry::metrics::Metrics;
+use crate::tls::{self, Certificates};
 use crate::worker::handler::Registry;
 use crate::worker::purger::Purger;
 use crate::worker::{self, Pool};
@@ -99,7 +100,10 @@ pub async fn run(
             return Ok(());
         }
     };
-    let routes = Arc::new(RoutesInForce::new(Arc::clone(&config.routes), settings));
+    let loaded = config.tls.as_ref().and_then(|tls| tls.loaded.clone());
+    let certificates = loaded.map(|loaded| Arc::new(Certificates::new(loaded)));
+    let routes = RoutesInForce::new(Arc::clone(&config.routes), settings);
+    let routes = Arc::new(routes.with_certificates(certificates.clone()));
     let pool = Pool::start(
         Arc::clone(&store) as _,
         handlers,
@@ -146,6 +150,9 @@ pub async fn run(
         stopping: stopping.clone(),
     });
     let reloading = tokio::spawn(reload_when_asked(service.clone(), reload));
+    let (rest_tls, grpc_tls) =
+        (certificates.as_ref().map(Certificates::rest), certificates.as_ref().map(Certificates::grpc));
+    let looking = certificates.map(|certificates| tokio::spawn(look(certificates, Arc::clone(&clock))));
     let calls = grpc::Api {
         service,
         max_body_bytes: config.max_body_bytes,
@@ -153,9 +160,14 @@ pub async fn run(
         leaving: leaving.clone(),
         stopping: stopping.clone(),
     };
-    let mut http =
-        tokio::spawn(http::server::serve(listeners.http, connections.clone(), rest, stopping.clone()));
-    let mut grpc = tokio::spawn(grpc::serve(listeners.grpc, connections, calls, stopping.clone()));
+    let mut http = tokio::spawn(http::server::serve(
+        listeners.http,
+        rest_tls,
+        connections.clone(),
+        rest,
+        stopping.clone(),
+    ));
+    let mut grpc = tokio::spawn(grpc::serve(listeners.grpc, grpc_tls, connections, calls, stopping.clone()));
     tracing::info!("hookbox is ready");
 
     let leaves = async {
@@ -176,6 +188,9 @@ pub async fn run(
     leaving.cancel();
     stopping.cancel();
     reloading.abort();
+    if let Some(looking) = looking {
+        looking.abort();
+    }
     let stopped = async {
         purger.stop().await;
         let left = pool.shutdown(config.shutdown_grace).await;
@@ -210,6 +225,16 @@ async fn reload_when_asked(service: Service, asked: Arc<Notify>) {
         asked.notified().await;
         // The service logs the result.
         let _ = service.reload().await;
+    }
+}
+
+/// Looks for changes of the certificates.
+async fn look(certificates: Arc<Certificates>, clock: Arc<dyn Clock>) {
+    loop {
+        clock.sleep(tls::LOOK_EVERY).await;
+        let certificates = Arc::clone(&certificates);
+        // An error means that the look panicked; the certificates in force stay.
+        let _ = tokio::task::spawn_blocking(move || certificates.look()).await;
     }
 }
 

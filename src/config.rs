@@ -11,6 +11,7 @@ mod protection;
 mod routes;
 mod secret;
 mod settings;
+mod tls;
 mod tokens;
 mod transfer;
 
@@ -25,6 +26,7 @@ pub use self::mistake::Mistakes;
 use self::parse::Reader;
 use self::routes::{Defaults, ReadRoute};
 pub use self::settings::{SETTINGS, Setting, TOKEN_VARIABLE};
+pub use self::tls::Tls;
 use self::tokens::ReadToken;
 pub use self::tokens::wrong_token_name;
 pub use self::transfer::{transfer_from, transfer_to, transfer_to_setting};
@@ -73,6 +75,8 @@ pub struct Config {
     pub http_addr: SocketAddr,
     /// The address on which gRPC is served.
     pub grpc_addr: SocketAddr,
+    /// TLS of both ports; none if they have none.
+    pub tls: Option<Tls>,
     /// Hosts for which REST answers requests, besides loopback and the address that a client connected to.
     pub hosts: Vec<Host>,
     /// The origin of `public_url`, the URL at which senders and browsers reach REST; none if it is not set.
@@ -141,16 +145,30 @@ impl Config {
     /// # Panics
     /// If `handlers` is empty.
     pub fn new(layers: &Layers, handlers: &[&str]) -> Result<Self, Mistakes> {
+        Self::validated(layers, handlers, true)
+    }
+
+    /// As [`new`](Self::new), but without reading the files of TLS: for a command that has to work while they are
+    /// broken.
+    ///
+    /// # Panics
+    /// If `handlers` is empty.
+    pub fn without_tls_files(layers: &Layers, handlers: &[&str]) -> Result<Self, Mistakes> {
+        Self::validated(layers, handlers, false)
+    }
+
+    fn validated(layers: &Layers, handlers: &[&str], with_tls_files: bool) -> Result<Self, Mistakes> {
         let read = Reader::new(layers);
-        let config = Self::read(layers, &read, handlers);
+        let config = Self::read(layers, &read, handlers, with_tls_files);
         let mistakes = read.mistakes();
         config.filter(|_| mistakes.is_empty()).ok_or_else(|| Mistakes::new(mistakes))
     }
 
     /// Reads all settings, also after a mistake, so that all mistakes are found.
-    fn read(layers: &Layers, read: &Reader<'_>, handlers: &[&str]) -> Option<Self> {
+    fn read(layers: &Layers, read: &Reader<'_>, handlers: &[&str], with_tls_files: bool) -> Option<Self> {
         let defaults = Defaults::new(layers, retry(read), simulate(read));
         let routes = layers.read_routes(|routes| routes::routes(read, routes, &defaults, handlers));
+        let tls = layers.read_tls(|tls| tls::tls(read, tls, with_tls_files));
         let retention = retention(read);
         let telemetry = telemetry(layers, read);
         let database = read.database("database_url");
@@ -178,6 +196,7 @@ impl Config {
             database: database?,
             http_addr,
             grpc_addr,
+            tls: tls?,
             hosts: hosts?,
             public_url: public_url?,
             allow_anonymous: allow_anonymous?,

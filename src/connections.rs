@@ -1,4 +1,4 @@
-//! Accepts connections for REST and gRPC, within one limit that both share.
+//! Accepts connections for REST and gRPC, with or without TLS, within one limit that both share.
 //!
 //! At the limit, a new connection takes the place of another one: of one that has sent no request in its first moment,
 //! else of one without a request in progress, else of one whose request is still arriving; among these, of the one that
@@ -14,6 +14,7 @@ mod peeked;
 mod places;
 mod rounds;
 mod stream;
+mod tls;
 
 use std::convert::Infallible;
 use std::net::IpAddr;

@@ -31,6 +31,7 @@ use self::work::Work;
 use crate::connections::{Bodies, CONNECTION_WINDOW_BYTES, Connections, STREAM_WINDOW_BYTES, Stream};
 use crate::service::Service;
 use crate::service::work::MAX_WORK_BYTES;
+use crate::tls::PortTls;
 
 /// The messages and services that prost and tonic generate from the proto.
 #[expect(
@@ -80,6 +81,7 @@ pub struct Api {
 /// calls `DRAIN_TIME` to finish. Errors: the connections cannot be served.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<PortTls>,
     connections: Connections,
     api: Api,
     stopping: CancellationToken,
@@ -120,7 +122,7 @@ pub async fn serve(
     }
     let (begun, incoming) = mpsc::channel(1);
     let stopped = stopping.clone();
-    tokio::spawn(async move { stopped.run_until_cancelled(accept(connections, listener, begun)).await });
+    tokio::spawn(async move { stopped.run_until_cancelled(accept(connections, listener, tls, begun)).await });
     let incoming = ReceiverStream::new(incoming);
     let serving = server.serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
     let drained = async {
@@ -143,13 +145,20 @@ pub async fn serve(
 
 /// Accepts connections, and hands over each one when its client has sent something. HTTP/2 needs memory and writes to
 /// a connection as soon as it is served, even if the client never sends anything.
-async fn accept(connections: Connections, listener: TcpListener, begun: mpsc::Sender<io::Result<Stream>>) {
+async fn accept(
+    connections: Connections,
+    listener: TcpListener,
+    tls: Option<PortTls>,
+    begun: mpsc::Sender<io::Result<Stream>>,
+) {
     loop {
-        let (stream, begun) = (connections.accept(&listener).await, begun.clone());
+        let (stream, tls, begun) = (connections.accept(&listener).await, tls.clone(), begun.clone());
         tokio::spawn(async move {
-            if let Ok(stream) = stream.begun().await {
+            let secured = async { stream.secured(tls.as_ref()).await?.begun().await };
+            match secured.await {
                 // It fails if the process stops; the connection is closed then.
-                let _ = begun.send(Ok(stream)).await;
+                Ok(stream) => drop(begun.send(Ok(stream)).await),
+                Err(error) => tracing::debug!(error = %error, "a connection ended before its first call"),
             }
         });
     }

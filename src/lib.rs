@@ -71,6 +71,7 @@ mod routes;
 mod service;
 mod store;
 mod telemetry;
+mod tls;
 mod worker;
 
 pub use self::app::ServeError;
@@ -89,5 +90,7 @@ pub mod internals {
             })*
         };
     }
-    open! { access app clock config connections domain grpc handlers http routes service store telemetry worker }
+    open! {
+        access app clock config connections domain grpc handlers http routes service store telemetry tls worker
+    }
 }

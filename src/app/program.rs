@@ -96,7 +96,7 @@ impl Program {
                 .with(Simulate::NAME, Simulate::new(seed))
                 .with(Http::NAME, Http::new(Handle::current()))
                 .with(Exec::NAME, Exec::new(launcher)),
-            settings: settings_reader(read, own, layers),
+            settings: settings_reader(read, own, layers, config.tls.is_some()),
             reload,
         };
         run(config, listeners, environment, shutdown).await.map_err(ServeError::from)
@@ -110,8 +110,13 @@ pub(crate) fn known_handlers(own: &Registry) -> Vec<&str> {
 }
 
 /// A function that reads the settings again, for a reload. It also compares them with those at the start, to
-/// find settings that need a restart.
-fn settings_reader(read: Arc<ReadLayers>, own: Registry, at_start: Layers) -> Arc<ReadSettings> {
+/// find settings that need a restart: among them, whether there is TLS.
+fn settings_reader(
+    read: Arc<ReadLayers>,
+    own: Registry,
+    at_start: Layers,
+    has_tls: bool,
+) -> Arc<ReadSettings> {
     Arc::new(move || {
         let layers = read().map_err(|mistakes| mistakes.to_string())?;
         let config = Config::new(&layers, &known_handlers(&own)).map_err(|mistakes| mistakes.to_string())?;
@@ -120,8 +125,10 @@ fn settings_reader(read: Arc<ReadLayers>, own: Registry, at_start: Layers) -> Ar
         let is_reloaded =
             |name: &str| OF_ROUTES.iter().any(|(setting, _)| *setting == name) || OF_ACCESS.contains(&name);
         let changed = layers.changed(&at_start).into_iter().filter(|name| !is_reloaded(name));
-        let needs_restart = changed.map(ToOwned::to_owned).collect();
-        Ok(Reloaded { routes: config.routes, tokens: config.tokens, needs_restart })
+        let tls = (config.tls.is_some() != has_tls).then_some("tls");
+        let needs_restart = changed.chain(tls).map(ToOwned::to_owned).collect();
+        let tls = config.tls.and_then(|tls| tls.loaded);
+        Ok(Reloaded { routes: config.routes, tokens: config.tokens, tls, needs_restart })
     })
 }
 

@@ -3,12 +3,17 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 
 use super::Failure;
 use super::settings::client_token;
-use crate::config::{Config, TOKEN_VARIABLE};
+use crate::config::{Config, TOKEN_VARIABLE, Tls};
 use crate::domain::secret::Secret;
+use crate::tls::{Loaded, ServerCheck, client_config};
 
 /// How long to wait for the connection and for each read and write.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -24,31 +29,56 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
-/// Sends a request without a body to the `http_addr` in the settings, with the token in the environment, else with the
-/// `admin_token` of the settings.
-pub(super) fn ask(config: &Config, method: &str, path: &str) -> Result<Answer, Failure> {
+/// Sends a request without a body to the `http_addr` in the settings, with TLS if they have it. The token is that in the
+/// environment, else the `admin_token` of the settings. `check` says how the certificate of the server is checked.
+pub(super) fn ask(config: &Config, check: ServerCheck, method: &str, path: &str) -> Result<Answer, Failure> {
     let address = reachable(config.http_addr);
     let token = client_token().or_else(|| config.admin_token.clone());
     if token.as_ref().is_some_and(|token| !token.expose().bytes().all(|byte| byte.is_ascii_graphic())) {
         let problem = format!("{TOKEN_VARIABLE} is not a token: it may only have visible ASCII characters");
         return Err(Failure::Other(problem.into()));
     }
-    let answer = exchange(address, method, path, token.as_ref())
-        .map_err(|error| Failure::Other(format!("no answer from http://{address}{path}: {error}").into()))?;
+    let token = token.as_ref();
+    let connected = connect(address).and_then(|stream| match &config.tls {
+        None => exchange(stream, address, method, path, token),
+        Some(tls) => exchange(secured(stream, address, tls, check)?, address, method, path, token),
+    });
+    let answer = connected.map_err(|error| {
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        Failure::Other(format!("no answer from {scheme}://{address}{path}: {error}").into())
+    })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split_ascii_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
     Ok(Answer { status, body: body.trim().to_owned() })
 }
 
+fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, ANSWER_TIME)?;
+    stream.set_read_timeout(Some(ANSWER_TIME))?;
+    stream.set_write_timeout(Some(ANSWER_TIME))?;
+    Ok(stream)
+}
+
+/// TLS over a connection. Shows the certificate of the server as that of the client, in case clients need one.
+fn secured(
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: &Tls,
+    check: ServerCheck,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let own = tls.loaded.clone().or_else(|| Loaded::read(&tls.files).ok());
+    let config = client_config(own.as_ref(), check).map_err(std::io::Error::other)?;
+    let client = ClientConnection::new(Arc::new(config), ServerName::from(address.ip()));
+    Ok(StreamOwned::new(client.map_err(std::io::Error::other)?, stream))
+}
+
 fn exchange(
+    mut stream: impl Read + Write,
     address: SocketAddr,
     method: &str,
     path: &str,
     token: Option<&Secret>,
 ) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_TIME)?;
-    stream.set_read_timeout(Some(ANSWER_TIME))?;
-    stream.set_write_timeout(Some(ANSWER_TIME))?;
     let authorization = token.map(|token| format!("Authorization: Bearer {}\r\n", token.expose()));
     let authorization = authorization.unwrap_or_default();
     let head =

@@ -45,7 +45,8 @@ impl Show {
             let plural = if routes == 1 { "" } else { "s" };
             print(format_args!("the settings are fine: {routes} route{plural}\n"))?;
         } else {
-            print(format_args!("{layers}{}{}", config.tokens_text(), config.routes_text()))?;
+            let tls = config.tls.as_ref().map(ToString::to_string).unwrap_or_default();
+            print(format_args!("{layers}{tls}{}{}", config.tokens_text(), config.routes_text()))?;
         }
         Ok(ExitCode::SUCCESS)
     }

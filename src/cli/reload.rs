@@ -9,6 +9,7 @@ use super::Failure;
 use super::ask::ask;
 use super::output::print;
 use crate::config::{Config, EXIT_USAGE};
+use crate::tls::ServerCheck;
 
 /// The response of `POST /v1/settings/reload`.
 #[derive(Deserialize)]
@@ -26,7 +27,7 @@ struct Problem {
 /// Requests a reload, and prints its result or every mistake in the settings. The exit code is 64 if the
 /// settings have mistakes, and 1 for any other error.
 pub(super) fn reload(config: &Config) -> Result<ExitCode, Failure> {
-    let answer = ask(config, "POST", "/v1/settings/reload")?;
+    let answer = ask(config, ServerCheck::Own, "POST", "/v1/settings/reload")?;
     if answer.status != 200 {
         let detail =
             serde_json::from_str::<Problem>(&answer.body).map_or(answer.body, |problem| problem.detail);

@@ -20,6 +20,9 @@ const ROUTES: &str = "routes";
 /// The table with the tokens, each a table by its name.
 const TOKENS: &str = "tokens";
 
+/// The table with the files of TLS.
+const TLS: &str = "tls";
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -133,6 +136,11 @@ impl Layers {
         self.read_table(TOKENS, read)
     }
 
+    /// Calls `read` with the table of TLS; with none if there is no file, or it has no such table.
+    pub(super) fn read_tls<T>(&self, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
+        self.read_table(TLS, read)
+    }
+
     fn read_table<T>(&self, name: &str, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
         let Some(file) = &self.file else { return read(None) };
         let (table, _) = file.parse();
@@ -186,11 +194,11 @@ impl Layers {
         self.mistakes = mistakes;
         for (key, value) in &table {
             let name = key.get_ref();
-            if name == ROUTES || name == TOKENS {
+            if [ROUTES, TOKENS, TLS].contains(&name.as_str()) {
                 continue;
             }
             let Some(setting) = find(name) else {
-                let known = SETTINGS.iter().map(|setting| setting.name).chain([ROUTES, TOKENS]);
+                let known = SETTINGS.iter().map(|setting| setting.name).chain([ROUTES, TOKENS, TLS]);
                 let text = format!("the setting `{name}` is not known{}", suggestion(name, known));
                 self.mistakes.push(Mistake { origin: file.origin(&key.span()), text });
                 continue;

@@ -7,11 +7,12 @@ use super::layers::Layers;
 use super::mistake::{Mistake, Mistakes};
 
 impl Config {
-    /// Checks that others than this machine cannot reach hookbox unless they need a token, or `allow_anonymous` says
-    /// that they need none. `listening` has the addresses on which it listens. Errors: a mistake for each address that
+    /// Checks that others than this machine cannot reach hookbox unless they need a token or a certificate, or
+    /// `allow_anonymous` says that they need none. `listening` has the addresses on which it listens. Errors: a mistake for each address that
     /// others can reach.
     pub fn check_protection(&self, listening: &Layers) -> Result<(), Mistakes> {
-        if self.tokens.are_needed() || self.allow_anonymous {
+        let needs_certificate = self.tls.as_ref().is_some_and(|tls| tls.files.client_ca.is_some());
+        if self.tokens.are_needed() || needs_certificate || self.allow_anonymous {
             return Ok(());
         }
         let reached = ["http_addr", "grpc_addr"].into_iter().filter_map(|name| {
@@ -19,7 +20,7 @@ impl Config {
             let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
             let allowed = "a loopback address, such as 127.0.0.1, because anybody who reaches another one could use \
                 hookbox: no token is configured. Set HOOKBOX_ADMIN_TOKEN, or add a token to the settings (`hookbox token` \
-                makes one). allow_anonymous = true lets everybody in";
+                makes one), or a `client_ca` to [tls]. allow_anonymous = true lets everybody in";
             let reached = value.parse::<SocketAddr>().is_ok_and(|address| !is_loopback(address));
             reached.then(|| Mistake::value(origin, name, value, allowed))
         });

@@ -1,4 +1,4 @@
-//! A connection's socket. Fails when the connection has to give way, sends no request, or does not take its answers or
+//! A connection. Fails when the connection has to give way, sends no request, or does not take its answers or
 //! what is written to it.
 
 use std::convert::Infallible;
@@ -12,21 +12,26 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::rounds::ROUND_TIME;
+use super::tls::Socket;
 use super::{Connection, Place};
+use crate::tls::PortTls;
 
 /// How long a connection may take to send the head of its first request.
 const FIRST_REQUEST_TIME: Duration = Duration::from_secs(60);
 
+/// How long a connection may take from its acceptance to the end of the TLS handshake.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
 /// How long a client may take nothing of what is being written to it.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 
-/// The socket of an open connection.
+/// An open connection.
 #[derive(Debug)]
 pub struct Stream {
-    socket: TcpStream,
+    socket: Socket,
     connection: Connection,
     _place: Place,
     /// Ready when the connection has to give way; none once it had to.
@@ -47,6 +52,7 @@ impl Stream {
         closed: oneshot::Receiver<Infallible>,
     ) -> Self {
         let silence = Some(Box::pin(sleep(FIRST_REQUEST_TIME)));
+        let socket = Socket::Plain(socket);
         Self { socket, connection, _place: place, closed: Some(closed), silence, stuck: None, round: None }
     }
 
@@ -57,20 +63,45 @@ impl Stream {
 
     /// The address of this machine that the client connected to; none if the system does not say.
     pub fn local_address(&self) -> Option<IpAddr> {
-        self.socket.local_addr().ok().map(|address| address.ip())
+        self.socket.tcp().local_addr().ok().map(|address| address.ip())
     }
 
     /// Waits until the client has sent something. Errors: it has sent nothing in time, or the connection has to give
     /// way.
     pub async fn begun(mut self) -> io::Result<Self> {
-        let mut first = [0];
         poll_fn(|context| {
             self.check(context)?;
             self.check_silence(context)?;
-            self.socket.poll_peek(context, &mut ReadBuf::new(&mut first))
+            self.socket.poll_begun(context)
         })
         .await?;
         Ok(self)
+    }
+
+    /// Does the TLS handshake, if the port has TLS. Until then the connection counts as one that has sent nothing.
+    /// Errors: the handshake failed or took too long, or the connection has to give way.
+    pub async fn secured(self, tls: Option<&PortTls>) -> io::Result<Self> {
+        let Some(tls) = tls else { return Ok(self) };
+        // Allocated apart, so that its memory is free once it has ended.
+        let handshake = Box::pin(timeout(HANDSHAKE_TIME, self.shake_hands(tls)));
+        handshake.await.unwrap_or_else(|_| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake did not end in time"))
+        })
+    }
+
+    async fn shake_hands(self, tls: &PortTls) -> io::Result<Self> {
+        // A client that sends nothing takes no memory for TLS.
+        let begun = self.begun().await?;
+        let socket = match begun.socket {
+            Socket::Plain(socket) => socket,
+            Socket::Tls(_) => return Ok(begun),
+        };
+        let Some(mut closed) = begun.closed else { return Err(gave_way()) };
+        let socket = tokio::select! {
+            socket = Socket::handshake(socket, tls.config()) => socket?,
+            _ = &mut closed => return Err(gave_way()),
+        };
+        Ok(Self { socket, closed: Some(closed), ..begun })
     }
 
     /// Fails if the connection has to give way.
@@ -81,7 +112,7 @@ impl Stream {
             }
             self.closed = None;
         }
-        Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection gave way to another one"))
+        Err(gave_way())
     }
 
     /// Fails if there was no request in time.
@@ -113,11 +144,7 @@ impl Stream {
     }
 
     /// Fails if the client has taken nothing for too long.
-    fn written(
-        &mut self,
-        written: Poll<io::Result<usize>>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    fn written<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stuck = None;
             return written;
@@ -169,10 +196,19 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(context)
+        let this = self.get_mut();
+        // With TLS there may be bytes that were written, but not sent.
+        let flushed = Pin::new(&mut this.socket).poll_flush(context);
+        this.written(flushed, context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_shutdown(context)
+        let this = self.get_mut();
+        let closed = Pin::new(&mut this.socket).poll_shutdown(context);
+        this.written(closed, context)
     }
+}
+
+fn gave_way() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the connection gave way to another one")
 }

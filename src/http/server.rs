@@ -22,6 +22,7 @@ use super::lingering::Lingering;
 use crate::connections::{
     Answer, AnswerRoom, CONNECTION_WINDOW_BYTES, Connection, Connections, Holding, STREAM_WINDOW_BYTES,
 };
+use crate::tls::PortTls;
 
 /// How long a request's headers may take to arrive; also closes idle connections.
 const HEADER_TIME: Duration = Duration::from_secs(60);
@@ -42,6 +43,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(10);
 /// Accepts connections until `stopping` is cancelled, then gives open requests `DRAIN_TIME` to finish.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<PortTls>,
     connections: Connections,
     router: Router,
     stopping: CancellationToken,
@@ -63,15 +65,25 @@ pub async fn serve(
             () = stopping.cancelled() => break,
         };
         let (router, connection) = (router.clone(), stream.connection().clone());
-        let (stopping, connected_to) = (stopping.clone(), stream.local_address().map(ConnectedTo));
+        let (until, connected_to) = (stopping.clone(), stream.local_address().map(ConnectedTo));
         let service = service_fn(move |mut request: Request<Incoming>| {
             if let Some(connected_to) = connected_to {
                 request.extensions_mut().insert(connected_to);
             }
-            answer(router.clone(), &connection, &stopping, request)
+            answer(router.clone(), &connection, &until, request)
         });
-        let serving = open.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
+        let (server, watcher) = (server.clone(), open.watcher());
+        let (tls, stopping) = (tls.clone(), stopping.clone());
         tokio::spawn(async move {
+            let stream = match stopping.run_until_cancelled(stream.secured(tls.as_ref())).await {
+                Some(Ok(stream)) => stream,
+                Some(Err(error)) => {
+                    tracing::debug!(error = %error, "a connection ended before its first request");
+                    return;
+                }
+                None => return,
+            };
+            let serving = watcher.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
             if let Err(error) = serving.await {
                 tracing::debug!(error = %error, "a connection ended with an error");
             }

@@ -10,6 +10,7 @@ use crate::domain::error::{Error, Reason, Result};
 use crate::domain::policy::PoliciesInForce;
 use crate::routes::Routes;
 use crate::store::Operations;
+use crate::tls::{Certificates, Loaded};
 
 /// The settings that were read for a reload.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Reloaded {
     pub routes: Arc<Routes>,
     /// The tokens.
     pub tokens: Arc<Tokens>,
+    /// The certificates; none without TLS.
+    pub tls: Option<Loaded>,
     /// The names of settings that have changed since the start but take effect only after a restart.
     pub needs_restart: Vec<String>,
 }
@@ -30,6 +33,8 @@ pub struct RoutesInForce {
     routes: RwLock<Arc<Routes>>,
     /// The policies of these routes, shared with the worker.
     policies: Arc<PoliciesInForce>,
+    /// None without TLS.
+    certificates: Option<Arc<Certificates>>,
     read: Arc<ReadSettings>,
     /// Held during a reload, so that reloads run one at a time.
     reloading: Mutex<()>,
@@ -45,7 +50,14 @@ impl RoutesInForce {
     /// Puts `routes` in force. A reload gets its routes from `read`.
     pub fn new(routes: Arc<Routes>, read: Arc<ReadSettings>) -> Self {
         let policies = Arc::new(PoliciesInForce::new(routes.policies()));
-        Self { routes: RwLock::new(routes), policies, read, reloading: Mutex::default() }
+        Self { routes: RwLock::new(routes), policies, certificates: None, read, reloading: Mutex::default() }
+    }
+
+    /// Has a reload put the certificates in force, too.
+    #[must_use]
+    pub fn with_certificates(mut self, certificates: Option<Arc<Certificates>>) -> Self {
+        self.certificates = certificates;
+        self
     }
 
     /// The policies of the routes in force; a reload updates them.
@@ -65,7 +77,7 @@ impl RoutesInForce {
         let _reloading = self.reloading.lock().await;
         let read = Arc::clone(&self.read);
         let reloaded = tokio::task::spawn_blocking(move || read()).await.map_err(Error::internal)?;
-        let Reloaded { routes, tokens, needs_restart } = reloaded.map_err(|mistakes| {
+        let Reloaded { routes, tokens, tls, needs_restart } = reloaded.map_err(|mistakes| {
             Error::new(
                 Reason::SettingsInvalid,
                 format!("the settings have mistakes; the settings in force stay:\n{mistakes}"),
@@ -83,6 +95,9 @@ impl RoutesInForce {
         let reload = Reload { routes: routes.policies().iter().count(), needs_restart };
         *self.routes.write().unwrap_or_else(PoisonError::into_inner) = routes;
         access.set(tokens);
+        if let (Some(certificates), Some(tls)) = (&self.certificates, tls) {
+            certificates.take_in(tls);
+        }
         Ok(reload)
     }
 }

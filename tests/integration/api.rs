@@ -20,5 +20,6 @@ mod rest;
 mod settings;
 mod snapshots;
 mod telemetry;
+mod tls;
 mod transfer;
 mod work;

@@ -2,6 +2,7 @@
 //! must not notice.
 
 mod closed_window;
+mod handshakes;
 mod readers;
 
 use std::net::SocketAddr;

@@ -6,3 +6,4 @@ pub(crate) mod ledger;
 pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod server;
+pub(crate) mod tls;

@@ -100,7 +100,9 @@ impl Hookbox {
                 .with(Exec::NAME, Exec::new(Launcher::at(env!("CARGO_BIN_EXE_hookbox")))),
             settings: Arc::new(move || {
                 let config = read()?;
-                Ok(Reloaded { routes: config.routes, tokens: config.tokens, needs_restart: Vec::new() })
+                let tls = config.tls.and_then(|tls| tls.loaded);
+                let (routes, tokens) = (config.routes, config.tokens);
+                Ok(Reloaded { routes, tokens, tls, needs_restart: Vec::new() })
             }),
             reload: Arc::clone(&reload),
         };
@@ -137,6 +139,11 @@ impl Hookbox {
     /// server's goodbye while the test waits for the server to stop.
     pub(crate) fn grpc(&self) -> WebhookServiceClient<Channel> {
         WebhookServiceClient::new(self.channel())
+    }
+
+    /// The address of gRPC.
+    pub(crate) fn grpc_address(&self) -> SocketAddr {
+        self.grpc
     }
 
     /// A connection for any gRPC client.

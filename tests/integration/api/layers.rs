@@ -16,7 +16,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "store", may_name: &["domain", "telemetry"], never: &["tonic", "axum", "hyper", "prost"] },
     Layer {
         name: "service",
-        may_name: &["access", "domain", "routes", "store", "telemetry"],
+        may_name: &["access", "domain", "routes", "store", "telemetry", "tls"],
         never: &["tonic", "axum", "hyper", "prost"],
     },
     // Limits of tokens are globs, as routes have them.
@@ -27,17 +27,17 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "connections",
-        may_name: &["domain", "telemetry"],
+        may_name: &["domain", "telemetry", "tls"],
         never: &["diesel", "tonic", "axum", "hyper", "prost"],
     },
     Layer {
         name: "http",
-        may_name: &["access", "connections", "domain", "store", "service", "telemetry"],
+        may_name: &["access", "connections", "domain", "store", "service", "telemetry", "tls"],
         never: &["tonic", "prost"],
     },
     Layer {
         name: "grpc",
-        may_name: &["access", "connections", "domain", "store", "service", "telemetry"],
+        may_name: &["access", "connections", "domain", "store", "service", "telemetry", "tls"],
         never: &["axum", "hyper"],
     },
     Layer {
@@ -58,10 +58,11 @@ const LAYERS: &[Layer] = &[
     Layer { name: "clock", may_name: &["domain"], never: &["diesel", "tonic", "axum", "hyper", "prost"] },
     Layer {
         name: "config",
-        may_name: &["access", "domain", "routes", "store", "telemetry"],
+        may_name: &["access", "domain", "routes", "store", "telemetry", "tls"],
         never: &["tonic", "axum", "hyper", "tokio"],
     },
     Layer { name: "telemetry", may_name: &["domain"], never: &["tonic", "axum", "hyper"] },
+    Layer { name: "tls", may_name: &["domain"], never: &["diesel", "tonic", "axum", "tokio", "hyper", "prost"] },
 ];
 
 /// Libraries and modules that one layer alone may name, and `app` and `cli` where they are listed.

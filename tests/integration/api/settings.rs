@@ -255,7 +255,8 @@ async fn a_reload_that_the_store_refuses_changes_nothing() {
     let caller = Caller::unlimited("after", Some(Digest::of(b"token")));
     let tokens = Arc::new(Tokens::new([caller], false));
     let read = move || {
-        Ok(Reloaded { routes: compiled("after"), tokens: Arc::clone(&tokens), needs_restart: Vec::new() })
+        let (routes, tokens) = (compiled("after"), Arc::clone(&tokens));
+        Ok(Reloaded { routes, tokens, tls: None, needs_restart: Vec::new() })
     };
     let in_force = RoutesInForce::new(before, Arc::new(read));
     in_force.reload(&store, &access).await.expect_err("the store is closed");

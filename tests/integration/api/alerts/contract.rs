@@ -48,7 +48,10 @@ async fn the_service_refuses_webhooks_of_the_source_whoever_submits_them() {
     let path = folder.path().join("inbox.db");
     let options = Options { path, max_backlog: 1, policies: routes.policies(), seed: 1 };
     let store = Arc::new(SqliteStore::open(options, Arc::clone(&clock) as _, Arc::default()).await.unwrap());
-    let read = || Ok(Reloaded { routes: Arc::default(), tokens: Arc::default(), needs_restart: Vec::new() });
+    let read = || {
+        let (routes, tokens) = Default::default();
+        Ok(Reloaded { routes, tokens, tls: None, needs_restart: Vec::new() })
+    };
     let in_force = Arc::new(RoutesInForce::new(routes, Arc::new(read)));
     let stopping = CancellationToken::new();
     let (work, _) =

@@ -1,0 +1,17 @@
+//! TLS of both ports: reads certificates and keys, and keeps those in force. Knows no sockets.
+
+mod certificates;
+mod files;
+mod own;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+pub use self::certificates::{Certificates, LOOK_EVERY, PortTls};
+pub use self::files::{Files, LoadError, Loaded, Member};
+pub use self::own::{ServerCheck, client_config};
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}

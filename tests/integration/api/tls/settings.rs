@@ -1,0 +1,117 @@
+//! `[tls]` of the settings file, and the commands that ask a running hookbox.
+
+use rstest::rstest;
+
+use crate::api::harness::process::Place;
+use crate::support::tls::{Authority, SETTINGS};
+
+/// A place with two certificates: `server.pem` and `server.key`, and a key that fits another one in `other.key`.
+fn place(settings: &str) -> Place {
+    let place = Place::new(&[]);
+    let authority = Authority::new();
+    authority.issue().write(&place.path(""));
+    let other = authority.issue();
+    for (name, text) in [
+        ("other.key", other.key.as_str()),
+        ("authority.pem", &authority.pem()),
+        ("empty.pem", ""),
+        ("hookbox.toml", settings),
+    ] {
+        std::fs::write(place.path(name), text).expect("is written");
+    }
+    place
+}
+
+#[rstest]
+#[case::no_table("tls = 1", "hookbox.toml:1:7: tls = 1 is not allowed: it must be a table")]
+#[case::key_missing("[tls]\ncert = \"server.pem\"", "hookbox.toml:2:8: tls.key is missing")]
+#[case::cert_missing("[tls]\nkey = \"server.key\"", "hookbox.toml:2:7: tls.cert is missing")]
+#[case::no_path("[tls]\ncert = 7\nkey = \"\"", "hookbox.toml:3:7: tls.key = \"\" is not allowed")]
+#[case::no_file(
+    "[tls]\ncert = \"none.pem\"\nkey = \"server.key\"",
+    "hookbox.toml:2:8: tls.cert = \"none.pem\" is not allowed: it must be the path of a PEM file with a certificate, \
+     but it cannot be read"
+)]
+#[case::no_certificate(
+    "[tls]\ncert = \"empty.pem\"\nkey = \"server.key\"",
+    "hookbox.toml:2:8: tls.cert = \"empty.pem\" is not allowed: it must be the path of a PEM file with a certificate, \
+     but there is no certificate in it"
+)]
+#[case::no_key(
+    "[tls]\ncert = \"server.pem\"\nkey = \"server.pem\"",
+    "but there is no private key without a passphrase in it"
+)]
+#[case::another_key(
+    "[tls]\ncert = \"server.pem\"\nkey = \"other.key\"",
+    "hookbox.toml:3:7: tls.key = \"other.key\" is not allowed: it must be the path of a PEM file with the private key \
+     of the certificate, but its key does not fit the first certificate in server.pem"
+)]
+#[case::no_authority(
+    "[tls]\ncert = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"empty.pem\"",
+    "hookbox.toml:4:13: tls.client_ca = \"empty.pem\" is not allowed"
+)]
+#[case::unknown(
+    "[tls]\ncert = \"server.pem\"\nkey = \"server.key\"\nclient-ca = \"authority.pem\"",
+    "hookbox.toml:4:1: tls.client-ca is not known; did you mean `client_ca`?"
+)]
+fn a_mistake_is_reported_at_its_place(#[case] settings: &str, #[case] mistake: &str) {
+    let ended = place(settings).run(&["config", "check"]);
+    let told = String::from_utf8(ended.stderr).expect("text");
+    assert_eq!(ended.status.code(), Some(64), "{told}");
+    assert!(told.contains(mistake), "{told}");
+}
+
+#[test]
+fn config_prints_the_paths_with_their_origins_and_the_output_is_read_back() {
+    let settings = format!("{SETTINGS}client_ca = \"authority.pem\"\n");
+    let place = place(&settings);
+    let ended = place.run(&["config"]);
+    let shown = String::from_utf8(ended.stdout).expect("text");
+    for line in ["\n[tls]\ncert = \"server.pem\" ", "# hookbox.toml:3:7\n", "client_ca = \"authority.pem\" "]
+    {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    assert!(!shown.contains("PRIVATE"), "{shown}");
+    std::fs::write(place.path("hookbox.toml"), shown).expect("is written");
+    assert_eq!(place.run(&["config", "check"]).status.code(), Some(0));
+}
+
+#[rstest]
+#[case::for_every_client("")]
+#[case::for_clients_with_a_certificate("client_ca = \"authority.pem\"\n")]
+#[tokio::test]
+async fn health_and_reload_ask_over_tls(#[case] members: &str) {
+    let place = place(&format!("{SETTINGS}{members}"));
+    let process = place.start();
+    process.wait_for_log("hookbox is ready").await;
+    for command in [&["health"][..], &["health", "--live"], &["reload"]] {
+        let ended = place.run(command);
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(0), "{command:?}: {told}");
+    }
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn health_does_not_fail_while_the_files_are_broken_but_hookbox_still_serves() {
+    let place = place(SETTINGS);
+    let process = place.start();
+    process.wait_for_log("hookbox is ready").await;
+    std::fs::write(place.path("server.pem"), "nonsense").expect("is written");
+    assert_eq!(place.run(&["health", "--live"]).status.code(), Some(0));
+    assert_eq!(place.run(&["reload"]).status.code(), Some(64));
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn reload_does_not_trust_a_server_with_another_certificate() {
+    let place = place(SETTINGS);
+    let process = place.start();
+    process.wait_for_log("hookbox is ready").await;
+    Authority::new().issue().write(&place.path(""));
+    let ended = place.run(&["reload"]);
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("certificate"), "{told}");
+    assert_eq!(process.terminate().await, Some(0));
+}
