@@ -5,6 +5,7 @@ mod bench;
 mod config;
 mod health;
 mod output;
+mod presets;
 mod reload;
 mod serve;
 mod settings;
@@ -45,6 +46,8 @@ enum Command {
     Transfer(transfer::Transfer),
     /// Print the settings in force, each with its origin, or check them
     Config(config::Show),
+    /// List the presets of sources, or print one as TOML
+    Presets(presets::List),
     /// Tell the hookbox at http_addr to read its settings again and put their routes and tokens in force
     Reload(SettingFlags),
     /// Make a token, and print it with the lines of the settings file for it
@@ -137,6 +140,7 @@ fn run(command: Command, own: &Registry) -> Result<ExitCode, Failure> {
         Command::Migrate(flags) => migrate(settings_of(&flags, own)?),
         Command::Transfer(transfer) => transfer.run(),
         Command::Config(config) => config.run(own),
+        Command::Presets(presets) => presets.run(),
         Command::Reload(flags) => reload::reload(&settings_of(&flags, own)?),
         Command::Token(token) => token.run(),
         Command::Openapi => print_openapi(),

@@ -16,6 +16,7 @@ pub mod host;
 pub mod id;
 pub mod job;
 pub mod payload;
+pub mod pointer;
 pub mod policy;
 pub mod retention;
 pub mod retry;

@@ -69,6 +69,7 @@ mod handlers;
 mod http;
 mod routes;
 mod service;
+mod sources;
 mod store;
 mod telemetry;
 mod tls;
@@ -91,6 +92,7 @@ pub mod internals {
         };
     }
     open! {
-        access app clock config connections domain grpc handlers http routes service store telemetry tls worker
+        access app clock config connections domain grpc handlers http routes service sources store telemetry tls
+        worker
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::layers::Origin;
 use super::mistake::{Mistake, suggestion};
@@ -149,6 +149,18 @@ impl<'a> Value<'a> {
     pub(super) fn table(&self) -> Option<Table<'a>> {
         let table = self.value.get_ref().as_table()?;
         Some(Table::new(self.file, self.name.clone(), table))
+    }
+
+    /// The value, for serde.
+    pub(super) fn deserializer(&self) -> ValueDeserializer<'a> {
+        self.value.clone().into()
+    }
+
+    /// The mistake that serde found in the value. Does not show lines of the file, because a line may have a secret.
+    pub(super) fn faulty(&self, fault: &toml::de::Error) -> Mistake {
+        let span = fault.span().unwrap_or_else(|| self.value.span());
+        let text = format!("{}: {}", self.name, fault.message().replace('\n', ", "));
+        Mistake { origin: self.file.origin(&span), text }
     }
 
     /// The items of an array; of any other value, the value itself as the only item.

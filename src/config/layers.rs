@@ -23,6 +23,9 @@ const TOKENS: &str = "tokens";
 /// The table with the files of TLS.
 const TLS: &str = "tls";
 
+/// The table with the sources, each a table by its name.
+const SOURCES: &str = "sources";
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -131,6 +134,11 @@ impl Layers {
         self.read_table(ROUTES, read)
     }
 
+    /// Calls `read` with the sources of the file; with none if there is no file, or it has no sources.
+    pub(super) fn read_sources<T>(&self, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
+        self.read_table(SOURCES, read)
+    }
+
     /// Calls `read` with the tokens of the file; with none if there is no file, or it has no tokens.
     pub(super) fn read_tokens<T>(&self, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
         self.read_table(TOKENS, read)
@@ -194,7 +202,7 @@ impl Layers {
         self.mistakes = mistakes;
         for (key, value) in &table {
             let name = key.get_ref();
-            if [ROUTES, TOKENS, TLS].contains(&name.as_str()) {
+            if [ROUTES, TOKENS, TLS].into_iter().any(|table| name == table) {
                 continue;
             }
             let Some(setting) = find(name) else {

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -52,15 +51,7 @@ fn host(text: &str) -> Option<Host> {
 
 /// A number per second, minute or hour, such as `1000/m`.
 pub(super) fn rate(text: &str) -> Option<Rate> {
-    let (quota, unit) = text.split_once('/')?;
-    let seconds = match unit.trim() {
-        "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        _ => return None,
-    };
-    let quota = quota.trim().parse::<NonZeroU32>().ok()?;
-    Some(Rate { quota, window: Duration::from_secs(seconds) })
+    text.parse().ok()
 }
 
 /// A duration such as `500ms` or `2s`; none if it cannot be parsed or is not in the range.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +91,23 @@ impl Rate {
     /// The time between two events if they are spread evenly; at least a nanosecond.
     pub fn interval(&self) -> Duration {
         (self.window / self.quota.get()).max(Duration::from_nanos(1))
+    }
+}
+
+impl FromStr for Rate {
+    type Err = ();
+
+    /// Parses a number per second, minute or hour, such as `1000/m`.
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let (quota, unit) = text.split_once('/').ok_or(())?;
+        let seconds = match unit.trim() {
+            "s" => 1,
+            "m" => 60,
+            "h" => 60 * 60,
+            _ => return Err(()),
+        };
+        let quota = quota.trim().parse::<NonZeroU32>().map_err(|_| ())?;
+        Ok(Self { quota, window: Duration::from_secs(seconds) })
     }
 }
 

@@ -12,25 +12,26 @@ pub enum Verdict {
     Unverified(Cause),
 }
 
-/// Why a request is not verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a request is not verified. Of several schemes and signatures, the greatest cause is told: it was closest to
+/// being verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
+    /// There is no key, it could not be fetched, or `public_url` is not set.
+    KeyUnavailable = 0,
     /// The request has no signature.
-    SignatureMissing = 0,
-    /// The signature has not the shape that the source expects.
-    SignatureMalformed = 1,
-    /// The signature is none of this body by any secret.
-    SignatureMismatch = 2,
-    /// The request has no time.
+    SignatureMissing = 1,
+    /// The signature has a wrong form, or something that is signed is missing.
+    SignatureMalformed = 2,
+    /// There is no timestamp, or it is no time.
     TimestampMissing = 3,
-    /// The time of the request is further back than the tolerance.
-    TimestampTooOld = 4,
-    /// The time of the request is further ahead than the tolerance.
-    TimestampInFuture = 5,
-    /// The key of the sender could not be fetched.
-    KeyUnavailable = 6,
-    /// The credentials are missing or are others.
-    CredentialsWrong = 7,
+    /// The signature is not that of the request by any key.
+    SignatureMismatch = 4,
+    /// The token or the password is not one of the secrets.
+    CredentialsWrong = 5,
+    /// The signature is right, but the timestamp is older than the tolerance.
+    TimestampTooOld = 6,
+    /// The signature is right, but the timestamp is further in the future than the tolerance.
+    TimestampInFuture = 7,
 }
 
 /// The number of the first cause in a stored verdict.
@@ -76,14 +77,14 @@ impl Verdict {
 impl Cause {
     /// All causes, in the order of their numbers.
     pub const ALL: [Self; 8] = [
+        Self::KeyUnavailable,
         Self::SignatureMissing,
         Self::SignatureMalformed,
-        Self::SignatureMismatch,
         Self::TimestampMissing,
+        Self::SignatureMismatch,
+        Self::CredentialsWrong,
         Self::TimestampTooOld,
         Self::TimestampInFuture,
-        Self::KeyUnavailable,
-        Self::CredentialsWrong,
     ];
 
     /// The word of the contract.

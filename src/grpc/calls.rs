@@ -130,7 +130,11 @@ async fn message_of(body: Body) -> Result<Body, Status> {
                 let detail = "the message is too large; send a smaller one";
                 refused(&Error::new(Reason::BodyTooLarge, detail))
             },
-            |status| *status,
+            |status| match status.code() {
+                // The connection failed, or the client broke the rules of HTTP/2.
+                Code::Unknown => Status::cancelled("the request was cut off before its message had arrived"),
+                _ => *status,
+            },
         )),
     }
 }

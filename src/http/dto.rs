@@ -87,26 +87,26 @@ enum VerdictWord {
 
 /// Why a request is not verified.
 ///
+/// - `key_unavailable`: there is no key, it could not be fetched, or `public_url` is not set.
 /// - `signature_missing`: it has no signature.
-/// - `signature_malformed`: the signature has not the shape that the source expects.
-/// - `signature_mismatch`: the signature is none of this body by any secret.
+/// - `signature_malformed`: the signature has a wrong form, or something that is signed is missing.
 /// - `timestamp_missing`: it has no time.
-/// - `timestamp_too_old`: its time is further back than the tolerance.
-/// - `timestamp_in_future`: its time is further ahead than the tolerance.
-/// - `key_unavailable`: the key of the sender could not be fetched.
-/// - `credentials_wrong`: the credentials are missing or are others.
+/// - `signature_mismatch`: the signature is not that of the request by any key.
+/// - `credentials_wrong`: the token or the password is not one of the secrets.
+/// - `timestamp_too_old`: the signature is right, but the time is further back than the tolerance.
+/// - `timestamp_in_future`: the signature is right, but the time is further ahead than the tolerance.
 #[derive(ToSchema)]
 #[schema(as = Cause, rename_all = "snake_case")]
 #[expect(dead_code, reason = "only its schema is used")]
 enum CauseWord {
+    KeyUnavailable,
     SignatureMissing,
     SignatureMalformed,
-    SignatureMismatch,
     TimestampMissing,
+    SignatureMismatch,
+    CredentialsWrong,
     TimestampTooOld,
     TimestampInFuture,
-    KeyUnavailable,
-    CredentialsWrong,
 }
 
 /// How an attempt ended.

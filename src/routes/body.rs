@@ -12,6 +12,7 @@ use json_event_parser::{JsonEvent, SliceJsonParser};
 use url::form_urlencoded;
 
 use crate::domain::payload::{MAX_DEPTH, Payload};
+use crate::domain::pointer::index;
 
 /// A JSON value, or what a body that is not JSON looks like as one.
 #[derive(Clone, Debug)]
@@ -162,11 +163,7 @@ impl<'a> Node<'a> {
     pub(super) fn child(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Map(map) => map.get(name),
-            Self::List(list) => {
-                let digits = name.bytes().all(|byte| byte.is_ascii_digit());
-                let canonical = name == "0" || !name.starts_with('0');
-                (digits && canonical).then(|| list.0.get(name.parse::<usize>().ok()?)).flatten()
-            }
+            Self::List(list) => list.0.get(index(name)?),
             _ => None,
         }
     }

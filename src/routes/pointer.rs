@@ -1,6 +1,7 @@
 //! JSON pointers (RFC 6901).
 
 use super::body::Node;
+use crate::domain::pointer::members;
 
 /// A parsed JSON pointer.
 #[derive(Clone, Debug)]
@@ -11,30 +12,13 @@ impl Pointer {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let wrong =
             || "a JSON pointer, such as /order_id or /data/0/id, with ~0 for ~ and ~1 for /".to_owned();
-        let members = text.strip_prefix('/').ok_or_else(wrong)?;
-        members.split('/').map(unescaped).collect::<Option<_>>().map(Self).ok_or_else(wrong)
+        members(text).filter(|members| !members.is_empty()).map(Self).ok_or_else(wrong)
     }
 
     /// The value that the pointer names; none if `root` has no such value.
     pub(super) fn find<'n, 'a>(&self, root: &'n Node<'a>) -> Option<&'n Node<'a>> {
         self.0.iter().try_fold(root, |node, member| node.child(member))
     }
-}
-
-fn unescaped(member: &str) -> Option<Box<str>> {
-    let mut text = String::with_capacity(member.len());
-    let mut chars = member.chars();
-    while let Some(char) = chars.next() {
-        text.push(match char {
-            '~' => match chars.next()? {
-                '0' => '~',
-                '1' => '/',
-                _ => return None,
-            },
-            other => other,
-        });
-    }
-    Some(text.into())
 }
 
 #[cfg(test)]

@@ -55,14 +55,23 @@ const LAYERS: &[Layer] = &[
         may_name: &["domain"],
         never: &["diesel", "tonic", "axum", "tokio", "hyper", "prost"],
     },
+    Layer {
+        name: "sources",
+        may_name: &["domain"],
+        never: &["diesel", "tonic", "axum", "tokio", "hyper", "prost", "reqwest"],
+    },
     Layer { name: "clock", may_name: &["domain"], never: &["diesel", "tonic", "axum", "hyper", "prost"] },
     Layer {
         name: "config",
-        may_name: &["access", "domain", "routes", "store", "telemetry", "tls"],
+        may_name: &["access", "domain", "routes", "sources", "store", "telemetry", "tls"],
         never: &["tonic", "axum", "hyper", "tokio"],
     },
     Layer { name: "telemetry", may_name: &["domain"], never: &["tonic", "axum", "hyper"] },
-    Layer { name: "tls", may_name: &["domain"], never: &["diesel", "tonic", "axum", "tokio", "hyper", "prost"] },
+    Layer {
+        name: "tls",
+        may_name: &["domain"],
+        never: &["diesel", "tonic", "axum", "tokio", "hyper", "prost"],
+    },
 ];
 
 /// Libraries and modules that one layer alone may name, and `app` and `cli` where they are listed.

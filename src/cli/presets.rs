@@ -1,0 +1,91 @@
+//! `hookbox presets` lists the presets of sources; `hookbox presets show` prints one as TOML to start from.
+
+use std::io::{self, ErrorKind};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::Failure;
+use super::output::print;
+use crate::sources::{Preset, Presets};
+
+/// The options of `hookbox presets`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct List {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    /// Print a preset as TOML, to paste into hookbox.toml and to change
+    Show {
+        /// The name of the preset
+        name: String,
+    },
+}
+
+impl List {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        match self.command {
+            None => print(listed(Presets::built_in()))?,
+            Some(Command::Show { name }) => {
+                let preset = Presets::built_in().get(&name).ok_or_else(|| {
+                    let text = format!("there is no preset {name:?}; `hookbox presets` lists all of them");
+                    io::Error::new(ErrorKind::NotFound, text)
+                })?;
+                print(shown(&name, preset))?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// One line for each preset: its name, what it is, and which members it needs.
+fn listed(presets: &Presets) -> String {
+    let width = presets.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let lines = presets.iter().map(|(name, Preset { settings, .. })| {
+        let needs = settings.needs();
+        let needs = if needs.is_empty() { String::new() } else { format!(" [needs {}]", needs.join(", ")) };
+        format!("{name:<width$}  {}{needs}\n", settings.description())
+    });
+    lines.collect()
+}
+
+/// The preset as a source of the settings file.
+fn shown(name: &str, preset: &Preset) -> String {
+    let needs = preset.settings.needs();
+    let keys = needs.iter().filter_map(|member| match *member {
+        "secrets" => Some("secrets = [\"env:NAME_OF_A_VARIABLE\"]\n"),
+        "public_keys" => Some("public_keys = [\"env:NAME_OF_A_VARIABLE\"]\n"),
+        "verify_token" => Some("verify_token = \"env:NAME_OF_A_VARIABLE\"\n"),
+        _ => None,
+    });
+    let url = if needs.contains(&"public_url") {
+        "# The sender signs the URL to which it sends: set `public_url` at the top of the file.\n"
+    } else {
+        ""
+    };
+    format!("[sources.{name}]\n{url}{}{}", keys.collect::<String>(), preset.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_listed_with_what_they_need() {
+        let listed = listed(Presets::built_in());
+        let stripe = listed.lines().find(|line| line.starts_with("stripe ")).expect("is listed");
+        assert!(stripe.ends_with("[needs secrets]"), "{stripe}");
+    }
+
+    #[test]
+    fn a_preset_is_shown_as_a_source_that_the_settings_can_have() {
+        for (name, preset) in Presets::built_in().iter() {
+            let text = shown(name, preset);
+            let file = toml::from_str::<toml::Table>(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(file["sources"][name].get("verify").is_some(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Tests of sources, through a settings file.
+
+use tempfile::TempDir;
+
+use super::Sources;
+use crate::config::Layers;
+use crate::sources::{OnConflict, OnUnverified};
+
+/// Reads a settings file with this text. The error lists the mistakes without the path of the file.
+fn read(folder: &TempDir, text: &str) -> Result<Sources, String> {
+    let file = folder.path().join("hookbox.toml");
+    std::fs::write(&file, text).expect("writes");
+    let environment = [("SHOP", "s3cret"), ("EMPTY", "")];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let layers = Layers::read(Some(&file), environment, []).map_err(|mistakes| mistakes.to_string())?;
+    let path = format!("{}:", file.display());
+    Sources::read(&layers).map_err(|mistakes| mistakes.to_string().replace(&path, ""))
+}
+
+fn mistakes(text: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    read(&folder, text).expect_err("has mistakes")
+}
+
+#[test]
+fn a_source_is_described_by_its_own_members() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("old"), "0ld\n").expect("writes");
+    let text = format!(
+        r#"
+[sources.erp]
+verify = {{ hmac = "sha256", header = "X-Erp-Signature", prefix = "sha256=", signed = "{{timestamp}}.{{body}}", timestamp = {{ header = "X-Erp-Time", unit = "s" }}, tolerance = "5m" }}
+secrets = ["env:SHOP", "file:{}", "pla1n"]
+key = [{{ header = "X-Erp-Id" }}, {{ json = "/id" }}]
+event_type = {{ json = "/meta/type" }}
+split = "/items"
+on_conflict = "keep_first"
+unverified = "quarantine"
+rate_limit = "1000/m"
+answer = {{ accepted = 200, body = "" }}
+deadline = "3s"
+"#,
+        folder.path().join("old").display()
+    );
+    let sources = read(&folder, &text).expect("no mistakes");
+    let rules = &sources.rules["erp"];
+    assert!(rules.verifies());
+    assert_eq!((rules.on_conflict, rules.on_unverified), (OnConflict::KeepFirst, OnUnverified::Quarantine));
+    assert_eq!((rules.answers.accepted, rules.answers.body.as_deref()), (Some(200), Some("")));
+    assert_eq!(rules.deadline.map(|deadline| deadline.as_secs()), Some(3));
+    assert_eq!(rules.rate_limit.map(|rate| rate.quota.get()), Some(1000));
+    assert_eq!(rules.proving_headers().collect::<Vec<_>>(), ["X-Erp-Signature"]);
+    let shown = sources.text();
+    assert!(shown.contains("[sources.erp]\n") && shown.contains("\"env:SHOP\""), "{shown}");
+    assert!(!shown.contains("s3cret") && !shown.contains("0ld") && !shown.contains("pla1n"), "{shown}");
+}
+
+#[test]
+fn a_source_overrides_members_of_its_preset() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "[sources.pay]\npreset = \"stripe\"\nsecrets = [\"env:SHOP\"]\nverify = { tolerance = \"10m\" }\non_conflict = \"reject\"\n";
+    let sources = read(&folder, text).expect("no mistakes");
+    assert_eq!(sources.rules["pay"].on_conflict, OnConflict::Reject);
+    assert!(sources.rules["pay"].verifies());
+    assert!(sources.text().contains("# the preset stripe"), "{}", sources.text());
+}
+
+#[test]
+fn a_file_without_sources_has_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert!(read(&folder, "workers = 4\n").expect("no mistakes").rules.is_empty());
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_their_places() {
+    let told = mistakes(
+        r#"
+[sources.one]
+preset = "strip"
+secrets = ["env:NO", "", "env:EMPTY"]
+[sources.two]
+verify = { hmac = "sha265", header = "X" }
+key = { json = "id" }
+evnt_type = { text = "a" }
+[sources.hookbox]
+verify = "none"
+key = "body"
+[sources.Big]
+verify = "none"
+key = "body"
+"#,
+    );
+    for expected in [
+        "3:10: sources.one.preset = \"strip\" is not allowed: it must be a preset, as `hookbox presets` lists them; did you mean `stripe`?",
+        "4:12: sources.one.secrets[0] = \"env:NO\" is not allowed: it must be a secret, but the environment variable NO is not set",
+        "4:22: sources.one.secrets[1] = \"***\"",
+        "4:26: sources.one.secrets[2] = \"env:EMPTY\"",
+        "sources.two.verify: unknown variant `sha265`",
+        "\"id\" is no JSON pointer",
+        "8:1: sources.two.evnt_type is not known; did you mean `event_type`?",
+        "the source `hookbox` belongs to hookbox",
+        "must be 1 to 63 of a-z",
+    ] {
+        assert!(told.contains(expected), "{expected}\n---\n{told}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_told_with_what_to_write() {
+    for (text, expected) in [
+        ("[sources.a]\nkey = \"body\"\n", ": verify: it is missing"),
+        ("[sources.a]\nverify = \"none\"\n", ": key: it is missing"),
+        ("[sources.a]\npreset = \"stripe\"\n", "secrets: it is missing"),
+        (
+            "[sources.a]\nverify = { hmac = \"sha256\", header = \"X\", signed = \"{url}{body}\" }\nkey = \"body\"\nsecrets = [\"x\"]\n",
+            "2:10: verify: the sender signs the URL",
+        ),
+        (
+            "[sources.a]\nverify = { hmac = \"sha256\", header = \"X\", key_encoding = \"hex\" }\nkey = \"body\"\nsecrets = [\"12\", \"x\"]\n",
+            "4:18: sources.a.secrets[1] = \"***\" is not allowed: it must be hexadecimal digits",
+        ),
+        ("sources = 1\n", "a table"),
+        ("[sources]\na = 1\n", "a table"),
+    ] {
+        let told = mistakes(text);
+        assert!(told.contains(expected), "{expected}\n---\n{told}");
+    }
+}

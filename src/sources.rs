@@ -1,0 +1,36 @@
+//! Sources: how the requests of a sender are verified, read and answered.
+//!
+//! Pure: knows `domain`, neither transports nor stores. A source is data: the settings of `hookbox.toml`, over those of
+//! a preset. [`Rules`] are the settings compiled with their keys. A request goes through three functions: [`verify()`]
+//! says whether it is from the sender, [`handshake()`] answers it if it only checks the endpoint, and [`read()`] finds
+//! the webhooks in it.
+
+mod accepted;
+#[cfg(test)]
+mod fixture;
+mod handshake;
+mod hex;
+mod json;
+mod keys;
+mod part;
+mod place;
+mod presets;
+mod read;
+mod request;
+mod rules;
+mod scheme;
+mod scheme_settings;
+mod settings;
+mod template;
+#[cfg(test)]
+mod vectors;
+mod verify;
+
+pub use self::handshake::{HandshakeAnswer, handshake};
+pub use self::keys::Keys;
+pub use self::presets::{Preset, Presets};
+pub use self::read::{Item, ReadError, read};
+pub use self::request::Request;
+pub use self::rules::{Answers, Mistake, Rules};
+pub use self::settings::{OnConflict, OnUnverified, Settings};
+pub use self::verify::verify;

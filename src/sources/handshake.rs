@@ -1,0 +1,252 @@
+//! Handshakes: requests by which a sender checks an endpoint, and that are answered without storing anything.
+//!
+//! They are no oracle for signatures: a value that is echoed or signed has a strict shape.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ring::hmac;
+use serde::Deserialize;
+
+use super::hex;
+use super::json::{Document, Pointer};
+use super::place::{List, Place};
+use super::request::{HeaderName, Request};
+use super::rules::Rules;
+use super::scheme::{Encoding, Hash};
+use super::settings::Success;
+use crate::domain::secret::Secret;
+use crate::domain::verdict::Verdict;
+
+/// The longest value that is echoed or signed, in characters.
+const MAX_VALUE_CHARS: usize = 1024;
+
+/// The longest number that is echoed, in characters.
+const MAX_DIGITS: usize = 64;
+
+/// The answer to a handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandshakeAnswer {
+    /// The status, 200 to 299.
+    pub status: u16,
+    /// The value of `Content-Type`; none without a body.
+    pub content_type: Option<String>,
+    /// Other headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+/// A handshake as the settings describe it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HandshakeSettings {
+    #[serde(default)]
+    method: Method,
+    #[serde(default)]
+    when: Vec<Condition>,
+    verified: Option<bool>,
+    value: Option<Place>,
+    #[serde(default)]
+    shape: Shape,
+    hmac: Option<HmacSettings>,
+    #[serde(default)]
+    answer: AnswerSettings,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Method {
+    #[default]
+    Post,
+    Get,
+    Options,
+}
+
+/// What a request of the handshake has.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Condition {
+    header: Option<List<HeaderName>>,
+    json: Option<List<Pointer>>,
+    form: Option<List<String>>,
+    query: Option<List<String>>,
+    equals: Option<String>,
+    #[serde(default)]
+    token: bool,
+    present: Option<bool>,
+}
+
+/// The characters that a value may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Shape {
+    /// `A-Z`, `a-z`, `0-9` and `._~+/=-`.
+    #[default]
+    Token,
+    /// Printable ASCII and spaces, without what HTML and JSON give a meaning.
+    Text,
+    /// `0-9`.
+    Digits,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HmacSettings {
+    algorithm: Hash,
+    #[serde(default)]
+    encoding: Encoding,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnswerSettings {
+    status: Option<Success>,
+    body: Option<String>,
+    content_type: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+}
+
+/// The answer to a request that is a handshake; none if it is not. `verdict` is what verifying the request found: one
+/// that has to be signed, but is not, is no handshake. Of several that match, the first answers.
+pub fn handshake(request: &Request<'_>, verdict: Verdict, rules: &Rules) -> Option<HandshakeAnswer> {
+    let document = Document::new(request.body);
+    rules.handshakes.iter().find_map(|handshake| {
+        (handshake.is_of(request)
+            && handshake.is_allowed(verdict)
+            && handshake.matches(request, &document, rules.verify_token.as_ref()))
+        .then(|| handshake.answer(request, &document, rules.secrets.first()))
+        .flatten()
+    })
+}
+
+impl HandshakeSettings {
+    /// What is wrong in the settings; none if nothing is.
+    pub(super) fn problem(&self) -> Option<&'static str> {
+        for condition in &self.when {
+            let checks = [condition.equals.is_some(), condition.token, condition.present.is_some()];
+            if checks.into_iter().filter(|check| *check).count() != 1 {
+                return Some("a condition has exactly one of `equals`, `token = true` and `present`");
+            }
+            if condition.place().is_none() {
+                return Some("a condition has exactly one of `header`, `query`, `form` and `json`");
+            }
+        }
+        if self.hmac.is_some() && (self.value.is_none() || self.shape == Shape::Text) {
+            return Some("`hmac` needs a `value` with the shape \"token\" or \"digits\"");
+        }
+        if self.answer.headers.keys().any(|name| HeaderName::try_from(name.clone()).is_err()) {
+            return Some("a header of `answer` has a name that no header can have");
+        }
+        let texts = self.answer.headers.values().chain(&self.answer.content_type);
+        if texts.clone().any(|text| text.chars().any(char::is_control)) {
+            return Some("a header of `answer` has a control character");
+        }
+        let mut texts = texts.chain(&self.answer.body);
+        let has_value = self.value.is_some();
+        if texts.any(|text| {
+            (text.contains("{value}") && !has_value) || (text.contains("{hmac}") && self.hmac.is_none())
+        }) {
+            return Some("`answer` has {value} or {hmac}, but the handshake has no `value` or no `hmac`");
+        }
+        None
+    }
+
+    /// Whether a condition compares with `verify_token`.
+    pub(super) fn takes_token(&self) -> bool {
+        self.when.iter().any(|condition| condition.token)
+    }
+
+    /// Whether the answer has an HMAC.
+    pub(super) fn signs(&self) -> bool {
+        self.hmac.is_some()
+    }
+
+    fn is_of(&self, request: &Request<'_>) -> bool {
+        let method = match self.method {
+            Method::Post => "POST",
+            Method::Get => "GET",
+            Method::Options => "OPTIONS",
+        };
+        request.method == method
+    }
+
+    /// Whether the request is verified, if it has to be. Unless the settings say it, a POST has to be.
+    fn is_allowed(&self, verdict: Verdict) -> bool {
+        let has_to_be = self.verified.unwrap_or(self.method == Method::Post);
+        !(has_to_be && matches!(verdict, Verdict::Unverified(_)))
+    }
+
+    fn matches(&self, request: &Request<'_>, document: &Document<'_>, token: Option<&Secret>) -> bool {
+        self.when.iter().all(|condition| {
+            let found = condition.place().and_then(|place| place.find(request, document));
+            match (&condition.equals, condition.present) {
+                _ if condition.token => match (found, token) {
+                    (Some(found), Some(token)) => Secret::from(found).is_same(token),
+                    _ => false,
+                },
+                (Some(text), _) => found.as_ref() == Some(text),
+                (None, present) => found.is_some() == present.unwrap_or(true),
+            }
+        })
+    }
+
+    fn answer(
+        &self,
+        request: &Request<'_>,
+        document: &Document<'_>,
+        secret: Option<&Secret>,
+    ) -> Option<HandshakeAnswer> {
+        let value = match &self.value {
+            None => String::new(),
+            Some(place) => place.find(request, document).filter(|value| self.shape.admits(value))?,
+        };
+        let signature = match self.hmac {
+            None => String::new(),
+            Some(HmacSettings { algorithm, encoding }) => {
+                let key = hmac::Key::new(algorithm.hmac(), secret?.expose().as_bytes());
+                let tag = hmac::sign(&key, value.as_bytes());
+                match encoding {
+                    Encoding::Hex => hex::encode(tag.as_ref()),
+                    Encoding::Base64 => STANDARD.encode(tag),
+                    Encoding::Base64Url => URL_SAFE_NO_PAD.encode(tag),
+                }
+            }
+        };
+        let filled = |text: &str| text.replace("{value}", &value).replace("{hmac}", &signature);
+        let default = if self.value.is_some() { "{value}" } else { "" };
+        let AnswerSettings { status, body, content_type, headers } = &self.answer;
+        let body = filled(body.as_deref().unwrap_or(default));
+        let content_type = content_type.as_deref().unwrap_or("text/plain; charset=utf-8");
+        Some(HandshakeAnswer {
+            status: status.map_or(200, |status| status.0),
+            content_type: (!body.is_empty()).then(|| content_type.to_owned()),
+            headers: headers.iter().map(|(name, value)| (name.clone(), filled(value))).collect(),
+            body,
+        })
+    }
+}
+
+impl Condition {
+    fn place(&self) -> Option<Place> {
+        let Self { header, json, form, query, .. } = self.clone();
+        Place::only(header, json, form, query).ok().flatten()
+    }
+}
+
+impl Shape {
+    fn admits(self, value: &str) -> bool {
+        let is_allowed: fn(u8) -> bool = match self {
+            Self::Token => |byte| byte.is_ascii_alphanumeric() || b"._~+/=-".contains(&byte),
+            Self::Text => |byte| (b' '..=b'~').contains(&byte) && !b"\"\\<>&'".contains(&byte),
+            Self::Digits => |byte| byte.is_ascii_digit(),
+        };
+        let most = if self == Self::Digits { MAX_DIGITS } else { MAX_VALUE_CHARS };
+        !value.is_empty() && value.len() <= most && value.bytes().all(is_allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! Tests of handshakes.
+
+use super::*;
+use crate::sources::fixture::{request, rules, with_keys};
+use crate::sources::keys::Keys;
+use crate::sources::verify;
+
+fn answered(request: &Request<'_>, rules: &Rules) -> Option<HandshakeAnswer> {
+    handshake(request, verify(request, rules), rules)
+}
+
+const UNSIGNED: &str = "verify = \"none\"\nkey = \"body\"\n";
+
+fn post(settings: &str, body: &str) -> Option<HandshakeAnswer> {
+    answered(&request(&[], body.as_bytes()), &rules(&format!("{UNSIGNED}{settings}"), &[]))
+}
+
+#[test]
+fn a_field_is_echoed_as_text() {
+    let settings = r#"handshakes = [{ when = [{ json = "/type", equals = "check" }], value = { json = "/challenge" } }]"#;
+    let answer = post(settings, r#"{"type":"check","challenge":"3eZbrw1aB10="}"#).expect("a handshake");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "3eZbrw1aB10="));
+    assert_eq!(answer.content_type.as_deref(), Some("text/plain; charset=utf-8"));
+    assert_eq!(post(settings, r#"{"type":"other","challenge":"a"}"#), None);
+    assert_eq!(post(settings, r#"{"type":"check"}"#), None);
+}
+
+#[test]
+fn a_value_with_a_wrong_shape_is_neither_echoed_nor_signed() {
+    let settings = r#"handshakes = [{ value = { json = "/v" } }]"#;
+    for value in ["<script>", "a:b", "a b", "é", ""] {
+        assert_eq!(post(settings, &format!("{{\"v\":\"{value}\"}}")), None, "{value}");
+    }
+    assert_eq!(post(settings, &format!("{{\"v\":\"{}\"}}", "a".repeat(MAX_VALUE_CHARS + 1))), None);
+    let settings = r#"handshakes = [{ value = { json = "/v" }, shape = "text" }]"#;
+    assert_eq!(post(settings, r#"{"v":"a b: c"}"#).map(|answer| answer.body).as_deref(), Some("a b: c"));
+    assert_eq!(post(settings, r#"{"v":"a&b"}"#), None);
+}
+
+#[test]
+fn an_hmac_of_a_value_is_answered() {
+    let settings = r#"
+        verify = "none"
+        key = "body"
+        handshakes = [{
+            value = { json = "/payload/plainToken" },
+            hmac = { algorithm = "sha256" },
+            answer = { body = '{"plainToken":"{value}","encryptedToken":"{hmac}"}', content_type = "application/json" },
+        }]"#;
+    let rules = rules(settings, &["key"]);
+    let body = br#"{"payload":{"plainToken":"quick"}}"#;
+    let answer = answered(&request(&[], body), &rules).expect("a handshake");
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"key"), b"quick");
+    let expected = format!(r#"{{"plainToken":"quick","encryptedToken":"{}"}}"#, hex::encode(tag.as_ref()));
+    assert_eq!(answer.body, expected);
+    assert_eq!(answer.content_type.as_deref(), Some("application/json"));
+}
+
+#[test]
+fn a_query_parameter_is_echoed_only_with_the_right_token() {
+    let settings = r#"
+        verify = "none"
+        key = "body"
+        handshakes = [{
+            method = "GET",
+            when = [{ query = "hub.mode", equals = "subscribe" }, { query = "hub.verify_token", token = true }],
+            value = { query = "hub.challenge" },
+        }]"#;
+    let token = Some(Secret::from("t0ken".to_owned()));
+    let rules = with_keys(settings, Keys { verify_token: token, ..Keys::default() });
+    let get = |query| answered(&Request { method: "GET", query, ..request(&[], b"") }, &rules);
+    let good = "hub.mode=subscribe&hub.verify_token=t0ken&hub.challenge=1158201444";
+    assert_eq!(get(good).map(|answer| answer.body).as_deref(), Some("1158201444"));
+    assert_eq!(get("hub.mode=subscribe&hub.verify_token=other&hub.challenge=1"), None);
+    assert_eq!(get("hub.mode=subscribe&hub.challenge=1"), None);
+    assert_eq!(answered(&Request { query: good, ..request(&[], b"") }, &rules), None, "it is a POST");
+}
+
+#[test]
+fn a_header_is_echoed_and_a_fixed_answer_has_no_body() {
+    let settings = r#"
+        verify = "none"
+        key = "body"
+        handshakes = [
+            { value = { header = "X-Hook-Secret" }, answer = { status = 204, body = "", headers = { "X-Hook-Secret" = "{value}" } } },
+            { method = "OPTIONS", when = [{ header = "WebHook-Request-Origin", present = true }] },
+        ]"#;
+    let rules = rules(settings, &[]);
+    let answer = answered(&request(&[("x-hook-secret", b"abc")], b"{}"), &rules).expect("a handshake");
+    assert_eq!((answer.status, answer.content_type), (204, None));
+    assert_eq!(answer.headers, [("X-Hook-Secret".to_owned(), "abc".to_owned())]);
+    let headers = [("WebHook-Request-Origin", &b"eventemitter.example.com"[..])];
+    let options = Request { method: "OPTIONS", ..request(&headers, b"") };
+    assert_eq!(answered(&options, &rules).map(|answer| answer.status), Some(200));
+}
+
+#[test]
+fn a_handshake_by_post_has_to_be_signed_unless_the_settings_say_otherwise() {
+    let settings = |verified: &str| {
+        format!(
+            "verify = {{ token = \"plain\", header = \"X-Token\" }}\nkey = \"body\"\nhandshakes = [{{ {verified} }}]"
+        )
+    };
+    let signed = rules(&settings(""), &["t0ken"]);
+    assert_eq!(answered(&request(&[], b"{}"), &signed), None);
+    assert!(answered(&request(&[("X-Token", b"t0ken")], b"{}"), &signed).is_some());
+    assert!(answered(&request(&[], b"{}"), &rules(&settings("verified = false"), &["t0ken"])).is_some());
+}

@@ -1,0 +1,189 @@
+//! Finds values in JSON by pointers, without a tree, so that every value keeps its exact bytes.
+
+use std::cell::OnceCell;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::domain::pointer;
+
+/// A parsed JSON pointer. The empty pointer names the whole value.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Pointer {
+    text: Box<str>,
+    members: Box<[Box<str>]>,
+}
+
+impl TryFrom<String> for Pointer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let members = pointer::members(&text).ok_or_else(|| {
+            format!(
+                "{text:?} is no JSON pointer; write one such as \"/data/0/id\", with ~0 for ~ and ~1 for /"
+            )
+        })?;
+        Ok(Self { text: text.into(), members })
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Pointer {
+    /// The name of the member, or the index, that the pointer ends with; empty for the empty pointer.
+    pub(super) fn last(&self) -> &str {
+        self.members.last().map_or("", AsRef::as_ref)
+    }
+
+    /// The value that the pointer names; none if there is none. Of a repeated member, the last one counts.
+    pub(super) fn find<'a>(&self, json: &'a RawValue) -> Option<&'a RawValue> {
+        self.members.iter().try_fold(json, |json, member| child(json, member))
+    }
+}
+
+/// A text that may be JSON. It is read when it is first asked for.
+pub(super) struct Document<'a> {
+    bytes: &'a [u8],
+    json: OnceCell<Option<&'a RawValue>>,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, json: OnceCell::new() }
+    }
+
+    /// A document that is known to be JSON.
+    pub(super) fn of(json: &'a RawValue) -> Self {
+        Self { bytes: json.get().as_bytes(), json: OnceCell::from(Some(json)) }
+    }
+
+    /// The bytes, whether they are JSON or not.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The JSON; none if the bytes are no JSON in UTF-8.
+    pub(super) fn json(&self) -> Option<&'a RawValue> {
+        *self.json.get_or_init(|| serde_json::from_str(std::str::from_utf8(self.bytes).ok()?).ok())
+    }
+
+    /// The string, number or boolean that a pointer names, as a text. Numbers are as they are written.
+    pub(super) fn text(&self, pointer: &Pointer) -> Option<String> {
+        let found = pointer.find(self.json()?)?;
+        match found.get().as_bytes().first()? {
+            b'"' => serde_json::from_str(found.get()).ok(),
+            b'{' | b'[' | b'n' => None,
+            _ => Some(found.get().to_owned()),
+        }
+    }
+}
+
+/// The items of an array; none for any other value.
+pub(super) fn items(json: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(json.get()).ok()
+}
+
+fn child<'a>(json: &'a RawValue, member: &str) -> Option<&'a RawValue> {
+    match json.get().as_bytes().first()? {
+        b'{' => serde_json::Deserializer::from_str(json.get()).deserialize_map(Member(member)).ok()?,
+        b'[' => items(json)?.into_iter().nth(pointer::index(member)?),
+        _ => None,
+    }
+}
+
+/// Reads the member of an object that has this name, and skips the others.
+struct Member<'m>(&'m str);
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(is_it) = map.next_key_seed(IsName(self.0))? {
+            if is_it {
+                found = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Reads a name, and tells whether it is this one.
+struct IsName<'m>(&'m str);
+
+impl<'de> DeserializeSeed<'de> for IsName<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<bool, D::Error> {
+        name.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for IsName<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
+        Ok(name == self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(json: &str, pointer: &str) -> Option<String> {
+        let pointer = Pointer::try_from(pointer.to_owned()).expect(pointer);
+        Document::new(json.as_bytes()).text(&pointer)
+    }
+
+    #[test]
+    fn strings_are_read_and_numbers_stay_as_they_are_written() {
+        let json = r#" {"a":{"b~/c":["x",{"n":1.10e2,"t":true,"s":"\u0041\n"}]},"a2":null} "#;
+        assert_eq!(text(json, "/a/b~0~1c/0").as_deref(), Some("x"));
+        assert_eq!(text(json, "/a/b~0~1c/1/n").as_deref(), Some("1.10e2"));
+        assert_eq!(text(json, "/a/b~0~1c/1/t").as_deref(), Some("true"));
+        assert_eq!(text(json, "/a/b~0~1c/1/s").as_deref(), Some("A\n"));
+        assert_eq!(text("12345678901234567890123", "").as_deref(), Some("12345678901234567890123"));
+        for pointer in ["", "/a", "/a2", "/no", "/a/b~0~1c/2", "/a/b~0~1c/00", "/a/b~0~1c/0/0"] {
+            assert_eq!(text(json, pointer), None, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_has_no_values() {
+        for json in ["", "{", r#"{"a":1} x"#, r#"{"a":1}{"a":1}"#, "\u{feff}{\"a\":1}", "a=1"] {
+            assert_eq!(text(json, "/a"), None, "{json}");
+        }
+        assert_eq!(text(&format!("{{\"a\":1,\"b\":{}", "[".repeat(100_000)), "/a"), None);
+    }
+
+    #[test]
+    fn of_a_repeated_member_the_last_one_counts() {
+        assert_eq!(text(r#"{"a":1,"\u0061":2}"#, "/a").as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn items_keep_their_exact_bytes() {
+        let json = serde_json::from_str::<&RawValue>(r#"[ {"b": 1.0 ,"a":"\u0041"} ,2 ]"#).expect("valid");
+        let texts = items(json).expect("an array").into_iter().map(RawValue::get).collect::<Vec<_>>();
+        assert_eq!(texts, [r#"{"b": 1.0 ,"a":"\u0041"}"#, "2"]);
+        assert!(items(serde_json::from_str("{}").expect("valid")).is_none());
+    }
+}

@@ -1,0 +1,151 @@
+//! The parts of which idempotency keys and event types are made.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use sha2::{Digest as _, Sha256};
+
+use super::hex;
+use super::json::{Document, Pointer};
+use super::place::{List, Place, or};
+use super::request::{HeaderName, Request};
+
+/// A part of an idempotency key or of an event type.
+#[derive(Clone, Debug)]
+pub(super) enum Part {
+    /// The SHA-256 of the body, or of the item of a batch.
+    Body,
+    /// The id of the request, for senders whose webhooks repeat byte for byte; for an item, with its place.
+    Request,
+    /// Always this text.
+    Text(String),
+    /// A value of the request; pointers look into the body, or into the item of a batch.
+    Of(Place),
+    /// A value of the whole body, also for an item of a batch.
+    Outer(List<Pointer>),
+    /// The name of the first of these members that is there.
+    Name(List<Pointer>),
+    /// The first of these parts that is there.
+    First(List<Part>),
+}
+
+/// What parts are looked for in.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'r, 'a> {
+    pub(super) request: &'r Request<'a>,
+    /// The whole body.
+    pub(super) whole: &'r Document<'a>,
+    /// The whole body, or an item of it.
+    pub(super) item: &'r Document<'a>,
+    /// The place of the item in the batch; none if it is the whole body.
+    pub(super) at: Option<usize>,
+}
+
+impl Part {
+    /// The value of the part, never empty; none if it is not there.
+    pub(super) fn find(&self, found: Found<'_, '_>) -> Option<String> {
+        let Found { request, whole, item, at } = found;
+        match self {
+            Self::Body => Some(hex::encode(&Sha256::digest(item.bytes()))),
+            Self::Request => {
+                Some(at.map_or_else(|| request.id.to_owned(), |at| format!("{}-{at}", request.id)))
+            }
+            Self::Text(text) => Some(text.clone()),
+            Self::Of(place) => place.find(request, item),
+            Self::Outer(List(pointers)) => {
+                pointers.iter().find_map(|pointer| whole.text(pointer).filter(|value| !value.is_empty()))
+            }
+            Self::Name(List(pointers)) => {
+                let json = item.json()?;
+                let there = pointers.iter().find(|pointer| pointer.find(json).is_some())?;
+                Some(there.last().to_owned())
+            }
+            Self::First(List(parts)) => parts.iter().find_map(|part| part.find(found)),
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Body => f.write_str("the body"),
+            Self::Request => f.write_str("the request"),
+            Self::Text(text) => write!(f, "the text {text:?}"),
+            Self::Of(place) => place.fmt(f),
+            Self::Outer(pointers) => write!(f, "the JSON value {} of the whole body", or(pointers)),
+            Self::Name(pointers) => write!(f, "the member {}", or(pointers)),
+            Self::First(List(parts)) => {
+                let parts = parts.iter().map(ToString::to_string).collect::<Vec<_>>();
+                f.write_str(&parts.join(" or "))
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Members {
+    header: Option<List<HeaderName>>,
+    json: Option<List<Pointer>>,
+    form: Option<List<String>>,
+    query: Option<List<String>>,
+    outer: Option<List<Pointer>>,
+    text: Option<String>,
+    name: Option<List<Pointer>>,
+    first: Option<List<Part>>,
+}
+
+impl Members {
+    fn part(self) -> Result<Part, &'static str> {
+        let Self { header, json, form, query, outer, text, name, first } = self;
+        if text.as_ref().is_some_and(String::is_empty) {
+            return Err("`text` is empty");
+        }
+        let parts = [
+            Place::only(header, json, form, query)?.map(Part::Of),
+            outer.map(Part::Outer),
+            text.map(Part::Text),
+            name.map(Part::Name),
+            first.map(Part::First),
+        ];
+        let mut parts = parts.into_iter().flatten();
+        match (parts.next(), parts.next()) {
+            (Some(part), None) => Ok(part),
+            _ => Err(
+                "a part has exactly one of `header`, `json`, `form`, `query`, `outer`, `text`, `name` and `first`",
+            ),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        value.deserialize_any(PartVisitor)
+    }
+}
+
+struct PartVisitor;
+
+impl<'de> Visitor<'de> for PartVisitor {
+    type Value = Part;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"body\", \"request\", or a table such as { header = \"X-Id\" } or { json = \"/id\" }")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Part, E> {
+        match text {
+            "body" => Ok(Part::Body),
+            "request" => Ok(Part::Request),
+            _ => Err(E::custom(format_args!(
+                "{text:?} is no part; write \"body\", \"request\", or a table such as {{ json = \"/id\" }}"
+            ))),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Part, A::Error> {
+        Members::deserialize(MapAccessDeserializer::new(map))?.part().map_err(A::Error::custom)
+    }
+}

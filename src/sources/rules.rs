@@ -1,0 +1,200 @@
+//! The rules of a source, compiled from its settings and its keys.
+
+use std::time::Duration;
+
+use super::accepted::Accepted;
+use super::handshake::HandshakeSettings;
+use super::json::Pointer;
+use super::keys::Keys;
+use super::part::Part;
+use super::place::{List, Place};
+use super::scheme::{Proof, Scheme, TimeFrom};
+use super::settings::{AnswerSettings, OnConflict, OnUnverified, Settings, Verify};
+use crate::domain::route::Rate;
+use crate::domain::secret::Secret;
+
+/// The rules by which the requests of a source are verified, read and answered.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// None if the source verifies nothing.
+    pub(super) schemes: Option<Vec<Scheme>>,
+    pub(super) key: Vec<Part>,
+    pub(super) event_type: Vec<Part>,
+    pub(super) split: Option<Pointer>,
+    pub(super) handshakes: Vec<HandshakeSettings>,
+    pub(super) secrets: Vec<Secret>,
+    pub(super) verify_token: Option<Secret>,
+    /// What a webhook is answered whose key is taken by one with another body.
+    pub on_conflict: OnConflict,
+    /// What becomes of a request that is not verified.
+    pub on_unverified: OnUnverified,
+    /// How many webhooks the source may send; none if the source sets no limit.
+    pub rate_limit: Option<Rate>,
+    /// What the sender is answered.
+    pub answers: Answers,
+    /// How long the sender waits for an answer; none if that is not known.
+    pub deadline: Option<Duration>,
+}
+
+/// What the sender of a source is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answers {
+    /// The status for what is accepted, 200 to 299; none for that of the API.
+    pub accepted: Option<u16>,
+    /// The body for what is accepted; none for that of the API.
+    pub body: Option<String>,
+    /// The content type of this body.
+    pub content_type: String,
+    /// The status that tells the sender to come again: 503 or 429.
+    pub overload: u16,
+}
+
+/// A mistake in the settings or keys of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The member that has the mistake, or that is missing.
+    pub member: &'static str,
+    /// The item of the member, if it is a list.
+    pub at: Option<usize>,
+    /// What is wrong and what to write; for `secrets`, `public_keys` and `verify_token` with an item, continues "it
+    /// must be ...".
+    pub text: String,
+}
+
+impl Mistake {
+    pub(super) fn new(member: &'static str, text: impl Into<String>) -> Self {
+        Self { member, at: None, text: text.into() }
+    }
+}
+
+impl Rules {
+    /// Compiles rules. `has_public_url` is whether the setting `public_url` is set. Errors: every mistake.
+    pub fn new(settings: Settings, keys: Keys, has_public_url: bool) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = missing(&settings, &keys, has_public_url);
+        let schemes = schemes(&settings, &keys, &mut mistakes);
+        for (at, handshake) in settings.handshakes().iter().enumerate() {
+            if let Some(problem) = handshake.problem() {
+                mistakes.push(Mistake { at: Some(at), ..Mistake::new("handshakes", problem) });
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let AnswerSettings { accepted, body, content_type, overload } = settings.answer.unwrap_or_default();
+        Ok(Self {
+            schemes,
+            key: settings.key.map(|List(parts)| parts).unwrap_or_default(),
+            event_type: settings.event_type.map(|List(parts)| parts).unwrap_or_default(),
+            split: settings.split,
+            handshakes: settings.handshakes.unwrap_or_default(),
+            secrets: keys.secrets,
+            verify_token: keys.verify_token,
+            on_conflict: settings.on_conflict.unwrap_or_default(),
+            on_unverified: settings.unverified.unwrap_or_default(),
+            rate_limit: settings.rate_limit.map(|rate| rate.0),
+            answers: Answers {
+                accepted: accepted.map(|status| status.0),
+                body,
+                content_type: content_type.unwrap_or_else(|| "text/plain; charset=utf-8".to_owned()),
+                overload: overload.map_or(503, |status| status.0),
+            },
+            deadline: settings.deadline.map(|deadline| deadline.0),
+        })
+    }
+
+    /// Whether requests are verified.
+    pub fn verifies(&self) -> bool {
+        self.schemes.is_some()
+    }
+
+    /// Whether every scheme proves the whole body, and not only who sent it.
+    pub fn covers_body(&self) -> bool {
+        self.schemes.iter().flatten().all(|scheme| {
+            let is_token = matches!(scheme.proof, Proof::Token(..) | Proof::Basic(_));
+            !is_token && (scheme.signed.covers_body() || scheme.body_sha256.is_some())
+        })
+    }
+
+    /// The names of the headers that prove who sent a request. Their values are not to be stored.
+    pub fn proving_headers(&self) -> impl Iterator<Item = &str> {
+        let schemes = self.schemes.iter().flatten();
+        let names = schemes.filter_map(|scheme| match &scheme.place {
+            Place::Header(List(names)) => Some(names),
+            _ => None,
+        });
+        names.flatten().map(|name| name.as_str())
+    }
+
+    /// The names of the headers with the time at which a request was signed.
+    pub fn timestamp_headers(&self) -> impl Iterator<Item = &str> {
+        let times = self.schemes.iter().flatten().filter_map(|scheme| scheme.timestamp.as_ref());
+        let names = times.filter_map(|time| match &time.from {
+            TimeFrom::Of(Place::Header(List(names))) => Some(names),
+            _ => None,
+        });
+        names.flatten().map(|name| name.as_str())
+    }
+}
+
+/// The members that are missing.
+fn missing(settings: &Settings, keys: &Keys, has_public_url: bool) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    if settings.verify.is_none() {
+        let text = "it is missing; write how requests are verified, name a `preset` that says it, or write verify = \"none\"";
+        mistakes.push(Mistake::new("verify", text));
+    }
+    if settings.key.is_none() {
+        let text = "it is missing; write where the unique name of a webhook is, such as key = { json = \"/id\" }, or key = \"body\"";
+        mistakes.push(Mistake::new("key", text));
+    }
+    let needs = settings.needs();
+    let takes = |member| needs.contains(&member);
+    let has_keys = (takes("secrets") && !keys.secrets.is_empty())
+        || (takes("public_keys") && !keys.public_keys.is_empty())
+        || settings.schemes().is_empty();
+    if !has_keys && takes("secrets") {
+        let text = "it is missing; write the secret that the sender shows, such as secrets = [\"env:NAME\"]";
+        mistakes.push(Mistake::new("secrets", text));
+    } else if !has_keys {
+        let text = "it is missing; write the public key that the sender shows, such as public_keys = [\"file:key.pem\"]";
+        mistakes.push(Mistake::new("public_keys", text));
+    }
+    if settings.signs_handshakes() && keys.secrets.is_empty() && has_keys {
+        let text = "it is missing; a handshake is answered with an HMAC, which needs it";
+        mistakes.push(Mistake::new("secrets", text));
+    }
+    if takes("verify_token") && keys.verify_token.is_none() {
+        let text = "it is missing; write the text that you entered at the sender, such as verify_token = \"env:NAME\"";
+        mistakes.push(Mistake::new("verify_token", text));
+    }
+    if takes("public_url") && !has_public_url {
+        let text = "the sender signs the URL to which it sends; set `public_url` at the top of the file to the URL that senders see";
+        mistakes.push(Mistake::new("verify", text));
+    }
+    mistakes
+}
+
+/// Compiles the schemes for which there are keys.
+fn schemes(settings: &Settings, keys: &Keys, mistakes: &mut Vec<Mistake>) -> Option<Vec<Scheme>> {
+    let mut accepted = Accepted::new(keys);
+    let mut found = Vec::new();
+    let (is_list, mut is_good) = (settings.schemes().len() > 1, settings.verify.is_some());
+    for (at, scheme) in settings.schemes().iter().enumerate() {
+        match scheme.compile(keys, &mut accepted) {
+            Ok(scheme) => found.extend(scheme),
+            Err(wrong) => {
+                is_good = false;
+                mistakes.extend(
+                    wrong.into_iter().map(|mistake| Mistake { at: is_list.then_some(at), ..mistake }),
+                );
+            }
+        }
+    }
+    let signs = settings.signs_handshakes();
+    // A mistake in a scheme may be the reason why it does not use a key.
+    if is_good {
+        let unused = accepted.mistakes().into_iter();
+        mistakes.extend(unused.filter(|mistake| !(signs && found.is_empty() && mistake.member == "secrets")));
+    }
+    matches!(settings.verify, Some(Verify::Schemes(_))).then_some(found)
+}

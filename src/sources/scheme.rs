@@ -1,0 +1,94 @@
+//! The schemes by which senders prove who they are, compiled.
+
+use jiff::SignedDuration;
+use ring::hmac;
+use serde::Deserialize;
+
+use super::json::Pointer;
+use super::keys::SignatureAlgorithm;
+use super::place::Place;
+use super::template::Template;
+use crate::domain::secret::Secret;
+
+/// A compiled scheme.
+#[derive(Clone, Debug)]
+pub(super) struct Scheme {
+    pub(super) place: Place,
+    /// Separates the items of the value; none if the value is one item.
+    pub(super) separator: Option<String>,
+    /// Begins each item that is a signature.
+    pub(super) prefix: String,
+    pub(super) proof: Proof,
+    pub(super) signed: Template,
+    pub(super) timestamp: Option<Time>,
+    pub(super) tolerance: SignedDuration,
+    /// Where the SHA-256 of the body is besides, in hex.
+    pub(super) body_sha256: Option<Place>,
+}
+
+/// What proves that a request is from its sender.
+#[derive(Clone, Debug)]
+pub(super) enum Proof {
+    Hmac(Vec<hmac::Key>, Encoding),
+    Signature(SignatureAlgorithm, Vec<Vec<u8>>, Encoding),
+    /// The value equals a secret; in each item of the array, if there is a pointer to one.
+    Token(Vec<Secret>, Option<Pointer>),
+    /// User and password, separated by a colon, equal a secret.
+    Basic(Vec<Secret>),
+}
+
+/// Where the timestamp is.
+#[derive(Clone, Debug)]
+pub(super) struct Time {
+    pub(super) from: TimeFrom,
+    pub(super) unit: Unit,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum TimeFrom {
+    /// The item of the signature's value that begins with this.
+    Item(String),
+    Of(Place),
+}
+
+/// The unit of a timestamp.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Unit {
+    /// Seconds since 1970.
+    #[default]
+    S,
+    /// Milliseconds since 1970.
+    Ms,
+    /// A date with a time, as RFC 3339 says.
+    Rfc3339,
+}
+
+/// A hash for HMAC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Hash {
+    Sha1,
+    Sha256,
+    Sha512,
+}
+
+impl Hash {
+    pub(super) fn hmac(self) -> hmac::Algorithm {
+        match self {
+            Self::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            Self::Sha256 => hmac::HMAC_SHA256,
+            Self::Sha512 => hmac::HMAC_SHA512,
+        }
+    }
+}
+
+/// How a signature is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Encoding {
+    #[default]
+    Hex,
+    Base64,
+    Base64Url,
+}

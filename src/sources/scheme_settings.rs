@@ -1,0 +1,264 @@
+//! What the settings say of a scheme, and how that is compiled.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use ring::hmac;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+
+use super::accepted::Accepted;
+use super::json::Pointer;
+use super::keys::{self, KeyEncoding, Keys, SignatureAlgorithm};
+use super::place::{List, Place};
+use super::request::HeaderName;
+use super::rules::Mistake;
+use super::scheme::{Encoding, Hash, Proof, Scheme, Time, TimeFrom, Unit};
+use super::template::Template;
+
+/// How far a timestamp may be from the clock, before and after it, if the settings do not say it.
+const DEFAULT_TOLERANCE: Duration = Duration::from_secs(5 * 60);
+
+/// The longest time that settings may name here.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A scheme as the settings describe it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SchemeSettings {
+    hmac: Option<Hash>,
+    signature: Option<SignatureAlgorithm>,
+    token: Option<Token>,
+    header: Option<List<HeaderName>>,
+    query: Option<List<String>>,
+    form: Option<List<String>>,
+    json: Option<List<Pointer>>,
+    each: Option<Pointer>,
+    separator: Option<String>,
+    prefix: Option<String>,
+    encoding: Option<Encoding>,
+    key_encoding: Option<KeyEncoding>,
+    signed: Option<Template>,
+    body_sha256: Option<Place>,
+    covers_body: Option<bool>,
+    timestamp: Option<TimeSettings>,
+    tolerance: Option<Span>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Token {
+    Plain,
+    Basic,
+}
+
+/// A timestamp as the settings describe it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TimeSettings {
+    header: Option<List<HeaderName>>,
+    query: Option<List<String>>,
+    form: Option<List<String>>,
+    json: Option<List<Pointer>>,
+    item: Option<String>,
+    #[serde(default)]
+    unit: Unit,
+}
+
+/// A duration such as `5m`, from a millisecond to a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        const ALLOWED: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
+        let text = String::deserialize(value)?;
+        let parsed = humantime::parse_duration(&text).ok().filter(|duration| ALLOWED.contains(duration));
+        parsed.map(Self).ok_or_else(|| {
+            D::Error::custom(format_args!("{text:?} must be a duration from 1ms to 24h, such as \"5m\""))
+        })
+    }
+}
+
+impl SchemeSettings {
+    /// Whether the settings name an algorithm, and so are a whole scheme.
+    pub(super) fn is_whole(&self) -> bool {
+        self.hmac.is_some() || self.signature.is_some() || self.token.is_some()
+    }
+
+    /// This scheme, with the members that `other` sets.
+    pub(super) fn overridden_by(&self, other: &Self) -> Self {
+        fn either<T: Clone>(own: &Option<T>, other: &Option<T>) -> Option<T> {
+            other.as_ref().or(own.as_ref()).cloned()
+        }
+        Self {
+            hmac: either(&self.hmac, &other.hmac),
+            signature: either(&self.signature, &other.signature),
+            token: either(&self.token, &other.token),
+            header: either(&self.header, &other.header),
+            query: either(&self.query, &other.query),
+            form: either(&self.form, &other.form),
+            json: either(&self.json, &other.json),
+            each: either(&self.each, &other.each),
+            separator: either(&self.separator, &other.separator),
+            prefix: either(&self.prefix, &other.prefix),
+            encoding: either(&self.encoding, &other.encoding),
+            key_encoding: either(&self.key_encoding, &other.key_encoding),
+            signed: either(&self.signed, &other.signed),
+            body_sha256: either(&self.body_sha256, &other.body_sha256),
+            covers_body: either(&self.covers_body, &other.covers_body),
+            timestamp: either(&self.timestamp, &other.timestamp),
+            tolerance: either(&self.tolerance, &other.tolerance),
+        }
+    }
+
+    /// Whether the scheme takes its keys from `secrets`, and not from `public_keys`.
+    pub(super) fn takes_secrets(&self) -> bool {
+        self.signature.is_none()
+    }
+
+    /// Whether the URL is part of what is signed.
+    pub(super) fn needs_public_url(&self) -> bool {
+        self.signed.as_ref().is_some_and(Template::has_url)
+    }
+
+    /// Compiles the scheme; none if there are no keys for it. `accepted` remembers the secrets that the scheme can
+    /// use. Errors: every mistake.
+    pub(super) fn compile(
+        &self,
+        keys: &Keys,
+        accepted: &mut Accepted,
+    ) -> Result<Option<Scheme>, Vec<Mistake>> {
+        let wrong = |text: &str| Err(vec![Mistake::new("verify", text)]);
+        let place = match self.place() {
+            Ok(place) => place,
+            Err(text) => return wrong(text),
+        };
+        if self.separator.as_deref() == Some("") {
+            return wrong("`separator` is empty; leave it out if the value is one item");
+        }
+        let timestamp = match self.time() {
+            Ok(timestamp) => timestamp,
+            Err(text) => return wrong(text),
+        };
+        if let Some(text) = self.contradiction() {
+            return wrong(text);
+        }
+        let Some(proof) = self.proof(keys, accepted) else { return Ok(None) };
+        let tolerance = self.tolerance.map_or(DEFAULT_TOLERANCE, |tolerance| tolerance.0);
+        Ok(Some(Scheme {
+            place,
+            separator: self.separator.clone(),
+            prefix: self.prefix.clone().unwrap_or_default(),
+            proof,
+            signed: self.signed.clone().unwrap_or_default(),
+            timestamp,
+            // At most a day, which fits.
+            tolerance: SignedDuration::try_from(tolerance).unwrap_or(SignedDuration::ZERO),
+            body_sha256: self.body_sha256.clone(),
+        }))
+    }
+
+    fn place(&self) -> Result<Place, &'static str> {
+        let place =
+            Place::only(self.header.clone(), self.json.clone(), self.form.clone(), self.query.clone())?;
+        match (place, self.token) {
+            (None, Some(Token::Basic)) => HeaderName::try_from("Authorization".to_owned())
+                .map(|name| Place::Header(List(vec![name])))
+                .map_err(|_| "the header Authorization has no name"),
+            (Some(_), Some(Token::Basic)) => {
+                Err("`token = \"basic\"` reads the header Authorization; remove the other place")
+            }
+            (Some(place), _) => Ok(place),
+            (None, _) => Err(
+                "the scheme does not say where the signature is; add one of `header`, `query`, `form` and `json`",
+            ),
+        }
+    }
+
+    fn time(&self) -> Result<Option<Time>, &'static str> {
+        let signed = self.signed.clone().unwrap_or_default();
+        let Some(TimeSettings { header, query, form, json, item, unit }) = self.timestamp.clone() else {
+            return if signed.has_timestamp() {
+                Err("`signed` has {timestamp}; add `timestamp`, such as timestamp = { header = \"X-Time\" }")
+            } else {
+                Ok(None)
+            };
+        };
+        let from = match (Place::only(header, json, form, query)?, item) {
+            (Some(place), None) => TimeFrom::Of(place),
+            (None, Some(item)) if self.separator.is_some() => TimeFrom::Item(item),
+            (None, Some(_)) => {
+                return Err("`timestamp.item` needs `separator`, which divides the value into items");
+            }
+            _ => return Err("`timestamp` has exactly one of `header`, `query`, `form`, `json` and `item`"),
+        };
+        let is_signed = signed.has_timestamp()
+            || match &from {
+                // Part of the body, or in the template by itself.
+                TimeFrom::Of(place @ (Place::Json(_) | Place::Form(_))) => {
+                    signed.covers_body() || signed.has_value(place)
+                }
+                TimeFrom::Of(place) => signed.has_value(place),
+                TimeFrom::Item(_) => false,
+            };
+        if !is_signed {
+            return Err("the timestamp is not signed, and so proves nothing; add {timestamp} to `signed`");
+        }
+        Ok(Some(Time { from, unit }))
+    }
+
+    /// Members that do not fit together.
+    fn contradiction(&self) -> Option<&'static str> {
+        let algorithms = [self.hmac.is_some(), self.signature.is_some(), self.token.is_some()];
+        if algorithms.into_iter().filter(|is_there| *is_there).count() != 1 {
+            return Some("a scheme has exactly one of `hmac`, `signature` and `token`");
+        }
+        let of_signatures = self.encoding.is_some()
+            || self.signed.is_some()
+            || self.timestamp.is_some()
+            || self.body_sha256.is_some();
+        if self.token.is_some() && of_signatures {
+            return Some("a token signs nothing: remove `encoding`, `signed`, `timestamp` and `body_sha256`");
+        }
+        if self.each.is_some() && (self.token != Some(Token::Plain) || self.json.is_none()) {
+            return Some("`each` belongs to `token = \"plain\"` and `json`");
+        }
+        let covers_body =
+            self.body_sha256.is_some() || self.signed.as_ref().is_none_or(Template::covers_body);
+        if !covers_body && self.covers_body != Some(false) {
+            return Some(
+                "the body is not signed, so anybody who has seen a request can change it; add {body} to `signed`, or covers_body = false if the sender does not sign it",
+            );
+        }
+        None
+    }
+
+    fn proof(&self, keys: &Keys, accepted: &mut Accepted) -> Option<Proof> {
+        let encoding = self.encoding.unwrap_or_default();
+        if let Some(algorithm) = self.signature {
+            let key_encoding = self.key_encoding.unwrap_or(KeyEncoding::Base64);
+            let keys = accepted.public_keys(keys, |key| keys::public_key(key, key_encoding, algorithm));
+            return (!keys.is_empty()).then_some(Proof::Signature(algorithm, keys, encoding));
+        }
+        let key_encoding = self.key_encoding.unwrap_or(KeyEncoding::Text);
+        if let Some(hash) = self.hmac {
+            let keys = accepted.secrets(keys, |secret| {
+                let key = keys::secret(secret.expose(), key_encoding)?;
+                Ok(hmac::Key::new(hash.hmac(), &key))
+            });
+            return (!keys.is_empty()).then_some(Proof::Hmac(keys, encoding));
+        }
+        let is_basic = self.token == Some(Token::Basic);
+        let secrets = accepted.secrets(keys, |secret| match secret.expose() {
+            "" => Err("a text that is not empty"),
+            text if is_basic && !text.contains(':') => Err("a user and a password, separated by a colon"),
+            _ => Ok(secret.clone()),
+        });
+        if secrets.is_empty() {
+            return None;
+        }
+        Some(if is_basic { Proof::Basic(secrets) } else { Proof::Token(secrets, self.each.clone()) })
+    }
+}

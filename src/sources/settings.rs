@@ -1,0 +1,262 @@
+//! What `hookbox.toml` and the presets say about a source, as one type.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use super::handshake::HandshakeSettings;
+use super::json::Pointer;
+use super::part::Part;
+use super::place::List;
+use super::scheme_settings::{SchemeSettings, Span};
+use crate::domain::route::Rate;
+
+/// The members of a source, as far as they are set. Those with keys are not part of it.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub(super) description: Option<String>,
+    pub(super) verify: Option<Verify>,
+    pub(super) key: Option<List<Part>>,
+    pub(super) event_type: Option<List<Part>>,
+    pub(super) split: Option<Pointer>,
+    pub(super) handshakes: Option<Vec<HandshakeSettings>>,
+    pub(super) on_conflict: Option<OnConflict>,
+    pub(super) unverified: Option<OnUnverified>,
+    pub(super) rate_limit: Option<RateText>,
+    pub(super) answer: Option<AnswerSettings>,
+    pub(super) deadline: Option<Span>,
+}
+
+/// What a webhook is answered whose key is taken by one with another body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnConflict {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// It counts as a duplicate: the first one is kept.
+    KeepFirst,
+}
+
+/// What becomes of a request that is not verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnverified {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// It is stored without jobs, until an operator releases or discards it.
+    Quarantine,
+}
+
+/// How requests are verified.
+#[derive(Clone, Debug)]
+pub(super) enum Verify {
+    /// The source verifies nothing.
+    Nothing,
+    /// Any of the schemes verifies a request. Never empty.
+    Schemes(Vec<SchemeSettings>),
+}
+
+/// A rate such as `1000/m`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct RateText(pub(super) Rate);
+
+impl TryFrom<String> for RateText {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let rate = text
+            .parse::<Rate>()
+            .map_err(|()| format!("{text:?} must be a number per s, m or h, such as \"1000/m\""));
+        rate.map(Self)
+    }
+}
+
+/// What senders are answered, as the settings say it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AnswerSettings {
+    pub(super) accepted: Option<Success>,
+    pub(super) body: Option<String>,
+    pub(super) content_type: Option<String>,
+    pub(super) overload: Option<Overload>,
+}
+
+/// A status from 200 to 299.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "i64")]
+pub(super) struct Success(pub(super) u16);
+
+impl TryFrom<i64> for Success {
+    type Error = String;
+
+    fn try_from(status: i64) -> Result<Self, Self::Error> {
+        let status = u16::try_from(status).ok().filter(|status| (200..300).contains(status));
+        status.map(Self).ok_or_else(|| "the status must be a number from 200 to 299".to_owned())
+    }
+}
+
+/// The status by which a sender is told to come again: 503 or 429.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "i64")]
+pub(super) struct Overload(pub(super) u16);
+
+impl TryFrom<i64> for Overload {
+    type Error = &'static str;
+
+    fn try_from(status: i64) -> Result<Self, Self::Error> {
+        match status {
+            503 => Ok(Self(503)),
+            429 => Ok(Self(429)),
+            _ => Err("`overload` must be 503, or 429 for senders that retry after it"),
+        }
+    }
+}
+
+impl Settings {
+    /// The names of all members that [`set`](Self::set) knows.
+    pub const MEMBERS: [&'static str; 11] = [
+        "description",
+        "verify",
+        "key",
+        "event_type",
+        "split",
+        "handshakes",
+        "on_conflict",
+        "unverified",
+        "rate_limit",
+        "answer",
+        "deadline",
+    ];
+
+    /// Sets a member. Errors: the value is wrong, or there is no such member.
+    pub fn set<'de, D: Deserializer<'de>>(&mut self, member: &str, value: D) -> Result<(), D::Error> {
+        match member {
+            "description" => self.description = some(value)?,
+            "verify" => self.verify = some(value)?,
+            "key" => self.key = some(value)?,
+            "event_type" => self.event_type = some(value)?,
+            "split" => self.split = some(value)?,
+            "handshakes" => self.handshakes = some(value)?,
+            "on_conflict" => self.on_conflict = some(value)?,
+            "unverified" => self.unverified = some(value)?,
+            "rate_limit" => self.rate_limit = some(value)?,
+            "answer" => self.answer = some(value)?,
+            "deadline" => self.deadline = some(value)?,
+            _ => return Err(D::Error::custom(format_args!("`{member}` is not known"))),
+        }
+        Ok(())
+    }
+
+    /// These settings, and those of a preset where these do not set a member. A `verify` that names no algorithm
+    /// changes the schemes of the preset.
+    pub fn over(self, preset: &Self) -> Self {
+        let preset = preset.clone();
+        let verify = match (self.verify, preset.verify) {
+            (Some(Verify::Schemes(own)), Some(Verify::Schemes(schemes)))
+                if own.len() == 1 && !own[0].is_whole() =>
+            {
+                Some(Verify::Schemes(schemes.iter().map(|scheme| scheme.overridden_by(&own[0])).collect()))
+            }
+            (own, preset) => own.or(preset),
+        };
+        Self {
+            description: self.description.or(preset.description),
+            verify,
+            key: self.key.or(preset.key),
+            event_type: self.event_type.or(preset.event_type),
+            split: self.split.or(preset.split),
+            handshakes: self.handshakes.or(preset.handshakes),
+            on_conflict: self.on_conflict.or(preset.on_conflict),
+            unverified: self.unverified.or(preset.unverified),
+            rate_limit: self.rate_limit.or(preset.rate_limit),
+            answer: self.answer.or(preset.answer),
+            deadline: self.deadline.or(preset.deadline),
+        }
+    }
+
+    /// What the source is, for people; empty if nobody said it.
+    pub fn description(&self) -> &str {
+        self.description.as_deref().unwrap_or_default()
+    }
+
+    /// The members that the operator has to set besides: `secrets`, `public_keys` and `verify_token` of the source, and
+    /// the setting `public_url`. Of several schemes, one alone needs its keys.
+    pub fn needs(&self) -> Vec<&'static str> {
+        let schemes = self.schemes();
+        let takes_secrets = schemes.iter().any(SchemeSettings::takes_secrets) || self.signs_handshakes();
+        let takes_public_keys = schemes.iter().any(|scheme| !scheme.takes_secrets());
+        let takes_token = self.handshakes().iter().any(HandshakeSettings::takes_token);
+        let needs = [
+            ("secrets", takes_secrets),
+            ("public_keys", takes_public_keys),
+            ("verify_token", takes_token),
+            ("public_url", schemes.iter().any(SchemeSettings::needs_public_url)),
+        ];
+        needs.into_iter().filter(|(_, is_needed)| *is_needed).map(|(name, _)| name).collect()
+    }
+
+    pub(super) fn schemes(&self) -> &[SchemeSettings] {
+        match &self.verify {
+            Some(Verify::Schemes(schemes)) => schemes,
+            Some(Verify::Nothing) | None => &[],
+        }
+    }
+
+    pub(super) fn handshakes(&self) -> &[HandshakeSettings] {
+        self.handshakes.as_deref().unwrap_or_default()
+    }
+
+    /// Whether a handshake is answered with an HMAC, and so needs a secret.
+    pub(super) fn signs_handshakes(&self) -> bool {
+        self.handshakes().iter().any(HandshakeSettings::signs)
+    }
+}
+
+fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
+impl<'de> Deserialize<'de> for Verify {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        value.deserialize_any(VerifyVisitor)
+    }
+}
+
+struct VerifyVisitor;
+
+impl<'de> Visitor<'de> for VerifyVisitor {
+    type Value = Verify;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"none\", or a table such as { hmac = \"sha256\", header = \"X-Signature\" }")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Verify, E> {
+        if text == "none" {
+            Ok(Verify::Nothing)
+        } else {
+            Err(E::custom(format_args!(
+                "{text:?} must be \"none\", or a table that says how requests are verified"
+            )))
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Verify, A::Error> {
+        Ok(Verify::Schemes(vec![SchemeSettings::deserialize(MapAccessDeserializer::new(map))?]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Verify, A::Error> {
+        let schemes = Vec::<SchemeSettings>::deserialize(SeqAccessDeserializer::new(items))?;
+        if schemes.is_empty() {
+            return Err(A::Error::custom(
+                "an empty array verifies nothing; write \"none\" if that is intended",
+            ));
+        }
+        Ok(Verify::Schemes(schemes))
+    }
+}

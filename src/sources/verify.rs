@@ -1,0 +1,236 @@
+//! Verifies requests: over the exact bytes, in constant time, before anything else is done with them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_PAD_INDIFFERENT, URL_SAFE_PAD_INDIFFERENT};
+use jiff::Timestamp;
+use ring::hmac;
+use ring::signature::UnparsedPublicKey;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::hex;
+use super::json::{Document, Pointer, items};
+use super::place::{List, Place};
+use super::request::Request;
+use super::rules::Rules;
+use super::scheme::{Encoding, Proof, Scheme, Time, TimeFrom, Unit};
+use crate::domain::secret::Secret;
+use crate::domain::verdict::{Cause, Verdict};
+
+/// How many signatures of one request are tried, so that a forged header cannot cost much time.
+const MAX_SIGNATURES: usize = 16;
+
+/// Verifies a request. It is verified if any scheme of the source verifies it, with any signature and any key.
+pub fn verify(request: &Request<'_>, rules: &Rules) -> Verdict {
+    let document = Document::new(request.body);
+    let Some(schemes) = &rules.schemes else { return Verdict::None };
+    let mut cause = Cause::KeyUnavailable;
+    for scheme in schemes {
+        match scheme.verify(request, &document) {
+            Ok(()) => return Verdict::Verified,
+            Err(other) => cause = cause.max(other),
+        }
+    }
+    Verdict::Unverified(cause)
+}
+
+impl Scheme {
+    fn verify(&self, request: &Request<'_>, document: &Document<'_>) -> Result<(), Cause> {
+        if let Proof::Token(secrets, Some(array)) = &self.proof {
+            return self.verify_each(document, array, secrets);
+        }
+        let values = self.values(request, document)?;
+        let (mut cause, mut left) = (None, MAX_SIGNATURES);
+        for value in values.iter().filter(|value| !value.is_empty()) {
+            let mut signatures = self.signatures(value);
+            signatures.truncate(left);
+            left -= signatures.len();
+            match self.verify_value(request, document, value, &signatures) {
+                Ok(()) => return Ok(()),
+                Err(other) => cause = cause.max(Some(other)),
+            }
+        }
+        Err(cause.unwrap_or(Cause::SignatureMissing))
+    }
+
+    /// The values that may have the signature, those of a header that is there more than once too.
+    fn values(&self, request: &Request<'_>, document: &Document<'_>) -> Result<Vec<String>, Cause> {
+        let Place::Header(List(names)) = &self.place else {
+            return Ok(self.place.find(request, document).into_iter().collect());
+        };
+        let values = names.iter().flat_map(|name| request.headers_named(name));
+        let text = |value| std::str::from_utf8(value).map(|value| value.trim().to_owned());
+        values.map(text).collect::<Result<_, _>>().map_err(|_| Cause::SignatureMalformed)
+    }
+
+    fn verify_value(
+        &self,
+        request: &Request<'_>,
+        document: &Document<'_>,
+        value: &str,
+        signatures: &[&str],
+    ) -> Result<(), Cause> {
+        if signatures.is_empty() {
+            return Err(Cause::SignatureMalformed);
+        }
+        match &self.proof {
+            Proof::Hmac(keys, encoding) => {
+                self.verify_signed(request, document, value, signatures, *encoding, |text, signatures| {
+                    // One HMAC for each key, however many signatures the request has.
+                    keys.iter().map(|key| hmac::sign(key, text)).any(|tag| {
+                        let tag: &[u8] = tag.as_ref();
+                        signatures.iter().any(|signature| bool::from(tag.ct_eq(signature)))
+                    })
+                })
+            }
+            Proof::Signature(algorithm, keys, encoding) => {
+                let algorithm = algorithm.verification();
+                self.verify_signed(request, document, value, signatures, *encoding, |text, signatures| {
+                    keys.iter()
+                        .map(|key| UnparsedPublicKey::new(algorithm, key))
+                        .any(|key| signatures.iter().any(|signature| key.verify(text, signature).is_ok()))
+                })
+            }
+            Proof::Token(secrets, _) => is_any(secrets, signatures[0]),
+            Proof::Basic(secrets) => is_any(secrets, &credentials(value).ok_or(Cause::SignatureMalformed)?),
+        }
+    }
+
+    /// The items of a value that are signatures, without the prefix.
+    fn signatures<'v>(&self, value: &'v str) -> Vec<&'v str> {
+        let signature = |item: &'v str| item.strip_prefix(&*self.prefix).filter(|rest| !rest.is_empty());
+        self.items(value).filter_map(signature).collect()
+    }
+
+    /// The items of a value; the value itself if the scheme does not separate it.
+    fn items<'v>(&self, value: &'v str) -> impl Iterator<Item = &'v str> {
+        let items: Vec<&str> = match &self.separator {
+            Some(separator) => value.split(separator.as_str()).map(str::trim).collect(),
+            None => vec![value],
+        };
+        items.into_iter()
+    }
+
+    /// Checks the signatures first, and the time after that: what is told of the time then is true.
+    fn verify_signed(
+        &self,
+        request: &Request<'_>,
+        document: &Document<'_>,
+        value: &str,
+        signatures: &[&str],
+        encoding: Encoding,
+        is_signed: impl Fn(&[u8], &[Vec<u8>]) -> bool,
+    ) -> Result<(), Cause> {
+        let decoded =
+            signatures.iter().filter_map(|signature| decode(signature, encoding)).collect::<Vec<_>>();
+        if decoded.is_empty() {
+            return Err(Cause::SignatureMalformed);
+        }
+        // What is not signed by itself is in the body, and is read once the body is verified.
+        let signed_time = self.timestamp.as_ref().filter(|_| self.signed.has_timestamp());
+        let sent = match signed_time {
+            Some(time) => Some(self.sent(time, request, document, value)?),
+            None => None,
+        };
+        let texts = self.signed.render(request, document, sent.as_deref())?;
+        if !texts.iter().any(|text| is_signed(text, &decoded)) {
+            return Err(Cause::SignatureMismatch);
+        }
+        if let Some(place) = &self.body_sha256 {
+            let digest = hex::encode(&Sha256::digest(request.body));
+            if place.find(request, document).is_none_or(|found| !found.eq_ignore_ascii_case(&digest)) {
+                return Err(Cause::SignatureMismatch);
+            }
+        }
+        let Some(time) = &self.timestamp else { return Ok(()) };
+        let sent = match sent {
+            Some(sent) => sent,
+            None => self.sent(time, request, document, value)?,
+        };
+        self.check_time(time.unit, &sent, request.received_at)
+    }
+
+    /// The timestamp, as the sender wrote it.
+    fn sent(
+        &self,
+        time: &Time,
+        request: &Request<'_>,
+        document: &Document<'_>,
+        value: &str,
+    ) -> Result<String, Cause> {
+        let found = match &time.from {
+            TimeFrom::Of(place) => place.find(request, document),
+            TimeFrom::Item(prefix) => {
+                let mut items = self.items(value).filter_map(|item| item.strip_prefix(&**prefix));
+                // Two could be read differently.
+                let first = items.next().map(ToOwned::to_owned);
+                first.filter(|_| items.next().is_none())
+            }
+        };
+        found.filter(|sent| instant(time.unit, sent).is_some()).ok_or(Cause::TimestampMissing)
+    }
+
+    fn check_time(&self, unit: Unit, sent: &str, now: Timestamp) -> Result<(), Cause> {
+        let sent = instant(unit, sent).ok_or(Cause::TimestampMissing)?;
+        let age = now.duration_since(sent);
+        if age > self.tolerance {
+            Err(Cause::TimestampTooOld)
+        } else if age < -self.tolerance {
+            Err(Cause::TimestampInFuture)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether every item of an array has the token.
+    fn verify_each(&self, document: &Document<'_>, array: &Pointer, secrets: &[Secret]) -> Result<(), Cause> {
+        let Place::Json(List(pointers)) = &self.place else { return Err(Cause::KeyUnavailable) };
+        let found = document.json().and_then(|json| array.find(json)).and_then(items).unwrap_or_default();
+        if found.is_empty() {
+            return Err(Cause::SignatureMissing);
+        }
+        for item in found.into_iter().map(Document::of) {
+            let token = pointers.iter().find_map(|pointer| item.text(pointer));
+            let token = token.filter(|token| !token.is_empty()).ok_or(Cause::SignatureMissing)?;
+            let token = token.strip_prefix(&*self.prefix).ok_or(Cause::SignatureMalformed)?;
+            is_any(secrets, token)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a text is one of the secrets, in a time that says nothing about them.
+fn is_any(secrets: &[Secret], text: &str) -> Result<(), Cause> {
+    let given = Secret::from(text.to_owned());
+    let matches = secrets.iter().filter(|secret| secret.is_same(&given)).count();
+    if matches > 0 { Ok(()) } else { Err(Cause::CredentialsWrong) }
+}
+
+/// User and password of an `Authorization` header (RFC 7617).
+fn credentials(value: &str) -> Option<String> {
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    String::from_utf8(STANDARD_PAD_INDIFFERENT.decode(encoded.trim()).ok()?).ok()
+}
+
+fn decode(signature: &str, encoding: Encoding) -> Option<Vec<u8>> {
+    match encoding {
+        Encoding::Hex => hex::decode(signature),
+        Encoding::Base64 => STANDARD_PAD_INDIFFERENT.decode(signature).ok(),
+        Encoding::Base64Url => URL_SAFE_PAD_INDIFFERENT.decode(signature).ok(),
+    }
+}
+
+/// The moment that a timestamp names; none if it names none.
+fn instant(unit: Unit, text: &str) -> Option<Timestamp> {
+    match unit {
+        Unit::S => Timestamp::from_second(text.parse().ok()?).ok(),
+        Unit::Ms => Timestamp::from_millisecond(text.parse().ok()?).ok(),
+        Unit::Rfc3339 => text.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

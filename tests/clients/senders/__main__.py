@@ -1,0 +1,44 @@
+"""Makes src/sources/vectors.json: for every preset, requests as its sender signs them.
+
+Where the sender has an SDK that signs or verifies, the SDK signs the request, or verifies it here. Other requests are
+signed here as the sender's documentation says. Nothing is random, and the time is fixed: the file changes only if this
+script or a package does.
+
+    python3.11 -m venv target/senders
+    target/senders/bin/pip install --only-binary :all: --requirement tests/clients/senders/requirements.txt
+    npm install --prefix target/senders @octokit/webhooks-methods@6.0.0 @linear/sdk@98.0.0
+    target/senders/bin/python tests/clients/senders target/senders
+
+Members of a vector: `preset`; `by`, what signed or verified the request; `secrets`, `public_keys` and `verify_token` of
+the source; `method`; `url`, the whole public URL; `headers`; `body_base64`; `at`, when the request comes, in seconds
+since 1970; `expect`, the verdict; `webhooks`, the key and the event type of each webhook in it. A handshake has an
+`answer` instead of the last two. The id of a request is `r1`.
+"""
+
+import json
+import pathlib
+import sys
+
+import commerce
+import record
+import sdk
+import standards
+import teamwork
+
+OUTPUT = pathlib.Path(__file__).resolve().parents[3] / "src" / "sources" / "vectors.json"
+
+sdk.NODE_FOLDER = sys.argv[1]
+for sign in [
+    standards.standard_webhooks,
+    commerce.payments,
+    commerce.shops,
+    teamwork.code,
+    teamwork.chat,
+    commerce.mail_and_calls,
+    teamwork.offices,
+    standards.clouds,
+]:
+    sign()
+found = {"vectors": record.vectors, "handshakes": record.handshakes}
+OUTPUT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+print(f"{OUTPUT}: {len(record.vectors)} vectors and {len(record.handshakes)} handshakes")

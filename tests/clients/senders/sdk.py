@@ -1,0 +1,176 @@
+"""Signs and verifies with the SDKs of the senders. Each function returns the SDK and its version first."""
+
+import base64
+import datetime
+import importlib.metadata
+import json
+import pathlib
+import subprocess
+import unittest.mock
+
+import discord_interactions
+import nacl.signing
+import openai
+import replicate.webhook
+import resend
+import standardwebhooks.webhooks
+import stripe
+import svix.webhooks
+from cloudevents.core.bindings import http as cloudevents_http
+from cloudevents.core.v1.event import CloudEvent
+from hubspot.utils.signature import Signature
+from paddle_billing.Notifications import Secret, Verifier
+from polar import webhooks as polar_webhooks
+from sendgrid.helpers.eventwebhook import EventWebhook
+from slack_sdk.signature import SignatureVerifier
+from square.utils.webhooks_helper import verify_signature
+from telnyx.lib.webhook_verification import verify_webhook_signature
+from twilio.request_validator import RequestValidator
+from workos.webhooks._verification import verify_header
+
+# Where the packages of npm are installed.
+NODE_FOLDER = None
+
+
+def named(package):
+    """A package of PyPI and its version."""
+    return f"{package} {importlib.metadata.version(package)} (PyPI)"
+
+
+def at(seconds):
+    """Makes the time this one, for SDKs that ask for it."""
+    return unittest.mock.patch("time.time", return_value=float(seconds))
+
+
+def node(package, program, *arguments):
+    """Runs a program of JavaScript with a package of npm. Returns the package, and what the program prints."""
+    version = json.loads((pathlib.Path(NODE_FOLDER) / "node_modules" / package / "package.json").read_text())["version"]
+    command = ["node", "--input-type=module", "--eval", program, "--", *arguments]
+    output = subprocess.run(command, cwd=NODE_FOLDER, check=True, capture_output=True, text=True, timeout=60).stdout
+    return f"{package} {version} (npm)", output.strip()
+
+
+def sign_github(secret, body):
+    program = """
+        import { sign } from "@octokit/webhooks-methods";
+        console.log(await sign(process.argv[1], process.argv[2]));"""
+    return node("@octokit/webhooks-methods", program, secret, body)
+
+
+def verify_linear(secret, body, signature, seconds):
+    program = """
+        import { LinearWebhookClient } from "@linear/sdk/webhooks";
+        const [secret, body, signature, seconds] = process.argv.slice(1);
+        Date.now = () => Number(seconds) * 1000;
+        console.log(new LinearWebhookClient(secret).verify(Buffer.from(body), signature));"""
+    by, output = node("@linear/sdk", program, secret, body, signature, str(seconds))
+    assert output == "true"
+    return by
+
+
+def sign_standard_webhooks(prefix, secret, name, moment, body):
+    module = {"webhook": standardwebhooks.webhooks, "svix": svix.webhooks}[prefix]
+    by = named({"webhook": "standardwebhooks", "svix": "svix"}[prefix])
+    return by, module.Webhook(secret).sign(name, moment, body)
+
+
+def verify_standard_webhooks(preset, secret, headers, body):
+    """Verifies with the SDK of the sender itself. Returns None if it has none."""
+    prefix = "svix" if preset == "resend" else "webhook"
+    with at(headers[f"{prefix}-timestamp"]) if preset in ("openai", "resend") else unittest.mock.MagicMock():
+        if preset == "openai":
+            openai.OpenAI(api_key="none").webhooks.verify_signature(body, headers, secret=secret)
+        elif preset == "resend":
+            parts = {part: headers[f"svix-{part}"] for part in ("id", "timestamp", "signature")}
+            resend.Webhooks.verify({"payload": body, "headers": parts, "webhook_secret": secret})
+        elif preset == "replicate":
+            key = replicate.webhook.WebhookSigningSecret(key=secret)
+            replicate.webhook.Webhooks.validate(headers=headers, body=body, secret=key)
+        else:
+            return None
+    return named(preset)
+
+
+def sign_polar(secret, name, seconds):
+    """Signs as Polar does, and verifies by its SDK. Returns the SDK, the signature and the body."""
+    body = '{"type":"order.paid","timestamp":"2026-01-01T00:00:00Z","data":{"id":"1"}}'
+    # The package of Standard Webhooks takes the bytes of a key as they are.
+    signer = standardwebhooks.webhooks.Webhook(secret.encode())
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    signature = signer.sign(name, moment, body)
+    headers = {"webhook-id": name, "webhook-timestamp": str(seconds), "webhook-signature": signature}
+    with at(seconds):
+        polar_webhooks.validate_event(body, headers, secret, frozenset(["order.paid"]), lambda data: data)
+    return named("polar-sdk"), signature, body
+
+
+def verify_ed25519(public_key, text, signature):
+    key = nacl.signing.VerifyKey(base64.b64decode(public_key))
+    key.verify(text.encode(), base64.b64decode(signature))
+
+
+def sign_stripe(body, secret, seconds):
+    header = stripe.WebhookSignature.generate_signature_header(body, secret, seconds)
+    with at(seconds):
+        stripe.WebhookSignature.verify_header(body, header, secret, tolerance=300)
+    return named("stripe"), header
+
+
+def verify_square(body, signature, secret, url):
+    is_genuine = verify_signature(
+        request_body=body, signature_header=signature, signature_key=secret, notification_url=url
+    )
+    assert is_genuine
+    return named("squareup")
+
+
+def verify_paddle(body, signature, secret, seconds):
+    request = unittest.mock.Mock(headers={"Paddle-Signature": signature}, body=body.encode())
+    with at(seconds), unittest.mock.patch("paddle_billing.Notifications.Verifier.time", return_value=float(seconds)):
+        assert Verifier().verify(request, Secret(secret))
+    return named("paddle-python-sdk")
+
+
+def sign_slack(secret, seconds, body):
+    return named("slack_sdk"), SignatureVerifier(secret).generate_signature(timestamp=str(seconds), body=body)
+
+
+def sign_twilio(token, url, fields_or_body):
+    """Signs a form, or a body whose digest is in the URL."""
+    validator, is_form = RequestValidator(token), isinstance(fields_or_body, dict)
+    signature = validator.compute_signature(url, fields_or_body if is_form else {})
+    assert validator.validate(url, fields_or_body, signature)
+    return named("twilio"), signature
+
+
+def verify_sendgrid(public_key, body, signature, timestamp):
+    assert EventWebhook(public_key).verify_signature(body, signature, timestamp)
+    return named("sendgrid")
+
+
+def verify_telnyx(body, headers, public_key, seconds):
+    with at(seconds):
+        verify_webhook_signature(body, headers, public_key)
+    return named("telnyx")
+
+
+def verify_discord(body, signature, timestamp, public_key):
+    assert discord_interactions.verify_key(body.encode(), signature, timestamp, public_key)
+    return named("discord-interactions")
+
+
+def sign_hubspot(secret, body, url, timestamp):
+    return named("hubspot-api-client"), Signature.get_signature(secret, body, "v3", url, "POST", timestamp)
+
+
+def verify_workos(body, signature, secret, seconds):
+    with at(seconds):
+        verify_header(event_body=body.encode(), event_signature=signature, secret=secret)
+    return named("workos")
+
+
+def cloud_event(mode, attributes, data):
+    """An event in binary or structured mode. Returns the SDK, the headers and the body."""
+    make = {"binary": cloudevents_http.to_binary_event, "structured": cloudevents_http.to_structured_event}[mode]
+    message = make(CloudEvent(attributes={**attributes, "datacontenttype": "application/json"}, data=data))
+    return named("cloudevents"), message.headers, message.body.decode()
