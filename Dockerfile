@@ -1,9 +1,10 @@
 # Builds hookbox, and an image that has only hookbox besides the base system.
 #
 #   docker build -t hookbox .
-#   docker run -p 127.0.0.1:8080:8080 -p 127.0.0.1:50051:50051 -v hookbox:/data --stop-timeout 45 hookbox
+#   docker run -p 127.0.0.1:8080:8080 -p 127.0.0.1:50051:50051 -v hookbox:/data --stop-timeout 45 \
+#     -e HOOKBOX_ADMIN_TOKEN hookbox
 #
-# Keep the `127.0.0.1:`: hookbox does not check who calls, and `-p 8080:8080` would open it to the whole network.
+# Keep the `127.0.0.1:`: without TLS, tokens cross the network readable, and `-p 8080:8080` opens the port to all of it.
 #
 # Needs BuildKit (the default since Docker 23), because the build uses cache mounts.
 

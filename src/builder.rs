@@ -84,7 +84,7 @@ impl Hookbox {
         let read = cli::settings_reader(settings_file);
         let layers = read().map_err(ServeError::Settings)?;
         let config = Config::new(&layers, &known_handlers(&own)).map_err(ServeError::Settings)?;
-        config.check_protection(&layers).map_err(ServeError::Settings)?;
+        config.check_protection(&layers, config.needs_certificates()).map_err(ServeError::Settings)?;
         let program = Program { own, launcher: Launcher::none(), read, reload: Arc::new(Notify::new()) };
         program.serve(layers, config, shutdown).await
     }

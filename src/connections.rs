@@ -3,7 +3,8 @@
 //! At the limit, a new connection takes the place of another one: of one that has sent no request in its first moment,
 //! else of one without a request in progress, else of one whose request is still arriving; among these, of the one that
 //! has been quiet for longest. So a client that only opens connections cannot keep other clients from connecting. A
-//! connection with a request that has arrived is never closed: if all have one, the new connection is closed.
+//! connection with a request that has arrived is never closed, unless the request needs no token and may last, as a watch
+//! of health: if all have one, the new connection is closed.
 
 mod answer;
 mod answers;
@@ -178,6 +179,13 @@ impl Connection {
         self.activity.requests.fetch_add(1, Ordering::Relaxed);
         self.note();
         (InProgress(self.clone()), Arriving(self.clone()))
+    }
+
+    /// Lets the connection give way although a request of it has arrived, until the value is dropped. For answers that need
+    /// no token and may last, so that nobody can keep others out with them.
+    pub fn gives_way(&self) -> Arriving {
+        self.activity.arriving.fetch_add(1, Ordering::Relaxed);
+        Arriving(self.clone())
     }
 
     /// Waits until a large answer may be built. Call it after the request has arrived, so that a slow client does not

@@ -98,6 +98,11 @@ impl Service {
     pub async fn submit(&self, webhook: NewWebhook, headers: &Headers<'_>) -> Submitted {
         let took = Stopwatch::start();
         let source = webhook.source.clone();
+        if !self.caller.sees_source(&source) {
+            // Not counted, and not under the limit of the source: the caller must not act on sources of others.
+            let why = format!("the source `{source}` is not one of them");
+            return Submitted { outcome: Err(self.caller.too_limited(&why)), rate: None };
+        }
         // The store takes the webhook, so what is logged is copied before, if it is logged at all.
         let logged = (LevelFilter::current() >= LevelFilter::DEBUG)
             .then(|| (webhook.traceparent.clone(), webhook.idempotency_key.clone()));
@@ -136,13 +141,13 @@ impl Service {
             let problem = "must not be `hookbox`, which is the source of hookbox's own webhooks";
             return Err(Error::invalid("source", problem));
         }
-        if !self.caller.sees_source(&webhook.source) {
-            let why = format!("the source `{}` is not one of them", webhook.source);
-            return Err(self.caller.too_limited(&why));
-        }
         let jobs = apart(webhook.payload.as_bytes().len(), || self.jobs_of(&webhook, headers)).await;
         let accepted = self.store.accept(webhook, jobs).await?;
-        Ok(Accepted { webhook: self.arranged(accepted.webhook), ..accepted })
+        let mut webhook = self.arranged(accepted.webhook);
+        for job in webhook.jobs.iter_mut().filter(|job| !self.caller.sees_route(&job.route)) {
+            (job.last_error, job.next_attempt_at) = (None, None);
+        }
+        Ok(Accepted { webhook, ..accepted })
     }
 
     fn jobs_of(&self, webhook: &NewWebhook, headers: &Headers<'_>) -> Vec<NewJob> {

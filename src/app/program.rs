@@ -96,7 +96,7 @@ impl Program {
                 .with(Simulate::NAME, Simulate::new(seed))
                 .with(Http::NAME, Http::new(Handle::current()))
                 .with(Exec::NAME, Exec::new(launcher)),
-            settings: settings_reader(read, own, layers, config.tls.is_some()),
+            settings: settings_reader(read, own, layers, config.tls.is_some(), config.needs_certificates()),
             reload,
         };
         run(config, listeners, environment, shutdown).await.map_err(ServeError::from)
@@ -116,12 +116,15 @@ fn settings_reader(
     own: Registry,
     at_start: Layers,
     has_tls: bool,
+    needed_certificates: bool,
 ) -> Arc<ReadSettings> {
     Arc::new(move || {
         let layers = read().map_err(|mistakes| mistakes.to_string())?;
         let config = Config::new(&layers, &known_handlers(&own)).map_err(|mistakes| mistakes.to_string())?;
-        // Hookbox still listens on the addresses of the start.
-        config.check_protection(&at_start).map_err(|mistakes| mistakes.to_string())?;
+        // Hookbox still listens on the addresses of the start, and connections that were opened without a certificate of
+        // the client stay open.
+        let needs_certificates = needed_certificates && config.needs_certificates();
+        config.check_protection(&at_start, needs_certificates).map_err(|mistakes| mistakes.to_string())?;
         let is_reloaded =
             |name: &str| OF_ROUTES.iter().any(|(setting, _)| *setting == name) || OF_ACCESS.contains(&name);
         let changed = layers.changed(&at_start).into_iter().filter(|name| !is_reloaded(name));

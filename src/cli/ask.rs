@@ -29,11 +29,16 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
-/// Sends a request without a body to the `http_addr` in the settings, with TLS if they have it. The token is that in the
-/// environment, else the `admin_token` of the settings. `check` says how the certificate of the server is checked.
+/// Sends a request without a body to the `http_addr` in the settings, with TLS if they have it. `check` says
+/// how the certificate of the server is checked; if it is, the token in the environment is sent, else the `admin_token`
+/// of the settings.
 pub(super) fn ask(config: &Config, check: ServerCheck, method: &str, path: &str) -> Result<Answer, Failure> {
     let address = reachable(config.http_addr);
-    let token = client_token().or_else(|| config.admin_token.clone());
+    // A server that is not checked gets no token; the paths of `health` need none.
+    let token = match check {
+        ServerCheck::Own => client_token().or_else(|| config.admin_token.clone()),
+        ServerCheck::Nothing => None,
+    };
     if token.as_ref().is_some_and(|token| !token.expose().bytes().all(|byte| byte.is_ascii_graphic())) {
         let problem = format!("{TOKEN_VARIABLE} is not a token: it may only have visible ASCII characters");
         return Err(Failure::Other(problem.into()));

@@ -40,7 +40,7 @@ impl Show {
         layers.warnings().iter().for_each(|warning| drop(writeln!(std::io::stderr(), "warning: {warning}")));
         let config = Config::new(&layers, &known_handlers(own))?;
         if is_check {
-            config.check_protection(&layers)?;
+            config.check_protection(&layers, config.needs_certificates())?;
             let routes = config.routes.policies().iter().count();
             let plural = if routes == 1 { "" } else { "s" };
             print(format_args!("the settings are fine: {routes} route{plural}\n"))?;

@@ -25,7 +25,7 @@ pub(super) const EXIT_INTERRUPTED: u8 = 130;
 pub(super) fn serve(flags: &SettingFlags, own: &Registry) -> Result<ExitCode, Failure> {
     let layers = flags.layers()?;
     let config = Config::new(&layers, &known_handlers(own))?;
-    config.check_protection(&layers)?;
+    config.check_protection(&layers, config.needs_certificates())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(io_threads(&config.database))
         .enable_all()

@@ -7,12 +7,17 @@ use super::layers::Layers;
 use super::mistake::{Mistake, Mistakes};
 
 impl Config {
+    /// Whether each client has to show a certificate.
+    pub fn needs_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.files.client_ca.is_some())
+    }
+
     /// Checks that others than this machine cannot reach hookbox unless they need a token or a certificate, or
-    /// `allow_anonymous` says that they need none. `listening` has the addresses on which it listens. Errors: a mistake for each address that
+    /// `allow_anonymous` says that they need none. `needs_certificates` says whether each
+    /// client has to show one. `listening` has the addresses on which it listens. Errors: a mistake for each address that
     /// others can reach.
-    pub fn check_protection(&self, listening: &Layers) -> Result<(), Mistakes> {
-        let needs_certificate = self.tls.as_ref().is_some_and(|tls| tls.files.client_ca.is_some());
-        if self.tokens.are_needed() || needs_certificate || self.allow_anonymous {
+    pub fn check_protection(&self, listening: &Layers, needs_certificates: bool) -> Result<(), Mistakes> {
+        if self.tokens.are_needed() || needs_certificates || self.allow_anonymous {
             return Ok(());
         }
         let reached = ["http_addr", "grpc_addr"].into_iter().filter_map(|name| {

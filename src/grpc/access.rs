@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use futures::future::{Either, Ready, ready};
 use tonic::body::Body;
-use tonic::codegen::http::{HeaderValue, Request, Response};
+use tonic::codegen::http::{HeaderValue, Request, Response, StatusCode};
 use tower::{Layer, Service};
 
 use super::Api;
@@ -48,6 +48,13 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // A page of another server cannot send this type without asking first. The protocol wants 415 for any other.
+        let is_grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
+        if !request.headers().get("content-type").is_some_and(is_grpc) {
+            let mut refused = Response::new(Body::empty());
+            *refused.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Either::Right(ready(Ok(refused)));
+        }
         match admit(&self.api, &request) {
             Ok(caller) => {
                 request.extensions_mut().insert(caller);

@@ -21,7 +21,8 @@ use super::answer::Uncounted;
 use super::proto::webhook_service_server::SERVICE_NAME;
 use super::status::{status, too_slow, trace_id_of};
 use super::{Api, MESSAGE_OVERHEAD_BYTES};
-use crate::connections::{Answer, Arrival, Arriving, Connection, InProgress, Peeked, Stream, Turn};
+use crate::access::operation_of_call;
+use crate::connections::{Answer, Arrival, Arriving, Connection, Holding, InProgress, Peeked, Stream, Turn};
 use crate::domain::error::{Error, Reason};
 
 impl Connected for Stream {
@@ -80,8 +81,15 @@ where
             let uncounted = Uncounted::new(&self.api, method);
             return answer_in_turn(ready, request, in_progress, uncounted).boxed();
         }
+        // Health and reflection need no token, and may last.
+        let is_open = operation_of_call(request.uri().path()).is_none();
+        let gives_way = is_open.then(|| in_progress.connection().gives_way());
         let answering = self.inner.call(request);
-        async move { Ok(keep(answering.await?, in_progress, Turn::default()).await) }.boxed()
+        async move {
+            let answer = keep(answering.await?, in_progress, Turn::default()).await;
+            Ok(answer.map(|body| Body::new(Holding::new(body, gives_way))))
+        }
+        .boxed()
     }
 }
 

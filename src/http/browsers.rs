@@ -89,7 +89,10 @@ impl Allowed {
     /// Whether the page that a browser shows may send the request. Errors: `OriginNotAllowed`.
     fn check_page<B>(&self, request: &Request<B>) -> Result<(), Refused> {
         let own = match named_host(request) {
-            Named::Host(host, port) => Some(WebOrigin::new(Scheme::Http, host, port)),
+            Named::Host(host, port) => {
+                let scheme = request.extensions().get().copied().unwrap_or(Scheme::Http);
+                Some(WebOrigin::new(scheme, host, port))
+            }
             Named::Nothing | Named::Invalid => None,
         };
         if request.method().is_safe() || self.is_from_here(request.headers(), own.as_ref()) {

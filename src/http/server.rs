@@ -22,6 +22,7 @@ use super::lingering::Lingering;
 use crate::connections::{
     Answer, AnswerRoom, CONNECTION_WINDOW_BYTES, Connection, Connections, Holding, STREAM_WINDOW_BYTES,
 };
+use crate::domain::host::Scheme;
 use crate::tls::PortTls;
 
 /// How long a request's headers may take to arrive; also closes idle connections.
@@ -59,6 +60,7 @@ pub async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(MAX_STREAMS);
     let open = GracefulShutdown::new();
+    let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
     loop {
         let stream = tokio::select! {
             stream = connections.accept(&listener) => stream,
@@ -70,6 +72,7 @@ pub async fn serve(
             if let Some(connected_to) = connected_to {
                 request.extensions_mut().insert(connected_to);
             }
+            request.extensions_mut().insert(scheme);
             answer(router.clone(), &connection, &until, request)
         });
         let (server, watcher) = (server.clone(), open.watcher());

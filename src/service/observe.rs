@@ -134,7 +134,8 @@ impl Service {
             .chain(stats.queues.iter().map(|queue| (policies.place(&queue.route), queue.route.clone())))
             .filter(|(_, route)| self.caller.sees_route(route))
             .map(|(place, route)| {
-                let failures = routes.failures(&route);
+                // They are those of all sources.
+                let failures = routes.failures(&route).filter(|_| !self.caller.has_limited_sources());
                 let settings = routes.settings(&route);
                 let breaker = stats.breakers.iter().find(|breaker| breaker.route == route);
                 let trip = breaker.map(|breaker| breaker.trip);

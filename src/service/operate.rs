@@ -1,5 +1,7 @@
 //! The operations: retry, cancel, pause, resume, move and cancel jobs of routes that are gone, reload.
 
+use tracing::Instrument as _;
+
 use super::Service;
 use super::reload::Reload;
 use crate::domain::error::{Error, Reason, Result};
@@ -108,6 +110,13 @@ impl Service {
     /// limited.
     pub async fn reload(&self) -> Result<Reload> {
         self.check_unlimited("a reload acts on all of them")?;
+        let service = self.clone();
+        // In a task of its own: a caller who goes away must not stop it halfway.
+        let reloading = tokio::spawn(async move { service.reload_to_its_end().await }.in_current_span());
+        reloading.await.map_err(Error::internal)?
+    }
+
+    async fn reload_to_its_end(&self) -> Result<Reload> {
         let reload = self.routes.reload(self.store.as_ref(), &self.access).await.inspect_err(|error| {
             tracing::error!(error = %error, "the settings were not reloaded; those in force stay");
         })?;

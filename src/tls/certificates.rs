@@ -44,8 +44,16 @@ impl Certificates {
 
     /// Puts what a reload has read in force, if it has changed.
     pub fn take_in(&self, loaded: Loaded) {
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.put(loaded, None);
+    }
+
+    /// Puts `loaded` in force if it has changed; with `instead_of`, only if that is still in force.
+    fn put(&self, loaded: Loaded, instead_of: Option<&Loaded>) {
         let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        if instead_of.is_some_and(|before| !in_force.is_same(before)) {
+            return;
+        }
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if !in_force.is_same(&loaded) {
             log_in_force(&loaded, "the certificate of TLS has changed; new connections use it");
             *in_force = loaded;
@@ -55,11 +63,10 @@ impl Certificates {
     /// Reads the files again, and puts them in force if they have changed. If they cannot be used, logs why, and what is
     /// in force stays. Blocks.
     pub fn look(&self) {
-        let files = self.get().files;
-        match Loaded::read(&files) {
-            // A reload may have put other files in force meanwhile.
-            Ok(loaded) if self.get().files == files => self.take_in(loaded),
-            Ok(_) => {}
+        let before = self.get();
+        match Loaded::read(&before.files) {
+            // Unless a reload has put others in force meanwhile.
+            Ok(loaded) => self.put(loaded, Some(&before)),
             Err(error) => {
                 let text = error.to_string();
                 let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
