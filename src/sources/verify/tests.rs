@@ -1,19 +1,13 @@
-//! Tests of each algorithm and shape. Signatures that no page documents are made here by the same library.
+//! Tests of each shape, and of what the pages of senders document. Other signatures are made here by the same library.
+
+mod public_keys;
+mod settings;
 
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
-use rcgen::{KeyPair as CertificateKey, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
-use ring::rand::SystemRandom;
-use ring::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair as _,
-};
 
 use super::*;
-use crate::sources::fixture::{
-    NOW, RSA_PUBLIC_KEY, RSA_SHA1_SIGNATURE, RSA_SHA256_SIGNATURE, request, rules, with_keys,
-};
-use crate::sources::keys::Keys;
+use crate::sources::fixture::{NOW, request, rules};
 use crate::sources::{handshake, read};
 
 const GITHUB: &str =
@@ -264,43 +258,6 @@ fn a_request_with_many_signatures_costs_no_more_than_sixteen_tries() {
     assert_eq!(of(MAX_SIGNATURES), unverified(Cause::SignatureMismatch));
 }
 
-/// The rules of a scheme with this algorithm, whose signature is in base64 in the header `X-Sig`.
-fn signed_by(algorithm: &str, public_key: String) -> Rules {
-    let settings = format!(
-        "verify = {{ signature = \"{algorithm}\", header = \"X-Sig\", encoding = \"base64\" }}\nkey = \"body\""
-    );
-    with_keys(&settings, Keys { public_keys: vec![public_key], ..Keys::default() })
-}
-
-fn assert_signed(algorithm: &str, public_key: String, signature: &str) {
-    let rules = signed_by(algorithm, public_key);
-    let of = |body: &str| of_header(&rules, "X-Sig", signature, body);
-    assert_eq!(of("Hello, World!"), Verdict::Verified, "{algorithm}");
-    assert_eq!(of("Hello, World?"), unverified(Cause::SignatureMismatch), "{algorithm}");
-    assert_eq!(of_header(&rules, "X-Sig", "AAAA", ""), unverified(Cause::SignatureMismatch), "{algorithm}");
-}
-
-#[test]
-fn signatures_with_public_keys_are_verified() {
-    assert_signed("rsa-sha1", RSA_PUBLIC_KEY.to_owned(), RSA_SHA1_SIGNATURE);
-    assert_signed("rsa-sha256", RSA_PUBLIC_KEY.to_owned(), RSA_SHA256_SIGNATURE);
-
-    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a key");
-    let signature = STANDARD.encode(pair.sign(b"Hello, World!"));
-    assert_signed("ed25519", STANDARD.encode(pair.public_key()), &signature);
-
-    let random = SystemRandom::new();
-    let pair = CertificateKey::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
-    for (name, algorithm) in [
-        ("ecdsa-p256", &ECDSA_P256_SHA256_ASN1_SIGNING),
-        ("ecdsa-p256-fixed", &ECDSA_P256_SHA256_FIXED_SIGNING),
-    ] {
-        let signer = EcdsaKeyPair::from_pkcs8(algorithm, &pair.serialize_der(), &random).expect("a key");
-        let signature = signer.sign(&random, b"Hello, World!").expect("signs");
-        assert_signed(name, STANDARD.encode(pair.subject_public_key_info()), &STANDARD.encode(signature));
-    }
-}
-
 #[test]
 fn tokens_and_passwords_are_compared_with_every_secret() {
     let rules_of =
@@ -338,45 +295,6 @@ fn a_token_in_each_item_has_to_be_in_every_one() {
 #[test]
 fn a_source_that_verifies_nothing_gives_no_verdict() {
     assert_eq!(verify(&request(&[], b""), &rules("verify = \"none\"\nkey = \"body\"", &[])), Verdict::None);
-}
-
-#[test]
-fn a_contradictory_scheme_is_refused_with_what_to_write() {
-    for (verify, told) in [
-        ("{ header = \"X\" }", "exactly one of `hmac`"),
-        ("{ hmac = \"sha1\", token = \"plain\", header = \"X\" }", "exactly one of `hmac`"),
-        ("{ hmac = \"sha1\" }", "where the signature is"),
-        ("{ hmac = \"sha1\", header = \"X\", json = \"/a\" }", "only one of `header`"),
-        ("{ hmac = \"sha1\", header = \"X\", signed = \"{timestamp}{body}\" }", "add `timestamp`"),
-        (
-            "{ hmac = \"sha1\", header = \"X\", timestamp = { header = \"T\" } }",
-            "the timestamp is not signed",
-        ),
-        ("{ hmac = \"sha1\", header = \"X\", signed = \"{method}\" }", "the body is not signed"),
-        ("{ token = \"basic\", header = \"X\" }", "Authorization"),
-        ("{ token = \"plain\", header = \"X\", encoding = \"hex\" }", "a token signs nothing"),
-    ] {
-        let settings = crate::sources::fixture::settings(&format!("verify = {verify}\nkey = \"body\""));
-        let keys = Keys { secrets: vec![Secret::from("k".to_owned())], ..Keys::default() };
-        let mistakes = Rules::new(settings, keys, true).expect_err(verify);
-        assert!(mistakes.iter().any(|mistake| mistake.text.contains(told)), "{verify}: {mistakes:?}");
-    }
-}
-
-#[test]
-fn missing_keys_and_a_missing_public_url_are_told() {
-    let mistakes = |settings: &str, keys: Keys| {
-        let settings = crate::sources::fixture::settings(settings);
-        let mistakes = Rules::new(settings, keys, false).expect_err("mistakes");
-        mistakes.into_iter().map(|mistake| mistake.member).collect::<Vec<_>>()
-    };
-    assert_eq!(mistakes("", Keys::default()), ["verify", "key"]);
-    assert_eq!(mistakes(GITHUB, Keys::default()), ["secrets"]);
-    let square = GITHUB.replace("prefix = \"sha256=\"", "signed = \"{url}{body}\"");
-    assert_eq!(mistakes(&square, Keys::default()), ["secrets", "verify"]);
-    let key = || Keys { secrets: vec![Secret::from("not base64".to_owned())], ..Keys::default() };
-    assert_eq!(mistakes(STANDARD_WEBHOOKS, key()), ["secrets"]);
-    assert_eq!(mistakes("verify = \"none\"\nkey = \"body\"", key()), ["secrets"], "it is not used");
 }
 
 /// A secret in the form that the settings want.
