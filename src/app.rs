@@ -193,10 +193,7 @@ pub async fn run(
     }
     let stopped = async {
         purger.stop().await;
-        let left = pool.shutdown(config.shutdown_grace).await;
-        // After the last attempt, because it may have made a dead letter.
-        alerter.stop().await;
-        left
+        pool.shutdown(config.shutdown_grace).await
     };
     let (left, ()) = tokio::join!(stopped, async {
         if !http.is_finished() {
@@ -206,6 +203,8 @@ pub async fn run(
             let _ = grpc.await;
         }
     });
+    // After the last attempt and the last outcome of a worker, because they may have made dead letters.
+    alerter.stop().await;
     if left > 0 {
         tracing::warn!(
             attempts = left,

@@ -319,6 +319,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_whose_answer_needs_no_token_gives_way() {
+        let connections = Connections::new(1);
+        let mut watching = admit(&connections);
+        let (_in_progress, arriving) = watching.connection.begin();
+        drop(arriving);
+        let gives_way = watching.connection.gives_way();
+        let _new = admit(&connections);
+        assert!(watching.is_closed());
+        drop(gives_way);
+    }
+
+    #[tokio::test]
     async fn of_two_silent_connections_the_older_one_gives_way() {
         let connections = Connections::new(2);
         let (mut first, mut second) = (admit(&connections), admit(&connections));

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use super::FinishRequest;
 use super::request::Ran;
 use crate::domain::attempt::{Lease, RunResult, conclude};
-use crate::domain::error::Result;
+use crate::domain::error::{Error, Result};
 use crate::domain::handler::HandlerSettings;
 use crate::domain::job::Status;
 use crate::domain::policy::Policy;
@@ -40,8 +42,16 @@ impl Service {
     /// may be recorded.
     pub async fn finish_jobs(&self, request: FinishRequest) -> Result<Vec<FinishedJob>> {
         let (worker, ran) = request.check()?;
+        let service = self.clone();
+        // In a task of its own: what is recorded is also counted, logged and alerted about if the caller goes away.
+        let recording =
+            tokio::spawn(async move { service.record_ends(&worker, ran).await }.in_current_span());
+        recording.await.map_err(Error::internal)?
+    }
+
+    async fn record_ends(&self, worker: &str, ran: Vec<Ran>) -> Result<Vec<FinishedJob>> {
         let leases = ran.iter().map(|ran| ran.lease).collect::<Vec<_>>();
-        let mut held = self.store.leased(&worker, leases).await?;
+        let mut held = self.store.leased(worker, leases).await?;
         held.retain(|job| self.caller.sees_route(&job.route));
         let mut held: HashMap<Lease, LeasedJob> = held.into_iter().map(|job| (job.lease, job)).collect();
         let (mut texts, mut ended) = (Vec::with_capacity(ran.len()), Vec::with_capacity(held.len()));
@@ -53,9 +63,9 @@ impl Service {
         let mut recorded: HashMap<Lease, Status> = HashMap::new();
         if !ended.is_empty() {
             let finishes = ended.iter().map(|ended| ended.finish.clone()).collect();
-            let are_recorded = self.store.finish(&worker, finishes).await?;
+            let are_recorded = self.store.finish(worker, finishes).await?;
             for (ended, is_recorded) in ended.iter().zip(are_recorded) {
-                self.tell(&worker, ended, is_recorded);
+                self.tell(worker, ended, is_recorded);
                 if is_recorded {
                     recorded.insert(ended.finish.lease, ended.finish.next);
                 }
@@ -64,7 +74,7 @@ impl Service {
         if unheld > 0 {
             (0..unheld).for_each(|_| self.metrics.lease_lost());
             tracing::warn!(
-                worker = &*worker,
+                worker,
                 outcomes = unheld,
                 "a worker reported outcomes after it had lost their leases; they do not count"
             );

@@ -1,7 +1,7 @@
 //! Claims jobs for the polls that wait, one claim at a time. A poll that waits holds no thread and no connection to the
 //! database: it is an entry of [`Polls`] until the hub answers it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::PulledJob;
 use super::polls::{Poll, Polls};
 use crate::domain::clock::Clock;
 use crate::domain::error::Error;
+use crate::domain::route::RouteName;
 use crate::store::{Claim, ClaimedJob, Claims, JobQueue, Wanted};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::repeated::Repeated;
@@ -56,8 +57,8 @@ struct Shared {
 
 /// What became of a claim.
 enum Claimed {
-    /// Jobs were leased, and the poll is answered.
-    Jobs { next: Option<Timestamp> },
+    /// Jobs of these routes were leased, and the poll is answered.
+    Jobs { next: Option<Timestamp>, routes: BTreeSet<RouteName> },
     /// No job could start. `asked` is the time of day at which the claim began.
     Nothing { number: u64, poll: Poll, next: Option<Timestamp>, asked: Timestamp },
     /// The store failed. Jobs may be leased all the same; they are taken over when their leases expire.
@@ -123,7 +124,11 @@ impl Hub {
 
     fn note(&mut self, claimed: Claimed) {
         match claimed {
-            Claimed::Jobs { next } => self.due_at_earliest(next),
+            Claimed::Jobs { next, routes } => match next {
+                // More may start now: only polls that want these routes can get it.
+                Some(next) if next <= self.shared.clock.now() => self.polls.wake_for(&routes),
+                next => self.due_at_earliest(next),
+            },
             Claimed::Nothing { number, poll, next, asked } => {
                 self.polls.nothing_for(number, poll);
                 if next.is_some_and(|next| next <= asked) {
@@ -177,8 +182,9 @@ async fn claim(shared: Arc<Shared>, number: u64, poll: Poll) -> Claimed {
     match shared.store.claim(claim).await {
         Ok(Claims { jobs, next, .. }) if jobs.is_empty() => Claimed::Nothing { number, poll, next, asked },
         Ok(Claims { jobs, next, .. }) => {
+            let routes = poll.routes.clone();
             hand_over(&shared, poll, jobs).await;
-            Claimed::Jobs { next }
+            Claimed::Jobs { next, routes }
         }
         Err(error) => Claimed::Failed { poll, error },
     }

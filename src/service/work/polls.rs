@@ -72,6 +72,15 @@ impl Polls {
         self.is_woken = true;
     }
 
+    /// Has the round try the polls that want some of these routes.
+    pub(super) fn wake_for(&mut self, routes: &BTreeSet<RouteName>) {
+        for waiting in self.waiting.values_mut() {
+            if !waiting.poll.routes.is_disjoint(routes) {
+                waiting.place = Place::Due;
+            }
+        }
+    }
+
     /// Whether no poll waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -208,6 +217,15 @@ mod tests {
         assert_eq!(dry_round(&mut polls), Vec::<String>::new(), "nothing has happened");
         polls.wake();
         polls.wake();
+        assert_eq!(dry_round(&mut polls), ["one", "three"]);
+    }
+
+    #[test]
+    fn after_jobs_were_leased_only_polls_for_their_routes_are_tried_again() {
+        let mut polls = Polls::default();
+        let _answered = waiting(&mut polls, &[("one", &["a"]), ("two", &["b"]), ("three", &["a", "c"])]);
+        dry_round(&mut polls);
+        polls.wake_for(&BTreeSet::from([RouteName::new("a").expect("valid")]));
         assert_eq!(dry_round(&mut polls), ["one", "three"]);
     }
 

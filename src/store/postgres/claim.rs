@@ -58,7 +58,17 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims>
     if !claimed.jobs.is_empty() {
         shared.metrics.committed(took, claimed.jobs.len());
     }
-    let (jobs, changes) = load(shared, claim, &mut claimed).await?;
+    let leases = claimed.jobs.iter().map(|job| job.lease).collect::<Vec<_>>();
+    let (jobs, changes) = match load(shared, claim, &mut claimed).await {
+        Err(error) if claim.wanted != Wanted::Run => {
+            // Nobody holds these jobs, and their leases may be long.
+            if let Err(again) = give_back(shared, &claim.worker, &leases).await {
+                tracing::warn!(jobs = leases.len(), error = %again, "jobs for a worker that could not be read could not be given back; they wait until their leases expire");
+            }
+            return Err(error);
+        }
+        loaded => loaded?,
+    };
     shared.changed(&changes);
     // Due jobs that were not found are probably locked by another replica.
     let pause = match claimed {

@@ -52,9 +52,12 @@ pub(super) fn move_due_times(transaction: &mut Transaction<'_>, step: Option<i64
             transaction.lets_start();
         }
     }
-    if let Some(step) = step {
-        MoveLeases { by: step, after: now.saturating_add(step) }.execute(transaction.connection)?;
-    }
+    match step {
+        Some(step) => {
+            MoveLeases { by: step, after: now.saturating_add(step) }.execute(transaction.connection)?
+        }
+        None => MoveLeasesAtStart { now, latest }.execute(transaction.connection)?,
+    };
     Ok(())
 }
 
@@ -112,7 +115,20 @@ statement! { Sqlite;
         after: i64 as BigInt,
     }
     returns ();
-    "UPDATE jobs SET lease_until = lease_until - ? WHERE status = 1 AND lease_until > ?"
+    "UPDATE jobs SET lease_until = lease_until - m.by,
+            updated_at = CASE WHEN updated_at > m.after - m.by THEN updated_at - m.by ELSE updated_at END
+     FROM (SELECT ? AS by, ? AS after) AS m WHERE status = 1 AND lease_until > m.after"
+}
+
+statement! { Sqlite;
+    /// A lease that was claimed later than now lasts as long from now on as it was to last from its claim.
+    struct MoveLeasesAtStart {
+        now: i64 as BigInt,
+        latest: i64 as BigInt,
+    }
+    returns ();
+    "UPDATE jobs SET lease_until = m.now + (lease_until - updated_at), updated_at = m.now
+     FROM (SELECT ? AS now, ? AS latest) AS m WHERE status = 1 AND updated_at > m.latest"
 }
 
 #[cfg(test)]
@@ -124,10 +140,12 @@ mod tests {
 
     use crate::domain::attempt::Outcome;
     use crate::domain::clock::{Clock as _, ManualClock};
+    use crate::domain::handler::HandlerSettings;
     use crate::domain::job::Status;
+    use crate::domain::policy::Policy;
     use crate::store::sqlite::SqliteStore;
     use crate::store::sqlite::fixture::{claim, job, open, open_in, policy, webhook};
-    use crate::store::{Finish, Inbox as _, JobQueue as _, Store as _};
+    use crate::store::{Claim, Finish, Inbox as _, JobQueue as _, Store as _, Wanted};
 
     const HOUR: SignedDuration = SignedDuration::from_hours(1);
     const DELAY: SignedDuration = SignedDuration::from_mins(5);
@@ -202,6 +220,28 @@ mod tests {
             assert_eq!(store.claim(claim(1)).await.expect("claims").jobs.len(), 1, "{order:?}");
             store.close().await;
         }
+    }
+
+    #[tokio::test]
+    async fn after_a_restart_the_lease_of_a_pulled_job_lasts_no_longer_than_it_was_to() {
+        let clock = new_clock();
+        let pulled = || Policy { handler: HandlerSettings::Pull, ..policy("orders") };
+        let (folder, store) = open([pulled()], Arc::clone(&clock) as _).await;
+        clock.set_by(HOUR);
+        store.accept(webhook("1"), vec![job("orders", None)]).await.expect("accepted");
+        let wanted = Wanted::Pulled([pulled().route].into());
+        let pulling = Claim { wanted, ..claim(1) };
+        let lease = SignedDuration::try_from(pulling.lease).expect("in range");
+        assert_eq!(store.claim(pulling).await.expect("claims").jobs.len(), 1);
+        store.close().await;
+        drop(store);
+        clock.set_by(-HOUR);
+        let store = open_in(&folder, [pulled()], Arc::clone(&clock) as _).await;
+        clock.advance(lease - SignedDuration::from_secs(1));
+        assert_eq!(store.take_over_expired(Vec::new()).await.expect("looks"), 0, "it is held");
+        clock.advance(SignedDuration::from_secs(1));
+        assert_eq!(store.take_over_expired(Vec::new()).await.expect("takes over"), 1);
+        store.close().await;
     }
 
     #[tokio::test]

@@ -7,7 +7,8 @@ use hookbox::internals::grpc::proto::DESCRIPTORS;
 use jiff::SignedDuration;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
-use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, StatusCode};
 use tonic::Code;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic_types::StatusExt as _;
@@ -15,6 +16,7 @@ use tonic_types::StatusExt as _;
 use super::{rest, secret, token};
 use crate::api::harness::client::{Answer, Rest};
 use crate::api::harness::{Hookbox, Sqlite};
+use crate::support::client::client_builder;
 
 const ID: &str = "01934c3e-7b00-7000-8000-000000000000";
 
@@ -173,4 +175,17 @@ async fn a_token_counts_over_http_2_too() {
     assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
     assert_eq!(client.get(&url).bearer_auth(secret("submit")).send().await.unwrap().status(), 403);
     assert_eq!(client.get(&url).bearer_auth(secret("read")).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_call_with_a_content_type_that_a_page_can_send_is_refused() {
+    let hookbox = Hookbox::with_routes(Sqlite, "");
+    let client = client_builder().http2_prior_knowledge().build().unwrap();
+    let url = format!("http://{}/hookbox.v1.OperationService/Pause", hookbox.grpc_address());
+    for content_type in ["text/plain", "application/json"] {
+        let call = client.post(&url).header(CONTENT_TYPE, content_type).body(vec![0; 5]);
+        assert_eq!(call.send().await.unwrap().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
+    }
+    let pauses = hookbox.rest.get("/v1/pauses").await.json()["pauses"].clone();
+    assert_eq!(pauses, serde_json::json!([]), "nothing is paused");
 }

@@ -1,5 +1,8 @@
 //! Tokens as the program has them: protected mode, `hookbox token`, and the commands that talk to a running hookbox.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
 use hookbox::internals::access::Digest;
 use nix::sys::signal::Signal;
 
@@ -47,6 +50,23 @@ async fn with_a_token_or_for_everybody_other_addresses_are_listened_on() {
     let process = place.serve().await;
     process.rest.get("/v1/stats").await.problem(401, "UNAUTHENTICATED");
     assert_eq!(process.rest.with_token(ADMIN).get("/v1/stats").await.status, 200);
+}
+
+#[test]
+fn health_sends_no_token_because_it_does_not_check_the_server() {
+    let mut place = Place::new(&[("HOOKBOX_ADMIN_TOKEN", ADMIN)]);
+    place.set("HOOKBOX_TOKEN", ADMIN);
+    let listener = TcpListener::bind(("127.0.0.1", place.http_port())).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0; 1024];
+        let read = stream.read(&mut head).unwrap();
+        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").unwrap();
+        String::from_utf8(head[..read].to_vec()).unwrap()
+    });
+    assert_eq!(place.run(&["health"]).status.code(), Some(0));
+    let head = server.join().unwrap();
+    assert!(head.starts_with("GET /") && !head.to_ascii_lowercase().contains("authorization"), "{head}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
