@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::connect;
+use crate::support::client::PATIENCE;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -54,6 +55,23 @@ impl ClosedWindow {
         let length = u32::try_from(message.len()).expect("is short").to_be_bytes();
         let message = [[0].as_slice(), length.as_slice(), message].concat();
         self.send(&frame(DATA, END_STREAM, request, &message)).await;
+    }
+
+    /// Waits until the heads of this many answers have come. The server has made these answers then, or refused them.
+    pub(super) async fn answered(&mut self, answers: usize) {
+        let heads = async {
+            let mut left = answers;
+            while left > 0 {
+                let mut head = [0; 9];
+                self.stream.read_exact(&mut head).await.expect("a frame comes");
+                let [_, _, _, kind, ..] = head;
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                let mut payload = vec![0; length as usize];
+                self.stream.read_exact(&mut payload).await.expect("a frame comes");
+                left -= usize::from(kind == HEADERS);
+            }
+        };
+        tokio::time::timeout(PATIENCE, heads).await.expect("the heads of all answers come");
     }
 
     /// Waits until the server closes the connection.

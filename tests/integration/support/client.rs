@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// How long something may take that happens by itself.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The pause between two looks at it.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
