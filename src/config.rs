@@ -258,7 +258,13 @@ fn retention(read: &Reader<'_>) -> Option<Retention> {
     let dead_lettered = read.duration("retention_dead_lettered", Duration::ZERO..=parse::CENTURY);
     let longest = if completed > dead_lettered { "retention_completed" } else { "retention_dead_lettered" };
     let keys = read.duration_from("retention_keys", (longest, completed.max(dead_lettered)), parse::CENTURY);
-    Some(Retention { completed: completed?, dead_lettered: dead_lettered?, keys: keys? })
+    let quarantined = read.duration("retention_quarantined", Duration::ZERO..=parse::CENTURY);
+    Some(Retention {
+        completed: completed?,
+        dead_lettered: dead_lettered?,
+        keys: keys?,
+        quarantined: quarantined?,
+    })
 }
 
 fn telemetry(layers: &Layers, read: &Reader<'_>) -> Option<telemetry::Options> {

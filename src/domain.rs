@@ -7,6 +7,7 @@ pub mod alert;
 pub mod attempt;
 pub mod breaker;
 pub mod clock;
+pub mod conflict;
 pub mod content_type;
 pub mod delivery;
 pub mod error;

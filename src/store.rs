@@ -32,13 +32,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+pub use self::acceptance::MAX_QUARANTINED;
 pub(crate) use self::dead_letters::DEAD_LETTERED;
 pub use self::pulled::{LeasedJob, Wanted};
 pub use self::types::{
-    Accepted, Claim, ClaimedJob, Claims, Finish, ListQuery, Moved, Page, Pause, PauseTarget, Probe, Purged,
-    QueueStats, StatusCounts, StoreStats, TrippedBreaker,
+    Accepted, BatchError, Claim, ClaimedJob, Claims, Finish, ListQuery, Moved, Page, Pause, PauseTarget,
+    Probe, Purged, QueueStats, StatusCounts, StoreStats, Submission, TrippedBreaker,
 };
 use crate::domain::attempt::Lease;
+use crate::domain::conflict::OnConflict;
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
 use crate::domain::policy::Policies;
@@ -69,6 +71,29 @@ pub trait Inbox: fmt::Debug + Send + Sync {
     /// limit of unfinished jobs is reached (duplicates are still accepted), or if too many webhooks are
     /// already waiting to be stored; `StoreUnavailable` also if it is not known whether the webhook was stored.
     async fn accept(&self, webhook: NewWebhook, jobs: Vec<NewJob>) -> Result<Accepted>;
+
+    /// Stores the webhooks of one request: all of them or none, in one transaction. Each is stored as by
+    /// [`accept`](Self::accept), in the order of the batch. The results are in the same order. An empty batch stores
+    /// nothing.
+    ///
+    /// A webhook whose key an earlier webhook of the batch has is a duplicate of that one. If the content under its
+    /// key is another one, in the store or in the batch, `on_conflict` decides: `Reject` refuses the whole batch, and
+    /// with `KeepFirst` the webhook is a duplicate of the one that has the key.
+    ///
+    /// Errors: as of `accept`; [`BatchError::item`] names the webhook of a `KeyReused`. The limit of unfinished jobs
+    /// is checked once: a batch of which the first webhook is within the limit is stored whole.
+    async fn accept_batch(
+        &self,
+        submissions: Vec<Submission>,
+        on_conflict: OnConflict,
+    ) -> std::result::Result<Vec<Accepted>, BatchError>;
+
+    /// Stores a webhook that was not verified, without jobs. It does not take its key: another webhook with the same
+    /// key may be stored before it and after it, quarantined or not. Returns `None`, and stores nothing, if its source
+    /// already has [`MAX_QUARANTINED`] such webhooks.
+    ///
+    /// Errors: `BacklogFull` if too many webhooks are already waiting to be stored.
+    async fn quarantine(&self, webhook: NewWebhook) -> Result<Option<WebhookStatus>>;
 
     /// Returns the status of a webhook. Errors: `WebhookNotFound`.
     async fn status(&self, name: WebhookName) -> Result<WebhookStatus>;
@@ -200,6 +225,20 @@ pub trait Operations: fmt::Debug + Send + Sync {
     /// job has a status that allows cancellation.
     async fn cancel(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus>;
 
+    /// Accepts a quarantined webhook with these jobs, under its id. The jobs are due at once. Whether ordered ones start
+    /// before waiting jobs of their lane is left to the store. Without jobs, the webhook is filtered.
+    ///
+    /// If its key is taken by a webhook with the same content, removes the quarantined one and returns the other as a
+    /// duplicate.
+    ///
+    /// Errors, after which the webhook stays quarantined: `WebhookNotFound`; `WrongStatus` if it is not quarantined;
+    /// `KeyReused` if its key is taken by a webhook with another payload or event type; `BacklogFull` if the limit of
+    /// unfinished jobs is reached.
+    async fn release(&self, id: WebhookId, jobs: Vec<NewJob>) -> Result<Accepted>;
+
+    /// Removes a quarantined webhook. Errors: `WebhookNotFound`; `WrongStatus` if it is not quarantined.
+    async fn discard(&self, id: WebhookId) -> Result<()>;
+
     /// Pauses `target`: its jobs do not start until it is resumed. Pausing a paused target changes nothing. Returns
     /// the pause in force, with the time at which it began.
     async fn pause(&self, target: PauseTarget) -> Result<Pause>;
@@ -218,8 +257,8 @@ pub trait Operations: fmt::Debug + Send + Sync {
     /// 0 means that none are left.
     async fn cancel_jobs(&self, route: RouteName) -> Result<usize>;
 
-    /// Removes payloads and webhooks whose retention is over. The results and deliveries of a job are removed when
-    /// the job is past the retention of its payload. One call removes a bounded number of rows.
+    /// Removes payloads and webhooks whose retention is over; quarantined webhooks as a whole. The results and deliveries
+    /// of a job are removed when the job is past the retention of its payload. One call removes a bounded number of rows.
     async fn purge(&self, retention: Retention) -> Result<Purged>;
 }
 

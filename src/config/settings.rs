@@ -156,6 +156,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "How long the key of a finished webhook is kept, and so how long duplicates are recognised",
     },
     Setting {
+        name: "retention_quarantined",
+        default: "7d",
+        allowed: "a duration of at most 100 years, such as 12h or 7d",
+        help: "How long a webhook that was not verified is kept in quarantine",
+    },
+    Setting {
         name: "purge_interval",
         default: "60s",
         allowed: "a duration from 100ms to 24h, such as 60s",

@@ -12,4 +12,6 @@ pub struct Retention {
     pub dead_lettered: Duration,
     /// Everything else, with the key: jobs and attempts. At least as long as the other two.
     pub keys: Duration,
+    /// A quarantined webhook, with its payload, from its acceptance.
+    pub quarantined: Duration,
 }

@@ -171,13 +171,19 @@ pub struct WebhookStatus {
     pub event_type: EventType,
     /// When the webhook was accepted.
     pub accepted_at: Timestamp,
+    /// Whether the webhook was not verified, and was not released since. It has no jobs then, and does not take its
+    /// key.
+    pub is_quarantined: bool,
     /// Its jobs, one for each route that matched; empty if no route matched.
     pub jobs: Vec<JobStatus>,
 }
 
 impl WebhookStatus {
-    /// The status of the webhook, derived from its jobs.
+    /// The status of the webhook: `Quarantined`, or derived from its jobs.
     pub fn status(&self) -> Status {
+        if self.is_quarantined {
+            return Status::Quarantined;
+        }
         Status::of_webhook(self.jobs.iter().map(|job| job.status))
     }
 
@@ -314,8 +320,16 @@ mod tests {
             idempotency_key: IdempotencyKey::new("k").expect("valid"),
             event_type: EventType::new("t").expect("valid"),
             accepted_at: Timestamp::UNIX_EPOCH,
+            is_quarantined: false,
             jobs: jobs.iter().enumerate().map(job).collect(),
         }
+    }
+
+    #[test]
+    fn a_webhook_without_jobs_is_filtered_unless_it_is_quarantined() {
+        let filtered = webhook(&[]);
+        assert_eq!(filtered.status(), Status::Filtered);
+        assert_eq!(WebhookStatus { is_quarantined: true, ..filtered }.status(), Status::Quarantined);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::domain::pointer;
@@ -85,15 +85,50 @@ impl<'a> Document<'a> {
     }
 }
 
-/// The items of an array; none for any other value.
-pub(super) fn items(json: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(json.get()).ok()
+/// The items of an array.
+pub(super) enum Items<'a> {
+    /// All of them.
+    All(Vec<&'a RawValue>),
+    /// The array has more items than are read.
+    TooMany,
+}
+
+/// The items of an array, if it has at most `most`; none for any other value.
+pub(super) fn items(json: &RawValue, most: usize) -> Option<Items<'_>> {
+    serde_json::Deserializer::from_str(json.get()).deserialize_seq(AtMost(most)).ok()
+}
+
+/// Reads up to this number of items of an array.
+struct AtMost(usize);
+
+impl<'de> Visitor<'de> for AtMost {
+    type Value = Items<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = array.next_element()? {
+            if items.len() == self.0 {
+                // The rest has to be read, or else the parser reports it as a fault.
+                while array.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(Items::TooMany);
+            }
+            items.push(item);
+        }
+        Ok(Items::All(items))
+    }
 }
 
 fn child<'a>(json: &'a RawValue, member: &str) -> Option<&'a RawValue> {
     match json.get().as_bytes().first()? {
         b'{' => serde_json::Deserializer::from_str(json.get()).deserialize_map(Member(member)).ok()?,
-        b'[' => items(json)?.into_iter().nth(pointer::index(member)?),
+        b'[' => {
+            let items = serde_json::from_str::<Vec<&RawValue>>(json.get()).ok()?;
+            items.into_iter().nth(pointer::index(member)?)
+        }
         _ => None,
     }
 }
@@ -182,8 +217,10 @@ mod tests {
     #[test]
     fn items_keep_their_exact_bytes() {
         let json = serde_json::from_str::<&RawValue>(r#"[ {"b": 1.0 ,"a":"\u0041"} ,2 ]"#).expect("valid");
-        let texts = items(json).expect("an array").into_iter().map(RawValue::get).collect::<Vec<_>>();
+        let Some(Items::All(items_of_array)) = items(json, 2) else { panic!("an array of two") };
+        let texts = items_of_array.into_iter().map(RawValue::get).collect::<Vec<_>>();
         assert_eq!(texts, [r#"{"b": 1.0 ,"a":"\u0041"}"#, "2"]);
-        assert!(items(serde_json::from_str("{}").expect("valid")).is_none());
+        assert!(matches!(items(json, 1), Some(Items::TooMany)));
+        assert!(items(serde_json::from_str("{}").expect("valid"), 1).is_none());
     }
 }

@@ -5,11 +5,14 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use super::hex;
-use super::json::{Document, items};
+use super::json::{Document, Items, items};
 use super::part::{Found, Part};
 use super::request::Request;
 use super::rules::Rules;
 use crate::domain::webhook::{EventType, IdempotencyKey, MAX_NAME_CHARS};
+
+/// Maximum number of webhooks in one request.
+pub const MAX_BATCH_ITEMS: usize = 4_096;
 
 /// One webhook of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,13 +55,16 @@ pub fn read<'a>(request: &Request<'a>, rules: &Rules) -> Result<Vec<Item<'a>>, R
     };
     let wrong = |detail: String| ReadError { item: None, detail };
     let json = whole.json().ok_or_else(|| wrong("the body is not valid JSON".to_owned()))?;
-    let array = split.find(json).and_then(items).ok_or_else(|| {
-        wrong(if split.to_string().is_empty() {
-            "the body is no array".to_owned()
-        } else {
-            format!("the body has no array at `{split}`")
-        })
-    })?;
+    let array = match split.find(json).and_then(|array| items(array, MAX_BATCH_ITEMS)) {
+        Some(Items::All(array)) => array,
+        Some(Items::TooMany) => {
+            return Err(wrong(format!(
+                "the batch has more than {MAX_BATCH_ITEMS} items, which is the limit; send several smaller ones"
+            )));
+        }
+        None if split.to_string().is_empty() => return Err(wrong("the body is no array".to_owned())),
+        None => return Err(wrong(format!("the body has no array at `{split}`"))),
+    };
     let read = |(at, item)| {
         let item = Document::of(item);
         read_item(Found { request, whole: &whole, item: &item, at: Some(at) }, rules)
@@ -222,6 +228,16 @@ mod tests {
         assert_eq!(read_with(settings, &[], "x"), Err("the body is not valid JSON".to_owned()));
         let error = read_with("split = \"/a\"\nkey = \"body\"", &[], "{}").expect_err("no array");
         assert_eq!(error, "the body has no array at `/a`");
+    }
+
+    #[test]
+    fn a_batch_has_a_limited_number_of_items() {
+        let settings = "split = \"/a\"\nkey = \"request\"";
+        let batch = |items: usize| format!("{{\"a\":[{}]}}", vec!["1"; items].join(","));
+        assert_eq!(read_with(settings, &[], &batch(MAX_BATCH_ITEMS)).map(|items| items.len()), Ok(4_096));
+        let error = read_with(settings, &[], &batch(MAX_BATCH_ITEMS + 1)).expect_err("too many");
+        let expected = "the batch has more than 4096 items, which is the limit; send several smaller ones";
+        assert_eq!(error, expected);
     }
 
     proptest! {

@@ -9,7 +9,8 @@ use super::keys::Keys;
 use super::part::Part;
 use super::place::{List, Place};
 use super::scheme::{Proof, Scheme, TimeFrom};
-use super::settings::{AnswerSettings, OnConflict, OnUnverified, Settings, Verify};
+use super::settings::{AnswerSettings, OnUnverified, Settings, Verify};
+use crate::domain::conflict::OnConflict;
 use crate::domain::route::Rate;
 use crate::domain::secret::Secret;
 

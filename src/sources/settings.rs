@@ -11,6 +11,7 @@ use super::json::Pointer;
 use super::part::Part;
 use super::place::List;
 use super::scheme_settings::{SchemeSettings, Span};
+use crate::domain::conflict::OnConflict;
 use crate::domain::route::Rate;
 
 /// The members of a source, as far as they are set. Those with keys are not part of it.
@@ -27,17 +28,6 @@ pub struct Settings {
     pub(super) rate_limit: Option<RateText>,
     pub(super) answer: Option<AnswerSettings>,
     pub(super) deadline: Option<Span>,
-}
-
-/// What a webhook is answered whose key is taken by one with another body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnConflict {
-    /// It is refused.
-    #[default]
-    Reject,
-    /// It counts as a duplicate: the first one is kept.
-    KeepFirst,
 }
 
 /// What becomes of a request that is not verified.

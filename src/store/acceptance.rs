@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use super::Accepted;
+use crate::domain::conflict::OnConflict;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::job::{Event, JobStatus, Rules, next_status};
 use crate::domain::route::{OnInterrupt, RouteName};
-use crate::domain::webhook::{NewWebhook, WebhookStatus};
+use crate::domain::webhook::{EventType, NewWebhook, WebhookStatus};
+
+/// Maximum number of quarantined webhooks of one source.
+pub const MAX_QUARANTINED: usize = 10_000;
 
 /// The `Retry-After` of a webhook that was refused because the backlog is full.
 const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -17,20 +21,100 @@ const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The result of accepting a webhook whose key is taken: the status of the stored webhook if both have the
 /// same event type and payload digest, else `KeyReused`.
 pub(super) fn duplicate(new: &NewWebhook, first: WebhookStatus, payload_digest: &[u8]) -> Result<Accepted> {
-    let same_type = first.event_type == new.event_type;
-    let same_payload = payload_digest == new.payload.digest().as_bytes();
-    if !(same_type && same_payload) {
+    let digest = new.payload.digest();
+    if let Some(difference) =
+        difference([&new.event_type, &first.event_type], [digest.as_bytes(), payload_digest])
+    {
         let refused = Error::new(
             Reason::KeyReused,
             format!(
-                "webhook {} already has this idempotency key with a different {}, and was not changed; send a new webhook under a new key",
+                "webhook {} already has this idempotency key with a different {difference}, and was not changed; send a new webhook under a new key",
                 first.id,
-                if same_payload { "event type" } else { "payload" },
             ),
         );
         return Err(refused.because_of(first.id));
     }
     Ok(Accepted { webhook: first, duplicate: true })
+}
+
+/// The result of accepting a webhook whose key is taken: as [`duplicate`], but `on_conflict` decides what another
+/// content means.
+pub(super) fn duplicate_or_conflict(
+    new: &NewWebhook,
+    first: WebhookStatus,
+    payload_digest: &[u8],
+    on_conflict: OnConflict,
+) -> Result<Accepted> {
+    match on_conflict {
+        OnConflict::Reject => duplicate(new, first, payload_digest),
+        OnConflict::KeepFirst => Ok(Accepted { webhook: first, duplicate: true }),
+    }
+}
+
+/// Checks a webhook whose key `earlier` has, the webhook of the same batch with the index `at`. Errors: `KeyReused`
+/// if it has another content, and `on_conflict` does not allow that.
+pub(super) fn check_in_batch(
+    new: &NewWebhook,
+    (at, earlier): (usize, &NewWebhook),
+    on_conflict: OnConflict,
+) -> Result<()> {
+    let digests = [new.payload.digest(), earlier.payload.digest()];
+    let difference =
+        difference([&new.event_type, &earlier.event_type], [digests[0].as_bytes(), digests[1].as_bytes()]);
+    match (on_conflict, difference) {
+        (OnConflict::Reject, Some(difference)) => Err(Error::new(
+            Reason::KeyReused,
+            format!(
+                "item {at} of the same batch has this idempotency key with a different {difference}; nothing of the batch was stored, send each webhook under a key of its own"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The result of releasing a quarantined webhook whose key `first` has: `first` as a duplicate if both have the same
+/// event type and payload digest, else `KeyReused`. `payload_digests` are those of both, in this order.
+pub(super) fn duplicate_of_released(
+    quarantined: &WebhookStatus,
+    first: WebhookStatus,
+    payload_digests: [&[u8]; 2],
+) -> Result<Accepted> {
+    if let Some(difference) = difference([&quarantined.event_type, &first.event_type], payload_digests) {
+        let refused = Error::new(
+            Reason::KeyReused,
+            format!(
+                "webhook {} already has the idempotency key of webhook {} with a different {difference}; the latter stays quarantined, discard it",
+                first.id, quarantined.id,
+            ),
+        );
+        return Err(refused.because_of(first.id));
+    }
+    Ok(Accepted { webhook: first, duplicate: true })
+}
+
+/// Checks that a webhook can be released or discarded. Errors: `WrongStatus` if it is not quarantined.
+pub(super) fn check_quarantined(webhook: &WebhookStatus) -> Result<()> {
+    if webhook.is_quarantined {
+        return Ok(());
+    }
+    let detail = format!(
+        "webhook {} is {}; only a quarantined webhook can be released or discarded",
+        webhook.id,
+        webhook.status()
+    );
+    Err(Error::new(Reason::WrongStatus, detail))
+}
+
+/// What differs between two webhooks with the same key: their event types or their payloads, which are compared by
+/// digest.
+fn difference(event_types: [&EventType; 2], payload_digests: [&[u8]; 2]) -> Option<&'static str> {
+    if payload_digests[0] != payload_digests[1] {
+        Some("payload")
+    } else if event_types[0] != event_types[1] {
+        Some("event type")
+    } else {
+        None
+    }
 }
 
 /// `BacklogFull`: `limit` webhooks are already waiting to be stored.
@@ -67,12 +151,18 @@ const ANY_RULES: Rules = Rules { attempts_left: true, on_interrupt: OnInterrupt:
 /// The jobs that a retry or a cancellation changes: the job of `route`, or all jobs that allow `event`.
 ///
 /// Returns an empty list if these jobs already have the status that `event` leads to. Errors: `RouteNotFound`
-/// if the webhook has no job of `route`; `WrongStatus` if no job allows `event`.
+/// if the webhook has no job of `route`; `WrongStatus` if no job allows `event`, or if the webhook is quarantined.
 pub(super) fn jobs_to_change<'a>(
     webhook: &'a WebhookStatus,
     route: Option<&RouteName>,
     event: Event,
 ) -> Result<Vec<&'a JobStatus>> {
+    if webhook.is_quarantined {
+        return Err(Error::new(
+            Reason::WrongStatus,
+            format!("webhook {} is quarantined; release or discard it", webhook.id),
+        ));
+    }
     let named = webhook.jobs.iter().filter(|job| route.is_none_or(|route| job.route == *route));
     let named = named.collect::<Vec<_>>();
     let (what, status) = match (route, named.as_slice()) {

@@ -3,6 +3,7 @@
 //! One thread makes all writes (`writer`), a few threads serve reads (`readers`).
 
 mod accept;
+mod accept_batch;
 mod breakers;
 mod by_hand;
 mod claim;
@@ -34,6 +35,7 @@ mod plans;
 mod policies;
 mod probe;
 mod purge;
+mod quarantine;
 mod queries;
 mod readers;
 mod reroute;

@@ -12,11 +12,37 @@ use crate::domain::attempt::{Lease, Outcome};
 use crate::domain::breaker::{Health, Trip};
 use crate::domain::content_type::ContentType;
 use crate::domain::delivery::Delivery;
+use crate::domain::error::Error;
 use crate::domain::id::Position;
 use crate::domain::job::Status;
-use crate::domain::route::{OrderValue, RouteName};
+use crate::domain::route::{NewJob, OrderValue, RouteName};
 use crate::domain::trace::Traceparent;
-use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookStatus};
+use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source, WebhookStatus};
+
+/// A webhook to accept, with its jobs.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// The webhook.
+    pub webhook: NewWebhook,
+    /// Its jobs. Their routes are distinct; without jobs, the webhook is filtered.
+    pub jobs: Vec<NewJob>,
+}
+
+/// Why the webhooks of a batch were refused. None of them was stored.
+#[derive(Debug)]
+pub struct BatchError {
+    /// The index of the webhook in the batch; `None` if the error is not about one of them.
+    pub item: Option<usize>,
+    /// Why the webhook or the batch was refused.
+    pub error: Error,
+}
+
+impl From<Error> for BatchError {
+    /// The error of a whole batch.
+    fn from(error: Error) -> Self {
+        Self { item: None, error }
+    }
+}
 
 /// The result of accepting a webhook.
 #[derive(Clone, Debug)]

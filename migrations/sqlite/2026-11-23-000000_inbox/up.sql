@@ -1,5 +1,5 @@
 -- The accepted webhooks. A row is written once; only `payload` and `headers` are set to null at the end of the retention
--- of the payload.
+-- of the payload, and `quarantined` to 0 if an operator releases the webhook.
 -- `sequence` is the first 60 bits of the id, without the version: a time in milliseconds and a counter.
 CREATE TABLE webhooks (
     sequence        INTEGER PRIMARY KEY,
@@ -9,6 +9,7 @@ CREATE TABLE webhooks (
     event_type      TEXT NOT NULL,
     content_type    TEXT NOT NULL,    -- of the payload
     verdict         INTEGER NOT NULL, -- 0 none, 1 verified; from 2 on unverified, by the cause: see domain/verdict.rs
+    quarantined     INTEGER NOT NULL DEFAULT 0, -- 1: it was not verified and waits for an operator
     headers         TEXT,             -- of the request, a JSON array of pairs; null if none are kept
     payload         BLOB,             -- as received
     payload_digest  BLOB NOT NULL,    -- digest of the JSON value or of the bytes, 16 bytes
@@ -16,7 +17,10 @@ CREATE TABLE webhooks (
     accepted_at     INTEGER NOT NULL  -- milliseconds since the epoch, like every time in this file except `next_at`
 ) STRICT;
 
--- Keeps keys unique: one webhook per source and key. Keys arrive in random order, so each insert changes a
+-- Counts the quarantined webhooks of each source.
+CREATE INDEX webhooks_quarantined ON webhooks (source) WHERE quarantined = 1;
+
+-- Keeps keys unique: one webhook per source and key. A quarantined webhook has no row here. Keys arrive in random order, so each insert changes a
 -- different page. A narrow table of its own keeps these pages few; common forms of keys are packed to half
 -- their length.
 CREATE TABLE idempotency_keys (
@@ -35,11 +39,12 @@ CREATE TABLE queues (
 INSERT INTO queues (id, route, source) VALUES (0, '', '');
 
 -- The jobs: the processing of a webhook by a route. Only these narrow rows change. A webhook that no route
--- matched has one row, of queue 0 and status 6, so that it is counted and purged like a job.
+-- matched has one row, of queue 0 and status 6, so that it is counted and purged like a job; a quarantined webhook
+-- has one of queue 0 and status 7.
 CREATE TABLE jobs (
     webhook            INTEGER NOT NULL REFERENCES webhooks (sequence),
     queue              INTEGER NOT NULL,
-    status             INTEGER NOT NULL, -- 0 pending, 1 processing, 2 retrying, 3 completed, 4 dead_lettered, 5 cancelled, 6 filtered
+    status             INTEGER NOT NULL, -- 0 pending, 1 processing, 2 retrying, 3 completed, 4 dead_lettered, 5 cancelled, 6 filtered, 7 quarantined
     attempts           INTEGER NOT NULL, -- started so far
     uncounted_attempts INTEGER NOT NULL, -- of `attempts`, those of earlier runs, and those stopped
     run                INTEGER NOT NULL, -- 1; increased by every retry by hand

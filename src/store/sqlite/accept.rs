@@ -11,19 +11,20 @@ use super::keys::key_name;
 use super::lanes::{self, Lane};
 use super::queries::{self, NO_ROUTE_QUEUE};
 use super::transaction::{Refusal, Transaction};
+use crate::domain::conflict::OnConflict;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
 use crate::domain::job::{JobStatus, Status};
 use crate::domain::route::NewJob;
-use crate::domain::webhook::{NewWebhook, WebhookStatus};
-use crate::store::Accepted;
-use crate::store::acceptance::{backlog_full, duplicate};
+use crate::domain::webhook::{NewWebhook, Source, WebhookStatus};
+use crate::store::acceptance::{backlog_full, duplicate_or_conflict};
 use crate::store::statement::statement;
+use crate::store::{Accepted, Submission};
 
 /// A webhook to store, and the channel for its result.
 pub(super) struct Accept {
-    webhook: NewWebhook,
-    jobs: Vec<NewJob>,
+    submission: Submission,
+    on_conflict: OnConflict,
     key_name: Vec<u8>,
     reply: oneshot::Sender<Result<Accepted>>,
     outcome: Option<Result<Accepted>>,
@@ -31,17 +32,17 @@ pub(super) struct Accept {
 
 impl Accept {
     pub(super) fn new(
-        webhook: NewWebhook,
-        jobs: Vec<NewJob>,
+        submission: Submission,
+        on_conflict: OnConflict,
         reply: oneshot::Sender<Result<Accepted>>,
     ) -> Self {
-        let key_name = key_name(&webhook.source, &webhook.idempotency_key);
-        Self { webhook, jobs, key_name, reply, outcome: None }
+        let key_name = key_name(&submission.webhook.source, &submission.webhook.idempotency_key);
+        Self { submission, on_conflict, key_name, reply, outcome: None }
     }
 
     /// The length of the payload and of the kept headers, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.webhook.bytes()
+        self.submission.webhook.bytes()
     }
 
     /// Sends the result of [`accept_all`] to the caller. The writer calls this after the commit.
@@ -77,26 +78,69 @@ fn store(
     accept: &Accept,
     now: Timestamp,
 ) -> std::result::Result<Accepted, Refusal> {
-    let Transaction { connection, context, .. } = transaction;
-    let new = &accept.webhook;
+    let Accept { submission, on_conflict, key_name, .. } = accept;
+    let connection = &mut *transaction.connection;
+    let context = &transaction.context;
 
     // With a full backlog, new webhooks are refused, but duplicates still get their status.
-    if context.memory.counts.unfinished() >= context.max_backlog {
-        return match queries::status_by_key(connection, &accept.key_name)? {
-            Some(first) => Ok(duplicate(new, first.status, &first.payload_digest)?),
-            None => Err(backlog_full(context.max_backlog).into()),
-        };
-    }
+    let first = if context.memory.counts.unfinished() >= context.max_backlog {
+        queries::status_by_key(connection, key_name)?.ok_or_else(|| backlog_full(context.max_backlog))?
+    } else {
+        if let Some(webhook) = insert(transaction, submission, key_name, now)? {
+            return Ok(Accepted { webhook, duplicate: false });
+        }
+        queries::status_by_key(transaction.connection, key_name)?.ok_or(QueryError::NotFound)?
+    };
+    Ok(duplicate_or_conflict(&submission.webhook, first.status, &first.payload_digest, *on_conflict)?)
+}
 
-    let id = context.ids.next(now);
-    let sequence = id.sequence().as_i64();
-    let stored = InsertKey { name: &accept.key_name, webhook: sequence }.execute(*connection)?;
-    if stored == 0 {
-        let first = queries::status_by_key(connection, &accept.key_name)?.ok_or(QueryError::NotFound)?;
-        return Ok(duplicate(new, first.status, &first.payload_digest)?);
+/// Stores a webhook with its jobs. Returns `None`, and stores nothing, if its key is taken.
+pub(super) fn insert(
+    transaction: &mut Transaction<'_>,
+    Submission { webhook: new, jobs }: &Submission,
+    key_name: &[u8],
+    now: Timestamp,
+) -> QueryResult<Option<WebhookStatus>> {
+    let id = transaction.context.ids.next(now);
+    if !insert_key(transaction.connection, key_name, id)? {
+        return Ok(None);
     }
+    insert_webhook(transaction.connection, new, id)?;
+    let jobs = insert_jobs(transaction, jobs, &new.source, Place::Last, id, now)?;
+    Ok(Some(status(new, id, jobs)))
+}
+
+/// The status of a webhook that was stored with these jobs.
+pub(super) fn status(new: &NewWebhook, id: WebhookId, jobs: Vec<JobStatus>) -> WebhookStatus {
+    WebhookStatus {
+        id,
+        source: new.source.clone(),
+        idempotency_key: new.idempotency_key.clone(),
+        event_type: new.event_type.clone(),
+        accepted_at: id.time(),
+        is_quarantined: false,
+        jobs,
+    }
+}
+
+/// Has a webhook take its key. Returns false if the key is taken.
+pub(super) fn insert_key(
+    connection: &mut SqliteConnection,
+    name: &[u8],
+    webhook: WebhookId,
+) -> QueryResult<bool> {
+    let inserted = InsertKey { name, webhook: webhook.sequence().as_i64() }.execute(connection)?;
+    Ok(inserted == 1)
+}
+
+/// Stores the row of a webhook.
+pub(super) fn insert_webhook(
+    connection: &mut SqliteConnection,
+    new: &NewWebhook,
+    id: WebhookId,
+) -> QueryResult<()> {
     InsertWebhook {
-        sequence,
+        sequence: id.sequence().as_i64(),
         id: id.as_bytes(),
         source: new.source.as_str(),
         idempotency_key: new.idempotency_key.as_str(),
@@ -110,44 +154,46 @@ fn store(
         // The time in the id, so that the orders by id and by time agree even if the clock goes back.
         accepted_at: id.time().as_millisecond(),
     }
-    .execute(*connection)?;
-    Ok(Accepted {
-        webhook: WebhookStatus {
-            id,
-            source: new.source.clone(),
-            idempotency_key: new.idempotency_key.clone(),
-            event_type: new.event_type.clone(),
-            accepted_at: id.time(),
-            jobs: store_jobs(transaction, accept, id, now)?,
-        },
-        duplicate: false,
-    })
+    .execute(connection)
+    .map(|_| ())
 }
 
-/// Stores the jobs of a webhook. For a webhook without jobs, stores the row that marks it as filtered.
-fn store_jobs(
+/// Where the ordered jobs of a webhook stand in their lanes.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// Behind all other jobs: the webhook is new.
+    Last,
+    /// Before the jobs of webhooks that were accepted later.
+    ByAcceptance,
+}
+
+/// Stores the jobs of a webhook from this source. For a webhook without jobs, stores the row that marks it as filtered.
+pub(super) fn insert_jobs(
     transaction: &mut Transaction<'_>,
-    accept: &Accept,
+    new: &[NewJob],
+    source: &Source,
+    place: Place,
     id: WebhookId,
     now: Timestamp,
 ) -> QueryResult<Vec<JobStatus>> {
-    let (webhook, now_ms) = (id.sequence().as_i64(), now.as_millisecond());
-    if accept.jobs.is_empty() {
-        InsertFiltered { webhook, available_at: now_ms, updated_at: now_ms, completed_at: now_ms }
-            .execute(transaction.connection)?;
-        transaction.context.memory.counts.add(NO_ROUTE_QUEUE, Status::Filtered);
+    if new.is_empty() {
+        insert_unrouted(transaction, id, Status::Filtered, now)?;
         return Ok(Vec::new());
     }
-    let mut jobs = Vec::with_capacity(accept.jobs.len());
-    for NewJob { route, order } in &accept.jobs {
-        let queue = transaction.queue(route, &accept.webhook.source)?;
+    let (webhook, now_ms) = (id.sequence().as_i64(), now.as_millisecond());
+    let mut jobs = Vec::with_capacity(new.len());
+    for NewJob { route, order } in new {
+        let queue = transaction.queue(route, source)?;
         let lane = order.as_ref().map(|order| order.as_str());
         InsertJob { webhook, queue: queue.0.into(), available_at: now_ms, updated_at: now_ms, lane }
             .execute(transaction.connection)?;
         transaction.context.memory.counts.add(queue, Status::Pending);
-        match lane {
-            None => transaction.note_due(queue, now),
-            Some(value) => lanes::append(transaction, Lane { queue, value }, now_ms)?,
+        match (lane, place) {
+            (None, _) => transaction.note_due(queue, now),
+            (Some(value), Place::Last) => lanes::append(transaction, Lane { queue, value }, now_ms)?,
+            (Some(value), Place::ByAcceptance) => {
+                lanes::changed(transaction, Lane { queue, value }, webhook, now_ms)?;
+            }
         }
         jobs.push(JobStatus {
             queue,
@@ -162,6 +208,20 @@ fn store_jobs(
     }
     jobs.sort_by_key(|job| job.queue);
     Ok(jobs)
+}
+
+/// Stores the row that stands for a webhook without jobs, which is filtered or quarantined.
+pub(super) fn insert_unrouted(
+    transaction: &mut Transaction<'_>,
+    id: WebhookId,
+    status: Status,
+    now: Timestamp,
+) -> QueryResult<()> {
+    let (webhook, now) = (id.sequence().as_i64(), now.as_millisecond());
+    InsertUnrouted { webhook, status: status as i64, available_at: now, updated_at: now, completed_at: now }
+        .execute(transaction.connection)?;
+    transaction.context.memory.counts.add(NO_ROUTE_QUEUE, status);
+    Ok(())
 }
 
 statement! { Sqlite;
@@ -208,13 +268,14 @@ statement! { Sqlite;
 }
 
 statement! { Sqlite;
-    struct InsertFiltered {
+    struct InsertUnrouted {
         webhook: i64 as BigInt,
+        status: i64 as BigInt,
         available_at: i64 as BigInt,
         updated_at: i64 as BigInt,
         completed_at: i64 as BigInt,
     }
     returns ();
     "INSERT INTO jobs (webhook, queue, status, attempts, uncounted_attempts, run, available_at, updated_at, completed_at, revision, lease_token)
-     VALUES (?, 0, 6, 0, 0, 1, ?, ?, ?, 0, 0)"
+     VALUES (?, 0, ?, 0, 0, 1, ?, ?, ?, 0, 0)"
 }

@@ -20,8 +20,17 @@ pub(super) trait Command: Send {
 /// A message to the writer.
 pub(super) enum Message {
     Accept(Box<accept::Accept>),
+    /// Another command that stores payloads.
+    Store(Storing),
     Command(Box<dyn Command>),
     Stop,
+}
+
+/// A command that stores payloads.
+pub(super) struct Storing {
+    pub(super) command: Box<dyn Command>,
+    /// The length of the payloads and of the kept headers, in bytes; more if the command takes longer than these say.
+    pub(super) bytes: usize,
 }
 
 /// A command made of a function.
@@ -75,7 +84,7 @@ impl Batch {
         self.accepts.len() + self.commands.len()
     }
 
-    /// The length of all payloads of webhooks to store, in bytes.
+    /// The length of all payloads of webhooks to store, in bytes; see [`Storing::bytes`].
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -84,6 +93,12 @@ impl Batch {
     pub(super) fn accept(&mut self, accept: accept::Accept) {
         self.bytes += accept.bytes();
         self.accepts.push(accept);
+    }
+
+    /// Adds another command that stores payloads.
+    pub(super) fn store(&mut self, storing: Storing) {
+        self.bytes += storing.bytes;
+        self.commands.push(storing.command);
     }
 
     pub(super) fn committed(self) {

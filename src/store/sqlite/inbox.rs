@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::committed::Published;
-use super::{SqliteStore, due, list, probe, queries, rows, size};
+use super::{SqliteStore, accept_batch, due, list, probe, quarantine, queries, rows, size};
+use crate::domain::conflict::OnConflict;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
@@ -13,12 +14,33 @@ use crate::domain::route::NewJob;
 use crate::domain::webhook::{NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
 use crate::store::changes::Changes;
 use crate::store::list::PageFiller;
-use crate::store::{Accepted, Inbox, ListQuery, Page, Probe, QueueStats, StoreStats};
+use crate::store::{Accepted, BatchError, Inbox, ListQuery, Page, Probe, QueueStats, StoreStats, Submission};
 
 #[async_trait]
 impl Inbox for SqliteStore {
     async fn accept(&self, webhook: NewWebhook, jobs: Vec<NewJob>) -> Result<Accepted> {
-        self.writer.accept(webhook, jobs).await
+        self.writer.accept(Submission { webhook, jobs }, OnConflict::Reject).await
+    }
+
+    async fn accept_batch(
+        &self,
+        submissions: Vec<Submission>,
+        on_conflict: OnConflict,
+    ) -> std::result::Result<Vec<Accepted>, BatchError> {
+        match <[Submission; 1]>::try_from(submissions) {
+            // Cheaper than a batch: nothing has to be checked before the webhook is stored.
+            Ok([only]) => {
+                let accepted = self.writer.accept(only, on_conflict).await;
+                accepted.map(|accepted| vec![accepted]).map_err(accept_batch::refused_alone)
+            }
+            Err(none) if none.is_empty() => Ok(Vec::new()),
+            Err(several) => self.writer.accept_batch(several, on_conflict).await,
+        }
+    }
+
+    async fn quarantine(&self, webhook: NewWebhook) -> Result<Option<WebhookStatus>> {
+        let bytes = webhook.bytes();
+        self.writer.store(bytes, move |transaction| quarantine::store(transaction, &webhook)).await
     }
 
     async fn status(&self, name: WebhookName) -> Result<WebhookStatus> {

@@ -12,6 +12,7 @@ use diesel::sqlite::SqliteConnection;
 use jiff::Timestamp;
 
 use super::counts::Counts;
+use super::quarantine::Quarantined;
 use super::queries::NO_ROUTE_QUEUE;
 use super::schema::{lanes, paces, queues};
 use super::{breakers, due, pauses, rows};
@@ -33,6 +34,7 @@ pub(super) struct Memory {
     /// Queues that have or had lanes.
     pub(super) ordered: HashSet<QueueId>,
     pub(super) breakers: Breakers,
+    pub(super) quarantined: Quarantined,
     pauses: Vec<Pause>,
     paused: Paused,
     paces: HashMap<RouteName, Pace>,
@@ -57,7 +59,8 @@ struct PaceRow {
 impl Memory {
     /// Loads the copy from the tables.
     pub(super) fn load(connection: &mut SqliteConnection, policies: Arc<Policies>) -> QueryResult<Self> {
-        let mut memory = Self { counts: Counts::load(connection)?, policies, ..Self::default() };
+        let (counts, quarantined) = (Counts::load(connection)?, Quarantined::load(connection)?);
+        let mut memory = Self { counts, quarantined, policies, ..Self::default() };
         let named = queues::table.filter(queues::id.ne(i64::from(NO_ROUTE_QUEUE.0)));
         for row in named.load::<QueueRow>(connection)? {
             let id = rows::queue(row.id)?;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{SqliteStore, by_hand, pauses, policies, purge, reroute};
+use super::{SqliteStore, by_hand, pauses, policies, purge, quarantine, reroute};
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
 use crate::domain::policy::Policies;
 use crate::domain::retention::Retention;
-use crate::domain::route::RouteName;
+use crate::domain::route::{NewJob, RouteName};
 use crate::domain::webhook::WebhookStatus;
 use crate::store::still_blocked;
-use crate::store::{Moved, Operations, Pause, PauseTarget, Purged};
+use crate::store::{Accepted, Moved, Operations, Pause, PauseTarget, Purged};
 
 #[async_trait]
 impl Operations for SqliteStore {
@@ -28,6 +28,14 @@ impl Operations for SqliteStore {
 
     async fn cancel(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {
         self.writer.run(move |transaction| by_hand::cancel(transaction, id, route.as_ref())).await
+    }
+
+    async fn release(&self, id: WebhookId, jobs: Vec<NewJob>) -> Result<Accepted> {
+        self.writer.run(move |transaction| quarantine::release(transaction, id, &jobs)).await
+    }
+
+    async fn discard(&self, id: WebhookId) -> Result<()> {
+        self.writer.run(move |transaction| quarantine::discard(transaction, id)).await
     }
 
     async fn pause(&self, target: PauseTarget) -> Result<Pause> {

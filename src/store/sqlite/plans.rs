@@ -20,6 +20,7 @@ use super::policies::{SelectBlocked, UnblockJobs};
 use super::purge::{
     DeleteAttempts, DeleteJobs, DropContents, DropPayloads, MarkJobs, SelectFinished, SelectPurged,
 };
+use super::quarantine::{CountQuarantined, DeleteMark, DeleteQuarantined, SetQuarantined};
 use super::queries::{SelectStatus, SelectStatusByKey};
 use super::reroute::SelectWaiting;
 use super::set_back::{MoveJobs, MoveJobsInLanes, MoveLanes};
@@ -97,6 +98,11 @@ fn every_hot_statement_is_served_by_an_index() {
     check(&DeleteJobs { webhook: 1 }, &["jobs USING PRIMARY KEY (webhook=?)"]);
     check(&DeleteAttempts { webhook: 1 }, &["attempts USING PRIMARY KEY (webhook=?)"]);
 
+    let webhook = "webhooks USING INTEGER PRIMARY KEY";
+    check(&SetQuarantined { quarantined: true, sequence: 1 }, &[webhook]);
+    check(&DeleteQuarantined { sequence: 1 }, &[webhook]);
+    check(&DeleteMark { webhook: 1 }, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
+
     let error = "a USING PRIMARY KEY (webhook=? AND queue=? AND number=?)";
     let jobs = "j USING PRIMARY KEY (webhook=?)";
     check(&SelectStatus { sequence: 1 }, &["w USING INTEGER PRIMARY KEY", jobs, error]);
@@ -125,6 +131,14 @@ fn a_list_looks_at_jobs_between_two_places() {
     assert!(!plan.replace("SCAN page", "").contains("SCAN"), "{plan}");
     let error = "SEARCH a USING PRIMARY KEY (webhook=? AND queue=? AND number=?)";
     assert!(plan.contains(error), "{plan}");
+}
+
+#[test]
+fn quarantined_webhooks_are_counted_without_reading_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = OwnedFile::open(&folder.path().join("inbox.db")).expect("opens");
+    let plan = plan(&mut file.connection, &CountQuarantined {});
+    assert!(plan.contains("INDEX webhooks_quarantined") && !plan.contains("TEMP B-TREE"), "{plan}");
 }
 
 #[test]

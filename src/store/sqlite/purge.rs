@@ -2,7 +2,8 @@
 //! bounded number of rows, so that accepting continues in between.
 //!
 //! A finished job that is past a retention is marked, so that a purge does not read it again before the next
-//! retention ends. The payload, and later the webhook, is removed when its last job is past the retention.
+//! retention ends. The payload, and later the webhook, is removed when its last job is past the retention. Quarantined
+//! webhooks are removed as a whole.
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use diesel::sqlite::Sqlite;
 
 use super::keys::key_name;
 use super::lanes::{self, Lane};
+use super::quarantine;
 use super::rows;
 use super::transaction::{Refusal, Transaction};
 use crate::domain::job::Status;
@@ -42,6 +44,7 @@ struct Limits {
     completed: i64,
     dead_lettered: i64,
     keys: i64,
+    quarantined: i64,
 }
 
 impl Limits {
@@ -62,12 +65,14 @@ pub(super) fn purge(transaction: &mut Transaction<'_>, retention: &Retention) ->
         completed: before(retention.completed),
         dead_lettered: before(retention.dead_lettered),
         keys: before(retention.keys),
+        quarantined: before(retention.quarantined),
     };
     let mut purged = Purged::default();
     for status in FINAL {
         purged.more |= purge_payloads(transaction, status, &limits, &mut purged.payloads)?;
         purged.more |= purge_webhooks(transaction, status, &limits, now, &mut purged.webhooks)?;
     }
+    purged.more |= purge_quarantined(transaction, &limits, &mut purged.webhooks)?;
     purged.more |= give_back_pages(transaction)?;
     Ok(purged)
 }
@@ -128,6 +133,23 @@ fn purge_webhooks(
         MarkJobs { purged: KEY, jobs: &list }.execute(transaction.connection)?;
     }
     Ok(!finished.is_empty())
+}
+
+/// Removes quarantined webhooks that are past their retention. Returns whether it removed any.
+fn purge_quarantined(
+    transaction: &mut Transaction<'_>,
+    limits: &Limits,
+    webhooks: &mut usize,
+) -> QueryResult<bool> {
+    let (status, before) = (Status::Quarantined as i64, limits.quarantined);
+    let selecting = SelectFinished { status, before, limit: PURGE_ROWS };
+    let past = selecting.load::<(i64, i64, i64)>(transaction.connection)?;
+    let count = fitting(past.iter().map(|(_, _, bytes)| usize::try_from(*bytes).unwrap_or(0)), PURGE_BYTES);
+    for (webhook, _, _) in past.iter().take(count) {
+        quarantine::remove(transaction, *webhook)?;
+        *webhooks += 1;
+    }
+    Ok(!past.is_empty())
 }
 
 /// Removes a webhook with all its rows. Returns false if it was already removed for another of its jobs.

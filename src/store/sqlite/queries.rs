@@ -2,7 +2,7 @@
 
 use diesel::dsl::case_when;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
 use super::keys::key_name;
@@ -19,7 +19,7 @@ pub(super) const NO_ROUTE_QUEUE: QueueId = QueueId(0);
 
 /// The columns of a [`StatusRow`].
 pub(super) type StatusColumns = (
-    (Binary, Text, Text, Text, Binary, BigInt),
+    (Binary, Text, Text, Text, Binary, BigInt, Bool),
     Nullable<(BigInt, BigInt, BigInt, BigInt, BigInt, BigInt)>,
     Nullable<Text>,
     Nullable<Text>,
@@ -29,7 +29,7 @@ pub(super) type StatusColumns = (
 /// attempts are searched only if the job is retrying or dead-lettered.
 macro_rules! status_columns {
     () => {
-        "w.id, w.source, w.idempotency_key, w.event_type, w.payload_digest, w.accepted_at,
+        "w.id, w.source, w.idempotency_key, w.event_type, w.payload_digest, w.accepted_at, w.quarantined,
          j.queue, j.status, j.attempts, j.available_at, j.updated_at, j.revision, q.route,
          CASE WHEN j.status IN (2, 4) THEN (
              SELECT a.error FROM attempts a

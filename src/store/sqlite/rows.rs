@@ -35,6 +35,7 @@ pub(super) struct WebhookRow {
     event_type: String,
     pub(super) payload_digest: Vec<u8>,
     accepted_at: i64,
+    is_quarantined: bool,
 }
 
 /// The other columns of a webhook.
@@ -106,6 +107,7 @@ impl WebhookRow {
             idempotency_key: IdempotencyKey::new(self.idempotency_key).map_err(unreadable)?,
             event_type: EventType::new(self.event_type).map_err(unreadable)?,
             accepted_at: time(self.accepted_at)?,
+            is_quarantined: self.is_quarantined,
             jobs: job.into_iter().collect(),
         })
     }

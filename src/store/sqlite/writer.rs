@@ -2,7 +2,7 @@
 //!
 //! A thread owns the writing connection. It takes the commands that were enqueued during the last commit,
 //! runs all of them in one transaction, commits, and only then sends the results. It never waits for a batch
-//! to fill. Of large webhooks, a transaction takes only a few (`queue`).
+//! to fill. Of large webhooks and batches, a transaction takes only a few (`queue`).
 //!
 //! A command that fails or panics does not fail the others: the writer rolls the batch back and runs its commands
 //! one by one. If the store itself is at fault (disk full, I/O error), all commands of the batch get an error,
@@ -21,16 +21,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::queue::Queue;
 use super::accept;
-use super::command::{Batch, Message, Work};
+use super::accept_batch::{AcceptBatch, BatchResult};
+use super::command::{Batch, Message, Storing, Work};
 use super::connection;
 use super::open_error::OpenError;
 use super::set_back;
 use super::transaction::{Context, Effects, Refusal, Transaction};
+use crate::domain::conflict::OnConflict;
 use crate::domain::error::{Error, Result, message_of_panic};
-use crate::domain::route::NewJob;
-use crate::domain::webhook::NewWebhook;
-use crate::store::Accepted;
 use crate::store::acceptance::queue_full;
+use crate::store::{Accepted, Submission};
 use crate::telemetry::metrics::Stopwatch;
 use crate::telemetry::repeated::Repeated;
 
@@ -49,13 +49,34 @@ pub(super) struct WriterHandle {
 
 impl WriterHandle {
     /// Stores a webhook. Fails with `BacklogFull` if the queue is full.
-    pub(super) async fn accept(&self, webhook: NewWebhook, jobs: Vec<NewJob>) -> Result<Accepted> {
+    pub(super) async fn accept(&self, submission: Submission, on_conflict: OnConflict) -> Result<Accepted> {
         let (reply, answer) = oneshot::channel();
-        let message = Message::Accept(Box::new(accept::Accept::new(webhook, jobs, reply)));
-        self.queue.try_send(message).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => queue_full(QUEUE_COMMANDS),
-            mpsc::error::TrySendError::Closed(_) => Error::shutting_down(),
-        })?;
+        self.try_send(Message::Accept(Box::new(accept::Accept::new(submission, on_conflict, reply))))?;
+        answer.await.map_err(|_| self.unanswered())?
+    }
+
+    /// Stores all webhooks of a batch, or none. Fails with `BacklogFull` if the queue is full.
+    pub(super) async fn accept_batch(
+        &self,
+        submissions: Vec<Submission>,
+        on_conflict: OnConflict,
+    ) -> BatchResult {
+        let (reply, answer) = oneshot::channel();
+        let batch = AcceptBatch::new(submissions, on_conflict, reply);
+        let bytes = batch.bytes();
+        self.try_send(Message::Store(Storing { command: Box::new(batch), bytes }))?;
+        answer.await.map_err(|_| self.unanswered())?
+    }
+
+    /// Runs `work`, which stores payloads of this many bytes, as [`run`](Self::run) does. Fails with `BacklogFull` if
+    /// the queue is full.
+    pub(super) async fn store<T, W>(&self, bytes: usize, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: FnMut(&mut Transaction<'_>) -> std::result::Result<T, Refusal> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.try_send(Message::Store(Storing { command: Box::new(Work::new(work, reply)), bytes }))?;
         answer.await.map_err(|_| self.unanswered())?
     }
 
@@ -75,6 +96,13 @@ impl WriterHandle {
     pub(super) async fn stop(&self) {
         // Sending fails only if the writer has already stopped.
         let _ = self.queue.send(Message::Stop).await;
+    }
+
+    fn try_send(&self, message: Message) -> Result<()> {
+        self.queue.try_send(message).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => queue_full(QUEUE_COMMANDS),
+            mpsc::error::TrySendError::Closed(_) => Error::shutting_down(),
+        })
     }
 
     async fn send(&self, message: Message) -> Result<()> {

@@ -41,6 +41,8 @@ pub(in crate::store) struct StoredWebhook {
     pub(in crate::store) event_type: String,
     pub(in crate::store) content_type: String,
     pub(in crate::store) verdict: Verdict,
+    /// Whether the webhook is quarantined, and so does not take its key.
+    pub(in crate::store) quarantined: bool,
     /// The headers as both stores keep them. `None` if none are kept, or once retention has removed the payload.
     pub(in crate::store) headers: Option<String>,
     /// `None` once retention has removed the payload.
@@ -48,7 +50,7 @@ pub(in crate::store) struct StoredWebhook {
     pub(in crate::store) payload_digest: Vec<u8>,
     pub(in crate::store) traceparent: String,
     pub(in crate::store) accepted_at: Timestamp,
-    /// One job for each route that matched; one job of queue 0 if none matched.
+    /// One job for each route that matched; one job of queue 0 if none matched, or if the webhook is quarantined.
     pub(in crate::store) jobs: Vec<StoredJob>,
 }
 

@@ -4,6 +4,7 @@
 pub(crate) mod accepting;
 pub(crate) mod announcing;
 pub(crate) mod backlog;
+pub(crate) mod batches;
 pub(crate) mod blocking;
 pub(crate) mod bodies;
 pub(crate) mod breakers;

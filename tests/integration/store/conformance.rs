@@ -60,6 +60,20 @@ macro_rules! conformance {
                     a_job_counts_toward_the_backlog_until_it_is_finished
                     concurrent_webhooks_do_not_exceed_the_backlog_limit
                 ]
+                batches: [
+                    a_batch_is_stored_and_answered_in_its_order
+                    a_batch_answers_duplicates_of_stored_webhooks_and_of_its_own
+                    a_conflict_refuses_the_whole_batch_and_names_its_webhook
+                    a_batch_that_keeps_the_first_answers_conflicts_as_duplicates
+                    an_empty_batch_stores_nothing
+                    a_batch_has_webhooks_of_any_number_of_jobs
+                    ordered_jobs_of_a_batch_start_in_its_order
+                    a_batch_of_4096_webhooks_is_stored_whole
+                    a_full_backlog_refuses_a_whole_batch
+                    concurrent_batches_store_each_key_once
+                    concurrent_batches_with_a_conflict_are_stored_whole_or_not_at_all
+                    a_batch_wakes_the_dispatcher
+                ]
                 claiming: [
                     a_claim_takes_the_jobs_due_longest_up_to_its_threads
                     jobs_due_longest_come_first_whatever_their_source

@@ -7,6 +7,7 @@ mod leases;
 mod lives;
 mod marks;
 mod order;
+mod quarantined;
 mod refusals;
 mod retention;
 mod starts;

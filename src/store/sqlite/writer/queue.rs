@@ -1,42 +1,72 @@
 //! Takes commands out of the writer's queue, one batch at a time.
 //!
-//! Large webhooks are set aside. Each batch takes everything else that is enqueued, and a limited number of bytes of
-//! large webhooks. So other commands wait for a few large webhooks at most, and large webhooks move on with every
-//! batch.
+//! Large webhooks are set aside, and so are other commands that store many bytes, such as the webhooks of one request.
+//! Each batch takes everything else that is enqueued, and a limited number of bytes of what was set aside. So other
+//! commands wait for a few large ones at most, and large ones move on with every batch.
 
 use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
 
+use crate::domain::error::Error;
 use crate::store::acceptance::queue_full;
 use crate::store::fitting::{LARGE_BYTES, fitting};
 use crate::store::sqlite::accept::Accept;
-use crate::store::sqlite::command::{Batch, Message};
+use crate::store::sqlite::command::{Batch, Message, Storing};
 
-/// Maximum number of commands in one transaction, beside large webhooks. Bounds how long the first command waits
+/// Maximum number of commands in one transaction, beside large ones. Bounds how long the first command waits
 /// for the last.
 const BATCH_COMMANDS: usize = 1_024;
 
 /// From this number of bytes of payloads on, a transaction takes no more commands.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// Maximum number of bytes of the large payloads in one transaction, or one large webhook.
+/// Maximum number of bytes of the large payloads in one transaction, or one large command.
 const LARGE_BATCH_BYTES: usize = 1024 * 1024;
 
 /// The receiving end of the writer's queue.
 pub(super) struct Queue {
     messages: mpsc::Receiver<Message>,
-    /// The large webhooks that were taken out of `messages`, oldest first.
-    large: VecDeque<Accept>,
-    /// The capacity of `large`. When it is full, large webhooks are refused.
-    large_webhooks: usize,
+    /// The large commands that were taken out of `messages`, oldest first.
+    large: VecDeque<Large>,
+    /// The capacity of `large`. When it is full, large commands are refused.
+    most_large: usize,
     is_stopped: bool,
 }
 
+/// A command that was set aside.
+enum Large {
+    Webhook(Box<Accept>),
+    Other(Storing),
+}
+
+impl Large {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Webhook(accept) => accept.bytes(),
+            Self::Other(storing) => storing.bytes,
+        }
+    }
+
+    fn join(self, batch: &mut Batch) {
+        match self {
+            Self::Webhook(accept) => batch.accept(*accept),
+            Self::Other(storing) => batch.store(storing),
+        }
+    }
+
+    fn failed(self, error: Error) {
+        match self {
+            Self::Webhook(accept) => accept.failed(error),
+            Self::Other(storing) => storing.command.failed(error),
+        }
+    }
+}
+
 impl Queue {
-    /// At most `large_webhooks` large webhooks wait at the same time; at least one has to be allowed.
-    pub(super) fn new(messages: mpsc::Receiver<Message>, large_webhooks: usize) -> Self {
-        Self { messages, large: VecDeque::new(), large_webhooks, is_stopped: false }
+    /// At most `most_large` large commands wait at the same time; at least one has to be allowed.
+    pub(super) fn new(messages: mpsc::Receiver<Message>, most_large: usize) -> Self {
+        Self { messages, large: VecDeque::new(), most_large, is_stopped: false }
     }
 
     /// Returns the next batch, which is not empty. Waits until something is enqueued. Returns `None` when the writer
@@ -50,7 +80,7 @@ impl Queue {
         // Lets other ready threads run first. On busy cores more of their commands join this batch; on
         // idle cores the call returns immediately.
         std::thread::yield_now();
-        // Bounded, because large webhooks that are refused do not fill the batch, but others may follow as fast.
+        // Bounded, because large commands that are refused do not fill the batch, but others may follow as fast.
         for _ in 0..self.messages.max_capacity() {
             let is_full = batch.len() >= BATCH_COMMANDS || batch.bytes() >= BATCH_BYTES;
             if is_full || self.is_stopped {
@@ -60,20 +90,29 @@ impl Queue {
             self.sort(message, &mut batch);
         }
         if !self.large.is_empty() {
-            let some = fitting(self.large.iter().map(Accept::bytes), LARGE_BATCH_BYTES);
-            self.large.drain(..some).for_each(|large| batch.accept(large));
+            let some = fitting(self.large.iter().map(Large::bytes), LARGE_BATCH_BYTES);
+            self.large.drain(..some).for_each(|large| large.join(&mut batch));
         }
         (batch.len() > 0).then_some(batch)
     }
 
-    /// Adds a small command to the batch, and sets a large webhook aside.
+    /// Adds a small command to the batch, and sets a large one aside.
     fn sort(&mut self, message: Message, batch: &mut Batch) {
         match message {
             Message::Accept(small) if small.bytes() <= LARGE_BYTES => batch.accept(*small),
-            Message::Accept(large) if self.large.len() < self.large_webhooks => self.large.push_back(*large),
-            Message::Accept(large) => large.failed(queue_full(self.large_webhooks)),
+            Message::Accept(large) => self.set_aside(Large::Webhook(large)),
+            Message::Store(small) if small.bytes <= LARGE_BYTES => batch.store(small),
+            Message::Store(large) => self.set_aside(Large::Other(large)),
             Message::Command(command) => batch.commands.push(command),
             Message::Stop => self.is_stopped = true,
+        }
+    }
+
+    fn set_aside(&mut self, large: Large) {
+        if self.large.len() < self.most_large {
+            self.large.push_back(large);
+        } else {
+            large.failed(queue_full(self.most_large));
         }
     }
 
@@ -90,13 +129,14 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::domain::conflict::OnConflict;
     use crate::domain::error::{Reason, Result};
     use crate::domain::payload::Payload;
     use crate::domain::webhook::NewWebhook;
-    use crate::store::Accepted;
     use crate::store::sqlite::command::Work;
     use crate::store::sqlite::fixture;
     use crate::store::sqlite::transaction::Transaction;
+    use crate::store::{Accepted, Submission};
 
     type Answer = oneshot::Receiver<Result<Accepted>>;
 
@@ -116,11 +156,21 @@ mod tests {
         let enqueue_one = |_| {
             let webhook = NewWebhook { payload: payload.clone(), ..fixture::webhook("k") };
             let (reply, answer) = oneshot::channel();
-            let accept = Accept::new(webhook, Vec::new(), reply);
+            let submission = Submission { webhook, jobs: Vec::new() };
+            let accept = Accept::new(submission, OnConflict::default(), reply);
             sender.try_send(Message::Accept(Box::new(accept))).expect("has room");
             answer
         };
         (0..webhooks).map(enqueue_one).collect()
+    }
+
+    /// Enqueues a command that stores this many bytes.
+    fn enqueue_storing(sender: &mpsc::Sender<Message>, bytes: usize) -> oneshot::Receiver<Result<()>> {
+        let (reply, answer) = oneshot::channel();
+        let storing =
+            Storing { command: Box::new(Work::new(|_: &mut Transaction<'_>| Ok(()), reply)), bytes };
+        sender.try_send(Message::Store(storing)).expect("has room");
+        answer
     }
 
     /// The number of commands and of bytes of each batch, until the queue ends.
@@ -140,6 +190,22 @@ mod tests {
         sender.try_send(command).expect("has room");
         drop(sender);
         assert_eq!(batches(&mut queue), [(6, 800 * 1024 + 30), (2, 800 * 1024), (1, 400 * 1024)]);
+    }
+
+    #[test]
+    fn large_requests_wait_beside_small_webhooks_and_are_taken_one_at_a_time() {
+        let (sender, messages) = mpsc::channel(256);
+        let mut queue = Queue::new(messages, 3);
+        let large = LARGE_BATCH_BYTES + 1;
+        let _answers = [large, large, LARGE_BYTES + 1].map(|bytes| enqueue_storing(&sender, bytes));
+        let mut refused = enqueue_storing(&sender, large);
+        let _small = enqueue_storing(&sender, LARGE_BYTES);
+        enqueue(&sender, 3, &payload(10));
+        drop(sender);
+        let first = (5, large + LARGE_BYTES + 30);
+        assert_eq!(batches(&mut queue), [first, (1, large), (1, LARGE_BYTES + 1)]);
+        let refusal = refused.try_recv().expect("is answered").expect_err("three wait already");
+        assert_eq!(refusal.reason(), Reason::BacklogFull);
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::fmt::Debug;
 
 use futures::future::join_all;
+use hookbox::internals::domain::conflict::OnConflict;
 use hookbox::internals::domain::error::{Reason, Result};
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::retention::Retention;
 use hookbox::internals::domain::webhook::WebhookName;
-use hookbox::internals::store::{ListQuery, PauseTarget, Probe};
+use hookbox::internals::store::{ListQuery, PauseTarget, Probe, Submission};
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, refused, seconds, webhook};
@@ -32,6 +33,9 @@ pub(crate) async fn a_closed_store_refuses_every_operation<H: Harness>() {
 
     is_closed(inbox.submit(webhook("other")).await);
     is_closed(inbox.submit(webhook("k")).await);
+    let batch = ["k", "other"].map(|key| Submission { webhook: webhook(key), jobs: default_job() });
+    let answer = inbox.accept_batch(batch.into(), OnConflict::Reject).await;
+    is_closed(answer.map_err(|refused| refused.error));
     is_closed(inbox.status(WebhookName::Id(id)).await);
     is_closed(inbox.webhook(id).await);
     is_closed(inbox.list(ListQuery { limit: 1, ..ListQuery::default() }).await);
@@ -53,7 +57,8 @@ pub(crate) async fn a_closed_store_refuses_every_operation<H: Harness>() {
     is_closed(inbox.move_jobs(route("default"), route("other")).await);
     is_closed(inbox.cancel_jobs(route("default")).await);
     let kept = seconds(1);
-    is_closed(inbox.purge(Retention { completed: kept, dead_lettered: kept, keys: kept }).await);
+    let retention = Retention { completed: kept, dead_lettered: kept, keys: kept, quarantined: kept };
+    is_closed(inbox.purge(retention).await);
     inbox.close().await;
 }
 

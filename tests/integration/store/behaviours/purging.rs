@@ -13,8 +13,12 @@ use crate::store::inbox::{
 };
 use crate::store::routes::default_job;
 
-pub(crate) const RETENTION: Retention =
-    Retention { completed: seconds(100), dead_lettered: seconds(200), keys: seconds(300) };
+pub(crate) const RETENTION: Retention = Retention {
+    completed: seconds(100),
+    dead_lettered: seconds(200),
+    keys: seconds(300),
+    quarantined: seconds(150),
+};
 
 /// Purges until nothing is left to remove and returns the totals.
 pub(crate) async fn purge_all<H: Harness>(inbox: &Inbox<H>) -> Purged {

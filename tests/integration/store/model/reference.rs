@@ -21,8 +21,12 @@ use crate::store::inbox::{Inbox, seconds, source, webhook_with};
 use crate::store::routes::route;
 
 pub(super) const MAX_BACKLOG: u64 = 8;
-pub(super) const RETENTION: Retention =
-    Retention { completed: seconds(60), dead_lettered: seconds(100), keys: seconds(150) };
+pub(super) const RETENTION: Retention = Retention {
+    completed: seconds(60),
+    dead_lettered: seconds(100),
+    keys: seconds(150),
+    quarantined: seconds(50),
+};
 
 type Checked<T = ()> = std::result::Result<T, TestCaseError>;
 

@@ -140,7 +140,8 @@ impl Actor {
             },
             _ => {
                 let kept = Duration::from_millis(self.random.random_range(20..200));
-                let retention = Retention { completed: kept, dead_lettered: kept, keys: kept * 2 };
+                let retention =
+                    Retention { completed: kept, dead_lettered: kept, keys: kept * 2, quarantined: kept };
                 self.store.purge(retention).await?;
             }
         }

@@ -28,7 +28,12 @@ async fn the_file_gets_smaller_after_a_large_purge() {
         assert!(full > 8_000_000, "{full} bytes");
 
         inbox.advance(seconds(10));
-        let kept = Retention { completed: seconds(10), dead_lettered: seconds(10), keys: seconds(1_000) };
+        let kept = Retention {
+            completed: seconds(10),
+            dead_lettered: seconds(10),
+            keys: seconds(1_000),
+            quarantined: seconds(10),
+        };
         while inbox.purge(kept).await.expect("purges").more {}
         inbox.close_and_reopen().await;
         let purged = file_bytes(&inbox);
