@@ -12,10 +12,12 @@ mod health;
 mod lingering;
 mod operations;
 mod problem;
+mod quarantine;
 mod query;
 mod reason;
 mod room;
 pub mod server;
+mod source_lists;
 mod submit;
 mod watch;
 mod webhooks;
@@ -71,9 +73,9 @@ pub struct Api {
     ),
     components(schemas(alerts::DeadLetteredAlert, alerts::BreakerOpenedAlert, alerts::BacklogHighAlert)),
     tags(
-        (name = "webhooks", description = "Submitting webhooks, following their status, retrying and cancelling their jobs"),
+        (name = "webhooks", description = "Submitting webhooks, following their status, retrying and cancelling their jobs, releasing and discarding those in quarantine"),
         (name = "work", description = "Leasing jobs of routes with the handler `pull`, and reporting their outcomes"),
-        (name = "operations", description = "Routes, pauses and the reload of settings"),
+        (name = "operations", description = "Routes, sources, pauses and the reload of settings"),
         (name = "monitoring", description = "The paths to begin with, whether the process is alive and ready, and its metrics"),
     ),
 )]
@@ -92,11 +94,15 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(watch::watch_status))
         .routes(routes!(webhooks::retry_webhook))
         .routes(routes!(webhooks::cancel_webhook))
+        .routes(routes!(quarantine::release_webhook))
+        .routes(routes!(quarantine::discard_webhook))
         .routes(routes!(webhooks::get_stats))
         .routes(routes!(work::lease_jobs))
         .routes(routes!(work::extend_leases))
         .routes(routes!(work::finish_jobs))
         .routes(routes!(operations::list_routes))
+        .routes(routes!(source_lists::list_sources))
+        .routes(routes!(source_lists::list_rejections))
         .routes(routes!(operations::move_jobs))
         .routes(routes!(operations::cancel_jobs))
         .routes(routes!(operations::pause))

@@ -5,6 +5,7 @@ pub mod metrics;
 #[cfg(target_os = "linux")]
 mod process;
 pub mod pulled;
+mod quarantine;
 pub mod rates;
 pub mod repeated;
 mod route_counters;

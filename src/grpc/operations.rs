@@ -9,6 +9,7 @@ use super::proto::operation_service_server::{OperationService, SERVICE_NAME};
 use super::{Api, convert, proto};
 use crate::domain::error::Result;
 use crate::domain::route::RouteName;
+use crate::domain::webhook::Source;
 use crate::service::pause_target;
 
 /// The implementation of `OperationService`.
@@ -45,6 +46,30 @@ impl OperationService for Operations {
         operations
             .answer("ListRoutes", request, |_| async {
                 operations.0.service.routes().await.map(convert::routes)
+            })
+            .await
+    }
+
+    async fn list_sources(
+        &self,
+        request: Request<proto::ListSourcesRequest>,
+    ) -> Answer<proto::ListSourcesResponse> {
+        let operations = &self.of(&request);
+        operations
+            .answer("ListSources", request, |_| async {
+                operations.0.service.source_list().await.map(convert::sources)
+            })
+            .await
+    }
+
+    async fn list_rejections(
+        &self,
+        request: Request<proto::ListRejectionsRequest>,
+    ) -> Answer<proto::ListRejectionsResponse> {
+        let operations = &self.of(&request);
+        operations
+            .answer("ListRejections", request, |proto::ListRejectionsRequest { source }| async {
+                operations.0.service.rejections(&Source::new(source)?).map(convert::rejections)
             })
             .await
     }

@@ -15,6 +15,7 @@ use super::proto::webhook_service_server::{SERVICE_NAME, WebhookService};
 use super::{Api, convert, proto, status};
 use crate::domain::error::{Error, Result};
 use crate::domain::headers::KeptHeaders;
+use crate::domain::id::WebhookId;
 use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::WebhookName;
@@ -235,6 +236,32 @@ impl WebhookService for Webhooks {
                 let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
                 let route = route.map(RouteName::new).transpose()?;
                 webhooks.0.service.cancel(name, route).await.map(convert::webhook_status)
+            })
+            .await
+    }
+
+    async fn release_webhook(
+        &self,
+        request: Request<proto::ReleaseWebhookRequest>,
+    ) -> Answer<proto::SubmitWebhookResponse> {
+        let webhooks = &self.of(&request);
+        webhooks
+            .answer("ReleaseWebhook", traceparent_of(&request), |_| async {
+                let id = request.into_inner().id.parse::<WebhookId>()?;
+                webhooks.0.service.release(id).await.map(convert::accepted)
+            })
+            .await
+    }
+
+    async fn discard_webhook(
+        &self,
+        request: Request<proto::DiscardWebhookRequest>,
+    ) -> Answer<proto::DiscardWebhookResponse> {
+        let webhooks = &self.of(&request);
+        webhooks
+            .answer("DiscardWebhook", traceparent_of(&request), |_| async {
+                let id = request.into_inner().id.parse::<WebhookId>()?;
+                webhooks.0.service.discard(id).await.map(convert::discarded)
             })
             .await
     }

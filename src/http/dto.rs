@@ -4,6 +4,8 @@
 mod delivery;
 mod operation;
 mod payload;
+mod quarantine;
+mod source;
 mod stats;
 mod webhook;
 mod work;
@@ -17,6 +19,8 @@ pub(super) use self::operation::{
     CancelJobsResponse, ListPausesResponse, ListRoutesResponse, MoveJobsResponse, PauseBody,
     ReloadSettingsResponse, ResumeResponse,
 };
+pub(super) use self::quarantine::DiscardWebhookResponse;
+pub(super) use self::source::{ListRejectionsResponse, ListSourcesResponse};
 pub(super) use self::stats::GetStatsResponse;
 pub(super) use self::webhook::{ListWebhooksResponse, StatusBody, SubmitWebhookResponse, WebhookBody};
 pub(super) use self::work::{
@@ -52,7 +56,8 @@ fn word<S: Serializer>(status: &Status, serializer: S) -> std::result::Result<S:
 ///   or cancelled by hand.
 /// - `cancelled`: cancelled while it waited, or given up as a dead letter. Final until it is retried by hand.
 /// - `filtered`: only of a webhook. Stored without a job, because no route matched. Final.
-/// - `quarantined`: only of a webhook. Reserved: no webhook gets it yet.
+/// - `quarantined`: only of a webhook. Stored without a job, because it was not verified, until somebody releases or
+///   discards it.
 ///
 /// The status of a webhook is the first of `processing`, `retrying`, `pending`, `dead_lettered`,
 /// `cancelled` and `completed` that any of its jobs has.
@@ -74,8 +79,7 @@ pub(super) enum StatusWord {
 ///
 /// - `none`: the source verifies nothing.
 /// - `verified`: the request is from its sender.
-/// - `unverified`: it is not proved that the request is from its sender; `cause` says why. Reserved: no webhook gets it
-///   yet.
+/// - `unverified`: it is not proved that the request is from its sender; `cause` says why.
 #[derive(ToSchema)]
 #[schema(as = Verdict, rename_all = "snake_case")]
 #[expect(dead_code, reason = "only its schema is used")]

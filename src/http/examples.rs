@@ -10,19 +10,21 @@ use crate::domain::error::{Error, Reason, all_of};
 use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
-use crate::domain::webhook::{EventType, IdempotencyKey, WebhookName};
+use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookName};
 use crate::service::pause_target;
 use crate::service::work::check_worker;
 
-/// The webhook, route and trace of the examples.
+/// The webhook, route, source and trace of the examples.
 const ID: &str = "01934c3e-7b00-7000-8000-000000000000";
 const ROUTE: &str = "orders";
+const SOURCE: &str = "shop";
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// Adds an example to every documented error.
 pub(super) fn add_examples(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
         let instance = path.replace("{id}", ID).replace("{from}", ROUTE).replace("{route}", ROUTE);
+        let instance = instance.replace("{source}", SOURCE);
         for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
             let name = operation.operation_id.as_deref().unwrap_or_default();
             for (status, response) in &mut operation.responses.responses {
@@ -50,6 +52,9 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
         ("404", "LeaseJobs") => {
             (Reason::RouteNotFound, "there is no route `orders` in the settings; GET /v1/routes lists them")
         }
+        ("404", "ListRejections") => {
+            (Reason::SourceNotFound, "there is no source `shop` in the settings; GET /v1/sources lists them")
+        }
         ("404", "GetStatus" | "GetWebhookByKey" | "RetryWebhookByKey" | "CancelWebhookByKey") => {
             return Some(Error::not_found("with the key \"evt-001\" from `default`").into());
         }
@@ -71,6 +76,10 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
         ("409", "RetryWebhook" | "RetryWebhookByKey") => {
             (Reason::WrongStatus, "the job of the route `orders` is completed and cannot be retried")
         }
+        ("409", "ReleaseWebhook" | "DiscardWebhook") => (
+            Reason::WrongStatus,
+            "the webhook is completed; only a webhook in quarantine can be released or discarded",
+        ),
         ("409", _) => {
             (Reason::WrongStatus, "the job of the route `orders` is completed and cannot be cancelled")
         }
@@ -88,6 +97,12 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
              hookbox.toml:4:9: lease = \"soon\" is not allowed: it must be a duration from 1s to 24h, such as \
              30s",
         ),
+        ("422", "ReleaseWebhook") => {
+            let detail = "webhook 01934c3e-7b00-7000-8000-000000000000 already has this idempotency key with a \
+                          different payload; the quarantined webhook stays as it is. Discard it, or keep it until its \
+                          retention is over";
+            return Some(Error::new(Reason::KeyReused, detail).because_of(ID.parse().ok()?).into());
+        }
         ("422", _) => {
             let detail = "webhook 01934c3e-7b00-7000-8000-000000000000 already has this idempotency key with a \
                           different payload, and was not changed; send a new webhook under a new key";
@@ -121,6 +136,7 @@ fn wrong_field(operation: &str) -> Option<Error> {
         "LeaseJobs" | "ExtendLeases" | "FinishJobs" => check_worker("").map(drop),
         "MoveJobs" => RouteName::from_field("to", "Orders").map(drop),
         "CancelJobs" => RouteName::new("Orders").map(drop),
+        "ListRejections" => Source::new("Shop").map(drop),
         _ => "7".parse::<WebhookId>().map(drop),
     };
     refused.err()

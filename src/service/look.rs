@@ -49,7 +49,8 @@ impl Service {
         Ok(Page { webhooks, ..page })
     }
 
-    /// Sends the current status, then the status after every change of any job, until all jobs are final.
+    /// Sends the current status, then the status after every change of any job, until all jobs are final. A webhook in
+    /// quarantine is watched until it is released, or until it is removed; then the last item is `WebhookNotFound`.
     /// Once `stopping` is ready, the stream ends with the error `ShuttingDown`; at the first change after a reload has
     /// taken away the caller's token, with `Unauthenticated`. Errors: `WebhookNotFound`.
     pub async fn watch(
@@ -60,7 +61,8 @@ impl Service {
         if self.caller.is_limited() {
             self.status(name.clone()).await?;
         }
-        let changes = watch::watch(Arc::clone(&self.store), self.routes.get().policies(), name).await?;
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        let changes = watch::watch(store, clock, self.routes.get().policies(), name).await?;
         Ok(until(self.seen_changes(changes), async {
             stopping.await;
             Err(Error::shutting_down())

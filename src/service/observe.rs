@@ -14,6 +14,7 @@ use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
 use crate::routes::RouteSettings;
+use crate::sources::OnUnverified;
 use crate::store::{Pause, PauseTarget, Probe, StatusCounts, StoreStats};
 use crate::telemetry::metrics::WorkerCounts;
 use crate::telemetry::store_gauges::RouteGauges;
@@ -177,6 +178,11 @@ impl Service {
             self.metrics.add_route(policy.route.as_str(), Some(policy.handler.name()));
             if policy.breaker().is_some() {
                 self.metrics.add_breaker(policy.route.as_str());
+            }
+        }
+        for source in self.sources().values() {
+            if source.rules.on_unverified == OnUnverified::Quarantine {
+                self.metrics.add_quarantine(source.name.as_str());
             }
         }
         // If the store fails or is slow, the metrics are returned all the same: operators need them then.

@@ -67,7 +67,8 @@ fn duration(duration: Duration) -> String {
     unit.map_or_else(|| format!("{milliseconds}ms"), |(unit, name)| format!("{}{name}", milliseconds / unit))
 }
 
-fn rate(rate: Rate) -> String {
+/// A rate as the settings have it, such as `50/s`.
+pub(super) fn rate(rate: Rate) -> String {
     let window = duration(rate.window);
     let unit = window.strip_prefix('1').filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
     format!("{}/{}", rate.quota, unit.unwrap_or(&window))

@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 
 use super::Service;
+use super::watch::is_over;
 use crate::access::{Access, Caller};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::WebhookId;
@@ -161,7 +162,7 @@ impl Service {
         let state = Some((self.clone(), changes, None::<WebhookStatus>));
         stream::unfold(state, |state| async {
             let (service, mut changes, told) = state?;
-            if told.as_ref().is_some_and(|told| told.status().is_final()) {
+            if told.as_ref().is_some_and(is_over) {
                 return None;
             }
             loop {

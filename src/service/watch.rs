@@ -1,7 +1,12 @@
 //! Follows the status of one webhook. The store announces each change of a job, and the watcher applies it to
 //! the status that it sent last. It reads the store again only if it missed changes, or a job is new to it.
+//!
+//! A webhook in quarantine has no jobs. If it is released with jobs, their changes are announced. If it is released
+//! without jobs, or removed, nothing is announced, so its watchers read the store every [`LOOK_EVERY`].
 
+use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -9,14 +14,19 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::view::arrange;
+use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Result};
 use crate::domain::policy::Policies;
 use crate::domain::webhook::{WebhookName, WebhookStatus};
 use crate::store::Store;
 use crate::store::changes::Change;
 
+/// The time between two reads of a webhook in quarantine.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 struct Watcher {
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     policies: Arc<Policies>,
     changes: Receiver<Change>,
     /// The status that was sent last.
@@ -25,6 +35,7 @@ struct Watcher {
 
 pub(super) async fn watch(
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     policies: Arc<Policies>,
     name: WebhookName,
 ) -> Result<BoxStream<'static, Result<WebhookStatus>>> {
@@ -35,10 +46,10 @@ pub(super) async fn watch(
     let mut told = store.status(WebhookName::Id(id)).await?;
     arrange(&mut told, &policies);
     let first = told.clone();
-    let watcher = Watcher { store, policies, changes, told };
+    let watcher = Watcher { store, clock, policies, changes, told };
     let later = stream::unfold(Some(watcher), |watcher| async move {
         let mut watcher = watcher?;
-        if watcher.told.status().is_final() {
+        if is_over(&watcher.told) {
             return None;
         }
         match watcher.next().await {
@@ -49,17 +60,32 @@ pub(super) async fn watch(
     Ok(stream::once(async { Ok(first) }).chain(later).boxed())
 }
 
+/// Whether this is the last status that a watcher is told. A webhook in quarantine can still be released.
+pub(super) fn is_over(told: &WebhookStatus) -> bool {
+    told.status().is_final() && !told.is_quarantined
+}
+
+/// Ready when a watcher has to read the store again without an announcement; never, unless the webhook is in quarantine.
+async fn look_is_due(clock: &dyn Clock, is_quarantined: bool) {
+    if is_quarantined { clock.sleep(LOOK_EVERY).await } else { pending().await }
+}
+
 impl Watcher {
-    /// The next status that differs from the last one. Errors: `ShuttingDown` once the store is closed.
+    /// The next status that differs from the last one. Errors: `ShuttingDown` once the store is closed;
+    /// `WebhookNotFound` once a webhook in quarantine is removed.
     async fn next(&mut self) -> Result<WebhookStatus> {
         loop {
-            let is_news = match self.changes.recv().await {
-                Ok(change) => match self.apply(&change) {
+            let change = tokio::select! {
+                change = self.changes.recv() => Some(change),
+                () = look_is_due(self.clock.as_ref(), self.told.is_quarantined) => None,
+            };
+            let is_news = match change {
+                Some(Ok(change)) => match self.apply(&change) {
                     Some(is_news) => is_news,
                     None => self.read().await?,
                 },
-                Err(RecvError::Lagged(_)) => self.read().await?,
-                Err(RecvError::Closed) => return Err(Error::shutting_down()),
+                Some(Err(RecvError::Lagged(_))) | None => self.read().await?,
+                Some(Err(RecvError::Closed)) => return Err(Error::shutting_down()),
             };
             if is_news {
                 return Ok(self.told.clone());

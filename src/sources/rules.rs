@@ -17,6 +17,8 @@ use crate::domain::secret::Secret;
 /// The rules by which the requests of a source are verified, read and answered.
 #[derive(Clone, Debug)]
 pub struct Rules {
+    /// What the source is, for people; empty if nobody said it.
+    pub description: String,
     /// None if the source verifies nothing.
     pub(super) schemes: Option<Vec<Scheme>>,
     pub(super) key: Vec<Part>,
@@ -81,8 +83,10 @@ impl Rules {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
+        let description = settings.description().to_owned();
         let AnswerSettings { accepted, body, content_type, overload } = settings.answer.unwrap_or_default();
         Ok(Self {
+            description,
             schemes,
             key: settings.key.map(|List(parts)| parts).unwrap_or_default(),
             event_type: settings.event_type.map(|List(parts)| parts).unwrap_or_default(),

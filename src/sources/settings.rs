@@ -41,6 +41,16 @@ pub enum OnUnverified {
     Quarantine,
 }
 
+impl OnUnverified {
+    /// The word of the settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Quarantine => "quarantine",
+        }
+    }
+}
+
 /// How requests are verified.
 #[derive(Clone, Debug)]
 pub(super) enum Verify {

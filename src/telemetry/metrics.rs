@@ -16,6 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::alerts::Alerts;
+use super::quarantine::Quarantine;
 use super::rates::Rate;
 use super::route_counters::RouteCounters;
 pub use super::stopwatch::Stopwatch;
@@ -39,6 +40,7 @@ pub(super) struct ByWhat {
 pub struct Metrics {
     registry: Registry,
     submissions: Submissions,
+    quarantine: Quarantine,
     requests: Family<Request, Counter>,
     routes: RouteCounters,
     attempt_seconds: Histogram,
@@ -69,6 +71,7 @@ impl Default for Metrics {
         let long_seconds = || Histogram::new(exponential_buckets(0.001, 4.0, 12));
         let metrics = Self {
             submissions: Submissions::default(),
+            quarantine: Quarantine::default(),
             requests: Family::default(),
             routes: RouteCounters::default(),
             attempt_seconds: long_seconds(),
@@ -91,6 +94,7 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         metrics.submissions.register(registry);
+        metrics.quarantine.register(registry);
         registry.register(
             "requests",
             "Requests answered, by API, endpoint and code",
@@ -178,6 +182,18 @@ impl Metrics {
     /// Counts a new webhook for the rate of accepted webhooks. `now` is monotonic.
     pub fn accepted(&self, now: Duration) {
         self.accepted_rate.add(now, 1);
+    }
+
+    /// Counts a webhook that was not verified. `action` is `stored`, `released`, `discarded`, or `refused_full` if the
+    /// quarantine of its source had no room for it.
+    pub fn quarantined(&self, source: &str, action: &'static str) {
+        self.quarantine.count(source, action);
+    }
+
+    /// Creates the counters of a source that stores what is not verified, as [`add_route`](Self::add_route) does those
+    /// of a route.
+    pub fn add_quarantine(&self, source: &str) {
+        self.quarantine.add(source);
     }
 
     /// Counts an answered request. `api` is `rest` or `grpc`, `endpoint` the path or method, `code` the HTTP

@@ -24,6 +24,15 @@ pub(in crate::grpc) fn accepted(accepted: Accepted) -> proto::SubmitWebhookRespo
     }
 }
 
+pub(in crate::grpc) fn discarded(webhook: WebhookStatus) -> proto::DiscardWebhookResponse {
+    proto::DiscardWebhookResponse {
+        id: webhook.id.to_string(),
+        source: webhook.source.to_string(),
+        idempotency_key: webhook.idempotency_key.to_string(),
+        event_type: webhook.event_type.to_string(),
+    }
+}
+
 pub(in crate::grpc) fn webhook_status(webhook: WebhookStatus) -> proto::WebhookStatus {
     proto::WebhookStatus {
         id: webhook.id.to_string(),

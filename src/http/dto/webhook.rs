@@ -15,7 +15,7 @@ use crate::domain::webhook::WebhookStatus;
 use crate::service::view::{JobView, WebhookView};
 use crate::store::{Accepted, Page};
 
-/// The response to one accepted webhook.
+/// The response to one accepted or released webhook.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct SubmitWebhookResponse {
     /// The webhook's id, a UUIDv7.
@@ -31,7 +31,8 @@ pub(in crate::http) struct SubmitWebhookResponse {
     #[serde(serialize_with = "word")]
     #[schema(value_type = StatusWord)]
     status: Status,
-    /// True if the webhook had been accepted before.
+    /// True if the webhook had been accepted before. Of a release: the same webhook was accepted meanwhile, and the
+    /// quarantined one is removed.
     duplicate: bool,
     /// When the webhook was first accepted.
     #[schema(value_type = String, format = DateTime)]

@@ -18,21 +18,21 @@ use crate::api::harness::Hookbox;
 use crate::api::harness::client::Rest;
 
 /// A token with every role, for the settings.
-const EVERY_ROLE: &str = r#"roles = ["submit", "read", "work", "operate"]"#;
+pub(super) const EVERY_ROLE: &str = r#"roles = ["submit", "read", "work", "operate"]"#;
 
 /// The token with this name.
-fn secret(name: &str) -> String {
+pub(super) fn secret(name: &str) -> String {
     format!("hbx_secret-of-{name}")
 }
 
 /// The settings of the token with this name.
-fn token(name: &str, members: &str) -> String {
+pub(super) fn token(name: &str, members: &str) -> String {
     let sha256 = Digest::of(secret(name).as_bytes()).to_hex();
     format!("[tokens.{name}]\nsha256 = \"{sha256}\"\n{members}\n")
 }
 
 /// A client of REST with the token of this name.
-fn rest(hookbox: &Hookbox, name: &str) -> Rest {
+pub(super) fn rest(hookbox: &Hookbox, name: &str) -> Rest {
     hookbox.rest.with_token(&secret(name))
 }
 

@@ -18,7 +18,7 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, Fi
 use serde_json::Value;
 
 /// Messages whose schema has the same name.
-const MESSAGES: [&str; 38] = [
+const MESSAGES: [&str; 44] = [
     "SubmitWebhookRequest",
     "SubmitWebhookResponse",
     "WebhookStatus",
@@ -29,6 +29,7 @@ const MESSAGES: [&str; 38] = [
     "Answer",
     "Header",
     "ListWebhooksResponse",
+    "DiscardWebhookResponse",
     "GetStatsResponse",
     "StatusCounts",
     "RouteStats",
@@ -40,6 +41,11 @@ const MESSAGES: [&str; 38] = [
     "Policy",
     "Breaker",
     "Match",
+    "ListSourcesResponse",
+    "Source",
+    "SourceCounts",
+    "ListRejectionsResponse",
+    "Rejection",
     "ResumeResponse",
     "ListPausesResponse",
     "MoveJobsResponse",
@@ -181,8 +187,12 @@ fn the_parameters_of_a_query_are_the_fields_of_its_request() {
     let contract = contract();
     for (path, method, request) in [
         ("/v1/webhooks", "get", "ListWebhooksRequest"),
+        ("/v1/webhooks/{id}/release", "post", "ReleaseWebhookRequest"),
+        ("/v1/webhooks/{id}/discard", "post", "DiscardWebhookRequest"),
         ("/v1/stats", "get", "GetStatsRequest"),
         ("/v1/routes", "get", "ListRoutesRequest"),
+        ("/v1/sources", "get", "ListSourcesRequest"),
+        ("/v1/sources/{source}/rejections", "get", "ListRejectionsRequest"),
         ("/v1/pause", "post", "PauseRequest"),
         ("/v1/resume", "post", "ResumeRequest"),
         ("/v1/pauses", "get", "ListPausesRequest"),

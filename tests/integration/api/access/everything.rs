@@ -36,6 +36,7 @@ fn may(role: Role, need: Need) -> bool {
 
 async fn send(rest: &Rest, method: &str, path: &str) -> Answer {
     let path = path.replace("{id}", ID).replace("{from}", "gone").replace("{route}", "gone");
+    let path = path.replace("{source}", "gone");
     Answer::of(rest.request(Method::from_bytes(method.as_bytes()).unwrap(), &path)).await
 }
 

@@ -65,6 +65,7 @@ async fn looking_is_never_limited(#[values(Sqlite, Postgres)] store: Store) {
         "/v1/webhooks",
         "/v1/stats",
         "/v1/routes",
+        "/v1/sources",
         "/v1/pauses",
         "/healthz",
         "/readyz",

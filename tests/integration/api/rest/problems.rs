@@ -30,9 +30,13 @@ async fn a_method_the_path_does_not_take_is_answered_405() {
         (Method::PUT, one.clone(), &["GET"]),
         (Method::GET, format!("{one}/retry"), &["POST"]),
         (Method::GET, format!("{one}/cancel"), &["POST"]),
+        (Method::GET, format!("{one}/release"), &["POST"]),
+        (Method::GET, format!("{one}/discard"), &["POST"]),
         (Method::POST, "/v1/stats".into(), &["GET"]),
         (Method::POST, "/healthz".into(), &["GET"]),
         (Method::POST, "/v1/routes".into(), &["GET"]),
+        (Method::POST, "/v1/sources".into(), &["GET"]),
+        (Method::POST, "/v1/sources/shop/rejections".into(), &["GET"]),
         (Method::GET, "/v1/routes/default/move".into(), &["POST"]),
         (Method::GET, "/v1/pause".into(), &["POST"]),
         (Method::GET, "/v1/settings/reload".into(), &["POST"]),
@@ -58,6 +62,8 @@ async fn a_wrong_id_is_refused_and_an_unknown_id_is_not_found(#[values(Sqlite, P
         (Method::GET, "/watch"),
         (Method::POST, "/retry"),
         (Method::POST, "/cancel"),
+        (Method::POST, "/release"),
+        (Method::POST, "/discard"),
     ];
     for (method, call) in calls {
         for bad in ["7", "not-an-id", "%20", "01934c3e-7b00-7000-8000-00000000000g"] {

@@ -1,0 +1,157 @@
+//! Sources, what came in from them, and the requests of theirs that were refused.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{CauseWord, Time};
+use crate::domain::verdict::Cause;
+use crate::service::activity::Rejection;
+use crate::service::source_view::{SourceCounts, SourceView};
+
+/// The sources of the settings.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct ListSourcesResponse {
+    /// The sources, by name.
+    sources: Vec<SourceBody>,
+}
+
+impl From<Vec<SourceView>> for ListSourcesResponse {
+    fn from(sources: Vec<SourceView>) -> Self {
+        Self { sources: sources.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// A source of the settings, with what came in from it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Source)]
+struct SourceBody {
+    /// The name of the source.
+    #[schema(example = "shop")]
+    source: String,
+    /// The name of its preset; null if it has none.
+    #[schema(example = "shopify")]
+    preset: Option<String>,
+    /// What it is, for people; null if nobody has said it.
+    description: Option<String>,
+    /// Whether its requests are verified.
+    verifies: bool,
+    /// The path of the URL to which the sender sends.
+    #[schema(example = "/v1/sources/shop/webhooks")]
+    path: String,
+    /// What becomes of a request that is not verified: it is refused (`reject`), or its webhooks are stored without
+    /// jobs until somebody releases or discards them (`quarantine`).
+    #[schema(example = "reject")]
+    unverified: &'static str,
+    /// How many webhooks it may send per second (`s`), minute (`m`) or hour (`h`); null if its settings do not say it.
+    #[schema(example = "1000/m")]
+    rate_limit: Option<String>,
+    /// What came in since the start of the process that answers.
+    counts: SourceCountsBody,
+    /// When the last request came that was verified, or that the source does not verify; null if none has come since
+    /// the start of the process that answers, and for a token that is limited to routes.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_seen: Option<Time>,
+    /// Whether the source is paused by its name. False if only everything or a route is paused.
+    paused: bool,
+    /// Since when the source is paused by its name; null if it is not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    paused_since: Option<Time>,
+}
+
+impl From<SourceView> for SourceBody {
+    fn from(source: SourceView) -> Self {
+        Self {
+            source: source.source.to_string(),
+            preset: source.preset,
+            description: source.description,
+            verifies: source.verifies,
+            path: source.path,
+            unverified: source.unverified,
+            rate_limit: source.rate_limit,
+            counts: source.counts.into(),
+            last_seen: source.last_seen.map(Time),
+            paused: source.paused_since.is_some(),
+            paused_since: source.paused_since.map(Time),
+        }
+    }
+}
+
+/// How many requests of a source came in, by what they were. All are 0 for a token that is limited to routes.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SourceCounts)]
+struct SourceCountsBody {
+    /// Requests that were verified, or that the source does not verify, and whose webhooks could be read.
+    verified: u64,
+    /// Requests that were not verified, also those whose webhooks are in quarantine.
+    unverified: u64,
+    /// Other requests whose webhooks could not be read.
+    malformed: u64,
+    /// Requests by which the sender checked the URL.
+    handshakes: u64,
+}
+
+impl From<SourceCounts> for SourceCountsBody {
+    fn from(counts: SourceCounts) -> Self {
+        let SourceCounts { verified, unverified, malformed, handshakes } = counts;
+        Self { verified, unverified, malformed, handshakes }
+    }
+}
+
+/// The requests that were refused.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct ListRejectionsResponse {
+    /// The last 100, newest first.
+    rejections: Vec<RejectionBody>,
+}
+
+impl From<Vec<Rejection>> for ListRejectionsResponse {
+    fn from(rejections: Vec<Rejection>) -> Self {
+        Self { rejections: rejections.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// A request to a source that was refused. Nothing of it is stored.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Rejection)]
+struct RejectionBody {
+    /// When it came.
+    #[schema(value_type = String, format = DateTime)]
+    at: Time,
+    /// Why it is not verified; null if it was refused for another reason.
+    #[schema(value_type = Option<CauseWord>)]
+    cause: Option<&'static str>,
+    /// The reason in UPPER_SNAKE_CASE.
+    #[schema(example = "NOT_VERIFIED")]
+    reason: &'static str,
+    /// What was wrong, and what to do.
+    detail: String,
+    /// The IP address that it came from; null if it is not known. Behind a proxy, that of the proxy.
+    #[schema(example = "203.0.113.7")]
+    client: Option<String>,
+    /// The method of the request.
+    #[schema(example = "POST")]
+    method: String,
+    /// The content type of the request; null if it had none.
+    #[schema(example = "application/json")]
+    content_type: Option<String>,
+    /// How many bytes its body had; 0 if it was not read.
+    body_bytes: u64,
+    /// The trace of the request: 32 hex digits.
+    trace_id: String,
+}
+
+impl From<Rejection> for RejectionBody {
+    fn from(rejection: Rejection) -> Self {
+        Self {
+            at: Time(rejection.at),
+            cause: rejection.cause.map(Cause::as_str),
+            reason: rejection.reason,
+            detail: rejection.detail,
+            client: rejection.client.map(|client| client.to_string()),
+            method: rejection.method,
+            content_type: rejection.content_type,
+            body_bytes: rejection.body_bytes as u64,
+            trace_id: rejection.trace_id,
+        }
+    }
+}

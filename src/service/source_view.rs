@@ -1,0 +1,107 @@
+//! The sources of the settings as clients see them, with what came in from each.
+
+use jiff::Timestamp;
+
+use super::Service;
+use super::activity::Rejection;
+use super::policy_view::rate;
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::webhook::Source;
+use crate::store::{Pause, PauseTarget};
+
+/// A source of the settings, with what came in from it.
+#[derive(Clone, Debug)]
+pub struct SourceView {
+    /// The source.
+    pub source: Source,
+    /// The name of its preset; none if it has none.
+    pub preset: Option<String>,
+    /// What it is, for people; none if nobody said it.
+    pub description: Option<String>,
+    /// Whether its requests are verified.
+    pub verifies: bool,
+    /// The path of the URL to which the sender sends.
+    pub path: String,
+    /// What becomes of requests that are not verified: `reject` or `quarantine`.
+    pub unverified: &'static str,
+    /// How many webhooks it may send, such as `1000/m`; none if its settings do not say it.
+    pub rate_limit: Option<String>,
+    /// What came in since the start of this process.
+    pub counts: SourceCounts,
+    /// When the last request came that was verified, or that the source does not verify.
+    pub last_seen: Option<Timestamp>,
+    /// Since when the source is paused by its name.
+    pub paused_since: Option<Timestamp>,
+}
+
+/// How many requests of a source came in since the start of this process, by what they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceCounts {
+    /// Requests that were verified, or that the source does not verify, and whose webhooks could be read.
+    pub verified: u64,
+    /// Requests that were not verified, also those whose webhooks are in quarantine.
+    pub unverified: u64,
+    /// Other requests whose webhooks could not be read.
+    pub malformed: u64,
+    /// Requests by which the sender checked the URL.
+    pub handshakes: u64,
+}
+
+impl Service {
+    /// The sources in force that the caller sees, by name.
+    pub async fn source_list(&self) -> Result<Vec<SourceView>> {
+        let pauses = self.pauses().await?;
+        let sources = self.sources();
+        let seen = sources.values().filter(|source| self.caller.sees_source(&source.name));
+        let views = seen.map(|source| {
+            let (counts, last_seen) = self.numbers_of(&source.name);
+            let rules = &source.rules;
+            SourceView {
+                source: source.name.clone(),
+                preset: source.preset.clone(),
+                description: Some(rules.description.clone()).filter(|text| !text.is_empty()),
+                verifies: rules.verifies(),
+                path: format!("/v1/sources/{}/webhooks", source.name),
+                unverified: rules.on_unverified.as_str(),
+                rate_limit: rules.rate_limit.map(rate),
+                counts,
+                last_seen,
+                paused_since: paused_since(&pauses, &source.name),
+            }
+        });
+        Ok(views.collect())
+    }
+
+    /// The last requests to a source that this process has refused, newest first. Errors: `SourceNotFound` if it is not
+    /// in force, or the caller does not see it; `Forbidden` for a caller who is limited to routes.
+    pub fn rejections(&self, source: &Source) -> Result<Vec<Rejection>> {
+        if !self.caller.sees_source(source) || !self.sources().contains_key(source) {
+            let detail = format!("there is no source `{source}` in the settings; GET /v1/sources lists them");
+            return Err(Error::new(Reason::SourceNotFound, detail));
+        }
+        if self.caller.has_limited_routes() {
+            return Err(self.caller.too_limited("requests that were refused belong to no route"));
+        }
+        Ok(self.activity().rejections(source))
+    }
+
+    /// What came in from a source, and when it was last seen. They are those of all routes.
+    fn numbers_of(&self, source: &Source) -> (SourceCounts, Option<Timestamp>) {
+        if self.caller.has_limited_routes() {
+            return (SourceCounts::default(), None);
+        }
+        let seen = self.activity().seen(source);
+        let counts = SourceCounts {
+            verified: seen.verified,
+            unverified: seen.unverified,
+            malformed: seen.malformed,
+            handshakes: seen.handshakes,
+        };
+        (counts, seen.last_seen)
+    }
+}
+
+fn paused_since(pauses: &[Pause], source: &Source) -> Option<Timestamp> {
+    let target = PauseTarget::Source(source.clone());
+    pauses.iter().find(|pause| pause.target == target).map(|pause| pause.since)
+}
