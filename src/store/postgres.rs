@@ -6,6 +6,7 @@
 
 mod accept;
 mod backlog;
+mod batch;
 mod breakers;
 mod cancel;
 mod claim;
@@ -21,6 +22,7 @@ mod hosts;
 mod import;
 mod inbox;
 mod insert;
+mod insert_steps;
 mod job_queue;
 mod lanes;
 mod lease_jobs;
@@ -41,9 +43,12 @@ mod policies;
 mod pool;
 mod probe;
 mod purge;
+mod quarantine;
 mod queries;
 mod queue_names;
+mod release;
 mod renew;
+mod request_batches;
 mod retry;
 mod rows;
 mod schedule;
@@ -55,6 +60,7 @@ mod take_over;
 mod target;
 mod tls;
 mod transfers;
+mod undone;
 mod vacuum;
 
 use std::sync::atomic::{AtomicI64, AtomicU32};
@@ -69,7 +75,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::backlog::Backlog;
-use self::committer::Accept;
+use self::committer::Queues;
 use self::database_time::DatabaseTime;
 pub(super) use self::import::{Import, Standing};
 use self::notifier::Notifier;
@@ -117,7 +123,7 @@ pub struct Options {
 pub struct PostgresStore {
     shared: Arc<Shared>,
     /// `None` once the store is closing.
-    accepting: Mutex<Option<mpsc::Sender<Accept>>>,
+    accepting: Mutex<Option<Queues>>,
     runtime: Handle,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -168,20 +174,22 @@ impl PostgresStore {
             wakes: Wakes::default(),
             notifier: Notifier::default(),
             metrics,
+            quarantining: Default::default(),
             unsure: Default::default(),
             next_slot: AtomicU32::new(options.seed as u32),
         });
         look::look(&shared).await.map_err(|source| OpenError::Setup { target: options.target, source })?;
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
-        let (accepting, queue) = mpsc::channel(committer::QUEUE_WEBHOOKS);
-        tasks.spawn(committer::commit(Arc::clone(&shared), queue));
+        let (webhooks, queue) = mpsc::channel(committer::QUEUE_WEBHOOKS);
+        let (batches, batch_queue) = mpsc::channel(request_batches::QUEUE_BATCHES);
+        tasks.spawn(committer::commit(Arc::clone(&shared), queue, batch_queue));
         tasks.spawn(notify::tell_others(Arc::clone(&shared), Arc::clone(&connector), closing.clone()));
         tasks.spawn(vacuum::keep_clean(Arc::clone(&shared), Arc::clone(&connector), closing.clone()));
         let (armed, is_armed) = oneshot::channel();
         tasks.spawn(notify::listen(Arc::clone(&shared), connector, closing.clone(), armed));
         // An error means that listening failed. The store then polls, so it is ready all the same.
         let _ = is_armed.await;
-        let accepting = Mutex::new(Some(accepting));
+        let accepting = Mutex::new(Some(Queues { webhooks, batches }));
         Ok(Self { shared, accepting, runtime: Handle::current(), tasks, closing })
     }
 

@@ -1,4 +1,4 @@
-//! Accepts webhooks. The unique constraint of `webhooks` ensures one webhook per source and key.
+//! Accepts webhooks. A unique index of `webhooks` ensures one webhook per source and key.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,23 +13,26 @@ use super::pool::answer;
 use super::rows::{self, NamesRow};
 use super::shared::Shared;
 use super::{lanes, queries, queue_names};
+use crate::domain::conflict::OnConflict;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
 use crate::domain::job::{JobStatus, Status};
-use crate::domain::route::NewJob;
-use crate::domain::webhook::{NewWebhook, WebhookStatus};
+use crate::domain::route::{NewJob, RouteName};
+use crate::domain::webhook::{NewWebhook, Source, WebhookStatus};
 use crate::store::Accepted;
-use crate::store::acceptance::{backlog_full, duplicate};
+use crate::store::acceptance::{backlog_full, duplicate_or_conflict};
 use crate::store::statement::statement;
 
 /// Maximum number of tries for a batch. Another try is needed if a purge removes a key after the insert has
 /// found the conflict, and before the stored webhook is read.
-const TRIES: usize = 3;
+pub(super) const TRIES: usize = 3;
 
 /// A webhook to store, with its jobs.
 pub(super) struct Incoming {
     pub(super) webhook: NewWebhook,
     pub(super) jobs: Vec<NewJob>,
+    /// What becomes of the webhook if its key is taken by another content.
+    pub(super) on_conflict: OnConflict,
 }
 
 impl Incoming {
@@ -41,28 +44,43 @@ impl Incoming {
 /// Stores a batch. Returns the result of each webhook, in the order of the batch.
 pub(super) async fn store(shared: &Shared, batch: &[Incoming]) -> QueryResult<Vec<Result<Accepted>>> {
     let mut connection = shared.accepting.get().await?;
-    let jobs = batch.iter().map(|incoming| incoming.jobs.len()).sum();
-    let mut names = HashSet::new();
-    for Incoming { webhook, jobs } in batch {
-        names.extend(jobs.iter().map(|job| (&job.route, &webhook.source)));
-    }
+    let names = queues_of(batch);
     let storing = async {
         queue_names::number(&shared.schedule, &mut connection, &names).await?;
-        if shared.backlog.is_far(&mut connection, jobs).await? {
+        if shared.backlog.is_far(&mut connection, jobs_of(batch)).await? {
             return store_all(shared, &mut connection, batch, (0..batch.len()).collect()).await;
         }
         connection.transaction(async |connection| store_what_fits(shared, connection, batch).await).await
     };
     let storing = answer(storing).await;
     let outcomes = connection.release(storing)?;
-    let is_new = |outcome: &&Result<Accepted>| outcome.as_ref().is_ok_and(|accepted| !accepted.duplicate);
-    let new = || outcomes.iter().filter(is_new).flatten().flat_map(|accepted| &accepted.webhook.jobs);
-    shared.backlog.change(i64::try_from(new().count()).unwrap_or(i64::MAX));
-    let mut due = new().map(|job| (job.queue, job.updated_at)).collect::<Vec<_>>();
+    note_new(shared, outcomes.iter().flatten());
+    Ok(outcomes)
+}
+
+/// The number of jobs of a batch.
+pub(super) fn jobs_of(batch: &[Incoming]) -> usize {
+    batch.iter().map(|incoming| incoming.jobs.len()).sum()
+}
+
+/// The routes and sources whose queues a batch needs.
+pub(super) fn queues_of(batch: &[Incoming]) -> HashSet<(&RouteName, &Source)> {
+    let mut names = HashSet::new();
+    for Incoming { webhook, jobs, .. } in batch {
+        names.extend(jobs.iter().map(|job| (&job.route, &webhook.source)));
+    }
+    names
+}
+
+/// Adds the jobs of new webhooks to the backlog, notes that they are due, and wakes the dispatcher. Call it only after
+/// the commit.
+pub(super) fn note_new<'a>(shared: &Shared, accepted: impl Iterator<Item = &'a Accepted>) {
+    let new = accepted.filter(|accepted| !accepted.duplicate).flat_map(|accepted| &accepted.webhook.jobs);
+    let mut due = new.map(|job| (job.queue, job.updated_at)).collect::<Vec<_>>();
+    shared.backlog.change(i64::try_from(due.len()).unwrap_or(i64::MAX));
     due.sort_unstable_by_key(|(queue, _)| *queue);
     due.dedup_by_key(|(queue, _)| *queue);
     shared.due(&due);
-    Ok(outcomes)
 }
 
 /// Stores a batch near the limit of the backlog: locks out other processes, and stores only webhooks whose
@@ -76,7 +94,7 @@ async fn store_what_fits(
     let kept = find(shared, connection, batch, &(0..batch.len()).collect::<Vec<_>>()).await?;
     let mut taken = HashSet::new();
     let fits = |at: &usize| {
-        let Incoming { webhook: new, jobs } = &batch[*at];
+        let Incoming { webhook: new, jobs, .. } = &batch[*at];
         if kept.contains_key(at) || taken.contains(&(&new.source, &new.idempotency_key)) {
             return true;
         }
@@ -112,7 +130,8 @@ async fn store_all(
             break;
         }
         for (at, (first, digest)) in find(shared, connection, batch, &left).await? {
-            outcomes.insert(at, duplicate(&batch[at].webhook, first, &digest));
+            let Incoming { webhook, on_conflict, .. } = &batch[at];
+            outcomes.insert(at, duplicate_or_conflict(webhook, first, &digest, *on_conflict));
         }
         // A webhook that is neither new nor found was purged in between. Try again.
         left.retain(|at| !outcomes.contains_key(at));
@@ -120,14 +139,16 @@ async fn store_all(
             break;
         }
     }
-    let removed = || {
-        Error::store_unavailable(
-            "the idempotency key was being removed by a purge; send the webhook again",
-            "the webhook of the key was purged at the same time",
-        )
-    };
-    let outcomes = which.into_iter().map(|at| outcomes.remove(&at).unwrap_or_else(|| Err(removed())));
+    let outcomes = which.into_iter().map(|at| outcomes.remove(&at).unwrap_or_else(|| Err(key_removed())));
     Ok(outcomes.collect())
+}
+
+/// `StoreUnavailable`: each of [`TRIES`] tries met a purge.
+pub(super) fn key_removed() -> Error {
+    Error::store_unavailable(
+        "the idempotency key was being removed by a purge; send the webhook again",
+        "the webhook of the key was purged at the same time",
+    )
 }
 
 /// Inserts the new webhooks among `which`, and adds their results to `outcomes`.
@@ -139,13 +160,7 @@ async fn insert_new(
     outcomes: &mut HashMap<usize, Result<Accepted>>,
 ) -> QueryResult<()> {
     let now = shared.now();
-    let ids = shared.new_ids(which.len(), now);
-    let mut rows = Vec::with_capacity(which.len());
-    for (at, id) in which.iter().copied().zip(ids) {
-        rows.push(NewRow { id, place: at, webhook: &batch[at].webhook, jobs: job_rows(shared, &batch[at])? });
-    }
-    // Sorted by key, so that two batches with several keys in common do not deadlock.
-    rows.sort_by_key(|row| (row.webhook.source.as_str(), row.webhook.idempotency_key.as_str()));
+    let rows = new_rows(shared, batch, which, now)?;
     let stored = insert(connection, &rows, now, shared.slot()).await?;
     let stored = stored.into_iter().collect::<HashSet<_>>();
     let ordered = rows.iter().flat_map(|row| &row.jobs).filter(|job| job.lane.is_some());
@@ -157,18 +172,41 @@ async fn insert_new(
     Ok(())
 }
 
-/// The rows of a webhook's jobs.
-fn job_rows(shared: &Shared, incoming: &Incoming) -> QueryResult<Vec<NewJobRow>> {
+/// The rows of the webhooks among `which`, with new ids in their order. Sorted by key, so that two batches with several
+/// keys in common do not deadlock.
+pub(super) fn new_rows<'a>(
+    shared: &Shared,
+    batch: &'a [Incoming],
+    which: &[usize],
+    now: Timestamp,
+) -> QueryResult<Vec<NewRow<'a>>> {
+    let ids = shared.new_ids(which.len(), now);
+    let mut rows = Vec::with_capacity(which.len());
+    for (at, id) in which.iter().copied().zip(ids) {
+        let Incoming { webhook, jobs, .. } = &batch[at];
+        rows.push(NewRow { id, place: at, webhook, jobs: job_rows(shared, &webhook.source, jobs)? });
+    }
+    rows.sort_by_key(|row| (row.webhook.source.as_str(), row.webhook.idempotency_key.as_str()));
+    Ok(rows)
+}
+
+/// The rows of a webhook's jobs. Their queues must be known to the schedule.
+pub(super) fn job_rows(shared: &Shared, source: &Source, jobs: &[NewJob]) -> QueryResult<Vec<NewJobRow>> {
     let row = |job: &NewJob| {
-        let queue = shared.schedule.queue(&job.route, &incoming.webhook.source);
+        let queue = shared.schedule.queue(&job.route, source);
         let queue = queue.ok_or_else(|| rows::unreadable(format!("route {} has no queue", job.route)))?;
         Ok(NewJobRow { queue, lane: job.order.as_ref().map(|order| lanes::key(queue, order)) })
     };
-    incoming.jobs.iter().map(row).collect()
+    jobs.iter().map(row).collect()
 }
 
 /// The status of a webhook that was just stored.
-fn as_stored(id: WebhookId, incoming: &Incoming, rows: &[NewJobRow], now: Timestamp) -> WebhookStatus {
+pub(super) fn as_stored(
+    id: WebhookId,
+    incoming: &Incoming,
+    rows: &[NewJobRow],
+    now: Timestamp,
+) -> WebhookStatus {
     let new = &incoming.webhook;
     let status = |(job, row): (&NewJob, &NewJobRow)| JobStatus {
         queue: row.queue,
@@ -188,6 +226,7 @@ fn as_stored(id: WebhookId, incoming: &Incoming, rows: &[NewJobRow], now: Timest
         idempotency_key: new.idempotency_key.clone(),
         event_type: new.event_type.clone(),
         accepted_at: id.time(),
+        is_quarantined: false,
         jobs,
     }
 }
@@ -203,7 +242,7 @@ struct KeptRow {
 
 /// Looks up the webhooks among `which` whose key is taken. Returns the status and the payload digest of the
 /// stored webhook, by index into `batch`.
-async fn find(
+pub(super) async fn find(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
     batch: &[Incoming],
@@ -238,6 +277,7 @@ statement! { Pg;
     "SELECT k.number, w.payload_digest, w.id, w.source, w.idempotency_key, w.event_type, w.accepted_at
      FROM unnest(?, ?) WITH ORDINALITY AS k (source, idempotency_key, number)
      CROSS JOIN LATERAL (
-         SELECT * FROM webhooks WHERE source = k.source AND idempotency_key = k.idempotency_key OFFSET 0
+         SELECT * FROM webhooks
+         WHERE source = k.source AND idempotency_key = k.idempotency_key AND NOT quarantined OFFSET 0
      ) AS w"
 }

@@ -10,18 +10,20 @@
 //! never stored at the same time, so that ordered jobs get their positions in the order of arrival.
 //!
 //! Large webhooks wait in a queue of their own. One batch of them at a time is stored beside the others, so that
-//! small webhooks do not wait until the large ones that came before them are stored.
+//! small webhooks do not wait until the large ones that came before them are stored. The batches of requests, each of
+//! which is stored as a whole, have a third queue (`request_batches`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::accept::{Incoming, store};
 use super::pool::{is_fault, refused};
+use super::request_batches::{self, RequestBatch};
 use super::shared::Shared;
 use crate::domain::error::{Error, Result};
 use crate::store::Accepted;
@@ -36,10 +38,10 @@ pub(super) const COMMITTERS: usize = 2;
 pub(super) const QUEUE_WEBHOOKS: usize = 4_096;
 
 /// Maximum number of webhooks in one statement. Bounds how long the first webhook waits for the last.
-const BATCH_WEBHOOKS: usize = 1_024;
+pub(super) const BATCH_WEBHOOKS: usize = 1_024;
 
 /// Maximum number of bytes of payloads in one statement: what a slow connection carries in the time of a statement.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// Maximum number of large webhooks that wait. Further ones are refused.
 const LARGE_WEBHOOKS: usize = 4_096;
@@ -60,6 +62,13 @@ const SENDERS_WAIT: Duration = Duration::from_millis(2);
 /// A batch of this size does not wait for more senders.
 const ENOUGH_WEBHOOKS: usize = 32;
 
+/// Where webhooks wait to be stored.
+#[derive(Clone, Debug)]
+pub(super) struct Queues {
+    pub(super) webhooks: mpsc::Sender<Accept>,
+    pub(super) batches: mpsc::Sender<RequestBatch>,
+}
+
 /// A webhook to store, and the channel for its result.
 pub(super) struct Accept {
     pub(super) incoming: Incoming,
@@ -74,15 +83,23 @@ impl Accept {
     }
 }
 
-/// Stores queued webhooks until the queue is closed and empty.
-pub(super) async fn commit(shared: Arc<Shared>, queue: mpsc::Receiver<Accept>) {
+/// Stores queued webhooks until the queues are closed and empty.
+pub(super) async fn commit(
+    shared: Arc<Shared>,
+    queue: mpsc::Receiver<Accept>,
+    batches: mpsc::Receiver<RequestBatch>,
+) {
     let (aside, large) = mpsc::channel(LARGE_WEBHOOKS);
     let committer = Committer {
         shared,
         connections: Arc::new(Semaphore::new(COMMITTERS)),
         storing_ordered: Arc::default(),
     };
-    tokio::join!(commit_small(committer.clone(), queue, aside), commit_large(committer, large));
+    tokio::join!(
+        commit_small(committer.clone(), queue, aside),
+        commit_large(committer.clone(), large),
+        request_batches::commit(committer, batches)
+    );
 }
 
 /// Stores large webhooks, one batch after the other, until the queue is closed and empty.
@@ -163,13 +180,19 @@ fn has_ordered(batch: &[Accept]) -> bool {
 
 /// Stores batches.
 #[derive(Clone)]
-struct Committer {
-    shared: Arc<Shared>,
-    /// One permit for each connection. Batches get them in turn, so that neither small nor large webhooks take all
-    /// connections for long.
+pub(super) struct Committer {
+    pub(super) shared: Arc<Shared>,
+    /// One permit for each connection. Batches get them in turn, so that neither small webhooks, large ones nor the
+    /// batches of requests take all connections for long.
     connections: Arc<Semaphore>,
     /// Locked while a batch with ordered jobs is stored.
     storing_ordered: Arc<Mutex<()>>,
+}
+
+/// The turn of a batch, which ends when this is dropped.
+pub(super) struct Turn<'a> {
+    _storing_ordered: Option<MutexGuard<'a, ()>>,
+    _connection: Option<SemaphorePermit<'a>>,
 }
 
 /// A batch that was stored or refused.
@@ -180,12 +203,18 @@ struct Done {
 }
 
 impl Committer {
+    /// Waits until a batch may be stored: for a connection, and if it has ordered jobs, until no other batch that has
+    /// some is stored.
+    pub(super) async fn turn(&self, is_ordered: bool) -> Turn<'_> {
+        let storing_ordered = if is_ordered { Some(self.storing_ordered.lock().await) } else { None };
+        // The semaphore is never closed.
+        Turn { _storing_ordered: storing_ordered, _connection: self.connections.acquire().await.ok() }
+    }
+
     /// Stores a batch and sends the results.
     async fn store(self, mut batch: Vec<Accept>) -> Done {
         let is_ordered = has_ordered(&batch);
-        let _storing_ordered = if is_ordered { Some(self.storing_ordered.lock().await) } else { None };
-        // The semaphore is never closed.
-        let _connection = self.connections.acquire().await;
+        let _turn = self.turn(is_ordered).await;
         refuse_late(&mut batch);
         Done { webhooks: store_and_answer(&self.shared, batch).await, is_ordered }
     }
@@ -250,6 +279,7 @@ fn answer(reply: oneshot::Sender<Result<Accepted>>, outcome: Result<Accepted>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::conflict::OnConflict;
     use crate::domain::error::Reason;
     use crate::domain::headers::KeptHeaders;
     use crate::domain::payload::Payload;
@@ -270,7 +300,8 @@ mod tests {
         };
         let (reply, answer) = oneshot::channel();
         let late_at = Instant::now() + Duration::from_secs(60);
-        (Accept { incoming: Incoming { webhook, jobs: Vec::new() }, reply, late_at }, answer)
+        let incoming = Incoming { webhook, jobs: Vec::new(), on_conflict: OnConflict::Reject };
+        (Accept { incoming, reply, late_at }, answer)
     }
 
     #[test]

@@ -38,7 +38,6 @@ impl CountChanges {
     }
 
     /// Writes the changes to the database. Must be the last statement of a transaction that locks rows.
-    /// Leaves out `filtered` and `quarantined`, which do not change this way.
     pub(super) async fn apply(&self, connection: &mut AsyncPgConnection, slot: i16) -> QueryResult<()> {
         if self.0.is_empty() {
             return Ok(());

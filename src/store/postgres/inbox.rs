@@ -4,45 +4,98 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 
 use super::accept::Incoming;
-use super::committer::{self, Accept};
+use super::batch::Outcome;
+use super::committer::{self, Accept, Queues};
 use super::pool::{answer, refused};
-use super::{PostgresStore, list, look, probe, queries, size};
-use crate::domain::error::{Error, Result};
+use super::request_batches::{self, RequestBatch};
+use super::{PostgresStore, list, look, probe, quarantine, queries, size};
+use crate::domain::conflict::OnConflict;
+use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::WebhookId;
 use crate::domain::route::NewJob;
 use crate::domain::webhook::{NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
 use crate::store::acceptance::queue_full;
 use crate::store::changes::Changes;
-use crate::store::{Accepted, Inbox, ListQuery, Page, Probe, StoreStats};
+use crate::store::{Accepted, BatchError, Inbox, ListQuery, Page, Probe, StoreStats, Submission};
 
-/// How long a caller waits for a webhook to be stored, including the wait in the queue. After that the caller
-/// gets `StoreUnavailable`, although the webhook may still be stored. If its statement has not begun by then, it is
-/// not stored: senders repeat it, and the queue would only grow.
+/// How long a caller waits for webhooks to be stored, including the wait in the queue. After that the caller
+/// gets `StoreUnavailable`, although the webhooks may still be stored. If their statement has not begun by then, they
+/// are not stored: senders repeat them, and the queue would only grow.
 const ACCEPTED_WITHIN: Duration = Duration::from_secs(15);
 
-#[async_trait]
-impl Inbox for PostgresStore {
-    async fn accept(&self, webhook: NewWebhook, jobs: Vec<NewJob>) -> Result<Accepted> {
-        let queue = self.accepting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+impl PostgresStore {
+    fn queues(&self) -> Result<Queues> {
+        let queues = self.accepting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        queues.ok_or_else(Error::shutting_down)
+    }
+
+    async fn store_one(&self, incoming: Incoming) -> Result<Accepted> {
         let (reply, outcome) = oneshot::channel();
         let late_at = Instant::now() + ACCEPTED_WITHIN;
-        let accept = Accept { incoming: Incoming { webhook, jobs }, reply, late_at };
-        queue.ok_or_else(Error::shutting_down)?.try_send(accept).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => queue_full(committer::QUEUE_WEBHOOKS),
-            mpsc::error::TrySendError::Closed(_) => Error::shutting_down(),
+        let accept = Accept { incoming, reply, late_at };
+        self.queues()?.webhooks.try_send(accept).map_err(|refused| match refused {
+            TrySendError::Full(_) => queue_full(committer::QUEUE_WEBHOOKS),
+            TrySendError::Closed(_) => Error::shutting_down(),
         })?;
+        self.stored(outcome, late_at, committer::unknown).await?
+    }
+
+    async fn store_batch(&self, incoming: Vec<Incoming>) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        let late_at = Instant::now() + ACCEPTED_WITHIN;
+        let batch = RequestBatch { incoming, reply, late_at };
+        self.queues()?.batches.try_send(batch).map_err(|refused| match refused {
+            TrySendError::Full(_) => request_batches::queue_full(),
+            TrySendError::Closed(_) => Error::shutting_down(),
+        })?;
+        self.stored(outcome, late_at, request_batches::unknown).await?
+    }
+
+    /// Waits for the result of what was put into a queue. `unknown` makes the error for a caller that waits no longer.
+    async fn stored<T>(
+        &self,
+        outcome: oneshot::Receiver<T>,
+        late_at: Instant,
+        unknown: fn(Elapsed) -> Error,
+    ) -> Result<T> {
         let outcome = {
             let _timers = self.runtime.enter();
             tokio::time::timeout_at(late_at, outcome)
         };
-        match outcome.await {
-            Ok(outcome) => outcome.map_err(|_| Error::shutting_down())?,
-            Err(late) => Err(committer::unknown(late)),
+        outcome.await.map_err(unknown)?.map_err(|_| Error::shutting_down())
+    }
+}
+
+#[async_trait]
+impl Inbox for PostgresStore {
+    async fn accept(&self, webhook: NewWebhook, jobs: Vec<NewJob>) -> Result<Accepted> {
+        self.store_one(Incoming { webhook, jobs, on_conflict: OnConflict::Reject }).await
+    }
+
+    async fn accept_batch(&self, submissions: Vec<Submission>, on_conflict: OnConflict) -> Outcome {
+        let incoming = |Submission { webhook, jobs }| Incoming { webhook, jobs, on_conflict };
+        match <[Submission; 1]>::try_from(submissions) {
+            // Cheaper than a batch: many of them are stored by one statement.
+            Ok([only]) => {
+                let accepted = self.store_one(incoming(only)).await.map_err(|error| {
+                    let item = (error.reason() == Reason::KeyReused).then_some(0);
+                    BatchError { item, error }
+                });
+                Ok(vec![accepted?])
+            }
+            Err(none) if none.is_empty() => Ok(Vec::new()),
+            Err(several) => self.store_batch(several.into_iter().map(incoming).collect()).await,
         }
+    }
+
+    async fn quarantine(&self, webhook: NewWebhook) -> Result<Option<WebhookStatus>> {
+        self.run(async move |shared| quarantine::quarantine(&shared, webhook).await).await
     }
 
     async fn status(&self, name: WebhookName) -> Result<WebhookStatus> {

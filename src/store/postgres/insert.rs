@@ -46,20 +46,6 @@ pub(super) async fn insert(
 ) -> QueryResult<Vec<Uuid>> {
     let jobs = || rows.iter().flat_map(|row| row.jobs.iter().map(move |job| (row, job)));
     let of = |row: &NewRow<'_>| rows::uuid(row.id);
-    let webhooks = Columns {
-        ids: rows.iter().map(of).collect(),
-        sources: rows.iter().map(|row| row.webhook.source.as_str()).collect(),
-        keys: rows.iter().map(|row| row.webhook.idempotency_key.as_str()).collect(),
-        event_types: rows.iter().map(|row| row.webhook.event_type.as_str()).collect(),
-        content_types: rows.iter().map(|row| row.webhook.payload.content_type().as_str()).collect(),
-        verdicts: rows.iter().map(|row| row.webhook.verdict.number()).collect(),
-        headers: rows.iter().map(|row| row.webhook.headers.as_text()).collect(),
-        payloads: rows.iter().map(|row| row.webhook.payload.as_bytes()).collect(),
-        digests: rows.iter().map(|row| row.webhook.payload.digest().as_bytes().to_vec()).collect(),
-        traceparents: rows.iter().map(|row| row.webhook.traceparent.as_str()).collect(),
-        // The time in the id, so that the orders by id and by time agree even if the clock goes back.
-        accepted_at: rows.iter().map(|row| pg_time(row.id.time())).collect(),
-    };
     let Columns {
         ids,
         sources,
@@ -72,7 +58,7 @@ pub(super) async fn insert(
         digests,
         traceparents,
         accepted_at,
-    } = webhooks;
+    } = Columns::of(rows);
     let is_plain = rows.iter().all(|row| !row.jobs.is_empty()) && jobs().all(|(_, job)| job.lane.is_none());
     let (job_webhooks, job_queues): (Vec<_>, Vec<_>) =
         jobs().map(|(row, job)| (of(row), rows::queue_number(job.queue))).unzip();
@@ -121,31 +107,62 @@ pub(super) async fn insert(
 }
 
 /// The columns of the webhooks to insert.
-struct Columns<'a> {
-    ids: Vec<Uuid>,
-    sources: Vec<&'a str>,
-    keys: Vec<&'a str>,
-    event_types: Vec<&'a str>,
-    content_types: Vec<&'a str>,
-    verdicts: Vec<i16>,
-    headers: Vec<Option<&'a str>>,
-    payloads: Vec<&'a [u8]>,
-    digests: Vec<Vec<u8>>,
-    traceparents: Vec<&'a str>,
-    accepted_at: Vec<PgTimestamp>,
+pub(super) struct Columns<'a> {
+    pub(super) ids: Vec<Uuid>,
+    pub(super) sources: Vec<&'a str>,
+    pub(super) keys: Vec<&'a str>,
+    pub(super) event_types: Vec<&'a str>,
+    pub(super) content_types: Vec<&'a str>,
+    pub(super) verdicts: Vec<i16>,
+    pub(super) headers: Vec<Option<&'a str>>,
+    pub(super) payloads: Vec<&'a [u8]>,
+    pub(super) digests: Vec<Vec<u8>>,
+    pub(super) traceparents: Vec<&'a str>,
+    pub(super) accepted_at: Vec<PgTimestamp>,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(rows: &[NewRow<'a>]) -> Self {
+        Self {
+            ids: rows.iter().map(|row| rows::uuid(row.id)).collect(),
+            sources: rows.iter().map(|row| row.webhook.source.as_str()).collect(),
+            keys: rows.iter().map(|row| row.webhook.idempotency_key.as_str()).collect(),
+            event_types: rows.iter().map(|row| row.webhook.event_type.as_str()).collect(),
+            content_types: rows.iter().map(|row| row.webhook.payload.content_type().as_str()).collect(),
+            verdicts: rows.iter().map(|row| row.webhook.verdict.number()).collect(),
+            headers: rows.iter().map(|row| row.webhook.headers.as_text()).collect(),
+            payloads: rows.iter().map(|row| row.webhook.payload.as_bytes()).collect(),
+            digests: rows.iter().map(|row| row.webhook.payload.digest().as_bytes().to_vec()).collect(),
+            traceparents: rows.iter().map(|row| row.webhook.traceparent.as_str()).collect(),
+            // The time in the id, so that the orders by id and by time agree even if the clock goes back.
+            accepted_at: rows.iter().map(|row| pg_time(row.id.time())).collect(),
+        }
+    }
+}
+
+/// Inserts the webhooks whose keys are free. Leaves the column `quarantined` at its default, and names the predicate of
+/// the unique index.
+macro_rules! new_webhooks {
+    () => {
+        "INSERT INTO webhooks (id, source, idempotency_key, event_type, content_type, verdict, headers, payload,
+                               payload_digest, traceparent, accepted_at)
+         SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (source, idempotency_key) WHERE NOT quarantined DO NOTHING
+         RETURNING id"
+    };
 }
 
 macro_rules! stored {
     () => {
-        "WITH stored AS (
-             INSERT INTO webhooks (id, source, idempotency_key, event_type, content_type, verdict, headers, payload,
-                                   payload_digest, traceparent, accepted_at)
-             SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (source, idempotency_key) DO NOTHING
-             RETURNING id
+        concat!(
+            "WITH stored AS (
+             ",
+            new_webhooks!(),
+            "
          ), given AS (
              SELECT ? AS now
          ), "
+        )
     };
 }
 
@@ -162,6 +179,33 @@ macro_rules! values {
         "webhook, queue, 0, 1, 0, 0, now, now, 0, 0"
     };
 }
+
+/// Adds the ordered jobs of `fresh` to their lanes, and locks these.
+macro_rules! entered {
+    () => {
+        "entered AS (
+             INSERT INTO lanes AS l (lane, queue, jobs, state, available_at)
+             SELECT lane, min(queue), count(*), 0, min(now) FROM fresh, given
+             WHERE lane IS NOT NULL GROUP BY lane ORDER BY lane
+             ON CONFLICT (lane) DO UPDATE
+             SET jobs = l.jobs + excluded.jobs,
+                 state = CASE WHEN l.jobs = 0 THEN 0 ELSE l.state END,
+                 available_at = CASE WHEN l.jobs = 0 THEN excluded.available_at ELSE l.available_at END
+             RETURNING lane
+         )"
+    };
+}
+
+/// Inserts the rows that stand for webhooks without jobs.
+macro_rules! filtered {
+    () => {
+        "INSERT INTO finished_jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at,
+                                        completed_at, revision, lease_token)
+             SELECT f.webhook, 0, 6, 1, 0, 0, now, now, 0, 0 FROM unnest(?) AS f (webhook), given"
+    };
+}
+
+pub(super) use {columns, entered, filtered, new_webhooks, values};
 
 // `IS TRUE` prevents PostgreSQL from turning the subquery into a join; it looks up each job in a hash table
 // instead.
@@ -236,25 +280,18 @@ statement! { Pg;
              SELECT j.webhook, j.queue, j.lane, CASE WHEN j.lane IS NOT NULL THEN n.first + j.place END AS position
              FROM unnest(?, ?, ?, ?) AS j (webhook, queue, lane, place), numbered n
              WHERE (j.webhook IN (SELECT id FROM stored)) IS TRUE
-         ), entered AS (
-             INSERT INTO lanes AS l (lane, queue, jobs, state, available_at)
-             SELECT lane, min(queue), count(*), 0, min(now) FROM fresh, given
-             WHERE lane IS NOT NULL GROUP BY lane ORDER BY lane
-             ON CONFLICT (lane) DO UPDATE
-             SET jobs = l.jobs + excluded.jobs,
-                 state = CASE WHEN l.jobs = 0 THEN 0 ELSE l.state END,
-                 available_at = CASE WHEN l.jobs = 0 THEN excluded.available_at ELSE l.available_at END
-             RETURNING lane
-         ), queued AS (
+         ), ",
+        entered!(),
+        ", queued AS (
              INSERT INTO jobs (",
         columns!(),
         ", lane, position) SELECT ",
         values!(),
         ", lane, position FROM fresh, given
          ), filtered AS (
-             INSERT INTO finished_jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at,
-                                        completed_at, revision, lease_token)
-             SELECT f.webhook, 0, 6, 1, 0, 0, now, now, 0, 0 FROM unnest(?) AS f (webhook), given
+             ",
+        filtered!(),
+        "
              WHERE (f.webhook IN (SELECT id FROM stored)) IS TRUE
              RETURNING queue
          ), counted AS (

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::pool::refused;
-use super::{PostgresStore, breakers, move_jobs, operate, pauses, policies, purge};
+use super::{PostgresStore, breakers, move_jobs, operate, pauses, policies, purge, release};
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
 use crate::domain::policy::Policies;
 use crate::domain::retention::Retention;
-use crate::domain::route::RouteName;
+use crate::domain::route::{NewJob, RouteName};
 use crate::domain::webhook::WebhookStatus;
-use crate::store::{Moved, Operations, Pause, PauseTarget, Purged};
+use crate::store::{Accepted, Moved, Operations, Pause, PauseTarget, Purged};
 
 #[async_trait]
 impl Operations for PostgresStore {
@@ -26,6 +26,14 @@ impl Operations for PostgresStore {
 
     async fn cancel(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {
         self.run(async move |shared| operate::cancel(&shared, id, route.as_ref()).await).await
+    }
+
+    async fn release(&self, id: WebhookId, jobs: Vec<NewJob>) -> Result<Accepted> {
+        self.run(async move |shared| release::release(&shared, id, &jobs).await).await
+    }
+
+    async fn discard(&self, id: WebhookId) -> Result<()> {
+        self.run(async move |shared| release::discard(&shared, id).await).await
     }
 
     async fn pause(&self, target: PauseTarget) -> Result<Pause> {

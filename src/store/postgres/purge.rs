@@ -2,7 +2,8 @@
 //! transaction with a bounded number of rows, so that it does not delay vacuum.
 //!
 //! A job that is past its retention is marked, so that the next step does not read it again. The payload is
-//! removed in the step that finds all jobs of the webhook finished and past their retention.
+//! removed in the step that finds all jobs of the webhook finished and past their retention. A quarantined webhook is
+//! removed whole.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,7 +27,7 @@ use crate::store::fitting::fitting;
 use crate::store::statement::statement;
 
 /// Maximum number of jobs in one statement. One purge runs, for each final status, one statement for payloads
-/// and one for webhooks.
+/// and one for webhooks, and one for quarantined webhooks.
 const PURGE_ROWS: i64 = 500;
 
 /// Maximum number of bytes of payloads, headers and deliveries in one statement, or those of one webhook: PostgreSQL
@@ -38,6 +39,7 @@ const PURGE_BYTES: usize = 64 * 1024 * 1024;
 const UNMARKED: i16 = 0;
 const WITHOUT_PAYLOAD: i16 = 1;
 
+/// The final statuses of webhooks that were accepted.
 const FINAL: [Status; 4] = [Status::Completed, Status::DeadLettered, Status::Cancelled, Status::Filtered];
 
 /// The counts of one step that drops payloads.
@@ -62,6 +64,7 @@ struct Limits {
     completed: PgTimestamp,
     dead_lettered: PgTimestamp,
     keys: PgTimestamp,
+    quarantined: PgTimestamp,
 }
 
 /// Removes a bounded number of payloads and webhooks that are past their retention, and of lanes without
@@ -73,6 +76,7 @@ pub(super) async fn purge(shared: &Shared, retention: &Retention) -> QueryResult
         completed: before(retention.completed),
         dead_lettered: before(retention.dead_lettered),
         keys: before(retention.keys),
+        quarantined: before(retention.quarantined),
     };
     let mut connection = shared.asking.get().await?;
     let purging = answer(async {
@@ -84,6 +88,12 @@ pub(super) async fn purge(shared: &Shared, retention: &Retention) -> QueryResult
             purged.webhooks += usize::try_from(webhooks.webhooks).unwrap_or(0);
             purged.more |= payloads.marked_jobs + webhooks.jobs + webhooks.marked_jobs > 0;
             freed.extend(webhooks.freed);
+        }
+        let quarantined = delete_quarantined(&mut connection, &limits, shared.slot()).await?;
+        purged.webhooks += quarantined;
+        purged.more |= quarantined > 0;
+        if quarantined > 0 {
+            shared.quarantining.make_room();
         }
         purged.more |= delete_lanes(&mut connection).await? > 0;
         Ok((purged, freed))
@@ -133,6 +143,26 @@ async fn delete_webhooks(
                 return Ok(DeletedRow::default());
             }
             DeleteWebhooks { webhooks: &webhooks, before, now, slot }.get_result(connection).await
+        })
+        .await
+}
+
+/// Deletes webhooks that are past the retention of quarantined ones. Returns how many it deleted.
+async fn delete_quarantined(
+    connection: &mut AsyncPgConnection,
+    limits: &Limits,
+    slot: i16,
+) -> QueryResult<usize> {
+    let before = limits.quarantined;
+    connection
+        .transaction(async |connection| {
+            let webhooks = lock_due(connection, UNMARKED, Status::Quarantined, before).await?;
+            if webhooks.is_empty() {
+                return Ok(0);
+            }
+            let deleting = DeleteQuarantined { webhooks: &webhooks, slot };
+            let deleted = deleting.get_result::<i64>(connection).await?;
+            QueryResult::Ok(usize::try_from(deleted).unwrap_or(0))
         })
         .await
 }
@@ -271,6 +301,26 @@ statement! { Pg;
      )
      SELECT (SELECT count(*) FROM finished), (SELECT count(*) FROM marked), (SELECT count(*) FROM webhooks),
             ARRAY(SELECT queue FROM freed)"
+}
+
+// Leaves out webhooks that were released before they were locked: they have lost their row of status 7.
+statement! { Pg;
+    struct DeleteQuarantined<'a> {
+        webhooks: &'a [Uuid] as Array<SqlUuid>,
+        slot: i16 as SmallInt,
+    }
+    returns BigInt;
+    "WITH finished AS (
+         DELETE FROM finished_jobs WHERE webhook = ANY (?) AND queue = 0 AND status = 7
+         RETURNING webhook, queue
+     ), webhooks AS (
+         DELETE FROM webhooks WHERE id = ANY (ARRAY(SELECT webhook FROM finished)) RETURNING id
+     ), counted AS (
+         INSERT INTO status_counts AS c (slot, queue, quarantined)
+         SELECT ?, queue, -count(*) FROM finished GROUP BY queue
+         ON CONFLICT (slot, queue) DO UPDATE SET quarantined = c.quarantined + excluded.quarantined
+     )
+     SELECT count(*) FROM webhooks"
 }
 
 statement! { Pg;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use diesel::data_types::PgTimestamp;
-use diesel::dsl::case_when;
+use diesel::dsl::{case_when, not};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -35,7 +35,8 @@ pub(super) async fn status(
         }
         WebhookName::Key(source, key) => {
             let is_it = webhooks::source.eq(source.as_str()).and(webhooks::idempotency_key.eq(key.as_str()));
-            found.filter(is_it).load(connection).await?
+            // The condition of the unique index.
+            found.filter(is_it.and(not(webhooks::quarantined))).load(connection).await?
         }
     };
     let (mut names, jobs): (Vec<NamesRow>, Vec<Option<JobStatusRow>>) = found.into_iter().unzip();
@@ -159,6 +160,7 @@ pub(super) async fn webhook(
         QueryResult::Ok((webhook, jobs, attempts))
     });
     let (Some((names, content)), mut jobs, attempts) = reading.await? else { return Ok(None) };
+    let is_quarantined = jobs.iter().any(|job: &JobRow| job.status.is_quarantined());
     jobs.retain(|job| !job.status.is_no_job());
     jobs.sort_by_key(|job| job.status.queue);
     let queues = jobs.iter().map(|job| rows::queue(job.status.queue)).collect::<QueryResult<Vec<_>>>()?;
@@ -176,7 +178,7 @@ pub(super) async fn webhook(
         details.push(detail);
     }
     Ok(Some(WebhookDetail {
-        status: names.into_status(statuses, schedule)?,
+        status: WebhookStatus { is_quarantined, ..names.into_status(statuses, schedule)? },
         payload: content.payload,
         content_type: rows::content_type(&content.content_type),
         headers: rows::kept_headers(content.headers.as_deref())?,

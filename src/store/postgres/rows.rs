@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::schedule::Schedule;
 use super::schema::{job_statuses, webhooks};
 use crate::domain::id::WebhookId;
-use crate::domain::job::{JobId, JobStatus, QueueId};
+use crate::domain::job::{JobId, JobStatus, QueueId, Status};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookStatus};
 use crate::store::changes::Change;
@@ -20,6 +20,9 @@ pub(super) use crate::store::columns::{
 
 /// The start of PostgreSQL's time, 2000-01-01, in microseconds since the Unix epoch.
 const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
+
+/// The queue of the rows that stand for webhooks without jobs.
+pub(super) const NO_ROUTE_QUEUE: QueueId = QueueId(0);
 
 /// The names of a webhook.
 #[derive(Queryable, Selectable)]
@@ -49,7 +52,12 @@ pub(super) struct JobStatusRow {
 impl JobStatusRow {
     /// Whether the row stands for a webhook without jobs.
     pub(super) fn is_no_job(&self) -> bool {
-        self.queue == 0
+        self.queue == queue_number(NO_ROUTE_QUEUE)
+    }
+
+    /// Whether the row stands for a quarantined webhook.
+    pub(super) fn is_quarantined(&self) -> bool {
+        self.is_no_job() && self.status == Status::Quarantined as i16
     }
 
     pub(super) fn into_change(self, schedule: &Schedule) -> QueryResult<Change> {
@@ -85,12 +93,14 @@ impl JobStatusRow {
 }
 
 impl NamesRow {
-    /// The status of a webhook with these jobs.
+    /// The status of a webhook with these jobs, or with the row that stands for them. The rows also say whether it is
+    /// quarantined: the webhook may have been released since its own row was read.
     pub(super) fn into_status(
         self,
-        jobs: impl IntoIterator<Item = JobStatusRow>,
+        jobs: Vec<JobStatusRow>,
         schedule: &Schedule,
     ) -> QueryResult<WebhookStatus> {
+        let is_quarantined = jobs.iter().any(JobStatusRow::is_quarantined);
         let jobs = jobs.into_iter().filter(|job| !job.is_no_job()).map(|job| job.into_status(schedule));
         let mut jobs = jobs.collect::<QueryResult<Vec<_>>>()?;
         jobs.sort_by_key(|job| job.queue);
@@ -100,6 +110,7 @@ impl NamesRow {
             idempotency_key: IdempotencyKey::new(self.idempotency_key).map_err(unreadable)?,
             event_type: EventType::new(self.event_type).map_err(unreadable)?,
             accepted_at: time(self.accepted_at)?,
+            is_quarantined,
             jobs,
         })
     }

@@ -13,6 +13,7 @@ diesel::table! {
         payload_digest -> Binary,
         traceparent -> Text,
         accepted_at -> Timestamptz,
+        quarantined -> Bool,
     }
 }
 

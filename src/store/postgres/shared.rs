@@ -13,6 +13,7 @@ use super::backlog::Backlog;
 use super::database_time::DatabaseTime;
 use super::notifier::Notifier;
 use super::pool::Pool;
+use super::quarantine::Line;
 use super::schedule::Schedule;
 use super::set_back::SetBack;
 use crate::domain::attempt::Lease;
@@ -57,6 +58,8 @@ pub(super) struct Shared {
     pub(super) wakes: Wakes,
     pub(super) notifier: Notifier,
     pub(super) metrics: Arc<Metrics>,
+    /// The webhooks that wait to be quarantined.
+    pub(super) quarantining: Line,
     /// Locked while outcomes are recorded, so that batches are recorded one at a time, and a
     /// connection is left for claims.
     pub(super) unsure: tokio::sync::Mutex<Unsure>,
@@ -92,6 +95,11 @@ impl Shared {
     pub(super) fn new_ids(&self, count: usize, now: Timestamp) -> Vec<WebhookId> {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         (0..count).map(|_| ids.next(now)).collect()
+    }
+
+    /// The id of a webhook.
+    pub(super) fn new_id(&self, now: Timestamp) -> WebhookId {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).next(now)
     }
 
     /// Announces committed changes to the watchers of this process, and notifies the other replicas soon.

@@ -278,6 +278,32 @@ macro_rules! conformance {
                     a_filtered_webhook_is_purged_like_a_completed_one
                     many_webhooks_with_several_jobs_are_purged
                 ]
+                quarantine: [
+                    a_quarantined_webhook_is_kept_without_jobs
+                    a_quarantined_webhook_does_not_take_its_key
+                    a_source_has_room_for_a_limited_number_of_quarantined_webhooks
+                    a_quarantined_webhook_is_neither_retried_nor_cancelled
+                    a_quarantined_webhook_is_purged_whole_after_its_retention
+                    a_released_webhook_is_kept_as_long_as_any_other
+                    a_purge_removes_a_bounded_number_of_quarantined_webhooks
+                    a_closed_store_neither_quarantines_nor_releases
+                ]
+                releasing: [
+                    a_released_webhook_gets_jobs_that_run
+                    a_webhook_that_is_released_without_jobs_is_filtered
+                    a_released_webhook_has_its_key
+                    a_webhook_whose_key_is_taken_by_the_same_content_gives_way
+                    a_webhook_whose_key_is_taken_by_another_content_stays_quarantined
+                    only_quarantined_webhooks_are_released_and_discarded
+                    a_discarded_webhook_is_gone
+                    a_full_backlog_refuses_releases
+                    a_released_job_starts_before_those_that_came_later
+                    a_released_job_does_not_wait_for_a_later_retrying_one
+                    of_concurrent_releases_of_one_key_only_one_gets_it
+                    of_a_concurrent_release_and_acceptance_only_one_gets_the_key
+                    of_concurrent_releases_and_discards_of_a_webhook_only_one_succeeds
+                    a_release_at_the_time_of_a_purge_keeps_the_webhook_or_finds_it_gone
+                ]
                 announcing: [
                     every_change_is_announced_with_a_growing_revision
                     a_change_names_the_job_and_its_route

@@ -7,6 +7,7 @@ mod clocks;
 mod harness;
 mod plans;
 mod purging;
+mod releasing;
 mod repeated_tokens;
 mod schema;
 mod together;

@@ -12,7 +12,7 @@ use diesel::sql_types::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use uuid::Uuid;
 
-use crate::domain::job::QueueId;
+use crate::domain::job::{QueueId, Status};
 use crate::domain::route::OrderValue;
 use crate::store::fitting::fitting;
 use crate::store::postgres::counts::CountChanges;
@@ -70,6 +70,7 @@ async fn insert_webhooks(connection: &mut AsyncPgConnection, all: &[StoredWebhoo
         digests: all.iter().map(|webhook| webhook.payload_digest.as_slice()).collect(),
         traceparents: all.iter().map(|webhook| webhook.traceparent.as_str()).collect(),
         accepted_at: all.iter().map(|webhook| pg_time(webhook.accepted_at)).collect(),
+        quarantined: all.iter().map(|webhook| webhook.quarantined).collect(),
     }
     .execute(connection)
     .await
@@ -81,10 +82,11 @@ impl Moving<'_> {
         self.job.order.as_ref().map(|order| lanes::key(self.job.queue, &OrderValue::new(order.as_str())))
     }
 
-    /// The position of an ordered job: the sequence of its webhook, which is the order of acceptance in the
-    /// file.
+    /// The position of an ordered job, and of those that a quarantined webhook gets by its release: the sequence of its
+    /// webhook, which is the order of acceptance in the file.
     fn position(&self) -> Option<i64> {
-        self.job.order.as_ref().map(|_| self.webhook.sequence)
+        let has_position = self.job.order.is_some() || self.job.status == Status::Quarantined;
+        has_position.then_some(self.webhook.sequence)
     }
 }
 
@@ -227,11 +229,12 @@ statement! { Pg;
         digests: Vec<&'a [u8]> as Array<Binary>,
         traceparents: Vec<&'a str> as Array<Text>,
         accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
+        quarantined: Vec<bool> as Array<Bool>,
     }
     returns ();
     "INSERT INTO webhooks (id, source, idempotency_key, event_type, content_type, verdict, headers, payload,
-                           payload_digest, traceparent, accepted_at)
-     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                           payload_digest, traceparent, accepted_at, quarantined)
+     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }
 
 // Leases have expired: the process that held them is gone. Leases of pull workers end as well, for the file does not say

@@ -9,14 +9,16 @@ use futures::future::join_all;
 use hookbox::internals::clock::SystemClock;
 use hookbox::internals::domain::attempt::Outcome;
 use hookbox::internals::domain::clock::Clock as _;
+use hookbox::internals::domain::conflict::OnConflict;
 use hookbox::internals::domain::error::{Reason, Result};
 use hookbox::internals::domain::id::WebhookId;
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::policy::Policies;
 use hookbox::internals::domain::retention::Retention;
+use hookbox::internals::domain::route::NewJob;
 use hookbox::internals::store::postgres::PostgresStore;
 use hookbox::internals::store::{
-    Claim, ClaimedJob, Finish, Inbox as _, JobQueue as _, Operations as _, Store as _, Wanted,
+    Claim, ClaimedJob, Finish, Inbox as _, JobQueue as _, Operations as _, Store as _, Submission, Wanted,
 };
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
@@ -38,7 +40,7 @@ const FAULTS: &str = "
         SELECT queue, status FROM jobs UNION ALL SELECT queue, status FROM finished_jobs
     ), counted AS (
         SELECT queue, sum(pending) AS s0, sum(processing) AS s1, sum(retrying) AS s2, sum(completed) AS s3,
-               sum(dead_lettered) AS s4, sum(cancelled) AS s5, sum(filtered) AS s6
+               sum(dead_lettered) AS s4, sum(cancelled) AS s5, sum(filtered) AS s6, sum(quarantined) AS s7
         FROM status_counts GROUP BY queue
     ), in_lanes AS (
         SELECT lane, count(*) AS jobs, bool_or(status = 1) AS runs, bool_or(status > 2) AS blocks
@@ -46,8 +48,8 @@ const FAULTS: &str = "
         WHERE lane IS NOT NULL GROUP BY lane
     )
     SELECT 'count of queue ' || q.id || ', status ' || s.status
-    FROM queues q CROSS JOIN generate_series(0, 6) AS s (status) LEFT JOIN counted c ON c.queue = q.id
-    WHERE coalesce((ARRAY[s0, s1, s2, s3, s4, s5, s6])[s.status + 1], 0)
+    FROM queues q CROSS JOIN generate_series(0, 7) AS s (status) LEFT JOIN counted c ON c.queue = q.id
+    WHERE coalesce((ARRAY[s0, s1, s2, s3, s4, s5, s6, s7])[s.status + 1], 0)
           <> (SELECT count(*) FROM rows r WHERE r.queue = q.id AND r.status = s.status)
     UNION ALL
     SELECT 'jobs of lane ' || coalesce(l.lane, i.lane) || ': ' || coalesce(l.jobs, 0) || ', not ' || coalesce(i.jobs, 0)
@@ -60,7 +62,11 @@ const FAULTS: &str = "
     WHERE NOT EXISTS (SELECT 1 FROM job_statuses s WHERE s.webhook = w.id)
     UNION ALL
     SELECT 'job without webhook ' || s.webhook FROM job_statuses s
-    WHERE NOT EXISTS (SELECT 1 FROM webhooks w WHERE w.id = s.webhook)";
+    WHERE NOT EXISTS (SELECT 1 FROM webhooks w WHERE w.id = s.webhook)
+    UNION ALL
+    SELECT 'webhook ' || w.id || ', quarantined ' || w.quarantined FROM webhooks w
+    WHERE w.quarantined <> EXISTS (SELECT 1 FROM job_statuses s WHERE s.webhook = w.id AND s.status = 7)
+       OR w.quarantined AND (SELECT count(*) FROM job_statuses s WHERE s.webhook = w.id) <> 1";
 
 /// A task that runs random operations on a few webhooks.
 struct Actor {
@@ -69,8 +75,9 @@ struct Actor {
     number: u64,
     worker: Arc<str>,
     random: SmallRng,
-    /// The webhooks of all actors.
+    /// The webhooks of all actors that were accepted, and those that were quarantined.
     webhooks: Arc<Mutex<Vec<WebhookId>>>,
+    quarantined: Arc<Mutex<Vec<WebhookId>>>,
     held: Vec<ClaimedJob>,
 }
 
@@ -90,13 +97,9 @@ impl Actor {
     async fn step(&mut self, step: usize) -> Result<()> {
         let route = *["blocking", "skipping", "limited"].choose(&mut self.random).expect("some");
         let id = self.webhooks.lock().expect("not poisoned").choose(&mut self.random).copied();
-        match (self.random.random_range(0..20), id) {
+        match (self.random.random_range(0..24), id) {
             (0..=3, _) | (_, None) => {
-                let value = format!("v{}", self.random.random_range(0..3));
-                let all =
-                    [ordered("blocking", &value), ordered("skipping", &value), job("free"), job("limited")];
-                let (from, to) = (self.random.random_range(0..3), self.random.random_range(0..5));
-                let jobs = all.into_iter().take(to).skip(from.min(to)).collect();
+                let jobs = self.jobs();
                 let key = format!("{} {step}", self.number);
                 let id = self.store.accept(webhook(&key), jobs).await?.webhook.id;
                 self.webhooks.lock().expect("not poisoned").push(id);
@@ -138,6 +141,15 @@ impl Actor {
                     self.store.give_back_unheld(&self.worker, Vec::new(), past..=SystemClock.now()).await?;
                 }
             },
+            (19..=20, _) => self.quarantine().await?,
+            (21..=22, _) => {
+                let many = self.random.random_range(1..8);
+                let batch = (0..many).map(|_| self.submission()).collect();
+                let stored = self.store.accept_batch(batch, OnConflict::Reject).await;
+                let stored = stored.map_err(|refused| refused.error)?;
+                let ids = stored.into_iter().map(|accepted| accepted.webhook.id);
+                self.webhooks.lock().expect("not poisoned").extend(ids);
+            }
             _ => {
                 let kept = Duration::from_millis(self.random.random_range(20..200));
                 let retention =
@@ -146,6 +158,38 @@ impl Actor {
             }
         }
         Ok(())
+    }
+
+    /// Quarantines a webhook, or releases or discards one.
+    async fn quarantine(&mut self) -> Result<()> {
+        let id = self.quarantined.lock().expect("not poisoned").choose(&mut self.random).copied();
+        match (self.random.random_range(0..4), id) {
+            (0, _) | (_, None) => {
+                let Submission { webhook, .. } = self.submission();
+                let kept = self.store.quarantine(webhook).await?.expect("has room");
+                self.quarantined.lock().expect("not poisoned").push(kept.id);
+            }
+            (1, Some(id)) => self.store.discard(id).await?,
+            (_, Some(id)) => {
+                let jobs = self.jobs();
+                self.store.release(id, jobs).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The jobs of a webhook.
+    fn jobs(&mut self) -> Vec<NewJob> {
+        let value = format!("v{}", self.random.random_range(0..3));
+        let all = [ordered("blocking", &value), ordered("skipping", &value), job("free"), job("limited")];
+        let (from, to) = (self.random.random_range(0..3), self.random.random_range(0..5));
+        all.into_iter().take(to).skip(from.min(to)).collect()
+    }
+
+    /// A webhook with one of few keys, which other actors use as well.
+    fn submission(&mut self) -> Submission {
+        let key = format!("shared {}", self.random.random_range(0..20));
+        Submission { webhook: webhook(&key), jobs: self.jobs() }
     }
 }
 
@@ -209,7 +253,7 @@ async fn concurrent_operations_keep_counts_and_lanes_consistent() {
         Arc::new(open_as(&worker(seed), &database.url(), &options, clock).await.expect("opens"))
     });
     let stores = join_all(stores).await;
-    let webhooks = Arc::default();
+    let (webhooks, quarantined) = (Arc::default(), Arc::default());
     let tasks = (0..PROCESSES * TASKS_OF_EACH).map(|number| {
         let actor = Actor {
             store: Arc::clone(&stores[(number % PROCESSES) as usize]),
@@ -218,6 +262,7 @@ async fn concurrent_operations_keep_counts_and_lanes_consistent() {
             worker: worker(number % PROCESSES + 1).into(),
             random: SmallRng::seed_from_u64(number),
             webhooks: Arc::clone(&webhooks),
+            quarantined: Arc::clone(&quarantined),
             held: Vec::new(),
         };
         tokio::spawn(actor.run())

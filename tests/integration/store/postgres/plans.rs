@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::route::NewJob;
+use hookbox::internals::domain::webhook::WebhookName;
 use hookbox::internals::store::Finish;
 use jiff::Timestamp;
 
 use super::PostgresHarness;
-use crate::store::inbox::{Inbox, LEASE, milliseconds, seconds, webhook};
+use crate::store::inbox::{Inbox, LEASE, key_of, milliseconds, seconds, source, webhook};
 use crate::store::routes::{default_job, ordered, policy};
 use crate::support::postgres::Session;
 
@@ -34,6 +35,28 @@ async fn lanes_are_not_scanned_completely() {
     // Every change of a lane leaves a dead index entry, which is read until it is vacuumed.
     let most = 3 * READS * JOBS as i64;
     assert!(reads.iter().all(|reads| *reads < most), "{reads:?} entries were read for {JOBS} jobs");
+}
+
+#[tokio::test]
+async fn keys_and_quarantined_webhooks_are_found_by_their_indexes() {
+    const WEBHOOKS: usize = 100;
+    let inbox = Inbox::<PostgresHarness>::new().await;
+    let session = Session::open(&inbox.harness().url()).expect("connects");
+    for number in 0..WEBHOOKS {
+        let key = number.to_string();
+        inbox.quarantine(webhook(&key)).await.expect("is stored").expect("has room");
+        inbox.accept_new(&key).await;
+        assert!(inbox.submit(webhook(&key)).await.expect("is answered").duplicate);
+        let name = WebhookName::Key(source("default"), key_of(&key));
+        assert!(!inbox.status(name).await.expect("is found").is_quarantined);
+    }
+    let reads = reads_at_end(&inbox, &session, &["webhooks_by_key", "webhooks_quarantined"]).await;
+    let many = WEBHOOKS as i64;
+    // The insert of a duplicate, its look-up, and the look-up of the status read an entry each.
+    assert!((3 * many..READS * many).contains(&reads[0]), "{reads:?} entries were read for {many} keys");
+    // Each webhook counts those before it.
+    let counted = many * (many - 1) / 2;
+    assert!((counted..counted + many).contains(&reads[1]), "{reads:?} entries were read to count {counted}");
 }
 
 /// Counts the entries of these indexes that are read while jobs are accepted, claimed, renewed and ended.
@@ -72,6 +95,12 @@ async fn reads_of_lives(jobs: impl Fn(usize) -> Vec<NewJob>, indexes: &[&str]) -
         let held = inbox.finish("worker-1", ended).await.expect("ends");
         assert!(held.into_iter().all(|held| held));
     }
+    reads_at_end(&inbox, &session, indexes).await
+}
+
+/// Closes the store, and counts the entries of these indexes that were read.
+async fn reads_at_end(inbox: &Inbox<PostgresHarness>, session: &Session, indexes: &[&str]) -> Vec<i64> {
+    let ask = |sql: &str| session.ask(sql).expect("asks");
     // A connection reports its statistics when it closes.
     inbox.close().await;
     let connections = "SELECT count(*) FROM pg_stat_activity

@@ -43,7 +43,7 @@ async fn a_job_that_is_retried_during_a_purge_keeps_its_payload() {
 }
 
 /// Waits until the task has ended or `waiting` statements wait for a lock.
-async fn done_or_waiting<T>(session: &Session, task: &JoinHandle<T>, waiting: usize) {
+pub(super) async fn done_or_waiting<T>(session: &Session, task: &JoinHandle<T>, waiting: usize) {
     let looking = async {
         while !task.is_finished() && session.ask(WAITING).expect("counts") != [waiting.to_string()] {
             tokio::time::sleep(milliseconds(5)).await;
