@@ -1,4 +1,5 @@
-"""The processes that handlers.py and day.py start: hookbox, nginx and children; and what they use of the machine."""
+"""The processes that handlers.py, day.py and backup.py start: hookbox, nginx and children; and what they use of the
+machine."""
 
 import contextlib, http.client, json, multiprocessing, os, re, resource, shutil, signal, subprocess, sys, tempfile
 import time, urllib.request

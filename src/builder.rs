@@ -85,7 +85,8 @@ impl Hookbox {
         let layers = read().map_err(ServeError::Settings)?;
         let config = Config::new(&layers, &known_handlers(&own)).map_err(ServeError::Settings)?;
         config.check_protection(&layers, config.needs_certificates()).map_err(ServeError::Settings)?;
-        let program = Program { own, launcher: Launcher::none(), read, reload: Arc::new(Notify::new()) };
+        let (launcher, reload) = (Launcher::none(), Arc::new(Notify::new()));
+        let program = Program { own, launcher, read, reload, bound: Box::new(|_, _| {}) };
         program.serve(layers, config, shutdown).await
     }
 }

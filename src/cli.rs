@@ -1,6 +1,7 @@
 //! The command line, with one file for each command.
 
 mod ask;
+mod backup;
 mod bench;
 mod config;
 mod health;
@@ -44,6 +45,10 @@ enum Command {
     Migrate(SettingFlags),
     /// Move all webhooks from a SQLite file to a PostgreSQL database
     Transfer(transfer::Transfer),
+    /// Copy the SQLite file of database_url to a new file, also while it is served, and check the copy
+    Backup(backup::Backup),
+    /// Copy a backup to a SQLite file that does not exist yet, and check it. Stop hookbox first
+    Restore(backup::Restore),
     /// Print the settings in force, each with its origin, or check them
     Config(config::Show),
     /// List the presets of sources, or print one as TOML
@@ -139,6 +144,8 @@ fn run(command: Command, own: &Registry) -> Result<ExitCode, Failure> {
         Command::Serve(flags) => serve::serve(&flags, own),
         Command::Migrate(flags) => migrate(settings_of(&flags, own)?),
         Command::Transfer(transfer) => transfer.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
         Command::Config(config) => config.run(own),
         Command::Presets(presets) => presets.run(),
         Command::Reload(flags) => reload::reload(&settings_of(&flags, own)?),
@@ -214,6 +221,8 @@ mod tests {
             "config --database-url",
             "config check --database-url",
             "health --live --database-url",
+            "backup --to copy.db --database-url",
+            "restore --from copy.db --database-url",
             "transfer --from sqlite://hookbox.db --to",
         ] {
             let url = "postgres://me:s3cret@db/box";

@@ -3,6 +3,7 @@
 //! The only module that interprets the environment and `hookbox.toml`. A value comes from the default, the
 //! file, the environment or a flag; a later one of these wins. A `Config` that exists is valid.
 
+mod backup;
 mod file;
 mod layers;
 mod mistake;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::backup::sqlite_file;
 pub use self::layers::{Layers, Origin, without_password};
 pub use self::mistake::Mistakes;
 use self::parse::Reader;

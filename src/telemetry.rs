@@ -66,6 +66,7 @@ pub enum TelemetryError {
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
     logs_as_json: bool,
+    logs_for_people: bool,
 }
 
 impl Telemetry {
@@ -83,11 +84,9 @@ impl Telemetry {
             // Only spans of hookbox are exported, not those of the exporter's own calls.
             .map(|layer| layer.with_filter(EnvFilter::new("off,hookbox=info")));
         let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        let format = options.log_format.unwrap_or(if std::io::stderr().is_terminal() {
-            LogFormat::Pretty
-        } else {
-            LogFormat::Json
-        });
+        let is_terminal = std::io::stderr().is_terminal();
+        let format =
+            options.log_format.unwrap_or(if is_terminal { LogFormat::Pretty } else { LogFormat::Json });
         let logs = match format {
             LogFormat::Pretty => logs.boxed(),
             LogFormat::Json => {
@@ -104,12 +103,17 @@ impl Telemetry {
             tracing::info!(endpoint, protocol = protocol.as_str(), "traces are exported");
         }
         let logs_as_json = format == LogFormat::Json && !options.log.trim().eq_ignore_ascii_case("off");
-        Ok(Self { traces, logs_as_json })
+        Ok(Self { traces, logs_as_json, logs_for_people: is_terminal && format == LogFormat::Pretty })
     }
 
     /// Whether logs are written, and are JSON.
     pub fn logs_as_json(&self) -> bool {
         self.logs_as_json
+    }
+
+    /// Whether logs are text on a terminal.
+    pub fn logs_for_people(&self) -> bool {
+        self.logs_for_people
     }
 
     /// Exports the spans that are left. Blocks.

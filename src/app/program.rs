@@ -21,6 +21,9 @@ use crate::worker::handler::Registry;
 /// Reads the file and the environment. Blocks.
 pub(crate) type ReadLayers = dyn Fn() -> Result<Layers, Mistakes> + Send + Sync;
 
+/// Gets the addresses of REST and gRPC once both ports are bound.
+pub(crate) type Bound = Box<dyn FnOnce(SocketAddr, SocketAddr) + Send>;
+
 /// What a program brings.
 pub(crate) struct Program {
     /// The handlers that the program adds.
@@ -31,6 +34,8 @@ pub(crate) struct Program {
     pub(crate) read: Arc<ReadLayers>,
     /// Each notification starts a reload.
     pub(crate) reload: Arc<Notify>,
+    /// Called when both ports are bound.
+    pub(crate) bound: Bound,
 }
 
 /// Why [`Hookbox::serve`](crate::Hookbox::serve) stopped with an error.
@@ -75,7 +80,7 @@ impl Program {
         config: Config,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
-        let Self { own, launcher, read, reload } = self;
+        let Self { own, launcher, read, reload, bound } = self;
         layers.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let listeners =
             Listeners { http: bind(config.http_addr).await?, grpc: bind(config.grpc_addr).await? };
@@ -87,6 +92,9 @@ impl Program {
             workers = config.workers,
             "hookbox starts"
         );
+        if let (Ok(http), Ok(grpc)) = (listeners.http.local_addr(), listeners.grpc.local_addr()) {
+            bound(http, grpc);
+        }
         let seed = rand::random();
         let environment = Environment {
             clock: Arc::new(SystemClock),

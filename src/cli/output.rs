@@ -4,10 +4,19 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
 use super::Failure;
+use crate::domain::job::Status;
+use crate::store::transfer::RowCounts;
 
 /// Prints a text. If its reader has closed the pipe, as `head` does, the rest is dropped without an error.
 pub(super) fn print(text: impl Display) -> Result<(), Failure> {
     Ok(write_to(io::stdout().lock(), text)?)
+}
+
+/// Row counts, each on a line; without those that are 0.
+pub(super) fn row_counts(counted: &RowCounts) -> String {
+    let by_status = Status::ALL.map(|status| (status.as_str(), counted.counts.of(status)));
+    let all = [("webhooks", counted.webhooks), ("attempts", counted.attempts)].into_iter().chain(by_status);
+    all.filter(|(_, count)| *count > 0).map(|(what, count)| format!("  {what:<14}{count:>12}\n")).collect()
 }
 
 fn write_to(mut out: impl Write, text: impl Display) -> io::Result<()> {

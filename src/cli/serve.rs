@@ -1,5 +1,8 @@
 //! `hookbox serve`: serves REST and gRPC, and runs jobs.
 
+mod welcome;
+
+use std::io::Write as _;
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,6 +10,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
+use self::welcome::Welcome;
 use super::Failure;
 use super::settings::SettingFlags;
 use crate::app::{Program, known_handlers};
@@ -33,7 +37,8 @@ pub(super) fn serve(flags: &SettingFlags, own: &Registry) -> Result<ExitCode, Fa
     runtime.block_on(async {
         let telemetry = Telemetry::start(&config.telemetry).map_err(Box::new)?;
         raise_open_files();
-        let served = run(flags, own, layers, config).await;
+        let welcome = telemetry.logs_for_people().then(|| Welcome::new(&config));
+        let served = run(flags, own, layers, config, welcome).await;
         let logged = match &served {
             Err(Failure::Other(error)) if telemetry.logs_as_json() => {
                 tracing::error!(error = %causes(&**error), "hookbox stops with an error");
@@ -48,8 +53,14 @@ pub(super) fn serve(flags: &SettingFlags, own: &Registry) -> Result<ExitCode, Fa
     })
 }
 
-/// Serves until SIGTERM or SIGINT.
-async fn run(flags: &SettingFlags, own: &Registry, layers: Layers, config: Config) -> Result<(), Failure> {
+/// Serves until SIGTERM or SIGINT. Says `welcome` once the ports are bound.
+async fn run(
+    flags: &SettingFlags,
+    own: &Registry,
+    layers: Layers,
+    config: Config,
+    welcome: Option<Welcome>,
+) -> Result<(), Failure> {
     let shutdown = shutdown_signal()?;
     let flags = flags.clone();
     let program = Program {
@@ -57,6 +68,12 @@ async fn run(flags: &SettingFlags, own: &Registry, layers: Layers, config: Confi
         launcher: Launcher::this_program(),
         read: Arc::new(move || flags.layers()),
         reload: reload_signal()?,
+        bound: Box::new(move |http, grpc| {
+            if let Some(welcome) = welcome {
+                // With the lines of the log, which say the same if this cannot be written.
+                let _ = std::io::stderr().write_all(welcome.text(http, grpc).as_bytes());
+            }
+        }),
     };
     program.serve(layers, config, shutdown).await.map_err(Box::new)?;
     Ok(())

@@ -12,12 +12,11 @@ use uuid::Uuid;
 
 use self::progress::Progress;
 use super::Failure;
-use super::output::print;
+use super::output::{print, row_counts};
 use super::serve::{EXIT_INTERRUPTED, shutdown_signal};
 use super::settings::SettingFlags;
 use crate::clock::SystemClock;
 use crate::config;
-use crate::domain::job::Status;
 use crate::domain::secret::Secret;
 use crate::store::postgres::Target;
 use crate::store::transfer::{self, BATCH_WEBHOOKS, Begun, Limits, Plan, RowCounts, TransferError};
@@ -127,11 +126,7 @@ fn summary(from: &Path, to: &Target, counted: &RowCounts, moved: u64, took: Stop
         moved as f64 / seconds.max(f64::EPSILON),
     );
     text.push_str("both sides hold the same:\n");
-    let by_status = Status::ALL.map(|status| (status.as_str(), counted.counts.of(status)));
-    let all = [("webhooks", counted.webhooks), ("attempts", counted.attempts)];
-    for (what, count) in all.into_iter().chain(by_status).filter(|(_, count)| *count > 0) {
-        text.push_str(&format!("  {what:<14}{count:>12}\n"));
-    }
+    text.push_str(&row_counts(counted));
     text.push_str(&format!(
         "next: set HOOKBOX_DATABASE_URL to the URL of that database, and start hookbox. hookbox no longer serves {}; \
          keep it until you are sure that nothing is missing\n",

@@ -6,8 +6,11 @@
 
 mod access;
 mod alerts;
+mod backup;
 mod bodies;
 mod contract;
+mod deploy;
+mod first_start;
 mod grpc;
 mod handlers;
 mod harness;

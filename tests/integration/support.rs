@@ -6,4 +6,5 @@ pub(crate) mod ledger;
 pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod server;
+pub(crate) mod terminal;
 pub(crate) mod tls;

@@ -16,7 +16,7 @@ use crate::store::statement::statement;
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// Marks a file as hookbox's: "hkbx" in ASCII. See `PRAGMA application_id`.
-const APPLICATION_ID: i64 = 0x686b_6278;
+pub(super) const APPLICATION_ID: i64 = 0x686b_6278;
 
 /// The oldest safe version: older libraries can corrupt a file in WAL mode that has several connections
 /// (<https://www.sqlite.org/wal.html#walresetbug>).
@@ -32,8 +32,11 @@ const WRITER_CACHE_KIB: u32 = 8 * 1024;
 /// The size of a reader's page cache.
 const READER_CACHE_KIB: u32 = 2 * 1024;
 
+/// The size of the page cache of a connection that checks a copy.
+const CHECKER_CACHE_KIB: u32 = 64 * 1024;
+
 /// The permissions of a new file: only its owner can read and write it.
-const OWNER_ONLY: u32 = 0o600;
+pub(super) const OWNER_ONLY: u32 = 0o600;
 
 /// The size to which SQLite truncates the WAL file when writing starts over at its beginning.
 const WAL_KEPT_BYTES: u64 = 192 * 1024 * 1024;
@@ -169,8 +172,33 @@ pub(super) fn open_checkpointer(path: &Path) -> Result<SqliteConnection, OpenErr
     Ok(connection)
 }
 
+/// Opens a copy that no other process uses, and moves what is in its write-ahead log into the file. Then the file is
+/// all of the copy. Nothing is synced.
+pub(super) fn open_copy(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let mut connection = connect(path)?;
+    set_up(
+        path,
+        &mut connection,
+        &[
+            format!("PRAGMA cache_size = -{CHECKER_CACHE_KIB}"),
+            "PRAGMA synchronous = OFF".to_owned(),
+            // Reads the log. A process that serves the file later sets it back to WAL.
+            "PRAGMA journal_mode = DELETE".to_owned(),
+        ],
+    )?;
+    Ok(connection)
+}
+
 /// Runs the missing migrations, and returns their names.
 fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<Vec<String>, OpenError> {
+    check_versions(path, connection)?;
+    let failed = |source| OpenError::Migrate { path: path.to_owned(), source };
+    let applied = connection.run_pending_migrations(MIGRATIONS).map_err(failed)?;
+    Ok(applied.iter().map(ToString::to_string).collect())
+}
+
+/// Refuses a SQLite library that can corrupt the file, and a file that a later version of hookbox has migrated.
+pub(super) fn check_versions(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
     check_library(connection).map_err(|source| match source {
         LibraryFault::Old(version) => OpenError::OldLibrary(version),
         LibraryFault::Query(source) => OpenError::Setup { path: path.to_owned(), source },
@@ -183,11 +211,10 @@ fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<Vec<String>
         .into_iter()
         .map(|version| version.to_string())
         .find(|version| !known.contains(version));
-    if let Some(migration) = unknown {
-        return Err(OpenError::Newer { path: path.to_owned(), migration });
+    match unknown {
+        Some(migration) => Err(OpenError::Newer { path: path.to_owned(), migration }),
+        None => Ok(()),
     }
-    let applied = connection.run_pending_migrations(MIGRATIONS).map_err(failed)?;
-    Ok(applied.iter().map(ToString::to_string).collect())
 }
 
 /// Whether exactly the migrations that this version knows have run.

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
@@ -32,6 +33,10 @@ const WRITER_COPIES_PAGES: i64 = 1024;
 /// log.
 const PASSES: usize = 8;
 
+/// How long the thread waits after a pass that a reader, such as a backup, kept from copying anything. Such a pass is
+/// not free: it can sort the whole log.
+const HELD_BACK_PAUSE: Duration = Duration::from_millis(500);
+
 /// Commits between two checks of the length of the log.
 const LOOK_EVERY_COMMITS: u32 = 16;
 
@@ -42,13 +47,13 @@ pub(super) struct Log {
     long: Arc<Signal>,
     /// The thread has left the rest of the log to the writer.
     nearly_copied: AtomicBool,
-    stopping: AtomicBool,
+    stopping: Signal,
 }
 
 impl Log {
     /// Ends the copying thread.
     pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
+        self.stopping.raise();
         self.long.raise();
     }
 
@@ -88,17 +93,20 @@ pub(super) fn start(path: &Path, owner: Arc<Owner>, log: Arc<Log>) -> Result<Joi
 fn copy_when_long(mut connection: SqliteConnection, log: &Log) {
     loop {
         log.long.wait(None);
-        if log.stopping.load(Ordering::SeqCst) {
+        if log.stopping.is_raised() {
             return;
         }
-        copy(&mut connection);
+        let copied = copy(&mut connection);
         // Taken before the writer is notified, so that its next check can raise the signal again.
         log.long.take();
-        if log.stopping.load(Ordering::SeqCst) {
+        if log.stopping.is_raised() {
             // `stop` may have raised the signal that was just taken.
             return;
         }
-        log.nearly_copied.store(true, Ordering::SeqCst);
+        match copied {
+            Copied::Nearly => log.nearly_copied.store(true, Ordering::SeqCst),
+            Copied::HeldBack => log.stopping.wait(Some(HELD_BACK_PAUSE)),
+        }
     }
 }
 
@@ -110,17 +118,29 @@ fn not_copied(error: &diesel::result::Error) {
     });
 }
 
-fn copy(connection: &mut SqliteConnection) {
+/// How far the thread has copied the log.
+#[derive(Debug, PartialEq, Eq)]
+enum Copied {
+    /// So far that the writer copies the rest.
+    Nearly,
+    /// Up to what a reader needs. The writer could copy no more than that, either.
+    HeldBack,
+}
+
+fn copy(connection: &mut SqliteConnection) -> Copied {
+    let mut copied_before = None;
     for _ in 0..PASSES {
         match (Copy {}).get_result::<LogRow>(connection) {
-            Ok(log) if log.pages - log.copied <= WRITER_COPIES_PAGES => return,
-            Ok(_) => {}
+            Ok(log) if log.pages - log.copied <= WRITER_COPIES_PAGES => return Copied::Nearly,
+            Ok(log) if copied_before == Some(log.copied) => return Copied::HeldBack,
+            Ok(log) => copied_before = Some(log.copied),
             Err(error) => {
                 not_copied(&error);
-                return;
+                return Copied::Nearly;
             }
         }
     }
+    Copied::Nearly
 }
 
 /// The result of a checkpoint, in pages.
@@ -149,7 +169,6 @@ statement! { Sqlite;
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use diesel::connection::SimpleConnection;
 
@@ -174,5 +193,23 @@ mod tests {
             std::thread::spawn(move || joined.send(thread.join().is_ok()));
             assert_eq!(waits.recv_timeout(Duration::from_secs(30)), Ok(true), "it ends");
         }
+    }
+
+    #[test]
+    fn a_reader_that_holds_the_log_back_leaves_nothing_to_the_writer_until_it_ends() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log.db");
+        let mut writer = connection::open_writer(&path).expect("opens");
+        let mut checkpointer = connection::open_checkpointer(&path).expect("opens");
+        let mut reader = connection::open_reader(&path).expect("opens");
+        writer.batch_execute("CREATE TABLE filler (bytes BLOB)").expect("creates");
+        let more = "INSERT INTO filler VALUES (zeroblob(8000000))";
+        writer.batch_execute(more).expect("writes");
+        // As a backup does.
+        reader.batch_execute("BEGIN; SELECT count(*) FROM filler").expect("reads");
+        writer.batch_execute(more).expect("writes");
+        assert_eq!(copy(&mut checkpointer), Copied::HeldBack);
+        reader.batch_execute("COMMIT").expect("ends");
+        assert_eq!(copy(&mut checkpointer), Copied::Nearly);
     }
 }

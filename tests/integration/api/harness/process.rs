@@ -1,7 +1,7 @@
 //! The program itself, in a folder and an environment of its own.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -19,6 +19,7 @@ use super::client::Rest;
 use super::{Store, eventually};
 use crate::support::ports::free_port;
 use crate::support::postgres::{Database, Session, server};
+use crate::support::terminal::Terminal;
 
 /// A folder to run the program in, its addresses, and its environment.
 #[derive(Debug)]
@@ -131,19 +132,44 @@ impl Place {
 
     /// Starts a command; all that it says is logged.
     pub(crate) fn start_command(&self, arguments: &[&str]) -> Process {
+        self.spawn(arguments, |log| File::options().append(true).open(log).unwrap().into())
+    }
+
+    /// Starts a command whose standard error is a terminal.
+    pub(crate) fn start_on_terminal(&self, arguments: &[&str]) -> (Process, Terminal) {
+        let (terminal, end) = Terminal::open();
+        (self.spawn(arguments, |_| end.into()), terminal)
+    }
+
+    fn spawn(&self, arguments: &[&str], error: impl FnOnce(&Path) -> Stdio) -> Process {
         static STARTED: AtomicU16 = AtomicU16::new(0);
         let log = self.path(&format!("log-{}", STARTED.fetch_add(1, Ordering::SeqCst)));
-        let (out, error) = (File::create(&log).unwrap(), File::options().append(true).open(&log).unwrap());
-        let child = self.command(arguments).stdout(out).stderr(error).spawn().unwrap();
+        let out = File::create(&log).unwrap();
+        let child = self.command(arguments).stdout(out).stderr(error(&log)).spawn().unwrap();
         let address = format!("127.0.0.1:{}", self.http).parse().unwrap();
         Process { child, log, rest: Rest::new(address) }
     }
 
+    /// Runs a command that can write no file of more than `kib` KiB. The shell ignores SIGXFSZ for it: a write beyond
+    /// the limit then fails, and does not end the process.
+    pub(crate) fn run_with_small_files(&self, kib: u32, arguments: &[&str]) -> Output {
+        let mut shell = Command::new("/bin/sh");
+        // In blocks of 512 bytes.
+        let script = format!(r#"trap '' XFSZ; ulimit -f {}; exec "$0" "$@""#, 2 * kib);
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_hookbox")]).args(arguments);
+        self.at_home(&mut shell).output().unwrap()
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hookbox"));
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null()).env_clear();
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        self.at_home(command.args(arguments));
         command
+    }
+
+    /// In the folder and the environment of the place.
+    fn at_home<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.current_dir(self.folder.path()).stdin(Stdio::null()).env_clear();
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A server of a test's own, for tests that stop it, kill it, or promote its standby.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -99,6 +100,35 @@ impl Cluster {
     pub(crate) fn restart(&mut self) {
         self.stop_fast();
         self.start_again();
+    }
+
+    /// Copies one of its databases into a file, which goes with the server.
+    pub(crate) fn dump(&self, database: &str) -> PathBuf {
+        let dump = self.scratch.path().join(format!("{database}.dump"));
+        let mut command = self.programs.command("pg_dump", self.scratch.path());
+        command.arg("--format=custom").arg("--file").arg(&dump).arg(self.url(database));
+        run(&mut command).unwrap_or_else(|fault| panic!("cannot dump {database}: {fault}"));
+        dump
+    }
+
+    /// Creates a database of a file that `dump` has made.
+    pub(crate) fn restore(&self, dump: &Path, database: &str) {
+        self.ask(&format!("CREATE DATABASE {database}"));
+        let mut command = self.programs.command("pg_restore", self.scratch.path());
+        command.arg("--exit-on-error").arg("--dbname").arg(self.url(database)).arg(dump);
+        run(&mut command).unwrap_or_else(|fault| panic!("cannot restore {database}: {fault}"));
+    }
+
+    /// Starts a server of a copy of all files of this one, which goes on.
+    pub(crate) fn base_backup(&self) -> Self {
+        let copy = Self::create(self.programs, |programs, scratch| {
+            let mut copy = programs.command("pg_basebackup", scratch.path());
+            copy.args(["--no-sync", "--checkpoint=fast", "--wal-method=stream"]);
+            let primary = format!("host=127.0.0.1 port={} user=postgres sslmode=disable", self.port);
+            copy.arg("--dbname").arg(primary);
+            run(copy.arg("-D").arg(scratch.data()))
+        });
+        copy.unwrap_or_else(|fault| panic!("cannot start a copy: {fault}"))
     }
 
     /// Starts a copy without which nothing is committed any more: from now on every commit waits

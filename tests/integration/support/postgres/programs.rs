@@ -11,7 +11,7 @@ use super::install::install;
 use super::{OLDEST_VERSION, environment};
 
 /// What is needed of an installation.
-const NEEDED: [&str; 3] = ["initdb", "postgres", "pg_basebackup"];
+const NEEDED: [&str; 5] = ["initdb", "postgres", "pg_basebackup", "pg_dump", "pg_restore"];
 
 /// Where installations are that `PATH` does not know: a folder, and how the names of its folders
 /// that hold one begin.
