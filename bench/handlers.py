@@ -375,18 +375,16 @@ def text(value):
     return f"{value:,.0f}" if value >= 1_000 else f"{value:.3g}"
 
 
-def main():
-    options = arguments()
-    most_open_files()
+def measured(options, parts, how=lambda part: ""):
+    """Measures the parts that the options name, and prints their figures. Returns the goals that are missed."""
     missed = []
-    for part in options.parts or PARTS:
-        measure, goals = PARTS[part]
+    for part in options.parts or parts:
+        measure, goals = parts[part]
         rounds = []
         for number in range(options.rounds):
             rounds.append(measure(options))
             print(part, number + 1, *(f"{name} {text(value)}" for name, value in rounds[-1].items()), sep="  ", flush=True)
-        how = f", {options.transport}" if part == "pull" else ""
-        print(f"\n{part} ({options.store}{how}): median of {options.rounds} rounds (smallest to largest)")
+        print(f"\n{part} ({options.store}{how(part)}): median of {options.rounds} rounds (smallest to largest)")
         for name in rounds[0]:
             values = [figures[name] for figures in rounds]
             line = f"  {name}: {text(statistics.median(values))} ({text(min(values))} to {text(max(values))})"
@@ -398,10 +396,22 @@ def main():
                 missed += [] if is_reached else [f"{part}: {name}"]
             print(line, flush=True)
         print(flush=True)
-    if options.store == "postgres":
-        drop_database(options.server, DATABASE)
+    return missed
+
+
+def end(missed):
+    """Ends the program. Its exit code says whether a goal is missed."""
     print("missed: " + ", ".join(missed) if missed else "all goals are reached")
     sys.exit(1 if missed else 0)
+
+
+def main():
+    options = arguments()
+    most_open_files()
+    missed = measured(options, PARTS, lambda part: f", {options.transport}" if part == "pull" else "")
+    if options.store == "postgres":
+        drop_database(options.server, DATABASE)
+    end(missed)
 
 
 if __name__ == "__main__":

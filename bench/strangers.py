@@ -57,27 +57,32 @@ def memory(process):
 class Watch:
     """The honest sender, /healthz, and the memory, until `stop`."""
 
+    port, tls = HTTP, None
+
     def __init__(self, process):
         self.process, self.took, self.health, self.memory, self.refused, self.stopped = process, [], [0.0], [], 0, False
         self.tasks = [asyncio.create_task(self.send()), asyncio.create_task(self.look())]
 
     async def request(self, text, timeout=30):
         began = time.monotonic()
-        reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", HTTP), timeout)
+        connected = asyncio.open_connection("127.0.0.1", self.port, ssl=self.tls)
+        reader, writer = await asyncio.wait_for(connected, timeout)
         writer.write(text)
         answer = await asyncio.wait_for(reader.readline(), timeout)
         writer.close()
         return answer, (time.monotonic() - began) * 1000
 
+    def webhook(self, number):
+        body = json.dumps({"event_type": "honest", "payload": {"number": number}})
+        head = f"POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nIdempotency-Key: {time.time_ns()}\r\n"
+        return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+
     async def send(self):
         number = 0
         while not self.stopped:
             number += 1
-            body = json.dumps({"event_type": "honest", "payload": {"number": number}})
-            head = f"POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nIdempotency-Key: {time.time_ns()}\r\n"
-            text = f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
             try:
-                answer, took = await self.request(text)
+                answer, took = await self.request(self.webhook(number))
                 self.refused += b" 202 " not in answer
                 self.took.append(took)
             except (OSError, asyncio.TimeoutError):
@@ -292,37 +297,38 @@ def attacker(names, begun, stop):
     asyncio.run(run())
 
 
-async def attack(options, process):
-    async def phase(name, attacks, seconds, alone):
-        watch = Watch(process)
-        begun, stop = multiprocessing.Event(), multiprocessing.Event()
-        child = multiprocessing.Process(target=attacker, args=(attacks, begun, stop)) if attacks else None
-        if child:
-            child.start()
-            while not begun.is_set() and child.is_alive():
-                await asyncio.sleep(0.05)
-        await asyncio.sleep(seconds)
-        await watch.stop()
-        if child:
-            stop.set()
-            child.join(10)
-            child.kill()
-        p99 = statistics.quantiles(watch.took, n=100)[98] if len(watch.took) > 1 else float("inf")
-        last = memory(process)
-        resident, anonymous = (f"{max(seen[at] for seen in watch.memory):4.0f}, {last[at]:4.0f}" for at in (0, 1))
-        print(f"{name:14} p99 {p99:7.1f} ({p99 / (alone or p99):5.2f})  refused {watch.refused:3} of {len(watch.took):4}  "
-              f"healthz {max(watch.health):7.1f}  VmRSS {resident}  RssAnon {anonymous}", flush=True)
-        return p99
+async def phase(name, watch, attacks, seconds, alone):
+    """Attacks while `watch` looks. Prints a line, and returns the p99 in milliseconds."""
+    begun, stop = multiprocessing.Event(), multiprocessing.Event()
+    child = multiprocessing.Process(target=attacker, args=(attacks, begun, stop)) if attacks else None
+    if child:
+        child.start()
+        while not begun.is_set() and child.is_alive():
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(seconds)
+    await watch.stop()
+    if child:
+        stop.set()
+        child.join(10)
+        child.kill()
+    p99 = statistics.quantiles(watch.took, n=100)[98] if len(watch.took) > 1 else float("inf")
+    last = memory(watch.process)
+    resident, anonymous = (f"{max(seen[at] for seen in watch.memory):4.0f}, {last[at]:4.0f}" for at in (0, 1))
+    print(f"{name:14} p99 {p99:7.1f} ({p99 / (alone or p99):5.2f})  refused {watch.refused:3} of {len(watch.took):4}  "
+          f"healthz {max(watch.health):7.1f}  VmRSS {resident}  RssAnon {anonymous}", flush=True)
+    return p99
 
-    await phase("warm up", [], 3, None)
-    alone = await phase("alone", [], options.seconds, None)
+
+async def attack(options, process):
+    await phase("warm up", Watch(process), [], 3, None)
+    alone = await phase("alone", Watch(process), [], options.seconds, None)
     for name in options.attacks or ATTACKS:
-        await phase(name, [name], options.seconds, alone)
+        await phase(name, Watch(process), [name], options.seconds, alone)
         await asyncio.sleep(1)
     if not options.attacks:
-        await phase("together", list(ATTACKS), options.seconds, alone)
+        await phase("together", Watch(process), list(ATTACKS), options.seconds, alone)
     await asyncio.sleep(15)
-    await phase("after", [], 3, alone)
+    await phase("after", Watch(process), [], 3, alone)
 
 
 def main():

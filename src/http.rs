@@ -41,6 +41,7 @@ use utoipa_swagger_ui::SwaggerUi;
 pub use self::browsers::Allowed;
 use self::problem::Refused;
 pub use self::reason::{RestReason, status_of};
+pub use self::submit::submitted;
 use crate::connections::Bodies;
 use crate::domain::error::Error;
 use crate::domain::trace::Traceparent;

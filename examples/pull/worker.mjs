@@ -1,7 +1,7 @@
 // A worker in Node for routes whose handler is `pull`. `HOOKBOX_GRPC=127.0.0.1:50051 node worker.mjs orders` takes the
 // jobs of `orders`. Needs `npm install @grpc/grpc-js @grpc/proto-loader`, and the folder `proto` of hookbox in the
-// working folder. SIGTERM ends it once the jobs that it holds are finished. While hookbox is away, it tries again every
-// second.
+// working folder; and HOOKBOX_TOKEN, if requests need a token. SIGTERM ends it once the jobs that it holds are finished.
+// While hookbox is away, it tries again every second.
 import { hostname } from "node:os";
 import { setTimeout } from "node:timers/promises";
 import grpc from "@grpc/grpc-js";
@@ -31,6 +31,8 @@ const address = process.env.HOOKBOX_GRPC ?? "127.0.0.1:50051";
 const work = new WorkService(address, grpc.credentials.createInsecure(), { "grpc.max_reconnect_backoff_ms": 5000 });
 const worker = `${hostname()}-${process.pid}`;
 const wanted = { routes: process.argv.slice(2), worker, max_jobs: 10, wait: { seconds: 20 }, lease: { seconds: 60 } };
+const metadata = new grpc.Metadata();
+if (process.env.HOOKBOX_TOKEN) metadata.set("authorization", `Bearer ${process.env.HOOKBOX_TOKEN}`);
 let running = true;
 let leasing;
 let outcomes = [];
@@ -38,7 +40,7 @@ let outcomes = [];
 const call = (method, request) =>
   new Promise((resolve, reject) => {
     const answered = (error, answer) => (error ? reject(error) : resolve(answer));
-    const called = work[method](request, { deadline: Date.now() + 30_000 }, answered);
+    const called = work[method](request, metadata, { deadline: Date.now() + 30_000 }, answered);
     if (method === "LeaseJobs") leasing = called;
   });
 

@@ -1,6 +1,7 @@
 """A worker in Python for routes whose handler is `pull`. `HOOKBOX_GRPC=127.0.0.1:50051 python3 worker.py orders`
 takes the jobs of `orders`. Needs `pip install grpcio grpcio-tools`, and the folder `proto` of hookbox in the working
-folder. SIGTERM ends it once the jobs that it holds are finished. While hookbox is away, it tries again every second."""
+folder; and HOOKBOX_TOKEN, if requests need a token. SIGTERM ends it once the jobs that it holds are finished. While
+hookbox is away, it tries again every second."""
 import concurrent.futures, json, os, signal, socket, sys, time
 import grpc
 
@@ -25,15 +26,17 @@ proto, services = grpc.protos_and_services("hookbox/v1/work_service.proto")
 address, name = os.environ.get("HOOKBOX_GRPC", "127.0.0.1:50051"), f"{socket.gethostname()}-{os.getpid()}"
 work = services.WorkServiceStub(grpc.insecure_channel(address, [("grpc.max_reconnect_backoff_ms", 5000)]))
 wanted = {"routes": sys.argv[1:], "max_jobs": 10, "wait": {"seconds": 20}, "lease": {"seconds": 60}}
+token = os.environ.get("HOOKBOX_TOKEN")
+options = {"timeout": 30, "metadata": [("authorization", f"Bearer {token}")] if token else []}
 threads, running, leasing, outcomes = concurrent.futures.ThreadPoolExecutor(10), True, concurrent.futures.Future(), []
 signal.signal(signal.SIGTERM, stop)
 while running or outcomes:
     try:
         if outcomes:
-            work.FinishJobs(proto.FinishJobsRequest(worker=name, outcomes=outcomes), timeout=30)
+            work.FinishJobs(proto.FinishJobsRequest(worker=name, outcomes=outcomes), **options)
             outcomes = []
         else:
-            leasing = work.LeaseJobs.future(proto.LeaseJobsRequest(worker=name, **wanted), timeout=30)
+            leasing = work.LeaseJobs.future(proto.LeaseJobsRequest(worker=name, **wanted), **options)
             outcomes = list(threads.map(run, leasing.result().jobs))
     except grpc.FutureCancelledError:
         break

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A worker in sh for routes whose handler is `pull`. `HOOKBOX_URL=http://127.0.0.1:8080 sh worker.sh orders` takes the
-# jobs of `orders`. Needs curl 7.76 or later, and jq. SIGTERM ends it once the jobs that it holds are finished. While
-# hookbox is away, it tries again every second.
+# jobs of `orders`. Needs curl 7.76 or later, and jq; and HOOKBOX_TOKEN, if requests need a token. SIGTERM ends it once the
+# jobs that it holds are finished. While hookbox is away, it tries again every second.
 
 # Replace this. Reads the payload; prints the result as JSON, or fails with the reason on standard error. The jobs of a
 # lease run one after the other and have 60 s together; longer ones have to call /v1/work/extend. It can run again for
@@ -20,6 +20,9 @@ trap 'stopping=1; kill "$leasing" 2>/dev/null' TERM
 wanted='{routes: $ARGS.positional, $worker, max_jobs: 10, wait: "20s", lease: "60s"}'
 wanted=$(jq -nc --arg worker "$name" "$wanted" --args "$@")
 set -- --silent --show-error --fail-with-body --max-time 30 --header 'Content-Type: application/json'
+# From a file, because other users of the machine can see arguments. Without a token the file is empty.
+printf '%s' "${HOOKBOX_TOKEN:+header = \"Authorization: Bearer $HOOKBOX_TOKEN\"}" >"$dir/token"
+set -- "$@" --config "$dir/token"
 
 while [ -z "$stopping" ]; do
     # In the background, because a shell handles a signal while it waits, but not while a command runs.

@@ -154,16 +154,18 @@ type Fields = (IdempotencyKey, EventType, Payload);
 async fn read(api: &Api, headers: &HeaderMap, body: Body) -> std::result::Result<(Fields, Arrival), Refused> {
     check_media_type(headers)?;
     let (body, arrival) = read_body(body, api.max_body_bytes, &api.bodies).await?;
-    let fields = apart(body.len(), || fields(&body, headers)).await?;
+    let fields = apart(body.len(), || submitted(&body, headers)).await?;
     Ok((fields, arrival))
 }
 
-fn fields(body: &[u8], headers: &HeaderMap) -> Result<Fields> {
-    let submitted = parse(body)?;
+/// The fields of a webhook, from the body of `POST /v1/webhooks`, and its key from the headers if the body has none.
+/// Errors: the body is no JSON, or has wrong fields.
+pub fn submitted(body: &[u8], headers: &HeaderMap) -> Result<Fields> {
+    let given = parse(body)?;
     all_of(
-        idempotency_key(submitted.idempotency_key, headers),
-        text("event_type", submitted.event_type).and_then(EventType::new),
-        submitted.payload.ok_or_else(|| missing("payload")).and_then(|payload| Payload::new(payload.get())),
+        idempotency_key(given.idempotency_key, headers),
+        text("event_type", given.event_type).and_then(EventType::new),
+        given.payload.ok_or_else(|| missing("payload")).and_then(|payload| Payload::new(payload.get())),
     )
 }
 

@@ -1,5 +1,6 @@
 """Starts hookbox and other programs, each in a folder of its own, and waits for what they do."""
 
+import http.client
 import json
 import os
 import pathlib
@@ -96,17 +97,37 @@ class Program:
         test.outputs.append((self.name, self.log.read_text(errors="replace")))
 
 
-class Hookbox:
-    """hookbox with SQLite and these settings, on ports of its own."""
+class Answer:
+    """The answer to a request."""
 
-    def __init__(self, test, settings, environment=None):
+    def __init__(self, answer):
+        self.status, self.headers, self.body = answer.status, answer.getheaders(), answer.read()
+
+    def header(self, name):
+        """The value of a header; none if it is not there."""
+        return next((value for other, value in self.headers if other.lower() == name.lower()), None)
+
+    def json(self):
+        return json.loads(self.body)
+
+    def __repr__(self):
+        return f"{self.status} {self.body.decode(errors='replace')}"
+
+
+class Hookbox:
+    """hookbox with SQLite and these settings, on ports of its own. With a token, which has every role, requests need
+    one."""
+
+    def __init__(self, test, settings, environment=None, token=None):
         self.test = test
         self.folder = folder(test)
         (self.folder / "hookbox.toml").write_text(settings)
         self.http, self.grpc = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.http}"
         addresses = {"HOOKBOX_HTTP_ADDR": self.http, "HOOKBOX_GRPC_ADDR": self.grpc}
-        self.environment = addresses | (environment or {})
+        tokens = {"HOOKBOX_ADMIN_TOKEN": token} if token else {}
+        self.environment = addresses | tokens | (environment or {})
+        self.bearer = {"Authorization": f"Bearer {token}"} if token else {}
         self.program = None  # the last one that was started
 
     def serve(self):
@@ -119,7 +140,8 @@ class Hookbox:
     def submit(self, key, payload):
         """Submits a webhook whose payload is this JSON text, again and again until it is accepted. Returns its id."""
         body = f'{{"idempotency_key": "{key}", "event_type": "order.created", "payload": {payload}}}'.encode()
-        request = urllib.request.Request(self.url + "/v1/webhooks", body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", **self.bearer}
+        request = urllib.request.Request(self.url + "/v1/webhooks", body, headers)
         return eventually(f"webhook {key} being accepted", lambda: self._answer(request))["id"]
 
     def webhook(self, id):
@@ -131,8 +153,34 @@ class Hookbox:
         return self.get("/v1/stats")["counts"][status]
 
     def get(self, path):
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+        with urllib.request.urlopen(self._request(path), timeout=10) as answer:
             return json.load(answer)
+
+    def stored(self, source):
+        """The webhooks of a source, newest first."""
+        return self.get(f"/v1/webhooks?page_size=500&source={source}")["webhooks"]
+
+    def send(self, method, path, headers=(), body=b""):
+        """Sends exactly these headers, pairs of a name and a value, besides `Host` and `Content-Length`."""
+        connection = http.client.HTTPConnection(self.http, timeout=30)
+        try:
+            connection.putrequest(method, path, skip_accept_encoding=True)
+            for name, value in headers:
+                connection.putheader(name, value)
+            if body or method == "POST":
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body or None)
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def run(self, *arguments):
+        """Runs a command to its end. Returns its exit code, and what it printed on both streams."""
+        command = [os.environ["HOOKBOX_BIN"], *arguments]
+        environment = {"PATH": os.environ["PATH"]} | self.environment
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        ended = subprocess.run(command, cwd=self.folder, env=environment, timeout=60, **streams)
+        return ended.returncode, ended.stdout.decode(errors="replace")
 
     def _answer(self, request):
         """The answer; none if hookbox is away. A refusal is an error."""
@@ -149,4 +197,7 @@ class Hookbox:
     def _ready(self):
         if self.program.process.poll() is not None:
             raise AssertionError(f"hookbox ended: {self.program.log.read_text()}")
-        return self._answer(urllib.request.Request(self.url + "/v1/stats"))
+        return self._answer(self._request("/v1/stats"))
+
+    def _request(self, path):
+        return urllib.request.Request(self.url + path, headers=self.bearer)

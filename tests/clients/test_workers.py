@@ -1,5 +1,6 @@
 """The workers of examples/pull, against hookbox."""
 
+import hashlib
 import json
 import shutil
 import threading
@@ -14,6 +15,13 @@ handler = "pull"
 timeout = "5s"
 retry = { attempts = 3, base = "100ms", cap = "200ms" }
 """
+TOKEN = "hbx_a-token-of-the-worker"
+TOKENS = f"""
+[tokens.worker]
+sha256 = "{hashlib.sha256(TOKEN.encode()).hexdigest()}"
+roles = ["work"]
+routes = ["orders"]
+"""
 WEBHOOKS = 50
 WITHOUT_ORDER = range(0, WEBHOOKS, 10)
 
@@ -26,11 +34,11 @@ def payload(number):
 class Workers:
     """What holds for the worker of every language."""
 
-    def worker(self, hookbox):
+    def worker(self, hookbox, **environment):
         """Starts the worker."""
         # In a folder in which Node finds its packages; the others do not mind.
         script = shutil.copy(harness.ROOT / "examples" / "pull" / self.script, harness.folder(self))
-        environment = {"HOOKBOX_GRPC": hookbox.grpc, "HOOKBOX_URL": hookbox.url}
+        environment = {"HOOKBOX_GRPC": hookbox.grpc, "HOOKBOX_URL": hookbox.url, **environment}
         command = [*self.interpreter, script, "orders"]
         return harness.Program(self, self.script, command, harness.ROOT, environment)
 
@@ -59,6 +67,11 @@ class Workers:
         for number, webhook in enumerate(self.check(hookbox, ids)):
             attempts = 3 if number in WITHOUT_ORDER else 1
             self.assertEqual(len(webhook["attempts"]), attempts, webhook)
+
+    def test_jobs_are_completed_where_requests_need_a_token(self):
+        hookbox = harness.Hookbox(self, SETTINGS + TOKENS, token="a-token-of-the-operator").serve()
+        self.worker(hookbox, HOOKBOX_TOKEN=TOKEN)
+        self.check(hookbox, [hookbox.submit(f"evt-{number}", payload(number)) for number in range(WEBHOOKS)])
 
     def test_two_workers_share_the_jobs_of_a_route(self):
         hookbox = harness.Hookbox(self, SETTINGS).serve()

@@ -5,6 +5,7 @@
 mod api;
 mod attacks;
 mod crash;
+mod fuzz;
 mod replicas;
 mod store;
 mod support;

@@ -21,13 +21,13 @@ import sys
 
 import commerce
 import record
-import sdk
+import signing
 import standards
 import teamwork
 
 OUTPUT = pathlib.Path(__file__).resolve().parents[3] / "src" / "sources" / "vectors.json"
 
-sdk.NODE_FOLDER = sys.argv[1]
+signing.NODE_FOLDER = sys.argv[1]
 for sign in [
     standards.standard_webhooks,
     commerce.payments,

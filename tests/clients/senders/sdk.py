@@ -1,11 +1,8 @@
-"""Signs and verifies with the SDKs of the senders. Each function returns the SDK and its version first."""
+"""Signs and verifies with the SDKs of the senders; `signing` has those that sign. Each function returns the SDK and its
+version first."""
 
 import base64
 import datetime
-import importlib.metadata
-import json
-import pathlib
-import subprocess
 import unittest.mock
 
 import discord_interactions
@@ -13,48 +10,22 @@ import nacl.signing
 import openai
 import replicate.webhook
 import resend
+import signing
 import standardwebhooks.webhooks
 import stripe
-import svix.webhooks
-from cloudevents.core.bindings import http as cloudevents_http
-from cloudevents.core.v1.event import CloudEvent
 from hubspot.utils.signature import Signature
 from paddle_billing.Notifications import Secret, Verifier
 from polar import webhooks as polar_webhooks
 from sendgrid.helpers.eventwebhook import EventWebhook
-from slack_sdk.signature import SignatureVerifier
+from signing import cloud_event, named, node, sign_github, sign_slack, sign_standard_webhooks, sign_twilio  # noqa: F401
 from square.utils.webhooks_helper import verify_signature
 from telnyx.lib.webhook_verification import verify_webhook_signature
-from twilio.request_validator import RequestValidator
 from workos.webhooks._verification import verify_header
-
-# Where the packages of npm are installed.
-NODE_FOLDER = None
-
-
-def named(package):
-    """A package of PyPI and its version."""
-    return f"{package} {importlib.metadata.version(package)} (PyPI)"
 
 
 def at(seconds):
     """Makes the time this one, for SDKs that ask for it."""
     return unittest.mock.patch("time.time", return_value=float(seconds))
-
-
-def node(package, program, *arguments):
-    """Runs a program of JavaScript with a package of npm. Returns the package, and what the program prints."""
-    version = json.loads((pathlib.Path(NODE_FOLDER) / "node_modules" / package / "package.json").read_text())["version"]
-    command = ["node", "--input-type=module", "--eval", program, "--", *arguments]
-    output = subprocess.run(command, cwd=NODE_FOLDER, check=True, capture_output=True, text=True, timeout=60).stdout
-    return f"{package} {version} (npm)", output.strip()
-
-
-def sign_github(secret, body):
-    program = """
-        import { sign } from "@octokit/webhooks-methods";
-        console.log(await sign(process.argv[1], process.argv[2]));"""
-    return node("@octokit/webhooks-methods", program, secret, body)
 
 
 def verify_linear(secret, body, signature, seconds):
@@ -66,12 +37,6 @@ def verify_linear(secret, body, signature, seconds):
     by, output = node("@linear/sdk", program, secret, body, signature, str(seconds))
     assert output == "true"
     return by
-
-
-def sign_standard_webhooks(prefix, secret, name, moment, body):
-    module = {"webhook": standardwebhooks.webhooks, "svix": svix.webhooks}[prefix]
-    by = named({"webhook": "standardwebhooks", "svix": "svix"}[prefix])
-    return by, module.Webhook(secret).sign(name, moment, body)
 
 
 def verify_standard_webhooks(preset, secret, headers, body):
@@ -110,10 +75,10 @@ def verify_ed25519(public_key, text, signature):
 
 
 def sign_stripe(body, secret, seconds):
-    header = stripe.WebhookSignature.generate_signature_header(body, secret, seconds)
+    by, header = signing.sign_stripe(body, secret, seconds)
     with at(seconds):
         stripe.WebhookSignature.verify_header(body, header, secret, tolerance=300)
-    return named("stripe"), header
+    return by, header
 
 
 def verify_square(body, signature, secret, url):
@@ -129,18 +94,6 @@ def verify_paddle(body, signature, secret, seconds):
     with at(seconds), unittest.mock.patch("paddle_billing.Notifications.Verifier.time", return_value=float(seconds)):
         assert Verifier().verify(request, Secret(secret))
     return named("paddle-python-sdk")
-
-
-def sign_slack(secret, seconds, body):
-    return named("slack_sdk"), SignatureVerifier(secret).generate_signature(timestamp=str(seconds), body=body)
-
-
-def sign_twilio(token, url, fields_or_body):
-    """Signs a form, or a body whose digest is in the URL."""
-    validator, is_form = RequestValidator(token), isinstance(fields_or_body, dict)
-    signature = validator.compute_signature(url, fields_or_body if is_form else {})
-    assert validator.validate(url, fields_or_body, signature)
-    return named("twilio"), signature
 
 
 def verify_sendgrid(public_key, body, signature, timestamp):
@@ -167,10 +120,3 @@ def verify_workos(body, signature, secret, seconds):
     with at(seconds):
         verify_header(event_body=body.encode(), event_signature=signature, secret=secret)
     return named("workos")
-
-
-def cloud_event(mode, attributes, data):
-    """An event in binary or structured mode. Returns the SDK, the headers and the body."""
-    make = {"binary": cloudevents_http.to_binary_event, "structured": cloudevents_http.to_structured_event}[mode]
-    message = make(CloudEvent(attributes={**attributes, "datacontenttype": "application/json"}, data=data))
-    return named("cloudevents"), message.headers, message.body.decode()
