@@ -67,6 +67,7 @@ mod domain;
 mod grpc;
 mod handlers;
 mod http;
+mod keys;
 mod routes;
 mod service;
 mod sources;
@@ -92,7 +93,7 @@ pub mod internals {
         };
     }
     open! {
-        access app clock config connections domain grpc handlers http routes service sources store telemetry tls
-        worker
+        access app clock config connections domain grpc handlers http keys routes service sources store telemetry
+        tls worker
     }
 }

@@ -3,9 +3,10 @@
 //! Pure: knows `domain`, neither transports nor stores. A source is data: the settings of `hookbox.toml`, over those of
 //! a preset. [`Rules`] are the settings compiled with their keys. A request goes through three functions: [`verify()`]
 //! says whether it is from the sender, [`handshake()`] answers it if it only checks the endpoint, and [`read()`] finds
-//! the webhooks in it.
+//! the webhooks in it. [`verify_with()`] also verifies requests of senders whose keys have to be fetched.
 
 mod accepted;
+mod fetched;
 #[cfg(test)]
 mod fixture;
 mod handshake;
@@ -20,18 +21,21 @@ mod request;
 mod rules;
 mod scheme;
 mod scheme_settings;
+mod senders;
 mod settings;
 mod template;
 #[cfg(test)]
 mod vectors;
 mod verify;
 
+pub use self::fetched::{FetchedKeys, KeyAddress, KeyServer, Known, KnownKeys};
 pub use self::handshake::{HandshakeAnswer, handshake};
 pub use self::keys::Keys;
 pub use self::presets::{Preset, Presets};
 pub use self::read::{Item, MAX_BATCH_ITEMS, ReadError, read};
 pub use self::request::Request;
 pub use self::rules::{Answers, Mistake, Rules};
+pub use self::senders::Visit;
 pub use self::settings::{OnUnverified, Settings};
-pub use self::verify::verify;
+pub use self::verify::{Verification, verify, verify_with};
 pub use crate::domain::conflict::OnConflict;

@@ -59,6 +59,11 @@ fn shown(name: &str, preset: &Preset) -> String {
         "secrets" => Some("secrets = [\"env:NAME_OF_A_VARIABLE\"]\n"),
         "public_keys" => Some("public_keys = [\"env:NAME_OF_A_VARIABLE\"]\n"),
         "verify_token" => Some("verify_token = \"env:NAME_OF_A_VARIABLE\"\n"),
+        "verify.topics" => Some("# Add to `verify`: topics = [\"arn:aws:sns:REGION:ACCOUNT:NAME\"]\n"),
+        "verify.webhook_id" => Some("# Add to `verify`: webhook_id = \"ID\"\n"),
+        "verify.audience" => Some("# Add to `verify`: audience = \"URL\"\n"),
+        "verify.email" => Some("# Add to `verify`: email = \"NAME@PROJECT.iam.gserviceaccount.com\"\n"),
+        "verify.client_id" => Some("# Add to `verify`: client_id = \"ID\"\n"),
         _ => None,
     });
     let url = if needs.contains(&"public_url") {
@@ -78,6 +83,21 @@ mod tests {
         let listed = listed(Presets::built_in());
         let stripe = listed.lines().find(|line| line.starts_with("stripe ")).expect("is listed");
         assert!(stripe.ends_with("[needs secrets]"), "{stripe}");
+        let plaid = listed.lines().find(|line| line.starts_with("plaid ")).expect("is listed");
+        assert!(plaid.ends_with("[needs secrets, verify.client_id]"), "{plaid}");
+    }
+
+    #[test]
+    fn a_preset_is_shown_with_every_member_that_it_needs() {
+        for (name, preset) in Presets::built_in().iter() {
+            let text = shown(name, preset);
+            for member in preset.settings.needs() {
+                let member = member.strip_prefix("verify.").unwrap_or(member);
+                assert!(text.contains(&format!("{member} = ")) || member == "public_url", "{name}: {member}");
+            }
+        }
+        let shown = shown("paypal", Presets::built_in().get("paypal").expect("is there"));
+        assert!(shown.starts_with("[sources.paypal]\n# Add to `verify`: webhook_id = \"ID\"\n"), "{shown}");
     }
 
     #[test]

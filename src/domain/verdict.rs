@@ -26,7 +26,8 @@ pub enum Cause {
     TimestampMissing = 3,
     /// The signature is not that of the request by any key.
     SignatureMismatch = 4,
-    /// The token or the password is not one of the secrets.
+    /// The token or the password is not one of the secrets, or the request is for somebody else: of another topic, for
+    /// another audience.
     CredentialsWrong = 5,
     /// The signature is right, but the timestamp is older than the tolerance.
     TimestampTooOld = 6,
@@ -87,6 +88,12 @@ impl Cause {
         Self::TimestampInFuture,
     ];
 
+    /// Whether the same request may be verified a little later: a key could not be fetched. The sender should come
+    /// again then, as after an overload.
+    pub fn is_temporary(self) -> bool {
+        self == Self::KeyUnavailable
+    }
+
     /// The word of the contract.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -123,5 +130,11 @@ mod tests {
         let verdict = Verdict::Unverified(Cause::TimestampTooOld);
         assert_eq!((verdict.as_str(), verdict.cause()), ("unverified", Some(Cause::TimestampTooOld)));
         assert_eq!((Verdict::None.cause(), Verdict::Verified.cause()), (None, None));
+    }
+
+    #[test]
+    fn only_a_key_that_is_not_there_may_be_there_later() {
+        let temporary = Cause::ALL.into_iter().filter(|cause| cause.is_temporary());
+        assert_eq!(temporary.collect::<Vec<_>>(), [Cause::KeyUnavailable]);
     }
 }

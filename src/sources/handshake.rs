@@ -15,6 +15,7 @@ use super::place::{List, Place};
 use super::request::{HeaderName, Request};
 use super::rules::Rules;
 use super::scheme::{Encoding, Hash};
+use super::senders::{self, Visit};
 use super::settings::Success;
 use crate::domain::secret::Secret;
 use crate::domain::verdict::Verdict;
@@ -36,6 +37,8 @@ pub struct HandshakeAnswer {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: String,
+    /// What to visit before the handshake is answered. If that fails, the sender has to come again.
+    pub visit: Option<Visit>,
 }
 
 /// A handshake as the settings describe it.
@@ -51,8 +54,17 @@ pub(super) struct HandshakeSettings {
     #[serde(default)]
     shape: Shape,
     hmac: Option<HmacSettings>,
+    visit: Option<VisitSettings>,
     #[serde(default)]
     answer: AnswerSettings,
+}
+
+/// Whose URL is visited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum VisitSettings {
+    /// The one that confirms a subscription of Amazon SNS.
+    AwsSns,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -137,6 +149,9 @@ impl HandshakeSettings {
         if self.hmac.is_some() && (self.value.is_none() || self.shape == Shape::Text) {
             return Some("`hmac` needs a `value` with the shape \"token\" or \"digits\"");
         }
+        if self.visit.is_some() && (self.verified == Some(false) || self.method != Method::Post) {
+            return Some("a handshake with `visit` is a POST, and has to be verified");
+        }
         if self.answer.headers.keys().any(|name| HeaderName::try_from(name.clone()).is_err()) {
             return Some("a header of `answer` has a name that no header can have");
         }
@@ -173,8 +188,12 @@ impl HandshakeSettings {
         request.method == method
     }
 
-    /// Whether the request is verified, if it has to be. Unless the settings say it, a POST has to be.
+    /// Whether the request is verified, if it has to be. Unless the settings say it, a POST has to be. What a source
+    /// that verifies nothing takes is never visited.
     fn is_allowed(&self, verdict: Verdict) -> bool {
+        if self.visit.is_some() && verdict != Verdict::Verified {
+            return false;
+        }
         let has_to_be = self.verified.unwrap_or(self.method == Method::Post);
         !(has_to_be && matches!(verdict, Verdict::Unverified(_)))
     }
@@ -215,6 +234,10 @@ impl HandshakeSettings {
                 }
             }
         };
+        let visit = match self.visit {
+            None => None,
+            Some(VisitSettings::AwsSns) => Some(senders::subscription(request.body)?),
+        };
         let filled = |text: &str| text.replace("{value}", &value).replace("{hmac}", &signature);
         let default = if self.value.is_some() { "{value}" } else { "" };
         let AnswerSettings { status, body, content_type, headers } = &self.answer;
@@ -225,6 +248,7 @@ impl HandshakeSettings {
             content_type: (!body.is_empty()).then(|| content_type.to_owned()),
             headers: headers.iter().map(|(name, value)| (name.clone(), filled(value))).collect(),
             body,
+            visit,
         })
     }
 }

@@ -76,12 +76,16 @@ impl<'a> Document<'a> {
 
     /// The string, number or boolean that a pointer names, as a text. Numbers are as they are written.
     pub(super) fn text(&self, pointer: &Pointer) -> Option<String> {
-        let found = pointer.find(self.json()?)?;
-        match found.get().as_bytes().first()? {
-            b'"' => serde_json::from_str(found.get()).ok(),
-            b'{' | b'[' | b'n' => None,
-            _ => Some(found.get().to_owned()),
-        }
+        scalar(pointer.find(self.json()?)?)
+    }
+}
+
+/// A string, number or boolean as a text; none for any other value. Numbers are as they are written.
+pub(super) fn scalar(json: &RawValue) -> Option<String> {
+    match json.get().as_bytes().first()? {
+        b'"' => serde_json::from_str(json.get()).ok(),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(json.get().to_owned()),
     }
 }
 

@@ -74,7 +74,7 @@ fn text_of(text: &str, name: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::domain::secret::Secret;
-    use crate::sources::fixture::RSA_PUBLIC_KEY;
+    use crate::sources::fixture::{RSA_PUBLIC_KEY, completed};
     use crate::sources::keys::Keys;
     use crate::sources::rules::Rules;
 
@@ -109,7 +109,7 @@ mod tests {
                     public_keys: public_key.map(ToOwned::to_owned).into_iter().collect(),
                     verify_token: Some(Secret::from("token".to_owned())),
                 };
-                Rules::new(preset.settings.clone(), keys, true)
+                Rules::new(completed(&preset.settings), keys, true)
             };
             let secrets = ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "0123456789abcdef", "user:password", ""];
             let public_keys = [None, Some(ed25519), Some(ed25519_hex), Some(p256), Some(RSA_PUBLIC_KEY)];

@@ -30,17 +30,25 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// The values of all headers with this name.
     pub(super) fn headers_named(&self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
-        let name = name.as_str();
-        self.headers
-            .iter()
-            .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
-            .map(|(_, value)| *value)
+        self.values_of(name.as_str())
     }
 
     /// The value of a header, without spaces around it; none if it is not there, is there more than once, or is not
     /// UTF-8.
     pub(super) fn header(&self, name: &HeaderName) -> Option<&'a str> {
-        Some(std::str::from_utf8(only(self.headers_named(name))?).ok()?.trim())
+        self.header_named(name.as_str())
+    }
+
+    /// As [`header`](Self::header), by a name that no settings have written.
+    pub(super) fn header_named(&self, name: &str) -> Option<&'a str> {
+        Some(std::str::from_utf8(only(self.values_of(name))?).ok()?.trim())
+    }
+
+    fn values_of(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.headers
+            .iter()
+            .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| *value)
     }
 
     /// The value of a parameter of the query; none if it is not there, or is there more than once.

@@ -7,8 +7,8 @@ use super::handshake::HandshakeSettings;
 use super::json::Pointer;
 use super::keys::Keys;
 use super::part::Part;
-use super::place::{List, Place};
-use super::scheme::{Proof, Scheme, TimeFrom};
+use super::place::List;
+use super::scheme::Scheme;
 use super::settings::{AnswerSettings, OnUnverified, Settings, Verify};
 use crate::domain::conflict::OnConflict;
 use crate::domain::route::Rate;
@@ -114,30 +114,17 @@ impl Rules {
 
     /// Whether every scheme proves the whole body, and not only who sent it.
     pub fn covers_body(&self) -> bool {
-        self.schemes.iter().flatten().all(|scheme| {
-            let is_token = matches!(scheme.proof, Proof::Token(..) | Proof::Basic(_));
-            !is_token && (scheme.signed.covers_body() || scheme.body_sha256.is_some())
-        })
+        self.schemes.iter().flatten().all(Scheme::covers_body)
     }
 
     /// The names of the headers that prove who sent a request. Their values are not to be stored.
     pub fn proving_headers(&self) -> impl Iterator<Item = &str> {
-        let schemes = self.schemes.iter().flatten();
-        let names = schemes.filter_map(|scheme| match &scheme.place {
-            Place::Header(List(names)) => Some(names),
-            _ => None,
-        });
-        names.flatten().map(|name| name.as_str())
+        self.schemes.iter().flatten().flat_map(Scheme::proving_headers)
     }
 
     /// The names of the headers with the time at which a request was signed.
     pub fn timestamp_headers(&self) -> impl Iterator<Item = &str> {
-        let times = self.schemes.iter().flatten().filter_map(|scheme| scheme.timestamp.as_ref());
-        let names = times.filter_map(|time| match &time.from {
-            TimeFrom::Of(Place::Header(List(names))) => Some(names),
-            _ => None,
-        });
-        names.flatten().map(|name| name.as_str())
+        self.schemes.iter().flatten().flat_map(Scheme::timestamp_headers)
     }
 }
 
@@ -156,7 +143,8 @@ fn missing(settings: &Settings, keys: &Keys, has_public_url: bool) -> Vec<Mistak
     let takes = |member| needs.contains(&member);
     let has_keys = (takes("secrets") && !keys.secrets.is_empty())
         || (takes("public_keys") && !keys.public_keys.is_empty())
-        || settings.schemes().is_empty();
+        || settings.schemes().is_empty()
+        || settings.schemes().iter().any(|scheme| scheme.takes().is_none());
     if !has_keys && takes("secrets") {
         let text = "it is missing; write the secret that the sender shows, such as secrets = [\"env:NAME\"]";
         mistakes.push(Mistake::new("secrets", text));

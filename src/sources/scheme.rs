@@ -1,18 +1,30 @@
 //! The schemes by which senders prove who they are, compiled.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use ring::hmac;
 use serde::Deserialize;
 
 use super::json::Pointer;
 use super::keys::SignatureAlgorithm;
-use super::place::Place;
+use super::place::{List, Place};
+use super::senders::SenderScheme;
 use super::template::Template;
 use crate::domain::secret::Secret;
 
 /// A compiled scheme.
 #[derive(Clone, Debug)]
-pub(super) struct Scheme {
+pub(super) enum Scheme {
+    /// The settings describe it.
+    Described(Box<Described>),
+    /// It is that of one sender, in code.
+    Sender(Arc<dyn SenderScheme>),
+}
+
+/// A compiled scheme that the settings describe.
+#[derive(Clone, Debug)]
+pub(super) struct Described {
     pub(super) place: Place,
     /// Separates the items of the value; none if the value is one item.
     pub(super) separator: Option<String>,
@@ -62,6 +74,45 @@ pub(super) enum Unit {
     Ms,
     /// A date with a time, as RFC 3339 says.
     Rfc3339,
+}
+
+impl Scheme {
+    /// Whether the scheme proves the whole body, and not only who sent it.
+    pub(super) fn covers_body(&self) -> bool {
+        match self {
+            Self::Described(scheme) => {
+                let is_token = matches!(scheme.proof, Proof::Token(..) | Proof::Basic(_));
+                !is_token && (scheme.signed.covers_body() || scheme.body_sha256.is_some())
+            }
+            Self::Sender(scheme) => scheme.covers_body(),
+        }
+    }
+
+    /// The names of the headers that prove who sent a request.
+    pub(super) fn proving_headers(&self) -> Vec<&str> {
+        match self {
+            Self::Described(scheme) => header_names(&scheme.place),
+            Self::Sender(scheme) => scheme.proving_headers().to_vec(),
+        }
+    }
+
+    /// The names of the headers with the time at which a request was signed.
+    pub(super) fn timestamp_headers(&self) -> Vec<&str> {
+        match self {
+            Self::Described(scheme) => match scheme.timestamp.as_ref().map(|time| &time.from) {
+                Some(TimeFrom::Of(place)) => header_names(place),
+                Some(TimeFrom::Item(_)) | None => Vec::new(),
+            },
+            Self::Sender(scheme) => scheme.timestamp_headers().to_vec(),
+        }
+    }
+}
+
+fn header_names(place: &Place) -> Vec<&str> {
+    match place {
+        Place::Header(List(names)) => names.iter().map(|name| name.as_str()).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// A hash for HMAC.

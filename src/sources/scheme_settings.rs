@@ -14,7 +14,8 @@ use super::keys::{self, KeyEncoding, Keys, SignatureAlgorithm};
 use super::place::{List, Place};
 use super::request::HeaderName;
 use super::rules::Mistake;
-use super::scheme::{Encoding, Hash, Proof, Scheme, Time, TimeFrom, Unit};
+use super::scheme::{Described, Encoding, Hash, Proof, Scheme, Time, TimeFrom, Unit};
+use super::senders::{Environment, Member, SenderMembers, SenderName, Topic};
 use super::template::Template;
 
 /// How far a timestamp may be from the clock, before and after it, if the settings do not say it.
@@ -44,6 +45,20 @@ pub(super) struct SchemeSettings {
     covers_body: Option<bool>,
     timestamp: Option<TimeSettings>,
     tolerance: Option<Span>,
+    scheme: Option<SenderName>,
+    topics: Option<List<Topic>>,
+    webhook_id: Option<List<String>>,
+    audience: Option<List<String>>,
+    email: Option<List<String>>,
+    client_id: Option<String>,
+    environment: Option<Environment>,
+}
+
+/// Where a scheme takes its keys from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeysFrom {
+    Secrets,
+    PublicKeys,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -84,7 +99,7 @@ impl<'de> Deserialize<'de> for Span {
 impl SchemeSettings {
     /// Whether the settings name an algorithm, and so are a whole scheme.
     pub(super) fn is_whole(&self) -> bool {
-        self.hmac.is_some() || self.signature.is_some() || self.token.is_some()
+        self.hmac.is_some() || self.signature.is_some() || self.token.is_some() || self.scheme.is_some()
     }
 
     /// This scheme, with the members that `other` sets.
@@ -110,12 +125,40 @@ impl SchemeSettings {
             covers_body: either(&self.covers_body, &other.covers_body),
             timestamp: either(&self.timestamp, &other.timestamp),
             tolerance: either(&self.tolerance, &other.tolerance),
+            scheme: either(&self.scheme, &other.scheme),
+            topics: either(&self.topics, &other.topics),
+            webhook_id: either(&self.webhook_id, &other.webhook_id),
+            audience: either(&self.audience, &other.audience),
+            email: either(&self.email, &other.email),
+            client_id: either(&self.client_id, &other.client_id),
+            environment: either(&self.environment, &other.environment),
         }
     }
 
-    /// Whether the scheme takes its keys from `secrets`, and not from `public_keys`.
-    pub(super) fn takes_secrets(&self) -> bool {
-        self.signature.is_none()
+    /// Where the scheme takes its keys from; none if it needs none of the operator.
+    pub(super) fn takes(&self) -> Option<KeysFrom> {
+        match self.scheme {
+            Some(scheme) => scheme.takes_secrets().then_some(KeysFrom::Secrets),
+            None if self.signature.is_some() => Some(KeysFrom::PublicKeys),
+            None => Some(KeysFrom::Secrets),
+        }
+    }
+
+    /// The members that the scheme of a sender needs, and that are not set.
+    pub(super) fn lacks(&self) -> Vec<Member> {
+        self.scheme.map(|scheme| self.sender_members().lacking(scheme)).unwrap_or_default()
+    }
+
+    fn sender_members(&self) -> SenderMembers {
+        let texts = |list: &Option<List<String>>| list.clone().map(|List(texts)| texts).unwrap_or_default();
+        SenderMembers {
+            topics: self.topics.clone().map(|List(topics)| topics).unwrap_or_default(),
+            webhook_id: texts(&self.webhook_id),
+            audience: texts(&self.audience),
+            email: texts(&self.email),
+            client_id: self.client_id.clone(),
+            environment: self.environment,
+        }
     }
 
     /// Whether the URL is part of what is signed.
@@ -131,6 +174,19 @@ impl SchemeSettings {
         accepted: &mut Accepted,
     ) -> Result<Option<Scheme>, Vec<Mistake>> {
         let wrong = |text: &str| Err(vec![Mistake::new("verify", text)]);
+        let members = self.sender_members();
+        if let Some(name) = self.scheme {
+            if self.describes() {
+                return wrong(
+                    "`scheme` says all about how the sender signs; remove the members that describe it",
+                );
+            }
+            let tolerance = self.tolerance.map(|tolerance| signed(tolerance.0));
+            return Ok(name.compile(members, tolerance, keys, accepted)?.map(Scheme::Sender));
+        }
+        if let Some(text) = members.foreign() {
+            return wrong(text);
+        }
         let place = match self.place() {
             Ok(place) => place,
             Err(text) => return wrong(text),
@@ -147,17 +203,33 @@ impl SchemeSettings {
         }
         let Some(proof) = self.proof(keys, accepted) else { return Ok(None) };
         let tolerance = self.tolerance.map_or(DEFAULT_TOLERANCE, |tolerance| tolerance.0);
-        Ok(Some(Scheme {
+        Ok(Some(Scheme::Described(Box::new(Described {
             place,
             separator: self.separator.clone(),
             prefix: self.prefix.clone().unwrap_or_default(),
             proof,
             signed: self.signed.clone().unwrap_or_default(),
             timestamp,
-            // At most a day, which fits.
-            tolerance: SignedDuration::try_from(tolerance).unwrap_or(SignedDuration::ZERO),
+            tolerance: signed(tolerance),
             body_sha256: self.body_sha256.clone(),
-        }))
+        }))))
+    }
+
+    /// Whether a member describes how requests are signed.
+    fn describes(&self) -> bool {
+        let is_whole = self.hmac.is_some() || self.signature.is_some() || self.token.is_some();
+        let has_place =
+            self.header.is_some() || self.query.is_some() || self.form.is_some() || self.json.is_some();
+        let has_shape = self.each.is_some()
+            || self.separator.is_some()
+            || self.prefix.is_some()
+            || self.encoding.is_some()
+            || self.key_encoding.is_some();
+        let has_text = self.signed.is_some()
+            || self.body_sha256.is_some()
+            || self.covers_body.is_some()
+            || self.timestamp.is_some();
+        is_whole || has_place || has_shape || has_text
     }
 
     fn place(&self) -> Result<Place, &'static str> {
@@ -213,7 +285,7 @@ impl SchemeSettings {
     fn contradiction(&self) -> Option<&'static str> {
         let algorithms = [self.hmac.is_some(), self.signature.is_some(), self.token.is_some()];
         if algorithms.into_iter().filter(|is_there| *is_there).count() != 1 {
-            return Some("a scheme has exactly one of `hmac`, `signature` and `token`");
+            return Some("a scheme has exactly one of `hmac`, `signature`, `token` and `scheme`");
         }
         let of_signatures = self.encoding.is_some()
             || self.signed.is_some()
@@ -261,4 +333,9 @@ impl SchemeSettings {
         }
         Some(if is_basic { Proof::Basic(secrets) } else { Proof::Token(secrets, self.each.clone()) })
     }
+}
+
+/// A duration of at most a day, which fits.
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::ZERO)
 }

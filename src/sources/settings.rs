@@ -10,7 +10,8 @@ use super::handshake::HandshakeSettings;
 use super::json::Pointer;
 use super::part::Part;
 use super::place::List;
-use super::scheme_settings::{SchemeSettings, Span};
+use super::scheme_settings::{KeysFrom, SchemeSettings, Span};
+use super::senders::Member;
 use crate::domain::conflict::OnConflict;
 use crate::domain::route::Rate;
 
@@ -184,12 +185,14 @@ impl Settings {
         self.description.as_deref().unwrap_or_default()
     }
 
-    /// The members that the operator has to set besides: `secrets`, `public_keys` and `verify_token` of the source, and
-    /// the setting `public_url`. Of several schemes, one alone needs its keys.
+    /// The members that the operator has to set besides: `secrets`, `public_keys` and `verify_token` of the source,
+    /// members of `verify` (such as `verify.topics`), and the setting `public_url`. Of several schemes, one alone needs
+    /// its keys.
     pub fn needs(&self) -> Vec<&'static str> {
         let schemes = self.schemes();
-        let takes_secrets = schemes.iter().any(SchemeSettings::takes_secrets) || self.signs_handshakes();
-        let takes_public_keys = schemes.iter().any(|scheme| !scheme.takes_secrets());
+        let takes = |keys| schemes.iter().any(|scheme| scheme.takes() == Some(keys));
+        let takes_secrets = takes(KeysFrom::Secrets) || self.signs_handshakes();
+        let takes_public_keys = takes(KeysFrom::PublicKeys);
         let takes_token = self.handshakes().iter().any(HandshakeSettings::takes_token);
         let needs = [
             ("secrets", takes_secrets),
@@ -197,7 +200,8 @@ impl Settings {
             ("verify_token", takes_token),
             ("public_url", schemes.iter().any(SchemeSettings::needs_public_url)),
         ];
-        needs.into_iter().filter(|(_, is_needed)| *is_needed).map(|(name, _)| name).collect()
+        let needs = needs.into_iter().filter(|(_, is_needed)| *is_needed).map(|(name, _)| name);
+        needs.chain(schemes.iter().flat_map(SchemeSettings::lacks).map(Member::path)).collect()
     }
 
     pub(super) fn schemes(&self) -> &[SchemeSettings] {

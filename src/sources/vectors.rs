@@ -1,58 +1,77 @@
 //! Checks every preset with signed requests, most of them made by the code of the senders: `vectors.json`.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::{Keys, Presets, Request, Rules, handshake, read, verify};
+use super::{
+    KeyAddress, Keys, Known, KnownKeys, Presets, Request, Rules, Settings, Verification, handshake, read,
+    verify_with,
+};
 use crate::domain::secret::Secret;
 use crate::domain::verdict::Verdict;
 
 #[derive(Deserialize)]
-struct Vectors {
-    vectors: Vec<Vector>,
-    handshakes: Vec<Vector>,
+pub(super) struct Vectors {
+    pub(super) vectors: Vec<Vector>,
+    pub(super) handshakes: Vec<Vector>,
 }
 
 /// A request, and what is expected of it.
-#[derive(Deserialize)]
-struct Vector {
-    preset: String,
+#[derive(Clone, Deserialize)]
+pub(super) struct Vector {
+    pub(super) preset: String,
     /// What made the request.
     by: String,
     secrets: Vec<String>,
     public_keys: Vec<String>,
     verify_token: Option<String>,
+    /// Members of `verify` besides those of the preset.
+    pub(super) verify: Option<Value>,
     method: String,
     url: String,
-    headers: Vec<(String, String)>,
+    pub(super) headers: Vec<(String, String)>,
     body_base64: String,
     /// In seconds since 1970.
-    at: i64,
+    pub(super) at: i64,
+    /// What servers answer that are asked for keys.
     #[serde(default)]
-    expect: String,
+    fetched: Vec<Fetched>,
+    #[serde(default)]
+    pub(super) expect: String,
     #[serde(default)]
     webhooks: Vec<Webhook>,
     answer: Option<Answer>,
 }
 
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(Clone, Deserialize)]
+struct Fetched {
+    url: String,
+    question: Option<Value>,
+    answer_base64: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 struct Webhook {
     key: String,
     event_type: Option<String>,
 }
 
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 struct Answer {
     status: u16,
     content_type: Option<String>,
     headers: Vec<(String, String)>,
     body: String,
+    visit: Option<String>,
 }
 
 impl Vector {
-    fn rules(&self) -> Rules {
+    pub(super) fn rules(&self) -> Rules {
         let secret = |text: &String| Secret::from(text.clone());
         let keys = Keys {
             secrets: self.secrets.iter().map(secret).collect(),
@@ -61,16 +80,32 @@ impl Vector {
         };
         let preset =
             Presets::built_in().get(&self.preset).unwrap_or_else(|| panic!("no preset {}", self.preset));
-        Rules::new(preset.settings.clone(), keys, true)
+        let mut settings = Settings::default();
+        if let Some(verify) = &self.verify {
+            settings.set("verify", verify.clone()).unwrap_or_else(|error| panic!("{}: {error}", self.preset));
+        }
+        Rules::new(settings.over(&preset.settings), keys, true)
             .unwrap_or_else(|mistakes| panic!("{} by {}: {mistakes:?}", self.preset, self.by))
     }
 
-    fn body(&self) -> Vec<u8> {
+    pub(super) fn body(&self) -> Vec<u8> {
         STANDARD.decode(&self.body_base64).expect("base64")
     }
 
+    /// The verdict about the request, with this body, and with the keys that servers answer.
+    pub(super) fn verdict(&self, body: &[u8], rules: &Rules) -> Verdict {
+        self.with_request(body, |request| self.verify(request, rules))
+    }
+
+    fn verify(&self, request: &Request<'_>, rules: &Rules) -> Verdict {
+        match verify_with(request, rules, self) {
+            Verification::Verdict(verdict) => verdict,
+            Verification::Needs(address) => panic!("{} still needs {address:?}", self.preset),
+        }
+    }
+
     /// Calls `look` with the request, with this body.
-    fn with_request<T>(&self, body: &[u8], look: impl FnOnce(&Request<'_>) -> T) -> T {
+    pub(super) fn with_request<T>(&self, body: &[u8], look: impl FnOnce(&Request<'_>) -> T) -> T {
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         look(&Request {
             id: "r1",
@@ -84,7 +119,19 @@ impl Vector {
     }
 }
 
-fn vectors() -> Vectors {
+impl KnownKeys for Vector {
+    fn look(&self, address: &KeyAddress) -> Known {
+        let question = address.question().map(|text| serde_json::from_str::<Value>(text).expect("JSON"));
+        let is_asked = |fetched: &&Fetched| {
+            fetched.url == address.url().as_str() && fetched.question.as_ref() == question.as_ref()
+        };
+        let Some(fetched) = self.fetched.iter().find(is_asked) else { return Known::Unavailable };
+        let answer = STANDARD.decode(&fetched.answer_base64).expect("base64");
+        Known::Keys(Arc::new(address.read(&answer).unwrap_or_else(|error| panic!("the answer {error}"))))
+    }
+}
+
+pub(super) fn vectors() -> Vectors {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sources/vectors.json");
     let text = std::fs::read_to_string(file).expect("the vectors are there");
     serde_json::from_str(&text).expect("vectors")
@@ -103,7 +150,7 @@ fn requests_of_the_senders_are_verified_and_read() {
     for vector in vectors().vectors {
         let (rules, name) = (vector.rules(), format!("{} by {}", vector.preset, vector.by));
         vector.with_request(&vector.body(), |request| {
-            assert_eq!(word(verify(request, &rules)), vector.expect, "{name}");
+            assert_eq!(word(vector.verify(request, &rules)), vector.expect, "{name}");
             let items = read(request, &rules).unwrap_or_else(|error| panic!("{name}: {error}"));
             let webhooks = items.iter().map(|item| Webhook {
                 key: item.key.as_str().to_owned(),
@@ -133,7 +180,7 @@ fn a_changed_body_is_refused_wherever_the_body_is_signed() {
         for at in 0..body.len() {
             let mut changed = body.clone();
             changed[at] ^= 1;
-            let verdict = vector.with_request(&changed, |request| verify(request, &rules));
+            let verdict = vector.verdict(&changed, &rules);
             let (preset, by) = (&vector.preset, &vector.by);
             assert!(matches!(verdict, Verdict::Unverified(_)), "{preset} by {by}, byte {at}");
         }
@@ -144,13 +191,15 @@ fn a_changed_body_is_refused_wherever_the_body_is_signed() {
 fn handshakes_of_the_senders_are_answered() {
     for vector in vectors().handshakes {
         let (rules, name) = (vector.rules(), format!("{} by {}", vector.preset, vector.by));
-        let answer = vector
-            .with_request(&vector.body(), |request| handshake(request, verify(request, &rules), &rules));
+        let answer = vector.with_request(&vector.body(), |request| {
+            handshake(request, vector.verify(request, &rules), &rules)
+        });
         let answer = answer.map(|answer| Answer {
             status: answer.status,
             content_type: answer.content_type,
             headers: answer.headers,
             body: answer.body,
+            visit: answer.visit.map(|visit| visit.url().to_string()),
         });
         assert_eq!(answer, vector.answer, "{name}");
     }

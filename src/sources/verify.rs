@@ -2,39 +2,83 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_PAD_INDIFFERENT, URL_SAFE_PAD_INDIFFERENT};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ring::hmac;
 use ring::signature::UnparsedPublicKey;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use super::fetched::{KeyAddress, Known, KnownKeys};
 use super::hex;
 use super::json::{Document, Pointer, items};
 use super::place::{List, Place};
 use super::request::Request;
 use super::rules::Rules;
-use super::scheme::{Encoding, Proof, Scheme, Time, TimeFrom, Unit};
+use super::scheme::{Described, Encoding, Proof, Scheme, Time, TimeFrom, Unit};
 use crate::domain::secret::Secret;
 use crate::domain::verdict::{Cause, Verdict};
 
 /// How many signatures of one request are tried, so that a forged header cannot cost much time.
-const MAX_SIGNATURES: usize = 16;
+pub(super) const MAX_SIGNATURES: usize = 16;
 
-/// Verifies a request. It is verified if any scheme of the source verifies it, with any signature and any key.
-pub fn verify(request: &Request<'_>, rules: &Rules) -> Verdict {
-    let document = Document::new(request.body);
-    let Some(schemes) = &rules.schemes else { return Verdict::None };
-    let mut cause = Cause::KeyUnavailable;
-    for scheme in schemes {
-        match scheme.verify(request, &document) {
-            Ok(()) => return Verdict::Verified,
-            Err(other) => cause = cause.max(other),
-        }
-    }
-    Verdict::Unverified(cause)
+/// What verifying a request came to.
+#[derive(Clone, Debug)]
+pub enum Verification {
+    /// The request is verified, or it is not.
+    Verdict(Verdict),
+    /// A key has to be fetched. With it, verify the request again.
+    Needs(Box<KeyAddress>),
 }
 
-impl Scheme {
+/// Why a scheme does not verify a request.
+#[derive(Clone, Debug)]
+pub(super) enum Unproved {
+    Because(Cause),
+    Needs(Box<KeyAddress>),
+}
+
+impl From<Cause> for Unproved {
+    fn from(cause: Cause) -> Self {
+        Self::Because(cause)
+    }
+}
+
+/// Verifies a request without fetching keys. Schemes that need a fetched key do not verify it.
+pub fn verify(request: &Request<'_>, rules: &Rules) -> Verdict {
+    /// No key can be fetched.
+    struct NoKeys;
+    impl KnownKeys for NoKeys {
+        fn look(&self, _: &KeyAddress) -> Known {
+            Known::Unavailable
+        }
+    }
+    match verify_with(request, rules, &NoKeys) {
+        Verification::Verdict(verdict) => verdict,
+        Verification::Needs(_) => Verdict::Unverified(Cause::KeyUnavailable),
+    }
+}
+
+/// Verifies a request. It is verified if any scheme of the source verifies it, with any signature and any key. `keys`
+/// are those that were fetched before.
+pub fn verify_with(request: &Request<'_>, rules: &Rules, keys: &dyn KnownKeys) -> Verification {
+    let document = Document::new(request.body);
+    let Some(schemes) = &rules.schemes else { return Verification::Verdict(Verdict::None) };
+    let (mut cause, mut needed) = (Cause::KeyUnavailable, None);
+    for scheme in schemes {
+        let proved = match scheme {
+            Scheme::Described(scheme) => scheme.verify(request, &document).map_err(Unproved::Because),
+            Scheme::Sender(scheme) => scheme.verify(request, keys),
+        };
+        match proved {
+            Ok(()) => return Verification::Verdict(Verdict::Verified),
+            Err(Unproved::Because(other)) => cause = cause.max(other),
+            Err(Unproved::Needs(address)) => needed = needed.or(Some(address)),
+        }
+    }
+    needed.map_or(Verification::Verdict(Verdict::Unverified(cause)), Verification::Needs)
+}
+
+impl Described {
     fn verify(&self, request: &Request<'_>, document: &Document<'_>) -> Result<(), Cause> {
         if let Proof::Token(secrets, Some(array)) = &self.proof {
             return self.verify_each(document, array, secrets);
@@ -147,7 +191,8 @@ impl Scheme {
             Some(sent) => sent,
             None => self.sent(time, request, document, value)?,
         };
-        self.check_time(time.unit, &sent, request.received_at)
+        let sent = instant(time.unit, &sent).ok_or(Cause::TimestampMissing)?;
+        check_time(sent, request.received_at, self.tolerance)
     }
 
     /// The timestamp, as the sender wrote it.
@@ -168,18 +213,6 @@ impl Scheme {
             }
         };
         found.filter(|sent| instant(time.unit, sent).is_some()).ok_or(Cause::TimestampMissing)
-    }
-
-    fn check_time(&self, unit: Unit, sent: &str, now: Timestamp) -> Result<(), Cause> {
-        let sent = instant(unit, sent).ok_or(Cause::TimestampMissing)?;
-        let age = now.duration_since(sent);
-        if age > self.tolerance {
-            Err(Cause::TimestampTooOld)
-        } else if age < -self.tolerance {
-            Err(Cause::TimestampInFuture)
-        } else {
-            Ok(())
-        }
     }
 
     /// Whether every item of an array has the token.
@@ -215,7 +248,20 @@ fn credentials(value: &str) -> Option<String> {
     String::from_utf8(STANDARD_PAD_INDIFFERENT.decode(encoded.trim()).ok()?).ok()
 }
 
-fn decode(signature: &str, encoding: Encoding) -> Option<Vec<u8>> {
+/// Whether a request was sent at most `tolerance` before now, and at most `tolerance` after it.
+pub(super) fn check_time(sent: Timestamp, now: Timestamp, tolerance: SignedDuration) -> Result<(), Cause> {
+    let age = now.duration_since(sent);
+    if age > tolerance {
+        Err(Cause::TimestampTooOld)
+    } else if age < -tolerance {
+        Err(Cause::TimestampInFuture)
+    } else {
+        Ok(())
+    }
+}
+
+/// The bytes of a signature; none if it is not written so.
+pub(super) fn decode(signature: &str, encoding: Encoding) -> Option<Vec<u8>> {
     match encoding {
         Encoding::Hex => hex::decode(signature),
         Encoding::Base64 => STANDARD_PAD_INDIFFERENT.decode(signature).ok(),
@@ -224,7 +270,7 @@ fn decode(signature: &str, encoding: Encoding) -> Option<Vec<u8>> {
 }
 
 /// The moment that a timestamp names; none if it names none.
-fn instant(unit: Unit, text: &str) -> Option<Timestamp> {
+pub(super) fn instant(unit: Unit, text: &str) -> Option<Timestamp> {
     match unit {
         Unit::S => Timestamp::from_second(text.parse().ok()?).ok(),
         Unit::Ms => Timestamp::from_millisecond(text.parse().ok()?).ok(),

@@ -6,6 +6,7 @@ mod api;
 mod attacks;
 mod crash;
 mod fuzz;
+mod keys;
 mod replicas;
 mod store;
 mod support;

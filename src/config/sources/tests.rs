@@ -126,3 +126,14 @@ fn what_is_missing_is_told_with_what_to_write() {
         assert!(told.contains(expected), "{expected}\n---\n{told}");
     }
 }
+
+#[test]
+fn a_preset_needs_the_members_that_its_scheme_lacks() {
+    let told = mistakes("[sources.pay]\npreset = \"paypal\"\n");
+    assert!(told.contains("verify: `webhook_id` is missing"), "{told}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "[sources.pay]\npreset = \"paypal\"\nverify = { webhook_id = [\"new\", \"old\"] }\n";
+    let sources = read(&folder, text).expect("no mistakes");
+    assert_eq!(sources.rules["pay"].proving_headers().collect::<Vec<_>>(), ["PAYPAL-TRANSMISSION-SIG"]);
+    assert!(mistakes("[sources.sns]\npreset = \"aws-sns\"\nverify = { topics = [\"orders\"] }\n").contains("ARN"));
+}

@@ -1,8 +1,10 @@
 //! Tests of handshakes.
 
 use super::*;
-use crate::sources::fixture::{request, rules, with_keys};
+use crate::domain::verdict::Cause;
+use crate::sources::fixture::{self, request, rules, with_keys};
 use crate::sources::keys::Keys;
+use crate::sources::vectors::vectors;
 use crate::sources::verify;
 
 fn answered(request: &Request<'_>, rules: &Rules) -> Option<HandshakeAnswer> {
@@ -105,4 +107,33 @@ fn a_handshake_by_post_has_to_be_signed_unless_the_settings_say_otherwise() {
     assert_eq!(answered(&request(&[], b"{}"), &signed), None);
     assert!(answered(&request(&[("X-Token", b"t0ken")], b"{}"), &signed).is_some());
     assert!(answered(&request(&[], b"{}"), &rules(&settings("verified = false"), &["t0ken"])).is_some());
+}
+
+#[test]
+fn a_url_is_visited_only_for_a_verified_request() {
+    let vector = vectors().handshakes.into_iter().rfind(|vector| vector.preset == "aws-sns");
+    let vector = vector.expect("is there");
+    let body = vector.body();
+    let settings = "verify = \"none\"\nkey = \"body\"\nhandshakes = [{ visit = \"aws-sns\" }]";
+    assert_eq!(answered(&request(&[], &body), &rules(settings, &[])), None, "the source verifies nothing");
+    let rules = vector.rules();
+    vector.with_request(&body, |request| {
+        assert!(handshake(request, Verdict::Verified, &rules).is_some_and(|answer| answer.visit.is_some()));
+        for verdict in [Verdict::None, Verdict::Unverified(Cause::SignatureMismatch)] {
+            assert_eq!(handshake(request, verdict, &rules), None, "{verdict:?}");
+        }
+    });
+}
+
+#[test]
+fn a_visit_needs_a_verified_post() {
+    for handshake in [
+        "{ visit = \"aws-sns\", verified = false }",
+        "{ visit = \"aws-sns\", method = \"GET\" }",
+    ] {
+        let settings = format!("{UNSIGNED}handshakes = [{handshake}]");
+        let mistakes = Rules::new(fixture::settings(&settings), Keys::default(), true);
+        let mistakes = mistakes.expect_err(handshake);
+        assert!(mistakes.iter().any(|mistake| mistake.text.contains("has to be verified")), "{mistakes:?}");
+    }
 }

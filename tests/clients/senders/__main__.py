@@ -12,7 +12,8 @@ script or a package does.
 Members of a vector: `preset`; `by`, what signed or verified the request; `secrets`, `public_keys` and `verify_token` of
 the source; `method`; `url`, the whole public URL; `headers`; `body_base64`; `at`, when the request comes, in seconds
 since 1970; `expect`, the verdict; `webhooks`, the key and the event type of each webhook in it. A handshake has an
-`answer` instead of the last two. The id of a request is `r1`.
+`answer` instead of the last two. The id of a request is `r1`. Some have `verify`, members that the source sets besides
+those of the preset, and `fetched`, what servers answer that are asked for keys.
 """
 
 import json
@@ -20,6 +21,7 @@ import pathlib
 import sys
 
 import commerce
+import fetched
 import record
 import signing
 import standards
@@ -37,6 +39,7 @@ for sign in [
     commerce.mail_and_calls,
     teamwork.offices,
     standards.clouds,
+    fetched.coded,
 ]:
     sign()
 found = {"vectors": record.vectors, "handshakes": record.handshakes}

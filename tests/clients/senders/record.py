@@ -70,7 +70,9 @@ def vector(preset, by, body, headers, *webhooks, expect="verified", **rest):
     vectors.append({**request(preset, by, body, headers, **rest), "expect": expect, "webhooks": webhooks})
 
 
-def handshake(preset, by, body="", headers=(), *, status=200, answer="", answer_type=None, answer_headers=(), **rest):
+def handshake(
+    preset, by, body="", headers=(), *, status=200, answer="", answer_type=None, answer_headers=(), visit=None, **rest
+):
     """Adds a request that is answered without storing anything."""
     answer = {
         "status": status,
@@ -78,4 +80,6 @@ def handshake(preset, by, body="", headers=(), *, status=200, answer="", answer_
         "headers": [list(header) for header in answer_headers],
         "body": answer,
     }
+    if visit:
+        answer["visit"] = visit
     handshakes.append({**request(preset, by, body, dict(headers), **rest), "answer": answer})

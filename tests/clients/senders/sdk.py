@@ -5,7 +5,10 @@ import base64
 import datetime
 import unittest.mock
 
+import Adyen.util
 import discord_interactions
+import google.auth.jwt
+import jwt
 import nacl.signing
 import openai
 import replicate.webhook
@@ -120,3 +123,32 @@ def verify_workos(body, signature, secret, seconds):
     with at(seconds):
         verify_header(event_body=body.encode(), event_signature=signature, secret=secret)
     return named("workos")
+
+
+def cloud_event(mode, attributes, data):
+    """An event in binary or structured mode. Returns the SDK, the headers and the body."""
+    make = {"binary": cloudevents_http.to_binary_event, "structured": cloudevents_http.to_structured_event}[mode]
+    message = make(CloudEvent(attributes={**attributes, "datacontenttype": "application/json"}, data=data))
+    return named("cloudevents"), message.headers, message.body.decode()
+
+
+def sign_adyen(fields, secret):
+    """Signs the fields of an item. The SDK cannot sign fields that are not there."""
+    signature = Adyen.util.generate_notification_sig(fields, secret).decode()
+    whole = {**fields, "additionalData": {"hmacSignature": signature}}
+    assert Adyen.util.is_valid_hmac_notification(whole, secret)
+    return named("Adyen"), signature
+
+
+def verify_google(token, certificates, audience, seconds):
+    with at(seconds), unittest.mock.patch("google.auth._helpers.utcnow") as now:
+        now.return_value = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).replace(tzinfo=None)
+        google.auth.jwt.decode(token, certificates, audience=audience)
+    return named("google-auth")
+
+
+def verify_plaid(token, public_key, body_sha256):
+    options = {"verify_iat": False}
+    claims = jwt.decode(token, public_key, algorithms=["ES256"], options=options)
+    assert claims["request_body_sha256"] == body_sha256
+    return named("PyJWT")

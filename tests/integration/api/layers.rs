@@ -60,6 +60,11 @@ const LAYERS: &[Layer] = &[
         may_name: &["domain"],
         never: &["diesel", "tonic", "axum", "tokio", "hyper", "prost", "reqwest"],
     },
+    Layer {
+        name: "keys",
+        may_name: &["domain", "sources", "telemetry"],
+        never: &["diesel", "tonic", "axum", "hyper", "prost"],
+    },
     Layer { name: "clock", may_name: &["domain"], never: &["diesel", "tonic", "axum", "hyper", "prost"] },
     Layer {
         name: "config",

@@ -41,8 +41,13 @@ impl Authority {
 
     /// A certificate for this machine.
     pub(crate) fn issue(&self) -> Issued {
+        self.issue_for(&["localhost", "127.0.0.1"])
+    }
+
+    /// A certificate for these names.
+    pub(crate) fn issue_for(&self, names: &[&str]) -> Issued {
         let key = KeyPair::generate().expect("a key");
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let params = CertificateParams::new(names).expect("names");
         let cert = params.signed_by(&key, &self.0).expect("is signed");
         Issued { cert: cert.pem(), key: key.serialize_pem() }

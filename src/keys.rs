@@ -1,0 +1,146 @@
+//! Fetches the keys of senders, for requests that cannot be verified without.
+//!
+//! Knows which key is wanted from `sources`, which also names the hosts; nothing else is ever asked. A stranger can
+//! make hookbox want a key that is not there, so fetches are few, short and shared.
+
+mod cache;
+mod network;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use self::cache::{Begin, Cache};
+use self::network::Client;
+pub use self::network::{FetchError, Network};
+use crate::domain::clock::Clock;
+use crate::domain::error::causes;
+use crate::domain::verdict::{Cause, Verdict};
+use crate::sources::{KeyAddress, Known, KnownKeys, Request, Rules, Verification, Visit, verify_with};
+use crate::telemetry::repeated::Repeated;
+
+/// How often a request is verified: a source may have several schemes, each with a key of its own.
+const MAX_ROUNDS: usize = 4;
+
+/// How long a fetch or a visit may take, with the connection and the whole answer.
+pub const FETCH_TIME: Duration = Duration::from_secs(5);
+
+static FETCHES: Repeated = Repeated::new("the keys of senders can be fetched again");
+static REFUSALS: Repeated = Repeated::new("the keys that are wanted are within their limit again");
+
+/// Verifies requests, and fetches the keys that it needs for that. Clones share the keys.
+#[derive(Clone, Debug)]
+pub struct KeyFetcher(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    clock: Arc<dyn Clock>,
+    client: Client,
+    cache: Mutex<Cache>,
+}
+
+impl KeyFetcher {
+    /// A fetcher that knows no keys yet. Connects to nothing until a key is wanted.
+    pub fn new(clock: Arc<dyn Clock>, network: Network) -> Self {
+        Self(Arc::new(Shared { clock, client: Client::new(network), cache: Mutex::default() }))
+    }
+
+    /// Verifies a request. Waits for a key if that is not known: at most [`FETCH_TIME`] for each. A key that cannot be
+    /// fetched is the cause `key_unavailable`; the sender should come again then. Must be called in a tokio runtime.
+    pub async fn verify(&self, request: &Request<'_>, rules: &Rules) -> Verdict {
+        for _ in 0..MAX_ROUNDS {
+            let verification = verify_with(request, rules, self);
+            match verification {
+                Verification::Verdict(verdict) => return verdict,
+                Verification::Needs(address) => {
+                    if !self.fetch(&address).await {
+                        break;
+                    }
+                }
+            }
+        }
+        Verdict::Unverified(Cause::KeyUnavailable)
+    }
+
+    /// Visits a URL by GET, such as the one that confirms a subscription. Errors: it is not answered 2xx; the sender
+    /// should come again then.
+    pub async fn confirm(&self, visit: &Visit) -> Result<(), FetchError> {
+        let now = self.0.clock.monotonic();
+        if !self.cache().may_visit(now) {
+            return Err(FetchError::TooMany);
+        }
+        self.in_time(self.0.client.visit(visit.url())).await
+    }
+
+    /// Waits until a key is fetched, or cannot be. Callers that want the same key share one fetch, which goes on if
+    /// they give up. False if there are too many fetches for another one.
+    async fn fetch(&self, address: &KeyAddress) -> bool {
+        let begin = self.cache().begin(address, self.0.clock.monotonic());
+        let mut running = match begin {
+            Begin::Join(running) => running,
+            Begin::Fetch(ended, running) => {
+                tokio::spawn(self.clone().run(address.clone(), ended));
+                running
+            }
+            Begin::Refused => {
+                REFUSALS.failed(|times| {
+                    tracing::warn!(
+                        times,
+                        server = address.server().as_str(),
+                        "the limit on new keys of a sender is reached; for up to a minute, requests that need another key are not verified"
+                    );
+                });
+                return false;
+            }
+        };
+        REFUSALS.works();
+        // An error says that the fetch is over.
+        let _ = running.changed().await;
+        true
+    }
+
+    /// Fetches a key and remembers it, or that it cannot be fetched. `ended` is dropped at the end.
+    async fn run(self, address: KeyAddress, ended: watch::Sender<()>) {
+        let answer = self.in_time(self.0.client.ask(&address)).await;
+        let fetched = answer.and_then(|answer| {
+            let keys = address.read(&answer.body).map_err(FetchError::NotAKey)?;
+            Ok((Arc::new(keys), answer.max_age))
+        });
+        match &fetched {
+            Ok(_) => FETCHES.works(),
+            Err(error) => FETCHES.failed(|times| {
+                tracing::warn!(
+                    times,
+                    server = address.server().as_str(),
+                    url = %address.url(),
+                    error = %causes(error),
+                    "a key of a sender cannot be fetched; requests that need it are not verified"
+                );
+            }),
+        }
+        let now = self.0.clock.monotonic();
+        self.cache().end(&address, now, fetched.ok());
+        drop(ended);
+    }
+
+    /// What a request is answered, if that comes in time.
+    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = self.0.clock.sleep(FETCH_TIME) => Err(FetchError::TooSlow(FETCH_TIME)),
+        }
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.0.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KnownKeys for KeyFetcher {
+    fn look(&self, address: &KeyAddress) -> Known {
+        let now = self.0.clock.monotonic();
+        self.cache().look(address, now)
+    }
+}

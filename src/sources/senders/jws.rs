@@ -1,0 +1,112 @@
+//! JSON Web Tokens, as signed texts (RFC 7515, RFC 7519). The algorithm is that of the sender, whatever the token says.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use crate::domain::verdict::Cause;
+
+/// The most characters of a token.
+const MAX_TOKEN_CHARS: usize = 8 * 1024;
+
+/// The most characters of the id of a key.
+const MAX_KEY_ID_CHARS: usize = 128;
+
+/// A token. Nothing of it is proved yet.
+pub(super) struct Jws<'t> {
+    /// The id of the key: letters, digits, `-` and `_`.
+    pub(super) key_id: String,
+    /// What is signed.
+    pub(super) signed: &'t [u8],
+    pub(super) signature: Vec<u8>,
+    claims: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: String,
+    /// Extensions that a reader has to understand.
+    crit: Option<IgnoredAny>,
+}
+
+impl<'t> Jws<'t> {
+    /// Reads a token. Errors: it is not one of this algorithm, or needs something that is not known here.
+    pub(super) fn read(token: &'t str, algorithm: &str) -> Result<Self, Cause> {
+        Self::parts(token, algorithm).ok_or(Cause::SignatureMalformed)
+    }
+
+    fn parts(token: &'t str, algorithm: &str) -> Option<Self> {
+        if token.len() > MAX_TOKEN_CHARS {
+            return None;
+        }
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, claims) = signed.split_once('.')?;
+        let header = serde_json::from_slice::<Header>(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
+        let is_id_char = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let is_id = (1..=MAX_KEY_ID_CHARS).contains(&header.kid.len()) && header.kid.bytes().all(is_id_char);
+        if header.alg != algorithm || header.crit.is_some() || !is_id {
+            return None;
+        }
+        let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        Some(Self { key_id: header.kid, signed: signed.as_bytes(), signature, claims })
+    }
+
+    /// The claims. To be read after the signature is verified. Errors: one that has to be there is not.
+    pub(super) fn claims<T: DeserializeOwned>(&self) -> Result<T, Cause> {
+        serde_json::from_slice(&self.claims).map_err(|_| Cause::SignatureMalformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(header: &str, claims: &str) -> String {
+        let parts = [header, claims, "signature"];
+        let [header, claims, signature] = parts.map(|part| URL_SAFE_NO_PAD.encode(part));
+        format!("{header}.{claims}.{signature}")
+    }
+
+    #[test]
+    fn a_token_of_the_algorithm_is_taken_apart() {
+        let token = token(r#"{"alg":"ES256","kid":"key-1","typ":"JWT"}"#, r#"{"iat":1}"#);
+        let jws = Jws::read(&token, "ES256").expect("reads");
+        assert_eq!((jws.key_id.as_str(), jws.signature.as_slice()), ("key-1", &b"signature"[..]));
+        assert_eq!(Some(jws.signed), token.rsplit_once('.').map(|(signed, _)| signed.as_bytes()));
+        assert_eq!(jws.claims::<serde_json::Value>().expect("claims")["iat"], 1);
+    }
+
+    #[test]
+    fn other_tokens_are_refused() {
+        let good = token(r#"{"alg":"ES256","kid":"key-1"}"#, "{}");
+        assert!(Jws::read(&good, "ES256").is_ok());
+        let long = token(&format!(r#"{{"alg":"ES256","kid":"{}"}}"#, "a".repeat(MAX_KEY_ID_CHARS + 1)), "{}");
+        let large = token(r#"{"alg":"ES256","kid":"key-1"}"#, &"a".repeat(MAX_TOKEN_CHARS));
+        for token in [
+            String::new(),
+            "..".to_owned(),
+            good.replace('.', "-"),
+            format!("{good}.e30"),
+            format!("{good}="),
+            format!("{good}+"),
+            good.rsplit_once('.').expect("three parts").0.to_owned(),
+            token(r#"{"alg":"none","kid":"key-1"}"#, "{}"),
+            token(r#"{"alg":"HS256","kid":"key-1"}"#, "{}"),
+            token(r#"{"alg":"es256","kid":"key-1"}"#, "{}"),
+            token(r#"{"alg":"ES256"}"#, "{}"),
+            token(r#"{"kid":"key-1"}"#, "{}"),
+            token(r#"{"alg":"ES256","kid":""}"#, "{}"),
+            token(r#"{"alg":"ES256","kid":"../a"}"#, "{}"),
+            token(r#"{"alg":"ES256","kid":"key-1","crit":["exp"]}"#, "{}"),
+            token(r#"{"alg":"none","alg":"ES256","kid":"key-1"}"#, "{}"),
+            token("[]", "{}"),
+            long,
+            large,
+        ] {
+            assert!(Jws::read(&token, "ES256").is_err(), "{token}");
+        }
+    }
+}

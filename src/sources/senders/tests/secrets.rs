@@ -1,0 +1,96 @@
+//! Tests of senders with secrets: Adyen and Hook0.
+
+use super::*;
+
+#[test]
+fn a_change_of_a_field_that_adyen_signs_is_refused() {
+    let vector = good("adyen").remove(1);
+    let body = text(&vector);
+    for (field, other) in [
+        (r#""pspReference":"7914073381342284""#, r#""pspReference":"7914073381342285""#),
+        (r#""originalReference":"7914073381342284""#, r#""originalReference":"1""#),
+        (r#""originalReference":"7914073381342284","#, ""),
+        ("TestMerchant", "OtherMerchant"),
+        (r#""merchantReference":"a:b\\c""#, r#""merchantReference":"a:b""#),
+        (r#""value":1130"#, r#""value":1131"#),
+        (r#""value":1130"#, r#""value":11.30e2"#),
+        (r#""currency":"EUR""#, r#""currency":"USD""#),
+        ("AUTHORISATION", "REFUND"),
+        (r#""success":"true""#, r#""success":"false""#),
+    ] {
+        assert!(body.contains(field), "{field}");
+        // The first item with it, and the last.
+        let (before, after) = body.rsplit_once(field).expect("is there");
+        for changed in [body.replacen(field, other, 1), format!("{before}{other}{after}")] {
+            assert_eq!(with_body(&vector, &changed), unverified(Cause::SignatureMismatch), "{changed}");
+        }
+    }
+    let unsigned = body.replace("2026-01-01T00", "2026-01-01T01");
+    assert_eq!(with_body(&vector, &unsigned), Verdict::Verified, "the date is not signed");
+    assert!(!vector.rules().covers_body());
+}
+
+#[test]
+fn every_item_of_adyen_needs_a_signature() {
+    let vector = good("adyen").remove(1);
+    let body = text(&vector);
+    let without = |last: bool| {
+        let name = "\"hmacSignature\"";
+        let found = if last { body.rsplit_once(name) } else { body.split_once(name) };
+        let (before, after) = found.expect("is there");
+        with_body(&vector, &format!("{before}\"other\"{after}"))
+    };
+    let missing = unverified(Cause::SignatureMissing);
+    assert_eq!([without(false), without(true)], [missing; 2]);
+    for body in ["", "{}", "[]", r#"{"notificationItems":[]}"#, r#"{"notificationItems":[{}]}"#] {
+        assert_eq!(with_body(&vector, body), missing, "{body}");
+    }
+    let twice = body.replacen(r#""success":"true""#, r#""success":"true","success":"true""#, 1);
+    assert_eq!(with_body(&vector, &twice), missing, "it could be read in two ways");
+    let signature = "coqCmt/IZ4E3CzPvMY8zTjQVL5hYJUiBRg8UU+iCWo0=";
+    for (other, cause) in [
+        ("", Cause::SignatureMissing),
+        ("!", Cause::SignatureMalformed),
+        ("coqCmt/IZ4E3CzPvMY8zTjQVL5hYJUiBRg8UU+iCWo4=", Cause::SignatureMismatch),
+    ] {
+        assert_eq!(with_body(&vector, &body.replace(signature, other)), unverified(cause), "{other}");
+    }
+}
+
+#[test]
+fn headers_that_hook0_signs_count() {
+    let vector = first("coinbase-cdp");
+    every_byte_of_the_header_counts(&vector, "x-event-id");
+    every_byte_of_the_header_counts(&vector, "x-event-type");
+    assert_eq!(with_header(&vector, "x-event-id", None), unverified(Cause::SignatureMalformed));
+    let mut twice = vector.clone();
+    twice.headers.push(("X-Event-Id".to_owned(), "other".to_owned()));
+    assert_eq!(with_body(&twice, &text(&twice)), unverified(Cause::SignatureMalformed));
+}
+
+#[test]
+fn the_signature_of_hook0_needs_all_of_its_parts() {
+    let vector = good("coinbase-cdp").remove(1);
+    let signature = header(&vector, "X-Hook0-Signature");
+    let of = |value: &str| with_header(&vector, "X-Hook0-Signature", Some(value));
+    let without = |name: &str| {
+        let items = signature.split(", ").filter(|item| !item.starts_with(name));
+        items.collect::<Vec<_>>().join(",")
+    };
+    assert_eq!(of(signature), Verdict::Verified);
+    assert_eq!(of(""), unverified(Cause::SignatureMissing));
+    assert_eq!(of(&without("t=")), unverified(Cause::TimestampMissing));
+    assert_eq!(of(&without("h=")), unverified(Cause::SignatureMalformed));
+    assert_eq!(of(&without("v1=")), unverified(Cause::SignatureMalformed));
+    assert_eq!(of(&signature.replace("v1=", "v0=")), unverified(Cause::SignatureMalformed));
+    assert_eq!(of(&format!("{signature},t=1767225600")), unverified(Cause::TimestampMissing));
+    assert_eq!(of(&format!("{signature},h=x-event-id")), unverified(Cause::SignatureMalformed));
+    assert_eq!(of(&signature.replace("t=17", "t=x")), unverified(Cause::TimestampMissing));
+    assert_eq!(of(&signature.replace(" x-event-type", "")), unverified(Cause::SignatureMismatch));
+    assert_eq!(of(&signature.replace("x-event-type", "x-other")), unverified(Cause::SignatureMalformed));
+    let many = signature.replace("h=", &format!("h={}", "content-type ".repeat(64)));
+    assert_eq!(of(&many), unverified(Cause::SignatureMalformed));
+    assert_eq!(later(&vector, 300), Verdict::Verified);
+    assert_eq!(later(&vector, 301), unverified(Cause::TimestampTooOld));
+    assert_eq!(later(&vector, -301), unverified(Cause::TimestampInFuture));
+}

@@ -1,0 +1,194 @@
+//! A server with TLS that has keys, and behaves as the test says, well or badly.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::support::tls::{Authority, Issued};
+
+/// The hosts of the senders.
+const HOSTS: [&str; 4] =
+    ["sns.eu-central-1.amazonaws.com", "api.paypal.com", "www.googleapis.com", "production.plaid.com"];
+
+/// The pause between two bytes of an answer that trickles.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What the server does with a request.
+#[derive(Clone, Debug)]
+pub(super) enum Does {
+    /// Sends these bytes, and closes the connection.
+    Answer(String),
+    /// Sends nothing.
+    Hang,
+    /// Sends a head, and then one byte after the other, without end.
+    Trickle,
+    /// Sends a head and a body without end, as fast as it is read.
+    Endless,
+}
+
+impl Does {
+    /// Answers 200 with this body.
+    pub(super) fn answer(body: &str) -> Self {
+        Self::Answer(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+    }
+
+    /// Answers with this status, without a body.
+    pub(super) fn answer_status(status: &str) -> Self {
+        Self::Answer(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n"))
+    }
+}
+
+/// A request as it arrived. The names of headers are in lower case.
+#[derive(Clone, Debug)]
+pub(super) struct Received {
+    pub(super) line: String,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: String,
+}
+
+/// A running server. It ends with the runtime of the test.
+pub(super) struct KeyServer {
+    address: SocketAddr,
+    authority: String,
+    state: Arc<State>,
+}
+
+struct State {
+    does: Mutex<Does>,
+    requests: Mutex<Vec<Received>>,
+}
+
+impl KeyServer {
+    /// A server with a certificate for all hosts of the senders.
+    pub(super) async fn start(does: Does) -> Self {
+        let authority = Authority::new();
+        Self::start_with(does, &authority.pem(), &authority.issue_for(&HOSTS)).await
+    }
+
+    /// A server with this certificate. `authority` is the one that is trusted.
+    pub(super) async fn start_with(does: Does, authority: &str, issued: &Issued) -> Self {
+        let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![issued.der()], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State { does: Mutex::new(does), requests: Mutex::default() });
+        let shared = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(acceptor.clone(), stream, Arc::clone(&shared)));
+            }
+        });
+        Self { address, authority: authority.to_owned(), state }
+    }
+
+    /// Changes what the server does with the next requests.
+    pub(super) fn does(&self, does: Does) {
+        *self.state.does.lock().unwrap() = does;
+    }
+
+    /// Every request so far.
+    pub(super) fn requests(&self) -> Vec<Received> {
+        self.state.requests.lock().unwrap().clone()
+    }
+
+    /// Resolves every name to this server.
+    pub(super) fn resolver(&self) -> Arc<dyn Resolve> {
+        Arc::new(To(self.address))
+    }
+
+    /// The certificate of the trusted authority.
+    pub(super) fn authority(&self) -> String {
+        self.authority.clone()
+    }
+}
+
+struct To(SocketAddr);
+
+impl Resolve for To {
+    fn resolve(&self, _: Name) -> Resolving {
+        let addresses: Addrs = Box::new(std::iter::once(self.0));
+        Box::pin(std::future::ready(Ok(addresses)))
+    }
+}
+
+async fn serve(acceptor: TlsAcceptor, stream: TcpStream, state: Arc<State>) {
+    // Fails if the client does not accept the certificate.
+    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+    let Some(request) = read_request(&mut stream).await else { return };
+    state.requests.lock().unwrap().push(request);
+    let does = state.does.lock().unwrap().clone();
+    behave(&mut stream, &does).await;
+    let _ = stream.shutdown().await;
+}
+
+async fn behave(stream: &mut TlsStream<TcpStream>, does: &Does) {
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+    match does {
+        Does::Answer(answer) => {
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+        Does::Hang => {
+            // Ready when the connection is closed.
+            let _ = stream.read(&mut [0]).await;
+        }
+        Does::Trickle => {
+            let mut is_open = stream.write_all(HEAD).await.is_ok();
+            while is_open {
+                is_open = stream.write_all(b"x").await.is_ok() && stream.flush().await.is_ok();
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        Does::Endless => {
+            let mut is_open = stream.write_all(HEAD).await.is_ok();
+            while is_open {
+                is_open = stream.write_all(&[b'x'; 16 * 1024]).await.is_ok();
+            }
+        }
+    }
+}
+
+/// Reads a request; none if the connection was closed.
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Received> {
+    let mut bytes = Vec::<u8>::new();
+    let end = loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end;
+        }
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    let mut lines = head.split("\r\n").map(ToOwned::to_owned);
+    let line = lines.next()?;
+    let headers = lines.map(|line| {
+        let (name, value) = line.split_once(": ").unwrap();
+        (name.to_lowercase(), value.to_owned())
+    });
+    let headers = headers.collect::<BTreeMap<_, _>>();
+    let length = headers.get("content-length").map_or(0, |length| length.parse::<usize>().unwrap());
+    let mut body = bytes.split_off(end + 4);
+    while body.len() < length {
+        if stream.read_buf(&mut body).await.ok()? == 0 {
+            return None;
+        }
+    }
+    Some(Received { line, headers, body: String::from_utf8(body).unwrap() })
+}
