@@ -114,10 +114,8 @@ fn ed25519() -> Result<Subject> {
     let body = body();
     let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).map_err(|_| "the seed is no key")?;
     let signature = pair.sign(&[format!("{AT}|").as_bytes(), &body].concat());
-    let headers = vec![
-        ("telnyx-signature-ed25519", STANDARD.encode(signature)),
-        ("telnyx-timestamp", AT.to_string()),
-    ];
+    let headers =
+        vec![("telnyx-signature-ed25519", STANDARD.encode(signature)), ("telnyx-timestamp", AT.to_string())];
     let rules = preset("telnyx", public_key(pair.public_key().as_ref()))?;
     Ok(Subject { name: "Ed25519 (telnyx)", rules, headers, body })
 }

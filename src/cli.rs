@@ -3,6 +3,7 @@
 mod ask;
 mod backup;
 mod bench;
+mod client;
 mod config;
 mod health;
 mod output;
@@ -14,7 +15,7 @@ mod token;
 mod transfer;
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -59,11 +60,13 @@ enum Command {
     Token(token::Make),
     /// Print the OpenAPI document
     Openapi,
-    /// Print a completion script for a shell
+    /// Print the script by which a shell completes commands, flags, and the names of sources and routes
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
+    #[command(flatten)]
+    Client(Box<client::ClientCommand>),
     /// Ask the hookbox at http_addr whether it is ready (with --live: alive); exit code 0 if it is, else 1
     Health(health::Health),
     /// Send distinct webhooks to a running hookbox, and print how many it accepts per second
@@ -75,6 +78,8 @@ enum Command {
 enum Failure {
     /// The settings have mistakes; exit code 64.
     Usage(Mistakes),
+    /// An error with an exit code of its own.
+    Coded(u8, Box<dyn std::error::Error + Send + Sync>),
     /// Any other error; exit code 1.
     Other(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -100,6 +105,9 @@ impl From<io::Error> for Failure {
 /// Reads the command line, runs the command, and returns the exit code of the process. `own` are the handlers that the
 /// program adds.
 pub(crate) fn main(own: &Registry) -> ExitCode {
+    if let Some(code) = client::complete(Cli::command) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(mut error) => {
@@ -115,6 +123,10 @@ pub(crate) fn main(own: &Registry) -> ExitCode {
         Err(Failure::Usage(error)) => {
             complain(&error);
             ExitCode::from(EXIT_USAGE)
+        }
+        Err(Failure::Coded(code, error)) => {
+            complain(&*error);
+            ExitCode::from(code)
         }
         Err(Failure::Other(error)) => {
             complain(&*error);
@@ -154,6 +166,7 @@ fn run(command: Command, own: &Registry) -> Result<ExitCode, Failure> {
         Command::Completions { shell } => print_completions(shell),
         Command::Health(health) => health.run(own),
         Command::Bench(bench) => bench.run(),
+        Command::Client(command) => command.run(),
     }
 }
 
@@ -182,11 +195,7 @@ fn print_openapi() -> Result<ExitCode, Failure> {
 }
 
 fn print_completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
-    let program = std::env::args_os().next();
-    let name = program.as_deref().map(Path::new).and_then(Path::file_name);
-    let name = name.map_or("hookbox".into(), |name| name.to_string_lossy());
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), name, &mut script);
+    let script = client::registration(shell)?;
     print(String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -205,6 +214,12 @@ pub(crate) fn complain(error: &dyn std::error::Error) {
     }
     // If standard error is closed, there is no other way to report the error.
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Says what happens, to standard error.
+fn note(text: &str) {
+    // If standard error is closed, nobody wants to know.
+    let _ = writeln!(io::stderr(), "hookbox: {text}");
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod access;
 mod alerts;
+mod arrivals;
 mod body;
 mod browsers;
 mod by_key;
@@ -93,6 +94,7 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(webhooks::get_webhook))
         .routes(routes!(webhooks::get_status))
         .routes(routes!(watch::watch_status))
+        .routes(routes!(arrivals::watch_webhooks))
         .routes(routes!(webhooks::retry_webhook))
         .routes(routes!(webhooks::cancel_webhook))
         .routes(routes!(quarantine::release_webhook))

@@ -60,6 +60,7 @@ mod access;
 mod app;
 mod builder;
 mod cli;
+mod client;
 mod clock;
 mod config;
 mod connections;
@@ -93,7 +94,7 @@ pub mod internals {
         };
     }
     open! {
-        access app clock config connections domain grpc handlers http keys routes service sources store telemetry
-        tls worker
+        access app client clock config connections domain grpc handlers http keys routes service sources store
+        telemetry tls worker
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 mod apart;
+pub mod arrivals;
 pub mod breaker_view;
 mod look;
 pub mod match_view;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
 pub use self::apart::apart;
+use self::arrivals::Followers;
 use self::observe::Probes;
 pub use self::observe::{RouteStats, Stats};
 pub use self::operate::pause_target;
@@ -62,6 +64,7 @@ pub struct Service {
     limiter: Option<Arc<RateLimiter>>,
     probes: Arc<Probes>,
     work: Arc<Work>,
+    followers: Arc<Followers>,
     access: Arc<Access>,
     /// On whose behalf the use cases run.
     caller: Arc<Caller>,
@@ -88,7 +91,8 @@ impl Service {
         access: Arc<Access>,
     ) -> Self {
         let caller = Arc::new(Caller::unlimited("hookbox", None));
-        Self { store, routes, clock, metrics, limiter, probes: Arc::default(), work, access, caller }
+        let (probes, followers) = (Arc::default(), Arc::default());
+        Self { store, routes, clock, metrics, limiter, probes, work, followers, access, caller }
     }
 
     /// Stores a webhook with a job for each route that matches it, or finds that it was accepted before.

@@ -3,7 +3,8 @@
 //! Pure: knows `domain`, neither transports nor stores. A source is data: the settings of `hookbox.toml`, over those of
 //! a preset. [`Rules`] are the settings compiled with their keys. A request goes through three functions: [`verify()`]
 //! says whether it is from the sender, [`handshake()`] answers it if it only checks the endpoint, and [`read()`] finds
-//! the webhooks in it. [`verify_with()`] also verifies requests of senders whose keys have to be fetched.
+//! the webhooks in it. [`verify_with()`] also verifies requests of senders whose keys have to be fetched. [`sign()`] makes
+//! a request, to test a source.
 
 mod accepted;
 mod fetched;
@@ -23,6 +24,7 @@ mod scheme;
 mod scheme_settings;
 mod senders;
 mod settings;
+mod sign;
 mod template;
 #[cfg(test)]
 mod vectors;
@@ -37,5 +39,6 @@ pub use self::request::Request;
 pub use self::rules::{Answers, Mistake, Rules};
 pub use self::senders::Visit;
 pub use self::settings::{OnUnverified, Settings};
+pub use self::sign::{Draft, SignError, sign};
 pub use self::verify::{Verification, verify, verify_with};
 pub use crate::domain::conflict::OnConflict;

@@ -1,10 +1,11 @@
 //! The traits that a store implements. The documentation of each method is its contract.
 //!
-//! Each trait serves one kind of caller: [`Inbox`] accepts and reads webhooks, [`JobQueue`] serves the
-//! workers, and [`Operations`] serves operators and maintenance tasks. The conformance suite in `tests/`
+//! Each trait serves one kind of caller: [`Inbox`] accepts and reads webhooks, [`Arrivals`] serves those that follow
+//! what comes in, [`JobQueue`] serves the workers, and [`Operations`] serves operators and maintenance tasks. The conformance suite in `tests/`
 //! checks every store against these contracts.
 
 mod acceptance;
+mod arrivals;
 mod breakers;
 pub mod changes;
 mod columns;
@@ -33,6 +34,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use self::acceptance::MAX_QUARANTINED;
+pub use self::arrivals::Arrivals;
 pub(crate) use self::dead_letters::DEAD_LETTERED;
 pub use self::pulled::{LeasedJob, Wanted};
 pub use self::types::{
@@ -50,7 +52,7 @@ use crate::domain::webhook::{NewWebhook, WebhookDetail, WebhookName, WebhookStat
 
 /// Accepts and reads webhooks.
 ///
-/// The following holds for all three traits, unless a method says otherwise. When a write returns `Ok`, its
+/// The following holds for all traits, unless a method says otherwise. When a write returns `Ok`, its
 /// changes are on disk; when it returns `Err`, it changed nothing. Dropping the future of a write does not
 /// cancel the write. A store that temporarily cannot read or write returns [`Reason::StoreUnavailable`] and
 /// recovers without a restart.
@@ -264,7 +266,7 @@ pub trait Operations: fmt::Debug + Send + Sync {
 
 /// A durable store of webhooks and their jobs.
 #[async_trait]
-pub trait Store: Inbox + JobQueue + Operations {
+pub trait Store: Inbox + Arrivals + JobQueue + Operations {
     /// Completes the operations in progress and closes the store. Later calls return `ShuttingDown`.
     async fn close(&self);
 }

@@ -55,6 +55,7 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     operation("hookbox.v1.WebhookService/ListWebhooks", &[("GET", "/v1/webhooks")], READ),
     operation("hookbox.v1.WebhookService/WatchStatus", &[("GET", "/v1/webhooks/{id}/watch")], READ),
+    operation("hookbox.v1.WebhookService/WatchWebhooks", &[("GET", "/v1/webhooks/watch")], READ),
     operation(
         "hookbox.v1.WebhookService/RetryWebhook",
         &[("POST", "/v1/webhooks/{id}/retry"), ("POST", "/v1/retry")],

@@ -9,6 +9,12 @@ use crate::store::transfer::RowCounts;
 
 /// Prints a text. If its reader has closed the pipe, as `head` does, the rest is dropped without an error.
 pub(super) fn print(text: impl Display) -> Result<(), Failure> {
+    print_on(text).map(drop)
+}
+
+/// Prints a text of a command that goes on until it is stopped. Returns false if its reader has closed the pipe: then
+/// nobody sees what comes after it.
+pub(super) fn print_on(text: impl Display) -> Result<bool, Failure> {
     Ok(write_to(io::stdout().lock(), text)?)
 }
 
@@ -19,10 +25,12 @@ pub(super) fn row_counts(counted: &RowCounts) -> String {
     all.filter(|(_, count)| *count > 0).map(|(what, count)| format!("  {what:<14}{count:>12}\n")).collect()
 }
 
-fn write_to(mut out: impl Write, text: impl Display) -> io::Result<()> {
+/// Returns false if the reader has closed the pipe.
+fn write_to(mut out: impl Write, text: impl Display) -> io::Result<bool> {
     match write!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -45,7 +53,8 @@ mod tests {
 
     #[test]
     fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
-        assert!(write_to(Failing(ErrorKind::BrokenPipe), "text").is_ok());
+        assert!(matches!(write_to(Failing(ErrorKind::BrokenPipe), "text"), Ok(false)));
+        assert!(matches!(write_to(Vec::new(), "text"), Ok(true)));
         let error = write_to(Failing(ErrorKind::StorageFull), "text").expect_err("fails");
         assert_eq!(error.kind(), ErrorKind::StorageFull);
     }

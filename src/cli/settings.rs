@@ -4,13 +4,25 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
-use crate::config::{Layers, Mistakes, SETTINGS, TOKEN_VARIABLE};
+use crate::config::{Layers, Mistakes, SETTINGS, TOKEN_VARIABLE, read_secret};
 use crate::domain::secret::Secret;
 
-/// The token of the commands that talk to a running hookbox; none if the environment has none.
+/// A variable of the environment; none if it is not there, is empty, or is not UTF-8.
 #[expect(clippy::disallowed_methods, reason = "the environment is read only here")]
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The token of the commands that talk to a running hookbox; none if the environment has none.
 pub(super) fn client_token() -> Option<Secret> {
-    std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()).map(Secret::from)
+    variable(TOKEN_VARIABLE).map(Secret::from)
+}
+
+/// The secret that an argument names: `env:NAME`, `file:PATH`, or the secret itself. The error continues "but ...".
+pub(super) fn secret_of(argument: &Secret) -> Result<Secret, String> {
+    let named = argument.expose().strip_prefix("env:").unwrap_or_default();
+    let value = variable(named).map(|value| (named.to_owned(), Secret::from(value)));
+    read_secret(argument.expose(), &value.into_iter().collect())
 }
 
 /// The flags of settings on the command line, and the file in `--config`.

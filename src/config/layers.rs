@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::file::{File, Value};
 use super::mistake::{Mistake, Mistakes, suggestion};
 use super::secret;
-use super::settings::{ENVIRONMENT_PREFIX, LISTS, SECRETS, SETTINGS, Setting, TOKEN_VARIABLE};
+use super::settings::{ENVIRONMENT_PREFIX, LISTS, OF_CLIENTS, SECRETS, SETTINGS, Setting};
 use crate::domain::secret::Secret;
 use crate::telemetry::{Protocol, Traces};
 
@@ -227,7 +227,7 @@ impl Layers {
     fn add_environment(&mut self) {
         self.read_traces();
         for (variable, value) in self.environment.clone() {
-            if !variable.starts_with(ENVIRONMENT_PREFIX) || variable == TOKEN_VARIABLE {
+            if !variable.starts_with(ENVIRONMENT_PREFIX) || OF_CLIENTS.contains(&variable.as_str()) {
                 continue;
             }
             match SETTINGS.iter().find(|setting| setting.environment_name() == variable) {

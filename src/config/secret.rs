@@ -7,7 +7,7 @@ use crate::domain::secret::Secret;
 /// Reads a secret from a setting. `env:NAME` names an environment variable. `file:PATH` names a file; one newline
 /// at its end is removed. Any other text is the secret itself. The error says what is missing, to continue
 /// "but ...".
-pub(super) fn read(setting: &str, environment: &BTreeMap<String, Secret>) -> Result<Secret, String> {
+pub(crate) fn read(setting: &str, environment: &BTreeMap<String, Secret>) -> Result<Secret, String> {
     if let Some(name) = setting.strip_prefix("env:") {
         let value = environment.get(name).filter(|value| !value.expose().is_empty());
         return value.cloned().ok_or_else(|| format!("the environment variable {name} is not set"));

@@ -32,6 +32,12 @@ pub(super) const ENVIRONMENT_PREFIX: &str = "HOOKBOX_";
 /// The environment variable with the token of the commands that talk to a running hookbox. Not a setting.
 pub const TOKEN_VARIABLE: &str = "HOOKBOX_TOKEN";
 
+/// The environment variable with the URL of the hookbox that these commands talk to. Not a setting.
+pub const URL_VARIABLE: &str = "HOOKBOX_URL";
+
+/// The variables of these commands.
+pub(super) const OF_CLIENTS: &[&str] = &[TOKEN_VARIABLE, URL_VARIABLE];
+
 /// The settings that are secrets. They are not shown.
 pub(super) const SECRETS: &[&str] = &["admin_token"];
 

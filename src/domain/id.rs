@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rand::{Rng, RngExt};
@@ -22,6 +23,20 @@ impl WebhookId {
     /// The id as 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
+    }
+
+    /// The place before every id.
+    pub const FIRST: Self = Self(Uuid::nil());
+
+    /// The place before every id that was made less than `by` before this one; the id itself if `by` is zero.
+    pub fn earlier(self, by: Duration) -> Self {
+        if by.is_zero() {
+            return self;
+        }
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        let time = self.time().as_millisecond().saturating_sub(by);
+        let time = Timestamp::from_millisecond(time).unwrap_or(Timestamp::UNIX_EPOCH);
+        Self(Position::before_all(Sequence::first_at(time)).0)
     }
 
     /// The time in the id, in whole milliseconds.
@@ -195,6 +210,18 @@ mod tests {
         assert_eq!(before_all.sequence(), second.sequence());
         assert_eq!(before_all.to_string().parse::<Position>().expect("parses"), before_all);
         assert!(second.to_string().parse::<Position>().is_err(), "an id is no token");
+    }
+
+    #[test]
+    fn an_earlier_place_is_before_every_id_of_its_time() {
+        let mut ids = ids(0);
+        let at = |milliseconds| Timestamp::from_millisecond(1_733_063_400_000 + milliseconds);
+        let [first, second, third] = [0, 100, 200].map(|time| ids.next(at(time).expect("in range")));
+        assert_eq!(third.earlier(Duration::ZERO), third);
+        let place = third.earlier(Duration::from_millis(100));
+        assert!(first < place && place < second);
+        assert!(third.earlier(Duration::MAX) < first);
+        assert!(WebhookId::FIRST < first && WebhookId::FIRST.earlier(Duration::from_secs(1)) < first);
     }
 
     #[test]

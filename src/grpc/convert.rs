@@ -14,7 +14,7 @@ use jiff::Timestamp;
 pub(super) use self::request::{list_query, new_webhook};
 pub(super) use self::source::{rejections, sources};
 pub(super) use self::stats::{pause, routes, stats};
-pub(super) use self::webhook::{accepted, discarded, page, webhook, webhook_status};
+pub(super) use self::webhook::{accepted, arrival, discarded, page, webhook, webhook_status};
 pub(super) use self::work::{
     extend_request, extended_lease, finish_request, finished_job, lease_request, leased_job,
 };

@@ -20,6 +20,7 @@ use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::WebhookName;
 use crate::service::apart;
+use crate::service::arrivals::ArrivalQuery;
 use crate::service::until::until;
 
 /// How many requests of one stream are processed at once. Until one is done, the stream is not read further.
@@ -206,6 +207,29 @@ impl WebhookService for Webhooks {
                         .map_err(|error| status::status(&error, traceparent.trace_id()))
                 });
                 Ok(changes.boxed())
+            })
+            .await
+    }
+
+    type WatchWebhooksStream = BoxStream<'static, std::result::Result<proto::WatchWebhooksResponse, Status>>;
+
+    async fn watch_webhooks(
+        &self,
+        request: Request<proto::WatchWebhooksRequest>,
+    ) -> Answer<Self::WatchWebhooksStream> {
+        let webhooks = &self.of(&request);
+        webhooks
+            .answer("WatchWebhooks", traceparent_of(&request), |traceparent| async move {
+                let proto::WatchWebhooksRequest { after, source, route, event_type } = request.into_inner();
+                let query = ArrivalQuery::from_fields(&after, source, route, event_type)?;
+                let stopping = self.0.stopping.clone().cancelled_owned();
+                let arrivals = webhooks.0.service.follow(query, stopping).await?;
+                let arrivals = arrivals.map(move |arrival| {
+                    arrival
+                        .map(convert::arrival)
+                        .map_err(|error| status::status(&error, traceparent.trace_id()))
+                });
+                Ok(arrivals.boxed())
             })
             .await
     }

@@ -1,6 +1,7 @@
 //! The JSON of responses. Its members are those of the messages in the proto;
 //! `tests/integration/api/contract.rs` compares them.
 
+mod arrival;
 mod delivery;
 mod operation;
 mod payload;
@@ -15,6 +16,7 @@ use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+pub(super) use self::arrival::WatchWebhooksResponse;
 pub(super) use self::operation::{
     CancelJobsResponse, ListPausesResponse, ListRoutesResponse, MoveJobsResponse, PauseBody,
     ReloadSettingsResponse, ResumeResponse,

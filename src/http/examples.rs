@@ -11,6 +11,7 @@ use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookName};
+use crate::service::arrivals::ArrivalQuery;
 use crate::service::pause_target;
 use crate::service::work::check_worker;
 
@@ -129,6 +130,10 @@ fn wrong_field(operation: &str) -> Option<Error> {
     let refused = match operation {
         "SubmitWebhook" => all_of(IdempotencyKey::new(""), EventType::new(""), Ok(())).map(drop),
         "ListWebhooks" => "done".parse::<Status>().map(drop),
+        "WatchWebhooks" => {
+            let nothing = String::new;
+            ArrivalQuery::from_fields("7", nothing(), nothing(), nothing()).map(drop)
+        }
         "GetStatus" | "GetWebhookByKey" | "RetryWebhookByKey" | "CancelWebhookByKey" => {
             WebhookName::from_fields("", "", "").map(drop)
         }

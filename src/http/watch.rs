@@ -17,7 +17,7 @@ use crate::domain::trace::Traceparent;
 use crate::domain::webhook::WebhookName;
 
 /// After this long without an event a comment is sent, so that proxies keep the connection open.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Sends the current status, then the status after every change of any job, until all jobs are final
 ///

@@ -233,9 +233,7 @@ fn check(name: &str, addresses: &[SocketAddr]) -> Result<(), AddressRefused> {
     let mut addresses = addresses.iter().map(SocketAddr::ip);
     match addresses.find_map(|address| Some((address, refusal(address, &PRIVATE)?))) {
         None => Ok(()),
-        Some((address, Refusal { kind, .. })) => {
-            Err(AddressRefused { name: name.to_owned(), address, kind })
-        }
+        Some((address, Refusal { kind, .. })) => Err(AddressRefused { name: name.to_owned(), address, kind }),
     }
 }
 

@@ -38,7 +38,7 @@ impl Service {
     }
 
     /// Whether the caller sees a webhook. Removes the jobs that the caller does not see.
-    fn sees(&self, webhook: &mut WebhookStatus) -> bool {
+    pub(super) fn sees(&self, webhook: &mut WebhookStatus) -> bool {
         if !self.caller.sees_source(&webhook.source) {
             return false;
         }

@@ -42,6 +42,11 @@ impl Pointer {
         self.members.last().map_or("", AsRef::as_ref)
     }
 
+    /// The names and indexes on the way to the value.
+    pub(super) fn members(&self) -> &[Box<str>] {
+        &self.members
+    }
+
     /// The value that the pointer names; none if there is none. Of a repeated member, the last one counts.
     pub(super) fn find<'a>(&self, json: &'a RawValue) -> Option<&'a RawValue> {
         self.members.iter().try_fold(json, |json, member| child(json, member))

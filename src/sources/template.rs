@@ -83,6 +83,14 @@ impl Template {
         self.0.iter().any(|piece| matches!(piece, Piece::Of(other) if other.to_string() == place))
     }
 
+    /// The places of values that are part of what is signed.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Of(place) => Some(place),
+            _ => None,
+        })
+    }
+
     /// Whether the URL is part of what is signed.
     pub(super) fn has_url(&self) -> bool {
         self.0.iter().any(|piece| matches!(piece, Piece::Url))

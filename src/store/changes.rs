@@ -1,11 +1,12 @@
-//! Announces status changes to the watchers of a webhook. Costs nothing while no webhook is watched.
+//! Announces status changes to the watchers of a webhook, and that new webhooks have come in. Costs nothing while no
+//! webhook is watched.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::domain::id::WebhookId;
 use crate::domain::job::{JobId, QueueId, Status};
@@ -41,6 +42,7 @@ pub struct Change {
 pub struct Changes {
     watched: Mutex<HashMap<WebhookId, Watched>>,
     count: AtomicUsize,
+    arrived: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,17 @@ impl Changes {
         let receiver = watched.entry(id).or_insert_with(new).sender.subscribe();
         self.count.store(watched.len(), Ordering::SeqCst);
         receiver
+    }
+
+    /// Notified after every commit of new webhooks, and soon after those of other processes. A notification may be
+    /// missed: read again now and then all the same.
+    pub fn arrivals(&self) -> watch::Receiver<()> {
+        self.arrived.subscribe()
+    }
+
+    /// Notes that new webhooks were committed.
+    pub(super) fn arrive(&self) {
+        self.arrived.send_replace(());
     }
 
     /// Whether any webhook is watched. May stay true for a while after the last watcher is gone.

@@ -5,6 +5,7 @@
 //! clock (`database_time`).
 
 mod accept;
+mod arrivals;
 mod backlog;
 mod batch;
 mod breakers;

@@ -4,6 +4,7 @@
 
 mod accept;
 mod accept_batch;
+mod arrivals;
 pub mod backup;
 mod breakers;
 mod by_hand;

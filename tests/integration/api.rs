@@ -8,6 +8,7 @@ mod access;
 mod alerts;
 mod backup;
 mod bodies;
+mod client;
 mod contract;
 mod deploy;
 mod first_start;

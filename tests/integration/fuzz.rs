@@ -26,8 +26,30 @@ const MAX_BYTES: usize = 64 * 1024;
 
 /// What is put into inputs.
 const PIECES: [&[u8]; 24] = [
-    b"\n", b"\n\n", b"\0", b" ", b":", b",", b"=", b"&", b"%", b"%00", b"+", b"\"", b"\\u0000", b"{", b"}", b"[",
-    b"null", b"-1", b"1e999", b"\xff", b"\xef\xbb\xbf", "ż".as_bytes(), b"v1=", &[b'['; 300],
+    b"\n",
+    b"\n\n",
+    b"\0",
+    b" ",
+    b":",
+    b",",
+    b"=",
+    b"&",
+    b"%",
+    b"%00",
+    b"+",
+    b"\"",
+    b"\\u0000",
+    b"{",
+    b"}",
+    b"[",
+    b"null",
+    b"-1",
+    b"1e999",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    "ż".as_bytes(),
+    b"v1=",
+    &[b'['; 300],
 ];
 
 #[test]

@@ -57,7 +57,8 @@ impl Welcome {
 }
 
 /// The webhook of that command.
-const WEBHOOK: &str = r#"{"idempotency_key":"evt-001","event_type":"order.created","payload":{"order_id":7}}"#;
+const WEBHOOK: &str =
+    r#"{"idempotency_key":"evt-001","event_type":"order.created","payload":{"order_id":7}}"#;
 
 #[cfg(test)]
 mod tests {

@@ -135,5 +135,7 @@ fn a_preset_needs_the_members_that_its_scheme_lacks() {
     let text = "[sources.pay]\npreset = \"paypal\"\nverify = { webhook_id = [\"new\", \"old\"] }\n";
     let sources = read(&folder, text).expect("no mistakes");
     assert_eq!(sources.rules["pay"].proving_headers().collect::<Vec<_>>(), ["PAYPAL-TRANSMISSION-SIG"]);
-    assert!(mistakes("[sources.sns]\npreset = \"aws-sns\"\nverify = { topics = [\"orders\"] }\n").contains("ARN"));
+    assert!(
+        mistakes("[sources.sns]\npreset = \"aws-sns\"\nverify = { topics = [\"orders\"] }\n").contains("ARN")
+    );
 }

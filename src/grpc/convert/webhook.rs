@@ -6,6 +6,7 @@ use super::{status, time};
 use crate::domain::attempt::{AttemptRecord, Outcome};
 use crate::domain::webhook::WebhookStatus;
 use crate::grpc::proto;
+use crate::service::arrivals::Arrival;
 use crate::service::view::{JobView, WebhookView};
 use crate::store::{Accepted, Page};
 
@@ -83,6 +84,13 @@ pub(in crate::grpc) fn page(page: Page) -> proto::ListWebhooksResponse {
     proto::ListWebhooksResponse {
         next_page_token: page.next.map(|next| next.to_string()).unwrap_or_default(),
         webhooks: page.webhooks.into_iter().map(webhook_status).collect(),
+    }
+}
+
+pub(in crate::grpc) fn arrival(arrival: Arrival) -> proto::WatchWebhooksResponse {
+    proto::WatchWebhooksResponse {
+        webhook: arrival.webhook.map(webhook_status),
+        resume_after: arrival.resume_after.to_string(),
     }
 }
 

@@ -36,11 +36,7 @@ pub(super) fn read(pem: &[u8], is_name: fn(&str) -> bool) -> Result<FetchedKey, 
     let key = key.ok_or("has a certificate whose key is not one of RSA")?.to_vec();
     let validity = &certificate.validity;
     let valid = (moment(validity.not_before), moment(validity.not_after));
-    Ok(FetchedKey {
-        id: None,
-        key: PublicKey::RsaDer(key),
-        valid: valid.0.zip(valid.1).ok_or(UNREADABLE)?,
-    })
+    Ok(FetchedKey { id: None, key: PublicKey::RsaDer(key), valid: valid.0.zip(valid.1).ok_or(UNREADABLE)? })
 }
 
 /// The DNS names that the certificate is for; the common names of its subject if it has none. None if they cannot be

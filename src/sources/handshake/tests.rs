@@ -127,10 +127,9 @@ fn a_url_is_visited_only_for_a_verified_request() {
 
 #[test]
 fn a_visit_needs_a_verified_post() {
-    for handshake in [
-        "{ visit = \"aws-sns\", verified = false }",
-        "{ visit = \"aws-sns\", method = \"GET\" }",
-    ] {
+    for handshake in
+        ["{ visit = \"aws-sns\", verified = false }", "{ visit = \"aws-sns\", method = \"GET\" }"]
+    {
         let settings = format!("{UNSIGNED}handshakes = [{handshake}]");
         let mistakes = Rules::new(fixture::settings(&settings), Keys::default(), true);
         let mistakes = mistakes.expect_err(handshake);

@@ -75,12 +75,17 @@ pub(super) fn queues_of(batch: &[Incoming]) -> HashSet<(&RouteName, &Source)> {
 /// Adds the jobs of new webhooks to the backlog, notes that they are due, and wakes the dispatcher. Call it only after
 /// the commit.
 pub(super) fn note_new<'a>(shared: &Shared, accepted: impl Iterator<Item = &'a Accepted>) {
-    let new = accepted.filter(|accepted| !accepted.duplicate).flat_map(|accepted| &accepted.webhook.jobs);
+    let mut is_any_new = false;
+    let new = accepted.filter(|accepted| !accepted.duplicate).inspect(|_| is_any_new = true);
+    let new = new.flat_map(|accepted| &accepted.webhook.jobs);
     let mut due = new.map(|job| (job.queue, job.updated_at)).collect::<Vec<_>>();
     shared.backlog.change(i64::try_from(due.len()).unwrap_or(i64::MAX));
     due.sort_unstable_by_key(|(queue, _)| *queue);
     due.dedup_by_key(|(queue, _)| *queue);
     shared.due(&due);
+    if is_any_new {
+        shared.arrived();
+    }
 }
 
 /// Stores a batch near the limit of the backlog: locks out other processes, and stores only webhooks whose

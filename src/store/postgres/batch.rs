@@ -62,7 +62,8 @@ async fn store_once(
     let now = shared.now();
     let firsts = firsts(batch).into_iter().enumerate().filter(|(at, first)| at == first);
     let mut taken = firsts.map(|(at, _)| at).collect::<Vec<_>>();
-    let new = if is_full { HashMap::new() } else { take_keys(shared, connection, batch, &taken, now).await? };
+    let new =
+        if is_full { HashMap::new() } else { take_keys(shared, connection, batch, &taken, now).await? };
     taken.retain(|at| !new.contains_key(at));
     let kept = find_all(shared, connection, batch, &taken).await?;
     if kept.len() < taken.len() && is_full {

@@ -33,6 +33,8 @@ pub(super) struct News {
     pub(super) paused: bool,
     /// A breaker was opened or closed.
     pub(super) breakers: bool,
+    /// New webhooks were stored.
+    pub(super) arrived: bool,
 }
 
 /// The named queues or routes, or all.
@@ -63,6 +65,10 @@ impl Notifier {
         self.tell(|news| news.breakers = true);
     }
 
+    pub(super) fn tell_arrived(&self) {
+        self.tell(|news| news.arrived = true);
+    }
+
     fn tell(&self, add: impl FnOnce(&mut News)) {
         add(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner));
         self.something.notify_one();
@@ -90,6 +96,7 @@ const FREED: &str = "freed";
 const CHANGED: &str = "changed";
 const PAUSED: &str = "paused";
 const BREAKERS: &str = "breakers";
+const ARRIVED: &str = "arrived";
 
 impl News {
     /// The text of a notification: a line with the name of the sending process, then a line for each kind of
@@ -114,6 +121,7 @@ impl News {
         lines.extend(self.changed.then(|| CHANGED.to_owned()));
         lines.extend(self.paused.then(|| PAUSED.to_owned()));
         lines.extend(self.breakers.then(|| BREAKERS.to_owned()));
+        lines.extend(self.arrived.then(|| ARRIVED.to_owned()));
         lines.join("\n")
     }
 
@@ -132,6 +140,7 @@ impl News {
                 Some(CHANGED) => news.changed = true,
                 Some(PAUSED) => news.paused = true,
                 Some(BREAKERS) => news.breakers = true,
+                Some(ARRIVED) => news.arrived = true,
                 _ => {}
             }
         }
@@ -155,9 +164,10 @@ mod tests {
         notifier.tell_freed([RouteName::default()].into_iter());
         notifier.tell_changed();
         notifier.tell_breakers();
+        notifier.tell_arrived();
         let news = std::mem::take(&mut *notifier.news.lock().expect("not poisoned"));
         let text = news.write("one");
-        assert_eq!(text, "one\ndue 1 3\nfreed default\nchanged\nbreakers");
+        assert_eq!(text, "one\ndue 1 3\nfreed default\nchanged\nbreakers\narrived");
         assert_eq!(News::read(&text, "two"), Some(news));
         assert_eq!(News::read(&text, "one"), None);
     }

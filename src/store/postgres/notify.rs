@@ -1,5 +1,5 @@
-//! Notifications between replicas: that jobs are due, have changed or ended, that something was paused, or that a
-//! breaker has opened or was closed.
+//! Notifications between replicas: that webhooks have come in, that jobs are due, have changed or ended, that something
+//! was paused, or that a breaker has opened or was closed.
 //!
 //! At commit, `NOTIFY` takes a global lock of the server. So a notification is never part of a transaction
 //! that stores something, and each replica sends only a few a second, each with all news since the last one.
@@ -167,6 +167,9 @@ async fn take(shared: &Shared, news: News) {
     }
     if news.breakers && breakers::refresh(shared).await.is_ok() {
         shared.wake();
+    }
+    if news.arrived {
+        shared.changes.arrive();
     }
     if news.changed {
         look_at_watched(shared).await;

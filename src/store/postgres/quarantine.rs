@@ -104,6 +104,7 @@ pub(super) async fn quarantine(shared: &Shared, webhook: NewWebhook) -> Result<O
         line.full().insert(webhook.source, Stopwatch::start());
         return Ok(None);
     }
+    shared.arrived();
     Ok(Some(WebhookStatus {
         id,
         source: webhook.source,

@@ -110,6 +110,12 @@ impl Shared {
         }
     }
 
+    /// Notifies those that follow new webhooks in this process, and the other replicas soon.
+    pub(super) fn arrived(&self) {
+        self.changes.arrive();
+        self.notifier.tell_arrived();
+    }
+
     /// Notes that these queues have something due, wakes the dispatcher, and notifies the other replicas
     /// soon.
     pub(super) fn due(&self, due: &[(QueueId, Timestamp)]) {

@@ -176,6 +176,7 @@ pub(super) fn insert_jobs(
     id: WebhookId,
     now: Timestamp,
 ) -> QueryResult<Vec<JobStatus>> {
+    transaction.arrived();
     if new.is_empty() {
         insert_unrouted(transaction, id, Status::Filtered, now)?;
         return Ok(Vec::new());

@@ -71,6 +71,7 @@ pub(super) fn store(
     SetQuarantined { quarantined: true, sequence: id.sequence().as_i64() }.execute(transaction.connection)?;
     accept::insert_unrouted(transaction, id, Status::Quarantined, now)?;
     transaction.context.memory.quarantined.add(&new.source);
+    transaction.arrived();
     Ok(Some(WebhookStatus { is_quarantined: true, ..accept::status(new, id, Vec::new()) }))
 }
 

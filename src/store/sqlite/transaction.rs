@@ -61,6 +61,9 @@ impl Context {
         if effects.lets_start {
             self.wakes.notify();
         }
+        if effects.has_arrivals {
+            self.changes.arrive();
+        }
     }
 }
 
@@ -92,6 +95,8 @@ pub(super) struct Effects {
     breakers: Vec<BreakerChange>,
     /// Whether the transaction lets a job start, now or later.
     lets_start: bool,
+    /// Whether the transaction stores new webhooks.
+    has_arrivals: bool,
 }
 
 /// The state of a job after a change that the transaction has written.
@@ -154,6 +159,11 @@ impl<'a> Transaction<'a> {
     /// Has the dispatcher claim after the commit, because held jobs may start now.
     pub(super) fn lets_start(&mut self) {
         self.effects.lets_start = true;
+    }
+
+    /// Has those that follow new webhooks notified after the commit.
+    pub(super) fn arrived(&mut self) {
+        self.effects.has_arrivals = true;
     }
 
     /// Records a change of a job that had the status `from`: changes the counts, and has the change announced

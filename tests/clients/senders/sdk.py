@@ -125,13 +125,6 @@ def verify_workos(body, signature, secret, seconds):
     return named("workos")
 
 
-def cloud_event(mode, attributes, data):
-    """An event in binary or structured mode. Returns the SDK, the headers and the body."""
-    make = {"binary": cloudevents_http.to_binary_event, "structured": cloudevents_http.to_structured_event}[mode]
-    message = make(CloudEvent(attributes={**attributes, "datacontenttype": "application/json"}, data=data))
-    return named("cloudevents"), message.headers, message.body.decode()
-
-
 def sign_adyen(fields, secret):
     """Signs the fields of an item. The SDK cannot sign fields that are not there."""
     signature = Adyen.util.generate_notification_sig(fields, secret).decode()

@@ -18,7 +18,7 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, Fi
 use serde_json::Value;
 
 /// Messages whose schema has the same name.
-const MESSAGES: [&str; 44] = [
+const MESSAGES: [&str; 45] = [
     "SubmitWebhookRequest",
     "SubmitWebhookResponse",
     "WebhookStatus",
@@ -30,6 +30,7 @@ const MESSAGES: [&str; 44] = [
     "Header",
     "ListWebhooksResponse",
     "DiscardWebhookResponse",
+    "WatchWebhooksResponse",
     "GetStatsResponse",
     "StatusCounts",
     "RouteStats",
@@ -189,6 +190,7 @@ fn the_parameters_of_a_query_are_the_fields_of_its_request() {
         ("/v1/webhooks", "get", "ListWebhooksRequest"),
         ("/v1/webhooks/{id}/release", "post", "ReleaseWebhookRequest"),
         ("/v1/webhooks/{id}/discard", "post", "DiscardWebhookRequest"),
+        ("/v1/webhooks/watch", "get", "WatchWebhooksRequest"),
         ("/v1/stats", "get", "GetStatsRequest"),
         ("/v1/routes", "get", "ListRoutesRequest"),
         ("/v1/sources", "get", "ListSourcesRequest"),

@@ -65,6 +65,8 @@ const LAYERS: &[Layer] = &[
         may_name: &["domain", "sources", "telemetry"],
         never: &["diesel", "tonic", "axum", "hyper", "prost"],
     },
+    // What the commands use to talk to a running hookbox: it knows the contract, and nothing that runs in a server.
+    Layer { name: "client", may_name: &["domain"], never: &["diesel", "tonic", "axum", "hyper", "prost"] },
     Layer { name: "clock", may_name: &["domain"], never: &["diesel", "tonic", "axum", "hyper", "prost"] },
     Layer {
         name: "config",

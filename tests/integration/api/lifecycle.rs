@@ -107,11 +107,28 @@ fn the_openapi_document_is_printed() {
 
 #[test]
 fn completions_know_every_command_and_flag() {
-    let ended = Place::new(&[]).run(&["completions", "bash"]);
-    assert_eq!(ended.status.code(), Some(0));
-    let script = String::from_utf8(ended.stdout).unwrap();
-    for word in ["serve", "migrate", "--retention-keys", "--config", "complete -F"] {
-        assert!(script.contains(word), "{word}");
+    let mut place = Place::new(&[]);
+    for (shell, word) in [("bash", "complete "), ("zsh", "compdef"), ("fish", "complete ")] {
+        let ended = place.run(&["completions", shell]);
+        assert_eq!(ended.status.code(), Some(0), "{shell}");
+        let script = String::from_utf8(ended.stdout).unwrap();
+        assert!(script.contains(word) && script.contains("_HOOKBOX_COMPLETE"), "{shell}: {script}");
+    }
+    // What such a script asks for.
+    place.set("_HOOKBOX_COMPLETE", "fish");
+    let completed = |words: &[&str]| {
+        let ended = place.run(&[&["--", "hookbox"][..], words].concat());
+        assert_eq!(ended.status.code(), Some(0), "{words:?}");
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    for (words, expected) in [
+        (&["mig"][..], "migrate"),
+        (&["serve", "--retention-k"], "--retention-keys"),
+        (&["config", "check", "--conf"], "--config"),
+        (&["completions", "z"], "zsh"),
+    ] {
+        let found = completed(words);
+        assert!(found.contains(expected), "{words:?}: {found}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! REST, as a sender and an operator see it.
 
 mod acceptance;
+mod arrivals;
 mod bodies;
 mod browsers;
 mod front;

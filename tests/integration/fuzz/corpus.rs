@@ -62,7 +62,8 @@ impl Vector {
     /// The content type on the first line, then the body.
     fn typed(&self) -> Vec<u8> {
         let is_type = |name: &str| name.eq_ignore_ascii_case("content-type");
-        let content_type = self.headers.iter().find(|(name, _)| is_type(name)).map(|(_, value)| value.as_str());
+        let content_type =
+            self.headers.iter().find(|(name, _)| is_type(name)).map(|(_, value)| value.as_str());
         [content_type.unwrap_or_default().as_bytes(), b"\n", &self.body()].concat()
     }
 

@@ -97,7 +97,9 @@ fn source(data: &[u8]) {
         let verdict = verify(request, &known.rules);
         let is_exact = known.rules.covers_body() && !LOOSE.contains(&name);
         assert!(
-            verdict != Verdict::Verified || !is_exact || known.bodies.iter().any(|body| *body == request.body),
+            verdict != Verdict::Verified
+                || !is_exact
+                || known.bodies.iter().any(|body| *body == request.body),
             "a body that nobody has signed is verified for {name}"
         );
         check(request, verdict, &known.rules);

@@ -1,10 +1,12 @@
 //! Two replicas on one database: each receives the changes that the other makes.
 
+use std::time::Duration;
+
 use futures::StreamExt as _;
 use hookbox::internals::clock::SystemClock;
 use hookbox::internals::domain::clock::Clock;
 use hookbox::internals::grpc::proto::webhook_service_client::WebhookServiceClient;
-use hookbox::internals::grpc::proto::{Status, WatchStatusRequest};
+use hookbox::internals::grpc::proto::{Status, WatchStatusRequest, WatchWebhooksRequest};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tonic::transport::Channel;
@@ -23,6 +25,10 @@ const CLAIMED_WITHIN: SignedDuration = SignedDuration::from_millis(250);
 /// The number of webhooks in each test.
 const WATCHED: i32 = 3;
 const CLAIMED: i32 = 20;
+const FOLLOWED: i32 = 100;
+
+/// The time within which a stream has the next webhook.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Two replicas on one database. The only worker of the first replica is permanently busy.
 struct Pair {
@@ -80,6 +86,34 @@ async fn an_idle_replica_claims_at_once_what_a_busy_one_accepts() {
         waited += claimed_at.duration_since(accepted_at);
     }
     assert!(waited / CLAIMED <= CLAIMED_WITHIN, "{CLAIMED} jobs waited {waited:?} in total");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_one_replica_has_every_webhook_of_both_once() {
+    let pair = Pair::start().await;
+    let mut grpc = WebhookServiceClient::connect(pair.idle.grpc_url()).await.expect("connects");
+    let mut stream =
+        grpc.watch_webhooks(WatchWebhooksRequest::default()).await.expect("answers").into_inner();
+    let first = stream.next().await.expect("it goes on").expect("is told");
+    assert!(first.webhook.is_none(), "{first:?}");
+    let submitting = async |replica: &Server, name: &str| {
+        let mut ids = Vec::new();
+        for number in 0..FOLLOWED {
+            ids.push(submit(replica, &format!("{name} {number}")).await);
+        }
+        ids
+    };
+    let (busy, idle) = tokio::join!(submitting(&pair.busy, "busy"), submitting(&pair.idle, "idle"));
+    let mut expected = [busy, idle].concat();
+    let mut sent = Vec::new();
+    while sent.len() < expected.len() {
+        let next = tokio::time::timeout(FOLLOWED_WITHIN, stream.next()).await.expect("in time");
+        let message = next.expect("it goes on").expect("is told");
+        sent.extend(message.webhook.map(|webhook| webhook.id));
+    }
+    expected.sort_unstable();
+    sent.sort_unstable();
+    assert_eq!(sent, expected);
 }
 
 /// Returns when server-sent events report that a webhook is completed.

@@ -3,6 +3,7 @@
 
 pub(crate) mod accepting;
 pub(crate) mod announcing;
+pub(crate) mod arriving;
 pub(crate) mod backlog;
 pub(crate) mod batches;
 pub(crate) mod blocking;

@@ -32,6 +32,11 @@ macro_rules! conformance {
                     ids_grow_beyond_4096_in_one_millisecond
                     ids_grow_when_the_clock_is_set_back
                 ]
+                arriving: [
+                    ids_are_returned_in_their_order_after_a_place
+                    the_statuses_of_webhooks_are_returned_by_id_without_those_that_are_gone
+                    followers_are_notified_of_new_webhooks_and_not_of_duplicates
+                ]
                 bodies: [
                     any_bytes_are_a_payload_and_come_out_as_they_went_in
                     a_webhook_keeps_content_type_headers_and_verdict

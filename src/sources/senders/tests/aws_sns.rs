@@ -133,9 +133,8 @@ fn only_the_url_that_confirms_the_subscription_is_visited() {
     let vector = vectors().handshakes.into_iter().rfind(|vector| vector.preset == "aws-sns");
     let vector = vector.expect("is there");
     let body = text(&vector);
-    let visit = |url: &str| {
-        subscription(body.replace(CONFIRM, url).as_bytes()).map(|visit| visit.url().to_string())
-    };
+    let visit =
+        |url: &str| subscription(body.replace(CONFIRM, url).as_bytes()).map(|visit| visit.url().to_string());
     assert_eq!(visit(CONFIRM).as_deref(), Some(CONFIRM));
     for other in [
         CONFIRM.replace("https", "http"),

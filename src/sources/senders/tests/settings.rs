@@ -22,11 +22,7 @@ fn a_scheme_without_what_it_needs_is_refused_with_what_to_write() {
         ("scheme = \"aws-sns\"", &[][..], &["verify: `topics` is missing"][..]),
         ("scheme = \"paypal\"", &[], &["verify: `webhook_id` is missing"]),
         ("scheme = \"paypal\", webhook_id = \"\"", &[], &["verify: `webhook_id` is missing"]),
-        (
-            "scheme = \"google-pubsub\"",
-            &[],
-            &["verify: `audience` is missing", "verify: `email` is missing"],
-        ),
+        ("scheme = \"google-pubsub\"", &[], &["verify: `audience` is missing", "verify: `email` is missing"]),
         ("scheme = \"plaid\"", &["s"], &["verify: `client_id` is missing"]),
         ("scheme = \"plaid\", client_id = \"c\"", &[], &["secrets: it is missing"]),
         ("scheme = \"hook0\"", &[], &["secrets: it is missing"]),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use hookbox::internals::access::{Need, OPERATIONS, Role};
-use hookbox::internals::grpc::proto::DESCRIPTORS;
+use hookbox::internals::grpc::proto::{DESCRIPTORS, WatchWebhooksRequest};
 use jiff::SignedDuration;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
@@ -36,20 +36,28 @@ fn may(role: Role, need: Need) -> bool {
 
 async fn send(rest: &Rest, method: &str, path: &str) -> Answer {
     let path = path.replace("{id}", ID).replace("{from}", "gone").replace("{route}", "gone");
-    let path = path.replace("{source}", "gone");
+    let mut path = path.replace("{source}", "gone");
+    if path == "/v1/webhooks/watch" {
+        // Otherwise the answer does not end.
+        path.push_str("?after=nothing");
+    }
     Answer::of(rest.request(Method::from_bytes(method.as_bytes()).unwrap(), &path)).await
 }
 
-/// Calls a method with an empty message; answers the code and the reason.
+/// Calls a method with an empty message, or one that is refused; answers the code and the reason.
 async fn call(hookbox: &Hookbox, call: &str, token: Option<&str>) -> (Code, String) {
     let mut client = tonic::client::Grpc::new(hookbox.channel());
     client.ready().await.unwrap();
-    let mut request = tonic::Request::new(());
+    // With an empty message, the answer does not end.
+    let after = if call.ends_with("/WatchWebhooks") { "nothing" } else { "" };
+    let message = WatchWebhooksRequest { after: after.to_owned(), ..Default::default() };
+    let mut request = tonic::Request::new(message);
     if let Some(token) = token {
         request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     }
     let path = format!("/{call}").parse::<PathAndQuery>().unwrap();
-    let answer = client.unary(request, path, tonic_prost::ProstCodec::<(), ()>::default()).await;
+    let codec = tonic_prost::ProstCodec::<WatchWebhooksRequest, ()>::default();
+    let answer = client.unary(request, path, codec).await;
     match answer {
         Ok(_) => (Code::Ok, String::new()),
         Err(status) => {

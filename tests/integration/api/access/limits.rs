@@ -1,5 +1,7 @@
 //! Tokens that are limited to routes or sources: the rest is as if it were not there.
 
+use std::time::Duration;
+
 use hookbox::internals::grpc::proto;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
@@ -68,6 +70,29 @@ async fn a_token_limited_to_a_route_sees_its_jobs_only(#[values(Sqlite, Postgres
     assert_eq!(stats["counts"]["cancelled"], 0);
     assert_eq!(routes(&orders.get("/v1/routes").await.json()["routes"]), ["orders"]);
     orders.get("/metrics").await.problem(403, "FORBIDDEN");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_limited_token_is_sent_only_the_new_webhooks_that_it_sees(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = hookbox(store);
+    let all = rest(&hookbox, "all");
+    let id = all.accept("evt-001").await;
+    let after = proto::WatchWebhooksRequest {
+        after: "00000000-0000-0000-0000-000000000000".to_owned(),
+        ..Default::default()
+    };
+    let mut sent = grpc(&hookbox, "orders").watch_webhooks(after.clone()).await.unwrap().into_inner();
+    assert!(sent.message().await.unwrap().unwrap().webhook.is_none());
+    assert_eq!(sent.message().await.unwrap().unwrap().webhook.unwrap().id, id);
+
+    // It has no webhook of its source: it is not sent the one that is there, only one that comes.
+    let mut sent = grpc(&hookbox, "shop").watch_webhooks(after).await.unwrap().into_inner();
+    assert!(sent.message().await.unwrap().unwrap().webhook.is_none());
+    let nothing = tokio::time::timeout(Duration::from_millis(200), sent.message()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
 }
 
 #[rstest]

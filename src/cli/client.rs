@@ -1,0 +1,85 @@
+//! The commands that talk to a running hookbox, over REST and its streams.
+
+mod act;
+mod complete;
+mod dates;
+mod list;
+mod listen;
+mod names;
+mod pause;
+mod routes;
+mod safe;
+mod send;
+mod server;
+mod show;
+mod sources;
+mod status;
+mod table;
+mod tail;
+mod tell;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+pub(super) use self::complete::{complete, registration};
+use super::Failure;
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum ClientCommand {
+    /// Send a webhook to a running hookbox, on request signed as its sender would sign it
+    Send(send::Send),
+    /// Print the status of a webhook
+    Status(status::Status),
+    /// Print a webhook with its body, headers, jobs and attempts
+    Show(show::Show),
+    /// List webhooks, newest first
+    List(list::List),
+    /// Print every change of a webhook until all of its jobs are done
+    Watch(status::Watch),
+    /// Print the webhooks as they come in
+    Tail(tail::Tail),
+    /// Bring the webhooks that come in to a server on this machine
+    Listen(listen::Listen),
+    /// Start a new run of dead-lettered or cancelled jobs of a webhook
+    Retry(act::OnJobs),
+    /// Cancel the waiting jobs of a webhook, and give up its dead letters
+    Cancel(act::OnJobs),
+    /// Accept a quarantined webhook: its routes get it
+    Release(act::OnQuarantined),
+    /// Remove a quarantined webhook
+    Discard(act::OnQuarantined),
+    /// Keep the jobs of a route, of a source, or all jobs from starting
+    Pause(pause::Paused),
+    /// End a pause
+    Resume(pause::Paused),
+    /// List the routes, with the numbers of their jobs
+    Routes(routes::Routes),
+    /// List the sources, with what came in from them, or the requests that were refused
+    Sources(sources::Sources),
+}
+
+impl ClientCommand {
+    /// Runs the command.
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Send(send) => send.run(),
+            Self::Status(status) => status.run(),
+            Self::Show(show) => show.run(),
+            Self::List(list) => list.run(),
+            Self::Watch(watch) => watch.run(),
+            Self::Tail(tail) => tail.run(),
+            Self::Listen(listen) => listen.run(),
+            Self::Retry(retry) => retry.run("retry"),
+            Self::Cancel(cancel) => cancel.run("cancel"),
+            Self::Release(release) => release.release(),
+            Self::Discard(discard) => discard.discard(),
+            Self::Pause(pause) => pause.pause(),
+            Self::Resume(resume) => resume.resume(),
+            Self::Routes(routes) => routes.run(),
+            Self::Sources(sources) => sources.run(),
+        }
+    }
+}

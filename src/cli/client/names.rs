@@ -1,0 +1,57 @@
+//! How a command names a webhook, a route or a source.
+
+use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
+
+use super::complete::{routes, sources};
+
+/// Names a webhook.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Named {
+    /// The id of the webhook
+    #[arg(value_name = "ID", required_unless_present = "key", conflicts_with = "key")]
+    id: Option<String>,
+    /// The key of the webhook, in place of its id
+    #[arg(long)]
+    key: Option<String>,
+    /// The source of the key [default: default]
+    #[arg(long, requires = "key", add = ArgValueCandidates::new(sources))]
+    source: Option<String>,
+}
+
+/// Which webhooks are wanted.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Wanted {
+    /// Only webhooks from this source
+    #[arg(long, add = ArgValueCandidates::new(sources))]
+    pub(super) source: Option<String>,
+    /// Only webhooks with a job of this route
+    #[arg(long, add = ArgValueCandidates::new(routes))]
+    pub(super) route: Option<String>,
+    /// Only webhooks of this event type
+    #[arg(long = "type", value_name = "EVENT_TYPE")]
+    pub(super) event_type: Option<String>,
+}
+
+impl Named {
+    /// The path and the query of a call: below the path of the webhook for an id, else another path.
+    pub(super) fn call<'a>(
+        &'a self,
+        by_id: &'a [&'a str],
+        by_key: &'a str,
+    ) -> (Vec<&'a str>, Vec<(&'a str, &'a str)>) {
+        match (&self.id, &self.key) {
+            (Some(id), _) => ([&["v1", "webhooks", id.as_str()][..], by_id].concat(), Vec::new()),
+            (None, key) => {
+                let key = key.as_deref().unwrap_or_default();
+                let source = self.source.as_deref().map(|source| ("source", source));
+                (vec!["v1", by_key], [("idempotency_key", key)].into_iter().chain(source).collect())
+            }
+        }
+    }
+
+    /// The id, if the webhook is named by it.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+}

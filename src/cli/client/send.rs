@@ -1,0 +1,258 @@
+//! `hookbox send`: sends a webhook, on request signed as its sender would sign it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::process::ExitCode;
+
+use clap::Args;
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use rand::TryRng as _;
+use rand::rngs::SysRng;
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use url::{Url, form_urlencoded};
+
+use super::complete::sources;
+use super::safe::{json_line, safe_lines};
+use super::server::{ServerFlags, block_on, url_of, usage};
+use super::tell::{Format, parse, print_status};
+use crate::cli::output::print;
+use crate::cli::settings::secret_of;
+use crate::cli::{Failure, note};
+use crate::client::{Answer, Call, Client, refusal};
+use crate::clock::SystemClock;
+use crate::domain::clock::Clock as _;
+use crate::domain::secret::Secret;
+use crate::sources::{Draft, Keys, Presets, Rules, sign};
+
+/// The largest body that is sent, in bytes.
+const BODY_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The random bytes of a key that nobody has named.
+const KEY_BYTES: usize = 16;
+
+/// The source whose webhooks have hookbox's own JSON body.
+const DEFAULT_SOURCE: &str = "default";
+
+/// The options of `hookbox send`.
+#[derive(Clone, Debug, Args)]
+pub(in crate::cli) struct Send {
+    /// The body. @FILE reads a file, and - reads standard input. For the source `default`, it is JSON
+    #[arg(default_value = "{}")]
+    body: String,
+    /// What happened [default: test, or what the body says]
+    #[arg(long = "type", value_name = "EVENT_TYPE")]
+    event_type: Option<String>,
+    /// The key of the webhook [default: a random one, or what the body says]
+    #[arg(long)]
+    key: Option<String>,
+    /// The source to send to
+    #[arg(long, default_value = DEFAULT_SOURCE, add = ArgValueCandidates::new(sources))]
+    source: String,
+    /// The preset of the source: sign as this sender does. `hookbox presets` lists them
+    #[arg(long, add = ArgValueCandidates::new(presets))]
+    preset: Option<String>,
+    /// The secret to sign with: env:NAME, file:PATH, or the secret itself
+    #[arg(long, requires = "preset", value_parser = secret)]
+    secret: Option<Secret>,
+    /// The `public_url` of hookbox, for senders that sign the URL [default: the URL that it is sent to]
+    #[arg(long, requires = "preset", value_parser = url_of)]
+    public_url: Option<Url>,
+    /// A header to send, as NAME: VALUE; can be given several times
+    #[arg(long = "header", value_name = "HEADER", value_parser = header)]
+    headers: Vec<(String, String)>,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+/// What is needed of the answer to a webhook of the source `default`.
+#[derive(Deserialize)]
+struct Accepted {
+    duplicate: bool,
+}
+
+impl Send {
+    /// Sends the webhook, and prints the answer.
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        let client = self.server.client()?;
+        let body = body(&self.body)?;
+        if self.source != DEFAULT_SOURCE {
+            self.send_to_source(&client, body)?;
+        } else if self.preset.is_some() {
+            return Err(usage("--preset needs --source: the source `default` verifies nothing"));
+        } else {
+            self.send_to_default(&client, &body)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn send_to_default(&self, client: &Client, body: &[u8]) -> Result<(), Failure> {
+        let payload = serde_json::from_slice::<&RawValue>(body).map_err(|error| {
+            usage(format!("the body of a webhook of the source `default` has to be JSON: {error}"))
+        })?;
+        let key = serde_json::Value::from(self.key()?);
+        let event_type = serde_json::Value::from(self.event_type.as_deref().unwrap_or("test"));
+        let body =
+            format!(r#"{{"idempotency_key":{key},"event_type":{event_type},"payload":{}}}"#, payload.get());
+        let headers = header_map([("content-type", "application/json")].into_iter().chain(self.given()))?;
+        let (path, body) = (&["v1", "webhooks"], Some(body.into_bytes()));
+        let call = Call { path, headers, body, ..Call::default() };
+        let answer = block_on(async { Ok(client.ask(Method::POST, call).await?) })?;
+        print_status(client, &answer, self.format, SystemClock.now())?;
+        if !self.format.json && parse::<Accepted>(client, &answer)?.duplicate {
+            note("this webhook was accepted before; nothing runs again");
+        }
+        Ok(())
+    }
+
+    fn send_to_source(&self, client: &Client, body: Vec<u8>) -> Result<(), Failure> {
+        let path = ["v1", "sources", self.source.as_str(), "webhooks"];
+        let draft = self.draft(client, &path, body)?;
+        let query = form_urlencoded::parse(draft.query.as_bytes()).into_owned().collect::<Vec<_>>();
+        let query = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>();
+        let headers = draft.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let headers = header_map(headers)?;
+        let call = Call { path: &path, query: &query, headers, body: Some(draft.body) };
+        let answer = block_on(async { Ok(client.send(Method::POST, call).await?) })?;
+        if !(200..300).contains(&answer.status) {
+            return Err(refusal(&answer).into());
+        }
+        self.print(&answer)
+    }
+
+    /// The request, signed if a preset is named.
+    fn draft(&self, client: &Client, path: &[&str], body: Vec<u8>) -> Result<Draft, Failure> {
+        let mut url = match &self.public_url {
+            None => client.url_of(&Call { path, ..Call::default() }),
+            Some(url) => url.clone(),
+        };
+        if let (Some(_), Ok(mut segments)) = (&self.public_url, url.path_segments_mut()) {
+            segments.pop_if_empty().extend(path);
+        }
+        let has_type = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE.as_str()));
+        let content_type = (!has_type).then(|| (CONTENT_TYPE.to_string(), "application/json".to_owned()));
+        let draft = Draft {
+            id: self.key()?,
+            event_type: self.event_type.clone(),
+            url: url.into(),
+            query: String::new(),
+            headers: content_type.into_iter().chain(self.headers.iter().cloned()).collect(),
+            body,
+            at: SystemClock.now(),
+        };
+        let Some(preset) = &self.preset else {
+            if self.key.is_some() || self.event_type.is_some() {
+                return Err(usage("--key and --type need --preset, which says where this sender has them"));
+            }
+            return Ok(draft);
+        };
+        let rules = self.rules(preset)?;
+        sign(&draft, &rules).map_err(|error| usage(format!("cannot send as {preset} does: {error}")))
+    }
+
+    /// The rules of a preset with the secret.
+    fn rules(&self, preset: &str) -> Result<Rules, Failure> {
+        let found = Presets::built_in().get(preset).ok_or_else(|| {
+            usage(format!("there is no preset {preset:?}; `hookbox presets` lists all of them"))
+        })?;
+        let needs = found.settings.needs();
+        if needs.contains(&"public_keys") && !needs.contains(&"secrets") {
+            let error = crate::sources::SignError::PrivateKey;
+            return Err(usage(format!("cannot send as {preset} does: {error}")));
+        }
+        let secret = self.secret.as_ref().map(secret_of).transpose();
+        let secret = secret.map_err(|missing| usage(format!("--secret names a secret, but {missing}")))?;
+        if secret.is_none() && needs.contains(&"secrets") {
+            let text = format!("{preset} signs: give the secret with --secret, such as --secret env:NAME");
+            return Err(usage(text));
+        }
+        let keys = Keys {
+            secrets: secret.into_iter().collect(),
+            // Only handshakes use it.
+            verify_token: Some(Secret::from("unused".to_owned())),
+            ..Keys::default()
+        };
+        Rules::new(found.settings.clone(), keys, true).map_err(|mistakes| {
+            let texts = mistakes.into_iter().map(|mistake| match mistake.at {
+                Some(_) => format!("the {} must be {}", mistake.member.trim_end_matches('s'), mistake.text),
+                None => mistake.text,
+            });
+            usage(texts.collect::<Vec<_>>().join("; "))
+        })
+    }
+
+    /// The key: the one that is named, or a random one.
+    fn key(&self) -> Result<String, Failure> {
+        if let Some(key) = &self.key {
+            return Ok(key.clone());
+        }
+        let mut bytes = [0; KEY_BYTES];
+        SysRng.try_fill_bytes(&mut bytes).map_err(Box::new)?;
+        Ok(format!("send-{:032x}", u128::from_be_bytes(bytes)))
+    }
+
+    fn given(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Prints the answer that the sender would get.
+    fn print(&self, answer: &Answer) -> Result<(), Failure> {
+        let Answer { status, text, .. } = answer;
+        if !self.format.json {
+            return print(format_args!("{status}  {}\n", safe_lines(text.trim())));
+        }
+        let body = serde_json::from_str::<&RawValue>(text)
+            .map_or_else(|_| json!(text).to_string(), |json| json.get().to_owned());
+        print(json_line(&format!(r#"{{"status":{status},"body":{body}}}"#)) + "\n")
+    }
+}
+
+/// The body that an argument names.
+fn body(argument: &str) -> Result<Vec<u8>, Failure> {
+    let read = |from: &mut dyn Read| {
+        let mut bytes = Vec::new();
+        from.take(BODY_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    let read = match argument.strip_prefix('@') {
+        Some(path) => File::open(path).and_then(|mut file| read(&mut file)),
+        None if argument == "-" => read(&mut io::stdin().lock()),
+        None => Ok(argument.as_bytes().to_vec()),
+    };
+    let bytes = read.map_err(|error| usage(format!("cannot read the body {argument}: {error}")))?;
+    if bytes.len() as u64 > BODY_BYTES {
+        return Err(usage(format!("the body has more than {BODY_BYTES} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn header_map<'h>(headers: impl IntoIterator<Item = (&'h str, &'h str)>) -> Result<HeaderMap, Failure> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let wrong = || usage(format!("the header {name} has a name or a value that no header can have"));
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+        let mut value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| wrong())?;
+        // It may be a token.
+        value.set_sensitive(true);
+        map.append(header, value);
+    }
+    Ok(map)
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("it must be NAME: VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn secret(text: &str) -> Result<Secret, String> {
+    if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(Secret::from(text.to_owned())) }
+}
+
+/// The names of the presets.
+fn presets() -> Vec<CompletionCandidate> {
+    Presets::built_in().iter().map(|(name, _)| CompletionCandidate::new(name)).collect()
+}

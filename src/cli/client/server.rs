@@ -1,0 +1,168 @@
+//! Which hookbox a command asks, and the exit codes of what it answers.
+
+use std::future::Future;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use url::Url;
+
+use super::safe::safe_lines;
+use crate::cli::Failure;
+use crate::cli::settings::{client_token, variable};
+use crate::client::{Client, ClientError, Connection, SetupError};
+use crate::config::{EXIT_USAGE, URL_VARIABLE};
+
+/// The hookbox that is asked unless another one is named.
+const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+
+/// The largest file with certificates, in bytes.
+const CA_BYTES: u64 = 4 * 1024 * 1024;
+
+/// There is no such webhook, route or source (`EX_NOINPUT` of `sysexits.h`).
+const EXIT_NOT_FOUND: u8 = 66;
+
+/// hookbox does not answer, or its store is not available (`EX_UNAVAILABLE`).
+const EXIT_UNAVAILABLE: u8 = 69;
+
+/// A rate limit is used up (`EX_TEMPFAIL`).
+const EXIT_LATER: u8 = 75;
+
+/// The token is missing, wrong, or does not allow this (`EX_NOPERM`).
+const EXIT_NOT_ALLOWED: u8 = 77;
+
+/// Any other refusal.
+const EXIT_REFUSED: u8 = 1;
+
+/// Which hookbox to ask.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ServerFlags {
+    /// The URL of hookbox [default: http://127.0.0.1:8080] [env: HOOKBOX_URL]. A token comes from HOOKBOX_TOKEN
+    #[arg(long, value_parser = url_of)]
+    url: Option<Url>,
+    /// A file with the certificates of the authorities to trust, in PEM, in place of those that the system trusts
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+impl ServerFlags {
+    /// The client of this hookbox.
+    pub(super) fn client(&self) -> Result<Client, Failure> {
+        let url = match &self.url {
+            Some(url) => url.clone(),
+            None => default_url()?,
+        };
+        let authorities = self.ca.as_ref().map(|path| {
+            let mut pem = String::new();
+            let file = std::fs::File::open(path);
+            let read = file.and_then(|file| file.take(CA_BYTES).read_to_string(&mut pem));
+            read.map(|_| pem).map_err(|error| usage(format!("cannot read {}: {error}", path.display())))
+        });
+        let authorities = authorities.transpose()?;
+        let connection = Connection { url, token: client_token(), authorities, answer_time: None };
+        Ok(Client::new(connection)?)
+    }
+}
+
+/// A client that gives up early, for completions; none if it cannot be set up.
+pub(super) fn impatient_client(answer_time: Duration) -> Option<Client> {
+    let url = default_url().ok()?;
+    let connection =
+        Connection { url, token: client_token(), authorities: None, answer_time: Some(answer_time) };
+    Client::new(connection).ok()
+}
+
+fn default_url() -> Result<Url, Failure> {
+    let url = variable(URL_VARIABLE).unwrap_or_else(|| DEFAULT_URL.to_owned());
+    url_of(&url).map_err(|problem| usage(format!("{URL_VARIABLE} is not valid: {problem}")))
+}
+
+/// Reads the URL of a server.
+pub(super) fn url_of(text: &str) -> Result<Url, String> {
+    let wanted = "it must be http://<host>:<port> or https://<host>:<port>";
+    let url = text.parse::<Url>().map_err(|_| wanted.to_owned())?;
+    if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+        return Err(wanted.to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it must have neither a user nor a password; a token comes from HOOKBOX_TOKEN".to_owned());
+    }
+    Ok(url)
+}
+
+/// Runs a command to its end.
+pub(super) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}
+
+/// A mistake in the command line.
+pub(super) fn usage(text: impl Into<String>) -> Failure {
+    Failure::Coded(EXIT_USAGE, text.into().into())
+}
+
+/// A refusal that has no code of its own.
+pub(super) fn refused(text: impl Into<String>) -> Failure {
+    Failure::Coded(EXIT_REFUSED, text.into().into())
+}
+
+impl From<SetupError> for Failure {
+    fn from(error: SetupError) -> Self {
+        Self::Coded(EXIT_USAGE, error.into())
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let code = match &error {
+            ClientError::Unreachable { .. } => EXIT_UNAVAILABLE,
+            ClientError::Unexpected { .. } => EXIT_REFUSED,
+            ClientError::Refused { status, .. } => match status {
+                400 => EXIT_USAGE,
+                401 | 403 => EXIT_NOT_ALLOWED,
+                404 => EXIT_NOT_FOUND,
+                429 => EXIT_LATER,
+                502..=504 => EXIT_UNAVAILABLE,
+                _ => EXIT_REFUSED,
+            },
+        };
+        let advice = match &error {
+            ClientError::Refused { status: 401, .. } => "; set HOOKBOX_TOKEN to a token of this hookbox",
+            _ => "",
+        };
+        // The text can have parts that others chose.
+        Self::Coded(code, format!("{}{advice}", safe_lines(&error.to_string())).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_that_of_a_server_without_credentials() {
+        for good in ["http://127.0.0.1:8080", "https://hooks.example.com", "https://example.com/inbox/"] {
+            assert!(url_of(good).is_ok(), "{good}");
+        }
+        for bad in ["127.0.0.1:8080", "ftp://a", "http://me:s3cret@a", "http://a?b", "http://a#b", "hooks"] {
+            assert!(url_of(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_has_the_exit_code_of_its_status() {
+        let code = |status: u16| {
+            let (reason, detail) = (String::new(), "no\u{1b}[2J".to_owned());
+            match Failure::from(ClientError::Refused { status, reason, detail }) {
+                Failure::Coded(code, text) => (code, text.to_string()),
+                other => panic!("{other:?}"),
+            }
+        };
+        let codes = [(400, 64), (401, 77), (403, 77), (404, 66), (409, 1), (429, 75), (503, 69)];
+        for (status, expected) in codes {
+            let (code, text) = code(status);
+            assert_eq!(code, expected, "{status}");
+            assert!(text.starts_with("no\\u{1b}[2J"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `hookbox status` and `hookbox watch`: the status of one webhook, now or as it changes.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::dates::clock_time;
+use super::names::Named;
+use super::safe::{json_line, safe};
+use super::server::{ServerFlags, block_on};
+use super::tell::{Format, parse, print_status};
+use super::terminal::{Terminal, tint_of};
+use crate::cli::Failure;
+use crate::cli::output::print_on;
+use crate::client::{Client, ClientError, EventReader, Webhook, refusal};
+use crate::clock::SystemClock;
+use crate::domain::clock::Clock as _;
+
+/// The pause before a stream that has ended is opened again.
+const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The options of `hookbox status`.
+#[derive(Clone, Debug, Args)]
+pub(in crate::cli) struct Status {
+    #[command(flatten)]
+    webhook: Named,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+/// The options of `hookbox watch`.
+#[derive(Clone, Debug, Args)]
+pub(in crate::cli) struct Watch {
+    #[command(flatten)]
+    webhook: Named,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+impl Status {
+    /// Prints the status.
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        let client = self.server.client()?;
+        let (path, query) = self.webhook.call(&["status"], "status");
+        let answer = block_on(async { Ok(client.get(&path, &query).await?) })?;
+        print_status(&client, &answer, self.format, SystemClock.now())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Watch {
+    /// Prints each change. The exit code is 0 if all jobs are completed in the end, or there is none, else 1.
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        let client = self.server.client()?;
+        let last = block_on(self.watch(&client))?;
+        let is_good = matches!(last.as_deref(), Some("completed" | "filtered") | None);
+        Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Watches to the end, also if hookbox restarts. Returns the last status; none if nobody reads what is printed.
+    async fn watch(&self, client: &Client) -> Result<Option<String>, Failure> {
+        let id = match self.webhook.id() {
+            Some(id) => id.to_owned(),
+            None => {
+                let (path, query) = self.webhook.call(&[], "status");
+                parse::<Webhook>(client, &client.get(&path, &query).await?)?.id
+            }
+        };
+        let mut told = String::new();
+        let mut has_begun = false;
+        loop {
+            match self.once(client, &id, &mut told, &mut has_begun).await {
+                Ok(Ended::Done(status)) => return Ok(Some(status)),
+                Ok(Ended::Unread(failure)) => return failure.map_or(Ok(None), Err),
+                Err(error) if has_begun && error.is_passing() => tokio::time::sleep(PAUSE).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Follows one stream to its end. `told` is the last status that was printed.
+    async fn once(
+        &self,
+        client: &Client,
+        id: &str,
+        told: &mut String,
+        has_begun: &mut bool,
+    ) -> Result<Ended, ClientError> {
+        let mut stream = client.open(&["v1", "webhooks", id, "watch"], &[]).await?;
+        let (mut reader, mut last) = (EventReader::default(), None);
+        *has_begun = true;
+        while let Some(bytes) = client.more(&mut stream).await? {
+            reader.add(&bytes);
+            let next = |reader: &mut EventReader| {
+                reader.next_event().map_err(|error| client.unexpected(error.to_string()))
+            };
+            while let Some(event) = next(&mut reader)? {
+                if event.name == "error" {
+                    return Err(problem(client, &event.data));
+                }
+                let webhook = serde_json::from_str::<Webhook>(&event.data)
+                    .map_err(|error| client.unexpected(error.to_string()))?;
+                if *told != event.data {
+                    event.data.clone_into(told);
+                    match self.print(&webhook, &event.data) {
+                        Ok(true) => {}
+                        Ok(false) => return Ok(Ended::Unread(None)),
+                        Err(failure) => return Ok(Ended::Unread(Some(failure))),
+                    }
+                }
+                last = Some(webhook.status);
+            }
+        }
+        last.map(Ended::Done).ok_or_else(|| client.unexpected("the stream has no status"))
+    }
+
+    /// Returns false if nobody reads what is printed.
+    fn print(&self, webhook: &Webhook, json: &str) -> Result<bool, Failure> {
+        if self.format.json {
+            return print_on(format_args!("{}\n", json_line(json)));
+        }
+        let status = Terminal::stdout().tinted(&safe(&webhook.status), tint_of(&webhook.status));
+        let attempts = match webhook.attempt_count {
+            0 => String::new(),
+            count => format!("  attempt {count}"),
+        };
+        let error = webhook.last_error.as_deref().map(|error| format!("  {}", safe(error)));
+        let now = clock_time(SystemClock.now());
+        print_on(format_args!("{now}  {status}{attempts}{}\n", error.unwrap_or_default()))
+    }
+}
+
+/// How a stream has ended.
+enum Ended {
+    /// All jobs are final; the webhook has this status.
+    Done(String),
+    /// Nobody reads what is printed, or it cannot be printed.
+    Unread(Option<Failure>),
+}
+
+/// The error that ended a stream.
+fn problem(client: &Client, data: &str) -> ClientError {
+    #[derive(serde::Deserialize)]
+    struct Status {
+        status: u16,
+    }
+    match serde_json::from_str::<Status>(data) {
+        Ok(Status { status }) => refusal(&crate::client::Answer {
+            status,
+            content_type: "application/problem+json".to_owned(),
+            text: data.to_owned(),
+        }),
+        Err(error) => client.unexpected(error.to_string()),
+    }
+}

@@ -1,0 +1,72 @@
+//! What standard output is: how wide, and whether it takes colours.
+
+use console::{Style, Term};
+
+/// Standard output.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terminal {
+    /// The width of the terminal in columns; none if it is no terminal, so that nothing is cut.
+    pub(super) width: Option<usize>,
+    /// Whether it takes colours: a terminal without `NO_COLOR`.
+    has_colors: bool,
+}
+
+/// What a text means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tint {
+    Plain,
+    Heading,
+    Good,
+    Bad,
+    Busy,
+    Late,
+    Dim,
+}
+
+impl Terminal {
+    /// What standard output is now.
+    pub(super) fn stdout() -> Self {
+        let terminal = Term::stdout();
+        let width = terminal.size_checked().map(|(_, columns)| usize::from(columns));
+        Self { width, has_colors: terminal.is_term() && console::colors_enabled() }
+    }
+
+    /// No terminal, as a pipe is none.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self { width: None, has_colors: false }
+    }
+
+    /// A terminal of this width, without colours.
+    #[cfg(test)]
+    pub(super) fn of_width(width: usize) -> Self {
+        Self { width: Some(width), has_colors: false }
+    }
+
+    /// The text in the colour of its meaning.
+    pub(super) fn tinted(self, text: &str, tint: Tint) -> String {
+        let style = Style::new();
+        let style = match tint {
+            Tint::Plain => return text.to_owned(),
+            Tint::Heading => style.bold(),
+            Tint::Good => style.green(),
+            Tint::Bad => style.red(),
+            Tint::Busy => style.cyan(),
+            Tint::Late => style.yellow(),
+            Tint::Dim => style.dim(),
+        };
+        style.force_styling(self.has_colors).apply_to(text).to_string()
+    }
+}
+
+/// What a status means.
+pub(super) fn tint_of(status: &str) -> Tint {
+    match status {
+        "completed" => Tint::Good,
+        "dead_lettered" | "quarantined" => Tint::Bad,
+        "processing" => Tint::Busy,
+        "retrying" => Tint::Late,
+        "cancelled" | "filtered" => Tint::Dim,
+        _ => Tint::Plain,
+    }
+}

@@ -1,0 +1,60 @@
+//! Why a hookbox could not be asked.
+
+/// How much of an unknown answer is shown, in characters.
+pub(super) const SHOWN_CHARS: usize = 200;
+
+/// Why a hookbox could not be asked, or did not do what it was asked for. The texts can have parts that senders or
+/// servers chose.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// There is no answer.
+    #[error(
+        "no answer from {url}: {cause}; is hookbox running there? Set HOOKBOX_URL or --url if it is elsewhere"
+    )]
+    Unreachable {
+        /// The URL of hookbox.
+        url: String,
+        /// What has failed.
+        cause: String,
+    },
+    /// The answer is not a success.
+    #[error("{detail}")]
+    Refused {
+        /// The status.
+        status: u16,
+        /// The reason of the problem document; empty if the answer has none.
+        reason: String,
+        /// What happened, why, and what to do next.
+        detail: String,
+    },
+    /// The answer is not one of hookbox.
+    #[error(
+        "{url} answers otherwise than hookbox does: {cause}; check the URL, and that both have the same version"
+    )]
+    Unexpected {
+        /// The URL of hookbox.
+        url: String,
+        /// What is unexpected.
+        cause: String,
+    },
+}
+
+impl ClientError {
+    /// Whether the same call can succeed later: nothing answers, or the server is overloaded or stops.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => matches!(status, 429 | 500 | 502 | 503 | 504),
+            Self::Unexpected { .. } => false,
+        }
+    }
+}
+
+/// The innermost cause of an error: the others only say that a request has failed.
+pub(super) fn root_of(error: &dyn std::error::Error) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
+}

@@ -1,0 +1,166 @@
+//! The server on this machine to which `hookbox listen` brings webhooks.
+
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Request, Response};
+use tokio::time::Instant;
+use url::Url;
+
+use super::connect::{SetupError, client_builder, system_authorities};
+use super::error::root_of;
+use super::webhook::{Content, Webhook};
+
+/// The most bytes of an answer that are read, so that the connection can be used again.
+const ANSWER_BYTES: usize = 1024 * 1024;
+
+/// What stands in place of a value that hookbox does not keep.
+const HIDDEN: &str = "***";
+
+/// Headers that belong to the connection of the sender, or to how it framed the body. The content type is that of the
+/// webhook: the body that came with another one may have been the envelope of it.
+const NOT_SENT: &[&str] = &[
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A server that takes webhooks.
+#[derive(Clone, Debug)]
+pub struct Target {
+    url: Url,
+    http: reqwest::Client,
+}
+
+/// An answer of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivered {
+    /// The status.
+    pub status: u16,
+    /// How long it took until the answer was here.
+    pub took: Duration,
+}
+
+impl Target {
+    /// A server at a URL. It gets `answer_time` for each answer.
+    pub fn new(url: Url, answer_time: Duration) -> Result<Self, SetupError> {
+        let http = client_builder(system_authorities())?.redirect(reqwest::redirect::Policy::none());
+        Ok(Self { url, http: http.timeout(answer_time).build()? })
+    }
+
+    /// Sends a webhook: the body and the headers of its sender, and what names it at hookbox. Errors: why there is no
+    /// answer.
+    pub async fn deliver(&self, webhook: &Webhook, content: &Content) -> Result<Delivered, String> {
+        let mut request = Request::new(reqwest::Method::POST, self.url.clone());
+        *request.headers_mut() = headers(webhook, content);
+        *request.body_mut() = Some(content.body.clone().into());
+        let began = Instant::now();
+        let response = self.http.execute(request).await.map_err(|error| root_of(&error))?;
+        let status = response.status().as_u16();
+        // The status is the answer, whether its body arrives or not.
+        let _ = read(response).await;
+        Ok(Delivered { status, took: began.elapsed() })
+    }
+}
+
+/// Reads an answer, or the beginning of a large one.
+async fn read(mut response: Response) -> reqwest::Result<()> {
+    let mut bytes = 0;
+    while let Some(chunk) = response.chunk().await? {
+        bytes += chunk.len();
+        if bytes > ANSWER_BYTES {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The headers of the sender, so far as they were kept and are not hidden, and those that name the webhook.
+fn headers(webhook: &Webhook, content: &Content) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &content.headers {
+        if NOT_SENT.contains(&name.as_str()) || value == HIDDEN {
+            continue;
+        }
+        // What was a header once is one again, but for bytes that were replaced.
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+        {
+            headers.append(name, value);
+        }
+    }
+    for (name, value) in [
+        (CONTENT_TYPE, content.content_type.as_str()),
+        (HeaderName::from_static("hookbox-webhook"), webhook.id.as_str()),
+        (HeaderName::from_static("hookbox-source"), webhook.source.as_str()),
+        (HeaderName::from_static("hookbox-event-type"), webhook.event_type.as_str()),
+    ] {
+        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+            headers.insert(name, value);
+        }
+    }
+    // The client leaves it out where there is nothing to send, and some servers then wait for a body or refuse.
+    if content.body.is_empty() {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_headers_of_the_sender_are_sent_but_those_of_its_connection_and_hidden_ones() {
+        let given = [
+            ("host", "hooks.example"),
+            ("content-length", "7"),
+            ("content-type", "application/x-other"),
+            ("authorization", "***"),
+            ("x-signature", "v1=a"),
+            ("x-twice", "1"),
+            ("x-twice", "2"),
+            ("user-agent", "Sender/1"),
+            ("hookbox-webhook", "forged"),
+            ("x-nul", "a\0"),
+        ];
+        let content = Content {
+            content_type: "application/json".to_owned(),
+            headers: given.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+            body: Vec::new(),
+        };
+        let webhook = Webhook {
+            id: "01".to_owned(),
+            source: "shop".to_owned(),
+            idempotency_key: "k".to_owned(),
+            event_type: "zamówienie".to_owned(),
+            status: "pending".to_owned(),
+            attempt_count: 0,
+            accepted_at: String::new(),
+            last_error: None,
+        };
+        let sent = headers(&webhook, &content);
+        let mut sent = sent.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect::<Vec<_>>();
+        sent.sort_unstable();
+        let expected: [(&str, &[u8]); 9] = [
+            ("content-length", b"0"),
+            ("content-type", b"application/json"),
+            ("hookbox-event-type", "zamówienie".as_bytes()),
+            ("hookbox-source", b"shop"),
+            ("hookbox-webhook", b"01"),
+            ("user-agent", b"Sender/1"),
+            ("x-signature", b"v1=a"),
+            ("x-twice", b"1"),
+            ("x-twice", b"2"),
+        ];
+        assert_eq!(sent, expected);
+    }
+}

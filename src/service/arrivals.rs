@@ -1,0 +1,258 @@
+//! Follows the webhooks that come in, from a place in the order of their ids.
+//!
+//! A stream reads the store whenever webhooks were committed, so it needs no memory of its own for those that its client
+//! does not take. With several replicas, a webhook can become visible after others with greater ids. So a stream also
+//! remembers which ids it has seen lately, and looks for others among them: close to the end with every read, and as far
+//! back as there may be some once a second.
+
+mod seen;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream, StreamExt as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use self::seen::Seen;
+use super::Service;
+use super::until::until;
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::WebhookId;
+use crate::domain::route::RouteName;
+use crate::domain::webhook::{EventType, Source, WebhookStatus};
+
+/// The most streams at once in this process.
+const MAX_FOLLOWERS: usize = 64;
+
+/// The most ids that are read at once.
+const IDS_AT_ONCE: usize = 1_000;
+
+/// How often a stream looks for webhooks that have become visible late, and for those of which it was not notified.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// The least time between two reads of a stream. Webhooks that come in meanwhile are read together.
+const READ_EVERY: Duration = Duration::from_millis(5);
+
+/// How far back every read looks for webhooks that have become visible late.
+const NEAR: Duration = Duration::from_millis(100);
+
+/// How often a stream tells its position if no webhook is sent.
+const POSITION_EVERY: Duration = Duration::from_secs(10);
+
+/// After which time a client should try again when there are as many streams as may be.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Which webhooks to send. A webhook has to match every filter that is there.
+#[derive(Clone, Debug, Default)]
+pub struct ArrivalQuery {
+    /// The position after which to begin; none begins with the webhooks that come from now on.
+    pub after: Option<WebhookId>,
+    /// Only webhooks from this source.
+    pub source: Option<Source>,
+    /// Only webhooks with a job of this route.
+    pub route: Option<RouteName>,
+    /// Only webhooks of this event type.
+    pub event_type: Option<EventType>,
+}
+
+impl ArrivalQuery {
+    /// Reads the fields of a request; an empty one counts as absent. Errors: `InvalidField`.
+    pub fn from_fields(after: &str, source: String, route: String, event_type: String) -> Result<Self> {
+        let given = |text: String| (!text.is_empty()).then_some(text);
+        let place = |text: &str| {
+            let problem = "must be the `resume_after` of another stream, or the id of a webhook";
+            text.parse().map_err(|_| Error::invalid("after", problem))
+        };
+        Ok(Self {
+            after: (!after.is_empty()).then(|| place(after)).transpose()?,
+            source: given(source).map(Source::new).transpose()?,
+            route: given(route).map(RouteName::new).transpose()?,
+            event_type: given(event_type).map(EventType::new).transpose()?,
+        })
+    }
+}
+
+/// An item of a stream.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The webhook; none if only the position has changed.
+    pub webhook: Option<WebhookStatus>,
+    /// The position: a stream that begins after it sends every webhook that this one has not sent yet. It may send some
+    /// again that this one has sent, all with greater ids than the position.
+    pub resume_after: WebhookId,
+}
+
+/// The places for streams.
+#[derive(Debug)]
+pub(super) struct Followers(Arc<Semaphore>);
+
+impl Default for Followers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_FOLLOWERS)))
+    }
+}
+
+impl Service {
+    /// Sends every webhook that comes in and matches, each once, mostly in the order of their ids. The first item is the
+    /// position at which the stream begins. Once `stopping` is ready, the stream ends with the error `ShuttingDown`;
+    /// after a reload that has taken away the caller's token, with `Unauthenticated`. Errors: `StoreUnavailable` also if
+    /// too many streams are open.
+    pub async fn follow(
+        &self,
+        query: ArrivalQuery,
+        stopping: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<BoxStream<'static, Result<Arrival>>> {
+        let place = Arc::clone(&self.followers.0).try_acquire_owned().map_err(|_| too_many_streams())?;
+        let follower = Follower::start(self.clone(), query, place).await?;
+        let arrivals = stream::unfold(Some(follower), |follower| async {
+            let mut follower = follower?;
+            match follower.next().await {
+                Ok(arrival) => Some((Ok(arrival), Some(follower))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        Ok(until(arrivals, async {
+            stopping.await;
+            Err(Error::shutting_down())
+        }))
+    }
+}
+
+/// A stream.
+struct Follower {
+    service: Service,
+    query: ArrivalQuery,
+    notified: watch::Receiver<()>,
+    seen: Seen,
+    /// Where the read that is under way goes on; none if it has come to the end.
+    page: Option<WebhookId>,
+    /// What was read and is not sent yet.
+    ready: VecDeque<Arrival>,
+    swept_at: Instant,
+    read_at: Instant,
+    told_at: Instant,
+    told: WebhookId,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    async fn start(service: Service, query: ArrivalQuery, place: OwnedSemaphorePermit) -> Result<Self> {
+        let notified = service.store.changes().arrivals();
+        let late = service.store.visible_within();
+        let seen = match query.after {
+            Some(after) => Seen::after(after, late),
+            None => {
+                let newest = service.store.newest().await?.unwrap_or(WebhookId::FIRST);
+                let mut seen = Seen::from_now(newest, late);
+                let mut page = newest.earlier(late);
+                loop {
+                    let ids = service.store.ids_after(page, IDS_AT_ONCE).await?;
+                    for id in &ids {
+                        seen.add(*id);
+                    }
+                    match ids.last() {
+                        Some(last) if ids.len() == IDS_AT_ONCE && *last < newest => page = *last,
+                        _ => break seen,
+                    }
+                }
+            }
+        };
+        let now = Instant::now();
+        let begin = seen.resume_after();
+        Ok(Self {
+            service,
+            query,
+            notified,
+            seen,
+            page: None,
+            ready: VecDeque::from([Arrival { webhook: None, resume_after: begin }]),
+            // The first read looks at everything after the position.
+            swept_at: now.checked_sub(SWEEP_EVERY).unwrap_or(now),
+            read_at: now,
+            told_at: now,
+            told: begin,
+            _place: place,
+        })
+    }
+
+    /// The next item. Errors: `Unauthenticated`; those of the store.
+    async fn next(&mut self) -> Result<Arrival> {
+        loop {
+            if let Some(arrival) = self.ready.pop_front() {
+                (self.told, self.told_at) = (arrival.resume_after, Instant::now());
+                return Ok(arrival);
+            }
+            self.service.check_caller()?;
+            self.read().await?;
+        }
+    }
+
+    /// Reads once, after a pause if nothing is known to be there.
+    async fn read(&mut self) -> Result<()> {
+        let after = match self.page.take() {
+            Some(page) => page,
+            None => {
+                self.wait().await?;
+                let far = self.seen.settled();
+                if self.swept_at.elapsed() >= SWEEP_EVERY {
+                    self.swept_at = Instant::now();
+                    far
+                } else {
+                    far.max(self.seen.newest().earlier(NEAR.min(self.service.store.visible_within())))
+                }
+            }
+        };
+        let ids = self.service.store.ids_after(after, IDS_AT_ONCE).await?;
+        self.read_at = Instant::now();
+        self.page = ids.last().filter(|_| ids.len() == IDS_AT_ONCE).copied();
+        let positions = ids.into_iter().filter_map(|id| self.seen.add(id).map(|position| (id, position)));
+        let positions = positions.collect::<Vec<_>>();
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let ids = positions.iter().map(|(id, _)| *id).collect();
+        let mut statuses = self.service.store.statuses(ids).await?.into_iter().peekable();
+        for (id, resume_after) in positions {
+            // Webhooks that were removed meanwhile are not among them.
+            let Some(webhook) = statuses.next_if(|webhook| webhook.id == id) else { continue };
+            if let Some(webhook) = self.wanted(webhook) {
+                self.ready.push_back(Arrival { webhook: Some(webhook), resume_after });
+            }
+        }
+        let position = self.seen.resume_after();
+        if self.ready.is_empty() && position > self.told && self.told_at.elapsed() >= POSITION_EVERY {
+            self.ready.push_back(Arrival { webhook: None, resume_after: position });
+        }
+        Ok(())
+    }
+
+    /// Waits until the next read. Errors: `ShuttingDown` once the store is closed.
+    async fn wait(&mut self) -> Result<()> {
+        let sweep_at = self.swept_at + SWEEP_EVERY;
+        if let Ok(notified) = timeout_at(sweep_at, self.notified.changed()).await {
+            notified.map_err(|_| Error::shutting_down())?;
+        }
+        sleep_until(self.read_at + READ_EVERY).await;
+        // What comes in from here on causes another read.
+        self.notified.borrow_and_update();
+        Ok(())
+    }
+
+    /// The webhook as the caller sees it; none if it is not wanted.
+    fn wanted(&self, mut webhook: WebhookStatus) -> Option<WebhookStatus> {
+        let ArrivalQuery { source, route, event_type, .. } = &self.query;
+        let is_wanted = self.service.sees(&mut webhook)
+            && source.as_ref().is_none_or(|source| *source == webhook.source)
+            && event_type.as_ref().is_none_or(|event_type| *event_type == webhook.event_type)
+            && route.as_ref().is_none_or(|route| webhook.jobs.iter().any(|job| job.route == *route));
+        is_wanted.then(|| self.service.arranged(webhook))
+    }
+}
+
+fn too_many_streams() -> Error {
+    let detail = format!("{MAX_FOLLOWERS} streams of new webhooks are open already; close one, or try again");
+    Error::new(Reason::StoreUnavailable, detail).retry_after(RETRY_AFTER)
+}

@@ -1,0 +1,115 @@
+//! What is signed here is verified as a request of the sender.
+
+use super::*;
+use crate::sources::fixture::{NOW, rules};
+use crate::sources::{Keys, Presets, read};
+
+fn draft(content_type: &str, body: &str) -> Draft {
+    Draft {
+        id: "evt-001".to_owned(),
+        event_type: Some("order.created".to_owned()),
+        url: "https://hooks.example.com/v1/sources/a/webhooks".to_owned(),
+        query: String::new(),
+        headers: vec![("content-type".to_owned(), content_type.to_owned())],
+        body: body.as_bytes().to_vec(),
+        at: Timestamp::from_second(NOW).expect("in range"),
+    }
+}
+
+fn json(body: &str) -> Draft {
+    draft("application/json", body)
+}
+
+/// Presets whose scheme is code.
+const OWN_SCHEMES: [&str; 3] = ["adyen", "coinbase-cdp", "plaid"];
+
+/// The rules of a preset with one of these secrets; none if it takes none of them.
+fn rules_of(preset: &str) -> Option<Rules> {
+    let settings = &Presets::built_in().get(preset).expect(preset).settings;
+    let secrets = ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "0123456789abcdef", "user:password"];
+    secrets.into_iter().find_map(|secret| {
+        let keys = Keys {
+            secrets: vec![Secret::from(secret.to_owned())],
+            public_keys: Vec::new(),
+            verify_token: Some(Secret::from("token".to_owned())),
+        };
+        Rules::new(settings.clone(), keys, true).ok()
+    })
+}
+
+#[test]
+fn requests_of_every_preset_with_a_secret_are_signed_and_verified() {
+    let mut signed_presets = 0;
+    for (name, preset) in Presets::built_in().iter() {
+        let settings = &preset.settings;
+        if !settings.needs().contains(&"secrets") || OWN_SCHEMES.contains(&name) {
+            continue;
+        }
+        let rules = rules_of(name).unwrap_or_else(|| panic!("{name} takes a secret"));
+        for draft in [json("{}"), json(""), draft("application/x-www-form-urlencoded", "a=1")] {
+            let is_form = draft.body == b"a=1";
+            let signed = match sign(&draft, &rules) {
+                Ok(signed) => signed,
+                // Its signature, or its key, is in JSON.
+                Err(SignError::NoObject) if is_form => continue,
+                Err(SignError::NoForm) if !is_form => continue,
+                Err(error) => panic!("{name}: {error}"),
+            };
+            let verdict = signed.with_request(|request| verify(request, &rules));
+            assert_eq!(verdict, Verdict::Verified, "{name}");
+            if rules.split.is_none() {
+                let read = signed.with_request(|request| read(request, &rules).map(|items| items.len()));
+                assert_eq!(read, Ok(1), "{name}");
+            }
+            signed_presets += usize::from(!is_form);
+        }
+    }
+    assert!(signed_presets > 80, "{signed_presets}");
+}
+
+#[test]
+fn a_request_that_is_changed_or_signed_with_another_secret_is_not_verified() {
+    const STRIPE: &str = "verify = { hmac = \"sha256\", header = \"Stripe-Signature\", separator = \",\", prefix = \"v1=\", signed = \"{timestamp}.{body}\", timestamp = { item = \"t=\" } }\nkey = { json = \"/id\" }";
+    let (ours, other) = (rules(STRIPE, &["ours"]), rules(STRIPE, &["other"]));
+    let mut signed = sign(&json(r#"{"id":"1"}"#), &ours).expect("signs");
+    assert_eq!(signed.with_request(|request| verify(request, &ours)), Verdict::Verified);
+    let mismatch = Verdict::Unverified(Cause::SignatureMismatch);
+    assert_eq!(signed.with_request(|request| verify(request, &other)), mismatch);
+    assert_eq!(signed.body, br#"{"id":"1"}"#, "a body that has everything is sent as it is");
+    signed.body = br#"{"id":"2"}"#.to_vec();
+    assert_eq!(signed.with_request(|request| verify(request, &ours)), mismatch);
+}
+
+#[test]
+fn what_is_not_there_is_put_where_the_rules_look_for_it_and_nothing_is_replaced() {
+    const OTHERS: &str = "verify = \"none\"\nkey = [{ header = \"X-Id\" }, { json = \"/meta/id\" }]\nevent_type = [{ query = \"type\" }, { json = \"/action\" }]";
+    let rules = rules(OTHERS, &[]);
+    let signed = sign(&json(""), &rules).expect("signs");
+    assert_eq!(signed.body, br#"{"meta":{"id":"evt-001"}}"#);
+    assert_eq!(signed.full_url(), "https://hooks.example.com/v1/sources/a/webhooks?type=order.created");
+    assert!(signed.headers.contains(&("X-Id".to_owned(), "evt-001".to_owned())));
+
+    let mut given = json(r#"{"meta": {"id": 7}}"#);
+    given.query = "type=paid".to_owned();
+    given.headers.push(("x-id".to_owned(), "mine".to_owned()));
+    let signed = sign(&given, &rules).expect("signs");
+    assert_eq!((&signed.body, &signed.query, &signed.headers), (&given.body, &given.query, &given.headers));
+    for body in ["[1]", "1", "{"] {
+        assert_eq!(sign(&json(body), &rules).err(), Some(SignError::NoObject), "{body}");
+    }
+}
+
+#[test]
+fn senders_with_private_keys_cannot_be_imitated() {
+    for preset in ["discord", "sendgrid", "telnyx"] {
+        let settings = &Presets::built_in().get(preset).expect(preset).settings;
+        assert_eq!(settings.needs().first(), Some(&"public_keys"), "{preset}");
+    }
+    let scheme = "verify = { signature = \"ed25519\", header = \"X-Signature\" }\nkey = \"body\"";
+    let keys = Keys {
+        public_keys: vec!["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=".to_owned()],
+        ..Keys::default()
+    };
+    let rules = crate::sources::fixture::with_keys(scheme, keys);
+    assert_eq!(sign(&json("{}"), &rules).err(), Some(SignError::PrivateKey));
+}

@@ -1,0 +1,156 @@
+//! What commands print, and their exit codes.
+
+use serde_json::{Value, json};
+
+use super::{failed, lines, place, printed};
+use crate::api::harness::process::Place;
+
+/// Sends a webhook of the source `default`; answers its id.
+fn send(place: &Place, key: &str, event_type: &str) -> String {
+    let sent = lines(place, &["send", "--key", key, "--type", event_type, "{\"n\": 1.10}", "--json"]);
+    sent[0]["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_webhook_is_sent_watched_shown_and_listed() {
+    let place = place(&[]);
+    let process = place.serve().await;
+    let id = send(&place, "evt-001", "order.created");
+    let again = place.run(&["send", "--key", "evt-001", "--type", "order.created", "{\"n\": 1.1}"]);
+    assert!(String::from_utf8(again.stderr).unwrap().contains("accepted before"));
+
+    let watched = printed(&place, &["watch", &id]);
+    assert!(watched.lines().last().unwrap().contains("completed"), "{watched}");
+    let watched = lines(&place, &["watch", "--key", "evt-001", "--json"]);
+    assert_eq!(watched.last().unwrap()["status"], "completed");
+
+    let status = lines(&place, &["status", "--key", "evt-001", "--source", "default", "--json"]);
+    assert_eq!(status[0], process.rest.get(&format!("/v1/webhooks/{id}/status")).await.json());
+    let table = printed(&place, &["status", &id]);
+    assert_eq!(table.lines().count(), 2, "{table}");
+    assert!(!table.contains("ERROR"), "a column without a text is left out: {table}");
+
+    let shown = printed(&place, &["show", &id]);
+    for text in ["order.created", "completed", "default", "content-type: application/json", "{\"n\": 1.10}"] {
+        assert!(shown.contains(text), "{text}: {shown}");
+    }
+    let shown = printed(&place, &["show", &id, "--json"]);
+    assert_eq!(shown.lines().count(), 1);
+    assert!(shown.contains("\"payload\":{\"n\":1.10}"), "numbers stay as they are: {shown}");
+    assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), process.rest.webhook(&id).await);
+}
+
+#[tokio::test]
+async fn a_list_goes_over_pages_and_takes_filters() {
+    let place = place(&[]);
+    let process = place.serve().await;
+    for number in 0..7 {
+        let event_type = if number % 2 == 0 { "order.created" } else { "user.created" };
+        process.rest.submit(&number.to_string(), event_type, "1").await;
+    }
+    let keys = |arguments: &[&str]| {
+        let listed = lines(&place, &[&["list", "--json"][..], arguments].concat());
+        let keys = listed.iter().map(|webhook| webhook["idempotency_key"].as_str().unwrap().to_owned());
+        keys.collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&[]), ["6", "5", "4", "3", "2", "1", "0"]);
+    assert_eq!(keys(&["--limit", "2"]), ["6", "5"]);
+    assert_eq!(keys(&["--all", "--type", "user.created"]), ["5", "3", "1"]);
+    assert_eq!(keys(&["--since", "1h", "--route", "default", "--source", "default"]).len(), 7);
+    assert!(keys(&["--until", "1h"]).is_empty());
+    assert!(keys(&["--status", "filtered,cancelled"]).is_empty());
+    let table = printed(&place, &["list", "--limit", "3"]);
+    assert_eq!(table.lines().count(), 4, "{table}");
+    assert!(!table.contains('\u{1b}'), "there are no colours on a pipe: {table}");
+    let ended = place.run_into_closed_pipe(&["list"]);
+    assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0));
+}
+
+#[tokio::test]
+async fn jobs_are_paused_cancelled_retried_and_resumed() {
+    let place = place(&[]);
+    let _process = place.serve().await;
+    let paused = lines(&place, &["pause", "--route", "default", "--json"]);
+    assert_eq!(paused[0]["route"], "default");
+    let id = send(&place, "evt-001", "order.created");
+    assert!(printed(&place, &["routes"]).contains("paused"));
+    assert_eq!(lines(&place, &["routes", "--json"])[0]["counts"]["pending"], 1);
+    assert!(printed(&place, &["cancel", &id]).contains("cancelled"));
+    assert!(printed(&place, &["retry", "--key", "evt-001", "--route", "default"]).contains("pending"));
+    assert!(printed(&place, &["resume", "--route", "default"]).contains("resumed"));
+    assert!(printed(&place, &["resume", "--route", "default"]).contains("not paused"));
+    printed(&place, &["watch", &id]);
+    assert!(!printed(&place, &["routes"]).contains("paused"));
+    for all in [&["pause", "--all"][..], &["resume", "--all"], &["pause", "--source", "default"]] {
+        printed(&place, all);
+    }
+}
+
+#[tokio::test]
+async fn exit_codes_say_what_has_failed() {
+    let mut place = place(&[("HOOKBOX_ADMIN_TOKEN", "hbx_the-token-of-the-test")]);
+    let (code, told) = failed(&place, &["list"]);
+    assert_eq!(code, Some(69), "{told}");
+    assert!(told.contains("no answer from http://127.0.0.1:") && told.contains("HOOKBOX_URL"), "{told}");
+
+    let _process = place.serve().await;
+    let (code, told) = failed(&place, &["list"]);
+    assert_eq!(code, Some(77), "{told}");
+    assert!(told.contains("HOOKBOX_TOKEN"), "{told}");
+    place.set("HOOKBOX_TOKEN", "hbx_the-token-of-the-test");
+    let id = send(&place, "evt-001", "order.created");
+    printed(&place, &["watch", &id]);
+    let unknown = "01934c3e-7b00-7000-8000-000000000000";
+    for (arguments, expected) in [
+        (&["status", unknown][..], 66),
+        (&["show", "--key", "none"], 66),
+        (&["pause", "--route", "none"], 66),
+        (&["retry", &id], 1),
+        (&["release", unknown], 66),
+        (&["list", "--status", "done"], 64),
+        (&["status", "7"], 64),
+        (&["status"], 64),
+        (&["status", &id, "--key", "evt-001"], 64),
+        (&["pause"], 64),
+        (&["pause", "--all", "--route", "default"], 64),
+        (&["list", "--since", "yesterday"], 64),
+        (&["list", "--url", "127.0.0.1:8080"], 64),
+        (&["list", "--ca", "missing.pem"], 64),
+        (&["tail", "--from", "7"], 64),
+        (&["listen", "--forward", "localhost:3000"], 64),
+    ] {
+        let (code, told) = failed(&place, arguments);
+        assert_eq!(code, Some(expected), "{arguments:?}: {told}");
+        assert!(!told.is_empty(), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_exit_code_of_watch_is_1_if_a_job_is_not_completed() {
+    let place = place(&[("HOOKBOX_SIMULATE_FAILURE_RATE", "1"), ("HOOKBOX_MAX_ATTEMPTS", "1")]);
+    let _process = place.serve().await;
+    let id = send(&place, "evt-001", "order.created");
+    let ended = place.run(&["watch", &id, "--json"]);
+    assert_eq!(ended.status.code(), Some(1));
+    let last = String::from_utf8(ended.stdout).unwrap().lines().last().unwrap().to_owned();
+    assert_eq!(serde_json::from_str::<Value>(&last).unwrap()["status"], json!("dead_lettered"));
+    assert!(printed(&place, &["list", "--status", "dead_lettered"]).contains("ERROR"));
+}
+
+#[tokio::test]
+async fn completions_ask_hookbox_for_the_names_of_routes() {
+    let mut place = place(&[]);
+    std::fs::write(place.path("hookbox.toml"), "[[routes]]\nname = \"orders\"\n").unwrap();
+    let process = place.serve().await;
+    place.set("_HOOKBOX_COMPLETE", "bash");
+    place.set("_CLAP_IFS", "\n");
+    let completed = |place: &mut Place, index: &str, words: &[&str]| {
+        place.set("_CLAP_COMPLETE_INDEX", index);
+        printed(place, &[&["--", "hookbox"][..], words].concat())
+    };
+    assert_eq!(completed(&mut place, "3", &["list", "--route", ""]), "orders");
+    assert_eq!(completed(&mut place, "3", &["listen", "--source", "def"]), "default");
+    assert_eq!(completed(&mut place, "3", &["send", "--preset", "strip"]), "stripe");
+    drop(process);
+    assert_eq!(completed(&mut place, "3", &["list", "--route", ""]), "", "hookbox is not there");
+}
