@@ -17,10 +17,11 @@ use crate::config::{Config, Database};
 use crate::connections::{Bodies, Connections, connections_for_open_files};
 use crate::domain::clock::Clock;
 use crate::domain::error::causes;
+use crate::keys::{KeyFetcher, Network};
 use crate::service::alerts::{Alerter, BacklogLevels};
 use crate::service::reload::{ReadSettings, RoutesInForce};
 use crate::service::work::Work;
-use crate::service::{RateLimiter, Service};
+use crate::service::{Receiving, Service};
 use crate::store::Store;
 use crate::store::postgres::{self, PostgresStore};
 use crate::store::sqlite::{self, SqliteStore};
@@ -43,13 +44,15 @@ pub struct Listeners {
     pub grpc: TcpListener,
 }
 
-/// What [`run`] takes as arguments so that tests can replace it: time, randomness, handlers and settings.
+/// What [`run`] takes as arguments so that tests can replace it: time, randomness, the network, handlers and settings.
 #[derive(Clone)]
 pub struct Environment {
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The seed for ids, retry delays and the names of processes.
     pub seed: u64,
+    /// How the servers of senders are found, to ask them for keys.
+    pub network: Network,
     /// The handlers that routes can name.
     pub handlers: Registry,
     /// Reads the settings again, for a reload.
@@ -86,7 +89,7 @@ pub async fn run(
     environment: Environment,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
-    let Environment { clock, seed, handlers, settings, reload } = environment;
+    let Environment { clock, seed, network, handlers, settings, reload } = environment;
     let metrics = Arc::new(Metrics::default());
     // Before the store is open: taking over jobs can make dead letters.
     metrics.alerts().want(config.routes.take_alerts());
@@ -102,7 +105,7 @@ pub async fn run(
     };
     let loaded = config.tls.as_ref().and_then(|tls| tls.loaded.clone());
     let certificates = loaded.map(|loaded| Arc::new(Certificates::new(loaded)));
-    let routes = RoutesInForce::new(Arc::clone(&config.routes), settings);
+    let routes = RoutesInForce::new(Arc::clone(&config.routes), settings).with_sources(config.sources.map());
     let routes = Arc::new(routes.with_certificates(certificates.clone()));
     let pool = Pool::start(
         Arc::clone(&store) as _,
@@ -121,7 +124,8 @@ pub async fn run(
         config.purge_interval,
     );
 
-    let limiter = config.rate_limit.map(|limit| Arc::new(RateLimiter::new(limit, Arc::clone(&clock))));
+    let keys = KeyFetcher::new(Arc::clone(&clock), network);
+    let receiving = Arc::new(Receiving::new(config.rate_limit, keys, seed, Arc::clone(&clock)));
     let (leaving, stopping) = (CancellationToken::new(), CancellationToken::new());
     let (work, leasing) = Work::start(
         Arc::clone(&store) as _,
@@ -132,7 +136,7 @@ pub async fn run(
     );
     let access = Arc::new(Access::new(Arc::clone(&config.tokens), Arc::clone(&clock)));
     let service =
-        Service::new(Arc::clone(&store), routes, Arc::clone(&clock), metrics, limiter, work, access);
+        Service::new(Arc::clone(&store), routes, Arc::clone(&clock), metrics, receiving, work, access);
     let alerter =
         Alerter::start(service.clone(), BacklogLevels::new(config.max_backlog, config.backlog_alert));
     let connections = Connections::new(connections_for_open_files(handler_files(&config)));

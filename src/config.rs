@@ -92,6 +92,8 @@ pub struct Config {
     pub tokens: Arc<Tokens>,
     /// The token with every role; none if it is not set.
     pub admin_token: Option<Secret>,
+    /// The sources.
+    pub sources: Sources,
     /// How many worker threads run handlers, 1 to 4096.
     pub workers: usize,
     /// The name of this process in the history of attempts: host name and process id.
@@ -173,6 +175,9 @@ impl Config {
     fn read(layers: &Layers, read: &Reader<'_>, handlers: &[&str], with_tls_files: bool) -> Option<Self> {
         let defaults = Defaults::new(layers, retry(read), simulate(read));
         let routes = layers.read_routes(|routes| routes::routes(read, routes, &defaults, handlers));
+        let mut mistakes = Vec::new();
+        let sources = Sources::collect(layers, &mut mistakes);
+        mistakes.into_iter().for_each(|mistake| read.wrong(mistake));
         let tls = layers.read_tls(|tls| tls::tls(read, tls, with_tls_files));
         let retention = retention(read);
         let telemetry = telemetry(layers, read);
@@ -207,6 +212,7 @@ impl Config {
             allow_anonymous: allow_anonymous?,
             tokens: Arc::new(tokens::compiled(&read_tokens, admin, metrics_open?)),
             admin_token: admin_token.clone()?,
+            sources,
             workers: workers?,
             worker: layers.worker(),
             routes,

@@ -19,6 +19,7 @@ mod reason;
 mod room;
 pub mod server;
 mod source_lists;
+mod sources;
 mod submit;
 mod watch;
 mod webhooks;
@@ -75,6 +76,7 @@ pub struct Api {
     ),
     components(schemas(alerts::DeadLetteredAlert, alerts::BreakerOpenedAlert, alerts::BacklogHighAlert)),
     tags(
+        (name = "sources", description = "The URLs for the senders of the sources, in the form of each sender"),
         (name = "webhooks", description = "Submitting webhooks, following their status, retrying and cancelling their jobs, releasing and discarding those in quarantine"),
         (name = "work", description = "Leasing jobs of routes with the handler `pull`, and reporting their outcomes"),
         (name = "operations", description = "Routes, sources, pauses and the reload of settings"),
@@ -87,6 +89,11 @@ fn documented_routes() -> OpenApiRouter<Api> {
     let mut routes = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(front::front))
         .routes(routes!(submit::submit_webhook, webhooks::list_webhooks))
+        .routes(routes!(
+            sources::receive_webhooks,
+            sources::answer_handshake,
+            sources::answer_handshake_by_options
+        ))
         .routes(routes!(by_key::get_status))
         .routes(routes!(by_key::get_webhook))
         .routes(routes!(by_key::retry_webhook))
@@ -167,6 +174,7 @@ async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Re
         http.route = route_name,
         url.path = request.uri().path(),
         http.response.status_code = Empty,
+        hookbox.source = Empty,
         hookbox.webhook.id = Empty,
     );
     let incoming =

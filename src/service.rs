@@ -1,5 +1,6 @@
 //! The use cases, the same for both APIs.
 
+pub mod activity;
 pub mod alerts;
 mod apart;
 pub mod arrivals;
@@ -11,9 +12,11 @@ mod operate;
 pub mod policy_view;
 mod quarantine;
 pub mod rate_limit;
+pub mod receive;
 pub mod reload;
 mod scope;
 pub mod source_view;
+pub mod sources;
 mod unserved;
 pub mod until;
 pub mod view;
@@ -31,6 +34,7 @@ pub use self::observe::{RouteStats, Stats};
 pub use self::operate::pause_target;
 use self::rate_limit::OverLimit;
 pub use self::rate_limit::{RateLimiter, RateState};
+pub use self::receive::Receiving;
 use self::reload::RoutesInForce;
 pub use self::unserved::log_unserved;
 use self::work::Work;
@@ -61,7 +65,7 @@ pub struct Service {
     routes: Arc<RoutesInForce>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    limiter: Option<Arc<RateLimiter>>,
+    receiving: Arc<Receiving>,
     probes: Arc<Probes>,
     work: Arc<Work>,
     followers: Arc<Followers>,
@@ -86,13 +90,14 @@ impl Service {
         routes: Arc<RoutesInForce>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
-        limiter: Option<Arc<RateLimiter>>,
+        receiving: Arc<Receiving>,
         work: Arc<Work>,
         access: Arc<Access>,
     ) -> Self {
+        receiving.activity.keep(&routes.sources());
         let caller = Arc::new(Caller::unlimited("hookbox", None));
         let (probes, followers) = (Arc::default(), Arc::default());
-        Self { store, routes, clock, metrics, limiter, probes, work, followers, access, caller }
+        Self { store, routes, clock, metrics, receiving, probes, work, followers, access, caller }
     }
 
     /// Stores a webhook with a job for each route that matches it, or finds that it was accepted before.
@@ -112,13 +117,12 @@ impl Service {
         // The store takes the webhook, so what is logged is copied before, if it is logged at all.
         let logged = (LevelFilter::current() >= LevelFilter::DEBUG)
             .then(|| (webhook.traceparent.clone(), webhook.idempotency_key.clone()));
-        let (outcome, rate) = match self.limiter.as_ref().map(|limiter| limiter.check(&source)) {
-            Some(Err(refused)) => {
+        let (outcome, rate) = match self.receiving.limiter.check(&source, None, 1) {
+            Err(refused) => {
                 let OverLimit { error, state } = *refused;
                 (Err(error), Some(state))
             }
-            Some(Ok(state)) => (self.accept(webhook, headers).await, Some(state)),
-            None => (self.accept(webhook, headers).await, None),
+            Ok(rate) => (self.accept(webhook, headers).await, rate),
         };
         let word = self.count(&source, &outcome, took);
         if let Some((traceparent, key)) = logged {
@@ -148,12 +152,16 @@ impl Service {
             return Err(Error::invalid("source", problem));
         }
         let jobs = apart(webhook.payload.as_bytes().len(), || self.jobs_of(&webhook, headers)).await;
-        let accepted = self.store.accept(webhook, jobs).await?;
+        Ok(self.as_seen(self.store.accept(webhook, jobs).await?))
+    }
+
+    /// The webhook as the caller sees it.
+    fn as_seen(&self, accepted: Accepted) -> Accepted {
         let mut webhook = self.arranged(accepted.webhook);
         for job in webhook.jobs.iter_mut().filter(|job| !self.caller.sees_route(&job.route)) {
             (job.last_error, job.next_attempt_at) = (None, None);
         }
-        Ok(Accepted { webhook, ..accepted })
+        Accepted { webhook, ..accepted }
     }
 
     fn jobs_of(&self, webhook: &NewWebhook, headers: &Headers<'_>) -> Vec<NewJob> {

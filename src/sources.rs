@@ -4,7 +4,7 @@
 //! a preset. [`Rules`] are the settings compiled with their keys. A request goes through three functions: [`verify()`]
 //! says whether it is from the sender, [`handshake()`] answers it if it only checks the endpoint, and [`read()`] finds
 //! the webhooks in it. [`verify_with()`] also verifies requests of senders whose keys have to be fetched. [`sign()`] makes
-//! a request, to test a source.
+//! a request, to test a source. [`SourceMap`] has the rules of all sources.
 
 mod accepted;
 mod fetched;
@@ -14,6 +14,7 @@ mod handshake;
 mod hex;
 mod json;
 mod keys;
+mod map;
 mod part;
 mod place;
 mod presets;
@@ -25,6 +26,7 @@ mod scheme_settings;
 mod senders;
 mod settings;
 mod sign;
+mod split;
 mod template;
 #[cfg(test)]
 mod vectors;
@@ -33,6 +35,7 @@ mod verify;
 pub use self::fetched::{FetchedKeys, KeyAddress, KeyServer, Known, KnownKeys};
 pub use self::handshake::{HandshakeAnswer, handshake};
 pub use self::keys::Keys;
+pub use self::map::{SourceMap, SourceRules};
 pub use self::presets::{Preset, Presets};
 pub use self::read::{Item, MAX_BATCH_ITEMS, ReadError, read};
 pub use self::request::Request;

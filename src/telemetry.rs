@@ -9,6 +9,7 @@ mod quarantine;
 pub mod rates;
 pub mod repeated;
 mod route_counters;
+mod source_counters;
 mod stopwatch;
 pub mod store_gauges;
 mod submissions;

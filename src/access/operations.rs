@@ -43,6 +43,16 @@ const OWN_SERVICES: &str = "hookbox.";
 pub const OPERATIONS: &[Operation] = &[
     operation("hookbox.v1.WebhookService/SubmitWebhook", &[("POST", "/v1/webhooks")], SUBMIT),
     operation("hookbox.v1.WebhookService/SubmitWebhooks", &[], SUBMIT),
+    // The signature is the proof; of a source that verifies nothing, `service/receive.rs` asks for a token.
+    operation(
+        "",
+        &[
+            ("POST", "/v1/sources/{source}/webhooks"),
+            ("GET", "/v1/sources/{source}/webhooks"),
+            ("OPTIONS", "/v1/sources/{source}/webhooks"),
+        ],
+        Need::Nothing,
+    ),
     operation(
         "hookbox.v1.WebhookService/GetStatus",
         &[("GET", "/v1/webhooks/{id}/status"), ("GET", "/v1/status")],

@@ -15,6 +15,7 @@ use crate::config::{Config, HANDLERS, Layers, Mistakes, OF_ACCESS, OF_ROUTES};
 use crate::handlers::exec::{Exec, Launcher};
 use crate::handlers::http::Http;
 use crate::handlers::simulate::Simulate;
+use crate::keys::Network;
 use crate::service::reload::{ReadSettings, Reloaded};
 use crate::worker::handler::Registry;
 
@@ -99,6 +100,7 @@ impl Program {
         let environment = Environment {
             clock: Arc::new(SystemClock),
             seed,
+            network: Network::system(),
             handlers: own
                 .clone()
                 .with(Simulate::NAME, Simulate::new(seed))
@@ -138,8 +140,8 @@ fn settings_reader(
         let changed = layers.changed(&at_start).into_iter().filter(|name| !is_reloaded(name));
         let tls = (config.tls.is_some() != has_tls).then_some("tls");
         let needs_restart = changed.chain(tls).map(ToOwned::to_owned).collect();
-        let tls = config.tls.and_then(|tls| tls.loaded);
-        Ok(Reloaded { routes: config.routes, tokens: config.tokens, tls, needs_restart })
+        let (sources, tls) = (config.sources.map(), config.tls.and_then(|tls| tls.loaded));
+        Ok(Reloaded { routes: config.routes, sources, tokens: config.tokens, tls, needs_restart })
     })
 }
 

@@ -41,12 +41,18 @@ impl Show {
         let config = Config::new(&layers, &known_handlers(own))?;
         if is_check {
             config.check_protection(&layers, config.needs_certificates())?;
-            let routes = config.routes.policies().iter().count();
-            let plural = if routes == 1 { "" } else { "s" };
-            print(format_args!("the settings are fine: {routes} route{plural}\n"))?;
+            let counted = |count: usize, what: &str| {
+                let plural = if count == 1 { "" } else { "s" };
+                format!("{count} {what}{plural}")
+            };
+            let routes = counted(config.routes.policies().iter().count(), "route");
+            let sources = counted(config.sources.map().len(), "source");
+            print(format_args!("the settings are fine: {routes}, {sources}\n"))?;
         } else {
             let tls = config.tls.as_ref().map(ToString::to_string).unwrap_or_default();
-            print(format_args!("{layers}{tls}{}{}", config.tokens_text(), config.routes_text()))?;
+            let (tokens, sources, routes) =
+                (config.tokens_text(), config.sources.text(), config.routes_text());
+            print(format_args!("{layers}{tls}{tokens}{sources}{routes}"))?;
         }
         Ok(ExitCode::SUCCESS)
     }

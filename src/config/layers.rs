@@ -26,6 +26,9 @@ const TLS: &str = "tls";
 /// The table with the sources, each a table by its name.
 const SOURCES: &str = "sources";
 
+/// What the file has besides simple settings.
+const TABLES: [&str; 4] = [ROUTES, TOKENS, TLS, SOURCES];
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -202,11 +205,11 @@ impl Layers {
         self.mistakes = mistakes;
         for (key, value) in &table {
             let name = key.get_ref();
-            if [ROUTES, TOKENS, TLS].into_iter().any(|table| name == table) {
+            if TABLES.into_iter().any(|table| name == table) {
                 continue;
             }
             let Some(setting) = find(name) else {
-                let known = SETTINGS.iter().map(|setting| setting.name).chain([ROUTES, TOKENS, TLS]);
+                let known = SETTINGS.iter().map(|setting| setting.name).chain(TABLES);
                 let text = format!("the setting `{name}` is not known{}", suggestion(name, known));
                 self.mistakes.push(Mistake { origin: file.origin(&key.span()), text });
                 continue;

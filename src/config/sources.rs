@@ -4,22 +4,21 @@ mod print;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use self::print::ReadSource;
 use super::file::{Table, Value};
 use super::layers::Layers;
-use super::mistake::{Mistake, Mistakes, suggestion};
+use super::mistake::{Mistake, suggestion};
 use super::secret;
 use crate::domain::secret::Secret;
 use crate::domain::webhook::Source;
-use crate::sources::{Keys, Preset, Presets, Rules, Settings};
+use crate::sources::{Keys, Preset, Presets, Rules, Settings, SourceMap, SourceRules};
 
 /// The sources of the settings file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// The rules of each source, by its name.
-    pub rules: BTreeMap<String, Rules>,
+    map: Arc<SourceMap>,
     read: Vec<ReadSource>,
 }
 
@@ -27,21 +26,20 @@ pub struct Sources {
 const OF_KEYS: [&str; 4] = ["preset", "secrets", "public_keys", "verify_token"];
 
 impl Sources {
-    /// Reads and compiles the sources of the file; none of them if there is no file. Errors: every mistake, with its
-    /// place.
-    pub fn read(layers: &Layers) -> Result<Self, Mistakes> {
-        let mut mistakes = Vec::new();
-        let sources = Self::collect(layers, &mut mistakes);
-        if mistakes.is_empty() { Ok(sources) } else { Err(Mistakes::new(mistakes)) }
+    /// Reads and compiles the sources of the file; none of them if there is no file. Adds every mistake, with its place.
+    /// After a mistake, sources are missing.
+    pub(super) fn collect(layers: &Layers, mistakes: &mut Vec<Mistake>) -> Self {
+        let public_url = layers.get("public_url").0.trim_end_matches('/');
+        let public_url = (!public_url.is_empty()).then(|| Arc::<str>::from(public_url));
+        layers.read_sources(|sources| {
+            let Some(sources) = sources else { return Self::default() };
+            SourceReader { layers, public_url, mistakes }.sources(&sources)
+        })
     }
 
-    /// As [`read`](Self::read), but adds the mistakes to others. After a mistake, sources are missing.
-    pub(super) fn collect(layers: &Layers, mistakes: &mut Vec<Mistake>) -> Self {
-        let has_public_url = !layers.get("public_url").0.is_empty();
-        layers.read_sources(|sources| {
-            let Some(sources) = sources else { return Self { rules: BTreeMap::new(), read: Vec::new() } };
-            SourceReader { layers, has_public_url, mistakes }.sources(&sources)
-        })
+    /// The compiled sources, by their names.
+    pub fn map(&self) -> Arc<SourceMap> {
+        Arc::clone(&self.map)
     }
 
     /// The sources in the form of the settings file, each value with its origin as a comment, without secrets.
@@ -52,42 +50,52 @@ impl Sources {
 
 struct SourceReader<'m, 'l> {
     layers: &'l Layers,
-    has_public_url: bool,
+    /// The setting `public_url` without a slash at its end; none if it is not set.
+    public_url: Option<Arc<str>>,
     mistakes: &'m mut Vec<Mistake>,
 }
 
 impl SourceReader<'_, '_> {
     fn sources(&mut self, sources: &Value<'_>) -> Sources {
-        let mut found = Sources { rules: BTreeMap::new(), read: Vec::new() };
         let Some(table) = sources.table() else {
             self.mistakes.push(sources.wrong("a table; write [sources.NAME] on a line of its own"));
-            return found;
+            return Sources::default();
         };
+        let (mut map, mut all_read) = (SourceMap::new(), Vec::new());
         for (name, value) in table.entries() {
-            self.check_name(name, &value);
-            let Some(source) = value.table() else {
+            let source = self.name(name, &value);
+            let Some(members) = value.table() else {
                 self.mistakes.push(value.wrong("a table; write [sources.NAME], and its members below"));
                 continue;
             };
-            let (rules, read) = self.source(name, &value, source);
-            found.rules.extend(rules.map(|rules| (name.to_owned(), rules)));
-            found.read.push(read);
+            let (compiled, read) = self.source(name, &value, members);
+            all_read.push(read);
+            if let (Some(source), Some((preset, rules))) = (source, compiled) {
+                let public_url = self.public_url.clone();
+                let compiled = SourceRules { name: source.clone(), preset, rules, public_url };
+                map.insert(source, Arc::new(compiled));
+            }
         }
-        found
+        Sources { map: Arc::new(map), read: all_read }
     }
 
-    fn check_name(&mut self, name: &str, value: &Value<'_>) {
-        let text = if [Source::default(), Source::own()].iter().any(|own| own.as_str() == name) {
-            format!("the source `{name}` belongs to hookbox; choose another name")
-        } else if let Err(error) = Source::new(name) {
-            format!("the name of a source: {}", error.detail())
-        } else {
-            return;
+    fn name(&mut self, name: &str, value: &Value<'_>) -> Option<Source> {
+        let text = match Source::new(name) {
+            Ok(source) if source != Source::default() && !source.is_own() => return Some(source),
+            Ok(_) => format!("the source `{name}` belongs to hookbox; choose another name"),
+            Err(error) => format!("the name of a source: {}", error.detail()),
         };
         self.mistakes.push(Mistake { origin: value.origin(), text });
+        None
     }
 
-    fn source(&mut self, name: &str, value: &Value<'_>, mut table: Table<'_>) -> (Option<Rules>, ReadSource) {
+    /// The name of the preset of a source, and its rules; none if they have a mistake. And what was read.
+    fn source(
+        &mut self,
+        name: &str,
+        value: &Value<'_>,
+        mut table: Table<'_>,
+    ) -> (Option<(Option<String>, Rules)>, ReadSource) {
         let before = self.mistakes.len();
         let mut read = ReadSource::new(name);
         let preset = table.get("preset").and_then(|value| {
@@ -111,8 +119,9 @@ impl SourceReader<'_, '_> {
         if self.mistakes.len() > before {
             return (None, read);
         }
-        match Rules::new(settings, keys, self.has_public_url) {
-            Ok(rules) => (Some(rules), read),
+        let preset = preset.map(|(name, _)| name.to_owned());
+        match Rules::new(settings, keys, self.public_url.is_some()) {
+            Ok(rules) => (Some((preset, rules)), read),
             Err(mistakes) => {
                 let placed = mistakes.iter().map(|mistake| placed(value, &mut table, mistake));
                 self.mistakes.extend(placed);

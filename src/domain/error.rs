@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::id::WebhookId;
+use super::verdict::Cause;
 
 /// The result of every fallible operation of the domain.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -56,6 +57,12 @@ reasons! {
         RouteInForce = "ROUTE_IN_FORCE", "The route is in the settings";
         /// Workers ask for jobs of a route whose handler is not `pull`.
         RouteNotPulled = "ROUTE_NOT_PULLED", "The handler of the route is not `pull`";
+        /// No source of the settings has this name.
+        SourceNotFound = "SOURCE_NOT_FOUND", "There is no such source";
+        /// It is not proved that a request is from the sender of its source.
+        NotVerified = "NOT_VERIFIED", "The request is not from the sender that the source names";
+        /// A request to the URL of a source has no webhooks that can be read.
+        MalformedWebhook = "MALFORMED_WEBHOOK", "The webhooks of the request cannot be read";
         /// The settings have mistakes.
         SettingsInvalid = "SETTINGS_INVALID", "The settings have mistakes";
         /// The source is over its rate limit.
@@ -95,6 +102,7 @@ pub struct Error {
     detail: String,
     violations: Vec<Violation>,
     webhook: Option<Box<WebhookId>>,
+    unverified: Option<Cause>,
     retry_after: Option<Duration>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -107,6 +115,7 @@ impl Error {
             detail: detail.into(),
             violations: Vec::new(),
             webhook: None,
+            unverified: None,
             retry_after: None,
             cause: None,
         }
@@ -136,6 +145,11 @@ impl Error {
             Reason::WebhookNotFound,
             format!("there is no webhook {name}; it was never accepted, or its retention is over"),
         )
+    }
+
+    /// The error for a request that is not verified.
+    pub fn not_verified(cause: Cause, detail: impl Into<String>) -> Self {
+        Self { unverified: Some(cause), ..Self::new(Reason::NotVerified, detail) }
     }
 
     /// The error for a store that cannot be written or read now. Clients may try again after a second.
@@ -174,6 +188,13 @@ impl Error {
         self
     }
 
+    /// Says in the text where the fault is, such as `item 3 of the batch`.
+    #[must_use]
+    pub fn at(mut self, place: &str) -> Self {
+        self.detail = format!("{place}: {}", self.detail);
+        self
+    }
+
     /// Sets the time after which the client may try again.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
@@ -204,6 +225,11 @@ impl Error {
     /// The webhook that stands in the way: of `KeyReused`, the one that has the key.
     pub fn webhook(&self) -> Option<WebhookId> {
         self.webhook.as_deref().copied()
+    }
+
+    /// Why the request is not verified; none if that is not the reason.
+    pub fn unverified(&self) -> Option<Cause> {
+        self.unverified
     }
 
     /// After which time the client may try again; none if another try cannot help.

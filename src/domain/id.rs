@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn an_earlier_place_is_before_every_id_of_its_time() {
         let mut ids = ids(0);
-        let at = |milliseconds| Timestamp::from_millisecond(1_733_063_400_000 + milliseconds);
+        let at = |milliseconds: i64| Timestamp::from_millisecond(1_733_063_400_000 + milliseconds);
         let [first, second, third] = [0, 100, 200].map(|time| ids.next(at(time).expect("in range")));
         assert_eq!(third.earlier(Duration::ZERO), third);
         let place = third.earlier(Duration::from_millis(100));

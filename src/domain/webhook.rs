@@ -78,7 +78,7 @@ fn check_name(field: &'static str, text: &str) -> Result<()> {
 }
 
 /// The name of a sender of webhooks.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(Box<str>);
 
 impl Source {

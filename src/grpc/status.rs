@@ -44,14 +44,14 @@ impl GrpcReason {
 /// The code of a reason.
 pub const fn code_of(reason: Reason) -> Code {
     match reason {
-        Reason::MalformedJson | Reason::InvalidField => Code::InvalidArgument,
+        Reason::MalformedJson | Reason::InvalidField | Reason::MalformedWebhook => Code::InvalidArgument,
         Reason::KeyReused => Code::AlreadyExists,
-        Reason::WebhookNotFound | Reason::RouteNotFound => Code::NotFound,
+        Reason::WebhookNotFound | Reason::RouteNotFound | Reason::SourceNotFound => Code::NotFound,
         Reason::WrongStatus | Reason::RouteInForce | Reason::RouteNotPulled | Reason::SettingsInvalid => {
             Code::FailedPrecondition
         }
         Reason::RateLimited | Reason::TooManyFailedTokens | Reason::BodyTooLarge => Code::ResourceExhausted,
-        Reason::Unauthenticated => Code::Unauthenticated,
+        Reason::Unauthenticated | Reason::NotVerified => Code::Unauthenticated,
         Reason::Forbidden => Code::PermissionDenied,
         Reason::BacklogFull | Reason::StoreUnavailable | Reason::ShuttingDown => Code::Unavailable,
         Reason::Internal => Code::Internal,

@@ -15,14 +15,21 @@ use crate::domain::error::{Error, Reason};
 /// By which factor the memory of a body that is arriving grows.
 const GROWTH: usize = 2;
 
-/// Refuses a body that is not declared as JSON, or is compressed.
-pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), Refused> {
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
-        return Err(Refused::Request(
+/// Refuses a body that is compressed.
+pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), Refused> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    match encodings.find(|encoding| *encoding != "identity") {
+        None => Ok(()),
+        Some(encoding) => Err(Refused::Request(
             RestReason::UnsupportedMediaType,
             format!("the Content-Encoding is {encoding:?}; send the body as it is"),
-        ));
+        )),
     }
+}
+
+/// Refuses a body that is not declared as JSON, or is compressed.
+pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), Refused> {
+    check_encoding(headers)?;
     let given = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let essence = given.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if essence.eq_ignore_ascii_case(b"application/json") {

@@ -104,7 +104,7 @@ enum VerdictWord {
 #[derive(ToSchema)]
 #[schema(as = Cause, rename_all = "snake_case")]
 #[expect(dead_code, reason = "only its schema is used")]
-enum CauseWord {
+pub(super) enum CauseWord {
     KeyUnavailable,
     SignatureMissing,
     SignatureMalformed,

@@ -10,6 +10,7 @@ use crate::domain::error::{Error, Reason, all_of};
 use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
+use crate::domain::verdict::Cause;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookName};
 use crate::service::arrivals::ArrivalQuery;
 use crate::service::pause_target;
@@ -26,7 +27,7 @@ pub(super) fn add_examples(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
         let instance = path.replace("{id}", ID).replace("{from}", ROUTE).replace("{route}", ROUTE);
         let instance = instance.replace("{source}", SOURCE);
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+        for operation in [&mut item.get, &mut item.post, &mut item.options].into_iter().flatten() {
             let name = operation.operation_id.as_deref().unwrap_or_default();
             for (status, response) in &mut operation.responses.responses {
                 let RefOr::T(response) = response else { continue };
@@ -45,6 +46,34 @@ fn example(error: &Refused, instance: &str) -> Option<Value> {
 /// An error that an operation answers with a status; none if it answers none.
 fn error_of(operation: &str, status: &str) -> Option<Refused> {
     let (reason, detail) = match (status, operation) {
+        ("400", "ReceiveWebhooks") => (
+            Reason::MalformedWebhook,
+            "item 3 of the batch: the JSON value `/id` is missing, empty, or there more than once; the idempotency key \
+             is made of it; nothing of the request is stored",
+        ),
+        ("400", "AnswerHandshake" | "AnswerHandshakeByOptions") => (
+            Reason::MalformedWebhook,
+            "the request is no handshake of the source `shop`: it lacks what `handshakes` of the source require, or its \
+             token is wrong; webhooks come by POST",
+        ),
+        ("401", "ReceiveWebhooks") => {
+            let detail = "the request is not verified: it has no signature where the source looks for one; turn on \
+                          signing at the sender, or correct the preset";
+            return Some(Error::not_verified(Cause::SignatureMissing, detail).into());
+        }
+        ("404", "ReceiveWebhooks" | "AnswerHandshake" | "AnswerHandshakeByOptions") => (
+            Reason::SourceNotFound,
+            "the settings have no source `shop`; add [sources.NAME] to hookbox.toml and reload, or correct the URL",
+        ),
+        ("405", _) => {
+            let detail = "the source `shop` takes nothing by GET; its sender sends webhooks by POST, and the header \
+                          Allow lists the methods";
+            return Some(Refused::Request(RestReason::MethodNotAllowed, detail.to_owned()));
+        }
+        ("415", "ReceiveWebhooks") => {
+            let detail = "the Content-Encoding is \"gzip\"; send the body as it is".to_owned();
+            return Some(Refused::Request(RestReason::UnsupportedMediaType, detail));
+        }
         ("400", _) => return wrong_field(operation).map(Refused::from),
         ("404", "Pause" | "MoveJobs" | "CancelJobs") => (
             Reason::RouteNotFound,
@@ -114,7 +143,7 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
             "the source `default` has used up its limit of 1000 webhooks in 60 seconds; nothing was stored, try \
              again later",
         ),
-        ("503", "SubmitWebhook") => (
+        ("503", "SubmitWebhook" | "ReceiveWebhooks") => (
             Reason::BacklogFull,
             "at least 1000000 jobs are unfinished, which is the limit `max_backlog`; nothing was stored, try \
              again later",

@@ -8,8 +8,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::dto::CauseWord;
 use super::reason::{RestReason, status_of};
 use crate::domain::error::{Error, Reason, Violation};
+use crate::domain::verdict::Cause;
 use crate::service::log_unserved;
 
 /// The media type of problem documents.
@@ -43,6 +45,10 @@ pub(super) struct Problem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = Uuid)]
     webhook_id: Option<String>,
+    /// Why the request is not verified; absent unless the reason is `NOT_VERIFIED`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<CauseWord>)]
+    cause: Option<&'static str>,
     /// The trace of the request, as in logs and traces: 32 hex digits.
     #[schema(example = "4bf92f3577b34da6a3ce929d0e0e4736")]
     trace_id: &'a str,
@@ -68,6 +74,8 @@ impl<'a> From<&'a Violation> for FieldViolation<'a> {
 pub(super) enum Refused {
     /// The service refused the request, or failed.
     Error(Error),
+    /// The service cannot take the request now, and the sender of the source understands this status.
+    Overload(Error, StatusCode),
     /// REST itself refused the request, with a text for people.
     Request(RestReason, String),
 }
@@ -81,29 +89,23 @@ impl From<Error> for Refused {
 impl Refused {
     /// The problem document of this error.
     pub(super) fn problem<'a>(&'a self, instance: &'a str, trace_id: &'a str) -> Problem<'a> {
-        let reason = self.reason();
-        let (title, detail) = match self {
-            Self::Error(error) => (error.reason().title(), error.detail()),
-            Self::Request(reason, detail) => (reason.title(), detail.as_str()),
+        let (reason, error) = (self.reason(), self.error());
+        let title = match self {
+            Self::Error(error) | Self::Overload(error, _) => error.reason().title(),
+            Self::Request(reason, _) => reason.title(),
         };
-        let violations = match self {
-            Self::Error(error) => error.violations(),
-            Self::Request(..) => &[],
-        };
-        let webhook = match self {
-            Self::Error(error) => error.webhook(),
-            Self::Request(..) => None,
-        };
+        let violations = error.map_or(&[][..], Error::violations);
         Problem {
             r#type: format!("urn:hookbox:problem:{}", reason.to_ascii_lowercase().replace('_', "-")),
             title,
             status: self.status().as_u16(),
-            detail,
+            detail: self.detail(),
             instance,
             reason,
             field: self.field(),
             violations: violations.iter().map(Into::into).collect(),
-            webhook_id: webhook.map(|id| id.to_string()),
+            webhook_id: error.and_then(Error::webhook).map(|id| id.to_string()),
+            cause: error.and_then(Error::unverified).map(Cause::as_str),
             trace_id,
         }
     }
@@ -111,23 +113,37 @@ impl Refused {
     /// The reason in UPPER_SNAKE_CASE.
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Self::Error(error) => error.reason().as_str(),
+            Self::Error(error) | Self::Overload(error, _) => error.reason().as_str(),
             Self::Request(reason, _) => reason.as_str(),
+        }
+    }
+
+    /// What happened, why, and what to do next.
+    pub(super) fn detail(&self) -> &str {
+        match self {
+            Self::Error(error) | Self::Overload(error, _) => error.detail(),
+            Self::Request(_, detail) => detail,
         }
     }
 
     /// The name of the first field at fault, if there is one.
     pub(super) fn field(&self) -> Option<&str> {
+        self.error().and_then(Error::field)
+    }
+
+    /// The HTTP status.
+    pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Error(error) => error.field(),
-            Self::Request(..) => None,
+            Self::Error(error) => status_of(error.reason()),
+            Self::Overload(_, status) => *status,
+            Self::Request(reason, _) => reason.status(),
         }
     }
 
-    fn status(&self) -> StatusCode {
+    fn error(&self) -> Option<&Error> {
         match self {
-            Self::Error(error) => status_of(error.reason()),
-            Self::Request(reason, _) => reason.status(),
+            Self::Error(error) | Self::Overload(error, _) => Some(error),
+            Self::Request(..) => None,
         }
     }
 }
@@ -145,7 +161,7 @@ impl IntoResponse for Refused {
 struct Held(Arc<Refused>);
 
 /// Writes the problem document, `Retry-After` if another try can help, and `WWW-Authenticate` if a token is needed, into a response that carries an
-/// error. Leaves any other response unchanged. Logs errors with a 5xx status.
+/// error. Leaves any other response unchanged. Logs errors whose reason has a 5xx status.
 pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -> Response {
     let Some(Held(refused)) = response.extensions_mut().remove::<Held>() else { return response };
     let problem = refused.problem(instance, trace_id);
@@ -154,14 +170,14 @@ pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    if let Refused::Error(error) = refused.as_ref() {
+    if let Some(error) = refused.error() {
         if let Some(delay) = error.retry_delay() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
         }
         if error.reason() == Reason::Unauthenticated {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if refused.status().is_server_error() {
+        if status_of(error.reason()).is_server_error() {
             log_unserved(error, trace_id);
         }
     }

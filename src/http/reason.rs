@@ -9,8 +9,8 @@ reasons! {
     RestReason {
         /// The body did not arrive in time.
         BodyTimeout = "BODY_TIMEOUT", "The body did not arrive in time";
-        /// The body is not declared as JSON.
-        UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", "The body must be application/json";
+        /// The body is not of a type that the path takes, or is compressed.
+        UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", "The type or the encoding of the body is not supported";
         /// Nothing is served at this path.
         PathNotFound = "PATH_NOT_FOUND", "There is nothing at this path";
         /// The path is served, but not with this method.
@@ -41,13 +41,13 @@ impl RestReason {
 /// The HTTP status of a reason.
 pub const fn status_of(reason: Reason) -> StatusCode {
     match reason {
-        Reason::MalformedJson | Reason::InvalidField => StatusCode::BAD_REQUEST,
-        Reason::WebhookNotFound | Reason::RouteNotFound => StatusCode::NOT_FOUND,
+        Reason::MalformedJson | Reason::InvalidField | Reason::MalformedWebhook => StatusCode::BAD_REQUEST,
+        Reason::WebhookNotFound | Reason::RouteNotFound | Reason::SourceNotFound => StatusCode::NOT_FOUND,
         Reason::WrongStatus | Reason::RouteInForce | Reason::RouteNotPulled => StatusCode::CONFLICT,
         Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::KeyReused | Reason::SettingsInvalid => StatusCode::UNPROCESSABLE_ENTITY,
         Reason::RateLimited | Reason::TooManyFailedTokens => StatusCode::TOO_MANY_REQUESTS,
-        Reason::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Reason::Unauthenticated | Reason::NotVerified => StatusCode::UNAUTHORIZED,
         Reason::Forbidden => StatusCode::FORBIDDEN,
         Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Reason::BacklogFull | Reason::StoreUnavailable | Reason::ShuttingDown => {

@@ -242,7 +242,7 @@ fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
 
 /// Adds `RateLimit-Policy` and `RateLimit` as in draft-ietf-httpapi-ratelimit-headers: the limit, and what
 /// is left of it.
-fn add_rate_headers(headers: &mut HeaderMap, source: &Source, rate: RateState) {
+pub(super) fn add_rate_headers(headers: &mut HeaderMap, source: &Source, rate: RateState) {
     let policy = format!("\"{source}\";q={};w={}", rate.limit.quota, rate.limit.window.as_secs());
     let left = format!("\"{source}\";r={};t={}", rate.remaining, whole_seconds(rate.reset));
     // Cannot fail: the name of a source has only characters that a header may have.

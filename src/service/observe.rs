@@ -185,6 +185,9 @@ impl Service {
                 self.metrics.add_quarantine(source.name.as_str());
             }
         }
+        let sources = self.sources();
+        let sources = sources.values().map(|source| (source.name.as_str(), source.rules.verifies()));
+        self.metrics.set_sources(sources);
         // If the store fails or is slow, the metrics are returned all the same: operators need them then.
         let (is_ready, _) = tokio::join!(
             tokio::time::timeout(METRICS_WAIT, is_ready),

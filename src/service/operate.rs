@@ -105,7 +105,7 @@ impl Service {
         Ok(all)
     }
 
-    /// Reads the settings again and puts their routes and tokens in force. Logs the result.
+    /// Reads the settings again and puts their routes, sources and tokens in force. Logs the result.
     /// Errors: `SettingsInvalid`, or those of the store; then the settings in force stay. `Forbidden` for a caller who is
     /// limited.
     pub async fn reload(&self) -> Result<Reload> {
@@ -121,6 +121,7 @@ impl Service {
             tracing::error!(error = %error, "the settings were not reloaded; those in force stay");
         })?;
         self.metrics.alerts().want(self.routes.get().take_alerts());
+        self.activity().keep(&self.sources());
         tracing::info!(
             actor = self.caller.name(),
             routes = reload.routes,

@@ -1,11 +1,8 @@
 //! Limits how many webhooks each source may send to this process.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-use governor::middleware::StateInformationMiddleware;
-use governor::state::keyed::DashMapStateStore;
-use governor::{Quota, RateLimiter as Governor};
 
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Reason};
@@ -16,12 +13,14 @@ use crate::domain::webhook::Source;
 /// evenly over the window.
 #[derive(Debug)]
 pub struct RateLimiter {
-    limit: Rate,
-    governor: Governor<Source, DashMapStateStore<Source>, GovernorClock, StateInformationMiddleware>,
-    clock: GovernorClock,
+    /// The limit of sources that have none of their own; none if there is no limit.
+    limit: Option<Rate>,
+    clock: Arc<dyn Clock>,
+    /// When the whole quota of a source is free again, by the monotonic time. Sources whose quota is free may be missing.
+    free_at: Mutex<HashMap<Source, Duration>>,
 }
 
-/// The state of the limit of a source after a webhook was counted.
+/// The state of the limit of a source after webhooks were counted.
 #[derive(Clone, Copy, Debug)]
 pub struct RateState {
     /// The limit.
@@ -32,7 +31,7 @@ pub struct RateState {
     pub reset: Duration,
 }
 
-/// The refusal of a webhook that is over the limit.
+/// The refusal of webhooks that are over the limit.
 #[derive(Debug)]
 pub struct OverLimit {
     /// The error for the sender, with the reason `RateLimited`.
@@ -42,54 +41,118 @@ pub struct OverLimit {
 }
 
 impl RateLimiter {
-    /// Limits every source to `limit`.
-    pub fn new(limit: Rate, clock: Arc<dyn Clock>) -> Self {
-        // `with_period` returns none only for a period of zero, which an interval never is.
-        let quota = Quota::with_period(limit.interval())
-            .unwrap_or_else(|| Quota::per_second(limit.quota))
-            .allow_burst(limit.quota);
-        let clock = GovernorClock(clock);
-        let governor = Governor::dashmap_with_clock(quota, clock.clone()).with_middleware();
-        Self { limit, governor, clock }
+    /// Limits every source to `limit` that has no limit of its own.
+    pub fn new(limit: Option<Rate>, clock: Arc<dyn Clock>) -> Self {
+        Self { limit, clock, free_at: Mutex::default() }
     }
 
-    /// Counts one webhook of `source`, or refuses it if the source is over its limit.
-    pub fn check(&self, source: &Source) -> Result<RateState, Box<OverLimit>> {
-        use governor::clock::Clock as _;
-        match self.governor.check_key(source) {
-            Ok(snapshot) => Ok(RateState {
-                limit: self.limit,
-                remaining: snapshot.remaining_burst_capacity(),
-                reset: self.limit.window / self.limit.quota.get(),
-            }),
-            Err(not_until) => {
-                let wait = not_until.wait_time_from(self.clock.now());
-                let error = Error::new(
-                    Reason::RateLimited,
-                    format!(
-                        "the source `{source}` has used up its limit of {} webhooks in {} seconds; nothing was stored, try again later",
-                        self.limit.quota,
-                        self.limit.window.as_secs()
-                    ),
-                )
-                .retry_after(wait);
-                Err(Box::new(OverLimit {
-                    error,
-                    state: RateState { limit: self.limit, remaining: 0, reset: wait },
-                }))
+    /// Counts webhooks that come together, all of them or none. `own` is the limit of the source itself. Returns none
+    /// if there is no limit.
+    ///
+    /// More webhooks than the whole quota are counted if nothing of it is used. The source then waits until all of them
+    /// are paid for: a batch that is larger than the quota would otherwise never be accepted.
+    pub fn check(
+        &self,
+        source: &Source,
+        own: Option<Rate>,
+        webhooks: usize,
+    ) -> Result<Option<RateState>, Box<OverLimit>> {
+        let Some(limit) = own.or(self.limit) else { return Ok(None) };
+        let (now, interval) = (self.clock.monotonic(), limit.interval());
+        let whole = interval.saturating_mul(limit.quota.get());
+        let wanted = interval.saturating_mul(u32::try_from(webhooks).unwrap_or(u32::MAX));
+        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = free_at.get(source).map_or(Duration::ZERO, |at| at.saturating_sub(now));
+        if wanted > whole.saturating_sub(used) && !used.is_zero() {
+            let wait = used.saturating_sub(whole.saturating_sub(wanted));
+            return Err(Box::new(over_limit(source, limit, wait)));
+        }
+        let used = used.saturating_add(wanted);
+        match free_at.get_mut(source) {
+            Some(at) => *at = now.saturating_add(used),
+            None => {
+                // Sources that are gone from the settings do not stay.
+                free_at.retain(|_, at| *at > now);
+                free_at.insert(source.clone(), now.saturating_add(used));
             }
         }
+        let remaining = whole.saturating_sub(used).as_nanos() / interval.as_nanos();
+        let remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
+        Ok(Some(RateState { limit, remaining, reset: limit.window / limit.quota.get() }))
     }
 }
 
-/// Adapts a [`Clock`] to the trait of `governor`.
-#[derive(Clone, Debug)]
-struct GovernorClock(Arc<dyn Clock>);
+fn over_limit(source: &Source, limit: Rate, wait: Duration) -> OverLimit {
+    let error = Error::new(
+        Reason::RateLimited,
+        format!(
+            "the source `{source}` has used up its limit of {} webhooks in {} seconds; nothing was stored, try again later",
+            limit.quota,
+            limit.window.as_secs()
+        ),
+    );
+    OverLimit { error: error.retry_after(wait), state: RateState { limit, remaining: 0, reset: wait } }
+}
 
-impl governor::clock::Clock for GovernorClock {
-    type Instant = Duration;
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
 
-    fn now(&self) -> Duration {
-        self.0.monotonic()
+    use super::*;
+    use crate::domain::clock::ManualClock;
+
+    /// A limiter of three webhooks a minute, and its clock.
+    fn limiter() -> (RateLimiter, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+        (RateLimiter::new("3/m".parse().ok(), Arc::clone(&clock) as _), clock)
+    }
+
+    /// How many webhooks are left, or how many seconds to wait.
+    fn left(limiter: &RateLimiter, own: Option<&str>, webhooks: usize) -> Result<Option<u32>, u64> {
+        let own = own.map(|rate| rate.parse().expect(rate));
+        match limiter.check(&Source::default(), own, webhooks) {
+            Ok(state) => Ok(state.map(|state| state.remaining)),
+            Err(refused) => Err(refused.state.reset.as_secs()),
+        }
+    }
+
+    #[test]
+    fn webhooks_are_counted_one_by_one_and_come_back_evenly() {
+        let (limiter, clock) = limiter();
+        assert_eq!([1, 1, 1].map(|one| left(&limiter, None, one)), [Ok(Some(2)), Ok(Some(1)), Ok(Some(0))]);
+        assert_eq!(left(&limiter, None, 1), Err(20));
+        clock.advance(SignedDuration::from_secs(20));
+        assert_eq!([1, 1].map(|one| left(&limiter, None, one)), [Ok(Some(0)), Err(20)]);
+        clock.advance(SignedDuration::from_secs(60));
+        assert_eq!(left(&limiter, None, 0), Ok(Some(3)));
+    }
+
+    #[test]
+    fn a_batch_counts_as_a_whole_or_not_at_all() {
+        let (limiter, clock) = limiter();
+        assert_eq!(left(&limiter, None, 2), Ok(Some(1)));
+        assert_eq!(left(&limiter, None, 2), Err(20));
+        assert_eq!(left(&limiter, None, 1), Ok(Some(0)), "nothing of the refused batch counts");
+        assert_eq!(left(&limiter, None, 10), Err(60), "it waits until the whole quota is free");
+        clock.advance(SignedDuration::from_secs(60));
+        assert_eq!(left(&limiter, None, 10), Ok(Some(0)));
+        assert_eq!(left(&limiter, None, 1), Err(160), "every item of it counts");
+    }
+
+    #[test]
+    fn the_limit_of_a_source_itself_wins() {
+        let (limiter, _) = limiter();
+        assert_eq!(left(&limiter, Some("10/m"), 4), Ok(Some(6)));
+        assert_eq!(left(&RateLimiter::new(None, limiter.clock), None, 1_000), Ok(None));
+    }
+
+    #[test]
+    fn a_source_that_has_used_nothing_takes_no_memory() {
+        let (limiter, clock) = limiter();
+        let check = |name: &str| limiter.check(&Source::new(name).expect(name), None, 1).is_ok();
+        assert!(check("one") && check("two"));
+        clock.advance(SignedDuration::from_mins(1));
+        assert!(check("three"));
+        assert_eq!(limiter.free_at.lock().expect("not poisoned").len(), 1);
     }
 }

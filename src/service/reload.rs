@@ -1,14 +1,16 @@
-//! The routes in force, and the reload of routes and tokens: either all new ones take effect, or none.
+//! The routes and sources in force, and the reload of these and of tokens: either all new ones take effect, or none.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
+use super::sources::SourcesInForce;
 use crate::access::{Access, Tokens};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::policy::PoliciesInForce;
 use crate::routes::Routes;
+use crate::sources::SourceMap;
 use crate::store::Operations;
 use crate::tls::{Certificates, Loaded};
 
@@ -17,6 +19,8 @@ use crate::tls::{Certificates, Loaded};
 pub struct Reloaded {
     /// The routes.
     pub routes: Arc<Routes>,
+    /// The sources.
+    pub sources: Arc<SourceMap>,
     /// The tokens.
     pub tokens: Arc<Tokens>,
     /// The certificates; none without TLS.
@@ -28,9 +32,10 @@ pub struct Reloaded {
 /// Reads the settings again. Blocks. The error lists every mistake.
 pub type ReadSettings = dyn Fn() -> std::result::Result<Reloaded, String> + Send + Sync;
 
-/// The routes in force.
+/// The routes and the sources in force.
 pub struct RoutesInForce {
     routes: RwLock<Arc<Routes>>,
+    sources: SourcesInForce,
     /// The policies of these routes, shared with the worker.
     policies: Arc<PoliciesInForce>,
     /// None without TLS.
@@ -50,7 +55,15 @@ impl RoutesInForce {
     /// Puts `routes` in force. A reload gets its routes from `read`.
     pub fn new(routes: Arc<Routes>, read: Arc<ReadSettings>) -> Self {
         let policies = Arc::new(PoliciesInForce::new(routes.policies()));
-        Self { routes: RwLock::new(routes), policies, certificates: None, read, reloading: Mutex::default() }
+        let (routes, sources) = (RwLock::new(routes), SourcesInForce::default());
+        Self { routes, sources, policies, certificates: None, read, reloading: Mutex::default() }
+    }
+
+    /// Puts sources in force.
+    #[must_use]
+    pub fn with_sources(self, sources: Arc<SourceMap>) -> Self {
+        self.sources.set(sources);
+        self
     }
 
     /// Has a reload put the certificates in force, too.
@@ -70,14 +83,19 @@ impl RoutesInForce {
         Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The sources in force now.
+    pub fn sources(&self) -> Arc<SourceMap> {
+        self.sources.get()
+    }
+
     /// Reads the settings and puts their routes in force: in the worker, in the store, then for matching. So no
-    /// webhook gets a job of a route that the worker or the store does not know. Puts their tokens in force in `access`.
-    /// Errors: `SettingsInvalid`, or those of the store; then the routes and tokens in force stay.
+    /// webhook gets a job of a route that the worker or the store does not know. Puts their sources in force, and their
+    /// tokens in `access`. Errors: `SettingsInvalid`, or those of the store; then all that is in force stays.
     pub async fn reload(&self, store: &(impl Operations + ?Sized), access: &Access) -> Result<Reload> {
         let _reloading = self.reloading.lock().await;
         let read = Arc::clone(&self.read);
         let reloaded = tokio::task::spawn_blocking(move || read()).await.map_err(Error::internal)?;
-        let Reloaded { routes, tokens, tls, needs_restart } = reloaded.map_err(|mistakes| {
+        let Reloaded { routes, sources, tokens, tls, needs_restart } = reloaded.map_err(|mistakes| {
             Error::new(
                 Reason::SettingsInvalid,
                 format!("the settings have mistakes; the settings in force stay:\n{mistakes}"),
@@ -94,6 +112,7 @@ impl RoutesInForce {
         self.policies.set(routes.policies());
         let reload = Reload { routes: routes.policies().iter().count(), needs_restart };
         *self.routes.write().unwrap_or_else(PoisonError::into_inner) = routes;
+        self.sources.set(sources);
         access.set(tokens);
         if let (Some(certificates), Some(tls)) = (&self.certificates, tls) {
             certificates.take_in(tls);

@@ -26,6 +26,12 @@ const MAX_VALUE_CHARS: usize = 1024;
 /// The longest number that is echoed, in characters.
 const MAX_DIGITS: usize = 64;
 
+/// The statuses of answers that cannot have a body (RFC 9110).
+pub(super) const WITHOUT_BODY: [u16; 2] = [204, 205];
+
+/// The headers by which HTTP delimits an answer.
+const OF_HTTP: [&str; 4] = ["connection", "content-length", "content-type", "transfer-encoding"];
+
 /// The answer to a handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandshakeAnswer {
@@ -126,7 +132,7 @@ struct AnswerSettings {
 pub fn handshake(request: &Request<'_>, verdict: Verdict, rules: &Rules) -> Option<HandshakeAnswer> {
     let document = Document::new(request.body);
     rules.handshakes.iter().find_map(|handshake| {
-        (handshake.is_of(request)
+        (handshake.is_by(request.method)
             && handshake.is_allowed(verdict)
             && handshake.matches(request, &document, rules.verify_token.as_ref()))
         .then(|| handshake.answer(request, &document, rules.secrets.first()))
@@ -155,6 +161,13 @@ impl HandshakeSettings {
         if self.answer.headers.keys().any(|name| HeaderName::try_from(name.clone()).is_err()) {
             return Some("a header of `answer` has a name that no header can have");
         }
+        if self.answer.headers.keys().any(|name| OF_HTTP.iter().any(|own| own.eq_ignore_ascii_case(name))) {
+            return Some("`answer` has a header that hookbox sets; write the type as `answer.content_type`");
+        }
+        let has_no_body = self.answer.status.is_some_and(|status| WITHOUT_BODY.contains(&status.0));
+        if has_no_body && !self.body_template().is_empty() {
+            return Some("an answer with this status has no body; write body = \"\", or another status");
+        }
         let texts = self.answer.headers.values().chain(&self.answer.content_type);
         if texts.clone().any(|text| text.chars().any(char::is_control)) {
             return Some("a header of `answer` has a control character");
@@ -179,13 +192,19 @@ impl HandshakeSettings {
         self.hmac.is_some()
     }
 
-    fn is_of(&self, request: &Request<'_>) -> bool {
-        let method = match self.method {
-            Method::Post => "POST",
-            Method::Get => "GET",
-            Method::Options => "OPTIONS",
-        };
-        request.method == method
+    /// Whether the handshake comes by this method. What comes by GET may come by HEAD.
+    pub(super) fn is_by(&self, method: &str) -> bool {
+        match self.method {
+            Method::Post => method == "POST",
+            Method::Get => matches!(method, "GET" | "HEAD"),
+            Method::Options => method == "OPTIONS",
+        }
+    }
+
+    /// The body of the answer with its placeholders.
+    fn body_template(&self) -> &str {
+        let default = if self.value.is_some() { "{value}" } else { "" };
+        self.answer.body.as_deref().unwrap_or(default)
     }
 
     /// Whether the request is verified, if it has to be. Unless the settings say it, a POST has to be. What a source
@@ -200,14 +219,14 @@ impl HandshakeSettings {
 
     fn matches(&self, request: &Request<'_>, document: &Document<'_>, token: Option<&Secret>) -> bool {
         self.when.iter().all(|condition| {
-            let found = condition.place().and_then(|place| place.find(request, document));
-            match (&condition.equals, condition.present) {
-                _ if condition.token => match (found, token) {
-                    (Some(found), Some(token)) => Secret::from(found).is_same(token),
-                    _ => false,
-                },
-                (Some(text), _) => found.as_ref() == Some(text),
-                (None, present) => found.is_some() == present.unwrap_or(true),
+            let Some(place) = condition.place() else { return false };
+            if let Some(present) = condition.present {
+                return place.is_there(request, document) == present;
+            }
+            match (place.find(request, document), &condition.equals) {
+                (Some(found), Some(text)) => found == *text,
+                (Some(found), None) => token.is_some_and(|token| Secret::from(found).is_same(token)),
+                (None, _) => false,
             }
         })
     }
@@ -239,9 +258,8 @@ impl HandshakeSettings {
             Some(VisitSettings::AwsSns) => Some(senders::subscription(request.body)?),
         };
         let filled = |text: &str| text.replace("{value}", &value).replace("{hmac}", &signature);
-        let default = if self.value.is_some() { "{value}" } else { "" };
-        let AnswerSettings { status, body, content_type, headers } = &self.answer;
-        let body = filled(body.as_deref().unwrap_or(default));
+        let AnswerSettings { status, content_type, headers, .. } = &self.answer;
+        let body = filled(self.body_template());
         let content_type = content_type.as_deref().unwrap_or("text/plain; charset=utf-8");
         Some(HandshakeAnswer {
             status: status.map_or(200, |status| status.0),

@@ -79,6 +79,12 @@ impl<'a> Document<'a> {
         *self.json.get_or_init(|| serde_json::from_str(std::str::from_utf8(self.bytes).ok()?).ok())
     }
 
+    /// Whether a pointer names a value that is neither null nor an empty string.
+    pub(super) fn has(&self, pointer: &Pointer) -> bool {
+        let found = self.json().and_then(|json| pointer.find(json));
+        found.is_some_and(|found| !matches!(found.get(), "null" | "\"\""))
+    }
+
     /// The string, number or boolean that a pointer names, as a text. Numbers are as they are written.
     pub(super) fn text(&self, pointer: &Pointer) -> Option<String> {
         scalar(pointer.find(self.json()?)?)
@@ -135,10 +141,34 @@ fn child<'a>(json: &'a RawValue, member: &str) -> Option<&'a RawValue> {
     match json.get().as_bytes().first()? {
         b'{' => serde_json::Deserializer::from_str(json.get()).deserialize_map(Member(member)).ok()?,
         b'[' => {
-            let items = serde_json::from_str::<Vec<&RawValue>>(json.get()).ok()?;
-            items.into_iter().nth(pointer::index(member)?)
+            let at = pointer::index(member)?;
+            serde_json::Deserializer::from_str(json.get()).deserialize_seq(Nth(at)).ok()?
         }
         _ => None,
+    }
+}
+
+/// Reads the item at this place of an array, and skips the others.
+struct Nth(usize);
+
+impl<'de> Visitor<'de> for Nth {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        for _ in 0..self.0 {
+            if array.next_element::<IgnoredAny>()?.is_none() {
+                return Ok(None);
+            }
+        }
+        let found = array.next_element()?;
+        if found.is_some() {
+            while array.next_element::<IgnoredAny>()?.is_some() {}
+        }
+        Ok(found)
     }
 }
 
@@ -231,5 +261,24 @@ mod tests {
         assert_eq!(texts, [r#"{"b": 1.0 ,"a":"\u0041"}"#, "2"]);
         assert!(matches!(items(json, 1), Some(Items::TooMany)));
         assert!(items(serde_json::from_str("{}").expect("valid"), 1).is_none());
+    }
+
+    #[test]
+    fn an_item_of_a_long_array_is_found() {
+        let json = format!("[0{}]", ",1".repeat(20_000));
+        assert_eq!(text(&json, "/0").as_deref(), Some("0"));
+        assert_eq!(text(&json, "/20000").as_deref(), Some("1"));
+        assert_eq!(text(&json, "/20001"), None);
+        assert_eq!(text(&json, "/18446744073709551615"), None);
+    }
+
+    #[test]
+    fn a_value_is_there_unless_it_is_null_or_an_empty_string() {
+        let has = |pointer: &str| {
+            let pointer = Pointer::try_from(pointer.to_owned()).expect(pointer);
+            Document::new(br#"{"o":{},"a":[],"f":false,"z":0,"s":" ","n":null,"e":""}"#).has(&pointer)
+        };
+        assert_eq!(["/o", "/a", "/f", "/z", "/s"].map(has), [true; 5]);
+        assert_eq!(["/n", "/e", "/x"].map(has), [false; 3]);
     }
 }

@@ -67,6 +67,17 @@ impl Part {
     }
 }
 
+impl Part {
+    /// Whether the part can differ between the items of a batch.
+    pub(super) fn is_of_item(&self) -> bool {
+        match self {
+            Self::Body | Self::Request | Self::Name(_) | Self::Of(Place::Json(_)) => true,
+            Self::First(List(parts)) => parts.iter().any(Self::is_of_item),
+            Self::Text(_) | Self::Outer(_) | Self::Of(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -105,6 +105,24 @@ impl Place {
         };
         found.filter(|value| !value.is_empty())
     }
+
+    /// Whether anything is there: also a value that [`find`](Self::find) does not read, because it is there more than
+    /// once, or is an object or an array. What is empty or null is not there.
+    pub(super) fn is_there(&self, request: &Request<'_>, document: &Document<'_>) -> bool {
+        match self {
+            Self::Header(List(names)) => names
+                .iter()
+                .any(|name| request.headers_named(name).any(|value| !value.trim_ascii().is_empty())),
+            Self::Json(List(pointers)) => pointers.iter().any(|pointer| document.has(pointer)),
+            Self::Form(List(names)) => {
+                let mut fields = request.fields().into_iter().flatten();
+                fields.any(|(name, value)| !value.is_empty() && names.iter().any(|known| *known == name))
+            }
+            Self::Query(List(names)) => request
+                .parameters()
+                .any(|(name, value)| !value.is_empty() && names.iter().any(|known| *known == name)),
+        }
+    }
 }
 
 impl fmt::Display for Place {

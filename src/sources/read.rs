@@ -23,6 +23,8 @@ pub struct Item<'a> {
     pub event_type: Option<EventType>,
     /// The exact bytes of the body, or of the item.
     pub body: &'a [u8],
+    /// Whether it is an item of a batch, and so JSON whatever the content type of the request.
+    pub is_part: bool,
 }
 
 /// Why the webhooks of a request cannot be read. None of them is accepted then.
@@ -49,21 +51,21 @@ impl std::error::Error for ReadError {}
 /// first item that cannot be read.
 pub fn read<'a>(request: &Request<'a>, rules: &Rules) -> Result<Vec<Item<'a>>, ReadError> {
     let whole = Document::new(request.body);
-    let Some(split) = &rules.split else {
+    let Some(split) = rules.split.as_ref().filter(|split| split.takes(request)) else {
         let found = Found { request, whole: &whole, item: &whole, at: None };
         return Ok(vec![read_item(found, rules)?]);
     };
     let wrong = |detail: String| ReadError { item: None, detail };
     let json = whole.json().ok_or_else(|| wrong("the body is not valid JSON".to_owned()))?;
-    let array = match split.find(json).and_then(|array| items(array, MAX_BATCH_ITEMS)) {
+    let array = match split.array.find(json).and_then(|array| items(array, MAX_BATCH_ITEMS)) {
         Some(Items::All(array)) => array,
         Some(Items::TooMany) => {
             return Err(wrong(format!(
                 "the batch has more than {MAX_BATCH_ITEMS} items, which is the limit; send several smaller ones"
             )));
         }
-        None if split.to_string().is_empty() => return Err(wrong("the body is no array".to_owned())),
-        None => return Err(wrong(format!("the body has no array at `{split}`"))),
+        None if split.array.to_string().is_empty() => return Err(wrong("the body is no array".to_owned())),
+        None => return Err(wrong(format!("the body has no array at `{}`", split.array))),
     };
     let read = |(at, item)| {
         let item = Document::of(item);
@@ -87,7 +89,7 @@ fn read_item<'a>(found: Found<'_, 'a>, rules: &Rules) -> Result<Item<'a>, ReadEr
         let event_type = EventType::new(types.join("."));
         Some(event_type.map_err(|error| wrong(format!("the event type is not valid: {}", error.detail())))?)
     };
-    Ok(Item { key, event_type, body: found.item.bytes() })
+    Ok(Item { key, event_type, body: found.item.bytes(), is_part: found.at.is_some() })
 }
 
 fn missing(part: &Part) -> String {

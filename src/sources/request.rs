@@ -56,6 +56,11 @@ impl<'a> Request<'a> {
         field(self.query.as_bytes(), name)
     }
 
+    /// The names and values of all parameters of the query.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
+        form_urlencoded::parse(self.query.as_bytes())
+    }
+
     /// The value of a field of a form; none if it is not there, is there more than once, or the body is no form.
     pub(super) fn field(&self, name: &str) -> Option<String> {
         if self.is_form() { field(self.body, name) } else { None }
@@ -66,11 +71,15 @@ impl<'a> Request<'a> {
         self.is_form().then(|| form_urlencoded::parse(self.body))
     }
 
-    fn is_form(&self) -> bool {
+    /// The content type without its parameters; empty if there is none, or more than one.
+    pub(super) fn media_type(&self) -> &'a [u8] {
         let types = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         let media_type = only(types.map(|(_, value)| *value)).unwrap_or_default();
-        let media_type = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
-        media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+        media_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
+    }
+
+    fn is_form(&self) -> bool {
+        self.media_type().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
     }
 }
 

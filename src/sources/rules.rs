@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::accepted::Accepted;
-use super::handshake::HandshakeSettings;
-use super::json::Pointer;
+use super::handshake::{HandshakeSettings, WITHOUT_BODY};
 use super::keys::Keys;
 use super::part::Part;
 use super::place::List;
+use super::request::HeaderName;
 use super::scheme::Scheme;
+use super::scheme_settings::SchemeSettings;
 use super::settings::{AnswerSettings, OnUnverified, Settings, Verify};
+use super::split::Split;
 use crate::domain::conflict::OnConflict;
 use crate::domain::route::Rate;
 use crate::domain::secret::Secret;
@@ -21,9 +23,11 @@ pub struct Rules {
     pub description: String,
     /// None if the source verifies nothing.
     pub(super) schemes: Option<Vec<Scheme>>,
+    /// The headers that can prove who sent a request, also by schemes without keys.
+    proving: Vec<String>,
     pub(super) key: Vec<Part>,
     pub(super) event_type: Vec<Part>,
-    pub(super) split: Option<Pointer>,
+    pub(super) split: Option<Split>,
     pub(super) handshakes: Vec<HandshakeSettings>,
     pub(super) secrets: Vec<Secret>,
     pub(super) verify_token: Option<Secret>,
@@ -46,7 +50,7 @@ pub struct Answers {
     pub accepted: Option<u16>,
     /// The body for what is accepted; none for that of the API.
     pub body: Option<String>,
-    /// The content type of this body.
+    /// The content type of this body; text that a header can have.
     pub content_type: String,
     /// The status that tells the sender to come again: 503 or 429.
     pub overload: u16,
@@ -80,14 +84,17 @@ impl Rules {
                 mistakes.push(Mistake { at: Some(at), ..Mistake::new("handshakes", problem) });
             }
         }
+        mistakes.extend(useless(&settings));
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
         let description = settings.description().to_owned();
+        let proving = proving_headers(&settings, schemes.as_deref().unwrap_or_default());
         let AnswerSettings { accepted, body, content_type, overload } = settings.answer.unwrap_or_default();
         Ok(Self {
             description,
             schemes,
+            proving,
             key: settings.key.map(|List(parts)| parts).unwrap_or_default(),
             event_type: settings.event_type.map(|List(parts)| parts).unwrap_or_default(),
             split: settings.split,
@@ -112,14 +119,20 @@ impl Rules {
         self.schemes.is_some()
     }
 
+    /// Whether a request by this method can be a handshake.
+    pub fn takes_handshake(&self, method: &str) -> bool {
+        self.handshakes.iter().any(|handshake| handshake.is_by(method))
+    }
+
     /// Whether every scheme proves the whole body, and not only who sent it.
     pub fn covers_body(&self) -> bool {
         self.schemes.iter().flatten().all(Scheme::covers_body)
     }
 
-    /// The names of the headers that prove who sent a request. Their values are not to be stored.
+    /// The names of the headers that prove who sent a request, besides `Authorization`. Their values are not to be
+    /// stored.
     pub fn proving_headers(&self) -> impl Iterator<Item = &str> {
-        self.schemes.iter().flatten().flat_map(Scheme::proving_headers)
+        self.proving.iter().map(String::as_str)
     }
 
     /// The names of the headers with the time at which a request was signed.
@@ -165,6 +178,48 @@ fn missing(settings: &Settings, keys: &Keys, has_public_url: bool) -> Vec<Mistak
         mistakes.push(Mistake::new("verify", text));
     }
     mistakes
+}
+
+/// Members that cannot do what they say.
+fn useless(settings: &Settings) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    let key = settings.key.as_ref().map_or(&[][..], |List(parts)| parts.as_slice());
+    if settings.split.is_some() && !key.is_empty() && !key.iter().any(Part::is_of_item) {
+        let text = "every item of a batch would have the same key, and all but one would count as duplicates; add a part of the item, such as { json = \"/id\" } or \"body\"";
+        mistakes.push(Mistake::new("key", text));
+    }
+    if settings.unverified == Some(OnUnverified::Quarantine)
+        && matches!(settings.verify, Some(Verify::Nothing))
+    {
+        let text =
+            "the source verifies nothing, so nothing would be quarantined; add a `verify`, or remove this";
+        mistakes.push(Mistake::new("unverified", text));
+    }
+    if let Some(answer) = &settings.answer {
+        let has_no_body = answer.accepted.is_some_and(|status| WITHOUT_BODY.contains(&status.0));
+        if has_no_body && answer.body.as_ref().is_some_and(|body| !body.is_empty()) {
+            let text = "an answer with this status has no body; write body = \"\", or another status";
+            mistakes.push(Mistake::new("answer", text));
+        }
+        let is_wrong = |text: &String| text.is_empty() || text.contains(char::is_control);
+        if answer.content_type.as_ref().is_some_and(is_wrong) {
+            let text = "`content_type` must be a media type, such as \"application/json\"";
+            mistakes.push(Mistake::new("answer", text));
+        }
+    }
+    mistakes
+}
+
+/// The headers of all schemes of the settings, and of those that are code.
+fn proving_headers(settings: &Settings, schemes: &[Scheme]) -> Vec<String> {
+    let described = settings.schemes().iter().flat_map(SchemeSettings::headers).map(HeaderName::as_str);
+    let mut proving = described.map(str::to_owned).collect::<Vec<_>>();
+    for name in schemes.iter().flat_map(Scheme::proving_headers) {
+        if !proving.iter().any(|known| known == name) {
+            proving.push(name.to_owned());
+        }
+    }
+    proving
 }
 
 /// Compiles the schemes for which there are keys.

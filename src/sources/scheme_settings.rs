@@ -161,6 +161,11 @@ impl SchemeSettings {
         }
     }
 
+    /// The headers that can have the proof, whether or not there are keys for the scheme.
+    pub(super) fn headers(&self) -> &[HeaderName] {
+        self.header.as_ref().map_or(&[][..], |List(names)| names.as_slice())
+    }
+
     /// Whether the URL is part of what is signed.
     pub(super) fn needs_public_url(&self) -> bool {
         self.signed.as_ref().is_some_and(Template::has_url)

@@ -7,11 +7,11 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::handshake::HandshakeSettings;
-use super::json::Pointer;
 use super::part::Part;
 use super::place::List;
 use super::scheme_settings::{KeysFrom, SchemeSettings, Span};
 use super::senders::Member;
+use super::split::Split;
 use crate::domain::conflict::OnConflict;
 use crate::domain::route::Rate;
 
@@ -22,7 +22,7 @@ pub struct Settings {
     pub(super) verify: Option<Verify>,
     pub(super) key: Option<List<Part>>,
     pub(super) event_type: Option<List<Part>>,
-    pub(super) split: Option<Pointer>,
+    pub(super) split: Option<Split>,
     pub(super) handshakes: Option<Vec<HandshakeSettings>>,
     pub(super) on_conflict: Option<OnConflict>,
     pub(super) unverified: Option<OnUnverified>,

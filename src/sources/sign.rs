@@ -104,7 +104,8 @@ pub fn sign(draft: &Draft, rules: &Rules) -> Result<Draft, SignError> {
 /// Adds the key and the event type.
 fn named(mut draft: Draft, rules: &Rules) -> Result<Draft, SignError> {
     // In a batch, each item has its own.
-    let is_batch = rules.split.is_some();
+    let is_batch =
+        draft.with_request(|request| rules.split.as_ref().is_some_and(|split| split.takes(request)));
     let id = draft.id.clone();
     for part in &rules.key {
         draft.fill(part, &id, is_batch)?;

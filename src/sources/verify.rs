@@ -10,8 +10,9 @@ use subtle::ConstantTimeEq as _;
 
 use super::fetched::{KeyAddress, Known, KnownKeys};
 use super::hex;
-use super::json::{Document, Pointer, items};
+use super::json::{Document, Items, Pointer, items};
 use super::place::{List, Place};
+use super::read::MAX_BATCH_ITEMS;
 use super::request::Request;
 use super::rules::Rules;
 use super::scheme::{Described, Encoding, Proof, Scheme, Time, TimeFrom, Unit};
@@ -218,10 +219,13 @@ impl Described {
     /// Whether every item of an array has the token.
     fn verify_each(&self, document: &Document<'_>, array: &Pointer, secrets: &[Secret]) -> Result<(), Cause> {
         let Place::Json(List(pointers)) = &self.place else { return Err(Cause::KeyUnavailable) };
-        let found = document.json().and_then(|json| array.find(json)).and_then(items).unwrap_or_default();
-        if found.is_empty() {
-            return Err(Cause::SignatureMissing);
-        }
+        let found = document.json().and_then(|json| array.find(json));
+        let found = match found.and_then(|array| items(array, MAX_BATCH_ITEMS)) {
+            Some(Items::All(found)) if !found.is_empty() => found,
+            // Some would not be looked at.
+            Some(Items::TooMany) => return Err(Cause::SignatureMalformed),
+            Some(Items::All(_)) | None => return Err(Cause::SignatureMissing),
+        };
         for item in found.into_iter().map(Document::of) {
             let token = pointers.iter().find_map(|pointer| item.text(pointer));
             let token = token.filter(|token| !token.is_empty()).ok_or(Cause::SignatureMissing)?;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -19,9 +20,11 @@ use super::alerts::Alerts;
 use super::quarantine::Quarantine;
 use super::rates::Rate;
 use super::route_counters::RouteCounters;
+use super::source_counters::SourceCounters;
 pub use super::stopwatch::Stopwatch;
 use super::store_gauges::StoreGauges;
 use super::submissions::Submissions;
+use crate::domain::verdict::Cause;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Request {
@@ -42,6 +45,7 @@ pub struct Metrics {
     submissions: Submissions,
     quarantine: Quarantine,
     requests: Family<Request, Counter>,
+    sources: SourceCounters,
     routes: RouteCounters,
     attempt_seconds: Histogram,
     queue_wait_seconds: Histogram,
@@ -73,6 +77,7 @@ impl Default for Metrics {
             submissions: Submissions::default(),
             quarantine: Quarantine::default(),
             requests: Family::default(),
+            sources: SourceCounters::default(),
             routes: RouteCounters::default(),
             attempt_seconds: long_seconds(),
             queue_wait_seconds: long_seconds(),
@@ -100,6 +105,7 @@ impl Default for Metrics {
             "Requests answered, by API, endpoint and code",
             metrics.requests.clone(),
         );
+        metrics.sources.register(registry);
         metrics.routes.register(registry);
         registry.register_with_unit(
             "attempt_duration",
@@ -200,6 +206,26 @@ impl Metrics {
     /// status or gRPC code.
     pub fn answered(&self, api: &'static str, endpoint: &str, code: &str) {
         self.requests.get_or_create(&Request { api, endpoint: label(endpoint), code: label(code) }).inc();
+    }
+
+    /// Counts a request of a source. `verdict` is the word of its verdict, `handshake` or `malformed`.
+    pub fn source_request(&self, source: &str, verdict: &'static str, cause: Option<Cause>) {
+        self.sources.count(source, verdict, cause);
+    }
+
+    /// Notes that a source sends: a request is verified, or nothing verifies it.
+    pub fn source_seen(&self, source: &str, at: Timestamp) {
+        self.sources.saw(source, at);
+    }
+
+    /// Sets which sources have series, each with whether it verifies requests. New series begin at 0, as those of
+    /// [`add_route`](Self::add_route) do.
+    pub fn set_sources<'a>(&self, sources: impl IntoIterator<Item = (&'a str, bool)> + Clone) {
+        sources.clone().into_iter().for_each(|(source, _)| self.submissions.add(source));
+        for gone in self.sources.set(sources) {
+            self.submissions.forget(&gone);
+            self.quarantine.forget(&gone);
+        }
     }
 
     /// Counts an attempt that has ended.

@@ -38,6 +38,13 @@ impl Quarantine {
         }
     }
 
+    /// Removes the counters of a source that is gone from the settings.
+    pub(super) fn forget(&self, source: &str) {
+        for action in ACTIONS {
+            self.0.remove(&Action { source: label(source), action });
+        }
+    }
+
     pub(super) fn count(&self, source: &str, action: &'static str) {
         self.0.get_or_create(&Action { source: label(source), action }).inc();
     }

@@ -44,12 +44,9 @@ impl Default for Submissions {
     ///
     /// [`Metrics::add_route`]: super::metrics::Metrics::add_route
     fn default() -> Self {
-        let outcomes = Family::<Submission, Counter>::default();
-        for outcome in ACCEPTED.into_iter().chain(REFUSED.into_iter().map(Reason::as_str)) {
-            let source = label(Source::default().as_str());
-            outcomes.get_or_create(&Submission { source, outcome }).inc_by(0);
-        }
-        Self { outcomes, seconds: short_seconds() }
+        let submissions = Self { outcomes: Family::default(), seconds: short_seconds() };
+        submissions.add(Source::default().as_str());
+        submissions
     }
 }
 
@@ -68,8 +65,27 @@ impl Submissions {
         );
     }
 
+    /// Creates the counters of a source of the settings, as [`default`](Self::default) does.
+    pub(super) fn add(&self, source: &str) {
+        for outcome in outcomes() {
+            self.outcomes.get_or_create(&Submission { source: label(source), outcome }).inc_by(0);
+        }
+    }
+
+    /// Removes the counters of a source that is gone from the settings.
+    pub(super) fn forget(&self, source: &str) {
+        for outcome in outcomes() {
+            self.outcomes.remove(&Submission { source: label(source), outcome });
+        }
+    }
+
     pub(super) fn count(&self, source: &str, outcome: &'static str, took: Stopwatch) {
         self.outcomes.get_or_create(&Submission { source: label(source), outcome }).inc();
         self.seconds.observe(took.seconds());
     }
+}
+
+/// The outcomes of webhooks of every source.
+fn outcomes() -> impl Iterator<Item = &'static str> {
+    ACCEPTED.into_iter().chain(REFUSED.into_iter().map(Reason::as_str))
 }

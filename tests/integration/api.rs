@@ -25,6 +25,7 @@ mod rest;
 mod settings;
 mod snapshots;
 mod source_lists;
+mod sources;
 mod telemetry;
 mod tls;
 mod transfer;

@@ -2,7 +2,7 @@
 //! those of `src/sources/vectors.json`.
 
 mod limits;
-mod server;
+pub(crate) mod server;
 
 use std::sync::Arc;
 use std::time::Duration;

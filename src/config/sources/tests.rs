@@ -1,10 +1,13 @@
 //! Tests of sources, through a settings file.
 
+use std::sync::Arc;
+
 use tempfile::TempDir;
 
 use super::Sources;
-use crate::config::Layers;
-use crate::sources::{OnConflict, OnUnverified};
+use crate::config::{Config, HANDLERS, Layers};
+use crate::domain::webhook::Source;
+use crate::sources::{OnConflict, OnUnverified, SourceRules};
 
 /// Reads a settings file with this text. The error lists the mistakes without the path of the file.
 fn read(folder: &TempDir, text: &str) -> Result<Sources, String> {
@@ -14,7 +17,13 @@ fn read(folder: &TempDir, text: &str) -> Result<Sources, String> {
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let layers = Layers::read(Some(&file), environment, []).map_err(|mistakes| mistakes.to_string())?;
     let path = format!("{}:", file.display());
-    Sources::read(&layers).map_err(|mistakes| mistakes.to_string().replace(&path, ""))
+    let config =
+        Config::new(&layers, HANDLERS).map_err(|mistakes| mistakes.to_string().replace(&path, ""))?;
+    Ok(config.sources)
+}
+
+fn source(sources: &Sources, name: &str) -> Arc<SourceRules> {
+    Arc::clone(&sources.map()[&Source::new(name).expect("valid")])
 }
 
 fn mistakes(text: &str) -> String {
@@ -43,7 +52,9 @@ deadline = "3s"
         folder.path().join("old").display()
     );
     let sources = read(&folder, &text).expect("no mistakes");
-    let rules = &sources.rules["erp"];
+    let erp = source(&sources, "erp");
+    assert_eq!((erp.name.as_str(), erp.preset.as_deref(), erp.url_of("/x")), ("erp", None, None));
+    let rules = &erp.rules;
     assert!(rules.verifies());
     assert_eq!((rules.on_conflict, rules.on_unverified), (OnConflict::KeepFirst, OnUnverified::Quarantine));
     assert_eq!((rules.answers.accepted, rules.answers.body.as_deref()), (Some(200), Some("")));
@@ -60,15 +71,37 @@ fn a_source_overrides_members_of_its_preset() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = "[sources.pay]\npreset = \"stripe\"\nsecrets = [\"env:SHOP\"]\nverify = { tolerance = \"10m\" }\non_conflict = \"reject\"\n";
     let sources = read(&folder, text).expect("no mistakes");
-    assert_eq!(sources.rules["pay"].on_conflict, OnConflict::Reject);
-    assert!(sources.rules["pay"].verifies());
+    let pay = source(&sources, "pay");
+    assert_eq!((pay.preset.as_deref(), pay.rules.on_conflict), (Some("stripe"), OnConflict::Reject));
+    assert!(pay.rules.verifies());
     assert!(sources.text().contains("# the preset stripe"), "{}", sources.text());
 }
 
 #[test]
 fn a_file_without_sources_has_none() {
     let folder = tempfile::tempdir().expect("a folder");
-    assert!(read(&folder, "workers = 4\n").expect("no mistakes").rules.is_empty());
+    assert!(read(&folder, "workers = 4\n").expect("no mistakes").map().is_empty());
+}
+
+#[test]
+fn the_url_that_senders_see_begins_with_public_url_and_its_path() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (public_url, expected) in [
+        ("https://hooks.example.com", "https://hooks.example.com/v1/x?a=1"),
+        ("https://Hooks.example.com:443/in/", "https://Hooks.example.com:443/in/v1/x?a=1"),
+    ] {
+        let text = format!("public_url = \"{public_url}\"\n[sources.a]\nverify = \"none\"\nkey = \"body\"\n");
+        let sources = read(&folder, &text).expect("no mistakes");
+        assert_eq!(source(&sources, "a").url_of("/v1/x?a=1").as_deref(), Some(expected));
+    }
+}
+
+#[test]
+fn no_secret_is_shown_by_debug() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "[sources.a]\npreset = \"zoom\"\nsecrets = [\"pla1n\", \"env:SHOP\"]\n";
+    let shown = format!("{:?}", read(&folder, text).expect("no mistakes"));
+    assert!(!shown.contains("pla1n") && !shown.contains("s3cret"), "{shown}");
 }
 
 #[test]
@@ -88,6 +121,8 @@ key = "body"
 [sources.Big]
 verify = "none"
 key = "body"
+[[routes]]
+nam = "a"
 "#,
     );
     for expected in [
@@ -100,6 +135,7 @@ key = "body"
         "8:1: sources.two.evnt_type is not known; did you mean `event_type`?",
         "the source `hookbox` belongs to hookbox",
         "must be 1 to 63 of a-z",
+        "16:1: routes[0].nam is not known",
     ] {
         assert!(told.contains(expected), "{expected}\n---\n{told}");
     }
@@ -119,6 +155,22 @@ fn what_is_missing_is_told_with_what_to_write() {
             "[sources.a]\nverify = { hmac = \"sha256\", header = \"X\", key_encoding = \"hex\" }\nkey = \"body\"\nsecrets = [\"12\", \"x\"]\n",
             "4:18: sources.a.secrets[1] = \"***\" is not allowed: it must be hexadecimal digits",
         ),
+        (
+            "[sources.a]\nverify = \"none\"\nkey = [{ header = \"X-Id\" }, { outer = \"/id\" }]\nsplit = \"/items\"\n",
+            "3:7: key: every item of a batch would have the same key",
+        ),
+        (
+            "[sources.a]\nverify = \"none\"\nkey = \"body\"\nunverified = \"quarantine\"\n",
+            "4:14: unverified: the source verifies nothing",
+        ),
+        (
+            "[sources.a]\nverify = \"none\"\nkey = \"body\"\nanswer = { accepted = 204, body = \"ok\" }\n",
+            "4:10: answer: an answer with this status has no body",
+        ),
+        (
+            "[sources.a]\nverify = \"none\"\nkey = \"body\"\nanswer = { body = \"ok\", content_type = \"a\\nb\" }\n",
+            "4:10: answer: `content_type` must be a media type",
+        ),
         ("sources = 1\n", "a table"),
         ("[sources]\na = 1\n", "a table"),
     ] {
@@ -134,7 +186,8 @@ fn a_preset_needs_the_members_that_its_scheme_lacks() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = "[sources.pay]\npreset = \"paypal\"\nverify = { webhook_id = [\"new\", \"old\"] }\n";
     let sources = read(&folder, text).expect("no mistakes");
-    assert_eq!(sources.rules["pay"].proving_headers().collect::<Vec<_>>(), ["PAYPAL-TRANSMISSION-SIG"]);
+    let pay = source(&sources, "pay");
+    assert_eq!(pay.rules.proving_headers().collect::<Vec<_>>(), ["PAYPAL-TRANSMISSION-SIG"]);
     assert!(
         mistakes("[sources.sns]\npreset = \"aws-sns\"\nverify = { topics = [\"orders\"] }\n").contains("ARN")
     );

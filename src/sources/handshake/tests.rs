@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::verdict::Cause;
-use crate::sources::fixture::{self, request, rules, with_keys};
+use crate::sources::fixture::{self, request, rules, settings, with_keys};
 use crate::sources::keys::Keys;
 use crate::sources::vectors::vectors;
 use crate::sources::verify;
@@ -94,6 +94,54 @@ fn a_header_is_echoed_and_a_fixed_answer_has_no_body() {
     let headers = [("WebHook-Request-Origin", &b"eventemitter.example.com"[..])];
     let options = Request { method: "OPTIONS", ..request(&headers, b"") };
     assert_eq!(answered(&options, &rules).map(|answer| answer.status), Some(200));
+}
+
+#[test]
+fn what_is_an_object_or_an_array_or_there_twice_is_present() {
+    let settings = |present: bool| {
+        format!(
+            "handshakes = [{{ when = [{{ json = \"/event\", present = {present} }}], answer = {{ body = \"pong\" }} }}]"
+        )
+    };
+    for (body, is_there) in [
+        (r#"{"event":{"type":"a"}}"#, true),
+        (r#"{"event":[]}"#, true),
+        (r#"{"event":false}"#, true),
+        (r#"{"event":null}"#, false),
+        (r#"{"event":""}"#, false),
+        ("{}", false),
+        ("no JSON", false),
+    ] {
+        assert_eq!(post(&settings(true), body).is_some(), is_there, "{body}");
+        assert_eq!(post(&settings(false), body).is_some(), !is_there, "{body}");
+    }
+
+    let settings = "handshakes = [{ when = [{ header = \"X-Sig\", present = false }] }]";
+    let unsigned = rules(&format!("{UNSIGNED}{settings}"), &[]);
+    let of = |headers: &[(&str, &[u8])]| answered(&request(headers, b"{}"), &unsigned).is_some();
+    assert!(of(&[]) && of(&[("x-sig", b" ")]));
+    assert!(!of(&[("x-sig", b"a")]) && !of(&[("x-sig", b"a"), ("X-Sig", b"b")]));
+}
+
+#[test]
+fn a_handshake_by_get_may_come_by_head() {
+    let rules = rules(&format!("{UNSIGNED}handshakes = [{{ method = \"GET\" }}]"), &[]);
+    let by = |method| answered(&Request { method, ..request(&[], b"") }, &rules).is_some();
+    for (method, expected) in [("GET", true), ("HEAD", true), ("POST", false), ("OPTIONS", false)] {
+        assert_eq!((by(method), rules.takes_handshake(method)), (expected, expected), "{method}");
+    }
+}
+
+#[test]
+fn an_answer_that_http_cannot_have_is_a_mistake() {
+    for (answer, told) in [
+        ("{ status = 204, body = \"a\" }", "has no body"),
+        ("{ headers = { Content-Length = \"1\" } }", "a header that hookbox sets"),
+    ] {
+        let settings = self::settings(&format!("{UNSIGNED}handshakes = [{{ answer = {answer} }}]"));
+        let mistakes = Rules::new(settings, Keys::default(), false).expect_err(answer);
+        assert!(mistakes[0].text.contains(told), "{mistakes:?}");
+    }
 }
 
 #[test]

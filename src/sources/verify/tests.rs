@@ -287,6 +287,9 @@ fn a_token_in_each_item_has_to_be_in_every_one() {
     assert_eq!(of(r#"{"value":[{"clientState":"s3cret"},{"clientState":"s3cret"}]}"#), Verdict::Verified);
     let other = r#"{"value":[{"clientState":"s3cret"},{"clientState":"other"}]}"#;
     assert_eq!(of(other), unverified(Cause::CredentialsWrong));
+    let many = format!(r#"{{"value":[{{}}{}]}}"#, r#",{"clientState":"s3cret"}"#.repeat(MAX_BATCH_ITEMS));
+    let many = many.replacen("{}", r#"{"clientState":"s3cret"}"#, 1);
+    assert_eq!(of(&many), unverified(Cause::SignatureMalformed), "not every item is looked at");
     for missing in [r#"{"value":[{"clientState":"s3cret"},{}]}"#, r#"{"value":[]}"#, "{}", "x"] {
         assert_eq!(of(missing), unverified(Cause::SignatureMissing), "{missing}");
     }

@@ -66,16 +66,16 @@ def clouds():
         vector("cloudevents", by, body, headers, name, content_type=None, **unverified)
         structured = structured or (by, body)
     by, event = structured
-    body = f"[{event}]"
-    vector("cloudevents-batch", by, body, {}, name, content_type="application/cloudevents-batch+json", **unverified)
+    batch, batches = f"[{event}]", "application/cloudevents-batch+json"
+    vector("cloudevents", by, batch, {}, name, content_type=batches, **unverified)
     origin = {"WebHook-Request-Origin": "eventemitter.example.com", "WebHook-Request-Rate": "120"}
     allowed = [("WebHook-Allowed-Origin", "eventemitter.example.com"), ("WebHook-Allowed-Rate", "*")]
-    for preset in ["cloudevents", "cloudevents-batch"]:
-        handshake(preset, DOCUMENTED, method="OPTIONS", headers=origin, answer_headers=allowed, secrets=[])
+    handshake("cloudevents", DOCUMENTED, method="OPTIONS", headers=origin, answer_headers=allowed, secrets=[])
 
     preset = "azure-event-grid-cloudevents"
     token = {"url": url_of(preset, "?token=s3cret"), "secrets": ["s3cret"]}
     vector(preset, by, event, {}, name, content_type="application/cloudevents+json", **token)
+    vector(preset, by, batch, {}, name, content_type=batches, **token)
     handshake(preset, DOCUMENTED, method="OPTIONS", headers=origin, answer_headers=allowed, **token)
 
     token["url"] = url_of("azure-event-grid", "?token=s3cret")

@@ -12,11 +12,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use diesel::sqlite::SqliteConnection;
 use hookbox::internals::app::{self, Environment, Listeners, RunError};
 use hookbox::internals::domain::clock::{Clock as _, ManualClock, Signal};
 use hookbox::internals::grpc::proto::webhook_service_client::WebhookServiceClient;
 use hookbox::internals::handlers::exec::{Exec, Launcher};
 use hookbox::internals::handlers::http::Http;
+use hookbox::internals::keys::Network;
 use hookbox::internals::service::reload::Reloaded;
 use hookbox::internals::worker::handler::Registry;
 use jiff::SignedDuration;
@@ -75,6 +77,11 @@ impl Hookbox {
         self.home.as_ref().unwrap().set_routes(routes);
     }
 
+    /// Keeps hookbox from writing to its SQLite file until the connection is dropped.
+    pub(crate) fn lock_store(&self) -> SqliteConnection {
+        self.home.as_ref().unwrap().lock()
+    }
+
     /// Asks for the settings to be read again, as SIGHUP does.
     pub(crate) fn hang_up(&self) {
         self.reload.notify_one();
@@ -82,6 +89,11 @@ impl Hookbox {
 
     /// On what an earlier one left in its home, at a time of day.
     pub(crate) fn at(home: Home, now: &str, settings: &[(&'static str, &str)]) -> Self {
+        Self::at_in(home, now, settings, Network::system())
+    }
+
+    /// The same, with other servers of senders than theirs.
+    pub(crate) fn at_in(home: Home, now: &str, settings: &[(&'static str, &str)], network: Network) -> Self {
         let read = home.settings_reader(settings);
         let config = read().unwrap();
         let clock = Arc::new(ManualClock::new(now.parse().unwrap()));
@@ -93,6 +105,7 @@ impl Hookbox {
         let environment = Environment {
             clock: Arc::clone(&clock) as _,
             seed: 7,
+            network,
             handlers: Registry::default()
                 // The handler that the default route has.
                 .with("simulate", handler.clone())
@@ -100,9 +113,9 @@ impl Hookbox {
                 .with(Exec::NAME, Exec::new(Launcher::at(env!("CARGO_BIN_EXE_hookbox")))),
             settings: Arc::new(move || {
                 let config = read()?;
-                let tls = config.tls.and_then(|tls| tls.loaded);
+                let (sources, tls) = (config.sources.map(), config.tls.and_then(|tls| tls.loaded));
                 let (routes, tokens) = (config.routes, config.tokens);
-                Ok(Reloaded { routes, tokens, tls, needs_restart: Vec::new() })
+                Ok(Reloaded { routes, sources, tokens, tls, needs_restart: Vec::new() })
             }),
             reload: Arc::clone(&reload),
         };

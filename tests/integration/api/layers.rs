@@ -16,7 +16,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "store", may_name: &["domain", "telemetry"], never: &["tonic", "axum", "hyper", "prost"] },
     Layer {
         name: "service",
-        may_name: &["access", "domain", "routes", "sources", "store", "telemetry", "tls"],
+        may_name: &["access", "domain", "keys", "routes", "sources", "store", "telemetry", "tls"],
         never: &["tonic", "axum", "hyper", "prost"],
     },
     // Limits of tokens are globs, as routes have them.
@@ -32,7 +32,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "http",
-        may_name: &["access", "connections", "domain", "store", "service", "telemetry", "tls"],
+        may_name: &["access", "connections", "domain", "sources", "store", "service", "telemetry", "tls"],
         never: &["tonic", "prost"],
     },
     Layer {

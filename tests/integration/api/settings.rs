@@ -9,8 +9,10 @@ use hookbox::internals::domain::clock::ManualClock;
 use hookbox::internals::domain::handler::HandlerSettings;
 use hookbox::internals::domain::retry::RetryPolicy;
 use hookbox::internals::domain::route::RouteName;
+use hookbox::internals::domain::webhook::Source;
 use hookbox::internals::routes::{RouteSettings, Routes};
 use hookbox::internals::service::reload::{Reloaded, RoutesInForce};
+use hookbox::internals::sources::{Keys, Rules, Settings, SourceMap, SourceRules};
 use hookbox::internals::store::Store as _;
 use hookbox::internals::store::sqlite::{Options, SqliteStore};
 use nix::sys::signal::Signal;
@@ -242,6 +244,16 @@ fn compiled(name: &str) -> Arc<Routes> {
     Arc::new(Routes::new(vec![settings]).unwrap())
 }
 
+fn one_source() -> Arc<SourceMap> {
+    let name = Source::new("shop").unwrap();
+    let mut settings = Settings::default();
+    settings.set("verify", toml::Value::from("none")).unwrap();
+    settings.set("key", toml::Value::from("body")).unwrap();
+    let rules = Rules::new(settings, Keys::default(), false).unwrap();
+    let source = SourceRules { name: name.clone(), preset: None, rules, public_url: None };
+    Arc::new(SourceMap::from([(name, Arc::new(source))]))
+}
+
 #[tokio::test]
 async fn a_reload_that_the_store_refuses_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -255,12 +267,13 @@ async fn a_reload_that_the_store_refuses_changes_nothing() {
     let caller = Caller::unlimited("after", Some(Digest::of(b"token")));
     let tokens = Arc::new(Tokens::new([caller], false));
     let read = move || {
-        let (routes, tokens) = (compiled("after"), Arc::clone(&tokens));
-        Ok(Reloaded { routes, tokens, tls: None, needs_restart: Vec::new() })
+        let (routes, sources, tokens) = (compiled("after"), one_source(), Arc::clone(&tokens));
+        Ok(Reloaded { routes, sources, tokens, tls: None, needs_restart: Vec::new() })
     };
     let in_force = RoutesInForce::new(before, Arc::new(read));
     in_force.reload(&store, &access).await.expect_err("the store is closed");
     assert!(!access.needs_tokens());
+    assert!(in_force.sources().is_empty());
     for policies in [in_force.policies().get(), in_force.get().policies()] {
         let names = policies.iter().map(|policy| policy.route.as_str().to_owned()).collect::<Vec<_>>();
         assert_eq!(names, ["before"]);

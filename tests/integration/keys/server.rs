@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// What the server does with a request.
 #[derive(Clone, Debug)]
-pub(super) enum Does {
+pub(crate) enum Does {
     /// Sends these bytes, and closes the connection.
     Answer(String),
     /// Sends nothing.
@@ -38,26 +38,26 @@ pub(super) enum Does {
 
 impl Does {
     /// Answers 200 with this body.
-    pub(super) fn answer(body: &str) -> Self {
+    pub(crate) fn answer(body: &str) -> Self {
         Self::Answer(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
     }
 
     /// Answers with this status, without a body.
-    pub(super) fn answer_status(status: &str) -> Self {
+    pub(crate) fn answer_status(status: &str) -> Self {
         Self::Answer(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n"))
     }
 }
 
 /// A request as it arrived. The names of headers are in lower case.
 #[derive(Clone, Debug)]
-pub(super) struct Received {
-    pub(super) line: String,
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: String,
+pub(crate) struct Received {
+    pub(crate) line: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
 }
 
 /// A running server. It ends with the runtime of the test.
-pub(super) struct KeyServer {
+pub(crate) struct KeyServer {
     address: SocketAddr,
     authority: String,
     state: Arc<State>,
@@ -70,13 +70,13 @@ struct State {
 
 impl KeyServer {
     /// A server with a certificate for all hosts of the senders.
-    pub(super) async fn start(does: Does) -> Self {
+    pub(crate) async fn start(does: Does) -> Self {
         let authority = Authority::new();
         Self::start_with(does, &authority.pem(), &authority.issue_for(&HOSTS)).await
     }
 
     /// A server with this certificate. `authority` is the one that is trusted.
-    pub(super) async fn start_with(does: Does, authority: &str, issued: &Issued) -> Self {
+    pub(crate) async fn start_with(does: Does, authority: &str, issued: &Issued) -> Self {
         let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
@@ -99,22 +99,22 @@ impl KeyServer {
     }
 
     /// Changes what the server does with the next requests.
-    pub(super) fn does(&self, does: Does) {
+    pub(crate) fn does(&self, does: Does) {
         *self.state.does.lock().unwrap() = does;
     }
 
     /// Every request so far.
-    pub(super) fn requests(&self) -> Vec<Received> {
+    pub(crate) fn requests(&self) -> Vec<Received> {
         self.state.requests.lock().unwrap().clone()
     }
 
     /// Resolves every name to this server.
-    pub(super) fn resolver(&self) -> Arc<dyn Resolve> {
+    pub(crate) fn resolver(&self) -> Arc<dyn Resolve> {
         Arc::new(To(self.address))
     }
 
     /// The certificate of the trusted authority.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         self.authority.clone()
     }
 }

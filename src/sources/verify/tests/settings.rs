@@ -43,3 +43,10 @@ fn missing_keys_and_a_missing_public_url_are_told() {
     assert_eq!(mistakes(STANDARD_WEBHOOKS, key()), ["secrets"]);
     assert_eq!(mistakes("verify = \"none\"\nkey = \"body\"", key()), ["secrets"], "it is not used");
 }
+
+#[test]
+fn headers_of_schemes_without_keys_can_prove_the_sender_too() {
+    let settings = "verify = [\n{ hmac = \"sha256\", header = \"X-A\" },\n{ signature = \"ed25519\", header = [\"X-B\", \"X-C\"] },\n]\nkey = \"body\"";
+    let rules = fixture::rules(settings, &["k"]);
+    assert_eq!(rules.proving_headers().collect::<Vec<_>>(), ["X-A", "X-B", "X-C"]);
+}

@@ -14,10 +14,11 @@ use hookbox::internals::domain::retry::RetryPolicy;
 use hookbox::internals::domain::trace::Traceparent;
 use hookbox::internals::domain::verdict::Verdict;
 use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
+use hookbox::internals::keys::{KeyFetcher, Network};
 use hookbox::internals::routes::{RouteSettings, Routes};
-use hookbox::internals::service::Service;
 use hookbox::internals::service::reload::{Reloaded, RoutesInForce};
 use hookbox::internals::service::work::Work;
+use hookbox::internals::service::{Receiving, Service};
 use hookbox::internals::store::Store as _;
 use hookbox::internals::store::sqlite::{Options, SqliteStore};
 use serde_json::Value;
@@ -49,15 +50,18 @@ async fn the_service_refuses_webhooks_of_the_source_whoever_submits_them() {
     let options = Options { path, max_backlog: 1, policies: routes.policies(), seed: 1 };
     let store = Arc::new(SqliteStore::open(options, Arc::clone(&clock) as _, Arc::default()).await.unwrap());
     let read = || {
-        let (routes, tokens) = Default::default();
-        Ok(Reloaded { routes, tokens, tls: None, needs_restart: Vec::new() })
+        let (routes, sources, tokens) = Default::default();
+        Ok(Reloaded { routes, sources, tokens, tls: None, needs_restart: Vec::new() })
     };
     let in_force = Arc::new(RoutesInForce::new(routes, Arc::new(read)));
     let stopping = CancellationToken::new();
     let (work, _) =
         Work::start(Arc::clone(&store) as _, Arc::clone(&clock) as _, Arc::default(), 1, stopping.clone());
     let access = Arc::new(Access::new(Arc::default(), Arc::clone(&clock) as _));
-    let service = Service::new(Arc::clone(&store) as _, in_force, clock, Arc::default(), None, work, access);
+    let keys = KeyFetcher::new(Arc::clone(&clock) as _, Network::system());
+    let receiving = Arc::new(Receiving::new(None, keys, 1, Arc::clone(&clock) as _));
+    let service =
+        Service::new(Arc::clone(&store) as _, in_force, clock, Arc::default(), receiving, work, access);
     let webhook = NewWebhook {
         source: Source::own(),
         idempotency_key: IdempotencyKey::new("evt-001").unwrap(),

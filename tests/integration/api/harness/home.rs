@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use diesel::Connection as _;
+use diesel::connection::SimpleConnection as _;
+use diesel::sqlite::SqliteConnection;
 use hookbox::internals::config::{Config, HANDLERS, Layers};
 use hookbox::internals::domain::clock::ManualClock;
 use hookbox::internals::domain::headers::KeptHeaders;
@@ -87,6 +90,14 @@ impl Home {
     /// Writes other `[[routes]]` into the settings file.
     pub(crate) fn set_routes(&self, routes: &str) {
         std::fs::write(self.folder.path().join(FILE), format!("{SETTINGS}\n{routes}")).unwrap();
+    }
+
+    /// Keeps everybody else from writing to the SQLite file until the connection is dropped.
+    pub(crate) fn lock(&self) -> SqliteConnection {
+        let path = self.folder.path().join(SQLITE_FILE);
+        let mut shell = SqliteConnection::establish(&path.to_string_lossy()).unwrap();
+        shell.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+        shell
     }
 
     /// Sets the clock of the store, if it has one.

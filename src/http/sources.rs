@@ -1,0 +1,295 @@
+//! `/v1/sources/{source}/webhooks`: the URL to which the sender of a source sends, in its own form.
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::access::Client;
+use super::body::{check_encoding, read_body};
+use super::dto::SubmitWebhookResponse;
+use super::problem::{Problem, Refused};
+use super::query::name_in_path;
+use super::reason::RestReason;
+use super::submit::add_rate_headers;
+use super::{Api, json};
+use crate::connections::Arrival;
+use crate::domain::error::{Error, Reason};
+use crate::domain::trace::Traceparent;
+use crate::domain::verdict::Cause;
+use crate::service::receive::{Head, Receipt, Received};
+use crate::sources::{Answers, HandshakeAnswer, Rules, SourceRules};
+use crate::store::Accepted;
+
+/// How many ids the answer to a batch has at most.
+const MAX_IDS: usize = 1_000;
+
+/// The methods of the path.
+const METHODS: [&str; 4] = ["POST", "GET", "HEAD", "OPTIONS"];
+
+/// The response to a request with several webhooks, or with none, unless the source sets another.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReceiveWebhooksResponse {
+    /// How many of the webhooks are new.
+    accepted: usize,
+    /// How many had been accepted before.
+    duplicates: usize,
+    /// The ids of the webhooks, in the order of the request: at most the first 1,000.
+    ids: Vec<String>,
+}
+
+/// The name of a source in the path.
+type Named = Result<Path<String>, PathRejection>;
+
+/// Receives the webhooks of a source
+///
+/// The URL for the sender of a source of the settings. The body is what the sender sends, of any content type. The
+/// request is verified by the rules of the source; key and event type come from where they say. A request can carry
+/// several webhooks: all of them are stored, or none. A handshake is answered as the sender expects, and nothing is
+/// stored. The settings of a source can set another status for what is accepted, another body, and 429 instead of 503.
+///
+/// Needs no token. If tokens are configured, a source that verifies nothing needs one with the role `submit`.
+#[utoipa::path(
+    post, path = "/v1/sources/{source}/webhooks", tag = "sources", operation_id = "ReceiveWebhooks",
+    params(("source" = String, Path, description = "The name of the source in the settings")),
+    request_body(content = String, content_type = "*/*", description = "What the sender sends"),
+    responses(
+        (status = 202, description = "The webhook is stored with a job for each matching route, or in quarantine. Of several webhooks, and of none, the answer is a ReceiveWebhooksResponse", body = SubmitWebhookResponse, headers(
+            ("Location" = Option<String>, description = "The path of the webhook, if there is one only"),
+            ("RateLimit" = Option<String>, description = "What is left of the source's rate limit, if it has one"),
+            ("RateLimit-Policy" = Option<String>, description = "The source's rate limit, if it has one"),
+        )),
+        (status = 200, description = "All webhooks of the request were stored before, or there are none; or the answer to a handshake", body = ReceiveWebhooksResponse),
+        (status = 400, description = "The webhooks cannot be read: `detail` names the item and what is missing. Nothing of the request is stored", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The request is not verified: `cause` says why. Or the source verifies nothing, and the request has no valid token", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The settings have no such source", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body arrived too slowly, or did not arrive within 30 seconds", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than the setting `max_body` allows, 1 MiB by default", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is compressed", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A key was used for another webhook, and the source has `on_conflict = \"reject\"`", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Instead of 503, if the source has `answer = { overload = 429 }`", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "After how many seconds to try again"),
+        )),
+        (status = 503, description = "The source is over its rate limit, the backlog is full, the store is not available, a key of the sender cannot be fetched, or the deadline of the source is over", body = Problem, content_type = "application/problem+json", headers(
+            ("Retry-After" = u64, description = "After how many seconds to try again"),
+        )),
+    )
+)]
+pub(super) async fn receive_webhooks(
+    api: Api,
+    Extension(traceparent): Extension<Traceparent>,
+    name: Named,
+    request: Request,
+) -> Response {
+    receive(&api, &traceparent, name, request).await
+}
+
+/// Answers a handshake of a source by GET
+///
+/// For senders that check the URL by GET or HEAD. The answer is what the sender expects; nothing is stored. Needs no
+/// token.
+#[utoipa::path(
+    get, path = "/v1/sources/{source}/webhooks", tag = "sources", operation_id = "AnswerHandshake",
+    params(("source" = String, Path, description = "The name of the source in the settings")),
+    responses(
+        (status = 200, description = "The answer that the sender expects", body = String, content_type = "text/plain"),
+        (status = 400, description = "The request is no handshake of the source, or has a wrong token", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The settings have no such source", body = Problem, content_type = "application/problem+json"),
+        (status = 405, description = "The source has no handshake by this method", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn answer_handshake(
+    api: Api,
+    Extension(traceparent): Extension<Traceparent>,
+    name: Named,
+    request: Request,
+) -> Response {
+    receive(&api, &traceparent, name, request).await
+}
+
+/// Answers a handshake of a source by OPTIONS
+///
+/// For senders that check the URL by OPTIONS, as CloudEvents says. The answer is what the sender expects; nothing is
+/// stored. Needs no token.
+#[utoipa::path(
+    options, path = "/v1/sources/{source}/webhooks", tag = "sources", operation_id = "AnswerHandshakeByOptions",
+    params(("source" = String, Path, description = "The name of the source in the settings")),
+    responses(
+        (status = 200, description = "The answer that the sender expects", body = String, content_type = "text/plain"),
+        (status = 400, description = "The request is no handshake of the source, or has a wrong token", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The settings have no such source", body = Problem, content_type = "application/problem+json"),
+        (status = 405, description = "The source has no handshake by this method", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn answer_handshake_by_options(
+    api: Api,
+    Extension(traceparent): Extension<Traceparent>,
+    name: Named,
+    request: Request,
+) -> Response {
+    receive(&api, &traceparent, name, request).await
+}
+
+async fn receive(api: &Api, traceparent: &Traceparent, name: Named, request: Request) -> Response {
+    let arrived = api.service.arrived();
+    let source = match api.service.source(&name_in_path(name)) {
+        Ok(source) => source,
+        Err(error) => return Refused::from(error).into_response(),
+    };
+    tracing::Span::current().record("hookbox.source", source.name.as_str());
+    let (Parts { method, uri, headers, extensions, .. }, body) = request.into_parts();
+    if !is_taken(&source.rules, method.as_str()) {
+        return method_not_allowed(&method, &source);
+    }
+    let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let head = Head {
+        method: method.as_str(),
+        target: uri.path_and_query().map_or("/", |target| target.as_str()),
+        headers: &pairs.collect::<Vec<_>>(),
+        client: extensions.get::<Client>().map(|Client(address)| *address),
+        traceparent,
+        arrived,
+    };
+    let answers = &source.rules.answers;
+    let (body, arrival) = match read(api, &headers, body).await {
+        Ok(read) => read,
+        Err(refused) => {
+            note(api, &source, &head, &refused);
+            return overloaded(refused, answers).into_response();
+        }
+    };
+    let Receipt { outcome, rate } = api.service.receive(&source, head, &body, arrival).await;
+    let mut response = match outcome {
+        Ok(Received::Handshake(answer)) => handshaken(answer),
+        Ok(Received::Webhook(accepted)) => one(accepted, answers),
+        Ok(Received::Batch(accepted)) => batch(&accepted, answers),
+        Err(error) => overloaded(error.into(), answers).into_response(),
+    };
+    if let Some(rate) = rate {
+        add_rate_headers(response.headers_mut(), &source.name, rate);
+    }
+    response
+}
+
+async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<(Bytes, Arrival), Refused> {
+    // The signature is over what was sent, so nothing is decompressed.
+    check_encoding(headers)?;
+    read_body(body, api.max_body_bytes, &api.bodies).await
+}
+
+/// Notes for the operator that a body is refused for what it is. What the client may send again is not noted.
+fn note(api: &Api, source: &SourceRules, head: &Head<'_>, refused: &Refused) {
+    if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNSUPPORTED_MEDIA_TYPE].contains(&refused.status()) {
+        api.service.note_refusal(source, head, refused.reason(), refused.detail());
+    }
+}
+
+/// The refusal with the status by which the sender is told to come again, if another try can help.
+fn overloaded(refused: Refused, answers: &Answers) -> Refused {
+    let status = StatusCode::from_u16(answers.overload).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    match refused {
+        Refused::Error(error) if is_overload(&error) => Refused::Overload(error, status),
+        refused => refused,
+    }
+}
+
+fn is_overload(error: &Error) -> bool {
+    let reasons = [Reason::RateLimited, Reason::BacklogFull, Reason::StoreUnavailable, Reason::ShuttingDown];
+    reasons.contains(&error.reason()) || error.unverified().is_some_and(Cause::is_temporary)
+}
+
+/// Whether a source takes requests by this method: webhooks come by POST, handshakes by any.
+fn is_taken(rules: &Rules, method: &str) -> bool {
+    method == "POST" || rules.takes_handshake(method)
+}
+
+fn method_not_allowed(method: &Method, source: &SourceRules) -> Response {
+    let allowed = METHODS.into_iter().filter(|method| is_taken(&source.rules, method));
+    let allowed = allowed.collect::<Vec<_>>().join(", ");
+    let detail = format!(
+        "the source `{}` takes nothing by {method}; its sender sends webhooks by POST, and the header Allow lists the methods",
+        source.name
+    );
+    let mut response = Refused::Request(RestReason::MethodNotAllowed, detail).into_response();
+    if let Ok(allowed) = HeaderValue::try_from(allowed) {
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
+}
+
+/// The answer to a handshake.
+fn handshaken(answer: HandshakeAnswer) -> Response {
+    let HandshakeAnswer { status, content_type, headers, body, .. } = answer;
+    let mut response = text(success(status), content_type.as_deref(), body);
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// The answer to one webhook.
+fn one(accepted: Accepted, answers: &Answers) -> Response {
+    let id = accepted.webhook.id;
+    tracing::Span::current().record("hookbox.webhook.id", tracing::field::display(id));
+    let is_new = !accepted.duplicate;
+    answered(answers, is_new, || {
+        let mut response = json(&SubmitWebhookResponse::from(accepted));
+        if let Ok(location) = HeaderValue::try_from(format!("/v1/webhooks/{id}")) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        response
+    })
+}
+
+/// The answer to several webhooks, or to none.
+fn batch(all: &[Accepted], answers: &Answers) -> Response {
+    let duplicates = all.iter().filter(|accepted| accepted.duplicate).count();
+    let accepted = all.len() - duplicates;
+    answered(answers, accepted > 0, || {
+        let ids = all.iter().take(MAX_IDS).map(|accepted| accepted.webhook.id.to_string()).collect();
+        json(&ReceiveWebhooksResponse { accepted, duplicates, ids })
+    })
+}
+
+/// What the source answers to what is accepted; `standard` unless it has a body of its own.
+fn answered(answers: &Answers, is_new: bool, standard: impl FnOnce() -> Response) -> Response {
+    let of_api = if is_new { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let status = answers.accepted.map_or(of_api, success);
+    match &answers.body {
+        Some(body) if body.is_empty() => status.into_response(),
+        Some(body) => text(status, Some(&answers.content_type), body.clone()),
+        None if [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT].contains(&status) => {
+            status.into_response()
+        }
+        None => {
+            let mut response = standard();
+            // Not if it failed.
+            if response.status() == StatusCode::OK {
+                *response.status_mut() = status;
+            }
+            response
+        }
+    }
+}
+
+/// A response with a text. Without a content type it has none.
+fn text(status: StatusCode, content_type: Option<&str>, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    if let Some(content_type) = content_type.and_then(|text| HeaderValue::try_from(text.to_owned()).ok()) {
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    }
+    response
+}
+
+/// A status of the settings, which are 200 to 299.
+fn success(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::OK)
+}

@@ -1,0 +1,231 @@
+//! What came in from each source: counts, and the last requests that were refused. In memory, and bounded by the sources
+//! of the settings.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::verdict::Cause;
+use crate::domain::webhook::Source;
+use crate::sources::SourceMap;
+
+/// How many rejections of a source are kept.
+pub const MAX_REJECTIONS: usize = 100;
+
+/// The longest text of a request that is kept of a rejection, in characters.
+const MAX_TEXT_CHARS: usize = 255;
+
+/// The time between two lines of the log about rejections of a source with the same cause.
+const LINE_EVERY: Duration = Duration::from_secs(60);
+
+/// What came in from each source since the start of the process. The sources are those of the settings.
+#[derive(Debug, Default)]
+pub struct Activity {
+    sources: RwLock<BTreeMap<Source, Arc<Mutex<OfSource>>>>,
+}
+
+/// What came in from a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceSeen {
+    /// When the last request came that was verified, or that nothing verifies.
+    pub last_seen: Option<Timestamp>,
+    /// Requests that were verified, or that nothing verifies, and whose webhooks could be read.
+    pub verified: u64,
+    /// Requests that were not verified, also those in quarantine.
+    pub unverified: u64,
+    /// Other requests whose webhooks could not be read.
+    pub malformed: u64,
+    /// Handshakes that were answered.
+    pub handshakes: u64,
+}
+
+/// A request that was refused, without its headers and its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// When it came.
+    pub at: Timestamp,
+    /// Why it is not verified; none if that is not the reason.
+    pub cause: Option<Cause>,
+    /// The reason that its sender was told, in UPPER_SNAKE_CASE.
+    pub reason: &'static str,
+    /// What was wrong, for people.
+    pub detail: String,
+    /// The address that it came from; none if that is not known.
+    pub client: Option<IpAddr>,
+    /// Its method.
+    pub method: String,
+    /// Its content type, cut off after 255 characters; none if it has none.
+    pub content_type: Option<String>,
+    /// The length of its body; 0 if the body was not read.
+    pub body_bytes: usize,
+    /// The trace of the request, as its sender was told.
+    pub trace_id: String,
+}
+
+#[derive(Debug, Default)]
+struct OfSource {
+    seen: SourceSeen,
+    /// The newest first.
+    rejections: VecDeque<Rejection>,
+    /// The last line of the log about each cause or reason. There are a dozen of them at most.
+    lines: BTreeMap<&'static str, Line>,
+}
+
+/// A line of the log that is not repeated at once.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    logged: Duration,
+    /// How often it happened since then.
+    unlogged: u64,
+}
+
+impl Activity {
+    /// What came in from a source; nothing from one that is not in the settings.
+    pub fn seen(&self, source: &Source) -> SourceSeen {
+        self.of(source).map(|of| lock(&of).seen).unwrap_or_default()
+    }
+
+    /// The last rejections of a source, the newest first: at most [`MAX_REJECTIONS`].
+    pub fn rejections(&self, source: &Source) -> Vec<Rejection> {
+        self.of(source).map(|of| lock(&of).rejections.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Forgets all but these sources, and begins with those that are new.
+    pub(super) fn keep(&self, sources: &SourceMap) {
+        let mut known = self.sources.write().unwrap_or_else(PoisonError::into_inner);
+        let kept = |source: &Source| (source.clone(), known.remove(source).unwrap_or_default());
+        let kept = sources.keys().map(kept).collect();
+        *known = kept;
+    }
+
+    /// Changes what came in from a source.
+    pub(super) fn note(&self, source: &Source, change: impl FnOnce(&mut SourceSeen)) {
+        if let Some(of) = self.of(source) {
+            change(&mut lock(&of).seen);
+        }
+    }
+
+    /// Adds a rejection of a source. Returns how many of the same cause or reason there were since the last line of the
+    /// log about them, if another line is due. `now` is monotonic.
+    pub(super) fn reject(&self, source: &Source, rejection: Rejection, now: Duration) -> Option<u64> {
+        let of = self.of(source)?;
+        let mut of = lock(&of);
+        let word = rejection.cause.map_or(rejection.reason, Cause::as_str);
+        of.rejections.truncate(MAX_REJECTIONS - 1);
+        of.rejections.push_front(rejection);
+        of.line(word, now)
+    }
+
+    /// As [`reject`](Self::reject), for a request that was not refused all the same.
+    pub(super) fn quarantined(&self, source: &Source, cause: Cause, now: Duration) -> Option<u64> {
+        let of = self.of(source)?;
+        lock(&of).line(cause.as_str(), now)
+    }
+
+    fn of(&self, source: &Source) -> Option<Arc<Mutex<OfSource>>> {
+        self.sources.read().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
+    }
+}
+
+impl OfSource {
+    /// How often it happened since the last line; none if no line is due.
+    fn line(&mut self, word: &'static str, now: Duration) -> Option<u64> {
+        let Some(line) = self.lines.get_mut(word) else {
+            self.lines.insert(word, Line { logged: now, unlogged: 0 });
+            return Some(1);
+        };
+        line.unlogged += 1;
+        if now.saturating_sub(line.logged) < LINE_EVERY {
+            return None;
+        }
+        line.logged = now;
+        Some(std::mem::take(&mut line.unlogged))
+    }
+}
+
+/// A text of a request as it is kept: without what is too long.
+pub(super) fn cut(text: &str) -> String {
+    text.chars().take(MAX_TEXT_CHARS).collect()
+}
+
+fn lock(of: &Mutex<OfSource>) -> MutexGuard<'_, OfSource> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::{Keys, Rules, Settings, SourceRules};
+
+    fn source(name: &str) -> Source {
+        Source::new(name).expect(name)
+    }
+
+    fn sources(names: &[&str]) -> SourceMap {
+        let mut settings = Settings::default();
+        settings.set("verify", toml::Value::from("none")).expect("a member");
+        settings.set("key", toml::Value::from("body")).expect("a member");
+        let rules = Rules::new(settings, Keys::default(), false).expect("rules");
+        let of = |name: &&str| {
+            let (name, rules) = (source(name), rules.clone());
+            (name.clone(), Arc::new(SourceRules { name, preset: None, rules, public_url: None }))
+        };
+        names.iter().map(of).collect()
+    }
+
+    fn rejection(cause: Cause, body_bytes: usize) -> Rejection {
+        Rejection {
+            at: Timestamp::UNIX_EPOCH,
+            cause: Some(cause),
+            reason: "NOT_VERIFIED",
+            detail: String::new(),
+            client: None,
+            method: "POST".to_owned(),
+            content_type: None,
+            body_bytes,
+            trace_id: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_last_rejections_of_a_source_are_kept_the_newest_first() {
+        let activity = Activity::default();
+        activity.keep(&sources(&["shop"]));
+        for number in 0..MAX_REJECTIONS + 5 {
+            activity.reject(&source("shop"), rejection(Cause::SignatureMissing, number), Duration::ZERO);
+        }
+        let kept = activity.rejections(&source("shop"));
+        assert_eq!((kept.len(), kept[0].body_bytes, kept[99].body_bytes), (MAX_REJECTIONS, 104, 5));
+        assert!(activity.rejections(&source("other")).is_empty());
+    }
+
+    #[test]
+    fn sources_that_a_reload_keeps_keep_what_they_have_and_others_are_forgotten() {
+        let activity = Activity::default();
+        activity.keep(&sources(&["one", "two"]));
+        for name in ["one", "two", "three"] {
+            activity.note(&source(name), |seen| seen.verified += 1);
+        }
+        activity.keep(&sources(&["two", "three"]));
+        let verified = ["one", "two", "three"].map(|name| activity.seen(&source(name)).verified);
+        assert_eq!(verified, [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_line_about_each_cause_is_due_once_a_minute() {
+        let activity = Activity::default();
+        activity.keep(&sources(&["shop"]));
+        let at = |seconds: u64, cause| {
+            activity.reject(&source("shop"), rejection(cause, 0), Duration::from_secs(seconds))
+        };
+        assert_eq!(at(5, Cause::SignatureMissing), Some(1));
+        assert_eq!(at(6, Cause::SignatureMissing), None);
+        assert_eq!(at(7, Cause::SignatureMismatch), Some(1), "another cause is told at once");
+        assert_eq!(at(64, Cause::SignatureMissing), None);
+        assert_eq!(at(65, Cause::SignatureMissing), Some(3));
+        assert_eq!(at(66, Cause::SignatureMissing), None);
+    }
+}

@@ -1,0 +1,307 @@
+//! Receives the requests of sources: verifies them, answers handshakes, and stores the webhooks of the others.
+
+mod refuse;
+mod store;
+mod webhooks;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use self::webhooks::webhooks_of;
+use super::activity::Activity;
+use super::rate_limit::{RateLimiter, RateState};
+use super::{Service, apart};
+use crate::access::{Need, Role};
+use crate::domain::clock::Clock;
+use crate::domain::error::{Error, Reason, Result, causes};
+use crate::domain::route::Rate;
+use crate::domain::trace::Traceparent;
+use crate::domain::verdict::{Cause, Verdict};
+use crate::domain::webhook::{NewWebhook, Source};
+use crate::keys::KeyFetcher;
+use crate::sources::{
+    HandshakeAnswer, OnUnverified, Request, Rules, SourceRules, Verification, handshake, verify_with,
+};
+use crate::store::Accepted;
+
+/// What receiving webhooks needs in memory.
+#[derive(Debug)]
+pub struct Receiving {
+    pub(super) limiter: RateLimiter,
+    pub(super) activity: Activity,
+    keys: KeyFetcher,
+    seed: u64,
+    /// How many requests of sources have come.
+    requests: AtomicU64,
+}
+
+impl Receiving {
+    /// `rate_limit` is the limit of each source that has none of its own. `seed` differs between processes.
+    pub fn new(rate_limit: Option<Rate>, keys: KeyFetcher, seed: u64, clock: Arc<dyn Clock>) -> Self {
+        let limiter = RateLimiter::new(rate_limit, clock);
+        Self { limiter, activity: Activity::default(), keys, seed, requests: AtomicU64::new(0) }
+    }
+
+    /// A text that no other request has, in no process.
+    fn request_id(&self, at: Timestamp) -> String {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        format!("{:x}-{:016x}-{number:x}", at.as_millisecond(), self.seed)
+    }
+}
+
+/// When a request came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived {
+    at: Timestamp,
+    monotonic: Duration,
+}
+
+/// A request to the URL of a source, without its body. Nothing of it is trusted.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    /// The method, in capitals.
+    pub method: &'a str,
+    /// The path and the query, as they came.
+    pub target: &'a str,
+    /// The headers in the order in which they came.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// The address that it came from; none if that is not known.
+    pub client: Option<IpAddr>,
+    /// The span in which it is answered.
+    pub traceparent: &'a Traceparent,
+    /// When it came.
+    pub arrived: Arrived,
+}
+
+/// What a request of a source was.
+#[derive(Debug)]
+pub enum Received {
+    /// A handshake, with its answer. Nothing is stored.
+    Handshake(HandshakeAnswer),
+    /// One webhook, as it is stored.
+    Webhook(Accepted),
+    /// Any other number of webhooks, as they are stored, in their order.
+    Batch(Vec<Accepted>),
+}
+
+impl Received {
+    fn of(mut webhooks: Vec<Accepted>) -> Self {
+        match webhooks.pop() {
+            Some(only) if webhooks.is_empty() => Self::Webhook(only),
+            last => {
+                webhooks.extend(last);
+                Self::Batch(webhooks)
+            }
+        }
+    }
+}
+
+/// What became of a request of a source.
+#[derive(Debug)]
+pub struct Receipt {
+    /// What the request was, or why it was refused.
+    pub outcome: Result<Received>,
+    /// The rate limit of the source, and what is left of it; none if it has no limit, or nothing was counted.
+    pub rate: Option<RateState>,
+}
+
+impl Receipt {
+    /// Of a request of which nothing was counted against a limit.
+    fn of(outcome: Result<Received>) -> Self {
+        Self { outcome, rate: None }
+    }
+}
+
+/// How a request is counted.
+#[derive(Clone, Copy, Debug)]
+enum Counted {
+    /// It is verified, or nothing verifies it, and its webhooks can be read.
+    Readable(Verdict),
+    Unverified(Cause),
+    Malformed,
+    Handshake,
+}
+
+impl Service {
+    /// The moment at which a request comes.
+    pub fn arrived(&self) -> Arrived {
+        Arrived { at: self.clock.now(), monotonic: self.clock.monotonic() }
+    }
+
+    /// Verifies a request by the rules of its source, and stores its webhooks, or answers it as a handshake. `held` is
+    /// dropped once the body is no longer in memory, which can be after the answer.
+    ///
+    /// Errors: `NotVerified`; `MalformedWebhook`; of a source that verifies nothing `Unauthenticated`,
+    /// `TooManyFailedTokens` and `Forbidden`; `RateLimited`; and those of
+    /// [`Inbox::accept_batch`](crate::store::Inbox::accept_batch), of which `StoreUnavailable` also if the webhooks are
+    /// not stored by the deadline of the source.
+    pub async fn receive(
+        &self,
+        source: &SourceRules,
+        head: Head<'_>,
+        body: &[u8],
+        held: impl Send + 'static,
+    ) -> Receipt {
+        let (id, url) = (self.receiving.request_id(head.arrived.at), source.url_of(head.target));
+        let request = Request {
+            id: &id,
+            method: head.method,
+            url: url.as_deref(),
+            query: head.target.split_once('?').map_or("", |(_, query)| query),
+            headers: head.headers,
+            body,
+            received_at: head.arrived.at,
+        };
+        let verdict = self.verdict(&request, &source.rules, head.arrived).await;
+        let answer = apart(body.len(), || handshake(&request, verdict, &source.rules)).await;
+        if let Some(answer) = answer {
+            return Receipt::of(self.answer_handshake(source, &head, body.len(), answer).await);
+        }
+        match self.webhooks(source, &head, &request, verdict).await {
+            Ok(webhooks) => self.store_webhooks(source, &head, body.len(), webhooks, verdict, held).await,
+            Err(error) => Receipt::of(Err(error)),
+        }
+    }
+
+    /// What verifying a request finds. A key that has to be fetched, and is not there by the deadline of the source,
+    /// is not available.
+    async fn verdict(&self, request: &Request<'_>, rules: &Rules, arrived: Arrived) -> Verdict {
+        let keys = &self.receiving.keys;
+        match apart(request.body.len(), || verify_with(request, rules, keys)).await {
+            Verification::Verdict(verdict) => verdict,
+            Verification::Needs(_) => tokio::select! {
+                biased;
+                verdict = keys.verify(request, rules) => verdict,
+                () = self.deadline(rules, arrived) => Verdict::Unverified(Cause::KeyUnavailable),
+            },
+        }
+    }
+
+    /// Ready at the deadline of a source; never, if it has none.
+    async fn deadline(&self, rules: &Rules, arrived: Arrived) {
+        let Some(deadline) = rules.deadline else { return std::future::pending().await };
+        let until = arrived.monotonic.saturating_add(deadline);
+        self.clock.sleep(until.saturating_sub(self.clock.monotonic())).await;
+    }
+
+    /// Makes the visit that a handshake asks for, and answers it. Errors: `NotVerified`, if the visit fails.
+    async fn answer_handshake(
+        &self,
+        source: &SourceRules,
+        head: &Head<'_>,
+        bytes: usize,
+        answer: HandshakeAnswer,
+    ) -> Result<Received> {
+        if let Some(visit) = &answer.visit {
+            let visited = tokio::select! {
+                biased;
+                visited = self.receiving.keys.confirm(visit) => visited.map_err(|error| causes(&error)),
+                () = self.deadline(&source.rules, head.arrived) => Err("there was no time left".to_owned()),
+            };
+            if let Err(problem) = visited {
+                self.count_request(&source.name, Counted::Unverified(Cause::KeyUnavailable));
+                return Err(self.reject(source, head, bytes, refuse::not_confirmed(&problem)));
+            }
+        }
+        self.count_request(&source.name, Counted::Handshake);
+        tracing::debug!(
+            trace_id = head.traceparent.trace_id(),
+            source = source.name.as_str(),
+            status = answer.status,
+            "a handshake is answered"
+        );
+        Ok(Received::Handshake(answer))
+    }
+
+    /// The webhooks of a request that is no handshake, if they may be stored. Errors: `NotVerified`,
+    /// `MalformedWebhook`, `Unauthenticated`, `TooManyFailedTokens`, `Forbidden`.
+    async fn webhooks(
+        &self,
+        source: &SourceRules,
+        head: &Head<'_>,
+        request: &Request<'_>,
+        verdict: Verdict,
+    ) -> Result<Vec<NewWebhook>> {
+        let (rules, bytes) = (&source.rules, request.body.len());
+        if head.method != "POST" {
+            self.count_request(&source.name, Counted::Malformed);
+            let detail = format!(
+                "the request is no handshake of the source `{}`: it lacks what `handshakes` of the source require, or its token is wrong; webhooks come by POST",
+                source.name
+            );
+            return Err(self.reject(source, head, bytes, Error::new(Reason::MalformedWebhook, detail)));
+        }
+        let unverified = |cause| {
+            self.count_request(&source.name, Counted::Unverified(cause));
+            self.reject(source, head, bytes, refuse::not_verified(cause))
+        };
+        let cause = verdict.cause();
+        let is_refused = |cause: &Cause| cause.is_temporary() || rules.on_unverified == OnUnverified::Reject;
+        if let Some(cause) = cause.filter(is_refused) {
+            return Err(unverified(cause));
+        }
+        if verdict == Verdict::None {
+            self.check_sender(source, head)?;
+        }
+        if cause.is_none() {
+            self.saw(&source.name, head.arrived.at);
+        }
+        let read = apart(bytes, || webhooks_of(source, head, request, verdict)).await;
+        match (read, cause) {
+            (Ok(webhooks), None) => {
+                self.count_request(&source.name, Counted::Readable(verdict));
+                Ok(webhooks)
+            }
+            (Ok(webhooks), Some(cause)) => {
+                self.count_request(&source.name, Counted::Unverified(cause));
+                self.log_quarantine(source, head, cause);
+                Ok(webhooks)
+            }
+            (Err(_), Some(cause)) => Err(unverified(cause)),
+            (Err(error), None) => {
+                self.count_request(&source.name, Counted::Malformed);
+                let detail = format!("{error}; nothing of the request is stored");
+                Err(self.reject(source, head, bytes, Error::new(Reason::MalformedWebhook, detail)))
+            }
+        }
+    }
+
+    /// Lets in only clients who may submit webhooks of a source that verifies nothing. Errors: `Unauthenticated`,
+    /// `TooManyFailedTokens`, `Forbidden`.
+    fn check_sender(&self, source: &SourceRules, head: &Head<'_>) -> Result<()> {
+        let named = head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let authorization = named.map(|(_, value)| *value);
+        let caller = self.access.admit(Need::Role(Role::Submit), authorization, head.client)?;
+        if caller.sees_source(&source.name) {
+            Ok(())
+        } else {
+            Err(caller.too_limited(&format!("the source `{}` is not one of them", source.name)))
+        }
+    }
+
+    /// Notes that a source sends.
+    fn saw(&self, source: &Source, at: Timestamp) {
+        self.metrics.source_seen(source.as_str(), at);
+        self.activity().note(source, |seen| seen.last_seen = Some(at));
+    }
+
+    fn count_request(&self, source: &Source, counted: Counted) {
+        let (verdict, cause) = match counted {
+            Counted::Readable(verdict) => (verdict.as_str(), None),
+            Counted::Unverified(cause) => (Verdict::Unverified(cause).as_str(), Some(cause)),
+            Counted::Malformed => ("malformed", None),
+            Counted::Handshake => ("handshake", None),
+        };
+        self.metrics.source_request(source.as_str(), verdict, cause);
+        self.activity().note(source, |seen| match counted {
+            Counted::Readable(_) => seen.verified += 1,
+            Counted::Unverified(_) => seen.unverified += 1,
+            Counted::Malformed => seen.malformed += 1,
+            Counted::Handshake => seen.handshakes += 1,
+        });
+    }
+}

@@ -1,0 +1,138 @@
+//! Refuses requests of sources, and tells senders and operators why.
+
+use std::time::Duration;
+
+use super::super::activity::{Rejection, cut};
+use super::Head;
+use crate::domain::error::Error;
+use crate::domain::verdict::Cause;
+use crate::service::Service;
+use crate::sources::SourceRules;
+
+/// After which time a sender may try again whose key cannot be fetched. Within it, no other fetch of the key begins.
+const KEY_RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// The error of a request that is not verified.
+pub(super) fn not_verified(cause: Cause) -> Error {
+    let error = Error::not_verified(cause, format!("the request is not verified: {}", advice(cause)));
+    if cause.is_temporary() { error.retry_after(KEY_RETRY_AFTER) } else { error }
+}
+
+/// The error of a handshake whose visit failed, by this problem.
+pub(super) fn not_confirmed(problem: &str) -> Error {
+    let detail = format!(
+        "the URL by which the subscription is confirmed cannot be visited: {problem}; let the sender send it again"
+    );
+    Error::not_verified(Cause::KeyUnavailable, detail).retry_after(KEY_RETRY_AFTER)
+}
+
+/// The error of a request that is not verified and does not fit into the quarantine of its source.
+pub(super) fn quarantine_full(cause: Cause) -> Error {
+    let detail = format!(
+        "the request is not verified, and the quarantine of its source is full: release or discard what is in it; {}",
+        advice(cause)
+    );
+    Error::not_verified(cause, detail)
+}
+
+/// What was found, and what to do.
+fn advice(cause: Cause) -> &'static str {
+    match cause {
+        Cause::KeyUnavailable => {
+            "its key cannot be fetched from the sender now, or is not there; hookbox tries again when the sender does, and the log says what fails"
+        }
+        Cause::SignatureMissing => {
+            "it has no signature where the source looks for one; turn on signing at the sender, or correct the preset"
+        }
+        Cause::SignatureMalformed => {
+            "its signature has a wrong form, or something that is signed is missing; check the preset of the source, and that no proxy changes headers"
+        }
+        Cause::TimestampMissing => {
+            "it has no timestamp, or one that is no time; check the preset of the source, and that no proxy changes headers"
+        }
+        Cause::SignatureMismatch => {
+            "its signature is not that of this request by any secret of the source; check the secret on both sides, that no proxy changes the body, and that `public_url` is the URL that the sender has"
+        }
+        Cause::CredentialsWrong => {
+            "its token or password is not one of the secrets of the source; check it on both sides"
+        }
+        Cause::TimestampTooOld => {
+            "its timestamp is older than the source tolerates; check the clock of this machine, or send the event anew"
+        }
+        Cause::TimestampInFuture => {
+            "its timestamp is further in the future than the source tolerates; check the clocks of both machines"
+        }
+    }
+}
+
+impl Service {
+    /// Notes for the operator that a request of a source was refused before its body was verified. `reason` is what its
+    /// sender was told.
+    pub fn note_refusal(&self, source: &SourceRules, head: &Head<'_>, reason: &'static str, detail: &str) {
+        self.note_rejection(source, head, 0, reason, None, detail);
+    }
+
+    /// Notes for the operator that a request is refused with this error, and returns the error.
+    pub(super) fn reject(
+        &self,
+        source: &SourceRules,
+        head: &Head<'_>,
+        body_bytes: usize,
+        error: Error,
+    ) -> Error {
+        let (reason, cause) = (error.reason().as_str(), error.unverified());
+        self.note_rejection(source, head, body_bytes, reason, cause, error.detail());
+        error
+    }
+
+    fn note_rejection(
+        &self,
+        source: &SourceRules,
+        head: &Head<'_>,
+        body_bytes: usize,
+        reason: &'static str,
+        cause: Option<Cause>,
+        detail: &str,
+    ) {
+        let content_type = head.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        let trace_id = head.traceparent.trace_id();
+        let rejection = Rejection {
+            at: head.arrived.at,
+            cause,
+            reason,
+            detail: detail.to_owned(),
+            client: head.client,
+            method: cut(head.method),
+            content_type: content_type.map(|(_, value)| cut(&String::from_utf8_lossy(value))),
+            body_bytes,
+            trace_id: trace_id.to_owned(),
+        };
+        let due = self.activity().reject(&source.name, rejection, self.clock.monotonic());
+        if let Some(times) = due {
+            tracing::warn!(
+                times,
+                source = source.name.as_str(),
+                reason,
+                cause = cause.map(Cause::as_str),
+                client = head.client.map(tracing::field::display),
+                trace_id,
+                "requests of a source are refused: {detail}"
+            );
+        }
+    }
+
+    /// Logs that a request that is not verified goes into quarantine.
+    pub(super) fn log_quarantine(&self, source: &SourceRules, head: &Head<'_>, cause: Cause) {
+        if let Some(times) = self.activity().quarantined(&source.name, cause, self.clock.monotonic()) {
+            tracing::warn!(
+                times,
+                source = source.name.as_str(),
+                cause = cause.as_str(),
+                client = head.client.map(tracing::field::display),
+                trace_id = head.traceparent.trace_id(),
+                "requests of a source are quarantined: {}",
+                advice(cause)
+            );
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Stores the webhooks of a request, within the limits and the deadline of its source.
+
+use std::time::Duration;
+
+use tracing::Instrument as _;
+use tracing::level_filters::LevelFilter;
+
+use super::super::rate_limit::OverLimit;
+use super::super::{Service, apart, log};
+use super::webhooks::visible;
+use super::{Arrived, Head, Receipt, Received, refuse};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::verdict::Verdict;
+use crate::domain::webhook::{NewWebhook, Source, WebhookName};
+use crate::sources::{OnConflict, Rules, SourceRules};
+use crate::store::{Accepted, BatchError, Submission};
+use crate::telemetry::metrics::Stopwatch;
+
+impl Service {
+    /// Stores the webhooks of a request of `bytes`: with their jobs, or in quarantine if they are not verified.
+    pub(super) async fn store_webhooks(
+        &self,
+        source: &SourceRules,
+        head: &Head<'_>,
+        bytes: usize,
+        webhooks: Vec<NewWebhook>,
+        verdict: Verdict,
+        held: impl Send + 'static,
+    ) -> Receipt {
+        let (rules, took) = (&source.rules, Stopwatch::start());
+        if webhooks.is_empty() {
+            return Receipt::of(Ok(Received::Batch(Vec::new())));
+        }
+        if let Some(cause) = verdict.cause() {
+            let storing = self.clone().quarantine(source.name.clone(), webhooks, took);
+            return Receipt::of(match self.in_time(rules, head.arrived, held, storing).await {
+                Ok(Some(webhooks)) => Ok(Received::of(webhooks)),
+                Ok(None) => Err(self.reject(source, head, bytes, refuse::quarantine_full(cause))),
+                Err(error) => Err(error),
+            });
+        }
+        let count = webhooks.len();
+        let rate = match self.receiving.limiter.check(&source.name, rules.rate_limit, count) {
+            Ok(rate) => rate,
+            Err(refused) => {
+                let OverLimit { error, state } = *refused;
+                self.count_refused(&source.name, &error, count, took);
+                return Receipt { outcome: Err(error), rate: Some(state) };
+            }
+        };
+        let submissions = apart(bytes, || self.submissions(rules, head, webhooks)).await;
+        let storing = self.clone().store_all(source.name.clone(), submissions, rules.on_conflict, took);
+        let stored = self.in_time(rules, head.arrived, held, storing).await;
+        let outcome = stored.map(Received::of).map_err(|error| match error.reason() {
+            Reason::KeyReused => self.reject(source, head, bytes, error),
+            _ => error,
+        });
+        Receipt { outcome, rate }
+    }
+
+    /// The webhooks with a job for each route that matches.
+    fn submissions(&self, rules: &Rules, head: &Head<'_>, webhooks: Vec<NewWebhook>) -> Vec<Submission> {
+        let headers = || visible(rules, head);
+        let submission = |webhook| {
+            let jobs = self.jobs_of(&webhook, &headers);
+            Submission { webhook, jobs }
+        };
+        webhooks.into_iter().map(submission).collect()
+    }
+
+    /// The result of `storing`, or `StoreUnavailable` if it is not there by the deadline of the source. Then it goes on
+    /// all the same, and keeps what is `held`.
+    async fn in_time<T: Send + 'static>(
+        &self,
+        rules: &Rules,
+        arrived: Arrived,
+        held: impl Send + 'static,
+        storing: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let storing = async move {
+            let stored = storing.await;
+            drop(held);
+            stored
+        };
+        let Some(deadline) = rules.deadline else { return storing.await };
+        let storing = tokio::spawn(storing.in_current_span());
+        tokio::select! {
+            biased;
+            // An error means that the task panicked.
+            stored = storing => stored.map_err(Error::internal)?,
+            () = self.deadline(rules, arrived) => Err(too_late(deadline)),
+        }
+    }
+
+    /// Stores webhooks with their jobs: all of them or none. Counts and logs the outcome.
+    async fn store_all(
+        self,
+        source: Source,
+        mut submissions: Vec<Submission>,
+        on_conflict: OnConflict,
+        took: Stopwatch,
+    ) -> Result<Vec<Accepted>> {
+        if submissions.len() > 1 {
+            return self.store_batch(&source, submissions, on_conflict, took).await;
+        }
+        let Some(only) = submissions.pop() else { return Ok(Vec::new()) };
+        Ok(vec![self.store_one(&source, only, on_conflict, took).await?])
+    }
+
+    async fn store_one(
+        &self,
+        source: &Source,
+        Submission { webhook, jobs }: Submission,
+        on_conflict: OnConflict,
+        took: Stopwatch,
+    ) -> Result<Accepted> {
+        // The store takes the webhook, so what is logged is copied before, if it is logged at all.
+        let logged = (LevelFilter::current() >= LevelFilter::DEBUG)
+            .then(|| (webhook.traceparent.clone(), webhook.idempotency_key.clone()));
+        let stored = match self.store.accept(webhook, jobs).await {
+            Err(error) if error.reason() == Reason::KeyReused && on_conflict == OnConflict::KeepFirst => {
+                self.first_of(error).await
+            }
+            stored => stored,
+        };
+        let outcome = stored.map(|accepted| self.as_seen(accepted));
+        let word = self.count(source, &outcome, took);
+        if let Some((traceparent, key)) = logged {
+            log(&traceparent, source, &key, word, &outcome);
+        }
+        outcome
+    }
+
+    /// The webhook that has the key for which another one was refused, as a duplicate. Errors: `StoreUnavailable` if it
+    /// is gone meanwhile.
+    async fn first_of(&self, refused: Error) -> Result<Accepted> {
+        let Some(id) = refused.webhook() else { return Err(refused) };
+        tracing::debug!(webhook_id = %id, "a webhook with the same key and another content counts as a duplicate");
+        match self.store.status(WebhookName::Id(id)).await {
+            Ok(webhook) => Ok(Accepted { webhook, duplicate: true }),
+            Err(error) if error.reason() == Reason::WebhookNotFound => {
+                let detail = "the webhook that had the key was removed at this moment; send it again";
+                Err(Error::store_unavailable(detail, error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn store_batch(
+        &self,
+        source: &Source,
+        submissions: Vec<Submission>,
+        on_conflict: OnConflict,
+        took: Stopwatch,
+    ) -> Result<Vec<Accepted>> {
+        let count = submissions.len();
+        let all = match self.store.accept_batch(submissions, on_conflict).await {
+            Ok(all) => all,
+            Err(BatchError { item, error }) => {
+                let error = match item {
+                    Some(item) => error.at(&format!("item {item} of the batch")),
+                    None => error,
+                };
+                self.count_refused(source, &error, count, took);
+                return Err(error);
+            }
+        };
+        let seen = all.into_iter().map(|accepted| {
+            let outcome = Ok(self.as_seen(accepted));
+            self.count(source, &outcome, took);
+            outcome
+        });
+        let seen = seen.collect::<Result<Vec<_>>>()?;
+        let duplicates = seen.iter().filter(|accepted| accepted.duplicate).count();
+        tracing::debug!(source = source.as_str(), webhooks = count, duplicates, "a batch is accepted");
+        Ok(seen)
+    }
+
+    /// Counts and logs webhooks of a request that are refused together.
+    fn count_refused(&self, source: &Source, error: &Error, webhooks: usize, took: Stopwatch) {
+        let (source, outcome) = (source.as_str(), error.reason().as_str());
+        for _ in 0..webhooks {
+            self.metrics.submitted(source, outcome, took);
+        }
+        tracing::debug!(source, webhooks, outcome, error = %error, "a submission is refused");
+    }
+
+    /// Stores webhooks that are not verified, without jobs; none if the quarantine of the source is full, in which case
+    /// the first of them may be stored. Counts the outcome.
+    async fn quarantine(
+        self,
+        source: Source,
+        webhooks: Vec<NewWebhook>,
+        took: Stopwatch,
+    ) -> Result<Option<Vec<Accepted>>> {
+        let mut stored = Vec::with_capacity(webhooks.len());
+        for webhook in webhooks {
+            match self.store.quarantine(webhook).await {
+                Ok(Some(webhook)) => {
+                    self.metrics.quarantined(source.as_str(), "stored");
+                    stored.push(Accepted { webhook, duplicate: false });
+                }
+                Ok(None) => {
+                    self.metrics.quarantined(source.as_str(), "refused_full");
+                    return Ok(None);
+                }
+                Err(error) => {
+                    self.count_refused(&source, &error, 1, took);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Some(stored))
+    }
+}
+
+/// `StoreUnavailable`: the webhooks are not stored by the deadline of their source.
+fn too_late(deadline: Duration) -> Error {
+    let detail = format!(
+        "the webhooks are not stored after {deadline:?}, which is the deadline of the source; they may be stored later, so send them again: those that are stored count as duplicates then"
+    );
+    Error::store_unavailable(detail, "the deadline of the source has passed")
+}

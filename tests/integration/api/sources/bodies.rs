@@ -1,0 +1,129 @@
+//! Bodies of any kind come out byte for byte.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Method;
+use rstest::rstest;
+use serde_json::json;
+
+use super::{PULLED, SHOP, request, sign, stored};
+use crate::api::harness::client::{Answer, Rest};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
+
+async fn send(rest: &Rest, key: &str, content_type: Option<&str>, body: &[u8]) -> Answer {
+    let request = request(rest, Method::POST, "shop").header("X-Id", key).body(body.to_vec());
+    let request = request.header("X-Signature", sign("s3cret", body));
+    Answer::of(match content_type {
+        Some(content_type) => request.header("content-type", content_type),
+        None => request,
+    })
+    .await
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_body_comes_out_as_it_came_whatever_its_content_type(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, &[PULLED, SHOP].concat());
+    let all_bytes = (0..=255).collect::<Vec<u8>>();
+    let bytes = "application/octet-stream";
+    for (number, (content_type, body)) in [
+        (Some("application/x-www-form-urlencoded"), &b"payload=%7B%22a%22%3A1%7D&b=c+d"[..]),
+        (Some("text/plain; charset=utf-8"), "Za\u{17c}\u{f3}\u{142}\u{107}\n".as_bytes()),
+        (Some("application/xml"), b"<a b=\"c\">\r\n</a>"),
+        (Some("application/vnd.shop+json"), b"{ \"a\" : 1.50,\"a2\":[ ] }\n"),
+        // Not what their content type says; they are verified, so they must not be lost.
+        (Some("application/json"), b"{\"a\":1,"),
+        (Some("application/json"), b"{\"a\":1,\"a\":2}"),
+        (Some("application/json"), b"\xff"),
+        (Some("application/json"), b""),
+        (Some("image/png"), &all_bytes),
+        (None, b"anything"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = send(&hookbox.rest, &format!("evt-{number}"), content_type, body).await;
+        assert_eq!(answer.status, 202, "{content_type:?}: {}", answer.text);
+        let id = answer.text_of("id");
+        let text = hookbox.rest.get(&format!("/v1/webhooks/{id}")).await.text;
+        let webhook = serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        assert_eq!(webhook["content_type"], content_type.unwrap_or(bytes), "{number}");
+        let json = content_type.is_some_and(|kind| kind.contains("json"))
+            && serde_json::from_slice::<serde_json::Value>(body).is_ok();
+        match std::str::from_utf8(body) {
+            Ok(body) if json => {
+                assert!(text.contains(&format!(r#""payload":{}"#, body.trim_end())), "{number}: {text}");
+            }
+            Ok(body) => assert_eq!(webhook["payload_text"], body, "{number}"),
+            Err(_) => assert_eq!(webhook["payload_base64"], STANDARD.encode(body), "{number}"),
+        }
+        let again = send(&hookbox.rest, &format!("evt-{number}"), content_type, body).await;
+        assert_eq!((again.status, again.text_of("id")), (200, id), "{number}");
+    }
+    assert_eq!(stored(&hookbox.rest, "shop").await.len(), 10);
+}
+
+/// Unlike what is submitted to the source `default`.
+#[rstest]
+#[tokio::test]
+async fn bodies_are_compared_byte_for_byte(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, SHOP);
+    let json = Some("application/json");
+    assert_eq!(send(&hookbox.rest, "evt-001", json, br#"{"a":1}"#).await.status, 202);
+    let text = send(&hookbox.rest, "evt-001", Some("text/plain"), br#"{"a":1}"#).await;
+    assert_eq!(text.status, 200, "{}", text.text);
+    let other = send(&hookbox.rest, "evt-001", json, br#"{ "a":1 }"#).await;
+    other.problem(422, "IDEMPOTENCY_KEY_REUSED");
+}
+
+#[tokio::test]
+async fn routes_look_into_forms_and_texts() {
+    let routes = r#"
+        [[routes]]
+        name = "form"
+        where = 'has(body.team) && body.team == "T1"'
+        handler = "pull"
+        [[routes]]
+        name = "text"
+        where = 'body.contains("urgent")'
+        handler = "pull"
+    "#;
+    let hookbox = Hookbox::with_routes(Sqlite, &[routes, SHOP].concat());
+    for (key, content_type, body, route) in [
+        ("evt-001", "application/x-www-form-urlencoded", &b"team=T1&text=a%20b"[..], "form"),
+        ("evt-002", "text/plain", b"this is urgent", "text"),
+    ] {
+        let id = send(&hookbox.rest, key, Some(content_type), body).await.text_of("id");
+        let jobs = hookbox.rest.webhook(&id).await["jobs"].clone();
+        assert_eq!(jobs.as_array().map(Vec::len), Some(1), "{jobs}");
+        assert_eq!(jobs[0]["route"], route);
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_refused_because_the_signature_is_over_what_was_sent() {
+    let hookbox = Hookbox::with_routes(Sqlite, SHOP);
+    for encodings in [&["gzip"][..], &["identity", "br"]] {
+        let request = super::signed_with(&hookbox.rest, "s3cret", "evt-001", "{}");
+        let add =
+            |request: reqwest::RequestBuilder, encoding: &&str| request.header("content-encoding", *encoding);
+        let answer = Answer::of(encodings.iter().fold(request, add)).await;
+        answer.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    }
+    let identity = super::signed_with(&hookbox.rest, "s3cret", "evt-001", "{}");
+    assert_eq!(Answer::of(identity.header("content-encoding", "identity")).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_and_one_just_small_enough_is_not() {
+    let hookbox = Hookbox::with_routes(Sqlite, &[PULLED, SHOP].concat());
+    let body = |bytes: usize| vec![b'a'; bytes];
+    let largest = send(&hookbox.rest, "evt-001", Some("text/plain"), &body(1024 * 1024)).await;
+    assert_eq!(largest.status, 202, "{}", largest.text);
+    let larger = send(&hookbox.rest, "evt-002", Some("text/plain"), &body(1024 * 1024 + 1)).await;
+    larger.problem(413, "BODY_TOO_LARGE");
+    let webhooks = stored(&hookbox.rest, "shop").await;
+    assert_eq!(webhooks.len(), 1);
+    let webhook = hookbox.rest.webhook(&largest.text_of("id")).await;
+    assert_eq!(webhook["payload_text"], json!("a".repeat(1024 * 1024)));
+}

@@ -1,0 +1,119 @@
+//! Handshakes: what a sender asks to check the URL is answered, and nothing is stored.
+
+use reqwest::Method;
+use rstest::rstest;
+
+use super::{metric, post, request, requests, sign, stored};
+use crate::api::harness::client::{Answer, Rest};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
+
+const SOURCES: &str = r#"
+[sources.chat]
+verify = { hmac = "sha256", header = "X-Signature" }
+secrets = ["s3cret"]
+key = { json = "/id" }
+handshakes = [
+    { when = [{ json = "/type", equals = "url_verification" }], value = { json = "/challenge" } },
+    { when = [{ json = "/event", present = false }, { json = "/type", equals = "ping" }], answer = { status = 204 } },
+]
+[sources.whatsapp]
+preset = "whatsapp"
+secrets = ["s3cret"]
+verify_token = "t0ken"
+[sources.cloudevents]
+preset = "cloudevents"
+[sources.plain]
+verify = "none"
+key = "body"
+"#;
+
+async fn get(rest: &Rest, source: &str, query: &str) -> Answer {
+    rest.get(&format!("/v1/sources/{source}/webhooks{query}")).await
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_handshake_by_post_is_answered_only_if_it_is_signed(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, SOURCES);
+    let rest = &hookbox.rest;
+    let body = r#"{"type":"url_verification","challenge":"3eZbrw1aBm"}"#;
+    let signed = post(rest, "chat", body).header("X-Signature", sign("s3cret", body.as_bytes()));
+    let answer = Answer::of(signed).await;
+    assert_eq!((answer.status, answer.text.as_str()), (200, "3eZbrw1aBm"));
+    assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+    let unsigned = Answer::of(post(rest, "chat", body)).await;
+    unsigned.problem(401, "NOT_VERIFIED");
+    assert!(!unsigned.text.contains("3eZbrw1aBm"), "it is no oracle: {}", unsigned.text);
+
+    let ping = r#"{"type":"ping"}"#;
+    let signed = post(rest, "chat", ping).header("X-Signature", sign("s3cret", ping.as_bytes()));
+    let answer = Answer::of(signed).await;
+    assert_eq!((answer.status, answer.text.as_str(), answer.header("content-type")), (204, "", ""));
+    // What is an object is present, too.
+    let event = r#"{"id":1,"type":"ping","event":{"a":1}}"#;
+    let signed = post(rest, "chat", event).header("X-Signature", sign("s3cret", event.as_bytes()));
+    assert_eq!(Answer::of(signed).await.status, 202);
+
+    assert_eq!(stored(rest, "chat").await.len(), 1);
+    assert_eq!(metric(rest, &requests("chat", "handshake", "")).await, Some(2.0));
+    assert_eq!(metric(rest, &requests("chat", "verified", "")).await, Some(1.0));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_handshake_by_get_is_answered_only_with_the_right_token(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, SOURCES);
+    let rest = &hookbox.rest;
+    let query = "?hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=t0ken";
+    let answer = get(rest, "whatsapp", query).await;
+    assert_eq!((answer.status, answer.text.as_str()), (200, "1158201444"));
+    let head = Answer::of(rest.request(Method::HEAD, &format!("/v1/sources/whatsapp/webhooks{query}"))).await;
+    assert_eq!((head.status, head.text.as_str()), (200, ""));
+    for query in [query.replace("t0ken", "other"), query.replace("subscribe", "other"), String::new()] {
+        let problem = get(rest, "whatsapp", &query).await.problem(400, "MALFORMED_WEBHOOK");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("no handshake of the source `whatsapp`"), "{detail}");
+    }
+    assert_eq!(metric(rest, &requests("whatsapp", "malformed", "")).await, Some(3.0));
+    assert!(stored(rest, "whatsapp").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_handshake_by_options_is_answered_with_its_headers() {
+    let hookbox = Hookbox::with_routes(Sqlite, SOURCES);
+    let options = request(&hookbox.rest, Method::OPTIONS, "cloudevents");
+    let answer = Answer::of(options.header("WebHook-Request-Origin", "eventemitter.example.com")).await;
+    assert_eq!((answer.status, answer.text.as_str()), (200, ""));
+    assert_eq!(answer.header("webhook-allowed-origin"), "eventemitter.example.com");
+    let without = Answer::of(request(&hookbox.rest, Method::OPTIONS, "cloudevents")).await;
+    without.problem(400, "MALFORMED_WEBHOOK");
+}
+
+#[tokio::test]
+async fn a_method_by_which_the_source_takes_nothing_is_answered_405() {
+    let hookbox = Hookbox::with_routes(Sqlite, SOURCES);
+    for (source, method, allowed) in [
+        ("plain", Method::GET, "POST"),
+        ("plain", Method::OPTIONS, "POST"),
+        ("whatsapp", Method::OPTIONS, "POST, GET, HEAD"),
+        ("cloudevents", Method::GET, "POST, OPTIONS"),
+    ] {
+        let answer = Answer::of(request(&hookbox.rest, method.clone(), source)).await;
+        answer.problem(405, "METHOD_NOT_ALLOWED");
+        assert_eq!(answer.header("allow"), allowed, "{method} {source}");
+    }
+    let head = Answer::of(request(&hookbox.rest, Method::HEAD, "plain")).await;
+    assert_eq!((head.status, head.header("allow")), (405, "POST"));
+    let put = Answer::of(request(&hookbox.rest, Method::PUT, "plain")).await;
+    put.problem(405, "METHOD_NOT_ALLOWED");
+}
+
+#[tokio::test]
+async fn a_handshake_by_browser_is_answered_but_no_webhook_of_a_page_is_taken() {
+    let hookbox = Hookbox::with_routes(Sqlite, SOURCES);
+    let get = request(&hookbox.rest, Method::GET, "plain").header("origin", "http://evil.example");
+    Answer::of(get).await.problem(405, "METHOD_NOT_ALLOWED");
+    let webhook = post(&hookbox.rest, "plain", "{}").header("origin", "http://evil.example");
+    Answer::of(webhook).await.problem(403, "ORIGIN_NOT_ALLOWED");
+    assert!(stored(&hookbox.rest, "plain").await.is_empty());
+}
