@@ -126,13 +126,13 @@ pub async fn run(
 
     let keys = KeyFetcher::new(Arc::clone(&clock), network);
     let receiving = Arc::new(Receiving::new(config.rate_limit, keys, seed, Arc::clone(&clock)));
-    let (leaving, stopping) = (CancellationToken::new(), CancellationToken::new());
+    let (leaving, stopping) = (Arc::new(CancellationToken::new()), Arc::new(CancellationToken::new()));
     let (work, leasing) = Work::start(
         Arc::clone(&store) as _,
         Arc::clone(&clock),
         Arc::clone(&metrics),
         seed,
-        stopping.clone(),
+        (*stopping).clone(),
     );
     let access = Arc::new(Access::new(Arc::clone(&config.tokens), Arc::clone(&clock)));
     let service =
@@ -171,7 +171,8 @@ pub async fn run(
         rest,
         stopping.clone(),
     ));
-    let mut grpc = tokio::spawn(grpc::serve(listeners.grpc, grpc_tls, connections, calls, stopping.clone()));
+    let mut grpc =
+        tokio::spawn(grpc::serve(listeners.grpc, grpc_tls, connections, calls, (*stopping).clone()));
     tracing::info!("hookbox is ready");
 
     let leaves = async {

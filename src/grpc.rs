@@ -10,6 +10,7 @@ mod webhooks;
 mod work;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -72,9 +73,9 @@ pub struct Api {
     /// The memory for messages that are arriving.
     pub bodies: Bodies,
     /// Cancelled when the process is about to stop: it is no longer ready, but still serves.
-    pub leaving: CancellationToken,
+    pub leaving: Arc<CancellationToken>,
     /// Cancelled when the process begins to stop.
-    pub stopping: CancellationToken,
+    pub stopping: Arc<CancellationToken>,
 }
 
 /// Serves all services, health and reflection on a listener until `stopping` is cancelled, then gives open

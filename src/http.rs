@@ -62,9 +62,9 @@ pub struct Api {
     /// The hosts and pages whose requests are answered.
     pub allowed: Arc<Allowed>,
     /// Cancelled when the process is about to stop: it is no longer ready, but still serves.
-    pub leaving: CancellationToken,
+    pub leaving: Arc<CancellationToken>,
     /// Cancelled when the process begins to stop.
-    pub stopping: CancellationToken,
+    pub stopping: Arc<CancellationToken>,
 }
 
 #[derive(OpenApi)]

@@ -23,6 +23,7 @@ pub mod view;
 mod watch;
 pub mod work;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
@@ -58,9 +59,17 @@ pub const MAX_PAGE_SIZE: usize = 500;
 /// Returns the headers of a request: names (in lower case) and values. Called only if a route needs them.
 pub type Headers<'a> = dyn Fn() -> Vec<(String, String)> + Send + Sync + 'a;
 
-/// The use cases of both APIs.
+/// The use cases of both APIs. Cheap to clone: each request has its own, on behalf of its caller.
 #[derive(Clone, Debug)]
 pub struct Service {
+    shared: Arc<Shared>,
+    /// On whose behalf the use cases run.
+    caller: Arc<Caller>,
+}
+
+/// What the use cases of all callers share.
+#[derive(Debug)]
+pub struct Shared {
     store: Arc<dyn Store>,
     routes: Arc<RoutesInForce>,
     clock: Arc<dyn Clock>,
@@ -70,8 +79,14 @@ pub struct Service {
     work: Arc<Work>,
     followers: Arc<Followers>,
     access: Arc<Access>,
-    /// On whose behalf the use cases run.
-    caller: Arc<Caller>,
+}
+
+impl Deref for Service {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
 }
 
 /// The outcome of a submission, and the state of the rate limit after it.
@@ -97,7 +112,8 @@ impl Service {
         receiving.activity.keep(&routes.sources());
         let caller = Arc::new(Caller::unlimited("hookbox", None));
         let (probes, followers) = (Arc::default(), Arc::default());
-        Self { store, routes, clock, metrics, receiving, probes, work, followers, access, caller }
+        let shared = Shared { store, routes, clock, metrics, receiving, probes, work, followers, access };
+        Self { shared: Arc::new(shared), caller }
     }
 
     /// Stores a webhook with a job for each route that matches it, or finds that it was accepted before.

@@ -128,7 +128,7 @@ impl WebhookService for Webhooks {
         let (metadata, _, requests) = request.into_parts();
         let (kept, metadata) = (kept_headers_of(&metadata), Arc::new(metadata));
         let trace_id = status::trace_id_of(incoming.as_ref());
-        let stopped = self.0.stopping.clone().cancelled_owned();
+        let stopped = (*self.0.stopping).clone().cancelled_owned();
         let cut_off = stopped.map(move |()| Err(status::status(&Error::shutting_down(), &trace_id)));
         let bodies = self.0.bodies.clone();
         let answers = until(requests, cut_off)
@@ -199,7 +199,7 @@ impl WebhookService for Webhooks {
             .answer("WatchStatus", traceparent_of(&request), |traceparent| async move {
                 let proto::WatchStatusRequest { id, idempotency_key, source } = request.into_inner();
                 let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
-                let stopping = self.0.stopping.clone().cancelled_owned();
+                let stopping = (*self.0.stopping).clone().cancelled_owned();
                 let changes = webhooks.0.service.watch(name, stopping).await?;
                 let changes = changes.map(move |change| {
                     change
@@ -222,7 +222,7 @@ impl WebhookService for Webhooks {
             .answer("WatchWebhooks", traceparent_of(&request), |traceparent| async move {
                 let proto::WatchWebhooksRequest { after, source, route, event_type } = request.into_inner();
                 let query = ArrivalQuery::from_fields(&after, source, route, event_type)?;
-                let stopping = self.0.stopping.clone().cancelled_owned();
+                let stopping = (*self.0.stopping).clone().cancelled_owned();
                 let arrivals = webhooks.0.service.follow(query, stopping).await?;
                 let arrivals = arrivals.map(move |arrival| {
                     arrival

@@ -77,7 +77,7 @@ pub(super) async fn watch_webhooks(
         after = last.unwrap_or_default().into_owned();
     }
     let query = ArrivalQuery::from_fields(&after, source, route, event_type)?;
-    let stopping = api.stopping.clone().cancelled_owned();
+    let stopping = (*api.stopping).clone().cancelled_owned();
     let arrivals = api.service.follow(query, stopping).await?;
     let events = arrivals.map(move |arrival| {
         let event = match arrival {

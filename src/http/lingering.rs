@@ -5,6 +5,7 @@
 //! read and discarded, within limits.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,12 +24,12 @@ const SILENCE_TIME: Duration = Duration::from_secs(5);
 pub(super) struct Lingering<B: Body + Send + Unpin + 'static> {
     /// `None` at the end of the body.
     body: Option<B>,
-    stopping: CancellationToken,
+    stopping: Arc<CancellationToken>,
 }
 
 impl<B: Body + Send + Unpin + 'static> Lingering<B> {
     /// Stops to read when `stopping` is cancelled.
-    pub(super) fn new(body: B, stopping: CancellationToken) -> Self {
+    pub(super) fn new(body: B, stopping: Arc<CancellationToken>) -> Self {
         Self { body: Some(body), stopping }
     }
 }

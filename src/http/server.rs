@@ -47,7 +47,7 @@ pub async fn serve(
     tls: Option<PortTls>,
     connections: Connections,
     router: Router,
-    stopping: CancellationToken,
+    stopping: Arc<CancellationToken>,
 ) {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEAD_BYTES);
@@ -102,7 +102,7 @@ pub async fn serve(
 fn answer(
     router: Router,
     connection: &Connection,
-    stopping: &CancellationToken,
+    stopping: &Arc<CancellationToken>,
     mut request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
     let (in_progress, arriving) = connection.begin();
@@ -112,7 +112,7 @@ fn answer(
     let is_http1 = request.version() < Version::HTTP_2;
     let request = request.map(|body| {
         let body = Holding::new(body, arriving);
-        if is_http1 { Body::new(Lingering::new(body, stopping.clone())) } else { Body::new(body) }
+        if is_http1 { Body::new(Lingering::new(body, Arc::clone(stopping))) } else { Body::new(body) }
     });
     async move {
         let Ok(mut response) = router.oneshot(request).await;

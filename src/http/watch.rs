@@ -42,7 +42,7 @@ pub(super) async fn watch_status(
     Extension(traceparent): Extension<Traceparent>,
     uri: Uri,
 ) -> Result<Response, Refused> {
-    let stopping = api.stopping.clone().cancelled_owned();
+    let stopping = (*api.stopping).clone().cancelled_owned();
     let changes = api.service.watch(WebhookName::Id(id), stopping).await?;
     let events = changes.map(move |change| {
         let event = match change {

@@ -18,7 +18,7 @@ use crate::store::{ListQuery, PauseTarget, StatusCounts, StoreStats};
 impl Service {
     /// The use cases on behalf of a caller.
     pub fn on_behalf_of(&self, caller: Arc<Caller>) -> Self {
-        Self { caller, ..self.clone() }
+        Self { caller, shared: Arc::clone(&self.shared) }
     }
 
     /// The tokens in force.
