@@ -172,7 +172,7 @@ statement! { Pg;
     "WITH given AS (
          SELECT ? AS now
      ), taken AS MATERIALIZED (
-         SELECT count(*) AS places FROM (SELECT 1 FROM webhooks WHERE source = ? AND quarantined LIMIT ?) AS some
+         SELECT count(*) AS places FROM (SELECT 1 FROM webhooks WHERE source = ? AND quarantined LIMIT ?) AS kept
      ), stored AS (
          INSERT INTO webhooks (id, source, idempotency_key, event_type, content_type, verdict, headers, payload,
                                payload_digest, traceparent, accepted_at, quarantined)

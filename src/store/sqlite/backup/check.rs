@@ -5,7 +5,7 @@ use std::path::Path;
 
 use diesel::dsl::count_star;
 use diesel::prelude::*;
-use diesel::sql_types::Text;
+use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::Sqlite;
 
 use super::error::BackupError;
@@ -40,6 +40,12 @@ pub(super) fn check(copy: &Path, of: &Path) -> Result<RowCounts, BackupError> {
         return Err(damaged(format!("its write-ahead log cannot be put into the file ({mode})")));
     }
     connection::check_versions(copy, &mut connection).map_err(refused)?;
+    // The quick check takes the end of a page that is cut off for zeros.
+    let page_bytes = SelectPageSize {}.get_result::<i64>(&mut connection).map_err(unread)?;
+    let bytes = std::fs::metadata(copy).map_err(|source| BackupError::reading(copy, source))?.len();
+    if !bytes.is_multiple_of(page_bytes.cast_unsigned()) {
+        return Err(damaged(format!("its {bytes} bytes are no whole number of pages of {page_bytes}")));
+    }
     let found = QuickCheck {}.get_result::<String>(&mut connection).map_err(unread)?;
     if found != "ok" {
         return Err(damaged(found));
@@ -103,6 +109,12 @@ statement! { Sqlite;
     struct SelectJournalMode {}
     returns Text;
     "SELECT journal_mode FROM pragma_journal_mode"
+}
+
+statement! { Sqlite;
+    struct SelectPageSize {}
+    returns BigInt;
+    "SELECT page_size FROM pragma_page_size"
 }
 
 statement! { Sqlite;

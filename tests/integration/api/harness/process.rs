@@ -144,7 +144,9 @@ impl Place {
     fn spawn(&self, arguments: &[&str], error: impl FnOnce(&Path) -> Stdio) -> Process {
         static STARTED: AtomicU16 = AtomicU16::new(0);
         let log = self.path(&format!("log-{}", STARTED.fetch_add(1, Ordering::SeqCst)));
-        let out = File::create(&log).unwrap();
+        File::create(&log).unwrap();
+        // Both outputs are appended, or one would be written over the other.
+        let out = File::options().append(true).open(&log).unwrap();
         let child = self.command(arguments).stdout(out).stderr(error(&log)).spawn().unwrap();
         let address = format!("127.0.0.1:{}", self.http).parse().unwrap();
         Process { child, log, rest: Rest::new(address) }
