@@ -24,6 +24,10 @@ use crate::domain::error::{Error, Reason, Result};
 /// The most bytes that a token may have.
 pub const MAX_TOKEN_BYTES: usize = 1024;
 
+/// An extension of each request over HTTP: the address that it came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Client(pub IpAddr);
+
 /// The tokens in force, and the failed ones of each address.
 #[derive(Debug)]
 pub struct Access {
@@ -74,16 +78,7 @@ impl Access {
             Presented::Other => return Err(unauthenticated(NOT_A_TOKEN)),
             Presented::Token(token) => tokens.find(token).ok_or_else(|| self.failed(client))?,
         };
-        if !caller.has(role) {
-            return Err(Error::new(
-                Reason::Forbidden,
-                format!(
-                    "the token `{}` does not have the role `{role}`; add it to `roles` of the token in the settings and \
-                     reload, or use another token",
-                    caller.name()
-                ),
-            ));
-        }
+        caller.check_role(role)?;
         if need == Need::Metrics && caller.is_limited() {
             return Err(caller.too_limited("the metrics are those of all sources and routes"));
         }

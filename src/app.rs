@@ -6,6 +6,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::TryRng as _;
+use rand::rngs::SysRng;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +19,9 @@ use crate::config::{Config, Database};
 use crate::connections::{Bodies, Connections, connections_for_open_files};
 use crate::domain::clock::Clock;
 use crate::domain::error::causes;
+use crate::domain::host::Scheme;
 use crate::keys::{KeyFetcher, Network};
+use crate::page::{self, Pages};
 use crate::service::alerts::{Alerter, BacklogLevels};
 use crate::service::reload::{ReadSettings, RoutesInForce};
 use crate::service::work::Work;
@@ -73,6 +77,9 @@ pub enum RunError {
     /// The system could not start a thread.
     #[error("cannot start the worker threads; raise the system's limit on threads, or set fewer `workers`")]
     Threads(#[source] std::io::Error),
+    /// The system could not draw random numbers.
+    #[error("the system has no random numbers for the forms of the page")]
+    Random(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The task of the REST or gRPC server panicked.
     #[error("the REST or gRPC server failed; this is a bug of hookbox, please report it")]
     Ended(#[from] tokio::task::JoinError),
@@ -90,6 +97,9 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     let Environment { clock, seed, network, handlers, settings, reload } = environment;
+    // Not from the seed, a part of which is in the history of attempts.
+    let mut form_key = [0; 32];
+    SysRng.try_fill_bytes(&mut form_key).map_err(|error| RunError::Random(Box::new(error)))?;
     let metrics = Arc::new(Metrics::default());
     // Before the store is open: taking over jobs can make dead letters.
     metrics.alerts().want(config.routes.take_alerts());
@@ -137,8 +147,9 @@ pub async fn run(
     let access = Arc::new(Access::new(Arc::clone(&config.tokens), Arc::clone(&clock)));
     let service =
         Service::new(Arc::clone(&store), routes, Arc::clone(&clock), metrics, receiving, work, access);
-    let alerter =
-        Alerter::start(service.clone(), BacklogLevels::new(config.max_backlog, config.backlog_alert));
+    let levels = BacklogLevels::new(config.max_backlog, config.backlog_alert);
+    let alerter = Alerter::start(service.clone(), levels);
+    let sampling = tokio::spawn(service.clone().keep_history());
     let connections = Connections::new(connections_for_open_files(handler_files(&config)));
     let bodies = Bodies::new(config.max_body_bytes);
     let rest = http::router(http::Api {
@@ -150,6 +161,7 @@ pub async fn run(
             public_url: config.public_url.clone(),
             allow_anonymous: config.allow_anonymous,
         }),
+        pages: page::router(pages(&config, &service, &clock, form_key, levels, &stopping)),
         leaving: leaving.clone(),
         stopping: stopping.clone(),
     });
@@ -193,6 +205,7 @@ pub async fn run(
     leaving.cancel();
     stopping.cancel();
     reloading.abort();
+    sampling.abort();
     if let Some(looking) = looking {
         looking.abort();
     }
@@ -221,6 +234,30 @@ pub async fn run(
     store.close().await;
     tracing::info!("hookbox has stopped");
     served
+}
+
+/// What the page is made of.
+fn pages(
+    config: &Config,
+    service: &Service,
+    clock: &Arc<dyn Clock>,
+    form_key: [u8; 32],
+    backlog: BacklogLevels,
+    stopping: &CancellationToken,
+) -> Pages {
+    let is_https = config.public_url.as_ref().is_some_and(|url| url.scheme() == Scheme::Https);
+    let text = config.text.clone();
+    Pages {
+        service: service.clone(),
+        clock: Arc::clone(clock),
+        base_path: Arc::clone(&config.base_path),
+        settings: Arc::new(move || text.get().to_string()),
+        status_of: http::status_of,
+        is_secure: config.tls.is_some() || is_https,
+        form_key,
+        backlog,
+        stopping: stopping.clone(),
+    }
 }
 
 /// Reloads the settings whenever `asked` is notified.

@@ -4,6 +4,7 @@
 //! file, the environment or a flag; a later one of these wins. A `Config` that exists is valid.
 
 mod backup;
+mod base_path;
 mod file;
 mod layers;
 mod mistake;
@@ -13,6 +14,7 @@ mod routes;
 mod secret;
 mod settings;
 mod sources;
+mod text;
 mod tls;
 mod tokens;
 mod transfer;
@@ -31,6 +33,7 @@ use self::routes::{Defaults, ReadRoute};
 pub(crate) use self::secret::read as read_secret;
 pub use self::settings::{SETTINGS, Setting, TOKEN_VARIABLE, URL_VARIABLE};
 pub use self::sources::Sources;
+pub use self::text::SettingsText;
 pub use self::tls::Tls;
 use self::tokens::ReadToken;
 pub use self::tokens::wrong_token_name;
@@ -86,6 +89,8 @@ pub struct Config {
     pub hosts: Vec<Host>,
     /// The origin of `public_url`, the URL at which senders and browsers reach REST; none if it is not set.
     pub public_url: Option<WebOrigin>,
+    /// The path under which a proxy serves the page, such as `/hooks`; empty if that is the root.
+    pub base_path: Arc<str>,
     /// Whether everybody may use hookbox where no token is configured: from any machine, and by any host.
     pub allow_anonymous: bool,
     /// The tokens of the file, and `admin_token`.
@@ -122,6 +127,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// The options of logs and traces.
     pub telemetry: telemetry::Options,
+    /// The settings as `hookbox config` prints them, each value with its origin as a comment: without anything secret.
+    pub text: SettingsText,
     read_routes: Vec<ReadRoute>,
     read_tokens: Vec<ReadToken>,
 }
@@ -167,6 +174,9 @@ impl Config {
     fn validated(layers: &Layers, handlers: &[&str], with_tls_files: bool) -> Result<Self, Mistakes> {
         let read = Reader::new(layers);
         let config = Self::read(layers, &read, handlers, with_tls_files);
+        if let Some(config) = &config {
+            config.text.set(config.written(layers).into());
+        }
         let mistakes = read.mistakes();
         config.filter(|_| mistakes.is_empty()).ok_or_else(|| Mistakes::new(mistakes))
     }
@@ -184,6 +194,7 @@ impl Config {
         let database = read.database("database_url");
         let (http_addr, grpc_addr) = (read.parsed("http_addr"), read.parsed("grpc_addr"));
         let (hosts, public_url) = (read.hosts("hosts"), read.web_origin("public_url"));
+        let base_path = read.base_path("base_path");
         let allow_anonymous = read.parsed("allow_anonymous");
         let admin_token = tokens::admin_token(read);
         let admin = admin_token.as_ref().and_then(Option::as_ref);
@@ -209,6 +220,7 @@ impl Config {
             tls: tls?,
             hosts: hosts?,
             public_url: public_url?,
+            base_path: base_path?,
             allow_anonymous: allow_anonymous?,
             tokens: Arc::new(tokens::compiled(&read_tokens, admin, metrics_open?)),
             admin_token: admin_token.clone()?,
@@ -227,9 +239,17 @@ impl Config {
             shutdown_delay: shutdown_delay?.unwrap_or(if is_local { Duration::ZERO } else { SHUTDOWN_DELAY }),
             shutdown_grace: shutdown_grace?,
             telemetry: telemetry?,
+            text: SettingsText::default(),
             read_routes,
             read_tokens,
         })
+    }
+
+    /// The settings in the form of the settings file. `layers` are those that they were read from.
+    fn written(&self, layers: &Layers) -> String {
+        let tls = self.tls.as_ref().map(ToString::to_string).unwrap_or_default();
+        let (tokens, sources, routes) = (self.tokens_text(), self.sources.text(), self.routes_text());
+        format!("{layers}{tls}{tokens}{sources}{routes}")
     }
 
     /// The tokens in the form of the settings file, without anything secret.

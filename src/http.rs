@@ -61,6 +61,8 @@ pub struct Api {
     pub bodies: Bodies,
     /// The hosts and pages whose requests are answered.
     pub allowed: Arc<Allowed>,
+    /// The paths of the page.
+    pub pages: Router,
     /// Cancelled when the process is about to stop: it is no longer ready, but still serves.
     pub leaving: Arc<CancellationToken>,
     /// Cancelled when the process begins to stop.
@@ -133,14 +135,17 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     documented_routes().into_openapi()
 }
 
-/// Serves all paths, and answers a problem document for any other path or method.
+/// Serves all paths, and answers a problem document for any other path or method. The page lets requests in by itself:
+/// it sends browsers without a token to its login.
 pub fn router(api: Api) -> Router {
     let (routes, document) = documented_routes().split_for_parts();
+    let pages: Router<Api> = api.pages.clone().with_state(());
     routes
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .layer(middleware::from_fn_with_state(api.clone(), access::guard))
+        .merge(pages)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(path_not_found)
-        .layer(middleware::from_fn_with_state(api.clone(), access::guard))
         .layer(middleware::from_fn_with_state(api.clone(), browsers::guard))
         .layer(middleware::from_fn_with_state(api.clone(), observe))
         .with_state(api)

@@ -69,6 +69,7 @@ mod grpc;
 mod handlers;
 mod http;
 mod keys;
+mod page;
 mod routes;
 mod service;
 mod sources;
@@ -94,7 +95,7 @@ pub mod internals {
         };
     }
     open! {
-        access app client clock config connections domain grpc handlers http keys routes service sources store
+        access app client clock config connections domain grpc handlers http keys page routes service sources store
         telemetry tls worker
     }
 }

@@ -14,6 +14,7 @@ mod quarantine;
 pub mod rate_limit;
 pub mod receive;
 pub mod reload;
+mod sampling;
 mod scope;
 pub mod source_view;
 pub mod sources;
@@ -48,6 +49,7 @@ use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{IdempotencyKey, NewWebhook, Source};
 use crate::routes::Incoming;
 use crate::store::{Accepted, Store};
+pub use crate::store::{ListQuery, Moved, Page, Pause, PauseTarget, StatusCounts};
 use crate::telemetry::metrics::{Metrics, Stopwatch};
 
 /// How many webhooks a page has unless the client asks for another number.

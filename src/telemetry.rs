@@ -1,6 +1,7 @@
 //! Logs, traces and metrics. Every layer may use this module.
 
 pub mod alerts;
+pub mod history;
 pub mod metrics;
 #[cfg(target_os = "linux")]
 mod process;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use super::Digest;
-use crate::domain::error::{Error, Reason};
+use crate::domain::error::{Error, Reason, Result};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 use crate::routes::glob::Names;
@@ -133,6 +133,19 @@ impl Caller {
     /// Whether the caller has a role. `Operate` includes `Read`.
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role) || (role == Role::Read && self.roles.contains(&Role::Operate))
+    }
+
+    /// Refuses a caller who does not have a role. Errors: `Forbidden`.
+    pub fn check_role(&self, role: Role) -> Result<()> {
+        if self.has(role) {
+            return Ok(());
+        }
+        let detail = format!(
+            "the token `{}` does not have the role `{role}`; add it to `roles` of the token in the settings and reload, \
+             or use another token",
+            self.name
+        );
+        Err(Error::new(Reason::Forbidden, detail))
     }
 
     /// Whether the caller sees some sources or routes only.

@@ -106,7 +106,7 @@ impl Program {
                 .with(Simulate::NAME, Simulate::new(seed))
                 .with(Http::NAME, Http::new(Handle::current()))
                 .with(Exec::NAME, Exec::new(launcher)),
-            settings: settings_reader(read, own, layers, config.tls.is_some(), config.needs_certificates()),
+            settings: settings_reader(read, own, layers, &config),
             reload,
         };
         run(config, listeners, environment, shutdown).await.map_err(ServeError::from)
@@ -120,14 +120,16 @@ pub(crate) fn known_handlers(own: &Registry) -> Vec<&str> {
 }
 
 /// A function that reads the settings again, for a reload. It also compares them with those at the start, to
-/// find settings that need a restart: among them, whether there is TLS.
+/// find settings that need a restart: among them, whether there is TLS. `config` is that of the start; its text becomes
+/// that of the settings that were read.
 fn settings_reader(
     read: Arc<ReadLayers>,
     own: Registry,
     at_start: Layers,
-    has_tls: bool,
-    needed_certificates: bool,
+    config: &Config,
 ) -> Arc<ReadSettings> {
+    let (has_tls, needed_certificates) = (config.tls.is_some(), config.needs_certificates());
+    let text = config.text.clone();
     Arc::new(move || {
         let layers = read().map_err(|mistakes| mistakes.to_string())?;
         let config = Config::new(&layers, &known_handlers(&own)).map_err(|mistakes| mistakes.to_string())?;
@@ -139,7 +141,8 @@ fn settings_reader(
             |name: &str| OF_ROUTES.iter().any(|(setting, _)| *setting == name) || OF_ACCESS.contains(&name);
         let changed = layers.changed(&at_start).into_iter().filter(|name| !is_reloaded(name));
         let tls = (config.tls.is_some() != has_tls).then_some("tls");
-        let needs_restart = changed.chain(tls).map(ToOwned::to_owned).collect();
+        let needs_restart = changed.chain(tls).map(ToOwned::to_owned).collect::<Vec<_>>();
+        text.replace(&config.text, &needs_restart);
         let (sources, tls) = (config.sources.map(), config.tls.and_then(|tls| tls.loaded));
         Ok(Reloaded { routes: config.routes, sources, tokens: config.tokens, tls, needs_restart })
     })

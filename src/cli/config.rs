@@ -49,10 +49,7 @@ impl Show {
             let sources = counted(config.sources.map().len(), "source");
             print(format_args!("the settings are fine: {routes}, {sources}\n"))?;
         } else {
-            let tls = config.tls.as_ref().map(ToString::to_string).unwrap_or_default();
-            let (tokens, sources, routes) =
-                (config.tokens_text(), config.sources.text(), config.routes_text());
-            print(format_args!("{layers}{tls}{tokens}{sources}{routes}"))?;
+            print(format_args!("{}", config.text.get()))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -6,16 +6,16 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use tracing_subscriber::EnvFilter;
 
-use super::Database;
 use super::layers::{Layers, Origin};
 use super::mistake::Mistake;
-use super::secret;
 use super::settings::SETTINGS;
+use super::{Database, base_path, secret};
 use crate::domain::host::{Host, WebOrigin};
 use crate::domain::route::Rate;
 use crate::domain::secret::Secret;
@@ -205,6 +205,11 @@ impl<'a> Reader<'a> {
             name,
             |value| if value.is_empty() { Some(None) } else { WebOrigin::of_url(value).map(Some) },
         )
+    }
+
+    /// The path of the page; empty if that is the root.
+    pub(super) fn base_path(&self, name: &str) -> Option<Arc<str>> {
+        self.read(name, base_path::base_path)
     }
 
     /// A secret; the inner value is none if the setting is empty. Mistakes do not show it.

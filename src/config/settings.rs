@@ -78,6 +78,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "URL at which senders and browsers reach REST, if it is not http_addr, such as https://hooks.example.com [default: not set]",
     },
     Setting {
+        name: "base_path",
+        default: "",
+        allowed: "empty, or a path such as /hooks that begins with none of hookbox's own paths, of letters, digits, -, _, ., ~ and /",
+        help: "Path under which a proxy serves the page, such as /hooks [default: the root]",
+    },
+    Setting {
         name: "allow_anonymous",
         default: "false",
         allowed: "true or false",

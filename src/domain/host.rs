@@ -142,6 +142,11 @@ impl WebOrigin {
     pub fn host(&self) -> &Host {
         &self.host
     }
+
+    /// The scheme.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
 }
 
 impl fmt::Display for WebOrigin {

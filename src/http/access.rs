@@ -1,7 +1,6 @@
 //! Lets a request in by its bearer token, or refuses it. A handler that takes an [`Api`] acts on behalf of the caller.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -14,15 +13,12 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 
 use super::Api;
 use super::problem::Refused;
+pub(super) use crate::access::Client;
 use crate::access::{Caller, Need, OPERATIONS, need_of_path};
 use crate::domain::error::Result;
 
 /// The name of the tokens in the OpenAPI document.
 const SCHEME: &str = "token";
-
-/// An extension of each request: the address that it came from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Client(pub(super) IpAddr);
 
 /// Refuses requests without the token that they need. Puts the caller into the extensions of the others.
 pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {

@@ -27,7 +27,7 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// All other responses are data, and no pages.
+/// All other responses are data, and no pages, unless they say something else.
 const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// The hosts and pages whose requests are answered.
@@ -58,8 +58,10 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
         Ok(()) => next.run(request).await,
         Err(refused) => refused.into_response(),
     };
+    // The page says by itself what browsers may do with it.
+    let policy = HeaderValue::from_static(if is_docs { DOCS_POLICY } else { DATA_POLICY });
+    response.headers_mut().entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, if is_docs { DOCS_POLICY } else { DATA_POLICY }),
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),

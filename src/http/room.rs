@@ -38,10 +38,11 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-/// Whether the answer can have a payload or a page of webhooks. Its request has no body that must arrive first.
+/// Whether the answer can have a payload or a page of webhooks. Its request has no body that must arrive first. The page
+/// may have a prefix.
 fn may_be_large(method: &Method, path: &str) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
-        && path.starts_with("/v1/webhook")
+        && (path.starts_with("/v1/webhook") || (!path.starts_with("/v1/") && path.contains("/webhooks/")))
         && !path.ends_with("/status")
         && !path.ends_with("/watch")
 }

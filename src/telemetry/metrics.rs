@@ -17,6 +17,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::alerts::Alerts;
+use super::history::History;
 use super::quarantine::Quarantine;
 use super::rates::Rate;
 use super::route_counters::RouteCounters;
@@ -24,6 +25,7 @@ use super::source_counters::SourceCounters;
 pub use super::stopwatch::Stopwatch;
 use super::store_gauges::StoreGauges;
 use super::submissions::Submissions;
+use crate::domain::attempt::Outcome;
 use crate::domain::verdict::Cause;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -64,6 +66,7 @@ pub struct Metrics {
     completed_rate: Rate,
     workers_total: AtomicU64,
     alerts: Alerts,
+    history: History,
 }
 
 impl Default for Metrics {
@@ -96,6 +99,7 @@ impl Default for Metrics {
             completed_rate: Rate::default(),
             workers_total: AtomicU64::new(0),
             alerts: Alerts::default(),
+            history: History::default(),
             registry: Registry::default(),
         };
         metrics.submissions.register(registry);
@@ -183,6 +187,7 @@ impl Metrics {
     /// Counts a submitted webhook. `outcome` is `accepted`, `duplicate`, or the reason of the refusal.
     pub fn submitted(&self, source: &str, outcome: &'static str, took: Stopwatch) {
         self.submissions.count(source, outcome, took);
+        self.history.submitted(source, outcome, took.elapsed());
     }
 
     /// Counts a new webhook for the rate of accepted webhooks. `now` is monotonic.
@@ -232,11 +237,13 @@ impl Metrics {
     pub fn attempted(&self, route: &str, handler: &str, outcome: &'static str, took: Duration) {
         self.routes.attempted(route, handler, outcome);
         self.attempt_seconds.observe(took.as_secs_f64());
+        self.history.attempted(route, outcome == Outcome::Completed.as_str(), took);
     }
 
     /// Counts a job that became a dead letter.
     pub fn dead_lettered(&self, route: &str) {
         self.routes.dead_lettered(route);
+        self.history.dead_lettered(route);
     }
 
     /// Counts a breaker that this process has opened, for the first time or again.
@@ -258,6 +265,7 @@ impl Metrics {
     /// Counts a completed job for the rate of completed jobs. `now` is monotonic.
     pub fn completed(&self, now: Duration) {
         self.completed_rate.add(now, 1);
+        self.history.completed();
     }
 
     /// Counts a job that was claimed, and its thread as busy. `waited` is the time from when the job was due.
@@ -269,6 +277,7 @@ impl Metrics {
     /// Counts a job that was leased to a worker elsewhere. `waited` is the time from when the job was due.
     pub fn leased(&self, waited: Duration) {
         self.queue_wait_seconds.observe(waited.as_secs_f64());
+        self.history.waited(waited);
     }
 
     /// Sets how many requests of workers wait for jobs.
@@ -340,6 +349,11 @@ impl Metrics {
     /// The alerts. They are here because every layer that has something to raise has the metrics.
     pub fn alerts(&self) -> &Alerts {
         &self.alerts
+    }
+
+    /// What happened in the last 60 minutes, for the page.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// New webhooks accepted, and jobs completed, per second, on average over the last 60 full seconds.

@@ -20,6 +20,7 @@ mod layers;
 mod library;
 mod lifecycle;
 mod logs;
+mod page;
 mod quarantine;
 mod rest;
 mod settings;

@@ -25,6 +25,16 @@ impl BacklogLevels {
     pub fn new(max: u64, high: f64) -> Self {
         Self { high: ((max as f64 * high).round() as u64).max(1), max }
     }
+
+    /// Whether this many unfinished jobs are a high backlog.
+    pub fn is_high(self, backlog: u64) -> bool {
+        backlog >= self.high
+    }
+
+    /// The most unfinished jobs there may be.
+    pub fn max(self) -> u64 {
+        self.max
+    }
 }
 
 /// Looks at the backlog while alerts are wanted. Raises an alert when it becomes high, and then not before it was below
@@ -40,7 +50,7 @@ pub(super) async fn watch(service: Service, levels: BacklogLevels) {
         // While the store is away, nothing is known of the backlog.
         let Ok(stats) = service.stats().await else { continue };
         let backlog = stats.counts.unfinished();
-        let was_high = std::mem::replace(&mut is_high, backlog >= levels.high);
+        let was_high = std::mem::replace(&mut is_high, levels.is_high(backlog));
         if is_high && !was_high {
             service.metrics.alerts().raise(|| Alert::BacklogHigh {
                 backlog,

@@ -41,6 +41,11 @@ const LAYERS: &[Layer] = &[
         never: &["axum", "hyper"],
     },
     Layer {
+        name: "page",
+        may_name: &["access", "domain", "service", "telemetry"],
+        never: &["diesel", "tonic", "hyper", "prost", "utoipa"],
+    },
+    Layer {
         name: "worker",
         may_name: &["domain", "store", "telemetry"],
         never: &["tonic", "axum", "hyper", "prost"],
@@ -94,6 +99,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("procfs", &["telemetry"]),
     ("prometheus_client", &["telemetry"]),
     ("utoipa", &["http"]),
+    ("maud", &["page"]),
 ];
 
 #[test]
@@ -126,6 +132,9 @@ fn a_breach_is_found_however_it_is_written() {
         ("domain", "use ::diesel::prelude::*;"),
         ("http", "use crate::store::{Page, sqlite::SqliteStore};"),
         ("http", "use crate::store::sqlite;"),
+        ("page", "use crate::http::status_of;"),
+        ("page", "use crate::store::Page;"),
+        ("http", "use maud::html;"),
         ("grpc", "use crate::http::problem;"),
         ("worker", "pub use crate::service::Service;"),
         ("worker", "use crate::handlers::http::Http;"),

@@ -1,0 +1,162 @@
+//! The page: HTML for the browsers of operators, rendered on the server. Knows the service, and neither the APIs nor the
+//! settings nor the inside of a store.
+//!
+//! A file is a view. It lists what it serves in [`Paths`]. Its handlers take a [`Context`], which lets the request in and
+//! makes the document of the answer, or an [`Action`](action::Action), which besides checks the form. Everything works
+//! without JavaScript; `assets/page.js` only makes it live.
+
+mod action;
+mod assets;
+mod chart;
+mod context;
+mod document;
+mod live;
+mod login;
+mod overview;
+mod parts;
+mod session;
+mod settings;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+use ring::hmac;
+use tokio_util::sync::CancellationToken;
+
+use self::live::Live;
+use crate::domain::clock::Clock;
+use crate::domain::error::Reason;
+use crate::service::Service;
+use crate::service::alerts::BacklogLevels;
+
+/// The path of the overview. `GET /` answers it too, if the client prefers HTML.
+pub const OVERVIEW: &str = "/overview";
+
+/// What a browser may do with a page: run the script and use the style sheet of this server, send forms to it, and
+/// nothing else. Nothing of either is written into a page.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+    connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The text of the settings, without anything secret.
+pub type SettingsText = dyn Fn() -> String + Send + Sync;
+
+/// What the page is made of.
+#[derive(Clone)]
+pub struct Pages {
+    /// The use cases.
+    pub service: Service,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The path under which a proxy serves the page, such as `/hooks`; empty if that is the root.
+    pub base_path: Arc<str>,
+    /// The settings as they were last read.
+    pub settings: Arc<SettingsText>,
+    /// The HTTP status of each reason.
+    pub status_of: fn(Reason) -> StatusCode,
+    /// Whether browsers reach the page by `https` alone.
+    pub is_secure: bool,
+    /// Random, for the tokens of forms where no token is configured.
+    pub form_key: [u8; 32],
+    /// When the backlog is high.
+    pub backlog: BacklogLevels,
+    /// Cancelled when the process begins to stop.
+    pub stopping: CancellationToken,
+}
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages").field("base_path", &self.base_path).finish_non_exhaustive()
+    }
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+struct State {
+    pages: Pages,
+    /// The key of the tokens of forms where no token is configured.
+    form_key: hmac::Key,
+    live: Live,
+}
+
+type Shared = Arc<State>;
+
+/// What a view serves.
+#[derive(Debug, Default)]
+struct Paths(Vec<Served>);
+
+#[derive(Debug)]
+struct Served {
+    method: &'static str,
+    path: &'static str,
+    handler: MethodRouter<Shared>,
+}
+
+impl Paths {
+    /// Serves a path by GET, and so by HEAD.
+    fn get<H: Handler<T, Shared>, T: 'static>(mut self, path: &'static str, handler: H) -> Self {
+        self.0.push(Served { method: "GET", path, handler: get(handler) });
+        self
+    }
+
+    /// Serves a path by POST. The handler takes an [`Action`](action::Action), because it changes something.
+    fn post<H: Handler<T, Shared>, T: 'static>(mut self, path: &'static str, handler: H) -> Self {
+        self.0.push(Served { method: "POST", path, handler: post(handler) });
+        self
+    }
+
+    /// Adds what another view serves.
+    fn with(mut self, view: Self) -> Self {
+        self.0.extend(view.0);
+        self
+    }
+}
+
+/// What all views serve.
+fn all() -> Paths {
+    Paths::default()
+        .with(assets::routes())
+        .with(login::routes())
+        .with(live::routes())
+        .with(overview::routes())
+        .with(settings::routes())
+}
+
+/// The method and path of everything that the page serves, without the prefix of a proxy.
+pub fn paths() -> Vec<(&'static str, &'static str)> {
+    all().0.iter().map(|served| (served.method, served.path)).collect()
+}
+
+/// Serves all paths of the page, also with the prefix `base_path`.
+pub fn router(pages: Pages) -> Router {
+    let form_key = hmac::Key::new(hmac::HMAC_SHA256, &pages.form_key);
+    let base_path = Arc::clone(&pages.base_path);
+    let mut router = Router::<Shared>::new();
+    for Served { path, handler, .. } in all().0 {
+        if !base_path.is_empty() {
+            router = router.route(&format!("{base_path}{path}"), handler.clone());
+            if path == OVERVIEW {
+                router = router.route(&base_path, handler.clone());
+                router = router.route(&format!("{base_path}/"), handler.clone());
+            }
+        }
+        router = router.route(path, handler);
+    }
+    let state = State { pages, form_key, live: Live::default() };
+    router.layer(middleware::from_fn(with_policy)).with_state(Arc::new(state))
+}
+
+/// Tells the browser what it may do with a page, and to keep none unless the page says so.
+async fn with_policy(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

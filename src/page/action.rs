@@ -1,0 +1,140 @@
+//! Forms that were sent: within limits, with their token, and by a caller who may.
+
+use std::time::Duration;
+
+use axum::Form;
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::{self, HeaderMap, HeaderValue, header};
+use bytes::Bytes;
+use http_body_util::LengthLimitError;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use url::form_urlencoded;
+
+use super::Shared;
+use super::context::{Context, FORM_TOKEN, Turned};
+use crate::access::Role;
+use crate::domain::error::{Error, Reason, Result};
+
+/// The most bytes of a form as it is sent.
+const MAX_FORM_BYTES: usize = 1024 * 1024;
+
+/// How long a form may take to arrive.
+const FORM_TIME: Duration = Duration::from_secs(30);
+
+/// How many forms arrive at once. Others wait.
+const FORMS_AT_ONCE: usize = 16;
+
+/// The media type of forms.
+const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
+
+static ARRIVING: Semaphore = Semaphore::const_new(FORMS_AT_ONCE);
+
+/// A form of a caller who is logged in. It had its token.
+#[derive(Debug)]
+pub(super) struct Posted<T>(pub(super) Context, pub(super) T);
+
+/// A form that changes something, of a caller with the role `Operate`. It had its token. `T` has the fields as members:
+/// a field that is not filled in is an empty text.
+#[derive(Debug)]
+pub(super) struct Action<T>(pub(super) Context, pub(super) T);
+
+impl<T: DeserializeOwned + Send + 'static> FromRequest<Shared> for Posted<T> {
+    type Rejection = Turned;
+
+    async fn from_request(request: Request, shared: &Shared) -> std::result::Result<Self, Turned> {
+        let (context, fields) = posted(request, shared, Role::Read).await?;
+        Ok(Self(context, fields))
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> FromRequest<Shared> for Action<T> {
+    type Rejection = Turned;
+
+    async fn from_request(request: Request, shared: &Shared) -> std::result::Result<Self, Turned> {
+        let (context, fields) = posted(request, shared, Role::Operate).await?;
+        Ok(Self(context, fields))
+    }
+}
+
+/// Why a form is not taken.
+enum Refused {
+    Error(Error),
+    FormToken,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// The caller is checked before the form arrives, so that strangers take no memory.
+async fn posted<T: DeserializeOwned>(
+    request: Request,
+    shared: &Shared,
+    role: Role,
+) -> std::result::Result<(Context, T), Turned> {
+    let (mut head, body) = request.into_parts();
+    let context = Context::from_request_parts(&mut head, shared).await?;
+    if let Err(error) = context.caller.check_role(role) {
+        return Err(context.failed(&error).into());
+    }
+    match fields(&context, &head.headers, body).await {
+        Ok(fields) => Ok((context, fields)),
+        Err(Refused::Error(error)) => Err(context.failed(&error).into()),
+        Err(Refused::FormToken) => Err(context.without_form_token().into()),
+    }
+}
+
+async fn fields<T: DeserializeOwned>(
+    context: &Context,
+    headers: &HeaderMap,
+    body: Body,
+) -> std::result::Result<T, Refused> {
+    // The semaphore is never closed.
+    let _permit = ARRIVING.acquire().await;
+    let form = read_form(headers, body, MAX_FORM_BYTES).await?;
+    if has_token(context, &form) { Ok(deserialized(form).await?) } else { Err(Refused::FormToken) }
+}
+
+/// Whether a form has its token, once.
+fn has_token(context: &Context, form: &[u8]) -> bool {
+    let mut tokens = form_urlencoded::parse(form).filter(|(name, _)| name == FORM_TOKEN);
+    match (tokens.next(), tokens.next()) {
+        (Some((_, token)), None) => context.session.is_form_token(&token),
+        _ => false,
+    }
+}
+
+/// The bytes of a form, at most `limit`, if they arrive in time.
+pub(super) async fn read_form(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes> {
+    let given = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let essence = given.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if !essence.eq_ignore_ascii_case(MEDIA_TYPE.as_bytes()) {
+        return Err(wrong(&format!("it has to be sent as {MEDIA_TYPE}")));
+    }
+    let arrived = tokio::time::timeout(FORM_TIME, to_bytes(body, limit)).await;
+    let arrived = arrived
+        .map_err(|_| wrong(&format!("it did not arrive within {} s; send it again", FORM_TIME.as_secs())))?;
+    arrived.map_err(|error| {
+        if error.into_inner().is::<LengthLimitError>() {
+            Error::new(Reason::BodyTooLarge, format!("the form has more than {limit} bytes; send less"))
+        } else {
+            wrong("it did not arrive whole; send it again")
+        }
+    })
+}
+
+async fn deserialized<T: DeserializeOwned>(form: Bytes) -> Result<T> {
+    let request = http::Request::post("/").header(header::CONTENT_TYPE, MEDIA_TYPE);
+    let request = request.body(Body::from(form)).map_err(Error::internal)?;
+    let fields = Form::from_request(request, &()).await;
+    fields.map(|Form(fields)| fields).map_err(|rejection| wrong(&rejection.body_text()))
+}
+
+/// The error of a form that cannot be read. `problem` says why.
+fn wrong(problem: &str) -> Error {
+    Error::new(Reason::InvalidField, format!("the form is wrong: {problem}"))
+}

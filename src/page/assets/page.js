@@ -1,0 +1,262 @@
+// Makes the page live. Everything works without it.
+
+const find = (selector, root = document) => root.querySelector(selector);
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+// Times, in the same words as in parts/time.rs.
+
+function ago(at) {
+  const seconds = Math.trunc((Date.now() - at) / 1000);
+  const distance = Math.abs(seconds);
+  if (distance === 0) return 'now';
+  const text = distance < 60 ? `${distance} s`
+    : distance < 3600 ? `${Math.trunc(distance / 60)} min`
+    : distance < 172800 ? `${Math.trunc(distance / 3600)} h`
+    : `${Math.trunc(distance / 86400)} d`;
+  return seconds > 0 ? `${text} ago` : `in ${text}`;
+}
+
+function showTimes(root) {
+  for (const time of all('time[data-ago]', root)) {
+    const text = ago(Date.parse(time.dateTime));
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+
+// Copying
+
+function showCopyButtons(root) {
+  for (const button of all('[data-copy], [data-copy-from]', root)) button.hidden = false;
+}
+
+async function copy(button) {
+  const from = button.dataset.copyFrom;
+  const text = from ? document.getElementById(from)?.textContent ?? '' : button.dataset.copy;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Browsers have no clipboard for pages over plain HTTP.
+    const area = document.createElement('textarea');
+    area.className = 'visually-hidden';
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand('copy');
+    area.remove();
+    button.focus();
+  }
+  const label = button.textContent;
+  button.textContent = 'Copied';
+  setTimeout(() => { button.textContent = label; }, 1500);
+}
+
+// Live views
+
+const stream = document.body.dataset.stream;
+const liveButton = document.getElementById('live');
+const POLL = 10000;
+let source = null;
+let poll = 0;
+let isPaused = false;
+let isLoading = false;
+let isStale = false;
+
+const isLive = () => find('[data-live]') !== null;
+
+async function refresh() {
+  if (isLoading || isPaused || document.hidden) {
+    isStale = true;
+    return;
+  }
+  isLoading = true;
+  isStale = false;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: 'text/html' }, redirect: 'manual' });
+    if (answer.type === 'opaqueredirect') {
+      location.reload();
+    } else if (answer.ok) {
+      update(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+    }
+  } catch {
+    // The server is away. The next event, or the next poll, tries again.
+  }
+  isLoading = false;
+  if (isStale) setTimeout(refresh, 1000);
+}
+
+function update(fresh) {
+  if (isPaused) return;
+  for (const element of all('[data-live]')) {
+    const other = element.id && fresh.getElementById(element.id);
+    if (!other || isInUse(element)) continue;
+    if (element.dataset.live === 'list') updateList(element, other);
+    else replace(element, other);
+  }
+  if (!isLive()) stop();
+}
+
+// Whether somebody is just typing, selecting or answering there.
+function isInUse(element) {
+  const active = document.activeElement;
+  const selection = getSelection();
+  return find('details.confirm[open]', element) !== null
+    || (element.contains(active) && active.matches('input, select, textarea'))
+    || (!selection.isCollapsed && element.contains(selection.anchorNode));
+}
+
+function replace(element, other) {
+  const active = element.contains(document.activeElement) ? document.activeElement : null;
+  const href = active?.getAttribute('href');
+  for (const details of all('details[id]', element)) {
+    const same = other.querySelector(`#${CSS.escape(details.id)}`);
+    if (same) same.open = details.open;
+  }
+  const scrolled = all('[id]', element).filter((part) => part.scrollTop > 0).map((part) => [part.id, part.scrollTop]);
+  const placed = document.importNode(other, true);
+  element.replaceWith(placed);
+  adorn(placed);
+  for (const [id, top] of scrolled) document.getElementById(id)?.scrollTo(0, top);
+  const again = active?.id ? document.getElementById(active.id)
+    : href && all('a[href]', placed).find((link) => link.getAttribute('href') === href);
+  again?.focus({ preventScroll: true });
+}
+
+// Rows that are shown stay where they are. New ones come by themselves only while the reader is at the top.
+function updateList(list, other) {
+  const known = new Set(all('tr[data-id]', list).map((row) => row.dataset.id));
+  const rows = all('tr[data-id]', other);
+  const firstKnown = rows.findIndex((row) => known.has(row.dataset.id));
+  const added = firstKnown < 0 ? rows.length : firstKnown;
+  const isAtTop = scrollY < 200 && !list.contains(document.activeElement);
+  if (added === 0 || isAtTop || known.size === 0) {
+    for (const row of rows.slice(0, known.size === 0 ? 0 : added)) row.classList.add('fresh');
+    replace(list, other);
+    hideNew();
+    return;
+  }
+  for (const row of rows) {
+    const shown = find(`tr[data-id="${CSS.escape(row.dataset.id)}"]`, list);
+    if (shown && !shown.contains(document.activeElement) && shown.innerHTML !== row.innerHTML) {
+      const placed = document.importNode(row, true);
+      shown.replaceWith(placed);
+      adorn(placed);
+    }
+  }
+  showNew(list, `${added}${firstKnown < 0 ? ' or more' : ''} new`, other);
+}
+
+function showNew(list, label, other) {
+  let button = find('.new-rows');
+  if (!button) {
+    button = document.createElement('button');
+    button.type = 'button';
+    button.className = 'new-rows primary';
+    const table = list.closest('.table') ?? list.closest('table') ?? list;
+    table.before(button);
+  }
+  button.textContent = label;
+  button.onclick = () => {
+    scrollTo(0, 0);
+    replace(document.getElementById(list.id), other);
+    hideNew();
+  };
+}
+
+function hideNew() {
+  find('.new-rows')?.remove();
+}
+
+function start() {
+  if (!stream || source || poll || !isLive()) return;
+  source = new EventSource(stream);
+  source.addEventListener('change', refresh);
+  source.onerror = () => {
+    // Closed for good: there are too many streams, or a proxy lets none through.
+    if (source?.readyState === EventSource.CLOSED) {
+      stop();
+      poll = setInterval(refresh, POLL);
+    }
+  };
+}
+
+function stop() {
+  source?.close();
+  source = null;
+  clearInterval(poll);
+  poll = 0;
+}
+
+if (liveButton && stream && isLive()) {
+  liveButton.hidden = false;
+  liveButton.onclick = () => {
+    isPaused = !isPaused;
+    liveButton.setAttribute('aria-pressed', String(!isPaused));
+    liveButton.textContent = isPaused ? 'Paused' : 'Live';
+    if (!isPaused) refresh();
+  };
+}
+
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) stop();
+  else start();
+});
+addEventListener('pagehide', stop);
+addEventListener('pageshow', start);
+
+// Keys
+
+const isTyping = (target) => target.closest?.('input, select, textarea, [contenteditable]') !== null;
+
+function walk(step) {
+  const links = all('tr[data-row]').map((row) => find('a[href]', row)).filter(Boolean);
+  const at = links.findIndex((link) => link.closest('tr').contains(document.activeElement));
+  const next = links[at < 0 ? (step > 0 ? 0 : links.length - 1) : Math.min(Math.max(at + step, 0), links.length - 1)];
+  next?.focus();
+  next?.closest('tr').scrollIntoView({ block: 'nearest' });
+}
+
+const KEYS = {
+  '/': () => find('input[type=search], form.filters input:not([type=hidden]), form.filters select')?.focus(),
+  'j': () => walk(1),
+  'k': () => walk(-1),
+  'r': () => location.reload(),
+  '?': () => document.getElementById('keys')?.showModal(),
+};
+
+document.addEventListener('keydown', (event) => {
+  if (event.key === 'Escape') {
+    for (const details of all('details.confirm[open]')) details.open = false;
+  }
+  const does = KEYS[event.key];
+  const isOurs = does && !event.ctrlKey && !event.metaKey && !event.altKey && !isTyping(event.target);
+  if (isOurs && !find('dialog[open]')) {
+    event.preventDefault();
+    does();
+  }
+});
+
+document.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-copy], [data-copy-from]');
+  if (button) copy(button);
+  for (const details of all('details.confirm[open]')) {
+    if (!details.contains(event.target)) details.open = false;
+  }
+});
+
+// At the start
+
+function adorn(root) {
+  showCopyButtons(root);
+  showTimes(root);
+}
+
+if (find('[data-once]')) {
+  const here = new URL(location.href);
+  here.searchParams.delete('notice');
+  here.searchParams.delete('seal');
+  history.replaceState(history.state, '', here);
+}
+
+adorn(document);
+setInterval(() => showTimes(document), 1000);
+start();

@@ -1,0 +1,279 @@
+//! What each view gets of a request: on whose behalf it acts, where it is, and how it answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use maud::{Markup, html};
+use serde::de::DeserializeOwned;
+use url::form_urlencoded;
+
+use super::document::document;
+use super::login::{away, to_login};
+use super::session::{CookieScope, Session};
+use super::{OVERVIEW, Shared, parts};
+use crate::access::{Caller, Need, Role};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::trace::Traceparent;
+use crate::service::{Service, log_unserved};
+
+/// The name of the field of a form that has its token.
+pub(super) const FORM_TOKEN: &str = "form_token";
+
+/// The parameter with the text of a notice, and the one with its seal.
+const NOTICE: [&str; 2] = ["notice", "seal"];
+
+/// The most characters of a notice.
+const MAX_NOTICE_CHARS: usize = 300;
+
+/// The views in the navigation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nav {
+    /// What is wrong, numbers and charts.
+    Overview,
+    /// All webhooks.
+    Webhooks,
+    /// Webhooks with a dead letter, in groups.
+    DeadLetters,
+    /// The routes.
+    Routes,
+    /// The sources.
+    Sources,
+    /// The replays.
+    Replays,
+    /// What operators did.
+    Actions,
+    /// The settings in force.
+    Settings,
+}
+
+/// A request that was let in.
+#[derive(Debug)]
+pub(super) struct Context {
+    /// The use cases, on behalf of the caller.
+    pub(super) service: Service,
+    /// Who sends the request.
+    pub(super) caller: Arc<Caller>,
+    /// The time of the request.
+    pub(super) now: Timestamp,
+    /// What the views share.
+    pub(super) shared: Shared,
+    /// What forms and notices are sealed with.
+    pub(super) session: Session,
+    /// For the cookie of the login.
+    pub(super) cookie_scope: CookieScope,
+    /// The path of the request without `base_path`.
+    at: String,
+    /// The parameters of the request, without those of a notice.
+    parameters: Vec<(String, String)>,
+    /// What the last action did, to be shown once.
+    notice: Option<String>,
+    trace_id: String,
+}
+
+/// Why a request gets no page, or another one: the answer.
+#[derive(Debug)]
+pub(super) struct Turned(Box<Response>);
+
+impl From<Response> for Turned {
+    fn from(response: Response) -> Self {
+        Self(Box::new(response))
+    }
+}
+
+impl IntoResponse for Turned {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+impl FromRequestParts<Shared> for Context {
+    type Rejection = Turned;
+
+    /// Lets callers with the role `Read` in, sends callers without a token to the login, and refuses others.
+    async fn from_request_parts(head: &mut Parts, shared: &Shared) -> std::result::Result<Self, Turned> {
+        Self::admit(head, shared)
+    }
+}
+
+impl Context {
+    fn admit(head: &Parts, shared: &Shared) -> std::result::Result<Self, Turned> {
+        let session = match Session::of(head, shared, Need::Role(Role::Read)) {
+            Ok(session) => session,
+            Err(error) if error.reason() == Reason::Unauthenticated => return Err(to_login(head, shared)),
+            Err(error) => return Err(away(head, shared, &error)),
+        };
+        let query = head.uri.query().unwrap_or_default();
+        let all = form_urlencoded::parse(query.as_bytes()).into_owned();
+        let (of_notice, parameters): (Vec<_>, Vec<_>) =
+            all.partition(|(name, _)| NOTICE.contains(&name.as_str()));
+        let notice = match of_notice.as_slice() {
+            [(_, notice), (_, seal)] => session.is_sealed(notice, seal).then(|| notice.clone()),
+            _ => None,
+        };
+        let traceparent = head.extensions.get::<Traceparent>();
+        let trace_id = traceparent.map(|traceparent| traceparent.trace_id().to_owned());
+        Ok(Self {
+            service: shared.pages.service.on_behalf_of(Arc::clone(&session.caller)),
+            caller: Arc::clone(&session.caller),
+            now: shared.pages.clock.now(),
+            shared: Arc::clone(shared),
+            session,
+            cookie_scope: CookieScope::of(head, shared),
+            at: inner_path(head.uri.path(), &shared.pages.base_path).to_owned(),
+            parameters,
+            notice,
+            trace_id: trace_id.unwrap_or_default(),
+        })
+    }
+
+    /// The whole document of a view: `body` is what `main` has.
+    pub(super) fn page(&self, title: &str, at: Nav, body: Markup) -> Response {
+        self.page_with(StatusCode::OK, title, Some(at), body)
+    }
+
+    /// As [`page`](Self::page), with another status.
+    pub(super) fn page_with(
+        &self,
+        status: StatusCode,
+        title: &str,
+        at: Option<Nav>,
+        body: Markup,
+    ) -> Response {
+        let document = document(self, title, at, self.notice.as_deref(), &body);
+        html_response(status, document)
+    }
+
+    /// A path as the browser has to name it: with `base_path`. Every `href`, `action` and `src` goes through it.
+    pub(super) fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.shared.pages.base_path)
+    }
+
+    /// This view with another value of a parameter, or without it: for the links of pagers and filters. Goes through
+    /// [`path`](Self::path) already.
+    pub(super) fn here_with(&self, name: &str, value: Option<&str>) -> String {
+        let kept = self.parameters.iter().filter(|(known, _)| known != name);
+        let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
+        self.path(&with_query(&self.at, kept.chain(value.map(|value| (name, value)))))
+    }
+
+    /// The path of the request, without `base_path`.
+    pub(super) fn at(&self) -> &str {
+        &self.at
+    }
+
+    /// The parameters of the request, in their order.
+    pub(super) fn parameters(&self) -> &[(String, String)] {
+        &self.parameters
+    }
+
+    /// The parameters of the request as a type whose members are optional. A parameter that is given twice, or cannot be
+    /// read, is an error. Errors: `InvalidField`.
+    pub(super) fn query<T: DeserializeOwned>(&self) -> Result<T> {
+        let parameters = self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let uri: Uri = with_query("/", parameters).parse().map_err(Error::internal)?;
+        Query::try_from_uri(&uri).map(|Query(parameters)| parameters).map_err(|rejection| {
+            let text = rejection.body_text();
+            Error::new(Reason::InvalidField, format!("the address of this page is wrong: {text}"))
+        })
+    }
+
+    /// The hidden field that a form needs to be taken.
+    pub(super) fn form_token(&self) -> Markup {
+        html! { input type="hidden" name=(FORM_TOKEN) value=(self.session.form_token()); }
+    }
+
+    /// Whether the caller may change something. Show no action otherwise. The server refuses them besides.
+    pub(super) fn may_operate(&self) -> bool {
+        self.caller.has(Role::Operate)
+    }
+
+    /// A page that says what went wrong, why, and what to do next.
+    pub(super) fn failed(&self, error: &Error) -> Response {
+        let status = (self.shared.pages.status_of)(error.reason());
+        if status.is_server_error() {
+            log_unserved(error, &self.trace_id);
+        }
+        let reason = error.reason();
+        let mut response = self.problem(status, reason.title(), reason.as_str(), error.detail());
+        if let Some(delay) = error.retry_delay() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
+        }
+        response
+    }
+
+    /// The answer to a form without its token.
+    pub(super) fn without_form_token(&self) -> Response {
+        let detail = "Nothing was changed. The form does not have the token that this page gave it: hookbox \
+            was restarted, or you logged in again, after the page was loaded; or another site sent the form. Go \
+            back, load the page again, and repeat it.";
+        self.problem(StatusCode::FORBIDDEN, "The form is out of date", "FORM_TOKEN", detail)
+    }
+
+    fn problem(&self, status: StatusCode, title: &str, reason: &str, detail: &str) -> Response {
+        let body = html! {
+            section.problem {
+                h1 { (title) }
+                p.lead { (parts::lines(detail)) }
+                p.muted.small {
+                    code { (reason) }
+                    @if !self.trace_id.is_empty() { " · trace " code { (self.trace_id) } }
+                }
+                p { a.button href=(self.path("/")) { "Overview" } }
+            }
+        };
+        self.page_with(status, title, None, body)
+    }
+
+    /// Sends the browser to a path of this page, without a fragment, after an action. It shows `notice` there, once.
+    pub(super) fn done(&self, path: &str, notice: &str) -> Response {
+        let notice: String = notice.chars().take(MAX_NOTICE_CHARS).collect();
+        let seal = self.session.seal(&notice);
+        let [name, name_of_seal] = NOTICE;
+        let sealed = [(name, notice.as_str()), (name_of_seal, seal.as_str())];
+        see_other(&self.path(&with_query(path, sealed.into_iter())))
+    }
+}
+
+/// A path with parameters added to it.
+pub(super) fn with_query<'a>(path: &str, parameters: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    match (query.is_empty(), path.contains('?')) {
+        (true, _) => path.to_owned(),
+        (false, false) => format!("{path}?{query}"),
+        (false, true) => format!("{path}&{query}"),
+    }
+}
+
+/// The path of a request without `base_path`. The overview is `/`.
+pub(super) fn inner_path<'a>(path: &'a str, base_path: &str) -> &'a str {
+    let inner = path.strip_prefix(base_path).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    match inner.unwrap_or(path) {
+        "" | OVERVIEW => "/",
+        inner => inner,
+    }
+}
+
+/// An answer with a document.
+pub(super) fn html_response(status: StatusCode, document: Markup) -> Response {
+    let content_type = HeaderValue::from_static("text/html; charset=utf-8");
+    (status, [(header::CONTENT_TYPE, content_type)], document.into_string()).into_response()
+}
+
+/// An answer that sends the browser elsewhere, by GET.
+pub(super) fn see_other(path: &str) -> Response {
+    match HeaderValue::try_from(path) {
+        Ok(location) => (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response(),
+        // Paths are made of ASCII.
+        Err(_) => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
+/// A delay in whole seconds, as `Retry-After` takes it: rounded up, at least 1.
+pub(super) fn whole_seconds(delay: Duration) -> u64 {
+    delay.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)
+}

@@ -1,0 +1,153 @@
+//! Shows text that came from outside: without anything that is invisible, changes the order of the text, or is endless.
+
+use std::borrow::Cow;
+
+use maud::{Escaper, Markup, PreEscaped, html};
+
+/// The most characters of a text that a page shows at once.
+const MAX_SHOWN_CHARS: usize = 20_000;
+
+/// The most characters of a line, unless all of the text is shown.
+const MAX_LINE_CHARS: usize = 2_000;
+
+/// The most characters of a line if all of the text is shown. A browser is slow with lines of a million.
+const MAX_FULL_LINE_CHARS: usize = 20_000;
+
+/// How much of a text to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// At most [`MAX_SHOWN_CHARS`]. The link, if there is one, leads to all of it.
+    Beginning(Option<String>),
+    /// All of it.
+    All,
+}
+
+/// A text in one line. Control characters, line breaks too, and characters that change the order of the text are shown by
+/// their code.
+pub(crate) fn text(text: &str) -> Markup {
+    escaped(text, false)
+}
+
+/// As [`text`], with its line breaks and tabs.
+pub(crate) fn lines(text: &str) -> Markup {
+    escaped(text, true)
+}
+
+/// The beginning of a text in one line, with an ellipsis if it is longer than `chars` characters.
+pub(crate) fn cut(whole: &str, chars: usize) -> Markup {
+    match whole.char_indices().nth(chars) {
+        Some((end, _)) => html! { (text(whole.get(..end).unwrap_or_default())) span.more { "…" } },
+        None => text(whole),
+    }
+}
+
+/// A text as a block of code, with its line breaks. Of what is too long, the beginning.
+pub(crate) fn code(whole: &str, shown: &Shown) -> Markup {
+    let (text, is_cut, line_chars) = match shown {
+        Shown::All => (whole, false, MAX_FULL_LINE_CHARS),
+        Shown::Beginning(_) => match whole.char_indices().nth(MAX_SHOWN_CHARS) {
+            Some((end, _)) => (whole.get(..end).unwrap_or_default(), true, MAX_LINE_CHARS),
+            None => (whole, false, MAX_LINE_CHARS),
+        },
+    };
+    let (text, is_line_cut) = with_short_lines(text, line_chars);
+    html! {
+        pre.code tabindex="0" { code { (lines(&text)) } }
+        @if is_cut || is_line_cut {
+            p.muted.small {
+                "Only the beginning is shown, of " (super::bytes(whole.len() as u64)) " in all. "
+                @if let Shown::Beginning(Some(all)) = shown { a href=(all) { "Show all" } }
+            }
+        }
+    }
+}
+
+/// The text with its long lines cut, and whether there are any.
+fn with_short_lines(text: &str, chars: usize) -> (Cow<'_, str>, bool) {
+    if text.split('\n').all(|line| line.len() <= chars) {
+        return (Cow::Borrowed(text), false);
+    }
+    let mut is_cut = false;
+    let lines = text.split('\n').map(|line| match line.char_indices().nth(chars) {
+        Some((end, _)) => {
+            is_cut = true;
+            format!("{}…", line.get(..end).unwrap_or_default())
+        }
+        None => line.to_owned(),
+    });
+    (Cow::Owned(lines.collect::<Vec<_>>().join("\n")), is_cut)
+}
+
+fn escaped(text: &str, has_lines: bool) -> Markup {
+    use std::fmt::Write as _;
+
+    let is_shown = |c: char| !is_hidden(c) || (has_lines && matches!(c, '\n' | '\t'));
+    let mut markup = String::with_capacity(text.len() + text.len() / 8);
+    let mut rest = text;
+    while let Some((at, hidden)) = rest.char_indices().find(|(_, c)| !is_shown(*c)) {
+        let (shown, after) = rest.split_at(at);
+        // Writing to a string does not fail.
+        let _ = Escaper::new(&mut markup).write_str(shown);
+        let _ = write!(markup, "<span class=\"hidden-char\">{}</span>", code_of(hidden));
+        rest = after.get(hidden.len_utf8()..).unwrap_or_default();
+    }
+    let _ = Escaper::new(&mut markup).write_str(rest);
+    PreEscaped(markup)
+}
+
+/// How a hidden character is shown.
+fn code_of(hidden: char) -> String {
+    match hidden {
+        '\n' => "\\n".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\t' => "\\t".to_owned(),
+        hidden => format!("\\u{{{:x}}}", hidden as u32),
+    }
+}
+
+/// Whether a character is invisible, or changes the order of those around it.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_is_text_and_hidden_characters_are_shown_by_their_code() {
+        let hostile = "<b onclick=\"x()\">&\u{202e}exe\u{0}\r\n\t\u{feff}é</b>";
+        let code = |code: &str| format!("<span class=\"hidden-char\">{code}</span>");
+        let begins =
+            format!("&lt;b onclick=&quot;x()&quot;&gt;&amp;{}exe{}", code("\\u{202e}"), code("\\u{0}"));
+        let one_line =
+            format!("{begins}{}{}{}{}é&lt;/b&gt;", code("\\r"), code("\\n"), code("\\t"), code("\\u{feff}"));
+        assert_eq!(text(hostile).0, one_line);
+        assert_eq!(lines(hostile).0, format!("{begins}{}\n\t{}é&lt;/b&gt;", code("\\r"), code("\\u{feff}")));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(cut("ééé", 3).0, "ééé");
+        assert_eq!(cut("éééé", 3).0, "ééé<span class=\"more\">…</span>");
+    }
+
+    #[test]
+    fn of_a_long_body_the_beginning_is_shown_with_a_link_to_the_rest() {
+        let line = "x".repeat(1_000_000);
+        let beginning = code(&line, &Shown::Beginning(Some("/all".to_owned()))).0;
+        assert!(beginning.len() < 3_000, "{}", beginning.len());
+        assert!(
+            beginning.contains("976.6 KiB in all") && beginning.contains("<a href=\"/all\">Show all</a>")
+        );
+        assert!(code(&line, &Shown::All).0.len() < 21_000, "one line of a million characters is never shown");
+        let many = "line\n".repeat(100_000);
+        assert!(code(&many, &Shown::Beginning(None)).0.len() < 21_000);
+        assert!(code(&many, &Shown::All).0.len() > 500_000);
+        assert!(!code("short\nlines", &Shown::Beginning(None)).0.contains("Only the beginning"));
+    }
+}
