@@ -2,11 +2,14 @@
 //!
 //! `docs/ALERTS.md` and the schemas in `http/alerts.rs` describe the payloads.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::id::WebhookId;
 use super::route::RouteName;
+use super::verdict::Cause;
 use super::webhook::Source;
 
 /// How many characters of an error the member `text` of a payload has. The member `error` has all of it.
@@ -48,6 +51,30 @@ pub enum Alert {
         /// For how long the oldest waiting job has been due; jobs that are paused or held do not count.
         oldest_due_seconds: f64,
     },
+    /// Nothing has come from a source for a time that its settings name.
+    SourceSilent {
+        /// The source.
+        source: Source,
+        /// When it was last seen; none if nothing is known to have come from it.
+        last_seen: Option<Timestamp>,
+        /// For how long nothing has come; without `last_seen`, for how long hookbox has waited.
+        silent_for: Duration,
+        /// The time that its settings name.
+        silent_after: Duration,
+    },
+    /// Most requests of a source are not verified.
+    VerificationFailing {
+        /// The source.
+        source: Source,
+        /// The most frequent cause.
+        cause: Cause,
+        /// How many requests were not verified within `window`.
+        unverified: u64,
+        /// How many requests there were within `window`.
+        requests: u64,
+        /// The time over which requests are counted.
+        window: Duration,
+    },
 }
 
 /// What an alert is about. Of each topic, at most one webhook is made in a minute.
@@ -55,7 +82,7 @@ pub enum Alert {
 pub struct Topic {
     /// The event type of the webhook.
     pub event_type: &'static str,
-    /// The name of the route; empty if the alert is about all of hookbox.
+    /// The name of the route or the source; empty if the alert is about all of hookbox.
     pub subject: String,
 }
 
@@ -96,6 +123,8 @@ impl Alert {
             Self::DeadLettered { route, .. } => ("hookbox.dead_lettered", route.as_str()),
             Self::BreakerOpened { route, .. } => ("hookbox.breaker_opened", route.as_str()),
             Self::BacklogHigh { .. } => ("hookbox.backlog_high", ""),
+            Self::SourceSilent { source, .. } => ("hookbox.source_silent", source.as_str()),
+            Self::VerificationFailing { source, .. } => ("hookbox.verification_failing", source.as_str()),
         };
         Topic { event_type, subject: subject.to_owned() }
     }
@@ -110,13 +139,16 @@ impl Alert {
     pub fn undeliverable_by(&self) -> Option<&RouteName> {
         match self {
             Self::BreakerOpened { route, .. } => Some(route),
-            Self::DeadLettered { .. } | Self::BacklogHigh { .. } => None,
+            Self::DeadLettered { .. }
+            | Self::BacklogHigh { .. }
+            | Self::SourceSilent { .. }
+            | Self::VerificationFailing { .. } => None,
         }
     }
 
     /// Whether every replica raises it for the same event. If not, replicas raise it for different events.
     pub fn is_raised_by_all(&self) -> bool {
-        matches!(self, Self::BacklogHigh { .. })
+        matches!(self, Self::BacklogHigh { .. } | Self::SourceSilent { .. })
     }
 
     /// The payload of the webhook that is made of it. `count` is the number of alerts of the topic since the last
@@ -151,6 +183,25 @@ impl Alert {
                 "max_backlog": max_backlog,
                 "oldest_due_seconds": oldest_due_seconds,
             }),
+            Self::SourceSilent { source, last_seen, silent_for, silent_after } => json!({
+                "at": at,
+                "count": count,
+                "text": text,
+                "source": source.as_str(),
+                "last_seen": last_seen.map(time),
+                "silent_seconds": silent_for.as_secs(),
+                "silent_after_seconds": silent_after.as_secs(),
+            }),
+            Self::VerificationFailing { source, cause, unverified, requests, window } => json!({
+                "at": at,
+                "count": count,
+                "text": text,
+                "source": source.as_str(),
+                "cause": cause.as_str(),
+                "unverified": unverified,
+                "requests": requests,
+                "window_seconds": window.as_secs(),
+            }),
         }
     }
 
@@ -173,6 +224,17 @@ impl Alert {
             ),
             Self::BacklogHigh { backlog, max_backlog, .. } => format!(
                 "{backlog} jobs are unfinished; at {max_backlog} hookbox refuses further webhooks (max_backlog)"
+            ),
+            Self::SourceSilent { source, last_seen, silent_after, .. } => format!(
+                "Nothing has come from the source {source} since {}; it counts as silent after {}",
+                last_seen.map_or_else(|| "hookbox started".to_owned(), time),
+                humantime::format_duration(*silent_after)
+            ),
+            Self::VerificationFailing { source, cause, unverified, requests, window } => format!(
+                "{unverified} of {requests} requests of the source {source} in the last {} are not verified; the \
+                 most frequent cause is {}",
+                humantime::format_duration(*window),
+                cause.as_str()
             ),
         }
     }

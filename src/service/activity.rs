@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::verdict::Cause;
+use super::alerts::{Failing, Verifications};
+use crate::domain::verdict::{Cause, Verdict};
 use crate::domain::webhook::Source;
 use crate::sources::SourceMap;
 
@@ -72,6 +73,7 @@ struct OfSource {
     rejections: VecDeque<Rejection>,
     /// The last line of the log about each cause or reason. There are a dozen of them at most.
     lines: BTreeMap<&'static str, Line>,
+    verifications: Verifications,
 }
 
 /// A line of the log that is not repeated at once.
@@ -106,6 +108,13 @@ impl Activity {
         if let Some(of) = self.of(source) {
             change(&mut lock(&of).seen);
         }
+    }
+
+    /// Counts what verifying a request of a source found. Returns the numbers if an alert about them is due. `now` is
+    /// monotonic.
+    pub(super) fn count_verdict(&self, source: &Source, verdict: Verdict, now: Duration) -> Option<Failing> {
+        let of = self.of(source)?;
+        lock(&of).verifications.count(verdict.cause(), now)
     }
 
     /// Adds a rejection of a source. Returns how many of the same cause or reason there were since the last line of the

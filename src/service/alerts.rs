@@ -4,6 +4,8 @@
 //! its idempotency key. Alerts that come after it are counted, and the webhook of the next minute has their number.
 
 mod backlog;
+mod silence;
+mod verification;
 
 use std::collections::HashSet;
 use std::future::pending;
@@ -14,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use self::backlog::BacklogLevels;
+pub(super) use self::verification::{Failing, Verifications};
 use super::Service;
 use crate::domain::alert::Alert;
 use crate::domain::error::{Error, Reason, Result};
@@ -35,12 +38,12 @@ const TRY_EVERY: Duration = Duration::from_secs(5);
 /// Of each topic, one webhook is made in this time.
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
-/// The running tasks that raise alerts of the backlog and make webhooks of all alerts.
+/// The running tasks that raise alerts of the backlog and of silent sources, and make webhooks of all alerts.
 #[derive(Debug)]
 pub struct Alerter {
     stop: CancellationToken,
     making: JoinHandle<()>,
-    looking: JoinHandle<()>,
+    looking: [JoinHandle<()>; 2],
 }
 
 impl Alerter {
@@ -48,12 +51,13 @@ impl Alerter {
     pub fn start(service: Service, levels: BacklogLevels) -> Self {
         let stop = CancellationToken::new();
         let making = tokio::spawn(make(service.clone(), stop.clone()));
-        Self { stop, making, looking: tokio::spawn(backlog::watch(service, levels)) }
+        let backlog = tokio::spawn(backlog::watch(service.clone(), levels));
+        Self { stop, making, looking: [backlog, tokio::spawn(silence::watch(service))] }
     }
 
     /// Makes the webhooks that are due a last time, and stops. For use before the store is closed.
     pub async fn stop(self) {
-        self.looking.abort();
+        self.looking.iter().for_each(JoinHandle::abort);
         self.stop.cancel();
         // An error means that the task panicked, and so has stopped as well.
         let _ = self.making.await;
@@ -140,7 +144,7 @@ fn webhook(service: &Service, waiting: &Waiting, minute: Timestamp) -> Result<Ne
         "alert",
         otel.kind = "producer",
         hookbox.event_type = topic.event_type,
-        hookbox.route = topic.subject.as_str(),
+        hookbox.subject = topic.subject.as_str(),
     );
     Ok(NewWebhook {
         source: Source::own(),

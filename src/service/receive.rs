@@ -235,6 +235,7 @@ impl Service {
             );
             return Err(self.reject(source, head, bytes, Error::new(Reason::MalformedWebhook, detail)));
         }
+        self.note_verdict(&source.name, verdict);
         let unverified = |cause| {
             self.count_request(&source.name, Counted::Unverified(cause));
             self.reject(source, head, bytes, refuse::not_verified(cause))

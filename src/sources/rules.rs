@@ -37,6 +37,8 @@ pub struct Rules {
     pub on_unverified: OnUnverified,
     /// How many webhooks the source may send; none if the source sets no limit.
     pub rate_limit: Option<Rate>,
+    /// After which time without a request the source counts as silent; none if it may be silent.
+    pub silent_after: Option<Duration>,
     /// What the sender is answered.
     pub answers: Answers,
     /// How long the sender waits for an answer; none if that is not known.
@@ -104,6 +106,7 @@ impl Rules {
             on_conflict: settings.on_conflict.unwrap_or_default(),
             on_unverified: settings.unverified.unwrap_or_default(),
             rate_limit: settings.rate_limit.map(|rate| rate.0),
+            silent_after: settings.silent_after.map(|time| time.0),
             answers: Answers {
                 accepted: accepted.map(|status| status.0),
                 body,

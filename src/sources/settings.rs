@@ -1,6 +1,8 @@
 //! What `hookbox.toml` and the presets say about a source, as one type.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -27,6 +29,7 @@ pub struct Settings {
     pub(super) on_conflict: Option<OnConflict>,
     pub(super) unverified: Option<OnUnverified>,
     pub(super) rate_limit: Option<RateText>,
+    pub(super) silent_after: Option<SilentAfter>,
     pub(super) answer: Option<AnswerSettings>,
     pub(super) deadline: Option<Span>,
 }
@@ -77,6 +80,22 @@ impl TryFrom<String> for RateText {
     }
 }
 
+/// A duration such as `1h`, from a minute, in which hookbox looks once, to 30 days.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct SilentAfter(pub(super) Duration);
+
+impl TryFrom<String> for SilentAfter {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const ALLOWED: RangeInclusive<Duration> =
+            Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 60 * 60);
+        let parsed = humantime::parse_duration(&text).ok().filter(|duration| ALLOWED.contains(duration));
+        parsed.map(Self).ok_or_else(|| format!("{text:?} must be a duration from 1m to 30d, such as \"1h\""))
+    }
+}
+
 /// What senders are answered, as the settings say it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,7 +139,7 @@ impl TryFrom<i64> for Overload {
 
 impl Settings {
     /// The names of all members that [`set`](Self::set) knows.
-    pub const MEMBERS: [&'static str; 11] = [
+    pub const MEMBERS: [&'static str; 12] = [
         "description",
         "verify",
         "key",
@@ -130,6 +149,7 @@ impl Settings {
         "on_conflict",
         "unverified",
         "rate_limit",
+        "silent_after",
         "answer",
         "deadline",
     ];
@@ -146,6 +166,7 @@ impl Settings {
             "on_conflict" => self.on_conflict = some(value)?,
             "unverified" => self.unverified = some(value)?,
             "rate_limit" => self.rate_limit = some(value)?,
+            "silent_after" => self.silent_after = some(value)?,
             "answer" => self.answer = some(value)?,
             "deadline" => self.deadline = some(value)?,
             _ => return Err(D::Error::custom(format_args!("`{member}` is not known"))),
@@ -175,6 +196,7 @@ impl Settings {
             on_conflict: self.on_conflict.or(preset.on_conflict),
             unverified: self.unverified.or(preset.unverified),
             rate_limit: self.rate_limit.or(preset.rate_limit),
+            silent_after: self.silent_after.or(preset.silent_after),
             answer: self.answer.or(preset.answer),
             deadline: self.deadline.or(preset.deadline),
         }

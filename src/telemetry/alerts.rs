@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 use super::repeated::Repeated;
 use crate::domain::alert::{Alert, Topic};
 
-/// The most topics of which alerts wait. Topics are routes, so only settings that change all the time reach it.
+/// The most topics of which alerts wait. Topics are routes and sources, so only settings that change all the time, or
+/// very many faults at once, reach it.
 const TOPICS: usize = 1_000;
 
 static DROPPED: Repeated = Repeated::new("alerts are taken again");

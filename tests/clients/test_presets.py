@@ -147,7 +147,9 @@ class Presets(harness.TestCase):
                 self.check_stored(sender, sender.webhooks(second))
 
     def test_one_genuine_signature_among_several_is_enough(self):
-        by_header = [sender for sender in self.verified if sender.scheme.kind == "header"]
+        # Coinbase CDP sends one signature in one header; hookbox does not read a header that is there twice.
+        of_several = [sender for sender in self.verified if sender.preset != "coinbase-cdp"]
+        by_header = [sender for sender in of_several if sender.scheme.kind == "header"]
         self.serve(by_header)
         for sender in by_header:
             with self.subTest(sender.source):
@@ -173,7 +175,9 @@ class Presets(harness.TestCase):
                 self.refuse(scheme.unsigned(request), {"signature_missing"})
                 self.refuse(scheme.with_value(request, ""), {"signature_missing"})
                 if scheme.prefix:
-                    self.refuse(scheme.with_value(request, scheme.prefix), {"signature_malformed"})
+                    # That of Coinbase CDP lacks the time, too.
+                    causes = {"signature_malformed", "timestamp_missing"}
+                    self.refuse(scheme.with_value(request, scheme.prefix), causes)
                 self.check_stored(sender, [])
 
     def test_a_header_that_is_there_twice_is_not_read(self):

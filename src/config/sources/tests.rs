@@ -46,6 +46,7 @@ split = "/items"
 on_conflict = "keep_first"
 unverified = "quarantine"
 rate_limit = "1000/m"
+silent_after = "36h"
 answer = {{ accepted = 200, body = "" }}
 deadline = "3s"
 "#,
@@ -60,9 +61,11 @@ deadline = "3s"
     assert_eq!((rules.answers.accepted, rules.answers.body.as_deref()), (Some(200), Some("")));
     assert_eq!(rules.deadline.map(|deadline| deadline.as_secs()), Some(3));
     assert_eq!(rules.rate_limit.map(|rate| rate.quota.get()), Some(1000));
+    assert_eq!(rules.silent_after.map(|time| time.as_secs()), Some(36 * 60 * 60));
     assert_eq!(rules.proving_headers().collect::<Vec<_>>(), ["X-Erp-Signature"]);
     let shown = sources.text();
     assert!(shown.contains("[sources.erp]\n") && shown.contains("\"env:SHOP\""), "{shown}");
+    assert!(shown.contains("silent_after = \"36h\""), "{shown}");
     assert!(!shown.contains("s3cret") && !shown.contains("0ld") && !shown.contains("pla1n"), "{shown}");
 }
 
@@ -114,6 +117,7 @@ secrets = ["env:NO", "", "env:EMPTY"]
 [sources.two]
 verify = { hmac = "sha265", header = "X" }
 key = { json = "id" }
+silent_after = "59s"
 evnt_type = { text = "a" }
 [sources.hookbox]
 verify = "none"
@@ -132,10 +136,11 @@ nam = "a"
         "4:26: sources.one.secrets[2] = \"env:EMPTY\"",
         "sources.two.verify: unknown variant `sha265`",
         "\"id\" is no JSON pointer",
-        "8:1: sources.two.evnt_type is not known; did you mean `event_type`?",
+        "8:16: sources.two.silent_after: \"59s\" must be a duration from 1m to 30d, such as \"1h\"",
+        "9:1: sources.two.evnt_type is not known; did you mean `event_type`?",
         "the source `hookbox` belongs to hookbox",
         "must be 1 to 63 of a-z",
-        "16:1: routes[0].nam is not known",
+        "17:1: routes[0].nam is not known",
     ] {
         assert!(told.contains(expected), "{expected}\n---\n{told}");
     }

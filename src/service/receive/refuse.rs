@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::super::activity::{Rejection, cut};
 use super::Head;
 use crate::domain::error::Error;
-use crate::domain::verdict::Cause;
+use crate::domain::verdict::{Cause, Verdict};
+use crate::domain::webhook::Source;
 use crate::service::Service;
 use crate::sources::SourceRules;
 
@@ -118,6 +119,16 @@ impl Service {
                 trace_id,
                 "requests of a source are refused: {detail}"
             );
+        }
+    }
+
+    /// Counts what verifying a request found, and raises an alert if most requests of the source are not verified.
+    pub(super) fn note_verdict(&self, source: &Source, verdict: Verdict) {
+        if verdict == Verdict::None || !self.metrics.alerts().are_wanted() {
+            return;
+        }
+        if let Some(failing) = self.activity().count_verdict(source, verdict, self.clock.monotonic()) {
+            self.metrics.alerts().raise(|| failing.alert(source));
         }
     }
 

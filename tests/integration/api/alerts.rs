@@ -2,11 +2,14 @@
 
 mod backlog;
 mod contract;
+mod silence;
+mod verification;
 
+use reqwest::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::api::harness::client::Rest;
+use crate::api::harness::client::{Answer, Rest};
 use crate::api::harness::handler::Step;
 use crate::api::harness::process::Place;
 use crate::api::harness::{Hookbox, Postgres, START, Sqlite, Store, eventually};
@@ -31,6 +34,23 @@ fn routes(event_type: &str) -> String {
     format!(
         "{ORDERS}\n[[routes]]\nname = \"alerts\"\nmatch = {{ source = \"hookbox\", event_type = \"{event_type}\" }}\n"
     )
+}
+
+/// The routes above, one that takes alerts of an event type, and the source `shop` with these members besides.
+fn shop(event_type: &str, members: &str) -> String {
+    let shop = r#"
+        [sources.shop]
+        verify = { token = "plain", header = "X-Token" }
+        secrets = ["s3cret"]
+        key = { header = "X-Id" }
+    "#;
+    format!("{}{shop}{members}\n", routes(event_type))
+}
+
+/// Sends a webhook to the URL of the source `shop`, with this token. Empty, it counts as missing.
+async fn send(rest: &Rest, key: &str, token: &str) -> Answer {
+    let request = rest.request(Method::POST, "/v1/sources/shop/webhooks").body("{}");
+    Answer::of(request.header("X-Id", key).header("X-Token", token)).await
 }
 
 /// All webhooks of the source `hookbox`, oldest first.

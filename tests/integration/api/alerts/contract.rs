@@ -82,7 +82,14 @@ fn the_document_has_the_payload_of_each_alert_as_it_is_made() {
     let document = serde_json::to_value(hookbox::internals::http::openapi()).unwrap();
     let webhooks = document["webhooks"].as_object().unwrap();
     let types: Vec<_> = webhooks.keys().map(String::as_str).collect();
-    assert_eq!(types, ["hookbox.backlog_high", "hookbox.breaker_opened", "hookbox.dead_lettered"]);
+    let expected = [
+        "hookbox.backlog_high",
+        "hookbox.breaker_opened",
+        "hookbox.dead_lettered",
+        "hookbox.source_silent",
+        "hookbox.verification_failing",
+    ];
+    assert_eq!(types, expected);
     for (event_type, item) in webhooks {
         let content = &item["post"]["requestBody"]["content"]["application/json"];
         let reference = content["schema"]["$ref"].as_str().unwrap();
