@@ -10,7 +10,7 @@ use crate::api::harness::process::Place;
 fn with_large_file() -> Place {
     let place = Place::new(&[("TERM", "xterm")]);
     assert_eq!(place.run(&["migrate"]).status.code(), Some(0));
-    place.execute("CREATE TABLE filler (bytes BLOB); INSERT INTO filler VALUES (zeroblob(200000000))");
+    place.execute("CREATE TABLE filler (bytes BLOB); INSERT INTO filler VALUES (zeroblob(60000000))");
     place.execute("DROP TABLE filler");
     place
 }
@@ -46,7 +46,7 @@ async fn a_terminal_shows_how_far_a_backup_is() {
     // On a fast disk, the copy is made before it is drawn.
     let shown = || async {
         let text = terminal.text();
-        (text.contains(" MiB of 19") || text.contains("checking the copy")).then_some(())
+        (text.contains(" MiB of 57") || text.contains("checking the copy")).then_some(())
     };
     eventually("a bar", shown).await;
 }

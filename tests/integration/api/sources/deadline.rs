@@ -50,6 +50,7 @@ async fn a_webhook_that_is_not_stored_by_the_deadline_is_answered_in_time_and_st
 async fn a_batch_that_is_not_stored_by_the_deadline_is_stored_whole() {
     let batches = SHOP.replace("header = \"X-Id\"", "json = \"\"");
     let hookbox = Hookbox::with_routes(Sqlite, &format!("{batches}split = \"\"\ndeadline = \"7777ms\"\n"));
+    assert_eq!(keys(&hookbox.rest, "shop").await, [""; 0], "the store is open");
     let lock = hookbox.lock_store();
     let request = super::request(&hookbox.rest, Method::POST, "shop").body("[1,2]");
     let sent = tokio::spawn(Answer::of(request.header("X-Signature", sign("s3cret", b"[1,2]"))));
