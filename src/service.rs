@@ -16,6 +16,7 @@ pub mod receive;
 pub mod reload;
 mod sampling;
 mod scope;
+mod searches;
 pub mod source_view;
 pub mod sources;
 mod unserved;
@@ -38,6 +39,7 @@ use self::rate_limit::OverLimit;
 pub use self::rate_limit::{RateLimiter, RateState};
 pub use self::receive::Receiving;
 use self::reload::RoutesInForce;
+use self::searches::Searches;
 pub use self::unserved::log_unserved;
 use self::work::Work;
 use crate::access::{Access, Caller};
@@ -78,6 +80,7 @@ pub struct Shared {
     metrics: Arc<Metrics>,
     receiving: Arc<Receiving>,
     probes: Arc<Probes>,
+    searches: Arc<Searches>,
     work: Arc<Work>,
     followers: Arc<Followers>,
     access: Arc<Access>,
@@ -113,8 +116,9 @@ impl Service {
     ) -> Self {
         receiving.activity.keep(&routes.sources());
         let caller = Arc::new(Caller::unlimited("hookbox", None));
-        let (probes, followers) = (Arc::default(), Arc::default());
-        let shared = Shared { store, routes, clock, metrics, receiving, probes, work, followers, access };
+        let (probes, followers, searches) = (Arc::default(), Arc::default(), Arc::default());
+        let shared =
+            Shared { store, routes, clock, metrics, receiving, probes, searches, work, followers, access };
         Self { shared: Arc::new(shared), caller }
     }
 

@@ -36,10 +36,11 @@ use tokio::sync::Notify;
 pub use self::acceptance::MAX_QUARANTINED;
 pub use self::arrivals::Arrivals;
 pub(crate) use self::dead_letters::DEAD_LETTERED;
+pub use self::list::{ListQuery, Page, Seen};
 pub use self::pulled::{LeasedJob, Wanted};
 pub use self::types::{
-    Accepted, BatchError, Claim, ClaimedJob, Claims, Finish, ListQuery, Moved, Page, Pause, PauseTarget,
-    Probe, Purged, QueueStats, StatusCounts, StoreStats, Submission, TrippedBreaker,
+    Accepted, BatchError, Claim, ClaimedJob, Claims, Finish, Moved, Pause, PauseTarget, Probe, Purged,
+    QueueStats, StatusCounts, StoreStats, Submission, TrippedBreaker,
 };
 use crate::domain::attempt::Lease;
 use crate::domain::conflict::OnConflict;
@@ -104,8 +105,9 @@ pub trait Inbox: fmt::Debug + Send + Sync {
     /// [`SHOWN_DELIVERIES`](crate::domain::delivery::SHOWN_DELIVERIES) attempts of each job. Errors: `WebhookNotFound`.
     async fn webhook(&self, id: WebhookId) -> Result<WebhookDetail>;
 
-    /// Returns one page of the webhooks that match `query`, newest first. One call reads a bounded number of
-    /// rows.
+    /// Returns one page of the webhooks that match `query`, newest first. One call looks at a limited number of rows, for
+    /// a limited time; if there is more to look at, the page says where to go on. A webhook can have changed since it
+    /// was found to match. Errors: `InvalidField`.
     async fn list(&self, query: ListQuery) -> Result<Page>;
 
     /// Returns the job counts, the oldest due job of each queue, the pauses, and the breakers that are not closed.

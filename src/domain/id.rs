@@ -132,6 +132,11 @@ impl Position {
     pub fn sequence(&self) -> Sequence {
         WebhookId(self.0).sequence()
     }
+
+    /// The time in the id that comes right after this position. Ids after the position have this time or a later one.
+    pub fn time(&self) -> Timestamp {
+        WebhookId(self.0).time()
+    }
 }
 
 impl fmt::Display for Position {
@@ -208,6 +213,7 @@ mod tests {
         let before_all = Position::before_all(second.sequence());
         assert!(before_all.as_bytes() <= second.as_bytes() && before_all.as_bytes() > first.as_bytes());
         assert_eq!(before_all.sequence(), second.sequence());
+        assert_eq!((before_all.time(), Position::before(first).time()), (now, now));
         assert_eq!(before_all.to_string().parse::<Position>().expect("parses"), before_all);
         assert!(second.to_string().parse::<Position>().is_err(), "an id is no token");
     }

@@ -26,6 +26,11 @@ pub struct Payload {
 pub struct PayloadDigest([u8; 16]);
 
 impl PayloadDigest {
+    /// The digest of a JSON value. Errors: as of [`Payload::new`].
+    pub fn of_json(json: &str) -> Result<Self> {
+        digest(json)
+    }
+
     /// As 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0

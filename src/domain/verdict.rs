@@ -1,5 +1,10 @@
 //! What verifying a request found.
 
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use super::error::{Error, Result};
+
 /// What verifying the request of a webhook found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verdict {
@@ -109,6 +114,73 @@ impl Cause {
     }
 }
 
+impl FromStr for Cause {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == word).ok_or_else(|| {
+            let words = Self::ALL.map(Self::as_str).join(", ");
+            Error::invalid("cause", format_args!("must be one of {words}"))
+        })
+    }
+}
+
+/// Which verdicts a list takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerdictFilter {
+    /// Of webhooks whose source verifies nothing.
+    None,
+    /// Of webhooks that are from their sender.
+    Verified,
+    /// Of webhooks of which that is not proved.
+    Unverified,
+    /// Of webhooks of which it is not proved for this cause.
+    Because(Cause),
+}
+
+impl VerdictFilter {
+    /// The filter for a verdict and a cause, or for one of both; none if neither is given. Errors: `InvalidField` if the
+    /// verdict has no causes.
+    pub fn new(verdict: Option<Self>, cause: Option<Cause>) -> Result<Option<Self>> {
+        match (verdict, cause) {
+            (verdict, None) => Ok(verdict),
+            (None | Some(Self::Unverified | Self::Because(_)), Some(cause)) => Ok(Some(Self::Because(cause))),
+            (Some(Self::None | Self::Verified), Some(_)) => Err(Error::invalid(
+                "cause",
+                "is only there for the verdict unverified; leave out `verdict`, or set it to unverified",
+            )),
+        }
+    }
+
+    /// The numbers of these verdicts.
+    pub fn numbers(self) -> RangeInclusive<i16> {
+        match self {
+            Self::None => only(Verdict::None),
+            Self::Verified => only(Verdict::Verified),
+            Self::Unverified => FIRST_CAUSE..=i16::MAX,
+            Self::Because(cause) => only(Verdict::Unverified(cause)),
+        }
+    }
+}
+
+impl FromStr for VerdictFilter {
+    type Err = Error;
+
+    /// Reads the word of a verdict.
+    fn from_str(word: &str) -> Result<Self> {
+        match word {
+            "none" => Ok(Self::None),
+            "verified" => Ok(Self::Verified),
+            "unverified" => Ok(Self::Unverified),
+            _ => Err(Error::invalid("verdict", "must be one of none, verified, unverified")),
+        }
+    }
+}
+
+fn only(verdict: Verdict) -> RangeInclusive<i16> {
+    verdict.number()..=verdict.number()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,5 +208,42 @@ mod tests {
     fn only_a_key_that_is_not_there_may_be_there_later() {
         let temporary = Cause::ALL.into_iter().filter(|cause| cause.is_temporary());
         assert_eq!(temporary.collect::<Vec<_>>(), [Cause::KeyUnavailable]);
+    }
+
+    /// The filter for the words of a verdict and of a cause; an empty one is not given.
+    fn filter(verdict: &str, cause: &str) -> Result<Option<VerdictFilter>> {
+        let verdict = (!verdict.is_empty()).then(|| verdict.parse::<VerdictFilter>()).transpose()?;
+        let cause = (!cause.is_empty()).then(|| cause.parse::<Cause>()).transpose()?;
+        VerdictFilter::new(verdict, cause)
+    }
+
+    #[test]
+    fn a_filter_takes_the_verdicts_that_its_words_name() {
+        let causes = Cause::ALL.map(Cause::as_str);
+        let pairs = causes.into_iter().flat_map(|cause| [("", cause), ("unverified", cause)]);
+        for (verdict, cause) in pairs.chain([("none", ""), ("verified", ""), ("unverified", "")]) {
+            let numbers = filter(verdict, cause).expect("valid").expect("given").numbers();
+            let unverified = Cause::ALL.map(Verdict::Unverified);
+            for found in unverified.into_iter().chain([Verdict::None, Verdict::Verified]) {
+                let fits = (verdict.is_empty() || verdict == found.as_str())
+                    && (cause.is_empty() || found.cause().map(Cause::as_str) == Some(cause));
+                assert_eq!(numbers.contains(&found.number()), fits, "{verdict} {cause} {found:?}");
+            }
+        }
+        assert_eq!(filter("", "").expect("valid"), None);
+    }
+
+    #[test]
+    fn words_that_are_unknown_or_contradict_each_other_are_refused() {
+        for (verdict, cause, field) in [
+            ("true", "", "verdict"),
+            ("Verified", "signature_missing", "verdict"),
+            ("", "missing", "cause"),
+            ("verified", "signature_missing", "cause"),
+            ("none", "signature_missing", "cause"),
+        ] {
+            let error = filter(verdict, cause).expect_err("refused");
+            assert_eq!(error.field(), Some(field), "{error}");
+        }
     }
 }

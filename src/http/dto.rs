@@ -85,7 +85,7 @@ pub(super) enum StatusWord {
 #[derive(ToSchema)]
 #[schema(as = Verdict, rename_all = "snake_case")]
 #[expect(dead_code, reason = "only its schema is used")]
-enum VerdictWord {
+pub(super) enum VerdictWord {
     None,
     Verified,
     Unverified,

@@ -9,14 +9,19 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::dto::{GetStatsResponse, ListWebhooksResponse, StatusBody, StatusWord, WebhookBody};
+use super::dto::{
+    CauseWord, GetStatsResponse, ListWebhooksResponse, StatusBody, StatusWord, VerdictWord, WebhookBody,
+};
 use super::problem::{Problem, Refused};
 use super::query::{Id, Pairs, given, parameters, parameters_with_list, time};
 use super::{Api, json};
+use crate::domain::body_filter::BodyFilter;
 use crate::domain::error::{Error, Result};
+use crate::domain::filter::{FilterText, TraceId};
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
-use crate::domain::webhook::{EventType, Source, WebhookName};
+use crate::domain::verdict::{Cause, VerdictFilter};
+use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookName};
 use crate::service::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
 use crate::store::ListQuery;
 
@@ -45,6 +50,45 @@ pub(super) struct Filter {
     #[param(value_type = Option<String>)]
     #[serde(default)]
     event_type: String,
+    /// Only webhooks with this verdict.
+    #[param(value_type = Option<VerdictWord>)]
+    #[serde(default)]
+    verdict: String,
+    /// Only webhooks that are unverified for this cause. Not together with another verdict than `unverified`.
+    #[param(value_type = Option<CauseWord>)]
+    #[serde(default)]
+    cause: String,
+    /// Only webhooks with exactly this key, of any source unless `source` is given. Also those in quarantine, which
+    /// GetStatus does not find by their key.
+    #[param(value_type = Option<String>)]
+    #[serde(default)]
+    idempotency_key: String,
+    /// Only webhooks that were accepted in this trace: 32 hexadecimal digits.
+    #[param(value_type = Option<String>)]
+    #[serde(default)]
+    trace_id: String,
+    /// Only webhooks with a job that is `retrying` or `dead_lettered` and whose last error contains this text; upper
+    /// and lower case differ. At most 4,096 bytes. Together with `status` and `route`: one job has to match all of
+    /// them.
+    #[param(value_type = Option<String>)]
+    #[serde(default)]
+    error_contains: String,
+    /// Where `body_equals` is in the body: a JSON pointer (RFC 6901) such as `/data/0/id`, of at most 32 members. If
+    /// absent: the whole body. It leads into bodies of JSON, and into forms, which are objects of their fields.
+    #[param(value_type = Option<String>)]
+    #[serde(default)]
+    body_pointer: String,
+    /// Only webhooks whose body has this value at `body_pointer`: the same JSON value, however it is written, or a
+    /// string with exactly this text. So `1.0` finds `1` and `"1.0"`, and `A-1` finds `"A-1"`. At most 4,096 bytes.
+    /// Webhooks whose payload is past its retention do not match.
+    #[param(value_type = Option<String>)]
+    #[serde(default)]
+    body_equals: String,
+    /// Only webhooks whose body contains these bytes, as it came: upper and lower case differ, and escapes in JSON are
+    /// not resolved. At most 4,096 bytes. Webhooks whose payload is past its retention do not match.
+    #[param(value_type = Option<String>)]
+    #[serde(default)]
+    body_contains: String,
     /// Only webhooks accepted at or after this time, as RFC 3339 writes it.
     #[param(value_type = Option<String>, format = DateTime)]
     #[serde(default)]
@@ -105,6 +149,9 @@ pub(super) async fn get_webhook(api: Api, Id(id): Id) -> Answer {
 }
 
 /// Lists the webhooks that match every given filter, newest first
+///
+/// One call looks at a limited number of webhooks, for a limited time. `searched_to` says how far it came, and
+/// `next_page_token` goes on from there. Few calls at a time may look into bodies; others are refused after a moment.
 #[utoipa::path(
     get, path = "/v1/webhooks", tag = "webhooks", operation_id = "ListWebhooks", params(Filter),
     responses(
@@ -198,10 +245,21 @@ fn list_query(filter: Filter) -> Result<ListQuery> {
         route: given(filter.route).map(RouteName::new).transpose()?,
         source: given(filter.source).map(Source::new).transpose()?,
         event_type: given(filter.event_type).map(EventType::new).transpose()?,
+        verdict: VerdictFilter::new(
+            given(filter.verdict).map(|word| word.parse::<VerdictFilter>()).transpose()?,
+            given(filter.cause).map(|word| word.parse::<Cause>()).transpose()?,
+        )?,
+        idempotency_key: given(filter.idempotency_key).map(IdempotencyKey::new).transpose()?,
+        trace_id: given(filter.trace_id).map(|id| TraceId::new(&id)).transpose()?,
+        error_contains: given(filter.error_contains)
+            .map(|text| FilterText::new("error_contains", text))
+            .transpose()?,
+        body: BodyFilter::from_fields(&filter.body_pointer, &filter.body_equals, &filter.body_contains)?,
         accepted_after: time("accepted_after", filter.accepted_after)?,
         accepted_before: time("accepted_before", filter.accepted_before)?,
         before: given(filter.page_token).map(|token| token.parse()).transpose()?,
         limit,
+        ..ListQuery::default()
     })
 }
 

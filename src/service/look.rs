@@ -41,8 +41,13 @@ impl Service {
     }
 
     /// One page of the webhooks that match, newest first. It can be short, or empty, before the last page.
+    /// Errors: `InvalidField`; `StoreUnavailable` also if too many lists look into bodies at the same time.
     pub async fn list(&self, query: ListQuery) -> Result<Page> {
         let Some(query) = self.limited_query(&query) else { return Ok(Page::default()) };
+        let _turn = match query.body {
+            Some(_) => Some(self.searches.turn(self.clock.as_ref()).await?),
+            None => None,
+        };
         let mut page = self.store.list(query.clone()).await?;
         page.webhooks.retain_mut(|webhook| self.keep_listed(webhook, &query));
         let webhooks = page.webhooks.into_iter().map(|webhook| self.arranged(webhook)).collect();

@@ -13,7 +13,7 @@ use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::WebhookId;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::{WebhookName, WebhookStatus};
-use crate::store::{ListQuery, PauseTarget, StatusCounts, StoreStats};
+use crate::store::{ListQuery, PauseTarget, Seen, StatusCounts, StoreStats};
 
 impl Service {
     /// The use cases on behalf of a caller.
@@ -78,8 +78,8 @@ impl Service {
         }
     }
 
-    /// The query limited to what the caller sees, as far as a query can be; none if that is nothing. What is found
-    /// still has to pass [`keep_listed`](Self::keep_listed).
+    /// The query limited to what the caller sees; none if that is nothing. What is found still has to pass
+    /// [`keep_listed`](Self::keep_listed), which removes jobs that the caller does not see.
     pub(super) fn limited_query(&self, query: &ListQuery) -> Option<ListQuery> {
         let mut limited = query.clone();
         if query.source.as_ref().is_some_and(|source| !self.caller.sees_source(source))
@@ -89,7 +89,23 @@ impl Service {
         }
         limited.source = limited.source.or_else(|| self.caller.only_source());
         limited.route = limited.route.or_else(|| self.caller.only_route());
+        limited.seen = self.seen_names();
         Some(limited)
+    }
+
+    /// The sources and routes that the caller sees. The store leaves out the others before it counts what it has found,
+    /// or else the length of a page would tell whether hidden webhooks match.
+    fn seen_names(&self) -> Seen {
+        let mut seen = Seen::default();
+        if self.caller.has_limited_sources() {
+            let caller = Arc::clone(&self.caller);
+            seen = seen.only_sources(move |source| caller.sees_source(source));
+        }
+        if self.caller.has_limited_routes() {
+            let caller = Arc::clone(&self.caller);
+            seen = seen.only_routes(move |route| caller.sees_route(route));
+        }
+        seen
     }
 
     /// Whether a webhook that `query` has found is listed. Removes the jobs that the caller does not see. A status that

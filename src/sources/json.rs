@@ -4,9 +4,10 @@ use std::cell::OnceCell;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::domain::json::find;
 use crate::domain::pointer;
 
 /// A parsed JSON pointer. The empty pointer names the whole value.
@@ -49,7 +50,7 @@ impl Pointer {
 
     /// The value that the pointer names; none if there is none. Of a repeated member, the last one counts.
     pub(super) fn find<'a>(&self, json: &'a RawValue) -> Option<&'a RawValue> {
-        self.members.iter().try_fold(json, |json, member| child(json, member))
+        find(json, &self.members)
     }
 }
 
@@ -134,87 +135,6 @@ impl<'de> Visitor<'de> for AtMost {
             items.push(item);
         }
         Ok(Items::All(items))
-    }
-}
-
-fn child<'a>(json: &'a RawValue, member: &str) -> Option<&'a RawValue> {
-    match json.get().as_bytes().first()? {
-        b'{' => serde_json::Deserializer::from_str(json.get()).deserialize_map(Member(member)).ok()?,
-        b'[' => {
-            let at = pointer::index(member)?;
-            serde_json::Deserializer::from_str(json.get()).deserialize_seq(Nth(at)).ok()?
-        }
-        _ => None,
-    }
-}
-
-/// Reads the item at this place of an array, and skips the others.
-struct Nth(usize);
-
-impl<'de> Visitor<'de> for Nth {
-    type Value = Option<&'de RawValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-        for _ in 0..self.0 {
-            if array.next_element::<IgnoredAny>()?.is_none() {
-                return Ok(None);
-            }
-        }
-        let found = array.next_element()?;
-        if found.is_some() {
-            while array.next_element::<IgnoredAny>()?.is_some() {}
-        }
-        Ok(found)
-    }
-}
-
-/// Reads the member of an object that has this name, and skips the others.
-struct Member<'m>(&'m str);
-
-impl<'de> Visitor<'de> for Member<'_> {
-    type Value = Option<&'de RawValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(is_it) = map.next_key_seed(IsName(self.0))? {
-            if is_it {
-                found = Some(map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// Reads a name, and tells whether it is this one.
-struct IsName<'m>(&'m str);
-
-impl<'de> DeserializeSeed<'de> for IsName<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<bool, D::Error> {
-        name.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for IsName<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
-        Ok(name == self.0)
     }
 }
 

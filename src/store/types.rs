@@ -1,6 +1,6 @@
 //! Inputs and outputs of the operations of a store.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,6 @@ use crate::domain::breaker::{Health, Trip};
 use crate::domain::content_type::ContentType;
 use crate::domain::delivery::Delivery;
 use crate::domain::error::Error;
-use crate::domain::id::Position;
 use crate::domain::job::Status;
 use crate::domain::route::{NewJob, OrderValue, RouteName};
 use crate::domain::trace::Traceparent;
@@ -159,37 +158,6 @@ impl Finish {
     pub(super) fn next_attempt_at(&self) -> Option<Timestamp> {
         self.next.is_waiting().then_some(self.available_at)
     }
-}
-
-/// Which webhooks to list.
-#[derive(Clone, Debug, Default)]
-pub struct ListQuery {
-    /// Only webhooks with a job in one of these statuses; for `filtered` and `quarantined`, webhooks in that
-    /// status. Empty means any.
-    pub statuses: BTreeSet<Status>,
-    /// Only webhooks with a job of this route. With `statuses`, one job must match both.
-    pub route: Option<RouteName>,
-    /// Only webhooks from this source.
-    pub source: Option<Source>,
-    /// Only webhooks of this event type.
-    pub event_type: Option<EventType>,
-    /// Only webhooks accepted at or after this time.
-    pub accepted_after: Option<Timestamp>,
-    /// Only webhooks accepted before this time.
-    pub accepted_before: Option<Timestamp>,
-    /// Only webhooks older than this position: where the previous page ended.
-    pub before: Option<Position>,
-    /// The maximum number of webhooks to return.
-    pub limit: usize,
-}
-
-/// One page of a list.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// The webhooks, newest first. May be fewer than the limit even if `next` is set.
-    pub webhooks: Vec<WebhookStatus>,
-    /// Where the next page begins; `None` if this page is the last.
-    pub next: Option<Position>,
 }
 
 /// What a pause keeps from starting.

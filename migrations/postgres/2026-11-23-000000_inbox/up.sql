@@ -22,8 +22,8 @@ CREATE TABLE webhooks (
 );
 -- One webhook per source and key. Statements that look up a key repeat the condition.
 CREATE UNIQUE INDEX webhooks_by_key ON webhooks (source, idempotency_key) WHERE NOT quarantined;
--- To count the webhooks of a source that are in quarantine.
-CREATE INDEX webhooks_quarantined ON webhooks (source) WHERE quarantined;
+-- To count the webhooks of a source that are in quarantine, and to find those with a key.
+CREATE INDEX webhooks_quarantined ON webhooks (source, idempotency_key, id) WHERE quarantined;
 
 -- A queue holds the jobs of one route from one source. Rows are never removed. Queue 0 stands for "no route":
 -- it counts webhooks that no route matched, and those in quarantine.
@@ -123,6 +123,8 @@ CREATE TABLE finished_jobs (
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX finished_jobs_by_end ON finished_jobs (purged, status, completed_at);
 CREATE INDEX finished_jobs_blocking ON finished_jobs (queue) WHERE blocks;
+-- For lists. Most finished jobs are completed.
+CREATE INDEX finished_jobs_by_status ON finished_jobs (status, webhook) WHERE status <> 3;
 
 -- The other ended attempts: attempts that did not end their job, or that ended it before it was retried or
 -- cancelled by hand.

@@ -10,15 +10,16 @@ CREATE TABLE webhooks (
     content_type    TEXT NOT NULL,    -- of the payload
     verdict         INTEGER NOT NULL, -- 0 none, 1 verified; from 2 on unverified, by the cause: see domain/verdict.rs
     quarantined     INTEGER NOT NULL DEFAULT 0, -- 1: it was not verified and waits for an operator
-    headers         TEXT,             -- of the request, a JSON array of pairs; null if none are kept
-    payload         BLOB,             -- as received
     payload_digest  BLOB NOT NULL,    -- digest of the JSON value or of the bytes, 16 bytes
     traceparent     TEXT NOT NULL,
-    accepted_at     INTEGER NOT NULL  -- milliseconds since the epoch, like every time in this file except `next_at`
+    accepted_at     INTEGER NOT NULL, -- milliseconds since the epoch, like every time in this file except `next_at`
+    -- Last, because what comes after a large value in a row takes a walk over all of its pages to read.
+    headers         TEXT,             -- of the request, a JSON array of pairs; null if none are kept
+    payload         BLOB              -- as received
 ) STRICT;
 
--- Counts the quarantined webhooks of each source.
-CREATE INDEX webhooks_quarantined ON webhooks (source) WHERE quarantined = 1;
+-- Counts the quarantined webhooks of each source, and finds those with a key.
+CREATE INDEX webhooks_quarantined ON webhooks (source, idempotency_key) WHERE quarantined = 1;
 
 -- Keeps keys unique: one webhook per source and key. A quarantined webhook has no row here. Keys arrive in random order, so each insert changes a
 -- different page. A narrow table of its own keeps these pages few; common forms of keys are packed to half
@@ -68,6 +69,8 @@ CREATE INDEX jobs_in_lane ON jobs (queue, lane, webhook) WHERE status IN (0, 2) 
 CREATE INDEX jobs_leased ON jobs (lease_until) WHERE status = 1;
 CREATE INDEX jobs_finished ON jobs (purged, status, completed_at) WHERE completed_at IS NOT NULL;
 CREATE INDEX jobs_blocking ON jobs (queue, lane) WHERE blocks = 1;
+-- For lists. Few jobs reach these statuses, and most jobs are completed.
+CREATE INDEX jobs_by_status ON jobs (status, webhook) WHERE status IN (2, 4, 5, 6, 7);
 
 -- The lanes: jobs of one queue with the same order value. A lane has a row while it has an unfinished job or a
 -- dead letter that blocks it. Ordered jobs are not in `jobs_due`: a claim finds a free lane by `lanes_due`, and

@@ -4,15 +4,18 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::payload::cause as cause_to;
 use super::status_from;
 use super::value::json_of;
+use crate::domain::body_filter::BodyFilter;
 use crate::domain::error::{Error, Reason, Result, all_of};
+use crate::domain::filter::{FilterText, TraceId};
 use crate::domain::headers::KeptHeaders;
 use crate::domain::job::Status;
 use crate::domain::payload::Payload;
 use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
-use crate::domain::verdict::Verdict;
+use crate::domain::verdict::{Cause, Verdict, VerdictFilter};
 use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 use crate::grpc::proto;
 use crate::service::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
@@ -77,11 +80,37 @@ pub(in crate::grpc) fn list_query(request: proto::ListWebhooksRequest) -> Result
         route: given(request.route).map(RouteName::new).transpose()?,
         source: given(request.source).map(Source::new).transpose()?,
         event_type: given(request.event_type).map(EventType::new).transpose()?,
+        verdict: VerdictFilter::new(verdict(request.verdict)?, cause(request.cause)?)?,
+        idempotency_key: given(request.idempotency_key).map(IdempotencyKey::new).transpose()?,
+        trace_id: given(request.trace_id).map(|id| TraceId::new(&id)).transpose()?,
+        error_contains: given(request.error_contains)
+            .map(|text| FilterText::new("error_contains", text))
+            .transpose()?,
+        body: BodyFilter::from_fields(&request.body_pointer, &request.body_equals, &request.body_contains)?,
         accepted_after: time_from("accepted_after", request.accepted_after)?,
         accepted_before: time_from("accepted_before", request.accepted_before)?,
         before: given(request.page_token).map(|token| token.parse()).transpose()?,
         limit,
+        ..ListQuery::default()
     })
+}
+
+/// The wanted verdict; none if any is.
+fn verdict(number: i32) -> Result<Option<VerdictFilter>> {
+    let known = proto::Verdict::try_from(number);
+    Ok(match known.map_err(|_| Error::invalid("verdict", "has an unknown verdict"))? {
+        proto::Verdict::Unspecified => None,
+        proto::Verdict::None => Some(VerdictFilter::None),
+        proto::Verdict::Verified => Some(VerdictFilter::Verified),
+        proto::Verdict::Unverified => Some(VerdictFilter::Unverified),
+    })
+}
+
+/// The wanted cause; none if any is.
+fn cause(number: i32) -> Result<Option<Cause>> {
+    let known = proto::Cause::try_from(number);
+    let known = known.map_err(|_| Error::invalid("cause", "has an unknown cause"))?;
+    Ok(Cause::ALL.into_iter().find(|cause| cause_to(*cause) == known))
 }
 
 /// The wanted statuses; none if any status is wanted.

@@ -82,6 +82,7 @@ pub(in crate::grpc) fn webhook(webhook: WebhookView) -> proto::Webhook {
 
 pub(in crate::grpc) fn page(page: Page) -> proto::ListWebhooksResponse {
     proto::ListWebhooksResponse {
+        searched_to: page.searched_to().map(time),
         next_page_token: page.next.map(|next| next.to_string()).unwrap_or_default(),
         webhooks: page.webhooks.into_iter().map(webhook_status).collect(),
     }

@@ -306,11 +306,16 @@ pub(in crate::http) struct ListWebhooksResponse {
     webhooks: Vec<StatusBody>,
     /// The token of the next page; empty if this is the last page.
     next_page_token: String,
+    /// How far back the list has come with this page: it has looked at all webhooks that were accepted after this time.
+    /// Null if this is the last page.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    searched_to: Option<Time>,
 }
 
 impl From<Page> for ListWebhooksResponse {
     fn from(page: Page) -> Self {
         Self {
+            searched_to: page.searched_to().map(Time),
             next_page_token: page.next.map(|next| next.to_string()).unwrap_or_default(),
             webhooks: page.webhooks.into_iter().map(Into::into).collect(),
         }

@@ -117,7 +117,7 @@ impl Inbox for PostgresStore {
     }
 
     async fn list(&self, query: ListQuery) -> Result<Page> {
-        self.run(async move |shared| list::list(&shared, &query).await).await
+        self.run(async move |shared| list::list(&shared, query).await).await
     }
 
     async fn stats(&self) -> Result<StoreStats> {

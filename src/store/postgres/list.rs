@@ -1,104 +1,171 @@
 //! Lists of webhooks, newest first. Each statement reads a bounded number of rows.
+//!
+//! Each window first finds places to look at: those that an index has, or all of a range. Then one statement selects the
+//! webhooks at these places that match.
 
-use diesel::pg::Pg;
+mod conditions;
+mod names;
+mod places;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
+use self::conditions::{AmongPlaces, Conditions, InRange, SelectMatching, Within};
+use self::places::Places;
 use super::pool::{answer, refused};
+use super::queries;
 use super::rows::{self, NamesRow};
 use super::schema::webhooks;
 use super::shared::Shared;
-use super::{queries, queue_names};
-use crate::domain::error::Result;
-use crate::domain::id::{Position, Sequence};
-use crate::store::list::{PageFiller, WINDOW_ROWS, Window};
-use crate::store::statement::statement;
+use crate::domain::error::{Error, Result};
+use crate::domain::id::Position;
+use crate::domain::webhook::WebhookStatus;
+use crate::store::list::{self, Candidates, Lister, Look, Names, Window};
 use crate::store::{ListQuery, Page};
 
 /// One page of the matching webhooks.
-pub(super) async fn list(shared: &Shared, query: &ListQuery) -> Result<Page> {
-    let mut page = PageFiller::new(query);
-    while let Some((before, wanted)) = page.next_window() {
+pub(super) async fn list(shared: &Shared, query: ListQuery) -> Result<Page> {
+    let names = if query.needs_sources() || query.needs_routes() {
         let mut connection = shared.asking.get().await.map_err(refused)?;
-        let looking = answer(window(shared, &mut connection, query, before, wanted)).await;
-        page.add(connection.release(looking).map_err(refused)?);
+        let names = answer(names::look_up(&mut connection, &query)).await;
+        connection.release(names).map_err(refused)?
+    } else {
+        Names { sources: None, queues: None }
+    };
+    let names = names.narrowed(&query)?;
+    if names.is_nothing() {
+        return Ok(Page::default());
     }
-    Ok(page.into_page())
+    let query = Arc::new(query);
+    let lister = PostgresLister { shared, query: Arc::clone(&query), names };
+    list::page(&lister, shared.clock.as_ref(), &query).await
 }
 
-/// Reads the next [`WINDOW_ROWS`] webhooks before `before`, and returns the matching ones, `limit` at most.
-async fn window(
+/// Reads one list. A webhook is named by its id.
+struct PostgresLister<'a> {
+    shared: &'a Shared,
+    query: Arc<ListQuery>,
+    names: Names<i32>,
+}
+
+#[async_trait]
+impl Lister for PostgresLister<'_> {
+    type Place = Uuid;
+
+    fn before(place: Uuid) -> Position {
+        Position::before(rows::id(place))
+    }
+
+    async fn window(&self, look: Look) -> Result<Window> {
+        let mut connection = self.shared.asking.get().await.map_err(refused)?;
+        let looking = async {
+            let found = self.find(&mut connection, look, look.wanted).await?;
+            let places = found.places.into_iter().map(|(place, _)| place).collect::<Vec<_>>();
+            let webhooks = statuses(self.shared, &mut connection, places).await?;
+            QueryResult::Ok(Window { webhooks, rows: found.rows, next: found.next })
+        };
+        let looking = answer(looking).await;
+        connection.release(looking).map_err(refused)
+    }
+
+    async fn candidates(&self, look: Look) -> Result<Candidates<Uuid>> {
+        let mut connection = self.shared.asking.get().await.map_err(refused)?;
+        let looking = answer(self.find(&mut connection, look, usize::MAX)).await;
+        connection.release(looking).map_err(refused)
+    }
+
+    async fn matching(&self, places: Vec<Uuid>) -> Result<Vec<Uuid>> {
+        let mut connection = self.shared.asking.get().await.map_err(refused)?;
+        let reading = answer(payloads(&mut connection, places)).await;
+        let payloads = connection.release(reading).map_err(refused)?;
+        let query = Arc::clone(&self.query);
+        // Comparing takes as long as the payloads are large.
+        let matching = tokio::task::spawn_blocking(move || matching(&query, &payloads));
+        matching.await.map_err(Error::internal)
+    }
+
+    async fn statuses(&self, places: Vec<Uuid>) -> Result<Vec<WebhookStatus>> {
+        let mut connection = self.shared.asking.get().await.map_err(refused)?;
+        let reading = answer(statuses(self.shared, &mut connection, places)).await;
+        connection.release(reading).map_err(refused)
+    }
+}
+
+impl PostgresLister<'_> {
+    /// The next webhooks that match all filters but that of the body, `limit` at most.
+    async fn find(
+        &self,
+        connection: &mut AsyncPgConnection,
+        look: Look,
+        limit: usize,
+    ) -> QueryResult<Candidates<Uuid>> {
+        let area = places::next(connection, &self.query, &self.names, look).await?;
+        let within = match area.places {
+            Places::From(from) => Within::Range(InRange { before: place(look.before), from }),
+            Places::Among(places) => Within::Among(AmongPlaces { places }),
+        };
+        let conditions = Conditions::of(&self.query, &self.names);
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let found = SelectMatching { within, conditions: &conditions, limit: most };
+        let found = found.load::<(Uuid, i32)>(connection).await?;
+        // The next window begins after the last webhook that was found, also if that has been removed when its status is
+        // read.
+        let last = found.last().map(|(place, _)| *place).filter(|_| found.len() >= limit);
+        let bytes = |bytes: i32| usize::try_from(bytes).unwrap_or_default();
+        Ok(Candidates {
+            next: last.or(area.next).map(PostgresLister::before),
+            places: found.into_iter().map(|(place, length)| (place, bytes(length))).collect(),
+            rows: area.rows,
+        })
+    }
+}
+
+/// A webhook with its payload and the content type of that.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = webhooks)]
+struct PayloadRow {
+    id: Uuid,
+    content_type: String,
+    payload: Option<Vec<u8>>,
+}
+
+async fn payloads(connection: &mut AsyncPgConnection, places: Vec<Uuid>) -> QueryResult<Vec<PayloadRow>> {
+    let payloads = webhooks::table.filter(webhooks::id.eq_any(places)).select(PayloadRow::as_select());
+    payloads.load(connection).await
+}
+
+/// Those of these webhooks whose body matches, newest first.
+fn matching(query: &ListQuery, payloads: &[PayloadRow]) -> Vec<Uuid> {
+    let matches = |row: &&PayloadRow| {
+        query.body.as_ref().is_none_or(|filter| {
+            let content_type = rows::content_type(&row.content_type);
+            row.payload.as_ref().is_some_and(|payload| filter.matches(payload, &content_type))
+        })
+    };
+    let mut found = payloads.iter().filter(matches).map(|row| row.id).collect::<Vec<_>>();
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    found
+}
+
+/// The status of these webhooks, newest first. Leaves out webhooks that were removed since they were found.
+async fn statuses(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
-    query: &ListQuery,
-    before: Position,
-    limit: usize,
-) -> QueryResult<Window> {
-    let lowest = query
-        .accepted_after
-        .map_or(Uuid::nil(), |time| place(Position::before_all(Sequence::first_at(time))));
-    let before = place(before);
-    let end = webhooks::table
-        .filter(webhooks::id.lt(before).and(webhooks::id.gt(lowest)))
-        .order(webhooks::id.desc())
-        .offset(WINDOW_ROWS - 1)
-        .select(webhooks::id);
-    let end = end.first::<Uuid>(connection).await.optional()?;
-    let queues = match &query.route {
-        Some(route) => queue_names::of_route(connection, route).await?,
-        None => Vec::new(),
-    };
-    let looking = SelectPage {
-        before,
-        from: end.unwrap_or(lowest),
-        any_source: query.source.is_none(),
-        source: query.source.as_ref().map_or("", |source| source.as_str()),
-        any_event_type: query.event_type.is_none(),
-        event_type: query.event_type.as_ref().map_or("", |event_type| event_type.as_str()),
-        any_job: query.statuses.is_empty() && query.route.is_none(),
-        any_status: query.statuses.is_empty(),
-        statuses: query.statuses.iter().map(|status| *status as i16).collect(),
-        any_route: query.route.is_none(),
-        queues,
-        limit: limit.try_into().unwrap_or(i64::MAX),
-    };
-    let names = looking.load::<NamesRow>(connection).await?;
-    let is_full = names.len() >= limit;
-    let last = names.last().map(|names| names.id);
-    let webhooks = queries::with_jobs(&shared.schedule, connection, names).await?;
-    // `with_jobs` may leave out a webhook that was just removed, so a full page may need another window. It
-    // begins after the last row that was read.
-    let next = if is_full { last } else { end };
-    Ok(Window { webhooks, next: next.map(|next| Position::before(rows::id(next))) })
+    places: Vec<Uuid>,
+) -> QueryResult<Vec<WebhookStatus>> {
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names = webhooks::table.filter(webhooks::id.eq_any(places)).select(NamesRow::as_select());
+    let mut names = names.load::<NamesRow>(connection).await?;
+    names.sort_unstable_by(|one, other| other.id.cmp(&one.id));
+    queries::with_jobs(&shared.schedule, connection, names).await
 }
 
 fn place(position: Position) -> Uuid {
     Uuid::from_bytes(*position.as_bytes())
-}
-
-// `OFFSET 0` prevents PostgreSQL from turning the subquery into a join that begins with the jobs.
-statement! { Pg;
-    struct SelectPage<'a> {
-        before: Uuid as SqlUuid,
-        from: Uuid as SqlUuid,
-        any_source: bool as Bool,
-        source: &'a str as Text,
-        any_event_type: bool as Bool,
-        event_type: &'a str as Text,
-        any_job: bool as Bool,
-        any_status: bool as Bool,
-        statuses: Vec<i16> as Array<SmallInt>,
-        any_route: bool as Bool,
-        queues: Vec<i32> as Array<Integer>,
-        limit: i64 as BigInt,
-    }
-    returns (SqlUuid, Text, Text, Text, Timestamptz);
-    "SELECT w.id, w.source, w.idempotency_key, w.event_type, w.accepted_at FROM webhooks w
-     WHERE w.id < ? AND w.id >= ? AND (? OR w.source = ?) AND (? OR w.event_type = ?)
-       AND (? OR EXISTS (
-           SELECT 1 FROM job_statuses s WHERE s.webhook = w.id AND (? OR s.status = ANY (?)) AND (? OR s.queue = ANY (?)) OFFSET 0
-       ))
-     ORDER BY w.id DESC LIMIT ?"
 }

@@ -1,7 +1,5 @@
 //! Implements `Inbox`: accepting and reading webhooks.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 
 use super::committed::Published;
@@ -13,7 +11,6 @@ use crate::domain::job::Status;
 use crate::domain::route::NewJob;
 use crate::domain::webhook::{NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
 use crate::store::changes::Changes;
-use crate::store::list::PageFiller;
 use crate::store::{Accepted, BatchError, Inbox, ListQuery, Page, Probe, QueueStats, StoreStats, Submission};
 
 #[async_trait]
@@ -55,14 +52,7 @@ impl Inbox for SqliteStore {
     }
 
     async fn list(&self, query: ListQuery) -> Result<Page> {
-        let mut page = PageFiller::new(&query);
-        let query = Arc::new(query);
-        while let Some((before, wanted)) = page.next_window() {
-            let query = Arc::clone(&query);
-            let window = move |connection: &mut _| list::window(connection, &query, before, wanted);
-            page.add(self.readers()?.run(window).await?);
-        }
-        Ok(page.into_page())
+        list::list(self, query).await
     }
 
     async fn stats(&self) -> Result<StoreStats> {

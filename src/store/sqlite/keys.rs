@@ -40,6 +40,17 @@ pub(super) fn key_name(source: &Source, key: &IdempotencyKey) -> Vec<u8> {
     name
 }
 
+/// The source in an encoded key; none if it is no encoded key.
+pub(super) fn source_of(name: &[u8]) -> Option<&str> {
+    let end = name.iter().position(|byte| *byte == END_OF_SOURCE)?;
+    std::str::from_utf8(name.get(..end)?).ok()
+}
+
+/// The place behind all encoded keys of a source, and before those of the next one.
+pub(super) fn behind(source: &str) -> Vec<u8> {
+    [source.as_bytes(), &[END_OF_SOURCE + 1]].concat()
+}
+
 /// Packs two hexadecimal digits into each byte. Returns false if a character is not a lower-case hexadecimal
 /// digit; `into` then holds a part of the digits.
 fn pack(digits: impl Iterator<Item = u8>, into: &mut Vec<u8>) -> bool {
@@ -65,6 +76,19 @@ mod tests {
 
     fn name(source: &str, key: &str) -> Vec<u8> {
         key_name(&Source::new(source).expect("source"), &IdempotencyKey::new(key).expect("key"))
+    }
+
+    #[test]
+    fn a_name_has_its_source_and_the_names_of_a_source_lie_together() {
+        let place = behind("shop");
+        for key in ["a", "\u{10ffff}", "00112233445566778899aabbccddeeff"] {
+            assert_eq!(source_of(&name("shop", key)), Some("shop"));
+            assert!(name("shop", key) < place, "{key}");
+            for next in ["shop-2", "shop_", "shop0", "shopa", "shoq"] {
+                assert!(place < name(next, key), "{next}");
+            }
+        }
+        assert_eq!(source_of(b"shop"), None);
     }
 
     #[test]

@@ -1,87 +1,184 @@
 //! Lists of webhooks, newest first.
+//!
+//! Each window first finds places to look at: those that an index has, or all of a range. Then one statement selects the
+//! webhooks at these places that match.
 
-use std::collections::BTreeSet;
+mod conditions;
+mod names;
+mod places;
+#[cfg(test)]
+mod plans;
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sql_types::{BigInt, Binary, Text};
 use diesel::sqlite::Sqlite;
 
+use self::conditions::{AmongPlaces, Conditions, InRange, SelectMatching, Within};
+use self::places::Places;
+use super::SqliteStore;
 use super::queries::{StatusColumns, status_columns, with_jobs};
 use super::rows::{self, StatusRow};
-use super::schema::jobs;
+use crate::domain::body_filter::BodyFilter;
+use crate::domain::error::Result;
 use crate::domain::id::{Position, Sequence};
-use crate::domain::job::Status;
-use crate::store::ListQuery;
-use crate::store::list::{WINDOW_ROWS, Window};
+use crate::domain::webhook::WebhookStatus;
+use crate::store::list::{self, Candidates, Lister, Look, Names, Window};
 use crate::store::statement::statement;
+use crate::store::{ListQuery, Page};
 
-/// Reads the next [`WINDOW_ROWS`] jobs before `before`, and returns the matching webhooks, `limit` at most.
-pub(super) fn window(
-    connection: &mut SqliteConnection,
-    query: &ListQuery,
-    before: Position,
-    limit: usize,
-) -> QueryResult<Window> {
-    let before = before.sequence().as_i64();
-    let lowest = query.accepted_after.map_or(0, |time| Sequence::first_at(time).as_i64());
-    let next = jobs::table
-        .filter(jobs::webhook.lt(before).and(jobs::webhook.gt(lowest)))
-        .order(jobs::webhook.desc())
-        .offset(WINDOW_ROWS - 1)
-        .limit(1)
-        .select(jobs::webhook)
-        .get_result::<i64>(connection)
-        .optional()?;
-    let rows = SelectPage {
-        before,
-        from: next.unwrap_or(lowest),
-        statuses: statuses(&query.statuses),
-        any_route: query.route.is_none(),
-        route: query.route.as_ref().map_or("", |route| route.as_str()),
-        any_source: query.source.is_none(),
-        source: query.source.as_ref().map_or("", |source| source.as_str()),
-        any_event_type: query.event_type.is_none(),
-        event_type: query.event_type.as_ref().map_or("", |event_type| event_type.as_str()),
-        limit: limit.try_into().unwrap_or(i64::MAX),
+/// One page of the matching webhooks.
+pub(super) async fn list(store: &SqliteStore, query: ListQuery) -> Result<Page> {
+    let query = Arc::new(query);
+    let names = if query.needs_sources() || query.needs_routes() {
+        let asked = Arc::clone(&query);
+        store.readers()?.run(move |connection| names::look_up(connection, &asked)).await?
+    } else {
+        Names { sources: None, queues: None }
+    };
+    let names = Arc::new(names.narrowed(&query)?);
+    if names.is_nothing() {
+        return Ok(Page::default());
     }
-    .load::<StatusRow>(connection)?;
-    let next = next.map(|next| Position::before_all(Sequence::from_i64(next)));
-    Ok(Window { webhooks: rows::statuses(rows)?, next })
+    let lister = SqliteLister { store, query: Arc::clone(&query), names };
+    list::page(&lister, store.clock.as_ref(), &query).await
 }
 
-/// A number in which the bit of each wanted status is set; all bits if every status is wanted.
-fn statuses(wanted: &BTreeSet<Status>) -> i64 {
-    if wanted.is_empty() {
-        return -1;
+/// Reads one list. A webhook is named by its sequence.
+struct SqliteLister<'a> {
+    store: &'a SqliteStore,
+    query: Arc<ListQuery>,
+    names: Arc<Names<i64>>,
+}
+
+#[async_trait]
+impl Lister for SqliteLister<'_> {
+    type Place = i64;
+
+    fn before(place: i64) -> Position {
+        Position::before_all(Sequence::from_i64(place))
     }
-    wanted.iter().fold(0, |bits, status| bits | (1 << (*status as i64)))
+
+    async fn window(&self, look: Look) -> Result<Window> {
+        let (query, names) = (Arc::clone(&self.query), Arc::clone(&self.names));
+        let looking = move |connection: &mut SqliteConnection| {
+            // One transaction, so that the webhooks still match when their status is read.
+            connection.transaction(|connection| window(connection, &query, &names, look))
+        };
+        self.store.readers()?.run(looking).await
+    }
+
+    async fn candidates(&self, look: Look) -> Result<Candidates<i64>> {
+        let (query, names) = (Arc::clone(&self.query), Arc::clone(&self.names));
+        let looking = move |connection: &mut SqliteConnection| {
+            candidates(connection, &query, &names, look, usize::MAX)
+        };
+        self.store.readers()?.run(looking).await
+    }
+
+    async fn matching(&self, places: Vec<i64>) -> Result<Vec<i64>> {
+        let query = Arc::clone(&self.query);
+        let looking = move |connection: &mut SqliteConnection| match &query.body {
+            Some(filter) => matching(connection, filter, &places),
+            None => Ok(places),
+        };
+        self.store.readers()?.run(looking).await
+    }
+
+    async fn statuses(&self, places: Vec<i64>) -> Result<Vec<WebhookStatus>> {
+        let looking = move |connection: &mut SqliteConnection| statuses(connection, &places);
+        self.store.readers()?.run(looking).await
+    }
+}
+
+fn window(
+    connection: &mut SqliteConnection,
+    query: &ListQuery,
+    names: &Names<i64>,
+    look: Look,
+) -> QueryResult<Window> {
+    let Candidates { places, rows, next } = candidates(connection, query, names, look, look.wanted)?;
+    let places = places.into_iter().map(|(place, _)| place).collect::<Vec<_>>();
+    let webhooks = if places.is_empty() { Vec::new() } else { statuses(connection, &places)? };
+    Ok(Window { webhooks, rows, next })
+}
+
+/// The next webhooks that match all filters but that of the body, `limit` at most.
+fn candidates(
+    connection: &mut SqliteConnection,
+    query: &ListQuery,
+    names: &Names<i64>,
+    look: Look,
+    limit: usize,
+) -> QueryResult<Candidates<i64>> {
+    let area = places::next(connection, query, names, look)?;
+    let within = match area.places {
+        Places::From(from) => Within::Range(InRange { before: look.before.sequence().as_i64(), from }),
+        Places::Among(places) => Within::Among(AmongPlaces { places: list_of(&places)? }),
+    };
+    let conditions = Conditions::of(query, names)?;
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let found = SelectMatching { within, conditions: &conditions, limit: most };
+    let found = found.load::<(i64, i64)>(connection)?;
+    let last = found.last().map(|(place, _)| *place).filter(|_| found.len() >= limit);
+    let bytes = |bytes: i64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Ok(Candidates {
+        next: last.or(area.next).map(SqliteLister::before),
+        places: found.into_iter().map(|(place, length)| (place, bytes(length))).collect(),
+        rows: area.rows,
+    })
+}
+
+/// Those of these webhooks whose body matches, newest first.
+fn matching(
+    connection: &mut SqliteConnection,
+    filter: &BodyFilter,
+    places: &[i64],
+) -> QueryResult<Vec<i64>> {
+    let list = list_of(places)?;
+    let mut found = Vec::new();
+    // Row by row, so that one payload at a time is in memory.
+    for row in (SelectBodies { places: &list }).load_iter::<(i64, String, Vec<u8>), _>(connection)? {
+        let (place, content_type, payload) = row?;
+        if filter.matches(&payload, &rows::content_type(&content_type)) {
+            found.push(place);
+        }
+    }
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    Ok(found)
+}
+
+fn statuses(connection: &mut SqliteConnection, places: &[i64]) -> QueryResult<Vec<WebhookStatus>> {
+    let list = list_of(places)?;
+    rows::statuses(SelectStatuses { places: &list }.load::<StatusRow>(connection)?)
+}
+
+/// Values as a JSON array, for `json_each`.
+fn list_of<T: serde::Serialize>(values: &[T]) -> QueryResult<String> {
+    serde_json::to_string(values).map_err(rows::unreadable)
 }
 
 statement! { Sqlite;
-    /// Begins with the narrow rows of `jobs`. The wide row of a webhook is read only for its source and event
-    /// type, and if one of its jobs matches.
-    struct SelectPage<'a> {
-        before: i64 as BigInt,
-        from: i64 as BigInt,
-        statuses: i64 as BigInt,
-        any_route: bool as Bool,
-        route: &'a str as Text,
-        any_source: bool as Bool,
-        source: &'a str as Text,
-        any_event_type: bool as Bool,
-        event_type: &'a str as Text,
-        limit: i64 as BigInt,
+    struct SelectBodies<'a> {
+        places: &'a str as Text,
+    }
+    returns (BigInt, Text, Binary);
+    "SELECT w.sequence, w.content_type, w.payload
+     FROM json_each(?) e CROSS JOIN webhooks w ON w.sequence = e.value
+     WHERE w.payload IS NOT NULL"
+}
+
+statement! { Sqlite;
+    struct SelectStatuses<'a> {
+        places: &'a str as Text,
     }
     returns StatusColumns;
     concat!(
         "SELECT ", status_columns!(), "
-         FROM (SELECT DISTINCT m.webhook FROM jobs m CROSS JOIN webhooks n ON n.sequence = m.webhook
-               WHERE m.webhook < ? AND m.webhook >= ?
-                 AND (? >> m.status) & 1 AND (? OR m.queue IN (SELECT id FROM queues WHERE route = ?))
-                 AND (? OR n.source = ?) AND (? OR n.event_type = ?)
-               ORDER BY m.webhook DESC LIMIT ?) AS page
-         CROSS JOIN webhooks w ON w.sequence = page.webhook",
+         FROM json_each(?) e CROSS JOIN webhooks w ON w.sequence = e.value",
         with_jobs!(),
-        "ORDER BY page.webhook DESC, j.queue"
+        "ORDER BY w.sequence DESC, j.queue"
     )
 }

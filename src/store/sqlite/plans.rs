@@ -15,7 +15,6 @@ use super::give_back::UnclaimJob;
 use super::lanes::{DeleteLane, SelectFirst, SetState};
 use super::leased::SelectLeased;
 use super::leases::{RenewLeases, SelectExpired};
-use super::list::SelectPage;
 use super::policies::{SelectBlocked, UnblockJobs};
 use super::purge::{
     DeleteAttempts, DeleteJobs, DropContents, DropPayloads, MarkJobs, SelectFinished, SelectPurged,
@@ -32,7 +31,7 @@ struct Step {
 }
 
 /// The steps of a statement's plan, joined.
-fn plan(connection: &mut SqliteConnection, statement: &impl QueryFragment<Sqlite>) -> String {
+pub(super) fn plan(connection: &mut SqliteConnection, statement: &impl QueryFragment<Sqlite>) -> String {
     let text = format!("EXPLAIN QUERY PLAN {}", debug_query::<Sqlite, _>(statement));
     let steps = diesel::sql_query(text).load::<Step>(connection).expect("explains");
     steps.into_iter().map(|step| step.detail).collect::<Vec<_>>().join("; ")
@@ -107,30 +106,6 @@ fn every_hot_statement_is_served_by_an_index() {
     let jobs = "j USING PRIMARY KEY (webhook=?)";
     check(&SelectStatus { sequence: 1 }, &["w USING INTEGER PRIMARY KEY", jobs, error]);
     check(&SelectStatusByKey { name: &[] }, &["k USING PRIMARY KEY (name=?)", jobs, error]);
-}
-
-#[test]
-fn a_list_looks_at_jobs_between_two_places() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut file = OwnedFile::open(&folder.path().join("inbox.db")).expect("opens");
-    let page = SelectPage {
-        before: 2,
-        from: 1,
-        statuses: 0b10100,
-        any_route: false,
-        route: "",
-        any_source: false,
-        source: "",
-        any_event_type: false,
-        event_type: "",
-        limit: 1,
-    };
-    let plan = plan(&mut file.connection, &page);
-    assert!(plan.contains("SEARCH m USING PRIMARY KEY (webhook>? AND webhook<?)"), "{plan}");
-    // Only the rows of the page itself are scanned.
-    assert!(!plan.replace("SCAN page", "").contains("SCAN"), "{plan}");
-    let error = "SEARCH a USING PRIMARY KEY (webhook=? AND queue=? AND number=?)";
-    assert!(plan.contains(error), "{plan}");
 }
 
 #[test]

@@ -10,11 +10,11 @@ diesel::table! {
         content_type -> Text,
         verdict -> BigInt,
         quarantined -> Bool,
-        headers -> Nullable<Text>,
-        payload -> Nullable<Binary>,
         payload_digest -> Binary,
         traceparent -> Text,
         accepted_at -> BigInt,
+        headers -> Nullable<Text>,
+        payload -> Nullable<Binary>,
     }
 }
 
@@ -186,8 +186,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut file = OwnedFile::open(&folder.path().join("inbox.db")).expect("opens");
         same_columns! { &mut file.connection;
-            webhooks: sequence id source idempotency_key event_type content_type verdict quarantined headers payload
-                payload_digest traceparent accepted_at;
+            webhooks: sequence id source idempotency_key event_type content_type verdict quarantined payload_digest
+                traceparent accepted_at headers payload;
             idempotency_keys: name webhook;
             queues: id route source;
             jobs: webhook queue status attempts uncounted_attempts run available_at updated_at completed_at

@@ -15,3 +15,4 @@ mod monitoring;
 mod operations;
 mod problems;
 mod routes;
+mod searches;

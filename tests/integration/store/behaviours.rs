@@ -30,5 +30,6 @@ pub(crate) mod quarantine;
 pub(crate) mod reading;
 pub(crate) mod releasing;
 pub(crate) mod retention;
+pub(crate) mod searching;
 pub(crate) mod sharing;
 pub(crate) mod stale_leases;

@@ -256,6 +256,16 @@ macro_rules! conformance {
                     an_empty_store_lists_one_empty_page
                     acceptance_times_do_not_decrease_when_the_clock_is_set_back
                 ]
+                searching: [
+                    every_filter_finds_exactly_what_matches_alone_and_with_others
+                    a_key_is_found_in_every_source_and_in_quarantine
+                    pages_of_a_search_leave_nothing_out_and_repeat_nothing
+                    a_page_says_how_far_it_has_looked
+                    a_payload_that_was_purged_is_not_found
+                    hostile_bodies_are_searched_like_others
+                    what_is_hidden_is_not_found_and_fills_no_page
+                    the_error_of_a_hidden_job_is_not_searched
+                ]
                 counting: [
                     counts_by_queue_equal_a_recount_after_a_restart
                     the_oldest_due_job_is_reported_until_it_is_claimed

@@ -4,6 +4,7 @@ mod harness;
 mod many;
 mod opening;
 mod overload;
+mod slow;
 mod space;
 mod writing;
 

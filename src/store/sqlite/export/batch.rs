@@ -19,11 +19,11 @@ struct WebhookRow {
     content_type: String,
     verdict: i64,
     quarantined: bool,
-    headers: Option<String>,
-    payload: Option<Vec<u8>>,
     payload_digest: Vec<u8>,
     traceparent: String,
     accepted_at: i64,
+    headers: Option<String>,
+    payload: Option<Vec<u8>>,
 }
 
 #[derive(Queryable, Selectable)]

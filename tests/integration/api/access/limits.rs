@@ -198,3 +198,29 @@ async fn a_watcher_limited_to_a_route_sees_its_changes_until_its_jobs_are_final(
     });
     assert_eq!(statuses.collect::<Vec<_>>(), ["pending", "cancelled"]);
 }
+
+#[rstest]
+#[tokio::test]
+async fn a_search_tells_nothing_of_what_a_token_does_not_see(#[values(Sqlite, Postgres)] store: Store) {
+    let routes = ["orders", "audit"].map(|name| {
+        format!("[[routes]]\nname = \"{name}\"\nmatch = {{ event_type = \"{name}\" }}\nhandler = \"pull\"\n")
+    });
+    // Two globs, so that the route of the list is not told by the token.
+    let limited = token("orders", "roles = [\"read\"]\nroutes = [\"ord*\", \"other*\"]");
+    let hookbox =
+        Hookbox::with_routes(store, &[routes.concat(), token("all", EVERY_ROLE), limited].concat());
+    let (all, orders) = (rest(&hookbox, "all"), rest(&hookbox, "orders"));
+    let visible = all.submit("visible", "orders", "{\"n\":7}").await.text_of("id");
+    for number in 0..5 {
+        all.submit(&format!("hidden-{number}"), "audit", "{\"n\":7,\"secret\":true}").await;
+    }
+    for query in ["", "body_pointer=/n&body_equals=7", "body_contains=%22n%22", "status=pending"] {
+        let page = orders.get(&format!("/v1/webhooks?page_size=1&{query}")).await.json();
+        assert_eq!(page["webhooks"][0]["id"], visible.as_str(), "hidden webhooks fill no page: {query}");
+    }
+    for query in ["body_contains=secret", "idempotency_key=hidden-1", "status=cancelled"] {
+        let page = orders.get(&format!("/v1/webhooks?page_size=1&{query}")).await.json();
+        let nothing = json!({ "webhooks": [], "next_page_token": "", "searched_to": null });
+        assert_eq!(page, nothing, "{query}");
+    }
+}

@@ -134,7 +134,9 @@ async fn both_apis_tell_the_same_of_a_status_a_list_and_a_submission(
 
     let page = client.list_webhooks(proto::ListWebhooksRequest::default()).await.unwrap().into_inner();
     let webhooks: Vec<_> = page.webhooks.into_iter().map(status_json).collect();
-    let page = json!({ "webhooks": webhooks, "next_page_token": page.next_page_token });
+    let page = json!({
+        "webhooks": webhooks, "next_page_token": page.next_page_token, "searched_to": time(page.searched_to),
+    });
     assert_eq!(hookbox.rest.get("/v1/webhooks").await.json(), page);
 
     let request = proto::SubmitWebhookRequest {

@@ -95,6 +95,15 @@ async fn a_query_parameter_that_is_unknown_or_wrong_is_named() {
         ("/v1/webhooks?route=No%20Route", "route"),
         ("/v1/webhooks?source=No%20Source", "source"),
         ("/v1/webhooks?event_type=%00", "event_type"),
+        ("/v1/webhooks?verdict=true", "verdict"),
+        ("/v1/webhooks?cause=Missing", "cause"),
+        ("/v1/webhooks?cause=signature_missing&verdict=verified", "cause"),
+        ("/v1/webhooks?idempotency_key=a%0Ab", "idempotency_key"),
+        ("/v1/webhooks?trace_id=7", "trace_id"),
+        ("/v1/webhooks?body_pointer=/a", "body_equals"),
+        ("/v1/webhooks?body_pointer=a&body_equals=1", "body_pointer"),
+        ("/v1/webhooks?body_pointer=/~2&body_equals=1", "body_pointer"),
+        ("/v1/webhooks?body_contains=a&body_contains=b", "body_contains"),
         ("/v1/webhooks?accepted_after=yesterday", "accepted_after"),
         ("/v1/webhooks?accepted_before=2026-03-01", "accepted_before"),
         ("/v1/webhooks?page_size=0", "page_size"),
@@ -115,6 +124,10 @@ async fn a_query_parameter_that_is_unknown_or_wrong_is_named() {
     ] {
         let problem = hookbox.rest.get(query).await.problem(400, "INVALID_FIELD");
         assert_eq!(problem["field"], field, "{query}: {problem}");
+    }
+    for field in ["error_contains", "body_contains", "body_equals"] {
+        let query = format!("/v1/webhooks?{field}={}", "x".repeat(4_097));
+        hookbox.rest.get(&query).await.refused_field(field);
     }
 }
 

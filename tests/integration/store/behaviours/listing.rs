@@ -95,8 +95,8 @@ fn every_query(all: &[WebhookStatus]) -> Vec<ListQuery> {
                         event_type: event_type.clone(),
                         accepted_after: at(after),
                         accepted_before: at(before),
-                        before: None,
                         limit: 7,
+                        ..ListQuery::default()
                     });
                 }
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::route::NewJob;
 use hookbox::internals::domain::webhook::WebhookName;
-use hookbox::internals::store::Finish;
+use hookbox::internals::store::{Finish, ListQuery};
 use jiff::Timestamp;
 
 use super::PostgresHarness;
@@ -57,6 +57,35 @@ async fn keys_and_quarantined_webhooks_are_found_by_their_indexes() {
     // Each webhook counts those before it.
     let counted = many * (many - 1) / 2;
     assert!((counted..counted + many).contains(&reads[1]), "{reads:?} entries were read to count {counted}");
+}
+
+#[tokio::test]
+async fn lists_by_status_and_by_key_read_what_they_list() {
+    const OTHERS: usize = 500;
+    const INDEXES: [&str; 4] =
+        ["finished_jobs_by_status", "webhooks_by_key", "webhooks_quarantined", "webhooks_pkey"];
+    let mut inbox = Inbox::<PostgresHarness>::new().await;
+    let session = Session::open(&inbox.harness().url()).expect("connects");
+    let dead = inbox.ended_webhook("dead", Status::DeadLettered).await;
+    // Now the planner assumes that the tables have at most one row.
+    for table in ["webhooks", "finished_jobs"] {
+        session.ask(&format!("ALTER TABLE {table} SET (autovacuum_enabled = false)")).expect("asks");
+    }
+    session.ask("VACUUM (ANALYZE, TRUNCATE false) webhooks, finished_jobs").expect("asks");
+    inbox.accept_many("other", OTHERS, &[]).await;
+    let before = reads_at_end(&inbox, &session, &INDEXES).await;
+
+    inbox.close_and_reopen().await;
+    let by_status = ListQuery { statuses: [Status::DeadLettered].into(), ..ListQuery::default() };
+    let by_key = ListQuery { idempotency_key: Some(key_of("dead")), ..ListQuery::default() };
+    for query in [by_status, by_key] {
+        let listed = inbox.listed(&ListQuery { limit: 10, ..query }).await;
+        assert_eq!(listed, std::slice::from_ref(&dead));
+    }
+    let after = reads_at_end(&inbox, &session, &INDEXES).await;
+    for ((index, before), after) in INDEXES.iter().zip(before).zip(after) {
+        assert!(after - before < 50, "{} entries of {index} were read", after - before);
+    }
 }
 
 /// Counts the entries of these indexes that are read while jobs are accepted, claimed, renewed and ended.

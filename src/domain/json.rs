@@ -1,0 +1,129 @@
+//! Finds values in JSON by the members of a pointer, without a tree, so that every value keeps its exact bytes.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::pointer;
+
+/// The value that the members of a pointer lead to; none if there is none. Of a repeated member, the last one counts.
+/// Reads the value of each member once more, but the last.
+pub fn find<'a>(json: &'a RawValue, members: &[Box<str>]) -> Option<&'a RawValue> {
+    members.iter().try_fold(json, |json, member| child(json, member))
+}
+
+fn child<'a>(json: &'a RawValue, member: &str) -> Option<&'a RawValue> {
+    let mut parser = serde_json::Deserializer::from_str(json.get());
+    match json.get().as_bytes().first()? {
+        b'{' => parser.deserialize_map(Member(member)).ok()?,
+        b'[' => parser.deserialize_seq(Item(pointer::index(member)?)).ok()?,
+        _ => None,
+    }
+}
+
+/// Reads the member of an object that has this name, and skips the others.
+struct Member<'m>(&'m str);
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(is_it) = map.next_key_seed(IsName(self.0))? {
+            if is_it {
+                found = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Reads a name, and tells whether it is this one.
+struct IsName<'m>(&'m str);
+
+impl<'de> DeserializeSeed<'de> for IsName<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<bool, D::Error> {
+        name.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for IsName<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
+        Ok(name == self.0)
+    }
+}
+
+/// Reads the item of an array at this index, and skips the others.
+struct Item(usize);
+
+impl<'de> Visitor<'de> for Item {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        for _ in 0..self.0 {
+            if array.next_element::<IgnoredAny>()?.is_none() {
+                return Ok(None);
+            }
+        }
+        let found = array.next_element()?;
+        // The rest has to be read, or else the parser reports it as a fault.
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found<'a>(json: &'a str, pointer: &str) -> Option<&'a str> {
+        let json = serde_json::from_str::<&RawValue>(json).expect("valid");
+        find(json, &pointer::members(pointer).expect(pointer)).map(RawValue::get)
+    }
+
+    #[test]
+    fn values_keep_their_exact_bytes() {
+        let json = r#" {"a":{"b~/c":["x", { "n" : 1.10e2 }]},"":[[0],[1,[2]]]} "#;
+        assert_eq!(found(json, "/a/b~0~1c/0"), Some("\"x\""));
+        assert_eq!(found(json, "/a/b~0~1c/1"), Some(r#"{ "n" : 1.10e2 }"#));
+        assert_eq!(found(json, "/a/b~0~1c/1/n"), Some("1.10e2"));
+        assert_eq!(found(json, "//1/1/0"), Some("2"));
+        assert_eq!(found("[7]", ""), Some("[7]"));
+        let far = "//18446744073709551615";
+        for pointer in ["/b", "/a/b", "/a/b~0~1c/2", "/a/b~0~1c/00", "/a/b~0~1c/0/0", far] {
+            assert_eq!(found(json, pointer), None, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn of_a_repeated_member_the_last_one_counts() {
+        assert_eq!(found(r#"{"a":1,"\u0061":2,"b":3}"#, "/a"), Some("2"));
+    }
+
+    #[test]
+    fn an_array_of_any_length_and_depth_is_read() {
+        let long = format!("[{}7]", "0,".repeat(100_000));
+        assert_eq!(found(&long, "/100000"), Some("7"));
+        let deep = format!("{{\"a\":{}{},\"b\":1}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(found(&deep, "/b"), Some("1"));
+    }
+}
