@@ -6,16 +6,28 @@
 //! without JavaScript; `assets/page.js` only makes it live.
 
 mod action;
+mod actions;
 mod assets;
+mod because;
 mod chart;
 mod context;
+mod dead_letters;
 mod document;
 mod live;
 mod login;
 mod overview;
 mod parts;
+mod pauses;
+mod replays;
+mod route;
+mod routes;
 mod session;
 mod settings;
+mod source;
+mod sources;
+mod verdict;
+mod webhook;
+mod webhooks;
 
 use std::fmt;
 use std::sync::Arc;
@@ -125,6 +137,15 @@ fn all() -> Paths {
         .with(login::routes())
         .with(live::routes())
         .with(overview::routes())
+        .with(webhooks::routes())
+        .with(webhook::routes())
+        .with(dead_letters::routes())
+        .with(routes::routes())
+        .with(route::routes())
+        .with(sources::routes())
+        .with(source::routes())
+        .with(replays::routes())
+        .with(actions::routes())
         .with(settings::routes())
 }
 

@@ -14,6 +14,7 @@ mod handshake;
 mod hex;
 mod json;
 mod keys;
+mod lines;
 mod map;
 mod part;
 mod place;

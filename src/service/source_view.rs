@@ -1,5 +1,7 @@
 //! The sources of the settings as clients see them, with what came in from each.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::Service;
@@ -7,6 +9,7 @@ use super::activity::Rejection;
 use super::policy_view::rate;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::webhook::Source;
+use crate::sources::SourceRules;
 use crate::store::{Pause, PauseTarget};
 
 /// A source of the settings, with what came in from it.
@@ -53,36 +56,48 @@ impl Service {
         let pauses = self.pauses().await?;
         let sources = self.sources();
         let seen = sources.values().filter(|source| self.caller.sees_source(&source.name));
-        let views = seen.map(|source| {
-            let (counts, last_seen) = self.numbers_of(&source.name);
-            let rules = &source.rules;
-            SourceView {
-                source: source.name.clone(),
-                preset: source.preset.clone(),
-                description: Some(rules.description.clone()).filter(|text| !text.is_empty()),
-                verifies: rules.verifies(),
-                path: format!("/v1/sources/{}/webhooks", source.name),
-                unverified: rules.on_unverified.as_str(),
-                rate_limit: rules.rate_limit.map(rate),
-                counts,
-                last_seen,
-                paused_since: paused_since(&pauses, &source.name),
-            }
-        });
-        Ok(views.collect())
+        Ok(seen.map(|source| self.view_of_source(source, &pauses)).collect())
+    }
+
+    /// A source in force, with what came in from it.
+    pub async fn source_view(&self, source: &SourceRules) -> Result<SourceView> {
+        Ok(self.view_of_source(source, &self.pauses().await?))
+    }
+
+    /// The source in force with this name. Errors: `SourceNotFound` if it is not in force, or the caller does not see it.
+    pub fn seen_source(&self, source: &Source) -> Result<Arc<SourceRules>> {
+        let found = self.sources().get(source).filter(|_| self.caller.sees_source(source)).cloned();
+        found.ok_or_else(|| {
+            let detail = format!("there is no source `{source}` in the settings; GET /v1/sources lists them");
+            Error::new(Reason::SourceNotFound, detail)
+        })
     }
 
     /// The last requests to a source that this process has refused, newest first. Errors: `SourceNotFound` if it is not
     /// in force, or the caller does not see it; `Forbidden` for a caller who is limited to routes.
     pub fn rejections(&self, source: &Source) -> Result<Vec<Rejection>> {
-        if !self.caller.sees_source(source) || !self.sources().contains_key(source) {
-            let detail = format!("there is no source `{source}` in the settings; GET /v1/sources lists them");
-            return Err(Error::new(Reason::SourceNotFound, detail));
-        }
+        self.seen_source(source)?;
         if self.caller.has_limited_routes() {
             return Err(self.caller.too_limited("requests that were refused belong to no route"));
         }
         Ok(self.activity().rejections(source))
+    }
+
+    fn view_of_source(&self, source: &SourceRules, pauses: &[Pause]) -> SourceView {
+        let (counts, last_seen) = self.numbers_of(&source.name);
+        let rules = &source.rules;
+        SourceView {
+            source: source.name.clone(),
+            preset: source.preset.clone(),
+            description: Some(rules.description.clone()).filter(|text| !text.is_empty()),
+            verifies: rules.verifies(),
+            path: format!("/v1/sources/{}/webhooks", source.name),
+            unverified: rules.on_unverified.as_str(),
+            rate_limit: rules.rate_limit.map(rate),
+            counts,
+            last_seen,
+            paused_since: paused_since(pauses, &source.name),
+        }
     }
 
     /// What came in from a source, and when it was last seen. They are those of all routes.

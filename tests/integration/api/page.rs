@@ -1,11 +1,15 @@
 //! The page, as a browser without a script gets it.
 
 mod base_path;
+mod dead_letters;
 mod forms;
 mod frame;
 mod live;
 mod login;
+mod operating;
 mod overview;
+mod webhook;
+mod webhooks;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, ORIGIN};
 use reqwest::{Method, RequestBuilder};

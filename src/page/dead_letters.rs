@@ -1,0 +1,303 @@
+//! Dead letters in groups by route and error, so that a fault that hit many is seen, mended and retried as one.
+
+mod groups;
+
+use std::time::Duration;
+
+use axum::response::Response;
+use futures::future::join_all;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use self::groups::{Group, groups};
+use super::Paths;
+use super::action::Action;
+use super::context::{Context, Nav, with_query};
+use super::parts::{self, Button, Tone, choice, confirmed, count, cut, number, time};
+use super::because::because;
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::{Position, WebhookId};
+use crate::domain::job::Status;
+use crate::domain::route::RouteName;
+use crate::domain::webhook::{Source, WebhookName};
+use crate::service::{ListQuery, Page, Service};
+
+/// How many webhooks are looked at: the newest ones with a dead letter.
+const LOOKED_AT: usize = 500;
+
+/// How many groups are shown, the largest ones.
+const SHOWN_GROUPS: usize = 100;
+
+/// How many characters of an error are shown.
+const ERROR_CHARS: usize = 300;
+
+/// How many webhooks are retried at once.
+const AT_ONCE: usize = 8;
+
+/// For how long webhooks of a group are retried. Those that are left are retried when it is asked for again.
+const RETRY_TIME: Duration = Duration::from_secs(10);
+
+/// The parameter that names a page.
+const PAGE_TOKEN: &str = "page_token";
+
+/// Which dead letters are looked at.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    route: String,
+    source: String,
+    page_token: String,
+}
+
+impl Asked {
+    /// Errors: `InvalidField`.
+    fn query(&self) -> Result<ListQuery> {
+        let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        Ok(ListQuery {
+            statuses: [Status::DeadLettered].into(),
+            route: given(&self.route).map(RouteName::new).transpose()?,
+            source: given(&self.source).map(Source::new).transpose()?,
+            before: given(&self.page_token).map(|token| token.parse::<Position>()).transpose()?,
+            limit: LOOKED_AT,
+            ..ListQuery::default()
+        })
+    }
+
+    /// The path to the same dead letters.
+    fn path(&self) -> String {
+        let parameters = [("route", &self.route), ("source", &self.source), (PAGE_TOKEN, &self.page_token)];
+        let given = parameters.into_iter().filter(|(_, value)| !value.is_empty());
+        with_query("/dead-letters", given.map(|(name, value)| (name, value.as_str())))
+    }
+}
+
+/// The form that retries a group.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Retry {
+    group: String,
+    route: String,
+    source: String,
+    page_token: String,
+    reason: Option<String>,
+}
+
+/// What the view serves.
+pub(super) fn routes() -> Paths {
+    Paths::default().get("/dead-letters", show).post("/dead-letters/retry", retry)
+}
+
+async fn show(context: Context) -> Response {
+    match view(&context).await {
+        Ok(body) => context.page("Dead letters", Nav::DeadLetters, body),
+        Err(error) => context.failed(&error),
+    }
+}
+
+async fn view(context: &Context) -> Result<Markup> {
+    let asked = context.query::<Asked>()?;
+    let query = asked.query()?;
+    let only = query.route.clone();
+    let page = context.service.list(query).await?;
+    let groups = groups(&page.webhooks, only.as_ref());
+    let names = context.service.routes().await?.into_iter().map(|stats| stats.route.to_string());
+    let next = page.next.as_ref().map(ToString::to_string);
+    let is_live = asked.page_token.is_empty();
+    Ok(html! {
+        (parts::head("Dead letters", parts::nothing()))
+        section.card aria-label="Filters" { (filters(context, &asked, names.collect())) }
+        div id="groups" data-live[is_live] {
+            p.muted { (looked_at(context, &page, &groups)) }
+            section.card aria-label="Groups" {
+                @if groups.is_empty() { (none(&page)) } @else { (table(context, &asked, &groups)) }
+            }
+        }
+        (parts::pager(context, PAGE_TOKEN, next.as_deref()))
+    })
+}
+
+fn filters(context: &Context, asked: &Asked, mut routes: Vec<String>) -> Markup {
+    if !asked.route.is_empty() && !routes.contains(&asked.route) {
+        routes.push(asked.route.clone());
+    }
+    let any = [("", "any".to_owned())];
+    let routes = any.into_iter().chain(routes.iter().map(|route| (route.as_str(), route.clone())));
+    let fields = html! {
+        (choice("Route", "route", &asked.route, routes))
+        (parts::input("Source", "source", &asked.source))
+    };
+    parts::filters(context, "/dead-letters", fields)
+}
+
+/// How many dead letters there are, and how far the view looked.
+fn looked_at(context: &Context, page: &Page, groups: &[Group]) -> Markup {
+    let dead = groups.iter().map(|group| group.webhooks.len() as u64).sum::<u64>();
+    html! {
+        (count(dead, "dead letter", "dead letters")) " in " (count(groups.len() as u64, "group", "groups"))
+        @match page.searched_to() {
+            None => { ". These are all." },
+            Some(time) if page.webhooks.len() < LOOKED_AT => {
+                ", of the webhooks accepted since " (parts::moment(time, context.now)) ". Older ones may have more."
+            },
+            Some(_) => {
+                ", of the newest " (number(LOOKED_AT as u64)) " webhooks with a dead letter. “Older” goes on from there."
+            },
+        }
+    }
+}
+
+fn none(page: &Page) -> Markup {
+    if page.next.is_some() {
+        parts::empty("No dead letters so far.", "“Older” goes on from where this search has stopped.")
+    } else {
+        parts::empty("There are no dead letters.", "")
+    }
+}
+
+fn table(context: &Context, asked: &Asked, groups: &[Group]) -> Markup {
+    html! {
+        // Not in a box that scrolls, which would cut off the question of a button.
+        table.cards {
+            thead {
+                tr {
+                    @for name in ["Error", "Route"] { th scope="col" { (name) } }
+                    th.num scope="col" { "Dead letters" }
+                    @for name in ["First", "Last"] { th scope="col" { (name) } }
+                    th scope="col" { span.visually-hidden { "Actions" } }
+                }
+            }
+            tbody { @for group in groups.iter().take(SHOWN_GROUPS) { (row(context, asked, group)) } }
+        }
+        @if groups.len() > SHOWN_GROUPS {
+            @let left_out = (groups.len() - SHOWN_GROUPS) as u64;
+            p.muted { (count(left_out, "smaller group is", "smaller groups are")) " left out." }
+        }
+    }
+}
+
+fn row(context: &Context, asked: &Asked, group: &Group) -> Markup {
+    let retried = count(group.webhooks.len() as u64, "dead letter", "dead letters");
+    let question = format!("{retried} of {} start a new run, with all their attempts.", group.route);
+    let fields = html! {
+        input type="hidden" name="group" value=(group.name);
+        input type="hidden" name="route" value=(asked.route);
+        input type="hidden" name="source" value=(asked.source);
+        input type="hidden" name=(PAGE_TOKEN) value=(asked.page_token);
+        (parts::reason())
+    };
+    let button = Button::new("/dead-letters/retry", "Retry").tone(Tone::Good).fields(fields);
+    html! {
+        tr data-row {
+            td.main {
+                a href=(context.path(&listed(asked, group))) {
+                    @if group.error.is_empty() { "without an error" } @else { (cut(&group.error, ERROR_CHARS)) }
+                }
+            }
+            td data-label="Route" { (parts::route_link(context, &group.route)) }
+            td.num data-label="Dead letters" { (number(group.webhooks.len() as u64)) }
+            td.nowrap data-label="First" { (time(group.first, context.now)) }
+            td.nowrap data-label="Last" { (time(group.last, context.now)) }
+            td { (confirmed(context, &button, &question)) }
+        }
+    }
+}
+
+/// The path to the list of the webhooks of a group.
+fn listed(asked: &Asked, group: &Group) -> String {
+    let common = group.common.as_deref().unwrap_or_default();
+    let parameters = [
+        ("status", Status::DeadLettered.as_str()),
+        ("route", group.route.as_str()),
+        ("source", asked.source.as_str()),
+        ("error_contains", common),
+    ];
+    with_query("/webhooks", parameters.into_iter().filter(|(_, value)| !value.is_empty()))
+}
+
+/// `POST /dead-letters/retry`
+async fn retry(Action(context, form): Action<Retry>) -> Response {
+    let Retry { group, route, source, page_token, reason } = form;
+    let asked = Asked { route, source, page_token };
+    match retried(&context, &asked, &group, reason).await {
+        Ok(notice) => context.done(&asked.path(), &notice),
+        Err(error) => context.failed(&error),
+    }
+}
+
+/// Retries the dead letters of a group, as it is now. Errors: `InvalidField`; those of the store if nothing was retried.
+async fn retried(context: &Context, asked: &Asked, group: &str, reason: Option<String>) -> Result<String> {
+    if group.is_empty() {
+        return Err(Error::invalid("group", "is missing; retry a group of the page of dead letters"));
+    }
+    let service = because(context, reason)?;
+    let query = asked.query()?;
+    let only = query.route.clone();
+    let page = service.list(query).await?;
+    let found = groups(&page.webhooks, only.as_ref()).into_iter().find(|found| found.name == group);
+    let Some(Group { route, mut webhooks, .. }) = found else {
+        return Ok("Nothing was retried: the dead letters of this group are not dead letters any more.".to_owned());
+    };
+    // The oldest first, as they came.
+    webhooks.reverse();
+    let counts = retry_all(context, &service, &route, &webhooks).await?;
+    Ok(counts.told(&route, webhooks.len()))
+}
+
+/// What became of the dead letters of a group.
+#[derive(Debug, Default)]
+struct Counts {
+    retried: usize,
+    /// Those that are no dead letters any more, or whose body is gone.
+    refused: usize,
+    /// Why the others were not retried.
+    error: Option<Error>,
+}
+
+async fn retry_all(
+    context: &Context,
+    service: &Service,
+    route: &RouteName,
+    webhooks: &[WebhookId],
+) -> Result<Counts> {
+    let clock = &context.shared.pages.clock;
+    let (begin, mut counts) = (clock.monotonic(), Counts::default());
+    for some in webhooks.chunks(AT_ONCE) {
+        let retries = some.iter().map(|id| service.retry(WebhookName::Id(*id), Some(route.clone())));
+        for result in join_all(retries).await {
+            match result {
+                Ok(_) => counts.retried += 1,
+                Err(error) if is_refusal(error.reason()) => counts.refused += 1,
+                Err(error) => counts.error = Some(error),
+            }
+        }
+        if counts.error.is_some() || clock.monotonic().saturating_sub(begin) > RETRY_TIME {
+            break;
+        }
+    }
+    match counts.error.take() {
+        Some(error) if counts.retried == 0 => Err(error),
+        error => Ok(Counts { error, ..counts }),
+    }
+}
+
+/// Whether a webhook cannot be retried, while others of its group can.
+fn is_refusal(reason: Reason) -> bool {
+    matches!(reason, Reason::WrongStatus | Reason::WebhookNotFound | Reason::RouteNotFound)
+}
+
+impl Counts {
+    /// What is told of a group with this number of dead letters.
+    fn told(&self, route: &RouteName, all: usize) -> String {
+        let Self { retried, refused, error } = self;
+        let mut text = format!("{} of {route} run again.", count(*retried as u64, "dead letter", "dead letters"));
+        if *refused > 0 {
+            text.push_str(&format!(" {refused} cannot be retried: they changed meanwhile, or their body is gone."));
+        }
+        let left = all - retried - refused;
+        if left > 0 {
+            let why = error.as_ref().map_or("it took too long", |error| error.reason().title());
+            text.push_str(&format!(" {left} are left ({why}): retry the group again."));
+        }
+        text
+    }
+}

@@ -1,0 +1,222 @@
+//! One source: what came in from it, what was refused and what to do about that, what its sender is answered, a test.
+
+mod advice;
+mod rejections;
+mod test_form;
+
+use axum::Extension;
+use axum::extract::Path;
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::Paths;
+use super::action::Action;
+use super::context::{Context, Nav};
+use super::parts::{self, number};
+use super::pauses::{self, Pausing};
+use super::sources::others;
+use crate::domain::conflict::OnConflict;
+use crate::domain::error::Result;
+use crate::domain::trace::Traceparent;
+use crate::domain::webhook::Source;
+use crate::service::source_view::SourceView;
+use crate::service::{Answers, PauseTarget, SourceRules};
+
+/// The most characters of the body of an answer that are shown.
+const MAX_ANSWER_CHARS: usize = 200;
+
+/// What a pause of a source is about.
+const PROCESSING: &str = "The processing of this source";
+
+/// What the view serves.
+pub(super) fn routes() -> Paths {
+    Paths::default()
+        .get("/sources/{source}", show)
+        .post("/sources/{source}/pause", pause)
+        .post("/sources/{source}/resume", resume)
+        .post("/sources/{source}/test", send_test)
+}
+
+async fn show(context: Context, Path(name): Path<String>) -> Response {
+    match body(&context, &name).await {
+        Ok(body) => context.page(&name, Nav::Sources, body),
+        Err(error) => context.failed(&error),
+    }
+}
+
+async fn pause(Path(name): Path<String>, Action(context, form): Action<Pausing>) -> Response {
+    match Source::new(name) {
+        Ok(source) => pauses::pause(&context, PauseTarget::Source(source), form).await,
+        Err(error) => context.failed(&error),
+    }
+}
+
+async fn resume(Path(name): Path<String>, Action(context, form): Action<Pausing>) -> Response {
+    match Source::new(name) {
+        Ok(source) => pauses::resume(&context, PauseTarget::Source(source), form).await,
+        Err(error) => context.failed(&error),
+    }
+}
+
+async fn send_test(
+    Path(name): Path<String>,
+    Extension(traceparent): Extension<Traceparent>,
+    Action(context, fields): Action<test_form::Fields>,
+) -> Response {
+    let sent = match Source::new(name) {
+        Ok(source) => test_form::send(&context, &source, traceparent, fields).await,
+        Err(error) => Err(error),
+    };
+    match sent {
+        Ok((path, notice)) => context.done(&path, &notice),
+        Err(error) => context.failed(&error),
+    }
+}
+
+async fn body(context: &Context, name: &str) -> Result<Markup> {
+    let source = Source::new(name)?;
+    let rules = match context.service.seen_source(&source) {
+        Ok(rules) => rules,
+        Err(error) => return without_settings(context, &source).await?.ok_or(error),
+    };
+    let view = context.service.source_view(&rules).await?;
+    let url = rules.url_of(&view.path);
+    let refused = if context.caller.has_limited_routes() {
+        html! { p.muted { "This token is limited to some routes, and does not see what came in." } }
+    } else {
+        rejections::section(context, &context.service.rejections(&source)?)
+    };
+    Ok(html! {
+        (crumbs(context))
+        div id="source" data-live {
+            (parts::head(source.as_str(), actions(context, &source, view.paused_since.is_some())))
+            @if let Some(since) = view.paused_since { (pauses::notice(context, PROCESSING, since)) }
+            (tiles(context, &view))
+        }
+        (refused)
+        div.cols {
+            section.card { h2 { "Settings" } (settings(context, &view, url.as_deref())) }
+            section.card { h2 { "Answers" } (answers(&rules)) }
+        }
+        @if test_form::is_allowed(context) { (test_form::form(context, &source, view.verifies)) }
+    })
+}
+
+fn crumbs(context: &Context) -> Markup {
+    html! { nav.crumbs { a href=(context.path("/sources")) { "Sources" } } }
+}
+
+/// The view of a source that has no section in the settings: its webhooks come by `POST /v1/webhooks`, or are those of
+/// hookbox itself. None if nothing is known of it.
+async fn without_settings(context: &Context, source: &Source) -> Result<Option<Markup>> {
+    let Some(since) = others(context).await?.get(source).copied() else { return Ok(None) };
+    Ok(Some(html! {
+        (crumbs(context))
+        (parts::head(source.as_str(), actions(context, source, since.is_some())))
+        @if let Some(since) = since {
+            (pauses::notice(context, PROCESSING, since))
+        }
+        p {
+            @if source.is_own() {
+                "hookbox makes the webhooks of this source itself, about what happens in it, if a route takes them."
+            } @else {
+                "The settings have no section for this source. Programs send its webhooks to "
+                code { "POST /v1/webhooks" } "; nothing of them is verified."
+            }
+        }
+    }))
+}
+
+fn actions(context: &Context, source: &Source, is_paused: bool) -> Markup {
+    html! {
+        a.button href=(context.path(&format!("/webhooks?source={source}"))) { "Webhooks" }
+        @if !context.caller.has_limited_routes() {
+            (pauses::of(context, &format!("/sources/{source}"), &format!("the source {source}"), is_paused))
+        }
+    }
+}
+
+/// What came in since the start of the process.
+fn tiles(context: &Context, view: &SourceView) -> Markup {
+    if context.caller.has_limited_routes() {
+        return parts::nothing();
+    }
+    let counts = view.counts;
+    let verified = if view.verifies { "Verified" } else { "Accepted" };
+    let last_seen = view.last_seen.map(|at| parts::time(at, context.now));
+    html! {
+        div.tiles {
+            (tile("Last seen", &last_seen.unwrap_or_else(|| html! { "–" }), "the last request of its sender"))
+            (tile(verified, &html! { (number(counts.verified)) }, "requests since the start"))
+            (tile("Not verified", &html! { (number(counts.unverified)) }, "refused, or in quarantine"))
+            (tile("Malformed", &html! { (number(counts.malformed)) }, "their webhooks could not be read"))
+            (tile("Handshakes", &html! { (number(counts.handshakes)) }, "the sender checked the URL"))
+        }
+    }
+}
+
+fn tile(label: &str, value: &Markup, hint: &str) -> Markup {
+    html! { div.tile { span.label { (label) } span.value { (value) } span.hint { (hint) } } }
+}
+
+fn settings(context: &Context, view: &SourceView, url: Option<&str>) -> Markup {
+    let path = &view.path;
+    let quarantine = format!("/webhooks?source={}&status=quarantined", view.source);
+    parts::facts([
+        ("URL", html! {
+            @if let Some(url) = url {
+                code { (parts::text(url)) } " " (parts::copy("URL", url))
+            } @else {
+                "The address of hookbox, and " code { (path) }
+            }
+        }),
+        ("Preset", html! { @if let Some(preset) = &view.preset { (parts::text(preset)) } }),
+        ("Description", html! { @if let Some(description) = &view.description { (parts::text(description)) } }),
+        ("Verified", html! {
+            @if view.verifies { "Yes" } @else { "No: whoever has the URL can send, with a token if tokens are configured" }
+        }),
+        ("Not verified", html! {
+            @if !view.verifies {} @else if view.unverified == "quarantine" {
+                "Kept " a href=(context.path(&quarantine)) { "in quarantine" } ", without jobs"
+            } @else {
+                "Refused with 401"
+            }
+        }),
+        ("Rate limit", html! { @if let Some(limit) = &view.rate_limit { (limit) } @else { "None of its own" } }),
+    ])
+}
+
+/// What the sender is answered.
+fn answers(source: &SourceRules) -> Markup {
+    let rules = &source.rules;
+    let Answers { accepted, body, content_type, overload } = &rules.answers;
+    parts::facts([
+        ("Accepted", html! {
+            @if let Some(status) = accepted { (status) } @else { "202, or 200 for a duplicate" }
+            @if let Some(body) = body {
+                @if body.is_empty() {
+                    ", without a body"
+                } @else {
+                    ", with the body " code { (parts::cut(body, MAX_ANSWER_CHARS)) } " (" (parts::text(content_type)) ")"
+                }
+            } @else {
+                ", with the JSON of hookbox"
+            }
+        }),
+        ("Overloaded", html! { (overload) ", so that it sends again" }),
+        ("Deadline", html! {
+            @if let Some(deadline) = rules.deadline {
+                (overload) " if it is not stored within " (parts::seconds(deadline.as_secs_f64()))
+            } @else {
+                "None"
+            }
+        }),
+        ("Key is taken", html! {
+            @if rules.on_conflict == OnConflict::KeepFirst {
+                "A webhook with a known key counts as a duplicate, also with another body"
+            } @else {
+                "422 if the body is another one than that of the first webhook"
+            }
+        }),
+    ])
+}

@@ -1,0 +1,189 @@
+//! All sources: what came in from each, and the lines of the settings for a new one.
+
+mod new;
+
+use std::collections::BTreeMap;
+
+use axum::response::Response;
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::Paths;
+use super::context::{Context, Nav};
+use super::parts::{self, Tone, number};
+use super::pauses;
+use crate::domain::error::Result;
+use crate::domain::webhook::Source;
+use crate::service::PauseTarget;
+use crate::service::source_view::SourceView;
+
+/// The most characters of the description of a source in the list.
+const MAX_DESCRIPTION_CHARS: usize = 80;
+
+/// What the view serves.
+pub(super) fn routes() -> Paths {
+    Paths::default().get("/sources", list)
+}
+
+async fn list(context: Context) -> Response {
+    match body(&context).await {
+        Ok(body) => context.page("Sources", Nav::Sources, body),
+        Err(error) => context.failed(&error),
+    }
+}
+
+async fn body(context: &Context) -> Result<Markup> {
+    let (sources, others) = (context.service.source_list().await?, others(context).await?);
+    let new = new::section(context)?;
+    Ok(html! {
+        (parts::head("Sources", html! { a.button href="#new" { "New source" } }))
+        div id="sources" data-live {
+            section.card {
+                @if sources.is_empty() {
+                    (parts::empty(
+                        "The settings have no source that this token sees.",
+                        "A sender of webhooks needs a source: it says how its requests are verified. Programs of your own can send to \
+                         POST /v1/webhooks without one."
+                    ))
+                } @else {
+                    (table(context, &sources))
+                    p.muted.small { "Requests are those of this process since its start." }
+                }
+            }
+            @if !others.is_empty() {
+                section.card {
+                    h2 { "Without a section in the settings" }
+                    (table_of_others(context, &others))
+                }
+            }
+        }
+        (new)
+    })
+}
+
+/// The sources that the caller sees and that the settings do not have, so far as they are known: `default`, those from
+/// which something came in the last 60 minutes, and those that are paused. Each with the time since when it is paused.
+pub(super) async fn others(context: &Context) -> Result<BTreeMap<Source, Option<Timestamp>>> {
+    let mut others = BTreeMap::from([(Source::default(), None)]);
+    for totals in context.service.counters().history().sources() {
+        others.extend(Source::new(totals.source).ok().map(|source| (source, None)));
+    }
+    for pause in context.service.pauses().await? {
+        if let PauseTarget::Source(source) = pause.target {
+            others.insert(source, Some(pause.since));
+        }
+    }
+    let in_settings = context.service.sources();
+    others.retain(|source, _| context.caller.sees_source(source) && !in_settings.contains_key(source));
+    Ok(others)
+}
+
+fn table(context: &Context, sources: &[SourceView]) -> Markup {
+    let has_numbers = !context.caller.has_limited_routes();
+    html! {
+        div.table {
+            table.cards {
+                thead {
+                    tr {
+                        th scope="col" { "Source" }
+                        th scope="col" { "State" }
+                        th scope="col" { "Preset" }
+                        @if has_numbers {
+                            th scope="col" { "Last seen" }
+                            th.num scope="col" { "Verified" }
+                            th.num scope="col" { "Not verified" }
+                            th.num scope="col" { "Malformed" }
+                            th.num scope="col" { "Handshakes" }
+                        }
+                        th scope="col" { "Rate limit" }
+                        th scope="col" { span.visually-hidden { "Actions" } }
+                    }
+                }
+                tbody { @for view in sources { (row(context, view, has_numbers)) } }
+            }
+        }
+    }
+}
+
+fn row(context: &Context, view: &SourceView, has_numbers: bool) -> Markup {
+    let counts = view.counts;
+    html! {
+        tr data-row {
+            th.main scope="row" { (parts::source_link(context, &view.source)) }
+            td data-label="State" { (state(context, view)) }
+            td data-label="Preset" {
+                div {
+                    @if let Some(preset) = &view.preset { (parts::text(preset)) } @else { "–" }
+                    @if let Some(description) = &view.description {
+                        div.small.muted { (parts::cut(description, MAX_DESCRIPTION_CHARS)) }
+                    }
+                }
+            }
+            @if has_numbers {
+                td.nowrap data-label="Last seen" {
+                    @if let Some(at) = view.last_seen { (parts::time(at, context.now)) } @else { span.muted { "not yet" } }
+                }
+                td.num data-label="Verified" { (number(counts.verified)) }
+                td.num data-label="Not verified" { (number(counts.unverified)) }
+                td.num data-label="Malformed" { (number(counts.malformed)) }
+                td.num data-label="Handshakes" { (number(counts.handshakes)) }
+            }
+            td data-label="Rate limit" { @if let Some(limit) = &view.rate_limit { (limit) } @else { "–" } }
+            td { (pausing(context, &view.source, view.paused_since.is_some())) }
+        }
+    }
+}
+
+fn state(context: &Context, view: &SourceView) -> Markup {
+    html! {
+        div.row {
+            @if let Some(since) = view.paused_since { (paused(context, since)) }
+            @if !view.verifies { (parts::badge(Tone::Plain, "not verified")) }
+            @if view.paused_since.is_none() && view.verifies { (parts::badge(Tone::Good, "running")) }
+        }
+    }
+}
+
+fn paused(context: &Context, since: Timestamp) -> Markup {
+    html! {
+        span.nowrap { (parts::badge(Tone::Warning, "paused")) " " span.small.muted { (parts::time(since, context.now)) } }
+    }
+}
+
+fn pausing(context: &Context, source: &Source, is_paused: bool) -> Markup {
+    if context.caller.has_limited_routes() {
+        return parts::nothing();
+    }
+    pauses::in_list(context, &format!("/sources/{source}"), is_paused)
+}
+
+fn table_of_others(context: &Context, others: &BTreeMap<Source, Option<Timestamp>>) -> Markup {
+    html! {
+        div.table {
+            table.cards {
+                thead {
+                    tr {
+                        th scope="col" { "Source" }
+                        th scope="col" { "State" }
+                        th scope="col" { span.visually-hidden { "Actions" } }
+                    }
+                }
+                tbody {
+                    @for (source, since) in others {
+                        tr data-row {
+                            th.main scope="row" { (parts::source_link(context, source)) }
+                            td data-label="State" {
+                                @if let Some(since) = since {
+                                    (paused(context, *since))
+                                } @else {
+                                    (parts::badge(Tone::Good, "running"))
+                                }
+                            }
+                            td { (pausing(context, source, since.is_some())) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! One webhook: what came, what became of it, and what can be done with it.
+
+mod body;
+mod by_hand;
+mod curl;
+mod delivery;
+mod edit;
+mod hex;
+mod jobs;
+mod timeline;
+mod tree;
+
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::Paths;
+use super::context::{Context, Nav, with_query};
+use super::parts::{self, Tone, cut};
+use super::verdict::{verdict, what_next, why};
+use crate::domain::error::Result;
+use crate::domain::id::WebhookId;
+use crate::domain::webhook::{Source, WebhookName};
+use crate::service::view::WebhookView;
+use crate::service::{ActionPage, ActionQuery};
+
+/// How many characters of the event type are in the title.
+const TITLE_CHARS: usize = 120;
+
+/// How many actions of operators are shown, the latest ones.
+const MAX_ACTIONS: usize = 50;
+
+/// The id in a path, or why there is none.
+type InPath = std::result::Result<Path<String>, PathRejection>;
+
+/// What of the webhook to show.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    /// How to show the body.
+    body: Option<String>,
+    all_body: Option<String>,
+    all_attempts: Option<String>,
+}
+
+impl Asked {
+    fn is_all_body(&self) -> bool {
+        self.all_body.is_some()
+    }
+
+    fn is_all_attempts(&self) -> bool {
+        self.all_attempts.is_some()
+    }
+}
+
+/// What the view serves.
+pub(super) fn routes() -> Paths {
+    Paths::default()
+        .get("/webhooks/{id}", show)
+        .get("/webhooks/{id}/body", body::download)
+        .get("/webhooks/{id}/edit", edit::form)
+        .post("/webhooks/{id}/send", edit::send)
+        .post("/webhooks/{id}/retry", by_hand::retry)
+        .post("/webhooks/{id}/replay", by_hand::replay)
+        .post("/webhooks/{id}/cancel", by_hand::cancel)
+        .post("/webhooks/{id}/release", by_hand::release)
+        .post("/webhooks/{id}/discard", by_hand::discard)
+}
+
+async fn show(context: Context, id: InPath) -> Response {
+    match view(&context, id).await {
+        Ok(body) => context.page("Webhook", Nav::Webhooks, body),
+        Err(error) => context.failed(&error),
+    }
+}
+
+/// The id in a path. Errors: `InvalidField`.
+fn id_of(id: InPath) -> Result<WebhookId> {
+    // A path that is not UTF-8 is no id either.
+    id.map(|Path(id)| id).unwrap_or_default().parse()
+}
+
+/// The webhook that a path names. Errors: `InvalidField`, `WebhookNotFound`.
+async fn load(context: &Context, id: InPath) -> Result<WebhookView> {
+    context.service.webhook(WebhookName::Id(id_of(id)?)).await
+}
+
+async fn view(context: &Context, id: InPath) -> Result<Markup> {
+    let asked = context.query::<Asked>()?;
+    let webhook = load(context, id).await?;
+    let query =
+        ActionQuery { webhook: Some(webhook.status.id), limit: MAX_ACTIONS, ..ActionQuery::default() };
+    // Without them, the rest is still worth showing.
+    let actions: ActionPage = context.service.actions(query).await.unwrap_or_default();
+    let body = body::section(context, &webhook, &asked).await;
+    let is_live = !webhook.status.status().is_final();
+    Ok(html! {
+        nav.crumbs aria-label="Path" { a href=(context.path("/webhooks")) { "Webhooks" } span { "Webhook" } }
+        div.head id="webhook" data-live[is_live] {
+            h1 { (cut(webhook.status.event_type.as_str(), TITLE_CHARS)) " " (parts::status(webhook.status.status())) }
+            div.actions { (by_hand::buttons(context, &webhook)) (edit::link(context, &webhook)) }
+        }
+        @if webhook.status.is_quarantined { (quarantined(&webhook)) }
+        (facts(context, &webhook))
+        div.cols {
+            div id="state" data-live[is_live] {
+                (jobs::section(context, &webhook))
+                (timeline::section(context, &webhook, &actions, &asked))
+            }
+            div {
+                (body)
+                section.card { h2 { "Headers" } (delivery::headers(&webhook.headers)) }
+                (curl::section(context, &webhook))
+            }
+        }
+    })
+}
+
+/// Why a webhook is in quarantine, what that means, and what to do.
+fn quarantined(webhook: &WebhookView) -> Markup {
+    parts::notice(
+        Tone::Warning,
+        html! {
+            p {
+                b { "This webhook is in quarantine: it is not proved that it comes from its sender." }
+                @if let Some(cause) = webhook.verdict.cause() { " " (why(cause)) " " (what_next(cause)) }
+            }
+            p {
+                "No route has seen it, and it does not take its key: a genuine webhook with the same key is accepted. "
+                "Release it only if you know where it comes from; it is then accepted as any other. Discard it "
+                "otherwise. Without a decision it is removed at the end of " code { "retention_quarantined" } "."
+            }
+        },
+    )
+}
+
+fn facts(context: &Context, webhook: &WebhookView) -> Markup {
+    let status = &webhook.status;
+    let (id, trace_id) = (status.id.to_string(), webhook.traceparent.trace_id());
+    let (key, event_type) = (status.idempotency_key.as_str(), status.event_type.as_str());
+    let of_trace = with_query("/webhooks", [("trace_id", trace_id)].into_iter());
+    html! {
+        section.card aria-label="What it is" {
+            (parts::facts([
+                ("Id", html! { span.id { (id) } " " (parts::copy("id", &id)) }),
+                ("Source", source(context, &status.source)),
+                ("Event type", html! { (parts::text(event_type)) }),
+                ("Key", html! { (parts::text(key)) " " (parts::copy("key", key)) }),
+                ("Accepted", parts::moment(status.accepted_at, context.now)),
+                ("Verdict", of_verdict(webhook)),
+                ("Trace", html! {
+                    a.id href=(context.path(&of_trace)) { (trace_id) } " " (parts::copy("trace id", trace_id))
+                }),
+            ]))
+        }
+    }
+}
+
+/// The source, with a link to it if it is one of the settings.
+fn source(context: &Context, source: &Source) -> Markup {
+    if source.is_own() || *source == Source::default() {
+        html! { (source.as_str()) }
+    } else {
+        parts::source_link(context, source)
+    }
+}
+
+fn of_verdict(webhook: &WebhookView) -> Markup {
+    html! {
+        (verdict(webhook.verdict))
+        @if let Some(cause) = webhook.verdict.cause() { div.small.muted { (why(cause)) } }
+    }
+}

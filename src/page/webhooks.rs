@@ -1,0 +1,191 @@
+//! The list of webhooks, newest first. Every filter is a parameter of the address, so that a link shows somebody else
+//! the same list.
+
+mod filter;
+mod form;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::{Markup, html};
+
+use self::filter::{Asked, PAGE_TOKEN, Values};
+use self::form::{FIND, Names};
+use super::Paths;
+use super::context::{Context, Nav, see_other, with_query};
+use super::parts::{self, Tone, count, cut, number};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::filter::TraceId;
+use crate::domain::id::WebhookId;
+use crate::domain::webhook::WebhookStatus;
+use crate::service::Page;
+
+/// How many jobs of a webhook are named in its row.
+const SHOWN_JOBS: usize = 4;
+
+/// How many characters of a name and of an error are shown in a row.
+const NAME_CHARS: usize = 60;
+const ERROR_CHARS: usize = 160;
+
+/// How many unknown parameters are told.
+const SHOWN_UNKNOWN: usize = 5;
+
+/// What the view serves.
+pub(super) fn routes() -> Paths {
+    Paths::default().get("/webhooks", list)
+}
+
+async fn list(context: Context) -> Response {
+    if let Some(path) = looked_for(&context).or_else(|| without_empty(context.parameters())) {
+        return see_other(&context.path(&path));
+    }
+    let Asked { values, query, unknown } = Asked::read(context.parameters(), context.now);
+    let page = match query {
+        Ok(query) => context.service.list(query).await,
+        Err(error) => Err(error),
+    };
+    let status = match &page {
+        Ok(_) => StatusCode::OK,
+        Err(error) if error.reason() == Reason::InvalidField => StatusCode::BAD_REQUEST,
+        Err(error) => return context.failed(error),
+    };
+    let names = Names::seen(&context).await;
+    let body = html! {
+        (parts::head("Webhooks", parts::nothing()))
+        section.card aria-label="Filters" { (form::form(&context, &values, &names, page.is_err())) }
+        @if !unknown.is_empty() { (ignored(&unknown)) }
+        (found(&context, &values, &page))
+    };
+    context.page_with(status, "Webhooks", Some(Nav::Webhooks), body)
+}
+
+/// The path to what the field for an id, a key or a trace looks for; none if it is empty.
+fn looked_for(context: &Context) -> Option<String> {
+    let (_, text) = context.parameters().iter().find(|(name, _)| name == FIND)?;
+    let text = text.trim();
+    let listed = |filter| with_query("/webhooks", [(filter, text)].into_iter());
+    if text.is_empty() {
+        return None;
+    }
+    // Without hyphens, 32 digits are a trace.
+    Some(match text.parse::<WebhookId>() {
+        Ok(id) if text.contains('-') => format!("/webhooks/{id}"),
+        _ if TraceId::new(text).is_ok() => listed("trace_id"),
+        _ => listed("idempotency_key"),
+    })
+}
+
+/// The path without the fields that were left empty, so that the link is short; none if there are none.
+fn without_empty(parameters: &[(String, String)]) -> Option<String> {
+    let given = parameters.iter().filter(|(_, value)| !value.is_empty());
+    let given = given.map(|(name, value)| (name.as_str(), value.as_str()));
+    let has_empty = parameters.iter().any(|(_, value)| value.is_empty());
+    has_empty.then(|| with_query("/webhooks", given))
+}
+
+fn ignored(unknown: &[String]) -> Markup {
+    parts::notice(
+        Tone::Warning,
+        html! {
+            p {
+                "The address has parameters that are no filters, and are ignored: "
+                @for (at, name) in unknown.iter().take(SHOWN_UNKNOWN).enumerate() {
+                    @if at > 0 { ", " }
+                    code { (cut(name, NAME_CHARS)) }
+                }
+                @if unknown.len() > SHOWN_UNKNOWN { ", …" }
+                "."
+            }
+        },
+    )
+}
+
+/// The page that was found, or what is wrong with a filter.
+fn found(context: &Context, values: &Values, page: &Result<Page>) -> Markup {
+    match page {
+        Ok(page) => rows(context, values, page),
+        Err(error) => wrong(error),
+    }
+}
+
+fn wrong(error: &Error) -> Markup {
+    parts::notice(
+        Tone::Bad,
+        html! { p { "A filter is wrong: " (parts::text(error.detail())) ". Correct it, and filter again." } },
+    )
+}
+
+fn rows(context: &Context, values: &Values, page: &Page) -> Markup {
+    // Searches in texts are not repeated whenever something changes.
+    let is_live = values.given(PAGE_TOKEN).is_none() && !values.search_texts();
+    let next = page.next.as_ref().map(ToString::to_string);
+    html! {
+        section.card aria-label="Webhooks" {
+            div.table {
+                table.cards {
+                    thead {
+                        tr {
+                            @for name in ["Webhook", "Status", "Source", "Routes"] { th scope="col" { (name) } }
+                            th.num scope="col" { "Attempts" }
+                            @for name in ["Last error", "Accepted"] { th scope="col" { (name) } }
+                        }
+                    }
+                    tbody id="rows" data-live=[is_live.then_some("list")] {
+                        @for webhook in &page.webhooks { (row(context, webhook)) }
+                    }
+                }
+            }
+            div id="none" data-live[is_live] { @if page.webhooks.is_empty() { (none(page)) } }
+        }
+        @if let Some(time) = page.searched_to() {
+            p.muted.small {
+                (count(page.webhooks.len() as u64, "webhook", "webhooks")) " of those accepted since "
+                (parts::moment(time, context.now)) ". Older ones may match, too."
+            }
+        }
+        (parts::pager(context, PAGE_TOKEN, next.as_deref()))
+    }
+}
+
+/// What is shown in place of rows.
+fn none(page: &Page) -> Markup {
+    if page.next.is_some() {
+        parts::empty("No webhook matches so far.", "“Older” goes on from where this search has stopped.")
+    } else {
+        parts::empty("No webhook matches.", "Clear the filters to see all.")
+    }
+}
+
+fn row(context: &Context, webhook: &WebhookStatus) -> Markup {
+    let jobs = &webhook.jobs;
+    html! {
+        tr data-row data-id=(webhook.id) {
+            td.main {
+                a href=(context.path(&format!("/webhooks/{}", webhook.id))) {
+                    (cut(webhook.event_type.as_str(), NAME_CHARS))
+                }
+                div.small.muted { (cut(webhook.idempotency_key.as_str(), NAME_CHARS)) }
+            }
+            td data-label="Status" { (parts::status(webhook.status())) }
+            td data-label="Source" { (webhook.source.as_str()) }
+            td data-label="Routes" {
+                @if jobs.is_empty() { span.muted { "–" } }
+                @for (at, job) in jobs.iter().take(SHOWN_JOBS).enumerate() {
+                    @if at > 0 { br; }
+                    (job.route.as_str())
+                    @if jobs.len() > 1 { " " span.small.muted { (parts::status_word(job.status)) } }
+                }
+                @if jobs.len() > SHOWN_JOBS { br; span.muted { "and " (jobs.len() - SHOWN_JOBS) " more" } }
+            }
+            td.num data-label="Attempts" {
+                (number(jobs.iter().map(|job| u64::from(job.attempt_count)).sum()))
+            }
+            td data-label="Last error" {
+                @match webhook.last_error() {
+                    Some(error) => (cut(error, ERROR_CHARS)),
+                    None => span.muted { "–" },
+                }
+            }
+            td.nowrap data-label="Accepted" { (parts::time(webhook.accepted_at, context.now)) }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Test requests to a source: signed as its sender signs them, and received as requests of the sender.
+
+use std::sync::Arc;
+
+use super::receive::{Head, Received};
+use super::{Service, apart};
+use crate::access::{Access, Role};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::trace::Traceparent;
+use crate::domain::webhook::{EventType, IdempotencyKey, Source};
+use crate::sources::{Draft, sign};
+
+/// The most bytes of the body of a test request.
+pub const MAX_TEST_BYTES: usize = 256 * 1024;
+
+/// The header `User-Agent` of test requests, so that their webhooks can be told from others.
+const USER_AGENT: &str = concat!("hookbox/", env!("CARGO_PKG_VERSION"), " test");
+
+/// A request by which a source is tested.
+#[derive(Clone, Debug)]
+pub struct TestRequest {
+    /// What happened, put where the source looks for it; none to say nothing.
+    pub event_type: Option<EventType>,
+    /// The key, put where the source looks for it; none for one that no other request has.
+    pub key: Option<IdempotencyKey>,
+    /// The content type of the body.
+    pub content_type: &'static str,
+    /// The body. What the source looks for in it, and it has not, is added.
+    pub body: Vec<u8>,
+    /// The span of the call.
+    pub traceparent: Traceparent,
+}
+
+impl Service {
+    /// Signs a request with the first key of a source, and receives it as if its sender had sent it: its webhooks are
+    /// stored, and their jobs run.
+    ///
+    /// Errors: `Forbidden` for a caller without the role `Submit`; `SourceNotFound` if the source is not in force, or the
+    /// caller does not see it; `BodyTooLarge`; `InvalidField` if the request cannot be signed; and those of
+    /// [`receive`](Self::receive).
+    pub async fn send_test(&self, source: &Source, test: TestRequest) -> Result<Received> {
+        self.caller.check_role(Role::Submit)?;
+        let rules = self.seen_source(source)?;
+        let TestRequest { event_type, key, content_type, body, traceparent } = test;
+        if body.len() > MAX_TEST_BYTES {
+            let detail = format!("the body of a test request has more than {MAX_TEST_BYTES} bytes; send less");
+            return Err(Error::new(Reason::BodyTooLarge, detail));
+        }
+        let arrived = self.arrived();
+        let path = format!("/v1/sources/{source}/webhooks");
+        let draft = Draft {
+            id: key.map_or_else(|| format!("test-{}", traceparent.trace_id()), |key| key.to_string()),
+            event_type: event_type.map(|event_type| event_type.to_string()),
+            // Without `public_url`, no scheme looks at it.
+            url: rules.url_of(&path).unwrap_or_else(|| path.clone()),
+            query: String::new(),
+            headers: [("content-type", content_type), ("user-agent", USER_AGENT)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            body,
+            at: self.clock.now(),
+        };
+        let signed = apart(draft.body.len(), || sign(&draft, &rules.rules)).await.map_err(|error| {
+            let detail = format!("no request can be made as the sender of the source `{source}` sends it: {error}");
+            Error::new(Reason::InvalidField, detail)
+        })?;
+        let target = if signed.query.is_empty() { path } else { format!("{path}?{}", signed.query) };
+        let headers = signed.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let headers = headers.collect::<Vec<_>>();
+        let head = Head {
+            method: "POST",
+            target: &target,
+            headers: &headers,
+            client: None,
+            traceparent: &traceparent,
+            arrived,
+        };
+        tracing::info!(
+            actor = self.caller.name(),
+            source = source.as_str(),
+            trace_id = traceparent.trace_id(),
+            "a test request is sent to a source"
+        );
+        self.without_tokens().receive(&rules, head, &signed.body, ()).await.outcome
+    }
+
+    /// The use cases for a caller who has shown a token already. Without it, `receive` would ask the sender of a source
+    /// that verifies nothing for one.
+    fn without_tokens(&self) -> Self {
+        let access = Arc::new(Access::new(Arc::default(), Arc::clone(&self.clock)));
+        Self { access, ..self.clone() }
+    }
+}

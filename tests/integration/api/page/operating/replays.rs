@@ -1,0 +1,123 @@
+//! Replays over the page.
+
+use super::{Browser, act, refused, row, sent, unescaped, values_of, words};
+use crate::api::harness::{Hookbox, Sqlite};
+
+/// Accepts webhooks, and waits until they are completed.
+async fn complete(hookbox: &Hookbox, keys: &[&str]) {
+    for key in keys {
+        let id = hookbox.rest.accept(key).await;
+        hookbox.wait_for(&id, "completed").await;
+    }
+}
+
+/// The fields of the form of a page that posts to a path.
+fn fields_of(page: &str, action: &str) -> Vec<(String, String)> {
+    let action = format!("action=\"{action}\"");
+    let form = page.split("<form ").find(|form| form.contains(&action)).unwrap_or_else(|| panic!("{page}"));
+    let form = form.split("</form>").next().unwrap_or_default();
+    let inputs = form.split("<input").skip(1).map(|input| input.split('>').next().unwrap_or_default());
+    let first = |input: &str, attribute: &str| values_of(input, attribute).first().map(|text| unescaped(text));
+    inputs.filter_map(|input| Some((first(input, "name")?, first(input, "value")?))).collect()
+}
+
+#[tokio::test]
+async fn a_replay_counts_first_and_then_runs_the_same_jobs_again() {
+    let hookbox = Hookbox::start(Sqlite);
+    let browser = Browser::of(&hookbox);
+    complete(&hookbox, &["evt-001", "evt-002", "evt-003"]).await;
+    let fields = [("status", "completed"), ("route", "default"), ("reason", "<b>wrong</b> result"), ("rate", "")];
+    let page = act(&browser, "/replays", "/replays", &fields).await;
+    let text = words(&page.text);
+    for expected in [
+        "The jobs are counted. Nothing runs again yet.",
+        "3 jobs of 3 webhooks would run again.",
+        "completed jobs of the route default",
+        "dry run",
+        "3 counted",
+        "<b>wrong</b> result",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(!page.text.contains("<b>"), "{}", page.text);
+    assert_eq!(hookbox.handler.runs().len(), 3);
+
+    // It comes after the count.
+    hookbox.advance(jiff::SignedDuration::from_secs(1));
+    complete(&hookbox, &["evt-004"]).await;
+    let fields = fields_of(&page.text, "/replays");
+    let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>();
+    let answer = browser.post("/replays", &fields).await;
+    assert_eq!((answer.status, answer.header("location").starts_with("/replays/2?")), (303, true), "{}", answer.text);
+    hookbox.wait_for_runs(7).await;
+    let look = || async {
+        let page = browser.get("/replays/2").await;
+        words(&page.text).contains("State completed").then_some(page)
+    };
+    let page = hookbox.as_time_passes("the end of the replay", look).await;
+    let text = words(&page.text);
+    assert!(text.contains("3 run again") && text.contains("<b>wrong</b> result"), "{text}");
+    assert!(text.contains("accepted before 2026-03-01T12:00:00.001Z"), "{text}");
+    let list = browser.get("/replays").await;
+    assert!(row(&list, "/replays/1").contains("dry run") && row(&list, "/replays/2").contains("completed"), "{}", list.text);
+    assert_eq!(hookbox.handler.runs().len(), 7);
+}
+
+#[tokio::test]
+async fn a_running_replay_shows_what_it_does_and_is_cancelled() {
+    let hookbox = Hookbox::start(Sqlite);
+    let browser = Browser::of(&hookbox);
+    complete(&hookbox, &["evt-001", "evt-002", "evt-003"]).await;
+    let fields = [("status", "completed"), ("rate", "1/h"), ("dry_run", "false")];
+    let page = act(&browser, "/replays", "/replays", &fields).await;
+    let text = words(&page.text);
+    assert!(text.contains("The replay is started.") && text.contains("State running"), "{text}");
+    assert!(text.contains("At most 1/h") && page.text.contains("<progress max=\"100\""), "{}", page.text);
+    let second = sent(&browser, "/replays", "/replays", &fields).await;
+    refused(&second, 409, "REPLAY_RUNNING");
+
+    let page = act(&browser, "/replays/1", "/replays/1/cancel", &[("reason", "enough")]).await;
+    let text = words(&page.text);
+    assert!(text.contains("The replay is cancelled.") && text.contains("State cancelled"), "{text}");
+    assert!(!page.text.contains("/replays/1/cancel"), "{}", page.text);
+    assert!(hookbox.handler.runs().len() <= 4, "one job an hour");
+}
+
+#[tokio::test]
+async fn a_replay_without_a_filter_or_with_a_wrong_one_is_refused() {
+    let hookbox = Hookbox::start(Sqlite);
+    let browser = Browser::of(&hookbox);
+    for (fields, why) in [
+        (vec![("dry_run", "false")], "everything would run again"),
+        (vec![("status", "pending")], "only finished jobs run again"),
+        (vec![("status", "completed"), ("rate", "fast")], "such as 50/s"),
+        (vec![("accepted_after", "yesterday")], "must be a time in UTC"),
+        (vec![("route", "No Route")], "route"),
+    ] {
+        let answer = sent(&browser, "/replays", "/replays", &fields).await;
+        refused(&answer, 400, "INVALID_FIELD");
+        assert!(words(&answer.text).contains(why), "{why}: {}", answer.text);
+    }
+    refused(&browser.get("/replays/1").await, 404, "REPLAY_NOT_FOUND");
+    refused(&browser.get("/replays/first").await, 404, "REPLAY_NOT_FOUND");
+    refused(&browser.get("/replays?page_token=x").await, 400, "INVALID_FIELD");
+    assert!(browser.get("/replays").await.text.contains("No replay was started."));
+}
+
+#[tokio::test]
+async fn a_link_fills_in_the_form() {
+    let hookbox = Hookbox::start(Sqlite);
+    let browser = Browser::of(&hookbox);
+    let query = "status=cancelled&status=completed&route=default&accepted_after=2026-03-01T12:00:00Z&event_type=%22%3Cb%3E";
+    let page = browser.get(&format!("/replays?{query}")).await;
+    for (status, checked) in [("dead_lettered", ""), ("cancelled", " checked"), ("completed", " checked")] {
+        let input = format!("<input type=\"checkbox\" name=\"status\" value=\"{status}\"{checked}>");
+        assert!(page.text.contains(&input), "{input}: {}", page.text);
+    }
+    let fields = fields_of(&page.text, "/replays");
+    for (name, value) in [("route", "default"), ("accepted_after", "2026-03-01T12:00:00"), ("event_type", "\"<b>")] {
+        assert!(fields.contains(&(name.to_owned(), value.to_owned())), "{name}: {fields:?}");
+    }
+    let fresh = browser.get("/replays").await.text;
+    assert!(fresh.contains("name=\"status\" value=\"dead_lettered\" checked>"), "{fresh}");
+}

@@ -1,0 +1,117 @@
+//! The list of sources, and the view of each.
+
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+
+use super::{Browser, act, refused, row, words};
+use crate::api::harness::client::{Answer, Rest};
+use crate::api::harness::{Hookbox, Sqlite};
+
+const SOURCES: &str = r#"
+    public_url = "https://hooks.example.com"
+
+    [sources.shop]
+    preset = "shopify"
+    secrets = ["s3cret-of-the-shop"]
+    rate_limit = "1000/m"
+
+    [sources.crm]
+    verify = { token = "plain", header = "X-Token" }
+    secrets = ["s3cret-of-the-crm"]
+    key = { header = "X-Id" }
+    unverified = "reject"
+    answer = { accepted = 200, body = "<ok>" }
+    deadline = "3s"
+"#;
+
+/// Sends a request to the source `crm`.
+async fn send(rest: &Rest, token: &str, key: Option<&str>) -> Answer {
+    let request = rest.request(Method::POST, "/v1/sources/crm/webhooks");
+    let request = request.header(CONTENT_TYPE, "text/<b>bold").header("x-token", token);
+    let request = key.into_iter().fold(request, |request, key| request.header("x-id", key));
+    Answer::of(request.body(r#"{"total":1}"#)).await
+}
+
+#[tokio::test]
+async fn a_refused_request_is_shown_with_its_cause_and_what_to_do() {
+    let hookbox = Hookbox::with_routes(Sqlite, SOURCES);
+    let browser = Browser::of(&hookbox);
+    let text = words(&browser.get("/sources/crm").await.text);
+    assert!(text.contains("No request of this source was refused"), "{text}");
+    assert_eq!(send(&hookbox.rest, "another", Some("evt-001")).await.status, 401);
+    assert_eq!(send(&hookbox.rest, "another", Some("evt-002")).await.status, 401);
+    assert_eq!(send(&hookbox.rest, "s3cret-of-the-crm", None).await.status, 400);
+    assert_eq!(send(&hookbox.rest, "s3cret-of-the-crm", Some("evt-003")).await.status, 200);
+
+    let page = browser.get("/sources/crm").await;
+    let text = words(&page.text);
+    for expected in [
+        "MALFORMED_WEBHOOK 1 now The request is verified, but its webhooks cannot be read.",
+        "credentials_wrong 2 now The token or password is not one of the secrets of this source",
+        "Each of the last 3",
+        "127.0.0.1 POST, text/<b>bold, 11 bytes",
+        "Not verified",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(!page.text.contains("<b>") && !page.text.contains("s3cret"), "{}", page.text);
+    let list = browser.get("/sources").await;
+    let crm = row(&list, "/sources/crm");
+    for (column, number) in [("Verified", 1), ("Not verified", 2), ("Malformed", 1), ("Handshakes", 0)] {
+        assert!(crm.contains(&format!("data-label=\"{column}\">{number}</td>")), "{column}: {crm}");
+    }
+    assert!(row(&list, "/sources/shop").contains("not yet"), "{}", list.text);
+}
+
+#[tokio::test]
+async fn a_source_says_where_its_sender_sends_and_what_it_is_answered() {
+    let hookbox = Hookbox::with_routes(Sqlite, SOURCES);
+    let browser = Browser::of(&hookbox);
+    let crm = words(&browser.get("/sources/crm").await.text);
+    for expected in [
+        "https://hooks.example.com/v1/sources/crm/webhooks",
+        "Accepted 200, with the body <ok> (text/plain; charset=utf-8)",
+        "503 if it is not stored within 3.0 s",
+        "422 if the body is another one than that of the first webhook",
+        "Refused with 401",
+    ] {
+        assert!(crm.contains(expected), "{expected}: {crm}");
+    }
+    let shop = words(&browser.get("/sources/shop").await.text);
+    for expected in ["shopify", "1000/m", "counts as a duplicate, also with another body", "with the JSON of hookbox"] {
+        assert!(shop.contains(expected), "{expected}: {shop}");
+    }
+}
+
+#[tokio::test]
+async fn the_processing_of_a_source_is_paused_and_resumed() {
+    let hookbox = Hookbox::with_routes(Sqlite, SOURCES);
+    let browser = Browser::of(&hookbox);
+    let page = act(&browser, "/sources/crm", "/sources/crm/pause", &[("reason", "")]).await;
+    let text = words(&page.text);
+    assert!(text.contains("The processing of this source has been paused since 2026-03-01 12:00:00.000 UTC"), "{text}");
+    assert_eq!(send(&hookbox.rest, "s3cret-of-the-crm", Some("evt-001")).await.status, 200);
+    let other = hookbox.rest.accept("evt-001").await;
+    hookbox.wait_for(&other, "completed").await;
+    let pending = hookbox.rest.get("/v1/webhooks?source=crm&status=pending").await.json();
+    let id = pending["webhooks"][0]["id"].as_str().expect("it waits").to_owned();
+    let list = act(&browser, "/sources", "/sources/crm/resume", &[("back", "list")]).await;
+    assert!(list.text.contains("<h1>Sources</h1>") && list.text.contains("Resumed the source crm."), "{}", list.text);
+    hookbox.wait_for(&id, "completed").await;
+}
+
+#[tokio::test]
+async fn sources_without_a_section_are_listed_if_they_are_known() {
+    let hookbox = Hookbox::with_routes(Sqlite, SOURCES);
+    let browser = Browser::of(&hookbox);
+    assert_eq!(hookbox.rest.post("/v1/pause?source=hookbox").await.status, 200);
+    let list = browser.get("/sources").await;
+    assert!(row(&list, "/sources/hookbox").contains("paused"), "{}", list.text);
+    assert!(row(&list, "/sources/default").contains("running"), "{}", list.text);
+    let default = words(&browser.get("/sources/default").await.text);
+    assert!(default.contains("The settings have no section for this source."), "{default}");
+    let own = words(&browser.get("/sources/hookbox").await.text);
+    assert!(own.contains("hookbox makes the webhooks of this source itself"), "{own}");
+    refused(&browser.get("/sources/other").await, 404, "SOURCE_NOT_FOUND");
+    refused(&browser.get("/sources/No%20Source").await, 400, "INVALID_FIELD");
+}
