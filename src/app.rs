@@ -24,6 +24,7 @@ use crate::keys::{KeyFetcher, Network};
 use crate::page::{self, Pages};
 use crate::service::alerts::{Alerter, BacklogLevels};
 use crate::service::reload::{ReadSettings, RoutesInForce};
+use crate::service::replays::Replayer;
 use crate::service::work::Work;
 use crate::service::{Receiving, Service};
 use crate::store::Store;
@@ -127,10 +128,11 @@ pub async fn run(
     )
     .map_err(RunError::Threads)?;
     let purger = Purger::start(
-        Arc::clone(&store) as _,
+        Arc::clone(&store),
         Arc::clone(&clock),
         Arc::clone(&metrics),
         config.retention,
+        config.retention_actions,
         config.purge_interval,
     );
 
@@ -149,6 +151,7 @@ pub async fn run(
         Service::new(Arc::clone(&store), routes, Arc::clone(&clock), metrics, receiving, work, access);
     let levels = BacklogLevels::new(config.max_backlog, config.backlog_alert);
     let alerter = Alerter::start(service.clone(), levels);
+    let replayer = Replayer::start(service.clone());
     let sampling = tokio::spawn(service.clone().keep_history());
     let connections = Connections::new(connections_for_open_files(handler_files(&config)));
     let bodies = Bodies::new(config.max_body_bytes);
@@ -211,6 +214,7 @@ pub async fn run(
     }
     let stopped = async {
         purger.stop().await;
+        replayer.stop().await;
         pool.shutdown(config.shutdown_grace).await
     };
     let (left, ()) = tokio::join!(stopped, async {

@@ -109,6 +109,8 @@ pub struct Config {
     pub lease: Duration,
     /// How long finished webhooks are kept.
     pub retention: Retention,
+    /// How long actions of operators are kept.
+    pub retention_actions: Duration,
     /// The time between two purges.
     pub purge_interval: Duration,
     /// The largest request body, in bytes.
@@ -190,6 +192,7 @@ impl Config {
         mistakes.into_iter().for_each(|mistake| read.wrong(mistake));
         let tls = layers.read_tls(|tls| tls::tls(read, tls, with_tls_files));
         let retention = retention(read);
+        let retention_actions = read.duration("retention_actions", Duration::ZERO..=parse::CENTURY);
         let telemetry = telemetry(layers, read);
         let database = read.database("database_url");
         let (http_addr, grpc_addr) = (read.parsed("http_addr"), read.parsed("grpc_addr"));
@@ -230,6 +233,7 @@ impl Config {
             routes,
             lease: lease?,
             retention: retention?,
+            retention_actions: retention_actions?,
             purge_interval: purge_interval?,
             max_body_bytes: max_body_bytes?,
             max_backlog: max_backlog?,

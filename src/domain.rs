@@ -2,6 +2,7 @@
 //!
 //! Pure: knows no SQL, no transport and no runtime. Time and randomness are arguments.
 
+pub mod action;
 pub mod address;
 pub mod alert;
 pub mod attempt;
@@ -22,6 +23,7 @@ pub mod json;
 pub mod payload;
 pub mod pointer;
 pub mod policy;
+pub mod replay;
 pub mod retention;
 pub mod retry;
 pub mod route;

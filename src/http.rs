@@ -16,6 +16,7 @@ mod problem;
 mod quarantine;
 mod query;
 mod reason;
+mod replays;
 mod room;
 pub mod server;
 mod source_lists;
@@ -45,7 +46,8 @@ use self::problem::Refused;
 pub use self::reason::{RestReason, status_of};
 pub use self::submit::submitted;
 use crate::connections::Bodies;
-use crate::domain::error::Error;
+use crate::domain::action::ActionReason;
+use crate::domain::error::{Error, Result};
 use crate::domain::trace::Traceparent;
 use crate::service::Service;
 use crate::telemetry::trace;
@@ -69,6 +71,13 @@ pub struct Api {
     pub stopping: Arc<CancellationToken>,
 }
 
+impl Api {
+    /// The use cases for the `reason` of a request.
+    fn because(&self, reason: Option<String>) -> Result<Service> {
+        Ok(self.service.because(ActionReason::of_field(reason)?))
+    }
+}
+
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -85,9 +94,9 @@ pub struct Api {
     )),
     tags(
         (name = "sources", description = "The URLs for the senders of the sources, in the form of each sender"),
-        (name = "webhooks", description = "Submitting webhooks, following their status, retrying and cancelling their jobs, releasing and discarding those in quarantine"),
+        (name = "webhooks", description = "Submitting webhooks, following their status, retrying, replaying and cancelling their jobs, releasing and discarding those in quarantine"),
         (name = "work", description = "Leasing jobs of routes with the handler `pull`, and reporting their outcomes"),
-        (name = "operations", description = "Routes, sources, pauses and the reload of settings"),
+        (name = "operations", description = "Routes, sources, pauses, replays, what operators did, and the reload of settings"),
         (name = "monitoring", description = "The paths to begin with, whether the process is alive and ready, and its metrics"),
     ),
 )]
@@ -112,6 +121,7 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(arrivals::watch_webhooks))
         .routes(routes!(webhooks::retry_webhook))
         .routes(routes!(webhooks::cancel_webhook))
+        .routes(routes!(webhooks::replay_webhook))
         .routes(routes!(quarantine::release_webhook))
         .routes(routes!(quarantine::discard_webhook))
         .routes(routes!(webhooks::get_stats))
@@ -126,6 +136,10 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(operations::pause))
         .routes(routes!(operations::resume))
         .routes(routes!(operations::list_pauses))
+        .routes(routes!(replays::start_replay, replays::list_replays))
+        .routes(routes!(replays::get_replay))
+        .routes(routes!(replays::cancel_replay))
+        .routes(routes!(replays::list_actions))
         .routes(routes!(operations::reload_settings))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

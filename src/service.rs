@@ -1,5 +1,6 @@
 //! The use cases, the same for both APIs.
 
+mod actions;
 pub mod activity;
 pub mod alerts;
 mod apart;
@@ -7,6 +8,7 @@ pub mod arrivals;
 pub mod breaker_view;
 mod look;
 pub mod match_view;
+mod number_pages;
 mod observe;
 mod operate;
 pub mod policy_view;
@@ -14,6 +16,7 @@ mod quarantine;
 pub mod rate_limit;
 pub mod receive;
 pub mod reload;
+pub mod replays;
 mod sampling;
 mod scope;
 mod searches;
@@ -29,10 +32,13 @@ pub mod work;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tracing::level_filters::LevelFilter;
 
+pub use self::actions::ActionPage;
 pub use self::apart::apart;
 use self::arrivals::Followers;
+pub use self::number_pages::{number_of_token, token_of_number};
 use self::observe::Probes;
 pub use self::observe::{RouteStats, Stats};
 pub use self::operate::pause_target;
@@ -45,6 +51,7 @@ pub use self::send_test::{MAX_TEST_BYTES, TestRequest};
 pub use self::unserved::log_unserved;
 use self::work::Work;
 use crate::access::{Access, Caller};
+use crate::domain::action::ActionReason;
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Result};
 use crate::domain::headers::CREDENTIALS;
@@ -53,9 +60,12 @@ use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{IdempotencyKey, NewWebhook, Source};
 use crate::routes::Incoming;
 pub use crate::sources::{Answers, Presets, SourceRules};
-pub use crate::store::{Action, ActionQuery, ActionTarget, Replay};
 use crate::store::{Accepted, Store};
-pub use crate::store::{ListQuery, Moved, Page, Pause, PauseTarget, StatusCounts};
+pub use crate::store::{
+    Action, ActionQuery, ActionTarget, ListQuery, Moved, Page, Pause, PauseTarget, Replay, ReplayFilter,
+    StatusCounts,
+};
+pub use crate::store::{Action, ActionQuery, ActionTarget, Replay};
 use crate::telemetry::metrics::{Metrics, Stopwatch};
 
 /// How many webhooks a page has unless the client asks for another number.
@@ -73,6 +83,8 @@ pub struct Service {
     shared: Arc<Shared>,
     /// On whose behalf the use cases run.
     caller: Arc<Caller>,
+    /// Why the caller acts.
+    reason: Option<ActionReason>,
 }
 
 /// What the use cases of all callers share.
@@ -88,6 +100,8 @@ pub struct Shared {
     work: Arc<Work>,
     followers: Arc<Followers>,
     access: Arc<Access>,
+    /// Notified when a replay was started here.
+    replay_started: Notify,
 }
 
 impl Deref for Service {
@@ -121,9 +135,21 @@ impl Service {
         receiving.activity.keep(&routes.sources());
         let caller = Arc::new(Caller::unlimited("hookbox", None));
         let (probes, followers, searches) = (Arc::default(), Arc::default(), Arc::default());
-        let shared =
-            Shared { store, routes, clock, metrics, receiving, probes, searches, work, followers, access };
-        Self { shared: Arc::new(shared), caller }
+        let replay_started = Notify::new();
+        let shared = Shared {
+            store,
+            routes,
+            clock,
+            metrics,
+            receiving,
+            probes,
+            searches,
+            work,
+            followers,
+            access,
+            replay_started,
+        };
+        Self { shared: Arc::new(shared), caller, reason: None }
     }
 
     /// Stores a webhook with a job for each route that matches it, or finds that it was accepted before.

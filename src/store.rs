@@ -3,8 +3,12 @@
 //! Each trait serves one kind of caller: [`Inbox`] accepts and reads webhooks, [`Arrivals`] serves those that follow
 //! what comes in, [`JobQueue`] serves the workers, and [`Operations`] serves operators and maintenance tasks. The conformance suite in `tests/`
 //! checks every store against these contracts.
+//! Each trait serves one kind of caller: [`Inbox`] accepts and reads webhooks, [`JobQueue`] serves the
+//! workers, and [`Operations`] serves operators and maintenance tasks. [`Replays`] runs finished jobs again, and
+//! [`Actions`] keeps what operators did. The conformance suite in `tests/` checks every store against these contracts.
 
 mod acceptance;
+mod actions;
 mod arrivals;
 mod breakers;
 pub mod changes;
@@ -17,6 +21,7 @@ pub(crate) mod outcomes;
 pub mod postgres;
 mod pulled;
 mod ready;
+mod replays;
 mod rule;
 pub mod sqlite;
 mod statement;
@@ -34,10 +39,13 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use self::acceptance::MAX_QUARANTINED;
+pub use self::actions::{Action, ActionQuery, ActionTarget, Actions, NewAction};
 pub use self::arrivals::Arrivals;
 pub(crate) use self::dead_letters::DEAD_LETTERED;
 pub use self::list::{ListQuery, Page, Seen};
 pub use self::pulled::{LeasedJob, Wanted};
+pub(crate) use self::replays::not_found as replay_not_found;
+pub use self::replays::{NewReplay, Replay, ReplayFilter, ReplayStep, Replays};
 pub use self::types::{
     Accepted, BatchError, Claim, ClaimedJob, Claims, Finish, Moved, Pause, PauseTarget, Probe, Purged,
     QueueStats, StatusCounts, StoreStats, Submission, TrippedBreaker,
@@ -268,7 +276,7 @@ pub trait Operations: fmt::Debug + Send + Sync {
 
 /// A durable store of webhooks and their jobs.
 #[async_trait]
-pub trait Store: Inbox + Arrivals + JobQueue + Operations {
+pub trait Store: Inbox + Arrivals + JobQueue + Operations + Replays + Actions {
     /// Completes the operations in progress and closes the store. Later calls return `ShuttingDown`.
     async fn close(&self);
 }

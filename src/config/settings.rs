@@ -174,10 +174,16 @@ pub const SETTINGS: &[Setting] = &[
         help: "How long a webhook that was not verified is kept in quarantine",
     },
     Setting {
+        name: "retention_actions",
+        default: "90d",
+        allowed: "a duration of at most 100 years, such as 30d",
+        help: "How long it is kept what operators did, and why",
+    },
+    Setting {
         name: "purge_interval",
         default: "60s",
         allowed: "a duration from 100ms to 24h, such as 60s",
-        help: "Time between two removals of payloads and webhooks that are past their retention",
+        help: "Time between two removals of payloads, webhooks and actions that are past their retention",
     },
     Setting {
         name: "max_body",

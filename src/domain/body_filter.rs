@@ -61,8 +61,7 @@ impl BodyFilter {
     /// texts count as absent; none if all are. Without `pointer`, the whole body has to equal `equals`.
     /// Errors: `InvalidField` for `body_pointer`, `body_equals` or `body_contains`.
     pub fn from_fields(pointer: &str, equals: &str, contains: &str) -> Result<Option<Self>> {
-        for (field, text) in
-            [("body_pointer", pointer), ("body_equals", equals), ("body_contains", contains)]
+        for (field, text) in [("body_pointer", pointer), ("body_equals", equals), ("body_contains", contains)]
         {
             check_length(field, text)?;
         }

@@ -55,6 +55,10 @@ reasons! {
         RouteNotFound = "ROUTE_NOT_FOUND", "There is no such route";
         /// The route is in the settings, but the operation needs a route that is gone.
         RouteInForce = "ROUTE_IN_FORCE", "The route is in the settings";
+        /// No replay has this number.
+        ReplayNotFound = "REPLAY_NOT_FOUND", "There is no such replay";
+        /// A replay cannot start while another one is running.
+        ReplayRunning = "REPLAY_RUNNING", "Another replay is running";
         /// Workers ask for jobs of a route whose handler is not `pull`.
         RouteNotPulled = "ROUTE_NOT_PULLED", "The handler of the route is not `pull`";
         /// No source of the settings has this name.

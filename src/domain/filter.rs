@@ -48,7 +48,10 @@ impl FilterText {
 /// Refuses a text of a filter that is too long. Errors: `InvalidField`.
 pub(super) fn check_length(field: &'static str, text: &str) -> Result<()> {
     if text.len() > MAX_FILTER_BYTES {
-        return Err(Error::invalid(field, format_args!("has more than {MAX_FILTER_BYTES} bytes; shorten it")));
+        return Err(Error::invalid(
+            field,
+            format_args!("has more than {MAX_FILTER_BYTES} bytes; shorten it"),
+        ));
     }
     Ok(())
 }

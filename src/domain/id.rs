@@ -41,8 +41,7 @@ impl WebhookId {
 
     /// The time in the id, in whole milliseconds.
     pub fn time(&self) -> Timestamp {
-        let milliseconds = self.sequence().0 >> COUNTER_BITS;
-        Timestamp::from_millisecond(milliseconds.cast_signed()).unwrap_or(Timestamp::MAX)
+        self.sequence().time()
     }
 
     /// The milliseconds since the epoch and the 12-bit counter within the millisecond, as one number.
@@ -89,6 +88,12 @@ impl Sequence {
     /// The first sequence of a millisecond; negative times count as the epoch.
     pub fn first_at(time: Timestamp) -> Self {
         Self(u64::try_from(time.as_millisecond()).unwrap_or(0) << COUNTER_BITS)
+    }
+
+    /// The time in the sequence, in whole milliseconds.
+    pub fn time(self) -> Timestamp {
+        let milliseconds = self.0 >> COUNTER_BITS;
+        Timestamp::from_millisecond(milliseconds.cast_signed()).unwrap_or(Timestamp::MAX)
     }
 
     /// The sequence as a database stores it. 60 bits always fit.

@@ -7,7 +7,8 @@
 //!               │                   ▼
 //!               │    claim ◄─────── retrying
 //!               │
-//!               └─ retry by hand ── dead_lettered, cancelled
+//!               ├─ retry by hand ── dead_lettered, cancelled
+//!               └─ replay ───────── completed, dead_lettered, cancelled
 //!
 //! pending, retrying, dead_lettered ──cancel──► cancelled
 //! ```
@@ -23,6 +24,7 @@
 //! | processing | `FailForGood`, and `Fail`, `Interrupt` and `Stop` otherwise | dead_lettered |
 //! | pending, retrying, dead_lettered, cancelled | `Cancel` | cancelled |
 //! | dead_lettered, cancelled | `Retry` | pending |
+//! | completed, dead_lettered, cancelled | `Replay` | pending |
 //!
 //! Both stores write in SQL that a job is claimed, and that a claim is taken back. [`next_status`] decides every other
 //! change.
@@ -80,8 +82,10 @@ pub enum Event {
     Interrupt,
     /// The attempt was stopped at shutdown. Does not count as an attempt.
     Stop,
-    /// An operator starts another run.
+    /// An operator starts another run of a job that was not completed.
     Retry,
+    /// An operator starts another run of a finished job, also of a completed one.
+    Replay,
     /// An operator cancels a waiting job, or gives up a dead letter.
     Cancel,
 }
@@ -118,7 +122,10 @@ pub const fn next_status(status: Status, event: Event, rules: Rules) -> Option<S
         (Status::Pending | Status::Retrying | Status::DeadLettered | Status::Cancelled, Event::Cancel) => {
             Some(Status::Cancelled)
         }
-        (Status::DeadLettered | Status::Cancelled, Event::Retry) => Some(Status::Pending),
+        (Status::DeadLettered | Status::Cancelled, Event::Retry)
+        | (Status::Completed | Status::DeadLettered | Status::Cancelled, Event::Replay) => {
+            Some(Status::Pending)
+        }
         _ => None,
     }
 }
@@ -128,7 +135,7 @@ mod tests {
     use super::{Event::*, Status::*, *};
     use proptest::prelude::*;
 
-    const EVENTS: [Event; 7] = [Complete, Fail, FailForGood, Interrupt, Stop, Retry, Cancel];
+    const EVENTS: [Event; 8] = [Complete, Fail, FailForGood, Interrupt, Stop, Retry, Replay, Cancel];
 
     fn rules(attempts_left: bool, on_interrupt: OnInterrupt) -> Rules {
         Rules { attempts_left, on_interrupt }
@@ -136,15 +143,15 @@ mod tests {
 
     #[test]
     fn every_pair_of_status_and_event_is_decided() {
-        // Columns: Complete, Fail, FailForGood, Interrupt, Stop, Retry, Cancel.
+        // Columns: Complete, Fail, FailForGood, Interrupt, Stop, Retry, Replay, Cancel.
         let (c, d, p) = (Some(Cancelled), Some(DeadLettered), Some(Pending));
         let with_attempts_left = [
-            (Pending, [None, None, None, None, None, None, c]),
-            (Processing, [Some(Completed), Some(Retrying), d, p, p, None, None]),
-            (Retrying, [None, None, None, None, None, None, c]),
-            (Completed, [None; 7]),
-            (DeadLettered, [None, None, None, None, None, p, c]),
-            (Cancelled, [None, None, None, None, None, p, c]),
+            (Pending, [None, None, None, None, None, None, None, c]),
+            (Processing, [Some(Completed), Some(Retrying), d, p, p, None, None, None]),
+            (Retrying, [None, None, None, None, None, None, None, c]),
+            (Completed, [None, None, None, None, None, None, p, None]),
+            (DeadLettered, [None, None, None, None, None, p, p, c]),
+            (Cancelled, [None, None, None, None, None, p, p, c]),
         ];
         for (status, row) in with_attempts_left {
             for (event, expected) in EVENTS.into_iter().zip(row) {
@@ -175,9 +182,9 @@ mod tests {
     }
 
     proptest! {
-        /// For any sequence of events: a completed job stays completed, no more attempts fail than the
-        /// budget allows, and with `on_interrupt = "dead_letter"` an attempt that did not end is final: the job
-        /// starts again only if an operator retries it.
+        /// For any sequence of events: a completed job stays completed unless an operator replays it, no more
+        /// attempts fail than the budget allows, and with `on_interrupt = "dead_letter"` an attempt that did not end
+        /// is final: the job starts again only if an operator retries or replays it.
         #[test]
         fn no_sequence_of_events_breaks_the_rules(
             events in prop::collection::vec((0..=EVENTS.len()).prop_map(|at| EVENTS.get(at).copied()), 0..200),
@@ -195,14 +202,14 @@ mod tests {
                     continue;
                 };
                 let Some(next) = next_status(status, event, rules(attempts < limit, on_interrupt)) else { continue };
-                prop_assert_ne!(status, Completed);
+                prop_assert!(status != Completed || event == Replay);
                 prop_assert_ne!(next, Processing);
                 prop_assert!(next != Retrying || attempts < limit, "a retry needs an attempt left");
-                prop_assert!(!interrupts_are_final || next != Pending || event == Retry);
+                prop_assert!(!interrupts_are_final || next != Pending || matches!(event, Retry | Replay));
                 match event {
                     // Does not count as an attempt.
                     Stop => limit += 1,
-                    Retry => limit = attempts + budget,
+                    Retry | Replay => limit = attempts + budget,
                     _ => {}
                 }
                 prop_assert!(attempts <= limit);

@@ -94,6 +94,18 @@ impl Rate {
     }
 }
 
+impl fmt::Display for Rate {
+    /// As the settings have it, such as `50/s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.window.as_secs() {
+            1 => write!(f, "{}/s", self.quota),
+            60 => write!(f, "{}/m", self.quota),
+            3600 => write!(f, "{}/h", self.quota),
+            seconds => write!(f, "{}/{seconds}s", self.quota),
+        }
+    }
+}
+
 impl FromStr for Rate {
     type Err = ();
 

@@ -81,7 +81,7 @@ impl Status {
         }
     }
 
-    /// Whether the status changes no more, unless an operator retries or cancels the job.
+    /// Whether the status changes no more, unless an operator retries, replays or cancels the job.
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Pending | Self::Processing | Self::Retrying)
     }

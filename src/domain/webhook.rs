@@ -239,7 +239,7 @@ pub struct WebhookDetail {
 /// The details of a job, besides its [`JobStatus`].
 #[derive(Clone, Debug)]
 pub struct JobDetail {
-    /// The number of the current run: 1 at first, and one more with every retry by hand.
+    /// The number of the current run: 1 at first, and one more with every retry by hand and every replay.
     pub run: u32,
     /// How many attempts do not count against the policy: the attempts of earlier runs, and attempts that
     /// were stopped.

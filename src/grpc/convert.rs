@@ -1,7 +1,9 @@
 //! Converts between messages of the proto and types of the domain.
 
+mod action;
 mod delivery;
 mod payload;
+mod replay;
 mod request;
 mod source;
 mod stats;
@@ -11,6 +13,8 @@ mod work;
 
 use jiff::Timestamp;
 
+pub(super) use self::action::{action_query, actions};
+pub(super) use self::replay::{list_replays, replay, replays, start_replay};
 pub(super) use self::request::{list_query, new_webhook};
 pub(super) use self::source::{rejections, sources};
 pub(super) use self::stats::{pause, routes, stats};

@@ -7,10 +7,11 @@ use tonic::Request;
 use super::answer::{Answer, answer, traceparent_of};
 use super::proto::operation_service_server::{OperationService, SERVICE_NAME};
 use super::{Api, convert, proto};
+use crate::domain::action::ActionReason;
 use crate::domain::error::Result;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
-use crate::service::pause_target;
+use crate::service::{Service, pause_target};
 
 /// The implementation of `OperationService`.
 #[derive(Clone, Debug)]
@@ -20,6 +21,11 @@ impl Operations {
     /// This, on behalf of the caller of a request.
     fn of<T>(&self, request: &Request<T>) -> Self {
         Self(self.0.on_behalf_of_caller(request))
+    }
+
+    /// The use cases for the field `reason` of a request.
+    fn because(&self, reason: Option<String>) -> Result<Service> {
+        Ok(self.0.service.because(ActionReason::of_field(reason)?))
     }
 
     async fn answer<R, T, F>(
@@ -77,8 +83,9 @@ impl OperationService for Operations {
     async fn pause(&self, request: Request<proto::PauseRequest>) -> Answer<proto::Pause> {
         let operations = &self.of(&request);
         operations
-            .answer("Pause", request, |proto::PauseRequest { route, source }| async {
-                operations.0.service.pause(pause_target(route, source)?).await.map(convert::pause)
+            .answer("Pause", request, |proto::PauseRequest { route, source, reason }| async {
+                let service = operations.because(reason)?;
+                service.pause(pause_target(route, source)?).await.map(convert::pause)
             })
             .await
     }
@@ -86,8 +93,8 @@ impl OperationService for Operations {
     async fn resume(&self, request: Request<proto::ResumeRequest>) -> Answer<proto::ResumeResponse> {
         let operations = &self.of(&request);
         operations
-            .answer("Resume", request, |proto::ResumeRequest { route, source }| async {
-                let was_paused = operations.0.service.resume(pause_target(route, source)?).await?;
+            .answer("Resume", request, |proto::ResumeRequest { route, source, reason }| async {
+                let was_paused = operations.because(reason)?.resume(pause_target(route, source)?).await?;
                 Ok(proto::ResumeResponse { was_paused })
             })
             .await
@@ -109,9 +116,9 @@ impl OperationService for Operations {
     async fn move_jobs(&self, request: Request<proto::MoveJobsRequest>) -> Answer<proto::MoveJobsResponse> {
         let operations = &self.of(&request);
         operations
-            .answer("MoveJobs", request, |proto::MoveJobsRequest { from, to }| async {
+            .answer("MoveJobs", request, |proto::MoveJobsRequest { from, to, reason }| async {
                 let (from, to) = (RouteName::from_field("from", from)?, RouteName::from_field("to", to)?);
-                let moved = operations.0.service.move_jobs(from, to).await?;
+                let moved = operations.because(reason)?.move_jobs(from, to).await?;
                 Ok(proto::MoveJobsResponse { moved: moved.moved as u64, cancelled: moved.cancelled as u64 })
             })
             .await
@@ -123,9 +130,64 @@ impl OperationService for Operations {
     ) -> Answer<proto::CancelJobsResponse> {
         let operations = &self.of(&request);
         operations
-            .answer("CancelJobs", request, |proto::CancelJobsRequest { route }| async {
-                let cancelled = operations.0.service.cancel_jobs(RouteName::new(route)?).await?;
+            .answer("CancelJobs", request, |proto::CancelJobsRequest { route, reason }| async {
+                let cancelled = operations.because(reason)?.cancel_jobs(RouteName::new(route)?).await?;
                 Ok(proto::CancelJobsResponse { cancelled: cancelled as u64 })
+            })
+            .await
+    }
+
+    async fn start_replay(&self, request: Request<proto::StartReplayRequest>) -> Answer<proto::Replay> {
+        let operations = &self.of(&request);
+        operations
+            .answer("StartReplay", request, |request| async {
+                let proto::StartReplayRequest { filter, reason, rate, dry_run } = request;
+                let (filter, rate, dry_run) = convert::start_replay(filter, rate, dry_run)?;
+                let service = operations.because(reason)?;
+                service.start_replay(filter, rate, dry_run).await.map(convert::replay)
+            })
+            .await
+    }
+
+    async fn get_replay(&self, request: Request<proto::GetReplayRequest>) -> Answer<proto::Replay> {
+        let operations = &self.of(&request);
+        operations
+            .answer("GetReplay", request, |proto::GetReplayRequest { number }| async move {
+                operations.0.service.replay(number).await.map(convert::replay)
+            })
+            .await
+    }
+
+    async fn list_replays(
+        &self,
+        request: Request<proto::ListReplaysRequest>,
+    ) -> Answer<proto::ListReplaysResponse> {
+        let operations = &self.of(&request);
+        operations
+            .answer("ListReplays", request, |request| async {
+                let (before, limit) = convert::list_replays(request)?;
+                operations.0.service.replays(before, limit).await.map(convert::replays)
+            })
+            .await
+    }
+
+    async fn cancel_replay(&self, request: Request<proto::CancelReplayRequest>) -> Answer<proto::Replay> {
+        let operations = &self.of(&request);
+        operations
+            .answer("CancelReplay", request, |proto::CancelReplayRequest { number, reason }| async move {
+                operations.because(reason)?.cancel_replay(number).await.map(convert::replay)
+            })
+            .await
+    }
+
+    async fn list_actions(
+        &self,
+        request: Request<proto::ListActionsRequest>,
+    ) -> Answer<proto::ListActionsResponse> {
+        let operations = &self.of(&request);
+        operations
+            .answer("ListActions", request, |request| async {
+                operations.0.service.actions(convert::action_query(request)?).await.map(convert::actions)
             })
             .await
     }
@@ -136,8 +198,8 @@ impl OperationService for Operations {
     ) -> Answer<proto::ReloadSettingsResponse> {
         let operations = &self.of(&request);
         operations
-            .answer("ReloadSettings", request, |_| async {
-                let reload = operations.0.service.reload().await?;
+            .answer("ReloadSettings", request, |proto::ReloadSettingsRequest { reason }| async {
+                let reload = operations.because(reason)?.reload().await?;
                 let routes = u32::try_from(reload.routes).unwrap_or(u32::MAX);
                 Ok(proto::ReloadSettingsResponse { routes, needs_restart: reload.needs_restart })
             })

@@ -46,10 +46,14 @@ pub const fn code_of(reason: Reason) -> Code {
     match reason {
         Reason::MalformedJson | Reason::InvalidField | Reason::MalformedWebhook => Code::InvalidArgument,
         Reason::KeyReused => Code::AlreadyExists,
-        Reason::WebhookNotFound | Reason::RouteNotFound | Reason::SourceNotFound => Code::NotFound,
-        Reason::WrongStatus | Reason::RouteInForce | Reason::RouteNotPulled | Reason::SettingsInvalid => {
-            Code::FailedPrecondition
+        Reason::WebhookNotFound | Reason::RouteNotFound | Reason::SourceNotFound | Reason::ReplayNotFound => {
+            Code::NotFound
         }
+        Reason::WrongStatus
+        | Reason::RouteInForce
+        | Reason::RouteNotPulled
+        | Reason::ReplayRunning
+        | Reason::SettingsInvalid => Code::FailedPrecondition,
         Reason::RateLimited | Reason::TooManyFailedTokens | Reason::BodyTooLarge => Code::ResourceExhausted,
         Reason::Unauthenticated | Reason::NotVerified => Code::Unauthenticated,
         Reason::Forbidden => Code::PermissionDenied,

@@ -13,15 +13,16 @@ use super::answer::{Answer, answer, answered_code, count, headers_of, kept_heade
 use super::proto::submit_webhooks_response::Result as PipelineResult;
 use super::proto::webhook_service_server::{SERVICE_NAME, WebhookService};
 use super::{Api, convert, proto, status};
+use crate::domain::action::ActionReason;
 use crate::domain::error::{Error, Result};
 use crate::domain::headers::KeptHeaders;
 use crate::domain::id::WebhookId;
 use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::WebhookName;
-use crate::service::apart;
 use crate::service::arrivals::ArrivalQuery;
 use crate::service::until::until;
+use crate::service::{Service, apart};
 
 /// How many requests of one stream are processed at once. Until one is done, the stream is not read further.
 const PIPELINE_DEPTH: usize = 256;
@@ -34,6 +35,11 @@ impl Webhooks {
     /// This, on behalf of the caller of a request.
     fn of<T>(&self, request: &Request<T>) -> Self {
         Self(self.0.on_behalf_of_caller(request))
+    }
+
+    /// The use cases for the field `reason` of a request.
+    fn because(&self, reason: Option<String>) -> Result<Service> {
+        Ok(self.0.service.because(ActionReason::of_field(reason)?))
     }
 
     async fn answer<T, F>(
@@ -241,10 +247,26 @@ impl WebhookService for Webhooks {
         let webhooks = &self.of(&request);
         webhooks
             .answer("RetryWebhook", traceparent_of(&request), |_| async {
-                let proto::RetryWebhookRequest { id, route, idempotency_key, source } = request.into_inner();
+                let proto::RetryWebhookRequest { id, route, idempotency_key, source, reason } =
+                    request.into_inner();
                 let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
                 let route = route.map(RouteName::new).transpose()?;
-                webhooks.0.service.retry(name, route).await.map(convert::webhook_status)
+                webhooks.because(reason)?.retry(name, route).await.map(convert::webhook_status)
+            })
+            .await
+    }
+
+    async fn replay_webhook(
+        &self,
+        request: Request<proto::ReplayWebhookRequest>,
+    ) -> Answer<proto::WebhookStatus> {
+        let webhooks = &self.of(&request);
+        webhooks
+            .answer("ReplayWebhook", traceparent_of(&request), |_| async {
+                let proto::ReplayWebhookRequest { id, route, reason } = request.into_inner();
+                let name = WebhookName::Id(id.parse()?);
+                let route = route.map(RouteName::new).transpose()?;
+                webhooks.because(reason)?.replay_webhook(name, route).await.map(convert::webhook_status)
             })
             .await
     }
@@ -256,10 +278,11 @@ impl WebhookService for Webhooks {
         let webhooks = &self.of(&request);
         webhooks
             .answer("CancelWebhook", traceparent_of(&request), |_| async {
-                let proto::CancelWebhookRequest { id, route, idempotency_key, source } = request.into_inner();
+                let proto::CancelWebhookRequest { id, route, idempotency_key, source, reason } =
+                    request.into_inner();
                 let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
                 let route = route.map(RouteName::new).transpose()?;
-                webhooks.0.service.cancel(name, route).await.map(convert::webhook_status)
+                webhooks.because(reason)?.cancel(name, route).await.map(convert::webhook_status)
             })
             .await
     }
@@ -271,8 +294,9 @@ impl WebhookService for Webhooks {
         let webhooks = &self.of(&request);
         webhooks
             .answer("ReleaseWebhook", traceparent_of(&request), |_| async {
-                let id = request.into_inner().id.parse::<WebhookId>()?;
-                webhooks.0.service.release(id).await.map(convert::accepted)
+                let proto::ReleaseWebhookRequest { id, reason } = request.into_inner();
+                let id = id.parse::<WebhookId>()?;
+                webhooks.because(reason)?.release(id).await.map(convert::accepted)
             })
             .await
     }
@@ -284,8 +308,9 @@ impl WebhookService for Webhooks {
         let webhooks = &self.of(&request);
         webhooks
             .answer("DiscardWebhook", traceparent_of(&request), |_| async {
-                let id = request.into_inner().id.parse::<WebhookId>()?;
-                webhooks.0.service.discard(id).await.map(convert::discarded)
+                let proto::DiscardWebhookRequest { id, reason } = request.into_inner();
+                let id = id.parse::<WebhookId>()?;
+                webhooks.because(reason)?.discard(id).await.map(convert::discarded)
             })
             .await
     }

@@ -13,6 +13,7 @@ use super::{Api, json};
 use crate::domain::error::Result;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::WebhookName;
+use crate::service::Service;
 
 type Answer = std::result::Result<Response, Refused>;
 
@@ -46,6 +47,8 @@ pub(super) struct JobByKey {
     source: String,
     /// Acts only on the job of this route. If absent: on every job whose status allows it.
     route: Option<String>,
+    /// Why, in your own words, for the list of actions: at most 500 characters without control characters.
+    reason: Option<String>,
 }
 
 /// Returns the status of a webhook, by the sender's key
@@ -99,8 +102,8 @@ pub(super) async fn retry_webhook(
     api: Api,
     query: std::result::Result<Query<JobByKey>, QueryRejection>,
 ) -> Answer {
-    let (name, route) = name_and_route(query)?;
-    Ok(json(&StatusBody::from(api.service.retry(name, route).await?)))
+    let (service, name, route) = because(&api, query)?;
+    Ok(json(&StatusBody::from(service.retry(name, route).await?)))
 }
 
 /// Cancels waiting jobs and gives up dead letters, by the sender's key
@@ -121,8 +124,8 @@ pub(super) async fn cancel_webhook(
     api: Api,
     query: std::result::Result<Query<JobByKey>, QueryRejection>,
 ) -> Answer {
-    let (name, route) = name_and_route(query)?;
-    Ok(json(&StatusBody::from(api.service.cancel(name, route).await?)))
+    let (service, name, route) = because(&api, query)?;
+    Ok(json(&StatusBody::from(service.cancel(name, route).await?)))
 }
 
 fn name(query: std::result::Result<Query<ByKey>, QueryRejection>) -> Result<WebhookName> {
@@ -130,10 +133,12 @@ fn name(query: std::result::Result<Query<ByKey>, QueryRejection>) -> Result<Webh
     WebhookName::from_fields("", &idempotency_key, &source)
 }
 
-fn name_and_route(
+/// The use cases for the reason of a request, and the webhook and the route that it names.
+fn because(
+    api: &Api,
     query: std::result::Result<Query<JobByKey>, QueryRejection>,
-) -> Result<(WebhookName, Option<RouteName>)> {
-    let JobByKey { idempotency_key, source, route } = parameters(query)?;
+) -> Result<(Service, WebhookName, Option<RouteName>)> {
+    let JobByKey { idempotency_key, source, route, reason } = parameters(query)?;
     let name = WebhookName::from_fields("", &idempotency_key, &source)?;
-    Ok((name, route.map(RouteName::new).transpose()?))
+    Ok((api.because(reason)?, name, route.map(RouteName::new).transpose()?))
 }

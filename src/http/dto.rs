@@ -1,11 +1,13 @@
 //! The JSON of responses. Its members are those of the messages in the proto;
 //! `tests/integration/api/contract.rs` compares them.
 
+mod action;
 mod arrival;
 mod delivery;
 mod operation;
 mod payload;
 mod quarantine;
+mod replay;
 mod source;
 mod stats;
 mod webhook;
@@ -16,12 +18,14 @@ use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+pub(super) use self::action::ListActionsResponse;
 pub(super) use self::arrival::WatchWebhooksResponse;
 pub(super) use self::operation::{
     CancelJobsResponse, ListPausesResponse, ListRoutesResponse, MoveJobsResponse, PauseBody,
     ReloadSettingsResponse, ResumeResponse,
 };
 pub(super) use self::quarantine::DiscardWebhookResponse;
+pub(super) use self::replay::{ListReplaysResponse, ReplayBody, StartReplayBody};
 pub(super) use self::source::{ListRejectionsResponse, ListSourcesResponse};
 pub(super) use self::stats::GetStatsResponse;
 pub(super) use self::webhook::{ListWebhooksResponse, StatusBody, SubmitWebhookResponse, WebhookBody};
@@ -39,8 +43,13 @@ const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.serialize_str(&PRINTER.timestamp_to_string(&self.0))
+        serializer.serialize_str(&time_text(self.0))
     }
+}
+
+/// A time as [`Time`] writes it.
+fn time_text(time: Timestamp) -> String {
+    PRINTER.timestamp_to_string(&time)
 }
 
 fn word<S: Serializer>(status: &Status, serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -53,10 +62,11 @@ fn word<S: Serializer>(status: &Status, serializer: S) -> std::result::Result<S:
 ///   job of its order value, or for the end of a pause.
 /// - `processing`: a worker has leased the job and runs its handler.
 /// - `retrying`: the last attempt failed; the next attempt is due at `next_attempt_at`.
-/// - `completed`: the handler completed the job. Final.
-/// - `dead_lettered`: the handler failed for good, or the attempts are used up. Final until it is retried
-///   or cancelled by hand.
-/// - `cancelled`: cancelled while it waited, or given up as a dead letter. Final until it is retried by hand.
+/// - `completed`: the handler completed the job. Final unless it is replayed.
+/// - `dead_lettered`: the handler failed for good, or the attempts are used up. Final until it is retried,
+///   replayed or cancelled by hand.
+/// - `cancelled`: cancelled while it waited, or given up as a dead letter. Final until it is retried or
+///   replayed.
 /// - `filtered`: only of a webhook. Stored without a job, because no route matched. Final.
 /// - `quarantined`: only of a webhook. Stored without a job, because it was not verified, until somebody releases or
 ///   discards it.

@@ -6,6 +6,8 @@ use utoipa::openapi::{OpenApi, RefOr};
 
 use super::problem::{MEDIA_TYPE, Refused};
 use super::reason::RestReason;
+use super::replays::number_of;
+use crate::domain::action::ActionReason;
 use crate::domain::error::{Error, Reason, all_of};
 use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
@@ -13,8 +15,10 @@ use crate::domain::route::RouteName;
 use crate::domain::verdict::Cause;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookName};
 use crate::service::arrivals::ArrivalQuery;
-use crate::service::pause_target;
+use crate::service::replays::rate;
 use crate::service::work::check_worker;
+use crate::service::{number_of_token, pause_target};
+use crate::store::replay_not_found;
 
 /// The webhook, route, source and trace of the examples.
 const ID: &str = "01934c3e-7b00-7000-8000-000000000000";
@@ -26,7 +30,7 @@ const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 pub(super) fn add_examples(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
         let instance = path.replace("{id}", ID).replace("{from}", ROUTE).replace("{route}", ROUTE);
-        let instance = instance.replace("{source}", SOURCE);
+        let instance = instance.replace("{source}", SOURCE).replace("{number}", "7");
         for operation in [&mut item.get, &mut item.post, &mut item.options].into_iter().flatten() {
             let name = operation.operation_id.as_deref().unwrap_or_default();
             for (status, response) in &mut operation.responses.responses {
@@ -75,7 +79,8 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
             return Some(Refused::Request(RestReason::UnsupportedMediaType, detail));
         }
         ("400", _) => return wrong_field(operation).map(Refused::from),
-        ("404", "Pause" | "MoveJobs" | "CancelJobs") => (
+        ("404", "GetReplay" | "CancelReplay") => return Some(replay_not_found(7).into()),
+        ("404", "Pause" | "MoveJobs" | "CancelJobs" | "StartReplay") => (
             Reason::RouteNotFound,
             "there is no route `orders`, neither in the settings nor with jobs; GET /v1/routes lists them",
         ),
@@ -106,6 +111,16 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
         ("409", "RetryWebhook" | "RetryWebhookByKey") => {
             (Reason::WrongStatus, "the job of the route `orders` is completed and cannot be retried")
         }
+        ("409", "ReplayWebhook") => {
+            (Reason::WrongStatus, "the job of the route `orders` is pending and cannot be replayed")
+        }
+        ("409", "StartReplay") => (
+            Reason::ReplayRunning,
+            "replay 7 is running, and replays run one at a time; wait for its end, or cancel it",
+        ),
+        ("409", "CancelReplay") => {
+            (Reason::WrongStatus, "replay 7 is completed; only a running replay can be cancelled")
+        }
         ("409", "ReleaseWebhook" | "DiscardWebhook") => (
             Reason::WrongStatus,
             "the webhook is completed; only a webhook in quarantine can be released or discarded",
@@ -115,6 +130,9 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
         }
         ("413", "LeaseJobs" | "ExtendLeases" | "FinishJobs") => {
             (Reason::BodyTooLarge, "the body has more than 8388608 bytes; send a smaller one")
+        }
+        ("413", "StartReplay") => {
+            (Reason::BodyTooLarge, "the body has more than 16384 bytes; send a smaller one")
         }
         ("413", _) => (Reason::BodyTooLarge, "the body has more than 1048576 bytes; send a smaller one"),
         ("415", _) => {
@@ -171,6 +189,10 @@ fn wrong_field(operation: &str) -> Option<Error> {
         "MoveJobs" => RouteName::from_field("to", "Orders").map(drop),
         "CancelJobs" => RouteName::new("Orders").map(drop),
         "ListRejections" => Source::new("Shop").map(drop),
+        "StartReplay" => rate(Some("50".to_owned())).map(drop),
+        "GetReplay" | "CancelReplay" => number_of("seven").map(drop),
+        "ListReplays" | "ListActions" => number_of_token("next").map(drop),
+        "ReloadSettings" => ActionReason::of_field(Some("two\nlines".to_owned())).map(drop),
         _ => "7".parse::<WebhookId>().map(drop),
     };
     refused.err()

@@ -11,11 +11,11 @@ use super::dto::{
     ReloadSettingsResponse, ResumeResponse,
 };
 use super::problem::{Problem, Refused};
-use super::query::{name_in_path, parameters};
+use super::query::{Why, name_in_path, parameters};
 use super::{Api, json};
 use crate::domain::error::Result;
 use crate::domain::route::RouteName;
-use crate::service::pause_target;
+use crate::service::{Service, pause_target};
 use crate::store::PauseTarget;
 
 type Answer = std::result::Result<Response, Refused>;
@@ -31,6 +31,8 @@ pub(super) struct Target {
     /// The jobs of webhooks from this source: 1 to 63 of `a-z`, `0-9`, `-` and `_`, beginning with a letter
     /// or a digit.
     source: Option<String>,
+    /// Why, in your own words, for the list of actions: at most 500 characters without control characters.
+    reason: Option<String>,
 }
 
 /// The route to which jobs are moved.
@@ -42,6 +44,8 @@ pub(super) struct Destination {
     #[param(value_type = String, required = true)]
     #[serde(default)]
     to: String,
+    /// Why, in your own words, for the list of actions: at most 500 characters without control characters.
+    reason: Option<String>,
 }
 
 /// Lists the routes, each with what it matches, its policy in force and the numbers of its jobs
@@ -73,7 +77,8 @@ pub(super) async fn list_routes(api: Api) -> Answer {
     )
 )]
 pub(super) async fn pause(api: Api, query: std::result::Result<Query<Target>, QueryRejection>) -> Answer {
-    let paused = api.service.pause(target(query)?).await?;
+    let (service, target) = because(&api, query)?;
+    let paused = service.pause(target).await?;
     Ok(json(&PauseBody::from(paused)))
 }
 
@@ -90,7 +95,8 @@ pub(super) async fn pause(api: Api, query: std::result::Result<Query<Target>, Qu
     )
 )]
 pub(super) async fn resume(api: Api, query: std::result::Result<Query<Target>, QueryRejection>) -> Answer {
-    let was_paused = api.service.resume(target(query)?).await?;
+    let (service, target) = because(&api, query)?;
+    let was_paused = service.resume(target).await?;
     Ok(json(&ResumeResponse { was_paused }))
 }
 
@@ -128,8 +134,9 @@ pub(super) async fn move_jobs(
     query: std::result::Result<Query<Destination>, QueryRejection>,
 ) -> Answer {
     let from = RouteName::from_field("from", name_in_path(path))?;
-    let to = RouteName::from_field("to", parameters(query)?.to)?;
-    Ok(json(&MoveJobsResponse::from(api.service.move_jobs(from, to).await?)))
+    let Destination { to, reason } = parameters(query)?;
+    let to = RouteName::from_field("to", to)?;
+    Ok(json(&MoveJobsResponse::from(api.because(reason)?.move_jobs(from, to).await?)))
 }
 
 /// Cancels all waiting jobs (pending or retrying) of a route that is gone from the settings
@@ -138,7 +145,7 @@ pub(super) async fn move_jobs(
 /// again to cancel the rest.
 #[utoipa::path(
     post, path = "/v1/routes/{route}/cancel", tag = "operations", operation_id = "CancelJobs",
-    params(("route" = String, Path, description = "The route that has the jobs; it must be gone from the settings")),
+    params(("route" = String, Path, description = "The route that has the jobs; it must be gone from the settings"), Why),
     responses(
         (status = 200, description = "How many jobs were cancelled", body = CancelJobsResponse),
         (status = 400, description = "The name of the route is not valid", body = Problem, content_type = "application/problem+json"),
@@ -147,8 +154,13 @@ pub(super) async fn move_jobs(
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn cancel_jobs(api: Api, path: std::result::Result<Path<String>, PathRejection>) -> Answer {
-    let cancelled = api.service.cancel_jobs(RouteName::new(name_in_path(path))?).await?;
+pub(super) async fn cancel_jobs(
+    api: Api,
+    path: std::result::Result<Path<String>, PathRejection>,
+    query: std::result::Result<Query<Why>, QueryRejection>,
+) -> Answer {
+    let service = api.because(parameters(query)?.reason)?;
+    let cancelled = service.cancel_jobs(RouteName::new(name_in_path(path))?).await?;
     Ok(json(&CancelJobsResponse { cancelled: cancelled as u64 }))
 }
 
@@ -156,18 +168,27 @@ pub(super) async fn cancel_jobs(api: Api, path: std::result::Result<Path<String>
 ///
 /// Acts only on the process that answers; call it on every replica.
 #[utoipa::path(
-    post, path = "/v1/settings/reload", tag = "operations", operation_id = "ReloadSettings",
+    post, path = "/v1/settings/reload", tag = "operations", operation_id = "ReloadSettings", params(Why),
     responses(
         (status = 200, description = "The routes are in force", body = ReloadSettingsResponse),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The settings have mistakes; `detail` lists all of them, and the settings in force stay", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn reload_settings(api: Api) -> Answer {
-    Ok(json(&ReloadSettingsResponse::from(api.service.reload().await?)))
+pub(super) async fn reload_settings(
+    api: Api,
+    query: std::result::Result<Query<Why>, QueryRejection>,
+) -> Answer {
+    let service = api.because(parameters(query)?.reason)?;
+    Ok(json(&ReloadSettingsResponse::from(service.reload().await?)))
 }
 
-fn target(query: std::result::Result<Query<Target>, QueryRejection>) -> Result<PauseTarget> {
-    let Target { route, source } = parameters(query)?;
-    pause_target(route, source)
+/// The use cases for the reason of a request, and what to pause or resume.
+fn because(
+    api: &Api,
+    query: std::result::Result<Query<Target>, QueryRejection>,
+) -> Result<(Service, PauseTarget)> {
+    let Target { route, source, reason } = parameters(query)?;
+    Ok((api.because(reason)?, pause_target(route, source)?))
 }

@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde::de::value::MapDeserializer;
+use utoipa::IntoParams;
 
 use super::problem::Refused;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::WebhookId;
+use crate::service::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
 
 /// The id of a webhook in a path; 400 if it is not a UUID.
 pub(super) struct Id(pub(super) WebhookId);
@@ -22,6 +24,30 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
         let id = name_in_path(Path::from_request_parts(parts, state).await);
         Ok(Self(id.parse()?))
     }
+}
+
+/// Why an operator acts.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Why {
+    /// Why, in your own words, for the list of actions: at most 500 characters without control characters.
+    pub(super) reason: Option<String>,
+}
+
+/// Which page of a list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageOf {
+    /// The largest number of items on the page.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
+    #[serde(default)]
+    pub(super) page_size: String,
+    /// The `next_page_token` of the previous page, to get the page after it.
+    #[param(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) page_token: String,
 }
 
 /// The name in a path; empty if it is not UTF-8, so that the caller refuses it as it refuses any wrong name.
@@ -67,6 +93,15 @@ fn wrong(text: &str) -> Error {
 /// The value of a filter; an empty value counts as absent.
 pub(super) fn given(parameter: String) -> Option<String> {
     Some(parameter).filter(|text| !text.is_empty())
+}
+
+/// How many items a page has at most; an empty value counts as absent.
+pub(super) fn page_size(parameter: String) -> Result<usize> {
+    let Some(text) = given(parameter) else { return Ok(DEFAULT_PAGE_SIZE) };
+    let size = text.parse().ok().filter(|size| (1..=MAX_PAGE_SIZE).contains(size));
+    size.ok_or_else(|| {
+        Error::invalid("page_size", format_args!("must be a number from 1 to {MAX_PAGE_SIZE}"))
+    })
 }
 
 /// The time in a filter, as RFC 3339 writes it; an empty value counts as absent.

@@ -42,8 +42,12 @@ impl RestReason {
 pub const fn status_of(reason: Reason) -> StatusCode {
     match reason {
         Reason::MalformedJson | Reason::InvalidField | Reason::MalformedWebhook => StatusCode::BAD_REQUEST,
-        Reason::WebhookNotFound | Reason::RouteNotFound | Reason::SourceNotFound => StatusCode::NOT_FOUND,
-        Reason::WrongStatus | Reason::RouteInForce | Reason::RouteNotPulled => StatusCode::CONFLICT,
+        Reason::WebhookNotFound | Reason::RouteNotFound | Reason::SourceNotFound | Reason::ReplayNotFound => {
+            StatusCode::NOT_FOUND
+        }
+        Reason::WrongStatus | Reason::RouteInForce | Reason::RouteNotPulled | Reason::ReplayRunning => {
+            StatusCode::CONFLICT
+        }
         Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::KeyReused | Reason::SettingsInvalid => StatusCode::UNPROCESSABLE_ENTITY,
         Reason::RateLimited | Reason::TooManyFailedTokens => StatusCode::TOO_MANY_REQUESTS,

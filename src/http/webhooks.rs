@@ -1,4 +1,4 @@
-//! Paths that show webhooks, and retry or cancel their jobs. `by_key` has the twins that name a webhook by its
+//! Paths that show webhooks, and retry, replay or cancel their jobs. `by_key` has the twins that name a webhook by its
 //! key.
 
 use std::collections::BTreeSet;
@@ -13,16 +13,16 @@ use super::dto::{
     CauseWord, GetStatsResponse, ListWebhooksResponse, StatusBody, StatusWord, VerdictWord, WebhookBody,
 };
 use super::problem::{Problem, Refused};
-use super::query::{Id, Pairs, given, parameters, parameters_with_list, time};
+use super::query::{Id, Pairs, given, page_size, parameters, parameters_with_list, time};
 use super::{Api, json};
 use crate::domain::body_filter::BodyFilter;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::Result;
 use crate::domain::filter::{FilterText, TraceId};
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
 use crate::domain::verdict::{Cause, VerdictFilter};
 use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookName};
-use crate::service::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
+use crate::service::Service;
 use crate::store::ListQuery;
 
 type Answer = std::result::Result<Response, Refused>;
@@ -114,6 +114,8 @@ pub(super) struct Filter {
 pub(super) struct OfRoute {
     /// Acts only on the job of this route. If absent: on every job whose status allows it.
     route: Option<String>,
+    /// Why, in your own words, for the list of actions: at most 500 characters without control characters.
+    reason: Option<String>,
 }
 
 /// Returns the status of a webhook, by its id
@@ -188,8 +190,32 @@ pub(super) async fn retry_webhook(
     Id(id): Id,
     query: std::result::Result<Query<OfRoute>, QueryRejection>,
 ) -> Answer {
-    let route = parameters(query)?.route.map(RouteName::new).transpose()?;
-    Ok(json(&StatusBody::from(api.service.retry(WebhookName::Id(id), route).await?)))
+    let (service, route) = because(&api, query)?;
+    Ok(json(&StatusBody::from(service.retry(WebhookName::Id(id), route).await?)))
+}
+
+/// Starts a new run of finished jobs, also of completed ones, with a fresh budget of attempts
+///
+/// Without `route`, of every job of the webhook that is completed, dead-lettered or cancelled. `POST /v1/replays` does
+/// so for many webhooks.
+#[utoipa::path(
+    post, path = "/v1/webhooks/{id}/replay", tag = "webhooks", operation_id = "ReplayWebhook",
+    params(("id" = String, Path, description = "The webhook's id", format = Uuid), OfRoute),
+    responses(
+        (status = 200, description = "The jobs are pending again", body = StatusBody),
+        (status = 400, description = "The id or the route is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such webhook, or it has no job of this route", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "No job is finished, or the payload is past its retention", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn replay_webhook(
+    api: Api,
+    Id(id): Id,
+    query: std::result::Result<Query<OfRoute>, QueryRejection>,
+) -> Answer {
+    let (service, route) = because(&api, query)?;
+    Ok(json(&StatusBody::from(service.replay_webhook(WebhookName::Id(id), route).await?)))
 }
 
 /// Cancels waiting jobs, so that they do not start, and gives up dead letters
@@ -212,8 +238,8 @@ pub(super) async fn cancel_webhook(
     Id(id): Id,
     query: std::result::Result<Query<OfRoute>, QueryRejection>,
 ) -> Answer {
-    let route = parameters(query)?.route.map(RouteName::new).transpose()?;
-    Ok(json(&StatusBody::from(api.service.cancel(WebhookName::Id(id), route).await?)))
+    let (service, route) = because(&api, query)?;
+    Ok(json(&StatusBody::from(service.cancel(WebhookName::Id(id), route).await?)))
 }
 
 /// Returns the numbers of jobs by status and by route, the age of the oldest due job, workers, rates and
@@ -231,15 +257,17 @@ pub(super) async fn get_stats(api: Api) -> Answer {
     Ok(json(&GetStatsResponse::from(api.service.stats().await?)))
 }
 
+/// The use cases for the reason of a request, and the route that it names.
+fn because(
+    api: &Api,
+    query: std::result::Result<Query<OfRoute>, QueryRejection>,
+) -> Result<(Service, Option<RouteName>)> {
+    let OfRoute { route, reason } = parameters(query)?;
+    Ok((api.because(reason)?, route.map(RouteName::new).transpose()?))
+}
+
 fn list_query(filter: Filter) -> Result<ListQuery> {
-    let limit = match given(filter.page_size) {
-        None => DEFAULT_PAGE_SIZE,
-        Some(text) => {
-            text.parse().ok().filter(|size| (1..=MAX_PAGE_SIZE).contains(size)).ok_or_else(|| {
-                Error::invalid("page_size", format_args!("must be a number from 1 to {MAX_PAGE_SIZE}"))
-            })?
-        }
-    };
+    let limit = page_size(filter.page_size)?;
     Ok(ListQuery {
         statuses: statuses(&filter.status)?,
         route: given(filter.route).map(RouteName::new).transpose()?,

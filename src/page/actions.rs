@@ -10,7 +10,9 @@ use super::parts;
 use crate::domain::action::ActionKind;
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
-use crate::service::{Action, ActionPage, ActionQuery, ActionTarget, DEFAULT_PAGE_SIZE, number_of_token, token_of_number};
+use crate::service::{
+    Action, ActionPage, ActionQuery, ActionTarget, DEFAULT_PAGE_SIZE, number_of_token, token_of_number,
+};
 
 /// What the view serves.
 pub(super) fn routes() -> Paths {

@@ -12,9 +12,9 @@ use serde::Deserialize;
 use self::groups::{Group, groups};
 use super::Paths;
 use super::action::Action;
+use super::because::because;
 use super::context::{Context, Nav, with_query};
 use super::parts::{self, Button, Tone, choice, confirmed, count, cut, number, time};
-use super::because::because;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{Position, WebhookId};
 use crate::domain::job::Status;
@@ -235,7 +235,9 @@ async fn retried(context: &Context, asked: &Asked, group: &str, reason: Option<S
     let page = service.list(query).await?;
     let found = groups(&page.webhooks, only.as_ref()).into_iter().find(|found| found.name == group);
     let Some(Group { route, mut webhooks, .. }) = found else {
-        return Ok("Nothing was retried: the dead letters of this group are not dead letters any more.".to_owned());
+        return Ok(
+            "Nothing was retried: the dead letters of this group are not dead letters any more.".to_owned()
+        );
     };
     // The oldest first, as they came.
     webhooks.reverse();
@@ -289,9 +291,12 @@ impl Counts {
     /// What is told of a group with this number of dead letters.
     fn told(&self, route: &RouteName, all: usize) -> String {
         let Self { retried, refused, error } = self;
-        let mut text = format!("{} of {route} run again.", count(*retried as u64, "dead letter", "dead letters"));
+        let mut text =
+            format!("{} of {route} run again.", count(*retried as u64, "dead letter", "dead letters"));
         if *refused > 0 {
-            text.push_str(&format!(" {refused} cannot be retried: they changed meanwhile, or their body is gone."));
+            text.push_str(&format!(
+                " {refused} cannot be retried: they changed meanwhile, or their body is gone."
+            ));
         }
         let left = all - retried - refused;
         if left > 0 {

@@ -24,12 +24,15 @@ pub(super) struct Pausing {
 
 /// Says that something is paused, since when, and what that means.
 pub(super) fn notice(context: &Context, what: &str, since: Timestamp) -> Markup {
-    parts::notice(Tone::Warning, html! {
-        p {
-            (what) " has been paused since " (parts::moment(since, context.now))
-            ". Webhooks are accepted, and no job starts."
-        }
-    })
+    parts::notice(
+        Tone::Warning,
+        html! {
+            p {
+                (what) " has been paused since " (parts::moment(since, context.now))
+                ". Webhooks are accepted, and no job starts."
+            }
+        },
+    )
 }
 
 /// The form for everything. Nothing for a caller who sees only a part of it.
@@ -40,7 +43,8 @@ pub(super) fn everything(context: &Context, is_paused: bool) -> Markup {
     if is_paused {
         return Button::new("/resume", "Resume everything").tone(Tone::Good).render(context);
     }
-    let question = "No job starts until everything is resumed, in all replicas. Webhooks are accepted and wait.";
+    let question =
+        "No job starts until everything is resumed, in all replicas. Webhooks are accepted and wait.";
     parts::confirmed(context, &Button::new("/pause", "Pause everything").fields(parts::reason()), question)
 }
 
@@ -50,8 +54,9 @@ pub(super) fn of(context: &Context, at: &str, what: &str, is_paused: bool) -> Ma
     if is_paused {
         return Button::new(&format!("{at}/resume"), "Resume").tone(Tone::Good).render(context);
     }
-    let question =
-        format!("No job of {what} starts until it is resumed, in all replicas. Webhooks are accepted and wait.");
+    let question = format!(
+        "No job of {what} starts until it is resumed, in all replicas. Webhooks are accepted and wait."
+    );
     let action = format!("{at}/pause");
     parts::confirmed(context, &Button::new(&action, "Pause").fields(parts::reason()), &question)
 }

@@ -53,7 +53,11 @@ async fn started(context: &Context, fields: &Fields) -> Result<(String, &'static
     let (filter, rate) = (fields.filter()?, rate(given(&fields.rate).map(ToOwned::to_owned))?);
     let service = because(context, Some(fields.reason.clone()))?;
     let Replay { number, .. } = service.start_replay(filter, rate, fields.is_dry_run).await?;
-    let notice = if fields.is_dry_run { "The jobs are counted. Nothing runs again yet." } else { "The replay is started." };
+    let notice = if fields.is_dry_run {
+        "The jobs are counted. Nothing runs again yet."
+    } else {
+        "The replay is started."
+    };
     Ok((format!("/replays/{number}"), notice))
 }
 
@@ -139,11 +143,23 @@ fn jobs(replay: &Replay) -> String {
 fn left(counts: &ReplayCounts) -> Vec<String> {
     let kinds = [
         (count(counts.unfinished, "job is", "jobs are"), "not finished", counts.unfinished),
-        (count(counts.payload_gone, "job has", "jobs have"), "lost its payload by retention", counts.payload_gone),
-        (count(counts.route_gone, "job is", "jobs are"), "of a route that is gone from the settings", counts.route_gone),
+        (
+            count(counts.payload_gone, "job has", "jobs have"),
+            "lost its payload by retention",
+            counts.payload_gone,
+        ),
+        (
+            count(counts.route_gone, "job is", "jobs are"),
+            "of a route that is gone from the settings",
+            counts.route_gone,
+        ),
         (count(counts.without_jobs, "webhook has", "webhooks have"), "no jobs", counts.without_jobs),
     ];
-    kinds.into_iter().filter(|(_, _, count)| *count > 0).map(|(which, why, _)| format!("{which} {why}")).collect()
+    kinds
+        .into_iter()
+        .filter(|(_, _, count)| *count > 0)
+        .map(|(which, why, _)| format!("{which} {why}"))
+        .collect()
 }
 
 /// The time before which webhooks were accepted that are stored at this time.

@@ -174,8 +174,7 @@ async fn warnings(context: &Context, all: &Stats, stats: &RouteStats) -> Vec<Mar
 fn tripped(context: &Context, stats: &RouteStats, error: Option<String>) -> Markup {
     let policy = stats.settings.as_deref().and_then(|settings| settings.policy.breaker());
     let failures = policy.map_or(1, |policy| policy.failures);
-    let (until, trips) =
-        stats.breaker.map_or((None, 0), |breaker| (breaker.open_until(), breaker.trips));
+    let (until, trips) = stats.breaker.map_or((None, 0), |breaker| (breaker.open_until(), breaker.trips));
     let tone = if until.is_some() { Tone::Bad } else { Tone::Warning };
     let text = html! {
         p {

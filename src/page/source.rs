@@ -163,26 +163,41 @@ fn settings(context: &Context, view: &SourceView, url: Option<&str>) -> Markup {
     let path = &view.path;
     let quarantine = format!("/webhooks?source={}&status=quarantined", view.source);
     parts::facts([
-        ("URL", html! {
-            @if let Some(url) = url {
-                code { (parts::text(url)) } " " (parts::copy("URL", url))
-            } @else {
-                "The address of hookbox, and " code { (path) }
-            }
-        }),
+        (
+            "URL",
+            html! {
+                @if let Some(url) = url {
+                    code { (parts::text(url)) } " " (parts::copy("URL", url))
+                } @else {
+                    "The address of hookbox, and " code { (path) }
+                }
+            },
+        ),
         ("Preset", html! { @if let Some(preset) = &view.preset { (parts::text(preset)) } }),
-        ("Description", html! { @if let Some(description) = &view.description { (parts::text(description)) } }),
-        ("Verified", html! {
-            @if view.verifies { "Yes" } @else { "No: whoever has the URL can send, with a token if tokens are configured" }
-        }),
-        ("Not verified", html! {
-            @if !view.verifies {} @else if view.unverified == "quarantine" {
-                "Kept " a href=(context.path(&quarantine)) { "in quarantine" } ", without jobs"
-            } @else {
-                "Refused with 401"
-            }
-        }),
-        ("Rate limit", html! { @if let Some(limit) = &view.rate_limit { (limit) } @else { "None of its own" } }),
+        (
+            "Description",
+            html! { @if let Some(description) = &view.description { (parts::text(description)) } },
+        ),
+        (
+            "Verified",
+            html! {
+                @if view.verifies { "Yes" } @else { "No: whoever has the URL can send, with a token if tokens are configured" }
+            },
+        ),
+        (
+            "Not verified",
+            html! {
+                @if !view.verifies {} @else if view.unverified == "quarantine" {
+                    "Kept " a href=(context.path(&quarantine)) { "in quarantine" } ", without jobs"
+                } @else {
+                    "Refused with 401"
+                }
+            },
+        ),
+        (
+            "Rate limit",
+            html! { @if let Some(limit) = &view.rate_limit { (limit) } @else { "None of its own" } },
+        ),
     ])
 }
 
@@ -191,32 +206,41 @@ fn answers(source: &SourceRules) -> Markup {
     let rules = &source.rules;
     let Answers { accepted, body, content_type, overload } = &rules.answers;
     parts::facts([
-        ("Accepted", html! {
-            @if let Some(status) = accepted { (status) } @else { "202, or 200 for a duplicate" }
-            @if let Some(body) = body {
-                @if body.is_empty() {
-                    ", without a body"
+        (
+            "Accepted",
+            html! {
+                @if let Some(status) = accepted { (status) } @else { "202, or 200 for a duplicate" }
+                @if let Some(body) = body {
+                    @if body.is_empty() {
+                        ", without a body"
+                    } @else {
+                        ", with the body " code { (parts::cut(body, MAX_ANSWER_CHARS)) } " (" (parts::text(content_type)) ")"
+                    }
                 } @else {
-                    ", with the body " code { (parts::cut(body, MAX_ANSWER_CHARS)) } " (" (parts::text(content_type)) ")"
+                    ", with the JSON of hookbox"
                 }
-            } @else {
-                ", with the JSON of hookbox"
-            }
-        }),
+            },
+        ),
         ("Overloaded", html! { (overload) ", so that it sends again" }),
-        ("Deadline", html! {
-            @if let Some(deadline) = rules.deadline {
-                (overload) " if it is not stored within " (parts::seconds(deadline.as_secs_f64()))
-            } @else {
-                "None"
-            }
-        }),
-        ("Key is taken", html! {
-            @if rules.on_conflict == OnConflict::KeepFirst {
-                "A webhook with a known key counts as a duplicate, also with another body"
-            } @else {
-                "422 if the body is another one than that of the first webhook"
-            }
-        }),
+        (
+            "Deadline",
+            html! {
+                @if let Some(deadline) = rules.deadline {
+                    (overload) " if it is not stored within " (parts::seconds(deadline.as_secs_f64()))
+                } @else {
+                    "None"
+                }
+            },
+        ),
+        (
+            "Key is taken",
+            html! {
+                @if rules.on_conflict == OnConflict::KeepFirst {
+                    "A webhook with a known key counts as a duplicate, also with another body"
+                } @else {
+                    "422 if the body is another one than that of the first webhook"
+                }
+            },
+        ),
     ])
 }

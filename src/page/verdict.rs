@@ -12,7 +12,9 @@ pub(super) fn verdict(verdict: Verdict) -> Markup {
             (badge(Tone::Plain, "none")) " " span.muted { "the source does not verify its requests" }
         },
         Verdict::Verified => badge(Tone::Good, "verified"),
-        Verdict::Unverified(cause) => html! { (badge(Tone::Bad, "unverified")) " " code { (cause.as_str()) } },
+        Verdict::Unverified(cause) => {
+            html! { (badge(Tone::Bad, "unverified")) " " code { (cause.as_str()) } }
+        }
     }
 }
 

@@ -1,13 +1,13 @@
-//! The operations: retry, cancel, pause, resume, move and cancel jobs of routes that are gone, reload.
-
-use tracing::Instrument as _;
+//! The operations: retry, replay, cancel, pause, resume, move and cancel jobs of routes that are gone, reload.
 
 use super::Service;
+use super::actions::to_its_end;
 use super::reload::Reload;
+use crate::domain::action::ActionKind;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::{Source, WebhookName, WebhookStatus};
-use crate::store::{Moved, Pause, PauseTarget};
+use crate::store::{ActionTarget, Moved, Pause, PauseTarget};
 
 /// The target of a request to pause or resume: a route, a source, or everything if neither is given.
 /// Errors: `InvalidField` if both are given, or a name is not valid. An empty name is refused, so that a
@@ -24,21 +24,57 @@ pub fn pause_target(route: Option<String>, source: Option<String>) -> Result<Pau
     }
 }
 
+/// What an operator does with the jobs of a webhook.
+#[derive(Clone, Copy, Debug)]
+enum ByHand {
+    Retry,
+    Replay,
+    Cancel,
+}
+
 impl Service {
     /// Starts a new run of the dead-lettered and cancelled jobs of a webhook, or only of the job of `route`.
     /// Errors: `WebhookNotFound`; `RouteNotFound` if the webhook has no job of `route`; `WrongStatus` if no
     /// job is dead-lettered or cancelled, or the payload is past its retention.
     pub async fn retry(&self, name: WebhookName, route: Option<RouteName>) -> Result<WebhookStatus> {
-        let id = self.id_to_act_on(name.clone(), route.as_ref()).await?;
-        Ok(self.arranged(self.seen(self.store.retry(id, route).await?, &name)?))
+        self.act_on(ByHand::Retry, name, route).await
+    }
+
+    /// Starts a new run of the finished jobs of a webhook, or only of the job of `route`: completed, dead-lettered and
+    /// cancelled ones. Errors: `WebhookNotFound`; `RouteNotFound` if the webhook has no job of `route`; `WrongStatus`
+    /// if no job is finished, or the payload is past its retention.
+    pub async fn replay_webhook(&self, name: WebhookName, route: Option<RouteName>) -> Result<WebhookStatus> {
+        self.act_on(ByHand::Replay, name, route).await
     }
 
     /// Cancels the waiting and dead-lettered jobs of a webhook, or only the job of `route`.
     /// Errors: `WebhookNotFound`; `RouteNotFound` if the webhook has no job of `route`; `WrongStatus` if
     /// every job is processing or completed, or there are no jobs.
     pub async fn cancel(&self, name: WebhookName, route: Option<RouteName>) -> Result<WebhookStatus> {
+        self.act_on(ByHand::Cancel, name, route).await
+    }
+
+    async fn act_on(
+        &self,
+        what: ByHand,
+        name: WebhookName,
+        route: Option<RouteName>,
+    ) -> Result<WebhookStatus> {
         let id = self.id_to_act_on(name.clone(), route.as_ref()).await?;
-        Ok(self.arranged(self.seen(self.store.cancel(id, route).await?, &name)?))
+        let service = self.clone();
+        let webhook = to_its_end(async move {
+            let store = &service.store;
+            let (kind, webhook) = match what {
+                ByHand::Retry => (ActionKind::RetryWebhook, store.retry(id, route.clone()).await?),
+                ByHand::Replay => (ActionKind::ReplayWebhook, store.replay_webhook(id, route.clone()).await?),
+                ByHand::Cancel => (ActionKind::CancelWebhook, store.cancel(id, route.clone()).await?),
+            };
+            let source = Some(webhook.source.clone());
+            let target = ActionTarget { webhook: Some(id), route, source, ..ActionTarget::default() };
+            service.record(kind, target, None).await;
+            Ok(webhook)
+        });
+        Ok(self.arranged(self.seen(webhook.await?, &name)?))
     }
 
     /// Keeps jobs from starting, in all replicas, until they are resumed. Pausing a paused target again
@@ -49,20 +85,33 @@ impl Service {
         if let PauseTarget::Route(route) = &target {
             self.check_known(route).await?;
         }
-        let pause = self.store.pause(target).await?;
-        let actor = self.caller.name();
-        tracing::info!(actor, pause.target = %pause.target, "paused; jobs do not start until the target is resumed");
-        Ok(pause)
+        let service = self.clone();
+        let pausing = to_its_end(async move {
+            let pause = service.store.pause(target).await?;
+            let actor = service.caller.name();
+            tracing::info!(actor, pause.target = %pause.target, "paused; jobs do not start until the target is resumed");
+            service.record(ActionKind::Pause, pause.target.clone().into(), None).await;
+            Ok(pause)
+        });
+        pausing.await
     }
 
     /// Ends a pause, and closes the breaker of a route. False if the target was not paused.
     pub async fn resume(&self, target: PauseTarget) -> Result<bool> {
         self.check_target(&target)?;
-        let resumed = self.store.resume(target.clone()).await?;
-        if resumed {
-            tracing::info!(actor = self.caller.name(), pause.target = %target, "resumed");
-        }
-        Ok(resumed)
+        let service = self.clone();
+        let resuming = to_its_end(async move {
+            let resumed = service.store.resume(target.clone()).await?;
+            if resumed {
+                tracing::info!(actor = service.caller.name(), pause.target = %target, "resumed");
+            }
+            // Of a route, its breaker is closed in any case.
+            if resumed || matches!(target, PauseTarget::Route(_)) {
+                service.record(ActionKind::Resume, target.into(), None).await;
+            }
+            Ok(resumed)
+        });
+        resuming.await
     }
 
     /// Moves all waiting jobs of a route that is gone from the settings to a route of the settings, in
@@ -76,15 +125,33 @@ impl Service {
         if self.routes.get().policies().get(&to).is_none() {
             return Err(route_not_found(&to));
         }
+        let service = self.clone();
+        let moving = to_its_end(async move {
+            let (all, end) = service.move_all(&from, &to).await;
+            let Moved { moved: jobs, cancelled } = all;
+            if end.is_ok() {
+                tracing::info!(actor = service.caller.name(), %from, %to, jobs, cancelled, "moved the jobs of a route");
+            }
+            if end.is_ok() || all != Moved::default() {
+                let detail = format!("jobs moved to the route {to}: {jobs}; jobs cancelled: {cancelled}");
+                service.record(ActionKind::MoveJobs, PauseTarget::Route(from).into(), Some(detail)).await;
+            }
+            end.map(|()| all)
+        });
+        moving.await
+    }
+
+    /// Moves jobs until none are left. Returns what it has moved, also after an error.
+    async fn move_all(&self, from: &RouteName, to: &RouteName) -> (Moved, Result<()>) {
         let mut all = Moved::default();
         loop {
-            let step = self.store.move_jobs(from.clone(), to.clone()).await?;
-            if step == Moved::default() {
-                let actor = self.caller.name();
-                tracing::info!(actor, %from, %to, jobs = all.moved, cancelled = all.cancelled, "moved the jobs of a route");
-                return Ok(all);
+            match self.store.move_jobs(from.clone(), to.clone()).await {
+                Ok(step) if step == Moved::default() => return (all, Ok(())),
+                Ok(Moved { moved, cancelled }) => {
+                    all = Moved { moved: all.moved + moved, cancelled: all.cancelled + cancelled };
+                }
+                Err(error) => return (all, Err(error)),
             }
-            all = Moved { moved: all.moved + step.moved, cancelled: all.cancelled + step.cancelled };
         }
     }
 
@@ -94,15 +161,31 @@ impl Service {
     pub async fn cancel_jobs(&self, route: RouteName) -> Result<usize> {
         self.check_route(&route)?;
         self.check_gone(&route, "cancelled").await?;
+        let service = self.clone();
+        let cancelling = to_its_end(async move {
+            let (jobs, end) = service.cancel_all(&route).await;
+            if end.is_ok() {
+                tracing::info!(actor = service.caller.name(), %route, jobs, "cancelled the jobs of a route");
+            }
+            if end.is_ok() || jobs > 0 {
+                let detail = format!("jobs cancelled: {jobs}");
+                service.record(ActionKind::CancelJobs, PauseTarget::Route(route).into(), Some(detail)).await;
+            }
+            end.map(|()| jobs)
+        });
+        cancelling.await
+    }
+
+    /// Cancels jobs until none are left. Returns how many it has cancelled, also after an error.
+    async fn cancel_all(&self, route: &RouteName) -> (usize, Result<()>) {
         let mut all = 0;
         loop {
-            match self.store.cancel_jobs(route.clone()).await? {
-                0 => break,
-                step => all += step,
+            match self.store.cancel_jobs(route.clone()).await {
+                Ok(0) => return (all, Ok(())),
+                Ok(step) => all += step,
+                Err(error) => return (all, Err(error)),
             }
         }
-        tracing::info!(actor = self.caller.name(), %route, jobs = all, "cancelled the jobs of a route");
-        Ok(all)
     }
 
     /// Reads the settings again and puts their routes, sources and tokens in force. Logs the result.
@@ -111,9 +194,7 @@ impl Service {
     pub async fn reload(&self) -> Result<Reload> {
         self.check_unlimited("a reload acts on all of them")?;
         let service = self.clone();
-        // In a task of its own: a caller who goes away must not stop it halfway.
-        let reloading = tokio::spawn(async move { service.reload_to_its_end().await }.in_current_span());
-        reloading.await.map_err(Error::internal)?
+        to_its_end(async move { service.reload_to_its_end().await }).await
     }
 
     async fn reload_to_its_end(&self) -> Result<Reload> {
@@ -128,6 +209,8 @@ impl Service {
             needs_restart = reload.needs_restart.join(", "),
             "the settings are reloaded"
         );
+        let detail = format!("routes in force: {}", reload.routes);
+        self.record(ActionKind::ReloadSettings, ActionTarget::default(), Some(detail)).await;
         Ok(reload)
     }
 
@@ -146,7 +229,7 @@ impl Service {
         self.check_known(route).await
     }
 
-    async fn check_known(&self, route: &RouteName) -> Result<()> {
+    pub(super) async fn check_known(&self, route: &RouteName) -> Result<()> {
         let is_known = self.routes.get().policies().get(route).is_some()
             || self.store.stats().await?.queues.iter().any(|queue| queue.route == *route);
         if is_known { Ok(()) } else { Err(route_not_found(route)) }

@@ -69,9 +69,7 @@ fn duration(duration: Duration) -> String {
 
 /// A rate as the settings have it, such as `50/s`.
 pub(super) fn rate(rate: Rate) -> String {
-    let window = duration(rate.window);
-    let unit = window.strip_prefix('1').filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
-    format!("{}/{}", rate.quota, unit.unwrap_or(&window))
+    rate.to_string()
 }
 
 #[cfg(test)]

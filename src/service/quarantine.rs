@@ -2,14 +2,16 @@
 
 use tokio::sync::Semaphore;
 
+use super::actions::to_its_end;
 use super::{Service, apart};
+use crate::domain::action::ActionKind;
 use crate::domain::error::{Error, Result};
 use crate::domain::headers::KeptHeaders;
 use crate::domain::id::WebhookId;
 use crate::domain::payload::Payload;
 use crate::domain::route::NewJob;
 use crate::domain::webhook::{NewWebhook, Source, WebhookName, WebhookStatus};
-use crate::store::Accepted;
+use crate::store::{Accepted, ActionTarget};
 
 /// How many webhooks are read at once to be released, so that their payloads take little memory. Others wait.
 const READ_AT_ONCE: usize = 4;
@@ -24,16 +26,23 @@ impl Service {
     /// content, and `BacklogFull`; then it stays quarantined.
     pub async fn release(&self, id: WebhookId) -> Result<Accepted> {
         let (source, jobs) = self.jobs_of_quarantined(id).await?;
-        let accepted = self.store.release(id, jobs).await?;
-        self.metrics.quarantined(source.as_str(), "released");
-        let first = accepted.duplicate.then(|| tracing::field::display(accepted.webhook.id));
-        tracing::info!(
-            actor = self.caller.name(),
-            webhook_id = %id,
-            source = source.as_str(),
-            duplicate_of = first,
-            "a quarantined webhook is released"
-        );
+        let service = self.clone();
+        let accepted = to_its_end(async move {
+            let accepted = service.store.release(id, jobs).await?;
+            service.metrics.quarantined(source.as_str(), "released");
+            let first = accepted.duplicate.then_some(accepted.webhook.id);
+            tracing::info!(
+                actor = service.caller.name(),
+                webhook_id = %id,
+                source = source.as_str(),
+                duplicate_of = first.map(tracing::field::display),
+                "a quarantined webhook is released"
+            );
+            let detail = first.map(|first| format!("a duplicate of the webhook {first}, so it is removed"));
+            service.record(ActionKind::ReleaseWebhook, target(id, source), detail).await;
+            Ok(accepted)
+        });
+        let accepted = accepted.await?;
         Ok(Accepted { webhook: self.arranged(accepted.webhook), ..accepted })
     }
 
@@ -42,15 +51,20 @@ impl Service {
     pub async fn discard(&self, id: WebhookId) -> Result<WebhookStatus> {
         let name = WebhookName::Id(id);
         let webhook = self.seen(self.store.status(name.clone()).await?, &name)?;
-        self.store.discard(id).await?;
-        self.metrics.quarantined(webhook.source.as_str(), "discarded");
-        tracing::info!(
-            actor = self.caller.name(),
-            webhook_id = %id,
-            source = webhook.source.as_str(),
-            "a quarantined webhook is discarded"
-        );
-        Ok(webhook)
+        let service = self.clone();
+        let discarding = to_its_end(async move {
+            service.store.discard(id).await?;
+            service.metrics.quarantined(webhook.source.as_str(), "discarded");
+            tracing::info!(
+                actor = service.caller.name(),
+                webhook_id = %id,
+                source = webhook.source.as_str(),
+                "a quarantined webhook is discarded"
+            );
+            service.record(ActionKind::DiscardWebhook, target(id, webhook.source.clone()), None).await;
+            Ok(webhook)
+        });
+        discarding.await
     }
 
     /// The source of a webhook in quarantine, and a job for each route that matches it. Of its request, routes see the
@@ -82,4 +96,9 @@ impl Service {
         });
         Ok((source, jobs.await))
     }
+}
+
+/// What an action on a webhook in quarantine was on.
+fn target(id: WebhookId, source: Source) -> ActionTarget {
+    ActionTarget { webhook: Some(id), source: Some(source), ..ActionTarget::default() }
 }

@@ -43,7 +43,8 @@ impl Service {
         let rules = self.seen_source(source)?;
         let TestRequest { event_type, key, content_type, body, traceparent } = test;
         if body.len() > MAX_TEST_BYTES {
-            let detail = format!("the body of a test request has more than {MAX_TEST_BYTES} bytes; send less");
+            let detail =
+                format!("the body of a test request has more than {MAX_TEST_BYTES} bytes; send less");
             return Err(Error::new(Reason::BodyTooLarge, detail));
         }
         let arrived = self.arrived();
@@ -61,7 +62,8 @@ impl Service {
             at: self.clock.now(),
         };
         let signed = apart(draft.body.len(), || sign(&draft, &rules.rules)).await.map_err(|error| {
-            let detail = format!("no request can be made as the sender of the source `{source}` sends it: {error}");
+            let detail =
+                format!("no request can be made as the sender of the source `{source}` sends it: {error}");
             Error::new(Reason::InvalidField, detail)
         })?;
         let target = if signed.query.is_empty() { path } else { format!("{path}?{}", signed.query) };

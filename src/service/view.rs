@@ -67,7 +67,7 @@ pub struct JobView {
     pub completed_at: Option<Timestamp>,
     /// What the handler returned, as JSON.
     pub result: Option<String>,
-    /// The number of the current run: 1 at first, and one more with every retry by hand.
+    /// The number of the current run: 1 at first, and one more with every retry by hand and every replay.
     pub run: u32,
     /// The attempts that have ended, oldest first.
     pub attempts: Vec<AttemptRecord>,

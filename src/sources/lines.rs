@@ -33,7 +33,8 @@ impl Preset {
             lines.push(format!("verify = {{ {} }}", members.join(", ")));
         }
         if needs_member("public_url") {
-            let url = "# The sender signs the URL to which it sends: set `public_url` at the top of the file.";
+            let url =
+                "# The sender signs the URL to which it sends: set `public_url` at the top of the file.";
             lines.push(url.to_owned());
         }
         lines.push(String::new());
@@ -91,7 +92,10 @@ mod tests {
         assert_eq!(lines("stripe", "my-shop"), stripe);
         assert!(lines("discord", "chat").contains("public_keys = [\"env:CHAT_PUBLIC_KEY\"]\n"));
         let either = lines("standard-webhooks", "any");
-        assert!(either.contains("\n# Instead, with a public key: public_keys = [\"env:ANY_PUBLIC_KEY\"]\n"), "{either}");
+        assert!(
+            either.contains("\n# Instead, with a public key: public_keys = [\"env:ANY_PUBLIC_KEY\"]\n"),
+            "{either}"
+        );
         for (source, variable) in [("2nd", "SOURCE_2ND_SECRET"), ("hookbox-2", "SOURCE_HOOKBOX_2_SECRET")] {
             assert!(lines("stripe", source).contains(variable), "{source}");
         }

@@ -1,11 +1,11 @@
-//! Results and errors of accepting, retrying and cancelling that both stores share.
+//! Results and errors of accepting, retrying, replaying and cancelling that both stores share.
 
 use std::time::Duration;
 
 use super::Accepted;
 use crate::domain::conflict::OnConflict;
 use crate::domain::error::{Error, Reason, Result};
-use crate::domain::job::{Event, JobStatus, Rules, next_status};
+use crate::domain::job::{Event, JobStatus, Rules, Status, next_status};
 use crate::domain::route::{OnInterrupt, RouteName};
 use crate::domain::webhook::{EventType, NewWebhook, WebhookStatus};
 
@@ -137,18 +137,23 @@ pub(super) fn backlog_full(limit: u64) -> Error {
     .retry_after(BACKLOG_RETRY_AFTER)
 }
 
-/// `WrongStatus`: the payload of a webhook that should be retried was removed.
+/// `WrongStatus`: the payload of a webhook whose jobs should run again was removed.
 pub(super) fn payload_gone() -> Error {
     Error::new(
         Reason::WrongStatus,
-        "the payload of the webhook was removed at the end of its retention, so it cannot be retried; send it again under a new key",
+        "the payload of the webhook was removed at the end of its retention, so its jobs cannot run again; send it again under a new key",
     )
 }
 
-/// Placeholder rules: the transitions of a retry and a cancellation do not depend on them.
+/// Placeholder rules: the transitions of a retry, a replay and a cancellation do not depend on them.
 const ANY_RULES: Rules = Rules { attempts_left: true, on_interrupt: OnInterrupt::Retry };
 
-/// The jobs that a retry or a cancellation changes: the job of `route`, or all jobs that allow `event`.
+/// Whether a job with this status runs again by a replay.
+pub(super) fn can_be_replayed(status: Status) -> bool {
+    next_status(status, Event::Replay, ANY_RULES).is_some()
+}
+
+/// The jobs that a retry, a replay or a cancellation changes: the job of `route`, or all jobs that allow `event`.
 ///
 /// Returns an empty list if these jobs already have the status that `event` leads to. Errors: `RouteNotFound`
 /// if the webhook has no job of `route`; `WrongStatus` if no job allows `event`, or if the webhook is quarantined.
@@ -177,7 +182,11 @@ pub(super) fn jobs_to_change<'a>(
     };
     let next = |job: &JobStatus| next_status(job.status, event, ANY_RULES);
     if named.iter().all(|job| next(job).is_none()) {
-        let done = if event == Event::Retry { "retried" } else { "cancelled" };
+        let done = match event {
+            Event::Retry => "retried",
+            Event::Replay => "replayed",
+            _ => "cancelled",
+        };
         return Err(Error::new(Reason::WrongStatus, format!("{what} is {status} and cannot be {done}")));
     }
     Ok(named.into_iter().filter(|job| next(job).is_some_and(|next| next != job.status)).collect())

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 
 use self::filler::PageFiller;
 pub(super) use self::merge::merge;
-pub(super) use self::query::{MOST_SOURCES, Names};
 pub use self::query::{ListQuery, Page, Seen};
+pub(super) use self::query::{MOST_SOURCES, Names};
 use super::fitting::fitting;
 use crate::domain::clock::Clock;
 use crate::domain::error::Result;

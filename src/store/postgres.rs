@@ -5,6 +5,7 @@
 //! clock (`database_time`).
 
 mod accept;
+mod actions;
 mod arrivals;
 mod backlog;
 mod batch;
@@ -49,6 +50,8 @@ mod queries;
 mod queue_names;
 mod release;
 mod renew;
+mod replay_step;
+mod replays;
 mod request_batches;
 mod retry;
 mod rows;

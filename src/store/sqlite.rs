@@ -4,6 +4,7 @@
 
 mod accept;
 mod accept_batch;
+mod actions;
 mod arrivals;
 pub mod backup;
 mod breakers;
@@ -40,7 +41,10 @@ mod purge;
 mod quarantine;
 mod queries;
 mod readers;
+mod replay_step;
+mod replays;
 mod reroute;
+mod restart;
 mod rows;
 mod schema;
 mod set_back;

@@ -138,11 +138,27 @@ impl Transfer {
         let now = self.clock.now();
         // The database first: if the process dies in between, the file is still marked, so no process serves
         // it, and the next transfer sees that this one was finished.
+        self.move_actions().await?;
         let limits = self.file.limits().await.map_err(self.unread())?;
-        self.database.finish(self.mark.id, now, &limits).await.map_err(|error| refused(&self.to, error))?;
+        let replays = self.file.replays().await.map_err(self.unread())?;
+        let finishing = self.database.finish(self.mark.id, now, &limits, &replays);
+        finishing.await.map_err(|error| refused(&self.to, error))?;
         self.mark.finished_at = Some(now);
         self.file.set_mark(&self.mark).await.map_err(self.unread())?;
         Ok(in_file)
+    }
+
+    /// Moves the actions that are not moved yet.
+    async fn move_actions(&mut self) -> Result<(), TransferError> {
+        let id = self.mark.id;
+        let mut after = self.database.moved_actions(id).await.map_err(|error| refused(&self.to, error))?;
+        loop {
+            let actions = self.file.actions(after).await.map_err(self.unread())?;
+            let Some(last) = actions.last().map(|action| action.number) else { return Ok(()) };
+            let storing = self.database.store_actions(id, after, &actions);
+            storing.await.map_err(|error| refused(&self.to, error))?;
+            after = last;
+        }
     }
 
     /// Closes the file, whether or not the transfer is finished.

@@ -107,7 +107,7 @@ pub struct ClaimedJob {
     /// The number of this attempt within the run: counted from 1 since the job was accepted or retried by
     /// hand, without attempts that were stopped.
     pub attempt_of_run: u32,
-    /// The number of the run: 1, increased by every retry by hand.
+    /// The number of the run: 1, increased by every retry by hand and every replay.
     pub run: u32,
     /// When the job became due.
     pub available_at: Timestamp,

@@ -124,7 +124,7 @@ impl Attempt<'_> {
         self.job.attempt
     }
 
-    /// The number of the run: 1, increased by every retry by hand.
+    /// The number of the run: 1, increased by every retry by hand and every replay.
     pub fn run(&self) -> u32 {
         self.job.run
     }

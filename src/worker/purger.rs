@@ -1,4 +1,4 @@
-//! Removes payloads and webhooks that are past their retention, in small steps.
+//! Removes payloads, webhooks and actions of operators that are past their retention, in small steps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::Clock;
+use crate::domain::error::Error;
 use crate::domain::retention::Retention;
-use crate::store::Operations;
+use crate::store::Store;
 use crate::telemetry::metrics::{Metrics, Stopwatch};
 
 /// After each step the purger pauses for the time of the step times this factor, so that accepting webhooks
@@ -26,19 +27,20 @@ pub struct Purger {
 }
 
 impl Purger {
-    /// Starts a task that purges every `interval`.
+    /// Starts a task that purges every `interval`. Actions of operators are kept for `actions`.
     pub fn start(
-        store: Arc<dyn Operations>,
+        store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         retention: Retention,
+        actions: Duration,
         interval: Duration,
     ) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             while !stopped.is_cancelled() {
-                let step = purge_step(store.as_ref(), &metrics, retention).await;
+                let step = purge_step(store.as_ref(), &metrics, retention, actions).await;
                 let next = clock.sleep(step.unwrap_or(interval));
                 stopped.run_until_cancelled(next).await;
             }
@@ -56,15 +58,23 @@ impl Purger {
 
 /// Purges one step. Returns the pause before the next step; none if nothing is left to purge, or the store
 /// failed.
-async fn purge_step(store: &dyn Operations, metrics: &Metrics, retention: Retention) -> Option<Duration> {
+async fn purge_step(
+    store: &dyn Store,
+    metrics: &Metrics,
+    retention: Retention,
+    actions: Duration,
+) -> Option<Duration> {
     let took = Stopwatch::start();
-    match store.purge(retention).await {
-        Ok(purged) => {
-            metrics.purged(purged.payloads, purged.webhooks);
-            purged.more.then(|| (took.elapsed() * PAUSE_FACTOR).max(SHORTEST_PAUSE))
-        }
+    let purging = async {
+        let purged = store.purge(retention).await?;
+        metrics.purged(purged.payloads, purged.webhooks);
+        let actions = store.purge_actions(actions).await?;
+        Ok::<_, Error>(purged.more || actions > 0)
+    };
+    match purging.await {
+        Ok(more) => more.then(|| (took.elapsed() * PAUSE_FACTOR).max(SHORTEST_PAUSE)),
         Err(error) => {
-            tracing::warn!(error = %error, "webhooks past their retention could not be removed; trying again after the purge interval");
+            tracing::warn!(error = %error, "what is past its retention could not be removed; trying again after the purge interval");
             None
         }
     }

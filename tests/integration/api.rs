@@ -5,6 +5,7 @@
 //! Each test runs on either store. Those that never reach the store run on SQLite, which starts faster.
 
 mod access;
+mod actions;
 mod alerts;
 mod backup;
 mod bodies;
@@ -22,6 +23,7 @@ mod lifecycle;
 mod logs;
 mod page;
 mod quarantine;
+mod replays;
 mod rest;
 mod settings;
 mod snapshots;

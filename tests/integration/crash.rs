@@ -5,5 +5,6 @@
 
 mod kill;
 mod ready;
+mod replay;
 #[cfg(target_os = "linux")]
 mod starve;

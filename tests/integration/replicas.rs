@@ -10,6 +10,7 @@ mod failover;
 mod faults;
 mod load;
 mod proxy;
+mod replay;
 mod runs;
 mod start;
 mod tls;

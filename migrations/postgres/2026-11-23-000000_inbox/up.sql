@@ -197,6 +197,50 @@ CREATE TABLE breakers (
     open_until timestamptz NOT NULL                 -- open until then, half-open after that
 );
 
+-- The replays, running or ended. A replay looks at the webhooks from `position` on and before `ends_at`, by their id.
+CREATE TABLE replays (
+    number       bigint PRIMARY KEY,                -- 1, 2, 3 and so on
+    query        text NOT NULL,                     -- which webhooks: a JSON object with the members of a list's query
+    reason       text,
+    actor        text NOT NULL,                     -- the name of the token that started it
+    rate         text,                              -- jobs per time, such as 50/s; null: without a limit
+    dry_run      boolean NOT NULL,                  -- whether the jobs are only counted
+    state        smallint NOT NULL,                 -- 0 running, 1 completed, 2 cancelled
+    begins_at    uuid NOT NULL,                     -- `position` at the start
+    position     uuid NOT NULL,                     -- changed in the transaction that restarts the jobs before it
+    ends_at      uuid NOT NULL,
+    next_at      timestamptz,                       -- when the rate allows the next step
+    webhooks     bigint NOT NULL,                   -- that matched so far
+    jobs         bigint NOT NULL,                   -- that were restarted; of a dry run, that would have been
+    unfinished   bigint NOT NULL,                   -- jobs that were left because they are not finished
+    payload_gone bigint NOT NULL,                   -- jobs that were left because the payload is past its retention
+    route_gone   bigint NOT NULL,                   -- jobs that were left because their route is gone from the settings
+    without_jobs bigint NOT NULL,                   -- webhooks that are filtered or quarantined
+    waits_for    text,                              -- the route whose due jobs it waits for, or '' for the backlog;
+                                                    -- null: for nothing
+    started_at   timestamptz NOT NULL,
+    updated_at   timestamptz NOT NULL,              -- when it last moved on
+    ended_at     timestamptz                        -- null while it is running
+) WITH (fillfactor = 50);
+
+-- At most one replay is running. A step locks its row, so that one process at a time does it.
+CREATE UNIQUE INDEX replays_running ON replays (state) WHERE state = 0;
+
+-- What operators did. Rows are added right after the change, never changed, and purged from the oldest on.
+CREATE TABLE actions (
+    number  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    done_at timestamptz NOT NULL,
+    actor   text NOT NULL,                          -- the name of the token
+    kind    text NOT NULL,                          -- what was done; see domain/action.rs
+    webhook uuid,                                   -- on what
+    route   text,
+    source  text,
+    replay  bigint,
+    reason  text,                                   -- in the words of the operator
+    detail  text                                    -- what else there is to say about it, for people
+);
+CREATE INDEX actions_on_webhook ON actions (webhook, number) WHERE webhook IS NOT NULL;
+
 -- One row each. The probe updates `probe` to check that the store can write. Near the limit of the backlog,
 -- accepting locks the row of `backlog_gate`, so that one process accepts at a time.
 CREATE TABLE probe (
@@ -213,6 +257,7 @@ CREATE TABLE transfers (
     id          uuid PRIMARY KEY,               -- the file stores the same id
     position    bigint NOT NULL,                -- the sequence of the last moved webhook, as in the file
     webhooks    bigint NOT NULL,                -- the number of moved webhooks
+    actions     bigint NOT NULL DEFAULT 0,      -- the number of the last moved action, as in the file
     started_at  timestamptz NOT NULL,
     finished_at timestamptz                     -- null until the counts of both sides were equal
 );

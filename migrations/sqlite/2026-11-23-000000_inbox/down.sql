@@ -1,4 +1,7 @@
 DROP TABLE probe;
+DROP TABLE actions;
+DROP TABLE replays;
+DROP TABLE breakers;
 DROP TABLE status_counts;
 DROP TABLE paces;
 DROP TABLE pauses;

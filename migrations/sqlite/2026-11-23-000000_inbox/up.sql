@@ -130,6 +130,51 @@ CREATE TABLE status_counts (
     PRIMARY KEY (queue, status)
 ) STRICT, WITHOUT ROWID;
 
+-- The replays, running or ended. A replay looks at the webhooks from `position` on and before `ends_at`, by their
+-- sequence.
+CREATE TABLE replays (
+    number       INTEGER PRIMARY KEY, -- 1, 2, 3 and so on
+    query        TEXT NOT NULL,       -- which webhooks: a JSON object with the members of a list's query
+    reason       TEXT,
+    actor        TEXT NOT NULL,       -- the name of the token that started it
+    rate         TEXT,                -- jobs per time, such as 50/s; null: without a limit
+    dry_run      INTEGER NOT NULL,    -- 1: the jobs are only counted
+    state        INTEGER NOT NULL,    -- 0 running, 1 completed, 2 cancelled
+    begins_at    INTEGER NOT NULL,    -- `position` at the start
+    position     INTEGER NOT NULL,    -- changed in the transaction that restarts the jobs before it
+    ends_at      INTEGER NOT NULL,
+    next_at      INTEGER,             -- when the rate allows the next step
+    webhooks     INTEGER NOT NULL,    -- that matched so far
+    jobs         INTEGER NOT NULL,    -- that were restarted; of a dry run, that would have been
+    unfinished   INTEGER NOT NULL,    -- jobs that were left because they are not finished
+    payload_gone INTEGER NOT NULL,    -- jobs that were left because the payload is past its retention
+    route_gone   INTEGER NOT NULL,    -- jobs that were left because their route is gone from the settings
+    without_jobs INTEGER NOT NULL,    -- webhooks that are filtered or quarantined
+    waits_for    TEXT,                -- the route whose due jobs it waits for, or '' for the backlog; null: for nothing
+    started_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL,    -- when it last moved on
+    ended_at     INTEGER              -- null while it is running
+) STRICT;
+
+-- At most one replay is running.
+CREATE UNIQUE INDEX replays_running ON replays (state) WHERE state = 0;
+
+-- What operators did. Rows are added right after the change, never changed, and purged from the oldest on.
+CREATE TABLE actions (
+    number  INTEGER PRIMARY KEY AUTOINCREMENT,
+    done_at INTEGER NOT NULL,
+    actor   TEXT NOT NULL,            -- the name of the token
+    kind    TEXT NOT NULL,            -- what was done; see domain/action.rs
+    webhook BLOB,                     -- on what: the id of a webhook, 16 bytes
+    route   TEXT,
+    source  TEXT,
+    replay  INTEGER,
+    reason  TEXT,                     -- in the words of the operator
+    detail  TEXT                      -- what else there is to say about it, for people
+) STRICT;
+
+CREATE INDEX actions_on_webhook ON actions (webhook, number) WHERE webhook IS NOT NULL;
+
 -- One row, updated by the probe to check that the store can write.
 CREATE TABLE probe (
     id         INTEGER PRIMARY KEY CHECK (id = 1),

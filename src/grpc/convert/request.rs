@@ -64,16 +64,7 @@ fn payload(
 }
 
 pub(in crate::grpc) fn list_query(request: proto::ListWebhooksRequest) -> Result<ListQuery> {
-    let limit = match request.page_size as usize {
-        0 => DEFAULT_PAGE_SIZE,
-        size if size <= MAX_PAGE_SIZE => size,
-        _ => {
-            return Err(Error::invalid(
-                "page_size",
-                format_args!("must be a number from 1 to {MAX_PAGE_SIZE}"),
-            ));
-        }
-    };
+    let limit = page_size(request.page_size)?;
     let given = |text: String| (!text.is_empty()).then_some(text);
     Ok(ListQuery {
         statuses: statuses(request.status)?,
@@ -113,8 +104,17 @@ fn cause(number: i32) -> Result<Option<Cause>> {
     Ok(Cause::ALL.into_iter().find(|cause| cause_to(*cause) == known))
 }
 
+/// How many items a page has at most; 0 means the default.
+pub(super) fn page_size(asked: u32) -> Result<usize> {
+    match asked as usize {
+        0 => Ok(DEFAULT_PAGE_SIZE),
+        size if size <= MAX_PAGE_SIZE => Ok(size),
+        _ => Err(Error::invalid("page_size", format_args!("must be a number from 1 to {MAX_PAGE_SIZE}"))),
+    }
+}
+
 /// The wanted statuses; none if any status is wanted.
-fn statuses(numbers: Vec<i32>) -> Result<BTreeSet<Status>> {
+pub(super) fn statuses(numbers: Vec<i32>) -> Result<BTreeSet<Status>> {
     let known = |number: i32| {
         proto::Status::try_from(number).map_err(|_| Error::invalid("status", "has an unknown status"))
     };
@@ -123,7 +123,10 @@ fn statuses(numbers: Vec<i32>) -> Result<BTreeSet<Status>> {
     Ok(words.into_iter().map(status_from).collect::<Option<_>>().unwrap_or_default())
 }
 
-fn time_from(field: &'static str, time: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>> {
+pub(super) fn time_from(
+    field: &'static str,
+    time: Option<prost_types::Timestamp>,
+) -> Result<Option<Timestamp>> {
     time.map(|time| {
         Timestamp::new(time.seconds, time.nanos).map_err(|_| Error::invalid(field, "is out of range"))
     })

@@ -225,7 +225,7 @@ struct JobBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     result: Option<Box<RawValue>>,
-    /// The number of the current run: 1 at first, and one more with every retry by hand.
+    /// The number of the current run: 1 at first, and one more with every retry by hand and every replay.
     run: u32,
     /// The attempts of all runs that have ended, oldest first.
     attempts: Vec<AttemptBody>,

@@ -99,7 +99,7 @@ struct LeasedJobBody {
     traceparent: String,
     /// The number of the attempt, over all runs of the job; 1 for the first.
     attempt: u32,
-    /// The number of the run: 1 at first, and one more with every retry by hand.
+    /// The number of the run: 1 at first, and one more with every retry by hand and every replay.
     run: u32,
     /// When the lease ends, unless it is extended.
     #[schema(value_type = String, format = DateTime)]

@@ -54,15 +54,16 @@ pub(super) fn groups(webhooks: &[WebhookStatus], only: Option<&RouteName>) -> Ve
         for job in dead.filter(|job| only.is_none_or(|only| *only == job.route)) {
             let error = job.last_error.as_deref().unwrap_or_default();
             let pattern = pattern(error);
-            let group = groups.entry((job.route.clone(), pattern)).or_insert_with_key(|(route, pattern)| Group {
-                name: name(route, pattern),
-                route: route.clone(),
-                error: error.to_owned(),
-                common: common(pattern),
-                first: job.updated_at,
-                last: job.updated_at,
-                webhooks: Vec::new(),
-            });
+            let group =
+                groups.entry((job.route.clone(), pattern)).or_insert_with_key(|(route, pattern)| Group {
+                    name: name(route, pattern),
+                    route: route.clone(),
+                    error: error.to_owned(),
+                    common: common(pattern),
+                    first: job.updated_at,
+                    last: job.updated_at,
+                    webhooks: Vec::new(),
+                });
             if job.updated_at > group.last {
                 group.error = error.to_owned();
             }
@@ -220,7 +221,8 @@ mod tests {
         let id = |number: &u8| WebhookId::from_bytes([*number; 16]);
         let ids = |numbers: &[u8]| numbers.iter().map(id).collect::<Vec<_>>();
         let all = groups(&webhooks, None);
-        let found = all.iter().map(|group| (group.route.as_str(), group.error.as_str(), group.webhooks.clone()));
+        let found =
+            all.iter().map(|group| (group.route.as_str(), group.error.as_str(), group.webhooks.clone()));
         let expected = [
             ("a", "no order 3", ids(&[4, 3, 1])),
             ("b", "no order 4", ids(&[4])),

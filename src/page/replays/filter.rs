@@ -129,20 +129,32 @@ mod tests {
 
     #[test]
     fn a_form_is_a_dry_run_unless_it_says_otherwise() {
-        assert!(fields(&[]).is_dry_run && fields(&[("dry_run", "true")]).is_dry_run && fields(&[("dry_run", "")]).is_dry_run);
+        assert!(
+            fields(&[]).is_dry_run
+                && fields(&[("dry_run", "true")]).is_dry_run
+                && fields(&[("dry_run", "")]).is_dry_run
+        );
         assert!(!fields(&[("dry_run", "false")]).is_dry_run);
     }
 
     #[test]
     fn a_filter_is_read_as_its_fields_are_written() {
         let written = fields(&[
-            ("form_token", "x"), ("status", "dead_lettered"), ("status", "completed"), ("route", " orders "),
-            ("source", ""), ("accepted_after", "2026-03-01T12:00"), ("accepted_before", "2026-03-01T12:00:01.5Z"),
+            ("form_token", "x"),
+            ("status", "dead_lettered"),
+            ("status", "completed"),
+            ("route", " orders "),
+            ("source", ""),
+            ("accepted_after", "2026-03-01T12:00"),
+            ("accepted_before", "2026-03-01T12:00:01.5Z"),
         ]);
         let filter = written.filter().expect("valid");
         let expected = [
-            ("status", "completed"), ("status", "dead_lettered"), ("route", "orders"),
-            ("accepted_after", "2026-03-01T12:00:00Z"), ("accepted_before", "2026-03-01T12:00:01.5Z"),
+            ("status", "completed"),
+            ("status", "dead_lettered"),
+            ("route", "orders"),
+            ("accepted_after", "2026-03-01T12:00:00Z"),
+            ("accepted_before", "2026-03-01T12:00:01.5Z"),
         ];
         assert_eq!(pairs(&filter), expected.map(|(name, value)| (name, value.to_owned())));
         for (name, wrong) in [("status", "done"), ("route", "A B"), ("accepted_after", "yesterday")] {

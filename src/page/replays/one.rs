@@ -24,14 +24,17 @@ pub(super) struct Why {
 
 pub(super) async fn show(context: Context, Path(number): Path<String>) -> Response {
     match found(&context, &number).await {
-        Ok(replay) => context.page(&format!("Replay {}", replay.number), Nav::Replays, body(&context, &replay)),
+        Ok(replay) => {
+            context.page(&format!("Replay {}", replay.number), Nav::Replays, body(&context, &replay))
+        }
         Err(error) => context.failed(&error),
     }
 }
 
 pub(super) async fn cancel(Path(number): Path<String>, Action(context, form): Action<Why>) -> Response {
     match cancelled(&context, &number, form).await {
-        Ok(number) => context.done(&format!("/replays/{number}"), "The replay is cancelled. What it had restarted runs."),
+        Ok(number) => context
+            .done(&format!("/replays/{number}"), "The replay is cancelled. What it had restarted runs."),
         Err(error) => context.failed(&error),
     }
 }
@@ -80,7 +83,8 @@ fn actions(context: &Context, replay: &Replay) -> Markup {
 fn counted(context: &Context, replay: &Replay) -> Markup {
     let jobs = replay.counts.jobs;
     if jobs == 0 {
-        let text = html! { p { "No job would run again. Change what to replay, or look at what was left below." } };
+        let text =
+            html! { p { "No job would run again. Change what to replay, or look at what was left below." } };
         return parts::notice(Tone::Warning, text);
     }
     let mut filter = replay.filter.clone();
@@ -94,13 +98,16 @@ fn counted(context: &Context, replay: &Replay) -> Markup {
         input type="hidden" name="dry_run" value="false";
     };
     let label = format!("Run {} again", count(jobs, "job", "jobs"));
-    parts::notice(Tone::Plain, html! {
-        p {
-            (count(jobs, "job", "jobs")) " of " (count(replay.counts.webhooks, "webhook", "webhooks"))
-            " would run again. Nothing has run yet. Webhooks that came in after the count are left out."
-        }
-        (Button::new("/replays", &label).tone(Tone::Good).fields(fields).render(context))
-    })
+    parts::notice(
+        Tone::Plain,
+        html! {
+            p {
+                (count(jobs, "job", "jobs")) " of " (count(replay.counts.webhooks, "webhook", "webhooks"))
+                " would run again. Nothing has run yet. Webhooks that came in after the count are left out."
+            }
+            (Button::new("/replays", &label).tone(Tone::Good).fields(fields).render(context))
+        },
+    )
 }
 
 fn progress(replay: &Replay) -> Markup {
@@ -122,10 +129,16 @@ fn facts(context: &Context, replay: &Replay) -> Markup {
         ("What", in_words(context, &replay.filter)),
         ("Jobs", html! { (jobs(replay)) @if !replay.dry_run { " run again" } }),
         ("Webhooks", html! { (number(replay.counts.webhooks)) " matched" }),
-        ("Left as they are", html! { @for (at, what) in left.iter().enumerate() { @if at > 0 { "; " } (what) } }),
-        ("Rate", html! {
-            @if let Some(rate) = replay.rate { "At most " (maud::display(rate)) } @else { "As fast as the routes run them" }
-        }),
+        (
+            "Left as they are",
+            html! { @for (at, what) in left.iter().enumerate() { @if at > 0 { "; " } (what) } },
+        ),
+        (
+            "Rate",
+            html! {
+                @if let Some(rate) = replay.rate { "At most " (maud::display(rate)) } @else { "As fast as the routes run them" }
+            },
+        ),
         ("Reason", html! { @if let Some(reason) = &replay.reason { (parts::text(reason)) } }),
         ("By", parts::text(&replay.actor)),
         ("Started", parts::moment(replay.started_at, now)),

@@ -51,7 +51,9 @@ pub(in crate::page) fn badges(context: &Context, stats: &RouteStats) -> Markup {
     }
     if let Some(since) = stats.paused_since {
         let badge = parts::badge(Tone::Warning, "paused");
-        badges.push(html! { span.nowrap { (badge) " " span.small.muted { (parts::time(since, context.now)) } } });
+        badges.push(
+            html! { span.nowrap { (badge) " " span.small.muted { (parts::time(since, context.now)) } } },
+        );
     }
     match stats.breaker.map(|breaker| breaker.state) {
         Some(BreakerState::Open { until }) => {

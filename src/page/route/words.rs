@@ -16,25 +16,40 @@ pub(super) fn facts(stats: &RouteStats) -> Markup {
         ("Takes", takes(&matched)),
         ("Only if", matched.condition.as_deref().map_or_else(parts::nothing, quoted)),
         ("Handler", handler(&settings.policy.handler)),
-        ("Attempts", html! {
-            "At most " (policy.max_attempts) " in a run. After a failure the next one follows within " (policy.retry_base)
-            ", then within twice as long, up to " (policy.retry_cap) "."
-        }),
-        ("Time-out", html! { @if let Some(timeout) = &policy.timeout { (timeout) " for each attempt" } @else { "None" } }),
-        ("At once", html! {
-            @if let Some(concurrency) = policy.concurrency { "At most " (concurrency) " jobs, over all replicas" } @else { "No limit" }
-        }),
-        ("Rate", html! {
-            @if let Some(rate) = &policy.rate { "At most " (rate) " attempts, over all replicas" } @else { "No limit" }
-        }),
+        (
+            "Attempts",
+            html! {
+                "At most " (policy.max_attempts) " in a run. After a failure the next one follows within " (policy.retry_base)
+                ", then within twice as long, up to " (policy.retry_cap) "."
+            },
+        ),
+        (
+            "Time-out",
+            html! { @if let Some(timeout) = &policy.timeout { (timeout) " for each attempt" } @else { "None" } },
+        ),
+        (
+            "At once",
+            html! {
+                @if let Some(concurrency) = policy.concurrency { "At most " (concurrency) " jobs, over all replicas" } @else { "No limit" }
+            },
+        ),
+        (
+            "Rate",
+            html! {
+                @if let Some(rate) = &policy.rate { "At most " (rate) " attempts, over all replicas" } @else { "No limit" }
+            },
+        ),
         ("Order", order(&matched, &policy)),
-        ("Interrupted", html! {
-            @if policy.on_interrupt == "dead_letter" {
-                "A job whose attempt was cut off is never started again: it becomes a dead letter."
-            } @else {
-                "A job whose attempt was cut off is tried again."
-            }
-        }),
+        (
+            "Interrupted",
+            html! {
+                @if policy.on_interrupt == "dead_letter" {
+                    "A job whose attempt was cut off is never started again: it becomes a dead letter."
+                } @else {
+                    "A job whose attempt was cut off is tried again."
+                }
+            },
+        ),
         ("Breaker", breaker(&policy)),
     ])
 }
@@ -77,7 +92,9 @@ fn handler(handler: &HandlerSettings) -> Markup {
             code { "simulate" } ": sleeps " (parts::seconds(simulate.min.as_secs_f64())) " to "
             (parts::seconds(simulate.max.as_secs_f64())) ", and records a result"
         },
-        HandlerSettings::Named(name) => html! { (quoted(name)) ": a handler of the program that runs hookbox" },
+        HandlerSettings::Named(name) => {
+            html! { (quoted(name)) ": a handler of the program that runs hookbox" }
+        }
     }
 }
 

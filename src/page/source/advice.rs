@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn every_cause_has_an_advice_of_its_own() {
-        let advices = Cause::ALL.map(|cause| advice(&rejection(Some(cause), "NOT_VERIFIED")).expect("an advice"));
+        let advices =
+            Cause::ALL.map(|cause| advice(&rejection(Some(cause), "NOT_VERIFIED")).expect("an advice"));
         let distinct = advices.iter().collect::<std::collections::BTreeSet<_>>();
         assert_eq!(distinct.len(), Cause::ALL.len());
         let too_old = rejection(Some(Cause::TimestampTooOld), "NOT_VERIFIED");

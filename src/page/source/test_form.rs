@@ -98,7 +98,8 @@ pub(super) async fn send(
 fn told(source: &Source, received: &Received) -> (String, String) {
     match received {
         Received::Handshake(answer) => {
-            let notice = format!("The test was answered as a handshake, with {}. Nothing is stored.", answer.status);
+            let notice =
+                format!("The test was answered as a handshake, with {}. Nothing is stored.", answer.status);
             (format!("/sources/{source}"), notice)
         }
         Received::Webhook(accepted) => {

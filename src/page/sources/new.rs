@@ -52,11 +52,12 @@ pub(super) fn section(context: &Context) -> Result<Markup> {
 
 /// The lines, and what to do with them.
 fn lines(context: &Context, preset: &str, name: &str) -> Result<Markup> {
-    let found = Presets::built_in().get(preset).ok_or_else(|| {
-        Error::invalid("preset", "is none that hookbox has; choose one of the list")
-    })?;
+    let found = Presets::built_in()
+        .get(preset)
+        .ok_or_else(|| Error::invalid("preset", "is none that hookbox has; choose one of the list"))?;
     let source = Source::new(if name.is_empty() { preset } else { name })?;
-    let is_taken = context.service.seen_source(&source).is_ok() || source.is_own() || source == Source::default();
+    let is_taken =
+        context.service.seen_source(&source).is_ok() || source.is_own() || source == Source::default();
     let lines = found.lines(preset, source.as_str());
     Ok(html! {
         @if is_taken {

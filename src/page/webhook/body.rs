@@ -146,7 +146,8 @@ pub(super) async fn section(context: &Context, webhook: &WebhookView, asked: &As
 
 /// The text that a button copies exactly; none if that cannot be done.
 fn copied(body: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(body).ok().filter(|text| !text.is_empty() && text.len() <= COPIED_BYTES)?;
+    let text =
+        std::str::from_utf8(body).ok().filter(|text| !text.is_empty() && text.len() <= COPIED_BYTES)?;
     // HTML cannot hold these two.
     (!text.contains(['\r', '\0'])).then_some(text)
 }

@@ -116,7 +116,8 @@ pub(super) fn buttons(context: &Context, webhook: &WebhookView) -> Markup {
         };
     }
     let fits = |what: &What| {
-        webhook.jobs.iter().any(|job| what.fits(job.status)) && (webhook.payload.is_some() || !what.needs_body())
+        webhook.jobs.iter().any(|job| what.fits(job.status))
+            && (webhook.payload.is_some() || !what.needs_body())
     };
     html! {
         @for what in What::ALL.into_iter().filter(fits) {

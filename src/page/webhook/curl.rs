@@ -71,12 +71,16 @@ fn command(webhook: &WebhookView, needs_token: bool) -> Option<Command> {
     let body = webhook.payload.as_deref().filter(|_| !source.is_own())?;
     let mut hints = Vec::new();
     let (path, body, lines) = if *source == Source::default() {
-        hints.push("A hookbox that has this key answers with the webhook that it has. Change the key for a new one.");
+        hints.push(
+            "A hookbox that has this key answers with the webhook that it has. Change the key for a new one.",
+        );
         let token = needs_token.then(|| "-H \"Authorization: Bearer $HOOKBOX_TOKEN\"".to_owned());
         let lines = header("content-type", "application/json").into_iter().chain(token).collect::<Vec<_>>();
         ("/v1/webhooks".to_owned(), Body::of_envelope(webhook, body)?, lines)
     } else {
-        hints.push("A hookbox that has this key answers with the webhook that it has, and runs nothing again.");
+        hints.push(
+            "A hookbox that has this key answers with the webhook that it has, and runs nothing again.",
+        );
         let lines = headers(webhook, &mut hints);
         (format!("/v1/sources/{source}/webhooks"), Body::of(webhook, body, &mut hints), lines)
     };
@@ -100,8 +104,8 @@ impl Body {
     fn of_envelope(webhook: &WebhookView, payload: &[u8]) -> Option<Self> {
         let payload = std::str::from_utf8(payload).ok().filter(|text| text.len() <= MAX_INLINE_BYTES)?;
         let status = &webhook.status;
-        let [key, event_type] =
-            [status.idempotency_key.as_str(), status.event_type.as_str()].map(|text| Value::from(text).to_string());
+        let [key, event_type] = [status.idempotency_key.as_str(), status.event_type.as_str()]
+            .map(|text| Value::from(text).to_string());
         let text = format!(r#"{{"idempotency_key":{key},"event_type":{event_type},"payload":{payload}}}"#);
         Some(Self::written(text.as_bytes()))
     }
@@ -157,7 +161,8 @@ fn header(name: &str, value: &str) -> Option<String> {
 /// A text between quotes, as shells take it; none if it has a character that some shell or terminal treats specially
 /// even there: a backslash, control characters but line breaks, and what is invisible.
 fn quoted(text: &str) -> Option<String> {
-    let is_plain = |c: char| c == '\n' || c == ' ' || (c.is_ascii_graphic() && c != '\\') || c.is_alphanumeric();
+    let is_plain =
+        |c: char| c == '\n' || c == ' ' || (c.is_ascii_graphic() && c != '\\') || c.is_alphanumeric();
     text.chars().all(is_plain).then(|| format!("'{}'", text.replace('\'', r"'\''")))
 }
 
@@ -217,7 +222,8 @@ mod tests {
             ("x-shop-hmac", "***"),
             ("x-path", "C:\\"),
         ];
-        let Command { text, hints } = command(&webhook("shop", "k", b"a=1&b=2", &headers), true).expect("a command");
+        let Command { text, hints } =
+            command(&webhook("shop", "k", b"a=1&b=2", &headers), true).expect("a command");
         let expected = [
             "curl -sS -X POST \"${HOOKBOX_URL:-http://127.0.0.1:8080}/v1/sources/shop/webhooks\" \\",
             "  -H 'content-type: application/json' \\",
@@ -248,9 +254,10 @@ mod tests {
     #[test]
     fn a_large_body_is_taken_from_its_file_and_what_cannot_be_sent_has_no_command() {
         let large = vec![b'1'; MAX_INLINE_BYTES + 1];
-        assert!(text(&webhook("shop", "k", &large, &[])).ends_with(
-            "--data-binary @webhook-01010101-0101-0101-0101-010101010101.bin"
-        ));
+        assert!(
+            text(&webhook("shop", "k", &large, &[]))
+                .ends_with("--data-binary @webhook-01010101-0101-0101-0101-010101010101.bin")
+        );
         assert_eq!(command(&webhook("default", "k", &large, &[]), false), None);
         assert_eq!(command(&webhook("hookbox", "k", b"{}", &[]), false), None);
         let purged = WebhookView { payload: None, ..webhook("shop", "k", b"", &[]) };

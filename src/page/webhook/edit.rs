@@ -80,7 +80,8 @@ fn editable<'a>(context: &Context, webhook: &'a WebhookView) -> Result<&'a str> 
     }
     let body = webhook.payload.as_deref().ok_or_else(|| gone(id))?;
     if body.len() > MAX_BYTES {
-        let why = format!("its body has more than {MAX_BYTES} bytes; download it, and send it with `hookbox send`");
+        let why =
+            format!("its body has more than {MAX_BYTES} bytes; download it, and send it with `hookbox send`");
         return Err(wrong(&why));
     }
     let text = std::str::from_utf8(body).ok().filter(|text| survives_a_form(text));

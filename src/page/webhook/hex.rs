@@ -18,7 +18,8 @@ pub(super) fn dump(bytes: &[u8]) -> String {
                 None => write!(text, "{gap}   "),
             };
         }
-        let visible = line.iter().map(|byte| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '.' });
+        let visible =
+            line.iter().map(|byte| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '.' });
         text.push_str("  ");
         text.extend(visible);
         text.push('\n');

@@ -38,7 +38,12 @@ struct Entry {
 }
 
 /// The timeline, the oldest entry first.
-pub(super) fn section(context: &Context, webhook: &WebhookView, actions: &ActionPage, asked: &Asked) -> Markup {
+pub(super) fn section(
+    context: &Context,
+    webhook: &WebhookView,
+    actions: &ActionPage,
+    asked: &Asked,
+) -> Markup {
     let is_all = asked.is_all_attempts();
     let (most, most_deliveries) =
         if is_all { (MOST_ATTEMPTS, MOST_DELIVERIES) } else { (FIRST_ATTEMPTS, FIRST_DELIVERIES) };
@@ -47,7 +52,8 @@ pub(super) fn section(context: &Context, webhook: &WebhookView, actions: &Action
     attempts.drain(..left_out);
     let without_delivery = attempts.len().saturating_sub(most_deliveries);
     let attempts = attempts.into_iter().enumerate();
-    let attempts = attempts.map(|(at, (job, attempt))| of_attempt(context, job, attempt, at >= without_delivery));
+    let attempts =
+        attempts.map(|(at, (job, attempt))| of_attempt(context, job, attempt, at >= without_delivery));
 
     let mut entries = vec![accepted(webhook)];
     entries.extend(attempts);

@@ -316,7 +316,9 @@ mod tests {
 
     #[test]
     fn a_text_that_is_not_json_is_told_with_the_place() {
-        for (text, place) in [("{\"a\":\n tru}", "line 2"), ("", "line 1"), ("[1,]", "line 1"), ("1 2", "line 1")] {
+        for (text, place) in
+            [("{\"a\":\n tru}", "line 2"), ("", "line 1"), ("[1,]", "line 1"), ("1 2", "line 1")]
+        {
             let error = parse(text.as_bytes(), Limits::BEGINNING).expect_err(text);
             assert!(error.contains(place), "{text}: {error}");
         }

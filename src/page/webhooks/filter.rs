@@ -149,7 +149,9 @@ impl Values {
 
     /// Whether the list has to look into texts, which takes longer than looking at names.
     pub(super) fn search_texts(&self) -> bool {
-        ["error_contains", "trace_id", "body_contains", "body_equals"].iter().any(|name| self.given(name).is_some())
+        ["error_contains", "trace_id", "body_contains", "body_equals"]
+            .iter()
+            .any(|name| self.given(name).is_some())
     }
 }
 
@@ -236,7 +238,9 @@ fn read_page_size(query: &mut ListQuery, values: &Values, _: Timestamp) -> Resul
     let wrong = || Error::invalid("page_size", format_args!("must be a number from 1 to {MAX_PAGE_SIZE}"));
     query.limit = match values.given("page_size") {
         None => DEFAULT_PAGE_SIZE,
-        Some(text) => text.parse().ok().filter(|size| (1..=MAX_PAGE_SIZE).contains(size)).ok_or_else(wrong)?,
+        Some(text) => {
+            text.parse().ok().filter(|size| (1..=MAX_PAGE_SIZE).contains(size)).ok_or_else(wrong)?
+        }
     };
     Ok(())
 }
@@ -302,7 +306,8 @@ mod tests {
     #[test]
     fn statuses_are_given_several_times_or_separated_by_commas() {
         let all = [Status::Pending, Status::Retrying, Status::Completed];
-        for text in ["status=completed,pending,retrying", "status=completed&status=pending,&status=retrying"] {
+        for text in ["status=completed,pending,retrying", "status=completed&status=pending,&status=retrying"]
+        {
             assert_eq!(read(text).statuses, BTreeSet::from(all), "{text}");
         }
     }
@@ -313,7 +318,10 @@ mod tests {
         assert_eq!(after("within=1h").as_deref(), Some("2026-03-01T11:00:00Z"));
         assert_eq!(after("within=1h&accepted_after=2026-03-01").as_deref(), Some("2026-03-01T11:00:00Z"));
         for text in ["2026-03-01T13:30:00%2B02:00", "2026-03-01 11:30", "2026-03-01T11:30:00"] {
-            assert_eq!(after(&format!("within=1h&accepted_after={text}")).as_deref(), Some("2026-03-01T11:30:00Z"));
+            assert_eq!(
+                after(&format!("within=1h&accepted_after={text}")).as_deref(),
+                Some("2026-03-01T11:30:00Z")
+            );
         }
         let before = read("accepted_before=2026-03-01").accepted_before.map(|time| time.to_string());
         assert_eq!(before.as_deref(), Some("2026-03-01T00:00:00Z"));

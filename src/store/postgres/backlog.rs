@@ -55,13 +55,23 @@ impl Backlog {
         if near >= self.limit {
             return Ok(false);
         }
+        let unfinished = self.estimate(connection).await?;
+        Ok(unfinished.saturating_add(more as u64).saturating_add(near) <= self.limit)
+    }
+
+    /// Whether the backlog is at least half of the limit. Reads the count if the estimate is too old.
+    pub(super) async fn is_half_full(&self, connection: &mut AsyncPgConnection) -> QueryResult<bool> {
+        Ok(self.estimate(connection).await?.saturating_mul(2) >= self.limit)
+    }
+
+    /// About how many jobs are unfinished. Reads the count if the estimate is too old.
+    async fn estimate(&self, connection: &mut AsyncPgConnection) -> QueryResult<u64> {
         let is_known = |known: Option<Stopwatch>| known.is_some_and(|since| since.elapsed() < KNOWN_FOR);
         if !is_known(*self.known.lock().unwrap_or_else(PoisonError::into_inner)) {
             self.unfinished.store(unfinished(connection).await?, Ordering::Relaxed);
             *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stopwatch::start());
         }
-        let unfinished = u64::try_from(AtomicI64::load(&self.unfinished, Ordering::Relaxed)).unwrap_or(0);
-        Ok(unfinished.saturating_add(more as u64).saturating_add(near) <= self.limit)
+        Ok(u64::try_from(AtomicI64::load(&self.unfinished, Ordering::Relaxed)).unwrap_or(0))
     }
 
     /// Locks the gate until the transaction ends, so that no other process accepts near the limit. Returns

@@ -4,6 +4,7 @@
 mod batch;
 mod limits;
 mod queues;
+mod records;
 
 use std::time::Duration;
 
@@ -20,9 +21,10 @@ use super::target::{Connector, Target};
 use super::{OpenError, counts, migrations};
 use crate::domain::job::Status;
 use crate::store::StatusCounts;
+use crate::store::actions::StoredAction;
 use crate::store::statement::statement;
 use crate::store::transfer::row_counts::{DatabaseRowCounts, RowCounts};
-use crate::store::transfer::stored::{StoredLimits, StoredQueue, StoredWebhook};
+use crate::store::transfer::stored::{MovedReplay, StoredLimits, StoredQueue, StoredWebhook};
 
 /// The process name of the connection of a transfer. The server shows it as `hookbox transfer`; connections
 /// of serving processes have the name of their process instead.
@@ -165,17 +167,40 @@ impl Import {
         counting.await
     }
 
-    /// Stores the pauses and the paces, and marks the transfer as finished, in one transaction. From then on
-    /// processes can serve from the database.
+    /// The number of the last moved action, as in the file.
+    pub(in crate::store) async fn moved_actions(&mut self, id: Uuid) -> QueryResult<i64> {
+        SelectMovedActions { id }.get_result(&mut self.connection).await
+    }
+
+    /// Stores the actions that follow the one with the number `after`, in one transaction. Fails with `NotFound` if
+    /// another process has moved actions meanwhile.
+    pub(in crate::store) async fn store_actions(
+        &mut self,
+        id: Uuid,
+        after: i64,
+        actions: &[StoredAction],
+    ) -> QueryResult<()> {
+        let Some(last) = actions.last() else { return Ok(()) };
+        let storing = self.connection.transaction(async |connection| {
+            MoveActions { actions: last.number, id, after }.get_result::<Uuid>(connection).await?;
+            records::insert_actions(connection, actions).await
+        });
+        storing.await
+    }
+
+    /// Stores the replays, the pauses and the paces, and marks the transfer as finished, in one transaction. From then
+    /// on processes can serve from the database.
     pub(in crate::store) async fn finish(
         &mut self,
         id: Uuid,
         now: Timestamp,
         stored: &StoredLimits,
+        replays: &[MovedReplay],
     ) -> QueryResult<()> {
         let finishing = self.connection.transaction(async |connection| {
             SetPositions {}.get_result::<Option<i64>>(connection).await?;
             limits::insert(connection, stored).await?;
+            records::insert_replays(connection, replays).await?;
             let finished = FinishTransfer { finished_at: pg_time(now), id };
             finished.get_result::<Uuid>(connection).await.map(|_| ())
         });
@@ -259,6 +284,24 @@ statement! { Pg;
     "UPDATE transfers SET position = ?, webhooks = webhooks + ?
      WHERE id = ? AND position = ? AND finished_at IS NULL
      RETURNING id"
+}
+
+statement! { Pg;
+    struct SelectMovedActions {
+        id: Uuid as SqlUuid,
+    }
+    returns BigInt;
+    "SELECT actions FROM transfers WHERE id = ?"
+}
+
+statement! { Pg;
+    struct MoveActions {
+        actions: i64 as BigInt,
+        id: Uuid as SqlUuid,
+        after: i64 as BigInt,
+    }
+    returns SqlUuid;
+    "UPDATE transfers SET actions = ? WHERE id = ? AND actions = ? AND finished_at IS NULL RETURNING id"
 }
 
 statement! { Pg;

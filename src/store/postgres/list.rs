@@ -5,6 +5,7 @@
 
 mod conditions;
 mod names;
+mod oldest;
 mod places;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use self::conditions::{AmongPlaces, Conditions, InRange, SelectMatching, Within};
+pub(super) use self::oldest::oldest;
 use self::places::Places;
 use super::pool::{answer, refused};
 use super::queries;
@@ -166,6 +168,6 @@ async fn statuses(
     queries::with_jobs(&shared.schedule, connection, names).await
 }
 
-fn place(position: Position) -> Uuid {
+pub(super) fn place(position: Position) -> Uuid {
     Uuid::from_bytes(*position.as_bytes())
 }

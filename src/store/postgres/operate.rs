@@ -1,10 +1,8 @@
-//! Retries and cancels jobs by hand.
+//! Retries, replays and cancels the jobs of a webhook by hand.
 //!
 //! Each operation is one transaction. It locks the webhook, reads the jobs that allow the operation, locks
 //! their lanes and then the jobs, and changes them if their status is still the one that it read. Otherwise
 //! it starts again.
-
-use std::collections::BTreeSet;
 
 use diesel::prelude::*;
 use diesel::result::Error as QueryError;
@@ -15,13 +13,14 @@ use uuid::Uuid;
 use super::effects::Effects;
 use super::lanes;
 use super::pool::{answer, refused};
+use super::retry::Finished;
 use super::rows::{self, NamesRow};
 use super::schema::{finished_jobs, jobs, webhooks};
 use super::shared::Shared;
 use super::{cancel, queries, retry};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
-use crate::domain::job::{Event, QueueId};
+use crate::domain::job::{Event, JobId, JobStatus};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::WebhookStatus;
 use crate::store::acceptance::{jobs_to_change, payload_gone};
@@ -29,24 +28,6 @@ use crate::store::acceptance::{jobs_to_change, payload_gone};
 /// Maximum number of tries of an operation. Another try is needed if the jobs change while the operation
 /// locks them.
 const TRIES: usize = 5;
-
-/// Makes dead-lettered and cancelled jobs of a webhook pending, in a new run.
-pub(super) async fn retry(
-    shared: &Shared,
-    id: WebhookId,
-    route: Option<&RouteName>,
-) -> Result<WebhookStatus> {
-    operate(shared, id, route, Event::Retry).await
-}
-
-/// Cancels waiting and dead-lettered jobs of a webhook. Does not change jobs that are already cancelled.
-pub(super) async fn cancel(
-    shared: &Shared,
-    id: WebhookId,
-    route: Option<&RouteName>,
-) -> Result<WebhookStatus> {
-    operate(shared, id, route, Event::Cancel).await
-}
 
 /// The result of one try of an operation.
 enum Operated {
@@ -56,7 +37,9 @@ enum Operated {
     Overtaken,
 }
 
-async fn operate(
+/// Changes the jobs of a webhook that allow `event`. A retry and a replay make them pending, in a new run; a
+/// cancellation cancels them, and does not change jobs that are already cancelled.
+pub(super) async fn operate(
     shared: &Shared,
     id: WebhookId,
     route: Option<&RouteName>,
@@ -97,32 +80,33 @@ async fn operate_once(
         return Ok(Operated::Refused(Error::not_found(id)));
     };
     let Some(before) = status(shared, connection, webhook).await? else { return Ok(Operated::Overtaken) };
-    let queues = match jobs_to_change(&before, route, event) {
-        Ok(jobs) => jobs.iter().map(|job| rows::queue_number(job.queue)).collect::<Vec<_>>(),
+    let named = |job: &JobStatus| (JobId { webhook: id, queue: job.queue }, job.status);
+    let changing = match jobs_to_change(&before, route, event) {
+        Ok(jobs) => jobs.into_iter().map(named).collect::<Vec<_>>(),
         Err(error) => return Ok(Operated::Refused(error)),
     };
-    if event == Event::Retry && !has_payload {
+    if event != Event::Cancel && !has_payload {
         return Ok(Operated::Refused(payload_gone()));
     }
-    if queues.is_empty() {
+    if changing.is_empty() {
         return Ok(Operated::Done(before, Effects::default()));
     }
-    let lanes = lanes_of(connection, webhook, &queues).await?;
-    match event {
-        Event::Retry => lanes::lock_or_add(connection, lanes, now).await?,
-        _ => lanes::lock(connection, lanes.into_iter().map(|(lane, _)| lane).collect()).await?,
-    }
     let mut effects = Effects::default();
-    let changed = match event {
-        Event::Retry => {
-            let finished = retry::lock(connection, webhook, &queues).await?;
-            let is_all = finished.len() == queues.len();
-            if is_all {
-                retry::retry(connection, finished, now, &mut effects).await?;
-            }
-            is_all
+    let changed = if event == Event::Cancel {
+        let queues = changing.iter().map(|(job, _)| rows::queue_number(job.queue)).collect::<Vec<_>>();
+        let lanes = lanes_of(connection, webhook, &queues).await?;
+        lanes::lock(connection, lanes).await?;
+        cancel::cancel(connection, webhook, &queues, now, &mut effects).await?
+    } else {
+        let finished = Finished::new(changing.iter().copied());
+        let lanes = finished.lanes(connection).await?;
+        lanes::lock_or_add(connection, lanes, now).await?;
+        let finished = finished.lock(connection).await?;
+        let is_all = finished.len() == changing.len();
+        if is_all {
+            retry::restart(connection, finished, now, &mut effects).await?;
         }
-        _ => cancel::cancel(connection, webhook, &queues, now, &mut effects).await?,
+        is_all
     };
     if !changed {
         return Ok(Operated::Overtaken);
@@ -134,21 +118,17 @@ async fn operate_once(
     })
 }
 
-/// The lanes of the jobs of a webhook in these queues, each lane with its queue.
+/// The lanes of the jobs of a webhook in these queues.
 async fn lanes_of(
     connection: &mut AsyncPgConnection,
     webhook: Uuid,
     queues: &[i32],
-) -> QueryResult<BTreeSet<(String, QueueId)>> {
+) -> QueryResult<Vec<String>> {
     let waiting = jobs::table.filter(jobs::webhook.eq(webhook).and(jobs::queue.eq_any(queues)));
     let finished = finished_jobs::table
         .filter(finished_jobs::webhook.eq(webhook).and(finished_jobs::queue.eq_any(queues)));
-    let lanes = waiting
-        .select((jobs::lane, jobs::queue))
-        .union_all(finished.select((finished_jobs::lane, finished_jobs::queue)));
-    let lanes = lanes.load::<(Option<String>, i32)>(connection).await?;
-    let in_lane = lanes.into_iter().filter_map(|(lane, queue)| Some((lane?, queue)));
-    in_lane.map(|(lane, queue)| Ok((lane, rows::queue(queue)?))).collect()
+    let lanes = waiting.select(jobs::lane).union_all(finished.select(finished_jobs::lane));
+    Ok(lanes.load::<Option<String>>(connection).await?.into_iter().flatten().collect())
 }
 
 async fn status(

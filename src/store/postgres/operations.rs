@@ -8,6 +8,7 @@ use super::pool::refused;
 use super::{PostgresStore, breakers, move_jobs, operate, pauses, policies, purge, release};
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
+use crate::domain::job::Event;
 use crate::domain::policy::Policies;
 use crate::domain::retention::Retention;
 use crate::domain::route::{NewJob, RouteName};
@@ -21,11 +22,11 @@ impl Operations for PostgresStore {
     }
 
     async fn retry(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {
-        self.run(async move |shared| operate::retry(&shared, id, route.as_ref()).await).await
+        self.run(async move |shared| operate::operate(&shared, id, route.as_ref(), Event::Retry).await).await
     }
 
     async fn cancel(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {
-        self.run(async move |shared| operate::cancel(&shared, id, route.as_ref()).await).await
+        self.run(async move |shared| operate::operate(&shared, id, route.as_ref(), Event::Cancel).await).await
     }
 
     async fn release(&self, id: WebhookId, jobs: Vec<NewJob>) -> Result<Accepted> {

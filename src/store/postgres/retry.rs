@@ -1,53 +1,35 @@
-//! Retries jobs by hand: they move from `finished_jobs` to `jobs`.
+//! Makes finished jobs pending again, in a new run: they move from `finished_jobs` to `jobs`. For retries by hand and
+//! replays.
+
+use std::collections::BTreeSet;
 
 use diesel::data_types::PgTimestamp;
+use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_types::{
+    Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::effects::{ChangedJob, Effects};
 use super::rows::{self, pg_time};
-use super::schema::{attempts, finished_jobs, jobs};
-use crate::domain::job::Status;
+use super::schema::attempts;
+use crate::domain::job::{JobId, QueueId, Status};
+use crate::store::statement::statement;
 
-/// A finished job with the attempt that ended it.
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = finished_jobs)]
-pub(super) struct FinishedRow {
+/// A job that was finished, with its status before.
+#[derive(Queryable)]
+struct RestartedRow {
     webhook: Uuid,
     queue: i32,
     status: i16,
-    run: i32,
     attempts: i32,
-    completed_at: PgTimestamp,
     revision: i64,
-    lease_token: i64,
     lane: Option<String>,
-    position: Option<i64>,
+    /// Whether it was a dead letter that blocked its lane.
     blocks: bool,
-    outcome: Option<i16>,
-    started_at: Option<PgTimestamp>,
-    error: Option<String>,
-    worker: Option<String>,
-    delivery: Option<String>,
-}
-
-#[derive(Insertable)]
-#[diesel(table_name = jobs)]
-struct WaitingRow {
-    webhook: Uuid,
-    queue: i32,
-    status: i16,
-    run: i32,
-    attempts: i32,
-    uncounted_attempts: i32,
-    available_at: PgTimestamp,
-    updated_at: PgTimestamp,
-    revision: i64,
-    lease_token: i64,
-    lane: Option<String>,
-    position: Option<i64>,
 }
 
 /// An attempt that no longer ends its job.
@@ -87,84 +69,128 @@ impl LastAttempt {
     }
 }
 
-/// Locks those jobs of a webhook in these queues that are dead letters or cancelled. The caller has locked
-/// their lanes.
-pub(super) async fn lock(
-    connection: &mut AsyncPgConnection,
-    webhook: Uuid,
-    queues: &[i32],
-) -> QueryResult<Vec<FinishedRow>> {
-    let retriable = [Status::DeadLettered as i16, Status::Cancelled as i16];
-    let finished = finished_jobs::table
-        .filter(finished_jobs::webhook.eq(webhook).and(finished_jobs::queue.eq_any(queues)))
-        .filter(finished_jobs::status.eq_any(retriable));
-    let finished = finished.order(finished_jobs::queue).select(FinishedRow::as_select());
-    finished.for_update().load(connection).await
+/// Finished jobs as the arrays that the statements take: webhooks, queues and statuses.
+pub(super) struct Finished {
+    webhooks: Vec<Uuid>,
+    queues: Vec<i32>,
+    statuses: Vec<i16>,
 }
 
-/// Makes locked jobs of one webhook pending, in a new run.
-pub(super) async fn retry(
+impl Finished {
+    pub(super) fn new(jobs: impl Iterator<Item = (JobId, Status)>) -> Self {
+        let (mut webhooks, mut queues, mut statuses) = (Vec::new(), Vec::new(), Vec::new());
+        for (job, status) in jobs {
+            webhooks.push(rows::uuid(job.webhook));
+            queues.push(rows::queue_number(job.queue));
+            statuses.push(status as i16);
+        }
+        Self { webhooks, queues, statuses }
+    }
+
+    /// The lanes of the jobs, each lane with its queue.
+    pub(super) async fn lanes(
+        &self,
+        connection: &mut AsyncPgConnection,
+    ) -> QueryResult<BTreeSet<(String, QueueId)>> {
+        let reading = SelectLanes { webhooks: self.webhooks.clone(), queues: self.queues.clone() };
+        let lanes = reading.load::<(String, i32)>(connection).await?;
+        lanes.into_iter().map(|(lane, queue)| Ok((lane, rows::queue(queue)?))).collect()
+    }
+
+    /// Locks the jobs that still have their status, and returns these. The caller has locked their webhooks and lanes.
+    pub(super) async fn lock(self, connection: &mut AsyncPgConnection) -> QueryResult<Vec<(Uuid, i32)>> {
+        let Self { webhooks, queues, statuses } = self;
+        LockFinished { webhooks, queues, statuses }.load(connection).await
+    }
+}
+
+/// Makes locked jobs pending, in a new run. Returns how many there were.
+pub(super) async fn restart(
     connection: &mut AsyncPgConnection,
-    finished: Vec<FinishedRow>,
+    finished: Vec<(Uuid, i32)>,
     now: Timestamp,
     effects: &mut Effects,
-) -> QueryResult<()> {
-    let webhooks = finished.iter().map(|job| job.webhook).collect::<Vec<_>>();
-    let queues = finished.iter().map(|job| job.queue).collect::<Vec<_>>();
-    for job in &finished {
-        let (queue, from) = (rows::queue(job.queue)?, rows::job_status(job.status)?);
-        effects.counts.moved(queue, Some(from), Some(Status::Pending));
-        match &job.lane {
-            Some(lane) if job.blocks => effects.lanes.unblock(lane.clone(), queue),
-            Some(lane) => effects.lanes.enter(lane.clone(), queue),
+) -> QueryResult<usize> {
+    if finished.is_empty() {
+        return Ok(0);
+    }
+    let (webhooks, queues) = finished.into_iter().unzip();
+    let restarting = RestartJobs { webhooks, queues, now: pg_time(now) };
+    let restarted = restarting.load::<RestartedRow>(connection).await?;
+    let count = restarted.len();
+    for row in restarted {
+        let (job, from) = (rows::job_id(row.webhook, row.queue)?, rows::job_status(row.status)?);
+        effects.counts.moved(job.queue, Some(from), Some(Status::Pending));
+        match row.lane {
+            Some(lane) if row.blocks => effects.lanes.unblock(lane, job.queue),
+            Some(lane) => effects.lanes.enter(lane, job.queue),
             None => {}
         }
         effects.changed.push(ChangedJob {
-            job: rows::job_id(job.webhook, job.queue)?,
+            job,
             status: Status::Pending,
-            attempts: job.attempts,
-            revision: job.revision + 1,
+            attempts: row.attempts,
+            revision: row.revision,
             next_attempt_at: Some(now),
         });
     }
-    let leaving = finished_jobs::webhook.eq_any(webhooks).and(finished_jobs::queue.eq_any(queues));
-    diesel::delete(finished_jobs::table.filter(leaving)).execute(connection).await?;
-    let (waiting, told): (Vec<_>, Vec<_>) = finished.into_iter().map(|job| job.retried(now)).unzip();
-    diesel::insert_into(jobs::table).values(waiting).execute(connection).await?;
-    let told = told.into_iter().flatten().collect::<Vec<_>>();
-    diesel::insert_into(attempts::table).values(told).execute(connection).await?;
-    Ok(())
+    Ok(count)
 }
 
-impl FinishedRow {
-    /// The job in its next run, and the attempt that had ended the job.
-    fn retried(self, now: Timestamp) -> (WaitingRow, Option<AttemptRow>) {
-        let Self { webhook, queue, attempts, .. } = self;
-        let last = LastAttempt {
-            webhook,
-            queue,
-            number: attempts,
-            outcome: self.outcome,
-            started_at: self.started_at,
-            finished_at: self.completed_at,
-            error: self.error,
-            worker: self.worker,
-            delivery: self.delivery,
-        };
-        let waiting = WaitingRow {
-            webhook,
-            queue,
-            status: Status::Pending as i16,
-            run: self.run + 1,
-            attempts,
-            uncounted_attempts: attempts,
-            available_at: pg_time(now),
-            updated_at: pg_time(now),
-            revision: self.revision + 1,
-            lease_token: self.lease_token,
-            lane: self.lane,
-            position: self.position,
-        };
-        (waiting, last.into_row())
+statement! { Pg;
+    struct SelectLanes {
+        webhooks: Vec<Uuid> as Array<SqlUuid>,
+        queues: Vec<i32> as Array<Integer>,
     }
+    returns (Text, Integer);
+    "WITH given AS MATERIALIZED (
+         SELECT * FROM unnest(?, ?) AS g (webhook, queue)
+     )
+     SELECT lane, queue FROM finished_jobs
+     WHERE webhook = ANY (ARRAY(SELECT webhook FROM given))
+       AND ((webhook, queue) IN (SELECT webhook, queue FROM given)) IS TRUE AND lane IS NOT NULL"
+}
+
+statement! { Pg;
+    struct LockFinished {
+        webhooks: Vec<Uuid> as Array<SqlUuid>,
+        queues: Vec<i32> as Array<Integer>,
+        statuses: Vec<i16> as Array<SmallInt>,
+    }
+    returns (SqlUuid, Integer);
+    "WITH given AS MATERIALIZED (
+         SELECT * FROM unnest(?, ?, ?) AS g (webhook, queue, status)
+     )
+     SELECT webhook, queue FROM finished_jobs
+     WHERE webhook = ANY (ARRAY(SELECT webhook FROM given))
+       AND ((webhook, queue, status) IN (SELECT webhook, queue, status FROM given)) IS TRUE
+     FOR UPDATE"
+}
+
+// The result of an earlier run is not kept: only the attempt that ended a job has one.
+statement! { Pg;
+    struct RestartJobs {
+        webhooks: Vec<Uuid> as Array<SqlUuid>,
+        queues: Vec<i32> as Array<Integer>,
+        now: PgTimestamp as Timestamptz,
+    }
+    returns (SqlUuid, Integer, SmallInt, Integer, BigInt, Nullable<Text>, Bool);
+    "WITH given AS MATERIALIZED (
+         SELECT * FROM unnest(?, ?) AS g (webhook, queue)
+     ), restarted AS (
+         DELETE FROM finished_jobs
+         WHERE webhook = ANY (ARRAY(SELECT webhook FROM given))
+           AND ((webhook, queue) IN (SELECT webhook, queue FROM given)) IS TRUE
+         RETURNING *
+     ), waiting AS (
+         INSERT INTO jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision,
+                           lease_token, lane, position)
+         SELECT webhook, queue, 0, run + 1, attempts, attempts, n.now, n.now, revision + 1, lease_token, lane, position
+         FROM restarted, (SELECT ? AS now) AS n
+     ), told AS (
+         INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker, delivery)
+         SELECT webhook, queue, attempts, outcome, started_at, completed_at, error, worker, delivery
+         FROM restarted WHERE outcome IS NOT NULL AND started_at IS NOT NULL AND worker IS NOT NULL
+     )
+     SELECT webhook, queue, status, attempts, revision + 1, lane, blocks FROM restarted"
 }

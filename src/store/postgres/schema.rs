@@ -155,6 +155,47 @@ diesel::table! {
 }
 
 diesel::table! {
+    replays (number) {
+        number -> BigInt,
+        query -> Text,
+        reason -> Nullable<Text>,
+        actor -> Text,
+        rate -> Nullable<Text>,
+        dry_run -> Bool,
+        state -> SmallInt,
+        begins_at -> Uuid,
+        position -> Uuid,
+        ends_at -> Uuid,
+        next_at -> Nullable<Timestamptz>,
+        webhooks -> BigInt,
+        jobs -> BigInt,
+        unfinished -> BigInt,
+        payload_gone -> BigInt,
+        route_gone -> BigInt,
+        without_jobs -> BigInt,
+        waits_for -> Nullable<Text>,
+        started_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    actions (number) {
+        number -> BigInt,
+        done_at -> Timestamptz,
+        actor -> Text,
+        kind -> Text,
+        webhook -> Nullable<Uuid>,
+        route -> Nullable<Text>,
+        source -> Nullable<Text>,
+        replay -> Nullable<BigInt>,
+        reason -> Nullable<Text>,
+        detail -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     probe (id) {
         id -> SmallInt,
         written_at -> Timestamptz,
@@ -172,6 +213,7 @@ diesel::table! {
         id -> Uuid,
         position -> BigInt,
         webhooks -> BigInt,
+        actions -> BigInt,
         started_at -> Timestamptz,
         finished_at -> Nullable<Timestamptz>,
     }

@@ -1,26 +1,28 @@
-//! Counts, pauses and breakers as of the last commit, for readers that do not query the file.
+//! Counts, pauses, breakers and policies as of the last commit, for readers that do not query the file.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::memory::Memory;
 use super::queries::NO_ROUTE_QUEUE;
 use crate::domain::job::QueueId;
+use crate::domain::policy::Policies;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 use crate::store::{Pause, StatusCounts, TrippedBreaker};
 
-/// The counts, pauses and breakers of the last commit. The writer updates them after each commit.
+/// The counts, pauses, breakers and policies of the last commit. The writer updates them after each commit.
 #[derive(Debug, Default)]
 pub(super) struct Committed(Mutex<Published>);
 
-/// A copy of the counts, pauses and breakers.
+/// A copy of the counts, pauses, breakers and policies.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Published {
     pub(super) queues: BTreeMap<QueueId, QueueCounts>,
     pub(super) unrouted: StatusCounts,
     pub(super) pauses: Vec<Pause>,
     pub(super) breakers: Vec<TrippedBreaker>,
+    pub(super) policies: Arc<Policies>,
 }
 
 /// A queue and its counts.
@@ -40,6 +42,10 @@ impl Committed {
         self.lock().pauses.clone()
     }
 
+    pub(super) fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.lock().policies)
+    }
+
     /// Publishes everything that the writer knows.
     pub(super) fn publish_all(&self, memory: &Memory) {
         let mut published = self.lock();
@@ -48,9 +54,10 @@ impl Committed {
         queues.for_each(|queue| published.set_counts(memory, queue));
         published.pauses = memory.pauses().to_vec();
         published.breakers = memory.breakers.tripped();
+        published.policies = Arc::clone(memory.policies());
     }
 
-    /// Publishes the counts of the queues that a commit changed, the pauses and the breakers.
+    /// Publishes the counts of the queues that a commit changed, the pauses, the breakers and the policies.
     pub(super) fn publish(&self, memory: &Memory, changed: impl Iterator<Item = QueueId>) {
         let mut published = self.lock();
         changed.for_each(|queue| published.set_counts(memory, queue));
@@ -58,6 +65,7 @@ impl Committed {
             published.pauses = memory.pauses().to_vec();
         }
         published.breakers = memory.breakers.tripped();
+        published.policies = Arc::clone(memory.policies());
     }
 
     fn lock(&self) -> MutexGuard<'_, Published> {

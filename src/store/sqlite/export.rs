@@ -15,16 +15,20 @@ use super::open_error::OpenError;
 use super::queries::NO_ROUTE_QUEUE;
 use super::schema::{attempts, jobs, paces, queues, webhooks};
 use super::transaction::Refusal;
-use super::{Options, SqliteStore, mark, pauses, rows};
+use super::{Options, SqliteStore, actions, mark, pauses, replays, rows};
 use crate::domain::clock::Clock;
 use crate::domain::error::Result;
 use crate::domain::job::Status;
+use crate::store::actions::StoredAction;
 use crate::store::transfer::limits::Limits;
 use crate::store::transfer::mark::Mark;
 use crate::store::transfer::row_counts::RowCounts;
-use crate::store::transfer::stored::{StoredLimits, StoredPace, StoredQueue, StoredWebhook};
+use crate::store::transfer::stored::{MovedReplay, StoredLimits, StoredPace, StoredQueue, StoredWebhook};
 use crate::store::{StatusCounts, Store as _};
 use crate::telemetry::metrics::Metrics;
+
+/// Maximum number of actions that are moved at once.
+const ACTIONS_AT_ONCE: usize = 1_000;
 
 /// A file whose webhooks are moved elsewhere.
 #[derive(Debug)]
@@ -102,6 +106,16 @@ impl Export {
         .await
     }
 
+    /// All replays, oldest first.
+    pub(in crate::store) async fn replays(&self) -> Result<Vec<MovedReplay>> {
+        self.read(all_replays).await
+    }
+
+    /// The next actions after the one with the number `after`, oldest first. Empty if there are no more.
+    pub(in crate::store) async fn actions(&self, after: i64) -> Result<Vec<StoredAction>> {
+        self.read(move |connection| actions::after(connection, after, ACTIONS_AT_ONCE)).await
+    }
+
     /// Counts all rows, in one transaction.
     pub(in crate::store) async fn count_rows(&self) -> Result<RowCounts> {
         self.read(count_rows).await
@@ -139,6 +153,14 @@ fn all_paces(connection: &mut SqliteConnection) -> QueryResult<Vec<StoredPace>> 
         Ok(StoredPace { route, next_at: Timestamp::from_microsecond(next_at).map_err(rows::unreadable)? })
     };
     paces::table.load::<(String, i64)>(connection)?.into_iter().map(stored).collect()
+}
+
+fn all_replays(connection: &mut SqliteConnection) -> QueryResult<Vec<MovedReplay>> {
+    let moved = |row: replays::ReplayRow| {
+        let places = [row.begins_at, row.position, row.ends_at];
+        Ok(MovedReplay { replay: row.into_replay()?, places })
+    };
+    replays::all(connection)?.into_iter().map(moved).collect()
 }
 
 fn count_rows(connection: &mut SqliteConnection) -> QueryResult<RowCounts> {

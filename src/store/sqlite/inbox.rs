@@ -57,7 +57,7 @@ impl Inbox for SqliteStore {
 
     async fn stats(&self) -> Result<StoreStats> {
         let readers = self.readers()?;
-        let Published { queues, unrouted, pauses, breakers } = self.committed.get();
+        let Published { queues, unrouted, pauses, breakers, .. } = self.committed.get();
         let waiting = queues
             .iter()
             .filter(|(_, queue)| queue.counts.of(Status::Pending) + queue.counts.of(Status::Retrying) > 0);

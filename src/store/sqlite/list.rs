@@ -5,6 +5,7 @@
 
 mod conditions;
 mod names;
+mod oldest;
 mod places;
 #[cfg(test)]
 mod plans;
@@ -17,6 +18,7 @@ use diesel::sql_types::{BigInt, Binary, Text};
 use diesel::sqlite::Sqlite;
 
 use self::conditions::{AmongPlaces, Conditions, InRange, SelectMatching, Within};
+pub(super) use self::oldest::oldest;
 use self::places::Places;
 use super::SqliteStore;
 use super::queries::{StatusColumns, status_columns, with_jobs};
@@ -72,9 +74,8 @@ impl Lister for SqliteLister<'_> {
 
     async fn candidates(&self, look: Look) -> Result<Candidates<i64>> {
         let (query, names) = (Arc::clone(&self.query), Arc::clone(&self.names));
-        let looking = move |connection: &mut SqliteConnection| {
-            candidates(connection, &query, &names, look, usize::MAX)
-        };
+        let looking =
+            move |connection: &mut SqliteConnection| candidates(connection, &query, &names, look, usize::MAX);
         self.store.readers()?.run(looking).await
     }
 
@@ -132,11 +133,7 @@ fn candidates(
 }
 
 /// Those of these webhooks whose body matches, newest first.
-fn matching(
-    connection: &mut SqliteConnection,
-    filter: &BodyFilter,
-    places: &[i64],
-) -> QueryResult<Vec<i64>> {
+fn matching(connection: &mut SqliteConnection, filter: &BodyFilter, places: &[i64]) -> QueryResult<Vec<i64>> {
     let list = list_of(places)?;
     let mut found = Vec::new();
     // Row by row, so that one payload at a time is in memory.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::{SqliteStore, by_hand, pauses, policies, purge, quarantine, reroute};
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
+use crate::domain::job::Event;
 use crate::domain::policy::Policies;
 use crate::domain::retention::Retention;
 use crate::domain::route::{NewJob, RouteName};
@@ -23,7 +24,8 @@ impl Operations for SqliteStore {
     }
 
     async fn retry(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {
-        self.writer.run(move |transaction| by_hand::retry(transaction, id, route.as_ref())).await
+        let retry = Event::Retry;
+        self.writer.run(move |transaction| by_hand::run_again(transaction, id, route.as_ref(), retry)).await
     }
 
     async fn cancel(&self, id: WebhookId, route: Option<RouteName>) -> Result<WebhookStatus> {

@@ -22,6 +22,7 @@ use super::purge::{
 use super::quarantine::{CountQuarantined, DeleteMark, DeleteQuarantined, SetQuarantined};
 use super::queries::{SelectStatus, SelectStatusByKey};
 use super::reroute::SelectWaiting;
+use super::restart::{RestartJob, SelectFinishedJob};
 use super::set_back::{MoveJobs, MoveJobsInLanes, MoveLanes};
 
 #[derive(QueryableByName)]
@@ -101,6 +102,10 @@ fn every_hot_statement_is_served_by_an_index() {
     check(&SetQuarantined { quarantined: true, sequence: 1 }, &[webhook]);
     check(&DeleteQuarantined { sequence: 1 }, &[webhook]);
     check(&DeleteMark { webhook: 1 }, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
+
+    let job = "USING PRIMARY KEY (webhook=? AND queue=?)";
+    check(&SelectFinishedJob { webhook: 1, queue: 1 }, &[job, "w USING INTEGER PRIMARY KEY"]);
+    check(&RestartJob { available_at: 1, updated_at: 1, webhook: 1, queue: 1 }, &[job]);
 
     let error = "a USING PRIMARY KEY (webhook=? AND queue=? AND number=?)";
     let jobs = "j USING PRIMARY KEY (webhook=?)";

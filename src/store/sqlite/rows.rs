@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::schema::{attempts, jobs, webhooks};
 use crate::domain::attempt::AttemptRecord;
 use crate::domain::id::WebhookId;
-use crate::domain::job::{JobStatus, QueueId};
+use crate::domain::job::{JobStatus, QueueId, Status};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::{EventType, IdempotencyKey, JobDetail, Source, WebhookDetail, WebhookStatus};
 pub(super) use crate::store::columns::{
@@ -65,6 +65,7 @@ pub(super) struct JobRow {
 #[diesel(table_name = jobs, check_for_backend(Sqlite))]
 pub(super) struct DetailRow {
     pub(super) queue: i64,
+    status: i64,
     run: i64,
     uncounted_attempts: i64,
     available_at: i64,
@@ -151,12 +152,13 @@ impl ContentRow {
 
 impl DetailRow {
     /// The job with its attempts, which are ordered oldest first, each with its delivery as it is stored. The result
-    /// of the job is the one of the latest attempt that has one.
+    /// of a completed job is that of its last attempt. Other jobs have none, even if an earlier run had one.
     pub(super) fn into_detail(self, attempts: Vec<(AttemptRow, Option<String>)>) -> QueryResult<JobDetail> {
+        let is_completed = job_status(self.status)? == Status::Completed;
         let mut result = None;
         let mut records = Vec::with_capacity(attempts.len());
         for (attempt, delivery) in attempts {
-            result = attempt.result.or(result);
+            result = attempt.result.filter(|_| is_completed);
             records.push(AttemptRecord {
                 number: count(attempt.number)?,
                 outcome: outcome(attempt.outcome)?,

@@ -110,6 +110,47 @@ diesel::table! {
 }
 
 diesel::table! {
+    replays (number) {
+        number -> BigInt,
+        query -> Text,
+        reason -> Nullable<Text>,
+        actor -> Text,
+        rate -> Nullable<Text>,
+        dry_run -> Bool,
+        state -> BigInt,
+        begins_at -> BigInt,
+        position -> BigInt,
+        ends_at -> BigInt,
+        next_at -> Nullable<BigInt>,
+        webhooks -> BigInt,
+        jobs -> BigInt,
+        unfinished -> BigInt,
+        payload_gone -> BigInt,
+        route_gone -> BigInt,
+        without_jobs -> BigInt,
+        waits_for -> Nullable<Text>,
+        started_at -> BigInt,
+        updated_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    actions (number) {
+        number -> BigInt,
+        done_at -> BigInt,
+        actor -> Text,
+        kind -> Text,
+        webhook -> Nullable<Binary>,
+        route -> Nullable<Text>,
+        source -> Nullable<Text>,
+        replay -> Nullable<BigInt>,
+        reason -> Nullable<Text>,
+        detail -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     probe (id) {
         id -> BigInt,
         written_at -> BigInt,
@@ -198,6 +239,9 @@ mod tests {
             paces: route next_at;
             breakers: route trips open_until;
             status_counts: queue status count;
+            replays: number query reason actor rate dry_run state begins_at position ends_at next_at webhooks jobs
+                unfinished payload_gone route_gone without_jobs waits_for started_at updated_at ended_at;
+            actions: number done_at actor kind webhook route source replay reason detail;
             probe: id written_at;
         }
     }

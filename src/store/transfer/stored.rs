@@ -6,7 +6,7 @@ use crate::domain::attempt::Outcome;
 use crate::domain::id::WebhookId;
 use crate::domain::job::{QueueId, Status};
 use crate::domain::verdict::Verdict;
-use crate::store::Pause;
+use crate::store::{Pause, Replay};
 
 /// A queue, which has the same number in both stores: jobs of a webhook are in the order of these.
 #[derive(Debug)]
@@ -28,6 +28,14 @@ pub(in crate::store) struct StoredLimits {
 pub(in crate::store) struct StoredPace {
     pub(in crate::store) route: String,
     pub(in crate::store) next_at: Timestamp,
+}
+
+/// A replay, running or ended.
+#[derive(Debug)]
+pub(in crate::store) struct MovedReplay {
+    pub(in crate::store) replay: Replay,
+    /// The sequences of its first place, of its position and of its end.
+    pub(in crate::store) places: [i64; 3],
 }
 
 /// A webhook, its jobs and their history.

@@ -38,7 +38,7 @@ pub(super) fn rest(hookbox: &Hookbox, name: &str) -> Rest {
 
 /// Adds a token to each call.
 #[derive(Clone)]
-struct Bearer(MetadataValue<Ascii>);
+pub(super) struct Bearer(MetadataValue<Ascii>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -47,11 +47,14 @@ impl Interceptor for Bearer {
     }
 }
 
-fn bearer(token: &str) -> Bearer {
+pub(super) fn bearer(token: &str) -> Bearer {
     Bearer(format!("Bearer {token}").parse().unwrap())
 }
 
 /// A gRPC client with the token of this name.
-fn grpc(hookbox: &Hookbox, name: &str) -> WebhookServiceClient<InterceptedService<Channel, Bearer>> {
+pub(super) fn grpc(
+    hookbox: &Hookbox,
+    name: &str,
+) -> WebhookServiceClient<InterceptedService<Channel, Bearer>> {
     WebhookServiceClient::with_interceptor(hookbox.channel(), bearer(&secret(name)))
 }

@@ -18,7 +18,7 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, Fi
 use serde_json::Value;
 
 /// Messages whose schema has the same name.
-const MESSAGES: [&str; 45] = [
+const MESSAGES: [&str; 52] = [
     "SubmitWebhookRequest",
     "SubmitWebhookResponse",
     "WebhookStatus",
@@ -52,6 +52,13 @@ const MESSAGES: [&str; 45] = [
     "MoveJobsResponse",
     "CancelJobsResponse",
     "ReloadSettingsResponse",
+    "StartReplayRequest",
+    "ReplayFilter",
+    "Replay",
+    "ReplayCounts",
+    "ListReplaysResponse",
+    "Action",
+    "ListActionsResponse",
     "LeaseJobsRequest",
     "LeaseJobsResponse",
     "LeasedJob",
@@ -67,11 +74,16 @@ const MESSAGES: [&str; 45] = [
 ];
 
 /// Requests that are the body in REST. Those of other calls are in the path and the query string.
-const BODIES: [&str; 4] =
-    ["SubmitWebhookRequest", "LeaseJobsRequest", "ExtendLeasesRequest", "FinishJobsRequest"];
+const BODIES: [&str; 5] = [
+    "SubmitWebhookRequest",
+    "StartReplayRequest",
+    "LeaseJobsRequest",
+    "ExtendLeasesRequest",
+    "FinishJobsRequest",
+];
 
-/// Parts of requests.
-const PARTS_OF_REQUESTS: [&str; 3] = ["JobOutcome", "CompletedJob", "FailedJob"];
+/// Parts of requests. Also a part of an answer is `ReplayFilter`, of which only the filters that were given are there.
+const PARTS_OF_REQUESTS: [&str; 4] = ["ReplayFilter", "JobOutcome", "CompletedJob", "FailedJob"];
 
 /// Calls that name a webhook by its key or by its id: the paths of both in REST, their method, and the request.
 const BY_KEY_AND_BY_ID: [(&str, &str, &str, &str); 4] = [
@@ -135,9 +147,11 @@ fn the_schema_of_a_submission_says_what_has_to_be_there() {
 }
 
 #[test]
-fn the_schemas_of_what_workers_send_say_what_has_to_be_there() {
+fn the_schemas_of_what_workers_and_operators_send_say_what_has_to_be_there() {
     for (name, expected) in [
-        ("LeaseJobsRequest", &["routes", "worker"][..]),
+        ("StartReplayRequest", &["filter"][..]),
+        ("ReplayFilter", &[]),
+        ("LeaseJobsRequest", &["routes", "worker"]),
         ("ExtendLeasesRequest", &["leases", "worker"]),
         ("FinishJobsRequest", &["outcomes", "worker"]),
         ("JobOutcome", &["lease"]),
@@ -201,6 +215,11 @@ fn the_parameters_of_a_query_are_the_fields_of_its_request() {
         ("/v1/routes/{from}/move", "post", "MoveJobsRequest"),
         ("/v1/routes/{route}/cancel", "post", "CancelJobsRequest"),
         ("/v1/settings/reload", "post", "ReloadSettingsRequest"),
+        ("/v1/webhooks/{id}/replay", "post", "ReplayWebhookRequest"),
+        ("/v1/replays", "get", "ListReplaysRequest"),
+        ("/v1/replays/{number}", "get", "GetReplayRequest"),
+        ("/v1/replays/{number}/cancel", "post", "CancelReplayRequest"),
+        ("/v1/actions", "get", "ListActionsRequest"),
     ] {
         assert_eq!(parameters(path, method), fields_of(message(&contract, request)), "{request}");
     }

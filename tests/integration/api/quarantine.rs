@@ -248,8 +248,8 @@ async fn metrics_count_what_becomes_of_the_quarantine(#[values(Sqlite, Postgres)
 async fn both_apis_release_and_discard(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::with_routes(store, SHOP);
     let mut client = hookbox.grpc();
-    let release = |id: &str| proto::ReleaseWebhookRequest { id: id.to_owned() };
-    let discard = |id: &str| proto::DiscardWebhookRequest { id: id.to_owned() };
+    let release = |id: &str| proto::ReleaseWebhookRequest { id: id.to_owned(), reason: None };
+    let discard = |id: &str| proto::DiscardWebhookRequest { id: id.to_owned(), reason: None };
     let id = quarantine(&hookbox.rest, "evt-001", "{}").await;
     let released = client.release_webhook(release(&id)).await.unwrap().into_inner();
     let expected = proto::SubmitWebhookResponse {

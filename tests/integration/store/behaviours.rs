@@ -2,6 +2,7 @@
 //! them.
 
 pub(crate) mod accepting;
+pub(crate) mod acting;
 pub(crate) mod announcing;
 pub(crate) mod arriving;
 pub(crate) mod backlog;
@@ -29,6 +30,9 @@ pub(crate) mod purging;
 pub(crate) mod quarantine;
 pub(crate) mod reading;
 pub(crate) mod releasing;
+pub(crate) mod replay_filters;
+pub(crate) mod replay_pacing;
+pub(crate) mod replaying;
 pub(crate) mod retention;
 pub(crate) mod searching;
 pub(crate) mod sharing;

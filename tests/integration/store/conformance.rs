@@ -242,6 +242,40 @@ macro_rules! conformance {
                     an_unknown_webhook_cannot_be_retried_or_cancelled
                     of_a_concurrent_claim_and_cancellation_only_one_succeeds
                 ]
+                replaying: [
+                    finished_jobs_run_again_and_keep_their_history
+                    the_oldest_webhooks_come_first_step_by_step
+                    a_replay_goes_on_after_a_crash_and_restarts_each_job_once
+                    concurrent_steps_restart_each_job_once
+                    one_replay_runs_at_a_time
+                    a_cancelled_replay_stops_and_what_it_restarted_runs
+                    a_dry_run_counts_and_changes_nothing
+                    webhooks_accepted_after_the_start_are_left
+                    ordered_jobs_run_again_in_their_order
+                    a_replayed_dead_letter_frees_the_jobs_behind_it
+                    one_webhook_is_replayed
+                    replays_are_kept_and_listed_newest_first
+                    restarted_jobs_wake_the_dispatcher
+                ]
+                replay_filters: [
+                    only_jobs_that_match_the_filter_run_again
+                    times_limit_a_replay
+                    every_filter_of_a_list_limits_a_replay
+                    few_matches_are_found_among_many_webhooks
+                    jobs_without_their_payload_are_left
+                    jobs_of_a_route_that_is_gone_are_left
+                ]
+                replay_pacing: [
+                    a_rate_spreads_what_is_restarted
+                    a_replay_waits_while_due_jobs_of_a_route_do_not_start
+                    a_route_that_is_behind_does_not_hold_a_replay_of_others
+                    a_replay_waits_while_the_backlog_is_high
+                ]
+                acting: [
+                    actions_are_kept_as_they_were_recorded
+                    actions_are_listed_newest_first_page_by_page
+                    actions_are_purged_from_the_oldest_on
+                ]
                 reading: [
                     a_status_is_found_by_id_and_by_key
                     an_unknown_webhook_is_not_found

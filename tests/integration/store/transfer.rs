@@ -9,6 +9,7 @@ mod marks;
 mod order;
 mod quarantined;
 mod refusals;
+mod replays;
 mod retention;
 mod starts;
 mod stops;

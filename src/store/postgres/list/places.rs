@@ -16,8 +16,7 @@ use crate::store::postgres::schema::{jobs, webhooks};
 use crate::store::statement::statement;
 
 /// The statuses of the index `finished_jobs_by_status`.
-const INDEXED: [Status; 4] =
-    [Status::DeadLettered, Status::Cancelled, Status::Filtered, Status::Quarantined];
+const INDEXED: [Status; 4] = [Status::DeadLettered, Status::Cancelled, Status::Filtered, Status::Quarantined];
 
 /// Where to look.
 pub(super) enum Places {
@@ -134,11 +133,7 @@ async fn with_status(
 }
 
 /// The webhooks of the next unfinished jobs.
-async fn unfinished(
-    connection: &mut AsyncPgConnection,
-    bounds: Bounds,
-    most: i64,
-) -> QueryResult<Vec<Uuid>> {
+async fn unfinished(connection: &mut AsyncPgConnection, bounds: Bounds, most: i64) -> QueryResult<Vec<Uuid>> {
     jobs::table
         .filter(jobs::webhook.lt(bounds.before).and(jobs::webhook.ge(bounds.from)))
         .order((jobs::webhook.desc(), jobs::queue.desc()))

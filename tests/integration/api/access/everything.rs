@@ -36,7 +36,7 @@ fn may(role: Role, need: Need) -> bool {
 
 async fn send(rest: &Rest, method: &str, path: &str) -> Answer {
     let path = path.replace("{id}", ID).replace("{from}", "gone").replace("{route}", "gone");
-    let mut path = path.replace("{source}", "gone");
+    let mut path = path.replace("{source}", "gone").replace("{number}", "1");
     if path == "/v1/webhooks/watch" {
         // Otherwise the answer does not end.
         path.push_str("?after=nothing");

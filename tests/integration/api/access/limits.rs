@@ -207,8 +207,7 @@ async fn a_search_tells_nothing_of_what_a_token_does_not_see(#[values(Sqlite, Po
     });
     // Two globs, so that the route of the list is not told by the token.
     let limited = token("orders", "roles = [\"read\"]\nroutes = [\"ord*\", \"other*\"]");
-    let hookbox =
-        Hookbox::with_routes(store, &[routes.concat(), token("all", EVERY_ROLE), limited].concat());
+    let hookbox = Hookbox::with_routes(store, &[routes.concat(), token("all", EVERY_ROLE), limited].concat());
     let (all, orders) = (rest(&hookbox, "all"), rest(&hookbox, "orders"));
     let visible = all.submit("visible", "orders", "{\"n\":7}").await.text_of("id");
     for number in 0..5 {

@@ -32,12 +32,12 @@ async fn a_pause_is_listed_until_it_is_resumed(#[values(Sqlite, Postgres)] store
     let since = Some(prost_types::Timestamp { seconds: 1_772_366_400, nanos: 0 });
     for (route, source) in [(None, None), (Some("default"), None), (None, Some("shop"))] {
         let (route, source) = (route.map(str::to_owned), source.map(str::to_owned));
-        let pause = proto::PauseRequest { route: route.clone(), source: source.clone() };
+        let pause = proto::PauseRequest { route: route.clone(), source: source.clone(), reason: None };
         let paused = client.pause(pause).await.unwrap().into_inner();
         assert_eq!(paused, proto::Pause { route: route.clone(), source: source.clone(), since });
         let pauses = client.list_pauses(proto::ListPausesRequest {}).await.unwrap().into_inner().pauses;
         assert_eq!(pauses, [paused]);
-        let resume = proto::ResumeRequest { route, source };
+        let resume = proto::ResumeRequest { route, source, reason: None };
         for was_paused in [true, false] {
             let resumed = client.resume(resume.clone()).await.unwrap().into_inner();
             assert_eq!(resumed, proto::ResumeResponse { was_paused });
@@ -54,14 +54,14 @@ async fn a_wrong_target_is_refused(#[values(Sqlite, Postgres)] store: Store) {
         [(Some(""), None, "route"), (None, Some("No"), "source"), (Some("a"), Some("b"), "source")]
     {
         let (route, source) = (route.map(str::to_owned), source.map(str::to_owned));
-        let pause = proto::PauseRequest { route: route.clone(), source: source.clone() };
+        let pause = proto::PauseRequest { route: route.clone(), source: source.clone(), reason: None };
         let status = client.pause(pause).await.unwrap_err();
         refused(&status, Code::InvalidArgument, "INVALID_FIELD");
         assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, field);
-        let status = client.resume(proto::ResumeRequest { route, source }).await.unwrap_err();
+        let status = client.resume(proto::ResumeRequest { route, source, reason: None }).await.unwrap_err();
         refused(&status, Code::InvalidArgument, "INVALID_FIELD");
     }
-    let unknown = proto::PauseRequest { route: Some("other".into()), source: None };
+    let unknown = proto::PauseRequest { route: Some("other".into()), ..Default::default() };
     refused(&client.pause(unknown).await.unwrap_err(), Code::NotFound, "ROUTE_NOT_FOUND");
 }
 
@@ -126,7 +126,7 @@ async fn routes_are_listed_with_what_they_match_until_they_are_gone(
     assert_eq!((&rest.r#match, &rest.r#where, &rest.order_by, rest.fallback), (&None, &None, &None, true));
 
     hookbox.set_routes(OTHERS);
-    client.reload_settings(proto::ReloadSettingsRequest {}).await.unwrap();
+    client.reload_settings(proto::ReloadSettingsRequest::default()).await.unwrap();
     let routes = client.list_routes(proto::ListRoutesRequest {}).await.unwrap().into_inner().routes;
     let names: Vec<_> = routes.iter().map(|route| route.route.as_str()).collect();
     assert_eq!(names, ["others", "large", "rest"]);
@@ -150,15 +150,16 @@ async fn jobs_of_a_route_that_is_gone_are_moved_or_cancelled(#[values(Sqlite, Po
         let request = proto::SubmitWebhookRequest { event_type: event_type.into(), ..submission(key, "1") };
         id = hookbox.grpc().submit_webhook(request).await.unwrap().into_inner().id;
     }
-    let to_others = proto::MoveJobsRequest { from: "orders".into(), to: "others".into() };
-    let cancel = proto::CancelJobsRequest { route: "orders".into() };
+    let to_others = proto::MoveJobsRequest { from: "orders".into(), to: "others".into(), reason: None };
+    let cancel = proto::CancelJobsRequest { route: "orders".into(), reason: None };
     let in_force = client.move_jobs(to_others.clone()).await.unwrap_err();
     refused(&in_force, Code::FailedPrecondition, "ROUTE_IN_FORCE");
     let in_force = client.cancel_jobs(cancel.clone()).await.unwrap_err();
     refused(&in_force, Code::FailedPrecondition, "ROUTE_IN_FORCE");
 
     hookbox.set_routes(OTHERS);
-    let reloaded = client.reload_settings(proto::ReloadSettingsRequest {}).await.unwrap().into_inner();
+    let reload = proto::ReloadSettingsRequest::default();
+    let reloaded = client.reload_settings(reload).await.unwrap().into_inner();
     assert_eq!(reloaded, proto::ReloadSettingsResponse { routes: 1, needs_restart: Vec::new() });
     // The second webhook has a job of either route.
     let moved = client.move_jobs(to_others).await.unwrap().into_inner();
@@ -175,7 +176,8 @@ async fn jobs_of_a_route_that_is_gone_are_moved_or_cancelled(#[values(Sqlite, Po
 async fn a_route_that_is_unknown_or_wrong_is_refused(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::with_routes(store, ORDERS);
     let mut client = operations(&hookbox);
-    let move_jobs = |from: &str, to: &str| proto::MoveJobsRequest { from: from.into(), to: to.into() };
+    let move_jobs =
+        |from: &str, to: &str| proto::MoveJobsRequest { from: from.into(), to: to.into(), reason: None };
     for (request, field) in [(move_jobs("", "orders"), "from"), (move_jobs("other", "A"), "to")] {
         let status = client.move_jobs(request).await.unwrap_err();
         refused(&status, Code::InvalidArgument, "INVALID_FIELD");
@@ -183,7 +185,8 @@ async fn a_route_that_is_unknown_or_wrong_is_refused(#[values(Sqlite, Postgres)]
     }
     let unknown = client.move_jobs(move_jobs("other", "orders")).await.unwrap_err();
     refused(&unknown, Code::NotFound, "ROUTE_NOT_FOUND");
-    let unknown = client.cancel_jobs(proto::CancelJobsRequest { route: "other".into() }).await.unwrap_err();
+    let cancel = proto::CancelJobsRequest { route: "other".into(), reason: None };
+    let unknown = client.cancel_jobs(cancel).await.unwrap_err();
     refused(&unknown, Code::NotFound, "ROUTE_NOT_FOUND");
 }
 
@@ -191,7 +194,8 @@ async fn a_route_that_is_unknown_or_wrong_is_refused(#[values(Sqlite, Postgres)]
 async fn settings_with_mistakes_are_refused() {
     let hookbox = Hookbox::with_routes(Sqlite, ORDERS);
     hookbox.set_routes("[[routes]]\nname = \"No Route\"\nhandler = \"simulate\"\n");
-    let status = operations(&hookbox).reload_settings(proto::ReloadSettingsRequest {}).await.unwrap_err();
+    let reload = proto::ReloadSettingsRequest::default();
+    let status = operations(&hookbox).reload_settings(reload).await.unwrap_err();
     refused(&status, Code::FailedPrecondition, "SETTINGS_INVALID");
     assert!(status.message().contains("No Route"), "{status}");
 }

@@ -94,10 +94,10 @@ async fn a_name_that_names_nothing_or_two_things_is_refused() {
         let request = proto::GetWebhookRequest { id, idempotency_key, source };
         assert_eq!(field_of(&client.get_webhook(request).await.unwrap_err()), field);
         let (id, idempotency_key, source) = names();
-        let request = proto::RetryWebhookRequest { id, idempotency_key, source, route: None };
+        let request = proto::RetryWebhookRequest { id, idempotency_key, source, ..Default::default() };
         assert_eq!(field_of(&client.retry_webhook(request).await.unwrap_err()), field);
         let (id, idempotency_key, source) = names();
-        let request = proto::CancelWebhookRequest { id, idempotency_key, source, route: None };
+        let request = proto::CancelWebhookRequest { id, idempotency_key, source, ..Default::default() };
         assert_eq!(field_of(&client.cancel_webhook(request).await.unwrap_err()), field);
     }
 }

@@ -113,7 +113,11 @@ async fn a_retry_of_a_group_leads_back_to_the_same_filters() {
     let (token, group) = (form_token(&page), group_of(rows(&page.text)[0]).to_owned());
     let fields = [("form_token", token.as_str()), ("group", &group), ("route", "invoices")];
     let answer = browser.post("/dead-letters/retry", &fields).await;
-    assert!(answer.header("location").starts_with("/dead-letters?route=invoices&notice="), "{:?}", answer.headers);
+    assert!(
+        answer.header("location").starts_with("/dead-letters?route=invoices&notice="),
+        "{:?}",
+        answer.headers
+    );
     refused(&browser.post("/dead-letters/retry", &[("form_token", &token)]).await, 400, "INVALID_FIELD");
 }
 

@@ -56,7 +56,15 @@ async fn a_webhook_is_shown_with_all_that_is_known_of_it(#[values(Sqlite, Postgr
     let path = format!("/webhooks/{id}");
     let browser = Browser::of(&hookbox);
     let retrying = browser.get(&path).await;
-    has(&retrying, &["The next attempt of", "1 attempt of at most 3", "id=\"state\" data-live", "id=\"webhook\" data-live"]);
+    has(
+        &retrying,
+        &[
+            "The next attempt of",
+            "1 attempt of at most 3",
+            "id=\"state\" data-live",
+            "id=\"webhook\" data-live",
+        ],
+    );
     hookbox.advance(HOUR);
     let trace_id = hookbox.wait_for(&id, "completed").await["trace_id"].as_str().unwrap().to_owned();
     let page = browser.get(&path).await;
@@ -90,15 +98,26 @@ async fn a_webhook_is_shown_with_all_that_is_known_of_it(#[values(Sqlite, Postgr
 #[tokio::test]
 async fn a_body_is_shown_as_what_it_is() {
     for (bytes, content_type, expected) in [
-        (&b"{\"a\":[1.50,true]}"[..], "application/json", &["<span class=\"num-lit\">1.50</span>", "2 items"][..]),
+        (
+            &b"{\"a\":[1.50,true]}"[..],
+            "application/json",
+            &["<span class=\"num-lit\">1.50</span>", "2 items"][..],
+        ),
         (b" [\"sent as a text\"]", "text/plain", &["<span class=\"str\">&quot;sent as a text&quot;</span>"]),
         (b"a <i>text</i>\nof two lines", "text/plain", &["a &lt;i&gt;text&lt;/i&gt;\nof two lines</code>"]),
-        (b"{\"a\":\n1", "application/json", &["This is not valid JSON", "line 2", "{&quot;a&quot;:\n1</code>"]),
+        (
+            b"{\"a\":\n1",
+            "application/json",
+            &["This is not valid JSON", "line 2", "{&quot;a&quot;:\n1</code>"],
+        ),
         (b"[not json]", "text/plain", &["[not json]</code>"]),
         (
             b"a=1&b=%3Cb%3E&b=%00",
             "application/x-www-form-urlencoded",
-            &["scope=\"row\">b</th><td class=\"mono\">&lt;b&gt;</td>", "<span class=\"hidden-char\">\\u{0}</span>"],
+            &[
+                "scope=\"row\">b</th><td class=\"mono\">&lt;b&gt;</td>",
+                "<span class=\"hidden-char\">\\u{0}</span>",
+            ],
         ),
         (b"\xff\0<b>", "image/png", &["00000000  ff 00 3c 62 3e", "..&lt;b&gt;"]),
         (b"", "text/plain", &["The body is empty."]),

@@ -118,7 +118,11 @@ async fn all_pages_together_have_every_webhook_once_and_only_the_first_is_live(
         assert!(next.contains("page_size=3") && next.contains("source=default"), "{next}");
         page = browser.get(&next).await;
         assert!(!page.text.contains("data-live=\"list\""), "{}", page.text);
-        assert!(page.text.contains("rel=\"first\" href=\"/webhooks?page_size=3&amp;source=default\""), "{}", page.text);
+        assert!(
+            page.text.contains("rel=\"first\" href=\"/webhooks?page_size=3&amp;source=default\""),
+            "{}",
+            page.text
+        );
     }
     assert_eq!(seen, ids);
 }
@@ -129,7 +133,11 @@ async fn a_wrong_filter_is_told_and_what_was_written_is_kept() {
     hookbox.rest.accept("evt-001").await;
     let page = Browser::of(&hookbox).get("/webhooks?event_type=a%22%3Cb%3E&accepted_after=yesterday").await;
     assert_eq!(page.status, 400, "{}", page.text);
-    for text in ["A filter is wrong: `accepted_after` must be a time", "value=\"yesterday\"", "value=\"a&quot;&lt;b&gt;\""] {
+    for text in [
+        "A filter is wrong: `accepted_after` must be a time",
+        "value=\"yesterday\"",
+        "value=\"a&quot;&lt;b&gt;\"",
+    ] {
         assert!(page.text.contains(text), "{text}: {}", page.text);
     }
     assert!(!page.text.contains("data-id"), "nothing is listed");
@@ -196,7 +204,11 @@ async fn a_limited_token_sees_only_its_own_webhooks_and_names() {
     let page = limited.get("/webhooks").await;
     assert_eq!(ids_of(&page), [order.as_str()]);
     assert!(!page.text.contains("invoice"), "{}", page.text);
-    for path in [format!("/webhooks/{invoice}"), format!("/webhooks/{invoice}/body"), format!("/webhooks/{invoice}/edit")] {
+    for path in [
+        format!("/webhooks/{invoice}"),
+        format!("/webhooks/{invoice}/body"),
+        format!("/webhooks/{invoice}/edit"),
+    ] {
         super::refused(&limited.get(&path).await, 404, "WEBHOOK_NOT_FOUND");
     }
     let everything = Browser::logged_in(&hookbox, "all").await;

@@ -30,6 +30,7 @@ async fn a_method_the_path_does_not_take_is_answered_405() {
         (Method::PUT, one.clone(), &["GET"]),
         (Method::GET, format!("{one}/retry"), &["POST"]),
         (Method::GET, format!("{one}/cancel"), &["POST"]),
+        (Method::GET, format!("{one}/replay"), &["POST"]),
         (Method::GET, format!("{one}/release"), &["POST"]),
         (Method::GET, format!("{one}/discard"), &["POST"]),
         (Method::POST, "/v1/stats".into(), &["GET"]),
@@ -40,6 +41,10 @@ async fn a_method_the_path_does_not_take_is_answered_405() {
         (Method::GET, "/v1/routes/default/move".into(), &["POST"]),
         (Method::GET, "/v1/pause".into(), &["POST"]),
         (Method::GET, "/v1/settings/reload".into(), &["POST"]),
+        (Method::DELETE, "/v1/replays".into(), &["GET", "POST"]),
+        (Method::DELETE, "/v1/replays/1".into(), &["GET"]),
+        (Method::GET, "/v1/replays/1/cancel".into(), &["POST"]),
+        (Method::POST, "/v1/actions".into(), &["GET"]),
         (Method::GET, "/v1/work/lease".into(), &["POST"]),
     ] {
         let answer = Answer::of(hookbox.rest.request(method.clone(), &path)).await;
@@ -62,6 +67,7 @@ async fn a_wrong_id_is_refused_and_an_unknown_id_is_not_found(#[values(Sqlite, P
         (Method::GET, "/watch"),
         (Method::POST, "/retry"),
         (Method::POST, "/cancel"),
+        (Method::POST, "/replay"),
         (Method::POST, "/release"),
         (Method::POST, "/discard"),
     ];
@@ -121,6 +127,13 @@ async fn a_query_parameter_that_is_unknown_or_wrong_is_named() {
         ("/v1/webhook?id=01934c3e-7b00-7000-8000-000000000000", "id"),
         ("/v1/webhook", "idempotency_key"),
         ("/v1/webhook?idempotency_key=a&source=A", "source"),
+        ("/v1/replays?page_size=0", "page_size"),
+        ("/v1/replays?page_token=next", "page_token"),
+        ("/v1/replays?state=running", "state"),
+        ("/v1/actions?page_size=501", "page_size"),
+        ("/v1/actions?page_token=-1", "page_token"),
+        ("/v1/actions?webhook_id=7", "webhook_id"),
+        ("/v1/actions?actor=anna", "actor"),
     ] {
         let problem = hookbox.rest.get(query).await.problem(400, "INVALID_FIELD");
         assert_eq!(problem["field"], field, "{query}: {problem}");

@@ -3,12 +3,15 @@
 use std::fmt::Debug;
 
 use futures::future::join_all;
+use hookbox::internals::domain::action::ActionKind;
 use hookbox::internals::domain::conflict::OnConflict;
 use hookbox::internals::domain::error::{Reason, Result};
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::retention::Retention;
 use hookbox::internals::domain::webhook::WebhookName;
-use hookbox::internals::store::{ListQuery, PauseTarget, Probe, Submission};
+use hookbox::internals::store::{
+    ActionQuery, ActionTarget, ListQuery, NewAction, NewReplay, PauseTarget, Probe, ReplayFilter, Submission,
+};
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, refused, seconds, webhook};
@@ -59,6 +62,21 @@ pub(crate) async fn a_closed_store_refuses_every_operation<H: Harness>() {
     let kept = seconds(1);
     let retention = Retention { completed: kept, dead_lettered: kept, keys: kept, quarantined: kept };
     is_closed(inbox.purge(retention).await);
+
+    let filter = ReplayFilter { route: Some(route("default")), ..ReplayFilter::default() };
+    let actor = || "anna".to_owned();
+    let replay = NewReplay { filter, reason: None, actor: actor(), rate: None, dry_run: false };
+    is_closed(inbox.start_replay(replay).await);
+    is_closed(inbox.step_replay(1).await);
+    is_closed(inbox.cancel_replay(1).await);
+    is_closed(inbox.replay(1).await);
+    is_closed(inbox.replays(None, 1).await);
+    is_closed(inbox.replay_webhook(id, None).await);
+    let (kind, target) = (ActionKind::Pause, ActionTarget::default());
+    let action = NewAction { actor: actor(), kind, target, reason: None, detail: None };
+    is_closed(inbox.record_action(action).await);
+    is_closed(inbox.actions(ActionQuery::default()).await);
+    is_closed(inbox.purge_actions(kept).await);
     inbox.close().await;
 }
 

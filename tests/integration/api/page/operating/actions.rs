@@ -20,7 +20,10 @@ async fn an_action_is_listed_with_who_what_on_what_and_why() {
     let orders = "2026-03-01 12:00:00.000 UTC (now) night-shift pause route orders <b>why</b> \\u{202e}not";
     let everything = "2026-03-01 12:00:00.000 UTC (now) night-shift pause everything";
     let (of_orders, of_everything) = (text.find(orders), text.find(everything));
-    assert!(of_orders.is_some() && of_everything < of_orders && of_everything.is_some(), "newest first: {text}");
+    assert!(
+        of_orders.is_some() && of_everything < of_orders && of_everything.is_some(),
+        "newest first: {text}"
+    );
     assert!(page.text.contains("<a href=\"/routes/orders\">orders</a>"), "{}", page.text);
     assert!(!page.text.contains("<b>") && !page.text.contains('\u{202e}'), "{}", page.text);
 }
@@ -48,7 +51,10 @@ async fn actions_come_in_pages() {
         assert_eq!(hookbox.rest.post(&format!("/v1/pause?reason=number-{number}-")).await.status, 200);
     }
     let first = browser.get("/actions").await.text;
-    assert!(first.contains("number-51-") && first.contains("number-2-") && !first.contains("number-1-"), "{first}");
+    assert!(
+        first.contains("number-51-") && first.contains("number-2-") && !first.contains("number-1-"),
+        "{first}"
+    );
     let next = first.split("rel=\"next\" href=\"").nth(1).unwrap().split('"').next().unwrap();
     let second = browser.get(&super::unescaped(next)).await.text;
     assert!(second.contains("number-1-") && !second.contains("number-2-"), "{second}");

@@ -23,13 +23,20 @@ async fn a_caller_who_may_only_read_sees_everything_and_no_form() {
     for path in ["/v1/pause", "/v1/pause?route=orders", "/v1/pause?source=shop"] {
         assert_eq!(all.post(path).await.status, 200);
     }
-    let (reader, operator) = (Browser::logged_in(&hookbox, "reader").await, Browser::logged_in(&hookbox, "all").await);
-    for path in ["/routes", "/routes/orders", "/sources", "/sources/shop", "/sources/default", "/replays", "/actions"] {
+    let (reader, operator) =
+        (Browser::logged_in(&hookbox, "reader").await, Browser::logged_in(&hookbox, "all").await);
+    for path in
+        ["/routes", "/routes/orders", "/sources", "/sources/shop", "/sources/default", "/replays", "/actions"]
+    {
         let (read, operated) = (reader.get(path).await, operator.get(path).await);
         assert_eq!((read.status, operated.status), (200, 200), "{path}: {}", read.text);
         // That of the logout stays.
         assert_eq!(read.text.matches("method=\"post\"").count(), 1, "{path}: {}", read.text);
-        assert!(path == "/actions" || operated.text.matches("method=\"post\"").count() > 1, "{path}: {}", operated.text);
+        assert!(
+            path == "/actions" || operated.text.matches("method=\"post\"").count() > 1,
+            "{path}: {}",
+            operated.text
+        );
     }
 }
 

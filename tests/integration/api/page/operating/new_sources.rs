@@ -21,7 +21,11 @@ const KEYS: [&str; 6] = [
 async fn lines(browser: &Browser, preset: &str, name: &str) -> String {
     let page = browser.get(&format!("/sources?preset={preset}&name={name}")).await;
     assert_eq!(page.status, 200, "{}", page.text);
-    let code = page.text.split("<pre class=\"code\" tabindex=\"0\"><code>").nth(1).unwrap_or_else(|| panic!("{}", page.text));
+    let code = page
+        .text
+        .split("<pre class=\"code\" tabindex=\"0\"><code>")
+        .nth(1)
+        .unwrap_or_else(|| panic!("{}", page.text));
     unescaped(code.split("</code>").next().unwrap_or_default())
 }
 
@@ -56,7 +60,8 @@ async fn the_lines_of_every_preset_are_taken_once_their_variables_are_set() {
 
 #[tokio::test]
 async fn the_name_is_that_of_the_preset_unless_another_one_is_given() {
-    let hookbox = Hookbox::with_routes(Sqlite, "[sources.stripe]\npreset = \"stripe\"\nsecrets = [\"s3cret\"]\n");
+    let hookbox =
+        Hookbox::with_routes(Sqlite, "[sources.stripe]\npreset = \"stripe\"\nsecrets = [\"s3cret\"]\n");
     let browser = Browser::of(&hookbox);
     let stripe = lines(&browser, "stripe", "").await;
     assert_eq!(stripe, "[sources.stripe]\npreset = \"stripe\"\nsecrets = [\"env:STRIPE_SECRET\"]\n");

@@ -17,7 +17,8 @@ fn fields_of(page: &str, action: &str) -> Vec<(String, String)> {
     let form = page.split("<form ").find(|form| form.contains(&action)).unwrap_or_else(|| panic!("{page}"));
     let form = form.split("</form>").next().unwrap_or_default();
     let inputs = form.split("<input").skip(1).map(|input| input.split('>').next().unwrap_or_default());
-    let first = |input: &str, attribute: &str| values_of(input, attribute).first().map(|text| unescaped(text));
+    let first =
+        |input: &str, attribute: &str| values_of(input, attribute).first().map(|text| unescaped(text));
     inputs.filter_map(|input| Some((first(input, "name")?, first(input, "value")?))).collect()
 }
 
@@ -26,7 +27,8 @@ async fn a_replay_counts_first_and_then_runs_the_same_jobs_again() {
     let hookbox = Hookbox::start(Sqlite);
     let browser = Browser::of(&hookbox);
     complete(&hookbox, &["evt-001", "evt-002", "evt-003"]).await;
-    let fields = [("status", "completed"), ("route", "default"), ("reason", "<b>wrong</b> result"), ("rate", "")];
+    let fields =
+        [("status", "completed"), ("route", "default"), ("reason", "<b>wrong</b> result"), ("rate", "")];
     let page = act(&browser, "/replays", "/replays", &fields).await;
     let text = words(&page.text);
     for expected in [
@@ -48,7 +50,12 @@ async fn a_replay_counts_first_and_then_runs_the_same_jobs_again() {
     let fields = fields_of(&page.text, "/replays");
     let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>();
     let answer = browser.post("/replays", &fields).await;
-    assert_eq!((answer.status, answer.header("location").starts_with("/replays/2?")), (303, true), "{}", answer.text);
+    assert_eq!(
+        (answer.status, answer.header("location").starts_with("/replays/2?")),
+        (303, true),
+        "{}",
+        answer.text
+    );
     hookbox.wait_for_runs(7).await;
     let look = || async {
         let page = browser.get("/replays/2").await;
@@ -59,7 +66,11 @@ async fn a_replay_counts_first_and_then_runs_the_same_jobs_again() {
     assert!(text.contains("3 run again") && text.contains("<b>wrong</b> result"), "{text}");
     assert!(text.contains("accepted before 2026-03-01T12:00:00.001Z"), "{text}");
     let list = browser.get("/replays").await;
-    assert!(row(&list, "/replays/1").contains("dry run") && row(&list, "/replays/2").contains("completed"), "{}", list.text);
+    assert!(
+        row(&list, "/replays/1").contains("dry run") && row(&list, "/replays/2").contains("completed"),
+        "{}",
+        list.text
+    );
     assert_eq!(hookbox.handler.runs().len(), 7);
 }
 
@@ -115,7 +126,9 @@ async fn a_link_fills_in_the_form() {
         assert!(page.text.contains(&input), "{input}: {}", page.text);
     }
     let fields = fields_of(&page.text, "/replays");
-    for (name, value) in [("route", "default"), ("accepted_after", "2026-03-01T12:00:00"), ("event_type", "\"<b>")] {
+    for (name, value) in
+        [("route", "default"), ("accepted_after", "2026-03-01T12:00:00"), ("event_type", "\"<b>")]
+    {
         assert!(fields.contains(&(name.to_owned(), value.to_owned())), "{name}: {fields:?}");
     }
     let fresh = browser.get("/replays").await.text;

@@ -8,7 +8,9 @@ use crate::support::ports::free_port;
 
 #[rstest]
 #[tokio::test]
-async fn a_paused_route_starts_no_job_and_says_so_until_it_is_resumed(#[values(Sqlite, Postgres)] store: Store) {
+async fn a_paused_route_starts_no_job_and_says_so_until_it_is_resumed(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
     let hookbox = Hookbox::with_routes(store, ROUTES);
     let browser = Browser::of(&hookbox);
     let page = act(&browser, "/routes/orders", "/routes/orders/pause", &[("reason", "the shop moves")]).await;
@@ -27,7 +29,11 @@ async fn a_paused_route_starts_no_job_and_says_so_until_it_is_resumed(#[values(S
     assert!(row(&list, "/routes/invoices").contains("running"), "{}", list.text);
 
     let list = act(&browser, "/routes", "/routes/orders/resume", &[("back", "list")]).await;
-    assert!(list.text.contains("<h1>Routes</h1>") && list.text.contains("Resumed the route orders."), "{}", list.text);
+    assert!(
+        list.text.contains("<h1>Routes</h1>") && list.text.contains("Resumed the route orders."),
+        "{}",
+        list.text
+    );
     assert!(row(&list, "/routes/orders").contains("running"), "{}", list.text);
     hookbox.wait_for(&order, "completed").await;
 }
@@ -37,7 +43,11 @@ async fn everything_is_paused_and_resumed_from_the_list() {
     let hookbox = Hookbox::with_routes(Sqlite, ROUTES);
     let browser = Browser::of(&hookbox);
     let list = act(&browser, "/routes", "/pause", &[("reason", "")]).await;
-    assert!(words(&list.text).contains("Everything has been paused since 2026-03-01 12:00:00.000 UTC"), "{}", list.text);
+    assert!(
+        words(&list.text).contains("Everything has been paused since 2026-03-01 12:00:00.000 UTC"),
+        "{}",
+        list.text
+    );
     let id = hookbox.rest.accept("evt-001").await;
     let route = words(&browser.get("/routes/orders").await.text);
     assert!(route.contains("Everything has been paused since"), "{route}");
@@ -150,7 +160,11 @@ async fn jobs_of_a_route_that_is_gone_are_moved_to_another_one() {
     let browser = Browser::of(&hookbox);
     let list = browser.get("/routes").await;
     assert!(row(&list, "/routes/orders").contains("gone, jobs held"), "{}", list.text);
-    assert!(words(&list.text).contains("1 job waits for a route that the settings no longer have."), "{}", list.text);
+    assert!(
+        words(&list.text).contains("1 job waits for a route that the settings no longer have."),
+        "{}",
+        list.text
+    );
     let page = browser.get("/routes/orders").await;
     assert!(page.text.contains("<option value=\"invoices\">invoices</option>"), "{}", page.text);
     let fields = [("to", "invoices"), ("reason", "renamed")];

@@ -78,7 +78,9 @@ async fn a_source_says_where_its_sender_sends_and_what_it_is_answered() {
         assert!(crm.contains(expected), "{expected}: {crm}");
     }
     let shop = words(&browser.get("/sources/shop").await.text);
-    for expected in ["shopify", "1000/m", "counts as a duplicate, also with another body", "with the JSON of hookbox"] {
+    for expected in
+        ["shopify", "1000/m", "counts as a duplicate, also with another body", "with the JSON of hookbox"]
+    {
         assert!(shop.contains(expected), "{expected}: {shop}");
     }
 }
@@ -89,14 +91,21 @@ async fn the_processing_of_a_source_is_paused_and_resumed() {
     let browser = Browser::of(&hookbox);
     let page = act(&browser, "/sources/crm", "/sources/crm/pause", &[("reason", "")]).await;
     let text = words(&page.text);
-    assert!(text.contains("The processing of this source has been paused since 2026-03-01 12:00:00.000 UTC"), "{text}");
+    assert!(
+        text.contains("The processing of this source has been paused since 2026-03-01 12:00:00.000 UTC"),
+        "{text}"
+    );
     assert_eq!(send(&hookbox.rest, "s3cret-of-the-crm", Some("evt-001")).await.status, 200);
     let other = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&other, "completed").await;
     let pending = hookbox.rest.get("/v1/webhooks?source=crm&status=pending").await.json();
     let id = pending["webhooks"][0]["id"].as_str().expect("it waits").to_owned();
     let list = act(&browser, "/sources", "/sources/crm/resume", &[("back", "list")]).await;
-    assert!(list.text.contains("<h1>Sources</h1>") && list.text.contains("Resumed the source crm."), "{}", list.text);
+    assert!(
+        list.text.contains("<h1>Sources</h1>") && list.text.contains("Resumed the source crm."),
+        "{}",
+        list.text
+    );
     hookbox.wait_for(&id, "completed").await;
 }
 

@@ -81,10 +81,15 @@ async fn a_test_with_several_webhooks_or_none_leads_to_them() {
     let browser = Browser::of(&hookbox);
     let fields = [JSON, ("body", r#"{"items":[{"id":"1"},{"id":"2"}]}"#)];
     let answer = sent(&browser, "/sources/batch", "/sources/batch/test", &fields).await;
-    assert!(answer.header("location").starts_with("/webhooks?source=batch&"), "{}", answer.header("location"));
+    assert!(
+        answer.header("location").starts_with("/webhooks?source=batch&"),
+        "{}",
+        answer.header("location")
+    );
     let listed = hookbox.rest.get("/v1/webhooks?source=batch").await.json();
     assert_eq!(listed["webhooks"].as_array().unwrap().len(), 2);
-    let page = act(&browser, "/sources/batch", "/sources/batch/test", &[JSON, ("body", r#"{"items":[]}"#)]).await;
+    let page =
+        act(&browser, "/sources/batch", "/sources/batch/test", &[JSON, ("body", r#"{"items":[]}"#)]).await;
     assert!(page.text.contains("has no webhooks in it. Nothing is stored."), "{}", page.text);
 }
 

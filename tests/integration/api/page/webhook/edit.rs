@@ -28,14 +28,21 @@ async fn an_edited_webhook_is_sent_as_a_new_one_of_the_same_source() {
 
     let fields = [("key", key.as_str()), ("event_type", "order.paid"), ("body", "{\"a\" : 2.0}")];
     let page = act(&browser, &edit, &format!("/webhooks/{id}/send"), &fields).await;
-    has(&page, &["The webhook is sent. This is the new one.", "order.paid", "<span class=\"num-lit\">2.0</span>"]);
+    has(
+        &page,
+        &["The webhook is sent. This is the new one.", "order.paid", "<span class=\"num-lit\">2.0</span>"],
+    );
     let listed = hookbox.rest.get("/v1/webhooks?page_size=1").await.json()["webhooks"][0].clone();
     let new = hookbox.wait_for(listed["id"].as_str().unwrap(), "completed").await;
     assert_ne!(new["id"], id.as_str());
     let names = json!([new["source"], new["idempotency_key"], new["event_type"], new["verdict"]]);
     assert_eq!(names, json!(["default", key, "order.paid", "none"]));
     assert_eq!(new["headers"][0], json!({ "name": "hookbox-edited-from", "value": id }));
-    assert_eq!(hookbox.rest.webhook(&id).await["payload"], json!({ "a": 1.0 }), "the first one stays as it is");
+    assert_eq!(
+        hookbox.rest.webhook(&id).await["payload"],
+        json!({ "a": 1.0 }),
+        "the first one stays as it is"
+    );
 
     let page = act(&browser, &edit, &format!("/webhooks/{id}/send"), &fields).await;
     has(&page, &["hookbox had this webhook already. Nothing was stored."]);
@@ -52,9 +59,16 @@ async fn what_cannot_be_sent_is_told_and_what_was_written_is_kept() {
     for (key, event_type, body, status, problem) in [
         ("evt-002", "order.paid", "{\"<b>\":}", 400, "`payload` is not valid JSON"),
         ("evt-002", "", "{\"<b>\":1}", 400, "`event_type` is empty"),
-        ("evt-001", "order.created", "{\"<b>\":1}", 422, "already has this idempotency key with a different payload"),
+        (
+            "evt-001",
+            "order.created",
+            "{\"<b>\":1}",
+            422,
+            "already has this idempotency key with a different payload",
+        ),
     ] {
-        let fields = [("form_token", token.as_str()), ("key", key), ("event_type", event_type), ("body", body)];
+        let fields =
+            [("form_token", token.as_str()), ("key", key), ("event_type", event_type), ("body", body)];
         let page = browser.post(&send, &fields).await;
         assert_eq!(page.status, status, "{}", page.text);
         for text in ["Nothing was sent: ", problem, "{&quot;&lt;b&gt;&quot;:", &format!("value=\"{key}\"")] {
@@ -66,10 +80,9 @@ async fn what_cannot_be_sent_is_told_and_what_was_written_is_kept() {
 
 #[tokio::test]
 async fn a_text_keeps_its_line_breaks_and_its_type() {
-    for (original, sent, stored) in [
-        ("\na\nb", "\r\na\r\nc\r\n", "\na\nc\n"),
-        ("a\r\nb", "a\r\nc\r\n", "a\r\nc\r\n"),
-    ] {
+    for (original, sent, stored) in
+        [("\na\nb", "\r\na\r\nc\r\n", "\na\nc\n"), ("a\r\nb", "a\r\nc\r\n", "a\r\nc\r\n")]
+    {
         let (hookbox, id) = hookbox_with(original.as_bytes(), "text/plain; x=1", PULLED, "pulled").await;
         let browser = Browser::of(&hookbox);
         let edit = format!("/webhooks/{id}/edit");

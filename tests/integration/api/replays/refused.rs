@@ -1,0 +1,127 @@
+//! Requests about replays that are refused, over both APIs.
+
+use hookbox::internals::grpc::proto;
+use hookbox::internals::grpc::proto::operation_service_client::OperationServiceClient;
+use reqwest::Method;
+use rstest::rstest;
+use serde_json::json;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use super::{everything, start};
+use crate::api::harness::client::Answer;
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
+
+#[tokio::test]
+async fn a_wrong_member_is_named() {
+    let hookbox = Hookbox::start(Sqlite);
+    let of_source = json!({ "source": "default" });
+    for (asked, field) in [
+        (json!({}), "filter"),
+        (json!({ "filter": {} }), "filter"),
+        (json!({ "filter": { "status": [] } }), "filter"),
+        (json!({ "filter": { "statuss": ["completed"] } }), "statuss"),
+        (json!({ "filter": { "status": ["done"] } }), "status"),
+        (json!({ "filter": { "status": ["completed", "pending"] } }), "status"),
+        (json!({ "filter": { "status": ["filtered"] } }), "status"),
+        (json!({ "filter": { "route": "No Route" } }), "route"),
+        (json!({ "filter": { "source": "No Source" } }), "source"),
+        (json!({ "filter": { "event_type": "" } }), "event_type"),
+        (json!({ "filter": { "verdict": "good" } }), "verdict"),
+        (json!({ "filter": { "verdict": "verified", "cause": "signature_missing" } }), "cause"),
+        (json!({ "filter": { "idempotency_key": "a\nb" } }), "idempotency_key"),
+        (json!({ "filter": { "trace_id": "7" } }), "trace_id"),
+        (json!({ "filter": { "error_contains": "x".repeat(4_097) } }), "error_contains"),
+        (json!({ "filter": { "body_pointer": "/order" } }), "body_equals"),
+        (json!({ "filter": { "body_pointer": "order", "body_equals": "7" } }), "body_pointer"),
+        (json!({ "filter": { "body_contains": "", "trace_id": "" } }), "filter"),
+        (json!({ "filter": { "accepted_after": "yesterday" } }), "accepted_after"),
+        (json!({ "filter": { "accepted_before": "2026-03-01" } }), "accepted_before"),
+        (json!({ "filter": of_source, "rate": "fast" }), "rate"),
+        (json!({ "filter": of_source, "rate": "0/s" }), "rate"),
+        (json!({ "filter": of_source, "reason": "a\nb" }), "reason"),
+        (json!({ "filter": of_source, "reason": "ż".repeat(501) }), "reason"),
+        (json!({ "filter": of_source, "limit": 1 }), "limit"),
+    ] {
+        let problem = start(&hookbox.rest, &asked).await.problem(400, "INVALID_FIELD");
+        assert_eq!(problem["field"], field, "{asked}: {problem}");
+    }
+    for asked in [json!([]), json!({ "filter": "all" }), json!({ "filter": of_source, "dry_run": "yes" })] {
+        start(&hookbox.rest, &asked).await.problem(400, "INVALID_FIELD");
+    }
+    assert_eq!(hookbox.rest.get("/v1/replays").await.json()["replays"], json!([]), "nothing was started");
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_small_json_is_refused() {
+    let hookbox = Hookbox::start(Sqlite);
+    let asked = everything().to_string();
+    let plain = hookbox.rest.request(Method::POST, "/v1/replays").body(asked.clone());
+    Answer::of(plain).await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    let body = |body: String| {
+        let request = hookbox.rest.request(Method::POST, "/v1/replays");
+        Answer::of(request.header("content-type", "application/json").body(body))
+    };
+    body(asked[..asked.len() - 1].to_owned()).await.problem(400, "MALFORMED_JSON");
+    body(format!("{asked}{}", " ".repeat(16 * 1024))).await.problem(413, "BODY_TOO_LARGE");
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_is_not_there_is_not_found(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    let asked = json!({ "filter": { "route": "other" } });
+    start(&hookbox.rest, &asked).await.problem(404, "ROUTE_NOT_FOUND");
+    for number in ["1", "0", "18446744073709551615"] {
+        let path = format!("/v1/replays/{number}");
+        assert_eq!(hookbox.rest.get(&path).await.problem(404, "REPLAY_NOT_FOUND")["instance"], path.as_str());
+        hookbox.rest.post(&format!("{path}/cancel")).await.problem(404, "REPLAY_NOT_FOUND");
+    }
+    for wrong in ["one", "-1", "18446744073709551616", "%FF"] {
+        hookbox.rest.get(&format!("/v1/replays/{wrong}")).await.refused_field("number");
+        hookbox.rest.post(&format!("/v1/replays/{wrong}/cancel")).await.refused_field("number");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn grpc_refuses_what_rest_refuses(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    let mut client = OperationServiceClient::new(hookbox.channel());
+    let of_route = |name: &str| proto::ReplayFilter { route: Some(name.to_owned()), ..Default::default() };
+    let of_status = proto::ReplayFilter { status: vec![proto::Status::Pending.into()], ..Default::default() };
+    let asked = |filter| proto::StartReplayRequest { filter: Some(filter), ..Default::default() };
+    let all = || asked(of_route("default"));
+    for (request, field) in [
+        (proto::StartReplayRequest::default(), "filter"),
+        (asked(proto::ReplayFilter::default()), "filter"),
+        (asked(of_status), "status"),
+        (asked(of_route("No Route")), "route"),
+        (proto::StartReplayRequest { rate: Some("fast".into()), ..all() }, "rate"),
+        (proto::StartReplayRequest { reason: Some("a\nb".into()), ..all() }, "reason"),
+    ] {
+        let refused = client.start_replay(request).await.unwrap_err();
+        refused_as(&refused, Code::InvalidArgument, "INVALID_FIELD");
+        assert_eq!(refused.get_details_bad_request().unwrap().field_violations[0].field, field);
+    }
+    let unknown = client.start_replay(asked(of_route("other"))).await.unwrap_err();
+    refused_as(&unknown, Code::NotFound, "ROUTE_NOT_FOUND");
+    let unknown = client.get_replay(proto::GetReplayRequest { number: 7 }).await.unwrap_err();
+    refused_as(&unknown, Code::NotFound, "REPLAY_NOT_FOUND");
+    let unknown = proto::CancelReplayRequest { number: u64::MAX, reason: None };
+    refused_as(&client.cancel_replay(unknown).await.unwrap_err(), Code::NotFound, "REPLAY_NOT_FOUND");
+    for (page_size, page_token, field) in [(501, "", "page_size"), (0, "next", "page_token")] {
+        let request = proto::ListReplaysRequest { page_size, page_token: page_token.to_owned() };
+        let refused = client.list_replays(request).await.unwrap_err();
+        assert_eq!(refused.get_details_bad_request().unwrap().field_violations[0].field, field);
+    }
+    let request = proto::ListActionsRequest { webhook_id: "7".to_owned(), ..Default::default() };
+    let refused = client.list_actions(request).await.unwrap_err();
+    assert_eq!(refused.get_details_bad_request().unwrap().field_violations[0].field, "webhook_id");
+}
+
+#[track_caller]
+fn refused_as(status: &Status, code: Code, reason: &str) {
+    assert_eq!(status.code(), code, "{status}");
+    assert_eq!(status.get_details_error_info().unwrap().reason, reason);
+}
