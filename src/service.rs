@@ -65,7 +65,6 @@ pub use crate::store::{
     Action, ActionQuery, ActionTarget, ListQuery, Moved, Page, Pause, PauseTarget, Replay, ReplayFilter,
     StatusCounts,
 };
-pub use crate::store::{Action, ActionQuery, ActionTarget, Replay};
 use crate::telemetry::metrics::{Metrics, Stopwatch};
 
 /// How many webhooks a page has unless the client asks for another number.

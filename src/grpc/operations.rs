@@ -140,7 +140,7 @@ impl OperationService for Operations {
     async fn start_replay(&self, request: Request<proto::StartReplayRequest>) -> Answer<proto::Replay> {
         let operations = &self.of(&request);
         operations
-            .answer("StartReplay", request, |request| async {
+            .answer("StartReplay", request, |request| async move {
                 let proto::StartReplayRequest { filter, reason, rate, dry_run } = request;
                 let (filter, rate, dry_run) = convert::start_replay(filter, rate, dry_run)?;
                 let service = operations.because(reason)?;

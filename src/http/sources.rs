@@ -152,6 +152,7 @@ async fn receive(api: &Api, traceparent: &Traceparent, name: Named, request: Req
         target: uri.path_and_query().map_or("/", |target| target.as_str()),
         headers: &pairs.collect::<Vec<_>>(),
         client: extensions.get::<Client>().map(|Client(address)| *address),
+        is_admitted: false,
         traceparent,
         arrived,
     };

@@ -161,11 +161,6 @@ impl Context {
         self.path(&with_query(&self.at, kept.chain(value.map(|value| (name, value)))))
     }
 
-    /// The path of the request, without `base_path`.
-    pub(super) fn at(&self) -> &str {
-        &self.at
-    }
-
     /// The parameters of the request, in their order.
     pub(super) fn parameters(&self) -> &[(String, String)] {
         &self.parameters

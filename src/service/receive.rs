@@ -71,6 +71,8 @@ pub struct Head<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
     /// The address that it came from; none if that is not known.
     pub client: Option<IpAddr>,
+    /// Whether its sender has shown already that it may submit webhooks of the source.
+    pub is_admitted: bool,
     /// The span in which it is answered.
     pub traceparent: &'a Traceparent,
     /// When it came.
@@ -245,7 +247,7 @@ impl Service {
         if let Some(cause) = cause.filter(is_refused) {
             return Err(unverified(cause));
         }
-        if verdict == Verdict::None {
+        if verdict == Verdict::None && !head.is_admitted {
             self.check_sender(source, head)?;
         }
         if cause.is_none() {

@@ -18,7 +18,7 @@ use crate::store::{ListQuery, PauseTarget, Seen, StatusCounts, StoreStats};
 impl Service {
     /// The use cases on behalf of a caller.
     pub fn on_behalf_of(&self, caller: Arc<Caller>) -> Self {
-        Self { caller, shared: Arc::clone(&self.shared) }
+        Self { caller, shared: Arc::clone(&self.shared), reason: None }
     }
 
     /// The tokens in force.

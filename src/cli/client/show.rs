@@ -211,7 +211,7 @@ fn sent(content: Option<&Content>, terminal: Terminal) -> String {
     let bytes = content.body.len();
     text.push_str(&heading(&format!("body, {}, {bytes} bytes", safe(&content.content_type))));
     match std::str::from_utf8(&content.body) {
-        Ok(body) if body.is_empty() => {}
+        Ok("") => {}
         Ok(body) => {
             let _ = writeln!(text, "{}", shown(body));
         }

@@ -13,7 +13,7 @@ use crate::domain::route::RouteName;
 use crate::domain::webhook::{EventType, Source};
 use crate::page::context::{Context, with_query};
 use crate::page::parts;
-use crate::service::ListQuery;
+use crate::service::ReplayFilter;
 
 /// The statuses of jobs that a replay can run again.
 pub(super) const STATUSES: [Status; 3] = [Status::DeadLettered, Status::Cancelled, Status::Completed];
@@ -56,16 +56,16 @@ impl Fields {
     }
 
     /// The filter that they say. Errors: `InvalidField`.
-    pub(super) fn filter(&self) -> Result<ListQuery> {
+    pub(super) fn filter(&self) -> Result<ReplayFilter> {
         let statuses = self.statuses.iter().map(|word| word.parse::<Status>());
-        Ok(ListQuery {
+        Ok(ReplayFilter {
             statuses: statuses.collect::<Result<BTreeSet<_>>>()?,
             route: given(&self.route).map(RouteName::new).transpose()?,
             source: given(&self.source).map(Source::new).transpose()?,
             event_type: given(&self.event_type).map(EventType::new).transpose()?,
             accepted_after: time("accepted_after", &self.accepted_after)?,
             accepted_before: time("accepted_before", &self.accepted_before)?,
-            ..ListQuery::default()
+            ..ReplayFilter::default()
         })
     }
 }
@@ -83,12 +83,20 @@ fn time(field: &'static str, text: &str) -> Result<Option<Timestamp>> {
 }
 
 /// The members of a filter as fields of a form, or parameters of a link.
-pub(super) fn pairs(filter: &ListQuery) -> Vec<(&'static str, String)> {
+pub(super) fn pairs(filter: &ReplayFilter) -> Vec<(&'static str, String)> {
     let statuses = filter.statuses.iter().map(|status| ("status", status.to_string()));
     let others = [
         ("route", filter.route.as_ref().map(ToString::to_string)),
         ("source", filter.source.as_ref().map(ToString::to_string)),
         ("event_type", filter.event_type.as_ref().map(ToString::to_string)),
+        ("verdict", filter.verdict.clone()),
+        ("cause", filter.cause.clone()),
+        ("idempotency_key", filter.idempotency_key.clone()),
+        ("trace_id", filter.trace_id.clone()),
+        ("error_contains", filter.error_contains.clone()),
+        ("body_pointer", filter.body_pointer.clone()),
+        ("body_equals", filter.body_equals.clone()),
+        ("body_contains", filter.body_contains.clone()),
         ("accepted_after", filter.accepted_after.map(|time| time.to_string())),
         ("accepted_before", filter.accepted_before.map(|time| time.to_string())),
     ];
@@ -96,7 +104,7 @@ pub(super) fn pairs(filter: &ListQuery) -> Vec<(&'static str, String)> {
 }
 
 /// A filter in words, with a link to its webhooks.
-pub(super) fn in_words(context: &Context, filter: &ListQuery) -> Markup {
+pub(super) fn in_words(context: &Context, filter: &ReplayFilter) -> Markup {
     let pairs = pairs(filter);
     let link = with_query("/webhooks", pairs.iter().map(|(name, value)| (*name, value.as_str())));
     html! {

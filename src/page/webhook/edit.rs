@@ -93,7 +93,10 @@ fn editable<'a>(context: &Context, webhook: &'a WebhookView) -> Result<&'a str> 
 /// Whether browsers send a text back as they got it, but for line breaks, which they send as CR LF.
 fn survives_a_form(text: &str) -> bool {
     let has_both = || text.replace("\r\n", "").contains('\n');
-    !text.contains('\0') && !text.replace("\r\n", "").contains('\r') && !(text.contains("\r\n") && has_both())
+    let is_lost = text.contains('\0')
+        || text.replace("\r\n", "").contains('\r')
+        || (text.contains("\r\n") && has_both());
+    !is_lost
 }
 
 /// The text as it was meant: browsers send each line break as CR LF.

@@ -223,7 +223,9 @@ fn read_within(query: &mut ListQuery, values: &Values, now: Timestamp) -> Result
 }
 
 fn read_verdict(query: &mut ListQuery, values: &Values, _: Timestamp) -> Result<()> {
-    query.verdict = VerdictFilter::from_words(values.get("verdict"), values.get("cause"))?;
+    let verdict = values.given("verdict").map(str::parse::<VerdictFilter>).transpose()?;
+    let cause = values.given("cause").map(str::parse::<Cause>).transpose()?;
+    query.verdict = VerdictFilter::new(verdict, cause)?;
     Ok(())
 }
 

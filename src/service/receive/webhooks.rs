@@ -47,7 +47,7 @@ pub(super) fn webhooks_of(
 pub(super) fn visible(rules: &Rules, head: &Head<'_>) -> Vec<(String, String)> {
     let visible = head.headers.iter().filter(|(name, _)| !is_proof(rules, name));
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-    visible.map(|(name, value)| (name.to_ascii_lowercase(), text(*value))).collect()
+    visible.map(|(name, value)| (name.to_ascii_lowercase(), text(value))).collect()
 }
 
 /// The content type of a request.

@@ -164,7 +164,7 @@ async fn statuses(
     }
     let names = webhooks::table.filter(webhooks::id.eq_any(places)).select(NamesRow::as_select());
     let mut names = names.load::<NamesRow>(connection).await?;
-    names.sort_unstable_by(|one, other| other.id.cmp(&one.id));
+    names.sort_unstable_by_key(|names| std::cmp::Reverse(names.id));
     queries::with_jobs(&shared.schedule, connection, names).await
 }
 

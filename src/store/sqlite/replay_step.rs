@@ -154,7 +154,7 @@ fn count(connection: &mut SqliteConnection, chosen: &mut Chosen) -> QueryResult<
 }
 
 /// Restarts the jobs, and moves the replay past their webhooks.
-fn advance(transaction: &mut Transaction<'_>, step: &Jobs) -> Result<ReplayStep, Refusal> {
+fn advance(transaction: &mut Transaction<'_>, step: &Jobs) -> std::result::Result<ReplayStep, Refusal> {
     let Jobs { row, rate, chosen, position } = step;
     let (of_replay, now) = (replays::table.find(row.number), transaction.context.clock.now());
     let stands = of_replay.select((replays::state, replays::position));

@@ -149,7 +149,7 @@ pub(super) fn all(connection: &mut SqliteConnection) -> QueryResult<Vec<ReplayRo
     replays::table.order(replays::number).select(ReplayRow::as_select()).load(connection)
 }
 
-fn start(transaction: &mut Transaction<'_>, new: &NewReplay) -> Result<Replay, Refusal> {
+fn start(transaction: &mut Transaction<'_>, new: &NewReplay) -> std::result::Result<Replay, Refusal> {
     let connection = &mut *transaction.connection;
     if let Some(running) = running(connection)? {
         return Err(already_running(Some(running.number)).into());
@@ -196,7 +196,7 @@ fn places(connection: &mut SqliteConnection, new: &NewReplay) -> QueryResult<(i6
     Ok((first.unwrap_or(ends_at).min(ends_at), ends_at))
 }
 
-fn cancel(transaction: &mut Transaction<'_>, number: u64) -> Result<Replay, Refusal> {
+fn cancel(transaction: &mut Transaction<'_>, number: u64) -> std::result::Result<Replay, Refusal> {
     let connection = &mut *transaction.connection;
     let Some(replay) = find(connection, number)? else { return Err(not_found(number).into()) };
     check_cancellable(&replay)?;

@@ -87,7 +87,7 @@ fn kept_counts(connection: &mut SqliteConnection) -> QueryResult<Counts> {
 /// The first count that is wrong.
 fn difference(counted: &Counts, kept: &Counts) -> Option<String> {
     let of = |counts: &Counts, key: &(i64, i64)| counts.get(key).copied().unwrap_or(0);
-    let key = counted.keys().chain(kept.keys()).find(|key| of(counted, *key) != of(kept, *key))?;
+    let key = counted.keys().chain(kept.keys()).find(|key| of(counted, key) != of(kept, key))?;
     let ((queue, status), counted, kept) = (key, of(counted, key), of(kept, key));
     let jobs = format!("{counted} jobs of queue {queue} with status {status}");
     Some(format!("it has {jobs}, and its status_counts say {kept}"))

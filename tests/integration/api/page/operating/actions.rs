@@ -1,7 +1,7 @@
 //! The list of what operators did.
 
 use super::{Browser, ROUTES, act, refused, words};
-use crate::api::access::{EVERY_ROLE, rest, token};
+use crate::api::access::{EVERY_ROLE, token};
 use crate::api::harness::handler::Step;
 use crate::api::harness::{Hookbox, Sqlite};
 
