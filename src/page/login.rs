@@ -161,7 +161,11 @@ fn retry_after(error: &Error, response: &mut Response) {
 fn safe_next(next: &str) -> Option<&str> {
     let is_path = next.starts_with('/') && !next.starts_with("//") && next.len() <= MAX_NEXT_CHARS;
     let has_only = |c: char| c.is_ascii_graphic() && c != '\\';
-    Some(next).filter(|next| is_path && next.chars().all(has_only))
+    // Browsers would leave `base_path` by such a segment.
+    let is_dots =
+        |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    let path = next.split(['?', '#']).next().unwrap_or_default();
+    Some(next).filter(|next| is_path && next.chars().all(has_only) && !path.split('/').any(is_dots))
 }
 
 /// A field of a form or of a query; empty if it is absent.
@@ -176,11 +180,12 @@ mod tests {
 
     #[test]
     fn the_login_goes_on_only_with_paths_of_this_page() {
-        for next in ["/", "/webhooks?status=pending&q=%20", "/webhooks/1#top"] {
+        for next in ["/", "/webhooks?status=pending&q=%20", "/webhooks/1#top", "/webhooks?find=a/../b"] {
             assert_eq!(safe_next(next), Some(next));
         }
         let long = format!("/{}", "a".repeat(MAX_NEXT_CHARS));
-        let foreign = ["//evil.example", "https://evil.example", "/\\evil.example"];
+        let foreign =
+            ["//evil.example", "https://evil.example", "/\\evil.example", "/../a", "/a/.%2E/b", "/."];
         for next in foreign.into_iter().chain(["", "webhooks", "/a b", "/é", "/a\n", &long]) {
             assert_eq!(safe_next(next), None, "{next}");
         }

@@ -27,7 +27,7 @@ pub(super) struct Vector {
     pub(super) preset: String,
     /// What made the request.
     by: String,
-    secrets: Vec<String>,
+    pub(super) secrets: Vec<String>,
     public_keys: Vec<String>,
     verify_token: Option<String>,
     /// Members of `verify` besides those of the preset.
@@ -40,7 +40,7 @@ pub(super) struct Vector {
     pub(super) at: i64,
     /// What servers answer that are asked for keys.
     #[serde(default)]
-    fetched: Vec<Fetched>,
+    pub(super) fetched: Vec<Fetched>,
     #[serde(default)]
     pub(super) expect: String,
     #[serde(default)]
@@ -49,7 +49,7 @@ pub(super) struct Vector {
 }
 
 #[derive(Clone, Deserialize)]
-struct Fetched {
+pub(super) struct Fetched {
     url: String,
     question: Option<Value>,
     answer_base64: String,

@@ -60,11 +60,12 @@ pub fn verify(request: &Request<'_>, rules: &Rules) -> Verdict {
 }
 
 /// Verifies a request. It is verified if any scheme of the source verifies it, with any signature and any key. `keys`
-/// are those that were fetched before.
+/// are those that were fetched before. If a key cannot be fetched, that is the cause whatever other schemes find: the same
+/// request may be verified later.
 pub fn verify_with(request: &Request<'_>, rules: &Rules, keys: &dyn KnownKeys) -> Verification {
     let document = Document::new(request.body);
     let Some(schemes) = &rules.schemes else { return Verification::Verdict(Verdict::None) };
-    let (mut cause, mut needed) = (Cause::KeyUnavailable, None);
+    let (mut cause, mut needed, mut is_unfetched) = (Cause::KeyUnavailable, None, false);
     for scheme in schemes {
         let proved = match scheme {
             Scheme::Described(scheme) => scheme.verify(request, &document).map_err(Unproved::Because),
@@ -72,10 +73,14 @@ pub fn verify_with(request: &Request<'_>, rules: &Rules, keys: &dyn KnownKeys) -
         };
         match proved {
             Ok(()) => return Verification::Verdict(Verdict::Verified),
-            Err(Unproved::Because(other)) => cause = cause.max(other),
+            Err(Unproved::Because(other)) => {
+                is_unfetched |= other == Cause::KeyUnavailable && matches!(scheme, Scheme::Sender(_));
+                cause = cause.max(other);
+            }
             Err(Unproved::Needs(address)) => needed = needed.or(Some(address)),
         }
     }
+    let cause = if is_unfetched { Cause::KeyUnavailable } else { cause };
     needed.map_or(Verification::Verdict(Verdict::Unverified(cause)), Verification::Needs)
 }
 

@@ -1,6 +1,10 @@
 //! Tests of what the settings of these schemes need.
 
+use serde_json::json;
+
+use super::{first, unverified, with_settings};
 use crate::domain::secret::Secret;
+use crate::domain::verdict::{Cause, Verdict};
 use crate::sources::fixture;
 use crate::sources::keys::Keys;
 use crate::sources::rules::Rules;
@@ -84,4 +88,16 @@ fn what_is_no_topic_is_refused() {
         let error = read(topic).expect_err(topic).to_string();
         assert!(error.contains("is no topic; write its ARN"), "{error}");
     }
+}
+
+#[test]
+fn a_key_that_cannot_be_fetched_is_the_cause_whatever_other_schemes_find() {
+    let schemes =
+        json!([{ "scheme": "aws-sns", "topics": ["*"] }, { "hmac": "sha256", "header": "X-Signature" }]);
+    let mut vector = with_settings(&first("aws-sns"), schemes);
+    vector.secrets = vec!["a secret".to_owned()];
+    assert_eq!(vector.verdict(&vector.body(), &vector.rules()), Verdict::Verified);
+    vector.fetched.clear();
+    let verdict = vector.verdict(&vector.body(), &vector.rules());
+    assert_eq!(verdict, unverified(Cause::KeyUnavailable), "the sender has to send it again");
 }
