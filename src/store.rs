@@ -99,12 +99,13 @@ pub trait Inbox: fmt::Debug + Send + Sync {
         on_conflict: OnConflict,
     ) -> std::result::Result<Vec<Accepted>, BatchError>;
 
-    /// Stores a webhook that was not verified, without jobs. It does not take its key: another webhook with the same
-    /// key may be stored before it and after it, quarantined or not. Returns `None`, and stores nothing, if its source
-    /// already has [`MAX_QUARANTINED`] such webhooks.
+    /// Stores the webhooks of one request that was not verified, without jobs: all of them or none. They do not take
+    /// their keys: another webhook with the same key may be stored before them and after them, quarantined or not.
+    /// Returns `None`, and stores nothing, if their source would then have more than [`MAX_QUARANTINED`] such webhooks.
+    /// All must be of the same source. The results are in the order of `webhooks`.
     ///
     /// Errors: `BacklogFull` if too many webhooks are already waiting to be stored.
-    async fn quarantine(&self, webhook: NewWebhook) -> Result<Option<WebhookStatus>>;
+    async fn quarantine(&self, webhooks: Vec<NewWebhook>) -> Result<Option<Vec<WebhookStatus>>>;
 
     /// Returns the status of a webhook. Errors: `WebhookNotFound`.
     async fn status(&self, name: WebhookName) -> Result<WebhookStatus>;

@@ -23,15 +23,21 @@ const MAX_FORM_BYTES: usize = 1024 * 1024;
 /// How long a form may take to arrive.
 const FORM_TIME: Duration = Duration::from_secs(30);
 
-/// How many forms arrive at once. Others wait.
+/// The most bytes of a form that changes nothing, such as that of the login.
+pub(super) const MAX_SMALL_FORM_BYTES: usize = 16 * 1024;
+
+/// How many forms that change something arrive at once. Others wait for [`TURN_TIME`].
 const FORMS_AT_ONCE: usize = 16;
+
+/// How long a form waits for its turn.
+const TURN_TIME: Duration = Duration::from_secs(5);
 
 /// The media type of forms.
 const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
 static ARRIVING: Semaphore = Semaphore::const_new(FORMS_AT_ONCE);
 
-/// A form of a caller who is logged in. It had its token.
+/// A form that changes nothing, of a caller who is logged in. It had its token. It takes no turn of [`Action`].
 #[derive(Debug)]
 pub(super) struct Posted<T>(pub(super) Context, pub(super) T);
 
@@ -81,7 +87,7 @@ async fn posted<T: DeserializeOwned>(
     if let Err(error) = context.caller.check_role(role) {
         return Err(context.failed(&error).into());
     }
-    match fields(&context, &head.headers, body).await {
+    match fields(&context, &head.headers, body, role).await {
         Ok(fields) => Ok((context, fields)),
         Err(Refused::Error(error)) => Err(context.failed(&error).into()),
         Err(Refused::FormToken) => Err(context.without_form_token().into()),
@@ -92,10 +98,18 @@ async fn fields<T: DeserializeOwned>(
     context: &Context,
     headers: &HeaderMap,
     body: Body,
+    role: Role,
 ) -> std::result::Result<T, Refused> {
-    // The semaphore is never closed.
-    let _permit = ARRIVING.acquire().await;
-    let form = read_form(headers, body, MAX_FORM_BYTES).await?;
+    let form = match role {
+        Role::Operate => {
+            // The semaphore is never closed.
+            let _permit = tokio::time::timeout(TURN_TIME, ARRIVING.acquire()).await.map_err(|late| {
+                Error::store_unavailable("too many forms arrive at this moment; send it again", late)
+            })?;
+            read_form(headers, body, MAX_FORM_BYTES).await?
+        }
+        _ => read_form(headers, body, MAX_SMALL_FORM_BYTES).await?,
+    };
     if has_token(context, &form) { Ok(deserialized(form).await?) } else { Err(Refused::FormToken) }
 }
 

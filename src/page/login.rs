@@ -9,16 +9,13 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use url::form_urlencoded;
 
-use super::action::{Posted, read_form};
+use super::action::{MAX_SMALL_FORM_BYTES, Posted, read_form};
 use super::context::{Turned, html_response, inner_path, see_other, whole_seconds, with_query};
 use super::document::bare;
 use super::session::{CookieScope, Session, has_cookie};
 use super::{Paths, Shared, parts};
 use crate::access::{Need, Role};
 use crate::domain::error::{Error, Reason};
-
-/// The most bytes of the form of the login: a token, and where to go on.
-const MAX_LOGIN_BYTES: usize = 16 * 1024;
 
 /// The longest path to go on with after the login.
 const MAX_NEXT_CHARS: usize = 4_000;
@@ -40,7 +37,7 @@ async fn show(State(shared): State<Shared>, request: Request) -> Response {
 /// Checks the token, and has the browser keep it.
 async fn log_in(State(shared): State<Shared>, request: Request) -> Response {
     let (head, body): (Parts, Body) = request.into_parts();
-    let sent = match read_form(&head.headers, body, MAX_LOGIN_BYTES).await {
+    let sent = match read_form(&head.headers, body, MAX_SMALL_FORM_BYTES).await {
         Ok(sent) => sent,
         Err(error) => return form(&shared, "", Some(&error)),
     };

@@ -49,8 +49,8 @@ impl RateLimiter {
     /// Counts webhooks that come together, all of them or none. `own` is the limit of the source itself. Returns none
     /// if there is no limit.
     ///
-    /// More webhooks than the whole quota are counted if nothing of it is used. The source then waits until all of them
-    /// are paid for: a batch that is larger than the quota would otherwise never be accepted.
+    /// More webhooks than the whole quota are counted as soon as one would be: a batch that is larger than the quota would
+    /// otherwise never be accepted. The source then waits until all of them are paid for.
     pub fn check(
         &self,
         source: &Source,
@@ -63,8 +63,10 @@ impl RateLimiter {
         let wanted = interval.saturating_mul(u32::try_from(webhooks).unwrap_or(u32::MAX));
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
         let used = free_at.get(source).map_or(Duration::ZERO, |at| at.saturating_sub(now));
-        if wanted > whole.saturating_sub(used) && !used.is_zero() {
-            let wait = used.saturating_sub(whole.saturating_sub(wanted));
+        let (needed, free) = (if wanted > whole { interval } else { wanted }, whole.saturating_sub(used));
+        if needed > free {
+            // More than the whole quota may be used.
+            let wait = needed.saturating_add(used).saturating_sub(whole);
             return Err(Box::new(over_limit(source, limit, wait)));
         }
         let used = used.saturating_add(wanted);
@@ -133,10 +135,15 @@ mod tests {
         assert_eq!(left(&limiter, None, 2), Ok(Some(1)));
         assert_eq!(left(&limiter, None, 2), Err(20));
         assert_eq!(left(&limiter, None, 1), Ok(Some(0)), "nothing of the refused batch counts");
-        assert_eq!(left(&limiter, None, 10), Err(60), "it waits until the whole quota is free");
-        clock.advance(SignedDuration::from_secs(60));
-        assert_eq!(left(&limiter, None, 10), Ok(Some(0)));
-        assert_eq!(left(&limiter, None, 1), Err(160), "every item of it counts");
+        assert_eq!(left(&limiter, None, 10), Err(20), "not even one webhook is free");
+        clock.advance(SignedDuration::from_secs(20));
+        assert_eq!(left(&limiter, None, 3), Err(40), "a batch that fits into the quota waits for all of it");
+        assert_eq!(left(&limiter, None, 10), Ok(Some(0)), "a larger one would wait for ever");
+        assert_eq!(
+            [1, 10].map(|count| left(&limiter, None, count)),
+            [Err(200); 2],
+            "every item of it counts"
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct SourceView {
     pub source: Source,
     /// The name of its preset; none if it has none.
     pub preset: Option<String>,
-    /// What it is, for people; none if nobody said it.
+    /// What it is, for people; none if none is given.
     pub description: Option<String>,
     /// Whether its requests are verified.
     pub verifies: bool,

@@ -19,7 +19,7 @@ use crate::domain::secret::Secret;
 /// The rules by which the requests of a source are verified, read and answered.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// What the source is, for people; empty if nobody said it.
+    /// What the source is, for people; empty if none is given.
     pub description: String,
     /// None if the source verifies nothing.
     pub(super) schemes: Option<Vec<Scheme>>,

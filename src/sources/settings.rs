@@ -202,7 +202,7 @@ impl Settings {
         }
     }
 
-    /// What the source is, for people; empty if nobody said it.
+    /// What the source is, for people; empty if none is given.
     pub fn description(&self) -> &str {
         self.description.as_deref().unwrap_or_default()
     }

@@ -51,7 +51,7 @@ struct ActionBody {
     source: Option<String>,
     /// The number of the replay; null if it was not on a replay.
     replay: Option<u64>,
-    /// Why, in the words of the operator; null if nobody said it.
+    /// Why, in the words of the operator; null if none is given.
     #[schema(example = "the shop has mended its endpoint")]
     reason: Option<String>,
     /// What else there is to say about it, for people.

@@ -159,7 +159,7 @@ pub(in crate::http) struct ReplayBody {
     state: &'static str,
     /// Which webhooks and jobs it is about.
     filter: ReplayFilterBody,
-    /// Why it was started; null if nobody said it.
+    /// Why it was started; null if none is given.
     reason: Option<String>,
     /// The name of the token that started it.
     actor: String,

@@ -31,7 +31,7 @@ struct SourceBody {
     /// The name of its preset; null if it has none.
     #[schema(example = "shopify")]
     preset: Option<String>,
-    /// What it is, for people; null if nobody has said it.
+    /// What it is, for people; null if none is given.
     description: Option<String>,
     /// Whether its requests are verified.
     verifies: bool,

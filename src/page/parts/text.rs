@@ -13,6 +13,10 @@ const MAX_LINE_CHARS: usize = 2_000;
 /// The most characters of a line if all of the text is shown. A browser is slow with lines of a million.
 const MAX_FULL_LINE_CHARS: usize = 20_000;
 
+/// How many runs of hidden characters of a text are marked. The codes of others stand there without a mark: each mark is
+/// longer than what a hostile text pays for it.
+const MAX_MARKS: usize = 1_000;
+
 /// How much of a text to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
@@ -83,13 +87,18 @@ fn escaped(text: &str, has_lines: bool) -> Markup {
 
     let is_shown = |c: char| !is_hidden(c) || (has_lines && matches!(c, '\n' | '\t'));
     let mut markup = String::with_capacity(text.len() + text.len() / 8);
-    let mut rest = text;
-    while let Some((at, hidden)) = rest.char_indices().find(|(_, c)| !is_shown(*c)) {
+    let (mut rest, mut marks) = (text, 0);
+    while let Some(at) = rest.find(|c| !is_shown(c)) {
         let (shown, after) = rest.split_at(at);
+        let (run, after) = after.split_at(after.find(is_shown).unwrap_or(after.len()));
+        marks += 1;
+        let is_marked = marks <= MAX_MARKS;
         // Writing to a string does not fail.
         let _ = Escaper::new(&mut markup).write_str(shown);
-        let _ = write!(markup, "<span class=\"hidden-char\">{}</span>", code_of(hidden));
-        rest = after.get(hidden.len_utf8()..).unwrap_or_default();
+        markup.push_str(if is_marked { "<span class=\"hidden-char\">" } else { "" });
+        run.chars().for_each(|hidden| markup.push_str(&code_of(hidden)));
+        markup.push_str(if is_marked { "</span>" } else { "" });
+        rest = after;
     }
     let _ = Escaper::new(&mut markup).write_str(rest);
     PreEscaped(markup)
@@ -122,12 +131,20 @@ mod tests {
     fn markup_is_text_and_hidden_characters_are_shown_by_their_code() {
         let hostile = "<b onclick=\"x()\">&\u{202e}exe\u{0}\r\n\t\u{feff}é</b>";
         let code = |code: &str| format!("<span class=\"hidden-char\">{code}</span>");
-        let begins =
-            format!("&lt;b onclick=&quot;x()&quot;&gt;&amp;{}exe{}", code("\\u{202e}"), code("\\u{0}"));
-        let one_line =
-            format!("{begins}{}{}{}{}é&lt;/b&gt;", code("\\r"), code("\\n"), code("\\t"), code("\\u{feff}"));
-        assert_eq!(text(hostile).0, one_line);
-        assert_eq!(lines(hostile).0, format!("{begins}{}\n\t{}é&lt;/b&gt;", code("\\r"), code("\\u{feff}")));
+        let begins = format!("&lt;b onclick=&quot;x()&quot;&gt;&amp;{}exe", code("\\u{202e}"));
+        let in_one_line = code("\\u{0}\\r\\n\\t\\u{feff}");
+        assert_eq!(text(hostile).0, format!("{begins}{in_one_line}é&lt;/b&gt;"));
+        let in_lines = format!("{}\n\t{}", code("\\u{0}\\r"), code("\\u{feff}"));
+        assert_eq!(lines(hostile).0, format!("{begins}{in_lines}é&lt;/b&gt;"));
+    }
+
+    #[test]
+    fn hidden_characters_do_not_make_a_page_much_longer_than_the_text() {
+        for hostile in ["\u{1}".repeat(100_000), "\u{1}a".repeat(50_000)] {
+            let shown = text(&hostile).0;
+            assert!(shown.len() < 6 * hostile.len(), "{}", shown.len());
+            assert!(!shown.contains('\u{1}'));
+        }
     }
 
     #[test]

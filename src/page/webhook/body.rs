@@ -32,6 +32,10 @@ const FIRST_FIELDS: usize = 100;
 const MOST_FIELDS: usize = 2_000;
 const FIELD_CHARS: usize = 2_000;
 
+/// From this number of characters of names and values on, no more fields are shown: at first, and of all.
+const FIRST_FORM_CHARS: usize = 50_000;
+const MOST_FORM_CHARS: usize = 300_000;
+
 /// The largest text that a button copies.
 const COPIED_BYTES: usize = 64 * 1024;
 
@@ -254,8 +258,14 @@ fn as_bytes(context: &Context, body: &[u8], is_all: bool) -> Markup {
 
 fn as_fields(context: &Context, body: &[u8], is_all: bool) -> Markup {
     let most = if is_all { MOST_FIELDS } else { FIRST_FIELDS };
-    let mut fields = form_urlencoded::parse(body);
-    let first: Vec<(Cow<'_, str>, Cow<'_, str>)> = fields.by_ref().take(most).collect();
+    let mut room = if is_all { MOST_FORM_CHARS } else { FIRST_FORM_CHARS };
+    let chars = |text: &str| text.chars().take(FIELD_CHARS).count();
+    let mut fields = form_urlencoded::parse(body).peekable();
+    let mut first: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
+    while let Some(field) = fields.next_if(|_| first.len() < most && room > 0) {
+        room = room.saturating_sub(chars(&field.0) + chars(&field.1));
+        first.push(field);
+    }
     let is_cut = |text: &str| text.chars().nth(FIELD_CHARS).is_some();
     let is_whole = fields.next().is_none() && !first.iter().any(|(_, value)| is_cut(value));
     html! {

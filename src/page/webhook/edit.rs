@@ -64,14 +64,20 @@ pub(super) fn link(context: &Context, webhook: &WebhookView) -> Markup {
     }
 }
 
-/// The body of a webhook that the caller may edit. Errors: `Forbidden`, `WrongStatus`, `WebhookNotFound`.
-fn editable<'a>(context: &Context, webhook: &'a WebhookView) -> Result<&'a str> {
+/// Lets in callers who may send edited webhooks. Errors: `Forbidden`.
+fn check_sender(context: &Context) -> Result<()> {
     context.caller.check_role(Role::Submit)?;
-    let id = webhook.status.id;
-    let wrong = |why: &str| Error::new(Reason::WrongStatus, format!("webhook {id} cannot be edited: {why}"));
     if context.caller.has_limited_routes() {
         return Err(context.caller.too_limited("a new webhook goes to every route that matches it"));
     }
+    Ok(())
+}
+
+/// The body of a webhook that the caller may edit. Errors: `Forbidden`, `WrongStatus`, `WebhookNotFound`.
+fn editable<'a>(context: &Context, webhook: &'a WebhookView) -> Result<&'a str> {
+    check_sender(context)?;
+    let id = webhook.status.id;
+    let wrong = |why: &str| Error::new(Reason::WrongStatus, format!("webhook {id} cannot be edited: {why}"));
     if webhook.status.source.is_own() {
         return Err(wrong("only hookbox itself makes webhooks of its own source"));
     }
@@ -177,6 +183,10 @@ pub(super) async fn send(
     Extension(traceparent): Extension<Traceparent>,
     Action(context, edited): Action<Edited>,
 ) -> Response {
+    // Before the webhook is read, which can be large.
+    if let Err(error) = check_sender(&context) {
+        return context.failed(&error);
+    }
     let webhook = match load(&context, id).await {
         Ok(webhook) => webhook,
         Err(error) => return context.failed(&error),

@@ -185,32 +185,28 @@ impl Service {
         tracing::debug!(source, webhooks, outcome, error = %error, "a submission is refused");
     }
 
-    /// Stores webhooks that are not verified, without jobs; none if the quarantine of the source is full, in which case
-    /// the first of them may be stored. Counts the outcome.
+    /// Stores webhooks that are not verified, without jobs: all of them, or none if the quarantine of the source has no
+    /// room for all. Counts the outcome.
     async fn quarantine(
         self,
         source: Source,
         webhooks: Vec<NewWebhook>,
         took: Stopwatch,
     ) -> Result<Option<Vec<Accepted>>> {
-        let mut stored = Vec::with_capacity(webhooks.len());
-        for webhook in webhooks {
-            match self.store.quarantine(webhook).await {
-                Ok(Some(webhook)) => {
-                    self.metrics.quarantined(source.as_str(), "stored");
-                    stored.push(Accepted { webhook, duplicate: false });
-                }
-                Ok(None) => {
-                    self.metrics.quarantined(source.as_str(), "refused_full");
-                    return Ok(None);
-                }
-                Err(error) => {
-                    self.count_refused(&source, &error, 1, took);
-                    return Err(error);
-                }
+        let count = webhooks.len();
+        let stored = match self.store.quarantine(webhooks).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                self.count_refused(&source, &error, count, took);
+                return Err(error);
             }
+        };
+        let action = if stored.is_some() { "stored" } else { "refused_full" };
+        for _ in 0..count {
+            self.metrics.quarantined(source.as_str(), action);
         }
-        Ok(Some(stored))
+        let accepted = |webhook| Accepted { webhook, duplicate: false };
+        Ok(stored.map(|webhooks| webhooks.into_iter().map(accepted).collect()))
     }
 }
 

@@ -94,8 +94,8 @@ impl Inbox for PostgresStore {
         }
     }
 
-    async fn quarantine(&self, webhook: NewWebhook) -> Result<Option<WebhookStatus>> {
-        self.run(async move |shared| quarantine::quarantine(&shared, webhook).await).await
+    async fn quarantine(&self, webhooks: Vec<NewWebhook>) -> Result<Option<Vec<WebhookStatus>>> {
+        self.run(async move |shared| quarantine::quarantine(&shared, &webhooks).await).await
     }
 
     async fn status(&self, name: WebhookName) -> Result<WebhookStatus> {

@@ -1,7 +1,7 @@
 //! Quarantines webhooks that were not verified: stores them without jobs. A row of `finished_jobs` in queue 0 stands
 //! for the jobs, as for filtered webhooks.
 //!
-//! Anyone can send such webhooks. So a process stores one at a time, and not on a connection for accepted webhooks, and
+//! Anyone can send such webhooks. So a process stores those of one request at a time, and not on a connection for accepted webhooks, and
 //! does not ask the database again and again whether a source has room.
 
 use std::collections::HashMap;
@@ -11,18 +11,18 @@ use std::time::Duration;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
 use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 use super::committer::unknown;
+use super::insert::{Columns, NewRow};
 use super::pool::{answer, is_fault, refused};
-use super::rows::{self, pg_time};
+use super::rows::pg_time;
 use super::shared::Shared;
 use crate::domain::error::{Error, Result};
-use crate::domain::id::WebhookId;
 use crate::domain::webhook::{NewWebhook, Source, WebhookStatus};
 use crate::store::acceptance::{MAX_QUARANTINED, queue_full};
 use crate::store::statement::statement;
@@ -84,88 +84,112 @@ impl Line {
     }
 }
 
-/// Stores a webhook in quarantine. Returns `None` if its source already has [`MAX_QUARANTINED`] such webhooks. Replicas
-/// that store the last one at the same time exceed the limit, each by one.
-pub(super) async fn quarantine(shared: &Shared, webhook: NewWebhook) -> Result<Option<WebhookStatus>> {
+/// Stores webhooks of one source in quarantine. Returns `None`, and stores nothing, if the source has no room for all of
+/// them. Replicas that store the last ones at the same time exceed the limit, each by as many as it stores.
+pub(super) async fn quarantine(
+    shared: &Shared,
+    webhooks: &[NewWebhook],
+) -> Result<Option<Vec<WebhookStatus>>> {
+    let Some(NewWebhook { source, .. }) = webhooks.first() else { return Ok(Some(Vec::new())) };
     let line = &shared.quarantining;
     let _turn = line.turn().await?;
-    if line.is_full(&webhook.source) {
+    if line.is_full(source) {
         return Ok(None);
     }
     let now = shared.now();
-    let id = shared.new_id(now);
+    let ids = shared.new_ids(webhooks.len(), now);
+    let rows = ids.into_iter().zip(webhooks).enumerate();
+    let rows = rows.map(|(place, (id, webhook))| NewRow { id, place, webhook, jobs: Vec::new() });
+    let rows = rows.collect::<Vec<_>>();
     let mut connection = shared.asking.get().await.map_err(refused)?;
-    let storing = answer(insert(&mut connection, &webhook, id, now, shared.slot())).await;
+    let storing = answer(insert(&mut connection, source, &rows, now, shared.slot())).await;
     let is_stored = connection.release(storing).map_err(|error| {
-        // The answer may be lost, and the webhook stored.
+        // The answer may be lost, and the webhooks stored.
         if is_fault(&error) { unknown(error) } else { refused(error) }
     })?;
     if !is_stored {
-        line.full().insert(webhook.source, Stopwatch::start());
+        // A batch that does not fit says nothing about a lone webhook.
+        if let [_] = webhooks {
+            line.full().insert(source.clone(), Stopwatch::start());
+        }
         return Ok(None);
     }
     shared.arrived();
-    Ok(Some(WebhookStatus {
-        id,
-        source: webhook.source,
-        idempotency_key: webhook.idempotency_key,
-        event_type: webhook.event_type,
-        accepted_at: id.time(),
+    let status = |row: &NewRow<'_>| WebhookStatus {
+        id: row.id,
+        source: row.webhook.source.clone(),
+        idempotency_key: row.webhook.idempotency_key.clone(),
+        event_type: row.webhook.event_type.clone(),
+        accepted_at: row.id.time(),
         is_quarantined: true,
         jobs: Vec::new(),
-    }))
+    };
+    Ok(Some(rows.iter().map(status).collect()))
 }
 
-/// Stores the webhook if its source has room. Returns whether it has.
+/// Stores the webhooks if their source has room for all. Returns whether it has.
 async fn insert(
     connection: &mut AsyncPgConnection,
-    webhook: &NewWebhook,
-    id: WebhookId,
+    source: &Source,
+    rows: &[NewRow<'_>],
     now: Timestamp,
     slot: i16,
 ) -> QueryResult<bool> {
-    let most = i64::try_from(MAX_QUARANTINED).unwrap_or(i64::MAX);
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let Columns {
+        ids,
+        sources,
+        keys,
+        event_types,
+        content_types,
+        verdicts,
+        headers,
+        payloads,
+        digests,
+        traceparents,
+        accepted_at,
+    } = Columns::of(rows);
     let inserting = InsertQuarantined {
         now: pg_time(now),
-        of_source: webhook.source.as_str(),
-        counted: most,
-        id: rows::uuid(id),
-        source: webhook.source.as_str(),
-        key: webhook.idempotency_key.as_str(),
-        event_type: webhook.event_type.as_str(),
-        content_type: webhook.payload.content_type().as_str(),
-        verdict: webhook.verdict.number(),
-        headers: webhook.headers.as_text(),
-        payload: webhook.payload.as_bytes(),
-        digest: webhook.payload.digest().as_bytes().to_vec(),
-        traceparent: webhook.traceparent.as_str(),
-        accepted_at: pg_time(id.time()),
-        most,
+        of_source: source.as_str(),
+        counted: number(MAX_QUARANTINED),
+        ids,
+        sources,
+        keys,
+        event_types,
+        content_types,
+        verdicts,
+        headers,
+        payloads,
+        digests,
+        traceparents,
+        accepted_at,
+        most_before: number(MAX_QUARANTINED) - number(rows.len()),
         slot,
     };
-    let stored = inserting.get_result::<Uuid>(connection).await.optional()?;
-    Ok(stored.is_some())
+    let stored = inserting.load::<Uuid>(connection).await?;
+    Ok(!stored.is_empty())
 }
 
-// Counts by the index on the quarantined webhooks of each source, and no further than the limit. The webhook takes a
+// Counts by the index on the quarantined webhooks of each source, and no further than the limit. Each webhook takes a
 // number of 1,024 positions, so that its ordered jobs get the place of its acceptance if it is released.
 statement! { Pg;
     struct InsertQuarantined<'a> {
         now: PgTimestamp as Timestamptz,
         of_source: &'a str as Text,
         counted: i64 as BigInt,
-        id: Uuid as SqlUuid,
-        source: &'a str as Text,
-        key: &'a str as Text,
-        event_type: &'a str as Text,
-        content_type: &'a str as Text,
-        verdict: i16 as SmallInt,
-        headers: Option<&'a str> as Nullable<Text>,
-        payload: &'a [u8] as Binary,
-        digest: Vec<u8> as Binary,
-        traceparent: &'a str as Text,
-        accepted_at: PgTimestamp as Timestamptz,
-        most: i64 as BigInt,
+        ids: Vec<Uuid> as Array<SqlUuid>,
+        sources: Vec<&'a str> as Array<Text>,
+        keys: Vec<&'a str> as Array<Text>,
+        event_types: Vec<&'a str> as Array<Text>,
+        content_types: Vec<&'a str> as Array<Text>,
+        verdicts: Vec<i16> as Array<SmallInt>,
+        headers: Vec<Option<&'a str>> as Array<Nullable<Text>>,
+        payloads: Vec<&'a [u8]> as Array<Binary>,
+        digests: Vec<Vec<u8>> as Array<Binary>,
+        traceparents: Vec<&'a str> as Array<Text>,
+        accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
+        most_before: i64 as BigInt,
         slot: i16 as SmallInt,
     }
     returns SqlUuid;
@@ -176,7 +200,7 @@ statement! { Pg;
      ), stored AS (
          INSERT INTO webhooks (id, source, idempotency_key, event_type, content_type, verdict, headers, payload,
                                payload_digest, traceparent, accepted_at, quarantined)
-         SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, true FROM taken WHERE places < ?
+         SELECT w.*, true FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS w, taken WHERE places <= ?
          RETURNING id
      ), finished AS (
          INSERT INTO finished_jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at,
@@ -185,7 +209,7 @@ statement! { Pg;
          RETURNING queue
      ), counted AS (
          INSERT INTO status_counts AS c (slot, queue, quarantined)
-         SELECT ?, queue, 1 FROM finished
+         SELECT ?, queue, count(*) FROM finished GROUP BY queue
          ON CONFLICT (slot, queue) DO UPDATE SET quarantined = c.quarantined + excluded.quarantined
      )
      SELECT id FROM stored"

@@ -97,11 +97,6 @@ impl Shared {
         (0..count).map(|_| ids.next(now)).collect()
     }
 
-    /// The id of a webhook.
-    pub(super) fn new_id(&self, now: Timestamp) -> WebhookId {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).next(now)
-    }
-
     /// Announces committed changes to the watchers of this process, and notifies the other replicas soon.
     pub(super) fn changed(&self, changes: &[Change]) {
         self.changes.announce(changes);

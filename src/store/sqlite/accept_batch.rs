@@ -18,7 +18,7 @@ use super::queries;
 use super::transaction::{Refusal, Transaction};
 use crate::domain::conflict::OnConflict;
 use crate::domain::error::{Error, Reason};
-use crate::domain::webhook::WebhookStatus;
+use crate::domain::webhook::{NewWebhook, WebhookStatus};
 use crate::store::acceptance::{backlog_full, check_in_batch, duplicate_or_conflict};
 use crate::store::{Accepted, BatchError, Submission};
 
@@ -92,7 +92,7 @@ impl AcceptBatch {
 
     /// How long the batch takes to be stored, in bytes of payloads and kept headers.
     pub(super) fn bytes(&self) -> usize {
-        self.items.iter().map(|item| item.submission.webhook.bytes().max(LEAST_BYTES)).sum()
+        bytes(self.items.iter().map(|item| &item.submission.webhook))
     }
 
     fn store(&self, transaction: &mut Transaction<'_>) -> std::result::Result<Vec<Accepted>, Refused> {
@@ -173,6 +173,11 @@ impl Command for AcceptBatch {
 /// The error of a batch of one webhook that was refused alone.
 pub(super) fn refused_alone(error: Error) -> BatchError {
     BatchError { item: (error.reason() == Reason::KeyReused).then_some(0), error }
+}
+
+/// How long webhooks take to be stored together, in bytes of payloads and kept headers.
+pub(super) fn bytes<'w>(webhooks: impl IntoIterator<Item = &'w NewWebhook>) -> usize {
+    webhooks.into_iter().map(|webhook| webhook.bytes().max(LEAST_BYTES)).sum()
 }
 
 #[cfg(test)]

@@ -35,9 +35,9 @@ impl Inbox for SqliteStore {
         }
     }
 
-    async fn quarantine(&self, webhook: NewWebhook) -> Result<Option<WebhookStatus>> {
-        let bytes = webhook.bytes();
-        self.writer.store(bytes, move |transaction| quarantine::store(transaction, &webhook)).await
+    async fn quarantine(&self, webhooks: Vec<NewWebhook>) -> Result<Option<Vec<WebhookStatus>>> {
+        let bytes = accept_batch::bytes(&webhooks);
+        self.writer.store(bytes, move |transaction| quarantine::store(transaction, &webhooks)).await
     }
 
     async fn status(&self, name: WebhookName) -> Result<WebhookStatus> {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Text};
 use diesel::sqlite::Sqlite;
+use jiff::Timestamp;
 
 use super::accept::{self, Place};
 use super::keys::key_name;
@@ -57,22 +58,33 @@ impl Quarantined {
     }
 }
 
-/// Stores a webhook that was not verified. Returns `None`, and stores nothing, if its source has too many.
+/// Stores webhooks of one source that were not verified. Returns `None`, and stores nothing, if the source has no room
+/// for all of them.
 pub(super) fn store(
     transaction: &mut Transaction<'_>,
-    new: &NewWebhook,
-) -> Result<Option<WebhookStatus>, Refusal> {
-    if transaction.context.memory.quarantined.of(&new.source) >= MAX_QUARANTINED {
+    new: &[NewWebhook],
+) -> Result<Option<Vec<WebhookStatus>>, Refusal> {
+    let kept = new.first().map_or(0, |new| transaction.context.memory.quarantined.of(&new.source));
+    if kept + new.len() > MAX_QUARANTINED {
         return Ok(None);
     }
     let now = transaction.context.clock.now();
+    let stored = new.iter().map(|new| store_one(transaction, new, now)).collect::<QueryResult<_>>()?;
+    transaction.arrived();
+    Ok(Some(stored))
+}
+
+fn store_one(
+    transaction: &mut Transaction<'_>,
+    new: &NewWebhook,
+    now: Timestamp,
+) -> QueryResult<WebhookStatus> {
     let id = transaction.context.ids.next(now);
     accept::insert_webhook(transaction.connection, new, id)?;
     SetQuarantined { quarantined: true, sequence: id.sequence().as_i64() }.execute(transaction.connection)?;
     accept::insert_unrouted(transaction, id, Status::Quarantined, now)?;
     transaction.context.memory.quarantined.add(&new.source);
-    transaction.arrived();
-    Ok(Some(WebhookStatus { is_quarantined: true, ..accept::status(new, id, Vec::new()) }))
+    Ok(WebhookStatus { is_quarantined: true, ..accept::status(new, id, Vec::new()) })
 }
 
 /// Accepts a quarantined webhook with these jobs, or removes it as a duplicate of the one that has its key.
@@ -181,7 +193,7 @@ mod tests {
     }
 
     async fn quarantine(store: &SqliteStore, key: &str) -> WebhookId {
-        store.quarantine(webhook(key)).await.expect("is stored").expect("has room").id
+        store.quarantine(vec![webhook(key)]).await.expect("is stored").expect("has room")[0].id
     }
 
     /// How many quarantined webhooks of the default source the writer counts.
@@ -197,11 +209,11 @@ mod tests {
         let (first, second) = (quarantine(&store, "1").await, quarantine(&store, "2").await);
         quarantine(&store, "3").await;
         let of_another = NewWebhook { source: Source::new("other").expect("valid"), ..webhook("1") };
-        store.quarantine(of_another).await.expect("is stored").expect("has room");
+        store.quarantine(vec![of_another]).await.expect("is stored").expect("has room");
         assert_eq!(counted(&store).await, 3);
 
         let failing = store.writer.run(|transaction| {
-            super::store(transaction, &webhook("4"))?;
+            super::store(transaction, &[webhook("4"), webhook("5")])?;
             Err::<(), _>(Refusal::Query(diesel::result::Error::NotFound))
         });
         failing.await.expect_err("is rolled back");

@@ -330,6 +330,7 @@ macro_rules! conformance {
                 quarantine: [
                     a_quarantined_webhook_is_kept_without_jobs
                     a_quarantined_webhook_does_not_take_its_key
+                    the_webhooks_of_a_request_are_quarantined_in_their_order
                     a_source_has_room_for_a_limited_number_of_quarantined_webhooks
                     a_quarantined_webhook_is_neither_retried_nor_cancelled
                     a_quarantined_webhook_is_purged_whole_after_its_retention

@@ -25,7 +25,7 @@ const AT_ONCE: usize = 100;
 
 /// Quarantines a webhook.
 pub(crate) async fn quarantined<H: Harness>(inbox: &Inbox<H>, new: NewWebhook) -> WebhookStatus {
-    inbox.quarantine(new).await.expect("is stored").expect("has room")
+    inbox.quarantine(vec![new]).await.expect("is stored").expect("has room").remove(0)
 }
 
 /// Purges until nothing is left to remove, and returns the totals.
@@ -120,6 +120,22 @@ pub(crate) async fn a_quarantined_webhook_does_not_take_its_key<H: Harness>() {
     assert_eq!(inbox.claimed(10).await.len(), 2);
 }
 
+pub(crate) async fn the_webhooks_of_a_request_are_quarantined_in_their_order<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    let new = ["b", "a", "c", "a"].map(webhook).to_vec();
+    let kept = inbox.quarantine(new).await.expect("is stored").expect("has room");
+    assert_eq!(
+        kept.iter().map(|webhook| webhook.idempotency_key.as_str()).collect::<Vec<_>>(),
+        ["b", "a", "c", "a"]
+    );
+    assert!(kept.is_sorted_by_key(|webhook| webhook.id), "{kept:?}");
+    for webhook in &kept {
+        assert_eq!(&inbox.status_of(webhook.id).await, webhook);
+    }
+    assert_eq!(inbox.counts().await.of(Status::Quarantined), 4);
+    assert_eq!(inbox.quarantine(Vec::new()).await.expect("is answered"), Some(Vec::new()));
+}
+
 pub(crate) async fn a_source_has_room_for_a_limited_number_of_quarantined_webhooks<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let first = quarantined(&inbox, webhook("0")).await;
@@ -127,7 +143,7 @@ pub(crate) async fn a_source_has_room_for_a_limited_number_of_quarantined_webhoo
     for keys in keys.chunks(AT_ONCE) {
         join_all(keys.iter().map(|key| quarantined(&inbox, webhook(key)))).await;
     }
-    let one_more = async || inbox.quarantine(webhook("one more")).await.expect("is answered");
+    let one_more = async || inbox.quarantine(vec![webhook("one more")]).await.expect("is answered");
     assert_eq!((one_more().await, one_more().await), (None, None));
     assert_eq!(inbox.counts().await.of(Status::Quarantined), MAX_QUARANTINED as u64);
 
@@ -135,6 +151,8 @@ pub(crate) async fn a_source_has_room_for_a_limited_number_of_quarantined_webhoo
     quarantined(&inbox, of_another).await;
     inbox.accept_new("0").await;
     inbox.discard(first.id).await.expect("is discarded");
+    let two = ["1", "2"].map(webhook).to_vec();
+    assert_eq!(inbox.quarantine(two).await.expect("is answered"), None, "all of them or none");
     assert!(one_more().await.is_some(), "there is room again");
     assert_eq!(one_more().await, None);
 }
@@ -214,7 +232,7 @@ pub(crate) async fn a_closed_store_neither_quarantines_nor_releases<H: Harness>(
     let inbox = Inbox::<H>::new().await;
     let id = quarantined(&inbox, webhook("k")).await.id;
     inbox.close().await;
-    assert_eq!(refused(inbox.quarantine(webhook("other")).await), Reason::ShuttingDown);
+    assert_eq!(refused(inbox.quarantine(vec![webhook("other")]).await), Reason::ShuttingDown);
     assert_eq!(refused(inbox.release(id, default_job()).await), Reason::ShuttingDown);
     assert_eq!(refused(inbox.discard(id).await), Reason::ShuttingDown);
 }

@@ -166,8 +166,8 @@ impl Actor {
         match (self.random.random_range(0..4), id) {
             (0, _) | (_, None) => {
                 let Submission { webhook, .. } = self.submission();
-                let kept = self.store.quarantine(webhook).await?.expect("has room");
-                self.quarantined.lock().expect("not poisoned").push(kept.id);
+                let kept = self.store.quarantine(vec![webhook]).await?.expect("has room");
+                self.quarantined.lock().expect("not poisoned").extend(kept.iter().map(|webhook| webhook.id));
             }
             (1, Some(id)) => self.store.discard(id).await?,
             (_, Some(id)) => {

@@ -44,7 +44,7 @@ async fn keys_and_quarantined_webhooks_are_found_by_their_indexes() {
     let session = Session::open(&inbox.harness().url()).expect("connects");
     for number in 0..WEBHOOKS {
         let key = number.to_string();
-        inbox.quarantine(webhook(&key)).await.expect("is stored").expect("has room");
+        inbox.quarantine(vec![webhook(&key)]).await.expect("is stored").expect("has room");
         inbox.accept_new(&key).await;
         assert!(inbox.submit(webhook(&key)).await.expect("is answered").duplicate);
         let name = WebhookName::Key(source("default"), key_of(&key));

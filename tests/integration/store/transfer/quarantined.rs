@@ -12,7 +12,7 @@ use crate::store::sqlite::SqliteHarness;
 
 async fn quarantined(inbox: &Inbox<SqliteHarness>, key: &str) -> WebhookStatus {
     let new = NewWebhook { verdict: Verdict::Unverified(Cause::SignatureMismatch), ..webhook(key) };
-    inbox.quarantine(new).await.expect("is stored").expect("has room")
+    inbox.quarantine(vec![new]).await.expect("is stored").expect("has room").remove(0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
