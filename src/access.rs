@@ -15,7 +15,9 @@ use std::time::Duration;
 pub use self::caller::{Caller, Limit, Role};
 pub use self::digest::Digest;
 use self::failures::Failures;
-pub use self::operations::{Need, OPERATIONS, Operation, need_of_call, need_of_path, operation_of_call};
+pub use self::operations::{
+    Need, OPERATIONS, Operation, need_of_call, need_of_path, operation_of_call, role_of_form,
+};
 use self::presented::Presented;
 pub use self::tokens::Tokens;
 use crate::domain::clock::Clock;

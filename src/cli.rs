@@ -2,6 +2,7 @@
 
 mod ask;
 mod backup;
+mod bar;
 mod bench;
 mod client;
 mod config;

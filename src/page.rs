@@ -117,7 +117,7 @@ impl Paths {
         self
     }
 
-    /// Serves a path by POST. The handler takes an [`Action`](action::Action), because it changes something.
+    /// Serves a path by POST. The handler takes an [`Action`](action::Action), which checks the form.
     fn post<H: Handler<T, Shared>, T: 'static>(mut self, path: &'static str, handler: H) -> Self {
         self.0.push(Served { method: "POST", path, handler: post(handler) });
         self

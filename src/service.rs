@@ -6,6 +6,7 @@ pub mod alerts;
 mod apart;
 pub mod arrivals;
 pub mod breaker_view;
+pub mod conflicts;
 mod look;
 pub mod match_view;
 mod number_pages;
@@ -20,7 +21,9 @@ pub mod replays;
 mod sampling;
 mod scope;
 mod searches;
+mod send_edited;
 mod send_test;
+mod sensitive;
 pub mod source_view;
 pub mod sources;
 mod unserved;
@@ -38,6 +41,7 @@ use tracing::level_filters::LevelFilter;
 pub use self::actions::ActionPage;
 pub use self::apart::apart;
 use self::arrivals::Followers;
+use self::conflicts::Via;
 pub use self::number_pages::{number_of_token, token_of_number};
 use self::observe::Probes;
 pub use self::observe::{RouteStats, Stats};
@@ -157,7 +161,7 @@ impl Service {
     ///
     /// `headers` returns the headers of the request, with names in lower case. It is called only if a route
     /// needs them. Headers with credentials are hidden from routes.
-    pub async fn submit(&self, webhook: NewWebhook, headers: &Headers<'_>) -> Submitted {
+    pub async fn submit(&self, webhook: NewWebhook, headers: &Headers<'_>, via: Via) -> Submitted {
         let took = Stopwatch::start();
         let source = webhook.source.clone();
         if !self.caller.sees_source(&source) {
@@ -175,6 +179,9 @@ impl Service {
             }
             Ok(rate) => (self.accept(webhook, headers).await, rate),
         };
+        if let Err(error) = &outcome {
+            self.keep_conflict(error, via);
+        }
         let word = self.count(&source, &outcome, took);
         if let Some((traceparent, key)) = logged {
             log(&traceparent, &source, &key, word, &outcome);

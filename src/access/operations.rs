@@ -1,4 +1,4 @@
-//! What a caller needs for each operation: one table for both APIs.
+//! What a caller needs for each operation: one table for both APIs, and one for the forms of the page.
 
 use super::Role;
 
@@ -38,6 +38,14 @@ const OPERATE: Need = Need::Role(Role::Operate);
 
 /// The services of hookbox have names that begin with this.
 const OWN_SERVICES: &str = "hookbox.";
+
+/// The forms of the page that need less than the role `Operate`: the path of each, and what it needs.
+const FORMS: &[(&str, Role)] = &[
+    ("/logout", Role::Read),
+    // They ask for a payload that the page hides. Both APIs answer payloads to callers with this role.
+    ("/webhooks/{id}", Role::Read),
+    ("/webhooks/{id}/body", Role::Read),
+];
 
 /// Every operation of both APIs.
 pub const OPERATIONS: &[Operation] = &[
@@ -154,6 +162,12 @@ pub fn need_of_path(method: &str, path: &str) -> Need {
     if is_known { Need::Nothing } else { OPERATE }
 }
 
+/// The role that a form of the page needs. `path` is the one that the page serves, such as `/webhooks/{id}`. What the
+/// table lacks needs the highest role.
+pub fn role_of_form(path: &str) -> Role {
+    FORMS.iter().find(|(form, _)| *form == path).map_or(Role::Operate, |(_, role)| *role)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +180,7 @@ mod tests {
         assert_eq!(need_of_call("/grpc.health.v1.Health/Check"), Need::Nothing);
         assert_eq!(need_of_call("/"), Need::Nothing);
         assert_eq!(need_of_path("POST", "/v1/new"), OPERATE);
+        assert_eq!((role_of_form("/logout"), role_of_form("/new")), (Role::Read, Role::Operate));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use clap::Args;
 use indicatif::BinaryBytes;
 use tokio::sync::oneshot;
 
-use self::bar::Bar;
+use self::bar::CopyBar;
 use super::Failure;
 use super::output::{print, row_counts};
 use super::serve::{EXIT_INTERRUPTED, shutdown_signal};
@@ -111,7 +111,7 @@ async fn watch(
     std::thread::Builder::new().name("copy".into()).spawn(move || {
         let _ = done.send(copy(&copying));
     })?;
-    let mut bar = Bar::new();
+    let mut bar = CopyBar::new();
     let copied = loop {
         tokio::select! {
             copied = &mut ended => break copied,

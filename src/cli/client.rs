@@ -1,12 +1,16 @@
 //! The commands that talk to a running hookbox, over REST and its streams.
 
 mod act;
+mod actions;
 mod complete;
 mod dates;
+mod filters;
 mod list;
 mod listen;
 mod names;
+mod pages;
 mod pause;
+mod replays;
 mod routes;
 mod safe;
 mod send;
@@ -47,6 +51,10 @@ pub(super) enum ClientCommand {
     Retry(act::OnJobs),
     /// Cancel the waiting jobs of a webhook, and give up its dead letters
     Cancel(act::OnJobs),
+    /// Run finished jobs again: those of a webhook, or those of all webhooks that match filters
+    Replay(replays::StartReplay),
+    /// List the replays, newest first, show or watch one, or end it
+    Replays(replays::Replays),
     /// Accept a quarantined webhook: its routes get it
     Release(act::OnQuarantined),
     /// Remove a quarantined webhook
@@ -59,6 +67,8 @@ pub(super) enum ClientCommand {
     Routes(routes::Routes),
     /// List the sources, with what came in from them, or the requests that were refused
     Sources(sources::Sources),
+    /// List what operators did, newest first: when, who, what, on what, and why
+    Actions(actions::Actions),
 }
 
 impl ClientCommand {
@@ -74,12 +84,15 @@ impl ClientCommand {
             Self::Listen(listen) => listen.run(),
             Self::Retry(retry) => retry.run("retry"),
             Self::Cancel(cancel) => cancel.run("cancel"),
+            Self::Replay(replay) => replay.run(),
+            Self::Replays(replays) => replays.run(),
             Self::Release(release) => release.release(),
             Self::Discard(discard) => discard.discard(),
             Self::Pause(pause) => pause.pause(),
             Self::Resume(resume) => resume.resume(),
             Self::Routes(routes) => routes.run(),
             Self::Sources(sources) => sources.run(),
+            Self::Actions(actions) => actions.run(),
         }
     }
 }

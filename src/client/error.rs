@@ -48,6 +48,14 @@ impl ClientError {
             Self::Unexpected { .. } => false,
         }
     }
+
+    /// What has failed, for a call that is tried again: without the advice of the error.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Unreachable { cause, .. } => cause.clone(),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// The innermost cause of an error: the others only say that a request has failed.

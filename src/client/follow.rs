@@ -118,11 +118,7 @@ impl Following {
                     self.stream = None;
                     if !self.is_lost {
                         self.is_lost = true;
-                        let why = match error {
-                            ClientError::Unreachable { cause, .. } => cause,
-                            other => other.to_string(),
-                        };
-                        self.ready.push_back(Happened::Lost(why));
+                        self.ready.push_back(Happened::Lost(error.why()));
                     } else {
                         tokio::time::sleep(self.pause).await;
                         self.pause = (self.pause * 2).min(LONGEST_PAUSE);

@@ -39,6 +39,10 @@ kinds! {
         ReleaseWebhook = "release_webhook";
         /// Discarded a webhook in quarantine.
         DiscardWebhook = "discard_webhook";
+        /// Sent a test to a source.
+        SendTest = "send_test";
+        /// Edited a webhook, and sent it as a new one.
+        SendEdited = "send_edited";
         /// Paused a route, a source, or everything.
         Pause = "pause";
         /// Resumed a route, a source, or everything.
@@ -53,6 +57,8 @@ kinds! {
         StartReplay = "start_replay";
         /// Cancelled a replay.
         CancelReplay = "cancel_replay";
+        /// Asked the page for a payload that it hides.
+        ShowPayload = "show_payload";
     }
 }
 

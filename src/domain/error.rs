@@ -5,8 +5,10 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::conflict::Refused;
 use super::id::WebhookId;
 use super::verdict::Cause;
 
@@ -105,10 +107,17 @@ pub struct Error {
     reason: Reason,
     detail: String,
     violations: Vec<Violation>,
-    webhook: Option<Box<WebhookId>>,
+    in_the_way: Option<Box<InTheWay>>,
     unverified: Option<Cause>,
     retry_after: Option<Duration>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What stands in the way of a webhook.
+#[derive(Debug)]
+struct InTheWay {
+    webhook: WebhookId,
+    refused: Option<Arc<Refused>>,
 }
 
 impl Error {
@@ -118,7 +127,7 @@ impl Error {
             reason,
             detail: detail.into(),
             violations: Vec::new(),
-            webhook: None,
+            in_the_way: None,
             unverified: None,
             retry_after: None,
             cause: None,
@@ -188,7 +197,14 @@ impl Error {
     /// Sets the webhook that stands in the way, for programs.
     #[must_use]
     pub fn because_of(mut self, webhook: WebhookId) -> Self {
-        self.webhook = Some(Box::new(webhook));
+        self.in_the_way = Some(Box::new(InTheWay { webhook, refused: None }));
+        self
+    }
+
+    /// As [`because_of`](Self::because_of), with what is kept of the webhook that is refused.
+    #[must_use]
+    pub fn because_of_other(mut self, webhook: WebhookId, refused: Refused) -> Self {
+        self.in_the_way = Some(Box::new(InTheWay { webhook, refused: Some(Arc::new(refused)) }));
         self
     }
 
@@ -228,7 +244,12 @@ impl Error {
 
     /// The webhook that stands in the way: of `KeyReused`, the one that has the key.
     pub fn webhook(&self) -> Option<WebhookId> {
-        self.webhook.as_deref().copied()
+        self.in_the_way.as_ref().map(|other| other.webhook)
+    }
+
+    /// Of `KeyReused`, what is kept of the webhook that is refused; none if nothing is.
+    pub fn refused(&self) -> Option<&Arc<Refused>> {
+        self.in_the_way.as_ref()?.refused.as_ref()
     }
 
     /// Why the request is not verified; none if that is not the reason.

@@ -21,6 +21,7 @@ use crate::domain::route::RouteName;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::WebhookName;
 use crate::service::arrivals::ArrivalQuery;
+use crate::service::conflicts::Via;
 use crate::service::until::until;
 use crate::service::{Service, apart};
 
@@ -65,7 +66,8 @@ impl Webhooks {
         self.0.service.check_caller()?;
         let (bytes, most_bytes) = (request.encoded_len(), self.0.max_body_bytes);
         let webhook = apart(bytes, || convert::new_webhook(request, most_bytes, kept, traceparent)).await?;
-        let accepted = self.0.service.submit(webhook, &|| headers_of(metadata)).await.outcome?;
+        let submitted = self.0.service.submit(webhook, &|| headers_of(metadata), Via::Grpc).await;
+        let accepted = submitted.outcome?;
         tracing::Span::current().record("hookbox.webhook.id", tracing::field::display(accepted.webhook.id));
         Ok(convert::accepted(accepted))
     }

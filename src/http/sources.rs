@@ -22,6 +22,7 @@ use crate::connections::Arrival;
 use crate::domain::error::{Error, Reason};
 use crate::domain::trace::Traceparent;
 use crate::domain::verdict::Cause;
+use crate::service::conflicts::Via;
 use crate::service::receive::{Head, Receipt, Received};
 use crate::sources::{Answers, HandshakeAnswer, Rules, SourceRules};
 use crate::store::Accepted;
@@ -153,6 +154,7 @@ async fn receive(api: &Api, traceparent: &Traceparent, name: Named, request: Req
         headers: &pairs.collect::<Vec<_>>(),
         client: extensions.get::<Client>().map(|Client(address)| *address),
         is_admitted: false,
+        via: Via::Source,
         traceparent,
         arrived,
     };

@@ -21,6 +21,7 @@ use crate::domain::payload::Payload;
 use crate::domain::trace::Traceparent;
 use crate::domain::verdict::Verdict;
 use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
+use crate::service::conflicts::Via;
 use crate::service::{RateState, apart};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -126,7 +127,7 @@ pub(super) async fn submit_webhook(
         verdict: Verdict::None,
         traceparent,
     };
-    let submitted = api.service.submit(webhook, &|| texts(&headers)).await;
+    let submitted = api.service.submit(webhook, &|| texts(&headers), Via::Rest).await;
     let mut response = match submitted.outcome {
         Ok(accepted) => {
             tracing::Span::current()

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::Form;
 use axum::body::{Body, to_bytes};
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Request};
+use axum::http::request::Parts;
 use axum::http::{self, HeaderMap, HeaderValue, header};
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
@@ -13,8 +14,8 @@ use tokio::sync::Semaphore;
 use url::form_urlencoded;
 
 use super::Shared;
-use super::context::{Context, FORM_TOKEN, Turned};
-use crate::access::Role;
+use super::context::{Context, FORM_TOKEN, Turned, inner_path};
+use crate::access::{Role, role_of_form};
 use crate::domain::error::{Error, Reason, Result};
 
 /// The most bytes of a form as it is sent.
@@ -23,10 +24,10 @@ const MAX_FORM_BYTES: usize = 1024 * 1024;
 /// How long a form may take to arrive.
 const FORM_TIME: Duration = Duration::from_secs(30);
 
-/// The most bytes of a form that changes nothing, such as that of the login.
+/// The most bytes of a form that the role `Operate` is not needed for, such as that of the login.
 pub(super) const MAX_SMALL_FORM_BYTES: usize = 16 * 1024;
 
-/// How many forms that change something arrive at once. Others wait for [`TURN_TIME`].
+/// How many forms of operators arrive at once. Others wait for [`TURN_TIME`].
 const FORMS_AT_ONCE: usize = 16;
 
 /// How long a form waits for its turn.
@@ -37,30 +38,27 @@ const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
 static ARRIVING: Semaphore = Semaphore::const_new(FORMS_AT_ONCE);
 
-/// A form that changes nothing, of a caller who is logged in. It had its token. It takes no turn of [`Action`].
-#[derive(Debug)]
-pub(super) struct Posted<T>(pub(super) Context, pub(super) T);
-
-/// A form that changes something, of a caller with the role `Operate`. It had its token. `T` has the fields as members:
-/// a field that is not filled in is an empty text.
+/// A form that had its token, of a caller with the role that it needs: `Operate`, unless the table of
+/// [`role_of_form`] says another. `T` has the fields as members: a field that is not filled in is an empty text.
 #[derive(Debug)]
 pub(super) struct Action<T>(pub(super) Context, pub(super) T);
-
-impl<T: DeserializeOwned + Send + 'static> FromRequest<Shared> for Posted<T> {
-    type Rejection = Turned;
-
-    async fn from_request(request: Request, shared: &Shared) -> std::result::Result<Self, Turned> {
-        let (context, fields) = posted(request, shared, Role::Read).await?;
-        Ok(Self(context, fields))
-    }
-}
 
 impl<T: DeserializeOwned + Send + 'static> FromRequest<Shared> for Action<T> {
     type Rejection = Turned;
 
     async fn from_request(request: Request, shared: &Shared) -> std::result::Result<Self, Turned> {
-        let (context, fields) = posted(request, shared, Role::Operate).await?;
-        Ok(Self(context, fields))
+        let (mut head, body) = request.into_parts();
+        let context = Context::from_request_parts(&mut head, shared).await?;
+        let role = role_of(&head, shared);
+        // Before the form arrives, so that strangers take no memory.
+        if let Err(error) = context.caller.check_role(role) {
+            return Err(context.failed(&error).into());
+        }
+        match fields(&context, &head.headers, body, role).await {
+            Ok(fields) => Ok(Self(context, fields)),
+            Err(Refused::Error(error)) => Err(context.failed(&error).into()),
+            Err(Refused::FormToken) => Err(context.without_form_token().into()),
+        }
     }
 }
 
@@ -76,22 +74,10 @@ impl From<Error> for Refused {
     }
 }
 
-/// The caller is checked before the form arrives, so that strangers take no memory.
-async fn posted<T: DeserializeOwned>(
-    request: Request,
-    shared: &Shared,
-    role: Role,
-) -> std::result::Result<(Context, T), Turned> {
-    let (mut head, body) = request.into_parts();
-    let context = Context::from_request_parts(&mut head, shared).await?;
-    if let Err(error) = context.caller.check_role(role) {
-        return Err(context.failed(&error).into());
-    }
-    match fields(&context, &head.headers, body, role).await {
-        Ok(fields) => Ok((context, fields)),
-        Err(Refused::Error(error)) => Err(context.failed(&error).into()),
-        Err(Refused::FormToken) => Err(context.without_form_token().into()),
-    }
+/// The role that the form of a request needs.
+fn role_of(head: &Parts, shared: &Shared) -> Role {
+    let path = head.extensions.get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
+    role_of_form(inner_path(path, &shared.pages.base_path))
 }
 
 async fn fields<T: DeserializeOwned>(

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use url::form_urlencoded;
 
-use super::action::{MAX_SMALL_FORM_BYTES, Posted, read_form};
+use super::action::{Action, MAX_SMALL_FORM_BYTES, read_form};
 use super::context::{Turned, html_response, inner_path, see_other, whole_seconds, with_query};
 use super::document::bare;
 use super::session::{CookieScope, Session, has_cookie};
@@ -61,7 +61,7 @@ async fn log_in(State(shared): State<Shared>, request: Request) -> Response {
 struct Nothing {}
 
 /// Has the browser forget the token.
-async fn log_out(Posted(context, Nothing {}): Posted<Nothing>) -> Response {
+async fn log_out(Action(context, Nothing {}): Action<Nothing>) -> Response {
     let mut response = see_other(&context.path("/login"));
     response.headers_mut().insert(header::SET_COOKIE, context.cookie_scope.without_token());
     response

@@ -198,6 +198,14 @@ fn settings(context: &Context, view: &SourceView, url: Option<&str>) -> Markup {
             "Rate limit",
             html! { @if let Some(limit) = &view.rate_limit { (limit) } @else { "None of its own" } },
         ),
+        (
+            "Sensitive",
+            html! {
+                @if view.is_sensitive {
+                    "Yes: this page hides its payloads until they are asked for, and records who asks"
+                }
+            },
+        ),
     ])
 }
 

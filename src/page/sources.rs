@@ -140,6 +140,7 @@ fn state(context: &Context, view: &SourceView) -> Markup {
             @if let Some(since) = view.paused_since { (paused(context, since)) }
             @if !view.verifies { (parts::badge(Tone::Plain, "not verified")) }
             @if view.paused_since.is_none() && view.verifies { (parts::badge(Tone::Good, "running")) }
+            @if view.is_sensitive { (parts::badge(Tone::Plain, "sensitive")) }
         }
     }
 }

@@ -4,9 +4,11 @@ mod body;
 mod by_hand;
 mod curl;
 mod delivery;
+mod difference;
 mod edit;
 mod hex;
 mod jobs;
+mod payload;
 mod timeline;
 mod tree;
 
@@ -16,6 +18,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use self::payload::Visibility;
 use super::Paths;
 use super::context::{Context, Nav, with_query};
 use super::parts::{self, Tone, cut};
@@ -59,8 +62,11 @@ impl Asked {
 pub(super) fn routes() -> Paths {
     Paths::default()
         .get("/webhooks/{id}", show)
+        .post("/webhooks/{id}", payload::show)
         .get("/webhooks/{id}/body", body::download)
+        .post("/webhooks/{id}/body", body::download_hidden)
         .get("/webhooks/{id}/edit", edit::form)
+        .post("/webhooks/{id}/edit", edit::form_with_hidden)
         .post("/webhooks/{id}/send", edit::send)
         .post("/webhooks/{id}/retry", by_hand::retry)
         .post("/webhooks/{id}/replay", by_hand::replay)
@@ -70,7 +76,7 @@ pub(super) fn routes() -> Paths {
 }
 
 async fn show(context: Context, id: InPath) -> Response {
-    match view(&context, id).await {
+    match found(&context, id).await {
         Ok(body) => context.page("Webhook", Nav::Webhooks, body),
         Err(error) => context.failed(&error),
     }
@@ -87,35 +93,44 @@ async fn load(context: &Context, id: InPath) -> Result<WebhookView> {
     context.service.webhook(WebhookName::Id(id_of(id)?)).await
 }
 
-async fn view(context: &Context, id: InPath) -> Result<Markup> {
+async fn found(context: &Context, id: InPath) -> Result<Markup> {
     let asked = context.query::<Asked>()?;
     let webhook = load(context, id).await?;
+    let visibility = Visibility::of(context, &webhook);
+    Ok(view(context, &webhook, &asked, visibility).await)
+}
+
+async fn view(context: &Context, webhook: &WebhookView, asked: &Asked, visibility: Visibility) -> Markup {
     let query =
         ActionQuery { webhook: Some(webhook.status.id), limit: MAX_ACTIONS, ..ActionQuery::default() };
     // Without them, the rest is still worth showing.
     let actions: ActionPage = context.service.actions(query).await.unwrap_or_default();
-    let body = body::section(context, &webhook, &asked).await;
-    let is_live = !webhook.status.status().is_final();
-    Ok(html! {
+    let body = body::section(context, webhook, asked, visibility).await;
+    let difference =
+        if visibility.is_hidden() { parts::nothing() } else { difference::section(context, webhook).await };
+    // A view that is loaded again hides what was asked for.
+    let is_live = visibility != Visibility::Asked && !webhook.status.status().is_final();
+    html! {
         nav.crumbs aria-label="Path" { a href=(context.path("/webhooks")) { "Webhooks" } span { "Webhook" } }
         div.head id="webhook" data-live[is_live] {
             h1 { (cut(webhook.status.event_type.as_str(), TITLE_CHARS)) " " (parts::status(webhook.status.status())) }
-            div.actions { (by_hand::buttons(context, &webhook)) (edit::link(context, &webhook)) }
+            div.actions { (by_hand::buttons(context, webhook)) (edit::link(context, webhook)) }
         }
-        @if webhook.status.is_quarantined { (quarantined(&webhook)) }
-        (facts(context, &webhook))
+        @if webhook.status.is_quarantined { (quarantined(webhook)) }
+        (facts(context, webhook))
+        (difference)
         div.cols {
             div id="state" data-live[is_live] {
-                (jobs::section(context, &webhook))
-                (timeline::section(context, &webhook, &actions, &asked))
+                (jobs::section(context, webhook))
+                (timeline::section(context, webhook, &actions, asked, visibility))
             }
             div {
                 (body)
                 section.card { h2 { "Headers" } (delivery::headers(&webhook.headers)) }
-                (curl::section(context, &webhook))
+                @if !visibility.is_hidden() { (curl::section(context, webhook)) }
             }
         }
-    })
+    }
 }
 
 /// Why a webhook is in quarantine, what that means, and what to do.

@@ -1,4 +1,4 @@
-//! What operators did: recorded right after each change, and listed.
+//! What operators did: recorded right after each change, and listed. `sensitive` records what is shown before it is.
 //!
 //! The change and its record are two transactions. If the process dies in between, or the store fails, the change is
 //! made, and not recorded; in the latter case the log says so. A caller that goes away in between changes nothing about
@@ -48,10 +48,15 @@ impl Service {
             && (!caller.has_limited_routes() || route.as_ref().is_some_and(|route| caller.sees_route(route)))
     }
 
+    /// An action of the caller, to be recorded. `detail` is what else there is to say about it.
+    pub(super) fn action(&self, kind: ActionKind, target: ActionTarget, detail: Option<String>) -> NewAction {
+        let (actor, reason) = (self.caller.name().to_owned(), self.reason.clone());
+        NewAction { actor, kind, target, reason, detail }
+    }
+
     /// Records what the caller did. `detail` is what else there is to say about it.
     pub(super) async fn record(&self, kind: ActionKind, target: ActionTarget, detail: Option<String>) {
-        let (actor, reason) = (self.caller.name().to_owned(), self.reason.clone());
-        let action = NewAction { actor, kind, target, reason, detail };
+        let action = self.action(kind, target, detail);
         if let Err(error) = self.store.record_action(action.clone()).await {
             let NewAction { actor, target, reason, detail, .. } = action;
             tracing::error!(

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use self::webhooks::webhooks_of;
 use super::activity::Activity;
+use super::conflicts::{Conflicts, Via};
 use super::rate_limit::{RateLimiter, RateState};
 use super::{Service, apart};
 use crate::access::{Need, Role};
@@ -33,6 +34,7 @@ use crate::store::Accepted;
 pub struct Receiving {
     pub(super) limiter: RateLimiter,
     pub(super) activity: Activity,
+    pub(super) conflicts: Conflicts,
     keys: KeyFetcher,
     seed: u64,
     /// How many requests of sources have come.
@@ -43,7 +45,8 @@ impl Receiving {
     /// `rate_limit` is the limit of each source that has none of its own. `seed` differs between processes.
     pub fn new(rate_limit: Option<Rate>, keys: KeyFetcher, seed: u64, clock: Arc<dyn Clock>) -> Self {
         let limiter = RateLimiter::new(rate_limit, clock);
-        Self { limiter, activity: Activity::default(), keys, seed, requests: AtomicU64::new(0) }
+        let (activity, conflicts) = (Activity::default(), Conflicts::default());
+        Self { limiter, activity, conflicts, keys, seed, requests: AtomicU64::new(0) }
     }
 
     /// A text that no other request has, in no process.
@@ -73,6 +76,8 @@ pub struct Head<'a> {
     pub client: Option<IpAddr>,
     /// Whether its sender has shown already that it may submit webhooks of the source.
     pub is_admitted: bool,
+    /// The way by which it came.
+    pub via: Via,
     /// The span in which it is answered.
     pub traceparent: &'a Traceparent,
     /// When it came.

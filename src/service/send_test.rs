@@ -1,12 +1,16 @@
 //! Test requests to a source: signed as its sender signs them, and received as requests of the sender.
 
-use super::receive::{Head, Received};
+use super::actions::to_its_end;
+use super::conflicts::Via;
+use super::receive::{Arrived, Head, Received};
 use super::{Service, apart};
 use crate::access::Role;
+use crate::domain::action::ActionKind;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
-use crate::sources::{Draft, sign};
+use crate::sources::{Draft, SourceRules, sign};
+use crate::store::{Accepted, ActionTarget};
 
 /// The most bytes of the body of a test request.
 pub const MAX_TEST_BYTES: usize = 256 * 1024;
@@ -31,7 +35,7 @@ pub struct TestRequest {
 
 impl Service {
     /// Signs a request with the first key of a source, and receives it as if its sender had sent it: its webhooks are
-    /// stored, and their jobs run.
+    /// stored, and their jobs run. Records that on the source, unless the request is refused.
     ///
     /// Errors: `Forbidden` for a caller without the role `Submit`; `SourceNotFound` if the source is not in force, or the
     /// caller does not see it; `BodyTooLarge`; `InvalidField` if the request cannot be signed; and those of
@@ -65,23 +69,60 @@ impl Service {
             Error::new(Reason::InvalidField, detail)
         })?;
         let target = if signed.query.is_empty() { path } else { format!("{path}?{}", signed.query) };
-        let headers = signed.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let headers = headers.collect::<Vec<_>>();
-        let head = Head {
-            method: "POST",
-            target: &target,
-            headers: &headers,
-            client: None,
-            is_admitted: true,
-            traceparent: &traceparent,
-            arrived,
-        };
         tracing::info!(
             actor = self.caller.name(),
             source = source.as_str(),
             trace_id = traceparent.trace_id(),
             "a test request is sent to a source"
         );
-        self.receive(&rules, head, &signed.body, ()).await.outcome
+        let service = self.clone();
+        let sending = to_its_end(async move {
+            let received = service.receive_test(&rules, &target, &signed, &traceparent, arrived).await?;
+            let target = ActionTarget { source: Some(rules.name.clone()), ..ActionTarget::default() };
+            service.record(ActionKind::SendTest, target, Some(told(&received))).await;
+            Ok(received)
+        });
+        sending.await
+    }
+
+    async fn receive_test(
+        &self,
+        rules: &SourceRules,
+        target: &str,
+        signed: &Draft,
+        traceparent: &Traceparent,
+        arrived: Arrived,
+    ) -> Result<Received> {
+        let headers = signed.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let headers = headers.collect::<Vec<_>>();
+        let head = Head {
+            method: "POST",
+            target,
+            headers: &headers,
+            client: None,
+            is_admitted: true,
+            via: Via::Test,
+            traceparent,
+            arrived,
+        };
+        self.receive(rules, head, &signed.body, ()).await.outcome
+    }
+}
+
+/// What became of a test, for the record of it.
+fn told(received: &Received) -> String {
+    match received {
+        Received::Handshake(answer) => format!("answered as a handshake, with {}", answer.status),
+        Received::Webhook(Accepted { webhook, duplicate: true }) => {
+            format!("a duplicate of the webhook {}", webhook.id)
+        }
+        Received::Webhook(Accepted { webhook, .. }) if webhook.is_quarantined => {
+            format!("in quarantine as the webhook {}", webhook.id)
+        }
+        Received::Webhook(Accepted { webhook, .. }) => format!("stored as the webhook {}", webhook.id),
+        Received::Batch(all) => {
+            let duplicates = all.iter().filter(|accepted| accepted.duplicate).count();
+            format!("webhooks: {}; duplicates among them: {duplicates}", all.len())
+        }
     }
 }

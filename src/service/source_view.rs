@@ -29,6 +29,8 @@ pub struct SourceView {
     pub unverified: &'static str,
     /// How many webhooks it may send, such as `1000/m`; none if its settings do not say it.
     pub rate_limit: Option<String>,
+    /// Whether the page hides its payloads until they are asked for.
+    pub is_sensitive: bool,
     /// What came in since the start of this process.
     pub counts: SourceCounts,
     /// When the last request came that was verified, or that the source does not verify.
@@ -94,6 +96,7 @@ impl Service {
             path: format!("/v1/sources/{}/webhooks", source.name),
             unverified: rules.on_unverified.as_str(),
             rate_limit: rules.rate_limit.map(rate),
+            is_sensitive: rules.is_sensitive,
             counts,
             last_seen,
             paused_since: paused_since(pauses, &source.name),

@@ -43,6 +43,8 @@ pub struct Rules {
     pub answers: Answers,
     /// How long the sender waits for an answer; none if that is not known.
     pub deadline: Option<Duration>,
+    /// Whether the page hides payloads of the source until they are asked for.
+    pub is_sensitive: bool,
 }
 
 /// What the sender of a source is answered.
@@ -114,6 +116,7 @@ impl Rules {
                 overload: overload.map_or(503, |status| status.0),
             },
             deadline: settings.deadline.map(|deadline| deadline.0),
+            is_sensitive: settings.sensitive.unwrap_or_default(),
         })
     }
 

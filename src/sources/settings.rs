@@ -32,6 +32,7 @@ pub struct Settings {
     pub(super) silent_after: Option<SilentAfter>,
     pub(super) answer: Option<AnswerSettings>,
     pub(super) deadline: Option<Span>,
+    pub(super) sensitive: Option<bool>,
 }
 
 /// What becomes of a request that is not verified.
@@ -139,7 +140,7 @@ impl TryFrom<i64> for Overload {
 
 impl Settings {
     /// The names of all members that [`set`](Self::set) knows.
-    pub const MEMBERS: [&'static str; 12] = [
+    pub const MEMBERS: [&'static str; 13] = [
         "description",
         "verify",
         "key",
@@ -152,6 +153,7 @@ impl Settings {
         "silent_after",
         "answer",
         "deadline",
+        "sensitive",
     ];
 
     /// Sets a member. Errors: the value is wrong, or there is no such member.
@@ -169,6 +171,7 @@ impl Settings {
             "silent_after" => self.silent_after = some(value)?,
             "answer" => self.answer = some(value)?,
             "deadline" => self.deadline = some(value)?,
+            "sensitive" => self.sensitive = some(value)?,
             _ => return Err(D::Error::custom(format_args!("`{member}` is not known"))),
         }
         Ok(())
@@ -199,6 +202,7 @@ impl Settings {
             silent_after: self.silent_after.or(preset.silent_after),
             answer: self.answer.or(preset.answer),
             deadline: self.deadline.or(preset.deadline),
+            sensitive: self.sensitive.or(preset.sensitive),
         }
     }
 

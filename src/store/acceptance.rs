@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Accepted;
-use crate::domain::conflict::OnConflict;
+use crate::domain::conflict::{OnConflict, Refused};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::job::{Event, JobStatus, Rules, Status, next_status};
 use crate::domain::route::{OnInterrupt, RouteName};
@@ -32,7 +32,7 @@ pub(super) fn duplicate(new: &NewWebhook, first: WebhookStatus, payload_digest: 
                 first.id,
             ),
         );
-        return Err(refused.because_of(first.id));
+        return Err(refused.because_of_other(first.id, Refused::of(new)));
     }
     Ok(Accepted { webhook: first, duplicate: true })
 }

@@ -1,7 +1,6 @@
 //! Shows on a terminal how far a copy is. Shows nothing elsewhere.
 
-use indicatif::{ProgressBar, ProgressStyle};
-
+use crate::cli::bar::Bar;
 use crate::store::sqlite::backup::Step;
 
 const COPYING: &str =
@@ -10,16 +9,14 @@ const COPYING: &str =
 const CHECKING: &str = "{spinner} checking the copy, for {elapsed}";
 
 /// A bar while the copy is made, then a time.
-pub(super) struct Bar {
-    bar: ProgressBar,
+pub(super) struct CopyBar {
+    bar: Bar,
     is_checking: bool,
 }
 
-impl Bar {
+impl CopyBar {
     pub(super) fn new() -> Self {
-        let bar = ProgressBar::new(0);
-        bar.set_style(style(COPYING));
-        Self { bar, is_checking: false }
+        Self { bar: Bar::new(0, COPYING), is_checking: false }
     }
 
     pub(super) fn show(&mut self, step: Step) {
@@ -33,22 +30,11 @@ impl Bar {
             Step::Checking => {
                 if !self.is_checking {
                     self.is_checking = true;
-                    self.bar.set_style(style(CHECKING));
+                    self.bar.restyle(CHECKING);
                     self.bar.reset_elapsed();
                 }
                 self.bar.tick();
             }
         }
     }
-}
-
-impl Drop for Bar {
-    /// Clears the bar, so that the next output begins on its own line.
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

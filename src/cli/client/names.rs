@@ -4,6 +4,9 @@ use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 
 use super::complete::{routes, sources};
+use super::tell::parse;
+use crate::cli::Failure;
+use crate::client::{Client, Webhook};
 
 /// Names a webhook.
 #[derive(Clone, Debug, Args)]
@@ -34,6 +37,11 @@ pub(super) struct Wanted {
 }
 
 impl Named {
+    /// Names a webhook by its id, or else by its key of a source.
+    pub(super) fn new(id: Option<String>, key: Option<String>, source: Option<String>) -> Self {
+        Self { id, key, source }
+    }
+
     /// The path and the query of a call: below the path of the webhook for an id, else another path.
     pub(super) fn call<'a>(
         &'a self,
@@ -50,8 +58,12 @@ impl Named {
         }
     }
 
-    /// The id, if the webhook is named by it.
-    pub(super) fn id(&self) -> Option<&str> {
-        self.id.as_deref()
+    /// The id. hookbox is asked for it if the webhook is named by its key.
+    pub(super) async fn id_at(&self, client: &Client) -> Result<String, Failure> {
+        if let Some(id) = &self.id {
+            return Ok(id.clone());
+        }
+        let (path, query) = self.call(&[], "status");
+        Ok(parse::<Webhook>(client, &client.get(&path, &query).await?)?.id)
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use serde::Deserialize;
 
+use super::act::Why;
 use super::complete::{routes, sources};
 use super::safe::{json_line, safe};
 use super::server::{ServerFlags, block_on};
@@ -19,6 +20,8 @@ use crate::client::Client;
 pub(in crate::cli) struct Paused {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    why: Why,
     #[command(flatten)]
     format: Format,
     #[command(flatten)]
@@ -73,8 +76,8 @@ impl Paused {
     fn ask(&self, client: &Client, action: &str) -> Result<String, Failure> {
         let Target { route, source, all: _ } = &self.target;
         let route = route.as_deref().map(|route| ("route", route));
-        let query = route.into_iter().chain(source.as_deref().map(|source| ("source", source)));
-        let query = query.collect::<Vec<_>>();
+        let source = source.as_deref().map(|source| ("source", source));
+        let query = route.into_iter().chain(source).chain(self.why.parameter()).collect::<Vec<_>>();
         block_on(async { Ok(client.post(&["v1", action], &query).await?) })
     }
 

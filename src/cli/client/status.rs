@@ -8,7 +8,7 @@ use super::dates::clock_time;
 use super::names::Named;
 use super::safe::{json_line, safe};
 use super::server::{ServerFlags, block_on};
-use super::tell::{Format, parse, print_status};
+use super::tell::{Format, print_status};
 use super::terminal::{Terminal, tint_of};
 use crate::cli::Failure;
 use crate::cli::output::print_on;
@@ -63,13 +63,7 @@ impl Watch {
 
     /// Watches to the end, also if hookbox restarts. Returns the last status; none if nobody reads what is printed.
     async fn watch(&self, client: &Client) -> Result<Option<String>, Failure> {
-        let id = match self.webhook.id() {
-            Some(id) => id.to_owned(),
-            None => {
-                let (path, query) = self.webhook.call(&[], "status");
-                parse::<Webhook>(client, &client.get(&path, &query).await?)?.id
-            }
-        };
+        let id = self.webhook.id_at(client).await?;
         let mut told = String::new();
         let mut has_begun = false;
         loop {

@@ -59,12 +59,12 @@ impl Terminal {
     }
 }
 
-/// What a status means.
+/// What the status of a webhook, or the state of a replay, means.
 pub(super) fn tint_of(status: &str) -> Tint {
     match status {
         "completed" => Tint::Good,
         "dead_lettered" | "quarantined" => Tint::Bad,
-        "processing" => Tint::Busy,
+        "processing" | "running" => Tint::Busy,
         "retrying" => Tint::Late,
         "cancelled" | "filtered" => Tint::Dim,
         _ => Tint::Plain,

@@ -3,8 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
+use crate::cli::bar::Bar;
 use crate::telemetry::metrics::Stopwatch;
 
 /// The shortest time between two lines.
@@ -22,18 +21,9 @@ pub(super) struct Progress {
 }
 
 enum Shown {
-    Bar(ProgressBar),
+    Bar(Bar),
     /// Lines, with the time since the last line.
     Lines(Stopwatch),
-}
-
-impl Drop for Progress {
-    /// Clears the bar, so that the next output begins on its own line.
-    fn drop(&mut self) {
-        if let Shown::Bar(bar) = &self.shown {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 impl Progress {
@@ -41,8 +31,7 @@ impl Progress {
     pub(super) fn new(total: u64, before: u64) -> Self {
         let since = Stopwatch::start();
         let shown = if std::io::stderr().is_terminal() {
-            let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
-            Shown::Bar(ProgressBar::new(total).with_style(style).with_position(before))
+            Shown::Bar(Bar::new(total, BAR))
         } else {
             Shown::Lines(since)
         };

@@ -49,6 +49,7 @@ rate_limit = "1000/m"
 silent_after = "36h"
 answer = {{ accepted = 200, body = "" }}
 deadline = "3s"
+sensitive = true
 "#,
         folder.path().join("old").display()
     );
@@ -56,7 +57,7 @@ deadline = "3s"
     let erp = source(&sources, "erp");
     assert_eq!((erp.name.as_str(), erp.preset.as_deref(), erp.url_of("/x")), ("erp", None, None));
     let rules = &erp.rules;
-    assert!(rules.verifies());
+    assert!(rules.verifies() && rules.is_sensitive);
     assert_eq!((rules.on_conflict, rules.on_unverified), (OnConflict::KeepFirst, OnUnverified::Quarantine));
     assert_eq!((rules.answers.accepted, rules.answers.body.as_deref()), (Some(200), Some("")));
     assert_eq!(rules.deadline.map(|deadline| deadline.as_secs()), Some(3));
@@ -65,7 +66,7 @@ deadline = "3s"
     assert_eq!(rules.proving_headers().collect::<Vec<_>>(), ["X-Erp-Signature"]);
     let shown = sources.text();
     assert!(shown.contains("[sources.erp]\n") && shown.contains("\"env:SHOP\""), "{shown}");
-    assert!(shown.contains("silent_after = \"36h\""), "{shown}");
+    assert!(shown.contains("silent_after = \"36h\"") && shown.contains("sensitive = true"), "{shown}");
     assert!(!shown.contains("s3cret") && !shown.contains("0ld") && !shown.contains("pla1n"), "{shown}");
 }
 
@@ -76,7 +77,7 @@ fn a_source_overrides_members_of_its_preset() {
     let sources = read(&folder, text).expect("no mistakes");
     let pay = source(&sources, "pay");
     assert_eq!((pay.preset.as_deref(), pay.rules.on_conflict), (Some("stripe"), OnConflict::Reject));
-    assert!(pay.rules.verifies());
+    assert!(pay.rules.verifies() && !pay.rules.is_sensitive);
     assert!(sources.text().contains("# the preset stripe"), "{}", sources.text());
 }
 
@@ -175,6 +176,10 @@ fn what_is_missing_is_told_with_what_to_write() {
         (
             "[sources.a]\nverify = \"none\"\nkey = \"body\"\nanswer = { body = \"ok\", content_type = \"a\\nb\" }\n",
             "4:10: answer: `content_type` must be a media type",
+        ),
+        (
+            "[sources.a]\nverify = \"none\"\nkey = \"body\"\nsensitive = \"yes\"\n",
+            "4:13: sources.a.sensitive: invalid type: string \"yes\", expected a boolean",
         ),
         ("sources = 1\n", "a table"),
         ("[sources]\na = 1\n", "a table"),

@@ -27,6 +27,7 @@ fn source(source: SourceView) -> proto::Source {
         last_seen: source.last_seen.map(time),
         paused: source.paused_since.is_some(),
         paused_since: source.paused_since.map(time),
+        sensitive: source.is_sensitive,
     }
 }
 

@@ -38,8 +38,9 @@ struct ActionBody {
     /// The name of the token; `anonymous` where none is needed, `hookbox` for a SIGHUP.
     #[schema(example = "anna")]
     actor: String,
-    /// What was done: `retry_webhook`, `cancel_webhook`, `replay_webhook`, `release_webhook`, `discard_webhook`, `pause`,
-    /// `resume`, `move_jobs`, `cancel_jobs`, `reload_settings`, `start_replay` or `cancel_replay`.
+    /// What was done: `retry_webhook`, `cancel_webhook`, `replay_webhook`, `release_webhook`, `discard_webhook`,
+    /// `send_test`, `send_edited`, `pause`, `resume`, `move_jobs`, `cancel_jobs`, `reload_settings`, `start_replay`,
+    /// `cancel_replay` or `show_payload`.
     #[schema(example = "retry_webhook")]
     action: &'static str,
     /// The id of the webhook; null if it was not on a webhook.

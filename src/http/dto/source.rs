@@ -45,6 +45,8 @@ struct SourceBody {
     /// How many webhooks it may send per second (`s`), minute (`m`) or hour (`h`); null if its settings do not say it.
     #[schema(example = "1000/m")]
     rate_limit: Option<String>,
+    /// Whether the page hides its payloads until they are asked for. Calls are answered with payloads in any case.
+    sensitive: bool,
     /// What came in since the start of the process that answers.
     counts: SourceCountsBody,
     /// When the last request came that was verified, or that the source does not verify; null if none has come since
@@ -68,6 +70,7 @@ impl From<SourceView> for SourceBody {
             path: source.path,
             unverified: source.unverified,
             rate_limit: source.rate_limit,
+            sensitive: source.is_sensitive,
             counts: source.counts.into(),
             last_seen: source.last_seen.map(Time),
             paused: source.paused_since.is_some(),

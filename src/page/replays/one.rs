@@ -3,24 +3,16 @@
 use axum::extract::Path;
 use axum::response::Response;
 use maud::{Markup, html};
-use serde::Deserialize;
 
 use super::filter::{in_words, pairs};
 use super::{after, jobs, left, percent, state};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::replay::ReplayState;
 use crate::page::action::Action;
-use crate::page::because::because;
+use crate::page::because::{Why, because};
 use crate::page::context::{Context, Nav};
 use crate::page::parts::{self, Button, Tone, count, number};
 use crate::service::Replay;
-
-/// A form with a reason.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Why {
-    reason: Option<String>,
-}
 
 pub(super) async fn show(context: Context, Path(number): Path<String>) -> Response {
     match found(&context, &number).await {

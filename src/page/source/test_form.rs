@@ -7,8 +7,9 @@ use crate::access::Role;
 use crate::domain::error::{Error, Result};
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{EventType, IdempotencyKey, MAX_NAME_CHARS, Source};
+use crate::page::because::because;
 use crate::page::context::Context;
-use crate::page::parts::count;
+use crate::page::parts::{self, count};
 use crate::service::receive::Received;
 use crate::service::{MAX_TEST_BYTES, TestRequest};
 
@@ -24,6 +25,7 @@ pub(super) struct Fields {
     key: String,
     content_type: String,
     body: String,
+    reason: String,
 }
 
 /// Whether the caller may send test requests.
@@ -60,6 +62,7 @@ pub(super) fn form(context: &Context, source: &Source, verifies: bool) -> Markup
                             @for content_type in CONTENT_TYPES { option value=(content_type) { (content_type) } }
                         }
                     }
+                    (parts::reason())
                 }
                 label.field {
                     span { "Body" }
@@ -78,7 +81,7 @@ pub(super) async fn send(
     traceparent: Traceparent,
     fields: Fields,
 ) -> Result<(String, String)> {
-    let Fields { event_type, key, content_type, body } = fields;
+    let Fields { event_type, key, content_type, body, reason } = fields;
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let known = CONTENT_TYPES.into_iter().find(|known| *known == content_type);
     let test = TestRequest {
@@ -91,7 +94,7 @@ pub(super) async fn send(
         body: body.replace("\r\n", "\n").into_bytes(),
         traceparent,
     };
-    let received = context.service.send_test(source, test).await?;
+    let received = because(context, Some(reason))?.send_test(source, test).await?;
     Ok(told(source, &received))
 }
 

@@ -7,11 +7,14 @@ use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 use url::form_urlencoded;
 
+use super::payload::{self, Visibility, reveal};
 use super::{Asked, InPath, hex, load, tree};
 use crate::domain::content_type::ContentType;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::WebhookId;
-use crate::page::context::Context;
+use crate::page::action::Action;
+use crate::page::because::Why;
+use crate::page::context::{Context, see_other};
 use crate::page::parts::{self, Shown, Tone, code, cut};
 use crate::service::apart;
 use crate::service::view::WebhookView;
@@ -81,20 +84,35 @@ impl Form {
 }
 
 /// Some senders send JSON as another type.
-fn looks_like_json(body: &[u8], content_type: &ContentType) -> bool {
+pub(super) fn looks_like_json(body: &[u8], content_type: &ContentType) -> bool {
     content_type.is_json() || matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
 /// `GET /webhooks/{id}/body`: the exact bytes, as a file that a browser does not open.
 pub(super) async fn download(context: Context, id: InPath) -> Response {
-    match file(&context, id).await {
-        Ok(response) => response,
-        Err(error) => context.failed(&error),
-    }
+    let file = match load(&context, id).await {
+        // The view has the form that asks for it.
+        Ok(webhook) if Visibility::of(&context, &webhook).is_hidden() => {
+            return see_other(&context.path(&format!("/webhooks/{}#body", webhook.status.id)));
+        }
+        Ok(webhook) => file(webhook),
+        Err(error) => Err(error),
+    };
+    file.unwrap_or_else(|error| context.failed(&error))
 }
 
-async fn file(context: &Context, id: InPath) -> Result<Response> {
+/// `POST /webhooks/{id}/body`: the same, of a payload that is hidden.
+pub(super) async fn download_hidden(id: InPath, Action(context, why): Action<Why>) -> Response {
+    asked_for(&context, id, why).await.unwrap_or_else(|error| context.failed(&error))
+}
+
+async fn asked_for(context: &Context, id: InPath, why: Why) -> Result<Response> {
     let webhook = load(context, id).await?;
+    reveal(context, &webhook, why, Some("as a file")).await?;
+    file(webhook)
+}
+
+fn file(webhook: WebhookView) -> Result<Response> {
     let id = webhook.status.id;
     let body = webhook.payload.ok_or_else(|| gone(id))?;
     let disposition = format!("attachment; filename=\"{}\"", file_name(id));
@@ -121,7 +139,12 @@ pub(super) fn gone(id: WebhookId) -> Error {
 }
 
 /// The body, as the request asks for it.
-pub(super) async fn section(context: &Context, webhook: &WebhookView, asked: &Asked) -> Markup {
+pub(super) async fn section(
+    context: &Context,
+    webhook: &WebhookView,
+    asked: &Asked,
+    visibility: Visibility,
+) -> Markup {
     let id = webhook.status.id;
     let download = context.path(&format!("/webhooks/{id}/body"));
     let Some(body) = &webhook.payload else {
@@ -132,17 +155,28 @@ pub(super) async fn section(context: &Context, webhook: &WebhookView, asked: &As
             }
         };
     };
-    let shown = apart(body.len(), || shown(context, body, &webhook.content_type, asked)).await;
+    let shown = if visibility.is_hidden() {
+        payload::hidden(context, webhook)
+    } else {
+        apart(body.len(), || shown(context, body, &webhook.content_type, asked)).await
+    };
     html! {
         section.card id="body" {
             div.spread {
                 h2 { "Body" }
-                div.actions {
-                    @if let Some(text) = copied(body) { (parts::copy("body", text)) }
-                    a href=(download) download=(file_name(id)) { "Download" }
+                @if !visibility.is_hidden() {
+                    div.actions {
+                        @if let Some(text) = copied(body) { (parts::copy("body", text)) }
+                        @if visibility == Visibility::Open {
+                            a href=(download) download=(file_name(id)) { "Download" }
+                        }
+                    }
                 }
             }
             p.muted.small { (parts::text(webhook.content_type.as_str())) ", " (parts::bytes(body.len() as u64)) }
+            @if visibility == Visibility::Asked {
+                p.muted.small { "Shown because you asked for it. The links of this view hide it again." }
+            }
             (shown)
         }
     }

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use maud::{Markup, html};
 
 use super::hex;
+use super::payload::{Visibility, in_place_of};
 use crate::domain::delivery::{Answer, Delivery};
 use crate::page::parts::{Shown, bytes, code, cut, seconds, text};
 
@@ -20,7 +21,7 @@ const FOLDED_CHARS: usize = 120;
 const SHOWN_BYTES: usize = 512;
 
 /// A delivery in one line, and below it headers and bodies, which can be unfolded. `id` is that of the element.
-pub(super) fn delivery(delivery: &Delivery, id: &str) -> Markup {
+pub(super) fn delivery(delivery: &Delivery, id: &str, visibility: Visibility) -> Markup {
     html! {
         details.more id=(id) {
             summary {
@@ -37,7 +38,7 @@ pub(super) fn delivery(delivery: &Delivery, id: &str) -> Markup {
             @if let Some(answer) = &delivery.answer {
                 h3 { "Answered" }
                 (headers(&answer.headers))
-                (body(answer))
+                @if visibility.is_hidden() { (in_place_of("The body")) } @else { (body(answer)) }
             }
         }
     }

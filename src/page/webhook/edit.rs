@@ -10,6 +10,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::body::gone;
+use super::payload::{self, Visibility, reveal};
 use super::{InPath, load};
 use crate::access::Role;
 use crate::domain::error::{Error, Reason, Result};
@@ -20,6 +21,7 @@ use crate::domain::trace::Traceparent;
 use crate::domain::verdict::Verdict;
 use crate::domain::webhook::{EventType, IdempotencyKey, MAX_NAME_CHARS, NewWebhook, Source};
 use crate::page::action::Action;
+use crate::page::because::{Why, because};
 use crate::page::context::{Context, Nav};
 use crate::page::parts::{self, Tone, cut, input};
 use crate::service::apart;
@@ -41,6 +43,7 @@ pub(super) struct Edited {
     key: String,
     event_type: String,
     body: String,
+    reason: String,
 }
 
 impl Edited {
@@ -50,7 +53,7 @@ impl Edited {
         let room = MAX_NAME_CHARS.saturating_sub(suffix.len());
         let key: String = webhook.status.idempotency_key.as_str().chars().take(room).collect();
         let event_type = webhook.status.event_type.to_string();
-        Self { key: format!("{key}{suffix}"), event_type, body: body.to_owned() }
+        Self { key: format!("{key}{suffix}"), event_type, body: body.to_owned(), reason: String::new() }
     }
 }
 
@@ -122,19 +125,53 @@ async fn filled_in(context: &Context, id: InPath) -> Result<Markup> {
     context.caller.check_role(Role::Operate)?;
     let webhook = load(context, id).await?;
     let body = editable(context, &webhook)?;
+    if Visibility::of(context, &webhook).is_hidden() {
+        return Ok(hidden(context, &webhook));
+    }
     Ok(view(context, &webhook, &Edited::of(&webhook, body, context), None))
+}
+
+/// `POST /webhooks/{id}/edit`: the form, of a payload that is hidden.
+pub(super) async fn form_with_hidden(id: InPath, Action(context, why): Action<Why>) -> Response {
+    match asked_for(&context, id, why).await {
+        Ok(body) => context.page("Edit and send", Nav::Webhooks, body),
+        Err(error) => context.failed(&error),
+    }
+}
+
+async fn asked_for(context: &Context, id: InPath, why: Why) -> Result<Markup> {
+    let webhook = load(context, id).await?;
+    let body = editable(context, &webhook)?;
+    reveal(context, &webhook, why, Some("to edit it")).await?;
+    Ok(view(context, &webhook, &Edited::of(&webhook, body, context), None))
+}
+
+/// What is shown in place of the form while the payload is hidden.
+fn hidden(context: &Context, webhook: &WebhookView) -> Markup {
+    let path = format!("/webhooks/{}/edit", webhook.status.id);
+    html! {
+        (head(context, webhook))
+        section.card { (payload::form(context, webhook, &path, "Show and edit the payload", &parts::nothing())) }
+    }
+}
+
+fn head(context: &Context, webhook: &WebhookView) -> Markup {
+    let back = context.path(&format!("/webhooks/{}", webhook.status.id));
+    html! {
+        nav.crumbs aria-label="Path" {
+            a href=(context.path("/webhooks")) { "Webhooks" }
+            a href=(back) { (cut(webhook.status.event_type.as_str(), TITLE_CHARS)) }
+            span { "Edit and send" }
+        }
+        (parts::head("Edit and send as new", parts::nothing()))
+    }
 }
 
 fn view(context: &Context, webhook: &WebhookView, edited: &Edited, problem: Option<&Error>) -> Markup {
     let status = &webhook.status;
     let back = context.path(&format!("/webhooks/{}", status.id));
     html! {
-        nav.crumbs aria-label="Path" {
-            a href=(context.path("/webhooks")) { "Webhooks" }
-            a href=(back) { (cut(status.event_type.as_str(), TITLE_CHARS)) }
-            span { "Edit and send" }
-        }
-        (parts::head("Edit and send as new", parts::nothing()))
+        (head(context, webhook))
         @if let Some(problem) = problem { (refused(context, problem)) }
         section.card {
             p {
@@ -148,6 +185,7 @@ fn view(context: &Context, webhook: &WebhookView, edited: &Edited, problem: Opti
                     div.fields {
                         (input("Event type", "event_type", &edited.event_type))
                         (input("Key", "key", &edited.key))
+                        (input("Reason", "reason", &edited.reason))
                     }
                     label.field {
                         span { "Body, " (parts::text(webhook.content_type.as_str())) }
@@ -210,14 +248,14 @@ pub(super) async fn send(
     }
 }
 
-/// Sends the new webhook. Errors: those of a submission.
+/// Sends the new webhook. Errors: those of a submission; `InvalidField` for the reason.
 async fn submitted(
     context: &Context,
     original: &WebhookView,
     edited: &Edited,
     traceparent: Traceparent,
 ) -> Result<(WebhookId, &'static str)> {
-    let id = original.status.id;
+    let service = because(context, Some(edited.reason.clone()))?;
     let headers = headers(original);
     let payload = apart(edited.body.len(), || payload(original, &edited.body)).await?;
     let webhook = NewWebhook {
@@ -229,14 +267,13 @@ async fn submitted(
         verdict: Verdict::None,
         traceparent,
     };
-    let accepted = context.service.submit(webhook, &|| headers.clone()).await.outcome?;
-    let new = accepted.webhook.id;
-    if accepted.duplicate {
-        return Ok((new, "hookbox had this webhook already. Nothing was stored."));
-    }
-    let actor = context.caller.name();
-    tracing::info!(actor, webhook_id = %new, edited_from = %id, "an edited webhook is sent as a new one");
-    Ok((new, "The webhook is sent. This is the new one."))
+    let accepted = service.send_edited(original.status.id, webhook, headers).await?;
+    let notice = if accepted.duplicate {
+        "hookbox had this webhook already. Nothing was stored."
+    } else {
+        "The webhook is sent. This is the new one."
+    };
+    Ok((accepted.webhook.id, notice))
 }
 
 /// The new body. Errors: it is no JSON, but the source is `default` or the body was JSON before.

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::Asked;
 use super::delivery::delivery;
+use super::payload::{Visibility, in_place_of};
 use crate::domain::action::ActionKind;
 use crate::domain::attempt::{AttemptRecord, Outcome};
 use crate::domain::job::Status;
@@ -43,6 +44,7 @@ pub(super) fn section(
     webhook: &WebhookView,
     actions: &ActionPage,
     asked: &Asked,
+    visibility: Visibility,
 ) -> Markup {
     let is_all = asked.is_all_attempts();
     let (most, most_deliveries) =
@@ -52,13 +54,13 @@ pub(super) fn section(
     attempts.drain(..left_out);
     let without_delivery = attempts.len().saturating_sub(most_deliveries);
     let attempts = attempts.into_iter().enumerate();
-    let attempts =
-        attempts.map(|(at, (job, attempt))| of_attempt(context, job, attempt, at >= without_delivery));
+    let attempts = attempts
+        .map(|(at, (job, attempt))| of_attempt(context, job, attempt, at >= without_delivery, visibility));
 
     let mut entries = vec![accepted(webhook)];
     entries.extend(attempts);
     entries.extend(of_operators(context, actions));
-    entries.extend(webhook.jobs.iter().map(|job| state(context, webhook, job, is_all)));
+    entries.extend(webhook.jobs.iter().map(|job| state(context, webhook, job, is_all, visibility)));
     // Stable: what happened at the same time stays in this order.
     entries.sort_by_key(|entry| entry.at);
     html! {
@@ -106,7 +108,13 @@ fn attempts(webhook: &WebhookView) -> Vec<(&JobView, &AttemptRecord)> {
     all
 }
 
-fn of_attempt(context: &Context, job: &JobView, attempt: &AttemptRecord, has_delivery: bool) -> Entry {
+fn of_attempt(
+    context: &Context,
+    job: &JobView,
+    attempt: &AttemptRecord,
+    has_delivery: bool,
+    visibility: Visibility,
+) -> Entry {
     let took = attempt.finished_at.duration_since(attempt.started_at).as_secs_f64();
     let (tone, ended) = match attempt.outcome {
         Outcome::Completed => (Tone::Good, "completed"),
@@ -121,7 +129,7 @@ fn of_attempt(context: &Context, job: &JobView, attempt: &AttemptRecord, has_del
         }
         @if let Some(error) = &attempt.error { p { (cut(error, ERROR_CHARS)) } }
         @if let Some(sent) = attempt.delivery.as_ref().filter(|_| has_delivery) {
-            (delivery(sent, &format!("delivery-{}-{}", job.route, attempt.number)))
+            (delivery(sent, &format!("delivery-{}-{}", job.route, attempt.number), visibility))
         }
     };
     Entry { at: attempt.started_at, tone, what }
@@ -151,12 +159,20 @@ fn done(kind: ActionKind) -> &'static str {
         ActionKind::ReplayWebhook => "Replayed",
         ActionKind::CancelWebhook => "Cancelled",
         ActionKind::ReleaseWebhook => "Released from quarantine",
+        ActionKind::ShowPayload => "Payload shown",
+        ActionKind::SendEdited => "Edited and sent as a new webhook",
         other => other.as_str(),
     }
 }
 
 /// What a job does now, or how it ended.
-fn state(context: &Context, webhook: &WebhookView, job: &JobView, is_all: bool) -> Entry {
+fn state(
+    context: &Context,
+    webhook: &WebhookView,
+    job: &JobView,
+    is_all: bool,
+    visibility: Visibility,
+) -> Entry {
     let changed = || {
         let jobs = webhook.status.jobs.iter();
         let changed = jobs.filter(|status| status.route == job.route).map(|status| status.updated_at);
@@ -175,7 +191,8 @@ fn state(context: &Context, webhook: &WebhookView, job: &JobView, is_all: bool) 
             (changed(), Tone::Busy, html! { "Attempt " (job.attempt_count) " of " (route) " is running" })
         }
         Status::Completed => {
-            (ended, Tone::Good, html! { p { (route) " is completed" } (result(context, job, is_all)) })
+            let result = result(context, job, is_all, visibility);
+            (ended, Tone::Good, html! { p { (route) " is completed" } (result) })
         }
         Status::DeadLettered => {
             (ended, Tone::Bad, html! { (route) " is a dead letter. It starts again only if it is retried" })
@@ -188,10 +205,13 @@ fn state(context: &Context, webhook: &WebhookView, job: &JobView, is_all: bool) 
 }
 
 /// What the handler returned.
-fn result(context: &Context, job: &JobView, is_all: bool) -> Markup {
+fn result(context: &Context, job: &JobView, is_all: bool, visibility: Visibility) -> Markup {
     let Some(result) = job.result.as_deref().filter(|result| *result != "null") else {
         return parts::nothing();
     };
+    if visibility.is_hidden() {
+        return in_place_of("The result");
+    }
     let shown = if is_all { Shown::All } else { Shown::Beginning(Some(context.here_with(ALL, Some("1")))) };
     html! {
         details.more id=(format_args!("result-{}", job.route)) { summary { "Result" } (code(result, &shown)) }

@@ -11,7 +11,7 @@ use super::webhooks::visible;
 use super::{Arrived, Head, Receipt, Received, refuse};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::verdict::Verdict;
-use crate::domain::webhook::{NewWebhook, Source, WebhookName};
+use crate::domain::webhook::{NewWebhook, Source};
 use crate::sources::{OnConflict, Rules, SourceRules};
 use crate::store::{Accepted, BatchError, Submission};
 use crate::telemetry::metrics::Stopwatch;
@@ -52,7 +52,10 @@ impl Service {
         let storing = self.clone().store_all(source.name.clone(), submissions, rules.on_conflict, took);
         let stored = self.in_time(rules, head.arrived, held, storing).await;
         let outcome = stored.map(Received::of).map_err(|error| match error.reason() {
-            Reason::KeyReused => self.reject(source, head, bytes, error),
+            Reason::KeyReused => {
+                self.keep_conflict(&error, head.via);
+                self.reject(source, head, bytes, error)
+            }
             _ => error,
         });
         Receipt { outcome, rate }
@@ -117,33 +120,18 @@ impl Service {
         // The store takes the webhook, so what is logged is copied before, if it is logged at all.
         let logged = (LevelFilter::current() >= LevelFilter::DEBUG)
             .then(|| (webhook.traceparent.clone(), webhook.idempotency_key.clone()));
-        let stored = match self.store.accept(webhook, jobs).await {
-            Err(error) if error.reason() == Reason::KeyReused && on_conflict == OnConflict::KeepFirst => {
-                self.first_of(error).await
-            }
-            stored => stored,
+        // A batch of one is stored as `accept` stores it, but `on_conflict` decides.
+        let stored = self.store.accept_batch(vec![Submission { webhook, jobs }], on_conflict).await;
+        let outcome = match stored.map(|mut stored| stored.pop()) {
+            Ok(Some(accepted)) => Ok(self.as_seen(accepted)),
+            Ok(None) => Err(Error::internal("a batch of one webhook has no result")),
+            Err(BatchError { error, .. }) => Err(error),
         };
-        let outcome = stored.map(|accepted| self.as_seen(accepted));
         let word = self.count(source, &outcome, took);
         if let Some((traceparent, key)) = logged {
             log(&traceparent, source, &key, word, &outcome);
         }
         outcome
-    }
-
-    /// The webhook that has the key for which another one was refused, as a duplicate. Errors: `StoreUnavailable` if it
-    /// is gone meanwhile.
-    async fn first_of(&self, refused: Error) -> Result<Accepted> {
-        let Some(id) = refused.webhook() else { return Err(refused) };
-        tracing::debug!(webhook_id = %id, "a webhook with the same key and another content counts as a duplicate");
-        match self.store.status(WebhookName::Id(id)).await {
-            Ok(webhook) => Ok(Accepted { webhook, duplicate: true }),
-            Err(error) if error.reason() == Reason::WebhookNotFound => {
-                let detail = "the webhook that had the key was removed at this moment; send it again";
-                Err(Error::store_unavailable(detail, error))
-            }
-            Err(error) => Err(error),
-        }
     }
 
     async fn store_batch(

@@ -1,9 +1,11 @@
 //! The commands that talk to a running hookbox, as people and scripts run them.
 
+mod actions;
 mod commands;
 mod hostile;
 mod listen;
 mod local;
+mod replay;
 mod send;
 
 use std::process::Output;

@@ -26,6 +26,7 @@ const SOURCES: &str = r#"
     secrets = ["s3cret-of-the-erp"]
     key = { header = "X-Id" }
     unverified = "quarantine"
+    sensitive = true
 
     [sources.crm]
     verify = { token = "plain", header = "X-Token" }
@@ -94,7 +95,7 @@ async fn the_sources_of_the_settings_are_listed_by_name(#[values(Sqlite, Postgre
         let mut source = json!({
             "source": name, "preset": null, "description": null, "verifies": true,
             "path": format!("/v1/sources/{name}/webhooks"), "unverified": "reject", "rate_limit": null,
-            "counts": counts, "last_seen": null, "paused": false, "paused_since": null,
+            "counts": counts, "last_seen": null, "paused": false, "paused_since": null, "sensitive": false,
         });
         for (member, value) in members.as_object().unwrap() {
             source[member] = value.clone();
@@ -104,7 +105,12 @@ async fn the_sources_of_the_settings_are_listed_by_name(#[values(Sqlite, Postgre
     let shop = "Shopify: webhooks of apps and of the admin";
     let expected = [
         unseen("crm", json!({})),
-        unseen("erp", json!({ "description": "The ERP of the warehouse", "unverified": "quarantine" })),
+        unseen(
+            "erp",
+            json!({
+                "description": "The ERP of the warehouse", "unverified": "quarantine", "sensitive": true,
+            }),
+        ),
         unseen("shop", json!({ "preset": "shopify", "description": shop, "rate_limit": "1000/m" })),
     ];
     assert_eq!(sources(&hookbox.rest).await, expected, "without `default`");
@@ -235,7 +241,7 @@ fn source_json(source: proto::Source) -> Value {
         "source": source.source, "preset": source.preset, "description": source.description,
         "verifies": source.verifies, "path": source.path, "unverified": source.unverified,
         "rate_limit": source.rate_limit, "last_seen": time(source.last_seen), "paused": source.paused,
-        "paused_since": time(source.paused_since),
+        "paused_since": time(source.paused_since), "sensitive": source.sensitive,
         "counts": {
             "verified": counts.verified, "unverified": counts.unverified, "malformed": counts.malformed,
             "handshakes": counts.handshakes,

@@ -16,6 +16,7 @@ use hookbox::internals::domain::verdict::Verdict;
 use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 use hookbox::internals::keys::{KeyFetcher, Network};
 use hookbox::internals::routes::{RouteSettings, Routes};
+use hookbox::internals::service::conflicts::Via;
 use hookbox::internals::service::reload::{Reloaded, RoutesInForce};
 use hookbox::internals::service::work::Work;
 use hookbox::internals::service::{Receiving, Service};
@@ -71,7 +72,7 @@ async fn the_service_refuses_webhooks_of_the_source_whoever_submits_them() {
         verdict: Verdict::None,
         traceparent: Traceparent::new(1, 1, true),
     };
-    let refused = service.submit(webhook, &|| Vec::new()).await.outcome.unwrap_err();
+    let refused = service.submit(webhook, &|| Vec::new(), Via::Rest).await.outcome.unwrap_err();
     assert_eq!((refused.reason(), refused.field()), (Reason::InvalidField, Some("source")));
     stopping.cancel();
     store.close().await;

@@ -107,12 +107,26 @@ async fn exit_codes_say_what_has_failed() {
         (&["pause", "--route", "none"], 66),
         (&["retry", &id], 1),
         (&["release", unknown], 66),
+        (&["replay", unknown], 66),
+        (&["replay", "--route", "none", "--yes"], 66),
+        (&["replays", "show", "7"], 66),
+        (&["replays", "watch", "7"], 66),
+        (&["replays", "cancel", "7"], 66),
         (&["list", "--status", "done"], 64),
         (&["status", "7"], 64),
         (&["status"], 64),
         (&["status", &id, "--key", "evt-001"], 64),
         (&["pause"], 64),
         (&["pause", "--all", "--route", "default"], 64),
+        (&["replay"], 64),
+        (&["replay", "--source", "default"], 64),
+        (&["replay", &id, "--dry-run"], 64),
+        (&["replay", &id, "--source", "default"], 64),
+        (&["replay", "--key", "evt-001", "--status", "completed"], 64),
+        (&["replay", "--status", "pending", "--yes"], 64),
+        (&["replay", "--route", "default", "--rate", "7", "--yes"], 64),
+        (&["replays", "show", "first"], 64),
+        (&["actions", "--webhook", "7"], 64),
         (&["list", "--since", "yesterday"], 64),
         (&["list", "--url", "127.0.0.1:8080"], 64),
         (&["list", "--ca", "missing.pem"], 64),
@@ -149,6 +163,7 @@ async fn completions_ask_hookbox_for_the_names_of_routes() {
         printed(place, &[&["--", "hookbox"][..], words].concat())
     };
     assert_eq!(completed(&mut place, "3", &["list", "--route", ""]), "orders");
+    assert_eq!(completed(&mut place, "3", &["replay", "--route", ""]), "orders");
     assert_eq!(completed(&mut place, "3", &["listen", "--source", "def"]), "default");
     assert_eq!(completed(&mut place, "3", &["send", "--preset", "strip"]), "stripe");
     drop(process);

@@ -46,6 +46,14 @@ async fn hostile_texts_are_escaped_for_people_and_for_programs() {
     let listed = lines(&place, &["list", "--json"]);
     assert_eq!((&listed[0]["event_type"], &listed[0]["idempotency_key"]), (&EVENT_TYPE.into(), &KEY.into()));
 
+    printed(&place, &["replay", "--type", EVENT_TYPE, "--reason", KEY, "--yes"]);
+    for command in [&["replays"][..], &["replays", "show", "1"], &["actions"]] {
+        let shown = printed(&place, command);
+        assert!(shown.contains("evt\\u{200b}"), "{shown}");
+        check(&shown);
+        check(&printed(&place, &[command, &["--json"]].concat()));
+    }
+
     tail.wait_for_log("order").await;
     check(&tail.log());
     tail.signal(nix::sys::signal::Signal::SIGINT);

@@ -132,22 +132,23 @@ impl Place {
 
     /// Starts a command; all that it says is logged.
     pub(crate) fn start_command(&self, arguments: &[&str]) -> Process {
-        self.spawn(arguments, |log| File::options().append(true).open(log).unwrap().into())
+        self.spawn(arguments, Stdio::null(), |log| File::options().append(true).open(log).unwrap().into())
     }
 
-    /// Starts a command whose standard error is a terminal.
+    /// Starts a command whose standard input and standard error are a terminal.
     pub(crate) fn start_on_terminal(&self, arguments: &[&str]) -> (Process, Terminal) {
         let (terminal, end) = Terminal::open();
-        (self.spawn(arguments, |_| end.into()), terminal)
+        let input = end.try_clone().unwrap().into();
+        (self.spawn(arguments, input, |_| end.into()), terminal)
     }
 
-    fn spawn(&self, arguments: &[&str], error: impl FnOnce(&Path) -> Stdio) -> Process {
+    fn spawn(&self, arguments: &[&str], input: Stdio, error: impl FnOnce(&Path) -> Stdio) -> Process {
         static STARTED: AtomicU16 = AtomicU16::new(0);
         let log = self.path(&format!("log-{}", STARTED.fetch_add(1, Ordering::SeqCst)));
         File::create(&log).unwrap();
         // Both outputs are appended, or one would be written over the other.
         let out = File::options().append(true).open(&log).unwrap();
-        let child = self.command(arguments).stdout(out).stderr(error(&log)).spawn().unwrap();
+        let child = self.command(arguments).stdin(input).stdout(out).stderr(error(&log)).spawn().unwrap();
         let address = format!("127.0.0.1:{}", self.http).parse().unwrap();
         Process { child, log, rest: Rest::new(address) }
     }

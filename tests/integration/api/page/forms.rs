@@ -1,6 +1,9 @@
-//! Every form of the page that changes something, sent by those who must not. The paths are those of the router, so that
+//! Every form of the page, sent by those who must not. The paths are those of the router, so that
 //! none is forgotten.
 
+use std::collections::BTreeSet;
+
+use hookbox::internals::access::{Role, role_of_form};
 use hookbox::internals::page;
 use reqwest::header::{CONTENT_TYPE, COOKIE, ORIGIN};
 use serde_json::json;
@@ -13,14 +16,19 @@ use crate::api::harness::{Hookbox, Sqlite};
 /// A webhook that does not exist; also where a path wants another name.
 const ID: &str = "01934c3e-7b00-7000-8000-000000000000";
 
-/// The paths of all forms but that of the login, whose field is the token itself.
-fn forms() -> Vec<String> {
+/// All forms but that of the login, whose field is the token itself: the path of each, and the role that it needs.
+fn forms_with_roles() -> Vec<(String, Role)> {
     let posts = page::paths().into_iter().filter(|(method, _)| *method == "POST").map(|(_, path)| path);
     let named = posts.filter(|path| *path != "/login").map(|path| {
         let segments = path.split('/').map(|segment| if segment.starts_with('{') { ID } else { segment });
-        segments.collect::<Vec<_>>().join("/")
+        (segments.collect::<Vec<_>>().join("/"), role_of_form(path))
     });
     named.collect()
+}
+
+/// The paths of all forms but that of the login.
+fn forms() -> Vec<String> {
+    forms_with_roles().into_iter().map(|(path, _)| path).collect()
 }
 
 fn hookbox() -> Hookbox {
@@ -32,20 +40,20 @@ fn hookbox() -> Hookbox {
 #[tokio::test]
 async fn no_form_is_taken_without_a_token_of_a_caller_who_may() {
     let hookbox = hookbox();
-    assert!(forms().contains(&"/logout".to_owned()));
+    let of_readers = forms_with_roles().into_iter().filter(|(_, role)| *role == Role::Read);
+    let of_readers = of_readers.map(|(path, _)| path.replace(ID, "{id}")).collect::<BTreeSet<_>>();
+    let expected = ["/logout", "/webhooks/{id}", "/webhooks/{id}/body"].map(ToOwned::to_owned);
+    assert_eq!(of_readers, BTreeSet::from(expected));
     let reader = Browser::logged_in(&hookbox, "reader").await;
     let of_reader = form_token(&reader.get("/").await);
-    for path in forms() {
+    for (path, role) in forms_with_roles() {
         let stranger = Browser::of(&hookbox).post(&path, &[("form_token", &of_reader)]).await;
         assert_eq!((stranger.status, stranger.header("location")), (303, "/login"), "{path}");
-        if path != "/logout" {
+        if role != Role::Read {
             refused(&reader.post(&path, &[("form_token", &of_reader)]).await, 403, "FORBIDDEN");
         }
-        refused(
-            &reader.post(&path, &[]).await,
-            403,
-            if path == "/logout" { "FORM_TOKEN" } else { "FORBIDDEN" },
-        );
+        let reason = if role == Role::Read { "FORM_TOKEN" } else { "FORBIDDEN" };
+        refused(&reader.post(&path, &[]).await, 403, reason);
     }
     nothing_has_changed(&hookbox).await;
 }
@@ -122,4 +130,5 @@ async fn nothing_has_changed(hookbox: &Hookbox) {
     let operator = rest(hookbox, "operator");
     assert_eq!(operator.get("/v1/pauses").await.json()["pauses"], json!([]));
     assert_eq!(operator.get("/v1/webhooks").await.json()["webhooks"], json!([]));
+    assert_eq!(operator.get("/v1/actions").await.json()["actions"], json!([]));
 }

@@ -1,8 +1,10 @@
 //! One webhook: what is shown of it.
 
 mod acts;
+mod difference;
 mod edit;
 mod quarantine;
+mod sensitive;
 
 use std::time::Duration;
 

@@ -14,6 +14,7 @@ const SOURCES: &str = r#"
     preset = "shopify"
     secrets = ["s3cret-of-the-shop"]
     rate_limit = "1000/m"
+    sensitive = true
 
     [sources.crm]
     verify = { token = "plain", header = "X-Token" }
@@ -78,11 +79,18 @@ async fn a_source_says_where_its_sender_sends_and_what_it_is_answered() {
         assert!(crm.contains(expected), "{expected}: {crm}");
     }
     let shop = words(&browser.get("/sources/shop").await.text);
-    for expected in
-        ["shopify", "1000/m", "counts as a duplicate, also with another body", "with the JSON of hookbox"]
-    {
+    for expected in [
+        "shopify",
+        "1000/m",
+        "counts as a duplicate, also with another body",
+        "with the JSON of hookbox",
+        "Sensitive Yes: this page hides its payloads",
+    ] {
         assert!(shop.contains(expected), "{expected}: {shop}");
     }
+    let list = browser.get("/sources").await;
+    assert!(row(&list, "/sources/shop").contains(">sensitive<"), "{}", list.text);
+    assert!(!crm.contains("Sensitive") && !row(&list, "/sources/crm").contains("sensitive"), "{}", list.text);
 }
 
 #[tokio::test]

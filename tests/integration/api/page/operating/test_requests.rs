@@ -1,11 +1,12 @@
 //! Test requests to sources.
 
+use rstest::rstest;
 use serde_json::json;
 
 use super::{Browser, act, refused, sent, words};
 use crate::api::access::{EVERY_ROLE, rest, token};
 use crate::api::harness::client::Answer;
-use crate::api::harness::{Hookbox, Sqlite};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
 const SOURCES: &str = r#"
     [sources.shop]
@@ -91,6 +92,43 @@ async fn a_test_with_several_webhooks_or_none_leads_to_them() {
     let page =
         act(&browser, "/sources/batch", "/sources/batch/test", &[JSON, ("body", r#"{"items":[]}"#)]).await;
     assert!(page.text.contains("has no webhooks in it. Nothing is stored."), "{}", page.text);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_test_is_an_action_on_its_source(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, &[SOURCES, &token("anna", EVERY_ROLE)].concat());
+    let browser = Browser::logged_in(&hookbox, "anna").await;
+    let send = async |source: &str, fields: &[(&str, &str)]| {
+        sent(&browser, &format!("/sources/{source}"), &format!("/sources/{source}/test"), fields).await
+    };
+    let fields = [("key", "evt-001"), JSON, ("body", "{}")];
+    let answer = send("shop", &[&fields[..], &[("reason", "the secret is new")]].concat()).await;
+    let id = path(&answer).strip_prefix("/webhooks/").expect("a webhook").to_owned();
+    send("shop", &fields).await;
+    refused(&send("shop", &[("content_type", "text/html"), ("body", "{}")]).await, 400, "INVALID_FIELD");
+    refused(&send("shop", &[("key", "evt-001"), JSON, ("body", "[]")]).await, 422, "IDEMPOTENCY_KEY_REUSED");
+    send("batch", &[JSON, ("body", r#"{"items":[{"id":"1"},{"id":"1"}]}"#)]).await;
+
+    let recorded = rest(&hookbox, "anna").get("/v1/actions").await.json();
+    let recorded = recorded["actions"].as_array().unwrap().iter().map(|action| {
+        let what = ["actor", "action", "source", "webhook_id", "reason", "detail"];
+        json!(what.map(|member| action[member].clone()))
+    });
+    let batch = "webhooks: 2; duplicates among them: 1";
+    let duplicate = format!("a duplicate of the webhook {id}");
+    let stored = format!("stored as the webhook {id}");
+    let expected = [
+        json!(["anna", "send_test", "batch", null, null, batch]),
+        json!(["anna", "send_test", "shop", null, null, duplicate]),
+        json!(["anna", "send_test", "shop", null, "the secret is new", stored]),
+    ];
+    assert_eq!(recorded.collect::<Vec<_>>(), expected);
+    let text = words(&browser.get("/actions").await.text);
+    let line = format!("anna send test {stored} source shop the secret is new");
+    assert!(text.contains(&line), "{text}");
+    let page = browser.get(&format!("/webhooks/{id}")).await;
+    assert!(page.text.contains("a test of the source, with the token anna"), "{}", page.text);
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
 //! Editing a webhook, and sending it as a new one.
 
+use rstest::rstest;
 use serde_json::json;
 
 use super::{PULLED, act, has};
 use crate::api::bodies::hookbox_with;
-use crate::api::harness::{Hookbox, Sqlite};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 use crate::api::page::{Browser, form_token, refused};
 
 /// The value of a field of a form.
@@ -67,15 +68,44 @@ async fn what_cannot_be_sent_is_told_and_what_was_written_is_kept() {
             "already has this idempotency key with a different payload",
         ),
     ] {
-        let fields =
-            [("form_token", token.as_str()), ("key", key), ("event_type", event_type), ("body", body)];
+        let named = [("form_token", token.as_str()), ("key", key), ("event_type", event_type)];
+        let fields = [&named[..], &[("body", body), ("reason", "it was wrong")]].concat();
         let page = browser.post(&send, &fields).await;
         assert_eq!(page.status, status, "{}", page.text);
-        for text in ["Nothing was sent: ", problem, "{&quot;&lt;b&gt;&quot;:", &format!("value=\"{key}\"")] {
+        let kept = ["{&quot;&lt;b&gt;&quot;:", &format!("value=\"{key}\""), "value=\"it was wrong\""];
+        for text in ["Nothing was sent: ", problem].into_iter().chain(kept) {
             assert!(page.text.contains(text), "{text}: {}", page.text);
         }
     }
     assert_eq!(hookbox.rest.get("/v1/webhooks").await.json()["webhooks"].as_array().unwrap().len(), 1);
+    assert_eq!(hookbox.rest.get("/v1/actions").await.json()["actions"], json!([]));
+    has(&browser.get(&format!("/webhooks/{id}")).await, &["the page, as an edited webhook"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_edited_webhook_is_an_action_on_the_one_it_was_made_of(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    let browser = Browser::of(&hookbox);
+    let id = hookbox.rest.accept("evt-001").await;
+    let (edit, send) = (format!("/webhooks/{id}/edit"), format!("/webhooks/{id}/send"));
+    let fields = [("key", "evt-002"), ("event_type", "order.paid"), ("body", "{}")];
+    let reason = ("reason", "the total was wrong");
+    act(&browser, &edit, &send, &[&fields[..], &[reason]].concat()).await;
+    act(&browser, &edit, &send, &fields).await;
+    let new = hookbox.rest.get("/v1/status?idempotency_key=evt-002").await.text_of("id");
+    let recorded = hookbox.rest.get(&format!("/v1/actions?webhook_id={id}")).await.json();
+    let recorded = recorded["actions"].as_array().unwrap().iter().map(|action| {
+        let what = ["actor", "action", "source", "reason", "detail"].map(|member| action[member].clone());
+        json!(what)
+    });
+    let expected = [
+        json!(["anonymous", "send_edited", "default", null, format!("a duplicate of the webhook {new}")]),
+        json!(["anonymous", "send_edited", "default", reason.1, format!("stored as the webhook {new}")]),
+    ];
+    assert_eq!(recorded.collect::<Vec<_>>(), expected);
+    let page = browser.get(&format!("/webhooks/{id}")).await;
+    has(&page, &["<b>Edited and sent as a new webhook</b> by anonymous", reason.1, &new]);
 }
 
 #[tokio::test]

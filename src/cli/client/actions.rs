@@ -1,0 +1,89 @@
+//! `hookbox actions`: lists what operators did, newest first.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::pages::{Pages, Rows};
+use super::server::{ServerFlags, block_on};
+use super::table::{Cell, Column, Table};
+use super::tell::Format;
+use super::terminal::Tint;
+use crate::cli::Failure;
+
+/// The options of `hookbox actions`.
+#[derive(Clone, Debug, Args)]
+pub(in crate::cli) struct Actions {
+    /// Only actions on the webhook with this id
+    #[arg(long, value_name = "ID")]
+    webhook: Option<String>,
+    #[command(flatten)]
+    pages: Pages,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+#[derive(Debug, Deserialize)]
+struct Action {
+    at: String,
+    actor: String,
+    action: String,
+    webhook_id: Option<String>,
+    route: Option<String>,
+    source: Option<String>,
+    replay: Option<u64>,
+    reason: Option<String>,
+    detail: Option<String>,
+}
+
+impl Actions {
+    /// Prints the actions, page by page.
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        let client = self.server.client()?;
+        let parameters = self.webhook.iter().map(|id| ("webhook_id", id.clone())).collect::<Vec<_>>();
+        let rows = Rows { table, add };
+        block_on(self.pages.print(&client, "actions", &parameters, self.format, rows))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn table() -> Table {
+    Table::new([
+        Column::whole("TIME"),
+        Column::cut("WHO", 8),
+        Column::whole("WHAT"),
+        Column::cut("ON", 12),
+        Column::cut("WHY", 20),
+        Column::cut("DETAIL", 20),
+    ])
+}
+
+fn add(table: &mut Table, action: &Action, _: Timestamp) {
+    table.add([
+        // The exact time, because the list is also read long after.
+        Cell::tinted(&action.at, Tint::Dim),
+        Cell::new(&action.actor),
+        Cell::new(&action.action),
+        Cell::new(action.target()),
+        Cell::new(action.reason.as_deref().unwrap_or_default()),
+        Cell::tinted(action.detail.as_deref().unwrap_or_default(), Tint::Dim),
+    ]);
+}
+
+impl Action {
+    /// On what it was done.
+    fn target(&self) -> String {
+        let named = [
+            self.webhook_id.as_ref().map(|id| format!("webhook {id}")),
+            self.replay.map(|number| format!("replay {number}")),
+            self.route.as_ref().map(|route| format!("route {route}")),
+            self.source.as_ref().map(|source| format!("source {source}")),
+        ];
+        let named = named.into_iter().flatten().collect::<Vec<_>>();
+        if named.is_empty() { "everything".to_owned() } else { named.join(", ") }
+    }
+}

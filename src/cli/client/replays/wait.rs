@@ -1,0 +1,96 @@
+//! Waits for the end of a replay, also over restarts of hookbox. The replay goes on without it.
+
+use std::future::Future;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::told::Replay;
+use crate::cli::bar::Bar;
+use crate::cli::client::tail::{EXIT_INTERRUPTED, lost};
+use crate::cli::client::tell::Format;
+use crate::cli::{Failure, note};
+use crate::client::Client;
+
+/// The pause before the first look at a replay, and the longest one. It doubles with each look.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+const BAR: &str = "{bar:40} {percent:>3} %  {wide_msg}";
+
+/// Ctrl-C, from when this was made on.
+pub(super) struct Interrupt(Signal);
+
+impl Interrupt {
+    /// From now on, Ctrl-C does not end the process. Needs the runtime.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::interrupt())?))
+    }
+
+    /// What comes of a call; none if Ctrl-C comes first.
+    pub(super) async fn race<T>(&mut self, call: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = call => Some(done),
+            _ = self.0.recv() => None,
+        }
+    }
+}
+
+/// Waits for the end of a replay, and prints it. The exit code is 1 if it was cancelled, and that of a process that was
+/// interrupted if Ctrl-C came first.
+pub(super) async fn to_the_end(
+    client: &Client,
+    replay: Replay,
+    format: Format,
+    interrupt: &mut Interrupt,
+) -> Result<ExitCode, Failure> {
+    let Some(ended) = wait(client, replay, interrupt).await? else {
+        return Ok(ExitCode::from(EXIT_INTERRUPTED));
+    };
+    ended.print_end(format)?;
+    Ok(if ended.is_completed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Waits for the end of a replay, and shows on a terminal how far it is. None if Ctrl-C came first, which is said.
+pub(super) async fn wait(
+    client: &Client,
+    mut replay: Replay,
+    interrupt: &mut Interrupt,
+) -> Result<Option<Replay>, Failure> {
+    let (number, bar) = (replay.number, Bar::new(100, BAR));
+    let (mut pause, mut is_lost) = (FIRST_PAUSE, false);
+    while replay.is_running() {
+        bar.set_position(replay.percent());
+        bar.set_message(replay.doing());
+        let look = async move {
+            tokio::time::sleep(pause).await;
+            Replay::get(client, number).await
+        };
+        match interrupt.race(look).await {
+            Some(Ok(found)) => {
+                replay = found;
+                if std::mem::take(&mut is_lost) {
+                    bar.suspend(|| note(&format!("connected to {} again", client.url())));
+                }
+            }
+            Some(Err(error)) if error.is_passing() => {
+                if !std::mem::replace(&mut is_lost, true) {
+                    bar.suspend(|| note(&lost(client.url(), &error.why())));
+                }
+            }
+            Some(Err(error)) => return Err(error.into()),
+            None => {
+                drop(bar);
+                note(&format!(
+                    "replay {number} goes on; `hookbox replays watch {number}` shows how far it is, and \
+                     `hookbox replays cancel {number}` ends it"
+                ));
+                return Ok(None);
+            }
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    Ok(Some(replay))
+}
