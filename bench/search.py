@@ -195,7 +195,7 @@ def measure_lists(client, options):
         "a key of any source": {"idempotency_key": f"evt-{middle}"},
         "a trace": {"trace_id": f"{middle:032x}"},
         "an event type that is not there": {"event_type": "no.such"},
-        "a source that is not there": {"source": "nobody"},
+        "a source that is not there": {"source": "unknown"},
         "unverified": {"verdict": "unverified"},
         "cancelled or retrying": {"status": "cancelled,retrying"},
     }

@@ -1,5 +1,5 @@
 //! A program that is hookbox with a handler of its own, `price-order`: it adds up the price of an order, by a price list
-//! in a file that somebody else writes.
+//! in a file that another program writes.
 //!
 //! ```sh
 //! echo '{"apple": 25, "pear": 40}' > prices.json

@@ -70,8 +70,8 @@ impl Access {
             return Ok(Caller::anonymous());
         }
         let role = match need {
-            Need::Nothing => return Ok(Caller::nobody()),
-            Need::Metrics if tokens.are_metrics_open() => return Ok(Caller::nobody()),
+            Need::Nothing => return Ok(Caller::unknown()),
+            Need::Metrics if tokens.are_metrics_open() => return Ok(Caller::unknown()),
             Need::Metrics => Role::Read,
             Need::Role(role) => role,
         };

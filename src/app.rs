@@ -136,7 +136,7 @@ pub async fn run(
         config.purge_interval,
     );
 
-    let keys = KeyFetcher::new(Arc::clone(&clock), network);
+    let keys = KeyFetcher::new(Arc::clone(&clock), network, seed);
     let receiving = Arc::new(Receiving::new(config.rate_limit, keys, seed, Arc::clone(&clock)));
     let (leaving, stopping) = (Arc::new(CancellationToken::new()), Arc::new(CancellationToken::new()));
     let (work, leasing) = Work::start(

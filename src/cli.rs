@@ -219,7 +219,7 @@ pub(crate) fn complain(error: &dyn std::error::Error) {
 
 /// Says what happens, to standard error.
 fn note(text: &str) {
-    // If standard error is closed, nobody wants to know.
+    // If standard error is closed, the note is not needed.
     let _ = writeln!(io::stderr(), "hookbox: {text}");
 }
 

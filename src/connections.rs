@@ -182,7 +182,7 @@ impl Connection {
     }
 
     /// Lets the connection give way although a request of it has arrived, until the value is dropped. For answers that need
-    /// no token and may last, so that nobody can keep others out with them.
+    /// no token and may last, so that a client cannot keep others out with them.
     pub fn gives_way(&self) -> Arriving {
         self.activity.arriving.fetch_add(1, Ordering::Relaxed);
         Arriving(self.clone())

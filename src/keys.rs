@@ -1,7 +1,7 @@
 //! Fetches the keys of senders, for requests that cannot be verified without.
 //!
-//! Knows which key is wanted from `sources`, which also names the hosts; nothing else is ever asked. A stranger can
-//! make hookbox want a key that is not there, so fetches are few, short and shared.
+//! Knows which key is wanted from `sources`, which also names the hosts; nothing else is ever asked. A forged request can
+//! name a key that is not there, so fetches are few, short and shared.
 
 mod cache;
 mod network;
@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use self::cache::{Begin, Cache};
+use self::cache::Cache;
 use self::network::Client;
 pub use self::network::{FetchError, Network};
 use crate::domain::clock::Clock;
 use crate::domain::error::causes;
 use crate::domain::verdict::{Cause, Verdict};
+use crate::domain::webhook::Source;
 use crate::sources::{KeyAddress, Known, KnownKeys, Request, Rules, Verification, Visit, verify_with};
 use crate::telemetry::repeated::Repeated;
 
@@ -27,7 +28,7 @@ const MAX_ROUNDS: usize = 4;
 pub const FETCH_TIME: Duration = Duration::from_secs(5);
 
 static FETCHES: Repeated = Repeated::new("the keys of senders can be fetched again");
-static REFUSALS: Repeated = Repeated::new("the keys that are wanted are within their limit again");
+static REFUSALS: Repeated = Repeated::new("new keys that requests name are fetched at once again");
 
 /// Verifies requests, and fetches the keys that it needs for that. Clones share the keys.
 #[derive(Clone, Debug)]
@@ -41,20 +42,23 @@ struct Shared {
 }
 
 impl KeyFetcher {
-    /// A fetcher that knows no keys yet. Connects to nothing until a key is wanted.
-    pub fn new(clock: Arc<dyn Clock>, network: Network) -> Self {
-        Self(Arc::new(Shared { clock, client: Client::new(network), cache: Mutex::default() }))
+    /// A fetcher that knows no keys yet. Connects to nothing until a key is wanted. `seed` decides which keys are fetched
+    /// first when there are too many.
+    pub fn new(clock: Arc<dyn Clock>, network: Network, seed: u64) -> Self {
+        let cache = Mutex::new(Cache::new(seed));
+        Self(Arc::new(Shared { clock, client: Client::new(network), cache }))
     }
 
-    /// Verifies a request. Waits for a key if that is not known: at most [`FETCH_TIME`] for each. A key that cannot be
-    /// fetched is the cause `key_unavailable`; the sender should come again then. Must be called in a tokio runtime.
-    pub async fn verify(&self, request: &Request<'_>, rules: &Rules) -> Verdict {
+    /// Verifies a request of a source. Waits for a key if that is not known: at most [`FETCH_TIME`] for each. A key that
+    /// cannot be fetched is the cause `key_unavailable`; the sender should come again then. Must be called in a tokio
+    /// runtime.
+    pub async fn verify(&self, source: &Source, request: &Request<'_>, rules: &Rules) -> Verdict {
         for _ in 0..MAX_ROUNDS {
             let verification = verify_with(request, rules, self);
             match verification {
                 Verification::Verdict(verdict) => return verdict,
                 Verification::Needs(address) => {
-                    if !self.fetch(&address).await {
+                    if !self.fetch(source, &address).await {
                         break;
                     }
                 }
@@ -74,25 +78,22 @@ impl KeyFetcher {
     }
 
     /// Waits until a key is fetched, or cannot be. Callers that want the same key share one fetch, which goes on if
-    /// they give up. False if there are too many fetches for another one.
-    async fn fetch(&self, address: &KeyAddress) -> bool {
-        let begin = self.cache().begin(address, self.0.clock.monotonic());
-        let mut running = match begin {
-            Begin::Join(running) => running,
-            Begin::Fetch(ended, running) => {
-                tokio::spawn(self.clone().run(address.clone(), ended));
-                running
-            }
-            Begin::Refused => {
-                REFUSALS.failed(|times| {
-                    tracing::warn!(
-                        times,
-                        server = address.server().as_str(),
-                        "the limit on new keys of a sender is reached; for up to a minute, requests that need another key are not verified"
-                    );
-                });
-                return false;
-            }
+    /// they give up. False if the source has to wait for its turn with new keys.
+    async fn fetch(&self, source: &Source, address: &KeyAddress) -> bool {
+        let begin = self.cache().begin(source, address, self.0.clock.monotonic());
+        for (address, ended) in begin.fetches {
+            tokio::spawn(self.clone().run(address, ended));
+        }
+        let Some(mut running) = begin.running else {
+            REFUSALS.failed(|times| {
+                tracing::warn!(
+                    times,
+                    source = source.as_str(),
+                    server = address.server().as_str(),
+                    "requests of a source name more new keys than hookbox fetches; their senders are told to come again"
+                );
+            });
+            return false;
         };
         REFUSALS.works();
         // An error says that the fetch is over.

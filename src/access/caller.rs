@@ -92,9 +92,9 @@ pub struct Caller {
 
 static ANONYMOUS: LazyLock<Arc<Caller>> = LazyLock::new(|| Arc::new(Caller::unlimited("anonymous", None)));
 
-static NOBODY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
+static UNKNOWN: LazyLock<Arc<Caller>> = LazyLock::new(|| {
     let (sources, routes) = (Limit::Nothing, Limit::Nothing);
-    Arc::new(Caller { name: "nobody".into(), roles: BTreeSet::new(), sources, routes, token: None })
+    Arc::new(Caller { name: "unknown".into(), roles: BTreeSet::new(), sources, routes, token: None })
 });
 
 impl Caller {
@@ -115,14 +115,14 @@ impl Caller {
         Self { name: name.into(), roles: Role::ALL.into(), sources, routes, token }
     }
 
-    /// Everybody, where no token is needed.
+    /// Every caller, where no token is needed.
     pub fn anonymous() -> Arc<Self> {
         Arc::clone(&ANONYMOUS)
     }
 
-    /// A caller who is not known, and may see and do nothing.
-    pub fn nobody() -> Arc<Self> {
-        Arc::clone(&NOBODY)
+    /// A caller that is not known, and may see and do nothing.
+    pub fn unknown() -> Arc<Self> {
+        Arc::clone(&UNKNOWN)
     }
 
     /// The name of the token.

@@ -1,4 +1,4 @@
-//! The digest of a token. The settings have it in place of the token, so that nobody who reads them has the token.
+//! The digest of a token. The settings have it in place of the token, so that reading them does not disclose the token.
 
 use std::fmt;
 

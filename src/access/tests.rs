@@ -25,7 +25,7 @@ fn access() -> Access {
     Access::new(Arc::new(Tokens::new(callers, false)), Arc::new(clock))
 }
 
-/// Who is admitted with this token, or the reason for which nobody is.
+/// The name of the caller that is admitted with this token, or the reason of the refusal.
 fn admitted(access: &Access, need: Need, token: &str) -> std::result::Result<String, Reason> {
     let header = format!("Bearer {token}");
     let admitted = access.admit(need, [header.as_bytes()], Some(CLIENT));
@@ -50,7 +50,7 @@ fn a_token_is_admitted_for_its_roles_only() {
         let without = access.admit(Need::Role(role), [], Some(CLIENT)).expect_err("refused");
         assert_eq!(without.reason(), Reason::Unauthenticated);
     }
-    assert_eq!(admitted(&access, Need::Nothing, "token"), Ok("nobody".to_owned()));
+    assert_eq!(admitted(&access, Need::Nothing, "token"), Ok("unknown".to_owned()));
 }
 
 #[test]
@@ -108,5 +108,5 @@ fn a_limit_is_a_list_of_globs() {
     assert_eq!(reader.only_source(), None);
     let one = caller("reader", &[Role::Read], Limit::To(Names::new(&["shop".to_owned()])));
     assert_eq!(one.only_source(), Some(source("shop")));
-    assert!(!Caller::nobody().sees_source(&source("shop")));
+    assert!(!Caller::unknown().sees_source(&source("shop")));
 }

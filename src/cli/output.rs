@@ -13,7 +13,7 @@ pub(super) fn print(text: impl Display) -> Result<(), Failure> {
 }
 
 /// Prints a text of a command that goes on until it is stopped. Returns false if its reader has closed the pipe: then
-/// nobody sees what comes after it.
+/// no more text needs to be printed.
 pub(super) fn print_on(text: impl Display) -> Result<bool, Failure> {
     Ok(write_to(io::stdout().lock(), text)?)
 }

@@ -1,4 +1,4 @@
-//! Protected mode: where anybody may use hookbox, it listens on loopback only.
+//! Protected mode: where hookbox needs neither a token nor a certificate, it listens on loopback only.
 
 use std::net::SocketAddr;
 
@@ -23,9 +23,9 @@ impl Config {
         let reached = ["http_addr", "grpc_addr"].into_iter().filter_map(|name| {
             let (value, origin) = listening.get(name);
             let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
-            let allowed = "a loopback address, such as 127.0.0.1, because anybody who reaches another one could use \
-                hookbox: no token is configured. Set HOOKBOX_ADMIN_TOKEN, or add a token to the settings (`hookbox token` \
-                makes one), or a `client_ca` to [tls]. allow_anonymous = true lets everybody in";
+            let allowed = "a loopback address, such as 127.0.0.1, because every client that reaches \
+                another one could use hookbox: no token is configured. Set HOOKBOX_ADMIN_TOKEN, or add a token to the \
+                settings (`hookbox token` makes one), or a `client_ca` to [tls]. allow_anonymous = true lets every client in";
             let reached = value.parse::<SocketAddr>().is_ok_and(|address| !is_loopback(address));
             reached.then(|| Mistake::value(origin, name, value, allowed))
         });

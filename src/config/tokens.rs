@@ -11,7 +11,7 @@ use crate::domain::route::MAX_ROUTE_CHARS;
 use crate::domain::secret::Secret;
 use crate::routes::glob::{Names, check_route, check_source};
 
-/// The name that logs have for whoever has `admin_token`.
+/// The name in logs of a caller with `admin_token`.
 const ADMIN: &str = "admin";
 
 /// The fewest bytes of `admin_token`. It is hard to guess only if it is random, too.

@@ -1,6 +1,6 @@
 //! Which addresses handlers may connect to. Addresses that only mean something on this machine, in this network or
-//! in this cloud are refused, unless a route allows them: a URL in the settings, or a name that somebody else
-//! controls, must not reach internal services by mistake.
+//! in this cloud are refused, unless a route allows them: a URL in the settings, or a name that another
+//! party controls, must not reach internal services by mistake.
 //!
 //! The ranges are those of the IANA registries of special-purpose addresses
 //! (<https://www.iana.org/assignments/iana-ipv4-special-registry>,

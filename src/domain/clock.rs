@@ -2,7 +2,7 @@
 //! [`ManualClock`].
 //!
 //! It tells two times. `now` is the time of day, for moments that are stored, shown or compared with those of
-//! others. Somebody may set it, forward or back. `monotonic` only goes forward, at an even pace, for intervals:
+//! others. An administrator may set it, forward or back. `monotonic` only goes forward, at an even pace, for intervals:
 //! pauses, time-outs, rates. An interval must never be the difference of two `now`.
 
 use std::fmt;

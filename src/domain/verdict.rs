@@ -1,8 +1,11 @@
 //! What verifying a request found.
 
+mod advice;
+
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+pub use self::advice::Advice;
 use super::error::{Error, Result};
 
 /// What verifying the request of a webhook found.
@@ -31,8 +34,8 @@ pub enum Cause {
     TimestampMissing = 3,
     /// The signature is not that of the request by any key.
     SignatureMismatch = 4,
-    /// The token or the password is not one of the secrets, or the request is for somebody else: of another topic, for
-    /// another audience.
+    /// The token or the password is not one of the secrets, or the request is for another receiver: of another topic,
+    /// for another audience.
     CredentialsWrong = 5,
     /// The signature is right, but the timestamp is older than the tolerance.
     TimestampTooOld = 6,

@@ -84,7 +84,7 @@ fn traceparent(request: &Request<Body>) -> Option<Traceparent> {
 impl Api {
     /// This, on behalf of the caller of a request.
     pub(super) fn on_behalf_of_caller<T>(&self, request: &tonic::Request<T>) -> Self {
-        let caller = request.extensions().get::<Arc<Caller>>().cloned().unwrap_or_else(Caller::nobody);
+        let caller = request.extensions().get::<Arc<Caller>>().cloned().unwrap_or_else(Caller::unknown);
         Self { service: self.service.on_behalf_of(caller), ..self.clone() }
     }
 }

@@ -46,7 +46,7 @@ impl FromRequestParts<Api> for Api {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &Api) -> std::result::Result<Self, Infallible> {
-        let caller = parts.extensions.get::<Arc<Caller>>().cloned().unwrap_or_else(Caller::nobody);
+        let caller = parts.extensions.get::<Arc<Caller>>().cloned().unwrap_or_else(Caller::unknown);
         Ok(Self { service: state.service.on_behalf_of(caller), ..state.clone() })
     }
 }

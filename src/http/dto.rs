@@ -68,8 +68,8 @@ fn word<S: Serializer>(status: &Status, serializer: S) -> std::result::Result<S:
 /// - `cancelled`: cancelled while it waited, or given up as a dead letter. Final until it is retried or
 ///   replayed.
 /// - `filtered`: only of a webhook. Stored without a job, because no route matched. Final.
-/// - `quarantined`: only of a webhook. Stored without a job, because it was not verified, until somebody releases or
-///   discards it.
+/// - `quarantined`: only of a webhook. Stored without a job, because it was not verified, until an operator
+///   releases or discards it.
 ///
 /// The status of a webhook is the first of `processing`, `retrying`, `pending`, `dead_lettered`,
 /// `cancelled` and `completed` that any of its jobs has.

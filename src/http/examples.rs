@@ -61,9 +61,9 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
              token is wrong; webhooks come by POST",
         ),
         ("401", "ReceiveWebhooks") => {
-            let detail = "the request is not verified: it has no signature where the source looks for one; turn on \
-                          signing at the sender, or correct the preset";
-            return Some(Error::not_verified(Cause::SignatureMissing, detail).into());
+            let cause = Cause::SignatureMissing;
+            let detail = format!("the request is not verified: {}", cause.advice().told);
+            return Some(Error::not_verified(cause, detail).into());
         }
         ("404", "ReceiveWebhooks" | "AnswerHandshake" | "AnswerHandshakeByOptions") => (
             Reason::SourceNotFound,

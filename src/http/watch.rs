@@ -22,7 +22,7 @@ pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Sends the current status, then the status after every change of any job, until all jobs are final
 ///
 /// Final are `completed`, `dead_lettered` and `cancelled`. Each status is an event named `status`. Changes
-/// that follow each other closely may be sent as one. A quarantined webhook is watched until somebody releases it, and
+/// that follow each other closely may be sent as one. A quarantined webhook is watched until an operator releases it, and
 /// then until its jobs are final. If the server stops first, the store fails, or a quarantined webhook is removed, the
 /// last event is named `error`, and its data is a Problem. If the stream ends without such an event, all
 /// jobs are final.

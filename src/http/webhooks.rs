@@ -84,8 +84,8 @@ pub(super) struct Filter {
     #[param(value_type = Option<String>)]
     #[serde(default)]
     body_equals: String,
-    /// Only webhooks whose body contains these bytes, as it came: upper and lower case differ, and escapes in JSON are
-    /// not resolved. At most 4,096 bytes. Webhooks whose payload is past its retention do not match.
+    /// Only webhooks whose body, as the sender sent it, contains these bytes: upper and lower case differ, and escapes
+    /// in JSON are not resolved. At most 4,096 bytes. Webhooks whose payload is past its retention do not match.
     #[param(value_type = Option<String>)]
     #[serde(default)]
     body_contains: String,

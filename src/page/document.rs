@@ -23,7 +23,7 @@ const KEYS: [(&str, &str); 6] = [
     ("j", "Next row"),
     ("k", "Previous row"),
     ("Enter", "Open the row"),
-    ("r", "Load again"),
+    ("r", "Retry the row, or this webhook"),
     ("?", "Show these keys"),
 ];
 
@@ -62,7 +62,7 @@ pub(super) fn document(
     whole(&context.shared, title, Some(&context.path("/live")), &content)
 }
 
-/// A document without navigation, for somebody who was not let in.
+/// A document without navigation, for a client that was not let in.
 pub(super) fn bare(shared: &Shared, title: &str, body: &Markup) -> Markup {
     let root = format!("{}/", shared.pages.base_path);
     let content = html! {

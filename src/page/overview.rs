@@ -1,4 +1,4 @@
-//! What somebody on call looks at first: what is wrong now, the numbers, and the last 60 minutes.
+//! What an operator on call looks at first: what is wrong now, the numbers, and the last 60 minutes.
 
 mod tables;
 mod wrong;

@@ -181,7 +181,7 @@ fn settings(context: &Context, view: &SourceView, url: Option<&str>) -> Markup {
         (
             "Verified",
             html! {
-                @if view.verifies { "Yes" } @else { "No: whoever has the URL can send, with a token if tokens are configured" }
+                @if view.verifies { "Yes" } @else { "No: every client that knows the URL can send; where tokens are configured, it needs one" }
             },
         ),
         (

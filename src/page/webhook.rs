@@ -22,9 +22,10 @@ use self::payload::Visibility;
 use super::Paths;
 use super::context::{Context, Nav, with_query};
 use super::parts::{self, Tone, cut};
-use super::verdict::{verdict, what_next, why};
+use super::verdict::verdict;
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
+use crate::domain::verdict::Cause;
 use crate::domain::webhook::{Source, WebhookName};
 use crate::service::view::WebhookView;
 use crate::service::{ActionPage, ActionQuery};
@@ -140,7 +141,9 @@ fn quarantined(webhook: &WebhookView) -> Markup {
         html! {
             p {
                 b { "This webhook is in quarantine: it is not proved that it comes from its sender." }
-                @if let Some(cause) = webhook.verdict.cause() { " " (why(cause)) " " (what_next(cause)) }
+                @if let Some(advice) = webhook.verdict.cause().map(Cause::advice) {
+                    " " (advice.meaning) " " (advice.what_next)
+                }
             }
             p {
                 "No route has seen it, and it does not take its key: a genuine webhook with the same key is accepted. "
@@ -185,6 +188,6 @@ fn source(context: &Context, source: &Source) -> Markup {
 fn of_verdict(webhook: &WebhookView) -> Markup {
     html! {
         (verdict(webhook.verdict))
-        @if let Some(cause) = webhook.verdict.cause() { div.small.muted { (why(cause)) } }
+        @if let Some(cause) = webhook.verdict.cause() { div.small.muted { (cause.advice().meaning) } }
     }
 }

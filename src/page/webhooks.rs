@@ -1,5 +1,5 @@
-//! The list of webhooks, newest first. Every filter is a parameter of the address, so that a link shows somebody else
-//! the same list.
+//! The list of webhooks, newest first. Every filter is a parameter of the address, so that a link shows others the
+//! same list.
 
 mod filter;
 mod form;

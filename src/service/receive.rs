@@ -163,7 +163,7 @@ impl Service {
             body,
             received_at: head.arrived.at,
         };
-        let verdict = self.verdict(&request, &source.rules, head.arrived).await;
+        let verdict = self.verdict(source, &request, head.arrived).await;
         let answer = apart(body.len(), || handshake(&request, verdict, &source.rules)).await;
         if let Some(answer) = answer {
             return Receipt::of(self.answer_handshake(source, &head, body.len(), answer).await);
@@ -176,13 +176,13 @@ impl Service {
 
     /// What verifying a request finds. A key that has to be fetched, and is not there by the deadline of the source,
     /// is not available.
-    async fn verdict(&self, request: &Request<'_>, rules: &Rules, arrived: Arrived) -> Verdict {
-        let keys = &self.receiving.keys;
+    async fn verdict(&self, source: &SourceRules, request: &Request<'_>, arrived: Arrived) -> Verdict {
+        let (rules, keys) = (&source.rules, &self.receiving.keys);
         match apart(request.body.len(), || verify_with(request, rules, keys)).await {
             Verification::Verdict(verdict) => verdict,
             Verification::Needs(_) => tokio::select! {
                 biased;
-                verdict = keys.verify(request, rules) => verdict,
+                verdict = keys.verify(&source.name, request, rules) => verdict,
                 () = self.deadline(rules, arrived) => Verdict::Unverified(Cause::KeyUnavailable),
             },
         }

@@ -8,7 +8,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 }
 
 /// The bytes; none if the text has an odd number of characters, or other characters than 0-9 and a-f. Capitals are
-/// refused: no sender uses them, and two texts for one signature serve nobody.
+/// refused: no sender uses them, and a signature needs only one text.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {

@@ -306,7 +306,7 @@ impl SchemeSettings {
             self.body_sha256.is_some() || self.signed.as_ref().is_none_or(Template::covers_body);
         if !covers_body && self.covers_body != Some(false) {
             return Some(
-                "the body is not signed, so anybody who has seen a request can change it; add {body} to `signed`, or covers_body = false if the sender does not sign it",
+                "the body is not signed, so a client that has a signed request can change its body; add {body} to `signed`, or covers_body = false if the sender does not sign it",
             );
         }
         None

@@ -54,9 +54,7 @@ impl fmt::Debug for Draft {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
     /// The sender signs with a private key.
-    #[error(
-        "the sender signs with a private key that nobody else has; forward a request of the sender instead"
-    )]
+    #[error("only the sender has the private key that signs; forward a request of the sender instead")]
     PrivateKey,
     /// The scheme is that of one sender, in code.
     #[error("the scheme of this sender cannot be signed here; forward a request of the sender instead")]

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn alerts_that_nobody_wants_or_that_are_about_alerts_are_not_taken() {
+    fn alerts_that_no_route_takes_or_that_are_about_alerts_are_not_kept() {
         let (alerts, source) = (Alerts::default(), Source::default());
         alerts.raise(|| unreachable!("not even made"));
         alerts.want(true);

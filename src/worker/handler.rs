@@ -25,7 +25,7 @@ use crate::telemetry::trace;
 ///
 /// Outside effects are at least once: the handler runs again for the same job after a failure, and also
 /// after the process died or lost its lease during an attempt. Use [`Attempt::delivery_id`] as the idempotency key
-/// of outside effects; it is the same for every attempt of a job until somebody retries the job by hand.
+/// of outside effects; it is the same for every attempt of a job until the job is retried by hand.
 ///
 /// Set a `timeout` for routes of handlers of your own, and let the handler look whether it has to stop
 /// ([`Attempt::is_stopped`], [`Attempt::sleep`]). If it has not returned 10 s after it was told to stop, its attempt is

@@ -96,7 +96,7 @@ impl<T> Queue<T> {
     pub(super) fn not_started(&self) {
         let mut state = self.lock();
         state.threads -= 1;
-        // A thread may have fallen asleep meanwhile, and nobody woke it for later jobs.
+        // A thread may have fallen asleep meanwhile, and later jobs did not wake it.
         state.is_waking = state.asleep > 0;
         self.changed.notify_one();
     }
@@ -271,7 +271,7 @@ mod tests {
                 assert!(waited.elapsed() < Duration::from_secs(10), "the thread does not sleep");
                 thread::yield_now();
             }
-            // Another thread is still being started, so this push wakes nobody.
+            // Another thread is still being started, so this push wakes no thread.
             assert_eq!(queue.push(1..2), Start::Nothing);
             queue.not_started();
             assert_eq!(sleeper.join().expect("ends"), (1, Start::Nothing));

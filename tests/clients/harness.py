@@ -42,7 +42,7 @@ def eventually(what, probe, seconds=60):
         if value:
             return value
         time.sleep(0.05)
-    raise AssertionError(f"waited {seconds} s in vain for {what}")
+    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 def listens(port):

@@ -119,7 +119,7 @@ handler = "pull"
         """Genuine requests, handshakes, and all that is wrong."""
         for sender in self.senders:
             request = sender.request()
-            self.send(request.replaced(path="/v1/sources/nobody/webhooks"))
+            self.send(request.replaced(path="/v1/sources/unknown/webhooks"))
             self.send(request.replaced(path="/v1/webhooks"))
             if sender.scheme:
                 self.send(sender.scheme.unsigned(request))

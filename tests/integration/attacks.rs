@@ -1,4 +1,4 @@
-//! The real binary, and clients that open connections or begin requests and leave them. Whoever sends webhooks
+//! The real binary, and clients that open connections or begin requests and leave them. Senders of webhooks
 //! must not notice.
 
 mod closed_window;
@@ -49,7 +49,7 @@ async fn serves(server: &Server, key: &str) {
 #[case::half_a_body(b"POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")]
 #[case::half_a_preface(b"PRI * HTTP/2.0\r\n")]
 #[tokio::test]
-async fn more_connections_than_the_limit_shut_nobody_out(#[case] begin: &[u8]) {
+async fn more_connections_than_the_limit_keep_no_sender_out(#[case] begin: &[u8]) {
     let place = Place::new(&["--simulate-min=0s", "--simulate-max=0s"]).with_open_files(OPEN_FILES);
     let server = place.start();
     serves(&server, "before").await;

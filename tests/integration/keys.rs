@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use hookbox::internals::domain::clock::ManualClock;
 use hookbox::internals::domain::secret::Secret;
 use hookbox::internals::domain::verdict::{Cause, Verdict};
+use hookbox::internals::domain::webhook::Source;
 use hookbox::internals::keys::{FetchError, KeyFetcher, Network};
 use hookbox::internals::sources::{Keys, Presets, Request, Rules, Settings, Visit, handshake};
 use jiff::{SignedDuration, Timestamp};
@@ -34,7 +35,7 @@ impl Fetching {
     fn from(server: &KeyServer) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
         let network = Network::new(server.resolver(), server.authority());
-        Self { fetcher: KeyFetcher::new(clock.clone(), network), clock }
+        Self { fetcher: KeyFetcher::new(clock.clone(), network, 1), clock }
     }
 
     fn advance(&self, seconds: i64) {
@@ -42,8 +43,12 @@ impl Fetching {
     }
 
     async fn verify(&self, sent: &Sent) -> Verdict {
+        self.verify_for(&Source::default(), sent).await
+    }
+
+    async fn verify_for(&self, source: &Source, sent: &Sent) -> Verdict {
         let headers = sent.headers();
-        let verifying = async { self.fetcher.verify(&sent.request(&headers), &sent.rules).await };
+        let verifying = async { self.fetcher.verify(source, &sent.request(&headers), &sent.rules).await };
         tokio::time::timeout(SOON, verifying).await.expect("in time")
     }
 
@@ -178,6 +183,25 @@ async fn a_key_is_fetched_again_when_it_is_as_old_as_the_server_says() {
     fetching.advance(600);
     assert_eq!(fetching.verify(&sent).await, Verdict::Verified);
     assert_eq!(server.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn a_key_that_google_has_just_begun_to_use_is_told_as_temporary_until_the_set_is_fetched_again() {
+    let sent = Sent::by("google-pubsub");
+    let mut set = serde_json::from_str::<Value>(&sent.answer).unwrap();
+    for key in set["keys"].as_array_mut().unwrap() {
+        key["kid"] = "of-yesterday".into();
+    }
+    let server = KeyServer::start(Does::answer(&set.to_string())).await;
+    let fetching = Fetching::from(&server);
+    assert_eq!(fetching.verify(&sent).await, UNAVAILABLE);
+    server.does(Does::answer(&sent.answer));
+    fetching.advance(59);
+    assert_eq!(fetching.verify(&sent).await, UNAVAILABLE);
+    assert_eq!(server.requests().len(), 1);
+    fetching.advance(1);
+    assert_eq!(fetching.verify(&sent).await, Verdict::Verified);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ use crate::sources::{Draft, Keys, Presets, Rules, sign};
 /// The largest body that is sent, in bytes.
 const BODY_BYTES: u64 = 256 * 1024 * 1024;
 
-/// The random bytes of a key that nobody has named.
+/// The random bytes of the key if the command names none.
 const KEY_BYTES: usize = 16;
 
 /// The source whose webhooks have hookbox's own JSON body.

@@ -61,7 +61,7 @@ impl Watch {
         Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// Watches to the end, also if hookbox restarts. Returns the last status; none if nobody reads what is printed.
+    /// Watches to the end, also if hookbox restarts. Returns the last status; none if the reader has closed the pipe.
     async fn watch(&self, client: &Client) -> Result<Option<String>, Failure> {
         let id = self.webhook.id_at(client).await?;
         let mut told = String::new();
@@ -112,7 +112,7 @@ impl Watch {
         last.map(Ended::Done).ok_or_else(|| client.unexpected("the stream has no status"))
     }
 
-    /// Returns false if nobody reads what is printed.
+    /// Returns false if the reader has closed the pipe.
     fn print(&self, webhook: &Webhook, json: &str) -> Result<bool, Failure> {
         if self.format.json {
             return print_on(format_args!("{}\n", json_line(json)));
@@ -132,7 +132,7 @@ impl Watch {
 enum Ended {
     /// All jobs are final; the webhook has this status.
     Done(String),
-    /// Nobody reads what is printed, or it cannot be printed.
+    /// The reader has closed the pipe, or the status cannot be printed.
     Unread(Option<Failure>),
 }
 

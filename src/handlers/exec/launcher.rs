@@ -81,7 +81,7 @@ fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if let Err(error) = die_with_parent() {
         return report(&error);
     }
-    // If hookbox died before the line above, no signal comes, and nobody waits for an exit code.
+    // If hookbox died before the line above, no signal comes, and no process reads the exit code.
     if parent_id() != parent {
         return ExitCode::FAILURE;
     }

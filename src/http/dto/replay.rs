@@ -83,7 +83,7 @@ struct ReplayFilterBody {
     /// string with exactly this text. At most 4,096 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_equals: Option<String>,
-    /// Only webhooks whose body contains these bytes, as it came. At most 4,096 bytes.
+    /// Only webhooks whose body, as the sender sent it, contains these bytes. At most 4,096 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_contains: Option<String>,
     /// Only webhooks accepted at or after this time, as RFC 3339 writes it.

@@ -39,7 +39,7 @@ struct SourceBody {
     #[schema(example = "/v1/sources/shop/webhooks")]
     path: String,
     /// What becomes of a request that is not verified: it is refused (`reject`), or its webhooks are stored without
-    /// jobs until somebody releases or discards them (`quarantine`).
+    /// jobs until an operator releases or discards them (`quarantine`).
     #[schema(example = "reject")]
     unverified: &'static str,
     /// How many webhooks it may send per second (`s`), minute (`m`) or hour (`h`); null if its settings do not say it.

@@ -62,7 +62,7 @@ struct StatusCounts {
     cancelled: u64,
     /// Webhooks that no route matched.
     filtered: u64,
-    /// Webhooks that were not verified, and that nobody has released or discarded.
+    /// Webhooks that were not verified, and that no operator has released or discarded.
     quarantined: u64,
 }
 

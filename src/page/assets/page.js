@@ -95,7 +95,7 @@ function update(fresh) {
   if (!isLive()) stop();
 }
 
-// Whether somebody is just typing, selecting or answering there.
+// Whether the user is typing, selecting or answering there.
 function isInUse(element) {
   const active = document.activeElement;
   const selection = getSelection();
@@ -215,17 +215,33 @@ function walk(step) {
   next?.closest('tr').scrollIntoView({ block: 'nearest' });
 }
 
+// Opens the form that retries the row with the focus, or what the view shows.
+function openRetry() {
+  const place = document.activeElement.closest('tr[data-row]') ?? find('.head');
+  const details = place && find('form[action$="/retry"]', place)?.closest('details.confirm');
+  if (!details) return;
+  details.open = true;
+  find('input:not([type=hidden])', details).focus();
+}
+
+function close(details) {
+  if (details.contains(document.activeElement)) find('summary', details).focus();
+  details.open = false;
+}
+
 const KEYS = {
   '/': () => find('input[type=search], form.filters input:not([type=hidden]), form.filters select')?.focus(),
   'j': () => walk(1),
   'k': () => walk(-1),
-  'r': () => location.reload(),
+  'r': openRetry,
   '?': () => document.getElementById('keys')?.showModal(),
 };
 
 document.addEventListener('keydown', (event) => {
   if (event.key === 'Escape') {
-    for (const details of all('details.confirm[open]')) details.open = false;
+    all('details.confirm[open]').forEach(close);
+    // So that the other keys work again.
+    if (event.target.type === 'search') event.target.blur();
   }
   const does = KEYS[event.key];
   const isOurs = does && !event.ctrlKey && !event.metaKey && !event.altKey && !isTyping(event.target);

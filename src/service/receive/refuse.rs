@@ -10,12 +10,12 @@ use crate::domain::webhook::Source;
 use crate::service::Service;
 use crate::sources::SourceRules;
 
-/// After which time a sender may try again whose key cannot be fetched. Within it, no other fetch of the key begins.
+/// After which time a sender may try again whose key cannot be fetched. A key whose fetch failed is not tried sooner.
 const KEY_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// The error of a request that is not verified.
 pub(super) fn not_verified(cause: Cause) -> Error {
-    let error = Error::not_verified(cause, format!("the request is not verified: {}", advice(cause)));
+    let error = Error::not_verified(cause, format!("the request is not verified: {}", cause.advice().told));
     if cause.is_temporary() { error.retry_after(KEY_RETRY_AFTER) } else { error }
 }
 
@@ -31,39 +31,9 @@ pub(super) fn not_confirmed(problem: &str) -> Error {
 pub(super) fn quarantine_full(cause: Cause) -> Error {
     let detail = format!(
         "the request is not verified, and the quarantine of its source is full: release or discard what is in it; {}",
-        advice(cause)
+        cause.advice().told
     );
     Error::not_verified(cause, detail)
-}
-
-/// What was found, and what to do.
-fn advice(cause: Cause) -> &'static str {
-    match cause {
-        Cause::KeyUnavailable => {
-            "its key cannot be fetched from the sender now, or is not there; hookbox tries again when the sender does, and the log says what fails"
-        }
-        Cause::SignatureMissing => {
-            "it has no signature where the source looks for one; turn on signing at the sender, or correct the preset"
-        }
-        Cause::SignatureMalformed => {
-            "its signature has a wrong form, or something that is signed is missing; check the preset of the source, and that no proxy changes headers"
-        }
-        Cause::TimestampMissing => {
-            "it has no timestamp, or one that is no time; check the preset of the source, and that no proxy changes headers"
-        }
-        Cause::SignatureMismatch => {
-            "its signature is not that of this request by any secret of the source; check the secret on both sides, that no proxy changes the body, and that `public_url` is the URL that the sender has"
-        }
-        Cause::CredentialsWrong => {
-            "its token or password is not one of the secrets of the source; check it on both sides"
-        }
-        Cause::TimestampTooOld => {
-            "its timestamp is older than the source tolerates; check the clock of this machine, or send the event anew"
-        }
-        Cause::TimestampInFuture => {
-            "its timestamp is further in the future than the source tolerates; check the clocks of both machines"
-        }
-    }
 }
 
 impl Service {
@@ -142,7 +112,7 @@ impl Service {
                 client = head.client.map(tracing::field::display),
                 trace_id = head.traceparent.trace_id(),
                 "requests of a source are quarantined: {}",
-                advice(cause)
+                cause.advice().told
             );
         }
     }

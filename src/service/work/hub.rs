@@ -190,7 +190,8 @@ async fn claim(shared: Arc<Shared>, number: u64, poll: Poll) -> Claimed {
     }
 }
 
-/// Answers a poll with its jobs. If its caller has gone, gives the jobs back, so that nobody waits for their leases.
+/// Answers a poll with its jobs. If its caller has gone, gives the jobs back, so that they do not wait for the end of
+/// their leases.
 async fn hand_over(shared: &Shared, poll: Poll, jobs: Vec<ClaimedJob>) {
     let Poll { worker, lease, answer, .. } = poll;
     let leases = jobs.iter().map(|job| job.lease).collect::<Vec<_>>();

@@ -1,7 +1,7 @@
 //! Amazon SNS: some members of the JSON in the body are signed by a certificate that the body names.
 //!
-//! <https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html>. AWS signs what anybody with an
-//! account publishes, so a message proves nothing unless its topic is one of the source.
+//! <https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html>. AWS signs the
+//! messages of every account, so a message proves nothing unless its topic is one of the source.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -54,7 +54,7 @@ impl SenderScheme for GooglePubsub {
         let now = request.received_at;
         keys.verify(Some(&token.key_id), SignatureAlgorithm::RsaSha256, signed, now)?;
         let claims = token.claims::<Claims>()?;
-        // Anybody can let Google sign a token for any audience, with the address of an account of theirs.
+        // Google signs a token for any audience for every account, with the address of that account.
         let is_ours = ISSUERS.contains(&claims.iss.as_str())
             && self.audiences.contains(&claims.aud)
             && self.emails.contains(&claims.email)

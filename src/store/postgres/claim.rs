@@ -61,7 +61,7 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims>
     let leases = claimed.jobs.iter().map(|job| job.lease).collect::<Vec<_>>();
     let (jobs, changes) = match load(shared, claim, &mut claimed).await {
         Err(error) if claim.wanted != Wanted::Run => {
-            // Nobody holds these jobs, and their leases may be long.
+            // No worker has these jobs, and their leases may be long.
             if let Err(again) = give_back(shared, &claim.worker, &leases).await {
                 tracing::warn!(jobs = leases.len(), error = %again, "jobs for a worker that could not be read could not be given back; they wait until their leases expire");
             }

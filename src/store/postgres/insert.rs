@@ -7,6 +7,7 @@
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{
     Array, BigInt, Binary, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
 };
@@ -46,55 +47,16 @@ pub(super) async fn insert(
 ) -> QueryResult<Vec<Uuid>> {
     let jobs = || rows.iter().flat_map(|row| row.jobs.iter().map(move |job| (row, job)));
     let of = |row: &NewRow<'_>| rows::uuid(row.id);
-    let Columns {
-        ids,
-        sources,
-        keys,
-        event_types,
-        content_types,
-        verdicts,
-        headers,
-        payloads,
-        digests,
-        traceparents,
-        accepted_at,
-    } = Columns::of(rows);
+    let webhooks = InsertWebhooks::of(rows);
     let is_plain = rows.iter().all(|row| !row.jobs.is_empty()) && jobs().all(|(_, job)| job.lane.is_none());
     let (job_webhooks, job_queues): (Vec<_>, Vec<_>) =
         jobs().map(|(row, job)| (of(row), rows::queue_number(job.queue))).unzip();
     let now = pg_time(now);
     if is_plain {
-        let inserting = InsertWebhooks {
-            ids,
-            sources,
-            keys,
-            event_types,
-            content_types,
-            verdicts,
-            headers,
-            payloads,
-            digests,
-            traceparents,
-            accepted_at,
-            now,
-            job_webhooks,
-            job_queues,
-            slot,
-        };
-        return inserting.load(connection).await;
+        let jobs = InsertPlainJobs { now, job_webhooks, job_queues, slot };
+        return WithJobs { webhooks, jobs }.load(connection).await;
     }
-    let inserting = InsertAnyWebhooks {
-        ids,
-        sources,
-        keys,
-        event_types,
-        content_types,
-        verdicts,
-        headers,
-        payloads,
-        digests,
-        traceparents,
-        accepted_at,
+    let jobs = InsertAnyJobs {
         now,
         job_webhooks,
         job_queues,
@@ -103,25 +65,34 @@ pub(super) async fn insert(
         filtered: rows.iter().filter(|row| row.jobs.is_empty()).map(of).collect(),
         slot,
     };
-    inserting.load(connection).await
+    WithJobs { webhooks, jobs }.load(connection).await
 }
 
-/// The columns of the webhooks to insert.
-pub(super) struct Columns<'a> {
-    pub(super) ids: Vec<Uuid>,
-    pub(super) sources: Vec<&'a str>,
-    pub(super) keys: Vec<&'a str>,
-    pub(super) event_types: Vec<&'a str>,
-    pub(super) content_types: Vec<&'a str>,
-    pub(super) verdicts: Vec<i16>,
-    pub(super) headers: Vec<Option<&'a str>>,
-    pub(super) payloads: Vec<&'a [u8]>,
-    pub(super) digests: Vec<Vec<u8>>,
-    pub(super) traceparents: Vec<&'a str>,
-    pub(super) accepted_at: Vec<PgTimestamp>,
+statement! { Pg;
+    /// Inserts the webhooks whose keys are free. Leaves the column `quarantined` at its default, and names the predicate of
+    /// the unique index.
+    struct InsertWebhooks<'a> {
+        ids: Vec<Uuid> as Array<SqlUuid>,
+        sources: Vec<&'a str> as Array<Text>,
+        keys: Vec<&'a str> as Array<Text>,
+        event_types: Vec<&'a str> as Array<Text>,
+        content_types: Vec<&'a str> as Array<Text>,
+        verdicts: Vec<i16> as Array<SmallInt>,
+        headers: Vec<Option<&'a str>> as Array<Nullable<Text>>,
+        payloads: Vec<&'a [u8]> as Array<Binary>,
+        digests: Vec<Vec<u8>> as Array<Binary>,
+        traceparents: Vec<&'a str> as Array<Text>,
+        accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
+    }
+    returns SqlUuid;
+    "INSERT INTO webhooks (id, source, idempotency_key, event_type, content_type, verdict, headers, payload,
+                           payload_digest, traceparent, accepted_at)
+     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (source, idempotency_key) WHERE NOT quarantined DO NOTHING
+     RETURNING id"
 }
 
-impl<'a> Columns<'a> {
+impl<'a> InsertWebhooks<'a> {
     pub(super) fn of(rows: &[NewRow<'a>]) -> Self {
         Self {
             ids: rows.iter().map(|row| rows::uuid(row.id)).collect(),
@@ -140,31 +111,32 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Inserts the webhooks whose keys are free. Leaves the column `quarantined` at its default, and names the predicate of
-/// the unique index.
-macro_rules! new_webhooks {
-    () => {
-        "INSERT INTO webhooks (id, source, idempotency_key, event_type, content_type, verdict, headers, payload,
-                               payload_digest, traceparent, accepted_at)
-         SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (source, idempotency_key) WHERE NOT quarantined DO NOTHING
-         RETURNING id"
-    };
+/// Inserts webhooks, and the jobs of those that are new. The text of `jobs` goes on after `stored`, which has their ids.
+struct WithJobs<'a, Jobs> {
+    webhooks: InsertWebhooks<'a>,
+    jobs: Jobs,
 }
 
-macro_rules! stored {
-    () => {
-        concat!(
-            "WITH stored AS (
-             ",
-            new_webhooks!(),
-            "
-         ), given AS (
-             SELECT ? AS now
-         ), "
-        )
-    };
+impl<Jobs: QueryFragment<Pg>> QueryFragment<Pg> for WithJobs<'_, Jobs> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("WITH stored AS (");
+        self.webhooks.walk_ast(out.reborrow())?;
+        out.push_sql("), ");
+        self.jobs.walk_ast(out)
+    }
 }
+
+impl<Jobs: QueryId> QueryId for WithJobs<'_, Jobs> {
+    type QueryId = WithJobs<'static, Jobs::QueryId>;
+
+    const HAS_STATIC_QUERY_ID: bool = Jobs::HAS_STATIC_QUERY_ID;
+}
+
+impl<Jobs> Query for WithJobs<'_, Jobs> {
+    type SqlType = SqlUuid;
+}
+
+impl<Jobs, Connection> diesel::RunQueryDsl<Connection> for WithJobs<'_, Jobs> {}
 
 /// The columns of `jobs` that every new job sets.
 macro_rules! columns {
@@ -205,32 +177,22 @@ macro_rules! filtered {
     };
 }
 
-pub(super) use {columns, entered, filtered, new_webhooks, values};
+pub(super) use {columns, entered, filtered, values};
 
 // `IS TRUE` prevents PostgreSQL from turning the subquery into a join; it looks up each job in a hash table
 // instead.
 statement! { Pg;
-    struct InsertWebhooks<'a> {
-        ids: Vec<Uuid> as Array<SqlUuid>,
-        sources: Vec<&'a str> as Array<Text>,
-        keys: Vec<&'a str> as Array<Text>,
-        event_types: Vec<&'a str> as Array<Text>,
-        content_types: Vec<&'a str> as Array<Text>,
-        verdicts: Vec<i16> as Array<SmallInt>,
-        headers: Vec<Option<&'a str>> as Array<Nullable<Text>>,
-        payloads: Vec<&'a [u8]> as Array<Binary>,
-        digests: Vec<Vec<u8>> as Array<Binary>,
-        traceparents: Vec<&'a str> as Array<Text>,
-        accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
+    struct InsertPlainJobs {
         now: PgTimestamp as Timestamptz,
         job_webhooks: Vec<Uuid> as Array<SqlUuid>,
         job_queues: Vec<i32> as Array<Integer>,
         slot: i16 as SmallInt,
     }
-    returns SqlUuid;
+    returns ();
     concat!(
-        stored!(),
-        "fresh AS MATERIALIZED (
+        "given AS (
+             SELECT ? AS now
+         ), fresh AS MATERIALIZED (
              SELECT j.webhook, j.queue FROM unnest(?, ?) AS j (webhook, queue)
              WHERE (j.webhook IN (SELECT id FROM stored)) IS TRUE
          ), queued AS (
@@ -251,18 +213,7 @@ statement! { Pg;
 // The statement takes its positions while it runs, so webhooks that were acknowledged before have lower ones.
 // The counts are written last: they read `entered`, which waits for the locks of lanes.
 statement! { Pg;
-    struct InsertAnyWebhooks<'a> {
-        ids: Vec<Uuid> as Array<SqlUuid>,
-        sources: Vec<&'a str> as Array<Text>,
-        keys: Vec<&'a str> as Array<Text>,
-        event_types: Vec<&'a str> as Array<Text>,
-        content_types: Vec<&'a str> as Array<Text>,
-        verdicts: Vec<i16> as Array<SmallInt>,
-        headers: Vec<Option<&'a str>> as Array<Nullable<Text>>,
-        payloads: Vec<&'a [u8]> as Array<Binary>,
-        digests: Vec<Vec<u8>> as Array<Binary>,
-        traceparents: Vec<&'a str> as Array<Text>,
-        accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
+    struct InsertAnyJobs<'a> {
         now: PgTimestamp as Timestamptz,
         job_webhooks: Vec<Uuid> as Array<SqlUuid>,
         job_queues: Vec<i32> as Array<Integer>,
@@ -271,10 +222,11 @@ statement! { Pg;
         filtered: Vec<Uuid> as Array<SqlUuid>,
         slot: i16 as SmallInt,
     }
-    returns SqlUuid;
+    returns ();
     concat!(
-        stored!(),
-        "numbered AS MATERIALIZED (
+        "given AS (
+             SELECT ? AS now
+         ), numbered AS MATERIALIZED (
              SELECT nextval('positions') * 1024 AS first
          ), fresh AS MATERIALIZED (
              SELECT j.webhook, j.queue, j.lane, CASE WHEN j.lane IS NOT NULL THEN n.first + j.place END AS position

@@ -1,18 +1,16 @@
-//! The statements that store webhooks and, after them, their jobs. [`insert`](super::insert) does both in one
-//! statement, which leaves nothing to decide in between.
+//! Stores webhooks and, after them, their jobs. [`insert`](super::insert) does both in one statement, which leaves
+//! nothing to decide in between.
 
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{
-    Array, BigInt, Binary, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
-};
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::counts::CountChanges;
-use super::insert::{Columns, NewJobRow, NewRow, columns, entered, filtered, new_webhooks, values};
+use super::insert::{InsertWebhooks, NewJobRow, NewRow, columns, entered, filtered, values};
 use super::rows::{self, NO_ROUTE_QUEUE, pg_time};
 use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
@@ -32,33 +30,7 @@ pub(super) async fn insert_webhooks(
     connection: &mut AsyncPgConnection,
     rows: &[NewRow<'_>],
 ) -> QueryResult<Vec<Uuid>> {
-    let Columns {
-        ids,
-        sources,
-        keys,
-        event_types,
-        content_types,
-        verdicts,
-        headers,
-        payloads,
-        digests,
-        traceparents,
-        accepted_at,
-    } = Columns::of(rows);
-    let inserting = InsertWebhooksAlone {
-        ids,
-        sources,
-        keys,
-        event_types,
-        content_types,
-        verdicts,
-        headers,
-        payloads,
-        digests,
-        traceparents,
-        accepted_at,
-    };
-    inserting.load(connection).await
+    InsertWebhooks::of(rows).load(connection).await
 }
 
 /// Stores the jobs of at most 1,024 webhooks, which must be in the order of acceptance. A webhook without jobs becomes
@@ -91,25 +63,7 @@ pub(super) async fn insert_jobs(
     inserting.execute(connection).await.map(drop)
 }
 
-statement! { Pg;
-    struct InsertWebhooksAlone<'a> {
-        ids: Vec<Uuid> as Array<SqlUuid>,
-        sources: Vec<&'a str> as Array<Text>,
-        keys: Vec<&'a str> as Array<Text>,
-        event_types: Vec<&'a str> as Array<Text>,
-        content_types: Vec<&'a str> as Array<Text>,
-        verdicts: Vec<i16> as Array<SmallInt>,
-        headers: Vec<Option<&'a str>> as Array<Nullable<Text>>,
-        payloads: Vec<&'a [u8]> as Array<Binary>,
-        digests: Vec<Vec<u8>> as Array<Binary>,
-        traceparents: Vec<&'a str> as Array<Text>,
-        accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
-    }
-    returns SqlUuid;
-    new_webhooks!()
-}
-
-// The statement takes one number of 1,024 positions, as `InsertAnyWebhooks` does.
+// The statement takes one number of 1,024 positions, as `InsertAnyJobs` does.
 statement! { Pg;
     struct InsertJobsAlone<'a> {
         now: PgTimestamp as Timestamptz,

@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 use super::committer::unknown;
-use super::insert::{Columns, NewRow};
+use super::insert::{InsertWebhooks, NewRow};
 use super::pool::{answer, is_fault, refused};
 use super::rows::pg_time;
 use super::shared::Shared;
@@ -136,7 +136,7 @@ async fn insert(
     slot: i16,
 ) -> QueryResult<bool> {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let Columns {
+    let InsertWebhooks {
         ids,
         sources,
         keys,
@@ -148,7 +148,7 @@ async fn insert(
         digests,
         traceparents,
         accepted_at,
-    } = Columns::of(rows);
+    } = InsertWebhooks::of(rows);
     let inserting = InsertQuarantined {
         now: pg_time(now),
         of_source: source.as_str(),

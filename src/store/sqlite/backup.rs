@@ -1,10 +1,10 @@
 //! Copies a file of hookbox, also while it is served, and checks the copy.
 //!
 //! A read transaction is open while the pages are copied. As long as it is, checkpoints change no page in the file
-//! that is not in the write-ahead log as well, and nobody starts the log over. So the log as it was at the beginning,
-//! and then the file, piece by piece, are together one state of the database: that of the beginning, or a later one.
-//! The copied log is put into the copied file, which is then checked. `docs/decisions.md` says why neither SQLite's
-//! backup API nor `VACUUM INTO` does it.
+//! that is not in the write-ahead log as well, and no writer starts the log over. So the log as it was at the
+//! beginning, and then the file, piece by piece, are together one state of the database: that of the beginning, or a
+//! later one. The copied log is put into the copied file, which is then checked. `docs/decisions.md` says why neither
+//! SQLite's backup API nor `VACUUM INTO` does it.
 //!
 //! Call this only in a process that serves no file: closing a file releases all of SQLite's locks that the process has
 //! on it (<https://www.sqlite.org/howtocorrupt.html>).
@@ -68,7 +68,7 @@ pub fn back_up(from: &Path, to: &Path, progress: &Progress) -> Result<Copied, Ba
     copy(&from, Some(snapshot), to, progress)
 }
 
-/// Copies the backup `from`, which nobody serves, to a new file `to`. Errors: see [`BackupError`]; then there is no
+/// Copies the backup `from`, which no process serves, to a new file `to`. Errors: see [`BackupError`]; then there is no
 /// file `to`.
 pub fn restore(from: &Path, to: &Path, progress: &Progress) -> Result<Copied, BackupError> {
     let from = Source::open(from)?;

@@ -14,8 +14,8 @@ use crate::store::statement::statement;
 /// A smaller step is left alone: clocks are corrected by small steps all the time.
 const SMALLEST_STEP: i64 = 1_000;
 
-/// How far the time of day is ahead of the monotonic time, in milliseconds. It changes only when somebody sets the time of day, or
-/// the machine sleeps.
+/// How far the time of day is ahead of the monotonic time, in milliseconds. It changes only when the time of day is
+/// set, or the machine sleeps.
 pub(super) fn lead(clock: &dyn Clock) -> i64 {
     let monotonic = || i64::try_from(clock.monotonic().as_millis()).unwrap_or(i64::MAX);
     loop {

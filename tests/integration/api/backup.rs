@@ -127,7 +127,7 @@ async fn a_job_that_ran_at_the_time_of_the_backup_is_taken_over_from_the_copy() 
 }
 
 #[tokio::test]
-async fn a_file_that_nobody_serves_is_backed_up_also_after_a_crash() {
+async fn a_file_that_is_not_served_is_backed_up_also_after_a_crash() {
     let place = Place::new(&[]);
     let process = place.serve().await;
     let id = process.rest.accept("evt-001").await;
@@ -164,7 +164,7 @@ async fn a_copy_with_its_write_ahead_log_is_restored_with_what_is_in_the_log() {
     assert_eq!(successor.terminate().await, Some(0));
 }
 
-/// A file that the program has made, as nobody else may read payloads.
+/// Only the owner may read a file that the program has made: it has payloads.
 fn is_only_for_its_owner(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = std::fs::metadata(path).unwrap().permissions().mode();

@@ -177,7 +177,7 @@ async fn a_database_that_cannot_be_reached_is_told_without_its_password() {
     assert_eq!(place.serve().await.terminate().await, Some(0), "the file is as it was");
 }
 
-/// Webhooks in a file that nobody serves.
+/// Stores webhooks in a file that no process serves.
 async fn fill(file: &Path, count: usize) {
     let options =
         Options { path: file.to_owned(), max_backlog: 1_000_000, policies: Arc::default(), seed: 1 };

@@ -50,7 +50,7 @@ async fn serves(server: &Server, authority: &Authority, key: &str) {
 #[case::within_the_limit_on_connections(None)]
 #[case::beyond_it(Some(OPEN_FILES))]
 #[tokio::test]
-async fn idle_handshakes_shut_nobody_out(#[case] open_files: Option<u32>) {
+async fn idle_handshakes_keep_no_client_out(#[case] open_files: Option<u32>) {
     let (place, authority) = place();
     let place = match open_files {
         None => place,

@@ -101,7 +101,7 @@ fn source(data: &[u8]) {
             verdict != Verdict::Verified
                 || !is_exact
                 || SIGNED_BODIES.iter().any(|body| *body == request.body),
-            "a body that nobody has signed is verified for {name}"
+            "a body that was not signed is verified for {name}"
         );
         check(request, verdict, &known.rules);
     });
@@ -208,7 +208,7 @@ fn form(data: &[u8]) {
         received_at: Timestamp::UNIX_EPOCH,
     };
     let verdict = verify(&request, &FORM_RULES);
-    assert!(matches!(verdict, Verdict::Unverified(_)), "a form that nobody has signed is verified");
+    assert!(matches!(verdict, Verdict::Unverified(_)), "a form that was not signed is verified");
     check(&request, verdict, &FORM_RULES);
 }
 

@@ -29,8 +29,8 @@ struct Way {
 impl Proxy {
     /// Starts a proxy without a server that is silent from the beginning.
     pub(crate) async fn silent() -> Self {
-        let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
-        let proxy = Self::to(nobody).await;
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
+        let proxy = Self::to(nowhere).await;
         proxy.silence();
         proxy
     }

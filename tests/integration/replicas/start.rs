@@ -87,11 +87,11 @@ async fn tables_of_a_later_version_are_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unreachable_server_is_named_without_the_password() {
     // The port is bound, so that no other process uses it, but does not listen.
-    let nobody = TcpSocket::new_v4().expect("a socket");
-    nobody.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port is free");
-    let nobody_at = nobody.local_addr().expect("has an address");
+    let closed = TcpSocket::new_v4().expect("a socket");
+    closed.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port is free");
+    let closed_at = closed.local_addr().expect("has an address");
     let silent = Proxy::silent().await;
-    for (fault, address) in [("connection refused", nobody_at), ("no answer within", silent.address())] {
+    for (fault, address) in [("connection refused", closed_at), ("no answer within", silent.address())] {
         let place = place(&format!("postgres://zoe:s3cret@{address}/inbox?connect_timeout=1"))
             .with("HOOKBOX_STARTUP_WAIT", "0s");
         for command in ["serve", "migrate"] {

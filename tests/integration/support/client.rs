@@ -26,7 +26,7 @@ pub(crate) fn client() -> reqwest::Client {
     client_builder().timeout(ANSWER_TIME).build().expect("builds")
 }
 
-/// Posts a webhook under a key. An error means that nobody knows whether it was stored.
+/// Posts a webhook under a key. After an error it is unknown whether it was stored.
 pub(crate) async fn post(client: &reqwest::Client, url: &str, key: &str) -> reqwest::Result<Response> {
     client
         .post(url)

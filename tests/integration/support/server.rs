@@ -100,7 +100,7 @@ impl Place {
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 if line.contains("hookbox is ready") {
-                    // Nobody waits any more after the first time.
+                    // The receiver is gone after the first time.
                     let _ = ready.send(());
                 }
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);

@@ -1,4 +1,4 @@
-//! A copy that is not finished. It has another name until it is, so that nobody takes it for a whole one.
+//! A copy that is not finished. It has another name until it is, so that it is not taken for a whole one.
 
 use std::fs::{self, File};
 use std::io;

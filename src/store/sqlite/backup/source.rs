@@ -72,7 +72,7 @@ impl Source {
     pub(super) fn refuse_served(&self) -> Result<(), BackupError> {
         match self.file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Err(BackupError::Served(self.path.clone())),
-            // Some file systems have no locks, and nobody serves a file there.
+            // Some file systems have no locks; hookbox cannot serve a file there.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
         }
     }

@@ -19,7 +19,7 @@ async fn failed_tokens_are_slowed_over_both_apis_and_a_valid_one_is_not() {
     slowed.problem(429, "TOO_MANY_FAILED_TOKENS");
     assert_eq!(slowed.header("retry-after"), "6");
     // Both ports share the count, because the address is the same.
-    let slowed = grpc(&hookbox, "nobody").get_stats(proto::GetStatsRequest {}).await;
+    let slowed = grpc(&hookbox, "unknown").get_stats(proto::GetStatsRequest {}).await;
     let slowed = slowed.unwrap_err();
     assert_eq!(slowed.code(), Code::ResourceExhausted);
     assert_eq!(slowed.get_details_error_info().unwrap().reason, "TOO_MANY_FAILED_TOKENS");

@@ -1,4 +1,4 @@
-//! Nobody but hookbox makes webhooks of the source `hookbox`, and the OpenAPI document has their payloads.
+//! Only hookbox makes webhooks of the source `hookbox`, and the OpenAPI document has their payloads.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ async fn a_client_cannot_submit_webhooks_of_the_source() {
 }
 
 #[tokio::test]
-async fn the_service_refuses_webhooks_of_the_source_whoever_submits_them() {
+async fn the_service_refuses_webhooks_of_the_source_from_every_caller() {
     let folder = tempfile::tempdir().unwrap();
     let settings = RouteSettings::everything(
         HandlerSettings::default(),
@@ -59,7 +59,7 @@ async fn the_service_refuses_webhooks_of_the_source_whoever_submits_them() {
     let (work, _) =
         Work::start(Arc::clone(&store) as _, Arc::clone(&clock) as _, Arc::default(), 1, stopping.clone());
     let access = Arc::new(Access::new(Arc::default(), Arc::clone(&clock) as _));
-    let keys = KeyFetcher::new(Arc::clone(&clock) as _, Network::system());
+    let keys = KeyFetcher::new(Arc::clone(&clock) as _, Network::system(), 1);
     let receiving = Arc::new(Receiving::new(None, keys, 1, Arc::clone(&clock) as _));
     let service =
         Service::new(Arc::clone(&store) as _, in_force, clock, Arc::default(), receiving, work, access);

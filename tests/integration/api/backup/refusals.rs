@@ -7,7 +7,7 @@ use crate::api::harness::process::Place;
 
 const FROM: &str = "sqlite://hookbox.db";
 
-/// A place with a file that nobody serves, and a backup of it.
+/// A place with a file that no process serves, and a backup of it.
 fn with_backup() -> Place {
     let place = Place::new(&[]);
     assert_eq!(place.run(&["migrate"]).status.code(), Some(0));

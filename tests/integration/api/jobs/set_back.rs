@@ -1,4 +1,4 @@
-//! Somebody sets the time of day back by an hour. Jobs do not wait for that hour.
+//! The time of day is set back by an hour. Jobs do not wait for that hour.
 
 use std::time::Duration;
 

@@ -73,7 +73,7 @@ async fn no_form_is_taken_without_its_own_token() {
         }
         let twice = [("form_token", own.as_str()), ("form_token", own.as_str())];
         refused(&operator.post(&path, &twice).await, 403, "FORM_TOKEN");
-        // With the cookie of somebody else.
+        // With the cookie of another operator.
         refused(&other.post(&path, &[("form_token", &own)]).await, 403, "FORM_TOKEN");
         let in_query = operator.post(&format!("{path}?form_token={own}"), &[]).await;
         refused(&in_query, 403, "FORM_TOKEN");

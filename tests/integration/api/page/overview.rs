@@ -1,4 +1,4 @@
-//! What somebody on call sees first.
+//! What an operator on call sees first.
 
 use jiff::SignedDuration;
 

@@ -1,4 +1,4 @@
-//! What a page of another server can do through the browser of somebody who can reach hookbox: nothing.
+//! What a page of another server can do through a browser that can reach hookbox: nothing.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `GET /`: where somebody begins who has only the address.
+//! `GET /`: the first page for a user who has only the address.
 
 use reqwest::Method;
 

@@ -1,4 +1,4 @@
-//! What happens over a limit: the sender is told when to come again, and nobody else suffers.
+//! What happens over a limit: the sender is told when to come again, and other clients do not suffer.
 
 use jiff::SignedDuration;
 use rstest::rstest;

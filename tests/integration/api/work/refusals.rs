@@ -10,7 +10,7 @@ use tonic_types::StatusExt as _;
 use super::{ORDERS, call, grpc, lease_one};
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
-/// The text of a lease that nobody holds.
+/// The text of a lease that no worker holds.
 const LEASE: &str = "01934c3e-7b00-7000-8000-000000000000.1.1";
 
 /// A route that workers pull, and one that they do not.
@@ -116,7 +116,9 @@ async fn a_request_with_a_wrong_outcome_records_none(#[values(Sqlite, Postgres)]
 
 #[rstest]
 #[tokio::test]
-async fn a_lease_that_nobody_holds_is_not_recorded(#[values(Sqlite, Postgres)] store: Store) {
+async fn the_outcome_of_a_lease_that_no_worker_holds_is_not_recorded(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
     let hookbox = Hookbox::with_routes(store, ORDERS);
     let finished = super::finish(&hookbox.rest, "host-1", &json!(LEASE), json!({ "completed": {} })).await;
     assert_eq!(finished, super::not_recorded(&json!(LEASE)));

@@ -54,7 +54,7 @@ async fn leases_stay_valid_over_a_restart(#[values(Sqlite, Postgres)] store: Sto
 
 #[rstest]
 #[tokio::test]
-async fn a_job_that_nobody_finished_is_leased_again_after_a_restart(
+async fn a_job_that_was_not_finished_is_leased_again_after_a_restart(
     #[values(Sqlite, Postgres)] store: Store,
 ) {
     let hookbox = Hookbox::with_routes(store, ORDERS);

@@ -163,7 +163,7 @@ async fn an_outcome_is_recognised_as_recorded_if_the_response_was_lost() {
     // closed.
     let session = blocking(|| Session::open(&url)).expect("connects");
     let ask = |sql: &str| blocking(|| session.ask(sql)).expect("is asked");
-    ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    ask("ALTER SYSTEM SET synchronous_standby_names = 'missing'");
     ask("SELECT pg_reload_conf()");
     eventually("the outcome is recorded", async || {
         let ended = ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '%final_webhooks%'");

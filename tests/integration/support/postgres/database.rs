@@ -3,7 +3,7 @@
 use super::clock::DatabaseClock;
 use super::server::Server;
 
-/// A database that nobody else knows. It is emptied with this value, even if connections are open, and
+/// A database that no other test uses. It is emptied with this value, even if connections are open, and
 /// another test gets it then: that is much faster than to create one.
 #[derive(Debug)]
 pub(crate) struct Database {

@@ -11,7 +11,7 @@ pub(super) fn install() -> Result<(), String> {
     if !geteuid().is_root() {
         return Err("only root could install it".to_owned());
     }
-    // Nothing that is installed is upgraded: that would restart a server somebody uses.
+    // Nothing that is installed is upgraded: that would restart a server that is in use.
     let packages = ["install", "-y", "--no-upgrade", "--no-install-recommends", "postgresql"];
     apt_get(&packages).or_else(|_| {
         // The lists of packages may be missing or old.

@@ -101,7 +101,7 @@ impl Programs {
         self.account
     }
 
-    /// A program, to be run in a folder with nothing to read and nobody who reads what it writes.
+    /// A program, to be run in a folder. It reads nothing, and what it writes is dropped.
     pub(super) fn command(&self, program: &str, folder: &Path) -> Command {
         let mut command = Command::new(self.folder.join(program));
         command.current_dir(folder).env("HOME", folder).env("LC_ALL", "C");

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::programs::Account;
 
-/// Reads until nobody can write any more, which is when the test process drops the folder or is
+/// Reads until no process can write any more, which is when the test process drops the folder or is
 /// gone. A server that still runs by then is killed: it removes `postmaster.pid` as its last act.
 const WATCHDOG: &str = r#"
 read -r _
@@ -55,7 +55,7 @@ impl Scratch {
         self.path.join("data")
     }
 
-    /// Writes a file among the server's that nobody else can read.
+    /// Writes a file among the server's that only its owner can read.
     pub(super) fn write(&self, name: &str, text: &str) -> io::Result<()> {
         let mut options = std::fs::File::options();
         let path = self.data().join(name);

@@ -192,7 +192,7 @@ impl Server {
         if closed { Ok(()) } else { Err("a connection stays open".to_owned()) }
     }
 
-    /// Drops a database, whoever is connected to it.
+    /// Drops a database, also if clients are connected to it.
     pub(super) fn drop_database(&self, name: &str) -> Result<(), String> {
         self.session.ask(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).map(drop)
     }

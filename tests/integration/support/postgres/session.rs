@@ -57,7 +57,7 @@ impl Session {
     }
 }
 
-/// Connects, says how that went, and runs what is asked until nobody can ask any more.
+/// Connects, says how that went, and runs what is asked until the senders of requests are gone.
 fn serve(config: &Config, opened: &mpsc::Sender<Result<(), String>>, requests: UnboundedReceiver<Request>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -83,7 +83,7 @@ fn serve(config: &Config, opened: &mpsc::Sender<Result<(), String>>, requests: U
 async fn answer_all(client: Client, mut requests: UnboundedReceiver<Request>) {
     while let Some(Request { sql, answer }) = requests.recv().await {
         let messages = client.simple_query(&sql).await.map_err(|error| explain(&error));
-        // Nobody waits any more after `ANSWER_TIME`.
+        // The asker has given up after `ANSWER_TIME`.
         drop(answer.send(messages.map(|messages| messages.iter().filter_map(first_column).collect())));
     }
 }

@@ -28,7 +28,7 @@ async fn wait_for_end_of(pid: u32) {
     eventually("the end of a process", || async { (!is_running(pid)).then_some(()) }).await;
 }
 
-/// Whether a process is there, and is more than an exit code that nobody has asked for.
+/// Whether a process runs. One that has ended stays until its exit code is read.
 fn is_running(pid: u32) -> bool {
     state_and_parent(pid).is_some_and(|(state, _)| !matches!(state.as_str(), "Z" | "X"))
 }

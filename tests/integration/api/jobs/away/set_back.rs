@@ -1,4 +1,4 @@
-//! Somebody sets the time of day back by an hour. Nothing that a pool does at intervals waits for that hour.
+//! The time of day is set back by an hour. Nothing that a pool does at intervals waits for that hour.
 
 use super::*;
 
