@@ -18,6 +18,7 @@ mod login;
 mod overview;
 mod parts;
 mod pauses;
+mod refresh;
 mod replays;
 mod route;
 mod routes;
@@ -43,6 +44,7 @@ use ring::hmac;
 use tokio_util::sync::CancellationToken;
 
 use self::live::Live;
+use self::refresh::Refreshes;
 use crate::domain::clock::Clock;
 use crate::domain::error::Reason;
 use crate::service::Service;
@@ -95,6 +97,7 @@ struct State {
     /// The key of the tokens of forms where no token is configured.
     form_key: hmac::Key,
     live: Live,
+    refreshes: Refreshes,
 }
 
 type Shared = Arc<State>;
@@ -169,8 +172,10 @@ pub fn router(pages: Pages) -> Router {
         }
         router = router.route(path, handler);
     }
-    let state = State { pages, form_key, live: Live::default() };
-    router.layer(middleware::from_fn(with_policy)).with_state(Arc::new(state))
+    let (live, refreshes) = (Live::default(), Refreshes::default());
+    let state = Arc::new(State { pages, form_key, live, refreshes });
+    let router = router.layer(middleware::from_fn_with_state(Arc::clone(&state), refresh::share));
+    router.layer(middleware::from_fn(with_policy)).with_state(state)
 }
 
 /// Tells the browser what it may do with a page, and to keep none unless the page says so.

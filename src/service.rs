@@ -16,6 +16,7 @@ pub mod policy_view;
 mod quarantine;
 pub mod rate_limit;
 pub mod receive;
+mod recent;
 pub mod reload;
 pub mod replays;
 mod sampling;
@@ -49,6 +50,7 @@ pub use self::operate::pause_target;
 use self::rate_limit::OverLimit;
 pub use self::rate_limit::{RateLimiter, RateState};
 pub use self::receive::Receiving;
+use self::recent::Recent;
 use self::reload::RoutesInForce;
 use self::searches::Searches;
 pub use self::send_test::{MAX_TEST_BYTES, TestRequest};
@@ -64,7 +66,7 @@ use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{IdempotencyKey, NewWebhook, Source};
 use crate::routes::Incoming;
 pub use crate::sources::{Answers, Presets, SourceRules};
-use crate::store::{Accepted, Store};
+use crate::store::{Accepted, Store, StoreStats};
 pub use crate::store::{
     Action, ActionQuery, ActionTarget, ListQuery, Moved, Page, Pause, PauseTarget, Replay, ReplayFilter,
     StatusCounts,
@@ -99,6 +101,8 @@ pub struct Shared {
     metrics: Arc<Metrics>,
     receiving: Arc<Receiving>,
     probes: Arc<Probes>,
+    /// The statistics for callers that look again and again; none if the store could not be read.
+    recent_stats: Recent<Option<StoreStats>>,
     searches: Arc<Searches>,
     work: Arc<Work>,
     followers: Arc<Followers>,
@@ -146,6 +150,7 @@ impl Service {
             metrics,
             receiving,
             probes,
+            recent_stats: Recent::default(),
             searches,
             work,
             followers,

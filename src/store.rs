@@ -50,7 +50,7 @@ pub use self::types::{
     Accepted, BatchError, Claim, ClaimedJob, Claims, Finish, Moved, Pause, PauseTarget, Probe, Purged,
     QueueStats, StatusCounts, StoreStats, Submission, TrippedBreaker,
 };
-use crate::domain::attempt::Lease;
+use crate::domain::attempt::{AttemptWindow, Lease};
 use crate::domain::conflict::OnConflict;
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
@@ -110,9 +110,16 @@ pub trait Inbox: fmt::Debug + Send + Sync {
     /// Returns the status of a webhook. Errors: `WebhookNotFound`.
     async fn status(&self, name: WebhookName) -> Result<WebhookStatus>;
 
-    /// Returns a webhook with its payload, its jobs and their attempts, and the deliveries of the last
-    /// [`SHOWN_DELIVERIES`](crate::domain::delivery::SHOWN_DELIVERIES) attempts of each job. Errors: `WebhookNotFound`.
-    async fn webhook(&self, id: WebhookId) -> Result<WebhookDetail>;
+    /// Returns a webhook with its payload, its jobs and the latest attempts of each
+    /// ([`AttemptWindow::LATEST`]). Errors: `WebhookNotFound`.
+    async fn webhook(&self, id: WebhookId) -> Result<WebhookDetail> {
+        self.webhook_with(id, AttemptWindow::LATEST).await
+    }
+
+    /// Returns a webhook with its payload, its jobs and these attempts of each, of which the last
+    /// [`SHOWN_DELIVERIES`](crate::domain::delivery::SHOWN_DELIVERIES) come with their deliveries. The cost does not
+    /// depend on the number of other attempts. Errors: `WebhookNotFound`.
+    async fn webhook_with(&self, id: WebhookId, attempts: AttemptWindow) -> Result<WebhookDetail>;
 
     /// Returns one page of the webhooks that match `query`, newest first. One call looks at a limited number of rows, for
     /// a limited time; if there is more to look at, the page says where to go on. A webhook can have changed since it
@@ -150,7 +157,7 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     ///
     /// The claim shares its threads between the routes that have startable jobs: it always takes the next job
     /// from the route with the fewest jobs running in this process. Within a route, it takes the job that has
-    /// been due longest. Jobs whose payloads do not fit into `claim.max_bytes` are given back.
+    /// been due longest. Jobs whose payloads do not fit into `claim.max_bytes` are [given back](Self::give_back).
     async fn claim(&self, claim: Claim) -> Result<Claims>;
 
     /// Records the ends of attempts. Each attempt is recorded in the same transaction that changes the status of
@@ -187,8 +194,9 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize>;
 
     /// Releases jobs that `worker` has leased and not started. Each job is pending again and keeps its position;
-    /// the claim is undone, except that its token is not used again. Jobs whose lease was lost, or that another
-    /// worker holds, are not changed. The caller may repeat the call after an error.
+    /// the claim is undone, except that its token is not used again: it counts neither as an attempt nor as a start of
+    /// the `rate` of its route. Jobs whose lease was lost, or that another worker holds, are not changed. The caller may
+    /// repeat the call after an error.
     async fn give_back(&self, worker: &str, leases: Vec<Lease>) -> Result<()>;
 
     /// Releases jobs that were leased to `worker` within the time range `leased`, but are not in `held`. Such

@@ -18,6 +18,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The longest error text that is stored, in characters. Longer texts are cut off.
 pub const MAX_ERROR_CHARS: usize = 2_000;
 
+/// How many attempts of a job are shown unless others are asked for, the latest ones. As many as a run can have at most.
+pub const SHOWN_ATTEMPTS: u32 = 1_000;
+
 /// The largest result that is stored, in bytes of JSON.
 pub const MAX_RESULT_BYTES: usize = 64 * 1024;
 
@@ -76,9 +79,31 @@ pub struct AttemptRecord {
     pub error: Option<String>,
     /// The name of the process that ran the attempt, or of the worker that pulled its job.
     pub worker: String,
-    /// What the handler sent, and what was answered; none if it sent nothing, once its retention is over, and if the
-    /// job has [`SHOWN_DELIVERIES`](super::delivery::SHOWN_DELIVERIES) later attempts.
+    /// What the handler sent, and what was answered; none if it sent nothing, once its retention is over, and if
+    /// [`SHOWN_DELIVERIES`](super::delivery::SHOWN_DELIVERIES) later attempts of the job are read with it.
     pub delivery: Option<Delivery>,
+}
+
+/// Which attempts of each job of a webhook are read: a bounded number, however many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttemptWindow {
+    /// How many of the latest attempts that have started are left out.
+    pub skip: u32,
+    /// How many of those before them are read at most.
+    pub limit: u32,
+}
+
+impl AttemptWindow {
+    /// No attempts.
+    pub const NONE: Self = Self { skip: 0, limit: 0 };
+
+    /// The latest [`SHOWN_ATTEMPTS`].
+    pub const LATEST: Self = Self { skip: 0, limit: SHOWN_ATTEMPTS };
+
+    /// Whether the last attempt of a job is one of them.
+    pub fn has_last(&self) -> bool {
+        self.skip == 0 && self.limit > 0
+    }
 }
 
 /// The result of running a handler once.

@@ -16,8 +16,8 @@ pub const MAX_KEPT_REQUEST_BYTES: usize = 8 * 1024;
 /// The most headers that are kept of a request, and of an answer.
 pub const MAX_KEPT_HEADERS: usize = 128;
 
-/// Deliveries are read and shown of this many attempts of a job, the latest ones. Those of earlier attempts are stored,
-/// but a webhook with thousands of attempts would be too large to show.
+/// Of the attempts of a job that are read at once, this many are read and shown with their delivery, the latest ones.
+/// Those of earlier attempts are stored, but a webhook with many attempts would be too large to show.
 pub const SHOWN_DELIVERIES: u16 = 20;
 
 /// The name of what the attempts of a run deliver: the same for every attempt of the run, and different for every other

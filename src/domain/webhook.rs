@@ -250,7 +250,7 @@ pub struct JobDetail {
     pub completed_at: Option<Timestamp>,
     /// What the handler returned, as JSON; none until the job is completed, and once its retention is over.
     pub result: Option<String>,
-    /// The attempts that have ended, oldest first.
+    /// The attempts that have ended, oldest first, so far as they were asked for.
     pub attempts: Vec<AttemptRecord>,
 }
 

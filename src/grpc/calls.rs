@@ -24,6 +24,7 @@ use super::{Api, MESSAGE_OVERHEAD_BYTES};
 use crate::access::operation_of_call;
 use crate::connections::{Answer, Arrival, Arriving, Connection, Holding, InProgress, Peeked, Stream, Turn};
 use crate::domain::error::{Error, Reason};
+use crate::service::work::Unsent;
 
 impl Connected for Stream {
     type ConnectInfo = Connection;
@@ -147,15 +148,19 @@ async fn message_of(body: Body) -> Result<Body, Status> {
     }
 }
 
-/// The answer, with its memory, until it is written. If there is no memory for it, the status that says so. Counts the
-/// call if it was not counted yet.
+/// The answer, with its memory, until it is written. If there is no memory for it, the status that says so; jobs that were
+/// leased for it are given back then. Counts the call if it was not counted yet.
 async fn keep(mut answer: Response<Body>, in_progress: InProgress, turn: Turn) -> Response<Body> {
     let uncounted = answer.extensions_mut().remove::<Uncounted>();
+    let unsent = answer.extensions_mut().remove::<Unsent>();
     let answer = answer.map(Peeked::new);
     let bytes = answer.body().size_hint().lower();
     let (answer, code) = match in_progress.connection().room(bytes, turn).await {
         Ok(room) => (answer.map(|body| Body::new(Answer::new(body, in_progress, Arc::new(room)))), Code::Ok),
         Err(error) => {
+            if let Some(unsent) = unsent {
+                unsent.give_back().await;
+            }
             let status = refused(&error);
             let (code, answer) = (status.code(), status.into_http::<Body>());
             (answer.map(|body| Body::new(Answer::new(body, in_progress, Arc::default()))), code)

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use prost::Message as _;
-use tonic::Request;
+use tonic::{Request, Response};
 
 use super::answer::{Answer, answer, traceparent_of};
 use super::proto::work_service_server::{SERVICE_NAME, WorkService};
@@ -41,11 +41,17 @@ impl WorkService for Work {
         request: Request<proto::LeaseJobsRequest>,
     ) -> Answer<proto::LeaseJobsResponse> {
         let work = &self.of(&request);
-        work.answer("LeaseJobs", request, |request| async {
-            let jobs = work.0.service.lease_jobs(convert::lease_request(request)?).await?;
-            Ok(proto::LeaseJobsResponse { jobs: jobs.into_iter().map(convert::leased_job).collect() })
-        })
-        .await
+        let answer = work.answer("LeaseJobs", request, |request| async {
+            let request = convert::lease_request(request)?;
+            let worker = request.worker.clone();
+            let jobs = work.0.service.lease_jobs(request).await?;
+            let unsent = work.0.service.unsent(&worker, &jobs);
+            let jobs = jobs.into_iter().map(convert::leased_job).collect();
+            Ok((proto::LeaseJobsResponse { jobs }, unsent))
+        });
+        let (metadata, (response, unsent), mut extensions) = answer.await?.into_parts();
+        extensions.insert(unsent);
+        Ok(Response::from_parts(metadata, response, extensions))
     }
 
     async fn extend_leases(

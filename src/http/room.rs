@@ -12,9 +12,10 @@ use tracing::{Instrument, Span};
 
 use crate::connections::{Connection, Turn};
 use crate::domain::error::Result;
+use crate::service::work::Unsent;
 
 /// The answer of `next`, completed by `complete`. Its memory, an `Arc<AnswerRoom>`, is among its extensions. Errors:
-/// `StoreUnavailable` if there is no memory for it.
+/// `StoreUnavailable` if there is no memory for it; jobs that were leased for it are given back then.
 pub(super) async fn answer(
     mut request: Request,
     next: Next,
@@ -32,8 +33,17 @@ pub(super) async fn answer(
     if let Some(connection) = connection {
         // The body of an answer to HEAD is not sent.
         let bytes = if is_head { 0 } else { response.body().size_hint().lower() };
-        let room = connection.room(bytes, turn).await?;
-        response.extensions_mut().insert(Arc::new(room));
+        match connection.room(bytes, turn).await {
+            Ok(room) => {
+                response.extensions_mut().insert(Arc::new(room));
+            }
+            Err(error) => {
+                if let Some(unsent) = response.extensions_mut().remove::<Unsent>() {
+                    unsent.give_back().await;
+                }
+                return Err(error);
+            }
+        }
     }
     Ok(response)
 }

@@ -14,7 +14,7 @@ use super::problem::{Problem, Refused};
 use super::{Api, json};
 use crate::connections::Arrival;
 use crate::service::apart;
-use crate::service::work::MAX_WORK_BYTES;
+use crate::service::work::{LeaseRequest, MAX_WORK_BYTES};
 
 type Answer = std::result::Result<Response, Refused>;
 
@@ -43,8 +43,13 @@ type Answer = std::result::Result<Response, Refused>;
 pub(super) async fn lease_jobs(api: Api, headers: HeaderMap, body: Body) -> Answer {
     // The memory of the body is given back before the wait.
     let asked = read::<LeaseJobsBody>(&api, &headers, body).await.map(|(asked, _arrival)| asked)?;
-    let jobs = api.service.lease_jobs(asked.try_into()?).await?;
-    Ok(json(&LeaseJobsResponse::from(jobs)))
+    let asked = LeaseRequest::try_from(asked)?;
+    let worker = asked.worker.clone();
+    let jobs = api.service.lease_jobs(asked).await?;
+    let unsent = api.service.unsent(&worker, &jobs);
+    let mut response = json(&LeaseJobsResponse::from(jobs));
+    response.extensions_mut().insert(unsent);
+    Ok(response)
 }
 
 /// Has leases last longer

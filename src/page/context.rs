@@ -1,5 +1,6 @@
 //! What each view gets of a request: on whose behalf it acts, where it is, and how it answers.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::document::document;
 use super::login::{away, to_login};
 use super::session::{CookieScope, Session};
 use super::{OVERVIEW, Shared, parts};
-use crate::access::{Caller, Need, Role};
+use crate::access::{Caller, Client, Need, Role};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::trace::Traceparent;
 use crate::service::{Service, log_unserved};
@@ -58,6 +59,8 @@ pub(super) struct Context {
     pub(super) service: Service,
     /// Who sends the request.
     pub(super) caller: Arc<Caller>,
+    /// The address of the client, or of the proxy in front of hookbox.
+    pub(super) client: Option<IpAddr>,
     /// The time of the request.
     pub(super) now: Timestamp,
     /// What the views share.
@@ -120,6 +123,7 @@ impl Context {
         Ok(Self {
             service: shared.pages.service.on_behalf_of(Arc::clone(&session.caller)),
             caller: Arc::clone(&session.caller),
+            client: head.extensions.get::<Client>().map(|Client(address)| *address),
             now: shared.pages.clock.now(),
             shared: Arc::clone(shared),
             session,

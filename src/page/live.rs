@@ -1,29 +1,36 @@
 //! `GET /live`: tells a browser that something has changed, so that it loads its view again. The stream says nothing else.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures::stream;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::context::Context;
 use super::{Paths, Shared};
+use crate::access::Caller;
 use crate::domain::job::Status;
 use crate::service::{Service, StatusCounts};
 
-/// The time between two looks for changes.
+/// The time between two looks of a stream for changes, and so between two loads of a view.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// For how long all streams share one look.
+/// The time between two looks of all streams together, if there are many: each then looks less often.
+const LOOK_SHARE: Duration = Duration::from_millis(100);
+
+/// For how long streams share one look.
 const LOOK_HOLDS: Duration = Duration::from_secs(1);
 
-/// The most streams of this process. Further browsers load their views again at intervals.
+/// The most streams of this process, and of one token or address. Further browsers load their views again at intervals.
 const MAX_STREAMS: usize = 200;
+const MAX_STREAMS_OF_ONE: usize = 50;
 
 /// After this long without an event a comment is sent, so that proxies keep the connection open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -32,13 +39,62 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) struct Live {
     free: Arc<Semaphore>,
-    /// The monotonic time of the last look, and the digest of what it found.
-    seen: Mutex<Option<(Duration, u64)>>,
+    /// The places of each holder who has any.
+    free_of_one: Mutex<HashMap<Holder, Arc<Semaphore>>>,
+    /// What was seen last on behalf of each caller who sees a part only, and of all others: the monotonic time of the
+    /// look, and the digest of what it found.
+    seen: tokio::sync::Mutex<HashMap<Option<String>, (Duration, u64)>>,
+    /// The monotonic time at which the last look ended.
+    looked_at: Mutex<Duration>,
+}
+
+/// Who holds streams.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Holder {
+    /// A token, by its name.
+    Token(String),
+    /// An address, where no token is needed.
+    Address(Option<IpAddr>),
+}
+
+/// The place of a stream, free again when it is dropped.
+struct Place {
+    _of_all: OwnedSemaphorePermit,
+    _of_one: OwnedSemaphorePermit,
 }
 
 impl Default for Live {
     fn default() -> Self {
-        Self { free: Arc::new(Semaphore::new(MAX_STREAMS)), seen: Mutex::default() }
+        let free = Arc::new(Semaphore::new(MAX_STREAMS));
+        Self {
+            free,
+            free_of_one: Mutex::default(),
+            seen: tokio::sync::Mutex::default(),
+            looked_at: Mutex::default(),
+        }
+    }
+}
+
+impl Live {
+    /// A place for another stream; none if there are as many as may be.
+    fn place(&self, holder: Holder) -> Option<Place> {
+        let mut free_of_one = self.free_of_one.lock().unwrap_or_else(PoisonError::into_inner);
+        free_of_one.retain(|_, free| free.available_permits() < MAX_STREAMS_OF_ONE);
+        let free = free_of_one.entry(holder).or_insert_with(|| Arc::new(Semaphore::new(MAX_STREAMS_OF_ONE)));
+        let of_one = Arc::clone(free).try_acquire_owned().ok()?;
+        let of_all = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        Some(Place { _of_all: of_all, _of_one: of_one })
+    }
+
+    /// The monotonic time at which the last look ended. What was made before does not have what it found.
+    pub(super) fn looked_at(&self) -> Duration {
+        *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time between two looks of a stream: all streams together look at most once in [`LOOK_SHARE`].
+    fn pause(&self) -> Duration {
+        let streams = MAX_STREAMS - self.free.available_permits();
+        LOOK_EVERY.max(LOOK_SHARE.saturating_mul(u32::try_from(streams).unwrap_or(u32::MAX)))
     }
 }
 
@@ -50,16 +106,17 @@ pub(super) fn routes() -> Paths {
 /// Sends an event `change` when something has changed, and one at the first look, for what has changed since the view was
 /// made.
 async fn follow(context: Context) -> Response {
-    let Ok(place) = Arc::clone(&context.shared.live.free).try_acquire_owned() else {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many pages are live; this one loads again by itself\n",
-        )
-            .into_response();
+    let Context { service, caller, client, shared, .. } = context;
+    let holder = if service.access().needs_tokens() {
+        Holder::Token(caller.name().to_owned())
+    } else {
+        Holder::Address(client)
     };
-    let is_limited = context.caller.is_limited();
-    let Context { service, shared, .. } = context;
-    let follower = Follower { service, shared, is_limited, told: None, _place: place };
+    let Some(place) = shared.live.place(holder) else {
+        let text = "too many pages are live; this one loads again every few seconds instead\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    };
+    let follower = Follower { service, caller, shared, told: None, _place: place };
     let events = stream::unfold(follower, |mut follower| async move {
         follower.changed().await?;
         // Browsers leave out events without data.
@@ -72,12 +129,11 @@ async fn follow(context: Context) -> Response {
 /// A stream of one browser.
 struct Follower {
     service: Service,
+    caller: Arc<Caller>,
     shared: Shared,
-    /// Whether the caller sees only a part, and so must not learn of changes of others.
-    is_limited: bool,
     /// The digest that was told last.
     told: Option<u64>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Follower {
@@ -85,7 +141,8 @@ impl Follower {
     async fn changed(&mut self) -> Option<()> {
         loop {
             let pages = &self.shared.pages;
-            pages.stopping.run_until_cancelled(pages.clock.sleep(LOOK_EVERY)).await?;
+            let pause = pages.clock.sleep(self.shared.live.pause());
+            pages.stopping.run_until_cancelled(pause).await?;
             self.service.check_caller().ok()?;
             let seen = self.look().await;
             if self.told.replace(seen) != Some(seen) {
@@ -94,23 +151,24 @@ impl Follower {
         }
     }
 
-    /// A digest of what there is to see.
+    /// A digest of what the caller sees. Streams of callers who see the same share a look.
     async fn look(&self) -> u64 {
-        if self.is_limited {
-            return digest(&self.service, 0).await;
+        let Self { service, caller, shared, .. } = self;
+        let clock = &shared.pages.clock;
+        // A caller who sees a part only must not learn of changes of others.
+        let limited = caller.is_limited().then(|| caller.name().to_owned());
+        let mut seen = shared.live.seen.lock().await;
+        let now = clock.monotonic();
+        seen.retain(|_, (at, _)| now.saturating_sub(*at) < LOOK_HOLDS);
+        if let Some((_, found)) = seen.get(&limited) {
+            return *found;
         }
-        let pages = &self.shared.pages;
-        let mut seen = self.shared.live.seen.lock().await;
-        let now = pages.clock.monotonic();
-        match *seen {
-            Some((at, found)) if now.saturating_sub(at) < LOOK_HOLDS => found,
-            _ => {
-                let moment = pages.service.counters().history().moment();
-                let found = digest(&pages.service, moment).await;
-                *seen = Some((now, found));
-                found
-            }
-        }
+        let moment = if limited.is_some() { 0 } else { service.counters().history().moment() };
+        let found = digest(service, moment).await;
+        let looked_at = clock.monotonic();
+        *shared.live.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = looked_at;
+        seen.insert(limited, (looked_at, found));
+        found
     }
 }
 
@@ -119,7 +177,7 @@ async fn digest(service: &Service, moment: u64) -> u64 {
     let mut digest = DefaultHasher::new();
     moment.hash(&mut digest);
     // If the store cannot be read, that is what there is to see.
-    if let Ok(stats) = service.stats().await {
+    if let Some(stats) = service.recent_stats().await {
         let counts = |of: &StatusCounts| Status::ALL.map(|status| of.of(status));
         counts(&stats.counts).hash(&mut digest);
         for route in &stats.routes {

@@ -8,7 +8,7 @@ mod time;
 use maud::{Markup, PreEscaped, html};
 
 pub(super) use self::form::{Button, choice, confirmed, filters, input, reason};
-pub(super) use self::text::{Shown, code, cut, lines, text};
+pub(super) use self::text::{Shown, code, cut, is_hidden, lines, text};
 pub(super) use self::time::{duration, moment, seconds, time};
 use super::context::Context;
 use crate::domain::id::WebhookId;

@@ -32,6 +32,7 @@ pub(super) fn routes() -> Paths {
         .post("/replays", start)
         .get("/replays/{number}", one::show)
         .post("/replays/{number}/cancel", one::cancel)
+        .post("/replays/{number}/run", one::run)
 }
 
 async fn list(context: Context) -> Response {

@@ -23,6 +23,7 @@ use super::Paths;
 use super::context::{Context, Nav, with_query};
 use super::parts::{self, Tone, cut};
 use super::verdict::verdict;
+use crate::domain::attempt::AttemptWindow;
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
 use crate::domain::verdict::Cause;
@@ -46,7 +47,9 @@ struct Asked {
     /// How to show the body.
     body: Option<String>,
     all_body: Option<String>,
-    all_attempts: Option<String>,
+    all_results: Option<String>,
+    /// How many of the latest attempts of each job are left out.
+    skip_attempts: u32,
 }
 
 impl Asked {
@@ -54,8 +57,13 @@ impl Asked {
         self.all_body.is_some()
     }
 
-    fn is_all_attempts(&self) -> bool {
-        self.all_attempts.is_some()
+    fn is_all_results(&self) -> bool {
+        self.all_results.is_some()
+    }
+
+    /// The attempts of each job to show.
+    fn attempts(&self) -> AttemptWindow {
+        AttemptWindow { skip: self.skip_attempts, limit: timeline::PAGE_ATTEMPTS }
     }
 }
 
@@ -89,14 +97,14 @@ fn id_of(id: InPath) -> Result<WebhookId> {
     id.map(|Path(id)| id).unwrap_or_default().parse()
 }
 
-/// The webhook that a path names. Errors: `InvalidField`, `WebhookNotFound`.
-async fn load(context: &Context, id: InPath) -> Result<WebhookView> {
-    context.service.webhook(WebhookName::Id(id_of(id)?)).await
+/// The webhook that a path names, with these attempts of each job. Errors: `InvalidField`, `WebhookNotFound`.
+async fn load(context: &Context, id: InPath, attempts: AttemptWindow) -> Result<WebhookView> {
+    context.service.webhook_with(WebhookName::Id(id_of(id)?), attempts).await
 }
 
 async fn found(context: &Context, id: InPath) -> Result<Markup> {
     let asked = context.query::<Asked>()?;
-    let webhook = load(context, id).await?;
+    let webhook = load(context, id, asked.attempts()).await?;
     let visibility = Visibility::of(context, &webhook);
     Ok(view(context, &webhook, &asked, visibility).await)
 }
@@ -110,7 +118,8 @@ async fn view(context: &Context, webhook: &WebhookView, asked: &Asked, visibilit
     let difference =
         if visibility.is_hidden() { parts::nothing() } else { difference::section(context, webhook).await };
     // A view that is loaded again hides what was asked for.
-    let is_live = visibility != Visibility::Asked && !webhook.status.status().is_final();
+    let is_live =
+        visibility != Visibility::Asked && !webhook.status.status().is_final() && asked.attempts().has_last();
     html! {
         nav.crumbs aria-label="Path" { a href=(context.path("/webhooks")) { "Webhooks" } span { "Webhook" } }
         div.head id="webhook" data-live[is_live] {

@@ -8,6 +8,7 @@ use futures::stream::BoxStream;
 use super::until::until;
 use super::view::{WebhookView, arrange};
 use super::{Service, watch};
+use crate::domain::attempt::AttemptWindow;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
 use crate::domain::webhook::{WebhookName, WebhookStatus};
@@ -20,9 +21,15 @@ impl Service {
         Ok(self.arranged(self.seen(status, &name)?))
     }
 
-    /// A webhook with its payload, jobs and attempts. Errors: `WebhookNotFound`.
+    /// A webhook with its payload, jobs and the latest attempts of each ([`AttemptWindow::LATEST`]). Errors:
+    /// `WebhookNotFound`.
     pub async fn webhook(&self, name: WebhookName) -> Result<WebhookView> {
-        let detail = self.store.webhook(self.id_of(name.clone()).await?).await?;
+        self.webhook_with(name, AttemptWindow::LATEST).await
+    }
+
+    /// A webhook with its payload, jobs and these attempts of each. Errors: `WebhookNotFound`.
+    pub async fn webhook_with(&self, name: WebhookName, attempts: AttemptWindow) -> Result<WebhookView> {
+        let detail = self.store.webhook_with(self.id_of(name.clone()).await?, attempts).await?;
         let mut view = WebhookView::new(detail, &self.routes.get().policies());
         view.status = self.seen(view.status, &name)?;
         view.jobs.retain(|job| self.caller.sees_route(&job.route));

@@ -81,11 +81,24 @@ pub struct RouteStats {
 impl Service {
     /// The numbers of jobs, rates, workers and pauses.
     pub async fn stats(&self) -> Result<Stats> {
-        let stats = self.seen_stats(self.store.stats().await?);
+        Ok(self.stats_of(self.store.stats().await?))
+    }
+
+    /// The same as they were at most a second ago, for callers that look again and again: all of them share one read. None
+    /// if the store could not be read.
+    pub async fn recent_stats(&self) -> Option<Stats> {
+        let read = async { self.store.stats().await.ok() };
+        let stats = self.recent_stats.get(self.clock.as_ref(), read).await?;
+        Some(self.stats_of(stats))
+    }
+
+    /// What the caller sees of statistics.
+    fn stats_of(&self, stats: StoreStats) -> Stats {
+        let stats = self.seen_stats(stats);
         let now = self.clock.now();
         let (accepted_per_second, completed_per_second) = self.metrics.rates(self.clock.monotonic());
         let routes = self.route_stats(&stats, now);
-        Ok(Stats {
+        Stats {
             counts: stats.counts(),
             oldest_due_seconds: self.oldest_startable(&stats, now),
             workers: self.metrics.workers(),
@@ -93,7 +106,7 @@ impl Service {
             completed_per_second,
             routes,
             pauses: stats.pauses,
-        })
+        }
     }
 
     /// The routes in the order of the settings; routes that are gone and still have jobs come last.

@@ -43,7 +43,7 @@ pub struct FirstJob {
     pub completed_at: Option<Timestamp>,
     /// What the handler returned, as JSON.
     pub result: Option<String>,
-    /// The attempts that have ended, oldest first.
+    /// The attempts that have ended, oldest first, so far as they were asked for.
     pub attempts: Vec<AttemptRecord>,
 }
 
@@ -69,7 +69,7 @@ pub struct JobView {
     pub result: Option<String>,
     /// The number of the current run: 1 at first, and one more with every retry by hand and every replay.
     pub run: u32,
-    /// The attempts that have ended, oldest first.
+    /// The attempts that have ended, oldest first, so far as they were asked for.
     pub attempts: Vec<AttemptRecord>,
     /// Why the last attempt failed or was interrupted; none unless the job is retrying or dead-lettered.
     pub last_error: Option<String>,

@@ -7,6 +7,7 @@ mod hub;
 mod lease_text;
 mod polls;
 mod request;
+mod unsent;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -26,6 +27,7 @@ use self::polls::Poll;
 pub use self::request::{
     Completed, ExtendRequest, Failed, FinishRequest, JobOutcome, LeaseRequest, check_worker,
 };
+pub use self::unsent::Unsent;
 use super::Service;
 use crate::domain::clock::Clock;
 use crate::domain::delivery::delivery_id;
@@ -113,7 +115,8 @@ impl Service {
     /// Leases jobs to a worker. If none can start, waits for some; the result is empty if none could start in time, or
     /// the process stops. Of the workers that wait, the one that has waited longest gets jobs first.
     ///
-    /// Jobs that are leased after the future was dropped are given back. Errors: `InvalidField`; `RouteNotFound` if a
+    /// Jobs that are leased after the future was dropped are given back. If the result cannot be sent to the worker, give
+    /// the jobs back with [`unsent`](Self::unsent). Errors: `InvalidField`; `RouteNotFound` if a
     /// route is not in the settings; `RouteNotPulled` if its handler is not `pull`; `StoreUnavailable` also if too many
     /// workers wait; `ShuttingDown`.
     pub async fn lease_jobs(&self, request: LeaseRequest) -> Result<Vec<PulledJob>> {

@@ -63,7 +63,7 @@ impl Breakers {
 }
 
 /// A breaker that has opened, or has been closed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct BreakerChange {
     pub(super) route: RouteName,
     /// The breaker after the change.
@@ -72,7 +72,7 @@ pub(super) struct BreakerChange {
 }
 
 /// Why a breaker has opened or has been closed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Cause {
     /// An attempt has ended, with this error.
     Attempt(Option<String>),

@@ -64,6 +64,7 @@ mod take_over;
 mod target;
 mod tls;
 mod transfers;
+mod unanswered;
 mod undone;
 mod vacuum;
 
@@ -180,6 +181,7 @@ impl PostgresStore {
             metrics,
             quarantining: Default::default(),
             unsure: Default::default(),
+            unanswered: Default::default(),
             next_slot: AtomicU32::new(options.seed as u32),
         });
         look::look(&shared).await.map_err(|source| OpenError::Setup { target: options.target, source })?;

@@ -99,11 +99,21 @@ impl Pace {
     pub(super) fn after(self, starts: usize, rate: Rate, now: Timestamp) -> Self {
         Self(Some(later(self.from(rate, now), rate, starts)))
     }
+
+    /// The state without `starts` starts that were counted, and did not happen.
+    pub(super) fn without(self, starts: usize, rate: Rate) -> Self {
+        let earlier = |next: Timestamp| next.saturating_sub(time_of(starts, rate)).unwrap_or(Timestamp::MIN);
+        Self(self.0.map(earlier))
+    }
+}
+
+/// The time that a rate allows for `starts` starts.
+pub(super) fn time_of(starts: usize, rate: Rate) -> Duration {
+    rate.interval().saturating_mul(u32::try_from(starts).unwrap_or(u32::MAX))
 }
 
 fn later(from: Timestamp, rate: Rate, starts: usize) -> Timestamp {
-    let starts = u32::try_from(starts).unwrap_or(u32::MAX);
-    from.saturating_add(rate.interval().saturating_mul(starts)).unwrap_or(Timestamp::MAX)
+    from.saturating_add(time_of(starts, rate)).unwrap_or(Timestamp::MAX)
 }
 
 /// The pauses in force, as last read from the store.
@@ -246,6 +256,18 @@ mod tests {
         let pace = Pace::default().after(1, limited.rate.expect("a rate"), at(0));
         let allowed = allowance(&limited, 0, pace, None, at(1_000));
         assert_eq!(allowed, Allowance { starts: 0, next: Some(at(360_000 - 50)) });
+    }
+
+    #[test]
+    fn starts_that_did_not_happen_can_happen_later() {
+        let limit = rate(100, Duration::from_secs(1));
+        let limited = policy(None, Some(limit));
+        let pace = Pace::default().after(6, limit, at(0));
+        assert_eq!(allowance(&limited, 0, pace, None, at(0)).starts, 0);
+        assert_eq!(allowance(&limited, 0, pace.without(5, limit), None, at(0)).starts, 5);
+        let long_ago = pace.without(5, limit);
+        assert_eq!(allowance(&limited, 0, long_ago, None, at(60_000)).starts, 6, "no more than a late claim");
+        assert_eq!(Pace::default().without(1, limit), Pace::default());
     }
 
     #[test]

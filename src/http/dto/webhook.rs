@@ -163,7 +163,7 @@ pub(in crate::http) struct WebhookBody {
     completed_at: Option<Time>,
     /// The trace in which the webhook was accepted: 32 hex digits.
     trace_id: String,
-    /// The attempts of its first job that have ended, oldest first.
+    /// The last 1,000 attempts of its first job, so far as they have ended, oldest first.
     attempts: Vec<AttemptBody>,
     /// The jobs of the webhook, one for each route that matched, in the order of the settings. Jobs of
     /// routes that are gone from the settings come last.
@@ -227,7 +227,7 @@ struct JobBody {
     result: Option<Box<RawValue>>,
     /// The number of the current run: 1 at first, and one more with every retry by hand and every replay.
     run: u32,
-    /// The attempts of all runs that have ended, oldest first.
+    /// The last 1,000 attempts of all runs, so far as they have ended, oldest first.
     attempts: Vec<AttemptBody>,
     /// Why its last attempt failed or was interrupted, cut off after 2,000 characters; null unless the job is
     /// `retrying` or `dead_lettered`.

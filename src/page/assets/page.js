@@ -71,7 +71,9 @@ async function refresh() {
   isLoading = true;
   isStale = false;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: 'text/html' }, redirect: 'manual' });
+    // Browsers that load the same view share an answer, because of the second header.
+    const headers = { Accept: 'text/html', 'Hookbox-Refresh': '1' };
+    const answer = await fetch(location.href, { headers, redirect: 'manual' });
     if (answer.type === 'opaqueredirect') {
       location.reload();
     } else if (answer.ok) {
@@ -175,6 +177,7 @@ function start() {
     if (source?.readyState === EventSource.CLOSED) {
       stop();
       poll = setInterval(refresh, POLL);
+      showLive();
     }
   };
 }
@@ -184,14 +187,22 @@ function stop() {
   source = null;
   clearInterval(poll);
   poll = 0;
+  showLive();
+}
+
+// Says whether changes show at once, at intervals, or not at all.
+function showLive() {
+  if (!liveButton) return;
+  liveButton.setAttribute('aria-pressed', String(!isPaused));
+  liveButton.textContent = isPaused ? 'Paused' : poll ? `Every ${POLL / 1000} s` : 'Live';
+  liveButton.title = poll ? 'Too many pages are live, or a proxy lets no stream through: this page loads again at intervals.' : '';
 }
 
 if (liveButton && stream && isLive()) {
   liveButton.hidden = false;
   liveButton.onclick = () => {
     isPaused = !isPaused;
-    liveButton.setAttribute('aria-pressed', String(!isPaused));
-    liveButton.textContent = isPaused ? 'Paused' : 'Live';
+    showLive();
     if (!isPaused) refresh();
   };
 }

@@ -115,7 +115,7 @@ fn code_of(hidden: char) -> String {
 }
 
 /// Whether a character is invisible, or changes the order of those around it.
-fn is_hidden(c: char) -> bool {
+pub(crate) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'

@@ -18,6 +18,9 @@ use crate::service::ReplayFilter;
 /// The statuses of jobs that a replay can run again.
 pub(super) const STATUSES: [Status; 3] = [Status::DeadLettered, Status::Cancelled, Status::Completed];
 
+/// The most characters of a text of a filter in words.
+const MAX_TEXT_CHARS: usize = 100;
+
 /// The fields of the form, as they are filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields {
@@ -82,8 +85,8 @@ fn time(field: &'static str, text: &str) -> Result<Option<Timestamp>> {
     parsed.map(Some).map_err(|_| Error::invalid(field, "must be a time in UTC, such as 2026-03-01T12:00:00Z"))
 }
 
-/// The members of a filter as fields of a form, or parameters of a link.
-pub(super) fn pairs(filter: &ReplayFilter) -> Vec<(&'static str, String)> {
+/// The members of a filter as parameters of a link.
+fn pairs(filter: &ReplayFilter) -> Vec<(&'static str, String)> {
     let statuses = filter.statuses.iter().map(|status| ("status", status.to_string()));
     let others = [
         ("route", filter.route.as_ref().map(ToString::to_string)),
@@ -103,6 +106,21 @@ pub(super) fn pairs(filter: &ReplayFilter) -> Vec<(&'static str, String)> {
     statuses.chain(others.into_iter().filter_map(|(name, value)| Some((name, value?)))).collect()
 }
 
+/// The members of a filter that are texts, in words.
+fn texts(filter: &ReplayFilter) -> impl Iterator<Item = (&'static str, &str)> {
+    let all = [
+        ("verdict", &filter.verdict),
+        ("cause", &filter.cause),
+        ("idempotency key", &filter.idempotency_key),
+        ("trace", &filter.trace_id),
+        ("error with", &filter.error_contains),
+        ("body at", &filter.body_pointer),
+        ("body with the value", &filter.body_equals),
+        ("body with the text", &filter.body_contains),
+    ];
+    all.into_iter().filter_map(|(words, text)| Some((words, text.as_deref()?)))
+}
+
 /// A filter in words, with a link to its webhooks.
 pub(super) fn in_words(context: &Context, filter: &ReplayFilter) -> Markup {
     let pairs = pairs(filter);
@@ -120,6 +138,7 @@ pub(super) fn in_words(context: &Context, filter: &ReplayFilter) -> Markup {
         @if let Some(route) = &filter.route { " of the route " (parts::route_link(context, route)) }
         @if let Some(source) = &filter.source { " of the source " (parts::source_link(context, source)) }
         @if let Some(event_type) = &filter.event_type { " with the event type " code { (parts::text(event_type.as_str())) } }
+        @for (words, text) in texts(filter) { ", " (words) " " code { (parts::cut(text, MAX_TEXT_CHARS)) } }
         @if let Some(after) = filter.accepted_after { ", accepted from " (maud::display(after)) }
         @if let Some(before) = filter.accepted_before { ", accepted before " (maud::display(before)) }
         " · " a href=(context.path(&link)) { "Show their webhooks" }

@@ -4,7 +4,7 @@ use axum::extract::Path;
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::filter::{in_words, pairs};
+use super::filter::in_words;
 use super::{after, jobs, left, percent, state};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::replay::ReplayState;
@@ -12,7 +12,7 @@ use crate::page::action::Action;
 use crate::page::because::{Why, because};
 use crate::page::context::{Context, Nav};
 use crate::page::parts::{self, Button, Tone, count, number};
-use crate::service::Replay;
+use crate::service::{Replay, ReplayFilter};
 
 pub(super) async fn show(context: Context, Path(number): Path<String>) -> Response {
     match found(&context, &number).await {
@@ -29,6 +29,38 @@ pub(super) async fn cancel(Path(number): Path<String>, Action(context, form): Ac
             .done(&format!("/replays/{number}"), "The replay is cancelled. What it had restarted runs."),
         Err(error) => context.failed(&error),
     }
+}
+
+/// Starts the replay that a dry run has counted.
+pub(super) async fn run(Path(number): Path<String>, Action(context, _): Action<Why>) -> Response {
+    match started(&context, &number).await {
+        Ok(number) => context.done(&format!("/replays/{number}"), "The replay is started."),
+        Err(error) => context.failed(&error),
+    }
+}
+
+/// Returns the number of the new replay. All that it is about is read from the dry run: what goes through a form is less
+/// exact, as browsers change line breaks.
+async fn started(context: &Context, number: &str) -> Result<u64> {
+    let counted = found(context, number).await?;
+    if !is_counted(&counted) {
+        return Err(Error::new(Reason::WrongStatus, "only what a completed dry run has counted can be run"));
+    }
+    let (filter, rate) = (filter_counted(&counted), counted.rate);
+    let service = because(context, counted.reason)?;
+    Ok(service.start_replay(filter, rate, false).await?.number)
+}
+
+/// Whether it is a dry run that has counted all.
+fn is_counted(replay: &Replay) -> bool {
+    replay.dry_run && replay.state == ReplayState::Completed
+}
+
+/// The filter for what a dry run has counted. What has come in since then was not.
+fn filter_counted(replay: &Replay) -> ReplayFilter {
+    let counted_to = after(replay.started_at);
+    let accepted_before = replay.filter.accepted_before.map_or(counted_to, |before| before.min(counted_to));
+    ReplayFilter { accepted_before: Some(accepted_before), ..replay.filter.clone() }
 }
 
 async fn found(context: &Context, number: &str) -> Result<Replay> {
@@ -53,7 +85,7 @@ fn body(context: &Context, replay: &Replay) -> Markup {
         nav.crumbs { a href=(context.path("/replays")) { "Replays" } }
         div id="replay" data-live[is_running] {
             (parts::head(&format!("Replay {}", replay.number), actions(context, replay)))
-            @if replay.state == ReplayState::Completed && replay.dry_run { (counted(context, replay)) }
+            @if is_counted(replay) { (counted(context, replay)) }
             section.card {
                 @if is_running { (progress(replay)) }
                 (facts(context, replay))
@@ -79,16 +111,7 @@ fn counted(context: &Context, replay: &Replay) -> Markup {
             html! { p { "No job would run again. Change what to replay, or look at what was left below." } };
         return parts::notice(Tone::Warning, text);
     }
-    let mut filter = replay.filter.clone();
-    // What has come in since then was not counted.
-    let counted_to = after(replay.started_at);
-    filter.accepted_before = Some(filter.accepted_before.map_or(counted_to, |before| before.min(counted_to)));
-    let fields = html! {
-        @for (name, value) in pairs(&filter) { input type="hidden" name=(name) value=(value); }
-        @if let Some(rate) = replay.rate { input type="hidden" name="rate" value=(maud::display(rate)); }
-        @if let Some(reason) = &replay.reason { input type="hidden" name="reason" value=(reason); }
-        input type="hidden" name="dry_run" value="false";
-    };
+    let action = format!("/replays/{}/run", replay.number);
     let label = format!("Run {} again", count(jobs, "job", "jobs"));
     parts::notice(
         Tone::Plain,
@@ -97,7 +120,7 @@ fn counted(context: &Context, replay: &Replay) -> Markup {
                 (count(jobs, "job", "jobs")) " of " (count(replay.counts.webhooks, "webhook", "webhooks"))
                 " would run again. Nothing has run yet. Webhooks that came in after the count are left out."
             }
-            (Button::new("/replays", &label).tone(Tone::Good).fields(fields).render(context))
+            (Button::new(&action, &label).tone(Tone::Good).render(context))
         },
     )
 }

@@ -9,6 +9,7 @@ use url::form_urlencoded;
 
 use super::payload::{self, Visibility, reveal};
 use super::{Asked, InPath, hex, load, tree};
+use crate::domain::attempt::AttemptWindow;
 use crate::domain::content_type::ContentType;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::WebhookId;
@@ -90,7 +91,7 @@ pub(super) fn looks_like_json(body: &[u8], content_type: &ContentType) -> bool {
 
 /// `GET /webhooks/{id}/body`: the exact bytes, as a file that a browser does not open.
 pub(super) async fn download(context: Context, id: InPath) -> Response {
-    let file = match load(&context, id).await {
+    let file = match load(&context, id, AttemptWindow::NONE).await {
         // The view has the form that asks for it.
         Ok(webhook) if Visibility::of(&context, &webhook).is_hidden() => {
             return see_other(&context.path(&format!("/webhooks/{}#body", webhook.status.id)));
@@ -107,7 +108,7 @@ pub(super) async fn download_hidden(id: InPath, Action(context, why): Action<Why
 }
 
 async fn asked_for(context: &Context, id: InPath, why: Why) -> Result<Response> {
-    let webhook = load(context, id).await?;
+    let webhook = load(context, id, AttemptWindow::NONE).await?;
     reveal(context, &webhook, why, Some("as a file")).await?;
     file(webhook)
 }
@@ -182,12 +183,14 @@ pub(super) async fn section(
     }
 }
 
-/// The text that a button copies exactly; none if that cannot be done.
+/// The text that a button copies exactly; none if that cannot be done, or if it could do something in a terminal into
+/// which it is pasted.
 fn copied(body: &[u8]) -> Option<&str> {
     let text =
         std::str::from_utf8(body).ok().filter(|text| !text.is_empty() && text.len() <= COPIED_BYTES)?;
-    // HTML cannot hold these two.
-    (!text.contains(['\r', '\0'])).then_some(text)
+    // HTML cannot hold a carriage return or a NUL.
+    let is_copied = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    text.chars().all(is_copied).then_some(text)
 }
 
 /// The ways to show the body, and the body in one of them.
@@ -317,5 +320,22 @@ fn as_fields(context: &Context, body: &[u8], is_all: bool) -> Markup {
             }
         }
         @if !is_whole { (more(context, is_all)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_not_copied() {
+        for text in ["{\n\t\"a\": \"é\"\n}", "a=1&b=2"] {
+            assert_eq!(copied(text.as_bytes()), Some(text));
+        }
+        for text in ["", "a\rb", "a\0b", "a\u{1b}[201~\nrm -rf /", "a\u{9b}201~", "\u{7f}"] {
+            assert_eq!(copied(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(copied(b"\xff"), None);
+        assert_eq!(copied(&vec![b'a'; COPIED_BYTES + 1]), None);
     }
 }

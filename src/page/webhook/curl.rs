@@ -163,7 +163,8 @@ fn header(name: &str, value: &str) -> Option<String> {
 fn quoted(text: &str) -> Option<String> {
     let is_plain =
         |c: char| c == '\n' || c == ' ' || (c.is_ascii_graphic() && c != '\\') || c.is_alphanumeric();
-    text.chars().all(is_plain).then(|| format!("'{}'", text.replace('\'', r"'\''")))
+    let is_seen = |c: char| c == '\n' || !parts::is_hidden(c);
+    text.chars().all(|c| is_plain(c) && is_seen(c)).then(|| format!("'{}'", text.replace('\'', r"'\''")))
 }
 
 #[cfg(test)]
@@ -238,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_a_shell_or_a_terminal_would_act_on_is_encoded() {
-        for body in ["\\'; rm -rf / #", "a\u{1b}[201~", "a\rb", "\u{202e}", "\0"] {
+        for body in ["\\'; rm -rf / #", "a\u{1b}[201~", "a\rb", "\u{202e}", "a\u{3164}b", "\0"] {
             let text = text(&webhook("shop", "k", body.as_bytes(), &[]));
             let encoded = format!("printf %s '{}' | base64 -d | curl ", BASE64_STANDARD.encode(body));
             assert!(text.starts_with(&encoded) && text.ends_with("--data-binary @-"), "{text}");

@@ -13,6 +13,7 @@ use super::body::gone;
 use super::payload::{self, Visibility, reveal};
 use super::{InPath, load};
 use crate::access::Role;
+use crate::domain::attempt::AttemptWindow;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::headers::KeptHeaders;
 use crate::domain::id::WebhookId;
@@ -123,7 +124,7 @@ pub(super) async fn form(context: Context, id: InPath) -> Response {
 
 async fn filled_in(context: &Context, id: InPath) -> Result<Markup> {
     context.caller.check_role(Role::Operate)?;
-    let webhook = load(context, id).await?;
+    let webhook = load(context, id, AttemptWindow::NONE).await?;
     let body = editable(context, &webhook)?;
     if Visibility::of(context, &webhook).is_hidden() {
         return Ok(hidden(context, &webhook));
@@ -140,7 +141,7 @@ pub(super) async fn form_with_hidden(id: InPath, Action(context, why): Action<Wh
 }
 
 async fn asked_for(context: &Context, id: InPath, why: Why) -> Result<Markup> {
-    let webhook = load(context, id).await?;
+    let webhook = load(context, id, AttemptWindow::NONE).await?;
     let body = editable(context, &webhook)?;
     reveal(context, &webhook, why, Some("to edit it")).await?;
     Ok(view(context, &webhook, &Edited::of(&webhook, body, context), None))
@@ -225,7 +226,7 @@ pub(super) async fn send(
     if let Err(error) = check_sender(&context) {
         return context.failed(&error);
     }
-    let webhook = match load(&context, id).await {
+    let webhook = match load(&context, id, AttemptWindow::NONE).await {
         Ok(webhook) => webhook,
         Err(error) => return context.failed(&error),
     };

@@ -62,7 +62,7 @@ pub(super) async fn show(id: InPath, Action(context, why): Action<Why>) -> Respo
 
 async fn shown(context: &Context, id: InPath, why: Why) -> Result<Markup> {
     let asked = context.query::<Asked>()?;
-    let webhook = load(context, id).await?;
+    let webhook = load(context, id, asked.attempts()).await?;
     let visibility = reveal(context, &webhook, why, None).await?;
     Ok(view(context, &webhook, &asked, visibility).await)
 }

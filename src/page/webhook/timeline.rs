@@ -8,7 +8,8 @@ use super::Asked;
 use super::delivery::delivery;
 use super::payload::{Visibility, in_place_of};
 use crate::domain::action::ActionKind;
-use crate::domain::attempt::{AttemptRecord, Outcome};
+use crate::domain::attempt::{AttemptRecord, AttemptWindow, Outcome};
+use crate::domain::delivery::Delivery;
 use crate::domain::job::Status;
 use crate::page::context::Context;
 use crate::page::parts::{self, Shown, Tone, code, cut, duration, time};
@@ -16,19 +17,24 @@ use crate::page::verdict::verdict;
 use crate::service::ActionPage;
 use crate::service::view::{JobView, WebhookView};
 
-/// The parameter that asks for all attempts.
-const ALL: &str = "all_attempts";
+/// The parameter that says how many of the latest attempts of each job are left out, and the one that asks for all of the
+/// results.
+const SKIP: &str = "skip_attempts";
+const ALL_RESULTS: &str = "all_results";
 
-/// How many attempts are shown, the latest ones: at first and at most.
-const FIRST_ATTEMPTS: usize = 30;
-const MOST_ATTEMPTS: usize = 1_000;
+/// How many attempts of each job are on a page.
+pub(super) const PAGE_ATTEMPTS: u32 = 30;
 
-/// Of how many attempts deliveries are shown, the latest ones: at first and at most.
-const FIRST_DELIVERIES: usize = 10;
-const MOST_DELIVERIES: usize = 100;
+/// Of how many attempts of a page deliveries are shown, the latest ones.
+const SHOWN_DELIVERIES: usize = 10;
 
-/// How many characters of an error, and of the name of a worker or an operator, are shown.
+/// How many characters of an error are shown: the first number at most, and fewer if a page has many attempts, so that its
+/// errors together have about as many as the last number.
 const ERROR_CHARS: usize = 2_000;
+const FEWEST_ERROR_CHARS: usize = 200;
+const PAGE_ERROR_CHARS: usize = 60_000;
+
+/// How many characters of the name of a worker or an operator are shown.
 const NAME_CHARS: usize = 80;
 
 /// A point in time, and what happened then.
@@ -38,7 +44,7 @@ struct Entry {
     what: Markup,
 }
 
-/// The timeline, the oldest entry first.
+/// The timeline, the oldest entry first. A page of earlier attempts has nothing else.
 pub(super) fn section(
     context: &Context,
     webhook: &WebhookView,
@@ -46,21 +52,26 @@ pub(super) fn section(
     asked: &Asked,
     visibility: Visibility,
 ) -> Markup {
-    let is_all = asked.is_all_attempts();
-    let (most, most_deliveries) =
-        if is_all { (MOST_ATTEMPTS, MOST_DELIVERIES) } else { (FIRST_ATTEMPTS, FIRST_DELIVERIES) };
-    let mut attempts = attempts(webhook);
-    let left_out = attempts.len().saturating_sub(most);
-    attempts.drain(..left_out);
-    let without_delivery = attempts.len().saturating_sub(most_deliveries);
-    let attempts = attempts.into_iter().enumerate();
-    let attempts = attempts
-        .map(|(at, (job, attempt))| of_attempt(context, job, attempt, at >= without_delivery, visibility));
+    let window = asked.attempts();
+    let attempts = attempts(webhook);
+    let error_chars = (PAGE_ERROR_CHARS / attempts.len().max(1)).clamp(FEWEST_ERROR_CHARS, ERROR_CHARS);
+    let without_delivery = attempts.len().saturating_sub(SHOWN_DELIVERIES);
+    let attempts = attempts.into_iter().enumerate().map(|(at, (job, attempt))| {
+        let sent = attempt.delivery.as_ref().filter(|_| at >= without_delivery);
+        of_attempt(context, job, attempt, sent, error_chars, visibility)
+    });
 
-    let mut entries = vec![accepted(webhook)];
+    let left_out = left_out(webhook, window);
+    let mut entries = Vec::new();
+    if window.has_last() || left_out == 0 {
+        entries.push(accepted(webhook));
+    }
     entries.extend(attempts);
-    entries.extend(of_operators(context, actions));
-    entries.extend(webhook.jobs.iter().map(|job| state(context, webhook, job, is_all, visibility)));
+    if window.has_last() {
+        entries.extend(of_operators(context, actions));
+        let is_all = asked.is_all_results();
+        entries.extend(webhook.jobs.iter().map(|job| state(context, webhook, job, is_all, visibility)));
+    }
     // Stable: what happened at the same time stays in this order.
     entries.sort_by_key(|entry| entry.at);
     html! {
@@ -68,8 +79,7 @@ pub(super) fn section(
             h2 { "What happened" }
             @if left_out > 0 {
                 p.muted.small {
-                    (parts::count(left_out as u64, "earlier attempt is", "earlier attempts are")) " left out. "
-                    @if !is_all { a href=(context.here_with(ALL, Some("1"))) { "Show all" } }
+                    (parts::count(left_out, "earlier attempt is", "earlier attempts are")) " left out."
                 }
             }
             ol.timeline {
@@ -84,7 +94,32 @@ pub(super) fn section(
                     }
                 }
             }
+            (pager(context, window, left_out))
             p.muted.small { "Times are in UTC." }
+        }
+    }
+}
+
+/// How many attempts of all jobs are earlier than those of the page.
+fn left_out(webhook: &WebhookView, window: AttemptWindow) -> u64 {
+    let shown = window.skip.saturating_add(window.limit);
+    webhook.jobs.iter().map(|job| u64::from(job.attempt_count.saturating_sub(shown))).sum()
+}
+
+/// The links to the latest attempts and to earlier ones, if there are any.
+fn pager(context: &Context, window: AttemptWindow, left_out: u64) -> Markup {
+    let here = |skip: Option<u32>| {
+        let skip = skip.map(|skip| skip.to_string());
+        format!("{}#state", context.here_with(SKIP, skip.as_deref()))
+    };
+    html! {
+        @if !window.has_last() || left_out > 0 {
+            nav.pager aria-label="Attempts" {
+                @if !window.has_last() { a.button rel="first" href=(here(None)) { "Latest attempts" } }
+                @if left_out > 0 {
+                    a.button rel="next" href=(here(Some(window.skip + window.limit))) { "Earlier attempts" }
+                }
+            }
         }
     }
 }
@@ -112,7 +147,8 @@ fn of_attempt(
     context: &Context,
     job: &JobView,
     attempt: &AttemptRecord,
-    has_delivery: bool,
+    sent: Option<&Delivery>,
+    error_chars: usize,
     visibility: Visibility,
 ) -> Entry {
     let took = attempt.finished_at.duration_since(attempt.started_at).as_secs_f64();
@@ -127,8 +163,8 @@ fn of_attempt(
             b { (ended) } " after " (duration(took))
             span.muted.small { " · on " (cut(&attempt.worker, NAME_CHARS)) }
         }
-        @if let Some(error) = &attempt.error { p { (cut(error, ERROR_CHARS)) } }
-        @if let Some(sent) = attempt.delivery.as_ref().filter(|_| has_delivery) {
+        @if let Some(error) = &attempt.error { p { (cut(error, error_chars)) } }
+        @if let Some(sent) = sent {
             (delivery(sent, &format!("delivery-{}-{}", job.route, attempt.number), visibility))
         }
     };
@@ -212,7 +248,8 @@ fn result(context: &Context, job: &JobView, is_all: bool, visibility: Visibility
     if visibility.is_hidden() {
         return in_place_of("The result");
     }
-    let shown = if is_all { Shown::All } else { Shown::Beginning(Some(context.here_with(ALL, Some("1")))) };
+    let shown =
+        if is_all { Shown::All } else { Shown::Beginning(Some(context.here_with(ALL_RESULTS, Some("1")))) };
     html! {
         details.more id=(format_args!("result-{}", job.route)) { summary { "Result" } (code(result, &shown)) }
     }

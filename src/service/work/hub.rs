@@ -12,14 +12,13 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::PulledJob;
 use super::polls::{Poll, Polls};
+use super::{PulledJob, Unsent};
 use crate::domain::clock::Clock;
 use crate::domain::error::Error;
 use crate::domain::route::RouteName;
 use crate::store::{Claim, ClaimedJob, Claims, JobQueue, Wanted};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::repeated::Repeated;
 
 /// The most bytes of payloads in one answer, or one job: clients of gRPC refuse messages of more than 4 MiB unless they
 /// are told otherwise.
@@ -28,9 +27,6 @@ const ANSWER_BYTES: usize = 2 * 1024 * 1024;
 /// How soon to claim again if jobs may start but none could be leased, for example because another replica is leasing
 /// them.
 const NOTHING_LEASED_PAUSE: Duration = Duration::from_millis(20);
-
-static GIVING_BACK: Repeated =
-    Repeated::new("jobs that were leased for workers that have gone are given back again");
 
 /// See the module.
 pub(super) struct Hub {
@@ -201,12 +197,7 @@ async fn hand_over(shared: &Shared, poll: Poll, jobs: Vec<ClaimedJob>) {
         waited.into_iter().for_each(|waited| shared.metrics.leased(waited.try_into().unwrap_or_default()));
         return;
     }
-    match shared.store.give_back(&worker, leases).await {
-        Ok(()) => GIVING_BACK.works(),
-        Err(error) => GIVING_BACK.failed(|times| {
-            tracing::warn!(times, error = %error, "jobs that were leased for a worker that has gone could not be given back; they are taken over when their leases expire");
-        }),
-    }
+    Unsent::new(Arc::clone(&shared.store), worker, leases).give_back().await;
 }
 
 /// The result of a claim in progress. Never ready if there is none.

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::end_leases::{EndedRow, end_leases};
 use super::pool::answer;
 use super::rows::{self, pg_time};
-use super::schedule::{Finding, Learnt};
+use super::schedule::{Finding, Learnt, Moment};
 use super::schema::breakers;
 use super::shared::Shared;
 use crate::domain::breaker::Trip;
@@ -68,23 +68,41 @@ pub(super) async fn refresh(shared: &Shared) -> QueryResult<()> {
     let moment = shared.schedule.moment();
     let mut connection = shared.asking.get().await?;
     let reading = answer(all(&mut connection)).await;
-    shared.schedule.set_breakers(moment, connection.release(reading)?);
+    take(shared, moment, connection.release(reading)?);
     Ok(())
 }
 
-/// Closes the breaker of a route, because an operator resumes the route.
-pub(super) async fn close(shared: &Shared, route: &RouteName) -> QueryResult<()> {
-    let mut connection = shared.asking.get().await?;
-    let closing = answer(async {
-        let closed = diesel::delete(breakers::table.find(route.as_str())).execute(&mut *connection).await?;
-        Ok((closed > 0, all(&mut connection).await?))
-    });
-    let closing = closing.await;
-    let (is_closed, stored) = connection.release(closing)?;
-    if is_closed {
-        changed(shared, &[BreakerChange::by_operator(route)], stored);
+/// Takes the breakers that are stored into the schedule. `moment` is from before they were read. Announces changes of
+/// this process that are among them although the response to their commit was lost. Returns whether the breakers differ
+/// from what was known.
+pub(super) fn take(shared: &Shared, moment: Moment, stored: Vec<TrippedBreaker>) -> bool {
+    let found = shared.unanswered.found_in(&stored, shared.clock.monotonic());
+    let is_other = shared.schedule.set_breakers(moment, stored);
+    if !found.is_empty() {
+        tell(shared, &found);
     }
-    Ok(())
+    is_other
+}
+
+/// Closes the breaker of a route in the current transaction. Returns all breakers after that; none if it was closed
+/// already.
+pub(super) async fn close(
+    connection: &mut AsyncPgConnection,
+    route: &RouteName,
+) -> QueryResult<Option<Vec<TrippedBreaker>>> {
+    let closed = diesel::delete(breakers::table.find(route.as_str())).execute(connection).await?;
+    if closed == 0 {
+        return Ok(None);
+    }
+    all(connection).await.map(Some)
+}
+
+/// Announces that an operator has closed the breaker of a route. `stored` are all breakers after that. For use after the
+/// commit.
+pub(super) fn closed_by_operator(shared: &Shared, route: &RouteName, stored: Vec<TrippedBreaker>) {
+    let changes = [BreakerChange::by_operator(route)];
+    shared.schedule.breakers_written(&changes, stored);
+    tell(shared, &changes);
 }
 
 /// What the ends of a batch change about breakers, as it was recorded with them.
@@ -129,6 +147,8 @@ async fn end_and_write(
     let written = write(connection, &learnt.changes).await?;
     learnt.changes.retain(|change| written.contains(change.route.as_str()));
     let stored = Some(all(connection).await?);
+    // Before the commit, whose response can be lost.
+    shared.unanswered.add(&learnt.changes, shared.clock.monotonic());
     Ok((ended, Changed { learnt, stored }))
 }
 
@@ -151,13 +171,14 @@ impl Changed {
     pub(super) fn announce(self, shared: &Shared) {
         shared.schedule.count_failures(&self.learnt);
         if let Some(stored) = self.stored {
-            changed(shared, &self.learnt.changes, stored);
+            shared.schedule.breakers_written(&self.learnt.changes, stored);
+            tell(shared, &shared.unanswered.answered(self.learnt.changes));
         }
     }
 }
 
-fn changed(shared: &Shared, changes: &[BreakerChange], stored: Vec<TrippedBreaker>) {
-    shared.schedule.breakers_written(changes, stored);
+/// Logs and counts changes of breakers, wakes the dispatcher, and notifies the other replicas soon.
+fn tell(shared: &Shared, changes: &[BreakerChange]) {
     changes.iter().for_each(|change| change.tell(&shared.metrics));
     shared.wake();
     shared.notifier.tell_breakers();
@@ -181,7 +202,8 @@ async fn write(
     Ok(writing.load::<String>(connection).await?.into_iter().collect())
 }
 
-// 0 trips close a breaker. A breaker opens again only if it was closed, or has opened one time less in a row.
+// 0 trips close a breaker. A breaker opens again only if it was closed, or has opened one time less in a row. The rows
+// are locked first, in the order of the routes: two processes that close and open breakers crosswise would deadlock.
 statement! { Pg;
     struct WriteBreakers<'a> {
         routes: Vec<&'a str> as Array<Text>,
@@ -191,14 +213,18 @@ statement! { Pg;
     returns Text;
     "WITH given AS MATERIALIZED (
          SELECT * FROM unnest(?, ?, ?) AS g (route, trips, open_until)
+     ), locked AS MATERIALIZED (
+         SELECT route FROM breakers WHERE route = ANY (ARRAY(SELECT route FROM given)) ORDER BY route FOR UPDATE
      ), closed AS (
-         DELETE FROM breakers WHERE route = ANY (ARRAY(SELECT route FROM given WHERE trips = 0))
+         DELETE FROM breakers
+         WHERE route = ANY (ARRAY(SELECT route FROM given WHERE trips = 0)) AND (SELECT count(*) FROM locked) >= 0
          RETURNING route
      ), opened AS (
          INSERT INTO breakers AS b (route, trips, open_until)
          SELECT route, trips, open_until FROM given
-         WHERE trips = 1 OR trips > 1 AND route IN (SELECT route FROM breakers)
-         ORDER BY route
+         WHERE (trips = 1 OR trips > 1 AND route IN (SELECT route FROM breakers))
+           AND (SELECT count(*) FROM locked) >= 0
+         ORDER BY route COLLATE \"C\"
          ON CONFLICT (route) DO UPDATE SET trips = excluded.trips, open_until = excluded.open_until
          WHERE b.trips = excluded.trips - 1
          RETURNING b.route

@@ -284,7 +284,7 @@ async fn correct(
 async fn look_at_holds(shared: &Shared, connection: &mut AsyncPgConnection) -> QueryResult<bool> {
     let moment = shared.schedule.moment();
     let is_paused = shared.schedule.set_paused(pauses::all(connection).await?);
-    Ok(shared.schedule.set_breakers(moment, breakers::all(connection).await?) || is_paused)
+    Ok(breakers::take(shared, moment, breakers::all(connection).await?) || is_paused)
 }
 
 fn claimed_job(shared: &Shared, row: LeasedRow, claimed_at: Timestamp) -> QueryResult<ClaimedJob> {

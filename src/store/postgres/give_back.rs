@@ -1,6 +1,7 @@
 //! Gives back leased jobs whose handler was not started: those that a process names, and those of a claim whose
 //! response was lost. Nothing of the claim is left but the larger lease token.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -14,12 +15,13 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::pool::answer;
-use super::queue_names;
 use super::renew::columns;
 use super::rows::{self, pg_time};
 use super::shared::Shared;
+use super::{limits, queue_names};
 use crate::domain::attempt::Lease;
 use crate::domain::job::Status;
+use crate::domain::route::RouteName;
 use crate::store::changes::Change;
 use crate::store::statement::statement;
 
@@ -113,6 +115,14 @@ async fn run(shared: &Shared, giving: Giving<'_>, updated_at: Timestamp) -> Quer
             last_error: None,
             next_attempt_at: Some(available_at),
         });
+    }
+    let mut starts: BTreeMap<&RouteName, usize> = BTreeMap::new();
+    for change in &changes {
+        *starts.entry(&change.route).or_default() += 1;
+    }
+    if let Err(error) = limits::return_starts(shared, starts).await {
+        // The jobs are given back. Those of routes with a rate start later than they could.
+        tracing::debug!(error = %error, "starts could not be given back to the rates of their routes");
     }
     // The jobs became due long ago, so cursors may be beyond them.
     shared.schedule.forget_cursors();

@@ -15,6 +15,7 @@ use super::committer::{self, Accept, Queues};
 use super::pool::{answer, refused};
 use super::request_batches::{self, RequestBatch};
 use super::{PostgresStore, list, look, probe, quarantine, queries, size};
+use crate::domain::attempt::AttemptWindow;
 use crate::domain::conflict::OnConflict;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::WebhookId;
@@ -107,10 +108,10 @@ impl Inbox for PostgresStore {
         .await
     }
 
-    async fn webhook(&self, id: WebhookId) -> Result<WebhookDetail> {
+    async fn webhook_with(&self, id: WebhookId, attempts: AttemptWindow) -> Result<WebhookDetail> {
         self.run(async move |shared| {
             let mut connection = shared.asking.get().await.map_err(refused)?;
-            let found = answer(queries::webhook(&shared.schedule, &mut connection, id)).await;
+            let found = answer(queries::webhook(&shared.schedule, &mut connection, id, attempts)).await;
             connection.release(found).map_err(refused)?.ok_or_else(|| Error::not_found(id))
         })
         .await

@@ -4,7 +4,7 @@
 //! A claim first locks the row of the route in `paces`. The next statement counts the running jobs, and so
 //! sees every earlier claim that was made under the same lock.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
@@ -15,13 +15,15 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
 use futures::future::try_join;
 
 use super::lease_jobs::{Leased, Leasing, lease};
+use super::pool::answer;
 use super::rows::{self, pg_time};
 use super::schedule::Share;
 use super::schema::paces;
+use super::shared::Shared;
 use crate::domain::breaker::Trip;
 use crate::domain::policy::{Policies, Policy};
 use crate::domain::route::RouteName;
-use crate::store::rule::{Pace, allowance, most_at_once};
+use crate::store::rule::{Pace, allowance, most_at_once, time_of};
 use crate::store::statement::statement;
 
 /// Whether starts of a route are limited. `trip` is what is known of its breaker.
@@ -157,6 +159,43 @@ async fn claim_locked(
         moving.execute(connection).await?;
     }
     Ok(limited)
+}
+
+/// Gives starts back to the rates of these routes: as many of their jobs were leased, and given back before they started.
+/// A statement of its own, because a claim locks the pace of a route before it locks jobs.
+pub(super) async fn return_starts(shared: &Shared, starts: BTreeMap<&RouteName, usize>) -> QueryResult<()> {
+    let policies = shared.schedule.policies();
+    let limited = starts.into_iter().filter_map(|(route, starts)| {
+        let rate = policies.get(route)?.rate?;
+        let time = i64::try_from(time_of(starts, rate).as_micros()).unwrap_or(i64::MAX);
+        Some((route, time))
+    });
+    let (routes, times): (Vec<&RouteName>, Vec<i64>) = limited.unzip();
+    if routes.is_empty() {
+        return Ok(());
+    }
+    let returning = ReturnStarts { routes: routes.iter().map(|route| route.as_str()).collect(), times };
+    let mut connection = shared.working.get().await?;
+    let returned = answer(returning.execute(&mut *connection)).await;
+    connection.release(returned)?;
+    routes.into_iter().for_each(|route| shared.schedule.forget_pace(route));
+    Ok(())
+}
+
+statement! { Pg;
+    /// `times` are in microseconds.
+    struct ReturnStarts<'a> {
+        routes: Vec<&'a str> as Array<Text>,
+        times: Vec<i64> as Array<BigInt>,
+    }
+    returns ();
+    "WITH given AS MATERIALIZED (
+         SELECT * FROM unnest(?, ?) AS g (route, back)
+     ), locked AS MATERIALIZED (
+         SELECT route FROM paces WHERE route = ANY (ARRAY(SELECT route FROM given)) ORDER BY route FOR UPDATE
+     )
+     UPDATE paces p SET next_at = p.next_at - g.back * interval '1 microsecond'
+     FROM given g WHERE p.route = g.route AND (SELECT count(*) FROM locked) >= 0"
 }
 
 statement! { Pg;

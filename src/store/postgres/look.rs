@@ -59,7 +59,7 @@ pub(super) async fn look(shared: &Shared) -> QueryResult<()> {
     let named = |queue: Queue| (queue.found.queue, queue.route, queue.source);
     shared.schedule.add_queues(queues.into_iter().map(named));
     shared.schedule.set_paused(pauses);
-    shared.schedule.set_breakers(moment, breakers);
+    breakers::take(shared, moment, breakers);
     shared.schedule.found(moment, &found);
     shared.schedule.free_all();
     shared.wake();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::pool::refused;
-use super::{PostgresStore, breakers, move_jobs, operate, pauses, policies, purge, release};
+use super::{PostgresStore, move_jobs, operate, pauses, policies, purge, release};
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
 use crate::domain::job::Event;
@@ -42,13 +42,7 @@ impl Operations for PostgresStore {
     }
 
     async fn resume(&self, target: PauseTarget) -> Result<bool> {
-        self.run(async move |shared| {
-            if let PauseTarget::Route(route) = &target {
-                breakers::close(&shared, route).await.map_err(refused)?;
-            }
-            pauses::resume(&shared, &target).await
-        })
-        .await
+        self.run(async move |shared| pauses::resume(&shared, &target).await).await
     }
 
     async fn pauses(&self) -> Result<Vec<Pause>> {

@@ -2,15 +2,17 @@
 
 use diesel::data_types::PgTimestamp;
 use diesel::prelude::*;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel::result::Error as QueryError;
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
 
+use super::breakers;
 use super::pool::{answer, refused};
 use super::rows::{self, pg_time};
 use super::schema::pauses;
 use super::shared::Shared;
 use crate::domain::error::Result;
 use crate::store::columns::pause_target;
-use crate::store::{Pause, PauseTarget};
+use crate::store::{Pause, PauseTarget, TrippedBreaker};
 
 /// A pause in force.
 #[derive(Queryable, Insertable)]
@@ -89,20 +91,39 @@ pub(super) async fn pause(shared: &Shared, target: PauseTarget) -> Result<Pause>
     Ok(Pause { target, since })
 }
 
-/// Resumes a target. Returns false if it was not paused.
+/// What is stored after a target was resumed.
+struct Resumed {
+    was_paused: bool,
+    pauses: Vec<Pause>,
+    /// All breakers, if that of the route was closed.
+    breakers: Option<Vec<TrippedBreaker>>,
+}
+
+/// Resumes a target, and closes the breaker of a route. Returns false if it was not paused.
 pub(super) async fn resume(shared: &Shared, target: &PauseTarget) -> Result<bool> {
-    let PauseRow { scope, name, .. } = PauseRow::new(target, shared.now());
     let mut connection = shared.asking.get().await.map_err(refused)?;
-    let resuming = answer(async {
-        let resumed = diesel::delete(pauses::table.find((scope, name))).execute(&mut *connection).await?;
-        Ok((resumed > 0, all(&mut connection).await?))
-    });
-    let resuming = resuming.await;
-    let (was_paused, pauses) = connection.release(resuming).map_err(refused)?;
+    // One transaction: after an error nothing has changed, and so nothing is left to be announced.
+    let resuming =
+        connection.transaction::<_, QueryError, _>(async |connection| resume_in(connection, target).await);
+    let resuming = answer(resuming).await;
+    let Resumed { was_paused, pauses, breakers } = connection.release(resuming).map_err(refused)?;
     shared.schedule.set_paused(pauses);
     if was_paused {
         shared.wake();
         shared.notifier.tell_paused();
     }
+    if let (PauseTarget::Route(route), Some(breakers)) = (target, breakers) {
+        breakers::closed_by_operator(shared, route, breakers);
+    }
     Ok(was_paused)
+}
+
+async fn resume_in(connection: &mut AsyncPgConnection, target: &PauseTarget) -> QueryResult<Resumed> {
+    let pause = pauses::table.find((target.scope(), target.name()));
+    let resumed = diesel::delete(pause).execute(connection).await?;
+    let breakers = match target {
+        PauseTarget::Route(route) => breakers::close(connection, route).await?,
+        PauseTarget::Source(_) | PauseTarget::Everything => None,
+    };
+    Ok(Resumed { was_paused: resumed > 0, pauses: all(connection).await?, breakers })
 }

@@ -3,21 +3,24 @@
 use std::collections::HashMap;
 
 use diesel::data_types::PgTimestamp;
-use diesel::dsl::{case_when, not};
+use diesel::dsl::not;
+use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_types::{Array, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::queue_names;
 use super::rows::{self, JobStatusRow, NamesRow};
 use super::schedule::Schedule;
-use super::schema::{attempts, job_statuses, webhooks};
-use crate::domain::attempt::AttemptRecord;
+use super::schema::{job_statuses, webhooks};
+use crate::domain::attempt::{AttemptRecord, AttemptWindow};
 use crate::domain::delivery::SHOWN_DELIVERIES;
 use crate::domain::id::WebhookId;
 use crate::domain::webhook::{JobDetail, WebhookDetail, WebhookName, WebhookStatus};
 use crate::store::changes::Change;
 use crate::store::delivery;
+use crate::store::statement::statement;
 
 /// The status of a webhook.
 pub(super) async fn status(
@@ -123,8 +126,7 @@ struct JobRow {
 }
 
 /// An attempt that did not end its job, or that ended it before it was retried or cancelled by hand.
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = attempts)]
+#[derive(Queryable)]
 struct AttemptRow {
     queue: i32,
     number: i32,
@@ -133,13 +135,16 @@ struct AttemptRow {
     finished_at: PgTimestamp,
     error: Option<String>,
     worker: String,
+    /// The delivery as it is stored.
+    delivery: Option<String>,
 }
 
-/// All data of a webhook, from one snapshot.
+/// All data of a webhook, with these attempts of each job, from one snapshot.
 pub(super) async fn webhook(
     schedule: &Schedule,
     connection: &mut AsyncPgConnection,
     id: WebhookId,
+    window: AttemptWindow,
 ) -> QueryResult<Option<WebhookDetail>> {
     let id = rows::uuid(id);
     let mut transaction = connection.build_transaction().repeatable_read().read_only();
@@ -147,16 +152,8 @@ pub(super) async fn webhook(
         let webhook = webhooks::table.find(id).select((NamesRow::as_select(), ContentRow::as_select()));
         let webhook = webhook.first::<(NamesRow, ContentRow)>(connection).await.optional()?;
         let jobs = job_statuses::table.filter(job_statuses::webhook.eq(id)).select(JobRow::as_select());
-        let jobs = jobs.load(connection).await?;
-        // Each table is searched by the webhook, so that no join reads other rows.
-        let is_own = job_statuses::webhook.eq(id).and(job_statuses::queue.eq(attempts::queue));
-        let is_shown = attempts::number.gt(job_statuses::attempts - i32::from(SHOWN_DELIVERIES));
-        let attempts = attempts::table
-            .inner_join(job_statuses::table.on(is_own))
-            .filter(attempts::webhook.eq(id))
-            .order(attempts::number)
-            .select((AttemptRow::as_select(), case_when(is_shown, attempts::delivery)));
-        let attempts = attempts.load::<(AttemptRow, Option<String>)>(connection).await?;
+        let jobs = jobs.load::<JobRow>(connection).await?;
+        let attempts = SelectAttempts::of(id, &jobs, window).load::<AttemptRow>(connection).await?;
         QueryResult::Ok((webhook, jobs, attempts))
     });
     let (Some((names, content)), mut jobs, attempts) = reading.await? else { return Ok(None) };
@@ -166,14 +163,13 @@ pub(super) async fn webhook(
     let queues = jobs.iter().map(|job| rows::queue(job.status.queue)).collect::<QueryResult<Vec<_>>>()?;
     queue_names::know(schedule, connection, queues.into_iter()).await?;
     let mut attempts_of: HashMap<i32, Vec<AttemptRecord>> = HashMap::new();
-    for (attempt, delivery) in attempts {
-        let queue = attempt.queue;
-        attempts_of.entry(queue).or_default().push(attempt.into_record(delivery)?);
+    for attempt in attempts {
+        attempts_of.entry(attempt.queue).or_default().push(attempt.into_record()?);
     }
     let (mut statuses, mut details) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
     for job in jobs {
         let attempts = attempts_of.remove(&job.status.queue).unwrap_or_default();
-        let (status, detail) = job.into_detail(attempts)?;
+        let (status, detail) = job.into_detail(attempts, window)?;
         statuses.push(status);
         details.push(detail);
     }
@@ -189,8 +185,7 @@ pub(super) async fn webhook(
 }
 
 impl AttemptRow {
-    /// `delivery` is the delivery as it is stored.
-    fn into_record(self, delivery: Option<String>) -> QueryResult<AttemptRecord> {
+    fn into_record(self) -> QueryResult<AttemptRecord> {
         Ok(AttemptRecord {
             number: rows::count(self.number)?,
             outcome: rows::outcome(self.outcome)?,
@@ -198,17 +193,24 @@ impl AttemptRow {
             finished_at: rows::time(self.finished_at)?,
             error: self.error,
             worker: self.worker,
-            delivery: delivery.as_deref().map(delivery::from_text).transpose()?,
+            delivery: self.delivery.as_deref().map(delivery::from_text).transpose()?,
         })
     }
 }
 
 impl JobRow {
-    /// `attempts` are the attempts of the table `attempts`, which does not have the one that ended the job.
-    fn into_detail(self, mut attempts: Vec<AttemptRecord>) -> QueryResult<(JobStatusRow, JobDetail)> {
+    /// `attempts` are those of the table `attempts`, which does not have the one that ended the job. It is added if it is
+    /// in the window.
+    fn into_detail(
+        self,
+        mut attempts: Vec<AttemptRecord>,
+        window: AttemptWindow,
+    ) -> QueryResult<(JobStatusRow, JobDetail)> {
         let is_final = rows::job_status(self.status.status)?.is_final();
         let updated_at = rows::time(self.status.updated_at)?;
-        if let (Some(outcome), Some(started_at), Some(worker)) = (self.outcome, self.started_at, self.worker)
+        let last = (self.outcome, self.started_at, self.worker);
+        if let (Some(outcome), Some(started_at), Some(worker)) = last
+            && window.has_last()
         {
             attempts.push(AttemptRecord {
                 number: rows::count(self.status.attempts)?,
@@ -230,6 +232,45 @@ impl JobRow {
         };
         Ok((self.status, detail))
     }
+}
+
+impl SelectAttempts {
+    /// The attempts of these jobs of a webhook that are in the window.
+    fn of(webhook: Uuid, jobs: &[JobRow], window: AttemptWindow) -> Self {
+        let AttemptWindow { skip, limit } = window;
+        let before = |job: &JobRow, left_out: u32| {
+            job.status.attempts.saturating_sub(i32::try_from(left_out).unwrap_or(i32::MAX))
+        };
+        let all = |left_out: u32| jobs.iter().map(|job| before(job, left_out)).collect();
+        Self {
+            webhook,
+            queues: jobs.iter().map(|job| job.status.queue).collect(),
+            after: all(skip.saturating_add(limit)),
+            until: all(skip),
+            delivered_after: all(skip.saturating_add(limit.min(SHOWN_DELIVERIES.into()))),
+        }
+    }
+}
+
+statement! { Pg;
+    struct SelectAttempts {
+        webhook: Uuid as SqlUuid,
+        queues: Vec<i32> as Array<Integer>,
+        after: Vec<i32> as Array<Integer>,
+        until: Vec<i32> as Array<Integer>,
+        delivered_after: Vec<i32> as Array<Integer>,
+    }
+    returns (Integer, Integer, SmallInt, Timestamptz, Timestamptz, Nullable<Text>, Text, Nullable<Text>);
+    "SELECT a.queue, a.number, a.outcome, a.started_at, a.finished_at, a.error, a.worker,
+            CASE WHEN a.number > j.delivered_after THEN a.delivery END
+     FROM (SELECT ? AS webhook) AS given
+     CROSS JOIN unnest(?, ?, ?, ?) AS j (queue, above, most, delivered_after)
+     CROSS JOIN LATERAL (
+         SELECT * FROM attempts
+         WHERE webhook = given.webhook AND queue = j.queue AND number > j.above AND number <= j.most
+         OFFSET 0
+     ) AS a
+     ORDER BY a.number"
 }
 
 /// The latest id in use.

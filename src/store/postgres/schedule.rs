@@ -299,6 +299,13 @@ impl Schedule {
         limit.pace = pace;
         limit.is_full = is_full && limit.freed <= moment;
     }
+
+    /// Forgets the pace of a route: starts were given back to its rate. The next claim reads it.
+    pub(super) fn forget_pace(&self, route: &RouteName) {
+        if let Some(limit) = self.state().limits.get_mut(route) {
+            limit.pace = Pace::default();
+        }
+    }
 }
 
 impl State {

@@ -16,6 +16,7 @@ use super::pool::Pool;
 use super::quarantine::Line;
 use super::schedule::Schedule;
 use super::set_back::SetBack;
+use super::unanswered::Unanswered;
 use crate::domain::attempt::Lease;
 use crate::domain::clock::Clock;
 use crate::domain::id::{WebhookId, WebhookIds};
@@ -63,6 +64,8 @@ pub(super) struct Shared {
     /// Locked while outcomes are recorded, so that batches are recorded one at a time, and a
     /// connection is left for claims.
     pub(super) unsure: tokio::sync::Mutex<Unsure>,
+    /// The changes of breakers whose commit was not answered yet.
+    pub(super) unanswered: Unanswered,
     /// Increased with every statement, so that concurrent statements write to different slots.
     pub(super) next_slot: AtomicU32,
 }

@@ -165,7 +165,17 @@ fn note_started(
     if jobs == 0 {
         return Ok(());
     }
-    let Some(next) = transaction.context.memory.started(route, jobs, now) else { return Ok(()) };
+    let next = transaction.context.memory.started(route, jobs, now);
+    store_pace(transaction, route, next)
+}
+
+/// Stores when the rate of a route allows the next start; nothing for a route without a rate.
+pub(super) fn store_pace(
+    transaction: &mut Transaction<'_>,
+    route: &RouteName,
+    next: Option<Timestamp>,
+) -> QueryResult<()> {
+    let Some(next) = next else { return Ok(()) };
     diesel::replace_into(paces::table)
         .values((paces::route.eq(route.as_str()), paces::next_at.eq(next.as_microsecond())))
         .execute(transaction.connection)

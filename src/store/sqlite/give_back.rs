@@ -1,16 +1,19 @@
 //! Gives back leased jobs whose handler was not started. Nothing of the claim is left but the larger lease token.
 
+use std::collections::BTreeMap;
+
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
 
-use super::claim::BareJob;
+use super::claim::{self, BareJob};
 use super::lanes::{self, Lane};
 use super::rows;
 use super::transaction::{JobChange, Refusal, Transaction};
 use crate::domain::attempt::Lease;
 use crate::domain::job::{QueueId, Status};
+use crate::domain::route::RouteName;
 use crate::store::statement::statement;
 
 /// Gives back the jobs of these leases of `worker`. Skips leases that were lost.
@@ -20,11 +23,13 @@ pub(super) fn give_back(
     leases: &[Lease],
 ) -> Result<(), Refusal> {
     let now = transaction.context.clock.now();
+    let mut queues = Vec::with_capacity(leases.len());
     for Lease { job, token } in leases {
         let webhook = job.webhook.sequence().as_i64();
         let claim = (webhook, job.queue, token.cast_signed());
         let given = unclaim(transaction, worker, claim, Timestamp::UNIX_EPOCH, now)?;
         if let Some(given) = given {
+            queues.push(job.queue);
             transaction.announce(JobChange {
                 job: *job,
                 status: Status::Pending,
@@ -36,6 +41,7 @@ pub(super) fn give_back(
             });
         }
     }
+    return_starts(transaction, &queues)?;
     Ok(())
 }
 
@@ -47,9 +53,27 @@ pub(super) fn put_off(
     due: Timestamp,
 ) -> Result<(), Refusal> {
     let now = transaction.context.clock.now();
+    let mut queues = Vec::with_capacity(jobs.len());
     for job in jobs {
         // Not announced, for the claim was not either.
-        unclaim(transaction, worker, (job.webhook, job.queue, job.lease_token), due, now)?;
+        let given = unclaim(transaction, worker, (job.webhook, job.queue, job.lease_token), due, now)?;
+        queues.extend(given.map(|_| job.queue));
+    }
+    return_starts(transaction, &queues)?;
+    Ok(())
+}
+
+/// Gives the starts of jobs back to the rates of their routes. `queues` has the queue of each job.
+fn return_starts(transaction: &mut Transaction<'_>, queues: &[QueueId]) -> QueryResult<()> {
+    let mut starts: BTreeMap<RouteName, usize> = BTreeMap::new();
+    for queue in queues {
+        if let Some((route, _)) = transaction.context.memory.queues.name(*queue) {
+            *starts.entry(route.clone()).or_default() += 1;
+        }
+    }
+    for (route, jobs) in starts {
+        let next = transaction.context.memory.not_started(&route, jobs);
+        claim::store_pace(transaction, &route, next)?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::committed::Published;
 use super::{SqliteStore, accept_batch, due, list, probe, quarantine, queries, rows, size};
+use crate::domain::attempt::AttemptWindow;
 use crate::domain::conflict::OnConflict;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
@@ -46,8 +47,8 @@ impl Inbox for SqliteStore {
         found.ok_or_else(|| Error::not_found(name))
     }
 
-    async fn webhook(&self, id: WebhookId) -> Result<WebhookDetail> {
-        let found = self.readers()?.run(move |connection| queries::webhook(connection, id)).await?;
+    async fn webhook_with(&self, id: WebhookId, attempts: AttemptWindow) -> Result<WebhookDetail> {
+        let found = self.readers()?.run(move |connection| queries::webhook(connection, id, attempts)).await?;
         found.ok_or_else(|| Error::not_found(id))
     }
 

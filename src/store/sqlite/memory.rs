@@ -178,6 +178,15 @@ impl Memory {
         *pace = pace.after(jobs, rate, now);
         pace.0
     }
+
+    /// Updates the pace of a route of which `jobs` jobs were claimed, and given back before they started. Returns the same
+    /// as [`started`](Self::started).
+    pub(super) fn not_started(&mut self, route: &RouteName, jobs: usize) -> Option<Timestamp> {
+        let rate = self.policies.get(route)?.rate?;
+        let pace = self.paces.get_mut(route)?;
+        *pace = pace.without(jobs, rate);
+        pace.0
+    }
 }
 
 #[cfg(test)]

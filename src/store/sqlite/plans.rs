@@ -20,7 +20,7 @@ use super::purge::{
     DeleteAttempts, DeleteJobs, DropContents, DropPayloads, MarkJobs, SelectFinished, SelectPurged,
 };
 use super::quarantine::{CountQuarantined, DeleteMark, DeleteQuarantined, SetQuarantined};
-use super::queries::{SelectStatus, SelectStatusByKey};
+use super::queries::{SelectAttempts, SelectDetails, SelectStatus, SelectStatusByKey};
 use super::reroute::SelectWaiting;
 use super::restart::{RestartJob, SelectFinishedJob};
 use super::set_back::{MoveJobs, MoveJobsInLanes, MoveLanes};
@@ -111,6 +111,23 @@ fn every_hot_statement_is_served_by_an_index() {
     let jobs = "j USING PRIMARY KEY (webhook=?)";
     check(&SelectStatus { sequence: 1 }, &["w USING INTEGER PRIMARY KEY", jobs, error]);
     check(&SelectStatusByKey { name: &[] }, &["k USING PRIMARY KEY (name=?)", jobs, error]);
+}
+
+#[test]
+fn attempts_are_read_by_their_numbers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = OwnedFile::open(&folder.path().join("inbox.db")).expect("opens");
+    let attempts = SelectAttempts { before_deliveries: 1, before: 1, skip: 0, webhook: 1 };
+    let plan_of_attempts = plan(&mut file.connection, &attempts);
+    for step in [
+        "SEARCH j USING PRIMARY KEY (webhook=?)",
+        "SEARCH a USING PRIMARY KEY (webhook=? AND queue=? AND number>? AND number<?)",
+    ] {
+        assert!(plan_of_attempts.contains(step), "{step} in {plan_of_attempts}");
+    }
+    let details = plan(&mut file.connection, &SelectDetails { webhook: 1 });
+    let result = "SEARCH a USING PRIMARY KEY (webhook=? AND queue=? AND number=?)";
+    assert!(details.contains(result) && !details.contains("SCAN"), "{details}");
 }
 
 #[test]

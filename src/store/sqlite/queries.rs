@@ -1,13 +1,13 @@
 //! Reads one webhook: its status, or all its data.
 
-use diesel::dsl::case_when;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
 use super::keys::key_name;
 use super::rows::{self, AttemptRow, ContentRow, DetailRow, StatusRow};
-use super::schema::{attempts, jobs, webhooks};
+use super::schema::webhooks;
+use crate::domain::attempt::AttemptWindow;
 use crate::domain::delivery::SHOWN_DELIVERIES;
 use crate::domain::id::WebhookId;
 use crate::domain::job::QueueId;
@@ -90,34 +90,29 @@ pub(super) fn status_by_key(
     Ok(rows::statuses(rows)?.pop().map(|status| FoundByKey { status, payload_digest }))
 }
 
-/// All data of a webhook, read in one transaction.
+/// All data of a webhook, with these attempts of each job, read in one transaction.
 pub(super) fn webhook(
     connection: &mut SqliteConnection,
     id: WebhookId,
+    window: AttemptWindow,
 ) -> QueryResult<Option<WebhookDetail>> {
+    let AttemptWindow { skip, limit } = window;
+    let (skip, limit) = (i64::from(skip), i64::from(limit));
     connection.transaction(|connection| {
         let Some(status) = status_by_id(connection, id)? else { return Ok(None) };
         let sequence = id.sequence().as_i64();
         let content =
             webhooks::table.find(sequence).select(ContentRow::as_select()).get_result(connection)?;
-        let details = jobs::table
-            .filter(jobs::webhook.eq(sequence).and(jobs::queue.ne(i64::from(NO_ROUTE_QUEUE.0))))
-            .order(jobs::queue)
-            .select(DetailRow::as_select())
-            .load(connection)?;
-        let is_shown = attempts::number.gt(jobs::attempts - i64::from(SHOWN_DELIVERIES));
-        let mut attempts = attempts::table
-            .inner_join(
-                jobs::table.on(jobs::webhook.eq(attempts::webhook).and(jobs::queue.eq(attempts::queue))),
-            )
-            .filter(attempts::webhook.eq(sequence))
-            .order((attempts::queue, attempts::number))
-            .select((AttemptRow::as_select(), case_when(is_shown, attempts::delivery)))
-            .load::<(AttemptRow, Option<String>)>(connection)?
-            .into_iter()
-            .peekable();
+        let details = SelectDetails { webhook: sequence }.load::<DetailRow>(connection)?;
+        let reading = SelectAttempts {
+            before_deliveries: skip + limit.min(SHOWN_DELIVERIES.into()),
+            before: skip + limit,
+            skip,
+            webhook: sequence,
+        };
+        let mut attempts = reading.load::<AttemptRow>(connection)?.into_iter().peekable();
         let jobs = details.into_iter().map(|detail| {
-            let own = std::iter::from_fn(|| attempts.next_if(|(attempt, _)| attempt.queue == detail.queue));
+            let own = std::iter::from_fn(|| attempts.next_if(|attempt| attempt.queue == detail.queue));
             let own = own.collect();
             detail.into_detail(own)
         });
@@ -148,6 +143,36 @@ statement! { Sqlite;
         "SELECT ", status_columns!(), " FROM webhooks w", with_jobs!(),
         "WHERE w.sequence = ? ORDER BY j.queue"
     )
+}
+
+statement! { Sqlite;
+    struct SelectDetails {
+        webhook: i64 as BigInt,
+    }
+    returns (BigInt, BigInt, BigInt, BigInt, Nullable<BigInt>, Nullable<Text>);
+    "SELECT j.queue, j.run, j.uncounted_attempts, j.available_at, j.completed_at,
+            CASE WHEN j.status = 3 THEN (
+                SELECT a.result FROM attempts a
+                WHERE a.webhook = j.webhook AND a.queue = j.queue AND a.number = j.attempts
+            ) END
+     FROM jobs j WHERE j.webhook = ? AND j.queue <> 0 ORDER BY j.queue"
+}
+
+// A cross join, so that only attempts with these numbers are read.
+statement! { Sqlite;
+    /// The first three are numbers of attempts, counted from the last one.
+    struct SelectAttempts {
+        before_deliveries: i64 as BigInt,
+        before: i64 as BigInt,
+        skip: i64 as BigInt,
+        webhook: i64 as BigInt,
+    }
+    returns (BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Text>, Text, Nullable<Text>);
+    "SELECT a.queue, a.number, a.outcome, a.started_at, a.finished_at, a.error, a.worker,
+            CASE WHEN a.number > j.attempts - ? THEN a.delivery END
+     FROM jobs j CROSS JOIN attempts a
+       ON a.webhook = j.webhook AND a.queue = j.queue AND a.number > j.attempts - ? AND a.number <= j.attempts - ?
+     WHERE j.webhook = ? AND j.queue <> 0 ORDER BY j.queue, a.number"
 }
 
 statement! { Sqlite;

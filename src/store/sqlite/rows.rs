@@ -5,10 +5,10 @@ use diesel::result::Error as QueryError;
 use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
 
-use super::schema::{attempts, jobs, webhooks};
+use super::schema::webhooks;
 use crate::domain::attempt::AttemptRecord;
 use crate::domain::id::WebhookId;
-use crate::domain::job::{JobStatus, QueueId, Status};
+use crate::domain::job::{JobStatus, QueueId};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::{EventType, IdempotencyKey, JobDetail, Source, WebhookDetail, WebhookStatus};
 pub(super) use crate::store::columns::{
@@ -60,21 +60,20 @@ pub(super) struct JobRow {
     revision: i64,
 }
 
-/// The other columns of a job.
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = jobs, check_for_backend(Sqlite))]
+/// The other columns of a job, and its result.
+#[derive(Queryable)]
 pub(super) struct DetailRow {
     pub(super) queue: i64,
-    status: i64,
     run: i64,
     uncounted_attempts: i64,
     available_at: i64,
     completed_at: Option<i64>,
+    /// The result of a completed job is that of its last attempt. Other jobs have none, even if an earlier run had one.
+    result: Option<String>,
 }
 
 /// An ended attempt.
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = attempts, check_for_backend(Sqlite))]
+#[derive(Queryable)]
 pub(super) struct AttemptRow {
     pub(super) queue: i64,
     number: i64,
@@ -82,8 +81,9 @@ pub(super) struct AttemptRow {
     started_at: i64,
     finished_at: i64,
     error: Option<String>,
-    result: Option<String>,
     worker: String,
+    /// The delivery as it is stored.
+    delivery: Option<String>,
 }
 
 /// Groups rows into webhooks. The rows of one webhook must be adjacent.
@@ -151,31 +151,26 @@ impl ContentRow {
 }
 
 impl DetailRow {
-    /// The job with its attempts, which are ordered oldest first, each with its delivery as it is stored. The result
-    /// of a completed job is that of its last attempt. Other jobs have none, even if an earlier run had one.
-    pub(super) fn into_detail(self, attempts: Vec<(AttemptRow, Option<String>)>) -> QueryResult<JobDetail> {
-        let is_completed = job_status(self.status)? == Status::Completed;
-        let mut result = None;
-        let mut records = Vec::with_capacity(attempts.len());
-        for (attempt, delivery) in attempts {
-            result = attempt.result.filter(|_| is_completed);
-            records.push(AttemptRecord {
+    /// The job with attempts of it, oldest first.
+    pub(super) fn into_detail(self, attempts: Vec<AttemptRow>) -> QueryResult<JobDetail> {
+        let records = attempts.into_iter().map(|attempt| {
+            Ok(AttemptRecord {
                 number: count(attempt.number)?,
                 outcome: outcome(attempt.outcome)?,
                 started_at: time(attempt.started_at)?,
                 finished_at: time(attempt.finished_at)?,
                 error: attempt.error,
                 worker: attempt.worker,
-                delivery: delivery.as_deref().map(delivery::from_text).transpose()?,
-            });
-        }
+                delivery: attempt.delivery.as_deref().map(delivery::from_text).transpose()?,
+            })
+        });
         Ok(JobDetail {
             run: count(self.run)?,
             uncounted_attempts: count(self.uncounted_attempts)?,
             available_at: time(self.available_at)?,
             completed_at: self.completed_at.map(time).transpose()?,
-            result,
-            attempts: records,
+            result: self.result,
+            attempts: records.collect::<QueryResult<_>>()?,
         })
     }
 }

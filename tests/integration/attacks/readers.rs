@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use hookbox::internals::grpc::proto::GetWebhookRequest;
 use hookbox::internals::grpc::proto::webhook_service_client::WebhookServiceClient;
+use hookbox::internals::grpc::proto::work_service_client::WorkServiceClient;
+use hookbox::internals::grpc::proto::{GetWebhookRequest, LeaseJobsRequest};
 use prost::Message as _;
 use reqwest::{Client, StatusCode};
 use rstest::rstest;
@@ -32,9 +33,9 @@ enum Api {
     Grpc,
 }
 
+/// Submits a webhook with this key and event type.
 async fn submit(client: &Client, server: &Server, key: &str, payload_bytes: usize) -> String {
-    let webhook =
-        json!({ "idempotency_key": key, "event_type": "large", "payload": "x".repeat(payload_bytes) });
+    let webhook = json!({ "idempotency_key": key, "event_type": key, "payload": "x".repeat(payload_bytes) });
     let answer = client.post(server.url("/v1/webhooks")).json(&webhook).send().await.expect("answers");
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
     let accepted: Value = answer.json().await.expect("is JSON");
@@ -122,4 +123,56 @@ async fn answers_that_are_not_taken_use_bounded_memory_and_are_given_up(
     })
     .await;
     assert_eq!(webhook["payload"].as_str().map(str::len), Some(LARGE_BYTES));
+}
+
+#[tokio::test]
+async fn jobs_are_given_back_if_there_is_no_memory_for_the_answer_to_their_worker() {
+    let place = Place::new(&[]);
+    let routes = "[[routes]]\nname = \"jobs\"\nmatch = { event_type = \"job\" }\nhandler = \"pull\"\n";
+    std::fs::write(place.file("").with_file_name("hookbox.toml"), routes).expect("writes");
+    let server = place.start();
+    let reader = client();
+    let large = submit(&reader, &server, "large", LARGE_BYTES).await;
+    let large_path = format!("/v1/webhooks/{large}");
+    // Has no room where another answer has none.
+    let job = submit(&reader, &server, "job", LARGE_BYTES + 40_000).await;
+    let ask = async |requests: usize| {
+        let mut stranger = ClosedWindow::connect(server.http_address()).await;
+        for _ in 0..requests {
+            stranger.get(&large_path).await;
+        }
+        stranger.answered(requests).await;
+        stranger
+    };
+    let mut strangers = Vec::new();
+    for _ in 0..CONNECTIONS {
+        strangers.push(ask(REQUESTS).await);
+    }
+    eventually("a large answer is refused", async || {
+        let answer = reader.get(server.url(&large_path)).send().await.expect("answers");
+        if answer.status() != StatusCode::OK {
+            return Some(());
+        }
+        drop(answer);
+        strangers.push(ask(1).await);
+        None
+    })
+    .await;
+
+    let is_pending = async || {
+        let status = get(&reader, &server.url(&format!("/v1/webhooks/{job}/status"))).await;
+        assert_eq!((&status["status"], &status["attempt_count"]), (&json!("pending"), &json!(0)));
+    };
+    let body = json!({ "routes": ["jobs"], "worker": "worker-1" });
+    let refused = reader.post(server.url("/v1/work/lease")).json(&body).send().await.expect("answers");
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    is_pending().await;
+
+    let grpc = format!("http://{}", server.grpc_address());
+    let mut workers = WorkServiceClient::connect(grpc).await.expect("connects");
+    let (routes, worker) = (vec!["jobs".to_owned()], "worker-1".to_owned());
+    let request = LeaseJobsRequest { routes, worker, ..Default::default() };
+    let refused = workers.lease_jobs(request).await.expect_err("there is no memory");
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    is_pending().await;
 }

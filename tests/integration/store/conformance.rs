@@ -100,6 +100,7 @@ macro_rules! conformance {
                     attempts_are_listed_oldest_first_with_their_worker
                     what_was_sent_and_answered_is_kept_with_its_attempt
                     deliveries_are_read_of_the_last_attempts_of_each_job
+                    of_many_attempts_those_that_are_asked_for_are_read
                     results_of_finish_are_in_the_order_of_its_arguments
                 ]
                 stale_leases: [
@@ -206,6 +207,7 @@ macro_rules! conformance {
                 giving_back: [
                     a_job_given_back_is_as_if_it_had_not_been_claimed
                     a_job_given_back_frees_its_concurrency_and_its_lane
+                    a_job_given_back_does_not_use_up_the_rate_of_its_route
                     giving_back_lost_leases_changes_nothing
                 ]
                 pulled: [
@@ -214,6 +216,7 @@ macro_rules! conformance {
                     pulled_jobs_keep_the_concurrency_and_the_rate_of_their_route
                     pulled_jobs_keep_their_order_and_are_paused
                     a_pulled_claim_returns_as_many_bytes_as_it_asks_for_or_one_job
+                    jobs_that_a_pulled_claim_has_no_bytes_for_do_not_use_up_the_rate
                     everything_that_was_registered_is_woken
                     held_leases_are_returned_with_what_ends_their_attempts
                     lost_leases_and_those_of_other_workers_are_left_out

@@ -11,6 +11,7 @@ mod releasing;
 mod repeated_tokens;
 mod schema;
 mod together;
+mod unanswered;
 mod unheld;
 mod upkeep;
 

@@ -1,10 +1,12 @@
-//! The stream that tells browsers of changes.
+//! The stream that tells browsers of changes, and how they load their views again.
 
+use jiff::SignedDuration;
 use reqwest::{Method, Response};
 
-use super::Browser;
+use super::{Browser, form_token};
 use crate::api::access::{EVERY_ROLE, secret, token};
-use crate::api::harness::{Hookbox, Sqlite};
+use crate::api::harness::client::Answer;
+use crate::api::harness::{Hookbox, Sqlite, eventually};
 
 const CHANGE: &str = "event: change\ndata: 1\n\n";
 
@@ -73,4 +75,73 @@ async fn the_stream_ends_when_the_process_stops() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn one_caller_cannot_keep_others_from_live_pages() {
+    let tokens = [token("operator", EVERY_ROLE), token("reader", "roles = [\"read\"]")];
+    let hookbox = Hookbox::with_routes(Sqlite, &tokens.concat());
+    let reader = Browser::logged_in(&hookbox, "reader").await;
+    let mut open = Vec::new();
+    let refused = loop {
+        let stream = stream(&reader).await;
+        if stream.status() != 200 {
+            break stream;
+        }
+        open.push(stream);
+        assert!(open.len() < 200, "these are all that there may be");
+    };
+    assert_eq!(refused.status(), 503);
+    assert!(refused.text().await.unwrap().contains("too many pages are live"));
+    assert!(open.len() >= 20, "so many tabs are live at once: {}", open.len());
+    let operator = Browser::logged_in(&hookbox, "operator").await;
+    assert_eq!(stream(&operator).await.status(), 200);
+    drop(open);
+    eventually("a stream of the reader ends", || async {
+        (stream(&reader).await.status() == 200).then_some(())
+    })
+    .await;
+}
+
+/// Loads a view again, as the script does.
+async fn again(browser: &Browser, path: &str) -> Answer {
+    Answer::of(browser.request(Method::GET, path).header("hookbox-refresh", "1")).await
+}
+
+#[tokio::test]
+async fn browsers_that_load_the_same_view_again_share_an_answer_for_a_second() {
+    let hookbox = Hookbox::start(Sqlite);
+    let browser = Browser::of(&hookbox);
+    hookbox.rest.accept("evt-001").await;
+    let first = again(&browser, "/webhooks").await;
+    assert!(first.text.contains("evt-001"), "{}", first.text);
+    hookbox.rest.accept("evt-002").await;
+    for _ in 0..3 {
+        let same = again(&browser, "/webhooks").await;
+        assert_eq!((same.status, &same.text), (200, &first.text));
+        assert_eq!(same.header("content-type"), first.header("content-type"));
+        assert_eq!(same.header("content-security-policy"), first.header("content-security-policy"));
+    }
+    for other in [browser.get("/webhooks").await, again(&browser, "/webhooks?source=default").await] {
+        assert!(other.text.contains("evt-002"), "{}", other.text);
+    }
+    hookbox.advance(SignedDuration::from_secs(1));
+    let later = again(&browser, "/webhooks").await;
+    assert!(later.text.contains("evt-002"), "{}", later.text);
+}
+
+#[tokio::test]
+async fn a_shared_answer_is_that_of_one_token_and_of_what_it_may_see() {
+    let tokens = [token("operator", EVERY_ROLE), token("reader", "roles = [\"read\"]")];
+    let hookbox = Hookbox::with_routes(Sqlite, &tokens.concat());
+    let (operator, reader) =
+        (Browser::logged_in(&hookbox, "operator").await, Browser::logged_in(&hookbox, "reader").await);
+    let (one, other) = (again(&operator, "/webhooks").await, again(&reader, "/webhooks").await);
+    assert_ne!(form_token(&one), form_token(&other));
+    assert_eq!(again(&reader, "/webhooks").await.text, other.text);
+    hookbox.set_routes(&token("operator", EVERY_ROLE));
+    assert_eq!(hookbox.rest.with_token(&secret("operator")).post("/v1/settings/reload").await.status, 200);
+    let refused = again(&reader, "/webhooks").await;
+    assert_eq!((refused.status, refused.header("location")), (303, "/login?next=%2Fwebhooks"));
+    assert_eq!(again(&operator, "/webhooks").await.text, one.text);
 }

@@ -8,6 +8,7 @@ mod sensitive;
 
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection as _;
 use hookbox::internals::domain::delivery::{Answer as Answered, Delivery};
 use jiff::SignedDuration;
 use reqwest::Method;
@@ -247,7 +248,7 @@ async fn what_was_sent_and_answered_is_shown_with_its_attempt(#[values(Sqlite, P
 }
 
 #[tokio::test]
-async fn of_many_attempts_the_latest_are_shown_and_the_others_on_request() {
+async fn of_many_attempts_the_latest_are_shown_and_the_others_on_further_pages() {
     let hookbox = Hookbox::with(Sqlite, &[("max_attempts", "40")]);
     hookbox.handler.will((0..40).map(|_| Step::Fail("again")));
     let id = hookbox.rest.accept("evt-001").await;
@@ -261,7 +262,40 @@ async fn of_many_attempts_the_latest_are_shown_and_the_others_on_request() {
     let page = browser.get(&path).await;
     has(&page, &["10 earlier attempts are left out.", "Attempt 11 of", "Attempt 40 of", "is a dead letter"]);
     assert!(!page.text.contains("Attempt 10 of"), "{}", page.text);
-    has(&browser.get(&format!("{path}?all_attempts=1")).await, &["Attempt 1 of", "Attempt 40 of"]);
+    let earlier = format!("{path}?skip_attempts=30");
+    has(&page, &[&format!("href=\"{earlier}#state\">Earlier attempts</a>")]);
+    let page = browser.get(&earlier).await;
+    has(&page, &["Accepted from", "Attempt 1 of", "Attempt 10 of", &format!("href=\"{path}#state\">Latest")]);
+    for text in ["Attempt 11 of", "is a dead letter", "Earlier attempts", "data-live"] {
+        assert!(!page.text.contains(text), "{text}: {}", page.text);
+    }
+    refused(&browser.get(&format!("{path}?skip_attempts=-1")).await, 400, "INVALID_FIELD");
+}
+
+#[tokio::test]
+async fn the_page_of_a_webhook_with_a_hundred_thousand_attempts_is_small() {
+    let hookbox = Hookbox::with(Sqlite, &[("max_attempts", "1")]);
+    hookbox.handler.will([Step::Fail("again")]);
+    let id = hookbox.rest.accept("evt-001").await;
+    hookbox.wait_for(&id, "dead_lettered").await;
+    // As if it had been retried by hand again and again.
+    let retried = "WITH RECURSIVE numbers (number) AS (
+                       VALUES (2) UNION ALL SELECT number + 1 FROM numbers WHERE number < 100000
+                   )
+                   INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker)
+                   SELECT a.webhook, a.queue, n.number, a.outcome, a.started_at, a.finished_at, a.error, a.worker
+                   FROM attempts a, numbers n WHERE a.number = 1;
+                   UPDATE jobs SET attempts = 100000; COMMIT";
+    hookbox.lock_store().batch_execute(retried).unwrap();
+
+    let browser = Browser::of(&hookbox);
+    let page = browser.get(&format!("/webhooks/{id}")).await;
+    has(&page, &["99,970 earlier attempts are left out.", "Attempt 100000 of", "Attempt 99971 of"]);
+    assert!(page.text.len() < MOST_BYTES, "{} bytes", page.text.len());
+    let middle = browser.get(&format!("/webhooks/{id}?skip_attempts=50000")).await;
+    has(&middle, &["49,970 earlier attempts are left out.", "Attempt 50000 of", "Attempt 49971 of"]);
+    let attempts = hookbox.rest.webhook(&id).await["attempts"].as_array().unwrap().clone();
+    assert_eq!((attempts.len(), &attempts[0]["number"]), (1_000, &serde_json::json!(99_001)));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Finishing: the end of an attempt and the next status of the job are recorded together.
 
-use hookbox::internals::domain::attempt::{AttemptRecord, Outcome};
+use hookbox::internals::domain::attempt::{AttemptRecord, AttemptWindow, Outcome};
 use hookbox::internals::domain::delivery::{Delivery, SHOWN_DELIVERIES};
 use hookbox::internals::domain::id::WebhookId;
 use hookbox::internals::domain::job::Status;
@@ -212,6 +212,38 @@ pub(crate) async fn deliveries_are_read_of_the_last_attempts_of_each_job<H: Harn
     let sent = |number: usize| (number > older).then(|| number.to_string().into_bytes());
     assert_eq!(bodies("a").await, (1..=shown + older).map(sent).collect::<Vec<_>>());
     assert_eq!(bodies("b").await, [Some(b"1".to_vec())]);
+}
+
+pub(crate) async fn of_many_attempts_those_that_are_asked_for_are_read<H: Harness>() {
+    let inbox = Inbox::<H>::with_routes(["a", "b"].map(policy)).await;
+    let id = inbox.accept_for("k", ["a", "b"].map(job)).await.id;
+    for number in 1..=7 {
+        for job in inbox.claimed(2).await {
+            let is_last = job.route.as_str() == "b" || number == 7;
+            inbox.end(&job, if is_last { Status::Completed } else { Status::Retrying }).await;
+        }
+        inbox.advance(seconds(1));
+    }
+    let numbers = async |skip: u32, limit: u32| {
+        let read = inbox.webhook_with(id, AttemptWindow { skip, limit }).await.expect("is kept");
+        let mut jobs = read.status.jobs.iter().zip(&read.jobs).collect::<Vec<_>>();
+        jobs.sort_by_key(|(status, _)| status.route.clone());
+        assert!(jobs.iter().all(|(_, job)| job.result.is_some()), "whichever attempts are read");
+        let numbers = |attempts: &[AttemptRecord]| attempts.iter().map(|one| one.number).collect::<Vec<_>>();
+        jobs.into_iter().map(|(_, job)| numbers(&job.attempts)).collect::<Vec<_>>()
+    };
+    let windows: [(u32, u32, [Vec<u32>; 2]); 7] = [
+        (0, 3, [vec![5, 6, 7], vec![1]]),
+        (1, 3, [vec![4, 5, 6], vec![]]),
+        (6, 3, [vec![1], vec![]]),
+        (0, u32::MAX, [(1..=7).collect(), vec![1]]),
+        (7, 3, [vec![], vec![]]),
+        (u32::MAX, u32::MAX, [vec![], vec![]]),
+        (0, 0, [vec![], vec![]]),
+    ];
+    for (skip, limit, expected) in windows {
+        assert_eq!(numbers(skip, limit).await, expected, "{limit} after {skip}");
+    }
 }
 
 pub(crate) async fn results_of_finish_are_in_the_order_of_its_arguments<H: Harness>() {

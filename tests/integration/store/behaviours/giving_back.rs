@@ -5,7 +5,7 @@ use hookbox::internals::domain::job::Status;
 use super::announcing::{is_woken, listen};
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, seconds};
-use crate::store::routes::{concurrent, job, never_twice, ordered, policy};
+use crate::store::routes::{concurrent, job, never_twice, ordered, paced, policy};
 
 pub(crate) async fn a_job_given_back_is_as_if_it_had_not_been_claimed<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([never_twice("once")]).await;
@@ -54,6 +54,25 @@ pub(crate) async fn a_job_given_back_frees_its_concurrency_and_its_lane<H: Harne
         inbox.end(&job, Status::Completed).await;
     }
     assert_eq!(inbox.claimed(10).await.len(), 2);
+}
+
+pub(crate) async fn a_job_given_back_does_not_use_up_the_rate_of_its_route<H: Harness>() {
+    let inbox = Inbox::<H>::with_routes([paced("slow", 1, seconds(3_600))]).await;
+    inbox.accept_many("k", 2, &[job("slow")]).await;
+    for _ in 0..3 {
+        let claimed = inbox.claimed(10).await;
+        assert_eq!(claimed.len(), 1);
+        inbox.claim_nothing().await;
+        inbox.give_back(vec![claimed[0].lease]).await.expect("gives back");
+        inbox.give_back(vec![claimed[0].lease]).await.expect("answers");
+        inbox.advance(seconds(1));
+    }
+    assert_eq!(inbox.claimed(10).await.len(), 1);
+    inbox.claim_nothing().await;
+    inbox.advance(seconds(3_590));
+    inbox.claim_nothing().await;
+    inbox.advance(seconds(10));
+    assert_eq!(inbox.claimed(10).await.len(), 1);
 }
 
 pub(crate) async fn giving_back_lost_leases_changes_nothing<H: Harness>() {

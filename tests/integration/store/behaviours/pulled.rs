@@ -137,6 +137,19 @@ pub(crate) async fn a_pulled_claim_returns_as_many_bytes_as_it_asks_for_or_one_j
     }
 }
 
+pub(crate) async fn jobs_that_a_pulled_claim_has_no_bytes_for_do_not_use_up_the_rate<H: Harness>() {
+    // A claim can start 6 jobs at once.
+    let route = Policy { handler: HandlerSettings::Pull, ..paced("slow", 100, seconds(1)) };
+    let inbox = Inbox::<H>::with_routes([route]).await;
+    inbox.accept_many("k", 8, &[job("slow")]).await;
+    for expected in [1, 1, 1, 1, 1, 1, 0] {
+        let claim = Claim { max_bytes: 1, ..claim_for(&inbox, 10, &["slow"]) };
+        assert_eq!(inbox.claim(claim).await.expect("claims").jobs.len(), expected);
+    }
+    inbox.advance(milliseconds(10));
+    assert_eq!(pull(&inbox, 10, &["slow"]).await.jobs.len(), 1);
+}
+
 pub(crate) async fn everything_that_was_registered_is_woken<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([pulled("pulled"), policy("run")]).await;
     let (one, other) = (listen(&inbox), listen(&inbox));

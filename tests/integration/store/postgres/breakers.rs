@@ -9,7 +9,8 @@ use hookbox::internals::domain::breaker::{Health, Trip};
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::store::postgres::PostgresStore;
 use hookbox::internals::store::{
-    Claim, ClaimedJob, Claims, Finish, Inbox as _, JobQueue as _, Store as _, TrippedBreaker, Wanted,
+    Claim, ClaimedJob, Claims, Finish, Inbox as _, JobQueue as _, PauseTarget, Store as _, TrippedBreaker,
+    Wanted,
 };
 use tokio::sync::Notify;
 
@@ -18,6 +19,7 @@ use super::harness::open;
 use crate::store::harness::Options;
 use crate::store::inbox::{Inbox, LEASE, seconds};
 use crate::store::routes::{breaking, in_force, job, route};
+use crate::support::client::eventually;
 use crate::support::postgres::Session;
 
 /// The worker of the other process.
@@ -52,6 +54,11 @@ async fn end(inbox: &Inbox<PostgresHarness>, jobs: &[ClaimedJob], health: Health
     let finishes = jobs.iter().map(|job| ended(inbox, job, health)).collect::<Vec<_>>();
     let held = inbox.finish("worker-1", finishes).await.expect("ends");
     assert!(held.into_iter().all(|held| held));
+}
+
+/// A session in the database of the processes.
+fn session(inbox: &Inbox<PostgresHarness>) -> Session {
+    Session::open(&inbox.harness().url()).expect("connects")
 }
 
 /// What is stored of the breaker that has opened so often in a row, now for the given time.
@@ -134,7 +141,7 @@ async fn a_breaker_that_two_processes_open_at_once_has_opened_once() {
 #[tokio::test]
 async fn a_breaker_that_could_not_be_written_opens_with_the_next_failure() {
     let (inbox, other) = two_processes(20).await;
-    let session = Session::open(&inbox.harness().url()).expect("connects");
+    let session = session(&inbox);
     let jobs = inbox.claimed(4).await;
     session.ask("ALTER TABLE breakers RENAME TO away").expect("renames");
     let finishes = jobs[..3].iter().map(|job| ended(&inbox, job, Health::Down)).collect::<Vec<_>>();
@@ -142,5 +149,55 @@ async fn a_breaker_that_could_not_be_written_opens_with_the_next_failure() {
     session.ask("ALTER TABLE away RENAME TO breakers").expect("renames");
     assert_eq!(inbox.finish("worker-1", finishes).await.expect("ends"), [true; 3], "nothing was recorded");
     assert_eq!(inbox.stats().await.expect("counts").breakers, opened(&inbox, 1, seconds(10)));
+    other.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn breakers_are_locked_in_the_order_of_their_routes() {
+    let inbox = Inbox::<PostgresHarness>::with_routes([breaking("a", 1), breaking("b", 1)]).await;
+    for name in ["a", "b"] {
+        inbox.accept_many(name, 2, &[job(name)]).await;
+    }
+    let jobs = inbox.claimed(4).await;
+    let of = |name: &str| jobs.iter().filter(|job| job.route == route(name)).cloned().collect::<Vec<_>>();
+    let (a, b) = (of("a"), of("b"));
+    end(&inbox, &[a[0].clone(), b[0].clone()], Health::Down).await;
+    inbox.advance(seconds(10));
+
+    // Both are half-open. One batch opens the first one again, and closes the second one.
+    let (holder, other) = (session(&inbox), session(&inbox));
+    holder.ask("BEGIN; SELECT route FROM breakers WHERE route = 'a' FOR UPDATE").expect("locks");
+    let finishes = vec![ended(&inbox, &a[1], Health::Down), ended(&inbox, &b[1], Health::Up)];
+    let store = inbox.shared();
+    let finishing = tokio::spawn(async move { store.finish("worker-1", finishes).await });
+    eventually("the batch waits for the first breaker", async || {
+        let waiting = "SELECT 1 FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        (other.ask(waiting).expect("asks") == ["1"]).then_some(())
+    })
+    .await;
+    let second = other.ask("SELECT route FROM breakers WHERE route = 'b' FOR UPDATE NOWAIT");
+    assert_eq!(second.as_deref(), Ok(&["b".to_owned()][..]), "the batch does not hold the second one yet");
+    holder.ask("ROLLBACK").expect("gives it back");
+    assert_eq!(finishing.await.expect("runs").expect("ends"), [true, true]);
+    let open = inbox.stats().await.expect("counts").breakers;
+    let open = open.iter().map(|breaker| (breaker.route.as_str(), breaker.trip.trips)).collect::<Vec<_>>();
+    assert_eq!(open, [("a", 2)]);
+}
+
+#[tokio::test]
+async fn a_route_that_could_not_be_resumed_keeps_its_breaker() {
+    let (inbox, other) = two_processes(3).await;
+    let jobs = inbox.claimed(3).await;
+    end(&inbox, &jobs, Health::Down).await;
+    let target = PauseTarget::Route(route("out"));
+    inbox.pause(target.clone()).await.expect("pauses");
+    let session = session(&inbox);
+    session.ask("ALTER TABLE pauses RENAME TO away").expect("renames");
+    inbox.resume(target.clone()).await.expect_err("the table is gone");
+    session.ask("ALTER TABLE away RENAME TO pauses").expect("renames");
+    assert_eq!(inbox.stats().await.expect("counts").breakers, opened(&inbox, 1, seconds(10)));
+    assert!(inbox.resume(target).await.expect("resumes"));
+    assert_eq!(inbox.stats().await.expect("counts").breakers, []);
     other.close().await;
 }

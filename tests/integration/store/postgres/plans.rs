@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hookbox::internals::domain::attempt::AttemptWindow;
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::route::NewJob;
 use hookbox::internals::domain::webhook::WebhookName;
@@ -86,6 +87,31 @@ async fn lists_by_status_and_by_key_read_what_they_list() {
     for ((index, before), after) in INDEXES.iter().zip(before).zip(after) {
         assert!(after - before < 50, "{} entries of {index} were read", after - before);
     }
+}
+
+#[tokio::test]
+async fn attempts_that_are_not_asked_for_are_not_read() {
+    const INDEX: [&str; 1] = ["attempts_pkey"];
+    let mut inbox = Inbox::<PostgresHarness>::new().await;
+    let session = Session::open(&inbox.harness().url()).expect("connects");
+    let id = inbox.ended_webhook("k", Status::DeadLettered).await.id;
+    let ask = |sql: &str| session.ask(sql).expect("asks");
+    // As if it had been retried by hand again and again. The planner assumes that there are few attempts.
+    ask("ALTER TABLE attempts SET (autovacuum_enabled = false)");
+    ask("INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, worker)
+         SELECT webhook, queue, number, 1, completed_at, completed_at, 'worker-1'
+         FROM finished_jobs, generate_series(1, 20000) AS number");
+    ask("UPDATE finished_jobs SET attempts = 20001");
+    let before = reads_at_end(&inbox, &session, &INDEX).await;
+
+    inbox.close_and_reopen().await;
+    for (skip, numbers) in [(0, 19_972..=20_001), (10_000, 9_972..=10_001), (20_000, 1..=1)] {
+        let read = inbox.webhook_with(id, AttemptWindow { skip, limit: 30 }).await.expect("is kept");
+        let read = read.jobs[0].attempts.iter().map(|attempt| attempt.number);
+        assert_eq!(read.collect::<Vec<_>>(), numbers.collect::<Vec<u32>>(), "after {skip}");
+    }
+    let after = reads_at_end(&inbox, &session, &INDEX).await;
+    assert!(after[0] - before[0] < 200, "{} entries were read", after[0] - before[0]);
 }
 
 /// Counts the entries of these indexes that are read while jobs are accepted, claimed, renewed and ended.

@@ -1,6 +1,11 @@
 //! Replays over the page.
 
-use super::{Browser, act, refused, row, sent, unescaped, values_of, words};
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::json;
+
+use super::{Browser, act, form_token, refused, row, sent, unescaped, values_of, words};
+use crate::api::harness::client::Answer;
 use crate::api::harness::{Hookbox, Sqlite};
 
 /// Accepts webhooks, and waits until they are completed.
@@ -47,15 +52,8 @@ async fn a_replay_counts_first_and_then_runs_the_same_jobs_again() {
     // It comes after the count.
     hookbox.advance(jiff::SignedDuration::from_secs(1));
     complete(&hookbox, &["evt-004"]).await;
-    let fields = fields_of(&page.text, "/replays");
-    let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>();
-    let answer = browser.post("/replays", &fields).await;
-    assert_eq!(
-        (answer.status, answer.header("location").starts_with("/replays/2?")),
-        (303, true),
-        "{}",
-        answer.text
-    );
+    let page = act(&browser, "/replays/1", "/replays/1/run", &[]).await;
+    assert!(words(&page.text).contains("The replay is started."), "{}", page.text);
     hookbox.wait_for_runs(7).await;
     let look = || async {
         let page = browser.get("/replays/2").await;
@@ -72,6 +70,43 @@ async fn a_replay_counts_first_and_then_runs_the_same_jobs_again() {
         list.text
     );
     assert_eq!(hookbox.handler.runs().len(), 7);
+}
+
+#[tokio::test]
+async fn what_a_dry_run_has_counted_runs_again_and_no_more() {
+    let hookbox = Hookbox::start(Sqlite);
+    let browser = Browser::of(&hookbox);
+    complete(&hookbox, &["evt-001", "evt-002", "evt-003"]).await;
+    // The form of the page has no field for a key.
+    let filter = json!({ "source": "default", "idempotency_key": "evt-002" });
+    let body = json!({ "filter": filter, "reason": "a <wrong> order", "rate": "9/s", "dry_run": true });
+    let request = hookbox.rest.request(Method::POST, "/v1/replays").header(CONTENT_TYPE, "application/json");
+    let counted = Answer::of(request.body(body.to_string())).await;
+    assert_eq!(
+        (counted.status, counted.json()["counts"]["jobs"].as_u64()),
+        (202, Some(1)),
+        "{}",
+        counted.text
+    );
+
+    let page = act(&browser, "/replays/1", "/replays/1/run", &[]).await;
+    let text = words(&page.text);
+    for expected in ["The replay is started.", "idempotency key evt-002", "a <wrong> order", "At most 9/s"] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let look = || async {
+        let page = browser.get("/replays/2").await;
+        words(&page.text).contains("State completed").then_some(page)
+    };
+    let page = hookbox.as_time_passes("the end of the replay", look).await;
+    assert!(words(&page.text).contains("1 run again"), "{}", page.text);
+    hookbox.wait_for_runs(4).await;
+
+    let token = form_token(&browser.get("/replays").await);
+    let second = browser.post("/replays/2/run", &[("form_token", token.as_str())]).await;
+    refused(&second, 409, "WRONG_STATUS");
+    let unknown = browser.post("/replays/9/run", &[("form_token", token.as_str())]).await;
+    refused(&unknown, 404, "REPLAY_NOT_FOUND");
 }
 
 #[tokio::test]
