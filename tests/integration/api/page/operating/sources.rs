@@ -48,7 +48,7 @@ async fn a_refused_request_is_shown_with_its_cause_and_what_to_do() {
     let text = words(&page.text);
     for expected in [
         "MALFORMED_WEBHOOK 1 now The request is verified, but its webhooks cannot be read.",
-        "credentials_wrong 2 now The token or password is not one of the secrets of this source",
+        "credentials_wrong 2 now The token or password is not one of the secrets of the source",
         "Each of the last 3",
         "127.0.0.1 POST, text/<b>bold, 11 bytes",
         "Not verified",

@@ -41,7 +41,7 @@ async fn a_webhook_in_quarantine_is_explained_and_released(#[values(Sqlite, Post
         &page,
         &[
             "This webhook is in quarantine: it is not proved that it comes from its sender.",
-            "The token or password is not one of the source's secrets",
+            "The token or password is not one of the secrets of the source",
             "<code>credentials_wrong</code>",
             "Stored in quarantine from shop",
             "<th class=\"mono\" scope=\"row\">x-token</th><td class=\"mono\">***</td>",
