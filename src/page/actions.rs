@@ -47,7 +47,9 @@ async fn body(context: &Context) -> Result<Markup> {
     Ok(html! {
         (parts::head("Actions", parts::nothing()))
         p.muted { "What was done by hand over the page and both APIs, the newest first. Nothing of it can be changed." }
-        (parts::filters(context, "/actions", parts::input("Webhook", "webhook", &webhook)))
+        section.card aria-label="Filters" {
+            (parts::filters(context, "/actions", parts::input("Webhook", "webhook", &webhook)))
+        }
         section.card {
             @if actions.is_empty() {
                 (parts::empty("No action is recorded here.", if wanted.is_some() { "Clear the filter to see all." } else { "" }))

@@ -47,7 +47,9 @@ pub(super) fn chart(title: &str, lines: &[Line<'_>], show: impl Fn(f64) -> Strin
                         aria-label=(said(title, lines, &show)) {
                         path.rule d=(format_args!("M0 0H{0}M0 50H{0}M0 100H{0}", POINTS - 1)) {}
                         @for (number, line) in lines.iter().enumerate() {
-                            path class=(format_args!("line s{}", number + 1)) d=(path(&line.values, scale)) {}
+                            @let Drawn { line, dots } = drawn(&line.values, scale);
+                            path class=(format_args!("line s{}", number + 1)) d=(line) {}
+                            @if !dots.is_empty() { path class=(format_args!("line dots s{}", number + 1)) d=(dots) {} }
                         }
                     }
                     span.from { "60 min ago" }
@@ -103,9 +105,17 @@ fn last(line: &Line<'_>) -> Option<f64> {
     line.values.last().copied().flatten()
 }
 
-/// The path of a line. It begins anew after a gap. A value alone is a dot.
-fn path(values: &[Option<f64>], scale: f64) -> String {
-    let mut path = String::new();
+/// What is drawn of a line.
+#[derive(Debug, PartialEq, Eq)]
+struct Drawn {
+    /// The line. It begins anew after a gap.
+    line: String,
+    /// The values between two gaps, each as a line without a length. A wide pen with a round end makes dots of them.
+    dots: String,
+}
+
+fn drawn(values: &[Option<f64>], scale: f64) -> Drawn {
+    let mut drawn = Drawn { line: String::new(), dots: String::new() };
     let first = POINTS.saturating_sub(values.len());
     let mut is_on = false;
     for (number, value) in values.iter().enumerate() {
@@ -117,13 +127,14 @@ fn path(values: &[Option<f64>], scale: f64) -> String {
         let y = HEIGHT - value * scale;
         let is_alone = !is_on && values.get(number + 1).copied().flatten().is_none();
         let command = if is_on { 'L' } else { 'M' };
-        let _ = write!(path, "{command}{x} {y:.1}");
-        if is_alone {
-            path.push_str("h.1");
-        }
+        let _ = if is_alone {
+            write!(drawn.dots, "M{x} {y:.1}h0")
+        } else {
+            write!(drawn.line, "{command}{x} {y:.1}")
+        };
         is_on = true;
     }
-    path
+    drawn
 }
 
 #[cfg(test)]
@@ -133,10 +144,13 @@ mod tests {
     #[test]
     fn a_line_ends_at_now_and_has_gaps_where_nothing_is_known() {
         let values = [Some(1.0), Some(2.0), None, Some(4.0), None, Some(0.0), Some(3.0)];
-        assert_eq!(path(&values, 25.0), "M233 75.0L234 50.0M236 0.0h.1M238 100.0L239 25.0");
-        assert_eq!(path(&[], 1.0), "");
-        let all = vec![Some(1.0); POINTS];
-        assert!(path(&all, 1.0).starts_with("M0 99.0L1 99.0") && path(&all, 1.0).ends_with("L239 99.0"));
+        let expected =
+            Drawn { line: "M233 75.0L234 50.0M238 100.0L239 25.0".to_owned(), dots: "M236 0.0h0".to_owned() };
+        assert_eq!(drawn(&values, 25.0), expected);
+        assert_eq!(drawn(&[], 1.0).line, "");
+        let all = drawn(&[Some(1.0); POINTS], 1.0);
+        assert!(all.line.starts_with("M0 99.0L1 99.0") && all.line.ends_with("L239 99.0"));
+        assert_eq!(all.dots, "");
     }
 
     #[test]

@@ -84,7 +84,9 @@ pub(super) fn source_link(context: &Context, source: &Source) -> Markup {
 
 /// A button that copies a text. Works, and is there, with JavaScript only.
 pub(super) fn copy(what: &str, copied: &str) -> Markup {
-    html! { button.copy.quiet type="button" hidden data-copy=(copied) { "Copy " (what) } }
+    html! {
+        button.copy.quiet type="button" hidden aria-label=(format_args!("Copy {what}")) data-copy=(copied) { "Copy" }
+    }
 }
 
 /// The links to the other pages of a list: to the first one, and to the next one if there is one. `parameter` is the

@@ -168,7 +168,6 @@ fn row(context: &Context, webhook: &WebhookStatus) -> Markup {
             td data-label="Status" { (parts::status(webhook.status())) }
             td data-label="Source" { (webhook.source.as_str()) }
             td data-label="Routes" {
-                @if jobs.is_empty() { span.muted { "–" } }
                 @for (at, job) in jobs.iter().take(SHOWN_JOBS).enumerate() {
                     @if at > 0 { br; }
                     (job.route.as_str())
@@ -179,12 +178,7 @@ fn row(context: &Context, webhook: &WebhookStatus) -> Markup {
             td.num data-label="Attempts" {
                 (number(jobs.iter().map(|job| u64::from(job.attempt_count)).sum()))
             }
-            td data-label="Last error" {
-                @match webhook.last_error() {
-                    Some(error) => (cut(error, ERROR_CHARS)),
-                    None => span.muted { "–" },
-                }
-            }
+            td data-label="Last error" { @if let Some(error) = webhook.last_error() { (cut(error, ERROR_CHARS)) } }
             td.nowrap data-label="Accepted" { (parts::time(webhook.accepted_at, context.now)) }
         }
     }

@@ -265,10 +265,16 @@ document.addEventListener('keydown', (event) => {
 document.addEventListener('click', (event) => {
   const button = event.target.closest('[data-copy], [data-copy-from]');
   if (button) copy(button);
-  for (const details of all('details.confirm[open]')) {
-    if (!details.contains(event.target)) details.open = false;
-  }
 });
+
+// An open question closes once the reader goes elsewhere.
+for (const type of ['click', 'focusin']) {
+  document.addEventListener(type, (event) => {
+    for (const details of all('details.confirm[open]')) {
+      if (!details.contains(event.target)) details.open = false;
+    }
+  });
+}
 
 // At the start
 

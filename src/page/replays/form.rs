@@ -41,8 +41,8 @@ pub(super) fn section(context: &Context) -> Markup {
                     (time("Accepted from (UTC)", "accepted_after", &fields.accepted_after))
                     (time("Accepted before (UTC)", "accepted_before", &fields.accepted_before))
                     (parts::input("Rate, such as 50/s", "rate", &fields.rate))
-                    (parts::reason())
                 }
+                (parts::reason())
                 p.hint {
                     "An empty field means any. Without a rate, jobs run again as fast as their routes run them. Jobs of new "
                     "webhooks do not wait behind them."

@@ -58,8 +58,8 @@ pub(in crate::page) fn badges(context: &Context, stats: &RouteStats) -> Markup {
     match stats.breaker.map(|breaker| breaker.state) {
         Some(BreakerState::Open { until }) => {
             let badge = parts::badge(Tone::Bad, "breaker open");
-            let until = parts::time(until, context.now);
-            badges.push(html! { span.nowrap { (badge) " " span.small.muted { "until " (until) } } });
+            let next = parts::time(until, context.now);
+            badges.push(html! { span.nowrap { (badge) " " span.small.muted { "tries again " (next) } } });
         }
         Some(BreakerState::HalfOpen) => badges.push(parts::badge(Tone::Warning, "breaker half-open")),
         Some(BreakerState::Closed) | None => {}

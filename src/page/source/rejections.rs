@@ -69,7 +69,7 @@ fn by_cause(context: &Context, rejections: &[Rejection]) -> Markup {
                             td.main { (parts::badge(Tone::Bad, group.word)) }
                             td.num data-label="Requests" { (number(group.count)) }
                             td.nowrap data-label="Last" { (parts::time(group.newest.at, context.now)) }
-                            td data-label="What to do" {
+                            td {
                                 @if let Some(advice) = advice(group.newest) { (advice) } @else { (detail(group.newest)) }
                             }
                         }

@@ -288,7 +288,7 @@ fn as_bytes(context: &Context, body: &[u8], is_all: bool) -> Markup {
     let most = if is_all { MOST_BYTES } else { FIRST_BYTES };
     let first = body.get(..most).unwrap_or(body);
     html! {
-        (code(&hex::dump(first), &Shown::All))
+        (hex::code(first))
         @if first.len() < body.len() { (more(context, is_all)) }
     }
 }
@@ -307,7 +307,8 @@ fn as_fields(context: &Context, body: &[u8], is_all: bool) -> Markup {
     let is_whole = fields.next().is_none() && !first.iter().any(|(_, value)| is_cut(value));
     html! {
         div.table {
-            table {
+            table.pairs {
+                colgroup { col; col; }
                 thead { tr { th scope="col" { "Name" } th scope="col" { "Value" } } }
                 tbody {
                     @for (name, value) in &first {

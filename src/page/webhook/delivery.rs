@@ -66,7 +66,8 @@ pub(super) fn headers(headers: &[(String, String)]) -> Markup {
             p.muted { "No headers are kept." }
         } @else {
             div.table {
-                table {
+                table.pairs {
+                    colgroup { col; col; }
                     thead.visually-hidden { tr { th scope="col" { "Header" } th scope="col" { "Value" } } }
                     tbody {
                         @for (name, value) in headers {
@@ -103,7 +104,7 @@ fn body(answer: &Answer) -> Markup {
         } @else if let Ok(text) = shown {
             (code(text, &Shown::All))
         } @else {
-            (code(&hex::dump(kept.get(..SHOWN_BYTES).unwrap_or(kept)), &Shown::All))
+            (hex::code(kept.get(..SHOWN_BYTES).unwrap_or(kept)))
         }
         @if answer.is_cut || (shown.is_err() && kept.len() > SHOWN_BYTES) {
             p.muted.small { "Only the beginning is shown. hookbox keeps " (bytes(kept.len() as u64)) " of it." }

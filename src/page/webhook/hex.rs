@@ -2,11 +2,18 @@
 
 use std::fmt::Write as _;
 
+use maud::{Markup, html};
+
 /// How many bytes are in a line.
 const LINE_BYTES: usize = 16;
 
+/// Bytes as a block of code. Its lines are never broken.
+pub(super) fn code(bytes: &[u8]) -> Markup {
+    html! { pre.code.bytes tabindex="0" { code { (dump(bytes)) } } }
+}
+
 /// Bytes in lines: the place of the first one, each in hexadecimal, and as ASCII where it is visible.
-pub(super) fn dump(bytes: &[u8]) -> String {
+fn dump(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 5);
     for (number, line) in bytes.chunks(LINE_BYTES).enumerate() {
         // Writing to a string does not fail.
