@@ -10,7 +10,7 @@ use super::hex;
 use crate::domain::conflict::MAX_REFUSED_BYTES;
 use crate::domain::content_type::ContentType;
 use crate::page::context::Context;
-use crate::page::parts::{self, Shown, code, number, text};
+use crate::page::parts::{self, number, text};
 use crate::service::apart;
 use crate::service::conflicts::{Conflict, Via};
 use crate::service::view::WebhookView;
@@ -147,12 +147,12 @@ fn of_texts(stored: Side<'_>, refused: Side<'_>) -> Option<Markup> {
 
 fn of_bytes(stored: &[u8], refused: &[u8]) -> Markup {
     let same = stored.iter().zip(refused).take_while(|(one, other)| one == other).count();
-    let beginning = |bytes: &[u8]| hex::dump(bytes.get(..SHOWN_BYTES).unwrap_or(bytes));
+    let beginning = |bytes: &[u8]| hex::code(bytes.get(..SHOWN_BYTES).unwrap_or(bytes));
     html! {
         p { "They are no texts. The first " (number(same as u64)) " bytes are the same. This is how they begin." }
         h3 { "This webhook" }
-        (code(&beginning(stored), &Shown::All))
+        (beginning(stored))
         h3 { "The refused one" }
-        (code(&beginning(refused), &Shown::All))
+        (beginning(refused))
     }
 }
