@@ -47,7 +47,10 @@ export async function crawl(page) {
 }
 
 async function look(page, { path, from, isForm }, found) {
-  const answer = await page.request.get(url + path, { headers: { Accept: "text/html" }, maxRedirects: 5 });
+  // The cookie is for https alone; unlike Chromium, Playwright makes no exception for this machine.
+  const cookies = await page.context().cookies();
+  const Cookie = cookies.map(({ name, value }) => `${name}=${value}`).join("; ");
+  const answer = await page.request.get(url + path, { headers: { Accept: "text/html", Cookie }, maxRedirects: 5 });
   const status = answer.status();
   // Whatever is written into a form is answered, if only with what is wrong with it.
   if (status !== 200 && !(isForm && status === 400)) {
