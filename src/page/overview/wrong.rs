@@ -174,7 +174,7 @@ fn of_route(context: &Context, stats: &RouteStats) -> Vec<Wrong> {
         let why = stats.last_match_failure.as_deref().unwrap_or("unknown");
         let webhooks = count(stats.match_failures, "webhook", "webhooks");
         let text = format!(
-            "The `where` of the route {route} could not be evaluated for {webhooks}, which the route did not get. \
+            "The condition (where) of the route {route} could not be evaluated for {webhooks}, which the route did not get. \
              The last error: {why}."
         );
         wrong.push(Wrong::new(Tone::Warning, text));
