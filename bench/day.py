@@ -188,7 +188,7 @@ def webhook(number):
 
 
 class Day:
-    """The sending of all webhooks, and what became of it."""
+    """Sends all webhooks, and keeps the results."""
 
     def __init__(self, options):
         self.options, self.replicas = options, Replicas()

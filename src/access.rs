@@ -1,4 +1,4 @@
-//! Who may do what: bearer tokens with roles, some of them limited to sources or routes. Knows neither an API nor a
+//! Access control: bearer tokens with roles, some of them limited to sources or routes. Knows neither an API nor a
 //! store.
 
 mod caller;
@@ -49,13 +49,13 @@ impl Access {
         *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
     }
 
-    /// Whether requests need a token. If not, everybody may do everything.
+    /// Whether requests need a token. If not, every client may do everything.
     pub fn needs_tokens(&self) -> bool {
         self.get().are_needed()
     }
 
-    /// Who sends a request. `authorization` are the values of the header `Authorization`, and `client` is the address
-    /// that the request came from.
+    /// Returns the caller of a request. `authorization` are the values of the header `Authorization`, and `client` is the
+    /// address that the request came from.
     ///
     /// Errors: `Unauthenticated` without a valid token; `TooManyFailedTokens` instead, if too many tokens from this
     /// address have failed; `Forbidden` if the token does not have the role.

@@ -240,7 +240,7 @@ pub async fn run(
     served
 }
 
-/// What the page is made of.
+/// The parts of the page.
 fn pages(
     config: &Config,
     service: &Service,

@@ -55,7 +55,7 @@ enum Command {
     Config(config::Show),
     /// List the presets of sources, or print one as TOML
     Presets(presets::List),
-    /// Tell the hookbox at http_addr to read its settings again and put their routes and tokens in force
+    /// Tell the hookbox at http_addr to read its settings again, and to put routes, sources and tokens in force
     Reload(SettingFlags),
     /// Make a token, and print it with the lines of the settings file for it
     Token(token::Make),

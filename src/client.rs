@@ -178,6 +178,11 @@ impl Client {
         ClientError::Unexpected { url: self.url().to_owned(), cause: cause.into() }
     }
 
+    /// The error for a stream that has ended before its time.
+    pub fn closed(&self) -> ClientError {
+        self.unreachable_because("it has closed the connection")
+    }
+
     fn unreachable(&self, error: &reqwest::Error) -> ClientError {
         self.unreachable_because(&error::root_of(error))
     }

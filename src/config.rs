@@ -91,7 +91,7 @@ pub struct Config {
     pub public_url: Option<WebOrigin>,
     /// The path under which a proxy serves the page, such as `/hooks`; empty if that is the root.
     pub base_path: Arc<str>,
-    /// Whether everybody may use hookbox where no token is configured: from any machine, and by any host.
+    /// Without tokens: whether every client on any machine may use hookbox, by any host name.
     pub allow_anonymous: bool,
     /// The tokens of the file, and `admin_token`.
     pub tokens: Arc<Tokens>,

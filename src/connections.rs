@@ -170,7 +170,8 @@ impl Connection {
     }
 
     /// Notes that a request has begun. Keep the first value until the response is written, and the second one
-    /// until the body of the request has arrived.
+    /// until the body of the request has arrived. Of a request that needs no token and whose answer may last, keep the
+    /// second one until the answer ends, so that a client cannot keep others out with such requests.
     pub fn begin(&self) -> (InProgress, Arriving) {
         if !self.activity.has_asked.swap(true, Ordering::Relaxed) {
             self.shared.lock().has_asked(self.activity.number);
@@ -179,13 +180,6 @@ impl Connection {
         self.activity.requests.fetch_add(1, Ordering::Relaxed);
         self.note();
         (InProgress(self.clone()), Arriving(self.clone()))
-    }
-
-    /// Lets the connection give way although a request of it has arrived, until the value is dropped. For answers that need
-    /// no token and may last, so that a client cannot keep others out with them.
-    pub fn gives_way(&self) -> Arriving {
-        self.activity.arriving.fetch_add(1, Ordering::Relaxed);
-        Arriving(self.clone())
     }
 
     /// Waits until a large answer may be built. Call it after the request has arrived, so that a slow client does not
@@ -253,7 +247,7 @@ impl Drop for InProgress {
     }
 }
 
-/// A request whose body has not arrived.
+/// A request whose body has not arrived, or for which the connection may give way all the same.
 #[derive(Debug)]
 pub struct Arriving(Connection);
 
@@ -319,15 +313,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_whose_answer_needs_no_token_gives_way() {
+    async fn a_connection_gives_way_until_one_of_its_requests_has_arrived() {
         let connections = Connections::new(1);
         let mut watching = admit(&connections);
-        let (_in_progress, arriving) = watching.connection.begin();
+        let _watch = watching.connection.begin();
+        let (in_progress, arriving) = watching.connection.begin();
         drop(arriving);
-        let gives_way = watching.connection.gives_way();
+        assert!(connections.admit(CLIENT, Instant::now()).is_none() && !watching.is_closed());
+        drop(in_progress);
         let _new = admit(&connections);
         assert!(watching.is_closed());
-        drop(gives_way);
     }
 
     #[tokio::test]

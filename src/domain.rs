@@ -16,6 +16,7 @@ pub mod error;
 pub mod filter;
 pub mod handler;
 pub mod headers;
+pub mod hidden;
 pub mod host;
 pub mod id;
 pub mod job;

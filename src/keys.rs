@@ -50,7 +50,7 @@ impl KeyFetcher {
     }
 
     /// Verifies a request of a source. Waits for a key if that is not known: at most [`FETCH_TIME`] for each. A key that
-    /// cannot be fetched is the cause `key_unavailable`; the sender should come again then. Must be called in a tokio
+    /// cannot be fetched is the cause `key_unavailable`; the sender should try again then. Must be called in a tokio
     /// runtime.
     pub async fn verify(&self, source: &Source, request: &Request<'_>, rules: &Rules) -> Verdict {
         for _ in 0..MAX_ROUNDS {
@@ -68,7 +68,7 @@ impl KeyFetcher {
     }
 
     /// Visits a URL by GET, such as the one that confirms a subscription. Errors: it is not answered 2xx; the sender
-    /// should come again then.
+    /// should try again then.
     pub async fn confirm(&self, visit: &Visit) -> Result<(), FetchError> {
         let now = self.0.clock.monotonic();
         if !self.cache().may_visit(now) {
@@ -90,7 +90,7 @@ impl KeyFetcher {
                     times,
                     source = source.as_str(),
                     server = address.server().as_str(),
-                    "requests of a source name more new keys than hookbox fetches; their senders are told to come again"
+                    "requests of a source name more new keys than hookbox fetches; the answers ask their senders to try again"
                 );
             });
             return false;
@@ -125,7 +125,7 @@ impl KeyFetcher {
         drop(ended);
     }
 
-    /// What a request is answered, if that comes in time.
+    /// The answer to a request, if it comes in time.
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
         tokio::select! {
             biased;

@@ -1,4 +1,4 @@
-//! Who sends a request, and what the sender may do.
+//! The caller of a request, and its permissions.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 use crate::routes::glob::Names;
 
-/// What a token may be used for.
+/// A permission of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Submitting webhooks.
@@ -79,7 +79,7 @@ impl Limit {
     }
 }
 
-/// Who sends a request.
+/// The caller of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     name: Box<str>,

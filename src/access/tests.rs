@@ -1,4 +1,4 @@
-//! Who is let in, and what is told to others.
+//! Which callers are admitted, and which errors the others get.
 
 use jiff::Timestamp;
 

@@ -25,7 +25,7 @@ pub(crate) type ReadLayers = dyn Fn() -> Result<Layers, Mistakes> + Send + Sync;
 /// Gets the addresses of REST and gRPC once both ports are bound.
 pub(crate) type Bound = Box<dyn FnOnce(SocketAddr, SocketAddr) + Send>;
 
-/// What a program brings.
+/// The parts that a program adds.
 pub(crate) struct Program {
     /// The handlers that the program adds.
     pub(crate) own: Registry,

@@ -22,16 +22,16 @@ use crate::domain::clock::Clock as _;
 use crate::store::sqlite::backup::{self, BackupError, Copied, Progress};
 use crate::telemetry::metrics::Stopwatch;
 
-/// How nice the process is to others: as nice as can be, because a hookbox may serve beside it.
+/// The nice value of the process: the highest one, because a hookbox may serve beside it.
 const NICENESS: i32 = 19;
 
-/// How often it is looked how far the copy is.
+/// How often the progress of the copy is read.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long to wait, after a signal, for the copy to end. A check that has begun takes longer.
 const STOP_TIME: Duration = Duration::from_secs(2);
 
-/// What to do after a restore, and what it means.
+/// The next step after a restore, and its consequences.
 const NEXT: &str = "next: start hookbox. Webhooks that were accepted after the backup are not in it; jobs that have \
     ended since then run again\n";
 
@@ -89,7 +89,7 @@ impl Restore {
     }
 }
 
-/// Copies in a thread of its own, and shows how far it is. None if it was stopped.
+/// Copies in a thread of its own, and shows the progress. None if it was stopped.
 fn run(
     copy: impl FnOnce(&Progress) -> Result<Copied, BackupError> + Send + 'static,
 ) -> Result<Option<Copied>, Failure> {
@@ -128,7 +128,7 @@ async fn watch(
             () = tokio::time::sleep(LOOK_EVERY) => bar.show(progress.step()),
         }
     };
-    // What took less time than a look is shown, too.
+    // Shows the last step also if it was shorter than the interval.
     bar.show(progress.step());
     match copied {
         Ok(Ok(copied)) => Ok(Some(copied)),

@@ -33,7 +33,7 @@ use super::Failure;
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum ClientCommand {
-    /// Send a webhook to a running hookbox, on request signed as its sender would sign it
+    /// Send a webhook to a running hookbox; with --preset, sign it as its sender would
     Send(send::Send),
     /// Print the status of a webhook
     Status(status::Status),
@@ -45,7 +45,7 @@ pub(super) enum ClientCommand {
     Watch(status::Watch),
     /// Print the webhooks as they come in
     Tail(tail::Tail),
-    /// Bring the webhooks that come in to a server on this machine
+    /// Send incoming webhooks to a server on this machine, in order
     Listen(listen::Listen),
     /// Start a new run of dead-lettered or cancelled jobs of a webhook
     Retry(act::OnJobs),
@@ -67,7 +67,7 @@ pub(super) enum ClientCommand {
     Routes(routes::Routes),
     /// List the sources, with what came in from them, or the requests that were refused
     Sources(sources::Sources),
-    /// List what operators did, newest first: when, who, what, on what, and why
+    /// List the actions of operators, newest first, with time, actor, target and reason
     Actions(actions::Actions),
 }
 

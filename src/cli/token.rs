@@ -25,7 +25,7 @@ pub(super) struct Make {
     /// The name of the token in the settings and in logs: 1 to 63 of a-z, 0-9, - and _
     #[arg(long, value_parser = name, default_value = "me")]
     name: String,
-    /// What it may be used for, separated by commas: submit, read, work, operate
+    /// The roles of the token, separated by commas: submit, read, work, operate
     #[arg(long, value_delimiter = ',', value_parser = role, default_values = ["submit", "read", "work", "operate"])]
     roles: Vec<Role>,
 }

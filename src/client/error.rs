@@ -40,10 +40,12 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Whether the same call can succeed later: nothing answers, or the server is overloaded or stops.
+    /// Whether the same call can succeed later: nothing answers, or the server is overloaded or stops. A 404 without a
+    /// reason is that of a proxy which does not reach hookbox at the moment.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
+            Self::Refused { status: 404, reason, .. } => reason.is_empty(),
             Self::Refused { status, .. } => matches!(status, 429 | 500 | 502 | 503 | 504),
             Self::Unexpected { .. } => false,
         }
@@ -65,4 +67,23 @@ pub(super) fn root_of(error: &dyn std::error::Error) -> String {
         root = cause;
     }
     root.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_told_from_what_hookbox_has_decided() {
+        let is_passing = |status: u16, reason: &str| {
+            let (reason, detail) = (reason.to_owned(), String::new());
+            ClientError::Refused { status, reason, detail }.is_passing()
+        };
+        for (status, reason) in [(503, "SHUTTING_DOWN"), (502, ""), (429, "RATE_LIMITED"), (404, "")] {
+            assert!(is_passing(status, reason), "{status} {reason}");
+        }
+        for (status, reason) in [(404, "WEBHOOK_NOT_FOUND"), (401, ""), (400, "INVALID_FIELD"), (409, "")] {
+            assert!(!is_passing(status, reason), "{status} {reason}");
+        }
+    }
 }

@@ -135,8 +135,7 @@ impl Following {
             return self.connect().await;
         };
         let Some(bytes) = self.client.more(&mut stream.response).await? else {
-            let (url, cause) = (self.client.url().to_owned(), "it has closed the connection".to_owned());
-            return Err(ClientError::Unreachable { url, cause });
+            return Err(self.client.closed());
         };
         stream.reader.add(&bytes);
         loop {

@@ -1,4 +1,4 @@
-//! What `hookbox listen` has brought to its target, in a file, so that the next one goes on there.
+//! The file with the webhooks that `hookbox listen` has delivered, so that the next one continues there.
 //!
 //! Each line has a position and, unless only the position has changed, the id of a webhook that was brought. Lines are
 //! added one by one. A line that a crash has cut is ignored: its webhook is then brought again. The file is not synced,

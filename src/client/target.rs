@@ -14,7 +14,7 @@ use super::webhook::{Content, Webhook};
 /// The most bytes of an answer that are read, so that the connection can be used again.
 const ANSWER_BYTES: usize = 1024 * 1024;
 
-/// What stands in place of a value that hookbox does not keep.
+/// Replaces a value that hookbox does not keep.
 const HIDDEN: &str = "***";
 
 /// Headers that belong to the connection of the sender, or to how it framed the body. The content type is that of the
@@ -90,7 +90,7 @@ fn headers(webhook: &Webhook, content: &Content) -> HeaderMap {
         if NOT_SENT.contains(&name.as_str()) || value == HIDDEN {
             continue;
         }
-        // What was a header once is one again, but for bytes that were replaced.
+        // Names and values are valid headers, except for values with replaced bytes.
         if let (Ok(name), Ok(value)) =
             (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
         {

@@ -35,7 +35,7 @@ pub struct Content {
     pub content_type: String,
     /// The headers that were kept: names in lower case, and values. A value that is hidden is `***`.
     pub headers: Vec<(String, String)>,
-    /// The exact bytes of the body.
+    /// The bytes of the body; of JSON, without the white space around it.
     pub body: Vec<u8>,
 }
 

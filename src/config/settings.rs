@@ -87,7 +87,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "allow_anonymous",
         default: "false",
         allowed: "true or false",
-        help: "Where no token is configured: whether everybody may use hookbox, from any machine, and REST answers requests for any host",
+        help: "Without tokens: whether every client on any machine may use hookbox, and REST answers requests for any host",
     },
     Setting {
         name: "admin_token",
@@ -99,7 +99,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "metrics_open",
         default: "false",
         allowed: "true or false",
-        help: "Whether GET /metrics needs no token where other requests do",
+        help: "Whether GET /metrics needs no token although other requests need one",
     },
     Setting {
         name: "workers",
@@ -177,7 +177,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "retention_actions",
         default: "90d",
         allowed: "a duration of at most 100 years, such as 30d",
-        help: "How long it is kept what operators did, and why",
+        help: "How long the actions of operators are kept",
     },
     Setting {
         name: "purge_interval",
@@ -207,7 +207,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "rate_limit",
         default: "",
         allowed: "empty for no limit, or a number per s, m or h, such as 1000/m",
-        help: "How many webhooks each source may send, such as 1000/m; more are answered 429 [default: no limit]",
+        help: "How many webhooks each source may send, such as 1000/m; further ones are answered 429, at the URL of a source 503 [default: no limit]",
     },
     Setting {
         name: "startup_wait",

@@ -72,6 +72,10 @@ where
             return self.inner.call(request).boxed();
         };
         let (in_progress, arriving) = connection.begin();
+        // Health and reflection need no token, and may last: their connection may give way until they are answered.
+        let is_open = operation_of_call(request.uri().path()).is_none();
+        let arriving = Arc::new(arriving);
+        let gives_way = is_open.then(|| Arc::clone(&arriving));
         let (arrival, due) = (self.api.bodies.arrival(), None);
         let messages =
             |inner| Body::new(Messages { inner, arrival, due, head: Head::default(), left: 0, arriving });
@@ -82,9 +86,6 @@ where
             let uncounted = Uncounted::new(&self.api, method);
             return answer_in_turn(ready, request, in_progress, uncounted).boxed();
         }
-        // Health and reflection need no token, and may last.
-        let is_open = operation_of_call(request.uri().path()).is_none();
-        let gives_way = is_open.then(|| in_progress.connection().gives_way());
         let answering = self.inner.call(request);
         async move {
             let answer = keep(answering.await?, in_progress, Turn::default()).await;
@@ -189,7 +190,7 @@ struct Messages {
     head: Head,
     /// How many bytes of it are not here yet.
     left: usize,
-    arriving: Arriving,
+    arriving: Arc<Arriving>,
 }
 
 impl Messages {
@@ -213,7 +214,7 @@ impl Messages {
                 bytes.advance(some);
                 self.left -= some;
                 if self.left == 0 {
-                    // Who processes the message reserves memory for it.
+                    // The handler of the message reserves memory for it.
                     self.arrival.restart();
                 }
             }

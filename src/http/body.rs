@@ -15,6 +15,9 @@ use crate::domain::error::{Error, Reason};
 /// By which factor the memory of a body that is arriving grows.
 const GROWTH: usize = 2;
 
+/// The most characters of a header that an error shows. Errors are kept for operators and logged.
+const SHOWN_CHARS: usize = 255;
+
 /// Refuses a body that is compressed.
 pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), Refused> {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
@@ -22,7 +25,7 @@ pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), Refused> {
         None => Ok(()),
         Some(encoding) => Err(Refused::Request(
             RestReason::UnsupportedMediaType,
-            format!("the Content-Encoding is {encoding:?}; send the body as it is"),
+            format!("the Content-Encoding is {}; send the body as it is", shown(encoding.as_bytes())),
         )),
     }
 }
@@ -35,12 +38,17 @@ pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), Refused> {
     if essence.eq_ignore_ascii_case(b"application/json") {
         return Ok(());
     }
-    let given =
-        if given.is_empty() { "none".into() } else { format!("{:?}", String::from_utf8_lossy(given)) };
+    let given = if given.is_empty() { "none".to_owned() } else { shown(given) };
     Err(Refused::Request(
         RestReason::UnsupportedMediaType,
         format!("the Content-Type is {given}; send the body as application/json"),
     ))
+}
+
+/// The value of a header as an error shows it, without what is too long.
+fn shown(value: &[u8]) -> String {
+    let text = String::from_utf8_lossy(value);
+    format!("{:?}", text.chars().take(SHOWN_CHARS).collect::<String>())
 }
 
 /// Reads a body of at most `limit` bytes, within the limits of [`Arrival`]. Keep the arrival for as long as the

@@ -164,13 +164,13 @@ pub(super) async fn cancel_jobs(
     Ok(json(&CancelJobsResponse { cancelled: cancelled as u64 }))
 }
 
-/// Reads the settings again and puts their routes in force: all of them, or none if there is a mistake
+/// Reads the settings again and puts routes, sources, tokens and certificates in force: all, or none after a mistake
 ///
 /// Acts only on the process that answers; call it on every replica.
 #[utoipa::path(
     post, path = "/v1/settings/reload", tag = "operations", operation_id = "ReloadSettings", params(Why),
     responses(
-        (status = 200, description = "The routes are in force", body = ReloadSettingsResponse),
+        (status = 200, description = "The settings are in force", body = ReloadSettingsResponse),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The settings have mistakes; `detail` lists all of them, and the settings in force stay", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),

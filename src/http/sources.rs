@@ -185,14 +185,14 @@ async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<(Bytes, Arri
     read_body(body, api.max_body_bytes, &api.bodies).await
 }
 
-/// Notes for the operator that a body is refused for what it is. What the client may send again is not noted.
+/// Adds a refused body to the rejections of the source. Refusals that a repeated request can avoid are not added.
 fn note(api: &Api, source: &SourceRules, head: &Head<'_>, refused: &Refused) {
     if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNSUPPORTED_MEDIA_TYPE].contains(&refused.status()) {
         api.service.note_refusal(source, head, refused.reason(), refused.detail());
     }
 }
 
-/// The refusal with the status by which the sender is told to come again, if another try can help.
+/// The refusal with the status that asks the sender to try again, if another try can help.
 fn overloaded(refused: Refused, answers: &Answers) -> Refused {
     let status = StatusCode::from_u16(answers.overload).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     match refused {

@@ -59,7 +59,7 @@ pub(super) async fn lease_jobs(api: Api, headers: HeaderMap, body: Body) -> Answ
     post, path = "/v1/work/extend", tag = "work", operation_id = "ExtendLeases",
     request_body(content = ExtendLeasesBody, content_type = "application/json"),
     responses(
-        (status = 200, description = "What became of each lease", body = ExtendLeasesResponse),
+        (status = 200, description = "Whether each lease was extended", body = ExtendLeasesResponse),
         (status = 400, description = "The body is not valid JSON, or a member is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body arrived too slowly, or did not arrive within 30 seconds", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than 8 MiB", body = Problem, content_type = "application/problem+json"),
@@ -81,7 +81,7 @@ pub(super) async fn extend_leases(api: Api, headers: HeaderMap, body: Body) -> A
     post, path = "/v1/work/finish", tag = "work", operation_id = "FinishJobs",
     request_body(content = FinishJobsBody, content_type = "application/json"),
     responses(
-        (status = 200, description = "What became of each outcome", body = FinishJobsResponse),
+        (status = 200, description = "Whether each outcome was recorded", body = FinishJobsResponse),
         (status = 400, description = "The body is not valid JSON, or a member is wrong; nothing was recorded", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body arrived too slowly, or did not arrive within 30 seconds", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than 8 MiB", body = Problem, content_type = "application/problem+json"),

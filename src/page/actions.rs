@@ -96,7 +96,7 @@ fn word(kind: ActionKind) -> String {
     kind.as_str().replace('_', " ")
 }
 
-/// On what it was done.
+/// The target of the action.
 fn target(context: &Context, target: &ActionTarget) -> Markup {
     let ActionTarget { webhook, route, source, replay } = target;
     html! {

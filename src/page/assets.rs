@@ -1,5 +1,5 @@
 //! The style sheet, the script and the icon. They are in the binary. Their names have a digest of what is in them, so that
-//! browsers keep them for good.
+//! browsers keep them without asking again.
 
 use std::io::Write as _;
 use std::sync::LazyLock;
@@ -38,7 +38,7 @@ static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
 static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_bytes!("assets/icon.svg")));
 
-/// What this serves. It needs no login.
+/// The paths of the files. They need no login.
 pub(super) fn routes() -> Paths {
     Paths::default().get("/assets/{file}", serve)
 }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gzip_is_sent_to_those_who_take_it() {
+    fn gzip_is_sent_to_clients_that_accept_it() {
         let takes = |value| takes_gzip(&HeaderValue::from_static(value));
         for value in ["gzip", "deflate, gzip;q=0.5, br", "GZIP"] {
             assert!(takes(value), "{value}");

@@ -60,7 +60,7 @@ pub(super) fn chart(title: &str, lines: &[Line<'_>], show: impl Fn(f64) -> Strin
     }
 }
 
-/// A small chart of counts, without a scale: how they changed. It says nothing to those who do not see it.
+/// A small chart of counts, without a scale. It is hidden from screen readers.
 pub(super) fn spark(counts: &[u64]) -> Markup {
     // A bar for each 4 minutes is as much as is told apart at this size.
     const BARS: usize = 30;

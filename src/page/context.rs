@@ -57,7 +57,7 @@ pub(super) enum Nav {
 pub(super) struct Context {
     /// The use cases, on behalf of the caller.
     pub(super) service: Service,
-    /// Who sends the request.
+    /// The caller of the request.
     pub(super) caller: Arc<Caller>,
     /// The address of the client, or of the proxy in front of hookbox.
     pub(super) client: Option<IpAddr>,

@@ -245,7 +245,7 @@ async fn retried(context: &Context, asked: &Asked, group: &str, reason: Option<S
     Ok(counts.told(&route, webhooks.len()))
 }
 
-/// What became of the dead letters of a group.
+/// The results of retrying a group, in numbers.
 #[derive(Debug, Default)]
 struct Counts {
     retried: usize,
@@ -288,7 +288,7 @@ fn is_refusal(reason: Reason) -> bool {
 }
 
 impl Counts {
-    /// What is told of a group with this number of dead letters.
+    /// The text about a group with this number of dead letters.
     fn told(&self, route: &RouteName, all: usize) -> String {
         let Self { retried, refused, error } = self;
         let mut text =

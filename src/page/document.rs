@@ -103,7 +103,7 @@ fn brand(root: &str) -> Markup {
     }
 }
 
-/// Who is logged in.
+/// The name of the token that is logged in, with the logout.
 fn session(context: &Context) -> Markup {
     let is_read_only = !context.may_operate();
     html! {

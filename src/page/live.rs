@@ -39,16 +39,15 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) struct Live {
     free: Arc<Semaphore>,
-    /// The places of each holder who has any.
+    /// The places of each holder that has some.
     free_of_one: Mutex<HashMap<Holder, Arc<Semaphore>>>,
-    /// What was seen last on behalf of each caller who sees a part only, and of all others: the monotonic time of the
-    /// look, and the digest of what it found.
+    /// The last read for each limited caller, and for all others: its monotonic time, and the digest of its result.
     seen: tokio::sync::Mutex<HashMap<Option<String>, (Duration, u64)>>,
     /// The monotonic time at which the last look ended.
     looked_at: Mutex<Duration>,
 }
 
-/// Who holds streams.
+/// The holder of streams.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Holder {
     /// A token, by its name.
@@ -172,7 +171,7 @@ impl Follower {
     }
 }
 
-/// A digest of the numbers and states that the caller of the service sees, and of `moment`.
+/// A digest of the numbers, the states and the newest replay that the caller of the service sees, and of `moment`.
 async fn digest(service: &Service, moment: u64) -> u64 {
     let mut digest = DefaultHasher::new();
     moment.hash(&mut digest);
@@ -188,6 +187,10 @@ async fn digest(service: &Service, moment: u64) -> u64 {
         for pause in &stats.pauses {
             pause.target.to_string().hash(&mut digest);
         }
+    }
+    // At most one runs, which is the newest.
+    for replay in service.replays(None, 1).await.unwrap_or_default().replays {
+        (replay.number, replay.state.as_str(), replay.updated_at).hash(&mut digest);
     }
     digest.finish()
 }

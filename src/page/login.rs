@@ -75,7 +75,7 @@ pub(super) fn to_login(head: &Parts, shared: &Shared) -> Turned {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
-    // What a form wanted to do is not done after the login.
+    // The login does not repeat a form that was sent without a session.
     let next = Some(wanted.as_str()).filter(|_| head.method.is_safe()).and_then(safe_next);
     let login = with_query("/login", next.filter(|next| *next != "/").map(|next| ("next", next)).into_iter());
     let mut response = see_other(&format!("{base_path}{login}"));
@@ -136,7 +136,7 @@ fn form(shared: &Shared, next: &str, error: Option<&Error>) -> Response {
     response
 }
 
-/// Why the login failed. What programs are told names a header, which means nothing here.
+/// Why the login failed. The text for programs names a header, which does not help here.
 fn told(error: &Error) -> Markup {
     let text = match error.reason() {
         Reason::Unauthenticated => {

@@ -8,7 +8,7 @@ mod time;
 use maud::{Markup, PreEscaped, html};
 
 pub(super) use self::form::{Button, choice, confirmed, filters, input, reason};
-pub(super) use self::text::{Shown, code, cut, is_hidden, lines, text};
+pub(super) use self::text::{Shown, code, cut, lines, text};
 pub(super) use self::time::{duration, moment, seconds, time};
 use super::context::Context;
 use crate::domain::id::WebhookId;
@@ -16,7 +16,7 @@ use crate::domain::job::Status;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 
-/// How good or bad something is, as its colour. What it is, is always said in words, too.
+/// How good or bad something is, as its colour. The text next to it always says so in words, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
     /// Neither good nor bad.

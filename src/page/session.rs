@@ -1,5 +1,5 @@
-//! Who looks at the page: the token in the cookie, checked exactly as a bearer token is, and the seals that are made with
-//! it. What a page of another server sends has none of these seals.
+//! The session of a browser: the token in the cookie, checked exactly as a bearer token is, and the seals that are made
+//! with it. Requests of pages of other servers have none of these seals.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! One webhook: what came, what became of it, and what can be done with it.
+//! The view of one webhook: its request, its history, and its actions.
 
 mod body;
 mod by_hand;

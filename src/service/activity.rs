@@ -22,7 +22,7 @@ const MAX_TEXT_CHARS: usize = 255;
 /// The time between two lines of the log about rejections of a source with the same cause.
 const LINE_EVERY: Duration = Duration::from_secs(60);
 
-/// What came in from each source since the start of the process. The sources are those of the settings.
+/// The numbers of requests of each source since the start of the process. The sources are those of the settings.
 #[derive(Debug, Default)]
 pub struct Activity {
     sources: RwLock<BTreeMap<Source, Arc<Mutex<OfSource>>>>,

@@ -107,7 +107,7 @@ impl Received {
     }
 }
 
-/// What became of a request of a source.
+/// The result of a request of a source.
 #[derive(Debug)]
 pub struct Receipt {
     /// What the request was, or why it was refused.

@@ -108,7 +108,8 @@ impl Service {
         Ok(ReplayPage { replays, next })
     }
 
-    /// Ends a running replay. What it has restarted runs. Errors: `ReplayNotFound`; `WrongStatus` if it is completed.
+    /// Ends a running replay. The jobs that it has restarted run. Errors: `ReplayNotFound`; `WrongStatus` if it is
+    /// completed.
     pub async fn cancel_replay(&self, number: u64) -> Result<Replay> {
         let filter = self.replay(number).await?.filter;
         let service = self.clone();

@@ -4,7 +4,7 @@ use super::Service;
 use crate::telemetry::history::{INTERVAL, Looked};
 
 impl Service {
-    /// Makes a point of the history every 15 seconds, for ever.
+    /// Adds a point to the history every 15 seconds, until it is dropped.
     pub async fn keep_history(self) {
         loop {
             self.clock.sleep(INTERVAL).await;

@@ -109,7 +109,7 @@ impl Service {
     }
 }
 
-/// What became of a test, for the record of it.
+/// The result of a test, as the detail of its action.
 fn told(received: &Received) -> String {
     match received {
         Received::Handshake(answer) => format!("answered as a handshake, with {}", answer.status),

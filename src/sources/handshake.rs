@@ -1,6 +1,7 @@
 //! Handshakes: requests by which a sender checks an endpoint, and that are answered without storing anything.
 //!
-//! They are no oracle for signatures: a value that is echoed or signed has a strict shape.
+//! They are no oracle for signatures: a value that is echoed or signed has a strict shape, and a text of that shape is
+//! not verified by its HMAC if a handshake answers that HMAC to every client.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +44,7 @@ pub struct HandshakeAnswer {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: String,
-    /// What to visit before the handshake is answered. If that fails, the sender has to come again.
+    /// The URL to visit before the handshake is answered. If that fails, the sender has to try again.
     pub visit: Option<Visit>,
 }
 
@@ -65,7 +66,7 @@ pub(super) struct HandshakeSettings {
     answer: AnswerSettings,
 }
 
-/// Whose URL is visited.
+/// The sender whose URL is visited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum VisitSettings {
@@ -192,6 +193,13 @@ impl HandshakeSettings {
         self.hmac.is_some()
     }
 
+    /// Whether the HMAC of a text is answered to requests that are not verified.
+    pub(super) fn signs_unverified(&self, text: &[u8]) -> bool {
+        self.signs()
+            && !self.has_to_be_verified()
+            && std::str::from_utf8(text).is_ok_and(|text| self.shape.admits(text))
+    }
+
     /// Whether the handshake comes by this method. What comes by GET may come by HEAD.
     pub(super) fn is_by(&self, method: &str) -> bool {
         match self.method {
@@ -207,14 +215,17 @@ impl HandshakeSettings {
         self.answer.body.as_deref().unwrap_or(default)
     }
 
-    /// Whether the request is verified, if it has to be. Unless the settings say it, a POST has to be. What a source
-    /// that verifies nothing takes is never visited.
+    /// Whether the request has to be verified. Unless the settings say it, a POST has to be.
+    fn has_to_be_verified(&self) -> bool {
+        self.verified.unwrap_or(self.method == Method::Post)
+    }
+
+    /// Whether the request is verified, if it has to be. What a source that verifies nothing takes is never visited.
     fn is_allowed(&self, verdict: Verdict) -> bool {
         if self.visit.is_some() && verdict != Verdict::Verified {
             return false;
         }
-        let has_to_be = self.verified.unwrap_or(self.method == Method::Post);
-        !(has_to_be && matches!(verdict, Verdict::Unverified(_)))
+        !(self.has_to_be_verified() && matches!(verdict, Verdict::Unverified(_)))
     }
 
     fn matches(&self, request: &Request<'_>, document: &Document<'_>, token: Option<&Secret>) -> bool {

@@ -56,7 +56,7 @@ pub struct Answers {
     pub body: Option<String>,
     /// The content type of this body; text that a header can have.
     pub content_type: String,
-    /// The status that tells the sender to come again: 503 or 429.
+    /// The status that asks the sender to try again: 503 or 429.
     pub overload: u16,
 }
 
@@ -128,6 +128,11 @@ impl Rules {
     /// Whether a request by this method can be a handshake.
     pub fn takes_handshake(&self, method: &str) -> bool {
         self.handshakes.iter().any(|handshake| handshake.is_by(method))
+    }
+
+    /// Whether a handshake answers the HMAC of a text to requests that are not verified.
+    pub(super) fn signs_unverified(&self, text: &[u8]) -> bool {
+        self.handshakes.iter().any(|handshake| handshake.signs_unverified(text))
     }
 
     /// Whether every scheme proves the whole body, and not only who sent it.

@@ -121,7 +121,7 @@ impl TryFrom<i64> for Success {
     }
 }
 
-/// The status by which a sender is told to come again: 503 or 429.
+/// The status that asks a sender to try again: 503 or 429.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "i64")]
 pub(super) struct Overload(pub(super) u16);

@@ -1,4 +1,4 @@
-//! What a sender signs: a text with placeholders.
+//! The signed text: a template with placeholders.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use crate::domain::verdict::Cause;
 const KNOWN: &str = "{body}, {timestamp}, {header:NAME}, {query:NAME}, {json:/POINTER}, {form:NAME}, {method}, {url}, \
     {form_sorted} and {body_sha256}";
 
-/// What a sender signs.
+/// The text that a sender signs, as a template.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Template(Vec<Piece>);

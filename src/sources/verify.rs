@@ -22,7 +22,7 @@ use crate::domain::verdict::{Cause, Verdict};
 /// How many signatures of one request are tried, so that a forged header cannot cost much time.
 pub(super) const MAX_SIGNATURES: usize = 16;
 
-/// What verifying a request came to.
+/// The result of verifying a request.
 #[derive(Clone, Debug)]
 pub enum Verification {
     /// The request is verified, or it is not.
@@ -68,7 +68,7 @@ pub fn verify_with(request: &Request<'_>, rules: &Rules, keys: &dyn KnownKeys) -
     let (mut cause, mut needed, mut is_unfetched) = (Cause::KeyUnavailable, None, false);
     for scheme in schemes {
         let proved = match scheme {
-            Scheme::Described(scheme) => scheme.verify(request, &document).map_err(Unproved::Because),
+            Scheme::Described(scheme) => scheme.verify(request, &document, rules).map_err(Unproved::Because),
             Scheme::Sender(scheme) => scheme.verify(request, keys),
         };
         match proved {
@@ -85,7 +85,7 @@ pub fn verify_with(request: &Request<'_>, rules: &Rules, keys: &dyn KnownKeys) -
 }
 
 impl Described {
-    fn verify(&self, request: &Request<'_>, document: &Document<'_>) -> Result<(), Cause> {
+    fn verify(&self, request: &Request<'_>, document: &Document<'_>, rules: &Rules) -> Result<(), Cause> {
         if let Proof::Token(secrets, Some(array)) = &self.proof {
             return self.verify_each(document, array, secrets);
         }
@@ -95,7 +95,7 @@ impl Described {
             let mut signatures = self.signatures(value);
             signatures.truncate(left);
             left -= signatures.len();
-            match self.verify_value(request, document, value, &signatures) {
+            match self.verify_value(request, document, rules, value, &signatures) {
                 Ok(()) => return Ok(()),
                 Err(other) => cause = cause.max(Some(other)),
             }
@@ -117,6 +117,7 @@ impl Described {
         &self,
         request: &Request<'_>,
         document: &Document<'_>,
+        rules: &Rules,
         value: &str,
         signatures: &[&str],
     ) -> Result<(), Cause> {
@@ -127,10 +128,12 @@ impl Described {
             Proof::Hmac(keys, encoding) => {
                 self.verify_signed(request, document, value, signatures, *encoding, |text, signatures| {
                     // One HMAC for each key, however many signatures the request has.
-                    keys.iter().map(|key| hmac::sign(key, text)).any(|tag| {
+                    let is_signed = keys.iter().map(|key| hmac::sign(key, text)).any(|tag| {
                         let tag: &[u8] = tag.as_ref();
                         signatures.iter().any(|signature| bool::from(tag.ct_eq(signature)))
-                    })
+                    });
+                    // An HMAC that a handshake answers to every client proves nothing.
+                    is_signed && !rules.signs_unverified(text)
                 })
             }
             Proof::Signature(algorithm, keys, encoding) => {
@@ -161,7 +164,7 @@ impl Described {
         items.into_iter()
     }
 
-    /// Checks the signatures first, and the time after that: what is told of the time then is true.
+    /// Checks the signatures first and then the time, so that a cause about the time means that the sender signed it.
     fn verify_signed(
         &self,
         request: &Request<'_>,
@@ -176,7 +179,7 @@ impl Described {
         if decoded.is_empty() {
             return Err(Cause::SignatureMalformed);
         }
-        // What is not signed by itself is in the body, and is read once the body is verified.
+        // A time that is not signed by itself is in the body, and is read after the body is verified.
         let signed_time = self.timestamp.as_ref().filter(|_| self.signed.has_timestamp());
         let sent = match signed_time {
             Some(time) => Some(self.sent(time, request, document, value)?),

@@ -18,7 +18,7 @@ use crate::domain::webhook::Source;
 /// An action to record.
 #[derive(Clone, Debug)]
 pub struct NewAction {
-    /// Who did it: the name of a token.
+    /// The actor: the name of a token.
     pub actor: String,
     /// What was done.
     pub kind: ActionKind,
@@ -60,7 +60,7 @@ pub struct Action {
     pub number: u64,
     /// When it was recorded, right after it was done.
     pub at: Timestamp,
-    /// Who did it: the name of a token.
+    /// The actor: the name of a token.
     pub actor: String,
     /// What was done.
     pub kind: ActionKind,

@@ -36,7 +36,7 @@ pub struct NewReplay {
     pub filter: ReplayFilter,
     /// Why, in the words of the operator.
     pub reason: Option<ActionReason>,
-    /// Who starts it.
+    /// The name of the token that starts it.
     pub actor: String,
     /// How many jobs are restarted in which time; none: as fast as their routes run them.
     pub rate: Option<Rate>,
@@ -53,7 +53,7 @@ pub struct Replay {
     pub filter: ReplayFilter,
     /// Why, in the words of the operator.
     pub reason: Option<String>,
-    /// Who started it.
+    /// The name of the token that started it.
     pub actor: String,
     /// How many jobs are restarted in which time.
     pub rate: Option<Rate>,

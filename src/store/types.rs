@@ -55,7 +55,7 @@ pub struct Accepted {
 /// A request to lease jobs.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// Who claims, as recorded in the history of attempts: this process, or a worker that pulls.
+    /// The worker that claims, as recorded in the history of attempts: this process, or a worker that pulls.
     pub worker: Arc<str>,
     /// Which jobs to lease.
     pub wanted: Wanted,

@@ -1,5 +1,5 @@
-//! Alerts on their way to the task that makes webhooks of them. Every layer may raise one, and none knows who takes
-//! them. They are only in memory.
+//! Alerts on their way to the task that makes webhooks of them. Every layer may raise one, and none knows the task that
+//! takes them. They are only in memory.
 //!
 //! Alerts of one topic are counted, and only the last one is kept. So a storm of them needs little memory, and none is
 //! left out of the count.
@@ -92,7 +92,7 @@ impl Alerts {
         self.lock().extract_if(|topic, _| is_due(topic)).map(|(_, waiting)| waiting).collect()
     }
 
-    /// Puts alerts back that were taken. They are counted with those of their topic that came since.
+    /// Puts back alerts that were taken. They are added to the count of newer alerts of their topic.
     pub fn put_back(&self, taken: Waiting) {
         match self.lock().entry(taken.alert.topic()) {
             Entry::Occupied(mut later) => later.get_mut().count += taken.count,

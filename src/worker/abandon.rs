@@ -18,7 +18,7 @@ use crate::domain::attempt::RunResult;
 use crate::domain::route::OnInterrupt;
 use crate::telemetry::repeated::Repeated;
 
-/// What is needed to abandon attempts.
+/// The parts that are needed to abandon attempts.
 pub(super) struct Abandoner {
     shared: Arc<Shared>,
     threads: Arc<Threads>,
@@ -57,8 +57,8 @@ impl Abandoner {
         }
     }
 
-    /// What is recorded in place of the result of the handler. After its timeout, the attempt has failed. As the handler
-    /// still runs, it has failed for good if it must never start twice.
+    /// The conclusion that is recorded in place of the result of the handler. After its timeout, the attempt has failed.
+    /// As the handler still runs, it has failed for good if it must never start twice.
     fn result(&self, started: &Started, now: Duration) -> RunResult {
         let Some(timeout) = started.policy.timeout.filter(|_| started.is_over(now)) else {
             return RunResult::Stopped;

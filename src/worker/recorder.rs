@@ -32,7 +32,7 @@ const BATCHES_AT_ONCE: usize = 4;
 /// While a batch is being stored, the next one is sent once this many outcomes wait.
 const ENOUGH_FOR_ANOTHER: usize = 64;
 
-/// What became of a leased job on its thread.
+/// The result of a leased job on its thread.
 pub(super) enum Ended {
     /// Its attempt has ended, with this outcome.
     Attempt { finish: Finish, started: Arc<Started> },

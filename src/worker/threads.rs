@@ -15,7 +15,7 @@ use crate::telemetry::repeated::Repeated;
 /// The stack of a worker thread, in bytes. It is small, because there can be many threads.
 const STACK_BYTES: usize = 512 * 1024;
 
-/// What is needed to start a thread.
+/// The parts that are needed to start a thread.
 pub(super) struct Threads {
     shared: Arc<Shared>,
     outcomes: UnboundedSender<Ended>,

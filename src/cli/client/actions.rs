@@ -1,4 +1,4 @@
-//! `hookbox actions`: lists what operators did, newest first.
+//! `hookbox actions`: lists the actions of operators, newest first.
 
 use std::process::ExitCode;
 
@@ -75,7 +75,7 @@ fn add(table: &mut Table, action: &Action, _: Timestamp) {
 }
 
 impl Action {
-    /// On what it was done.
+    /// The target of the action.
     fn target(&self) -> String {
         let named = [
             self.webhook_id.as_ref().map(|id| format!("webhook {id}")),

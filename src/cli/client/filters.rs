@@ -17,10 +17,10 @@ pub(super) struct Filters {
     status: Vec<String>,
     #[command(flatten)]
     pub(super) wanted: Wanted,
-    /// Only webhooks accepted since this time, or since so long, such as 2h
+    /// Only webhooks accepted at or after this time, or this long ago, such as 2h
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only webhooks accepted before this time, or before so long
+    /// Only webhooks accepted before this time, or before this long ago
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `hookbox listen`: brings the webhooks that come in to a server on this machine, each once and in order.
+//! `hookbox listen`: sends incoming webhooks to a server on this machine, each once and in order.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,9 +27,10 @@ use crate::client::{
 };
 use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
+use crate::domain::error::Reason;
 use crate::domain::id::WebhookId;
 
-/// How many webhooks are read ahead of the one that is brought.
+/// How many webhooks are read ahead of the one that is being delivered.
 const AHEAD: usize = 16;
 
 /// The pause before a webhook is brought again, at first and at most. It doubles each time.
@@ -50,11 +51,11 @@ pub(in crate::cli) struct Listen {
     forward: Url,
     #[command(flatten)]
     wanted: Wanted,
-    /// Begin with the webhooks that come from now on, or after the webhook with this id. Without it, go on where the
-    /// last `hookbox listen` with the same options has ended
+    /// Begin with the webhooks that come from now on, or after the webhook with this id. Without it, continue where
+    /// the last `hookbox listen` with the same options has ended
     #[arg(long, value_name = "now|ID")]
     from: Option<Begin>,
-    /// A name under which to remember what was brought [default: made of --forward and the filters]
+    /// A name for the list of delivered webhooks [default: made of --forward and the filters]
     #[arg(long)]
     name: Option<String>,
     /// How long the server may take to answer; after that the webhook is sent again
@@ -66,17 +67,17 @@ pub(in crate::cli) struct Listen {
     server: ServerFlags,
 }
 
-/// What is to be done next.
+/// The next step.
 enum Item {
     Happened(Happened),
     Webhook(Box<Arrived>, JoinHandle<Result<Option<Content>, ClientError>>),
     Failed(ClientError),
 }
 
-/// What became of a webhook.
+/// The result of a delivery.
 enum Brought {
     Answered(Delivered),
-    /// It is not to be brought; the text says why.
+    /// The webhook must not be delivered; the text says why.
     Not(&'static str),
     /// Ctrl-C was pressed before it was brought.
     Stopped,
@@ -294,7 +295,9 @@ async fn content(client: Client, id: String) -> Result<Option<Content>, ClientEr
     loop {
         match client.get(&["v1", "webhooks", &id], &[]).await {
             Ok(answer) => return content_of(&answer).map_err(|error| client.unexpected(error)),
-            Err(ClientError::Refused { status: 404, .. }) => return Ok(None),
+            Err(ClientError::Refused { reason, .. }) if reason == Reason::WebhookNotFound.as_str() => {
+                return Ok(None);
+            }
             Err(error) if error.is_passing() => tokio::time::sleep(CONTENT_PAUSE).await,
             Err(error) => return Err(error),
         }

@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::table::Table;
-use super::tell::{Format, parse, print_items};
+use super::tell::{Format, json_lines, parse};
 use super::terminal::Terminal;
 use crate::cli::Failure;
-use crate::cli::output::print;
+use crate::cli::output::print_on;
 use crate::client::Client;
 use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
@@ -46,7 +46,7 @@ struct Page<'a> {
 }
 
 impl Pages {
-    /// Prints the list at `/v1/{name}`, page by page.
+    /// Prints the list at `/v1/{name}`, page by page, as long as there is a reader.
     pub(super) async fn print<T: DeserializeOwned>(
         self,
         client: &Client,
@@ -69,21 +69,24 @@ impl Pages {
             let answer = client.get(&["v1", name], &query).await?;
             let page = parse::<Page<'_>>(client, &answer)?;
             left = left.saturating_sub(page.items.len());
-            if format.json {
-                print_items(&page.items)?;
+            let text = if format.json {
+                json_lines(&page.items)
             } else {
                 let mut table = (rows.table)();
                 for item in &page.items {
                     (rows.add)(&mut table, &parse::<T>(client, item.get())?, now);
                 }
-                if !table.is_empty() {
-                    let terminal = Terminal::stdout();
-                    print(if is_first { table.text(terminal) } else { table.rows(terminal) })?;
-                    is_first = false;
+                let terminal = Terminal::stdout();
+                if table.is_empty() {
+                    String::new()
+                } else if std::mem::take(&mut is_first) {
+                    table.text(terminal)
+                } else {
+                    table.rows(terminal)
                 }
-            }
+            };
             token = page.next_page_token;
-            if token.is_empty() {
+            if !print_on(text)? || token.is_empty() {
                 break;
             }
         }

@@ -34,9 +34,9 @@ pub(in crate::cli) struct Replays {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
-    /// Print a replay: what it is about, and how far it is
+    /// Print a replay: its filter, state and progress
     Show(Numbered),
-    /// Wait until a replay has ended, and show on a terminal how far it is
+    /// Wait until a replay has ended; on a terminal, show its progress
     Watch(Numbered),
     /// End a running replay. The jobs that it has restarted run
     Cancel {

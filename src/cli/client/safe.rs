@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
+use crate::domain::hidden::is_hidden;
+
 /// A text in one line, in which each character that a terminal does not simply show is escaped: control characters, and
 /// those that change the direction of the text or are invisible.
 pub(super) fn safe(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        if is_hostile(character) {
+        if is_hidden(character) {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);
@@ -34,7 +36,7 @@ pub(super) fn json_line(json: &str) -> String {
             }
             continue;
         }
-        if is_hostile(character) {
+        if is_hidden(character) {
             for unit in character.encode_utf16(&mut [0; 2]) {
                 // Writing to a string does not fail.
                 let _ = write!(line, "\\u{unit:04x}");
@@ -51,15 +53,6 @@ pub(super) fn json_line(json: &str) -> String {
         }
     }
     line
-}
-
-fn is_hostile(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-            | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

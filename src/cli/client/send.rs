@@ -40,13 +40,13 @@ const DEFAULT_SOURCE: &str = "default";
 /// The options of `hookbox send`.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct Send {
-    /// The body. @FILE reads a file, and - reads standard input. For the source `default`, it is JSON
+    /// The body. @FILE reads a file, and - reads standard input. For the source `default`, it must be JSON
     #[arg(default_value = "{}")]
     body: String,
-    /// What happened [default: test, or what the body says]
+    /// The event type [default: test, or the one in the body]
     #[arg(long = "type", value_name = "EVENT_TYPE")]
     event_type: Option<String>,
-    /// The key of the webhook [default: a random one, or what the body says]
+    /// The key of the webhook [default: a random one, or the one in the body]
     #[arg(long)]
     key: Option<String>,
     /// The source to send to

@@ -13,6 +13,7 @@ use crate::cli::Failure;
 use crate::cli::settings::{client_token, variable};
 use crate::client::{Client, ClientError, Connection, SetupError};
 use crate::config::{EXIT_USAGE, URL_VARIABLE};
+use crate::domain::error::Reason;
 
 /// The hookbox that is asked unless another one is named.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -117,8 +118,10 @@ impl From<ClientError> for Failure {
         let code = match &error {
             ClientError::Unreachable { .. } => EXIT_UNAVAILABLE,
             ClientError::Unexpected { .. } => EXIT_REFUSED,
-            ClientError::Refused { status, .. } => match status {
+            ClientError::Refused { status, reason, .. } => match status {
                 400 => EXIT_USAGE,
+                // It is about what `hookbox send` has signed, and not about the token.
+                401 if is_unverified(reason) => EXIT_REFUSED,
                 401 | 403 => EXIT_NOT_ALLOWED,
                 404 => EXIT_NOT_FOUND,
                 429 => EXIT_LATER,
@@ -127,12 +130,19 @@ impl From<ClientError> for Failure {
             },
         };
         let advice = match &error {
-            ClientError::Refused { status: 401, .. } => "; set HOOKBOX_TOKEN to a token of this hookbox",
+            ClientError::Refused { status: 401, reason, .. } if !is_unverified(reason) => {
+                "; set HOOKBOX_TOKEN to a token of this hookbox"
+            }
             _ => "",
         };
         // The text can have parts that others chose.
         Self::Coded(code, format!("{}{advice}", safe_lines(&error.to_string())).into())
     }
+}
+
+/// Whether a source has refused a request because it is not verified.
+fn is_unverified(reason: &str) -> bool {
+    reason == Reason::NotVerified.as_str()
 }
 
 #[cfg(test)]
@@ -164,5 +174,6 @@ mod tests {
             assert_eq!(code, expected, "{status}");
             assert!(text.starts_with("no\\u{1b}[2J"), "{text}");
         }
+        assert!(code(401).1.contains("HOOKBOX_TOKEN"));
     }
 }

@@ -33,7 +33,7 @@ pub(in crate::cli) struct Sources {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
-    /// List the last 100 requests of a source that the hookbox that answers has refused, newest first
+    /// List the last 100 refused requests of a source, newest first, as the process that answers remembers them
     Rejections {
         /// The name of the source
         #[arg(add = ArgValueCandidates::new(sources))]

@@ -15,6 +15,7 @@ use crate::cli::output::print_on;
 use crate::client::{Client, ClientError, EventReader, Webhook, refusal};
 use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
+use crate::domain::job::Status as JobStatus;
 
 /// The pause before a stream that has ended is opened again.
 const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -109,7 +110,12 @@ impl Watch {
                 last = Some(webhook.status);
             }
         }
-        last.map(Ended::Done).ok_or_else(|| client.unexpected("the stream has no status"))
+        match last {
+            // A proxy may end a stream as if it were whole, when hookbox was killed.
+            Some(status) if goes_on(&status) => Err(client.closed()),
+            Some(status) => Ok(Ended::Done(status)),
+            None => Err(client.unexpected("the stream has no status")),
+        }
     }
 
     /// Returns false if the reader has closed the pipe.
@@ -134,6 +140,11 @@ enum Ended {
     Done(String),
     /// The reader has closed the pipe, or the status cannot be printed.
     Unread(Option<Failure>),
+}
+
+/// Whether a webhook with this status is watched further.
+fn goes_on(status: &str) -> bool {
+    status.parse::<JobStatus>().is_ok_and(|status| !status.is_final() || status == JobStatus::Quarantined)
 }
 
 /// The error that ended a stream.

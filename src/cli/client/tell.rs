@@ -61,7 +61,7 @@ pub(super) fn print_status(
     now: Timestamp,
 ) -> Result<(), Failure> {
     if format.json {
-        // Whatever it is, it has to be JSON.
+        // The answer has to be JSON.
         parse::<&RawValue>(client, answer)?;
         return print(format_args!("{}\n", json_line(answer)));
     }
@@ -72,5 +72,10 @@ pub(super) fn print_status(
 
 /// Prints each item of a list as JSON, one a line.
 pub(super) fn print_items(items: &[&RawValue]) -> Result<(), Failure> {
-    print(items.iter().map(|item| json_line(item.get()) + "\n").collect::<String>())
+    print(json_lines(items))
+}
+
+/// Each item of a list as JSON, one a line.
+pub(super) fn json_lines(items: &[&RawValue]) -> String {
+    items.iter().map(|item| json_line(item.get()) + "\n").collect()
 }

@@ -112,7 +112,7 @@ fn report(error: &io::Error) -> ExitCode {
     ExitCode::from(EXIT_NOT_RUN)
 }
 
-/// Why the launcher could not run the program; none if it did, whatever became of the program.
+/// Why the launcher could not run the program; none if it ran it, also if the program failed.
 pub(super) fn reported_error(status: ExitStatus, stderr: &Tail) -> Option<io::Error> {
     if status.code() != Some(i32::from(EXIT_NOT_RUN)) {
         return None;

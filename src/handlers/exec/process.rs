@@ -1,4 +1,4 @@
-//! Runs a program to its end, and lets no process of its group live longer. Knows neither jobs nor settings.
+//! Runs a program until it ends, and kills what is left of its process group. Knows neither jobs nor settings.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;

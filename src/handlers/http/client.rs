@@ -44,7 +44,7 @@ pub(super) struct Targets {
 /// Where the requests of a route go, and what is the same in all of them.
 #[derive(Debug)]
 pub(super) struct Target {
-    /// What it was made of.
+    /// The settings that it was made of.
     settings: Arc<Settings>,
     pub(super) client: Client,
     /// The URL without credentials.

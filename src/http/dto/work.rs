@@ -154,7 +154,7 @@ impl TryFrom<ExtendLeasesBody> for ExtendRequest {
     }
 }
 
-/// What became of the leases.
+/// The result of each extension.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct ExtendLeasesResponse {
     /// One for each lease of the request, in its order.
@@ -172,7 +172,7 @@ impl From<Vec<ExtendedLease>> for ExtendLeasesResponse {
     }
 }
 
-/// What became of a lease.
+/// The result of extending a lease.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ExtendedLease)]
 struct ExtendedLeaseBody {
@@ -263,7 +263,7 @@ impl JobOutcomeBody {
     }
 }
 
-/// What became of the outcomes.
+/// The result of each report.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct FinishJobsResponse {
     /// One for each outcome of the request, in its order.
@@ -281,7 +281,7 @@ impl From<Vec<FinishedJob>> for FinishJobsResponse {
     }
 }
 
-/// What became of an outcome.
+/// The result of reporting an outcome.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = FinishedJob)]
 struct FinishedJobBody {

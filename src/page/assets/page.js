@@ -45,9 +45,8 @@ async function copy(button) {
     area.remove();
     button.focus();
   }
-  const label = button.textContent;
   button.textContent = 'Copied';
-  setTimeout(() => { button.textContent = label; }, 1500);
+  setTimeout(() => { button.textContent = 'Copy'; }, 1500);
 }
 
 // Live views
@@ -58,6 +57,7 @@ const POLL = 10000;
 let source = null;
 let poll = 0;
 let isPaused = false;
+let isLost = false;
 let isLoading = false;
 let isStale = false;
 
@@ -172,30 +172,41 @@ function start() {
   if (!stream || source || poll || !isLive()) return;
   source = new EventSource(stream);
   source.addEventListener('change', refresh);
+  source.onopen = () => {
+    isLost = false;
+    showLive();
+  };
   source.onerror = () => {
     // Closed for good: there are too many streams, or a proxy lets none through.
     if (source?.readyState === EventSource.CLOSED) {
       stop();
       poll = setInterval(refresh, POLL);
-      showLive();
+    } else if (source) {
+      // The browser connects again by itself.
+      isLost = true;
     }
+    showLive();
   };
 }
 
 function stop() {
   source?.close();
   source = null;
+  isLost = false;
   clearInterval(poll);
   poll = 0;
   showLive();
 }
 
+const POLLS = 'Too many pages are live, or a proxy lets no stream through: this page loads again at intervals.';
+const LOST = 'hookbox does not answer. This page shows what it was last told, and goes on once there is an answer.';
+
 // Says whether changes show at once, at intervals, or not at all.
 function showLive() {
   if (!liveButton) return;
   liveButton.setAttribute('aria-pressed', String(!isPaused));
-  liveButton.textContent = isPaused ? 'Paused' : poll ? `Every ${POLL / 1000} s` : 'Live';
-  liveButton.title = poll ? 'Too many pages are live, or a proxy lets no stream through: this page loads again at intervals.' : '';
+  liveButton.textContent = isPaused ? 'Paused' : isLost ? 'Not connected' : poll ? `Every ${POLL / 1000} s` : 'Live';
+  liveButton.title = isLost ? LOST : poll ? POLLS : '';
 }
 
 if (liveButton && stream && isLive()) {

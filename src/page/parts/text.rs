@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use maud::{Escaper, Markup, PreEscaped, html};
 
+use crate::domain::hidden::is_hidden;
+
 /// The most characters of a text that a page shows at once.
 const MAX_SHOWN_CHARS: usize = 20_000;
 
@@ -112,15 +114,6 @@ fn code_of(hidden: char) -> String {
         '\t' => "\\t".to_owned(),
         hidden => format!("\\u{{{:x}}}", hidden as u32),
     }
-}
-
-/// Whether a character is invisible, or changes the order of those around it.
-pub(crate) fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ fn is_counted(replay: &Replay) -> bool {
     replay.dry_run && replay.state == ReplayState::Completed
 }
 
-/// The filter for what a dry run has counted. What has come in since then was not.
+/// The filter for the webhooks that a dry run has counted. It leaves out those that came in later.
 fn filter_counted(replay: &Replay) -> ReplayFilter {
     let counted_to = after(replay.started_at);
     let accepted_before = replay.filter.accepted_before.map_or(counted_to, |before| before.min(counted_to));

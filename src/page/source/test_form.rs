@@ -74,7 +74,8 @@ pub(super) fn form(context: &Context, source: &Source, verifies: bool) -> Markup
     }
 }
 
-/// Sends the request of a form. Returns the path to go to, and what became of it. Errors: also why the source refuses it.
+/// Sends the request of a form. Returns the path of the next view, and a notice with the result. Errors: also those of
+/// the source that refuses the request.
 pub(super) async fn send(
     context: &Context,
     source: &Source,

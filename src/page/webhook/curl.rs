@@ -1,6 +1,6 @@
 //! A command that sends a webhook to hookbox again.
 //!
-//! People paste it into a shell, and what it is made of came from a stranger. So it has no character between quotes
+//! People paste it into a shell, and its parts come from a stranger. So it has no character between quotes
 //! that any usual shell or terminal treats specially: what has one is sent in base64, or left out.
 
 use base64::Engine as _;
@@ -9,6 +9,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::body::file_name;
+use crate::domain::hidden::is_hidden;
 use crate::domain::webhook::Source;
 use crate::page::context::Context;
 use crate::page::parts::{self, Shown, code};
@@ -163,7 +164,7 @@ fn header(name: &str, value: &str) -> Option<String> {
 fn quoted(text: &str) -> Option<String> {
     let is_plain =
         |c: char| c == '\n' || c == ' ' || (c.is_ascii_graphic() && c != '\\') || c.is_alphanumeric();
-    let is_seen = |c: char| c == '\n' || !parts::is_hidden(c);
+    let is_seen = |c: char| c == '\n' || !is_hidden(c);
     text.chars().all(|c| is_plain(c) && is_seen(c)).then(|| format!("'{}'", text.replace('\'', r"'\''")))
 }
 

@@ -242,7 +242,7 @@ pub(super) async fn send(
             if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
                 return context.failed(&error);
             }
-            // What was written is not lost.
+            // Keeps the text that the operator entered.
             let body = view(&context, &webhook, &edited, Some(&error));
             context.page_with(status, "Edit and send", Some(Nav::Webhooks), body)
         }

@@ -10,7 +10,7 @@ use crate::domain::attempt::Lease;
 use crate::domain::error::Result;
 use crate::service::Service;
 
-/// What became of a lease.
+/// The result of extending a lease.
 #[derive(Clone, Debug)]
 pub struct ExtendedLease {
     /// The lease, as the worker gave it.

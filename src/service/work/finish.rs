@@ -20,7 +20,7 @@ use crate::store::outcomes::{JobNames, log_failure, tell_end};
 use crate::store::{Finish, LeasedJob};
 use crate::telemetry::pulled::PulledAttempt;
 
-/// What became of an outcome.
+/// The result of reporting an outcome.
 #[derive(Clone, Debug)]
 pub struct FinishedJob {
     /// The lease, as the worker gave it.
@@ -30,7 +30,7 @@ pub struct FinishedJob {
     pub status: Option<Status>,
 }
 
-/// An attempt that has ended, and what is told of it.
+/// An attempt that has ended, and its job for logs, counts and alerts.
 struct Ended {
     finish: Finish,
     job: LeasedJob,

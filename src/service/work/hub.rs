@@ -20,8 +20,7 @@ use crate::domain::route::RouteName;
 use crate::store::{Claim, ClaimedJob, Claims, JobQueue, Wanted};
 use crate::telemetry::metrics::Metrics;
 
-/// The most bytes of payloads in one answer, or one job: clients of gRPC refuse messages of more than 4 MiB unless they
-/// are told otherwise.
+/// The most bytes of payloads in one answer, or one job: by default, clients of gRPC refuse messages of more than 4 MiB.
 const ANSWER_BYTES: usize = 2 * 1024 * 1024;
 
 /// How soon to claim again if jobs may start but none could be leased, for example because another replica is leasing
@@ -51,7 +50,7 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-/// What became of a claim.
+/// The result of a claim.
 enum Claimed {
     /// Jobs of these routes were leased, and the poll is answered.
     Jobs { next: Option<Timestamp>, routes: BTreeSet<RouteName> },

@@ -59,6 +59,32 @@ fn an_hmac_of_a_value_is_answered() {
 }
 
 #[test]
+fn an_hmac_that_a_handshake_answers_to_every_client_verifies_no_body() {
+    let by_get = r#"{ method = "GET", value = { query = "v" }, hmac = { algorithm = "sha256" }, answer = { body = "{hmac}" } }"#;
+    let by_post =
+        r#"{ value = { json = "/v" }, hmac = { algorithm = "sha256" }, answer = { body = "{hmac}" } }"#;
+    let of = |handshake: &str| {
+        let settings = format!(
+            "verify = {{ hmac = \"sha256\", header = \"X-Sig\" }}\nkey = \"body\"\nhandshakes = [{handshake}]"
+        );
+        rules(&settings, &["key"])
+    };
+    let hmac_of = |body: &str| {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"key"), body.as_bytes());
+        hex::encode(tag.as_ref())
+    };
+    let verdict = |rules: &Rules, body: &str| {
+        let signature = hmac_of(body);
+        verify(&request(&[("X-Sig", signature.as_bytes())], body.as_bytes()), rules)
+    };
+    let asked = Request { method: "GET", query: "v=1234", ..request(&[], b"") };
+    assert_eq!(answered(&asked, &of(by_get)).map(|answer| answer.body), Some(hmac_of("1234")));
+    assert_eq!(verdict(&of(by_get), "1234"), Verdict::Unverified(Cause::SignatureMismatch));
+    assert_eq!(verdict(&of(by_get), r#"{"a":1}"#), Verdict::Verified, "no handshake signs it");
+    assert_eq!(verdict(&of(by_post), "1234"), Verdict::Verified, "only a verified handshake signs it");
+}
+
+#[test]
 fn a_query_parameter_is_echoed_only_with_the_right_token() {
     let settings = r#"
         verify = "none"

@@ -17,7 +17,7 @@ use crate::sources::verify::Unproved;
 /// Where the keys are (`jwks_uri` of <https://accounts.google.com/.well-known/openid-configuration>).
 const KEYS: &str = "https://www.googleapis.com/oauth2/v3/certs";
 
-/// Who issues the tokens. Google writes it in both ways.
+/// The issuer of the tokens. Google uses both forms.
 const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"];
 
 /// The scheme of Google Cloud Pub/Sub.

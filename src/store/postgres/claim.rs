@@ -50,20 +50,25 @@ pub(super) async fn claim(shared: &Shared, claim: &Claim) -> QueryResult<Claims>
     let held_until = shared.clock.monotonic().saturating_add(claim.lease);
     let planned = shared.schedule.plan(now, claim.threads, &claim.running, &claim.wanted);
     let mut claimed = Claimed { found_all: true, ..Claimed::default() };
+    let mut claiming = Ok(());
     if !planned.shares.is_empty() {
         let mut connection = shared.working.get().await?;
-        let claiming = answer(claim_in_rounds(shared, &mut connection, planned, claim, now)).await;
-        claimed = connection.release(claiming)?;
+        let asked = answer(claim_in_rounds(shared, &mut connection, planned, claim, now, &mut claimed)).await;
+        claiming = connection.release(asked);
     }
     if !claimed.jobs.is_empty() {
         shared.metrics.committed(took, claimed.jobs.len());
     }
-    let leases = claimed.jobs.iter().map(|job| job.lease).collect::<Vec<_>>();
-    let (jobs, changes) = match load(shared, claim, &mut claimed).await {
-        Err(error) if claim.wanted != Wanted::Run => {
+    let leases = claimed.leases();
+    let loaded = match claiming {
+        Ok(()) => load(shared, claim, &mut claimed).await,
+        Err(error) => Err(error),
+    };
+    let (jobs, changes) = match loaded {
+        Err(error) if claim.wanted != Wanted::Run && !leases.is_empty() => {
             // No worker has these jobs, and their leases may be long.
             if let Err(again) = give_back(shared, &claim.worker, &leases).await {
-                tracing::warn!(jobs = leases.len(), error = %again, "jobs for a worker that could not be read could not be given back; they wait until their leases expire");
+                tracing::warn!(jobs = leases.len(), error = %again, "jobs that were leased for a worker before a fault could not be given back; they wait until their leases expire");
             }
             return Err(error);
         }
@@ -89,6 +94,8 @@ const READ_BYTES: usize = 8 * 1024 * 1024;
 /// The jobs that the rounds so far have leased.
 #[derive(Default)]
 struct Claimed {
+    /// What the round under way has leased so far.
+    round: Leased,
     /// Large payloads are missing.
     jobs: Vec<ClaimedJob>,
     changes: Vec<Change>,
@@ -100,11 +107,19 @@ struct Claimed {
     found_all: bool,
 }
 
+impl Claimed {
+    /// The leases of all jobs, also of those of the round under way.
+    fn leases(&self) -> Vec<Lease> {
+        let of_round = self.round.jobs.iter().filter_map(|row| row.lease().ok());
+        self.jobs.iter().map(|job| job.lease).chain(of_round).collect()
+    }
+}
+
 /// Reads large payloads. Gives back jobs whose payloads are too many bytes for one claim; those that are due longest
 /// are kept. Returns the kept jobs and their changes.
 ///
-/// After an error, the pool has all jobs of the claim given back, as those of a claim whose response was lost. Jobs that
-/// were pulled wait until their leases expire.
+/// After an error, the pool has all jobs of the claim given back, as those of a claim whose response was lost. The caller
+/// gives back those for a worker that pulls.
 async fn load(
     shared: &Shared,
     claim: &Claim,
@@ -152,19 +167,20 @@ async fn claim_in_rounds(
     mut planned: Planned,
     claim: &Claim,
     now: Timestamp,
-) -> QueryResult<Claimed> {
-    let mut claimed = Claimed::default();
+    claimed: &mut Claimed,
+) -> QueryResult<()> {
     let mut running = claim.running.clone();
     let mut started = 0;
     for _ in 0..ROUNDS {
         let wanted = planned.shares.iter().map(|share| share.threads).sum::<usize>();
-        let round = claim_planned(shared, connection, planned, claim, now).await?;
-        let leased = round.rows.len();
+        let round = claim_planned(shared, connection, planned, claim, now, &mut claimed.round).await?;
+        let rows = std::mem::take(&mut claimed.round).jobs;
+        let leased = rows.len();
         claimed.is_contended |= round.is_contended;
         claimed.found_all = leased >= wanted;
         started += leased;
-        for row in round.rows {
-            add(shared, &mut claimed, row, now);
+        for row in rows {
+            add(shared, claimed, row, now);
         }
         if leased == 0 && !round.is_learnt || started >= claim.threads {
             break;
@@ -177,7 +193,7 @@ async fn claim_in_rounds(
             break;
         }
     }
-    Ok(claimed)
+    Ok(())
 }
 
 /// Adds a leased job to what was claimed.
@@ -210,19 +226,20 @@ fn add(shared: &Shared, claimed: &mut Claimed, row: LeasedRow, now: Timestamp) {
 
 /// The result of one round.
 struct Round {
-    rows: Vec<LeasedRow>,
     is_contended: bool,
     /// Whether the round has learnt something that may let another round find more jobs.
     is_learnt: bool,
 }
 
-/// Leases the planned jobs, and updates the schedule with what the statements found.
+/// Leases the planned jobs, and updates the schedule with what the statements found. Adds to `leased`, which is empty,
+/// what each step has leased: after an error, the steps before it are committed.
 async fn claim_planned(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
     planned: Planned,
     claim: &Claim,
     now: Timestamp,
+    leased: &mut Leased,
 ) -> QueryResult<Round> {
     let Planned { shares, pauses, tripped, moment } = planned;
     let queues = shares.iter().flat_map(|share| &share.queues).copied().collect::<Vec<_>>();
@@ -236,10 +253,9 @@ async fn claim_planned(
         tripped: &tripped,
         slots: [shared.slot(), shared.slot()],
     };
-    let mut leased = match free.as_slice() {
-        [] => Leased::default(),
-        free => lease(connection, free, &leasing).await?,
-    };
+    if !free.is_empty() {
+        *leased = lease(connection, &free, &leasing).await?;
+    }
     let limited = limits::claim(connection, limited, &leasing).await?;
     leased.jobs.extend(limited.leased.jobs);
     leased.found.extend(limited.leased.found);
@@ -248,14 +264,15 @@ async fn claim_planned(
     for standing in limited.standings {
         shared.schedule.limited(moment, &standing.route, standing.pace, standing.is_full);
     }
-    let oldest = lease_jobs::oldest(&leased)?;
+    let oldest = lease_jobs::oldest(leased)?;
     for queue in queues.iter().filter(|queue| leased.found.iter().any(|found| found.queue == queue.id)) {
-        shared.schedule.read_from(queue, oldest.get(&queue.id).copied().unwrap_or(now).min(now));
+        let oldest = oldest.get(&queue.id).copied().unwrap_or(now).min(now);
+        shared.schedule.read_from(moment, queue, oldest);
     }
     let is_exhausted = leased.found.iter().any(|found| found.next().is_none_or(|next| next > now));
-    let is_corrected = correct(shared, connection, &queues, &leased, now).await?;
+    let is_corrected = correct(shared, connection, &queues, leased, now).await?;
     let is_learnt = is_corrected || is_exhausted || limited.is_refused;
-    Ok(Round { rows: leased.jobs, is_contended: limited.is_contended, is_learnt })
+    Ok(Round { is_contended: limited.is_contended, is_learnt })
 }
 
 /// Finds out why due queues returned no jobs: an unknown pause or breaker, a lane whose row is due too early, or a
@@ -283,14 +300,15 @@ async fn correct(
 /// Reads what holds whole routes and sources. Returns whether it differs from what was known.
 async fn look_at_holds(shared: &Shared, connection: &mut AsyncPgConnection) -> QueryResult<bool> {
     let moment = shared.schedule.moment();
-    let is_paused = shared.schedule.set_paused(pauses::all(connection).await?);
+    let is_paused = shared.schedule.set_paused(moment, pauses::all(connection).await?);
     Ok(breakers::take(shared, moment, breakers::all(connection).await?) || is_paused)
 }
 
 fn claimed_job(shared: &Shared, row: LeasedRow, claimed_at: Timestamp) -> QueryResult<ClaimedJob> {
-    let job = rows::job_id(row.webhook, row.queue)?;
+    let lease = row.lease()?;
+    let job = lease.job;
     Ok(ClaimedJob {
-        lease: Lease { job, token: row.lease_token.cast_unsigned() },
+        lease,
         route: rows::route(&shared.schedule, job.queue)?,
         order: row.lane.as_deref().and_then(lanes::order),
         source: Source::new(row.source).map_err(rows::unreadable)?,

@@ -42,11 +42,28 @@ pub(super) async fn finish(shared: &Shared, worker: &str, mut finishes: Vec<Fini
         let ended = sent.unwrap_or_else(|| shared.time.at(finish.finished_at));
         go_by_database(finish, ended);
     }
-    let finishes = finishes.as_slice();
     let mut recorded = vec![false; finishes.len()];
+    let recording = record_all(shared, &mut unsure, worker, &finishes, &mut recorded).await;
+    if recording.is_err() {
+        // All are sent again, also those that are recorded, whose leases are not held any more.
+        let done = finishes.iter().zip(&recorded).filter(|(_, is_recorded)| **is_recorded);
+        note_sent(shared, &mut unsure, done.map(|(finish, _)| finish));
+    }
+    recording.map(|()| recorded)
+}
+
+/// Records outcomes in batches. Sets for each, in the same order, whether its lease was still held; after an error only
+/// for the batches before.
+async fn record_all(
+    shared: &Shared,
+    unsure: &mut Unsure,
+    worker: &str,
+    finishes: &[Finish],
+    recorded: &mut [bool],
+) -> Result<()> {
     for batch in batches(finishes) {
         let took = Stopwatch::start();
-        match record(shared, &mut unsure, worker, finishes, &batch).await {
+        match record(shared, unsure, worker, finishes, &batch).await {
             Ok(held) => {
                 shared.committed(took, batch.len());
                 batch.iter().zip(held).for_each(|(at, held)| recorded[*at] = held);
@@ -59,7 +76,7 @@ pub(super) async fn finish(shared: &Shared, worker: &str, mut finishes: Vec<Fini
             Err(error) => {
                 shared.failed("finish", &error);
                 for at in batch {
-                    match record(shared, &mut unsure, worker, finishes, &[at]).await {
+                    match record(shared, unsure, worker, finishes, &[at]).await {
                         Ok(held) => recorded[at] = held == [true],
                         Err(error) if is_fault(&error) => return Err(refused(error)),
                         Err(error) => {
@@ -71,7 +88,14 @@ pub(super) async fn finish(shared: &Shared, worker: &str, mut finishes: Vec<Fini
             }
         }
     }
-    Ok(recorded)
+    Ok(())
+}
+
+/// Notes that these outcomes were sent, and that the caller is not told whether they are recorded.
+fn note_sent<'f>(shared: &Shared, unsure: &mut Unsure, finishes: impl Iterator<Item = &'f Finish>) {
+    let now = shared.clock.monotonic();
+    unsure.retain(|_, sent| now.saturating_sub(sent.at) < UNSURE_FOR);
+    unsure.extend(finishes.map(|finish| (finish.lease, Sent { ended: finish.finished_at, at: now })));
 }
 
 /// Moves the times of an outcome from the time of day of this process to the time of the database, by which the attempt
@@ -124,9 +148,7 @@ async fn record(
     let batch = batch.iter().map(|at| &finishes[*at]).collect::<Vec<_>>();
     let recorded = record_in(shared, unsure, worker, &batch).await;
     if recorded.as_ref().is_err_and(is_fault) {
-        let now = shared.clock.monotonic();
-        unsure.retain(|_, sent| now.saturating_sub(sent.at) < UNSURE_FOR);
-        unsure.extend(batch.iter().map(|finish| (finish.lease, Sent { ended: finish.finished_at, at: now })));
+        note_sent(shared, unsure, batch.iter().copied());
     } else {
         unsure.retain(|lease, _| batch.iter().all(|finish| finish.lease != *lease));
     }

@@ -152,12 +152,14 @@ macro_rules! values {
     };
 }
 
-/// Adds the ordered jobs of `fresh` to their lanes, and locks these.
+/// Adds the ordered jobs of `fresh` to their lanes, and locks these in the order of their keys. Parameters have the
+/// collation of the database, and so another order than the column, by which other transactions lock lanes.
 macro_rules! entered {
     () => {
         "entered AS (
              INSERT INTO lanes AS l (lane, queue, jobs, state, available_at)
-             SELECT lane, min(queue), count(*), 0, min(now) FROM fresh, given
+             SELECT lane, min(queue), count(*), 0, min(now)
+             FROM (SELECT lane COLLATE \"C\" AS lane, queue FROM fresh) AS f, given
              WHERE lane IS NOT NULL GROUP BY lane ORDER BY lane
              ON CONFLICT (lane) DO UPDATE
              SET jobs = l.jobs + excluded.jobs,

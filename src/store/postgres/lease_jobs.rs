@@ -23,6 +23,7 @@ use super::next_due::{begin, next_due};
 use super::pauses::{self, no_unknown_pause};
 use super::rows::{self, pg_time};
 use super::schedule::{Found, Share};
+use crate::domain::attempt::Lease;
 use crate::domain::job::QueueId;
 use crate::store::statement::statement;
 use crate::store::{Pause, TrippedBreaker};
@@ -60,6 +61,13 @@ pub(super) struct LeasedRow {
     pub(super) lease_token: i64,
     pub(super) revision: i64,
     pub(super) lane: Option<String>,
+}
+
+impl LeasedRow {
+    /// The lease of the job.
+    pub(super) fn lease(&self) -> QueryResult<Lease> {
+        Ok(Lease { job: rows::job_id(self.webhook, self.queue)?, token: self.lease_token.cast_unsigned() })
+    }
 }
 
 /// The result of leasing.

@@ -58,7 +58,7 @@ pub(super) async fn look(shared: &Shared) -> QueryResult<()> {
     let found = queues.iter().map(|queue| queue.found).collect::<Vec<_>>();
     let named = |queue: Queue| (queue.found.queue, queue.route, queue.source);
     shared.schedule.add_queues(queues.into_iter().map(named));
-    shared.schedule.set_paused(pauses);
+    shared.schedule.set_paused(moment, pauses);
     breakers::take(shared, moment, breakers);
     shared.schedule.found(moment, &found);
     shared.schedule.free_all();

@@ -64,8 +64,9 @@ pub(super) async fn read(shared: &Shared) -> Result<Vec<Pause>> {
 
 /// Reads all pauses into the schedule.
 pub(super) async fn refresh(shared: &Shared) -> Result<()> {
+    let moment = shared.schedule.moment();
     let pauses = read(shared).await?;
-    shared.schedule.set_paused(pauses);
+    shared.schedule.set_paused(moment, pauses);
     Ok(())
 }
 
@@ -83,7 +84,7 @@ pub(super) async fn pause(shared: &Shared, target: PauseTarget) -> Result<Pause>
     });
     let pausing = pausing.await;
     let pauses = connection.release(pausing).map_err(refused)?;
-    shared.schedule.set_paused(pauses.clone());
+    shared.schedule.pauses_written(pauses.clone());
     shared.notifier.tell_paused();
     let since = pauses.into_iter().find(|pause| pause.target == target).map(|pause| pause.since);
     // The pause is missing if another process has already resumed the target.
@@ -107,7 +108,7 @@ pub(super) async fn resume(shared: &Shared, target: &PauseTarget) -> Result<bool
         connection.transaction::<_, QueryError, _>(async |connection| resume_in(connection, target).await);
     let resuming = answer(resuming).await;
     let Resumed { was_paused, pauses, breakers } = connection.release(resuming).map_err(refused)?;
-    shared.schedule.set_paused(pauses);
+    shared.schedule.pauses_written(pauses);
     if was_paused {
         shared.wake();
         shared.notifier.tell_paused();

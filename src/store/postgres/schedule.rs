@@ -35,6 +35,8 @@ struct State {
     /// The known pauses.
     pauses: Arc<[Pause]>,
     paused: Paused,
+    /// When this process last changed a pause. Pauses that were read before are outdated.
+    pauses_written: Moment,
     breakers: Breakers,
     /// The breakers that are known not to be closed.
     tripped: Arc<[TrippedBreaker]>,
@@ -45,6 +47,8 @@ struct State {
     /// Queues that have or had ordered jobs.
     ordered: HashSet<QueueId>,
     cursors: HashMap<QueueId, Cursor>,
+    /// When the cursors were last forgotten. What a claim has read that began before moves none.
+    cursors_forgotten: Moment,
     /// Increased with every event. A read that began before an event must not replace what the event has
     /// noted.
     moment: Moment,
@@ -123,6 +127,7 @@ impl Schedule {
             ready: Ready::default(),
             pauses: Arc::default(),
             paused: Paused::default(),
+            pauses_written: Moment::default(),
             breakers: Breakers::default(),
             tripped: Arc::default(),
             breakers_written: Moment::default(),
@@ -130,6 +135,7 @@ impl Schedule {
             limits: HashMap::new(),
             ordered: HashSet::new(),
             cursors: HashMap::new(),
+            cursors_forgotten: Moment::default(),
             moment: Moment::default(),
             noted: HashMap::new(),
         }))
@@ -179,13 +185,19 @@ impl Schedule {
         state.forget_limits();
     }
 
-    /// Replaces all pauses. Returns whether they differ from before.
-    pub(super) fn set_paused(&self, pauses: Vec<Pause>) -> bool {
+    /// Takes the pauses that are stored. `moment` is from before they were read. Returns whether they differ from what
+    /// was known.
+    pub(super) fn set_paused(&self, moment: Moment, pauses: Vec<Pause>) -> bool {
         let mut state = self.state();
-        let is_other = *state.pauses != *pauses;
-        state.paused = Paused::new(&pauses);
-        state.pauses = pauses.into();
-        is_other
+        moment >= state.pauses_written && state.set_paused(pauses)
+    }
+
+    /// Takes the pauses that are stored after this process has changed one.
+    pub(super) fn pauses_written(&self, pauses: Vec<Pause>) {
+        let mut state = self.state();
+        state.set_paused(pauses);
+        state.moment.0 += 1;
+        state.pauses_written = state.moment;
     }
 
     /// The current moment. Take it before a read, and pass it on with the result of the read.
@@ -230,7 +242,10 @@ impl Schedule {
 
     /// Makes the next claim read every queue from its beginning.
     pub(super) fn forget_cursors(&self) {
-        self.state().cursors.clear();
+        let mut state = self.state();
+        state.moment.0 += 1;
+        state.cursors_forgotten = state.moment;
+        state.cursors.clear();
     }
 
     /// Decides what a claim should read.
@@ -286,9 +301,13 @@ impl Schedule {
         }
     }
 
-    /// Moves the cursor of a queue after a claim has read it and found no job due before `oldest`.
-    pub(super) fn read_from(&self, queue: &SharedQueue, oldest: Timestamp) {
-        self.state().cursors.insert(queue.id, Cursor::after(queue.cursor, oldest));
+    /// Moves the cursor of a queue after a claim has read it and found no job due before `oldest`. `moment` is from
+    /// before the read.
+    pub(super) fn read_from(&self, moment: Moment, queue: &SharedQueue, oldest: Timestamp) {
+        let mut state = self.state();
+        if moment >= state.cursors_forgotten {
+            state.cursors.insert(queue.id, Cursor::after(queue.cursor, oldest));
+        }
     }
 
     /// Sets the state of a route's limits after a claim. `moment` is from before the claim; if a job has
@@ -309,6 +328,13 @@ impl Schedule {
 }
 
 impl State {
+    fn set_paused(&mut self, pauses: Vec<Pause>) -> bool {
+        let is_other = *self.pauses != *pauses;
+        self.paused = Paused::new(&pauses);
+        self.pauses = pauses.into();
+        is_other
+    }
+
     /// A claim under way may still find a route full: what it found is from before this moment.
     fn forget_limits(&mut self) {
         self.moment.0 += 1;

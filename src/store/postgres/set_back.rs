@@ -1,7 +1,7 @@
 //! Follows the clock of the database, and moves what waits for an old time after that clock was set back.
 //!
-//! What was due, or leased, by the old time would otherwise wait until the clock has caught up. Every process notices
-//! the step by itself and goes over all rows. A row that another process has moved is not ahead of the clock any more,
+//! Jobs that were due, or leased, by the old time would otherwise wait until the clock has caught up. Every process
+//! notices the step by itself and looks at all rows. A row that another process has moved is not ahead of the clock any more,
 //! so no row is moved twice.
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -272,7 +272,8 @@ statement! { Pg;
 
 statement! { Pg;
     /// A job waits as long from now on as it was to wait from its last change: not at all if it was never attempted.
-    /// No job becomes due later than before.
+    /// No job becomes due later than before. Skips jobs that are locked: their lanes are not locked here, so waiting for
+    /// the jobs could be a deadlock. They are moved when the rows are gone over again.
     struct PullJobs {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
         queues: Vec<i32> as Array<Integer>,
@@ -289,7 +290,7 @@ statement! { Pg;
          WHERE webhook = ANY (ARRAY(SELECT webhook FROM given))
            AND ((webhook, queue) IN (SELECT webhook, queue FROM given)) IS TRUE
            AND status IN (0, 2) AND updated_at > (SELECT latest FROM moment)
-         ORDER BY webhook, queue FOR UPDATE
+         FOR UPDATE SKIP LOCKED
      )
      UPDATE jobs j
      SET available_at = least(j.available_at, m.now + greatest(j.available_at - j.updated_at, interval '0')),

@@ -20,9 +20,9 @@ const BEHIND: Duration = Duration::from_millis(100);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What decides which jobs a step restarts.
+/// The inputs for the choice of the jobs that a step restarts.
 pub(in crate::store) struct Choice<'a> {
-    /// What the replay is about.
+    /// The filter of the replay.
     pub(in crate::store) filter: &'a ListQuery,
     /// The policies in force.
     pub(in crate::store) policies: &'a Policies,
@@ -37,8 +37,8 @@ pub(in crate::store) struct Choice<'a> {
 pub(in crate::store) struct Chosen {
     /// The jobs, each with the status that it has.
     pub(in crate::store) jobs: Vec<(JobId, Status)>,
-    /// What became of the webhooks that the step deals with, without the jobs that it restarts. Their number is
-    /// `webhooks`; they are the first ones.
+    /// The counts of the webhooks that the step has passed, without the jobs that it restarts. `webhooks` is their
+    /// number; they are the first ones.
     pub(in crate::store) counts: ReplayCounts,
     /// The route whose jobs are behind, if the next webhook waits for it.
     pub(in crate::store) held_by: Option<RouteName>,

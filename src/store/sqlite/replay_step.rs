@@ -23,7 +23,7 @@ use crate::store::replays::{
 };
 use crate::store::{ListQuery, Replay, ReplayStep};
 
-/// What a step has found.
+/// The result of the reading part of a step.
 enum Found {
     /// Nothing can be restarted now. The number of the replay and what it waits for, if that has to be noted.
     Nothing(ReplayStep, Option<(i64, WaitsFor)>),

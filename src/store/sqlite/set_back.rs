@@ -1,6 +1,6 @@
 //! Moves due times, and ends of leases, when the time of day was set back.
 //!
-//! What was due, or leased, by the old time would otherwise wait until the clock has caught up. Times are in
+//! Jobs that were due, or leased, by the old time would otherwise wait until the clock has caught up. Times are in
 //! milliseconds.
 
 use diesel::prelude::*;

@@ -75,7 +75,7 @@ pub(in crate::store) struct StoredJob {
     pub(in crate::store) completed_at: Option<Timestamp>,
     pub(in crate::store) revision: i64,
     pub(in crate::store) lease_token: i64,
-    /// Who held the lease, if the job was leased.
+    /// The worker that held the lease, if the job was leased.
     pub(in crate::store) worker: Option<String>,
     /// The order value, if the job is ordered.
     pub(in crate::store) order: Option<String>,

@@ -1,4 +1,4 @@
-//! Who may know whom: reads the paths in `src` and fails on a breach of the map in `docs/ARCHITECTURE.md`.
+//! The layers: reads the paths in `src` and fails on a breach of the map in `docs/ARCHITECTURE.md`.
 
 use std::path::Path;
 

@@ -49,7 +49,7 @@ async fn lease_one(rest: &Rest, worker: &str) -> Value {
     job.clone()
 }
 
-/// Reports one outcome; answers what became of it. `outcome` is `{"completed": …}` or `{"failed": …}`.
+/// Reports one outcome, and returns its result. `outcome` is `{"completed": …}` or `{"failed": …}`.
 async fn finish(rest: &Rest, worker: &str, lease: &Value, mut outcome: Value) -> Value {
     outcome["lease"] = lease.clone();
     let answer = call(rest, "finish", &json!({ "worker": worker, "outcomes": [outcome] })).await;
@@ -59,7 +59,7 @@ async fn finish(rest: &Rest, worker: &str, lease: &Value, mut outcome: Value) ->
     finished
 }
 
-/// Extends one lease; answers what became of it.
+/// Extends one lease, and returns its result.
 async fn extend(rest: &Rest, worker: &str, lease: &Value, by: &str) -> Value {
     let body = json!({ "worker": worker, "leases": [lease], "lease": by });
     let answer = call(rest, "extend", &body).await;

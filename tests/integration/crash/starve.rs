@@ -28,10 +28,10 @@ fn limit_files(server: &Server, bytes: &str) {
     assert!(limited.success(), "{limited}");
 }
 
-/// A full store says so, and says when to come again.
+/// Checks that a full store is reported, with the time to try again.
 async fn says_that_the_store_is_unavailable(response: Response) {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let after = response.headers().get("retry-after").expect("says when to come again");
+    let after = response.headers().get("retry-after").expect("has the time to try again");
     assert!(after.to_str().expect("is text").parse::<u64>().expect("is a number") >= 1);
     let problem = response.json::<Value>().await.expect("is JSON");
     assert_eq!(problem["reason"], "STORE_UNAVAILABLE");

@@ -120,7 +120,7 @@ impl StartReplay {
         to_the_end(client, replay, self.format, &mut interrupt).await
     }
 
-    /// Counts the jobs by a dry run, and asks whether they shall run again. What comes in after the count is then left
+    /// Counts the jobs by a dry run, and asks whether to run them again. Webhooks that come in after the count are left
     /// out. Breaks with the exit code if nothing is to be started.
     async fn count_and_ask(
         &self,

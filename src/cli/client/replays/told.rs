@@ -1,4 +1,4 @@
-//! A replay as REST answers it, and what is told of it.
+//! A replay as REST answers it, and its texts for people.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -111,7 +111,7 @@ impl Replay {
         format!("replay {}{}", self.number, if self.dry_run { " (dry run)" } else { "" })
     }
 
-    /// What it has done so far, or would have done.
+    /// Its counts so far, in words; of a dry run, what would run.
     fn counted(&self) -> String {
         let Counts { webhooks, jobs, unfinished, payload_gone, route_gone, without_jobs } = self.counts;
         let again = match (self.dry_run, jobs) {

@@ -29,7 +29,7 @@ impl Interrupt {
         Ok(Self(signal(SignalKind::interrupt())?))
     }
 
-    /// What comes of a call; none if Ctrl-C comes first.
+    /// The result of a call; none if Ctrl-C comes first.
     pub(super) async fn race<T>(&mut self, call: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             done = call => Some(done),

@@ -60,7 +60,7 @@ fn lines<'a, 'b>(all: &'a [&'b str], range: Range<usize>) -> &'a [&'b str] {
     all.get(range).unwrap_or_default()
 }
 
-/// What became of a line.
+/// The change of a line.
 #[derive(Clone, Copy)]
 enum Change {
     Removed,

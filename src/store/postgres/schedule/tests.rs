@@ -93,9 +93,36 @@ fn a_paused_queue_is_not_read() {
     let schedule = schedule(None);
     schedule.note(&[(QUEUE, at(0))]);
     let pause = Pause { target: PauseTarget::Everything, since: at(0) };
-    assert!(schedule.set_paused(vec![pause.clone()]));
-    assert!(!schedule.set_paused(vec![pause]), "nothing new");
+    assert!(schedule.set_paused(schedule.moment(), vec![pause.clone()]));
+    assert!(!schedule.set_paused(schedule.moment(), vec![pause]), "nothing new");
     assert_eq!((is_read(&schedule), next(&schedule)), (false, None));
-    schedule.set_paused(Vec::new());
+    schedule.set_paused(schedule.moment(), Vec::new());
     assert!(is_read(&schedule));
+}
+
+#[test]
+fn pauses_that_were_read_before_this_process_changed_one_are_outdated() {
+    let schedule = schedule(None);
+    schedule.note(&[(QUEUE, at(0))]);
+    let before = schedule.moment();
+    let pause = Pause { target: PauseTarget::Everything, since: at(0) };
+    schedule.pauses_written(Vec::new());
+    assert!(!schedule.set_paused(before, vec![pause.clone()]));
+    assert!(is_read(&schedule));
+    assert!(schedule.set_paused(schedule.moment(), vec![pause]));
+    assert!(!is_read(&schedule));
+}
+
+#[test]
+fn a_claim_that_began_before_the_cursors_were_forgotten_sets_none() {
+    let schedule = schedule(None);
+    schedule.note(&[(QUEUE, at(0))]);
+    let plan = || schedule.plan(at(0), 1, &HashMap::new(), &Wanted::Run);
+    let Planned { shares, moment, .. } = plan();
+    let queue = shares[0].queues[0];
+    schedule.forget_cursors();
+    schedule.read_from(moment, &queue, at(0));
+    assert!(plan().shares[0].queues[0].cursor.is_none());
+    schedule.read_from(schedule.moment(), &queue, at(0));
+    assert!(plan().shares[0].queues[0].cursor.is_some());
 }

@@ -48,8 +48,8 @@ fn length(file: &File) -> io::Result<u64> {
 
 /// Copies a log. If all of it was in the file when the transaction began, the writer starts it over with its next
 /// write, which can be while it is copied: then the beginning and the end of the copy are of two logs. The header
-/// tells, and the log is copied anew. The writer does not start it over again, because the transaction keeps everybody
-/// from copying it back into the file.
+/// shows this, and the log is copied anew. The writer does not start it over again, because the transaction keeps
+/// every process from copying it back into the file.
 fn copy_log(from: &File, path: &Path, bytes: u64, progress: &Progress) -> io::Result<()> {
     let to = File::options().write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
     for _ in 0..LOG_COPIES {

@@ -47,6 +47,16 @@ await withPage({}, async (page) => {
   assert.deepEqual(await keys(shared), await keys(page));
 });
 
+// A view that cannot be told of changes does not say that it is live.
+const refused = /console: Failed to load resource: net::ERR_CONNECTION_REFUSED /;
+await withPage({ expected: [refused] }, async (page) => {
+  await page.route("**/live", (route) => route.abort("connectionrefused"));
+  await open(page, "Webhooks");
+  await page.getByRole("button", { name: "Not connected" }).waitFor();
+  await page.unroute("**/live");
+  await page.getByRole("button", { name: "Live" }).waitFor();
+});
+
 /** Waits for a change that a stream of its own tells. The stream of the page has told one by then. */
 function nextChange(page) {
   return page.evaluate(

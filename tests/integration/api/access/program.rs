@@ -110,7 +110,7 @@ async fn hookbox_token_prints_a_token_and_its_settings() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tokens_are_shown_nowhere_and_the_log_names_who_has_acted() {
+async fn tokens_are_shown_nowhere_and_the_log_names_the_actor() {
     let place = Place::new(&[
         ("HOOKBOX_ADMIN_TOKEN", ADMIN),
         ("HOOKBOX_LOG", "trace"),

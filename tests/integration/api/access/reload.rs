@@ -35,7 +35,7 @@ async fn tokens_are_taken_in_and_away_at_once() {
     let refused = grpc(&hookbox, "two").get_stats(proto::GetStatsRequest {}).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);
     reload(&hookbox, &[]).await;
-    assert_eq!(hookbox.rest.get("/v1/stats").await.status, 200, "without tokens everybody is let in");
+    assert_eq!(hookbox.rest.get("/v1/stats").await.status, 200, "without tokens every client is admitted");
 }
 
 #[tokio::test]

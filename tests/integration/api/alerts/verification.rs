@@ -31,7 +31,7 @@ fn numbers(alerts: &[Value]) -> Vec<(u64, u64)> {
 #[case::refused("", 401)]
 #[case::quarantined("unverified = \"quarantine\"", 202)]
 #[tokio::test]
-async fn a_source_of_whose_requests_most_are_not_verified_makes_an_alert(
+async fn a_source_with_mostly_unverified_requests_makes_an_alert(
     #[values(Sqlite, Postgres)] store: Store,
     #[case] members: &str,
     #[case] status: u16,

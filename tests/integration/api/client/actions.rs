@@ -1,4 +1,4 @@
-//! `hookbox actions`: what operators did, and why.
+//! `hookbox actions`: the list of actions, with their reasons.
 
 use super::{lines, place, printed};
 

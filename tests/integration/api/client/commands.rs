@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::local::Local;
 use super::{failed, lines, place, printed};
 use crate::api::harness::process::Place;
 
@@ -64,6 +65,19 @@ async fn a_list_goes_over_pages_and_takes_filters() {
     assert!(!table.contains('\u{1b}'), "there are no colours on a pipe: {table}");
     let ended = place.run_into_closed_pipe(&["list"]);
     assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_asks_for_no_more_pages_once_its_reader_is_gone() {
+    let page = json!({ "webhooks": [{ "id": "1" }], "next_page_token": "more" }).to_string();
+    let (place, local) = (place(&[]), Local::answering([page]).await);
+    let (url, list) = (local.url(""), ["list", "--json", "--limit", "100"]);
+    let arguments = [&list[..], &["--url", &url]].concat();
+    let ended = tokio::task::block_in_place(|| place.run_into_closed_pipe(&arguments));
+    assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0));
+    assert_eq!(local.received().len(), 1);
+    tokio::task::block_in_place(|| lines(&place, &arguments));
+    assert_eq!(local.received().len(), 101);
 }
 
 #[tokio::test]
@@ -149,6 +163,25 @@ async fn the_exit_code_of_watch_is_1_if_a_job_is_not_completed() {
     let last = String::from_utf8(ended.stdout).unwrap().lines().last().unwrap().to_owned();
     assert_eq!(serde_json::from_str::<Value>(&last).unwrap()["status"], json!("dead_lettered"));
     assert!(printed(&place, &["list", "--status", "dead_lettered"]).contains("ERROR"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watch_goes_on_if_a_stream_ends_before_the_jobs_are_done() {
+    // As proxies end it when hookbox is killed.
+    let stream = |status: &str| {
+        let webhook = json!({
+            "id": "01934c3e-7b00-7000-8000-000000000000", "source": "default", "idempotency_key": "k",
+            "event_type": "t", "status": status, "accepted_at": "2026-03-01T12:00:00.000Z",
+        });
+        format!("event: status\ndata: {webhook}\n\n")
+    };
+    let answers = ["processing", "quarantined", "completed"].map(stream);
+    let (place, local) = (place(&[]), Local::answering(answers).await);
+    let url = local.url("");
+    let arguments = ["watch", "01934c3e-7b00-7000-8000-000000000000", "--json", "--url", &url];
+    let watched = tokio::task::block_in_place(|| lines(&place, &arguments));
+    let statuses = watched.iter().map(|webhook| webhook["status"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(statuses, ["processing", "quarantined", "completed"]);
 }
 
 #[tokio::test]

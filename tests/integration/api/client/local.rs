@@ -27,6 +27,8 @@ impl Received {
 /// A server that answers 200 to everything.
 pub(super) struct Local {
     address: SocketAddr,
+    /// What it answers to one request after the other; the last one to all others.
+    answers: Arc<[String]>,
     received: Arc<Mutex<Vec<Received>>>,
     stop: CancellationToken,
 }
@@ -34,8 +36,14 @@ pub(super) struct Local {
 impl Local {
     /// Starts at a free port.
     pub(super) async fn start() -> Self {
+        Self::answering(["ok".to_owned()]).await
+    }
+
+    /// Starts at a free port, with these answers.
+    pub(super) async fn answering(answers: impl Into<Arc<[String]>>) -> Self {
         let local = Self {
             address: SocketAddr::from(([127, 0, 0, 1], crate::support::ports::free_port())),
+            answers: answers.into(),
             received: Arc::default(),
             stop: CancellationToken::new(),
         };
@@ -46,11 +54,14 @@ impl Local {
     pub(super) async fn again(mut self) -> Self {
         self.stop = CancellationToken::new();
         let listener = TcpListener::bind(self.address).await.unwrap();
-        let (received, stop) = (Arc::clone(&self.received), self.stop.clone());
+        let (received, answers) = (Arc::clone(&self.received), Arc::clone(&self.answers));
+        let stop = self.stop.clone();
         tokio::spawn(async move {
             while let Some(Ok((stream, _))) = stop.run_until_cancelled(listener.accept()).await {
-                let (received, stop) = (Arc::clone(&received), stop.clone());
-                tokio::spawn(async move { stop.run_until_cancelled(serve(stream, received)).await });
+                let (received, answers) = (Arc::clone(&received), Arc::clone(&answers));
+                let stop = stop.clone();
+                let serving = async move { serve(stream, received, &answers).await };
+                tokio::spawn(async move { stop.run_until_cancelled(serving).await });
             }
         });
         self
@@ -76,10 +87,16 @@ impl Local {
     }
 }
 
-async fn serve(mut stream: TcpStream, received: Arc<Mutex<Vec<Received>>>) {
+async fn serve(mut stream: TcpStream, received: Arc<Mutex<Vec<Received>>>, answers: &[String]) {
     while let Some(request) = read(&mut stream).await {
-        received.lock().unwrap().push(request);
-        if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.is_err() {
+        let earlier = {
+            let mut received = received.lock().unwrap();
+            received.push(request);
+            received.len() - 1
+        };
+        let body = answers.get(earlier).or_else(|| answers.last()).unwrap();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        if stream.write_all(answer.as_bytes()).await.is_err() {
             return;
         }
     }
@@ -104,7 +121,8 @@ async fn read(stream: &mut TcpStream) -> Option<Received> {
         (name.to_lowercase(), value.to_owned())
     });
     let mut request = Received { line, headers: headers.collect(), body: bytes.split_off(end + 4) };
-    let length = request.header("content-length").parse::<usize>().unwrap();
+    // A GET has no length.
+    let length = request.header("content-length").parse::<usize>().unwrap_or_default();
     while request.body.len() < length {
         if stream.read_buf(&mut request.body).await.ok()? == 0 {
             return None;

@@ -98,3 +98,16 @@ fn what_cannot_be_sent_is_a_mistake_in_the_command_line() {
         assert!(!told.contains("s3cret"), "{told}");
     }
 }
+
+#[tokio::test]
+async fn a_signature_that_its_source_does_not_verify_is_no_matter_of_the_token() {
+    let place = place(&[]);
+    let shop = "[sources.shop]\npreset = \"stripe\"\nsecrets = [\"s3cret-of-the-shop\"]\n";
+    std::fs::write(place.path("hookbox.toml"), shop).unwrap();
+    let _process = place.serve().await;
+    let sign = ["--preset", "stripe", "--type", "paid", "--secret"];
+    let (code, told) = failed(&place, &[&["send", "--source", "shop"][..], &sign, &["another"]].concat());
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("check the secret") && !told.contains("HOOKBOX_TOKEN"), "{told}");
+    printed(&place, &[&["send", "--source", "shop"][..], &sign, &["s3cret-of-the-shop"]].concat());
+}

@@ -92,7 +92,7 @@ impl Home {
         std::fs::write(self.folder.path().join(FILE), format!("{SETTINGS}\n{routes}")).unwrap();
     }
 
-    /// Keeps everybody else from writing to the SQLite file until the connection is dropped.
+    /// Keeps all other connections from writing to the SQLite file until this one is dropped.
     pub(crate) fn lock(&self) -> SqliteConnection {
         let path = self.folder.path().join(SQLITE_FILE);
         let mut shell = SqliteConnection::establish(&path.to_string_lossy()).unwrap();

@@ -38,7 +38,7 @@ fn hookbox() -> Hookbox {
 }
 
 #[tokio::test]
-async fn no_form_is_taken_without_a_token_of_a_caller_who_may() {
+async fn no_form_is_accepted_without_the_token_of_a_permitted_caller() {
     let hookbox = hookbox();
     let of_readers = forms_with_roles().into_iter().filter(|(_, role)| *role == Role::Read);
     let of_readers = of_readers.map(|(path, _)| path.replace(ID, "{id}")).collect::<BTreeSet<_>>();

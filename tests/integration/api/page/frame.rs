@@ -106,7 +106,7 @@ async fn the_first_view_is_light() {
 }
 
 #[tokio::test]
-async fn the_settings_are_shown_without_secrets_to_those_who_see_everything() {
+async fn the_settings_are_shown_without_secrets_to_callers_without_limits() {
     let tokens = [token("all", EVERY_ROLE), token("some", "roles = [\"operate\"]\nroutes = [\"orders\"]")];
     let hookbox = Hookbox::with_routes(Sqlite, &tokens.concat());
     let settings = Browser::logged_in(&hookbox, "all").await.get("/settings").await;

@@ -1,10 +1,11 @@
 //! The stream that tells browsers of changes, and how they load their views again.
 
 use jiff::SignedDuration;
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Response};
 
 use super::{Browser, form_token};
-use crate::api::access::{EVERY_ROLE, secret, token};
+use crate::api::access::{EVERY_ROLE, rest, secret, token};
 use crate::api::harness::client::Answer;
 use crate::api::harness::{Hookbox, Sqlite, eventually};
 
@@ -41,6 +42,19 @@ async fn a_browser_is_told_that_something_has_changed_and_nothing_else() {
         let part = part.expect("an event");
         assert!(part.starts_with(CHANGE) && part.replace(CHANGE, "").is_empty(), "{part:?}");
     }
+}
+
+#[tokio::test]
+async fn a_browser_is_told_of_a_replay_also_if_its_token_is_limited() {
+    let limited = token("reader", "roles = [\"read\"]\nroutes = [\"default\"]");
+    let hookbox = Hookbox::with_routes(Sqlite, &[token("operator", EVERY_ROLE), limited].concat());
+    let (stream, _) = next(&hookbox, stream(&Browser::logged_in(&hookbox, "reader").await).await).await;
+    let operator = rest(&hookbox, "operator");
+    let request = operator.request(Method::POST, "/v1/replays").header(CONTENT_TYPE, "application/json");
+    let started = Answer::of(request.body(r#"{"filter":{"route":"default"},"dry_run":true}"#)).await;
+    assert_eq!(started.status, 202, "{}", started.text);
+    let (_, told) = next(&hookbox, stream).await;
+    assert!(told.as_deref().is_some_and(|told| told.starts_with(CHANGE)), "{told:?}");
 }
 
 #[tokio::test]

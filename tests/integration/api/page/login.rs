@@ -1,4 +1,4 @@
-//! Who may look at the page, and how a browser proves it.
+//! The login of the page, and the cookie of the browser.
 
 use jiff::SignedDuration;
 

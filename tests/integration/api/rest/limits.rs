@@ -1,4 +1,4 @@
-//! What happens over a limit: the sender is told when to come again, and other clients do not suffer.
+//! What happens over a limit: the answer says when to try again, and other clients are not affected.
 
 use jiff::SignedDuration;
 use rstest::rstest;

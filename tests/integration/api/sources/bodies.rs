@@ -115,6 +115,17 @@ async fn a_compressed_body_is_refused_because_the_signature_is_over_what_was_sen
 }
 
 #[tokio::test]
+async fn little_of_a_long_header_is_kept_of_a_request_that_is_refused() {
+    let hookbox = Hookbox::with_routes(Sqlite, SHOP);
+    let request = super::signed_with(&hookbox.rest, "s3cret", "evt-001", "{}");
+    let answer = Answer::of(request.header("content-encoding", "x".repeat(32 * 1024))).await;
+    let told = answer.problem(415, "UNSUPPORTED_MEDIA_TYPE")["detail"].clone();
+    let list = hookbox.rest.get("/v1/sources/shop/rejections").await.json();
+    assert_eq!(list["rejections"][0]["detail"], told);
+    assert!(told.as_str().is_some_and(|detail| detail.len() < 1_000), "{told}");
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_is_refused_and_one_just_small_enough_is_not() {
     let hookbox = Hookbox::with_routes(Sqlite, &[PULLED, SHOP].concat());
     let body = |bytes: usize| vec![b'a'; bytes];

@@ -153,7 +153,7 @@ pub(crate) async fn a_source_has_room_for_a_limited_number_of_quarantined_webhoo
     inbox.discard(first.id).await.expect("is discarded");
     let two = ["1", "2"].map(webhook).to_vec();
     assert_eq!(inbox.quarantine(two).await.expect("is answered"), None, "all of them or none");
-    assert!(one_more().await.is_some(), "there is room again");
+    assert!(one_more().await.is_some(), "the quarantine has room again");
     assert_eq!(one_more().await, None);
 }
 

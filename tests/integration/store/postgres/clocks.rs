@@ -16,10 +16,14 @@ use super::harness::open;
 use crate::store::harness::{Harness as _, Options};
 use crate::store::inbox::{Inbox, LEASE, keys, milliseconds, refused, seconds, sorted_keys};
 use crate::store::routes::{in_force, ordered, policy};
+use crate::support::postgres::Session;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 const AN_HOUR: Duration = Duration::from_secs(3_600);
+
+/// How long after a step of the clock the rows are gone over again.
+const GONE_OVER_AGAIN: Duration = Duration::from_secs(15);
 
 /// Lets time pass. The clock of the process is ahead of that of the database.
 fn pass(inbox: &Inbox<PostgresHarness>, ahead: SignedDuration, by: Duration) {
@@ -143,6 +147,23 @@ async fn a_lane_does_not_wait_for_a_clock_of_the_database_that_was_set_back() {
     inbox.go_back(AN_HOUR);
     notices(&inbox, inbox.shared().as_ref()).await;
     assert_eq!(keys(&inbox.claimed(10).await), ["second"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_locked_when_the_clock_was_set_back_does_not_hold_up_the_others() {
+    let inbox = Inbox::<PostgresHarness>::new().await;
+    let locked = inbox.accept_new("locked").await.id;
+    inbox.accept_new("free").await;
+    inbox.go_back(AN_HOUR);
+    let session = Session::open(&inbox.harness().url()).expect("connects");
+    session.ask(&format!("BEGIN; SELECT 1 FROM jobs WHERE webhook = '{locked}' FOR UPDATE")).expect("locks");
+    notices(&inbox, inbox.shared().as_ref()).await;
+    assert_eq!(keys(&inbox.claimed(10).await), ["free"]);
+
+    session.ask("COMMIT").expect("unlocks");
+    inbox.advance(GONE_OVER_AGAIN);
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("looks"), 0);
+    assert_eq!(keys(&inbox.claimed(10).await), ["locked"]);
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ async fn a_locked_file_refuses_writes_and_can_be_read() {
         assert_eq!(inbox.everything().await, std::slice::from_ref(&first), "reads do not wait for it");
         let refusal = second.await.expect("ran").expect_err("is refused");
         assert_eq!(refusal.reason(), Reason::StoreUnavailable);
-        assert!(refusal.retry_delay().is_some(), "says when to come again");
+        assert!(refusal.retry_delay().is_some(), "has the time to try again");
 
         shell.batch_execute("ROLLBACK").expect("unlocks");
         assert_eq!(inbox.everything().await, [first], "nothing was stored");

@@ -23,7 +23,7 @@ const USUAL_PLACES: [(&str, &str); 5] = [
     ("/usr/local/opt", "postgresql"),
 ];
 
-/// Who PostgreSQL runs as.
+/// The account that PostgreSQL runs as.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Account {
     pub(super) user: u32,
@@ -96,7 +96,7 @@ impl Programs {
         version[..digits].parse().map_err(|_| format!("{program} does not tell its version"))
     }
 
-    /// Who owns the files that the programs work on, where it is not who runs the tests.
+    /// The owner of the files that the programs work on, if it is not the user of the tests.
     pub(super) fn account(&self) -> Option<Account> {
         self.account
     }

@@ -1,4 +1,4 @@
-//! The list of what operators did.
+//! The list of actions of operators.
 
 use super::{Browser, ROUTES, act, refused, words};
 use crate::api::access::{EVERY_ROLE, token};
@@ -6,7 +6,7 @@ use crate::api::harness::handler::Step;
 use crate::api::harness::{Hookbox, Sqlite};
 
 #[tokio::test]
-async fn an_action_is_listed_with_who_what_on_what_and_why() {
+async fn an_action_is_listed_with_actor_kind_target_and_reason() {
     let tokens = token("night-shift", EVERY_ROLE);
     let hookbox = Hookbox::with_routes(Sqlite, &format!("{ROUTES}{tokens}"));
     let browser = Browser::logged_in(&hookbox, "night-shift").await;

@@ -16,7 +16,7 @@ const SOURCES: &str = r#"
 "#;
 
 #[tokio::test]
-async fn a_caller_who_may_only_read_sees_everything_and_no_form() {
+async fn a_caller_with_the_role_read_sees_everything_and_no_form() {
     let tokens = [token("all", EVERY_ROLE), token("reader", "roles = [\"read\"]")];
     let hookbox = Hookbox::with_routes(Sqlite, &format!("{ROUTES}{SOURCES}{}", tokens.concat()));
     let all = rest(&hookbox, "all");
@@ -41,7 +41,7 @@ async fn a_caller_who_may_only_read_sees_everything_and_no_form() {
 }
 
 #[tokio::test]
-async fn a_caller_who_is_limited_to_routes_sees_and_changes_nothing_else() {
+async fn a_caller_limited_to_routes_sees_and_changes_nothing_else() {
     let limited = token("orders", "roles = [\"submit\", \"operate\"]\nroutes = [\"orders\"]");
     let tokens = [token("all", EVERY_ROLE), limited];
     let hookbox = Hookbox::with_routes(Sqlite, &format!("{ROUTES}{SOURCES}{}", tokens.concat()));
@@ -62,7 +62,7 @@ async fn a_caller_who_is_limited_to_routes_sees_and_changes_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_caller_who_is_limited_to_sources_sees_and_changes_nothing_else() {
+async fn a_caller_limited_to_sources_sees_and_changes_nothing_else() {
     let limited = token("crm", "roles = [\"submit\", \"operate\"]\nsources = [\"crm\"]");
     let tokens = [token("all", EVERY_ROLE), limited];
     let hookbox = Hookbox::with_routes(Sqlite, &format!("{ROUTES}{SOURCES}{}", tokens.concat()));

@@ -127,7 +127,7 @@ async fn a_token_that_may_only_read_sees_no_buttons_and_is_refused() {
     assert!(!reader.get(&path).await.text.contains(&secret("operator")));
     has(&Browser::logged_in(&hookbox, "operator").await.get(&path).await, &["Edit and send", "/retry\""]);
 
-    // Who may not submit must not do so in the name of a source.
+    // A caller without the role `submit` must not submit in the name of a source.
     let mender = Browser::logged_in(&hookbox, "mender").await;
     let page = mender.get(&path).await;
     has(&page, &["/retry\""]);

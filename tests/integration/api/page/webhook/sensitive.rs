@@ -205,7 +205,7 @@ async fn a_payload_in_quarantine_is_hidden_too() {
 }
 
 #[tokio::test]
-async fn only_callers_who_see_a_webhook_can_ask_for_its_payload() {
+async fn only_callers_that_see_a_webhook_can_ask_for_its_payload() {
     let tokens = [
         token("anna", EVERY_ROLE),
         token("reader", "roles = [\"read\"]"),
