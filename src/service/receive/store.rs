@@ -86,12 +86,15 @@ impl Service {
             stored
         };
         let Some(deadline) = rules.deadline else { return storing.await };
-        let storing = tokio::spawn(storing.in_current_span());
+        let mut storing = Box::pin(storing.in_current_span());
         tokio::select! {
             biased;
-            // An error means that the task panicked.
-            stored = storing => stored.map_err(Error::internal)?,
-            () = self.deadline(rules, arrived) => Err(too_late(deadline)),
+            stored = &mut storing => stored,
+            () = self.deadline(rules, arrived) => {
+                // A task for each request would cost more than all that verifying costs.
+                tokio::spawn(storing);
+                Err(too_late(deadline))
+            }
         }
     }
 

@@ -17,7 +17,7 @@ const WINDOW_TIME: Duration = Duration::from_millis(10);
 
 /// How long one page looks, without the window that it ends with: a list, and a list that reads bodies.
 const LIST_TIME: Duration = Duration::from_millis(40);
-const SEARCH_TIME: Duration = Duration::from_millis(250);
+const SEARCH_TIME: Duration = Duration::from_millis(150);
 
 /// Bytes of payloads that one page reads. It may exceed them by those that are read at once.
 const SEARCH_BYTES: usize = 64 * 1024 * 1024;
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_page_ends_when_its_time_is_over_and_goes_on_from_there() {
-        for (query, most) in [(query(), 40), (searching(), 250)] {
+        for (query, most) in [(query(), 40), (searching(), 150)] {
             let mut page = PageFiller::new(&query, START);
             page.add(nothing(250, 900), at(most - 1));
             assert!(page.next_look().is_some_and(|look| look.before == position(900)));
