@@ -51,7 +51,7 @@ impl Access {
 
     /// Whether requests need a token. If not, every client may do everything.
     pub fn needs_tokens(&self) -> bool {
-        self.get().are_needed()
+        self.tokens().are_needed()
     }
 
     /// Returns the caller of a request. `authorization` are the values of the header `Authorization`, and `client` is the
@@ -65,7 +65,17 @@ impl Access {
         authorization: impl IntoIterator<Item = &'a [u8]>,
         client: Option<IpAddr>,
     ) -> Result<Arc<Caller>> {
-        let tokens = self.get();
+        self.admit_by(&self.tokens(), need, authorization, client)
+    }
+
+    /// Like [`admit`](Self::admit), by tokens that were in force when the request came.
+    pub fn admit_by<'a>(
+        &self,
+        tokens: &Tokens,
+        need: Need,
+        authorization: impl IntoIterator<Item = &'a [u8]>,
+        client: Option<IpAddr>,
+    ) -> Result<Arc<Caller>> {
         if !tokens.are_needed() {
             return Ok(Caller::anonymous());
         }
@@ -87,14 +97,13 @@ impl Access {
         Ok(caller)
     }
 
-    /// Whether a caller who was admitted still would be. Errors: `Unauthenticated` if a reload has changed or removed
-    /// the token.
+    /// Whether a caller who was admitted still would be. Errors: those of [`Tokens::check`].
     pub fn check(&self, caller: &Caller) -> Result<()> {
-        let tokens = self.get();
-        if !tokens.are_needed() || tokens.have(caller) { Ok(()) } else { Err(unauthenticated(REMOVED)) }
+        self.tokens().check(caller)
     }
 
-    fn get(&self) -> Arc<Tokens> {
+    /// The tokens in force now.
+    pub fn tokens(&self) -> Arc<Tokens> {
         Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner))
     }
 

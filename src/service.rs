@@ -64,7 +64,7 @@ use crate::domain::headers::CREDENTIALS;
 use crate::domain::route::NewJob;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{IdempotencyKey, NewWebhook, Source};
-use crate::routes::Incoming;
+use crate::routes::{Incoming, Routes};
 pub use crate::sources::{Answers, Presets, SourceRules};
 use crate::store::{Accepted, Store, StoreStats};
 pub use crate::store::{
@@ -164,9 +164,16 @@ impl Service {
     /// Errors: `RateLimited`; `InvalidField` for the source of hookbox's own webhooks; `Forbidden` for a source that the
     /// caller does not see; and those of [`Inbox::accept`](crate::store::Inbox::accept).
     ///
-    /// `headers` returns the headers of the request, with names in lower case. It is called only if a route
+    /// `routes` are those of [`routes_for_caller`](Self::routes_for_caller) when the request came. `headers` returns the
+    /// headers of the request, with names in lower case. It is called only if a route
     /// needs them. Headers with credentials are hidden from routes.
-    pub async fn submit(&self, webhook: NewWebhook, headers: &Headers<'_>, via: Via) -> Submitted {
+    pub async fn submit(
+        &self,
+        webhook: NewWebhook,
+        routes: &Routes,
+        headers: &Headers<'_>,
+        via: Via,
+    ) -> Submitted {
         let took = Stopwatch::start();
         let source = webhook.source.clone();
         if !self.caller.sees_source(&source) {
@@ -182,7 +189,7 @@ impl Service {
                 let OverLimit { error, state } = *refused;
                 (Err(error), Some(state))
             }
-            Ok(rate) => (self.accept(webhook, headers).await, rate),
+            Ok(rate) => (self.accept(webhook, routes, headers).await, rate),
         };
         if let Err(error) = &outcome {
             self.keep_conflict(error, via);
@@ -209,12 +216,12 @@ impl Service {
         word
     }
 
-    async fn accept(&self, webhook: NewWebhook, headers: &Headers<'_>) -> Result<Accepted> {
+    async fn accept(&self, webhook: NewWebhook, routes: &Routes, headers: &Headers<'_>) -> Result<Accepted> {
         if webhook.source.is_own() {
             let problem = "must not be `hookbox`, which is the source of hookbox's own webhooks";
             return Err(Error::invalid("source", problem));
         }
-        let jobs = apart(webhook.payload.as_bytes().len(), || self.jobs_of(&webhook, headers)).await;
+        let jobs = apart(webhook.payload.as_bytes().len(), || jobs_of(routes, &webhook, headers)).await;
         Ok(self.as_seen(self.store.accept(webhook, jobs).await?))
     }
 
@@ -227,25 +234,26 @@ impl Service {
         Accepted { webhook, ..accepted }
     }
 
-    fn jobs_of(&self, webhook: &NewWebhook, headers: &Headers<'_>) -> Vec<NewJob> {
-        let without_credentials = || {
-            let mut headers = headers();
-            headers.retain(|(name, _)| !CREDENTIALS.contains(&name.as_str()));
-            headers
-        };
-        self.routes.get().jobs_of(&Incoming {
-            source: &webhook.source,
-            event_type: &webhook.event_type,
-            key: &webhook.idempotency_key,
-            payload: &webhook.payload,
-            headers: &without_credentials,
-        })
-    }
-
     /// The metrics of this process.
     pub fn counters(&self) -> &Metrics {
         &self.metrics
     }
+}
+
+/// A job for each of these routes that matches a webhook. Headers with credentials are hidden from routes.
+fn jobs_of(routes: &Routes, webhook: &NewWebhook, headers: &Headers<'_>) -> Vec<NewJob> {
+    let without_credentials = || {
+        let mut headers = headers();
+        headers.retain(|(name, _)| !CREDENTIALS.contains(&name.as_str()));
+        headers
+    };
+    routes.jobs_of(&Incoming {
+        source: &webhook.source,
+        event_type: &webhook.event_type,
+        key: &webhook.idempotency_key,
+        payload: &webhook.payload,
+        headers: &without_credentials,
+    })
 }
 
 /// Logs the outcome of a submission. `word` is the outcome as in the metrics.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Caller, Digest, MAX_TOKEN_BYTES};
+use super::{Caller, Digest, MAX_TOKEN_BYTES, REMOVED, unauthenticated};
+use crate::domain::error::Result;
 
 /// Tokens. The default has none, so that requests need none.
 #[derive(Debug, Default)]
@@ -43,8 +44,14 @@ impl Tokens {
         found.cloned()
     }
 
+    /// Whether these tokens admit a caller who was admitted before. Errors: `Unauthenticated` if a reload has changed or
+    /// removed the token.
+    pub fn check(&self, caller: &Caller) -> Result<()> {
+        if !self.are_needed() || self.have(caller) { Ok(()) } else { Err(unauthenticated(REMOVED)) }
+    }
+
     /// Whether a caller has one of these tokens, with the same roles and limits.
-    pub(super) fn have(&self, caller: &Caller) -> bool {
+    fn have(&self, caller: &Caller) -> bool {
         self.callers.iter().any(|known| **known == *caller)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::Client;
 use super::error::ClientError;
@@ -13,9 +14,12 @@ use super::events::{Event, EventReader};
 use super::place::Place;
 use super::webhook::Webhook;
 
-/// The pause before the first try to connect again, and the longest one. It doubles with each try.
+/// The pause before the second try to connect again, and the longest one. It doubles with each try.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a stream has to last before the next one is tried without a pause.
+const STEADY_TIME: Duration = Duration::from_secs(10);
 
 /// Which webhooks to follow. A member that is empty lets all pass.
 #[derive(Clone, Debug, Default)]
@@ -65,11 +69,13 @@ pub struct Following {
     ready: VecDeque<Happened>,
     has_begun: bool,
     is_lost: bool,
+    /// Before the next connection; none before the first one, and after a stream that has lasted.
     pause: Duration,
 }
 
 #[derive(Debug)]
 struct Stream {
+    began: Instant,
     response: Response,
     reader: EventReader,
 }
@@ -102,7 +108,7 @@ impl Following {
             ready: VecDeque::new(),
             has_begun: false,
             is_lost: false,
-            pause: FIRST_PAUSE,
+            pause: Duration::ZERO,
         }
     }
 
@@ -115,13 +121,12 @@ impl Following {
             match self.step().await {
                 Ok(()) => {}
                 Err(error) if self.has_begun && error.is_passing() => {
-                    self.stream = None;
-                    if !self.is_lost {
-                        self.is_lost = true;
+                    let ended = self.stream.take();
+                    if ended.is_some_and(|stream| stream.began.elapsed() >= STEADY_TIME) {
+                        self.pause = Duration::ZERO;
+                    }
+                    if !std::mem::replace(&mut self.is_lost, true) {
                         self.ready.push_back(Happened::Lost(error.why()));
-                    } else {
-                        tokio::time::sleep(self.pause).await;
-                        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                     }
                 }
                 Err(error) => return Err(error),
@@ -149,6 +154,8 @@ impl Following {
     }
 
     async fn connect(&mut self) -> Result<(), ClientError> {
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         let query = [
             ("after", self.place.resume_after()),
             ("source", self.filter.source.as_str()),
@@ -157,7 +164,7 @@ impl Following {
         ];
         let query = query.into_iter().filter(|(_, value)| !value.is_empty()).collect::<Vec<_>>();
         let response = self.client.open(&["v1", "webhooks", "watch"], &query).await?;
-        self.stream = Some(Stream { response, reader: EventReader::default() });
+        self.stream = Some(Stream { began: Instant::now(), response, reader: EventReader::default() });
         Ok(())
     }
 
@@ -178,7 +185,6 @@ impl Following {
         } else if std::mem::take(&mut self.is_lost) {
             self.ready.push_back(Happened::Again);
         }
-        self.pause = FIRST_PAUSE;
         let Some(json) = webhook else {
             self.place.advance(&resume_after);
             self.ready.push_back(Happened::Position(resume_after));

@@ -56,13 +56,32 @@ impl Bodies {
         Arrival { free: Arc::clone(&self.free), reserved: None, began: Instant::now(), bytes: 0 }
     }
 
-    /// Waits for the memory of a message of `bytes` that has arrived and is now being stored.
+    /// Waits for the memory of a message of `bytes` that has arrived and is now being stored. Only for a stream that is
+    /// not read further meanwhile: the message itself is in memory.
     pub async fn room(&self, bytes: usize) -> Room {
-        let pieces = u32::try_from(pieces(bytes).min(self.pieces)).unwrap_or(u32::MAX);
         #[expect(clippy::expect_used, reason = "the semaphore is never closed")]
-        let reserved = Arc::clone(&self.free).acquire_many_owned(pieces).await.expect("is open");
+        let reserved = Arc::clone(&self.free).acquire_many_owned(self.wanted(bytes)).await.expect("is open");
         Room { _reserved: reserved }
     }
+
+    /// The memory of a message of `bytes` that has arrived and is now being stored. Errors: `BacklogFull` if the memory is
+    /// used up.
+    pub fn try_room(&self, bytes: usize) -> Result<Room> {
+        Ok(Room { _reserved: reserve(&self.free, self.wanted(bytes))? })
+    }
+
+    /// The pieces for a message: not more than there are, so that it has room once there is nothing else.
+    fn wanted(&self, bytes: usize) -> u32 {
+        u32::try_from(pieces(bytes).min(self.pieces)).unwrap_or(u32::MAX)
+    }
+}
+
+/// Reserves memory at once. Errors: `BacklogFull` if it is used up.
+fn reserve(free: &Arc<Semaphore>, pieces: u32) -> Result<OwnedSemaphorePermit> {
+    Arc::clone(free).try_acquire_many_owned(pieces).map_err(|_| {
+        let detail = "the memory for request bodies is used up; nothing was stored, try again in a moment";
+        Error::new(Reason::BacklogFull, detail).retry_after(RETRY_AFTER)
+    })
 }
 
 /// A body, so far as it has arrived. Its memory is free again when this is dropped.
@@ -93,14 +112,7 @@ impl Arrival {
         if more == 0 {
             return Ok(());
         }
-        let more = u32::try_from(more).unwrap_or(u32::MAX);
-        let more = Arc::clone(&self.free).try_acquire_many_owned(more).map_err(|_| {
-            Error::new(
-                Reason::BacklogFull,
-                "the memory for request bodies is used up; nothing was stored, try again in a moment",
-            )
-            .retry_after(RETRY_AFTER)
-        })?;
+        let more = reserve(&self.free, u32::try_from(more).unwrap_or(u32::MAX))?;
         match &mut self.reserved {
             Some(reserved) => reserved.merge(more),
             None => self.reserved = Some(more),
@@ -149,6 +161,18 @@ mod tests {
         assert!(bodies.room(FREE_BYTES * 2).now_or_never().is_none());
         drop(all);
         assert!(bodies.room(FREE_BYTES * 2).now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_message_that_does_not_wait_is_refused_while_the_memory_is_used_up() {
+        let largest = 200 * 1024 * 1024;
+        let bodies = Bodies::new(largest);
+        let all = bodies.try_room(largest * 3).expect("not more than there is");
+        bodies.try_room(FREE_BYTES).expect("a small one");
+        let refusal = bodies.try_room(FREE_BYTES * 2).expect_err("no room");
+        assert_eq!((refusal.reason(), refusal.retry_delay()), (Reason::BacklogFull, Some(RETRY_AFTER)));
+        drop(all);
+        bodies.try_room(FREE_BYTES * 2).expect("free again");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use prost::Message;
+use prost::Message as _;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -63,10 +63,10 @@ impl Webhooks {
         traceparent: Traceparent,
     ) -> Result<proto::SubmitWebhookResponse> {
         // A pipeline may last longer than its token.
-        self.0.service.check_caller()?;
+        let routes = self.0.service.routes_for_caller()?;
         let (bytes, most_bytes) = (request.encoded_len(), self.0.max_body_bytes);
         let webhook = apart(bytes, || convert::new_webhook(request, most_bytes, kept, traceparent)).await?;
-        let submitted = self.0.service.submit(webhook, &|| headers_of(metadata), Via::Grpc).await;
+        let submitted = self.0.service.submit(webhook, &routes, &|| headers_of(metadata), Via::Grpc).await;
         let accepted = submitted.outcome?;
         tracing::Span::current().record("hookbox.webhook.id", tracing::field::display(accepted.webhook.id));
         Ok(convert::accepted(accepted))
@@ -115,11 +115,11 @@ impl WebhookService for Webhooks {
         let webhooks = &self.of(&request);
         let incoming = traceparent_of(&request);
         let (metadata, _, request) = request.into_parts();
-        let _room = self.0.bodies.room(request.encoded_len()).await;
-        let kept = kept_headers_of(&metadata);
+        let (metadata, kept) = (&metadata, kept_headers_of(&metadata));
         webhooks
-            .answer("SubmitWebhook", incoming, |traceparent| {
-                webhooks.submit(request, &metadata, kept, traceparent)
+            .answer("SubmitWebhook", incoming, |traceparent| async move {
+                let _room = webhooks.0.bodies.try_room(convert::memory_of(&request))?;
+                webhooks.submit(request, metadata, kept, traceparent).await
             })
             .await
     }
@@ -144,7 +144,7 @@ impl WebhookService for Webhooks {
             .then(move |request| {
                 let bodies = bodies.clone();
                 async move {
-                    let bytes = request.as_ref().map_or(0, Message::encoded_len);
+                    let bytes = request.as_ref().map_or(0, convert::memory_of);
                     (request, bodies.room(bytes).await)
                 }
             })

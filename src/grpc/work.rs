@@ -71,9 +71,9 @@ impl WorkService for Work {
         &self,
         request: Request<proto::FinishJobsRequest>,
     ) -> Answer<proto::FinishJobsResponse> {
-        let _room = self.0.bodies.room(request.get_ref().encoded_len()).await;
         let work = &self.of(&request);
         work.answer("FinishJobs", request, |request| async {
+            let _room = work.0.bodies.try_room(request.encoded_len())?;
             let jobs = work.0.service.finish_jobs(convert::finish_request(request)?).await?;
             Ok(proto::FinishJobsResponse { jobs: jobs.into_iter().map(convert::finished_job).collect() })
         })

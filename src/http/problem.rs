@@ -1,6 +1,7 @@
 //! Turns errors into problem documents (RFC 9457). No other module does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -16,6 +17,9 @@ use crate::service::log_unserved;
 
 /// The media type of problem documents.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// After which time the sender of a source may send a body again that came too slowly.
+const SLOW_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A problem document (RFC 9457): why a request was refused, or failed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -76,6 +80,8 @@ pub(super) enum Refused {
     Error(Error),
     /// The service cannot take the request now, and the sender of the source understands this status.
     Overload(Error, StatusCode),
+    /// The body came too slowly, with a text for people, and the sender of the source understands this status.
+    TooSlow(String, StatusCode),
     /// REST itself refused the request, with a text for people.
     Request(RestReason, String),
 }
@@ -92,6 +98,7 @@ impl Refused {
         let (reason, error) = (self.reason(), self.error());
         let title = match self {
             Self::Error(error) | Self::Overload(error, _) => error.reason().title(),
+            Self::TooSlow(..) => RestReason::BodyTimeout.title(),
             Self::Request(reason, _) => reason.title(),
         };
         let violations = error.map_or(&[][..], Error::violations);
@@ -114,6 +121,7 @@ impl Refused {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Error(error) | Self::Overload(error, _) => error.reason().as_str(),
+            Self::TooSlow(..) => RestReason::BodyTimeout.as_str(),
             Self::Request(reason, _) => reason.as_str(),
         }
     }
@@ -122,7 +130,7 @@ impl Refused {
     pub(super) fn detail(&self) -> &str {
         match self {
             Self::Error(error) | Self::Overload(error, _) => error.detail(),
-            Self::Request(_, detail) => detail,
+            Self::TooSlow(detail, _) | Self::Request(_, detail) => detail,
         }
     }
 
@@ -135,7 +143,7 @@ impl Refused {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Error(error) => status_of(error.reason()),
-            Self::Overload(_, status) => *status,
+            Self::Overload(_, status) | Self::TooSlow(_, status) => *status,
             Self::Request(reason, _) => reason.status(),
         }
     }
@@ -143,7 +151,15 @@ impl Refused {
     fn error(&self) -> Option<&Error> {
         match self {
             Self::Error(error) | Self::Overload(error, _) => Some(error),
-            Self::Request(..) => None,
+            Self::TooSlow(..) | Self::Request(..) => None,
+        }
+    }
+
+    /// After what time another try can help.
+    fn retry_delay(&self) -> Option<Duration> {
+        match self {
+            Self::TooSlow(..) => Some(SLOW_RETRY_AFTER),
+            _ => self.error().and_then(Error::retry_delay),
         }
     }
 }
@@ -170,10 +186,10 @@ pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    if let Some(delay) = refused.retry_delay() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
+    }
     if let Some(error) = refused.error() {
-        if let Some(delay) = error.retry_delay() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
-        }
         if error.reason() == Reason::Unauthenticated {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -185,6 +201,6 @@ pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -
 }
 
 /// A delay in whole seconds, as `Retry-After` takes it: rounded up, at least 1.
-pub(super) fn whole_seconds(delay: std::time::Duration) -> u64 {
+pub(super) fn whole_seconds(delay: Duration) -> u64 {
     delay.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)
 }

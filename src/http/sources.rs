@@ -69,14 +69,13 @@ type Named = Result<Path<String>, PathRejection>;
         (status = 400, description = "The webhooks cannot be read: `detail` names the item and what is missing. Nothing of the request is stored", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The request is not verified: `cause` says why. Or the source verifies nothing, and the request has no valid token", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The settings have no such source", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body arrived too slowly, or did not arrive within 30 seconds", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than the setting `max_body` allows, 1 MiB by default", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is compressed", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A key was used for another webhook, and the source has `on_conflict = \"reject\"`", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Instead of 503, if the source has `answer = { overload = 429 }`", body = Problem, content_type = "application/problem+json", headers(
             ("Retry-After" = u64, description = "After how many seconds to try again"),
         )),
-        (status = 503, description = "The source is over its rate limit, the backlog is full, the store is not available, a key of the sender cannot be fetched, or the deadline of the source is over", body = Problem, content_type = "application/problem+json", headers(
+        (status = 503, description = "The source is over its rate limit, the backlog is full, the store is not available, a key of the sender cannot be fetched, the body arrived too slowly, or the deadline of the source is over", body = Problem, content_type = "application/problem+json", headers(
             ("Retry-After" = u64, description = "After how many seconds to try again"),
         )),
     )
@@ -197,6 +196,7 @@ fn overloaded(refused: Refused, answers: &Answers) -> Refused {
     let status = StatusCode::from_u16(answers.overload).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     match refused {
         Refused::Error(error) if is_overload(&error) => Refused::Overload(error, status),
+        Refused::Request(RestReason::BodyTimeout, detail) => Refused::TooSlow(detail, status),
         refused => refused,
     }
 }

@@ -103,6 +103,10 @@ pub(super) async fn submit_webhook(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let routes = match api.service.routes_for_caller() {
+        Ok(routes) => routes,
+        Err(error) => return Refused::from(error).into_response(),
+    };
     // The arrival is kept until the response: the payload stays in memory while it waits to be stored.
     let (fields, _arrival) = match read(&api, &headers, body).await {
         Ok(read) => read,
@@ -127,7 +131,7 @@ pub(super) async fn submit_webhook(
         verdict: Verdict::None,
         traceparent,
     };
-    let submitted = api.service.submit(webhook, &|| texts(&headers), Via::Rest).await;
+    let submitted = api.service.submit(webhook, &routes, &|| texts(&headers), Via::Rest).await;
     let mut response = match submitted.outcome {
         Ok(accepted) => {
             tracing::Span::current()

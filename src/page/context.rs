@@ -105,11 +105,7 @@ impl FromRequestParts<Shared> for Context {
 
 impl Context {
     fn admit(head: &Parts, shared: &Shared) -> std::result::Result<Self, Turned> {
-        let session = match Session::of(head, shared, Need::Role(Role::Read)) {
-            Ok(session) => session,
-            Err(error) if error.reason() == Reason::Unauthenticated => return Err(to_login(head, shared)),
-            Err(error) => return Err(away(head, shared, &error)),
-        };
+        let session = reader(head, shared)?;
         let query = head.uri.query().unwrap_or_default();
         let all = form_urlencoded::parse(query.as_bytes()).into_owned();
         let (of_notice, parameters): (Vec<_>, Vec<_>) =
@@ -236,6 +232,15 @@ impl Context {
         let sealed = [(name, notice.as_str()), (name_of_seal, seal.as_str())];
         see_other(&self.path(&with_query(path, sealed.into_iter())))
     }
+}
+
+/// The session of a caller with the role `Read`. A token that is refused counts as a failed one: call this once for each
+/// request that is not let in.
+pub(super) fn reader(head: &Parts, shared: &Shared) -> std::result::Result<Session, Turned> {
+    Session::of(head, shared, Need::Role(Role::Read)).map_err(|error| match error.reason() {
+        Reason::Unauthenticated => to_login(head, shared),
+        _ => away(head, shared, &error),
+    })
 }
 
 /// A path with parameters added to it.

@@ -13,8 +13,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::Shared;
-use super::session::Session;
-use crate::access::{Caller, Need, Role};
+use super::context::reader;
+use crate::access::Caller;
 
 /// The header by which the script asks for a view that it shows already. Other requests get an answer of their own: what
 /// was just done shows in it.
@@ -93,10 +93,13 @@ pub(super) async fn share(State(shared): State<Shared>, request: Request, next: 
     }
     let clock = &shared.pages.clock;
     let (head, body) = request.into_parts();
-    let session = Session::of(&head, &shared, Need::Role(Role::Read));
+    let session = match reader(&head, &shared) {
+        Ok(session) => session,
+        // The view would refuse the token once more.
+        Err(turned) => return turned.into_response(),
+    };
     let uri = head.uri.to_string();
     let request = Request::from_parts(head, body);
-    let Ok(session) = session else { return next.run(request).await };
     let asked = Asked { uri, form_token: session.form_token() };
     let Some(place) = shared.refreshes.place(asked, clock.monotonic()) else {
         return next.run(request).await;

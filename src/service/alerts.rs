@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::backlog::BacklogLevels;
 pub(super) use self::verification::{Failing, Verifications};
-use super::Service;
+use super::{Service, jobs_of};
 use crate::domain::alert::Alert;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::headers::KeptHeaders;
@@ -165,7 +165,7 @@ async fn accept(
     alert: &Alert,
     stopped: &CancellationToken,
 ) -> Result<Option<Accepted>> {
-    let mut jobs = service.jobs_of(&webhook, &|| Vec::new());
+    let mut jobs = jobs_of(&service.routes.get(), &webhook, &|| Vec::new());
     jobs.retain(|job| alert.undeliverable_by() != Some(&job.route));
     if jobs.is_empty() {
         return Ok(None);

@@ -3,7 +3,7 @@
 use tokio::sync::Semaphore;
 
 use super::actions::to_its_end;
-use super::{Service, apart};
+use super::{Service, apart, jobs_of};
 use crate::domain::action::ActionKind;
 use crate::domain::error::{Error, Result};
 use crate::domain::headers::KeptHeaders;
@@ -92,7 +92,7 @@ impl Service {
                 verdict: detail.verdict,
                 traceparent: detail.traceparent,
             };
-            self.jobs_of(&webhook, &|| headers.clone())
+            jobs_of(&self.routes.get(), &webhook, &|| headers.clone())
         });
         Ok((source, jobs.await))
     }

@@ -15,6 +15,7 @@ use self::webhooks::webhooks_of;
 use super::activity::Activity;
 use super::conflicts::{Conflicts, Via};
 use super::rate_limit::{RateLimiter, RateState};
+use super::sources::SourceInForce;
 use super::{Service, apart};
 use crate::access::{Need, Role};
 use crate::domain::clock::Clock;
@@ -148,7 +149,7 @@ impl Service {
     /// not stored by the deadline of the source.
     pub async fn receive(
         &self,
-        source: &SourceRules,
+        source: &SourceInForce,
         head: Head<'_>,
         body: &[u8],
         held: impl Send + 'static,
@@ -228,7 +229,7 @@ impl Service {
     /// `MalformedWebhook`, `Unauthenticated`, `TooManyFailedTokens`, `Forbidden`.
     async fn webhooks(
         &self,
-        source: &SourceRules,
+        source: &SourceInForce,
         head: &Head<'_>,
         request: &Request<'_>,
         verdict: Verdict,
@@ -280,10 +281,11 @@ impl Service {
 
     /// Lets in only clients who may submit webhooks of a source that verifies nothing. Errors: `Unauthenticated`,
     /// `TooManyFailedTokens`, `Forbidden`.
-    fn check_sender(&self, source: &SourceRules, head: &Head<'_>) -> Result<()> {
+    fn check_sender(&self, source: &SourceInForce, head: &Head<'_>) -> Result<()> {
         let named = head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let authorization = named.map(|(_, value)| *value);
-        let caller = self.access.admit(Need::Role(Role::Submit), authorization, head.client)?;
+        let need = Need::Role(Role::Submit);
+        let caller = self.access.admit_by(&source.tokens, need, authorization, head.client)?;
         if caller.sees_source(&source.name) {
             Ok(())
         } else {

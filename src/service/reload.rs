@@ -1,11 +1,10 @@
 //! The routes and sources in force, and the reload of these and of tokens: either all new ones take effect, or none.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use tokio::sync::Mutex;
 
-use super::sources::SourcesInForce;
 use crate::access::{Access, Tokens};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::policy::PoliciesInForce;
@@ -32,10 +31,26 @@ pub struct Reloaded {
 /// Reads the settings again. Blocks. The error lists every mistake.
 pub type ReadSettings = dyn Fn() -> std::result::Result<Reloaded, String> + Send + Sync;
 
+/// The routes, the sources and the tokens of one version of the settings.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The routes.
+    pub routes: Arc<Routes>,
+    /// The sources.
+    pub sources: Arc<SourceMap>,
+    /// The tokens.
+    pub tokens: Arc<Tokens>,
+}
+
+struct InForce {
+    routes: Arc<Routes>,
+    sources: Arc<SourceMap>,
+}
+
 /// The routes and the sources in force.
 pub struct RoutesInForce {
-    routes: RwLock<Arc<Routes>>,
-    sources: SourcesInForce,
+    /// A reload holds it while it sets the tokens, too.
+    in_force: RwLock<InForce>,
     /// The policies of these routes, shared with the worker.
     policies: Arc<PoliciesInForce>,
     /// None without TLS.
@@ -55,14 +70,14 @@ impl RoutesInForce {
     /// Puts `routes` in force. A reload gets its routes from `read`.
     pub fn new(routes: Arc<Routes>, read: Arc<ReadSettings>) -> Self {
         let policies = Arc::new(PoliciesInForce::new(routes.policies()));
-        let (routes, sources) = (RwLock::new(routes), SourcesInForce::default());
-        Self { routes, sources, policies, certificates: None, read, reloading: Mutex::default() }
+        let in_force = RwLock::new(InForce { routes, sources: Arc::default() });
+        Self { in_force, policies, certificates: None, read, reloading: Mutex::default() }
     }
 
     /// Puts sources in force.
     #[must_use]
-    pub fn with_sources(self, sources: Arc<SourceMap>) -> Self {
-        self.sources.set(sources);
+    pub fn with_sources(mut self, sources: Arc<SourceMap>) -> Self {
+        self.in_force.get_mut().unwrap_or_else(PoisonError::into_inner).sources = sources;
         self
     }
 
@@ -80,17 +95,29 @@ impl RoutesInForce {
 
     /// The routes in force now.
     pub fn get(&self) -> Arc<Routes> {
-        Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.in_force().routes)
     }
 
     /// The sources in force now.
     pub fn sources(&self) -> Arc<SourceMap> {
-        self.sources.get()
+        Arc::clone(&self.in_force().sources)
+    }
+
+    /// The routes, the sources and the tokens in force now, all of the same version. `access` is the one that reloads
+    /// set.
+    pub fn snapshot(&self, access: &Access) -> Snapshot {
+        let in_force = self.in_force();
+        Snapshot {
+            routes: Arc::clone(&in_force.routes),
+            sources: Arc::clone(&in_force.sources),
+            tokens: access.tokens(),
+        }
     }
 
     /// Reads the settings and puts their routes in force: in the worker, in the store, then for matching. So no
-    /// webhook gets a job of a route that the worker or the store does not know. Puts their sources in force, and their
-    /// tokens in `access`. Errors: `SettingsInvalid`, or those of the store; then all that is in force stays.
+    /// webhook gets a job of a route that the worker or the store does not know yet. Puts their sources in force, and
+    /// their tokens in `access`, together with the routes for matching. Errors: `SettingsInvalid`, or those of the
+    /// store; then all that is in force stays.
     pub async fn reload(&self, store: &(impl Operations + ?Sized), access: &Access) -> Result<Reload> {
         let _reloading = self.reloading.lock().await;
         let read = Arc::clone(&self.read);
@@ -111,13 +138,22 @@ impl RoutesInForce {
         }
         self.policies.set(routes.policies());
         let reload = Reload { routes: routes.policies().iter().count(), needs_restart };
-        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = routes;
-        self.sources.set(sources);
-        access.set(tokens);
+        self.set(InForce { routes, sources }, access, tokens);
         if let (Some(certificates), Some(tls)) = (&self.certificates, tls) {
             certificates.take_in(tls);
         }
         Ok(reload)
+    }
+
+    fn in_force(&self) -> RwLockReadGuard<'_, InForce> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts routes, sources and tokens in force at once for [`snapshot`](Self::snapshot).
+    fn set(&self, new: InForce, access: &Access, tokens: Arc<Tokens>) {
+        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        access.set(tokens);
+        *in_force = new;
     }
 }
 

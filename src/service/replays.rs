@@ -10,6 +10,7 @@ use super::actions::to_its_end;
 use crate::domain::action::ActionKind;
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
+use crate::domain::replay::ReplayState;
 use crate::domain::route::Rate;
 use crate::store::{ActionTarget, NewReplay, Replay, ReplayFilter, ReplayStep, replay_not_found};
 use crate::telemetry::repeated::Repeated;
@@ -25,6 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The most steps of a dry run before its start is answered. The other steps follow in the background.
 const STEPS_BEFORE_ANSWER: usize = 50;
+
+/// How long a dry run waits for a step that another process does. The wait counts as a step.
+const STEP_OF_ANOTHER: Duration = Duration::from_millis(20);
 
 static STEPS: Repeated = Repeated::new("replays go on again");
 
@@ -84,11 +88,21 @@ impl Service {
             return Ok(replay);
         }
         for _ in 0..STEPS_BEFORE_ANSWER {
-            // After an error, the replay goes on in the background as well.
-            let Ok(ReplayStep::Moved) = self.store.step_replay(STEP_JOBS).await else { break };
+            let step = self.store.step_replay(STEP_JOBS).await;
+            let is_idle = matches!(step, Ok(ReplayStep::Idle));
+            if is_idle && self.is_running(number).await {
+                self.clock.sleep(STEP_OF_ANOTHER).await;
+            } else if !matches!(step, Ok(ReplayStep::Moved)) {
+                // After an error, the replay goes on in the background as well.
+                break;
+            }
         }
         self.replay_started.notify_one();
         self.store.replay(number).await
+    }
+
+    async fn is_running(&self, number: u64) -> bool {
+        self.store.replay(number).await.is_ok_and(|replay| replay.state == ReplayState::Running)
     }
 
     /// A replay. Errors: `ReplayNotFound`, also for a replay of what the caller does not see.

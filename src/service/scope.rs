@@ -7,12 +7,14 @@ use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 
 use super::Service;
+use super::reload::Snapshot;
 use super::watch::is_over;
 use crate::access::{Access, Caller};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::WebhookId;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::{WebhookName, WebhookStatus};
+use crate::routes::Routes;
 use crate::store::{ListQuery, PauseTarget, Seen, StatusCounts, StoreStats};
 
 impl Service {
@@ -29,6 +31,14 @@ impl Service {
     /// Whether the caller would still be let in. For calls that last. Errors: `Unauthenticated`.
     pub fn check_caller(&self) -> Result<()> {
         self.access.check(&self.caller)
+    }
+
+    /// The routes in force, if the tokens of the same version of the settings let the caller in. Errors:
+    /// `Unauthenticated`.
+    pub fn routes_for_caller(&self) -> Result<Arc<Routes>> {
+        let Snapshot { routes, tokens, .. } = self.routes.snapshot(&self.access);
+        tokens.check(&self.caller)?;
+        Ok(routes)
     }
 
     /// The webhook without what the caller does not see; `WebhookNotFound` if that is all of it. `name` is what the

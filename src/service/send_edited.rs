@@ -11,7 +11,8 @@ use crate::store::{Accepted, ActionTarget};
 
 impl Service {
     /// Submits a webhook that was made of another one, `original`, and records that on the latter. `headers` are those
-    /// that routes see. Errors: as of [`submit`](Self::submit).
+    /// that routes see. Errors: as of [`submit`](Self::submit) and
+    /// [`routes_for_caller`](Self::routes_for_caller).
     pub async fn send_edited(
         &self,
         original: WebhookId,
@@ -20,8 +21,8 @@ impl Service {
     ) -> Result<Accepted> {
         let service = self.clone();
         let sending = to_its_end(async move {
-            let source = Some(webhook.source.clone());
-            let accepted = service.submit(webhook, &|| headers.clone(), Via::Edit).await.outcome?;
+            let (source, routes) = (Some(webhook.source.clone()), service.routes_for_caller()?);
+            let accepted = service.submit(webhook, &routes, &|| headers.clone(), Via::Edit).await.outcome?;
             let id = accepted.webhook.id;
             let detail = if accepted.duplicate {
                 format!("a duplicate of the webhook {id}")

@@ -3,13 +3,14 @@
 use super::actions::to_its_end;
 use super::conflicts::Via;
 use super::receive::{Arrived, Head, Received};
+use super::sources::SourceInForce;
 use super::{Service, apart};
 use crate::access::Role;
 use crate::domain::action::ActionKind;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
-use crate::sources::{Draft, SourceRules, sign};
+use crate::sources::{Draft, sign};
 use crate::store::{Accepted, ActionTarget};
 
 /// The most bytes of the body of a test request.
@@ -42,7 +43,8 @@ impl Service {
     /// [`receive`](Self::receive).
     pub async fn send_test(&self, source: &Source, test: TestRequest) -> Result<Received> {
         self.caller.check_role(Role::Submit)?;
-        let rules = self.seen_source(source)?;
+        self.seen_source(source)?;
+        let rules = self.source(source.as_str())?;
         let TestRequest { event_type, key, content_type, body, traceparent } = test;
         if body.len() > MAX_TEST_BYTES {
             let detail =
@@ -87,7 +89,7 @@ impl Service {
 
     async fn receive_test(
         &self,
-        rules: &SourceRules,
+        rules: &SourceInForce,
         target: &str,
         signed: &Draft,
         traceparent: &Traceparent,

@@ -1,26 +1,30 @@
 //! The sources in force, and what came in from each.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::ops::Deref;
+use std::sync::Arc;
 
 use super::Service;
 use super::activity::Activity;
+use super::reload::Snapshot;
+use crate::access::Tokens;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::webhook::Source;
+use crate::routes::Routes;
 use crate::sources::{SourceMap, SourceRules};
 
-/// The sources in force. The default has none.
-#[derive(Debug, Default)]
-pub struct SourcesInForce(RwLock<Arc<SourceMap>>);
+/// A source, with the routes and the tokens of the same version of the settings.
+#[derive(Debug)]
+pub struct SourceInForce {
+    source: Arc<SourceRules>,
+    pub(super) routes: Arc<Routes>,
+    pub(super) tokens: Arc<Tokens>,
+}
 
-impl SourcesInForce {
-    /// The sources in force now.
-    pub fn get(&self) -> Arc<SourceMap> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
+impl Deref for SourceInForce {
+    type Target = SourceRules;
 
-    /// Puts other sources in force.
-    pub fn set(&self, sources: Arc<SourceMap>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = sources;
+    fn deref(&self) -> &SourceRules {
+        &self.source
     }
 }
 
@@ -37,10 +41,11 @@ impl Service {
 
     /// The source in force with this name. A request keeps it to its end, whatever is reloaded meanwhile. Errors:
     /// `SourceNotFound`.
-    pub fn source(&self, name: &str) -> Result<Arc<SourceRules>> {
+    pub fn source(&self, name: &str) -> Result<SourceInForce> {
         let source = Source::new(name).ok();
-        let found = source.as_ref().and_then(|source| self.sources().get(source).cloned());
-        found.ok_or_else(|| {
+        let Snapshot { routes, sources, tokens } = self.routes.snapshot(&self.access);
+        let found = source.as_ref().and_then(|source| sources.get(source).cloned());
+        found.map(|source| SourceInForce { source, routes, tokens }).ok_or_else(|| {
             let named = source.map(|source| format!(" `{source}`")).unwrap_or_default();
             let detail = format!(
                 "the settings have no source{named}; add [sources.NAME] to hookbox.toml and reload, or correct the URL"

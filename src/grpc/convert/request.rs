@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::payload::cause as cause_to;
 use super::status_from;
-use super::value::json_of;
+use super::value::{held_bytes, json_of};
 use crate::domain::body_filter::BodyFilter;
 use crate::domain::error::{Error, Reason, Result, all_of};
 use crate::domain::filter::{FilterText, TraceId};
@@ -20,6 +20,17 @@ use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 use crate::grpc::proto;
 use crate::service::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
 use crate::store::ListQuery;
+
+/// The memory that a submission holds, in bytes.
+pub(in crate::grpc) fn memory_of(request: &proto::SubmitWebhookRequest) -> usize {
+    use proto::submit_webhook_request::Content;
+    let content = match &request.content {
+        Some(Content::PayloadJson(json)) => json.len(),
+        Some(Content::Payload(value)) => held_bytes(value),
+        None => 0,
+    };
+    request.idempotency_key.len() + request.event_type.len() + content
+}
 
 pub(in crate::grpc) fn new_webhook(
     request: proto::SubmitWebhookRequest,

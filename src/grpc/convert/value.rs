@@ -29,6 +29,28 @@ pub(super) fn json_of(value: prost_types::Value) -> Result<serde_json::Value> {
     })
 }
 
+/// How many members a node of a map has room for, and how many it has at least if it is not the only one.
+const NODE_MEMBERS: usize = 11;
+const LEAST_NODE_MEMBERS: usize = 5;
+
+/// The memory that a decoded value holds beside itself, in bytes. That can be a hundred times its encoded length: an object
+/// with one member takes six bytes, and a whole node of a map. Recursion is safe: prost limits the depth of messages.
+pub(super) fn held_bytes(value: &prost_types::Value) -> usize {
+    match &value.kind {
+        Some(Kind::StringValue(text)) => text.capacity(),
+        Some(Kind::ListValue(list)) => {
+            let places = list.values.capacity() * size_of::<prost_types::Value>();
+            places + list.values.iter().map(held_bytes).sum::<usize>()
+        }
+        Some(Kind::StructValue(members)) => {
+            let nodes = members.fields.len().div_ceil(LEAST_NODE_MEMBERS);
+            let held = members.fields.iter().map(|(name, value)| name.capacity() + held_bytes(value));
+            nodes * NODE_MEMBERS * size_of::<(String, prost_types::Value)>() + held.sum::<usize>()
+        }
+        None | Some(Kind::NullValue(_) | Kind::BoolValue(_) | Kind::NumberValue(_)) => 0,
+    }
+}
+
 fn json_number(number: f64) -> Result<serde_json::Value> {
     if number.fract() == 0.0 && number.abs() <= MAX_EXACT {
         return Ok((number as i64).into());
@@ -36,4 +58,26 @@ fn json_number(number: f64) -> Result<serde_json::Value> {
     serde_json::Number::from_f64(number)
         .map(Into::into)
         .ok_or_else(|| Error::invalid("payload", "has a number that JSON does not have: infinite or NaN"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use prost_types::{ListValue, Struct, Value};
+
+    use super::*;
+
+    #[test]
+    fn values_hold_far_more_memory_than_their_encoded_length() {
+        let of = |kind| Value { kind: Some(kind) };
+        let list = |value: &Value| of(Kind::ListValue(ListValue { values: vec![value.clone(); 1_000] }));
+        let object =
+            of(Kind::StructValue(Struct { fields: BTreeMap::from([(String::new(), Value::default())]) }));
+        let text = of(Kind::StringValue("x".repeat(100)));
+        assert_eq!(held_bytes(&of(Kind::BoolValue(true))), 0);
+        assert!(held_bytes(&list(&Value::default())) >= 1_000 * size_of::<Value>());
+        assert!(held_bytes(&list(&text)) >= 1_000 * (size_of::<Value>() + 100));
+        assert!(held_bytes(&list(&object)) >= 1_000 * 600);
+    }
 }

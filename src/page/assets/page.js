@@ -54,8 +54,11 @@ async function copy(button) {
 const stream = document.body.dataset.stream;
 const liveButton = document.getElementById('live');
 const POLL = 10000;
+// After so many polls the stream is tried again: a proxy may have refused it only while hookbox restarted.
+const POLLS_BEFORE_STREAM = 6;
 let source = null;
 let poll = 0;
+let polled = 0;
 let isPaused = false;
 let isLost = false;
 let isLoading = false;
@@ -78,6 +81,11 @@ async function refresh() {
       location.reload();
     } else if (answer.ok) {
       update(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+      if (poll) polled += 1;
+      if (polled >= POLLS_BEFORE_STREAM) {
+        stop();
+        start();
+      }
     }
   } catch {
     // The server is away. The next event, or the next poll, tries again.
@@ -195,6 +203,7 @@ function stop() {
   isLost = false;
   clearInterval(poll);
   poll = 0;
+  polled = 0;
   showLive();
 }
 

@@ -6,13 +6,14 @@ use tracing::Instrument as _;
 use tracing::level_filters::LevelFilter;
 
 use super::super::rate_limit::OverLimit;
-use super::super::{Service, apart, log};
+use super::super::sources::SourceInForce;
+use super::super::{Service, apart, jobs_of, log};
 use super::webhooks::visible;
 use super::{Arrived, Head, Receipt, Received, refuse};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::verdict::Verdict;
 use crate::domain::webhook::{NewWebhook, Source};
-use crate::sources::{OnConflict, Rules, SourceRules};
+use crate::sources::{OnConflict, Rules};
 use crate::store::{Accepted, BatchError, Submission};
 use crate::telemetry::metrics::Stopwatch;
 
@@ -20,7 +21,7 @@ impl Service {
     /// Stores the webhooks of a request of `bytes`: with their jobs, or in quarantine if they are not verified.
     pub(super) async fn store_webhooks(
         &self,
-        source: &SourceRules,
+        source: &SourceInForce,
         head: &Head<'_>,
         bytes: usize,
         webhooks: Vec<NewWebhook>,
@@ -48,7 +49,7 @@ impl Service {
                 return Receipt { outcome: Err(error), rate: Some(state) };
             }
         };
-        let submissions = apart(bytes, || self.submissions(rules, head, webhooks)).await;
+        let submissions = apart(bytes, || submissions(source, head, webhooks)).await;
         let storing = self.clone().store_all(source.name.clone(), submissions, rules.on_conflict, took);
         let stored = self.in_time(rules, head.arrived, held, storing).await;
         let outcome = stored.map(Received::of).map_err(|error| match error.reason() {
@@ -59,16 +60,6 @@ impl Service {
             _ => error,
         });
         Receipt { outcome, rate }
-    }
-
-    /// The webhooks with a job for each route that matches.
-    fn submissions(&self, rules: &Rules, head: &Head<'_>, webhooks: Vec<NewWebhook>) -> Vec<Submission> {
-        let headers = || visible(rules, head);
-        let submission = |webhook| {
-            let jobs = self.jobs_of(&webhook, &headers);
-            Submission { webhook, jobs }
-        };
-        webhooks.into_iter().map(submission).collect()
     }
 
     /// The result of `storing`, or `StoreUnavailable` if it is not there by the deadline of the source. Then it goes on
@@ -199,6 +190,16 @@ impl Service {
         let accepted = |webhook| Accepted { webhook, duplicate: false };
         Ok(stored.map(|webhooks| webhooks.into_iter().map(accepted).collect()))
     }
+}
+
+/// The webhooks with a job for each route that matches.
+fn submissions(source: &SourceInForce, head: &Head<'_>, webhooks: Vec<NewWebhook>) -> Vec<Submission> {
+    let headers = || visible(&source.rules, head);
+    let submission = |webhook| {
+        let jobs = jobs_of(&source.routes, &webhook, &headers);
+        Submission { webhook, jobs }
+    };
+    webhooks.into_iter().map(submission).collect()
 }
 
 /// `StoreUnavailable`: the webhooks are not stored by the deadline of their source.

@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use super::FinishRequest;
 use super::request::Ran;
 use crate::domain::attempt::{Lease, RunResult, conclude};
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Error, Reason, Result};
 use crate::domain::handler::HandlerSettings;
 use crate::domain::job::Status;
 use crate::domain::policy::Policy;
@@ -19,6 +19,10 @@ use crate::service::Service;
 use crate::store::outcomes::{JobNames, log_failure, tell_end};
 use crate::store::{Finish, LeasedJob};
 use crate::telemetry::pulled::PulledAttempt;
+
+/// How many times outcomes are sent to the store again, and after which pause.
+const SENT_AGAIN: usize = 3;
+const SENT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The result of reporting an outcome.
 #[derive(Clone, Debug)]
@@ -62,8 +66,7 @@ impl Service {
         let unheld = texts.len() - ended.len();
         let mut recorded: HashMap<Lease, Status> = HashMap::new();
         if !ended.is_empty() {
-            let finishes = ended.iter().map(|ended| ended.finish.clone()).collect();
-            let are_recorded = self.store.finish(worker, finishes).await?;
+            let are_recorded = self.send(worker, &ended).await?;
             for (ended, is_recorded) in ended.iter().zip(are_recorded) {
                 self.tell(worker, ended, is_recorded);
                 if is_recorded {
@@ -83,6 +86,22 @@ impl Service {
         Ok(finished
             .map(|(text, lease)| FinishedJob { lease: text, status: recorded.get(&lease).copied() })
             .collect())
+    }
+
+    /// Sends outcomes to the store, and sends them again while the store is not available: they may be recorded although
+    /// the response was lost. The store recognises that only if it gets the same outcomes again. A request that the worker
+    /// repeats cannot do this, because the leases are not held any more.
+    async fn send(&self, worker: &str, ended: &[Ended]) -> Result<Vec<bool>> {
+        let finishes = || ended.iter().map(|ended| ended.finish.clone()).collect::<Vec<_>>();
+        for _ in 0..SENT_AGAIN {
+            match self.store.finish(worker, finishes()).await {
+                Err(error) if error.reason() == Reason::StoreUnavailable => {
+                    self.clock.sleep(SENT_AGAIN_AFTER).await;
+                }
+                answer => return answer,
+            }
+        }
+        self.store.finish(worker, finishes()).await
     }
 
     /// Decides by the policy in force how a job goes on.

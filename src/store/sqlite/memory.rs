@@ -34,6 +34,8 @@ pub(super) struct Memory {
     /// Queues that have or had lanes.
     pub(super) ordered: HashSet<QueueId>,
     pub(super) breakers: Breakers,
+    /// The breakers after the last commit.
+    committed_breakers: Breakers,
     pub(super) quarantined: Quarantined,
     pauses: Vec<Pause>,
     paused: Paused,
@@ -57,6 +59,17 @@ struct PaceRow {
 }
 
 impl Memory {
+    /// Loads the copy from the tables anew. Failures of breakers are in no table, so those up to the last commit are kept.
+    pub(super) fn reload(&mut self, connection: &mut SqliteConnection) -> QueryResult<()> {
+        let mut loaded = Self::load(connection, Arc::clone(&self.policies))?;
+        let stored = loaded.breakers.tripped();
+        loaded.breakers.clone_from(&self.committed_breakers);
+        loaded.breakers.set_stored(&stored);
+        loaded.committed_breakers.clone_from(&loaded.breakers);
+        *self = loaded;
+        Ok(())
+    }
+
     /// Loads the copy from the tables.
     pub(super) fn load(connection: &mut SqliteConnection, policies: Arc<Policies>) -> QueryResult<Self> {
         let (counts, quarantined) = (Counts::load(connection)?, Quarantined::load(connection)?);
@@ -88,6 +101,7 @@ impl Memory {
         if let Some(policies) = self.new_policies.take() {
             self.policies = policies;
         }
+        self.committed_breakers.clone_from(&self.breakers);
         self.counts.committed()
     }
 
@@ -234,6 +248,30 @@ mod tests {
         assert_eq!(routes, ["a", "b"]);
         assert_eq!(claimed.next, None, "nothing is left");
         assert_eq!(store.stats().await.expect("reads").counts().of(Status::Processing), 2);
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_leaves_the_failures_of_a_breaker_as_they_were() {
+        let clock = Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH));
+        let (_folder, store) = open([policy("a")], clock).await;
+        let a = RouteName::new("a").expect("valid");
+        let of = |failures| Breaker { failures, trip: None };
+        let route = a.clone();
+        let counting = store.writer.run(move |transaction| {
+            transaction.context.memory.breakers.set(&route, of(2));
+            Ok::<_, Refusal>(())
+        });
+        counting.await.expect("is committed");
+        let route = a.clone();
+        let failing = store.writer.run(move |transaction| {
+            transaction.context.memory.breakers.set(&route, of(3));
+            Err::<(), _>(Refusal::Query(diesel::result::Error::NotFound))
+        });
+        failing.await.expect_err("is rolled back");
+        let reading =
+            store.writer.run(move |transaction| Ok::<_, Refusal>(transaction.context.memory.breakers.of(&a)));
+        assert_eq!(reading.await.expect("reads"), of(2));
         store.close().await;
     }
 }

@@ -47,7 +47,7 @@ pub(super) struct Context {
 impl Context {
     /// Reloads the writer's memory from the tables. Call it after a transaction that was not committed.
     pub(super) fn reload(&mut self, connection: &mut SqliteConnection) -> QueryResult<()> {
-        self.memory = Memory::load(connection, Arc::clone(self.memory.policies()))?;
+        self.memory.reload(connection)?;
         self.committed.publish_all(&self.memory);
         Ok(())
     }

@@ -17,10 +17,14 @@ mod vectors;
 mod verified;
 mod watching;
 
+use std::time::Duration;
+
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder};
 use ring::hmac;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::api::harness::client::{Answer, Rest};
 
@@ -67,6 +71,32 @@ async fn stored(rest: &Rest, source: &str) -> Vec<Value> {
     let mut webhooks = listed["webhooks"].as_array().unwrap().clone();
     webhooks.reverse();
     webhooks
+}
+
+/// How long an answer may take, also one that the limit on the time of a body makes.
+const ANSWER_TIME: Duration = Duration::from_secs(20);
+
+/// Sends the head of a request with a body of this many bytes. Returns once hookbox has begun the request and wants the
+/// body. Each of `headers` ends with a line break.
+async fn begin(rest: &Rest, path: &str, bytes: usize, headers: &str) -> TcpStream {
+    const CONTINUE: &[u8; 25] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let mut stream = TcpStream::connect(rest.address()).await.unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {bytes}\r\nExpect: 100-continue\r\n{headers}\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; CONTINUE.len()];
+    tokio::time::timeout(ANSWER_TIME, stream.read_exact(&mut answer)).await.expect("in time").unwrap();
+    assert_eq!(&answer, CONTINUE);
+    stream
+}
+
+/// The whole answer to a request that was begun.
+async fn answer_of(mut stream: TcpStream) -> String {
+    let mut answer = String::new();
+    tokio::time::timeout(ANSWER_TIME, stream.read_to_string(&mut answer)).await.expect("in time").unwrap();
+    answer
 }
 
 /// The keys of all webhooks of a source, the oldest first.

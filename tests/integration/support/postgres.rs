@@ -7,6 +7,7 @@ mod clock;
 mod cluster;
 mod database;
 mod install;
+mod lost_commits;
 mod process;
 mod programs;
 mod scratch;
@@ -17,6 +18,7 @@ mod wait;
 pub(crate) use clock::DatabaseClock;
 pub(crate) use cluster::Cluster;
 pub(crate) use database::Database;
+pub(crate) use lost_commits::{close_waiting, hold_commits, release_commits};
 pub(crate) use server::server;
 pub(crate) use session::Session;
 

@@ -57,6 +57,22 @@ await withPage({ expected: [refused] }, async (page) => {
   await page.getByRole("button", { name: "Live" }).waitFor();
 });
 
+// A proxy refuses the stream while hookbox restarts; afterwards the view is live again.
+const unavailable = /console: Failed to load resource: the server responded with a status of 503 /;
+await withPage({ expected: [unavailable, /answer: 503 to GET .*\/live$/] }, async (page) => {
+  await page.clock.install();
+  await page.route("**/live", (route) => route.fulfill({ status: 503 }));
+  await open(page, "Webhooks");
+  await page.getByRole("button", { name: "Every 10 s" }).waitFor();
+  await page.unroute("**/live");
+  for (let polls = 0; polls < 6; polls += 1) {
+    const polled = page.waitForResponse((answer) => answer.request().headers()["hookbox-refresh"] === "1");
+    await page.clock.fastForward(10_000);
+    await (await polled).finished();
+  }
+  await page.getByRole("button", { name: "Live" }).waitFor();
+});
+
 /** Waits for a change that a stream of its own tells. The stream of the page has told one by then. */
 function nextChange(page) {
   return page.evaluate(

@@ -72,7 +72,8 @@ async fn the_service_refuses_webhooks_of_the_source_from_every_caller() {
         verdict: Verdict::None,
         traceparent: Traceparent::new(1, 1, true),
     };
-    let refused = service.submit(webhook, &|| Vec::new(), Via::Rest).await.outcome.unwrap_err();
+    let routes = service.routes_for_caller().unwrap();
+    let refused = service.submit(webhook, &routes, &|| Vec::new(), Via::Rest).await.outcome.unwrap_err();
     assert_eq!((refused.reason(), refused.field()), (Reason::InvalidField, Some("source")));
     stopping.cancel();
     store.close().await;

@@ -1,7 +1,10 @@
 //! `hookbox listen` and `hookbox tail`: every webhook once and in order, whatever restarts.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::local::{Local, Received};
 use super::{failed, place};
@@ -161,4 +164,15 @@ async fn tail_prints_each_webhook_once_over_a_restart_of_hookbox() {
     let keys = lines(&tail).into_iter().map(|line| line["idempotency_key"].as_str().unwrap().to_owned());
     assert_eq!(keys.collect::<Vec<_>>(), numbers(2 * SENT));
     assert!(tail.log().contains("nothing was missed"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_ends_each_stream_at_once_is_asked_at_growing_intervals() {
+    let event = "data: {\"resume_after\":\"0193811c-2b7b-7000-8000-000000000001\"}\n\n";
+    let (place, local) = (place(&[]), Local::answering([event.to_owned()]).await);
+    let began = Instant::now();
+    let _tail = place.start_command(&["tail", "--url", &local.url("")]);
+    local.wait_for(5).await;
+    // 100, 200, 400 and 800 ms.
+    assert!(began.elapsed() >= Duration::from_millis(1_500), "{:?}", began.elapsed());
 }

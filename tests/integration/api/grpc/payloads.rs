@@ -1,13 +1,18 @@
 //! The two ways to give a payload.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
 use hookbox::internals::grpc::proto::{self, submit_webhook_request::Content};
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use rstest::rstest;
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use super::{named, submission, submission_of_value};
-use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store, eventually};
 
 /// What no double can hold and no map would keep in order.
 const EXACT: &str = r#"{ "z":12345678901234567890, "a" : 1.10,"e":1E+2,"u":"\u00e9", "n":-0.0 }"#;
@@ -106,6 +111,28 @@ async fn a_payload_over_the_limit_is_refused_in_either_form() {
         let status = client.submit_webhook(request).await.unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     }
+}
+
+#[tokio::test]
+async fn a_value_without_room_for_what_it_holds_is_refused_and_does_not_wait() {
+    let hookbox = Hookbox::start(Sqlite);
+    // Encoded 1.4 MB, decoded more than there is memory for: it has room only while nothing else has any.
+    let fields = BTreeMap::from([(String::new(), Value::default())]);
+    let values = vec![of(Kind::StructValue(Struct { fields })); 240_000];
+    let large = submission_of_value("evt-001", of(Kind::ListValue(ListValue { values })));
+    let begin = stream::iter([Ok::<_, std::io::Error>(vec![b' '; 64 * 1024])]);
+    let arriving = reqwest::Body::wrap_stream(begin.chain(stream::pending()));
+    let arriving = tokio::spawn(hookbox.rest.submission(arriving).send());
+    let refused = eventually("the other body to arrive", || async {
+        let status = hookbox.grpc().submit_webhook(large.clone()).await.unwrap_err();
+        (status.code() == Code::Unavailable).then_some(status)
+    })
+    .await;
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "BACKLOG_FULL");
+    let delay = refused.get_details_retry_info().unwrap().retry_delay;
+    assert_eq!(delay, Some(Duration::from_secs(1)));
+    hookbox.grpc().submit_webhook(submission("evt-002", "1")).await.unwrap();
+    arriving.abort();
 }
 
 fn of(kind: Kind) -> Value {

@@ -159,3 +159,13 @@ async fn a_shared_answer_is_that_of_one_token_and_of_what_it_may_see() {
     assert_eq!((refused.status, refused.header("location")), (303, "/login?next=%2Fwebhooks"));
     assert_eq!(again(&operator, "/webhooks").await.text, one.text);
 }
+
+#[tokio::test]
+async fn a_refused_token_counts_once_when_a_view_is_loaded_again() {
+    let hookbox = Hookbox::with_routes(Sqlite, &token("operator", EVERY_ROLE));
+    let wrong = Browser::of(&hookbox).with_cookie("hookbox=aGJ4X3dyb25n");
+    for _ in 0..10 {
+        assert_eq!(again(&wrong, "/webhooks").await.status, 303);
+    }
+    assert_eq!(again(&wrong, "/webhooks").await.status, 429);
+}

@@ -6,7 +6,7 @@ use reqwest::Method;
 use rstest::rstest;
 use serde_json::json;
 
-use super::{PULLED, SHOP, request, sign, stored};
+use super::{PULLED, SHOP, answer_of, begin, request, sign, stored};
 use crate::api::harness::client::{Answer, Rest};
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
@@ -137,4 +137,19 @@ async fn a_body_that_is_too_large_is_refused_and_one_just_small_enough_is_not() 
     assert_eq!(webhooks.len(), 1);
     let webhook = hookbox.rest.webhook(&largest.text_of("id")).await;
     assert_eq!(webhook["payload_text"], json!("a".repeat(1024 * 1024)));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_answered_as_an_overload_of_its_source() {
+    let with_429 = SHOP.replace("sources.shop", "sources.calm") + "answer = { overload = 429 }\n";
+    let hookbox = Hookbox::with_routes(Sqlite, &format!("{SHOP}{with_429}"));
+    let slow = async |source: &str| {
+        let begun = begin(&hookbox.rest, &format!("/v1/sources/{source}/webhooks"), 2, "").await;
+        answer_of(begun).await
+    };
+    let (shop, calm) = tokio::join!(slow("shop"), slow("calm"));
+    for (answer, status) in [(shop, "HTTP/1.1 503"), (calm, "HTTP/1.1 429")] {
+        assert!(answer.starts_with(status) && answer.contains("BODY_TIMEOUT"), "{answer}");
+        assert!(answer.to_ascii_lowercase().contains("\r\nretry-after: 1\r\n"), "{answer}");
+    }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use hookbox::internals::access::Digest;
 use rstest::rstest;
+use tokio::io::AsyncWriteExt as _;
 
-use super::{PULLED, SHOP, metric, requests, send, signed_with};
+use super::{PULLED, SHOP, answer_of, begin, metric, requests, send, sign, signed_with, stored};
 use crate::api::harness::client::{Answer, Rest};
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store, eventually};
 
@@ -115,4 +117,62 @@ async fn a_mistake_in_a_source_keeps_all_settings_in_force(#[values(Sqlite, Post
     let unsigned = super::post(&hookbox.rest, "shop", "{}").header("X-Id", "evt-002");
     Answer::of(unsigned).await.problem(401, "NOT_VERIFIED");
     assert_eq!(super::keys(&hookbox.rest, "shop").await, ["evt-001"]);
+}
+
+const BODY: &str = r#"{"idempotency_key":"evt-001","event_type":"order.created","payload":{}}"#;
+
+/// A route that takes the webhooks of one source.
+fn route(name: &str, source: &str) -> String {
+    format!("[[routes]]\nname = \"{name}\"\nhandler = \"pull\"\nsources = [\"{source}\"]\n")
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_request_that_has_begun_gets_the_jobs_of_the_routes_of_its_source(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with_routes(store, &[route("before", "shop").as_str(), SHOP].concat());
+    let headers = format!("X-Id: evt-001\r\nX-Signature: {}\r\n", sign("s3cret", b"{}"));
+    let mut begun = begin(&hookbox.rest, "/v1/sources/shop/webhooks", 2, &headers).await;
+    let renamed = [route("after", "store"), SHOP.replace("sources.shop", "sources.store")].concat();
+    assert_eq!(reload(&hookbox, &renamed).await.status, 200);
+    begun.write_all(b"{}").await.unwrap();
+    let answer = answer_of(begun).await;
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    let webhook = &stored(&hookbox.rest, "shop").await[0];
+    assert_eq!(webhook["jobs"][0]["route"], "before", "{webhook}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_submission_that_has_begun_gets_the_jobs_of_the_routes_of_its_beginning(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with_routes(store, &route("before", "default"));
+    let mut begun = begin(&hookbox.rest, "/v1/webhooks", BODY.len(), "").await;
+    assert_eq!(reload(&hookbox, &route("after", "default")).await.status, 200);
+    begun.write_all(BODY.as_bytes()).await.unwrap();
+    let answer = answer_of(begun).await;
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    let webhook = &stored(&hookbox.rest, "default").await[0];
+    assert_eq!(webhook["jobs"][0]["route"], "before", "{webhook}");
+}
+
+#[tokio::test]
+async fn a_request_that_has_begun_is_let_in_by_the_tokens_of_its_beginning() {
+    let open = "[sources.open]\nverify = \"none\"\nkey = \"body\"\n";
+    let sha256 = Digest::of(b"hbx_one").to_hex();
+    let roles = "roles = [\"submit\", \"read\", \"operate\"]\n";
+    let with_token = format!("{open}[tokens.one]\nsha256 = \"{sha256}\"\n{roles}");
+    let mut hookbox = Hookbox::with_routes(Sqlite, &with_token);
+    let without = hookbox.rest.clone();
+    hookbox.rest = hookbox.rest.with_token("hbx_one");
+    let path = "/v1/sources/open/webhooks";
+    for (settings, status) in [(open, "HTTP/1.1 401"), (with_token.as_str(), "HTTP/1.1 202")] {
+        let mut begun = begin(&without, path, 2, "").await;
+        assert_eq!(reload(&hookbox, settings).await.status, 200);
+        begun.write_all(b"{}").await.unwrap();
+        let answer = answer_of(begun).await;
+        assert!(answer.starts_with(status), "{answer}");
+    }
 }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::replicas::blocking;
 use crate::replicas::proxy::Proxy;
 use crate::support::client::{client, eventually, get, post};
-use crate::support::postgres::{Cluster, Database, Session, server};
+use crate::support::postgres::{
+    Cluster, Database, Session, close_waiting, hold_commits, release_commits, server,
+};
 use crate::support::server::{Place, Server};
 
 /// Longer than any wait of these tests, so that no lease expires.
@@ -152,6 +154,13 @@ async fn a_webhook_is_recognised_as_stored_if_the_response_was_lost() {
     assert_eq!(outcomes(&is_completed(&replica, &again).await), ["completed"]);
 }
 
+/// Waits until an outcome is recorded, and loses the response. Then commits are answered again.
+async fn lose_response(session: &Session) {
+    eventually("the outcome is recorded", async || blocking(|| close_waiting(session, "%final_webhooks%")))
+        .await;
+    blocking(|| release_commits(session));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outcome_is_recognised_as_recorded_if_the_response_was_lost() {
     let cluster = blocking(Cluster::start);
@@ -159,19 +168,9 @@ async fn an_outcome_is_recognised_as_recorded_if_the_response_was_lost() {
     let replica = start(&url, Duration::from_secs(2)).await;
     let accepted = accepted(&replica, "one").await;
     becomes(&replica, &accepted, "processing").await;
-    // From now on, a commit is written to disk, but waits for a standby that does not exist. Then its connection is
-    // closed.
     let session = blocking(|| Session::open(&url)).expect("connects");
-    let ask = |sql: &str| blocking(|| session.ask(sql)).expect("is asked");
-    ask("ALTER SYSTEM SET synchronous_standby_names = 'missing'");
-    ask("SELECT pg_reload_conf()");
-    eventually("the outcome is recorded", async || {
-        let ended = ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '%final_webhooks%'");
-        (!ended.is_empty()).then_some(())
-    })
-    .await;
-    ask("ALTER SYSTEM RESET synchronous_standby_names");
-    ask("SELECT pg_reload_conf()");
+    blocking(|| hold_commits(&session, &url));
+    lose_response(&session).await;
 
     assert_eq!(outcomes(&is_completed(&replica, &accepted).await), ["completed"]);
     let metrics = eventually("its thread is idle again", async || {
@@ -181,4 +180,39 @@ async fn an_outcome_is_recognised_as_recorded_if_the_response_was_lost() {
     .await;
     assert!(metrics.lines().any(|line| line == "hookbox_leases_lost_total 0"), "{metrics}");
     assert!(replica.has_logged("outcomes could not be stored; trying again"));
+}
+
+/// Does a call of a worker.
+async fn work(replica: &Server, call: &str, body: &Value) -> Value {
+    let calling = client().post(replica.url(&format!("/v1/work/{call}"))).json(body).send();
+    let answer = calling.await.expect("answers");
+    assert_eq!(answer.status(), StatusCode::OK, "{call}");
+    answer.json().await.expect("is JSON")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_of_a_pull_worker_is_counted_although_the_response_to_its_commit_was_lost() {
+    let cluster = blocking(Cluster::start);
+    let url = cluster.url("postgres");
+    let place = Place::new(&[&format!("--database-url={url}")]);
+    let routes = "[[routes]]\nname = \"orders\"\nhandler = \"pull\"\n";
+    std::fs::write(place.file("").with_file_name("hookbox.toml"), routes).expect("writes");
+    let replica = blocking(|| place.start());
+    accepted(&replica, "one").await;
+    let leased = work(&replica, "lease", &json!({ "routes": ["orders"], "worker": "host-1" })).await;
+    let lease = &leased["jobs"][0]["lease"];
+    let session = blocking(|| Session::open(&url)).expect("connects");
+    blocking(|| hold_commits(&session, &url));
+
+    let outcome = json!({ "lease": lease, "failed": { "error": "no", "permanent": true } });
+    let outcomes = json!({ "worker": "host-1", "outcomes": [outcome] });
+    let finishing = work(&replica, "finish", &outcomes);
+    let (finished, ()) = tokio::join!(finishing, lose_response(&session));
+    let recorded = json!({ "lease": lease, "recorded": true, "status": "dead_lettered" });
+    assert_eq!(finished["jobs"], json!([recorded]));
+    let metrics = client().get(replica.url("/metrics")).send().await.expect("answers");
+    let metrics = metrics.text().await.expect("is text");
+    for line in [r#"hookbox_dead_letters_total{route="orders"} 1"#, "hookbox_leases_lost_total 0"] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+    }
 }

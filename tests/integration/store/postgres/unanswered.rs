@@ -15,7 +15,7 @@ use hookbox::internals::telemetry::metrics::Metrics;
 use crate::store::inbox::{LEASE, webhook};
 use crate::store::routes::{breaking, in_force, job};
 use crate::support::client::eventually;
-use crate::support::postgres::{Cluster, Session};
+use crate::support::postgres::{Cluster, Session, close_waiting, hold_commits, release_commits};
 
 const WORKER: &str = "worker-1";
 
@@ -38,25 +38,6 @@ fn down(job: &ClaimedJob) -> Finish {
         counts: true,
         blocks: false,
     }
-}
-
-/// Has every commit wait from now on for a standby that does not exist.
-async fn hold_commits(session: &Session, url: &str) {
-    session.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").expect("asks");
-    session.ask("SELECT pg_reload_conf()").expect("asks");
-    let probe = Session::open(url).expect("connects");
-    let commit = "COMMENT ON SCHEMA hookbox IS 'a commit'";
-    let probing = tokio::task::spawn_blocking(move || while probe.ask(commit).is_ok() {});
-    eventually("commits wait", async || close_waiting(session, "COMMENT%")).await;
-    probing.await.expect("ends");
-}
-
-/// Closes the connection of a query whose commit waits: it is committed, and its response is lost.
-fn close_waiting(session: &Session, query: &str) -> Option<()> {
-    let closing = format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '{query}'"
-    );
-    (!session.ask(&closing).expect("asks").is_empty()).then_some(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,13 +67,12 @@ async fn a_breaker_is_told_to_have_opened_although_the_response_to_its_commit_wa
     let finish = down(&jobs[0]);
 
     let session = Session::open(&url).expect("connects");
-    hold_commits(&session, &url).await;
+    hold_commits(&session, &url);
     let (other, sent) = (Arc::clone(&store), finish.clone());
     let finishing = tokio::spawn(async move { other.finish(WORKER, vec![sent]).await });
     eventually("the transaction is committed", async || close_waiting(&session, "COMMIT%")).await;
     finishing.await.expect("runs").expect_err("the response is lost");
-    session.ask("ALTER SYSTEM RESET synchronous_standby_names").expect("asks");
-    session.ask("SELECT pg_reload_conf()").expect("asks");
+    release_commits(&session);
 
     assert_eq!(store.finish(WORKER, vec![finish]).await.expect("answers"), [true], "it was recorded");
     let opened = "hookbox_breaker_openings_total{route=\"out\"} 1\n";
