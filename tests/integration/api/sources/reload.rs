@@ -123,7 +123,7 @@ const BODY: &str = r#"{"idempotency_key":"evt-001","event_type":"order.created",
 
 /// A route that takes the webhooks of one source.
 fn route(name: &str, source: &str) -> String {
-    format!("[[routes]]\nname = \"{name}\"\nhandler = \"pull\"\nsources = [\"{source}\"]\n")
+    format!("[[routes]]\nname = \"{name}\"\nhandler = \"pull\"\nmatch = {{ source = \"{source}\" }}\n")
 }
 
 #[rstest]
@@ -139,7 +139,8 @@ async fn a_request_that_has_begun_gets_the_jobs_of_the_routes_of_its_source(
     begun.write_all(b"{}").await.unwrap();
     let answer = answer_of(begun).await;
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
-    let webhook = &stored(&hookbox.rest, "shop").await[0];
+    let id = stored(&hookbox.rest, "shop").await[0]["id"].as_str().unwrap().to_owned();
+    let webhook = hookbox.rest.get(&format!("/v1/webhooks/{id}")).await.json();
     assert_eq!(webhook["jobs"][0]["route"], "before", "{webhook}");
 }
 
@@ -154,7 +155,8 @@ async fn a_submission_that_has_begun_gets_the_jobs_of_the_routes_of_its_beginnin
     begun.write_all(BODY.as_bytes()).await.unwrap();
     let answer = answer_of(begun).await;
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
-    let webhook = &stored(&hookbox.rest, "default").await[0];
+    let id = stored(&hookbox.rest, "default").await[0]["id"].as_str().unwrap().to_owned();
+    let webhook = hookbox.rest.get(&format!("/v1/webhooks/{id}")).await.json();
     assert_eq!(webhook["jobs"][0]["route"], "before", "{webhook}");
 }
 
