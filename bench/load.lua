@@ -1,8 +1,27 @@
--- Makes wrk send distinct webhooks of about 190 bytes. The keys are random, or a counter with `-- ordered`.
+-- Makes wrk send distinct webhooks of about 190 bytes. The keys are random, or a counter with `-- ordered`. With
+-- `-- rate=N` so many a second, as far as they are answered in time.
+local ffi = require("ffi")
+ffi.cdef("int clock_gettime(int, void *);")
 local counter, ordered, salt = 0, false, 0
+
+local time = ffi.new("struct { long seconds, nanoseconds; }")
+
+-- Monotonic, in seconds.
+local function now()
+    ffi.C.clock_gettime(1, time)
+    return tonumber(time.seconds) + tonumber(time.nanoseconds) / 1e9
+end
 
 function init(args)
     ordered = args[1] == "ordered"
+    local rate = tonumber((args[1] or ""):match("^rate=(%d+)$"))
+    if rate then
+        local due = now()
+        function delay()
+            due = due + 1 / rate
+            return math.max(0, math.floor((due - now()) * 1000))
+        end
+    end
     math.randomseed(os.time() + math.floor(os.clock() * 1e6))
     salt = math.random(0, 0xffff)
     wrk.method = "POST"
