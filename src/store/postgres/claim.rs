@@ -232,7 +232,7 @@ struct Round {
 }
 
 /// Leases the planned jobs, and updates the schedule with what the statements found. Adds to `leased`, which is empty,
-/// what each step has leased: after an error, the steps before it are committed.
+/// what was leased, also if there is an error: the statements that succeeded are committed.
 async fn claim_planned(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
@@ -254,7 +254,7 @@ async fn claim_planned(
         slots: [shared.slot(), shared.slot()],
     };
     if !free.is_empty() {
-        *leased = lease(connection, &free, &leasing).await?;
+        lease(connection, &free, &leasing, leased).await?;
     }
     let limited = limits::claim(connection, limited, &leasing).await?;
     leased.jobs.extend(limited.leased.jobs);

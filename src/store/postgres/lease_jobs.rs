@@ -14,7 +14,7 @@ use diesel::sql_types::{
     Array, BigInt, Binary, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use futures::future::{OptionFuture, try_join3};
+use futures::future::{OptionFuture, join3};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -79,12 +79,16 @@ pub(super) struct Leased {
 }
 
 /// Leases due jobs of these routes, at most as many of each route as it has threads. Sends all statements in
-/// one round trip; the server runs them one after the other.
+/// one round trip; the server runs them one after the other, each in a transaction of its own unless the caller has
+/// begun one.
+///
+/// Adds to `leased`, which is empty, what each statement has leased and found, also if another one fails.
 pub(super) async fn lease<'s>(
     connection: &AsyncPgConnection,
     shares: impl IntoIterator<Item = &'s Share>,
     leasing: &Leasing<'_>,
-) -> QueryResult<Leased> {
+    leased: &mut Leased,
+) -> QueryResult<()> {
     let is_single = |share: &&Share| matches!(share.queues.as_slice(), [queue] if !queue.is_ordered);
     let (single, merged): (Vec<_>, Vec<_>) = shares.into_iter().partition(is_single);
     let queues =
@@ -129,14 +133,17 @@ pub(super) async fn lease<'s>(
     let mut shared = (connection, connection);
     let single = OptionFuture::from(single.map(|single| single.load::<LeasedRow>(&mut shared.0)));
     let merged = OptionFuture::from(merged.map(|merged| merged.load::<LeasedRow>(&mut shared.1)));
-    let (single, merged, found) = try_join3(
-        async { single.await.transpose() },
-        async { merged.await.transpose() },
-        next_due(connection, &all, leasing.now),
-    )
-    .await?;
-    let jobs = single.into_iter().chain(merged).flatten().collect();
-    Ok(Leased { jobs, found })
+    // Not `try_join3`: after an error, it would not be known what the other statement has leased.
+    let (single, merged, found) = join3(single, merged, next_due(connection, &all, leasing.now)).await;
+    let mut end = Ok(());
+    for rows in [single.transpose(), merged.transpose()] {
+        match rows {
+            Ok(rows) => leased.jobs.extend(rows.into_iter().flatten()),
+            // The first one: in a transaction, it is the cause of the others.
+            Err(error) => end = end.and(Err(error)),
+        }
+    }
+    end.and(found.map(|found| leased.found = found))
 }
 
 /// When the oldest job of each queue was or is due, leased or not. Queues without such a job are left out.

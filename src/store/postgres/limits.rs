@@ -132,7 +132,7 @@ async fn claim_locked(
     }
     limited.is_refused = !refused.is_empty();
     if !allowed.is_empty() {
-        limited.leased = lease(connection, allowed.iter().map(|(share, _)| share), leasing).await?;
+        lease(connection, allowed.iter().map(|(share, _)| share), leasing, &mut limited.leased).await?;
     }
     let mut moved = Vec::new();
     for (share, pace) in allowed.into_iter().chain(refused) {

@@ -1,13 +1,17 @@
-//! Jobs that were leased by a statement whose response was lost.
+//! Jobs that were leased by a statement whose response was lost, or beside a statement that failed.
 
 use std::sync::Arc;
 
+use hookbox::internals::domain::error::Reason;
 use hookbox::internals::domain::job::Status;
+use hookbox::internals::store::{Claim, Wanted};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::PostgresHarness;
-use crate::store::inbox::{Inbox, LEASE, seconds};
+use crate::store::inbox::{Inbox, LEASE, refused, seconds, sorted_keys};
+use crate::store::routes::{job, ordered, pulled, route};
+use crate::support::postgres::Session;
 
 const WORKER: &str = "worker-1";
 
@@ -79,4 +83,35 @@ async fn jobs_of_another_process_are_not_given_back() {
     let always = Timestamp::UNIX_EPOCH..=inbox.now();
     assert_eq!(inbox.give_back_unheld("worker-2", vec![], always).await.expect("looks"), 0);
     assert_eq!(inbox.status_of(webhook.id).await.status(), Status::Processing);
+}
+
+/// A claim leases ordered jobs and other jobs by a statement each, and the server runs both whatever becomes of the other.
+#[tokio::test]
+async fn jobs_that_a_claim_has_leased_for_a_worker_are_given_back_if_its_other_statement_fails() {
+    for failing in ["NOT NULL", "NULL"] {
+        let inbox = Inbox::<PostgresHarness>::with_routes(["free", "ordered"].map(pulled)).await;
+        let free = inbox.accept_for("free", [job("free")]).await;
+        let first = inbox.accept_for("ordered", [ordered("ordered", "x")]).await;
+        let (leased, other) = if failing == "NOT NULL" { (free, first) } else { (first, free) };
+        let session = Session::open(&inbox.harness().url()).expect("connects");
+        let refusing = format!(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''refused''; END';
+             CREATE TRIGGER refuse BEFORE UPDATE ON jobs FOR EACH ROW
+             WHEN (NEW.status = 1 AND NEW.lane IS {failing}) EXECUTE FUNCTION refuse()"
+        );
+        session.ask(&refusing).expect("creates");
+
+        let wanted = Wanted::Pulled(["free", "ordered"].map(route).into());
+        let claim = Claim { worker: "puller-1".into(), wanted, ..inbox.claim_for(10) };
+        assert_eq!(refused(inbox.claim(claim.clone()).await), Reason::StoreUnavailable, "{failing}");
+        let status = inbox.status_of(leased.id).await;
+        assert_eq!((status.status(), status.attempt_count()), (Status::Pending, 0), "{failing}");
+        assert_eq!(status.revision(), leased.revision() + 2, "it was leased and given back");
+        assert_eq!(inbox.status_of(other.id).await, other, "{failing}");
+
+        session.ask("DROP TRIGGER refuse ON jobs").expect("drops");
+        let claims = inbox.claim(claim).await.expect("claims");
+        assert_eq!(sorted_keys(&claims.jobs), ["free", "ordered"], "{failing}");
+        assert!(claims.jobs.iter().all(|job| job.attempt == 1), "{failing}");
+    }
 }
