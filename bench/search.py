@@ -98,8 +98,8 @@ def fill_sqlite(path, options):
             ((w.sequence, w.status, int(not w.is_pending), w.ms, w.ms, None if w.is_pending else w.ms,
               int(w.payload is None)) for w in batch))
         file.executemany(
-            """INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker)
-               VALUES (?, 1, 1, ?, ?, ?, ?, 'bench')""",
+            """INSERT INTO attempts (webhook, queue, number, run, outcome, started_at, finished_at, error, worker)
+               VALUES (?, 1, 1, 1, ?, ?, ?, ?, 'bench')""",
             ((w.sequence, int(w.is_dead), w.ms, w.ms, f"status 500 from {w.key}" if w.is_dead else None)
              for w in batch if not w.is_pending))
         file.execute("COMMIT")

@@ -32,7 +32,7 @@ use hookbox::internals::domain::verdict::Verdict;
 use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 use hookbox::internals::store::postgres::{self, PostgresStore};
 use hookbox::internals::store::sqlite::{self, SqliteStore};
-use hookbox::internals::store::{Claim, ClaimedJob, Finish, PauseTarget, Store, Wanted};
+use hookbox::internals::store::{Claim, ClaimedJob, Finish, NewPause, PauseTarget, Store, Wanted};
 use hookbox::internals::telemetry::metrics::{Metrics, Stopwatch};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
@@ -73,7 +73,8 @@ async fn main() -> Result<()> {
             1 => sender.send(DUE, |number| job(&names[number % ROUTES])).await,
             2 => {
                 sender.send(paused, |_| job("route-1")).await;
-                store.pause(PauseTarget::Route(RouteName::new("route-1")?)).await?;
+                let target = PauseTarget::Route(RouteName::new("route-1")?);
+                store.pause(NewPause { target, actor: WORKER.to_owned(), reason: None }).await?;
                 sender.send(DUE, |_| job("route-0")).await;
             }
             _ => {

@@ -47,8 +47,8 @@ pub use self::pulled::{LeasedJob, Wanted};
 pub(crate) use self::replays::not_found as replay_not_found;
 pub use self::replays::{NewReplay, Replay, ReplayFilter, ReplayStep, Replays};
 pub use self::types::{
-    Accepted, BatchError, Claim, ClaimedJob, Claims, Finish, Moved, Pause, PauseTarget, Probe, Purged,
-    QueueStats, StatusCounts, StoreStats, Submission, TrippedBreaker,
+    Accepted, BatchError, Claim, ClaimedJob, Claims, Finish, Moved, NewPause, Pause, PauseTarget, Probe,
+    Purged, QueueStats, StatusCounts, StoreStats, Submission, TrippedBreaker,
 };
 use crate::domain::attempt::{AttemptWindow, Lease};
 use crate::domain::conflict::OnConflict;
@@ -260,9 +260,9 @@ pub trait Operations: fmt::Debug + Send + Sync {
     /// Removes a quarantined webhook. Errors: `WebhookNotFound`; `WrongStatus` if it is not quarantined.
     async fn discard(&self, id: WebhookId) -> Result<()>;
 
-    /// Pauses `target`: its jobs do not start until it is resumed. Pausing a paused target changes nothing. Returns
-    /// the pause in force, with the time at which it began.
-    async fn pause(&self, target: PauseTarget) -> Result<Pause>;
+    /// Pauses a target: its jobs do not start until it is resumed. Pausing a paused target keeps the time at which its
+    /// pause began; the actor and the reason are then those of `pause`. Returns the pause in force.
+    async fn pause(&self, pause: NewPause) -> Result<Pause>;
 
     /// Ends the pause of `target`, and closes the breaker of a route. Returns `false` if it was not paused.
     async fn resume(&self, target: PauseTarget) -> Result<bool>;

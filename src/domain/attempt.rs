@@ -33,6 +33,15 @@ pub struct Lease {
     pub token: u64,
 }
 
+/// A lease that is held, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldLease {
+    /// The name of the process that holds it, or of the worker that pulled the job.
+    pub worker: String,
+    /// When it ends unless it is extended.
+    pub until: Timestamp,
+}
+
 /// How an attempt ended. The numbers are stored in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -69,6 +78,8 @@ impl Outcome {
 pub struct AttemptRecord {
     /// The number of the attempt, over all runs of the job; 1 for the first.
     pub number: u32,
+    /// The number of the run that it belongs to; 1 for the first run of the job.
+    pub run: u32,
     /// How the attempt ended.
     pub outcome: Outcome,
     /// When the attempt started.

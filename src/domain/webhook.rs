@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::attempt::AttemptRecord;
+use super::attempt::{AttemptRecord, HeldLease};
 use super::content_type::ContentType;
 use super::error::{Error, Result};
 use super::headers::KeptHeaders;
@@ -248,6 +248,8 @@ pub struct JobDetail {
     pub available_at: Timestamp,
     /// When the job reached a final status.
     pub completed_at: Option<Timestamp>,
+    /// Its lease; none unless the job is processing.
+    pub lease: Option<HeldLease>,
     /// What the handler returned, as JSON; none until the job is completed, and once its retention is over.
     pub result: Option<String>,
     /// The attempts that have ended, oldest first, so far as they were asked for.

@@ -66,7 +66,7 @@ pub(super) async fn list_routes(api: Api) -> Answer {
 /// Keeps jobs from starting until they are resumed: all jobs, the jobs of a route, or the jobs of a source
 ///
 /// Holds for all replicas. Webhooks are still accepted, and running jobs finish. Pausing a paused target
-/// again changes nothing and returns the pause in force.
+/// again keeps the time since when it is paused; actor and reason are then those of the last call.
 #[utoipa::path(
     post, path = "/v1/pause", tag = "operations", operation_id = "Pause", params(Target),
     responses(

@@ -181,11 +181,11 @@ async fn digest(service: &Service, moment: u64) -> u64 {
         counts(&stats.counts).hash(&mut digest);
         for route in &stats.routes {
             (route.route.as_str(), counts(&route.counts)).hash(&mut digest);
-            (route.settings.is_some(), route.paused_since.is_some()).hash(&mut digest);
+            (route.settings.is_some(), route.pause.is_some()).hash(&mut digest);
             route.breaker.map(|breaker| (breaker.trips, breaker.open_until())).hash(&mut digest);
         }
         for pause in &stats.pauses {
-            pause.target.to_string().hash(&mut digest);
+            (pause.target.to_string(), &pause.actor, &pause.reason).hash(&mut digest);
         }
     }
     // At most one runs, which is the newest.

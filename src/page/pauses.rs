@@ -1,7 +1,6 @@
 //! Pausing and resuming everything, a route, or the processing of a source.
 
 use axum::response::Response;
-use jiff::Timestamp;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -9,10 +8,13 @@ use super::because::because;
 use super::context::Context;
 use super::parts::{self, Button, Tone};
 use crate::domain::error::Result;
-use crate::service::PauseTarget;
+use crate::service::{Pause, PauseTarget};
 
 /// The value of the field `back` of forms in a list, to which they go back.
 const TO_LIST: &str = "list";
+
+/// How many characters of a reason are shown in a list.
+const LIST_REASON_CHARS: usize = 80;
 
 /// A form that pauses or resumes.
 #[derive(Debug, Default, Deserialize)]
@@ -22,17 +24,37 @@ pub(super) struct Pausing {
     back: Option<String>,
 }
 
-/// Says that something is paused, since when, and what that means.
-pub(super) fn notice(context: &Context, what: &str, since: Timestamp) -> Markup {
+/// Says that something is paused, since when, by whom and why, and what that means.
+pub(super) fn notice(context: &Context, what: &str, pause: &Pause) -> Markup {
     parts::notice(
         Tone::Warning,
         html! {
             p {
-                (what) " has been paused since " (parts::moment(since, context.now))
+                (what) " has been paused since " (parts::moment(pause.since, context.now))
                 ". Webhooks are accepted, and no job starts."
+            }
+            p {
+                "Paused by " (parts::text(&pause.actor))
+                @if let Some(reason) = &pause.reason { ": " (parts::text(reason)) }
             }
         },
     )
+}
+
+/// The same in a list.
+pub(super) fn badge(context: &Context, pause: &Pause) -> Markup {
+    html! {
+        div {
+            span.nowrap {
+                (parts::badge(Tone::Warning, "paused")) " "
+                span.small.muted { (parts::time(pause.since, context.now)) }
+            }
+            div.small.muted {
+                "by " (parts::text(&pause.actor))
+                @if let Some(reason) = &pause.reason { ": " (parts::cut(reason, LIST_REASON_CHARS)) }
+            }
+        }
+    }
 }
 
 /// The form for everything. Nothing for a caller who sees only a part of it.

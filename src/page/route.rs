@@ -134,11 +134,11 @@ fn actions(context: &Context, stats: &RouteStats) -> Markup {
             a.button href=(context.path(&format!("/replays?route={route}&status=dead_lettered#new"))) { "Replay" }
         }
         @if may_pause {
-            @if is_tripped && stats.paused_since.is_none() {
+            @if is_tripped && stats.pause.is_none() {
                 (Button::new(&format!("{at}/resume"), "Close the breaker").render(context))
             }
-            @if stats.settings.is_some() || stats.paused_since.is_some() {
-                (pauses::of(context, &at, &format!("the route {route}"), stats.paused_since.is_some()))
+            @if stats.settings.is_some() || stats.pause.is_some() {
+                (pauses::of(context, &at, &format!("the route {route}"), stats.pause.is_some()))
             }
         }
     }
@@ -148,9 +148,9 @@ fn actions(context: &Context, stats: &RouteStats) -> Markup {
 async fn warnings(context: &Context, all: &Stats, stats: &RouteStats) -> Vec<Markup> {
     let mut warnings = Vec::new();
     let everything = all.pauses.iter().find(|pause| pause.target == PauseTarget::Everything);
-    let since = [("Everything", everything.map(|pause| pause.since)), ("This route", stats.paused_since)];
-    for (what, since) in since.into_iter().filter_map(|(what, since)| Some((what, since?))) {
-        warnings.push(pauses::notice(context, what, since));
+    let paused = [("Everything", everything), ("This route", stats.pause.as_ref())];
+    for (what, pause) in paused.into_iter().filter_map(|(what, pause)| Some((what, pause?))) {
+        warnings.push(pauses::notice(context, what, pause));
     }
     if stats.breaker.is_some_and(|breaker| breaker.state != BreakerState::Closed) {
         warnings.push(tripped(context, stats, last_error(context, &stats.route).await));

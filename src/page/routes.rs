@@ -41,7 +41,7 @@ fn body(context: &Context, stats: &Stats) -> Markup {
         div id="routes" data-live {
             (parts::head("Routes", pauses::everything(context, everything.is_some())))
             @if let Some(pause) = everything {
-                (pauses::notice(context, "Everything", pause.since))
+                (pauses::notice(context, "Everything", pause))
             }
             section.card {
                 @if in_force.is_empty() {
@@ -112,7 +112,7 @@ fn row(context: &Context, stats: &RouteStats, recent: &Recent) -> Markup {
             }
             td {
                 @if stats.settings.is_some() && !context.caller.has_limited_sources() {
-                    (pauses::in_list(context, &format!("/routes/{route}"), stats.paused_since.is_some()))
+                    (pauses::in_list(context, &format!("/routes/{route}"), stats.pause.is_some()))
                 }
             }
         }

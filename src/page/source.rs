@@ -89,8 +89,8 @@ async fn body(context: &Context, name: &str) -> Result<Markup> {
     Ok(html! {
         (crumbs(context))
         div id="source" data-live {
-            (parts::head(source.as_str(), actions(context, &source, view.paused_since.is_some())))
-            @if let Some(since) = view.paused_since { (pauses::notice(context, PROCESSING, since)) }
+            (parts::head(source.as_str(), actions(context, &source, view.pause.is_some())))
+            @if let Some(pause) = &view.pause { (pauses::notice(context, PROCESSING, pause)) }
             (tiles(context, &view))
         }
         (refused)
@@ -109,12 +109,12 @@ fn crumbs(context: &Context) -> Markup {
 /// The view of a source that has no section in the settings: its webhooks come by `POST /v1/webhooks`, or are those of
 /// hookbox itself. None if nothing is known of it.
 async fn without_settings(context: &Context, source: &Source) -> Result<Option<Markup>> {
-    let Some(since) = others(context).await?.get(source).copied() else { return Ok(None) };
+    let Some(pause) = others(context).await?.remove(source) else { return Ok(None) };
     Ok(Some(html! {
         (crumbs(context))
-        (parts::head(source.as_str(), actions(context, source, since.is_some())))
-        @if let Some(since) = since {
-            (pauses::notice(context, PROCESSING, since))
+        (parts::head(source.as_str(), actions(context, source, pause.is_some())))
+        @if let Some(pause) = &pause {
+            (pauses::notice(context, PROCESSING, pause))
         }
         p {
             @if source.is_own() {

@@ -5,7 +5,6 @@ mod new;
 use std::collections::BTreeMap;
 
 use axum::response::Response;
-use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::Paths;
@@ -14,8 +13,8 @@ use super::parts::{self, Tone, number};
 use super::pauses;
 use crate::domain::error::Result;
 use crate::domain::webhook::Source;
-use crate::service::PauseTarget;
 use crate::service::source_view::SourceView;
+use crate::service::{Pause, PauseTarget};
 
 /// The most characters of the description of a source in the list.
 const MAX_DESCRIPTION_CHARS: usize = 80;
@@ -62,15 +61,15 @@ async fn body(context: &Context) -> Result<Markup> {
 }
 
 /// The sources that the caller sees and that the settings do not have, so far as they are known: `default`, those from
-/// which something came in the last 60 minutes, and those that are paused. Each with the time since when it is paused.
-pub(super) async fn others(context: &Context) -> Result<BTreeMap<Source, Option<Timestamp>>> {
+/// which something came in the last 60 minutes, and those that are paused. Each with its pause.
+pub(super) async fn others(context: &Context) -> Result<BTreeMap<Source, Option<Pause>>> {
     let mut others = BTreeMap::from([(Source::default(), None)]);
     for totals in context.service.counters().history().sources() {
         others.extend(Source::new(totals.source).ok().map(|source| (source, None)));
     }
     for pause in context.service.pauses().await? {
-        if let PauseTarget::Source(source) = pause.target {
-            others.insert(source, Some(pause.since));
+        if let PauseTarget::Source(source) = &pause.target {
+            others.insert(source.clone(), Some(pause));
         }
     }
     let in_settings = context.service.sources();
@@ -129,7 +128,7 @@ fn row(context: &Context, view: &SourceView, has_numbers: bool) -> Markup {
                 td.num data-label="Handshakes" { (number(counts.handshakes)) }
             }
             td data-label="Rate limit" { @if let Some(limit) = &view.rate_limit { (limit) } @else { "–" } }
-            td { (pausing(context, &view.source, view.paused_since.is_some())) }
+            td { (pausing(context, &view.source, view.pause.is_some())) }
         }
     }
 }
@@ -137,17 +136,11 @@ fn row(context: &Context, view: &SourceView, has_numbers: bool) -> Markup {
 fn state(context: &Context, view: &SourceView) -> Markup {
     html! {
         div.row {
-            @if let Some(since) = view.paused_since { (paused(context, since)) }
+            @if let Some(pause) = &view.pause { (pauses::badge(context, pause)) }
             @if !view.verifies { (parts::badge(Tone::Plain, "not verified")) }
-            @if view.paused_since.is_none() && view.verifies { (parts::badge(Tone::Good, "running")) }
+            @if view.pause.is_none() && view.verifies { (parts::badge(Tone::Good, "running")) }
             @if view.is_sensitive { (parts::badge(Tone::Plain, "sensitive")) }
         }
-    }
-}
-
-fn paused(context: &Context, since: Timestamp) -> Markup {
-    html! {
-        span.nowrap { (parts::badge(Tone::Warning, "paused")) " " span.small.muted { (parts::time(since, context.now)) } }
     }
 }
 
@@ -158,7 +151,7 @@ fn pausing(context: &Context, source: &Source, is_paused: bool) -> Markup {
     pauses::in_list(context, &format!("/sources/{source}"), is_paused)
 }
 
-fn table_of_others(context: &Context, others: &BTreeMap<Source, Option<Timestamp>>) -> Markup {
+fn table_of_others(context: &Context, others: &BTreeMap<Source, Option<Pause>>) -> Markup {
     html! {
         div.table {
             table.cards {
@@ -170,17 +163,17 @@ fn table_of_others(context: &Context, others: &BTreeMap<Source, Option<Timestamp
                     }
                 }
                 tbody {
-                    @for (source, since) in others {
+                    @for (source, pause) in others {
                         tr data-row {
                             th.main scope="row" { (parts::source_link(context, source)) }
                             td data-label="State" {
-                                @if let Some(since) = since {
-                                    (paused(context, *since))
+                                @if let Some(pause) = pause {
+                                    (pauses::badge(context, pause))
                                 } @else {
                                     (parts::badge(Tone::Good, "running"))
                                 }
                             }
-                            td { (pausing(context, source, since.is_some())) }
+                            td { (pausing(context, source, pause.is_some())) }
                         }
                     }
                 }

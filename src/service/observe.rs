@@ -68,8 +68,8 @@ pub struct RouteStats {
     /// For how long its oldest waiting job has been due, also if the route is paused or gone; 0 if no job is
     /// due.
     pub oldest_due_seconds: f64,
-    /// Since when the route is paused by its name.
-    pub paused_since: Option<Timestamp>,
+    /// The pause of the route by its name.
+    pub pause: Option<Pause>,
     /// For how many webhooks its `where` could not be evaluated since the settings were last read.
     pub match_failures: u64,
     /// Why the last of these evaluations failed.
@@ -160,11 +160,11 @@ impl Service {
                     settings,
                     counts: StatusCounts::default(),
                     oldest_due_seconds: 0.0,
-                    paused_since: stats
+                    pause: stats
                         .pauses
                         .iter()
                         .find(|pause| pause.target == PauseTarget::Route(route.clone()))
-                        .map(|pause| pause.since),
+                        .cloned(),
                     match_failures: failures.as_ref().map_or(0, |failures| failures.count),
                     last_match_failure: failures.and_then(|failures| failures.last_error),
                     route: route.clone(),
@@ -221,7 +221,7 @@ impl Service {
             route: route.route.as_str(),
             counts: Status::OF_JOBS.map(|status| (status, route.counts.of(status))),
             oldest_due_seconds: route.oldest_due_seconds,
-            is_paused: route.paused_since.is_some(),
+            is_paused: route.pause.is_some(),
             held_jobs: if route.settings.is_none() { route.counts.unfinished() } else { 0 },
             match_failures: route.match_failures,
             breaker: route.breaker.map(|breaker| breaker.number()),

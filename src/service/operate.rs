@@ -7,7 +7,7 @@ use crate::domain::action::ActionKind;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::{Source, WebhookName, WebhookStatus};
-use crate::store::{ActionTarget, Moved, Pause, PauseTarget};
+use crate::store::{ActionTarget, Moved, NewPause, Pause, PauseTarget};
 
 /// The target of a request to pause or resume: a route, a source, or everything if neither is given.
 /// Errors: `InvalidField` if both are given, or a name is not valid. An empty name is refused, so that a
@@ -77,9 +77,9 @@ impl Service {
         Ok(self.arranged(self.seen(webhook.await?, &name)?))
     }
 
-    /// Keeps jobs from starting, in all replicas, until they are resumed. Pausing a paused target again
-    /// returns the pause in force. Errors: `RouteNotFound` if a route is not in the settings and never had a
-    /// job.
+    /// Keeps jobs from starting, in all replicas, until they are resumed. Pausing a paused target again keeps the time
+    /// at which its pause began; actor and reason are then those of this call. Errors: `RouteNotFound` if a route is not
+    /// in the settings and never had a job.
     pub async fn pause(&self, target: PauseTarget) -> Result<Pause> {
         self.check_target(&target)?;
         if let PauseTarget::Route(route) = &target {
@@ -87,8 +87,8 @@ impl Service {
         }
         let service = self.clone();
         let pausing = to_its_end(async move {
-            let pause = service.store.pause(target).await?;
-            let actor = service.caller.name();
+            let (actor, reason) = (service.caller.name(), service.reason.clone());
+            let pause = service.store.pause(NewPause { target, actor: actor.to_owned(), reason }).await?;
             tracing::info!(actor, pause.target = %pause.target, "paused; jobs do not start until the target is resumed");
             service.record(ActionKind::Pause, pause.target.clone().into(), None).await;
             Ok(pause)

@@ -35,8 +35,8 @@ pub struct SourceView {
     pub counts: SourceCounts,
     /// When the last request came that was verified, or that the source does not verify.
     pub last_seen: Option<Timestamp>,
-    /// Since when the source is paused by its name.
-    pub paused_since: Option<Timestamp>,
+    /// The pause of the source by its name.
+    pub pause: Option<Pause>,
 }
 
 /// How many requests of a source came in since the start of this process, by what they were.
@@ -99,7 +99,7 @@ impl Service {
             is_sensitive: rules.is_sensitive,
             counts,
             last_seen,
-            paused_since: paused_since(pauses, &source.name),
+            pause: pause_of(pauses, &source.name),
         }
     }
 
@@ -119,7 +119,7 @@ impl Service {
     }
 }
 
-fn paused_since(pauses: &[Pause], source: &Source) -> Option<Timestamp> {
+fn pause_of(pauses: &[Pause], source: &Source) -> Option<Pause> {
     let target = PauseTarget::Source(source.clone());
-    pauses.iter().find(|pause| pause.target == target).map(|pause| pause.since)
+    pauses.iter().find(|pause| pause.target == target).cloned()
 }

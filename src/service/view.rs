@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::attempt::AttemptRecord;
+use crate::domain::attempt::{AttemptRecord, HeldLease};
 use crate::domain::content_type::ContentType;
 use crate::domain::job::Status;
 use crate::domain::policy::Policies;
@@ -75,6 +75,8 @@ pub struct JobView {
     pub last_error: Option<String>,
     /// When the next attempt is or was due; none unless the job is waiting.
     pub next_attempt_at: Option<Timestamp>,
+    /// Its lease; none unless the job is processing.
+    pub lease: Option<HeldLease>,
 }
 
 impl WebhookView {
@@ -98,6 +100,7 @@ impl WebhookView {
                 attempts: detail.attempts,
                 last_error: job.last_error.clone(),
                 next_attempt_at: job.next_attempt_at,
+                lease: detail.lease,
             }
         });
         let mut jobs = jobs.collect::<Vec<_>>();

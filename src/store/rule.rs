@@ -285,7 +285,7 @@ mod tests {
     fn a_pause_holds_what_it_names() {
         let (route, other) = (RouteName::default(), RouteName::new("other").expect("valid"));
         let (source, another) = (Source::default(), Source::new("another").expect("valid"));
-        let paused = |target| Paused::new(&[Pause { target, since: at(0) }]);
+        let paused = |target| Paused::new(&[Pause::of(target, at(0))]);
         assert!(!Paused::default().holds(&route, &source));
         assert!(paused(PauseTarget::Everything).holds(&other, &another));
         assert!(paused(PauseTarget::Route(route.clone())).holds(&route, &another));

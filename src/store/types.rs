@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::pulled::Wanted;
+use crate::domain::action::ActionReason;
 use crate::domain::attempt::{Lease, Outcome};
 use crate::domain::breaker::{Health, Trip};
 use crate::domain::content_type::ContentType;
@@ -201,6 +202,17 @@ impl fmt::Display for PauseTarget {
     }
 }
 
+/// A pause to begin.
+#[derive(Clone, Debug)]
+pub struct NewPause {
+    /// What is paused.
+    pub target: PauseTarget,
+    /// The name of the token that pauses it.
+    pub actor: String,
+    /// Why, in the words of the operator.
+    pub reason: Option<ActionReason>,
+}
+
 /// A pause in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
@@ -208,6 +220,24 @@ pub struct Pause {
     pub target: PauseTarget,
     /// Since when the target is paused.
     pub since: Timestamp,
+    /// The name of the token that paused it last.
+    pub actor: String,
+    /// Why, in the words of the operator who paused it last.
+    pub reason: Option<String>,
+}
+
+impl Pause {
+    /// The pause that begins at `since`.
+    pub(super) fn new(new: &NewPause, since: Timestamp) -> Self {
+        let NewPause { target, actor, reason } = new.clone();
+        Self { target, since, actor, reason: reason.map(|reason| reason.to_string()) }
+    }
+
+    /// A pause by a test.
+    #[cfg(test)]
+    pub(super) fn of(target: PauseTarget, since: Timestamp) -> Self {
+        Self { target, since, actor: "test".to_owned(), reason: None }
+    }
 }
 
 /// The breaker of a route that has opened, and was not closed since.

@@ -131,7 +131,8 @@ CREATE INDEX finished_jobs_by_status ON finished_jobs (status, webhook) WHERE st
 CREATE TABLE attempts (
     webhook     uuid NOT NULL,
     queue       integer NOT NULL,
-    number      integer NOT NULL,
+    number      integer NOT NULL,                   -- over all runs
+    run         integer NOT NULL,                   -- the run of the job that the attempt belongs to
     outcome     smallint NOT NULL,
     started_at  timestamptz NOT NULL,
     finished_at timestamptz NOT NULL,
@@ -141,12 +142,13 @@ CREATE TABLE attempts (
     PRIMARY KEY (webhook, queue, number)
 );
 
--- The state of all jobs, finished or not; for finished jobs with the attempt that ended the job. `last_error` is why
--- the last attempt of a retrying job or a dead letter failed; null for other jobs.
+-- The state of all jobs, finished or not; for finished jobs with the attempt that ended the job. `worker` is who ran
+-- that attempt, or who holds the lease; `lease_until` is null if the job is not leased. `last_error` is why the last
+-- attempt of a retrying job or a dead letter failed; null for other jobs.
 CREATE VIEW job_statuses AS
-    SELECT webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision,
+    SELECT webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision, lease_until,
            NULL::smallint AS outcome, NULL::timestamptz AS started_at, NULL::text AS error, NULL::text AS result,
-           NULL::text AS worker, NULL::text AS delivery,
+           CASE WHEN lease_until IS NOT NULL THEN worker END AS worker, NULL::text AS delivery,
            CASE WHEN status = 2 THEN (
                SELECT a.error FROM attempts a
                WHERE a.webhook = jobs.webhook AND a.queue = jobs.queue AND a.number = jobs.attempts
@@ -154,7 +156,7 @@ CREATE VIEW job_statuses AS
     FROM jobs
     UNION ALL
     SELECT webhook, queue, status, run, attempts, uncounted_attempts, available_at, completed_at, revision,
-           outcome, started_at, error, result, worker, delivery, CASE WHEN status = 4 THEN error END
+           NULL::timestamptz, outcome, started_at, error, result, worker, delivery, CASE WHEN status = 4 THEN error END
     FROM finished_jobs;
 
 -- The number of jobs by queue and status, and of webhooks without jobs; changed in the transaction that changes
@@ -177,9 +179,11 @@ CREATE TABLE status_counts (
 
 -- The pauses in force. Paused jobs do not start until an operator resumes them.
 CREATE TABLE pauses (
-    scope smallint NOT NULL,                        -- 0 everything, 1 a route, 2 a source
-    name  text COLLATE "C" NOT NULL,                -- of the route or the source; empty for everything
-    since timestamptz NOT NULL,
+    scope  smallint NOT NULL,                       -- 0 everything, 1 a route, 2 a source
+    name   text COLLATE "C" NOT NULL,               -- of the route or the source; empty for everything
+    since  timestamptz NOT NULL,                    -- pausing again does not change it, and replaces `actor`, `reason`
+    actor  text NOT NULL,                           -- the name of the token
+    reason text,                                    -- in the words of the operator
     PRIMARY KEY (scope, name)
 );
 

@@ -90,7 +90,8 @@ CREATE INDEX lanes_blocked ON lanes (queue) WHERE state = 2;
 CREATE TABLE attempts (
     webhook     INTEGER NOT NULL REFERENCES webhooks (sequence),
     queue       INTEGER NOT NULL,
-    number      INTEGER NOT NULL,
+    number      INTEGER NOT NULL,     -- over all runs
+    run         INTEGER NOT NULL,     -- the run of the job that the attempt belongs to
     outcome     INTEGER NOT NULL,     -- 0 completed, 1 failed, 2 interrupted
     started_at  INTEGER NOT NULL,
     finished_at INTEGER NOT NULL,
@@ -103,9 +104,11 @@ CREATE TABLE attempts (
 
 -- The pauses in force. Paused jobs do not start until an operator resumes them.
 CREATE TABLE pauses (
-    scope INTEGER NOT NULL,           -- 0 everything, 1 a route, 2 a source
-    name  TEXT NOT NULL,              -- of the route or the source; empty for everything
-    since INTEGER NOT NULL,
+    scope  INTEGER NOT NULL,          -- 0 everything, 1 a route, 2 a source
+    name   TEXT NOT NULL,             -- of the route or the source; empty for everything
+    since  INTEGER NOT NULL,          -- pausing again does not change it, and replaces `actor` and `reason`
+    actor  TEXT NOT NULL,             -- the name of the token
+    reason TEXT,                      -- in the words of the operator
     PRIMARY KEY (scope, name)
 ) STRICT, WITHOUT ROWID;
 

@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::act::Why;
 use super::complete::{routes, sources};
+use super::dates::relative;
 use super::safe::{json_line, safe};
 use super::server::{ServerFlags, block_on};
 use super::tell::{Format, parse};
@@ -90,6 +92,13 @@ impl Paused {
         print(format_args!("{line}\n"))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Since when something is paused, by whom and why, in a few words.
+pub(super) fn paused(since: &str, by: Option<&str>, why: Option<&str>, now: Timestamp) -> String {
+    let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    format!("paused {}{by}{why}", relative(since, now))
 }
 
 impl std::fmt::Display for Target {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::dates::{relative, span};
+use super::pause::paused;
 use super::server::{ServerFlags, block_on};
 use super::table::{Cell, Column, Table};
 use super::tell::{Format, parse, print_items};
@@ -39,6 +40,8 @@ struct Route {
     counts: Counts,
     oldest_due_seconds: f64,
     paused_since: Option<String>,
+    paused_by: Option<String>,
+    pause_reason: Option<String>,
     target: Option<String>,
     breaker: Option<Breaker>,
 }
@@ -119,7 +122,8 @@ impl Route {
             return ("gone from the settings".to_owned(), Tint::Bad);
         }
         if let Some(since) = &self.paused_since {
-            return (format!("paused {}", relative(since, now)), Tint::Late);
+            let (by, why) = (self.paused_by.as_deref(), self.pause_reason.as_deref());
+            return (paused(since, by, why, now), Tint::Late);
         }
         match &self.breaker {
             Some(Breaker { state, open_until }) if state != "closed" => {

@@ -57,11 +57,15 @@ struct Job<'a> {
     attempts: Vec<Attempt>,
     last_error: Option<String>,
     next_attempt_at: Option<String>,
+    run: u32,
+    worker: Option<String>,
+    lease_until: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Attempt {
     number: u32,
+    run: u32,
     outcome: String,
     started_at: String,
     finished_at: String,
@@ -111,7 +115,7 @@ fn text(client: &Client, answer: &str, terminal: Terminal, now: Timestamp) -> Re
         if !job.attempts.is_empty() {
             let heading = format!("attempts of {}", safe(&job.route));
             let _ = writeln!(text, "\n{}", terminal.tinted(&heading, Tint::Heading));
-            text.push_str(&attempts(&job.attempts, now).text(terminal));
+            text.push_str(&attempts(job, now).text(terminal));
         }
         if let Some(result) = job.result {
             let heading = format!("result of {}", safe(&job.route));
@@ -142,27 +146,40 @@ fn jobs(jobs: &[Job<'_>], now: Timestamp) -> Table {
         Column::whole("ROUTE"),
         Column::whole("HANDLER"),
         Column::whole("STATUS"),
+        Column::number("RUN"),
         Column::number("ATTEMPTS"),
         Column::whole("NEXT"),
+        Column::cut("WORKER", 8),
+        Column::whole("LEASE ENDS"),
         Column::cut("ERROR", 20),
     ]);
     for job in jobs {
         let next = job.next_attempt_at.as_deref().map(|next| relative(next, now));
+        let lease = job.lease_until.as_deref().map(|until| relative(until, now));
         table.add([
             Cell::new(&job.route),
             Cell::new(job.handler.as_deref().unwrap_or("gone from the settings")),
             Cell::tinted(&job.status, tint_of(&job.status)),
+            Cell::new(in_run(job, job.run)),
             Cell::new(format!("{}/{}", job.attempt_count, job.max_attempts)),
             Cell::new(next.unwrap_or_default()),
+            Cell::tinted(job.worker.as_deref().unwrap_or_default(), Tint::Dim),
+            Cell::new(lease.unwrap_or_default()),
             Cell::tinted(job.last_error.as_deref().unwrap_or_default(), Tint::Bad),
         ]);
     }
     table
 }
 
-fn attempts(attempts: &[Attempt], now: Timestamp) -> Table {
+/// The number of a run; empty if the job has had only one.
+fn in_run(job: &Job<'_>, run: u32) -> String {
+    if job.run > 1 { run.to_string() } else { String::new() }
+}
+
+fn attempts(job: &Job<'_>, now: Timestamp) -> Table {
     let mut table = Table::new([
         Column::number("NO"),
+        Column::number("RUN"),
         Column::whole("OUTCOME"),
         Column::whole("STARTED"),
         Column::number("TOOK"),
@@ -171,12 +188,13 @@ fn attempts(attempts: &[Attempt], now: Timestamp) -> Table {
         Column::cut("WORKER", 8),
         Column::cut("ERROR", 20),
     ]);
-    for attempt in attempts {
+    for attempt in &job.attempts {
         let delivery = attempt.delivery.as_ref();
         let answer = delivery.and_then(|delivery| delivery.answer.as_ref());
         let tint = if attempt.outcome == "completed" { Tint::Good } else { Tint::Bad };
         table.add([
             Cell::new(attempt.number.to_string()),
+            Cell::new(in_run(job, attempt.run)),
             Cell::tinted(&attempt.outcome, tint),
             Cell::tinted(relative(&attempt.started_at, now), Tint::Dim),
             Cell::new(took(&attempt.started_at, &attempt.finished_at)),

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::complete::sources;
 use super::dates::relative;
+use super::pause::paused;
 use super::server::{ServerFlags, block_on};
 use super::table::{Cell, Column, Table};
 use super::tell::{Format, parse, print_items};
@@ -61,6 +62,8 @@ struct Source {
     counts: Counts,
     last_seen: Option<String>,
     paused_since: Option<String>,
+    paused_by: Option<String>,
+    pause_reason: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -115,13 +118,14 @@ fn print_sources(client: &Client, format: Format) -> Result<(), Failure> {
         Column::number("MALFORMED"),
         Column::number("HANDSHAKES"),
         Column::whole("LAST SEEN"),
-        Column::whole("STATE"),
+        Column::cut("STATE", 10),
         Column::cut("PATH", 12),
     ]);
     for source in sources {
         let source = parse::<Source>(client, source.get())?;
-        let (seen, paused) = (source.last_seen.as_deref(), source.paused_since.as_deref());
-        let paused = paused.map(|since| format!("paused {}", relative(since, now)));
+        let seen = source.last_seen.as_deref();
+        let (by, why) = (source.paused_by.as_deref(), source.pause_reason.as_deref());
+        let state = source.paused_since.as_deref().map(|since| paused(since, by, why, now));
         table.add([
             Cell::new(&source.source),
             Cell::new(source.preset.as_deref().unwrap_or_default()),
@@ -130,7 +134,7 @@ fn print_sources(client: &Client, format: Format) -> Result<(), Failure> {
             Cell::count(source.counts.malformed, Tint::Bad),
             Cell::count(source.counts.handshakes, Tint::Plain),
             Cell::tinted(seen.map(|seen| relative(seen, now)).unwrap_or_default(), Tint::Dim),
-            Cell::tinted(paused.unwrap_or_default(), Tint::Late),
+            Cell::tinted(state.unwrap_or_default(), Tint::Late),
             Cell::new(&source.path),
         ]);
     }

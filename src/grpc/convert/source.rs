@@ -25,9 +25,11 @@ fn source(source: SourceView) -> proto::Source {
         rate_limit: source.rate_limit,
         counts: Some(counts(source.counts)),
         last_seen: source.last_seen.map(time),
-        paused: source.paused_since.is_some(),
-        paused_since: source.paused_since.map(time),
+        paused: source.pause.is_some(),
+        paused_since: source.pause.as_ref().map(|pause| time(pause.since)),
         sensitive: source.is_sensitive,
+        paused_by: source.pause.as_ref().map(|pause| pause.actor.clone()),
+        pause_reason: source.pause.and_then(|pause| pause.reason),
     }
 }
 

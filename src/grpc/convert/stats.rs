@@ -33,15 +33,15 @@ pub(in crate::grpc) fn pause(pause: Pause) -> proto::Pause {
         PauseTarget::Route(route) => (Some(route.to_string()), None),
         PauseTarget::Source(source) => (None, Some(source.to_string())),
     };
-    proto::Pause { route, source, since: Some(time(pause.since)) }
+    proto::Pause { route, source, since: Some(time(pause.since)), actor: pause.actor, reason: pause.reason }
 }
 
 fn route(route: RouteStats) -> proto::Route {
+    let pause = route.pause.clone();
     let settings = route.settings.as_deref();
     let policy = settings.map(|settings| self::policy((&settings.policy).into()));
     let matched = settings.map(MatchView::from).unwrap_or_default();
     let target = settings.and_then(|settings| settings.policy.handler.target());
-    let paused_since = route.paused_since.map(time);
     let breaker = route.breaker.map(breaker);
     let stats = route_stats(route);
     proto::Route {
@@ -53,7 +53,7 @@ fn route(route: RouteStats) -> proto::Route {
         paused: stats.paused,
         match_failures: stats.match_failures,
         last_match_failure: stats.last_match_failure,
-        paused_since,
+        paused_since: pause.as_ref().map(|pause| time(pause.since)),
         policy,
         r#match: matched.globs.map(globs),
         r#where: matched.condition,
@@ -61,6 +61,8 @@ fn route(route: RouteStats) -> proto::Route {
         fallback: matched.fallback,
         target,
         breaker,
+        paused_by: pause.as_ref().map(|pause| pause.actor.clone()),
+        pause_reason: pause.and_then(|pause| pause.reason),
     }
 }
 
@@ -79,7 +81,7 @@ fn route_stats(route: RouteStats) -> proto::RouteStats {
         in_settings: route.settings.is_some(),
         counts: Some(counts(&route.counts)),
         oldest_due_seconds: route.oldest_due_seconds,
-        paused: route.paused_since.is_some(),
+        paused: route.pause.is_some(),
         match_failures: route.match_failures,
         last_match_failure: route.last_match_failure,
     }

@@ -96,6 +96,7 @@ pub(in crate::grpc) fn arrival(arrival: Arrival) -> proto::WatchWebhooksResponse
 }
 
 fn job(job: JobView) -> proto::Job {
+    let (worker, lease_until) = job.lease.map(|lease| (lease.worker, time(lease.until))).unzip();
     proto::Job {
         route: job.route.to_string(),
         handler: job.handler,
@@ -109,12 +110,15 @@ fn job(job: JobView) -> proto::Job {
         attempts: job.attempts.into_iter().map(attempt).collect(),
         last_error: job.last_error,
         next_attempt_at: job.next_attempt_at.map(time),
+        worker,
+        lease_until,
     }
 }
 
 fn attempt(attempt: AttemptRecord) -> proto::Attempt {
     proto::Attempt {
         number: attempt.number,
+        run: attempt.run,
         outcome: match attempt.outcome {
             Outcome::Completed => proto::Outcome::Completed,
             Outcome::Failed => proto::Outcome::Failed,

@@ -36,6 +36,11 @@ struct RouteBody {
     /// Since when the route is paused by its name; null if it is not.
     #[schema(value_type = Option<String>, format = DateTime)]
     paused_since: Option<Time>,
+    /// The name of the token that last paused the route by its name; null if it is not paused.
+    paused_by: Option<String>,
+    /// Why the route is paused by its name, in the words of the operator who paused it last; null if it is not
+    /// paused, or no reason was given.
+    pause_reason: Option<String>,
     /// How its jobs are run; null if the route is gone from the settings.
     policy: Option<PolicyBody>,
     /// The patterns of the webhooks that the route matches; null if the settings of the route have none, or
@@ -65,9 +70,12 @@ impl From<&RouteStats> for RouteBody {
     fn from(route: &RouteStats) -> Self {
         let settings = route.settings.as_deref();
         let matched = settings.map(MatchView::from).unwrap_or_default();
+        let pause = route.pause.as_ref();
         Self {
             stats: route.into(),
-            paused_since: route.paused_since.map(Time),
+            paused_since: pause.map(|pause| Time(pause.since)),
+            paused_by: pause.map(|pause| pause.actor.clone()),
+            pause_reason: pause.and_then(|pause| pause.reason.clone()),
             policy: settings.map(|settings| PolicyView::from(&settings.policy).into()),
             r#match: matched.globs.map(Into::into),
             r#where: matched.condition,
@@ -196,9 +204,13 @@ pub(in crate::http) struct PauseBody {
     route: Option<String>,
     /// The source whose jobs are paused.
     source: Option<String>,
-    /// When the pause began.
+    /// When the pause began. Pausing again does not change it.
     #[schema(value_type = String, format = DateTime)]
     since: Time,
+    /// The name of the token that paused it last; `anonymous` where none is needed.
+    actor: String,
+    /// Why, in the words of the operator who paused it last; null if no reason was given.
+    reason: Option<String>,
 }
 
 impl From<Pause> for PauseBody {
@@ -208,7 +220,7 @@ impl From<Pause> for PauseBody {
             PauseTarget::Route(route) => (Some(route.to_string()), None),
             PauseTarget::Source(source) => (None, Some(source.to_string())),
         };
-        Self { route, source, since: Time(pause.since) }
+        Self { route, source, since: Time(pause.since), actor: pause.actor, reason: pause.reason }
     }
 }
 

@@ -58,6 +58,11 @@ struct SourceBody {
     /// Since when the source is paused by its name; null if it is not.
     #[schema(value_type = Option<String>, format = DateTime)]
     paused_since: Option<Time>,
+    /// The name of the token that last paused the source by its name; null if it is not paused.
+    paused_by: Option<String>,
+    /// Why the source is paused by its name, in the words of the operator who paused it last; null if it is not
+    /// paused, or no reason was given.
+    pause_reason: Option<String>,
 }
 
 impl From<SourceView> for SourceBody {
@@ -73,8 +78,10 @@ impl From<SourceView> for SourceBody {
             sensitive: source.is_sensitive,
             counts: source.counts.into(),
             last_seen: source.last_seen.map(Time),
-            paused: source.paused_since.is_some(),
-            paused_since: source.paused_since.map(Time),
+            paused: source.pause.is_some(),
+            paused_since: source.pause.as_ref().map(|pause| Time(pause.since)),
+            paused_by: source.pause.as_ref().map(|pause| pause.actor.clone()),
+            pause_reason: source.pause.and_then(|pause| pause.reason),
         }
     }
 }

@@ -114,7 +114,7 @@ impl From<&RouteStats> for RouteStatsBody {
             in_settings: route.settings.is_some(),
             counts: (&route.counts).into(),
             oldest_due_seconds: route.oldest_due_seconds,
-            paused: route.paused_since.is_some(),
+            paused: route.pause.is_some(),
             match_failures: route.match_failures,
             last_match_failure: route.last_match_failure.clone(),
         }

@@ -235,12 +235,18 @@ struct JobBody {
     /// When its next attempt is or was due; null unless the job is waiting (`pending` or `retrying`).
     #[schema(value_type = Option<String>, format = DateTime)]
     next_attempt_at: Option<Time>,
+    /// Who holds the lease of the running attempt, named as in the attempts; null unless the job is `processing`.
+    worker: Option<String>,
+    /// When the lease of the running attempt ends unless it is extended; null unless the job is `processing`.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    lease_until: Option<Time>,
 }
 
 impl TryFrom<JobView> for JobBody {
     type Error = Error;
 
     fn try_from(job: JobView) -> Result<Self> {
+        let (worker, lease_until) = job.lease.map(|lease| (lease.worker, Time(lease.until))).unzip();
         Ok(Self {
             route: job.route.to_string(),
             handler: job.handler,
@@ -254,6 +260,8 @@ impl TryFrom<JobView> for JobBody {
             attempts: job.attempts.into_iter().map(Into::into).collect(),
             last_error: job.last_error,
             next_attempt_at: job.next_attempt_at.map(Time),
+            worker,
+            lease_until,
         })
     }
 }
@@ -264,6 +272,8 @@ impl TryFrom<JobView> for JobBody {
 struct AttemptBody {
     /// The number of the attempt, over all runs of the job; 1 for the first.
     number: u32,
+    /// The number of the run that it belongs to; 1 for the first run of the job.
+    run: u32,
     /// How the attempt ended.
     #[schema(value_type = OutcomeWord)]
     outcome: &'static str,
@@ -288,6 +298,7 @@ impl From<AttemptRecord> for AttemptBody {
     fn from(attempt: AttemptRecord) -> Self {
         Self {
             number: attempt.number,
+            run: attempt.run,
             outcome: attempt.outcome.as_str(),
             started_at: Time(attempt.started_at),
             finished_at: Time(attempt.finished_at),

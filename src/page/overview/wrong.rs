@@ -190,7 +190,11 @@ fn of_pauses(context: &Context, stats: &Stats) -> Vec<Wrong> {
             PauseTarget::Route(route) => (format!("The route {route}"), format!("/routes/{route}")),
             PauseTarget::Source(source) => (format!("The source {source}"), format!("/sources/{source}")),
         };
-        let text = format!("{what} has been paused for {since}: webhooks are accepted, and no job starts.");
+        let why = pause.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let text = format!(
+            "{what} has been paused for {since}: webhooks are accepted, and no job starts. Paused by {}{why}",
+            pause.actor
+        );
         Wrong::new(Tone::Warning, text).see(path, "Resume it there")
     });
     pauses.collect()

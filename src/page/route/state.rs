@@ -9,6 +9,7 @@ use crate::domain::job::Status;
 use crate::domain::route::RouteName;
 use crate::page::context::Context;
 use crate::page::parts::{self, Tone, number};
+use crate::page::pauses;
 use crate::service::RouteStats;
 use crate::telemetry::history::{INTERVAL, RouteTotals};
 
@@ -49,11 +50,8 @@ pub(in crate::page) fn badges(context: &Context, stats: &RouteStats) -> Markup {
         (None, _) => badges.push(parts::badge(Tone::Bad, "gone, jobs held")),
         (Some(_), _) => {}
     }
-    if let Some(since) = stats.paused_since {
-        let badge = parts::badge(Tone::Warning, "paused");
-        badges.push(
-            html! { span.nowrap { (badge) " " span.small.muted { (parts::time(since, context.now)) } } },
-        );
+    if let Some(pause) = &stats.pause {
+        badges.push(pauses::badge(context, pause));
     }
     match stats.breaker.map(|breaker| breaker.state) {
         Some(BreakerState::Open { until }) => {

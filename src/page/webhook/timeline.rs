@@ -159,7 +159,7 @@ fn of_attempt(
     };
     let what = html! {
         p {
-            "Attempt " (attempt.number) " of " (parts::route_link(context, &job.route)) " "
+            "Attempt " (attempt.number) " of " (parts::route_link(context, &job.route)) (in_run(job, attempt.run)) " "
             b { (ended) } " after " (duration(took))
             span.muted.small { " · on " (cut(&attempt.worker, NAME_CHARS)) }
         }
@@ -169,6 +169,11 @@ fn of_attempt(
         }
     };
     Entry { at: attempt.started_at, tone, what }
+}
+
+/// The number of a run, if the job has had several.
+fn in_run(job: &JobView, run: u32) -> Markup {
+    html! { @if job.run > 1 { ", run " (run) "," } }
 }
 
 /// What operators did, the oldest first.
@@ -223,9 +228,7 @@ fn state(
         Status::Pending | Status::Retrying => {
             (job.available_at, Tone::Plain, html! { (route) " is due, and waits to start" })
         }
-        Status::Processing => {
-            (changed(), Tone::Busy, html! { "Attempt " (job.attempt_count) " of " (route) " is running" })
-        }
+        Status::Processing => (changed(), Tone::Busy, running(context, job)),
         Status::Completed => {
             let result = result(context, job, is_all, visibility);
             (ended, Tone::Good, html! { p { (route) " is completed" } (result) })
@@ -238,6 +241,16 @@ fn state(
         Status::Filtered | Status::Quarantined => (ended, Tone::Plain, html! { (route) }),
     };
     Entry { at, tone, what }
+}
+
+/// The attempt that runs now, and its lease.
+fn running(context: &Context, job: &JobView) -> Markup {
+    html! {
+        "Attempt " (job.attempt_count) " of " (parts::route_link(context, &job.route)) (in_run(job, job.run)) " is running"
+        @if let Some(lease) = &job.lease {
+            " on " (cut(&lease.worker, NAME_CHARS)) ", leased until " (parts::moment(lease.until, context.now))
+        }
+    }
 }
 
 /// What the handler returned.

@@ -195,11 +195,11 @@ macro_rules! ended {
                      updated_at = e.finished_at[", place!(), "], lease_until = NULL, revision = j.revision + 1,
                      uncounted_attempts = j.uncounted_attempts + e.uncounted[", place!(), "]
                  FROM e WHERE ", held!("waiting_webhooks", "waiting_queues", "waiting_tokens"), $condition, "
-                 RETURNING ", place!(), " AS place, j.webhook, j.queue, j.revision, j.worker, j.lane
+                 RETURNING ", place!(), " AS place, j.webhook, j.queue, j.run, j.revision, j.worker, j.lane
              ), told AS (
-                 INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker,
+                 INSERT INTO attempts (webhook, queue, number, run, outcome, started_at, finished_at, error, worker,
                                        delivery)
-                 SELECT webhook, queue, e.numbers[place], e.outcomes[place], e.started_at[place],
+                 SELECT webhook, queue, e.numbers[place], run, e.outcomes[place], e.started_at[place],
                         e.finished_at[place], e.errors[place], coalesce(e.worker, waiting.worker), e.deliveries[place]
                  FROM waiting, e
              ), ended AS (

@@ -13,7 +13,7 @@ use crate::domain::policy::Policies;
 use crate::domain::retention::Retention;
 use crate::domain::route::{NewJob, RouteName};
 use crate::domain::webhook::WebhookStatus;
-use crate::store::{Accepted, Moved, Operations, Pause, PauseTarget, Purged};
+use crate::store::{Accepted, Moved, NewPause, Operations, Pause, PauseTarget, Purged};
 
 #[async_trait]
 impl Operations for PostgresStore {
@@ -37,8 +37,8 @@ impl Operations for PostgresStore {
         self.run(async move |shared| release::discard(&shared, id).await).await
     }
 
-    async fn pause(&self, target: PauseTarget) -> Result<Pause> {
-        self.run(async move |shared| pauses::pause(&shared, target).await).await
+    async fn pause(&self, pause: NewPause) -> Result<Pause> {
+        self.run(async move |shared| pauses::pause(&shared, &pause).await).await
     }
 
     async fn resume(&self, target: PauseTarget) -> Result<bool> {

@@ -3,6 +3,7 @@
 use diesel::data_types::PgTimestamp;
 use diesel::prelude::*;
 use diesel::result::Error as QueryError;
+use diesel::upsert::excluded;
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
 
 use super::breakers;
@@ -12,7 +13,7 @@ use super::schema::pauses;
 use super::shared::Shared;
 use crate::domain::error::Result;
 use crate::store::columns::pause_target;
-use crate::store::{Pause, PauseTarget, TrippedBreaker};
+use crate::store::{NewPause, Pause, PauseTarget, TrippedBreaker};
 
 /// A pause in force.
 #[derive(Queryable, Insertable)]
@@ -21,6 +22,8 @@ struct PauseRow {
     scope: i16,
     name: String,
     since: PgTimestamp,
+    actor: String,
+    reason: Option<String>,
 }
 
 /// The scope and the name of a pause, as stored in the database.
@@ -29,12 +32,15 @@ pub(super) fn key(pause: &Pause) -> (i16, &str) {
 }
 
 impl PauseRow {
-    fn new(target: &PauseTarget, since: jiff::Timestamp) -> Self {
-        Self { scope: target.scope(), name: target.name().to_owned(), since: pg_time(since) }
+    fn new(pause: Pause) -> Self {
+        let Pause { target, since, actor, reason } = pause;
+        let (scope, name) = (target.scope(), target.name().to_owned());
+        Self { scope, name, since: pg_time(since), actor, reason }
     }
 
     fn into_pause(self) -> QueryResult<Pause> {
-        Ok(Pause { target: pause_target(self.scope, self.name)?, since: rows::time(self.since)? })
+        let Self { scope, name, since, actor, reason } = self;
+        Ok(Pause { target: pause_target(scope, name)?, since: rows::time(since)?, actor, reason })
     }
 }
 
@@ -70,14 +76,17 @@ pub(super) async fn refresh(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// Pauses a target. If it is already paused, returns the existing pause.
-pub(super) async fn pause(shared: &Shared, target: PauseTarget) -> Result<Pause> {
-    let row = PauseRow::new(&target, shared.now());
+/// Pauses a target. A target that is already paused keeps the time of its pause, and gets the new actor and reason.
+pub(super) async fn pause(shared: &Shared, new: &NewPause) -> Result<Pause> {
+    let pause = Pause::new(new, shared.now());
+    let row = PauseRow::new(pause.clone());
     let mut connection = shared.asking.get().await.map_err(refused)?;
     let pausing = answer(async {
         diesel::insert_into(pauses::table)
             .values(&row)
-            .on_conflict_do_nothing()
+            .on_conflict((pauses::scope, pauses::name))
+            .do_update()
+            .set((pauses::actor.eq(excluded(pauses::actor)), pauses::reason.eq(excluded(pauses::reason))))
             .execute(&mut *connection)
             .await?;
         all(&mut connection).await
@@ -86,10 +95,8 @@ pub(super) async fn pause(shared: &Shared, target: PauseTarget) -> Result<Pause>
     let pauses = connection.release(pausing).map_err(refused)?;
     shared.schedule.pauses_written(pauses.clone());
     shared.notifier.tell_paused();
-    let since = pauses.into_iter().find(|pause| pause.target == target).map(|pause| pause.since);
     // The pause is missing if another process has already resumed the target.
-    let since = since.map_or_else(|| rows::time(row.since), Ok).map_err(refused)?;
-    Ok(Pause { target, since })
+    Ok(pauses.into_iter().find(|stored| stored.target == pause.target).unwrap_or(pause))
 }
 
 /// What is stored after a target was resumed.

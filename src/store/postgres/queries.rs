@@ -14,7 +14,7 @@ use super::queue_names;
 use super::rows::{self, JobStatusRow, NamesRow};
 use super::schedule::Schedule;
 use super::schema::{job_statuses, webhooks};
-use crate::domain::attempt::{AttemptRecord, AttemptWindow};
+use crate::domain::attempt::{AttemptRecord, AttemptWindow, HeldLease};
 use crate::domain::delivery::SHOWN_DELIVERIES;
 use crate::domain::id::WebhookId;
 use crate::domain::webhook::{JobDetail, WebhookDetail, WebhookName, WebhookStatus};
@@ -109,7 +109,7 @@ struct ContentRow {
     traceparent: String,
 }
 
-/// A job with the attempt that ended it, if one did.
+/// A job with its lease, or with the attempt that ended it.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = job_statuses)]
 struct JobRow {
@@ -117,10 +117,12 @@ struct JobRow {
     status: JobStatusRow,
     run: i32,
     uncounted_attempts: i32,
+    lease_until: Option<PgTimestamp>,
     outcome: Option<i16>,
     started_at: Option<PgTimestamp>,
     error: Option<String>,
     result: Option<String>,
+    /// Who ran that attempt, or who holds the lease.
     worker: Option<String>,
     delivery: Option<String>,
 }
@@ -130,6 +132,7 @@ struct JobRow {
 struct AttemptRow {
     queue: i32,
     number: i32,
+    run: i32,
     outcome: i16,
     started_at: PgTimestamp,
     finished_at: PgTimestamp,
@@ -188,6 +191,7 @@ impl AttemptRow {
     fn into_record(self) -> QueryResult<AttemptRecord> {
         Ok(AttemptRecord {
             number: rows::count(self.number)?,
+            run: rows::count(self.run)?,
             outcome: rows::outcome(self.outcome)?,
             started_at: rows::time(self.started_at)?,
             finished_at: rows::time(self.finished_at)?,
@@ -208,12 +212,15 @@ impl JobRow {
     ) -> QueryResult<(JobStatusRow, JobDetail)> {
         let is_final = rows::job_status(self.status.status)?.is_final();
         let updated_at = rows::time(self.status.updated_at)?;
+        let until = self.lease_until.map(rows::time).transpose()?;
+        let lease = self.worker.clone().zip(until).map(|(worker, until)| HeldLease { worker, until });
         let last = (self.outcome, self.started_at, self.worker);
         if let (Some(outcome), Some(started_at), Some(worker)) = last
             && window.has_last()
         {
             attempts.push(AttemptRecord {
                 number: rows::count(self.status.attempts)?,
+                run: rows::count(self.run)?,
                 outcome: rows::outcome(outcome)?,
                 started_at: rows::time(started_at)?,
                 finished_at: updated_at,
@@ -227,6 +234,7 @@ impl JobRow {
             uncounted_attempts: rows::count(self.uncounted_attempts)?,
             available_at: rows::time(self.status.available_at)?,
             completed_at: is_final.then_some(updated_at),
+            lease,
             result: self.result,
             attempts,
         };
@@ -260,8 +268,8 @@ statement! { Pg;
         until: Vec<i32> as Array<Integer>,
         delivered_after: Vec<i32> as Array<Integer>,
     }
-    returns (Integer, Integer, SmallInt, Timestamptz, Timestamptz, Nullable<Text>, Text, Nullable<Text>);
-    "SELECT a.queue, a.number, a.outcome, a.started_at, a.finished_at, a.error, a.worker,
+    returns (Integer, Integer, Integer, SmallInt, Timestamptz, Timestamptz, Nullable<Text>, Text, Nullable<Text>);
+    "SELECT a.queue, a.number, a.run, a.outcome, a.started_at, a.finished_at, a.error, a.worker,
             CASE WHEN a.number > j.delivered_after THEN a.delivery END
      FROM (SELECT ? AS webhook) AS given
      CROSS JOIN unnest(?, ?, ?, ?) AS j (queue, above, most, delivered_after)

@@ -39,6 +39,7 @@ pub(super) struct AttemptRow {
     webhook: Uuid,
     queue: i32,
     number: i32,
+    run: i32,
     outcome: i16,
     started_at: PgTimestamp,
     finished_at: PgTimestamp,
@@ -52,6 +53,7 @@ pub(super) struct LastAttempt {
     pub(super) webhook: Uuid,
     pub(super) queue: i32,
     pub(super) number: i32,
+    pub(super) run: i32,
     pub(super) outcome: Option<i16>,
     pub(super) started_at: Option<PgTimestamp>,
     pub(super) finished_at: PgTimestamp,
@@ -63,9 +65,20 @@ pub(super) struct LastAttempt {
 impl LastAttempt {
     /// The attempt as a row of `attempts`; `None` if no attempt ended the job.
     pub(super) fn into_row(self) -> Option<AttemptRow> {
-        let Self { webhook, queue, number, finished_at, error, delivery, .. } = self;
+        let Self { webhook, queue, number, run, finished_at, error, delivery, .. } = self;
         let (outcome, started_at, worker) = (self.outcome?, self.started_at?, self.worker?);
-        Some(AttemptRow { webhook, queue, number, outcome, started_at, finished_at, error, worker, delivery })
+        Some(AttemptRow {
+            webhook,
+            queue,
+            number,
+            run,
+            outcome,
+            started_at,
+            finished_at,
+            error,
+            worker,
+            delivery,
+        })
     }
 }
 
@@ -188,8 +201,8 @@ statement! { Pg;
          SELECT webhook, queue, 0, run + 1, attempts, attempts, n.now, n.now, revision + 1, lease_token, lane, position
          FROM restarted, (SELECT ? AS now) AS n
      ), told AS (
-         INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker, delivery)
-         SELECT webhook, queue, attempts, outcome, started_at, completed_at, error, worker, delivery
+         INSERT INTO attempts (webhook, queue, number, run, outcome, started_at, finished_at, error, worker, delivery)
+         SELECT webhook, queue, attempts, run, outcome, started_at, completed_at, error, worker, delivery
          FROM restarted WHERE outcome IS NOT NULL AND started_at IS NOT NULL AND worker IS NOT NULL
      )
      SELECT webhook, queue, status, attempts, revision + 1, lane, blocks FROM restarted"

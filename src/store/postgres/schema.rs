@@ -80,8 +80,8 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// A view of jobs and finished jobs, the latter with the attempt that ended them. `last_error` is null unless
-    /// the job is retrying or dead-lettered.
+    /// A view of jobs and finished jobs, the latter with the attempt that ended them. `worker` of a leased job is who
+    /// holds the lease. `last_error` is null unless the job is retrying or dead-lettered.
     job_statuses (webhook, queue) {
         webhook -> Uuid,
         queue -> Integer,
@@ -92,6 +92,7 @@ diesel::table! {
         available_at -> Timestamptz,
         updated_at -> Timestamptz,
         revision -> BigInt,
+        lease_until -> Nullable<Timestamptz>,
         outcome -> Nullable<SmallInt>,
         started_at -> Nullable<Timestamptz>,
         error -> Nullable<Text>,
@@ -107,6 +108,7 @@ diesel::table! {
         webhook -> Uuid,
         queue -> Integer,
         number -> Integer,
+        run -> Integer,
         outcome -> SmallInt,
         started_at -> Timestamptz,
         finished_at -> Timestamptz,
@@ -136,6 +138,8 @@ diesel::table! {
         scope -> SmallInt,
         name -> Text,
         since -> Timestamptz,
+        actor -> Text,
+        reason -> Nullable<Text>,
     }
 }
 

@@ -167,7 +167,7 @@ fn a_held_route_gets_no_thread_and_does_not_affect_the_next_start() {
     }
     let targets =
         [PauseTarget::Route(route("paused")), PauseTarget::Source(Source::new("paused").expect("valid"))];
-    routes.paused = Paused::new(&targets.map(|target| Pause { target, since: at(0) }));
+    routes.paused = Paused::new(&targets.map(|target| Pause::of(target, at(0))));
     assert_eq!(routes.plan(3, |_| Allowance::ANY), []);
     assert_eq!(routes.next(|_| Allowance::ANY), Some(at(7)));
 }

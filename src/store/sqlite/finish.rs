@@ -50,7 +50,7 @@ pub(super) fn finish(
     let (webhook, queue) = (job.webhook.sequence().as_i64(), i64::from(job.queue.0));
     let available_at = finish.available_at.as_millisecond();
     let finished_at = finish.finished_at.as_millisecond();
-    let revision = EndLease {
+    let ended = EndLease {
         status: finish.next as i64,
         available_at,
         updated_at: finished_at,
@@ -60,13 +60,14 @@ pub(super) fn finish(
         queue,
         lease_token: finish.lease.token.cast_signed(),
     }
-    .get_result::<i64>(transaction.connection)
+    .get_result::<(i64, i64)>(transaction.connection)
     .optional()?;
-    let Some(revision) = revision else { return Ok(false) };
+    let Some((revision, run)) = ended else { return Ok(false) };
     InsertAttempt {
         webhook,
         queue,
         number: i64::from(finish.attempt),
+        run,
         outcome: finish.outcome as i64,
         started_at: finish.started_at.as_millisecond(),
         finished_at,
@@ -130,12 +131,12 @@ statement! { Sqlite;
         queue: i64 as BigInt,
         lease_token: i64 as BigInt,
     }
-    returns BigInt;
+    returns (BigInt, BigInt);
     "UPDATE jobs SET status = ?, available_at = ?, updated_at = ?, completed_at = ?,
             uncounted_attempts = uncounted_attempts + ?,
             lease_until = NULL, worker = NULL, revision = revision + 1
      WHERE webhook = ? AND queue = ? AND lease_token = ? AND status = 1
-     RETURNING revision"
+     RETURNING revision, run"
 }
 
 statement! { Sqlite;
@@ -143,6 +144,7 @@ statement! { Sqlite;
         webhook: i64 as BigInt,
         queue: i64 as BigInt,
         number: i64 as BigInt,
+        run: i64 as BigInt,
         outcome: i64 as BigInt,
         started_at: i64 as BigInt,
         finished_at: i64 as BigInt,
@@ -152,6 +154,6 @@ statement! { Sqlite;
         delivery: Option<&'a str> as Nullable<Text>,
     }
     returns ();
-    "INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, result, worker, delivery)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO attempts (webhook, queue, number, run, outcome, started_at, finished_at, error, result, worker, delivery)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }

@@ -232,7 +232,7 @@ mod tests {
             memory.ready.found(first, None);
             memory.started(&a, 1_000, now);
             memory.set_policies(Arc::default());
-            memory.set_pauses(vec![Pause { target: PauseTarget::Everything, since: now }]);
+            memory.set_pauses(vec![Pause::of(PauseTarget::Everything, now)]);
             memory.breakers.set(&a, Breaker { failures: 1, trip: Some(Trip { trips: 1, open_until: now }) });
             Err::<(), _>(Refusal::Query(diesel::result::Error::NotFound))
         });

@@ -13,7 +13,7 @@ use crate::domain::retention::Retention;
 use crate::domain::route::{NewJob, RouteName};
 use crate::domain::webhook::WebhookStatus;
 use crate::store::still_blocked;
-use crate::store::{Accepted, Moved, Operations, Pause, PauseTarget, Purged};
+use crate::store::{Accepted, Moved, NewPause, Operations, Pause, PauseTarget, Purged};
 
 #[async_trait]
 impl Operations for SqliteStore {
@@ -40,8 +40,8 @@ impl Operations for SqliteStore {
         self.writer.run(move |transaction| quarantine::discard(transaction, id)).await
     }
 
-    async fn pause(&self, target: PauseTarget) -> Result<Pause> {
-        self.writer.run(move |transaction| pauses::pause(transaction, &target)).await
+    async fn pause(&self, pause: NewPause) -> Result<Pause> {
+        self.writer.run(move |transaction| pauses::pause(transaction, &pause)).await
     }
 
     async fn resume(&self, target: PauseTarget) -> Result<bool> {

@@ -149,8 +149,8 @@ statement! { Sqlite;
     struct SelectDetails {
         webhook: i64 as BigInt,
     }
-    returns (BigInt, BigInt, BigInt, BigInt, Nullable<BigInt>, Nullable<Text>);
-    "SELECT j.queue, j.run, j.uncounted_attempts, j.available_at, j.completed_at,
+    returns (BigInt, BigInt, BigInt, BigInt, Nullable<BigInt>, Nullable<BigInt>, Nullable<Text>, Nullable<Text>);
+    "SELECT j.queue, j.run, j.uncounted_attempts, j.available_at, j.completed_at, j.lease_until, j.worker,
             CASE WHEN j.status = 3 THEN (
                 SELECT a.result FROM attempts a
                 WHERE a.webhook = j.webhook AND a.queue = j.queue AND a.number = j.attempts
@@ -167,8 +167,8 @@ statement! { Sqlite;
         skip: i64 as BigInt,
         webhook: i64 as BigInt,
     }
-    returns (BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Text>, Text, Nullable<Text>);
-    "SELECT a.queue, a.number, a.outcome, a.started_at, a.finished_at, a.error, a.worker,
+    returns (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Text>, Text, Nullable<Text>);
+    "SELECT a.queue, a.number, a.run, a.outcome, a.started_at, a.finished_at, a.error, a.worker,
             CASE WHEN a.number > j.attempts - ? THEN a.delivery END
      FROM jobs j CROSS JOIN attempts a
        ON a.webhook = j.webhook AND a.queue = j.queue AND a.number > j.attempts - ? AND a.number <= j.attempts - ?

@@ -6,7 +6,7 @@ use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
 
 use super::schema::webhooks;
-use crate::domain::attempt::AttemptRecord;
+use crate::domain::attempt::{AttemptRecord, HeldLease};
 use crate::domain::id::WebhookId;
 use crate::domain::job::{JobStatus, QueueId};
 use crate::domain::route::RouteName;
@@ -68,6 +68,8 @@ pub(super) struct DetailRow {
     uncounted_attempts: i64,
     available_at: i64,
     completed_at: Option<i64>,
+    lease_until: Option<i64>,
+    worker: Option<String>,
     /// The result of a completed job is that of its last attempt. Other jobs have none, even if an earlier run had one.
     result: Option<String>,
 }
@@ -77,6 +79,7 @@ pub(super) struct DetailRow {
 pub(super) struct AttemptRow {
     pub(super) queue: i64,
     number: i64,
+    run: i64,
     outcome: i64,
     started_at: i64,
     finished_at: i64,
@@ -156,6 +159,7 @@ impl DetailRow {
         let records = attempts.into_iter().map(|attempt| {
             Ok(AttemptRecord {
                 number: count(attempt.number)?,
+                run: count(attempt.run)?,
                 outcome: outcome(attempt.outcome)?,
                 started_at: time(attempt.started_at)?,
                 finished_at: time(attempt.finished_at)?,
@@ -164,11 +168,13 @@ impl DetailRow {
                 delivery: attempt.delivery.as_deref().map(delivery::from_text).transpose()?,
             })
         });
+        let until = self.lease_until.map(time).transpose()?;
         Ok(JobDetail {
             run: count(self.run)?,
             uncounted_attempts: count(self.uncounted_attempts)?,
             available_at: time(self.available_at)?,
             completed_at: self.completed_at.map(time).transpose()?,
+            lease: self.worker.zip(until).map(|(worker, until)| HeldLease { worker, until }),
             result: self.result,
             attempts: records.collect::<QueryResult<_>>()?,
         })

@@ -68,6 +68,7 @@ diesel::table! {
         webhook -> BigInt,
         queue -> BigInt,
         number -> BigInt,
+        run -> BigInt,
         outcome -> BigInt,
         started_at -> BigInt,
         finished_at -> BigInt,
@@ -83,6 +84,8 @@ diesel::table! {
         scope -> BigInt,
         name -> Text,
         since -> BigInt,
+        actor -> Text,
+        reason -> Nullable<Text>,
     }
 }
 
@@ -234,8 +237,8 @@ mod tests {
             jobs: webhook queue status attempts uncounted_attempts run available_at updated_at completed_at
                 revision lease_token lease_until worker lane blocks purged;
             lanes: queue lane state available_at;
-            attempts: webhook queue number outcome started_at finished_at error result worker delivery;
-            pauses: scope name since;
+            attempts: webhook queue number run outcome started_at finished_at error result worker delivery;
+            pauses: scope name since actor reason;
             paces: route next_at;
             breakers: route trips open_until;
             status_counts: queue status count;

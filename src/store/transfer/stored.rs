@@ -102,6 +102,8 @@ pub(in crate::store) struct StoredLane {
 #[derive(Debug)]
 pub(in crate::store) struct StoredAttempt {
     pub(in crate::store) number: u32,
+    /// The run of the job that it belongs to.
+    pub(in crate::store) run: u32,
     pub(in crate::store) outcome: Outcome,
     pub(in crate::store) started_at: Timestamp,
     pub(in crate::store) finished_at: Timestamp,

@@ -95,7 +95,8 @@ async fn the_sources_of_the_settings_are_listed_by_name(#[values(Sqlite, Postgre
         let mut source = json!({
             "source": name, "preset": null, "description": null, "verifies": true,
             "path": format!("/v1/sources/{name}/webhooks"), "unverified": "reject", "rate_limit": null,
-            "counts": counts, "last_seen": null, "paused": false, "paused_since": null, "sensitive": false,
+            "counts": counts, "last_seen": null, "paused": false, "paused_since": null, "paused_by": null,
+            "pause_reason": null, "sensitive": false,
         });
         for (member, value) in members.as_object().unwrap() {
             source[member] = value.clone();
@@ -126,10 +127,11 @@ async fn the_list_follows_reloads_and_pauses(#[values(Sqlite, Postgres)] store: 
     assert_eq!(hookbox.rest.post("/v1/settings/reload").await.status, 200);
     assert_eq!(names(&sources(&hookbox.rest).await), ["form"]);
     rejections(&hookbox.rest, "crm").await.problem(404, "SOURCE_NOT_FOUND");
-    assert_eq!(hookbox.rest.post("/v1/pause?source=form").await.status, 200);
+    assert_eq!(hookbox.rest.post("/v1/pause?source=form&reason=it%20moves").await.status, 200);
     let paused = source(&hookbox.rest, "form").await;
     assert_eq!((&paused["verifies"], &paused["paused"]), (&json!(false), &json!(true)));
-    assert_eq!(paused["paused_since"], NOW);
+    let shown = ["paused_since", "paused_by", "pause_reason"].map(|member| paused[member].clone());
+    assert_eq!(shown, [NOW, "anonymous", "it moves"]);
     assert_eq!(hookbox.rest.post("/v1/resume?source=form").await.status, 200);
     let resumed = source(&hookbox.rest, "form").await;
     assert_eq!((&resumed["paused"], &resumed["paused_since"]), (&json!(false), &Value::Null));
@@ -241,7 +243,8 @@ fn source_json(source: proto::Source) -> Value {
         "source": source.source, "preset": source.preset, "description": source.description,
         "verifies": source.verifies, "path": source.path, "unverified": source.unverified,
         "rate_limit": source.rate_limit, "last_seen": time(source.last_seen), "paused": source.paused,
-        "paused_since": time(source.paused_since), "sensitive": source.sensitive,
+        "paused_since": time(source.paused_since), "paused_by": source.paused_by,
+        "pause_reason": source.pause_reason, "sensitive": source.sensitive,
         "counts": {
             "verified": counts.verified, "unverified": counts.unverified, "malformed": counts.malformed,
             "handshakes": counts.handshakes,

@@ -114,7 +114,7 @@ macro_rules! conformance {
                     an_unknown_lease_changes_nothing
                 ]
                 leasing: [
-                    a_renewed_lease_lasts_from_the_renewal
+                    a_lease_is_shown_with_its_worker_and_lasts_from_its_renewal
                     a_renewal_returns_the_leases_that_were_lost
                     renewing_an_old_and_a_new_lease_of_a_job_loses_only_the_old_one
                     only_expired_leases_are_taken_over
@@ -190,7 +190,7 @@ macro_rules! conformance {
                 ]
                 pausing: [
                     a_pause_holds_its_jobs_until_it_is_resumed
-                    pausing_again_keeps_the_time_of_the_first_pause
+                    pausing_again_keeps_the_time_and_takes_the_new_actor_and_reason
                     a_job_held_by_two_pauses_starts_after_both_are_resumed
                     a_pause_survives_a_restart
                     a_pause_does_not_stop_running_jobs_or_new_webhooks

@@ -15,12 +15,13 @@ use hookbox::internals::domain::job::JobStatus;
 use hookbox::internals::domain::policy::{Policies, Policy};
 use hookbox::internals::domain::route::NewJob;
 use hookbox::internals::domain::webhook::{JobDetail, NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
-use hookbox::internals::store::{Accepted, ListQuery, StatusCounts, Store};
+use hookbox::internals::store::{Accepted, ListQuery, Pause, PauseTarget, StatusCounts, Store};
 use jiff::{SignedDuration, Timestamp};
 
 pub(crate) use self::attempts::{keys, sorted_keys};
 pub(crate) use self::samples::{
-    delivery, event_type, key_of, look_alike, milliseconds, refused, seconds, source, webhook, webhook_with,
+    OPERATOR, delivery, event_type, key_of, look_alike, milliseconds, new_pause, refused, seconds, source,
+    webhook, webhook_with,
 };
 use crate::store::harness::{Harness, Options};
 use crate::store::routes::{default_job, in_force, policy, route};
@@ -177,6 +178,11 @@ impl<H: Harness> Inbox<H> {
         for keys in keys.chunks(1_000) {
             join_all(keys.iter().map(|key| self.accept_for(key, jobs.iter().cloned()))).await;
         }
+    }
+
+    /// Pauses a target as [`OPERATOR`], without a reason.
+    pub(crate) async fn pause(&self, target: PauseTarget) -> Result<Pause> {
+        self.shared().pause(new_pause(target, None)).await
     }
 
     pub(crate) async fn status_of(&self, id: WebhookId) -> WebhookStatus {

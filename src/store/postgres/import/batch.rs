@@ -166,6 +166,7 @@ async fn insert_some_attempts(
         webhooks: attempts.iter().map(|(moving, _)| rows::uuid(moving.webhook.id)).collect(),
         queues: attempts.iter().map(|(moving, _)| rows::queue_number(moving.job.queue)).collect(),
         numbers: each().map(|attempt| number(attempt.number)).collect(),
+        runs: each().map(|attempt| number(attempt.run)).collect(),
         outcomes: each().map(|attempt| attempt.outcome as i16).collect(),
         started_at: each().map(|attempt| pg_time(attempt.started_at)).collect(),
         finished_at: each().map(|attempt| pg_time(attempt.finished_at)).collect(),
@@ -299,6 +300,7 @@ statement! { Pg;
         webhooks: Vec<Uuid> as Array<SqlUuid>,
         queues: Vec<i32> as Array<Integer>,
         numbers: Vec<i32> as Array<Integer>,
+        runs: Vec<i32> as Array<Integer>,
         outcomes: Vec<i16> as Array<SmallInt>,
         started_at: Vec<PgTimestamp> as Array<Timestamptz>,
         finished_at: Vec<PgTimestamp> as Array<Timestamptz>,
@@ -307,8 +309,8 @@ statement! { Pg;
         deliveries: Vec<Option<&'a str>> as Array<Nullable<Text>>,
     }
     returns ();
-    "INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker, delivery)
-     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO attempts (webhook, queue, number, run, outcome, started_at, finished_at, error, worker, delivery)
+     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }
 
 // The jobs of a lane can be in several batches.

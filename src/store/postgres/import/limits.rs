@@ -16,6 +16,8 @@ pub(super) async fn insert(connection: &mut AsyncPgConnection, limits: &StoredLi
                 pauses::scope.eq(pause.target.scope()),
                 pauses::name.eq(pause.target.name()),
                 pauses::since.eq(pg_time(pause.since)),
+                pauses::actor.eq(&pause.actor),
+                pauses::reason.eq(pause.reason.as_deref()),
             ))
             .on_conflict_do_nothing()
             .execute(connection)

@@ -92,7 +92,7 @@ fn a_full_route_is_read_again_when_one_of_its_jobs_has_ended() {
 fn a_paused_queue_is_not_read() {
     let schedule = schedule(None);
     schedule.note(&[(QUEUE, at(0))]);
-    let pause = Pause { target: PauseTarget::Everything, since: at(0) };
+    let pause = Pause::of(PauseTarget::Everything, at(0));
     assert!(schedule.set_paused(schedule.moment(), vec![pause.clone()]));
     assert!(!schedule.set_paused(schedule.moment(), vec![pause]), "nothing new");
     assert_eq!((is_read(&schedule), next(&schedule)), (false, None));
@@ -105,7 +105,7 @@ fn pauses_that_were_read_before_this_process_changed_one_are_outdated() {
     let schedule = schedule(None);
     schedule.note(&[(QUEUE, at(0))]);
     let before = schedule.moment();
-    let pause = Pause { target: PauseTarget::Everything, since: at(0) };
+    let pause = Pause::of(PauseTarget::Everything, at(0));
     schedule.pauses_written(Vec::new());
     assert!(!schedule.set_paused(before, vec![pause.clone()]));
     assert!(is_read(&schedule));

@@ -52,6 +52,7 @@ struct AttemptRow {
     webhook: i64,
     queue: i64,
     number: i64,
+    run: i64,
     outcome: i64,
     started_at: i64,
     finished_at: i64,
@@ -145,6 +146,7 @@ impl TryFrom<AttemptRow> for StoredAttempt {
     fn try_from(row: AttemptRow) -> QueryResult<Self> {
         Ok(Self {
             number: rows::count(row.number)?,
+            run: rows::count(row.run)?,
             outcome: rows::outcome(row.outcome)?,
             started_at: rows::time(row.started_at)?,
             finished_at: rows::time(row.finished_at)?,

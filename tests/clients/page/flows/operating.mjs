@@ -32,6 +32,7 @@ await withPage({}, async (page) => {
   await confirm(page, "Pause", "the ledger is being moved");
   await told(page, "Paused");
   await page.getByText("This route has been paused since").waitFor();
+  await page.getByText(/Paused by .*: the ledger is being moved/).waitFor();
   const id = await submit("while-paused", "order.created");
   await open(page, "Webhooks");
   await rows(page, "while-paused").getByRole("link").click();

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::local::Local;
 use super::{failed, lines, place, printed};
 use crate::api::harness::process::Place;
+use crate::api::work::call;
 
 /// Sends a webhook of the source `default`; answers its id.
 fn send(place: &Place, key: &str, event_type: &str) -> String {
@@ -84,10 +85,11 @@ async fn a_list_asks_for_no_more_pages_once_its_reader_is_gone() {
 async fn jobs_are_paused_cancelled_retried_and_resumed() {
     let place = place(&[]);
     let _process = place.serve().await;
-    let paused = lines(&place, &["pause", "--route", "default", "--json"]);
-    assert_eq!(paused[0]["route"], "default");
+    let paused = lines(&place, &["pause", "--route", "default", "--reason", "it moves", "--json"]);
+    assert_eq!((&paused[0]["route"], &paused[0]["reason"]), (&json!("default"), &json!("it moves")));
     let id = send(&place, "evt-001", "order.created");
-    assert!(printed(&place, &["routes"]).contains("paused"));
+    let routes = printed(&place, &["routes"]);
+    assert!(routes.contains("paused") && routes.contains("by anonymous: it moves"), "{routes}");
     assert_eq!(lines(&place, &["routes", "--json"])[0]["counts"]["pending"], 1);
     assert!(printed(&place, &["cancel", &id]).contains("cancelled"));
     assert!(printed(&place, &["retry", "--key", "evt-001", "--route", "default"]).contains("pending"));
@@ -98,6 +100,32 @@ async fn jobs_are_paused_cancelled_retried_and_resumed() {
     for all in [&["pause", "--all"][..], &["resume", "--all"], &["pause", "--source", "default"]] {
         printed(&place, all);
     }
+}
+
+#[tokio::test]
+async fn show_names_the_worker_of_a_running_attempt_and_tells_runs_apart() {
+    let place = place(&[]);
+    let routes = "[[routes]]\nname = \"orders\"\nhandler = \"pull\"\n";
+    std::fs::write(place.path("hookbox.toml"), routes).unwrap();
+    let process = place.serve().await;
+    let id = send(&place, "evt-001", "order.created");
+    let lease = async || {
+        let leased = call(&process.rest, "lease", &json!({ "routes": ["orders"], "worker": "host-1" })).await;
+        leased.json()["jobs"][0]["lease"].clone()
+    };
+    let leased = lease().await;
+    let shown = printed(&place, &["show", &id]);
+    assert!(shown.contains("host-1") && shown.contains("LEASE ENDS") && shown.contains("in "), "{shown}");
+    assert!(!shown.contains("RUN"), "there is only one: {shown}");
+
+    let failed = json!({ "lease": leased, "failed": { "error": "no", "permanent": true } });
+    let finished = call(&process.rest, "finish", &json!({ "worker": "host-1", "outcomes": [failed] })).await;
+    assert_eq!(finished.status, 200, "{}", finished.text);
+    assert!(!printed(&place, &["show", &id]).contains("LEASE ENDS"), "nobody holds it");
+    printed(&place, &["retry", &id]);
+    lease().await;
+    let shown = printed(&place, &["show", &id]);
+    assert_eq!(shown.matches("RUN").count(), 2, "of the job and of its attempts: {shown}");
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ const ROUTES: &str = r#"
 #[tokio::test]
 async fn both_apis_tell_the_same_of_a_webhook(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::start(store);
-    hookbox.handler.will([Step::Fail("busy"), Step::Complete(json!({ "n": 1 }))]);
+    hookbox.handler.will([Step::Fail("busy")]);
     let submitted = hookbox.rest.submit("evt-001", "order.created", r#"{"a":[1]}"#).await.json();
     let id = submitted["id"].as_str().unwrap().to_owned();
     hookbox.wait_for(&id, "retrying").await;
@@ -51,7 +51,13 @@ async fn both_apis_tell_the_same_of_a_webhook(#[values(Sqlite, Postgres)] store:
         (&json!("busy"), &json!("busy"))
     );
     assert_eq!(retrying["next_attempt_at"], retrying["available_at"]);
+    let gate = hookbox.handler.will_hold();
     hookbox.advance(HOUR);
+    let processing = hookbox.wait_for(&id, "processing").await;
+    assert_eq!(processing, grpc_webhook(&hookbox, &id).await);
+    let job = &processing["jobs"][0];
+    assert!(job["worker"].is_string() && job["lease_until"].is_string(), "{job}");
+    drop(gate);
     hookbox.wait_for(&id, "completed").await;
     assert_eq!(hookbox.rest.webhook(&id).await, grpc_webhook(&hookbox, &id).await);
 }
@@ -161,7 +167,7 @@ async fn both_apis_tell_the_same_of_routes_pauses_and_counts(#[values(Sqlite, Po
     let hookbox = Hookbox::with_routes(store, ROUTES);
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "completed").await;
-    assert_eq!(hookbox.rest.post("/v1/pause?route=orders").await.status, 200);
+    assert_eq!(hookbox.rest.post("/v1/pause?route=orders&reason=the%20shop%20moves").await.status, 200);
     assert_eq!(hookbox.rest.post("/v1/pause?source=default").await.status, 200);
     assert_eq!(hookbox.rest.post("/v1/pause").await.status, 200);
     let mut operations = OperationServiceClient::new(hookbox.channel());
@@ -214,7 +220,8 @@ fn job_json(job: &proto::Job) -> Value {
         "attempt_count": job.attempt_count, "max_attempts": job.max_attempts,
         "available_at": time(job.available_at), "completed_at": time(job.completed_at),
         "run": job.run, "attempts": attempts_json(&job.attempts), "last_error": job.last_error,
-        "next_attempt_at": time(job.next_attempt_at),
+        "next_attempt_at": time(job.next_attempt_at), "worker": job.worker,
+        "lease_until": time(job.lease_until),
     });
     if let Some(result) = &job.result_json {
         json["result"] = serde_json::from_str(result).unwrap();
@@ -225,7 +232,7 @@ fn job_json(job: &proto::Job) -> Value {
 fn attempts_json(attempts: &[proto::Attempt]) -> Vec<Value> {
     let json = |attempt: &proto::Attempt| {
         let mut json = json!({
-            "number": attempt.number, "outcome": word(attempt.outcome().as_str_name()),
+            "number": attempt.number, "run": attempt.run, "outcome": word(attempt.outcome().as_str_name()),
             "started_at": time(attempt.started_at), "finished_at": time(attempt.finished_at),
             "error": attempt.error, "worker": attempt.worker,
         });
@@ -281,7 +288,8 @@ fn route_json(route: proto::Route) -> Value {
         "counts": counts_json(route.counts), "oldest_due_seconds": route.oldest_due_seconds,
         "paused": route.paused, "match_failures": route.match_failures,
         "last_match_failure": route.last_match_failure, "paused_since": time(route.paused_since),
-        "policy": policy, "match": globs, "where": route.r#where, "order_by": route.order_by,
+        "paused_by": route.paused_by, "pause_reason": route.pause_reason, "policy": policy, "match": globs,
+        "where": route.r#where, "order_by": route.order_by,
         "fallback": route.fallback, "target": route.target, "breaker": breaker,
     })
 }
@@ -305,7 +313,10 @@ fn counts_json(counts: Option<proto::StatusCounts>) -> Value {
 }
 
 fn pause_json(pause: proto::Pause) -> Value {
-    json!({ "route": pause.route, "source": pause.source, "since": time(pause.since) })
+    json!({
+        "route": pause.route, "source": pause.source, "since": time(pause.since), "actor": pause.actor,
+        "reason": pause.reason,
+    })
 }
 
 fn status_json(status: proto::WebhookStatus) -> Value {

@@ -32,9 +32,17 @@ async fn a_pause_is_listed_until_it_is_resumed(#[values(Sqlite, Postgres)] store
     let since = Some(prost_types::Timestamp { seconds: 1_772_366_400, nanos: 0 });
     for (route, source) in [(None, None), (Some("default"), None), (None, Some("shop"))] {
         let (route, source) = (route.map(str::to_owned), source.map(str::to_owned));
-        let pause = proto::PauseRequest { route: route.clone(), source: source.clone(), reason: None };
+        let expected = proto::Pause {
+            route: route.clone(),
+            source: source.clone(),
+            since,
+            actor: "anonymous".to_owned(),
+            reason: Some("the shop moves".to_owned()),
+        };
+        let reason = expected.reason.clone();
+        let pause = proto::PauseRequest { route: route.clone(), source: source.clone(), reason };
         let paused = client.pause(pause).await.unwrap().into_inner();
-        assert_eq!(paused, proto::Pause { route: route.clone(), source: source.clone(), since });
+        assert_eq!(paused, expected);
         let pauses = client.list_pauses(proto::ListPausesRequest {}).await.unwrap().into_inner().pauses;
         assert_eq!(pauses, [paused]);
         let resume = proto::ResumeRequest { route, source, reason: None };
@@ -74,6 +82,7 @@ async fn routes_are_listed_with_their_policy(#[values(Sqlite, Postgres)] store: 
     let [orders] = &routes[..] else { panic!("one route: {routes:?}") };
     assert_eq!((orders.route.as_str(), orders.handler.as_deref()), ("orders", Some("simulate")));
     assert_eq!((orders.in_settings, orders.paused, orders.paused_since), (true, false, None));
+    assert_eq!((&orders.paused_by, &orders.pause_reason), (&None, &None));
     let policy = proto::Policy {
         timeout: None,
         concurrency: None,

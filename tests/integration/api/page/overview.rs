@@ -34,13 +34,14 @@ async fn nothing_is_wrong_at_first_and_a_pause_is_told_with_where_to_end_it() {
     let browser = Browser::of(&hookbox);
     let page = browser.get("/").await.text;
     assert!(page.contains("Nothing is wrong."), "{page}");
-    assert_eq!(hookbox.rest.post("/v1/pause?route=orders").await.status, 200);
+    assert_eq!(hookbox.rest.post("/v1/pause?route=orders&reason=the%20shop%20moves").await.status, 200);
     assert_eq!(hookbox.rest.post("/v1/pause").await.status, 200);
     hookbox.advance(SignedDuration::from_secs(90));
     let page = browser.get("/").await.text;
     for text in [
         "Everything has been paused for 1 min 30 s: webhooks are accepted, and no job starts.",
         "The route orders has been paused for 1 min 30 s",
+        "Paused by anonymous: the shop moves",
         "<a href=\"/routes/orders\">Resume it there</a>",
     ] {
         assert!(page.contains(text), "{text}: {page}");

@@ -13,12 +13,14 @@ use hookbox::internals::domain::delivery::{Answer as Answered, Delivery};
 use jiff::SignedDuration;
 use reqwest::Method;
 use rstest::rstest;
+use serde_json::{Value, json};
 
 use super::{Browser, form_token, refused};
 use crate::api::bodies::hookbox_with;
 use crate::api::harness::client::Answer;
 use crate::api::harness::handler::Step;
 use crate::api::harness::{HOUR, Hookbox, Postgres, Sqlite, Store};
+use crate::api::work::call;
 
 /// A route of which nothing runs by itself.
 const PULLED: &str = "[[routes]]\nname = \"pulled\"\nhandler = \"pull\"\n";
@@ -247,6 +249,38 @@ async fn what_was_sent_and_answered_is_shown_with_its_attempt(#[values(Sqlite, P
     assert_eq!(page.text.matches("<script").count(), 1, "{}", page.text);
 }
 
+/// Leases the job of the route `pulled`, and returns the lease.
+async fn lease(hookbox: &Hookbox) -> Value {
+    let leased = call(&hookbox.rest, "lease", &json!({ "routes": ["pulled"], "worker": "host-1" })).await;
+    leased.json()["jobs"][0]["lease"].clone()
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_running_attempt_is_shown_with_its_worker_and_its_lease_and_runs_are_told_apart(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with_routes(store, PULLED);
+    let browser = Browser::of(&hookbox);
+    let path = format!("/webhooks/{}", hookbox.rest.accept("evt-001").await);
+    let leased = lease(&hookbox).await;
+    let page = browser.get(&path).await;
+    let until = "leased until <span class=\"nowrap\">2026-03-01 12:01:00.000 UTC</span>";
+    has(
+        &page,
+        &[&format!("Attempt 1 of <a href=\"/routes/pulled\">pulled</a> is running on host-1, {until}")],
+    );
+
+    let failed = json!({ "lease": leased, "failed": { "error": "no", "permanent": true } });
+    let finished = call(&hookbox.rest, "finish", &json!({ "worker": "host-1", "outcomes": [failed] })).await;
+    assert_eq!(finished.status, 200, "{}", finished.text);
+    assert!(!browser.get(&path).await.text.contains(", run "), "there was only one");
+    assert_eq!(hookbox.rest.post(&format!("/v1{path}/retry")).await.status, 200);
+    lease(&hookbox).await;
+    let page = browser.get(&path).await;
+    has(&page, &["pulled</a>, run 1, <b>failed</b>", "pulled</a>, run 2, is running on host-1"]);
+}
+
 #[tokio::test]
 async fn of_many_attempts_the_latest_are_shown_and_the_others_on_further_pages() {
     let hookbox = Hookbox::with(Sqlite, &[("max_attempts", "40")]);
@@ -282,10 +316,10 @@ async fn the_page_of_a_webhook_with_a_hundred_thousand_attempts_is_small() {
     let retried = "WITH RECURSIVE numbers (number) AS (
                        VALUES (2) UNION ALL SELECT number + 1 FROM numbers WHERE number < 100000
                    )
-                   INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, error, worker)
-                   SELECT a.webhook, a.queue, n.number, a.outcome, a.started_at, a.finished_at, a.error, a.worker
+                   INSERT INTO attempts (webhook, queue, number, run, outcome, started_at, finished_at, error, worker)
+                   SELECT a.webhook, a.queue, n.number, n.number, a.outcome, a.started_at, a.finished_at, a.error, a.worker
                    FROM attempts a, numbers n WHERE a.number = 1;
-                   UPDATE jobs SET attempts = 100000; COMMIT";
+                   UPDATE jobs SET attempts = 100000, run = 100000; COMMIT";
     hookbox.lock_store().batch_execute(retried).unwrap();
 
     let browser = Browser::of(&hookbox);

@@ -58,7 +58,7 @@ async fn a_completed_webhook_is_shown_in_full(#[values(Sqlite, Postgres)] store:
     assert!(worker.as_str().is_some_and(|worker| worker.contains(&process)), "{worker}");
     let trace_id = webhook["trace_id"].clone();
     let attempts = json!([{
-        "number": 1, "outcome": "completed", "error": null, "worker": worker,
+        "number": 1, "run": 1, "outcome": "completed", "error": null, "worker": worker,
         "started_at": "2026-03-01T12:00:00.000Z", "finished_at": "2026-03-01T12:00:01.500Z",
     }]);
     assert_eq!(trace_id.as_str().map(str::len), Some(32));
@@ -78,6 +78,7 @@ async fn a_completed_webhook_is_shown_in_full(#[values(Sqlite, Postgres)] store:
                 "attempt_count": 1, "max_attempts": 3, "result": {"handled": "order.created"},
                 "available_at": "2026-03-01T12:00:00.000Z", "completed_at": "2026-03-01T12:00:01.500Z",
                 "attempts": attempts, "last_error": null, "next_attempt_at": null,
+                "worker": null, "lease_until": null,
             }],
         })
     );

@@ -22,7 +22,7 @@ async fn it_says_that_it_is_alive_and_ready(#[values(Sqlite, Postgres)] store: S
 #[tokio::test]
 async fn it_is_ready_while_it_is_paused_and_shows_the_pauses(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::start(store);
-    for target in ["", "?route=default", "?source=shop"] {
+    for target in ["?reason=secret", "?route=default&reason=secret", "?source=shop"] {
         assert_eq!(hookbox.rest.post(&format!("/v1/pause{target}")).await.status, 200);
     }
     let answer = hookbox.rest.get("/readyz").await;

@@ -58,8 +58,8 @@ async fn routes_are_listed_with_their_policy_and_their_jobs(#[values(Sqlite, Pos
         routes["routes"][0],
         json!({
             "route": "orders", "handler": "simulate", "in_settings": true, "counts": counts,
-            "oldest_due_seconds": 0.0, "paused": false, "paused_since": null, "policy": policy,
-            "match_failures": 0, "last_match_failure": null,
+            "oldest_due_seconds": 0.0, "paused": false, "paused_since": null, "paused_by": null,
+            "pause_reason": null, "policy": policy, "match_failures": 0, "last_match_failure": null,
             "match": { "source": [], "event_type": ["order.*"] }, "where": null, "order_by": null,
             "fallback": false, "target": null, "breaker": null,
         })
@@ -112,11 +112,18 @@ async fn routes_are_listed_with_what_they_match(#[values(Sqlite, Postgres)] stor
 #[tokio::test]
 async fn a_paused_route_keeps_its_jobs_until_it_is_resumed(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::with_routes(store, &[ORDERS, INVOICES].concat());
+    let since = "2026-03-01T12:00:00.000Z";
+    let expected = |reason: Option<&str>| {
+        let mut pause = json!({ "route": "orders", "source": null, "since": since, "actor": "anonymous" });
+        pause["reason"] = json!(reason);
+        pause
+    };
     let pause = hookbox.rest.post("/v1/pause?route=orders").await;
-    let expected = json!({ "route": "orders", "source": null, "since": "2026-03-01T12:00:00.000Z" });
-    assert_eq!((pause.status, pause.json()), (200, expected.clone()));
+    assert_eq!((pause.status, pause.json()), (200, expected(None)));
     hookbox.advance(jiff::SignedDuration::from_secs(60));
-    assert_eq!(hookbox.rest.post("/v1/pause?route=orders").await.json(), expected, "again changes nothing");
+    let again = hookbox.rest.post("/v1/pause?route=orders&reason=the%20shop%20moves").await;
+    let expected = expected(Some("the shop moves"));
+    assert_eq!(again.json(), expected, "the time stays, and the new reason counts");
     assert_eq!(hookbox.rest.get("/v1/pauses").await.json(), json!({ "pauses": [expected] }));
 
     let held = hookbox.rest.accept("held").await;
@@ -129,7 +136,9 @@ async fn a_paused_route_keeps_its_jobs_until_it_is_resumed(#[values(Sqlite, Post
     let orders = route(&stats, "orders");
     assert_eq!((&orders["paused"], &orders["oldest_due_seconds"]), (&json!(true), &json!(60.0)));
     let routes = hookbox.rest.get("/v1/routes").await.json();
-    assert_eq!(route(&routes, "orders")["paused_since"], "2026-03-01T12:00:00.000Z");
+    let orders = route(&routes, "orders");
+    let shown = ["paused_since", "paused_by", "pause_reason"].map(|member| orders[member].clone());
+    assert_eq!(shown, [since, "anonymous", "the shop moves"]);
 
     let resumed = hookbox.rest.post("/v1/resume?route=orders").await;
     assert_eq!((resumed.status, resumed.json()), (200, json!({ "was_paused": true })));

@@ -104,6 +104,8 @@ async fn an_extended_lease_keeps_its_job_until_the_timeout_of_the_route(
         hookbox.advance(SignedDuration::from_secs(passes));
         let extended = extend(&hookbox.rest, "host-1", &job["lease"], "60s").await;
         assert_eq!((&extended["held"], &extended["lease_until"]), (&json!(true), &json!(until)));
+        let shown = hookbox.rest.webhook(&id).await["jobs"][0].clone();
+        assert_eq!((&shown["worker"], &shown["lease_until"]), (&json!("host-1"), &json!(until)));
     }
     let webhook = hookbox.rest.webhook(&id).await;
     assert_eq!((&webhook["status"], &webhook["attempts"]), (&json!("processing"), &json!([])));

@@ -40,7 +40,7 @@ async fn a_job_is_leased_and_completed_over_rest(#[values(Sqlite, Postgres)] sto
     assert_eq!((&done["status"], &done["result"]), (&json!("completed"), &json!({ "invoice": 7 })));
     assert_eq!(done["jobs"][0]["handler"], "pull");
     let attempt = json!({
-        "number": 1, "outcome": "completed", "started_at": "2026-03-01T12:00:00.000Z",
+        "number": 1, "run": 1, "outcome": "completed", "started_at": "2026-03-01T12:00:00.000Z",
         "finished_at": "2026-03-01T12:00:05.000Z", "error": null, "worker": "host-1",
     });
     assert_eq!(done["attempts"], json!([attempt]));

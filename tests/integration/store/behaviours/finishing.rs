@@ -32,6 +32,7 @@ pub(crate) async fn a_completed_attempt_is_recorded_with_status_and_result<H: Ha
         assert_eq!(detail.result.as_deref(), Some(r#"{"answer": 42}"#));
         let attempt = AttemptRecord {
             number: 1,
+            run: 1,
             outcome: Outcome::Completed,
             started_at: finish.started_at,
             finished_at: inbox.now(),

@@ -1,6 +1,6 @@
 //! Leases: they are renewed while the handler runs and taken over after they expire.
 
-use hookbox::internals::domain::attempt::{AttemptRecord, Outcome};
+use hookbox::internals::domain::attempt::{AttemptRecord, HeldLease, Outcome};
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::store::Claim;
 
@@ -8,19 +8,33 @@ use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, milliseconds, seconds};
 use crate::store::routes::{attempts, default_job};
 
-pub(crate) async fn a_renewed_lease_lasts_from_the_renewal<H: Harness>() {
+pub(crate) async fn a_lease_is_shown_with_its_worker_and_lasts_from_its_renewal<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let webhook = inbox.accept_new("k").await;
+    let lease = async || inbox.job_of(webhook.id, "default").await.1.lease;
+    let held = || Some(HeldLease { worker: "worker-1".to_owned(), until: inbox.now() + LEASE });
+    assert_eq!(lease().await, None, "nobody holds it yet");
     let job = inbox.claim_one().await;
+    assert_eq!(lease().await, held());
     inbox.advance(seconds(20));
     assert_eq!(inbox.renew(vec![job.lease], LEASE).await.expect("renews"), []);
+    let renewed = held();
+    assert_eq!(lease().await, renewed);
 
     inbox.advance(LEASE - milliseconds(1));
     assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("looks"), 0);
     assert_eq!(inbox.status_of(webhook.id).await.status(), Status::Processing);
+    assert_eq!(lease().await, renewed);
     inbox.advance(milliseconds(1));
     assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
     assert_eq!(inbox.status_of(webhook.id).await.status(), Status::Pending);
+    assert_eq!(lease().await, None, "it was taken over");
+    for next in [Status::Retrying, Status::Completed] {
+        let job = inbox.claim_one().await;
+        assert_eq!(lease().await, held());
+        inbox.end(&job, next).await;
+        assert_eq!(lease().await, None, "{next}");
+    }
 }
 
 pub(crate) async fn a_renewal_returns_the_leases_that_were_lost<H: Harness>() {
@@ -91,6 +105,7 @@ pub(crate) async fn a_job_taken_over_has_an_interrupted_attempt_and_is_due<H: Ha
     let [attempt] = detail.attempts.as_slice() else { panic!("one attempt: {detail:?}") };
     let expected = AttemptRecord {
         number: 1,
+        run: 1,
         outcome: Outcome::Interrupted,
         started_at: job.claimed_at,
         finished_at: inbox.now(),

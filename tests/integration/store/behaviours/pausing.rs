@@ -1,11 +1,11 @@
 //! Pauses: they are stored and apply to all processes. Webhooks are still accepted, and running jobs continue.
 
 use hookbox::internals::domain::job::Status;
-use hookbox::internals::store::{Pause, PauseTarget};
+use hookbox::internals::store::{NewPause, Pause, PauseTarget};
 
 use super::announcing::{is_woken, listen};
 use crate::store::harness::Harness;
-use crate::store::inbox::{Inbox, keys, seconds, sorted_keys, source};
+use crate::store::inbox::{Inbox, OPERATOR, keys, new_pause, seconds, sorted_keys, source};
 use crate::store::routes::{job, ordered, policy, route};
 
 fn paused_route(name: &str) -> PauseTarget {
@@ -49,7 +49,8 @@ pub(crate) async fn a_pause_holds_its_jobs_until_it_is_resumed<H: Harness>() {
         let inbox = with_two_routes::<H>().await;
         let wake = listen(&inbox);
         let pause = inbox.pause(target.clone()).await.expect("pauses");
-        assert_eq!(pause, Pause { target: target.clone(), since: inbox.now() });
+        let (since, actor) = (inbox.now(), OPERATOR.to_owned());
+        assert_eq!(pause, Pause { target: target.clone(), since, actor, reason: None });
         let claims = inbox.claims(10).await;
         assert_eq!(sorted_keys(&claims.jobs), free, "{target:?}");
         assert_eq!(claims.next, None, "a held job is not due for the claim");
@@ -63,13 +64,25 @@ pub(crate) async fn a_pause_holds_its_jobs_until_it_is_resumed<H: Harness>() {
     }
 }
 
-pub(crate) async fn pausing_again_keeps_the_time_of_the_first_pause<H: Harness>() {
+pub(crate) async fn pausing_again_keeps_the_time_and_takes_the_new_actor_and_reason<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     for target in [paused_route("a"), paused_source("shop"), PauseTarget::Everything] {
-        let first = inbox.pause(target.clone()).await.expect("pauses");
-        inbox.advance(seconds(5));
-        assert_eq!(inbox.pause(target.clone()).await.expect("answers"), first);
-        assert_eq!(inbox.pauses().await.expect("looks"), std::slice::from_ref(&first));
+        let since = inbox.now();
+        for (actor, reason) in
+            [(OPERATOR, Some("the shop moves")), ("bert", Some("\"down\" – ż")), ("bert", None)]
+        {
+            let new = NewPause { actor: actor.to_owned(), ..new_pause(target.clone(), reason) };
+            let expected = Pause {
+                target: target.clone(),
+                since,
+                actor: actor.to_owned(),
+                reason: reason.map(str::to_owned),
+            };
+            assert_eq!(inbox.shared().pause(new).await.expect("pauses"), expected);
+            assert_eq!(inbox.pauses().await.expect("looks"), std::slice::from_ref(&expected));
+            assert_eq!(inbox.stats().await.expect("counts").pauses, [expected]);
+            inbox.advance(seconds(5));
+        }
         assert!(inbox.resume(target.clone()).await.expect("resumes"));
         assert!(!inbox.resume(target).await.expect("answers"), "the target was already resumed");
         assert_eq!(inbox.pauses().await.expect("looks"), []);
@@ -93,8 +106,9 @@ pub(crate) async fn a_job_held_by_two_pauses_starts_after_both_are_resumed<H: Ha
 
 pub(crate) async fn a_pause_survives_a_restart<H: Harness>() {
     let mut inbox = with_two_routes::<H>().await;
+    let because = new_pause(paused_route("a"), Some("the shop moves"));
     let pauses = [
-        inbox.pause(paused_route("a")).await.expect("pauses"),
+        inbox.shared().pause(because).await.expect("pauses"),
         inbox.pause(paused_source("hub")).await.expect("pauses"),
     ];
     inbox.crash_and_reopen().await;

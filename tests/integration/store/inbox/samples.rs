@@ -1,7 +1,8 @@
-//! Sample webhooks, names and times.
+//! Sample webhooks, pauses, names and times.
 
 use std::time::Duration;
 
+use hookbox::internals::domain::action::ActionReason;
 use hookbox::internals::domain::delivery::{Answer, Delivery};
 use hookbox::internals::domain::error::{Error, Reason, Result};
 use hookbox::internals::domain::headers::KeptHeaders;
@@ -10,6 +11,10 @@ use hookbox::internals::domain::payload::Payload;
 use hookbox::internals::domain::trace::Traceparent;
 use hookbox::internals::domain::verdict::Verdict;
 use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
+use hookbox::internals::store::{NewPause, PauseTarget};
+
+/// The actor of pauses.
+pub(crate) const OPERATOR: &str = "anna";
 
 pub(crate) fn webhook(key: &str) -> NewWebhook {
     webhook_with(key, r#"{"n":1}"#)
@@ -37,6 +42,12 @@ pub(crate) fn source(name: &str) -> Source {
 
 pub(crate) fn event_type(name: &str) -> EventType {
     EventType::new(name).expect("valid")
+}
+
+/// A pause by [`OPERATOR`].
+pub(crate) fn new_pause(target: PauseTarget, reason: Option<&str>) -> NewPause {
+    let reason = ActionReason::of_field(reason.map(str::to_owned)).expect("valid");
+    NewPause { target, actor: OPERATOR.to_owned(), reason }
 }
 
 /// A request that a handler sent, and an answer with this body.

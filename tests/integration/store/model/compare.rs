@@ -98,10 +98,12 @@ async fn compare_webhook<H: Harness>(inbox: &Inbox<H>, name: &Name, webhook: &We
         prop_assert_eq!(found.next_attempt_at, due, "{}", job.route);
         let last_error = detail.attempts.last().and_then(|last| last.error.as_ref());
         prop_assert_eq!(found.last_error.as_ref(), last_error.filter(|_| found.status.is_failed()));
-        let outcomes = detail.attempts.iter().map(|attempt| attempt.outcome).collect::<Vec<_>>();
-        prop_assert_eq!(&outcomes, &job.ended);
+        let ended = detail.attempts.iter().map(|attempt| (attempt.outcome, attempt.run)).collect::<Vec<_>>();
+        prop_assert_eq!(&ended, &job.ended);
         let numbers = detail.attempts.iter().map(|attempt| attempt.number as usize).collect::<Vec<_>>();
-        prop_assert_eq!(numbers, Vec::from_iter(1..=outcomes.len()));
+        prop_assert_eq!(numbers, Vec::from_iter(1..=ended.len()));
+        let leased_until = detail.lease.as_ref().map(|lease| lease.until);
+        prop_assert_eq!(leased_until, job.runs().then_some(job.lease_until));
     }
     Ok(())
 }

@@ -40,7 +40,8 @@ pub(super) struct Job {
     pub(super) started: u32,
     pub(super) uncounted: u32,
     pub(super) run: u32,
-    pub(super) ended: Vec<Outcome>,
+    /// The outcome and the run of each attempt that has ended.
+    pub(super) ended: Vec<(Outcome, u32)>,
     pub(super) due: Timestamp,
     pub(super) lease_until: Timestamp,
     pub(super) token: u64,
@@ -97,7 +98,7 @@ impl Job {
     }
 
     pub(super) fn finish(&mut self, finish: &Finish) {
-        self.ended.push(finish.outcome);
+        self.ended.push((finish.outcome, self.run));
         (self.status, self.due) = (finish.next, finish.available_at);
         self.uncounted += u32::from(!finish.counts);
         self.finished = finish.next.is_final().then_some(finish.finished_at);
@@ -107,7 +108,7 @@ impl Job {
     /// Records an interrupted attempt. The policy in force decides the next status; without a policy, the job becomes
     /// a dead letter.
     pub(super) fn interrupt(&mut self, policy: Option<&Policy>, now: Timestamp) {
-        self.ended.push(Outcome::Interrupted);
+        self.ended.push((Outcome::Interrupted, self.run));
         // Without a policy it is unknown whether the job may start again.
         let spent = policy.is_none_or(|policy| {
             let rules = policy.rules(self.started - self.uncounted);

@@ -99,8 +99,8 @@ async fn attempts_that_are_not_asked_for_are_not_read() {
     let ask = |sql: &str| session.ask(sql).expect("asks");
     // As if it had been retried by hand again and again. The planner assumes that there are few attempts.
     ask("ALTER TABLE attempts SET (autovacuum_enabled = false)");
-    ask("INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, worker)
-         SELECT webhook, queue, number, 1, completed_at, completed_at, 'worker-1'
+    ask("INSERT INTO attempts (webhook, queue, number, run, outcome, started_at, finished_at, worker)
+         SELECT webhook, queue, number, number, 1, completed_at, completed_at, 'worker-1'
          FROM finished_jobs, generate_series(1, 20000) AS number");
     ask("UPDATE finished_jobs SET attempts = 20001");
     let before = reads_at_end(&inbox, &session, &INDEX).await;

@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use super::PostgresHarness;
 use super::harness::open;
 use crate::store::harness::Options;
-use crate::store::inbox::{Inbox, LEASE, webhook};
+use crate::store::inbox::{Inbox, LEASE, new_pause, webhook};
 use crate::store::routes::{concurrent, default_job, in_force, job, ordered, paced, policy, route};
 use crate::support::postgres::{Database, server};
 
@@ -243,7 +243,7 @@ async fn no_process_starts_a_job_of_a_route_after_its_pause_was_answered() {
         let key = number.to_string();
         processes.accept(1, &key, default_job()).await;
         let target = PauseTarget::Route(route("default"));
-        one.pause(target.clone()).await.expect("pauses");
+        one.pause(new_pause(target.clone(), None)).await.expect("pauses");
         assert_eq!(turn(other, 1, async |_| Status::Completed).await, 0, "the route is paused");
         assert!(one.resume(target).await.expect("resumes"));
         processes.run(1, async |_| Status::Completed).await;

@@ -111,27 +111,26 @@ async fn each_job_of_a_webhook_keeps_its_status_its_runs_and_its_attempts() {
         [Status::Pending, Status::Retrying, Status::Completed, Status::DeadLettered, Status::Cancelled];
     assert_eq!(by_status.map(|status| rows.counts.of(status)), [1; 5]);
     assert_eq!((rows.webhooks, rows.attempts), (1, 8));
-    for (name, status, run, uncounted, outcomes) in [
-        ("cancelled", Status::Cancelled, 2, 1, vec![Outcome::Failed; 2]),
+    let failed = |run: u32| (Outcome::Failed, run);
+    // The outcome and the run of each attempt.
+    for (name, status, run, uncounted, attempts) in [
+        ("cancelled", Status::Cancelled, 2, 1, vec![failed(1), failed(2)]),
         (
             "completed",
             Status::Completed,
             2,
             2,
-            vec![Outcome::Failed, Outcome::Interrupted, Outcome::Completed],
+            vec![failed(1), (Outcome::Interrupted, 2), (Outcome::Completed, 2)],
         ),
-        ("dead", Status::DeadLettered, 2, 1, vec![Outcome::Failed; 2]),
-        ("retrying", Status::Retrying, 1, 0, vec![Outcome::Failed]),
+        ("dead", Status::DeadLettered, 2, 1, vec![failed(1), failed(2)]),
+        ("retrying", Status::Retrying, 1, 0, vec![failed(1)]),
         ("waiting", Status::Pending, 1, 0, vec![]),
     ] {
         let (job, detail) = target.job_of(id, name).await;
-        assert_eq!((job.status, job.attempt_count as usize), (status, outcomes.len()), "{name}");
+        assert_eq!((job.status, job.attempt_count as usize), (status, attempts.len()), "{name}");
         assert_eq!((detail.run, detail.uncounted_attempts), (run, uncounted), "{name}");
-        assert_eq!(
-            detail.attempts.iter().map(|attempt| attempt.outcome).collect::<Vec<_>>(),
-            outcomes,
-            "{name}"
-        );
+        let moved = detail.attempts.iter().map(|attempt| (attempt.outcome, attempt.run));
+        assert_eq!(moved.collect::<Vec<_>>(), attempts, "{name}");
         let result = (name == "completed").then_some(r#"{"done":true}"#);
         assert_eq!(detail.result.as_deref(), result, "{name}");
     }

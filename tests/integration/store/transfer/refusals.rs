@@ -170,8 +170,8 @@ async fn a_transfer_with_different_counts_is_not_finished_and_reports_them() {
             "pending: 3 in the file, 2 in the database",
         ),
         (
-            "INSERT INTO attempts (webhook, queue, number, outcome, started_at, finished_at, worker)
-             SELECT webhook, queue, 1, 1, now(), now(), 'w' FROM jobs LIMIT 1",
+            "INSERT INTO attempts (webhook, queue, number, run, outcome, started_at, finished_at, worker)
+             SELECT webhook, queue, 1, 1, 1, now(), now(), 'w' FROM jobs LIMIT 1",
             "attempts: 0 in the file, 1 in the database",
         ),
         (

@@ -5,7 +5,7 @@ use hookbox::internals::store::PauseTarget;
 
 use super::equal::{assert_equal, assert_go_on_alike};
 use super::{move_into, moved};
-use crate::store::inbox::{Inbox, keys, milliseconds, seconds, sorted_keys, source};
+use crate::store::inbox::{Inbox, keys, milliseconds, new_pause, seconds, sorted_keys, source};
 use crate::store::postgres::PostgresHarness;
 use crate::store::routes::{concurrent, job, paced, policy, route};
 use crate::store::sqlite::SqliteHarness;
@@ -29,7 +29,8 @@ async fn paused_jobs_stay_paused_until_resumed() {
         (PauseTarget::Everything, &[]),
     ] {
         let mut inbox = with_two_routes().await;
-        let pause = inbox.pause(target.clone()).await.expect("pauses");
+        let because = new_pause(target.clone(), Some("the shop moves"));
+        let pause = inbox.shared().pause(because).await.expect("pauses");
         inbox.advance(seconds(60));
         let (moved, _) = moved(&mut inbox).await;
 

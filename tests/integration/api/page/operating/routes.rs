@@ -17,6 +17,7 @@ async fn a_paused_route_starts_no_job_and_says_so_until_it_is_resumed(
     let text = words(&page.text);
     assert!(text.contains("Paused the route orders: webhooks are accepted, and no job starts."), "{text}");
     assert!(text.contains("This route has been paused since 2026-03-01 12:00:00.000 UTC"), "{text}");
+    assert!(text.contains("Paused by anonymous: the shop moves"), "{text}");
 
     let order = hookbox.rest.submit("evt-001", "order.paid", "{}").await.text_of("id");
     let invoice = hookbox.rest.submit("evt-002", "invoice.paid", "{}").await.text_of("id");
@@ -24,7 +25,7 @@ async fn a_paused_route_starts_no_job_and_says_so_until_it_is_resumed(
     assert_eq!(hookbox.rest.webhook(&order).await["status"], "pending");
     let list = browser.get("/routes").await;
     let orders = row(&list, "/routes/orders");
-    assert!(orders.contains("paused"), "{orders}");
+    assert!(orders.contains("paused") && orders.contains("by anonymous: the shop moves"), "{orders}");
     assert!(orders.contains("<a href=\"/webhooks?status=pending&amp;route=orders\">1</a>"), "{orders}");
     assert!(row(&list, "/routes/invoices").contains("running"), "{}", list.text);
 

@@ -97,12 +97,17 @@ async fn a_source_says_where_its_sender_sends_and_what_it_is_answered() {
 async fn the_processing_of_a_source_is_paused_and_resumed() {
     let hookbox = Hookbox::with_routes(Sqlite, SOURCES);
     let browser = Browser::of(&hookbox);
-    let page = act(&browser, "/sources/crm", "/sources/crm/pause", &[("reason", "")]).await;
+    let page =
+        act(&browser, "/sources/crm", "/sources/crm/pause", &[("reason", "<b>moves</b>\u{202e}")]).await;
     let text = words(&page.text);
     assert!(
         text.contains("The processing of this source has been paused since 2026-03-01 12:00:00.000 UTC"),
         "{text}"
     );
+    assert!(text.contains("Paused by anonymous: <b>moves</b>\\u{202e}"), "{text}");
+    let list = browser.get("/sources").await;
+    let shown = "by anonymous: &lt;b&gt;moves&lt;/b&gt;<span class=\"hidden-char\">\\u{202e}</span>";
+    assert!(row(&list, "/sources/crm").contains(shown), "{}", list.text);
     assert_eq!(send(&hookbox.rest, "s3cret-of-the-crm", Some("evt-001")).await.status, 200);
     let other = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&other, "completed").await;
@@ -121,14 +126,15 @@ async fn the_processing_of_a_source_is_paused_and_resumed() {
 async fn sources_without_a_section_are_listed_if_they_are_known() {
     let hookbox = Hookbox::with_routes(Sqlite, SOURCES);
     let browser = Browser::of(&hookbox);
-    assert_eq!(hookbox.rest.post("/v1/pause?source=hookbox").await.status, 200);
+    assert_eq!(hookbox.rest.post("/v1/pause?source=hookbox&reason=too%20loud").await.status, 200);
     let list = browser.get("/sources").await;
-    assert!(row(&list, "/sources/hookbox").contains("paused"), "{}", list.text);
+    assert!(row(&list, "/sources/hookbox").contains("by anonymous: too loud"), "{}", list.text);
     assert!(row(&list, "/sources/default").contains("running"), "{}", list.text);
     let default = words(&browser.get("/sources/default").await.text);
     assert!(default.contains("The settings have no section for this source."), "{default}");
     let own = words(&browser.get("/sources/hookbox").await.text);
     assert!(own.contains("hookbox makes the webhooks of this source itself"), "{own}");
+    assert!(own.contains("Paused by anonymous: too loud"), "{own}");
     refused(&browser.get("/sources/other").await, 404, "SOURCE_NOT_FOUND");
     refused(&browser.get("/sources/No%20Source").await, 400, "INVALID_FIELD");
 }
