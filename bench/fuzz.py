@@ -110,7 +110,7 @@ def webhook(rng):
 
 
 PATHS = ["/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/v1/webhooks", "/v1/webhooks/{}",
-         "/v1/webhooks/{}/status",
+         "/v1/webhooks/{}/body", "/v1/webhooks/{}/status",
          "/v1/webhooks/{}/watch", "/v1/webhooks/{}/retry", "/v1/webhooks/{}/cancel",
          "/v1/webhooks/{}/release", "/v1/webhooks/{}/discard", "/v1/sources", "/v1/sources/{}/rejections",
          "/v1/webhook", "/v1/status", "/v1/retry", "/v1/cancel",

@@ -7,6 +7,7 @@ mod body;
 mod browsers;
 mod by_key;
 mod dto;
+mod exact_body;
 mod examples;
 mod front;
 mod health;
@@ -116,6 +117,7 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(by_key::retry_webhook))
         .routes(routes!(by_key::cancel_webhook))
         .routes(routes!(webhooks::get_webhook))
+        .routes(routes!(exact_body::get_webhook_body))
         .routes(routes!(webhooks::get_status))
         .routes(routes!(watch::watch_status))
         .routes(routes!(arrivals::watch_webhooks))

@@ -68,7 +68,7 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     operation(
         "hookbox.v1.WebhookService/GetWebhook",
-        &[("GET", "/v1/webhooks/{id}"), ("GET", "/v1/webhook")],
+        &[("GET", "/v1/webhooks/{id}"), ("GET", "/v1/webhook"), ("GET", "/v1/webhooks/{id}/body")],
         READ,
     ),
     operation("hookbox.v1.WebhookService/ListWebhooks", &[("GET", "/v1/webhooks")], READ),

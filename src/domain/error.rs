@@ -160,6 +160,15 @@ impl Error {
         )
     }
 
+    /// The error for a body that was removed at the end of its retention.
+    pub fn body_gone(id: WebhookId) -> Self {
+        let detail = format!(
+            "the body of webhook {id} was removed at the end of its retention; its names, jobs and attempts are kept \
+             longer"
+        );
+        Self::new(Reason::WebhookNotFound, detail)
+    }
+
     /// The error for a request that is not verified.
     pub fn not_verified(cause: Cause, detail: impl Into<String>) -> Self {
         Self { unverified: Some(cause), ..Self::new(Reason::NotVerified, detail) }

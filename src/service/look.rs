@@ -9,6 +9,7 @@ use super::until::until;
 use super::view::{WebhookView, arrange};
 use super::{Service, watch};
 use crate::domain::attempt::AttemptWindow;
+use crate::domain::content_type::ContentType;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
 use crate::domain::webhook::{WebhookName, WebhookStatus};
@@ -34,6 +35,14 @@ impl Service {
         view.status = self.seen(view.status, &name)?;
         view.jobs.retain(|job| self.caller.sees_route(&job.route));
         Ok(view)
+    }
+
+    /// The body of a webhook, byte for byte, and its content type. Errors: `WebhookNotFound`, also if the retention of the
+    /// payload is over.
+    pub async fn body(&self, id: WebhookId) -> Result<(ContentType, Vec<u8>)> {
+        let webhook = self.webhook_with(WebhookName::Id(id), AttemptWindow::NONE).await?;
+        let body = webhook.payload.ok_or_else(|| Error::body_gone(id))?;
+        Ok((webhook.content_type, body))
     }
 
     /// The id of a webhook. Errors: `WebhookNotFound`.

@@ -126,7 +126,8 @@ pub(in crate::http) struct WebhookBody {
     #[serde(flatten)]
     #[schema(inline)]
     status: StatusBody,
-    /// The payload exactly as received, if `content_type` is a type of JSON and the payload is valid JSON.
+    /// The payload as received, but without the white space around it, if `content_type` is a type of JSON and the payload
+    /// is valid JSON. `GET /v1/webhooks/{id}/body` has every byte.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Box<RawValue>>,

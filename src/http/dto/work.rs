@@ -83,7 +83,8 @@ struct LeasedJobBody {
     idempotency_key: String,
     /// The event type.
     event_type: String,
-    /// The payload exactly as received, if `content_type` is a type of JSON and the payload is valid JSON.
+    /// The payload as received, but without the white space around it, if `content_type` is a type of JSON and the payload
+    /// is valid JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Box<RawValue>>,

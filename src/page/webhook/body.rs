@@ -11,7 +11,7 @@ use super::payload::{self, Visibility, reveal};
 use super::{Asked, InPath, hex, load, tree};
 use crate::domain::attempt::AttemptWindow;
 use crate::domain::content_type::ContentType;
-use crate::domain::error::{Error, Reason, Result};
+use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
 use crate::page::action::Action;
 use crate::page::because::Why;
@@ -115,7 +115,7 @@ async fn asked_for(context: &Context, id: InPath, why: Why) -> Result<Response> 
 
 fn file(webhook: WebhookView) -> Result<Response> {
     let id = webhook.status.id;
-    let body = webhook.payload.ok_or_else(|| gone(id))?;
+    let body = webhook.payload.ok_or_else(|| Error::body_gone(id))?;
     let disposition = format!("attachment; filename=\"{}\"", file_name(id));
     let disposition = HeaderValue::try_from(disposition).map_err(Error::internal)?;
     let headers = [
@@ -129,14 +129,6 @@ fn file(webhook: WebhookView) -> Result<Response> {
 /// The name of the file with the body of a webhook.
 pub(super) fn file_name(id: WebhookId) -> String {
     format!("webhook-{id}.bin")
-}
-
-/// The error for a body that was removed at the end of its retention.
-pub(super) fn gone(id: WebhookId) -> Error {
-    let detail = format!(
-        "the body of webhook {id} was removed at the end of its retention; its names, jobs and attempts are kept longer"
-    );
-    Error::new(Reason::WebhookNotFound, detail)
 }
 
 /// The body, as the request asks for it.

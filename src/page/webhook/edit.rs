@@ -9,7 +9,6 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::body::gone;
 use super::payload::{self, Visibility, reveal};
 use super::{InPath, load};
 use crate::access::Role;
@@ -88,7 +87,7 @@ fn editable<'a>(context: &Context, webhook: &'a WebhookView) -> Result<&'a str> 
     if webhook.status.is_quarantined {
         return Err(wrong("it is in quarantine; release or discard it"));
     }
-    let body = webhook.payload.as_deref().ok_or_else(|| gone(id))?;
+    let body = webhook.payload.as_deref().ok_or_else(|| Error::body_gone(id))?;
     if body.len() > MAX_BYTES {
         let why =
             format!("its body has more than {MAX_BYTES} bytes; download it, and send it with `hookbox send`");

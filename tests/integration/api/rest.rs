@@ -4,6 +4,7 @@ mod acceptance;
 mod arrivals;
 mod bodies;
 mod browsers;
+mod exact_body;
 mod front;
 mod heads;
 mod keys;

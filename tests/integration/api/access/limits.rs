@@ -151,7 +151,7 @@ async fn a_token_limited_to_a_source_sees_no_webhook_of_another(#[values(Sqlite,
     let hookbox = hookbox(store);
     let (all, shop) = (rest(&hookbox, "all"), rest(&hookbox, "shop"));
     let id = all.accept("evt-001").await;
-    for path in ["", "/status", "/watch"] {
+    for path in ["", "/body", "/status", "/watch"] {
         shop.get(&format!("/v1/webhooks/{id}{path}")).await.problem(404, "WEBHOOK_NOT_FOUND");
     }
     shop.get("/v1/status?idempotency_key=evt-001").await.problem(404, "WEBHOOK_NOT_FOUND");

@@ -28,6 +28,7 @@ async fn a_method_the_path_does_not_take_is_answered_405() {
     for (method, path, allowed) in [
         (Method::DELETE, "/v1/webhooks".to_owned(), &["GET", "POST"][..]),
         (Method::PUT, one.clone(), &["GET"]),
+        (Method::POST, format!("{one}/body"), &["GET"]),
         (Method::GET, format!("{one}/retry"), &["POST"]),
         (Method::GET, format!("{one}/cancel"), &["POST"]),
         (Method::GET, format!("{one}/replay"), &["POST"]),
@@ -63,6 +64,7 @@ async fn a_wrong_id_is_refused_and_an_unknown_id_is_not_found(#[values(Sqlite, P
     let hookbox = Hookbox::start(store);
     let calls = [
         (Method::GET, ""),
+        (Method::GET, "/body"),
         (Method::GET, "/status"),
         (Method::GET, "/watch"),
         (Method::POST, "/retry"),
