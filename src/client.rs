@@ -10,6 +10,7 @@ mod place;
 mod target;
 mod webhook;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
@@ -67,8 +68,15 @@ pub struct Answer {
     pub status: u16,
     /// The media type; empty if there is none.
     pub content_type: String,
-    /// The body. Invalid UTF-8 is replaced.
-    pub text: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as a text. Invalid UTF-8 is replaced.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
+    }
 }
 
 /// The members of a problem document.
@@ -109,15 +117,21 @@ impl Client {
         self.ask(Method::GET, Call { path, query, ..Call::default() }).await
     }
 
+    /// Sends a GET, and returns the exact bytes of the answer. Errors: there is no answer, or it is not a success.
+    pub async fn bytes(&self, path: &[&str]) -> Result<Vec<u8>, ClientError> {
+        Ok(self.success(Method::GET, Call { path, ..Call::default() }).await?.body)
+    }
+
     /// Sends a POST without a body. Errors: there is no answer, or it is not a success.
     pub async fn post(&self, path: &[&str], query: &[(&str, &str)]) -> Result<String, ClientError> {
         self.ask(Method::POST, Call { path, query, ..Call::default() }).await
     }
 
-    /// Sends a request, and returns the body of the answer. Errors: there is no answer, or it is not a success.
+    /// Sends a request, and returns the body of the answer as a text. Errors: there is no answer, or it is not a success.
     pub async fn ask(&self, method: Method, call: Call<'_>) -> Result<String, ClientError> {
-        let answer = self.send(method, call).await?;
-        if (200..300).contains(&answer.status) { Ok(answer.text) } else { Err(refusal(&answer)) }
+        let body = self.success(method, call).await?.body;
+        Ok(String::from_utf8(body)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
     /// Sends a request, and returns the answer whatever its status. Errors: there is no answer.
@@ -145,6 +159,12 @@ impl Client {
         more.map_err(|error| self.unreachable(&error))
     }
 
+    /// Sends a request, and returns the answer. Errors: there is no answer, or it is not a success.
+    async fn success(&self, method: Method, call: Call<'_>) -> Result<Answer, ClientError> {
+        let answer = self.send(method, call).await?;
+        if (200..300).contains(&answer.status) { Ok(answer) } else { Err(refusal(&answer)) }
+    }
+
     fn request(&self, method: Method, call: Call<'_>) -> RequestBuilder {
         let is_empty = method == Method::POST && call.body.as_ref().is_none_or(Vec::is_empty);
         let mut request = self.http.request(method, self.url_of(&call)).headers(self.headers.clone());
@@ -170,7 +190,7 @@ impl Client {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, content_type, text: String::from_utf8_lossy(&body).into_owned() })
+        Ok(Answer { status, content_type, body })
     }
 
     /// The error for an answer that hookbox does not give.
@@ -195,12 +215,12 @@ impl Client {
 /// The error of an answer that is not a success.
 pub fn refusal(answer: &Answer) -> ClientError {
     let status = answer.status;
-    let problem = serde_json::from_str::<Problem>(&answer.text);
+    let problem = serde_json::from_slice::<Problem>(&answer.body);
     let is_problem = answer.content_type.starts_with(PROBLEM);
     match problem {
         Ok(Problem { reason, detail }) if is_problem => ClientError::Refused { status, reason, detail },
         _ => {
-            let shown = answer.text.trim().chars().take(error::SHOWN_CHARS).collect::<String>();
+            let shown = answer.text().trim().chars().take(error::SHOWN_CHARS).collect::<String>();
             let text = if shown.is_empty() { shown } else { format!(": {shown}") };
             let detail = format!("the answer has the status {status}{text}");
             ClientError::Refused { status, reason: String::new(), detail }

@@ -4,7 +4,7 @@
 //! a preset. [`Rules`] are the settings compiled with their keys. A request goes through three functions: [`verify()`]
 //! says whether it is from the sender, [`handshake()`] answers it if it only checks the endpoint, and [`read()`] finds
 //! the webhooks in it. [`verify_with()`] also verifies requests of senders whose keys have to be fetched. [`sign()`] makes
-//! a request, to test a source. [`SourceMap`] has the rules of all sources.
+//! a request, to test a source, and [`sign_again()`] signs one anew. [`SourceMap`] has the rules of all sources.
 
 mod accepted;
 mod fetched;
@@ -43,6 +43,6 @@ pub use self::request::Request;
 pub use self::rules::{Answers, Mistake, Rules};
 pub use self::senders::Visit;
 pub use self::settings::{OnUnverified, Settings};
-pub use self::sign::{Draft, SignError, sign};
+pub use self::sign::{Draft, SignError, check_signs_again, sign, sign_again};
 pub use self::verify::{Verification, verify, verify_with};
 pub use crate::domain::conflict::OnConflict;

@@ -16,6 +16,7 @@ mod safe;
 mod send;
 mod server;
 mod show;
+mod signing;
 mod sources;
 mod status;
 mod table;
@@ -37,7 +38,7 @@ pub(super) enum ClientCommand {
     Send(send::Send),
     /// Print the status of a webhook
     Status(status::Status),
-    /// Print a webhook with its body, headers, jobs and attempts
+    /// Print a webhook with its body, headers, jobs and attempts; with --body, its body alone
     Show(show::Show),
     /// List webhooks, newest first
     List(list::List),
@@ -45,7 +46,7 @@ pub(super) enum ClientCommand {
     Watch(status::Watch),
     /// Print the webhooks as they come in
     Tail(tail::Tail),
-    /// Send incoming webhooks to a server on this machine, in order
+    /// Send incoming webhooks to a server on this machine, in order; with --preset, signed anew
     Listen(listen::Listen),
     /// Start a new run of dead-lettered or cancelled jobs of a webhook
     Retry(act::OnJobs),

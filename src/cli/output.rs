@@ -18,6 +18,13 @@ pub(super) fn print_on(text: impl Display) -> Result<bool, Failure> {
     Ok(write_to(io::stdout().lock(), text)?)
 }
 
+/// Prints bytes as they are, and nothing else. If their reader has closed the pipe, the rest is dropped without an error.
+pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    is_read(out.write_all(bytes).and_then(|()| out.flush()))?;
+    Ok(())
+}
+
 /// Row counts, each on a line; without those that are 0.
 pub(super) fn row_counts(counted: &RowCounts) -> String {
     let by_status = Status::ALL.map(|status| (status.as_str(), counted.counts.of(status)));
@@ -25,9 +32,13 @@ pub(super) fn row_counts(counted: &RowCounts) -> String {
     all.filter(|(_, count)| *count > 0).map(|(what, count)| format!("  {what:<14}{count:>12}\n")).collect()
 }
 
-/// Returns false if the reader has closed the pipe.
 fn write_to(mut out: impl Write, text: impl Display) -> io::Result<bool> {
-    match write!(out, "{text}").and_then(|()| out.flush()) {
+    is_read(write!(out, "{text}").and_then(|()| out.flush()))
+}
+
+/// Returns false if the reader has closed the pipe.
+fn is_read(written: io::Result<()>) -> io::Result<bool> {
+    match written {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error),

@@ -14,9 +14,6 @@ use super::webhook::{Content, Webhook};
 /// The most bytes of an answer that are read, so that the connection can be used again.
 const ANSWER_BYTES: usize = 1024 * 1024;
 
-/// Replaces a value that hookbox does not keep.
-const HIDDEN: &str = "***";
-
 /// Headers that belong to the connection of the sender, or to how it framed the body. The content type is that of the
 /// webhook: the body that came with another one may have been the envelope of it.
 const NOT_SENT: &[&str] = &[
@@ -56,10 +53,19 @@ impl Target {
         Ok(Self { url, http: http.timeout(answer_time).build()? })
     }
 
-    /// Sends a webhook: the body and the headers of its sender, and what names it at hookbox. Errors: why there is no
-    /// answer.
-    pub async fn deliver(&self, webhook: &Webhook, content: &Content) -> Result<Delivered, String> {
-        let mut request = Request::new(reqwest::Method::POST, self.url.clone());
+    /// Sends a webhook: the body and the headers of its sender, and what names it at hookbox. `query` is sent in place of
+    /// that of the URL; none to leave it. Errors: why there is no answer.
+    pub async fn deliver(
+        &self,
+        webhook: &Webhook,
+        content: &Content,
+        query: Option<&str>,
+    ) -> Result<Delivered, String> {
+        let mut url = self.url.clone();
+        if let Some(query) = query {
+            url.set_query(Some(query).filter(|query| !query.is_empty()));
+        }
+        let mut request = Request::new(reqwest::Method::POST, url);
         *request.headers_mut() = headers(webhook, content);
         *request.body_mut() = Some(content.body.clone().into());
         let began = Instant::now();
@@ -83,11 +89,11 @@ async fn read(mut response: Response) -> reqwest::Result<()> {
     Ok(())
 }
 
-/// The headers of the sender, so far as they were kept and are not hidden, and those that name the webhook.
+/// The headers of the sender, so far as hookbox keeps them, and those that name the webhook.
 fn headers(webhook: &Webhook, content: &Content) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for (name, value) in &content.headers {
-        if NOT_SENT.contains(&name.as_str()) || value == HIDDEN {
+    for (name, value) in content.kept_headers() {
+        if NOT_SENT.contains(&name.as_str()) {
             continue;
         }
         // Names and values are valid headers, except for values with replaced bytes.

@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::domain::headers::HIDDEN;
+
 /// The names and the status of a webhook. The texts are those of its sender.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Webhook {
@@ -35,11 +37,18 @@ pub struct Content {
     pub content_type: String,
     /// The headers that were kept: names in lower case, and values. A value that is hidden is `***`.
     pub headers: Vec<(String, String)>,
-    /// The bytes of the body; of JSON, without the white space around it.
+    /// The bytes of the body.
     pub body: Vec<u8>,
 }
 
-/// What is needed of the answer to get a body.
+/// What an answer has of a webhook besides its body.
+#[derive(Deserialize)]
+struct Kept {
+    content_type: String,
+    headers: Vec<Header>,
+}
+
+/// What an answer has of a body.
 #[derive(Deserialize)]
 struct Shown<'a> {
     #[serde(borrow, default, deserialize_with = "any")]
@@ -48,8 +57,6 @@ struct Shown<'a> {
     payload_text: Option<String>,
     #[serde(default)]
     payload_base64: Option<String>,
-    content_type: String,
-    headers: Vec<Header>,
 }
 
 #[derive(Deserialize)]
@@ -63,9 +70,30 @@ fn any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValu
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// The content of a webhook, from the answer to `GET /v1/webhooks/{id}`; none if its retention is over. Errors: the answer
-/// is another.
+impl Content {
+    /// The content of a webhook, from the answers to `GET /v1/webhooks/{id}` and to `GET /v1/webhooks/{id}/body`. Errors:
+    /// the first answer is another.
+    pub fn new(answer: &[u8], body: Vec<u8>) -> Result<Self, String> {
+        let kept = serde_json::from_slice::<Kept>(answer).map_err(|error| error.to_string())?;
+        let headers = kept.headers.into_iter().map(|header| (header.name, header.value)).collect();
+        Ok(Self { content_type: kept.content_type, headers, body })
+    }
+
+    /// The names of the headers whose values hookbox does not keep.
+    pub fn hidden_names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().filter(|(_, value)| value == HIDDEN).map(|(name, _)| name.as_str())
+    }
+
+    /// The headers whose values hookbox keeps.
+    pub fn kept_headers(&self) -> impl Iterator<Item = &(String, String)> {
+        self.headers.iter().filter(|(_, value)| value != HIDDEN)
+    }
+}
+
+/// The content of a webhook as people see it, from the answer to `GET /v1/webhooks/{id}` alone: a body of JSON is without
+/// the white space around it. None if its retention is over. Errors: the answer is another.
 pub fn content_of(answer: &str) -> Result<Option<Content>, String> {
+    let content = Content::new(answer.as_bytes(), Vec::new())?;
     let shown = serde_json::from_str::<Shown<'_>>(answer).map_err(|error| error.to_string())?;
     let body = match (shown.payload, shown.payload_text, shown.payload_base64) {
         (Some(json), _, _) => json.get().as_bytes().to_vec(),
@@ -73,8 +101,7 @@ pub fn content_of(answer: &str) -> Result<Option<Content>, String> {
         (None, None, Some(encoded)) => STANDARD.decode(encoded).map_err(|error| error.to_string())?,
         (None, None, None) => return Ok(None),
     };
-    let headers = shown.headers.into_iter().map(|header| (header.name, header.value)).collect();
-    Ok(Some(Content { content_type: shown.content_type, headers, body }))
+    Ok(Some(Content { body, ..content }))
 }
 
 #[cfg(test)]
@@ -82,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_body_is_the_bytes_that_were_sent() {
+    fn a_body_is_shown_whatever_member_has_it() {
         let body = |member: &str| {
             let answer = format!(
                 r#"{{"id":"1","content_type":"t","headers":[{{"name":"a","value":"b"}}]{member},"jobs":[]}}"#
@@ -99,5 +126,15 @@ mod tests {
         }
         assert_eq!(body(""), None, "its retention is over");
         assert!(content_of("{}").is_err());
+    }
+
+    #[test]
+    fn headers_that_are_hidden_are_told_from_those_that_are_kept() {
+        let answer =
+            br#"{"content_type":"t","headers":[{"name":"a","value":"***"},{"name":"b","value":"1"}]}"#;
+        let content = Content::new(answer, b" 1\n".to_vec()).expect("reads");
+        assert_eq!((content.content_type.as_str(), content.body.as_slice()), ("t", &b" 1\n"[..]));
+        assert_eq!(content.hidden_names().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(content.kept_headers().collect::<Vec<_>>(), [&("b".to_owned(), "1".to_owned())]);
     }
 }

@@ -13,7 +13,7 @@ pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 pub const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 
 /// What is kept instead of a value that is hidden.
-const HIDDEN: &str = "***";
+pub const HIDDEN: &str = "***";
 
 /// The room for the headers of most requests, in bytes, so that their text grows only once.
 const USUAL_BYTES: usize = 512;

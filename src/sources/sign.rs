@@ -1,6 +1,6 @@
-//! Signs requests as their senders do, to test a source: the inverse of `verify`.
+//! Signs requests as their senders do, to test a source or a server behind hookbox: the inverse of `verify`.
 //!
-//! Only for schemes with a secret that both sides have. What the rules look for besides, and the request has not, is put
+//! Only for schemes with a secret that both sides have. What the rules look for besides, and a new request has not, is put
 //! where they look for it.
 
 use std::fmt;
@@ -59,6 +59,9 @@ pub enum SignError {
     /// The scheme is that of one sender, in code.
     #[error("the scheme of this sender cannot be signed here; forward a request of the sender instead")]
     OwnScheme,
+    /// The sender proves itself in each item of a batch.
+    #[error("the sender signs each item of a batch, which hookbox has taken apart")]
+    Batch,
     /// A value belongs into the body, but the body has no place for it.
     #[error(
         "a part of the signature or of the key belongs into the body, so the body has to be a JSON object"
@@ -80,12 +83,17 @@ pub enum SignError {
 /// The request with key, event type and signature, as the sender would send it. Of several schemes, the first that can
 /// be used signs. Errors: none can be used.
 pub fn sign(draft: &Draft, rules: &Rules) -> Result<Draft, SignError> {
-    let named = named(draft.clone(), rules)?;
-    let Some(schemes) = &rules.schemes else { return Ok(named) };
+    sign_again(&named(draft.clone(), rules)?, rules)
+}
+
+/// Signs a request that was sent before, with a new time. The body stays as it is, unless the signature or the time is in
+/// it. Errors: as for [`sign`].
+pub fn sign_again(draft: &Draft, rules: &Rules) -> Result<Draft, SignError> {
+    let Some(schemes) = &rules.schemes else { return Ok(draft.clone()) };
     let mut failed = SignError::PrivateKey;
     for scheme in schemes {
         let signed = match scheme {
-            Scheme::Described(scheme) => scheme.sign(named.clone()),
+            Scheme::Described(scheme) => scheme.sign(draft.clone()),
             Scheme::Sender(_) => Err(SignError::OwnScheme),
         };
         match signed {
@@ -95,6 +103,23 @@ pub fn sign(draft: &Draft, rules: &Rules) -> Result<Draft, SignError> {
             },
             Err(error) => failed = error,
         }
+    }
+    Err(failed)
+}
+
+/// Whether webhooks can be signed again. Errors: `PrivateKey`, `OwnScheme`, `Batch`.
+pub fn check_signs_again(rules: &Rules) -> Result<(), SignError> {
+    let Some(schemes) = &rules.schemes else { return Ok(()) };
+    let mut failed = SignError::PrivateKey;
+    for scheme in schemes {
+        failed = match scheme {
+            Scheme::Sender(_) => SignError::OwnScheme,
+            Scheme::Described(scheme) => match scheme.proof {
+                Proof::Signature(..) => SignError::PrivateKey,
+                Proof::Token(_, Some(_)) => SignError::Batch,
+                Proof::Hmac(..) | Proof::Token(_, None) | Proof::Basic(_) => return Ok(()),
+            },
+        };
     }
     Err(failed)
 }
@@ -180,10 +205,15 @@ impl Draft {
         }
     }
 
+    /// A body that has the value there already stays as it is.
     fn set_json(&mut self, pointers: &[Pointer], value: Value) -> Result<(), SignError> {
         let mut json = self.json()?;
         if let Some(first) = pointers.first() {
-            *reach(&mut json, first).ok_or(SignError::NoObject)? = value;
+            let found = reach(&mut json, first).ok_or(SignError::NoObject)?;
+            if *found == value {
+                return Ok(());
+            }
+            *found = value;
         }
         self.body = json.to_string().into_bytes();
         Ok(())

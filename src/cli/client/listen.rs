@@ -1,44 +1,39 @@
 //! `hookbox listen`: sends incoming webhooks to a server on this machine, each once and in order.
 
+mod feed;
+mod signer;
+mod told;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use self::feed::{AHEAD, Item, feed};
+use self::signer::Signer;
+use self::told::{Brought, LeftOut, left_out, line};
 use super::dates::{clock_time, relative};
 use super::names::Wanted;
-use super::safe::{json_line, safe};
+use super::safe::safe;
 use super::server::{ServerFlags, block_on, refused, usage};
+use super::signing::Signing;
 use super::tail::{Begin, EXIT_INTERRUPTED, again, began, lost};
 use super::tell::Format;
-use super::terminal::{Terminal, Tint};
 use crate::cli::output::print_on;
 use crate::cli::settings::variable;
 use crate::cli::{Failure, note};
-use crate::client::{
-    Arrived, Client, ClientError, Content, Delivered, Following, Happened, Journal, Place, Target, Webhook,
-    content_of,
-};
+use crate::client::{Client, Content, Following, Happened, Journal, Place, Target, Webhook};
 use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
-use crate::domain::error::Reason;
 use crate::domain::id::WebhookId;
-
-/// How many webhooks are read ahead of the one that is being delivered.
-const AHEAD: usize = 16;
 
 /// The pause before a webhook is brought again, at first and at most. It doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// The pause before the content of a webhook is asked for again.
-const CONTENT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a webhook that is being brought may take when Ctrl-C is pressed.
 const STOP_TIME: Duration = Duration::from_secs(2);
@@ -62,25 +57,11 @@ pub(in crate::cli) struct Listen {
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     timeout: Duration,
     #[command(flatten)]
+    signing: Signing,
+    #[command(flatten)]
     format: Format,
     #[command(flatten)]
     server: ServerFlags,
-}
-
-/// The next step.
-enum Item {
-    Happened(Happened),
-    Webhook(Box<Arrived>, JoinHandle<Result<Option<Content>, ClientError>>),
-    Failed(ClientError),
-}
-
-/// The result of a delivery.
-enum Brought {
-    Answered(Delivered),
-    /// The webhook must not be delivered; the text says why.
-    Not(&'static str),
-    /// Ctrl-C was pressed before it was brought.
-    Stopped,
 }
 
 impl Listen {
@@ -88,6 +69,7 @@ impl Listen {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let client = self.server.client()?;
         let target = Target::new(self.forward.clone(), self.timeout)?;
+        let signer = Signer::new(&self.signing, &self.forward)?;
         let mut journal = self.journal(client.url())?;
         let place = match &self.from {
             Some(Begin::Now) => Place::default(),
@@ -99,7 +81,7 @@ impl Listen {
         if self.from.is_some() {
             journal.begin(place.clone()).map_err(Box::new)?;
         }
-        block_on(self.listen(client, target, journal, place))
+        block_on(self.listen(client, target, signer, journal, place))
     }
 
     /// The file that remembers what was brought.
@@ -136,6 +118,7 @@ impl Listen {
         &self,
         client: Client,
         target: Target,
+        signer: Option<Signer>,
         mut journal: Journal,
         place: Place,
     ) -> Result<ExitCode, Failure> {
@@ -151,6 +134,7 @@ impl Listen {
         let following = Following::new(client.clone(), self.wanted.filter(), place);
         let (sender, mut items) = mpsc::channel(AHEAD);
         tokio::spawn(feed(client, following, sender));
+        let mut told = LeftOut::default();
         let is_read = loop {
             let next = stop.run_until_cancelled(items.recv()).await.flatten();
             let Some(item) = next else { break true };
@@ -167,12 +151,16 @@ impl Listen {
                 Item::Webhook(arrived, content) => {
                     let Some(content) = stop.run_until_cancelled(content).await else { break true };
                     let content = content.map_err(Box::new)??;
-                    let brought = self.bring(&target, &arrived.webhook, content.as_ref(), &stop).await;
-                    if matches!(brought, Brought::Stopped) {
-                        break true;
+                    let webhook = &arrived.webhook;
+                    let brought =
+                        self.bring(&target, signer.as_ref(), webhook, content.as_ref(), &stop).await;
+                    match &brought {
+                        Brought::Stopped => break true,
+                        Brought::Answered(_, names) => told.tell(names),
+                        Brought::Not(_) => {}
                     }
-                    journal.handle(&arrived.webhook.id, &arrived.resume_after).map_err(Box::new)?;
-                    if !print_on(self.line(&arrived.webhook, &brought))? {
+                    journal.handle(&webhook.id, &arrived.resume_after).map_err(Box::new)?;
+                    if !print_on(line(webhook, &brought, self.format))? {
                         break false;
                     }
                 }
@@ -192,32 +180,39 @@ impl Listen {
     async fn bring(
         &self,
         target: &Target,
+        signer: Option<&Signer>,
         webhook: &Webhook,
         content: Option<&Content>,
         stop: &CancellationToken,
     ) -> Brought {
         if webhook.status == "quarantined" {
-            return Brought::Not("is quarantined");
+            return Brought::Not("is quarantined".into());
         }
-        let Some(content) = content else { return Brought::Not("is past its retention") };
+        let Some(content) = content else { return Brought::Not("is past its retention".into()) };
         let (mut pause, mut has_failed) = (FIRST_PAUSE, false);
         loop {
-            let sending = target.deliver(webhook, content);
+            // Each time anew, so that the time in the signature is that of the request.
+            let signed = match signer.map(|signer| signer.sign(webhook, content)).transpose() {
+                Ok(signed) => signed,
+                Err(why) => return Brought::Not(why.into()),
+            };
+            let sent = signed.as_ref().map_or(content, |signed| &signed.content);
+            let sending = target.deliver(webhook, sent, signed.as_ref().map(|signed| signed.query.as_str()));
             tokio::pin!(sending);
-            let sent = tokio::select! {
-                sent = &mut sending => sent,
+            let answered = tokio::select! {
+                answered = &mut sending => answered,
                 // It may be in the middle of the work.
                 () = stop.cancelled() => match tokio::time::timeout(STOP_TIME, &mut sending).await {
-                    Ok(sent) => sent,
+                    Ok(answered) => answered,
                     Err(_) => return Brought::Stopped,
                 },
             };
-            match sent {
+            match answered {
                 Ok(delivered) => {
                     if has_failed {
                         note(&format!("{} answers again; nothing was left out", self.forward));
                     }
-                    return Brought::Answered(delivered);
+                    return Brought::Answered(delivered, left_out(content, sent));
                 }
                 Err(_) if stop.is_cancelled() => return Brought::Stopped,
                 Err(why) => {
@@ -233,73 +228,6 @@ impl Listen {
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
-        }
-    }
-
-    /// The line about a webhook.
-    fn line(&self, webhook: &Webhook, brought: &Brought) -> String {
-        let (status, milliseconds, why) = match brought {
-            Brought::Answered(Delivered { status, took }) => {
-                (Some(*status), Some(took.as_secs_f64() * 1_000.0), None)
-            }
-            Brought::Not(why) => (None, None, Some(*why)),
-            Brought::Stopped => (None, None, None),
-        };
-        if self.format.json {
-            let line = json!({
-                "id": webhook.id, "source": webhook.source, "event_type": webhook.event_type,
-                "idempotency_key": webhook.idempotency_key, "accepted_at": webhook.accepted_at,
-                "status": status, "took_ms": milliseconds, "not_sent": why,
-            });
-            return json_line(&line.to_string()) + "\n";
-        }
-        let terminal = Terminal::stdout();
-        let result = match (status, milliseconds) {
-            (Some(status), Some(milliseconds)) => {
-                let tint = if (200..300).contains(&status) { Tint::Good } else { Tint::Bad };
-                format!("{}  {milliseconds:7.1} ms", terminal.tinted(&status.to_string(), tint))
-            }
-            _ => terminal.tinted(&format!("not sent: it {}", why.unwrap_or_default()), Tint::Late),
-        };
-        format!(
-            "{}  {result}  {}  {}  {}  {}\n",
-            terminal.tinted(&clock_time(SystemClock.now()), Tint::Dim),
-            safe(&webhook.id),
-            safe(&webhook.source),
-            safe(&webhook.event_type),
-            safe(&webhook.idempotency_key)
-        )
-    }
-}
-
-/// Reads webhooks ahead, each with its content, in their order.
-async fn feed(client: Client, mut following: Following, items: mpsc::Sender<Item>) {
-    loop {
-        let item = match following.next().await {
-            Ok(Happened::Arrived(arrived)) => {
-                let content = tokio::spawn(content(client.clone(), arrived.webhook.id.clone()));
-                Item::Webhook(arrived, content)
-            }
-            Ok(happened) => Item::Happened(happened),
-            Err(error) => Item::Failed(error),
-        };
-        let is_last = matches!(item, Item::Failed(_));
-        if items.send(item).await.is_err() || is_last {
-            return;
-        }
-    }
-}
-
-/// The content of a webhook; none once its retention is over. Asks until hookbox answers.
-async fn content(client: Client, id: String) -> Result<Option<Content>, ClientError> {
-    loop {
-        match client.get(&["v1", "webhooks", &id], &[]).await {
-            Ok(answer) => return content_of(&answer).map_err(|error| client.unexpected(error)),
-            Err(ClientError::Refused { reason, .. }) if reason == Reason::WebhookNotFound.as_str() => {
-                return Ok(None);
-            }
-            Err(error) if error.is_passing() => tokio::time::sleep(CONTENT_PAUSE).await,
-            Err(error) => return Err(error),
         }
     }
 }

@@ -23,6 +23,12 @@ pub(super) fn safe_lines(text: &str) -> String {
     text.split('\n').map(|line| safe(line.strip_suffix('\r').unwrap_or(line))).collect::<Vec<_>>().join("\n")
 }
 
+/// Whether a terminal simply shows a text: it has no character that [`safe`] escapes but tabs and line breaks.
+pub(super) fn is_safe(text: &str) -> bool {
+    let is_shown = |c: char| matches!(c, '\n' | '\t') || !is_hidden(c);
+    text.replace("\r\n", "\n").chars().all(is_shown)
+}
+
 /// A JSON text in one line: without white space between its tokens, and with escapes for the characters that [`safe`]
 /// escapes. Numbers and the order of members stay.
 pub(super) fn json_line(json: &str) -> String {
@@ -73,6 +79,16 @@ mod tests {
             assert_eq!(safe(shown), shown, "it is safe");
         }
         assert_eq!(safe_lines("a\r\nb\u{1b}\n"), "a\nb\\u{1b}\n");
+    }
+
+    #[test]
+    fn a_text_that_acts_on_a_terminal_is_known() {
+        for text in ["", "{\n\t\"a\": \"ż\"\n}\n", "a\r\nb"] {
+            assert!(is_safe(text), "{text:?}");
+        }
+        for text in ["a\rb", "\u{1b}[2J", "\u{9b}2J", "a\u{202e}b", "\0"] {
+            assert!(!is_safe(text), "{text:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::process::ExitCode;
 
 use clap::Args;
-use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::engine::ArgValueCandidates;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use reqwest::Method;
@@ -18,15 +18,14 @@ use url::{Url, form_urlencoded};
 use super::complete::sources;
 use super::safe::{json_line, safe_lines};
 use super::server::{ServerFlags, block_on, url_of, usage};
+use super::signing::{Signing, cannot_sign};
 use super::tell::{Format, parse, print_status};
 use crate::cli::output::print;
-use crate::cli::settings::secret_of;
 use crate::cli::{Failure, note};
 use crate::client::{Answer, Call, Client, refusal};
 use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
-use crate::domain::secret::Secret;
-use crate::sources::{Draft, Keys, Presets, Rules, sign};
+use crate::sources::{Draft, sign};
 
 /// The largest body that is sent, in bytes.
 const BODY_BYTES: u64 = 256 * 1024 * 1024;
@@ -52,12 +51,8 @@ pub(in crate::cli) struct Send {
     /// The source to send to
     #[arg(long, default_value = DEFAULT_SOURCE, add = ArgValueCandidates::new(sources))]
     source: String,
-    /// The preset of the source: sign as this sender does. `hookbox presets` lists them
-    #[arg(long, add = ArgValueCandidates::new(presets))]
-    preset: Option<String>,
-    /// The secret to sign with: env:NAME, file:PATH, or the secret itself
-    #[arg(long, requires = "preset", value_parser = secret)]
-    secret: Option<Secret>,
+    #[command(flatten)]
+    signing: Signing,
     /// The `public_url` of hookbox, for senders that sign the URL [default: the URL that it is sent to]
     #[arg(long, requires = "preset", value_parser = url_of)]
     public_url: Option<Url>,
@@ -83,7 +78,7 @@ impl Send {
         let body = body(&self.body)?;
         if self.source != DEFAULT_SOURCE {
             self.send_to_source(&client, body)?;
-        } else if self.preset.is_some() {
+        } else if self.signing.preset.is_some() {
             return Err(usage("--preset needs --source: the source `default` verifies nothing"));
         } else {
             self.send_to_default(&client, &body)?;
@@ -145,45 +140,13 @@ impl Send {
             body,
             at: SystemClock.now(),
         };
-        let Some(preset) = &self.preset else {
+        let Some((preset, rules)) = self.signing.rules()? else {
             if self.key.is_some() || self.event_type.is_some() {
                 return Err(usage("--key and --type need --preset, which says where this sender has them"));
             }
             return Ok(draft);
         };
-        let rules = self.rules(preset)?;
-        sign(&draft, &rules).map_err(|error| usage(format!("cannot send as {preset} does: {error}")))
-    }
-
-    /// The rules of a preset with the secret.
-    fn rules(&self, preset: &str) -> Result<Rules, Failure> {
-        let found = Presets::built_in().get(preset).ok_or_else(|| {
-            usage(format!("there is no preset {preset:?}; `hookbox presets` lists all of them"))
-        })?;
-        let needs = found.settings.needs();
-        if needs.contains(&"public_keys") && !needs.contains(&"secrets") {
-            let error = crate::sources::SignError::PrivateKey;
-            return Err(usage(format!("cannot send as {preset} does: {error}")));
-        }
-        let secret = self.secret.as_ref().map(secret_of).transpose();
-        let secret = secret.map_err(|missing| usage(format!("--secret names a secret, but {missing}")))?;
-        if secret.is_none() && needs.contains(&"secrets") {
-            let text = format!("{preset} signs: give the secret with --secret, such as --secret env:NAME");
-            return Err(usage(text));
-        }
-        let keys = Keys {
-            secrets: secret.into_iter().collect(),
-            // Only handshakes use it.
-            verify_token: Some(Secret::from("unused".to_owned())),
-            ..Keys::default()
-        };
-        Rules::new(found.settings.clone(), keys, true).map_err(|mistakes| {
-            let texts = mistakes.into_iter().map(|mistake| match mistake.at {
-                Some(_) => format!("the {} must be {}", mistake.member.trim_end_matches('s'), mistake.text),
-                None => mistake.text,
-            });
-            usage(texts.collect::<Vec<_>>().join("; "))
-        })
+        sign(&draft, &rules).map_err(|error| cannot_sign(preset, error))
     }
 
     /// The key: the one that is named, or a random one.
@@ -202,11 +165,11 @@ impl Send {
 
     /// Prints the answer that the sender would get.
     fn print(&self, answer: &Answer) -> Result<(), Failure> {
-        let Answer { status, text, .. } = answer;
+        let (status, text) = (answer.status, answer.text());
         if !self.format.json {
             return print(format_args!("{status}  {}\n", safe_lines(text.trim())));
         }
-        let body = serde_json::from_str::<&RawValue>(text)
+        let body = serde_json::from_str::<&RawValue>(&text)
             .map_or_else(|_| json!(text).to_string(), |json| json.get().to_owned());
         print(json_line(&format!(r#"{{"status":{status},"body":{body}}}"#)) + "\n")
     }
@@ -246,13 +209,4 @@ fn header_map<'h>(headers: impl IntoIterator<Item = (&'h str, &'h str)>) -> Resu
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("it must be NAME: VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
-}
-
-fn secret(text: &str) -> Result<Secret, String> {
-    if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(Secret::from(text.to_owned())) }
-}
-
-/// The names of the presets.
-fn presets() -> Vec<CompletionCandidate> {
-    Presets::built_in().iter().map(|(name, _)| CompletionCandidate::new(name)).collect()
 }

@@ -1,4 +1,4 @@
-//! `hookbox show`: a webhook with its body, headers, jobs and attempts.
+//! `hookbox show`: a webhook with its body, headers, jobs and attempts, or its body alone.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 
 use super::dates::relative;
 use super::names::Named;
-use super::safe::{json_line, safe, safe_lines};
-use super::server::{ServerFlags, block_on};
+use super::safe::{is_safe, json_line, safe, safe_lines};
+use super::server::{ServerFlags, block_on, refused};
 use super::table::{Cell, Column, Table};
 use super::tell::{Format, parse};
 use super::terminal::{Terminal, Tint, tint_of};
 use crate::cli::Failure;
-use crate::cli::output::print;
+use crate::cli::output::{print, print_bytes};
 use crate::client::{Client, Content, Webhook, content_of};
 use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
@@ -29,6 +29,9 @@ const SHOWN_CHARS: usize = 16 * 1024;
 pub(in crate::cli) struct Show {
     #[command(flatten)]
     webhook: Named,
+    /// Write the body to standard output, byte for byte, and nothing else
+    #[arg(long, conflicts_with = "json")]
+    body: bool,
     #[command(flatten)]
     format: Format,
     #[command(flatten)]
@@ -89,6 +92,10 @@ impl Show {
     /// Prints the webhook.
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         let client = self.server.client()?;
+        if self.body {
+            self.write_body(&client)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let (path, query) = self.webhook.call(&[], "webhook");
         let answer = block_on(async { Ok(client.get(&path, &query).await?) })?;
         if self.format.json {
@@ -98,6 +105,21 @@ impl Show {
             print(text(&client, &answer, Terminal::stdout(), SystemClock.now())?)?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn write_body(&self, client: &Client) -> Result<(), Failure> {
+        let body = block_on(async {
+            let id = self.webhook.id_at(client).await?;
+            Ok(client.bytes(&["v1", "webhooks", &id, "body"]).await?)
+        })?;
+        let is_on_terminal = Terminal::stdout().width.is_some();
+        if is_on_terminal && !std::str::from_utf8(&body).is_ok_and(is_safe) {
+            return Err(refused(
+                "the body is no text, or has characters that can act on this terminal, so it is not written to it; \
+                 write it to a file or to a pipe",
+            ));
+        }
+        print_bytes(&body)
     }
 }
 
@@ -233,7 +255,7 @@ fn sent(content: Option<&Content>, terminal: Terminal) -> String {
         Ok(body) => {
             let _ = writeln!(text, "{}", shown(body));
         }
-        Err(_) => text.push_str("(not UTF-8; --json has it in base64)\n"),
+        Err(_) => text.push_str("(not UTF-8; --body writes it)\n"),
     }
     text
 }

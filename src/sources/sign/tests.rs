@@ -116,3 +116,44 @@ fn senders_with_private_keys_cannot_be_imitated() {
     let rules = crate::sources::fixture::with_keys(scheme, keys);
     assert_eq!(sign(&json("{}"), &rules).err(), Some(SignError::PrivateKey));
 }
+
+#[test]
+fn a_request_that_is_signed_again_keeps_its_body_and_gets_the_time_of_now() {
+    const SLACK: &str = "verify = { hmac = \"sha256\", header = \"X-Signature\", prefix = \"v0=\", signed = \"v0:{timestamp}:{body}\", timestamp = { header = \"X-Time\" } }\nkey = { json = \"/id\" }";
+    let rules = rules(SLACK, &["ours"]);
+    // Signing for the first time would add the key.
+    let mut sent = json(" {\"n\" : 1.10}\n");
+    sent.headers.extend(
+        [("x-time", "7"), ("x-signature", "v0=00"), ("x-shop", "7")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let signed = sign_again(&sent, &rules).expect("signs");
+    assert_eq!((&signed.body, &signed.query), (&sent.body, &sent.query));
+    assert_eq!(signed.with_request(|request| verify(request, &rules)), Verdict::Verified);
+    let values = |name: &str| {
+        let named = signed.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((values("x-time"), values("x-shop")), (vec![NOW.to_string()], vec!["7".to_owned()]));
+    assert_eq!(values("x-signature").len(), 1);
+}
+
+#[test]
+fn a_body_that_has_its_token_already_stays_as_it_is() {
+    let rules = rules("verify = { token = \"plain\", json = \"/passcode\" }\nkey = \"body\"", &["ours"]);
+    let body = "{ \"passcode\" : \"ours\", \"n\" : 1.10 }\n";
+    assert_eq!(sign_again(&json(body), &rules).expect("signs").body, body.as_bytes());
+    let other = sign_again(&json(&body.replace("ours", "theirs")), &rules).expect("signs");
+    let other = serde_json::from_slice::<Value>(&other.body).expect("JSON");
+    assert_eq!(other["passcode"], "ours");
+}
+
+#[test]
+fn it_is_known_before_whether_webhooks_can_be_signed_again() {
+    let checked = |settings: &str| check_signs_again(&rules(settings, &["ours"]));
+    assert_eq!(checked("verify = { hmac = \"sha256\", header = \"X-Signature\" }\nkey = \"body\""), Ok(()));
+    let each = "verify = { token = \"plain\", json = \"/state\", each = \"/value\" }\nsplit = \"/value\"\nkey = \"body\"";
+    assert_eq!(checked(each), Err(SignError::Batch));
+    let adyen = rules_of("adyen").expect("it takes a secret");
+    assert_eq!(check_signs_again(&adyen), Err(SignError::OwnScheme));
+}
