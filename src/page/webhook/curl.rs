@@ -9,6 +9,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::body::file_name;
+use crate::domain::headers::HIDDEN;
 use crate::domain::hidden::is_hidden;
 use crate::domain::webhook::Source;
 use crate::page::context::Context;
@@ -21,8 +22,12 @@ const MAX_INLINE_BYTES: usize = 16 * 1024;
 /// The server, as `hookbox send` and the other commands find it.
 const SERVER: &str = "${HOOKBOX_URL:-http://127.0.0.1:8080}";
 
-/// What is kept in place of a header that is hidden.
-const HIDDEN: &str = "***";
+/// What to do before a command that reads the body from its file.
+const DOWNLOAD_FIRST: &str = "Download the body into the folder first.";
+
+/// Why there is no command for a large body.
+const TOO_LONG: &str = "There is no command: the body is too long to be written into one, and the key or the event type has \
+    characters that a shell may treat specially. Download the body, and send it with “hookbox send”.";
 
 /// Headers that `curl` makes itself, or that belong to one connection or one trace.
 const OWN_HEADERS: [&str; 18] = [
@@ -53,23 +58,34 @@ struct Command {
     hints: Vec<&'static str>,
 }
 
-/// The command, with a button that copies it.
+/// The command, with a button that copies it, or why there is none.
 pub(super) fn section(context: &Context, webhook: &WebhookView) -> Markup {
     let needs_token = context.service.access().needs_tokens();
-    let Some(Command { text, hints }) = command(webhook, needs_token) else { return parts::nothing() };
+    let is_sent = !webhook.status.source.is_own();
+    let Some(body) = webhook.payload.as_deref().filter(|_| is_sent) else { return parts::nothing() };
+    let command = command(webhook, body, needs_token);
     html! {
         section.card {
-            div.spread { h2 { "Send it again" } div.actions { (parts::copy("command", &text)) } }
-            (code(&text, &Shown::All))
-            ul.small.muted { @for hint in hints { li { (hint) } } }
+            div.spread {
+                h2 { "Send it again" }
+                @if let Ok(Command { text, .. }) = &command {
+                    div.actions { (parts::copy("command", text)) }
+                }
+            }
+            @match &command {
+                Ok(Command { text, hints }) => {
+                    (code(text, &Shown::All))
+                    ul.small.muted { @for hint in hints { li { (hint) } } }
+                },
+                Err(why) => { p.small.muted { (why) } },
+            }
         }
     }
 }
 
-/// The command; none for a webhook that cannot be sent so.
-fn command(webhook: &WebhookView, needs_token: bool) -> Option<Command> {
+/// The command that sends a body again. Errors: why there is none.
+fn command(webhook: &WebhookView, body: &[u8], needs_token: bool) -> Result<Command, &'static str> {
     let source = &webhook.status.source;
-    let body = webhook.payload.as_deref().filter(|_| !source.is_own())?;
     let mut hints = Vec::new();
     let (path, body, lines) = if *source == Source::default() {
         hints.push(
@@ -77,7 +93,7 @@ fn command(webhook: &WebhookView, needs_token: bool) -> Option<Command> {
         );
         let token = needs_token.then(|| "-H \"Authorization: Bearer $HOOKBOX_TOKEN\"".to_owned());
         let lines = header("content-type", "application/json").into_iter().chain(token).collect::<Vec<_>>();
-        ("/v1/webhooks".to_owned(), Body::of_envelope(webhook, body)?, lines)
+        ("/v1/webhooks".to_owned(), Body::of_envelope(webhook, body, &mut hints)?, lines)
     } else {
         hints.push(
             "A hookbox that has this key answers with the webhook that it has, and runs nothing again.",
@@ -90,7 +106,7 @@ fn command(webhook: &WebhookView, needs_token: bool) -> Option<Command> {
         text.push_str(" \\\n  ");
         text.push_str(line);
     }
-    Some(Command { text, hints })
+    Ok(Command { text, hints })
 }
 
 /// How a body gets into a command.
@@ -101,14 +117,25 @@ struct Body {
 }
 
 impl Body {
-    /// The body of `POST /v1/webhooks`; none if it is too long, or the payload is no text.
-    fn of_envelope(webhook: &WebhookView, payload: &[u8]) -> Option<Self> {
-        let payload = std::str::from_utf8(payload).ok().filter(|text| text.len() <= MAX_INLINE_BYTES)?;
+    /// The body of `POST /v1/webhooks`. Errors: why it cannot be written.
+    fn of_envelope(
+        webhook: &WebhookView,
+        payload: &[u8],
+        hints: &mut Vec<&'static str>,
+    ) -> Result<Self, &'static str> {
         let status = &webhook.status;
         let [key, event_type] = [status.idempotency_key.as_str(), status.event_type.as_str()]
             .map(|text| Value::from(text).to_string());
-        let text = format!(r#"{{"idempotency_key":{key},"event_type":{event_type},"payload":{payload}}}"#);
-        Some(Self::written(text.as_bytes()))
+        let before = format!(r#"{{"idempotency_key":{key},"event_type":{event_type},"payload":"#);
+        if payload.len() <= MAX_INLINE_BYTES {
+            return Ok(Self::written(&[before.as_bytes(), payload, b"}"].concat()));
+        }
+        // `curl` joins these parts as they are.
+        let parts =
+            [quoted(&before).ok_or(TOO_LONG)?, format!("@{}", file_name(status.id)), "'}'".to_owned()];
+        hints.extend([DOWNLOAD_FIRST, "It needs curl 7.82 or newer."]);
+        let option = parts.map(|part| format!("--json {part}")).join(" \\\n  ");
+        Ok(Self { piped: String::new(), option })
     }
 
     /// The body of a request to the URL of a source.
@@ -116,7 +143,7 @@ impl Body {
         if body.len() <= MAX_INLINE_BYTES {
             return Self::written(body);
         }
-        hints.push("Download the body into the folder first.");
+        hints.push(DOWNLOAD_FIRST);
         Self { piped: String::new(), option: format!("--data-binary @{}", file_name(webhook.status.id)) }
     }
 
@@ -197,8 +224,12 @@ mod tests {
         }
     }
 
+    fn of(webhook: &WebhookView, needs_token: bool) -> Result<Command, &'static str> {
+        command(webhook, webhook.payload.as_deref().expect("a body"), needs_token)
+    }
+
     fn text(webhook: &WebhookView) -> String {
-        command(webhook, false).expect("a command").text
+        of(webhook, false).expect("a command").text
     }
 
     #[test]
@@ -210,7 +241,7 @@ mod tests {
             r#"  --data-raw '{"idempotency_key":"it'\''s","event_type":"order.paid","payload":{"a" : 1.50}}'"#,
         ];
         assert_eq!(text(&webhook), expected.join("\n"));
-        let with_token = command(&webhook, true).expect("a command").text;
+        let with_token = of(&webhook, true).expect("a command").text;
         assert!(with_token.contains("-H \"Authorization: Bearer $HOOKBOX_TOKEN\""), "{with_token}");
     }
 
@@ -225,7 +256,7 @@ mod tests {
             ("x-path", "C:\\"),
         ];
         let Command { text, hints } =
-            command(&webhook("shop", "k", b"a=1&b=2", &headers), true).expect("a command");
+            of(&webhook("shop", "k", b"a=1&b=2", &headers), true).expect("a command");
         let expected = [
             "curl -sS -X POST \"${HOOKBOX_URL:-http://127.0.0.1:8080}/v1/sources/shop/webhooks\" \\",
             "  -H 'content-type: application/json' \\",
@@ -254,15 +285,20 @@ mod tests {
     }
 
     #[test]
-    fn a_large_body_is_taken_from_its_file_and_what_cannot_be_sent_has_no_command() {
+    fn a_large_body_is_taken_from_its_file() {
         let large = vec![b'1'; MAX_INLINE_BYTES + 1];
         assert!(
             text(&webhook("shop", "k", &large, &[]))
                 .ends_with("--data-binary @webhook-01010101-0101-0101-0101-010101010101.bin")
         );
-        assert_eq!(command(&webhook("default", "k", &large, &[]), false), None);
-        assert_eq!(command(&webhook("hookbox", "k", b"{}", &[]), false), None);
-        let purged = WebhookView { payload: None, ..webhook("shop", "k", b"", &[]) };
-        assert_eq!(command(&purged, false), None);
+        let expected = [
+            r#"  --json '{"idempotency_key":"k","event_type":"order.paid","payload":' \"#,
+            r"  --json @webhook-01010101-0101-0101-0101-010101010101.bin \",
+            "  --json '}'",
+        ];
+        let Command { text, hints } = of(&webhook("default", "k", &large, &[]), false).expect("a command");
+        assert!(text.ends_with(&expected.join("\n")), "{text}");
+        assert!(hints.contains(&DOWNLOAD_FIRST), "{hints:?}");
+        assert_eq!(of(&webhook("default", "a\"b", &large, &[]), false), Err(TOO_LONG));
     }
 }

@@ -146,6 +146,7 @@ async fn exit_codes_say_what_has_failed() {
     for (arguments, expected) in [
         (&["status", unknown][..], 66),
         (&["show", "--key", "none"], 66),
+        (&["show", unknown, "--body"], 66),
         (&["pause", "--route", "none"], 66),
         (&["retry", &id], 1),
         (&["release", unknown], 66),
@@ -227,6 +228,7 @@ async fn completions_ask_hookbox_for_the_names_of_routes() {
     assert_eq!(completed(&mut place, "3", &["replay", "--route", ""]), "orders");
     assert_eq!(completed(&mut place, "3", &["listen", "--source", "def"]), "default");
     assert_eq!(completed(&mut place, "3", &["send", "--preset", "strip"]), "stripe");
+    assert_eq!(completed(&mut place, "3", &["listen", "--preset", "strip"]), "stripe");
     drop(process);
     assert_eq!(completed(&mut place, "3", &["list", "--route", ""]), "", "hookbox is not there");
 }

@@ -1,5 +1,7 @@
 //! `hookbox listen` and `hookbox tail`: every webhook once and in order, whatever restarts.
 
+mod exact;
+
 use std::time::Duration;
 
 use nix::sys::signal::Signal;

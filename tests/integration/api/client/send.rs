@@ -10,10 +10,11 @@ use super::local::{Local, Received};
 use super::{failed, place, printed};
 use crate::api::harness::process::Place;
 
-const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+/// A secret that every preset takes that is used here.
+pub(super) const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// What verifying a request by a preset finds.
-fn verdict(preset: &str, received: &Received, url: &str) -> Verdict {
+pub(super) fn verdict(preset: &str, received: &Received, url: &str) -> Verdict {
     let keys = Keys { secrets: vec![Secret::from(SECRET.to_owned())], ..Keys::default() };
     let settings = Presets::built_in().get(preset).unwrap().settings.clone();
     let rules = Rules::new(settings, keys, true).unwrap();
