@@ -115,6 +115,7 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(by_key::get_status))
         .routes(routes!(by_key::get_webhook))
         .routes(routes!(by_key::retry_webhook))
+        .routes(routes!(by_key::replay_webhook))
         .routes(routes!(by_key::cancel_webhook))
         .routes(routes!(webhooks::get_webhook))
         .routes(routes!(exact_body::get_webhook_body))

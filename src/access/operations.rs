@@ -84,7 +84,11 @@ pub const OPERATIONS: &[Operation] = &[
         &[("POST", "/v1/webhooks/{id}/cancel"), ("POST", "/v1/cancel")],
         OPERATE,
     ),
-    operation("hookbox.v1.WebhookService/ReplayWebhook", &[("POST", "/v1/webhooks/{id}/replay")], OPERATE),
+    operation(
+        "hookbox.v1.WebhookService/ReplayWebhook",
+        &[("POST", "/v1/webhooks/{id}/replay"), ("POST", "/v1/replay")],
+        OPERATE,
+    ),
     operation("hookbox.v1.WebhookService/ReleaseWebhook", &[("POST", "/v1/webhooks/{id}/release")], OPERATE),
     operation("hookbox.v1.WebhookService/DiscardWebhook", &[("POST", "/v1/webhooks/{id}/discard")], OPERATE),
     operation("hookbox.v1.WebhookService/GetStats", &[("GET", "/v1/stats")], READ),

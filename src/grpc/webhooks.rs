@@ -265,8 +265,9 @@ impl WebhookService for Webhooks {
         let webhooks = &self.of(&request);
         webhooks
             .answer("ReplayWebhook", traceparent_of(&request), |_| async {
-                let proto::ReplayWebhookRequest { id, route, reason } = request.into_inner();
-                let name = WebhookName::Id(id.parse()?);
+                let proto::ReplayWebhookRequest { id, route, reason, idempotency_key, source } =
+                    request.into_inner();
+                let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
                 let route = route.map(RouteName::new).transpose()?;
                 webhooks.because(reason)?.replay_webhook(name, route).await.map(convert::webhook_status)
             })

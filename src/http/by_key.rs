@@ -106,6 +106,28 @@ pub(super) async fn retry_webhook(
     Ok(json(&StatusBody::from(service.retry(name, route).await?)))
 }
 
+/// Starts a new run of finished jobs, also of completed ones, by the sender's key
+///
+/// Without `route`, of every job of the webhook that is completed, dead-lettered or cancelled. Each run has a fresh
+/// budget of attempts. `POST /v1/replays` does so for many webhooks.
+#[utoipa::path(
+    post, path = "/v1/replay", tag = "webhooks", operation_id = "ReplayWebhookByKey", params(JobByKey),
+    responses(
+        (status = 200, description = "The jobs are pending again", body = StatusBody),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such webhook, or it has no job of this route", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "No job is finished, or the payload is past its retention", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn replay_webhook(
+    api: Api,
+    query: std::result::Result<Query<JobByKey>, QueryRejection>,
+) -> Answer {
+    let (service, name, route) = because(&api, query)?;
+    Ok(json(&StatusBody::from(service.replay_webhook(name, route).await?)))
+}
+
 /// Cancels waiting jobs and gives up dead letters, by the sender's key
 ///
 /// Without `route`, every job of the webhook that is pending, retrying or dead-lettered. Jobs that wait

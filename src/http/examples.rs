@@ -26,6 +26,10 @@ const ROUTE: &str = "orders";
 const SOURCE: &str = "shop";
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
+/// The operations that name a webhook by its key.
+const BY_KEY: [&str; 5] =
+    ["GetStatus", "GetWebhookByKey", "RetryWebhookByKey", "ReplayWebhookByKey", "CancelWebhookByKey"];
+
 /// Adds an example to every documented error.
 pub(super) fn add_examples(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
@@ -90,7 +94,7 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
         ("404", "ListRejections") => {
             (Reason::SourceNotFound, "there is no source `shop` in the settings; GET /v1/sources lists them")
         }
-        ("404", "GetStatus" | "GetWebhookByKey" | "RetryWebhookByKey" | "CancelWebhookByKey") => {
+        ("404", operation) if BY_KEY.contains(&operation) => {
             return Some(Error::not_found("with the key \"evt-001\" from `default`").into());
         }
         ("404", _) => return Some(Error::not_found(ID).into()),
@@ -111,7 +115,7 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
         ("409", "RetryWebhook" | "RetryWebhookByKey") => {
             (Reason::WrongStatus, "the job of the route `orders` is completed and cannot be retried")
         }
-        ("409", "ReplayWebhook") => {
+        ("409", "ReplayWebhook" | "ReplayWebhookByKey") => {
             (Reason::WrongStatus, "the job of the route `orders` is pending and cannot be replayed")
         }
         ("409", "StartReplay") => (
@@ -181,9 +185,7 @@ fn wrong_field(operation: &str) -> Option<Error> {
             let nothing = String::new;
             ArrivalQuery::from_fields("7", nothing(), nothing(), nothing()).map(drop)
         }
-        "GetStatus" | "GetWebhookByKey" | "RetryWebhookByKey" | "CancelWebhookByKey" => {
-            WebhookName::from_fields("", "", "").map(drop)
-        }
+        operation if BY_KEY.contains(&operation) => WebhookName::from_fields("", "", "").map(drop),
         "Pause" | "Resume" => pause_target(Some(ROUTE.to_owned()), Some("default".to_owned())).map(drop),
         "LeaseJobs" | "ExtendLeases" | "FinishJobs" => check_worker("").map(drop),
         "MoveJobs" => RouteName::from_field("to", "Orders").map(drop),

@@ -88,10 +88,11 @@ const BODIES: [&str; 5] = [
 const PARTS_OF_REQUESTS: [&str; 4] = ["ReplayFilter", "JobOutcome", "CompletedJob", "FailedJob"];
 
 /// Calls that name a webhook by its key or by its id: the paths of both in REST, their method, and the request.
-const BY_KEY_AND_BY_ID: [(&str, &str, &str, &str); 4] = [
+const BY_KEY_AND_BY_ID: [(&str, &str, &str, &str); 5] = [
     ("/v1/status", "/v1/webhooks/{id}/status", "get", "GetStatusRequest"),
     ("/v1/webhook", "/v1/webhooks/{id}", "get", "GetWebhookRequest"),
     ("/v1/retry", "/v1/webhooks/{id}/retry", "post", "RetryWebhookRequest"),
+    ("/v1/replay", "/v1/webhooks/{id}/replay", "post", "ReplayWebhookRequest"),
     ("/v1/cancel", "/v1/webhooks/{id}/cancel", "post", "CancelWebhookRequest"),
 ];
 
@@ -217,7 +218,6 @@ fn the_parameters_of_a_query_are_the_fields_of_its_request() {
         ("/v1/routes/{from}/move", "post", "MoveJobsRequest"),
         ("/v1/routes/{route}/cancel", "post", "CancelJobsRequest"),
         ("/v1/settings/reload", "post", "ReloadSettingsRequest"),
-        ("/v1/webhooks/{id}/replay", "post", "ReplayWebhookRequest"),
         ("/v1/replays", "get", "ListReplaysRequest"),
         ("/v1/replays/{number}", "get", "GetReplayRequest"),
         ("/v1/replays/{number}/cancel", "post", "CancelReplayRequest"),

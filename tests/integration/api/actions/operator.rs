@@ -105,7 +105,8 @@ impl Operator {
             }
             Act::Replay(id, route) => {
                 let route = Some(route.to_owned());
-                let request = proto::ReplayWebhookRequest { id: id.to_owned(), route, reason };
+                let request =
+                    proto::ReplayWebhookRequest { id: id.to_owned(), route, reason, ..Default::default() };
                 webhooks.replay_webhook(request).await.map(drop)
             }
             Act::Cancel(id) => {

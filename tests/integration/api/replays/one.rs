@@ -49,6 +49,20 @@ async fn the_finished_jobs_of_a_webhook_run_again(#[values(Sqlite, Postgres)] st
 
 #[rstest]
 #[tokio::test]
+async fn a_webhook_is_replayed_by_its_key(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, TWO);
+    let id = accept(&hookbox, &["evt-001"]).await.remove(0);
+    for (query, expected) in [("&source=default", [2, 2]), ("&route=audit", [2, 3])] {
+        let answer = hookbox.rest.post(&format!("/v1/replay?idempotency_key=evt-001{query}")).await;
+        assert_eq!((answer.status, answer.text_of("id")), (200, id.clone()), "{}", answer.text);
+        assert_eq!(runs(&hookbox, &id).await, expected);
+    }
+    let other = hookbox.rest.post("/v1/replay?idempotency_key=evt-001&route=other").await;
+    other.problem(404, "ROUTE_NOT_FOUND");
+}
+
+#[rstest]
+#[tokio::test]
 async fn a_replayed_job_has_a_result_once_it_is_completed_again(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::start(store);
     hookbox.handler.will([Step::Complete(json!("first"))]);
@@ -94,13 +108,28 @@ async fn grpc_replays_a_webhook_too(#[values(Sqlite, Postgres)] store: Store) {
     let request = |id: &str, route: Option<&str>| proto::ReplayWebhookRequest {
         id: id.to_owned(),
         route: route.map(ToOwned::to_owned),
-        reason: None,
+        ..proto::ReplayWebhookRequest::default()
     };
     let status = client.replay_webhook(request(&id, Some("orders"))).await.unwrap().into_inner();
     assert_eq!((status.id.as_str(), status.status()), (id.as_str(), proto::Status::Pending));
     assert_eq!(runs(&hookbox, &id).await, [2, 1]);
     client.replay_webhook(request(&id, None)).await.unwrap();
     assert_eq!(runs(&hookbox, &id).await, [3, 2]);
+    let by_key = |key: &str, source: &str| proto::ReplayWebhookRequest {
+        idempotency_key: key.to_owned(),
+        source: source.to_owned(),
+        ..request("", Some("orders"))
+    };
+    let status = client.replay_webhook(by_key("evt-001", "")).await.unwrap().into_inner();
+    assert_eq!(status.id, id);
+    assert_eq!(runs(&hookbox, &id).await, [4, 2]);
+    for (request, code) in [
+        (by_key("evt-001", "other"), Code::NotFound),
+        (proto::ReplayWebhookRequest { id: id.clone(), ..by_key("evt-001", "") }, Code::InvalidArgument),
+        (request("", None), Code::InvalidArgument),
+    ] {
+        assert_eq!(client.replay_webhook(request).await.unwrap_err().code(), code);
+    }
     let missing = "01934c3e-7b00-7000-8000-000000000000";
     for (id, route, code, reason) in [
         ("7", None, Code::InvalidArgument, "INVALID_FIELD"),

@@ -151,7 +151,12 @@ async fn a_query_parameter_that_is_unknown_or_wrong_is_named() {
 async fn a_call_by_a_wrong_or_an_unknown_key_is_refused(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::start(store);
     hookbox.rest.accept("evt-001").await;
-    let calls = [(Method::GET, "/v1/webhook"), (Method::POST, "/v1/retry"), (Method::POST, "/v1/cancel")];
+    let calls = [
+        (Method::GET, "/v1/webhook"),
+        (Method::POST, "/v1/retry"),
+        (Method::POST, "/v1/replay"),
+        (Method::POST, "/v1/cancel"),
+    ];
     for (method, path) in calls {
         let ask = async |query: &str| {
             Answer::of(hookbox.rest.request(method.clone(), &format!("{path}?{query}"))).await
