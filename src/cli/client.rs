@@ -5,6 +5,7 @@ mod actions;
 mod complete;
 mod dates;
 mod filters;
+mod interrupt;
 mod list;
 mod listen;
 mod names;

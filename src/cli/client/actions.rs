@@ -46,8 +46,7 @@ impl Actions {
         let client = self.server.client()?;
         let parameters = self.webhook.iter().map(|id| ("webhook_id", id.clone())).collect::<Vec<_>>();
         let rows = Rows { table, add };
-        block_on(self.pages.print(&client, "actions", &parameters, self.format, rows))?;
-        Ok(ExitCode::SUCCESS)
+        block_on(self.pages.print(&client, "actions", &parameters, self.format, rows))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Completions for shells. They know every command and flag, and ask hookbox for the names of sources and routes.
+//! Completions for shells. They know every command, every flag, and words such as statuses, and ask hookbox for the names
+//! of sources and routes.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,6 +11,8 @@ use serde_json::Value;
 
 use super::server::impatient_client;
 use crate::cli::Failure;
+use crate::domain::job::Status;
+use crate::domain::verdict::Cause;
 
 /// The variable by which the script of a shell asks for completions. Its value is the shell.
 const VARIABLE: &str = "_HOOKBOX_COMPLETE";
@@ -57,6 +60,21 @@ pub(super) fn sources() -> Vec<CompletionCandidate> {
 /// The names of the routes.
 pub(super) fn routes() -> Vec<CompletionCandidate> {
     names("routes", "route").into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// The statuses.
+pub(super) fn statuses() -> Vec<CompletionCandidate> {
+    Status::ALL.map(|status| CompletionCandidate::new(status.as_str())).into()
+}
+
+/// The verdicts.
+pub(super) fn verdicts() -> Vec<CompletionCandidate> {
+    ["none", "verified", "unverified"].map(CompletionCandidate::new).into()
+}
+
+/// The causes of the verdict `unverified`.
+pub(super) fn causes() -> Vec<CompletionCandidate> {
+    Cause::ALL.map(|cause| CompletionCandidate::new(cause.as_str())).into()
 }
 
 /// The names in a list; none if hookbox does not answer in time.

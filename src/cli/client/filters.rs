@@ -1,22 +1,49 @@
 //! Which webhooks a list or a replay is about.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::complete::{causes, statuses, verdicts};
 use super::dates::{clock_time, moment};
 use super::names::Wanted;
 use super::server::usage;
 use crate::cli::Failure;
 
-/// Which webhooks a list or a replay is about: those that match every filter that is given.
+/// Which webhooks a list or a replay is about: those that match every filter that is given. Which values are allowed is
+/// for hookbox to say.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Filters {
     /// Only webhooks with a job in one of these statuses; given several times, or separated by commas
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', add = ArgValueCandidates::new(statuses))]
     status: Vec<String>,
     #[command(flatten)]
     pub(super) wanted: Wanted,
+    /// Only webhooks with this verdict: none, verified or unverified
+    #[arg(long, add = ArgValueCandidates::new(verdicts))]
+    verdict: Option<String>,
+    /// Only webhooks that are unverified for this cause
+    #[arg(long, add = ArgValueCandidates::new(causes))]
+    cause: Option<String>,
+    /// Only webhooks with exactly this key, from --source or from any
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    /// Only webhooks that were accepted in this trace: 32 hexadecimal digits
+    #[arg(long, value_name = "ID")]
+    trace_id: Option<String>,
+    /// Only webhooks with a job that failed and whose last error contains this text
+    #[arg(long, value_name = "TEXT")]
+    error_contains: Option<String>,
+    /// Where --body-equals is in the body: a JSON pointer such as /order/id [default: the whole body]
+    #[arg(long, value_name = "POINTER")]
+    body_pointer: Option<String>,
+    /// Only webhooks whose body has this value at --body-pointer: a JSON value, or the text of a string
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
+    body_equals: Option<String>,
+    /// Only webhooks whose body, as the sender sent it, contains this text
+    #[arg(long, value_name = "TEXT")]
+    body_contains: Option<String>,
     /// Only webhooks accepted at or after this time, or this long ago, such as 2h
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -59,6 +86,14 @@ impl Filters {
             ("source", source),
             ("route", route),
             ("event_type", event_type),
+            ("verdict", self.verdict.clone()),
+            ("cause", self.cause.clone()),
+            ("idempotency_key", self.idempotency_key.clone()),
+            ("trace_id", self.trace_id.clone()),
+            ("error_contains", self.error_contains.clone()),
+            ("body_pointer", self.body_pointer.clone()),
+            ("body_equals", self.body_equals.clone()),
+            ("body_contains", self.body_contains.clone()),
             ("accepted_after", time(self.since.as_deref())?),
             ("accepted_before", time(self.until.as_deref())?),
         ];
@@ -105,6 +140,26 @@ mod tests {
         let expected =
             json!({ "route": "orders", "accepted_after": since, "status": ["completed", "cancelled"] });
         assert_eq!(Value::from(filters.members(now()).expect("valid")), expected);
+    }
+
+    #[test]
+    fn a_filter_has_the_name_of_its_parameter() {
+        for (name, value) in [
+            ("source", "x"),
+            ("route", "x"),
+            ("verdict", "none"),
+            ("cause", "signature_missing"),
+            ("idempotency_key", "x"),
+            ("trace_id", "x"),
+            ("error_contains", " x "),
+            ("body_pointer", "/x"),
+            ("body_equals", "-7"),
+            ("body_contains", "x"),
+        ] {
+            let flag = format!("--{}", name.replace('_', "-"));
+            let parameters = filters(&[flag.as_str(), value]).parameters(now()).expect("valid");
+            assert_eq!(parameters, [(name, value.to_owned())], "{flag}");
+        }
     }
 
     #[test]

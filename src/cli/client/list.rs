@@ -1,4 +1,4 @@
-//! `hookbox list`: lists webhooks, newest first.
+//! `hookbox list`: lists and searches webhooks, newest first.
 
 use std::process::ExitCode;
 
@@ -31,7 +31,6 @@ impl List {
         let client = self.server.client()?;
         let parameters = self.filters.parameters(SystemClock.now())?;
         let rows = Rows { table: webhooks, add };
-        block_on(self.pages.print(&client, "webhooks", &parameters, self.format, rows))?;
-        Ok(ExitCode::SUCCESS)
+        block_on(self.pages.print(&client, "webhooks", &parameters, self.format, rows))
     }
 }

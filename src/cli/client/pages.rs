@@ -1,16 +1,22 @@
 //! Lists that come page by page.
 
+use std::process::ExitCode;
+
 use clap::Args;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use super::interrupt::Interrupt;
+use super::safe::safe;
 use super::table::Table;
+use super::tail::EXIT_INTERRUPTED;
 use super::tell::{Format, json_lines, parse};
 use super::terminal::Terminal;
-use crate::cli::Failure;
+use crate::cli::bar::Bar;
 use crate::cli::output::print_on;
+use crate::cli::{Failure, note};
 use crate::client::Client;
 use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
@@ -19,7 +25,7 @@ use crate::domain::clock::Clock as _;
 const PAGE_SIZE: usize = 500;
 
 /// How many items are listed.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Pages {
     /// The most to list
     #[arg(long, default_value_t = 50)]
@@ -27,6 +33,9 @@ pub(super) struct Pages {
     /// List all that match
     #[arg(long, conflicts_with = "limit")]
     all: bool,
+    /// Go on where a list has stopped, which named this token. Give the same filters
+    #[arg(long, value_name = "TOKEN")]
+    page_token: Option<String>,
 }
 
 /// How the items of a list are shown to people.
@@ -43,21 +52,35 @@ struct Page<'a> {
     #[serde(borrow, alias = "webhooks", alias = "replays", alias = "actions")]
     items: Vec<&'a RawValue>,
     next_page_token: String,
+    /// How far back a search has come. Lists that nothing is searched for have none.
+    #[serde(default)]
+    searched_to: Option<String>,
+}
+
+/// Where a list goes on after its last page.
+#[derive(Debug, Default)]
+struct Next {
+    /// Empty if there is no further page.
+    page_token: String,
+    searched_to: Option<String>,
 }
 
 impl Pages {
-    /// Prints the list at `/v1/{name}`, page by page, as long as there is a reader.
+    /// Prints the list at `/v1/{name}`, page by page, as long as there is a reader. If it ends before the last page, says
+    /// how far it came and how to go on. The exit code is that of a process that was interrupted after Ctrl-C.
     pub(super) async fn print<T: DeserializeOwned>(
-        self,
+        &self,
         client: &Client,
         name: &str,
         parameters: &[(&str, String)],
         format: Format,
         rows: Rows<T>,
-    ) -> Result<(), Failure> {
-        let now = SystemClock.now();
-        let (mut left, mut token) = (if self.all { usize::MAX } else { self.limit }, String::new());
-        let mut is_first = true;
+    ) -> Result<ExitCode, Failure> {
+        let (now, mut interrupt) = (SystemClock.now(), Interrupt::new()?);
+        let bar = Bar::new(0, "{wide_msg}");
+        let (mut left, mut found) = (if self.all { usize::MAX } else { self.limit }, 0);
+        let mut token = self.page_token.clone().unwrap_or_default();
+        let mut next = Next::default();
         while left > 0 {
             let size = left.min(PAGE_SIZE).to_string();
             let mut query =
@@ -66,30 +89,75 @@ impl Pages {
             if !token.is_empty() {
                 query.push(("page_token", token.as_str()));
             }
-            let answer = client.get(&["v1", name], &query).await?;
-            let page = parse::<Page<'_>>(client, &answer)?;
-            left = left.saturating_sub(page.items.len());
-            let text = if format.json {
-                json_lines(&page.items)
-            } else {
-                let mut table = (rows.table)();
-                for item in &page.items {
-                    (rows.add)(&mut table, &parse::<T>(client, item.get())?, now);
+            let answer = match interrupt.race(client.get(&["v1", name], &query)).await {
+                Some(Ok(answer)) => answer,
+                Some(Err(error)) => {
+                    drop(bar);
+                    next.tell();
+                    return Err(error.into());
                 }
-                let terminal = Terminal::stdout();
-                if table.is_empty() {
-                    String::new()
-                } else if std::mem::take(&mut is_first) {
-                    table.text(terminal)
-                } else {
-                    table.rows(terminal)
+                None => {
+                    drop(bar);
+                    next.tell();
+                    return Ok(ExitCode::from(EXIT_INTERRUPTED));
                 }
             };
-            token = page.next_page_token;
-            if !print_on(text)? || token.is_empty() {
+            let page = parse::<Page<'_>>(client, &answer)?;
+            let text = rows.text(client, &page.items, format, found == 0, now)?;
+            left = left.saturating_sub(page.items.len());
+            found += page.items.len();
+            if !bar.suspend(|| print_on(text))? {
+                return Ok(ExitCode::SUCCESS);
+            }
+            next = Next { page_token: page.next_page_token, searched_to: page.searched_to };
+            if next.page_token.is_empty() {
                 break;
             }
+            if let Some(time) = &next.searched_to {
+                bar.set_message(format!("searched back to {}: {found} found", safe(time)));
+            }
+            token.clone_from(&next.page_token);
         }
-        Ok(())
+        drop(bar);
+        next.tell();
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl<T: DeserializeOwned> Rows<T> {
+    /// The items of a page: for programs, or as a table, of which the first page has the head.
+    fn text(
+        &self,
+        client: &Client,
+        items: &[&RawValue],
+        format: Format,
+        is_first: bool,
+        now: Timestamp,
+    ) -> Result<String, Failure> {
+        if format.json {
+            return Ok(json_lines(items));
+        }
+        let mut table = (self.table)();
+        for item in items {
+            (self.add)(&mut table, &parse::<T>(client, item.get())?, now);
+        }
+        let terminal = Terminal::stdout();
+        Ok(match (table.is_empty(), is_first) {
+            (true, _) => String::new(),
+            (false, true) => table.text(terminal),
+            (false, false) => table.rows(terminal),
+        })
+    }
+}
+
+impl Next {
+    /// Says how far the list came, and how to go on; nothing if there is no further page.
+    fn tell(&self) {
+        if self.page_token.is_empty() {
+            return;
+        }
+        let came = self.searched_to.as_deref().map(|time| format!("searched back to {}", safe(time)));
+        let came = came.unwrap_or_else(|| "there are more".to_owned());
+        note(&format!("{came}; go on with --page-token {}", safe(&self.page_token)));
     }
 }

@@ -11,8 +11,9 @@ use clap::{Args, Subcommand};
 
 pub(super) use self::start::StartReplay;
 use self::told::Replay;
-use self::wait::{Interrupt, to_the_end};
+use self::wait::to_the_end;
 use super::act::Why;
+use super::interrupt::Interrupt;
 use super::pages::{Pages, Rows};
 use super::server::{ServerFlags, block_on};
 use super::tell::Format;
@@ -64,7 +65,7 @@ impl Replays {
             None => {
                 let client = self.server.client()?;
                 let rows = Rows { table: told::table, add: told::add };
-                block_on(self.pages.print(&client, "replays", &[], self.format, rows))?;
+                return block_on(self.pages.print(&client, "replays", &[], self.format, rows));
             }
             Some(Command::Show(replay)) => replay.show()?,
             Some(Command::Watch(replay)) => return replay.watch(),

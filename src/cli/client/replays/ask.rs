@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use tokio::sync::oneshot;
 
-use super::wait::Interrupt;
 use crate::cli::Failure;
+use crate::cli::client::interrupt::Interrupt;
 
 /// What the person wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

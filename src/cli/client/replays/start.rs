@@ -11,10 +11,11 @@ use serde_json::{Map, Value, json};
 
 use super::ask::{Answer, ask, can_ask};
 use super::told::Replay;
-use super::wait::{Interrupt, to_the_end, wait};
+use super::wait::{to_the_end, wait};
 use crate::cli::client::act::Why;
 use crate::cli::client::dates::clock_time;
 use crate::cli::client::filters::Filters;
+use crate::cli::client::interrupt::Interrupt;
 use crate::cli::client::names::Named;
 use crate::cli::client::server::{ServerFlags, block_on, usage};
 use crate::cli::client::tail::EXIT_INTERRUPTED;
@@ -25,7 +26,23 @@ use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
 
 /// The options that choose many webhooks, or are about a replay of many.
-const OF_MANY: [&str; 7] = ["status", "event_type", "since", "until", "rate", "dry_run", "no_wait"];
+const OF_MANY: [&str; 15] = [
+    "status",
+    "event_type",
+    "verdict",
+    "cause",
+    "idempotency_key",
+    "trace_id",
+    "error_contains",
+    "body_pointer",
+    "body_equals",
+    "body_contains",
+    "since",
+    "until",
+    "rate",
+    "dry_run",
+    "no_wait",
+];
 
 /// The options of `hookbox replay`.
 #[derive(Clone, Debug, Args)]
@@ -68,8 +85,8 @@ impl StartReplay {
         let filter = self.filters.members(SystemClock.now())?;
         if filter.is_empty() {
             return Err(usage(
-                "name a webhook, or say which webhooks by --status, --route, --source, --type, --since or --until; \
-                 for all of them: --until 0s",
+                "name a webhook, or say which webhooks by filters such as --status, --route or --since; for all of \
+                 them: --until 0s. `hookbox replay --help` lists the filters",
             ));
         }
         if !self.dry_run && !self.yes && !can_ask() {
@@ -85,12 +102,10 @@ impl StartReplay {
     fn replay_one(&self, client: &Client) -> Result<ExitCode, Failure> {
         let wanted = &self.filters.wanted;
         let webhook = Named::new(self.id.clone(), self.key.clone(), wanted.source.clone());
-        let route = wanted.route.as_deref().map(|route| ("route", route));
-        let query = route.into_iter().chain(self.why.parameter()).collect::<Vec<_>>();
-        let answer = block_on(async {
-            let id = webhook.id_at(client).await?;
-            Ok(client.post(&["v1", "webhooks", &id, "replay"], &query).await?)
-        })?;
+        let (path, mut query) = webhook.call(&["replay"], "replay");
+        query.extend(wanted.route.as_deref().map(|route| ("route", route)));
+        query.extend(self.why.parameter());
+        let answer = block_on(async { Ok(client.post(&path, &query).await?) })?;
         print_status(client, &answer, self.format, SystemClock.now())?;
         Ok(ExitCode::SUCCESS)
     }

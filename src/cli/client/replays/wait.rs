@@ -1,14 +1,11 @@
 //! Waits for the end of a replay, also over restarts of hookbox. The replay goes on without it.
 
-use std::future::Future;
-use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use super::told::Replay;
 use crate::cli::bar::Bar;
+use crate::cli::client::interrupt::Interrupt;
 use crate::cli::client::tail::{EXIT_INTERRUPTED, lost};
 use crate::cli::client::tell::Format;
 use crate::cli::{Failure, note};
@@ -19,24 +16,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 const BAR: &str = "{bar:40} {percent:>3} %  {wide_msg}";
-
-/// Ctrl-C, from when this was made on.
-pub(super) struct Interrupt(Signal);
-
-impl Interrupt {
-    /// From now on, Ctrl-C does not end the process. Needs the runtime.
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self(signal(SignalKind::interrupt())?))
-    }
-
-    /// The result of a call; none if Ctrl-C comes first.
-    pub(super) async fn race<T>(&mut self, call: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            done = call => Some(done),
-            _ = self.0.recv() => None,
-        }
-    }
-}
 
 /// Waits for the end of a replay, and prints it. The exit code is 1 if it was cancelled, and that of a process that was
 /// interrupted if Ctrl-C came first.

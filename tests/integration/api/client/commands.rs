@@ -1,5 +1,6 @@
 //! What commands print, and their exit codes.
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::local::Local;
@@ -66,6 +67,94 @@ async fn a_list_goes_over_pages_and_takes_filters() {
     assert!(!table.contains('\u{1b}'), "there are no colours on a pipe: {table}");
     let ended = place.run_into_closed_pipe(&["list"]);
     assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0));
+}
+
+#[tokio::test]
+async fn a_list_takes_every_filter_of_the_api() {
+    let place = place(&[("HOOKBOX_SIMULATE_FAILURE_RATE", "1"), ("HOOKBOX_MAX_ATTEMPTS", "1")]);
+    let process = place.serve().await;
+    let ids = ["evt-001", "evt-002"].map(|key| {
+        let body = format!("{{\"order\": {{\"id\": \"{key}\"}}}}");
+        let sent = lines(&place, &["send", "--key", key, "--type", "order.created", &body, "--json"]);
+        sent[0]["id"].as_str().unwrap().to_owned()
+    });
+    let [first, second] = &ids;
+    for id in &ids {
+        process.wait_for(id, "dead_lettered").await;
+    }
+    let webhook = process.rest.webhook(first).await;
+    let (trace_id, error) = (webhook["trace_id"].as_str().unwrap(), webhook["last_error"].as_str().unwrap());
+    for (filters, expected) in [
+        (&["--verdict", "none"][..], vec![second, first]),
+        (&["--verdict", "verified"], vec![]),
+        (&["--cause", "signature_missing"], vec![]),
+        (&["--idempotency-key", "evt-001"], vec![first]),
+        (&["--trace-id", trace_id], vec![first]),
+        (&["--error-contains", error], vec![second, first]),
+        (&["--error-contains", "no such error"], vec![]),
+        (&["--body-pointer", "/order/id", "--body-equals", "evt-002"], vec![second]),
+        (&["--body-equals", "-7"], vec![]),
+        (&["--body-contains", "evt-001"], vec![first]),
+        (&["--status", "dead_lettered", "--body-contains", "evt-001"], vec![first]),
+    ] {
+        let listed = lines(&place, &[&["list", "--json"][..], filters].concat());
+        let listed = listed.iter().map(|webhook| webhook["id"].as_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(listed, expected, "{filters:?}");
+        let counted = lines(&place, &[&["replay", "--dry-run", "--json"][..], filters].concat());
+        assert_eq!(counted.last().unwrap()["counts"]["jobs"], expected.len(), "{filters:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_stops_before_its_end_says_how_to_go_on() {
+    let place = place(&[]);
+    let process = place.serve().await;
+    for number in 0..5 {
+        process.rest.accept(&number.to_string()).await;
+    }
+    let list = |arguments: &[&str]| {
+        let ended = place.run(&[&["list", "--json"][..], arguments].concat());
+        let listed = String::from_utf8(ended.stdout).unwrap();
+        (listed.lines().map(ToOwned::to_owned).collect::<Vec<_>>(), String::from_utf8(ended.stderr).unwrap())
+    };
+    let (all, told) = list(&["--all"]);
+    assert_eq!((all.len(), told.as_str()), (5, ""), "nothing is left");
+    let (first, told) = list(&["--limit", "2"]);
+    assert!(told.starts_with("hookbox: searched back to 20") && told.lines().count() == 1, "{told}");
+    let (_, token) = told.trim_end().split_once("go on with --page-token ").unwrap();
+    let (rest, told) = list(&["--all", "--page-token", token]);
+    assert_eq!(([first, rest].concat(), told.as_str()), (all, ""));
+    printed(&place, &["pause", "--all"]);
+    printed(&place, &["resume", "--all"]);
+    let (_, told) = failed(&place, &["actions", "--limit", "1"]);
+    assert!(told.starts_with("hookbox: there are more; go on with --page-token "), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_goes_on_over_short_pages_and_says_how_far_it_came_when_it_is_stopped() {
+    let page = |second: u32, token: &str| {
+        let searched_to = format!("2026-03-01T12:00:0{second}.000Z");
+        json!({ "webhooks": [], "next_page_token": token, "searched_to": searched_to }).to_string()
+    };
+    let last = json!({ "webhooks": [{ "id": "1" }], "next_page_token": "", "searched_to": null }).to_string();
+    let place = place(&[]);
+    let local = Local::answering([page(2, "two"), page(1, "one"), last]).await;
+    let url = local.url("");
+    let arguments = ["list", "--body-contains", "x", "--limit", "1", "--json", "--url", &url];
+    let ended = tokio::task::block_in_place(|| place.run(&arguments));
+    assert_eq!((ended.stdout.as_slice(), ended.stderr.len()), (&b"{\"id\":\"1\"}\n"[..], 0));
+    let asked = local.received().into_iter().map(|request| request.line).collect::<Vec<_>>();
+    assert_eq!(asked.len(), 3);
+    assert!(asked[1].contains("page_token=two") && asked[2].contains("page_token=one"), "{asked:?}");
+
+    let endless = Local::answering([page(1, "more")]).await;
+    let url = endless.url("");
+    let mut list = place.start_command(&["list", "--body-contains", "x", "--url", &url]);
+    endless.wait_for(3).await;
+    list.signal(Signal::SIGINT);
+    assert_eq!(list.ended().await.code(), Some(130), "{}", list.log());
+    let told = "hookbox: searched back to 2026-03-01T12:00:01.000Z; go on with --page-token more\n";
+    assert_eq!(list.log(), told);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -166,6 +255,10 @@ async fn exit_codes_say_what_has_failed() {
         (&["replay", &id, "--dry-run"], 64),
         (&["replay", &id, "--source", "default"], 64),
         (&["replay", "--key", "evt-001", "--status", "completed"], 64),
+        (&["replay", &id, "--error-contains", "x"], 64),
+        (&["replay", "--trace-id", "7", "--yes"], 64),
+        (&["list", "--verdict", "good"], 64),
+        (&["list", "--body-pointer", "/id"], 64),
         (&["replay", "--status", "pending", "--yes"], 64),
         (&["replay", "--route", "default", "--rate", "7", "--yes"], 64),
         (&["replays", "show", "first"], 64),
@@ -229,6 +322,9 @@ async fn completions_ask_hookbox_for_the_names_of_routes() {
     assert_eq!(completed(&mut place, "3", &["listen", "--source", "def"]), "default");
     assert_eq!(completed(&mut place, "3", &["send", "--preset", "strip"]), "stripe");
     assert_eq!(completed(&mut place, "3", &["listen", "--preset", "strip"]), "stripe");
+    assert_eq!(completed(&mut place, "3", &["list", "--verdict", "un"]), "unverified");
+    assert_eq!(completed(&mut place, "3", &["list", "--status", "dead"]), "dead_lettered");
+    assert_eq!(completed(&mut place, "3", &["replay", "--cause", "cred"]), "credentials_wrong");
     drop(process);
     assert_eq!(completed(&mut place, "3", &["list", "--route", ""]), "", "hookbox is not there");
 }

@@ -1,0 +1,24 @@
+//! Ctrl-C, for commands that say something before they end.
+
+use std::future::Future;
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Ctrl-C, from when this was made on.
+pub(super) struct Interrupt(Signal);
+
+impl Interrupt {
+    /// From now on, Ctrl-C does not end the process. Needs the runtime.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::interrupt())?))
+    }
+
+    /// The result of a call; none if Ctrl-C comes first.
+    pub(super) async fn race<T>(&mut self, call: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = call => Some(done),
+            _ = self.0.recv() => None,
+        }
+    }
+}
