@@ -19,24 +19,30 @@ pub(super) fn routes() -> Paths {
     Paths::default().get("/actions", list)
 }
 
-/// The parameters of the view.
+/// The parameters of the view: those of `GET /v1/actions`.
+const PARAMETERS: [&str; 2] = ["webhook_id", PAGE_TOKEN];
+
+/// The parameter that names a page.
+const PAGE_TOKEN: &str = "page_token";
+
+/// The values of the parameters.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Wanted {
-    webhook: String,
+    webhook_id: String,
     page_token: String,
 }
 
 async fn list(context: Context) -> Response {
     match body(&context).await {
-        Ok(body) => context.page("Actions", Nav::Actions, body),
+        Ok(body) => context.page_of(&PARAMETERS, "Actions", Nav::Actions, body),
         Err(error) => context.failed(&error),
     }
 }
 
 async fn body(context: &Context) -> Result<Markup> {
-    let Wanted { webhook, page_token } = context.query::<Wanted>()?;
-    let wanted = Some(webhook.trim()).filter(|text| !text.is_empty());
+    let Wanted { webhook_id, page_token } = context.query::<Wanted>()?;
+    let wanted = Some(webhook_id.trim()).filter(|text| !text.is_empty());
     let query = ActionQuery {
         webhook: wanted.map(str::parse::<WebhookId>).transpose()?,
         before: number_of_token(&page_token)?,
@@ -48,7 +54,7 @@ async fn body(context: &Context) -> Result<Markup> {
         (parts::head("Actions", parts::nothing()))
         p.muted { "What was done by hand over the page and both APIs, the newest first. Nothing of it can be changed." }
         section.card aria-label="Filters" {
-            (parts::filters(context, "/actions", parts::input("Webhook", "webhook", &webhook)))
+            (parts::filters(context, "/actions", parts::input("Webhook", "webhook_id", &webhook_id)))
         }
         section.card {
             @if actions.is_empty() {
@@ -57,7 +63,7 @@ async fn body(context: &Context) -> Result<Markup> {
                 (table(context, &actions))
             }
         }
-        (parts::pager(context, "page_token", next.as_deref()))
+        (parts::pager(context, PAGE_TOKEN, next.as_deref()))
     })
 }
 

@@ -131,12 +131,18 @@ impl Context {
         })
     }
 
-    /// The whole document of a view: `body` is what `main` has.
+    /// The whole document of a view that has no parameters: `body` is what `main` has.
     pub(super) fn page(&self, title: &str, at: Nav, body: Markup) -> Response {
+        self.page_of(&[], title, at, body)
+    }
+
+    /// The whole document of a view that has these parameters. If the address has others, it says that they are ignored.
+    pub(super) fn page_of(&self, parameters: &[&str], title: &str, at: Nav, body: Markup) -> Response {
+        let body = html! { (parts::ignored(self, parameters)) (body) };
         self.page_with(StatusCode::OK, title, Some(at), body)
     }
 
-    /// As [`page`](Self::page), with another status.
+    /// A document with any status. It says nothing of parameters.
     pub(super) fn page_with(
         &self,
         status: StatusCode,

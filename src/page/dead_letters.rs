@@ -40,6 +40,9 @@ const RETRY_TIME: Duration = Duration::from_secs(10);
 /// The parameter that names a page.
 const PAGE_TOKEN: &str = "page_token";
 
+/// The parameters of the view, with the names of `GET /v1/webhooks`.
+const PARAMETERS: [&str; 3] = ["route", "source", PAGE_TOKEN];
+
 /// Which dead letters are looked at.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -89,7 +92,7 @@ pub(super) fn routes() -> Paths {
 
 async fn show(context: Context) -> Response {
     match view(&context).await {
-        Ok(body) => context.page("Dead letters", Nav::DeadLetters, body),
+        Ok(body) => context.page_of(&PARAMETERS, "Dead letters", Nav::DeadLetters, body),
         Err(error) => context.failed(&error),
     }
 }

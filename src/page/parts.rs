@@ -16,6 +16,10 @@ use crate::domain::job::Status;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 
+/// How many parameters that a view does not have are told, and how many characters of each.
+const SHOWN_PARAMETERS: usize = 5;
+const PARAMETER_CHARS: usize = 60;
+
 /// How good or bad something is, as its colour. The text next to it always says so in words, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -129,6 +133,27 @@ pub(super) fn facts<const N: usize>(facts: [(&str, Markup); N]) -> Markup {
 /// A message in a box.
 pub(super) fn notice(tone: Tone, body: Markup) -> Markup {
     html! { div class=(format_args!("notice {}", tone.class())) { (body) } }
+}
+
+/// Says which parameters of the address a view does not have. Nothing if there are none.
+pub(super) fn ignored(context: &Context, parameters: &[&str]) -> Markup {
+    let names = context.parameters().iter().map(|(name, _)| name.as_str());
+    let unknown = names.filter(|name| !parameters.contains(name)).collect::<Vec<_>>();
+    if unknown.is_empty() {
+        return nothing();
+    }
+    let body = html! {
+        p {
+            "The address has parameters that this view does not have, so they are ignored: "
+            @for (at, name) in unknown.iter().take(SHOWN_PARAMETERS).enumerate() {
+                @if at > 0 { ", " }
+                code { (cut(name, PARAMETER_CHARS)) }
+            }
+            @if unknown.len() > SHOWN_PARAMETERS { ", …" }
+            "."
+        }
+    };
+    notice(Tone::Warning, body)
 }
 
 /// A number with a comma between thousands.

@@ -26,7 +26,7 @@ pub(super) fn routes() -> Paths {
 
 async fn list(context: Context) -> Response {
     match body(&context).await {
-        Ok(body) => context.page("Sources", Nav::Sources, body),
+        Ok(body) => context.page_of(&new::PARAMETERS, "Sources", Nav::Sources, body),
         Err(error) => context.failed(&error),
     }
 }

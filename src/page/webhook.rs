@@ -40,6 +40,9 @@ const MAX_ACTIONS: usize = 50;
 /// The id in a path, or why there is none.
 type InPath = std::result::Result<Path<String>, PathRejection>;
 
+/// The parameters of the view.
+const PARAMETERS: [&str; 4] = [body::AS, body::ALL, timeline::SKIP, timeline::ALL_RESULTS];
+
 /// What of the webhook to show.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -86,7 +89,7 @@ pub(super) fn routes() -> Paths {
 
 async fn show(context: Context, id: InPath) -> Response {
     match found(&context, id).await {
-        Ok(body) => context.page("Webhook", Nav::Webhooks, body),
+        Ok(body) => context.page_of(&PARAMETERS, "Webhook", Nav::Webhooks, body),
         Err(error) => context.failed(&error),
     }
 }

@@ -26,9 +26,6 @@ const SHOWN_JOBS: usize = 4;
 const NAME_CHARS: usize = 60;
 const ERROR_CHARS: usize = 160;
 
-/// How many unknown parameters are told.
-const SHOWN_UNKNOWN: usize = 5;
-
 /// What the view serves.
 pub(super) fn routes() -> Paths {
     Paths::default().get("/webhooks", list)
@@ -38,7 +35,7 @@ async fn list(context: Context) -> Response {
     if let Some(path) = looked_for(&context).or_else(|| without_empty(context.parameters())) {
         return see_other(&context.path(&path));
     }
-    let Asked { values, query, unknown } = Asked::read(context.parameters(), context.now);
+    let Asked { values, query } = Asked::read(context.parameters(), context.now);
     let page = match query {
         Ok(query) => context.service.list(query).await,
         Err(error) => Err(error),
@@ -52,7 +49,7 @@ async fn list(context: Context) -> Response {
     let body = html! {
         (parts::head("Webhooks", parts::nothing()))
         section.card aria-label="Filters" { (form::form(&context, &values, &names, page.is_err())) }
-        @if !unknown.is_empty() { (ignored(&unknown)) }
+        (parts::ignored(&context, &filter::parameters()))
         (found(&context, &values, &page))
     };
     context.page_with(status, "Webhooks", Some(Nav::Webhooks), body)
@@ -80,23 +77,6 @@ fn without_empty(parameters: &[(String, String)]) -> Option<String> {
     let given = given.map(|(name, value)| (name.as_str(), value.as_str()));
     let has_empty = parameters.iter().any(|(_, value)| value.is_empty());
     has_empty.then(|| with_query("/webhooks", given))
-}
-
-fn ignored(unknown: &[String]) -> Markup {
-    parts::notice(
-        Tone::Warning,
-        html! {
-            p {
-                "The address has parameters that are no filters, and are ignored: "
-                @for (at, name) in unknown.iter().take(SHOWN_UNKNOWN).enumerate() {
-                    @if at > 0 { ", " }
-                    code { (cut(name, NAME_CHARS)) }
-                }
-                @if unknown.len() > SHOWN_UNKNOWN { ", …" }
-                "."
-            }
-        },
-    )
 }
 
 /// The page that was found, or what is wrong with a filter.

@@ -9,7 +9,10 @@ use crate::page::context::Context;
 use crate::page::parts::{self, Shown};
 use crate::service::Presets;
 
-/// The parameters of the form.
+/// The parameters that the form sends.
+pub(super) const PARAMETERS: [&str; 2] = ["preset", "name"];
+
+/// The values of the parameters.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Wanted {

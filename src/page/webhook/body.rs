@@ -21,8 +21,8 @@ use crate::service::apart;
 use crate::service::view::WebhookView;
 
 /// The parameter that says how to show the body, and the one that asks for all of it.
-const AS: &str = "body";
-const ALL: &str = "all_body";
+pub(super) const AS: &str = "body";
+pub(super) const ALL: &str = "all_body";
 
 /// The largest text that is shown whole. It can be downloaded in any case.
 const MAX_TEXT_BYTES: usize = 1024 * 1024;

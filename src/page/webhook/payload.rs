@@ -6,7 +6,7 @@
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::{Asked, InPath, load, view};
+use super::{Asked, InPath, PARAMETERS, load, view};
 use crate::domain::error::Result;
 use crate::page::action::Action;
 use crate::page::because::{Why, because};
@@ -55,7 +55,7 @@ pub(super) async fn reveal(
 /// `POST /webhooks/{id}`: the view with its payload.
 pub(super) async fn show(id: InPath, Action(context, why): Action<Why>) -> Response {
     match shown(&context, id, why).await {
-        Ok(body) => context.page("Webhook", Nav::Webhooks, body),
+        Ok(body) => context.page_of(&PARAMETERS, "Webhook", Nav::Webhooks, body),
         Err(error) => context.failed(&error),
     }
 }

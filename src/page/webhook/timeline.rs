@@ -19,8 +19,8 @@ use crate::service::view::{JobView, WebhookView};
 
 /// The parameter that says how many of the latest attempts of each job are left out, and the one that asks for all of the
 /// results.
-const SKIP: &str = "skip_attempts";
-const ALL_RESULTS: &str = "all_results";
+pub(super) const SKIP: &str = "skip_attempts";
+pub(super) const ALL_RESULTS: &str = "all_results";
 
 /// How many attempts of each job are on a page.
 pub(super) const PAGE_ATTEMPTS: u32 = 30;

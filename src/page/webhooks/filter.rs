@@ -162,20 +162,19 @@ pub(super) struct Asked {
     pub(super) values: Values,
     /// The query, or what is wrong with a value.
     pub(super) query: Result<ListQuery>,
-    /// The names of parameters that are no filters.
-    pub(super) unknown: Vec<String>,
+}
+
+/// The names of all parameters.
+pub(super) fn parameters() -> Vec<&'static str> {
+    FILTERS.iter().map(|filter| filter.name).chain([FIND]).collect()
 }
 
 impl Asked {
-    /// Reads the parameters of a request. `status` can be given several times.
+    /// Reads the parameters of a request, and leaves out those that are no filters. `status` can be given several times.
     pub(super) fn read(parameters: &[(String, String)], now: Timestamp) -> Self {
-        let (mut values, mut unknown) = (Values::default(), Vec::new());
-        let mut twice = None;
-        for (name, value) in parameters.iter().filter(|(name, _)| name != FIND) {
-            let Some(filter) = FILTERS.iter().find(|filter| filter.name == name) else {
-                unknown.push(name.clone());
-                continue;
-            };
+        let (mut values, mut twice) = (Values::default(), None);
+        for (name, value) in parameters {
+            let Some(filter) = FILTERS.iter().find(|filter| filter.name == name) else { continue };
             match values.0.get_mut(filter.name) {
                 None => {
                     values.0.insert(filter.name, value.clone());
@@ -191,7 +190,7 @@ impl Asked {
             Some(name) => Err(Error::invalid(name, "is given more than once; give it once")),
             None => query(&values, now),
         };
-        Self { values, query, unknown }
+        Self { values, query }
     }
 }
 
@@ -354,6 +353,5 @@ mod tests {
             assert_eq!(asked.query.expect_err(text).field(), Some(field), "{text}");
         }
         assert_eq!(asked("status=done&route=A").values.get("route"), "A");
-        assert_eq!(asked("statuses=done&page=2").unknown, ["statuses", "page"]);
     }
 }

@@ -17,7 +17,7 @@ const SAMPLES = {
   event_type: "order.paid",
   name: "another",
   source: "crm",
-  webhook: "01934c3e-7b00-7000-8000-000000000000",
+  webhook_id: "01934c3e-7b00-7000-8000-000000000000",
 };
 
 const UUID = /[0-9a-f]{8}-[0-9a-f-]{27}/;

@@ -62,6 +62,33 @@ async fn every_view_has_the_policy_and_nothing_that_it_forbids() {
 }
 
 #[tokio::test]
+async fn every_view_says_which_parameters_of_the_address_it_does_not_have() {
+    let hookbox = Hookbox::start(Sqlite);
+    let browser = Browser::of(&hookbox);
+    let id = hookbox.rest.accept("evt-001").await;
+    let views = page::paths().into_iter().filter(|(method, path)| *method == "GET" && !path.contains('{'));
+    let views = views.map(|(_, path)| path).filter(|path| !["/login", "/live"].contains(path));
+    let of_one = [format!("/webhooks/{id}"), "/routes/default".to_owned()];
+    for path in views.map(ToOwned::to_owned).chain(of_one) {
+        let view = browser.get(&format!("{path}?rote=orders&%3Cb%3E=1")).await;
+        let told = "so they are ignored: <code>rote</code>, <code>&lt;b&gt;</code>.";
+        assert!(view.status == 200 && view.text.contains(told), "{path}: {}", view.text);
+    }
+    for known in [
+        "/dead-letters?route=default&source=default".to_owned(),
+        "/sources?preset=stripe&name=shop".to_owned(),
+        "/replays?route=default&error_contains=x&page_token=2".to_owned(),
+        format!("/actions?webhook_id={id}&page_token=2"),
+        format!("/webhooks/{id}?body=text&all_body=1&all_results=1&skip_attempts=0"),
+    ] {
+        let view = browser.get(&known).await;
+        assert!(view.status == 200 && !view.text.contains("are ignored"), "{known}: {}", view.text);
+    }
+    let old = browser.get(&format!("/actions?webhook={id}")).await;
+    assert!(old.text.contains("so they are ignored: <code>webhook</code>."), "{}", old.text);
+}
+
+#[tokio::test]
 async fn assets_are_kept_for_good_and_need_no_token() {
     let hookbox = Hookbox::with_routes(Sqlite, &token("operator", EVERY_ROLE));
     let browser = Browser::of(&hookbox);

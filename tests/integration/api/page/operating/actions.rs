@@ -37,10 +37,10 @@ async fn actions_are_narrowed_to_those_on_a_webhook() {
     hookbox.wait_for(&id, "dead_lettered").await;
     assert_eq!(hookbox.rest.post(&format!("/v1/webhooks/{id}/retry?reason=mended")).await.status, 200);
     assert_eq!(hookbox.rest.post("/v1/pause?route=default").await.status, 200);
-    let text = words(&browser.get(&format!("/actions?webhook={id}")).await.text);
+    let text = words(&browser.get(&format!("/actions?webhook_id={id}")).await.text);
     assert!(text.contains(&format!("retry webhook webhook {id} source default mended")), "{text}");
     assert!(!text.contains("pause"), "{text}");
-    refused(&browser.get("/actions?webhook=x").await, 400, "INVALID_FIELD");
+    refused(&browser.get("/actions?webhook_id=x").await, 400, "INVALID_FIELD");
 }
 
 #[tokio::test]
