@@ -15,12 +15,13 @@ use super::action::Action;
 use super::because::because;
 use super::context::{Context, Nav, with_query};
 use super::parts::{self, Button, Tone, choice, confirmed, count, cut, number, time};
+use super::replays::link_to_form;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{Position, WebhookId};
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::{Source, WebhookName};
-use crate::service::{ListQuery, Page, Service};
+use crate::service::{ListQuery, Page, ReplayFilter, Service};
 
 /// How many webhooks are looked at: the newest ones with a dead letter.
 const LOOKED_AT: usize = 500;
@@ -112,7 +113,11 @@ async fn view(context: &Context) -> Result<Markup> {
         div id="groups" data-live[is_live] {
             p.muted { (looked_at(context, &page, &groups)) }
             section.card aria-label="Groups" {
-                @if groups.is_empty() { (none(&page)) } @else { (table(context, &asked, &groups)) }
+                @if groups.is_empty() {
+                    (none(&page))
+                } @else {
+                    (table(context, &asked, &groups, page.next.is_some()))
+                }
             }
         }
         (parts::pager(context, PAGE_TOKEN, next.as_deref()))
@@ -157,7 +162,8 @@ fn none(page: &Page) -> Markup {
     }
 }
 
-fn table(context: &Context, asked: &Asked, groups: &[Group]) -> Markup {
+/// The groups. `has_more` says that there may be further dead letters, which were not looked at.
+fn table(context: &Context, asked: &Asked, groups: &[Group], has_more: bool) -> Markup {
     html! {
         // Not in a box that scrolls, which would cut off the question of a button.
         table.cards {
@@ -169,7 +175,7 @@ fn table(context: &Context, asked: &Asked, groups: &[Group]) -> Markup {
                     th scope="col" { span.visually-hidden { "Actions" } }
                 }
             }
-            tbody { @for group in groups.iter().take(SHOWN_GROUPS) { (row(context, asked, group)) } }
+            tbody { @for group in groups.iter().take(SHOWN_GROUPS) { (row(context, asked, group, has_more)) } }
         }
         @if groups.len() > SHOWN_GROUPS {
             @let left_out = (groups.len() - SHOWN_GROUPS) as u64;
@@ -178,7 +184,7 @@ fn table(context: &Context, asked: &Asked, groups: &[Group]) -> Markup {
     }
 }
 
-fn row(context: &Context, asked: &Asked, group: &Group) -> Markup {
+fn row(context: &Context, asked: &Asked, group: &Group, has_more: bool) -> Markup {
     let retried = count(group.webhooks.len() as u64, "dead letter", "dead letters");
     let question = format!("{retried} of {} start a new run, with all their attempts.", group.route);
     let fields = html! {
@@ -189,6 +195,7 @@ fn row(context: &Context, asked: &Asked, group: &Group) -> Markup {
         (parts::reason())
     };
     let button = Button::new("/dead-letters/retry", "Retry").tone(Tone::Good).fields(fields);
+    let replay = replayed(asked, group).filter(|_| context.may_operate());
     html! {
         tr data-row {
             td.main {
@@ -197,12 +204,37 @@ fn row(context: &Context, asked: &Asked, group: &Group) -> Markup {
                 }
             }
             td data-label="Route" { (parts::route_link(context, &group.route)) }
-            td.num data-label="Dead letters" { (number(group.webhooks.len() as u64)) }
+            td.num data-label="Dead letters" { (size(group.webhooks.len(), has_more)) }
             td.nowrap data-label="First" { (time(group.first, context.now)) }
             td.nowrap data-label="Last" { (time(group.last, context.now)) }
-            td { (confirmed(context, &button, &question)) }
+            td {
+                (confirmed(context, &button, &question))
+                @if let Some(path) = &replay {
+                    a.button.quiet href=(context.path(path)) { "Replay all of this group…" }
+                }
+            }
         }
     }
+}
+
+/// How many dead letters a group has, in words: there can be more if the view looked at no more.
+fn size(found: usize, has_more: bool) -> String {
+    let found_all = found < LOOKED_AT || !has_more;
+    let found = number(found as u64);
+    if found_all { found } else { format!("{found} or more") }
+}
+
+/// The path of the form for a replay of a whole group: of all dead letters of the route whose error has the text that all
+/// errors of the group have. None if there is no such text, which would mean all dead letters of the route.
+fn replayed(asked: &Asked, group: &Group) -> Option<String> {
+    link_to_form(&ReplayFilter {
+        statuses: [Status::DeadLettered].into(),
+        route: Some(group.route.clone()),
+        // What was listed by it is valid; an empty one is none.
+        source: Source::new(asked.source.as_str()).ok(),
+        error_contains: Some(group.common.clone()?),
+        ..ReplayFilter::default()
+    })
 }
 
 /// The path to the list of the webhooks of a group.
@@ -307,5 +339,19 @@ impl Counts {
             text.push_str(&format!(" {left} are left ({why}): retry the group again."));
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_fills_the_view_can_have_more_dead_letters() {
+        for (found, has_more, expected) in
+            [(LOOKED_AT, true, "500 or more"), (LOOKED_AT, false, "500"), (LOOKED_AT - 1, true, "499")]
+        {
+            assert_eq!(size(found, has_more), expected);
+        }
     }
 }

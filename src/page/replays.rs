@@ -1,5 +1,6 @@
 //! Replays: those that were started, the form for a new one, and one of them with its progress.
 
+mod fields;
 mod filter;
 mod form;
 mod one;
@@ -8,7 +9,9 @@ use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
-use self::filter::{Fields, given};
+pub(super) use self::fields::STATUSES;
+use self::fields::{Fields, parameters};
+pub(super) use self::filter::link_to_form;
 use super::Paths;
 use super::action::Action;
 use super::because::because;
@@ -18,6 +21,9 @@ use crate::domain::error::Result;
 use crate::domain::replay::{ReplayCounts, ReplayState};
 use crate::service::replays::{ReplayPage, rate};
 use crate::service::{DEFAULT_PAGE_SIZE, Replay, number_of_token, token_of_number};
+
+/// The parameter that names a page.
+const PAGE_TOKEN: &str = "page_token";
 
 /// The columns of the list.
 const COLUMNS: [&str; 7] = ["Replay", "State", "What", "Jobs", "Reason", "By", "Started"];
@@ -37,22 +43,26 @@ pub(super) fn routes() -> Paths {
 
 async fn list(context: Context) -> Response {
     match body(&context).await {
-        Ok(body) => context.page("Replays", Nav::Replays, body),
+        Ok(body) => {
+            let parameters = parameters().chain([PAGE_TOKEN]).collect::<Vec<_>>();
+            context.page_of(&parameters, "Replays", Nav::Replays, body)
+        }
         Err(error) => context.failed(&error),
     }
 }
 
 async fn start(Action(context, pairs): Action<Vec<(String, String)>>) -> Response {
-    match started(&context, &Fields::of(&pairs)).await {
+    match started(&context, &pairs).await {
         Ok((path, notice)) => context.done(&path, notice),
         Err(error) => context.failed(&error),
     }
 }
 
 /// Returns the path of the replay, and what was done.
-async fn started(context: &Context, fields: &Fields) -> Result<(String, &'static str)> {
-    let (filter, rate) = (fields.filter()?, rate(given(&fields.rate).map(ToOwned::to_owned))?);
-    let service = because(context, Some(fields.reason.clone()))?;
+async fn started(context: &Context, pairs: &[(String, String)]) -> Result<(String, &'static str)> {
+    let fields = Fields::of_form(pairs)?;
+    let (filter, rate) = (fields.filter()?, rate(fields.given("rate").map(ToOwned::to_owned))?);
+    let service = because(context, Some(fields.get("reason").to_owned()))?;
     let Replay { number, .. } = service.start_replay(filter, rate, fields.is_dry_run).await?;
     let notice = if fields.is_dry_run {
         "The jobs are counted. Nothing runs again yet."
@@ -65,7 +75,7 @@ async fn started(context: &Context, fields: &Fields) -> Result<(String, &'static
 async fn body(context: &Context) -> Result<Markup> {
     let before = number_of_token(page_token(context))?;
     let ReplayPage { replays, next } = context.service.replays(before, DEFAULT_PAGE_SIZE).await?;
-    let next = token_of_number(next);
+    let next = Some(token_of_number(next)).filter(|next| !next.is_empty());
     let is_running = replays.iter().any(|replay| replay.state == ReplayState::Running);
     Ok(html! {
         @if context.may_operate() {
@@ -87,14 +97,14 @@ async fn body(context: &Context) -> Result<Markup> {
                 }
             }
         }
-        (parts::pager(context, "page_token", given(&next)))
+        (parts::pager(context, PAGE_TOKEN, next.as_deref()))
         (form::section(context))
     })
 }
 
 /// The parameter of the page; empty for the first one. Others fill in the form, and may be given more than once.
 fn page_token(context: &Context) -> &str {
-    let mut tokens = context.parameters().iter().filter(|(name, _)| name == "page_token");
+    let mut tokens = context.parameters().iter().filter(|(name, _)| name == PAGE_TOKEN);
     tokens.next().map(|(_, token)| token.as_str()).unwrap_or_default()
 }
 

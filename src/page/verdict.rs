@@ -1,9 +1,9 @@
-//! What verifying a request found, in words. For every view that shows a verdict.
+//! What verifying a request found, in words: for every view that shows a verdict, and every form that asks for one.
 
 use maud::{Markup, html};
 
 use super::parts::{Tone, badge};
-use crate::domain::verdict::Verdict;
+use crate::domain::verdict::{Cause, Verdict};
 
 /// A verdict, with its cause.
 pub(super) fn verdict(verdict: Verdict) -> Markup {
@@ -16,4 +16,14 @@ pub(super) fn verdict(verdict: Verdict) -> Markup {
             html! { (badge(Tone::Bad, "unverified")) " " code { (cause.as_str()) } }
         }
     }
+}
+
+/// The verdicts to choose from, each with what is shown.
+pub(super) fn verdicts() -> Vec<(String, String)> {
+    ["verified", "unverified", "none"].map(|word| (word.to_owned(), word.to_owned())).into()
+}
+
+/// The causes to choose from, each with what is shown.
+pub(super) fn causes() -> Vec<(String, String)> {
+    Cause::ALL.map(|cause| (cause.as_str().to_owned(), cause.as_str().replace('_', " "))).into()
 }

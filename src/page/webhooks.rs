@@ -3,6 +3,7 @@
 
 mod filter;
 mod form;
+mod replay;
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -36,9 +37,12 @@ async fn list(context: Context) -> Response {
         return see_other(&context.path(&path));
     }
     let Asked { values, query } = Asked::read(context.parameters(), context.now);
-    let page = match query {
-        Ok(query) => context.service.list(query).await,
-        Err(error) => Err(error),
+    let (page, replay) = match query {
+        Ok(query) => {
+            let replay = replay::link(&context, &values, &query);
+            (context.service.list(query).await, replay)
+        }
+        Err(error) => (Err(error), parts::nothing()),
     };
     let status = match &page {
         Ok(_) => StatusCode::OK,
@@ -47,7 +51,7 @@ async fn list(context: Context) -> Response {
     };
     let names = Names::seen(&context).await;
     let body = html! {
-        (parts::head("Webhooks", parts::nothing()))
+        (parts::head("Webhooks", replay))
         section.card aria-label="Filters" { (form::form(&context, &values, &names, page.is_err())) }
         (parts::ignored(&context, &filter::parameters()))
         (found(&context, &values, &page))

@@ -180,8 +180,9 @@ impl Service {
     }
 }
 
-/// Checks the filter of a replay.
-fn checked(filter: ReplayFilter) -> Result<ReplayFilter> {
+/// Checks the filter of a replay. Errors: `InvalidField` if it is not valid or empty, or has statuses of jobs that are not
+/// finished.
+pub fn checked(filter: ReplayFilter) -> Result<ReplayFilter> {
     filter.query()?;
     let is_of_jobs = |status: &Status| Status::OF_JOBS.contains(status) && status.is_final();
     if !filter.statuses.iter().all(is_of_jobs) {

@@ -140,9 +140,10 @@ fn push_word(pattern: &mut String, word: &str, before: &str) {
     pattern.push_str(separators);
 }
 
-/// The longest text that all errors of a pattern have.
+/// The longest text that all errors of a pattern have. It is part of a line, as forms take it.
 fn common(pattern: &str) -> Option<String> {
-    let longest = pattern.split(ANY).map(str::trim).max_by_key(|piece| piece.chars().count())?;
+    let ends = |c: char| c == ANY || c.is_control();
+    let longest = pattern.split(ends).map(str::trim).max_by_key(|piece| piece.chars().count())?;
     (longest.chars().count() >= FEWEST_CHARS).then(|| longest.to_owned())
 }
 
@@ -180,6 +181,7 @@ mod tests {
             ("row 17 of the table is wrong: 5", Some("of the table is wrong:")),
             ("no 7", None),
             ("the target answered 503", Some("the target answered 503")),
+            ("Traceback:\r\n  in line 7\nKeyError: order", Some("KeyError: order")),
         ] {
             let common = common(&pattern(error));
             assert_eq!(common.as_deref(), expected, "{error}");

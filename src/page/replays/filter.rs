@@ -1,89 +1,13 @@
-//! Which webhooks a replay is about: as fields of a form, and in words.
+//! Which webhooks a replay is about: as a link, and in words.
 
-use std::collections::BTreeSet;
-
-use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
-use crate::domain::error::{Error, Result};
-use crate::domain::job::Status;
-use crate::domain::route::RouteName;
-use crate::domain::webhook::{EventType, Source};
 use crate::page::context::{Context, with_query};
 use crate::page::parts;
 use crate::service::ReplayFilter;
 
-/// The statuses of jobs that a replay can run again.
-pub(super) const STATUSES: [Status; 3] = [Status::DeadLettered, Status::Cancelled, Status::Completed];
-
 /// The most characters of a text of a filter in words.
 const MAX_TEXT_CHARS: usize = 100;
-
-/// The fields of the form, as they are filled in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields {
-    pub(super) statuses: Vec<String>,
-    pub(super) route: String,
-    pub(super) source: String,
-    pub(super) event_type: String,
-    pub(super) accepted_after: String,
-    pub(super) accepted_before: String,
-    pub(super) rate: String,
-    pub(super) reason: String,
-    /// Whether the jobs are only counted. True unless the form says `false`.
-    pub(super) is_dry_run: bool,
-}
-
-impl Fields {
-    /// Of the fields of a form, or the parameters of a link. Others are left out.
-    pub(super) fn of(pairs: &[(String, String)]) -> Self {
-        let mut fields = Self { is_dry_run: true, ..Self::default() };
-        for (name, value) in pairs {
-            let value = value.trim();
-            match name.as_str() {
-                "status" if !value.is_empty() => fields.statuses.push(value.to_owned()),
-                "route" => value.clone_into(&mut fields.route),
-                "source" => value.clone_into(&mut fields.source),
-                "event_type" => value.clone_into(&mut fields.event_type),
-                "accepted_after" => value.clone_into(&mut fields.accepted_after),
-                "accepted_before" => value.clone_into(&mut fields.accepted_before),
-                "rate" => value.clone_into(&mut fields.rate),
-                "reason" => value.clone_into(&mut fields.reason),
-                "dry_run" => fields.is_dry_run = value != "false",
-                _ => {}
-            }
-        }
-        fields
-    }
-
-    /// The filter that they say. Errors: `InvalidField`.
-    pub(super) fn filter(&self) -> Result<ReplayFilter> {
-        let statuses = self.statuses.iter().map(|word| word.parse::<Status>());
-        Ok(ReplayFilter {
-            statuses: statuses.collect::<Result<BTreeSet<_>>>()?,
-            route: given(&self.route).map(RouteName::new).transpose()?,
-            source: given(&self.source).map(Source::new).transpose()?,
-            event_type: given(&self.event_type).map(EventType::new).transpose()?,
-            accepted_after: time("accepted_after", &self.accepted_after)?,
-            accepted_before: time("accepted_before", &self.accepted_before)?,
-            ..ReplayFilter::default()
-        })
-    }
-}
-
-/// A field that is filled in.
-pub(super) fn given(field: &str) -> Option<&str> {
-    Some(field).filter(|field| !field.is_empty())
-}
-
-/// A time as browsers write it, which means UTC here, or as RFC 3339 writes it.
-fn time(field: &'static str, text: &str) -> Result<Option<Timestamp>> {
-    let Some(text) = given(text) else { return Ok(None) };
-    let parsed = text.parse::<Timestamp>().or_else(|_| TimeZone::UTC.to_timestamp(text.parse::<DateTime>()?));
-    parsed.map(Some).map_err(|_| Error::invalid(field, "must be a time in UTC, such as 2026-03-01T12:00:00Z"))
-}
 
 /// The members of a filter as parameters of a link.
 fn pairs(filter: &ReplayFilter) -> Vec<(&'static str, String)> {
@@ -104,6 +28,15 @@ fn pairs(filter: &ReplayFilter) -> Vec<(&'static str, String)> {
         ("accepted_before", filter.accepted_before.map(|time| time.to_string())),
     ];
     statuses.chain(others.into_iter().filter_map(|(name, value)| Some((name, value?)))).collect()
+}
+
+/// The path of the form for a new replay, filled in with a filter. None if the form cannot hold it: browsers change line
+/// breaks in texts, and have no NUL.
+pub(in crate::page) fn link_to_form(filter: &ReplayFilter) -> Option<String> {
+    let pairs = pairs(filter);
+    let is_kept = pairs.iter().all(|(_, value)| !value.contains(['\0', '\r', '\n']));
+    let pairs = pairs.iter().map(|(name, value)| (*name, value.as_str()));
+    is_kept.then(|| with_query("/replays", pairs) + "#new")
 }
 
 /// The members of a filter that are texts, in words.
@@ -147,45 +80,43 @@ pub(super) fn in_words(context: &Context, filter: &ReplayFilter) -> Markup {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-
-    fn fields(pairs: &[(&str, &str)]) -> Fields {
-        let owned = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Fields::of(&owned.collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn a_form_is_a_dry_run_unless_it_says_otherwise() {
-        assert!(
-            fields(&[]).is_dry_run
-                && fields(&[("dry_run", "true")]).is_dry_run
-                && fields(&[("dry_run", "")]).is_dry_run
-        );
-        assert!(!fields(&[("dry_run", "false")]).is_dry_run);
-    }
+    use crate::domain::job::Status;
+    use crate::domain::route::RouteName;
+    use crate::domain::webhook::{EventType, Source};
+    use crate::page::replays::fields::{Fields, parameters};
 
     #[test]
-    fn a_filter_is_read_as_its_fields_are_written() {
-        let written = fields(&[
-            ("form_token", "x"),
-            ("status", "dead_lettered"),
-            ("status", "completed"),
-            ("route", " orders "),
-            ("source", ""),
-            ("accepted_after", "2026-03-01T12:00"),
-            ("accepted_before", "2026-03-01T12:00:01.5Z"),
-        ]);
-        let filter = written.filter().expect("valid");
-        let expected = [
-            ("status", "completed"),
-            ("status", "dead_lettered"),
-            ("route", "orders"),
-            ("accepted_after", "2026-03-01T12:00:00Z"),
-            ("accepted_before", "2026-03-01T12:00:01.5Z"),
-        ];
-        assert_eq!(pairs(&filter), expected.map(|(name, value)| (name, value.to_owned())));
-        for (name, wrong) in [("status", "done"), ("route", "A B"), ("accepted_after", "yesterday")] {
-            assert_eq!(fields(&[(name, wrong)]).filter().expect_err(wrong).field(), Some(name));
+    fn a_link_fills_in_the_form_with_the_same_filter() {
+        let text = |text: &str| Some(text.to_owned());
+        let filter = ReplayFilter {
+            statuses: BTreeSet::from([Status::Completed, Status::DeadLettered]),
+            route: Some(RouteName::new("orders").expect("valid")),
+            source: Some(Source::default()),
+            event_type: Some(EventType::new(" paid ").expect("valid")),
+            verdict: text("unverified"),
+            cause: text("signature_missing"),
+            idempotency_key: text("evt-ż"),
+            trace_id: text("4bf92f3577b34da6a3ce929d0e0e4736"),
+            error_contains: text(" 503 & more"),
+            body_pointer: text("/order/id"),
+            body_equals: text("\"7\""),
+            body_contains: text("\t"),
+            accepted_after: Some("2026-03-01T12:00:00Z".parse().expect("a time")),
+            accepted_before: Some("2026-03-01T12:00:01.5Z".parse().expect("a time")),
+        };
+        let link = link_to_form(&filter).expect("a link");
+        let query =
+            link.strip_prefix("/replays?").and_then(|link| link.strip_suffix("#new")).expect("the form");
+        let given = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect::<Vec<_>>();
+        let filled_in = Fields::of_link(&given).expect("known");
+        assert_eq!(filled_in.filter().expect("valid"), filter);
+        assert!(given.iter().all(|(name, _)| parameters().any(|known| known == name)), "{link}");
+        for text in ["two\nlines", "\r", "\0"] {
+            let filter = ReplayFilter { error_contains: Some(text.to_owned()), ..ReplayFilter::default() };
+            assert_eq!(link_to_form(&filter), None, "{text:?}");
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::domain::route::RouteName;
 use crate::domain::verdict::{Cause, VerdictFilter};
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 use crate::page::parts::status_word;
+use crate::page::verdict::{causes, verdicts};
 use crate::service::{DEFAULT_PAGE_SIZE, ListQuery, MAX_PAGE_SIZE};
 
 /// The parameter that names a page.
@@ -268,14 +269,6 @@ fn named(names: &[String]) -> Vec<(String, String)> {
 
 fn within() -> Vec<(String, String)> {
     WITHIN.map(|(value, text, _)| (value.to_owned(), text.to_owned())).into()
-}
-
-fn verdicts() -> Vec<(String, String)> {
-    named(&["verified", "unverified", "none"].map(ToOwned::to_owned))
-}
-
-fn causes() -> Vec<(String, String)> {
-    Cause::ALL.map(|cause| (cause.as_str().to_owned(), cause.as_str().replace('_', " "))).into()
 }
 
 #[cfg(test)]

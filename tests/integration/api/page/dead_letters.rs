@@ -71,6 +71,9 @@ async fn dead_letters_are_grouped_by_route_and_error(#[values(Sqlite, Postgres)]
     }
     let link = "href=\"/webhooks?status=dead_lettered&amp;route=orders&amp;error_contains=in+%3Ctable%3E\"";
     assert!(rows[0].contains(link), "{}", rows[0]);
+    let replay = "href=\"/replays?status=dead_lettered&amp;route=orders&amp;error_contains=in+%3Ctable%3E#new\">\
+        Replay all of this group…</a>";
+    assert!(rows[0].contains(replay), "{}", rows[0]);
 
     let of_route = browser.get("/dead-letters?route=invoices&source=").await;
     assert!(of_route.text.contains("1 dead letter in 1 group."), "{}", of_route.text);
@@ -119,6 +122,16 @@ async fn a_retry_of_a_group_leads_back_to_the_same_filters() {
         answer.headers
     );
     refused(&browser.post("/dead-letters/retry", &[("form_token", &token)]).await, 400, "INVALID_FIELD");
+}
+
+#[tokio::test]
+async fn a_group_without_a_text_that_all_its_errors_have_has_no_link_to_a_replay() {
+    let hookbox = Hookbox::with_routes(Sqlite, ROUTES);
+    hookbox.handler.will([Step::FailForGood("no 7")]);
+    let id = hookbox.rest.submit("evt-1", "order.paid", "{}").await.text_of("id");
+    hookbox.wait_for(&id, "dead_lettered").await;
+    let page = Browser::of(&hookbox).get("/dead-letters").await;
+    assert!(rows(&page.text)[0].contains("no 7") && !page.text.contains("Replay all"), "{}", page.text);
 }
 
 #[tokio::test]

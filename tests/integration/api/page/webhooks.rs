@@ -153,6 +153,28 @@ async fn parameters_that_are_no_filters_are_ignored_and_told() {
 }
 
 #[tokio::test]
+async fn what_is_listed_can_be_replayed_by_the_same_filter_by_operators_alone() {
+    let tokens = [token("operator", EVERY_ROLE), token("reader", "roles = [\"read\"]")];
+    let hookbox = Hookbox::with_routes(Sqlite, &tokens.concat());
+    let operator = Browser::logged_in(&hookbox, "operator").await;
+    let listed = "/webhooks?status=dead_lettered&route=default&error_contains=%3Corder&page_size=10";
+    let link = "<a class=\"button\" href=\"/replays?status=dead_lettered&amp;route=default\
+        &amp;error_contains=%3Corder#new\">Replay these…</a>";
+    let page = operator.get(listed).await;
+    assert!(page.text.contains(link), "{}", page.text);
+    let reader = Browser::logged_in(&hookbox, "reader").await;
+    let pages = [
+        reader.get(listed).await,
+        operator.get("/webhooks").await,
+        operator.get("/webhooks?status=pending").await,
+        operator.get("/webhooks?route=A").await,
+    ];
+    for page in pages {
+        assert!(!page.text.contains("Replay these"), "{}", page.text);
+    }
+}
+
+#[tokio::test]
 async fn a_form_leads_to_a_short_address_and_an_id_a_key_or_a_trace_to_what_they_name() {
     let hookbox = Hookbox::start(Sqlite);
     let browser = Browser::of(&hookbox);

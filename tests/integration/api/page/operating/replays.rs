@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Browser, act, form_token, refused, row, sent, unescaped, values_of, words};
 use crate::api::harness::client::Answer;
+use crate::api::harness::handler::Step;
 use crate::api::harness::{Hookbox, Sqlite};
 
 /// Accepts webhooks, and waits until they are completed.
@@ -77,7 +78,6 @@ async fn what_a_dry_run_has_counted_runs_again_and_no_more() {
     let hookbox = Hookbox::start(Sqlite);
     let browser = Browser::of(&hookbox);
     complete(&hookbox, &["evt-001", "evt-002", "evt-003"]).await;
-    // The form of the page has no field for a key.
     let filter = json!({ "source": "default", "idempotency_key": "evt-002" });
     let body = json!({ "filter": filter, "reason": "a <wrong> order", "rate": "9/s", "dry_run": true });
     let request = hookbox.rest.request(Method::POST, "/v1/replays").header(CONTENT_TYPE, "application/json");
@@ -139,6 +139,9 @@ async fn a_replay_without_a_filter_or_with_a_wrong_one_is_refused() {
         (vec![("status", "completed"), ("rate", "fast")], "such as 50/s"),
         (vec![("accepted_after", "yesterday")], "must be a time in UTC"),
         (vec![("route", "No Route")], "route"),
+        (vec![("verdict", "good")], "`verdict` must be"),
+        (vec![("body_pointer", "/id")], "`body_equals`"),
+        (vec![("route", "default"), ("route", "other")], "`route` is given more than once"),
     ] {
         let answer = sent(&browser, "/replays", "/replays", &fields).await;
         refused(&answer, 400, "INVALID_FIELD");
@@ -151,20 +154,74 @@ async fn a_replay_without_a_filter_or_with_a_wrong_one_is_refused() {
 }
 
 #[tokio::test]
+async fn the_form_has_every_filter_and_refuses_fields_that_it_does_not_have() {
+    let hookbox = Hookbox::start(Sqlite);
+    let browser = Browser::of(&hookbox);
+    for (key, body, error) in
+        [("evt-001", "{\"id\": 1}", "no order of evt-001"), ("evt-002", "{\"id\": 2}", "no order of evt-002")]
+    {
+        hookbox.handler.will([Step::FailForGood(error)]);
+        let id = hookbox.rest.submit(key, "order.paid", body).await.text_of("id");
+        hookbox.wait_for(&id, "dead_lettered").await;
+    }
+    let first = hookbox.rest.get("/v1/webhooks?idempotency_key=evt-001").await.json();
+    let first = hookbox.rest.webhook(first["webhooks"][0]["id"].as_str().unwrap()).await;
+    let trace_id = first["trace_id"].as_str().unwrap();
+    for (fields, count) in [
+        (vec![("verdict", "none")], 2),
+        (vec![("verdict", "unverified"), ("cause", "signature_missing")], 0),
+        (vec![("idempotency_key", "evt-001")], 1),
+        (vec![("trace_id", trace_id)], 1),
+        (vec![("error_contains", "of evt-002")], 1),
+        (vec![("error_contains", "of evt-002 ")], 0),
+        (vec![("body_pointer", "/id"), ("body_equals", "1")], 1),
+        (vec![("body_contains", "id")], 2),
+    ] {
+        let all = [&[("status", "dead_lettered"), ("route", "default")][..], &fields].concat();
+        let page = act(&browser, "/replays", "/replays", &all).await;
+        assert!(words(&page.text).contains(&format!("{count} counted")), "{fields:?}: {}", page.text);
+    }
+    let misspelled = [("route", "default"), ("error_contain", "of evt-001"), ("dry_run", "false")];
+    let answer = sent(&browser, "/replays", "/replays", &misspelled).await;
+    refused(&answer, 400, "INVALID_FIELD");
+    let told = "`error_contain` is no field of a replay, so nothing was started";
+    assert!(words(&answer.text).contains(told), "{}", answer.text);
+    assert_eq!(hookbox.handler.runs().len(), 2);
+}
+
+#[tokio::test]
 async fn a_link_fills_in_the_form() {
     let hookbox = Hookbox::start(Sqlite);
     let browser = Browser::of(&hookbox);
-    let query = "status=cancelled&status=completed&route=default&accepted_after=2026-03-01T12:00:00Z&event_type=%22%3Cb%3E";
+    let query = "status=cancelled&status=completed&route=default&accepted_after=2026-03-01T12:00:00.123456Z\
+        &event_type=%22%3Cb%3E&cause=signature_missing&idempotency_key=evt-001\
+        &trace_id=4bf92f3577b34da6a3ce929d0e0e4736&error_contains=+503&body_pointer=/id&body_equals=7&body_contains=x";
     let page = browser.get(&format!("/replays?{query}")).await;
     for (status, checked) in [("dead_lettered", ""), ("cancelled", " checked"), ("completed", " checked")] {
         let input = format!("<input type=\"checkbox\" name=\"status\" value=\"{status}\"{checked}>");
         assert!(page.text.contains(&input), "{input}: {}", page.text);
     }
     let fields = fields_of(&page.text, "/replays");
-    for (name, value) in
-        [("route", "default"), ("accepted_after", "2026-03-01T12:00:00"), ("event_type", "\"<b>")]
-    {
+    for (name, value) in [
+        ("route", "default"),
+        ("accepted_after", "2026-03-01T12:00:00.123"),
+        ("event_type", "\"<b>"),
+        ("idempotency_key", "evt-001"),
+        ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ("error_contains", " 503"),
+        ("body_pointer", "/id"),
+        ("body_equals", "7"),
+        ("body_contains", "x"),
+    ] {
         assert!(fields.contains(&(name.to_owned(), value.to_owned())), "{name}: {fields:?}");
+    }
+    assert!(page.text.contains("<option value=\"signature_missing\" selected>"), "{}", page.text);
+    assert!(page.text.contains("<details class=\"more\" id=\"more-filters\" open>"), "{}", page.text);
+    let wrong = "The link that filled in this form is wrong";
+    assert!(!page.text.contains(wrong), "{}", page.text);
+    for query in ["status=pending", "route=a&route=b", "accepted_after=yesterday", "verdict=good"] {
+        let page = browser.get(&format!("/replays?{query}")).await;
+        assert!(page.status == 200 && page.text.contains(wrong), "{query}: {}", page.text);
     }
     let fresh = browser.get("/replays").await.text;
     assert!(fresh.contains("name=\"status\" value=\"dead_lettered\" checked>"), "{fresh}");
