@@ -69,7 +69,10 @@ async function look(page, { path, from, isForm }, found) {
 function linksOf({ html, samples }) {
   const root = new DOMParser().parseFromString(html, "text/html");
   const links = [...root.querySelectorAll("a[href]")].map((link) => link.getAttribute("href"));
-  const inside = links.filter((href) => href.startsWith("/")).map((href) => ({ path: href.split("#")[0], isForm: false }));
+  // A link that fills in the form for a replay is as a filter of that view.
+  const inside = links
+    .filter((href) => href.startsWith("/"))
+    .map((href) => ({ path: href.split("#")[0], isForm: href.startsWith("/replays?") }));
   const filled = [...root.querySelectorAll('form[method="get"]')].flatMap((form) => {
     const to = form.getAttribute("action").split("#")[0];
     const values = [...form.querySelectorAll("select, input:not([type=hidden])")].flatMap((field) => {

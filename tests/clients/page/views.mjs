@@ -37,6 +37,7 @@ const KNOWN = [
   "/replays",
   "/replays/{name}",
   "/replays route status=dead_lettered",
+  "/replays error_contains route status=dead_lettered",
   "/actions",
   "/settings",
 ];

@@ -27,6 +27,10 @@ await withPage({ javaScript: false }, async (page) => {
 async function retryOnceMended(page, route) {
   await statusOf(await submit(route, `${route}.created`), "dead_lettered");
   await open(page, "Dead letters");
+  await rows(page, route).getByRole("link", { name: "Replay all of this group…" }).click();
+  await page.getByRole("button", { name: "Count the jobs" }).click();
+  await page.getByText("1 job of 1 webhook would run again.").waitFor();
+  await open(page, "Dead letters");
   await rows(page, route).getByRole("link", { name: "the target answered 422" }).click();
   await rows(page, route).getByRole("link", { name: `${route}.created` }).click();
   await titled(page, "dead-lettered");

@@ -1,6 +1,6 @@
 // Many webhooks are replayed after a count, and a route is paused and resumed.
 
-import { withPage } from "../browser.mjs";
+import { url, withPage } from "../browser.mjs";
 import { confirm, open, rows, submit, titled, told, withoutReload } from "./steps.mjs";
 
 const COUNT = process.env.COUNT;
@@ -24,6 +24,12 @@ await withPage({}, async (page) => {
   });
   await open(page, "Actions");
   await rows(page, "replay", "the ledger lost a day").first().waitFor();
+
+  await page.goto(`${url}/webhooks?status=completed&route=orders&within=24h&body_contains={}`);
+  await page.getByRole("link", { name: "Replay these…" }).click();
+  await page.getByRole("button", { name: "Count the jobs" }).click();
+  await page.getByText(`${COUNT} jobs of ${COUNT} webhooks would run again.`).waitFor();
+  await page.getByText("body with the text").waitFor();
 });
 
 await withPage({}, async (page) => {

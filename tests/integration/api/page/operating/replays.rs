@@ -177,7 +177,7 @@ async fn the_form_has_every_filter_and_refuses_fields_that_it_does_not_have() {
         (vec![("body_pointer", "/id"), ("body_equals", "1")], 1),
         (vec![("body_contains", "id")], 2),
     ] {
-        let all = [&[("status", "dead_lettered"), ("route", "default")][..], &fields].concat();
+        let all = [&[("status", "dead_lettered"), ("route", "default")][..], &fields[..]].concat();
         let page = act(&browser, "/replays", "/replays", &all).await;
         assert!(words(&page.text).contains(&format!("{count} counted")), "{fields:?}: {}", page.text);
     }
