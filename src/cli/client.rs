@@ -41,7 +41,7 @@ pub(super) enum ClientCommand {
     Status(status::Status),
     /// Print a webhook with its body, headers, jobs and attempts; with --body, its body alone
     Show(show::Show),
-    /// List webhooks, newest first
+    /// List or search webhooks, newest first
     List(list::List),
     /// Print every change of a webhook until all of its jobs are done
     Watch(status::Watch),

@@ -133,6 +133,11 @@ pub(super) const FILTERS: &[Filter] = &[
     },
 ];
 
+/// The names of all parameters.
+pub(super) fn parameters() -> Vec<&'static str> {
+    FILTERS.iter().map(|filter| filter.name).chain([FIND]).collect()
+}
+
 /// The values that a request gives to filters.
 #[derive(Debug, Default)]
 pub(super) struct Values(BTreeMap<&'static str, String>);
@@ -163,11 +168,6 @@ pub(super) struct Asked {
     pub(super) values: Values,
     /// The query, or what is wrong with a value.
     pub(super) query: Result<ListQuery>,
-}
-
-/// The names of all parameters.
-pub(super) fn parameters() -> Vec<&'static str> {
-    FILTERS.iter().map(|filter| filter.name).chain([FIND]).collect()
 }
 
 impl Asked {

@@ -1,8 +1,9 @@
 //! `hookbox replay` and `hookbox replays`: finished jobs run again, and what is told of it.
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::local::Local;
 use super::{failed, lines, place, printed};
 use crate::api::harness::eventually;
 use crate::api::harness::process::Process;
@@ -47,6 +48,16 @@ async fn the_finished_jobs_of_a_webhook_run_again_by_its_id_or_its_key() {
     assert_eq!(texts(&actions, "action"), ["replay_webhook"; 2]);
     assert_eq!(actions[1]["reason"], "it was lost");
     assert!(lines(&place, &["replays", "--json"]).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_is_replayed_by_its_key_in_one_call() {
+    let (place, local) = (place(&[]), Local::answering([json!({ "id": "1" }).to_string()]).await);
+    let url = local.url("");
+    let arguments = ["replay", "--key", "evt-001", "--route", "orders", "--json", "--url", &url];
+    tokio::task::block_in_place(|| printed(&place, &arguments));
+    let asked = local.received().into_iter().map(|request| request.line).collect::<Vec<_>>();
+    assert_eq!(asked, ["POST /v1/replay?idempotency_key=evt-001&route=orders HTTP/1.1"]);
 }
 
 #[tokio::test]
