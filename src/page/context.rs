@@ -159,6 +159,12 @@ impl Context {
         format!("{}{path}", self.shared.pages.base_path)
     }
 
+    /// The path of this view with its parameters, without `base_path`: where a form goes back to.
+    pub(super) fn here(&self) -> String {
+        let parameters = self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        with_query(&self.at, parameters)
+    }
+
     /// This view with another value of a parameter, or without it: for the links of pagers and filters. Goes through
     /// [`path`](Self::path) already.
     pub(super) fn here_with(&self, name: &str, value: Option<&str>) -> String {

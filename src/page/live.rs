@@ -17,7 +17,7 @@ use super::context::Context;
 use super::{Paths, Shared};
 use crate::access::Caller;
 use crate::domain::job::Status;
-use crate::service::{Service, StatusCounts};
+use crate::service::{ActionQuery, Service, StatusCounts};
 
 /// The time between two looks of a stream for changes, and so between two loads of a view.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -31,6 +31,9 @@ const LOOK_HOLDS: Duration = Duration::from_secs(1);
 /// The most streams of this process, and of one token or address. Further browsers load their views again at intervals.
 const MAX_STREAMS: usize = 200;
 const MAX_STREAMS_OF_ONE: usize = 50;
+
+/// Among how many actions the newest one is looked for that a caller sees.
+const RECENT_ACTIONS: usize = 20;
 
 /// After this long without an event a comment is sent, so that proxies keep the connection open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -171,7 +174,8 @@ impl Follower {
     }
 }
 
-/// A digest of the numbers, the states and the newest replay that the caller of the service sees, and of `moment`.
+/// A digest of the numbers, the states, the newest replay and the newest action that the caller of the service sees, and
+/// of `moment`.
 async fn digest(service: &Service, moment: u64) -> u64 {
     let mut digest = DefaultHasher::new();
     moment.hash(&mut digest);
@@ -192,5 +196,9 @@ async fn digest(service: &Service, moment: u64) -> u64 {
     for replay in service.replays(None, 1).await.unwrap_or_default().replays {
         (replay.number, replay.state.as_str(), replay.updated_at).hash(&mut digest);
     }
+    // A run that has begun and ended between two looks leaves all numbers as they were.
+    let query = ActionQuery { limit: RECENT_ACTIONS, ..ActionQuery::default() };
+    let actions = service.actions(query).await.unwrap_or_default().actions;
+    actions.first().map(|action| action.number).hash(&mut digest);
     digest.finish()
 }

@@ -62,32 +62,41 @@ pub(super) fn everything(context: &Context, is_paused: bool) -> Markup {
     if context.caller.is_limited() {
         return parts::nothing();
     }
-    if is_paused {
-        return Button::new("/resume", "Resume everything").tone(Tone::Good).render(context);
-    }
-    let question =
-        "No job starts until everything is resumed, in all replicas. Webhooks are accepted and wait.";
-    parts::confirmed(context, &Button::new("/pause", "Pause everything").fields(parts::reason()), question)
+    let (button, question) = if is_paused {
+        let question =
+            "Jobs start again, in all replicas. Routes and sources that are paused themselves stay paused.";
+        (Button::new("/resume", "Resume everything").tone(Tone::Good), question)
+    } else {
+        let question =
+            "No job starts until everything is resumed, in all replicas. Webhooks are accepted and wait.";
+        (Button::new("/pause", "Pause everything"), question)
+    };
+    parts::confirmed(context, &button.fields(parts::reason()), question)
 }
 
-/// The form for a route or a source, in its own view. `at` is the path of the view, and `what` what it shows, such as
-/// `the route orders`.
-pub(super) fn of(context: &Context, at: &str, what: &str, is_paused: bool) -> Markup {
-    if is_paused {
-        return Button::new(&format!("{at}/resume"), "Resume").tone(Tone::Good).render(context);
-    }
-    let question = format!(
-        "No job of {what} starts until it is resumed, in all replicas. Webhooks are accepted and wait."
-    );
-    let action = format!("{at}/pause");
-    parts::confirmed(context, &Button::new(&action, "Pause").fields(parts::reason()), &question)
+/// The form for a route or a source, in its own view.
+pub(super) fn of(context: &Context, target: &PauseTarget, is_paused: bool) -> Markup {
+    of_one(context, target, is_paused, parts::reason())
 }
 
-/// The same in a list: without a reason, and it goes back to the list.
-pub(super) fn in_list(context: &Context, at: &str, is_paused: bool) -> Markup {
-    let (action, label) = if is_paused { ("resume", "Resume") } else { ("pause", "Pause") };
-    let back = html! { input type="hidden" name="back" value=(TO_LIST); };
-    Button::new(&format!("{at}/{action}"), label).fields(back).render(context)
+/// The same in a list, to which it goes back.
+pub(super) fn in_list(context: &Context, target: &PauseTarget, is_paused: bool) -> Markup {
+    let fields = html! { input type="hidden" name="back" value=(TO_LIST); (parts::reason()) };
+    of_one(context, target, is_paused, fields)
+}
+
+fn of_one(context: &Context, target: &PauseTarget, is_paused: bool, fields: Markup) -> Markup {
+    let (action, label, tone, question) = if is_paused {
+        ("resume", "Resume", Tone::Good, format!("Jobs of {target} start again, in all replicas."))
+    } else {
+        let question = format!(
+            "No job of {target} starts until it is resumed, in all replicas. Webhooks are accepted and wait."
+        );
+        ("pause", "Pause", Tone::Plain, question)
+    };
+    let action = format!("{}/{action}", view_of(target));
+    let button = Button::new(&action, label).tone(tone).fields(fields);
+    parts::confirmed(context, &button, &question)
 }
 
 /// Pauses what a form names.
@@ -126,11 +135,18 @@ async fn resumed(context: &Context, target: PauseTarget, reason: Option<String>)
 
 /// The view to go back to.
 fn back_of(target: &PauseTarget, back: Option<&str>) -> String {
-    let to_list = back == Some(TO_LIST);
     match target {
-        PauseTarget::Route(route) if !to_list => format!("/routes/{route}"),
-        PauseTarget::Source(source) if !to_list => format!("/sources/{source}"),
-        PauseTarget::Source(_) => "/sources".to_owned(),
-        PauseTarget::Route(_) | PauseTarget::Everything => "/routes".to_owned(),
+        PauseTarget::Route(_) if back == Some(TO_LIST) => "/routes".to_owned(),
+        PauseTarget::Source(_) if back == Some(TO_LIST) => "/sources".to_owned(),
+        target => view_of(target),
+    }
+}
+
+/// The view of a target.
+fn view_of(target: &PauseTarget) -> String {
+    match target {
+        PauseTarget::Everything => "/routes".to_owned(),
+        PauseTarget::Route(route) => format!("/routes/{route}"),
+        PauseTarget::Source(source) => format!("/sources/{source}"),
     }
 }

@@ -76,14 +76,13 @@ async fn body(context: &Context) -> Result<Markup> {
     let before = number_of_token(page_token(context))?;
     let ReplayPage { replays, next } = context.service.replays(before, DEFAULT_PAGE_SIZE).await?;
     let next = Some(token_of_number(next)).filter(|next| !next.is_empty());
-    let is_running = replays.iter().any(|replay| replay.state == ReplayState::Running);
     Ok(html! {
         @if context.may_operate() {
             (parts::head("Replays", html! { a.button href="#new" { "New replay" } }))
         } @else {
             (parts::head("Replays", parts::nothing()))
         }
-        section.card id="replays" data-live[is_running] {
+        section.card id="replays" data-live[before.is_none()] {
             @if replays.is_empty() {
                 (parts::empty("No replay was started.", ""))
             } @else {

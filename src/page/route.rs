@@ -125,7 +125,6 @@ async fn body(context: &Context, name: &str) -> Result<Markup> {
 
 fn actions(context: &Context, stats: &RouteStats) -> Markup {
     let route = &stats.route;
-    let at = format!("/routes/{route}");
     let may_pause = !context.caller.has_limited_sources();
     let is_tripped = stats.breaker.is_some_and(|breaker| breaker.state != BreakerState::Closed);
     html! {
@@ -135,13 +134,19 @@ fn actions(context: &Context, stats: &RouteStats) -> Markup {
         }
         @if may_pause {
             @if is_tripped && stats.pause.is_none() {
-                (Button::new(&format!("{at}/resume"), "Close the breaker").render(context))
+                (close_breaker(context, route))
             }
             @if stats.settings.is_some() || stats.pause.is_some() {
-                (pauses::of(context, &at, &format!("the route {route}"), stats.pause.is_some()))
+                (pauses::of(context, &PauseTarget::Route(route.clone()), stats.pause.is_some()))
             }
         }
     }
+}
+
+fn close_breaker(context: &Context, route: &RouteName) -> Markup {
+    let question = "Jobs of this route start at once, in all replicas. If its target is still down, the breaker opens again.";
+    let action = format!("/routes/{route}/resume");
+    parts::confirmed(context, &Button::new(&action, "Close the breaker").fields(parts::reason()), question)
 }
 
 /// What keeps the jobs of the route from starting, and the route from getting webhooks.

@@ -112,7 +112,7 @@ fn row(context: &Context, stats: &RouteStats, recent: &Recent) -> Markup {
             }
             td {
                 @if stats.settings.is_some() && !context.caller.has_limited_sources() {
-                    (pauses::in_list(context, &format!("/routes/{route}"), stats.pause.is_some()))
+                    (pauses::in_list(context, &PauseTarget::Route(route.clone()), stats.pause.is_some()))
                 }
             }
         }

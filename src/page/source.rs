@@ -131,7 +131,7 @@ fn actions(context: &Context, source: &Source, is_paused: bool) -> Markup {
     html! {
         a.button href=(context.path(&format!("/webhooks?source={source}"))) { "Webhooks" }
         @if !context.caller.has_limited_routes() {
-            (pauses::of(context, &format!("/sources/{source}"), &format!("the source {source}"), is_paused))
+            (pauses::of(context, &PauseTarget::Source(source.clone()), is_paused))
         }
     }
 }

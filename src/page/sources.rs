@@ -148,7 +148,7 @@ fn pausing(context: &Context, source: &Source, is_paused: bool) -> Markup {
     if context.caller.has_limited_routes() {
         return parts::nothing();
     }
-    pauses::in_list(context, &format!("/sources/{source}"), is_paused)
+    pauses::in_list(context, &PauseTarget::Source(source.clone()), is_paused)
 }
 
 fn table_of_others(context: &Context, others: &BTreeMap<Source, Option<Pause>>) -> Markup {

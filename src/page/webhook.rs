@@ -1,7 +1,7 @@
 //! The view of one webhook: its request, its history, and its actions.
 
 mod body;
-mod by_hand;
+pub(super) mod by_hand;
 mod curl;
 mod delivery;
 mod difference;
@@ -121,15 +121,16 @@ async fn view(context: &Context, webhook: &WebhookView, asked: &Asked, visibilit
     let difference =
         if visibility.is_hidden() { parts::nothing() } else { difference::section(context, webhook).await };
     // A view that is loaded again hides what was asked for.
-    let is_live =
-        visibility != Visibility::Asked && !webhook.status.status().is_final() && asked.attempts().has_last();
+    let is_live = visibility != Visibility::Asked && asked.attempts().has_last();
     html! {
         nav.crumbs aria-label="Path" { a href=(context.path("/webhooks")) { "Webhooks" } span { "Webhook" } }
-        div.head id="webhook" data-live[is_live] {
-            h1 { (cut(webhook.status.event_type.as_str(), TITLE_CHARS)) " " (parts::status(webhook.status.status())) }
-            div.actions { (by_hand::buttons(context, webhook)) (edit::link(context, webhook)) }
+        div id="webhook" data-live[is_live] {
+            div.head {
+                h1 { (cut(webhook.status.event_type.as_str(), TITLE_CHARS)) " " (parts::status(webhook.status.status())) }
+                div.actions { (by_hand::buttons(context, webhook)) (edit::link(context, webhook)) }
+            }
+            @if webhook.status.is_quarantined { (quarantined(webhook)) }
         }
-        @if webhook.status.is_quarantined { (quarantined(webhook)) }
         (facts(context, webhook))
         (difference)
         div.cols {

@@ -14,6 +14,7 @@ use self::form::{FIND, Names};
 use super::Paths;
 use super::context::{Context, Nav, see_other, with_query};
 use super::parts::{self, Tone, count, cut, number};
+use super::webhook::by_hand::retry_in_list;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::filter::TraceId;
 use crate::domain::id::WebhookId;
@@ -111,6 +112,7 @@ fn rows(context: &Context, values: &Values, page: &Page) -> Markup {
                             @for name in ["Webhook", "Status", "Source", "Routes"] { th scope="col" { (name) } }
                             th.num scope="col" { "Attempts" }
                             @for name in ["Last error", "Accepted"] { th scope="col" { (name) } }
+                            th scope="col" { span.visually-hidden { "Actions" } }
                         }
                     }
                     tbody id="rows" data-live=[is_live.then_some("list")] {
@@ -164,6 +166,7 @@ fn row(context: &Context, webhook: &WebhookStatus) -> Markup {
             }
             td data-label="Last error" { @if let Some(error) = webhook.last_error() { (cut(error, ERROR_CHARS)) } }
             td.nowrap data-label="Accepted" { (parts::time(webhook.accepted_at, context.now)) }
+            td { (retry_in_list(context, webhook)) }
         }
     }
 }

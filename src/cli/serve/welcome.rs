@@ -1,6 +1,7 @@
 //! What `hookbox serve` says on a terminal: where everything is, and what to try first.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::cli::ask::reachable;
 use crate::config::{Config, Database, TOKEN_VARIABLE};
@@ -11,6 +12,8 @@ pub(super) struct Welcome {
     has_tls: bool,
     needs_token: bool,
     needs_certificate: bool,
+    /// The path of the page, without a slash at its end.
+    base_path: Arc<str>,
     /// The file, or the URL of the database without user and password.
     data: String,
 }
@@ -27,6 +30,7 @@ impl Welcome {
             has_tls: config.tls.is_some(),
             needs_token: config.tokens.are_needed(),
             needs_certificate: config.needs_certificates(),
+            base_path: Arc::clone(&config.base_path),
             data,
         }
     }
@@ -36,8 +40,8 @@ impl Welcome {
         let scheme = if self.has_tls { "https" } else { "http" };
         let url = format!("{scheme}://{}", reachable(http));
         let lines = [
-            ("docs", format!("{url}/docs")),
-            ("REST", format!("{url}/v1/webhooks")),
+            ("page", format!("{url}{}/", self.base_path)),
+            ("REST", format!("{url}/v1/webhooks (described at {url}/docs)")),
             ("gRPC", reachable(grpc).to_string()),
             ("data", self.data.clone()),
             ("try", self.command(&url)),
@@ -66,7 +70,13 @@ mod tests {
 
     fn welcome() -> Welcome {
         let data = "/srv/hookbox.db".to_owned();
-        Welcome { has_tls: false, needs_token: false, needs_certificate: false, data }
+        Welcome {
+            has_tls: false,
+            needs_token: false,
+            needs_certificate: false,
+            base_path: Arc::from(""),
+            data,
+        }
     }
 
     fn address(text: &str) -> SocketAddr {
@@ -79,13 +89,21 @@ mod tests {
         let tried = "  try   curl http://127.0.0.1:8080/v1/webhooks -H 'Content-Type: application/json' \
             -d '{\"idempotency_key\":\"evt-001\",\"event_type\":\"order.created\",\"payload\":{\"order_id\":7}}'";
         let expected = [
-            "  docs  http://127.0.0.1:8080/docs",
-            "  REST  http://127.0.0.1:8080/v1/webhooks",
+            "  page  http://127.0.0.1:8080/",
+            "  REST  http://127.0.0.1:8080/v1/webhooks (described at http://127.0.0.1:8080/docs)",
             "  gRPC  127.0.0.1:50051",
             "  data  /srv/hookbox.db",
             tried,
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_page_has_its_prefix_and_the_apis_have_none() {
+        let text = Welcome { base_path: Arc::from("/hooks"), ..welcome() }
+            .text(address("127.0.0.1:8080"), address("127.0.0.1:50051"));
+        assert!(text.starts_with("  page  http://127.0.0.1:8080/hooks/\n"), "{text}");
+        assert_eq!(text.matches("/hooks").count(), 1, "{text}");
     }
 
     #[test]

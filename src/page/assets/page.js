@@ -67,7 +67,9 @@ let isStale = false;
 const isLive = () => find('[data-live]') !== null;
 
 async function refresh() {
-  if (isLoading || isPaused || document.hidden) {
+  // While paused, new rows are still counted.
+  const isWaiting = isPaused && !find('[data-live=list]');
+  if (isLoading || isWaiting || document.hidden) {
     isStale = true;
     return;
   }
@@ -94,13 +96,16 @@ async function refresh() {
   if (isStale) setTimeout(refresh, 1000);
 }
 
+// The parts of this document that are live, each with that of a newer document.
+function renewed(fresh) {
+  const pairs = all('[data-live][id]').map((element) => [element, fresh.getElementById(element.id)]);
+  return pairs.filter(([, other]) => other);
+}
+
 function update(fresh) {
-  if (isPaused) return;
-  for (const element of all('[data-live]')) {
-    const other = element.id && fresh.getElementById(element.id);
-    if (!other || isInUse(element)) continue;
-    if (element.dataset.live === 'list') updateList(element, other);
-    else replace(element, other);
+  for (const [element, other] of renewed(fresh)) {
+    if (element.dataset.live === 'list') updateList(element, other, fresh);
+    else if (!isPaused && !isInUse(element)) replace(element, other);
   }
   if (!isLive()) stop();
 }
@@ -131,19 +136,30 @@ function replace(element, other) {
   again?.focus({ preventScroll: true });
 }
 
-// Rows that are shown stay where they are. New ones come by themselves only while the reader is at the top.
-function updateList(list, other) {
+// Rows that are shown stay where they are. New ones come by themselves only while the reader is at the top, and are
+// counted otherwise.
+function updateList(list, other, fresh) {
   const known = new Set(all('tr[data-id]', list).map((row) => row.dataset.id));
+  const isKnown = (row) => known.has(row.dataset.id);
   const rows = all('tr[data-id]', other);
-  const firstKnown = rows.findIndex((row) => known.has(row.dataset.id));
-  const added = firstKnown < 0 ? rows.length : firstKnown;
+  const lastKnown = rows.findLastIndex(isKnown);
+  // What comes after the rows that are shown is older.
+  const added = rows.slice(0, lastKnown < 0 ? rows.length : lastKnown).filter((row) => !isKnown(row));
+  const isKept = isPaused || isInUse(list);
   const isAtTop = scrollY < 200 && !list.contains(document.activeElement);
-  if (added === 0 || isAtTop || known.size === 0) {
-    for (const row of rows.slice(0, known.size === 0 ? 0 : added)) row.classList.add('fresh');
+  if (!isKept && (added.length === 0 || isAtTop || known.size === 0)) {
+    for (const row of known.size === 0 ? [] : added) row.classList.add('fresh');
     replace(list, other);
     hideNew();
     return;
   }
+  if (!isKept) updateRows(list, rows);
+  const hasMore = lastKnown < 0 && find('a[rel=next]', fresh);
+  if (added.length === 0) hideNew();
+  else showNew(list, `${added.length}${hasMore ? ' or more' : ''} new`, fresh);
+}
+
+function updateRows(list, rows) {
   for (const row of rows) {
     const shown = find(`tr[data-id="${CSS.escape(row.dataset.id)}"]`, list);
     if (shown && !shown.contains(document.activeElement) && shown.innerHTML !== row.innerHTML) {
@@ -152,10 +168,10 @@ function updateList(list, other) {
       adorn(placed);
     }
   }
-  showNew(list, `${added}${firstKnown < 0 ? ' or more' : ''} new`, other);
 }
 
-function showNew(list, label, other) {
+// Shows a button that takes over what a newer document has, also while the view is paused.
+function showNew(list, label, fresh) {
   let button = find('.new-rows');
   if (!button) {
     button = document.createElement('button');
@@ -167,7 +183,7 @@ function showNew(list, label, other) {
   button.textContent = label;
   button.onclick = () => {
     scrollTo(0, 0);
-    replace(document.getElementById(list.id), other);
+    for (const [element, other] of renewed(fresh)) replace(element, other);
     hideNew();
   };
 }
@@ -246,6 +262,16 @@ function walk(step) {
   next?.closest('tr').scrollIntoView({ block: 'nearest' });
 }
 
+// Goes to the field of this view that searches or filters. Other views lead to that of the list of webhooks, unless what
+// was written in them would be lost.
+function search() {
+  const field = find('input[type=search], form.filters input:not([type=hidden]), form.filters select');
+  const list = find('nav.views a[href$="/webhooks"]');
+  const isWritten = all('input, textarea').some((written) => written.value !== written.defaultValue);
+  if (field) field.focus();
+  else if (list && !isWritten) location.assign(`${list.href}#find`);
+}
+
 // Opens the form that retries the row with the focus, or what the view shows.
 function openRetry() {
   const place = document.activeElement.closest('tr[data-row]') ?? find('.head');
@@ -261,7 +287,7 @@ function close(details) {
 }
 
 const KEYS = {
-  '/': () => find('input[type=search], form.filters input:not([type=hidden]), form.filters select')?.focus(),
+  '/': search,
   'j': () => walk(1),
   'k': () => walk(-1),
   'r': openRetry,
@@ -310,6 +336,7 @@ if (find('[data-once]')) {
   history.replaceState(history.state, '', here);
 }
 
+if (location.hash === '#find') document.getElementById('find')?.focus();
 adorn(document);
 setInterval(() => showTimes(document), 1000);
 start();

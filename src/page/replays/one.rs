@@ -83,7 +83,7 @@ fn body(context: &Context, replay: &Replay) -> Markup {
     let is_running = replay.state == ReplayState::Running;
     html! {
         nav.crumbs { a href=(context.path("/replays")) { "Replays" } }
-        div id="replay" data-live[is_running] {
+        div id="replay" data-live {
             (parts::head(&format!("Replay {}", replay.number), actions(context, replay)))
             @if is_counted(replay) { (counted(context, replay)) }
             section.card {

@@ -9,7 +9,7 @@ use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
-use crate::domain::webhook::WebhookName;
+use crate::domain::webhook::{WebhookName, WebhookStatus};
 use crate::page::action::Action;
 use crate::page::because::because;
 use crate::page::context::Context;
@@ -22,6 +22,8 @@ pub(super) struct ByHand {
     /// The route of the only job to act on.
     route: Option<String>,
     reason: Option<String>,
+    /// The path of the list that has the form.
+    back: Option<String>,
 }
 
 /// What is done with jobs.
@@ -60,20 +62,34 @@ impl What {
         }
     }
 
-    /// What to ask before it is done with all jobs.
-    const fn question(self) -> &'static str {
-        match self {
-            Self::Retry => {
+    /// What to ask before it is done with the job of a route, or with all jobs.
+    fn question(self, route: Option<&RouteName>) -> String {
+        match (self, route) {
+            (Self::Retry, Some(route)) => format!(
+                "The job of {route} starts a new run, with all its attempts. What its handler did before may be done \
+                 again."
+            ),
+            (Self::Retry, None) => {
                 "Dead letters and cancelled jobs start a new run, with all their attempts. What the handler did before \
                  may be done again."
+                    .to_owned()
             }
-            Self::Replay => {
+            (Self::Replay, Some(route)) => {
+                format!("The job of {route} starts a new run. What its handler did is done again.")
+            }
+            (Self::Replay, None) => {
                 "All finished jobs start a new run, also those that are completed. What their handlers did is done \
                  again."
+                    .to_owned()
             }
-            Self::Cancel => {
+            (Self::Cancel, Some(route)) => format!(
+                "The job of {route} does not start again by itself. You can retry it later, as long as the body is \
+                 kept."
+            ),
+            (Self::Cancel, None) => {
                 "Waiting jobs do not start, and dead letters are given up. You can retry them later, as long as the \
                  body is kept."
+                    .to_owned()
             }
         }
     }
@@ -119,18 +135,7 @@ pub(super) fn buttons(context: &Context, webhook: &WebhookView) -> Markup {
         webhook.jobs.iter().any(|job| what.fits(job.status))
             && (webhook.payload.is_some() || !what.needs_body())
     };
-    html! {
-        @for what in What::ALL.into_iter().filter(fits) {
-            (asking(context, id, what.path(), what.label(), what.tone(), what.question()))
-        }
-    }
-}
-
-/// A button that opens a question and a field for the reason.
-fn asking(context: &Context, id: WebhookId, path: &str, label: &str, tone: Tone, question: &str) -> Markup {
-    let action = format!("/webhooks/{id}/{path}");
-    let button = Button::new(&action, label).tone(tone).fields(parts::reason());
-    confirmed(context, &button, question)
+    html! { @for what in What::ALL.into_iter().filter(fits) { (asking_of_jobs(context, id, what, None, None)) } }
 }
 
 /// The buttons for one job of several.
@@ -138,11 +143,45 @@ pub(super) fn buttons_of_job(context: &Context, webhook: &WebhookView, job: &Job
     let fits = |what: &What| what.fits(job.status) && (webhook.payload.is_some() || !what.needs_body());
     html! {
         @for what in What::ALL.into_iter().filter(fits) {
-            @let action = format!("/webhooks/{}/{}", webhook.status.id, what.path());
-            @let fields = html! { input type="hidden" name="route" value=(job.route.as_str()); };
-            (Button::new(&action, what.label()).tone(what.tone()).fields(fields).render(context))
+            (asking_of_jobs(context, webhook.status.id, what, Some(&job.route), None))
         }
     }
+}
+
+/// The button that retries a webhook from its row in a list, if there is something to retry. The list does not know
+/// whether the body is kept.
+pub(in crate::page) fn retry_in_list(context: &Context, webhook: &WebhookStatus) -> Markup {
+    let mut routes = webhook.jobs.iter().filter(|job| What::Retry.fits(job.status)).map(|job| &job.route);
+    let (Some(route), second) = (routes.next(), routes.next()) else { return parts::nothing() };
+    // A caller who does not see all jobs of the webhook has to name the one to retry.
+    let route = second.is_none().then_some(route);
+    asking_of_jobs(context, webhook.id, What::Retry, route, Some(&context.here()))
+}
+
+/// A button that does something with the job of a route, or with all jobs. `back` is the list to go back to, if the button
+/// is in one.
+fn asking_of_jobs(
+    context: &Context,
+    id: WebhookId,
+    what: What,
+    route: Option<&RouteName>,
+    back: Option<&str>,
+) -> Markup {
+    let action = format!("/webhooks/{id}/{}", what.path());
+    let fields = html! {
+        @if let Some(route) = route { input type="hidden" name="route" value=(route.as_str()); }
+        @if let Some(back) = back { input type="hidden" name="back" value=(back); }
+        (parts::reason())
+    };
+    let button = Button::new(&action, what.label()).tone(what.tone()).fields(fields);
+    confirmed(context, &button, &what.question(route))
+}
+
+/// A button that opens a question and a field for the reason.
+fn asking(context: &Context, id: WebhookId, path: &str, label: &str, tone: Tone, question: &str) -> Markup {
+    let action = format!("/webhooks/{id}/{path}");
+    let button = Button::new(&action, label).tone(tone).fields(parts::reason());
+    confirmed(context, &button, question)
 }
 
 /// `POST /webhooks/{id}/retry`
@@ -160,9 +199,11 @@ pub(super) async fn cancel(id: InPath, Action(context, form): Action<ByHand>) ->
     answer(What::Cancel, &context, id, form).await
 }
 
-async fn answer(what: What, context: &Context, id: InPath, form: ByHand) -> Response {
+async fn answer(what: What, context: &Context, id: InPath, mut form: ByHand) -> Response {
+    // No form leads out of this page.
+    let back = form.back.take().filter(|back| back.starts_with("/webhooks"));
     match on_jobs(what, context, id, form).await {
-        Ok((id, notice)) => context.done(&format!("/webhooks/{id}"), &notice),
+        Ok((id, notice)) => context.done(&back.unwrap_or_else(|| format!("/webhooks/{id}")), &notice),
         Err(error) => context.failed(&error),
     }
 }

@@ -61,7 +61,8 @@ pub(super) fn form(context: &Context, values: &Values, names: &Names, is_wrong: 
     let fields = html! {
         label.field {
             span { "Id, key or trace" }
-            input type="search" name=(FIND) autocomplete="off" spellcheck="false";
+            // The key `/` of other views leads to it by this id.
+            input type="search" id="find" name=(FIND) autocomplete="off" spellcheck="false";
         }
         @for filter in FILTERS.iter().filter(|filter| !is_more(filter)) { (of(filter)) }
         details.more id="more-filters" open[has_more] {

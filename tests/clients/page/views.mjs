@@ -175,7 +175,7 @@ await withPage({ loggedIn: false }, async (page) => {
 await withPage({}, async (page) => {
   await page.goto(`${url}/routes`);
   const opener = page.getByText("Pause everything…");
-  const reason = page.getByLabel("Reason");
+  const reason = page.locator("details", { has: opener }).getByLabel("Reason");
   await opener.press("Enter");
   await page.keyboard.press("Tab");
   await check("/routes", "a question", async () => {

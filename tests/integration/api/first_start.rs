@@ -19,12 +19,12 @@ async fn wait_for(terminal: &Terminal, text: &str) {
 async fn on_a_terminal_serve_says_in_five_lines_where_everything_is_and_what_to_try() {
     let place = Place::new(&[]);
     let said = served_on_terminal(&place).await;
-    let lines = said.lines().map(str::trim_end).skip_while(|line| !line.starts_with("  docs  "));
-    let [docs, rest, grpc, data, tried] = lines.take(5).collect::<Vec<_>>()[..] else { panic!("{said}") };
+    let lines = said.lines().map(str::trim_end).skip_while(|line| !line.starts_with("  page  "));
+    let [page, rest, grpc, data, tried] = lines.take(5).collect::<Vec<_>>()[..] else { panic!("{said}") };
     let url = format!("http://127.0.0.1:{}", place.http_port());
     let file = place.path("hookbox.db").canonicalize().unwrap();
-    assert_eq!(docs, format!("  docs  {url}/docs"));
-    assert_eq!(rest, format!("  REST  {url}/v1/webhooks"));
+    assert_eq!(page, format!("  page  {url}/"));
+    assert_eq!(rest, format!("  REST  {url}/v1/webhooks (described at {url}/docs)"));
     assert!(grpc.starts_with("  gRPC  127.0.0.1:"), "{grpc}");
     assert_eq!(data, format!("  data  {}", file.display()));
     assert!(tried.starts_with(&format!("  try   curl {url}/v1/webhooks -H ")), "{tried}");

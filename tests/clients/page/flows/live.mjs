@@ -1,9 +1,9 @@
-// The list of webhooks follows what comes in, and its address can be shared.
+// The list of webhooks follows what comes in, and its address can be shared. Other views show what is done elsewhere.
 
 import assert from "node:assert/strict";
 
-import { withPage } from "../browser.mjs";
-import { open, rows, submit, withoutReload } from "./steps.mjs";
+import { url, withPage } from "../browser.mjs";
+import { confirm, open, rows, statusOf, submit, titled, withoutReload } from "./steps.mjs";
 
 await withPage({}, async (page) => {
   await submit("before", "order.created");
@@ -30,21 +30,60 @@ await withPage({}, async (page) => {
     await page.getByRole("button", { name: "Live" }).click();
     const paused = page.getByRole("button", { name: "Paused" });
     await paused.waitFor();
+    const before = await page.locator("#rows").innerHTML();
     await submit("while-paused", "order.created");
-    await nextChange(page);
+    await button.waitFor();
     await submit("after-it", "order.created");
-    await nextChange(page);
-    assert.equal(await rows(page, "while-paused").count(), 0);
-    await paused.click();
+    const two = page.getByRole("button", { name: "2 new" });
+    await two.waitFor();
+    assert.equal(timeless(await page.locator("#rows").innerHTML()), timeless(before));
+    await two.click();
     await rows(page, "while-paused").waitFor();
+    await rows(page, "after-it").waitFor();
+    assert.equal(await page.getByRole("button", { name: /new$/ }).count(), 0);
+
+    await paused.waitFor();
+    await submit("last", "order.created");
+    await button.waitFor();
+    assert.equal(await rows(page, "last").count(), 0);
+    await paused.click();
+    await rows(page, "last").waitFor();
+    await button.waitFor({ state: "detached" });
   });
   assert.equal(await rows(page, "other").count(), 0);
 
   const shared = await page.context().newPage();
   await shared.goto(page.url());
-  await rows(shared, "while-paused").waitFor();
+  await rows(shared, "last").waitFor();
   const keys = (list) => list.locator("#rows tr .small.muted").allTextContents();
   assert.deepEqual(await keys(shared), await keys(page));
+});
+
+// A list that is empty fills while it is paused, if that is asked for.
+await withPage({}, async (page) => {
+  await page.goto(`${url}/webhooks?event_type=order.returned`);
+  await page.getByRole("button", { name: "Live" }).click();
+  await submit("returned", "order.returned");
+  await page.getByRole("button", { name: "1 new" }).click();
+  await rows(page, "returned").waitFor();
+  await page.getByText("No webhook matches.").waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "Paused" }).waitFor();
+});
+
+// A finished webhook shows what is done with it elsewhere, also if that is done at once.
+await withPage({}, async (page) => {
+  const id = await submit("finished", "order.created");
+  await statusOf(id, "completed");
+  await page.goto(`${url}/webhooks/${id}`);
+  await titled(page, "completed");
+  const other = await page.context().newPage();
+  await other.goto(page.url());
+  await withoutReload(page, async () => {
+    await confirm(other, "Replay", "the ledger lost it");
+    await page.locator(".timeline li", { hasText: "the ledger lost it" }).waitFor();
+    await page.locator(".timeline li", { hasText: "Attempt 2 of" }).waitFor();
+    await titled(page, "completed");
+  });
 });
 
 // A view that cannot be told of changes does not say that it is live.
@@ -73,16 +112,7 @@ await withPage({ expected: [unavailable, /answer: 503 to GET .*\/live$/] }, asyn
   await page.getByRole("button", { name: "Live" }).waitFor();
 });
 
-/** Waits for a change that a stream of its own tells. The stream of the page has told one by then. */
-function nextChange(page) {
-  return page.evaluate(
-    () =>
-      new Promise((resolve) => {
-        const stream = new EventSource(document.body.dataset.stream);
-        stream.addEventListener("change", () => {
-          stream.close();
-          resolve();
-        });
-      }),
-  );
+/** The rows without what changes with time. */
+function timeless(html) {
+  return html.replaceAll(/<time.*?<\/time>/g, "");
 }

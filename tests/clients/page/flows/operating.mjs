@@ -6,6 +6,16 @@ import { confirm, open, rows, submit, titled, told, withoutReload } from "./step
 const COUNT = process.env.COUNT;
 
 await withPage({}, async (page) => {
+  const list = await page.context().newPage();
+  await list.goto(`${url}/replays`);
+  await list.getByText("No replay was started.").waitFor();
+  await withoutReload(list, async () => {
+    await replay(page);
+    await rows(list, "Replay 2", "completed", "the ledger lost a day").waitFor();
+  });
+});
+
+async function replay(page) {
   await open(page, "Replays");
   await page.getByRole("link", { name: "New replay" }).click();
   await page.getByLabel("dead-lettered").uncheck();
@@ -30,7 +40,7 @@ await withPage({}, async (page) => {
   await page.getByRole("button", { name: "Count the jobs" }).click();
   await page.getByText(`${COUNT} jobs of ${COUNT} webhooks would run again.`).waitFor();
   await page.getByText("body with the text").waitFor();
-});
+}
 
 await withPage({}, async (page) => {
   await open(page, "Routes");
@@ -48,11 +58,12 @@ await withPage({}, async (page) => {
   await other.goto(page.url());
   await open(other, "Overview");
   await other.locator("li", { hasText: "The route orders has been paused for" }).getByRole("link").click();
-  await other.getByRole("button", { name: "Resume" }).click();
+  await confirm(other, "Resume", "the ledger is there");
   await told(other, "Resumed");
 
   await withoutReload(page, () => titled(page, "completed"));
   await page.waitForURL(`**/webhooks/${id}`);
   await open(page, "Actions");
   await rows(page, "pause", "orders", "the ledger is being moved").waitFor();
+  await rows(page, "resume", "orders", "the ledger is there").waitFor();
 });

@@ -58,6 +58,28 @@ async fn a_browser_is_told_of_a_replay_also_if_its_token_is_limited() {
 }
 
 #[tokio::test]
+async fn a_browser_is_told_of_a_run_that_began_and_ended_between_two_looks() {
+    let limited = token("reader", "roles = [\"read\"]\nsources = [\"default\"]");
+    let hookbox = Hookbox::with_routes(Sqlite, &[token("operator", EVERY_ROLE), limited].concat());
+    let operator = rest(&hookbox, "operator");
+    let id = operator.accept("evt-001").await;
+    let completed = async |attempts: usize| {
+        eventually("the webhook is completed", || async {
+            let webhook = operator.webhook(&id).await;
+            let has_ended = webhook["status"] == "completed";
+            (has_ended && webhook["attempts"].as_array().unwrap().len() == attempts).then_some(())
+        })
+        .await;
+    };
+    completed(1).await;
+    let (stream, _) = next(&hookbox, stream(&Browser::logged_in(&hookbox, "reader").await).await).await;
+    assert_eq!(operator.post(&format!("/v1/webhooks/{id}/replay")).await.status, 200);
+    completed(2).await;
+    let (_, told) = next(&hookbox, stream).await;
+    assert!(told.as_deref().is_some_and(|told| told.starts_with(CHANGE)), "{told:?}");
+}
+
+#[tokio::test]
 async fn the_stream_needs_a_token_and_ends_when_it_is_taken_away() {
     let tokens = [token("operator", EVERY_ROLE), token("reader", "roles = [\"read\"]")];
     let hookbox = Hookbox::with_routes(Sqlite, &tokens.concat());

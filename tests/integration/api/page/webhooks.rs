@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use rstest::rstest;
 
-use super::{Browser, values_of};
+use super::{Browser, form_token, values_of};
 use crate::api::access::{EVERY_ROLE, rest, token};
 use crate::api::harness::client::Answer;
 use crate::api::harness::handler::Step;
@@ -94,6 +94,66 @@ async fn a_row_says_what_came_what_became_of_it_and_why() {
         "1 min ago",
     ] {
         assert!(row.contains(text), "{text}: {row}");
+    }
+}
+
+/// The row of a webhook in a list.
+#[track_caller]
+fn row<'p>(page: &'p Answer, id: &str) -> &'p str {
+    let begin = format!("<tr data-row data-id=\"{id}\">");
+    let (_, rest) = page.text.split_once(&begin).unwrap_or_else(|| panic!("no {id}: {}", page.text));
+    rest.split("</tr>").next().unwrap()
+}
+
+#[tokio::test]
+async fn what_failed_is_retried_from_its_row_with_a_reason_and_the_list_stays_as_it_was() {
+    let hookbox = Hookbox::start(Sqlite);
+    let browser = Browser::of(&hookbox);
+    hookbox.handler.will([Step::FailForGood("no such order")]);
+    let dead = hookbox.rest.accept("evt-001").await;
+    hookbox.wait_for(&dead, "dead_lettered").await;
+    let done = hookbox.rest.accept("evt-002").await;
+    hookbox.wait_for(&done, "completed").await;
+    let list = "/webhooks?source=default&event_type=order.created";
+    let page = browser.get(list).await;
+    assert!(!row(&page, &done).contains("<form"), "there is nothing to retry: {}", page.text);
+    let (retry, form) = (format!("/webhooks/{dead}/retry"), row(&page, &dead));
+    assert!(form.contains(&format!("method=\"post\" action=\"{retry}\"")), "{form}");
+    let escaped = list.replace('&', "&amp;");
+    assert!(form.contains(&format!("name=\"back\" value=\"{escaped}\"")), "{form}");
+
+    let token = form_token(&page);
+    let fields =
+        [("form_token", token.as_str()), ("route", "default"), ("back", list), ("reason", "it is there now")];
+    let answer = browser.post(&retry, &fields).await;
+    let location = answer.header("location");
+    assert!(answer.status == 303 && location.starts_with(&format!("{list}&notice=")), "{location}");
+    let page = browser.get(location).await;
+    assert_eq!(ids_of(&page), [done.as_str(), dead.as_str()]);
+    assert!(page.text.contains("The job of default starts a new run."), "{}", page.text);
+    hookbox.wait_for(&dead, "completed").await;
+    let actions = hookbox.rest.get("/v1/actions").await.json();
+    let action = &actions["actions"][0];
+    let recorded = (action["action"].as_str(), action["reason"].as_str());
+    assert_eq!(recorded, (Some("retry_webhook"), Some("it is there now")));
+}
+
+#[tokio::test]
+async fn a_form_of_a_list_leads_to_no_other_site() {
+    let hookbox = Hookbox::start(Sqlite);
+    let browser = Browser::of(&hookbox);
+    hookbox.handler.will([Step::FailForGood("no"), Step::FailForGood("no")]);
+    let id = hookbox.rest.accept("evt-001").await;
+    for back in ["//evil.example/webhooks", "https://evil.example/webhooks"] {
+        hookbox.wait_for(&id, "dead_lettered").await;
+        let token = form_token(&browser.get("/webhooks").await);
+        let fields = [("form_token", token.as_str()), ("back", back)];
+        let answer = browser.post(&format!("/webhooks/{id}/retry"), &fields).await;
+        let location = answer.header("location");
+        assert!(
+            answer.status == 303 && location.starts_with(&format!("/webhooks/{id}?notice=")),
+            "{location}"
+        );
     }
 }
 

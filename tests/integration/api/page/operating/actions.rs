@@ -2,8 +2,18 @@
 
 use super::{Browser, ROUTES, act, refused, words};
 use crate::api::access::{EVERY_ROLE, token};
+use crate::api::harness::client::Answer;
 use crate::api::harness::handler::Step;
-use crate::api::harness::{Hookbox, Sqlite};
+use crate::api::harness::{Hookbox, Sqlite, eventually};
+use crate::support::ports::free_port;
+
+/// The forms of a page that change something, each with where it posts to.
+fn forms(page: &Answer) -> Vec<(&str, &str)> {
+    let forms =
+        page.text.split("<form ").skip(1).map(|form| form.split("</form>").next().unwrap_or_default());
+    let posts = forms.filter(|form| form.contains("method=\"post\""));
+    posts.map(|form| (super::values_of(form, "action")[0], form)).collect()
+}
 
 #[tokio::test]
 async fn an_action_is_listed_with_actor_kind_target_and_reason() {
@@ -26,6 +36,71 @@ async fn an_action_is_listed_with_actor_kind_target_and_reason() {
     );
     assert!(page.text.contains("<a href=\"/routes/orders\">orders</a>"), "{}", page.text);
     assert!(!page.text.contains("<b>") && !page.text.contains('\u{202e}'), "{}", page.text);
+}
+
+#[tokio::test]
+async fn every_form_for_a_pause_a_breaker_or_a_job_has_a_field_for_the_reason() {
+    let port = free_port();
+    let out = format!(
+        "[[routes]]\nname = \"out\"\nmatch = {{ event_type = \"out\" }}\nhandler = \"http\"\n\
+         url = \"http://127.0.0.1:{port}/\"\nallow = [\"127.0.0.0/8\"]\nretry = {{ attempts = 9 }}\n\
+         breaker = {{ failures = 1, base = \"10s\", cap = \"40s\" }}\n"
+    );
+    let audit = "[[routes]]\nname = \"audit\"\nmatch = { event_type = \"order.*\" }\nhandler = \"pull\"\n";
+    let hookbox = Hookbox::with_routes(Sqlite, &format!("{ROUTES}{audit}{out}"));
+    let browser = Browser::of(&hookbox);
+    let tripping = hookbox.rest.submit("evt-001", "out", "{}").await.text_of("id");
+    hookbox.wait_for(&tripping, "retrying").await;
+    // With two jobs, each has forms of its own.
+    let order = hookbox.rest.submit("evt-002", "order.paid", "{}").await.text_of("id");
+    eventually("a completed job", || async {
+        let webhook = hookbox.rest.webhook(&order).await;
+        let mut jobs = webhook["jobs"].as_array().unwrap().iter();
+        jobs.any(|job| job["status"] == "completed").then_some(())
+    })
+    .await;
+    let views =
+        ["/routes", "/routes/out", "/routes/orders", "/sources", "/sources/default"].map(ToOwned::to_owned);
+    let views = [&views[..], &[format!("/webhooks/{order}"), format!("/webhooks/{tripping}")]].concat();
+    let mut seen = Vec::new();
+    for pausing in ["", "/v1/pause", "/v1/pause?route=out", "/v1/pause?source=default"] {
+        if !pausing.is_empty() {
+            assert_eq!(hookbox.rest.post(pausing).await.status, 200);
+        }
+        for view in &views {
+            let page = browser.get(view).await;
+            assert_eq!(page.status, 200, "{view}: {}", page.text);
+            for (action, form) in forms(&page).into_iter().filter(|(action, _)| !action.ends_with("/test")) {
+                assert!(form.contains("name=\"reason\""), "{view}: {form}");
+                seen.push(action.to_owned());
+            }
+        }
+    }
+    for action in [
+        "/pause",
+        "/resume",
+        "/routes/out/pause",
+        "/routes/out/resume",
+        "/sources/default/pause",
+        "/sources/default/resume",
+        &format!("/webhooks/{order}/cancel"),
+        &format!("/webhooks/{order}/replay"),
+    ] {
+        assert!(seen.iter().any(|found| found == action), "{action}: {seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_reason_for_a_form_of_a_list_is_recorded() {
+    let hookbox = Hookbox::with_routes(Sqlite, ROUTES);
+    let browser = Browser::of(&hookbox);
+    let fields = [("back", "list"), ("reason", "the shop moves")];
+    act(&browser, "/routes", "/routes/orders/pause", &fields).await;
+    let fields = [("back", "list"), ("reason", "the shop has moved")];
+    act(&browser, "/routes", "/routes/orders/resume", &fields).await;
+    let text = words(&browser.get("/actions").await.text);
+    assert!(text.contains("pause route orders the shop moves"), "{text}");
+    assert!(text.contains("resume route orders the shop has moved"), "{text}");
 }
 
 #[tokio::test]

@@ -64,12 +64,17 @@ async fn a_replay_counts_first_and_then_runs_the_same_jobs_again() {
     let text = words(&page.text);
     assert!(text.contains("3 run again") && text.contains("<b>wrong</b> result"), "{text}");
     assert!(text.contains("accepted before 2026-03-01T12:00:00.001Z"), "{text}");
+    assert!(page.text.contains("id=\"replay\" data-live"), "{}", page.text);
     let list = browser.get("/replays").await;
     assert!(
         row(&list, "/replays/1").contains("dry run") && row(&list, "/replays/2").contains("completed"),
         "{}",
         list.text
     );
+    assert!(list.text.contains("id=\"replays\" data-live"), "{}", list.text);
+    let older = browser.get("/replays?page_token=2").await;
+    assert!(row(&older, "/replays/1").contains("dry run"), "{}", older.text);
+    assert!(!older.text.contains("data-live"), "only the first page is live: {}", older.text);
     assert_eq!(hookbox.handler.runs().len(), 7);
 }
 
@@ -150,7 +155,9 @@ async fn a_replay_without_a_filter_or_with_a_wrong_one_is_refused() {
     refused(&browser.get("/replays/1").await, 404, "REPLAY_NOT_FOUND");
     refused(&browser.get("/replays/first").await, 404, "REPLAY_NOT_FOUND");
     refused(&browser.get("/replays?page_token=x").await, 400, "INVALID_FIELD");
-    assert!(browser.get("/replays").await.text.contains("No replay was started."));
+    let list = browser.get("/replays").await.text;
+    assert!(list.contains("No replay was started."), "{list}");
+    assert!(list.contains("id=\"replays\" data-live"), "one can be started from elsewhere: {list}");
 }
 
 #[tokio::test]
