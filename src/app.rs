@@ -255,6 +255,7 @@ fn pages(
         service: service.clone(),
         clock: Arc::clone(clock),
         base_path: Arc::clone(&config.base_path),
+        trace_url: config.trace_url.clone(),
         settings: Arc::new(move || text.get().to_string()),
         status_of: http::status_of,
         is_secure: config.tls.is_some() || is_https,

@@ -45,6 +45,7 @@ use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::route::Rate;
 use crate::domain::secret::Secret;
+use crate::domain::trace::TraceUrl;
 use crate::routes::Routes;
 use crate::store::postgres::Target;
 use crate::telemetry;
@@ -91,6 +92,8 @@ pub struct Config {
     pub public_url: Option<WebOrigin>,
     /// The path under which a proxy serves the page, such as `/hooks`; empty if that is the root.
     pub base_path: Arc<str>,
+    /// The URL of a trace in the tool that shows traces; none if it is not set.
+    pub trace_url: Option<TraceUrl>,
     /// Without tokens: whether every client on any machine may use hookbox, by any host name.
     pub allow_anonymous: bool,
     /// The tokens of the file, and `admin_token`.
@@ -197,7 +200,7 @@ impl Config {
         let database = read.database("database_url");
         let (http_addr, grpc_addr) = (read.parsed("http_addr"), read.parsed("grpc_addr"));
         let (hosts, public_url) = (read.hosts("hosts"), read.web_origin("public_url"));
-        let base_path = read.base_path("base_path");
+        let (base_path, trace_url) = (read.base_path("base_path"), read.trace_url("trace_url"));
         let allow_anonymous = read.parsed("allow_anonymous");
         let admin_token = tokens::admin_token(read);
         let admin = admin_token.as_ref().and_then(Option::as_ref);
@@ -224,6 +227,7 @@ impl Config {
             hosts: hosts?,
             public_url: public_url?,
             base_path: base_path?,
+            trace_url: trace_url?,
             allow_anonymous: allow_anonymous?,
             tokens: Arc::new(tokens::compiled(&read_tokens, admin, metrics_open?)),
             admin_token: admin_token.clone()?,

@@ -47,6 +47,7 @@ use self::live::Live;
 use self::refresh::Refreshes;
 use crate::domain::clock::Clock;
 use crate::domain::error::Reason;
+use crate::domain::trace::TraceUrl;
 use crate::service::Service;
 use crate::service::alerts::BacklogLevels;
 
@@ -70,6 +71,8 @@ pub struct Pages {
     pub clock: Arc<dyn Clock>,
     /// The path under which a proxy serves the page, such as `/hooks`; empty if that is the root.
     pub base_path: Arc<str>,
+    /// The URL of a trace in the tool that shows traces; none if none is known.
+    pub trace_url: Option<TraceUrl>,
     /// The settings as they were last read.
     pub settings: Arc<SettingsText>,
     /// The HTTP status of each reason.

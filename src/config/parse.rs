@@ -19,6 +19,7 @@ use super::{Database, base_path, secret};
 use crate::domain::host::{Host, WebOrigin};
 use crate::domain::route::Rate;
 use crate::domain::secret::Secret;
+use crate::domain::trace::TraceUrl;
 use crate::store::postgres::InvalidTarget;
 use crate::telemetry::LogFormat;
 
@@ -210,6 +211,11 @@ impl<'a> Reader<'a> {
     /// The path of the page; empty if that is the root.
     pub(super) fn base_path(&self, name: &str) -> Option<Arc<str>> {
         self.read(name, base_path::base_path)
+    }
+
+    /// The URL of a trace; the inner value is none if the setting is empty.
+    pub(super) fn trace_url(&self, name: &str) -> Option<Option<TraceUrl>> {
+        self.read(name, |value| if value.is_empty() { Some(None) } else { TraceUrl::parse(value).map(Some) })
     }
 
     /// A secret; the inner value is none if the setting is empty. Mistakes do not show it.

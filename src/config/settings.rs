@@ -84,6 +84,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "Path under which a proxy serves the page, such as /hooks [default: the root]",
     },
     Setting {
+        name: "trace_url",
+        default: "",
+        allowed: "empty, or an http or https URL without user, with {trace_id} where the trace id goes, such as https://jaeger.example.com/trace/{trace_id}",
+        help: "URL of a trace in the tool that shows traces, such as https://jaeger.example.com/trace/{trace_id}, to which the page links [default: not set]",
+    },
+    Setting {
         name: "allow_anonymous",
         default: "false",
         allowed: "true or false",

@@ -1,6 +1,9 @@
-//! The trace of a webhook, as the header `traceparent` of W3C Trace Context writes it.
+//! The trace of a webhook, as the header `traceparent` of W3C Trace Context writes it, and where it is shown.
 
 use std::fmt;
+use std::sync::Arc;
+
+use super::host::WebOrigin;
 
 /// A valid `traceparent`: `00-<32 hex trace id>-<16 hex span id>-<2 hex flags>`
 /// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
@@ -56,6 +59,30 @@ impl fmt::Debug for Traceparent {
     }
 }
 
+/// The URL of a trace in a tool that shows traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceUrl(Arc<str>);
+
+impl TraceUrl {
+    /// What stands for the trace id in the text of the URL.
+    const TRACE_ID: &'static str = "{trace_id}";
+
+    /// Reads an `http` or `https` URL without a user, with `{trace_id}` in its path, query or fragment. None for any
+    /// other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let start = text.find("://")? + "://".len();
+        let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |length| start + length);
+        let (origin, rest) = text.split_at(end);
+        let is_url = WebOrigin::parse(origin).is_some() && rest.bytes().all(|byte| byte.is_ascii_graphic());
+        (is_url && rest.contains(Self::TRACE_ID)).then(|| Self(text.into()))
+    }
+
+    /// The URL of this trace.
+    pub fn of(&self, trace_id: &str) -> String {
+        self.0.replace(Self::TRACE_ID, trace_id)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +113,37 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e473é-00f067aa0ba902b7-01",
         ] {
             assert_eq!(Traceparent::parse(header), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn the_url_of_a_trace_has_its_id_wherever_the_setting_names_it() {
+        for (setting, url) in [
+            ("https://jaeger.example/trace/{trace_id}", "https://jaeger.example/trace/4bf9"),
+            ("http://[::1]:16686/trace/{trace_id}", "http://[::1]:16686/trace/4bf9"),
+            ("https://traces.example?id={trace_id}&at={trace_id}", "https://traces.example?id=4bf9&at=4bf9"),
+            ("https://traces.example/#/{trace_id}", "https://traces.example/#/4bf9"),
+        ] {
+            assert_eq!(TraceUrl::parse(setting).map(|read| read.of("4bf9")).as_deref(), Some(url));
+        }
+    }
+
+    #[test]
+    fn a_url_without_a_place_for_the_trace_id_and_what_is_no_web_url_are_not_taken() {
+        for setting in [
+            "",
+            "{trace_id}",
+            "/trace/{trace_id}",
+            "https://jaeger.example",
+            "https://jaeger.example/trace/{traceid}",
+            "https://{trace_id}.example/",
+            "https:///trace/{trace_id}",
+            "https://me:s3cret@jaeger.example/trace/{trace_id}",
+            "https://jaeger.example/a trace/{trace_id}",
+            "ftp://jaeger.example/trace/{trace_id}",
+            "javascript://jaeger.example/%0aalert(\"{trace_id}\")",
+        ] {
+            assert_eq!(TraceUrl::parse(setting), None, "{setting}");
         }
     }
 }

@@ -86,6 +86,14 @@ pub(super) fn source_link(context: &Context, source: &Source) -> Markup {
     html! { a href=(context.path(&format!("/sources/{source}"))) { (source.as_str()) } }
 }
 
+/// A trace id. Links to the trace, if the settings say where traces are shown.
+pub(super) fn trace(context: &Context, trace_id: &str) -> Markup {
+    match &context.shared.pages.trace_url {
+        Some(url) => html! { a href=(url.of(trace_id)) rel="noreferrer noopener" { (text(trace_id)) } },
+        None => text(trace_id),
+    }
+}
+
 /// A button that copies a text. Works, and is there, with JavaScript only.
 pub(super) fn copy(what: &str, copied: &str) -> Markup {
     html! {

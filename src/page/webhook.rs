@@ -169,9 +169,8 @@ fn quarantined(webhook: &WebhookView) -> Markup {
 
 fn facts(context: &Context, webhook: &WebhookView) -> Markup {
     let status = &webhook.status;
-    let (id, trace_id) = (status.id.to_string(), webhook.traceparent.trace_id());
+    let id = status.id.to_string();
     let (key, event_type) = (status.idempotency_key.as_str(), status.event_type.as_str());
-    let of_trace = with_query("/webhooks", [("trace_id", trace_id)].into_iter());
     html! {
         section.card aria-label="What it is" {
             (parts::facts([
@@ -181,10 +180,21 @@ fn facts(context: &Context, webhook: &WebhookView) -> Markup {
                 ("Key", html! { (parts::text(key)) " " (parts::copy("key", key)) }),
                 ("Accepted", parts::moment(status.accepted_at, context.now)),
                 ("Verdict", of_verdict(webhook)),
-                ("Trace", html! {
-                    a.id href=(context.path(&of_trace)) { (trace_id) } " " (parts::copy("trace id", trace_id))
-                }),
+                ("Trace", trace(context, webhook.traceparent.trace_id())),
             ]))
+        }
+    }
+}
+
+/// The trace, with links to it, if it is known where, and to its webhooks.
+fn trace(context: &Context, trace_id: &str) -> Markup {
+    let webhooks = context.path(&with_query("/webhooks", [("trace_id", trace_id)].into_iter()));
+    let copy = parts::copy("trace id", trace_id);
+    html! {
+        @if context.shared.pages.trace_url.is_some() {
+            span.id { (parts::trace(context, trace_id)) } " " (copy) " " a href=(webhooks) { "Webhooks of it" }
+        } @else {
+            a.id href=(webhooks) { (trace_id) } " " (copy)
         }
     }
 }

@@ -105,7 +105,7 @@ fn one_by_one(context: &Context, rejections: &[Rejection]) -> Markup {
                             }
                             td data-label="From" { (from(rejection)) }
                             td data-label="Request" { (request(rejection)) }
-                            td.mono data-label="Trace" { (parts::text(&rejection.trace_id)) }
+                            td.mono data-label="Trace" { (parts::trace(context, &rejection.trace_id)) }
                         }
                     }
                 }

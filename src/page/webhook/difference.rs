@@ -98,7 +98,7 @@ fn facts(context: &Context, webhook: &WebhookView, conflict: &Conflict) -> Marku
         ),
         ("Event type", if_other(is_other_event, refused.event_type.as_str())),
         ("Content type", if_other(is_other_type, refused.content_type.as_str())),
-        ("Trace", html! { span.id { (refused.traceparent.trace_id()) } }),
+        ("Trace", html! { span.id { (parts::trace(context, refused.traceparent.trace_id())) } }),
     ])
 }
 

@@ -103,6 +103,27 @@ async fn a_webhook_is_shown_with_all_that_is_known_of_it(#[values(Sqlite, Postgr
 }
 
 #[tokio::test]
+async fn the_traces_of_a_webhook_and_of_a_refused_one_link_to_the_tool_of_the_setting() {
+    let trace_url = "https://jaeger.example/trace/{trace_id}";
+    let hookbox = Hookbox::with(Sqlite, &[("trace_url", trace_url)]);
+    let send = async |trace_id: &str, payload: &str| {
+        let body = crate::api::harness::client::body("evt-001", "order.created", payload);
+        let traceparent = format!("00-{trace_id}-00f067aa0ba902b7-01");
+        Answer::of(hookbox.rest.submission(body).header("traceparent", traceparent)).await
+    };
+    let (stored, refused) = ("4bf92f3577b34da6a3ce929d0e0e4736", "5bf92f3577b34da6a3ce929d0e0e4736");
+    let id = send(stored, "{}").await.text_of("id");
+    send(refused, "[]").await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    let page = Browser::of(&hookbox).get(&format!("/webhooks/{id}")).await;
+    let link = |trace_id: &str| {
+        let url = trace_url.replace("{trace_id}", trace_id);
+        format!("<a href=\"{url}\" rel=\"noreferrer noopener\">{trace_id}</a>")
+    };
+    let list = format!("<a href=\"/webhooks?trace_id={stored}\">Webhooks of it</a>");
+    has(&page, &[&link(stored), &list, &link(refused)]);
+}
+
+#[tokio::test]
 async fn a_body_is_shown_as_what_it_is() {
     for (bytes, content_type, expected) in [
         (
