@@ -40,6 +40,7 @@ use tokio::sync::Notify;
 use tracing::level_filters::LevelFilter;
 
 pub use self::actions::ActionPage;
+use self::alerts::Silences;
 pub use self::apart::apart;
 use self::arrivals::Followers;
 use self::conflicts::Via;
@@ -106,6 +107,7 @@ pub struct Shared {
     searches: Arc<Searches>,
     work: Arc<Work>,
     followers: Arc<Followers>,
+    silences: Silences,
     access: Arc<Access>,
     /// Notified when a replay was started here.
     replay_started: Notify,
@@ -154,6 +156,7 @@ impl Service {
             searches,
             work,
             followers,
+            silences: Silences::default(),
             access,
             replay_started,
         };
@@ -180,6 +183,10 @@ impl Service {
             // Not counted, and not under the limit of the source: the caller must not act on sources of others.
             let why = format!("the source `{source}` is not one of them");
             return Submitted { outcome: Err(self.caller.too_limited(&why)), rate: None };
+        }
+        // An operator who sends an edited webhook is not its sender.
+        if via != Via::Edit {
+            self.activity().note(&source, |seen| seen.last_seen = Some(self.clock.now()));
         }
         // The store takes the webhook, so what is logged is copied before, if it is logged at all.
         let logged = (LevelFilter::current() >= LevelFilter::DEBUG)

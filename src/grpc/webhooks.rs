@@ -65,11 +65,17 @@ impl Webhooks {
         // A pipeline may last longer than its token.
         let routes = self.0.service.routes_for_caller()?;
         let (bytes, most_bytes) = (request.encoded_len(), self.0.max_body_bytes);
-        let webhook = apart(bytes, || convert::new_webhook(request, most_bytes, kept, traceparent)).await?;
+        let webhook = apart(bytes, || convert::new_webhook(request, most_bytes, kept, traceparent)).await;
+        let webhook = webhook.inspect_err(|error| self.count_refused(error))?;
         let submitted = self.0.service.submit(webhook, &routes, &|| headers_of(metadata), Via::Grpc).await;
         let accepted = submitted.outcome?;
         tracing::Span::current().record("hookbox.webhook.id", tracing::field::display(accepted.webhook.id));
         Ok(convert::accepted(accepted))
+    }
+
+    /// Counts a submission that is refused before it is a webhook.
+    fn count_refused(&self, error: &Error) {
+        self.0.service.count_refused_submission(error.reason().as_str());
     }
 
     /// Answers one request of a stream. A refusal becomes the response and does not end the stream.
@@ -118,7 +124,8 @@ impl WebhookService for Webhooks {
         let (metadata, kept) = (&metadata, kept_headers_of(&metadata));
         webhooks
             .answer("SubmitWebhook", incoming, |traceparent| async move {
-                let _room = webhooks.0.bodies.try_room(convert::memory_of(&request))?;
+                let room = webhooks.0.bodies.try_room(convert::memory_of(&request));
+                let _room = room.inspect_err(|error| webhooks.count_refused(error))?;
                 webhooks.submit(request, metadata, kept, traceparent).await
             })
             .await

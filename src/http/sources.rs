@@ -184,8 +184,10 @@ async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<(Bytes, Arri
     read_body(body, api.max_body_bytes, &api.bodies).await
 }
 
-/// Adds a refused body to the rejections of the source. Refusals that a repeated request can avoid are not added.
+/// Counts a refused body, and adds it to the rejections of the source. Refusals that a repeated request can avoid are not
+/// added.
 fn note(api: &Api, source: &SourceRules, head: &Head<'_>, refused: &Refused) {
+    api.service.count_refusal(&source.name, refused.reason());
     if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNSUPPORTED_MEDIA_TYPE].contains(&refused.status()) {
         api.service.note_refusal(source, head, refused.reason(), refused.detail());
     }

@@ -111,6 +111,7 @@ pub(super) async fn submit_webhook(
     let (fields, _arrival) = match read(&api, &headers, body).await {
         Ok(read) => read,
         Err(refused) => {
+            api.service.count_refused_submission(refused.reason());
             tracing::debug!(
                 trace_id = traceparent.trace_id(),
                 outcome = refused.reason(),

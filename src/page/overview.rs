@@ -6,6 +6,7 @@ mod wrong;
 use axum::response::Response;
 use maud::{Markup, html};
 
+pub(super) use self::tables::sources_seen;
 use self::wrong::Wrong;
 use super::chart::{Line, chart};
 use super::context::{Context, Nav};

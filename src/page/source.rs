@@ -12,9 +12,9 @@ use maud::{Markup, html};
 use super::Paths;
 use super::action::Action;
 use super::context::{Context, Nav};
-use super::parts::{self, number};
+use super::parts::{self, Tone, duration, number};
 use super::pauses::{self, Pausing};
-use super::sources::others;
+use super::sources::{Other, others};
 use crate::domain::conflict::OnConflict;
 use crate::domain::error::Result;
 use crate::domain::trace::Traceparent;
@@ -91,6 +91,7 @@ async fn body(context: &Context, name: &str) -> Result<Markup> {
         div id="source" data-live {
             (parts::head(source.as_str(), actions(context, &source, view.pause.is_some())))
             @if let Some(pause) = &view.pause { (pauses::notice(context, PROCESSING, pause)) }
+            (silence(context, &source))
             (tiles(context, &view))
         }
         (refused)
@@ -109,12 +110,15 @@ fn crumbs(context: &Context) -> Markup {
 /// The view of a source that has no section in the settings: its webhooks come by `POST /v1/webhooks`, or are those of
 /// hookbox itself. None if nothing is known of it.
 async fn without_settings(context: &Context, source: &Source) -> Result<Option<Markup>> {
-    let Some(pause) = others(context).await?.remove(source) else { return Ok(None) };
+    let Some(other) = others(context).await?.remove(source) else { return Ok(None) };
     Ok(Some(html! {
         (crumbs(context))
-        (parts::head(source.as_str(), actions(context, source, pause.is_some())))
-        @if let Some(pause) = &pause {
-            (pauses::notice(context, PROCESSING, pause))
+        div id="source" data-live {
+            (parts::head(source.as_str(), actions(context, source, other.pause.is_some())))
+            @if let Some(pause) = &other.pause {
+                (pauses::notice(context, PROCESSING, pause))
+            }
+            (tiles_of_other(context, &other))
         }
         p {
             @if source.is_own() {
@@ -136,6 +140,24 @@ fn actions(context: &Context, source: &Source, is_paused: bool) -> Markup {
     }
 }
 
+/// That nothing has come for too long, and what to do about that.
+fn silence(context: &Context, source: &Source) -> Markup {
+    let silent = context.service.silent_sources().into_iter().find(|silent| silent.source == *source);
+    let Some(silent) = silent else { return parts::nothing() };
+    let notice = html! {
+        p {
+            b { "Nothing has come from this source for " (duration(silent.silent_for.as_secs_f64())) "." }
+            " It counts as silent after " (duration(silent.silent_after.as_secs_f64())) ", as " code { "silent_after" }
+            " says."
+        }
+        p {
+            "Look at the log of deliveries at the sender: it may have turned the URL off after too many errors. Then check "
+            "whether the URL reaches hookbox. If such a pause is normal, raise " code { "silent_after" } "."
+        }
+    };
+    parts::notice(Tone::Warning, notice)
+}
+
 /// What came in since the start of the process.
 fn tiles(context: &Context, view: &SourceView) -> Markup {
     if context.caller.has_limited_routes() {
@@ -151,6 +173,21 @@ fn tiles(context: &Context, view: &SourceView) -> Markup {
             (tile("Not verified", &html! { (number(counts.unverified)) }, "refused, or in quarantine"))
             (tile("Malformed", &html! { (number(counts.malformed)) }, "their webhooks could not be read"))
             (tile("Handshakes", &html! { (number(counts.handshakes)) }, "the sender checked the URL"))
+        }
+    }
+}
+
+/// What came in of a source that the settings do not have.
+fn tiles_of_other(context: &Context, other: &Other) -> Markup {
+    if context.caller.has_limited_routes() {
+        return parts::nothing();
+    }
+    let last_seen = other.last_seen.map(|at| parts::time(at, context.now));
+    html! {
+        div.tiles {
+            (tile("Last seen", &last_seen.unwrap_or_else(|| html! { "–" }), "the last webhook, since the start"))
+            (tile("Accepted", &html! { (number(other.accepted)) }, "new webhooks in the last 60 minutes"))
+            (tile("Refused", &html! { (number(other.refused)) }, "webhooks in the last 60 minutes"))
         }
     }
 }

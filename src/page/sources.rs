@@ -5,10 +5,12 @@ mod new;
 use std::collections::BTreeMap;
 
 use axum::response::Response;
+use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::Paths;
 use super::context::{Context, Nav};
+use super::overview::sources_seen;
 use super::parts::{self, Tone, number};
 use super::pauses;
 use crate::domain::error::Result;
@@ -53,6 +55,11 @@ async fn body(context: &Context) -> Result<Markup> {
                 section.card {
                     h2 { "Without a section in the settings" }
                     (table_of_others(context, &others))
+                    @if !context.caller.has_limited_routes() {
+                        p.muted.small {
+                            "Last seen is since the start of this process. Accepted and refused are webhooks of the last 60 minutes."
+                        }
+                    }
                 }
             }
         }
@@ -60,16 +67,37 @@ async fn body(context: &Context) -> Result<Markup> {
     })
 }
 
-/// The sources that the caller sees and that the settings do not have, so far as they are known: `default`, those from
-/// which something came in the last 60 minutes, and those that are paused. Each with its pause.
-pub(super) async fn others(context: &Context) -> Result<BTreeMap<Source, Option<Pause>>> {
-    let mut others = BTreeMap::from([(Source::default(), None)]);
-    for totals in context.service.counters().history().sources() {
-        others.extend(Source::new(totals.source).ok().map(|source| (source, None)));
+/// A source that the settings do not have.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Other {
+    /// Its pause, if it is paused.
+    pub(super) pause: Option<Pause>,
+    /// When the last webhook of it came to this process; none if none has come.
+    pub(super) last_seen: Option<Timestamp>,
+    /// New webhooks that were accepted in the last 60 minutes.
+    pub(super) accepted: u64,
+    /// Webhooks that were refused in the last 60 minutes, and requests that could not be read.
+    pub(super) refused: u64,
+}
+
+/// The sources that the caller sees and that the settings do not have, so far as they are known: `default`, `hookbox`, those
+/// from which something came in the last 60 minutes, and those that are paused. A caller who is limited to routes does not
+/// see what came from them.
+pub(super) async fn others(context: &Context) -> Result<BTreeMap<Source, Other>> {
+    let built_in = [Source::default(), Source::own()];
+    let mut others = BTreeMap::from(built_in.map(|source| (source, Other::default())));
+    for (source, totals) in sources_seen(&context.caller, context.service.counters().history().sources()) {
+        let other = others.entry(source).or_default();
+        (other.accepted, other.refused) = (totals.accepted, totals.refused);
+    }
+    if !context.caller.has_limited_routes() {
+        for (source, other) in &mut others {
+            other.last_seen = context.service.activity().seen(source).last_seen;
+        }
     }
     for pause in context.service.pauses().await? {
-        if let PauseTarget::Source(source) = &pause.target {
-            others.insert(source.clone(), Some(pause));
+        if let PauseTarget::Source(source) = pause.target.clone() {
+            others.entry(source).or_default().pause = Some(pause);
         }
     }
     let in_settings = context.service.sources();
@@ -119,9 +147,7 @@ fn row(context: &Context, view: &SourceView, has_numbers: bool) -> Markup {
                 }
             }
             @if has_numbers {
-                td.nowrap data-label="Last seen" {
-                    @if let Some(at) = view.last_seen { (parts::time(at, context.now)) } @else { span.muted { "not yet" } }
-                }
+                td.nowrap data-label="Last seen" { (last_seen(context, view.last_seen)) }
                 td.num data-label="Verified" { (number(counts.verified)) }
                 td.num data-label="Not verified" { (number(counts.unverified)) }
                 td.num data-label="Malformed" { (number(counts.malformed)) }
@@ -151,7 +177,8 @@ fn pausing(context: &Context, source: &Source, is_paused: bool) -> Markup {
     pauses::in_list(context, &PauseTarget::Source(source.clone()), is_paused)
 }
 
-fn table_of_others(context: &Context, others: &BTreeMap<Source, Option<Pause>>) -> Markup {
+fn table_of_others(context: &Context, others: &BTreeMap<Source, Other>) -> Markup {
+    let has_numbers = !context.caller.has_limited_routes();
     html! {
         div.table {
             table.cards {
@@ -159,25 +186,41 @@ fn table_of_others(context: &Context, others: &BTreeMap<Source, Option<Pause>>) 
                     tr {
                         th scope="col" { "Source" }
                         th scope="col" { "State" }
+                        @if has_numbers {
+                            th scope="col" { "Last seen" }
+                            th.num scope="col" { "Accepted" }
+                            th.num scope="col" { "Refused" }
+                        }
                         th scope="col" { span.visually-hidden { "Actions" } }
                     }
                 }
-                tbody {
-                    @for (source, pause) in others {
-                        tr data-row {
-                            th.main scope="row" { (parts::source_link(context, source)) }
-                            td data-label="State" {
-                                @if let Some(pause) = pause {
-                                    (pauses::badge(context, pause))
-                                } @else {
-                                    (parts::badge(Tone::Good, "running"))
-                                }
-                            }
-                            td { (pausing(context, source, pause.is_some())) }
-                        }
-                    }
-                }
+                tbody { @for (source, other) in others { (row_of_other(context, source, other, has_numbers)) } }
             }
         }
     }
+}
+
+fn row_of_other(context: &Context, source: &Source, other: &Other, has_numbers: bool) -> Markup {
+    html! {
+        tr data-row {
+            th.main scope="row" { (parts::source_link(context, source)) }
+            td data-label="State" {
+                @if let Some(pause) = &other.pause {
+                    (pauses::badge(context, pause))
+                } @else {
+                    (parts::badge(Tone::Good, "running"))
+                }
+            }
+            @if has_numbers {
+                td.nowrap data-label="Last seen" { (last_seen(context, other.last_seen)) }
+                td.num data-label="Accepted" { (number(other.accepted)) }
+                td.num data-label="Refused" { (number(other.refused)) }
+            }
+            td { (pausing(context, source, other.pause.is_some())) }
+        }
+    }
+}
+
+fn last_seen(context: &Context, at: Option<Timestamp>) -> Markup {
+    html! { @if let Some(at) = at { (parts::time(at, context.now)) } @else { span.muted { "not yet" } } }
 }

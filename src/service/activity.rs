@@ -1,5 +1,5 @@
 //! What came in from each source: counts, and the last requests that were refused. In memory, and bounded by the sources
-//! of the settings.
+//! of the settings. Of `default` and `hookbox`, which have no URL of their own, only when they were last seen.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -22,7 +22,8 @@ const MAX_TEXT_CHARS: usize = 255;
 /// The time between two lines of the log about rejections of a source with the same cause.
 const LINE_EVERY: Duration = Duration::from_secs(60);
 
-/// The numbers of requests of each source since the start of the process. The sources are those of the settings.
+/// The numbers of requests of each source since the start of the process. The sources are those of the settings, `default`
+/// and `hookbox`.
 #[derive(Debug, Default)]
 pub struct Activity {
     sources: RwLock<BTreeMap<Source, Arc<Mutex<OfSource>>>>,
@@ -85,7 +86,7 @@ struct Line {
 }
 
 impl Activity {
-    /// What came in from a source; nothing from one that is not in the settings.
+    /// What came in from a source; nothing from one that is not known.
     pub fn seen(&self, source: &Source) -> SourceSeen {
         self.of(source).map(|of| lock(&of).seen).unwrap_or_default()
     }
@@ -95,11 +96,12 @@ impl Activity {
         self.of(source).map(|of| lock(&of).rejections.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// Forgets all but these sources, and begins with those that are new.
+    /// Forgets all but these sources, `default` and `hookbox`, and begins with those that are new.
     pub(super) fn keep(&self, sources: &SourceMap) {
         let mut known = self.sources.write().unwrap_or_else(PoisonError::into_inner);
-        let kept = |source: &Source| (source.clone(), known.remove(source).unwrap_or_default());
-        let kept = sources.keys().map(kept).collect();
+        let built_in = [Source::default(), Source::own()];
+        let names = sources.keys().chain(&built_in);
+        let kept = names.map(|source| (source.clone(), known.remove(source).unwrap_or_default())).collect();
         *known = kept;
     }
 
@@ -215,12 +217,13 @@ mod tests {
     fn sources_that_a_reload_keeps_keep_what_they_have_and_others_are_forgotten() {
         let activity = Activity::default();
         activity.keep(&sources(&["one", "two"]));
-        for name in ["one", "two", "three"] {
+        for name in ["one", "two", "three", "default", "hookbox"] {
             activity.note(&source(name), |seen| seen.verified += 1);
         }
         activity.keep(&sources(&["two", "three"]));
-        let verified = ["one", "two", "three"].map(|name| activity.seen(&source(name)).verified);
-        assert_eq!(verified, [0, 1, 0]);
+        let verified =
+            ["one", "two", "three", "default", "hookbox"].map(|name| activity.seen(&source(name)).verified);
+        assert_eq!(verified, [0, 1, 0, 1, 1]);
     }
 
     #[test]

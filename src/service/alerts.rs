@@ -16,6 +16,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use self::backlog::BacklogLevels;
+pub(super) use self::silence::Silences;
+pub use self::silence::SilentSource;
 pub(super) use self::verification::{Failing, Verifications};
 use super::{Service, jobs_of};
 use crate::domain::alert::Alert;
@@ -170,6 +172,7 @@ async fn accept(
     if jobs.is_empty() {
         return Ok(None);
     }
+    service.activity().note(&webhook.source, |seen| seen.last_seen = Some(service.clock.now()));
     let mut tries = 0;
     loop {
         let took = Stopwatch::start();

@@ -254,7 +254,8 @@ impl Service {
             return Err(unverified(cause));
         }
         if verdict == Verdict::None && !head.is_admitted {
-            self.check_sender(source, head)?;
+            let checked = self.check_sender(source, head);
+            checked.inspect_err(|error| self.count_refusal(&source.name, error.reason().as_str()))?;
         }
         if cause.is_none() {
             self.saw(&source.name, head.arrived.at);
@@ -307,6 +308,9 @@ impl Service {
             Counted::Handshake => ("handshake", None),
         };
         self.metrics.source_request(source.as_str(), verdict, cause);
+        if matches!(counted, Counted::Malformed) {
+            self.count_refusal(source, Reason::MalformedWebhook.as_str());
+        }
         self.activity().note(source, |seen| match counted {
             Counted::Readable(_) => seen.verified += 1,
             Counted::Unverified(_) => seen.unverified += 1,

@@ -33,7 +33,7 @@ pub struct Point {
     pub over: Duration,
     /// New webhooks that were accepted.
     pub accepted: u64,
-    /// Webhooks that could be read and were refused.
+    /// Webhooks that were refused, but for what verifying them found. A request that could not be read counts as one.
     pub refused: u64,
     /// Requests that were not verified.
     pub unverified: u64,
@@ -89,21 +89,25 @@ struct Kept {
 
 impl History {
     /// Counts a submission. `outcome` is as in [`Metrics::submitted`](super::metrics::Metrics::submitted).
-    pub(super) fn submitted(&self, source: &str, outcome: &str, took: Duration) {
-        self.count();
+    pub(super) fn submitted(&self, source: &str, outcome: &'static str, took: Duration) {
         self.accepting.add(took);
         match outcome {
             "accepted" => {
+                self.count();
                 self.accepted.fetch_add(1, Ordering::Relaxed);
                 self.sources.accepted(source);
             }
             // They are neither new nor refused.
-            "duplicate" | "quarantined" => {}
-            _ => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                self.sources.refused(source);
-            }
+            "duplicate" | "quarantined" => self.count(),
+            reason => self.refused(source, reason),
         }
+    }
+
+    /// Counts a webhook, or a request that could not be read, that is refused for this reason.
+    pub(super) fn refused(&self, source: &str, reason: &'static str) {
+        self.count();
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.sources.refused(source, reason);
     }
 
     /// Counts a job that was claimed. `waited` is the time from when the job was due.
@@ -209,6 +213,7 @@ mod tests {
         history.submitted("shop", "accepted", SHORT);
         history.submitted("shop", "duplicate", SHORT);
         history.submitted("default", "RATE_LIMITED", SHORT);
+        history.refused("shop", "MALFORMED_WEBHOOK");
         history.waited(SHORT);
         history.attempted("orders", false, SHORT);
         history.dead_lettered("orders");
@@ -221,7 +226,7 @@ mod tests {
             ([accepted, refused, unverified, completed, dead_lettered], point.backlog)
         };
         let numbers = points.iter().map(numbers).collect::<Vec<_>>();
-        assert_eq!(numbers, [([1, 1, 3, 0, 1], Some(15)), ([0, 0, 2, 1, 0], Some(45))]);
+        assert_eq!(numbers, [([1, 2, 3, 0, 1], Some(15)), ([0, 0, 2, 1, 0], Some(45))]);
         let counts = points.iter().map(|point| {
             let counts = [&point.accepting, &point.waiting, &point.handling].map(Spread::count);
             (counts, point.over.as_secs())
@@ -234,7 +239,10 @@ mod tests {
         assert_eq!(totals.collect::<Vec<_>>(), [("orders", 1, 1, 1)]);
         let sources = history.sources();
         let totals = sources.iter().map(|of| (of.source.as_str(), of.accepted, of.refused, of.unverified));
-        assert_eq!(totals.collect::<Vec<_>>(), [("default", 0, 1, 0), ("shop", 1, 0, 5)]);
+        assert_eq!(totals.collect::<Vec<_>>(), [("default", 0, 1, 0), ("shop", 1, 1, 5)]);
+        let reasons = sources.iter().map(|of| (of.refused_by_point.as_slice(), of.last_refusal));
+        let (limited, malformed) = (Some("RATE_LIMITED"), Some("MALFORMED_WEBHOOK"));
+        assert_eq!(reasons.collect::<Vec<_>>(), [(&[1, 0][..], limited), (&[1, 0][..], malformed)]);
     }
 
     #[test]

@@ -190,6 +190,12 @@ impl Metrics {
         self.history.submitted(source, outcome, took.elapsed());
     }
 
+    /// Counts a request that is refused before its webhooks are submitted, other than for what verifying it found: only for
+    /// the page. `reason` is that of the refusal.
+    pub fn refused(&self, source: &str, reason: &'static str) {
+        self.history.refused(source, reason);
+    }
+
     /// Counts a new webhook for the rate of accepted webhooks. `now` is monotonic.
     pub fn accepted(&self, now: Duration) {
         self.accepted_rate.add(now, 1);

@@ -24,7 +24,7 @@ pub(super) fn routes_seen(caller: &Caller, all: Vec<RouteTotals>) -> Vec<(RouteN
 }
 
 /// The sources that the caller sees, with what came from them.
-pub(super) fn sources_seen(caller: &Caller, all: Vec<SourceTotals>) -> Vec<(Source, SourceTotals)> {
+pub(in crate::page) fn sources_seen(caller: &Caller, all: Vec<SourceTotals>) -> Vec<(Source, SourceTotals)> {
     // The numbers of a source are those of all routes.
     if caller.has_limited_routes() {
         return Vec::new();

@@ -1,19 +1,22 @@
-//! Raises an alert when nothing has come from a source for the time `silent_after` of its settings.
+//! Finds the sources from which nothing has come for the time `silent_after` of their settings. Raises an alert when a
+//! silence has lasted that long. The page says it for as long as the silence lasts.
 //!
-//! A process knows what came to itself. So it asks the store before it raises an alert: another process may have stored
-//! a webhook of the source. After a start it asks once, because only the store knows when the source was last seen.
+//! A process knows what came to itself. So it asks the store before it counts a source as silent, and again while the
+//! silence goes on: another process may have stored a webhook of the source. After a start it asks once, because only the
+//! store knows when the source was last seen.
+
+mod search;
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use self::search::{Search, Step};
 use crate::domain::alert::Alert;
-use crate::domain::id::Position;
-use crate::domain::job::Status;
 use crate::domain::webhook::Source;
 use crate::service::Service;
-use crate::store::{ListQuery, Page};
 
 /// The seconds between two looks. Each look reads at most one page of the list of each source.
 const LOOK_EVERY_SECONDS: u64 = 60;
@@ -22,22 +25,66 @@ const LOOK_EVERY_SECONDS: u64 = 60;
 /// minute, so that their alerts are of the same minute even if their clocks differ a little.
 const LOOK_AT_SECOND: u64 = 5;
 
-/// Looks at the sources while alerts are wanted. Raises an alert when one has been silent for too long, and then not
-/// before something has come from it.
+/// By how much two searches overlap. A webhook that another process was just storing may be accepted a little earlier than
+/// the search before began.
+const OVERLAP: SignedDuration = SignedDuration::from_mins(1);
+
+/// A source that has been silent for longer than its `silent_after`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SilentSource {
+    /// The source.
+    pub source: Source,
+    /// For how long nothing has come from it.
+    pub silent_for: Duration,
+    /// From when on it counts as silent.
+    pub silent_after: Duration,
+}
+
+/// The silences of the sources that are watched, as the last look has left them.
+#[derive(Debug, Default)]
+pub(in crate::service) struct Silences(Mutex<BTreeMap<Source, Silence>>);
+
+impl Silences {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Source, Silence>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Service {
+    /// The sources that the caller sees and that have been silent for longer than their `silent_after`, by name. What came
+    /// from a source is that of all routes, so a caller who is limited to routes sees none.
+    pub fn silent_sources(&self) -> Vec<SilentSource> {
+        if self.caller.has_limited_routes() {
+            return Vec::new();
+        }
+        let (sources, monotonic) = (self.sources(), self.clock.monotonic());
+        let silences = self.silences.lock();
+        let seen = silences.iter().filter(|(source, _)| self.caller.sees_source(source));
+        let silent = seen.filter_map(|(source, silence)| {
+            let silent_after = sources.get(source)?.rules.silent_after?;
+            let has_ended = silence.news(self.activity().seen(source).last_seen).is_some();
+            let silent_for = silence.lasts(monotonic);
+            let is_silent = silence.is_confirmed && !has_ended && silent_for >= silent_after;
+            is_silent.then(|| SilentSource { source: source.clone(), silent_for, silent_after })
+        });
+        silent.collect()
+    }
+}
+
+/// Looks at the sources. Raises an alert when one has been silent for too long, and then not before something has come
+/// from it.
 pub(super) async fn watch(service: Service) {
     let mut silences = BTreeMap::new();
     follow(&service, &mut silences);
     loop {
         service.clock.sleep(until_next_look(service.clock.now())).await;
         let watched = follow(&service, &mut silences);
-        if !service.metrics.alerts().are_wanted() {
-            continue;
-        }
         for (source, silence) in &mut silences {
             if let Some(silent_after) = watched.get(source) {
                 silence.look(&service, source, *silent_after).await;
             }
         }
+        *service.silences.lock() = silences.clone();
     }
 }
 
@@ -63,7 +110,7 @@ fn until_next_look(now: Timestamp) -> Duration {
 
 /// The silence of a source. It is measured by the monotonic time, so that it does not depend on whether the time of day
 /// is set.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Silence {
     /// When the source was last seen, by any process; none if nothing is known to have come from it.
     last_seen: Option<Timestamp>,
@@ -72,10 +119,12 @@ struct Silence {
     measured: Duration,
     /// The last time at which this process has seen the source, as it was at the last look.
     noticed: Option<Timestamp>,
-    /// When the last search in the store ended; none if nothing was searched, and nothing has come to this process.
-    searched: Option<Duration>,
+    /// When the last search in the store began that has ended since the source was last seen; none if there is none.
+    searched: Option<Timestamp>,
     /// A search that goes on.
     search: Option<Search>,
+    /// Whether the silence had lasted for `silent_after` when the last search ended.
+    is_confirmed: bool,
     /// Whether the alert of this silence was raised.
     is_told: bool,
 }
@@ -90,6 +139,7 @@ impl Silence {
             noticed: None,
             searched: None,
             search: None,
+            is_confirmed: false,
             is_told: false,
         }
     }
@@ -100,7 +150,7 @@ impl Silence {
         if !self.has_to_search(silent_after, monotonic) {
             return;
         }
-        let search = self.search.take().unwrap_or_else(|| Search::begin(self.last_seen, now));
+        let search = self.search.take().unwrap_or_else(|| Search::begin(self.known_to(now), now));
         // While the store is away, nothing is known of the source.
         let step = match service.store.list(search.query(source)).await {
             Ok(page) => search.after(&page, now),
@@ -116,11 +166,13 @@ impl Silence {
             }
             Step::Found(_) | Step::Nothing => {}
         }
-        self.searched = Some(monotonic);
+        self.searched = Some(search.began);
         let silent_for = self.lasts(monotonic);
-        if silent_for >= silent_after && !self.is_told {
+        self.is_confirmed = silent_for >= silent_after;
+        let alerts = service.metrics.alerts();
+        if self.is_confirmed && !self.is_told && alerts.are_wanted() {
             self.is_told = true;
-            service.metrics.alerts().raise(|| Alert::SourceSilent {
+            alerts.raise(|| Alert::SourceSilent {
                 source: source.clone(),
                 last_seen: self.last_seen,
                 silent_for,
@@ -131,13 +183,16 @@ impl Silence {
 
     /// Takes in when this process has last seen the source.
     fn notice(&mut self, seen: Option<Timestamp>, now: Timestamp, monotonic: Duration) {
-        // Also if it is earlier than before: the time of day may have been set back.
-        if let Some(at) = seen
-            && self.noticed != seen
-        {
+        if let Some(at) = self.news(seen) {
             self.noticed = seen;
             self.ended(at, now, monotonic);
         }
+    }
+
+    /// When this process has last seen the source, unless the last look has noticed it. It may be earlier than before: the
+    /// time of day may have been set back.
+    fn news(&self, seen: Option<Timestamp>) -> Option<Timestamp> {
+        seen.filter(|_| self.noticed != seen)
     }
 
     /// The source was seen, and another silence has begun.
@@ -146,73 +201,28 @@ impl Silence {
         // Negative if the time of day was set back meanwhile.
         self.lasted = Duration::try_from(now.duration_since(at)).unwrap_or_default();
         self.measured = monotonic;
-        self.searched = self.searched.or(Some(monotonic));
-        self.search = None;
-        self.is_told = false;
+        (self.searched, self.search) = (None, None);
+        (self.is_confirmed, self.is_told) = (false, false);
     }
 
     fn lasts(&self, monotonic: Duration) -> Duration {
         self.lasted.saturating_add(monotonic.saturating_sub(self.measured))
     }
 
-    /// Whether the store has to be asked: at first, before the alert, and after it once each `silent_after`, because
-    /// the source may have come and gone in another process.
+    /// The time up to which it is known what came from the source; none if nothing is known.
+    fn known_to(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.searched {
+            // Earlier, if the time of day was set back meanwhile.
+            Some(searched) => Some(searched.min(now).saturating_sub(OVERLAP).unwrap_or(Timestamp::MIN)),
+            None => self.last_seen,
+        }
+    }
+
+    /// Whether the store has to be asked: at first, and while the silence has lasted for `silent_after`, because the source
+    /// may have come to another process.
     fn has_to_search(&self, silent_after: Duration, monotonic: Duration) -> bool {
-        let Some(searched) = self.searched else { return true };
-        let is_due = !self.is_told || monotonic.saturating_sub(searched) >= silent_after;
-        self.search.is_some() || (self.lasts(monotonic) >= silent_after && is_due)
-    }
-}
-
-/// The search for the newest webhook of a source in the store, a page at each look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Search {
-    /// Earlier webhooks are of no use.
-    from: Option<Timestamp>,
-    /// Where the next page begins; none if that is the first.
-    before: Option<Position>,
-    /// When the first page was read.
-    began: Timestamp,
-}
-
-/// What a page of a search has found.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    /// When the newest webhook was accepted.
-    Found(Timestamp),
-    Nothing,
-    Unfinished(Search),
-}
-
-impl Search {
-    fn begin(from: Option<Timestamp>, now: Timestamp) -> Self {
-        Self { from, before: None, began: now }
-    }
-
-    /// Asks for the newest webhook of the source that is not in quarantine.
-    fn query(&self, source: &Source) -> ListQuery {
-        let statuses = Status::ALL.into_iter().filter(|status| *status != Status::Quarantined);
-        ListQuery {
-            statuses: statuses.collect(),
-            source: Some(source.clone()),
-            accepted_after: self.from,
-            before: self.before,
-            limit: 1,
-            ..ListQuery::default()
-        }
-    }
-
-    /// What a page says that was read now.
-    fn after(self, page: &Page, now: Timestamp) -> Step {
-        if let Some(newest) = page.webhooks.first() {
-            return Step::Found(newest.accepted_at);
-        }
-        match (page.next, self.before) {
-            (Some(next), _) => Step::Unfinished(Self { before: Some(next), ..self }),
-            (None, None) => Step::Nothing,
-            // What came in since the first page was read is on none of them.
-            (None, Some(_)) => Step::Unfinished(Self::begin(Some(self.began), now)),
-        }
+        let is_known = self.last_seen.is_some() || self.searched.is_some();
+        !is_known || self.search.is_some() || self.lasts(monotonic) >= silent_after
     }
 }
 
@@ -230,18 +240,6 @@ mod tests {
             let now = Timestamp::from_millisecond(now).expect("in range");
             assert_eq!(until_next_look(now), Duration::from_millis(milliseconds), "{now}");
         }
-    }
-
-    #[test]
-    fn a_search_over_several_pages_ends_with_what_came_in_meanwhile() {
-        let search = Search::begin(Some(time(7)), time(100));
-        assert_eq!(search.after(&Page::default(), time(100)), Step::Nothing);
-        let page = Page { next: Some(Position::END), ..Page::default() };
-        let second = Search { before: Some(Position::END), ..search };
-        assert_eq!(search.after(&page, time(100)), Step::Unfinished(second));
-        let third = Search::begin(Some(time(100)), time(160));
-        assert_eq!(second.after(&Page::default(), time(160)), Step::Unfinished(third));
-        assert_eq!(third.after(&Page::default(), time(220)), Step::Nothing);
     }
 
     #[test]

@@ -37,6 +37,21 @@ pub(super) fn quarantine_full(cause: Cause) -> Error {
 }
 
 impl Service {
+    /// Counts a request of a source that was refused before it had a verdict, or webhooks. `reason` is what its sender was
+    /// told.
+    pub fn count_refusal(&self, source: &Source, reason: &'static str) {
+        self.metrics.refused(source.as_str(), reason);
+    }
+
+    /// As [`count_refusal`](Self::count_refusal), for a submission, whose source is `default`. Not counted for a caller who
+    /// must not act on that source.
+    pub fn count_refused_submission(&self, reason: &'static str) {
+        let source = Source::default();
+        if self.caller.sees_source(&source) {
+            self.count_refusal(&source, reason);
+        }
+    }
+
     /// Notes for the operator that a request of a source was refused before its body was verified. `reason` is what its
     /// sender was told.
     pub fn note_refusal(&self, source: &SourceRules, head: &Head<'_>, reason: &'static str, detail: &str) {

@@ -33,12 +33,16 @@ pub struct SourceTotals {
     pub source: String,
     /// New webhooks that were accepted.
     pub accepted: u64,
-    /// Webhooks that could be read and were refused.
+    /// Webhooks that were refused, and requests that could not be read.
     pub refused: u64,
+    /// The reason of the last one of these.
+    pub last_refusal: Option<&'static str>,
     /// Requests that were not verified.
     pub unverified: u64,
     /// The accepted webhooks of each point, the oldest first. Points before the first one are left out.
     pub accepted_by_point: Vec<u64>,
+    /// The refused webhooks of each point.
+    pub refused_by_point: Vec<u64>,
     /// The requests of each point that were not verified.
     pub unverified_by_point: Vec<u64>,
 }
@@ -155,14 +159,23 @@ impl Routes {
 struct OfSource {
     accepted: AtomicU32,
     refused: AtomicU32,
+    /// The reason of the last refusal.
+    last_refusal: Mutex<Option<&'static str>>,
     /// Since the last point.
     unverified: AtomicU32,
+}
+
+impl OfSource {
+    fn last_refusal(&self) -> MutexGuard<'_, Option<&'static str>> {
+        self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]
 struct SourcePoint {
     accepted: u32,
     refused: u32,
+    last_refusal: Option<&'static str>,
     unverified: u32,
 }
 
@@ -179,8 +192,11 @@ impl Sources {
         self.names.count(source, |of_source| add(&of_source.accepted, 1));
     }
 
-    pub(super) fn refused(&self, source: &str) {
-        self.names.count(source, |of_source| add(&of_source.refused, 1));
+    pub(super) fn refused(&self, source: &str, reason: &'static str) {
+        self.names.count(source, |of_source| {
+            add(&of_source.refused, 1);
+            *of_source.last_refusal() = Some(reason);
+        });
     }
 
     /// Adds a point of each source. `unverified` has, by source, the requests since the start that were not verified.
@@ -204,6 +220,7 @@ impl Sources {
         let point = |of_source: &OfSource| SourcePoint {
             accepted: of_source.accepted.swap(0, Ordering::Relaxed),
             refused: of_source.refused.swap(0, Ordering::Relaxed),
+            last_refusal: of_source.last_refusal().take(),
             unverified: of_source.unverified.swap(0, Ordering::Relaxed),
         };
         self.names.sample(point, |point| (point.accepted, point.refused, point.unverified) != (0, 0, 0));
@@ -216,14 +233,17 @@ impl Sources {
             let of = |count: fn(&SourcePoint) -> u32| {
                 points.iter().map(|point| u64::from(count(point))).collect::<Vec<_>>()
             };
-            let (accepted_by_point, unverified_by_point) =
-                (of(|point| point.accepted), of(|point| point.unverified));
+            let accepted_by_point = of(|point| point.accepted);
+            let refused_by_point = of(|point| point.refused);
+            let unverified_by_point = of(|point| point.unverified);
             SourceTotals {
                 source: source.to_string(),
                 accepted: accepted_by_point.iter().sum(),
-                refused: of(|point| point.refused).iter().sum(),
+                refused: refused_by_point.iter().sum(),
+                last_refusal: points.iter().rev().find_map(|point| point.last_refusal),
                 unverified: unverified_by_point.iter().sum(),
                 accepted_by_point,
+                refused_by_point,
                 unverified_by_point,
             }
         });

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{alerts, counts, send, shop, wait_for_alerts};
 use crate::api::harness::{Hookbox, Postgres, START, Sqlite, Store, eventually};
+use crate::api::page::Browser;
 
 /// The source `shop` is silent after 5 minutes. What is not verified goes into quarantine.
 const SILENT_AFTER: &str = "silent_after = \"5m\"\nunverified = \"quarantine\"";
@@ -135,10 +136,17 @@ async fn a_source_that_another_process_has_seen_is_not_silent(#[values(Sqlite, P
     look(&hookbox, 5).await;
     let first = ("2026-03-01T12:02:05.400Z", "2026-03-01T12:07:05.400Z");
     assert_eq!(times(&wait_for_alerts(&hookbox.rest, 1).await), [first]);
+    let overview = async || Browser::of(&hookbox).get("/").await.text;
+    let silent = "Nothing has come from the source shop for 5 min.";
+    let page = overview().await;
+    assert!(page.contains(silent), "{page}");
 
     // The source comes and goes elsewhere.
     store_elsewhere(&hookbox, "evt-003").await;
-    look(&hookbox, 5).await;
+    look(&hookbox, 1).await;
+    let page = overview().await;
+    assert!(!page.contains("Nothing has come from the source shop"), "{page}");
+    look(&hookbox, 4).await;
     let second = ("2026-03-01T12:07:05.400Z", "2026-03-01T12:12:05.400Z");
     assert_eq!(times(&wait_for_alerts(&hookbox.rest, 2).await), [first, second]);
 }

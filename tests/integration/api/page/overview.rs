@@ -1,11 +1,15 @@
 //! What an operator on call sees first.
 
+use diesel::connection::SimpleConnection as _;
 use jiff::SignedDuration;
+use reqwest::Method;
+use rstest::rstest;
 
 use super::Browser;
 use crate::api::access::{EVERY_ROLE, rest, token};
+use crate::api::harness::client::{Answer, Rest};
 use crate::api::harness::handler::Step;
-use crate::api::harness::{Hookbox, Sqlite};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
 const ROUTES: &str = r#"
     [[routes]]
@@ -18,6 +22,24 @@ const ROUTES: &str = r#"
     match = { event_type = "invoice.*" }
     handler = "simulate"
 "#;
+
+/// A source that is silent after 5 minutes.
+const SHOP: &str = r#"
+    [sources.shop]
+    verify = { token = "plain", header = "X-Token" }
+    secrets = ["s3cret-of-the-shop"]
+    key = { header = "X-Id" }
+    silent_after = "5m"
+"#;
+
+/// The line about a silent source, as far as it is the same at all times.
+const SILENT: &str = "Nothing has come from the source shop for ";
+
+/// Sends a request with a valid token to the source `shop`; without a key, it cannot be read.
+async fn send(rest: &Rest, key: &str) -> Answer {
+    let request = rest.request(Method::POST, "/v1/sources/shop/webhooks");
+    Answer::of(request.header("X-Token", "s3cret-of-the-shop").header("X-Id", key).body("{}")).await
+}
 
 /// Waits until the overview has a text, while time passes.
 async fn sees(hookbox: &Hookbox, browser: &Browser, text: &str) -> String {
@@ -56,9 +78,8 @@ async fn dead_letters_and_slow_handlers_are_seen_by_route() {
     hookbox.handler.will([Step::FailForGood("no such order")]);
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "dead_lettered").await;
-    let page =
-        sees(&hookbox, &browser, "1 job of the route orders became a dead letter in the last 60 minutes.")
-            .await;
+    let told = "The route orders has 1 dead letter: 1 job became one in the last 60 minutes.";
+    let page = sees(&hookbox, &browser, told).await;
     assert!(page.contains("<a href=\"/dead-letters?route=orders\">Look at them</a>"), "{page}");
     for text in [
         "Handlers by route",
@@ -70,6 +91,107 @@ async fn dead_letters_and_slow_handlers_are_seen_by_route() {
     }
     let table = page.split("Handlers by route").nth(1).unwrap().split("</section>").next().unwrap();
     assert!(!table.contains("invoices"), "no handler of it has run: {table}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn dead_letters_are_told_for_as_long_as_there_are_some(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, ROUTES);
+    hookbox.handler.will([Step::FailForGood("no such order"), Step::FailForGood("no such order")]);
+    for key in ["evt-001", "evt-002"] {
+        let id = hookbox.rest.accept(key).await;
+        hookbox.wait_for(&id, "dead_lettered").await;
+    }
+    // What happened before is not in the memory of the next process.
+    let successor = Hookbox::at(hookbox.stop(), "2026-03-08T12:00:00Z", &[]);
+    let browser = Browser::of(&successor);
+    let page = browser.get("/").await.text;
+    assert!(page.contains("<li class=\"warn\"><span>The route orders has 2 dead letters.</span>"), "{page}");
+    assert!(page.contains("<a href=\"/dead-letters?route=orders\">Look at them</a>"), "{page}");
+    assert!(!page.contains("Nothing is wrong.") && !page.contains("The route invoices has"), "{page}");
+
+    let list = successor.rest.get("/v1/webhooks?status=dead_lettered").await.json();
+    for webhook in list["webhooks"].as_array().unwrap() {
+        let id = webhook["id"].as_str().unwrap();
+        assert_eq!(successor.rest.post(&format!("/v1/webhooks/{id}/cancel")).await.status, 200);
+    }
+    let page = browser.get("/").await.text;
+    assert!(page.contains("Nothing is wrong."), "{page}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_source_is_told_to_be_silent_for_as_long_as_it_is(#[values(Sqlite, Postgres)] store: Store) {
+    let settings = format!("{ROUTES}{SHOP}{}", token("all", EVERY_ROLE));
+    let limited = token("orders", "roles = [\"read\"]\nroutes = [\"orders\"]");
+    let hookbox = Hookbox::with_routes(store, &format!("{settings}{limited}"));
+    let browser = Browser::logged_in(&hookbox, "all").await;
+    assert_eq!(send(&hookbox.rest, "evt-001").await.status, 202);
+    assert!(browser.get("/").await.text.contains("Nothing is wrong."), "it has sent something");
+    let page = sees(&hookbox, &browser, SILENT).await;
+    assert!(page.contains("It counts as silent after 5 min."), "{page}");
+    assert!(page.contains("<a href=\"/sources/shop\">Look at the source</a>"), "{page}");
+    let source = browser.get("/sources/shop").await.text;
+    assert!(source.contains("Look at the log of deliveries at the sender"), "{source}");
+    let unseen = Browser::logged_in(&hookbox, "orders").await.get("/").await.text;
+    assert!(!unseen.contains(SILENT), "what came is that of all routes: {unseen}");
+
+    // Long after the counts of 60 minutes, and without a browser that looks.
+    hookbox.advance(SignedDuration::from_hours(30));
+    let page = browser.get("/").await.text;
+    assert!(page.contains(&format!("{SILENT}1 d 6 h.")), "{page}");
+
+    let successor = Hookbox::at(hookbox.stop(), "2026-03-08T12:00:00Z", &[]);
+    let browser = Browser::logged_in(&successor, "all").await;
+    let page = sees(&successor, &browser, SILENT).await;
+    assert!(page.contains(&format!("{SILENT}7 d")), "the store knows when it was last seen: {page}");
+    assert_eq!(send(&successor.rest, "evt-001").await.status, 200);
+    let page = browser.get("/").await.text;
+    assert!(!page.contains(SILENT), "a duplicate ends the silence: {page}");
+}
+
+#[tokio::test]
+async fn what_is_refused_before_it_is_a_webhook_counts_by_source_and_is_told() {
+    let hookbox = Hookbox::with_routes(Sqlite, &format!("{ROUTES}{SHOP}"));
+    let browser = Browser::of(&hookbox);
+    assert_eq!(send(&hookbox.rest, "evt-001").await.status, 202);
+    let large = hookbox.rest.request(Method::POST, "/v1/sources/shop/webhooks");
+    let large = Answer::of(large.body("x".repeat(1024 * 1024 + 1))).await;
+    large.problem(413, "BODY_TOO_LARGE");
+    send(&hookbox.rest, "").await.problem(400, "MALFORMED_WEBHOOK");
+    hookbox.rest.submit_body("{").await.problem(400, "MALFORMED_JSON");
+    let told = "2 webhooks of the source shop were refused in the last 10 minutes, beside 1 accepted webhook. The \
+                last reason: MALFORMED_WEBHOOK.";
+    let page = sees(&hookbox, &browser, told).await;
+    let told = "1 webhook of the source default was refused in the last 10 minutes, and none was accepted. The last \
+                reason: MALFORMED_JSON.";
+    assert!(page.contains(told), "{page}");
+    for source in ["shop", "default"] {
+        let link = format!("<a href=\"/sources/{source}\">Look at the source</a>");
+        assert!(page.contains(&link), "{link}: {page}");
+    }
+    let table = page.split("<h2>Sources</h2>").nth(1).unwrap().split("</section>").next().unwrap();
+    let refused = |source: &str| {
+        let row = table.split("<tr ").find(|row| row.contains(&format!("\"/sources/{source}\""))).unwrap();
+        let numbers = row.split("<td class=\"num\">").skip(1).map(|cell| cell.split('<').next().unwrap());
+        numbers.map(|number| number.parse::<u64>().unwrap()).collect::<Vec<_>>()
+    };
+    // Accepted, refused and unverified.
+    assert_eq!((refused("shop"), refused("default")), (vec![1, 2, 0], vec![0, 1, 0]), "{table}");
+}
+
+#[tokio::test]
+async fn a_problem_of_the_store_leads_to_the_settings_for_who_may_see_them() {
+    let tokens = [token("all", EVERY_ROLE), token("orders", "roles = [\"read\"]\nroutes = [\"orders\"]")];
+    let hookbox = Hookbox::with_routes(Sqlite, &format!("{ROUTES}{}", tokens.concat()));
+    let later = "INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231235959'); COMMIT";
+    hookbox.lock_store().batch_execute(later).unwrap();
+    let told = "The tables of the store (database_url) are not those of this version of hookbox.";
+    let link = "<a href=\"/settings\">Look at the settings</a>";
+    let page = Browser::logged_in(&hookbox, "all").await.get("/").await.text;
+    assert!(page.contains(told) && page.contains(link), "{page}");
+    let limited = Browser::logged_in(&hookbox, "orders").await.get("/").await.text;
+    assert!(limited.contains(told) && !limited.contains(link), "{limited}");
 }
 
 #[tokio::test]
@@ -117,9 +239,9 @@ async fn a_limited_token_sees_only_its_own_numbers() {
         .await;
     }
     let everything = Browser::logged_in(&hookbox, "all").await;
-    let page = sees(&hookbox, &everything, "1 job of the route invoices became a dead letter").await;
+    let page = sees(&hookbox, &everything, "The route invoices has 1 dead letter: 1 job became one").await;
     assert!(page.contains("In and out") && page.contains("default"), "{page}");
     let limited = Browser::logged_in(&hookbox, "orders").await.get("/").await.text;
-    assert!(limited.contains("1 job of the route orders became a dead letter"), "{limited}");
+    assert!(limited.contains("The route orders has 1 dead letter: 1 job became one"), "{limited}");
     assert!(!limited.contains("invoices") && !limited.contains("In and out"), "{limited}");
 }

@@ -5,6 +5,7 @@ use reqwest::header::CONTENT_TYPE;
 
 use super::{Browser, act, refused, row, words};
 use crate::api::harness::client::{Answer, Rest};
+use crate::api::harness::handler::Step;
 use crate::api::harness::{Hookbox, Sqlite};
 
 const SOURCES: &str = r#"
@@ -137,4 +138,56 @@ async fn sources_without_a_section_are_listed_if_they_are_known() {
     assert!(own.contains("Paused by anonymous: too loud"), "{own}");
     refused(&browser.get("/sources/other").await, 404, "SOURCE_NOT_FOUND");
     refused(&browser.get("/sources/No%20Source").await, 400, "INVALID_FIELD");
+}
+
+#[tokio::test]
+async fn what_came_from_sources_without_a_section_is_shown() {
+    let route = "[[routes]]\nname = \"alerts\"\nmatch = { source = [\"default\", \"hookbox\"] }\n";
+    let hookbox = Hookbox::with_routes(Sqlite, &format!("{SOURCES}{route}"));
+    let browser = Browser::of(&hookbox);
+    let list = browser.get("/sources").await;
+    for path in ["/sources/default", "/sources/hookbox"] {
+        assert!(row(&list, path).contains("not yet"), "{}", list.text);
+    }
+    hookbox.handler.will([Step::FailForGood("no such order")]);
+    hookbox.rest.accept("evt-001").await;
+    hookbox.rest.submit_body("{").await.problem(400, "MALFORMED_JSON");
+    let numbers = |accepted: u64, refused: u64| {
+        format!(
+            "<td class=\"num\" data-label=\"Accepted\">{accepted}</td><td class=\"num\" data-label=\"Refused\">{refused}</td>"
+        )
+    };
+    let list = hookbox
+        .as_time_passes("the numbers of both sources", || async {
+            let list = browser.get("/sources").await;
+            let (default, own) = (row(&list, "/sources/default"), row(&list, "/sources/hookbox"));
+            (default.contains(&numbers(1, 1)) && own.contains(&numbers(1, 0))).then_some(list)
+        })
+        .await;
+    assert!(!row(&list, "/sources/default").contains("not yet"), "{}", list.text);
+    assert!(!row(&list, "/sources/hookbox").contains("not yet"), "{}", list.text);
+    let default = words(&browser.get("/sources/default").await.text);
+    for tile in
+        ["Accepted 1 new webhooks in the last 60 minutes", "Refused 1 webhooks in the last 60 minutes"]
+    {
+        assert!(default.contains(tile), "{tile}: {default}");
+    }
+    assert!(default.contains("ago the last webhook, since the start"), "{default}");
+}
+
+#[tokio::test]
+async fn the_trace_ids_of_refused_requests_link_to_the_tool_of_the_setting() {
+    for (setting, is_link) in [("", false), ("https://jaeger.example/trace/{trace_id}", true)] {
+        let settings = format!("trace_url = \"{setting}\"\n{SOURCES}");
+        let hookbox = Hookbox::with_routes(Sqlite, &settings);
+        assert_eq!(send(&hookbox.rest, "another", Some("evt-001")).await.status, 401);
+        let rejections = hookbox.rest.get("/v1/sources/crm/rejections").await.json();
+        let trace_id = rejections["rejections"][0]["trace_id"].as_str().unwrap().to_owned();
+        let page = Browser::of(&hookbox).get("/sources/crm").await;
+        let link = format!(
+            "<a href=\"https://jaeger.example/trace/{trace_id}\" rel=\"noreferrer noopener\">{trace_id}</a>"
+        );
+        assert!(page.text.contains(&trace_id), "{}", page.text);
+        assert_eq!(page.text.contains(&link), is_link, "{link}: {}", page.text);
+    }
 }
