@@ -157,7 +157,7 @@ fn problem(client: &Client, data: &str) -> ClientError {
         Ok(Status { status }) => refusal(&crate::client::Answer {
             status,
             content_type: "application/problem+json".to_owned(),
-            text: data.to_owned(),
+            body: data.as_bytes().to_vec(),
         }),
         Err(error) => client.unexpected(error.to_string()),
     }
