@@ -104,7 +104,7 @@ pub struct Config {
     pub sources: Sources,
     /// How many worker threads run handlers, 1 to 4096.
     pub workers: usize,
-    /// The name of this process in the history of attempts: host name and process id.
+    /// The name of this process in the history of attempts: host name and process id, with a space between them.
     pub worker: String,
     /// The compiled routes.
     pub routes: Arc<Routes>,

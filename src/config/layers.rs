@@ -184,12 +184,14 @@ impl Layers {
         self.traces.clone()
     }
 
-    /// The name of this process: `<host>-<process id>`. The host is `localhost` if its name is not known.
+    /// The name of this process: `<host> <process id>`. The host is `localhost` if its name is not known. The space
+    /// keeps the name apart from those of workers elsewhere, which have none: a lease belongs to a name, and a worker must
+    /// not end an attempt that this process runs.
     pub fn worker(&self) -> String {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let host = if host.trim().is_empty() { self.variable("HOSTNAME") } else { &host };
         let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
-        format!("{host}-{}", std::process::id())
+        format!("{host} {}", std::process::id())
     }
 
     fn variable(&self, name: &str) -> &str {

@@ -123,8 +123,8 @@ pub fn migrate(path: &Path) -> std::result::Result<Vec<String>, OpenError> {
 }
 
 impl SqliteStore {
-    /// Opens the file, runs missing migrations, and takes over the leased jobs of the previous process, but those of
-    /// pulled routes.
+    /// Opens the file, runs missing migrations, and takes over the leased jobs of the previous process, but not those
+    /// that workers elsewhere may hold.
     /// Refuses a file whose webhooks are being moved, or were moved, to a database.
     pub async fn open(
         options: Options,
@@ -194,10 +194,10 @@ impl SqliteStore {
         })
     }
 
-    /// Takes over the leased jobs of the previous process but those of pulled routes, and frees lanes, by the
-    /// policies in force now.
+    /// Takes over the leased jobs of the previous process, but not those that workers elsewhere may hold, and frees
+    /// lanes, by the policies in force now.
     async fn take_over_all(&self) -> Result<()> {
-        let taken = self.take_over(Takeable::AllButPulled).await?;
+        let taken = self.take_over(Takeable::AllOfPool).await?;
         if taken > 0 {
             tracing::info!(jobs = taken, "took over the unfinished jobs of the previous process");
         }

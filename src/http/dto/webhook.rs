@@ -286,8 +286,8 @@ struct AttemptBody {
     finished_at: Time,
     /// Why the attempt failed or was interrupted, cut off after 2,000 characters; null if it completed.
     error: Option<String>,
-    /// The process that ran the attempt: its host name and process id, on PostgreSQL with a random suffix. Of a route
-    /// with the handler `pull`, the name of the worker.
+    /// The process that ran the attempt: its host name, a space and its process id, on PostgreSQL with a random suffix.
+    /// Of a route with the handler `pull`, the name of the worker.
     worker: String,
     /// What the handler sent, and what was answered; absent if the handler sent nothing, and once the retention of
     /// the payload is over. Shown of the last 20 attempts of a job; absent from earlier ones.

@@ -191,7 +191,8 @@ impl From<Failed> for RunResult {
     }
 }
 
-/// The name of a worker: 1 to 128 visible characters. Errors: `InvalidField`.
+/// The name of a worker: 1 to 128 visible characters. A space would let it be the name of one of hookbox's own processes,
+/// whose leases it could then end. Errors: `InvalidField`.
 pub fn check_worker(name: &str) -> Result<Arc<str>> {
     let is_visible = |c: char| !c.is_control() && !c.is_whitespace();
     if name.is_empty() || name.chars().nth(MAX_WORKER_CHARS).is_some() || !name.chars().all(is_visible) {

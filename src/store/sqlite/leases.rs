@@ -22,9 +22,9 @@ const TAKE_OVER_JOBS: i64 = 500;
 
 /// Which leased jobs to take over.
 pub(super) enum Takeable {
-    /// All leased jobs, because the process that leased them is gone; but those of pulled routes, whose workers live
-    /// elsewhere.
-    AllButPulled,
+    /// All leased jobs, because the process that leased them is gone; but not those that workers elsewhere may hold:
+    /// jobs of pulled routes, and of routes that are gone from the settings.
+    AllOfPool,
     /// Jobs whose lease has expired, except for these leases, whose attempts still run.
     ExpiredBut(Vec<Lease>),
 }
@@ -54,7 +54,7 @@ pub(super) fn renew(
 pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> Result<TakenOver, Refusal> {
     let now = transaction.context.clock.now();
     let (until, held, queues) = match what {
-        Takeable::AllButPulled => (i64::MAX, list_of(&[])?, pulled_queues(transaction)),
+        Takeable::AllOfPool => (i64::MAX, list_of(&[])?, left_queues(transaction)),
         Takeable::ExpiredBut(held) => (now.as_millisecond(), list_of(held)?, Vec::new()),
     };
     let queues = serde_json::to_string(&queues).map_err(rows::unreadable)?;
@@ -72,11 +72,14 @@ pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> R
     Ok(taken)
 }
 
-/// The numbers of the queues of pulled routes.
-fn pulled_queues(transaction: &Transaction<'_>) -> Vec<u32> {
+/// The numbers of the queues whose jobs workers elsewhere may hold.
+fn left_queues(transaction: &Transaction<'_>) -> Vec<u32> {
     let memory = &transaction.context.memory;
-    let pulled = memory.policies().iter().filter(|policy| policy.is_pulled());
-    pulled.flat_map(|policy| memory.queues.of_route(&policy.route)).map(|queue| queue.0).collect()
+    let queues = memory.queues.iter().map(|(queue, _)| queue);
+    queues
+        .filter(|queue| memory.policy(*queue).is_none_or(|policy| policy.is_pulled()))
+        .map(|queue| queue.0)
+        .collect()
 }
 
 /// The end of an interrupted attempt, by the policy in force.

@@ -23,8 +23,8 @@ pub(crate) struct Options {
 /// The storage of one store: a file or a database. Removed when the harness is dropped.
 #[async_trait]
 pub(crate) trait Harness: Send + Sync + Sized + 'static {
-    /// Whether a process that opens the store immediately takes over all leases of the previous process. If
-    /// several processes can share a store, a lease must expire first.
+    /// Whether a process that opens the store immediately takes over the leases of the previous process, except those
+    /// that workers elsewhere may hold. If several processes can share a store, a lease must expire first.
     const TAKES_OVER_AT_OPEN: bool;
 
     /// How long a process leaves expired leases of a route that is not in its policies to other processes.

@@ -125,6 +125,41 @@ async fn the_outcome_of_a_lease_that_no_worker_holds_is_not_recorded(
     assert_eq!(super::extend(&hookbox.rest, "host-1", &json!(LEASE), "60s").await["held"], false);
 }
 
+#[rstest]
+#[tokio::test]
+async fn no_worker_can_end_or_extend_an_attempt_that_hookbox_runs(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, "[[routes]]\nname = \"run\"\nhandler = \"simulate\"\n");
+    let id = hookbox.rest.accept("evt-001").await;
+    let ended = hookbox.wait_for(&id, "completed").await;
+    let process = ended["attempts"][0]["worker"].as_str().unwrap();
+    let gate = hookbox.handler.will_hold();
+    let id = hookbox.rest.accept("evt-002").await;
+    hookbox.wait_for_runs(2).await;
+
+    // One of them is its lease.
+    let id = id.as_str();
+    let leases = (1..=3).flat_map(|queue| (1..=9).map(move |token| format!("{id}.{queue}.{token}")));
+    let leases = leases.collect::<Vec<_>>();
+    let completed = |lease: &String| json!({ "lease": lease, "completed": { "result": "theirs" } });
+    let outcomes = leases.iter().map(completed).collect::<Vec<_>>();
+    let extend = |worker: &str| json!({ "worker": worker, "leases": leases });
+    let finish = |worker: &str| json!({ "worker": worker, "outcomes": outcomes });
+    call(&hookbox.rest, "extend", &extend(process)).await.refused_field("worker");
+    call(&hookbox.rest, "finish", &finish(process)).await.refused_field("worker");
+    for worker in [process.replace(' ', "-"), process.replace(' ', ""), "host-1".to_owned()] {
+        let extended = call(&hookbox.rest, "extend", &extend(&worker)).await.json();
+        let finished = call(&hookbox.rest, "finish", &finish(&worker)).await.json();
+        for (lease, finished) in leases.iter().zip(finished["jobs"].as_array().unwrap()) {
+            assert_eq!(*finished, super::not_recorded(&json!(lease)));
+        }
+        let extended = extended["leases"].as_array().unwrap();
+        assert!(extended.iter().all(|lease| lease["held"] == false), "{extended:?}");
+    }
+    drop(gate);
+    let done = hookbox.wait_for(id, "completed").await;
+    assert_eq!(done["result"], json!({ "handled": "order.created" }));
+}
+
 #[tokio::test]
 async fn grpc_names_a_wrong_field_and_a_wrong_route() {
     let hookbox = Hookbox::with_routes(Sqlite, &routes());

@@ -98,6 +98,9 @@ pub(crate) async fn an_attempt_of_a_route_that_is_gone_can_end<H: Harness>() {
     let jobs = inbox.claimed(2).await;
     inbox.reload([]).await;
     assert_eq!(inbox.renew(vec![jobs[0].lease], LEASE).await.expect("renews"), []);
+    // The program that runs it can be a worker elsewhere, for which a restart of hookbox is nothing.
+    inbox.close_and_reopen().await;
+    assert_eq!(inbox.renew(vec![jobs[1].lease], LEASE).await.expect("renews"), []);
     inbox.end(&jobs[0], Status::Completed).await;
     inbox.end(&jobs[1], Status::Retrying).await;
     inbox.claim_nothing().await;
@@ -168,8 +171,7 @@ pub(crate) async fn held_jobs_can_be_moved_to_another_route<H: Harness>() {
     };
     assert_eq!((waiting("gone"), waiting("kept")), (0, 1_202));
     let of_runs = inbox.job_of(runs.lease.job.webhook, "gone").await.0.status;
-    let cut_off = if H::TAKES_OVER_AT_OPEN { Status::DeadLettered } else { Status::Processing };
-    assert_eq!(of_runs, cut_off, "a running job is not moved");
+    assert_eq!(of_runs, Status::Processing, "a running job is not moved");
     assert_eq!(runs.route, route("gone"));
     inbox.advance_to(due);
     let jobs = inbox.claimed(2_000).await;

@@ -190,7 +190,8 @@ impl Reference {
                     inbox.close_and_reopen().await;
                 }
                 if H::TAKES_OVER_AT_OPEN {
-                    self.take_over(now, |_| true);
+                    let policies = Arc::clone(&self.policies);
+                    self.take_over(now, |job| policies.get(&job.route).is_some());
                 }
             }
         }
