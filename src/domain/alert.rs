@@ -35,6 +35,8 @@ pub enum Alert {
     BreakerOpened {
         /// The route.
         route: RouteName,
+        /// The source of the webhook whose attempt opened it.
+        source: Source,
         /// How many attempts had failed when it opened.
         failures: u32,
         /// Why the last of them failed.
@@ -107,14 +109,17 @@ impl Alert {
         Self::DeadLettered { route, webhook, source, attempts, error }
     }
 
-    /// The breaker of a route opened after `failures` failed attempts. Nothing is sent until `until`.
+    /// The breaker of a route opened after `failures` failed attempts, the last of them for a webhook of `source`. Nothing
+    /// is sent until `until`.
     pub fn breaker_opened(
         route: &RouteName,
+        source: &Source,
         failures: u32,
         error: impl Into<String>,
         until: Timestamp,
     ) -> Self {
-        Self::BreakerOpened { route: route.clone(), failures, error: error.into(), until }
+        let (route, source) = (route.clone(), source.clone());
+        Self::BreakerOpened { route, source, failures, error: error.into(), until }
     }
 
     /// What it is about.
@@ -129,10 +134,10 @@ impl Alert {
         Topic { event_type, subject: subject.to_owned() }
     }
 
-    /// Whether it is about a webhook that was made of an alert. No alert is made about these: an alert that cannot
-    /// be delivered would make others without end.
+    /// Whether it is about the delivery of an alert. No alert is made about that: an alert that cannot be delivered would
+    /// make others without end, also if two routes tell of each other.
     pub fn is_about_alerts(&self) -> bool {
-        matches!(self, Self::DeadLettered { source, .. } if source.is_own())
+        matches!(self, Self::DeadLettered { source, .. } | Self::BreakerOpened { source, .. } if source.is_own())
     }
 
     /// The route that does not get the alert even if it matches, because it could not deliver it.
@@ -166,7 +171,7 @@ impl Alert {
                 "attempts": attempts,
                 "error": error,
             }),
-            Self::BreakerOpened { route, failures, error, until } => json!({
+            Self::BreakerOpened { route, failures, error, until, .. } => json!({
                 "at": at,
                 "count": count,
                 "text": text,
@@ -216,7 +221,7 @@ impl Alert {
                 let error = cut(error.as_deref().unwrap_or("unknown"));
                 format!("{what}: webhook {webhook} from {source}, attempts: {attempts}, error: {error}")
             }
-            Self::BreakerOpened { route, failures, error, until } => format!(
+            Self::BreakerOpened { route, failures, error, until, .. } => format!(
                 "The breaker of the route {route} opened; nothing is sent until {}. Failed attempts: {failures}, \
                  error: {}",
                 time(*until),
@@ -268,9 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn only_dead_letters_of_the_own_source_are_about_alerts() {
+    fn only_what_happened_to_webhooks_of_the_own_source_is_about_alerts() {
         assert!(dead_lettered(Source::OWN).is_about_alerts());
         assert!(!dead_lettered("default").is_about_alerts());
+        let opened = |source| {
+            Alert::breaker_opened(&RouteName::default(), &source, 5, "closed", Timestamp::UNIX_EPOCH)
+        };
+        assert!(opened(Source::own()).is_about_alerts());
+        assert!(!opened(Source::default()).is_about_alerts());
     }
 
     #[test]
@@ -295,7 +305,8 @@ mod tests {
             )
         );
         let (route, error) = (RouteName::default(), "é".repeat(300));
-        let opened = Alert::breaker_opened(&route, 5, error.as_str(), Timestamp::UNIX_EPOCH);
+        let source = Source::default();
+        let opened = Alert::breaker_opened(&route, &source, 5, error.as_str(), Timestamp::UNIX_EPOCH);
         assert!(text(&opened, 1).ends_with(&format!(": {}", "é".repeat(200))));
         assert_eq!(opened.payload(1, Timestamp::UNIX_EPOCH)["error"], error);
         assert_eq!(opened.payload(1, Timestamp::UNIX_EPOCH)["until"], "1970-01-01T00:00:00.000Z");

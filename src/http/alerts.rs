@@ -184,7 +184,7 @@ fn examples() -> Option<[(&'static str, &'static str, Alert); 5]> {
         (
             "BreakerOpenedAlert",
             "The breaker of a route opened",
-            Alert::breaker_opened(&route, 5, error, until),
+            Alert::breaker_opened(&route, &Source::default(), 5, error, until),
         ),
         ("BacklogHighAlert", "The backlog is high", high),
         ("SourceSilentAlert", "A source has sent nothing for too long", silent),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::domain::alert::Alert;
 use crate::domain::breaker::{Breaker, Trip};
 use crate::domain::route::RouteName;
+use crate::domain::webhook::Source;
 use crate::store::TrippedBreaker;
 use crate::telemetry::metrics::Metrics;
 
@@ -74,23 +75,24 @@ pub(super) struct BreakerChange {
 /// Why a breaker has opened or has been closed.
 #[derive(Clone, Debug)]
 enum Cause {
-    /// An attempt has ended, with this error.
-    Attempt(Option<String>),
+    /// An attempt for a webhook of this source has ended, with this error.
+    Attempt { source: Source, error: Option<String> },
     /// An operator has resumed the route.
     Operator,
 }
 
 impl BreakerChange {
-    /// The change that the end of an attempt has made; none if the breaker is stored as before. `error` is that of the
-    /// attempt.
+    /// The change that the end of an attempt for a webhook of `source` has made; none if the breaker is stored as before.
+    /// `error` is that of the attempt.
     pub(super) fn of_attempt(
         route: &RouteName,
+        source: &Source,
         before: Breaker,
         after: Breaker,
         error: Option<&str>,
     ) -> Option<Self> {
-        let cause = Cause::Attempt(error.map(str::to_owned));
-        (before.trip != after.trip).then(|| Self { route: route.clone(), after, cause })
+        let cause = || Cause::Attempt { source: source.clone(), error: error.map(str::to_owned) };
+        (before.trip != after.trip).then(|| Self { route: route.clone(), after, cause: cause() })
     }
 
     /// The change that an operator has made: the breaker is closed.
@@ -102,14 +104,12 @@ impl BreakerChange {
     pub(super) fn tell(&self, metrics: &Metrics) {
         let route = self.route.as_str();
         match (&self.after.trip, &self.cause) {
-            (Some(Trip { trips, open_until }), cause) => {
+            (Some(Trip { trips, open_until }), Cause::Attempt { source, error }) => {
                 metrics.breaker_opened(route);
-                let error = match cause {
-                    Cause::Attempt(error) => error.as_deref(),
-                    Cause::Operator => None,
-                };
-                let (failures, reason) = (self.after.failures, error.unwrap_or_default());
-                metrics.alerts().raise(|| Alert::breaker_opened(&self.route, failures, reason, *open_until));
+                let (failures, reason) = (self.after.failures, error.as_deref().unwrap_or_default());
+                metrics
+                    .alerts()
+                    .raise(|| Alert::breaker_opened(&self.route, source, failures, reason, *open_until));
                 tracing::warn!(
                     route,
                     failures,
@@ -119,13 +119,14 @@ impl BreakerChange {
                     "the target of a route is down: the breaker is open, and the jobs of the route wait without using up attempts; after that time one of them tries the target"
                 );
             }
-            (None, Cause::Attempt(_)) => {
+            (None, Cause::Attempt { .. }) => {
                 tracing::info!(
                     route,
                     "the target of a route is up: the breaker is closed, and jobs start again"
                 );
             }
-            (None, Cause::Operator) => {
+            // Operators only close breakers.
+            (_, Cause::Operator) => {
                 tracing::info!(route, "the breaker of a route is closed, because the route was resumed");
             }
         }

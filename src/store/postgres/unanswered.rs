@@ -65,6 +65,7 @@ mod tests {
 
     use super::*;
     use crate::domain::breaker::{Breaker, Trip};
+    use crate::domain::webhook::Source;
 
     fn trip(trips: u32) -> Trip {
         Trip { trips, open_until: Timestamp::UNIX_EPOCH }
@@ -73,7 +74,8 @@ mod tests {
     /// A change from one breaker to another, of the default route.
     fn change(before: Option<Trip>, after: Option<Trip>) -> BreakerChange {
         let of = |trip| Breaker { failures: 1, trip };
-        BreakerChange::of_attempt(&RouteName::default(), of(before), of(after), None).expect("differs")
+        let (route, source) = (RouteName::default(), Source::default());
+        BreakerChange::of_attempt(&route, &source, of(before), of(after), None).expect("differs")
     }
 
     fn stored(trips: u32) -> Vec<TrippedBreaker> {

@@ -34,16 +34,16 @@ pub(super) fn load(connection: &mut SqliteConnection) -> QueryResult<Vec<Tripped
 pub(super) fn learn(transaction: &mut Transaction<'_>, finish: &Finish, health: Health) -> QueryResult<()> {
     let now = transaction.context.clock.now();
     let memory = &mut transaction.context.memory;
-    let Some((route, _)) = memory.queues.name(finish.lease.job.queue) else { return Ok(()) };
+    let Some((route, source)) = memory.queues.name(finish.lease.job.queue) else { return Ok(()) };
     let policy = memory.policies().get(route).and_then(|policy| policy.breaker());
     let before = memory.breakers.of(route);
     let after = before.after(health, policy, now);
     if after == before {
         return Ok(());
     }
-    let route = route.clone();
-    memory.breakers.set(&route, after);
-    match BreakerChange::of_attempt(&route, before, after, finish.error.as_deref()) {
+    let change = BreakerChange::of_attempt(route, source, before, after, finish.error.as_deref());
+    memory.breakers.set(route, after);
+    match change {
         Some(change) => write(transaction, change),
         None => Ok(()),
     }

@@ -9,6 +9,7 @@ use super::{Moment, Schedule, State};
 use crate::domain::breaker::{Breaker, Health};
 use crate::domain::job::QueueId;
 use crate::domain::route::RouteName;
+use crate::domain::webhook::Source;
 use crate::store::breakers::BreakerChange;
 use crate::store::types::TrippedBreaker;
 
@@ -43,16 +44,17 @@ impl Schedule {
             return learnt;
         }
         let state = self.state();
-        let mut breakers: BTreeMap<&RouteName, (Breaker, Option<&str>)> = BTreeMap::new();
+        // With the source and the error of the last attempt.
+        let mut breakers: BTreeMap<&RouteName, (Breaker, &Source, Option<&str>)> = BTreeMap::new();
         for finding in findings {
-            let Some((route, _)) = state.queues.name(finding.queue) else { continue };
+            let Some((route, source)) = state.queues.name(finding.queue) else { continue };
             let policy = state.policies.get(route).and_then(|policy| policy.breaker());
-            let (breaker, error) = breakers.entry(route).or_insert_with(|| (state.breakers.of(route), None));
-            *breaker = breaker.after(finding.health, policy, now);
-            *error = finding.error;
+            let known = breakers.get(route).map(|(breaker, ..)| *breaker);
+            let after = known.unwrap_or_else(|| state.breakers.of(route)).after(finding.health, policy, now);
+            breakers.insert(route, (after, source, finding.error));
         }
-        for (route, (after, error)) in breakers {
-            match BreakerChange::of_attempt(route, state.breakers.of(route), after, error) {
+        for (route, (after, source, error)) in breakers {
+            match BreakerChange::of_attempt(route, source, state.breakers.of(route), after, error) {
                 Some(change) => learnt.changes.push(change),
                 None => learnt.counted.push((route.clone(), after)),
             }
