@@ -50,8 +50,8 @@
 //!   effect by [`Attempt::delivery_id`], which is the same for all attempts of a run, and skip an effect that is there.
 //! - **Stopping.** An attempt is told to stop when its `timeout` or the grace of a shutdown is over, or its lease is lost.
 //!   hookbox cannot stop a thread: a handler that takes long waits with [`Attempt::sleep`], looks at
-//!   [`Attempt::is_stopped`] or awaits [`Attempt::stopped`], and then returns [`Failure::Stopped`]. Routes without
-//!   `timeout` have no limit.
+//!   [`Attempt::is_stopped`] or awaits [`Attempt::stopped`], and then returns [`Failure::Stopped`]. Without `timeout`, a
+//!   route gives it 5 minutes.
 //! - **Threads.** A handler may block. It takes one of `workers` threads until it returns.
 //!
 //! A program with a `main` of its own serves with [`Hookbox::serve`]. `examples/handler.rs` is a whole program.

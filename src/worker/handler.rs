@@ -27,10 +27,10 @@ use crate::telemetry::trace;
 /// after the process died or lost its lease during an attempt. Use [`Attempt::delivery_id`] as the idempotency key
 /// of outside effects; it is the same for every attempt of a job until the job is retried by hand.
 ///
-/// Set a `timeout` for routes of handlers of your own, and let the handler look whether it has to stop
-/// ([`Attempt::is_stopped`], [`Attempt::sleep`]). If it has not returned 10 s after it was told to stop, its attempt is
+/// An attempt is told to stop after the `timeout` of its route, 5 minutes if the route sets none. Let the handler look
+/// whether it has to stop ([`Attempt::is_stopped`], [`Attempt::sleep`]). If it has not returned 10 s after it was told to stop, its attempt is
 /// abandoned: the attempt has failed, what the handler returns later is dropped, and another thread takes the place of
-/// its thread. Without a timeout, an attempt may run for any time.
+/// its thread.
 pub trait Handler: Send + Sync {
     /// Processes one job. The returned value is stored as the result of the job. If its JSON is larger than
     /// 64 KiB, the job is dead-lettered. A panic counts as [`Failure::Retry`].

@@ -33,8 +33,8 @@ const MEMBERS: &[(&str, &str)] = &[
 /// How long an attempt of the handler `http` may run if the route does not say it.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long an attempt of the handler `exec` may run if the route does not say it.
-const EXEC_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// How long an attempt of the handler `exec`, or of a handler of the program's own, may run if the route does not say it.
+const CODE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// What `hookbox config` shows of the settings of a handler in place of secrets and of the content of files.
 #[derive(Clone, Debug, Default)]
@@ -57,10 +57,10 @@ pub(super) fn without_settings(name: &str, defaults: &Defaults) -> HandlerSettin
 
 /// How long an attempt may run if the route does not say it; none if it has no limit.
 pub(super) fn default_timeout(handler: &HandlerSettings) -> Option<Duration> {
-    match handler.name() {
-        "http" => Some(HTTP_TIMEOUT),
-        "exec" => Some(EXEC_TIMEOUT),
-        _ => None,
+    match handler {
+        HandlerSettings::Http(_) => Some(HTTP_TIMEOUT),
+        HandlerSettings::Exec(_) | HandlerSettings::Named(_) => Some(CODE_TIMEOUT),
+        HandlerSettings::Simulate(_) | HandlerSettings::Pull => None,
     }
 }
 

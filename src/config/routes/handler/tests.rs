@@ -22,9 +22,14 @@ fn read(folder: &TempDir, members: &str) -> Result<Config, String> {
 }
 
 fn config(file: &Path) -> Result<Config, String> {
+    config_of_program(file, HANDLERS)
+}
+
+/// The settings of a program with these handlers.
+fn config_of_program(file: &Path, handlers: &[&str]) -> Result<Config, String> {
     let environment = ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let layers = Layers::read(Some(file), environment, []).map_err(|mistakes| mistakes.to_string())?;
-    Config::new(&layers, HANDLERS).map_err(|mistakes| mistakes.to_string())
+    Config::new(&layers, handlers).map_err(|mistakes| mistakes.to_string())
 }
 
 fn policy(config: &Config) -> Policy {
@@ -146,6 +151,19 @@ fn a_timeout_of_the_route_wins_over_that_of_the_handler() {
     assert_eq!(timeout(http), Some(Duration::from_secs(30)));
     assert_eq!(timeout(&format!("{http}timeout = \"5s\"")), Some(Duration::from_secs(5)));
     assert_eq!(timeout("handler = \"simulate\""), None);
+}
+
+#[test]
+fn a_handler_of_the_programs_own_has_a_timeout() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("hookbox.toml");
+    let handlers = HANDLERS.iter().copied().chain(["resize"]).collect::<Vec<_>>();
+    for (members, expected) in [("", 300), ("timeout = \"1h\"\n", 3_600)] {
+        let text = format!("[[routes]]\nname = \"a\"\nhandler = \"resize\"\n{members}");
+        std::fs::write(&file, text).expect("writes");
+        let config = config_of_program(&file, &handlers).expect("no mistakes");
+        assert_eq!(policy(&config).timeout, Some(Duration::from_secs(expected)));
+    }
 }
 
 /// Checks what is told about each line, which is the fourth of the file, or the fifth.
