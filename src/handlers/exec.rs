@@ -46,7 +46,8 @@ impl Exec {
         Self { launcher }
     }
 
-    fn run(&self, settings: &Settings, attempt: &Attempt<'_>) -> Result<Value, Failure> {
+    /// Runs the program of a route. Returns the result as JSON.
+    fn run(&self, settings: &Settings, attempt: &Attempt<'_>) -> Result<String, Failure> {
         let Some(program) = settings.command.first() else {
             return Err(for_good("the route has no program to run; set `command`"));
         };
@@ -78,7 +79,11 @@ impl Exec {
 impl Handler for Exec {
     fn handle(&self, attempt: &Attempt<'_>) -> Result<Value, Failure> {
         match &attempt.policy().handler {
-            HandlerSettings::Exec(settings) => self.run(settings, attempt),
+            HandlerSettings::Exec(settings) => {
+                // A value would change it: large numbers, the order of members, spaces.
+                attempt.keep_result(self.run(settings, attempt)?);
+                Ok(Value::Null)
+            }
             _ => Err(for_good("the route has no settings for the handler `exec`")),
         }
     }
@@ -100,7 +105,7 @@ fn span_of(program: &str) -> Span {
 }
 
 /// What the end of a program means for its attempt.
-fn outcome(ended: Ended, program: &str) -> Result<Value, Failure> {
+fn outcome(ended: Ended, program: &str) -> Result<String, Failure> {
     let Ended { status, stdout, stderr, was_stopped } = ended;
     // Also if the exit code is 0: many programs end so on SIGTERM, whether their work is done or not.
     if was_stopped {
@@ -185,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_decides() {
-        assert_eq!(outcome(ended(0, "1", "a warning"), "x"), Ok(Value::from(1)));
+        assert_eq!(outcome(ended(0, "1", "a warning"), "x"), Ok("1".to_owned()));
         assert_eq!(
             outcome(ended(65 << 8, "1", "no such customer\n"), "x"),
             Err(for_good("the program ended with exit code 65: no such customer"))

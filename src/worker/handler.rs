@@ -28,9 +28,9 @@ use crate::telemetry::trace;
 /// of outside effects; it is the same for every attempt of a job until the job is retried by hand.
 ///
 /// An attempt is told to stop after the `timeout` of its route, 5 minutes if the route sets none. Let the handler look
-/// whether it has to stop ([`Attempt::is_stopped`], [`Attempt::sleep`]). If it has not returned 10 s after it was told to stop, its attempt is
-/// abandoned: the attempt has failed, what the handler returns later is dropped, and another thread takes the place of
-/// its thread.
+/// whether it has to stop ([`Attempt::is_stopped`], [`Attempt::sleep`]). If it has not returned 10 s after it was told to
+/// stop, its attempt is abandoned: the attempt has failed, what the handler returns later is dropped, and another thread
+/// takes the place of its thread.
 pub trait Handler: Send + Sync {
     /// Processes one job. The returned value is stored as the result of the job. If its JSON is larger than
     /// 64 KiB, the job is dead-lettered. A panic counts as [`Failure::Retry`].
@@ -101,6 +101,8 @@ pub struct Attempt<'a> {
     pub(super) kept: Mutex<Option<Delivery>>,
     /// What was found out about the target.
     pub(super) health: Mutex<Option<Health>>,
+    /// The result as JSON, if it is not the value that the handler returns.
+    pub(super) result: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for Attempt<'_> {
@@ -216,6 +218,12 @@ impl Attempt<'_> {
     /// Without a call, the attempt has found out nothing.
     pub fn note_health(&self, health: Health) {
         *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Some(health);
+    }
+
+    /// Keeps a result, which is JSON, as it is written. If the handler completes, it takes the place of the value that the
+    /// handler returns.
+    pub(crate) fn keep_result(&self, json: String) {
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(json);
     }
 
     /// Whether the handler should stop, because the lease was lost, the shutdown grace is over, or the

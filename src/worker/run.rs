@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::Span;
 use tracing::field::Empty;
@@ -152,18 +151,22 @@ impl Runner {
         };
         let clock = self.shared.clock.as_ref();
         let Started { job, policy, deadline, .. } = started;
-        let (kept, health) = (Mutex::default(), Mutex::default());
-        let attempt = Attempt { job, payload, policy, stop, clock, deadline: *deadline, kept, health };
+        let (kept, health, result) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let attempt =
+            Attempt { job, payload, policy, stop, clock, deadline: *deadline, kept, health, result };
         // Unwind safe: the handler cannot leave our state half changed, and is responsible for its own.
-        let result = match catch_unwind(AssertUnwindSafe(|| handler.handle(&attempt))) {
-            Ok(Ok(result)) => completed(&result),
+        let returned = catch_unwind(AssertUnwindSafe(|| handler.handle(&attempt)));
+        let is_stopped = attempt.is_stopped();
+        let Attempt { kept, health, result, .. } = attempt;
+        let result = match returned {
+            Ok(Ok(value)) => completed(left(result).unwrap_or_else(|| value.to_string())),
             Ok(Err(Failure::Retry { error, after })) => {
                 RunResult::Failed { error: cut(error), retry_after: after }
             }
             Ok(Err(Failure::Permanent { error })) => failed_for_good(error),
             Ok(Err(Failure::Stopped)) if stop.is_raised() => RunResult::Stopped,
             Ok(Err(Failure::Stopped)) => {
-                let timeout = policy.timeout.filter(|_| attempt.is_stopped());
+                let timeout = policy.timeout.filter(|_| is_stopped);
                 failed(timeout.map_or_else(
                     || "the handler returned `Stopped`, but the attempt was not told to stop".into(),
                     |timeout| format!("the attempt took longer than its timeout of {timeout:?}"),
@@ -174,12 +177,13 @@ impl Runner {
                 failed(format!("the handler panicked: {text}"))
             }
         };
-        Ran {
-            result,
-            delivery: attempt.kept.into_inner().unwrap_or_else(PoisonError::into_inner),
-            health: attempt.health.into_inner().unwrap_or_else(PoisonError::into_inner),
-        }
+        Ran { result, delivery: left(kept), health: left(health) }
     }
+}
+
+/// What a handler has left with its attempt.
+fn left<T>(kept: Mutex<Option<T>>) -> Option<T> {
+    kept.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Concludes an attempt by the policy in force now. The caller adds the delivery.
@@ -209,8 +213,8 @@ fn not_started(job: &ClaimedJob) -> Option<Arc<Started>> {
     None
 }
 
-fn completed(result: &Value) -> RunResult {
-    let result = result.to_string();
+/// The end of an attempt with a result, as JSON.
+fn completed(result: String) -> RunResult {
     if result.len() > MAX_RESULT_BYTES {
         let bytes = result.len();
         return failed_for_good(format!(

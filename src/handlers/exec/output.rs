@@ -2,6 +2,7 @@
 //! else is counted and dropped while it is read.
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// The largest result, in bytes of JSON: the limit for the results of all handlers.
 const MAX_RESULT_BYTES: usize = 64 * 1024;
@@ -24,28 +25,27 @@ impl Head {
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
     }
 
-    /// The result: null if there was no output, the JSON if all of the output is JSON, else a string, in which invalid
-    /// UTF-8 is replaced. Output that is too large for a result is a string too: its beginning, and how large it was.
-    pub(super) fn into_result(self) -> Value {
+    /// The result as JSON: null if there was no output, the output as it is written if all of it is JSON, else a string,
+    /// in which invalid UTF-8 is replaced. Output that is too large for a result is a string too: its beginning, and how
+    /// large it was.
+    pub(super) fn into_result(self) -> String {
         let Self { kept, bytes } = self;
         if kept.is_empty() {
-            return Value::Null;
+            return Value::Null.to_string();
         }
         let is_whole = u64::try_from(kept.len()) == Ok(bytes);
-        if is_whole
-            && let Ok(value) = serde_json::from_slice::<Value>(&kept)
-            && value.to_string().len() <= MAX_RESULT_BYTES
-        {
-            return value;
+        if is_whole && let Ok(json) = serde_json::from_slice::<&RawValue>(&kept) {
+            return json.get().to_owned();
         }
         let text = String::from_utf8_lossy(&kept);
         if is_whole && fitting(&text, MAX_RESULT_BYTES).len() == text.len() {
-            return Value::String(text.into_owned());
+            return Value::from(text).to_string();
         }
         let mark = format!("… (cut: the program wrote {bytes} bytes)");
         let beginning = fitting(&text, MAX_RESULT_BYTES - mark.len());
         // The last character may have been cut in two.
-        Value::String(format!("{}{mark}", beginning.trim_end_matches(char::REPLACEMENT_CHARACTER)))
+        let beginning = beginning.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        Value::from(format!("{beginning}{mark}")).to_string()
     }
 }
 
@@ -112,10 +112,14 @@ mod tests {
 
     use super::*;
 
-    fn result(parts: &[&[u8]]) -> Value {
+    fn result(parts: &[&[u8]]) -> String {
         let mut head = Head::default();
         parts.iter().for_each(|part| head.add(part));
         head.into_result()
+    }
+
+    fn json_of(text: &str) -> String {
+        json!(text).to_string()
     }
 
     fn tail(parts: &[&[u8]]) -> Tail {
@@ -125,47 +129,49 @@ mod tests {
     }
 
     #[test]
-    fn json_is_a_result_as_it_is_and_other_output_is_a_string() {
-        let cases: [(&[u8], Value); 9] = [
-            (b"", Value::Null),
-            (b"null\n", Value::Null),
-            (b" {\"a\": [1, 2.5]}\n", json!({ "a": [1, 2.5] })),
-            (b"12\n", json!(12)),
-            (b"\"text\"", json!("text")),
-            (b"done\n", json!("done\n")),
-            (b"{} {}", json!("{} {}")),
-            (b"\n", json!("\n")),
-            (b"a\xff\0", json!("a\u{fffd}\0")),
+    fn json_is_a_result_as_it_is_written_and_other_output_is_a_string() {
+        let cases: [(&[u8], &str); 10] = [
+            (b"", "null"),
+            (b"null\n", "null"),
+            (
+                b" {\"b\" : 1.50, \"a\":12345678901234567890123}\n",
+                r#"{"b" : 1.50, "a":12345678901234567890123}"#,
+            ),
+            (b"12\n", "12"),
+            (b"\"t\\u00e9xt\"", r#""t\u00e9xt""#),
+            (b"\"\xff\"", "\"\\\"\u{fffd}\\\"\""),
+            (b"done\n", r#""done\n""#),
+            (b"{} {}", r#""{} {}""#),
+            (b"\n", r#""\n""#),
+            (b"a\xff\0", "\"a\u{fffd}\\u0000\""),
         ];
         for (output, expected) in cases {
             assert_eq!(result(&[output]), expected, "{output:?}");
         }
-        assert_eq!(result(&[b"[1", b",2]"]), json!([1, 2]), "however it arrives");
+        assert_eq!(result(&[b"[1", b",2]"]), "[1,2]", "however it arrives");
     }
 
     #[test]
     fn output_that_is_too_large_is_cut_and_says_so() {
         let cut = |output: &str| {
             let result = result(&[output.as_bytes()]);
-            assert!(result.to_string().len() <= MAX_RESULT_BYTES);
-            let text = result.as_str().expect("is a string").to_owned();
+            assert!(result.len() <= MAX_RESULT_BYTES);
+            let text = serde_json::from_str::<String>(&result).expect("is a string");
             let mark = format!("… (cut: the program wrote {} bytes)", output.len());
             let beginning = text.strip_suffix(mark.as_str()).expect("has the mark");
             assert!(output.starts_with(beginning), "is the beginning");
             beginning.len()
         };
         let most = MAX_RESULT_BYTES - 2;
-        assert_eq!(result(&["x".repeat(most).as_bytes()]), json!("x".repeat(most)), "the largest that fits");
+        let largest = "x".repeat(most);
+        assert_eq!(result(&[largest.as_bytes()]), json_of(&largest), "the largest that fits");
         assert!(cut(&"x".repeat(most + 1)) > most - 100);
         assert!(cut(&"x".repeat(1_000_000)) > most - 100);
         assert!(cut(&"\"".repeat(40_000)) > most / 2 - 100, "with what JSON adds");
         assert!(cut(&format!("x{}", "é".repeat(40_000))) > most - 100, "a character that is cut in two");
-        let grows = format!("[{}]", vec!["1e9"; 16_000].join(","));
-        assert_eq!(
-            result(&[grows.as_bytes()]),
-            json!(grows),
-            "JSON that would be larger when it is written again"
-        );
+        let largest = format!("[{}1]", "1,".repeat(MAX_RESULT_BYTES / 2 - 2));
+        assert_eq!(result(&[largest.as_bytes()]), largest, "as large as a result can be");
+        assert!(cut(&format!("{largest}  ")) > most - 100, "JSON that is too large");
     }
 
     #[test]
@@ -198,7 +204,9 @@ mod tests {
         #[test]
         fn every_result_is_small_enough(output in proptest::collection::vec(any::<u8>(), 0..200), times in 1..2_000_usize) {
             let output = output.repeat(times);
-            prop_assert!(result(&[&output]).to_string().len() <= MAX_RESULT_BYTES);
+            let result = result(&[&output]);
+            prop_assert!(result.len() <= MAX_RESULT_BYTES);
+            prop_assert!(serde_json::from_str::<&RawValue>(&result).is_ok());
         }
     }
 }

@@ -4,6 +4,7 @@ mod ends;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hookbox::internals::grpc::proto;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use crate::api::harness::{HOUR, Hookbox, Postgres, Sqlite, Store};
 use crate::support::collector::{Collector, attributes_of, hex};
 
 /// A payload with what a program that reads and writes JSON would change.
-const PAYLOAD: &str = "{\"b\" : 1.50,\n \"a\":\"é\\u00e9\"}";
+const PAYLOAD: &str = "{\"b\" : 1.50,\n \"a\":\"é\\u00e9\", \"id\":12345678901234567890123}";
 
 /// A route that runs a command, with further members.
 fn route(command: &[&str], more: &str) -> String {
@@ -60,13 +61,22 @@ async fn a_program_that_succeeds_completes_its_job(#[values(Sqlite, Postgres)] s
     assert_eq!(webhook["jobs"][0]["handler"], "exec");
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_body_comes_byte_for_byte_and_json_is_the_result() {
+async fn the_body_comes_byte_for_byte_and_so_does_json_as_the_result(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
     let folder = TempDir::new().unwrap();
     let file = path_in(&folder, "body");
-    let webhook = run(&script("tee \"$1\"", &[&file], ""), "completed").await;
+    let hookbox = Hookbox::with_routes(store, &script("tee \"$1\"", &[&file], ""));
+    let id = hookbox.rest.submit("evt-001", "order.created", PAYLOAD).await.text_of("id");
+    hookbox.wait_for(&id, "completed").await;
     assert_eq!(std::fs::read_to_string(file).unwrap(), PAYLOAD);
-    assert_eq!(webhook["result"], json!({ "a": "éé", "b": 1.5 }));
+    let answer = hookbox.rest.get(&format!("/v1/webhooks/{id}")).await.text;
+    assert!(answer.contains(&format!("\"result\":{PAYLOAD}")), "{answer}");
+    let request = proto::GetWebhookRequest { id, ..Default::default() };
+    let webhook = hookbox.grpc().get_webhook(request).await.unwrap().into_inner();
+    assert_eq!(webhook.result_json.as_deref(), Some(PAYLOAD));
 }
 
 #[tokio::test]
