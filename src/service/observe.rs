@@ -1,6 +1,6 @@
 //! Statistics, metrics and the probe for readiness.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -217,6 +217,8 @@ impl Service {
         for gone in stats.routes.iter().filter(|route| route.settings.is_none()) {
             self.metrics.add_route(gone.route.as_str(), None);
         }
+        let shown = stats.routes.iter().map(|route| route.route.as_str()).collect::<HashSet<_>>();
+        self.metrics.keep_routes(|route| shown.contains(route));
         let routes = stats.routes.iter().map(|route| RouteGauges {
             route: route.route.as_str(),
             counts: Status::OF_JOBS.map(|status| (status, route.counts.of(status))),

@@ -49,8 +49,6 @@ pub struct Metrics {
     requests: Family<Request, Counter>,
     sources: SourceCounters,
     routes: RouteCounters,
-    attempt_seconds: Histogram,
-    queue_wait_seconds: Histogram,
     leases_lost: Counter,
     store: StoreGauges,
     ready: Gauge,
@@ -75,15 +73,12 @@ impl Default for Metrics {
         #[cfg(target_os = "linux")]
         all.register_collector(Box::new(super::process::ProcessCollector::default()));
         let registry = all.sub_registry_with_prefix("hookbox");
-        let long_seconds = || Histogram::new(exponential_buckets(0.001, 4.0, 12));
         let metrics = Self {
             submissions: Submissions::default(),
             quarantine: Quarantine::default(),
             requests: Family::default(),
             sources: SourceCounters::default(),
             routes: RouteCounters::default(),
-            attempt_seconds: long_seconds(),
-            queue_wait_seconds: long_seconds(),
             leases_lost: Counter::default(),
             store: StoreGauges::default(),
             ready: Gauge::default(),
@@ -111,18 +106,6 @@ impl Default for Metrics {
         );
         metrics.sources.register(registry);
         metrics.routes.register(registry);
-        registry.register_with_unit(
-            "attempt_duration",
-            "How long attempts ran, from the start of the handler to its end",
-            Unit::Seconds,
-            metrics.attempt_seconds.clone(),
-        );
-        registry.register_with_unit(
-            "queue_wait",
-            "Time from when a job was due to its claim",
-            Unit::Seconds,
-            metrics.queue_wait_seconds.clone(),
-        );
         registry.register(
             "leases_lost",
             "Attempts whose outcome does not count, because their lease was lost before",
@@ -241,8 +224,7 @@ impl Metrics {
 
     /// Counts an attempt that has ended.
     pub fn attempted(&self, route: &str, handler: &str, outcome: &'static str, took: Duration) {
-        self.routes.attempted(route, handler, outcome);
-        self.attempt_seconds.observe(took.as_secs_f64());
+        self.routes.attempted(route, handler, outcome, took);
         self.history.attempted(route, outcome == Outcome::Completed.as_str(), took);
     }
 
@@ -262,10 +244,15 @@ impl Metrics {
         self.routes.add_breaker(route);
     }
 
-    /// Creates the counters of a route, so that they begin at 0: Prometheus counts no increase for the first value
+    /// Creates the series of a route, so that they begin at 0: Prometheus counts no increase for the first value
     /// of a series. Does nothing if they exist. `handler` is none for a route that is gone from the settings.
     pub fn add_route(&self, route: &str, handler: Option<&str>) {
         self.routes.add(route, handler);
+    }
+
+    /// Removes the series of every route for which `is_kept` returns false: one that is gone and has no jobs.
+    pub fn keep_routes(&self, is_kept: impl Fn(&str) -> bool) {
+        self.routes.keep(is_kept);
     }
 
     /// Counts a completed job for the rate of completed jobs. `now` is monotonic.
@@ -275,14 +262,14 @@ impl Metrics {
     }
 
     /// Counts a job that was claimed, and its thread as busy. `waited` is the time from when the job was due.
-    pub fn claimed(&self, waited: Duration) {
-        self.leased(waited);
+    pub fn claimed(&self, route: &str, waited: Duration) {
+        self.leased(route, waited);
         self.workers_busy.inc();
     }
 
     /// Counts a job that was leased to a worker elsewhere. `waited` is the time from when the job was due.
-    pub fn leased(&self, waited: Duration) {
-        self.queue_wait_seconds.observe(waited.as_secs_f64());
+    pub fn leased(&self, route: &str, waited: Duration) {
+        self.routes.waited(route, waited);
         self.history.waited(waited);
     }
 

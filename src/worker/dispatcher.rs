@@ -105,7 +105,7 @@ async fn claim_and_begin(shared: &Shared, threads: &Arc<Threads>, claim: Claim) 
     };
     for job in &claims.jobs {
         let waited = job.claimed_at.duration_since(job.available_at);
-        shared.metrics.claimed(waited.try_into().unwrap_or_default());
+        shared.metrics.claimed(job.route.as_str(), waited.try_into().unwrap_or_default());
     }
     let stops = shared.slots.begin(reserved, &claims.jobs, claims.held_until);
     let pause = match claims.next {

@@ -190,10 +190,13 @@ async fn claim(shared: Arc<Shared>, number: u64, poll: Poll) -> Claimed {
 async fn hand_over(shared: &Shared, poll: Poll, jobs: Vec<ClaimedJob>) {
     let Poll { worker, lease, answer, .. } = poll;
     let leases = jobs.iter().map(|job| job.lease).collect::<Vec<_>>();
-    let waited = jobs.iter().map(|job| job.claimed_at.duration_since(job.available_at)).collect::<Vec<_>>();
+    let waited = |job: &ClaimedJob| (job.route.clone(), job.claimed_at.duration_since(job.available_at));
+    let waited = jobs.iter().map(waited).collect::<Vec<_>>();
     let jobs = jobs.into_iter().map(|job| PulledJob::new(job, lease)).collect();
     if answer.send(Ok(jobs)).is_ok() {
-        waited.into_iter().for_each(|waited| shared.metrics.leased(waited.try_into().unwrap_or_default()));
+        for (route, waited) in waited {
+            shared.metrics.leased(route.as_str(), waited.try_into().unwrap_or_default());
+        }
         return;
     }
     Unsent::new(Arc::clone(&shared.store), worker, leases).give_back().await;

@@ -67,7 +67,8 @@ async fn metrics() -> BTreeMap<String, Labels> {
     // A worker counts as idle a moment after its outcome can be seen.
     eventually("a metric", || async {
         let text = hookbox.rest.get("/metrics").await.text;
-        text.contains("hookbox_attempt_duration_seconds_count 1").then(|| read(&text))
+        let ended = r#"hookbox_attempt_duration_seconds_count{route="orders",handler="simulate"} 1"#;
+        text.contains(ended).then(|| read(&text))
     })
     .await
 }

@@ -1,6 +1,6 @@
 //! What `GET /metrics` says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -35,7 +35,13 @@ async fn counters_are_0_before_anything_has_happened(#[values(Sqlite, Postgres)]
         format!(r#"hookbox_attempts_total{{route="default",handler="simulate",outcome="{outcome}"}}"#)
     });
     let purged = ["payload", "webhook"].map(|what| format!(r#"hookbox_purged_total{{what="{what}"}}"#));
-    let others = [DEAD_LETTERS, "hookbox_leases_lost_total", "hookbox_commit_failures_total"];
+    let others = [
+        DEAD_LETTERS,
+        r#"hookbox_attempt_duration_seconds_count{route="default",handler="simulate"}"#,
+        r#"hookbox_queue_wait_seconds_count{route="default"}"#,
+        "hookbox_leases_lost_total",
+        "hookbox_commit_failures_total",
+    ];
     let others = others.into_iter().map(str::to_owned);
     for name in submissions.chain(attempts).chain(purged).chain(others) {
         assert_eq!(metrics.get(&name), Some(&0.0), "{name} in {metrics:#?}");
@@ -64,6 +70,46 @@ async fn counters_of_a_route_are_0_as_soon_as_it_is_in_force(#[values(Sqlite, Po
         assert_eq!(before.get(&counter), None, "{counter}");
         assert_eq!(after.get(&counter), Some(&0.0), "{counter} in {after:#?}");
     }
+}
+
+#[rstest]
+#[tokio::test]
+async fn series_of_a_route_that_is_gone_are_removed_once_it_has_no_jobs(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let retention = ["completed", "dead_lettered", "keys"].map(|of| format!("retention_{of} = \"1h\"\n"));
+    let route = |name: &&str| {
+        let members = format!("match = {{ event_type = \"{name}\" }}\nhandler = \"simulate\"");
+        format!("[[routes]]\nname = \"{name}\"\n{members}\n")
+    };
+    let settings = |routes: &[&str]| retention.concat() + &routes.iter().map(route).collect::<String>();
+    let hookbox = Hookbox::with_routes(store, &settings(&["kept", "used", "unused"]));
+    let id = hookbox.rest.submit("evt-001", "used", "{}").await.text_of("id");
+    hookbox.wait_for(&id, "completed").await;
+    // The metrics that have series of a route.
+    let metrics_of = async |name: &str| {
+        let named = format!("{{route=\"{name}\"");
+        let series = metrics(&hookbox.rest).await.into_keys().filter(|series| series.contains(&named));
+        let metrics = series.map(|series| series.split('{').next().unwrap_or_default().to_owned());
+        metrics.collect::<BTreeSet<_>>()
+    };
+    let of_used = metrics_of("used").await;
+    for metric in ["attempts_total", "attempt_duration_seconds_sum", "queue_wait_seconds_sum", "jobs"] {
+        assert!(of_used.contains(&format!("hookbox_{metric}")), "{metric} in {of_used:?}");
+    }
+    assert_eq!(metrics_of("unused").await, of_used);
+
+    hookbox.set_routes(&settings(&["kept"]));
+    assert_eq!(hookbox.rest.post("/v1/settings/reload").await.status, 200);
+    assert_eq!(metrics_of("unused").await, BTreeSet::new());
+    assert_eq!(metrics_of("used").await, of_used, "it has a job");
+    assert_eq!(metrics_of("kept").await, of_used);
+    hookbox.advance(HOUR * 2);
+    hookbox
+        .as_time_passes("the end of the series", || async {
+            metrics_of("used").await.is_empty().then_some(())
+        })
+        .await;
 }
 
 #[rstest]
@@ -101,8 +147,8 @@ async fn metrics_move_with_what_happens(#[values(Sqlite, Postgres)] store: Store
         (r#"hookbox_route_paused{route="default"}"#, 0.0),
         ("hookbox_pauses", 0.0),
         ("hookbox_submit_duration_seconds_count", 4.0),
-        ("hookbox_attempt_duration_seconds_count", 2.0),
-        ("hookbox_queue_wait_seconds_count", 2.0),
+        (r#"hookbox_attempt_duration_seconds_count{route="default",handler="simulate"}"#, 2.0),
+        (r#"hookbox_queue_wait_seconds_count{route="default"}"#, 2.0),
         ("hookbox_oldest_due_seconds", 0.0),
         ("hookbox_workers", 2.0),
         ("hookbox_abandoned_threads", 0.0),

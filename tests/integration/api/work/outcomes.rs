@@ -172,8 +172,8 @@ async fn a_permanent_failure_is_a_dead_letter_and_counts_as_one(#[values(Sqlite,
     for line in [
         r#"hookbox_attempts_total{route="orders",handler="pull",outcome="failed"} 1"#,
         r#"hookbox_dead_letters_total{route="orders"} 1"#,
-        "hookbox_queue_wait_seconds_count 1",
-        "hookbox_attempt_duration_seconds_count 1",
+        r#"hookbox_queue_wait_seconds_count{route="orders"} 1"#,
+        r#"hookbox_attempt_duration_seconds_count{route="orders",handler="pull"} 1"#,
         "hookbox_workers_busy 0",
         "hookbox_pull_polls 0",
     ] {
