@@ -84,7 +84,7 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
         }
         ("400", _) => return wrong_field(operation).map(Refused::from),
         ("404", "GetReplay" | "CancelReplay") => return Some(replay_not_found(7).into()),
-        ("404", "Pause" | "MoveJobs" | "CancelJobs" | "StartReplay") => (
+        ("404", "Pause" | "Resume" | "MoveJobs" | "CancelJobs" | "StartReplay") => (
             Reason::RouteNotFound,
             "there is no route `orders`, neither in the settings nor with jobs; GET /v1/routes lists them",
         ),

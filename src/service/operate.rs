@@ -96,7 +96,8 @@ impl Service {
         pausing.await
     }
 
-    /// Ends a pause, and closes the breaker of a route. False if the target was not paused.
+    /// Ends a pause, and closes the breaker of a route. False if the target was not paused. Errors: `RouteNotFound` if a
+    /// route was not paused, is not in the settings and never had a job.
     pub async fn resume(&self, target: PauseTarget) -> Result<bool> {
         self.check_target(&target)?;
         let service = self.clone();
@@ -104,6 +105,8 @@ impl Service {
             let resumed = service.store.resume(target.clone()).await?;
             if resumed {
                 tracing::info!(actor = service.caller.name(), pause.target = %target, "resumed");
+            } else if let PauseTarget::Route(route) = &target {
+                service.check_known(route).await?;
             }
             // Of a route, its breaker is closed in any case.
             if resumed || matches!(target, PauseTarget::Route(_)) {

@@ -152,6 +152,7 @@ async fn what_changes_nothing_is_not_recorded(#[values(Sqlite, Postgres)] store:
         (format!("/v1/webhooks/{done}/cancel"), 409),
         (format!("/v1/webhooks/{done}/release"), 409),
         ("/v1/pause?route=gone".to_owned(), 404),
+        ("/v1/resume?route=gone".to_owned(), 404),
         ("/v1/routes/orders/cancel".to_owned(), 409),
         ("/v1/replays/1/cancel".to_owned(), 404),
         ("/v1/resume".to_owned(), 200),

@@ -71,6 +71,8 @@ async fn a_wrong_target_is_refused(#[values(Sqlite, Postgres)] store: Store) {
     }
     let unknown = proto::PauseRequest { route: Some("other".into()), ..Default::default() };
     refused(&client.pause(unknown).await.unwrap_err(), Code::NotFound, "ROUTE_NOT_FOUND");
+    let unknown = proto::ResumeRequest { route: Some("other".into()), ..Default::default() };
+    refused(&client.resume(unknown).await.unwrap_err(), Code::NotFound, "ROUTE_NOT_FOUND");
 }
 
 #[rstest]

@@ -182,8 +182,22 @@ async fn a_wrong_target_pauses_nothing(#[values(Sqlite, Postgres)] store: Store)
             assert_eq!(answer.problem(400, "INVALID_FIELD")["field"], field, "{call} {query}");
         }
     }
-    hookbox.rest.post("/v1/pause?route=other").await.problem(404, "ROUTE_NOT_FOUND");
+    for call in ["pause", "resume"] {
+        hookbox.rest.post(&format!("/v1/{call}?route=other")).await.problem(404, "ROUTE_NOT_FOUND");
+    }
     assert_eq!(hookbox.rest.get("/v1/pauses").await.json(), json!({ "pauses": [] }));
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_pause_of_a_route_that_is_gone_can_be_ended(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, &[ORDERS, INVOICES].concat());
+    assert_eq!(hookbox.rest.post("/v1/pause?route=orders").await.status, 200);
+    hookbox.set_routes(INVOICES);
+    assert_eq!(hookbox.rest.post("/v1/settings/reload").await.status, 200);
+    let resumed = hookbox.rest.post("/v1/resume?route=orders").await;
+    assert_eq!((resumed.status, resumed.json()), (200, json!({ "was_paused": true })));
+    hookbox.rest.post("/v1/resume?route=orders").await.problem(404, "ROUTE_NOT_FOUND");
 }
 
 #[rstest]
