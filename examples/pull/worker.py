@@ -1,9 +1,7 @@
-"""A worker in Python for routes whose handler is `pull`. `HOOKBOX_GRPC=127.0.0.1:50051 python3 worker.py orders`
-takes the jobs of `orders`. Needs `pip install grpcio grpcio-tools`, and the folder `proto` of hookbox in the working
-folder; and HOOKBOX_TOKEN, if requests need a token. SIGTERM ends it once the jobs that it holds are finished. While
-hookbox is away, it tries again every second."""
-import concurrent.futures, json, os, signal, socket, sys, time
-import grpc
+"""A worker in Python for routes whose handler is `pull`: `HOOKBOX_GRPC=127.0.0.1:50051 python3 worker.py orders`. Needs
+`pip install grpcio grpcio-tools`, the folder `proto` of hookbox in the working folder, and HOOKBOX_TOKEN if requests
+need a token. SIGTERM ends it after the jobs that it holds. While hookbox is away, it tries again every second."""
+import concurrent.futures, grpc, json, os, signal, socket, sys, time
 
 def handle(job):
     """Replace this. Returns the result, or raises. It has 60 s, the lease; a longer job has to call ExtendLeases. It
@@ -16,21 +14,16 @@ def run(job):
     except Exception as error:  # retried, as the route says; `"permanent": True` makes a dead letter at once
         return proto.JobOutcome(lease=job.lease, failed={"error": f"{type(error).__name__}: {error}"})
 
-def stop(*_):
-    global running
-    running = False
-    leasing.cancel()
-
 sys.path.append("proto")
 proto, services = grpc.protos_and_services("hookbox/v1/work_service.proto")
-address, name = os.environ.get("HOOKBOX_GRPC", "127.0.0.1:50051"), f"{socket.gethostname()}-{os.getpid()}"
+address, token = os.environ.get("HOOKBOX_GRPC", "127.0.0.1:50051"), os.environ.get("HOOKBOX_TOKEN")
 work = services.WorkServiceStub(grpc.insecure_channel(address, [("grpc.max_reconnect_backoff_ms", 5000)]))
-wanted = {"routes": sys.argv[1:], "max_jobs": 10, "wait": {"seconds": 20}, "lease": {"seconds": 60}}
-token = os.environ.get("HOOKBOX_TOKEN")
 options = {"timeout": 30, "metadata": [("authorization", f"Bearer {token}")] if token else []}
-threads, running, leasing, outcomes = concurrent.futures.ThreadPoolExecutor(10), True, concurrent.futures.Future(), []
-signal.signal(signal.SIGTERM, stop)
-while running or outcomes:
+wanted = {"routes": sys.argv[1:], "max_jobs": 10, "wait": {"seconds": 20}, "lease": {"seconds": 60}}
+name, stopped, outcomes = f"{socket.gethostname()}-{os.getpid()}", [], []
+threads, leasing = concurrent.futures.ThreadPoolExecutor(10), concurrent.futures.Future()
+signal.signal(signal.SIGTERM, lambda *_: (stopped.append(True), leasing.cancel()))
+while outcomes or not stopped:
     try:
         if outcomes:
             work.FinishJobs(proto.FinishJobsRequest(worker=name, outcomes=outcomes), **options)
@@ -41,6 +34,6 @@ while running or outcomes:
     except grpc.FutureCancelledError:
         break
     except grpc.RpcError as error:
-        if not running or error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        if stopped or error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
             raise
         time.sleep(1)

@@ -35,7 +35,10 @@ pub(in crate::grpc) fn finish_request(request: proto::FinishJobsRequest) -> Resu
 
 fn job_outcome(at: usize, outcome: proto::JobOutcome) -> Result<JobOutcome> {
     let (completed, failed) = match outcome.outcome {
-        Some(Outcome::Completed(completed)) => (Some(Completed { result: completed.result_json }), None),
+        Some(Outcome::Completed(proto::CompletedJob { result_json })) => {
+            let field = format!("outcomes[{at}].completed.result_json");
+            (Some(Completed::new(field, &result_json)?), None)
+        }
         Some(Outcome::Failed(proto::FailedJob { error, retry_after, permanent })) => {
             let retry_after = duration(format!("outcomes[{at}].failed.retry_after"), retry_after)?;
             (None, Some(Failed { error, retry_after, permanent }))

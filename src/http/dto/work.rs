@@ -257,10 +257,11 @@ impl JobOutcomeBody {
             let retry_after = duration(format!("outcomes[{at}].failed.retry_after"), retry_after)?;
             Ok::<_, Error>(Failed { error, retry_after, permanent })
         });
-        let completed = self.completed.map(|CompletedBody { result }| Completed {
-            result: result.map(|json| String::from(Box::<str>::from(json))).unwrap_or_default(),
+        let completed = self.completed.map(|CompletedBody { result }| {
+            let result = result.as_deref().map_or("", RawValue::get);
+            Completed::new(format!("outcomes[{at}].completed.result"), result)
         });
-        Ok(JobOutcome { lease: self.lease, completed, failed: failed.transpose()? })
+        Ok(JobOutcome { lease: self.lease, completed: completed.transpose()?, failed: failed.transpose()? })
     }
 }
 

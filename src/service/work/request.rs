@@ -82,10 +82,10 @@ pub struct JobOutcome {
 }
 
 /// A job that a worker has completed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Completed {
-    /// The result as JSON; empty means null.
-    pub result: String,
+    /// The result as JSON.
+    result: String,
 }
 
 /// A job in which a worker failed.
@@ -166,9 +166,7 @@ impl FinishRequest {
         let ran = outcomes.map(|(at, JobOutcome { lease: text, completed, failed })| {
             let lease = check_lease_text(format!("outcomes[{at}].lease"), &text, &mut known)?;
             let result = match (completed, failed) {
-                (Some(completed), None) => {
-                    RunResult::Completed { result: check_result(at, &completed.result)? }
-                }
+                (Some(Completed { result }), None) => RunResult::Completed { result },
                 (None, Some(failed)) => failed.into(),
                 _ => {
                     return Err(Error::invalid(
@@ -181,6 +179,26 @@ impl FinishRequest {
         });
         let ran = ran.collect::<Result<_>>()?;
         Ok((check_worker(&self.worker)?, ran))
+    }
+}
+
+impl Completed {
+    /// A result that is JSON, as it is written, without the space around it; empty means null. `field` names the member
+    /// that has it. Errors: `InvalidField`.
+    pub fn new(field: impl Into<String>, result: &str) -> Result<Self> {
+        if result.is_empty() {
+            return Ok(Self { result: "null".to_owned() });
+        }
+        let json = match serde_json::from_str::<&RawValue>(result) {
+            Ok(json) => json.get(),
+            Err(error) => return Err(Error::invalid(field, format!("is not valid JSON: {error}"))),
+        };
+        if json.len() > MAX_RESULT_BYTES {
+            let bytes = json.len();
+            let problem = format!("has {bytes} bytes, but at most {MAX_RESULT_BYTES} are allowed");
+            return Err(Error::invalid(field, problem));
+        }
+        Ok(Self { result: json.to_owned() })
     }
 }
 
@@ -252,22 +270,6 @@ fn check_lease_text(field: String, text: &str, known: &mut HashSet<Lease>) -> Re
     Ok(lease)
 }
 
-/// Checks the result of the outcome at this place, and returns it without the space around it.
-fn check_result(at: usize, result: &str) -> Result<String> {
-    let wrong = |problem: String| Error::invalid(format!("outcomes[{at}].completed.result"), problem);
-    if result.is_empty() {
-        return Ok("null".to_owned());
-    }
-    let json = serde_json::from_str::<&RawValue>(result)
-        .map_err(|error| wrong(format!("is not valid JSON: {error}")))?
-        .get();
-    if json.len() > MAX_RESULT_BYTES {
-        let bytes = json.len();
-        return Err(wrong(format!("has {bytes} bytes, but at most {MAX_RESULT_BYTES} are allowed")));
-    }
-    Ok(json.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,13 +286,13 @@ mod tests {
 
     #[test]
     fn a_result_is_kept_as_it_is_written() {
-        assert_eq!(check_result(0, "").expect("valid"), "null");
-        assert_eq!(check_result(0, " {\"a\" : 1.0e2}\n").expect("valid"), "{\"a\" : 1.0e2}");
+        let kept = |result: &str| Completed::new("result", result).map(|completed| completed.result);
+        assert_eq!(kept("").expect("valid"), "null");
+        assert_eq!(kept(" {\"a\" : 1.0e2}\n").expect("valid"), "{\"a\" : 1.0e2}");
         let largest = format!("\"{}\"", "x".repeat(MAX_RESULT_BYTES - 2));
-        assert_eq!(check_result(0, &largest).expect("valid"), largest);
+        assert_eq!(kept(&largest).expect("valid"), largest);
         for wrong in ["{", "1 2", &format!("[{largest}]")] {
-            let refused = check_result(7, wrong).expect_err("refused");
-            assert_eq!(refused.field(), Some("outcomes[7].completed.result"));
+            assert_eq!(kept(wrong).expect_err("refused").field(), Some("result"));
         }
     }
 }

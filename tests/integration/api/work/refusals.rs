@@ -193,7 +193,7 @@ async fn grpc_names_a_wrong_field_and_a_wrong_route() {
     let failed = proto::FailedJob { retry_after: seconds(i64::MIN, i32::MIN), ..Default::default() };
     for (outcome, field) in [
         (outcome(None), "outcomes[0]"),
-        (outcome(completed("{")), "outcomes[0].completed.result"),
+        (outcome(completed("{")), "outcomes[0].completed.result_json"),
         (outcome(Some(Outcome::Failed(failed))), "outcomes[0].failed.retry_after"),
         (proto::JobOutcome { lease: String::new(), outcome: completed("1") }, "outcomes[0].lease"),
     ] {
