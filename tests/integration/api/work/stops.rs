@@ -69,3 +69,16 @@ async fn a_job_that_was_not_finished_is_leased_again_after_a_restart(
         .await;
     assert_eq!(lease_one(&successor.rest, "host-2").await["attempt"], 2);
 }
+
+#[rstest]
+#[tokio::test]
+async fn leases_of_a_route_that_is_missing_at_a_restart_stay_valid(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, ORDERS);
+    let id = hookbox.rest.accept("evt-001").await;
+    let job = lease_one(&hookbox.rest, "host-1").await;
+    hookbox.set_routes(&ORDERS.replace("orders", "others"));
+    let successor = Hookbox::at(hookbox.stop(), SOON, &[]);
+    let finished = finish(&successor.rest, "host-1", &job["lease"], json!({ "completed": {} })).await;
+    assert_eq!(finished["status"], "completed");
+    assert_eq!(successor.rest.webhook(&id).await["status"], "completed");
+}
