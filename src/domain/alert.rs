@@ -276,7 +276,7 @@ mod tests {
     fn only_what_happened_to_webhooks_of_the_own_source_is_about_alerts() {
         assert!(dead_lettered(Source::OWN).is_about_alerts());
         assert!(!dead_lettered("default").is_about_alerts());
-        let opened = |source| {
+        let opened = |source: Source| {
             Alert::breaker_opened(&RouteName::default(), &source, 5, "closed", Timestamp::UNIX_EPOCH)
         };
         assert!(opened(Source::own()).is_about_alerts());

@@ -106,7 +106,8 @@ impl BreakerChange {
         match (&self.after.trip, &self.cause) {
             (Some(Trip { trips, open_until }), Cause::Attempt { source, error }) => {
                 metrics.breaker_opened(route);
-                let (failures, reason) = (self.after.failures, error.as_deref().unwrap_or_default());
+                let (failures, error) = (self.after.failures, error.as_deref());
+                let reason = error.unwrap_or_default();
                 metrics
                     .alerts()
                     .raise(|| Alert::breaker_opened(&self.route, source, failures, reason, *open_until));
