@@ -116,8 +116,11 @@ pub async fn run(
     };
     let loaded = config.tls.as_ref().and_then(|tls| tls.loaded.clone());
     let certificates = loaded.map(|loaded| Arc::new(Certificates::new(loaded)));
-    let routes = RoutesInForce::new(Arc::clone(&config.routes), settings).with_sources(config.sources.map());
-    let routes = Arc::new(routes.with_certificates(certificates.clone()));
+    let routes = RoutesInForce::new(Arc::clone(&config.routes), settings)
+        .with_sources(config.sources.map())
+        .with_text(Arc::clone(&config.text))
+        .with_certificates(certificates.clone());
+    let routes = Arc::new(routes);
     let pool = Pool::start(
         Arc::clone(&store) as _,
         handlers,
@@ -250,13 +253,11 @@ fn pages(
     stopping: &CancellationToken,
 ) -> Pages {
     let is_https = config.public_url.as_ref().is_some_and(|url| url.scheme() == Scheme::Https);
-    let text = config.text.clone();
     Pages {
         service: service.clone(),
         clock: Arc::clone(clock),
         base_path: Arc::clone(&config.base_path),
         trace_url: config.trace_url.clone(),
-        settings: Arc::new(move || text.get().to_string()),
         status_of: http::status_of,
         is_secure: config.tls.is_some() || is_https,
         form_key,

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::app::{Program, ServeError, known_handlers};
 use crate::cli;
-use crate::config::{Config, EXIT_USAGE, HANDLERS};
+use crate::config::{Config, EXIT_USAGE, HANDLERS, Listening};
 use crate::domain::route::RouteName;
 use crate::handlers::exec::{self, Launcher};
 use crate::worker::handler::{Handler, Registry};
@@ -83,8 +83,8 @@ impl Hookbox {
         let Self { own, settings_file } = self;
         let read = cli::settings_reader(settings_file);
         let layers = read().map_err(ServeError::Settings)?;
-        let config = Config::new(&layers, &known_handlers(&own)).map_err(ServeError::Settings)?;
-        config.check_protection(&layers, config.needs_certificates()).map_err(ServeError::Settings)?;
+        let config = Config::protected(&layers, &known_handlers(&own), Listening::from_start(&layers))
+            .map_err(ServeError::Settings)?;
         let (launcher, reload) = (Launcher::none(), Arc::new(Notify::new()));
         let program = Program { own, launcher, read, reload, bound: Box::new(|_, _| {}) };
         program.serve(layers, config, shutdown).await

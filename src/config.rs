@@ -14,7 +14,6 @@ mod routes;
 mod secret;
 mod settings;
 mod sources;
-mod text;
 mod tls;
 mod tokens;
 mod transfer;
@@ -30,10 +29,10 @@ pub use self::layers::{Layers, Origin, without_password};
 pub use self::mistake::Mistakes;
 use self::parse::Reader;
 use self::routes::{Defaults, ReadRoute};
+pub use self::protection::Listening;
 pub(crate) use self::secret::read as read_secret;
 pub use self::settings::{SETTINGS, Setting, TOKEN_VARIABLE, URL_VARIABLE};
 pub use self::sources::Sources;
-pub use self::text::SettingsText;
 pub use self::tls::Tls;
 use self::tokens::ReadToken;
 pub use self::tokens::wrong_token_name;
@@ -133,7 +132,7 @@ pub struct Config {
     /// The options of logs and traces.
     pub telemetry: telemetry::Options,
     /// The settings as `hookbox config` prints them, each value with its origin as a comment: without anything secret.
-    pub text: SettingsText,
+    pub text: Arc<str>,
     read_routes: Vec<ReadRoute>,
     read_tokens: Vec<ReadToken>,
 }
@@ -164,7 +163,20 @@ impl Config {
     /// # Panics
     /// If `handlers` is empty.
     pub fn new(layers: &Layers, handlers: &[&str]) -> Result<Self, Mistakes> {
-        Self::validated(layers, handlers, true)
+        Self::validated(layers, handlers, true, None)
+    }
+
+    /// As [`new`](Self::new), for a hookbox that serves. Also an error: clients on other machines could use it without
+    /// a token and a certificate, and `allow_anonymous` does not say that they may.
+    ///
+    /// # Panics
+    /// If `handlers` is empty.
+    pub fn protected(
+        layers: &Layers,
+        handlers: &[&str],
+        listening: Listening<'_>,
+    ) -> Result<Self, Mistakes> {
+        Self::validated(layers, handlers, true, Some(listening))
     }
 
     /// As [`new`](Self::new), but without reading the files of TLS: for a command that has to work while they are
@@ -173,17 +185,23 @@ impl Config {
     /// # Panics
     /// If `handlers` is empty.
     pub fn without_tls_files(layers: &Layers, handlers: &[&str]) -> Result<Self, Mistakes> {
-        Self::validated(layers, handlers, false)
+        Self::validated(layers, handlers, false, None)
     }
 
-    fn validated(layers: &Layers, handlers: &[&str], with_tls_files: bool) -> Result<Self, Mistakes> {
+    fn validated(
+        layers: &Layers,
+        handlers: &[&str],
+        with_tls_files: bool,
+        listening: Option<Listening<'_>>,
+    ) -> Result<Self, Mistakes> {
         let read = Reader::new(layers);
         let config = Self::read(layers, &read, handlers, with_tls_files);
-        if let Some(config) = &config {
-            config.text.set(config.written(layers).into());
-        }
-        let mistakes = read.mistakes();
-        config.filter(|_| mistakes.is_empty()).ok_or_else(|| Mistakes::new(mistakes))
+        let mut mistakes = read.mistakes();
+        mistakes.extend(listening.iter().flat_map(|listening| protection::mistakes(layers, listening)));
+        let mut config =
+            config.filter(|_| mistakes.is_empty()).ok_or_else(|| Mistakes::new(mistakes))?;
+        config.text = config.written(layers).into();
+        Ok(config)
     }
 
     /// Reads all settings, also after a mistake, so that all mistakes are found.
@@ -247,7 +265,7 @@ impl Config {
             shutdown_delay: shutdown_delay?.unwrap_or(if is_local { Duration::ZERO } else { SHUTDOWN_DELAY }),
             shutdown_grace: shutdown_grace?,
             telemetry: telemetry?,
-            text: SettingsText::default(),
+            text: Arc::default(),
             read_routes,
             read_tokens,
         })

@@ -59,9 +59,6 @@ pub const OVERVIEW: &str = "/overview";
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The text of the settings, without anything secret.
-pub type SettingsText = dyn Fn() -> String + Send + Sync;
-
 /// What the page is made of.
 #[derive(Clone)]
 pub struct Pages {
@@ -73,8 +70,6 @@ pub struct Pages {
     pub base_path: Arc<str>,
     /// The URL of a trace in the tool that shows traces; none if none is known.
     pub trace_url: Option<TraceUrl>,
-    /// The settings as they were last read.
-    pub settings: Arc<SettingsText>,
     /// The HTTP status of each reason.
     pub status_of: fn(Reason) -> StatusCode,
     /// Whether browsers reach the page by `https` alone.

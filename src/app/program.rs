@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::{Environment, Listeners, RunError, run};
 use crate::clock::SystemClock;
-use crate::config::{Config, HANDLERS, Layers, Mistakes, OF_ACCESS, OF_ROUTES};
+use crate::config::{Config, HANDLERS, Layers, Listening, Mistakes, OF_ACCESS, OF_ROUTES};
 use crate::handlers::exec::{Exec, Launcher};
 use crate::handlers::http::Http;
 use crate::handlers::simulate::Simulate;
@@ -120,8 +120,7 @@ pub(crate) fn known_handlers(own: &Registry) -> Vec<&str> {
 }
 
 /// A function that reads the settings again, for a reload. It also compares them with those at the start, to
-/// find settings that need a restart: among them, whether there is TLS. `config` is that of the start; its text becomes
-/// that of the settings that were read.
+/// find settings that need a restart: among them, whether there is TLS. `config` is that of the start.
 fn settings_reader(
     read: Arc<ReadLayers>,
     own: Registry,
@@ -129,22 +128,26 @@ fn settings_reader(
     config: &Config,
 ) -> Arc<ReadSettings> {
     let (has_tls, needed_certificates) = (config.tls.is_some(), config.needs_certificates());
-    let text = config.text.clone();
     Arc::new(move || {
         let layers = read().map_err(|mistakes| mistakes.to_string())?;
-        let config = Config::new(&layers, &known_handlers(&own)).map_err(|mistakes| mistakes.to_string())?;
         // Hookbox still listens on the addresses of the start, and connections that were opened without a certificate of
         // the client stay open.
-        let needs_certificates = needed_certificates && config.needs_certificates();
-        config.check_protection(&at_start, needs_certificates).map_err(|mistakes| mistakes.to_string())?;
+        let listening = Listening { at: &at_start, needs_certificates: needed_certificates };
+        let config = Config::protected(&layers, &known_handlers(&own), listening)
+            .map_err(|mistakes| mistakes.to_string())?;
         let is_reloaded =
             |name: &str| OF_ROUTES.iter().any(|(setting, _)| *setting == name) || OF_ACCESS.contains(&name);
         let changed = layers.changed(&at_start).into_iter().filter(|name| !is_reloaded(name));
         let tls = (config.tls.is_some() != has_tls).then_some("tls");
         let needs_restart = changed.chain(tls).map(ToOwned::to_owned).collect::<Vec<_>>();
-        text.replace(&config.text, &needs_restart);
+        let text = match &*needs_restart {
+            [] => config.text,
+            names => {
+                format!("# Not in force before a restart: {}\n\n{}", names.join(", "), config.text).into()
+            }
+        };
         let (sources, tls) = (config.sources.map(), config.tls.and_then(|tls| tls.loaded));
-        Ok(Reloaded { routes: config.routes, sources, tokens: config.tokens, tls, needs_restart })
+        Ok(Reloaded { routes: config.routes, sources, tokens: config.tokens, tls, text, needs_restart })
     })
 }
 

@@ -9,7 +9,7 @@ use super::Failure;
 use super::output::print;
 use super::settings::SettingFlags;
 use crate::app::known_handlers;
-use crate::config::Config;
+use crate::config::{Config, Listening};
 use crate::worker::handler::Registry;
 
 /// The options of `hookbox config`.
@@ -38,9 +38,9 @@ impl Show {
         let layers = flags.layers()?;
         // If standard error is closed, the warnings are lost.
         layers.warnings().iter().for_each(|warning| drop(writeln!(std::io::stderr(), "warning: {warning}")));
-        let config = Config::new(&layers, &known_handlers(own))?;
+        let handlers = known_handlers(own);
         if is_check {
-            config.check_protection(&layers, config.needs_certificates())?;
+            let config = Config::protected(&layers, &handlers, Listening::from_start(&layers))?;
             let counted = |count: usize, what: &str| {
                 let plural = if count == 1 { "" } else { "s" };
                 format!("{count} {what}{plural}")
@@ -49,7 +49,8 @@ impl Show {
             let sources = counted(config.sources.map().len(), "source");
             print(format_args!("the settings are fine: {routes}, {sources}\n"))?;
         } else {
-            print(format_args!("{}", config.text.get()))?;
+            let config = Config::new(&layers, &handlers)?;
+            print(format_args!("{}", config.text))?;
         }
         Ok(ExitCode::SUCCESS)
     }

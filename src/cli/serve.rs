@@ -14,7 +14,7 @@ use self::welcome::Welcome;
 use super::Failure;
 use super::settings::SettingFlags;
 use crate::app::{Program, known_handlers};
-use crate::config::{Config, Database, Layers};
+use crate::config::{Config, Database, Layers, Listening};
 use crate::connections::raise_open_files;
 use crate::domain::error::causes;
 use crate::handlers::exec::Launcher;
@@ -28,8 +28,7 @@ pub(super) const EXIT_INTERRUPTED: u8 = 130;
 /// standard error is.
 pub(super) fn serve(flags: &SettingFlags, own: &Registry) -> Result<ExitCode, Failure> {
     let layers = flags.layers()?;
-    let config = Config::new(&layers, &known_handlers(own))?;
-    config.check_protection(&layers, config.needs_certificates())?;
+    let config = Config::protected(&layers, &known_handlers(own), Listening::from_start(&layers))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(io_threads(&config.database))
         .enable_all()

@@ -16,7 +16,7 @@ async fn show(context: Context) -> Response {
     if context.caller.is_limited() {
         return context.failed(&context.caller.too_limited("the settings name all of them"));
     }
-    let text = (context.shared.pages.settings)();
+    let text = context.service.settings_text();
     let body = html! {
         (parts::head("Settings", parts::copy("settings", &text)))
         p.muted {

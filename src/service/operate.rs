@@ -1,5 +1,7 @@
 //! The operations: retry, replay, cancel, pause, resume, move and cancel jobs of routes that are gone, reload.
 
+use std::sync::Arc;
+
 use super::Service;
 use super::actions::to_its_end;
 use super::reload::Reload;
@@ -198,6 +200,11 @@ impl Service {
         self.check_unlimited("a reload acts on all of them")?;
         let service = self.clone();
         to_its_end(async move { service.reload_to_its_end().await }).await
+    }
+
+    /// The settings in force, as `hookbox config` prints them: without anything secret.
+    pub fn settings_text(&self) -> Arc<str> {
+        self.routes.text()
     }
 
     async fn reload_to_its_end(&self) -> Result<Reload> {

@@ -24,6 +24,8 @@ pub struct Reloaded {
     pub tokens: Arc<Tokens>,
     /// The certificates; none without TLS.
     pub tls: Option<Loaded>,
+    /// The settings as `hookbox config` prints them, without anything secret.
+    pub text: Arc<str>,
     /// The names of settings that have changed since the start but take effect only after a restart.
     pub needs_restart: Vec<String>,
 }
@@ -45,6 +47,7 @@ pub struct Snapshot {
 struct InForce {
     routes: Arc<Routes>,
     sources: Arc<SourceMap>,
+    text: Arc<str>,
 }
 
 /// The routes and the sources in force.
@@ -70,7 +73,7 @@ impl RoutesInForce {
     /// Puts `routes` in force. A reload gets its routes from `read`.
     pub fn new(routes: Arc<Routes>, read: Arc<ReadSettings>) -> Self {
         let policies = Arc::new(PoliciesInForce::new(routes.policies()));
-        let in_force = RwLock::new(InForce { routes, sources: Arc::default() });
+        let in_force = RwLock::new(InForce { routes, sources: Arc::default(), text: Arc::default() });
         Self { in_force, policies, certificates: None, read, reloading: Mutex::default() }
     }
 
@@ -78,6 +81,13 @@ impl RoutesInForce {
     #[must_use]
     pub fn with_sources(mut self, sources: Arc<SourceMap>) -> Self {
         self.in_force.get_mut().unwrap_or_else(PoisonError::into_inner).sources = sources;
+        self
+    }
+
+    /// Takes the text of the settings in force.
+    #[must_use]
+    pub fn with_text(mut self, text: Arc<str>) -> Self {
+        self.in_force.get_mut().unwrap_or_else(PoisonError::into_inner).text = text;
         self
     }
 
@@ -103,6 +113,11 @@ impl RoutesInForce {
         Arc::clone(&self.in_force().sources)
     }
 
+    /// The settings in force now, as `hookbox config` prints them.
+    pub fn text(&self) -> Arc<str> {
+        Arc::clone(&self.in_force().text)
+    }
+
     /// The routes, the sources and the tokens in force now, all of the same version. `access` is the one that reloads
     /// set.
     pub fn snapshot(&self, access: &Access) -> Snapshot {
@@ -122,7 +137,7 @@ impl RoutesInForce {
         let _reloading = self.reloading.lock().await;
         let read = Arc::clone(&self.read);
         let reloaded = tokio::task::spawn_blocking(move || read()).await.map_err(Error::internal)?;
-        let Reloaded { routes, sources, tokens, tls, needs_restart } = reloaded.map_err(|mistakes| {
+        let Reloaded { routes, sources, tokens, tls, text, needs_restart } = reloaded.map_err(|mistakes| {
             Error::new(
                 Reason::SettingsInvalid,
                 format!("the settings have mistakes; the settings in force stay:\n{mistakes}"),
@@ -138,7 +153,7 @@ impl RoutesInForce {
         }
         self.policies.set(routes.policies());
         let reload = Reload { routes: routes.policies().iter().count(), needs_restart };
-        self.set(InForce { routes, sources }, access, tokens);
+        self.set(InForce { routes, sources, text }, access, tokens);
         if let (Some(certificates), Some(tls)) = (&self.certificates, tls) {
             certificates.take_in(tls);
         }
@@ -149,7 +164,7 @@ impl RoutesInForce {
         self.in_force.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts routes, sources and tokens in force at once for [`snapshot`](Self::snapshot).
+    /// Puts routes, sources, their text and tokens in force at once for [`snapshot`](Self::snapshot).
     fn set(&self, new: InForce, access: &Access, tokens: Arc<Tokens>) {
         let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
         access.set(tokens);

@@ -114,8 +114,8 @@ impl Hookbox {
             settings: Arc::new(move || {
                 let config = read()?;
                 let (sources, tls) = (config.sources.map(), config.tls.and_then(|tls| tls.loaded));
-                let (routes, tokens) = (config.routes, config.tokens);
-                Ok(Reloaded { routes, sources, tokens, tls, needs_restart: Vec::new() })
+                let (routes, tokens, text) = (config.routes, config.tokens, config.text);
+                Ok(Reloaded { routes, sources, tokens, tls, text, needs_restart: Vec::new() })
             }),
             reload: Arc::clone(&reload),
         };

@@ -60,6 +60,25 @@ fn config_check_finds_every_mistake_and_its_place() {
 }
 
 #[test]
+fn config_check_tells_with_all_other_mistakes_that_others_could_use_hookbox() {
+    let place = Place::new(&[]);
+    write(&place, WRONG);
+    let check = |flags: &[&str]| {
+        let ended = place.run(&[&["config", "check"][..], flags].concat());
+        assert_eq!(ended.status.code(), Some(64));
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    let open = "grpc_addr = \"0.0.0.0:50051\" (from the flag --grpc-addr) is not allowed: it must be a loopback address";
+    let told = check(&["--grpc-addr", "0.0.0.0:50051"]);
+    for mistake in MISTAKES.iter().chain([&open]) {
+        assert!(told.contains(mistake), "{mistake}: {told}");
+    }
+    // What is meant to close it is told by its own mistake alone.
+    let told = check(&["--grpc-addr", "0.0.0.0:50051", "--admin-token", "env:NO_SUCH_VARIABLE"]);
+    assert!(told.contains("NO_SUCH_VARIABLE is not set") && !told.contains("loopback"), "{told}");
+}
+
+#[test]
 fn config_check_reports_wrong_values_in_the_file_even_if_they_are_overridden() {
     // The environment of a place sets `workers` and `http_addr`.
     let place = Place::new(&[]);
@@ -230,12 +249,19 @@ async fn the_reload_command_and_sighup_apply_the_routes_in_the_file() {
 async fn a_reload_names_the_changed_settings_that_need_a_restart() {
     let place = Place::new(&[]);
     write(&place, ONE);
-    let _process = place.serve().await;
+    let process = place.serve().await;
     write(&place, &format!("lease = \"40s\"\nmax_attempts = 3\n{ONE}"));
     let ended = place.run(&["reload"]);
     let told = String::from_utf8(ended.stdout).unwrap();
     let changed = told.lines().skip(1).collect::<Vec<_>>();
     assert_eq!(changed, ["lease has changed too; the change takes effect at the next start"], "{told}");
+    let note = "# Not in force before a restart: lease";
+    let shown = process.rest.get("/settings").await.text;
+    assert!(shown.contains(note) && shown.contains("40s"), "{shown}");
+
+    write(&place, WRONG);
+    assert_eq!(place.run(&["reload"]).status.code(), Some(64));
+    assert!(process.rest.get("/settings").await.text.contains(note), "the settings in force are shown");
 }
 
 fn compiled(name: &str) -> Arc<Routes> {
@@ -269,12 +295,14 @@ async fn a_reload_that_the_store_refuses_changes_nothing() {
     let tokens = Arc::new(Tokens::new([caller], false));
     let read = move || {
         let (routes, sources, tokens) = (compiled("after"), one_source(), Arc::clone(&tokens));
-        Ok(Reloaded { routes, sources, tokens, tls: None, needs_restart: Vec::new() })
+        let text = "after".into();
+        Ok(Reloaded { routes, sources, tokens, tls: None, text, needs_restart: Vec::new() })
     };
-    let in_force = RoutesInForce::new(before, Arc::new(read));
+    let in_force = RoutesInForce::new(before, Arc::new(read)).with_text("before".into());
     in_force.reload(&store, &access).await.expect_err("the store is closed");
     assert!(!access.needs_tokens());
     assert!(in_force.sources().is_empty());
+    assert_eq!(&*in_force.text(), "before", "the page shows what is in force");
     for policies in [in_force.policies().get(), in_force.get().policies()] {
         let names = policies.iter().map(|policy| policy.route.as_str().to_owned()).collect::<Vec<_>>();
         assert_eq!(names, ["before"]);
@@ -300,7 +328,8 @@ async fn a_snapshot_has_the_routes_sources_and_tokens_of_one_version() {
         } else {
             (compiled("before"), Arc::default(), Arc::default())
         };
-        Ok(Reloaded { routes, sources, tokens, tls: None, needs_restart: Vec::new() })
+        let text = Arc::default();
+        Ok(Reloaded { routes, sources, tokens, tls: None, text, needs_restart: Vec::new() })
     };
     let in_force = Arc::new(RoutesInForce::new(before, Arc::new(read)));
     let running = Arc::new(());

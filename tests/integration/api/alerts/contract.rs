@@ -51,8 +51,8 @@ async fn the_service_refuses_webhooks_of_the_source_from_every_caller() {
     let options = Options { path, max_backlog: 1, policies: routes.policies(), seed: 1 };
     let store = Arc::new(SqliteStore::open(options, Arc::clone(&clock) as _, Arc::default()).await.unwrap());
     let read = || {
-        let (routes, sources, tokens) = Default::default();
-        Ok(Reloaded { routes, sources, tokens, tls: None, needs_restart: Vec::new() })
+        let (routes, sources, tokens, text) = Default::default();
+        Ok(Reloaded { routes, sources, tokens, tls: None, text, needs_restart: Vec::new() })
     };
     let in_force = Arc::new(RoutesInForce::new(routes, Arc::new(read)));
     let stopping = CancellationToken::new();
