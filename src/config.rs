@@ -28,8 +28,8 @@ pub use self::backup::sqlite_file;
 pub use self::layers::{Layers, Origin, without_password};
 pub use self::mistake::Mistakes;
 use self::parse::Reader;
-use self::routes::{Defaults, ReadRoute};
 pub use self::protection::Listening;
+use self::routes::{Defaults, ReadRoute};
 pub(crate) use self::secret::read as read_secret;
 pub use self::settings::{SETTINGS, Setting, TOKEN_VARIABLE, URL_VARIABLE};
 pub use self::sources::Sources;
@@ -171,11 +171,7 @@ impl Config {
     ///
     /// # Panics
     /// If `handlers` is empty.
-    pub fn protected(
-        layers: &Layers,
-        handlers: &[&str],
-        listening: Listening<'_>,
-    ) -> Result<Self, Mistakes> {
+    pub fn protected(layers: &Layers, handlers: &[&str], listening: Listening<'_>) -> Result<Self, Mistakes> {
         Self::validated(layers, handlers, true, Some(listening))
     }
 
@@ -198,8 +194,7 @@ impl Config {
         let config = Self::read(layers, &read, handlers, with_tls_files);
         let mut mistakes = read.mistakes();
         mistakes.extend(listening.iter().flat_map(|listening| protection::mistakes(layers, listening)));
-        let mut config =
-            config.filter(|_| mistakes.is_empty()).ok_or_else(|| Mistakes::new(mistakes))?;
+        let mut config = config.filter(|_| mistakes.is_empty()).ok_or_else(|| Mistakes::new(mistakes))?;
         config.text = config.written(layers).into();
         Ok(config)
     }

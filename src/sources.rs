@@ -16,6 +16,7 @@ mod json;
 mod keys;
 mod lines;
 mod map;
+mod mistakes;
 mod part;
 mod place;
 mod presets;

@@ -16,12 +16,13 @@ pub(super) struct Mistake {
 }
 
 impl Mistakes {
-    /// Sorts the mistakes: those in the file come last, in the order of the file.
+    /// Sorts the mistakes: those in the file come last, in the order of the file. Each is told once.
     pub(super) fn new(mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort_by_key(|mistake| match mistake.origin {
             Origin::File { line, column, .. } => (line, column),
             _ => (0, 0),
         });
+        mistakes.dedup();
         Self(mistakes)
     }
 }

@@ -4,6 +4,7 @@ mod print;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::print::ReadSource;
@@ -21,9 +22,6 @@ pub struct Sources {
     map: Arc<SourceMap>,
     read: Vec<ReadSource>,
 }
-
-/// The members with keys, which `Settings` does not have.
-const OF_KEYS: [&str; 4] = ["preset", "secrets", "public_keys", "verify_token"];
 
 impl Sources {
     /// Reads and compiles the sources of the file; none of them if there is no file. Adds every mistake, with its place.
@@ -98,15 +96,20 @@ impl SourceReader<'_, '_> {
     ) -> (Option<(Option<String>, Rules)>, ReadSource) {
         let before = self.mistakes.len();
         let mut read = ReadSource::new(name);
+        // The members with a mistake that keeps them from being read.
+        let mut unread = Vec::new();
         let preset = table.get("preset").and_then(|value| {
             read.add("preset", &value);
-            self.preset(&value)
+            let preset = self.preset(&value);
+            unread.extend(preset.is_none().then_some("preset"));
+            preset
         });
         let mut settings = Settings::default();
         for member in Settings::MEMBERS {
             let Some(value) = table.get(member) else { continue };
             if let Err(error) = settings.set(member, value.deserializer()) {
                 self.mistakes.push(value.faulty(&error));
+                unread.push(member);
             }
             read.add(member, &value);
         }
@@ -114,16 +117,22 @@ impl SourceReader<'_, '_> {
             settings = settings.over(&preset.settings);
             read.add_preset(preset_name, preset);
         }
-        let keys = self.keys(&mut table, &mut read);
+        let mut keys = ReadKeys { unread, ..ReadKeys::default() };
+        self.keys(&mut table, &mut read, &mut keys);
+        self.check_token_is_used(&mut table, &settings, &keys.unread);
         self.mistakes.extend(table.unknown());
-        if self.mistakes.len() > before {
-            return (None, read);
-        }
         let preset = preset.map(|(name, _)| name.to_owned());
-        match Rules::new(settings, keys, self.public_url.is_some()) {
+        let has_public_url = self.public_url.is_some();
+        let ReadKeys { keys, values, unread } = keys;
+        let compiled = if self.mistakes.len() > before {
+            Err(Rules::mistakes(settings, &keys, has_public_url, &unread))
+        } else {
+            Rules::new(settings, keys, has_public_url)
+        };
+        match compiled {
             Ok(rules) => (Some((preset, rules)), read),
             Err(mistakes) => {
-                let placed = mistakes.iter().map(|mistake| placed(value, &mut table, mistake));
+                let placed = mistakes.iter().map(|mistake| placed(value, &mut table, &values, mistake));
                 self.mistakes.extend(placed);
                 (None, read)
             }
@@ -142,25 +151,54 @@ impl SourceReader<'_, '_> {
         found.map(|preset| (name, preset))
     }
 
-    fn keys(&mut self, table: &mut Table<'_>, read: &mut ReadSource) -> Keys {
-        let mut texts = |reader: &mut Self, member: &'static str| {
-            let Some(value) = table.get(member) else { return Vec::new() };
-            read.add_keys(member, &value);
-            value.items().iter().filter_map(|item| reader.secret(item)).collect::<Vec<_>>()
-        };
-        let secrets = texts(self, "secrets");
-        let public_keys = texts(self, "public_keys");
-        let verify_token = texts(self, "verify_token");
-        Keys {
-            secrets,
-            public_keys: public_keys.iter().map(|key| key.expose().to_owned()).collect(),
-            verify_token: verify_token.into_iter().next(),
+    fn keys<'v>(&mut self, table: &mut Table<'v>, read: &mut ReadSource, keys: &mut ReadKeys<'v>) {
+        keys.keys.secrets = self.texts("secrets", table, read, keys);
+        let public_keys = self.texts("public_keys", table, read, keys);
+        keys.keys.public_keys = public_keys.iter().map(|key| key.expose().to_owned()).collect();
+        if let Some(value) = table.get("verify_token") {
+            read.add_keys("verify_token", &value);
+            keys.keys.verify_token = self.secret(&value);
+            keys.unread.extend(keys.keys.verify_token.is_none().then_some("verify_token"));
+        }
+    }
+
+    /// The texts of a member with one or several keys, as far as they can be read.
+    fn texts<'v>(
+        &mut self,
+        member: &'static str,
+        table: &mut Table<'v>,
+        read: &mut ReadSource,
+        keys: &mut ReadKeys<'v>,
+    ) -> Vec<Secret> {
+        let Some(value) = table.get(member) else { return Vec::new() };
+        read.add_keys(member, &value);
+        let mut texts = Vec::new();
+        for item in value.items() {
+            match self.secret(&item) {
+                Some(text) => {
+                    texts.push(text);
+                    keys.values.entry(member).or_default().push(item);
+                }
+                None => keys.unread.push(member),
+            }
+        }
+        texts
+    }
+
+    /// Adds a mistake if no handshake compares the token of the source with anything.
+    fn check_token_is_used(&mut self, table: &mut Table<'_>, settings: &Settings, unread: &[&str]) {
+        let Some(value) = table.get("verify_token") else { return };
+        let may_be_used = settings.needs().contains(&"verify_token")
+            || ["preset", "handshakes"].iter().any(|member| unread.contains(member));
+        if !may_be_used {
+            let text = "verify_token: no handshake of the source compares it with anything; remove it";
+            self.mistakes.push(Mistake { origin: value.origin(), text: text.to_owned() });
         }
     }
 
     fn secret(&mut self, item: &Value<'_>) -> Option<Secret> {
         let Some(text) = item.text().filter(|text| !text.is_empty()) else {
-            self.mistakes.push(item.wrong_secret("a text that is not empty, such as \"env:NAME\""));
+            self.mistakes.push(item.wrong_secret("one text that is not empty, such as \"env:NAME\""));
             return None;
         };
         let secret = secret::read(text, self.layers.environment());
@@ -172,21 +210,29 @@ impl SourceReader<'_, '_> {
     }
 }
 
+/// The keys of a source as they were read.
+#[derive(Default)]
+struct ReadKeys<'v> {
+    keys: Keys,
+    /// The value in the file of each of these keys, by the member that has them.
+    values: BTreeMap<&'static str, Vec<Value<'v>>>,
+    /// The members of the source that could not be read as a whole.
+    unread: Vec<&'static str>,
+}
+
 /// Adds the place in the file to a mistake that was found while compiling. A member that comes from the preset has the
 /// place of the source.
-fn placed(source: &Value<'_>, table: &mut Table<'_>, mistake: &crate::sources::Mistake) -> Mistake {
-    let value = table.get(mistake.member);
-    match (value, mistake.at) {
-        (Some(value), Some(at)) => {
-            let item = value.items().into_iter().nth(at).unwrap_or(value);
-            if OF_KEYS.contains(&mistake.member) {
-                return item.wrong_secret(&mistake.text);
-            }
-            Mistake { origin: item.origin(), text: format!("{}: {}", mistake.member, mistake.text) }
-        }
-        (value, _) => {
-            let origin = value.map_or_else(|| source.origin(), |value| value.origin());
-            Mistake { origin, text: format!("{}: {}", mistake.member, mistake.text) }
-        }
+fn placed(
+    source: &Value<'_>,
+    table: &mut Table<'_>,
+    keys: &BTreeMap<&'static str, Vec<Value<'_>>>,
+    mistake: &crate::sources::Mistake,
+) -> Mistake {
+    if let Some(key) = mistake.at.and_then(|at| keys.get(mistake.member)?.get(at)) {
+        return key.wrong_secret(&mistake.text);
     }
+    let value = table.get(mistake.member);
+    let item = mistake.at.and_then(|at| value.as_ref()?.items().into_iter().nth(at));
+    let origin = item.or(value).map_or_else(|| source.origin(), |value| value.origin());
+    Mistake { origin, text: format!("{}: {}", mistake.member, mistake.text) }
 }

@@ -142,45 +142,50 @@ pub fn handshake(request: &Request<'_>, verdict: Verdict, rules: &Rules) -> Opti
 }
 
 impl HandshakeSettings {
-    /// What is wrong in the settings; none if nothing is.
-    pub(super) fn problem(&self) -> Option<&'static str> {
+    /// Everything that is wrong in the settings.
+    pub(super) fn problems(&self) -> Vec<&'static str> {
+        let mut problems = Vec::new();
         for condition in &self.when {
             let checks = [condition.equals.is_some(), condition.token, condition.present.is_some()];
             if checks.into_iter().filter(|check| *check).count() != 1 {
-                return Some("a condition has exactly one of `equals`, `token = true` and `present`");
+                problems.push("a condition has exactly one of `equals`, `token = true` and `present`");
             }
-            if condition.place().is_none() {
-                return Some("a condition has exactly one of `header`, `query`, `form` and `json`");
+            match condition.place() {
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    problems.push("a condition has exactly one of `header`, `query`, `form` and `json`");
+                }
+                Err(problem) => problems.push(problem),
             }
         }
         if self.hmac.is_some() && (self.value.is_none() || self.shape == Shape::Text) {
-            return Some("`hmac` needs a `value` with the shape \"token\" or \"digits\"");
+            problems.push("`hmac` needs a `value` with the shape \"token\" or \"digits\"");
         }
         if self.visit.is_some() && (self.verified == Some(false) || self.method != Method::Post) {
-            return Some("a handshake with `visit` is a POST, and has to be verified");
+            problems.push("a handshake with `visit` is a POST, and has to be verified");
         }
         if self.answer.headers.keys().any(|name| HeaderName::try_from(name.clone()).is_err()) {
-            return Some("a header of `answer` has a name that no header can have");
+            problems.push("a header of `answer` has a name that no header can have");
         }
         if self.answer.headers.keys().any(|name| OF_HTTP.iter().any(|own| own.eq_ignore_ascii_case(name))) {
-            return Some("`answer` has a header that hookbox sets; write the type as `answer.content_type`");
+            problems.push("`answer` has a header that hookbox sets; write the type as `answer.content_type`");
         }
         let has_no_body = self.answer.status.is_some_and(|status| WITHOUT_BODY.contains(&status.0));
         if has_no_body && !self.body_template().is_empty() {
-            return Some("an answer with this status has no body; write body = \"\", or another status");
+            problems.push("an answer with this status has no body; write body = \"\", or another status");
         }
         let texts = self.answer.headers.values().chain(&self.answer.content_type);
         if texts.clone().any(|text| text.chars().any(char::is_control)) {
-            return Some("a header of `answer` has a control character");
+            problems.push("a header of `answer` has a control character");
         }
         let mut texts = texts.chain(&self.answer.body);
         let has_value = self.value.is_some();
         if texts.any(|text| {
             (text.contains("{value}") && !has_value) || (text.contains("{hmac}") && self.hmac.is_none())
         }) {
-            return Some("`answer` has {value} or {hmac}, but the handshake has no `value` or no `hmac`");
+            problems.push("`answer` has {value} or {hmac}, but the handshake has no `value` or no `hmac`");
         }
-        None
+        problems
     }
 
     /// Whether a condition compares with `verify_token`.
@@ -230,7 +235,7 @@ impl HandshakeSettings {
 
     fn matches(&self, request: &Request<'_>, document: &Document<'_>, token: Option<&Secret>) -> bool {
         self.when.iter().all(|condition| {
-            let Some(place) = condition.place() else { return false };
+            let Ok(Some(place)) = condition.place() else { return false };
             if let Some(present) = condition.present {
                 return place.is_there(request, document) == present;
             }
@@ -283,9 +288,10 @@ impl HandshakeSettings {
 }
 
 impl Condition {
-    fn place(&self) -> Option<Place> {
+    /// Where the condition looks; none if it does not say it. Errors: what is wrong with the place.
+    fn place(&self) -> Result<Option<Place>, &'static str> {
         let Self { header, json, form, query, .. } = self.clone();
-        Place::only(header, json, form, query).ok().flatten()
+        Place::only(header, json, form, query)
     }
 }
 

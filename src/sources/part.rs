@@ -76,6 +76,15 @@ impl Part {
             Self::Text(_) | Self::Outer(_) | Self::Of(_) => false,
         }
     }
+
+    /// Whether the part is the same in every webhook.
+    pub(super) fn is_constant(&self) -> bool {
+        match self {
+            Self::Text(_) => true,
+            Self::First(List(parts)) => parts.first().is_some_and(Self::is_constant),
+            Self::Body | Self::Request | Self::Of(_) | Self::Outer(_) | Self::Name(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Part {

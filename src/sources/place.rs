@@ -77,13 +77,16 @@ impl TryFrom<PlaceMembers> for Place {
 }
 
 impl Place {
-    /// The place that one of these members names; none if none of them is there.
+    /// The place that one of these members names; none if none of them is there. Errors: what is wrong with them.
     pub(super) fn only(
         header: Option<List<HeaderName>>,
         json: Option<List<Pointer>>,
         form: Option<List<String>>,
         query: Option<List<String>>,
     ) -> Result<Option<Self>, &'static str> {
+        if [&form, &query].into_iter().flatten().any(|List(names)| names.iter().any(String::is_empty)) {
+            return Err("a name of `form` or `query` is empty");
+        }
         let places =
             [header.map(Self::Header), json.map(Self::Json), form.map(Self::Form), query.map(Self::Query)];
         let mut places = places.into_iter().flatten();

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::accepted::Accepted;
-use super::handshake::{HandshakeSettings, WITHOUT_BODY};
+use super::handshake::HandshakeSettings;
 use super::keys::Keys;
+use super::mistakes::{missing, useless};
 use super::part::Part;
 use super::place::List;
 use super::request::HeaderName;
@@ -81,14 +82,7 @@ impl Mistake {
 impl Rules {
     /// Compiles rules. `has_public_url` is whether the setting `public_url` is set. Errors: every mistake.
     pub fn new(settings: Settings, keys: Keys, has_public_url: bool) -> Result<Self, Vec<Mistake>> {
-        let mut mistakes = missing(&settings, &keys, has_public_url);
-        let schemes = schemes(&settings, &keys, &mut mistakes);
-        for (at, handshake) in settings.handshakes().iter().enumerate() {
-            if let Some(problem) = handshake.problem() {
-                mistakes.push(Mistake { at: Some(at), ..Mistake::new("handshakes", problem) });
-            }
-        }
-        mistakes.extend(useless(&settings));
+        let (schemes, mistakes) = checked(&settings, &keys, has_public_url, &[]);
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
@@ -118,6 +112,14 @@ impl Rules {
             deadline: settings.deadline.map(|deadline| deadline.0),
             is_sensitive: settings.sensitive.unwrap_or_default(),
         })
+    }
+
+    /// The mistakes in settings that could not be read as a whole. `unread` are the members that have mistakes of their own,
+    /// `preset` among them if the preset is not known: nothing is said about what depends on them. Of `secrets` and
+    /// `public_keys`, `keys` has those that could be read.
+    pub fn mistakes(settings: Settings, keys: &Keys, has_public_url: bool, unread: &[&str]) -> Vec<Mistake> {
+        let (_, mistakes) = checked(&settings.without(unread), keys, has_public_url, unread);
+        mistakes
     }
 
     /// Whether requests are verified.
@@ -152,73 +154,22 @@ impl Rules {
     }
 }
 
-/// The members that are missing.
-fn missing(settings: &Settings, keys: &Keys, has_public_url: bool) -> Vec<Mistake> {
-    let mut mistakes = Vec::new();
-    if settings.verify.is_none() {
-        let text = "it is missing; write how requests are verified, name a `preset` that says it, or write verify = \"none\"";
-        mistakes.push(Mistake::new("verify", text));
+/// The schemes for which there are keys, and every mistake.
+fn checked(
+    settings: &Settings,
+    keys: &Keys,
+    has_public_url: bool,
+    unread: &[&str],
+) -> (Option<Vec<Scheme>>, Vec<Mistake>) {
+    let mut mistakes = missing(settings, keys, has_public_url, unread);
+    let schemes = schemes(settings, keys, &mut mistakes);
+    for (at, handshake) in settings.handshakes().iter().enumerate() {
+        let problems = handshake.problems().into_iter();
+        mistakes
+            .extend(problems.map(|problem| Mistake { at: Some(at), ..Mistake::new("handshakes", problem) }));
     }
-    if settings.key.is_none() {
-        let text = "it is missing; write where the unique name of a webhook is, such as key = { json = \"/id\" }, or key = \"body\"";
-        mistakes.push(Mistake::new("key", text));
-    }
-    let needs = settings.needs();
-    let takes = |member| needs.contains(&member);
-    let has_keys = (takes("secrets") && !keys.secrets.is_empty())
-        || (takes("public_keys") && !keys.public_keys.is_empty())
-        || settings.schemes().is_empty()
-        || settings.schemes().iter().any(|scheme| scheme.takes().is_none());
-    if !has_keys && takes("secrets") {
-        let text = "it is missing; write the secret that the sender shows, such as secrets = [\"env:NAME\"]";
-        mistakes.push(Mistake::new("secrets", text));
-    } else if !has_keys {
-        let text = "it is missing; write the public key that the sender shows, such as public_keys = [\"file:key.pem\"]";
-        mistakes.push(Mistake::new("public_keys", text));
-    }
-    if settings.signs_handshakes() && keys.secrets.is_empty() && has_keys {
-        let text = "it is missing; a handshake is answered with an HMAC, which needs it";
-        mistakes.push(Mistake::new("secrets", text));
-    }
-    if takes("verify_token") && keys.verify_token.is_none() {
-        let text = "it is missing; write the text that you entered at the sender, such as verify_token = \"env:NAME\"";
-        mistakes.push(Mistake::new("verify_token", text));
-    }
-    if takes("public_url") && !has_public_url {
-        let text = "the sender signs the URL to which it sends; set `public_url` at the top of the file to the URL that senders see";
-        mistakes.push(Mistake::new("verify", text));
-    }
-    mistakes
-}
-
-/// Members that cannot do what they say.
-fn useless(settings: &Settings) -> Vec<Mistake> {
-    let mut mistakes = Vec::new();
-    let key = settings.key.as_ref().map_or(&[][..], |List(parts)| parts.as_slice());
-    if settings.split.is_some() && !key.is_empty() && !key.iter().any(Part::is_of_item) {
-        let text = "every item of a batch would have the same key, and all but one would count as duplicates; add a part of the item, such as { json = \"/id\" } or \"body\"";
-        mistakes.push(Mistake::new("key", text));
-    }
-    if settings.unverified == Some(OnUnverified::Quarantine)
-        && matches!(settings.verify, Some(Verify::Nothing))
-    {
-        let text =
-            "the source verifies nothing, so nothing would be quarantined; add a `verify`, or remove this";
-        mistakes.push(Mistake::new("unverified", text));
-    }
-    if let Some(answer) = &settings.answer {
-        let has_no_body = answer.accepted.is_some_and(|status| WITHOUT_BODY.contains(&status.0));
-        if has_no_body && answer.body.as_ref().is_some_and(|body| !body.is_empty()) {
-            let text = "an answer with this status has no body; write body = \"\", or another status";
-            mistakes.push(Mistake::new("answer", text));
-        }
-        let is_wrong = |text: &String| text.is_empty() || text.contains(char::is_control);
-        if answer.content_type.as_ref().is_some_and(is_wrong) {
-            let text = "`content_type` must be a media type, such as \"application/json\"";
-            mistakes.push(Mistake::new("answer", text));
-        }
-    }
-    mistakes
+    mistakes.extend(useless(settings));
+    (schemes, mistakes)
 }
 
 /// The headers of all schemes of the settings, and of those that are code.

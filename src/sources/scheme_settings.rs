@@ -1,5 +1,7 @@
 //! What the settings say of a scheme, and how that is compiled.
 
+mod contradictions;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -103,7 +105,7 @@ impl SchemeSettings {
     }
 
     /// This scheme, with the members that `other` sets.
-    pub(super) fn overridden_by(&self, other: &Self) -> Self {
+    fn overridden_by(&self, other: &Self) -> Self {
         fn either<T: Clone>(own: &Option<T>, other: &Option<T>) -> Option<T> {
             other.as_ref().or(own.as_ref()).cloned()
         }
@@ -133,6 +135,16 @@ impl SchemeSettings {
             client_id: either(&self.client_id, &other.client_id),
             environment: either(&self.environment, &other.environment),
         }
+    }
+
+    /// The schemes of a preset, each with the members that `other` sets. Of these, `tolerance` and `key_encoding` change
+    /// only the schemes that can use them, if there are any.
+    pub(super) fn overridden(schemes: &[Self], other: &Self) -> Vec<Self> {
+        let mut schemes = schemes.iter().map(|scheme| scheme.overridden_by(other)).collect::<Vec<_>>();
+        let has_time = |scheme: &Self| scheme.timestamp.is_some() || scheme.scheme.is_some();
+        keep_where(&mut schemes, has_time, |scheme| scheme.tolerance = None);
+        keep_where(&mut schemes, |scheme| scheme.token.is_none(), |scheme| scheme.key_encoding = None);
+        schemes
     }
 
     /// Where the scheme takes its keys from; none if it needs none of the operator.
@@ -178,34 +190,24 @@ impl SchemeSettings {
         keys: &Keys,
         accepted: &mut Accepted,
     ) -> Result<Option<Scheme>, Vec<Mistake>> {
-        let wrong = |text: &str| Err(vec![Mistake::new("verify", text)]);
         let members = self.sender_members();
         if let Some(name) = self.scheme {
-            if self.describes() {
-                return wrong(
-                    "`scheme` says all about how the sender signs; remove the members that describe it",
-                );
-            }
             let tolerance = self.tolerance.map(|tolerance| signed(tolerance.0));
-            return Ok(name.compile(members, tolerance, keys, accepted)?.map(Scheme::Sender));
+            let compiled = name.compile(members, tolerance, keys, accepted);
+            if !self.describes() {
+                return Ok(compiled?.map(Scheme::Sender));
+            }
+            let text = "`scheme` says all about how the sender signs; remove the members that describe it";
+            let others = compiled.err().into_iter().flatten();
+            return Err(std::iter::once(Mistake::new("verify", text)).chain(others).collect());
         }
-        if let Some(text) = members.foreign() {
-            return wrong(text);
-        }
-        let place = match self.place() {
-            Ok(place) => place,
-            Err(text) => return wrong(text),
+        let mut wrong = members.foreign();
+        let place = self.place().map_err(|text| wrong.push(text)).ok();
+        let timestamp = self.time().map_err(|text| wrong.push(text)).ok();
+        wrong.extend(self.contradictions());
+        let (Some(place), Some(timestamp), true) = (place, timestamp, wrong.is_empty()) else {
+            return Err(wrong.into_iter().map(|text| Mistake::new("verify", text)).collect());
         };
-        if self.separator.as_deref() == Some("") {
-            return wrong("`separator` is empty; leave it out if the value is one item");
-        }
-        let timestamp = match self.time() {
-            Ok(timestamp) => timestamp,
-            Err(text) => return wrong(text),
-        };
-        if let Some(text) = self.contradiction() {
-            return wrong(text);
-        }
         let Some(proof) = self.proof(keys, accepted) else { return Ok(None) };
         let tolerance = self.tolerance.map_or(DEFAULT_TOLERANCE, |tolerance| tolerance.0);
         Ok(Some(Scheme::Described(Box::new(Described {
@@ -218,23 +220,6 @@ impl SchemeSettings {
             tolerance: signed(tolerance),
             body_sha256: self.body_sha256.clone(),
         }))))
-    }
-
-    /// Whether a member describes how requests are signed.
-    fn describes(&self) -> bool {
-        let is_whole = self.hmac.is_some() || self.signature.is_some() || self.token.is_some();
-        let has_place =
-            self.header.is_some() || self.query.is_some() || self.form.is_some() || self.json.is_some();
-        let has_shape = self.each.is_some()
-            || self.separator.is_some()
-            || self.prefix.is_some()
-            || self.encoding.is_some()
-            || self.key_encoding.is_some();
-        let has_text = self.signed.is_some()
-            || self.body_sha256.is_some()
-            || self.covers_body.is_some()
-            || self.timestamp.is_some();
-        is_whole || has_place || has_shape || has_text
     }
 
     fn place(&self) -> Result<Place, &'static str> {
@@ -255,6 +240,10 @@ impl SchemeSettings {
     }
 
     fn time(&self) -> Result<Option<Time>, &'static str> {
+        // `contradictions` tells that a token signs none.
+        if self.token.is_some() {
+            return Ok(None);
+        }
         let signed = self.signed.clone().unwrap_or_default();
         let Some(TimeSettings { header, query, form, json, item, unit }) = self.timestamp.clone() else {
             return if signed.has_timestamp() {
@@ -286,32 +275,6 @@ impl SchemeSettings {
         Ok(Some(Time { from, unit }))
     }
 
-    /// Members that do not fit together.
-    fn contradiction(&self) -> Option<&'static str> {
-        let algorithms = [self.hmac.is_some(), self.signature.is_some(), self.token.is_some()];
-        if algorithms.into_iter().filter(|is_there| *is_there).count() != 1 {
-            return Some("a scheme has exactly one of `hmac`, `signature`, `token` and `scheme`");
-        }
-        let of_signatures = self.encoding.is_some()
-            || self.signed.is_some()
-            || self.timestamp.is_some()
-            || self.body_sha256.is_some();
-        if self.token.is_some() && of_signatures {
-            return Some("a token signs nothing: remove `encoding`, `signed`, `timestamp` and `body_sha256`");
-        }
-        if self.each.is_some() && (self.token != Some(Token::Plain) || self.json.is_none()) {
-            return Some("`each` belongs to `token = \"plain\"` and `json`");
-        }
-        let covers_body =
-            self.body_sha256.is_some() || self.signed.as_ref().is_none_or(Template::covers_body);
-        if !covers_body && self.covers_body != Some(false) {
-            return Some(
-                "the body is not signed, so a client that has a signed request can change its body; add {body} to `signed`, or covers_body = false if the sender does not sign it",
-            );
-        }
-        None
-    }
-
     fn proof(&self, keys: &Keys, accepted: &mut Accepted) -> Option<Proof> {
         let encoding = self.encoding.unwrap_or_default();
         if let Some(algorithm) = self.signature {
@@ -337,6 +300,17 @@ impl SchemeSettings {
             return None;
         }
         Some(if is_basic { Proof::Basic(secrets) } else { Proof::Token(secrets, self.each.clone()) })
+    }
+}
+
+/// Removes a member from the schemes that cannot use it, if others can.
+fn keep_where(
+    schemes: &mut [SchemeSettings],
+    can_use: fn(&SchemeSettings) -> bool,
+    remove: fn(&mut SchemeSettings),
+) {
+    if schemes.iter().any(can_use) {
+        schemes.iter_mut().filter(|scheme| !can_use(scheme)).for_each(remove);
     }
 }
 

@@ -185,7 +185,7 @@ impl Settings {
             (Some(Verify::Schemes(own)), Some(Verify::Schemes(schemes)))
                 if own.len() == 1 && !own[0].is_whole() =>
             {
-                Some(Verify::Schemes(schemes.iter().map(|scheme| scheme.overridden_by(&own[0])).collect()))
+                Some(Verify::Schemes(SchemeSettings::overridden(&schemes, &own[0])))
             }
             (own, preset) => own.or(preset),
         };
@@ -204,6 +204,26 @@ impl Settings {
             deadline: self.deadline.or(preset.deadline),
             sensitive: self.sensitive.or(preset.sensitive),
         }
+    }
+
+    /// These settings without what is not known because of members that could not be read. The preset is one of these if
+    /// it is not known; a `verify` that only changes it means nothing then.
+    pub(super) fn without(mut self, unread: &[&str]) -> Self {
+        let is_unread = |member| unread.contains(&member);
+        let is_own = self.schemes().iter().all(SchemeSettings::is_whole);
+        if is_unread("verify") || (is_unread("preset") && !is_own) {
+            self.verify = None;
+        }
+        if is_unread("key") {
+            self.key = None;
+        }
+        if is_unread("split") {
+            self.split = None;
+        }
+        if is_unread("handshakes") {
+            self.handshakes = None;
+        }
+        self
     }
 
     /// What the source is, for people; empty if none is given.

@@ -148,6 +148,86 @@ nam = "a"
 }
 
 #[test]
+fn all_mistakes_of_one_source_are_told_at_once() {
+    let told = mistakes("[sources.sms]\npreset = \"twilio\"\nsecrets = [\"env:NO\"]\n");
+    assert!(told.contains("3:12: sources.sms.secrets[0]"), "{told}");
+    assert!(told.contains(": verify: the sender signs the URL"), "{told}");
+
+    let told = mistakes(
+        r#"
+[sources.erp]
+verify = { hmac = "sha256", form = "", separator = "", signed = "{method}", tolerance = "5m", email = "e", client_id = "c" }
+secrets = ["env:NO"]
+key = [{ text = "x" }, { first = [{ text = "y" }, { json = "/id" }] }]
+verify_token = "t"
+handshakes = [
+    { value = { json = "/a" }, answer = { status = 204 } },
+    { when = [{ json = "/type", query = "a", present = true, token = true }], hmac = { algorithm = "sha256" } },
+]
+"#,
+    );
+    for expected in [
+        "3:10: verify: a name of `form` or `query` is empty",
+        "3:10: verify: `separator` is empty",
+        "3:10: verify: `tolerance` means nothing",
+        "3:10: verify: the body is not signed",
+        "3:10: verify: `email` belongs to",
+        "3:10: verify: `client_id` belongs to",
+        "4:12: sources.erp.secrets[0] = \"env:NO\"",
+        "5:7: key: every webhook would have the same key",
+        "8:5: handshakes: an answer with this status has no body",
+        "9:5: handshakes: a condition has exactly one of `equals`",
+        "9:5: handshakes: only one of `header`",
+        "9:5: handshakes: `hmac` needs a `value`",
+    ] {
+        assert!(told.contains(expected), "{expected}\n---\n{told}");
+    }
+    assert_eq!(told.lines().count(), 12, "{told}");
+}
+
+#[test]
+fn what_depends_on_a_member_with_a_mistake_is_not_told() {
+    for text in [
+        "preset = \"strip\"\nverify = { tolerance = \"10m\" }\nverify_token = \"t\"\nsplit = \"/items\"\n",
+        "preset = \"stripe\"\nverify = { hmac = 7 }\n",
+        "preset = \"meta\"\nsecrets = [\"s\"]\nverify_token = \"env:NO\"\n",
+        "preset = \"zoom\"\nsecrets = [\"env:NO\"]\n",
+        "preset = \"discord\"\npublic_keys = \"\"\n",
+        "verify = \"non\"\nkey = { json = \"id\" }\nunverified = \"quarantin\"\nsplit = 7\n",
+    ] {
+        let told = mistakes(&format!("[sources.a]\n{text}"));
+        let own = told.lines().filter(|line| line.contains("sources.a.")).count();
+        assert_eq!(own, told.lines().count(), "{told}");
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_told_beside_one_that_cannot_be_read() {
+    let verify = "verify = { hmac = \"sha256\", header = \"X\", key_encoding = \"hex\" }\nkey = \"body\"\n";
+    let told = mistakes(&format!("[sources.a]\n{verify}secrets = [\"env:NO\", \"12\", \"xyz\"]\n"));
+    assert_eq!(told.lines().count(), 2, "{told}");
+    assert!(told.contains("4:28: sources.a.secrets[2] = \"***\" is not allowed: it must be hex"), "{told}");
+}
+
+#[test]
+fn a_change_of_a_preset_is_for_those_of_its_schemes_that_can_use_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = |preset: &str, verify: &str| {
+        read(
+            &folder,
+            &format!("[sources.a]\npreset = \"{preset}\"\nsecrets = [\"s3cret\"]\nverify = {verify}\n"),
+        )
+    };
+    for verify in ["{ tolerance = \"10m\" }", "{ key_encoding = \"text\" }"] {
+        source("gitlab", verify).expect("one of its schemes signs a time, by a key");
+    }
+    let told = source("github", "{ tolerance = \"10m\" }").expect_err("it signs no time");
+    assert!(told.contains("4:10: verify: `tolerance` means nothing"), "{told}");
+    let told = source("telegram", "{ key_encoding = \"hex\" }").expect_err("it signs nothing");
+    assert!(told.contains("4:10: verify: a token signs nothing"), "{told}");
+}
+
+#[test]
 fn what_is_missing_is_told_with_what_to_write() {
     for (text, expected) in [
         ("[sources.a]\nkey = \"body\"\n", ": verify: it is missing"),
@@ -164,6 +244,18 @@ fn what_is_missing_is_told_with_what_to_write() {
         (
             "[sources.a]\nverify = \"none\"\nkey = [{ header = \"X-Id\" }, { outer = \"/id\" }]\nsplit = \"/items\"\n",
             "3:7: key: every item of a batch would have the same key",
+        ),
+        (
+            "[sources.a]\nverify = \"none\"\nkey = { query = [\"id\", \"\"] }\n",
+            "sources.a.key: a name of `form` or `query` is empty",
+        ),
+        (
+            "[sources.a]\npreset = \"meta\"\nsecrets = [\"s\"]\nverify_token = [\"a\", \"b\"]\n",
+            "4:16: sources.a.verify_token = \"***\" is not allowed: it must be one text",
+        ),
+        (
+            "[sources.a]\npreset = \"stripe\"\nsecrets = [\"s\"]\nverify_token = \"a\"\n",
+            "4:16: verify_token: no handshake of the source compares it",
         ),
         (
             "[sources.a]\nverify = \"none\"\nkey = \"body\"\nunverified = \"quarantine\"\n",

@@ -159,9 +159,9 @@ impl SenderMembers {
         scheme.needs().iter().copied().filter(|member| !self.has(*member)).collect()
     }
 
-    /// What to do about members that no described scheme takes; none if there are none.
-    pub(in crate::sources) fn foreign(&self) -> Option<&'static str> {
-        Member::ALL.into_iter().find(|member| self.has(*member)).map(Member::foreign)
+    /// What to do about each member, of which no described scheme takes any.
+    pub(in crate::sources) fn foreign(&self) -> Vec<&'static str> {
+        Member::ALL.into_iter().filter(|member| self.has(*member)).map(Member::foreign).collect()
     }
 }
 

@@ -20,6 +20,10 @@ fn a_contradictory_scheme_is_refused_with_what_to_write() {
         ("{ hmac = \"sha1\", header = \"X\", signed = \"{method}\" }", "the body is not signed"),
         ("{ token = \"basic\", header = \"X\" }", "Authorization"),
         ("{ token = \"plain\", header = \"X\", encoding = \"hex\" }", "a token signs nothing"),
+        ("{ token = \"plain\", header = \"X\", key_encoding = \"hex\" }", "a token signs nothing"),
+        ("{ token = \"plain\", header = \"X\", tolerance = \"5m\" }", "a token signs nothing"),
+        ("{ hmac = \"sha1\", header = \"X\", tolerance = \"5m\" }", "`tolerance` means nothing"),
+        ("{ hmac = \"sha1\", query = \"\" }", "a name of `form` or `query` is empty"),
     ] {
         let settings = fixture::settings(&format!("verify = {verify}\nkey = \"body\""));
         let keys = Keys { secrets: vec![Secret::from("k".to_owned())], ..Keys::default() };
