@@ -22,6 +22,7 @@ pub mod id;
 pub mod job;
 pub mod json;
 pub mod payload;
+pub mod placeholder;
 pub mod pointer;
 pub mod policy;
 pub mod replay;

@@ -160,8 +160,7 @@ impl std::fmt::Debug for SigningKey {
 /// The settings of the handler `exec`.
 #[derive(Clone, Debug)]
 pub struct Exec {
-    /// The program and its arguments. Each may have placeholders: `{id}`, `{key}`, `{source}`, `{event_type}`,
-    /// `{route}`, `{attempt}`.
+    /// The program and its arguments. An argument may be a [placeholder](super::placeholder::Placeholder).
     pub command: Vec<String>,
     /// The folder in which the program runs; none means that of hookbox.
     pub cwd: Option<PathBuf>,

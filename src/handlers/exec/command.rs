@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::domain::handler::Exec as Settings;
+use crate::domain::placeholder::Placeholder;
 use crate::worker::handler::Attempt;
 
 /// What a program is told about its attempt.
@@ -33,44 +34,25 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// The value of the placeholder with this name.
-    fn value_of(&self, placeholder: &str) -> Option<&str> {
-        match placeholder {
-            "id" => Some(&self.id),
-            "key" => Some(self.key),
-            "source" => Some(self.source),
-            "event_type" => Some(self.event_type),
-            "route" => Some(self.route),
-            "attempt" => Some(&self.attempt),
-            _ => None,
+    /// What an argument is when the program gets it. A value stays one argument, whatever it has, and no placeholder is
+    /// looked for in it. `before` is the argument before it.
+    fn filled<'n>(&'n self, argument: &'n str, before: &str) -> &'n str {
+        match Placeholder::of(argument, before) {
+            None => argument,
+            Some(Placeholder::Id) => &self.id,
+            Some(Placeholder::Key) => self.key,
+            Some(Placeholder::Source) => self.source,
+            Some(Placeholder::EventType) => self.event_type,
+            Some(Placeholder::Route) => self.route,
+            Some(Placeholder::Attempt) => &self.attempt,
         }
-    }
-
-    /// Replaces the placeholders of an argument. Each value is put in as it is: it stays part of this one argument, and
-    /// is not searched for placeholders. Braces around other names stay as they are.
-    fn fill(&self, argument: &str) -> String {
-        let mut filled = String::with_capacity(argument.len());
-        let mut rest = argument;
-        while let Some((before, after)) = rest.split_once('{') {
-            filled.push_str(before);
-            let found = after.split_once('}').and_then(|(name, after)| Some((self.value_of(name)?, after)));
-            if let Some((value, after)) = found {
-                filled.push_str(value);
-                rest = after;
-            } else {
-                filled.push('{');
-                rest = after;
-            }
-        }
-        filled.push_str(rest);
-        filled
     }
 }
 
 /// Gives a command the arguments of the route, its folder, and its environment: nothing of that of hookbox. The program
 /// itself has no placeholders, so that no sender decides which program runs.
 pub(super) fn prepare(command: &mut Command, settings: &Settings, names: &Names<'_>) {
-    command.args(settings.command.iter().skip(1).map(|argument| names.fill(argument)));
+    command.args(settings.command.windows(2).map(|pair| names.filled(&pair[1], &pair[0])));
     if let Some(cwd) = &settings.cwd {
         command.current_dir(cwd);
     }
@@ -124,34 +106,34 @@ mod tests {
         }
     }
 
+    /// The arguments that a command gets.
+    fn arguments(command: &[&str], key: &str) -> Vec<String> {
+        let mut prepared = Command::new("program");
+        prepare(&mut prepared, &settings(command), &names(key));
+        prepared.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect()
+    }
+
     #[test]
-    fn placeholders_are_replaced_once_and_nothing_else_is() {
-        for (key, argument, filled) in [
-            (
-                "k",
-                "{id} {key} {source} {event_type} {route} {attempt}",
-                "the-id k shop order.created deploy 2",
-            ),
-            ("k", "--key={key}", "--key=k"),
-            ("{route}", "{key}{key}", "{route}{route}"),
-            ("{", "{key}key}", "{key}"),
-            ("k", "{{key}}", "{k}"),
-            ("k", "{ key } {KEY} {delivery} {} {", "{ key } {KEY} {delivery} {} {"),
-            ("k", "{key", "{key"),
-            ("k", "", ""),
-            ("é", "ü{key}ü", "üéü"),
-        ] {
-            assert_eq!(names(key).fill(argument), filled, "{argument:?} with {key:?}");
-        }
+    fn each_placeholder_is_replaced_and_every_other_text_is_passed_as_it_is_written() {
+        let placeholders = ["{key}", "{id}", "{key}", "{source}", "{event_type}", "{route}", "{attempt}"];
+        let filled = ["the-id", "k", "shop", "order.created", "deploy", "2"];
+        assert_eq!(arguments(&placeholders, "k"), filled, "the first is the program");
+        let literals = ["program", "", "{", "{print}", "{ key }", "--key={key}", "{key}{key}", "${key}"];
+        assert_eq!(arguments(&literals, "k"), literals[1..]);
     }
 
     #[test]
     fn a_value_stays_one_argument_whatever_it_has() {
-        let key = "a b; $(touch x) '\" * {route}";
-        let mut command = Command::new("program");
-        prepare(&mut command, &settings(&["{key}", "{key}", "--type={event_type}"]), &names(key));
-        assert_eq!(command.get_program(), "program");
-        assert_eq!(command.get_args().collect::<Vec<_>>(), [key, "--type=order.created"]);
+        for key in ["a b; $(touch x) '\" *", "{route}", "--help", "é"] {
+            assert_eq!(arguments(&["program", "--key", "{key}"], key), ["--key", key]);
+        }
+    }
+
+    #[test]
+    fn a_script_is_passed_as_it_is_written() {
+        let command = ["/bin/sh", "-c", "{key}", "{key}"];
+        assert_eq!(arguments(&command, "k"), ["-c", "{key}", "k"]);
+        assert_eq!(arguments(&["/bin/bash", "-lc", "{key}"], "k"), ["-lc", "{key}"]);
     }
 
     #[test]

@@ -3,13 +3,10 @@
 use std::path::PathBuf;
 
 use crate::config::file::Value;
-use crate::config::mistake::suggestion;
 use crate::config::routes::reader::RouteReader;
 use crate::domain::handler::Exec;
+use crate::domain::placeholder::{Placeholder, takes_script};
 use crate::domain::secret::Secret;
-
-/// The placeholders that an argument can have.
-const PLACEHOLDERS: [&str; 6] = ["id", "key", "source", "event_type", "route", "attempt"];
 
 /// `PATH` of programs if that of hookbox is not set.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -54,7 +51,8 @@ impl RouteReader<'_, '_> {
         }
         let mut command = Vec::with_capacity(items.len());
         for (at, item) in items.iter().enumerate() {
-            match argument(item.text(), at == 0) {
+            let before = (at > 0).then(|| items[at - 1].text().unwrap_or_default());
+            match argument(item.text(), before) {
                 Ok(argument) => command.push(argument),
                 Err(allowed) => self.wrong(item.wrong(allowed)),
             }
@@ -63,34 +61,33 @@ impl RouteReader<'_, '_> {
     }
 }
 
-/// An argument, or the program. The error says what it must be.
-fn argument(text: Option<&str>, is_program: bool) -> Result<String, String> {
+/// An argument, or the program if there is none before it. The error says what it must be.
+fn argument(text: Option<&str>, before: Option<&str>) -> Result<String, String> {
     let text = text.ok_or("a string")?;
     if text.contains('\0') {
         return Err("a string without NUL characters".to_owned());
     }
-    if is_program && text.is_empty() {
-        return Err("a program".to_owned());
+    let placeholder = Placeholder::within(text);
+    let Some(before) = before else {
+        return match placeholder {
+            Some(_) => {
+                Err("a program without placeholders: senders of webhooks must not decide what runs"
+                    .to_owned())
+            }
+            None if text.is_empty() => Err("a program".to_owned()),
+            None => Ok(text.to_owned()),
+        };
+    };
+    match placeholder.filter(|_| Placeholder::of(text, before).is_none()).map(Placeholder::as_str) {
+        None => Ok(text.to_owned()),
+        Some(name) if takes_script(before) => Err(format!(
+            "a script without {name}: senders of webhooks must not write scripts. Make {name} an argument of its own after \
+             the script, where a shell has it in $0, $1 and so on"
+        )),
+        Some(name) => Err(format!(
+            "a text without {name}, which is replaced only where it is a whole argument: make {name} an argument of its own"
+        )),
     }
-    for placeholder in placeholders(text) {
-        if is_program {
-            return Err(
-                "a program without placeholders: senders of webhooks must not decide what runs".to_owned()
-            );
-        }
-        if !PLACEHOLDERS.contains(&placeholder) {
-            let known = PLACEHOLDERS.map(|name| format!("{{{name}}}")).join(", ");
-            let similar = suggestion(placeholder, PLACEHOLDERS);
-            return Err(format!("a text with no other placeholders than {known}{similar}"));
-        }
-    }
-    Ok(text.to_owned())
-}
-
-/// The words of lower-case letters in braces.
-fn placeholders(text: &str) -> impl Iterator<Item = &str> {
-    let words = text.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(word, _)| word));
-    words.filter(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
 }
 
 /// Why a variable of this name must not be passed on; none if it may.

@@ -109,14 +109,15 @@ fn exec_settings_can_be_read_again_from_what_config_prints() {
     let folder = tempfile::tempdir().expect("a folder");
     let members = [
         "handler = \"exec\"",
-        "command = [\"/bin/deploy\", \"--type={event_type}\", \"{key}\", \"{\\\"a\\\": 1}\", \"\"]",
+        "command = [\"/bin/deploy\", \"--type\", \"{event_type}\", \"{print}\", \"{\\\"a\\\": 1}\", \"${id}\", \"\"]",
         "cwd = \"/srv\"",
         "env = [\"HOME\", \"KEY\"]",
     ];
     let config = read(&folder, &members.join("\n")).expect("no mistakes");
     let check = |config: &Config| {
         let read = exec(config);
-        assert_eq!(read.command, ["/bin/deploy", "--type={event_type}", "{key}", "{\"a\": 1}", ""]);
+        let command = ["/bin/deploy", "--type", "{event_type}", "{print}", "{\"a\": 1}", "${id}", ""];
+        assert_eq!(read.command, command);
         assert_eq!(read.cwd.as_deref(), Some(Path::new("/srv")));
         let env = read.env.iter().map(|(name, value)| (name.as_str(), value.expose()));
         assert_eq!(env.collect::<Vec<_>>(), [("HOME", "/root"), ("KEY", "a key of the environment")]);
@@ -261,8 +262,20 @@ fn every_mistake_in_exec_settings_is_reported_with_a_fix() {
             ("command = [\"\"]", "4:12", "a program"),
             ("command = [\"deploy\", 7]", "4:22", "a string"),
             ("command = [\"{event_type}\"]", "4:12", "a program without placeholders"),
-            ("command = [\"deploy\", \"{event}\"]", "4:22", "did you mean `event_type`?"),
-            ("command = [\"deploy\", \"{id} {body}\"]", "4:22", "no other placeholders than {id}, {key}"),
+            ("command = [\"/opt/{source}/run\"]", "4:12", "a program without placeholders"),
+            ("command = [\"deploy\", \"--key={key}\"]", "4:22", "make {key} an argument of its own"),
+            (
+                "command = [\"deploy\", \"{id} {body}\"]",
+                "4:22",
+                "a text without {id}, which is replaced only",
+            ),
+            ("command = [\"sh\", \"-c\", \"deploy {key}\"]", "4:24", "a script without {key}: senders"),
+            ("command = [\"sh\", \"-c\", \"{key}\"]", "4:24", "a script without {key}: senders"),
+            (
+                "command = [\"bash\", \"-lc\", \"{route}\"]",
+                "4:27",
+                "Make {route} an argument of its own after",
+            ),
             ("command = [\"deploy\", \"\\u0000\"]", "4:22", "without NUL characters"),
         ],
     );

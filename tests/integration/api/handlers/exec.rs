@@ -189,7 +189,7 @@ async fn a_signal_that_ends_a_program_is_named() {
 async fn names_of_a_webhook_stay_single_arguments_that_nothing_interprets() {
     let folder = TempDir::new().unwrap();
     let cwd = format!("cwd = {}", json!(folder.path()));
-    let command = ["/usr/bin/printf", "<%s>", "{key}", "{event_type}", "{source}-{route}-{attempt}"];
+    let command = ["/usr/bin/printf", "<%s>", "{key}", "{event_type}", "{source}", "{route}", "{attempt}"];
     let hookbox = Hookbox::with_routes(Sqlite, &route(&command, &cwd));
     for name in [
         "$(touch x)",
@@ -206,7 +206,7 @@ async fn names_of_a_webhook_stay_single_arguments_that_nothing_interprets() {
         let event_type = format!("{name}|");
         let id = hookbox.rest.submit(name, &event_type, "{}").await.text_of("id");
         let webhook = hookbox.wait_for(&id, "completed").await;
-        assert_eq!(webhook["result"], format!("<{name}><{event_type}><default-run-1>"));
+        assert_eq!(webhook["result"], format!("<{name}><{event_type}><default><run><1>"));
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was executed");
     for name in ["a\nb", "a\0b"] {
