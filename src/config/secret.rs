@@ -21,9 +21,14 @@ pub(crate) fn read(setting: &str, environment: &BTreeMap<String, Secret>) -> Res
     if value.is_empty() { Err(format!("the file {path} is empty")) } else { Ok(Secret::from(value)) }
 }
 
+/// Where a setting says that its value is; none if it is the value itself.
+pub(super) fn place(setting: &str) -> Option<&str> {
+    (setting.starts_with("env:") || setting.starts_with("file:")).then_some(setting)
+}
+
 /// A setting of a secret as `hookbox config` prints it: where the secret is, but never the secret itself.
 pub(super) fn shown(setting: &str) -> &str {
-    if setting.starts_with("env:") || setting.starts_with("file:") { setting } else { "***" }
+    place(setting).unwrap_or("***")
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ impl HandlerSettings {
         }
     }
 
-    /// Where the handler brings webhooks, for people: a URL without credentials and query, or a program.
+    /// Where the handler brings webhooks, for people: a [URL](Http::public_url), or a program.
     pub fn target(&self) -> Option<String> {
         match self {
             Self::Http(http) => Some(http.public_url().into()),
@@ -87,6 +87,8 @@ pub struct Http {
     /// Where webhooks are sent: an absolute `http` or `https` URL. May have credentials, which are sent as
     /// `Authorization: Basic`.
     pub url: Url,
+    /// Whether the settings name a place that has the URL: then it is a secret, such as that of an incoming webhook.
+    pub is_url_secret: bool,
     /// Further headers of the request: names in lower case, and values.
     pub headers: Vec<(String, Secret)>,
     /// The keys that sign requests. The first one signs; requests are not signed if there is none.
@@ -102,10 +104,14 @@ pub struct Http {
 }
 
 impl Http {
-    /// The URL without credentials and query, which may be secret.
+    /// The URL for people: without credentials and query, which may be secret. Of a URL that is a secret, only scheme, host
+    /// and port.
     pub fn public_url(&self) -> Url {
         let mut url = self.url_without_credentials();
         url.set_query(None);
+        if self.is_url_secret {
+            url.set_path("");
+        }
         url
     }
 
@@ -184,16 +190,22 @@ mod tests {
     #[test]
     fn settings_formatted_with_debug_and_targets_show_no_secret() {
         let secret = "s3cret";
-        let http = HandlerSettings::Http(Arc::new(Http {
-            url: Url::parse("https://me:s3cret@hooks.example:8443/orders?token=s3cret").expect("valid"),
-            headers: vec![("x-team".to_owned(), Secret::from(secret.to_owned()))],
-            secrets: vec![SigningKey::new(secret.as_bytes().to_vec())],
-            allow: Vec::new(),
-            ca: None,
-            retry_after_cap: None,
-            breaker: BreakerPolicy::default(),
-        }));
+        let http = |is_url_secret| {
+            HandlerSettings::Http(Arc::new(Http {
+                url: Url::parse("https://me:s3cret@hooks.example:8443/orders?token=s3cret").expect("valid"),
+                is_url_secret,
+                headers: vec![("x-team".to_owned(), Secret::from(secret.to_owned()))],
+                secrets: vec![SigningKey::new(secret.as_bytes().to_vec())],
+                allow: Vec::new(),
+                ca: None,
+                retry_after_cap: None,
+                breaker: BreakerPolicy::default(),
+            }))
+        };
+        let (http, with_secret_url) = (http(false), http(true));
         assert_eq!(http.target().as_deref(), Some("https://hooks.example:8443/orders"));
+        assert_eq!(with_secret_url.target().as_deref(), Some("https://hooks.example:8443/"));
+        assert!(!format!("{with_secret_url:?}").contains("orders"), "{with_secret_url:?}");
         let exec = HandlerSettings::Exec(Arc::new(Exec {
             command: vec!["/bin/deploy".to_owned()],
             cwd: None,

@@ -9,6 +9,7 @@ mod fault;
 mod guard;
 mod measure;
 mod request;
+mod secret_url;
 mod sign;
 
 use std::sync::Arc;
@@ -105,12 +106,18 @@ impl Handler for Http {
         let request = request::request(attempt, settings, &target, &traceparent);
         let request_headers = request::kept_headers(&request, &target);
         let progress = Arc::<Progress>::default();
-        let sent = match guard::check_address(&target.url, &settings.allow) {
+        let mut sent = match guard::check_address(&target.url, &settings.allow) {
             Ok(()) => self.send(attempt, &target.client, request, &progress),
             Err(refused) => Err(Unanswered::Fault((&refused).into())),
         };
-        let Known { connect_time, first_byte_time, answer } = progress.known();
+        let Known { connect_time, first_byte_time, mut answer } = progress.known();
         let status = answer.as_ref().map(|answer| answer.status);
+        if let Some(answer) = &mut answer {
+            target.secret_parts.hide_in(answer);
+        }
+        if let Ok(head) = &mut sent {
+            head.hide(&target.secret_parts);
+        }
         let total_time = took.elapsed();
         attempt.keep(Delivery {
             method: "POST".to_owned(),
@@ -149,7 +156,7 @@ fn health(sent: &Result<Head, Unanswered>) -> Option<Health> {
 /// Sends a request, and reads the answer as far as it is kept.
 async fn exchange(client: Client, request: Request, progress: Arc<Progress>) -> Result<Head, Fault> {
     let took = Stopwatch::start();
-    let response = client.execute(request).await.map_err(|error| Fault::of_request(&error))?;
+    let response = client.execute(request).await.map_err(|error| Fault::of_request(&error.without_url()))?;
     progress.note(|known| known.first_byte_time = Some(took.elapsed()));
     let head = Head::of(&response);
     answer::keep(response, &progress).await?;

@@ -77,7 +77,7 @@ sources = ["stripe-*"]
 name = "delivered"
 match = {{ source = "stripe-*" }}
 handler = "http"
-url = "http://127.0.0.1:{harness.free_port()}/"
+url = "env:ROUTE_URL"
 allow = ["127.0.0.0/8"]
 secrets = ["env:ROUTE_SECRET"]
 headers = {{ Authorization = "file:{place / "header"}" }}
@@ -89,6 +89,7 @@ handler = "pull"
 '''
         environment |= {
             "ROUTE_SECRET": ROUTE_SECRET,
+            "ROUTE_URL": f"http://127.0.0.1:{harness.free_port()}/services/{ROUTE_PATH}",
             "HOOKBOX_LOG": "debug,hookbox=trace",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.collector.server_port}",
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
@@ -103,7 +104,7 @@ handler = "pull"
                     yield sender.preset, key.text.removeprefix("whsec_")
             if sender.takes_token():
                 yield sender.preset, sender.vector["verify_token"] or presets.VERIFY_TOKEN
-        for secret in (ADMIN, LIMITED, GUESSED, ROUTE_SECRET, ROUTE_HEADER.removeprefix("Bearer ")):
+        for secret in (ADMIN, LIMITED, GUESSED, ROUTE_SECRET, ROUTE_PATH, ROUTE_HEADER.removeprefix("Bearer ")):
             yield None, secret
         yield None, hashlib.sha256(LIMITED.encode()).hexdigest()
 

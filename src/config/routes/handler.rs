@@ -39,6 +39,8 @@ const CODE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// What `hookbox config` shows of the settings of a handler in place of secrets and of the content of files.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shown {
+    /// Where the URL is, if it is a secret.
+    pub(super) url: Option<String>,
     /// The names of headers as they are written, and where their values are.
     pub(super) headers: Vec<(String, String)>,
     /// Where the secrets are.

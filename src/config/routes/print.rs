@@ -80,10 +80,11 @@ impl ReadRoute {
                 ("simulate.failure_rate", simulate.failure_rate.to_string()),
             ],
             HandlerSettings::Http(http) => {
-                let Shown { headers, secrets, ca } = &self.shown;
+                let Shown { url, headers, secrets, ca } = &self.shown;
+                let url = url.clone().unwrap_or_else(|| without_password(&http.url).into());
                 let allow = http.allow.iter().map(ToString::to_string).collect::<Vec<_>>();
                 [
-                    Some(("url", quoted(without_password(&http.url).as_str()))),
+                    Some(("url", quoted(&url))),
                     (!headers.is_empty()).then(|| ("headers", table(headers))),
                     (!secrets.is_empty()).then(|| ("secrets", list(secrets))),
                     (!allow.is_empty()).then(|| ("allow", list(&allow))),

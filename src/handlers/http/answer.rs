@@ -8,6 +8,7 @@ use reqwest::{Response, StatusCode};
 
 use super::fault::Fault;
 use super::measure::Progress;
+use super::secret_url::SecretParts;
 use crate::domain::breaker::Health;
 use crate::domain::delivery::{Answer, MAX_KEPT_BODY_BYTES, MAX_KEPT_HEADER_BYTES};
 use crate::worker::handler::Failure;
@@ -38,6 +39,11 @@ impl Head {
         };
         let (retry_after, location) = (text(RETRY_AFTER), text(LOCATION));
         Self { status: response.status(), version, retry_after, location }
+    }
+
+    /// Hides what of the URL of the route nothing may show.
+    pub(super) fn hide(&mut self, parts: &SecretParts) {
+        self.location = self.location.take().map(|location| parts.hidden_in(&location));
     }
 
     /// What the answer says about the target: 5xx and 429 that it cannot serve now, every other that it can.
@@ -120,7 +126,7 @@ pub(super) async fn keep(mut response: Response, progress: &Progress) -> Result<
         is_cut: false,
     };
     progress.note(|known| known.answer = Some(answer));
-    while let Some(chunk) = response.chunk().await.map_err(|error| Fault::of_answer(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| Fault::of_answer(&error.without_url()))? {
         let mut is_cut = false;
         progress.note(|known| {
             let Some(answer) = &mut known.answer else { return };

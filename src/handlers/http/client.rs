@@ -1,6 +1,7 @@
 //! The client of each route, with its pool of connections.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use url::Url;
 
 use super::guard::Guard;
 use super::measure::MeasureConnections;
+use super::secret_url::SecretParts;
 use crate::domain::handler::Http as Settings;
 use crate::domain::route::RouteName;
 
@@ -42,17 +44,25 @@ pub(super) struct Targets {
 }
 
 /// Where the requests of a route go, and what is the same in all of them.
-#[derive(Debug)]
 pub(super) struct Target {
     /// The settings that it was made of.
     settings: Arc<Settings>,
     pub(super) client: Client,
     /// The URL without credentials.
     pub(super) url: Url,
-    /// The URL without credentials and query, for people.
+    /// The URL for people.
     pub(super) public_url: Url,
+    /// What of the URL answers are not shown with.
+    pub(super) secret_parts: SecretParts,
     /// The headers from the settings.
     pub(super) headers: HeaderMap,
+}
+
+impl fmt::Debug for Target {
+    /// Shows no secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").field("url", &self.public_url.as_str()).finish_non_exhaustive()
+    }
 }
 
 /// Why requests to a target cannot be made.
@@ -94,6 +104,7 @@ impl Targets {
             client,
             url: settings.url_without_credentials(),
             public_url: settings.public_url(),
+            secret_parts: SecretParts::of(settings),
             headers: headers(settings)?,
         });
         by_route.insert(route.clone(), Arc::clone(&target));
@@ -177,10 +188,12 @@ mod tests {
     use super::*;
     use crate::domain::breaker::BreakerPolicy;
     use crate::domain::secret::Secret;
+    use crate::handlers::http::fault::Fault;
 
     fn settings(url: &str, allow: &str) -> Arc<Settings> {
         Arc::new(Settings {
             url: url.parse().expect("a URL"),
+            is_url_secret: false,
             headers: vec![("x-team".to_owned(), Secret::from("s3cret".to_owned()))],
             secrets: Vec::new(),
             allow: vec![allow.parse().expect("a range")],
@@ -199,6 +212,21 @@ mod tests {
         let other = settings("http://hooks.example/other", "10.0.0.0/8");
         assert_eq!(get(&other).url.path(), "/other");
         assert_eq!(get(&first).url.path(), "/");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_resolves_to_a_refused_address_is_not_connected_to() {
+        let only_v6 = settings("http://localhost:9/", "::1/128");
+        let target = Targets::default().get(&RouteName::default(), &only_v6).expect("is made");
+        let error = target.client.post(target.url.clone()).send().await.expect_err("is refused");
+        let fault = Fault::of_request(&error);
+        let expected = "localhost resolves to 127.0.0.1, which hookbox does not connect to";
+        assert!(fault.error.contains(expected), "{fault:?}");
+        assert!(
+            fault.error.ends_with("write allow = [\"127.0.0.1/32\", \"::1/128\"] in the route"),
+            "{fault:?}"
+        );
+        assert_eq!(fault.health(), None, "it does not open the breaker");
     }
 
     #[test]

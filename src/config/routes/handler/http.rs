@@ -23,9 +23,6 @@ use crate::domain::breaker::BreakerPolicy;
 use crate::domain::handler::{Http, SigningKey};
 use crate::domain::secret::Secret;
 
-/// The shortest key that signs requests, in bytes. Standard Webhooks recommends 24 to 64 bytes.
-const MIN_KEY_BYTES: usize = 8;
-
 /// The longest delay that `retry_after_cap` can allow.
 const MAX_RETRY_AFTER: Duration = DAY.saturating_mul(30);
 
@@ -67,10 +64,11 @@ impl RouteReader<'_, '_> {
             let allowed = "a range of addresses, such as \"10.0.0.0/8\", or an address";
             item.text().and_then(range).ok_or_else(|| item.wrong(allowed))
         });
-        let url = self.url(route, &allow);
+        let (url, place) = self.url(route, &allow).unzip();
         let has_credentials =
-            url.as_ref().is_some_and(|url| !url.username().is_empty() || url.password().is_some());
-        let mut shown = Shown::default();
+            url.as_ref().is_some_and(|url: &Url| !url.username().is_empty() || url.password().is_some());
+        let mut shown = Shown { url: place.flatten(), ..Shown::default() };
+        let is_url_secret = shown.url.is_some();
         let mut headers = Vec::new();
         for (name, value, written, place) in self.headers(has_credentials) {
             headers.push((name, value));
@@ -86,7 +84,8 @@ impl RouteReader<'_, '_> {
         let ca = authorities.map(|(_, certificates)| certificates.into());
         let retry_after_cap = self.time("retry_after_cap", Duration::from_secs(1)..=MAX_RETRY_AFTER);
         let breaker = self.breaker();
-        Some((Http { url: url?, headers, secrets, allow, ca, retry_after_cap, breaker }, shown))
+        let http = Http { url: url?, is_url_secret, headers, secrets, allow, ca, retry_after_cap, breaker };
+        Some((http, shown))
     }
 
     fn breaker(&mut self) -> BreakerPolicy {
@@ -104,13 +103,19 @@ impl RouteReader<'_, '_> {
         breaker.unwrap_or(defaults)
     }
 
-    fn url(&mut self, route: &Value<'_>, allow: &[IpNet]) -> Option<Url> {
+    /// The URL, and where it is if it is a secret.
+    fn url(&mut self, route: &Value<'_>, allow: &[IpNet]) -> Option<(Url, Option<String>)> {
         let Some(value) = self.get("url") else {
             self.missing(route, "url", "url = \"https://...\"");
             return None;
         };
-        let checked = value.text().ok_or_else(|| URL_ALLOWED.to_owned()).and_then(|text| url(text, allow));
-        checked.map_err(|allowed| self.wrong(value.wrong(allowed))).ok()
+        let environment = self.read.environment();
+        let read = value.text().ok_or_else(|| URL_ALLOWED.to_owned()).and_then(|text| {
+            let written =
+                secret::read(text, environment).map_err(|missing| format!("a URL, but {missing}"))?;
+            Ok((url(written.expose(), allow)?, secret::place(text).map(ToOwned::to_owned)))
+        });
+        read.map_err(|allowed| self.wrong(value.wrong(allowed))).ok()
     }
 
     fn headers(&mut self, has_credentials: bool) -> Vec<Header> {
@@ -213,7 +218,7 @@ fn url(text: &str, allow: &[IpNet]) -> Result<Url, String> {
         Some(Host::Ipv6(address)) => allowed(url, address.into(), allow),
         Some(Host::Domain(name)) if is_localhost(name) => {
             let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
-            if refusal(v4, allow).is_none() || refusal(v6, allow).is_none() {
+            if refusal(v4, allow).is_none() && refusal(v6, allow).is_none() {
                 return Ok(url);
             }
             Err(not_allowed(name, "a loopback address", LOCALHOST))
@@ -246,8 +251,8 @@ fn signing_key(text: &str) -> Result<SigningKey, String> {
             .map_err(|_| "a secret, and after whsec_ it must be base64".to_owned())?,
         None => text.as_bytes().to_vec(),
     };
-    if key.len() < MIN_KEY_BYTES {
-        return Err(format!("a secret of at least {MIN_KEY_BYTES} bytes; 24 to 64 are recommended"));
+    if key.is_empty() {
+        return Err("a secret that is not empty; 24 to 64 bytes are recommended".to_owned());
     }
     Ok(SigningKey::new(key))
 }

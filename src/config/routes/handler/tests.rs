@@ -11,8 +11,14 @@ use crate::domain::breaker::BreakerPolicy;
 use crate::domain::handler::{Exec, HandlerSettings, Http};
 use crate::domain::policy::Policy;
 
-const ENVIRONMENT: [(&str, &str); 4] =
-    [("TEAM", "blue"), ("KEY", "a key of the environment"), ("HOME", "/root"), ("BROKEN", "two\nlines")];
+const ENVIRONMENT: [(&str, &str); 6] = [
+    ("TEAM", "blue"),
+    ("KEY", "a key of the environment"),
+    ("HOME", "/root"),
+    ("BROKEN", "two\nlines"),
+    ("HOOK", "https://me:s3cret@hooks.example:8443/T0/s3cret?a=b"),
+    ("PRIVATE", "http://10.0.0.1/s3cret"),
+];
 
 /// Reads a settings file in which one route, `a`, has these members. The error lists the mistakes.
 fn read(folder: &TempDir, members: &str) -> Result<Config, String> {
@@ -63,7 +69,7 @@ fn the_members_of_http_are_read_and_shown_without_secrets() {
         "url = \"https://me:s3cret@hooks.example/orders?a=b\"".to_owned(),
         "headers = { \"X-Team\" = \"env:TEAM\", \"X-Plain\" = \"s3cret\" }".to_owned(),
         format!(
-            "secrets = [\"file:{}\", \"env:KEY\", \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]",
+            "secrets = [\"file:{}\", \"env:KEY\", \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\", \"k\"]",
             path("key")
         ),
         "allow = [\"10.0.0.0/8\", \"192.168.7.1\", \"fd00::/8\"]".to_owned(),
@@ -77,7 +83,7 @@ fn the_members_of_http_are_read_and_shown_without_secrets() {
     let headers = read.headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
     assert_eq!(headers.collect::<Vec<_>>(), [("x-plain", "s3cret"), ("x-team", "blue")]);
     let secrets = read.secrets.iter().map(|key| key.expose().len()).collect::<Vec<_>>();
-    assert_eq!(secrets, ["a key in a file".len(), "a key of the environment".len(), 24]);
+    assert_eq!(secrets, ["a key in a file".len(), "a key of the environment".len(), 24, 1]);
     let allow = read.allow.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(allow, ["10.0.0.0/8", "192.168.7.1/32", "fd00::/8"]);
     assert_eq!(read.ca.as_deref(), Some(certificate.pem().as_str()));
@@ -90,7 +96,7 @@ fn the_members_of_http_are_read_and_shown_without_secrets() {
         "url = \"https://me:***@hooks.example/orders?a=b\"",
         &format!("{:<44} # the default", "timeout = \"30s\""),
         "headers = { \"X-Plain\" = \"***\", \"X-Team\" = \"env:TEAM\" }",
-        &format!("secrets = [\"file:{}\", \"env:KEY\", \"***\"]", path("key")),
+        &format!("secrets = [\"file:{}\", \"env:KEY\", \"***\", \"***\"]", path("key")),
         "allow = [\"10.0.0.0/8\", \"192.168.7.1/32\", \"fd00::/8\"]",
         &format!("ca = \"{}\"", path("ca.pem")),
         "retry_after_cap = \"2h\"",
@@ -102,6 +108,23 @@ fn the_members_of_http_are_read_and_shown_without_secrets() {
     }
     let shown = format!("{text}{config:?}");
     assert!(!shown.contains("s3cret") && !shown.contains("whsec_"), "{shown}");
+}
+
+#[test]
+fn a_url_that_is_a_secret_is_read_from_its_place_and_only_the_place_is_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("url");
+    std::fs::write(&file, "https://me:s3cret@hooks.example:8443/T0/s3cret?a=b\n").expect("writes");
+    for place in ["env:HOOK".to_owned(), format!("file:{}", file.display())] {
+        let config = read(&folder, &format!("handler = \"http\"\nurl = \"{place}\"")).expect("no mistakes");
+        let read = http(&config);
+        assert_eq!(read.url.as_str(), "https://me:s3cret@hooks.example:8443/T0/s3cret?a=b");
+        assert_eq!(read.public_url().as_str(), "https://hooks.example:8443/");
+        let text = config.routes_text();
+        assert!(text.contains(&format!("\nurl = \"{place}\"")), "{text}");
+        let shown = format!("{text}{config:?}");
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
 }
 
 #[test]
@@ -202,6 +225,16 @@ fn each_mistake_in_a_url_is_told_with_what_to_write() {
                 "4:7",
                 "add allow = [\"127.0.0.1/32\", \"::1/128\"] to the route",
             ),
+            (
+                "url = \"http://localhost:9/\"\nallow = [\"127.0.0.0/8\"]",
+                "4:7",
+                "add allow = [\"127.0.0.1/32\", \"::1/128\"] to the route",
+            ),
+            ("url = \"http://localhost:9/\"\nallow = [\"::1\"]", "4:7", "localhost is a loopback address"),
+            ("url = \"env:NONE\"", "4:7", "a URL, but the environment variable NONE is not set"),
+            ("url = \"file:/no/such/file\"", "4:7", "a URL, but the file /no/such/file cannot be read"),
+            ("url = \"env:KEY\"", "4:7", "\"env:KEY\" is not allowed: it must be an http or https URL"),
+            ("url = \"env:PRIVATE\"", "4:7", "10.0.0.1 is a private address"),
         ],
     );
 }
@@ -231,9 +264,9 @@ fn every_mistake_in_http_settings_is_reported_with_a_fix() {
             ),
             ("headers = { A = \"env:BROKEN\" }", "5:17", "without line breaks"),
             ("headers = { A = 1 }", "5:17", "a string"),
-            ("secrets = \"s3cret\"", "5:11", "a secret of at least 8 bytes; 24 to 64 are recommended"),
+            ("secrets = \"\"", "5:11", "a secret that is not empty; 24 to 64 bytes are recommended"),
             ("secrets = [\"env:KEY\", \"whsec_s3cret!!\"]", "5:23", "after whsec_ it must be base64"),
-            ("secrets = [\"whsec_AAAA\"]", "5:12", "a secret of at least 8 bytes"),
+            ("secrets = [\"whsec_\"]", "5:12", "a secret that is not empty"),
             ("secrets = [\"file:/no/such/file\"]", "5:12", "but the file /no/such/file cannot be read"),
             ("secrets = [7]", "5:12", "a string"),
             ("ca = \"/no/such/file\"", "5:6", "a file with certificates in PEM, but it cannot be read"),

@@ -73,19 +73,6 @@ async fn a_body_that_is_declared_as_compressed_is_not_decompressed() {
 }
 
 #[tokio::test]
-async fn a_name_that_resolves_to_a_refused_address_is_not_connected_to() {
-    let target = Target::start([OK]).await;
-    let url = format!("http://localhost:{}/", target.address().port());
-    let hookbox = Hookbox::with_routes(Sqlite, &route(&url, "allow = [\"::1\"]"));
-    let id = hookbox.rest.accept("evt-001").await;
-    let webhook = hookbox.wait_for(&id, "retrying").await;
-    let error = error_of(&webhook);
-    assert!(error.contains("localhost resolves to 127.0.0.1, which hookbox does not connect to"), "{error}");
-    assert!(error.ends_with("write allow = [\"127.0.0.1/32\", \"::1/128\"] in the route"), "{error}");
-    assert_eq!(target.connections(), 0);
-}
-
-#[tokio::test]
 async fn a_name_that_cannot_be_resolved_is_named() {
     let hookbox = Hookbox::with_routes(Sqlite, &route("http://does-not-exist.invalid/", ""));
     let id = hookbox.rest.accept("evt-001").await;

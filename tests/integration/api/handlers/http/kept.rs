@@ -2,7 +2,9 @@
 
 use rstest::rstest;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
+use super::error_of;
 use super::target::{Does, OK, Target, route};
 use crate::api::harness::{HOUR, Hookbox, Postgres, Sqlite, Store};
 
@@ -57,4 +59,38 @@ async fn of_a_long_answer_the_first_16_kib_are_shown() {
     let webhook = hookbox.wait_for(&id, "completed").await;
     let answer = &webhook["attempts"][0]["delivery"]["answer"];
     assert_eq!((&answer["body_text"], &answer["body_cut"]), (&json!("x".repeat(16 * 1024)), &json!(true)));
+}
+
+#[tokio::test]
+async fn of_a_url_that_is_a_secret_only_scheme_host_and_port_are_shown() {
+    let body = "nothing at /T000/s3cret here";
+    let moved = format!(
+        "HTTP/1.1 307 x\r\nlocation: http://other.example/T000/s3cret\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let target = Target::start([Does::Answer(moved.into())]).await;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("url");
+    std::fs::write(&file, format!("http://{}/T000/s3cret?token=s3cret\n", target.address())).unwrap();
+    let hookbox = Hookbox::with_routes(Sqlite, &route(&format!("file:{}", file.display()), ""));
+    let id = hookbox.rest.accept("evt-001").await;
+    let webhook = hookbox.wait_for(&id, "retrying").await;
+    assert_eq!(target.received()[0].line, "POST /T000/s3cret?token=s3cret HTTP/1.1");
+
+    let shown = format!("http://{}/", target.address());
+    let delivery = &webhook["attempts"][0]["delivery"];
+    assert_eq!(
+        (&delivery["url"], &delivery["answer"]["body_text"]),
+        (&json!(shown), &json!("nothing at *** here"))
+    );
+    let error = "the target answered 307 Temporary Redirect, a redirect to http://other.example***;";
+    assert!(error_of(&webhook).starts_with(error), "{webhook}");
+    let routes = hookbox.rest.get("/v1/routes").await.json();
+    assert_eq!(routes["routes"][0]["target"], shown);
+    let webhook = format!("/webhooks/{id}");
+    for path in ["/v1/routes", &format!("/v1{webhook}"), &webhook, "/routes", "/routes/out", "/settings"] {
+        let answer = hookbox.rest.get(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(!answer.text.contains("s3cret"), "{path}: {}", answer.text);
+    }
 }
