@@ -15,6 +15,7 @@ sys.path.append(str(harness.ROOT / "proto"))
 
 ADMIN, LIMITED, GUESSED = "an-admin-token-of-the-tests", "hbx_a-limited-token-of-the-tests", "a-token-that-was-guessed"
 ROUTE_SECRET, ROUTE_HEADER = "a-secret-of-the-route-that-signs", "Bearer a-header-of-the-route"
+ROUTE_PATH = "a-path-of-the-route-that-is-secret"
 # Presets whose token is in the body, which is stored and shown.
 IN_BODY = {"figma", "microsoft-graph"}
 # What is shown by REST, besides what is asked for below.
