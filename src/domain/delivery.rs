@@ -34,7 +34,7 @@ pub fn delivery_id(webhook: WebhookId, route: &str, run: u32) -> String {
 pub struct Delivery {
     /// The method of the request.
     pub method: String,
-    /// The URL of the request, without credentials and query.
+    /// The URL of the request, without credentials and query; of a URL that is a secret, only scheme, host and port.
     pub url: String,
     /// The headers of the request: names in lower case, and values. Values from the settings are `***`.
     pub request_headers: Vec<(String, String)>,

@@ -13,7 +13,7 @@ use crate::domain::delivery::{Answer, Delivery, milliseconds};
 pub(super) struct DeliveryBody {
     /// The method of the request.
     method: String,
-    /// The URL of the request, without credentials and query.
+    /// The URL of the request, without credentials and query; of a URL that is a secret, only scheme, host and port.
     url: String,
     /// The headers of the request. Values from the settings are `***`. At most 128; with method and URL, at most 8 KiB.
     request_headers: Vec<HeaderBody>,

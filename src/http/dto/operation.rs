@@ -57,9 +57,9 @@ struct RouteBody {
     /// Whether the route gets the webhooks that no other route matches. False if the route is gone from the
     /// settings.
     fallback: bool,
-    /// Where its handler brings webhooks: of the handler `http`, the URL without credentials and query; of the
-    /// handler `exec`, the program. Null if its handler has no such place, or the route is gone from the
-    /// settings.
+    /// Where its handler brings webhooks: of the handler `http`, the URL without credentials and query, and of a URL
+    /// that is a secret only scheme, host and port; of the handler `exec`, the program. Null if its handler has no
+    /// such place, or the route is gone from the settings.
     #[schema(example = "https://orders.example.com/hooks")]
     target: Option<String>,
     /// The circuit breaker of the route; null if the route has none, or is gone from the settings.
