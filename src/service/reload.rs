@@ -137,12 +137,13 @@ impl RoutesInForce {
         let _reloading = self.reloading.lock().await;
         let read = Arc::clone(&self.read);
         let reloaded = tokio::task::spawn_blocking(move || read()).await.map_err(Error::internal)?;
-        let Reloaded { routes, sources, tokens, tls, text, needs_restart } = reloaded.map_err(|mistakes| {
-            Error::new(
-                Reason::SettingsInvalid,
-                format!("the settings have mistakes; the settings in force stay:\n{mistakes}"),
-            )
-        })?;
+        let Reloaded { routes, sources, tokens, tls, text, needs_restart } =
+            reloaded.map_err(|mistakes| {
+                Error::new(
+                    Reason::SettingsInvalid,
+                    format!("the settings have mistakes; the settings in force stay:\n{mistakes}"),
+                )
+            })?;
         // The worker knows the old and the new routes until the store has changed. Otherwise it would have to give
         // back what the store claims meanwhile.
         let before = self.policies.get();
