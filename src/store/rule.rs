@@ -193,6 +193,7 @@ mod tests {
         let breaker = BreakerPolicy::default();
         let http = Http {
             url: "https://hooks.example".parse().expect("a URL"),
+            is_url_secret: false,
             headers: Vec::new(),
             secrets: Vec::new(),
             allow: Vec::new(),

@@ -84,6 +84,7 @@ pub(crate) fn breaking(name: &str, failures: u32) -> Policy {
     let seconds = Duration::from_secs;
     let http = Http {
         url: "https://hooks.example".parse().expect("a URL"),
+        is_url_secret: false,
         headers: Vec::new(),
         secrets: Vec::new(),
         allow: Vec::new(),

@@ -144,6 +144,7 @@ mod tests {
     fn schedule() -> Schedule {
         let http = Http {
             url: "https://hooks.example".parse().expect("a URL"),
+            is_url_secret: false,
             headers: Vec::new(),
             secrets: Vec::new(),
             allow: Vec::new(),
