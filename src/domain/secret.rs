@@ -3,6 +3,7 @@
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 
 /// A secret, or a text that may contain one. `Debug` does not show it.
 #[derive(Clone)]
@@ -14,10 +15,11 @@ impl Secret {
         &self.0
     }
 
-    /// Whether both secrets are equal. Compares digests, so that the time of the comparison reveals nothing
-    /// about the secrets.
+    /// Whether both secrets are equal. Compares digests in constant time, so that the time of the comparison reveals
+    /// nothing about the secrets.
     pub fn is_same(&self, other: &Self) -> bool {
-        Sha256::digest(self.0.as_bytes()) == Sha256::digest(other.0.as_bytes())
+        let digest = |secret: &Self| -> [u8; 32] { Sha256::digest(secret.0.as_bytes()).into() };
+        digest(self)[..].ct_eq(&digest(other)[..]).into()
     }
 }
 

@@ -113,11 +113,12 @@ impl Allowed {
     }
 
     /// Whether a page of this server, whose origin is `own` or that of `public_url`, or a program sent a request.
-    /// Programs send neither of the headers.
+    /// Programs send neither of the headers. `Sec-Fetch-Site: none`, which browsers send for an address that was typed or
+    /// bookmarked, only comes with methods that change nothing.
     fn is_from_here(&self, headers: &HeaderMap, own: Option<&WebOrigin>) -> bool {
         if !headers.contains_key(header::ORIGIN) {
             let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
-            return sites.all(|site| site == "same-origin" || site == "none");
+            return sites.all(|site| site == "same-origin");
         }
         headers.get_all(header::ORIGIN).iter().all(|origin| {
             let origin = web_origin(origin);
@@ -277,7 +278,6 @@ mod tests {
             (&[("origin", "http://localhost:8080"), ("sec-fetch-site", "same-origin")], ""),
             (&[("origin", "https://hooks.example")], ""),
             (&[("sec-fetch-site", "same-origin")], ""),
-            (&[("sec-fetch-site", "none")], ""),
             (&[("origin", "https://evil.example")], "ORIGIN_NOT_ALLOWED"),
             (&[("origin", "http://localhost:3000")], "ORIGIN_NOT_ALLOWED"),
             (&[("origin", "http://localhost")], "ORIGIN_NOT_ALLOWED"),
@@ -290,6 +290,7 @@ mod tests {
             (&[("origin", "http://localhost:8080"), ("origin", "http://evil.example")], "ORIGIN_NOT_ALLOWED"),
             (&[("sec-fetch-site", "cross-site")], "ORIGIN_NOT_ALLOWED"),
             (&[("sec-fetch-site", "same-site")], "ORIGIN_NOT_ALLOWED"),
+            (&[("sec-fetch-site", "none")], "ORIGIN_NOT_ALLOWED"),
             (&[("sec-fetch-site", "")], "ORIGIN_NOT_ALLOWED"),
         ] {
             let headers = [&[("host", "localhost:8080")][..], headers].concat();
