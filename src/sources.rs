@@ -35,7 +35,7 @@ mod vectors;
 mod verify;
 
 pub use self::fetched::{FetchedKeys, KeyAddress, KeyServer, Known, KnownKeys};
-pub use self::handshake::{HandshakeAnswer, handshake};
+pub use self::handshake::{HandshakeAnswer, handshake, lacks_token};
 pub use self::keys::Keys;
 pub use self::map::{SourceMap, SourceRules};
 pub use self::presets::{Preset, Presets};

@@ -1,6 +1,7 @@
 //! Examples of errors for the OpenAPI document: each documented error has the problem document that its call
 //! answers with this status. The documents and most texts come from the code that answers them.
 
+use axum::http::StatusCode;
 use serde_json::Value;
 use utoipa::openapi::{OpenApi, RefOr};
 
@@ -61,13 +62,19 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
         ),
         ("400", "AnswerHandshake" | "AnswerHandshakeByOptions") => (
             Reason::MalformedWebhook,
-            "the request is no handshake of the source `shop`: it lacks what `handshakes` of the source require, or its \
-             token is wrong; webhooks come by POST",
+            "the request is no handshake of the source `shop`: it lacks what `handshakes` of the source require; \
+             webhooks come by POST",
         ),
         ("401", "ReceiveWebhooks") => {
             let cause = Cause::SignatureMissing;
             let detail = format!("the request is not verified: {}", cause.advice().told);
             return Some(Error::not_verified(cause, detail).into());
+        }
+        ("403", "AnswerHandshake" | "AnswerHandshakeByOptions") => {
+            let detail = "the token of the handshake is missing or is not `verify_token` of the source `shop`; enter the \
+                          same text at the sender";
+            let error = Error::not_verified(Cause::CredentialsWrong, detail);
+            return Some(Refused::WithStatus(error, StatusCode::FORBIDDEN));
         }
         ("404", "ReceiveWebhooks" | "AnswerHandshake" | "AnswerHandshakeByOptions") => (
             Reason::SourceNotFound,

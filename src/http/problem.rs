@@ -78,8 +78,8 @@ impl<'a> From<&'a Violation> for FieldViolation<'a> {
 pub(super) enum Refused {
     /// The service refused the request, or failed.
     Error(Error),
-    /// The service cannot take the request now, and the sender of the source understands this status.
-    Overload(Error, StatusCode),
+    /// The service refused the request, and the sender of the source understands this status.
+    WithStatus(Error, StatusCode),
     /// The body came too slowly, with a text for people, and the sender of the source understands this status.
     TooSlow(String, StatusCode),
     /// REST itself refused the request, with a text for people.
@@ -97,7 +97,7 @@ impl Refused {
     pub(super) fn problem<'a>(&'a self, instance: &'a str, trace_id: &'a str) -> Problem<'a> {
         let (reason, error) = (self.reason(), self.error());
         let title = match self {
-            Self::Error(error) | Self::Overload(error, _) => error.reason().title(),
+            Self::Error(error) | Self::WithStatus(error, _) => error.reason().title(),
             Self::TooSlow(..) => RestReason::BodyTimeout.title(),
             Self::Request(reason, _) => reason.title(),
         };
@@ -120,7 +120,7 @@ impl Refused {
     /// The reason in UPPER_SNAKE_CASE.
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Self::Error(error) | Self::Overload(error, _) => error.reason().as_str(),
+            Self::Error(error) | Self::WithStatus(error, _) => error.reason().as_str(),
             Self::TooSlow(..) => RestReason::BodyTimeout.as_str(),
             Self::Request(reason, _) => reason.as_str(),
         }
@@ -129,7 +129,7 @@ impl Refused {
     /// What happened, why, and what to do next.
     pub(super) fn detail(&self) -> &str {
         match self {
-            Self::Error(error) | Self::Overload(error, _) => error.detail(),
+            Self::Error(error) | Self::WithStatus(error, _) => error.detail(),
             Self::TooSlow(detail, _) | Self::Request(_, detail) => detail,
         }
     }
@@ -143,14 +143,14 @@ impl Refused {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Error(error) => status_of(error.reason()),
-            Self::Overload(_, status) | Self::TooSlow(_, status) => *status,
+            Self::WithStatus(_, status) | Self::TooSlow(_, status) => *status,
             Self::Request(reason, _) => reason.status(),
         }
     }
 
     fn error(&self) -> Option<&Error> {
         match self {
-            Self::Error(error) | Self::Overload(error, _) => Some(error),
+            Self::Error(error) | Self::WithStatus(error, _) => Some(error),
             Self::TooSlow(..) | Self::Request(..) => None,
         }
     }

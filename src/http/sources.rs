@@ -98,7 +98,8 @@ pub(super) async fn receive_webhooks(
     params(("source" = String, Path, description = "The name of the source in the settings")),
     responses(
         (status = 200, description = "The answer that the sender expects", body = String, content_type = "text/plain"),
-        (status = 400, description = "The request is no handshake of the source, or has a wrong token", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The request is no handshake of the source", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The request does not have the `verify_token` of the source", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The settings have no such source", body = Problem, content_type = "application/problem+json"),
         (status = 405, description = "The source has no handshake by this method", body = Problem, content_type = "application/problem+json"),
     )
@@ -121,7 +122,8 @@ pub(super) async fn answer_handshake(
     params(("source" = String, Path, description = "The name of the source in the settings")),
     responses(
         (status = 200, description = "The answer that the sender expects", body = String, content_type = "text/plain"),
-        (status = 400, description = "The request is no handshake of the source, or has a wrong token", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The request is no handshake of the source", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The request does not have the `verify_token` of the source", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The settings have no such source", body = Problem, content_type = "application/problem+json"),
         (status = 405, description = "The source has no handshake by this method", body = Problem, content_type = "application/problem+json"),
     )
@@ -162,7 +164,7 @@ async fn receive(api: &Api, traceparent: &Traceparent, name: Named, request: Req
         Ok(read) => read,
         Err(refused) => {
             note(api, &source, &head, &refused);
-            return overloaded(refused, answers).into_response();
+            return as_understood(refused, &method, answers).into_response();
         }
     };
     let Receipt { outcome, rate } = api.service.receive(&source, head, &body, arrival).await;
@@ -170,7 +172,7 @@ async fn receive(api: &Api, traceparent: &Traceparent, name: Named, request: Req
         Ok(Received::Handshake(answer)) => handshaken(answer),
         Ok(Received::Webhook(accepted)) => one(accepted, answers),
         Ok(Received::Batch(accepted)) => batch(&accepted, answers),
-        Err(error) => overloaded(error.into(), answers).into_response(),
+        Err(error) => as_understood(error.into(), &method, answers).into_response(),
     };
     if let Some(rate) = rate {
         add_rate_headers(response.headers_mut(), &source.name, rate);
@@ -193,11 +195,15 @@ fn note(api: &Api, source: &SourceRules, head: &Head<'_>, refused: &Refused) {
     }
 }
 
-/// The refusal with the status that asks the sender to try again, if another try can help.
-fn overloaded(refused: Refused, answers: &Answers) -> Refused {
+/// The refusal with the status that the sender understands: one that asks it to try again, if another try can help, and
+/// 403 for a wrong token of a handshake, as Meta wants it.
+fn as_understood(refused: Refused, method: &Method, answers: &Answers) -> Refused {
     let status = StatusCode::from_u16(answers.overload).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     match refused {
-        Refused::Error(error) if is_overload(&error) => Refused::Overload(error, status),
+        Refused::Error(error) if is_overload(&error) => Refused::WithStatus(error, status),
+        Refused::Error(error) if method != Method::POST && error.reason() == Reason::NotVerified => {
+            Refused::WithStatus(error, StatusCode::FORBIDDEN)
+        }
         Refused::Request(RestReason::BodyTimeout, detail) => Refused::TooSlow(detail, status),
         refused => refused,
     }

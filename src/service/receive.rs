@@ -236,12 +236,9 @@ impl Service {
     ) -> Result<Vec<NewWebhook>> {
         let (rules, bytes) = (&source.rules, request.body.len());
         if head.method != "POST" {
-            self.count_request(&source.name, Counted::Malformed);
-            let detail = format!(
-                "the request is no handshake of the source `{}`: it lacks what `handshakes` of the source require, or its token is wrong; webhooks come by POST",
-                source.name
-            );
-            return Err(self.reject(source, head, bytes, Error::new(Reason::MalformedWebhook, detail)));
+            let (counted, error) = refuse::no_handshake(source, request);
+            self.count_request(&source.name, counted);
+            return Err(self.reject(source, head, bytes, error));
         }
         self.note_verdict(&source.name, verdict);
         let unverified = |cause| {
@@ -266,12 +263,13 @@ impl Service {
                 self.count_request(&source.name, Counted::Readable(verdict));
                 Ok(webhooks)
             }
-            (Ok(webhooks), Some(cause)) => {
+            (Ok(webhooks), Some(cause)) if !webhooks.is_empty() => {
                 self.count_request(&source.name, Counted::Unverified(cause));
                 self.log_quarantine(source, head, cause);
                 Ok(webhooks)
             }
-            (Err(_), Some(cause)) => Err(unverified(cause)),
+            // There is nothing to store.
+            (_, Some(cause)) => Err(unverified(cause)),
             (Err(error), None) => {
                 self.count_request(&source.name, Counted::Malformed);
                 let detail = format!("{error}; nothing of the request is stored");

@@ -141,6 +141,14 @@ pub fn handshake(request: &Request<'_>, verdict: Verdict, rules: &Rules) -> Opti
     })
 }
 
+/// Whether a handshake by the method of a request needs `verify_token`, and the request does not have it.
+pub fn lacks_token(request: &Request<'_>, rules: &Rules) -> bool {
+    let (document, token) = (Document::new(request.body), rules.verify_token.as_ref());
+    let handshakes = rules.handshakes.iter().filter(|handshake| handshake.is_by(request.method));
+    let mut conditions = handshakes.flat_map(|handshake| &handshake.when);
+    conditions.any(|condition| condition.token && !condition.holds(request, &document, token))
+}
+
 impl HandshakeSettings {
     /// Everything that is wrong in the settings.
     pub(super) fn problems(&self) -> Vec<&'static str> {
@@ -234,17 +242,7 @@ impl HandshakeSettings {
     }
 
     fn matches(&self, request: &Request<'_>, document: &Document<'_>, token: Option<&Secret>) -> bool {
-        self.when.iter().all(|condition| {
-            let Ok(Some(place)) = condition.place() else { return false };
-            if let Some(present) = condition.present {
-                return place.is_there(request, document) == present;
-            }
-            match (place.find(request, document), &condition.equals) {
-                (Some(found), Some(text)) => found == *text,
-                (Some(found), None) => token.is_some_and(|token| Secret::from(found).is_same(token)),
-                (None, _) => false,
-            }
-        })
+        self.when.iter().all(|condition| condition.holds(request, document, token))
     }
 
     fn answer(
@@ -292,6 +290,18 @@ impl Condition {
     fn place(&self) -> Result<Option<Place>, &'static str> {
         let Self { header, json, form, query, .. } = self.clone();
         Place::only(header, json, form, query)
+    }
+
+    fn holds(&self, request: &Request<'_>, document: &Document<'_>, token: Option<&Secret>) -> bool {
+        let Ok(Some(place)) = self.place() else { return false };
+        if let Some(present) = self.present {
+            return place.is_there(request, document) == present;
+        }
+        match (place.find(request, document), &self.equals) {
+            (Some(found), Some(text)) => found == *text,
+            (Some(found), None) => token.is_some_and(|token| Secret::from(found).is_same(token)),
+            (None, _) => false,
+        }
     }
 }
 

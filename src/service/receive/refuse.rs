@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::super::activity::{Rejection, cut};
-use super::Head;
-use crate::domain::error::Error;
+use super::{Counted, Head};
+use crate::domain::error::{Error, Reason};
 use crate::domain::verdict::{Cause, Verdict};
 use crate::domain::webhook::Source;
 use crate::service::Service;
-use crate::sources::SourceRules;
+use crate::sources::{Request, SourceRules, lacks_token};
 
 /// After which time a sender may try again whose key cannot be fetched. A key whose fetch failed is not tried sooner.
 const KEY_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -17,6 +17,22 @@ const KEY_RETRY_AFTER: Duration = Duration::from_secs(10);
 pub(super) fn not_verified(cause: Cause) -> Error {
     let error = Error::not_verified(cause, format!("the request is not verified: {}", cause.advice().told));
     if cause.is_temporary() { error.retry_after(KEY_RETRY_AFTER) } else { error }
+}
+
+/// How a request by another method than POST that is no handshake is counted, and its error.
+pub(super) fn no_handshake(source: &SourceRules, request: &Request<'_>) -> (Counted, Error) {
+    let name = &source.name;
+    if lacks_token(request, &source.rules) {
+        let cause = Cause::CredentialsWrong;
+        let detail = format!(
+            "the token of the handshake is missing or is not `verify_token` of the source `{name}`; enter the same text at the sender"
+        );
+        return (Counted::Unverified(cause), Error::not_verified(cause, detail));
+    }
+    let detail = format!(
+        "the request is no handshake of the source `{name}`: it lacks what `handshakes` of the source require; webhooks come by POST"
+    );
+    (Counted::Malformed, Error::new(Reason::MalformedWebhook, detail))
 }
 
 /// The error of a handshake whose visit failed, by this problem.

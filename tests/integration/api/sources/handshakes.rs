@@ -69,12 +69,17 @@ async fn a_handshake_by_get_is_answered_only_with_the_right_token(#[values(Sqlit
     assert_eq!((answer.status, answer.text.as_str()), (200, "1158201444"));
     let head = Answer::of(rest.request(Method::HEAD, &format!("/v1/sources/whatsapp/webhooks{query}"))).await;
     assert_eq!((head.status, head.text.as_str()), (200, ""));
-    for query in [query.replace("t0ken", "other"), query.replace("subscribe", "other"), String::new()] {
+    for query in [query.replace("t0ken", "other"), format!("{query}&hub.verify_token=t0ken"), String::new()] {
+        let problem = get(rest, "whatsapp", &query).await.problem(403, "NOT_VERIFIED");
+        assert_eq!(problem["cause"], "credentials_wrong", "{query}");
+    }
+    for query in [query.replace("subscribe", "other"), query.replace("1158201444", "<script>")] {
         let problem = get(rest, "whatsapp", &query).await.problem(400, "MALFORMED_WEBHOOK");
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains("no handshake of the source `whatsapp`"), "{detail}");
     }
-    assert_eq!(metric(rest, &requests("whatsapp", "malformed", "")).await, Some(3.0));
+    assert_eq!(metric(rest, &requests("whatsapp", "malformed", "")).await, Some(2.0));
+    assert_eq!(metric(rest, &requests("whatsapp", "unverified", "credentials_wrong")).await, Some(3.0));
     assert!(stored(rest, "whatsapp").await.is_empty());
 }
 

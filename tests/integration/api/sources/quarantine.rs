@@ -56,6 +56,17 @@ async fn every_item_of_a_batch_is_quarantined(#[values(Sqlite, Postgres)] store:
     }
 }
 
+#[tokio::test]
+async fn an_empty_batch_is_refused_if_it_is_not_verified() {
+    let batches = SHOP.replace("header = \"X-Id\"", "json = \"\"");
+    let hookbox = Hookbox::with_routes(Sqlite, &format!("{batches}split = \"\"\n{QUARANTINE}"));
+    let forged = Answer::of(signed_with(&hookbox.rest, "other", "", "[]")).await;
+    assert_eq!(forged.problem(401, "NOT_VERIFIED")["cause"], "signature_mismatch");
+    let sample = requests("shop", "unverified", "signature_mismatch");
+    assert_eq!(metric(&hookbox.rest, &sample).await, Some(1.0));
+    assert_eq!(send(&hookbox.rest, "", "[]").await.status, 200);
+}
+
 #[rstest]
 #[tokio::test]
 async fn what_can_neither_be_verified_nor_read_is_refused(#[values(Sqlite, Postgres)] store: Store) {
