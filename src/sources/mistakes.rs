@@ -72,6 +72,10 @@ pub(super) fn useless(settings: &Settings) -> Vec<Mistake> {
             "the source verifies nothing, so nothing would be quarantined; add a `verify`, or remove this";
         mistakes.push(Mistake::new("unverified", text));
     }
+    if settings.unverified == Some(OnUnverified::Quarantine) && settings.probes == Some(true) {
+        let text = "the sender sends wrong signatures to test that they are answered 401, so nothing can be quarantined; remove this";
+        mistakes.push(Mistake::new("unverified", text));
+    }
     if let Some(answer) = &settings.answer {
         let has_no_body = answer.accepted.is_some_and(|status| WITHOUT_BODY.contains(&status.0));
         if has_no_body && answer.body.as_ref().is_some_and(|body| !body.is_empty()) {

@@ -1,7 +1,9 @@
 //! The parts of which idempotency keys and event types are made.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
@@ -23,6 +25,8 @@ pub(super) enum Part {
     Text(String),
     /// A value of the request; pointers look into the body, or into the item of a batch.
     Of(Place),
+    /// A header whose value is percent-encoded.
+    Decoded(List<HeaderName>),
     /// A value of the whole body, also for an item of a batch.
     Outer(List<Pointer>),
     /// The name of the first of these members that is there.
@@ -54,6 +58,10 @@ impl Part {
             }
             Self::Text(text) => Some(text.clone()),
             Self::Of(place) => place.find(request, item),
+            Self::Decoded(List(names)) => {
+                let mut values = names.iter().filter_map(|name| decoded(request.header(name)?));
+                values.find(|value| !value.is_empty())
+            }
             Self::Outer(List(pointers)) => {
                 pointers.iter().find_map(|pointer| whole.text(pointer).filter(|value| !value.is_empty()))
             }
@@ -73,7 +81,7 @@ impl Part {
         match self {
             Self::Body | Self::Request | Self::Name(_) | Self::Of(Place::Json(_)) => true,
             Self::First(List(parts)) => parts.iter().any(Self::is_of_item),
-            Self::Text(_) | Self::Outer(_) | Self::Of(_) => false,
+            Self::Text(_) | Self::Outer(_) | Self::Decoded(_) | Self::Of(_) => false,
         }
     }
 
@@ -87,6 +95,31 @@ impl Part {
     }
 }
 
+/// A percent-encoded value; none if it is not UTF-8. Older versions of CloudEvents have it in double quotes (HTTP Protocol
+/// Binding 1.0.2, section 3.1.3.2).
+fn decoded(value: &str) -> Option<String> {
+    let quoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let value = quoted.map_or(Cow::Borrowed(value), |text| unescaped(text).into());
+    percent_decode_str(&value).decode_utf8().map(Cow::into_owned).ok()
+}
+
+/// A text without the backslashes before its characters (RFC 9110, section 5.6.4).
+fn unescaped(text: &str) -> String {
+    let mut characters = text.chars();
+    let mut plain = String::with_capacity(text.len());
+    while let Some(character) = characters.next() {
+        plain.extend(if character == '\\' { characters.next() } else { Some(character) });
+    }
+    plain
+}
+
+/// How the value of a header is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Decode {
+    Percent,
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -94,6 +127,7 @@ impl fmt::Display for Part {
             Self::Request => f.write_str("the request"),
             Self::Text(text) => write!(f, "the text {text:?}"),
             Self::Of(place) => place.fmt(f),
+            Self::Decoded(names) => write!(f, "the header {}", or(names)),
             Self::Outer(pointers) => write!(f, "the JSON value {} of the whole body", or(pointers)),
             Self::Name(pointers) => write!(f, "the member {}", or(pointers)),
             Self::First(List(parts)) => {
@@ -115,16 +149,23 @@ struct Members {
     text: Option<String>,
     name: Option<List<Pointer>>,
     first: Option<List<Part>>,
+    decode: Option<Decode>,
 }
 
 impl Members {
     fn part(self) -> Result<Part, &'static str> {
-        let Self { header, json, form, query, outer, text, name, first } = self;
+        let Self { header, json, form, query, outer, text, name, first, decode } = self;
         if text.as_ref().is_some_and(String::is_empty) {
             return Err("`text` is empty");
         }
+        let place = Place::only(header, json, form, query)?;
+        let place = match (place, decode) {
+            (Some(Place::Header(names)), Some(Decode::Percent)) => Some(Part::Decoded(names)),
+            (_, Some(Decode::Percent)) => return Err("`decode` belongs to `header`"),
+            (place, None) => place.map(Part::Of),
+        };
         let parts = [
-            Place::only(header, json, form, query)?.map(Part::Of),
+            place,
             outer.map(Part::Outer),
             text.map(Part::Text),
             name.map(Part::Name),

@@ -73,9 +73,12 @@ fn text_of(text: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::conflict::OnConflict;
     use crate::domain::secret::Secret;
     use crate::sources::fixture::{RSA_PUBLIC_KEY, completed};
     use crate::sources::keys::Keys;
+    use crate::sources::part::Part;
+    use crate::sources::place::List;
     use crate::sources::rules::Rules;
 
     #[test]
@@ -121,6 +124,40 @@ mod tests {
             }
             let fault = tried.iter().find_map(|rules| rules.as_ref().err());
             assert!(tried.iter().any(Result::is_ok), "{name}: {fault:?}");
+        }
+    }
+
+    /// Senders that follow Standard Webhooks repeat the same bytes. A retry of any other may have other ones.
+    const SAME_BYTES: [&str; 9] = [
+        "clerk",
+        "openai",
+        "polar",
+        "render",
+        "replicate",
+        "resend",
+        "standard-webhooks",
+        "supabase",
+        "svix",
+    ];
+
+    #[test]
+    fn a_retry_with_other_bytes_is_a_duplicate_but_for_standard_webhooks() {
+        for (name, preset) in Presets::built_in().iter() {
+            let List(key) = preset.settings.key.as_ref().expect(name);
+            // Another body, or another request, is another webhook.
+            let is_named_by_it = key.iter().any(|part| matches!(part, Part::Body | Part::Request));
+            let keeps_first = !is_named_by_it && !SAME_BYTES.contains(&name);
+            let expected = keeps_first.then_some(OnConflict::KeepFirst);
+            assert_eq!(preset.settings.on_conflict, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_preset_whose_token_is_in_the_payload_hides_the_payload_on_the_page() {
+        for (name, preset) in Presets::built_in().iter() {
+            let verify = &preset.members["verify"];
+            let is_in_payload = verify.contains("token = ") && verify.contains("json = ");
+            assert_eq!(preset.settings.sensitive.unwrap_or_default(), is_in_payload, "{name}: {verify}");
         }
     }
 

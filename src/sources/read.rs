@@ -121,6 +121,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sources::Settings;
     use crate::sources::fixture::{request, rules};
 
     fn read_with(
@@ -198,6 +199,27 @@ mod tests {
         }
         let twice = [("x-id", &b"a"[..]), ("x-id", b"b")];
         assert!(read_with("key = { header = \"x-id\" }", &twice, "").is_err());
+    }
+
+    #[test]
+    fn a_percent_encoded_header_is_decoded_once() {
+        let key = "key = { header = \"ce-id\", decode = \"percent\" }";
+        for (value, expected) in [
+            ("A%20b", "A b"),
+            ("100%25", "100%"),
+            ("%2520", "%20"),
+            ("50%", "50%"),
+            ("a+b", "a+b"),
+            ("%C5%BC%C3%B3%C5%82w", "żółw"),
+            (r#""a \"b\\""#, r#"a "b\"#),
+        ] {
+            assert_eq!(read_with(key, &[("ce-id", value.as_bytes())], ""), one(expected, "-"), "{value}");
+        }
+        let error = read_with(key, &[("ce-id", b"%FF")], "").expect_err("is not UTF-8");
+        assert!(error.starts_with("the header `ce-id` is missing"), "{error}");
+        let wrong = serde_json::json!({ "json": "/id", "decode": "percent" });
+        let error = Settings::default().set("key", wrong).expect_err("is no header").to_string();
+        assert!(error.contains("`decode` belongs to `header`"), "{error}");
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(super) struct Described {
     pub(super) tolerance: SignedDuration,
     /// Where the SHA-256 of the body is besides, in hex.
     pub(super) body_sha256: Option<Place>,
+    /// What requests of another scheme have; none if nothing tells them apart.
+    pub(super) unless: Option<Place>,
 }
 
 /// What proves that a request is from its sender.

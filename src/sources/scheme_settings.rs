@@ -45,6 +45,7 @@ pub(super) struct SchemeSettings {
     signed: Option<Template>,
     body_sha256: Option<Place>,
     covers_body: Option<bool>,
+    unless: Option<Place>,
     timestamp: Option<TimeSettings>,
     tolerance: Option<Span>,
     scheme: Option<SenderName>,
@@ -54,6 +55,7 @@ pub(super) struct SchemeSettings {
     email: Option<List<String>>,
     client_id: Option<String>,
     environment: Option<Environment>,
+    basic: Option<bool>,
 }
 
 /// Where a scheme takes its keys from.
@@ -125,6 +127,7 @@ impl SchemeSettings {
             signed: either(&self.signed, &other.signed),
             body_sha256: either(&self.body_sha256, &other.body_sha256),
             covers_body: either(&self.covers_body, &other.covers_body),
+            unless: either(&self.unless, &other.unless),
             timestamp: either(&self.timestamp, &other.timestamp),
             tolerance: either(&self.tolerance, &other.tolerance),
             scheme: either(&self.scheme, &other.scheme),
@@ -134,6 +137,7 @@ impl SchemeSettings {
             email: either(&self.email, &other.email),
             client_id: either(&self.client_id, &other.client_id),
             environment: either(&self.environment, &other.environment),
+            basic: either(&self.basic, &other.basic),
         }
     }
 
@@ -170,6 +174,7 @@ impl SchemeSettings {
             email: texts(&self.email),
             client_id: self.client_id.clone(),
             environment: self.environment,
+            basic: self.basic.unwrap_or_default(),
         }
     }
 
@@ -219,6 +224,7 @@ impl SchemeSettings {
             timestamp,
             tolerance: signed(tolerance),
             body_sha256: self.body_sha256.clone(),
+            unless: self.unless.clone(),
         }))))
     }
 

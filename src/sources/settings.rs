@@ -28,6 +28,7 @@ pub struct Settings {
     pub(super) handshakes: Option<Vec<HandshakeSettings>>,
     pub(super) on_conflict: Option<OnConflict>,
     pub(super) unverified: Option<OnUnverified>,
+    pub(super) probes: Option<bool>,
     pub(super) rate_limit: Option<RateText>,
     pub(super) silent_after: Option<SilentAfter>,
     pub(super) answer: Option<AnswerSettings>,
@@ -140,7 +141,7 @@ impl TryFrom<i64> for Overload {
 
 impl Settings {
     /// The names of all members that [`set`](Self::set) knows.
-    pub const MEMBERS: [&'static str; 13] = [
+    pub const MEMBERS: [&'static str; 14] = [
         "description",
         "verify",
         "key",
@@ -149,6 +150,7 @@ impl Settings {
         "handshakes",
         "on_conflict",
         "unverified",
+        "probes",
         "rate_limit",
         "silent_after",
         "answer",
@@ -167,6 +169,7 @@ impl Settings {
             "handshakes" => self.handshakes = some(value)?,
             "on_conflict" => self.on_conflict = some(value)?,
             "unverified" => self.unverified = some(value)?,
+            "probes" => self.probes = some(value)?,
             "rate_limit" => self.rate_limit = some(value)?,
             "silent_after" => self.silent_after = some(value)?,
             "answer" => self.answer = some(value)?,
@@ -198,6 +201,7 @@ impl Settings {
             handshakes: self.handshakes.or(preset.handshakes),
             on_conflict: self.on_conflict.or(preset.on_conflict),
             unverified: self.unverified.or(preset.unverified),
+            probes: self.probes.or(preset.probes),
             rate_limit: self.rate_limit.or(preset.rate_limit),
             silent_after: self.silent_after.or(preset.silent_after),
             answer: self.answer.or(preset.answer),

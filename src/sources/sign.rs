@@ -8,6 +8,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::Timestamp;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use ring::hmac;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -24,6 +25,9 @@ use super::verify::verify;
 use crate::domain::pointer;
 use crate::domain::secret::Secret;
 use crate::domain::verdict::{Cause, Verdict};
+
+/// What CloudEvents percent-encodes in headers, besides what is not ASCII (HTTP Protocol Binding 1.0.2, section 3.1.3.2).
+const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// A request by POST, before or after it is signed. `Debug` does not show what may have a secret.
 #[derive(Clone)]
@@ -130,13 +134,14 @@ fn named(mut draft: Draft, rules: &Rules) -> Result<Draft, SignError> {
     let is_batch =
         draft.with_request(|request| rules.split.as_ref().is_some_and(|split| split.takes(request)));
     let id = draft.id.clone();
-    for part in &rules.key {
-        draft.fill(part, &id, is_batch)?;
-    }
+    // The type can be a part of the key.
     if let Some(event_type) = draft.event_type.clone()
         && let Some(part) = rules.event_type.first()
     {
         draft.fill(part, &event_type, is_batch)?;
+    }
+    for part in &rules.key {
+        draft.fill(part, &id, is_batch)?;
     }
     Ok(draft)
 }
@@ -170,9 +175,17 @@ impl Draft {
             Part::Of(Place::Json(_) | Place::Form(_)) if is_batch => Ok(()),
             Part::Of(place) if self.has(place) => Ok(()),
             Part::Of(place) => self.set(place, value),
+            Part::Decoded(names) => {
+                let value = utf8_percent_encode(value, ESCAPED).to_string();
+                self.fill(&Part::Of(Place::Header(names.clone())), &value, is_batch)
+            }
             Part::Outer(pointers) => self.fill(&Part::Of(Place::Json(pointers.clone())), value, false),
             Part::First(List(parts)) => {
-                let has = |part: &Part| matches!(part, Part::Of(place) if self.has(place));
+                let has = |part: &Part| match part {
+                    Part::Of(place) => self.has(place),
+                    Part::Decoded(names) => self.has(&Place::Header(names.clone())),
+                    _ => false,
+                };
                 match parts.first().filter(|_| !parts.iter().any(has)) {
                     Some(first) => self.fill(first, value, is_batch),
                     None => Ok(()),

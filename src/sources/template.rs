@@ -97,7 +97,7 @@ impl Template {
     }
 
     /// What the sender should have signed. Several texts if the URL is part of it: senders differ about writing the
-    /// default port. Errors: a part of it is missing.
+    /// port. Errors: a part of it is missing.
     pub(super) fn render<'a>(
         &self,
         request: &Request<'a>,
@@ -170,18 +170,20 @@ fn piece(name: &str) -> Result<Piece, String> {
     })
 }
 
-/// A URL as it is, and with or without the default port of its scheme.
+/// A URL as it is, and without its port; if it has none, with the default port of its scheme. Twilio may leave out any
+/// port, not only the default one (twilio for Python, `request_validator.py`).
 fn urls(url: &str) -> Vec<String> {
     let mut urls = vec![url.to_owned()];
-    let port = if url.starts_with("https://") { ":443" } else { ":80" };
+    let default_port = if url.starts_with("https://") { ":443" } else { ":80" };
     if let Some(start) = url.find("://").map(|at| at + 3) {
         let end = url[start..].find(['/', '?']).map_or(url.len(), |at| start + at);
-        let (before, authority, after) = (&url[..start], &url[start..end], &url[end..]);
-        if let Some(host) = authority.strip_suffix(port) {
-            urls.push(format!("{before}{host}{after}"));
-        } else if !authority.rsplit(']').next().unwrap_or_default().contains(':') {
-            urls.push(format!("{before}{authority}{port}{after}"));
-        }
+        let (before, path) = (&url[..end], &url[end..]);
+        // An IPv6 address in brackets has colons of its own.
+        let host = before.rfind(']').unwrap_or(start);
+        urls.push(match before[host..].find(':') {
+            Some(length) => format!("{}{path}", &before[..host + length]),
+            None => format!("{before}{default_port}{path}"),
+        });
     }
     urls
 }
@@ -209,14 +211,14 @@ mod tests {
     }
 
     #[test]
-    fn the_url_is_that_of_the_setting_with_and_without_the_default_port() {
+    fn the_url_is_that_of_the_setting_with_and_without_a_port() {
         let of = |url| rendered("{url}", &Request { url, ..request(&[], b"") }).map(|urls| urls.join(" "));
         for (url, expected) in [
             ("https://a.example/x?y=:", "https://a.example/x?y=: https://a.example:443/x?y=:"),
             ("https://a.example:443/x", "https://a.example:443/x https://a.example/x"),
-            ("http://a.example:8080/x", "http://a.example:8080/x"),
+            ("http://a.example:8080/x:y", "http://a.example:8080/x:y http://a.example/x:y"),
             ("http://[::1]/x", "http://[::1]/x http://[::1]:80/x"),
-            ("http://[::1]:8080", "http://[::1]:8080"),
+            ("http://[::1]:8080", "http://[::1]:8080 http://[::1]"),
         ] {
             assert_eq!(of(Some(url)).as_deref(), Ok(expected));
         }

@@ -26,14 +26,14 @@ pub(super) struct Vectors {
 pub(super) struct Vector {
     pub(super) preset: String,
     /// What made the request.
-    by: String,
+    pub(super) by: String,
     pub(super) secrets: Vec<String>,
     public_keys: Vec<String>,
     verify_token: Option<String>,
     /// Members of `verify` besides those of the preset.
     pub(super) verify: Option<Value>,
     method: String,
-    url: String,
+    pub(super) url: String,
     pub(super) headers: Vec<(String, String)>,
     body_base64: String,
     /// In seconds since 1970.

@@ -86,6 +86,9 @@ pub fn verify_with(request: &Request<'_>, rules: &Rules, keys: &dyn KnownKeys) -
 
 impl Described {
     fn verify(&self, request: &Request<'_>, document: &Document<'_>, rules: &Rules) -> Result<(), Cause> {
+        if self.unless.as_ref().is_some_and(|place| place.is_there(request, document)) {
+            return Err(Cause::SignatureMissing);
+        }
         if let Proof::Token(secrets, Some(array)) = &self.proof {
             return self.verify_each(document, array, secrets);
         }
@@ -245,14 +248,14 @@ impl Described {
 }
 
 /// Whether a text is one of the secrets, in a time that says nothing about them.
-fn is_any(secrets: &[Secret], text: &str) -> Result<(), Cause> {
+pub(super) fn is_any(secrets: &[Secret], text: &str) -> Result<(), Cause> {
     let given = Secret::from(text.to_owned());
     let matches = secrets.iter().filter(|secret| secret.is_same(&given)).count();
     if matches > 0 { Ok(()) } else { Err(Cause::CredentialsWrong) }
 }
 
 /// User and password of an `Authorization` header (RFC 7617).
-fn credentials(value: &str) -> Option<String> {
+pub(super) fn credentials(value: &str) -> Option<String> {
     let (scheme, encoded) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;

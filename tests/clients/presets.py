@@ -98,7 +98,8 @@ class Sender:
         return (status,) if status else (200, 202)
 
     def has_key_of_body(self):
-        return '"body"' in json.dumps(self.rules["key"])
+        """Whether the digest of the body, or of an item, is a part of the key."""
+        return any(re.search(r"[0-9a-f]{64}", webhook["key"]) for webhook in self.vector["webhooks"])
 
     def has_key_of_request(self):
         return '"request"' in json.dumps(self.rules["key"])

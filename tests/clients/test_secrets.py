@@ -16,7 +16,7 @@ sys.path.append(str(harness.ROOT / "proto"))
 ADMIN, LIMITED, GUESSED = "an-admin-token-of-the-tests", "hbx_a-limited-token-of-the-tests", "a-token-that-was-guessed"
 ROUTE_SECRET, ROUTE_HEADER = "a-secret-of-the-route-that-signs", "Bearer a-header-of-the-route"
 ROUTE_PATH = "a-path-of-the-route-that-is-secret"
-# Presets whose token is in the body, which is stored and shown.
+# Presets whose token is in the body, which both APIs show. The pages hide it.
 IN_BODY = {"figma", "microsoft-graph"}
 # What is shown by REST, besides what is asked for below.
 PATHS = ["/", "/healthz", "/readyz", "/openapi.json", "/v1/stats", "/v1/routes", "/v1/pauses", "/v1/sources"]
@@ -137,7 +137,7 @@ handler = "pull"
                 self.send(presets.Sender(handshake, f"{handshake['preset']}-1").request())
 
     def look(self, token):
-        """Asks for everything over both APIs. Returns how many webhooks were listed."""
+        """Asks for everything over both APIs. Returns the ids of the webhooks that were listed."""
         sources = [sender.source for sender in self.senders]
         paths = PATHS + [f"/v1/sources/{source}/rejections" for source in sources]
         paths += ["/v1/webhooks?page_size=500", "/metrics", "/v1/nothing", "/v1/webhooks/nothing"]
@@ -149,7 +149,18 @@ handler = "pull"
                 listed = [webhook["id"] for webhook in answer.json()["webhooks"]]
                 paths += [f"/v1/webhooks/{id}" for id in listed]
         self.call(token, listed)
-        return len(listed)
+        return listed
+
+    def look_at_pages(self, ids):
+        """Looks at the pages of all sources and webhooks, as a browser that is logged in."""
+        cookie = base64.urlsafe_b64encode(ADMIN.encode()).decode().rstrip("=")
+        headers = [("Accept", "text/html"), ("Cookie", f"hookbox={cookie}")]
+        views = ["/", "/sources", "/webhooks", "/webhooks?verdict=verified", "/routes"]
+        views += [f"/sources/{sender.source}" for sender in self.senders]
+        for view in [*views, *(f"/webhooks/{id}" for id in ids)]:
+            answer = self.hookbox.send("GET", view, headers)
+            self.assertEqual(answer.status, 200, f"{view}: {answer}")
+            self.show("pages", answer.body)
 
     def call(self, token, ids):
         """Asks for everything over gRPC."""
@@ -181,7 +192,9 @@ handler = "pull"
         self.hookbox.serve()
         self.send_everything()
         # All that is stored is on one page.
-        self.assertIn(self.look(ADMIN), range(len(self.senders), 500))
+        ids = self.look(ADMIN)
+        self.assertIn(len(ids), range(len(self.senders), 500))
+        self.look_at_pages(ids)
         self.look(LIMITED)
         self.look(GUESSED)
         self.commands()
@@ -191,7 +204,7 @@ handler = "pull"
         self.show("the traces", *self.collector.received)
         # What is looked through is what it should be.
         self.assertGreater(len(self.collector.received), 0)
-        for place in ("answers", "the log", "the traces", "hookbox config"):
+        for place in ("answers", "pages", "the log", "the traces", "hookbox config"):
             texts = [text for shown_at, text in self.shown if shown_at == place]
             self.assertTrue(any(b"stripe-1" in text for text in texts), f"{place} has no source")
         self.check()

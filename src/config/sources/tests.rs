@@ -262,6 +262,10 @@ fn what_is_missing_is_told_with_what_to_write() {
             "4:14: unverified: the source verifies nothing",
         ),
         (
+            "[sources.a]\npreset = \"xero\"\nsecrets = [\"x\"]\nunverified = \"quarantine\"\n",
+            "4:14: unverified: the sender sends wrong signatures to test that they are answered 401",
+        ),
+        (
             "[sources.a]\nverify = \"none\"\nkey = \"body\"\nanswer = { accepted = 204, body = \"ok\" }\n",
             "4:10: answer: an answer with this status has no body",
         ),

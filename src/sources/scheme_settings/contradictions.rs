@@ -17,6 +17,7 @@ impl SchemeSettings {
         let has_text = self.signed.is_some()
             || self.body_sha256.is_some()
             || self.covers_body.is_some()
+            || self.unless.is_some()
             || self.timestamp.is_some();
         is_whole || has_place || has_shape || has_text
     }

@@ -1,4 +1,4 @@
-//! Adyen: each item of `notificationItems` has an HMAC of some of its fields.
+//! Adyen: each item of `notificationItems` has an HMAC of some of its fields. A password can be required, too.
 //!
 //! <https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures/>, and the SDKs
 //! of Adyen, which escape nothing.
@@ -9,17 +9,20 @@ use serde_json::value::RawValue;
 use subtle::ConstantTimeEq as _;
 
 use super::SenderScheme;
+use crate::domain::secret::Secret;
 use crate::domain::verdict::Cause;
 use crate::sources::fetched::KnownKeys;
 use crate::sources::json::scalar;
 use crate::sources::request::Request;
 use crate::sources::scheme::Encoding;
-use crate::sources::verify::{Unproved, decode};
+use crate::sources::verify::{Unproved, credentials, decode, is_any};
 
 /// The scheme of Adyen.
 #[derive(Debug)]
 pub(super) struct Adyen {
     pub(super) keys: Vec<hmac::Key>,
+    /// Users and passwords, of which a request has to have one; none if it needs none.
+    pub(super) passwords: Option<Vec<Secret>>,
 }
 
 /// A member that is there twice is an error: readers differ about which one counts.
@@ -74,6 +77,11 @@ struct AdditionalData {
 
 impl SenderScheme for Adyen {
     fn verify(&self, request: &Request<'_>, _: &dyn KnownKeys) -> Result<(), Unproved> {
+        if let Some(passwords) = &self.passwords {
+            let value = request.header_named("Authorization").filter(|value| !value.is_empty());
+            let given = credentials(value.ok_or(Cause::SignatureMissing)?);
+            is_any(passwords, &given.ok_or(Cause::SignatureMalformed)?)?;
+        }
         let notification = serde_json::from_slice::<Notification<'_>>(request.body);
         let items = notification.map_err(|_| Cause::SignatureMissing)?.notification_items;
         if items.is_empty() {

@@ -65,6 +65,9 @@ struct Message {
 
 impl SenderScheme for AwsSns {
     fn verify(&self, request: &Request<'_>, keys: &dyn KnownKeys) -> Result<(), Unproved> {
+        if !is_signed(request.body) {
+            return Err(Cause::SignatureMissing.into());
+        }
         let message = Message::read(request.body).ok_or(Cause::SignatureMalformed)?;
         let algorithm = match message.signature_version.as_str() {
             "1" => SignatureAlgorithm::RsaSha1,
@@ -91,6 +94,16 @@ impl SenderScheme for AwsSns {
     fn proving_headers(&self) -> &'static [&'static str] {
         &[]
     }
+}
+
+/// Whether the body is an object with one signature.
+fn is_signed(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Signed {
+        signature: String,
+    }
+    serde_json::from_slice::<Signed>(body).is_ok_and(|message| !message.signature.is_empty())
 }
 
 /// The URL that confirms a subscription; none if the message does not ask for that.

@@ -42,7 +42,8 @@ struct Claims {
 
 impl SenderScheme for GooglePubsub {
     fn verify(&self, request: &Request<'_>, keys: &dyn KnownKeys) -> Result<(), Unproved> {
-        let credentials = request.header_named("Authorization").ok_or(Cause::SignatureMissing)?;
+        let credentials = request.header_named("Authorization").filter(|value| !value.is_empty());
+        let credentials = credentials.ok_or(Cause::SignatureMissing)?;
         let (kind, token) = credentials.split_once(' ').ok_or(Cause::SignatureMalformed)?;
         if !kind.eq_ignore_ascii_case("bearer") {
             return Err(Cause::SignatureMalformed.into());

@@ -39,6 +39,7 @@ pub(in crate::sources) enum Member {
     Email,
     ClientId,
     Environment,
+    Basic,
 }
 
 /// A topic of Amazon SNS, or `*` for every topic.
@@ -64,6 +65,8 @@ pub(in crate::sources) struct SenderMembers {
     pub(in crate::sources) email: Vec<String>,
     pub(in crate::sources) client_id: Option<String>,
     pub(in crate::sources) environment: Option<Environment>,
+    /// Whether `Authorization: Basic` is required, too.
+    pub(in crate::sources) basic: bool,
 }
 
 impl TryFrom<String> for Topic {
@@ -93,8 +96,15 @@ impl Topic {
 }
 
 impl Member {
-    const ALL: [Self; 6] =
-        [Self::Topics, Self::WebhookId, Self::Audience, Self::Email, Self::ClientId, Self::Environment];
+    const ALL: [Self; 7] = [
+        Self::Topics,
+        Self::WebhookId,
+        Self::Audience,
+        Self::Email,
+        Self::ClientId,
+        Self::Environment,
+        Self::Basic,
+    ];
 
     /// Where the member is, in a source.
     pub(in crate::sources) fn path(self) -> &'static str {
@@ -105,6 +115,7 @@ impl Member {
             Self::Email => "verify.email",
             Self::ClientId => "verify.client_id",
             Self::Environment => "verify.environment",
+            Self::Basic => "verify.basic",
         }
     }
 
@@ -125,6 +136,7 @@ impl Member {
             }
             Self::ClientId => "`client_id` is missing; write the client_id that the sender shows",
             Self::Environment => "`environment` is missing",
+            Self::Basic => "`basic` is missing",
         }
     }
 
@@ -137,6 +149,7 @@ impl Member {
             Self::Email => "`email` belongs to scheme = \"google-pubsub\"; remove it",
             Self::ClientId => "`client_id` belongs to scheme = \"plaid\"; remove it",
             Self::Environment => "`environment` belongs to scheme = \"plaid\"; remove it",
+            Self::Basic => "`basic` belongs to scheme = \"adyen\"; remove it",
         }
     }
 }
@@ -151,6 +164,7 @@ impl SenderMembers {
             Member::Email => is_there(&self.email),
             Member::ClientId => self.client_id.as_ref().is_some_and(|id| !id.is_empty()),
             Member::Environment => self.environment.is_some(),
+            Member::Basic => self.basic,
         }
     }
 
@@ -182,7 +196,12 @@ impl SenderName {
     }
 
     fn takes(self, member: Member) -> bool {
-        self.needs().contains(&member) || (self == Self::Plaid && member == Member::Environment)
+        let is_optional = match member {
+            Member::Environment => self == Self::Plaid,
+            Member::Basic => self == Self::Adyen,
+            _ => false,
+        };
+        is_optional || self.needs().contains(&member)
     }
 
     /// Compiles the scheme; none if there are no secrets for it. Errors: every mistake.
@@ -203,12 +222,9 @@ impl SenderName {
             return Err(wrong.into_iter().map(|text| Mistake::new("verify", text)).collect());
         }
         let tolerance = tolerance.unwrap_or(self.tolerance());
-        let SenderMembers { topics, webhook_id, audience, email, client_id, environment } = members;
+        let SenderMembers { topics, webhook_id, audience, email, client_id, environment, basic } = members;
         Ok(match self {
-            Self::Adyen => {
-                let keys = hmac_keys(keys, accepted, KeyEncoding::Hex);
-                (!keys.is_empty()).then(|| Arc::new(Adyen { keys }) as Arc<dyn SenderScheme>)
-            }
+            Self::Adyen => adyen_scheme(keys, accepted, basic)?,
             Self::Hook0 => {
                 let keys = hmac_keys(keys, accepted, KeyEncoding::Text);
                 (!keys.is_empty()).then(|| Arc::new(Hook0 { keys, tolerance }) as Arc<dyn SenderScheme>)
@@ -238,6 +254,26 @@ impl SenderName {
             _ => SignedDuration::from_mins(5),
         }
     }
+}
+
+/// None if there is no secret at all. Errors: one of both secrets is missing.
+fn adyen_scheme(
+    keys: &Keys,
+    accepted: &mut Accepted,
+    basic: bool,
+) -> Result<Option<Arc<dyn SenderScheme>>, Vec<Mistake>> {
+    let passwords = basic.then(|| {
+        accepted.secrets(keys, |secret| {
+            let has_both = secret.expose().contains(':');
+            has_both.then(|| secret.clone()).ok_or("a user and a password, separated by a colon")
+        })
+    });
+    let keys = hmac_keys(keys, accepted, KeyEncoding::Hex);
+    if passwords.as_ref().is_some_and(|passwords| passwords.is_empty() != keys.is_empty()) {
+        let text = "with `basic`, both are needed: the HMAC key, and the user and the password, such as secrets = [\"env:HMAC_KEY\", \"env:USER_AND_PASSWORD\"]";
+        return Err(vec![Mistake::new("secrets", text)]);
+    }
+    Ok((!keys.is_empty()).then(|| Arc::new(Adyen { keys, passwords }) as Arc<dyn SenderScheme>))
 }
 
 fn plaid_scheme(

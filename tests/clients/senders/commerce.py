@@ -32,6 +32,9 @@ def payments():
     body = compact({"meta": {"event_name": "order_created"}, "data": {"type": "orders", "id": "1"}})
     headers = {"X-Event-Name": "order_created", "X-Signature": hexed(body)}
     vector("lemonsqueezy", DOCUMENTED, body, headers, (sha256(body), "order_created"))
+    headers["X-Event-Name"] = "order_refunded"
+    vector("lemonsqueezy", f"{DOCUMENTED}, with another type in the header", body, headers,
+           (sha256(body), "order_created"))  # fmt: skip
 
     body = compact({"attempt_number": 1, "event": {"id": "24934862", "type": "charge:confirmed"}, "id": 1})
     headers = {"X-CC-Webhook-Signature": hexed(body)}

@@ -107,17 +107,21 @@ def google():
     header = {"alg": "RS256", "kid": "7d680d8c70d44e947133cbd499ebc1a61c3d5abc", "typ": "JWT"}
     pem = pair.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
-    def push(expect="verified", claims=None, header_claims=None, signed=None, by=DOCUMENTED):
+    def push(expect="verified", claims=None, header_claims=None, signed=None, by=DOCUMENTED, body=body, event_type=None):
         parts = compact({**header, **(header_claims or {})}), compact({**genuine, **(claims or {})})
         token = pairs.jwt(*parts, signed or pairs.rs256(pair))
         if expect == "verified":
             by = sdk.verify_google(token, {header["kid"]: pem, "0ld": pem}, url, AT)
         fetched = [answer("https://www.googleapis.com/oauth2/v3/certs", keys)]
-        vector("google-pubsub", by, body, {"Authorization": f"Bearer {token}"}, (name, None), expect=expect,
+        vector("google-pubsub", by, body, {"Authorization": f"Bearer {token}"}, (name, event_type), expect=expect,
                secrets=[], verify={"audience": url, "email": email}, fetched=fetched)  # fmt: skip
 
     push()
     push(claims={"iss": "accounts.google.com"})
+    for attribute, event_type in [("eventType", "OBJECT_FINALIZE"), ("ce-type", "com.example.event"), ("type", "t")]:
+        message = {"attributes": {attribute: event_type, "other": "1"}, "data": "", "messageId": "2070443601311540"}
+        with_type = compact({"message": message, "subscription": "projects/project/subscriptions/orders"})
+        push(body=with_type, event_type=event_type)
     push("credentials_wrong", {"iss": "https://accounts.google.com.evil.example"})
     push("credentials_wrong", {"aud": "https://hooks.example.com/"})
     push("credentials_wrong", {"email": "push@other.iam.gserviceaccount.com"})

@@ -1,6 +1,7 @@
 """Requests of senders that follow Standard Webhooks or CloudEvents, and of clouds."""
 
 import datetime
+import urllib.parse
 
 import sdk
 from record import AT, DOCUMENTED, SECRET, WHSEC, based, compact, handshake, key, url_of, vector
@@ -40,6 +41,15 @@ def standard_webhooks():
         headers[f"{prefix}-signature"] = f"v1,{based('of another secret')} {signature}"
         vector(preset, by, body, headers, ("msg_1", event_type), secrets=["whsec_b3RoZXI=", secret])
 
+    # Svix can send the headers of Standard Webhooks, too. Whatever is added, the signed id is the key.
+    body = '{"type":"invoice.paid","data":{"id":"in_2"}}'
+    by, signature = sdk.sign_standard_webhooks("svix", WHSEC, "msg_1", moment, body)
+    for preset in ["svix", "clerk", "resend"]:
+        headers = {"webhook-id": "msg_1", "webhook-timestamp": str(AT), "webhook-signature": signature}
+        vector(preset, by, body, headers, ("msg_1", "invoice.paid"), secrets=[WHSEC])
+    headers = {"webhook-id": "msg_2", "svix-id": "msg_1", "svix-timestamp": str(AT), "svix-signature": signature}
+    vector("svix", by, body, headers, ("msg_1", "invoice.paid"), secrets=[WHSEC])
+
     by, signature, body = sdk.sign_polar(SECRET, "msg_1", AT)
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(AT), "webhook-signature": signature}
     vector("polar", by, body, headers, ("msg_1", "order.paid"))
@@ -49,9 +59,10 @@ def standard_webhooks():
     public_key = "nXz3epLjZhdmgdbfx6tiU6bdYhGK/yKinykoyo6C+L0="
     signature = "ouvdwkTJeJbKd4NZUhHbxVIv8vi9cZmr4ECfXyTWQm7kAoFgNn1gJFJyPemykxR0fNZrXP8qYJe0I5KHDI7sBg=="
     sdk.verify_ed25519(public_key, f"msg_2.{AT}.{body}", signature)
-    headers = {"webhook-id": "msg_2", "webhook-timestamp": str(AT), "webhook-signature": f"v1a,{signature}"}
-    vector("standard-webhooks", DOCUMENTED, body, headers, ("msg_2", "invoice.paid"),
-           secrets=[], public_keys=[f"whpk_{public_key}"])  # fmt: skip
+    for preset, prefix in [("standard-webhooks", "webhook"), ("svix", "svix"), ("svix", "webhook")]:
+        headers = {f"{prefix}-id": "msg_2", f"{prefix}-timestamp": str(AT), f"{prefix}-signature": f"v1a,{signature}"}
+        vector(preset, DOCUMENTED, body, headers, ("msg_2", "invoice.paid"),
+               secrets=[], public_keys=[f"whpk_{public_key}"])  # fmt: skip
 
 
 def clouds():
@@ -65,6 +76,15 @@ def clouds():
         by, headers, body = sdk.cloud_event(mode, attributes, {"message": "Hello"})
         vector("cloudevents", by, body, headers, name, content_type=None, **unverified)
         structured = structured or (by, body)
+    odd = {**attributes, "source": "/my context/żółw", "id": "100% \"sure\"", "type": "com.example.żółw 1"}
+    by, headers, body = sdk.cloud_event("binary", odd, {"message": "Hello again"})
+    name_of_odd = (key(odd["source"], odd["id"]), odd["type"])
+    vector("cloudevents", by, body, headers, name_of_odd, content_type=None, **unverified)
+    # Older releases of the SDK encode every other character; older versions of the specification have double quotes.
+    everything = {f"ce-{name}": urllib.parse.quote(odd[name], safe="") for name in ("source", "id", "type")}
+    vector("cloudevents", DOCUMENTED, body, {**headers, **everything}, name_of_odd, content_type=None, **unverified)
+    quoted = {"ce-id": r'"100% \"sure\""', "ce-type": '"com.example.%C5%BC%C3%B3%C5%82w 1"'}
+    vector("cloudevents", DOCUMENTED, body, {**headers, **quoted}, name_of_odd, content_type=None, **unverified)
     by, event = structured
     batch, batches = f"[{event}]", "application/cloudevents-batch+json"
     vector("cloudevents", by, batch, {}, name, content_type=batches, **unverified)

@@ -32,6 +32,9 @@ def code():
     headers = {"Linear-Delivery": "234d1a4e", "Linear-Event": "Issue", "Linear-Signature": hexed(body)}
     by = sdk.verify_linear(SECRET, body, hexed(body), AT)
     vector("linear", by, body, headers, ("234d1a4e", "Issue.update"))
+    body = compact({"action": "update", "data": {"id": "1"}, "webhookTimestamp": AT * 1000})
+    headers["Linear-Signature"] = hexed(body)
+    vector("linear", f"{DOCUMENTED}, with the type in the header alone", body, headers, ("234d1a4e", "Issue.update"))
 
     body = compact({"action": "created", "installation": {"uuid": "a8e5d37a"}, "data": {"issue": {"id": "1"}}})
     headers = {"Request-ID": "6a7b8c9d", "Sentry-Hook-Resource": "issue", "Sentry-Hook-Signature": hexed(body)}
@@ -125,7 +128,7 @@ def chat():
     entry = {"id": "1", "changes": [{"field": "messages", "value": {"messages": [{"id": "wamid.1"}]}}]}
     body = compact({"object": "whatsapp_business_account", "entry": [entry]})
     vector("whatsapp", DOCUMENTED, body, {"X-Hub-Signature-256": f"sha256={hexed(body)}"},
-           (sha256(compact(entry)), "messages"), verify_token="t0ken")  # fmt: skip
+           (sha256(compact(entry)), "whatsapp_business_account.messages"), verify_token="t0ken")  # fmt: skip
     query = "?hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=t0ken"
     for preset in ["meta", "whatsapp"]:
         handshake(preset, DOCUMENTED, method="GET", url=url_of(preset, query), answer="1158201444",
@@ -146,17 +149,28 @@ def offices():
     headers = {"X-DocuSign-Signature-1": based("of another key"), "X-DocuSign-Signature-2": based(body)}
     name = key("34fee816", "envelope-completed", RFC3339)
     vector("docusign", DOCUMENTED, body, headers, (name, "envelope-completed"))
+    vector("docusign", DOCUMENTED, body, {"X-DocuSign-Signature-1": based(body)}, (name, "envelope-completed"))
 
     body = compact({"event": {"id": "01BYVNHD", "event_type": "incident.triggered", "resource_type": "incident"}})
     headers = {"X-PagerDuty-Signature": f"v1={hexed('of another secret')},v1={hexed(body)}"}
+    vector("pagerduty", DOCUMENTED, body, headers, ("01BYVNHD", "incident.triggered"))
+    headers = {"X-PagerDuty-Signature": f"v1={hexed(body)}"}
     vector("pagerduty", DOCUMENTED, body, headers, ("01BYVNHD", "incident.triggered"))
 
     body = compact({"id": "367cba44", "timestamp": RFC3339, "type": "page.created", "attempt_number": 1})
     headers = {"X-Notion-Signature": f"sha256={hexed(body)}"}
     vector("notion", DOCUMENTED, body, headers, ("367cba44", "page.created"))
 
-    body = compact({"event_type": "FILE_UPDATE", "passcode": SECRET, "timestamp": RFC3339, "webhook_id": "22"})
-    vector("figma", DOCUMENTED, body, {}, (sha256(body), "FILE_UPDATE"))
+    common = {"passcode": SECRET, "timestamp": RFC3339, "webhook_id": "22", "retries": 0}
+    for event_type, members, part in [
+        ("FILE_UPDATE", {"file_key": "zH44k2"}, "zH44k2"),
+        ("FILE_COMMENT", {"file_key": "zH44k2", "comment_id": "32"}, "32"),
+        ("LIBRARY_PUBLISH", {"file_key": "zH44k2", "created_styles": [], "modified_styles": [{"key": "50d9"}]}, "50d9"),
+    ]:
+        body = compact({"event_type": event_type, **common, **members})
+        vector("figma", DOCUMENTED, body, {}, (key("22", RFC3339, event_type, part), event_type))
+    body = compact({"event_type": "PING", **common})
+    vector("figma", DOCUMENTED, body, {}, (key("22", RFC3339, "PING", sha256(body)), "PING"))
 
     body = compact({"event_id": "LtWXD3crgy", "event_type": "form_response", "form_response": {}})
     headers = {"Typeform-Signature": f"sha256={based(body)}"}

@@ -81,16 +81,9 @@ fn members_that_are_not_signed_may_be_added() {
 fn a_message_without_a_member_is_refused() {
     let vector = first("aws-sns");
     let body = text(&vector);
-    for name in [
-        "Message",
-        "MessageId",
-        "TopicArn",
-        "Timestamp",
-        "Type",
-        "Signature",
-        "SignatureVersion",
-        "SigningCertURL",
-    ] {
+    for name in
+        ["Message", "MessageId", "TopicArn", "Timestamp", "Type", "SignatureVersion", "SigningCertURL"]
+    {
         let without = body.replacen(&format!("\"{name}\":"), &format!("\"X{name}\":"), 1);
         assert_eq!(with_body(&vector, &without), unverified(Cause::SignatureMalformed), "{name}");
     }
@@ -98,9 +91,6 @@ fn a_message_without_a_member_is_refused() {
     assert_eq!(with_body(&vector, &without_subject), unverified(Cause::SignatureMismatch));
     let null = body.replace("\"Subject\":\"An order\"", "\"Subject\":null");
     assert_eq!(with_body(&vector, &null), unverified(Cause::SignatureMismatch));
-    for body in ["", "{}", "[]", "null", "Message"] {
-        assert_eq!(with_body(&vector, body), unverified(Cause::SignatureMalformed), "{body}");
-    }
     for (member, other) in [
         ("\"SignatureVersion\":\"1\"", "\"SignatureVersion\":\"3\""),
         ("\"Type\":\"Notification\"", "\"Type\":\"Other\""),
@@ -110,6 +100,24 @@ fn a_message_without_a_member_is_refused() {
     }
     let other_version = body.replace("\"SignatureVersion\":\"1\"", "\"SignatureVersion\":\"2\"");
     assert_eq!(with_body(&vector, &other_version), unverified(Cause::SignatureMismatch));
+}
+
+#[test]
+fn a_message_without_a_signature_is_told_so() {
+    let vector = first("aws-sns");
+    let body = text(&vector);
+    let (before, after) = body.split_once("\"Signature\":\"").expect("is there");
+    let (_, after) = after.split_once('"').expect("ends");
+    let missing = unverified(Cause::SignatureMissing);
+    for signature in ["", "\"Signature\":\"\"", "\"Signature\":null"] {
+        let body = format!("{before}{signature}{after}").replace(",,", ",");
+        assert_eq!(with_body(&vector, &body), missing, "{body}");
+    }
+    for body in ["", "{}", "[]", "null", "Message"] {
+        assert_eq!(with_body(&vector, body), missing, "{body}");
+    }
+    let malformed = format!("{before}\"Signature\":\"!\"{after}");
+    assert_eq!(with_body(&vector, &malformed), unverified(Cause::SignatureMalformed));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Tests of senders with secrets: Adyen and Hook0.
 
+use serde_json::json;
+
 use super::*;
 
 #[test]
@@ -58,6 +60,52 @@ fn every_item_of_adyen_needs_a_signature() {
 }
 
 #[test]
+fn every_byte_of_the_signature_of_adyen_counts() {
+    let vector = first("adyen");
+    let body = text(&vector);
+    let signature = "coqCmt/IZ4E3CzPvMY8zTjQVL5hYJUiBRg8UU+iCWo0=";
+    for at in 0..signature.len() {
+        let mut changed = signature.as_bytes().to_vec();
+        changed[at] ^= 1;
+        let changed = String::from_utf8(changed).expect("ASCII");
+        assert_ne!(with_body(&vector, &body.replace(signature, &changed)), Verdict::Verified, "byte {at}");
+    }
+}
+
+#[test]
+fn a_password_can_be_required_besides_the_signature_of_adyen() {
+    let mut vector = with_settings(&first("adyen"), json!({ "basic": true }));
+    vector.secrets.push("user:s3cret".to_owned());
+    let of = |value: Option<&str>| with_header(&vector, "Authorization", value);
+    assert_eq!(of(Some("Basic dXNlcjpzM2NyZXQ=")), Verdict::Verified);
+    assert_eq!([of(None), of(Some(""))], [unverified(Cause::SignatureMissing); 2]);
+    assert_eq!(of(Some("Bearer s3cret")), unverified(Cause::SignatureMalformed));
+    assert_eq!(of(Some("Basic dXNlcjpvdGhlcg==")), unverified(Cause::CredentialsWrong));
+    vector.headers.push(("Authorization".to_owned(), "Basic dXNlcjpzM2NyZXQ=".to_owned()));
+    let body = text(&vector).replace("TestMerchant", "OtherMerchant");
+    assert_eq!(with_body(&vector, &body), unverified(Cause::SignatureMismatch));
+}
+
+#[test]
+fn no_part_of_the_body_passes_for_a_header_of_hook0_or_the_other_way_round() {
+    let vector = first("coinbase-cdp");
+    let (body, name) = (text(&vector), "x-event-type");
+    let event_type = header(&vector, name).to_owned();
+    let with = |value: &str, body: &str| {
+        let mut changed = vector.clone();
+        changed.headers.retain(|(other, _)| other != name);
+        changed.headers.push((name.to_owned(), value.to_owned()));
+        with_body(&changed, body)
+    };
+    assert_eq!(with(&event_type, &body), Verdict::Verified);
+    let malformed = unverified(Cause::SignatureMalformed);
+    let (front, rest) = body.split_once('.').expect("has a dot");
+    assert_eq!(with(&format!("{event_type}.{front}"), rest), malformed);
+    let (front, rest) = event_type.split_once('.').expect("has a dot");
+    assert_eq!(with(front, &format!("{rest}.{body}")), malformed);
+}
+
+#[test]
 fn headers_that_hook0_signs_count() {
     let vector = first("coinbase-cdp");
     every_byte_of_the_header_counts(&vector, "x-event-id");
@@ -66,6 +114,18 @@ fn headers_that_hook0_signs_count() {
     let mut twice = vector.clone();
     twice.headers.push(("X-Event-Id".to_owned(), "other".to_owned()));
     assert_eq!(with_body(&twice, &text(&twice)), unverified(Cause::SignatureMalformed));
+}
+
+#[test]
+fn every_byte_of_the_signature_of_hook0_counts() {
+    let mut vector = first("coinbase-cdp");
+    let name = "X-Hook0-Signature";
+    let items = header(&vector, name).split(',').filter(|item| !item.starts_with("v0="));
+    let value = items.collect::<Vec<_>>().join(",");
+    vector.headers.retain(|(other, _)| other != name);
+    vector.headers.push((name.to_owned(), value));
+    assert_eq!(with_body(&vector, &text(&vector)), Verdict::Verified);
+    every_byte_of_the_header_counts(&vector, name);
 }
 
 #[test]

@@ -33,6 +33,9 @@ fn a_scheme_without_what_it_needs_is_refused_with_what_to_write() {
         ("scheme = \"adyen\"", &["not hex"], &["secrets: hexadecimal digits"]),
         ("scheme = \"adyen\", tolerance = \"5m\"", &["00"], &["verify: the sender signs no time"]),
         ("scheme = \"hook0\", client_id = \"c\"", &["s"], &["verify: `client_id` belongs to"]),
+        ("scheme = \"hook0\", basic = true", &["s"], &["verify: `basic` belongs to"]),
+        ("scheme = \"adyen\", basic = true", &["00"], &["secrets: with `basic`, both are needed"]),
+        ("scheme = \"adyen\", basic = true", &["user:password"], &["secrets: with `basic`, both are needed"]),
         ("scheme = \"hook0\", hmac = \"sha256\"", &["s"], &["verify: `scheme` says all"]),
         ("scheme = \"hook0\", header = \"X\"", &["s"], &["verify: `scheme` says all"]),
         ("hmac = \"sha1\", header = \"X\", email = \"e\"", &["s"], &["verify: `email` belongs to"]),
@@ -47,6 +50,7 @@ fn a_scheme_without_what_it_needs_is_refused_with_what_to_write() {
         ("scheme = \"paypal\", webhook_id = [\"a\", \"b\"]".to_owned(), &[]),
         ("scheme = \"plaid\", client_id = \"c\", environment = \"sandbox\"".to_owned(), &["s"]),
         ("scheme = \"hook0\", tolerance = \"1m\"".to_owned(), &["new", "old"]),
+        ("scheme = \"adyen\", basic = true".to_owned(), &["00", "user:password"]),
     ] {
         assert_eq!(mistakes(&verify, secrets), Vec::<String>::new(), "{verify}");
     }

@@ -20,8 +20,8 @@ fn a_token_of_google_says_nothing_about_the_body() {
 fn google_needs_one_bearer_token() {
     let vector = first("google-pubsub");
     let of = |value: Option<&str>| with_header(&vector, "Authorization", value);
-    assert_eq!(of(None), unverified(Cause::SignatureMissing));
-    for value in ["", "Bearer", "Bearer a.b.c", "Basic dXNlcjpwYXNzd29yZA=="] {
+    assert_eq!([of(None), of(Some(""))], [unverified(Cause::SignatureMissing); 2]);
+    for value in ["Bearer", "Bearer a.b.c", "Basic dXNlcjpwYXNzd29yZA=="] {
         assert_eq!(of(Some(value)), unverified(Cause::SignatureMalformed), "{value}");
     }
     let token = header(&vector, "Authorization").replace("Bearer ", "bearer ");

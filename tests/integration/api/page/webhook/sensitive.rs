@@ -205,6 +205,42 @@ async fn a_payload_in_quarantine_is_hidden_too() {
 }
 
 #[tokio::test]
+async fn presets_whose_secret_is_in_the_payload_hide_it() {
+    let sources = r#"
+        [sources.figma]
+        preset = "figma"
+        secrets = ["the-passcode"]
+        [sources.microsoft-graph]
+        preset = "microsoft-graph"
+        secrets = ["the-client-state"]
+    "#;
+    let hookbox = Hookbox::with_routes(Sqlite, sources);
+    let browser = Browser::of(&hookbox);
+    for (source, body, secret) in [
+        ("figma", r#"{"event_type":"PING","passcode":"the-passcode","webhook_id":"22"}"#, "the-passcode"),
+        (
+            "microsoft-graph",
+            r#"{"value":[{"id":"1","changeType":"created","clientState":"the-client-state"}]}"#,
+            "the-client-state",
+        ),
+    ] {
+        let request = hookbox.rest.request(Method::POST, &format!("/v1/sources/{source}/webhooks"));
+        let answer = Answer::of(request.header(CONTENT_TYPE, "application/json").body(body)).await;
+        assert!((200..300).contains(&answer.status), "{source}: {}", answer.text);
+        let listed = hookbox.rest.get(&format!("/v1/webhooks?source={source}")).await.json();
+        let path = format!("/webhooks/{}", listed["webhooks"][0]["id"].as_str().unwrap());
+        for view in [path.as_str(), &format!("{path}?body=text"), "/webhooks", &format!("/sources/{source}")]
+        {
+            let page = browser.get(view).await;
+            assert_eq!(page.status, 200, "{view}: {}", page.text);
+            assert!(!page.text.contains(secret), "{view}: {}", page.text);
+        }
+        let token = form_token(&browser.get(&path).await);
+        has(&browser.post(&path, &[("form_token", &token)]).await, &[secret]);
+    }
+}
+
+#[tokio::test]
 async fn only_callers_that_see_a_webhook_can_ask_for_its_payload() {
     let tokens = [
         token("anna", EVERY_ROLE),
