@@ -160,7 +160,7 @@ pub struct Conclusion {
     pub result: Option<String>,
     /// The job's next status.
     pub next: Status,
-    /// When the job is due next; none if it is finished, or due at once.
+    /// When the job is due next; none if it is finished.
     pub due_at: Option<Timestamp>,
     /// Whether the attempt counts against the policy's attempts.
     pub counts: bool,
@@ -171,7 +171,7 @@ pub struct Conclusion {
 /// Decides how a job goes on after its process died or lost its lease. If its route is gone, there is no
 /// policy that says whether the job may start again. The job then becomes a dead letter, and an operator
 /// decides.
-pub fn conclude_interrupted(attempt_of_run: u32, policy: Option<&Policy>) -> Conclusion {
+pub fn conclude_interrupted(attempt_of_run: u32, policy: Option<&Policy>, now: Timestamp) -> Conclusion {
     // A processing job always allows this event.
     let next = policy
         .and_then(|policy| next_status(Status::Processing, Event::Interrupt, policy.rules(attempt_of_run)))
@@ -185,7 +185,7 @@ pub fn conclude_interrupted(attempt_of_run: u32, policy: Option<&Policy>) -> Con
         error: Some(error.to_owned()),
         result: None,
         next,
-        due_at: None,
+        due_at: next.is_waiting().then_some(now),
         counts: Event::Interrupt.counts(),
         blocks: policy.map_or(next == Status::DeadLettered, |policy| policy.blocks(next)),
     }

@@ -157,23 +157,15 @@ fn interrupted(shared: &Shared, policies: &Policies, row: TakenRow, now: Timesta
     let job = rows::job_id(row.webhook, row.queue)?;
     let policy = policies.get(&rows::route(&shared.schedule, job.queue)?);
     let attempt_of_run = rows::count(row.attempts - row.uncounted_attempts)?;
-    let concluded = conclude_interrupted(attempt_of_run, policy.map(AsRef::as_ref));
-    Ok(Finish {
-        lease: Lease { job, token: row.lease_token.cast_unsigned() },
-        order: row.lane.as_deref().and_then(lanes::order),
-        attempt: rows::count(row.attempts)?,
-        outcome: concluded.outcome,
-        started_at: rows::time(row.started_at)?,
-        finished_at: now,
-        error: concluded.error,
-        result: concluded.result,
-        delivery: None,
-        health: None,
-        next: concluded.next,
-        available_at: if concluded.next.is_final() { rows::time(row.available_at)? } else { now },
-        counts: concluded.counts,
-        blocks: concluded.blocks,
-    })
+    let concluded = conclude_interrupted(attempt_of_run, policy.map(AsRef::as_ref), now);
+    Ok(Finish::concluded(
+        Lease { job, token: row.lease_token.cast_unsigned() },
+        row.lane.as_deref().and_then(lanes::order),
+        rows::count(row.attempts)?,
+        rows::time(row.available_at)?,
+        (rows::time(row.started_at)?, now),
+        concluded,
+    ))
 }
 
 // By the clock of the database, and by what this process knows of it: a clock that was set forward a moment ago ends no

@@ -86,25 +86,18 @@ fn left_queues(transaction: &Transaction<'_>) -> Vec<u32> {
 fn interrupted(transaction: &Transaction<'_>, row: ExpiredRow, now: Timestamp) -> QueryResult<Finish> {
     let job = JobId { webhook: rows::id(&row.id)?, queue: rows::queue(row.queue)? };
     let attempt_of_run = rows::count(row.attempts - row.uncounted_attempts)?;
-    let concluded =
-        conclude_interrupted(attempt_of_run, transaction.context.memory.policy(job.queue).map(AsRef::as_ref));
-    Ok(Finish {
-        lease: Lease { job, token: row.lease_token.cast_unsigned() },
-        order: row.lane.map(OrderValue::new),
-        attempt: rows::count(row.attempts)?,
-        outcome: concluded.outcome,
-        // The last change of a job in `processing` was its claim.
-        started_at: rows::time(row.updated_at)?,
-        finished_at: now,
-        error: concluded.error,
-        result: concluded.result,
-        delivery: None,
-        health: None,
-        next: concluded.next,
-        available_at: if concluded.next.is_final() { rows::time(row.available_at)? } else { now },
-        counts: concluded.counts,
-        blocks: concluded.blocks,
-    })
+    let policy = transaction.context.memory.policy(job.queue);
+    let concluded = conclude_interrupted(attempt_of_run, policy.map(AsRef::as_ref), now);
+    // The last change of a job in `processing` was its claim.
+    let started_at = rows::time(row.updated_at)?;
+    Ok(Finish::concluded(
+        Lease { job, token: row.lease_token.cast_unsigned() },
+        row.lane.map(OrderValue::new),
+        rows::count(row.attempts)?,
+        rows::time(row.available_at)?,
+        (started_at, now),
+        concluded,
+    ))
 }
 
 /// The job whose interrupted attempt was its last; none if its queue is not known.
