@@ -64,8 +64,8 @@ impl Service {
             Some(_) => Some(self.searches.turn(self.clock.as_ref()).await?),
             None => None,
         };
-        let mut page = self.store.list(query.clone()).await?;
-        page.webhooks.retain_mut(|webhook| self.keep_listed(webhook, &query));
+        let mut page = self.store.list(query).await?;
+        page.webhooks.retain_mut(|webhook| self.sees(webhook));
         let webhooks = page.webhooks.into_iter().map(|webhook| self.arranged(webhook)).collect();
         Ok(Page { webhooks, ..page })
     }

@@ -88,8 +88,8 @@ impl Service {
         }
     }
 
-    /// The query limited to what the caller sees; none if that is nothing. What is found still has to pass
-    /// [`keep_listed`](Self::keep_listed), which removes jobs that the caller does not see.
+    /// The query limited to what the caller sees; none if that is nothing. [`sees`](Self::sees) then removes jobs that
+    /// the caller does not see.
     pub(super) fn limited_query(&self, query: &ListQuery) -> Option<ListQuery> {
         let mut limited = query.clone();
         if query.source.as_ref().is_some_and(|source| !self.caller.sees_source(source))
@@ -116,18 +116,6 @@ impl Service {
             seen = seen.only_routes(move |route| caller.sees_route(route));
         }
         seen
-    }
-
-    /// Whether a webhook that `query` has found is listed. Removes the jobs that the caller does not see. A status that
-    /// only such a job has does not count.
-    pub(super) fn keep_listed(&self, webhook: &mut WebhookStatus, query: &ListQuery) -> bool {
-        self.sees(webhook)
-            && (!self.caller.has_limited_routes()
-                || query.statuses.is_empty()
-                || webhook.jobs.iter().any(|job| {
-                    query.statuses.contains(&job.status)
-                        && query.route.as_ref().is_none_or(|route| *route == job.route)
-                }))
     }
 
     /// The numbers and pauses that the caller sees. Webhooks without jobs count only for a caller who sees all.
