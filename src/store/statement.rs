@@ -3,6 +3,8 @@
 //! Diesel caches statements of its query builder only for selects, and for inserts of a fixed shape. The hot
 //! statements here are updates, and inserts with nullable columns.
 
+use diesel::result::DatabaseErrorKind;
+
 /// Declares an SQL statement as a type. Its fields are the binds, in the order of the `?` in the text.
 /// `returns` names the SQL types of the result columns. The text must contain `?` only as a placeholder.
 macro_rules! statement {
@@ -49,3 +51,14 @@ macro_rules! statement {
 }
 
 pub(super) use statement;
+
+/// Whether a statement breaks a constraint of a table, so that the command is at fault, and not the database.
+pub(super) fn is_constraint(kind: &DatabaseErrorKind) -> bool {
+    matches!(
+        kind,
+        DatabaseErrorKind::UniqueViolation
+            | DatabaseErrorKind::ForeignKeyViolation
+            | DatabaseErrorKind::NotNullViolation
+            | DatabaseErrorKind::CheckViolation
+    )
+}

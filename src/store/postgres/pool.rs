@@ -13,6 +13,7 @@ use futures::FutureExt as _;
 
 use super::target::Connector;
 use crate::domain::error::Error;
+use crate::store::statement::is_constraint;
 use crate::telemetry::repeated::Repeated;
 
 /// How long to wait for a connection, including the time to open a new one.
@@ -113,13 +114,7 @@ pub(super) async fn answer<T>(asked: impl Future<Output = QueryResult<T>>) -> An
 /// Whether the database or the connection is at fault, and not the statement.
 pub(super) fn is_fault(error: &QueryError) -> bool {
     match error {
-        QueryError::DatabaseError(kind, _) => !matches!(
-            kind,
-            DatabaseErrorKind::UniqueViolation
-                | DatabaseErrorKind::ForeignKeyViolation
-                | DatabaseErrorKind::NotNullViolation
-                | DatabaseErrorKind::CheckViolation
-        ),
+        QueryError::DatabaseError(kind, _) => !is_constraint(kind),
         QueryError::DeserializationError(_) | QueryError::SerializationError(_) => false,
         _ => true,
     }

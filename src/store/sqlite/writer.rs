@@ -30,6 +30,7 @@ use super::transaction::{Context, Effects, Refusal, Transaction};
 use crate::domain::conflict::OnConflict;
 use crate::domain::error::{Error, Result, message_of_panic};
 use crate::store::acceptance::queue_full;
+use crate::store::statement::is_constraint;
 use crate::store::{Accepted, Submission};
 use crate::telemetry::metrics::Stopwatch;
 use crate::telemetry::repeated::Repeated;
@@ -253,13 +254,7 @@ fn reopen(context: &mut Context) -> std::result::Result<SqliteConnection, QueryE
 /// Whether the store itself is at fault, and not the command.
 fn is_store_fault(error: &QueryError) -> bool {
     match error {
-        QueryError::DatabaseError(kind, _) => !matches!(
-            kind,
-            DatabaseErrorKind::UniqueViolation
-                | DatabaseErrorKind::ForeignKeyViolation
-                | DatabaseErrorKind::NotNullViolation
-                | DatabaseErrorKind::CheckViolation
-        ),
+        QueryError::DatabaseError(kind, _) => !is_constraint(kind),
         QueryError::RollbackErrorOnCommit { .. }
         | QueryError::RollbackTransaction
         | QueryError::AlreadyInTransaction
