@@ -10,25 +10,10 @@ use url::Url;
 use super::connect::{SetupError, client_builder, system_authorities};
 use super::error::root_of;
 use super::webhook::{Content, Webhook};
+use crate::domain::headers::OF_CONNECTION;
 
 /// The most bytes of an answer that are read, so that the connection can be used again.
 const ANSWER_BYTES: usize = 1024 * 1024;
-
-/// Headers that belong to the connection of the sender, or to how it framed the body. The content type is that of the
-/// webhook: the body that came with another one may have been the envelope of it.
-const NOT_SENT: &[&str] = &[
-    "connection",
-    "content-length",
-    "content-type",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// A server that takes webhooks.
 #[derive(Clone, Debug)]
@@ -93,7 +78,8 @@ async fn read(mut response: Response) -> reqwest::Result<()> {
 fn headers(webhook: &Webhook, content: &Content) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in content.kept_headers() {
-        if NOT_SENT.contains(&name.as_str()) {
+        // The content type is that of the webhook: the body that came with another one may have been the envelope of it.
+        if OF_CONNECTION.contains(&name.as_str()) || name == "content-type" {
             continue;
         }
         // Names and values are valid headers, except for values with replaced bytes.

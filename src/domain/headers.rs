@@ -12,6 +12,20 @@ pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// Headers with credentials of the sender. Their values are not kept, and expressions of routes do not see them.
 pub const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 
+/// Headers that belong to one connection, or to how a body is framed on it. They are not sent on with a webhook.
+pub const OF_CONNECTION: [&str; 10] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// What is kept instead of a value that is hidden.
 pub const HIDDEN: &str = "***";
 

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::body::file_name;
-use crate::domain::headers::HIDDEN;
+use crate::domain::headers::{HIDDEN, OF_CONNECTION};
 use crate::domain::hidden::is_hidden;
 use crate::domain::webhook::Source;
 use crate::page::context::Context;
@@ -29,24 +29,14 @@ const DOWNLOAD_FIRST: &str = "Download the body into the folder first.";
 const TOO_LONG: &str = "There is no command: the body is too long to be written into one, and the key or the event type has \
     characters that a shell may treat specially. Download the body, and send it with “hookbox send”.";
 
-/// Headers that `curl` makes itself, or that belong to one connection or one trace.
-const OWN_HEADERS: [&str; 18] = [
+/// Headers besides [`OF_CONNECTION`] that `curl` makes itself, or that belong to one request or one trace.
+const OWN_HEADERS: [&str; 8] = [
     "accept",
     "accept-encoding",
-    "connection",
-    "content-length",
     "content-type",
-    "expect",
-    "host",
     "idempotency-key",
-    "keep-alive",
-    "proxy-connection",
-    "te",
     "traceparent",
     "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
     "user-agent",
     "via",
 ];
@@ -175,7 +165,7 @@ fn headers(webhook: &WebhookView, hints: &mut Vec<&'static str>) -> Vec<String> 
 
 /// Whether a header is made anew.
 fn is_own(name: &str) -> bool {
-    OWN_HEADERS.contains(&name) || name.starts_with("x-forwarded-")
+    OF_CONNECTION.contains(&name) || OWN_HEADERS.contains(&name) || name.starts_with("x-forwarded-")
 }
 
 /// A header as an option; none if it cannot be written safely.

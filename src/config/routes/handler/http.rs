@@ -21,6 +21,7 @@ use crate::config::secret;
 use crate::domain::address::{LOCALHOST, is_localhost, refusal};
 use crate::domain::breaker::BreakerPolicy;
 use crate::domain::handler::{Http, SigningKey};
+use crate::domain::headers::OF_CONNECTION;
 use crate::domain::secret::Secret;
 
 /// The longest delay that `retry_after_cap` can allow.
@@ -29,7 +30,7 @@ const MAX_RETRY_AFTER: Duration = DAY.saturating_mul(30);
 /// The most failures in a row after which a breaker can open.
 const MAX_FAILURES: u32 = 10_000;
 
-/// The headers that hookbox sets, besides those that begin with `hookbox-`, and those that belong to the connection.
+/// The headers that hookbox sets and those for proxies, besides [`OF_CONNECTION`] and those that begin with `hookbox-`.
 const RESERVED_HEADERS: &[&str] = &[
     "content-type",
     "idempotency-key",
@@ -38,18 +39,8 @@ const RESERVED_HEADERS: &[&str] = &[
     "webhook-signature",
     "traceparent",
     "tracestate",
-    "host",
-    "content-length",
-    "connection",
-    "expect",
-    "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
 ];
 
 const URL_ALLOWED: &str = "an http or https URL, such as \"https://hooks.example.com/orders\"";
@@ -191,7 +182,8 @@ impl RouteReader<'_, '_> {
 
 /// Why a header of this name, in lower case, must not be set; none if it may.
 fn name_problem(name: &str, has_credentials: bool) -> Option<&'static str> {
-    if RESERVED_HEADERS.contains(&name) || name.starts_with("hookbox-") {
+    let is_reserved = OF_CONNECTION.contains(&name) || RESERVED_HEADERS.contains(&name);
+    if is_reserved || name.starts_with("hookbox-") {
         return Some("is set by hookbox, or belongs to the connection; remove it");
     }
     (name == "authorization" && has_credentials)
