@@ -30,6 +30,9 @@ use crate::config::{Config, Database, EXIT_USAGE, Mistakes, without_password};
 use crate::store::{postgres, sqlite};
 use crate::worker::handler::Registry;
 
+/// The exit code of a process that a signal has stopped: 128 and the number of SIGINT, as in shells.
+const EXIT_INTERRUPTED: u8 = 130;
+
 /// A durable inbox for webhooks: stores each webhook before it answers, runs the handler of every
 /// matching route, and reports the results
 #[derive(Debug, Parser)]

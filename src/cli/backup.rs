@@ -12,10 +12,10 @@ use indicatif::BinaryBytes;
 use tokio::sync::oneshot;
 
 use self::bar::CopyBar;
-use super::Failure;
 use super::output::{print, row_counts};
-use super::serve::{EXIT_INTERRUPTED, shutdown_signal};
+use super::serve::shutdown_signal;
 use super::settings::SettingFlags;
+use super::{EXIT_INTERRUPTED, Failure};
 use crate::clock::SystemClock;
 use crate::config;
 use crate::domain::clock::Clock as _;

@@ -11,8 +11,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use self::welcome::Welcome;
-use super::Failure;
 use super::settings::SettingFlags;
+use super::{EXIT_INTERRUPTED, Failure};
 use crate::app::{Program, known_handlers};
 use crate::config::{Config, Database, Layers, Listening};
 use crate::connections::raise_open_files;
@@ -20,9 +20,6 @@ use crate::domain::error::causes;
 use crate::handlers::exec::Launcher;
 use crate::telemetry::Telemetry;
 use crate::worker::handler::Registry;
-
-/// The exit code of a process that a second signal has ended: 128 + SIGINT, as in shells.
-pub(super) const EXIT_INTERRUPTED: u8 = 130;
 
 /// Starts logs and traces, and serves until SIGTERM or SIGINT. An error is logged if logs are JSON, so that all of
 /// standard error is.

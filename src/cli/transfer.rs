@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::progress::Progress;
-use super::Failure;
 use super::output::{print, row_counts};
-use super::serve::{EXIT_INTERRUPTED, shutdown_signal};
+use super::serve::shutdown_signal;
 use super::settings::SettingFlags;
+use super::{EXIT_INTERRUPTED, Failure};
 use crate::clock::SystemClock;
 use crate::config;
 use crate::domain::secret::Secret;

@@ -10,11 +10,8 @@ use super::server::{ServerFlags, block_on};
 use super::tell::Format;
 use super::terminal::{Terminal, Tint, tint_of};
 use crate::cli::output::print_on;
-use crate::cli::{Failure, note};
+use crate::cli::{EXIT_INTERRUPTED, Failure, note};
 use crate::client::{Arrived, Filter, Following, Happened, Place};
-
-/// The exit code of a process that Ctrl-C has stopped: 128 and the number of SIGINT.
-pub(super) const EXIT_INTERRUPTED: u8 = 130;
 
 /// The options of `hookbox tail`.
 #[derive(Clone, Debug, Args)]

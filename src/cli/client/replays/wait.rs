@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::told::Replay;
 use crate::cli::bar::Bar;
 use crate::cli::client::interrupt::Interrupt;
-use crate::cli::client::tail::{EXIT_INTERRUPTED, lost};
+use crate::cli::client::tail::lost;
 use crate::cli::client::tell::Format;
-use crate::cli::{Failure, note};
+use crate::cli::{EXIT_INTERRUPTED, Failure, note};
 use crate::client::Client;
 
 /// The pause before the first look at a replay, and the longest one. It doubles with each look.
