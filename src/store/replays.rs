@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-pub(super) use self::choice::{Choice, Chosen, behind_for, pause, queues};
+pub(super) use self::choice::{Behind, Choice, Chosen, pause, queues};
 pub use self::filter::ReplayFilter;
 pub(super) use self::pace::{due_in, most_at_once, next_at};
 pub(super) use self::stored::StoredReplay;

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
-use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::result::Error as QueryError;
@@ -22,11 +21,11 @@ use super::shared::Shared;
 use super::{lanes, list, next_due};
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
-use crate::domain::job::{JobId, QueueId, Status};
+use crate::domain::job::{JobId, Status};
 use crate::domain::replay::{ReplayState, WaitsFor};
 use crate::domain::webhook::WebhookStatus;
 use crate::store::replays::{
-    Choice, Chosen, NOTED_AFTER, STEP_ROWS, behind_for, due_in, most_at_once, next_at, pause, queues,
+    Behind, Choice, Chosen, NOTED_AFTER, STEP_ROWS, due_in, most_at_once, next_at, pause, queues,
 };
 use crate::store::{ListQuery, Replay, ReplayStep};
 
@@ -70,10 +69,7 @@ async fn step_once(
     // A dry run only counts, so it takes all that it looks at.
     let most = if dry_run { usize::MAX } else { most };
     let (found, end) = list::oldest(shared, connection, &filter, places, most).await?;
-    let mut behind = Behind::default();
-    if !dry_run {
-        behind = Behind::of(connection, &found, &filter, now).await?;
-    }
+    let behind = if dry_run { Behind::default() } else { behind(connection, &found, &filter, now).await? };
     let policies = shared.schedule.policies();
     let chosen = Choice { filter: &filter, policies: &policies, behind: &behind.queues, most }.of(&found);
     if let Some(route) = chosen.held_by.clone().filter(|_| chosen.counts.webhooks == 0) {
@@ -140,32 +136,20 @@ fn position_after(found: &[WebhookStatus], chosen: &Chosen, end: Uuid) -> Uuid {
     found.get(dealt_with).map_or(end, |next| rows::uuid(next.id))
 }
 
-/// The queues whose due jobs wait to start.
-#[derive(Default)]
-struct Behind {
-    queues: HashSet<QueueId>,
-    /// For how long the first of these jobs has been due.
-    longest: Duration,
-}
-
-impl Behind {
-    async fn of(
-        connection: &mut AsyncPgConnection,
-        found: &[WebhookStatus],
-        filter: &ListQuery,
-        now: Timestamp,
-    ) -> QueryResult<Self> {
-        let of_queue = |id| SharedQueue { id, cursor: None, is_ordered: true };
-        let asked = queues(found, filter).into_iter().map(of_queue).collect::<Vec<_>>();
-        let mut behind = Self::default();
-        for due in next_due::next_due(connection, &asked, now).await? {
-            if let Some(waited) = behind_for(due.next(), now) {
-                behind.queues.insert(due.queue);
-                behind.longest = behind.longest.max(waited);
-            }
-        }
-        Ok(behind)
+/// The queues of these webhooks whose due jobs wait to start.
+async fn behind(
+    connection: &mut AsyncPgConnection,
+    found: &[WebhookStatus],
+    filter: &ListQuery,
+    now: Timestamp,
+) -> QueryResult<Behind> {
+    let of_queue = |id| SharedQueue { id, cursor: None, is_ordered: true };
+    let asked = queues(found, filter).into_iter().map(of_queue).collect::<Vec<_>>();
+    let mut behind = Behind::default();
+    for due in next_due::next_due(connection, &asked, now).await? {
+        behind.note(due.queue, due.next(), now);
     }
+    Ok(behind)
 }
 
 /// The webhooks of the jobs whose payload is still stored. Unless it is a dry run, locks the webhooks until the transaction

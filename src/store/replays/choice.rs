@@ -20,6 +20,24 @@ const BEHIND: Duration = Duration::from_millis(100);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// The queues whose due jobs wait to start.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Behind {
+    pub(in crate::store) queues: HashSet<QueueId>,
+    /// For how long the first of these jobs has been due.
+    pub(in crate::store) longest: Duration,
+}
+
+impl Behind {
+    /// Adds a queue if its first waiting job has been due for too long. `due` is when that job was due.
+    pub(in crate::store) fn note(&mut self, queue: QueueId, due: Option<Timestamp>, now: Timestamp) {
+        if let Some(waited) = behind_for(due, now) {
+            self.queues.insert(queue);
+            self.longest = self.longest.max(waited);
+        }
+    }
+}
+
 /// The inputs for the choice of the jobs that a step restarts.
 pub(in crate::store) struct Choice<'a> {
     /// The filter of the replay.
@@ -97,7 +115,7 @@ fn wanted<'a>(webhook: &'a WebhookStatus, filter: &'a ListQuery) -> impl Iterato
 }
 
 /// For how long the first waiting job of a queue has been due, if that is too long. `due` is when it was due.
-pub(in crate::store) fn behind_for(due: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+fn behind_for(due: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
     let waited = now.duration_since(due?);
     (!waited.is_negative()).then(|| waited.unsigned_abs()).filter(|waited| *waited > BEHIND)
 }

@@ -1,8 +1,6 @@
 //! The steps of a replay. A reader looks for the jobs, so that the writer only has to restart them.
 
-use std::collections::HashSet;
 use std::ops::Range;
-use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
@@ -13,13 +11,12 @@ use super::schema::{jobs, replays};
 use super::transaction::{Refusal, Transaction};
 use super::{SqliteStore, due, list, restart, rows};
 use crate::domain::error::Result;
-use crate::domain::job::QueueId;
 use crate::domain::policy::Policies;
 use crate::domain::replay::{ReplayState, WaitsFor};
 use crate::domain::route::Rate;
 use crate::domain::webhook::WebhookStatus;
 use crate::store::replays::{
-    Choice, Chosen, NOTED_AFTER, STEP_ROWS, behind_for, due_in, most_at_once, next_at, pause, queues,
+    Behind, Choice, Chosen, NOTED_AFTER, STEP_ROWS, due_in, most_at_once, next_at, pause, queues,
 };
 use crate::store::{ListQuery, Replay, ReplayStep};
 
@@ -77,10 +74,7 @@ fn look(
     // A dry run only counts, so it takes all that it looks at.
     let most = if dry_run { usize::MAX } else { most };
     let (webhooks, end) = list::oldest(connection, &filter, places, most)?;
-    let mut behind = Behind::default();
-    if !dry_run {
-        behind = Behind::of(connection, &webhooks, &filter, now)?;
-    }
+    let behind = if dry_run { Behind::default() } else { behind(connection, &webhooks, &filter, now)? };
     let choice = Choice { filter: &filter, policies, behind: &behind.queues, most };
     let mut chosen = choice.of(&webhooks);
     if let Some(route) = chosen.held_by.clone().filter(|_| chosen.counts.webhooks == 0) {
@@ -115,30 +109,18 @@ fn position_after(webhooks: &[WebhookStatus], chosen: &Chosen, end: i64) -> i64 
     webhooks.get(dealt_with).map_or(end, |next| next.id.sequence().as_i64())
 }
 
-/// The queues whose due jobs wait to start.
-#[derive(Default)]
-struct Behind {
-    queues: HashSet<QueueId>,
-    /// For how long the first of these jobs has been due.
-    longest: Duration,
-}
-
-impl Behind {
-    fn of(
-        connection: &mut SqliteConnection,
-        webhooks: &[WebhookStatus],
-        filter: &ListQuery,
-        now: Timestamp,
-    ) -> QueryResult<Self> {
-        let mut behind = Self::default();
-        for queue in queues(webhooks, filter) {
-            if let Some(waited) = behind_for(due::first(connection, queue)?, now) {
-                behind.queues.insert(queue);
-                behind.longest = behind.longest.max(waited);
-            }
-        }
-        Ok(behind)
+/// The queues of these webhooks whose due jobs wait to start.
+fn behind(
+    connection: &mut SqliteConnection,
+    webhooks: &[WebhookStatus],
+    filter: &ListQuery,
+    now: Timestamp,
+) -> QueryResult<Behind> {
+    let mut behind = Behind::default();
+    for queue in queues(webhooks, filter) {
+        behind.note(queue, due::first(connection, queue)?, now);
     }
+    Ok(behind)
 }
 
 /// Counts the jobs that a dry run would restart.
