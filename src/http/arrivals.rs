@@ -16,7 +16,7 @@ use super::Api;
 use super::dto::WatchWebhooksResponse;
 use super::problem::{Problem, Refused};
 use super::query::parameters;
-use super::watch::KEEP_ALIVE;
+use super::watch::{KEEP_ALIVE, error_event};
 use crate::domain::trace::Traceparent;
 use crate::service::arrivals::ArrivalQuery;
 
@@ -86,11 +86,7 @@ pub(super) async fn watch_webhooks(
                 let event = Event::default().event(name).id(arrival.resume_after.to_string());
                 event.json_data(WatchWebhooksResponse::from(arrival))
             }
-            Err(error) => {
-                let refused = Refused::from(error);
-                let problem = refused.problem(uri.path(), traceparent.trace_id());
-                Event::default().event("error").json_data(problem)
-            }
+            Err(error) => error_event(error, &uri, &traceparent),
         };
         // Strings and numbers always serialize.
         Ok::<_, Infallible>(event.unwrap_or_default())

@@ -13,6 +13,7 @@ use super::Api;
 use super::dto::StatusBody;
 use super::problem::{Problem, Refused};
 use super::query::Id;
+use crate::domain::error::Error;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::WebhookName;
 
@@ -47,14 +48,17 @@ pub(super) async fn watch_status(
     let events = changes.map(move |change| {
         let event = match change {
             Ok(status) => Event::default().event("status").json_data(StatusBody::from(status)),
-            Err(error) => {
-                let refused = Refused::from(error);
-                let problem = refused.problem(uri.path(), traceparent.trace_id());
-                Event::default().event("error").json_data(problem)
-            }
+            Err(error) => error_event(error, &uri, &traceparent),
         };
         // Strings and numbers always serialize.
         Ok::<_, Infallible>(event.unwrap_or_default())
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+}
+
+/// The last event of a stream that ends with an error. Its data is a Problem.
+pub(super) fn error_event(error: Error, uri: &Uri, traceparent: &Traceparent) -> Result<Event, axum::Error> {
+    let refused = Refused::from(error);
+    let problem = refused.problem(uri.path(), traceparent.trace_id());
+    Event::default().event("error").json_data(problem)
 }
