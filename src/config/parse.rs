@@ -234,10 +234,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn rate_limit(&self, name: &str) -> Option<Option<Rate>> {
-        self.read(
-            name,
-            |value| if value.is_empty() || value == "none" { Some(None) } else { rate(value).map(Some) },
-        )
+        self.read(name, |value| if value.is_empty() { Some(None) } else { rate(value).map(Some) })
     }
 
     pub(super) fn log_filter(&self, name: &str) -> Option<String> {

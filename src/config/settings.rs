@@ -236,7 +236,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "log",
         default: "info",
-        allowed: "a level (error, warn, info, debug, trace), or levels by module such as info,hookbox::store=debug",
+        allowed: "a level (error, warn, info, debug, trace, off), or levels by module such as info,hookbox::store=debug",
         help: "Lowest level that is logged, or levels by module such as info,hookbox::store=debug",
     },
     Setting {
