@@ -1,10 +1,11 @@
 //! Builds the parts of hookbox, runs them, and stops them in the right order.
 
+mod parts;
 mod program;
+mod stores;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::TryRng as _;
 use rand::rngs::SysRng;
@@ -12,33 +13,24 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::parts::Parts;
 pub use self::program::ServeError;
 pub(crate) use self::program::{Program, ReadLayers, known_handlers};
-use crate::access::Access;
-use crate::config::{Config, Database};
+use self::stores::open_store;
+use crate::config::Config;
 use crate::connections::{Bodies, Connections, connections_for_open_files};
 use crate::domain::clock::Clock;
-use crate::domain::error::causes;
 use crate::domain::host::Scheme;
-use crate::keys::{KeyFetcher, Network};
+use crate::keys::Network;
 use crate::page::{self, Pages};
-use crate::service::alerts::{Alerter, BacklogLevels};
-use crate::service::reload::{ReadSettings, RoutesInForce};
-use crate::service::replays::Replayer;
-use crate::service::work::Work;
-use crate::service::{Receiving, Service};
-use crate::store::Store;
-use crate::store::postgres::{self, PostgresStore};
-use crate::store::sqlite::{self, SqliteStore};
+use crate::service::Service;
+use crate::service::alerts::BacklogLevels;
+use crate::service::reload::ReadSettings;
+use crate::store::{postgres, sqlite};
 use crate::telemetry::metrics::Metrics;
-use crate::tls::{self, Certificates};
+use crate::tls::Certificates;
 use crate::worker::handler::Registry;
-use crate::worker::purger::Purger;
-use crate::worker::{self, Pool};
 use crate::{grpc, http};
-
-/// How long to wait between two tries to reach the database at the start.
-const CONNECT_AGAIN: Duration = Duration::from_secs(1);
 
 /// The listeners for requests. Tests bind port 0.
 #[derive(Debug)]
@@ -97,16 +89,15 @@ pub async fn run(
     environment: Environment,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
-    let Environment { clock, seed, network, handlers, settings, reload } = environment;
+    let clock = Arc::clone(&environment.clock);
     // Not from the seed, a part of which is in the history of attempts.
     let mut form_key = [0; 32];
     SysRng.try_fill_bytes(&mut form_key).map_err(|error| RunError::Random(Box::new(error)))?;
     let metrics = Arc::new(Metrics::default());
     // Before the store is open: taking over jobs can make dead letters.
     metrics.alerts().want(config.routes.take_alerts());
-    let worker = worker_name(&config, seed);
     tokio::pin!(shutdown);
-    let opening = open_store(&config, &worker, &clock, &metrics, seed);
+    let opening = open_store(&config, &clock, &metrics, environment.seed);
     let store = tokio::select! {
         store = opening => store?,
         () = &mut shutdown => {
@@ -116,46 +107,11 @@ pub async fn run(
     };
     let loaded = config.tls.as_ref().and_then(|tls| tls.loaded.clone());
     let certificates = loaded.map(|loaded| Arc::new(Certificates::new(loaded)));
-    let routes = RoutesInForce::new(Arc::clone(&config.routes), settings)
-        .with_sources(config.sources.map())
-        .with_text(Arc::clone(&config.text))
-        .with_certificates(certificates.clone());
-    let routes = Arc::new(routes);
-    let pool = Pool::start(
-        Arc::clone(&store) as _,
-        handlers,
-        routes.policies(),
-        Arc::clone(&clock),
-        Arc::clone(&metrics),
-        worker::Options { workers: config.workers, worker: worker.into(), lease: config.lease, seed },
-    )
-    .map_err(RunError::Threads)?;
-    let purger = Purger::start(
-        Arc::clone(&store),
-        Arc::clone(&clock),
-        Arc::clone(&metrics),
-        config.retention,
-        config.retention_actions,
-        config.purge_interval,
-    );
-
-    let keys = KeyFetcher::new(Arc::clone(&clock), network, seed);
-    let receiving = Arc::new(Receiving::new(config.rate_limit, keys, seed, Arc::clone(&clock)));
     let (leaving, stopping) = (Arc::new(CancellationToken::new()), Arc::new(CancellationToken::new()));
-    let (work, leasing) = Work::start(
-        Arc::clone(&store) as _,
-        Arc::clone(&clock),
-        Arc::clone(&metrics),
-        seed,
-        (*stopping).clone(),
-    );
-    let access = Arc::new(Access::new(Arc::clone(&config.tokens), Arc::clone(&clock)));
-    let service =
-        Service::new(Arc::clone(&store), routes, Arc::clone(&clock), metrics, receiving, work, access);
     let levels = BacklogLevels::new(config.max_backlog, config.backlog_alert);
-    let alerter = Alerter::start(service.clone(), levels);
-    let replayer = Replayer::start(service.clone());
-    let sampling = tokio::spawn(service.clone().keep_history());
+    let (parts, service) =
+        Parts::start(&config, environment, store, metrics, certificates.clone(), levels, &stopping)?;
+
     let connections = Connections::new(connections_for_open_files(handler_files(&config)));
     let bodies = Bodies::new(config.max_body_bytes);
     let rest = http::router(http::Api {
@@ -171,10 +127,8 @@ pub async fn run(
         leaving: leaving.clone(),
         stopping: stopping.clone(),
     });
-    let reloading = tokio::spawn(reload_when_asked(service.clone(), reload));
     let (rest_tls, grpc_tls) =
         (certificates.as_ref().map(Certificates::rest), certificates.as_ref().map(Certificates::grpc));
-    let looking = certificates.map(|certificates| tokio::spawn(look(certificates, Arc::clone(&clock))));
     let calls = grpc::Api {
         service,
         max_body_bytes: config.max_body_bytes,
@@ -210,35 +164,15 @@ pub async fn run(
     tracing::info!("shutting down: no new requests, running attempts may finish");
     leaving.cancel();
     stopping.cancel();
-    reloading.abort();
-    sampling.abort();
-    if let Some(looking) = looking {
-        looking.abort();
-    }
-    let stopped = async {
-        purger.stop().await;
-        replayer.stop().await;
-        pool.shutdown(config.shutdown_grace).await
-    };
-    let (left, ()) = tokio::join!(stopped, async {
+    let ended = async {
         if !http.is_finished() {
             let _ = http.await;
         }
         if !grpc.is_finished() {
             let _ = grpc.await;
         }
-    });
-    // After the last attempt and the last outcome of a worker, because they may have made dead letters.
-    alerter.stop().await;
-    if left > 0 {
-        tracing::warn!(
-            attempts = left,
-            "some handlers did not stop; their jobs are taken over by another process"
-        );
-    }
-    // A claim for a worker may be in progress. An error means that the task panicked.
-    let _ = leasing.await;
-    store.close().await;
+    };
+    parts.stop(config.shutdown_grace, ended).await;
     tracing::info!("hookbox has stopped");
     served
 }
@@ -266,87 +200,9 @@ fn pages(
     }
 }
 
-/// Reloads the settings whenever `asked` is notified.
-async fn reload_when_asked(service: Service, asked: Arc<Notify>) {
-    loop {
-        asked.notified().await;
-        // The service logs the result.
-        let _ = service.reload().await;
-    }
-}
-
-/// Looks for changes of the certificates.
-async fn look(certificates: Arc<Certificates>, clock: Arc<dyn Clock>) {
-    loop {
-        clock.sleep(tls::LOOK_EVERY).await;
-        let certificates = Arc::clone(&certificates);
-        // An error means that the look panicked; the certificates in force stay.
-        let _ = tokio::task::spawn_blocking(move || certificates.look()).await;
-    }
-}
-
 /// How many files running attempts may keep open if all of them belong to the route that needs most.
 fn handler_files(config: &Config) -> usize {
     let policies = config.routes.policies();
     let of_an_attempt = policies.iter().map(|policy| policy.handler.open_files()).max().unwrap_or(0);
     config.workers.saturating_mul(of_an_attempt)
-}
-
-/// The name of this process in the history of attempts.
-fn worker_name(config: &Config, seed: u64) -> String {
-    match &config.database {
-        Database::Sqlite(_) => config.worker.clone(),
-        // Two containers can have the same host name and process id; a random suffix keeps the names apart.
-        Database::Postgres(_) => format!("{}-{:08x}", config.worker, seed as u32),
-    }
-}
-
-/// Opens the store that the settings name. Its background tasks run in the caller's tokio runtime.
-async fn open_store(
-    config: &Config,
-    worker: &str,
-    clock: &Arc<dyn Clock>,
-    metrics: &Arc<Metrics>,
-    seed: u64,
-) -> Result<Arc<dyn Store>, RunError> {
-    let (max_backlog, policies) = (config.max_backlog, config.routes.policies());
-    let (clock, metrics) = (Arc::clone(clock), Arc::clone(metrics));
-    Ok(match &config.database {
-        Database::Sqlite(path) => {
-            let options = sqlite::Options { path: path.clone(), max_backlog, policies, seed };
-            Arc::new(SqliteStore::open(options, clock, metrics).await?)
-        }
-        Database::Postgres(target) => {
-            let (target, worker) = (target.clone(), worker.to_owned());
-            let options = postgres::Options { target, max_backlog, policies, worker, seed };
-            let opened = open_postgres(options, clock, metrics, config.startup_wait).await;
-            Arc::new(opened.map_err(|error| RunError::Postgres(Box::new(error)))?)
-        }
-    })
-}
-
-/// Opens the store in a PostgreSQL database. Tries again for `wait` if the server cannot be reached: it may be
-/// starting at the same time.
-async fn open_postgres(
-    options: postgres::Options,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
-    wait: Duration,
-) -> Result<PostgresStore, postgres::OpenError> {
-    let until = clock.monotonic().saturating_add(wait);
-    loop {
-        let opened = PostgresStore::open(options.clone(), Arc::clone(&clock), Arc::clone(&metrics)).await;
-        let left = until.saturating_sub(clock.monotonic());
-        match opened {
-            Err(error) if error.is_temporary() && !left.is_zero() => {
-                tracing::warn!(
-                    error = %causes(&error),
-                    left = ?Duration::from_secs(left.as_secs()),
-                    "the database cannot be reached yet; trying again"
-                );
-                clock.sleep(CONNECT_AGAIN.min(left)).await;
-            }
-            opened => return opened,
-        }
-    }
 }

@@ -1,0 +1,153 @@
+//! The parts that run beside the two servers: started over an open store, and stopped in the right order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::stores::worker_name;
+use super::{Environment, RunError};
+use crate::access::Access;
+use crate::config::Config;
+use crate::domain::clock::Clock;
+use crate::keys::KeyFetcher;
+use crate::service::alerts::{Alerter, BacklogLevels};
+use crate::service::reload::RoutesInForce;
+use crate::service::replays::Replayer;
+use crate::service::work::Work;
+use crate::service::{Receiving, Service};
+use crate::store::Store;
+use crate::telemetry::metrics::Metrics;
+use crate::tls::{self, Certificates};
+use crate::worker::purger::Purger;
+use crate::worker::{self, Pool};
+
+/// The parts that run beside the servers.
+pub(super) struct Parts {
+    store: Arc<dyn Store>,
+    pool: Pool,
+    purger: Purger,
+    alerter: Alerter,
+    replayer: Replayer,
+    /// Claims jobs for workers elsewhere.
+    leasing: JoinHandle<()>,
+    /// Keeps the history that the page shows.
+    sampling: JoinHandle<()>,
+    /// Reloads the settings when asked.
+    reloading: JoinHandle<()>,
+    /// Looks for changes of the certificates; none without TLS.
+    looking: Option<JoinHandle<()>>,
+}
+
+impl Parts {
+    /// Starts the parts over an open store. Returns them with the use cases, for the servers. Errors: the system could
+    /// not start a thread.
+    pub(super) fn start(
+        config: &Config,
+        environment: Environment,
+        store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
+        certificates: Option<Arc<Certificates>>,
+        levels: BacklogLevels,
+        stopping: &CancellationToken,
+    ) -> Result<(Self, Service), RunError> {
+        let Environment { clock, seed, network, handlers, settings, reload } = environment;
+        let worker = worker_name(config, seed);
+        let routes = RoutesInForce::new(Arc::clone(&config.routes), settings)
+            .with_sources(config.sources.map())
+            .with_text(Arc::clone(&config.text))
+            .with_certificates(certificates.clone());
+        let routes = Arc::new(routes);
+        let pool = Pool::start(
+            Arc::clone(&store) as _,
+            handlers,
+            routes.policies(),
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+            worker::Options { workers: config.workers, worker: worker.into(), lease: config.lease, seed },
+        )
+        .map_err(RunError::Threads)?;
+        let purger = Purger::start(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+            config.retention,
+            config.retention_actions,
+            config.purge_interval,
+        );
+
+        let keys = KeyFetcher::new(Arc::clone(&clock), network, seed);
+        let receiving = Arc::new(Receiving::new(config.rate_limit, keys, seed, Arc::clone(&clock)));
+        let (work, leasing) = Work::start(
+            Arc::clone(&store) as _,
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+            seed,
+            stopping.clone(),
+        );
+        let access = Arc::new(Access::new(Arc::clone(&config.tokens), Arc::clone(&clock)));
+        let service =
+            Service::new(Arc::clone(&store), routes, Arc::clone(&clock), metrics, receiving, work, access);
+        let parts = Self {
+            store,
+            pool,
+            purger,
+            alerter: Alerter::start(service.clone(), levels),
+            replayer: Replayer::start(service.clone()),
+            leasing,
+            sampling: tokio::spawn(service.clone().keep_history()),
+            reloading: tokio::spawn(reload_when_asked(service.clone(), reload)),
+            looking: certificates.map(|certificates| tokio::spawn(look(certificates, clock))),
+        };
+        Ok((parts, service))
+    }
+
+    /// Stops the parts, and closes the store last. Gives running attempts `grace`. `served` is ready once both servers
+    /// have ended.
+    pub(super) async fn stop(self, grace: Duration, served: impl Future<Output = ()>) {
+        let Self { store, pool, purger, alerter, replayer, leasing, sampling, reloading, looking } = self;
+        reloading.abort();
+        sampling.abort();
+        if let Some(looking) = looking {
+            looking.abort();
+        }
+        let stopped = async {
+            purger.stop().await;
+            replayer.stop().await;
+            pool.shutdown(grace).await
+        };
+        let (left, ()) = tokio::join!(stopped, served);
+        // After the last attempt and the last outcome of a worker, because they may have made dead letters.
+        alerter.stop().await;
+        if left > 0 {
+            tracing::warn!(
+                attempts = left,
+                "some handlers did not stop; their jobs are taken over by another process"
+            );
+        }
+        // A claim for a worker may be in progress. An error means that the task panicked.
+        let _ = leasing.await;
+        store.close().await;
+    }
+}
+
+/// Reloads the settings whenever `asked` is notified.
+async fn reload_when_asked(service: Service, asked: Arc<Notify>) {
+    loop {
+        asked.notified().await;
+        // The service logs the result.
+        let _ = service.reload().await;
+    }
+}
+
+/// Looks for changes of the certificates.
+async fn look(certificates: Arc<Certificates>, clock: Arc<dyn Clock>) {
+    loop {
+        clock.sleep(tls::LOOK_EVERY).await;
+        let certificates = Arc::clone(&certificates);
+        // An error means that the look panicked; the certificates in force stay.
+        let _ = tokio::task::spawn_blocking(move || certificates.look()).await;
+    }
+}
