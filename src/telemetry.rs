@@ -1,8 +1,10 @@
 //! Logs, traces and metrics. Every layer may use this module.
 
 pub mod alerts;
+mod commits;
 pub mod history;
 pub mod metrics;
+mod pool_gauges;
 #[cfg(target_os = "linux")]
 mod process;
 pub mod pulled;

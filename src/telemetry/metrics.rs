@@ -4,20 +4,21 @@
 //! never labels.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use super::alerts::Alerts;
+use super::commits::Commits;
 use super::history::History;
+use super::pool_gauges::PoolGauges;
+pub use super::pool_gauges::WorkerCounts;
 use super::quarantine::Quarantine;
 use super::rates::Rate;
 use super::route_counters::RouteCounters;
@@ -51,18 +52,11 @@ pub struct Metrics {
     routes: RouteCounters,
     leases_lost: Counter,
     store: StoreGauges,
-    ready: Gauge,
-    workers: Gauge,
-    workers_busy: Gauge,
-    abandoned_threads: Gauge,
-    pull_polls: Gauge,
-    commits: Histogram,
-    commit_commands: Histogram,
-    commit_failures: Counter,
+    pool: PoolGauges,
+    commits: Commits,
     purged: Family<ByWhat, Counter>,
     accepted_rate: Rate,
     completed_rate: Rate,
-    workers_total: AtomicU64,
     alerts: Alerts,
     history: History,
 }
@@ -81,18 +75,11 @@ impl Default for Metrics {
             routes: RouteCounters::default(),
             leases_lost: Counter::default(),
             store: StoreGauges::default(),
-            ready: Gauge::default(),
-            workers: Gauge::default(),
-            workers_busy: Gauge::default(),
-            abandoned_threads: Gauge::default(),
-            pull_polls: Gauge::default(),
-            commits: short_seconds(),
-            commit_commands: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
-            commit_failures: Counter::default(),
+            pool: PoolGauges::default(),
+            commits: Commits::default(),
             purged: Family::default(),
             accepted_rate: Rate::default(),
             completed_rate: Rate::default(),
-            workers_total: AtomicU64::new(0),
             alerts: Alerts::default(),
             history: History::default(),
             registry: Registry::default(),
@@ -112,35 +99,8 @@ impl Default for Metrics {
             metrics.leases_lost.clone(),
         );
         metrics.store.register(registry);
-        registry.register("ready", "1 if `/readyz` answers 200, else 0", metrics.ready.clone());
-        registry.register("workers", "Worker threads", metrics.workers.clone());
-        registry.register("workers_busy", "Worker threads that have a job", metrics.workers_busy.clone());
-        registry.register(
-            "abandoned_threads",
-            "Threads whose attempts were abandoned, because their handlers do not return",
-            metrics.abandoned_threads.clone(),
-        );
-        registry.register(
-            "pull_polls",
-            "Requests of workers that wait for jobs of routes with the handler `pull`",
-            metrics.pull_polls.clone(),
-        );
-        registry.register_with_unit(
-            "commit_duration",
-            "How long transactions of the store took, sync to disk included",
-            Unit::Seconds,
-            metrics.commits.clone(),
-        );
-        registry.register(
-            "commit_commands",
-            "Commands (webhooks, outcomes and others) in one transaction",
-            metrics.commit_commands.clone(),
-        );
-        registry.register(
-            "commit_failures",
-            "Transactions that the store could not write",
-            metrics.commit_failures.clone(),
-        );
+        metrics.pool.register(registry);
+        metrics.commits.register(registry);
         registry.register(
             "purged",
             "What was removed after its retention: payloads, or whole webhooks",
@@ -155,15 +115,6 @@ impl Default for Metrics {
         metrics.purged(0, 0);
         Self { registry: all, ..metrics }
     }
-}
-
-/// How many worker threads there are, and how many have a job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WorkerCounts {
-    /// Threads that run handlers; 0 once the dispatcher has ended.
-    pub total: u32,
-    /// Threads that have a job.
-    pub busy: u32,
 }
 
 impl Metrics {
@@ -264,7 +215,7 @@ impl Metrics {
     /// Counts a job that was claimed, and its thread as busy. `waited` is the time from when the job was due.
     pub fn claimed(&self, route: &str, waited: Duration) {
         self.leased(route, waited);
-        self.workers_busy.inc();
+        self.pool.claimed();
     }
 
     /// Counts a job that was leased to a worker elsewhere. `waited` is the time from when the job was due.
@@ -275,22 +226,22 @@ impl Metrics {
 
     /// Sets how many requests of workers wait for jobs.
     pub fn set_pull_polls(&self, polls: usize) {
-        self.pull_polls.set(polls as i64);
+        self.pool.set_pull_polls(polls);
     }
 
     /// Counts threads as idle again.
     pub fn released(&self, workers: usize) {
-        self.workers_busy.dec_by(workers as i64);
+        self.pool.released(workers);
     }
 
     /// Counts a thread whose attempt was abandoned.
     pub fn abandoned(&self) {
-        self.abandoned_threads.inc();
+        self.pool.abandoned();
     }
 
     /// Counts a thread as abandoned no longer, because its handler has returned.
     pub fn abandoned_returned(&self) {
-        self.abandoned_threads.dec();
+        self.pool.abandoned_returned();
     }
 
     /// Counts an attempt whose lease was lost before its outcome was stored.
@@ -300,32 +251,27 @@ impl Metrics {
 
     /// Sets whether requests can be served.
     pub fn set_ready(&self, ready: bool) {
-        self.ready.set(ready.into());
+        self.pool.set_ready(ready);
     }
 
     /// Sets the number of worker threads.
     pub fn set_workers(&self, total: usize) {
-        self.workers.set(total as i64);
-        self.workers_total.store(total as u64, Ordering::Relaxed);
+        self.pool.set_workers(total);
     }
 
     /// The numbers of worker threads now.
     pub fn workers(&self) -> WorkerCounts {
-        WorkerCounts {
-            total: self.workers_total.load(Ordering::Relaxed) as u32,
-            busy: self.workers_busy.get().max(0) as u32,
-        }
+        self.pool.workers()
     }
 
     /// Counts a committed transaction with this many commands.
     pub fn committed(&self, took: Stopwatch, commands: usize) {
-        self.commits.observe(took.seconds());
-        self.commit_commands.observe(commands as f64);
+        self.commits.committed(took, commands);
     }
 
     /// Counts a transaction that could not be written.
     pub fn commit_failed(&self) {
-        self.commit_failures.inc();
+        self.commits.failed();
     }
 
     /// Counts payloads and whole webhooks that were removed after their retention.
