@@ -8,6 +8,7 @@ pub mod alert;
 pub mod attempt;
 pub mod body_filter;
 pub mod breaker;
+pub mod canonical;
 pub mod clock;
 pub mod conflict;
 pub mod content_type;

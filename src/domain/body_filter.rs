@@ -12,11 +12,12 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use url::form_urlencoded;
 
+use super::canonical::canonical_number;
 use super::content_type::ContentType;
 use super::error::{Error, Result};
 use super::filter::check_length;
 use super::json::find;
-use super::payload::{PayloadDigest, canonical_number};
+use super::payload::PayloadDigest;
 use super::pointer;
 
 /// The most members of a pointer in a filter. Looking for each of them reads the value of the one before once more, so

@@ -11,7 +11,8 @@ use cel::common::value::Val;
 use json_event_parser::{JsonEvent, SliceJsonParser};
 use url::form_urlencoded;
 
-use crate::domain::payload::{MAX_DEPTH, Payload};
+use crate::domain::canonical::MAX_DEPTH;
+use crate::domain::payload::Payload;
 use crate::domain::pointer::index;
 
 /// A JSON value, or what a body that is not JSON looks like as one.

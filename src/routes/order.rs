@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::body::Node;
-use crate::domain::payload::{canonical_number, write_text};
+use crate::domain::canonical::{canonical_number, write_text};
 use crate::domain::route::OrderValue;
 
 /// The most bytes of an order value.
@@ -29,7 +29,7 @@ pub(super) fn order_value(node: &Node<'_>) -> Option<OrderValue> {
     Some(OrderValue::new(if fits { text } else { format!("~{}", hex(text.as_bytes())) }))
 }
 
-/// The canonical form of a value, as in `domain::payload`: tags and lengths keep values apart, and an object
+/// The canonical form of a value, as in `domain::canonical`: tags and lengths keep values apart, and an object
 /// is the hash of its members, which a [`Node`] has in sorted order.
 fn canonical_form(node: &Node<'_>) -> Vec<u8> {
     let mut form = Vec::new();
