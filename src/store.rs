@@ -11,6 +11,7 @@ mod acceptance;
 mod actions;
 mod arrivals;
 mod breakers;
+mod by_hand;
 pub mod changes;
 mod columns;
 mod dead_letters;

@@ -23,7 +23,7 @@ use crate::domain::id::WebhookId;
 use crate::domain::job::{Event, JobId, JobStatus};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::WebhookStatus;
-use crate::store::acceptance::{jobs_to_change, payload_gone};
+use crate::store::by_hand::{jobs_to_change, payload_gone};
 
 /// Maximum number of tries of an operation. Another try is needed if the jobs change while the operation
 /// locks them.

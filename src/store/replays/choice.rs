@@ -11,7 +11,7 @@ use crate::domain::replay::ReplayCounts;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::WebhookStatus;
 use crate::store::ListQuery;
-use crate::store::acceptance::can_be_replayed;
+use crate::store::by_hand::can_be_replayed;
 
 /// If a job of a queue has been due for longer, no more jobs of that queue are restarted.
 const BEHIND: Duration = Duration::from_millis(100);

@@ -12,7 +12,7 @@ use crate::domain::id::WebhookId;
 use crate::domain::job::{Event, JobId, JobStatus, Status};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::WebhookStatus;
-use crate::store::acceptance::{jobs_to_change, payload_gone};
+use crate::store::by_hand::{jobs_to_change, payload_gone};
 
 /// Makes finished jobs of a webhook pending, in a new run: those that allow `event`, a retry or a replay.
 pub(super) fn run_again(
