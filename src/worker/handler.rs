@@ -216,6 +216,7 @@ impl Attempt<'_> {
 
     /// Notes whether the target of the route is up or down, for the breaker of the route. A later call replaces it.
     /// Without a call, the attempt has found out nothing.
+    #[doc(hidden)]
     pub fn note_health(&self, health: Health) {
         *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Some(health);
     }
