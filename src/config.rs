@@ -16,6 +16,7 @@ mod settings;
 mod sources;
 mod tls;
 mod tokens;
+mod traces;
 mod transfer;
 
 use std::fmt;
@@ -25,12 +26,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::backup::sqlite_file;
-pub use self::layers::{Layers, Origin, without_password};
+pub use self::layers::{Layers, Origin};
 pub use self::mistake::Mistakes;
 use self::parse::Reader;
 pub use self::protection::Listening;
 use self::routes::{Defaults, ReadRoute};
 pub(crate) use self::secret::read as read_secret;
+pub use self::secret::without_password;
 pub use self::settings::{SETTINGS, Setting, TOKEN_VARIABLE, URL_VARIABLE};
 pub use self::sources::Sources;
 pub use self::tls::Tls;

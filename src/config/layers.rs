@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::file::{File, Value};
 use super::mistake::{Mistake, Mistakes, suggestion};
-use super::secret;
 use super::settings::{ENVIRONMENT_PREFIX, LISTS, OF_CLIENTS, SECRETS, SETTINGS, Setting};
+use super::{secret, traces};
 use crate::domain::secret::Secret;
-use crate::telemetry::{Protocol, Traces};
+use crate::telemetry::Traces;
 
 /// The settings file in the working directory, which is read if it exists and `--config` is not given.
 const DEFAULT_FILE: &str = "hookbox.toml";
@@ -230,7 +230,10 @@ impl Layers {
     }
 
     fn add_environment(&mut self) {
-        self.read_traces();
+        match traces::read(&self.environment) {
+            Ok(traces) => self.traces = traces,
+            Err(mistake) => self.mistakes.push(mistake),
+        }
         for (variable, value) in self.environment.clone() {
             if !variable.starts_with(ENVIRONMENT_PREFIX) || OF_CLIENTS.contains(&variable.as_str()) {
                 continue;
@@ -238,28 +241,6 @@ impl Layers {
             match SETTINGS.iter().find(|setting| setting.environment_name() == variable) {
                 Some(setting) => self.set(setting, value, Origin::Environment(variable)),
                 None => self.unknown.push(variable),
-            }
-        }
-    }
-
-    fn read_traces(&mut self) {
-        // The variables for traces win over those for everything.
-        let first = |names: [&'static str; 2]| {
-            names.into_iter().map(|name| (name, self.variable(name))).find(|(_, value)| !value.is_empty())
-        };
-        let endpoint = first(["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"]);
-        let protocol = first(["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"]);
-        let is_off = self.variable("OTEL_SDK_DISABLED").eq_ignore_ascii_case("true")
-            || self.variable("OTEL_TRACES_EXPORTER") == "none";
-        let Some((_, endpoint)) = endpoint.filter(|_| !is_off) else { return };
-        let endpoint = without_password(endpoint);
-        let (name, value) = protocol.unwrap_or(("", "grpc"));
-        match Protocol::named(value) {
-            Some(protocol) => self.traces = Some(Traces { endpoint, protocol }),
-            None => {
-                let origin = Origin::Environment(name.to_owned());
-                let text = format!("{name} = {value:?} is not supported: it must be grpc or http/protobuf");
-                self.mistakes.push(Mistake { origin, text });
             }
         }
     }
@@ -281,7 +262,7 @@ impl fmt::Display for Layers {
             let shown = if SECRETS.contains(&setting.name) && !value.is_empty() {
                 secret::shown(value).to_owned()
             } else {
-                without_password(value)
+                secret::without_password(value)
             };
             let line = format!("{} = {}", setting.name, toml::Value::String(shown));
             writeln!(f, "{line:<44} # {origin}")?;
@@ -290,52 +271,6 @@ impl fmt::Display for Layers {
     }
 }
 
-/// A URL with its password hidden; any other text unchanged. If the URL is not valid, for example because the
-/// password has an unescaped `/` or `?`, rather hides too much than too little.
-pub fn without_password(value: &str) -> String {
-    let (scheme, rest) = match value.split_once("://") {
-        Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None if value.contains('@') => (String::new(), value),
-        None => return value.to_owned(),
-    };
-    let shown = match rest.rsplit_once('@').map(|(info, host)| (info.split_once(':'), host)) {
-        Some((Some((user, _)), host)) => format!("{user}:***@{host}"),
-        _ => rest.to_owned(),
-    };
-    let Some((address, parameters)) = shown.split_once('?') else {
-        return format!("{scheme}{shown}");
-    };
-    let shown = parameters.split('&').map(|parameter| match parameter.split_once('=') {
-        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
-        _ => parameter.to_owned(),
-    });
-    format!("{scheme}{address}?{}", shown.collect::<Vec<_>>().join("&"))
-}
-
 fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_in_a_url_is_hidden() {
-        for (value, shown) in [
-            ("postgres://me:s3cret@db:5432/box", "postgres://me:***@db:5432/box"),
-            ("postgres://me:s3:c@ret@db", "postgres://me:***@db"),
-            ("postgres://me:s3/c?r@et@db/box?a=b", "postgres://me:***@db/box?a=b"),
-            ("postgres://me@db/box", "postgres://me@db/box"),
-            ("postgres://db/box?PassWord=s3cret", "postgres://db/box?PassWord=***"),
-            ("postgres://me:s3cret@db?sslmode=require", "postgres://me:***@db?sslmode=require"),
-            ("postgres://db/box?user=me&password=s3cret&a=b", "postgres://db/box?user=me&password=***&a=b"),
-            ("postgres://me:s3/cr?et@db/box", "postgres://me:***@db/box"),
-            ("postgres//me:s3cret@db/box", "postgres//me:***@db/box"),
-            ("sqlite://a:b@c.db", "sqlite://a:***@c.db"),
-            ("30s", "30s"),
-        ] {
-            assert_eq!(without_password(value), shown);
-        }
-    }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::layers::{Origin, without_password};
+use super::layers::Origin;
+use super::secret::without_password;
 
 /// All mistakes in the settings; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]

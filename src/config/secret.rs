@@ -1,4 +1,4 @@
-//! Reads secrets from where a setting says they are.
+//! Reads secrets from where a setting says they are, and hides them in what is shown.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +31,28 @@ pub(super) fn shown(setting: &str) -> &str {
     place(setting).unwrap_or("***")
 }
 
+/// A URL with its password hidden; any other text unchanged. If the URL is not valid, for example because the
+/// password has an unescaped `/` or `?`, rather hides too much than too little.
+pub fn without_password(value: &str) -> String {
+    let (scheme, rest) = match value.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None if value.contains('@') => (String::new(), value),
+        None => return value.to_owned(),
+    };
+    let shown = match rest.rsplit_once('@').map(|(info, host)| (info.split_once(':'), host)) {
+        Some((Some((user, _)), host)) => format!("{user}:***@{host}"),
+        _ => rest.to_owned(),
+    };
+    let Some((address, parameters)) = shown.split_once('?') else {
+        return format!("{scheme}{shown}");
+    };
+    let shown = parameters.split('&').map(|parameter| match parameter.split_once('=') {
+        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
+        _ => parameter.to_owned(),
+    });
+    format!("{scheme}{address}?{}", shown.collect::<Vec<_>>().join("&"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +78,24 @@ mod tests {
             ["env:NAME", "file:/run/secret", "s3cret"].map(shown),
             ["env:NAME", "file:/run/secret", "***"]
         );
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_hidden() {
+        for (value, shown) in [
+            ("postgres://me:s3cret@db:5432/box", "postgres://me:***@db:5432/box"),
+            ("postgres://me:s3:c@ret@db", "postgres://me:***@db"),
+            ("postgres://me:s3/c?r@et@db/box?a=b", "postgres://me:***@db/box?a=b"),
+            ("postgres://me@db/box", "postgres://me@db/box"),
+            ("postgres://db/box?PassWord=s3cret", "postgres://db/box?PassWord=***"),
+            ("postgres://me:s3cret@db?sslmode=require", "postgres://me:***@db?sslmode=require"),
+            ("postgres://db/box?user=me&password=s3cret&a=b", "postgres://db/box?user=me&password=***&a=b"),
+            ("postgres://me:s3/cr?et@db/box", "postgres://me:***@db/box"),
+            ("postgres//me:s3cret@db/box", "postgres//me:***@db/box"),
+            ("sqlite://a:b@c.db", "sqlite://a:***@c.db"),
+            ("30s", "30s"),
+        ] {
+            assert_eq!(without_password(value), shown);
+        }
     }
 }
