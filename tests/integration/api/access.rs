@@ -1,5 +1,6 @@
 //! Tokens, their roles and their limits, over both APIs.
 
+mod changes;
 mod everything;
 mod failures;
 mod limits;

@@ -192,10 +192,13 @@ async fn a_token_counts_over_http_2_too() {
 async fn a_call_with_a_content_type_that_a_page_can_send_is_refused() {
     let hookbox = Hookbox::with_routes(Sqlite, "");
     let client = client_builder().http2_prior_knowledge().build().unwrap();
-    let url = format!("http://{}/hookbox.v1.OperationService/Pause", hookbox.grpc_address());
-    for content_type in ["text/plain", "application/json"] {
-        let call = client.post(&url).header(CONTENT_TYPE, content_type).body(vec![0; 5]);
-        assert_eq!(call.send().await.unwrap().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
+    for operation in OPERATIONS.iter().filter(|operation| !operation.call.is_empty()) {
+        let url = format!("http://{}/{}", hookbox.grpc_address(), operation.call);
+        for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/json"] {
+            let call = client.post(&url).header(CONTENT_TYPE, content_type).body(vec![0; 5]);
+            let status = call.send().await.unwrap().status();
+            assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{}, {content_type}", operation.call);
+        }
     }
     let pauses = hookbox.rest.get("/v1/pauses").await.json()["pauses"].clone();
     assert_eq!(pauses, serde_json::json!([]), "nothing is paused");
