@@ -2,11 +2,14 @@
 
 mod actions;
 mod commands;
+mod dying;
 mod hostile;
+mod killed;
 mod listen;
 mod local;
 mod replay;
 mod send;
+mod tables;
 
 use std::process::Output;
 

@@ -16,9 +16,9 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// A terminal, and the end of it that a program gets.
-    pub(crate) fn open() -> (Self, OwnedFd) {
-        let size = Winsize { ws_row: 24, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+    /// A terminal of this width, and the end of it that a program gets.
+    pub(crate) fn open(columns: u16) -> (Self, OwnedFd) {
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let OpenptyResult { master, slave } = openpty(&size, None::<&Termios>).unwrap();
         let mut master = File::from(master);
         let keys = Arc::new(master.try_clone().unwrap());

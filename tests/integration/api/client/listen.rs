@@ -30,16 +30,16 @@ fn start(place: &Place, local: &Local, more: &[&str]) -> Process {
 }
 
 /// The lines that a command has printed so far, each of which is JSON.
-fn lines(command: &Process) -> Vec<Value> {
+pub(super) fn lines(command: &Process) -> Vec<Value> {
     command.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// Waits until a command has printed so many lines.
-async fn wait_for_lines(command: &Process, count: usize) {
+pub(super) async fn wait_for_lines(command: &Process, count: usize) {
     eventually(&format!("line {count}"), || async { (lines(command).len() >= count).then_some(()) }).await;
 }
 
-fn bodies(received: &[Received]) -> Vec<String> {
+pub(super) fn bodies(received: &[Received]) -> Vec<String> {
     received.iter().map(|received| String::from_utf8(received.body.clone()).unwrap()).collect()
 }
 

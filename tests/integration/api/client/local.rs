@@ -103,7 +103,7 @@ async fn serve(mut stream: TcpStream, received: Arc<Mutex<Vec<Received>>>, answe
 }
 
 /// Reads a request; none if the connection was closed.
-async fn read(stream: &mut TcpStream) -> Option<Received> {
+pub(super) async fn read(stream: &mut TcpStream) -> Option<Received> {
     let mut bytes = Vec::<u8>::new();
     let end = loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {

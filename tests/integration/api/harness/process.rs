@@ -1,6 +1,7 @@
 //! The program itself, in a folder and an environment of its own.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -20,6 +21,9 @@ use super::{Store, eventually};
 use crate::support::ports::free_port;
 use crate::support::postgres::{Database, Session, server};
 use crate::support::terminal::Terminal;
+
+/// A terminal in which no line is cut.
+const WIDE: u16 = 200;
 
 /// A folder to run the program in, its addresses, and its environment.
 #[derive(Debug)]
@@ -137,9 +141,22 @@ impl Place {
 
     /// Starts a command whose standard input and standard error are a terminal.
     pub(crate) fn start_on_terminal(&self, arguments: &[&str]) -> (Process, Terminal) {
-        let (terminal, end) = Terminal::open();
+        let (terminal, end) = Terminal::open(WIDE);
         let input = end.try_clone().unwrap().into();
         (self.spawn(arguments, input, |_| end.into()), terminal)
+    }
+
+    /// Runs a command to its end on a terminal of this width. Answers its exit code, and all that it has written.
+    pub(crate) async fn run_on_terminal(&self, columns: u16, arguments: &[&str]) -> (Option<i32>, String) {
+        /// Written after the command has ended. Commands escape it.
+        const END: char = '\u{4}';
+        let (terminal, end) = Terminal::open(columns);
+        let stdio = || Stdio::from(end.try_clone().unwrap());
+        let mut command = self.command(arguments);
+        let status = command.stdin(stdio()).stdout(stdio()).stderr(stdio()).status().unwrap();
+        write!(File::from(end), "{END}").unwrap();
+        let written = || async { terminal.text().strip_suffix(END).map(ToOwned::to_owned) };
+        (status.code(), eventually("the end of the output", written).await)
     }
 
     fn spawn(&self, arguments: &[&str], input: Stdio, error: impl FnOnce(&Path) -> Stdio) -> Process {
