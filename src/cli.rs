@@ -58,7 +58,8 @@ enum Command {
     Config(config::Show),
     /// List the presets of sources, or print one as TOML
     Presets(presets::List),
-    /// Tell the hookbox at http_addr to read its settings again, and to put routes, sources and tokens in force
+    /// Have the hookbox at http_addr reload its settings: routes and their defaults, sources, tokens and certificates
+    /// take effect, or none of them
     Reload(SettingFlags),
     /// Make a token, and print it with the lines of the settings file for it
     Token(token::Make),

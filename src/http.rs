@@ -83,7 +83,7 @@ impl Api {
 #[openapi(
     info(
         title = "hookbox",
-        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each job has one recorded outcome; effects outside of hookbox are at least once. Errors are problem documents (RFC 9457), except the 503 of `/readyz`. If tokens are configured, a call needs one with the role that its description names, and else answers 401 with `UNAUTHENTICATED`, 403 with `FORBIDDEN`, or 429 with `TOO_MANY_FAILED_TOKENS`; what a token is not limited to is left out, or answered 404. Any call can also answer 500 with the reason `INTERNAL`; if no tokens are configured, any but `/healthz` and `/readyz` 403 with `HOST_NOT_ALLOWED` or 400 with `INVALID_HOST`; and any POST 403 with `ORIGIN_NOT_ALLOWED`.",
+        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each run of a job has one recorded outcome; effects outside of hookbox are at least once. Errors are problem documents (RFC 9457), except the 503 of `/readyz`. If tokens are configured, a call needs one with the role that its description names, and else answers 401 with `UNAUTHENTICATED`, 403 with `FORBIDDEN`, or 429 with `TOO_MANY_FAILED_TOKENS`; what a token is not limited to is left out, or answered 404. Any call can also answer 500 with the reason `INTERNAL`; if no tokens are configured, any but `/healthz` and `/readyz` 403 with `HOST_NOT_ALLOWED` or 400 with `INVALID_HOST`; and any POST 403 with `ORIGIN_NOT_ALLOWED`.",
         license(name = "MIT OR Apache-2.0"),
     ),
     components(schemas(

@@ -1,11 +1,9 @@
 //! The traits that a store implements. The documentation of each method is its contract.
 //!
-//! Each trait serves one kind of caller: [`Inbox`] accepts and reads webhooks, [`Arrivals`] serves those that follow
-//! what comes in, [`JobQueue`] serves the workers, and [`Operations`] serves operators and maintenance tasks. The conformance suite in `tests/`
-//! checks every store against these contracts.
-//! Each trait serves one kind of caller: [`Inbox`] accepts and reads webhooks, [`JobQueue`] serves the
-//! workers, and [`Operations`] serves operators and maintenance tasks. [`Replays`] runs finished jobs again, and
-//! [`Actions`] keeps what operators did. The conformance suite in `tests/` checks every store against these contracts.
+//! Each trait serves one kind of caller: [`Inbox`] accepts and reads webhooks, [`Arrivals`] serves streams of new
+//! webhooks, [`JobQueue`] serves the workers, and [`Operations`] serves operators and maintenance tasks. [`Replays`]
+//! runs finished jobs again, and [`Actions`] keeps what operators did. The conformance suite in `tests/` checks every
+//! store against these contracts.
 
 mod acceptance;
 mod actions;

@@ -57,13 +57,13 @@ pub(super) enum ClientCommand {
     Replay(replays::StartReplay),
     /// List the replays, newest first, show or watch one, or end it
     Replays(replays::Replays),
-    /// Accept a quarantined webhook: its routes get it
+    /// Release a webhook from quarantine: each route that matches it gets a job
     Release(act::OnQuarantined),
     /// Remove a quarantined webhook
     Discard(act::OnQuarantined),
     /// Keep the jobs of a route, of a source, or all jobs from starting
     Pause(pause::Paused),
-    /// End a pause
+    /// End a pause; of a route, also close its breaker
     Resume(pause::Paused),
     /// List the routes, with the numbers of their jobs
     Routes(routes::Routes),

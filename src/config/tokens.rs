@@ -54,7 +54,7 @@ pub(super) fn read_tokens(
     let mut found = Vec::new();
     for (name, value) in table.entries() {
         let is_taken = admin.is_some() && name == ADMIN;
-        let taken = is_taken.then_some("logs have that name for admin_token, which is set too");
+        let taken = is_taken.then_some("logs use this name for admin_token, which is also set");
         if let Some(problem) = wrong_token_name(name).or(taken) {
             let text = format!("a token cannot have the name {name:?}: {problem}");
             read.wrong(Mistake { origin: value.origin(), text });

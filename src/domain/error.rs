@@ -66,7 +66,7 @@ reasons! {
         /// No source of the settings has this name.
         SourceNotFound = "SOURCE_NOT_FOUND", "There is no such source";
         /// It is not proved that a request is from the sender of its source.
-        NotVerified = "NOT_VERIFIED", "The request is not from the sender that the source names";
+        NotVerified = "NOT_VERIFIED", "The request could not be verified";
         /// A request to the URL of a source has no webhooks that can be read.
         MalformedWebhook = "MALFORMED_WEBHOOK", "The webhooks of the request cannot be read";
         /// The settings have mistakes.
@@ -83,7 +83,7 @@ reasons! {
         BodyTooLarge = "BODY_TOO_LARGE", "The body is too large";
         /// The request has no token, or none that the settings have.
         Unauthenticated = "UNAUTHENTICATED", "A valid token is needed";
-        /// The token has not the role for the request, or is limited to other sources or routes.
+        /// The token does not have the role for the request, or is limited to other sources or routes.
         Forbidden = "FORBIDDEN", "The token does not allow this";
         /// Too many tokens from the address of the client have failed.
         TooManyFailedTokens = "TOO_MANY_FAILED_TOKENS", "Too many tokens from this address were wrong";

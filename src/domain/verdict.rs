@@ -30,7 +30,7 @@ pub enum Cause {
     SignatureMissing = 1,
     /// The signature has a wrong form, or something that is signed is missing.
     SignatureMalformed = 2,
-    /// There is no timestamp, or it is no time.
+    /// There is no timestamp, or it is not a time.
     TimestampMissing = 3,
     /// The signature is not that of the request by any key.
     SignatureMismatch = 4,

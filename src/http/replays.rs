@@ -111,7 +111,7 @@ pub(super) async fn get_replay(api: Api, path: std::result::Result<Path<String>,
 
 /// Ends a running replay
 ///
-/// The jobs that it has restarted run. Cancelling a cancelled replay again changes nothing.
+/// Jobs that it has restarted still run. Cancelling a cancelled replay again changes nothing.
 #[utoipa::path(
     post, path = "/v1/replays/{number}/cancel", tag = "operations", operation_id = "CancelReplay",
     params(("number" = u64, Path, description = "The number of the replay"), Why),

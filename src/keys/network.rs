@@ -24,8 +24,8 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// How hookbox names itself.
 const AGENT: &str = concat!("hookbox/", env!("CARGO_PKG_VERSION"));
 
-/// The ranges of private addresses. Clouds have their services there too, such as AWS PrivateLink. Where an answer is
-/// from, the certificate of the host proves.
+/// The ranges of private addresses. Clouds have their services there too, such as AWS PrivateLink. The certificate of
+/// the host proves where an answer is from.
 const PRIVATE: [IpNet; 5] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8)),
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10)),

@@ -14,7 +14,6 @@ use crate::service::{
     Action, ActionPage, ActionQuery, ActionTarget, DEFAULT_PAGE_SIZE, number_of_token, token_of_number,
 };
 
-/// What the view serves.
 pub(super) fn routes() -> Paths {
     Paths::default().get("/actions", list)
 }
@@ -52,7 +51,7 @@ async fn body(context: &Context) -> Result<Markup> {
     let next = Some(token_of_number(next)).filter(|next| !next.is_empty());
     Ok(html! {
         (parts::head("Actions", parts::nothing()))
-        p.muted { "What was done by hand over the page and both APIs, the newest first. Nothing of it can be changed." }
+        p.muted { "What operators changed on the page and over both APIs, newest first. Entries cannot be changed." }
         section.card aria-label="Filters" {
             (parts::filters(context, "/actions", parts::input("Webhook", "webhook_id", &webhook_id)))
         }

@@ -86,7 +86,6 @@ struct Retry {
     reason: Option<String>,
 }
 
-/// What the view serves.
 pub(super) fn routes() -> Paths {
     Paths::default().get("/dead-letters", show).post("/dead-letters/retry", retry)
 }
@@ -270,9 +269,7 @@ async fn retried(context: &Context, asked: &Asked, group: &str, reason: Option<S
     let page = service.list(query).await?;
     let found = groups(&page.webhooks, only.as_ref()).into_iter().find(|found| found.name == group);
     let Some(Group { route, mut webhooks, .. }) = found else {
-        return Ok(
-            "Nothing was retried: the dead letters of this group are not dead letters any more.".to_owned()
-        );
+        return Ok("Nothing was retried: this group has no dead letters any more.".to_owned());
     };
     // The oldest first, as they came.
     webhooks.reverse();

@@ -78,7 +78,7 @@ impl Default for Live {
 }
 
 impl Live {
-    /// A place for another stream; none if there are as many as may be.
+    /// A place for another stream; none if the limit is reached.
     fn place(&self, holder: Holder) -> Option<Place> {
         let mut free_of_one = self.free_of_one.lock().unwrap_or_else(PoisonError::into_inner);
         free_of_one.retain(|_, free| free.available_permits() < MAX_STREAMS_OF_ONE);

@@ -16,7 +16,6 @@ use crate::domain::job::Status;
 use crate::service::Stats;
 use crate::telemetry::history::{Point, Spread};
 
-/// What the view serves.
 pub(super) fn routes() -> Paths {
     Paths::default().get(OVERVIEW, show)
 }
@@ -41,8 +40,8 @@ async fn show(context: Context) -> Response {
             (tables::sources(&context))
         }
         p.muted.small {
-            "Charts and tables are those of this process, for the last 60 minutes at most. They begin anew with "
-            "a restart; the metrics have them for longer."
+            "Charts and tables show this process over the last 60 minutes. They start empty after a restart; use "
+            "the metrics for longer periods."
         }
     };
     context.page("Overview", Nav::Overview, body)

@@ -58,7 +58,7 @@ impl fmt::Debug for Refreshes {
 }
 
 impl Refreshes {
-    /// The place of an answer; none if there are as many as are kept. `now` is monotonic.
+    /// The place of an answer; none if [`MAX_ANSWERS`] are kept. `now` is monotonic.
     fn place(&self, asked: Asked, now: Duration) -> Option<Place> {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         places.retain(|_, place| {

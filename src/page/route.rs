@@ -25,7 +25,6 @@ use crate::service::{ListQuery, Moved, PauseTarget, RouteStats, Stats};
 /// The most characters of an error that says why a breaker is open.
 const MAX_ERROR_CHARS: usize = 300;
 
-/// What the view serves.
 pub(super) fn routes() -> Paths {
     Paths::default()
         .get("/routes/{route}", show)

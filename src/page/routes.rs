@@ -12,7 +12,6 @@ use super::route::state::{self, COUNTS, Recent};
 use crate::service::policy_view::PolicyView;
 use crate::service::{PauseTarget, RouteStats, Stats};
 
-/// What the view serves.
 pub(super) fn routes() -> Paths {
     Paths::default().get("/routes", list).post("/pause", pause).post("/resume", resume)
 }

@@ -7,7 +7,6 @@ use super::Paths;
 use super::context::{Context, Nav};
 use super::parts::{self, Shown};
 
-/// What the view serves.
 pub(super) fn routes() -> Paths {
     Paths::default().get("/settings", show)
 }

@@ -28,7 +28,6 @@ const MAX_ANSWER_CHARS: usize = 200;
 /// What a pause of a source is about.
 const PROCESSING: &str = "The processing of this source";
 
-/// What the view serves.
 pub(super) fn routes() -> Paths {
     Paths::default()
         .get("/sources/{source}", show)

@@ -21,7 +21,6 @@ use crate::service::{Pause, PauseTarget};
 /// The most characters of the description of a source in the list.
 const MAX_DESCRIPTION_CHARS: usize = 80;
 
-/// What the view serves.
 pub(super) fn routes() -> Paths {
     Paths::default().get("/sources", list)
 }

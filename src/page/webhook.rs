@@ -70,7 +70,6 @@ impl Asked {
     }
 }
 
-/// What the view serves.
 pub(super) fn routes() -> Paths {
     Paths::default()
         .get("/webhooks/{id}", show)

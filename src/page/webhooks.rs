@@ -28,7 +28,6 @@ const SHOWN_JOBS: usize = 4;
 const NAME_CHARS: usize = 60;
 const ERROR_CHARS: usize = 160;
 
-/// What the view serves.
 pub(super) fn routes() -> Paths {
     Paths::default().get("/webhooks", list)
 }

@@ -42,7 +42,7 @@ const NEAR: Duration = Duration::from_millis(100);
 /// How often a stream tells its position if no webhook is sent.
 const POSITION_EVERY: Duration = Duration::from_secs(10);
 
-/// After which time a client should try again when there are as many streams as may be.
+/// The `Retry-After` when [`MAX_FOLLOWERS`] streams are open.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Which webhooks to send. A webhook has to match every filter that is there.

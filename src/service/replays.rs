@@ -122,7 +122,7 @@ impl Service {
         Ok(ReplayPage { replays, next })
     }
 
-    /// Ends a running replay. The jobs that it has restarted run. Errors: `ReplayNotFound`; `WrongStatus` if it is
+    /// Ends a running replay. Jobs that it has restarted still run. Errors: `ReplayNotFound`; `WrongStatus` if it is
     /// completed.
     pub async fn cancel_replay(&self, number: u64) -> Result<Replay> {
         let filter = self.replay(number).await?.filter;

@@ -122,7 +122,7 @@ impl ClientCertVerifier for OwnOrSigned {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         if self.own.as_ref().is_some_and(|own| own.as_ref() == end_entity.as_ref()) {
-            // That the client has the key, its signature proves, which is checked as for every other certificate.
+            // The signature, which is checked as for any certificate, proves that the client has the key.
             return Ok(ClientCertVerified::assertion());
         }
         self.signed.verify_client_cert(end_entity, intermediates, now)

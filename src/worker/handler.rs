@@ -25,7 +25,7 @@ use crate::telemetry::trace;
 ///
 /// Outside effects are at least once: the handler runs again for the same job after a failure, and also
 /// after the process died or lost its lease during an attempt. Use [`Attempt::delivery_id`] as the idempotency key
-/// of outside effects; it is the same for every attempt of a job until the job is retried by hand.
+/// of outside effects; it is the same for every attempt of a job until the job is retried by hand or replayed.
 ///
 /// An attempt is told to stop after the `timeout` of its route, 5 minutes if the route sets none. Let the handler look
 /// whether it has to stop ([`Attempt::is_stopped`], [`Attempt::sleep`]). If it has not returned 10 s after it was told to
@@ -177,7 +177,8 @@ impl Attempt<'_> {
         self.job.content_type.as_str()
     }
 
-    /// The payload, which is JSON, as a value of `T`. Errors: [`Failure::Permanent`] if it is none, because it never changes.
+    /// The payload, read from JSON as a `T`. Errors: [`Failure::Permanent`] if it does not fit `T`, because no retry
+    /// changes that.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_slice(self.payload).map_err(|error| {
             Failure::permanent(format!("the payload is not what the handler expects: {error}"))

@@ -41,7 +41,7 @@ pub(super) fn moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     }
     let ago = humantime::parse_duration(text).ok();
     ago.and_then(|ago| now.checked_sub(ago).ok()).ok_or_else(|| {
-        format!("{text:?} is no time; write one such as 2026-03-01T12:00:00Z, or how long ago, such as 2h")
+        format!("{text:?} is not a time; write one such as 2026-03-01T12:00:00Z, or how long ago, such as 2h")
     })
 }
 

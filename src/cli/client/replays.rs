@@ -39,7 +39,7 @@ enum Command {
     Show(Numbered),
     /// Wait until a replay has ended; on a terminal, show its progress
     Watch(Numbered),
-    /// End a running replay. The jobs that it has restarted run
+    /// Cancel a running replay. Jobs that it has restarted still run
     Cancel {
         #[command(flatten)]
         replay: Numbered,

@@ -41,7 +41,7 @@ impl Cause {
                             front of hookbox must not change or remove headers.",
             },
             Self::TimestampMissing => Advice {
-                told: "it has no timestamp, or one that is no time; check the preset of the source, and that no proxy \
+                told: "it has no timestamp, or its timestamp is not a time; check the preset of the source, and that no proxy \
                        changes headers",
                 meaning: "The request has no timestamp where the source looks for one, or the timestamp is not a time.",
                 what_next: "Compare the preset and the headers of the request with what the sender documents. A proxy in \

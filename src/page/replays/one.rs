@@ -100,7 +100,7 @@ fn actions(context: &Context, replay: &Replay) -> Markup {
     }
     let action = format!("/replays/{}/cancel", replay.number);
     let button = Button::new(&action, "Cancel").tone(Tone::Bad).fields(parts::reason());
-    parts::confirmed(context, &button, "The replay ends here. The jobs that it has restarted run.")
+    parts::confirmed(context, &button, "The replay ends here. Jobs that it has restarted still run.")
 }
 
 /// What a dry run has found, with the form that starts the replay.

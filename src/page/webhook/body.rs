@@ -236,7 +236,7 @@ fn more(context: &Context, is_all: bool) -> Markup {
     html! {
         p.muted.small {
             @if is_all {
-                "This is as much as is shown. Download the body to see all of it."
+                "The page shows no more of the body. Download it to see the rest."
             } @else {
                 "Only the beginning is shown. " a href=(all(context)) { "Show all" }
             }
@@ -244,7 +244,7 @@ fn more(context: &Context, is_all: bool) -> Markup {
     }
 }
 
-/// The body as a tree, or why it is none.
+/// The body as a tree, or why it cannot be shown as one.
 fn as_tree(
     context: &Context,
     body: &[u8],

@@ -79,15 +79,13 @@ fn command(webhook: &WebhookView, body: &[u8], needs_token: bool) -> Result<Comm
     let mut hints = Vec::new();
     let (path, body, lines) = if *source == Source::default() {
         hints.push(
-            "A hookbox that has this key answers with the webhook that it has. Change the key for a new one.",
+            "If hookbox already has this key, it answers with that webhook. Change the key to send a new one.",
         );
         let token = needs_token.then(|| "-H \"Authorization: Bearer $HOOKBOX_TOKEN\"".to_owned());
         let lines = header("content-type", "application/json").into_iter().chain(token).collect::<Vec<_>>();
         ("/v1/webhooks".to_owned(), Body::of_envelope(webhook, body, &mut hints)?, lines)
     } else {
-        hints.push(
-            "A hookbox that has this key answers with the webhook that it has, and runs nothing again.",
-        );
+        hints.push("If hookbox already has this key, it answers with that webhook and runs nothing again.");
         let lines = headers(webhook, &mut hints);
         (format!("/v1/sources/{source}/webhooks"), Body::of(webhook, body, &mut hints), lines)
     };

@@ -118,7 +118,7 @@ fn difference(stored: Side<'_>, refused: Side<'_>) -> Markup {
     if stored.beginning == refused.beginning {
         let is_cut = stored.is_cut || refused.is_cut;
         return html! {
-            p { @if is_cut { "What is compared of the bodies is the same." } @else { "The bodies are the same." } }
+            p { @if is_cut { "The compared parts of the bodies are the same." } @else { "The bodies are the same." } }
         };
     }
     let is_same_json = match (stored.json(), refused.json()) {
@@ -130,7 +130,7 @@ fn difference(stored: Side<'_>, refused: Side<'_>) -> Markup {
     };
     html! {
         @if is_same_json {
-            p { "As JSON, what is compared of the bodies is the same. They are written in different ways:" }
+            p { "As JSON, the compared parts are equal; only their notation differs:" }
         }
         (of_texts(stored, refused).unwrap_or_else(|| of_bytes(stored.beginning, refused.beginning)))
     }
@@ -149,7 +149,7 @@ fn of_bytes(stored: &[u8], refused: &[u8]) -> Markup {
     let same = stored.iter().zip(refused).take_while(|(one, other)| one == other).count();
     let beginning = |bytes: &[u8]| hex::code(bytes.get(..SHOWN_BYTES).unwrap_or(bytes));
     html! {
-        p { "They are no texts. The first " (number(same as u64)) " bytes are the same. This is how they begin." }
+        p { "These bodies are not text. The first " (number(same as u64)) " bytes are the same. They begin as follows." }
         h3 { "This webhook" }
         (beginning(stored))
         h3 { "The refused one" }

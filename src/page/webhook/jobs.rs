@@ -31,7 +31,7 @@ fn without_jobs(webhook: &WebhookView) -> Markup {
     if webhook.status.is_quarantined {
         parts::empty("There are no jobs.", "A webhook in quarantine gets jobs if it is released.")
     } else {
-        parts::empty("No route wanted this webhook.", "It is kept as a completed one is.")
+        parts::empty("No route matched this webhook.", "It is kept as long as a completed one.")
     }
 }
 

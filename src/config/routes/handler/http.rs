@@ -130,7 +130,7 @@ impl RouteReader<'_, '_> {
                 continue;
             }
             if headers.iter().any(|(other, ..)| other == header.as_str()) {
-                self.wrong(wrong("is there twice; the case of its name does not matter"));
+                self.wrong(wrong("is set twice; header names ignore case"));
                 continue;
             }
             match self.header_value(&value) {

@@ -163,7 +163,7 @@ async fn bodies_are_compared_as_what_they_are() {
             "application/json",
             b"{\"a\":1}",
             b"{ \"a\":1}",
-            ["They are written in different ways:".to_owned(), added("{ &quot;a&quot;:1}")],
+            ["only their notation differs:".to_owned(), added("{ &quot;a&quot;:1}")],
         ),
         ("application/json", b"{\"a\":", b"{\"a\"", [removed("{&quot;a&quot;:"), added("{&quot;a&quot;")]),
         (
@@ -193,7 +193,7 @@ async fn of_large_bodies_the_beginnings_are_compared() {
     let id = send_json(&hookbox.rest, TOKEN, &numbers("1")).await.text_of("id");
     let browser = Browser::of(&hookbox);
     for (other, expected) in [
-        (numbers("2"), "What is compared of the bodies is the same.".to_owned()),
+        (numbers("2"), "The compared parts of the bodies are the same.".to_owned()),
         (numbers("2").replace(",7,", ",\"seven\","), added("  &quot;seven&quot;")),
         (format!("[{}0]", "true,".repeat(150_000)), "more changed lines are not shown.".to_owned()),
         ("<".repeat(900_000), TITLE.to_owned()),
