@@ -255,7 +255,7 @@ fn every_mistake_in_http_settings_is_reported_with_a_fix() {
             ("headers = { Hookbox-Source = \"s3cret\" }", "5:30", "is set by hookbox"),
             ("headers = { Webhook-Id = \"s3cret\" }", "5:26", "is set by hookbox"),
             ("headers = { Authorization = \"s3cret\" }", "5:29", "`url` has a user or password"),
-            ("headers = { A = \"1\", a = \"2\" }", "5:26", "`a` is there twice"),
+            ("headers = { A = \"1\", a = \"2\" }", "5:26", "`a` is set twice"),
             ("headers = { A = \"env:NONE\" }", "5:17", "\"env:NONE\" is not allowed: it must be a text, but"),
             (
                 "headers = { A = \"s3cret\\u0000\" }",
