@@ -1,4 +1,4 @@
-//! Dead letters in groups by route and error, so that a fault that hit many is seen, mended and retried as one.
+//! Dead letters in groups by route and error, so that a fault that hit many is seen, fixed and retried as one.
 
 mod groups;
 

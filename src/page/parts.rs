@@ -31,7 +31,7 @@ pub(super) enum Tone {
     Busy,
     /// To be looked at.
     Warning,
-    /// To be mended.
+    /// To be fixed.
     Bad,
 }
 

@@ -53,7 +53,7 @@ struct ActionBody {
     /// The number of the replay; null if it was not on a replay.
     replay: Option<u64>,
     /// Why, in the words of the operator; null if none is given.
-    #[schema(example = "the shop has mended its endpoint")]
+    #[schema(example = "the shop has fixed its endpoint")]
     reason: Option<String>,
     /// What else there is to say about it, for people.
     detail: Option<String>,

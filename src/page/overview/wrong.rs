@@ -1,4 +1,4 @@
-//! Finds what is wrong now, and says it in words: what, since when or how much, and where to mend it.
+//! Finds what is wrong now, and says it in words: what, since when or how much, and where to fix it.
 
 mod numbers;
 mod sources;
@@ -16,7 +16,7 @@ pub(super) struct Wrong {
     pub(super) tone: Tone,
     /// What it is.
     pub(super) text: String,
-    /// The path where it can be mended, and what the link says.
+    /// The path where it can be fixed, and what the link says.
     pub(super) link: Option<(String, &'static str)>,
 }
 
@@ -85,7 +85,7 @@ async fn of_store(context: &Context) -> Vec<Wrong> {
     wrong
 }
 
-/// Something wrong with the whole process, which its settings help to mend. A token that is limited does not see these.
+/// Something wrong with the whole process, which its settings help to fix. A token that is limited does not see these.
 fn of_process(context: &Context, text: String) -> Wrong {
     let wrong = Wrong::new(Tone::Bad, text);
     if context.caller.is_limited() { wrong } else { wrong.see("/settings", "Look at the settings") }
