@@ -73,9 +73,7 @@ impl Part {
             Self::First(List(parts)) => parts.iter().find_map(|part| part.find(found)),
         }
     }
-}
 
-impl Part {
     /// Whether the part can differ between the items of a batch.
     pub(super) fn is_of_item(&self) -> bool {
         match self {
@@ -90,7 +88,9 @@ impl Part {
         match self {
             Self::Text(_) => true,
             Self::First(List(parts)) => parts.first().is_some_and(Self::is_constant),
-            Self::Body | Self::Request | Self::Of(_) | Self::Outer(_) | Self::Name(_) => false,
+            Self::Body | Self::Request | Self::Of(_) | Self::Decoded(_) | Self::Outer(_) | Self::Name(_) => {
+                false
+            }
         }
     }
 }

@@ -92,7 +92,7 @@ fn had_no_deadlocks(url: &str) {
 /// Freezes a replica during attempts and resumes it after other replicas have taken over its jobs.
 async fn freeze_until_others_took_over(replica: &Server, url: &str) {
     let session = blocking(|| Session::open(url)).expect("connects");
-    let worker = format!("worker ~ '-{}-[0-9a-f]+$'", replica.process_id());
+    let worker = format!("worker ~ ' {}-[0-9a-f]+$'", replica.process_id());
     let count = |from: &str| {
         let sql = format!("SELECT count(*) FROM {from} AND {worker}");
         blocking(|| session.ask(&sql)).expect("is counted").concat()

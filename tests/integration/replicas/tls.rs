@@ -98,7 +98,7 @@ async fn every_connection_is_encrypted_unless_sslmode_disables_it() {
         let place = Place::new(&[&url, "--workers=1"]);
         let replica = blocking(|| place.start());
         let of_replica = format!(
-            "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name LIKE 'hookbox %-{}-%'",
+            "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name LIKE 'hookbox % {}-%'",
             replica.process_id(),
         );
         let connections = blocking(|| session.ask(&of_replica)).expect("are listed");

@@ -54,7 +54,7 @@ async fn a_completed_webhook_is_shown_in_full(#[values(Sqlite, Postgres)] store:
     let webhook = hookbox.wait_for(&id, "completed").await;
     let worker = webhook["attempts"][0]["worker"].clone();
     // On PostgreSQL, which processes share, something random follows.
-    let process = format!("-{}", std::process::id());
+    let process = format!(" {}", std::process::id());
     assert!(worker.as_str().is_some_and(|worker| worker.contains(&process)), "{worker}");
     let trace_id = webhook["trace_id"].clone();
     let attempts = json!([{
