@@ -73,7 +73,7 @@ impl Reference {
     }
 
     /// Checks the jobs of a claim: it must lease as many startable jobs as possible, share its threads evenly between
-    /// routes, and prefer jobs that have been due longest.
+    /// routes, and prefer those jobs of a route and source that have been due longest.
     pub(super) fn check_claimed(
         &self,
         claimed: &[ClaimedJob],
@@ -117,9 +117,11 @@ impl Reference {
                 prop_assert!(of_other <= its, "{other} got {others} threads while {route} got {got}");
             }
         }
+        // Between sources, a store goes by what it last knew of their queues, and corrects that as it reads them.
+        let is_of_same = |one: &Job, other: &Job| one.route == other.route && one.source == other.source;
         for waits in startable.iter().filter(|one| !is_claimed(one)) {
-            let route = startable.iter().filter(|one| one.job.route == waits.job.route);
-            for starts in route.filter(|one| is_claimed(one)) {
+            let queue = startable.iter().filter(|one| is_of_same(&one.job, &waits.job));
+            for starts in queue.filter(|one| is_claimed(one)) {
                 prop_assert!(starts.since.0 <= waits.since.1, "{waits:?} is due longer than {starts:?}");
             }
         }
