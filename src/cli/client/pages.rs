@@ -76,7 +76,8 @@ impl Pages {
         rows: Rows<T>,
     ) -> Result<ExitCode, Failure> {
         let (now, mut interrupt) = (SystemClock.now(), Interrupt::new()?);
-        let bar = Bar::new(0, "{wide_msg}");
+        // Only of a search, which may take many pages.
+        let mut bar: Option<Bar> = None;
         let (mut left, mut found) = (if self.all { usize::MAX } else { self.limit }, 0);
         let mut token = self.page_token.clone().unwrap_or_default();
         let mut next = Next::default();
@@ -105,7 +106,11 @@ impl Pages {
             let text = rows.text(client, &page.items, format, found == 0, now)?;
             left = left.saturating_sub(page.items.len());
             found += page.items.len();
-            if !bar.suspend(|| print_on(text))? {
+            let is_read = match &bar {
+                Some(bar) => bar.suspend(|| print_on(text))?,
+                None => print_on(text)?,
+            };
+            if !is_read {
                 return Ok(ExitCode::SUCCESS);
             }
             next = Next { page_token: page.next_page_token, searched_to: page.searched_to };
@@ -113,6 +118,7 @@ impl Pages {
                 break;
             }
             if let Some(time) = &next.searched_to {
+                let bar = bar.get_or_insert_with(|| Bar::new(0, "{wide_msg}"));
                 bar.set_message(format!("searched back to {}: {found} found", safe(time)));
             }
             token.clone_from(&next.page_token);

@@ -67,7 +67,7 @@ impl Runs {
     }
 }
 
-/// Whether the worker of an attempt, named `host-process-random`, is this process.
+/// Whether the worker of an attempt, named `host process-random`, is this process.
 fn is_of(worker: &str, process: u32) -> bool {
-    worker.rsplit('-').nth(1) == Some(&process.to_string())
+    worker.contains(&format!(" {process}-"))
 }

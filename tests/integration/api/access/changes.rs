@@ -133,6 +133,7 @@ async fn hookbox() -> (Hookbox, Vec<Change>) {
     let retried = cancelled(&operator, "retried", "order.created").await;
     let replayed = cancelled(&operator, "replayed", "order.created").await;
     cancelled(&operator, "retried-by-key", "order.created").await;
+    cancelled(&operator, "replayed-by-key", "order.created").await;
     let waits = operator.accept("waits").await;
     operator.accept("waits-too").await;
     let [released, discarded] = quarantined(&operator).await;
@@ -154,6 +155,7 @@ async fn hookbox() -> (Hookbox, Vec<Change>) {
         ("/v1/webhooks/{id}/cancel", format!("/v1/webhooks/{waits}/cancel"), Value::Null),
         ("/v1/cancel", "/v1/cancel?idempotency_key=waits-too".to_owned(), Value::Null),
         ("/v1/webhooks/{id}/replay", format!("/v1/webhooks/{replayed}/replay"), Value::Null),
+        ("/v1/replay", "/v1/replay?idempotency_key=replayed-by-key".to_owned(), Value::Null),
         ("/v1/webhooks/{id}/release", format!("/v1/webhooks/{released}/release"), Value::Null),
         ("/v1/webhooks/{id}/discard", format!("/v1/webhooks/{discarded}/discard"), Value::Null),
         ("/v1/work/extend", "/v1/work/extend".to_owned(), extend),

@@ -54,7 +54,8 @@ async fn a_command_whose_answer_breaks_off_ends_and_says_that_hookbox_does_not_a
         said
     };
     let said = broken_off(&["list", "--all", "--json"][..], 1, BODY).await;
-    assert_eq!(said.lines().count(), PAGE + 1, "the first page is printed");
+    assert_eq!(said.lines().count(), PAGE + 2, "the first page is printed, and how to go on");
+    assert!(said.contains("go on with --page-token"), "{said}");
     for (arguments, whole, last_words) in [
         (&["status", id][..], 0, NOTHING),
         (&["status", id], 0, HEAD),

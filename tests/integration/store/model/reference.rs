@@ -192,6 +192,10 @@ impl Reference {
                 if H::TAKES_OVER_AT_OPEN {
                     let policies = Arc::clone(&self.policies);
                     self.take_over(now, |job| policies.get(&job.route).is_some());
+                    // What is left belongs to whoever has the lease, and not to a process.
+                    let process = self.process;
+                    let jobs = self.webhooks.values_mut().flat_map(|webhook| &mut webhook.jobs);
+                    jobs.for_each(|job| job.process = process);
                 }
             }
         }
