@@ -13,6 +13,7 @@ mod fixture;
 mod handshake;
 mod hex;
 mod json;
+mod jwt;
 mod keys;
 mod lines;
 mod map;

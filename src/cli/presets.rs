@@ -61,6 +61,7 @@ fn shown(name: &str, preset: &Preset) -> String {
         "verify_token" => Some("verify_token = \"env:NAME_OF_A_VARIABLE\"\n"),
         "verify.topics" => Some("# Add to `verify`: topics = [\"arn:aws:sns:REGION:ACCOUNT:NAME\"]\n"),
         "verify.webhook_id" => Some("# Add to `verify`: webhook_id = \"ID\"\n"),
+        "verify.issuer" => Some("# Add to `verify`: issuer = \"URL\"\n"),
         "verify.audience" => Some("# Add to `verify`: audience = \"URL\"\n"),
         "verify.email" => Some("# Add to `verify`: email = \"NAME@PROJECT.iam.gserviceaccount.com\"\n"),
         "verify.client_id" => Some("# Add to `verify`: client_id = \"ID\"\n"),

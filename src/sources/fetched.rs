@@ -30,6 +30,8 @@ pub enum KeyServer {
     Google,
     /// Plaid.
     Plaid,
+    /// One that the settings name by `keys_url`.
+    OfSettings,
 }
 
 impl KeyServer {
@@ -40,11 +42,12 @@ impl KeyServer {
             Self::PayPal => "paypal",
             Self::Google => "google",
             Self::Plaid => "plaid",
+            Self::OfSettings => "keys_url",
         }
     }
 }
 
-/// Where a key is. Only the schemes of senders make one, and only for hosts that they name.
+/// Where a key is. Only the schemes of senders make one, for hosts that they name, and those whose settings name the URL.
 #[derive(Clone, Debug)]
 pub struct KeyAddress {
     server: KeyServer,
@@ -105,6 +108,7 @@ enum PublicKey {
     Rsa(RsaPublicKeyComponents<Vec<u8>>),
     /// A point of the elliptic curve P-256, not compressed.
     P256(Vec<u8>),
+    Ed25519(Vec<u8>),
 }
 
 impl KeyAddress {
@@ -206,7 +210,8 @@ impl PublicKey {
                 key.verify(&RSA_PKCS1_2048_8192_SHA256, text, signature).is_ok()
             }
             (Self::RsaDer(key), SignatureAlgorithm::RsaSha1 | SignatureAlgorithm::RsaSha256)
-            | (Self::P256(key), SignatureAlgorithm::EcdsaP256Fixed) => {
+            | (Self::P256(key), SignatureAlgorithm::EcdsaP256Fixed)
+            | (Self::Ed25519(key), SignatureAlgorithm::Ed25519) => {
                 UnparsedPublicKey::new(algorithm.verification(), key).verify(text, signature).is_ok()
             }
             _ => false,

@@ -76,6 +76,7 @@ pub(super) fn completed(settings: &Settings) -> Settings {
     let members = settings.needs().into_iter().filter_map(|member| match member {
         "verify.topics" => Some("topics = \"arn:aws:sns:eu-central-1:123456789012:orders\""),
         "verify.webhook_id" => Some("webhook_id = \"id\""),
+        "verify.issuer" => Some("issuer = \"https://login.example.com/\""),
         "verify.audience" => Some("audience = \"https://hooks.example.com/\""),
         "verify.email" => Some("email = \"push@project.iam.gserviceaccount.com\""),
         "verify.client_id" => Some("client_id = \"id\""),

@@ -47,6 +47,7 @@ fn example(member: &str) -> Option<&'static str> {
     match member {
         "verify.topics" => Some("topics = [\"arn:aws:sns:REGION:ACCOUNT:TOPIC\"]"),
         "verify.webhook_id" => Some("webhook_id = \"ID\""),
+        "verify.issuer" => Some("issuer = \"URL\""),
         "verify.audience" => Some("audience = \"URL\""),
         "verify.email" => Some("email = \"NAME@PROJECT.iam.gserviceaccount.com\""),
         "verify.client_id" => Some("client_id = \"ID\""),

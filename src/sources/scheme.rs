@@ -7,6 +7,7 @@ use ring::hmac;
 use serde::Deserialize;
 
 use super::json::Pointer;
+use super::jwt::Jwt;
 use super::keys::SignatureAlgorithm;
 use super::place::{List, Place};
 use super::senders::SenderScheme;
@@ -18,6 +19,8 @@ use crate::domain::secret::Secret;
 pub(super) enum Scheme {
     /// The settings describe it.
     Described(Box<Described>),
+    /// The settings describe it, and the sender sends a JSON Web Token.
+    Jwt(Box<Jwt>),
     /// It is that of one sender, in code.
     Sender(Arc<dyn SenderScheme>),
 }
@@ -86,6 +89,7 @@ impl Scheme {
                 let is_token = matches!(scheme.proof, Proof::Token(..) | Proof::Basic(_));
                 !is_token && (scheme.signed.covers_body() || scheme.body_sha256.is_some())
             }
+            Self::Jwt(scheme) => scheme.body_sha256_claim.is_some(),
             Self::Sender(scheme) => scheme.covers_body(),
         }
     }
@@ -94,6 +98,7 @@ impl Scheme {
     pub(super) fn proving_headers(&self) -> Vec<&str> {
         match self {
             Self::Described(scheme) => header_names(&scheme.place),
+            Self::Jwt(scheme) => header_names(&scheme.place),
             Self::Sender(scheme) => scheme.proving_headers().to_vec(),
         }
     }
@@ -105,6 +110,7 @@ impl Scheme {
                 Some(TimeFrom::Of(place)) => header_names(place),
                 Some(TimeFrom::Item(_)) | None => Vec::new(),
             },
+            Self::Jwt(_) => Vec::new(),
             Self::Sender(scheme) => scheme.timestamp_headers().to_vec(),
         }
     }

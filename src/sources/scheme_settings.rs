@@ -1,7 +1,9 @@
 //! What the settings say of a scheme, and how that is compiled.
 
 mod contradictions;
+mod jwt;
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -10,8 +12,10 @@ use ring::hmac;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
+use self::jwt::KeysUrl;
 use super::accepted::Accepted;
 use super::json::Pointer;
+use super::jwt::JwtAlgorithm;
 use super::keys::{self, KeyEncoding, Keys, SignatureAlgorithm};
 use super::place::{List, Place};
 use super::request::HeaderName;
@@ -26,6 +30,8 @@ const DEFAULT_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 /// The longest time that settings may name here.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+const ONE_ALGORITHM: &str = "a scheme has exactly one of `hmac`, `signature`, `token`, `jwt` and `scheme`";
+
 /// A scheme as the settings describe it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +39,7 @@ pub(super) struct SchemeSettings {
     hmac: Option<Hash>,
     signature: Option<SignatureAlgorithm>,
     token: Option<Token>,
+    jwt: Option<JwtAlgorithm>,
     header: Option<List<HeaderName>>,
     query: Option<List<String>>,
     form: Option<List<String>>,
@@ -48,6 +55,10 @@ pub(super) struct SchemeSettings {
     unless: Option<Place>,
     timestamp: Option<TimeSettings>,
     tolerance: Option<Span>,
+    issuer: Option<List<String>>,
+    claims: Option<BTreeMap<String, String>>,
+    body_sha256_claim: Option<String>,
+    keys_url: Option<KeysUrl>,
     scheme: Option<SenderName>,
     topics: Option<List<Topic>>,
     webhook_id: Option<List<String>>,
@@ -103,7 +114,11 @@ impl<'de> Deserialize<'de> for Span {
 impl SchemeSettings {
     /// Whether the settings name an algorithm, and so are a whole scheme.
     pub(super) fn is_whole(&self) -> bool {
-        self.hmac.is_some() || self.signature.is_some() || self.token.is_some() || self.scheme.is_some()
+        self.has_algorithm() || self.scheme.is_some()
+    }
+
+    fn has_algorithm(&self) -> bool {
+        self.hmac.is_some() || self.signature.is_some() || self.token.is_some() || self.jwt.is_some()
     }
 
     /// This scheme, with the members that `other` sets.
@@ -115,6 +130,7 @@ impl SchemeSettings {
             hmac: either(&self.hmac, &other.hmac),
             signature: either(&self.signature, &other.signature),
             token: either(&self.token, &other.token),
+            jwt: either(&self.jwt, &other.jwt),
             header: either(&self.header, &other.header),
             query: either(&self.query, &other.query),
             form: either(&self.form, &other.form),
@@ -130,6 +146,10 @@ impl SchemeSettings {
             unless: either(&self.unless, &other.unless),
             timestamp: either(&self.timestamp, &other.timestamp),
             tolerance: either(&self.tolerance, &other.tolerance),
+            issuer: either(&self.issuer, &other.issuer),
+            claims: either(&self.claims, &other.claims),
+            body_sha256_claim: either(&self.body_sha256_claim, &other.body_sha256_claim),
+            keys_url: either(&self.keys_url, &other.keys_url),
             scheme: either(&self.scheme, &other.scheme),
             topics: either(&self.topics, &other.topics),
             webhook_id: either(&self.webhook_id, &other.webhook_id),
@@ -145,7 +165,8 @@ impl SchemeSettings {
     /// only the schemes that can use them, if there are any.
     pub(super) fn overridden(schemes: &[Self], other: &Self) -> Vec<Self> {
         let mut schemes = schemes.iter().map(|scheme| scheme.overridden_by(other)).collect::<Vec<_>>();
-        let has_time = |scheme: &Self| scheme.timestamp.is_some() || scheme.scheme.is_some();
+        let has_time =
+            |scheme: &Self| scheme.timestamp.is_some() || scheme.jwt.is_some() || scheme.scheme.is_some();
         keep_where(&mut schemes, has_time, |scheme| scheme.tolerance = None);
         keep_where(&mut schemes, |scheme| scheme.token.is_none(), |scheme| scheme.key_encoding = None);
         schemes
@@ -153,16 +174,20 @@ impl SchemeSettings {
 
     /// Where the scheme takes its keys from; none if it needs none of the operator.
     pub(super) fn takes(&self) -> Option<KeysFrom> {
-        match self.scheme {
-            Some(scheme) => scheme.takes_secrets().then_some(KeysFrom::Secrets),
-            None if self.signature.is_some() => Some(KeysFrom::PublicKeys),
-            None => Some(KeysFrom::Secrets),
+        match (self.scheme, self.jwt) {
+            (Some(scheme), _) => scheme.takes_secrets().then_some(KeysFrom::Secrets),
+            (None, Some(algorithm)) => self.jwt_takes(algorithm),
+            (None, None) if self.signature.is_some() => Some(KeysFrom::PublicKeys),
+            (None, None) => Some(KeysFrom::Secrets),
         }
     }
 
-    /// The members that the scheme of a sender needs, and that are not set.
-    pub(super) fn lacks(&self) -> Vec<Member> {
-        self.scheme.map(|scheme| self.sender_members().lacking(scheme)).unwrap_or_default()
+    /// The members that the scheme needs, and that are not set, such as `verify.topics`.
+    pub(super) fn lacks(&self) -> Vec<&'static str> {
+        match self.scheme {
+            Some(scheme) => self.sender_members().lacking(scheme).into_iter().map(Member::path).collect(),
+            None => self.jwt_lacks(),
+        }
     }
 
     fn sender_members(&self) -> SenderMembers {
@@ -205,6 +230,9 @@ impl SchemeSettings {
             let text = "`scheme` says all about how the sender signs; remove the members that describe it";
             let others = compiled.err().into_iter().flatten();
             return Err(std::iter::once(Mistake::new("verify", text)).chain(others).collect());
+        }
+        if let Some(algorithm) = self.jwt {
+            return self.compile_jwt(algorithm, keys, accepted);
         }
         let mut wrong = members.foreign();
         let place = self.place().map_err(|text| wrong.push(text)).ok();

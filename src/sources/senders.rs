@@ -14,7 +14,9 @@ use std::fmt;
 
 pub use self::aws_sns::Visit;
 pub(super) use self::aws_sns::subscription;
+pub(super) use self::jws::Jws;
 pub(super) use self::members::{Environment, Member, SenderMembers, SenderName, Topic};
+pub(super) use self::pinned::pinned;
 use super::fetched::KnownKeys;
 use super::request::Request;
 use super::verify::Unproved;

@@ -12,7 +12,6 @@ use super::handshake::HandshakeSettings;
 use super::part::Part;
 use super::place::List;
 use super::scheme_settings::{KeysFrom, SchemeSettings, Span};
-use super::senders::Member;
 use super::split::Split;
 use crate::domain::conflict::OnConflict;
 use crate::domain::route::Rate;
@@ -251,7 +250,13 @@ impl Settings {
             ("public_url", schemes.iter().any(SchemeSettings::needs_public_url)),
         ];
         let needs = needs.into_iter().filter(|(_, is_needed)| *is_needed).map(|(name, _)| name);
-        needs.chain(schemes.iter().flat_map(SchemeSettings::lacks).map(Member::path)).collect()
+        let mut needs = needs.collect::<Vec<_>>();
+        for member in schemes.iter().flat_map(SchemeSettings::lacks) {
+            if !needs.contains(&member) {
+                needs.push(member);
+            }
+        }
+        needs
     }
 
     pub(super) fn schemes(&self) -> &[SchemeSettings] {

@@ -3,6 +3,8 @@
 //! Only for schemes with a secret that both sides have. What the rules look for besides, and a new request has not, is put
 //! where they look for it.
 
+mod jwt;
+
 use std::fmt;
 
 use base64::Engine as _;
@@ -98,6 +100,7 @@ pub fn sign_again(draft: &Draft, rules: &Rules) -> Result<Draft, SignError> {
     for scheme in schemes {
         let signed = match scheme {
             Scheme::Described(scheme) => scheme.sign(draft.clone()),
+            Scheme::Jwt(scheme) => scheme.sign(draft.clone()),
             Scheme::Sender(_) => Err(SignError::OwnScheme),
         };
         match signed {
@@ -118,6 +121,10 @@ pub fn check_signs_again(rules: &Rules) -> Result<(), SignError> {
     for scheme in schemes {
         failed = match scheme {
             Scheme::Sender(_) => SignError::OwnScheme,
+            Scheme::Jwt(scheme) => match scheme.check_signs_again() {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            },
             Scheme::Described(scheme) => match scheme.proof {
                 Proof::Signature(..) => SignError::PrivateKey,
                 Proof::Token(_, Some(_)) => SignError::Batch,
@@ -232,6 +239,14 @@ impl Draft {
         Ok(())
     }
 
+    /// Puts a token at a place, or there into each item of an array.
+    fn set_token(&mut self, place: &Place, each: Option<&Pointer>, token: &str) -> Result<(), SignError> {
+        match (each, place) {
+            (Some(array), Place::Json(List(pointers))) => self.set_each(array, pointers, token),
+            (_, place) => self.set(place, token),
+        }
+    }
+
     /// Puts a token into each item of an array, or of a new one with one item.
     fn set_each(&mut self, array: &Pointer, pointers: &[Pointer], token: &str) -> Result<(), SignError> {
         let mut json = self.json()?;
@@ -263,10 +278,7 @@ impl Described {
             Proof::Hmac(keys, encoding) => (keys, *encoding),
             Proof::Token(secrets, each) => {
                 let token = format!("{}{}", self.prefix, first(secrets)?.expose());
-                match (each, &self.place) {
-                    (Some(array), Place::Json(List(pointers))) => draft.set_each(array, pointers, &token)?,
-                    (_, place) => draft.set(place, &token)?,
-                }
+                draft.set_token(&self.place, each.as_ref(), &token)?;
                 return Ok(draft);
             }
             Proof::Basic(secrets) => {

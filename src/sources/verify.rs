@@ -69,12 +69,13 @@ pub fn verify_with(request: &Request<'_>, rules: &Rules, keys: &dyn KnownKeys) -
     for scheme in schemes {
         let proved = match scheme {
             Scheme::Described(scheme) => scheme.verify(request, &document, rules).map_err(Unproved::Because),
+            Scheme::Jwt(scheme) => scheme.verify(request, &document, rules, keys),
             Scheme::Sender(scheme) => scheme.verify(request, keys),
         };
         match proved {
             Ok(()) => return Verification::Verdict(Verdict::Verified),
             Err(Unproved::Because(other)) => {
-                is_unfetched |= other == Cause::KeyUnavailable && matches!(scheme, Scheme::Sender(_));
+                is_unfetched |= other == Cause::KeyUnavailable && !matches!(scheme, Scheme::Described(_));
                 cause = cause.max(other);
             }
             Err(Unproved::Needs(address)) => needed = needed.or(Some(address)),
@@ -92,7 +93,7 @@ impl Described {
         if let Proof::Token(secrets, Some(array)) = &self.proof {
             return self.verify_each(document, array, secrets);
         }
-        let values = self.values(request, document)?;
+        let values = values(&self.place, request, document)?;
         let (mut cause, mut left) = (None, MAX_SIGNATURES);
         for value in values.iter().filter(|value| !value.is_empty()) {
             let mut signatures = self.signatures(value);
@@ -104,16 +105,6 @@ impl Described {
             }
         }
         Err(cause.unwrap_or(Cause::SignatureMissing))
-    }
-
-    /// The values that may have the signature, those of a header that is there more than once too.
-    fn values(&self, request: &Request<'_>, document: &Document<'_>) -> Result<Vec<String>, Cause> {
-        let Place::Header(List(names)) = &self.place else {
-            return Ok(self.place.find(request, document).into_iter().collect());
-        };
-        let values = names.iter().flat_map(|name| request.headers_named(name));
-        let text = |value| std::str::from_utf8(value).map(|value| value.trim().to_owned());
-        values.map(text).collect::<Result<_, _>>().map_err(|_| Cause::SignatureMalformed)
     }
 
     fn verify_value(
@@ -229,22 +220,48 @@ impl Described {
 
     /// Whether every item of an array has the token.
     fn verify_each(&self, document: &Document<'_>, array: &Pointer, secrets: &[Secret]) -> Result<(), Cause> {
-        let Place::Json(List(pointers)) = &self.place else { return Err(Cause::KeyUnavailable) };
-        let found = document.json().and_then(|json| array.find(json));
-        let found = match found.and_then(|array| items(array, MAX_BATCH_ITEMS)) {
-            Some(Items::All(found)) if !found.is_empty() => found,
-            // Some would not be looked at.
-            Some(Items::TooMany) => return Err(Cause::SignatureMalformed),
-            Some(Items::All(_)) | None => return Err(Cause::SignatureMissing),
-        };
-        for item in found.into_iter().map(Document::of) {
-            let token = pointers.iter().find_map(|pointer| item.text(pointer));
-            let token = token.filter(|token| !token.is_empty()).ok_or(Cause::SignatureMissing)?;
+        for token in values_of_each(&self.place, document, array, MAX_BATCH_ITEMS)? {
             let token = token.strip_prefix(&*self.prefix).ok_or(Cause::SignatureMalformed)?;
             is_any(secrets, token)?;
         }
         Ok(())
     }
+}
+
+/// The values that may have a signature, those of a header that is there more than once too.
+pub(super) fn values(
+    place: &Place,
+    request: &Request<'_>,
+    document: &Document<'_>,
+) -> Result<Vec<String>, Cause> {
+    let Place::Header(List(names)) = place else {
+        return Ok(place.find(request, document).into_iter().collect());
+    };
+    let values = names.iter().flat_map(|name| request.headers_named(name));
+    let text = |value| std::str::from_utf8(value).map(|value| value.trim().to_owned());
+    values.map(text).collect::<Result<_, _>>().map_err(|_| Cause::SignatureMalformed)
+}
+
+/// The value at a place in each item of an array of at most `most`. Errors: an item has none, or there are no items.
+pub(super) fn values_of_each(
+    place: &Place,
+    document: &Document<'_>,
+    array: &Pointer,
+    most: usize,
+) -> Result<Vec<String>, Cause> {
+    let Place::Json(List(pointers)) = place else { return Err(Cause::KeyUnavailable) };
+    let found = document.json().and_then(|json| array.find(json));
+    let found = match found.and_then(|array| items(array, most)) {
+        Some(Items::All(found)) if !found.is_empty() => found,
+        // Some would not be looked at.
+        Some(Items::TooMany) => return Err(Cause::SignatureMalformed),
+        Some(Items::All(_)) | None => return Err(Cause::SignatureMissing),
+    };
+    let value = |item: Document<'_>| {
+        let value = pointers.iter().find_map(|pointer| item.text(pointer));
+        value.filter(|value| !value.is_empty()).ok_or(Cause::SignatureMissing)
+    };
+    found.into_iter().map(Document::of).map(value).collect()
 }
 
 /// Whether a text is one of the secrets, in a time that says nothing about them.

@@ -1,4 +1,5 @@
-//! Reads JSON Web Keys (RFC 7517): those of RSA for RS256, and those of the elliptic curve P-256 for ES256.
+//! Reads JSON Web Keys (RFC 7517): those of RSA for RS256, those of the elliptic curve P-256 for ES256, and those of
+//! Ed25519 for EdDSA (RFC 8037).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,6 +12,9 @@ use super::{FetchedKey, PublicKey};
 
 /// The length of a coordinate of a point of P-256, in bytes.
 const COORDINATE_BYTES: usize = 32;
+
+/// The length of a key of Ed25519, in bytes.
+const ED25519_BYTES: usize = 32;
 
 #[derive(Deserialize)]
 struct Set {
@@ -69,6 +73,13 @@ fn key(jwk: Value) -> Option<FetchedKey> {
             }
             // 4 says that both coordinates are there (SEC 1, section 2.3.3).
             (PublicKey::P256([vec![4], x, y].concat()), "ES256")
+        }
+        "OKP" if jwk.crv.as_deref() == Some("Ed25519") => {
+            let x = bytes(&jwk.x?)?;
+            if x.len() != ED25519_BYTES {
+                return None;
+            }
+            (PublicKey::Ed25519(x), "EdDSA")
         }
         _ => return None,
     };

@@ -73,6 +73,12 @@ fn p256(changes: &Value) -> Value {
     changed(changed(jwk, &json!({ "x": coordinate, "y": coordinate })), changes)
 }
 
+/// A key of Ed25519 with changed members.
+fn ed25519(changes: &Value) -> Value {
+    let jwk = json!({ "kty": "OKP", "kid": "k", "alg": "EdDSA", "use": "sig", "crv": "Ed25519" });
+    changed(changed(jwk, &json!({ "x": "A".repeat(43) })), changes)
+}
+
 fn changed(mut jwk: Value, changes: &Value) -> Value {
     let members = jwk.as_object_mut().expect("an object");
     for (name, value) in changes.as_object().expect("an object") {
@@ -99,6 +105,10 @@ fn keys_of_a_set_that_cannot_be_used_are_left_out() {
         (p256(&json!({ "alg": "RS256" })), false),
         (p256(&json!({ "x": "AAAA" })), false),
         (p256(&json!({ "y": null })), false),
+        (ed25519(&none), true),
+        (ed25519(&json!({ "crv": "X25519" })), false),
+        (ed25519(&json!({ "alg": "ES256" })), false),
+        (ed25519(&json!({ "x": "AAAA" })), false),
         (json!("a text"), false),
     ] {
         let set = json!({ "keys": [jwk] }).to_string();

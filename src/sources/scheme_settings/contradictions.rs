@@ -1,12 +1,11 @@
 //! Members of a scheme that do not fit together.
 
-use super::{SchemeSettings, Token};
+use super::{ONE_ALGORITHM, SchemeSettings, Token};
 use crate::sources::template::Template;
 
 impl SchemeSettings {
     /// Whether a member describes how requests are signed.
     pub(super) fn describes(&self) -> bool {
-        let is_whole = self.hmac.is_some() || self.signature.is_some() || self.token.is_some();
         let has_place =
             self.header.is_some() || self.query.is_some() || self.form.is_some() || self.json.is_some();
         let has_shape = self.each.is_some()
@@ -19,21 +18,24 @@ impl SchemeSettings {
             || self.covers_body.is_some()
             || self.unless.is_some()
             || self.timestamp.is_some();
-        is_whole || has_place || has_shape || has_text
+        self.has_algorithm() || has_place || has_shape || has_text || self.has_claims()
     }
 
-    /// All members that do not fit together. Not for a scheme that is code.
+    /// All members that do not fit together. Not for a scheme that is code, or with JSON Web Tokens.
     pub(super) fn contradictions(&self) -> Vec<&'static str> {
         let mut found = Vec::new();
         let algorithms = [self.hmac.is_some(), self.signature.is_some(), self.token.is_some()];
         if algorithms.into_iter().filter(|is_there| *is_there).count() != 1 {
-            found.push("a scheme has exactly one of `hmac`, `signature`, `token` and `scheme`");
+            found.push(ONE_ALGORITHM);
+        }
+        if self.has_claims() {
+            found.push("`issuer`, `claims`, `body_sha256_claim` and `keys_url` belong to `jwt`; remove them");
         }
         if self.separator.as_deref() == Some("") {
             found.push("`separator` is empty; leave it out if the value is one item");
         }
         if self.each.is_some() && (self.token != Some(Token::Plain) || self.json.is_none()) {
-            found.push("`each` belongs to `token = \"plain\"` and `json`");
+            found.push("`each` belongs to `json`, and to `token = \"plain\"` or `jwt`");
         }
         if self.token.is_some() {
             found.extend(self.beside_token());

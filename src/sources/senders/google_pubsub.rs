@@ -50,10 +50,11 @@ impl SenderScheme for GooglePubsub {
         }
         let token = Jws::read(token.trim(), "RS256")?;
         let url = Url::parse(KEYS).map_err(|_| Cause::KeyUnavailable)?;
-        let keys = KeyAddress::in_set(KeyServer::Google, url, &token.key_id).look_up(keys)?;
+        let key_id = token.key_id()?;
+        let keys = KeyAddress::in_set(KeyServer::Google, url, key_id).look_up(keys)?;
         let signed = (token.signed, token.signature.as_slice());
         let now = request.received_at;
-        keys.verify(Some(&token.key_id), SignatureAlgorithm::RsaSha256, signed, now)?;
+        keys.verify(Some(key_id), SignatureAlgorithm::RsaSha256, signed, now)?;
         let claims = token.claims::<Claims>()?;
         // Google signs a token for any audience for every account, with the address of that account.
         let is_ours = ISSUERS.contains(&claims.iss.as_str())

@@ -145,7 +145,7 @@ impl Member {
         match self {
             Self::Topics => "`topics` belongs to scheme = \"aws-sns\"; remove it",
             Self::WebhookId => "`webhook_id` belongs to scheme = \"paypal\"; remove it",
-            Self::Audience => "`audience` belongs to scheme = \"google-pubsub\"; remove it",
+            Self::Audience => "`audience` belongs to scheme = \"google-pubsub\" and to `jwt`; remove it",
             Self::Email => "`email` belongs to scheme = \"google-pubsub\"; remove it",
             Self::ClientId => "`client_id` belongs to scheme = \"plaid\"; remove it",
             Self::Environment => "`environment` belongs to scheme = \"plaid\"; remove it",

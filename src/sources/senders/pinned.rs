@@ -1,4 +1,4 @@
-//! URLs that a stranger names, and that are asked only if their host is one of a sender.
+//! URLs that a stranger names, and that are asked only if their host is one of a sender; and those of the settings.
 
 use url::Url;
 
@@ -8,7 +8,7 @@ const MAX_URL_CHARS: usize = 2048;
 /// The URL, if it is one of https at a host that `is_host` accepts: without user, password, fragment and port. None
 /// also if the URL is not written as a URL is printed. So nothing depends on what a parser forgives, such as a
 /// backslash, an escaped dot or a capital in the host.
-pub(super) fn pinned(text: &str, is_host: impl FnOnce(&str) -> bool) -> Option<Url> {
+pub(in crate::sources) fn pinned(text: &str, is_host: impl FnOnce(&str) -> bool) -> Option<Url> {
     if text.len() > MAX_URL_CHARS {
         return None;
     }

@@ -44,10 +44,11 @@ impl SenderScheme for Plaid {
     fn verify(&self, request: &Request<'_>, keys: &dyn KnownKeys) -> Result<(), Unproved> {
         let token = request.header_named("Plaid-Verification").filter(|token| !token.is_empty());
         let token = Jws::read(token.ok_or(Cause::SignatureMissing)?, "ES256")?;
-        let keys = self.address(&token.key_id).ok_or(Cause::KeyUnavailable)?.look_up(keys)?;
+        let key_id = token.key_id()?;
+        let keys = self.address(key_id).ok_or(Cause::KeyUnavailable)?.look_up(keys)?;
         let signed = (token.signed, token.signature.as_slice());
         let now = request.received_at;
-        keys.verify(Some(&token.key_id), SignatureAlgorithm::EcdsaP256Fixed, signed, now)?;
+        keys.verify(Some(key_id), SignatureAlgorithm::EcdsaP256Fixed, signed, now)?;
         let claims = token.claims::<Claims>()?;
         if claims.request_body_sha256 != hex::encode(&Sha256::digest(request.body)) {
             return Err(Cause::SignatureMismatch.into());
