@@ -16,7 +16,7 @@ SOURCES = pathlib.Path(__file__).resolve().parents[2] / "src" / "sources"
 PRESETS = tomllib.loads((SOURCES / "presets.toml").read_text())
 RECORDED = json.loads((SOURCES / "vectors.json").read_text())
 # Presets whose keys hookbox fetches from hosts of the sender, which no test here can be. The Rust tests have them.
-FETCHED = {"aws-sns", "google-pubsub", "paypal", "plaid"}
+FETCHED = {"aws-sns", "azure-event-grid-entra", "google-pubsub", "microsoft-graph-rich", "paypal", "plaid"}
 VERIFY_TOKEN = "a-token-of-the-handshakes"
 
 

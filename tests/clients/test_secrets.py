@@ -105,6 +105,10 @@ handler = "pull"
                     yield sender.preset, key.text.removeprefix("whsec_")
             if sender.takes_token():
                 yield sender.preset, sender.vector["verify_token"] or presets.VERIFY_TOKEN
+        for handshake in presets.RECORDED["handshakes"]:
+            # It is shown only where it is asked for.
+            if token := presets.recorded(handshake).json("/verification_token"):
+                yield handshake["preset"], token
         for secret in (ADMIN, LIMITED, GUESSED, ROUTE_SECRET, ROUTE_PATH, ROUTE_HEADER.removeprefix("Bearer ")):
             yield None, secret
         yield None, hashlib.sha256(LIMITED.encode()).hexdigest()

@@ -119,7 +119,9 @@ impl Sent {
 
 #[tokio::test]
 async fn a_key_is_fetched_once_from_the_server_of_the_sender() {
-    for preset in ["aws-sns", "paypal", "google-pubsub", "plaid"] {
+    for preset in
+        ["aws-sns", "paypal", "google-pubsub", "plaid", "azure-event-grid-entra", "microsoft-graph-rich"]
+    {
         let sent = Sent::by(preset);
         let server = KeyServer::start(Does::answer(&sent.answer)).await;
         let fetching = Fetching::from(&server);

@@ -88,7 +88,7 @@ fn every_byte_of_the_body_counts(vector: &Vector) {
 
 #[test]
 fn without_fetched_keys_requests_that_need_one_are_not_verified() {
-    for preset in ["aws-sns", "paypal", "google-pubsub", "plaid"] {
+    for preset in ["aws-sns", "paypal", "google-pubsub", "plaid", "azure-event-grid-entra"] {
         let (vector, rules) = (first(preset), first(preset).rules());
         let verdict = vector.with_request(&vector.body(), |request| verify(request, &rules));
         assert_eq!(verdict, unverified(Cause::KeyUnavailable), "{preset}");
@@ -102,6 +102,7 @@ fn headers_that_prove_the_sender_are_named() {
         ("paypal", Some("PAYPAL-TRANSMISSION-SIG"), Some("PAYPAL-TRANSMISSION-TIME")),
         ("google-pubsub", Some("Authorization"), None),
         ("plaid", Some("Plaid-Verification"), None),
+        ("jira-app", Some("Authorization"), None),
         ("adyen", None, None),
         ("coinbase-cdp", Some("X-Hook0-Signature"), None),
     ] {

@@ -7,7 +7,7 @@ import zlib
 import pairs
 import sdk
 from cryptography.hazmat.primitives import hashes, serialization
-from record import AT, DOCUMENTED, RFC3339, SECRET, compact, handshake, hexed, key, sha256, vector
+from record import AT, DOCUMENTED, RFC3339, SECRET, compact, handshake, hexed, key, sha256, url_of, vector
 
 
 def answer(url, body, question=None):
@@ -206,7 +206,65 @@ def hook0():
         vector("coinbase-cdp", DOCUMENTED, body, {**headers, "X-Hook0-Signature": signature}, webhook)
 
 
+def entra():
+    """Senders with tokens of Microsoft Entra ID: Azure Event Grid, and Microsoft Graph with resource data."""
+    old, pair, id = pairs.rsa_pair("entra old"), pairs.rsa_pair("entra"), "2ZQpJ3UpbjAYXYGaXEJl8lV0TOI"
+    # Those of Microsoft name no algorithm.
+    keys = [{**pairs.jwk(old, "0ld"), "alg": None}, {**pairs.jwk(pair, id), "alg": None}]
+    fetched = [answer("https://login.microsoftonline.com/common/discovery/v2.0/keys", compact({"keys": keys}))]
+    tenant, ours = "84bd8158-6d4d-4958-8b9f-9d6445542f95", "8e460676-ae3f-4b1e-8790-ee0fb5d6148f"
+    v1, v2 = f"https://sts.windows.net/{tenant}/", f"https://login.microsoftonline.com/{tenant}/v2.0"
+
+    def token(sender, claims=None, kid=id, pair=pair, is_v2=False):
+        genuine = {"aud": ours, "iss": v2 if is_v2 else v1, "iat": AT - 60, "nbf": AT - 60, "exp": AT + 3600}
+        genuine |= {"azp" if is_v2 else "appid": sender, "tid": tenant, "ver": "2.0" if is_v2 else "1.0"}
+        header = compact({"typ": "JWT", "alg": "RS256", "kid": kid})
+        return pairs.jwt(header, compact({**genuine, **(claims or {})}), pairs.rs256(pair))
+
+    def told(is_v2=False, **more):
+        verify = {"issuer": v2 if is_v2 else v1, "audience": ours}
+        return {"secrets": [], "verify": verify, "fetched": fetched, **more}
+
+    grid, preset = "4962773b-9cdb-44cf-a8bf-237846a00ab7", "azure-event-grid-entra"
+    events = compact([{"id": "831e1650", "eventType": "Microsoft.Storage.BlobCreated", "data": {}}])
+
+    def deliver(expect="verified", is_v2=False, sender=grid, **rest):
+        by, made = DOCUMENTED, token(sender, is_v2=is_v2, **rest)
+        if expect == "verified":
+            by = sdk.verify_jwt(made, pair.public_key(), "RS256", ours, v2 if is_v2 else v1)
+        headers = {"aeg-event-type": "Notification", "Authorization": f"Bearer {made}"}
+        webhook = ("831e1650", "Microsoft.Storage.BlobCreated")
+        vector(preset, by, events, headers, webhook, expect=expect, **told(is_v2))
+
+    deliver()
+    deliver(is_v2=True)
+    deliver("credentials_wrong", sender="00000000-0000-0000-0000-000000000000")
+    deliver("credentials_wrong", claims={"iss": "https://sts.windows.net/00000000-0000-0000-0000-000000000000/"})
+    deliver("credentials_wrong", claims={"aud": "https://graph.microsoft.com"})
+    deliver("timestamp_too_old", claims={"exp": AT - 301})
+    deliver("timestamp_in_future", claims={"nbf": AT + 301})
+    deliver("signature_mismatch", kid="0ld")
+    deliver("signature_mismatch", pair=pairs.rsa_pair("evil"))
+    data = {"validationCode": "512d38b6-c7b8-40c8-89fe-f46f9e9622b6"}
+    body = compact([{"id": "2d1781af", "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": data}])
+    handshake(preset, DOCUMENTED, body, {"aeg-event-type": "SubscriptionValidation"},
+              answer=compact({"validationResponse": data["validationCode"]}), answer_type="application/json",
+              **told())  # fmt: skip
+
+    graph, preset = "0bf30f3b-4a52-48df-9a82-234910c4a086", "microsoft-graph-rich"
+    items = [{"id": "lsgTZMr9", "changeType": "created", "encryptedContent": {"data": "SGVsbG8="}}]
+    one, other = token(graph), token("00000000-0000-0000-0000-000000000000")
+    by = sdk.verify_jwt(one, pair.public_key(), "RS256", ours, v1)
+    for tokens, expect in [([one], "verified"), ([one, other], "credentials_wrong"), ([], "signature_missing")]:
+        body = compact({"value": items, "validationTokens": tokens})
+        made_by = by if expect == "verified" else DOCUMENTED
+        vector(preset, made_by, body, {}, ("lsgTZMr9", "created"), expect=expect, **told())
+    handshake(preset, DOCUMENTED, answer="Validation: Testing client application reachability 1",
+              url=url_of(preset, "?validationToken=Validation%3a+Testing+client+application+reachability+1"),
+              **told())  # fmt: skip
+
+
 def coded():
     """All of them."""
-    for sign in [sns, paypal, google, plaid, adyen, hook0]:
+    for sign in [sns, paypal, google, plaid, adyen, hook0, entra]:
         sign()

@@ -1,7 +1,17 @@
 """Requests of senders of code, chat and office work."""
 
+import hmac
+
+import pairs
 import sdk
 from record import AT, DOCUMENTED, RFC3339, SECRET, based, compact, handshake, hexed, key, sha256, url_of, vector
+
+
+def hs256(claims):
+    """A JSON Web Token, and the package that verifies it."""
+    header = compact({"alg": "HS256", "typ": "JWT"})
+    token = pairs.jwt(header, compact(claims), lambda text: hmac.digest(SECRET.encode(), text, "sha256"))
+    return sdk.verify_jwt(token, SECRET, "HS256", claims.get("aud")), token
 
 
 def code():
@@ -27,6 +37,9 @@ def code():
     body = compact({"timestamp": AT * 1000, "webhookEvent": "jira:issue_updated", "issue": {"key": "A-1"}})
     headers = {"X-Atlassian-Webhook-Identifier": "8c9a7d6e", "X-Hub-Signature": f"sha256={hexed(body)}"}
     vector("jira", DOCUMENTED, body, headers, ("8c9a7d6e", "jira:issue_updated"))
+    by, token = hs256({"iss": "a0b1c2d3", "iat": AT, "exp": AT + 180})
+    headers = {"X-Atlassian-Webhook-Identifier": "8c9a7d6e", "Authorization": f"Bearer {token}"}
+    vector("jira-app", by, body, headers, ("8c9a7d6e", "jira:issue_updated"))
 
     body = compact({"action": "update", "type": "Issue", "data": {"id": "1"}, "webhookTimestamp": AT * 1000})
     headers = {"Linear-Delivery": "234d1a4e", "Linear-Event": "Issue", "Linear-Signature": hexed(body)}
@@ -160,6 +173,7 @@ def offices():
     body = compact({"id": "367cba44", "timestamp": RFC3339, "type": "page.created", "attempt_number": 1})
     headers = {"X-Notion-Signature": f"sha256={hexed(body)}"}
     vector("notion", DOCUMENTED, body, headers, ("367cba44", "page.created"))
+    handshake("notion", DOCUMENTED, compact({"verification_token": "secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl"}))
 
     common = {"passcode": SECRET, "timestamp": RFC3339, "webhook_id": "22", "retries": 0}
     for event_type, members, part in [
@@ -213,3 +227,8 @@ def offices():
     vector("monday", DOCUMENTED, body, {}, ("b5ed2e17", "create_pulse"), url=url, secrets=["s3cret"])
     body = compact({"challenge": "3eZbrw1aBm2rZgRNFdxV"})
     handshake("monday", DOCUMENTED, body, answer=body, answer_type="application/json", url=url, secrets=["s3cret"])
+    handshake("monday-app", DOCUMENTED, body, answer=body, answer_type="application/json")
+    body = compact({"event": {"type": "create_pulse", "triggerUuid": "b5ed2e17", "triggerTime": RFC3339}})
+    claims = {"accountId": 1825528, "userId": 4012689, "aud": url_of("monday-app")}
+    by, token = hs256({**claims, "exp": AT + 300, "shortLivedToken": "a.b.c", "iat": AT})
+    vector("monday-app", by, body, {"Authorization": token}, ("b5ed2e17", "create_pulse"))

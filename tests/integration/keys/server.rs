@@ -17,8 +17,13 @@ use tokio_rustls::server::TlsStream;
 use crate::support::tls::{Authority, Issued};
 
 /// The hosts of the senders.
-const HOSTS: [&str; 4] =
-    ["sns.eu-central-1.amazonaws.com", "api.paypal.com", "www.googleapis.com", "production.plaid.com"];
+const HOSTS: [&str; 5] = [
+    "sns.eu-central-1.amazonaws.com",
+    "api.paypal.com",
+    "www.googleapis.com",
+    "production.plaid.com",
+    "login.microsoftonline.com",
+];
 
 /// The pause between two bytes of an answer that trickles.
 const PAUSE: Duration = Duration::from_millis(10);

@@ -44,7 +44,8 @@ async fn a_request_is_signed_by_the_preset_of_its_source() {
     let (mut place, local) = (place(&[]), Local::start().await);
     place.set("SHOP_SECRET", SECRET);
     let sign = ["--secret", "env:SHOP_SECRET", "--source", "shop", "--key", "evt-001", "--type", "paid"];
-    let presets = ["stripe", "github", "standard-webhooks", "slack", "twilio", "monday"];
+    let presets =
+        ["stripe", "github", "standard-webhooks", "slack", "twilio", "monday", "jira-app", "monday-app"];
     for (at, preset) in presets.into_iter().enumerate() {
         let form = ["--header", "Content-Type: application/x-www-form-urlencoded"];
         let (body, form) = if preset == "twilio" { ("a=1&b=2", &form[..]) } else { ("{\"a\": 1}", &[][..]) };

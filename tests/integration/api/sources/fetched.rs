@@ -24,7 +24,9 @@ fn hookbox(vector: &Vector, members: &str, server: &KeyServer) -> Hookbox {
 
 #[tokio::test]
 async fn requests_are_verified_with_a_key_that_is_fetched_once() {
-    for preset in ["aws-sns", "paypal", "google-pubsub", "plaid"] {
+    for preset in
+        ["aws-sns", "paypal", "google-pubsub", "plaid", "azure-event-grid-entra", "microsoft-graph-rich"]
+    {
         let vector = genuine(preset);
         let server = KeyServer::start(Does::answer(&vector.key())).await;
         let hookbox = hookbox(&vector, "", &server);
