@@ -133,6 +133,7 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(work::finish_jobs))
         .routes(routes!(operations::list_routes))
         .routes(routes!(source_lists::list_sources))
+        .routes(routes!(source_lists::get_source))
         .routes(routes!(source_lists::list_rejections))
         .routes(routes!(operations::move_jobs))
         .routes(routes!(operations::cancel_jobs))

@@ -97,6 +97,8 @@ pub const OPERATIONS: &[Operation] = &[
     operation("hookbox.v1.WorkService/FinishJobs", &[("POST", "/v1/work/finish")], WORK),
     operation("hookbox.v1.OperationService/ListRoutes", &[("GET", "/v1/routes")], READ),
     operation("hookbox.v1.OperationService/ListSources", &[("GET", "/v1/sources")], READ),
+    // Of the tokens of handshakes, `service/source_view.rs` shows none without the role `operate`.
+    operation("hookbox.v1.OperationService/GetSource", &[("GET", "/v1/sources/{source}")], READ),
     operation(
         "hookbox.v1.OperationService/ListRejections",
         &[("GET", "/v1/sources/{source}/rejections")],

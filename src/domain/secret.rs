@@ -23,6 +23,15 @@ impl Secret {
     }
 }
 
+/// Compares as [`is_same`](Secret::is_same) does.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other)
+    }
+}
+
+impl Eq for Secret {}
+
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self(text)

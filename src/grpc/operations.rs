@@ -68,6 +68,18 @@ impl OperationService for Operations {
             .await
     }
 
+    async fn get_source(
+        &self,
+        request: Request<proto::GetSourceRequest>,
+    ) -> Answer<proto::GetSourceResponse> {
+        let operations = &self.of(&request);
+        operations
+            .answer("GetSource", request, |proto::GetSourceRequest { source }| async {
+                operations.0.service.source_detail(&Source::new(source)?).await.map(convert::source_detail)
+            })
+            .await
+    }
+
     async fn list_rejections(
         &self,
         request: Request<proto::ListRejectionsRequest>,

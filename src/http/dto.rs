@@ -26,7 +26,7 @@ pub(super) use self::operation::{
 };
 pub(super) use self::quarantine::DiscardWebhookResponse;
 pub(super) use self::replay::{ListReplaysResponse, ReplayBody, StartReplayBody};
-pub(super) use self::source::{ListRejectionsResponse, ListSourcesResponse};
+pub(super) use self::source::{GetSourceResponse, ListRejectionsResponse, ListSourcesResponse};
 pub(super) use self::stats::GetStatsResponse;
 pub(super) use self::webhook::{ListWebhooksResponse, StatusBody, SubmitWebhookResponse, WebhookBody};
 pub(super) use self::work::{

@@ -98,7 +98,7 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
         ("404", "LeaseJobs") => {
             (Reason::RouteNotFound, "there is no route `orders` in the settings; GET /v1/routes lists them")
         }
-        ("404", "ListRejections") => {
+        ("404", "GetSource" | "ListRejections") => {
             (Reason::SourceNotFound, "there is no source `shop` in the settings; GET /v1/sources lists them")
         }
         ("404", operation) if BY_KEY.contains(&operation) => {
@@ -197,7 +197,7 @@ fn wrong_field(operation: &str) -> Option<Error> {
         "LeaseJobs" | "ExtendLeases" | "FinishJobs" => check_worker("").map(drop),
         "MoveJobs" => RouteName::from_field("to", "Orders").map(drop),
         "CancelJobs" => RouteName::new("Orders").map(drop),
-        "ListRejections" => Source::new("Shop").map(drop),
+        "GetSource" | "ListRejections" => Source::new("Shop").map(drop),
         "StartReplay" => rate(Some("50".to_owned())).map(drop),
         "GetReplay" | "CancelReplay" => number_of("seven").map(drop),
         "ListReplays" | "ListActions" => number_of_token("next").map(drop),

@@ -1,10 +1,10 @@
-//! Paths for operators that list the sources, and the requests of a source that were refused.
+//! Paths for operators that show the sources, and the requests of a source that were refused.
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::response::Response;
 
-use super::dto::{ListRejectionsResponse, ListSourcesResponse};
+use super::dto::{GetSourceResponse, ListRejectionsResponse, ListSourcesResponse};
 use super::problem::{Problem, Refused};
 use super::query::name_in_path;
 use super::{Api, json};
@@ -25,6 +25,24 @@ type Answer = std::result::Result<Response, Refused>;
 )]
 pub(super) async fn list_sources(api: Api) -> Answer {
     Ok(json(&ListSourcesResponse::from(api.service.source_list().await?)))
+}
+
+/// Shows a source of the settings, with what came in from it and the tokens to enter at its sender
+///
+/// The process that answers has the tokens, and keeps them in memory until it stops. Ask every replica.
+#[utoipa::path(
+    get, path = "/v1/sources/{source}", tag = "operations", operation_id = "GetSource",
+    params(("source" = String, Path, description = "The name of the source")),
+    responses(
+        (status = 200, description = "The source", body = GetSourceResponse),
+        (status = 400, description = "The name of the source is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The source is not in the settings", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn get_source(api: Api, path: std::result::Result<Path<String>, PathRejection>) -> Answer {
+    let source = Source::new(name_in_path(path))?;
+    Ok(json(&GetSourceResponse::from(api.service.source_detail(&source).await?)))
 }
 
 /// Lists the last 100 requests to a source that were refused, newest first, without their bodies

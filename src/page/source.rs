@@ -1,8 +1,10 @@
-//! One source: what came in from it, what was refused and what to do about that, what its sender is answered, a test.
+//! One source: what came in from it, tokens for its sender, what was refused and what to do about that, what its sender
+//! is answered, a test.
 
 mod advice;
 mod rejections;
 mod test_form;
+mod tokens;
 
 use axum::Extension;
 use axum::extract::Path;
@@ -92,6 +94,7 @@ async fn body(context: &Context, name: &str) -> Result<Markup> {
             @if let Some(pause) = &view.pause { (pauses::notice(context, PROCESSING, pause)) }
             (silence(context, &source))
             (tiles(context, &view))
+            (tokens::section(context, &context.service.handshake_tokens(&rules)))
         }
         (refused)
         div.cols {

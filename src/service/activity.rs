@@ -9,12 +9,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::alerts::{Failing, Verifications};
+use crate::domain::secret::Secret;
 use crate::domain::verdict::{Cause, Verdict};
 use crate::domain::webhook::Source;
 use crate::sources::SourceMap;
 
 /// How many rejections of a source are kept.
 pub const MAX_REJECTIONS: usize = 100;
+
+/// How many tokens of handshakes of a source are kept.
+pub const MAX_HANDSHAKE_TOKENS: usize = 8;
 
 /// The longest text of a request that is kept of a rejection, in characters.
 const MAX_TEXT_CHARS: usize = 255;
@@ -67,11 +71,24 @@ pub struct Rejection {
     pub trace_id: String,
 }
 
+/// A token that came by a handshake, for operators to enter at the sender. Every client that knows the URL can send one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandshakeToken {
+    /// The token.
+    pub token: Secret,
+    /// When it came last.
+    pub at: Timestamp,
+    /// The address that it came from; none if that is not known.
+    pub client: Option<IpAddr>,
+}
+
 #[derive(Debug, Default)]
 struct OfSource {
     seen: SourceSeen,
     /// The newest first.
     rejections: VecDeque<Rejection>,
+    /// The newest first, each once.
+    tokens: VecDeque<HandshakeToken>,
     /// The last line of the log about each cause or reason. There are a dozen of them at most.
     lines: BTreeMap<&'static str, Line>,
     verifications: Verifications,
@@ -94,6 +111,11 @@ impl Activity {
     /// The last rejections of a source, the newest first: at most [`MAX_REJECTIONS`].
     pub fn rejections(&self, source: &Source) -> Vec<Rejection> {
         self.of(source).map(|of| lock(&of).rejections.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The last tokens that came by handshakes of a source, the newest first: at most [`MAX_HANDSHAKE_TOKENS`].
+    pub fn handshake_tokens(&self, source: &Source) -> Vec<HandshakeToken> {
+        self.of(source).map(|of| lock(&of).tokens.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Forgets all but these sources, `default` and `hookbox`, and begins with those that are new.
@@ -134,6 +156,17 @@ impl Activity {
     pub(super) fn quarantined(&self, source: &Source, cause: Cause, now: Duration) -> Option<u64> {
         let of = self.of(source)?;
         lock(&of).line(cause.as_str(), now)
+    }
+
+    /// Keeps a token that came by a handshake of a source. Returns how many came since the last line of the log about them,
+    /// if another line is due. `now` is monotonic.
+    pub(super) fn keep_token(&self, source: &Source, token: HandshakeToken, now: Duration) -> Option<u64> {
+        let of = self.of(source)?;
+        let mut of = lock(&of);
+        of.tokens.retain(|known| known.token != token.token);
+        of.tokens.truncate(MAX_HANDSHAKE_TOKENS - 1);
+        of.tokens.push_front(token);
+        of.line("handshake_token", now)
     }
 
     fn of(&self, source: &Source) -> Option<Arc<Mutex<OfSource>>> {
@@ -211,6 +244,29 @@ mod tests {
         let kept = activity.rejections(&source("shop"));
         assert_eq!((kept.len(), kept[0].body_bytes, kept[99].body_bytes), (MAX_REJECTIONS, 104, 5));
         assert!(activity.rejections(&source("other")).is_empty());
+    }
+
+    #[test]
+    fn the_last_tokens_of_handshakes_are_kept_each_once() {
+        let activity = Activity::default();
+        activity.keep(&sources(&["shop"]));
+        let came = |text: &str, seconds: i64| {
+            let at = Timestamp::from_second(seconds).expect("a time");
+            let token = HandshakeToken { token: Secret::from(text.to_owned()), at, client: None };
+            activity.keep_token(&source("shop"), token, Duration::from_secs(seconds.unsigned_abs()))
+        };
+        let lines = [came("a", 0), came("b", 1), came("a", 2)];
+        assert_eq!(lines, [Some(1), None, None]);
+        let kept = || {
+            let kept = activity.handshake_tokens(&source("shop")).into_iter();
+            kept.map(|kept| (kept.token.expose().to_owned(), kept.at.as_second())).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(), [("a".to_owned(), 2), ("b".to_owned(), 1)]);
+        for number in 0..MAX_HANDSHAKE_TOKENS {
+            came(&number.to_string(), 3);
+        }
+        let kept = kept();
+        assert_eq!((kept.len(), kept[0].0.as_str(), kept[7].0.as_str()), (MAX_HANDSHAKE_TOKENS, "7", "0"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::webhooks::webhooks_of;
-use super::activity::Activity;
+use super::activity::{Activity, HandshakeToken};
 use super::conflicts::{Conflicts, Via};
 use super::rate_limit::{RateLimiter, RateState};
 use super::sources::SourceInForce;
@@ -21,6 +21,7 @@ use crate::access::{Need, Role};
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Reason, Result, causes};
 use crate::domain::route::Rate;
+use crate::domain::secret::Secret;
 use crate::domain::trace::Traceparent;
 use crate::domain::verdict::{Cause, Verdict};
 use crate::domain::webhook::{NewWebhook, Source};
@@ -216,6 +217,9 @@ impl Service {
             }
         }
         self.count_request(&source.name, Counted::Handshake);
+        if let Some(token) = answer.token.clone() {
+            self.keep_token(source, head, token);
+        }
         tracing::debug!(
             trace_id = head.traceparent.trace_id(),
             source = source.name.as_str(),
@@ -223,6 +227,21 @@ impl Service {
             "a handshake is answered"
         );
         Ok(Received::Handshake(answer))
+    }
+
+    /// Keeps the token of a handshake for operators. The log does not get it.
+    fn keep_token(&self, source: &SourceRules, head: &Head<'_>, token: Secret) {
+        let token = HandshakeToken { token, at: head.arrived.at, client: head.client };
+        if let Some(times) = self.activity().keep_token(&source.name, token, head.arrived.monotonic) {
+            tracing::info!(
+                times,
+                source = source.name.as_str(),
+                client = head.client.map(tracing::field::display),
+                trace_id = head.traceparent.trace_id(),
+                "a sender has sent a token for its settings: GET /v1/sources/{} and the page show it",
+                source.name
+            );
+        }
     }
 
     /// The webhooks of a request that is no handshake, if they may be stored. Errors: `NotVerified`,

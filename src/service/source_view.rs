@@ -5,8 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Service;
-use super::activity::Rejection;
+use super::activity::{HandshakeToken, Rejection};
 use super::policy_view::rate;
+use crate::access::Role;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::webhook::Source;
 use crate::sources::SourceRules;
@@ -39,6 +40,15 @@ pub struct SourceView {
     pub pause: Option<Pause>,
 }
 
+/// A source of the settings, with what only operators see.
+#[derive(Clone, Debug)]
+pub struct SourceDetail {
+    /// The source.
+    pub source: SourceView,
+    /// The tokens that came by handshakes, the newest first.
+    pub handshake_tokens: Vec<HandshakeToken>,
+}
+
 /// How many requests of a source came in since the start of this process, by what they were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceCounts {
@@ -64,6 +74,25 @@ impl Service {
     /// A source in force, with what came in from it.
     pub async fn source_view(&self, source: &SourceRules) -> Result<SourceView> {
         Ok(self.view_of_source(source, &self.pauses().await?))
+    }
+
+    /// A source in force, with what the caller sees of it. Errors: `SourceNotFound` if it is not in force, or the caller
+    /// does not see it.
+    pub async fn source_detail(&self, source: &Source) -> Result<SourceDetail> {
+        let rules = self.seen_source(source)?;
+        let handshake_tokens = self.handshake_tokens(&rules);
+        Ok(SourceDetail { source: self.source_view(&rules).await?, handshake_tokens })
+    }
+
+    /// The last tokens that this process got by handshakes of a source, the newest first, without those that are its
+    /// secrets. Only for callers who may operate and are not limited to routes; none for others.
+    pub fn handshake_tokens(&self, source: &SourceRules) -> Vec<HandshakeToken> {
+        if !self.caller.has(Role::Operate) || self.caller.has_limited_routes() {
+            return Vec::new();
+        }
+        let mut tokens = self.activity().handshake_tokens(&source.name);
+        tokens.retain(|shown| !source.rules.has_secret(&shown.token));
+        tokens
     }
 
     /// The source in force with this name. Errors: `SourceNotFound` if it is not in force, or the caller does not see it.

@@ -24,6 +24,9 @@ use crate::domain::verdict::Verdict;
 /// The longest value that is echoed or signed, in characters.
 const MAX_VALUE_CHARS: usize = 1024;
 
+/// The longest body of a handshake that shows a token, in bytes.
+const MAX_SHOWN_BYTES: usize = 4096;
+
 /// The longest number that is echoed, in characters.
 const MAX_DIGITS: usize = 64;
 
@@ -46,6 +49,8 @@ pub struct HandshakeAnswer {
     pub body: String,
     /// The URL to visit before the handshake is answered. If that fails, the sender has to try again.
     pub visit: Option<Visit>,
+    /// The token to show to operators, who enter it at the sender. It proves nothing.
+    pub token: Option<Secret>,
 }
 
 /// A handshake as the settings describe it.
@@ -62,6 +67,8 @@ pub(super) struct HandshakeSettings {
     shape: Shape,
     hmac: Option<HmacSettings>,
     visit: Option<VisitSettings>,
+    /// The only member of the JSON object that is the body. Its value is shown to operators.
+    show: Option<String>,
     #[serde(default)]
     answer: AnswerSettings,
 }
@@ -172,6 +179,12 @@ impl HandshakeSettings {
         if self.visit.is_some() && (self.verified == Some(false) || self.method != Method::Post) {
             problems.push("a handshake with `visit` is a POST, and has to be verified");
         }
+        let has_other = self.value.is_some() || self.hmac.is_some() || self.visit.is_some();
+        if self.show.is_some() && (self.verified != Some(false) || self.method != Method::Post || has_other) {
+            problems.push(
+                "a handshake with `show` is a POST with verified = false, without `value`, `hmac` and `visit`",
+            );
+        }
         if self.answer.headers.keys().any(|name| HeaderName::try_from(name.clone()).is_err()) {
             problems.push("a header of `answer` has a name that no header can have");
         }
@@ -204,6 +217,11 @@ impl HandshakeSettings {
     /// Whether the answer has an HMAC.
     pub(super) fn signs(&self) -> bool {
         self.hmac.is_some()
+    }
+
+    /// Whether operators are shown a token.
+    pub(super) fn shows_token(&self) -> bool {
+        self.show.is_some()
     }
 
     /// Whether the HMAC of a text is answered to requests that are not verified.
@@ -271,6 +289,10 @@ impl HandshakeSettings {
             None => None,
             Some(VisitSettings::AwsSns) => Some(senders::subscription(request.body)?),
         };
+        let token = match &self.show {
+            None => None,
+            Some(name) => Some(only_member(request.body, name).filter(|token| self.shape.admits(token))?),
+        };
         let filled = |text: &str| text.replace("{value}", &value).replace("{hmac}", &signature);
         let AnswerSettings { status, content_type, headers, .. } = &self.answer;
         let body = filled(self.body_template());
@@ -281,6 +303,7 @@ impl HandshakeSettings {
             headers: headers.iter().map(|(name, value)| (name.clone(), filled(value))).collect(),
             body,
             visit,
+            token: token.map(Secret::from),
         })
     }
 }
@@ -315,6 +338,13 @@ impl Shape {
         let most = if self == Self::Digits { MAX_DIGITS } else { MAX_VALUE_CHARS };
         !value.is_empty() && value.len() <= most && value.bytes().all(is_allowed)
     }
+}
+
+/// The text of the only member of a JSON object; none if the body is anything else, or the member has another name.
+fn only_member(body: &[u8], name: &str) -> Option<String> {
+    let body = Some(body).filter(|body| body.len() <= MAX_SHOWN_BYTES)?;
+    let mut members = serde_json::from_slice::<BTreeMap<String, String>>(body).ok()?;
+    members.remove(name).filter(|_| members.is_empty())
 }
 
 #[cfg(test)]

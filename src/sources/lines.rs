@@ -15,7 +15,13 @@ impl Preset {
         let variable = variable_of(source);
         let mut lines = vec![format!("[sources.{source}]"), format!("preset = \"{preset}\"")];
         if needs_member("secrets") {
-            lines.push(format!("secrets = [\"env:{variable}_SECRET\"]"));
+            let line = format!("secrets = [\"env:{variable}_SECRET\"]");
+            let comes_later = self.settings.shows_token();
+            lines.push(if comes_later {
+                format!("# Once the sender has sent its token: {line}")
+            } else {
+                line
+            });
         }
         if needs_member("public_keys") {
             let line = format!("public_keys = [\"env:{variable}_PUBLIC_KEY\"]");
@@ -97,6 +103,9 @@ mod tests {
             either.contains("\n# Instead, with a public key: public_keys = [\"env:ANY_PUBLIC_KEY\"]\n"),
             "{either}"
         );
+        let later =
+            "preset = \"notion\"\n# Once the sender has sent its token: secrets = [\"env:WORK_SECRET\"]\n";
+        assert!(lines("notion", "work").ends_with(later));
         for (source, variable) in [("2nd", "SOURCE_2ND_SECRET"), ("hookbox-2", "SOURCE_HOOKBOX_2_SECRET")] {
             assert!(lines("stripe", source).contains(variable), "{source}");
         }

@@ -28,7 +28,9 @@ pub(super) fn missing(
     }
     let needs = settings.needs();
     let takes = |member| needs.contains(&member);
-    let has_keys = (takes("secrets") && (is_unread("secrets") || !keys.secrets.is_empty()))
+    // The secret may come by a handshake later.
+    let has_secrets = is_unread("secrets") || !keys.secrets.is_empty() || settings.shows_token();
+    let has_keys = (takes("secrets") && has_secrets)
         || (takes("public_keys") && (is_unread("public_keys") || !keys.public_keys.is_empty()))
         || settings.schemes().is_empty()
         || settings.schemes().iter().any(|scheme| scheme.takes().is_none());

@@ -132,6 +132,11 @@ impl Rules {
         self.handshakes.iter().any(|handshake| handshake.is_by(method))
     }
 
+    /// Whether this is one of the secrets.
+    pub fn has_secret(&self, secret: &Secret) -> bool {
+        self.secrets.iter().any(|known| known.is_same(secret))
+    }
+
     /// Whether a handshake answers the HMAC of a text to requests that are not verified.
     pub(super) fn signs_unverified(&self, text: &[u8]) -> bool {
         self.handshakes.iter().any(|handshake| handshake.signs_unverified(text))

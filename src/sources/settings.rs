@@ -270,6 +270,11 @@ impl Settings {
         self.handshakes.as_deref().unwrap_or_default()
     }
 
+    /// Whether a handshake brings a token that becomes a secret.
+    pub(super) fn shows_token(&self) -> bool {
+        self.handshakes().iter().any(HandshakeSettings::shows_token)
+    }
+
     /// Whether a handshake is answered with an HMAC, and so needs a secret.
     pub(super) fn signs_handshakes(&self) -> bool {
         self.handshakes().iter().any(HandshakeSettings::signs)

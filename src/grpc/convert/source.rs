@@ -3,11 +3,17 @@
 use super::payload::cause;
 use super::time;
 use crate::grpc::proto;
-use crate::service::activity::Rejection;
-use crate::service::source_view::{SourceCounts, SourceView};
+use crate::service::activity::{HandshakeToken, Rejection};
+use crate::service::source_view::{SourceCounts, SourceDetail, SourceView};
 
 pub(in crate::grpc) fn sources(sources: Vec<SourceView>) -> proto::ListSourcesResponse {
     proto::ListSourcesResponse { sources: sources.into_iter().map(source).collect() }
+}
+
+pub(in crate::grpc) fn source_detail(detail: SourceDetail) -> proto::GetSourceResponse {
+    let SourceDetail { source: view, handshake_tokens } = detail;
+    let handshake_tokens = handshake_tokens.into_iter().map(handshake_token).collect();
+    proto::GetSourceResponse { source: Some(source(view)), handshake_tokens }
 }
 
 pub(in crate::grpc) fn rejections(rejections: Vec<Rejection>) -> proto::ListRejectionsResponse {
@@ -30,6 +36,14 @@ fn source(source: SourceView) -> proto::Source {
         sensitive: source.is_sensitive,
         paused_by: source.pause.as_ref().map(|pause| pause.actor.clone()),
         pause_reason: source.pause.and_then(|pause| pause.reason),
+    }
+}
+
+fn handshake_token(shown: HandshakeToken) -> proto::HandshakeToken {
+    proto::HandshakeToken {
+        token: shown.token.expose().to_owned(),
+        at: Some(time(shown.at)),
+        client: shown.client.map(|client| client.to_string()),
     }
 }
 

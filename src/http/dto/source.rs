@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 
 use super::{CauseWord, Time};
 use crate::domain::verdict::Cause;
-use crate::service::activity::Rejection;
-use crate::service::source_view::{SourceCounts, SourceView};
+use crate::service::activity::{HandshakeToken, Rejection};
+use crate::service::source_view::{SourceCounts, SourceDetail, SourceView};
 
 /// The sources of the settings.
 #[derive(Debug, Serialize, ToSchema)]
@@ -104,6 +104,48 @@ impl From<SourceCounts> for SourceCountsBody {
     fn from(counts: SourceCounts) -> Self {
         let SourceCounts { verified, unverified, malformed, handshakes } = counts;
         Self { verified, unverified, malformed, handshakes }
+    }
+}
+
+/// A source of the settings.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct GetSourceResponse {
+    /// The source.
+    source: SourceBody,
+    /// The last 8 tokens that came by its handshakes and are not among its secrets, newest first. None for a token
+    /// without the role `operate`, or that is limited to routes.
+    handshake_tokens: Vec<HandshakeTokenBody>,
+}
+
+impl From<SourceDetail> for GetSourceResponse {
+    fn from(detail: SourceDetail) -> Self {
+        let handshake_tokens = detail.handshake_tokens.into_iter().map(Into::into).collect();
+        Self { source: detail.source.into(), handshake_tokens }
+    }
+}
+
+/// A token that came by a handshake, to be entered at the sender. Every client that knows the URL of the source can send
+/// one: make it a secret of the source only after the sender has accepted it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HandshakeToken)]
+struct HandshakeTokenBody {
+    /// The token.
+    token: String,
+    /// When it came last.
+    #[schema(value_type = String, format = DateTime)]
+    at: Time,
+    /// The IP address that it came from; null if it is not known. Behind a proxy, that of the proxy.
+    #[schema(example = "203.0.113.7")]
+    client: Option<String>,
+}
+
+impl From<HandshakeToken> for HandshakeTokenBody {
+    fn from(shown: HandshakeToken) -> Self {
+        Self {
+            token: shown.token.expose().to_owned(),
+            at: Time(shown.at),
+            client: shown.client.map(|client| client.to_string()),
+        }
     }
 }
 

@@ -210,3 +210,77 @@ fn a_visit_needs_a_verified_post() {
         assert!(mistakes.iter().any(|mistake| mistake.text.contains("has to be verified")), "{mistakes:?}");
     }
 }
+
+#[test]
+fn a_token_is_shown_if_it_is_all_of_an_unsigned_body() {
+    let settings = r#"
+        verify = { hmac = "sha256", header = "X-Sig" }
+        key = "body"
+        handshakes = [{ verified = false, show = "token" }]"#;
+    // The secret is the token that is shown.
+    let rules = rules(settings, &[]);
+    let shown = |body: &str| answered(&request(&[], body.as_bytes()), &rules);
+    let answer = shown(" { \"token\" : \"secret_a-b\" }\n").expect("a handshake");
+    assert_eq!(answer.token.as_ref().map(Secret::expose), Some("secret_a-b"));
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+    assert!(!format!("{answer:?}").contains("secret_a-b"), "it is not logged");
+    let padded = format!("{{\"token\":\"a\"{}}}", " ".repeat(MAX_SHOWN_BYTES));
+    let long = format!("{{\"token\":\"{}\"}}", "a".repeat(MAX_VALUE_CHARS + 1));
+    for body in [
+        r#"{"token":"a","id":"1"}"#,
+        r#"{"other":"a"}"#,
+        r#"{"token":1}"#,
+        r#"{"token":null}"#,
+        r#"{"token":""}"#,
+        r#"{"token":"a b"}"#,
+        r#"{"token":"<script>"}"#,
+        r#"{"token":{"token":"a"}}"#,
+        r#"["token"]"#,
+        r#"{"token":"a"} x"#,
+        "{}",
+        "",
+        &padded,
+        &long,
+    ] {
+        assert_eq!(shown(body), None, "{body}");
+    }
+    let put = Request { method: "PUT", ..request(&[], br#"{"token":"a"}"#) };
+    assert_eq!(answered(&put, &rules), None);
+}
+
+#[test]
+fn a_token_is_shown_only_of_an_unverified_post_and_alone() {
+    for more in [
+        "",
+        "verified = true",
+        "verified = false, method = \"GET\"",
+        "verified = false, value = { json = \"/a\" }",
+        "verified = false, visit = \"aws-sns\"",
+    ] {
+        let separator = if more.is_empty() { "" } else { ", " };
+        let settings = format!("{UNSIGNED}handshakes = [{{ show = \"token\"{separator}{more} }}]");
+        let mistakes = Rules::new(fixture::settings(&settings), Keys::default(), true);
+        let mistakes = mistakes.expect_err(more);
+        assert!(mistakes.iter().any(|mistake| mistake.text.contains("`show`")), "{more}: {mistakes:?}");
+    }
+}
+
+#[test]
+fn secrets_may_be_missing_only_if_the_sender_sends_one() {
+    let missing = |handshakes: &str| {
+        let settings = format!(
+            "verify = {{ hmac = \"sha256\", header = \"X-Sig\" }}\nkey = \"body\"\nhandshakes = [{handshakes}]"
+        );
+        let mistakes =
+            Rules::new(fixture::settings(&settings), Keys::default(), true).err().unwrap_or_default();
+        mistakes.into_iter().map(|mistake| mistake.member).collect::<Vec<_>>()
+    };
+    assert!(missing("{ verified = false, show = \"token\" }").is_empty());
+    assert_eq!(missing(""), ["secrets"]);
+    let rules = rules(
+        "verify = { hmac = \"sha256\", header = \"X-Sig\" }\nkey = \"body\"\nhandshakes = [{ verified = false, show = \"token\" }]",
+        &[],
+    );
+    let verdict = verify(&request(&[("X-Sig", b"00")], b"{}"), &rules);
+    assert_eq!(verdict, Verdict::Unverified(Cause::KeyUnavailable), "the sender tries again");
+}

@@ -20,7 +20,7 @@ use self::described::{
 };
 
 /// Messages whose schema has the same name.
-const MESSAGES: [&str; 52] = [
+const MESSAGES: [&str; 54] = [
     "SubmitWebhookRequest",
     "SubmitWebhookResponse",
     "WebhookStatus",
@@ -47,6 +47,8 @@ const MESSAGES: [&str; 52] = [
     "ListSourcesResponse",
     "Source",
     "SourceCounts",
+    "GetSourceResponse",
+    "HandshakeToken",
     "ListRejectionsResponse",
     "Rejection",
     "ResumeResponse",
@@ -211,6 +213,7 @@ fn the_parameters_of_a_query_are_the_fields_of_its_request() {
         ("/v1/stats", "get", "GetStatsRequest"),
         ("/v1/routes", "get", "ListRoutesRequest"),
         ("/v1/sources", "get", "ListSourcesRequest"),
+        ("/v1/sources/{source}", "get", "GetSourceRequest"),
         ("/v1/sources/{source}/rejections", "get", "ListRejectionsRequest"),
         ("/v1/pause", "post", "PauseRequest"),
         ("/v1/resume", "post", "ResumeRequest"),

@@ -7,6 +7,7 @@ mod causes;
 mod conflicts;
 mod deadline;
 mod fetched;
+mod handshake_tokens;
 mod handshakes;
 mod limits;
 mod quarantine;

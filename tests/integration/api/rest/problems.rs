@@ -38,6 +38,7 @@ async fn a_method_the_path_does_not_take_is_answered_405() {
         (Method::POST, "/healthz".into(), &["GET"]),
         (Method::POST, "/v1/routes".into(), &["GET"]),
         (Method::POST, "/v1/sources".into(), &["GET"]),
+        (Method::POST, "/v1/sources/shop".into(), &["GET"]),
         (Method::POST, "/v1/sources/shop/rejections".into(), &["GET"]),
         (Method::GET, "/v1/routes/default/move".into(), &["POST"]),
         (Method::GET, "/v1/pause".into(), &["POST"]),
