@@ -72,7 +72,7 @@ pub(super) async fn list_routes(api: Api) -> Answer {
     responses(
         (status = 200, description = "The pause in force", body = PauseBody),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The route is not in the settings and never had a job", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The route is not in the settings and never had a job, or the token does not see the route or the source", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -91,7 +91,7 @@ pub(super) async fn pause(api: Api, query: std::result::Result<Query<Target>, Qu
     responses(
         (status = 200, description = "The target is no longer paused", body = ResumeResponse),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The route was not paused, is not in the settings and never had a job", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The route was not paused, is not in the settings and never had a job, or the token does not see the route or the source", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]

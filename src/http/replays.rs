@@ -58,7 +58,7 @@ pub(super) struct Actions {
     responses(
         (status = 202, description = "The replay is started", body = ReplayBody),
         (status = 400, description = "The body is not valid JSON, or a member is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The route of the filter is not in the settings and never had a job", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The route of the filter is not in the settings and never had a job, or the token does not see the route or the source", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body arrived too slowly, or did not arrive within 30 seconds", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another replay is running", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than 16 KiB", body = Problem, content_type = "application/problem+json"),

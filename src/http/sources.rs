@@ -68,7 +68,7 @@ type Named = Result<Path<String>, PathRejection>;
         (status = 200, description = "All webhooks of the request were stored before, or there are none; or the answer to a handshake", body = ReceiveWebhooksResponse),
         (status = 400, description = "The webhooks cannot be read: `detail` names the item and what is missing. Nothing of the request is stored", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The request is not verified: `cause` says why. Or the source verifies nothing, and the request has no valid token", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The settings have no such source", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The settings have no such source, or it verifies nothing and the token does not see it", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than the setting `max_body` allows, 1 MiB by default", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is compressed", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A key was used for another webhook, and the source has `on_conflict = \"reject\"`", body = Problem, content_type = "application/problem+json"),

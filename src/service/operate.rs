@@ -81,7 +81,8 @@ impl Service {
 
     /// Keeps jobs from starting, in all replicas, until they are resumed. Pausing a paused target again keeps the time
     /// at which its pause began; actor and reason are then those of this call. Errors: `RouteNotFound` if a route is not
-    /// in the settings and never had a job.
+    /// in the settings and never had a job; `RouteNotFound` and `SourceNotFound` for what the caller does not see;
+    /// `Forbidden` for what is not the caller's alone.
     pub async fn pause(&self, target: PauseTarget) -> Result<Pause> {
         self.check_target(&target)?;
         if let PauseTarget::Route(route) = &target {
@@ -99,7 +100,8 @@ impl Service {
     }
 
     /// Ends a pause, and closes the breaker of a route. False if the target was not paused. Errors: `RouteNotFound` if a
-    /// route was not paused, is not in the settings and never had a job.
+    /// route was not paused, is not in the settings and never had a job; `RouteNotFound`, `SourceNotFound` and
+    /// `Forbidden` as for [`pause`](Self::pause).
     pub async fn resume(&self, target: PauseTarget) -> Result<bool> {
         self.check_target(&target)?;
         let service = self.clone();

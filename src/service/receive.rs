@@ -15,7 +15,7 @@ use self::webhooks::webhooks_of;
 use super::activity::{Activity, HandshakeToken};
 use super::conflicts::{Conflicts, Via};
 use super::rate_limit::{RateLimiter, RateState};
-use super::sources::SourceInForce;
+use super::sources::{SourceInForce, no_source_at_url};
 use super::{Service, apart};
 use crate::access::{Need, Role};
 use crate::domain::clock::Clock;
@@ -145,7 +145,7 @@ impl Service {
     /// dropped once the body is no longer in memory, which can be after the answer.
     ///
     /// Errors: `NotVerified`; `MalformedWebhook`; of a source that verifies nothing `Unauthenticated`,
-    /// `TooManyFailedTokens` and `Forbidden`; `RateLimited`; and those of
+    /// `TooManyFailedTokens`, `Forbidden` and `SourceNotFound`; `RateLimited`; and those of
     /// [`Inbox::accept_batch`](crate::store::Inbox::accept_batch), of which `StoreUnavailable` also if the webhooks are
     /// not stored by the deadline of the source.
     pub async fn receive(
@@ -245,7 +245,7 @@ impl Service {
     }
 
     /// The webhooks of a request that is no handshake, if they may be stored. Errors: `NotVerified`,
-    /// `MalformedWebhook`, `Unauthenticated`, `TooManyFailedTokens`, `Forbidden`.
+    /// `MalformedWebhook`, `Unauthenticated`, `TooManyFailedTokens`, `Forbidden`, `SourceNotFound`.
     async fn webhooks(
         &self,
         source: &SourceInForce,
@@ -298,17 +298,13 @@ impl Service {
     }
 
     /// Lets in only clients who may submit webhooks of a source that verifies nothing. Errors: `Unauthenticated`,
-    /// `TooManyFailedTokens`, `Forbidden`.
+    /// `TooManyFailedTokens`, `Forbidden`; `SourceNotFound` for a client who does not see the source.
     fn check_sender(&self, source: &SourceInForce, head: &Head<'_>) -> Result<()> {
         let named = head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let authorization = named.map(|(_, value)| *value);
         let need = Need::Role(Role::Submit);
         let caller = self.access.admit_by(&source.tokens, need, authorization, head.client)?;
-        if caller.sees_source(&source.name) {
-            Ok(())
-        } else {
-            Err(caller.too_limited(&format!("the source `{}` is not one of them", source.name)))
-        }
+        if caller.sees_source(&source.name) { Ok(()) } else { Err(no_source_at_url(Some(&source.name))) }
     }
 
     /// Notes that a source sends.

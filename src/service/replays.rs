@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Service;
 use super::actions::to_its_end;
+use super::source_view::source_not_found;
 use crate::domain::action::ActionKind;
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
@@ -53,8 +54,9 @@ impl Service {
     /// there is not too much to look at, it is over when this returns.
     ///
     /// Errors: `InvalidField` if the filter is not valid or empty, or has statuses of jobs that are not finished;
-    /// `RouteNotFound` for a route that is not in the settings and never had a job; `Forbidden` for a caller who is
-    /// limited, unless the filter names a source and a route that the caller sees; `ReplayRunning`.
+    /// `RouteNotFound` for a route that is not in the settings and never had a job; `RouteNotFound` and `SourceNotFound`
+    /// for what the caller does not see; `Forbidden` for a caller who is limited, unless the filter names a source and a
+    /// route; `ReplayRunning`.
     pub async fn start_replay(
         &self,
         filter: ReplayFilter,
@@ -142,7 +144,7 @@ impl Service {
         cancelling.await
     }
 
-    /// The filter limited to what the caller sees. Errors: `Forbidden`, `RouteNotFound`.
+    /// The filter limited to what the caller sees. Errors: `Forbidden`, `RouteNotFound`, `SourceNotFound`.
     fn replayed(&self, mut filter: ReplayFilter) -> Result<ReplayFilter> {
         let caller = &self.caller;
         if caller.has_limited_sources() {
@@ -152,7 +154,7 @@ impl Service {
                     return Err(caller.too_limited("the filter names no `source`, so it means all of them"));
                 }
                 Some(source) if !caller.sees_source(source) => {
-                    return Err(caller.too_limited(&format!("the source `{source}` is not one of them")));
+                    return Err(source_not_found(source));
                 }
                 Some(_) => {}
             }

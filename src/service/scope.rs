@@ -8,6 +8,7 @@ use futures::stream::{self, BoxStream};
 
 use super::Service;
 use super::reload::Snapshot;
+use super::source_view::source_not_found;
 use super::watch::is_over;
 use crate::access::{Access, Caller};
 use crate::domain::error::{Error, Reason, Result};
@@ -138,17 +139,16 @@ impl Service {
         }
     }
 
-    /// Refuses to pause or resume what is not the caller's alone. Errors: `Forbidden`; `RouteNotFound`.
+    /// Refuses to pause or resume what is not the caller's alone. Errors: `Forbidden`; `RouteNotFound` and `SourceNotFound`
+    /// for what the caller does not see.
     pub(super) fn check_target(&self, target: &PauseTarget) -> Result<()> {
         let caller = &self.caller;
         match target {
             PauseTarget::Everything => self.check_unlimited("this acts on all of them"),
             PauseTarget::Route(route) => self.check_route(route),
+            PauseTarget::Source(source) if !caller.sees_source(source) => Err(source_not_found(source)),
             PauseTarget::Source(_) if caller.has_limited_routes() => {
                 Err(caller.too_limited("a source has jobs of all routes"))
-            }
-            PauseTarget::Source(source) if !caller.sees_source(source) => {
-                Err(caller.too_limited(&format!("the source `{source}` is not one of them")))
             }
             PauseTarget::Source(_) => Ok(()),
         }
@@ -156,10 +156,13 @@ impl Service {
 
     /// Refuses to act on all jobs of a route unless the caller sees all of them. Errors: `Forbidden`; `RouteNotFound`.
     pub(super) fn check_route(&self, route: &RouteName) -> Result<()> {
+        if !self.caller.sees_route(route) {
+            return Err(super::operate::route_not_found(route));
+        }
         if self.caller.has_limited_sources() {
             return Err(self.caller.too_limited("a route has jobs of all sources"));
         }
-        if self.caller.sees_route(route) { Ok(()) } else { Err(super::operate::route_not_found(route)) }
+        Ok(())
     }
 
     /// Refuses a caller who does not see everything. `why` says why. Errors: `Forbidden`.

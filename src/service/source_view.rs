@@ -98,10 +98,7 @@ impl Service {
     /// The source in force with this name. Errors: `SourceNotFound` if it is not in force, or the caller does not see it.
     pub fn seen_source(&self, source: &Source) -> Result<Arc<SourceRules>> {
         let found = self.sources().get(source).filter(|_| self.caller.sees_source(source)).cloned();
-        found.ok_or_else(|| {
-            let detail = format!("there is no source `{source}` in the settings; GET /v1/sources lists them");
-            Error::new(Reason::SourceNotFound, detail)
-        })
+        found.ok_or_else(|| source_not_found(source))
     }
 
     /// The last requests to a source that this process has refused, newest first. Errors: `SourceNotFound` if it is not
@@ -146,6 +143,12 @@ impl Service {
         };
         (counts, seen.last_seen)
     }
+}
+
+/// The error for a source that is not in force, or that the caller does not see.
+pub(super) fn source_not_found(source: &Source) -> Error {
+    let detail = format!("there is no source `{source}` in the settings; GET /v1/sources lists them");
+    Error::new(Reason::SourceNotFound, detail)
 }
 
 fn pause_of(pauses: &[Pause], source: &Source) -> Option<Pause> {

@@ -45,12 +45,16 @@ impl Service {
         let source = Source::new(name).ok();
         let Snapshot { routes, sources, tokens } = self.routes.snapshot(&self.access);
         let found = source.as_ref().and_then(|source| sources.get(source).cloned());
-        found.map(|source| SourceInForce { source, routes, tokens }).ok_or_else(|| {
-            let named = source.map(|source| format!(" `{source}`")).unwrap_or_default();
-            let detail = format!(
-                "the settings have no source{named}; add [sources.NAME] to hookbox.toml and reload, or correct the URL"
-            );
-            Error::new(Reason::SourceNotFound, detail)
-        })
+        let found = found.map(|source| SourceInForce { source, routes, tokens });
+        found.ok_or_else(|| no_source_at_url(source.as_ref()))
     }
+}
+
+/// The error for a URL whose source is not in force, or whose caller does not see it.
+pub(super) fn no_source_at_url(source: Option<&Source>) -> Error {
+    let named = source.map(|source| format!(" `{source}`")).unwrap_or_default();
+    let detail = format!(
+        "the settings have no source{named}; add [sources.NAME] to hookbox.toml and reload, or correct the URL"
+    );
+    Error::new(Reason::SourceNotFound, detail)
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use hookbox::internals::grpc::proto;
+use hookbox::internals::grpc::proto::operation_service_client::OperationServiceClient;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use super::{EVERY_ROLE, grpc, rest, token};
+use super::{EVERY_ROLE, bearer, grpc, rest, secret, token};
 use crate::api::harness::client::{Answer, Rest};
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
@@ -168,7 +169,7 @@ async fn a_token_limited_to_a_source_sees_no_webhook_of_another(#[values(Sqlite,
     assert_eq!(shop.get("/v1/stats").await.json()["counts"]["pending"], 0);
     shop.submit("evt-002", "order.created", "{}").await.problem(403, "FORBIDDEN");
     shop.post("/v1/pause?route=orders").await.problem(403, "FORBIDDEN");
-    shop.post("/v1/pause?source=default").await.problem(403, "FORBIDDEN");
+    shop.post("/v1/pause?source=default").await.problem(404, "SOURCE_NOT_FOUND");
     assert_eq!(shop.post("/v1/pause?source=shop").await.status, 200);
 
     let named = proto::GetStatusRequest { id: id.clone(), ..Default::default() };
@@ -177,6 +178,55 @@ async fn a_token_limited_to_a_source_sees_no_webhook_of_another(#[values(Sqlite,
     assert_eq!(grpc(&hookbox, "all").get_status(named).await.unwrap().into_inner().id, id);
     let listed = grpc(&hookbox, "shop").list_webhooks(proto::ListWebhooksRequest::default()).await;
     assert!(listed.unwrap().into_inner().webhooks.is_empty());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_hidden_name_is_answered_as_one_that_is_not_there(#[values(Sqlite, Postgres)] store: Store) {
+    let both = token("both", "roles = [\"operate\"]\nroutes = [\"ord*\"]\nsources = [\"sh*\"]");
+    let tokens = [
+        token("orders", "roles = [\"operate\"]\nroutes = [\"ord*\"]"),
+        token("shop", "roles = [\"operate\"]\nsources = \"shop\""),
+        both,
+    ];
+    let hookbox = Hookbox::with_routes(store, &format!("{ROUTES}{}", tokens.concat()));
+    let [orders, shop, both] = ["orders", "shop", "both"].map(|name| rest(&hookbox, name));
+    for (limited, path, hidden, reason) in [
+        (&shop, "/v1/pause?source=", "default", "SOURCE_NOT_FOUND"),
+        (&shop, "/v1/resume?source=", "default", "SOURCE_NOT_FOUND"),
+        (&both, "/v1/pause?source=", "default", "SOURCE_NOT_FOUND"),
+        (&both, "/v1/pause?route=", "audit", "ROUTE_NOT_FOUND"),
+        (&orders, "/v1/resume?route=", "audit", "ROUTE_NOT_FOUND"),
+    ] {
+        let detail = async |name: &str| {
+            let problem = limited.post(&format!("{path}{name}")).await.problem(404, reason);
+            problem["detail"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(detail(hidden).await.replace(hidden, "absent"), detail("absent").await, "{path}");
+    }
+    // What they see, they cannot pause for others.
+    both.post("/v1/pause?source=shop").await.problem(403, "FORBIDDEN");
+    both.post("/v1/pause?route=orders").await.problem(403, "FORBIDDEN");
+
+    let mut operations = OperationServiceClient::with_interceptor(hookbox.channel(), bearer(&secret("shop")));
+    let mut told = Vec::new();
+    for source in ["default", "absent"] {
+        let source = Some(source.to_owned());
+        let pause = proto::PauseRequest { source: source.clone(), ..Default::default() };
+        let resume = proto::ResumeRequest { source: source.clone(), ..Default::default() };
+        let filter = Some(proto::ReplayFilter { source: source.clone(), ..Default::default() });
+        let replay = proto::StartReplayRequest { filter, ..Default::default() };
+        let refused = [
+            operations.pause(pause).await.unwrap_err(),
+            operations.resume(resume).await.unwrap_err(),
+            operations.start_replay(replay).await.unwrap_err(),
+        ];
+        told.push(refused.map(|status| {
+            assert_eq!(status.code(), Code::NotFound, "{status}");
+            status.message().replace("default", "absent")
+        }));
+    }
+    assert_eq!(told[0], told[1]);
 }
 
 #[rstest]

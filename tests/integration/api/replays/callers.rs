@@ -89,7 +89,12 @@ async fn a_token_limited_to_a_source_replays_and_sees_its_webhooks_only(
     let [all, shop, shops] = ["all", "shop", "shops"].map(|name| rest(&hookbox, name));
     let of_route = json!({ "filter": { "route": "orders" } });
     let of = |source: &str| json!({ "filter": { "source": source } });
-    start(&shop, &of("default")).await.problem(403, "FORBIDDEN");
+    for limited in [&shop, &shops] {
+        let hidden = start(limited, &of("default")).await.problem(404, "SOURCE_NOT_FOUND");
+        let absent = start(limited, &of("absent")).await.problem(404, "SOURCE_NOT_FOUND");
+        let detail = |problem: &Value| problem["detail"].as_str().unwrap().to_owned();
+        assert_eq!(detail(&hidden).replace("default", "absent"), detail(&absent));
+    }
     start(&shops, &of_route).await.problem(403, "FORBIDDEN");
     let ended = completed(&shop, started(&shop, &of_route).await).await;
     assert_eq!(ended["filter"], json!({ "route": "orders", "source": "shop" }));

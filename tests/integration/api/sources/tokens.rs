@@ -2,6 +2,7 @@
 
 use hookbox::internals::access::Digest;
 use reqwest::Method;
+use serde_json::Value;
 
 use super::{SHOP, keys, post, request, send};
 use crate::api::harness::client::Answer;
@@ -56,9 +57,13 @@ async fn a_source_that_verifies_nothing_needs_a_token_that_may_submit_to_it() {
         refused.problem(401, "UNAUTHENTICATED");
         assert_eq!(refused.header("www-authenticate"), "Bearer");
     }
-    for token in ["hbx_secret-of-reader", "hbx_secret-of-elsewhere"] {
-        send(Some(token), "evt-001").await.problem(403, "FORBIDDEN");
-    }
+    send(Some("hbx_secret-of-reader"), "evt-001").await.problem(403, "FORBIDDEN");
+    // A source that the token does not see is as if it were not there.
+    let hidden = send(Some("hbx_secret-of-elsewhere"), "evt-001").await.problem(404, "SOURCE_NOT_FOUND");
+    let absent = Answer::of(post(&hookbox.rest.with_token("hbx_secret-of-elsewhere"), "absent", "{}")).await;
+    let absent = absent.problem(404, "SOURCE_NOT_FOUND");
+    let detail = |problem: &Value| problem["detail"].as_str().unwrap().to_owned();
+    assert_eq!(detail(&hidden).replace("open", "absent"), detail(&absent));
     let all = hookbox.rest.with_token("hbx_secret-of-all");
     assert!(keys(&all, "open").await.is_empty());
     let accepted = send(Some("hbx_secret-of-all"), "evt-001").await;

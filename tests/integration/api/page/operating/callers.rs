@@ -76,7 +76,7 @@ async fn a_caller_limited_to_sources_sees_and_changes_nothing_else() {
     assert_eq!(sent(&browser, "/sources/crm", "/sources/crm/pause", &[]).await.status, 303);
     let token = super::form_token(&list);
     let fields = [("form_token", token.as_str()), ("content_type", "application/json"), ("body", "{}")];
-    refused(&browser.post("/sources/shop/resume", &fields).await, 403, "FORBIDDEN");
+    refused(&browser.post("/sources/shop/resume", &fields).await, 404, "SOURCE_NOT_FOUND");
     refused(&browser.post("/sources/shop/test", &fields).await, 404, "SOURCE_NOT_FOUND");
     refused(&browser.post("/routes/orders/pause", &fields).await, 403, "FORBIDDEN");
     assert!(!browser.get("/routes/orders").await.text.contains("/routes/orders/pause"));
