@@ -45,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::live::Live;
 use self::refresh::Refreshes;
+pub use self::session::cookie_token;
 use crate::domain::clock::Clock;
 use crate::domain::error::Reason;
 use crate::domain::trace::TraceUrl;

@@ -1,5 +1,7 @@
 //! The targets of `tests/integration/fuzz`, for `cargo fuzz`.
 
+#[path = "../../tests/integration/fuzz/callers.rs"]
+mod callers;
 #[path = "../../tests/integration/fuzz/corpus.rs"]
 mod corpus;
 #[allow(dead_code, reason = "the tests use some of it")]

@@ -43,7 +43,11 @@ impl Host {
             None => None,
             // RFC 3986 allows an empty port.
             Some("") => Some((host, None)),
-            Some(port) => Some((host, Some(port.parse().ok()?))),
+            // `parse` takes a plus sign, too.
+            Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some((host, Some(port.parse().ok()?)))
+            }
+            Some(_) => None,
         }
     }
 
@@ -196,6 +200,7 @@ mod tests {
             "host/path",
             "host:http",
             "host:65536",
+            "host:+80",
             "host:1:2",
             "::1",
             "[::1",

@@ -72,6 +72,11 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
 }
 
 impl Allowed {
+    /// Whether a request is answered where no token is needed.
+    pub fn takes<B>(&self, request: &Request<B>) -> bool {
+        self.check(request).is_ok()
+    }
+
     /// Whether the request is answered where no token is needed. Errors: `InvalidHost`, `HostNotAllowed`,
     /// `OriginNotAllowed`.
     fn check<B>(&self, request: &Request<B>) -> Result<(), Refused> {

@@ -72,7 +72,7 @@ impl CookieScope {
 impl Session {
     /// Lets a request in by the token in its cookie. Errors: those of [`Access::admit`](crate::access::Access::admit).
     pub(super) fn of(head: &Parts, shared: &Shared, need: Need) -> Result<Self> {
-        Self::with_token(token(&head.headers).as_deref(), head, shared, need)
+        Self::with_token(cookie_token(&head.headers).as_deref(), head, shared, need)
     }
 
     /// Lets a request in by a token. Errors: those of [`Access::admit`](crate::access::Access::admit).
@@ -130,7 +130,7 @@ pub(super) fn has_cookie(head: &Parts) -> bool {
 
 /// The token in the cookie of a request; none without a cookie. A cookie that is no token of this page counts as a wrong
 /// token.
-fn token(headers: &HeaderMap) -> Option<Vec<u8>> {
+pub fn cookie_token(headers: &HeaderMap) -> Option<Vec<u8>> {
     let value = cookie(headers)?;
     Some(BASE64_URL_SAFE_NO_PAD.decode(value).unwrap_or_else(|_| value.as_bytes().to_vec()))
 }
@@ -169,7 +169,7 @@ mod tests {
             for cookie in cookies {
                 headers.append(header::COOKIE, HeaderValue::from_static(cookie));
             }
-            token(&headers)
+            cookie_token(&headers)
         };
         assert_eq!(token_of(&["a=b; hookbox=aGJ4X29uZQ; c"]), Some(b"hbx_one".to_vec()));
         assert_eq!(token_of(&["a=b", "hookbox=aGJ4X29uZQ"]), Some(b"hbx_one".to_vec()));

@@ -1,6 +1,7 @@
 //! Bytes of strangers: every target of `fuzz/`, for a moment and always with the same inputs. `cargo fuzz` runs them for
 //! as long as it may.
 
+mod callers;
 mod corpus;
 mod targets;
 
@@ -16,7 +17,7 @@ use self::targets::{TARGETS, Target, verdict_of};
 const SEED: u64 = 0x5eed;
 
 /// How long each target is run with mutated inputs.
-const TIME: Duration = Duration::from_millis(280);
+const TIME: Duration = Duration::from_millis(220);
 
 /// The fewest mutated inputs of a target. Fewer mean that an input takes far too long.
 const MIN_CASES: usize = 200;

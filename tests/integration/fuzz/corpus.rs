@@ -3,8 +3,11 @@
 use std::sync::LazyLock;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
+
+/// The token that callers have.
+pub(crate) const TOKEN: &str = "hbx_the-token-of-an-operator";
 
 /// Requests as their senders sign them, handshakes among them.
 pub(crate) static VECTORS: LazyLock<Vec<Vector>> = LazyLock::new(|| {
@@ -88,6 +91,21 @@ pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
             b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_vec(),
             b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more".to_vec(),
         ],
+        "hosts" => vec![
+            b"GET /v1/webhooks\nHost: localhost:8080".to_vec(),
+            b"POST /v1/pause\nHost: hookbox\nOrigin: http://hookbox\nSec-Fetch-Site: same-origin".to_vec(),
+            b"POST /v1/pause\nHost: [::ffff:127.0.0.1]:80\nOrigin: https://hooks.example".to_vec(),
+            b"POST /v1/webhooks\nHost: app.localhost.\nOrigin: http://evil.example".to_vec(),
+            b"GET http://127.0.0.1:8080/readyz\nHost: evil.example".to_vec(),
+        ],
+        "credentials" => {
+            let cookie = URL_SAFE_NO_PAD.encode(TOKEN);
+            vec![
+                format!("Authorization: Bearer {TOKEN}\nCookie: a=b; hookbox={cookie}").into_bytes(),
+                format!("Cookie: hookbox={cookie}; hookbox=\nAuthorization: Basic dTpw").into_bytes(),
+                format!("Authorization: bearer  {TOKEN}\nauthorization: Bearer another").into_bytes(),
+            ]
+        }
         _ => panic!("{target} has no inputs: add them here"),
     }
 }

@@ -16,13 +16,14 @@ use hookbox::internals::http::submitted;
 use hookbox::internals::sources::{Keys, Presets, Request, Rules, Settings, handshake, read, verify};
 use jiff::Timestamp;
 
+use super::callers::{credentials, hosts};
 use super::corpus::VECTORS;
 
 /// Reads an input. Panics if a promise is broken.
 pub(crate) type Target = fn(&[u8]);
 
 /// All targets, by their names.
-pub(crate) const TARGETS: [(&str, Target); 7] = [
+pub(crate) const TARGETS: [(&str, Target); 9] = [
     ("source", source),
     ("envelope", envelope),
     ("payload", payload),
@@ -30,6 +31,8 @@ pub(crate) const TARGETS: [(&str, Target); 7] = [
     ("traceparent", traceparent),
     ("content_type", content_type),
     ("form", form),
+    ("hosts", hosts),
+    ("credentials", credentials),
 ];
 
 /// The longest body with which a handshake may be answered, in bytes.
@@ -260,14 +263,14 @@ impl<'a> Sent<'a> {
 }
 
 /// A header on a line; none if it has no name.
-fn pair(line: &[u8]) -> Option<(&str, &[u8])> {
+pub(crate) fn pair(line: &[u8]) -> Option<(&str, &[u8])> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = line.split_at(colon);
     Some((std::str::from_utf8(name).ok()?, value[1..].trim_ascii()))
 }
 
 /// The first line, and what comes after it.
-fn split_line(data: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split_line(data: &[u8]) -> (&[u8], &[u8]) {
     let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (line, rest) = data.split_at(end);
     (line, rest.get(1..).unwrap_or_default())
