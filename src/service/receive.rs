@@ -238,8 +238,7 @@ impl Service {
                 source = source.name.as_str(),
                 client = head.client.map(tracing::field::display),
                 trace_id = head.traceparent.trace_id(),
-                "a sender has sent a token for its settings: GET /v1/sources/{} and the page show it",
-                source.name
+                "a sender has sent a token to enter there; GET /v1/sources/NAME and the page show it"
             );
         }
     }
