@@ -156,4 +156,9 @@ fn it_is_known_before_whether_webhooks_can_be_signed_again() {
     assert_eq!(checked(each), Err(SignError::Batch));
     let adyen = rules_of("adyen").expect("it takes a secret");
     assert_eq!(check_signs_again(&adyen), Err(SignError::OwnScheme));
+    let jwt = |place: &str| {
+        checked(&format!("verify = {{ jwt = \"HS256\", covers_body = false, {place} }}\nkey = \"body\""))
+    };
+    assert_eq!(jwt("header = \"Authorization\", prefix = \"Bearer \""), Ok(()));
+    assert_eq!(jwt("json = \"\", each = \"/tokens\""), Err(SignError::Batch));
 }

@@ -57,6 +57,14 @@ fn members_of_tokens_that_do_not_fit_together_are_told_all_at_once() {
             "jwt = \"HS256\", header = \"X\", keys_url = \"https://a.example/\", issuer = \"i\", audience = \"a\", covers_body = false",
             &["verify: HS256 takes its keys from `secrets`"],
         ),
+        (
+            "jwt = \"HS256\", header = \"X\", unless = { header = \"Y\" }, covers_body = false",
+            &["verify: a token has its own form"],
+        ),
+        (
+            "jwt = \"RS256\", header = \"X\", keys_url = \"https://a.example/\", issuer = \"i\", audience = \"a\", key_encoding = \"hex\", covers_body = false",
+            &["verify: the keys of `keys_url` have a form of their own"],
+        ),
         (FETCHED, &["verify: `issuer` is missing", "verify: `audience` is missing"]),
         ("hmac = \"sha256\", header = \"X\", claims = { a = \"b\" }", &["verify: `issuer`, `claims`"]),
         (
