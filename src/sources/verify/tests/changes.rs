@@ -37,7 +37,7 @@ fn reads_one(scheme: &Described, request: &Request<'_>) -> bool {
         return true;
     }
     let has_time = matches!(&scheme.timestamp, Some(Time { from: TimeFrom::Item(_), .. }));
-    let values = scheme.values(request, &Document::new(request.body)).unwrap_or_default();
+    let values = values(&scheme.place, request, &Document::new(request.body)).unwrap_or_default();
     let [value] = values.as_slice() else { return false };
     scheme.signatures(value).len() == 1 && scheme.items(value).count() == 1 + usize::from(has_time)
 }
