@@ -45,5 +45,5 @@ async function retryOnceMended(page, route) {
 async function timelineOf(page, route) {
   const timeline = page.locator(".timeline li");
   await timeline.filter({ hasText: "Retried by admin" }).filter({ hasText: "customer 17 is there again" }).waitFor();
-  await timeline.filter({ hasText: `Attempt 2 of ${route} completed` }).waitFor();
+  await timeline.filter({ hasText: `Attempt 2 of ${route}, run 2, completed` }).waitFor();
 }

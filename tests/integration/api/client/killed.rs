@@ -74,7 +74,7 @@ async fn a_command_whose_answer_breaks_off_ends_and_says_that_hookbox_does_not_a
         (&["release", id], 0, BODY),
         (&["discard", id], 0, BODY),
         (&["replay", id], 0, BODY),
-        (&["replay", "--key", "0"], 1, BODY),
+        (&["replay", "--key", "0"], 0, BODY),
         (&["replay", "--source", "default", "--dry-run"], 0, BODY),
         (&["replay", "--source", "default", "--yes"], 0, BODY),
         (&["replays"], 0, BODY),
