@@ -185,7 +185,8 @@ async fn a_problem_of_the_store_leads_to_the_settings_for_who_may_see_them() {
     let tokens = [token("all", EVERY_ROLE), token("orders", "roles = [\"read\"]\nroutes = [\"orders\"]")];
     let hookbox = Hookbox::with_routes(Sqlite, &format!("{ROUTES}{}", tokens.concat()));
     // The store is open once something is answered.
-    let (all, orders) = (Browser::logged_in(&hookbox, "all").await, Browser::logged_in(&hookbox, "orders").await);
+    let (all, orders) =
+        (Browser::logged_in(&hookbox, "all").await, Browser::logged_in(&hookbox, "orders").await);
     let later = "INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231235959'); COMMIT";
     hookbox.lock_store().batch_execute(later).unwrap();
     let told = "The tables of the store (database_url) are not those of this version of hookbox.";
