@@ -59,10 +59,7 @@ pub(super) fn dead_letters(stats: &RouteStats, recent: u64) -> Option<Wrong> {
     let has = format!("The route {route} has {}", count(all, "dead letter", "dead letters"));
     let wrong = match recent {
         0 => Wrong::new(Tone::Warning, format!("{has}.")),
-        recent => {
-            let jobs = count(recent, "job", "jobs");
-            Wrong::new(Tone::Bad, format!("{has}: {jobs} became one in the last 60 minutes."))
-        }
+        recent => Wrong::new(Tone::Bad, format!("{has} ({} new in the last 60 minutes).", number(recent))),
     };
     Some(wrong.see(format!("/dead-letters?route={route}"), "Look at them"))
 }
@@ -119,7 +116,7 @@ pub(super) fn of_pauses(context: &Context, stats: &Stats) -> Vec<Wrong> {
             PauseTarget::Route(route) => (format!("The route {route}"), format!("/routes/{route}")),
             PauseTarget::Source(source) => (format!("The source {source}"), format!("/sources/{source}")),
         };
-        let why = pause.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let why = pause.reason.as_ref().map_or_else(|| ".".to_owned(), |reason| format!(": {reason}"));
         let text = format!(
             "{what} has been paused for {since}: webhooks are accepted, and no job starts. Paused by {}{why}",
             pause.actor

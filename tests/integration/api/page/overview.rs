@@ -78,7 +78,7 @@ async fn dead_letters_and_slow_handlers_are_seen_by_route() {
     hookbox.handler.will([Step::FailForGood("no such order")]);
     let id = hookbox.rest.accept("evt-001").await;
     hookbox.wait_for(&id, "dead_lettered").await;
-    let told = "The route orders has 1 dead letter: 1 job became one in the last 60 minutes.";
+    let told = "The route orders has 1 dead letter (1 new in the last 60 minutes).";
     let page = sees(&hookbox, &browser, told).await;
     assert!(page.contains("<a href=\"/dead-letters?route=orders\">Look at them</a>"), "{page}");
     for text in [
@@ -242,9 +242,9 @@ async fn a_limited_token_sees_only_its_own_numbers() {
         .await;
     }
     let everything = Browser::logged_in(&hookbox, "all").await;
-    let page = sees(&hookbox, &everything, "The route invoices has 1 dead letter: 1 job became one").await;
+    let page = sees(&hookbox, &everything, "The route invoices has 1 dead letter (1 new").await;
     assert!(page.contains("In and out") && page.contains("default"), "{page}");
     let limited = Browser::logged_in(&hookbox, "orders").await.get("/").await.text;
-    assert!(limited.contains("The route orders has 1 dead letter: 1 job became one"), "{limited}");
+    assert!(limited.contains("The route orders has 1 dead letter (1 new"), "{limited}");
     assert!(!limited.contains("invoices") && !limited.contains("In and out"), "{limited}");
 }
