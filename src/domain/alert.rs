@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_happened_to_webhooks_of_the_own_source_is_about_alerts() {
+    fn an_event_is_about_alerts_only_if_its_webhook_is_an_alert() {
         assert!(dead_lettered(Source::OWN).is_about_alerts());
         assert!(!dead_lettered("default").is_about_alerts());
         let opened = |source: Source| {

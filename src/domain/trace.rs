@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_without_a_place_for_the_trace_id_and_what_is_no_web_url_are_not_taken() {
+    fn an_invalid_trace_url_is_refused() {
         for setting in [
             "",
             "{trace_id}",

@@ -202,7 +202,7 @@ fn what_depends_on_a_member_with_a_mistake_is_not_told() {
 }
 
 #[test]
-fn a_key_that_cannot_be_used_is_told_beside_one_that_cannot_be_read() {
+fn unusable_keys_and_unreadable_keys_are_both_reported() {
     let verify = "verify = { hmac = \"sha256\", header = \"X\", key_encoding = \"hex\" }\nkey = \"body\"\n";
     let told = mistakes(&format!("[sources.a]\n{verify}secrets = [\"env:NO\", \"12\", \"xyz\"]\n"));
     assert_eq!(told.lines().count(), 2, "{told}");
@@ -210,7 +210,7 @@ fn a_key_that_cannot_be_used_is_told_beside_one_that_cannot_be_read() {
 }
 
 #[test]
-fn a_change_of_a_preset_is_for_those_of_its_schemes_that_can_use_it() {
+fn an_override_of_a_preset_changes_only_the_schemes_that_can_use_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let source = |preset: &str, verify: &str| {
         read(

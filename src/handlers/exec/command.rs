@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn each_placeholder_is_replaced_and_every_other_text_is_passed_as_it_is_written() {
+    fn placeholders_are_replaced_and_other_arguments_stay_unchanged() {
         let placeholders = ["{key}", "{id}", "{key}", "{source}", "{event_type}", "{route}", "{attempt}"];
         let filled = ["the-id", "k", "shop", "order.created", "deploy", "2"];
         assert_eq!(arguments(&placeholders, "k"), filled, "the first is the program");

@@ -111,7 +111,7 @@ fn the_members_of_http_are_read_and_shown_without_secrets() {
 }
 
 #[test]
-fn a_url_that_is_a_secret_is_read_from_its_place_and_only_the_place_is_shown() {
+fn a_secret_url_is_read_from_a_variable_or_file_and_never_printed() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("url");
     std::fs::write(&file, "https://me:s3cret@hooks.example:8443/T0/s3cret?a=b\n").expect("writes");
