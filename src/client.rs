@@ -25,7 +25,7 @@ pub use self::follow::{Arrived, Filter, Following, Happened};
 pub use self::journal::{Journal, JournalError};
 pub use self::place::Place;
 pub use self::target::{Delivered, Target};
-pub use self::webhook::{Content, Webhook, content_of};
+pub use self::webhook::{Content, Shown, Webhook, content_of};
 
 /// How long an answer may take, to its last byte. The answer of a stream begins in that time.
 const ANSWER_TIME: Duration = Duration::from_secs(60);

@@ -41,16 +41,21 @@ pub struct Content {
     pub body: Vec<u8>,
 }
 
-/// What an answer has of a webhook besides its body.
-#[derive(Deserialize)]
-struct Kept {
-    content_type: String,
-    headers: Vec<Header>,
+/// The content of a webhook as the answer to `GET /v1/webhooks/{id}` has it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The content. Its body is without the white space around it if it is JSON.
+    pub content: Content,
+    /// Whether the body has every byte that came. If not, `GET /v1/webhooks/{id}/body` has them.
+    pub is_exact: bool,
 }
 
-/// What an answer has of a body.
+/// What an answer has of the content of a webhook.
 #[derive(Deserialize)]
-struct Shown<'a> {
+struct Members<'a> {
+    content_type: String,
+    headers: Vec<Header>,
+    payload_size: Option<u64>,
     #[serde(borrow, default, deserialize_with = "any")]
     payload: Option<&'a RawValue>,
     #[serde(default)]
@@ -71,14 +76,6 @@ fn any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValu
 }
 
 impl Content {
-    /// The content of a webhook, from the answers to `GET /v1/webhooks/{id}` and to `GET /v1/webhooks/{id}/body`. Errors:
-    /// the first answer is another.
-    pub fn new(answer: &[u8], body: Vec<u8>) -> Result<Self, String> {
-        let kept = serde_json::from_slice::<Kept>(answer).map_err(|error| error.to_string())?;
-        let headers = kept.headers.into_iter().map(|header| (header.name, header.value)).collect();
-        Ok(Self { content_type: kept.content_type, headers, body })
-    }
-
     /// The names of the headers whose values hookbox does not keep.
     pub fn hidden_names(&self) -> impl Iterator<Item = &str> {
         self.headers.iter().filter(|(_, value)| value == HIDDEN).map(|(name, _)| name.as_str())
@@ -90,18 +87,19 @@ impl Content {
     }
 }
 
-/// The content of a webhook as people see it, from the answer to `GET /v1/webhooks/{id}` alone: a body of JSON is without
-/// the white space around it. None if its retention is over. Errors: the answer is another.
-pub fn content_of(answer: &str) -> Result<Option<Content>, String> {
-    let content = Content::new(answer.as_bytes(), Vec::new())?;
-    let shown = serde_json::from_str::<Shown<'_>>(answer).map_err(|error| error.to_string())?;
-    let body = match (shown.payload, shown.payload_text, shown.payload_base64) {
+/// The content of a webhook, from the answer to `GET /v1/webhooks/{id}`. None if its retention is over. Errors: the
+/// answer is another.
+pub fn content_of(answer: &[u8]) -> Result<Option<Shown>, String> {
+    let members = serde_json::from_slice::<Members<'_>>(answer).map_err(|error| error.to_string())?;
+    let body = match (members.payload, members.payload_text, members.payload_base64) {
         (Some(json), _, _) => json.get().as_bytes().to_vec(),
         (None, Some(text), _) => text.into_bytes(),
         (None, None, Some(encoded)) => STANDARD.decode(encoded).map_err(|error| error.to_string())?,
         (None, None, None) => return Ok(None),
     };
-    Ok(Some(Content { body, ..content }))
+    let is_exact = members.payload_size == Some(body.len() as u64);
+    let headers = members.headers.into_iter().map(|header| (header.name, header.value)).collect();
+    Ok(Some(Shown { content: Content { content_type: members.content_type, headers, body }, is_exact }))
 }
 
 #[cfg(test)]
@@ -114,26 +112,26 @@ mod tests {
             let answer = format!(
                 r#"{{"id":"1","content_type":"t","headers":[{{"name":"a","value":"b"}}]{member},"jobs":[]}}"#
             );
-            content_of(&answer).expect("reads").map(|content| content.body)
+            content_of(answer.as_bytes()).expect("reads").map(|shown| (shown.content.body, shown.is_exact))
         };
-        for (member, expected) in [
-            (r#","payload":{"a" : 1.10}"#, &b"{\"a\" : 1.10}"[..]),
-            (r#","payload":null"#, b"null"),
-            (r#","payload_text":"a\u0000\u001b""#, b"a\0\x1b"),
-            (r#","payload_base64":"/wA=""#, b"\xff\0"),
+        for (member, expected, is_exact) in [
+            (r#","payload":{"a" : 1.10},"payload_size":12"#, &b"{\"a\" : 1.10}"[..], true),
+            (r#","payload":{"a" : 1.10},"payload_size":13"#, b"{\"a\" : 1.10}", false),
+            (r#","payload":null,"payload_size":4"#, b"null", true),
+            (r#","payload":null"#, b"null", false),
+            (r#","payload_text":"a\u0000\u001b","payload_size":3"#, b"a\0\x1b", true),
+            (r#","payload_base64":"/wA=","payload_size":2"#, b"\xff\0", true),
         ] {
-            assert_eq!(body(member).as_deref(), Some(expected), "{member}");
+            assert_eq!(body(member), Some((expected.to_vec(), is_exact)), "{member}");
         }
         assert_eq!(body(""), None, "its retention is over");
-        assert!(content_of("{}").is_err());
+        assert!(content_of(b"{}").is_err());
     }
 
     #[test]
     fn headers_that_are_hidden_are_told_from_those_that_are_kept() {
-        let answer =
-            br#"{"content_type":"t","headers":[{"name":"a","value":"***"},{"name":"b","value":"1"}]}"#;
-        let content = Content::new(answer, b" 1\n".to_vec()).expect("reads");
-        assert_eq!((content.content_type.as_str(), content.body.as_slice()), ("t", &b" 1\n"[..]));
+        let headers = [("a", "***"), ("b", "1")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let content = Content { content_type: "t".to_owned(), headers: headers.to_vec(), body: Vec::new() };
         assert_eq!(content.hidden_names().collect::<Vec<_>>(), ["a"]);
         assert_eq!(content.kept_headers().collect::<Vec<_>>(), [&("b".to_owned(), "1".to_owned())]);
     }

@@ -109,6 +109,11 @@ impl WebhookView {
         Self { status, payload, content_type, headers, verdict, traceparent, jobs }
     }
 
+    /// How many bytes the payload has; none once its retention is over.
+    pub fn payload_size(&self) -> Option<u64> {
+        self.payload.as_ref().map(|payload| payload.len() as u64)
+    }
+
     /// The fields that describe the first job.
     pub fn first_job(&self) -> FirstJob {
         let accepted_at = self.status.accepted_at;

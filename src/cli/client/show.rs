@@ -127,7 +127,7 @@ impl Show {
 fn text(client: &Client, answer: &str, terminal: Terminal, now: Timestamp) -> Result<String, Failure> {
     let webhook = parse::<Webhook>(client, answer)?;
     let detail = parse::<Detail<'_>>(client, answer)?;
-    let content = content_of(answer).map_err(|error| client.unexpected(error))?;
+    let content = content_of(answer.as_bytes()).map_err(|error| client.unexpected(error))?;
     let mut text = names(&webhook, &detail, terminal, now);
     if !detail.jobs.is_empty() {
         text.push('\n');
@@ -144,7 +144,7 @@ fn text(client: &Client, answer: &str, terminal: Terminal, now: Timestamp) -> Re
             let _ = writeln!(text, "\n{}\n{}", terminal.tinted(&heading, Tint::Heading), shown(result.get()));
         }
     }
-    text.push_str(&sent(content.as_ref(), terminal));
+    text.push_str(&sent(content.map(|shown| shown.content).as_ref(), terminal));
     Ok(text)
 }
 

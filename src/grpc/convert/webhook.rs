@@ -51,6 +51,7 @@ pub(in crate::grpc) fn webhook_status(webhook: WebhookStatus) -> proto::WebhookS
 
 pub(in crate::grpc) fn webhook(webhook: WebhookView) -> proto::Webhook {
     let first = webhook.first_job();
+    let payload_size = webhook.payload_size();
     let (payload_json, payload_bytes) = payload(webhook.payload, &webhook.content_type);
     let names = webhook_status(webhook.status);
     proto::Webhook {
@@ -77,6 +78,7 @@ pub(in crate::grpc) fn webhook(webhook: WebhookView) -> proto::Webhook {
         headers: headers(webhook.headers),
         verdict: verdict(webhook.verdict).into(),
         cause: webhook.verdict.cause().map(|of| cause(of).into()),
+        payload_size,
     }
 }
 

@@ -137,6 +137,9 @@ pub(in crate::http) struct WebhookBody {
     /// Any other payload, in base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_base64: Option<String>,
+    /// How many bytes the payload has, as received; absent once its retention is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_size: Option<u64>,
     /// The content type of the payload.
     content_type: String,
     /// The first headers of its request, at most 128 and 64 KiB. Values with credentials are `***`. Empty once the
@@ -176,12 +179,14 @@ impl TryFrom<WebhookView> for WebhookBody {
 
     fn try_from(webhook: WebhookView) -> Result<Self> {
         let first = webhook.first_job();
+        let payload_size = webhook.payload_size();
         let shown = Shown::new(webhook.payload, &webhook.content_type);
         Ok(Self {
             status: webhook.status.into(),
             payload: shown.json,
             payload_text: shown.text,
             payload_base64: shown.base64,
+            payload_size,
             content_type: webhook.content_type.as_str().to_owned(),
             headers: headers(webhook.headers),
             verdict: webhook.verdict.as_str(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::client::{Arrived, Client, ClientError, Content, Following, Happened};
+use crate::client::{Arrived, Client, ClientError, Content, Following, Happened, Shown, content_of};
 use crate::domain::error::Reason;
 
 /// How many webhooks are read ahead of the one that is being delivered.
@@ -42,10 +42,14 @@ pub(super) async fn feed(client: Client, mut following: Following, items: mpsc::
 /// The content of a webhook; none once its retention is over.
 async fn content(client: Client, id: String) -> Result<Option<Content>, ClientError> {
     let path = ["v1", "webhooks", id.as_str(), "body"];
-    // Both at once. The webhook has its body too, but of JSON not every byte.
-    let (webhook, body) = tokio::try_join!(answer(&client, &path[..3]), answer(&client, &path))?;
-    let (Some(webhook), Some(body)) = (webhook, body) else { return Ok(None) };
-    Content::new(&webhook, body).map(Some).map_err(|error| client.unexpected(error))
+    let Some(webhook) = answer(&client, &path[..3]).await? else { return Ok(None) };
+    let shown = content_of(&webhook).map_err(|error| client.unexpected(error))?;
+    let Some(Shown { mut content, is_exact }) = shown else { return Ok(None) };
+    if !is_exact {
+        let Some(body) = answer(&client, &path).await? else { return Ok(None) };
+        content.body = body;
+    }
+    Ok(Some(content))
 }
 
 /// The answer to a GET of a webhook or its body; none if it is not there any more. Asks until hookbox answers.

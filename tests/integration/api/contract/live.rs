@@ -205,6 +205,7 @@ async fn grpc_webhook(hookbox: &Hookbox, id: &str) -> Value {
         "content_type": webhook.content_type, "headers": headers_json(&webhook.headers),
         "verdict": word(webhook.verdict().as_str_name()),
         "cause": webhook.cause.map(|_| word(webhook.cause().as_str_name())),
+        "payload_size": webhook.payload_size,
     });
     for (member, text) in [("payload", &webhook.payload_json), ("result", &webhook.result_json)] {
         if let Some(text) = text {
