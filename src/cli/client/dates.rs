@@ -18,6 +18,12 @@ pub(super) fn relative(time: &str, now: Timestamp) -> String {
     }
 }
 
+/// How long ago a time was, such as `5m`.
+pub(super) fn age(time: &str, now: Timestamp) -> String {
+    let relative = relative(time, now);
+    relative.strip_suffix(" ago").unwrap_or(&relative).to_owned()
+}
+
 /// A time as logs have it: in UTC, with milliseconds.
 pub(super) fn clock_time(time: Timestamp) -> String {
     const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
@@ -65,6 +71,7 @@ mod tests {
             ("soon\u{1b}", "soon\\u{1b}"),
         ] {
             assert_eq!(relative(time, now()), told);
+            assert_eq!(age(time, now()), told.trim_end_matches(" ago"));
         }
     }
 

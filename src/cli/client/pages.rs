@@ -79,6 +79,7 @@ impl Pages {
         // Only of a search, which may take many pages.
         let mut bar: Option<Bar> = None;
         let (mut left, mut found) = (if self.all { usize::MAX } else { self.limit }, 0);
+        let mut headings = Vec::new();
         let mut token = self.page_token.clone().unwrap_or_default();
         let mut next = Next::default();
         while left > 0 {
@@ -103,7 +104,7 @@ impl Pages {
                 }
             };
             let page = parse::<Page<'_>>(client, &answer)?;
-            let text = rows.text(client, &page.items, format, found == 0, now)?;
+            let text = rows.text(client, &page.items, format, &mut headings, now)?;
             left = left.saturating_sub(page.items.len());
             found += page.items.len();
             let is_read = match &bar {
@@ -130,13 +131,13 @@ impl Pages {
 }
 
 impl<T: DeserializeOwned> Rows<T> {
-    /// The items of a page: for programs, or as a table, of which the first page has the head.
+    /// The items of a page: for programs, or as a table below pages with these headings.
     fn text(
         &self,
         client: &Client,
         items: &[&RawValue],
         format: Format,
-        is_first: bool,
+        headings: &mut Vec<&'static str>,
         now: Timestamp,
     ) -> Result<String, Failure> {
         if format.json {
@@ -146,12 +147,8 @@ impl<T: DeserializeOwned> Rows<T> {
         for item in items {
             (self.add)(&mut table, &parse::<T>(client, item.get())?, now);
         }
-        let terminal = Terminal::stdout();
-        Ok(match (table.is_empty(), is_first) {
-            (true, _) => String::new(),
-            (false, true) => table.text(terminal),
-            (false, false) => table.rows(terminal),
-        })
+        let is_empty = table.is_empty();
+        Ok(if is_empty { String::new() } else { table.text_below(headings, Terminal::stdout()) })
     }
 }
 

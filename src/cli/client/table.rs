@@ -1,4 +1,6 @@
-//! Tables that fit the terminal.
+//! Tables that fit the terminal. Where it is too narrow, texts are cut, down to the least widths of their columns. If that
+//! is not enough, columns are dropped, the least important first, until it is. Columns that are never dropped end where
+//! the terminal ends.
 
 use console::{measure_text_width, truncate_str};
 
@@ -31,6 +33,8 @@ pub(super) struct Cell {
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     columns: Vec<Column>,
+    /// The headings of the columns that may be dropped, the least important first.
+    dropped: &'static [&'static str],
     rows: Vec<Vec<Cell>>,
 }
 
@@ -48,6 +52,11 @@ impl Column {
     /// A column of numbers.
     pub(super) const fn number(heading: &'static str) -> Self {
         Self { heading, least: None, is_number: true }
+    }
+
+    /// The width to which it may be cut if its texts have this width.
+    fn least_of(&self, width: usize) -> usize {
+        self.least.map_or(width, |least| least.min(width))
     }
 }
 
@@ -70,7 +79,14 @@ impl Cell {
 
 impl Table {
     pub(super) fn new(columns: impl Into<Vec<Column>>) -> Self {
-        Self { columns: columns.into(), rows: Vec::new() }
+        Self { columns: columns.into(), dropped: &[], rows: Vec::new() }
+    }
+
+    /// Drops columns where the terminal is too narrow, in the order of these headings. Other columns stay.
+    pub(super) fn dropping(self, headings: &'static [&'static str]) -> Self {
+        let is_column = |heading: &&str| self.columns.iter().any(|column| column.heading == *heading);
+        debug_assert!(headings.iter().all(is_column), "not a column: {headings:?}");
+        Self { dropped: headings, ..self }
     }
 
     /// Adds a row with a cell for each column.
@@ -84,20 +100,28 @@ impl Table {
 
     /// The lines of the table, each with a line feed. Columns without any text are left out.
     pub(super) fn text(&self, terminal: Terminal) -> String {
+        self.text_below(&mut Vec::new(), terminal)
+    }
+
+    /// The same below the rows of an earlier page, with the headings `above`. Has its own headings if those do not fit.
+    pub(super) fn text_below(&self, above: &mut Vec<&'static str>, terminal: Terminal) -> String {
+        let widths = self.widths(terminal.width);
+        let shown = self.columns.iter().zip(&widths).filter(|(_, width)| **width > 0);
+        let shown = shown.map(|(column, _)| column.heading).collect::<Vec<_>>();
+        let rows = self.rows.iter().map(|row| self.line(row, &widths, terminal)).collect::<String>();
+        // Columns that are missing at the end move no other.
+        if above.starts_with(&shown) {
+            return rows;
+        }
+        *above = shown;
         let headings = self.columns.iter().map(|column| Cell::tinted(column.heading, Tint::Heading));
-        let headings = headings.collect::<Vec<_>>();
-        self.text_with(terminal, Some(&headings))
+        self.line(&headings.collect::<Vec<_>>(), &widths, terminal) + &rows
     }
 
     /// The same without the headings.
     pub(super) fn rows(&self, terminal: Terminal) -> String {
-        self.text_with(terminal, None)
-    }
-
-    fn text_with(&self, terminal: Terminal, headings: Option<&Vec<Cell>>) -> String {
         let widths = self.widths(terminal.width);
-        let rows = headings.into_iter().chain(&self.rows);
-        rows.map(|row| self.line(row, &widths, terminal)).collect()
+        self.rows.iter().map(|row| self.line(row, &widths, terminal)).collect()
     }
 
     fn line(&self, row: &[Cell], widths: &[usize], terminal: Terminal) -> String {
@@ -143,11 +167,17 @@ impl Table {
             let shown = widths.iter().filter(|width| **width > 0);
             shown.map(|width| width + GAP.len()).sum::<usize>().saturating_sub(GAP.len())
         };
+        for heading in self.dropped {
+            let least = self.columns.iter().zip(&widths).map(|(column, width)| column.least_of(*width));
+            if needed(&least.collect::<Vec<_>>()) <= terminal {
+                break;
+            }
+            let named = self.columns.iter().zip(&mut widths).filter(|(column, _)| column.heading == *heading);
+            named.for_each(|(_, width)| *width = 0);
+        }
         while needed(&widths) > terminal {
             // The widest column that can be cut gives way.
-            let can_be_cut = |(width, column): &(&mut usize, &Column)| {
-                column.least.is_some_and(|least| **width > least.max(1))
-            };
+            let can_be_cut = |(width, column): &(&mut usize, &Column)| **width > column.least_of(**width);
             let cut = widths.iter_mut().zip(&self.columns).filter(can_be_cut);
             match cut.max_by_key(|(width, _)| **width) {
                 Some((width, _)) => *width -= 1,
@@ -169,7 +199,8 @@ mod tests {
             Column::number("N"),
             Column::whole("EMPTY"),
             Column::cut("ERROR", 6),
-        ]);
+        ])
+        .dropping(&["ERROR", "N"]);
         let mut add = |id: &str, key: &str, number: u64, error: &str| {
             table.add([
                 Cell::new(id),
@@ -200,6 +231,34 @@ mod tests {
         }
         let text = table().text(Terminal::of_width(30));
         assert_eq!(text.lines().last(), Some("22  a-longer-…  120  the targ…"));
+    }
+
+    #[test]
+    fn columns_are_dropped_in_order_once_texts_are_cut_to_their_least() {
+        for (width, last) in [
+            (21, "22  a-l…  120  the t…"),
+            (20, "22  a-longer-k…  120"),
+            (13, "22  a-l…  120"),
+            (12, "22  a-longe…"),
+            (8, "22  a-l…"),
+            (7, "22  a-…"),
+        ] {
+            let text = table().text(Terminal::of_width(width));
+            assert_eq!(text.lines().last(), Some(last), "{width}");
+        }
+    }
+
+    #[test]
+    fn headings_are_repeated_when_a_column_is_shown_that_was_not() {
+        let mut above = Vec::new();
+        let mut page = |one: &str, two: &str| {
+            let mut table = Table::new([Column::whole("A"), Column::whole("B")]);
+            table.add([Cell::new(one), Cell::new(two)]);
+            table.text_below(&mut above, Terminal::none())
+        };
+        assert_eq!(page("1", ""), "A\n1\n");
+        assert_eq!(page("2", "x"), "A  B\n2  x\n");
+        assert_eq!(page("3", ""), "3\n");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use super::dates::relative;
+use super::dates::age;
 use super::safe::json_line;
 use super::table::{Cell, Column, Table};
 use super::terminal::{Terminal, Tint, tint_of};
@@ -30,13 +30,14 @@ pub(super) fn webhooks() -> Table {
     Table::new([
         Column::whole("ID"),
         Column::cut("SOURCE", 8),
-        Column::cut("TYPE", 12),
-        Column::cut("KEY", 10),
+        Column::cut("TYPE", 10),
+        Column::cut("KEY", 8),
         Column::whole("STATUS"),
         Column::number("ATTEMPTS"),
-        Column::whole("ACCEPTED"),
-        Column::cut("ERROR", 10),
+        Column::whole("AGE"),
+        Column::cut("ERROR", 20),
     ])
+    .dropping(&["ERROR", "ATTEMPTS", "SOURCE", "KEY", "TYPE", "AGE"])
 }
 
 /// Adds a webhook to such a table.
@@ -48,7 +49,7 @@ pub(super) fn add(table: &mut Table, webhook: &Webhook, now: Timestamp) {
         Cell::new(&webhook.idempotency_key),
         Cell::tinted(&webhook.status, tint_of(&webhook.status)),
         Cell::count(webhook.attempt_count.into(), Tint::Plain),
-        Cell::tinted(relative(&webhook.accepted_at, now), Tint::Dim),
+        Cell::tinted(age(&webhook.accepted_at, now), Tint::Dim),
         Cell::tinted(webhook.last_error.as_deref().unwrap_or_default(), Tint::Bad),
     ]);
 }
@@ -78,4 +79,38 @@ pub(super) fn print_items(items: &[&RawValue]) -> Result<(), Failure> {
 /// Each item of a list as JSON, one a line.
 pub(super) fn json_lines(items: &[&RawValue]) -> String {
     items.iter().map(|item| json_line(item.get()) + "\n").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use console::measure_text_width;
+
+    use super::*;
+
+    const ID: &str = "01a20f9c-0785-7000-9dcd-eb59cbf7543a";
+
+    /// The row of a webhook with long texts.
+    fn row(width: usize) -> String {
+        let webhook = serde_json::json!({
+            "id": ID, "source": "payments-of-the-shop", "event_type": "order.created.by-a-customer",
+            "idempotency_key": "evt-of-the-order-17", "status": "dead_lettered", "attempt_count": 3,
+            "accepted_at": "2026-03-01T09:00:00.000Z", "last_error": "the target answered 503",
+        });
+        let webhook = serde_json::from_value::<Webhook>(webhook).expect("a webhook");
+        let mut table = webhooks();
+        add(&mut table, &webhook, "2026-03-01T12:00:00Z".parse().expect("a time"));
+        table.rows(Terminal::of_width(width)).trim_end().to_owned()
+    }
+
+    #[test]
+    fn a_list_has_whole_ids_and_statuses_on_a_terminal_of_80_columns() {
+        for width in 51..160 {
+            let row = row(width);
+            assert!(row.starts_with(ID) && row.contains("  dead_lettered"), "{width}: {row}");
+            assert!(measure_text_width(&row) <= width, "{width}: {row}");
+        }
+        assert_eq!(row(80), format!("{ID}  order.cre…  evt-of-th…  dead_lettered  3h"));
+        assert_eq!(row(56), format!("{ID}  dead_lettered  3h"));
+        assert_eq!(row(40), format!("{ID}  d…"), "the id is the last to be cut");
+    }
 }
