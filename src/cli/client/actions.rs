@@ -55,10 +55,12 @@ fn table() -> Table {
         Column::whole("TIME"),
         Column::cut("WHO", 8),
         Column::whole("WHAT"),
-        Column::cut("ON", 12),
+        // The id of a webhook, and a mark that the rest is cut.
+        Column::cut("ON", 37),
         Column::cut("WHY", 20),
         Column::cut("DETAIL", 20),
     ])
+    .dropping(&["DETAIL", "WHY", "WHO", "TIME"])
 }
 
 fn add(table: &mut Table, action: &Action, _: Timestamp) {
@@ -74,10 +76,10 @@ fn add(table: &mut Table, action: &Action, _: Timestamp) {
 }
 
 impl Action {
-    /// The target of the action.
+    /// The target of the action. An id alone is that of a webhook.
     fn target(&self) -> String {
         let named = [
-            self.webhook_id.as_ref().map(|id| format!("webhook {id}")),
+            self.webhook_id.clone(),
             self.replay.map(|number| format!("replay {number}")),
             self.route.as_ref().map(|route| format!("route {route}")),
             self.source.as_ref().map(|source| format!("source {source}")),

@@ -83,7 +83,18 @@ impl Routes {
             Column::number("COMPLETED"),
             Column::number("CANCELLED"),
             Column::number("OLDEST"),
-            Column::cut("STATE", 10),
+            Column::cut("STATE", 22),
+        ])
+        .dropping(&[
+            "TARGET",
+            "HANDLER",
+            "CANCELLED",
+            "COMPLETED",
+            "OLDEST",
+            "RUNNING",
+            "RETRYING",
+            "PENDING",
+            "DEAD",
         ]);
         for route in routes {
             table.add(parse::<Route>(&client, route.get())?.cells());

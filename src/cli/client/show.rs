@@ -166,7 +166,7 @@ fn names(webhook: &Webhook, detail: &Detail<'_>, terminal: Terminal, now: Timest
 fn jobs(jobs: &[Job<'_>], now: Timestamp) -> Table {
     let mut table = Table::new([
         Column::whole("ROUTE"),
-        Column::whole("HANDLER"),
+        Column::cut("HANDLER", 8),
         Column::whole("STATUS"),
         Column::number("RUN"),
         Column::number("ATTEMPTS"),
@@ -174,7 +174,8 @@ fn jobs(jobs: &[Job<'_>], now: Timestamp) -> Table {
         Column::cut("WORKER", 8),
         Column::whole("LEASE ENDS"),
         Column::cut("ERROR", 20),
-    ]);
+    ])
+    .dropping(&["WORKER", "HANDLER", "RUN", "LEASE ENDS", "ERROR", "NEXT", "ATTEMPTS"]);
     for job in jobs {
         let next = job.next_attempt_at.as_deref().map(|next| relative(next, now));
         let lease = job.lease_until.as_deref().map(|until| relative(until, now));
@@ -209,7 +210,8 @@ fn attempts(job: &Job<'_>, now: Timestamp) -> Table {
         Column::cut("TO", 12),
         Column::cut("WORKER", 8),
         Column::cut("ERROR", 20),
-    ]);
+    ])
+    .dropping(&["WORKER", "TO", "RUN", "ERROR", "TOOK", "STARTED", "ANSWER"]);
     for attempt in &job.attempts {
         let delivery = attempt.delivery.as_ref();
         let answer = delivery.and_then(|delivery| delivery.answer.as_ref());

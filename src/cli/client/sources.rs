@@ -118,9 +118,10 @@ fn print_sources(client: &Client, format: Format) -> Result<(), Failure> {
         Column::number("MALFORMED"),
         Column::number("HANDSHAKES"),
         Column::whole("LAST SEEN"),
-        Column::cut("STATE", 10),
+        Column::cut("STATE", 22),
         Column::cut("PATH", 12),
-    ]);
+    ])
+    .dropping(&["PATH", "HANDSHAKES", "PRESET", "MALFORMED", "VERIFIED", "UNVERIFIED", "LAST SEEN"]);
     for source in sources {
         let source = parse::<Source>(client, source.get())?;
         let seen = source.last_seen.as_deref();
@@ -155,7 +156,8 @@ fn print_rejections(client: &Client, source: &str, format: Format) -> Result<(),
         Column::whole("CAUSE"),
         Column::whole("CLIENT"),
         Column::cut("DETAIL", 20),
-    ]);
+    ])
+    .dropping(&["CLIENT", "DETAIL", "CAME"]);
     for rejection in rejections {
         let rejection = parse::<Rejection>(client, rejection.get())?;
         table.add([

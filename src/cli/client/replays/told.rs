@@ -190,6 +190,7 @@ pub(super) fn table() -> Table {
         Column::cut("FILTER", 20),
         Column::cut("REASON", 10),
     ])
+    .dropping(&["REASON", "BY", "WEBHOOKS", "FILTER", "STARTED", "JOBS"])
 }
 
 /// Adds a replay to such a table.

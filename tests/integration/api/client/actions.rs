@@ -27,7 +27,7 @@ async fn what_operators_did_is_listed_newest_first_with_their_reasons() {
 
     let table = printed(&place, &["actions"]);
     let rows = table.lines().collect::<Vec<_>>();
-    let webhook = format!("webhook {id}, source default");
+    let webhook = format!("{id}, source default");
     for (row, texts) in rows.iter().zip([
         ["TIME", "WHO", "WHY"],
         ["anonymous", "resume", "everything"],

@@ -32,6 +32,9 @@ async fn tables_fit_the_terminal_and_only_a_terminal_gets_colours() {
         let piped = printed(&place, command);
         assert!(!piped.contains(ESCAPE), "{piped}");
         assert!(piped.contains(&key) && piped.contains(EVENT_TYPE), "nothing is cut: {piped}");
+    }
+    printed(&place, &["replay", "--until", "0s", "--dry-run"]);
+    for command in [&list[..], &show, &["routes"], &["sources"], &["replays"]] {
         for columns in [80, 40] {
             let (code, text) = place.run_on_terminal(columns, command).await;
             assert_eq!(code, Some(0), "{text}");
@@ -46,8 +49,11 @@ async fn tables_fit_the_terminal_and_only_a_terminal_gets_colours() {
         assert_eq!(text.lines().count(), 3, "{text}");
         assert!(ids.iter().all(|id| text.contains(id)), "an id is not cut: {text}");
     }
-    let (_, text) = place.run_on_terminal(80, &show).await;
-    assert!(text.contains("\u{1b}[31mdead_lettered\u{1b}[0m"), "{text:?}");
+    for (command, what) in [(&list[..], "two webhooks"), (&show[..], "the webhook and its job")] {
+        let (_, text) = place.run_on_terminal(80, command).await;
+        let whole = text.matches("\u{1b}[31mdead_lettered\u{1b}[0m").count();
+        assert_eq!(whole, 2, "the statuses of {what} are not cut: {text:?}");
+    }
 
     let (_, text) = place.run_on_terminal(80, &["list", "--json"]).await;
     assert!(!text.contains(ESCAPE) && text.contains(&key), "{text:?}");
@@ -57,4 +63,9 @@ async fn tables_fit_the_terminal_and_only_a_terminal_gets_colours() {
         assert!(!text.contains(ESCAPE), "{text:?}");
         assert!(tables(&text).all(|line| measure_text_width(line) <= 40), "{text}");
     }
+
+    printed(&place, &["retry", &ids[0]]);
+    let (_, text) = place.run_on_terminal(80, &["actions"]).await;
+    assert!(text.lines().all(|line| measure_text_width(line) <= 80), "{text}");
+    assert!(text.contains("retry_webhook") && text.contains(&ids[0]), "an id is not cut: {text}");
 }
