@@ -13,6 +13,7 @@ mod chart;
 mod context;
 mod dead_letters;
 mod document;
+mod filter;
 mod live;
 mod login;
 mod overview;

@@ -60,15 +60,12 @@ async fn start(Action(context, pairs): Action<Vec<(String, String)>>) -> Respons
 
 /// Returns the path of the replay, and what was done.
 async fn started(context: &Context, pairs: &[(String, String)]) -> Result<(String, &'static str)> {
-    let fields = Fields::of_form(pairs)?;
-    let (filter, rate) = (fields.filter()?, rate(fields.given("rate").map(ToOwned::to_owned))?);
-    let service = because(context, Some(fields.get("reason").to_owned()))?;
-    let Replay { number, .. } = service.start_replay(filter, rate, fields.is_dry_run).await?;
-    let notice = if fields.is_dry_run {
-        "The jobs are counted. Nothing runs again yet."
-    } else {
-        "The replay is started."
-    };
+    let Fields { values, is_dry_run } = Fields::of_form(pairs)?;
+    let (filter, rate) = (values.filter()?, rate(values.given("rate").map(ToOwned::to_owned))?);
+    let service = because(context, Some(values.get("reason").to_owned()))?;
+    let Replay { number, .. } = service.start_replay(filter, rate, is_dry_run).await?;
+    let notice =
+        if is_dry_run { "The jobs are counted. Nothing runs again yet." } else { "The replay is started." };
     Ok((format!("/replays/{number}"), notice))
 }
 

@@ -9,10 +9,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 
-use self::filter::{Asked, PAGE_TOKEN, Values};
+use self::filter::{Asked, PAGE_TOKEN, Wanted, searches_texts};
 use self::form::{FIND, Names};
 use super::Paths;
 use super::context::{Context, Nav, see_other, with_query};
+use super::filter::Values;
 use super::parts::{self, Tone, count, cut, number};
 use super::webhook::by_hand::retry_in_list;
 use crate::domain::error::{Error, Reason, Result};
@@ -36,12 +37,9 @@ async fn list(context: Context) -> Response {
     if let Some(path) = looked_for(&context).or_else(|| without_empty(context.parameters())) {
         return see_other(&context.path(&path));
     }
-    let Asked { values, query } = Asked::read(context.parameters(), context.now);
-    let (page, replay) = match query {
-        Ok(query) => {
-            let replay = replay::link(&context, &values, &query);
-            (context.service.list(query).await, replay)
-        }
+    let Asked { values, wanted } = Asked::read(context.parameters(), context.now);
+    let (page, replay) = match wanted {
+        Ok(Wanted { filter, query }) => (context.service.list(query).await, replay::link(&context, &filter)),
         Err(error) => (Err(error), parts::nothing()),
     };
     let status = match &page {
@@ -100,7 +98,7 @@ fn wrong(error: &Error) -> Markup {
 
 fn rows(context: &Context, values: &Values, page: &Page) -> Markup {
     // Searches in texts are not repeated whenever something changes.
-    let is_live = values.given(PAGE_TOKEN).is_none() && !values.search_texts();
+    let is_live = values.given(PAGE_TOKEN).is_none() && !searches_texts(values);
     let next = page.next.as_ref().map(ToString::to_string);
     html! {
         section.card aria-label="Webhooks" {

@@ -1,71 +1,39 @@
-//! The fields of the form for a new replay: every member of the filter of a replay, and how it runs. Links fill them in.
-
-use std::collections::{BTreeMap, BTreeSet};
-
-use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+//! The fields of the form for a new replay: every member of the filter, and how the replay runs. Links fill them in.
 
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
-use crate::domain::route::RouteName;
-use crate::domain::webhook::{EventType, Source};
 use crate::page::context::FORM_TOKEN;
-use crate::service::ReplayFilter;
+use crate::page::filter::{STATUS, Values, members};
 
 /// The statuses of jobs that a replay can run again.
 pub(in crate::page) const STATUSES: [Status; 3] =
     [Status::DeadLettered, Status::Cancelled, Status::Completed];
 
-/// The field for a status, which can be there several times.
-const STATUS: &str = "status";
+/// The fields other than those of [`members`].
+const OTHERS: [&str; 3] = [STATUS, "rate", "reason"];
 
 /// The field that says `false` if the jobs run again without being counted first. The form of the page does not have it.
 const DRY_RUN: &str = "dry_run";
-
-/// The fields that are one text each: the members of a filter besides `status`, the rate and the reason.
-const TEXTS: [&str; 15] = [
-    "route",
-    "source",
-    "event_type",
-    "verdict",
-    "cause",
-    "idempotency_key",
-    "trace_id",
-    "error_contains",
-    "body_pointer",
-    "body_equals",
-    "body_contains",
-    "accepted_after",
-    "accepted_before",
-    "rate",
-    "reason",
-];
-
-/// Those of which white space at both ends counts.
-const EXACT: [&str; 6] =
-    ["event_type", "idempotency_key", "error_contains", "body_pointer", "body_equals", "body_contains"];
 
 /// How many characters of the name of an unknown field are told.
 const MAX_NAME_CHARS: usize = 60;
 
 /// The names of the parameters that fill in the form.
 pub(super) fn parameters() -> impl Iterator<Item = &'static str> {
-    TEXTS.into_iter().chain([STATUS])
+    members().map(|member| member.name).chain(OTHERS)
 }
 
 /// The fields of the form, as they are filled in.
 #[derive(Debug)]
 pub(super) struct Fields {
-    pub(super) statuses: Vec<String>,
-    texts: BTreeMap<&'static str, String>,
+    pub(super) values: Values,
     /// Whether the jobs are only counted. True unless the form says `false`.
     pub(super) is_dry_run: bool,
 }
 
 impl Default for Fields {
     fn default() -> Self {
-        Self { statuses: Vec::new(), texts: BTreeMap::new(), is_dry_run: true }
+        Self { values: Values::default(), is_dry_run: true }
     }
 }
 
@@ -96,78 +64,27 @@ impl Fields {
 
     /// Takes a field. Returns false if there is none of this name.
     fn take(&mut self, name: &str, value: &str) -> Result<bool> {
-        match name {
-            STATUS => {
-                let words = value.split(',').map(str::trim).filter(|word| !word.is_empty());
-                self.statuses.extend(words.map(ToOwned::to_owned));
-            }
-            DRY_RUN => self.is_dry_run = value.trim() != "false",
-            name => {
-                let Some(name) = TEXTS.into_iter().find(|known| *known == name) else { return Ok(false) };
-                let value = if EXACT.contains(&name) { value } else { value.trim() };
-                if self.texts.insert(name, value.to_owned()).is_some() {
-                    return Err(Error::invalid(name, "is given more than once; give it once"));
-                }
-            }
+        if name == DRY_RUN {
+            self.is_dry_run = value.trim() != "false";
+        } else if let Some(member) = members().find(|member| member.name == name) {
+            self.values.add(member.name, member.trimmed(value))?;
+        } else if let Some(other) = OTHERS.into_iter().find(|other| *other == name) {
+            self.values.add(other, value.trim())?;
+        } else {
+            return Ok(false);
         }
         Ok(true)
-    }
-
-    /// A field; empty if it is not filled in.
-    pub(super) fn get(&self, name: &str) -> &str {
-        self.texts.get(name).map_or("", String::as_str)
-    }
-
-    /// A field that is filled in.
-    pub(super) fn given(&self, name: &str) -> Option<&str> {
-        Some(self.get(name)).filter(|text| !text.is_empty())
-    }
-
-    /// The filter that they say. Errors: `InvalidField`. The texts are not checked.
-    pub(super) fn filter(&self) -> Result<ReplayFilter> {
-        let text = |name: &str| self.given(name).map(ToOwned::to_owned);
-        let statuses = self.statuses.iter().map(|word| word.parse::<Status>());
-        // Named one by one, so that none can be forgotten.
-        Ok(ReplayFilter {
-            statuses: statuses.collect::<Result<BTreeSet<_>>>()?,
-            route: self.given("route").map(RouteName::new).transpose()?,
-            source: self.given("source").map(Source::new).transpose()?,
-            event_type: self.given("event_type").map(EventType::new).transpose()?,
-            verdict: text("verdict"),
-            cause: text("cause"),
-            idempotency_key: text("idempotency_key"),
-            trace_id: text("trace_id"),
-            error_contains: text("error_contains"),
-            body_pointer: text("body_pointer"),
-            body_equals: text("body_equals"),
-            body_contains: text("body_contains"),
-            accepted_after: self.time("accepted_after")?,
-            accepted_before: self.time("accepted_before")?,
-        })
-    }
-
-    /// A time as browsers write it, which means UTC here, or as RFC 3339 writes it.
-    fn time(&self, name: &'static str) -> Result<Option<Timestamp>> {
-        let Some(text) = self.given(name) else { return Ok(None) };
-        let parsed =
-            text.parse::<Timestamp>().or_else(|_| TimeZone::UTC.to_timestamp(text.parse::<DateTime>()?));
-        parsed
-            .map(Some)
-            .map_err(|_| Error::invalid(name, "must be a time in UTC, such as 2026-03-01T12:00:00Z"))
-    }
-
-    /// A time for a field of the browser, which takes no zone and no more than milliseconds. Times of acceptance have no
-    /// more either. A text that is no time stays as it is.
-    pub(super) fn browser_time(&self, name: &'static str) -> String {
-        let Ok(Some(time)) = self.time(name) else { return self.get(name).to_owned() };
-        let time = Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time);
-        time.to_string().trim_end_matches('Z').to_owned()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::domain::route::RouteName;
+    use crate::domain::webhook::{EventType, Source};
+    use crate::service::ReplayFilter;
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -226,10 +143,11 @@ mod tests {
             accepted_after: Some("2026-03-01T12:00:00Z".parse().expect("a time")),
             accepted_before: Some("2026-03-01T12:00:01.5Z".parse().expect("a time")),
         };
-        assert_eq!(filled_in.filter().expect("valid"), expected);
-        assert_eq!((filled_in.given("rate"), filled_in.given("reason")), (Some("50/s"), None));
+        let values = filled_in.values;
+        assert_eq!(values.filter().expect("valid"), expected);
+        assert_eq!((values.given("rate"), values.given("reason")), (Some("50/s"), None));
         for (name, wrong) in [("status", "done"), ("route", "A B"), ("accepted_after", "yesterday")] {
-            assert_eq!(form(&[(name, wrong)]).filter().expect_err(wrong).field(), Some(name));
+            assert_eq!(form(&[(name, wrong)]).values.filter().expect_err(wrong).field(), Some(name));
         }
     }
 
@@ -237,23 +155,10 @@ mod tests {
     fn an_unknown_field_of_a_form_is_refused_and_one_of_a_link_is_left_out() {
         let unknown = pairs(&[("route", "a"), ("error", "503")]);
         assert_eq!(Fields::of_form(&unknown).expect_err("refused").field(), Some("error"));
-        assert_eq!(Fields::of_link(&unknown).expect("left out").get("route"), "a");
+        assert_eq!(Fields::of_link(&unknown).expect("left out").values.get("route"), "a");
         let twice = pairs(&[("route", "a"), ("route", "b")]);
         for fields in [Fields::of_form(&twice), Fields::of_link(&twice)] {
             assert_eq!(fields.expect_err("refused").field(), Some("route"));
-        }
-    }
-
-    #[test]
-    fn a_time_of_a_link_is_written_for_the_browser() {
-        for (given, expected) in [
-            ("2026-03-01T12:00:00Z", "2026-03-01T12:00:00"),
-            ("2026-03-01T13:00:00.123456789+01:00", "2026-03-01T12:00:00.123"),
-            ("2026-03-01T12:00", "2026-03-01T12:00:00"),
-            ("yesterday", "yesterday"),
-            ("", ""),
-        ] {
-            assert_eq!(form(&[("accepted_after", given)]).browser_time("accepted_after"), expected);
         }
     }
 }

@@ -3,32 +3,12 @@
 use maud::{Markup, html};
 
 use crate::page::context::{Context, with_query};
+use crate::page::filter::pairs;
 use crate::page::parts;
 use crate::service::ReplayFilter;
 
 /// The most characters of a text of a filter in words.
 const MAX_TEXT_CHARS: usize = 100;
-
-/// The members of a filter as parameters of a link.
-fn pairs(filter: &ReplayFilter) -> Vec<(&'static str, String)> {
-    let statuses = filter.statuses.iter().map(|status| ("status", status.to_string()));
-    let others = [
-        ("route", filter.route.as_ref().map(ToString::to_string)),
-        ("source", filter.source.as_ref().map(ToString::to_string)),
-        ("event_type", filter.event_type.as_ref().map(ToString::to_string)),
-        ("verdict", filter.verdict.clone()),
-        ("cause", filter.cause.clone()),
-        ("idempotency_key", filter.idempotency_key.clone()),
-        ("trace_id", filter.trace_id.clone()),
-        ("error_contains", filter.error_contains.clone()),
-        ("body_pointer", filter.body_pointer.clone()),
-        ("body_equals", filter.body_equals.clone()),
-        ("body_contains", filter.body_contains.clone()),
-        ("accepted_after", filter.accepted_after.map(|time| time.to_string())),
-        ("accepted_before", filter.accepted_before.map(|time| time.to_string())),
-    ];
-    statuses.chain(others.into_iter().filter_map(|(name, value)| Some((name, value?)))).collect()
-}
 
 /// The path of the form for a new replay, filled in with a filter. None if the form cannot hold it: browsers change line
 /// breaks in texts, and have no NUL.
@@ -112,7 +92,7 @@ mod tests {
             link.strip_prefix("/replays?").and_then(|link| link.strip_suffix("#new")).expect("the form");
         let given = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect::<Vec<_>>();
         let filled_in = Fields::of_link(&given).expect("known");
-        assert_eq!(filled_in.filter().expect("valid"), filter);
+        assert_eq!(filled_in.values.filter().expect("valid"), filter);
         assert!(given.iter().all(|(name, _)| parameters().any(|known| known == name)), "{link}");
         for text in ["two\nlines", "\r", "\0"] {
             let filter = ReplayFilter { error_contains: Some(text.to_owned()), ..ReplayFilter::default() };

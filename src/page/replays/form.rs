@@ -1,33 +1,23 @@
 //! The form for a new replay. It counts first.
 
+use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::fields::{Fields, STATUSES};
 use crate::domain::error::Error;
+use crate::domain::job::Status;
 use crate::page::context::Context;
+use crate::page::filter::{Kind, MORE, Member, STATUS, USUAL, Values, time};
 use crate::page::parts::{self, Tone, choice, input};
-use crate::page::verdict::{causes, verdicts};
 use crate::service::replays::checked;
-
-/// The fields that are rarely filled in.
-const MORE: [&str; 8] = [
-    "verdict",
-    "cause",
-    "idempotency_key",
-    "trace_id",
-    "error_contains",
-    "body_contains",
-    "body_pointer",
-    "body_equals",
-];
 
 /// The form. Nothing for a caller who may not operate. The parameters of the link fill it in.
 pub(super) fn section(context: &Context) -> Markup {
     if !context.may_operate() {
         return parts::nothing();
     }
-    let (fields, problem) = filled_in(context);
-    let has_more = MORE.iter().any(|name| fields.given(name).is_some());
+    let (values, problem) = filled_in(context);
+    let has_more = MORE.iter().any(|member| values.given(member.name).is_some());
     html! {
         section.card id="new" {
             h2 { "New replay" }
@@ -42,32 +32,19 @@ pub(super) fn section(context: &Context) -> Markup {
                     span.muted { "Jobs that are" }
                     @for status in STATUSES {
                         label.check {
-                            input type="checkbox" name="status" value=(status.as_str())
-                                checked[fields.statuses.iter().any(|word| word == status.as_str())];
+                            input type="checkbox" name=(STATUS) value=(status.as_str())
+                                checked[values.statuses().any(|word| word == status.as_str())];
                             (parts::status_word(status))
                         }
                     }
                 }
                 div.fields {
-                    (text("Route", "route", &fields))
-                    (text("Source", "source", &fields))
-                    (text("Event type", "event_type", &fields))
-                    (time("Accepted from (UTC)", "accepted_after", &fields))
-                    (time("Accepted before (UTC)", "accepted_before", &fields))
-                    (text("Rate, such as 50/s", "rate", &fields))
+                    @for member in USUAL { (field(member, &values)) }
+                    (input("Rate, such as 50/s", "rate", values.get("rate")))
                 }
                 details.more id="more-filters" open[has_more] {
                     summary { "More filters" }
-                    div.fields {
-                        (one_of("Verdict", "verdict", &fields, &verdicts()))
-                        (one_of("Cause", "cause", &fields, &causes()))
-                        (text("Key", "idempotency_key", &fields))
-                        (text("Trace", "trace_id", &fields))
-                        (text("Last error has", "error_contains", &fields))
-                        (text("Body has the text", "body_contains", &fields))
-                        (text("Body, at the JSON pointer", "body_pointer", &fields))
-                        (text("equals", "body_equals", &fields))
-                    }
+                    div.fields { @for member in MORE { (field(member, &values)) } }
                 }
                 (parts::reason())
                 p.hint {
@@ -80,19 +57,19 @@ pub(super) fn section(context: &Context) -> Markup {
     }
 }
 
-/// The fields as the link fills them in, and what is wrong with it.
-fn filled_in(context: &Context) -> (Fields, Option<Error>) {
-    let (mut fields, mut problem) = match Fields::of_link(context.parameters()) {
-        Ok(fields) => (fields, None),
-        Err(error) => (Fields::default(), Some(error)),
+/// The values of the fields as the link fills them in, and what is wrong with it.
+fn filled_in(context: &Context) -> (Values, Option<Error>) {
+    let (mut values, mut problem) = match Fields::of_link(context.parameters()) {
+        Ok(fields) => (fields.values, None),
+        Err(error) => (Values::default(), Some(error)),
     };
-    if fields.statuses.is_empty() {
-        fields.statuses.extend(STATUSES.first().map(ToString::to_string));
+    if values.statuses().next().is_none() {
+        values.set(STATUS, Status::DeadLettered.as_str());
     }
     if problem.is_none() {
-        problem = fields.filter().and_then(checked).err();
+        problem = values.filter().and_then(checked).err();
     }
-    (fields, problem)
+    (values, problem)
 }
 
 /// A browser leaves out what a field cannot hold, and the replay would be about more than what was meant.
@@ -108,18 +85,50 @@ fn wrong(problem: &Error) -> Markup {
     )
 }
 
-fn text(label: &str, name: &str, fields: &Fields) -> Markup {
-    input(label, name, fields.get(name))
+/// The field for a member of the filter.
+fn field(member: &Member, values: &Values) -> Markup {
+    let Member { name, label, kind } = member;
+    let value = values.get(name);
+    match kind {
+        Kind::Time(_) => html! {
+            label.field {
+                span { (label) }
+                input type="datetime-local" step="any" name=(name) value=(browser_time(value));
+            }
+        },
+        Kind::Choice(_, choices) => {
+            let choices = choices();
+            let others = choices.iter().map(|(value, shown)| (value.as_str(), shown.clone()));
+            choice(label, name, value, [("", "any".to_owned())].into_iter().chain(others))
+        }
+        Kind::Route | Kind::Source | Kind::EventType | Kind::Word(_) | Kind::Text(_) => {
+            input(label, name, value)
+        }
+    }
 }
 
-/// A field for one of several values, each with what is shown.
-fn one_of(label: &str, name: &str, fields: &Fields, choices: &[(String, String)]) -> Markup {
-    let others = choices.iter().map(|(value, shown)| (value.as_str(), shown.clone()));
-    choice(label, name, fields.get(name), [("", "any".to_owned())].into_iter().chain(others))
+/// A time for a field of the browser, which takes no zone and no more than milliseconds. What it sends means UTC. Times of
+/// acceptance have no more than milliseconds either. A text that is no time stays as it is.
+fn browser_time(text: &str) -> String {
+    let Some(time) = time(text) else { return text.to_owned() };
+    let time = Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time);
+    time.to_string().trim_end_matches('Z').to_owned()
 }
 
-/// A field for a time. What browsers send means UTC.
-fn time(label: &str, name: &'static str, fields: &Fields) -> Markup {
-    let value = fields.browser_time(name);
-    html! { label.field { span { (label) } input type="datetime-local" step="any" name=(name) value=(value); } }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_a_link_is_written_for_the_browser() {
+        for (given, expected) in [
+            ("2026-03-01T12:00:00Z", "2026-03-01T12:00:00"),
+            ("2026-03-01T13:00:00.123456789+01:00", "2026-03-01T12:00:00.123"),
+            ("2026-03-01T12:00", "2026-03-01T12:00:00"),
+            ("yesterday", "yesterday"),
+            ("", ""),
+        ] {
+            assert_eq!(browser_time(given), expected);
+        }
+    }
 }

@@ -1,33 +1,31 @@
-//! The filters of the list of webhooks: one table, of which the form and the query are made. Their names are those of
-//! `GET /v1/webhooks`.
+//! The parameters of the list of webhooks: the members of a filter, and which page of the list. The form is made of them.
+//! Their names are those of `GET /v1/webhooks`.
 
-use std::collections::BTreeMap;
-
-use jiff::civil::DateTime;
-use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 
 use super::form::{FIND, Field, Names};
-use crate::domain::body_filter::BodyFilter;
 use crate::domain::error::{Error, Result};
-use crate::domain::filter::{FilterText, TraceId};
 use crate::domain::id::Position;
 use crate::domain::job::Status;
-use crate::domain::route::RouteName;
-use crate::domain::verdict::{Cause, VerdictFilter};
-use crate::domain::webhook::{EventType, IdempotencyKey, Source};
+use crate::page::filter::{STATUS, Values};
 use crate::page::parts::status_word;
 use crate::page::verdict::{causes, verdicts};
-use crate::service::{DEFAULT_PAGE_SIZE, ListQuery, MAX_PAGE_SIZE};
+use crate::service::{DEFAULT_PAGE_SIZE, ListQuery, MAX_PAGE_SIZE, ReplayFilter};
 
 /// The parameter that names a page.
 pub(super) const PAGE_TOKEN: &str = "page_token";
 
+/// The number of webhooks of a page.
+const PAGE_SIZE: &str = "page_size";
+
+/// How long ago webhooks were accepted at most.
+const WITHIN: &str = "within";
+
 /// The statuses of jobs that are not final, as one choice.
 const UNFINISHED: &str = "pending,processing,retrying";
 
-/// The choices of how long ago webhooks were accepted at most: value, text and seconds.
-const WITHIN: [(&str, &str, i64); 5] = [
+/// The choices of [`WITHIN`]: value, text and seconds.
+const SPANS: [(&str, &str, i64); 5] = [
     ("15m", "15 minutes", 15 * 60),
     ("1h", "An hour", 60 * 60),
     ("24h", "24 hours", 24 * 60 * 60),
@@ -41,96 +39,27 @@ pub(super) struct Filter {
     pub(super) name: &'static str,
     /// How the form asks for it.
     pub(super) field: Field,
-    /// Narrows the query. Called also if the filter is not given.
-    read: Read,
 }
-
-type Read = fn(&mut ListQuery, &Values, Timestamp) -> Result<()>;
 
 /// Every parameter, in the order of the form.
 pub(super) const FILTERS: &[Filter] = &[
-    Filter { name: "status", field: Field::Choice("Status", statuses), read: read_statuses },
-    Filter {
-        name: "route",
-        field: Field::Choice("Route", |names| named(&names.routes)),
-        read: |query, values, _| {
-            query.route = values.given("route").map(RouteName::new).transpose()?;
-            Ok(())
-        },
-    },
-    Filter {
-        name: "source",
-        field: Field::Choice("Source", |names| named(&names.sources)),
-        read: |query, values, _| {
-            query.source = values.given("source").map(Source::new).transpose()?;
-            Ok(())
-        },
-    },
-    Filter {
-        name: "event_type",
-        field: Field::Text("Event type"),
-        read: |query, values, _| {
-            query.event_type = values.given("event_type").map(EventType::new).transpose()?;
-            Ok(())
-        },
-    },
-    Filter { name: "within", field: Field::Choice("Accepted within", |_| within()), read: read_within },
-    Filter {
-        name: "accepted_after",
-        field: Field::More("Accepted after (UTC)"),
-        read: |query, values, _| {
-            let after = time("accepted_after", values)?;
-            query.accepted_after = query.accepted_after.max(after);
-            Ok(())
-        },
-    },
-    Filter {
-        name: "accepted_before",
-        field: Field::More("Accepted before (UTC)"),
-        read: |query, values, _| {
-            query.accepted_before = time("accepted_before", values)?;
-            Ok(())
-        },
-    },
-    Filter {
-        name: "idempotency_key",
-        field: Field::More("Key"),
-        read: |query, values, _| {
-            query.idempotency_key = values.given("idempotency_key").map(IdempotencyKey::new).transpose()?;
-            Ok(())
-        },
-    },
-    Filter {
-        name: "trace_id",
-        field: Field::More("Trace"),
-        read: |query, values, _| {
-            query.trace_id = values.given("trace_id").map(TraceId::new).transpose()?;
-            Ok(())
-        },
-    },
-    Filter {
-        name: "error_contains",
-        field: Field::More("Last error has"),
-        read: |query, values, _| {
-            let text = values.given("error_contains");
-            query.error_contains = text.map(|text| FilterText::new("error_contains", text)).transpose()?;
-            Ok(())
-        },
-    },
-    Filter { name: "verdict", field: Field::MoreChoice("Verdict", |_| verdicts()), read: read_verdict },
-    Filter { name: "cause", field: Field::MoreChoice("Cause", |_| causes()), read: nothing },
-    Filter { name: "body_contains", field: Field::More("Body has the text"), read: read_body },
-    Filter { name: "body_pointer", field: Field::More("Body, at the JSON pointer"), read: nothing },
-    Filter { name: "body_equals", field: Field::More("equals"), read: nothing },
-    Filter { name: "page_size", field: Field::Kept, read: read_page_size },
-    Filter {
-        name: PAGE_TOKEN,
-        field: Field::OfPage,
-        read: |query, values, _| {
-            query.before = values.given(PAGE_TOKEN).map(str::parse::<Position>).transpose()?;
-            Ok(())
-        },
-    },
+    Filter { name: STATUS, field: Field::Choice("Status", statuses) },
+    Filter { name: "route", field: Field::Choice("Route", |names| named(&names.routes)) },
+    Filter { name: "source", field: Field::Choice("Source", |names| named(&names.sources)) },
+    Filter { name: "event_type", field: Field::Text("Event type") },
+    Filter { name: WITHIN, field: Field::Choice("Accepted within", |_| spans()) },
+    Filter { name: "accepted_after", field: Field::More("Accepted after (UTC)") },
+    Filter { name: "accepted_before", field: Field::More("Accepted before (UTC)") },
+    Filter { name: "idempotency_key", field: Field::More("Key") },
+    Filter { name: "trace_id", field: Field::More("Trace") },
+    Filter { name: "error_contains", field: Field::More("Last error has") },
+    Filter { name: "verdict", field: Field::MoreChoice("Verdict", |_| verdicts()) },
+    Filter { name: "cause", field: Field::MoreChoice("Cause", |_| causes()) },
+    Filter { name: "body_contains", field: Field::More("Body has the text") },
+    Filter { name: "body_pointer", field: Field::More("Body, at the JSON pointer") },
+    Filter { name: "body_equals", field: Field::More("equals") },
+    Filter { name: PAGE_SIZE, field: Field::Kept },
+    Filter { name: PAGE_TOKEN, field: Field::OfPage },
 ];
 
 /// The names of all parameters.
@@ -138,27 +67,11 @@ pub(super) fn parameters() -> Vec<&'static str> {
     FILTERS.iter().map(|filter| filter.name).chain([FIND]).collect()
 }
 
-/// The values that a request gives to filters.
-#[derive(Debug, Default)]
-pub(super) struct Values(BTreeMap<&'static str, String>);
-
-impl Values {
-    /// The value of a filter; empty if it is not given.
-    pub(super) fn get(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", String::as_str)
-    }
-
-    /// The value of a filter; none if it is empty or not given.
-    pub(super) fn given(&self, name: &str) -> Option<&str> {
-        Some(self.get(name)).filter(|value| !value.is_empty())
-    }
-
-    /// Whether the list has to look into texts, which takes longer than looking at names.
-    pub(super) fn search_texts(&self) -> bool {
-        ["error_contains", "trace_id", "body_contains", "body_equals"]
-            .iter()
-            .any(|name| self.given(name).is_some())
-    }
+/// Whether a list has to look into texts, which takes longer than looking at names.
+pub(super) fn searches_texts(values: &Values) -> bool {
+    ["error_contains", "trace_id", "body_contains", "body_equals"]
+        .iter()
+        .any(|name| values.given(name).is_some())
 }
 
 /// What a request asks the list for.
@@ -166,8 +79,17 @@ impl Values {
 pub(super) struct Asked {
     /// The values, as they were given.
     pub(super) values: Values,
-    /// The query, or what is wrong with a value.
-    pub(super) query: Result<ListQuery>,
+    /// What to list, or what is wrong with a value.
+    pub(super) wanted: Result<Wanted>,
+}
+
+/// What to list.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Which webhooks.
+    pub(super) filter: ReplayFilter,
+    /// One page of them.
+    pub(super) query: ListQuery,
 }
 
 impl Asked {
@@ -176,85 +98,38 @@ impl Asked {
         let (mut values, mut twice) = (Values::default(), None);
         for (name, value) in parameters {
             let Some(filter) = FILTERS.iter().find(|filter| filter.name == name) else { continue };
-            match values.0.get_mut(filter.name) {
-                None => {
-                    values.0.insert(filter.name, value.clone());
-                }
-                Some(list) if filter.name == "status" => {
-                    list.push(',');
-                    list.push_str(value);
-                }
-                Some(_) => twice = Some(filter.name),
-            }
+            twice = values.add(filter.name, value).err().or(twice);
         }
-        let query = match twice {
-            Some(name) => Err(Error::invalid(name, "is given more than once; give it once")),
-            None => query(&values, now),
+        let wanted = match twice {
+            Some(error) => Err(error),
+            None => wanted(&values, now),
         };
-        Self { values, query }
+        Self { values, wanted }
     }
 }
 
-fn query(values: &Values, now: Timestamp) -> Result<ListQuery> {
-    let mut query = ListQuery::default();
-    FILTERS.iter().try_for_each(|filter| (filter.read)(&mut query, values, now))?;
-    Ok(query)
+fn wanted(values: &Values, now: Timestamp) -> Result<Wanted> {
+    let mut filter = values.filter()?;
+    filter.accepted_after = filter.accepted_after.max(within(values, now)?);
+    let before = values.given(PAGE_TOKEN).map(str::parse::<Position>).transpose()?;
+    let query = ListQuery { before, limit: page_size(values)?, ..filter.query()? };
+    Ok(Wanted { filter, query })
 }
 
-/// Of a filter that another one reads, too.
-fn nothing(_: &mut ListQuery, _: &Values, _: Timestamp) -> Result<()> {
-    Ok(())
-}
-
-fn read_statuses(query: &mut ListQuery, values: &Values, _: Timestamp) -> Result<()> {
-    let words = values.get("status").split(',').map(str::trim).filter(|word| !word.is_empty());
-    query.statuses = words.map(str::parse::<Status>).collect::<Result<_>>()?;
-    Ok(())
-}
-
-fn read_within(query: &mut ListQuery, values: &Values, now: Timestamp) -> Result<()> {
-    let Some(given) = values.given("within") else { return Ok(()) };
-    let Some((.., seconds)) = WITHIN.into_iter().find(|(value, ..)| *value == given) else {
-        let known = WITHIN.map(|(value, ..)| value).join(", ");
-        return Err(Error::invalid("within", format_args!("must be one of {known}")));
+/// The time since which webhooks were accepted.
+fn within(values: &Values, now: Timestamp) -> Result<Option<Timestamp>> {
+    let Some(given) = values.given(WITHIN) else { return Ok(None) };
+    let Some((.., seconds)) = SPANS.into_iter().find(|(value, ..)| *value == given) else {
+        let known = SPANS.map(|(value, ..)| value).join(", ");
+        return Err(Error::invalid(WITHIN, format_args!("must be one of {known}")));
     };
-    query.accepted_after = now.checked_sub(SignedDuration::from_secs(seconds)).ok();
-    Ok(())
+    Ok(now.checked_sub(SignedDuration::from_secs(seconds)).ok())
 }
 
-fn read_verdict(query: &mut ListQuery, values: &Values, _: Timestamp) -> Result<()> {
-    let verdict = values.given("verdict").map(str::parse::<VerdictFilter>).transpose()?;
-    let cause = values.given("cause").map(str::parse::<Cause>).transpose()?;
-    query.verdict = VerdictFilter::new(verdict, cause)?;
-    Ok(())
-}
-
-fn read_body(query: &mut ListQuery, values: &Values, _: Timestamp) -> Result<()> {
-    let [pointer, equals, contains] =
-        ["body_pointer", "body_equals", "body_contains"].map(|name| values.get(name));
-    query.body = BodyFilter::from_fields(pointer, equals, contains)?;
-    Ok(())
-}
-
-fn read_page_size(query: &mut ListQuery, values: &Values, _: Timestamp) -> Result<()> {
-    let wrong = || Error::invalid("page_size", format_args!("must be a number from 1 to {MAX_PAGE_SIZE}"));
-    query.limit = match values.given("page_size") {
-        None => DEFAULT_PAGE_SIZE,
-        Some(text) => {
-            text.parse().ok().filter(|size| (1..=MAX_PAGE_SIZE).contains(size)).ok_or_else(wrong)?
-        }
-    };
-    Ok(())
-}
-
-/// The time in a filter: as RFC 3339 writes it, or without an offset from UTC, or a date.
-fn time(name: &'static str, values: &Values) -> Result<Option<Timestamp>> {
-    let Some(text) = values.given(name).map(str::trim) else { return Ok(None) };
-    let in_utc = || Offset::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok();
-    match text.parse::<Timestamp>().ok().or_else(in_utc) {
-        Some(time) => Ok(Some(time)),
-        None => Err(Error::invalid(name, "must be a time such as 2026-03-01 12:30, or 2026-03-01T12:30:00Z")),
-    }
+fn page_size(values: &Values) -> Result<usize> {
+    let Some(text) = values.given(PAGE_SIZE) else { return Ok(DEFAULT_PAGE_SIZE) };
+    let wrong = || Error::invalid(PAGE_SIZE, format_args!("must be a number from 1 to {MAX_PAGE_SIZE}"));
+    text.parse().ok().filter(|size| (1..=MAX_PAGE_SIZE).contains(size)).ok_or_else(wrong)
 }
 
 fn statuses(_: &Names) -> Vec<(String, String)> {
@@ -267,8 +142,8 @@ fn named(names: &[String]) -> Vec<(String, String)> {
     names.iter().map(|name| (name.clone(), name.clone())).collect()
 }
 
-fn within() -> Vec<(String, String)> {
-    WITHIN.map(|(value, text, _)| (value.to_owned(), text.to_owned())).into()
+fn spans() -> Vec<(String, String)> {
+    SPANS.map(|(value, text, _)| (value.to_owned(), text.to_owned())).into()
 }
 
 #[cfg(test)]
@@ -276,6 +151,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::page::filter::members;
 
     const NOW: &str = "2026-03-01T12:00:00Z";
 
@@ -285,7 +161,14 @@ mod tests {
     }
 
     fn read(text: &str) -> ListQuery {
-        asked(text).query.unwrap_or_else(|error| panic!("{text}: {error}"))
+        asked(text).wanted.unwrap_or_else(|error| panic!("{text}: {error}")).query
+    }
+
+    #[test]
+    fn every_member_of_a_filter_is_a_parameter() {
+        for member in members() {
+            assert!(FILTERS.iter().any(|filter| filter.name == member.name), "{}", member.name);
+        }
     }
 
     #[test]
@@ -343,7 +226,7 @@ mod tests {
             ("route=a&route=b", "route"),
         ] {
             let asked = asked(text);
-            assert_eq!(asked.query.expect_err(text).field(), Some(field), "{text}");
+            assert_eq!(asked.wanted.expect_err(text).field(), Some(field), "{text}");
         }
         assert_eq!(asked("status=done&route=A").values.get("route"), "A");
     }

@@ -2,9 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::filter::{FILTERS, Filter, Values};
+use super::filter::{FILTERS, Filter};
 use crate::domain::webhook::Source;
 use crate::page::context::Context;
+use crate::page::filter::Values;
 use crate::page::parts::{choice, filters, input, nothing};
 
 /// The parameter with an id, a key or a trace to look for.
