@@ -1,20 +1,15 @@
 //! Circuit breakers: while the target of a route is down, its jobs wait without using up attempts.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
 use hookbox::internals::domain::breaker::{Health, Trip};
 use hookbox::internals::domain::job::Status;
-use hookbox::internals::store::{Claim, ClaimedJob, Finish, PauseTarget, Store, TrippedBreaker};
+use hookbox::internals::store::{ClaimedJob, Finish, PauseTarget, TrippedBreaker};
 
 use super::announcing::{is_woken, listen};
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, milliseconds, seconds};
 use crate::store::routes::{breaking, job, policy, route};
-
-/// The time within which concurrent claims must agree.
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Ends an attempt that found out something about the target. A job that is retried is due at once.
 async fn end_with<H: Harness>(inbox: &Inbox<H>, job: &ClaimedJob, next: Status, health: Option<Health>) {
@@ -126,25 +121,7 @@ pub(crate) async fn a_half_open_breaker_lets_one_job_run_at_a_time<H: Harness>()
 pub(crate) async fn concurrent_claims_start_one_probe<H: Harness>() {
     let inbox = open_breaker::<H>(20).await;
     inbox.advance(seconds(10));
-    let claimers = (0..8).map(|_| {
-        let (store, claim) = (inbox.shared(), inbox.claim_for(4));
-        tokio::spawn(tokio::time::timeout(DEADLINE, claim_when_told(store, claim)))
-    });
-    let claimed = join_all(claimers).await.into_iter();
-    let started = claimed.map(|jobs| jobs.expect("ran").expect("ends in time").len()).sum::<usize>();
-    assert_eq!(started, 1);
-}
-
-/// Repeats the claim while it returns no jobs but reports that one is startable now, because a concurrent claim
-/// may have interfered.
-async fn claim_when_told(store: Arc<dyn Store>, claim: Claim) -> Vec<ClaimedJob> {
-    loop {
-        let claims = store.claim(claim.clone()).await.expect("claims");
-        if !claims.jobs.is_empty() || claims.next.is_none() {
-            return claims.jobs;
-        }
-        tokio::task::yield_now().await;
-    }
+    assert_eq!(inbox.claimed_at_once(4).await.len(), 1);
 }
 
 pub(crate) async fn a_probe_that_finds_the_target_up_lets_all_jobs_start<H: Harness>() {

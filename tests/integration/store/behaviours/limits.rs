@@ -1,32 +1,19 @@
 //! The limits of a route: `concurrency` and `rate`.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures::future::join_all;
 use hookbox::internals::domain::job::Status;
-use hookbox::internals::store::{Claim, ClaimedJob, Store};
+use hookbox::internals::store::ClaimedJob;
 
 use super::announcing::{is_woken, listen};
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, keys, milliseconds, seconds};
 use crate::store::routes::{concurrent, job, ordered, paced, policy};
 
-/// The time within which a claim must report that no startable job is left.
-const DEADLINE: Duration = Duration::from_secs(30);
-
 pub(crate) async fn a_route_never_runs_more_jobs_than_its_concurrency<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([concurrent("limited", 3)]).await;
     inbox.accept_many("k", 40, &[job("limited")]).await;
     let mut ended = 0;
     while ended < 40 {
-        let claimers = (0..8).map(|_| {
-            let (store, claim) = (inbox.shared(), inbox.claim_for(2));
-            tokio::spawn(tokio::time::timeout(DEADLINE, claim_when_told(store, claim)))
-        });
-        let claimed = join_all(claimers).await;
-        let claimed = claimed.into_iter().flat_map(|jobs| jobs.expect("ran").expect("ends in time"));
-        let jobs = claimed.collect::<Vec<_>>();
+        let jobs = inbox.claimed_at_once(2).await;
         assert_eq!(jobs.len(), 3.min(40 - ended), "8 concurrent claims together keep the concurrency of 3");
         assert_eq!(inbox.counts().await.of(Status::Processing), jobs.len() as u64);
         ended += jobs.len();
@@ -34,18 +21,6 @@ pub(crate) async fn a_route_never_runs_more_jobs_than_its_concurrency<H: Harness
         assert!(inbox.finish("worker-1", finishes).await.expect("finishes").iter().all(|held| *held));
     }
     inbox.claim_nothing().await;
-}
-
-/// Repeats the claim while it returns no jobs but reports that one is startable now, because a concurrent claim
-/// may have interfered.
-async fn claim_when_told(store: Arc<dyn Store>, claim: Claim) -> Vec<ClaimedJob> {
-    loop {
-        let claims = store.claim(claim.clone()).await.expect("claims");
-        if !claims.jobs.is_empty() || claims.next.is_none() {
-            return claims.jobs;
-        }
-        tokio::task::yield_now().await;
-    }
 }
 
 pub(crate) async fn a_full_route_starts_another_job_when_one_ends<H: Harness>() {

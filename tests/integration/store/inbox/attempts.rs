@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use hookbox::internals::domain::attempt::{Lease, Outcome, RunResult, conclude};
 use hookbox::internals::domain::clock::Clock as _;
 use hookbox::internals::domain::error::Result;
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::webhook::WebhookStatus;
-use hookbox::internals::store::{Claim, ClaimedJob, Claims, Finish, Wanted};
+use hookbox::internals::store::{Claim, ClaimedJob, Claims, Finish, Store, Wanted};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
@@ -18,6 +19,9 @@ use crate::store::routes::policy;
 
 /// The maximum number of bytes of payloads that the pool claims.
 const CLAIM_BYTES: usize = 32 * 1024 * 1024;
+
+/// The time within which concurrent claims must agree that no startable job is left.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 impl<H: Harness> Inbox<H> {
     /// A claim by this process, which runs no jobs yet.
@@ -43,6 +47,16 @@ impl<H: Harness> Inbox<H> {
     /// Claims jobs for this number of threads and returns only the jobs.
     pub(crate) async fn claimed(&self, threads: usize) -> Vec<ClaimedJob> {
         self.claims(threads).await.jobs
+    }
+
+    /// Claims jobs eight times at once, each time for this number of threads, and returns only the jobs.
+    pub(crate) async fn claimed_at_once(&self, threads: usize) -> Vec<ClaimedJob> {
+        let claimers = (0..8).map(|_| {
+            let (store, claim) = (self.shared(), self.claim_for(threads));
+            tokio::spawn(tokio::time::timeout(DEADLINE, claim_when_told(store, claim)))
+        });
+        let claimed = join_all(claimers).await;
+        claimed.into_iter().flat_map(|jobs| jobs.expect("ran").expect("ends in time")).collect()
     }
 
     /// Claims the only startable job.
@@ -136,6 +150,18 @@ impl<H: Harness> Inbox<H> {
         assert_eq!(job.lease.job.webhook, webhook.id, "no other job is due");
         self.end(&job, next).await;
         self.status_of(webhook.id).await
+    }
+}
+
+/// Repeats the claim while it returns no jobs but reports that one is startable now, because a concurrent claim
+/// may have interfered.
+async fn claim_when_told(store: Arc<dyn Store>, claim: Claim) -> Vec<ClaimedJob> {
+    loop {
+        let claims = store.claim(claim.clone()).await.expect("claims");
+        if !claims.jobs.is_empty() || claims.next.is_none() {
+            return claims.jobs;
+        }
+        tokio::task::yield_now().await;
     }
 }
 
