@@ -137,7 +137,7 @@ async fn a_key_is_fetched_once_from_the_server_of_the_sender() {
         let (host, path) = sent.url.strip_prefix("https://").unwrap().split_once('/').unwrap();
         assert_eq!(request.line, format!("{method} /{path} HTTP/1.1"));
         assert_eq!(request.headers["host"], host);
-        assert_eq!(serde_json::from_str::<Value>(&request.body).unwrap_or_default(), question);
+        assert_eq!(serde_json::from_slice::<Value>(&request.body).unwrap_or_default(), question);
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod collector;
 pub(crate) mod ledger;
 pub(crate) mod ports;
 pub(crate) mod postgres;
+pub(crate) mod received;
 pub(crate) mod replay;
 pub(crate) mod server;
 pub(crate) mod terminal;

@@ -1,6 +1,5 @@
 //! A server with TLS that has keys, and behaves as the test says, well or badly.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,11 +8,12 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::support::received::{Received, read};
 use crate::support::tls::{Authority, Issued};
 
 /// The hosts of the senders.
@@ -51,14 +51,6 @@ impl Does {
     pub(crate) fn answer_status(status: &str) -> Self {
         Self::Answer(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n"))
     }
-}
-
-/// A request as it arrived. The names of headers are in lower case.
-#[derive(Clone, Debug)]
-pub(crate) struct Received {
-    pub(crate) line: String,
-    pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) body: String,
 }
 
 /// A running server. It ends with the runtime of the test.
@@ -136,7 +128,7 @@ impl Resolve for To {
 async fn serve(acceptor: TlsAcceptor, stream: TcpStream, state: Arc<State>) {
     // Fails if the client does not accept the certificate.
     let Ok(mut stream) = acceptor.accept(stream).await else { return };
-    let Some(request) = read_request(&mut stream).await else { return };
+    let Some(request) = read(&mut stream).await else { return };
     state.requests.lock().unwrap().push(request);
     let does = state.does.lock().unwrap().clone();
     behave(&mut stream, &does).await;
@@ -167,33 +159,4 @@ async fn behave(stream: &mut TlsStream<TcpStream>, does: &Does) {
             }
         }
     }
-}
-
-/// Reads a request; none if the connection was closed.
-async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Received> {
-    let mut bytes = Vec::<u8>::new();
-    let end = loop {
-        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end;
-        }
-        if stream.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-    let mut lines = head.split("\r\n").map(ToOwned::to_owned);
-    let line = lines.next()?;
-    let headers = lines.map(|line| {
-        let (name, value) = line.split_once(": ").unwrap();
-        (name.to_lowercase(), value.to_owned())
-    });
-    let headers = headers.collect::<BTreeMap<_, _>>();
-    let length = headers.get("content-length").map_or(0, |length| length.parse::<usize>().unwrap());
-    let mut body = bytes.split_off(end + 4);
-    while body.len() < length {
-        if stream.read_buf(&mut body).await.ok()? == 0 {
-            return None;
-        }
-    }
-    Some(Received { line, headers, body: String::from_utf8(body).unwrap() })
 }

@@ -7,8 +7,8 @@ use memchr::memmem;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::local::{Received, read};
 use crate::api::harness::eventually;
+use crate::support::received::{Received, read};
 
 /// The proxy. It serves until the runtime of the test ends.
 pub(super) struct Dying {

@@ -8,11 +8,12 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::local::{Local, Received};
+use super::local::Local;
 use super::{failed, place};
 use crate::api::harness::client::Rest;
 use crate::api::harness::eventually;
 use crate::api::harness::process::{Place, Process};
+use crate::support::received::Received;
 
 /// How many webhooks are sent at a time.
 const SENT: usize = 20;

@@ -3,26 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::harness::eventually;
-
-/// A request. The names of headers are in lower case.
-#[derive(Clone, Debug)]
-pub(super) struct Received {
-    pub(super) line: String,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
-}
-
-impl Received {
-    /// The value of a header; empty if it is absent.
-    pub(super) fn header(&self, name: &str) -> &str {
-        self.headers.iter().find(|(other, _)| other == name).map_or("", |(_, value)| value)
-    }
-}
+use crate::support::received::{Received, read};
 
 /// A server that answers 200 to everything.
 pub(super) struct Local {
@@ -100,33 +86,4 @@ async fn serve(mut stream: TcpStream, received: Arc<Mutex<Vec<Received>>>, answe
             return;
         }
     }
-}
-
-/// Reads a request; none if the connection was closed.
-pub(super) async fn read(stream: &mut TcpStream) -> Option<Received> {
-    let mut bytes = Vec::<u8>::new();
-    let end = loop {
-        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end;
-        }
-        if stream.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let mut lines = head.split("\r\n").map(ToOwned::to_owned);
-    let line = lines.next()?;
-    let headers = lines.map(|line| {
-        let (name, value) = line.split_once(": ").unwrap();
-        (name.to_lowercase(), value.to_owned())
-    });
-    let mut request = Received { line, headers: headers.collect(), body: bytes.split_off(end + 4) };
-    // A GET has no length.
-    let length = request.header("content-length").parse::<usize>().unwrap_or_default();
-    while request.body.len() < length {
-        if stream.read_buf(&mut request.body).await.ok()? == 0 {
-            return None;
-        }
-    }
-    Some(request)
 }

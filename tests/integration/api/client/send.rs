@@ -6,9 +6,10 @@ use hookbox::internals::domain::secret::Secret;
 use hookbox::internals::domain::verdict::Verdict;
 use hookbox::internals::sources::{Keys, Presets, Request, Rules, verify};
 
-use super::local::{Local, Received};
+use super::local::Local;
 use super::{failed, place, printed};
 use crate::api::harness::process::Place;
+use crate::support::received::Received;
 
 /// A secret that every preset takes that is used here.
 pub(super) const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

@@ -66,7 +66,7 @@ async fn the_exact_payload_arrives_with_headers_that_say_what_it_is(
 
     let [request] = &target.received()[..] else { panic!("one request") };
     assert_eq!(request.line, "POST /hooks?a=b HTTP/1.1");
-    assert_eq!(request.body, PAYLOAD);
+    assert_eq!(request.body, PAYLOAD.as_bytes());
     let timestamp = START.parse::<jiff::Timestamp>().unwrap().as_second().to_string();
     let delivery = format!("{id}_out");
     let trace_id = webhook["trace_id"].as_str().unwrap();
@@ -107,7 +107,7 @@ async fn a_body_that_is_not_json_arrives_as_it_is_with_its_content_type() {
         let (hookbox, id) = hookbox_with(bytes.as_bytes(), content_type, &target.route(&more), "out").await;
         hookbox.wait_for(&id, "completed").await;
         let [request] = &target.received()[..] else { panic!("one request") };
-        assert_eq!((request.body.as_str(), request.headers["content-type"].as_str()), (bytes, content_type));
+        assert_eq!((&*request.body, request.header("content-type")), (bytes.as_bytes(), content_type));
         let signed = signature(&format!("{id}_out"), &request.headers["webhook-timestamp"], bytes);
         assert_eq!(request.headers["webhook-signature"], signed);
         assert!(!request.headers.contains_key("x-shop"), "headers of the sender are not passed on");

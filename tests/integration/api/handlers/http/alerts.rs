@@ -21,7 +21,7 @@ async fn an_alert_is_posted_like_any_webhook(#[values(Sqlite, Postgres)] store: 
     let request = target.received().remove(0);
     assert_eq!(request.headers["hookbox-source"], "hookbox");
     assert_eq!(request.headers["hookbox-event-type"], "hookbox.dead_lettered");
-    let alert: Value = serde_json::from_str(&request.body).unwrap();
+    let alert: Value = serde_json::from_slice(&request.body).unwrap();
     assert_eq!((&alert["route"], &alert["webhook_id"]), (&json!("orders"), &json!(id)));
 }
 

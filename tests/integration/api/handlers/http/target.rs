@@ -1,7 +1,6 @@
 //! A server for the handler `http` that behaves as the test says, well or badly.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::api::harness::eventually;
+use crate::support::received::{Received, read};
 
 /// The pause between two bytes of an answer that trickles.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -35,14 +35,6 @@ pub(crate) enum Does {
 
 /// A plain answer.
 pub(crate) const OK: Does = Does::Answer(Cow::Borrowed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"));
-
-/// A request as it arrived. The names of headers are in lower case.
-#[derive(Clone, Debug)]
-pub(crate) struct Received {
-    pub(crate) line: String,
-    pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) body: String,
-}
 
 /// A running server. It ends with the runtime of the test.
 pub(crate) struct Target {
@@ -115,7 +107,7 @@ pub(crate) fn route(url: &str, more: &str) -> String {
 }
 
 async fn serve(mut stream: TcpStream, does: Arc<[Does]>, state: Arc<State>) {
-    while let Some(request) = read_request(&mut stream).await {
+    while let Some(request) = read(&mut stream).await {
         let number = {
             let mut seen = state.0.lock().unwrap();
             seen.requests.push(request);
@@ -167,33 +159,4 @@ async fn behave(stream: &mut TcpStream, does: &Does) -> bool {
             false
         }
     }
-}
-
-/// Reads a request; none if the connection was closed.
-async fn read_request(stream: &mut TcpStream) -> Option<Received> {
-    let mut bytes = Vec::<u8>::new();
-    let end = loop {
-        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end;
-        }
-        if stream.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-    let mut lines = head.split("\r\n").map(ToOwned::to_owned);
-    let line = lines.next()?;
-    let headers = lines.map(|line| {
-        let (name, value) = line.split_once(": ").unwrap();
-        (name.to_lowercase(), value.to_owned())
-    });
-    let headers = headers.collect::<BTreeMap<_, _>>();
-    let length = headers["content-length"].parse::<usize>().unwrap();
-    let mut body = bytes.split_off(end + 4);
-    while body.len() < length {
-        if stream.read_buf(&mut body).await.ok()? == 0 {
-            return None;
-        }
-    }
-    Some(Received { line, headers, body: String::from_utf8(body).unwrap() })
 }
