@@ -68,6 +68,22 @@ pub struct JobStatus {
     pub next_attempt_at: Option<jiff::Timestamp>,
 }
 
+impl JobStatus {
+    /// The status of a new job, which is due at once.
+    pub fn new(queue: QueueId, route: RouteName, now: jiff::Timestamp) -> Self {
+        Self {
+            queue,
+            route,
+            status: Status::Pending,
+            attempt_count: 0,
+            updated_at: now,
+            revision: 0,
+            last_error: None,
+            next_attempt_at: Some(now),
+        }
+    }
+}
+
 /// What can happen to a job, besides a claim that is made or taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {

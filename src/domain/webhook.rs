@@ -41,6 +41,19 @@ impl NewWebhook {
     pub fn bytes(&self) -> usize {
         self.payload.as_bytes().len() + self.headers.as_text().map_or(0, str::len)
     }
+
+    /// Its status once it is stored with this id and these jobs, not in quarantine.
+    pub fn stored(&self, id: WebhookId, jobs: Vec<JobStatus>) -> WebhookStatus {
+        WebhookStatus {
+            id,
+            source: self.source.clone(),
+            idempotency_key: self.idempotency_key.clone(),
+            event_type: self.event_type.clone(),
+            accepted_at: id.time(),
+            is_quarantined: false,
+            jobs,
+        }
+    }
 }
 
 /// The names of a webhook, and the status of its jobs.

@@ -16,7 +16,7 @@ use super::{lanes, queries, queue_names};
 use crate::domain::conflict::OnConflict;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
-use crate::domain::job::{JobStatus, Status};
+use crate::domain::job::JobStatus;
 use crate::domain::route::{NewJob, RouteName};
 use crate::domain::webhook::{NewWebhook, Source, WebhookStatus};
 use crate::store::Accepted;
@@ -212,28 +212,10 @@ pub(super) fn as_stored(
     rows: &[NewJobRow],
     now: Timestamp,
 ) -> WebhookStatus {
-    let new = &incoming.webhook;
-    let status = |(job, row): (&NewJob, &NewJobRow)| JobStatus {
-        queue: row.queue,
-        route: job.route.clone(),
-        status: Status::Pending,
-        attempt_count: 0,
-        updated_at: now,
-        revision: 0,
-        last_error: None,
-        next_attempt_at: Some(now),
-    };
+    let status = |(job, row): (&NewJob, &NewJobRow)| JobStatus::new(row.queue, job.route.clone(), now);
     let mut jobs = incoming.jobs.iter().zip(rows).map(status).collect::<Vec<_>>();
     jobs.sort_by_key(|job| job.queue);
-    WebhookStatus {
-        id,
-        source: new.source.clone(),
-        idempotency_key: new.idempotency_key.clone(),
-        event_type: new.event_type.clone(),
-        accepted_at: id.time(),
-        is_quarantined: false,
-        jobs,
-    }
+    incoming.webhook.stored(id, jobs)
 }
 
 /// A stored webhook that was looked up by its key.

@@ -115,15 +115,8 @@ pub(super) async fn quarantine(
         return Ok(None);
     }
     shared.arrived();
-    let status = |row: &NewRow<'_>| WebhookStatus {
-        id: row.id,
-        source: row.webhook.source.clone(),
-        idempotency_key: row.webhook.idempotency_key.clone(),
-        event_type: row.webhook.event_type.clone(),
-        accepted_at: row.id.time(),
-        is_quarantined: true,
-        jobs: Vec::new(),
-    };
+    let status =
+        |row: &NewRow<'_>| WebhookStatus { is_quarantined: true, ..row.webhook.stored(row.id, Vec::new()) };
     Ok(Some(rows.iter().map(status).collect()))
 }
 

@@ -107,20 +107,7 @@ pub(super) fn insert(
     }
     insert_webhook(transaction.connection, new, id)?;
     let jobs = insert_jobs(transaction, jobs, &new.source, Place::Last, id, now)?;
-    Ok(Some(status(new, id, jobs)))
-}
-
-/// The status of a webhook that was stored with these jobs.
-pub(super) fn status(new: &NewWebhook, id: WebhookId, jobs: Vec<JobStatus>) -> WebhookStatus {
-    WebhookStatus {
-        id,
-        source: new.source.clone(),
-        idempotency_key: new.idempotency_key.clone(),
-        event_type: new.event_type.clone(),
-        accepted_at: id.time(),
-        is_quarantined: false,
-        jobs,
-    }
+    Ok(Some(new.stored(id, jobs)))
 }
 
 /// Has a webhook take its key. Returns false if the key is taken.
@@ -196,16 +183,7 @@ pub(super) fn insert_jobs(
                 lanes::changed(transaction, Lane { queue, value }, webhook, now_ms)?;
             }
         }
-        jobs.push(JobStatus {
-            queue,
-            route: route.clone(),
-            status: Status::Pending,
-            attempt_count: 0,
-            updated_at: now,
-            revision: 0,
-            last_error: None,
-            next_attempt_at: Some(now),
-        });
+        jobs.push(JobStatus::new(queue, route.clone(), now));
     }
     jobs.sort_by_key(|job| job.queue);
     Ok(jobs)

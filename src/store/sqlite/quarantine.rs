@@ -84,7 +84,7 @@ fn store_one(
     SetQuarantined { quarantined: true, sequence: id.sequence().as_i64() }.execute(transaction.connection)?;
     accept::insert_unrouted(transaction, id, Status::Quarantined, now)?;
     transaction.context.memory.quarantined.add(&new.source);
-    Ok(WebhookStatus { is_quarantined: true, ..accept::status(new, id, Vec::new()) })
+    Ok(WebhookStatus { is_quarantined: true, ..new.stored(id, Vec::new()) })
 }
 
 /// Accepts a quarantined webhook with these jobs, or removes it as a duplicate of the one that has its key.
