@@ -33,6 +33,7 @@ pub(super) use self::work::{
     ExtendLeasesBody, ExtendLeasesResponse, FinishJobsBody, FinishJobsResponse, LeaseJobsBody,
     LeaseJobsResponse,
 };
+use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
 
 /// A time as RFC 3339 writes it, in UTC with milliseconds: `2026-03-01T12:00:00.000Z`.
@@ -50,6 +51,12 @@ impl Serialize for Time {
 /// A time as [`Time`] writes it.
 fn time_text(time: Timestamp) -> String {
     PRINTER.timestamp_to_string(&time)
+}
+
+/// The time in a member or a parameter of a request, as RFC 3339 writes it. Errors: `InvalidField`.
+pub(super) fn time_of(field: &'static str, text: &str) -> Result<Timestamp> {
+    let wrong = "must be a time as in RFC 3339, such as 2024-12-01T14:30:00Z";
+    text.parse::<Timestamp>().map_err(|_| Error::invalid(field, wrong))
 }
 
 fn word<S: Serializer>(status: &Status, serializer: S) -> std::result::Result<S::Ok, S::Error> {

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::de::value::MapDeserializer;
 use utoipa::IntoParams;
 
+use super::dto::time_of;
 use super::problem::Refused;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::WebhookId;
@@ -106,11 +107,5 @@ pub(super) fn page_size(parameter: String) -> Result<usize> {
 
 /// The time in a filter, as RFC 3339 writes it; an empty value counts as absent.
 pub(super) fn time(field: &'static str, parameter: String) -> Result<Option<Timestamp>> {
-    given(parameter)
-        .map(|text| {
-            text.parse().map_err(|_| {
-                Error::invalid(field, "must be a time as in RFC 3339, such as 2024-12-01T14:30:00Z")
-            })
-        })
-        .transpose()
+    given(parameter).map(|text| time_of(field, &text)).transpose()
 }

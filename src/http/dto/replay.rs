@@ -1,11 +1,10 @@
 //! What operators ask to replay, and what they are answered.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CauseWord, StatusWord, Time, VerdictWord, time_text};
-use crate::domain::error::{Error, Result};
+use super::{CauseWord, StatusWord, Time, VerdictWord, time_of, time_text};
+use crate::domain::error::Result;
 use crate::domain::job::Status;
 use crate::domain::replay::ReplayCounts;
 use crate::domain::route::{Rate, RouteName};
@@ -98,11 +97,7 @@ struct ReplayFilterBody {
 
 impl ReplayFilterBody {
     fn read(self) -> Result<ReplayFilter> {
-        let time = |field: &'static str, text: Option<String>| {
-            let wrong = "must be a time as in RFC 3339, such as 2024-12-01T14:30:00Z";
-            let read = |text: String| text.parse::<Timestamp>().map_err(|_| Error::invalid(field, wrong));
-            text.map(read).transpose()
-        };
+        let time = |field, text: Option<String>| text.map(|text| time_of(field, &text)).transpose();
         Ok(ReplayFilter {
             statuses: self.status.iter().map(|word| word.parse::<Status>()).collect::<Result<_>>()?,
             route: self.route.map(RouteName::new).transpose()?,
