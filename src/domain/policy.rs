@@ -55,6 +55,21 @@ impl Policy {
     pub fn is_pulled(&self) -> bool {
         matches!(self.handler, HandlerSettings::Pull)
     }
+
+    /// A policy of unit tests, without limits. A failed job is due at once, up to three attempts.
+    #[cfg(test)]
+    pub(crate) fn unlimited(route: RouteName) -> Self {
+        Self {
+            route,
+            handler: HandlerSettings::default(),
+            timeout: None,
+            concurrency: None,
+            rate: None,
+            retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
+            on_dead_letter: OnDeadLetter::Block,
+            on_interrupt: OnInterrupt::Retry,
+        }
+    }
 }
 
 /// The policies in force, in the order of the settings.
@@ -126,14 +141,8 @@ mod tests {
 
     fn policies(routes: &[(&str, u32)]) -> Policies {
         Policies::new(routes.iter().map(|(route, attempts)| Policy {
-            route: RouteName::new(*route).expect("valid"),
-            handler: HandlerSettings::default(),
-            timeout: None,
-            concurrency: None,
-            rate: None,
             retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, *attempts),
-            on_dead_letter: OnDeadLetter::Block,
-            on_interrupt: OnInterrupt::Retry,
+            ..Policy::unlimited(RouteName::new(*route).expect("valid"))
         }))
     }
 

@@ -150,8 +150,6 @@ mod tests {
     use super::*;
     use crate::domain::breaker::BreakerPolicy;
     use crate::domain::handler::{HandlerSettings, Http};
-    use crate::domain::retry::RetryPolicy;
-    use crate::domain::route::{OnDeadLetter, OnInterrupt};
 
     fn at(milliseconds: i64) -> Timestamp {
         Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).expect("in range")
@@ -163,14 +161,9 @@ mod tests {
 
     fn policy(concurrency: Option<u32>, rate: Option<Rate>) -> Policy {
         Policy {
-            route: RouteName::default(),
-            handler: HandlerSettings::default(),
-            timeout: None,
             concurrency: concurrency.map(|most| most.try_into().expect("not zero")),
             rate,
-            retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
-            on_dead_letter: OnDeadLetter::Block,
-            on_interrupt: OnInterrupt::Retry,
+            ..Policy::unlimited(RouteName::default())
         }
     }
 

@@ -1,9 +1,6 @@
 use super::*;
 use crate::domain::handler::HandlerSettings;
-use crate::domain::retry::RetryPolicy;
-use crate::domain::route::{OnDeadLetter, OnInterrupt};
 use crate::store::types::{Pause, PauseTarget};
-use std::time::Duration;
 
 fn at(milliseconds: i64) -> Timestamp {
     Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).expect("in range")
@@ -31,18 +28,12 @@ impl Routes {
             queues.add(QueueId(id), route(name), Source::default());
         }
         let policies = Policies::new(names.iter().map(|name| Policy {
-            route: route(name),
             handler: if name.starts_with("pulled") {
                 HandlerSettings::Pull
             } else {
                 HandlerSettings::default()
             },
-            timeout: None,
-            concurrency: None,
-            rate: None,
-            retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
-            on_dead_letter: OnDeadLetter::Block,
-            on_interrupt: OnInterrupt::Retry,
+            ..Policy::unlimited(route(name))
         }));
         let (paused, ready, running) = Default::default();
         Self { queues, policies, paused, ready, running, wanted: Wanted::Run }

@@ -129,11 +129,8 @@ pub(in crate::store) fn pause(behind_for: Duration) -> Duration {
 mod tests {
     use super::*;
     use crate::domain::filter::FilterText;
-    use crate::domain::handler::HandlerSettings;
     use crate::domain::id::WebhookId;
     use crate::domain::policy::Policy;
-    use crate::domain::retry::RetryPolicy;
-    use crate::domain::route::{OnDeadLetter, OnInterrupt};
     use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 
     /// A webhook with jobs of these queues. The queue 1 is of the route `a`, 2 of `b`, and 3 of `c`, which is gone.
@@ -164,16 +161,7 @@ mod tests {
     }
 
     fn policies() -> Policies {
-        Policies::new(["a", "b"].map(|name| Policy {
-            route: route(name),
-            handler: HandlerSettings::default(),
-            timeout: None,
-            concurrency: None,
-            rate: None,
-            retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
-            on_dead_letter: OnDeadLetter::Block,
-            on_interrupt: OnInterrupt::Retry,
-        }))
+        Policies::new(["a", "b"].map(|name| Policy::unlimited(route(name))))
     }
 
     /// Chooses jobs; returns their webhooks and queues, and what is counted.

@@ -8,12 +8,10 @@ use tempfile::TempDir;
 
 use super::{Options, SqliteStore};
 use crate::domain::clock::Clock;
-use crate::domain::handler::HandlerSettings;
 use crate::domain::headers::KeptHeaders;
 use crate::domain::payload::Payload;
 use crate::domain::policy::{Policies, Policy};
-use crate::domain::retry::RetryPolicy;
-use crate::domain::route::{NewJob, OnDeadLetter, OnInterrupt, OrderValue, RouteName};
+use crate::domain::route::{NewJob, OrderValue, RouteName};
 use crate::domain::trace::Traceparent;
 use crate::domain::verdict::Verdict;
 use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
@@ -46,16 +44,7 @@ pub(super) async fn open_in(
 
 /// A policy without limits.
 pub(super) fn policy(route: &str) -> Policy {
-    Policy {
-        route: RouteName::new(route).expect("valid"),
-        handler: HandlerSettings::default(),
-        timeout: None,
-        concurrency: None,
-        rate: None,
-        retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
-        on_dead_letter: OnDeadLetter::Block,
-        on_interrupt: OnInterrupt::Retry,
-    }
+    Policy::unlimited(RouteName::new(route).expect("valid"))
 }
 
 /// A webhook with this key.

@@ -1,12 +1,9 @@
 use super::*;
 use crate::domain::clock::ManualClock;
 use crate::domain::content_type::ContentType;
-use crate::domain::handler::HandlerSettings;
 use crate::domain::id::WebhookId;
 use crate::domain::job::{JobId, QueueId};
 use crate::domain::policy::Policy;
-use crate::domain::retry::RetryPolicy;
-use crate::domain::route::{OnDeadLetter, OnInterrupt};
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 
@@ -38,16 +35,7 @@ pub(super) fn job(number: u8, route: &str) -> ClaimedJob {
 
 /// An attempt that starts at the monotonic time 0.
 pub(super) fn started(job: &ClaimedJob, timeout: Option<Duration>) -> Arc<Started> {
-    let policy = Policy {
-        route: job.route.clone(),
-        handler: HandlerSettings::default(),
-        timeout,
-        concurrency: None,
-        rate: None,
-        retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 1),
-        on_dead_letter: OnDeadLetter::Block,
-        on_interrupt: OnInterrupt::Retry,
-    };
+    let policy = Policy { timeout, ..Policy::unlimited(job.route.clone()) };
     Arc::new(Started::new(job.clone(), Arc::new(policy), &ManualClock::new(second(0))))
 }
 

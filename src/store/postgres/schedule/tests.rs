@@ -1,10 +1,6 @@
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use super::*;
-use crate::domain::handler::HandlerSettings;
-use crate::domain::retry::RetryPolicy;
-use crate::domain::route::{OnDeadLetter, OnInterrupt};
 use crate::store::types::PauseTarget;
 
 const QUEUE: QueueId = QueueId(1);
@@ -21,17 +17,8 @@ fn schedule(concurrency: Option<u32>) -> Schedule {
 
 /// A schedule with one queue, of a route with a policy that is made of one without limits.
 pub(super) fn schedule_of(change: impl FnOnce(Policy) -> Policy) -> Schedule {
-    let policy = Policy {
-        route: RouteName::default(),
-        handler: HandlerSettings::default(),
-        timeout: None,
-        concurrency: None,
-        rate: None,
-        retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, 3),
-        on_dead_letter: OnDeadLetter::Block,
-        on_interrupt: OnInterrupt::Retry,
-    };
-    let schedule = Schedule::new(Arc::new(Policies::new([change(policy)])));
+    let policy = change(Policy::unlimited(RouteName::default()));
+    let schedule = Schedule::new(Arc::new(Policies::new([policy])));
     schedule.add_queues([(QUEUE, RouteName::default(), Source::default())]);
     schedule
 }
