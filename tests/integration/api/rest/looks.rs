@@ -69,7 +69,7 @@ async fn a_completed_webhook_is_shown_in_full(#[values(Sqlite, Postgres)] store:
             "event_type": "order.created", "status": "completed", "attempt_count": 1,
             "accepted_at": "2026-03-01T12:00:00.000Z", "updated_at": "2026-03-01T12:00:01.500Z",
             "last_error": null, "next_attempt_at": null,
-            "payload": {"total": 12}, "result": {"handled": "order.created"}, "max_attempts": 3,
+            "payload": {"total": 12}, "payload_size": 12, "result": {"handled": "order.created"}, "max_attempts": 3,
             "available_at": "2026-03-01T12:00:00.000Z", "completed_at": "2026-03-01T12:00:01.500Z",
             "trace_id": trace_id, "attempts": attempts, "content_type": "application/json",
             "headers": webhook["headers"], "verdict": "none", "cause": null,
