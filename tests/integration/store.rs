@@ -15,4 +15,4 @@ mod sqlite;
 mod transfer;
 
 conformance!(sqlite_store, crate::store::sqlite::SqliteHarness);
-conformance!(postgres_store, crate::store::postgres::PostgresHarness);
+conformance!(postgres_store, crate::store::postgres::OnPostgres<true>);

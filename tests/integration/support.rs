@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod collector;
+pub(crate) mod inbox_database;
 pub(crate) mod ledger;
 pub(crate) mod ports;
 pub(crate) mod postgres;

@@ -17,4 +17,4 @@ mod unanswered;
 mod unheld;
 mod upkeep;
 
-pub(crate) use harness::{PostgresHarness, close_connections, open};
+pub(crate) use harness::{OnPostgres, PostgresHarness, close_connections, open};

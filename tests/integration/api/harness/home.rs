@@ -20,7 +20,8 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::START;
-use crate::support::postgres::{Database, DatabaseClock, server};
+use crate::support::inbox_database::inbox_database;
+use crate::support::postgres::{Database, DatabaseClock};
 
 /// What every test begins with; `HOUR` is more than any delay between two attempts.
 const SETTINGS: &str = r#"
@@ -54,11 +55,7 @@ pub(crate) struct Home {
 impl Home {
     /// With nothing in the store, and these `[[routes]]` in the settings of the harness.
     pub(crate) fn new(store: Store, routes: &str) -> Self {
-        let database = (store == Store::Postgres).then(|| {
-            let database = server().database();
-            let clock = database.manual_clock(0);
-            (database, clock)
-        });
+        let database = (store == Store::Postgres).then(inbox_database);
         let home = Self { folder: TempDir::new().unwrap(), database };
         home.set_routes(routes);
         home

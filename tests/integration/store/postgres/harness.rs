@@ -11,13 +11,17 @@ use hookbox::internals::telemetry::metrics::Metrics;
 use jiff::Timestamp;
 
 use crate::store::harness::{Harness, Options};
+use crate::support::inbox_database::inbox_database;
 use crate::support::postgres::{Database, DatabaseClock, Session, server};
 
-/// A database for one store.
-pub(crate) struct PostgresHarness {
+/// A database for one store. If it is `REUSED`, an earlier test may have used it.
+pub(crate) struct OnPostgres<const REUSED: bool> {
     database: Database,
     clock: DatabaseClock,
 }
+
+/// A new database, for tests that look at its tables or change them.
+pub(crate) type PostgresHarness = OnPostgres<false>;
 
 impl PostgresHarness {
     /// The URL of the database.
@@ -27,14 +31,13 @@ impl PostgresHarness {
 }
 
 #[async_trait]
-impl Harness for PostgresHarness {
+impl<const REUSED: bool> Harness for OnPostgres<REUSED> {
     const TAKES_OVER_AT_OPEN: bool = false;
     const LEFT_TO_OTHERS: Duration = Duration::from_secs(600);
     const LIVES: u32 = 15;
 
     fn new() -> Self {
-        let database = server().database();
-        let clock = database.manual_clock(0);
+        let (database, clock) = if REUSED { inbox_database() } else { new_database() };
         Self { database, clock }
     }
 
@@ -55,6 +58,12 @@ impl Harness for PostgresHarness {
     fn set_time(&self, now: Timestamp) {
         self.clock.set(now.as_microsecond());
     }
+}
+
+fn new_database() -> (Database, DatabaseClock) {
+    let database = server().database();
+    let clock = database.manual_clock(0);
+    (database, clock)
 }
 
 /// Closes every connection of a store to a database.

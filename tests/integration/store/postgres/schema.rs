@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use hookbox::internals::store::postgres::migrate;
+
 use super::PostgresHarness;
 use crate::store::inbox::Inbox;
-use crate::support::postgres::Session;
+use crate::support::inbox_database::EMPTY;
+use crate::support::postgres::{Session, server};
 
 /// The schema file.
 const SCHEMA: &str = include_str!("../../../../src/store/postgres/schema.rs");
@@ -41,6 +44,30 @@ async fn the_schema_file_matches_the_migrations() {
         there.entry(table.to_owned()).or_default().push(column);
     }
     assert_eq!(here(), there);
+}
+
+#[tokio::test]
+async fn a_database_that_is_emptied_for_the_next_test_has_the_rows_of_a_new_one() {
+    let database = server().database();
+    migrate(&database.url().parse().expect("a URL")).await.expect("migrates");
+    let session = Session::open(&database.url()).expect("connects");
+    let new = rows(&session);
+    assert!(!new.is_empty(), "some rows come with the tables");
+    session.ask(EMPTY).expect("empties");
+    assert_eq!(rows(&session), new);
+}
+
+/// The rows of all tables and sequences.
+fn rows(session: &Session) -> Vec<String> {
+    let relations = "SELECT relname FROM pg_class
+        WHERE relnamespace = 'hookbox'::regnamespace AND relkind IN ('r', 'S') ORDER BY relname";
+    let relations = session.ask(relations).expect("asks");
+    let rows_of = |name: String| {
+        let rows =
+            session.ask(&format!("SELECT '{name} ' || row::text FROM hookbox.{name} AS row ORDER BY 1"));
+        rows.expect("asks")
+    };
+    relations.into_iter().flat_map(rows_of).collect()
 }
 
 /// The columns of each table in the schema file.

@@ -11,7 +11,7 @@ use super::session::Session;
 /// It shows the same in one statement, and in another statement what was set last, even in the same
 /// transaction. `CURRENT_TIMESTAMP`, `clock_timestamp()` and `pg_catalog.now()` still show the real
 /// time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DatabaseClock {
     session: Session,
 }
@@ -34,6 +34,11 @@ impl DatabaseClock {
         // What is set is seen by everyone at once; it does not have to be on disk for that.
         session.ask("SET synchronous_commit = off")?;
         Ok(Self { session })
+    }
+
+    /// Its connection to the database.
+    pub(super) fn session(&self) -> &Session {
+        &self.session
     }
 
     /// Shows another time, in microseconds since 1970. Every statement that begins after this

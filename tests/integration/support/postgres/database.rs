@@ -11,18 +11,38 @@ pub(crate) struct Database {
     name: String,
     /// How many connections may be opened to it.
     connections: usize,
-    /// Whether another test gets it.
-    is_usual: bool,
+    next: Next,
+}
+
+/// What becomes of a database after its test.
+#[derive(Debug)]
+enum Next {
+    /// Another test gets it with nothing in it.
+    Empty,
+    /// Another test gets it once this statement has emptied it.
+    EmptiedBy(&'static str, DatabaseClock),
+    /// It is dropped.
+    Dropped,
 }
 
 impl Database {
     pub(super) fn new(server: &'static Server, name: String, connections: usize) -> Self {
-        Self { server, name, connections, is_usual: true }
+        Self { server, name, connections, next: Next::Empty }
+    }
+
+    /// One that a statement empties, with its clock.
+    pub(super) fn emptied_by(
+        server: &'static Server,
+        name: String,
+        connections: usize,
+        (sql, clock): (&'static str, DatabaseClock),
+    ) -> Self {
+        Self { server, name, connections, next: Next::EmptiedBy(sql, clock) }
     }
 
     /// One that is of no use to other tests, and is dropped with this value.
     pub(super) fn unusual(server: &'static Server, name: String) -> Self {
-        Self { server, name, connections: 0, is_usual: false }
+        Self { server, name, connections: 0, next: Next::Dropped }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -57,10 +77,12 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         // A test that panics already must not panic again.
-        if !self.is_usual {
-            drop(self.server.drop_database(&self.name));
-            return;
+        match std::mem::replace(&mut self.next, Next::Dropped) {
+            Next::Empty => self.server.give_back(&self.name, self.connections),
+            Next::EmptiedBy(sql, clock) => {
+                self.server.give_back_emptied_by(&self.name, self.connections, sql, clock);
+            }
+            Next::Dropped => drop(self.server.drop_database(&self.name)),
         }
-        self.server.give_back(&self.name, &self.url(), self.connections);
     }
 }

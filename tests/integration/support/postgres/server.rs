@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use super::clock::DatabaseClock;
 use super::cluster::Cluster;
 use super::database::Database;
 use super::session::Session;
@@ -23,8 +24,8 @@ const PREFIX: &str = "hookbox_test_";
 /// How many connections a hookbox process opens to its database, and a test besides.
 const CONNECTIONS: usize = 12;
 
-/// Connections that are kept for the tests' own sessions.
-const SPARE_CONNECTIONS: usize = 10;
+/// Connections that are kept for the tests' own sessions, and for databases that wait for the next test.
+const SPARE_CONNECTIONS: usize = 12;
 
 /// How long a test waits for connections.
 const WAIT_TIME: Duration = Duration::from_secs(120);
@@ -53,6 +54,8 @@ pub(crate) struct Server {
     created: AtomicU64,
     /// Empty databases that no test uses.
     free: Mutex<Vec<String>>,
+    /// The same with their clocks, of databases that have been emptied by a test's own statement.
+    emptied: Mutex<Vec<(String, DatabaseClock)>>,
     /// How many connections more tests may open.
     connections: Mutex<usize>,
     /// Notified when there are more.
@@ -121,6 +124,7 @@ impl Server {
             run,
             created: AtomicU64::new(0),
             free: Mutex::default(),
+            emptied: Mutex::default(),
             connections: Mutex::new(connections.saturating_sub(SPARE_CONNECTIONS)),
             given_back: Condvar::new(),
             turn: Mutex::default(),
@@ -138,6 +142,25 @@ impl Server {
     /// A database with nothing in it, for so many processes. Waits until the server has connections for them, so
     /// that any number of tests can run at once.
     pub(crate) fn database_for(&'static self, processes: usize) -> Database {
+        let connections = self.take_connections(processes);
+        Database::new(self, self.empty(), connections)
+    }
+
+    /// A database for one process, with a clock. It is left to the next test that calls this after `sql` has emptied it, so
+    /// it may have what `sql` leaves. If `sql` fails, it is emptied as any other.
+    pub(crate) fn database_emptied_by(&'static self, sql: &'static str) -> (Database, DatabaseClock) {
+        let connections = self.take_connections(1);
+        let emptied = self.emptied.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (name, clock) = emptied.unwrap_or_else(|| {
+            let name = self.empty();
+            let clock = DatabaseClock::install(&name, &self.url(&name), 0);
+            (name, clock.unwrap_or_else(|fault| panic!("cannot give a database a clock: {fault}")))
+        });
+        (Database::emptied_by(self, name, connections, (sql, clock.clone())), clock)
+    }
+
+    /// Waits until the server has connections for so many processes, and answers how many they are.
+    fn take_connections(&self, processes: usize) -> usize {
         let connections = processes * CONNECTIONS;
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let left = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,8 +172,12 @@ impl Server {
         );
         *left -= connections;
         drop((left, turn));
+        connections
+    }
+
+    fn empty(&self) -> String {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Database::new(self, free.unwrap_or_else(|| self.create("UTF8")), connections)
+        free.unwrap_or_else(|| self.create("UTF8"))
     }
 
     /// A database with another encoding than UTF8.
@@ -170,25 +197,52 @@ impl Server {
 
     /// Empties a database for the next test. What tests have used at last stays until the next process
     /// drops it.
-    pub(super) fn give_back(&self, name: &str, url: &str, connections: usize) {
-        let emptied = self.close_connections(name).and_then(|()| Session::open(url)?.ask(EMPTY));
-        match emptied {
-            Ok(_) => self.free.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned()),
+    pub(super) fn give_back(&self, name: &str, connections: usize) {
+        match self.make_empty(name) {
+            Ok(()) => self.free.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned()),
             Err(_) => drop(self.drop_database(name)),
         }
+        self.give_connections_back(connections);
+    }
+
+    /// The same with a test's own statement.
+    pub(super) fn give_back_emptied_by(
+        &self,
+        name: &str,
+        connections: usize,
+        sql: &str,
+        clock: DatabaseClock,
+    ) {
+        let emptied = self.close_connections(name, clock.session()).and_then(|()| clock.session().ask(sql));
+        if emptied.is_err() {
+            drop(clock);
+            return self.give_back(name, connections);
+        }
+        self.emptied.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), clock));
+        self.give_connections_back(connections);
+    }
+
+    fn give_connections_back(&self, connections: usize) {
         *self.connections.lock().unwrap_or_else(PoisonError::into_inner) += connections;
         self.given_back.notify_all();
     }
 
-    /// Closes the connections to a database, and answers once they are closed.
+    fn make_empty(&self, name: &str) -> Result<(), String> {
+        self.session.ask(&format!("ALTER DATABASE {name} RESET ALL"))?;
+        self.close_connections(name, &self.session)?;
+        Session::open(&self.url(name))?.ask(EMPTY).map(drop)
+    }
+
+    /// Closes the connections to a database but that of `asking`, and answers once they are closed.
     ///
     /// `pg_terminate_backend` could wait by itself, but looks only every 100 ms, at one connection after
     /// the other, and answers false for one that is gone already.
-    fn close_connections(&self, name: &str) -> Result<(), String> {
-        self.session.ask(&format!("ALTER DATABASE {name} RESET ALL"))?;
-        let close =
-            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
-        let closed = wait_until(CLOSE_TIME, || self.session.ask(&close).is_ok_and(|open| open.is_empty()));
+    fn close_connections(&self, name: &str, asking: &Session) -> Result<(), String> {
+        let close = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+        );
+        let closed = wait_until(CLOSE_TIME, || asking.ask(&close).is_ok_and(|open| open.is_empty()));
         if closed { Ok(()) } else { Err("a connection stays open".to_owned()) }
     }
 

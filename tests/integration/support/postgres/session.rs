@@ -19,8 +19,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(120);
 /// Finds the tables of hookbox without their schema.
 const TABLES: &str = "SELECT set_config('search_path', 'hookbox, ' || current_setting('search_path'), false)";
 
-/// An open connection, closed when it is dropped.
-#[derive(Debug)]
+/// An open connection, closed when it and its clones are dropped.
+#[derive(Clone, Debug)]
 pub(crate) struct Session {
     requests: UnboundedSender<Request>,
 }
