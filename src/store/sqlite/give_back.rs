@@ -78,8 +78,8 @@ fn return_starts(transaction: &mut Transaction<'_>, queues: &[QueueId]) -> Query
     Ok(())
 }
 
-/// Takes back the claim of a job by `worker`: its webhook, queue and lease token. The job is due at its old time, or at
-/// `earliest` if that is later. None if the lease was lost.
+/// Takes back the claim of a job by `worker`: its webhook, queue and lease token. The job is due as it was, also if the
+/// clock was set back since; or at `earliest` if that is later. None if the lease was lost.
 fn unclaim(
     transaction: &mut Transaction<'_>,
     worker: &str,
@@ -87,9 +87,11 @@ fn unclaim(
     earliest: Timestamp,
     now: Timestamp,
 ) -> QueryResult<Option<UnclaimedRow>> {
+    let now = now.as_millisecond();
     let unclaiming = UnclaimJob {
+        now,
         earliest: earliest.as_millisecond(),
-        updated_at: now.as_millisecond(),
+        updated_at: now,
         webhook,
         queue: queue.0.into(),
         lease_token,
@@ -119,6 +121,7 @@ struct UnclaimedRow {
 
 statement! { Sqlite;
     struct UnclaimJob<'a> {
+        now: i64 as BigInt,
         earliest: i64 as BigInt,
         updated_at: i64 as BigInt,
         webhook: i64 as BigInt,
@@ -127,8 +130,8 @@ statement! { Sqlite;
         worker: &'a str as Text,
     }
     returns (BigInt, BigInt, BigInt, Nullable<Text>);
-    "UPDATE jobs SET status = 0, attempts = attempts - 1, available_at = max(available_at, ?), updated_at = ?,
-            lease_until = NULL, worker = NULL, revision = revision + 1
+    "UPDATE jobs SET status = 0, attempts = attempts - 1, available_at = max(min(available_at, ?), ?),
+            updated_at = ?, lease_until = NULL, worker = NULL, revision = revision + 1
      WHERE webhook = ? AND queue = ? AND lease_token = ? AND worker = ? AND status = 1
      RETURNING attempts, revision, available_at, lane"
 }

@@ -62,7 +62,8 @@ fn every_hot_statement_is_served_by_an_index() {
 
     let claim = ClaimJob { lease_until: 0, updated_at: 0, worker: "", webhook: 1, queue: 1 };
     check(&claim, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
-    let unclaim = UnclaimJob { earliest: 0, updated_at: 0, webhook: 1, queue: 1, lease_token: 1, worker: "" };
+    let unclaim =
+        UnclaimJob { now: 0, earliest: 0, updated_at: 0, webhook: 1, queue: 1, lease_token: 1, worker: "" };
     check(&unclaim, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
     let end = EndLease {
         status: 0,

@@ -207,6 +207,7 @@ macro_rules! conformance {
                 giving_back: [
                     a_job_given_back_is_as_if_it_had_not_been_claimed
                     a_job_given_back_frees_its_concurrency_and_its_lane
+                    a_job_given_back_after_the_clock_was_set_back_is_due
                     a_job_given_back_does_not_use_up_the_rate_of_its_route
                     giving_back_lost_leases_changes_nothing
                 ]

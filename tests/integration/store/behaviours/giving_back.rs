@@ -56,6 +56,22 @@ pub(crate) async fn a_job_given_back_frees_its_concurrency_and_its_lane<H: Harne
     assert_eq!(inbox.claimed(10).await.len(), 2);
 }
 
+pub(crate) async fn a_job_given_back_after_the_clock_was_set_back_is_due<H: Harness>() {
+    let inbox = Inbox::<H>::with_routes([policy("plain"), policy("ordered")]).await;
+    inbox.accept_for("k", [job("plain"), ordered("ordered", "x")]).await;
+    let leased = inbox.claimed(10).await;
+    assert_eq!(leased.len(), 2);
+    inbox.go_back(seconds(3_600));
+    // A store with a clock of its own reads it twice.
+    for _ in 0..2 {
+        assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("looks"), 0);
+        inbox.advance(seconds(1));
+    }
+    inbox.give_back(leased.iter().map(|job| job.lease).collect()).await.expect("gives back");
+    let again = inbox.claimed(10).await;
+    assert_eq!(again.iter().map(|job| job.attempt).collect::<Vec<_>>(), [1, 1]);
+}
+
 pub(crate) async fn a_job_given_back_does_not_use_up_the_rate_of_its_route<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([paced("slow", 1, seconds(3_600))]).await;
     inbox.accept_many("k", 2, &[job("slow")]).await;

@@ -191,17 +191,6 @@ async fn after_a_restart_no_job_waits_for_a_clock_of_the_database_that_was_set_b
 }
 
 #[tokio::test]
-async fn a_job_that_was_leased_before_the_clock_was_set_back_is_given_back_due() {
-    let inbox = Inbox::<PostgresHarness>::new().await;
-    inbox.accept_new("k").await;
-    let job = inbox.claim_one().await;
-    inbox.go_back(AN_HOUR);
-    notices(&inbox, inbox.shared().as_ref()).await;
-    inbox.give_back(vec![job.lease]).await.expect("gives back");
-    assert_eq!(inbox.claim_one().await.attempt, 1);
-}
-
-#[tokio::test]
 async fn a_lease_of_a_process_that_is_gone_does_not_last_longer_because_the_clock_was_set_back() {
     let inbox = Inbox::<PostgresHarness>::new().await;
     inbox.accept_new("k").await;
