@@ -176,8 +176,8 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     /// or that another worker holds. Sees every claim that was answered before.
     async fn leased(&self, worker: &str, leases: Vec<Lease>) -> Result<Vec<LeasedJob>>;
 
-    /// Reads the clock by which jobs are due. If it was set back, moves what waits for an old time. The caller repeats
-    /// the call every second.
+    /// Reads the clock by which jobs are due. If it was set back, moves what waits for an old time: as much as takes a
+    /// moment, and the next calls move the rest. The caller repeats the call every second.
     ///
     /// Returns `StoreUnavailable` also if the clock went forward so far that leases may only seem to have expired.
     async fn follow_clock(&self) -> Result<()>;

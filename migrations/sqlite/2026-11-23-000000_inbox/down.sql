@@ -1,3 +1,4 @@
+DROP TABLE time_of_day;
 DROP TABLE probe;
 DROP TABLE actions;
 DROP TABLE replays;

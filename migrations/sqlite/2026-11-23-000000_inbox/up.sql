@@ -184,3 +184,13 @@ CREATE TABLE probe (
     written_at INTEGER NOT NULL
 ) STRICT;
 INSERT INTO probe (id, written_at) VALUES (1, 0);
+
+-- The time of day, and the jobs that are left to move since it was set back. One row.
+CREATE TABLE time_of_day (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    seen_at     INTEGER NOT NULL,     -- when jobs were last changed, to a second, or when the process ended
+    set_back_by INTEGER NOT NULL,     -- the last step back, in milliseconds
+    set_back_at INTEGER NOT NULL,     -- when it was noticed, by the new time
+    left_before INTEGER NOT NULL      -- waiting jobs of webhooks before this one still go by the old time; 0: none do
+) STRICT;
+INSERT INTO time_of_day (id, seen_at, set_back_by, set_back_at, left_before) VALUES (1, 0, 0, 0, 0);

@@ -81,8 +81,8 @@ impl Counts {
         self.unfinished
     }
 
-    /// Writes the changes to the table. Call it at the end of the transaction.
-    pub(super) fn write(&self, connection: &mut SqliteConnection) -> QueryResult<()> {
+    /// Writes the changes to the table, and returns whether there are any. Call it at the end of the transaction.
+    pub(super) fn write(&self, connection: &mut SqliteConnection) -> QueryResult<bool> {
         for (queue, changes) in &self.changes {
             for status in Status::ALL {
                 let change = changes[status as usize];
@@ -92,7 +92,7 @@ impl Counts {
                 }
             }
         }
-        Ok(())
+        Ok(!self.changes.is_empty())
     }
 
     /// Forgets the changes, which are committed now. Returns the queues whose counts changed.

@@ -1,5 +1,5 @@
 //! The file as the source of a transfer. The transfer locks the file like a serving process. Once it is open,
-//! only the mark is written.
+//! only the mark is written, and the time of day at the end.
 
 mod batch;
 

@@ -7,6 +7,7 @@ use diesel::sqlite::Sqlite;
 
 use super::breakers;
 use super::lanes::{self, Lane};
+use super::rows;
 use super::transaction::{JobChange, Refusal, Transaction};
 use crate::domain::job::Status;
 use crate::store::statement::statement;
@@ -48,7 +49,10 @@ pub(super) fn finish(
 ) -> QueryResult<bool> {
     let job = finish.lease.job;
     let (webhook, queue) = (job.webhook.sequence().as_i64(), i64::from(job.queue.0));
-    let available_at = finish.available_at.as_millisecond();
+    let is_waiting = finish.next.is_waiting();
+    // Until the job is moved, it goes by the old time like the others of its webhook.
+    let ahead = if is_waiting { transaction.context.memory.time_of_day.ahead(webhook) } else { 0 };
+    let available_at = finish.available_at.as_millisecond().saturating_add(ahead);
     let finished_at = finish.finished_at.as_millisecond();
     let ended = EndLease {
         status: finish.next as i64,
@@ -91,7 +95,7 @@ pub(super) fn finish(
         breakers::learn(transaction, finish, health)?;
     }
     match &finish.order {
-        None if finish.next.is_waiting() => transaction.note_due(job.queue, finish.available_at),
+        None if is_waiting => transaction.note_due(job.queue, rows::time(available_at)?),
         None => {}
         Some(order) => {
             let lane = Lane { queue: job.queue, value: order.as_str() };

@@ -24,6 +24,9 @@ const FINISHES_AT_ONCE: usize = 1_024;
 /// How long a job is not due after its webhook could not be read.
 const UNREAD_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long a call of `follow_clock` moves due times; the next call does the rest. The caller has leases to renew.
+const MOVING_TIME: Duration = Duration::from_millis(500);
+
 static PUTTING_OFF: Repeated = Repeated::new("claimed jobs that cannot start are given back again");
 
 impl SqliteStore {
@@ -106,16 +109,21 @@ impl JobQueue for SqliteStore {
     }
 
     async fn follow_clock(&self) -> Result<()> {
+        // What an earlier step has left comes first.
+        if !self.move_due_times(MOVING_TIME).await? {
+            return Ok(());
+        }
         let lead = set_back::lead(self.clock.as_ref());
-        if let Some(step) = set_back::step(self.lead.load(Ordering::SeqCst), lead) {
-            tracing::warn!(
-                seconds = step / 1_000,
-                "the time of day was set back; jobs become due earlier by as much"
-            );
-            self.writer.run(move |transaction| set_back::move_due_times(transaction, Some(step))).await?;
+        let step = set_back::step(self.lead.load(Ordering::SeqCst), lead);
+        if let Some(step) = step {
+            set_back::log(step);
+            self.writer.run(move |transaction| set_back::begin(transaction, step)).await?;
         }
         // Only now: if it failed, the next call does it.
         self.lead.store(lead, Ordering::SeqCst);
+        if step.is_some() {
+            self.move_due_times(MOVING_TIME).await?;
+        }
         Ok(())
     }
 

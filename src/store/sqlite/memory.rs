@@ -15,6 +15,7 @@ use super::counts::Counts;
 use super::quarantine::Quarantined;
 use super::queries::NO_ROUTE_QUEUE;
 use super::schema::{lanes, paces, queues};
+use super::time_of_day::TimeOfDay;
 use super::{breakers, due, pauses, rows};
 use crate::domain::job::{QueueId, Status};
 use crate::domain::policy::{Policies, Policy};
@@ -37,6 +38,7 @@ pub(super) struct Memory {
     /// The breakers after the last commit.
     committed_breakers: Breakers,
     pub(super) quarantined: Quarantined,
+    pub(super) time_of_day: TimeOfDay,
     pauses: Vec<Pause>,
     paused: Paused,
     paces: HashMap<RouteName, Pace>,
@@ -73,7 +75,8 @@ impl Memory {
     /// Loads the copy from the tables.
     pub(super) fn load(connection: &mut SqliteConnection, policies: Arc<Policies>) -> QueryResult<Self> {
         let (counts, quarantined) = (Counts::load(connection)?, Quarantined::load(connection)?);
-        let mut memory = Self { counts, quarantined, policies, ..Self::default() };
+        let time_of_day = TimeOfDay::load(connection)?;
+        let mut memory = Self { counts, quarantined, time_of_day, policies, ..Self::default() };
         let named = queues::table.filter(queues::id.ne(i64::from(NO_ROUTE_QUEUE.0)));
         for row in named.load::<QueueRow>(connection)? {
             let id = rows::queue(row.id)?;

@@ -23,7 +23,7 @@ use super::quarantine::{CountQuarantined, DeleteMark, DeleteQuarantined, SetQuar
 use super::queries::{SelectAttempts, SelectDetails, SelectStatus, SelectStatusByKey};
 use super::reroute::SelectWaiting;
 use super::restart::{RestartJob, SelectFinishedJob};
-use super::set_back::{MoveJobs, MoveJobsInLanes, MoveLanes};
+use super::set_back::{MoveJobs, MoveLanes, MoveLeases, SelectPlace};
 
 #[derive(QueryableByName)]
 struct Step {
@@ -140,15 +140,23 @@ fn quarantined_webhooks_are_counted_without_reading_others() {
 }
 
 #[test]
-fn due_times_are_moved_by_queue() {
+fn due_times_are_moved_by_webhook() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut file = OwnedFile::open(&folder.path().join("inbox.db")).expect("opens");
     let connection = &mut file.connection;
-    let jobs = plan(connection, &MoveJobs { now: 1, latest: 1, step: None, queue: 1 });
-    assert!(jobs.contains("SEARCH jobs USING INDEX jobs_due (queue=? AND available_at>?)"), "{jobs}");
-    let in_lanes = plan(connection, &MoveJobsInLanes { now: 1, latest: 1, step: None, queue: 1 });
-    assert!(in_lanes.contains("SEARCH jobs USING INDEX jobs_in_lane (queue=?"), "{in_lanes}");
-    let lanes = plan(connection, &MoveLanes { new: 1, queue: 1, after: 1 });
-    assert!(lanes.contains("SEARCH lanes USING INDEX lanes_due (queue=? AND available_at>?)"), "{lanes}");
-    assert!(lanes.contains("jobs_in_lane (queue=? AND lane=?)"), "{lanes}");
+    let place = plan(connection, &SelectPlace { before: 1, skipped: 1 });
+    assert_eq!(place, "SEARCH jobs USING PRIMARY KEY (webhook<?)");
+    let of_webhooks = "SEARCH jobs USING PRIMARY KEY (webhook>? AND webhook<?)";
+    let jobs = plan(connection, &MoveJobs { since: 1, step: 1, now: 1, from: 1, before: 1 });
+    assert!(jobs.contains(of_webhooks), "{jobs}");
+    let lanes = plan(connection, &MoveLanes { since: 1, from: 1, before: 1 });
+    for step in [
+        of_webhooks,
+        "SEARCH lanes USING PRIMARY KEY (queue=? AND lane=?)",
+        "SEARCH j USING INDEX jobs_in_lane (queue=? AND lane=?)",
+    ] {
+        assert!(lanes.contains(step), "{step} in {lanes}");
+    }
+    let leases = plan(connection, &MoveLeases { step: 1, now: 1, after: 1 });
+    assert!(leases.contains("SEARCH jobs USING INDEX jobs_leased (lease_until>?)"), "{leases}");
 }

@@ -160,6 +160,16 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    time_of_day (id) {
+        id -> BigInt,
+        seen_at -> BigInt,
+        set_back_by -> BigInt,
+        set_back_at -> BigInt,
+        left_before -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(webhooks, idempotency_keys, queues, jobs, lanes, attempts);
 
 #[cfg(test)]
@@ -246,6 +256,7 @@ mod tests {
                 unfinished payload_gone route_gone without_jobs waits_for started_at updated_at ended_at;
             actions: number done_at actor kind webhook route source replay reason detail;
             probe: id written_at;
+            time_of_day: id seen_at set_back_by set_back_at left_before;
         }
     }
 }

@@ -14,6 +14,7 @@ use super::committed::Committed;
 use super::connection::Owner;
 use super::memory::Memory;
 use super::schema::queues;
+use super::time_of_day::{self, NOTED_EVERY};
 use super::{due, rows, wal};
 use crate::domain::clock::Clock;
 use crate::domain::error::Error;
@@ -30,7 +31,7 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct Context {
     pub(super) path: PathBuf,
     pub(super) _owner: Arc<Owner>,
-    /// The greatest lead of the time of day since due times were last moved.
+    /// The greatest lead of the time of day since it was last set back.
     pub(super) lead: Arc<AtomicI64>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: WebhookIds<SmallRng>,
@@ -122,9 +123,12 @@ impl<'a> Transaction<'a> {
         Self { connection, context, effects: Effects::default() }
     }
 
-    /// Writes the changed counts, once for all commands, and returns what to publish after the commit.
+    /// Writes the changed counts, once for all commands, and returns what to publish after the commit. If jobs have
+    /// changed, notes the time.
     pub(super) fn end(self) -> QueryResult<Effects> {
-        self.context.memory.counts.write(self.connection)?;
+        if self.context.memory.counts.write(self.connection)? {
+            time_of_day::note(self.connection, self.context, NOTED_EVERY)?;
+        }
         Ok(self.effects)
     }
 

@@ -26,6 +26,7 @@ use super::command::{Batch, Message, Storing, Work};
 use super::connection;
 use super::open_error::OpenError;
 use super::set_back;
+use super::time_of_day;
 use super::transaction::{Context, Effects, Refusal, Transaction};
 use crate::domain::conflict::OnConflict;
 use crate::domain::error::{Error, Result, message_of_panic};
@@ -154,6 +155,10 @@ impl Writer {
             }
         }
         queue.close();
+        if let Some(connection) = &mut self.connection {
+            // If it fails, the next start goes by the time that was noted last.
+            let _ = time_of_day::note(connection, &mut self.context, 0);
+        }
         let copied = self
             .connection
             .take()

@@ -1,5 +1,6 @@
 //! The SQLite store: its harness, and tests of behaviour that only this store has.
 
+mod clocks;
 mod harness;
 mod many;
 mod opening;

@@ -1,0 +1,69 @@
+//! The time of day as the file knows it. By this row a start notices that the clock was set back, and knows which jobs
+//! still go by the old time. Times are in milliseconds.
+
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+
+use super::schema::time_of_day;
+use super::transaction::Context;
+
+/// Changes of jobs note the time again after this time.
+pub(super) const NOTED_EVERY: i64 = 1_000;
+
+/// The row of the table.
+#[derive(Clone, Copy, Debug, Default, Queryable)]
+pub(super) struct TimeOfDay {
+    /// The time that was noted last.
+    pub(super) seen_at: i64,
+    /// The last step back.
+    pub(super) set_back_by: i64,
+    /// When the step was noticed, by the new time.
+    pub(super) set_back_at: i64,
+    /// Waiting jobs of webhooks before this one still go by the old time. 0 if none do.
+    pub(super) left_before: i64,
+}
+
+impl TimeOfDay {
+    pub(super) fn load(connection: &mut SqliteConnection) -> QueryResult<Self> {
+        let columns = (
+            time_of_day::seen_at,
+            time_of_day::set_back_by,
+            time_of_day::set_back_at,
+            time_of_day::left_before,
+        );
+        time_of_day::table.select(columns).first::<Self>(connection)
+    }
+
+    /// Replaces the row.
+    pub(super) fn store(self, connection: &mut SqliteConnection, context: &mut Context) -> QueryResult<()> {
+        diesel::update(time_of_day::table)
+            .set((
+                time_of_day::seen_at.eq(self.seen_at),
+                time_of_day::set_back_by.eq(self.set_back_by),
+                time_of_day::set_back_at.eq(self.set_back_at),
+                time_of_day::left_before.eq(self.left_before),
+            ))
+            .execute(connection)?;
+        context.memory.time_of_day = self;
+        Ok(())
+    }
+
+    /// By how much the time by which waiting jobs of a webhook go is ahead of the time of day.
+    pub(super) fn ahead(self, webhook: i64) -> i64 {
+        if webhook < self.left_before { self.set_back_by } else { 0 }
+    }
+}
+
+/// Notes the present time if the noted one is older than `at_most`. Notes no earlier time: what was stored by the later
+/// one has to be moved first.
+pub(super) fn note(
+    connection: &mut SqliteConnection,
+    context: &mut Context,
+    at_most: i64,
+) -> QueryResult<()> {
+    let (now, noted) = (context.clock.now().as_millisecond(), context.memory.time_of_day);
+    if now.saturating_sub(noted.seen_at) <= at_most {
+        return Ok(());
+    }
+    TimeOfDay { seen_at: now, ..noted }.store(connection, context)
+}
