@@ -185,7 +185,9 @@ impl WebhookService for Webhooks {
             .answer("GetWebhook", traceparent_of(&request), |_| async {
                 let proto::GetWebhookRequest { id, idempotency_key, source } = request.into_inner();
                 let name = WebhookName::from_fields(&id, &idempotency_key, &source)?;
-                webhooks.0.service.webhook(name).await.map(convert::webhook)
+                let webhook = webhooks.0.service.webhook(name).await?;
+                let bytes = webhook.payload.as_ref().map_or(0, Vec::len);
+                Ok(apart(bytes, || convert::webhook(webhook)).await)
             })
             .await
     }

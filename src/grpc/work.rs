@@ -9,6 +9,8 @@ use super::answer::{Answer, answer, traceparent_of};
 use super::proto::work_service_server::{SERVICE_NAME, WorkService};
 use super::{Api, convert, proto};
 use crate::domain::error::Result;
+use crate::service::apart;
+use crate::service::work::payload_bytes;
 
 /// The implementation of `WorkService`.
 #[derive(Clone, Debug)]
@@ -46,7 +48,8 @@ impl WorkService for Work {
             let worker = request.worker.clone();
             let jobs = work.0.service.lease_jobs(request).await?;
             let unsent = work.0.service.unsent(&worker, &jobs);
-            let jobs = jobs.into_iter().map(convert::leased_job).collect();
+            let bytes = payload_bytes(&jobs);
+            let jobs = apart(bytes, || jobs.into_iter().map(convert::leased_job).collect::<Vec<_>>()).await;
             Ok((proto::LeaseJobsResponse { jobs }, unsent))
         });
         let (metadata, (response, unsent), mut extensions) = answer.await?.into_parts();

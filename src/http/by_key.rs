@@ -9,6 +9,7 @@ use utoipa::IntoParams;
 use super::dto::{StatusBody, WebhookBody};
 use super::problem::{Problem, Refused};
 use super::query::parameters;
+use super::webhooks::with_payload;
 use super::{Api, json};
 use crate::domain::error::Result;
 use crate::domain::route::RouteName;
@@ -81,7 +82,7 @@ pub(super) async fn get_webhook(
     query: std::result::Result<Query<ByKey>, QueryRejection>,
 ) -> Answer {
     let webhook = api.service.webhook(name(query)?).await?;
-    Ok(json(&WebhookBody::try_from(webhook)?))
+    with_payload(webhook).await
 }
 
 /// Starts a new run of dead-lettered or cancelled jobs, by the sender's key

@@ -22,7 +22,8 @@ use crate::domain::job::Status;
 use crate::domain::route::RouteName;
 use crate::domain::verdict::{Cause, VerdictFilter};
 use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookName};
-use crate::service::Service;
+use crate::service::view::WebhookView;
+use crate::service::{Service, apart};
 use crate::store::ListQuery;
 
 type Answer = std::result::Result<Response, Refused>;
@@ -147,7 +148,7 @@ pub(super) async fn get_status(api: Api, Id(id): Id) -> Answer {
 )]
 pub(super) async fn get_webhook(api: Api, Id(id): Id) -> Answer {
     let webhook = api.service.webhook(WebhookName::Id(id)).await?;
-    Ok(json(&WebhookBody::try_from(webhook)?))
+    with_payload(webhook).await
 }
 
 /// Lists the webhooks that match every given filter, newest first
@@ -255,6 +256,13 @@ pub(super) async fn cancel_webhook(
 )]
 pub(super) async fn get_stats(api: Api) -> Answer {
     Ok(json(&GetStatsResponse::from(api.service.stats().await?)))
+}
+
+/// A webhook with its payload, which may be large.
+pub(super) async fn with_payload(webhook: WebhookView) -> Answer {
+    let bytes = webhook.payload.as_ref().map_or(0, Vec::len);
+    let response = apart(bytes, || WebhookBody::try_from(webhook).map(|body| json(&body))).await?;
+    Ok(response)
 }
 
 /// The use cases for the reason of a request, and the route that it names.

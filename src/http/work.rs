@@ -14,7 +14,7 @@ use super::problem::{Problem, Refused};
 use super::{Api, json};
 use crate::connections::Arrival;
 use crate::service::apart;
-use crate::service::work::{LeaseRequest, MAX_WORK_BYTES};
+use crate::service::work::{LeaseRequest, MAX_WORK_BYTES, payload_bytes};
 
 type Answer = std::result::Result<Response, Refused>;
 
@@ -47,7 +47,7 @@ pub(super) async fn lease_jobs(api: Api, headers: HeaderMap, body: Body) -> Answ
     let worker = asked.worker.clone();
     let jobs = api.service.lease_jobs(asked).await?;
     let unsent = api.service.unsent(&worker, &jobs);
-    let mut response = json(&LeaseJobsResponse::from(jobs));
+    let mut response = apart(payload_bytes(&jobs), || json(&LeaseJobsResponse::from(jobs))).await;
     response.extensions_mut().insert(unsent);
     Ok(response)
 }

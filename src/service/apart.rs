@@ -28,3 +28,27 @@ pub async fn apart<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     let _permit = READERS.acquire().await;
     tokio::task::block_in_place(work)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn other_tasks_of_the_thread_go_on_while_a_large_payload_is_read() {
+        let (other_ran, wait_for_other) = mpsc::channel();
+        let reading = tokio::spawn(async move {
+            // It waits for this thread of the runtime, which is the only one.
+            tokio::spawn(async move { other_ran.send(()) });
+            apart(LARGE_BYTES, move || wait_for_other.recv_timeout(Duration::from_secs(30))).await
+        });
+        assert_eq!(reading.await.unwrap(), Ok(()), "the other task ran during the reading");
+    }
+
+    #[tokio::test]
+    async fn a_runtime_of_one_thread_reads_large_payloads_itself() {
+        assert_eq!(apart(LARGE_BYTES, || 1).await, 1);
+    }
+}

@@ -68,6 +68,11 @@ impl PulledJob {
     }
 }
 
+/// How many bytes the payloads of these jobs have together.
+pub fn payload_bytes(jobs: &[PulledJob]) -> usize {
+    jobs.iter().filter_map(|job| job.job.payload.as_ref()).map(Vec::len).sum()
+}
+
 /// What the use cases of workers share.
 pub struct Work {
     /// To the hub, which claims jobs.
