@@ -112,7 +112,8 @@ pub async fn run(
     let (parts, service) =
         Parts::start(&config, environment, store, metrics, certificates.clone(), levels, &stopping)?;
 
-    let connections = Connections::new(connections_for_open_files(handler_files(&config)));
+    let handler_files = config.routes.policies().open_files(config.workers);
+    let connections = Connections::new(connections_for_open_files(handler_files));
     let bodies = Bodies::new(config.max_body_bytes);
     let rest = http::router(http::Api {
         service: service.clone(),
@@ -198,11 +199,4 @@ fn pages(
         backlog,
         stopping: stopping.clone(),
     }
-}
-
-/// How many files running attempts may keep open if all of them belong to the route that needs most.
-fn handler_files(config: &Config) -> usize {
-    let policies = config.routes.policies();
-    let of_an_attempt = policies.iter().map(|policy| policy.handler.open_files()).max().unwrap_or(0);
-    config.workers.saturating_mul(of_an_attempt)
 }

@@ -19,14 +19,14 @@ pub fn raise_open_files() {
     }
 }
 
-/// How many connections may be open at once, beside `handler_files` files that running attempts may keep open.
+/// How many connections may be open at once, beside `handler_files` files that handlers may keep open.
 pub fn connections_for_open_files(handler_files: usize) -> usize {
     let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
     connections_for(files, handler_files as u64)
 }
 
 fn connections_for(files: u64, handler_files: u64) -> usize {
-    // Under a limit that is very low, half of the files. Attempts leave at least a quarter of them.
+    // Under a limit that is very low, half of the files. Handlers leave at least a quarter of them.
     let left = files.saturating_sub(OTHER_FILES).max(files / 2);
     let left = left.saturating_sub(handler_files).max(files / 4);
     usize::try_from(left).unwrap_or(MAX_CONNECTIONS).clamp(1, MAX_CONNECTIONS)
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_left_for_attempts_but_not_all() {
+    fn files_are_left_for_handlers_but_not_all() {
         let for_programs = |workers: u64| connections_for(1_024, 3 * workers);
         assert_eq!([1, 128, 4_096].map(for_programs), [861, 480, 256]);
         assert_eq!(connections_for(1_048_576, 3 * 4_096), 10_000);

@@ -10,6 +10,9 @@ use url::Url;
 use super::breaker::BreakerPolicy;
 use super::secret::Secret;
 
+/// The most connections to the target of a route that wait for a request. HTTP/2 needs one.
+pub const IDLE_CONNECTIONS: usize = 256;
+
 /// The handler of a route, with its settings.
 #[derive(Clone, Debug)]
 pub enum HandlerSettings {

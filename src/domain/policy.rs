@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::breaker::BreakerPolicy;
-use super::handler::HandlerSettings;
+use super::handler::{HandlerSettings, IDLE_CONNECTIONS};
 use super::job::{Rules, Status};
 use super::retry::RetryPolicy;
 use super::route::{OnDeadLetter, OnInterrupt, Rate, RouteName};
@@ -54,6 +54,16 @@ impl Policy {
     /// Whether workers elsewhere lease the jobs, so that hookbox runs nothing.
     pub fn is_pulled(&self) -> bool {
         matches!(self.handler, HandlerSettings::Pull)
+    }
+
+    /// How many connections to the target of the route may wait for a request. So many are only opened by attempts that
+    /// run at once.
+    fn idle_connections(&self, workers: usize) -> usize {
+        if !matches!(self.handler, HandlerSettings::Http(_)) {
+            return 0;
+        }
+        let at_once = self.concurrency.map_or(workers, |most| workers.min(most.get() as usize));
+        at_once.min(IDLE_CONNECTIONS)
     }
 
     /// A policy of unit tests, without limits. A failed job is due at once, up to three attempts.
@@ -108,6 +118,17 @@ impl Policies {
         self.by_route.get(route).copied().unwrap_or(usize::MAX)
     }
 
+    /// How many files of hookbox handlers may keep open: every worker runs an attempt of the same route, and the
+    /// connections to the targets of the other routes still wait for requests.
+    pub fn open_files(&self, workers: usize) -> usize {
+        let all_idle = self.iter().map(|policy| policy.idle_connections(workers)).sum::<usize>();
+        let of_route = |policy: &Arc<Policy>| {
+            let of_attempts = workers.saturating_mul(policy.handler.open_files());
+            of_attempts.saturating_add(all_idle - policy.idle_connections(workers))
+        };
+        self.iter().map(of_route).max().unwrap_or(0)
+    }
+
     /// Every policy, in the order of the settings.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.policies.iter()
@@ -137,13 +158,44 @@ impl PoliciesInForce {
 
 #[cfg(test)]
 mod tests {
+    use url::Url;
+
     use super::*;
+    use crate::domain::handler::Http;
+
+    fn http(route: &str, concurrency: Option<u32>) -> Policy {
+        let http = Http {
+            url: Url::parse("http://hooks.example/").expect("valid"),
+            is_url_secret: false,
+            headers: Vec::new(),
+            secrets: Vec::new(),
+            allow: Vec::new(),
+            ca: None,
+            retry_after_cap: None,
+            breaker: BreakerPolicy::default(),
+        };
+        Policy {
+            handler: HandlerSettings::Http(Arc::new(http)),
+            concurrency: concurrency.and_then(NonZeroU32::new),
+            ..Policy::unlimited(RouteName::new(route).expect("valid"))
+        }
+    }
 
     fn policies(routes: &[(&str, u32)]) -> Policies {
         Policies::new(routes.iter().map(|(route, attempts)| Policy {
             retry: RetryPolicy::new(Duration::ZERO, Duration::ZERO, *attempts),
             ..Policy::unlimited(RouteName::new(*route).expect("valid"))
         }))
+    }
+
+    #[test]
+    fn attempts_and_idle_connections_keep_files_open() {
+        let files = |policies: Vec<Policy>, workers| Policies::new(policies).open_files(workers);
+        assert_eq!(files(vec![Policy::unlimited(RouteName::default())], 512), 0);
+        assert_eq!(files(vec![http("a", None)], 512), 512, "its idle connections are those of its attempts");
+        assert_eq!(files(vec![http("a", None), http("b", None)], 512), 512 + 256);
+        assert_eq!(files(vec![http("a", Some(4)), http("b", Some(4))], 512), 512 + 4);
+        assert_eq!(files(vec![http("a", None), http("b", None), http("c", None)], 8), 24);
     }
 
     #[test]

@@ -18,14 +18,11 @@ use url::Url;
 use super::guard::Guard;
 use super::measure::MeasureConnections;
 use super::secret_url::SecretParts;
-use crate::domain::handler::Http as Settings;
+use crate::domain::handler::{Http as Settings, IDLE_CONNECTIONS};
 use crate::domain::route::RouteName;
 
 /// How long it may take to connect: to look up the name, for TCP and for TLS.
 pub(super) const CONNECT_TIME: Duration = Duration::from_secs(10);
-
-/// The most connections of a client that wait for a request. HTTP/2 needs one.
-const IDLE_CONNECTIONS: usize = 256;
 
 /// How long a connection waits for a request until it is closed.
 const IDLE_TIME: Duration = Duration::from_secs(30);
