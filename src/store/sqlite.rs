@@ -196,8 +196,8 @@ impl SqliteStore {
         })
     }
 
-    /// Takes over the leased jobs of the previous process, but not those that workers elsewhere may hold, and frees
-    /// lanes, by the policies in force now.
+    /// Takes over the leased jobs of the previous process, but not those of workers elsewhere, and frees lanes, by the
+    /// policies in force now.
     async fn take_over_all(&self) -> Result<()> {
         let taken = self.take_over(Takeable::AllOfPool).await?;
         if taken > 0 {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
 
@@ -22,8 +22,8 @@ const TAKE_OVER_JOBS: i64 = 500;
 
 /// Which leased jobs to take over.
 pub(super) enum Takeable {
-    /// All leased jobs, because the process that leased them is gone; but not those that workers elsewhere may hold:
-    /// jobs of pulled routes, and of routes that are gone from the settings.
+    /// All jobs that a process of hookbox has leased, because it is gone; but not those of workers elsewhere. Names of
+    /// processes have a space, and those of workers have none.
     AllOfPool,
     /// Jobs whose lease has expired, except for these leases, whose attempts still run.
     ExpiredBut(Vec<Lease>),
@@ -53,12 +53,11 @@ pub(super) fn renew(
 /// there are no more.
 pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> Result<TakenOver, Refusal> {
     let now = transaction.context.clock.now();
-    let (until, held, queues) = match what {
-        Takeable::AllOfPool => (i64::MAX, list_of(&[])?, left_queues(transaction)),
-        Takeable::ExpiredBut(held) => (now.as_millisecond(), list_of(held)?, Vec::new()),
+    let (until, held, of_workers) = match what {
+        Takeable::AllOfPool => (i64::MAX, list_of(&[])?, false),
+        Takeable::ExpiredBut(held) => (now.as_millisecond(), list_of(held)?, true),
     };
-    let queues = serde_json::to_string(&queues).map_err(rows::unreadable)?;
-    let expired = SelectExpired { until, held: &held, queues: &queues, limit: TAKE_OVER_JOBS }
+    let expired = SelectExpired { until, held: &held, of_workers, limit: TAKE_OVER_JOBS }
         .load::<ExpiredRow>(transaction.connection)?;
     let mut taken = TakenOver { jobs: expired.len(), dead_letters: Vec::new() };
     for row in expired {
@@ -70,16 +69,6 @@ pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> R
         }
     }
     Ok(taken)
-}
-
-/// The numbers of the queues whose jobs workers elsewhere may hold.
-fn left_queues(transaction: &Transaction<'_>) -> Vec<u32> {
-    let memory = &transaction.context.memory;
-    let queues = memory.queues.iter().map(|(queue, _)| queue);
-    queues
-        .filter(|queue| memory.policy(*queue).is_none_or(|policy| policy.is_pulled()))
-        .map(|queue| queue.0)
-        .collect()
 }
 
 /// The end of an interrupted attempt, by the policy in force.
@@ -157,7 +146,7 @@ statement! { Sqlite;
     struct SelectExpired<'a> {
         until: i64 as BigInt,
         held: &'a str as Text,
-        queues: &'a str as Text,
+        of_workers: bool as Bool,
         limit: i64 as BigInt,
     }
     returns (Binary, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, Nullable<Text>, Nullable<Text>);
@@ -166,6 +155,6 @@ statement! { Sqlite;
      WHERE j.status = 1 AND j.lease_until <= ?
        AND (j.webhook, j.queue, j.lease_token) NOT IN
            (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))
-       AND j.queue NOT IN (SELECT value FROM json_each(?))
+       AND (? OR instr(j.worker, ' ') > 0)
      LIMIT ?"
 }

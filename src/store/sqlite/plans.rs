@@ -78,7 +78,7 @@ fn every_hot_statement_is_served_by_an_index() {
     check(&end, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
     let renew = RenewLeases { lease_until: 0, held: "[]", worker: "" };
     check(&renew, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
-    let expired = SelectExpired { until: 0, held: "[]", queues: "[]", limit: 1 };
+    let expired = SelectExpired { until: 0, held: "[]", of_workers: true, limit: 1 };
     check(&expired, &["jobs_leased (lease_until<?)"]);
     let leased = ["j USING PRIMARY KEY (webhook=? AND queue=?)", "w USING INTEGER PRIMARY KEY"];
     check(&SelectLeased { leases: "[]", worker: "" }, &leased);

@@ -224,12 +224,14 @@ macro_rules! conformance {
                     a_lease_is_renewed_and_given_back_only_by_its_worker
                     an_expired_pulled_lease_is_taken_over_and_the_history_names_its_worker
                     pulled_leases_survive_a_restart
-                    leases_of_a_route_that_is_no_longer_pulled_are_taken_over_at_a_restart
+                    pulled_leases_survive_a_restart_after_which_their_route_is_not_pulled
+                    a_lease_of_a_dead_process_is_taken_over_although_its_route_is_pulled_now
                     a_pulled_lease_lasts_as_long_as_it_was_asked_for_after_the_clock_was_set_back
                 ]
                 gone: [
                     jobs_of_a_route_that_is_gone_are_held
                     an_interrupted_job_of_a_route_that_is_gone_becomes_a_dead_letter
+                    a_job_of_a_dead_process_becomes_a_dead_letter_if_its_route_is_gone
                     an_attempt_of_a_route_that_is_gone_can_end
                     held_jobs_can_be_cancelled
                     held_jobs_can_be_moved_to_another_route

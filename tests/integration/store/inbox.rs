@@ -37,6 +37,7 @@ pub(crate) struct Inbox<H> {
     store: Arc<dyn Store>,
     pub(crate) clock: Arc<ManualClock>,
     options: Options,
+    /// The name of the process. It has a space, as the names of processes have.
     worker: Arc<str>,
     harness: H,
 }
@@ -70,14 +71,14 @@ impl<H: Harness> Inbox<H> {
         let options = Options { max_backlog, policies, seed: 1 };
         let harness = H::new();
         let store = harness.open(&options, Arc::clone(&clock)).await;
-        Self { store, clock, options, worker: "worker-1".into(), harness }
+        Self { store, clock, options, worker: "process 1".into(), harness }
     }
 
-    /// Crashes the process. Another one (`worker-2`, `worker-3` and so on) opens the store.
+    /// Crashes the process. Another one (`process 2`, `process 3` and so on) opens the store.
     pub(crate) async fn crash_and_reopen(&mut self) {
         self.harness.crash(Arc::clone(&self.store)).await;
         self.options.seed += 1;
-        self.worker = format!("worker-{}", self.options.seed).into();
+        self.worker = format!("process {}", self.options.seed).into();
         self.store = self.harness.open(&self.options, Arc::clone(&self.clock)).await;
     }
 

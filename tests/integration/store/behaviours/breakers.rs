@@ -63,7 +63,7 @@ pub(crate) async fn a_breaker_opens_after_failures_in_a_row<H: Harness>() {
         Finish { health: Some(*health), ..inbox.ended(job, Status::Retrying) }
     });
     let finishes = finishes.collect::<Vec<_>>();
-    assert_eq!(inbox.finish("worker-1", finishes).await.expect("finishes"), [true; 3]);
+    assert_eq!(inbox.finish("process 1", finishes).await.expect("finishes"), [true; 3]);
     assert_eq!(breakers(&inbox).await, [], "the count began anew");
 
     let wake = listen(&inbox);

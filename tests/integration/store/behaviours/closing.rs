@@ -47,7 +47,7 @@ pub(crate) async fn a_closed_store_refuses_every_operation<H: Harness>() {
     is_closed(inbox.claim(inbox.claim_for(1)).await);
     is_closed(inbox.finish_one(inbox.ended(&job, Status::Completed)).await);
     is_closed(inbox.renew(vec![job.lease], LEASE).await);
-    is_closed(inbox.leased("worker-1", vec![job.lease]).await);
+    is_closed(inbox.leased("process 1", vec![job.lease]).await);
     is_closed(inbox.give_back(vec![job.lease]).await);
     is_closed(inbox.take_over_expired(Vec::new()).await);
 

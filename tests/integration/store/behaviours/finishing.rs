@@ -37,7 +37,7 @@ pub(crate) async fn a_completed_attempt_is_recorded_with_status_and_result<H: Ha
             started_at: finish.started_at,
             finished_at: inbox.now(),
             error: None,
-            worker: "worker-1".into(),
+            worker: "process 1".into(),
             delivery: None,
         };
         assert_eq!(detail.attempts, [attempt]);
@@ -149,8 +149,8 @@ pub(crate) async fn attempts_are_listed_oldest_first_with_their_worker<H: Harnes
     assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), Vec::from_iter(1..=11));
     assert!(attempts.is_sorted_by_key(|attempt| attempt.started_at));
     let workers = attempts.iter().map(|attempt| attempt.worker.as_str()).collect::<Vec<_>>();
-    assert_eq!(workers[..5], ["worker-1"; 5]);
-    assert_eq!(workers[5..], ["worker-2"; 6]);
+    assert_eq!(workers[..5], ["process 1"; 5]);
+    assert_eq!(workers[5..], ["process 2"; 6]);
     let completed = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Completed);
     assert_eq!(completed.map(|attempt| attempt.number).collect::<Vec<_>>(), [11]);
 }
@@ -257,15 +257,15 @@ pub(crate) async fn results_of_finish_are_in_the_order_of_its_arguments<H: Harne
     inbox.end(&jobs[1], Status::Completed).await;
     let nexts = [Status::Completed, Status::Completed, Status::Retrying, Status::DeadLettered];
     let finishes = jobs.iter().zip(nexts).map(|(job, next)| inbox.ended(job, next)).collect::<Vec<_>>();
-    let answers = inbox.finish("worker-1", finishes.clone()).await.expect("finishes");
+    let answers = inbox.finish("process 1", finishes.clone()).await.expect("finishes");
     assert_eq!(answers, [true, false, true, true], "the second attempt had already ended");
     for (job, next) in jobs.iter().zip(nexts) {
         assert_eq!(inbox.status_of(job.lease.job.webhook).await.status(), next);
     }
     assert_eq!(
-        inbox.finish("worker-1", finishes).await.expect("answers"),
+        inbox.finish("process 1", finishes).await.expect("answers"),
         [false; 4],
         "all attempts have already ended"
     );
-    assert_eq!(inbox.finish("worker-1", Vec::new()).await.expect("answers"), [false; 0]);
+    assert_eq!(inbox.finish("process 1", Vec::new()).await.expect("answers"), [false; 0]);
 }

@@ -12,7 +12,7 @@ pub(crate) async fn a_lease_is_shown_with_its_worker_and_lasts_from_its_renewal<
     let inbox = Inbox::<H>::new().await;
     let webhook = inbox.accept_new("k").await;
     let lease = async || inbox.job_of(webhook.id, "default").await.1.lease;
-    let held = || Some(HeldLease { worker: "worker-1".to_owned(), until: inbox.now() + LEASE });
+    let held = || Some(HeldLease { worker: "process 1".to_owned(), until: inbox.now() + LEASE });
     assert_eq!(lease().await, None, "nobody holds it yet");
     let job = inbox.claim_one().await;
     assert_eq!(lease().await, held());
@@ -110,7 +110,7 @@ pub(crate) async fn a_job_taken_over_has_an_interrupted_attempt_and_is_due<H: Ha
         started_at: job.claimed_at,
         finished_at: inbox.now(),
         error: attempt.error.clone(),
-        worker: "worker-1".into(),
+        worker: "process 1".into(),
         delivery: None,
     };
     assert_eq!(*attempt, expected);
@@ -166,7 +166,7 @@ pub(crate) async fn the_next_process_takes_over_the_leases_of_a_crashed_one<H: H
     let (job, first) = inbox.job_of(first.id, "default").await;
     assert_eq!(job.status, Status::DeadLettered, "no attempts are left");
     assert_eq!(first.attempts.last().map(|last| last.outcome), Some(Outcome::Interrupted));
-    assert_eq!(first.attempts.last().map(|last| last.worker.as_str()), Some("worker-1"));
+    assert_eq!(first.attempts.last().map(|last| last.worker.as_str()), Some("process 1"));
     assert_eq!(inbox.status_of(second.id).await.status(), Status::Pending);
     assert_eq!(inbox.status_of(third.id).await, third, "the third job was not leased");
     assert_eq!(inbox.claimed(10).await.len(), 2);

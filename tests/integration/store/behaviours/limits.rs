@@ -18,7 +18,7 @@ pub(crate) async fn a_route_never_runs_more_jobs_than_its_concurrency<H: Harness
         assert_eq!(inbox.counts().await.of(Status::Processing), jobs.len() as u64);
         ended += jobs.len();
         let finishes = jobs.iter().map(|job| inbox.ended(job, Status::Completed)).collect::<Vec<_>>();
-        assert!(inbox.finish("worker-1", finishes).await.expect("finishes").iter().all(|held| *held));
+        assert!(inbox.finish("process 1", finishes).await.expect("finishes").iter().all(|held| *held));
     }
     inbox.claim_nothing().await;
 }

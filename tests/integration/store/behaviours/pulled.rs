@@ -232,7 +232,7 @@ pub(crate) async fn lost_leases_and_those_of_other_workers_are_left_out<H: Harne
     };
     assert_eq!(held_by(WORKER).await, [held, again]);
     assert_eq!(held_by("puller-2").await, [other]);
-    assert_eq!(held_by("worker-1").await, []);
+    assert_eq!(held_by("process 1").await, []);
     assert_eq!(inbox.leased(WORKER, Vec::new()).await.expect("looks"), []);
 }
 
@@ -295,17 +295,34 @@ pub(crate) async fn pulled_leases_survive_a_restart<H: Harness>() {
     assert_eq!(pull_one(&inbox, "pulled").await.lease.job, abandoned.lease.job);
 }
 
-pub(crate) async fn leases_of_a_route_that_is_no_longer_pulled_are_taken_over_at_a_restart<H: Harness>() {
-    let mut inbox = Inbox::<H>::with_routes([pulled("pulled")]).await;
-    inbox.accept_for("k", [job("pulled")]).await;
-    let claimed = pull_one(&inbox, "pulled").await;
-    inbox.reopen_with([policy("pulled")]).await;
+pub(crate) async fn pulled_leases_survive_a_restart_after_which_their_route_is_not_pulled<H: Harness>() {
+    let mut inbox = Inbox::<H>::with_routes([pulled("changed"), pulled("gone")]).await;
+    inbox.accept_for("k", [job("changed"), job("gone")]).await;
+    let changed = pull_one(&inbox, "changed").await;
+    let gone = pull_one(&inbox, "gone").await;
+    inbox.reopen_with([policy("changed")]).await;
+    inbox.claim_nothing().await;
+    for lease in [changed.lease, gone.lease] {
+        assert_eq!(renew(&inbox, WORKER, lease).await, []);
+    }
+    end(&inbox, &gone, Status::Completed).await;
+
+    inbox.advance(LEASE);
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
+    let again = inbox.claim_one().await;
+    assert_eq!((again.lease.job, again.attempt), (changed.lease.job, 2));
+}
+
+pub(crate) async fn a_lease_of_a_dead_process_is_taken_over_although_its_route_is_pulled_now<H: Harness>() {
+    let mut inbox = Inbox::<H>::with_routes([policy("changed")]).await;
+    inbox.accept_for("k", [job("changed")]).await;
+    let claimed = inbox.claim_one().await;
+    inbox.reopen_with([pulled("changed")]).await;
     if !H::TAKES_OVER_AT_OPEN {
-        inbox.claim_nothing().await;
         inbox.advance(LEASE);
         assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
     }
-    let again = inbox.claim_one().await;
+    let again = pull_one(&inbox, "changed").await;
     assert_eq!((again.lease.job, again.attempt), (claimed.lease.job, 2));
 }
 

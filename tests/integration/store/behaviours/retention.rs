@@ -197,7 +197,7 @@ pub(crate) async fn many_webhooks_with_several_jobs_are_purged<H: Harness>() {
     assert_eq!(jobs.len(), 1_200);
     let finishes = jobs.iter().map(|job| inbox.ended(job, Status::Completed)).collect::<Vec<_>>();
     for finishes in finishes.chunks(250) {
-        let answers = inbox.finish("worker-1", finishes.to_vec()).await.expect("finishes");
+        let answers = inbox.finish("process 1", finishes.to_vec()).await.expect("finishes");
         assert!(answers.iter().all(|held| *held));
     }
     inbox.advance(seconds(100));

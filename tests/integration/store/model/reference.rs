@@ -190,12 +190,7 @@ impl Reference {
                     inbox.close_and_reopen().await;
                 }
                 if H::TAKES_OVER_AT_OPEN {
-                    let policies = Arc::clone(&self.policies);
-                    self.take_over(now, |job| policies.get(&job.route).is_some());
-                    // What is left belongs to whoever has the lease, and not to a process.
-                    let process = self.process;
-                    let jobs = self.webhooks.values_mut().flat_map(|webhook| &mut webhook.jobs);
-                    jobs.for_each(|job| job.process = process);
+                    self.take_over(now, |_| true);
                 }
             }
         }

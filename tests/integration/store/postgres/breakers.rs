@@ -52,7 +52,7 @@ fn ended(inbox: &Inbox<PostgresHarness>, job: &ClaimedJob, health: Health) -> Fi
 /// Ends attempts of the first process.
 async fn end(inbox: &Inbox<PostgresHarness>, jobs: &[ClaimedJob], health: Health) {
     let finishes = jobs.iter().map(|job| ended(inbox, job, health)).collect::<Vec<_>>();
-    let held = inbox.finish("worker-1", finishes).await.expect("ends");
+    let held = inbox.finish("process 1", finishes).await.expect("ends");
     assert!(held.into_iter().all(|held| held));
 }
 
@@ -92,7 +92,8 @@ async fn of_two_processes_one_starts_the_probe_and_tells_the_other_what_came_of_
 
     let probes = here.into_iter().chain(there.jobs).collect::<Vec<_>>();
     let finishes = vec![ended(&inbox, &probes[0], Health::Down)];
-    let (mine, its) = (inbox.finish("worker-1", finishes.clone()).await, other.finish(OTHER, finishes).await);
+    let (mine, its) =
+        (inbox.finish("process 1", finishes.clone()).await, other.finish(OTHER, finishes).await);
     assert_ne!(mine.expect("answers"), its.expect("answers"), "one of the two holds the lease");
     for jobs in [inbox.claimed(10).await, claim(&other, 10).await.jobs] {
         assert_eq!(jobs.len(), 0);
@@ -145,9 +146,9 @@ async fn a_breaker_that_could_not_be_written_opens_with_the_next_failure() {
     let jobs = inbox.claimed(4).await;
     session.ask("ALTER TABLE breakers RENAME TO away").expect("renames");
     let finishes = jobs[..3].iter().map(|job| ended(&inbox, job, Health::Down)).collect::<Vec<_>>();
-    inbox.finish("worker-1", finishes.clone()).await.expect_err("the table is gone");
+    inbox.finish("process 1", finishes.clone()).await.expect_err("the table is gone");
     session.ask("ALTER TABLE away RENAME TO breakers").expect("renames");
-    assert_eq!(inbox.finish("worker-1", finishes).await.expect("ends"), [true; 3], "nothing was recorded");
+    assert_eq!(inbox.finish("process 1", finishes).await.expect("ends"), [true; 3], "nothing was recorded");
     assert_eq!(inbox.stats().await.expect("counts").breakers, opened(&inbox, 1, seconds(10)));
     other.close().await;
 }
@@ -169,7 +170,7 @@ async fn breakers_are_locked_in_the_order_of_their_routes() {
     holder.ask("BEGIN; SELECT route FROM breakers WHERE route = 'a' FOR UPDATE").expect("locks");
     let finishes = vec![ended(&inbox, &a[1], Health::Down), ended(&inbox, &b[1], Health::Up)];
     let store = inbox.shared();
-    let finishing = tokio::spawn(async move { store.finish("worker-1", finishes).await });
+    let finishing = tokio::spawn(async move { store.finish("process 1", finishes).await });
     eventually("the batch waits for the first breaker", async || {
         let waiting = "SELECT 1 FROM pg_stat_activity
                        WHERE datname = current_database() AND wait_event_type = 'Lock'";

@@ -44,7 +44,7 @@ impl<const REUSED: bool> Harness for OnPostgres<REUSED> {
     async fn open(&self, options: &Options, clock: Arc<ManualClock>) -> Arc<dyn Store> {
         self.set_time(clock.now());
         // The name under which the tests of all stores claim.
-        let worker = format!("worker-{}", options.seed);
+        let worker = format!("process {}", options.seed);
         Arc::new(open_as(&worker, &self.database.url(), options, clock).await.expect("opens"))
     }
 

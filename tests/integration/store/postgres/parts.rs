@@ -30,13 +30,13 @@ async fn outcomes_that_were_recorded_before_a_fault_are_recognised_when_all_are_
     let session = Session::open(&inbox.harness().url()).expect("connects");
     session.ask(&format!("BEGIN; SELECT 1 FROM jobs WHERE webhook = '{second}' FOR UPDATE")).expect("locks");
     let (store, sent) = (inbox.shared(), ends.clone());
-    let finishing = tokio::spawn(async move { store.finish("worker-1", sent).await });
+    let finishing = tokio::spawn(async move { store.finish("process 1", sent).await });
     done_or_waiting(&session, &finishing, 1).await;
     session.ask(CLOSE_WAITING).expect("closes");
     finishing.await.expect("ran").expect_err("the second statement has failed");
     session.ask("COMMIT").expect("unlocks");
 
-    let recorded = inbox.finish("worker-1", ends).await.expect("finishes");
+    let recorded = inbox.finish("process 1", ends).await.expect("finishes");
     assert_eq!(recorded, [true, true], "no lease was lost");
     assert_eq!(inbox.counts().await.of(Status::DeadLettered), 2);
 }

@@ -100,7 +100,7 @@ async fn attempts_that_are_not_asked_for_are_not_read() {
     // As if it had been retried by hand again and again. The planner assumes that there are few attempts.
     ask("ALTER TABLE attempts SET (autovacuum_enabled = false)");
     ask("INSERT INTO attempts (webhook, queue, number, run, outcome, started_at, finished_at, worker)
-         SELECT webhook, queue, number, number, 1, completed_at, completed_at, 'worker-1'
+         SELECT webhook, queue, number, number, 1, completed_at, completed_at, 'process 1'
          FROM finished_jobs, generate_series(1, 20000) AS number");
     ask("UPDATE finished_jobs SET attempts = 20001");
     let before = reads_at_end(&inbox, &session, &INDEX).await;
@@ -138,17 +138,17 @@ async fn reads_of_lives(jobs: impl Fn(usize) -> Vec<NewJob>, indexes: &[&str]) -
         assert_eq!(jobs.len(), AT_ONCE);
         let leases = jobs.iter().map(|job| job.lease).collect::<Vec<_>>();
         assert!(inbox.renew(leases.clone(), LEASE).await.expect("renews").is_empty());
-        assert_eq!(inbox.leased("worker-1", leases.clone()).await.expect("looks").len(), AT_ONCE);
+        assert_eq!(inbox.leased("process 1", leases.clone()).await.expect("looks").len(), AT_ONCE);
         assert_eq!(inbox.take_over_expired(leases.clone()).await.expect("looks"), 0);
         let always = Timestamp::UNIX_EPOCH..=inbox.now();
-        assert_eq!(inbox.give_back_unheld("worker-1", leases, always).await.expect("looks"), 0);
+        assert_eq!(inbox.give_back_unheld("process 1", leases, always).await.expect("looks"), 0);
         // Lets the lanes take turns.
         inbox.advance(milliseconds(1));
         let is_last = turn % 2 == 0 || jobs[0].order.is_some();
         let next = if is_last { Status::Completed } else { Status::Retrying };
         let available_at = inbox.now() + seconds(3_600);
         let ended = jobs.iter().map(|job| Finish { available_at, ..inbox.ended(job, next) }).collect();
-        let held = inbox.finish("worker-1", ended).await.expect("ends");
+        let held = inbox.finish("process 1", ended).await.expect("ends");
         assert!(held.into_iter().all(|held| held));
     }
     reads_at_end(&inbox, &session, indexes).await

@@ -18,7 +18,7 @@ async fn a_lease_of_another_process_with_the_same_token_is_not_held() {
     inbox.accept_for("ordered", [ordered("orders", "x")]).await;
     for job in inbox.claimed(2).await {
         let id = job.lease.job.webhook;
-        claimed_by("worker-2");
+        claimed_by("process 2");
         let before = inbox.detail_of(id).await;
         for next in [Status::Completed, Status::Retrying, Status::DeadLettered, Status::Pending] {
             let is_held = inbox.finish_one(inbox.ended(&job, next)).await.expect("answers");
@@ -28,7 +28,7 @@ async fn a_lease_of_another_process_with_the_same_token_is_not_held() {
         inbox.give_back(vec![job.lease]).await.expect("answers");
         assert_eq!(format!("{:?}", inbox.detail_of(id).await), format!("{before:?}"));
 
-        claimed_by("worker-1");
+        claimed_by("process 1");
         assert_eq!(inbox.renew(vec![job.lease], LEASE).await.expect("renews"), []);
         inbox.end(&job, Status::Completed).await;
     }

@@ -17,7 +17,7 @@ use crate::store::routes::{breaking, in_force, job};
 use crate::support::client::eventually;
 use crate::support::postgres::{Cluster, Session, close_waiting, hold_commits, release_commits};
 
-const WORKER: &str = "worker-1";
+const WORKER: &str = "process 1";
 
 /// An attempt that has found the target down.
 fn down(job: &ClaimedJob) -> Finish {

@@ -13,7 +13,7 @@ use crate::store::inbox::{Inbox, LEASE, refused, seconds, sorted_keys};
 use crate::store::routes::{job, ordered, pulled, route};
 use crate::support::postgres::Session;
 
-const WORKER: &str = "worker-1";
+const WORKER: &str = "process 1";
 
 #[tokio::test]
 async fn an_unheld_job_is_given_back_as_if_it_had_not_been_leased() {
@@ -81,7 +81,7 @@ async fn jobs_of_another_process_are_not_given_back() {
     let webhook = inbox.accept_new("k").await;
     inbox.claim_one().await;
     let always = Timestamp::UNIX_EPOCH..=inbox.now();
-    assert_eq!(inbox.give_back_unheld("worker-2", vec![], always).await.expect("looks"), 0);
+    assert_eq!(inbox.give_back_unheld("process 2", vec![], always).await.expect("looks"), 0);
     assert_eq!(inbox.status_of(webhook.id).await.status(), Status::Processing);
 }
 

@@ -22,7 +22,10 @@ async fn an_interrupted_job_runs_again() {
     assert_eq!((rows.counts.of(Status::Processing), rows.attempts), (1, 0));
     let (status, detail) = target.job_of(leased.id, "default").await;
     assert_eq!((status.status, status.attempt_count), (Status::Pending, 1));
-    assert_eq!((detail.attempts[0].outcome, &*detail.attempts[0].worker), (Outcome::Interrupted, "worker-1"));
+    assert_eq!(
+        (detail.attempts[0].outcome, &*detail.attempts[0].worker),
+        (Outcome::Interrupted, "process 1")
+    );
     assert_equal(&inbox, &target).await;
     let again = target.claim_one().await;
     assert!(again.lease.token > claimed.lease.token, "tokens grow");
