@@ -4,23 +4,25 @@ mod client;
 mod load;
 
 use std::fmt;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use self::client::Target;
 use self::load::Measured;
 use super::Failure;
+use super::bar::Bar;
 use super::output::print;
 use super::settings::client_token;
 use crate::telemetry::metrics::Stopwatch;
 
 /// How often the progress bar is updated, and how often unfinished jobs are counted with `--drain`.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The template of the progress bar.
+const BAR: &str = "{bar:40} {percent:>3} % {msg}";
 
 /// The quantiles that are printed.
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
@@ -92,7 +94,7 @@ impl Bench {
     async fn measure(&self) -> Result<Report, Failure> {
         let before = self.url.counts().await?.completed;
         let took = Stopwatch::start();
-        let progress = progress_bar(self.duration);
+        let progress = Bar::new(self.duration.as_millis() as u64, BAR);
         let sending = load::send(&self.url, self.keys, self.connections, self.duration);
         tokio::pin!(sending);
         let sent = loop {
@@ -101,18 +103,19 @@ impl Bench {
                 () = tokio::time::sleep(LOOK_EVERY) => progress.inc(LOOK_EVERY.as_millis() as u64),
             }
         };
-        let completed = self.url.counts().await?.completed - before;
+        // The purge can remove completed jobs meanwhile.
+        let completed = self.url.counts().await?.completed.saturating_sub(before);
         let mut drained = None;
         while self.drain && drained.is_none() {
             let counts = self.url.counts().await?;
             progress.set_message(format!("{} unfinished", counts.unfinished));
             if counts.unfinished == 0 {
-                drained = Some(Drained { completed: counts.completed - before, seconds: took.seconds() });
+                let completed = counts.completed.saturating_sub(before);
+                drained = Some(Drained { completed, seconds: took.seconds() });
             } else {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         }
-        progress.finish_and_clear();
         Ok(Report { sent, completed, drained })
     }
 }
@@ -172,13 +175,4 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
-}
-
-fn progress_bar(time: Duration) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} {percent:>3} % {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(time.as_millis() as u64).with_style(style)
 }
