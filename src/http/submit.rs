@@ -185,7 +185,10 @@ fn text(field: &'static str, given: Given<'_>) -> Result<Box<str>> {
     let kind = match json.as_bytes().first() {
         Some(b'"') => {
             return serde_json::from_str(json).map_err(|error| {
-                Error::new(Reason::MalformedJson, format!("`{field}` is not valid JSON: {error} of it"))
+                Error::new(
+                    Reason::MalformedJson,
+                    format!("`{field}` is not valid JSON; within its text: {error}"),
+                )
             });
         }
         Some(b'n') => "null",

@@ -75,6 +75,10 @@ async fn a_body_that_is_not_json_is_refused() {
         assert_eq!(answer.status, 400, "{body:?}: {}", answer.text);
         answer.problem(400, "MALFORMED_JSON");
     }
+    let half_a_pair = r#"{"idempotency_key":"k","event_type":"\ud800","payload":1}"#;
+    let problem = hookbox.rest.submit_body(half_a_pair).await.problem(400, "MALFORMED_JSON");
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(detail.starts_with("`event_type` is not valid JSON; within its text: "), "{detail}");
 }
 
 #[tokio::test]
