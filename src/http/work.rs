@@ -76,7 +76,7 @@ pub(super) async fn extend_leases(api: Api, headers: HeaderMap, body: Body) -> A
 /// Records how attempts ended
 ///
 /// All outcomes that count are on disk before the answer. After a 503, any of the outcomes may be recorded: send them
-/// again.
+/// again. One that was recorded counts as lost the second time: its `recorded` is false.
 #[utoipa::path(
     post, path = "/v1/work/finish", tag = "work", operation_id = "FinishJobs",
     request_body(content = FinishJobsBody, content_type = "application/json"),
