@@ -153,7 +153,7 @@ impl Places {
             tracing::warn!(
                 connections = self.limit,
                 closed = self.untold,
-                "the connection limit is reached; closing connections without a request"
+                "the connection limit is reached; closing connections that wait for no answer"
             );
             (self.untold, self.told) = (0, Some(now));
         }
