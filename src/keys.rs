@@ -1,7 +1,7 @@
 //! Fetches the keys of senders, for requests that cannot be verified without.
 //!
-//! Knows which key is wanted from `sources`, which also names the hosts; nothing else is ever asked. A forged request can
-//! name a key that is not there, so fetches are few, short and shared.
+//! `sources` says which key a request needs, and from which hosts it may come. Besides keys, only the URLs that confirm a
+//! subscription are visited. A forged request can name a key that is not there, so fetches are few, short and shared.
 
 mod cache;
 mod network;

@@ -109,7 +109,7 @@ impl Places {
         self.silent.first_key_value().map(|(number, _)| *number)
     }
 
-    /// The connection that does least, if every one has sent a request. None if every one has a request that has
+    /// The connection that does least of those that have sent a request. None if each of them has a request that has
     /// arrived.
     fn least_busy(&mut self) -> Option<u64> {
         self.least_found().or_else(|| {

@@ -200,9 +200,9 @@ pub fn dead_letter_reason(policy: Option<&Policy>) -> &'static str {
     }
 }
 
-/// Decides by the policy in force how a job goes on after an attempt. `attempt_of_run` is the number of the
-/// attempt within its run (since the job was accepted or retried by hand), without attempts that do not
-/// count; 1 for the first.
+/// Decides by the policy in force how a job goes on after an attempt. `attempt_of_run` is the number of the attempt
+/// within its run, 1 for the first, without attempts that do not count. A run begins when the job is accepted, retried by
+/// hand or replayed.
 pub fn conclude(
     ran: RunResult,
     attempt_of_run: u32,

@@ -11,7 +11,7 @@ use super::webhook::{EventType, NewWebhook};
 /// The most bytes that are kept of a body that is refused.
 pub const MAX_REFUSED_BYTES: usize = 64 * 1024;
 
-/// What a webhook is answered whose key is taken by one with another body.
+/// How hookbox answers a webhook whose key already belongs to a webhook with another body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnConflict {

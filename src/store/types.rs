@@ -105,8 +105,8 @@ pub struct ClaimedJob {
     pub traceparent: Traceparent,
     /// The number of this attempt, 1 for the first attempt of the job.
     pub attempt: u32,
-    /// The number of this attempt within the run: counted from 1 since the job was accepted or retried by
-    /// hand, without attempts that were stopped.
+    /// The number of this attempt within its run, 1 for the first, without attempts that were stopped. A run begins when
+    /// the job is accepted, retried by hand or replayed.
     pub attempt_of_run: u32,
     /// The number of the run: 1, increased by every retry by hand and every replay.
     pub run: u32,

@@ -97,8 +97,8 @@ impl History {
                 self.accepted.fetch_add(1, Ordering::Relaxed);
                 self.sources.accepted(source);
             }
-            // They are neither new nor refused.
-            "duplicate" | "quarantined" => self.count(),
+            // It is neither new nor refused.
+            "duplicate" => self.count(),
             reason => self.refused(source, reason),
         }
     }

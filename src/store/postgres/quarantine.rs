@@ -1,8 +1,8 @@
 //! Quarantines webhooks that were not verified: stores them without jobs. A row of `finished_jobs` in queue 0 stands
 //! for the jobs, as for filtered webhooks.
 //!
-//! Anyone can send such webhooks. So a process stores those of one request at a time, and not on a connection for accepted webhooks, and
-//! does not ask the database again and again whether a source has room.
+//! Anyone can send such webhooks. So a process stores the webhooks of one request at a time, and not on the connections
+//! that store accepted ones. It remembers for a moment that a source has no room, and does not ask the database each time.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
