@@ -13,6 +13,7 @@ pub mod clock;
 pub mod conflict;
 pub mod content_type;
 pub mod delivery;
+pub mod duration;
 pub mod error;
 pub mod filter;
 pub mod handler;

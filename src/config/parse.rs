@@ -60,24 +60,6 @@ pub(super) fn duration(text: &str, allowed: &RangeInclusive<Duration>) -> Option
     humantime::parse_duration(text).ok().filter(|duration| allowed.contains(duration))
 }
 
-/// A duration as [`duration`] parses it, in the largest unit that needs no fraction, such as `90s` or `36h`.
-pub(super) fn duration_text(duration: Duration) -> String {
-    const NANOSECONDS_OF: [(u128, &str); 6] = [
-        (24 * 60 * 60 * 1_000_000_000, "d"),
-        (60 * 60 * 1_000_000_000, "h"),
-        (60 * 1_000_000_000, "m"),
-        (1_000_000_000, "s"),
-        (1_000_000, "ms"),
-        (1_000, "us"),
-    ];
-    let nanoseconds = duration.as_nanos();
-    if nanoseconds == 0 {
-        return "0s".to_owned();
-    }
-    let unit = NANOSECONDS_OF.iter().find(|(unit, _)| nanoseconds.is_multiple_of(*unit));
-    unit.map_or_else(|| format!("{nanoseconds}ns"), |(unit, name)| format!("{}{name}", nanoseconds / unit))
-}
-
 /// Parses settings one by one, and collects the mistakes. Its methods return none for a wrong setting.
 pub(super) struct Reader<'a> {
     layers: &'a Layers,
@@ -276,29 +258,4 @@ impl<'a> Reader<'a> {
 fn allowed_for(name: &str) -> &'static str {
     let setting = SETTINGS.iter().find(|setting| setting.name == name);
     setting.map_or("another value", |setting| setting.allowed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_duration_is_printed_in_one_unit_and_read_back_as_the_same_value() {
-        for (microseconds, text) in [
-            (0, "0s"),
-            (1, "1us"),
-            (1_500, "1500us"),
-            (1_000, "1ms"),
-            (2_000_000, "2s"),
-            (90_000_000, "90s"),
-            (3_600_000_000, "1h"),
-            (36 * 3_600_000_000, "36h"),
-            (24 * 3_600_000_000, "1d"),
-            (30 * 24 * 3_600_000_000, "30d"),
-        ] {
-            let written = Duration::from_micros(microseconds);
-            assert_eq!(duration_text(written), text);
-            assert_eq!(duration(text, &(Duration::ZERO..=CENTURY)), Some(written), "{text}");
-        }
-    }
 }

@@ -153,12 +153,12 @@ impl<'r, 'a> RouteReader<'r, 'a> {
             rate: self.rate(),
             retry: self.retry(defaults.retry),
             on_dead_letter: self
-                .word("on_dead_letter", [("block", OnDeadLetter::Block), ("skip", OnDeadLetter::Skip)])
+                .word("on_dead_letter", [OnDeadLetter::Block, OnDeadLetter::Skip].map(|of| (of.as_str(), of)))
                 .unwrap_or_default(),
             on_interrupt: self
                 .word(
                     "on_interrupt",
-                    [("retry", OnInterrupt::Retry), ("dead_letter", OnInterrupt::DeadLetter)],
+                    [OnInterrupt::Retry, OnInterrupt::DeadLetter].map(|of| (of.as_str(), of)),
                 )
                 .unwrap_or_default(),
         };

@@ -133,6 +133,16 @@ pub enum OnDeadLetter {
     Skip,
 }
 
+impl OnDeadLetter {
+    /// The word in the settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Skip => "skip",
+        }
+    }
+}
+
 /// How a job goes on if its attempt started and did not end, because of a crash, a lost lease or a stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnInterrupt {
@@ -142,4 +152,26 @@ pub enum OnInterrupt {
     /// The attempt is final: the job becomes a dead letter, and hookbox does not start it again. An operator can
     /// retry it. Attempts that failed are tried again as with `Retry`.
     DeadLetter,
+}
+
+impl OnInterrupt {
+    /// The word in the settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::DeadLetter => "dead_letter",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_written_as_in_the_settings() {
+        let quota = NonZeroU32::new(50).expect("not zero");
+        let rates = [1, 60, 3600, 10].map(|seconds| Rate { quota, window: Duration::from_secs(seconds) });
+        assert_eq!(rates.map(|rate| rate.to_string()), ["50/s", "50/m", "50/h", "50/10s"]);
+    }
 }

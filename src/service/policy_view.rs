@@ -1,9 +1,7 @@
 //! A policy as clients see it, with durations and rates written as in the settings.
 
-use std::time::Duration;
-
+use crate::domain::duration::duration_text;
 use crate::domain::policy::Policy;
-use crate::domain::route::{OnDeadLetter, OnInterrupt, Rate};
 
 /// How the jobs of a route are run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,56 +34,17 @@ impl From<&Policy> for PolicyView {
     fn from(policy: &Policy) -> Self {
         let breaker = policy.breaker();
         Self {
-            timeout: policy.timeout.map(duration),
+            timeout: policy.timeout.map(duration_text),
             concurrency: policy.concurrency.map(Into::into),
-            rate: policy.rate.map(rate),
+            rate: policy.rate.map(|rate| rate.to_string()),
             max_attempts: policy.retry.max_attempts(),
-            retry_base: duration(policy.retry.base()),
-            retry_cap: duration(policy.retry.cap()),
-            on_dead_letter: match policy.on_dead_letter {
-                OnDeadLetter::Block => "block",
-                OnDeadLetter::Skip => "skip",
-            },
-            on_interrupt: match policy.on_interrupt {
-                OnInterrupt::Retry => "retry",
-                OnInterrupt::DeadLetter => "dead_letter",
-            },
+            retry_base: duration_text(policy.retry.base()),
+            retry_cap: duration_text(policy.retry.cap()),
+            on_dead_letter: policy.on_dead_letter.as_str(),
+            on_interrupt: policy.on_interrupt.as_str(),
             breaker_failures: breaker.map(|breaker| breaker.failures),
-            breaker_base: breaker.map(|breaker| duration(breaker.base)),
-            breaker_cap: breaker.map(|breaker| duration(breaker.cap)),
+            breaker_base: breaker.map(|breaker| duration_text(breaker.base)),
+            breaker_cap: breaker.map(|breaker| duration_text(breaker.cap)),
         }
-    }
-}
-
-/// A duration in the largest of the units d, h, m, s and ms that needs no fraction.
-fn duration(duration: Duration) -> String {
-    const MILLISECONDS_OF: [(u128, &str); 4] =
-        [(24 * 60 * 60 * 1000, "d"), (60 * 60 * 1000, "h"), (60 * 1000, "m"), (1000, "s")];
-    let milliseconds = duration.as_millis();
-    let unit =
-        MILLISECONDS_OF.iter().find(|(unit, _)| milliseconds > 0 && milliseconds.is_multiple_of(*unit));
-    unit.map_or_else(|| format!("{milliseconds}ms"), |(unit, name)| format!("{}{name}", milliseconds / unit))
-}
-
-/// A rate as the settings have it, such as `50/s`.
-pub(super) fn rate(rate: Rate) -> String {
-    rate.to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::num::NonZeroU32;
-
-    use super::*;
-
-    #[test]
-    fn durations_and_rates_are_written_as_in_the_settings() {
-        let texts = [0, 1, 1500, 2000, 90_000, 300_000, 3_600_000, 86_400_000, 604_800_000]
-            .map(|milliseconds| duration(Duration::from_millis(milliseconds)));
-        assert_eq!(texts, ["0ms", "1ms", "1500ms", "2s", "90s", "5m", "1h", "1d", "7d"]);
-        let quota = NonZeroU32::new(50).expect("not zero");
-        let texts =
-            [1, 60, 3600, 10].map(|seconds| rate(Rate { quota, window: Duration::from_secs(seconds) }));
-        assert_eq!(texts, ["50/s", "50/m", "50/h", "50/10s"]);
     }
 }

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 
 use super::Service;
 use super::activity::{HandshakeToken, Rejection};
-use super::policy_view::rate;
 use crate::access::Role;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::webhook::Source;
@@ -121,7 +120,7 @@ impl Service {
             verifies: rules.verifies(),
             path: format!("/v1/sources/{}/webhooks", source.name),
             unverified: rules.on_unverified.as_str(),
-            rate_limit: rules.rate_limit.map(rate),
+            rate_limit: rules.rate_limit.map(|rate| rate.to_string()),
             is_sensitive: rules.is_sensitive,
             counts,
             last_seen,

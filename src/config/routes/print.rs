@@ -8,9 +8,8 @@ use url::Url;
 use super::ReadRoute;
 use super::handler::Shown;
 use crate::config::layers::Origin;
-use crate::config::parse::duration_text;
+use crate::domain::duration::duration_text;
 use crate::domain::handler::HandlerSettings;
-use crate::domain::route::{OnDeadLetter, OnInterrupt};
 use crate::routes::RouteSettings;
 
 impl Display for ReadRoute {
@@ -49,23 +48,16 @@ impl Display for ReadRoute {
             line("concurrency", concurrency.to_string())?;
         }
         if let Some(rate) = policy.rate {
-            let unit = match rate.window.as_secs() {
-                1 => "s",
-                60 => "m",
-                _ => "h",
-            };
-            line("rate", quoted(&format!("{}/{unit}", rate.quota)))?;
+            line("rate", quoted(&rate.to_string()))?;
         }
         line("retry.attempts", policy.retry.max_attempts().to_string())?;
         line("retry.base", time(policy.retry.base()))?;
         line("retry.cap", time(policy.retry.cap()))?;
         if let Some(order_by) = order_by {
             line("order_by", quoted(order_by))?;
-            let word = if policy.on_dead_letter == OnDeadLetter::Block { "block" } else { "skip" };
-            line("on_dead_letter", quoted(word))?;
+            line("on_dead_letter", quoted(policy.on_dead_letter.as_str()))?;
         }
-        let word = if policy.on_interrupt == OnInterrupt::Retry { "retry" } else { "dead_letter" };
-        line("on_interrupt", quoted(word))?;
+        line("on_interrupt", quoted(policy.on_interrupt.as_str()))?;
         self.members_of_handler().into_iter().try_for_each(|(member, value)| line(member, value))
     }
 }

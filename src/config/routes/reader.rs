@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::Origins;
 use crate::config::file::{Table, Value};
 use crate::config::mistake::Mistake;
-use crate::config::parse::{Reader, duration, duration_text};
+use crate::config::parse::{Reader, duration};
+use crate::domain::duration::duration_text;
 
 /// Reads the members of one route.
 pub(super) struct RouteReader<'r, 'a> {
