@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::dto::CauseWord;
 use super::reason::{RestReason, status_of};
+use crate::domain::duration::whole_seconds;
 use crate::domain::error::{Error, Reason, Violation};
 use crate::domain::verdict::Cause;
 use crate::service::log_unserved;
@@ -198,9 +199,4 @@ pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -
         }
     }
     response
-}
-
-/// A delay in whole seconds, as `Retry-After` takes it: rounded up, at least 1.
-pub(super) fn whole_seconds(delay: Duration) -> u64 {
-    delay.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)
 }

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
@@ -18,6 +17,7 @@ use super::login::{away, to_login};
 use super::session::{CookieScope, Session};
 use super::{OVERVIEW, Shared, parts};
 use crate::access::{Caller, Client, Need, Role};
+use crate::domain::duration::whole_seconds;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::trace::Traceparent;
 use crate::service::{Service, log_unserved};
@@ -287,9 +287,4 @@ pub(super) fn see_other(path: &str) -> Response {
         // Paths are made of ASCII.
         Err(_) => StatusCode::BAD_REQUEST.into_response(),
     }
-}
-
-/// A delay in whole seconds, as `Retry-After` takes it: rounded up, at least 1.
-pub(super) fn whole_seconds(delay: Duration) -> u64 {
-    delay.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)
 }

@@ -10,11 +10,12 @@ use serde::Deserialize;
 use url::form_urlencoded;
 
 use super::action::{Action, MAX_SMALL_FORM_BYTES, read_form};
-use super::context::{Turned, html_response, inner_path, see_other, whole_seconds, with_query};
+use super::context::{Turned, html_response, inner_path, see_other, with_query};
 use super::document::bare;
 use super::session::{CookieScope, Session, has_cookie};
 use super::{Paths, Shared, parts};
 use crate::access::{Need, Role};
+use crate::domain::duration::whole_seconds;
 use crate::domain::error::{Error, Reason};
 
 /// The longest path to go on with after the login.
