@@ -125,6 +125,7 @@ pub async fn run(
             allow_anonymous: config.allow_anonymous,
         }),
         pages: page::router(pages(&config, &service, &clock, form_key, levels, &stopping)),
+        overview: page::OVERVIEW,
         leaving: leaving.clone(),
         stopping: stopping.clone(),
     });

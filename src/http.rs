@@ -66,6 +66,8 @@ pub struct Api {
     pub allowed: Arc<Allowed>,
     /// The paths of the page.
     pub pages: Router,
+    /// The path at which the page has its overview.
+    pub overview: &'static str,
     /// Cancelled when the process is about to stop: it is no longer ready, but still serves.
     pub leaving: Arc<CancellationToken>,
     /// Cancelled when the process begins to stop.

@@ -10,9 +10,6 @@ use utoipa::ToSchema;
 
 use super::{Api, json};
 
-/// The path at which the page has its overview.
-const OVERVIEW: &str = "/overview";
-
 /// The program, its version, and where to go on.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Front {
@@ -57,7 +54,7 @@ struct Links {
 )]
 pub(super) async fn front(State(api): State<Api>, mut request: Request) -> Response {
     let mut response = if prefers_html(request.headers()) {
-        *request.uri_mut() = overview(request.uri());
+        *request.uri_mut() = with_query(api.overview, request.uri());
         request.extensions_mut().remove::<MatchedPath>();
         let Ok(response) = api.pages.oneshot(request).await;
         response
@@ -83,11 +80,11 @@ fn paths() -> Response {
     })
 }
 
-/// The overview, with the parameters of the request.
-fn overview(uri: &Uri) -> Uri {
-    let path = uri.query().map(|query| format!("{OVERVIEW}?{query}"));
-    let path = path.and_then(|path| PathAndQuery::try_from(path).ok());
-    Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static(OVERVIEW)))
+/// This path, with the parameters of a request.
+fn with_query(path: &'static str, uri: &Uri) -> Uri {
+    let asked = uri.query().map(|query| format!("{path}?{query}"));
+    let asked = asked.and_then(|asked| PathAndQuery::try_from(asked).ok());
+    Uri::from(asked.unwrap_or_else(|| PathAndQuery::from_static(path)))
 }
 
 /// Whether a client names HTML, and JSON not before it. Programs name neither, or JSON alone.
@@ -137,7 +134,7 @@ mod tests {
     #[test]
     fn the_overview_keeps_the_parameters() {
         for (from, to) in [("/?a=b%20c", "/overview?a=b%20c"), ("/", "/overview")] {
-            assert_eq!(overview(&Uri::from_static(from)).to_string(), to);
+            assert_eq!(with_query("/overview", &Uri::from_static(from)).to_string(), to);
         }
     }
 }
