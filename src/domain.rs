@@ -36,3 +36,6 @@ pub mod status;
 pub mod trace;
 pub mod verdict;
 pub mod webhook;
+
+/// How hookbox names itself to the servers that it asks: the targets of routes, and the servers of senders.
+pub const AGENT: &str = concat!("hookbox/", env!("CARGO_PKG_VERSION"));

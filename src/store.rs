@@ -46,8 +46,8 @@ pub use self::pulled::{LeasedJob, Wanted};
 pub(crate) use self::replays::not_found as replay_not_found;
 pub use self::replays::{NewReplay, Replay, ReplayFilter, ReplayStep, Replays};
 pub use self::types::{
-    Accepted, BatchError, Claim, ClaimedJob, Claims, Finish, Moved, NewPause, Pause, PauseTarget, Probe,
-    Purged, QueueStats, StatusCounts, StoreStats, Submission, TrippedBreaker,
+    Accepted, BatchError, Claim, ClaimedJob, Claims, Finish, Moved, NOTHING_LEASED_PAUSE, NewPause, Pause,
+    PauseTarget, Probe, Purged, QueueStats, StatusCounts, StoreStats, Submission, TrippedBreaker,
 };
 use crate::domain::attempt::{AttemptWindow, Lease};
 use crate::domain::conflict::OnConflict;

@@ -12,10 +12,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::clock::CLOCKS_DIFFER;
 use super::retry::doubled;
-
-/// How much the clocks of replicas may differ.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 
 /// What an attempt has found out about the target of its route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,6 +39,10 @@ pub trait Clock: Send + Sync + fmt::Debug {
 /// How soon [`Clock::sleep_until`] notices that the time of day was set.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// How much the clocks of replicas may differ. A stored time that is further in the future tells that the clock was set
+/// back since.
+pub const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
+
 /// A flag that threads, and one task at a time, can wait for. It stays raised until [`take`](Self::take) lowers it.
 #[derive(Debug, Default)]
 pub struct Signal {

@@ -22,14 +22,12 @@ use self::command::Names;
 pub use self::launcher::{Launcher, launch};
 use self::output::Tail;
 use self::process::{Ended, Process};
+use crate::domain::attempt::MAX_ERROR_CHARS;
 use crate::domain::handler::{Exec as Settings, HandlerSettings};
 use crate::worker::handler::{Attempt, Failure, Handler};
 
 /// The exit code with which a program says that no other attempt can help (`EX_DATAERR` of `sysexits.h`).
 const EXIT_FOR_GOOD: i32 = 65;
-
-/// The longest error, in characters: what the history of attempts keeps of it.
-const MAX_ERROR_CHARS: usize = 2_000;
 
 /// The handler `exec`. The settings of a route say which program it runs.
 #[derive(Clone, Debug)]

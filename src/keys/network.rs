@@ -15,14 +15,12 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::OnceCell;
 use url::Url;
 
+use crate::domain::AGENT;
 use crate::domain::address::{Refusal, refusal};
 use crate::sources::KeyAddress;
 
 /// The longest answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
-
-/// How hookbox names itself.
-const AGENT: &str = concat!("hookbox/", env!("CARGO_PKG_VERSION"));
 
 /// The ranges of private addresses. Clouds have their services there too, such as AWS PrivateLink. The certificate of
 /// the host proves where an answer is from.

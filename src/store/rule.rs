@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::types::{Pause, PauseTarget};
 use crate::domain::breaker::{BreakerState, Trip};
+use crate::domain::clock::CLOCKS_DIFFER;
 use crate::domain::policy::Policy;
 use crate::domain::route::{Rate, RouteName};
 use crate::domain::webhook::Source;
@@ -18,9 +19,6 @@ use crate::domain::webhook::Source;
 /// How much unused time a late claim may catch up on. No claim is exactly on time, so without this the actual
 /// rate would stay below the configured one.
 const CATCH_UP: Duration = Duration::from_millis(50);
-
-/// How much the clocks of replicas may differ.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 
 /// How many jobs of a route may start now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

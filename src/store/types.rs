@@ -70,6 +70,10 @@ pub struct Claim {
     pub running: HashMap<RouteName, usize>,
 }
 
+/// How soon to claim again if jobs may start but none could be leased, for example because another replica is leasing
+/// them.
+pub const NOTHING_LEASED_PAUSE: Duration = Duration::from_millis(20);
+
 /// The result of a claim.
 #[derive(Debug, Default)]
 pub struct Claims {

@@ -12,15 +12,11 @@ use jiff::Timestamp;
 use super::threads::Threads;
 use super::{Options, Shared};
 use crate::domain::error::Result;
-use crate::store::{Claim, Wanted};
+use crate::store::{Claim, NOTHING_LEASED_PAUSE, Wanted};
 use crate::telemetry::repeated::Repeated;
 
 /// How long to wait after a claim failed.
 const STORE_FAULT_PAUSE: Duration = Duration::from_secs(1);
-
-/// How soon to claim again if jobs may start but none could be leased, for example because another replica
-/// is leasing them.
-const NOTHING_LEASED_PAUSE: Duration = Duration::from_millis(20);
 
 /// The most bytes of payloads that a claim returns, or one job: larger claims would fill the memory, and take longer
 /// over a slow connection than their leases last.

@@ -4,8 +4,7 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// The largest result, in bytes of JSON: the limit for the results of all handlers.
-const MAX_RESULT_BYTES: usize = 64 * 1024;
+use crate::domain::attempt::MAX_RESULT_BYTES;
 
 /// The bytes of standard error that are kept: as many as 2,000 characters can have.
 const TAIL_BYTES: usize = 8_000;

@@ -5,11 +5,9 @@ use reqwest::{Method, Request};
 
 use super::client::Target;
 use super::sign::signature;
+use crate::domain::AGENT;
 use crate::domain::handler::Http as Settings;
 use crate::worker::handler::Attempt;
-
-/// How hookbox names itself.
-const AGENT: &str = concat!("hookbox/", env!("CARGO_PKG_VERSION"));
 
 /// The request of an attempt. `traceparent` belongs to the span of the request.
 pub(super) fn request(

@@ -17,15 +17,11 @@ use super::{PulledJob, Unsent};
 use crate::domain::clock::Clock;
 use crate::domain::error::Error;
 use crate::domain::route::RouteName;
-use crate::store::{Claim, ClaimedJob, Claims, JobQueue, Wanted};
+use crate::store::{Claim, ClaimedJob, Claims, JobQueue, NOTHING_LEASED_PAUSE, Wanted};
 use crate::telemetry::metrics::Metrics;
 
 /// The most bytes of payloads in one answer, or one job: by default, clients of gRPC refuse messages of more than 4 MiB.
 const ANSWER_BYTES: usize = 2 * 1024 * 1024;
-
-/// How soon to claim again if jobs may start but none could be leased, for example because another replica is leasing
-/// them.
-const NOTHING_LEASED_PAUSE: Duration = Duration::from_millis(20);
 
 /// See the module.
 pub(super) struct Hub {

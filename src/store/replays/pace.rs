@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::domain::clock::CLOCKS_DIFFER;
 use crate::domain::route::Rate;
 
 /// Steps are at least this far apart, unless they restart more jobs than were asked for: each is a transaction.
 const BETWEEN_STEPS: Duration = Duration::from_millis(100);
-
-/// If the replay last moved on this far in the future, the clock was set back since.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 
 /// The most jobs that a step restarts at a rate.
 pub(in crate::store) fn most_at_once(rate: Rate) -> usize {
