@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 use super::output::print;
-use crate::sources::{Preset, Presets};
+use crate::sources::{Preset, Presets, example_of};
 
 /// The options of `hookbox presets`.
 #[derive(Clone, Debug, Args)]
@@ -56,16 +56,9 @@ fn listed(presets: &Presets) -> String {
 fn shown(name: &str, preset: &Preset) -> String {
     let needs = preset.settings.needs();
     let keys = needs.iter().filter_map(|member| match *member {
-        "secrets" => Some("secrets = [\"env:NAME_OF_A_VARIABLE\"]\n"),
-        "public_keys" => Some("public_keys = [\"env:NAME_OF_A_VARIABLE\"]\n"),
-        "verify_token" => Some("verify_token = \"env:NAME_OF_A_VARIABLE\"\n"),
-        "verify.topics" => Some("# Add to `verify`: topics = [\"arn:aws:sns:REGION:ACCOUNT:NAME\"]\n"),
-        "verify.webhook_id" => Some("# Add to `verify`: webhook_id = \"ID\"\n"),
-        "verify.issuer" => Some("# Add to `verify`: issuer = \"URL\"\n"),
-        "verify.audience" => Some("# Add to `verify`: audience = \"URL\"\n"),
-        "verify.email" => Some("# Add to `verify`: email = \"NAME@PROJECT.iam.gserviceaccount.com\"\n"),
-        "verify.client_id" => Some("# Add to `verify`: client_id = \"ID\"\n"),
-        _ => None,
+        "secrets" | "public_keys" => Some(format!("{member} = [\"env:NAME_OF_A_VARIABLE\"]\n")),
+        "verify_token" => Some(format!("{member} = \"env:NAME_OF_A_VARIABLE\"\n")),
+        member => example_of(member).map(|example| format!("# Add to `verify`: {example}\n")),
     });
     let url = if needs.contains(&"public_url") {
         "# The sender signs the URL to which it sends: set `public_url` at the top of the file.\n"

@@ -33,7 +33,7 @@ impl Preset {
         if needs_member("verify_token") {
             lines.push(format!("verify_token = \"env:{variable}_VERIFY_TOKEN\""));
         }
-        let members = needs.iter().filter_map(|member| example(member)).collect::<Vec<_>>();
+        let members = needs.iter().filter_map(|member| example_of(member)).collect::<Vec<_>>();
         if !members.is_empty() {
             lines.push("# Replace what is in capitals.".to_owned());
             lines.push(format!("verify = {{ {} }}", members.join(", ")));
@@ -48,8 +48,9 @@ impl Preset {
     }
 }
 
-/// A member of `verify`, with what has to be replaced in capitals.
-fn example(member: &str) -> Option<&'static str> {
+/// A member of `verify` that a preset needs, such as `verify.issuer`, with what has to be replaced in capitals; none for
+/// any other member.
+pub(crate) fn example_of(member: &str) -> Option<&'static str> {
     match member {
         "verify.topics" => Some("topics = [\"arn:aws:sns:REGION:ACCOUNT:TOPIC\"]"),
         "verify.webhook_id" => Some("webhook_id = \"ID\""),
@@ -71,6 +72,7 @@ fn variable_of(source: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::sources::{Presets, Settings};
 
     fn lines(preset: &str, source: &str) -> String {
@@ -89,6 +91,18 @@ mod tests {
             }
             for member in settings.over(&preset.settings).needs() {
                 assert!(text.contains(member), "{name} needs {member}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_member_of_verify_that_a_preset_needs_has_an_example() {
+        for (name, preset) in Presets::built_in().iter() {
+            for member in preset.settings.needs() {
+                if let Some(short) = member.strip_prefix("verify.") {
+                    let example = example_of(member).unwrap_or_else(|| panic!("{name}: {member}"));
+                    assert!(example.starts_with(&format!("{short} = ")), "{name}: {example}");
+                }
             }
         }
     }
