@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::look::look;
 use super::notifier::{Named, News};
-use super::pool::{answer, not_connected};
+use super::pool::{answer, late, not_connected};
 use super::shared::Shared;
 use super::target::Connector;
 use super::{breakers, pauses, queries, queue_names};
@@ -78,7 +78,7 @@ async fn tell(
 
 /// Waits for a response with the limit of [`answer`]. No response in time is a fault of the connection.
 async fn answered<T>(asked: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
-    answer(asked).await.unwrap_or(Err(diesel::result::Error::BrokenTransactionManager))
+    answer(asked).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// Listens for notifications until the store closes. Drops `armed` once it listens, or once listening has

@@ -88,7 +88,7 @@ impl Connection {
             if let Some(pool) = Object::pool(&self.0) {
                 pool.retain(|_, _| false);
             }
-            Err(unreachable_now("the database did not answer in time"))
+            Err(late())
         });
         match &answer {
             Ok(_) => STATEMENTS.works(),
@@ -127,6 +127,11 @@ pub(super) fn refused(error: QueryError) -> Error {
     } else {
         Error::internal(error)
     }
+}
+
+/// The error for an answer that did not come within [`ANSWER`].
+pub(super) fn late() -> QueryError {
+    unreachable_now("the database did not answer in time")
 }
 
 fn unreachable_now(problem: impl ToString) -> QueryError {
