@@ -12,12 +12,12 @@ use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
 use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
-use super::committer::unknown;
+use super::committer::{BATCH_BYTES, unknown};
 use super::insert::{InsertWebhooks, NewRow};
 use super::pool::{answer, is_fault, refused};
 use super::rows::pg_time;
@@ -25,6 +25,7 @@ use super::shared::Shared;
 use crate::domain::error::{Error, Result};
 use crate::domain::webhook::{NewWebhook, Source, WebhookStatus};
 use crate::store::acceptance::{MAX_QUARANTINED, queue_full};
+use crate::store::fitting::fitting;
 use crate::store::statement::statement;
 use crate::telemetry::metrics::Stopwatch;
 
@@ -102,7 +103,16 @@ pub(super) async fn quarantine(
     let rows = rows.map(|(place, (id, webhook))| NewRow { id, place, webhook, jobs: Vec::new() });
     let rows = rows.collect::<Vec<_>>();
     let mut connection = shared.asking.get().await.map_err(refused)?;
-    let storing = answer(insert(&mut connection, source, &rows, now, shared.slot())).await;
+    let slot = shared.slot();
+    let storing = async {
+        if fitting_rows(&rows) == rows.len() {
+            return insert_all(&mut connection, source, &rows, now, slot).await;
+        }
+        connection
+            .transaction(async |connection| insert_all(connection, source, &rows, now, slot).await)
+            .await
+    };
+    let storing = answer(storing).await;
     let is_stored = connection.release(storing).map_err(|error| {
         // The answer may be lost, and the webhooks stored.
         if is_fault(&error) { unknown(error) } else { refused(error) }
@@ -120,15 +130,47 @@ pub(super) async fn quarantine(
     Ok(Some(rows.iter().map(status).collect()))
 }
 
-/// Stores the webhooks if their source has room for all. Returns whether it has.
-async fn insert(
+/// How many of the webhooks fit into one statement. Each has the headers of the whole request.
+fn fitting_rows(rows: &[NewRow<'_>]) -> usize {
+    fitting(rows.iter().map(|row| row.webhook.bytes()), BATCH_BYTES)
+}
+
+/// Stores the webhooks if their source has room for all. Returns whether it has. Needs a transaction unless all of them
+/// fit into one statement.
+async fn insert_all(
     connection: &mut AsyncPgConnection,
     source: &Source,
     rows: &[NewRow<'_>],
     now: Timestamp,
     slot: i16,
 ) -> QueryResult<bool> {
-    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let mut most_before = number(MAX_QUARANTINED) - number(rows.len());
+    let mut left = rows;
+    while !left.is_empty() {
+        let (some, later) = left.split_at(fitting_rows(left));
+        if !insert(connection, source, some, most_before, now, slot).await? {
+            return Ok(false);
+        }
+        // The first statement has found room for all.
+        most_before = i64::MAX;
+        left = later;
+    }
+    Ok(true)
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Stores the webhooks of one statement if their source has at most `most_before` before them. Returns whether it has.
+async fn insert(
+    connection: &mut AsyncPgConnection,
+    source: &Source,
+    rows: &[NewRow<'_>],
+    most_before: i64,
+    now: Timestamp,
+    slot: i16,
+) -> QueryResult<bool> {
     let InsertWebhooks {
         ids,
         sources,
@@ -157,7 +199,7 @@ async fn insert(
         digests,
         traceparents,
         accepted_at,
-        most_before: number(MAX_QUARANTINED) - number(rows.len()),
+        most_before,
         slot,
     };
     let stored = inserting.load::<Uuid>(connection).await?;

@@ -12,6 +12,7 @@ mod purging;
 mod releasing;
 mod repeated_tokens;
 mod schema;
+mod statements;
 mod together;
 mod unanswered;
 mod unheld;
