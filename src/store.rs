@@ -164,8 +164,8 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     /// [`Finish::health`] says so ([`Breaker::after`](crate::domain::breaker::Breaker::after)).
     ///
     /// The result has one entry for each of `finishes`, in the same order: `true` if the end was recorded,
-    /// `false` if the lease was lost and nothing was changed. After an error, any of them may have been recorded;
-    /// the caller may repeat the call with the same `finishes`.
+    /// `false` if nothing was changed, because the lease was lost, or because the store refuses this end alone. After an
+    /// error, any of them may have been recorded; the caller may repeat the call with the same `finishes`.
     async fn finish(&self, worker: &str, finishes: Vec<Finish>) -> Result<Vec<bool>>;
 
     /// Extends leases of `worker` so that each expires `lease` from now. Returns the leases that were lost, or that

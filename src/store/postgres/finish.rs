@@ -34,7 +34,7 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// never do so.
 const UNSURE_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// Records outcomes. Returns for each, in the same order, whether its lease was still held.
+/// Records outcomes. Returns for each, in the same order, whether it is recorded.
 pub(super) async fn finish(shared: &Shared, worker: &str, mut finishes: Vec<Finish>) -> Result<Vec<bool>> {
     let mut unsure = shared.unsure.lock().await;
     for finish in &mut finishes {
@@ -52,8 +52,8 @@ pub(super) async fn finish(shared: &Shared, worker: &str, mut finishes: Vec<Fini
     recording.map(|()| recorded)
 }
 
-/// Records outcomes in batches. Sets for each, in the same order, whether its lease was still held; after an error only
-/// for the batches before.
+/// Records outcomes in batches. Sets for each, in the same order, whether it is recorded: its lease was still held, and
+/// the database did not refuse it. After an error, sets it only for those before.
 async fn record_all(
     shared: &Shared,
     unsure: &mut Unsure,
@@ -78,7 +78,10 @@ async fn record_all(
                 for at in batch {
                     match record(shared, unsure, worker, finishes, &[at]).await {
                         Ok(held) => recorded[at] = held == [true],
-                        Err(error) if is_fault(&error) => return Err(refused(error)),
+                        Err(error) if is_fault(&error) => {
+                            shared.failed("finish", &error);
+                            return Err(refused(error));
+                        }
                         Err(error) => {
                             let webhook = finishes[at].lease.job.webhook;
                             tracing::error!(webhook_id = %webhook, error = %error, "an outcome cannot be recorded; its lease will expire");
