@@ -37,6 +37,7 @@ mod move_jobs;
 mod next_due;
 mod notifier;
 mod notify;
+mod one_by_one;
 mod open_error;
 mod operate;
 mod operations;

@@ -52,7 +52,8 @@ macro_rules! statement {
 
 pub(super) use statement;
 
-/// Whether a statement breaks a constraint of a table, so that the command is at fault, and not the database.
+/// Whether a statement breaks a constraint of a table, so that the command is at fault, and not the database. These are
+/// the errors of class 23 of SQLSTATE.
 pub(super) fn is_constraint(kind: &DatabaseErrorKind) -> bool {
     matches!(
         kind,
@@ -60,5 +61,7 @@ pub(super) fn is_constraint(kind: &DatabaseErrorKind) -> bool {
             | DatabaseErrorKind::ForeignKeyViolation
             | DatabaseErrorKind::NotNullViolation
             | DatabaseErrorKind::CheckViolation
+            | DatabaseErrorKind::RestrictViolation
+            | DatabaseErrorKind::ExclusionViolation
     )
 }

@@ -16,13 +16,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use diesel::result::Error as QueryError;
 use futures::FutureExt as _;
 use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::accept::{Incoming, store};
-use super::pool::{is_fault, refused};
+use super::one_by_one::{may_be_due_to_one, store_each};
+use super::pool::is_fault;
 use super::request_batches::{self, RequestBatch};
 use super::shared::Shared;
 use crate::domain::error::{Error, Result};
@@ -241,26 +243,24 @@ async fn store_and_answer(shared: &Shared, batch: Vec<Accept>) -> usize {
             shared.committed(took, incoming.len());
             outcomes
         }
-        Err(error) if !is_fault(&error) && incoming.len() > 1 => {
+        Err(error) if incoming.len() > 1 && may_be_due_to_one(&error, took.elapsed()) => {
             tracing::error!(error = %error, "a webhook could not be stored; its batch is stored one by one");
-            for (single, reply) in incoming.iter().zip(replies) {
-                let outcome = match store(shared, std::slice::from_ref(single)).await {
-                    Ok(mut outcomes) => outcomes.pop().unwrap_or_else(|| Err(Error::shutting_down())),
-                    Err(error) => Err(refused(error)),
-                };
-                answer(reply, outcome);
-            }
+            store_each(shared, &incoming, replies).await;
             return incoming.len();
         }
         Err(error) => {
             shared.failed("accept", &error);
-            let (text, is_fault) = (error.to_string(), is_fault(&error));
-            let refusal = || if is_fault { unknown(text.clone()) } else { Error::internal(text.clone()) };
-            replies.iter().map(|_| Err(refusal())).collect()
+            replies.iter().map(|_| Err(not_stored(&error))).collect()
         }
     };
     replies.into_iter().zip(outcomes).for_each(|(reply, outcome)| answer(reply, outcome));
     incoming.len()
+}
+
+/// The error for a webhook whose statement has failed.
+pub(super) fn not_stored(error: &QueryError) -> Error {
+    let text = error.to_string();
+    if is_fault(error) { unknown(text) } else { Error::internal(text) }
 }
 
 /// The error for a webhook that may or may not be stored.
@@ -271,7 +271,7 @@ pub(super) fn unknown(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>
     )
 }
 
-fn answer(reply: oneshot::Sender<Result<Accepted>>, outcome: Result<Accepted>) {
+pub(super) fn answer(reply: oneshot::Sender<Result<Accepted>>, outcome: Result<Accepted>) {
     // Sending fails if the caller is gone. The webhook is stored all the same.
     let _ = reply.send(outcome);
 }

@@ -111,7 +111,8 @@ pub(super) async fn answer<T>(asked: impl Future<Output = QueryResult<T>>) -> An
     tokio::time::timeout(ANSWER, asked).await
 }
 
-/// Whether the database or the connection is at fault, and not the statement.
+/// Whether the database or the connection is at fault, and not the statement. Errors of unknown kind count as faults, see
+/// `one_by_one`.
 pub(super) fn is_fault(error: &QueryError) -> bool {
     match error {
         QueryError::DatabaseError(kind, _) => !is_constraint(kind),

@@ -9,6 +9,7 @@ mod harness;
 mod parts;
 mod plans;
 mod purging;
+mod refused;
 mod releasing;
 mod repeated_tokens;
 mod schema;

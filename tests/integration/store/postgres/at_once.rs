@@ -198,13 +198,13 @@ fn worker(seed: u64) -> String {
     format!("worker-{seed}")
 }
 
-fn claim(worker: &str, threads: usize, lease: Duration) -> Claim {
+pub(super) fn claim(worker: &str, threads: usize, lease: Duration) -> Claim {
     let (worker, max_bytes, running) = (worker.into(), usize::MAX, HashMap::new());
     Claim { worker, wanted: Wanted::Run, threads, max_bytes, lease, running }
 }
 
 /// The end of an attempt under the policies with blocking dead letters.
-fn ended(job: &ClaimedJob, next: Status) -> Finish {
+pub(super) fn ended(job: &ClaimedJob, next: Status) -> Finish {
     let now = SystemClock.now();
     Finish {
         lease: job.lease,
