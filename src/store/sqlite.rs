@@ -137,7 +137,7 @@ impl SqliteStore {
         mark::refuse(&file.path, &mut file.connection)?;
         let store = Self::start(file, options, clock, metrics).await?;
         // Before jobs are taken over: their retries go by the present time.
-        store.follow_clock_at_start().await.map_err(OpenError::TakeOver)?;
+        store.follow_clock_at_start().await.map_err(OpenError::FollowClock)?;
         store.take_over_all().await.map_err(OpenError::TakeOver)?;
         Ok(store)
     }

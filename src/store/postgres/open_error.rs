@@ -63,7 +63,7 @@ pub enum OpenError {
         source: diesel::result::Error,
     },
     /// A migration failed.
-    #[error("cannot migrate {target}: {source}")]
+    #[error("cannot migrate {target}")]
     Migrate {
         /// The database.
         target: Target,

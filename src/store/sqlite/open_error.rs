@@ -42,7 +42,7 @@ pub enum OpenError {
         source: diesel::result::Error,
     },
     /// A migration failed.
-    #[error("cannot migrate {}: {source}", .path.display())]
+    #[error("cannot migrate {}", .path.display())]
     Migrate {
         /// The file.
         path: PathBuf,
@@ -94,6 +94,9 @@ pub enum OpenError {
     /// The jobs of the previous process could not be taken over.
     #[error("cannot take over the jobs of the previous process")]
     TakeOver(#[source] crate::domain::error::Error),
+    /// What waits for the time before the clock was set back could not be moved.
+    #[error("cannot move the due times of jobs to the present time of the clock")]
+    FollowClock(#[source] crate::domain::error::Error),
     /// A thread of the store could not be started.
     #[error("cannot start a thread of the store; check the limit on threads")]
     Thread(#[source] std::io::Error),

@@ -1,8 +1,11 @@
-//! Compares the schema file, against which the compiler checks statements, with the migrated database.
+//! Compares the schema file, against which the compiler checks statements, with the migrated database. And a migration
+//! that fails.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 
-use hookbox::internals::store::postgres::migrate;
+use hookbox::internals::domain::error::causes;
+use hookbox::internals::store::postgres::{OpenError, migrate};
 
 use super::PostgresHarness;
 use crate::store::inbox::Inbox;
@@ -44,6 +47,19 @@ async fn the_schema_file_matches_the_migrations() {
         there.entry(table.to_owned()).or_default().push(column);
     }
     assert_eq!(here(), there);
+}
+
+#[tokio::test]
+async fn the_cause_of_a_failed_migration_is_told_once() {
+    let database = server().database();
+    let target = database.url().parse().expect("a URL");
+    migrate(&target).await.expect("migrates");
+    let session = Session::open(&database.url()).expect("connects");
+    session.ask("DELETE FROM __diesel_schema_migrations").expect("deletes");
+    let refused = migrate(&target).await.expect_err("the tables are there");
+    assert!(matches!(refused, OpenError::Migrate { .. }), "{refused:?}");
+    let (told, cause) = (causes(&refused), refused.source().expect("has a cause").to_string());
+    assert_eq!(told.matches(&cause).count(), 1, "{told}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Opening the file: only one process can own it, and a version that does not know its tables refuses it.
 
+use std::error::Error as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use hookbox::internals::domain::clock::ManualClock;
+use hookbox::internals::domain::error::causes;
 use hookbox::internals::store::sqlite::{self, OpenError, SqliteStore};
 use hookbox::internals::store::{Inbox as _, Store as _};
 use jiff::Timestamp;
@@ -14,11 +16,16 @@ use jiff::Timestamp;
 use super::harness;
 use crate::store::conformance::within_limit;
 use crate::store::harness::Options;
-use crate::store::routes::{in_force, policy};
+use crate::store::inbox::webhook;
+use crate::store::routes::{default_job, in_force, policy};
 
 async fn open(path: &Path) -> Result<SqliteStore, OpenError> {
+    open_at(path, Timestamp::UNIX_EPOCH).await
+}
+
+async fn open_at(path: &Path, now: Timestamp) -> Result<SqliteStore, OpenError> {
     let options = Options { max_backlog: 100, policies: in_force([policy("default")]), seed: 1 };
-    harness::open(path, &options, Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH))).await
+    harness::open(path, &options, Arc::new(ManualClock::new(now))).await
 }
 
 fn execute(path: &Path, statement: &str) {
@@ -91,6 +98,40 @@ async fn a_file_is_migrated_once() {
         assert!(!sqlite::migrate(&path).expect("migrates").is_empty());
         assert!(sqlite::migrate(&path).expect("has nothing to do").is_empty());
         open(&path).await.expect("opens").close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_cause_of_a_failed_migration_is_told_once() {
+    within_limit(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("inbox.db");
+        open(&path).await.expect("opens").close().await;
+        execute(&path, "DELETE FROM __diesel_schema_migrations");
+        let refused = open(&path).await.expect_err("the tables are there");
+        assert!(matches!(refused, OpenError::Migrate { .. }), "{refused:?}");
+        let (told, cause) = (causes(&refused), refused.source().expect("has a cause").to_string());
+        assert_eq!(told.matches(&cause).count(), 1, "{told}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn due_times_that_cannot_be_moved_are_not_told_as_a_failed_take_over() {
+    within_limit(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("inbox.db");
+        let later = Timestamp::from_second(1_000).expect("in range");
+        let first = open_at(&path, later).await.expect("opens");
+        first.accept(webhook("k"), default_job()).await.expect("is stored");
+        first.close().await;
+        let refusal = "CREATE TRIGGER refuse BEFORE UPDATE OF available_at ON jobs
+                       BEGIN SELECT RAISE(ABORT, 'refused'); END";
+        execute(&path, refusal);
+        // The clock was set back, so the job has to be due earlier.
+        let refused = open(&path).await.expect_err("is refused");
+        assert!(matches!(refused, OpenError::FollowClock(_)), "{refused:?}");
     })
     .await;
 }
