@@ -1,7 +1,7 @@
 //! Copies the write-ahead log and the file.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -26,7 +26,8 @@ const LOG_HEADER_BYTES: usize = 32;
 /// Both are copied as far as they reach at the beginning. What checkpoints write meanwhile, behind the end of the file
 /// too, are pages that the copied log has.
 pub(super) fn copy(from: &Source, path: &Path, to: &File, progress: &Progress) -> Result<(), BackupError> {
-    let unread = |source| BackupError::reading(from.path(), source);
+    let paths = Paths { from: from.path(), to: path };
+    let unread = |error| paths.unread(error);
     let log = match File::open(beside(from.path(), "-wal")) {
         Ok(log) => Some(log),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -35,35 +36,52 @@ pub(super) fn copy(from: &Source, path: &Path, to: &File, progress: &Progress) -
     let log_bytes = log.as_ref().map_or(Ok(0), length).map_err(unread)?;
     let file_bytes = length(from.file()).map_err(unread)?;
     progress.begin(log_bytes.saturating_add(file_bytes));
-    let unwritten = |source| BackupError::writing(path, source);
     if let Some(log) = log.filter(|_| log_bytes > 0) {
-        copy_log(&log, &beside(path, "-wal"), log_bytes, progress).map_err(unwritten)?;
+        copy_log(&paths, &log, log_bytes, progress)?;
     }
-    copy_file(from.file(), to, file_bytes, progress).map_err(unwritten)
+    copy_file(&paths, from.file(), to, file_bytes, progress)
 }
 
 fn length(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.len())
 }
 
+/// The files that errors name. Errors of the logs name the files beside them.
+struct Paths<'a> {
+    from: &'a Path,
+    to: &'a Path,
+}
+
+impl Paths<'_> {
+    fn unread(&self, error: io::Error) -> BackupError {
+        BackupError::reading(self.from, error)
+    }
+
+    fn unwritten(&self, error: io::Error) -> BackupError {
+        BackupError::writing(self.to, error)
+    }
+}
+
 /// Copies a log. If all of it was in the file when the transaction began, the writer starts it over with its next
 /// write, which can be while it is copied: then the beginning and the end of the copy are of two logs. The header
 /// shows this, and the log is copied anew. The writer does not start it over again, because the transaction keeps
 /// every process from copying it back into the file.
-fn copy_log(from: &File, path: &Path, bytes: u64, progress: &Progress) -> io::Result<()> {
-    let to = File::options().write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
+fn copy_log(paths: &Paths<'_>, mut from: &File, bytes: u64, progress: &Progress) -> Result<(), BackupError> {
+    let (unread, unwritten) = (|error| paths.unread(error), |error| paths.unwritten(error));
+    let path = beside(paths.to, "-wal");
+    let created = File::options().write(true).create_new(true).mode(OWNER_ONLY).open(path);
+    let mut to = created.map_err(unwritten)?;
     for _ in 0..LOG_COPIES {
-        let before = header(from)?;
-        copy_file(from, &to, bytes, progress)?;
-        if header(from)? == before {
+        let before = header(from).map_err(unread)?;
+        copy_file(paths, from, &to, bytes, progress)?;
+        if header(from).map_err(unread)? == before {
             return Ok(());
         }
-        let (mut read, mut written) = (from, &to);
-        read.rewind()?;
-        written.rewind()?;
-        to.set_len(0)?;
+        from.rewind().map_err(unread)?;
+        to.rewind().map_err(unwritten)?;
+        to.set_len(0).map_err(unwritten)?;
     }
-    Err(io::Error::other("its write-ahead log starts over again and again; try again"))
+    Err(unread(io::Error::other("its write-ahead log starts over again and again; try again")))
 }
 
 /// The header of a log; none if it has no whole one.
@@ -77,19 +95,55 @@ fn header(log: &File) -> io::Result<Option<[u8; LOG_HEADER_BYTES]>> {
 }
 
 /// Copies `bytes` bytes, or fewer if the file ends before.
-fn copy_file(from: &File, mut to: &File, bytes: u64, progress: &Progress) -> io::Result<()> {
+fn copy_file(
+    paths: &Paths<'_>,
+    from: &File,
+    mut to: &File,
+    bytes: u64,
+    progress: &Progress,
+) -> Result<(), BackupError> {
     let mut left = bytes;
+    let mut piece = Vec::new();
     while left > 0 {
         if progress.is_stopped() {
-            return Err(io::Error::other("stopped"));
+            return Err(BackupError::Stopped);
         }
-        let copied = io::copy(&mut from.take(left.min(PIECE_BYTES)), &mut to)?;
-        if copied == 0 {
+        // Not `io::copy`, whose error does not say which of the two files has failed.
+        piece.clear();
+        from.take(left.min(PIECE_BYTES)).read_to_end(&mut piece).map_err(|error| paths.unread(error))?;
+        if piece.is_empty() {
             break;
         }
-        to.sync_data()?;
+        let written = to.write_all(&piece).and_then(|()| to.sync_data());
+        written.map_err(|error| paths.unwritten(error))?;
+        let copied = piece.len() as u64;
         progress.add(copied);
         left = left.saturating_sub(copied);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_whether_reading_or_writing_has_failed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let (from, to) = (path("from"), path("to"));
+        for path in [&from, &to] {
+            std::fs::write(path, "pages").expect("writes");
+        }
+        let paths = Paths { from: &from, to: &to };
+        let readable = |path: &Path| File::open(path).expect("opens");
+        let writable = |path: &Path| File::options().write(true).open(path).expect("opens");
+        let copied = |from: &File, to: &File| copy_file(&paths, from, to, 5, &Progress::default());
+
+        let error = copied(&writable(&from), &writable(&to)).expect_err("cannot read");
+        assert!(matches!(&error, BackupError::Read { path, .. } if *path == from), "{error:?}");
+        let error = copied(&readable(&from), &readable(&to)).expect_err("cannot write");
+        assert!(matches!(&error, BackupError::Write { path, .. } if *path == to), "{error:?}");
+        copied(&readable(&from), &writable(&to)).expect("copies");
+    }
 }
