@@ -13,7 +13,7 @@ pub(super) trait Command: Send {
     fn run(&mut self, transaction: &mut Transaction<'_>) -> std::result::Result<(), QueryError>;
     /// Sends the kept result to the caller. The writer calls this after the commit.
     fn committed(self: Box<Self>);
-    /// Sends an error to the caller: nothing was written.
+    /// Sends an error to the caller. If the store itself has failed, the transaction may be on disk all the same.
     fn failed(self: Box<Self>, error: Error);
 }
 

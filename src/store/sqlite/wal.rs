@@ -62,7 +62,7 @@ impl Log {
         *commits = commits.wrapping_add(1);
         let outcome = if self.nearly_copied.load(Ordering::SeqCst) {
             self.nearly_copied.store(false, Ordering::SeqCst);
-            Copy {}.get_result::<LogRow>(connection).map(|_| ())
+            copy_once(connection).map(drop)
         } else if commits.is_multiple_of(LOOK_EVERY_COMMITS) {
             Look {}.get_result::<LogRow>(connection).map(|log| {
                 if log.pages >= COPY_FROM_PAGES {
@@ -72,9 +72,8 @@ impl Log {
         } else {
             Ok(())
         };
-        match outcome {
-            Ok(()) => COPYING.works(),
-            Err(error) => not_copied(&error),
+        if let Err(error) = outcome {
+            not_copied(&error);
         }
     }
 }
@@ -130,7 +129,7 @@ enum Copied {
 fn copy(connection: &mut SqliteConnection) -> Copied {
     let mut copied_before = None;
     for _ in 0..PASSES {
-        match (Copy {}).get_result::<LogRow>(connection) {
+        match copy_once(connection) {
             Ok(log) if log.pages - log.copied <= WRITER_COPIES_PAGES => return Copied::Nearly,
             Ok(log) if copied_before == Some(log.copied) => return Copied::HeldBack,
             Ok(log) => copied_before = Some(log.copied),
@@ -141,6 +140,13 @@ fn copy(connection: &mut SqliteConnection) -> Copied {
         }
     }
     Copied::Nearly
+}
+
+/// Runs a checkpoint. A success ends the fault that [`not_copied`] logs.
+fn copy_once(connection: &mut SqliteConnection) -> QueryResult<LogRow> {
+    let log = Copy {}.get_result::<LogRow>(connection)?;
+    COPYING.works();
+    Ok(log)
 }
 
 /// The result of a checkpoint, in pages.
