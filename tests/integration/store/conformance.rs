@@ -320,6 +320,7 @@ macro_rules! conformance {
                     the_retention_of_a_retried_job_starts_when_it_ends_again
                     unfinished_jobs_are_never_removed
                     a_purge_removes_a_bounded_number_and_reports_if_more_is_left
+                    a_purge_removes_a_bounded_number_of_bytes
                     many_payloads_to_remove_do_not_delay_keys
                 ]
                 retention: [

@@ -3,8 +3,9 @@
 use futures::future::join_all;
 use hookbox::internals::domain::error::Reason;
 use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::payload::Payload;
 use hookbox::internals::domain::retention::Retention;
-use hookbox::internals::domain::webhook::WebhookName;
+use hookbox::internals::domain::webhook::{NewWebhook, WebhookName};
 use hookbox::internals::store::{Finish, Purged, StatusCounts};
 
 use crate::store::harness::Harness;
@@ -176,6 +177,30 @@ pub(crate) async fn a_purge_removes_a_bounded_number_and_reports_if_more_is_left
     let rest = purge_all(&inbox).await;
     assert_eq!((first.payloads + rest.payloads, first.webhooks + rest.webhooks), (1_000, 1_000));
     assert_eq!(inbox.counts().await, StatusCounts::default());
+}
+
+pub(crate) async fn a_purge_removes_a_bounded_number_of_bytes<H: Harness>() {
+    // Few rows, but more bytes than one step of any store removes.
+    const WEBHOOKS: usize = 18;
+    const BYTES: usize = 4 * 1024 * 1024;
+    let payload = Payload::new(format!("\"{}\"", "x".repeat(BYTES))).expect("JSON");
+    for is_quarantined in [false, true] {
+        let inbox = Inbox::<H>::new().await;
+        for number in 0..WEBHOOKS {
+            let new = NewWebhook { payload: payload.clone(), ..webhook(&number.to_string()) };
+            if is_quarantined {
+                inbox.quarantine(vec![new]).await.expect("is stored").expect("has room");
+            } else {
+                inbox.accept(new, Vec::new()).await.expect("is stored");
+            }
+        }
+        inbox.advance(RETENTION.quarantined);
+        let first = inbox.purge(RETENTION).await.expect("purges");
+        let removed = first.payloads + first.webhooks;
+        assert!(first.more && (1..WEBHOOKS).contains(&removed), "{first:?}");
+        let rest = purge_all(&inbox).await;
+        assert_eq!(removed + rest.payloads + rest.webhooks, WEBHOOKS);
+    }
 }
 
 pub(crate) async fn many_payloads_to_remove_do_not_delay_keys<H: Harness>() {
