@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::view::arrange;
@@ -19,7 +18,7 @@ use crate::domain::error::{Error, Result};
 use crate::domain::policy::Policies;
 use crate::domain::webhook::{WebhookName, WebhookStatus};
 use crate::store::Store;
-use crate::store::changes::Change;
+use crate::store::changes::{Change, Watching};
 
 /// The time between two reads of a webhook in quarantine.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -28,7 +27,7 @@ struct Watcher {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     policies: Arc<Policies>,
-    changes: Receiver<Change>,
+    changes: Watching,
     /// The status that was sent last.
     told: WebhookStatus,
 }

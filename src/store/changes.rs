@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use jiff::Timestamp;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{broadcast, watch};
 
 use crate::domain::id::WebhookId;
@@ -37,33 +38,84 @@ pub struct Change {
     pub next_attempt_at: Option<Timestamp>,
 }
 
-/// The webhooks that are watched.
+/// Tells watchers of changes, and streams that webhooks have come in.
 #[derive(Debug, Default)]
 pub struct Changes {
-    watched: Mutex<HashMap<WebhookId, Watched>>,
-    count: AtomicUsize,
+    watched: Arc<Watched>,
     arrived: watch::Sender<()>,
 }
 
-#[derive(Debug)]
+/// The webhooks that are watched.
+#[derive(Debug, Default)]
 struct Watched {
+    entries: Mutex<HashMap<WebhookId, Entry>>,
+    /// How many there are.
+    count: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Entry {
     sender: broadcast::Sender<Change>,
+    receivers: usize,
     /// The last announced revision of each job, by queue.
     announced: HashMap<QueueId, u64>,
 }
 
+/// The changes of a webhook from the call of [`Changes::watch`] on. The webhook is watched until the last of these is
+/// dropped.
+#[derive(Debug)]
+pub struct Watching {
+    changes: broadcast::Receiver<Change>,
+    id: WebhookId,
+    watched: Weak<Watched>,
+}
+
+impl Watching {
+    /// The next change. Errors: as of [`broadcast::Receiver::recv`].
+    pub async fn recv(&mut self) -> Result<Change, RecvError> {
+        self.changes.recv().await
+    }
+
+    /// The next change, if it was announced already. Errors: as of [`broadcast::Receiver::try_recv`].
+    pub fn try_recv(&mut self) -> Result<Change, TryRecvError> {
+        self.changes.try_recv()
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let Some(watched) = self.watched.upgrade() else { return };
+        let mut entries = watched.entries();
+        if let Some(entry) = entries.get_mut(&self.id) {
+            entry.receivers -= 1;
+            if entry.receivers == 0 {
+                entries.remove(&self.id);
+            }
+        }
+        watched.count.store(entries.len(), Ordering::SeqCst);
+    }
+}
+
+impl Watched {
+    fn entries(&self) -> MutexGuard<'_, HashMap<WebhookId, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Changes {
     /// Subscribes to every change of `id` that is committed from now on.
-    pub fn watch(&self, id: WebhookId) -> broadcast::Receiver<Change> {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        if watched.len() == watched.capacity() {
-            // Before the map grows: drop the entries that have no watcher left.
-            watched.retain(|_, watched| watched.sender.receiver_count() > 0);
-        }
-        let new = || Watched { sender: broadcast::Sender::new(CHANGES_KEPT), announced: HashMap::new() };
-        let receiver = watched.entry(id).or_insert_with(new).sender.subscribe();
-        self.count.store(watched.len(), Ordering::SeqCst);
-        receiver
+    pub fn watch(&self, id: WebhookId) -> Watching {
+        let mut entries = self.watched.entries();
+        let new = || Entry {
+            sender: broadcast::Sender::new(CHANGES_KEPT),
+            receivers: 0,
+            announced: HashMap::new(),
+        };
+        let entry = entries.entry(id).or_insert_with(new);
+        entry.receivers += 1;
+        let changes = entry.sender.subscribe();
+        self.watched.count.store(entries.len(), Ordering::SeqCst);
+        Watching { changes, id, watched: Arc::downgrade(&self.watched) }
     }
 
     /// Notified after every commit of new webhooks, and soon after those of other processes. A notification may be
@@ -77,9 +129,9 @@ impl Changes {
         self.arrived.send_replace(());
     }
 
-    /// Whether any webhook is watched. May stay true for a while after the last watcher is gone.
+    /// Whether any webhook is watched.
     pub fn is_watched(&self) -> bool {
-        self.count.load(Ordering::SeqCst) > 0
+        self.watched.count.load(Ordering::SeqCst) > 0
     }
 
     /// The watched webhooks.
@@ -87,7 +139,7 @@ impl Changes {
         if !self.is_watched() {
             return Vec::new();
         }
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        self.watched.entries().keys().copied().collect()
     }
 
     /// Announces changes, or the current state of jobs, after the commit. What is not later than what was
@@ -96,9 +148,9 @@ impl Changes {
         if changes.is_empty() || !self.is_watched() {
             return;
         }
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.watched.entries();
         for change in changes {
-            let Some(entry) = watched.get_mut(&change.job.webhook) else {
+            let Some(entry) = entries.get_mut(&change.job.webhook) else {
                 continue;
             };
             let announced = entry.announced.get(&change.job.queue);
@@ -106,10 +158,8 @@ impl Changes {
                 continue;
             }
             entry.announced.insert(change.job.queue, change.revision);
-            if entry.sender.send(change.clone()).is_err() {
-                watched.remove(&change.job.webhook);
-            }
+            // An entry has a receiver, so that this does not fail.
+            let _ = entry.sender.send(change.clone());
         }
-        self.count.store(watched.len(), Ordering::SeqCst);
     }
 }

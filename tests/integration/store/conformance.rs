@@ -366,6 +366,7 @@ macro_rules! conformance {
                     a_change_names_the_job_and_its_route
                     an_operation_without_effect_is_not_announced
                     every_watcher_of_a_webhook_receives_its_changes
+                    a_webhook_is_watched_until_its_last_watcher_is_gone
                     the_dispatcher_is_woken_when_a_job_becomes_due
                 ]
                 closing: [

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use hookbox::internals::domain::job::{JobId, Status};
-use hookbox::internals::store::changes::Change;
+use hookbox::internals::store::changes::{Change, Watching};
 use tokio::sync::Notify;
-use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
 use crate::store::harness::Harness;
@@ -14,7 +13,7 @@ use crate::store::inbox::{Inbox, LEASE, seconds};
 use crate::store::routes::{job, policy, route};
 
 /// Returns the changes announced so far. A change is announced before its operation returns.
-fn announced(changes: &mut Receiver<Change>) -> Vec<Change> {
+fn announced(changes: &mut Watching) -> Vec<Change> {
     let mut all = Vec::new();
     loop {
         match changes.try_recv() {
@@ -163,6 +162,19 @@ pub(crate) async fn every_watcher_of_a_webhook_receives_its_changes<H: Harness>(
     drop(one);
     inbox.retry(id, None).await.expect("retries");
     assert_eq!(announced(&mut other).len(), 2);
+}
+
+pub(crate) async fn a_webhook_is_watched_until_its_last_watcher_is_gone<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    let ids = [inbox.accept_new("one").await.id, inbox.accept_new("other").await.id];
+    let [one, other, last] = [ids[0], ids[0], ids[1]].map(|id| inbox.changes().watch(id));
+    drop((one, last));
+    assert!(inbox.changes().is_watched(), "the first webhook has a watcher left");
+    drop(other);
+    assert!(!inbox.changes().is_watched());
+    let mut again = inbox.changes().watch(ids[0]);
+    inbox.cancel(ids[0], None).await.expect("cancels");
+    assert_eq!(announced(&mut again).len(), 1);
 }
 
 /// Returns a `Notify` that the store notifies when jobs become startable.
