@@ -143,13 +143,11 @@ impl Error {
         Self { violations, ..Self::new(Reason::InvalidField, detail) }
     }
 
-    /// Joins several errors of one request into one. The first error decides the reason.
-    fn joined(mut first: Self, others: impl Iterator<Item = Self>) -> Self {
-        for other in others {
-            first.detail = format!("{}; {}", first.detail, other.detail);
-            first.violations.extend(other.violations);
-        }
-        first
+    /// Joins two errors of one request. The first decides the reason.
+    fn and(mut self, other: Self) -> Self {
+        self.detail = format!("{}; {}", self.detail, other.detail);
+        self.violations.extend(other.violations);
+        self
     }
 
     /// The error for a webhook that is not in the store.
@@ -309,16 +307,19 @@ pub fn message_of_panic(panic: &(dyn Any + Send)) -> &str {
     }
 }
 
-/// All three values of a request, or one error with everything that is wrong with them.
-pub fn all_of<A, B, C>(one: Result<A>, two: Result<B>, three: Result<C>) -> Result<(A, B, C)> {
-    match (one, two, three) {
-        (Ok(one), Ok(two), Ok(three)) => Ok((one, two, three)),
-        (one, two, three) => {
-            let mut errors = [one.err(), two.err(), three.err()].into_iter().flatten();
-            let first = errors.next().unwrap_or_else(|| Error::internal("no error in a failed request"));
-            Err(Error::joined(first, errors))
-        }
+/// Both values of a request, or one error with everything that is wrong with them.
+pub fn both<A, B>(one: Result<A>, two: Result<B>) -> Result<(A, B)> {
+    match (one, two) {
+        (Ok(one), Ok(two)) => Ok((one, two)),
+        (Err(one), Err(two)) => Err(one.and(two)),
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
     }
+}
+
+/// The same of three values.
+pub fn all_of<A, B, C>(one: Result<A>, two: Result<B>, three: Result<C>) -> Result<(A, B, C)> {
+    let (one, (two, three)) = both(one, both(two, three))?;
+    Ok((one, two, three))
 }
 
 #[cfg(test)]

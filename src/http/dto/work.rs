@@ -1,4 +1,5 @@
-//! What workers ask for, and what they are answered.
+//! What workers ask for, and what they are answered. Members that are missing have their default here: the service refuses
+//! it together with all else that is wrong.
 
 use std::time::Duration;
 
@@ -22,11 +23,14 @@ use crate::service::work::{
 #[schema(as = LeaseJobsRequest)]
 pub(in crate::http) struct LeaseJobsBody {
     /// The names of 1 to 100 routes whose handler is `pull`.
+    #[serde(default)]
+    #[schema(required = true)]
     routes: Vec<String>,
     /// The name of the worker, for the history of attempts: 1 to 128 characters without spaces and control
     /// characters. Leases belong to it: extend them and report outcomes under the same name. Give each worker that
     /// runs a name of its own, such as its host name and process id.
-    #[schema(example = "worker-1")]
+    #[serde(default)]
+    #[schema(required = true, example = "worker-1")]
     worker: String,
     /// The most jobs to lease: 1 to 100; 0 means 10. Ask for as many as the worker can run at once.
     #[serde(default)]
@@ -137,9 +141,12 @@ impl From<PulledJob> for LeasedJobBody {
 #[schema(as = ExtendLeasesRequest)]
 pub(in crate::http) struct ExtendLeasesBody {
     /// The name of the worker, as in `/v1/work/lease`.
-    #[schema(example = "worker-1")]
+    #[serde(default)]
+    #[schema(required = true, example = "worker-1")]
     worker: String,
     /// 1 to 100 leases, each once.
+    #[serde(default)]
+    #[schema(required = true)]
     leases: Vec<String>,
     /// How long the leases last from now: 1 s to 12 h; absent means 60 s.
     #[schema(example = "60s")]
@@ -193,9 +200,12 @@ struct ExtendedLeaseBody {
 #[schema(as = FinishJobsRequest)]
 pub(in crate::http) struct FinishJobsBody {
     /// The name of the worker, as in `/v1/work/lease`.
-    #[schema(example = "worker-1")]
+    #[serde(default)]
+    #[schema(required = true, example = "worker-1")]
     worker: String,
     /// 1 to 100 outcomes, one for each lease. The body has at most 8 MiB.
+    #[serde(default)]
+    #[schema(required = true)]
     outcomes: Vec<JobOutcomeBody>,
 }
 

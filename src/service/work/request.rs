@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::lease_text;
 use crate::access::Caller;
 use crate::domain::attempt::{Lease, MAX_RESULT_BYTES, RunResult, cut};
-use crate::domain::error::{Error, Reason, Result};
+use crate::domain::error::{Error, Reason, Result, all_of, both};
 use crate::domain::policy::Policies;
 use crate::domain::route::RouteName;
 
@@ -120,47 +120,35 @@ impl LeaseRequest {
     /// Checks the request. The lease is cut to the shortest timeout of the routes. A route that the caller does not see
     /// is as if it were not in the settings.
     pub(super) fn check(self, policies: &Policies, caller: &Caller) -> Result<Asked> {
-        check_number("routes", self.routes.len())?;
-        let names = self.routes.into_iter().map(|name| RouteName::from_field("routes", name));
-        let routes = names.collect::<Result<BTreeSet<_>>>()?;
-        let mut lease = check_lease(self.lease)?;
+        let Self { routes, worker, max_jobs, wait, lease } = self;
+        let (routes, worker, (max_jobs, wait, mut lease)) = all_of(
+            check_routes(routes),
+            check_worker(&worker),
+            all_of(check_max_jobs(max_jobs), check_wait(wait), check_lease(lease)),
+        )?;
         for route in &routes {
             let timeout = pulled(policies, route, caller)?;
             lease = timeout.map_or(lease, |timeout| lease.min(timeout));
         }
-        let wait = self.wait.unwrap_or_default();
-        if wait > MAX_WAIT {
-            return Err(Error::invalid("wait", "must be at most 30 seconds"));
-        }
-        let max_jobs = match self.max_jobs as usize {
-            0 => DEFAULT_JOBS,
-            jobs if jobs <= MAX_JOBS => jobs,
-            _ => {
-                return Err(Error::invalid(
-                    "max_jobs",
-                    format_args!("must be a number from 1 to {MAX_JOBS}"),
-                ));
-            }
-        };
-        Ok(Asked { routes, worker: check_worker(&self.worker)?, max_jobs, wait, lease })
+        Ok(Asked { routes, worker, max_jobs, wait, lease })
     }
 }
 
 impl ExtendRequest {
     /// Checks the request: the worker, the leases, each once, and how long they last.
     pub(super) fn check(&self) -> Result<(Arc<str>, Vec<Lease>, Duration)> {
-        check_number("leases", self.leases.len())?;
         let mut known = HashSet::new();
         let leases = self.leases.iter().enumerate();
         let leases = leases.map(|(at, text)| check_lease_text(format!("leases[{at}]"), text, &mut known));
-        Ok((check_worker(&self.worker)?, leases.collect::<Result<_>>()?, check_lease(self.lease)?))
+        let leases = check_number("leases", self.leases.len()).and_then(|()| leases.collect());
+        all_of(check_worker(&self.worker), leases, check_lease(self.lease))
     }
 }
 
 impl FinishRequest {
     /// Checks the request: the worker, and the outcomes, one for each lease.
     pub(super) fn check(self) -> Result<(Arc<str>, Vec<Ran>)> {
-        check_number("outcomes", self.outcomes.len())?;
+        let number = check_number("outcomes", self.outcomes.len());
         let mut known = HashSet::new();
         let outcomes = self.outcomes.into_iter().enumerate();
         let ran = outcomes.map(|(at, JobOutcome { lease: text, completed, failed })| {
@@ -177,8 +165,7 @@ impl FinishRequest {
             };
             Ok(Ran { text, lease, result })
         });
-        let ran = ran.collect::<Result<_>>()?;
-        Ok((check_worker(&self.worker)?, ran))
+        both(check_worker(&self.worker), number.and_then(|()| ran.collect()))
     }
 }
 
@@ -248,6 +235,24 @@ fn check_number(field: &'static str, items: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid(field, format_args!("has {items} items, but needs 1 to {MAX_ITEMS}")))
+}
+
+fn check_routes(routes: Vec<String>) -> Result<BTreeSet<RouteName>> {
+    check_number("routes", routes.len())?;
+    routes.into_iter().map(|name| RouteName::from_field("routes", name)).collect()
+}
+
+fn check_max_jobs(max_jobs: u32) -> Result<usize> {
+    match max_jobs as usize {
+        0 => Ok(DEFAULT_JOBS),
+        jobs if jobs <= MAX_JOBS => Ok(jobs),
+        _ => Err(Error::invalid("max_jobs", format_args!("must be a number from 1 to {MAX_JOBS}"))),
+    }
+}
+
+fn check_wait(wait: Option<Duration>) -> Result<Duration> {
+    let wait = wait.unwrap_or_default();
+    if wait > MAX_WAIT { Err(Error::invalid("wait", "must be at most 30 seconds")) } else { Ok(wait) }
 }
 
 fn check_lease(lease: Option<Duration>) -> Result<Duration> {

@@ -79,6 +79,38 @@ async fn a_wrong_member_is_named() {
 }
 
 #[tokio::test]
+async fn everything_that_is_wrong_is_named_over_both_apis() {
+    let hookbox = Hookbox::with_routes(Sqlite, &routes());
+    let long = json!({ "routes": ["orders", "No"], "worker": "a b", "max_jobs": 101, "wait": "31s", "lease": "13h" });
+    for (path, body, fields) in [
+        ("lease", json!({}), &["routes", "worker"][..]),
+        ("lease", long, &["routes", "worker", "max_jobs", "wait", "lease"]),
+        // Whether there is such a route is looked up only if nothing else is wrong.
+        ("lease", json!({ "routes": ["other"], "max_jobs": 101 }), &["worker", "max_jobs"]),
+        ("extend", json!({}), &["worker", "leases"]),
+        ("extend", json!({ "leases": ["1"], "lease": "0s" }), &["worker", "leases[0]", "lease"]),
+        ("finish", json!({}), &["worker", "outcomes"]),
+        ("finish", json!({ "outcomes": [{ "lease": LEASE }] }), &["worker", "outcomes[0]"]),
+    ] {
+        let problem = call(&hookbox.rest, path, &body).await.refused_field(fields[0]);
+        let violations = problem["violations"].as_array().unwrap();
+        let named = violations.iter().map(|violation| violation["field"].as_str().unwrap());
+        assert_eq!(named.collect::<Vec<_>>(), fields, "{problem}");
+    }
+    let mut client = grpc(&hookbox);
+    for (status, fields) in [
+        (client.lease_jobs(proto::LeaseJobsRequest::default()).await.unwrap_err(), ["routes", "worker"]),
+        (
+            client.extend_leases(proto::ExtendLeasesRequest::default()).await.unwrap_err(),
+            ["worker", "leases"],
+        ),
+        (client.finish_jobs(proto::FinishJobsRequest::default()).await.unwrap_err(), ["worker", "outcomes"]),
+    ] {
+        assert_eq!(fields_of(&status), fields, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_route_that_workers_cannot_pull_is_refused() {
     let hookbox = Hookbox::with_routes(Sqlite, &routes());
     let unknown = call(&hookbox.rest, "lease", &asked(&json!({ "routes": ["orders", "other"] }))).await;
@@ -205,8 +237,14 @@ async fn grpc_names_a_wrong_field_and_a_wrong_route() {
 
 #[track_caller]
 fn field_of(status: &Status) -> String {
+    fields_of(status).remove(0)
+}
+
+#[track_caller]
+fn fields_of(status: &Status) -> Vec<String> {
     refused(status, Code::InvalidArgument, "INVALID_FIELD");
-    status.get_details_bad_request().unwrap().field_violations[0].field.clone()
+    let violations = status.get_details_bad_request().unwrap().field_violations;
+    violations.into_iter().map(|violation| violation.field).collect()
 }
 
 #[track_caller]
