@@ -114,7 +114,7 @@ PATHS = ["/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/v1/
          "/v1/webhooks/{}/watch", "/v1/webhooks/{}/retry", "/v1/webhooks/{}/cancel",
          "/v1/webhooks/{}/release", "/v1/webhooks/{}/discard", "/v1/sources", "/v1/sources/{}",
          "/v1/sources/{}/rejections",
-         "/v1/webhook", "/v1/status", "/v1/retry", "/v1/replay", "/v1/cancel",
+         "/v1/webhook", "/v1/status", "/v1/watch", "/v1/retry", "/v1/replay", "/v1/cancel",
          "/v1/stats", "/v1/routes", "/v1/routes/{}/move", "/v1/routes/{}/cancel", "/v1/pause", "/v1/resume", "/v1/pauses", "/v1/settings/reload"]
 PARAMETERS = ["idempotency_key", "source", "route", "status", "event_type", "accepted_after", "accepted_before", "page_size",
               "page_token", "to", "x"]

@@ -123,6 +123,7 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(exact_body::get_webhook_body))
         .routes(routes!(webhooks::get_status))
         .routes(routes!(watch::watch_status))
+        .routes(routes!(watch::watch_status_by_key))
         .routes(routes!(arrivals::watch_webhooks))
         .routes(routes!(webhooks::retry_webhook))
         .routes(routes!(webhooks::cancel_webhook))

@@ -72,7 +72,11 @@ pub const OPERATIONS: &[Operation] = &[
         READ,
     ),
     operation("hookbox.v1.WebhookService/ListWebhooks", &[("GET", "/v1/webhooks")], READ),
-    operation("hookbox.v1.WebhookService/WatchStatus", &[("GET", "/v1/webhooks/{id}/watch")], READ),
+    operation(
+        "hookbox.v1.WebhookService/WatchStatus",
+        &[("GET", "/v1/webhooks/{id}/watch"), ("GET", "/v1/watch")],
+        READ,
+    ),
     operation("hookbox.v1.WebhookService/WatchWebhooks", &[("GET", "/v1/webhooks/watch")], READ),
     operation(
         "hookbox.v1.WebhookService/RetryWebhook",

@@ -1,4 +1,4 @@
-//! Paths that name a webhook by the sender's key instead of its id.
+//! Paths that name a webhook by the sender's key instead of its id. `watch` has one more.
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
@@ -151,7 +151,8 @@ pub(super) async fn cancel_webhook(
     Ok(json(&StatusBody::from(service.cancel(name, route).await?)))
 }
 
-fn name(query: std::result::Result<Query<ByKey>, QueryRejection>) -> Result<WebhookName> {
+/// The webhook that a request names.
+pub(super) fn name(query: std::result::Result<Query<ByKey>, QueryRejection>) -> Result<WebhookName> {
     let ByKey { idempotency_key, source } = parameters(query)?;
     WebhookName::from_fields("", &idempotency_key, &source)
 }

@@ -28,8 +28,14 @@ const SOURCE: &str = "shop";
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// The operations that name a webhook by its key.
-const BY_KEY: [&str; 5] =
-    ["GetStatus", "GetWebhookByKey", "RetryWebhookByKey", "ReplayWebhookByKey", "CancelWebhookByKey"];
+const BY_KEY: [&str; 6] = [
+    "GetStatus",
+    "GetWebhookByKey",
+    "WatchStatusByKey",
+    "RetryWebhookByKey",
+    "ReplayWebhookByKey",
+    "CancelWebhookByKey",
+];
 
 /// Adds an example to every documented error.
 pub(super) fn add_examples(document: &mut OpenApi) {

@@ -1,15 +1,19 @@
-//! `GET /v1/webhooks/{id}/watch`: sends the status after every change of any job, as server-sent events.
+//! `GET /v1/webhooks/{id}/watch` and `GET /v1/watch`: send the status after every change of any job, as server-sent
+//! events.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Extension;
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::http::Uri;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 
 use super::Api;
+use super::by_key::{self, ByKey};
 use super::dto::StatusBody;
 use super::problem::{Problem, Refused};
 use super::query::Id;
@@ -43,8 +47,33 @@ pub(super) async fn watch_status(
     Extension(traceparent): Extension<Traceparent>,
     uri: Uri,
 ) -> Result<Response, Refused> {
+    watch(api, WebhookName::Id(id), traceparent, uri).await
+}
+
+/// Sends the current status, then the status after every change of any job, until all jobs are final, by the sender's key
+///
+/// The events are those of `/v1/webhooks/{id}/watch`.
+#[utoipa::path(
+    get, path = "/v1/watch", tag = "webhooks", operation_id = "WatchStatusByKey", params(ByKey),
+    responses(
+        (status = 200, description = "Events named `status`, each with a WebhookStatus as its data", body = StatusBody, content_type = "text/event-stream"),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn watch_status_by_key(
+    api: Api,
+    Extension(traceparent): Extension<Traceparent>,
+    uri: Uri,
+    query: std::result::Result<Query<ByKey>, QueryRejection>,
+) -> Result<Response, Refused> {
+    watch(api, by_key::name(query)?, traceparent, uri).await
+}
+
+async fn watch(api: Api, name: WebhookName, traceparent: Traceparent, uri: Uri) -> Result<Response, Refused> {
     let stopping = (*api.stopping).clone().cancelled_owned();
-    let changes = api.service.watch(WebhookName::Id(id), stopping).await?;
+    let changes = api.service.watch(name, stopping).await?;
     let events = changes.map(move |change| {
         let event = match change {
             Ok(status) => Event::default().event("status").json_data(StatusBody::from(status)),

@@ -155,7 +155,9 @@ async fn a_token_limited_to_a_source_sees_no_webhook_of_another(#[values(Sqlite,
     for path in ["", "/body", "/status", "/watch"] {
         shop.get(&format!("/v1/webhooks/{id}{path}")).await.problem(404, "WEBHOOK_NOT_FOUND");
     }
-    shop.get("/v1/status?idempotency_key=evt-001").await.problem(404, "WEBHOOK_NOT_FOUND");
+    for path in ["/v1/status", "/v1/watch"] {
+        shop.get(&format!("{path}?idempotency_key=evt-001")).await.problem(404, "WEBHOOK_NOT_FOUND");
+    }
     for call in ["retry", "cancel"] {
         shop.post(&format!("/v1/webhooks/{id}/{call}")).await.problem(404, "WEBHOOK_NOT_FOUND");
     }

@@ -1,6 +1,7 @@
 //! Looking at one webhook: its status, all of it, and every change.
 
 use futures::StreamExt;
+use hookbox::internals::grpc::proto;
 use reqwest::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -136,6 +137,28 @@ async fn watching_a_webhook_that_is_done_tells_its_status_once(#[values(Sqlite, 
     let seen = statuses(&answer.text);
     assert_eq!(seen.len(), 1, "{}", answer.text);
     assert_eq!(seen[0], hookbox.rest.get(&format!("/v1/webhooks/{id}/status")).await.json());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_webhook_is_watched_by_its_key_over_both_apis(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    let gate = hookbox.handler.will_hold();
+    let id = hookbox.rest.accept("evt 001/ü").await;
+    hookbox.wait_for(&id, "processing").await;
+    let path = "/v1/watch?idempotency_key=evt%20001%2F%C3%BC&source=default";
+    let response = hookbox.rest.request(Method::GET, path).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let request = proto::WatchStatusRequest { idempotency_key: "evt 001/ü".into(), ..Default::default() };
+    let changes = hookbox.grpc().watch_status(request).await.unwrap().into_inner();
+    drop(gate);
+    let seen = statuses(&response.text().await.unwrap());
+    let words = seen.iter().map(|event| event["status"].as_str().unwrap());
+    assert_eq!(words.collect::<Vec<_>>(), ["processing", "completed"]);
+    assert!(seen.iter().all(|event| event["id"] == id.as_str()));
+    let words = changes.map(|change| change.unwrap().status());
+    assert_eq!(words.collect::<Vec<_>>().await, [proto::Status::Processing, proto::Status::Completed]);
 }
 
 #[rstest]

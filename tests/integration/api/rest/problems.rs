@@ -154,6 +154,7 @@ async fn a_call_by_a_wrong_or_an_unknown_key_is_refused(#[values(Sqlite, Postgre
     hookbox.rest.accept("evt-001").await;
     let calls = [
         (Method::GET, "/v1/webhook"),
+        (Method::GET, "/v1/watch"),
         (Method::POST, "/v1/retry"),
         (Method::POST, "/v1/replay"),
         (Method::POST, "/v1/cancel"),
