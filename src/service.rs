@@ -25,6 +25,7 @@ mod searches;
 mod send_edited;
 mod send_test;
 mod sensitive;
+pub mod shares;
 pub mod source_view;
 pub mod sources;
 mod unserved;
@@ -42,7 +43,6 @@ use tracing::level_filters::LevelFilter;
 pub use self::actions::ActionPage;
 use self::alerts::Silences;
 pub use self::apart::apart;
-use self::arrivals::Followers;
 use self::conflicts::Via;
 pub use self::number_pages::{number_of_token, token_of_number};
 use self::observe::Probes;
@@ -55,6 +55,7 @@ use self::recent::Recent;
 use self::reload::RoutesInForce;
 use self::searches::Searches;
 pub use self::send_test::{MAX_TEST_BYTES, TestRequest};
+use self::shares::Shares;
 pub use self::unserved::log_unserved;
 use self::work::Work;
 use crate::access::{Access, Caller};
@@ -104,9 +105,11 @@ pub struct Shared {
     probes: Arc<Probes>,
     /// The statistics for callers that look again and again; none if the store could not be read.
     recent_stats: Recent<Option<StoreStats>>,
-    searches: Arc<Searches>,
+    searches: Searches,
     work: Arc<Work>,
-    followers: Arc<Followers>,
+    /// The places for streams of new webhooks, and those for watchers of one webhook.
+    followers: Shares,
+    watchers: Shares,
     silences: Silences,
     access: Arc<Access>,
     /// Notified when a replay was started here.
@@ -143,22 +146,21 @@ impl Service {
     ) -> Self {
         receiving.activity.keep(&routes.sources());
         let caller = Arc::new(Caller::unlimited("hookbox", None));
-        let (probes, followers, searches) = (Arc::default(), Arc::default(), Arc::default());
-        let replay_started = Notify::new();
         let shared = Shared {
             store,
             routes,
             clock,
             metrics,
             receiving,
-            probes,
+            probes: Arc::default(),
             recent_stats: Recent::default(),
-            searches,
+            searches: Searches::default(),
             work,
-            followers,
+            followers: arrivals::places(),
+            watchers: watch::places(),
             silences: Silences::default(),
             access,
-            replay_started,
+            replay_started: Notify::new(),
         };
         Self { shared: Arc::new(shared), caller, reason: None }
     }

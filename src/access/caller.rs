@@ -125,9 +125,14 @@ impl Caller {
         Arc::clone(&UNKNOWN)
     }
 
-    /// The name of the token.
+    /// The name of the token, or what logs call a caller without one.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name of the token; none if the caller has none.
+    pub fn token_name(&self) -> Option<&str> {
+        self.token.as_ref().map(|_| self.name())
     }
 
     /// Whether the caller has a role. `Operate` includes `Read`.

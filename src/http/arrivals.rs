@@ -54,7 +54,8 @@ pub(super) struct Wanted {
 /// whose connection has ended calls again with it as `after`, or sends it in `Last-Event-ID`, and misses nothing. Some
 /// webhooks that were sent before may then be sent again, all with ids greater than that position: with several replicas,
 /// a webhook can become visible after others with greater ids. If the server stops first, or the store fails, the last
-/// event is named `error`, and its data is a Problem. At most 64 streams are open at once at a process.
+/// event is named `error`, and its data is a Problem. At most 64 streams are open at once at a process, 32 of them with
+/// the same token.
 #[utoipa::path(
     get, path = "/v1/webhooks/watch", tag = "webhooks", operation_id = "WatchWebhooks",
     params(Wanted, ("Last-Event-ID" = Option<String>, Header, description = "As `after`, which counts if both are given")),

@@ -38,7 +38,7 @@ pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
         (status = 200, description = "Events named `status`, each with a WebhookStatus as its data", body = StatusBody, content_type = "text/event-stream"),
         (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available, or there are too many watchers; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn watch_status(
@@ -59,7 +59,7 @@ pub(super) async fn watch_status(
         (status = 200, description = "Events named `status`, each with a WebhookStatus as its data", body = StatusBody, content_type = "text/event-stream"),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store is not available, or there are too many watchers; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn watch_status_by_key(

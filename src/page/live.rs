@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,12 +10,12 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures::stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::context::Context;
 use super::{Paths, Shared};
 use crate::access::Caller;
 use crate::domain::job::Status;
+use crate::service::shares::{Place, Shares};
 use crate::service::{ActionQuery, Service, StatusCounts};
 
 /// The time between two looks of a stream for changes, and so between two loads of a view.
@@ -41,36 +40,17 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What all streams share.
 #[derive(Debug)]
 pub(super) struct Live {
-    free: Arc<Semaphore>,
-    /// The places of each holder that has some.
-    free_of_one: Mutex<HashMap<Holder, Arc<Semaphore>>>,
+    places: Shares,
     /// The last read for each limited caller, and for all others: its monotonic time, and the digest of its result.
     seen: tokio::sync::Mutex<HashMap<Option<String>, (Duration, u64)>>,
     /// The monotonic time at which the last look ended.
     looked_at: Mutex<Duration>,
 }
 
-/// The holder of streams.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Holder {
-    /// A token, by its name.
-    Token(String),
-    /// An address, where no token is needed.
-    Address(Option<IpAddr>),
-}
-
-/// The place of a stream, free again when it is dropped.
-struct Place {
-    _of_all: OwnedSemaphorePermit,
-    _of_one: OwnedSemaphorePermit,
-}
-
 impl Default for Live {
     fn default() -> Self {
-        let free = Arc::new(Semaphore::new(MAX_STREAMS));
         Self {
-            free,
-            free_of_one: Mutex::default(),
+            places: Shares::new(MAX_STREAMS, MAX_STREAMS_OF_ONE, "live pages"),
             seen: tokio::sync::Mutex::default(),
             looked_at: Mutex::default(),
         }
@@ -78,16 +58,6 @@ impl Default for Live {
 }
 
 impl Live {
-    /// A place for another stream; none if the limit is reached.
-    fn place(&self, holder: Holder) -> Option<Place> {
-        let mut free_of_one = self.free_of_one.lock().unwrap_or_else(PoisonError::into_inner);
-        free_of_one.retain(|_, free| free.available_permits() < MAX_STREAMS_OF_ONE);
-        let free = free_of_one.entry(holder).or_insert_with(|| Arc::new(Semaphore::new(MAX_STREAMS_OF_ONE)));
-        let of_one = Arc::clone(free).try_acquire_owned().ok()?;
-        let of_all = Arc::clone(&self.free).try_acquire_owned().ok()?;
-        Some(Place { _of_all: of_all, _of_one: of_one })
-    }
-
     /// The monotonic time at which the last look ended. What was made before does not have what it found.
     pub(super) fn looked_at(&self) -> Duration {
         *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
@@ -95,8 +65,8 @@ impl Live {
 
     /// The time between two looks of a stream: all streams together look at most once in [`LOOK_SHARE`].
     fn pause(&self) -> Duration {
-        let streams = MAX_STREAMS - self.free.available_permits();
-        LOOK_EVERY.max(LOOK_SHARE.saturating_mul(u32::try_from(streams).unwrap_or(u32::MAX)))
+        let streams = u32::try_from(self.places.taken()).unwrap_or(u32::MAX);
+        LOOK_EVERY.max(LOOK_SHARE.saturating_mul(streams))
     }
 }
 
@@ -109,12 +79,9 @@ pub(super) fn routes() -> Paths {
 /// made.
 async fn follow(context: Context) -> Response {
     let Context { service, caller, client, shared, .. } = context;
-    let holder = if service.access().needs_tokens() {
-        Holder::Token(caller.name().to_owned())
-    } else {
-        Holder::Address(client)
-    };
-    let Some(place) = shared.live.place(holder) else {
+    // Where no token is needed, the address has the share.
+    let address = client.map(|address| address.to_string()).unwrap_or_default();
+    let Ok(place) = shared.live.places.take(caller.token_name().or(Some(address.as_str()))) else {
         let text = "too many pages are live; this one loads again every few seconds instead\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     };

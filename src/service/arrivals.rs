@@ -9,23 +9,24 @@ mod seen;
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::seen::Seen;
 use super::Service;
+use super::shares::{Place, Shares};
 use super::until::until;
-use crate::domain::error::{Error, Reason, Result};
+use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::{EventType, Source, WebhookStatus};
 
-/// The most streams at once in this process.
+/// The most streams at once in this process, and those of one token.
 const MAX_FOLLOWERS: usize = 64;
+const MAX_FOLLOWERS_OF_ONE: usize = MAX_FOLLOWERS / 2;
 
 /// The most ids that are read at once.
 const IDS_AT_ONCE: usize = 1_000;
@@ -41,9 +42,6 @@ const NEAR: Duration = Duration::from_millis(100);
 
 /// How often a stream tells its position if no webhook is sent.
 const POSITION_EVERY: Duration = Duration::from_secs(10);
-
-/// The `Retry-After` when [`MAX_FOLLOWERS`] streams are open.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Which webhooks to send. A webhook has to match every filter that is there.
 #[derive(Clone, Debug, Default)]
@@ -86,13 +84,8 @@ pub struct Arrival {
 }
 
 /// The places for streams.
-#[derive(Debug)]
-pub(super) struct Followers(Arc<Semaphore>);
-
-impl Default for Followers {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_FOLLOWERS)))
-    }
+pub(super) fn places() -> Shares {
+    Shares::new(MAX_FOLLOWERS, MAX_FOLLOWERS_OF_ONE, "streams of new webhooks")
 }
 
 impl Service {
@@ -105,7 +98,7 @@ impl Service {
         query: ArrivalQuery,
         stopping: impl Future<Output = ()> + Send + 'static,
     ) -> Result<BoxStream<'static, Result<Arrival>>> {
-        let place = Arc::clone(&self.followers.0).try_acquire_owned().map_err(|_| too_many_streams())?;
+        let place = self.followers.take(self.caller.token_name())?;
         let follower = Follower::start(self.clone(), query, place).await?;
         let arrivals = stream::unfold(Some(follower), |follower| async {
             let mut follower = follower?;
@@ -135,11 +128,11 @@ struct Follower {
     read_at: Instant,
     told_at: Instant,
     told: WebhookId,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Follower {
-    async fn start(service: Service, query: ArrivalQuery, place: OwnedSemaphorePermit) -> Result<Self> {
+    async fn start(service: Service, query: ArrivalQuery, place: Place) -> Result<Self> {
         let notified = service.store.changes().arrivals();
         let late = service.store.visible_within();
         let seen = match query.after {
@@ -250,9 +243,4 @@ impl Follower {
             && route.as_ref().is_none_or(|route| webhook.jobs.iter().any(|job| job.route == *route));
         is_wanted.then(|| self.service.arranged(webhook))
     }
-}
-
-fn too_many_streams() -> Error {
-    let detail = format!("{MAX_FOLLOWERS} streams of new webhooks are open already; close one, or try again");
-    Error::new(Reason::StoreUnavailable, detail).retry_after(RETRY_AFTER)
 }

@@ -61,7 +61,7 @@ impl Service {
     pub async fn list(&self, query: ListQuery) -> Result<Page> {
         let Some(query) = self.limited_query(&query) else { return Ok(Page::default()) };
         let _turn = match query.body {
-            Some(_) => Some(self.searches.turn(self.clock.as_ref()).await?),
+            Some(_) => Some(self.searches.turn(self.caller.token_name(), self.clock.as_ref()).await?),
             None => None,
         };
         let mut page = self.store.list(query).await?;
@@ -73,17 +73,19 @@ impl Service {
     /// Sends the current status, then the status after every change of any job, until all jobs are final. A webhook in
     /// quarantine is watched until it is released, or until it is removed; then the last item is `WebhookNotFound`.
     /// Once `stopping` is ready, the stream ends with the error `ShuttingDown`; at the first change after a reload has
-    /// taken away the caller's token, with `Unauthenticated`. Errors: `WebhookNotFound`.
+    /// taken away the caller's token, with `Unauthenticated`. Errors: `WebhookNotFound`; `StoreUnavailable` also if there
+    /// are too many watchers.
     pub async fn watch(
         &self,
         name: WebhookName,
         stopping: impl Future<Output = ()> + Send + 'static,
     ) -> Result<BoxStream<'static, Result<WebhookStatus>>> {
+        let place = self.watchers.take(self.caller.token_name())?;
         if self.caller.is_limited() {
             self.status(name.clone()).await?;
         }
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-        let changes = watch::watch(store, clock, self.routes.get().policies(), name).await?;
+        let changes = watch::watch(store, clock, self.routes.get().policies(), name, place).await?;
         Ok(until(self.seen_changes(changes), async {
             stopping.await;
             Err(Error::shutting_down())

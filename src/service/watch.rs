@@ -12,6 +12,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::shares::{Place, Shares};
 use super::view::arrange;
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Result};
@@ -19,6 +20,10 @@ use crate::domain::policy::Policies;
 use crate::domain::webhook::{WebhookName, WebhookStatus};
 use crate::store::Store;
 use crate::store::changes::{Change, Watching};
+
+/// The most watchers at once in this process, and those of one token.
+const MAX_WATCHERS: usize = 1_000;
+const MAX_WATCHERS_OF_ONE: usize = MAX_WATCHERS / 2;
 
 /// The time between two reads of a webhook in quarantine.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -30,6 +35,12 @@ struct Watcher {
     changes: Watching,
     /// The status that was sent last.
     told: WebhookStatus,
+    _place: Place,
+}
+
+/// The places for watchers.
+pub(super) fn places() -> Shares {
+    Shares::new(MAX_WATCHERS, MAX_WATCHERS_OF_ONE, "watchers of webhooks")
 }
 
 pub(super) async fn watch(
@@ -37,6 +48,7 @@ pub(super) async fn watch(
     clock: Arc<dyn Clock>,
     policies: Arc<Policies>,
     name: WebhookName,
+    place: Place,
 ) -> Result<BoxStream<'static, Result<WebhookStatus>>> {
     let id = store.status(name).await?.id;
     // Subscribes before it reads the status, so that no change is missed. A change that is already in the
@@ -45,7 +57,7 @@ pub(super) async fn watch(
     let mut told = store.status(WebhookName::Id(id)).await?;
     arrange(&mut told, &policies);
     let first = told.clone();
-    let watcher = Watcher { store, clock, policies, changes, told };
+    let watcher = Watcher { store, clock, policies, changes, told, _place: place };
     let later = stream::unfold(Some(watcher), |watcher| async move {
         let mut watcher = watcher?;
         if is_over(&watcher.told) {

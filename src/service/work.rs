@@ -16,7 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -29,20 +29,19 @@ pub use self::request::{
 };
 pub use self::unsent::Unsent;
 use super::Service;
+use super::shares::Shares;
 use crate::domain::clock::Clock;
 use crate::domain::delivery::delivery_id;
-use crate::domain::error::{Error, Reason, Result};
+use crate::domain::error::{Error, Result};
 use crate::store::{ClaimedJob, JobQueue};
 use crate::telemetry::metrics::Metrics;
 
 /// The largest request of a worker, in bytes: 100 results of 64 KiB, and room for the rest.
 pub const MAX_WORK_BYTES: usize = 8 * 1024 * 1024;
 
-/// The most polls that wait at once in this process.
+/// The most polls that wait at once in this process, and those of one token.
 const MAX_POLLS: usize = 1_000;
-
-/// After which time a worker should poll again when as many polls wait as may.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+const MAX_POLLS_OF_ONE: usize = MAX_POLLS / 2;
 
 /// A job that was leased to a worker.
 #[derive(Clone, Debug)]
@@ -77,8 +76,7 @@ pub fn payload_bytes(jobs: &[PulledJob]) -> usize {
 pub struct Work {
     /// To the hub, which claims jobs.
     polls: mpsc::Sender<Poll>,
-    /// One permit for each poll that may still come.
-    free: Arc<Semaphore>,
+    places: Shares,
     /// For random retry delays.
     random: Mutex<SmallRng>,
 }
@@ -106,13 +104,14 @@ impl Work {
                 tracing::error!(error = %error, "leasing jobs to workers failed; this process leases no more");
             }
         });
+        let places = Shares::new(MAX_POLLS, MAX_POLLS_OF_ONE, "requests of workers that wait for jobs");
         let random = Mutex::new(SmallRng::seed_from_u64(seed));
-        (Arc::new(Self { polls, free: Arc::new(Semaphore::new(MAX_POLLS)), random }), ended)
+        (Arc::new(Self { polls, places, random }), ended)
     }
 
     /// How many polls wait.
     pub(super) fn waiting(&self) -> usize {
-        MAX_POLLS - self.free.available_permits()
+        self.places.taken()
     }
 }
 
@@ -127,7 +126,7 @@ impl Service {
     pub async fn lease_jobs(&self, request: LeaseRequest) -> Result<Vec<PulledJob>> {
         let asked = request.check(&self.routes.get().policies(), &self.caller)?;
         // Given back when the worker is answered or has gone.
-        let _permit = Arc::clone(&self.work.free).try_acquire_owned().map_err(|_| too_many_polls())?;
+        let _place = self.work.places.take(self.caller.token_name())?;
         let (answer, answered) = oneshot::channel();
         let poll = Poll {
             worker: asked.worker,
@@ -137,15 +136,8 @@ impl Service {
             until: self.clock.monotonic().saturating_add(asked.wait),
             answer,
         };
-        self.work.polls.try_send(poll).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => too_many_polls(),
-            mpsc::error::TrySendError::Closed(_) => Error::shutting_down(),
-        })?;
+        // Waits only if polls whose callers have gone are still in the channel.
+        self.work.polls.send(poll).await.map_err(|_| Error::shutting_down())?;
         answered.await.unwrap_or_else(|_| Err(Error::shutting_down()))
     }
-}
-
-fn too_many_polls() -> Error {
-    let detail = format!("{MAX_POLLS} requests of workers wait for jobs already; try again in a moment");
-    Error::new(Reason::StoreUnavailable, detail).retry_after(RETRY_AFTER)
 }

@@ -6,6 +6,7 @@ mod failures;
 mod limits;
 mod program;
 mod reload;
+mod shares;
 
 use hookbox::internals::access::Digest;
 use hookbox::internals::grpc::proto::webhook_service_client::WebhookServiceClient;

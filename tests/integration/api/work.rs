@@ -91,7 +91,7 @@ async fn answered(poll: JoinHandle<Vec<Value>>) -> Vec<Value> {
 }
 
 /// Waits until as many polls wait.
-async fn wait_for_polls(hookbox: &Hookbox, polls: usize) {
+pub(crate) async fn wait_for_polls(hookbox: &Hookbox, polls: usize) {
     let line = format!("hookbox_pull_polls {polls}");
     eventually(&line, || async {
         let metrics = hookbox.rest.get("/metrics").await.text;

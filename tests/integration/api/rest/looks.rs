@@ -5,6 +5,7 @@ use hookbox::internals::grpc::proto;
 use reqwest::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
+use tonic::Code;
 
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store, eventually};
 
@@ -187,6 +188,36 @@ async fn many_watchers_of_one_webhook_all_see_its_end(#[values(Sqlite, Postgres)
         let last = statuses(&watcher.await.unwrap().text).pop().unwrap();
         assert_eq!(last["status"], "completed");
     }
+}
+
+#[tokio::test]
+async fn more_watchers_than_there_are_places_are_refused_over_both_apis() {
+    let hookbox = Hookbox::start(Sqlite);
+    let gate = hookbox.handler.will_hold();
+    let id = hookbox.rest.accept("evt-001").await;
+    let request = || proto::WatchStatusRequest { id: id.clone(), ..Default::default() };
+    let mut open = Vec::new();
+    for _ in 0..10 {
+        let mut client = hookbox.grpc();
+        for _ in 0..100 {
+            open.push(client.watch_status(request()).await.unwrap());
+        }
+    }
+    let path = format!("/v1/webhooks/{id}/watch");
+    let refused = hookbox.rest.get(&path).await;
+    let problem = refused.problem(503, "STORE_UNAVAILABLE");
+    assert!(problem["detail"].as_str().unwrap().starts_with("there are 1000 watchers"), "{problem}");
+    assert_eq!(refused.header("retry-after"), "1");
+    let refused = hookbox.grpc().watch_status(request()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    assert_eq!(hookbox.rest.get("/v1/stats").await.status, 200, "other calls are served");
+    drop(open);
+    eventually("a watcher has gone", || async {
+        let watched = hookbox.rest.request(Method::GET, &path).send().await.unwrap();
+        (watched.status() == 200).then_some(())
+    })
+    .await;
+    drop(gate);
 }
 
 #[rstest]
