@@ -1,13 +1,13 @@
 //! Follows the webhooks that come in, from a place in the order of their ids.
 //!
-//! A stream reads the store whenever webhooks were committed, so it needs no memory of its own for those that its client
-//! does not take. With several replicas, a webhook can become visible after others with greater ids. So a stream also
+//! A stream reads the store whenever webhooks were committed, so those that its client does not take wait in the store,
+//! but for a few. With several replicas, a webhook can become visible after others with greater ids. So a stream also
 //! remembers which ids it has seen lately, and looks for others among them: close to the end with every read, and as far
 //! back as there may be some once a second.
 
+mod ready;
 mod seen;
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use futures::stream::{self, BoxStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use self::ready::Ready;
 use self::seen::Seen;
 use super::Service;
 use super::shares::{Place, Shares};
@@ -122,8 +123,7 @@ struct Follower {
     seen: Seen,
     /// Where the read that is under way goes on; none if it has come to the end.
     page: Option<WebhookId>,
-    /// What was read and is not sent yet.
-    ready: VecDeque<Arrival>,
+    ready: Ready,
     swept_at: Instant,
     read_at: Instant,
     told_at: Instant,
@@ -161,7 +161,7 @@ impl Follower {
             notified,
             seen,
             page: None,
-            ready: VecDeque::from([Arrival { webhook: None, resume_after: begin }]),
+            ready: Ready::at(begin),
             // The first read looks at everything after the position.
             swept_at: now.checked_sub(SWEEP_EVERY).unwrap_or(now),
             read_at: now,
@@ -174,17 +174,20 @@ impl Follower {
     /// The next item. Errors: `Unauthenticated`; those of the store.
     async fn next(&mut self) -> Result<Arrival> {
         loop {
-            if let Some(arrival) = self.ready.pop_front() {
+            if let Some(arrival) = self.ready.pop() {
                 (self.told, self.told_at) = (arrival.resume_after, Instant::now());
                 return Ok(arrival);
             }
             self.service.check_caller()?;
+            if self.ready.is_empty() {
+                self.look().await?;
+            }
             self.read().await?;
         }
     }
 
-    /// Reads once, after a pause if nothing is known to be there.
-    async fn read(&mut self) -> Result<()> {
+    /// Looks for webhooks once, after a pause if nothing is known to be there.
+    async fn look(&mut self) -> Result<()> {
         let after = match self.page.take() {
             Some(page) => page,
             None => {
@@ -201,23 +204,25 @@ impl Follower {
         let ids = self.service.store.ids_after(after, IDS_AT_ONCE).await?;
         self.read_at = Instant::now();
         self.page = ids.last().filter(|_| ids.len() == IDS_AT_ONCE).copied();
-        let positions = ids.into_iter().filter_map(|id| self.seen.add(id).map(|position| (id, position)));
-        let positions = positions.collect::<Vec<_>>();
-        if positions.is_empty() {
-            return Ok(());
-        }
-        let ids = positions.iter().map(|(id, _)| *id).collect();
-        let mut statuses = self.service.store.statuses(ids).await?.into_iter().peekable();
-        for (id, resume_after) in positions {
-            // Webhooks that were removed meanwhile are not among them.
-            let Some(webhook) = statuses.next_if(|webhook| webhook.id == id) else { continue };
-            if let Some(webhook) = self.wanted(webhook) {
-                self.ready.push_back(Arrival { webhook: Some(webhook), resume_after });
+        for id in ids {
+            if let Some(resume_after) = self.seen.add(id) {
+                self.ready.add(id, resume_after);
             }
+        }
+        Ok(())
+    }
+
+    /// Reads the next statuses of what was found.
+    async fn read(&mut self) -> Result<()> {
+        let ids = self.ready.to_read();
+        if !ids.is_empty() {
+            let statuses = self.service.store.statuses(ids).await?;
+            let (service, query) = (&self.service, &self.query);
+            self.ready.take(statuses, |webhook| wanted(service, query, webhook));
         }
         let position = self.seen.resume_after();
         if self.ready.is_empty() && position > self.told && self.told_at.elapsed() >= POSITION_EVERY {
-            self.ready.push_back(Arrival { webhook: None, resume_after: position });
+            self.ready.add_position(position);
         }
         Ok(())
     }
@@ -233,14 +238,14 @@ impl Follower {
         self.notified.borrow_and_update();
         Ok(())
     }
+}
 
-    /// The webhook as the caller sees it; none if it is not wanted.
-    fn wanted(&self, mut webhook: WebhookStatus) -> Option<WebhookStatus> {
-        let ArrivalQuery { source, route, event_type, .. } = &self.query;
-        let is_wanted = self.service.sees(&mut webhook)
-            && source.as_ref().is_none_or(|source| *source == webhook.source)
-            && event_type.as_ref().is_none_or(|event_type| *event_type == webhook.event_type)
-            && route.as_ref().is_none_or(|route| webhook.jobs.iter().any(|job| job.route == *route));
-        is_wanted.then(|| self.service.arranged(webhook))
-    }
+/// The webhook as the caller sees it; none if it is not wanted.
+fn wanted(service: &Service, query: &ArrivalQuery, mut webhook: WebhookStatus) -> Option<WebhookStatus> {
+    let ArrivalQuery { source, route, event_type, .. } = query;
+    let is_wanted = service.sees(&mut webhook)
+        && source.as_ref().is_none_or(|source| *source == webhook.source)
+        && event_type.as_ref().is_none_or(|event_type| *event_type == webhook.event_type)
+        && route.as_ref().is_none_or(|route| webhook.jobs.iter().any(|job| job.route == *route));
+    is_wanted.then(|| service.arranged(webhook))
 }

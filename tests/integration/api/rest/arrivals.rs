@@ -7,7 +7,8 @@ use rstest::rstest;
 use serde_json::Value;
 
 use crate::api::harness::client::Rest;
-use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
+use crate::api::harness::handler::Step;
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store, eventually};
 
 const PATH: &str = "/v1/webhooks/watch";
 
@@ -120,6 +121,32 @@ async fn a_stream_begins_after_a_position_and_misses_nothing(#[values(Sqlite, Po
     }
     sent.retain(|id| !ids[..600].contains(id));
     assert_eq!(sent, ids[600..]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_stream_sends_every_webhook_also_if_their_statuses_are_large(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let routes = ["one", "two", "three"].map(|name| format!("[[routes]]\nname = \"{name}\"\n")).concat();
+    let hookbox = Hookbox::with_routes(store, &routes);
+    let error: &'static str = "x".repeat(2_000).leak();
+    hookbox.handler.will((0..300).map(|_| Step::FailForGood(error)));
+    let mut ids = Vec::new();
+    for number in 0..100 {
+        ids.push(hookbox.rest.accept(&number.to_string()).await);
+    }
+    eventually("all jobs are dead letters", || async {
+        let counts = hookbox.rest.get("/v1/stats").await.json()["counts"].clone();
+        (counts["dead_lettered"] == 300).then_some(())
+    })
+    .await;
+    // Together they are larger than what a stream keeps in memory.
+    let mut events = Events::open(&hookbox.rest, "?after=00000000-0000-0000-0000-000000000000").await;
+    events.next().await;
+    for id in &ids {
+        assert_eq!(events.webhook().await.0, *id);
+    }
 }
 
 #[rstest]
