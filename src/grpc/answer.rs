@@ -16,24 +16,10 @@ use crate::telemetry::trace;
 
 pub(super) type Answer<T> = std::result::Result<Response<T>, Status>;
 
-/// A call that is counted once it is known whether there is memory for its answer. Until then, it is among the
-/// extensions of the answer.
-#[derive(Clone, Debug)]
-pub(super) struct Uncounted {
-    service: Service,
-    method: &'static str,
-}
-
-impl Uncounted {
-    pub(super) fn new(api: &Api, method: &'static str) -> Self {
-        Self { service: api.service.clone(), method }
-    }
-
-    /// Counts the call with the code that the client gets.
-    pub(super) fn count(self, code: Code) {
-        count(&self.service, self.method, code);
-    }
-}
+/// The code of an answer, among its extensions. Its call is counted once it is known whether there is memory for the
+/// answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Uncounted(pub(super) Code);
 
 /// Counts a call with the code that the client gets.
 pub(super) fn count(service: &Service, method: &'static str, code: Code) {
@@ -54,7 +40,7 @@ where
     match run(service, method, incoming, call).await {
         Ok(answer) => {
             let mut answer = Response::new(answer);
-            answer.extensions_mut().insert(Uncounted::new(api, method));
+            answer.extensions_mut().insert(Uncounted(Code::Ok));
             Ok(answer)
         }
         Err(status) => {

@@ -17,9 +17,9 @@ use tonic::transport::server::Connected;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::answer::Uncounted;
+use super::answer::{Uncounted, count};
 use super::proto::webhook_service_server::SERVICE_NAME;
-use super::status::{status, too_slow, trace_id_of};
+use super::status::{cut_off, status, too_slow, trace_id_of};
 use super::{Api, MESSAGE_OVERHEAD_BYTES};
 use crate::access::operation_of_call;
 use crate::connections::{Answer, Arrival, Arriving, Connection, Holding, InProgress, Peeked, Stream, Turn};
@@ -72,36 +72,40 @@ where
             return self.inner.call(request).boxed();
         };
         let (in_progress, arriving) = connection.begin();
-        // Health and reflection need no token, and may last: their connection may give way until they are answered.
-        let is_open = operation_of_call(request.uri().path()).is_none();
+        let operation = operation_of_call(request.uri().path());
+        let call =
+            operation.map(|operation| Call { service: self.api.service.clone(), method: operation.method() });
         let arriving = Arc::new(arriving);
-        let gives_way = is_open.then(|| Arc::clone(&arriving));
+        // Health and reflection need no token, and may last: their connection may give way until they are answered.
+        let gives_way = call.is_none().then(|| Arc::clone(&arriving));
         let (arrival, due) = (self.api.bodies.arrival(), None);
         let messages =
             |inner| Body::new(Messages { inner, arrival, due, head: Head::default(), left: 0, arriving });
         let request = request.map(messages);
-        if let Some(method) = large_method(request.uri().path()) {
+        if is_large(request.uri().path()) {
             let next = self.inner.clone();
             let ready = std::mem::replace(&mut self.inner, next);
-            let uncounted = Uncounted::new(&self.api, method);
-            return answer_in_turn(ready, request, in_progress, uncounted).boxed();
+            return answer_in_turn(ready, request, in_progress, call).boxed();
         }
         let answering = self.inner.call(request);
         async move {
-            let answer = keep(answering.await?, in_progress, Turn::default()).await;
+            let answer = keep(answering.await?, in_progress, Turn::default(), call).await;
             Ok(answer.map(|body| Body::new(Holding::new(body, gives_way))))
         }
         .boxed()
     }
 }
 
-/// The method of a call if its answer can have a payload or a page of webhooks; none for any other call.
-fn large_method(path: &str) -> Option<&'static str> {
-    match path.strip_prefix('/')?.strip_prefix(SERVICE_NAME)? {
-        "/GetWebhook" => Some("GetWebhook"),
-        "/ListWebhooks" => Some("ListWebhooks"),
-        _ => None,
-    }
+/// A call of a method that is counted.
+struct Call {
+    service: crate::service::Service,
+    method: &'static str,
+}
+
+/// Whether the answer to a call can have a payload or a page of webhooks.
+fn is_large(path: &str) -> bool {
+    let method = path.strip_prefix('/').and_then(|call| call.strip_prefix(SERVICE_NAME));
+    matches!(method, Some("/GetWebhook" | "/ListWebhooks"))
 }
 
 /// Answers a call whose answer may be large. It waits for its turn once its message has arrived.
@@ -109,7 +113,7 @@ async fn answer_in_turn<S>(
     mut inner: S,
     request: Request<Body>,
     in_progress: InProgress,
-    uncounted: Uncounted,
+    call: Option<Call>,
 ) -> Result<Response<Body>, S::Error>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
@@ -123,12 +127,14 @@ where
     let (message, turn) = match waiting.await {
         Ok(ready) => ready,
         Err(status) => {
-            uncounted.count(status.code());
-            return Ok(keep(status.into_http(), in_progress, Turn::default()).await);
+            let uncounted = Uncounted(status.code());
+            let mut answer = status.into_http::<Body>();
+            answer.extensions_mut().insert(uncounted);
+            return Ok(keep(answer, in_progress, Turn::default(), call).await);
         }
     };
     let answering = inner.call(Request::from_parts(head, message));
-    Ok(keep(answering.await?, in_progress, turn).await)
+    Ok(keep(answering.await?, in_progress, turn, call).await)
 }
 
 /// The message of a call, which names webhooks and has no payload.
@@ -140,35 +146,36 @@ async fn message_of(body: Body) -> Result<Body, Status> {
                 let detail = "the message is too large; send a smaller one";
                 refused(&Error::new(Reason::BodyTooLarge, detail))
             },
-            |status| match status.code() {
-                // The connection failed, or the client broke the rules of HTTP/2.
-                Code::Unknown => Status::cancelled("the request was cut off before its message had arrived"),
-                _ => *status,
-            },
+            |status| if status.code() == Code::Unknown { cut_off() } else { *status },
         )),
     }
 }
 
 /// The answer, with its memory, until it is written. If there is no memory for it, the status that says so; jobs that were
 /// leased for it are given back then. Counts the call if it was not counted yet.
-async fn keep(mut answer: Response<Body>, in_progress: InProgress, turn: Turn) -> Response<Body> {
+async fn keep(
+    mut answer: Response<Body>,
+    in_progress: InProgress,
+    turn: Turn,
+    call: Option<Call>,
+) -> Response<Body> {
     let uncounted = answer.extensions_mut().remove::<Uncounted>();
     let unsent = answer.extensions_mut().remove::<Unsent>();
     let answer = answer.map(Peeked::new);
     let bytes = answer.body().size_hint().lower();
-    let (answer, code) = match in_progress.connection().room(bytes, turn).await {
-        Ok(room) => (answer.map(|body| Body::new(Answer::new(body, in_progress, Arc::new(room)))), Code::Ok),
+    let (answer, refused_with) = match in_progress.connection().room(bytes, turn).await {
+        Ok(room) => (answer.map(|body| Body::new(Answer::new(body, in_progress, Arc::new(room)))), None),
         Err(error) => {
             if let Some(unsent) = unsent {
                 unsent.give_back().await;
             }
             let status = refused(&error);
             let (code, answer) = (status.code(), status.into_http::<Body>());
-            (answer.map(|body| Body::new(Answer::new(body, in_progress, Arc::default()))), code)
+            (answer.map(|body| Body::new(Answer::new(body, in_progress, Arc::default()))), Some(code))
         }
     };
-    if let Some(uncounted) = uncounted {
-        uncounted.count(code);
+    if let (Some(Call { service, method }), Some(Uncounted(code))) = (call, uncounted) {
+        count(&service, method, refused_with.unwrap_or(code));
     }
     answer
 }

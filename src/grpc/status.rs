@@ -8,6 +8,7 @@ use tonic::codegen::http;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::answer::Uncounted;
 use crate::domain::error::{Error, Reason, reasons};
 use crate::domain::id::WebhookId;
 use crate::domain::trace::Traceparent;
@@ -28,6 +29,10 @@ reasons! {
         UnknownMethod = "UNKNOWN_METHOD", "There is no such method";
         /// A message did not arrive in time.
         BodyTimeout = "BODY_TIMEOUT", "The message did not arrive in time";
+        /// A message cannot be decoded.
+        MalformedMessage = "MALFORMED_MESSAGE", "The message cannot be decoded";
+        /// The messages are compressed.
+        CompressionUnknown = "COMPRESSION_UNKNOWN", "The compression of the messages is not supported";
     }
 }
 
@@ -35,8 +40,9 @@ impl GrpcReason {
     /// The code of a reason that only gRPC has.
     pub const fn code(self) -> Code {
         match self {
-            Self::UnknownMethod => Code::Unimplemented,
+            Self::UnknownMethod | Self::CompressionUnknown => Code::Unimplemented,
             Self::BodyTimeout => Code::DeadlineExceeded,
+            Self::MalformedMessage => Code::InvalidArgument,
         }
     }
 }
@@ -85,49 +91,63 @@ pub(super) fn trace_id_of(incoming: Option<&Traceparent>) -> String {
     trace::join(&tracing::Span::none(), incoming).trace_id().to_owned()
 }
 
-/// Adds our error details to a response whose status tonic made itself. Leaves any other response unchanged.
+/// Adds our error details to a response whose status tonic made itself, and has it counted. Leaves any other response
+/// unchanged.
 pub(super) fn explain<B>(mut response: http::Response<B>) -> http::Response<B> {
     if let Some(status) = Status::from_header_map(response.headers())
-        && let Some(explained) = explain_status(&status)
+        && let Some(explained) = explained(&status)
     {
         // Cannot fail: the message is encoded, so it has only bytes that a header may have.
         let _ = explained.add_header(response.headers_mut());
+        response.extensions_mut().insert(Uncounted(explained.code()));
     }
     response
 }
 
-/// Adds our error details to a status with which tonic ended a stream of requests.
-pub(super) fn explained(status: Status) -> Status {
-    explain_status(&status).unwrap_or(status)
-}
-
 /// The status with our error details that replaces a status of tonic; none for any other status.
-fn explain_status(status: &Status) -> Option<Status> {
+pub(super) fn explained(status: &Status) -> Option<Status> {
     if !status.details().is_empty() {
         return None;
     }
-    match status.code() {
+    let message = status.message();
+    Some(match status.code() {
         Code::OutOfRange | Code::ResourceExhausted => {
-            let detail = format!("the message is too large; send a smaller one ({})", status.message());
-            Some(self::status(&Error::new(Reason::BodyTooLarge, detail), &trace_id_of(None)))
+            let detail = format!("the message is too large; send a smaller one ({message})");
+            self::status(&Error::new(Reason::BodyTooLarge, detail), &trace_id_of(None))
         }
-        // If tonic lacks something else, such as a compression, its status has a message that says so.
-        Code::Unimplemented if status.message().is_empty() => {
-            let reason = GrpcReason::UnknownMethod;
-            let details = error_info(reason.as_str(), &trace_id_of(None), None);
+        Code::Unimplemented if message.is_empty() => {
             let detail = "there is no such method; reflection lists the methods";
-            Some(Status::with_error_details(reason.code(), detail, details))
+            refusal(GrpcReason::UnknownMethod, detail)
         }
-        _ => None,
-    }
+        // tonic names the compression.
+        Code::Unimplemented => {
+            let detail = format!("the messages are compressed; send them without compression ({message})");
+            refusal(GrpcReason::CompressionUnknown, &detail)
+        }
+        // Errors of hookbox have details, so the fault is in the message.
+        Code::Internal => {
+            let detail = format!("the message cannot be decoded; encode it as the proto says ({message})");
+            refusal(GrpcReason::MalformedMessage, &detail)
+        }
+        _ => return None,
+    })
 }
 
 /// The status of a call of which a message did not arrive in time; `bytes` of it did.
 pub(super) fn too_slow(bytes: usize) -> Status {
-    let reason = GrpcReason::BodyTimeout;
-    let details = error_info(reason.as_str(), &trace_id_of(None), None);
     let detail = format!("a message arrived too slowly: {bytes} bytes of it; send it again");
-    Status::with_error_details(reason.code(), detail, details)
+    refusal(GrpcReason::BodyTimeout, &detail)
+}
+
+/// The status of a call whose connection failed, or whose client broke the rules of HTTP/2, before the message had
+/// arrived.
+pub(super) fn cut_off() -> Status {
+    Status::cancelled("the request was cut off before its message had arrived")
+}
+
+fn refusal(reason: GrpcReason, detail: &str) -> Status {
+    let details = error_info(reason.as_str(), &trace_id_of(None), None);
+    Status::with_error_details(reason.code(), cut(detail), details)
 }
 
 fn error_info(reason: &str, trace_id: &str, webhook: Option<WebhookId>) -> ErrorDetails {
@@ -169,15 +189,17 @@ mod tests {
     #[test]
     fn only_a_status_that_tonic_made_is_explained() {
         let reason_of = |status: &Status| {
-            let info = explain_status(status)?.get_details_error_info()?;
+            let info = explained(status)?.get_details_error_info()?;
             Some((info.reason, info.domain))
         };
         let ours = |reason: &str| Some((reason.to_owned(), DOMAIN.to_owned()));
         assert_eq!(reason_of(&Status::unimplemented("")), ours("UNKNOWN_METHOD"));
         assert_eq!(reason_of(&Status::out_of_range("too large")), ours("BODY_TOO_LARGE"));
-        assert_eq!(reason_of(&Status::unimplemented("Content is compressed")), None);
+        assert_eq!(reason_of(&Status::unimplemented("Content is compressed")), ours("COMPRESSION_UNKNOWN"));
+        assert_eq!(reason_of(&Status::internal("invalid tag value: 0")), ours("MALFORMED_MESSAGE"));
         assert_eq!(reason_of(&Status::not_found("unknown service")), None);
-        let rate_limited = Error::new(Reason::RateLimited, "too many");
-        assert_eq!(reason_of(&status(&rate_limited, "")), None);
+        for reason in [Reason::RateLimited, Reason::Internal] {
+            assert_eq!(reason_of(&status(&Error::new(reason, "ours"), "")), None);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! `hookbox.v1.WebhookService`: each method reads its request, calls the service, and answers.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
@@ -27,6 +27,9 @@ use crate::service::{Service, apart};
 
 /// How many requests of one stream are processed at once. Until one is done, the stream is not read further.
 const PIPELINE_DEPTH: usize = 256;
+
+/// The method of a pipeline.
+const PIPELINE: &str = "SubmitWebhooks";
 
 /// The implementation of `WebhookService`.
 #[derive(Clone, Debug)]
@@ -86,10 +89,9 @@ impl Webhooks {
         kept: KeptHeaders,
         incoming: Option<Traceparent>,
     ) -> proto::SubmitWebhooksResponse {
-        const METHOD: &str = "SubmitWebhooks";
         let idempotency_key = request.idempotency_key.clone();
         let mut refusal = None;
-        let answer = run(SERVICE_NAME, METHOD, incoming, |traceparent| async {
+        let answer = run(SERVICE_NAME, PIPELINE, incoming, |traceparent| async {
             self.submit(request, &metadata, kept, traceparent).await.inspect_err(|error| {
                 refusal = Some(proto::SubmitError {
                     code: status::code_of(error.reason()) as i32,
@@ -103,12 +105,19 @@ impl Webhooks {
         })
         .await;
         // These answers are small: they need no memory that could be used up.
-        count(&self.0.service, METHOD, answered_code(&answer));
+        count(&self.0.service, PIPELINE, answered_code(&answer));
         let result = match answer {
             Ok(accepted) => Some(PipelineResult::Accepted(accepted)),
             Err(_) => refusal.map(PipelineResult::Error),
         };
         proto::SubmitWebhooksResponse { result }
+    }
+
+    /// The status that ends a pipeline whose next message tonic refuses. Counts it as the answer to that message.
+    fn end_of_pipeline(&self, refused: Status) -> Status {
+        let Some(explained) = status::explained(&refused) else { return refused };
+        count(&self.0.service, PIPELINE, explained.code());
+        explained
     }
 }
 
@@ -147,6 +156,11 @@ impl WebhookService for Webhooks {
         let cut_off = stopped.map(move |()| Err(status::status(&Error::shutting_down(), &trace_id)));
         let bodies = self.0.bodies.clone();
         let answers = until(requests, cut_off)
+            // Behind a message that tonic refuses, the bytes are no longer known to be messages.
+            .scan(false, |has_ended, request| {
+                let is_next = !std::mem::replace(has_ended, request.is_err());
+                ready(is_next.then_some(request))
+            })
             // Until there is memory for a request, the stream is not read further.
             .then(move |request| {
                 let bodies = bodies.clone();
@@ -160,7 +174,7 @@ impl WebhookService for Webhooks {
                     (webhooks.clone(), Arc::clone(&metadata), kept.clone(), incoming.clone());
                 async move {
                     let _room = room;
-                    let request = request.map_err(status::explained)?;
+                    let request = request.map_err(|refused| webhooks.end_of_pipeline(refused))?;
                     Ok(webhooks.submit_of_pipeline(request, metadata, kept, incoming).await)
                 }
             })

@@ -229,6 +229,61 @@ async fn an_unknown_method_is_refused_with_its_reason() {
     }
 }
 
+/// A message that no method of webhooks can decode: it has a number where they have a text.
+const NUMBER: proto::GetReplayRequest = proto::GetReplayRequest { number: 1 };
+
+/// A client that encodes such messages.
+async fn wrong_client(hookbox: &Hookbox) -> tonic::client::Grpc<tonic::transport::Channel> {
+    let mut client = tonic::client::Grpc::new(hookbox.channel());
+    client.ready().await.unwrap();
+    client
+}
+
+/// Whether so many calls of a method are counted with this code.
+async fn are_counted(hookbox: &Hookbox, times: u64, method: &str, code: &str) -> bool {
+    let line = format!(r#"hookbox_requests_total{{api="grpc",endpoint="{method}",code="{code}"}} {times}"#);
+    hookbox.rest.get("/metrics").await.text.lines().any(|written| written == line)
+}
+
+#[rstest]
+#[case::answered_at_once("SubmitWebhook")]
+#[case::answered_in_turn("GetWebhook")]
+#[tokio::test]
+async fn a_message_that_cannot_be_decoded_or_is_compressed_is_refused_with_its_reason(#[case] method: &str) {
+    let hookbox = Hookbox::start(Sqlite);
+    let mut client = wrong_client(&hookbox).await;
+    let path = format!("/hookbox.v1.WebhookService/{method}");
+    let codec = tonic_prost::ProstCodec::<proto::GetReplayRequest, proto::GetStatsResponse>::default;
+    let request = tonic::Request::new(NUMBER);
+    let status = client.unary(request, path.parse().unwrap(), codec()).await.unwrap_err();
+    refused(&status, Code::InvalidArgument, "MALFORMED_MESSAGE");
+    assert!(are_counted(&hookbox, 1, method, "InvalidArgument").await);
+
+    let mut request = tonic::Request::new(NUMBER);
+    request.metadata_mut().insert("grpc-encoding", "gzip".parse().unwrap());
+    client.ready().await.unwrap();
+    let status = client.unary(request, path.parse().unwrap(), codec()).await.unwrap_err();
+    refused(&status, Code::Unimplemented, "COMPRESSION_UNKNOWN");
+    assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), "identity");
+    assert!(are_counted(&hookbox, 1, method, "Unimplemented").await);
+}
+
+#[tokio::test]
+async fn a_message_of_a_pipeline_that_cannot_be_decoded_ends_it_with_its_reason() {
+    let hookbox = Hookbox::start(Sqlite);
+    // The first one has no bytes.
+    let requests = stream::iter([proto::GetReplayRequest::default(), NUMBER, NUMBER]);
+    let path = "/hookbox.v1.WebhookService/SubmitWebhooks".parse().unwrap();
+    let codec = tonic_prost::ProstCodec::<proto::GetReplayRequest, proto::SubmitWebhooksResponse>::default();
+    let mut client = wrong_client(&hookbox).await;
+    let answers = client.streaming(tonic::Request::new(requests), path, codec).await.unwrap();
+    let mut answers = answers.into_inner();
+    answers.next().await.unwrap().unwrap();
+    refused(&answers.next().await.unwrap().unwrap_err(), Code::InvalidArgument, "MALFORMED_MESSAGE");
+    assert!(answers.next().await.is_none());
+    assert!(are_counted(&hookbox, 2, "SubmitWebhooks", "InvalidArgument").await);
+}
+
 #[tokio::test]
 async fn a_refusal_that_quotes_a_long_text_still_arrives() {
     let hookbox = Hookbox::start(Sqlite);
