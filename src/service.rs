@@ -188,7 +188,7 @@ impl Service {
         }
         // An operator who sends an edited webhook is not its sender.
         if via != Via::Edit {
-            self.activity().note(&source, |seen| seen.last_seen = Some(self.clock.now()));
+            self.activity().note(&source, |seen| seen.last_seen = Some(self.arrived()));
         }
         // The store takes the webhook, so what is logged is copied before, if it is logged at all.
         let logged = (LevelFilter::current() >= LevelFilter::DEBUG)

@@ -91,7 +91,7 @@ pub(super) async fn others(context: &Context) -> Result<BTreeMap<Source, Other>>
     }
     if !context.caller.has_limited_routes() {
         for (source, other) in &mut others {
-            other.last_seen = context.service.activity().seen(source).last_seen;
+            other.last_seen = context.service.activity().seen(source).last_seen.map(|seen| seen.at);
         }
     }
     for pause in context.service.pauses().await? {

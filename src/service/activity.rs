@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::alerts::{Failing, Verifications};
+use super::receive::Arrived;
 use crate::domain::secret::Secret;
 use crate::domain::verdict::{Cause, Verdict};
 use crate::domain::webhook::Source;
@@ -37,7 +38,7 @@ pub struct Activity {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceSeen {
     /// When the last request came that was verified, or that nothing verifies.
-    pub last_seen: Option<Timestamp>,
+    pub last_seen: Option<Arrived>,
     /// Requests that were verified, or that nothing verifies, and whose webhooks could be read.
     pub verified: u64,
     /// Requests that were not verified, also those in quarantine.

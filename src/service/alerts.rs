@@ -172,7 +172,7 @@ async fn accept(
     if jobs.is_empty() {
         return Ok(None);
     }
-    service.activity().note(&webhook.source, |seen| seen.last_seen = Some(service.clock.now()));
+    service.activity().note(&webhook.source, |seen| seen.last_seen = Some(service.arrived()));
     let mut tries = 0;
     loop {
         let took = Stopwatch::start();

@@ -59,10 +59,12 @@ impl Receiving {
 }
 
 /// When a request came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrived {
-    at: Timestamp,
-    monotonic: Duration,
+    /// The time of day.
+    pub at: Timestamp,
+    /// The monotonic time.
+    pub monotonic: Duration,
 }
 
 /// A request to the URL of a source, without its body. Nothing of it is trusted.
@@ -273,7 +275,7 @@ impl Service {
             checked.inspect_err(|error| self.count_refusal(&source.name, error.reason().as_str()))?;
         }
         if cause.is_none() {
-            self.saw(&source.name, head.arrived.at);
+            self.saw(&source.name, head.arrived);
         }
         let read = apart(bytes, || webhooks_of(source, head, request, verdict)).await;
         match (read, cause) {
@@ -307,9 +309,9 @@ impl Service {
     }
 
     /// Notes that a source sends.
-    fn saw(&self, source: &Source, at: Timestamp) {
-        self.metrics.source_seen(source.as_str(), at);
-        self.activity().note(source, |seen| seen.last_seen = Some(at));
+    fn saw(&self, source: &Source, arrived: Arrived) {
+        self.metrics.source_seen(source.as_str(), arrived.at);
+        self.activity().note(source, |seen| seen.last_seen = Some(arrived));
     }
 
     fn count_request(&self, source: &Source, counted: Counted) {

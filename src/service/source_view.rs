@@ -140,7 +140,7 @@ impl Service {
             malformed: seen.malformed,
             handshakes: seen.handshakes,
         };
-        (counts, seen.last_seen)
+        (counts, seen.last_seen.map(|seen| seen.at))
     }
 }
 

@@ -17,6 +17,7 @@ use self::search::{Search, Step};
 use crate::domain::alert::Alert;
 use crate::domain::webhook::Source;
 use crate::service::Service;
+use crate::service::receive::Arrived;
 
 /// The seconds between two looks. Each look reads at most one page of the list of each source.
 const LOOK_EVERY_SECONDS: u64 = 60;
@@ -118,8 +119,8 @@ struct Silence {
     lasted: Duration,
     measured: Duration,
     /// The last time at which this process has seen the source, as it was at the last look.
-    noticed: Option<Timestamp>,
-    /// When the last search in the store began that has ended since the source was last seen; none if there is none.
+    noticed: Option<Arrived>,
+    /// When the latest search began, of those that ended after the source was last seen; none if no search has.
     searched: Option<Timestamp>,
     /// A search that goes on.
     search: Option<Search>,
@@ -146,7 +147,7 @@ impl Silence {
 
     async fn look(&mut self, service: &Service, source: &Source, silent_after: Duration) {
         let (now, monotonic) = (service.clock.now(), service.clock.monotonic());
-        self.notice(service.activity().seen(source).last_seen, now, monotonic);
+        self.notice(service.activity().seen(source).last_seen);
         if !self.has_to_search(silent_after, monotonic) {
             return;
         }
@@ -162,7 +163,11 @@ impl Silence {
                 return;
             }
             Step::Found(at) if self.last_seen.is_none_or(|last_seen| last_seen < at) => {
-                self.ended(at, now, monotonic);
+                // Negative if the time of day was set back meanwhile.
+                let since = Duration::try_from(now.duration_since(at)).unwrap_or_default();
+                // It came later than all that was known of. So the silence is shorter, whatever the time of day is set to.
+                let known = self.last_seen.map_or(since, |_| self.lasts(monotonic));
+                self.ended(at, since.min(known), monotonic);
             }
             Step::Found(_) | Step::Nothing => {}
         }
@@ -182,25 +187,23 @@ impl Silence {
     }
 
     /// Takes in when this process has last seen the source.
-    fn notice(&mut self, seen: Option<Timestamp>, now: Timestamp, monotonic: Duration) {
-        if let Some(at) = self.news(seen) {
+    fn notice(&mut self, seen: Option<Arrived>) {
+        if let Some(Arrived { at, monotonic }) = self.news(seen) {
             self.noticed = seen;
-            self.ended(at, now, monotonic);
+            self.ended(at, Duration::ZERO, monotonic);
         }
     }
 
     /// When this process has last seen the source, unless the last look has noticed it. It may be earlier than before: the
     /// time of day may have been set back.
-    fn news(&self, seen: Option<Timestamp>) -> Option<Timestamp> {
+    fn news(&self, seen: Option<Arrived>) -> Option<Arrived> {
         seen.filter(|_| self.noticed != seen)
     }
 
-    /// The source was seen, and another silence has begun.
-    fn ended(&mut self, at: Timestamp, now: Timestamp, monotonic: Duration) {
+    /// The source was seen, and another silence has begun. It had lasted for `lasted` at the monotonic time `measured`.
+    fn ended(&mut self, at: Timestamp, lasted: Duration, measured: Duration) {
         self.last_seen = Some(at);
-        // Negative if the time of day was set back meanwhile.
-        self.lasted = Duration::try_from(now.duration_since(at)).unwrap_or_default();
-        self.measured = monotonic;
+        (self.lasted, self.measured) = (lasted, measured);
         (self.searched, self.search) = (None, None);
         (self.is_confirmed, self.is_told) = (false, false);
     }
@@ -244,13 +247,15 @@ mod tests {
 
     #[test]
     fn a_silence_lasts_from_when_the_source_was_seen_whatever_the_time_of_day_is_set_to() {
+        let arrived =
+            |second, monotonic| Arrived { at: time(second), monotonic: Duration::from_secs(monotonic) };
         let mut silence = Silence::begin(Duration::from_secs(1_000));
-        silence.notice(Some(time(90)), time(100), Duration::from_secs(1_100));
+        silence.notice(Some(arrived(90, 1_090)));
         assert_eq!(silence.lasts(Duration::from_secs(1_150)), Duration::from_secs(60));
-        silence.notice(Some(time(90)), time(5_000), Duration::from_secs(1_160));
+        silence.notice(Some(arrived(90, 1_090)));
         assert_eq!(silence.lasts(Duration::from_secs(1_160)), Duration::from_secs(70));
         // The time was set back before the source was seen again.
-        silence.notice(Some(time(30)), time(40), Duration::from_secs(1_200));
+        silence.notice(Some(arrived(30, 1_190)));
         assert_eq!(silence.lasts(Duration::from_secs(1_201)), Duration::from_secs(11));
         assert_eq!(silence.last_seen, Some(time(30)));
     }
