@@ -1,7 +1,8 @@
 //! Makes webhooks of the source `hookbox` out of alerts, if a route takes them.
 //!
 //! Of each topic, at most one webhook is made for each minute of the time of day, over all replicas: the minute is in
-//! its idempotency key. Alerts that come after it are counted, and the webhook of the next minute has their number.
+//! its idempotency key. Alerts that come after it are counted, and the webhook of the next minute has their number. While
+//! the time of day is set back, the minutes in the keys go on: those that come again may have webhooks of this process.
 
 mod backlog;
 mod silence;
@@ -71,16 +72,19 @@ async fn make(service: Service, stopped: CancellationToken) {
     let alerts = service.metrics.alerts();
     // The topics of which a webhook was made in this minute.
     let (mut minute, mut told) = (Timestamp::MIN, HashSet::new());
+    // The minute in the keys: this one, or a later one if the time of day was set back.
+    let mut of_keys = Timestamp::MIN;
     loop {
         let is_last = stopped.is_cancelled();
         let now = minute_of(service.clock.now());
         if now != minute {
-            minute = now;
+            let unused = if told.is_empty() { of_keys } else { minute_after(of_keys) };
+            (minute, of_keys) = (now, now.max(unused));
             told.clear();
         }
         for waiting in alerts.take(|topic| !told.contains(topic)) {
             told.insert(waiting.alert.topic());
-            if let Some(left) = store(&service, waiting, minute, &stopped).await {
+            if let Some(left) = store(&service, waiting, of_keys, &stopped).await {
                 alerts.put_back(left);
             }
         }
@@ -97,7 +101,7 @@ async fn make(service: Service, stopped: CancellationToken) {
             }
             // If the time of day is set back meanwhile, the minute is over all the same.
             tokio::select! {
-                () = service.clock.sleep_until(minute.saturating_add(MINUTE).unwrap_or(Timestamp::MAX)) => {}
+                () = service.clock.sleep_until(minute_after(minute)) => {}
                 () = service.clock.sleep(MINUTE.unsigned_abs()) => {}
             }
         };
@@ -196,6 +200,10 @@ fn is_temporary(error: &Error) -> bool {
 fn minute_of(now: Timestamp) -> Timestamp {
     let second = now.as_second();
     Timestamp::from_second(second - second.rem_euclid(60)).unwrap_or(now)
+}
+
+fn minute_after(minute: Timestamp) -> Timestamp {
+    minute.saturating_add(MINUTE).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

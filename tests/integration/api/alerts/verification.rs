@@ -72,6 +72,27 @@ async fn another_alert_comes_5_minutes_later_if_it_goes_on(#[values(Sqlite, Post
     assert_eq!((counts(&alerts), numbers(&alerts)), (vec![1, 1], vec![(10, 10), (31, 31)]));
 }
 
+#[rstest]
+#[tokio::test]
+async fn an_alert_does_not_wait_until_a_clock_that_was_set_back_has_caught_up(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with_routes(store, &shop("hookbox.verification_failing", ""));
+    for made in 1..=2 {
+        send_all(&hookbox.rest, "wrong", "f0rged", 30).await;
+        wait_for_alerts(&hookbox.rest, made).await;
+        hookbox.advance(WINDOW);
+    }
+    // The first alert was made in this minute.
+    hookbox.set_clock_by(WINDOW * -2);
+    send_all(&hookbox.rest, "wrong", "f0rged", 30).await;
+    let alerts = wait_for_alerts(&hookbox.rest, 3).await;
+    let keys = alerts.iter().map(|alert| alert["idempotency_key"].as_str().unwrap());
+    let minutes = keys.map(|key| key.rsplit_once('/').unwrap().1).collect::<Vec<_>>();
+    assert_eq!(minutes, ["2026-03-01T12:00:00Z", "2026-03-01T12:05:00Z", "2026-03-01T12:06:00Z"]);
+    assert_eq!(alerts[2]["payload"]["at"], "2026-03-01T12:00:00.000Z");
+}
+
 #[tokio::test]
 async fn a_few_requests_that_are_not_verified_make_no_alert() {
     let hookbox = Hookbox::with_routes(Sqlite, &shop("hookbox.verification_failing", ""));
