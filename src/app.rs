@@ -7,8 +7,6 @@ mod stores;
 use std::future::Future;
 use std::sync::Arc;
 
-use rand::TryRng as _;
-use rand::rngs::SysRng;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +46,9 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// The seed for ids, retry delays and the names of processes.
     pub seed: u64,
+    /// The key of the tokens in forms of the page. It is not made of the seed, a part of which is in the history of
+    /// attempts.
+    pub form_key: [u8; 32],
     /// How the servers of senders are found, to ask them for keys.
     pub network: Network,
     /// The handlers that routes can name.
@@ -70,9 +71,6 @@ pub enum RunError {
     /// The system could not start a thread.
     #[error("cannot start the worker threads; raise the system's limit on threads, or set fewer `workers`")]
     Threads(#[source] std::io::Error),
-    /// The system could not draw random numbers.
-    #[error("the system has no random numbers for the forms of the page")]
-    Random(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The task of the REST or gRPC server panicked.
     #[error("the REST or gRPC server failed; this is a bug of hookbox, please report it")]
     Ended(#[from] tokio::task::JoinError),
@@ -90,9 +88,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     let clock = Arc::clone(&environment.clock);
-    // Not from the seed, a part of which is in the history of attempts.
-    let mut form_key = [0; 32];
-    SysRng.try_fill_bytes(&mut form_key).map_err(|error| RunError::Random(Box::new(error)))?;
+    let form_key = environment.form_key;
     let metrics = Arc::new(Metrics::default());
     // Before the store is open: taking over jobs can make dead letters.
     metrics.alerts().want(config.routes.take_alerts());

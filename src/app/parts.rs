@@ -53,7 +53,7 @@ impl Parts {
         levels: BacklogLevels,
         stopping: &CancellationToken,
     ) -> Result<(Self, Service), RunError> {
-        let Environment { clock, seed, network, handlers, settings, reload } = environment;
+        let Environment { clock, seed, form_key: _, network, handlers, settings, reload } = environment;
         let worker = worker_name(config, seed);
         let routes = RoutesInForce::new(Arc::clone(&config.routes), settings)
             .with_sources(config.sources.map())

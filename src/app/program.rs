@@ -74,7 +74,7 @@ impl From<RunError> for ServeError {
 
 impl Program {
     /// Binds the ports and serves until `shutdown` is ready. Call it in the runtime that is to serve.
-    #[expect(clippy::disallowed_methods, reason = "the seed of all randomness is drawn here")]
+    #[expect(clippy::disallowed_methods, reason = "the randomness of the server is drawn here")]
     pub(crate) async fn serve(
         self,
         layers: Layers,
@@ -100,6 +100,7 @@ impl Program {
         let environment = Environment {
             clock: Arc::new(SystemClock),
             seed,
+            form_key: rand::random(),
             network: Network::system(),
             handlers: own
                 .clone()

@@ -105,6 +105,7 @@ impl Hookbox {
         let environment = Environment {
             clock: Arc::clone(&clock) as _,
             seed: 7,
+            form_key: [7; 32],
             network,
             handlers: Registry::default()
                 // The handler that the default route has.
