@@ -101,7 +101,7 @@ pub async fn run(
             return Ok(());
         }
     };
-    let loaded = config.tls.as_ref().and_then(|tls| tls.loaded.clone());
+    let loaded = config.tls.as_ref().map(|tls| tls.loaded.clone());
     let certificates = loaded.map(|loaded| Arc::new(Certificates::new(loaded)));
     let (leaving, stopping) = (Arc::new(CancellationToken::new()), Arc::new(CancellationToken::new()));
     let levels = BacklogLevels::new(config.max_backlog, config.backlog_alert);

@@ -60,7 +60,7 @@ enum Command {
     Presets(presets::List),
     /// Have the hookbox at http_addr reload its settings: routes and their defaults, sources, tokens and certificates
     /// take effect, or none of them
-    Reload(SettingFlags),
+    Reload(reload::Reload),
     /// Make a token, and print it with the lines of the settings file for it
     Token(token::Make),
     /// Print the OpenAPI document
@@ -159,25 +159,20 @@ fn hide_passwords(error: &mut clap::Error) {
 fn run(command: Command, own: &Registry) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(flags) => serve::serve(&flags, own),
-        Command::Migrate(flags) => migrate(settings_of(&flags, own)?),
+        Command::Migrate(flags) => migrate(Config::new(&flags.layers()?, &known_handlers(own))?),
         Command::Transfer(transfer) => transfer.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Config(config) => config.run(own),
         Command::Presets(presets) => presets.run(),
-        Command::Reload(flags) => reload::reload(&settings_of(&flags, own)?),
+        Command::Reload(reload) => reload.run(),
         Command::Token(token) => token.run(),
         Command::Openapi => print_openapi(),
         Command::Completions { shell } => print_completions(shell),
-        Command::Health(health) => health.run(own),
+        Command::Health(health) => health.run(),
         Command::Bench(bench) => bench.run(),
         Command::Client(command) => command.run(),
     }
-}
-
-/// The settings in force.
-fn settings_of(flags: &SettingFlags, own: &Registry) -> Result<Config, Failure> {
-    Ok(Config::new(&flags.layers()?, &known_handlers(own))?)
 }
 
 fn migrate(config: Config) -> Result<ExitCode, Failure> {

@@ -10,6 +10,7 @@ mod layers;
 mod mistake;
 mod parse;
 mod protection;
+mod reach;
 mod routes;
 mod secret;
 mod settings;
@@ -30,6 +31,7 @@ pub use self::layers::{Layers, Origin};
 pub use self::mistake::Mistakes;
 use self::parse::Reader;
 pub use self::protection::Listening;
+pub use self::reach::Reach;
 use self::routes::{Defaults, ReadRoute};
 pub(crate) use self::secret::read as read_secret;
 pub use self::secret::without_password;
@@ -45,7 +47,6 @@ use crate::domain::host::{Host, WebOrigin};
 use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::route::Rate;
-use crate::domain::secret::Secret;
 use crate::domain::trace::TraceUrl;
 use crate::routes::Routes;
 use crate::store::postgres::Target;
@@ -99,8 +100,6 @@ pub struct Config {
     pub allow_anonymous: bool,
     /// The tokens of the file, and `admin_token`.
     pub tokens: Arc<Tokens>,
-    /// The token with every role; none if it is not set.
-    pub admin_token: Option<Secret>,
     /// The sources.
     pub sources: Sources,
     /// How many worker threads run handlers, 1 to 4096.
@@ -165,7 +164,7 @@ impl Config {
     /// # Panics
     /// If `handlers` is empty.
     pub fn new(layers: &Layers, handlers: &[&str]) -> Result<Self, Mistakes> {
-        Self::validated(layers, handlers, true, None)
+        Self::validated(layers, handlers, None)
     }
 
     /// As [`new`](Self::new), for a hookbox that serves. Also an error: clients on other machines could use it without
@@ -174,26 +173,16 @@ impl Config {
     /// # Panics
     /// If `handlers` is empty.
     pub fn protected(layers: &Layers, handlers: &[&str], listening: Listening<'_>) -> Result<Self, Mistakes> {
-        Self::validated(layers, handlers, true, Some(listening))
-    }
-
-    /// As [`new`](Self::new), but without reading the files of TLS: for a command that has to work while they are
-    /// broken.
-    ///
-    /// # Panics
-    /// If `handlers` is empty.
-    pub fn without_tls_files(layers: &Layers, handlers: &[&str]) -> Result<Self, Mistakes> {
-        Self::validated(layers, handlers, false, None)
+        Self::validated(layers, handlers, Some(listening))
     }
 
     fn validated(
         layers: &Layers,
         handlers: &[&str],
-        with_tls_files: bool,
         listening: Option<Listening<'_>>,
     ) -> Result<Self, Mistakes> {
         let read = Reader::new(layers);
-        let config = Self::read(layers, &read, handlers, with_tls_files);
+        let config = Self::read(layers, &read, handlers);
         let mut mistakes = read.mistakes();
         mistakes.extend(listening.iter().flat_map(|listening| protection::mistakes(layers, listening)));
         let mut config = config.filter(|_| mistakes.is_empty()).ok_or_else(|| Mistakes::new(mistakes))?;
@@ -202,13 +191,13 @@ impl Config {
     }
 
     /// Reads all settings, also after a mistake, so that all mistakes are found.
-    fn read(layers: &Layers, read: &Reader<'_>, handlers: &[&str], with_tls_files: bool) -> Option<Self> {
+    fn read(layers: &Layers, read: &Reader<'_>, handlers: &[&str]) -> Option<Self> {
         let defaults = Defaults::new(layers, retry(read), simulate(read));
         let routes = layers.read_routes(|routes| routes::routes(read, routes, &defaults, handlers));
         let mut mistakes = Vec::new();
         let sources = Sources::collect(layers, &mut mistakes);
         mistakes.into_iter().for_each(|mistake| read.wrong(mistake));
-        let tls = layers.read_tls(|tls| tls::tls(read, tls, with_tls_files));
+        let tls = layers.read_tls(|tls| tls::tls(read, tls));
         let retention = retention(read);
         let retention_actions = read.duration("retention_actions", Duration::ZERO..=parse::CENTURY);
         let telemetry = telemetry(layers, read);
@@ -245,7 +234,6 @@ impl Config {
             trace_url: trace_url?,
             allow_anonymous: allow_anonymous?,
             tokens: Arc::new(tokens::compiled(&read_tokens, admin, metrics_open?)),
-            admin_token: admin_token.clone()?,
             sources,
             workers: workers?,
             worker: layers.worker(),

@@ -147,7 +147,7 @@ fn settings_reader(
                 format!("# Not in force before a restart: {}\n\n{}", names.join(", "), config.text).into()
             }
         };
-        let (sources, tls) = (config.sources.map(), config.tls.and_then(|tls| tls.loaded));
+        let (sources, tls) = (config.sources.map(), config.tls.map(|tls| tls.loaded));
         Ok(Reloaded { routes: config.routes, sources, tokens: config.tokens, tls, text, needs_restart })
     })
 }

@@ -1,7 +1,7 @@
 //! Sends a request to a running hookbox, for `hookbox health` and `hookbox reload`. Uses neither curl, which
 //! a container may lack, nor an async runtime.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use rustls::{ClientConnection, StreamOwned};
 
 use super::Failure;
 use super::settings::client_token;
-use crate::config::{Config, TOKEN_VARIABLE, Tls};
+use crate::config::{Reach, TOKEN_VARIABLE};
 use crate::domain::secret::Secret;
-use crate::tls::{Loaded, ServerCheck, client_config};
+use crate::tls::{ServerCheck, client_config};
 
 /// How long to wait for the connection and for each read and write.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -29,14 +29,22 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
-/// Sends a request without a body to the `http_addr` in the settings, with TLS if they have it. `check` says
-/// how the certificate of the server is checked; if it is, the token in the environment is sent, else the `admin_token`
-/// of the settings.
-pub(super) fn ask(config: &Config, check: ServerCheck, method: &str, path: &str) -> Result<Answer, Failure> {
-    let address = reachable(config.http_addr);
-    // A server that is not checked gets no token; the paths of `health` need none.
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer from {url}")]
+struct NoAnswer {
+    url: String,
+    #[source]
+    error: io::Error,
+}
+
+/// Sends a request without a body to the `http_addr` in the settings, with TLS if they have it. `check` says how the
+/// certificate of the server is checked. A server that is not checked gets no token. Otherwise sends the token of the
+/// environment; if there is none, the `admin_token` of the settings.
+pub(super) fn ask(reach: &Reach, check: ServerCheck, method: &str, path: &str) -> Result<Answer, Failure> {
+    let address = reachable(reach.http_addr);
     let token = match check {
-        ServerCheck::Own => client_token().or_else(|| config.admin_token.clone()),
+        ServerCheck::Own => client_token().or_else(|| reach.admin_token.clone()),
         ServerCheck::Nothing => None,
     };
     if token.as_ref().is_some_and(|token| !token.expose().bytes().all(|byte| byte.is_ascii_graphic())) {
@@ -44,20 +52,23 @@ pub(super) fn ask(config: &Config, check: ServerCheck, method: &str, path: &str)
         return Err(Failure::Other(problem.into()));
     }
     let token = token.as_ref();
-    let connected = connect(address).and_then(|stream| match &config.tls {
-        None => exchange(stream, address, method, path, token),
-        Some(tls) => exchange(secured(stream, address, tls, check)?, address, method, path, token),
+    let connected = connect(address).and_then(|stream| {
+        if reach.has_tls {
+            exchange(secured(stream, address, reach, check)?, address, method, path, token)
+        } else {
+            exchange(stream, address, method, path, token)
+        }
     });
     let answer = connected.map_err(|error| {
-        let scheme = if config.tls.is_some() { "https" } else { "http" };
-        Failure::Other(format!("no answer from {scheme}://{address}{path}: {error}").into())
+        let scheme = if reach.has_tls { "https" } else { "http" };
+        Box::new(NoAnswer { url: format!("{scheme}://{address}{path}"), error })
     })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split_ascii_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
     Ok(Answer { status, body: body.trim().to_owned() })
 }
 
-fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, ANSWER_TIME)?;
     stream.set_read_timeout(Some(ANSWER_TIME))?;
     stream.set_write_timeout(Some(ANSWER_TIME))?;
@@ -68,13 +79,12 @@ fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
 fn secured(
     stream: TcpStream,
     address: SocketAddr,
-    tls: &Tls,
+    reach: &Reach,
     check: ServerCheck,
-) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
-    let own = tls.loaded.clone().or_else(|| Loaded::read(&tls.files).ok());
-    let config = client_config(own.as_ref(), check).map_err(std::io::Error::other)?;
+) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let config = client_config(reach.certificate.as_ref(), check).map_err(io::Error::other)?;
     let client = ClientConnection::new(Arc::new(config), ServerName::from(address.ip()));
-    Ok(StreamOwned::new(client.map_err(std::io::Error::other)?, stream))
+    Ok(StreamOwned::new(client.map_err(io::Error::other)?, stream))
 }
 
 fn exchange(
@@ -83,7 +93,7 @@ fn exchange(
     method: &str,
     path: &str,
     token: Option<&Secret>,
-) -> std::io::Result<String> {
+) -> io::Result<String> {
     let authorization = token.map(|token| format!("Authorization: Bearer {}\r\n", token.expose()));
     let authorization = authorization.unwrap_or_default();
     let head =

@@ -4,14 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::Failure;
 use super::ask::ask;
 use super::output::print;
 use super::settings::SettingFlags;
-use crate::app::known_handlers;
-use crate::config::Config;
+use super::{Failure, note};
+use crate::config::Reach;
 use crate::tls::ServerCheck;
-use crate::worker::handler::Registry;
 
 /// The options of `hookbox health`.
 #[derive(Clone, Debug, Args)]
@@ -25,12 +23,16 @@ pub(super) struct Health {
 
 impl Health {
     /// Prints the answer of `GET /readyz`, or of `GET /healthz` with `--live`. The exit code is 0 for status 200,
-    /// else 1. With TLS, it does not depend on the files of the certificate: they may be broken, while hookbox still
-    /// serves with the certificate of before, and must not be restarted.
-    pub(super) fn run(&self, own: &Registry) -> Result<ExitCode, Failure> {
+    /// else 1. It depends neither on mistakes in the settings nor on the files of the certificate: hookbox still serves
+    /// with those of before, and must not be restarted.
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         let path = if self.live { "/healthz" } else { "/readyz" };
-        let config = Config::without_tls_files(&self.flags.layers()?, &known_handlers(own))?;
-        let answer = ask(&config, ServerCheck::Nothing, "GET", path)?;
+        let (layers, unread) = self.flags.readable_layers();
+        if let Some(unread) = unread {
+            note(&format!("{unread}; the flags and the environment say where to ask"));
+        }
+        let reach = Reach::new(&layers, ServerCheck::Nothing).map_err(Box::new)?;
+        let answer = ask(&reach, ServerCheck::Nothing, "GET", path)?;
         print(format_args!("{}\n", answer.body))?;
         Ok(if answer.status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

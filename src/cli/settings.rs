@@ -38,16 +38,22 @@ impl SettingFlags {
         Self { file, flags: Vec::new() }
     }
 
-    /// Reads the settings from the file, the environment and the flags.
-    #[expect(clippy::disallowed_methods, reason = "the environment is read only here")]
+    /// Reads the settings from the file, the environment and the flags. Errors: the file cannot be read.
     pub(super) fn layers(&self) -> Result<Layers, Mistakes> {
+        let (layers, unread) = self.readable_layers();
+        unread.map_or(Ok(layers), Err)
+    }
+
+    /// Reads the settings without those of a file that cannot be read, and why it cannot.
+    #[expect(clippy::disallowed_methods, reason = "the environment is read only here")]
+    pub(super) fn readable_layers(&self) -> (Layers, Option<Mistakes>) {
         // A name that is not UTF-8 is not that of a setting. Invalid bytes in a value are replaced, and the
         // value is then checked like any other.
         let environment = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
         });
         let flags = self.flags.iter().map(|(name, value)| (*name, value.expose().to_owned()));
-        Layers::read(self.file.as_deref(), environment, flags)
+        Layers::read_what_is_readable(self.file.as_deref(), environment, flags)
     }
 }
 

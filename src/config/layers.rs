@@ -82,6 +82,16 @@ impl Layers {
         environment: impl IntoIterator<Item = (String, String)>,
         flags: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Result<Self, Mistakes> {
+        let (layers, unread) = Self::read_what_is_readable(file, environment, flags);
+        unread.map_or(Ok(layers), Err)
+    }
+
+    /// As [`read`](Self::read), but goes on without a file that cannot be read, and also returns why it cannot.
+    pub fn read_what_is_readable(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> (Self, Option<Mistakes>) {
         let defaults = SETTINGS.iter().map(|setting| {
             let value = Secret::from(setting.default.to_owned());
             (setting.name, (value, Origin::Default))
@@ -96,18 +106,16 @@ impl Layers {
             unknown: Vec::new(),
             traces: None,
         };
-        match file {
-            Some(file) => layers.add_file(file)?,
-            None if Path::new(DEFAULT_FILE).exists() => layers.add_file(Path::new(DEFAULT_FILE))?,
-            None => {}
-        }
+        let default = Path::new(DEFAULT_FILE);
+        let file = file.or_else(|| default.exists().then_some(default));
+        let unread = file.and_then(|file| layers.add_file(file).err());
         layers.add_environment();
         for (name, value) in flags {
             if let Some(setting) = find(name) {
                 layers.set(setting, value.into(), Origin::Flag(setting.flag_name()));
             }
         }
-        Ok(layers)
+        (layers, unread)
     }
 
     /// The value of a setting, and its origin.
@@ -156,6 +164,11 @@ impl Layers {
         let Some(file) = &self.file else { return read(None) };
         let (table, _) = file.parse();
         read(table.get(name).map(|value| Value::new(file, name.to_owned(), value)))
+    }
+
+    /// Whether the file, if there is one, is valid TOML. If not, a part of it may be missing.
+    pub(super) fn are_whole(&self) -> bool {
+        self.file.as_ref().is_none_or(|file| file.parse().1.is_empty())
     }
 
     /// The mistakes in the file, without those in values.

@@ -18,8 +18,8 @@ const CLIENT_CA: &str = "client_ca";
 pub struct Tls {
     /// The files.
     pub files: Files,
-    /// What is in them; none if they were not read.
-    pub loaded: Option<Loaded>,
+    /// What is in them.
+    pub loaded: Loaded,
     /// The members as `hookbox config` prints them: name, path, origin.
     shown: Vec<(&'static str, String, Origin)>,
 }
@@ -35,9 +35,9 @@ impl fmt::Display for Tls {
     }
 }
 
-/// Reads the table; the inner value is none if there is none. None if there is a mistake, which is then in `read`.
-/// Reads the files only if `with_files`.
-pub(super) fn tls(read: &Reader<'_>, value: Option<Value<'_>>, with_files: bool) -> Option<Option<Tls>> {
+/// Reads the table and its files; the inner value is none if there is no table. None if TLS cannot be used. The mistakes are
+/// in `read`.
+pub(super) fn tls(read: &Reader<'_>, value: Option<Value<'_>>) -> Option<Option<Tls>> {
     let Some(value) = value else { return Some(None) };
     let Some(mut table) = value.table() else {
         read.wrong(value.wrong("a table with `cert` and `key`"));
@@ -46,9 +46,7 @@ pub(super) fn tls(read: &Reader<'_>, value: Option<Value<'_>>, with_files: bool)
     let [cert, key, client_ca] =
         [(CERT, "a certificate"), (KEY, "its private key"), (CLIENT_CA, "certificates of authorities")]
             .map(|(member, what)| path(read, &mut table, member, what));
-    let unknown = table.unknown();
-    let is_known = unknown.is_empty();
-    unknown.into_iter().for_each(|mistake| read.wrong(mistake));
+    table.unknown().into_iter().for_each(|mistake| read.wrong(mistake));
     let (cert, key, client_ca) = (cert?, key?, client_ca?);
     let (cert, key) = match (cert, key) {
         (Some(cert), Some(key)) => (cert, key),
@@ -66,29 +64,26 @@ pub(super) fn tls(read: &Reader<'_>, value: Option<Value<'_>>, with_files: bool)
         key: PathBuf::from(written(&key)),
         client_ca: client_ca.as_ref().map(|value| PathBuf::from(written(value))),
     };
-    let mut loaded = None;
-    if with_files {
-        match Loaded::read(&files) {
-            Ok(read) => loaded = Some(read),
-            Err(error) => {
-                let (value, what) = match error.member {
-                    Member::Cert => (Some(&cert), "a certificate"),
-                    Member::Key => (Some(&key), "the private key of the certificate"),
-                    Member::ClientCa => (client_ca.as_ref(), "certificates of authorities"),
-                };
-                let value = value.unwrap_or(&cert);
-                let problem = &error.problem;
-                read.wrong(value.wrong(format_args!("the path of a PEM file with {what}, but {problem}")));
-                return None;
-            }
+    let loaded = match Loaded::read(&files) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let (value, what) = match error.member {
+                Member::Cert => (Some(&cert), "a certificate"),
+                Member::Key => (Some(&key), "the private key of the certificate"),
+                Member::ClientCa => (client_ca.as_ref(), "certificates of authorities"),
+            };
+            let value = value.unwrap_or(&cert);
+            let problem = &error.problem;
+            read.wrong(value.wrong(format_args!("the path of a PEM file with {what}, but {problem}")));
+            return None;
         }
-    }
+    };
     let members = [(CERT, Some(cert)), (KEY, Some(key)), (CLIENT_CA, client_ca)];
     let shown = members
         .into_iter()
         .filter_map(|(member, value)| value.map(|value| (member, written(&value), value.origin())))
         .collect();
-    is_known.then_some(Some(Tls { files, loaded, shown }))
+    Some(Some(Tls { files, loaded, shown }))
 }
 
 /// The path of a file; the inner value is none if the member is absent. None if it is no path.

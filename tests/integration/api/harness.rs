@@ -114,7 +114,7 @@ impl Hookbox {
                 .with(Exec::NAME, Exec::new(Launcher::at(env!("CARGO_BIN_EXE_hookbox")))),
             settings: Arc::new(move || {
                 let config = read()?;
-                let (sources, tls) = (config.sources.map(), config.tls.and_then(|tls| tls.loaded));
+                let (sources, tls) = (config.sources.map(), config.tls.map(|tls| tls.loaded));
                 let (routes, tokens, text) = (config.routes, config.tokens, config.text);
                 Ok(Reloaded { routes, sources, tokens, tls, text, needs_restart: Vec::new() })
             }),

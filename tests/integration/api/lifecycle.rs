@@ -15,7 +15,7 @@ fn a_wrong_setting_stops_the_start_with_64_before_a_port_is_bound() {
     let place = Place::new(&[("HOOKBOX_LEASE", "soon")]);
     // Had the port been bound first, this would be told instead.
     let _taken = TcpListener::bind(("127.0.0.1", place.http_port())).unwrap();
-    for command in ["serve", "migrate", "config", "health"] {
+    for command in ["serve", "migrate", "config"] {
         let ended = place.run(&[command]);
         assert_eq!(ended.status.code(), Some(64), "{command}");
         assert_eq!(
@@ -158,6 +158,9 @@ async fn health_is_exit_code_0_while_it_runs_and_1_when_it_does_not(
     let asked = place.run(&["health"]);
     assert_eq!(asked.status.code(), Some(0), "{}", told(&asked));
     assert!(String::from_utf8(asked.stdout).unwrap().contains(r#""ready":true"#));
+    let asked = place.run(&["health", "--http-addr", "localhost"]);
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(told(&asked).contains("http_addr = \"localhost\""), "{}", told(&asked));
     assert_eq!(process.terminate().await, Some(0));
 }
 

@@ -17,6 +17,7 @@ use hookbox::internals::sources::{Keys, Rules, Settings, SourceMap, SourceRules}
 use hookbox::internals::store::Store as _;
 use hookbox::internals::store::sqlite::{Options, SqliteStore};
 use nix::sys::signal::Signal;
+use rstest::rstest;
 use serde_json::Value;
 
 use crate::api::harness::eventually;
@@ -243,6 +244,37 @@ async fn the_reload_command_and_sighup_apply_the_routes_in_the_file() {
     write(&place, ONE);
     process.signal(Signal::SIGHUP);
     eventually("one route", || async { (routes(&process).await == ["orders"]).then_some(()) }).await;
+}
+
+#[rstest]
+#[case::no_toml(b"nonsense")]
+#[case::a_wrong_value_and_an_unknown_name(b"lease = \"soon\"\nlaese = 1\n")]
+#[case::no_text(b"\xff")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_does_not_depend_on_mistakes_in_the_file(#[case] written: &[u8]) {
+    let place = Place::new(&[]);
+    let process = place.serve().await;
+    std::fs::write(place.path("hookbox.toml"), written).unwrap();
+    for command in [&["health"][..], &["health", "--live"]] {
+        let ended = place.run(command);
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(0), "{command:?}: {told}");
+    }
+    assert_eq!(place.run(&["reload"]).status.code(), Some(64));
+    drop(process);
+    assert_eq!(place.run(&["health", "--live"]).status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_reload_command_needs_no_secret_of_the_server() {
+    let mut place = Place::new(&[("SHOP_SECRET", "s3cret")]);
+    write(&place, "[sources.shop]\npreset = \"shopify\"\nsecrets = [\"env:SHOP_SECRET\"]\n");
+    let _process = place.serve().await;
+    // As if it were not set.
+    place.set("SHOP_SECRET", "");
+    assert_eq!(place.run(&["config", "check"]).status.code(), Some(64));
+    let ended = place.run(&["reload"]);
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

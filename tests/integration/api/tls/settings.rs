@@ -104,6 +104,21 @@ async fn health_does_not_fail_while_the_files_are_broken_but_hookbox_still_serve
 }
 
 #[tokio::test]
+async fn health_asks_over_tls_while_the_file_has_mistakes() {
+    let settings = format!("{SETTINGS}client_ca = \"authority.pem\"\n");
+    let place = place(&settings);
+    let process = place.start();
+    process.wait_for_log("hookbox is ready").await;
+    for mistake in ["nonsense", "certs = 1", "[[routes]]\nnam = \"orders\""] {
+        std::fs::write(place.path("hookbox.toml"), format!("{settings}{mistake}\n")).expect("is written");
+        let ended = place.run(&["health", "--live"]);
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(0), "{mistake}: {told}");
+    }
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+#[tokio::test]
 async fn reload_does_not_trust_a_server_with_another_certificate() {
     let place = place(SETTINGS);
     let process = place.start();
