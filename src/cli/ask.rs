@@ -68,6 +68,14 @@ pub(super) fn ask(reach: &Reach, check: ServerCheck, method: &str, path: &str) -
     Ok(Answer { status, body: body.trim().to_owned() })
 }
 
+/// Whether there is no answer because the server has another certificate than the settings.
+pub(super) fn is_of_another_certificate(failure: &Failure) -> bool {
+    let Failure::Other(error) = failure else { return false };
+    let cause = error.downcast_ref::<NoAnswer>().and_then(|no_answer| no_answer.error.get_ref());
+    let cause = cause.and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
+}
+
 fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, ANSWER_TIME)?;
     stream.set_read_timeout(Some(ANSWER_TIME))?;

@@ -140,6 +140,23 @@ async fn tokens_are_shown_nowhere_and_the_log_names_the_actor() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reload_after_a_change_of_admin_token_says_which_token_it_needs() {
+    let mut place = Place::new(&[("HOOKBOX_ADMIN_TOKEN", "file:token")]);
+    std::fs::write(place.path("token"), ADMIN).unwrap();
+    let process = place.serve().await;
+    std::fs::write(place.path("token"), "hbx_another-token-of-the-test").unwrap();
+    let refused = place.run(&["reload"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8(refused.stderr).unwrap();
+    for text in ["if admin_token has changed", "HOOKBOX_TOKEN", "SIGHUP"] {
+        assert!(told.contains(text), "{text}: {told}");
+    }
+    place.set("HOOKBOX_TOKEN", ADMIN);
+    assert_eq!(place.run(&["reload"]).status.code(), Some(0));
+    process.rest.with_token(ADMIN).get("/v1/stats").await.problem(401, "UNAUTHENTICATED");
+}
+
 #[test]
 fn config_check_finds_every_mistake_in_tokens() {
     let place = Place::new(&[("HOOKBOX_ADMIN_TOKEN", "short")]);

@@ -1,7 +1,9 @@
 //! `[tls]` of the settings file, and the commands that ask a running hookbox.
 
+use nix::sys::signal::Signal;
 use rstest::rstest;
 
+use crate::api::harness::eventually;
 use crate::api::harness::process::Place;
 use crate::support::tls::{Authority, SETTINGS};
 
@@ -119,12 +121,31 @@ async fn health_asks_over_tls_while_the_file_has_mistakes() {
 }
 
 #[tokio::test]
+async fn reload_waits_until_the_server_shows_a_new_certificate() {
+    let place = place(SETTINGS);
+    let process = place.start();
+    process.wait_for_log("hookbox is ready").await;
+    Authority::new().issue().write(&place.path(""));
+    let mut reload = place.start_command(&["reload"]);
+    let has_asked = || async {
+        let told = reload.log();
+        // The server may have read the files already.
+        (told.contains("tries again") || told.contains("are reloaded")).then_some(())
+    };
+    eventually("the first try", has_asked).await;
+    // Reads them at once.
+    process.signal(Signal::SIGHUP);
+    assert_eq!(reload.ended().await.code(), Some(0), "{}", reload.log());
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+#[tokio::test]
 async fn reload_does_not_trust_a_server_with_another_certificate() {
     let place = place(SETTINGS);
     let process = place.start();
     process.wait_for_log("hookbox is ready").await;
     Authority::new().issue().write(&place.path(""));
-    let ended = place.run(&["reload"]);
+    let ended = place.run(&["reload", "--further-tries", "0"]);
     let told = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{told}");
     assert!(told.contains("certificate"), "{told}");
