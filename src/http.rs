@@ -36,6 +36,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 use tracing::field::Empty;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -43,12 +44,12 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 pub use self::browsers::Allowed;
-use self::problem::Refused;
+use self::problem::{MAX_TEXT_BYTES, Refused};
 pub use self::reason::{RestReason, status_of};
 pub use self::submit::submitted;
 use crate::connections::Bodies;
 use crate::domain::action::ActionReason;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Error, Result, cut};
 use crate::domain::trace::Traceparent;
 use crate::service::Service;
 use crate::telemetry::trace;
@@ -197,18 +198,7 @@ async fn method_not_allowed(request: Request) -> Response {
 async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route_name = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let span = tracing::info_span!(
-        "request",
-        otel.name = format!("{} {route_name}", request.method()),
-        otel.kind = "server",
-        otel.status_code = Empty,
-        http.request.method = %request.method(),
-        http.route = route_name,
-        url.path = request.uri().path(),
-        http.response.status_code = Empty,
-        hookbox.source = Empty,
-        hookbox.webhook.id = Empty,
-    );
+    let span = span_of(&request, route_name);
     let incoming =
         request.headers().get("traceparent").and_then(|value| Traceparent::parse(value.to_str().ok()?));
     let traceparent = trace::join(&span, incoming.as_ref());
@@ -226,6 +216,25 @@ async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Re
     }
     api.service.counters().answered("rest", route_name, status.as_str());
     response
+}
+
+/// The span of a request at a route.
+fn span_of(request: &Request, route: &str) -> Span {
+    // Both can be as long as a head.
+    let method = cut(request.method().as_str(), MAX_TEXT_BYTES);
+    let path = cut(request.uri().path(), MAX_TEXT_BYTES);
+    tracing::info_span!(
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = &*method,
+        http.route = route,
+        url.path = &*path,
+        http.response.status_code = Empty,
+        hookbox.source = Empty,
+        hookbox.webhook.id = Empty,
+    )
 }
 
 /// A response with a JSON body; 500 if the body cannot be serialized.

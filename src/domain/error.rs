@@ -4,6 +4,7 @@
 //! transport has are defined there.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -285,6 +286,16 @@ impl std::error::Error for Error {
     }
 }
 
+/// A text of an error as a client gets it: cut off after `most_bytes` at the boundary of a character. It can quote what a
+/// request has, of any length.
+pub fn cut(text: &str, most_bytes: usize) -> Cow<'_, str> {
+    if text.len() <= most_bytes {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=most_bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    Cow::Owned(format!("{}…", &text[..end]))
+}
+
 /// The text of an error with the texts of all its causes.
 pub fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -337,6 +348,14 @@ mod tests {
         assert_eq!(message(|| panic!("a text")), "a text");
         assert_eq!(message(|| panic!("the number {}", std::hint::black_box(7))), "the number 7");
         assert_eq!(message(|| panic_any(7)), "without a message");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_two_characters() {
+        assert_eq!(cut("short", 5), "short");
+        let long = "é".repeat(100);
+        assert_eq!(cut(&long, 100), format!("{}…", "é".repeat(50)));
+        assert_eq!(cut(&format!("x{long}"), 100).len(), 99 + "…".len());
     }
 
     #[test]

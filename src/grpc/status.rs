@@ -1,6 +1,5 @@
 //! Turns errors into `tonic::Status`. No other module does.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::answer::Uncounted;
-use crate::domain::error::{Error, Reason, reasons};
+use crate::domain::error::{Error, Reason, cut, reasons};
 use crate::domain::id::WebhookId;
 use crate::domain::trace::Traceparent;
 use crate::service::log_unserved;
@@ -78,12 +77,13 @@ pub(super) fn status(error: &Error, trace_id: &str) -> Status {
     }
     let mut details = error_info(reason.as_str(), trace_id, error.webhook());
     for violation in error.violations() {
-        details.add_bad_request_violation(cut(&violation.field), cut(&violation.detail));
+        let (field, detail) = (&violation.field, &violation.detail);
+        details.add_bad_request_violation(cut(field, MAX_TEXT_BYTES), cut(detail, MAX_TEXT_BYTES));
     }
     if let Some(delay) = error.retry_delay() {
         details.set_retry_info(Some(delay.max(Duration::from_millis(1))));
     }
-    Status::with_error_details(code, cut(error.detail()), details)
+    Status::with_error_details(code, cut(error.detail(), MAX_TEXT_BYTES), details)
 }
 
 /// The trace id of a call: the caller's, or a random one.
@@ -156,26 +156,9 @@ fn error_info(reason: &str, trace_id: &str, webhook: Option<WebhookId>) -> Error
     ErrorDetails::with_error_info(reason, DOMAIN, metadata)
 }
 
-/// The text, cut off after [`MAX_TEXT_BYTES`] at the boundary of a character.
-fn cut(text: &str) -> Cow<'_, str> {
-    if text.len() <= MAX_TEXT_BYTES {
-        return Cow::Borrowed(text);
-    }
-    let end = (0..=MAX_TEXT_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    Cow::Owned(format!("{}…", &text[..end]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_long_text_is_cut_between_two_characters() {
-        assert_eq!(cut("short"), "short");
-        let long = "é".repeat(MAX_TEXT_BYTES);
-        assert_eq!(cut(&long), format!("{}…", "é".repeat(MAX_TEXT_BYTES / 2)));
-        assert_eq!(cut(&format!("x{long}")).len(), MAX_TEXT_BYTES - 1 + "…".len());
-    }
 
     #[test]
     fn a_status_with_a_long_text_fits_into_headers() {

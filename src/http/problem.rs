@@ -1,5 +1,6 @@
 //! Turns errors into problem documents (RFC 9457). No other module does.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,16 @@ use utoipa::ToSchema;
 use super::dto::CauseWord;
 use super::reason::{RestReason, status_of};
 use crate::domain::duration::whole_seconds;
-use crate::domain::error::{Error, Reason, Violation};
+use crate::domain::error::{Error, Reason, Violation, cut};
 use crate::domain::verdict::Cause;
 use crate::service::log_unserved;
 
 /// The media type of problem documents.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// The most bytes of a text in a problem document. A document that quotes a path needs no memory of that for large
+/// answers then, which clients without a token could use up.
+pub(super) const MAX_TEXT_BYTES: usize = 3_000;
 
 /// After which time the sender of a source may send a body again that came too slowly.
 const SLOW_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -32,15 +37,17 @@ pub(super) struct Problem<'a> {
     /// The HTTP status.
     status: u16,
     /// What happened, why, and what to do next.
-    detail: &'a str,
+    #[schema(value_type = String)]
+    detail: Cow<'a, str>,
     /// The path of the request.
-    #[schema(example = "/v1/webhooks")]
-    instance: &'a str,
+    #[schema(value_type = String, example = "/v1/webhooks")]
+    instance: Cow<'a, str>,
     /// The reason in UPPER_SNAKE_CASE, for programs; the same word as in gRPC.
     reason: &'a str,
     /// The name of the first field at fault; absent if no field is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'a str>,
+    #[schema(value_type = Option<String>)]
+    field: Option<Cow<'a, str>>,
     /// Every field at fault; absent if no field is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -63,14 +70,17 @@ pub(super) struct Problem<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 struct FieldViolation<'a> {
     /// The name of the field.
-    field: &'a str,
+    #[schema(value_type = String)]
+    field: Cow<'a, str>,
     /// What is wrong with the field.
-    detail: &'a str,
+    #[schema(value_type = String)]
+    detail: Cow<'a, str>,
 }
 
 impl<'a> From<&'a Violation> for FieldViolation<'a> {
     fn from(violation: &'a Violation) -> Self {
-        Self { field: &violation.field, detail: &violation.detail }
+        let Violation { field, detail } = violation;
+        Self { field: cut(field, MAX_TEXT_BYTES), detail: cut(detail, MAX_TEXT_BYTES) }
     }
 }
 
@@ -107,10 +117,10 @@ impl Refused {
             r#type: format!("urn:hookbox:problem:{}", reason.to_ascii_lowercase().replace('_', "-")),
             title,
             status: self.status().as_u16(),
-            detail: self.detail(),
-            instance,
+            detail: cut(self.detail(), MAX_TEXT_BYTES),
+            instance: cut(instance, MAX_TEXT_BYTES),
             reason,
-            field: self.field(),
+            field: self.field().map(|field| cut(field, MAX_TEXT_BYTES)),
             violations: violations.iter().map(Into::into).collect(),
             webhook_id: error.and_then(Error::webhook).map(|id| id.to_string()),
             cause: error.and_then(Error::unverified).map(Cause::as_str),
@@ -199,4 +209,21 @@ pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first bytes of an answer, which need no memory of that for large answers.
+    const ROOM_BYTES: usize = 16 * 1024;
+
+    #[test]
+    fn a_document_that_quotes_a_long_path_needs_no_memory_of_large_answers() {
+        let path = format!("/{}", "\"".repeat(64 * 1024));
+        let refused = Refused::Request(RestReason::PathNotFound, format!("nothing is served at {path:?}"));
+        let problem = refused.problem(&path, "4bf92f3577b34da6a3ce929d0e0e4736");
+        let document = serde_json::to_vec(&problem).expect("is JSON");
+        assert!(document.len() < ROOM_BYTES, "{}", document.len());
+    }
 }

@@ -179,6 +179,27 @@ async fn a_call_by_a_wrong_or_an_unknown_key_is_refused(#[values(Sqlite, Postgre
 }
 
 #[tokio::test]
+async fn a_problem_document_quotes_the_beginning_of_a_long_text() {
+    let hookbox = Hookbox::start(Sqlite);
+    let long = "n".repeat(60_000);
+    let path = format!("/{long}");
+    let method = Method::from_bytes(long.as_bytes()).unwrap();
+    let at_path = hookbox.rest.get(&path).await;
+    let by_method = Answer::of(hookbox.rest.request(method, "/healthz")).await;
+    let by_query = hookbox.rest.get(&format!("/v1/webhooks?{long}=1")).await;
+    let by_body = hookbox.rest.submit_body(format!(r#"{{"{}":1}}"#, "n".repeat(900_000))).await;
+    at_path.problem(404, "PATH_NOT_FOUND");
+    by_method.problem(405, "METHOD_NOT_ALLOWED");
+    for refused in [&by_query, &by_body] {
+        let problem = refused.problem(400, "INVALID_FIELD");
+        assert!(long.starts_with(problem["field"].as_str().unwrap().trim_end_matches('…')), "{problem}");
+    }
+    for answer in [at_path, by_method, by_query, by_body] {
+        assert!(answer.text.len() < 16 * 1024, "{} bytes", answer.text.len());
+    }
+}
+
+#[tokio::test]
 async fn a_problem_document_carries_on_the_trace_of_its_request() {
     let hookbox = Hookbox::start(Sqlite);
     let get = |traceparent: &'static str| {
