@@ -1,14 +1,16 @@
 //! Accepts connections for REST and gRPC, with or without TLS, within one limit that both share.
 //!
 //! At the limit, a new connection takes the place of another one: of one that has sent no request in its first moment,
-//! else of one without a request in progress, else of one whose request is still arriving; among these, of the one that
-//! has been quiet for longest. So a client that only opens connections cannot keep other clients from connecting. A
-//! connection with a request that has arrived is never closed, unless the request needs no token and may last, as a watch
-//! of health: if all have one, the new connection is closed.
+//! else of one without a request in progress, else of one with whose requests hookbox waits for the client, to send the
+//! rest of them or to take their answers; among these, of the one that has been quiet for longest. So a client that only
+//! opens connections, or takes no answers, cannot keep other clients from connecting. A connection with a request that
+//! hookbox works on, or with a stream that has nothing to tell yet, is never closed, unless the request needs no token and
+//! may last, as a watch of health: if all have one, the new connection is closed.
 
 mod answer;
 mod answers;
 mod arrival;
+mod exchange;
 mod holding;
 mod open_files;
 mod peeked;
@@ -31,6 +33,7 @@ pub use self::answer::Answer;
 pub use self::answers::{AnswerRoom, Turn};
 use self::answers::{Answers, TURNS_OF_CONNECTION};
 pub use self::arrival::{Arrival, Bodies, Room};
+pub use self::exchange::{Exchange, InProgress, Waiting};
 pub use self::holding::Holding;
 pub use self::open_files::{connections_for_open_files, raise_open_files};
 pub use self::peeked::Peeked;
@@ -78,9 +81,9 @@ struct Activity {
     has_asked: AtomicBool,
     /// Requests whose response is not written yet.
     requests: AtomicU32,
-    /// Those of them whose body has not arrived.
-    arriving: AtomicU32,
-    /// When the connection was accepted, or a request last began, went on or ended.
+    /// Those of them with which hookbox waits for the client.
+    waiting: AtomicU32,
+    /// When the connection was accepted, or a request last began, went on, was answered or ended.
     moment: AtomicU64,
     /// For answers that may be large, until they are written.
     turns: Arc<Semaphore>,
@@ -119,7 +122,8 @@ impl Connections {
         }
     }
 
-    /// Finds a place for a new connection of a client with this address. None if every open connection has a request that has arrived.
+    /// Finds a place for a new connection of a client with this address. None if hookbox works on a request of every
+    /// open connection.
     fn admit(
         &self,
         client: IpAddr,
@@ -132,7 +136,7 @@ impl Connections {
             client,
             has_asked: AtomicBool::default(),
             requests: AtomicU32::default(),
-            arriving: AtomicU32::default(),
+            waiting: AtomicU32::default(),
             moment: AtomicU64::default(),
             turns: Arc::new(Semaphore::new(TURNS_OF_CONNECTION)),
             rounds: Rounds::default(),
@@ -172,20 +176,13 @@ impl Connection {
     /// Notes that a request has begun. Keep the first value until the response is written, and the second one
     /// until the body of the request has arrived. Of a request that needs no token and whose answer may last, keep the
     /// second one until the answer ends, so that a client cannot keep others out with such requests.
-    pub fn begin(&self) -> (InProgress, Arriving) {
+    pub fn begin(&self) -> (InProgress, Waiting) {
         if !self.activity.has_asked.swap(true, Ordering::Relaxed) {
             self.shared.lock().has_asked(self.activity.number);
         }
-        self.activity.arriving.fetch_add(1, Ordering::Relaxed);
-        self.activity.requests.fetch_add(1, Ordering::Relaxed);
+        let begun = Exchange::begin(self.clone());
         self.note();
-        (InProgress(self.clone()), Arriving(self.clone()))
-    }
-
-    /// Waits until a large answer may be built. Call it after the request has arrived, so that a slow client does not
-    /// hold a turn. Errors: `StoreUnavailable` if there is no memory for answers.
-    pub async fn turn(&self) -> Result<Turn> {
-        self.shared.answers.turn(&self.activity.turns).await
+        begun
     }
 
     /// The memory for an answer of `bytes` that is made. `turn` is the default if the request did not wait for its
@@ -204,7 +201,7 @@ impl Connection {
         let tier = match requests {
             0 if !self.has_asked() => 0,
             0 => 1,
-            _ if self.activity.arriving.load(Ordering::Relaxed) >= requests => 2,
+            _ if self.activity.waiting.load(Ordering::Relaxed) >= requests => 2,
             _ => return None,
         };
         Some((tier, self.activity.moment.load(Ordering::Relaxed)))
@@ -222,45 +219,6 @@ impl Connection {
 
     fn note(&self) {
         self.activity.moment.store(self.shared.moment.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-    }
-}
-
-/// A request whose response is not written yet.
-#[derive(Debug)]
-pub struct InProgress(Connection);
-
-impl InProgress {
-    /// The connection of the request.
-    pub fn connection(&self) -> &Connection {
-        &self.0
-    }
-
-    fn rounds(&self) -> &Rounds {
-        &self.0.activity.rounds
-    }
-}
-
-impl Drop for InProgress {
-    fn drop(&mut self) {
-        self.0.activity.requests.fetch_sub(1, Ordering::Relaxed);
-        self.0.note();
-    }
-}
-
-/// A request whose body has not arrived, or for which the connection may give way all the same.
-#[derive(Debug)]
-pub struct Arriving(Connection);
-
-impl Arriving {
-    /// Notes that more of the body has arrived: the connection is not quiet.
-    pub fn goes_on(&self) {
-        self.0.note();
-    }
-}
-
-impl Drop for Arriving {
-    fn drop(&mut self) {
-        self.0.activity.arriving.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::rounds::{Due, LARGE_ROUNDS, SMALL_ROUNDS};
-use super::{AnswerRoom, InProgress};
+use super::{AnswerRoom, InProgress, Waiting};
 
 /// The most bytes of an answer that are handed out at once, so that it shows whether the client takes them.
 const PART_BYTES: usize = 64 * 1024;
 
 /// The body `B` of an answer, handed out in parts. Until the last part is dropped, which is when it is written, the
-/// request is in progress and its memory is reserved.
+/// request is in progress and its memory is reserved. While a part is not written, hookbox waits for the client.
 #[derive(Debug)]
 pub struct Answer<B> {
     body: B,
@@ -39,7 +39,9 @@ impl<B> Answer<B> {
         let kept = Arc::clone(&self.kept);
         let rounds = if kept.room.is_reserved() { LARGE_ROUNDS } else { SMALL_ROUNDS };
         let due = kept.in_progress.rounds().hand_out(rounds);
-        Bytes::from_owner(Part { bytes, kept, due })
+        let waiting = kept.in_progress.exchange().wait();
+        waiting.goes_on();
+        Bytes::from_owner(Part { bytes, kept, due, _waiting: waiting })
     }
 }
 
@@ -48,6 +50,7 @@ struct Part {
     bytes: Bytes,
     kept: Arc<Kept>,
     due: Due,
+    _waiting: Waiting,
 }
 
 impl AsRef<[u8]> for Part {
@@ -140,6 +143,20 @@ mod tests {
         assert_eq!(rounds + 1, LARGE_ROUNDS, "the client did not take the first part");
         drop(parts);
         assert!(!connection.is_busy() && connection.next_round());
+    }
+
+    #[tokio::test]
+    async fn a_connection_gives_way_while_a_part_is_not_written() {
+        let connections = Connections::new(1);
+        let (_place, connection, _closed) = connections.admit(CLIENT, Instant::now()).expect("a place");
+        let (in_progress, arriving) = connection.begin();
+        drop(arriving);
+        let bytes = Bytes::from(vec![0; PART_BYTES + 1]);
+        let mut answer = Answer::new(Full::new(bytes), in_progress, Arc::default());
+        drop(answer.frame().await.expect("a frame").expect("cannot fail"));
+        assert!(connections.admit(CLIENT, Instant::now()).is_none(), "no part waits for the client");
+        let _part = answer.frame().await.expect("a frame").expect("cannot fail");
+        assert!(connections.admit(CLIENT, Instant::now()).is_some());
     }
 
     #[tokio::test]

@@ -71,10 +71,9 @@ impl Default for Answers {
 }
 
 impl Answers {
-    /// Waits until an answer that may be large can be made. `of_connection` has the turns of its connection. Errors:
+    /// Waits until an answer that may be large can be made. `of_connection` is a turn of its connection. Errors:
     /// `StoreUnavailable` if there is no memory for too long.
-    pub(super) async fn turn(&self, of_connection: &Arc<Semaphore>) -> Result<Turn> {
-        let of_connection = Arc::clone(of_connection).acquire_owned().await.ok();
+    pub(super) async fn turn(&self, of_connection: Option<OwnedSemaphorePermit>) -> Result<Turn> {
         let mut turn = Turn { of_connection, ..Turn::default() };
         turn.reserved = acquire(&self.free, TURN_BYTES / PIECE_BYTES).await;
         if turn.reserved.is_none() {
@@ -129,10 +128,6 @@ mod tests {
 
     use super::*;
 
-    fn connection() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(TURNS_OF_CONNECTION))
-    }
-
     /// Uses up all memory.
     async fn halves(answers: &Answers) -> [AnswerRoom; 2] {
         let half = async || answers.room(u64::MAX, Turn::default()).await.expect("half of the memory");
@@ -158,9 +153,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_waits_for_memory_and_releases_the_surplus() {
-        let (answers, connection) = (Answers::default(), connection());
+        let answers = Answers::default();
         let [first, _second] = halves(&answers).await;
-        let mut waiting = Box::pin(answers.turn(&connection));
+        let mut waiting = Box::pin(answers.turn(None));
         assert!((&mut waiting).now_or_never().is_none(), "all memory is used");
         drop(first);
         let turn = waiting.await.expect("a turn");
@@ -172,22 +167,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_is_larger_than_all_memory_has_room() {
-        let (answers, connection) = (Answers::default(), connection());
-        let turn = answers.turn(&connection).await.expect("a turn");
+        let answers = Answers::default();
+        let turn = answers.turn(None).await.expect("a turn");
         assert!(answers.room(ANSWERS_BYTES as u64 * 3, turn).await.expect("room").is_reserved());
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_does_not_take_its_answers_waits_alone() {
-        let (answers, lazy, other) = (Answers::default(), connection(), connection());
-        let mut untaken = Vec::new();
-        for _ in 0..TURNS_OF_CONNECTION {
-            let turn = answers.turn(&lazy).await.expect("a turn");
-            untaken.push(answers.room(1, turn).await.expect("room"));
-        }
-        assert!(answers.turn(&lazy).now_or_never().is_none());
-        assert!(answers.turn(&other).now_or_never().is_some());
-        untaken.pop();
-        assert!(answers.turn(&lazy).now_or_never().is_some());
     }
 }

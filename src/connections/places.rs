@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::Connection;
 
 /// How many connections are found at once that give way, if none is silent. Looking at all of them for every new
-/// connection would take too long. While those that are found still receive their requests, others that become idle do
-/// not give way.
+/// connection would take too long. While hookbox still waits for the clients of those that are found, others that become
+/// idle do not give way.
 const FOUND_AT_ONCE: usize = 64;
 
 /// How long a new connection has to send its first request. Before that, others give way first, so that a client that
@@ -109,8 +109,8 @@ impl Places {
         self.silent.first_key_value().map(|(number, _)| *number)
     }
 
-    /// The connection that does least of those that have sent a request. None if each of them has a request that has
-    /// arrived.
+    /// The connection that does least of those that have sent a request. None if hookbox works on a request of each of
+    /// them.
     fn least_busy(&mut self) -> Option<u64> {
         self.least_found().or_else(|| {
             self.look();

@@ -22,7 +22,7 @@ use super::proto::webhook_service_server::SERVICE_NAME;
 use super::status::{cut_off, status, too_slow, trace_id_of};
 use super::{Api, MESSAGE_OVERHEAD_BYTES};
 use crate::access::operation_of_call;
-use crate::connections::{Answer, Arrival, Arriving, Connection, Holding, InProgress, Peeked, Stream, Turn};
+use crate::connections::{Answer, Arrival, Connection, Holding, InProgress, Peeked, Stream, Turn, Waiting};
 use crate::domain::error::{Error, Reason};
 use crate::service::work::Unsent;
 
@@ -121,7 +121,7 @@ where
     let (head, body) = request.into_parts();
     let waiting = async {
         let message = message_of(body).await?;
-        let turn = in_progress.connection().turn().await.map_err(|error| refused(&error))?;
+        let turn = in_progress.exchange().turn().await.map_err(|error| refused(&error))?;
         Ok::<_, Status>((message, turn))
     };
     let (message, turn) = match waiting.await {
@@ -197,7 +197,7 @@ struct Messages {
     head: Head,
     /// How many bytes of it are not here yet.
     left: usize,
-    arriving: Arc<Arriving>,
+    arriving: Arc<Waiting>,
 }
 
 impl Messages {

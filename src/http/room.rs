@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::{Instrument, Span};
 
-use crate::connections::{Connection, Turn};
+use crate::connections::{Exchange, Turn};
 use crate::domain::error::Result;
 use crate::service::work::Unsent;
 
@@ -22,18 +22,18 @@ pub(super) async fn answer(
     span: &Span,
     complete: impl Fn(Response) -> Response,
 ) -> Result<Response> {
-    let connection = request.extensions_mut().remove::<Connection>();
+    let exchange = request.extensions_mut().remove::<Exchange>();
     let is_head = *request.method() == Method::HEAD;
     let is_large = may_be_large(request.method(), request.uri().path());
-    let turn = match &connection {
-        Some(connection) if is_large => connection.turn().await?,
+    let turn = match &exchange {
+        Some(exchange) if is_large => exchange.turn().await?,
         _ => Turn::default(),
     };
     let mut response = complete(next.run(request).instrument(span.clone()).await);
-    if let Some(connection) = connection {
+    if let Some(exchange) = exchange {
         // The body of an answer to HEAD is not sent.
         let bytes = if is_head { 0 } else { response.body().size_hint().lower() };
-        match connection.room(bytes, turn).await {
+        match exchange.connection().room(bytes, turn).await {
             Ok(room) => {
                 response.extensions_mut().insert(Arc::new(room));
             }

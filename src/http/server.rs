@@ -107,7 +107,7 @@ fn answer(
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
     let (in_progress, arriving) = connection.begin();
     request.extensions_mut().insert(Client(connection.client()));
-    request.extensions_mut().insert(connection.clone());
+    request.extensions_mut().insert(in_progress.exchange().clone());
     // The body of the request lives until it has arrived, or is not needed.
     let is_http1 = request.version() < Version::HTTP_2;
     let request = request.map(|body| {

@@ -3,6 +3,7 @@
 
 mod closed_window;
 mod handshakes;
+mod open_answers;
 mod readers;
 
 use std::net::SocketAddr;

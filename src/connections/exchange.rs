@@ -1,0 +1,156 @@
+//! Requests and their answers. A connection does not keep its place for a request while hookbox waits for the client.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::answers::Turn;
+use super::rounds::Rounds;
+use super::{Activity, Connection};
+use crate::domain::error::Result;
+
+/// A request of a connection, and its answer.
+#[derive(Clone, Debug)]
+pub struct Exchange(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    connection: Connection,
+    /// For how many reasons hookbox waits for the client.
+    waits: AtomicU32,
+}
+
+impl Exchange {
+    /// Notes that a request has begun.
+    pub(super) fn begin(connection: Connection) -> (InProgress, Waiting) {
+        let exchange = Self(Arc::new(State { connection, waits: AtomicU32::default() }));
+        // First, so that hookbox waits from the beginning.
+        let waiting = exchange.wait();
+        exchange.activity().requests.fetch_add(1, Ordering::Relaxed);
+        (InProgress(exchange), waiting)
+    }
+
+    /// The connection of the request.
+    pub fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    /// Waits until a large answer may be built. Call it after the request has arrived, so that a slow client does not
+    /// hold a turn. Errors: `StoreUnavailable` if there is no memory for answers.
+    pub async fn turn(&self) -> Result<Turn> {
+        // If others of its answers are in the way, the client has to take them, unless they are being made.
+        let waiting = self.wait();
+        let of_connection = Arc::clone(&self.activity().turns).acquire_owned().await.ok();
+        drop(waiting);
+        self.0.connection.shared.answers.turn(of_connection).await
+    }
+
+    /// Notes that hookbox waits for the client, until the value is dropped.
+    pub fn wait(&self) -> Waiting {
+        if self.0.waits.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.activity().waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        Waiting(self.clone())
+    }
+
+    fn activity(&self) -> &Activity {
+        &self.0.connection.activity
+    }
+}
+
+/// A request whose response is not written yet.
+#[derive(Debug)]
+pub struct InProgress(Exchange);
+
+impl InProgress {
+    /// The request, and its answer.
+    pub fn exchange(&self) -> &Exchange {
+        &self.0
+    }
+
+    /// The connection of the request.
+    pub fn connection(&self) -> &Connection {
+        self.0.connection()
+    }
+
+    pub(super) fn rounds(&self) -> &Rounds {
+        &self.0.activity().rounds
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.activity().requests.fetch_sub(1, Ordering::Relaxed);
+        self.connection().note();
+    }
+}
+
+/// A reason for which hookbox waits for the client of a request: its body has not arrived, or a part of the answer is not
+/// taken. Also kept for a request that needs no token and whose answer may last.
+#[derive(Debug)]
+pub struct Waiting(Exchange);
+
+impl Waiting {
+    /// Notes that the client has sent or taken more: the connection is not quiet.
+    pub fn goes_on(&self) {
+        self.0.connection().note();
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.0.0.waits.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.activity().waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use futures::FutureExt as _;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::connections::Connections;
+    use crate::connections::answers::TURNS_OF_CONNECTION;
+
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[tokio::test]
+    async fn a_connection_keeps_its_place_for_a_request_whose_client_is_not_waited_for() {
+        let connections = Connections::new(1);
+        let (_place, connection, _closed) = connections.admit(CLIENT, Instant::now()).expect("a place");
+        let (waited_for, arriving) = connection.begin();
+        let _twice = [arriving, waited_for.exchange().wait()];
+        let (being_made, arriving) = connection.begin();
+        drop(arriving);
+        assert!(connections.admit(CLIENT, Instant::now()).is_none(), "one of two answers is being made");
+        let _untaken = being_made.exchange().wait();
+        assert!(connections.admit(CLIENT, Instant::now()).is_some(), "both wait for the client");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_does_not_take_its_answers_waits_alone_and_gives_way() {
+        let connections = Connections::new(2);
+        let admit = || connections.admit(CLIENT, Instant::now());
+        let (_place, lazy, _closed) = admit().expect("a place");
+        let (_other_place, other, _other_closed) = admit().expect("a place");
+        let begin = |connection: &Connection| connection.begin().0;
+        let mut untaken = Vec::new();
+        for _ in 0..TURNS_OF_CONNECTION {
+            let in_progress = begin(&lazy);
+            let turn = in_progress.exchange().turn().await.expect("a turn");
+            let room = lazy.room(1, turn).await.expect("room");
+            untaken.push((room, in_progress.exchange().wait(), in_progress));
+        }
+        let (further, of_other) = (begin(&lazy), begin(&other));
+        assert!(of_other.exchange().turn().now_or_never().is_some());
+        assert!(admit().is_none(), "hookbox works for both");
+        let mut waiting = Box::pin(further.exchange().turn());
+        assert!((&mut waiting).now_or_never().is_none());
+        assert!(admit().is_some(), "hookbox waits for the client of one of them");
+        untaken.pop();
+        assert!((&mut waiting).now_or_never().is_some(), "a turn is free again");
+    }
+}
