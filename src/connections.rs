@@ -185,6 +185,12 @@ impl Connection {
         begun
     }
 
+    /// The turn of a call that needs no token, may last, and whose answers may be large. Errors: `StoreUnavailable` if
+    /// there are too many of them.
+    pub fn open_turn(&self) -> Result<Turn> {
+        self.shared.answers.open_turn()
+    }
+
     /// The memory for an answer of `bytes` that is made. `turn` is the default if the request did not wait for its
     /// turn. Errors: `StoreUnavailable` if there is no memory for answers.
     pub async fn room(&self, bytes: u64, turn: Turn) -> Result<AnswerRoom> {

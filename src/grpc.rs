@@ -50,6 +50,10 @@ pub mod proto {
 /// What a message may have besides its payload, in bytes: names and protobuf's framing.
 const MESSAGE_OVERHEAD_BYTES: usize = 16 * 1024;
 
+/// The most bytes of a message of health and reflection, which names a service, a type or a file. Reflection answers a
+/// message together with its text, and needs no token.
+const OPEN_MESSAGE_BYTES: usize = 4 * 1024;
+
 /// How many times larger than its JSON an encoded `google.protobuf.Value` may be.
 const VALUE_OVERHEAD_FACTOR: usize = 2;
 
@@ -89,6 +93,7 @@ pub async fn serve(
 ) -> Result<(), tonic::transport::Error> {
     let (calls, access, leaving) = (CallsLayer(api.clone()), AccessLayer(api.clone()), api.leaving.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
+    let health_service = health_service.max_decoding_message_size(OPEN_MESSAGE_BYTES);
     let webhooks = WebhookServiceServer::new(Webhooks(api.clone()))
         .max_decoding_message_size(api.max_body_bytes * VALUE_OVERHEAD_FACTOR + MESSAGE_OVERHEAD_BYTES);
     let operations = OperationServiceServer::new(Operations(api.clone()))
@@ -118,7 +123,11 @@ pub async fn serve(
         .add_service(work);
     // The descriptors come from the build and decode, so reflection does not refuse them.
     match (reflection().build_v1(), reflection().build_v1alpha()) {
-        (Ok(v1), Ok(v1alpha)) => server = server.add_service(v1).add_service(v1alpha),
+        (Ok(v1), Ok(v1alpha)) => {
+            server = server
+                .add_service(v1.max_decoding_message_size(OPEN_MESSAGE_BYTES))
+                .add_service(v1alpha.max_decoding_message_size(OPEN_MESSAGE_BYTES));
+        }
         (Err(error), _) | (_, Err(error)) => tracing::error!(error = %error, "gRPC reflection is off"),
     }
     let (begun, incoming) = mpsc::channel(1);

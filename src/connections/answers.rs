@@ -26,6 +26,10 @@ const TURNS_WITHOUT_MEMORY: usize = 8;
 /// that a client with many requests on a connection is not refused if it takes the answers slowly.
 pub(super) const TURNS_OF_CONNECTION: usize = 16;
 
+/// How many calls there are at once that need no token, may last, and whose answers may be large. Each can hold half a
+/// MiB that is not reserved.
+const OPEN_TURNS: usize = 32;
+
 /// How long to wait for memory.
 const WAIT_TIME: Duration = Duration::from_secs(1);
 
@@ -37,12 +41,14 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Answers {
     free: Arc<Semaphore>,
     without_memory: Arc<Semaphore>,
+    open: Arc<Semaphore>,
 }
 
 /// The turn of a request whose answer may be large. The default is that of a request that did not wait for one.
 #[derive(Debug, Default)]
 pub struct Turn {
-    of_connection: Option<OwnedSemaphorePermit>,
+    /// One of those of its connection, or of the calls that need no token.
+    place: Option<OwnedSemaphorePermit>,
     reserved: Option<OwnedSemaphorePermit>,
     without_memory: Option<OwnedSemaphorePermit>,
 }
@@ -50,7 +56,7 @@ pub struct Turn {
 /// The memory of an answer, free again when this is dropped. The default is that of an answer that needs none.
 #[derive(Debug, Default)]
 pub struct AnswerRoom {
-    _of_connection: Option<OwnedSemaphorePermit>,
+    _place: Option<OwnedSemaphorePermit>,
     reserved: Option<OwnedSemaphorePermit>,
 }
 
@@ -66,6 +72,7 @@ impl Default for Answers {
         Self {
             free: Arc::new(Semaphore::new(ANSWERS_BYTES / PIECE_BYTES)),
             without_memory: Arc::new(Semaphore::new(TURNS_WITHOUT_MEMORY)),
+            open: Arc::new(Semaphore::new(OPEN_TURNS)),
         }
     }
 }
@@ -74,7 +81,7 @@ impl Answers {
     /// Waits until an answer that may be large can be made. `of_connection` is a turn of its connection. Errors:
     /// `StoreUnavailable` if there is no memory for too long.
     pub(super) async fn turn(&self, of_connection: Option<OwnedSemaphorePermit>) -> Result<Turn> {
-        let mut turn = Turn { of_connection, ..Turn::default() };
+        let mut turn = Turn { place: of_connection, ..Turn::default() };
         turn.reserved = acquire(&self.free, TURN_BYTES / PIECE_BYTES).await;
         if turn.reserved.is_none() {
             turn.without_memory = Some(acquire(&self.without_memory, 1).await.ok_or_else(used_up)?);
@@ -82,10 +89,20 @@ impl Answers {
         Ok(turn)
     }
 
+    /// The turn of a call that needs no token, may last, and whose answers may be large. Errors: `StoreUnavailable` if
+    /// there are too many of them.
+    pub(super) fn open_turn(&self) -> Result<Turn> {
+        let place = Arc::clone(&self.open).try_acquire_owned().map_err(|_| {
+            let detail = "there are too many calls of this kind at this moment; try again in a moment";
+            Error::new(Reason::StoreUnavailable, detail).retry_after(RETRY_AFTER)
+        })?;
+        Ok(Turn { place: Some(place), ..Turn::default() })
+    }
+
     /// The memory for an answer of `bytes`. An answer that is larger than half of all memory counts as half of it, so
     /// that there can be two of them at least. Errors: `StoreUnavailable` if there is no memory.
     pub(super) async fn room(&self, bytes: u64, turn: Turn) -> Result<AnswerRoom> {
-        let Turn { of_connection, reserved, without_memory: _without_memory } = turn;
+        let Turn { place, reserved, without_memory: _without_memory } = turn;
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let needed = pieces(bytes).min(ANSWERS_BYTES / PIECE_BYTES / 2);
         let reserved = match reserved {
@@ -104,7 +121,7 @@ impl Answers {
                 Some(Arc::clone(&self.free).try_acquire_many_owned(permits).map_err(|_| used_up())?)
             }
         };
-        Ok(AnswerRoom { _of_connection: of_connection, reserved })
+        Ok(AnswerRoom { _place: place, reserved })
     }
 }
 
@@ -170,5 +187,20 @@ mod tests {
         let answers = Answers::default();
         let turn = answers.turn(None).await.expect("a turn");
         assert!(answers.room(ANSWERS_BYTES as u64 * 3, turn).await.expect("room").is_reserved());
+    }
+
+    #[tokio::test]
+    async fn calls_without_a_token_have_few_turns_and_keep_them_until_their_answers_are_taken() {
+        let answers = Answers::default();
+        let mut untaken = Vec::new();
+        for _ in 0..OPEN_TURNS {
+            let turn = answers.open_turn().expect("a turn");
+            untaken.push(answers.room(1, turn).await.expect("room"));
+        }
+        let refused = answers.open_turn().expect_err("all have a turn");
+        assert_eq!((refused.reason(), refused.retry_delay()), (Reason::StoreUnavailable, Some(RETRY_AFTER)));
+        assert!(answers.turn(None).await.is_ok(), "other answers have turns of their own");
+        untaken.pop();
+        assert!(answers.open_turn().is_ok());
     }
 }

@@ -75,6 +75,13 @@ where
         let operation = operation_of_call(request.uri().path());
         let call =
             operation.map(|operation| Call { service: self.api.service.clone(), method: operation.method() });
+        let turn = match turn_of(connection, request.uri().path()) {
+            Ok(turn) => turn,
+            Err(error) => {
+                let answer = refused(&error).into_http::<Body>();
+                return async move { Ok(keep(answer, in_progress, Turn::default(), None).await) }.boxed();
+            }
+        };
         let arriving = Arc::new(arriving);
         // Health and reflection need no token, and may last: their connection may give way until they are answered.
         let gives_way = call.is_none().then(|| Arc::clone(&arriving));
@@ -89,7 +96,7 @@ where
         }
         let answering = self.inner.call(request);
         async move {
-            let answer = keep(answering.await?, in_progress, Turn::default(), call).await;
+            let answer = keep(answering.await?, in_progress, turn, call).await;
             Ok(answer.map(|body| Body::new(Holding::new(body, gives_way))))
         }
         .boxed()
@@ -100,6 +107,12 @@ where
 struct Call {
     service: crate::service::Service,
     method: &'static str,
+}
+
+/// The turn of a call that does not wait for one. Errors: `StoreUnavailable` for a call of reflection, if there are too
+/// many of them.
+fn turn_of(connection: &Connection, path: &str) -> Result<Turn, Error> {
+    if path.starts_with("/grpc.reflection.") { connection.open_turn() } else { Ok(Turn::default()) }
 }
 
 /// Whether the answer to a call can have a payload or a page of webhooks.

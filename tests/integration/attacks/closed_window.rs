@@ -39,13 +39,12 @@ impl ClosedWindow {
         self.send(&frame(HEADERS, END_HEADERS | END_STREAM, request, &block(&fields))).await;
     }
 
-    /// Sends a call with an encoded message.
-    pub(super) async fn call(&mut self, method: &str, message: &[u8]) {
-        let path = format!("/hookbox.v1.WebhookService/{method}");
+    /// Sends a call with an encoded message. The path is `/<service>/<method>`.
+    pub(super) async fn call(&mut self, path: &str, message: &[u8]) {
         let fields = [
             (":method", "POST"),
             (":scheme", "http"),
-            (":path", path.as_str()),
+            (":path", path),
             (":authority", "localhost"),
             ("content-type", "application/grpc"),
             ("te", "trailers"),

@@ -1,12 +1,23 @@
 //! Clients that ask for what needs no token, and do not take the answers.
 
+use futures::stream;
+use prost::Message as _;
 use rstest::rstest;
+use tonic::transport::Endpoint;
+use tonic::{Code, Status};
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 use super::closed_window::ClosedWindow;
 use super::{CONNECTIONS, OPEN_FILES, serves};
-use crate::support::server::Place;
+use crate::support::client::eventually;
+use crate::support::server::{Place, Server};
 
 const SETTINGS: &[&str] = &["--simulate-min=0s", "--simulate-max=0s"];
+
+/// The calls of reflection that a process answers at once.
+const REFLECTIONS: usize = 32;
 
 /// Reads of webhooks that a connection makes at once. Further ones wait.
 const READS: usize = 16;
@@ -37,4 +48,34 @@ async fn answers_that_are_not_taken_keep_no_sender_out(#[case] path: &str, #[cas
     drop(left);
     serves(&server, "after").await;
     assert!(server.terminate().await.success());
+}
+
+fn services() -> ServerReflectionRequest {
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    ServerReflectionRequest { host: String::new(), message_request }
+}
+
+/// Asks for the services over a new connection.
+async fn reflect(server: &Server) -> Result<(), Status> {
+    let connecting = Endpoint::from_shared(server.grpc_url()).expect("is a URL").connect();
+    let mut client = ServerReflectionClient::new(connecting.await.expect("connects"));
+    let mut answers = client.server_reflection_info(stream::iter([services()])).await?.into_inner();
+    answers.message().await?.map(drop).ok_or_else(|| Status::internal("there is no answer"))
+}
+
+#[tokio::test]
+async fn calls_of_reflection_that_are_not_taken_are_few_and_keep_no_sender_out() {
+    let place = Place::new(SETTINGS);
+    let server = place.start();
+    let message = services().encode_to_vec();
+    let mut stranger = ClosedWindow::connect(server.grpc_address()).await;
+    for _ in 0..REFLECTIONS + 1 {
+        stranger.call("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &message).await;
+    }
+    stranger.answered(REFLECTIONS + 1).await;
+    let refused = reflect(&server).await.expect_err("all calls are taken");
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    serves(&server, "beside").await;
+    drop(stranger);
+    eventually("reflection answers again", async || reflect(&server).await.ok()).await;
 }

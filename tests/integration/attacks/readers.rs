@@ -64,7 +64,7 @@ async fn answers_that_are_not_taken_use_bounded_memory_and_are_given_up(
         for _ in 0..requests {
             match api {
                 Api::Rest => stranger.get(&large_path).await,
-                Api::Grpc => stranger.call("GetWebhook", &message).await,
+                Api::Grpc => stranger.call("/hookbox.v1.WebhookService/GetWebhook", &message).await,
             }
         }
         // Later requests then compete neither with these nor with each other for the memory that is left.

@@ -22,6 +22,8 @@ async fn health_is_told_for_the_server_and_each_service() {
     }
     let unknown = client.check(HealthCheckRequest { service: "other".into() }).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
+    let too_long = client.check(HealthCheckRequest { service: "s".repeat(5_000) }).await.unwrap_err();
+    assert_eq!(too_long.code(), Code::ResourceExhausted, "{too_long}");
 }
 
 #[rstest]
@@ -48,7 +50,7 @@ async fn a_watcher_of_health_is_told_of_the_stop(#[values(Sqlite, Postgres)] sto
 }
 
 macro_rules! lists_the_services {
-    ($name:ident, $version:ident) => {
+    ($name:ident, $long:ident, $version:ident) => {
         #[tokio::test]
         async fn $name() {
             use tonic_reflection::pb::$version::server_reflection_client::ServerReflectionClient;
@@ -79,8 +81,36 @@ macro_rules! lists_the_services {
                 assert!(!files.file_descriptor_proto.is_empty());
             }
         }
+
+        /// The answer to each message repeats it.
+        #[tokio::test]
+        async fn $long() {
+            use tonic_reflection::pb::$version::ServerReflectionRequest;
+            use tonic_reflection::pb::$version::server_reflection_client::ServerReflectionClient;
+            use tonic_reflection::pb::$version::server_reflection_request::MessageRequest;
+
+            let hookbox = Hookbox::start(Sqlite);
+            let ask = |host: String| ServerReflectionRequest {
+                host,
+                message_request: Some(MessageRequest::ListServices(String::new())),
+            };
+            let mut client = ServerReflectionClient::new(hookbox.channel());
+            let questions = stream::iter(["h".repeat(1_000), "h".repeat(5_000)].map(ask));
+            let mut answers = client.server_reflection_info(questions).await.unwrap().into_inner();
+            assert_eq!(answers.next().await.unwrap().unwrap().valid_host.len(), 1_000);
+            let end = answers.next().await;
+            assert!(!matches!(end, Some(Ok(_))), "{end:?}");
+        }
     };
 }
 
-lists_the_services!(reflection_v1_lists_the_services_and_has_their_files, v1);
-lists_the_services!(reflection_v1alpha_lists_the_services_and_has_their_files, v1alpha);
+lists_the_services!(
+    reflection_v1_lists_the_services_and_has_their_files,
+    reflection_v1_answers_no_long_message,
+    v1
+);
+lists_the_services!(
+    reflection_v1alpha_lists_the_services_and_has_their_files,
+    reflection_v1alpha_answers_no_long_message,
+    v1alpha
+);
