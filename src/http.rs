@@ -27,13 +27,15 @@ mod watch;
 mod webhooks;
 mod work;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use axum::{Router, middleware};
+use bytes::Bytes;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -41,7 +43,7 @@ use tracing::field::Empty;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 pub use self::browsers::Allowed;
 use self::problem::{MAX_TEXT_BYTES, Refused};
@@ -81,6 +83,9 @@ impl Api {
         Ok(self.service.because(ActionReason::of_field(reason)?))
     }
 }
+
+/// Where the OpenAPI document is.
+const DOCUMENT_PATH: &str = "/openapi.json";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -166,10 +171,11 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// Serves all paths, and answers a problem document for any other path or method. The page lets requests in by itself:
 /// it sends browsers without a token to its login.
 pub fn router(api: Api) -> Router {
-    let (routes, document) = documented_routes().split_for_parts();
+    let (routes, _document) = documented_routes().split_for_parts();
     let pages: Router<Api> = api.pages.clone().with_state(());
     routes
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .merge(SwaggerUi::new("/docs").config(Config::new([DOCUMENT_PATH])))
+        .route(DOCUMENT_PATH, get(document))
         .layer(middleware::from_fn_with_state(api.clone(), access::guard))
         .merge(pages)
         .method_not_allowed_fallback(method_not_allowed)
@@ -177,6 +183,15 @@ pub fn router(api: Api) -> Router {
         .layer(middleware::from_fn_with_state(api.clone(), browsers::guard))
         .layer(middleware::from_fn_with_state(api.clone(), observe))
         .with_state(api)
+}
+
+/// The OpenAPI document. It is written once, because it is large and needs no token.
+async fn document() -> Response {
+    // It is always JSON.
+    static DOCUMENT: LazyLock<Bytes> =
+        LazyLock::new(|| serde_json::to_vec(&openapi()).unwrap_or_default().into());
+    let content_type = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, content_type)], Bytes::clone(&DOCUMENT)).into_response()
 }
 
 async fn path_not_found(request: Request) -> Response {
@@ -206,7 +221,7 @@ async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Re
     let uri = request.uri().clone();
 
     let complete = |response: Response| problem::complete(response, uri.path(), traceparent.trace_id());
-    let answered = room::answer(request, next, &span, &complete).await;
+    let answered = room::answer(request, route_name, next, &span, &complete).await;
     let response = answered.unwrap_or_else(|error| complete(Refused::from(error).into_response()));
 
     let status = response.status();

@@ -14,10 +14,11 @@ use crate::connections::{Exchange, Turn};
 use crate::domain::error::Result;
 use crate::service::work::Unsent;
 
-/// The answer of `next`, completed by `complete`. Its memory, an `Arc<AnswerRoom>`, is among its extensions. Errors:
-/// `StoreUnavailable` if there is no memory for it; jobs that were leased for it are given back then.
+/// The answer of `next` at a route, completed by `complete`. Its memory, an `Arc<AnswerRoom>`, is among its extensions.
+/// Errors: `StoreUnavailable` if there is no memory for it; jobs that were leased for it are given back then.
 pub(super) async fn answer(
     mut request: Request,
+    route: &str,
     next: Next,
     span: &Span,
     complete: impl Fn(Response) -> Response,
@@ -32,7 +33,7 @@ pub(super) async fn answer(
     let mut response = complete(next.run(request).instrument(span.clone()).await);
     if let Some(exchange) = exchange {
         // The body of an answer to HEAD is not sent.
-        let bytes = if is_head { 0 } else { response.body().size_hint().lower() };
+        let bytes = if is_head || is_shared(route) { 0 } else { response.body().size_hint().lower() };
         match exchange.connection().room(bytes, turn).await {
             Ok(room) => {
                 response.extensions_mut().insert(Arc::new(room));
@@ -55,4 +56,25 @@ fn may_be_large(method: &Method, path: &str) -> bool {
         && (path.starts_with("/v1/webhook") || (!path.starts_with("/v1/") && path.contains("/webhooks/")))
         && !path.ends_with("/status")
         && !path.ends_with("/watch")
+}
+
+/// Whether the answers at a route are in memory once, however many clients do not take them: the documentation, and the
+/// files of the page, which may have a prefix. They need no token, and must not use up the memory of other answers.
+fn is_shared(route: &str) -> bool {
+    route == "/openapi.json" || route.starts_with("/docs/") || route.ends_with("/assets/{file}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_in_memory_once_need_no_memory() {
+        for route in ["/openapi.json", "/docs/", "/docs/{*rest}", "/assets/{file}", "/hooks/assets/{file}"] {
+            assert!(is_shared(route), "{route}");
+        }
+        for route in ["unmatched", "/", "/v1/webhooks", "/v1/webhooks/{id}/body", "/readyz"] {
+            assert!(!is_shared(route), "{route}");
+        }
+    }
 }

@@ -18,8 +18,9 @@ use crate::access::{Need, Role};
 use crate::domain::duration::whole_seconds;
 use crate::domain::error::{Error, Reason};
 
-/// The longest path to go on with after the login.
-const MAX_NEXT_CHARS: usize = 4_000;
+/// The longest path to go on with after the login. The form that has it needs no memory of that for large answers then,
+/// which clients without a token could use up.
+const MAX_NEXT_CHARS: usize = 2_000;
 
 /// What the views serve.
 pub(super) fn routes() -> Paths {

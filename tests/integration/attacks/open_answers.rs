@@ -2,6 +2,7 @@
 
 use futures::stream;
 use prost::Message as _;
+use reqwest::StatusCode;
 use rstest::rstest;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
@@ -10,8 +11,9 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 use super::closed_window::ClosedWindow;
+use super::readers::{LARGE_BYTES, submit};
 use super::{CONNECTIONS, OPEN_FILES, serves};
-use crate::support::client::eventually;
+use crate::support::client::{client, eventually};
 use crate::support::server::{Place, Server};
 
 const SETTINGS: &[&str] = &["--simulate-min=0s", "--simulate-max=0s"];
@@ -48,6 +50,34 @@ async fn answers_that_are_not_taken_keep_no_sender_out(#[case] path: &str, #[cas
     drop(left);
     serves(&server, "after").await;
     assert!(server.terminate().await.success());
+}
+
+/// Together, the answers are larger than the memory for answers.
+#[rstest]
+#[case::a_file("/docs/swagger-ui-bundle.js", 1, 60)]
+#[case::the_openapi_document("/openapi.json", 3, 200)]
+#[tokio::test]
+async fn documentation_that_is_not_taken_leaves_the_memory_to_other_answers(
+    #[case] path: &str,
+    #[case] connections: usize,
+    #[case] requests: usize,
+) {
+    let place = Place::new(SETTINGS);
+    let server = place.start();
+    let reader = client();
+    let large = submit(&reader, &server, "large", LARGE_BYTES).await;
+    let mut strangers = Vec::new();
+    for _ in 0..connections {
+        let mut stranger = ClosedWindow::connect(server.http_address()).await;
+        for _ in 0..requests {
+            stranger.get(path).await;
+        }
+        stranger.answered(requests).await;
+        strangers.push(stranger);
+    }
+    let answer = reader.get(server.url(&format!("/v1/webhooks/{large}"))).send().await.expect("answers");
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert!(answer.bytes().await.expect("all of it").len() > LARGE_BYTES);
 }
 
 fn services() -> ServerReflectionRequest {

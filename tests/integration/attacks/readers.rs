@@ -17,7 +17,7 @@ use crate::support::client::{client, eventually, get};
 use crate::support::server::{Place, Server};
 
 /// The size of a large answer. It is less than the default of `max_body`.
-const LARGE_BYTES: usize = 1_000_000;
+pub(super) const LARGE_BYTES: usize = 1_000_000;
 
 /// Connections with requests for it. Together, the answers are larger than the memory for answers.
 const CONNECTIONS: usize = 6;
@@ -34,7 +34,7 @@ enum Api {
 }
 
 /// Submits a webhook with this key and event type.
-async fn submit(client: &Client, server: &Server, key: &str, payload_bytes: usize) -> String {
+pub(super) async fn submit(client: &Client, server: &Server, key: &str, payload_bytes: usize) -> String {
     let webhook = json!({ "idempotency_key": key, "event_type": key, "payload": "x".repeat(payload_bytes) });
     let answer = client.post(server.url("/v1/webhooks")).json(&webhook).send().await.expect("answers");
     assert_eq!(answer.status(), StatusCode::ACCEPTED);

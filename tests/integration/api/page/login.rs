@@ -39,6 +39,18 @@ async fn a_browser_without_a_token_is_sent_to_the_login_and_then_where_it_wanted
     assert!(page.text.contains("read-only") && page.text.contains("reader"), "{}", page.text);
 }
 
+/// A larger answer takes memory from those that need a token.
+#[tokio::test]
+async fn the_login_is_small_whatever_it_goes_on_with() {
+    let hookbox = hookbox();
+    for (characters, is_kept) in [(2_000, true), (2_001, false)] {
+        let next = format!("/{}", "&".repeat(characters - 1));
+        let login = Browser::of(&hookbox).get(&format!("/login?next={}", next.replace('&', "%26"))).await;
+        assert_eq!((login.status, login.text.contains("&amp;&amp;")), (200, is_kept));
+        assert!(login.text.len() < 16 * 1024, "{} bytes", login.text.len());
+    }
+}
+
 #[tokio::test]
 async fn the_cookie_is_kept_from_scripts_and_from_other_sites() {
     let hookbox = hookbox();
