@@ -102,8 +102,9 @@ pub struct Violation {
     pub detail: String,
 }
 
-/// Why a request was refused or failed: a reason for programs, and a text for people.
-#[derive(Debug)]
+/// Why a request was refused or failed: a reason for programs, and a text for people. Cloned for callers that share a
+/// result.
+#[derive(Clone, Debug)]
 pub struct Error {
     reason: Reason,
     detail: String,
@@ -111,11 +112,11 @@ pub struct Error {
     in_the_way: Option<Box<InTheWay>>,
     unverified: Option<Cause>,
     retry_after: Option<Duration>,
-    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 /// What stands in the way of a webhook.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct InTheWay {
     webhook: WebhookId,
     refused: Option<Arc<Refused>>,
@@ -178,6 +179,7 @@ impl Error {
         detail: impl Into<String>,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
+        let cause: Box<dyn std::error::Error + Send + Sync> = cause.into();
         Self {
             retry_after: Some(STORE_RETRY_AFTER),
             cause: Some(cause.into()),
@@ -187,6 +189,7 @@ impl Error {
 
     /// The error for a fault of hookbox itself. The cause is logged, and not shown to clients.
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let cause: Box<dyn std::error::Error + Send + Sync> = cause.into();
         Self {
             cause: Some(cause.into()),
             ..Self::new(

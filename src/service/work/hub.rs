@@ -132,7 +132,7 @@ impl Hub {
                 // Further claims would fail as well, each after a time-out of the store.
                 for other in self.polls.take_round() {
                     // It fails if the caller has gone; so do the other sends here.
-                    let _ = other.answer.send(Err(same(&error)));
+                    let _ = other.answer.send(Err(error.clone()));
                 }
                 let _ = poll.answer.send(Err(error));
             }
@@ -217,14 +217,5 @@ fn sleep_to(clock: &dyn Clock, at: Option<Duration>) -> BoxFuture<'static, ()> {
 fn without_jobs(polls: Vec<Poll>) {
     for poll in polls {
         let _ = poll.answer.send(Ok(Vec::new()));
-    }
-}
-
-/// The same error, for another caller.
-fn same(error: &Error) -> Error {
-    let same = Error::new(error.reason(), error.detail());
-    match error.retry_delay() {
-        Some(delay) => same.retry_after(delay),
-        None => same,
     }
 }
