@@ -36,6 +36,7 @@ pub mod work;
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tracing::level_filters::LevelFilter;
@@ -45,8 +46,8 @@ use self::alerts::Silences;
 pub use self::apart::apart;
 use self::conflicts::Via;
 pub use self::number_pages::{number_of_token, token_of_number};
-use self::observe::Probes;
-pub use self::observe::{RouteStats, Stats};
+use self::observe::SHARED_FOR;
+pub use self::observe::{RouteStats, Stats, StoreCheck};
 pub use self::operate::pause_target;
 use self::rate_limit::OverLimit;
 pub use self::rate_limit::{RateLimiter, RateState};
@@ -102,9 +103,12 @@ pub struct Shared {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     receiving: Arc<Receiving>,
-    probes: Arc<Probes>,
-    /// The statistics for callers that look again and again; none if the store could not be read.
-    recent_stats: Recent<Option<StoreStats>>,
+    /// Checks of the store, which any client can ask for.
+    checks: Recent<StoreCheck>,
+    /// Reads of the gauges of the store. With `metrics_open`, any client can ask for them.
+    gauges: Recent<()>,
+    /// The statistics for callers that look again and again.
+    recent_stats: Recent<StoreStats>,
     searches: Searches,
     work: Arc<Work>,
     /// The places for streams of new webhooks, and those for watchers of one webhook.
@@ -152,8 +156,10 @@ impl Service {
             clock,
             metrics,
             receiving,
-            probes: Arc::default(),
-            recent_stats: Recent::default(),
+            checks: Recent::kept_for(SHARED_FOR),
+            // Each scrape reads, but no two at once.
+            gauges: Recent::kept_for(Duration::ZERO),
+            recent_stats: Recent::kept_for(SHARED_FOR),
             searches: Searches::default(),
             work,
             followers: arrivals::places(),

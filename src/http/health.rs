@@ -8,9 +8,6 @@ use utoipa::ToSchema;
 
 use super::problem::Refused;
 use super::{Api, json};
-use crate::domain::error::Result;
-use crate::service::Service;
-use crate::store::Probe;
 
 /// Whether requests can be served.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,7 +29,7 @@ struct Checks {
     workers: String,
     /// `ok`, or `shutting down`.
     lifecycle: String,
-    /// Each pause in force: its target and when it began. Empty if the store cannot be read.
+    /// Each pause in force: its target and when it began. Up to 1 second old; empty if the store cannot be read.
     #[schema(example = json!(["the route orders since 2026-03-01T12:00:00Z"]))]
     pauses: Vec<String>,
 }
@@ -50,7 +47,7 @@ pub(super) async fn healthz() -> &'static str {
 
 /// Whether requests can be served: the store can be written, its tables are current, and workers run
 ///
-/// To check the store, a row is written and synced. A success is reused for 1 second.
+/// To check the store, a row is written and synced, and the pauses are read. A success is reused for 1 second.
 #[utoipa::path(
     get, path = "/readyz", tag = "monitoring", operation_id = "readyz",
     responses(
@@ -70,16 +67,17 @@ pub(super) async fn readyz(State(api): State<Api>) -> Response {
 /// Makes all checks.
 async fn readiness(api: &Api) -> Readiness {
     let check = |good: bool, wrong: &str| if good { "ok".to_owned() } else { wrong.to_owned() };
-    let probe = look_at_store(&api.service).await;
+    let found = api.service.check_store().await;
+    let pauses = found.as_ref().map_or(&[][..], |found| found.pauses.as_slice());
     let checks = Checks {
-        migrations: match &probe {
-            Ok((probe, _)) => check(probe.migrations_current, "the tables are not those of this version"),
+        migrations: match &found {
+            Ok(found) => check(found.probe.migrations_current, "the tables are not those of this version"),
             Err(_) => "unknown".to_owned(),
         },
-        store: probe.as_ref().map_or_else(ToString::to_string, |_| "ok".to_owned()),
+        store: found.as_ref().map_or_else(ToString::to_string, |_| "ok".to_owned()),
         workers: check(api.service.counters().workers().total > 0, "the worker threads do not run"),
         lifecycle: check(!api.leaving.is_cancelled(), "shutting down"),
-        pauses: probe.map(|(_, pauses)| pauses).unwrap_or_default(),
+        pauses: pauses.iter().map(|pause| format!("{} since {}", pause.target, pause.since)).collect(),
     };
     let ready = [&checks.store, &checks.migrations, &checks.workers, &checks.lifecycle]
         .into_iter()
@@ -94,15 +92,8 @@ async fn readiness(api: &Api) -> Readiness {
     get, path = "/metrics", tag = "monitoring", operation_id = "metrics",
     responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"))
 )]
-pub(super) async fn metrics(State(api): State<Api>) -> std::result::Result<Response, Refused> {
+pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Refused> {
     let text = api.service.metrics(async { readiness(&api).await.ready }).await?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response())
-}
-
-/// Probes the store, and lists the pauses in force as text.
-async fn look_at_store(service: &Service) -> Result<(Probe, Vec<String>)> {
-    let probe = service.check_store().await?;
-    let pauses = service.pauses().await?;
-    Ok((probe, pauses.iter().map(|pause| format!("{} since {}", pause.target, pause.since)).collect()))
 }

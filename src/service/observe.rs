@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Mutex;
 
 use super::Service;
 use super::breaker_view::BreakerView;
@@ -19,21 +17,21 @@ use crate::store::{Pause, PauseTarget, Probe, StatusCounts, StoreStats};
 use crate::telemetry::metrics::WorkerCounts;
 use crate::telemetry::store_gauges::RouteGauges;
 
-/// For how long a successful probe of the store is reused. A probe is a synced write, and any client can
-/// ask for one.
-const PROBE_HOLDS: Duration = Duration::from_secs(1);
+/// For how long statistics are shared by callers that look again and again, and a check of the store by all: it writes a
+/// row, and any client can ask for it.
+pub(super) const SHARED_FOR: Duration = Duration::from_secs(1);
 
 /// How long metrics wait for the numbers of the store, and for the check of readiness. After that the gauges keep
 /// their last values, and requests count as not served. It is shorter than the time-out of a metrics collector.
 const METRICS_WAIT: Duration = Duration::from_secs(2);
 
-/// The probes of the store. They run one at a time, and callers share results.
-#[derive(Debug, Default)]
-pub(super) struct Probes {
-    /// How many probes have ended.
-    ended: AtomicU64,
-    /// The monotonic time at which the last probe ended, and its result or the text of its error.
-    last: Mutex<Option<(Duration, std::result::Result<Probe, String>)>>,
+/// What a check of the store has found.
+#[derive(Clone, Debug)]
+pub struct StoreCheck {
+    /// The result of the probe.
+    pub probe: Probe,
+    /// All pauses in force, whatever the caller sees.
+    pub pauses: Vec<Pause>,
 }
 
 /// The numbers of jobs, rates, workers and pauses.
@@ -87,8 +85,8 @@ impl Service {
     /// The same as they were at most a second ago, for callers that look again and again: all of them share one read. None
     /// if the store could not be read.
     pub async fn recent_stats(&self) -> Option<Stats> {
-        let read = async { self.store.stats().await.ok() };
-        let stats = self.recent_stats.get(self.clock.as_ref(), read).await?;
+        let store = Arc::clone(&self.store);
+        let stats = self.recent_stats.get(&self.clock, async move { store.stats().await }).await.ok()?;
         Some(self.stats_of(stats))
     }
 
@@ -202,9 +200,11 @@ impl Service {
         let sources = sources.values().map(|source| (source.name.as_str(), source.rules.verifies()));
         self.metrics.set_sources(sources);
         // If the store fails or is slow, the metrics are returned all the same: operators need them then.
+        let service = self.clone();
+        let reading = self.gauges.get(&self.clock, async move { service.read_store().await });
         let (is_ready, _) = tokio::join!(
             tokio::time::timeout(METRICS_WAIT, is_ready),
-            tokio::time::timeout(METRICS_WAIT, self.read_store()),
+            tokio::time::timeout(METRICS_WAIT, reading),
         );
         self.metrics.set_ready(is_ready.unwrap_or(false));
         self.metrics.set_pull_polls(self.work.waiting());
@@ -240,27 +240,15 @@ impl Service {
         Ok(())
     }
 
-    /// Probes whether the store can be written. A success is reused for a second. Errors: those of the store.
-    pub async fn check_store(&self) -> Result<Probe> {
-        let ended = self.probes.ended.load(Ordering::SeqCst);
-        let mut last = self.probes.last.lock().await;
-        // Callers that waited for the lock take the result of the probe that ended meanwhile. Otherwise, if
-        // the store does not answer, they would wait for its time-out one after the other.
-        let waited = self.probes.ended.load(Ordering::SeqCst) > ended;
-        let now = self.clock.monotonic();
-        let holds = |at| now.saturating_sub(at) < PROBE_HOLDS;
-        match &*last {
-            Some((at, Ok(probe))) if waited || holds(*at) => return Ok(*probe),
-            Some((_, Err(text))) if waited => {
-                return Err(Error::store_unavailable(text.clone(), text.clone()));
-            }
-            _ => {}
-        }
-        let probe = self.store.probe().await;
-        let outcome = probe.as_ref().map(Probe::clone).map_err(ToString::to_string);
-        *last = Some((self.clock.monotonic(), outcome));
-        self.probes.ended.fetch_add(1, Ordering::SeqCst);
-        probe
+    /// Checks whether the store can be written, and reads the pauses. A success is shared for [`SHARED_FOR`]. Errors: those
+    /// of the store.
+    pub async fn check_store(&self) -> Result<StoreCheck> {
+        let store = Arc::clone(&self.store);
+        let checking = async move {
+            let probe = store.probe().await?;
+            Ok::<_, Error>(StoreCheck { probe, pauses: store.pauses().await? })
+        };
+        self.checks.get(&self.clock, checking).await
     }
 }
 

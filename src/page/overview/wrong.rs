@@ -60,7 +60,7 @@ pub(super) async fn now(context: &Context, stats: &Result<Stats>) -> Vec<Wrong> 
 async fn of_store(context: &Context) -> Vec<Wrong> {
     let mut wrong = Vec::new();
     match context.service.check_store().await {
-        Ok(probe) if !probe.migrations_current => {
+        Ok(found) if !found.probe.migrations_current => {
             let text = "The tables of the store (database_url) are not those of this version of hookbox. Another \
                 version may have changed them: start this version again, or the newer one.";
             wrong.push(of_process(context, text.to_owned()));

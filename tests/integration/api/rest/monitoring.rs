@@ -1,5 +1,6 @@
 //! What monitoring asks, and how the API describes itself.
 
+use jiff::SignedDuration;
 use rstest::rstest;
 use serde_json::json;
 
@@ -33,6 +34,18 @@ async fn it_is_ready_while_it_is_paused_and_shows_the_pauses(#[values(Sqlite, Po
     let since = "since 2026-03-01T12:00:00Z";
     let expected = ["everything", "the route default", "the source shop"];
     assert_eq!(pauses, expected.map(|target| format!("\"{target} {since}\"")));
+}
+
+#[rstest]
+#[tokio::test]
+async fn readiness_reads_the_pauses_once_a_second(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::start(store);
+    let pauses = async || hookbox.rest.get("/readyz").await.json()["checks"]["pauses"].clone();
+    assert_eq!(pauses().await, json!([]));
+    assert_eq!(hookbox.rest.post("/v1/pause").await.status, 200);
+    assert_eq!(pauses().await, json!([]), "any client can ask, and all of them share a read");
+    hookbox.advance(SignedDuration::from_secs(1));
+    assert_eq!(pauses().await, json!(["everything since 2026-03-01T12:00:00Z"]));
 }
 
 #[tokio::test]

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
+
 use super::replica;
 use crate::replicas::asking::{ANSWERED_WITHIN, Asking, OF_WEBHOOKS};
 use crate::replicas::blocking;
 use crate::replicas::load::Load;
+use crate::support::client::{client, eventually};
 use crate::support::postgres::{Session, server};
 
 /// The time within which everything works again after the lock is released.
@@ -28,4 +31,37 @@ async fn a_locked_table_refuses_readers_and_writers_until_it_is_released() {
     tokio::time::timeout(GOES_ON_WITHIN, goes_on).await.expect("it goes on soon");
     asking.stop().await;
     load.stop_answered().await.reckon(&replica).await;
+}
+
+/// Many more than the replica has connections for reads.
+const STRANGERS: usize = 20;
+
+/// Reads that wait for the lock. Nothing but metrics reads the table.
+const WAITING: &str = "SELECT count(*) FROM pg_locks WHERE relation = 'transfers'::regclass AND NOT granted";
+
+/// With `metrics_open`, clients without a token can ask for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_clients_that_ask_for_metrics_leave_connections_for_other_reads() {
+    let database = blocking(|| server().database());
+    let (_place, replica) = replica(&database.url()).await;
+    let session = blocking(|| Session::open(&database.url())).expect("connects");
+    blocking(|| session.ask("BEGIN; LOCK TABLE transfers IN ACCESS EXCLUSIVE MODE")).expect("locks");
+    let client = client();
+    let strangers = (0..STRANGERS).map(|_| {
+        let request = client.get(replica.url("/metrics"));
+        tokio::spawn(async move { request.send().await.expect("answers") })
+    });
+    let strangers = strangers.collect::<Vec<_>>();
+    eventually("metrics wait for the lock", async || {
+        let waiting = blocking(|| session.ask(WAITING)).expect("counts");
+        (waiting != ["0"]).then_some(())
+    })
+    .await;
+
+    let actions = client.get(replica.url("/v1/actions")).send().await.expect("answers");
+    assert_eq!(actions.status(), StatusCode::OK);
+    blocking(|| session.ask("COMMIT")).expect("unlocks");
+    for stranger in strangers {
+        assert_eq!(stranger.await.expect("is answered").status(), StatusCode::OK);
+    }
 }
