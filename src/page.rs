@@ -47,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 use self::live::Live;
 use self::refresh::Refreshes;
 pub use self::session::cookie_token;
+use crate::connections::Bodies;
 use crate::domain::clock::Clock;
 use crate::domain::error::Reason;
 use crate::domain::trace::TraceUrl;
@@ -68,6 +69,8 @@ pub struct Pages {
     pub service: Service,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// The memory for forms.
+    pub bodies: Bodies,
     /// The path under which a proxy serves the page, such as `/hooks`; empty if that is the root.
     pub base_path: Arc<str>,
     /// The URL of a trace in the tool that shows traces; none if none is known.

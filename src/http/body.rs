@@ -3,17 +3,12 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
-use http_body::Body as _;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize;
 
 use super::problem::Refused;
 use super::reason::RestReason;
-use crate::connections::{Arrival, Bodies};
+use crate::connections::{Arrival, Bodies, Unread};
 use crate::domain::error::{Error, Reason};
-
-/// By which factor the memory of a body that is arriving grows.
-const GROWTH: usize = 2;
 
 /// The most characters of a header that an error shows. Errors are kept for operators and logged.
 const SHOWN_CHARS: usize = 255;
@@ -58,32 +53,21 @@ pub(super) async fn read_body(
     limit: usize,
     bodies: &Bodies,
 ) -> Result<(Bytes, Arrival), Refused> {
-    let too_large = || {
-        Error::new(Reason::BodyTooLarge, format!("the body has more than {limit} bytes; send a smaller one"))
-    };
-    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if declared > limit {
-        return Err(too_large().into());
-    }
-    let (mut body, mut read, mut arrival) = (Limited::new(body, limit), Vec::new(), bodies.arrival());
-    loop {
-        let frame = tokio::time::timeout_at(arrival.due(), body.frame()).await;
-        match frame.map_err(|_| too_slow(&arrival))? {
-            None => return Ok((read.into(), arrival)),
-            Some(Ok(frame)) => {
-                // Trailers mean nothing here.
-                let data = frame.into_data().unwrap_or_default();
-                arrival.add(data.len())?;
-                make_room(&mut read, data.len(), declared);
-                read.extend_from_slice(&data);
-            }
-            Some(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large().into()),
-            Some(Err(error)) => {
-                let problem = format!("the body is incomplete: {error}");
-                return Err(Error::new(Reason::MalformedJson, problem).into());
-            }
+    bodies.read(body, limit).await.map_err(|unread| match unread {
+        Unread::TooLarge => {
+            let detail = format!("the body has more than {limit} bytes; send a smaller one");
+            Refused::Error(Error::new(Reason::BodyTooLarge, detail))
         }
-    }
+        Unread::TooSlow { bytes } => {
+            let detail = format!("the body arrived too slowly: {bytes} bytes of it; send it again");
+            Refused::Request(RestReason::BodyTimeout, detail)
+        }
+        Unread::Incomplete(error) => {
+            let detail = format!("the body is incomplete: {error}");
+            Refused::Error(Error::new(Reason::MalformedJson, detail))
+        }
+        Unread::NoMemory(error) => Refused::Error(error),
+    })
 }
 
 /// Reads the members of a JSON object. `known` says in the error of an unknown member which members there are, to
@@ -115,19 +99,4 @@ fn wrong_member(error: &serde_json::Error, known: &str) -> Error {
         Some(field) if message.starts_with("missing field") => Error::invalid(field, "is missing"),
         _ => Error::new(Reason::InvalidField, format!("the body is wrong: {message}")),
     }
-}
-
-/// Makes room for `more` bytes of a body of at least `declared` bytes. If the length is declared, takes no more than that;
-/// never more than `GROWTH` times what has arrived.
-fn make_room(read: &mut Vec<u8>, more: usize, declared: usize) {
-    let needed = read.len() + more;
-    if needed > read.capacity() {
-        let wanted = if declared >= needed { declared.min(GROWTH * needed) } else { GROWTH * needed };
-        read.reserve_exact(wanted - read.len());
-    }
-}
-
-fn too_slow(arrival: &Arrival) -> Refused {
-    let detail = format!("the body arrived too slowly: {} bytes of it; send it again", arrival.bytes());
-    Refused::Request(RestReason::BodyTimeout, detail)
 }

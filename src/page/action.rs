@@ -1,42 +1,28 @@
 //! Forms that were sent: within limits, with their token, and by a caller who may.
 
-use std::time::Duration;
-
 use axum::Form;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Request};
 use axum::http::request::Parts;
 use axum::http::{self, HeaderMap, HeaderValue, header};
 use bytes::Bytes;
-use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
 use url::form_urlencoded;
 
 use super::Shared;
 use super::context::{Context, FORM_TOKEN, Turned, inner_path};
 use crate::access::{Role, role_of_form};
+use crate::connections::{Arrival, Bodies, Unread};
 use crate::domain::error::{Error, Reason, Result};
 
 /// The most bytes of a form as it is sent.
 const MAX_FORM_BYTES: usize = 1024 * 1024;
 
-/// How long a form may take to arrive.
-const FORM_TIME: Duration = Duration::from_secs(30);
-
 /// The most bytes of a form that the role `Operate` is not needed for, such as that of the login.
 pub(super) const MAX_SMALL_FORM_BYTES: usize = 16 * 1024;
 
-/// How many forms of operators arrive at once. Others wait for [`TURN_TIME`].
-const FORMS_AT_ONCE: usize = 16;
-
-/// How long a form waits for its turn.
-const TURN_TIME: Duration = Duration::from_secs(5);
-
 /// The media type of forms.
 const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
-
-static ARRIVING: Semaphore = Semaphore::const_new(FORMS_AT_ONCE);
 
 /// A form that had its token, of a caller with the role that it needs: `Operate`, unless the table of
 /// [`role_of_form`] says another. `T` has the fields as members: a field that is not filled in is an empty text.
@@ -48,14 +34,17 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Shared> for Action<T> {
 
     async fn from_request(request: Request, shared: &Shared) -> std::result::Result<Self, Turned> {
         let (mut head, body) = request.into_parts();
-        let context = Context::from_request_parts(&mut head, shared).await?;
+        let mut context = Context::from_request_parts(&mut head, shared).await?;
         let role = role_of(&head, shared);
         // Before the form arrives, so that strangers take no memory.
         if let Err(error) = context.caller.check_role(role) {
             return Err(context.failed(&error).into());
         }
         match fields(&context, &head.headers, body, role).await {
-            Ok(fields) => Ok(Self(context, fields)),
+            Ok((fields, arrival)) => {
+                context.keep(arrival);
+                Ok(Self(context, fields))
+            }
             Err(Refused::Error(error)) => Err(context.failed(&error).into()),
             Err(Refused::FormToken) => Err(context.without_form_token().into()),
         }
@@ -80,23 +69,16 @@ fn role_of(head: &Parts, shared: &Shared) -> Role {
     role_of_form(inner_path(path, &shared.pages.base_path))
 }
 
+/// The fields of a form, and its memory.
 async fn fields<T: DeserializeOwned>(
     context: &Context,
     headers: &HeaderMap,
     body: Body,
     role: Role,
-) -> std::result::Result<T, Refused> {
-    let form = match role {
-        Role::Operate => {
-            // The semaphore is never closed.
-            let _permit = tokio::time::timeout(TURN_TIME, ARRIVING.acquire()).await.map_err(|late| {
-                Error::store_unavailable("too many forms arrive at this moment; send it again", late)
-            })?;
-            read_form(headers, body, MAX_FORM_BYTES).await?
-        }
-        _ => read_form(headers, body, MAX_SMALL_FORM_BYTES).await?,
-    };
-    if has_token(context, &form) { Ok(deserialized(form).await?) } else { Err(Refused::FormToken) }
+) -> std::result::Result<(T, Arrival), Refused> {
+    let limit = if role == Role::Operate { MAX_FORM_BYTES } else { MAX_SMALL_FORM_BYTES };
+    let (form, arrival) = read_form(headers, body, limit, &context.shared.pages.bodies).await?;
+    if has_token(context, &form) { Ok((deserialized(form).await?, arrival)) } else { Err(Refused::FormToken) }
 }
 
 /// Whether a form has its token, once.
@@ -108,22 +90,26 @@ fn has_token(context: &Context, form: &[u8]) -> bool {
     }
 }
 
-/// The bytes of a form, at most `limit`, if they arrive in time.
-pub(super) async fn read_form(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes> {
+/// The bytes of a form, at most `limit`, if they arrive as fast as other bodies have to. Keep the arrival for as long as
+/// what is read of them. Errors: `InvalidField`; `BodyTooLarge`; `BacklogFull` if the memory for bodies is used up.
+pub(super) async fn read_form(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    bodies: &Bodies,
+) -> Result<(Bytes, Arrival)> {
     let given = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let essence = given.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if !essence.eq_ignore_ascii_case(MEDIA_TYPE.as_bytes()) {
         return Err(wrong(&format!("it has to be sent as {MEDIA_TYPE}")));
     }
-    let arrived = tokio::time::timeout(FORM_TIME, to_bytes(body, limit)).await;
-    let arrived = arrived
-        .map_err(|_| wrong(&format!("it did not arrive within {} s; send it again", FORM_TIME.as_secs())))?;
-    arrived.map_err(|error| {
-        if error.into_inner().is::<LengthLimitError>() {
+    bodies.read(body, limit).await.map_err(|unread| match unread {
+        Unread::TooLarge => {
             Error::new(Reason::BodyTooLarge, format!("the form has more than {limit} bytes; send less"))
-        } else {
-            wrong("it did not arrive whole; send it again")
         }
+        Unread::TooSlow { .. } => wrong("it arrived too slowly; send it again"),
+        Unread::Incomplete(_) => wrong("it did not arrive whole; send it again"),
+        Unread::NoMemory(error) => error,
     })
 }
 

@@ -17,6 +17,7 @@ use super::login::{away, to_login};
 use super::session::{CookieScope, Session};
 use super::{OVERVIEW, Shared, parts};
 use crate::access::{Caller, Client, Need, Role};
+use crate::connections::Arrival;
 use crate::domain::duration::whole_seconds;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::trace::Traceparent;
@@ -76,6 +77,8 @@ pub(super) struct Context {
     /// What the last action did, to be shown once.
     notice: Option<String>,
     trace_id: String,
+    /// The memory of the form of the request; none if it has none.
+    _form: Option<Arrival>,
 }
 
 /// Why a request gets no page, or another one: the answer.
@@ -128,7 +131,13 @@ impl Context {
             parameters,
             notice,
             trace_id: trace_id.unwrap_or_default(),
+            _form: None,
         })
+    }
+
+    /// Keeps the memory of the form of the request reserved until the request is answered.
+    pub(super) fn keep(&mut self, form: Arrival) {
+        self._form = Some(form);
     }
 
     /// The whole document of a view that has no parameters: `body` is what `main` has.

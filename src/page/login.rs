@@ -39,7 +39,8 @@ async fn show(State(shared): State<Shared>, request: Request) -> Response {
 /// Checks the token, and has the browser keep it.
 async fn log_in(State(shared): State<Shared>, request: Request) -> Response {
     let (head, body): (Parts, Body) = request.into_parts();
-    let sent = match read_form(&head.headers, body, MAX_SMALL_FORM_BYTES).await {
+    let read = read_form(&head.headers, body, MAX_SMALL_FORM_BYTES, &shared.pages.bodies).await;
+    let (sent, _arrival) = match read {
         Ok(sent) => sent,
         Err(error) => return form(&shared, "", Some(&error)),
     };

@@ -2,6 +2,7 @@
 //! must not notice.
 
 mod closed_window;
+mod forms;
 mod handshakes;
 mod open_answers;
 mod readers;
@@ -24,6 +25,9 @@ const CONNECTIONS: usize = 150;
 
 /// How long an honest client waits for an answer.
 const SOON: Duration = Duration::from_secs(5);
+
+/// The media type of forms.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 async fn connect(address: SocketAddr, begin: &[u8]) -> TcpStream {
     let connected = tokio::time::timeout(SOON, TcpStream::connect(address));

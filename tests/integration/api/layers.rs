@@ -42,7 +42,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "page",
-        may_name: &["access", "domain", "service", "telemetry"],
+        may_name: &["access", "connections", "domain", "service", "telemetry"],
         never: &["diesel", "tonic", "hyper", "prost", "utoipa"],
     },
     Layer {
