@@ -58,8 +58,8 @@ impl Bodies {
     }
 }
 
-/// Makes room for `more` bytes of a body of at least `declared` bytes. Takes no memory that the body does not need in the
-/// end, and at most `GROWTH` times what has arrived.
+/// Makes room for `more` bytes of a body of at least `declared` bytes. If the length is declared, takes no more than that;
+/// never more than `GROWTH` times what has arrived.
 fn make_room(read: &mut Vec<u8>, more: usize, declared: usize) {
     let needed = read.len() + more;
     if needed > read.capacity() {

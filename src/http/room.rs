@@ -17,13 +17,13 @@ use crate::service::work::Unsent;
 /// The answer of `next` at a route, completed by `complete`. Its memory, an `Arc<AnswerRoom>`, is among its extensions.
 /// Errors: `StoreUnavailable` if there is no memory for it; jobs that were leased for it are given back then.
 pub(super) async fn answer(
-    mut request: Request,
+    request: Request,
     route: &str,
     next: Next,
     span: &Span,
     complete: impl Fn(Response) -> Response,
 ) -> Result<Response> {
-    let exchange = request.extensions_mut().remove::<Exchange>();
+    let exchange = request.extensions().get::<Exchange>().cloned();
     let is_head = *request.method() == Method::HEAD;
     let is_large = may_be_large(request.method(), request.uri().path());
     let turn = match &exchange {
@@ -31,6 +31,8 @@ pub(super) async fn answer(
         _ => Turn::default(),
     };
     let mut response = complete(next.run(request).instrument(span.clone()).await);
+    // Of a form that asks for a payload, which the page reads first.
+    let turn = response.extensions_mut().remove::<Arc<Turn>>().and_then(Arc::into_inner).unwrap_or(turn);
     if let Some(exchange) = exchange {
         // The body of an answer to HEAD is not sent.
         let bytes = if is_head || is_shared(route) { 0 } else { response.body().size_hint().lower() };
@@ -49,8 +51,8 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-/// Whether the answer can have a payload or a page of webhooks. Its request has no body that must arrive first. The page
-/// may have a prefix.
+/// Whether the answer can have a payload or a page of webhooks. Its request has no body that must arrive first: forms of
+/// the page wait for their turn in `page/webhook/payload.rs`. The page may have a prefix.
 fn may_be_large(method: &Method, path: &str) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
         && (path.starts_with("/v1/webhook") || (!path.starts_with("/v1/") && path.contains("/webhooks/")))

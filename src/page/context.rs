@@ -17,7 +17,7 @@ use super::login::{away, to_login};
 use super::session::{CookieScope, Session};
 use super::{OVERVIEW, Shared, parts};
 use crate::access::{Caller, Client, Need, Role};
-use crate::connections::Arrival;
+use crate::connections::{Arrival, Exchange, Turn};
 use crate::domain::duration::whole_seconds;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::trace::Traceparent;
@@ -77,6 +77,7 @@ pub(super) struct Context {
     /// What the last action did, to be shown once.
     notice: Option<String>,
     trace_id: String,
+    exchange: Option<Exchange>,
     /// The memory of the form of the request; none if it has none.
     _form: Option<Arrival>,
 }
@@ -131,6 +132,7 @@ impl Context {
             parameters,
             notice,
             trace_id: trace_id.unwrap_or_default(),
+            exchange: head.extensions.get::<Exchange>().cloned(),
             _form: None,
         })
     }
@@ -138,6 +140,15 @@ impl Context {
     /// Keeps the memory of the form of the request reserved until the request is answered.
     pub(super) fn keep(&mut self, form: Arrival) {
         self._form = Some(form);
+    }
+
+    /// Waits until an answer with a payload may be built, for a form that has arrived. Put the turn among the extensions
+    /// of the answer, in an `Arc`. Errors: `StoreUnavailable` if there is no memory for answers.
+    pub(super) async fn turn(&self) -> Result<Turn> {
+        match &self.connection {
+            Some(exchange) => exchange.turn().await,
+            None => Ok(Turn::default()),
+        }
     }
 
     /// The whole document of a view that has no parameters: `body` is what `main` has.

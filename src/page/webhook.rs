@@ -99,14 +99,14 @@ fn id_of(id: InPath) -> Result<WebhookId> {
     id.map(|Path(id)| id).unwrap_or_default().parse()
 }
 
-/// The webhook that a path names, with these attempts of each job. Errors: `InvalidField`, `WebhookNotFound`.
-async fn load(context: &Context, id: InPath, attempts: AttemptWindow) -> Result<WebhookView> {
-    context.service.webhook_with(WebhookName::Id(id_of(id)?), attempts).await
+/// A webhook with its payload and these attempts of each job. Errors: `WebhookNotFound`.
+async fn load(context: &Context, id: WebhookId, attempts: AttemptWindow) -> Result<WebhookView> {
+    context.service.webhook_with(WebhookName::Id(id), attempts).await
 }
 
 async fn found(context: &Context, id: InPath) -> Result<Markup> {
     let asked = context.query::<Asked>()?;
-    let webhook = load(context, id, asked.attempts()).await?;
+    let webhook = load(context, id_of(id)?, asked.attempts()).await?;
     let visibility = Visibility::of(context, &webhook);
     Ok(view(context, &webhook, &asked, visibility).await)
 }

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use url::form_urlencoded;
 
 use super::payload::{self, Visibility, reveal};
-use super::{Asked, InPath, hex, load, tree};
+use super::{Asked, InPath, hex, id_of, load, tree};
 use crate::domain::attempt::AttemptWindow;
 use crate::domain::content_type::ContentType;
 use crate::domain::error::{Error, Result};
@@ -91,15 +91,17 @@ pub(super) fn looks_like_json(body: &[u8], content_type: &ContentType) -> bool {
 
 /// `GET /webhooks/{id}/body`: the exact bytes, as a file that a browser does not open.
 pub(super) async fn download(context: Context, id: InPath) -> Response {
-    let file = match load(&context, id, AttemptWindow::NONE).await {
+    downloaded(&context, id).await.unwrap_or_else(|error| context.failed(&error))
+}
+
+async fn downloaded(context: &Context, id: InPath) -> Result<Response> {
+    let id = id_of(id)?;
+    let webhook = load(context, id, AttemptWindow::NONE).await?;
+    if Visibility::of(context, &webhook).is_hidden() {
         // The view has the form that asks for it.
-        Ok(webhook) if Visibility::of(&context, &webhook).is_hidden() => {
-            return see_other(&context.path(&format!("/webhooks/{}#body", webhook.status.id)));
-        }
-        Ok(webhook) => file(webhook),
-        Err(error) => Err(error),
-    };
-    file.unwrap_or_else(|error| context.failed(&error))
+        return Ok(see_other(&context.path(&format!("/webhooks/{id}#body"))));
+    }
+    file(webhook)
 }
 
 /// `POST /webhooks/{id}/body`: the same, of a payload that is hidden.
@@ -108,9 +110,10 @@ pub(super) async fn download_hidden(id: InPath, Action(context, why): Action<Why
 }
 
 async fn asked_for(context: &Context, id: InPath, why: Why) -> Result<Response> {
+    let id = id_of(id)?;
+    let revealed = reveal(context, id, why, Some("as a file")).await?;
     let webhook = load(context, id, AttemptWindow::NONE).await?;
-    reveal(context, &webhook, why, Some("as a file")).await?;
-    file(webhook)
+    Ok(revealed.answer(file(webhook)?))
 }
 
 fn file(webhook: WebhookView) -> Result<Response> {

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::payload::{self, Visibility, reveal};
-use super::{InPath, load};
+use super::{InPath, id_of, load};
 use crate::access::Role;
 use crate::domain::attempt::AttemptWindow;
 use crate::domain::error::{Error, Reason, Result};
@@ -123,7 +123,7 @@ pub(super) async fn form(context: Context, id: InPath) -> Response {
 
 async fn filled_in(context: &Context, id: InPath) -> Result<Markup> {
     context.caller.check_role(Role::Operate)?;
-    let webhook = load(context, id, AttemptWindow::NONE).await?;
+    let webhook = load(context, id_of(id)?, AttemptWindow::NONE).await?;
     let body = editable(context, &webhook)?;
     if Visibility::of(context, &webhook).is_hidden() {
         return Ok(hidden(context, &webhook));
@@ -133,17 +133,17 @@ async fn filled_in(context: &Context, id: InPath) -> Result<Markup> {
 
 /// `POST /webhooks/{id}/edit`: the form, of a payload that is hidden.
 pub(super) async fn form_with_hidden(id: InPath, Action(context, why): Action<Why>) -> Response {
-    match asked_for(&context, id, why).await {
-        Ok(body) => context.page("Edit and send", Nav::Webhooks, body),
-        Err(error) => context.failed(&error),
-    }
+    asked_for(&context, id, why).await.unwrap_or_else(|error| context.failed(&error))
 }
 
-async fn asked_for(context: &Context, id: InPath, why: Why) -> Result<Markup> {
+async fn asked_for(context: &Context, id: InPath, why: Why) -> Result<Response> {
+    check_sender(context)?;
+    let id = id_of(id)?;
+    let revealed = reveal(context, id, why, Some("to edit it")).await?;
     let webhook = load(context, id, AttemptWindow::NONE).await?;
     let body = editable(context, &webhook)?;
-    reveal(context, &webhook, why, Some("to edit it")).await?;
-    Ok(view(context, &webhook, &Edited::of(&webhook, body, context), None))
+    let form = view(context, &webhook, &Edited::of(&webhook, body, context), None);
+    Ok(revealed.answer(context.page("Edit and send", Nav::Webhooks, form)))
 }
 
 /// What is shown in place of the form while the payload is hidden.
@@ -225,7 +225,8 @@ pub(super) async fn send(
     if let Err(error) = check_sender(&context) {
         return context.failed(&error);
     }
-    let webhook = match load(&context, id, AttemptWindow::NONE).await {
+    let loaded = async { load(&context, id_of(id)?, AttemptWindow::NONE).await };
+    let webhook = match loaded.await {
         Ok(webhook) => webhook,
         Err(error) => return context.failed(&error),
     };

@@ -3,11 +3,16 @@
 //! Hidden with it is what may repeat it: the results of handlers, and the bodies that targets answered. Names, headers
 //! and errors are shown, because the webhook could not be operated without them.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::{Asked, InPath, PARAMETERS, load, view};
+use super::{Asked, InPath, PARAMETERS, id_of, load, view};
+use crate::connections::Turn;
 use crate::domain::error::Result;
+use crate::domain::id::WebhookId;
+use crate::domain::webhook::WebhookName;
 use crate::page::action::Action;
 use crate::page::because::{Why, because};
 use crate::page::context::{Context, Nav, with_query};
@@ -36,35 +41,52 @@ impl Visibility {
     }
 }
 
-/// Records that the caller asks for the payload of a webhook, if it is hidden and still there. `detail` says how it is
-/// shown, if not in the view of the webhook. Errors: `InvalidField`; those of the store.
+/// A payload that may be read and shown, in the turn of its request.
+#[derive(Debug)]
+pub(super) struct Revealed {
+    pub(super) visibility: Visibility,
+    turn: Turn,
+}
+
+impl Revealed {
+    /// The answer that shows the payload.
+    pub(super) fn answer(self, mut answer: Response) -> Response {
+        answer.extensions_mut().insert(Arc::new(self.turn));
+        answer
+    }
+}
+
+/// Records that the caller asks for the payload of a webhook, if it is hidden, and waits until it may be read. Read it only
+/// after that: many requests would else hold payloads in memory while their actions are stored. `detail` says how it is
+/// shown, if not in the view of the webhook. Errors: `InvalidField`, `WebhookNotFound`; `StoreUnavailable` also if there is
+/// no memory for the answer; those of the store.
 pub(super) async fn reveal(
     context: &Context,
-    webhook: &WebhookView,
+    id: WebhookId,
     why: Why,
     detail: Option<&str>,
-) -> Result<Visibility> {
-    let visibility = Visibility::of(context, webhook);
-    if !visibility.is_hidden() || webhook.payload.is_none() {
-        return Ok(visibility);
-    }
-    because(context, why.reason)?.record_shown_payload(&webhook.status, detail).await?;
-    Ok(Visibility::Asked)
+) -> Result<Revealed> {
+    let status = context.service.status(WebhookName::Id(id)).await?;
+    let visibility = if context.service.hides_payloads(&status.source) {
+        because(context, why.reason)?.record_shown_payload(&status, detail).await?;
+        Visibility::Asked
+    } else {
+        Visibility::Open
+    };
+    Ok(Revealed { visibility, turn: context.turn().await? })
 }
 
 /// `POST /webhooks/{id}`: the view with its payload.
 pub(super) async fn show(id: InPath, Action(context, why): Action<Why>) -> Response {
-    match shown(&context, id, why).await {
-        Ok(body) => context.page_of(&PARAMETERS, "Webhook", Nav::Webhooks, body),
-        Err(error) => context.failed(&error),
-    }
+    shown(&context, id, why).await.unwrap_or_else(|error| context.failed(&error))
 }
 
-async fn shown(context: &Context, id: InPath, why: Why) -> Result<Markup> {
-    let asked = context.query::<Asked>()?;
+async fn shown(context: &Context, id: InPath, why: Why) -> Result<Response> {
+    let (id, asked) = (id_of(id)?, context.query::<Asked>()?);
+    let revealed = reveal(context, id, why, None).await?;
     let webhook = load(context, id, asked.attempts()).await?;
-    let visibility = reveal(context, &webhook, why, None).await?;
-    Ok(view(context, &webhook, &asked, visibility).await)
+    let body = view(context, &webhook, &asked, revealed.visibility).await;
+    Ok(revealed.answer(context.page_of(&PARAMETERS, "Webhook", Nav::Webhooks, body)))
 }
 
 /// What the section of the body has while the payload is hidden.

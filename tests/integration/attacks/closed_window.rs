@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::connect;
+use super::{FORM, connect};
 use crate::support::client::PATIENCE;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -56,21 +56,47 @@ impl ClosedWindow {
         self.send(&frame(DATA, END_STREAM, request, &message)).await;
     }
 
+    /// Sends a form of the page.
+    pub(super) async fn post(&mut self, path: &str, form: &str) {
+        let fields = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "localhost"),
+            ("content-type", FORM),
+        ];
+        let request = self.request_number();
+        self.send(&frame(HEADERS, END_HEADERS, request, &block(&fields))).await;
+        self.send(&frame(DATA, END_STREAM, request, form.as_bytes())).await;
+    }
+
+    /// The number of the request that was sent last.
+    pub(super) fn last_request(&self) -> u32 {
+        self.next_request - 2
+    }
+
     /// Waits until the heads of this many answers have come. The server has made these answers then, or refused them.
     pub(super) async fn answered(&mut self, answers: usize) {
-        let heads = async {
-            let mut left = answers;
-            while left > 0 {
+        for _ in 0..answers {
+            self.next_answer().await;
+        }
+    }
+
+    /// Waits until the head of another answer has come. Returns the number of its request.
+    pub(super) async fn next_answer(&mut self) -> u32 {
+        let answer = async {
+            loop {
                 let mut head = [0; 9];
                 self.stream.read_exact(&mut head).await.expect("a frame comes");
-                let [_, _, _, kind, ..] = head;
-                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-                let mut payload = vec![0; length as usize];
+                let [high, middle, low, kind, _, request @ ..] = head;
+                let mut payload = vec![0; u32::from_be_bytes([0, high, middle, low]) as usize];
                 self.stream.read_exact(&mut payload).await.expect("a frame comes");
-                left -= usize::from(kind == HEADERS);
+                if kind == HEADERS {
+                    return u32::from_be_bytes(request);
+                }
             }
         };
-        tokio::time::timeout(PATIENCE, heads).await.expect("the heads of all answers come");
+        tokio::time::timeout(PATIENCE, answer).await.expect("the head of an answer comes")
     }
 
     /// Waits until the server closes the connection.
