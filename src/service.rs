@@ -56,6 +56,7 @@ use self::recent::Recent;
 use self::reload::RoutesInForce;
 use self::searches::Searches;
 pub use self::send_test::{MAX_TEST_BYTES, TestRequest};
+use self::sensitive::Showings;
 use self::shares::Shares;
 pub use self::unserved::log_unserved;
 use self::work::Work;
@@ -109,6 +110,7 @@ pub struct Shared {
     gauges: Recent<()>,
     /// The statistics for callers that look again and again.
     recent_stats: Recent<StoreStats>,
+    showings: Showings,
     searches: Searches,
     work: Arc<Work>,
     /// The places for streams of new webhooks, and those for watchers of one webhook.
@@ -160,6 +162,7 @@ impl Service {
             // Each scrape reads, but no two at once.
             gauges: Recent::kept_for(Duration::ZERO),
             recent_stats: Recent::kept_for(SHARED_FOR),
+            showings: Showings::default(),
             searches: Searches::default(),
             work,
             followers: arrivals::places(),

@@ -145,7 +145,7 @@ impl Context {
     /// Waits until an answer with a payload may be built, for a form that has arrived. Put the turn among the extensions
     /// of the answer, in an `Arc`. Errors: `StoreUnavailable` if there is no memory for answers.
     pub(super) async fn turn(&self) -> Result<Turn> {
-        match &self.connection {
+        match &self.exchange {
             Some(exchange) => exchange.turn().await,
             None => Ok(Turn::default()),
         }

@@ -1,4 +1,4 @@
-//! The payload of a webhook whose source is sensitive: hidden until the caller asks for it. Each time is recorded.
+//! The payload of a webhook whose source is sensitive: hidden until the caller asks for it, which is recorded.
 //!
 //! Hidden with it is what may repeat it: the results of handlers, and the bodies that targets answered. Names, headers
 //! and errors are shown, because the webhook could not be operated without them.
@@ -111,8 +111,8 @@ pub(super) fn form(
     html! {
         p {
             "The source " b { (webhook.status.source.as_str()) } " is sensitive. Its payloads are hidden until you ask "
-            "for one, as are the results of handlers and the bodies that targets answered. Each time is recorded as an "
-            "action, with the name of your token and the reason."
+            "for one, as are the results of handlers and the bodies that targets answered. That is recorded as an action, "
+            "with the name of your token and the reason; within a minute of it, the same is not recorded again."
         }
         form.stack method="post" action=(context.path(path)) {
             (context.form_token())

@@ -1,6 +1,7 @@
 //! A webhook of a source that is marked `sensitive`: its payload is hidden until it is asked for.
 
 use hookbox::internals::domain::delivery::{Answer as Answered, Delivery};
+use jiff::SignedDuration;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use rstest::rstest;
@@ -132,7 +133,15 @@ async fn a_payload_is_hidden_until_it_is_asked_for_and_that_is_recorded(
         hides(&reader.get(&path).await);
     }
     let asked = json!(["reader", "show_payload", "shop", "the customer asks", null]);
-    assert_eq!(actions(&anna, &id).await, json!([asked, asked, asked]));
+    assert_eq!(actions(&anna, &id).await, json!([asked]), "within a minute, the same is recorded once");
+    hookbox.advance(SignedDuration::from_mins(1));
+    has(&reader.post(&path, &fields).await, &[SECRET]);
+    assert_eq!(actions(&anna, &id).await, json!([asked, asked]));
+    let of_anna = Browser::logged_in(&hookbox, "anna").await;
+    let token_of_anna = form_token(&of_anna.get(&path).await);
+    has(&of_anna.post(&path, &[("form_token", &token_of_anna)]).await, &[SECRET]);
+    let asked_by_anna = json!(["anna", "show_payload", "shop", null, null]);
+    assert_eq!(actions(&anna, &id).await, json!([asked_by_anna, asked, asked]));
     assert_eq!(anna.webhook(&id).await["payload"]["card"], SECRET, "the APIs answer it as before");
 }
 
