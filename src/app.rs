@@ -74,13 +74,19 @@ pub enum RunError {
     /// The task of the REST or gRPC server panicked.
     #[error("the REST or gRPC server failed; this is a bug of hookbox, please report it")]
     Ended(#[from] tokio::task::JoinError),
+    /// A task without which hookbox must not go on has panicked. The log names it.
+    #[error(
+        "a task that hookbox needs panicked, as the log says; this is a bug of hookbox, please report it"
+    )]
+    VitalTask,
     /// gRPC could not be served.
     #[error("cannot serve gRPC")]
     Grpc(#[from] tonic::transport::Error),
 }
 
 /// Serves until `shutdown` is ready, then stops in order: takes no new requests, lets open requests finish,
-/// gives running attempts `shutdown_grace`, and closes the store last. Errors: see [`RunError`].
+/// gives running attempts `shutdown_grace`, and closes the store last. Stops with an error if a server or a vital task
+/// fails. Errors: see [`RunError`].
 pub async fn run(
     config: Config,
     listeners: Listeners,
@@ -105,8 +111,15 @@ pub async fn run(
     let certificates = loaded.map(|loaded| Arc::new(Certificates::new(loaded)));
     let (leaving, stopping) = (Arc::new(CancellationToken::new()), Arc::new(CancellationToken::new()));
     let levels = BacklogLevels::new(config.max_backlog, config.backlog_alert);
-    let (parts, service) =
-        Parts::start(&config, environment, store, metrics, certificates.clone(), levels, &stopping)?;
+    let (parts, service) = Parts::start(
+        &config,
+        environment,
+        store,
+        Arc::clone(&metrics),
+        certificates.clone(),
+        levels,
+        &stopping,
+    )?;
 
     let handler_files = config.routes.policies().open_files(config.workers);
     let connections = Connections::new(connections_for_open_files(handler_files));
@@ -158,6 +171,7 @@ pub async fn run(
         () = leaves => Ok(()),
         ended = &mut grpc => ended.map_err(RunError::Ended).and_then(|served| served.map_err(RunError::Grpc)),
         ended = &mut http => ended.map_err(RunError::Ended),
+        () = metrics.vital_tasks().failed() => Err(RunError::VitalTask),
     };
     tracing::info!("shutting down: no new requests, running attempts may finish");
     leaving.cancel();

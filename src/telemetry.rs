@@ -16,6 +16,7 @@ mod source_counters;
 mod stopwatch;
 pub mod store_gauges;
 mod submissions;
+pub mod tasks;
 pub mod trace;
 mod traces;
 

@@ -12,6 +12,8 @@ mod recorder;
 mod run;
 mod slots;
 mod started;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod upkeep;
 
@@ -139,24 +141,19 @@ impl Pool {
         threads.start_one()?;
         let abandoner = Abandoner::new(Arc::clone(&shared), Arc::clone(&threads), outcomes);
         shared.metrics.set_workers(shared.options.workers);
-        tokio::spawn(recorder::record(Arc::clone(&shared), unrecorded));
-        let dispatching = tokio::spawn(dispatcher::dispatch(Arc::clone(&shared), threads));
-        let metrics = Arc::clone(&shared.metrics);
-        let dispatcher = tokio::spawn(async move {
-            // When the dispatcher has ended, this process runs no more jobs, so `/readyz` must fail.
-            if let Err(error) = dispatching.await {
-                tracing::error!(error = %error, "the dispatcher failed; no more jobs are run by this process");
-            }
-            metrics.set_workers(0);
-        });
-        let upkeep = tokio::spawn(upkeep::keep_leases(Arc::clone(&shared), abandoner));
+        start_task(&shared, "recorder", recorder::record(Arc::clone(&shared), unrecorded));
+        let dispatching = dispatcher::dispatch(Arc::clone(&shared), threads);
+        let dispatcher = start_task(&shared, "dispatcher", dispatching);
+        let upkeep = start_task(&shared, "upkeep", upkeep::keep_leases(Arc::clone(&shared), abandoner));
         Ok(Self { shared, dispatcher, upkeep })
     }
 
     /// Stops claiming jobs, and gives running attempts `grace` to finish. Then tells the attempts that are
-    /// left to stop, and waits up to `STOP_TIME`. Returns how many attempts still run after that.
+    /// left to stop, and waits up to `STOP_TIME`. Returns how many attempts still run after that. If a vital task has
+    /// panicked, attempts get no grace: their outcomes may not be recorded, or their leases not be renewed.
     pub async fn shutdown(self, grace: Duration) -> usize {
         let shared = &self.shared;
+        let grace = if shared.metrics.vital_tasks().have_failed() { Duration::ZERO } else { grace };
         shared.draining.cancel();
         // A claim in progress must end first, so that the wait below includes its jobs.
         let _ = self.dispatcher.await;
@@ -170,13 +167,27 @@ impl Pool {
         }
         wait_until_idle(shared, STOP_TIME).await;
         shared.stopped.cancel();
-        // An error means that the task panicked.
         let _ = self.upkeep.await;
         // Tried a last time here: otherwise these jobs wait until their leases expire.
         dispatcher::give_back_unheld(shared, Duration::MAX).await;
         shared.queue.close();
         shared.slots.len()
     }
+}
+
+/// Starts a task of the pool in the caller's tokio runtime. Once one of them has ended, no more jobs are claimed.
+fn start_task(
+    shared: &Arc<Shared>,
+    name: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        shared.metrics.vital_tasks().run(name, task).await;
+        shared.draining.cancel();
+        // So that `/readyz` fails.
+        shared.metrics.set_workers(0);
+    })
 }
 
 async fn wait_until_idle(shared: &Shared, at_most: Duration) {

@@ -20,6 +20,7 @@ use crate::service::work::Work;
 use crate::service::{Receiving, Service};
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::tasks::restarted;
 use crate::tls::{self, Certificates};
 use crate::worker::purger::Purger;
 use crate::worker::{self, Pool};
@@ -97,9 +98,9 @@ impl Parts {
             alerter: Alerter::start(service.clone(), levels),
             replayer: Replayer::start(service.clone()),
             leasing,
-            sampling: tokio::spawn(service.clone().keep_history()),
-            reloading: tokio::spawn(reload_when_asked(service.clone(), reload)),
-            looking: certificates.map(|certificates| tokio::spawn(look(certificates, clock))),
+            sampling: start_sampling(service.clone()),
+            reloading: start_reloading(service.clone(), reload),
+            looking: certificates.map(|certificates| start_looking(certificates, clock)),
         };
         Ok((parts, service))
     }
@@ -127,13 +128,22 @@ impl Parts {
                 "some handlers did not stop; their jobs are taken over by another process"
             );
         }
-        // A claim for a worker may be in progress. An error means that the task panicked.
+        // A claim for a worker may be in progress.
         let _ = leasing.await;
         store.close().await;
     }
 }
 
-/// Reloads the settings whenever `asked` is notified.
+/// Starts to keep the history.
+fn start_sampling(service: Service) -> JoinHandle<()> {
+    tokio::spawn(restarted("history", move || service.clone().keep_history()))
+}
+
+/// Starts to reload the settings whenever `asked` is notified.
+fn start_reloading(service: Service, asked: Arc<Notify>) -> JoinHandle<()> {
+    tokio::spawn(restarted("reload", move || reload_when_asked(service.clone(), Arc::clone(&asked))))
+}
+
 async fn reload_when_asked(service: Service, asked: Arc<Notify>) {
     loop {
         asked.notified().await;
@@ -142,12 +152,19 @@ async fn reload_when_asked(service: Service, asked: Arc<Notify>) {
     }
 }
 
-/// Looks for changes of the certificates.
+/// Starts to look for changes of the certificates.
+fn start_looking(certificates: Arc<Certificates>, clock: Arc<dyn Clock>) -> JoinHandle<()> {
+    tokio::spawn(restarted("certificates", move || look(Arc::clone(&certificates), Arc::clone(&clock))))
+}
+
 async fn look(certificates: Arc<Certificates>, clock: Arc<dyn Clock>) {
     loop {
         clock.sleep(tls::LOOK_EVERY).await;
         let certificates = Arc::clone(&certificates);
-        // An error means that the look panicked; the certificates in force stay.
-        let _ = tokio::task::spawn_blocking(move || certificates.look()).await;
+        let looked = tokio::task::spawn_blocking(move || certificates.look()).await;
+        // The certificates in force stay.
+        if let Some(panic) = looked.err().and_then(|error| error.try_into_panic().ok()) {
+            std::panic::resume_unwind(panic);
+        }
     }
 }

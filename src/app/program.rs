@@ -57,7 +57,7 @@ pub enum ServeError {
     /// The SQLite file or the PostgreSQL database could not be opened.
     #[error("cannot open the store")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Anything else: the system refuses threads, or a server failed.
+    /// Anything else: the system refuses threads, or a part of hookbox failed.
     #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),
 }

@@ -30,6 +30,7 @@ use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
 use crate::store::Accepted;
 use crate::telemetry::alerts::Waiting;
 use crate::telemetry::metrics::Stopwatch;
+use crate::telemetry::tasks::restarted;
 use crate::telemetry::trace;
 
 /// How often storing an alert is tried while the store cannot take it. After that it is dropped.
@@ -53,16 +54,17 @@ impl Alerter {
     /// Starts the tasks.
     pub fn start(service: Service, levels: BacklogLevels) -> Self {
         let stop = CancellationToken::new();
-        let making = tokio::spawn(make(service.clone(), stop.clone()));
-        let backlog = tokio::spawn(backlog::watch(service.clone(), levels));
-        Self { stop, making, looking: [backlog, tokio::spawn(silence::watch(service))] }
+        let (of_alerts, of_backlog, stopped) = (service.clone(), service.clone(), stop.clone());
+        let making = restarted("alerts", move || make(of_alerts.clone(), stopped.clone()));
+        let backlog = restarted("backlog", move || backlog::watch(of_backlog.clone(), levels));
+        let silence = restarted("silence", move || silence::watch(service.clone()));
+        Self { stop, making: tokio::spawn(making), looking: [tokio::spawn(backlog), tokio::spawn(silence)] }
     }
 
     /// Makes the webhooks that are due a last time, and stops. For use before the store is closed.
     pub async fn stop(self) {
         self.looking.iter().for_each(JoinHandle::abort);
         self.stop.cancel();
-        // An error means that the task panicked, and so has stopped as well.
         let _ = self.making.await;
     }
 }

@@ -15,6 +15,7 @@ use crate::domain::replay::ReplayState;
 use crate::domain::route::Rate;
 use crate::store::{ActionTarget, NewReplay, Replay, ReplayFilter, ReplayStep, replay_not_found};
 use crate::telemetry::repeated::Repeated;
+use crate::telemetry::tasks::restarted;
 
 /// How many jobs one step restarts: at most, at first, and at least while they start more slowly than they are
 /// restarted. A step is a transaction, so other writes wait for it.
@@ -211,13 +212,14 @@ impl Replayer {
     /// Starts the task. A replay that an earlier process has left goes on.
     pub fn start(service: Service) -> Self {
         let stop = CancellationToken::new();
-        Self { task: tokio::spawn(go_on(service, stop.clone())), stop }
+        let stopped = stop.clone();
+        let task = restarted("replays", move || go_on(service.clone(), stopped.clone()));
+        Self { stop, task: tokio::spawn(task) }
     }
 
     /// Stops after the step under way. For use before the store is closed.
     pub async fn stop(self) {
         self.stop.cancel();
-        // An error means that the task panicked, and so has stopped as well.
         let _ = self.task.await;
     }
 }

@@ -98,12 +98,8 @@ impl Work {
         stopping: CancellationToken,
     ) -> (Arc<Self>, JoinHandle<()>) {
         let (polls, incoming) = mpsc::channel(MAX_POLLS);
-        let running = tokio::spawn(Hub::new(store, clock, metrics, incoming, stopping).run());
-        let ended = tokio::spawn(async move {
-            if let Err(error) = running.await {
-                tracing::error!(error = %error, "leasing jobs to workers failed; this process leases no more");
-            }
-        });
+        let hub = Hub::new(store, clock, Arc::clone(&metrics), incoming, stopping);
+        let ended = tokio::spawn(async move { metrics.vital_tasks().run("hub", hub.run()).await });
         let places = Shares::new(MAX_POLLS, MAX_POLLS_OF_ONE, "requests of workers that wait for jobs");
         let random = Mutex::new(SmallRng::seed_from_u64(seed));
         (Arc::new(Self { polls, places, random }), ended)

@@ -7,6 +7,7 @@
 mod accept;
 mod actions;
 mod arrivals;
+mod background;
 mod backlog;
 mod batch;
 mod breakers;
@@ -80,6 +81,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::background::Background;
 use self::backlog::Backlog;
 use self::committer::Queues;
 use self::database_time::DatabaseTime;
@@ -189,11 +191,15 @@ impl PostgresStore {
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
         let (webhooks, queue) = mpsc::channel(committer::QUEUE_WEBHOOKS);
         let (batches, batch_queue) = mpsc::channel(request_batches::QUEUE_BATCHES);
-        tasks.spawn(committer::commit(Arc::clone(&shared), queue, batch_queue));
-        tasks.spawn(notify::tell_others(Arc::clone(&shared), Arc::clone(&connector), closing.clone()));
-        tasks.spawn(vacuum::keep_clean(Arc::clone(&shared), Arc::clone(&connector), closing.clone()));
+        let committing = committer::commit(Arc::clone(&shared), queue, batch_queue);
+        let metrics = Arc::clone(&shared.metrics);
+        tasks.spawn(async move { metrics.vital_tasks().run("committer", committing).await });
+        let background = Background { shared: Arc::clone(&shared), connector, closing: closing.clone() };
+        background.start(&tasks, "notify", notify::tell_others);
+        background.start(&tasks, "vacuum", vacuum::keep_clean);
         let (armed, is_armed) = oneshot::channel();
-        tasks.spawn(notify::listen(Arc::clone(&shared), connector, closing.clone(), armed));
+        let mut armed = Some(armed);
+        background.start(&tasks, "listen", move |background| notify::listen(background, armed.take()));
         // An error means that listening failed. The store then polls, so it is ready all the same.
         let _ = is_armed.await;
         let accepting = Mutex::new(Some(Queues { webhooks, batches }));

@@ -26,6 +26,7 @@ use super::source_counters::SourceCounters;
 pub use super::stopwatch::Stopwatch;
 use super::store_gauges::StoreGauges;
 use super::submissions::Submissions;
+use super::tasks::VitalTasks;
 use crate::domain::attempt::Outcome;
 use crate::domain::verdict::Cause;
 
@@ -59,6 +60,7 @@ pub struct Metrics {
     completed_rate: Rate,
     alerts: Alerts,
     history: History,
+    vital_tasks: VitalTasks,
 }
 
 impl Default for Metrics {
@@ -82,6 +84,7 @@ impl Default for Metrics {
             completed_rate: Rate::default(),
             alerts: Alerts::default(),
             history: History::default(),
+            vital_tasks: VitalTasks::default(),
             registry: Registry::default(),
         };
         metrics.submissions.register(registry);
@@ -293,6 +296,11 @@ impl Metrics {
     /// What happened in the last 60 minutes, for the page.
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// The tasks without which the process must not go on. They are here because every layer that has some has the metrics.
+    pub fn vital_tasks(&self) -> &VitalTasks {
+        &self.vital_tasks
     }
 
     /// New webhooks accepted, and jobs completed, per second, on average over the last 60 full seconds.

@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 /// How many worker threads there are, and how many have a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkerCounts {
-    /// Threads that run handlers; 0 once the dispatcher has ended.
+    /// Threads that run handlers; 0 once no more jobs are claimed.
     pub total: u32,
     /// Threads that have a job.
     pub busy: u32,

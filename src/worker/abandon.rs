@@ -46,7 +46,7 @@ impl Abandoner {
             self.shared.metrics.abandoned();
             let ran = self.result(&started, now);
             let finish = finish(&self.shared, &started, ran, &Span::none(), &mut self.random);
-            // An error means that the recorder has panicked, which ends every attempt without an outcome.
+            // An error means that the recorder has panicked: the process stops, and the job is taken over.
             let _ = self.outcomes.send(Ended::Attempt { finish, started });
         }
         match overdue.refused {

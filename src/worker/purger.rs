@@ -11,6 +11,7 @@ use crate::domain::error::Error;
 use crate::domain::retention::Retention;
 use crate::store::Store;
 use crate::telemetry::metrics::{Metrics, Stopwatch};
+use crate::telemetry::tasks::restarted;
 
 /// After each step the purger pauses for the time of the step times this factor, so that accepting webhooks
 /// stays fast.
@@ -37,45 +38,57 @@ impl Purger {
         interval: Duration,
     ) -> Self {
         let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move {
-            while !stopped.is_cancelled() {
-                let step = purge_step(store.as_ref(), &metrics, retention, actions).await;
-                let next = clock.sleep(step.unwrap_or(interval));
-                stopped.run_until_cancelled(next).await;
-            }
-        });
+        let purging = Purging { store, clock, metrics, retention, actions, interval, stopped: stop.clone() };
+        let task = tokio::spawn(restarted("purge", move || purging.clone().purge()));
         Self { stop, task }
     }
 
     /// Stops after the step under way.
     pub async fn stop(self) {
         self.stop.cancel();
-        // An error means that the task panicked, and so has stopped as well.
         let _ = self.task.await;
     }
 }
 
-/// Purges one step. Returns the pause before the next step; none if nothing is left to purge, or the store
-/// failed.
-async fn purge_step(
-    store: &dyn Store,
-    metrics: &Metrics,
+/// What the task needs.
+#[derive(Clone)]
+struct Purging {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     retention: Retention,
+    /// How long actions of operators are kept.
     actions: Duration,
-) -> Option<Duration> {
-    let took = Stopwatch::start();
-    let purging = async {
-        let purged = store.purge(retention).await?;
-        metrics.purged(purged.payloads, purged.webhooks);
-        let actions = store.purge_actions(actions).await?;
-        Ok::<_, Error>(purged.more || actions > 0)
-    };
-    match purging.await {
-        Ok(more) => more.then(|| (took.elapsed() * PAUSE_FACTOR).max(SHORTEST_PAUSE)),
-        Err(error) => {
-            tracing::warn!(error = %error, "what is past its retention could not be removed; trying again after the purge interval");
-            None
+    interval: Duration,
+    stopped: CancellationToken,
+}
+
+impl Purging {
+    /// Purges until it is stopped.
+    async fn purge(self) {
+        while !self.stopped.is_cancelled() {
+            let step = self.step().await;
+            let next = self.clock.sleep(step.unwrap_or(self.interval));
+            self.stopped.run_until_cancelled(next).await;
+        }
+    }
+
+    /// Purges one step. Returns the pause before the next step; none if nothing is left to purge, or the store
+    /// failed.
+    async fn step(&self) -> Option<Duration> {
+        let took = Stopwatch::start();
+        let purging = async {
+            let purged = self.store.purge(self.retention).await?;
+            self.metrics.purged(purged.payloads, purged.webhooks);
+            let actions = self.store.purge_actions(self.actions).await?;
+            Ok::<_, Error>(purged.more || actions > 0)
+        };
+        match purging.await {
+            Ok(more) => more.then(|| (took.elapsed() * PAUSE_FACTOR).max(SHORTEST_PAUSE)),
+            Err(error) => {
+                tracing::warn!(error = %error, "what is past its retention could not be removed; trying again after the purge interval");
+                None
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 
 mod overdue;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;

@@ -22,6 +22,7 @@ mod library;
 mod lifecycle;
 mod logs;
 mod page;
+mod panics;
 mod quarantine;
 mod replays;
 mod rest;

@@ -5,7 +5,6 @@
 //! that stores something, and each replica sends only a few a second, each with all news since the last one.
 //! Notifications only save time: a replica that misses one learns the same at its next poll.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::QueryResult;
@@ -15,8 +14,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as
 use futures::StreamExt as _;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
+use super::background::Background;
 use super::look::look;
 use super::notifier::{Named, News};
 use super::pool::{answer, late, not_connected};
@@ -39,7 +38,7 @@ const POLL_ALONE: Duration = Duration::from_millis(500);
 const WATCHED_AT_ONCE: usize = 1_000;
 
 /// Notifies the other replicas of news, until the store closes.
-pub(super) async fn tell_others(shared: Arc<Shared>, connector: Arc<Connector>, closing: CancellationToken) {
+pub(super) async fn tell_others(Background { shared, connector, closing }: Background) {
     let mut connection = None;
     while let Some(news) = closing.run_until_cancelled(shared.notifier.next()).await {
         // The news that woke this task may have been sent with the last notification.
@@ -84,12 +83,9 @@ async fn answered<T>(asked: impl Future<Output = QueryResult<T>>) -> QueryResult
 /// Listens for notifications until the store closes. Drops `armed` once it listens, or once listening has
 /// failed.
 pub(super) async fn listen(
-    shared: Arc<Shared>,
-    connector: Arc<Connector>,
-    closing: CancellationToken,
-    armed: oneshot::Sender<()>,
+    Background { shared, connector, closing }: Background,
+    mut armed: Option<oneshot::Sender<()>>,
 ) {
-    let mut armed = Some(armed);
     loop {
         let heard = closing.run_until_cancelled(hear(&shared, &connector, &mut armed)).await;
         // Lets the store open even if listening failed.

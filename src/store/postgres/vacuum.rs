@@ -1,15 +1,14 @@
 //! Vacuums the hot tables. Every webhook leaves dead rows in `jobs`. Autovacuum is too slow for that: it runs
 //! once a minute at most, and may be busy with large tables.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::sql_types::BigInt;
 use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
-use tokio_util::sync::CancellationToken;
 
+use super::background::Background;
 use super::pool::{answer, not_connected};
 use super::shared::Shared;
 use super::target::Connector;
@@ -31,7 +30,7 @@ const TABLES: [&str; 3] = [
 ];
 
 /// Vacuums the hot tables whenever they have many dead rows, until the store closes.
-pub(super) async fn keep_clean(shared: Arc<Shared>, connector: Arc<Connector>, closing: CancellationToken) {
+pub(super) async fn keep_clean(Background { shared, connector, closing }: Background) {
     while closing.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
         let cleaned = closing.run_until_cancelled(clean(&shared, &connector)).await;
         if let Some(Err(error)) = cleaned {

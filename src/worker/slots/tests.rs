@@ -13,7 +13,7 @@ fn second(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("in range")
 }
 
-pub(super) fn job(number: u8, route: &str) -> ClaimedJob {
+pub(in crate::worker) fn job(number: u8, route: &str) -> ClaimedJob {
     let webhook = WebhookId::from_bytes([number; 16]);
     ClaimedJob {
         lease: Lease { job: JobId { webhook, queue: QueueId(1) }, token: 1 },

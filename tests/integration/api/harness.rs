@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use diesel::sqlite::SqliteConnection;
 use hookbox::internals::app::{self, Environment, Listeners, RunError};
-use hookbox::internals::domain::clock::{Clock as _, ManualClock, Signal};
+use hookbox::internals::domain::clock::{Clock, ManualClock, Signal};
 use hookbox::internals::grpc::proto::webhook_service_client::WebhookServiceClient;
 use hookbox::internals::handlers::exec::{Exec, Launcher};
 use hookbox::internals::handlers::http::Http;
@@ -94,16 +94,27 @@ impl Hookbox {
 
     /// The same, with other servers of senders than theirs.
     pub(crate) fn at_in(home: Home, now: &str, settings: &[(&'static str, &str)], network: Network) -> Self {
+        let clock = Arc::new(ManualClock::new(now.parse().unwrap()));
+        Self::by(home, Arc::clone(&clock), clock, settings, network)
+    }
+
+    /// The same, by a clock that goes by the one of the test.
+    pub(crate) fn by(
+        home: Home,
+        clock: Arc<ManualClock>,
+        its_clock: Arc<dyn Clock>,
+        settings: &[(&'static str, &str)],
+        network: Network,
+    ) -> Self {
         let read = home.settings_reader(settings);
         let config = read().unwrap();
-        let clock = Arc::new(ManualClock::new(now.parse().unwrap()));
         home.set_time(clock.now());
         let handler = Script::default();
         let reload = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let handle = runtime.handle().clone();
         let environment = Environment {
-            clock: Arc::clone(&clock) as _,
+            clock: its_clock,
             seed: 7,
             form_key: [7; 32],
             network,
@@ -214,6 +225,13 @@ impl Hookbox {
     pub(crate) fn stop(mut self) -> Home {
         self.end();
         self.home.take().unwrap()
+    }
+
+    /// Waits until it has ended by itself, and answers why.
+    pub(crate) async fn failed(&mut self) -> RunError {
+        let running = self.running.take().unwrap();
+        eventually("the end of hookbox", || async { running.is_finished().then_some(()) }).await;
+        running.join().unwrap().unwrap_err()
     }
 
     fn end(&mut self) {
