@@ -131,8 +131,11 @@ pub async fn serve(
         (Err(error), _) | (_, Err(error)) => tracing::error!(error = %error, "gRPC reflection is off"),
     }
     let (begun, incoming) = mpsc::channel(1);
-    let stopped = stopping.clone();
-    tokio::spawn(async move { stopped.run_until_cancelled(accept(connections, listener, tls, begun)).await });
+    // In this task, so that a panic ends it: otherwise the server would end as if it had been stopped.
+    let accepting = async {
+        stopping.run_until_cancelled(accept(connections, listener, tls, begun)).await;
+        std::future::pending::<()>().await;
+    };
     let incoming = ReceiverStream::new(incoming);
     let serving = server.serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
     let drained = async {
@@ -146,6 +149,7 @@ pub async fn serve(
     };
     tokio::select! {
         served = serving => served,
+        () = accepting => Ok(()),
         () = drained => {
             tracing::warn!("some calls did not end in time and were cut off");
             Ok(())
