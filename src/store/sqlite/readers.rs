@@ -1,5 +1,6 @@
 //! Reader threads, each with a reading connection. Reads never wait for the writer.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{self, Owner};
 use super::open_error::OpenError;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Error, Result, message_of_panic};
 
 /// The capacity of the queue of reads. When it is full, reads are refused with `StoreUnavailable`.
 const QUEUE_READS: usize = 1_024;
@@ -53,7 +54,7 @@ impl Readers {
     }
 
     /// Runs a read on one of the threads, and returns its result. Any failure of the read is
-    /// `StoreUnavailable`.
+    /// `StoreUnavailable`, but a panic is `Internal`.
     pub(super) async fn run<T, R>(&self, read: R) -> Result<T>
     where
         T: Send + 'static,
@@ -74,7 +75,8 @@ impl Readers {
             ),
             TrySendError::Disconnected(_) => Error::shutting_down(),
         })?;
-        let found = answer.await.map_err(|_| Error::shutting_down())?;
+        // The threads answer all that is in the queue before they end, so only a panic drops the reply.
+        let found = answer.await.map_err(|_| Error::internal("a read of the store panicked"))?;
         found.map_err(|error| {
             Error::store_unavailable("the store cannot be read at the moment; try again", error)
         })
@@ -83,9 +85,39 @@ impl Readers {
 
 fn serve(mut connection: SqliteConnection, reads: &Receiver<Read>, path: &Path) {
     for read in reads {
-        let failed = read(&mut connection);
+        // Unwind safe: the connection is replaced.
+        let read = catch_unwind(AssertUnwindSafe(|| read(&mut connection)));
+        let failed = read.unwrap_or_else(|panic| {
+            let error = message_of_panic(panic.as_ref());
+            tracing::error!(error, "a read panicked; its thread goes on with a new connection");
+            true
+        });
         if failed && let Ok(anew) = connection::open_reader(path) {
             connection = anew;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::SimpleConnection as _;
+
+    use super::*;
+    use crate::domain::error::Reason;
+
+    #[tokio::test]
+    async fn a_read_that_panics_fails_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("read.db");
+        let mut writer = connection::open_writer(&path).expect("opens");
+        writer.batch_execute("CREATE TABLE filler (bytes BLOB)").expect("creates");
+        let owner = Arc::new(Owner::of(&path).expect("locks"));
+        let (readers, threads) = Readers::start(&path, &owner, "reader", 1).expect("starts");
+        let panicked = readers.run(|_| -> QueryResult<()> { panic!("a fault of the read") }).await;
+        assert_eq!(panicked.expect_err("fails").reason(), Reason::Internal);
+        let read = readers.run(|connection| connection.batch_execute("SELECT 1")).await;
+        read.expect("the only thread goes on");
+        drop(readers);
+        threads.into_iter().for_each(|thread| thread.join().expect("ends"));
     }
 }
