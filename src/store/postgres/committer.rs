@@ -19,7 +19,7 @@ use std::time::Duration;
 use diesel::result::Error as QueryError;
 use futures::FutureExt as _;
 use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::accept::{Incoming, store};
@@ -113,7 +113,10 @@ async fn commit_large(committer: Committer, mut queue: mpsc::Receiver<Accept>) {
         let later = waiting.split_off(fitting(waiting.iter().map(Accept::bytes), LARGE_BATCH_BYTES));
         let batch = std::mem::replace(&mut waiting, later);
         // In a task of its own, so that a panic fails only this batch.
-        let _ = tokio::spawn(committer.clone().store(batch)).await;
+        let stored = tokio::spawn(committer.clone().store(batch)).await;
+        if let Err(error) = stored {
+            committer.panicked(&error);
+        }
     }
 }
 
@@ -130,6 +133,7 @@ async fn commit_small(committer: Committer, mut queue: mpsc::Receiver<Accept>, a
         let (known, room) = (batch.len(), BATCH_WEBHOOKS - batch.len());
         tokio::select! {
             Some(done) = storing.join_next() => {
+                let done = done.inspect_err(|error| committer.panicked(error));
                 let Done { webhooks, is_ordered } = done.unwrap_or_default();
                 stores_ordered &= !is_ordered && !storing.is_empty();
                 let is_many = webhooks >= MANY_WEBHOOKS;
@@ -211,6 +215,13 @@ impl Committer {
         let storing_ordered = if is_ordered { Some(self.storing_ordered.lock().await) } else { None };
         // The semaphore is never closed.
         Turn { _storing_ordered: storing_ordered, _connection: self.connections.acquire().await.ok() }
+    }
+
+    /// Counts and logs that storing a batch has panicked. The callers of its webhooks get an error, because their replies
+    /// were dropped.
+    pub(super) fn panicked(&self, error: &JoinError) {
+        self.shared.metrics.commit_failed();
+        tracing::error!(error = %error, "storing webhooks panicked; they may or may not be stored");
     }
 
     /// Stores a batch and sends the results.

@@ -69,7 +69,16 @@ impl PostgresStore {
             let _timers = self.runtime.enter();
             tokio::time::timeout_at(late_at, outcome)
         };
-        outcome.await.map_err(unknown)?.map_err(|_| Error::shutting_down())
+        outcome.await.map_err(unknown)?.map_err(|_| self.unanswered())
+    }
+
+    /// The error for webhooks that got no reply: storing them has panicked, or the store closes.
+    fn unanswered(&self) -> Error {
+        if self.closing.is_cancelled() {
+            Error::shutting_down()
+        } else {
+            Error::internal("storing the webhooks panicked, so they got no reply")
+        }
     }
 }
 

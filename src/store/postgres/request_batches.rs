@@ -33,7 +33,10 @@ pub(super) struct RequestBatch {
 pub(super) async fn commit(committer: Committer, mut queue: mpsc::Receiver<RequestBatch>) {
     while let Some(batch) = queue.recv().await {
         // In a task of its own, so that a panic fails only this batch.
-        let _ = tokio::spawn(store(committer.clone(), batch)).await;
+        let stored = tokio::spawn(store(committer.clone(), batch)).await;
+        if let Err(error) = stored {
+            committer.panicked(&error);
+        }
     }
 }
 

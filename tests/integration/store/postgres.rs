@@ -6,6 +6,7 @@ mod breakers;
 mod clocks;
 mod collation;
 mod harness;
+mod panics;
 mod parts;
 mod plans;
 mod purging;
