@@ -12,6 +12,9 @@ use crate::domain::route::{OrderValue, RouteName};
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{EventType, Source};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::repeated::Repeated;
+
+static LOST_LEASES: Repeated = Repeated::new("attempts end under their leases again");
 
 /// The names of a job, for its log lines and metrics.
 pub(crate) struct JobNames<'a> {
@@ -83,14 +86,18 @@ pub(crate) fn tell_end(
     let trace_id = names.traceparent.trace_id();
     if !is_recorded {
         metrics.lease_lost();
-        tracing::warn!(
-            trace_id,
-            webhook_id = %finish.lease.job.webhook,
-            attempt = finish.attempt,
-            "the lease was lost before the attempt ended; its outcome does not count"
-        );
+        LOST_LEASES.failed(|times| {
+            tracing::warn!(
+                times,
+                trace_id,
+                webhook_id = %finish.lease.job.webhook,
+                attempt = finish.attempt,
+                "the lease was lost before the attempt ended; its outcome does not count"
+            );
+        });
         return;
     }
+    LOST_LEASES.works();
     match finish.next {
         Status::Completed => metrics.completed(now),
         Status::DeadLettered => {

@@ -11,6 +11,7 @@ use crate::domain::error::Error;
 use crate::domain::retention::Retention;
 use crate::store::Store;
 use crate::telemetry::metrics::{Metrics, Stopwatch};
+use crate::telemetry::repeated::Repeated;
 use crate::telemetry::tasks::restarted;
 
 /// After each step the purger pauses for the time of the step times this factor, so that accepting webhooks
@@ -50,6 +51,8 @@ impl Purger {
     }
 }
 
+static PURGES: Repeated = Repeated::new("what is past its retention is removed again");
+
 /// What the task needs.
 #[derive(Clone)]
 struct Purging {
@@ -84,9 +87,14 @@ impl Purging {
             Ok::<_, Error>(purged.more || actions > 0)
         };
         match purging.await {
-            Ok(more) => more.then(|| (took.elapsed() * PAUSE_FACTOR).max(SHORTEST_PAUSE)),
+            Ok(more) => {
+                PURGES.works();
+                more.then(|| (took.elapsed() * PAUSE_FACTOR).max(SHORTEST_PAUSE))
+            }
             Err(error) => {
-                tracing::warn!(error = %error, "what is past its retention could not be removed; trying again after the purge interval");
+                PURGES.failed(|times| {
+                    tracing::warn!(times, error = %error, "what is past its retention could not be removed; trying again after the purge interval");
+                });
                 None
             }
         }

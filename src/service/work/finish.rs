@@ -19,10 +19,13 @@ use crate::service::Service;
 use crate::store::outcomes::{JobNames, log_failure, tell_end};
 use crate::store::{Finish, LeasedJob};
 use crate::telemetry::pulled::PulledAttempt;
+use crate::telemetry::repeated::Repeated;
 
 /// How many times outcomes are sent to the store again, and after which pause.
 const SENT_AGAIN: usize = 3;
 const SENT_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+static REPORTS: Repeated = Repeated::new("workers report outcomes under their leases again");
 
 /// The result of reporting an outcome.
 #[derive(Clone, Debug)]
@@ -74,13 +77,17 @@ impl Service {
                 }
             }
         }
-        if unheld > 0 {
-            (0..unheld).for_each(|_| self.metrics.lease_lost());
-            tracing::warn!(
-                worker,
-                outcomes = unheld,
-                "a worker reported outcomes after it had lost their leases; they do not count"
-            );
+        (0..unheld).for_each(|_| self.metrics.lease_lost());
+        match unheld {
+            0 => REPORTS.works(),
+            outcomes => REPORTS.failed(|times| {
+                tracing::warn!(
+                    times,
+                    worker,
+                    outcomes,
+                    "a worker reported outcomes after it had lost their leases; they do not count"
+                );
+            }),
         }
         let finished = texts.into_iter();
         Ok(finished

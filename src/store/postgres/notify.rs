@@ -24,6 +24,7 @@ use super::target::Connector;
 use super::{breakers, pauses, queries, queue_names};
 use crate::domain::job::QueueId;
 use crate::store::statement::statement;
+use crate::telemetry::repeated::Repeated;
 
 /// The minimum time between two notifications of a process.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -37,6 +38,9 @@ const POLL_ALONE: Duration = Duration::from_millis(500);
 /// Maximum number of watched webhooks that one statement reads.
 const WATCHED_AT_ONCE: usize = 1_000;
 
+static TELLING: Repeated = Repeated::new("the other replicas are notified again");
+static LISTENING: Repeated = Repeated::new("notifications of other replicas are received again");
+
 /// Notifies the other replicas of news, until the store closes.
 pub(super) async fn tell_others(Background { shared, connector, closing }: Background) {
     let mut connection = None;
@@ -46,10 +50,14 @@ pub(super) async fn tell_others(Background { shared, connector, closing }: Backg
             continue;
         }
         let told = tell(&connector, &mut connection, &news.write(&shared.process)).await;
-        if let Err(error) = told {
-            // Not a problem: the other replicas poll.
-            tracing::debug!(error = %error, "the other replicas could not be notified; they find the news when they poll");
-            connection = None;
+        match told {
+            Ok(()) => TELLING.works(),
+            Err(error) => {
+                TELLING.failed(|times| {
+                    tracing::warn!(times, error = %error, "the other replicas could not be notified; they find the news when they poll");
+                });
+                connection = None;
+            }
         }
         let pause = if connection.is_some() { TELL_EVERY } else { POLL_ALONE };
         if closing.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
@@ -92,7 +100,9 @@ pub(super) async fn listen(
         drop(armed.take());
         let Some(heard) = heard else { return };
         if let Err(error) = heard {
-            tracing::debug!(error = %error, "cannot listen for notifications of other replicas; polling more often instead");
+            LISTENING.failed(|times| {
+                tracing::warn!(times, error = %error, "notifications of other replicas cannot be received; polling more often instead");
+            });
         }
         if closing.run_until_cancelled(tokio::time::sleep(POLL_ALONE)).await.is_none() {
             return;
@@ -133,6 +143,7 @@ async fn hear(
             // Checks the connection, and polls.
             None => {
                 answered(connection.batch_execute("SELECT 1")).await?;
+                LISTENING.works();
                 look_at_all(shared).await;
                 poll_at = Instant::now() + POLL;
             }

@@ -13,6 +13,7 @@ use super::pool::{answer, not_connected};
 use super::shared::Shared;
 use super::target::Connector;
 use crate::store::statement::statement;
+use crate::telemetry::repeated::Repeated;
 
 /// How often to check the number of dead rows.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -29,12 +30,17 @@ const TABLES: [&str; 3] = [
     "VACUUM (SKIP_LOCKED, TRUNCATE false) status_counts",
 ];
 
+static VACUUMS: Repeated = Repeated::new("the hot tables are kept clean again");
+
 /// Vacuums the hot tables whenever they have many dead rows, until the store closes.
 pub(super) async fn keep_clean(Background { shared, connector, closing }: Background) {
     while closing.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-        let cleaned = closing.run_until_cancelled(clean(&shared, &connector)).await;
-        if let Some(Err(error)) = cleaned {
-            tracing::debug!(error = %error, "the hot tables could not be vacuumed; relying on autovacuum");
+        match closing.run_until_cancelled(clean(&shared, &connector)).await {
+            None => {}
+            Some(Ok(())) => VACUUMS.works(),
+            Some(Err(error)) => VACUUMS.failed(|times| {
+                tracing::warn!(times, error = %error, "the hot tables could not be vacuumed; relying on autovacuum");
+            }),
         }
     }
 }

@@ -4,7 +4,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::api::harness::process::{Place, Process};
-use crate::api::harness::{Postgres, Sqlite, Store};
+use crate::api::harness::{Postgres, Sqlite, Store, eventually};
+use crate::api::work::call;
 
 /// Is part of a payload, so it must not be logged.
 const SECRET: &str = "4111-1111";
@@ -153,6 +154,55 @@ async fn a_failed_attempt_that_lost_its_lease_is_not_logged_as_a_dead_letter(
     place.execute("UPDATE jobs SET lease_token = lease_token + 1");
     process.wait_for_log("the lease was lost before the attempt ended").await;
     assert!(!process.log().contains(DEAD_LETTERED), "{}", process.log());
+}
+
+#[rstest]
+#[tokio::test]
+async fn leases_that_are_lost_together_are_logged_once_a_second(#[values(Sqlite, Postgres)] store: Store) {
+    const ATTEMPTS: usize = 20;
+    let mut place = Place::on(store, &[("HOOKBOX_SIMULATE_MIN", "5s"), ("HOOKBOX_SIMULATE_MAX", "5s")]);
+    place.set("HOOKBOX_WORKERS", "32");
+    let process = place.serve().await;
+    let mut ids = Vec::new();
+    for number in 0..ATTEMPTS {
+        ids.push(process.rest.accept(&format!("evt-{number}")).await);
+    }
+    for id in &ids {
+        process.wait_for(id, "processing").await;
+    }
+    // As if another process had claimed them.
+    place.execute("UPDATE jobs SET lease_token = lease_token + 1");
+    eventually("the loss of all leases", || async {
+        let metrics = process.rest.get("/metrics").await.text;
+        metrics.contains(&format!("hookbox_leases_lost_total {ATTEMPTS}\n")).then_some(())
+    })
+    .await;
+    let logged =
+        lines(&process, "WARN", "the lease was lost before the attempt ended; its outcome does not count");
+    assert!(!logged.is_empty() && logged.len() < ATTEMPTS, "{logged:#?}");
+    assert_eq!(logged[0]["times"], 1, "{}", logged[0]);
+}
+
+#[tokio::test]
+async fn outcomes_that_a_worker_reports_without_a_lease_are_logged_once_a_second() {
+    const REPORTS: usize = 20;
+    let place = Place::new(&[]);
+    let routes = "[[routes]]\nname = \"orders\"\nhandler = \"pull\"\n";
+    std::fs::write(place.path("hookbox.toml"), routes).unwrap();
+    let process = place.serve().await;
+    process.rest.accept("evt-001").await;
+    let asked = json!({ "routes": ["orders"], "worker": "host-1" });
+    let leased = call(&process.rest, "lease", &asked).await.json();
+    let outcome = json!({ "lease": leased["jobs"][0]["lease"], "completed": {} });
+    let report = json!({ "worker": "host-2", "outcomes": [outcome] });
+    for _ in 0..REPORTS {
+        let answer = call(&process.rest, "finish", &report).await;
+        assert_eq!(answer.json()["jobs"][0]["recorded"], false, "{}", answer.text);
+    }
+    let logged = "a worker reported outcomes after it had lost their leases; they do not count";
+    let logged = lines(&process, "WARN", logged);
+    assert!(!logged.is_empty() && logged.len() < REPORTS, "{logged:#?}");
+    has_fields(&logged[0], &json!({ "times": 1, "worker": "host-2", "outcomes": 1 }));
 }
 
 #[rstest]

@@ -7,6 +7,7 @@ use crate::replicas::asking::{ANSWERED_WITHIN, Asking, OF_WEBHOOKS, READY};
 use crate::replicas::blocking;
 use crate::replicas::load::Load;
 use crate::replicas::proxy::Proxy;
+use crate::support::client::eventually;
 use crate::support::postgres::{Cluster, server};
 
 /// The number of refusals to wait for, so that the failure lasts for a while.
@@ -32,6 +33,9 @@ async fn a_replica_is_not_ready_while_the_server_is_down_and_ready_again_by_itse
     tokio::time::timeout(GOES_ON_WITHIN, goes_on).await.expect("it goes on soon");
     asking.stop().await;
     load.stop_answered().await.reckon(&replica).await;
+    assert!(replica.has_logged("notifications of other replicas cannot be received"));
+    let over = "notifications of other replicas are received again";
+    eventually(over, async || replica.has_logged(over).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
