@@ -46,6 +46,8 @@ pub struct Client {
     http: reqwest::Client,
     headers: HeaderMap,
     answer_time: Duration,
+    /// What is wrong with the certificates of authorities that it needs, if something is.
+    problem_of_authorities: Option<&'static str>,
 }
 
 /// What a request is made of, besides its method.
@@ -92,7 +94,8 @@ impl Client {
     pub fn new(connection: Connection) -> Result<Self, SetupError> {
         let (http, headers) = connection.client()?;
         let answer_time = connection.answer_time.unwrap_or(ANSWER_TIME);
-        Ok(Self { base: connection.url, http, headers, answer_time })
+        let problem_of_authorities = connection.problem_of_authorities();
+        Ok(Self { base: connection.url, http, headers, answer_time, problem_of_authorities })
     }
 
     /// The URL of hookbox, for people.
@@ -204,7 +207,7 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> ClientError {
-        self.unreachable_because(&error::root_of(error))
+        self.unreachable_because(&error::cause_of(error, self.problem_of_authorities))
     }
 
     fn unreachable_because(&self, cause: &str) -> ClientError {

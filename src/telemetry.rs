@@ -31,6 +31,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 pub use self::traces::{Protocol, Traces};
+use crate::tls::system_roots;
 
 /// The options of logs and traces.
 #[derive(Clone, Debug)]
@@ -106,6 +107,10 @@ impl Telemetry {
             .try_init()?;
         if let Some(Traces { endpoint, protocol }) = &options.traces {
             tracing::info!(endpoint, protocol = protocol.as_str(), "traces are exported");
+            if endpoint.starts_with("https:") {
+                // Logs what cannot be read of them.
+                system_roots().or_warn();
+            }
         }
         let logs_as_json = format == LogFormat::Json && !options.log.trim().eq_ignore_ascii_case("off");
         Ok(Self { traces, logs_as_json, logs_for_people: is_terminal && format == LogFormat::Pretty })

@@ -10,6 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 use url::Url;
 
 use crate::domain::secret::Secret;
+use crate::tls::system_roots;
 
 /// How long it may take to connect: to look up the name, for TCP and for TLS.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -56,16 +57,27 @@ impl Connection {
             headers.insert(AUTHORIZATION, bearer(token)?);
         }
         let roots = match &self.authorities {
-            Some(pem) => authorities(pem)?,
-            None => system_authorities(),
+            Some(pem) => Arc::new(authorities(pem)?),
+            None => system_roots().roots(),
         };
         let client = client_builder(roots)?.redirect(reqwest::redirect::Policy::none());
         Ok((client.build()?, headers))
     }
+
+    /// What is wrong with the certificates of authorities that the connection needs, if something is.
+    pub(super) fn problem_of_authorities(&self) -> Option<&'static str> {
+        problem_of_authorities(&self.url).filter(|_| self.authorities.is_none())
+    }
+}
+
+/// What is wrong with the certificates of the system's authorities, if something is, and a connection to this URL needs
+/// them.
+pub(super) fn problem_of_authorities(url: &Url) -> Option<&'static str> {
+    system_roots().problem().filter(|_| url.scheme() == "https")
 }
 
 /// A client that takes nothing from the environment.
-pub(super) fn client_builder(roots: RootCertStore) -> Result<reqwest::ClientBuilder, SetupError> {
+pub(super) fn client_builder(roots: Arc<RootCertStore>) -> Result<reqwest::ClientBuilder, SetupError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -74,13 +86,6 @@ pub(super) fn client_builder(roots: RootCertStore) -> Result<reqwest::ClientBuil
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let client = reqwest::Client::builder().tls_backend_preconfigured(tls);
     Ok(client.no_proxy().referer(false).connect_timeout(CONNECT_TIME))
-}
-
-/// The certificates of authorities that the system trusts. Those that cannot be read are left out.
-pub(super) fn system_authorities() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
 }
 
 fn authorities(pem: &str) -> Result<RootCertStore, SetupError> {

@@ -60,8 +60,17 @@ impl ClientError {
     }
 }
 
+/// Why a request got no answer. `problem_of_authorities` can be why there is no connection.
+pub(super) fn cause_of(error: &reqwest::Error, problem_of_authorities: Option<&str>) -> String {
+    let root = root_of(error);
+    match problem_of_authorities.filter(|_| error.is_connect()) {
+        Some(problem) => format!("{root} ({problem})"),
+        None => root,
+    }
+}
+
 /// The innermost cause of an error: the others only say that a request has failed.
-pub(super) fn root_of(error: &dyn std::error::Error) -> String {
+fn root_of(error: &dyn std::error::Error) -> String {
     let mut root = error;
     while let Some(cause) = root.source() {
         root = cause;

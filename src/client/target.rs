@@ -7,10 +7,11 @@ use reqwest::{Request, Response};
 use tokio::time::Instant;
 use url::Url;
 
-use super::connect::{SetupError, client_builder, system_authorities};
-use super::error::root_of;
+use super::connect::{SetupError, client_builder, problem_of_authorities};
+use super::error::cause_of;
 use super::webhook::{Content, Webhook};
 use crate::domain::headers::OF_CONNECTION;
+use crate::tls::system_roots;
 
 /// The most bytes of an answer that are read, so that the connection can be used again.
 const ANSWER_BYTES: usize = 1024 * 1024;
@@ -34,7 +35,7 @@ pub struct Delivered {
 impl Target {
     /// A server at a URL. It gets `answer_time` for each answer.
     pub fn new(url: Url, answer_time: Duration) -> Result<Self, SetupError> {
-        let http = client_builder(system_authorities())?.redirect(reqwest::redirect::Policy::none());
+        let http = client_builder(system_roots().roots())?.redirect(reqwest::redirect::Policy::none());
         Ok(Self { url, http: http.timeout(answer_time).build()? })
     }
 
@@ -54,7 +55,8 @@ impl Target {
         *request.headers_mut() = headers(webhook, content);
         *request.body_mut() = Some(content.body.clone().into());
         let began = Instant::now();
-        let response = self.http.execute(request).await.map_err(|error| root_of(&error))?;
+        let response = self.http.execute(request).await;
+        let response = response.map_err(|error| cause_of(&error, problem_of_authorities(&self.url)))?;
         let status = response.status().as_u16();
         // The status is the answer, whether its body arrives or not.
         let _ = read(response).await;

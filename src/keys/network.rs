@@ -18,6 +18,7 @@ use url::Url;
 use crate::domain::AGENT;
 use crate::domain::address::{Refusal, refusal};
 use crate::sources::KeyAddress;
+use crate::tls::system_roots;
 
 /// The longest answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -154,16 +155,15 @@ impl Client {
 impl Network {
     fn client(self) -> Result<reqwest::Client, FetchError> {
         let setup = |error: rustls::Error| FetchError::Setup(Box::new(error));
-        let mut roots = RootCertStore::empty();
-        match &self.authorities {
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
+        let roots = match &self.authorities {
+            None => system_roots().or_warn(),
             Some(pem) => {
+                let mut roots = RootCertStore::empty();
                 let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).flatten();
                 roots.add_parsable_certificates(certificates);
+                Arc::new(roots)
             }
-        }
+        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -9,6 +9,7 @@ use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter as Expo
 
 use super::TelemetryError;
 use super::repeated::Repeated;
+use crate::tls::system_roots;
 
 /// Where traces are exported to, and how. The OpenTelemetry SDK reads all else from the `OTEL_*` variables.
 #[derive(Clone, Debug)]
@@ -67,14 +68,12 @@ pub(super) fn provider(protocol: Protocol) -> Result<SdkTracerProvider, Telemetr
 /// thread of its own, because it starts a runtime.
 fn http_client() -> Result<reqwest::blocking::Client, TelemetryError> {
     let build = || {
-        let mut roots = rustls::RootCertStore::empty();
-        // Certificates that cannot be read are left out. Without any, only `http://` works.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| TelemetryError::Client(error.into()))?
-            .with_root_certificates(roots)
+            // What cannot be read of them is logged later: there is no log yet.
+            .with_root_certificates(system_roots().roots())
             .with_no_client_auth();
         let client = reqwest::blocking::Client::builder().tls_backend_preconfigured(tls).build();
         client.map_err(|error| TelemetryError::Client(error.into()))

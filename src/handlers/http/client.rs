@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -20,6 +20,7 @@ use super::measure::MeasureConnections;
 use super::secret_url::SecretParts;
 use crate::domain::handler::{Http as Settings, IDLE_CONNECTIONS};
 use crate::domain::route::RouteName;
+use crate::tls::system_roots;
 
 /// How long it may take to connect: to look up the name, for TCP and for TLS.
 pub(super) const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -36,8 +37,6 @@ const PING_TIME: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Targets {
     by_route: Mutex<HashMap<RouteName, Arc<Target>>>,
-    /// The certificates of authorities that the system trusts, once they are needed.
-    system: OnceLock<Arc<RootCertStore>>,
 }
 
 /// Where the requests of a route go, and what is the same in all of them.
@@ -94,7 +93,7 @@ impl Targets {
         };
         let client = match before.filter(connects_alike) {
             Some(target) => target.client.clone(),
-            None => self.client(settings)?,
+            None => Self::client(settings)?,
         };
         let target = Arc::new(Target {
             settings: Arc::clone(settings),
@@ -110,10 +109,11 @@ impl Targets {
 
     /// A client without connections. It takes nothing from the environment, follows no redirects, has no cookies, and
     /// does not decompress.
-    fn client(&self, settings: &Settings) -> Result<Client, SetupError> {
+    fn client(settings: &Settings) -> Result<Client, SetupError> {
         let roots = match &settings.ca {
             Some(ca) => authorities(ca)?,
-            None => Arc::clone(self.system.get_or_init(system_authorities)),
+            // Without any, only `http://` works.
+            None => system_roots().or_warn(),
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut tls = ClientConfig::builder_with_provider(provider)
@@ -145,14 +145,6 @@ fn authorities(pem: &str) -> Result<Arc<RootCertStore>, SetupError> {
         roots.add(certificate.map_err(|_| SetupError::Authorities)?)?;
     }
     Ok(Arc::new(roots))
-}
-
-/// The certificates of authorities that the system trusts. Those that cannot be read are left out; without any, only
-/// `http://` works.
-fn system_authorities() -> Arc<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    Arc::new(roots)
 }
 
 /// The headers from the settings. Those of the credentials in the URL are among them.

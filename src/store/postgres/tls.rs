@@ -15,6 +15,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::tls::system_roots;
+
 /// How much of the server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Check {
@@ -58,12 +60,9 @@ pub(super) fn connector(check: Check, roots: Option<&Path>) -> Result<MakeRustls
             let chain = match check {
                 Check::Nothing => None,
                 _ => Some(
-                    WebPkiServerVerifier::builder_with_provider(
-                        Arc::new(trusted(roots)?),
-                        Arc::clone(&provider),
-                    )
-                    .build()
-                    .map_err(|_| TlsError::NoRoots)?,
+                    WebPkiServerVerifier::builder_with_provider(trusted(roots)?, Arc::clone(&provider))
+                        .build()
+                        .map_err(|_| TlsError::NoRoots)?,
                 ),
             };
             builder
@@ -75,21 +74,21 @@ pub(super) fn connector(check: Check, roots: Option<&Path>) -> Result<MakeRustls
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn trusted(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    match file {
-        Some(path) => {
-            let unreadable = |source| TlsError::Roots { path: path.to_owned(), source };
-            for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-                roots.add(certificate.map_err(unreadable)?).map_err(TlsError::Setup)?;
-            }
-        }
-        None => {
-            // Certificates of the system that cannot be read are left out. An empty result is refused below.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
+fn trusted(file: Option<&Path>) -> Result<Arc<RootCertStore>, TlsError> {
+    let roots = match file {
+        Some(path) => Arc::new(certificates(path)?),
+        None => system_roots().or_warn(),
+    };
     if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(roots) }
+}
+
+fn certificates(path: &Path) -> Result<RootCertStore, TlsError> {
+    let unreadable = |source| TlsError::Roots { path: path.to_owned(), source };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+        roots.add(certificate.map_err(unreadable)?).map_err(TlsError::Setup)?;
+    }
+    Ok(roots)
 }
 
 /// Accepts a certificate for any server name. With `chain`, only if a trusted authority signed it.

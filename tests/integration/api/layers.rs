@@ -13,7 +13,11 @@ struct Layer {
 /// `app`, `builder`, `cli`, `lib` and `main` see all of the crate, but are not exempt from `ONLY`.
 const LAYERS: &[Layer] = &[
     Layer { name: "domain", may_name: &[], never: &["diesel", "tonic", "axum", "tokio", "hyper", "prost"] },
-    Layer { name: "store", may_name: &["domain", "telemetry"], never: &["tonic", "axum", "hyper", "prost"] },
+    Layer {
+        name: "store",
+        may_name: &["domain", "telemetry", "tls"],
+        never: &["tonic", "axum", "hyper", "prost"],
+    },
     Layer {
         name: "service",
         may_name: &["access", "domain", "keys", "routes", "sources", "store", "telemetry", "tls"],
@@ -52,7 +56,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "handlers",
-        may_name: &["domain", "telemetry", "worker"],
+        may_name: &["domain", "telemetry", "tls", "worker"],
         never: &["diesel", "tonic", "axum", "prost"],
     },
     Layer {
@@ -67,18 +71,22 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "keys",
-        may_name: &["domain", "sources", "telemetry"],
+        may_name: &["domain", "sources", "telemetry", "tls"],
         never: &["diesel", "tonic", "axum", "hyper", "prost"],
     },
     // What the commands use to talk to a running hookbox: it knows the contract, and nothing that runs in a server.
-    Layer { name: "client", may_name: &["domain"], never: &["diesel", "tonic", "axum", "hyper", "prost"] },
+    Layer {
+        name: "client",
+        may_name: &["domain", "tls"],
+        never: &["diesel", "tonic", "axum", "hyper", "prost"],
+    },
     Layer { name: "clock", may_name: &["domain"], never: &["diesel", "tonic", "axum", "hyper", "prost"] },
     Layer {
         name: "config",
         may_name: &["access", "domain", "routes", "sources", "store", "telemetry", "tls"],
         never: &["tonic", "axum", "hyper", "tokio"],
     },
-    Layer { name: "telemetry", may_name: &["domain"], never: &["tonic", "axum", "hyper"] },
+    Layer { name: "telemetry", may_name: &["domain", "tls"], never: &["tonic", "axum", "hyper"] },
     Layer {
         name: "tls",
         may_name: &["domain"],
@@ -97,6 +105,8 @@ const ONLY: &[(&str, &[&str])] = &[
     // The settings read where the database is.
     ("crate::store::postgres", &["store", "app", "cli", "config"]),
     ("procfs", &["telemetry"]),
+    // What it cannot read is logged.
+    ("rustls_native_certs", &["tls"]),
     ("prometheus_client", &["telemetry"]),
     ("utoipa", &["http"]),
     ("maud", &["page"]),

@@ -1,5 +1,6 @@
 //! TLS on both ports.
 
+mod roots;
 mod rotation;
 mod settings;
 
