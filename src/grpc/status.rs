@@ -147,7 +147,7 @@ pub(super) fn cut_off() -> Status {
 
 fn refusal(reason: GrpcReason, detail: &str) -> Status {
     let details = error_info(reason.as_str(), &trace_id_of(None), None);
-    Status::with_error_details(reason.code(), cut(detail), details)
+    Status::with_error_details(reason.code(), cut(detail, MAX_TEXT_BYTES), details)
 }
 
 fn error_info(reason: &str, trace_id: &str, webhook: Option<WebhookId>) -> ErrorDetails {

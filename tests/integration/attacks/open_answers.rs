@@ -87,8 +87,8 @@ fn services() -> ServerReflectionRequest {
 
 /// Asks for the services over a new connection.
 async fn reflect(server: &Server) -> Result<(), Status> {
-    let connecting = Endpoint::from_shared(server.grpc_url()).expect("is a URL").connect();
-    let mut client = ServerReflectionClient::new(connecting.await.expect("connects"));
+    let endpoint = Endpoint::from_shared(server.grpc_url()).expect("is a URL");
+    let mut client = ServerReflectionClient::new(endpoint.connect().await.expect("connects"));
     let mut answers = client.server_reflection_info(stream::iter([services()])).await?.into_inner();
     answers.message().await?.map(drop).ok_or_else(|| Status::internal("there is no answer"))
 }

@@ -75,15 +75,13 @@ async fn a_database_that_is_emptied_for_the_next_test_has_the_rows_of_a_new_one(
 
 /// The rows of all tables and sequences.
 fn rows(session: &Session) -> Vec<String> {
-    let relations = "SELECT relname FROM pg_class
-        WHERE relnamespace = 'hookbox'::regnamespace AND relkind IN ('r', 'S') ORDER BY relname";
-    let relations = session.ask(relations).expect("asks");
-    let rows_of = |name: String| {
-        let rows =
-            session.ask(&format!("SELECT '{name} ' || row::text FROM hookbox.{name} AS row ORDER BY 1"));
-        rows.expect("asks")
-    };
-    relations.into_iter().flat_map(rows_of).collect()
+    let selects = "SELECT CASE relkind
+            WHEN 'r' THEN format('SELECT %L || t::text FROM hookbox.%I AS t ORDER BY 1', relname || ' ', relname)
+            ELSE format('SELECT %L || last_value || is_called FROM hookbox.%I', relname || ' ', relname)
+        END
+        FROM pg_class WHERE relnamespace = 'hookbox'::regnamespace AND relkind IN ('r', 'S') ORDER BY relname";
+    let selects = session.ask(selects).expect("asks");
+    selects.iter().flat_map(|select| session.ask(select).expect("asks")).collect()
 }
 
 /// The columns of each table in the schema file.
