@@ -21,6 +21,8 @@ pub(crate) const EMPTY: &str = "
         IF total > 2000 THEN RAISE 'the test stored % rows', total; END IF;
         FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'hookbox'::regnamespace AND relkind = 'S'
         LOOP PERFORM setval(format('hookbox.%I', name), 1, false); END LOOP;
+        -- A later time would mean that the clock was set back.
+        UPDATE hookbox.probe SET written_at = timestamptz 'epoch';
     END $$";
 
 /// A database with nothing but the tables of hookbox, or with nothing at all, and a clock that stands still at 1970. For

@@ -172,6 +172,9 @@ pub(crate) async fn held_jobs_can_be_moved_to_another_route<H: Harness>() {
     assert_eq!((job.status, job.attempt_count, detail.available_at), (Status::Retrying, 1, due));
     assert_eq!(detail.attempts.len(), 1, "a moved job keeps its attempts");
     assert_eq!(inbox.status_of(retrying).await.jobs.len(), 1);
+    let of_runs = inbox.job_of(runs.lease.job.webhook, "gone").await.0.status;
+    assert_eq!(of_runs, Status::Processing, "a running job is not moved");
+    assert_eq!(runs.route, route("gone"));
     inbox.crash_and_reopen().await;
     let queues = inbox.stats().await.expect("counts").queues;
     let waiting = |name: &str| {
@@ -179,9 +182,6 @@ pub(crate) async fn held_jobs_can_be_moved_to_another_route<H: Harness>() {
         queues.map(|queue| queue.counts.of(Status::Pending) + queue.counts.of(Status::Retrying)).sum::<u64>()
     };
     assert_eq!((waiting("gone"), waiting("kept")), (0, 1_202));
-    let of_runs = inbox.job_of(runs.lease.job.webhook, "gone").await.0.status;
-    assert_eq!(of_runs, Status::Processing, "a running job is not moved");
-    assert_eq!(runs.route, route("gone"));
     inbox.advance_to(due);
     let jobs = inbox.claimed(2_000).await;
     assert!(jobs.iter().all(|job| job.route == route("kept")));

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use crate::store::conformance::within_limit;
 use crate::store::inbox::webhook;
 use crate::store::routes::{default_job, in_force, policy};
+use crate::support::client::eventually;
 use crate::support::postgres::server;
 
 /// How often a batch is sent until it is the one that meets the panic.
@@ -83,9 +84,10 @@ async fn a_panic_fails_one_batch_as_a_fault_of_hookbox_and_is_counted() {
                 }
             }
             assert_eq!(refusal.map(|error| error.reason()), Some(Reason::Internal), "{webhooks}");
-            let shown = metrics.encode().expect("encodes");
+            // The sender is answered first.
             let line = format!("hookbox_commit_failures_total {failures}");
-            assert!(shown.lines().any(|found| found == line), "{shown}");
+            let is_counted = async || metrics.encode().expect("encodes").lines().any(|found| found == line);
+            eventually(&line, async || is_counted().await.then_some(())).await;
             send(&store, &format!("{webhooks} after"), webhooks).await.expect("the next one is stored");
         }
         store.close().await;

@@ -65,6 +65,7 @@ async fn the_cause_of_a_failed_migration_is_told_once() {
 #[tokio::test]
 async fn a_database_that_is_emptied_for_the_next_test_has_the_rows_of_a_new_one() {
     let database = server().database();
+    let _clock = database.manual_clock(0);
     migrate(&database.url().parse().expect("a URL")).await.expect("migrates");
     let session = Session::open(&database.url()).expect("connects");
     let new = rows(&session);
