@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use diesel::QueryResult;
 use diesel::pg::Pg;
+use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, SmallInt};
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::rows;
 use crate::domain::job::{QueueId, Status};
@@ -59,21 +59,42 @@ impl CountChanges {
     }
 }
 
+/// The counts of a queue.
+#[derive(Queryable)]
+struct CountsRow {
+    queue: i32,
+    pending: i64,
+    processing: i64,
+    retrying: i64,
+    completed: i64,
+    dead_lettered: i64,
+    cancelled: i64,
+    filtered: i64,
+    quarantined: i64,
+}
+
+impl CountsRow {
+    fn counts(&self) -> StatusCounts {
+        let of = |status: Status| match status {
+            Status::Pending => self.pending,
+            Status::Processing => self.processing,
+            Status::Retrying => self.retrying,
+            Status::Completed => self.completed,
+            Status::DeadLettered => self.dead_lettered,
+            Status::Cancelled => self.cancelled,
+            Status::Filtered => self.filtered,
+            Status::Quarantined => self.quarantined,
+        };
+        StatusCounts::new(Status::ALL.map(|status| u64::try_from(of(status)).unwrap_or(0)))
+    }
+}
+
 /// The counts of every queue.
 pub(super) async fn by_queue(
     connection: &mut AsyncPgConnection,
 ) -> QueryResult<HashMap<QueueId, StatusCounts>> {
-    type Row = (i32, (i64, i64, i64, i64, i64, i64, i64, i64));
-    let counts = SumCounts {}.load::<Row>(connection).await?;
-    let counts = counts.into_iter().map(|(queue, counts)| {
-        let (pending, processing, retrying, completed, dead_lettered, cancelled, filtered, quarantined) =
-            counts;
-        let counts =
-            [pending, processing, retrying, completed, dead_lettered, cancelled, filtered, quarantined];
-        let counts = counts.map(|count| u64::try_from(count).unwrap_or(0));
-        Ok((rows::queue(queue)?, StatusCounts::new(counts)))
-    });
-    counts.collect()
+    let sums = SumCounts {}.load::<CountsRow>(connection).await?;
+    sums.iter().map(|row| Ok((rows::queue(row.queue)?, row.counts()))).collect()
 }
 
 /// The number of unfinished jobs of all queues.
@@ -107,7 +128,7 @@ statement! { Pg;
 
 statement! { Pg;
     struct SumCounts {}
-    returns (Integer, (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt));
+    returns (Integer, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt);
     "SELECT queue, sum(pending)::bigint, sum(processing)::bigint, sum(retrying)::bigint, sum(completed)::bigint,
             sum(dead_lettered)::bigint, sum(cancelled)::bigint, sum(filtered)::bigint, sum(quarantined)::bigint
      FROM status_counts GROUP BY queue"

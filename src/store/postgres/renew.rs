@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use diesel::QueryResult;
 use diesel::pg::Pg;
+use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Text, Uuid as SqlUuid};
-use diesel_async::RunQueryDsl as _;
+use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::pool::answer;
@@ -15,13 +15,26 @@ use super::shared::Shared;
 use crate::domain::attempt::Lease;
 use crate::store::statement::statement;
 
+/// A lease as columns.
+#[derive(Queryable, PartialEq, Eq, Hash)]
+struct LeaseRow {
+    webhook: Uuid,
+    queue: i32,
+    lease_token: i64,
+}
+
+impl LeaseRow {
+    fn of(lease: &Lease) -> Self {
+        let Lease { job, token } = lease;
+        let (webhook, queue) = (rows::uuid(job.webhook), rows::queue_number(job.queue));
+        Self { webhook, queue, lease_token: token.cast_signed() }
+    }
+}
+
 /// Leases as columns: webhooks, queues, tokens.
 pub(super) fn columns(leases: impl Iterator<Item = Lease>) -> (Vec<Uuid>, Vec<i32>, Vec<i64>) {
-    let column = |lease: Lease| {
-        let Lease { job, token } = lease;
-        (rows::uuid(job.webhook), rows::queue_number(job.queue), token.cast_signed())
-    };
-    leases.map(column).collect()
+    let leases = leases.map(|lease| LeaseRow::of(&lease));
+    leases.map(|LeaseRow { webhook, queue, lease_token }| (webhook, queue, lease_token)).collect()
 }
 
 /// Extends leases of `worker` to `lease` from now. Returns the leases that were lost.
@@ -35,12 +48,9 @@ pub(super) async fn renew(
     let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
     let renewing = RenewLeases { webhooks, queues, lease_tokens, worker, lease_ms };
     let mut connection = shared.working.get().await?;
-    let held = answer(renewing.load::<(Uuid, i32, i64)>(&mut *connection)).await;
+    let held = answer(renewing.load::<LeaseRow>(&mut *connection)).await;
     let held = connection.release(held)?.into_iter().collect::<HashSet<_>>();
-    let is_lost = |lease: &&Lease| {
-        let job = lease.job;
-        !held.contains(&(rows::uuid(job.webhook), rows::queue_number(job.queue), lease.token.cast_signed()))
-    };
+    let is_lost = |lease: &&Lease| !held.contains(&LeaseRow::of(lease));
     Ok(leases.iter().filter(is_lost).copied().collect())
 }
 

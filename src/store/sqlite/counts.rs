@@ -24,12 +24,13 @@ pub(super) struct Counts {
     changes: BTreeMap<QueueId, [i64; STATUSES]>,
 }
 
+/// A row of the table.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = status_counts, check_for_backend(Sqlite))]
-struct CountRow {
-    queue: i64,
-    status: i64,
-    count: i64,
+pub(super) struct CountRow {
+    pub(super) queue: i64,
+    pub(super) status: i64,
+    pub(super) count: i64,
 }
 
 impl Counts {

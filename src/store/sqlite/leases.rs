@@ -45,8 +45,8 @@ pub(super) fn renew(
 ) -> Result<Vec<Lease>, Refusal> {
     let now = transaction.context.clock.now().as_millisecond();
     let renewed = RenewLeases { lease_until: super::later(now, lease), held: &list_of(leases)?, worker }
-        .load::<(i64, i64, i64)>(transaction.connection)?;
-    Ok(leases.iter().filter(|lease| !renewed.contains(&columns_of(lease))).copied().collect())
+        .load::<LeaseRow>(transaction.connection)?;
+    Ok(leases.iter().filter(|lease| !renewed.contains(&LeaseRow::of(lease))).copied().collect())
 }
 
 /// Takes over leased jobs, [`TAKE_OVER_JOBS`] at most: each attempt ends as interrupted. 0 jobs mean that
@@ -103,15 +103,27 @@ fn dead_letter(transaction: &Transaction<'_>, interrupted: Finish) -> Option<Dea
     })
 }
 
-/// A lease as columns: webhook, queue, token.
-fn columns_of(lease: &Lease) -> (i64, i64, i64) {
-    (lease.job.webhook.sequence().as_i64(), lease.job.queue.0.into(), lease.token.cast_signed())
+/// A lease as columns.
+#[derive(Queryable, PartialEq, Eq)]
+struct LeaseRow {
+    webhook: i64,
+    queue: i64,
+    lease_token: i64,
+}
+
+impl LeaseRow {
+    fn of(lease: &Lease) -> Self {
+        let Lease { job, token } = lease;
+        let webhook = job.webhook.sequence().as_i64();
+        Self { webhook, queue: job.queue.0.into(), lease_token: token.cast_signed() }
+    }
 }
 
 /// Leases as a JSON array, so that any number of leases needs one bind.
 pub(super) fn list_of(leases: &[Lease]) -> QueryResult<String> {
-    let columns = leases.iter().map(columns_of).collect::<Vec<_>>();
-    serde_json::to_string(&columns).map_err(rows::unreadable)
+    let leases = leases.iter().map(LeaseRow::of);
+    let columns = leases.map(|LeaseRow { webhook, queue, lease_token }| [webhook, queue, lease_token]);
+    serde_json::to_string(&columns.collect::<Vec<_>>()).map_err(rows::unreadable)
 }
 
 /// A leased job to take over.

@@ -132,15 +132,23 @@ fn candidates(
     })
 }
 
+/// The body of a webhook.
+#[derive(Queryable)]
+struct BodyRow {
+    sequence: i64,
+    content_type: String,
+    payload: Vec<u8>,
+}
+
 /// Those of these webhooks whose body matches, newest first.
 fn matching(connection: &mut SqliteConnection, filter: &BodyFilter, places: &[i64]) -> QueryResult<Vec<i64>> {
     let list = list_of(places)?;
     let mut found = Vec::new();
     // Row by row, so that one payload at a time is in memory.
-    for row in (SelectBodies { places: &list }).load_iter::<(i64, String, Vec<u8>), _>(connection)? {
-        let (place, content_type, payload) = row?;
+    for row in (SelectBodies { places: &list }).load_iter::<BodyRow, _>(connection)? {
+        let BodyRow { sequence, content_type, payload } = row?;
         if filter.matches(&payload, &rows::content_type(&content_type)) {
-            found.push(place);
+            found.push(sequence);
         }
     }
     found.sort_unstable_by(|one, other| other.cmp(one));

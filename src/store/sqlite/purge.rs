@@ -88,14 +88,12 @@ fn purge_payloads(
     let connection = &mut *transaction.connection;
     let before = limits.payload_of(status);
     let selecting = SelectFinished { status: status as i64, before, limit: PURGE_ROWS };
-    let mut jobs = selecting.load::<(i64, i64, i64)>(connection)?;
-    if jobs.is_empty() {
+    let past = selecting.load::<FinishedRow>(connection)?;
+    if past.is_empty() {
         return Ok(false);
     }
-    let bytes = jobs.iter().map(|(_, _, bytes)| usize::try_from(*bytes).unwrap_or(0));
-    let count = fitting(bytes, PURGE_BYTES);
-    jobs.truncate(count);
-    let jobs = jobs.into_iter().map(|(webhook, queue, _)| (webhook, queue)).collect::<Vec<_>>();
+    let count = fitting(past.iter().map(FinishedRow::bytes), PURGE_BYTES);
+    let jobs = past.iter().take(count).map(|row| (row.webhook, row.queue)).collect::<Vec<_>>();
     let list = serde_json::to_string(&jobs).map_err(rows::unreadable)?;
     let Limits { completed, dead_lettered, .. } = *limits;
     *payloads += DropPayloads { jobs: &list, completed, dead_lettered }.execute(connection)?;
@@ -143,10 +141,10 @@ fn purge_quarantined(
 ) -> QueryResult<bool> {
     let (status, before) = (Status::Quarantined as i64, limits.quarantined);
     let selecting = SelectFinished { status, before, limit: PURGE_ROWS };
-    let past = selecting.load::<(i64, i64, i64)>(transaction.connection)?;
-    let count = fitting(past.iter().map(|(_, _, bytes)| usize::try_from(*bytes).unwrap_or(0)), PURGE_BYTES);
-    for (webhook, _, _) in past.iter().take(count) {
-        quarantine::remove(transaction, *webhook)?;
+    let past = selecting.load::<FinishedRow>(transaction.connection)?;
+    let count = fitting(past.iter().map(FinishedRow::bytes), PURGE_BYTES);
+    for row in past.iter().take(count) {
+        quarantine::remove(transaction, row.webhook)?;
         *webhooks += 1;
     }
     Ok(!past.is_empty())
@@ -189,6 +187,21 @@ fn give_back_pages(transaction: &mut Transaction<'_>) -> QueryResult<bool> {
 /// The values of `jobs.purged`: past the retention of its payload, past that of its key.
 const PAYLOAD: i64 = 1;
 const KEY: i64 = 2;
+
+/// A job, or the row of a webhook without jobs, that is past its first retention.
+#[derive(Queryable)]
+struct FinishedRow {
+    webhook: i64,
+    queue: i64,
+    /// The bytes of the webhook and of the attempts of the job.
+    bytes: i64,
+}
+
+impl FinishedRow {
+    fn bytes(&self) -> usize {
+        usize::try_from(self.bytes).unwrap_or(0)
+    }
+}
 
 /// A job that is past the retention of keys.
 #[derive(Queryable)]

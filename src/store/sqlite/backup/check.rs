@@ -12,6 +12,7 @@ use super::error::BackupError;
 use crate::domain::job::Status;
 use crate::store::StatusCounts;
 use crate::store::sqlite::connection;
+use crate::store::sqlite::counts::CountRow;
 use crate::store::sqlite::open_error::OpenError;
 use crate::store::sqlite::rows;
 use crate::store::sqlite::schema::{attempts, jobs, status_counts, webhooks};
@@ -78,9 +79,8 @@ fn count_jobs(connection: &mut SqliteConnection) -> QueryResult<Counts> {
 
 /// The counts that the store keeps.
 fn kept_counts(connection: &mut SqliteConnection) -> QueryResult<Counts> {
-    let columns = (status_counts::queue, status_counts::status, status_counts::count);
-    let rows = status_counts::table.select(columns).load::<(i64, i64, i64)>(connection)?;
-    let counts = rows.into_iter().map(|(queue, status, count)| ((queue, status), count));
+    let rows = status_counts::table.select(CountRow::as_select()).load::<CountRow>(connection)?;
+    let counts = rows.into_iter().map(|row| ((row.queue, row.status), row.count));
     Ok(counts.filter(|(_, count)| *count != 0).collect())
 }
 
