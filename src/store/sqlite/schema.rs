@@ -170,6 +170,16 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    transfer (number) {
+        number -> BigInt,
+        id -> Binary,
+        moved_to -> Text,
+        started_at -> BigInt,
+        finished_at -> Nullable<BigInt>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(webhooks, idempotency_keys, queues, jobs, lanes, attempts);
 
 #[cfg(test)]
@@ -257,6 +267,7 @@ mod tests {
             actions: number done_at actor kind webhook route source replay reason detail;
             probe: id written_at;
             time_of_day: id seen_at set_back_by set_back_at left_before;
+            transfer: number id moved_to started_at finished_at;
         }
     }
 }
