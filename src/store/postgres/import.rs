@@ -3,27 +3,25 @@
 
 mod batch;
 mod limits;
+mod progress;
 mod queues;
 mod records;
+mod row_counts;
 
 use std::time::Duration;
 
-use diesel::data_types::PgTimestamp;
+use diesel::QueryResult;
 use diesel::pg::Pg;
-use diesel::sql_types::{BigInt, Bool, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
-use diesel::{OptionalExtension as _, QueryResult};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::rows::{self, pg_time};
 use super::target::{Connector, Target};
-use super::{OpenError, counts, migrations};
-use crate::domain::job::Status;
-use crate::store::StatusCounts;
+use super::{OpenError, migrations};
 use crate::store::actions::StoredAction;
 use crate::store::statement::statement;
-use crate::store::transfer::row_counts::{DatabaseRowCounts, RowCounts};
+use crate::store::transfer::row_counts::DatabaseRowCounts;
 use crate::store::transfer::stored::{MovedReplay, StoredLimits, StoredQueue, StoredWebhook};
 
 /// The process name of the connection of a transfer. The server shows it as `hookbox transfer`; connections
@@ -85,7 +83,7 @@ impl Import {
 
     /// The state of the database with regard to the transfer with this id.
     pub(in crate::store) async fn standing(&mut self, id: Uuid) -> QueryResult<Standing> {
-        standing(&mut self.connection, id).await
+        progress::standing(&mut self.connection, id).await
     }
 
     /// The names of the processes that serve from the database. Waits up to 5 s for processes that have just
@@ -112,14 +110,11 @@ impl Import {
     ) -> QueryResult<Standing> {
         let beginning = self.connection.transaction(async |connection| {
             LockTransfers {}.execute(connection).await?;
-            match standing(connection, id).await? {
+            match progress::standing(connection, id).await? {
                 Standing::Empty => {}
                 other => return Ok(other),
             }
-            // Removes other transfers that have not moved anything. If such a transfer is still running, its
-            // first batch fails.
-            DeleteUnfinished {}.execute(connection).await?;
-            InsertTransfer { id, started_at: pg_time(now) }.execute(connection).await?;
+            progress::begin(connection, id, now).await?;
             queues::insert(connection, stored).await?;
             Ok(Standing::UnderWay { position: 0, moved: 0 })
         });
@@ -139,9 +134,7 @@ impl Import {
         let storing = self.connection.transaction(async |connection| {
             // First, because it locks the row: a concurrent process of the same transfer waits here, and then
             // fails.
-            MoveOn { position: last.sequence, webhooks: moved, id, after }
-                .get_result::<Uuid>(connection)
-                .await?;
+            progress::move_on(connection, id, after, last.sequence, moved).await?;
             batch::insert(connection, webhooks).await
         });
         storing.await
@@ -150,26 +143,13 @@ impl Import {
     /// Counts all rows, in one snapshot.
     pub(in crate::store) async fn count_rows(&mut self) -> QueryResult<DatabaseRowCounts> {
         let mut transaction = self.connection.build_transaction().repeatable_read().read_only();
-        let counting = transaction.run(async |connection| {
-            let mut counts = [0; Status::ALL.len()];
-            for (status, count) in (CountJobs {}).load::<(i16, i64)>(connection).await? {
-                counts[rows::job_status(status)? as usize] += count.cast_unsigned();
-            }
-            let (webhooks, attempts) = CountOthers {}.get_result::<(i64, i64)>(connection).await?;
-            let kept = all_counts(connection).await?;
-            let rows = RowCounts {
-                counts: StatusCounts::new(counts),
-                webhooks: webhooks.cast_unsigned(),
-                attempts: attempts.cast_unsigned(),
-            };
-            Ok::<_, diesel::result::Error>(DatabaseRowCounts { rows, kept })
-        });
+        let counting = transaction.run(async |connection| row_counts::all(connection).await);
         counting.await
     }
 
     /// The number of the last moved action, as in the file.
     pub(in crate::store) async fn moved_actions(&mut self, id: Uuid) -> QueryResult<i64> {
-        SelectMovedActions { id }.get_result(&mut self.connection).await
+        progress::moved_actions(&mut self.connection, id).await
     }
 
     /// Stores the actions that follow the one with the number `after`, in one transaction. Fails with `NotFound` if
@@ -182,7 +162,7 @@ impl Import {
     ) -> QueryResult<()> {
         let Some(last) = actions.last() else { return Ok(()) };
         let storing = self.connection.transaction(async |connection| {
-            MoveActions { actions: last.number, id, after }.get_result::<Uuid>(connection).await?;
+            progress::move_actions(connection, id, after, last.number).await?;
             records::insert_actions(connection, actions).await
         });
         storing.await
@@ -201,47 +181,10 @@ impl Import {
             SetPositions {}.get_result::<Option<i64>>(connection).await?;
             limits::insert(connection, stored).await?;
             records::insert_replays(connection, replays).await?;
-            let finished = FinishTransfer { finished_at: pg_time(now), id };
-            finished.get_result::<Uuid>(connection).await.map(|_| ())
+            progress::finish(connection, id, now).await
         });
         finishing.await
     }
-}
-
-/// All jobs by status, from `status_counts`.
-async fn all_counts(connection: &mut AsyncPgConnection) -> QueryResult<StatusCounts> {
-    let mut all = StatusCounts::default();
-    counts::by_queue(connection).await?.values().for_each(|counts| all.add(counts));
-    Ok(all)
-}
-
-async fn standing(connection: &mut AsyncPgConnection, id: Uuid) -> QueryResult<Standing> {
-    let known =
-        SelectTransfer { id }.get_result::<(i64, i64, Option<PgTimestamp>)>(connection).await.optional()?;
-    if let Some((position, moved, finished_at)) = known {
-        return Ok(match finished_at {
-            Some(finished_at) => Standing::Finished(rows::time(finished_at)?),
-            None => Standing::UnderWay { position, moved: moved.cast_unsigned() },
-        });
-    }
-    if (SelectIsEmpty {}).get_result::<bool>(connection).await? {
-        return Ok(Standing::Empty);
-    }
-    Ok(Standing::Occupied((CountWebhooks {}).get_result::<i64>(connection).await?.cast_unsigned()))
-}
-
-statement! { Pg;
-    struct SelectTransfer {
-        id: Uuid as SqlUuid,
-    }
-    returns (BigInt, BigInt, Nullable<Timestamptz>);
-    "SELECT position, webhooks, finished_at FROM transfers WHERE id = ?"
-}
-
-statement! { Pg;
-    struct SelectIsEmpty {}
-    returns Bool;
-    "SELECT NOT EXISTS (SELECT 1 FROM webhooks)"
 }
 
 statement! { Pg;
@@ -256,81 +199,6 @@ statement! { Pg;
     struct LockTransfers {}
     returns ();
     "LOCK TABLE transfers IN EXCLUSIVE MODE"
-}
-
-statement! { Pg;
-    struct DeleteUnfinished {}
-    returns ();
-    "DELETE FROM transfers WHERE finished_at IS NULL"
-}
-
-statement! { Pg;
-    struct InsertTransfer {
-        id: Uuid as SqlUuid,
-        started_at: PgTimestamp as Timestamptz,
-    }
-    returns ();
-    "INSERT INTO transfers (id, position, webhooks, started_at) VALUES (?, 0, 0, ?)"
-}
-
-statement! { Pg;
-    struct MoveOn {
-        position: i64 as BigInt,
-        webhooks: i64 as BigInt,
-        id: Uuid as SqlUuid,
-        after: i64 as BigInt,
-    }
-    returns SqlUuid;
-    "UPDATE transfers SET position = ?, webhooks = webhooks + ?
-     WHERE id = ? AND position = ? AND finished_at IS NULL
-     RETURNING id"
-}
-
-statement! { Pg;
-    struct SelectMovedActions {
-        id: Uuid as SqlUuid,
-    }
-    returns BigInt;
-    "SELECT actions FROM transfers WHERE id = ?"
-}
-
-statement! { Pg;
-    struct MoveActions {
-        actions: i64 as BigInt,
-        id: Uuid as SqlUuid,
-        after: i64 as BigInt,
-    }
-    returns SqlUuid;
-    "UPDATE transfers SET actions = ? WHERE id = ? AND actions = ? AND finished_at IS NULL RETURNING id"
-}
-
-statement! { Pg;
-    struct FinishTransfer {
-        finished_at: PgTimestamp as Timestamptz,
-        id: Uuid as SqlUuid,
-    }
-    returns SqlUuid;
-    "UPDATE transfers SET finished_at = ? WHERE id = ? RETURNING id"
-}
-
-statement! { Pg;
-    struct CountJobs {}
-    returns (SmallInt, BigInt);
-    "SELECT status, count(*) FROM jobs GROUP BY status
-     UNION ALL SELECT status, count(*) FROM finished_jobs GROUP BY status"
-}
-
-statement! { Pg;
-    struct CountOthers {}
-    returns (BigInt, BigInt);
-    "SELECT (SELECT count(*) FROM webhooks),
-            (SELECT count(*) FROM attempts) + (SELECT count(*) FROM finished_jobs WHERE outcome IS NOT NULL)"
-}
-
-statement! { Pg;
-    struct CountWebhooks {}
-    returns BigInt;
-    "SELECT count(*) FROM webhooks"
 }
 
 statement! { Pg;

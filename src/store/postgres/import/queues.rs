@@ -1,19 +1,21 @@
 //! The queues of a transfer, which keep their numbers.
 
-use diesel::QueryResult;
 use diesel::pg::Pg;
+use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use crate::store::postgres::rows;
+use crate::store::postgres::rows::{self, NO_ROUTE_QUEUE};
+use crate::store::postgres::schema::{lanes, queues};
 use crate::store::statement::statement;
 use crate::store::transfer::stored::StoredQueue;
 
 /// Makes the queues with their numbers. Those of webhooks that were purged are forgotten: no job is in
 /// them, and no process that knows them serves from here.
 pub(super) async fn insert(connection: &mut AsyncPgConnection, queues: &[StoredQueue]) -> QueryResult<()> {
-    DeleteEmptyLanes {}.execute(connection).await?;
-    DeleteQueues {}.execute(connection).await?;
+    diesel::delete(lanes::table).execute(connection).await?;
+    let of_routes = queues::table.filter(queues::id.ne(rows::queue_number(NO_ROUTE_QUEUE)));
+    diesel::delete(of_routes).execute(connection).await?;
     let inserting = InsertQueues {
         ids: queues.iter().map(|queue| rows::queue_number(queue.id)).collect(),
         routes: queues.iter().map(|queue| queue.route.as_str()).collect(),
@@ -21,18 +23,6 @@ pub(super) async fn insert(connection: &mut AsyncPgConnection, queues: &[StoredQ
     };
     inserting.execute(connection).await?;
     SetQueueNumber {}.get_result::<i64>(connection).await.map(|_| ())
-}
-
-statement! { Pg;
-    struct DeleteEmptyLanes {}
-    returns ();
-    "DELETE FROM lanes"
-}
-
-statement! { Pg;
-    struct DeleteQueues {}
-    returns ();
-    "DELETE FROM queues WHERE id > 0"
 }
 
 statement! { Pg;
