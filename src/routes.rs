@@ -97,7 +97,7 @@ impl Routes {
 
     /// Whether any route names the source of hookbox's own webhooks, and so may take alerts.
     pub fn take_alerts(&self) -> bool {
-        self.routes.iter().any(|route| route.sources.name(Source::OWN))
+        self.routes.iter().any(|route| route.sources.has_literal(Source::OWN))
     }
 
     /// The settings of a route; none if there is no such route.
@@ -126,9 +126,9 @@ impl Route {
 
     fn job_of(&self, look: &Look<'_, '_>) -> Option<NewJob> {
         let source = look.webhook.source.as_str();
-        let admitted = self.sources.take(source)
-            && self.event_types.take(look.webhook.event_type.as_str())
-            && (!look.webhook.source.is_own() || self.sources.name(source));
+        let admitted = self.sources.matches(source)
+            && self.event_types.matches(look.webhook.event_type.as_str())
+            && (!look.webhook.source.is_own() || self.sources.has_literal(source));
         let matches = admitted && self.condition.as_ref().is_none_or(|condition| self.holds(condition, look));
         matches.then(|| NewJob {
             route: self.name().clone(),

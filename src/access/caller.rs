@@ -65,7 +65,7 @@ impl Limit {
     fn takes(&self, name: &str) -> bool {
         match self {
             Self::Everything => true,
-            Self::To(names) => names.take(name),
+            Self::To(names) => names.matches(name),
             Self::Nothing => false,
         }
     }

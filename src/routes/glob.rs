@@ -16,7 +16,7 @@ impl Names {
     }
 
     /// Whether the list matches a name.
-    pub fn take(&self, name: &str) -> bool {
+    pub fn matches(&self, name: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|glob| glob.fits(name))
     }
 
@@ -29,7 +29,7 @@ impl Names {
     }
 
     /// Whether the list has this name literally, not only a glob with wildcards that matches it.
-    pub(super) fn name(&self, name: &str) -> bool {
+    pub(super) fn has_literal(&self, name: &str) -> bool {
         self.0.iter().any(|glob| matches!(glob, Glob::Exact(exact) if **exact == *name))
     }
 }
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_star_is_any_run_of_characters_and_a_question_mark_is_one() {
-        for (glob, name, taken) in [
+        for (glob, name, matches) in [
             ("*", "", true),
             ("orders/*", "orders/created", true),
             ("orders/*", "orders/eu/created.v2", true),
@@ -139,21 +139,21 @@ mod tests {
             ("order?", "orders!", false),
             ("Order", "order", false),
         ] {
-            assert_eq!(Names::new(&[glob.to_owned()]).take(name), taken, "{glob} and {name}");
+            assert_eq!(Names::new(&[glob.to_owned()]).matches(name), matches, "{glob} and {name}");
         }
     }
 
     #[test]
     fn a_list_matches_if_one_pattern_matches_or_if_it_is_empty() {
         let names = Names::new(&["a".to_owned(), "b*".to_owned()]);
-        assert!(names.take("a") && names.take("bc") && !names.take("ab"));
-        assert!(Names::new(&[]).take("anything"));
+        assert!(names.matches("a") && names.matches("bc") && !names.matches("ab"));
+        assert!(Names::new(&[]).matches("anything"));
     }
 
     #[test]
     fn only_a_literal_names_a_name() {
         let names = Names::new(&["*".to_owned(), "hook*".to_owned(), "shop".to_owned()]);
-        assert!(names.name("shop") && !names.name("hookbox"));
+        assert!(names.has_literal("shop") && !names.has_literal("hookbox"));
     }
 
     /// The definition, in exponential time.
