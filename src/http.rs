@@ -229,7 +229,7 @@ async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Re
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
     }
-    api.service.counters().answered("rest", route_name, status.as_str());
+    api.service.metrics().answered("rest", route_name, status.as_str());
     response
 }
 

@@ -253,7 +253,7 @@ impl Service {
     }
 
     /// The metrics of this process.
-    pub fn counters(&self) -> &Metrics {
+    pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 }

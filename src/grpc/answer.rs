@@ -23,7 +23,7 @@ pub(super) struct Uncounted(pub(super) Code);
 
 /// Counts a call with the code that the client gets.
 pub(super) fn count(service: &Service, method: &'static str, code: Code) {
-    service.counters().answered("grpc", method, &format!("{code:?}"));
+    service.metrics().answered("grpc", method, &format!("{code:?}"));
 }
 
 /// Runs a call as [`run`] does, and counts it: at once if it failed, else when the memory for its answer is reserved.

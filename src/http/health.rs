@@ -75,7 +75,7 @@ async fn readiness(api: &Api) -> Readiness {
             Err(_) => "unknown".to_owned(),
         },
         store: found.as_ref().map_or_else(ToString::to_string, |_| "ok".to_owned()),
-        workers: check(api.service.counters().workers().total > 0, "the worker threads do not run"),
+        workers: check(api.service.metrics().workers().total > 0, "the worker threads do not run"),
         lifecycle: check(!api.leaving.is_cancelled(), "shutting down"),
         pauses: pauses.iter().map(|pause| format!("{} since {}", pause.target, pause.since)).collect(),
     };
@@ -93,7 +93,7 @@ async fn readiness(api: &Api) -> Readiness {
     responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"))
 )]
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Refused> {
-    let text = api.service.metrics(async { readiness(&api).await.ready }).await?;
+    let text = api.service.openmetrics(async { readiness(&api).await.ready }).await?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response())
 }

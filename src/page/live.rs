@@ -132,7 +132,7 @@ impl Follower {
         if let Some((_, found)) = seen.get(&limited) {
             return *found;
         }
-        let moment = if limited.is_some() { 0 } else { service.counters().history().moment() };
+        let moment = if limited.is_some() { 0 } else { service.metrics().history().moment() };
         let found = digest(service, moment).await;
         let looked_at = clock.monotonic();
         *shared.live.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = looked_at;

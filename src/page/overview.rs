@@ -33,7 +33,7 @@ async fn show(context: Context) -> Response {
                 "them."
             }
         } @else {
-            (charts(&context.service.counters().history().points()))
+            (charts(&context.service.metrics().history().points()))
         }
         div.cols id="last-hour" data-live {
             (tables::routes(&context))

@@ -85,7 +85,7 @@ pub(super) struct Other {
 pub(super) async fn others(context: &Context) -> Result<BTreeMap<Source, Other>> {
     let built_in = [Source::default(), Source::own()];
     let mut others = BTreeMap::from(built_in.map(|source| (source, Other::default())));
-    for (source, totals) in sources_seen(&context.caller, context.service.counters().history().sources()) {
+    for (source, totals) in sources_seen(&context.caller, context.service.metrics().history().sources()) {
         let other = others.entry(source).or_default();
         (other.accepted, other.refused) = (totals.accepted, totals.refused);
     }

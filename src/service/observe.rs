@@ -183,7 +183,7 @@ impl Service {
 
     /// All metrics, in the OpenMetrics text format. `is_ready` checks whether requests can be served; a check
     /// that takes too long counts as a failure.
-    pub async fn metrics(&self, is_ready: impl Future<Output = bool>) -> Result<String> {
+    pub async fn openmetrics(&self, is_ready: impl Future<Output = bool>) -> Result<String> {
         // A reload may have added routes. Their counters need not exist before metrics are asked for.
         for policy in self.routes.get().policies().iter() {
             self.metrics.add_route(policy.route.as_str(), Some(policy.handler.name()));

@@ -37,7 +37,7 @@ pub(in crate::page) fn sources_seen(caller: &Caller, all: Vec<SourceTotals>) -> 
 }
 
 pub(super) fn routes(context: &Context) -> Markup {
-    let routes = routes_seen(&context.caller, context.service.counters().history().routes());
+    let routes = routes_seen(&context.caller, context.service.metrics().history().routes());
     html! {
         section.card {
             h2 { "Handlers by route" }
@@ -82,7 +82,7 @@ fn quantile(spread: &Spread, share: f64) -> String {
 }
 
 pub(super) fn sources(context: &Context) -> Markup {
-    let sources = sources_seen(&context.caller, context.service.counters().history().sources());
+    let sources = sources_seen(&context.caller, context.service.metrics().history().sources());
     html! {
         section.card {
             h2 { "Sources" }

@@ -36,7 +36,7 @@ pub(super) async fn now(context: &Context, stats: &Result<Stats>) -> Vec<Wrong> 
     match stats {
         Ok(stats) => {
             wrong.extend(numbers::of_jobs(context, stats));
-            let recent = routes_seen(&context.caller, context.service.counters().history().routes());
+            let recent = routes_seen(&context.caller, context.service.metrics().history().routes());
             for route in &stats.routes {
                 let recent = recent.iter().find(|(name, _)| *name == route.route);
                 let recent = recent.map_or(0, |(_, totals)| totals.dead_lettered);
@@ -78,7 +78,7 @@ async fn of_store(context: &Context) -> Vec<Wrong> {
     if context.shared.pages.stopping.is_cancelled() {
         let text = "This process is shutting down. Running attempts may take shutdown_grace.";
         wrong.push(of_process(context, text.to_owned()));
-    } else if context.service.counters().workers().total == 0 {
+    } else if context.service.metrics().workers().total == 0 {
         let text = "The worker threads do not run, so no job starts. Restart hookbox; the log has the cause.";
         wrong.push(of_process(context, text.to_owned()));
     }

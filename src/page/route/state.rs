@@ -31,7 +31,7 @@ pub(in crate::page) fn recent(context: &Context) -> Recent {
     if context.caller.has_limited_sources() {
         return Recent::new();
     }
-    let all = context.service.counters().history().routes();
+    let all = context.service.metrics().history().routes();
     all.into_iter().map(|totals| (totals.route.clone(), totals)).collect()
 }
 

@@ -24,7 +24,7 @@ pub(super) fn of_sources(context: &Context) -> Vec<Wrong> {
     };
     let silent = context.service.silent_sources();
     let mut wrong = silent.iter().map(|silent| see(of_silence(silent), &silent.source)).collect::<Vec<_>>();
-    let totals = sources_seen(&context.caller, context.service.counters().history().sources());
+    let totals = sources_seen(&context.caller, context.service.metrics().history().sources());
     // The webhooks of hookbox itself are refused if another replica was faster, and nobody waits for them.
     for (source, totals) in totals.iter().filter(|(source, _)| !source.is_own()) {
         let falls_silent = falls_silent(totals).filter(|_| !is_watched(source));
