@@ -53,7 +53,7 @@ use self::rate_limit::OverLimit;
 pub use self::rate_limit::{RateLimiter, RateState};
 pub use self::receive::Receiving;
 use self::recent::Recent;
-use self::reload::RoutesInForce;
+use self::reload::SettingsInForce;
 use self::searches::Searches;
 pub use self::send_test::{MAX_TEST_BYTES, TestRequest};
 use self::sensitive::Showings;
@@ -100,7 +100,7 @@ pub struct Service {
 #[derive(Debug)]
 pub struct Shared {
     store: Arc<dyn Store>,
-    routes: Arc<RoutesInForce>,
+    settings: Arc<SettingsInForce>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     receiving: Arc<Receiving>,
@@ -143,18 +143,18 @@ impl Service {
     /// The use cases over a store, on behalf of hookbox itself.
     pub fn new(
         store: Arc<dyn Store>,
-        routes: Arc<RoutesInForce>,
+        settings: Arc<SettingsInForce>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         receiving: Arc<Receiving>,
         work: Arc<Work>,
         access: Arc<Access>,
     ) -> Self {
-        receiving.activity.keep(&routes.sources());
+        receiving.activity.keep(&settings.sources());
         let caller = Arc::new(Caller::unlimited("hookbox", None));
         let shared = Shared {
             store,
-            routes,
+            settings,
             clock,
             metrics,
             receiving,

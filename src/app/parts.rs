@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::keys::KeyFetcher;
 use crate::service::alerts::{Alerter, BacklogLevels};
-use crate::service::reload::RoutesInForce;
+use crate::service::reload::SettingsInForce;
 use crate::service::replays::Replayer;
 use crate::service::work::Work;
 use crate::service::{Receiving, Service};
@@ -56,15 +56,15 @@ impl Parts {
     ) -> Result<(Self, Service), RunError> {
         let Environment { clock, seed, form_key: _, network, handlers, settings, reload } = environment;
         let worker = worker_name(config, seed);
-        let routes = RoutesInForce::new(Arc::clone(&config.routes), settings)
+        let settings = SettingsInForce::new(Arc::clone(&config.routes), settings)
             .with_sources(config.sources.map())
             .with_text(Arc::clone(&config.text))
             .with_certificates(certificates.clone());
-        let routes = Arc::new(routes);
+        let settings = Arc::new(settings);
         let pool = Pool::start(
             Arc::clone(&store) as _,
             handlers,
-            routes.policies(),
+            settings.policies(),
             Arc::clone(&clock),
             Arc::clone(&metrics),
             worker::Options { workers: config.workers, worker: worker.into(), lease: config.lease, seed },
@@ -90,7 +90,7 @@ impl Parts {
         );
         let access = Arc::new(Access::new(Arc::clone(&config.tokens), Arc::clone(&clock)));
         let service =
-            Service::new(Arc::clone(&store), routes, Arc::clone(&clock), metrics, receiving, work, access);
+            Service::new(Arc::clone(&store), settings, Arc::clone(&clock), metrics, receiving, work, access);
         let parts = Self {
             store,
             pool,

@@ -173,7 +173,7 @@ async fn accept(
     alert: &Alert,
     stopped: &CancellationToken,
 ) -> Result<Option<Accepted>> {
-    let mut jobs = jobs_of(&service.routes.get(), &webhook, &|| Vec::new());
+    let mut jobs = jobs_of(&service.settings.routes(), &webhook, &|| Vec::new());
     jobs.retain(|job| alert.undeliverable_by() != Some(&job.route));
     if jobs.is_empty() {
         return Ok(None);

@@ -31,7 +31,7 @@ impl Service {
     /// A webhook with its payload, jobs and these attempts of each. Errors: `WebhookNotFound`.
     pub async fn webhook_with(&self, name: WebhookName, attempts: AttemptWindow) -> Result<WebhookView> {
         let detail = self.store.webhook_with(self.id_of(name.clone()).await?, attempts).await?;
-        let mut view = WebhookView::new(detail, &self.routes.get().policies());
+        let mut view = WebhookView::new(detail, &self.settings.routes().policies());
         view.status = self.seen(view.status, &name)?;
         view.jobs.retain(|job| self.caller.sees_route(&job.route));
         Ok(view)
@@ -85,7 +85,7 @@ impl Service {
             self.status(name.clone()).await?;
         }
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-        let changes = watch::watch(store, clock, self.routes.get().policies(), name, place).await?;
+        let changes = watch::watch(store, clock, self.settings.routes().policies(), name, place).await?;
         Ok(until(self.seen_changes(changes), async {
             stopping.await;
             Err(Error::shutting_down())
@@ -95,7 +95,7 @@ impl Service {
     /// The webhook with its jobs in the order of the settings.
     pub(super) fn arranged(&self, mut webhook: WebhookStatus) -> WebhookStatus {
         if webhook.jobs.len() > 1 {
-            arrange(&mut webhook, &self.routes.get().policies());
+            arrange(&mut webhook, &self.settings.routes().policies());
         }
         webhook
     }

@@ -121,7 +121,7 @@ impl Service {
 
     /// For how many seconds the oldest waiting job has been due, without jobs that are paused or held.
     fn oldest_startable(&self, stats: &StoreStats, now: Timestamp) -> f64 {
-        let policies = self.routes.get().policies();
+        let policies = self.settings.routes().policies();
         let is_paused = |target: PauseTarget| stats.pauses.iter().any(|pause| pause.target == target);
         if is_paused(PauseTarget::Everything) {
             return 0.0;
@@ -138,7 +138,7 @@ impl Service {
     }
 
     fn route_stats(&self, stats: &StoreStats, now: Timestamp) -> Vec<RouteStats> {
-        let routes = self.routes.get();
+        let routes = self.settings.routes();
         let policies = routes.policies();
         let mut all = policies
             .iter()
@@ -185,7 +185,7 @@ impl Service {
     /// that takes too long counts as a failure.
     pub async fn openmetrics(&self, is_ready: impl Future<Output = bool>) -> Result<String> {
         // A reload may have added routes. Their counters need not exist before metrics are asked for.
-        for policy in self.routes.get().policies().iter() {
+        for policy in self.settings.routes().policies().iter() {
             self.metrics.add_route(policy.route.as_str(), Some(policy.handler.name()));
             if policy.breaker().is_some() {
                 self.metrics.add_breaker(policy.route.as_str());

@@ -129,7 +129,7 @@ impl Service {
         self.check_route(&from)?;
         self.check_route(&to)?;
         self.check_gone(&from, "moved").await?;
-        if self.routes.get().policies().get(&to).is_none() {
+        if self.settings.routes().policies().get(&to).is_none() {
             return Err(route_not_found(&to));
         }
         let service = self.clone();
@@ -206,14 +206,14 @@ impl Service {
 
     /// The settings in force, as `hookbox config` prints them: without anything secret.
     pub fn settings_text(&self) -> Arc<str> {
-        self.routes.text()
+        self.settings.text()
     }
 
     async fn reload_to_its_end(&self) -> Result<Reload> {
-        let reload = self.routes.reload(self.store.as_ref(), &self.access).await.inspect_err(|error| {
+        let reload = self.settings.reload(self.store.as_ref(), &self.access).await.inspect_err(|error| {
             tracing::error!(error = %error, "the settings were not reloaded; those in force stay");
         })?;
-        self.metrics.alerts().want(self.routes.get().take_alerts());
+        self.metrics.alerts().want(self.settings.routes().take_alerts());
         self.activity().keep(&self.sources());
         tracing::info!(
             actor = self.caller.name(),
@@ -229,7 +229,7 @@ impl Service {
     /// Refuses a route that is in the settings, and a route that never had a job. `done` is the operation as
     /// a participle, for the text of the error.
     async fn check_gone(&self, route: &RouteName, done: &str) -> Result<()> {
-        if self.routes.get().policies().get(route).is_some() {
+        if self.settings.routes().policies().get(route).is_some() {
             return Err(Error::new(
                 Reason::RouteInForce,
                 format!(
@@ -242,7 +242,7 @@ impl Service {
     }
 
     pub(super) async fn check_known(&self, route: &RouteName) -> Result<()> {
-        let is_known = self.routes.get().policies().get(route).is_some()
+        let is_known = self.settings.routes().policies().get(route).is_some()
             || self.store.stats().await?.queues.iter().any(|queue| queue.route == *route);
         if is_known { Ok(()) } else { Err(route_not_found(route)) }
     }

@@ -92,7 +92,7 @@ impl Service {
                 verdict: detail.verdict,
                 traceparent: detail.traceparent,
             };
-            jobs_of(&self.routes.get(), &webhook, &|| headers.clone())
+            jobs_of(&self.settings.routes(), &webhook, &|| headers.clone())
         });
         Ok((source, jobs.await))
     }

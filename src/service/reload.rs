@@ -1,4 +1,4 @@
-//! The routes and sources in force, and the reload of these and of tokens: either all new ones take effect, or none.
+//! The settings in force, and their reload: either all new ones take effect, or none.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -50,8 +50,9 @@ struct InForce {
     text: Arc<str>,
 }
 
-/// The routes and the sources in force.
-pub struct RoutesInForce {
+/// The settings in force that a reload can replace: routes with their policies, sources, certificates, and the settings
+/// as text. Tokens are in [`Access`].
+pub struct SettingsInForce {
     /// A reload holds it while it sets the tokens, too.
     in_force: RwLock<InForce>,
     /// The policies of these routes, shared with the worker.
@@ -63,13 +64,13 @@ pub struct RoutesInForce {
     reloading: Mutex<()>,
 }
 
-impl fmt::Debug for RoutesInForce {
+impl fmt::Debug for SettingsInForce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoutesInForce").field("routes", &self.get()).finish_non_exhaustive()
+        f.debug_struct("SettingsInForce").field("routes", &self.routes()).finish_non_exhaustive()
     }
 }
 
-impl RoutesInForce {
+impl SettingsInForce {
     /// Puts `routes` in force. A reload gets its routes from `read`.
     pub fn new(routes: Arc<Routes>, read: Arc<ReadSettings>) -> Self {
         let policies = Arc::new(PoliciesInForce::new(routes.policies()));
@@ -104,7 +105,7 @@ impl RoutesInForce {
     }
 
     /// The routes in force now.
-    pub fn get(&self) -> Arc<Routes> {
+    pub fn routes(&self) -> Arc<Routes> {
         Arc::clone(&self.in_force().routes)
     }
 

@@ -37,7 +37,7 @@ impl Service {
     /// The routes in force, if the tokens of the same version of the settings let the caller in. Errors:
     /// `Unauthenticated`.
     pub fn routes_for_caller(&self) -> Result<Arc<Routes>> {
-        let Snapshot { routes, tokens, .. } = self.routes.snapshot(&self.access);
+        let Snapshot { routes, tokens, .. } = self.settings.snapshot(&self.access);
         tokens.check(&self.caller)?;
         Ok(routes)
     }

@@ -31,7 +31,7 @@ impl Deref for SourceInForce {
 impl Service {
     /// The sources in force.
     pub fn sources(&self) -> Arc<SourceMap> {
-        self.routes.sources()
+        self.settings.sources()
     }
 
     /// What came in from each source since the start of the process.
@@ -43,7 +43,7 @@ impl Service {
     /// `SourceNotFound`.
     pub fn source(&self, name: &str) -> Result<SourceInForce> {
         let source = Source::new(name).ok();
-        let Snapshot { routes, sources, tokens } = self.routes.snapshot(&self.access);
+        let Snapshot { routes, sources, tokens } = self.settings.snapshot(&self.access);
         let found = source.as_ref().and_then(|source| sources.get(source).cloned());
         let found = found.map(|source| SourceInForce { source, routes, tokens });
         found.ok_or_else(|| no_source_at_url(source.as_ref()))

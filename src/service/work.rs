@@ -120,7 +120,7 @@ impl Service {
     /// route is not in the settings; `RouteNotPulled` if its handler is not `pull`; `StoreUnavailable` also if too many
     /// workers wait; `ShuttingDown`.
     pub async fn lease_jobs(&self, request: LeaseRequest) -> Result<Vec<PulledJob>> {
-        let asked = request.check(&self.routes.get().policies(), &self.caller)?;
+        let asked = request.check(&self.settings.routes().policies(), &self.caller)?;
         // Given back when the worker is answered or has gone.
         let _place = self.work.places.take(self.caller.token_name())?;
         let (answer, answered) = oneshot::channel();

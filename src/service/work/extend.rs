@@ -26,7 +26,7 @@ impl Service {
         let (worker, leases, lease) = request.check()?;
         let mut held = self.store.leased(&worker, leases.clone()).await?;
         held.retain(|job| self.caller.sees_route(&job.route));
-        let policies = self.routes.policies().get();
+        let policies = self.settings.policies().get();
         // Jobs of one claim have the same time left, so that most requests need one renewal.
         let mut by_time: BTreeMap<Duration, Vec<Lease>> = BTreeMap::new();
         for job in held {

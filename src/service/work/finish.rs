@@ -113,7 +113,7 @@ impl Service {
 
     /// Decides by the policy in force how a job goes on.
     fn end(&self, job: LeasedJob, result: RunResult) -> Ended {
-        let policy = self.routes.policies().get().get(&job.route).cloned();
+        let policy = self.settings.policies().get().get(&job.route).cloned();
         let policy = policy.unwrap_or_else(|| of_gone_route(job.route.clone()).into());
         let now = self.clock.now();
         let concluded = {

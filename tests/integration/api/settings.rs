@@ -12,7 +12,7 @@ use hookbox::internals::domain::retry::RetryPolicy;
 use hookbox::internals::domain::route::RouteName;
 use hookbox::internals::domain::webhook::Source;
 use hookbox::internals::routes::{RouteSettings, Routes};
-use hookbox::internals::service::reload::{Reloaded, RoutesInForce, Snapshot};
+use hookbox::internals::service::reload::{Reloaded, SettingsInForce, Snapshot};
 use hookbox::internals::sources::{Keys, Rules, Settings, SourceMap, SourceRules};
 use hookbox::internals::store::Store as _;
 use hookbox::internals::store::sqlite::{Options, SqliteStore};
@@ -330,12 +330,12 @@ async fn a_reload_that_the_store_refuses_changes_nothing() {
         let text = "after".into();
         Ok(Reloaded { routes, sources, tokens, tls: None, text, needs_restart: Vec::new() })
     };
-    let in_force = RoutesInForce::new(before, Arc::new(read)).with_text("before".into());
+    let in_force = SettingsInForce::new(before, Arc::new(read)).with_text("before".into());
     in_force.reload(&store, &access).await.expect_err("the store is closed");
     assert!(!access.needs_tokens());
     assert!(in_force.sources().is_empty());
     assert_eq!(&*in_force.text(), "before", "the page shows what is in force");
-    for policies in [in_force.policies().get(), in_force.get().policies()] {
+    for policies in [in_force.policies().get(), in_force.routes().policies()] {
         let names = policies.iter().map(|policy| policy.route.as_str().to_owned()).collect::<Vec<_>>();
         assert_eq!(names, ["before"]);
     }
@@ -363,7 +363,7 @@ async fn a_snapshot_has_the_routes_sources_and_tokens_of_one_version() {
         let text = Arc::default();
         Ok(Reloaded { routes, sources, tokens, tls: None, text, needs_restart: Vec::new() })
     };
-    let in_force = Arc::new(RoutesInForce::new(before, Arc::new(read)));
+    let in_force = Arc::new(SettingsInForce::new(before, Arc::new(read)));
     let running = Arc::new(());
     let looker = {
         let (in_force, access, running) = (Arc::clone(&in_force), Arc::clone(&access), Arc::clone(&running));

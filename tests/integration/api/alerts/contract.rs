@@ -17,7 +17,7 @@ use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, NewWebhook,
 use hookbox::internals::keys::{KeyFetcher, Network};
 use hookbox::internals::routes::{RouteSettings, Routes};
 use hookbox::internals::service::conflicts::Via;
-use hookbox::internals::service::reload::{Reloaded, RoutesInForce};
+use hookbox::internals::service::reload::{Reloaded, SettingsInForce};
 use hookbox::internals::service::work::Work;
 use hookbox::internals::service::{Receiving, Service};
 use hookbox::internals::store::Store as _;
@@ -54,7 +54,7 @@ async fn the_service_refuses_webhooks_of_the_source_from_every_caller() {
         let (routes, sources, tokens, text) = Default::default();
         Ok(Reloaded { routes, sources, tokens, tls: None, text, needs_restart: Vec::new() })
     };
-    let in_force = Arc::new(RoutesInForce::new(routes, Arc::new(read)));
+    let in_force = Arc::new(SettingsInForce::new(routes, Arc::new(read)));
     let stopping = CancellationToken::new();
     let (work, _) =
         Work::start(Arc::clone(&store) as _, Arc::clone(&clock) as _, Arc::default(), 1, stopping.clone());
