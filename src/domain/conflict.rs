@@ -25,7 +25,7 @@ pub enum OnConflict {
 /// What is kept of a webhook that is refused, because its key is taken by one with another content. `Debug` does not
 /// show the body.
 #[derive(Clone)]
-pub struct Refused {
+pub struct RefusedWebhook {
     /// What happened.
     pub event_type: EventType,
     /// The content type of the body.
@@ -38,7 +38,7 @@ pub struct Refused {
     pub traceparent: Traceparent,
 }
 
-impl Refused {
+impl RefusedWebhook {
     /// Copies what is kept of a webhook.
     pub fn of(webhook: &NewWebhook) -> Self {
         let body = webhook.payload.as_bytes();
@@ -52,8 +52,8 @@ impl Refused {
     }
 }
 
-impl fmt::Debug for Refused {
+impl fmt::Debug for RefusedWebhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refused").field("body_bytes", &self.body_bytes).finish_non_exhaustive()
+        f.debug_struct("RefusedWebhook").field("body_bytes", &self.body_bytes).finish_non_exhaustive()
     }
 }

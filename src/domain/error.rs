@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::conflict::Refused;
+use super::conflict::RefusedWebhook;
 use super::id::WebhookId;
 use super::verdict::Cause;
 
@@ -119,7 +119,7 @@ pub struct Error {
 #[derive(Clone, Debug)]
 struct InTheWay {
     webhook: WebhookId,
-    refused: Option<Arc<Refused>>,
+    refused: Option<Arc<RefusedWebhook>>,
 }
 
 impl Error {
@@ -214,7 +214,7 @@ impl Error {
 
     /// As [`because_of`](Self::because_of), with what is kept of the webhook that is refused.
     #[must_use]
-    pub fn because_of_other(mut self, webhook: WebhookId, refused: Refused) -> Self {
+    pub fn because_of_other(mut self, webhook: WebhookId, refused: RefusedWebhook) -> Self {
         self.in_the_way = Some(Box::new(InTheWay { webhook, refused: Some(Arc::new(refused)) }));
         self
     }
@@ -259,7 +259,7 @@ impl Error {
     }
 
     /// Of `KeyReused`, what is kept of the webhook that is refused; none if nothing is.
-    pub fn refused(&self) -> Option<&Arc<Refused>> {
+    pub fn refused(&self) -> Option<&Arc<RefusedWebhook>> {
         self.in_the_way.as_ref()?.refused.as_ref()
     }
 

@@ -45,19 +45,19 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Shared> for Action<T> {
                 context.keep(arrival);
                 Ok(Self(context, fields))
             }
-            Err(Refused::Error(error)) => Err(context.failed(&error).into()),
-            Err(Refused::FormToken) => Err(context.without_form_token().into()),
+            Err(FormRefusal::Error(error)) => Err(context.failed(&error).into()),
+            Err(FormRefusal::FormToken) => Err(context.without_form_token().into()),
         }
     }
 }
 
 /// Why a form is not taken.
-enum Refused {
+enum FormRefusal {
     Error(Error),
     FormToken,
 }
 
-impl From<Error> for Refused {
+impl From<Error> for FormRefusal {
     fn from(error: Error) -> Self {
         Self::Error(error)
     }
@@ -75,10 +75,14 @@ async fn fields<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: Body,
     role: Role,
-) -> std::result::Result<(T, Arrival), Refused> {
+) -> std::result::Result<(T, Arrival), FormRefusal> {
     let limit = if role == Role::Operate { MAX_FORM_BYTES } else { MAX_SMALL_FORM_BYTES };
     let (form, arrival) = read_form(headers, body, limit, &context.shared.pages.bodies).await?;
-    if has_token(context, &form) { Ok((deserialized(form).await?, arrival)) } else { Err(Refused::FormToken) }
+    if has_token(context, &form) {
+        Ok((deserialized(form).await?, arrival))
+    } else {
+        Err(FormRefusal::FormToken)
+    }
 }
 
 /// Whether a form has its token, once.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::Service;
 use super::view::WebhookView;
-use crate::domain::conflict::Refused;
+use crate::domain::conflict::RefusedWebhook;
 use crate::domain::error::Error;
 use crate::domain::id::WebhookId;
 
@@ -45,7 +45,7 @@ pub struct Conflict {
     /// The name of the token of its sender; none of the URL of a source.
     pub actor: Option<String>,
     /// What is kept of it.
-    pub refused: Arc<Refused>,
+    pub refused: Arc<RefusedWebhook>,
 }
 
 /// The last conflict of each webhook that has one.
@@ -136,7 +136,7 @@ mod tests {
 
     /// A conflict with a body of this many bytes.
     fn conflict(body_bytes: usize) -> Conflict {
-        let refused = Refused::of(&NewWebhook {
+        let refused = RefusedWebhook::of(&NewWebhook {
             source: Source::default(),
             idempotency_key: IdempotencyKey::new("k").expect("valid"),
             event_type: EventType::new("t").expect("valid"),

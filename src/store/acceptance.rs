@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Accepted;
-use crate::domain::conflict::{OnConflict, Refused};
+use crate::domain::conflict::{OnConflict, RefusedWebhook};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::webhook::{EventType, NewWebhook, WebhookStatus};
 
@@ -30,7 +30,7 @@ pub(super) fn duplicate(new: &NewWebhook, first: WebhookStatus, payload_digest: 
                 first.id,
             ),
         );
-        return Err(refused.because_of_other(first.id, Refused::of(new)));
+        return Err(refused.because_of_other(first.id, RefusedWebhook::of(new)));
     }
     Ok(Accepted { webhook: first, duplicate: true })
 }

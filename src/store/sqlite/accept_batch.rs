@@ -55,14 +55,14 @@ enum Found {
 }
 
 /// Why a batch was not stored.
-enum Refused {
+enum BatchRefusal {
     /// It was refused before anything was written.
     Batch(BatchError),
     /// A statement failed. The transaction must be rolled back.
     Query(QueryError),
 }
 
-impl From<QueryError> for Refused {
+impl From<QueryError> for BatchRefusal {
     fn from(error: QueryError) -> Self {
         Self::Query(error)
     }
@@ -95,7 +95,7 @@ impl AcceptBatch {
         bytes(self.items.iter().map(|item| &item.submission.webhook))
     }
 
-    fn store(&self, transaction: &mut Transaction<'_>) -> std::result::Result<Vec<Accepted>, Refused> {
+    fn store(&self, transaction: &mut Transaction<'_>) -> std::result::Result<Vec<Accepted>, BatchRefusal> {
         let found = self.check(transaction)?;
         let now = transaction.context.clock.now();
         let mut all: Vec<Accepted> = Vec::with_capacity(found.len());
@@ -115,18 +115,18 @@ impl AcceptBatch {
     }
 
     /// Checks all webhooks, and whether new ones are within the limit of the backlog. Writes nothing.
-    fn check(&self, transaction: &mut Transaction<'_>) -> std::result::Result<Vec<Found>, Refused> {
+    fn check(&self, transaction: &mut Transaction<'_>) -> std::result::Result<Vec<Found>, BatchRefusal> {
         let mut found = Vec::with_capacity(self.items.len());
         for (at, item) in self.items.iter().enumerate() {
             found.push(self.find(transaction.connection, item).map_err(|refusal| match refusal {
-                Refusal::Domain(error) => Refused::Batch(BatchError { item: Some(at), error }),
-                Refusal::Query(error) => Refused::Query(error),
+                Refusal::Domain(error) => BatchRefusal::Batch(BatchError { item: Some(at), error }),
+                Refusal::Query(error) => BatchRefusal::Query(error),
             })?);
         }
         let context = &transaction.context;
         let is_full = context.memory.counts.unfinished() >= context.max_backlog;
         if is_full && found.iter().any(|found| matches!(found, Found::New)) {
-            return Err(Refused::Batch(backlog_full(context.max_backlog).into()));
+            return Err(BatchRefusal::Batch(backlog_full(context.max_backlog).into()));
         }
         Ok(found)
     }
@@ -154,8 +154,8 @@ impl Command for AcceptBatch {
     fn run(&mut self, transaction: &mut Transaction<'_>) -> QueryResult<()> {
         self.outcome = Some(match self.store(transaction) {
             Ok(accepted) => Ok(accepted),
-            Err(Refused::Batch(error)) => Err(error),
-            Err(Refused::Query(error)) => return Err(error),
+            Err(BatchRefusal::Batch(error)) => Err(error),
+            Err(BatchRefusal::Query(error)) => return Err(error),
         });
         Ok(())
     }
