@@ -22,23 +22,24 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const DEAD_ROWS: i64 = 20_000;
 
 /// Disables timeouts for the session that vacuums. A vacuum does not block other statements.
-const VACUUM: &str = "SET statement_timeout = 0; SET lock_timeout = 0";
+const WITHOUT_TIMEOUTS: &str = "SET statement_timeout = 0; SET lock_timeout = 0";
+
 /// The statements that vacuum. With `SKIP_LOCKED`, a table that another replica is vacuuming is skipped.
-const TABLES: [&str; 3] = [
+const VACUUMS: [&str; 3] = [
     "VACUUM (SKIP_LOCKED, TRUNCATE false) jobs",
     "VACUUM (SKIP_LOCKED, TRUNCATE false) lanes",
     "VACUUM (SKIP_LOCKED, TRUNCATE false) status_counts",
 ];
 
-static VACUUMS: Repeated = Repeated::new("the hot tables are kept clean again");
+static VACUUMING: Repeated = Repeated::new("the hot tables are kept clean again");
 
 /// Vacuums the hot tables whenever they have many dead rows, until the store closes.
 pub(super) async fn keep_clean(Background { shared, connector, closing }: Background) {
     while closing.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
         match closing.run_until_cancelled(clean(&shared, &connector)).await {
             None => {}
-            Some(Ok(())) => VACUUMS.works(),
-            Some(Err(error)) => VACUUMS.failed(|times| {
+            Some(Ok(())) => VACUUMING.works(),
+            Some(Err(error)) => VACUUMING.failed(|times| {
                 tracing::warn!(times, error = %error, "the hot tables could not be vacuumed; relying on autovacuum");
             }),
         }
@@ -54,9 +55,9 @@ async fn clean(shared: &Shared, connector: &Connector) -> QueryResult<()> {
     // Uses a connection of its own: a vacuum can take long, and no request should wait for a connection
     // meanwhile.
     let mut connection = connector.connect().await.map_err(not_connected)?;
-    connection.batch_execute(VACUUM).await?;
-    for table in TABLES {
-        connection.batch_execute(table).await?;
+    connection.batch_execute(WITHOUT_TIMEOUTS).await?;
+    for vacuum in VACUUMS {
+        connection.batch_execute(vacuum).await?;
     }
     Ok(())
 }
