@@ -25,6 +25,7 @@ use super::rows::{self, pg_time};
 use super::schedule::{Found, Share};
 use crate::domain::attempt::Lease;
 use crate::domain::job::QueueId;
+use crate::store::fitting::LARGE_BYTES;
 use crate::store::statement::statement;
 use crate::store::{Pause, TrippedBreaker};
 
@@ -179,6 +180,9 @@ macro_rules! claimed {
         )
     };
 }
+
+// The statements below read the payload of a webhook unless it is large. `claim.rs` reads large ones later.
+const _: () = assert!(LARGE_BYTES == 65_536, "change the literal in `counted`, too");
 
 macro_rules! counted {
     ($from:literal) => {
