@@ -47,7 +47,7 @@ pub(super) enum ClientCommand {
     Watch(status::Watch),
     /// Print the webhooks as they come in
     Tail(tail::Tail),
-    /// Send incoming webhooks to a server on this machine, in order; with --preset, signed anew
+    /// Deliver incoming webhooks to a server on this machine, in order; with --preset, signed anew
     Listen(listen::Listen),
     /// Start a new run of dead-lettered or cancelled jobs of a webhook
     Retry(act::OnJobs),

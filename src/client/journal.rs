@@ -1,8 +1,8 @@
 //! The file with the webhooks that `hookbox listen` has delivered, so that the next one continues there.
 //!
-//! Each line has a position and, unless only the position has changed, the id of a webhook that was brought. Lines are
-//! added one by one. A line that a crash has cut is ignored: its webhook is then brought again. The file is not synced,
-//! so after a crash of the machine the last webhooks can be brought again too.
+//! Each line has a position and, unless only the position has changed, the id of a webhook that was delivered. Lines
+//! are added one by one. A line that a crash has cut is ignored: its webhook is then delivered again. The file is not
+//! synced, so after a crash of the machine the last webhooks can be delivered again too.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -39,11 +39,11 @@ pub struct Journal {
 pub enum JournalError {
     /// Another process has it.
     #[error(
-        "another `hookbox listen` brings the same webhooks to the same place; stop it, or give this one another --name"
+        "another `hookbox listen` delivers the same webhooks to the same place; stop it, or give this one another --name"
     )]
     InUse,
     /// The file cannot be used.
-    #[error("cannot use {path}, which remembers what was brought")]
+    #[error("cannot use {path}, which remembers what was delivered")]
     Io {
         /// The path of the file or of its folder.
         path: PathBuf,
@@ -98,7 +98,7 @@ impl Journal {
         &self.place
     }
 
-    /// Notes that a webhook was brought, and the position of the stream after it.
+    /// Notes that a webhook was delivered, and the position of the stream after it.
     pub fn handle(&mut self, id: &str, resume_after: &str) -> Result<(), JournalError> {
         self.place.handle(id, resume_after);
         self.add(&format!("{resume_after} {id}\n"))

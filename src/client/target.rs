@@ -1,4 +1,4 @@
-//! The server on this machine to which `hookbox listen` brings webhooks.
+//! The server on this machine to which `hookbox listen` delivers webhooks.
 
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ impl Target {
         Ok(Self { url, http: http.timeout(answer_time).build()? })
     }
 
-    /// Sends a webhook: the body and the headers of its sender, and what names it at hookbox. `query` is sent in place of
-    /// that of the URL; none to leave it. Errors: why there is no answer.
+    /// Delivers a webhook: the body and the headers of its sender, and what names it at hookbox. `query` replaces that of
+    /// the URL; none to leave it. Errors: why there is no answer.
     pub async fn deliver(
         &self,
         webhook: &Webhook,

@@ -1,4 +1,4 @@
-//! `hookbox listen`: sends incoming webhooks to a server on this machine, each once and in order.
+//! `hookbox listen`: delivers incoming webhooks to a server on this machine, each once and in order.
 
 mod feed;
 mod signer;
@@ -15,7 +15,7 @@ use url::Url;
 
 use self::feed::{AHEAD, Item, feed};
 use self::signer::Signer;
-use self::told::{Brought, LeftOut, left_out, line};
+use self::told::{Delivery, LeftOut, left_out, line};
 use super::dates::{clock_time, relative};
 use super::names::Wanted;
 use super::safe::safe;
@@ -31,17 +31,17 @@ use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
 use crate::domain::id::WebhookId;
 
-/// The pause before a webhook is brought again, at first and at most. It doubles each time.
+/// The pause before a webhook without an answer is delivered again, at first and at most. It doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long a webhook that is being brought may take when Ctrl-C is pressed.
+/// How long a webhook that is being delivered may take when Ctrl-C is pressed.
 const STOP_TIME: Duration = Duration::from_secs(2);
 
 /// The options of `hookbox listen`.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct Listen {
-    /// The URL to which each webhook is sent, with the body and the headers of its sender
+    /// The URL to which each webhook is delivered, with the body and the headers of its sender
     #[arg(long, value_name = "URL", value_parser = forward_url)]
     forward: Url,
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub(in crate::cli) struct Listen {
     /// A name for the list of delivered webhooks [default: made of --forward and the filters]
     #[arg(long)]
     name: Option<String>,
-    /// How long the server may take to answer; after that the webhook is sent again
+    /// How long the server may take to answer; after that the webhook is delivered again
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     timeout: Duration,
     #[command(flatten)]
@@ -65,7 +65,7 @@ pub(in crate::cli) struct Listen {
 }
 
 impl Listen {
-    /// Brings webhooks until it is stopped.
+    /// Delivers webhooks until it is stopped.
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let client = self.server.client()?;
         let target = Target::new(self.forward.clone(), self.timeout)?;
@@ -77,19 +77,19 @@ impl Listen {
             None => journal.last().cloned().unwrap_or_default(),
         };
         let (url, forward, beginning) = (client.url(), &self.forward, self.beginning(&place));
-        note(&format!("bringing webhooks of {url} to {forward}: {beginning}"));
+        note(&format!("delivering webhooks of {url} to {forward}: {beginning}"));
         if self.from.is_some() {
             journal.begin(place.clone()).map_err(Box::new)?;
         }
         block_on(self.listen(client, target, signer, journal, place))
     }
 
-    /// The file that remembers what was brought.
+    /// The file that remembers what was delivered.
     fn journal(&self, url: &str) -> Result<Journal, Failure> {
         let state = variable("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         let state = state.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".local/state")));
         let state = state.ok_or_else(|| {
-            usage("there is no folder to remember what was brought; set XDG_STATE_HOME to one")
+            usage("there is no folder to remember what was delivered; set XDG_STATE_HOME to one")
         })?;
         let filter = self.wanted.filter();
         let name = self.name.clone().unwrap_or_else(|| {
@@ -152,15 +152,15 @@ impl Listen {
                     let Some(content) = stop.run_until_cancelled(content).await else { break true };
                     let content = content.map_err(Box::new)??;
                     let webhook = &arrived.webhook;
-                    let brought =
-                        self.bring(&target, signer.as_ref(), webhook, content.as_ref(), &stop).await;
-                    match &brought {
-                        Brought::Stopped => break true,
-                        Brought::Answered(_, names) => told.tell(names),
-                        Brought::Not(_) => {}
+                    let delivery =
+                        self.deliver(&target, signer.as_ref(), webhook, content.as_ref(), &stop).await;
+                    match &delivery {
+                        Delivery::Stopped => break true,
+                        Delivery::Answered(_, names) => told.tell(names),
+                        Delivery::NotDelivered(_) => {}
                     }
                     journal.handle(&webhook.id, &arrived.resume_after).map_err(Box::new)?;
-                    if !print_on(line(webhook, &brought, self.format))? {
+                    if !print_on(line(webhook, &delivery, self.format))? {
                         break false;
                     }
                 }
@@ -176,45 +176,46 @@ impl Listen {
         Ok(ExitCode::from(EXIT_INTERRUPTED))
     }
 
-    /// Sends a webhook until there is an answer.
-    async fn bring(
+    /// Delivers a webhook: repeats the request until there is an answer.
+    async fn deliver(
         &self,
         target: &Target,
         signer: Option<&Signer>,
         webhook: &Webhook,
         content: Option<&Content>,
         stop: &CancellationToken,
-    ) -> Brought {
+    ) -> Delivery {
         if webhook.status == "quarantined" {
-            return Brought::Not("is quarantined".into());
+            return Delivery::NotDelivered("is quarantined".into());
         }
-        let Some(content) = content else { return Brought::Not("is past its retention".into()) };
+        let Some(content) = content else { return Delivery::NotDelivered("is past its retention".into()) };
         let (mut pause, mut has_failed) = (FIRST_PAUSE, false);
         loop {
             // Each time anew, so that the time in the signature is that of the request.
             let signed = match signer.map(|signer| signer.sign(webhook, content)).transpose() {
                 Ok(signed) => signed,
-                Err(why) => return Brought::Not(why.into()),
+                Err(why) => return Delivery::NotDelivered(why.into()),
             };
-            let sent = signed.as_ref().map_or(content, |signed| &signed.content);
-            let sending = target.deliver(webhook, sent, signed.as_ref().map(|signed| signed.query.as_str()));
-            tokio::pin!(sending);
+            let delivered = signed.as_ref().map_or(content, |signed| &signed.content);
+            let query = signed.as_ref().map(|signed| signed.query.as_str());
+            let delivering = target.deliver(webhook, delivered, query);
+            tokio::pin!(delivering);
             let answered = tokio::select! {
-                answered = &mut sending => answered,
+                answered = &mut delivering => answered,
                 // It may be in the middle of the work.
-                () = stop.cancelled() => match tokio::time::timeout(STOP_TIME, &mut sending).await {
+                () = stop.cancelled() => match tokio::time::timeout(STOP_TIME, &mut delivering).await {
                     Ok(answered) => answered,
-                    Err(_) => return Brought::Stopped,
+                    Err(_) => return Delivery::Stopped,
                 },
             };
             match answered {
-                Ok(delivered) => {
+                Ok(answer) => {
                     if has_failed {
                         note(&format!("{} answers again; nothing was left out", self.forward));
                     }
-                    return Brought::Answered(delivered, left_out(content, sent));
+                    return Delivery::Answered(answer, left_out(content, delivered));
                 }
-                Err(_) if stop.is_cancelled() => return Brought::Stopped,
+                Err(_) if stop.is_cancelled() => return Delivery::Stopped,
                 Err(why) => {
                     if !std::mem::replace(&mut has_failed, true) {
                         let (forward, id, why) = (&self.forward, safe(&webhook.id), safe(&why));
@@ -223,7 +224,7 @@ impl Listen {
                         ));
                     }
                     if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-                        return Brought::Stopped;
+                        return Delivery::Stopped;
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }

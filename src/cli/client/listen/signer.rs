@@ -44,7 +44,7 @@ impl Signer {
         Ok(Some(Self { preset: preset.to_owned(), rules, url: url.into(), query }))
     }
 
-    /// Signs a webhook with the time of now. Errors: why it must not be sent, to follow "it".
+    /// Signs a webhook with the time of now. Errors: why it must not be delivered, to follow "it".
     pub(super) fn sign(&self, webhook: &Webhook, content: &Content) -> Result<Signed, String> {
         let headers = content.kept_headers().filter(|(name, _)| name != CONTENT_TYPE.as_str()).cloned();
         let content_type = (CONTENT_TYPE.to_string(), content.content_type.clone());

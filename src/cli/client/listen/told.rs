@@ -18,19 +18,20 @@ use crate::domain::clock::Clock as _;
 const MOST_TOLD: usize = 100;
 
 /// The result of a delivery.
-pub(super) enum Brought {
+pub(super) enum Delivery {
     /// The server has answered. The headers of these names were left out, because hookbox does not keep their values.
     Answered(Delivered, Vec<String>),
     /// The webhook must not be delivered; the text says why.
-    Not(Cow<'static, str>),
-    /// Ctrl-C was pressed before it was brought.
+    NotDelivered(Cow<'static, str>),
+    /// Ctrl-C was pressed before it was delivered.
     Stopped,
 }
 
-/// The names of the headers whose values hookbox does not keep, and that `sent` does not have anew.
-pub(super) fn left_out(content: &Content, sent: &Content) -> Vec<String> {
-    let is_sent = |name: &str| sent.kept_headers().any(|(other, _)| other.eq_ignore_ascii_case(name));
-    let names = content.hidden_names().filter(|name| !is_sent(name)).collect::<BTreeSet<_>>();
+/// The names of the headers whose values hookbox does not keep, and that `delivered` does not have anew.
+pub(super) fn left_out(content: &Content, delivered: &Content) -> Vec<String> {
+    let is_delivered =
+        |name: &str| delivered.kept_headers().any(|(other, _)| other.eq_ignore_ascii_case(name));
+    let names = content.hidden_names().filter(|name| !is_delivered(name)).collect::<BTreeSet<_>>();
     names.into_iter().map(ToOwned::to_owned).collect()
 }
 
@@ -50,19 +51,19 @@ impl LeftOut {
 }
 
 /// The line about a webhook.
-pub(super) fn line(webhook: &Webhook, brought: &Brought, format: Format) -> String {
-    let (status, milliseconds, why, left_out) = match brought {
-        Brought::Answered(Delivered { status, took }, left_out) => {
+pub(super) fn line(webhook: &Webhook, delivery: &Delivery, format: Format) -> String {
+    let (status, milliseconds, why, left_out) = match delivery {
+        Delivery::Answered(Delivered { status, took }, left_out) => {
             (Some(*status), Some(took.as_secs_f64() * 1_000.0), None, left_out.as_slice())
         }
-        Brought::Not(why) => (None, None, Some(&**why), &[][..]),
-        Brought::Stopped => (None, None, None, &[][..]),
+        Delivery::NotDelivered(why) => (None, None, Some(&**why), &[][..]),
+        Delivery::Stopped => (None, None, None, &[][..]),
     };
     if format.json {
         let line = json!({
             "id": webhook.id, "source": webhook.source, "event_type": webhook.event_type,
             "idempotency_key": webhook.idempotency_key, "accepted_at": webhook.accepted_at,
-            "status": status, "took_ms": milliseconds, "not_sent": why, "left_out": left_out,
+            "status": status, "took_ms": milliseconds, "not_delivered": why, "left_out": left_out,
         });
         return json_line(&line.to_string()) + "\n";
     }
@@ -72,7 +73,7 @@ pub(super) fn line(webhook: &Webhook, brought: &Brought, format: Format) -> Stri
             let tint = if (200..300).contains(&status) { Tint::Good } else { Tint::Bad };
             format!("{}  {milliseconds:7.1} ms", terminal.tinted(&status.to_string(), tint))
         }
-        _ => terminal.tinted(&format!("not sent: it {}", why.unwrap_or_default()), Tint::Late),
+        _ => terminal.tinted(&format!("not delivered: it {}", why.unwrap_or_default()), Tint::Late),
     };
     format!(
         "{}  {result}  {}  {}  {}  {}\n",

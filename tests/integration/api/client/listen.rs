@@ -49,7 +49,7 @@ fn numbers(upto: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_webhook_is_brought_once_and_in_order_over_restarts_of_every_side() {
+async fn every_webhook_is_delivered_once_and_in_order_over_restarts_of_every_side() {
     let (place, mut local) = (place(&[]), Local::start().await);
     let mut process = place.serve().await;
     process.rest.submit("before", "order.created", "\"before\"").await;
@@ -92,7 +92,7 @@ async fn every_webhook_is_brought_once_and_in_order_over_restarts_of_every_side(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_webhook_is_brought_with_the_body_and_the_headers_of_its_sender() {
+async fn a_webhook_is_delivered_with_the_body_and_the_headers_of_its_sender() {
     let (place, local) = (place(&[]), Local::start().await);
     let process = place.serve().await;
     let listen = start(&place, &local, &[]);
@@ -139,7 +139,7 @@ async fn it_begins_where_it_is_told_to_and_two_do_not_share_a_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_webhooks_that_are_wanted_are_brought() {
+async fn only_webhooks_that_are_wanted_are_delivered() {
     let (place, local) = (place(&[]), Local::start().await);
     let process = place.serve().await;
     let listen = start(&place, &local, &["--type", "user.created", "--route", "default"]);

@@ -39,7 +39,7 @@ async fn send(rest: &Rest, key: &str, content_type: &str, body: &[u8]) -> String
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_are_brought_byte_for_byte_and_each_header_that_is_left_out_is_told_once() {
+async fn bodies_are_delivered_byte_for_byte_and_each_header_that_is_left_out_is_told_once() {
     let (place, local) = (place_with(SHOP), Local::start().await);
     let process = place.serve().await;
     let listen = start(&place, &local, &[]);
@@ -113,7 +113,7 @@ async fn a_webhook_that_cannot_be_signed_is_left_out_and_the_others_follow() {
     process.rest.submit("object", "order.created", "{\"passcode\" : \"pass\"}").await;
     wait_for_lines(&listen, 2).await;
     let told = lines(&listen);
-    assert!(told[0]["not_sent"].as_str().unwrap().contains("cannot be signed"), "{}", told[0]);
+    assert!(told[0]["not_delivered"].as_str().unwrap().contains("cannot be signed"), "{}", told[0]);
     assert_eq!((&told[0]["status"], &told[1]["status"]), (&json!(null), &json!(200)));
     let received = local.received();
     assert_eq!((received.len(), &*received[0].body), (1, &b"{\"passcode\" : \"pass\"}"[..]));
