@@ -2,6 +2,7 @@
 
 mod parts;
 mod program;
+mod servers;
 mod stores;
 
 use std::future::Future;
@@ -14,21 +15,17 @@ use tokio_util::sync::CancellationToken;
 use self::parts::Parts;
 pub use self::program::ServeError;
 pub(crate) use self::program::{Program, ReadLayers, known_handlers};
+use self::servers::Apis;
 use self::stores::open_store;
 use crate::config::Config;
-use crate::connections::{Bodies, Connections, connections_for_open_files};
 use crate::domain::clock::Clock;
-use crate::domain::host::Scheme;
 use crate::keys::Network;
-use crate::page::{self, Pages};
-use crate::service::Service;
 use crate::service::alerts::BacklogLevels;
 use crate::service::reload::ReadSettings;
 use crate::store::{postgres, sqlite};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::Certificates;
 use crate::worker::handler::Registry;
-use crate::{grpc, http};
 
 /// The listeners for requests. Tests bind port 0.
 #[derive(Debug)]
@@ -110,106 +107,54 @@ pub async fn run(
     let loaded = config.tls.as_ref().map(|tls| tls.loaded.clone());
     let certificates = loaded.map(|loaded| Arc::new(Certificates::new(loaded)));
     let (leaving, stopping) = (Arc::new(CancellationToken::new()), Arc::new(CancellationToken::new()));
-    let levels = BacklogLevels::new(config.max_backlog, config.backlog_alert);
+    let backlog = BacklogLevels::new(config.max_backlog, config.backlog_alert);
     let (parts, service) = Parts::start(
         &config,
         environment,
         store,
         Arc::clone(&metrics),
         certificates.clone(),
-        levels,
+        backlog,
         &stopping,
     )?;
-
-    let handler_files = config.routes.policies().open_files(config.workers);
-    let connections = Connections::new(connections_for_open_files(handler_files));
-    let bodies = Bodies::new(config.max_body_bytes);
-    let rest = http::router(http::Api {
-        service: service.clone(),
-        max_body_bytes: config.max_body_bytes,
-        bodies: bodies.clone(),
-        allowed: Arc::new(http::Allowed {
-            hosts: config.hosts.clone(),
-            public_url: config.public_url.clone(),
-            allow_anonymous: config.allow_anonymous,
-        }),
-        pages: page::router(pages(&config, &service, &clock, &bodies, form_key, levels, &stopping)),
-        overview: page::OVERVIEW,
-        leaving: leaving.clone(),
-        stopping: stopping.clone(),
-    });
-    let (rest_tls, grpc_tls) =
-        (certificates.as_ref().map(Certificates::rest), certificates.as_ref().map(Certificates::grpc));
-    let calls = grpc::Api {
+    let apis = Apis {
+        config: &config,
         service,
-        max_body_bytes: config.max_body_bytes,
-        bodies,
-        leaving: leaving.clone(),
-        stopping: stopping.clone(),
+        clock: Arc::clone(&clock),
+        form_key,
+        backlog,
+        certificates,
+        leaving: Arc::clone(&leaving),
+        stopping: Arc::clone(&stopping),
     };
-    let mut http = tokio::spawn(http::server::serve(
-        listeners.http,
-        rest_tls,
-        connections.clone(),
-        rest,
-        stopping.clone(),
-    ));
-    let mut grpc =
-        tokio::spawn(grpc::serve(listeners.grpc, grpc_tls, connections, calls, (*stopping).clone()));
+    let mut servers = apis.serve(listeners);
     tracing::info!("hookbox is ready");
 
-    let leaves = async {
-        shutdown.await;
-        leaving.cancel();
-        if !config.shutdown_delay.is_zero() {
-            let delay = tracing::field::debug(config.shutdown_delay);
-            tracing::info!(delay, "not ready any more; shutting down after a delay");
-            clock.sleep(config.shutdown_delay).await;
-        }
-    };
     let served = tokio::select! {
-        () = leaves => Ok(()),
-        ended = &mut grpc => ended.map_err(RunError::Ended).and_then(|served| served.map_err(RunError::Grpc)),
-        ended = &mut http => ended.map_err(RunError::Ended),
+        () = leave(&config, &clock, &leaving, shutdown) => Ok(()),
+        ended = servers.one_ended() => ended,
         () = metrics.vital_tasks().failed() => Err(RunError::VitalTask),
     };
     tracing::info!("shutting down: no new requests, running attempts may finish");
     leaving.cancel();
     stopping.cancel();
-    let ended = async {
-        if !http.is_finished() {
-            let _ = http.await;
-        }
-        if !grpc.is_finished() {
-            let _ = grpc.await;
-        }
-    };
-    parts.stop(config.shutdown_grace, ended).await;
+    parts.stop(config.shutdown_grace, servers.both_ended()).await;
     tracing::info!("hookbox has stopped");
     served
 }
 
-/// The parts of the page.
-fn pages(
+/// Waits until `shutdown` is ready, then for `shutdown_delay`, during which hookbox is not ready, but still serves.
+async fn leave(
     config: &Config,
-    service: &Service,
     clock: &Arc<dyn Clock>,
-    bodies: &Bodies,
-    form_key: [u8; 32],
-    backlog: BacklogLevels,
-    stopping: &CancellationToken,
-) -> Pages {
-    let is_https = config.public_url.as_ref().is_some_and(|url| url.scheme() == Scheme::Https);
-    Pages {
-        service: service.clone(),
-        clock: Arc::clone(clock),
-        bodies: bodies.clone(),
-        base_path: Arc::clone(&config.base_path),
-        trace_url: config.trace_url.clone(),
-        status_of: http::status_of,
-        is_secure: config.tls.is_some() || is_https,
-        form_key,
-        backlog,
-        stopping: stopping.clone(),
+    leaving: &CancellationToken,
+    shutdown: impl Future<Output = ()>,
+) {
+    shutdown.await;
+    leaving.cancel();
+    if !config.shutdown_delay.is_zero() {
+        let delay = tracing::field::debug(config.shutdown_delay);
+        tracing::info!(delay, "not ready any more; shutting down after a delay");
+        clock.sleep(config.shutdown_delay).await;
     }
 }
