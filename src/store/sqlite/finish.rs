@@ -49,9 +49,9 @@ pub(super) fn finish(
 ) -> QueryResult<bool> {
     let job = finish.lease.job;
     let (webhook, queue) = (job.webhook.sequence().as_i64(), i64::from(job.queue.0));
-    let is_waiting = finish.next.is_waiting();
     // Until the job is moved, it goes by the old time like the others of its webhook.
-    let ahead = if is_waiting { transaction.context.memory.time_of_day.ahead(webhook) } else { 0 };
+    let ahead =
+        if finish.next.is_waiting() { transaction.context.memory.time_of_day.ahead(webhook) } else { 0 };
     let available_at = finish.available_at.as_millisecond().saturating_add(ahead);
     let finished_at = finish.finished_at.as_millisecond();
     let ended = EndLease {
@@ -94,24 +94,32 @@ pub(super) fn finish(
     if let Some(health) = finish.health {
         breakers::learn(transaction, finish, health)?;
     }
-    match &finish.order {
-        None if is_waiting => transaction.note_due(job.queue, rows::time(available_at)?),
-        None => {}
-        Some(order) => {
-            let lane = Lane { queue: job.queue, value: order.as_str() };
-            // Only an ordered job has a lane to block.
-            if finish.blocks {
-                SetBlocks { webhook, queue }.execute(transaction.connection)?;
-                lanes::block(transaction.connection, lane)?;
-            } else {
-                // A job that will be retried stays first, and is due by its own row. After a finished job the
-                // next one is due now.
-                let at = if finish.next.is_final() { finished_at } else { finished_at.min(available_at) };
-                lanes::release(transaction, lane, at)?;
-            }
-        }
-    }
+    let_next_start(transaction, finish, available_at)?;
     Ok(true)
+}
+
+/// Notes what may start after the end of an attempt, and when: the job itself if it will be retried, or the first job
+/// of its lane.
+fn let_next_start(transaction: &mut Transaction<'_>, finish: &Finish, available_at: i64) -> QueryResult<()> {
+    let job = finish.lease.job;
+    let Some(order) = &finish.order else {
+        if finish.next.is_waiting() {
+            transaction.note_due(job.queue, rows::time(available_at)?);
+        }
+        return Ok(());
+    };
+    let lane = Lane { queue: job.queue, value: order.as_str() };
+    // Only an ordered job has a lane to block.
+    if finish.blocks {
+        let (webhook, queue) = (job.webhook.sequence().as_i64(), i64::from(job.queue.0));
+        SetBlocks { webhook, queue }.execute(transaction.connection)?;
+        return lanes::block(transaction.connection, lane);
+    }
+    // A job that will be retried stays first, and is due by its own row. After a finished job the next one is due
+    // now.
+    let finished_at = finish.finished_at.as_millisecond();
+    let at = if finish.next.is_final() { finished_at } else { finished_at.min(available_at) };
+    lanes::release(transaction, lane, at)
 }
 
 // Not in the statement below: it would have to look at the index of blocking jobs for every job.
