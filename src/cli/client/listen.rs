@@ -1,5 +1,6 @@
 //! `hookbox listen`: delivers incoming webhooks to a server on this machine, each once and in order.
 
+mod deliver;
 mod feed;
 mod signer;
 mod told;
@@ -13,12 +14,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use self::deliver::Deliverer;
 use self::feed::{AHEAD, Item, feed};
 use self::signer::Signer;
-use self::told::{Delivery, LeftOut, left_out, line};
+use self::told::{Delivery, LeftOut, line};
 use super::dates::{clock_time, relative};
 use super::names::Wanted;
-use super::safe::safe;
 use super::server::{ServerFlags, block_on, refused, usage};
 use super::signing::Signing;
 use super::tail::{Begin, again, began, lost};
@@ -26,17 +27,10 @@ use super::tell::Format;
 use crate::cli::output::print_on;
 use crate::cli::settings::variable;
 use crate::cli::{EXIT_INTERRUPTED, Failure, note};
-use crate::client::{Client, Content, Following, Happened, Journal, Place, Target, Webhook};
+use crate::client::{Client, Following, Happened, Journal, Place, Target};
 use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
 use crate::domain::id::WebhookId;
-
-/// The pause before a webhook without an answer is delivered again, at first and at most. It doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// How long a webhook that is being delivered may take when Ctrl-C is pressed.
-const STOP_TIME: Duration = Duration::from_secs(2);
 
 /// The options of `hookbox listen`.
 #[derive(Clone, Debug, Args)]
@@ -122,18 +116,12 @@ impl Listen {
         mut journal: Journal,
         place: Place,
     ) -> Result<ExitCode, Failure> {
-        let stop = CancellationToken::new();
-        let stopping = stop.clone();
-        tokio::spawn(async move {
-            // Without a handler for Ctrl-C, the process ends as others do.
-            if tokio::signal::ctrl_c().await.is_ok() {
-                stopping.cancel();
-            }
-        });
+        let stop = stop_by_ctrl_c();
         let url = client.url().to_owned();
         let following = Following::new(client.clone(), self.wanted.filter(), place);
         let (sender, mut items) = mpsc::channel(AHEAD);
         tokio::spawn(feed(client, following, sender));
+        let deliverer = Deliverer { target, signer, forward: &self.forward, stop: &stop };
         let mut told = LeftOut::default();
         let is_read = loop {
             let next = stop.run_until_cancelled(items.recv()).await.flatten();
@@ -152,8 +140,7 @@ impl Listen {
                     let Some(content) = stop.run_until_cancelled(content).await else { break true };
                     let content = content.map_err(Box::new)??;
                     let webhook = &arrived.webhook;
-                    let delivery =
-                        self.deliver(&target, signer.as_ref(), webhook, content.as_ref(), &stop).await;
+                    let delivery = deliverer.deliver(webhook, content.as_ref()).await;
                     match &delivery {
                         Delivery::Stopped => break true,
                         Delivery::Answered(_, names) => told.tell(names),
@@ -175,62 +162,18 @@ impl Listen {
         note("stopped; the next `hookbox listen` with the same options goes on here");
         Ok(ExitCode::from(EXIT_INTERRUPTED))
     }
+}
 
-    /// Delivers a webhook: repeats the request until there is an answer.
-    async fn deliver(
-        &self,
-        target: &Target,
-        signer: Option<&Signer>,
-        webhook: &Webhook,
-        content: Option<&Content>,
-        stop: &CancellationToken,
-    ) -> Delivery {
-        if webhook.status == "quarantined" {
-            return Delivery::NotDelivered("is quarantined".into());
+/// A token that Ctrl-C cancels. If that cannot be watched, Ctrl-C ends the process at once.
+fn stop_by_ctrl_c() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stopping.cancel();
         }
-        let Some(content) = content else { return Delivery::NotDelivered("is past its retention".into()) };
-        let (mut pause, mut has_failed) = (FIRST_PAUSE, false);
-        loop {
-            // Each time anew, so that the time in the signature is that of the request.
-            let signed = match signer.map(|signer| signer.sign(webhook, content)).transpose() {
-                Ok(signed) => signed,
-                Err(why) => return Delivery::NotDelivered(why.into()),
-            };
-            let delivered = signed.as_ref().map_or(content, |signed| &signed.content);
-            let query = signed.as_ref().map(|signed| signed.query.as_str());
-            let delivering = target.deliver(webhook, delivered, query);
-            tokio::pin!(delivering);
-            let answered = tokio::select! {
-                answered = &mut delivering => answered,
-                // It may be in the middle of the work.
-                () = stop.cancelled() => match tokio::time::timeout(STOP_TIME, &mut delivering).await {
-                    Ok(answered) => answered,
-                    Err(_) => return Delivery::Stopped,
-                },
-            };
-            match answered {
-                Ok(answer) => {
-                    if has_failed {
-                        note(&format!("{} answers again; nothing was left out", self.forward));
-                    }
-                    return Delivery::Answered(answer, left_out(content, delivered));
-                }
-                Err(_) if stop.is_cancelled() => return Delivery::Stopped,
-                Err(why) => {
-                    if !std::mem::replace(&mut has_failed, true) {
-                        let (forward, id, why) = (&self.forward, safe(&webhook.id), safe(&why));
-                        note(&format!(
-                            "no answer from {forward} to {id}: {why}; trying again until there is"
-                        ));
-                    }
-                    if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-                        return Delivery::Stopped;
-                    }
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-            }
-        }
-    }
+    });
+    stop
 }
 
 fn forward_url(text: &str) -> Result<Url, String> {
