@@ -1,27 +1,24 @@
 //! Dead letters in groups by route and error, so that a fault that hit many is seen, fixed and retried as one.
 
 mod groups;
-
-use std::time::Duration;
+mod retry;
 
 use axum::response::Response;
-use futures::future::join_all;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use self::groups::{Group, groups};
+use self::retry::retry;
 use super::Paths;
-use super::action::Action;
-use super::because::because;
 use super::context::{Context, Nav, with_query};
 use super::parts::{self, Button, Tone, choice, confirmed, count, cut, number, time};
 use super::replays::link_to_form;
-use crate::domain::error::{Error, Reason, Result};
-use crate::domain::id::{Position, WebhookId};
+use crate::domain::error::Result;
+use crate::domain::id::Position;
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
-use crate::domain::webhook::{Source, WebhookName};
-use crate::service::{ListQuery, Page, ReplayFilter, Service};
+use crate::domain::webhook::Source;
+use crate::service::{ListQuery, Page, ReplayFilter};
 
 /// How many webhooks are looked at: the newest ones with a dead letter.
 const LOOKED_AT: usize = 500;
@@ -31,12 +28,6 @@ const SHOWN_GROUPS: usize = 100;
 
 /// How many characters of an error are shown.
 const ERROR_CHARS: usize = 300;
-
-/// How many webhooks are retried at once.
-const AT_ONCE: usize = 8;
-
-/// For how long webhooks of a group are retried. Those that are left are retried when it is asked for again.
-const RETRY_TIME: Duration = Duration::from_secs(10);
 
 /// The parameter that names a page.
 const PAGE_TOKEN: &str = "page_token";
@@ -73,17 +64,6 @@ impl Asked {
         let given = parameters.into_iter().filter(|(_, value)| !value.is_empty());
         with_query("/dead-letters", given.map(|(name, value)| (name, value.as_str())))
     }
-}
-
-/// The form that retries a group.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Retry {
-    group: String,
-    route: String,
-    source: String,
-    page_token: String,
-    reason: Option<String>,
 }
 
 pub(super) fn routes() -> Paths {
@@ -246,97 +226,6 @@ fn listed(asked: &Asked, group: &Group) -> String {
         ("error_contains", common),
     ];
     with_query("/webhooks", parameters.into_iter().filter(|(_, value)| !value.is_empty()))
-}
-
-/// `POST /dead-letters/retry`
-async fn retry(Action(context, form): Action<Retry>) -> Response {
-    let Retry { group, route, source, page_token, reason } = form;
-    let asked = Asked { route, source, page_token };
-    match retried(&context, &asked, &group, reason).await {
-        Ok(notice) => context.done(&asked.path(), &notice),
-        Err(error) => context.failed(&error),
-    }
-}
-
-/// Retries the dead letters of a group, as it is now. Errors: `InvalidField`; those of the store if nothing was retried.
-async fn retried(context: &Context, asked: &Asked, group: &str, reason: Option<String>) -> Result<String> {
-    if group.is_empty() {
-        return Err(Error::invalid("group", "is missing; retry a group of the page of dead letters"));
-    }
-    let service = because(context, reason)?;
-    let query = asked.query()?;
-    let only = query.route.clone();
-    let page = service.list(query).await?;
-    let found = groups(&page.webhooks, only.as_ref()).into_iter().find(|found| found.name == group);
-    let Some(Group { route, mut webhooks, .. }) = found else {
-        return Ok("Nothing was retried: this group has no dead letters any more.".to_owned());
-    };
-    // The oldest first, as they came.
-    webhooks.reverse();
-    let counts = retry_all(context, &service, &route, &webhooks).await?;
-    Ok(counts.told(&route, webhooks.len()))
-}
-
-/// The results of retrying a group, in numbers.
-#[derive(Debug, Default)]
-struct Counts {
-    retried: usize,
-    /// Those that are no dead letters any more, or whose body is gone.
-    refused: usize,
-    /// Why the others were not retried.
-    error: Option<Error>,
-}
-
-async fn retry_all(
-    context: &Context,
-    service: &Service,
-    route: &RouteName,
-    webhooks: &[WebhookId],
-) -> Result<Counts> {
-    let clock = &context.shared.pages.clock;
-    let (begin, mut counts) = (clock.monotonic(), Counts::default());
-    for some in webhooks.chunks(AT_ONCE) {
-        let retries = some.iter().map(|id| service.retry(WebhookName::Id(*id), Some(route.clone())));
-        for result in join_all(retries).await {
-            match result {
-                Ok(_) => counts.retried += 1,
-                Err(error) if is_refusal(error.reason()) => counts.refused += 1,
-                Err(error) => counts.error = Some(error),
-            }
-        }
-        if counts.error.is_some() || clock.monotonic().saturating_sub(begin) > RETRY_TIME {
-            break;
-        }
-    }
-    match counts.error.take() {
-        Some(error) if counts.retried == 0 => Err(error),
-        error => Ok(Counts { error, ..counts }),
-    }
-}
-
-/// Whether a webhook cannot be retried, while others of its group can.
-fn is_refusal(reason: Reason) -> bool {
-    matches!(reason, Reason::WrongStatus | Reason::WebhookNotFound | Reason::RouteNotFound)
-}
-
-impl Counts {
-    /// The text about a group with this number of dead letters.
-    fn told(&self, route: &RouteName, all: usize) -> String {
-        let Self { retried, refused, error } = self;
-        let mut text =
-            format!("{} of {route} run again.", count(*retried as u64, "dead letter", "dead letters"));
-        if *refused > 0 {
-            text.push_str(&format!(
-                " {refused} cannot be retried: they changed meanwhile, or their body is gone."
-            ));
-        }
-        let left = all - retried - refused;
-        if left > 0 {
-            let why = error.as_ref().map_or("it took too long", |error| error.reason().title());
-            text.push_str(&format!(" {left} are left ({why}): retry the group again."));
-        }
-        text
-    }
 }
 
 #[cfg(test)]
