@@ -1,5 +1,7 @@
 //! What is signed here is verified as a request of the sender.
 
+use serde_json::Value;
+
 use super::*;
 use crate::sources::fixture::{NOW, rules};
 use crate::sources::{Keys, Presets, read};
