@@ -5,6 +5,7 @@
 //! correct it, too.
 
 mod breakers;
+mod plan;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,16 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 pub(super) use self::breakers::{Finding, Learnt};
+pub(super) use self::plan::{Planned, Share, SharedQueue};
 use super::cursor::Cursor;
-use crate::domain::breaker::Trip;
 use crate::domain::job::QueueId;
-use crate::domain::policy::{Policies, Policy};
+use crate::domain::policy::Policies;
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 use crate::store::breakers::Breakers;
-use crate::store::pulled::Wanted;
-use crate::store::ready::{self, Circumstances, Queues, Ready};
-use crate::store::rule::{self, Allowance, Pace, Paused};
+use crate::store::ready::{Queues, Ready};
+use crate::store::rule::{Pace, Paused};
 use crate::store::types::{Pause, TrippedBreaker};
 
 /// The knowledge of this process.
@@ -69,39 +69,6 @@ struct Limit {
 /// A logical time: the number of events that this process has noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(u64);
-
-/// What a claim should read.
-#[derive(Debug)]
-pub(super) struct Planned {
-    pub(super) shares: Vec<Share>,
-    /// The pauses that the plan is based on.
-    pub(super) pauses: Arc<[Pause]>,
-    /// The breakers that are not closed, as the plan knows them.
-    pub(super) tripped: Arc<[TrippedBreaker]>,
-    /// The moment of the plan. To be passed to [`Schedule::found`] and [`Schedule::limited`].
-    pub(super) moment: Moment,
-}
-
-/// The threads that a route gets.
-#[derive(Debug)]
-pub(super) struct Share {
-    pub(super) policy: Arc<Policy>,
-    /// What is known of the breaker of the route; none if it is closed.
-    pub(super) trip: Option<Trip>,
-    pub(super) queues: Vec<SharedQueue>,
-    /// How many jobs to start, at least 1.
-    pub(super) threads: usize,
-}
-
-/// A queue that a claim reads.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SharedQueue {
-    pub(super) id: QueueId,
-    /// Where to begin to read jobs without a lane; `None`: at the beginning.
-    pub(super) cursor: Option<Cursor>,
-    /// Whether the queue may have lanes.
-    pub(super) is_ordered: bool,
-}
 
 /// The result of reading a queue.
 #[derive(Clone, Copy, Debug)]
@@ -248,43 +215,6 @@ impl Schedule {
         state.cursors.clear();
     }
 
-    /// Decides what a claim should read.
-    pub(super) fn plan(
-        &self,
-        now: Timestamp,
-        threads: usize,
-        running: &HashMap<RouteName, usize>,
-        wanted: &Wanted,
-    ) -> Planned {
-        let state = self.state();
-        let circumstances = state.circumstances(now, threads, running, wanted);
-        let shares = state.ready.plan(&circumstances, |policy| state.allowance(policy, now));
-        let share = |share: ready::Share| {
-            let queue = |id| SharedQueue {
-                id,
-                cursor: state.cursors.get(&id).copied().filter(|cursor| cursor.from(now).is_some()),
-                is_ordered: state.ordered.contains(&id),
-            };
-            Some(Share {
-                policy: Arc::clone(state.policies.get(&share.route)?),
-                trip: state.breakers.trip(&share.route),
-                queues: share.queues.into_iter().map(queue).collect(),
-                threads: share.threads,
-            })
-        };
-        let shares = shares.into_iter().filter_map(share).collect();
-        let (pauses, tripped) = (Arc::clone(&state.pauses), Arc::clone(&state.tripped));
-        Planned { shares, pauses, tripped, moment: state.moment }
-    }
-
-    /// The earliest time at which a wanted job may start; see [`Ready::next`].
-    pub(super) fn next(&self, now: Timestamp, wanted: &Wanted) -> Option<Timestamp> {
-        let state = self.state();
-        let nothing_runs = HashMap::new();
-        let circumstances = state.circumstances(now, 0, &nothing_runs, wanted);
-        state.ready.next(&circumstances, |policy| state.allowance(policy, now))
-    }
-
     /// Takes the results of reading queues. `moment` is from before the read; what was noted since is kept.
     pub(super) fn found(&self, moment: Moment, found: &[Found]) {
         let mut state = self.state();
@@ -340,29 +270,6 @@ impl State {
         self.moment.0 += 1;
         let freed = self.moment;
         self.limits.values_mut().for_each(|limit| *limit = Limit { freed, ..Limit::default() });
-    }
-
-    fn circumstances<'a>(
-        &'a self,
-        now: Timestamp,
-        threads: usize,
-        running: &'a HashMap<RouteName, usize>,
-        wanted: &'a Wanted,
-    ) -> Circumstances<'a> {
-        let Self { queues, policies, paused, .. } = self;
-        Circumstances { now, threads, running, wanted, queues, policies, paused }
-    }
-
-    /// How many jobs of a route may start, as far as is known. The claim itself counts the running jobs of
-    /// all replicas.
-    fn allowance(&self, policy: &Policy, now: Timestamp) -> Allowance {
-        match self.limits.get(&policy.route) {
-            Some(limit) if limit.is_full => Allowance { starts: 0, next: None },
-            limit => {
-                let pace = limit.map(|limit| limit.pace).unwrap_or_default();
-                rule::allowance(policy, 0, pace, self.breakers.trip(&policy.route), now)
-            }
-        }
     }
 }
 

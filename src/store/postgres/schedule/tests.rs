@@ -1,6 +1,8 @@
 use std::num::NonZeroU32;
 
 use super::*;
+use crate::domain::policy::Policy;
+use crate::store::pulled::Wanted;
 use crate::store::types::PauseTarget;
 
 const QUEUE: QueueId = QueueId(1);
