@@ -3,6 +3,8 @@
 //! They are no oracle for signatures: a value that is echoed or signed has a strict shape, and a text of that shape is
 //! not verified by its HMAC if a handshake answers that HMAC to every client.
 
+mod problems;
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -32,9 +34,6 @@ const MAX_DIGITS: usize = 64;
 
 /// The statuses of answers that cannot have a body (RFC 9110).
 pub(super) const WITHOUT_BODY: [u16; 2] = [204, 205];
-
-/// The headers by which HTTP delimits an answer.
-const OF_HTTP: [&str; 4] = ["connection", "content-length", "content-type", "transfer-encoding"];
 
 /// The answer to a handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,58 +156,6 @@ pub fn lacks_token(request: &Request<'_>, rules: &Rules) -> bool {
 }
 
 impl HandshakeSettings {
-    /// Everything that is wrong in the settings.
-    pub(super) fn problems(&self) -> Vec<&'static str> {
-        let mut problems = Vec::new();
-        for condition in &self.when {
-            let checks = [condition.equals.is_some(), condition.token, condition.present.is_some()];
-            if checks.into_iter().filter(|check| *check).count() != 1 {
-                problems.push("a condition has exactly one of `equals`, `token = true` and `present`");
-            }
-            match condition.place() {
-                Ok(Some(_)) => {}
-                Ok(None) => {
-                    problems.push("a condition has exactly one of `header`, `query`, `form` and `json`");
-                }
-                Err(problem) => problems.push(problem),
-            }
-        }
-        if self.hmac.is_some() && (self.value.is_none() || self.shape == Shape::Text) {
-            problems.push("`hmac` needs a `value` with the shape \"token\" or \"digits\"");
-        }
-        if self.visit.is_some() && (self.verified == Some(false) || self.method != Method::Post) {
-            problems.push("a handshake with `visit` is a POST, and has to be verified");
-        }
-        let has_other = self.value.is_some() || self.hmac.is_some() || self.visit.is_some();
-        if self.show.is_some() && (self.verified != Some(false) || self.method != Method::Post || has_other) {
-            problems.push(
-                "a handshake with `show` is a POST with verified = false, without `value`, `hmac` and `visit`",
-            );
-        }
-        if self.answer.headers.keys().any(|name| HeaderName::try_from(name.clone()).is_err()) {
-            problems.push("a header of `answer` has a name that no header can have");
-        }
-        if self.answer.headers.keys().any(|name| OF_HTTP.iter().any(|own| own.eq_ignore_ascii_case(name))) {
-            problems.push("`answer` has a header that hookbox sets; write the type as `answer.content_type`");
-        }
-        let has_no_body = self.answer.status.is_some_and(|status| WITHOUT_BODY.contains(&status.0));
-        if has_no_body && !self.body_template().is_empty() {
-            problems.push("an answer with this status has no body; write body = \"\", or another status");
-        }
-        let texts = self.answer.headers.values().chain(&self.answer.content_type);
-        if texts.clone().any(|text| text.chars().any(char::is_control)) {
-            problems.push("a header of `answer` has a control character");
-        }
-        let mut texts = texts.chain(&self.answer.body);
-        let has_value = self.value.is_some();
-        if texts.any(|text| {
-            (text.contains("{value}") && !has_value) || (text.contains("{hmac}") && self.hmac.is_none())
-        }) {
-            problems.push("`answer` has {value} or {hmac}, but the handshake has no `value` or no `hmac`");
-        }
-        problems
-    }
-
     /// Whether a condition compares with `verify_token`.
     pub(super) fn takes_token(&self) -> bool {
         self.when.iter().any(|condition| condition.token)
