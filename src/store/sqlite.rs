@@ -20,6 +20,7 @@ mod export;
 mod finish;
 #[cfg(test)]
 mod fixture;
+mod follow_clock;
 mod give_back;
 mod inbox;
 mod job_queue;
@@ -71,7 +72,6 @@ use self::leases::Takeable;
 use self::memory::Memory;
 pub use self::open_error::OpenError;
 use self::readers::Readers;
-use self::set_back::JOBS_AT_ONCE;
 use self::transaction::Context;
 use self::writer::WriterHandle;
 use super::Store;
@@ -125,8 +125,8 @@ pub fn migrate(path: &Path) -> std::result::Result<Vec<String>, OpenError> {
 }
 
 impl SqliteStore {
-    /// Opens the file, runs missing migrations, moves what waits for an old time, and takes over the leased jobs of the
-    /// previous process, but not those that workers elsewhere may hold.
+    /// Opens the file, runs missing migrations, begins to move what waits for an old time, and takes over the leased jobs
+    /// of the previous process, but not those that workers elsewhere may hold.
     /// Refuses a file whose webhooks are being moved, or were moved, to a database.
     pub async fn open(
         options: Options,
@@ -136,7 +136,7 @@ impl SqliteStore {
         let mut file = OwnedFile::open(&options.path)?;
         mark::refuse(&file.path, &mut file.connection)?;
         let store = Self::start(file, options, clock, metrics).await?;
-        // Before jobs are taken over: their retries go by the present time.
+        // Before jobs are taken over: their retries go by the same time as the jobs that are left to move.
         store.follow_clock_at_start().await.map_err(OpenError::FollowClock)?;
         store.take_over_all().await.map_err(OpenError::TakeOver)?;
         Ok(store)
@@ -204,29 +204,6 @@ impl SqliteStore {
             tracing::info!(jobs = taken, "took over the unfinished jobs of the previous process");
         }
         self.free_lanes().await
-    }
-
-    /// Moves what waits for an old time, if the clock was set back while no process had the file.
-    async fn follow_clock_at_start(&self) -> Result<()> {
-        // What the previous process has left comes first.
-        self.move_due_times(Duration::MAX).await?;
-        if let Some(step) = self.writer.run(set_back::begin_at_start).await? {
-            set_back::log(step);
-            self.move_due_times(Duration::MAX).await?;
-        }
-        Ok(())
-    }
-
-    /// Moves the waiting jobs that are left since the clock was set back, for `at_most` this time. Returns whether none
-    /// are left.
-    async fn move_due_times(&self, at_most: Duration) -> Result<bool> {
-        let until = self.clock.monotonic().saturating_add(at_most);
-        while self.writer.run(|transaction| set_back::move_some(transaction, JOBS_AT_ONCE)).await? {
-            if self.clock.monotonic() >= until {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     async fn take_over(&self, what: Takeable) -> Result<usize> {

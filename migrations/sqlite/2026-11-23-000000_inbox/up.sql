@@ -189,8 +189,9 @@ INSERT INTO probe (id, written_at) VALUES (1, 0);
 CREATE TABLE time_of_day (
     id          INTEGER PRIMARY KEY CHECK (id = 1),
     seen_at     INTEGER NOT NULL,     -- when jobs were last changed, to a second, or when the process ended
-    set_back_by INTEGER NOT NULL,     -- the last step back, in milliseconds
+    set_back_by INTEGER NOT NULL,     -- the step back that jobs follow now, or followed last, in milliseconds
     set_back_at INTEGER NOT NULL,     -- when it was noticed, by the new time
-    left_before INTEGER NOT NULL      -- waiting jobs of webhooks before this one still go by the old time; 0: none do
+    left_before INTEGER NOT NULL,     -- waiting jobs of webhooks before this one still go by the old time; 0: none do
+    next_step   INTEGER NOT NULL      -- the sum of the steps back since then, which jobs follow next, in milliseconds
 ) STRICT;
-INSERT INTO time_of_day (id, seen_at, set_back_by, set_back_at, left_before) VALUES (1, 0, 0, 0, 0);
+INSERT INTO time_of_day (id, seen_at, set_back_by, set_back_at, left_before, next_step) VALUES (1, 0, 0, 0, 0, 0);

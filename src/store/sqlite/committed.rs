@@ -1,4 +1,5 @@
-//! Counts, pauses, breakers and policies as of the last commit, for readers that do not query the file.
+//! Counts, pauses, breakers, policies and whether due times are moved, as of the last commit, for readers that do not
+//! query the file.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +12,11 @@ use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 use crate::store::{Pause, StatusCounts, TrippedBreaker};
 
-/// The counts, pauses, breakers and policies of the last commit. The writer updates them after each commit.
+/// What is published of the last commit. The writer updates it after each commit.
 #[derive(Debug, Default)]
 pub(super) struct Committed(Mutex<Published>);
 
-/// A copy of the counts, pauses, breakers and policies.
+/// A copy of what the writer knows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Published {
     pub(super) queues: BTreeMap<QueueId, QueueCounts>,
@@ -23,6 +24,8 @@ pub(super) struct Published {
     pub(super) pauses: Vec<Pause>,
     pub(super) breakers: Vec<TrippedBreaker>,
     pub(super) policies: Arc<Policies>,
+    /// Whether waiting jobs may still go by a time before the clock was set back.
+    is_moving: bool,
 }
 
 /// A queue and its counts.
@@ -46,6 +49,11 @@ impl Committed {
         Arc::clone(&self.lock().policies)
     }
 
+    /// Whether waiting jobs may still go by a time before the clock was set back.
+    pub(super) fn is_moving(&self) -> bool {
+        self.lock().is_moving
+    }
+
     /// Publishes everything that the writer knows.
     pub(super) fn publish_all(&self, memory: &Memory) {
         let mut published = self.lock();
@@ -55,9 +63,10 @@ impl Committed {
         published.pauses = memory.pauses().to_vec();
         published.breakers = memory.breakers.tripped();
         published.policies = Arc::clone(memory.policies());
+        published.is_moving = memory.time_of_day.is_moving();
     }
 
-    /// Publishes the counts of the queues that a commit changed, the pauses, the breakers and the policies.
+    /// Publishes the counts of the queues that a commit changed, and everything else.
     pub(super) fn publish(&self, memory: &Memory, changed: impl Iterator<Item = QueueId>) {
         let mut published = self.lock();
         changed.for_each(|queue| published.set_counts(memory, queue));
@@ -66,6 +75,7 @@ impl Committed {
         }
         published.breakers = memory.breakers.tripped();
         published.policies = Arc::clone(memory.policies());
+        published.is_moving = memory.time_of_day.is_moving();
     }
 
     fn lock(&self) -> MutexGuard<'_, Published> {

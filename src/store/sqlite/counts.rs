@@ -82,6 +82,13 @@ impl Counts {
         self.unfinished
     }
 
+    /// The number of waiting jobs of all queues.
+    pub(super) fn waiting(&self) -> u64 {
+        let of_queue =
+            |counts: &[u64; STATUSES]| counts[Status::Pending as usize] + counts[Status::Retrying as usize];
+        self.of.values().map(of_queue).sum()
+    }
+
     /// Writes the changes to the table, and returns whether there are any. Call it at the end of the transaction.
     pub(super) fn write(&self, connection: &mut SqliteConnection) -> QueryResult<bool> {
         for (queue, changes) in &self.changes {

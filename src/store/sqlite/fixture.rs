@@ -35,7 +35,7 @@ pub(super) async fn open_in(
 ) -> SqliteStore {
     let options = Options {
         path: folder.path().join("inbox.db"),
-        max_backlog: 100,
+        max_backlog: 10_000,
         policies: Arc::new(Policies::new(policies)),
         seed: 1,
     };

@@ -1,7 +1,6 @@
 //! Implements `JobQueue`: what workers need.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +11,7 @@ use super::claim::BareJob;
 use super::claimed::{self, ReadJobs};
 use super::finish::Ending;
 use super::leases::{self, Takeable};
-use super::{SqliteStore, claim, finish, give_back, leased, set_back};
+use super::{SqliteStore, claim, finish, give_back, leased};
 use crate::domain::attempt::Lease;
 use crate::domain::error::Result;
 use crate::store::{Claim, Claims, Finish, JobQueue, LeasedJob};
@@ -23,9 +22,6 @@ const FINISHES_AT_ONCE: usize = 1_024;
 
 /// How long a job is not due after its webhook could not be read.
 const UNREAD_PAUSE: Duration = Duration::from_secs(5);
-
-/// How long a call of `follow_clock` moves due times; the next call does the rest. The caller has leases to renew.
-const MOVING_TIME: Duration = Duration::from_millis(500);
 
 static PUTTING_OFF: Repeated = Repeated::new("claimed jobs that cannot start are given back again");
 
@@ -109,22 +105,7 @@ impl JobQueue for SqliteStore {
     }
 
     async fn follow_clock(&self) -> Result<()> {
-        // What an earlier step has left comes first.
-        if !self.move_due_times(MOVING_TIME).await? {
-            return Ok(());
-        }
-        let lead = set_back::lead(self.clock.as_ref());
-        let step = set_back::step(self.lead.load(Ordering::SeqCst), lead);
-        if let Some(step) = step {
-            set_back::log(step);
-            self.writer.run(move |transaction| set_back::begin(transaction, step)).await?;
-        }
-        // Only now: if it failed, the next call does it.
-        self.lead.store(lead, Ordering::SeqCst);
-        if step.is_some() {
-            self.move_due_times(MOVING_TIME).await?;
-        }
-        Ok(())
+        self.follow_time_of_day().await
     }
 
     async fn take_over_expired(&self, held: Vec<Lease>) -> Result<usize> {

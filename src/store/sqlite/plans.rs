@@ -23,7 +23,7 @@ use super::quarantine::{CountQuarantined, DeleteMark, DeleteQuarantined, SetQuar
 use super::queries::{SelectAttempts, SelectDetails, SelectStatus, SelectStatusByKey};
 use super::reroute::SelectWaiting;
 use super::restart::{RestartJob, SelectFinishedJob};
-use super::set_back::{MoveJobs, MoveLanes, MoveLeases, SelectPlace};
+use super::set_back::{MoveJobs, MoveLanes, MoveLeases, SelectNext, SelectPlace};
 
 #[derive(QueryableByName)]
 struct Step {
@@ -147,7 +147,7 @@ fn due_times_are_moved_by_webhook() {
     let place = plan(connection, &SelectPlace { before: 1, skipped: 1 });
     assert_eq!(place, "SEARCH jobs USING PRIMARY KEY (webhook<?)");
     let of_webhooks = "SEARCH jobs USING PRIMARY KEY (webhook>? AND webhook<?)";
-    let jobs = plan(connection, &MoveJobs { since: 1, step: 1, now: 1, from: 1, before: 1 });
+    let jobs = plan(connection, &MoveJobs { since: 1, step: 1, latest: 1, now: 1, from: 1, before: 1 });
     assert!(jobs.contains(of_webhooks), "{jobs}");
     let lanes = plan(connection, &MoveLanes { since: 1, from: 1, before: 1 });
     for step in [
@@ -156,6 +156,10 @@ fn due_times_are_moved_by_webhook() {
         "SEARCH j USING INDEX jobs_in_lane (queue=? AND lane=?)",
     ] {
         assert!(lanes.contains(step), "{step} in {lanes}");
+    }
+    let next = plan(connection, &SelectNext { before_plain: 1, before_ordered: 1 });
+    for index in ["INDEX jobs_due", "INDEX jobs_in_lane"] {
+        assert!(next.contains(index), "{index} in {next}");
     }
     let leases = plan(connection, &MoveLeases { step: 1, now: 1, after: 1 });
     assert!(leases.contains("SEARCH jobs USING INDEX jobs_leased (lease_until>?)"), "{leases}");

@@ -167,6 +167,7 @@ diesel::table! {
         set_back_by -> BigInt,
         set_back_at -> BigInt,
         left_before -> BigInt,
+        next_step -> BigInt,
     }
 }
 
@@ -266,7 +267,7 @@ mod tests {
                 unfinished payload_gone route_gone without_jobs waits_for started_at updated_at ended_at;
             actions: number done_at actor kind webhook route source replay reason detail;
             probe: id written_at;
-            time_of_day: id seen_at set_back_by set_back_at left_before;
+            time_of_day: id seen_at set_back_by set_back_at left_before next_step;
             transfer: number id moved_to started_at finished_at;
         }
     }

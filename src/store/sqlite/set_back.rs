@@ -3,8 +3,8 @@
 //! Jobs that were due, or leased, by the old time would otherwise wait until the clock has caught up. Leases move at
 //! once. Waiting jobs move in parts, from the newest webhook to the oldest, so that webhooks are accepted in between.
 //! The transaction that moves a part also stores which jobs are left, so each job moves once, whatever fails. Until it
-//! moves, a job goes by the old time, also if it is retried meanwhile ([`TimeOfDay::ahead`]). Times are in
-//! milliseconds.
+//! moves, a job goes by the old time, also if it is retried meanwhile ([`TimeOfDay::ahead`]). If the time of day is set
+//! back again meanwhile, all waiting jobs move a second time after that. Times are in milliseconds.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 
 use super::rows;
-use super::time_of_day::TimeOfDay;
+use super::time_of_day::{NOTED_EVERY, TimeOfDay};
 use super::transaction::{Refusal, Transaction};
 use crate::domain::clock::Clock;
 use crate::store::statement::statement;
@@ -23,6 +23,10 @@ const SMALLEST_STEP: i64 = 1_000;
 
 /// Maximum number of jobs, finished or not, that one transaction looks at. Those of its last webhook come on top.
 pub(super) const JOBS_AT_ONCE: i64 = 1_000;
+
+/// If no more jobs wait, the walk leaves out finished jobs: after a part that moved nothing, it goes on at the next
+/// webhook with a waiting job. The search for that webhook reads all waiting jobs, so this bounds its time.
+const FEW_JOBS: u64 = 10_000;
 
 /// How far the time of day is ahead of the monotonic time, in milliseconds. It changes only when the time of day is
 /// set, or the machine sleeps.
@@ -42,16 +46,8 @@ pub(super) fn step(before: i64, now: i64) -> Option<i64> {
     Some(before.saturating_sub(now)).filter(|step| *step >= SMALLEST_STEP)
 }
 
-/// Logs that the time of day was set back.
-pub(super) fn log(step: i64) {
-    tracing::warn!(
-        seconds = step / 1_000,
-        "the time of day was set back; jobs become due earlier by as much"
-    );
-}
-
 /// Begins to move what waits by the old time, after the time of day was set back by `step`: moves leases, and leaves the
-/// waiting jobs to [`move_some`]. Call it once no job is left of the step before.
+/// waiting jobs to [`move_some`].
 pub(super) fn begin(transaction: &mut Transaction<'_>, step: i64) -> Result<(), Refusal> {
     let now = transaction.context.clock.now().as_millisecond();
     // A lease that ends within the step may have been claimed by the new time, so it is not moved.
@@ -72,29 +68,41 @@ pub(super) fn begin_at_start(transaction: &mut Transaction<'_>) -> Result<Option
 /// `after`: leases that end later move.
 fn begin_at(transaction: &mut Transaction<'_>, now: i64, step: i64, after: i64) -> Result<(), Refusal> {
     MoveLeases { step, now, after }.execute(transaction.connection)?;
-    TimeOfDay { seen_at: now, set_back_by: step, set_back_at: now, left_before: i64::MAX }
-        .store(transaction.connection, transaction.context)?;
-    Ok(())
+    let time_of_day = transaction.context.memory.time_of_day.set_back(step, now);
+    Ok(time_of_day.store(transaction.connection, transaction.context)?)
 }
 
-/// Moves the waiting jobs among the newest `at_once` jobs that are left. Returns whether any are left after that.
-pub(super) fn move_some(transaction: &mut Transaction<'_>, at_once: i64) -> Result<bool, Refusal> {
+/// Moves the waiting jobs among the newest `at_once` jobs that are left, if any are.
+pub(super) fn move_some(transaction: &mut Transaction<'_>, at_once: i64) -> Result<(), Refusal> {
     let time_of_day = transaction.context.memory.time_of_day;
     let TimeOfDay { set_back_by: step, set_back_at: since, left_before: before, .. } = time_of_day;
-    if before == 0 {
-        return Ok(false);
+    if !time_of_day.is_moving() {
+        return Ok(());
     }
     let now = transaction.context.clock.now().as_millisecond();
     let place = SelectPlace { before, skipped: at_once - 1 }.get_result::<i64>(transaction.connection);
     let from = place.optional()?.unwrap_or(0);
-    let jobs = MoveJobs { since, step, now, from, before }.load::<i64>(transaction.connection)?;
+    // A crash loses the note of up to a second of changes. Twice that, because a transaction takes a while.
+    let latest = step.saturating_add(2 * NOTED_EVERY);
+    let jobs = MoveJobs { since, step, latest, now, from, before }.load::<i64>(transaction.connection)?;
     let lanes = MoveLanes { since, from, before }.load::<i64>(transaction.connection)?;
-    for queue in jobs.into_iter().chain(lanes).collect::<BTreeSet<_>>() {
+    let moved = jobs.into_iter().chain(lanes).collect::<BTreeSet<_>>();
+    let left_before = if moved.is_empty() { after_next_waiting(transaction, from)? } else { from };
+    for queue in moved {
         transaction.look_again(rows::queue(queue)?)?;
         transaction.lets_start();
     }
-    TimeOfDay { left_before: from, ..time_of_day }.store(transaction.connection, transaction.context)?;
-    Ok(from > 0)
+    Ok(time_of_day.moved(left_before, now).store(transaction.connection, transaction.context)?)
+}
+
+/// The new `left_before` after a part that ended at `webhook` and moved nothing.
+fn after_next_waiting(transaction: &mut Transaction<'_>, webhook: i64) -> QueryResult<i64> {
+    if webhook == 0 || transaction.context.memory.counts.waiting() > FEW_JOBS {
+        return Ok(webhook);
+    }
+    let next = SelectNext { before_plain: webhook, before_ordered: webhook };
+    let next = next.get_result::<i64>(transaction.connection).optional()?;
+    Ok(next.map_or(0, |next| next.saturating_add(1)))
 }
 
 statement! { Sqlite;
@@ -121,19 +129,36 @@ statement! { Sqlite;
 }
 
 statement! { Sqlite;
+    /// The newest webhook with a waiting job before this one.
+    struct SelectNext {
+        before_plain: i64 as BigInt,
+        before_ordered: i64 as BigInt,
+    }
+    returns BigInt;
+    "SELECT webhook FROM (
+         SELECT webhook FROM jobs INDEXED BY jobs_due WHERE status IN (0, 2) AND lane IS NULL AND webhook < ?
+         UNION ALL
+         SELECT webhook FROM jobs INDEXED BY jobs_in_lane WHERE status IN (0, 2) AND lane IS NOT NULL AND webhook < ?)
+     ORDER BY webhook DESC LIMIT 1"
+}
+
+statement! { Sqlite;
     /// Jobs that were due by the old time are due since the step, in the order of acceptance. A job that was changed
-    /// after the noted time waits as long from the step on as it was to wait from that change.
+    /// after the noted time, before a crash, waits as long from the step on as it was to wait from that change. Later
+    /// changes than `latest` after the step were made by the new time, and their due times are ahead by the step.
     struct MoveJobs {
         since: i64 as BigInt,
         step: i64 as BigInt,
+        latest: i64 as BigInt,
         now: i64 as BigInt,
         from: i64 as BigInt,
         before: i64 as BigInt,
     }
     returns BigInt;
-    "UPDATE jobs SET available_at = max(m.since, available_at - max(m.step, updated_at - m.since)),
+    "UPDATE jobs SET available_at = max(m.since, available_at - CASE
+                WHEN updated_at - m.since <= m.latest THEN max(m.step, updated_at - m.since) ELSE m.step END),
             updated_at = min(updated_at, m.now)
-     FROM (SELECT ? AS since, ? AS step, ? AS now) AS m
+     FROM (SELECT ? AS since, ? AS step, ? AS latest, ? AS now) AS m
      WHERE webhook >= ? AND webhook < ? AND status IN (0, 2) AND available_at > m.since
      RETURNING queue"
 }

@@ -1,0 +1,57 @@
+//! Follows the time of day: notices that it was set back, and has due times moved. A call moves them for a bounded time,
+//! and the next one goes on.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::SqliteStore;
+use super::set_back::{self, JOBS_AT_ONCE};
+use crate::domain::error::Result;
+
+/// How long a call moves due times. Servers wait for the call at the start, and leases wait to be renewed.
+const MOVING_TIME: Duration = Duration::from_millis(500);
+
+impl SqliteStore {
+    /// Does what [`follow_clock`](crate::store::JobQueue::follow_clock) says.
+    pub(super) async fn follow_time_of_day(&self) -> Result<()> {
+        let lead = set_back::lead(self.clock.as_ref());
+        if let Some(step) = set_back::step(self.lead.load(Ordering::SeqCst), lead) {
+            self.writer.run(move |transaction| set_back::begin(transaction, step)).await?;
+            log(step);
+        }
+        // Only now: if it failed, the next call does it.
+        self.lead.store(lead, Ordering::SeqCst);
+        self.move_due_times(MOVING_TIME).await
+    }
+
+    /// Notices that the clock was set back while no process had the file.
+    pub(super) async fn follow_clock_at_start(&self) -> Result<()> {
+        if let Some(step) = self.writer.run(set_back::begin_at_start).await? {
+            log(step);
+        }
+        self.move_due_times(MOVING_TIME).await
+    }
+
+    /// Moves the waiting jobs that are left since the clock was set back, for `at_most` this time, but at least one part.
+    pub(super) async fn move_due_times(&self, at_most: Duration) -> Result<()> {
+        let until = self.clock.monotonic().saturating_add(at_most);
+        while self.committed.is_moving() {
+            self.writer.run(|transaction| set_back::move_some(transaction, JOBS_AT_ONCE)).await?;
+            if self.clock.monotonic() >= until {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Logs that the time of day was set back.
+fn log(step: i64) {
+    tracing::warn!(
+        seconds = step / 1_000,
+        "the time of day was set back; jobs become due earlier by as much"
+    );
+}
+
+#[cfg(test)]
+mod tests;
