@@ -1,10 +1,12 @@
-//! The file as the source of a transfer. The transfer locks the file like a serving process. Once it is open,
-//! only the mark is written, and the time of day at the end.
+//! The file as the source of a transfer. The transfer locks the file like a serving process. Opening a file without a
+//! mark moves the due times that are left since the clock was set back. After that, only the mark is written, and the
+//! time of day at the end.
 
 mod batch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use diesel::dsl::count_star;
 use diesel::prelude::*;
@@ -50,15 +52,22 @@ pub(in crate::store) fn take_mark(path: &Path) -> std::result::Result<Option<Mar
 
 impl Export {
     /// Opens the file, marked or not. Jobs that the previous process ran stay leased: the policies in force
-    /// after the transfer decide about them.
+    /// after the transfer decide about them. Jobs that are left since the clock was set back move now: the target does
+    /// not know which ones are left.
     pub(in crate::store) async fn open(
         path: &Path,
         clock: Arc<dyn Clock>,
     ) -> std::result::Result<Self, OpenError> {
-        let file = OwnedFile::open(path)?;
+        let mut file = OwnedFile::open(path)?;
         let path = file.path.clone();
+        let unreadable = |source| OpenError::Setup { path: path.clone(), source };
+        let is_marked = mark::read(&mut file.connection).map_err(unreadable)?.is_some();
         let options = Options { path: path.clone(), max_backlog: 0, policies: Arc::default(), seed: 0 };
         let store = SqliteStore::start(file, options, clock, Arc::new(Metrics::default())).await?;
+        // The rows of a marked file do not change.
+        if !is_marked {
+            store.move_due_times(Duration::MAX).await.map_err(OpenError::FollowClock)?;
+        }
         Ok(Self { store, path })
     }
 

@@ -1,9 +1,13 @@
 //! Due times move in parts, and something happens between two of them.
 
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
 use jiff::SignedDuration;
 
 use super::shop::{DELAY, HOUR, Shop};
 use crate::domain::clock::Clock as _;
+use crate::store::sqlite::Export;
+use crate::store::sqlite::time_of_day::TimeOfDay;
 use crate::store::{JobQueue as _, Store as _};
 
 #[tokio::test]
@@ -120,4 +124,20 @@ async fn finished_jobs_are_left_out_if_few_jobs_wait() {
     shop.go_back(HOUR).await;
     assert!(!shop.move_some().await, "no job waits");
     shop.store.close().await;
+}
+
+#[tokio::test]
+async fn a_transfer_moves_the_jobs_that_are_left_before_it_reads_any() {
+    let (shop, ..) = Shop::with_one_running_and_two_retrying(None).await;
+    shop.go_back(HOUR).await;
+    let Shop { store, clock, folder } = shop;
+    assert!(store.committed.is_moving());
+    store.close().await;
+    drop(store);
+
+    let path = folder.path().join("inbox.db");
+    let export = Export::open(&path, clock).await.expect("opens");
+    let mut reader = SqliteConnection::establish(&path.to_string_lossy()).expect("connects");
+    assert!(!TimeOfDay::load(&mut reader).expect("reads").is_moving());
+    export.close().await;
 }
