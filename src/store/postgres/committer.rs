@@ -23,7 +23,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::accept::{Incoming, store};
-use super::one_by_one::{may_be_due_to_one, store_each};
+use super::one_by_one::{Caller, may_be_due_to_one, store_each, too_late};
 use super::pool::is_fault;
 use super::request_batches::{self, RequestBatch};
 use super::shared::Shared;
@@ -32,6 +32,7 @@ use crate::store::Accepted;
 use crate::store::acceptance::queue_full;
 use crate::store::fitting::{LARGE_BYTES, fitting};
 use crate::telemetry::metrics::Stopwatch;
+use crate::telemetry::repeated::Repeated;
 
 /// Maximum number of batches stored at the same time, each on a connection of its own.
 pub(super) const COMMITTERS: usize = 2;
@@ -237,9 +238,11 @@ impl Committer {
 fn refuse_late(batch: &mut Vec<Accept>) {
     let now = Instant::now();
     for late in batch.extract_if(.., |accept| accept.late_at <= now) {
-        answer(late.reply, Err(unknown("the webhook waited too long for a connection to the database")));
+        answer(late.reply, Err(too_late()));
     }
 }
+
+static BATCHES: Repeated = Repeated::new("batches of webhooks are stored as a whole again");
 
 /// Stores a batch and sends the results. Returns the size of the batch.
 async fn store_and_answer(shared: &Shared, batch: Vec<Accept>) -> usize {
@@ -247,24 +250,28 @@ async fn store_and_answer(shared: &Shared, batch: Vec<Accept>) -> usize {
         return 0;
     }
     let took = Stopwatch::start();
-    let (incoming, replies): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|accept| (accept.incoming, accept.reply)).unzip();
+    let with_caller = |Accept { incoming, reply, late_at }| (incoming, Caller { reply, late_at });
+    let (incoming, callers): (Vec<_>, Vec<_>) = batch.into_iter().map(with_caller).unzip();
     let outcomes = match store(shared, &incoming).await {
         Ok(outcomes) => {
+            BATCHES.works();
             shared.committed(took, incoming.len());
             outcomes
         }
         Err(error) if incoming.len() > 1 && may_be_due_to_one(&error, took.elapsed()) => {
-            tracing::error!(error = %error, "a webhook could not be stored; its batch is stored one by one");
-            store_each(shared, &incoming, replies).await;
+            // A full disk refuses each batch.
+            BATCHES.failed(|times| {
+                tracing::error!(times, error = %error, "a webhook could not be stored; its batch is stored one by one");
+            });
+            store_each(shared, &incoming, callers).await;
             return incoming.len();
         }
         Err(error) => {
             shared.failed("accept", &error);
-            replies.iter().map(|_| Err(not_stored(&error))).collect()
+            callers.iter().map(|_| Err(not_stored(&error))).collect()
         }
     };
-    replies.into_iter().zip(outcomes).for_each(|(reply, outcome)| answer(reply, outcome));
+    callers.into_iter().zip(outcomes).for_each(|(caller, outcome)| answer(caller.reply, outcome));
     incoming.len()
 }
 
