@@ -173,15 +173,18 @@ async fn keep(
     call: Option<Call>,
 ) -> Response<Body> {
     let uncounted = answer.extensions_mut().remove::<Uncounted>();
-    let unsent = answer.extensions_mut().remove::<Unsent>();
+    // Dropped if the caller goes away during the wait.
+    let unsent = answer.extensions_mut().remove::<Arc<Unsent>>().and_then(Arc::into_inner);
+    let unsent = unsent.unwrap_or_default();
     let answer = answer.map(Peeked::new);
     let bytes = answer.body().size_hint().lower();
     let (answer, refused_with) = match in_progress.connection().room(bytes, turn).await {
-        Ok(room) => (answer.map(|body| Body::new(Answer::new(body, in_progress, Arc::new(room)))), None),
+        Ok(room) => {
+            unsent.sent();
+            (answer.map(|body| Body::new(Answer::new(body, in_progress, Arc::new(room)))), None)
+        }
         Err(error) => {
-            if let Some(unsent) = unsent {
-                unsent.give_back().await;
-            }
+            unsent.give_back().await;
             let status = refused(&error);
             let (code, answer) = (status.code(), status.into_http::<Body>());
             (answer.map(|body| Body::new(Answer::new(body, in_progress, Arc::default()))), Some(code))

@@ -1,6 +1,7 @@
 //! `hookbox.v1.WorkService`: each method reads its request, calls the service, and answers.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use prost::Message as _;
 use tonic::{Request, Response};
@@ -44,16 +45,13 @@ impl WorkService for Work {
     ) -> Answer<proto::LeaseJobsResponse> {
         let work = &self.of(&request);
         let answer = work.answer("LeaseJobs", request, |request| async {
-            let request = convert::lease_request(request)?;
-            let worker = request.worker.clone();
-            let jobs = work.0.service.lease_jobs(request).await?;
-            let unsent = work.0.service.unsent(&worker, &jobs);
+            let (jobs, unsent) = work.0.service.lease_jobs(convert::lease_request(request)?).await?;
             let bytes = payload_bytes(&jobs);
             let jobs = apart(bytes, || jobs.into_iter().map(convert::leased_job).collect::<Vec<_>>()).await;
             Ok((proto::LeaseJobsResponse { jobs }, unsent))
         });
         let (metadata, (response, unsent), mut extensions) = answer.await?.into_parts();
-        extensions.insert(unsent);
+        extensions.insert(Arc::new(unsent));
         Ok(Response::from_parts(metadata, response, extensions))
     }
 

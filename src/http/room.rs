@@ -33,6 +33,9 @@ pub(super) async fn answer(
     let mut response = complete(next.run(request).instrument(span.clone()).await);
     // Of a form that asks for a payload, which the page reads first.
     let turn = response.extensions_mut().remove::<Arc<Turn>>().and_then(Arc::into_inner).unwrap_or(turn);
+    // Dropped if the caller goes away during the wait.
+    let unsent = response.extensions_mut().remove::<Arc<Unsent>>().and_then(Arc::into_inner);
+    let unsent = unsent.unwrap_or_default();
     if let Some(exchange) = exchange {
         // The body of an answer to HEAD is not sent.
         let bytes = if is_head || is_shared(route) { 0 } else { response.body().size_hint().lower() };
@@ -41,13 +44,12 @@ pub(super) async fn answer(
                 response.extensions_mut().insert(Arc::new(room));
             }
             Err(error) => {
-                if let Some(unsent) = response.extensions_mut().remove::<Unsent>() {
-                    unsent.give_back().await;
-                }
+                unsent.give_back().await;
                 return Err(error);
             }
         }
     }
+    unsent.sent();
     Ok(response)
 }
 

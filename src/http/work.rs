@@ -1,5 +1,7 @@
 //! Paths for workers: they lease jobs of routes with the handler `pull`, extend leases, and report outcomes.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -14,7 +16,7 @@ use super::problem::{Problem, Refused};
 use super::{Api, json};
 use crate::connections::Arrival;
 use crate::service::apart;
-use crate::service::work::{LeaseRequest, MAX_WORK_BYTES, payload_bytes};
+use crate::service::work::{MAX_WORK_BYTES, payload_bytes};
 
 type Answer = std::result::Result<Response, Refused>;
 
@@ -43,12 +45,9 @@ type Answer = std::result::Result<Response, Refused>;
 pub(super) async fn lease_jobs(api: Api, headers: HeaderMap, body: Body) -> Answer {
     // The memory of the body is given back before the wait.
     let asked = read::<LeaseJobsBody>(&api, &headers, body).await.map(|(asked, _arrival)| asked)?;
-    let asked = LeaseRequest::try_from(asked)?;
-    let worker = asked.worker.clone();
-    let jobs = api.service.lease_jobs(asked).await?;
-    let unsent = api.service.unsent(&worker, &jobs);
+    let (jobs, unsent) = api.service.lease_jobs(asked.try_into()?).await?;
     let mut response = apart(payload_bytes(&jobs), || json(&LeaseJobsResponse::from(jobs))).await;
-    response.extensions_mut().insert(unsent);
+    response.extensions_mut().insert(Arc::new(unsent));
     Ok(response)
 }
 

@@ -67,6 +67,9 @@ impl PulledJob {
     }
 }
 
+/// The jobs that were leased for a poll, to be given back if they are not sent.
+type Leased = (Vec<PulledJob>, Unsent);
+
 /// How many bytes the payloads of these jobs have together.
 pub fn payload_bytes(jobs: &[PulledJob]) -> usize {
     jobs.iter().filter_map(|job| job.job.payload.as_ref()).map(Vec::len).sum()
@@ -115,11 +118,10 @@ impl Service {
     /// Leases jobs to a worker. If none can start, waits for some; the result is empty if none could start in time, or
     /// the process stops. Of the workers that wait, the one that has waited longest gets jobs first.
     ///
-    /// Jobs that are leased after the future was dropped are given back. If the result cannot be sent to the worker, give
-    /// the jobs back with [`unsent`](Self::unsent). Errors: `InvalidField`; `RouteNotFound` if a
-    /// route is not in the settings; `RouteNotPulled` if its handler is not `pull`; `StoreUnavailable` also if too many
-    /// workers wait; `ShuttingDown`.
-    pub async fn lease_jobs(&self, request: LeaseRequest) -> Result<Vec<PulledJob>> {
+    /// Jobs that are leased after the future was dropped are given back, and so are those of the result until the
+    /// [`Unsent`] is [`sent`](Unsent::sent). Errors: `InvalidField`; `RouteNotFound` if a route is not in the settings;
+    /// `RouteNotPulled` if its handler is not `pull`; `StoreUnavailable` also if too many workers wait; `ShuttingDown`.
+    pub async fn lease_jobs(&self, request: LeaseRequest) -> Result<(Vec<PulledJob>, Unsent)> {
         let asked = request.check(&self.settings.routes().policies(), &self.caller)?;
         // Given back when the worker is answered or has gone.
         let _place = self.work.places.take(self.caller.token_name())?;

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::polls::{Poll, Polls};
-use super::{PulledJob, Unsent};
+use super::{Leased, PulledJob, Unsent};
 use crate::domain::clock::Clock;
 use crate::domain::error::Error;
 use crate::domain::route::RouteName;
@@ -189,13 +189,18 @@ async fn hand_over(shared: &Shared, poll: Poll, jobs: Vec<ClaimedJob>) {
     let waited = |job: &ClaimedJob| (job.route.clone(), job.claimed_at.duration_since(job.available_at));
     let waited = jobs.iter().map(waited).collect::<Vec<_>>();
     let jobs = jobs.into_iter().map(|job| PulledJob::new(job, lease)).collect();
-    if answer.send(Ok(jobs)).is_ok() {
-        for (route, waited) in waited {
-            shared.metrics.leased(route.as_str(), waited.try_into().unwrap_or_default());
+    let unsent = Unsent::new(Arc::clone(&shared.store), worker, leases);
+    match answer.send(Ok((jobs, unsent))) {
+        Ok(()) => {
+            for (route, waited) in waited {
+                shared.metrics.leased(route.as_str(), waited.try_into().unwrap_or_default());
+            }
         }
-        return;
+        Err(refused) => {
+            let (_, unsent) = refused.unwrap_or_default();
+            unsent.give_back().await;
+        }
     }
-    Unsent::new(Arc::clone(&shared.store), worker, leases).give_back().await;
 }
 
 /// The result of a claim in progress. Never ready if there is none.
@@ -216,6 +221,6 @@ fn sleep_to(clock: &dyn Clock, at: Option<Duration>) -> BoxFuture<'static, ()> {
 
 fn without_jobs(polls: Vec<Poll>) {
     for poll in polls {
-        let _ = poll.answer.send(Ok(Vec::new()));
+        let _ = poll.answer.send(Ok(Leased::default()));
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::PulledJob;
+use super::Leased;
 use crate::domain::error::Result;
 use crate::domain::route::RouteName;
 
@@ -28,7 +28,7 @@ pub(super) struct Poll {
     /// The monotonic time at which it is answered without jobs.
     pub(super) until: Duration,
     /// Where the answer goes. It is closed once the caller has gone.
-    pub(super) answer: oneshot::Sender<Result<Vec<PulledJob>>>,
+    pub(super) answer: oneshot::Sender<Result<Leased>>,
 }
 
 /// Where a poll stands in the round.
@@ -164,7 +164,7 @@ impl Polls {
 mod tests {
     use super::*;
 
-    type Answered = oneshot::Receiver<Result<Vec<PulledJob>>>;
+    type Answered = oneshot::Receiver<Result<Leased>>;
 
     /// A poll of a worker for these routes, and the end at which its caller waits.
     fn poll(worker: &str, routes: &[&str], until: u64) -> (Poll, Answered) {
