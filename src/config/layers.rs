@@ -166,9 +166,10 @@ impl Layers {
         read(table.get(name).map(|value| Value::new(file, name.to_owned(), value)))
     }
 
-    /// Whether the file, if there is one, is valid TOML. If not, a part of it may be missing.
+    /// Whether the file, if there is one, is valid TOML, and all its settings and tables are known. If not, a part of it
+    /// may be missing.
     pub(super) fn are_whole(&self) -> bool {
-        self.file.as_ref().is_none_or(|file| file.parse().1.is_empty())
+        !self.mistakes.iter().any(|mistake| matches!(mistake.origin, Origin::File { .. }))
     }
 
     /// The mistakes in the file, without those in values.

@@ -1,5 +1,5 @@
-//! Reads what a command needs to ask the hookbox that serves with the same settings. Mistakes in all else do not matter:
-//! that hookbox serves with the settings that it had before.
+//! Reads what a command needs to ask the hookbox that serves with the same settings. Mistakes in other values do not
+//! matter: that hookbox serves with the settings that it had before.
 
 use std::net::SocketAddr;
 
@@ -25,8 +25,8 @@ pub struct Reach {
 
 impl Reach {
     /// Reads the settings, so far as they can be read. Errors: `http_addr` is wrong. With [`ServerCheck::Own`] also if
-    /// `[tls]` is wrong or a file of it cannot be used, or if the settings file is not TOML, so that `[tls]` may be missing:
-    /// a token must not be sent without TLS.
+    /// `[tls]` is wrong or a file of it cannot be used; or if the settings file is not TOML, or has an unknown name. That
+    /// may be `[tls]` or `http_addr`: a token must not be sent without TLS, or to another program.
     pub fn new(layers: &Layers, check: ServerCheck) -> Result<Self, Mistakes> {
         let read = Reader::new(layers);
         let (has_tls, tls) = layers.read_tls(|tls| (tls.is_some(), tls::tls(&read, tls)));

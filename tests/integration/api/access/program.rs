@@ -69,6 +69,25 @@ fn health_sends_no_token_because_it_does_not_check_the_server() {
     assert!(head.starts_with("GET /") && !head.to_ascii_lowercase().contains("authorization"), "{head}");
 }
 
+#[test]
+fn reload_sends_no_token_while_a_name_in_the_file_is_unknown() {
+    let place = Place::new(&[("HOOKBOX_ADMIN_TOKEN", ADMIN)]);
+    // Where REST would be with the defaults, or without TLS.
+    let listener = TcpListener::bind(("127.0.0.1", place.http_port())).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    for (settings, mistake) in [
+        ("htp_addr = \"127.0.0.1:1\"", "did you mean `http_addr`?"),
+        ("[tsl]\ncert = \"server.pem\"\nkey = \"server.key\"", "the setting `tsl` is not known"),
+    ] {
+        write(&place, settings);
+        let ended = place.run(&["reload"]);
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(64), "{told}");
+        assert!(told.contains(mistake), "{told}");
+        assert!(listener.accept().is_err(), "nothing is asked");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_cannot_leave_a_public_address_without_a_token() {
     let place = public(&[]);
