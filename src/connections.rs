@@ -5,7 +5,8 @@
 //! rest of them or to take their answers; among these, of the one that has been quiet for longest. So a client that only
 //! opens connections, or takes no answers, cannot keep other clients from connecting. A connection with a request that
 //! hookbox works on, or with a stream that has nothing to tell yet, is never closed, unless the request needs no token and
-//! may last, as a watch of health: if all have one, the new connection is closed.
+//! may last, as a watch of health: if all have one, the new connection is closed. Until the client ends the requests of a
+//! pipeline (`SubmitWebhooks`), hookbox waits for the rest of them, also while it stores those that are here.
 
 mod answer;
 mod answers;
@@ -22,7 +23,7 @@ mod tls;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub use self::answer::Answer;
 pub use self::answers::{AnswerRoom, Turn};
 use self::answers::{Answers, TURNS_OF_CONNECTION};
 pub use self::arrival::{Arrival, Bodies, Room};
+use self::exchange::Requests;
 pub use self::exchange::{Exchange, InProgress, Waiting};
 pub use self::holding::Holding;
 pub use self::open_files::{connections_for_open_files, raise_open_files};
@@ -81,10 +83,7 @@ struct Activity {
     /// The address of the client.
     client: IpAddr,
     has_asked: AtomicBool,
-    /// Requests whose response is not written yet.
-    requests: AtomicU32,
-    /// Those of them with which hookbox waits for the client.
-    waiting: AtomicU32,
+    requests: Requests,
     /// When the connection was accepted, or a request last began, went on, was answered or ended.
     moment: AtomicU64,
     /// For answers that may be large, until they are written.
@@ -137,8 +136,7 @@ impl Connections {
             number,
             client,
             has_asked: AtomicBool::default(),
-            requests: AtomicU32::default(),
-            waiting: AtomicU32::default(),
+            requests: Requests::default(),
             moment: AtomicU64::default(),
             turns: Arc::new(Semaphore::new(TURNS_OF_CONNECTION)),
             rounds: Rounds::default(),
@@ -205,11 +203,10 @@ impl Connection {
 
     /// How little the connection is worth. None if it must not give way.
     fn rank(&self) -> Option<Rank> {
-        let requests = self.activity.requests.load(Ordering::Relaxed);
-        let tier = match requests {
-            0 if !self.has_asked() => 0,
-            0 => 1,
-            _ if self.activity.waiting.load(Ordering::Relaxed) >= requests => 2,
+        let tier = match self.activity.requests.counts() {
+            (0, _) if !self.has_asked() => 0,
+            (0, _) => 1,
+            (requests, waiting) if waiting >= requests => 2,
             _ => return None,
         };
         Some((tier, self.activity.moment.load(Ordering::Relaxed)))
@@ -217,7 +214,7 @@ impl Connection {
 
     /// Whether a request is in progress.
     fn is_busy(&self) -> bool {
-        self.activity.requests.load(Ordering::Relaxed) > 0
+        self.activity.requests.counts().0 > 0
     }
 
     /// Begins the next round. Returns false if the client did not take a part of an answer in time.

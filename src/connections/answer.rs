@@ -41,16 +41,17 @@ impl<B> Answer<B> {
         let due = kept.in_progress.rounds().hand_out(rounds);
         let waiting = kept.in_progress.exchange().wait();
         waiting.goes_on();
-        Bytes::from_owner(Part { bytes, kept, due, _waiting: waiting })
+        Bytes::from_owner(Part { bytes, due, _waiting: waiting, kept })
     }
 }
 
 /// The owner of bytes that were handed out.
 struct Part {
     bytes: Bytes,
-    kept: Arc<Kept>,
     due: Due,
+    // Dropped before the request ends. Otherwise, for a moment, hookbox would seem to wait for another request.
     _waiting: Waiting,
+    kept: Arc<Kept>,
 }
 
 impl AsRef<[u8]> for Part {

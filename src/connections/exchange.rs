@@ -1,12 +1,36 @@
 //! Requests and their answers. A connection does not keep its place for a request while hookbox waits for the client.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::answers::Turn;
 use super::rounds::Rounds;
 use super::{Activity, Connection};
 use crate::domain::error::Result;
+
+/// The requests of a connection whose response is not written yet, and those of them with which hookbox waits for the
+/// client. One number has both, so that a request that begins is never seen as one of them only.
+#[derive(Debug, Default)]
+pub(super) struct Requests(AtomicU64);
+
+impl Requests {
+    const ONE: u64 = 1 << 32;
+    const WAITING: u64 = 1;
+
+    /// How many there are, and with how many of them hookbox waits for the client.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let counts = self.0.load(Ordering::Relaxed);
+        (counts / Self::ONE, counts % Self::ONE)
+    }
+
+    fn add(&self, counts: u64) {
+        self.0.fetch_add(counts, Ordering::Relaxed);
+    }
+
+    fn remove(&self, counts: u64) {
+        self.0.fetch_sub(counts, Ordering::Relaxed);
+    }
+}
 
 /// A request of a connection, and its answer.
 #[derive(Clone, Debug)]
@@ -22,11 +46,9 @@ struct State {
 impl Exchange {
     /// Notes that a request has begun.
     pub(super) fn begin(connection: Connection) -> (InProgress, Waiting) {
-        let exchange = Self(Arc::new(State { connection, waits: AtomicU32::default() }));
-        // First, so that hookbox waits from the beginning.
-        let waiting = exchange.wait();
-        exchange.activity().requests.fetch_add(1, Ordering::Relaxed);
-        (InProgress(exchange), waiting)
+        let exchange = Self(Arc::new(State { connection, waits: AtomicU32::new(1) }));
+        exchange.activity().requests.add(Requests::ONE + Requests::WAITING);
+        (InProgress(exchange.clone()), Waiting(exchange))
     }
 
     /// The connection of the request.
@@ -47,7 +69,7 @@ impl Exchange {
     /// Notes that hookbox waits for the client, until the value is dropped.
     pub fn wait(&self) -> Waiting {
         if self.0.waits.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.activity().waiting.fetch_add(1, Ordering::Relaxed);
+            self.activity().requests.add(Requests::WAITING);
         }
         Waiting(self.clone())
     }
@@ -79,7 +101,7 @@ impl InProgress {
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.0.activity().requests.fetch_sub(1, Ordering::Relaxed);
+        self.0.activity().requests.remove(Requests::ONE);
         self.connection().note();
     }
 }
@@ -99,7 +121,7 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if self.0.0.waits.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.activity().waiting.fetch_sub(1, Ordering::Relaxed);
+            self.0.activity().requests.remove(Requests::WAITING);
         }
     }
 }

@@ -5,17 +5,17 @@ use std::task::{Context, Poll};
 
 use http_body::{Body, Frame, SizeHint};
 
-/// The body `B`, and what is dropped with it.
+/// The body `B`, and what is dropped with it, right before it.
 #[derive(Debug)]
 pub struct Holding<B, G> {
-    body: B,
     _held: G,
+    body: B,
 }
 
 impl<B, G> Holding<B, G> {
     /// Drops `held` with the body.
     pub fn new(body: B, held: G) -> Self {
-        Self { body, _held: held }
+        Self { _held: held, body }
     }
 }
 
