@@ -153,7 +153,7 @@ impl Places {
             tracing::warn!(
                 connections = self.limit,
                 closed = self.untold,
-                "the connection limit is reached; closing connections that wait for no answer"
+                "the connection limit is reached; closing connections that hookbox does not work for"
             );
             (self.untold, self.told) = (0, Some(now));
         }
