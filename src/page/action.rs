@@ -11,14 +11,17 @@ use url::form_urlencoded;
 
 use super::Shared;
 use super::context::{Context, FORM_TOKEN, Turned, inner_path};
-use crate::access::{Role, role_of_form};
+use crate::access::role_of_form;
 use crate::connections::{Arrival, Bodies, Unread};
 use crate::domain::error::{Error, Reason, Result};
 
-/// The most bytes of a form as it is sent.
+/// The forms with a body of a webhook.
+const WITH_BODY: [&str; 2] = ["/webhooks/{id}/send", "/sources/{source}/test"];
+
+/// The most bytes of a form with a body, as it is sent.
 const MAX_FORM_BYTES: usize = 1024 * 1024;
 
-/// The most bytes of a form that the role `Operate` is not needed for, such as that of the login.
+/// The most bytes of any other form. What is made of its fields can take many times as much memory.
 pub(super) const MAX_SMALL_FORM_BYTES: usize = 16 * 1024;
 
 /// The media type of forms.
@@ -35,12 +38,14 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Shared> for Action<T> {
     async fn from_request(request: Request, shared: &Shared) -> std::result::Result<Self, Turned> {
         let (mut head, body) = request.into_parts();
         let mut context = Context::from_request_parts(&mut head, shared).await?;
-        let role = role_of(&head, shared);
+        let path = path_of(&head, shared);
+        let role = role_of_form(path);
+        let limit = if WITH_BODY.contains(&path) { MAX_FORM_BYTES } else { MAX_SMALL_FORM_BYTES };
         // Before the form arrives, so that strangers take no memory.
         if let Err(error) = context.caller.check_role(role) {
             return Err(context.failed(&error).into());
         }
-        match fields(&context, &head.headers, body, role).await {
+        match fields(&context, &head.headers, body, limit).await {
             Ok((fields, arrival)) => {
                 context.keep(arrival);
                 Ok(Self(context, fields))
@@ -63,20 +68,19 @@ impl From<Error> for FormRefusal {
     }
 }
 
-/// The role that the form of a request needs.
-fn role_of(head: &Parts, shared: &Shared) -> Role {
+/// The path of the form of a request as the page serves it, such as `/webhooks/{id}/send`.
+fn path_of<'a>(head: &'a Parts, shared: &Shared) -> &'a str {
     let path = head.extensions.get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
-    role_of_form(inner_path(path, &shared.pages.base_path))
+    inner_path(path, &shared.pages.base_path)
 }
 
-/// The fields of a form, and its memory.
+/// The fields of a form of at most `limit` bytes, and its memory.
 async fn fields<T: DeserializeOwned>(
     context: &Context,
     headers: &HeaderMap,
     body: Body,
-    role: Role,
+    limit: usize,
 ) -> std::result::Result<(T, Arrival), FormRefusal> {
-    let limit = if role == Role::Operate { MAX_FORM_BYTES } else { MAX_SMALL_FORM_BYTES };
     let (form, arrival) = read_form(headers, body, limit, &context.shared.pages.bodies).await?;
     if has_token(context, &form) {
         Ok((deserialized(form).await?, arrival))
