@@ -5,16 +5,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Result};
+
+/// How long a read may take. Callers of a read that never ends would wait for ever, and so would all that come later.
+const READ_TIME: Duration = Duration::from_secs(10);
 
 /// A read that runs once at a time. Callers that come meanwhile take its result, and a success is kept for a while.
 #[derive(Debug)]
 pub(super) struct Recent<T> {
     /// For how long after a read its success is kept.
     kept_for: Duration,
+    /// [`READ_TIME`], except in tests.
+    read_time: Duration,
     /// How many reads have ended.
     ended: Arc<AtomicU64>,
     /// Locked during a read.
@@ -27,10 +34,11 @@ type Last<T> = (Duration, Result<T>);
 impl<T: Clone + Send + 'static> Recent<T> {
     /// Keeps each success for this long after the read.
     pub(super) fn kept_for(kept_for: Duration) -> Self {
-        Self { kept_for, ended: Arc::default(), last: Arc::default() }
+        Self { kept_for, read_time: READ_TIME, ended: Arc::default(), last: Arc::default() }
     }
 
-    /// The success of the last read if it is kept, else the result of `read`. Errors: those of `read`.
+    /// The success of the last read if it is kept, else the result of `read`. Errors: those of `read`; `StoreUnavailable`
+    /// after [`READ_TIME`].
     ///
     /// A read goes on if its caller goes away. Otherwise callers that come and go would each make the store read, which
     /// does not stop for them.
@@ -51,8 +59,9 @@ impl<T: Clone + Send + 'static> Recent<T> {
             }
         }
         let (clock, ended) = (Arc::clone(clock), Arc::clone(&self.ended));
+        let read = timeout(self.read_time, read);
         let reading = async move {
-            let result = read.await;
+            let result = read.await.unwrap_or_else(|late| Err(not_in_time(late)));
             *last = Some((clock.monotonic(), result.clone()));
             ended.fetch_add(1, Ordering::SeqCst);
             result
@@ -61,8 +70,14 @@ impl<T: Clone + Send + 'static> Recent<T> {
     }
 }
 
+/// The error for a read that took too long.
+fn not_in_time(late: Elapsed) -> Error {
+    Error::store_unavailable("the store did not answer in time; try again", late)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
     use std::sync::atomic::AtomicU32;
 
     use futures::FutureExt as _;
@@ -115,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn callers_that_come_during_a_read_take_its_result_however_long_it_takes() {
+    async fn callers_that_come_during_a_read_take_its_result() {
         let (recent, reads, (time, clock)) = (Recent::kept_for(Duration::ZERO), Reads::default(), clocks());
         let mut first = Box::pin(recent.get(&clock, reads.clone().read()));
         let mut second = Box::pin(recent.get(&clock, reads.clone().read()));
@@ -139,6 +154,15 @@ mod tests {
         }
         reads.end.notify_one();
         assert_eq!(recent.get(&clock, reads.read()).await.expect("reads"), 2);
+    }
+
+    #[tokio::test]
+    async fn a_read_that_never_ends_fails_and_the_next_caller_reads_again() {
+        let recent = Recent { read_time: Duration::from_millis(1), ..Recent::kept_for(SECOND) };
+        let (_, clock) = clocks();
+        let late = recent.get(&clock, pending()).await.expect_err("it takes too long");
+        assert_eq!(late.reason(), Reason::StoreUnavailable);
+        assert_eq!(recent.get(&clock, async { Ok(1) }).await.expect("reads"), 1);
     }
 
     #[tokio::test]
