@@ -140,7 +140,8 @@ pub async fn run(
     stopping.cancel();
     parts.stop(config.shutdown_grace, servers.both_ended()).await;
     tracing::info!("hookbox has stopped");
-    served
+    // A task may have panicked while hookbox stopped.
+    served.and_then(|()| if metrics.vital_tasks().have_failed() { Err(RunError::VitalTask) } else { Ok(()) })
 }
 
 /// Waits until `shutdown` is ready, then for `shutdown_delay`, during which hookbox is not ready, but still serves.

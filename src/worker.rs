@@ -149,15 +149,17 @@ impl Pool {
     }
 
     /// Stops claiming jobs, and gives running attempts `grace` to finish. Then tells the attempts that are
-    /// left to stop, and waits up to `STOP_TIME`. Returns how many attempts still run after that. If a vital task has
-    /// panicked, attempts get no grace: their outcomes may not be recorded, or their leases not be renewed.
+    /// left to stop, and waits up to `STOP_TIME`. Returns how many attempts still run after that. Once a vital task has
+    /// panicked, attempts get no more grace: their outcomes may not be recorded, or their leases not be renewed.
     pub async fn shutdown(self, grace: Duration) -> usize {
         let shared = &self.shared;
-        let grace = if shared.metrics.vital_tasks().have_failed() { Duration::ZERO } else { grace };
         shared.draining.cancel();
         // A claim in progress must end first, so that the wait below includes its jobs.
         let _ = self.dispatcher.await;
-        wait_until_idle(shared, grace).await;
+        tokio::select! {
+            () = wait_until_idle(shared, grace) => {}
+            () = shared.metrics.vital_tasks().failed() => {}
+        }
         let stopped = shared.slots.stop_all();
         if stopped > 0 {
             tracing::info!(

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use hookbox::internals::app::RunError;
 use hookbox::internals::domain::clock::{Clock, ManualClock, Signal};
 use hookbox::internals::keys::Network;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use serde_json::json;
 
@@ -21,7 +21,7 @@ use crate::api::work::call;
 struct Faulty {
     clock: Arc<ManualClock>,
     time: Duration,
-    panics: usize,
+    panics: AtomicUsize,
     /// How many tasks began to sleep for this time.
     sleeps: AtomicUsize,
 }
@@ -35,7 +35,8 @@ impl Faulty {
         panics: usize,
     ) -> (Hookbox, Arc<Self>) {
         let clock = Arc::new(ManualClock::new(START.parse().unwrap()));
-        let faulty = Arc::new(Self { clock: Arc::clone(&clock), time, panics, sleeps: AtomicUsize::new(0) });
+        let (panics, sleeps) = (AtomicUsize::new(panics), AtomicUsize::new(0));
+        let faulty = Arc::new(Self { clock: Arc::clone(&clock), time, panics, sleeps });
         let its_clock = Arc::clone(&faulty);
         (Hookbox::by(home, clock, its_clock, settings, Network::system()), faulty)
     }
@@ -56,7 +57,8 @@ impl Clock for Faulty {
 
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
         if time == self.time {
-            assert!(self.sleeps.fetch_add(1, Ordering::SeqCst) >= self.panics, "the fault of this test");
+            let panics = self.panics.load(Ordering::SeqCst);
+            assert!(self.sleeps.fetch_add(1, Ordering::SeqCst) >= panics, "the fault of this test");
         }
         self.clock.sleep(time)
     }
@@ -72,6 +74,22 @@ async fn a_hookbox_that_can_renew_no_leases_stops_with_an_error(#[values(Sqlite,
     // Leases are looked at after a third of their time.
     let (mut hookbox, _) =
         Faulty::start(Home::new(store, ""), &[("lease", "1s")], Duration::from_secs(1) / 3, usize::MAX);
+    assert!(matches!(hookbox.failed().await, RunError::VitalTask));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_panic_during_the_stop_ends_the_grace_and_is_an_error(#[values(Sqlite, Postgres)] store: Store) {
+    let (look_every, grace) = (Duration::from_secs(1) / 3, Duration::from_secs(7 * 60));
+    let settings = [("lease", "1s"), ("shutdown_grace", "7m")];
+    let (mut hookbox, faulty) = Faulty::start(Home::new(store, ""), &settings, look_every, 0);
+    let _gate = hookbox.handler.will_hold();
+    hookbox.rest.accept("evt-001").await;
+    hookbox.wait_for_runs(1).await;
+    hookbox.begin_to_stop();
+    eventually("the grace", || async { (faulty.clock.sleepers_for(grace) == 1).then_some(()) }).await;
+    faulty.panics.store(usize::MAX, Ordering::SeqCst);
+    hookbox.advance(SignedDuration::from_millis(334));
     assert!(matches!(hookbox.failed().await, RunError::VitalTask));
 }
 
