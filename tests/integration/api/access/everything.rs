@@ -178,7 +178,8 @@ async fn where_tokens_are_needed_any_host_is_answered_but_no_foreign_page() {
     Answer::of(foreign).await.problem(403, "ORIGIN_NOT_ALLOWED");
 }
 
-#[tokio::test]
+// The client closes its connection while hookbox stops, so that it need not wait for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_token_counts_over_http_2_too() {
     let hookbox = with_roles();
     let client = crate::support::client::client_builder().http2_prior_knowledge().build().unwrap();
@@ -188,7 +189,8 @@ async fn a_token_counts_over_http_2_too() {
     assert_eq!(client.get(&url).bearer_auth(secret("read")).send().await.unwrap().status(), 200);
 }
 
-#[tokio::test]
+// The client closes its connection while hookbox stops, so that it need not wait for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_call_with_a_content_type_that_a_page_can_send_is_refused() {
     let hookbox = Hookbox::with_routes(Sqlite, "");
     let client = client_builder().http2_prior_knowledge().build().unwrap();

@@ -1,6 +1,6 @@
 //! The stream of new webhooks.
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use hookbox::internals::grpc::proto;
 use reqwest::{Method, Response};
 use rstest::rstest;
@@ -92,11 +92,11 @@ async fn every_webhook_that_comes_in_is_sent_once_in_order(#[values(Sqlite, Post
 async fn a_stream_begins_after_a_position_and_misses_nothing(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::with_routes(store, ROUTES);
     let first = hookbox.rest.accept("first").await;
-    let mut ids = Vec::new();
     // More than one read returns.
-    for number in 0..1_200 {
-        ids.push(hookbox.rest.accept(&number.to_string()).await);
-    }
+    let keys = (0..1_200).map(|number| number.to_string()).collect::<Vec<_>>();
+    let accepted = stream::iter(&keys).map(|key| hookbox.rest.accept(key)).buffer_unordered(50);
+    let mut ids = accepted.collect::<Vec<_>>().await;
+    ids.sort_unstable();
     let mut events = Events::open(&hookbox.rest, &format!("?after={first}")).await;
     events.next().await;
     let mut position = String::new();

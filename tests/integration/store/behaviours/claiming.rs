@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 
 use futures::future::join_all;
+use hookbox::internals::domain::content_type::ContentType;
 use hookbox::internals::domain::job::Status;
+use hookbox::internals::domain::payload::Payload;
 use hookbox::internals::domain::webhook::NewWebhook;
 
 use crate::store::harness::Harness;
-use crate::store::inbox::{Inbox, event_type, keys, milliseconds, seconds, source, webhook_with};
+use crate::store::inbox::{Inbox, event_type, keys, milliseconds, seconds, source, webhook, webhook_with};
 use crate::store::routes::{default_job, job, ordered, policy, route};
 
 pub(crate) async fn a_claim_takes_the_jobs_due_longest_up_to_its_threads<H: Harness>() {
@@ -157,9 +159,11 @@ pub(crate) async fn a_claim_returns_when_the_next_job_is_due<H: Harness>() {
 pub(crate) async fn a_claim_returns_a_limited_number_of_bytes_and_the_next_one_the_rest<H: Harness>() {
     const BYTES: usize = 24 * 1024 * 1024;
     let inbox = Inbox::<H>::new().await;
-    let payload = format!("\"{}\"", "x".repeat(BYTES));
+    let payload = vec![b'x'; BYTES];
     for key in ["a", "b", "c", "d"] {
-        inbox.accept(webhook_with(key, &payload), vec![job("default")]).await.expect("accepts");
+        let payload = Payload::of_bytes(payload.clone(), ContentType::BYTES);
+        let webhook = NewWebhook { payload, ..webhook(key) };
+        inbox.accept(webhook, vec![job("default")]).await.expect("accepts");
         inbox.advance(milliseconds(1));
     }
     let mut all = Vec::new();
@@ -168,7 +172,7 @@ pub(crate) async fn a_claim_returns_a_limited_number_of_bytes_and_the_next_one_t
         assert!((1..4).contains(&jobs.len()), "{} jobs at once", jobs.len());
         for job in &jobs {
             assert_eq!(job.attempt, 1, "a job that was given back was not attempted");
-            assert!(job.payload.as_deref() == Some(payload.as_bytes()), "the payload is whole");
+            assert!(job.payload.as_deref() == Some(&payload[..]), "the payload is whole");
         }
         all.extend(jobs);
     }
