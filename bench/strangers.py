@@ -4,10 +4,16 @@ Needs Python 3.9 and Linux, and for PostgreSQL psql.
 
     bench/strangers.py target/release/hookbox
     bench/strangers.py target/release/hookbox --store postgres --open-files 1024
+    bench/strangers.py target/release/hookbox --open-files 1024 untaken reflection
 
 Each line: the p99 of the honest sender in milliseconds and its ratio to that without an attack, the slowest /healthz,
 and the memory of hookbox in MiB, the largest and the last: all that is resident (VmRSS), and the part of it that is not
 pages of files (RssAnon). `after` is 15 s after the last attack. The attacks come from a process of their own.
+
+Two attacks close the HTTP/2 window, so that the client never takes an answer. Both acknowledge SETTINGS and pings.
+`untaken` opens --connections connections and sends one GET /healthz on each. With --open-files 1024 there are places
+for 864 of the default of 1,000. `reflection` makes 200 calls of gRPC's ServerReflectionInfo on one connection, and sends
+three list_services messages on each, with a host that fills the 4 KiB that a message may have.
 """
 
 import argparse, asyncio, json, logging, multiprocessing, os, resource, signal, statistics, struct, subprocess, tempfile, time, urllib.request
@@ -22,6 +28,7 @@ def arguments():
     parser.add_argument("program")
     parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--open-files", type=int, default=65536, help="limit of hookbox on open files")
+    parser.add_argument("--connections", type=int, default=1000, help="connections of the attack untaken")
     parser.add_argument("--seconds", type=int, default=12, help="how long each attack lasts")
     parser.add_argument("attacks", nargs="*", help="all, if none is named")
     return parser.parse_args()
@@ -149,27 +156,31 @@ async def http2(port, window=65535):
     return reader, writer
 
 
+def get(stream, path):
+    fields = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", path), (b":authority", b"localhost")]
+    return headers(stream, fields, True)
+
+
 async def unread(port, path):
     """Streams whose answers are never read."""
     held = []
     for _ in range(4):
         _, writer = await http2(port, window=0)
         for number in range(200):
-            fields = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", path), (b":authority", b"localhost")]
-            writer.write(headers(2 * number + 1, fields, True))
+            writer.write(get(2 * number + 1, path))
         held.append(writer)
     return held, None
 
 
-def grpc_head(stream, method):
-    path = b"/hookbox.v1.WebhookService/" + method
+def grpc_head(stream, method, service=b"hookbox.v1.WebhookService"):
+    path = b"/" + service + b"/" + method
     fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"localhost"),
               (b"content-type", b"application/grpc"), (b"te", b"trailers")]
     return headers(stream, fields, False)
 
 
 class Flow:
-    """Sends data as far as the windows of the server allow."""
+    """Acknowledges SETTINGS and pings, and sends data as far as the windows of the server allow."""
 
     def __init__(self, reader, writer):
         self.reader, self.writer, self.connection, self.initial, self.streams = reader, writer, 65535, 65535, {}
@@ -193,6 +204,8 @@ class Flow:
                         if name == 4:
                             self.initial = value
                     self.writer.write(frame(4, 1, 0))
+                elif kind == 6 and not flags & 1:
+                    self.writer.write(frame(6, 1, 0, payload))
                 elif kind == 3:
                     self.streams[stream] = -1
                 self.more.set()
@@ -215,6 +228,20 @@ class Flow:
             await self.writer.drain()
 
 
+async def untaken(count):
+    """Connections that never take the answer to a request."""
+    held, tasks = [], []
+    for _ in range(count):
+        try:
+            reader, writer = await asyncio.wait_for(http2(HTTP, window=0), 5)
+        except (OSError, asyncio.TimeoutError):
+            continue
+        writer.write(get(1, b"/healthz"))
+        tasks.append(asyncio.create_task(Flow(reader, writer).listen()))
+        held.append(writer)
+    return held, asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def unfinished(count, bytes):
     """Messages of which the last byte is missing, on one connection."""
     reader, writer = await http2(GRPC)
@@ -227,13 +254,15 @@ async def unfinished(count, bytes):
     return [writer], asyncio.gather(*tasks, return_exceptions=True)
 
 
+def field(tag, data):
+    length, out = len(data), bytes([tag << 3 | 2])
+    while length > 127:
+        out, length = out + bytes([length & 127 | 128]), length >> 7
+    return out + bytes([length]) + data
+
+
 def message(number, payload):
     """A SubmitWebhookRequest: idempotency_key = 1, event_type = 2, payload_json as bytes or text = 3 or 4."""
-    def field(tag, data):
-        length, out = len(data), bytes([tag << 3 | 2])
-        while length > 127:
-            out, length = out + bytes([length & 127 | 128]), length >> 7
-        return out + bytes([length]) + data
     return field(1, b"key %d" % number) + field(2, b"pipeline") + field(4, payload)
 
 
@@ -255,6 +284,21 @@ async def pipelines(count, messages, bytes):
     return held, asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def reflection(count, messages, bytes):
+    """Calls on one connection that never take their answers, which repeat the host of a message twice."""
+    # A ServerReflectionRequest: host = 1, list_services = 7. Their tags and lengths take 5 bytes.
+    data = field(1, b"h" * (bytes - 5)) + field(7, b"")
+    reader, writer = await http2(GRPC, window=0)
+    flow = Flow(reader, writer)
+    tasks = [asyncio.create_task(flow.listen())]
+    for number in range(count):
+        stream = 2 * number + 1
+        writer.write(grpc_head(stream, b"ServerReflectionInfo", b"grpc.reflection.v1.ServerReflection"))
+        sent = (b"\0" + struct.pack(">I", len(data)) + data) * messages
+        tasks.append(asyncio.create_task(flow.send(stream, sent)))
+    return [writer], asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def bodies(count, bytes):
     async def post(number):
         body = b'{"event_type":"body","payload":"' + b"b" * bytes + b'"}'
@@ -270,25 +314,27 @@ async def bodies(count, bytes):
 
 
 ATTACKS = {
-    "idle http": lambda: connections(HTTP, 2000),
-    "idle grpc": lambda: connections(GRPC, 2000),
-    "trickle http": lambda: connections(HTTP, 2000, POST_HEAD, True),
-    "trickle grpc": lambda: connections(GRPC, 2000, PREFACE[:4], True),
-    "unread http": lambda: unread(HTTP, b"/openapi.json"),
-    "unread grpc": lambda: unread(GRPC, b"/"),
-    "unfinished": lambda: unfinished(1000, MIB),
-    "pipelines": lambda: pipelines(20, 256, MIB - 100),
-    "bodies": lambda: bodies(300, MIB - 200),
+    "idle http": lambda options: connections(HTTP, 2000),
+    "idle grpc": lambda options: connections(GRPC, 2000),
+    "trickle http": lambda options: connections(HTTP, 2000, POST_HEAD, True),
+    "trickle grpc": lambda options: connections(GRPC, 2000, PREFACE[:4], True),
+    "unread http": lambda options: unread(HTTP, b"/openapi.json"),
+    "unread grpc": lambda options: unread(GRPC, b"/"),
+    "untaken": lambda options: untaken(options.connections),
+    "reflection": lambda options: reflection(200, 3, 4096),
+    "unfinished": lambda options: unfinished(1000, MIB),
+    "pipelines": lambda options: pipelines(20, 256, MIB - 100),
+    "bodies": lambda options: bodies(300, MIB - 200),
 }
 
 
-def attacker(names, begun, stop):
+def attacker(names, options, begun, stop):
     """A process that attacks until it is stopped. What it holds is closed at its end."""
     # Connections that hookbox has closed are expected.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
     async def run():
-        held = [await ATTACKS[name]() for name in names]
+        held = [await ATTACKS[name](options) for name in names]
         begun.set()
         while not stop.is_set() and held:
             await asyncio.sleep(0.1)
@@ -297,10 +343,10 @@ def attacker(names, begun, stop):
     asyncio.run(run())
 
 
-async def phase(name, watch, attacks, seconds, alone):
+async def phase(name, watch, attacks, options, seconds, alone):
     """Attacks while `watch` looks. Prints a line, and returns the p99 in milliseconds."""
     begun, stop = multiprocessing.Event(), multiprocessing.Event()
-    child = multiprocessing.Process(target=attacker, args=(attacks, begun, stop)) if attacks else None
+    child = multiprocessing.Process(target=attacker, args=(attacks, options, begun, stop)) if attacks else None
     if child:
         child.start()
         while not begun.is_set() and child.is_alive():
@@ -320,15 +366,15 @@ async def phase(name, watch, attacks, seconds, alone):
 
 
 async def attack(options, process):
-    await phase("warm up", Watch(process), [], 3, None)
-    alone = await phase("alone", Watch(process), [], options.seconds, None)
+    await phase("warm up", Watch(process), [], options, 3, None)
+    alone = await phase("alone", Watch(process), [], options, options.seconds, None)
     for name in options.attacks or ATTACKS:
-        await phase(name, Watch(process), [name], options.seconds, alone)
+        await phase(name, Watch(process), [name], options, options.seconds, alone)
         await asyncio.sleep(1)
     if not options.attacks:
-        await phase("together", Watch(process), list(ATTACKS), options.seconds, alone)
+        await phase("together", Watch(process), list(ATTACKS), options, options.seconds, alone)
     await asyncio.sleep(15)
-    await phase("after", Watch(process), [], 3, alone)
+    await phase("after", Watch(process), [], options, 3, alone)
 
 
 def main():
