@@ -44,7 +44,7 @@ const WAL_KEPT_BYTES: u64 = 192 * 1024 * 1024;
 /// An exclusive lock of a database file, held until this value is dropped. The kernel also releases the lock
 /// when the process ends, even by a crash.
 #[derive(Debug)]
-pub(super) struct Owner(#[expect(dead_code, reason = "held for its lock")] File);
+pub(super) struct Owner(File);
 
 impl Owner {
     /// Locks the file itself, so that every name of it has the same lock. SQLite's own locks are of another kind
@@ -62,6 +62,14 @@ impl Owner {
             }
             Err(TryLockError::Error(source)) => Err(at(source)),
         }
+    }
+}
+
+impl Drop for Owner {
+    /// Closing the file would not do: a program that is being started has it open as well, until it begins.
+    fn drop(&mut self) {
+        // Without this, the lock ends when that program begins.
+        let _ = self.0.unlock();
     }
 }
 

@@ -234,6 +234,7 @@ impl Hookbox {
         running.join().unwrap().unwrap_err()
     }
 
+    #[expect(clippy::print_stderr, reason = "perhaps it is the reason for what a test has found")]
     fn end(&mut self) {
         self.begin_to_stop();
         let Some(running) = self.running.take() else { return };
@@ -249,7 +250,9 @@ impl Hookbox {
             return;
         }
         let ended = running.join();
-        if !std::thread::panicking() {
+        if std::thread::panicking() {
+            eprintln!("hookbox ended: {ended:?}");
+        } else {
             ended.expect("hookbox does not panic").expect("hookbox stops without an error");
         }
     }

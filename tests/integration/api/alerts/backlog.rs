@@ -28,16 +28,14 @@ async fn a_high_backlog_makes_one_alert_until_it_was_below(#[values(Sqlite, Post
     assert_eq!(alert["event_type"], "hookbox.backlog_high");
     let payload = &alert["payload"];
     assert_eq!((&payload["backlog"], &payload["max_backlog"]), (&json!(8), &json!(10)));
+    // Before more time passes: with it, the lease of a running attempt would end.
+    wait_for_completed(&hookbox, 1).await;
     for _ in 0..20 {
         look(&hookbox).await;
     }
 
     hookbox.rest.post("/v1/resume?source=default").await;
-    eventually("an empty backlog", || async {
-        let stats = hookbox.rest.get("/v1/stats").await.json();
-        (stats["counts"]["completed"] == 9).then_some(())
-    })
-    .await;
+    wait_for_completed(&hookbox, 9).await;
     look(&hookbox).await;
     hookbox.rest.post("/v1/pause?source=default").await;
     submit(8..17).await;
@@ -45,6 +43,12 @@ async fn a_high_backlog_makes_one_alert_until_it_was_below(#[values(Sqlite, Post
     let alerts = wait_for_alerts(&hookbox.rest, 2).await;
     assert_eq!(counts(&alerts), [1, 1]);
     assert_eq!(alerts[1]["payload"]["backlog"], 9);
+}
+
+async fn wait_for_completed(hookbox: &Hookbox, completed: u64) {
+    let stats = async || hookbox.rest.get("/v1/stats").await.json();
+    let is_reached = async || (stats().await["counts"]["completed"] == completed).then_some(());
+    eventually(&format!("{completed} completed jobs"), is_reached).await;
 }
 
 /// Lets hookbox look at its backlog once. Time moves in whole steps of that interval.

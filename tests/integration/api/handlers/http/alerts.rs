@@ -49,6 +49,12 @@ async fn two_routes_whose_targets_are_down_make_no_alerts_about_each_other(
         .await;
     }
     hookbox.rest.accept("evt-002").await;
+    // Before any time passes: with it, the lease of a running attempt would end.
+    let dead_letters = "hookbox_dead_letters_total{route=\"orders\"} 2\n";
+    eventually(dead_letters, || async {
+        hookbox.rest.get("/metrics").await.text.contains(dead_letters).then_some(())
+    })
+    .await;
     let alerts = hookbox
         .as_time_passes("the second alert", || async {
             let list = hookbox.rest.get("/v1/webhooks?source=hookbox").await.json();
