@@ -31,7 +31,7 @@ def arguments():
     parser.add_argument("--connections", type=int, default=1000, help="connections of the attack untaken")
     parser.add_argument("--seconds", type=int, default=12, help="how long each attack lasts")
     parser.add_argument("attacks", nargs="*", help="all, if none is named")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def start(options, folder):
