@@ -22,12 +22,12 @@ use super::dates::{clock_time, relative};
 use super::names::Wanted;
 use super::server::{ServerFlags, block_on, refused, usage};
 use super::signing::Signing;
-use super::tail::{Begin, again, began, lost};
+use super::tail::Begin;
 use super::tell::Format;
 use crate::cli::output::print_on;
 use crate::cli::settings::variable;
 use crate::cli::{EXIT_INTERRUPTED, Failure, note};
-use crate::client::{Client, Following, Happened, Journal, Place, Target};
+use crate::client::{Client, Following, Journal, Place, Target};
 use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
 use crate::domain::id::WebhookId;
@@ -117,7 +117,6 @@ impl Listen {
         place: Place,
     ) -> Result<ExitCode, Failure> {
         let stop = stop_by_ctrl_c();
-        let url = client.url().to_owned();
         let following = Following::new(client.clone(), self.wanted.filter(), place);
         let (sender, mut items) = mpsc::channel(AHEAD);
         tokio::spawn(feed(client, following, sender));
@@ -127,14 +126,7 @@ impl Listen {
             let next = stop.run_until_cancelled(items.recv()).await.flatten();
             let Some(item) = next else { break true };
             match item {
-                Item::Happened(Happened::Began) => note(&began(&url)),
-                Item::Happened(Happened::Lost(why)) => note(&lost(&url, &why)),
-                Item::Happened(Happened::Again) => note(&again(&url)),
-                Item::Happened(Happened::Position(position)) => {
-                    journal.advance(&position).map_err(Box::new)?;
-                }
-                // Webhooks come with their content.
-                Item::Happened(Happened::Arrived(_)) => {}
+                Item::Position(position) => journal.advance(&position).map_err(Box::new)?,
                 Item::Failed(error) => return Err(error.into()),
                 Item::Webhook(arrived, content) => {
                     let Some(content) = stop.run_until_cancelled(content).await else { break true };

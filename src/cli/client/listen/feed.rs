@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::cli::client::tail::{again, began, lost};
+use crate::cli::note;
 use crate::client::{Arrived, Client, ClientError, Content, Following, Happened, Shown, content_of};
 use crate::domain::error::Reason;
 
@@ -16,7 +18,7 @@ const CONTENT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The next step.
 pub(super) enum Item {
-    Happened(Happened),
+    Position(String),
     Webhook(Box<Arrived>, JoinHandle<Result<Option<Content>, ClientError>>),
     Failed(ClientError),
 }
@@ -29,7 +31,20 @@ pub(super) async fn feed(client: Client, mut following: Following, items: mpsc::
                 let content = tokio::spawn(content(client.clone(), arrived.webhook.id.clone()));
                 Item::Webhook(arrived, content)
             }
-            Ok(happened) => Item::Happened(happened),
+            Ok(Happened::Position(position)) => Item::Position(position),
+            // Told at once: what is delivered before it may be waiting for its content.
+            Ok(Happened::Began) => {
+                note(&began(client.url()));
+                continue;
+            }
+            Ok(Happened::Lost(why)) => {
+                note(&lost(client.url(), &why));
+                continue;
+            }
+            Ok(Happened::Again) => {
+                note(&again(client.url()));
+                continue;
+            }
             Err(error) => Item::Failed(error),
         };
         let is_last = matches!(item, Item::Failed(_));
