@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_large_for_what_is_needed_is_seldom_written_anew() {
+    fn a_large_file_is_rewritten_only_after_it_has_doubled() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut journal = Journal::open(folder.path(), "what").expect("opens");
         let mut times = 0;

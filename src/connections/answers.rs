@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_without_a_token_have_few_turns_and_keep_them_until_their_answers_are_taken() {
+    async fn few_calls_without_a_token_run_at_once_and_unread_answers_count() {
         let answers = Answers::default();
         let mut untaken = Vec::new();
         for _ in 0..OPEN_TURNS {

@@ -140,7 +140,7 @@ mod tests {
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[tokio::test]
-    async fn a_connection_keeps_its_place_for_a_request_whose_client_is_not_waited_for() {
+    async fn a_connection_keeps_its_place_while_one_of_its_requests_is_processed() {
         let connections = Connections::new(1);
         let (_place, connection, _closed) = connections.admit(CLIENT, Instant::now()).expect("a place");
         let (waited_for, arriving) = connection.begin();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_does_not_take_its_answers_waits_alone_and_gives_way() {
+    async fn a_connection_with_unread_answers_waits_alone_and_can_be_closed() {
         let connections = Connections::new(2);
         let admit = || connections.admit(CLIENT, Instant::now());
         let (_place, lazy, _closed) = admit().expect("a place");

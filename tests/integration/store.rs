@@ -6,6 +6,7 @@
 mod behaviours;
 #[macro_use]
 mod conformance;
+mod generate;
 mod harness;
 mod inbox;
 mod model;

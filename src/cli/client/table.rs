@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_dropped_in_order_once_texts_are_cut_to_their_least() {
+    fn columns_are_dropped_in_order_if_shorter_texts_are_not_enough() {
         for (width, last) in [
             (21, "22  a-l…  120  the t…"),
             (20, "22  a-longer-k…  120"),

@@ -210,7 +210,7 @@ fn unusable_keys_and_unreadable_keys_are_both_reported() {
 }
 
 #[test]
-fn an_override_of_a_preset_changes_only_the_schemes_that_can_use_it() {
+fn an_override_applies_only_to_schemes_that_use_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let source = |preset: &str, verify: &str| {
         read(

@@ -1,16 +1,6 @@
-//! Lists all behaviours and generates one test of each for a store.
+//! The list of all behaviours, of which each store is tested for every one.
 //!
 //! A behaviour that is missing from the list is dead code, so the compiler reports it.
-
-use std::time::Duration;
-
-/// The time after which a behaviour is considered to hang.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// Runs a behaviour and fails if it does not end within [`LIMIT`].
-pub(crate) async fn within_limit(behaviour: impl Future<Output = ()>) {
-    tokio::time::timeout(LIMIT, behaviour).await.expect("the behaviour ends within the limit");
-}
 
 /// `conformance!(name, Harness)` tests a store for every behaviour.
 #[macro_export]
@@ -383,23 +373,5 @@ macro_rules! conformance {
                 $crate::store::model::no_sequence_of_operations_breaks_the_model::<$harness>();
             }
         }
-    };
-}
-
-/// Generates one module of tests for each topic.
-#[macro_export]
-macro_rules! behaviours {
-    ($harness:ty; $($topic:ident: [$($behaviour:ident)*])*) => {
-        $(mod $topic {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $behaviour() {
-                    $crate::store::conformance::within_limit(
-                        $crate::store::behaviours::$topic::$behaviour::<$harness>(),
-                    )
-                    .await;
-                }
-            )*
-        })*
     };
 }

@@ -14,7 +14,7 @@ use hookbox::internals::store::{Inbox as _, Store as _, Submission};
 use hookbox::internals::telemetry::metrics::Metrics;
 use jiff::Timestamp;
 
-use crate::store::conformance::within_limit;
+use crate::store::generate::within_limit;
 use crate::store::inbox::webhook;
 use crate::store::routes::{default_job, in_force, policy};
 use crate::support::client::eventually;

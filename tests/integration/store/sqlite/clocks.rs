@@ -1,7 +1,7 @@
 //! The clock is set back while more jobs wait than one transaction looks at.
 
 use super::SqliteHarness;
-use crate::store::conformance::within_limit;
+use crate::store::generate::within_limit;
 use crate::store::inbox::{Inbox, keys, seconds};
 use crate::store::routes::{job, ordered, policy};
 

@@ -7,7 +7,7 @@ use hookbox::internals::domain::job::Status;
 use hookbox::internals::store::ListQuery;
 
 use super::SqliteHarness;
-use crate::store::conformance::within_limit;
+use crate::store::generate::within_limit;
 use crate::store::inbox::{Inbox, seconds};
 
 /// The number of webhooks. One call reads at most 200,000.

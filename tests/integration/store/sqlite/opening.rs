@@ -14,7 +14,7 @@ use hookbox::internals::store::{Inbox as _, Store as _};
 use jiff::Timestamp;
 
 use super::harness;
-use crate::store::conformance::within_limit;
+use crate::store::generate::within_limit;
 use crate::store::harness::Options;
 use crate::store::inbox::webhook;
 use crate::store::routes::{default_job, in_force, policy};

@@ -12,7 +12,7 @@ use hookbox::internals::store::ListQuery;
 use tokio::task::JoinSet;
 
 use super::SqliteHarness;
-use crate::store::conformance::within_limit;
+use crate::store::generate::within_limit;
 use crate::store::inbox::{Inbox, milliseconds, webhook};
 use crate::store::routes::default_job;
 

@@ -5,7 +5,7 @@ use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::retention::Retention;
 
 use super::SqliteHarness;
-use crate::store::conformance::within_limit;
+use crate::store::generate::within_limit;
 use crate::store::inbox::{Inbox, seconds, webhook_with};
 
 fn file_bytes(inbox: &Inbox<SqliteHarness>) -> u64 {

@@ -9,7 +9,7 @@ use hookbox::internals::domain::job::Status;
 use hookbox::internals::store::Finish;
 
 use super::SqliteHarness;
-use crate::store::conformance::within_limit;
+use crate::store::generate::within_limit;
 use crate::store::inbox::{Inbox, refused, seconds, webhook};
 use crate::store::routes::default_job;
 
