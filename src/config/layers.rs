@@ -177,6 +177,12 @@ impl Layers {
         &self.mistakes
     }
 
+    /// Whether the file itself has a mistake at this place. If that is a fault of its TOML, the parser goes on with a name
+    /// or value of its own.
+    pub(super) fn has_mistake_at(&self, origin: &Origin) -> bool {
+        self.mistakes.iter().any(|mistake| mistake.origin == *origin)
+    }
+
     /// The environment variables, for secrets that name one.
     pub(super) fn environment(&self) -> &BTreeMap<String, Secret> {
         &self.environment
@@ -225,9 +231,13 @@ impl Layers {
                 continue;
             }
             let Some(setting) = find(name) else {
+                let origin = file.origin(&key.span());
+                if self.has_mistake_at(&origin) {
+                    continue;
+                }
                 let known = SETTINGS.iter().map(|setting| setting.name).chain(TABLES);
                 let text = format!("the setting `{name}` is not known{}", suggestion(name, known));
-                self.mistakes.push(Mistake { origin: file.origin(&key.span()), text });
+                self.mistakes.push(Mistake { origin, text });
                 continue;
             };
             let value = Value::new(&file, setting.name.to_owned(), value);

@@ -71,9 +71,11 @@ impl<'a> Reader<'a> {
         Self { layers, mistakes: RefCell::new(layers.mistakes().to_vec()) }
     }
 
-    /// Adds a mistake.
+    /// Adds a mistake, unless the file itself has one at the same place: a value that is not TOML is told once.
     pub(super) fn wrong(&self, mistake: Mistake) {
-        self.mistakes.borrow_mut().push(mistake);
+        if !self.layers.has_mistake_at(&mistake.origin) {
+            self.mistakes.borrow_mut().push(mistake);
+        }
     }
 
     /// The environment variables.

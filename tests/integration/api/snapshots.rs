@@ -89,6 +89,8 @@ fn what_a_wrong_setting_is_told() {
         ("worker = 1", None, None),
         ("[retry]\nbase = \"1s\"", None, None),
         ("workers = \n", None, None),
+        ("= 1", None, None),
+        ("[]", None, None),
     ] {
         let error = refused(&folder, file, environment.as_slice(), flag.as_slice());
         told.push(without_folder(&folder, &error.to_string()));
