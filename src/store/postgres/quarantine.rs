@@ -61,12 +61,14 @@ impl Default for Line {
 
 impl Line {
     /// Waits until the webhooks before this one are stored. Errors: `BacklogFull` if too many wait; `StoreUnavailable`
-    /// if it takes too long.
-    async fn turn(&self) -> Result<Turn<'_>> {
+    /// if they are not stored `within` this time.
+    async fn turn(&self, within: Duration) -> Result<Turn<'_>> {
         let place = self.places.try_acquire().map_err(|_| queue_full(PLACES))?;
-        let waiting = tokio::time::timeout(TURN_WITHIN, self.storing.lock());
-        let storing = waiting.await.map_err(|late| {
-            Error::store_unavailable("too many webhooks wait to be quarantined; try again", late)
+        let storing = tokio::time::timeout(within, self.storing.lock()).await.map_err(|late| {
+            let detail = format!(
+                "the database has not stored the webhooks before this one in {within:?}; nothing was stored, send it again"
+            );
+            Error::store_unavailable(detail, late)
         })?;
         Ok(Turn { _place: place, _storing: storing })
     }
@@ -93,7 +95,7 @@ pub(super) async fn quarantine(
 ) -> Result<Option<Vec<WebhookStatus>>> {
     let Some(NewWebhook { source, .. }) = webhooks.first() else { return Ok(Some(Vec::new())) };
     let line = &shared.quarantining;
-    let _turn = line.turn().await?;
+    let _turn = line.turn(TURN_WITHIN).await?;
     if line.is_full(source) {
         return Ok(None);
     }
@@ -248,4 +250,24 @@ statement! { Pg;
          ON CONFLICT (slot, queue) DO UPDATE SET quarantined = c.quarantined + excluded.quarantined
      )
      SELECT id FROM stored"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::error::Reason;
+
+    #[tokio::test]
+    async fn a_webhook_is_refused_if_too_many_wait_or_those_before_it_are_not_stored_in_time() {
+        let line = Line::default();
+        let first = line.turn(TURN_WITHIN).await.expect("nothing is before it");
+        let late = line.turn(Duration::ZERO).await.err().expect("the first is being stored");
+        assert_eq!(late.reason(), Reason::StoreUnavailable);
+        assert!(late.detail().contains("nothing was stored"), "only one waits: {}", late.detail());
+        let _waiting = line.places.acquire_many(1_023).await.expect("the late one has left its place");
+        let refused = line.turn(TURN_WITHIN).await.err().expect("all places are taken");
+        assert_eq!(refused.reason(), Reason::BacklogFull);
+        drop(first);
+        assert!(line.turn(TURN_WITHIN).await.is_ok(), "the first is stored");
+    }
 }
