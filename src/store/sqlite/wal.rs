@@ -5,7 +5,8 @@
 //! copied. So a thread copies most of the log while the writer continues. Then the writer copies the rest
 //! between two commits, and its next write starts at the beginning of the log.
 
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -18,6 +19,7 @@ use diesel::sqlite::Sqlite;
 use super::connection::{self, Owner};
 use super::open_error::OpenError;
 use crate::domain::clock::Signal;
+use crate::domain::error::message_of_panic;
 use crate::store::statement::statement;
 use crate::telemetry::repeated::Repeated;
 
@@ -81,21 +83,50 @@ impl Log {
 /// Starts the copying thread.
 pub(super) fn start(path: &Path, owner: Arc<Owner>, log: Arc<Log>) -> Result<JoinHandle<()>, OpenError> {
     let connection = connection::open_checkpointer(path)?;
+    let path = path.to_owned();
     let copying = move || {
-        copy_when_long(connection, &log);
+        copy_when_long(Checkpointer { path, connection }, &log, copy);
         drop(owner);
     };
     std::thread::Builder::new().name("store-wal".into()).spawn(copying).map_err(OpenError::Thread)
 }
 
-/// Copies whenever the log is long, until the store closes.
-fn copy_when_long(mut connection: SqliteConnection, log: &Log) {
+/// The connection of the copying thread.
+struct Checkpointer {
+    path: PathBuf,
+    connection: SqliteConnection,
+}
+
+impl Checkpointer {
+    /// Runs `copy`. If it panics, the writer copies, as after any other fault.
+    fn run(&mut self, copy: &mut impl FnMut(&mut SqliteConnection) -> Copied) -> Copied {
+        // Unwind safe: the connection is replaced.
+        catch_unwind(AssertUnwindSafe(|| copy(&mut self.connection))).unwrap_or_else(|panic| {
+            let error = message_of_panic(panic.as_ref());
+            tracing::error!(
+                error,
+                "copying the write-ahead log back panicked; its thread goes on with a new connection"
+            );
+            if let Ok(anew) = connection::open_checkpointer(&self.path) {
+                self.connection = anew;
+            }
+            Copied::Nearly
+        })
+    }
+}
+
+/// Copies with `copy` whenever the log is long, until the store closes.
+fn copy_when_long(
+    mut checkpointer: Checkpointer,
+    log: &Log,
+    mut copy: impl FnMut(&mut SqliteConnection) -> Copied,
+) {
     loop {
         log.long.wait(None);
         if log.stopping.is_raised() {
             return;
         }
-        let copied = copy(&mut connection);
+        let copied = checkpointer.run(&mut copy);
         // Taken before the writer is notified, so that its next check can raise the signal again.
         log.long.take();
         if log.stopping.is_raised() {
@@ -195,10 +226,41 @@ mod tests {
             log.long.raise();
             Signal::default().wait(Some(Duration::from_millis(round / 6)));
             log.stop();
-            let (joined, waits) = mpsc::channel();
-            std::thread::spawn(move || joined.send(thread.join().is_ok()));
-            assert_eq!(waits.recv_timeout(Duration::from_secs(30)), Ok(true), "it ends");
+            assert_ends(thread);
         }
+    }
+
+    #[test]
+    fn after_a_panic_the_writer_copies_and_the_thread_goes_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log.db");
+        let _writer = connection::open_writer(&path).expect("opens");
+        let connection = connection::open_checkpointer(&path).expect("opens");
+        let log = Arc::new(Log::default());
+        let its_log = Arc::clone(&log);
+        let mut has_panicked = false;
+        let copying = move |connection: &mut SqliteConnection| {
+            assert!(std::mem::replace(&mut has_panicked, true), "the fault of this test");
+            copy(connection)
+        };
+        let thread =
+            std::thread::spawn(move || copy_when_long(Checkpointer { path, connection }, &its_log, copying));
+        for copied in ["by the writer", "by the thread"] {
+            log.long.raise();
+            let is_left = (0..3_000).any(|_| {
+                Signal::default().wait(Some(Duration::from_millis(10)));
+                log.nearly_copied.swap(false, Ordering::SeqCst)
+            });
+            assert!(is_left, "is copied {copied}");
+        }
+        log.stop();
+        assert_ends(thread);
+    }
+
+    fn assert_ends(thread: JoinHandle<()>) {
+        let (joined, waits) = mpsc::channel();
+        std::thread::spawn(move || joined.send(thread.join().is_ok()));
+        assert_eq!(waits.recv_timeout(Duration::from_secs(30)), Ok(true), "it ends");
     }
 
     #[test]
