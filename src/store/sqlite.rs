@@ -72,6 +72,7 @@ use self::leases::Takeable;
 use self::memory::Memory;
 pub use self::open_error::OpenError;
 use self::readers::Readers;
+use self::set_back::StepBack;
 use self::transaction::Context;
 use self::writer::WriterHandle;
 use super::Store;
@@ -117,6 +118,8 @@ pub struct SqliteStore {
     metrics: Arc<Metrics>,
     /// The greatest lead of the time of day since it was last set back; see [`set_back::lead`].
     lead: Arc<AtomicI64>,
+    /// The step back that is not known to be stored.
+    step_back: Mutex<Option<StepBack>>,
 }
 
 /// Runs the missing migrations of a file, and returns their names. Creates a missing file.
@@ -191,6 +194,7 @@ impl SqliteStore {
             wakes,
             log,
             lead,
+            step_back: Mutex::default(),
             clock,
             metrics,
         })

@@ -2,10 +2,11 @@
 //! and the next one goes on.
 
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::SqliteStore;
-use super::set_back::{self, JOBS_AT_ONCE};
+use super::set_back::{self, JOBS_AT_ONCE, StepBack};
 use crate::domain::error::Result;
 
 /// How long a call moves due times. Servers wait for the call at the start, and leases wait to be renewed.
@@ -14,14 +15,32 @@ const MOVING_TIME: Duration = Duration::from_millis(500);
 impl SqliteStore {
     /// Does what [`follow_clock`](crate::store::JobQueue::follow_clock) says.
     pub(super) async fn follow_time_of_day(&self) -> Result<()> {
-        let lead = set_back::lead(self.clock.as_ref());
-        if let Some(step) = set_back::step(self.lead.load(Ordering::SeqCst), lead) {
-            self.writer.run(move |transaction| set_back::begin(transaction, step)).await?;
-            log(step);
+        let mut lead = set_back::lead(self.clock.as_ref());
+        if let Some(step) = self.noticed_step(lead) {
+            // Further steps since the first try are noticed by the next call.
+            lead = step.lead;
+            let by = step.by;
+            // If it fails, the next call tries it again.
+            self.writer.run(move |transaction| set_back::begin(transaction, &step)).await?;
+            log(by);
+            *self.step_back() = None;
         }
-        // Only now: if it failed, the next call does it.
         self.lead.store(lead, Ordering::SeqCst);
         self.move_due_times(MOVING_TIME).await
+    }
+
+    /// The step back that an earlier call could not store, or else the one since that call.
+    fn noticed_step(&self, lead: i64) -> Option<StepBack> {
+        let mut noticed = self.step_back();
+        if noticed.is_none() {
+            let by = set_back::step(self.lead.load(Ordering::SeqCst), lead);
+            *noticed = by.map(|by| StepBack::new(by, lead));
+        }
+        noticed.clone()
+    }
+
+    fn step_back(&self) -> MutexGuard<'_, Option<StepBack>> {
+        self.step_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notices that the clock was set back while no process had the file.

@@ -7,6 +7,7 @@
 //! back again meanwhile, all waiting jobs move a second time after that. Times are in milliseconds.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
@@ -46,12 +47,32 @@ pub(super) fn step(before: i64, now: i64) -> Option<i64> {
     Some(before.saturating_sub(now)).filter(|step| *step >= SMALLEST_STEP)
 }
 
-/// Begins to move what waits by the old time, after the time of day was set back by `step`: moves leases, and leaves the
-/// waiting jobs to [`move_some`].
-pub(super) fn begin(transaction: &mut Transaction<'_>, step: i64) -> Result<(), Refusal> {
+/// A step back that was noticed. Its transaction may be stored although it has failed, so it is kept until it succeeds.
+#[derive(Clone, Debug)]
+pub(super) struct StepBack {
+    pub(super) by: i64,
+    /// The lead of the time of day after the step.
+    pub(super) lead: i64,
+    /// The time of day as the file knew it before the first try.
+    before: Arc<OnceLock<TimeOfDay>>,
+}
+
+impl StepBack {
+    pub(super) fn new(by: i64, lead: i64) -> Self {
+        Self { by, lead, before: Arc::default() }
+    }
+}
+
+/// Begins to move what waits by the old time, after the time of day was set back: moves leases, and leaves the waiting
+/// jobs to [`move_some`]. Does nothing if an earlier try was stored.
+pub(super) fn begin(transaction: &mut Transaction<'_>, step: &StepBack) -> Result<(), Refusal> {
+    let known = transaction.context.memory.time_of_day;
+    if !known.has_same_steps(*step.before.get_or_init(|| known)) {
+        return Ok(());
+    }
     let now = transaction.context.clock.now().as_millisecond();
     // A lease that ends within the step may have been claimed by the new time, so it is not moved.
-    begin_at(transaction, now, step, now.saturating_add(step))
+    begin_at(transaction, now, step.by, now.saturating_add(step.by))
 }
 
 /// Does the same at a start, if the noted time is later than the present one. Returns the step: the difference of the

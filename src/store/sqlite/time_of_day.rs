@@ -11,7 +11,7 @@ use super::transaction::Context;
 pub(super) const NOTED_EVERY: i64 = 1_000;
 
 /// The row of the table.
-#[derive(Clone, Copy, Debug, Default, Queryable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Queryable)]
 pub(super) struct TimeOfDay {
     /// The time that was noted last.
     pub(super) seen_at: i64,
@@ -69,6 +69,11 @@ impl TimeOfDay {
             return moved;
         }
         Self { set_back_by: self.next_step, set_back_at: now, left_before: i64::MAX, next_step: 0, ..self }
+    }
+
+    /// Whether neither of the two follows a step back that the other one does not.
+    pub(super) fn has_same_steps(self, other: Self) -> bool {
+        Self { seen_at: other.seen_at, ..self } == other
     }
 
     /// Whether waiting jobs may still go by an old time.

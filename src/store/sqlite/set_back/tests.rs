@@ -2,6 +2,7 @@
 
 mod parts;
 mod shop;
+mod unanswered;
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use crate::domain::job::Status;
 use crate::domain::webhook::WebhookName;
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::fixture::{claim, job, open, open_in, policy, webhook};
-use crate::store::sqlite::set_back::{begin, lead, move_some};
+use crate::store::sqlite::set_back::{StepBack, begin, lead, move_some};
 use crate::store::{ClaimedJob, Finish, Inbox as _, JobQueue as _, Store as _};
 
 pub(super) const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -110,9 +110,10 @@ impl Shop {
     /// Sets the clock back by `step`, and begins to move due times, as the store does once it has noticed.
     pub(super) async fn go_back(&self, step: SignedDuration) {
         self.clock.set_by(-step);
-        let step = i64::try_from(step.as_millis()).expect("in range");
-        self.store.writer.run(move |transaction| begin(transaction, step)).await.expect("begins");
-        self.store.lead.store(lead(self.clock.as_ref()), Ordering::SeqCst);
+        let lead = lead(self.clock.as_ref());
+        let step = StepBack::new(i64::try_from(step.as_millis()).expect("in range"), lead);
+        self.store.writer.run(move |transaction| begin(transaction, &step)).await.expect("begins");
+        self.store.lead.store(lead, Ordering::SeqCst);
     }
 
     /// Looks at two jobs. Returns whether any are left.
