@@ -49,7 +49,6 @@ impl<B> Answer<B> {
 struct Part {
     bytes: Bytes,
     due: Due,
-    // Dropped before the request ends. Otherwise, for a moment, hookbox would seem to wait for another request.
     _waiting: Waiting,
     kept: Arc<Kept>,
 }

@@ -1,7 +1,7 @@
 //! Requests and their answers. A connection does not keep its place for a request while hookbox waits for the client.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::answers::Turn;
 use super::rounds::Rounds;
@@ -39,14 +39,31 @@ pub struct Exchange(Arc<State>);
 #[derive(Debug)]
 struct State {
     connection: Connection,
+    /// Locked while the counts of the connection change, so that each change shows as a whole.
+    waits: Mutex<Waits>,
+}
+
+#[derive(Debug)]
+struct Waits {
     /// For how many reasons hookbox waits for the client.
-    waits: AtomicU32,
+    reasons: u32,
+    /// The response is written, or given up. What is left of the request counts no more: another request of the
+    /// connection may be in work.
+    have_ended: bool,
+}
+
+impl Waits {
+    /// What they add to the counts of the connection.
+    fn count(&self) -> u64 {
+        if self.reasons > 0 && !self.have_ended { Requests::WAITING } else { 0 }
+    }
 }
 
 impl Exchange {
     /// Notes that a request has begun.
     pub(super) fn begin(connection: Connection) -> (InProgress, Waiting) {
-        let exchange = Self(Arc::new(State { connection, waits: AtomicU32::new(1) }));
+        let waits = Mutex::new(Waits { reasons: 1, have_ended: false });
+        let exchange = Self(Arc::new(State { connection, waits }));
         exchange.activity().requests.add(Requests::ONE + Requests::WAITING);
         (InProgress(exchange.clone()), Waiting(exchange))
     }
@@ -68,10 +85,16 @@ impl Exchange {
 
     /// Notes that hookbox waits for the client, until the value is dropped.
     pub fn wait(&self) -> Waiting {
-        if self.0.waits.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.activity().requests.add(Requests::WAITING);
-        }
+        let mut waits = self.waits();
+        let before = waits.count();
+        waits.reasons += 1;
+        self.activity().requests.add(waits.count() - before);
+        drop(waits);
         Waiting(self.clone())
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.0.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn activity(&self) -> &Activity {
@@ -101,7 +124,10 @@ impl InProgress {
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.0.activity().requests.remove(Requests::ONE);
+        let mut waits = self.0.waits();
+        self.0.activity().requests.remove(Requests::ONE + waits.count());
+        waits.have_ended = true;
+        drop(waits);
         self.connection().note();
     }
 }
@@ -120,9 +146,10 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if self.0.0.waits.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.activity().requests.remove(Requests::WAITING);
-        }
+        let mut waits = self.0.waits();
+        let before = waits.count();
+        waits.reasons -= 1;
+        self.0.activity().requests.remove(before - waits.count());
     }
 }
 
@@ -150,6 +177,16 @@ mod tests {
         assert!(connections.admit(CLIENT, Instant::now()).is_none(), "one of two answers is being made");
         let _untaken = being_made.exchange().wait();
         assert!(connections.admit(CLIENT, Instant::now()).is_some(), "both wait for the client");
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_request_that_has_ended_does_not_count_for_another_one() {
+        let connections = Connections::new(1);
+        let (_place, connection, _closed) = connections.admit(CLIENT, Instant::now()).expect("a place");
+        let (ended, _arriving) = connection.begin();
+        let (_being_made, arriving) = connection.begin();
+        drop((ended, arriving));
+        assert!(connections.admit(CLIENT, Instant::now()).is_none(), "one answer is being made");
     }
 
     #[tokio::test]
