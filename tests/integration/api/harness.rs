@@ -30,6 +30,7 @@ use self::client::Rest;
 use self::handler::Script;
 use self::home::Home;
 pub(crate) use self::home::Store::{self, Postgres, Sqlite};
+use crate::support::postgres::Session;
 
 /// When driven time begins.
 pub(crate) const START: &str = "2026-03-01T12:00:00Z";
@@ -80,6 +81,11 @@ impl Hookbox {
     /// Keeps hookbox from writing to its SQLite file until the connection is dropped.
     pub(crate) fn lock_store(&self) -> SqliteConnection {
         self.home.as_ref().unwrap().lock()
+    }
+
+    /// Keeps hookbox from reading webhooks in its PostgreSQL database until the session commits, or is dropped.
+    pub(crate) fn lock_webhooks(&self) -> Session {
+        self.home.as_ref().unwrap().lock_webhooks()
     }
 
     /// Asks for the settings to be read again, as SIGHUP does.

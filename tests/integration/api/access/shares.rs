@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hookbox::internals::grpc::proto;
 use hookbox::internals::grpc::proto::work_service_client::WorkServiceClient;
+use jiff::SignedDuration;
 use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -14,14 +15,14 @@ use tonic_types::StatusExt as _;
 
 use super::{Bearer, EVERY_ROLE, bearer, grpc, rest, secret, token};
 use crate::api::harness::client::Answer;
-use crate::api::harness::{Hookbox, Sqlite, eventually};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store, eventually};
 use crate::api::work::{call, wait_for_polls};
 
 /// A hookbox with the tokens `one` and `other`, whose jobs wait for workers.
-fn hookbox() -> Hookbox {
+fn hookbox(store: Store) -> Hookbox {
     let tokens = ["one", "other"].map(|name| token(name, EVERY_ROLE)).concat();
     let route = "[[routes]]\nname = \"orders\"\nhandler = \"pull\"\n";
-    Hookbox::with_routes(Sqlite, &format!("metrics_open = true\n{route}{tokens}"))
+    Hookbox::with_routes(store, &format!("metrics_open = true\n{route}{tokens}"))
 }
 
 /// A client of workers with the token of this name.
@@ -55,7 +56,7 @@ async fn is_open(hookbox: &Hookbox, path: &str) {
 
 #[tokio::test]
 async fn one_token_has_half_of_the_streams_of_new_webhooks() {
-    let hookbox = hookbox();
+    let hookbox = hookbox(Sqlite);
     let (one, mut other) = (grpc(&hookbox, "one"), grpc(&hookbox, "other"));
     let (asked, path) = (proto::WatchWebhooksRequest::default, "/v1/webhooks/watch");
     let mut open = Vec::new();
@@ -77,7 +78,7 @@ async fn one_token_has_half_of_the_streams_of_new_webhooks() {
 
 #[tokio::test]
 async fn one_token_has_half_of_the_watchers_of_webhooks() {
-    let hookbox = hookbox();
+    let hookbox = hookbox(Sqlite);
     let id = rest(&hookbox, "one").accept("evt-001").await;
     let asked = || proto::WatchStatusRequest { id: id.clone(), ..Default::default() };
     let mut open = Vec::new();
@@ -104,7 +105,7 @@ async fn one_token_has_half_of_the_watchers_of_webhooks() {
 
 #[tokio::test]
 async fn one_token_has_half_of_the_requests_that_wait_for_jobs() {
-    let hookbox = hookbox();
+    let hookbox = hookbox(Sqlite);
     let asked = |seconds| proto::LeaseJobsRequest {
         routes: vec!["orders".into()],
         worker: "host-1".into(),
@@ -129,4 +130,50 @@ async fn one_token_has_half_of_the_requests_that_wait_for_jobs() {
     polls.shutdown().await;
     wait_for_polls(&hookbox, 0).await;
     assert_eq!(call(&rest(&hookbox, "one"), "lease", &body).await.status, 200);
+}
+
+/// Sessions that wait for the lock of the table.
+const WAITING: &str = "SELECT count(*) FROM pg_locks WHERE relation = 'webhooks'::regclass AND NOT granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
+/// Moves the time on until one of these searches has ended, and answers its result.
+async fn ended<T: 'static>(hookbox: &Hookbox, searches: &mut JoinSet<T>) -> T {
+    let ended = eventually("the end of a search", || {
+        // For so long a search waits for its turn.
+        hookbox.advance(SignedDuration::from_millis(200));
+        let ended = searches.try_join_next();
+        async move { ended }
+    });
+    ended.await.unwrap()
+}
+
+#[tokio::test]
+async fn one_token_has_half_of_the_searches_in_bodies() {
+    let hookbox = hookbox(Postgres);
+    let lock = hookbox.lock_webhooks();
+    let path = "/v1/webhooks?body_contains=paid";
+    let mut searches = JoinSet::new();
+    for _ in 0..2 {
+        let one = rest(&hookbox, "one");
+        searches.spawn(async move { one.get(path).await });
+    }
+    let detail = "`one` has 1 of at most 2 searches in bodies";
+    refused(&ended(&hookbox, &mut searches).await, detail);
+    let mut calls = JoinSet::new();
+    let mut one = grpc(&hookbox, "one");
+    let asked = proto::ListWebhooksRequest { body_contains: "paid".into(), ..Default::default() };
+    calls.spawn(async move { one.list_webhooks(asked).await });
+    refused_call(&ended(&hookbox, &mut calls).await.unwrap_err(), detail);
+
+    let other = rest(&hookbox, "other");
+    searches.spawn(async move { other.get(path).await });
+    eventually("a search of each token", || async {
+        let waiting = lock.ask(WAITING).unwrap().concat().parse::<usize>().unwrap();
+        (waiting >= 2).then_some(())
+    })
+    .await;
+    lock.ask("COMMIT").unwrap();
+    while let Some(found) = searches.join_next().await {
+        assert_eq!(found.unwrap().status, 200);
+    }
 }

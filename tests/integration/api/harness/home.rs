@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use super::START;
 use crate::support::inbox_database::inbox_database;
-use crate::support::postgres::{Database, DatabaseClock};
+use crate::support::postgres::{Database, DatabaseClock, Session};
 
 /// What every test begins with; `HOUR` is more than any delay between two attempts.
 const SETTINGS: &str = r#"
@@ -95,6 +95,14 @@ impl Home {
         let mut shell = SqliteConnection::establish(&path.to_string_lossy()).unwrap();
         shell.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
         shell
+    }
+
+    /// Keeps all others from reading webhooks in the PostgreSQL database until the session commits, or is dropped.
+    pub(crate) fn lock_webhooks(&self) -> Session {
+        let (database, _) = self.database.as_ref().unwrap();
+        let session = Session::open(&database.url()).unwrap();
+        session.ask("BEGIN; LOCK TABLE webhooks IN ACCESS EXCLUSIVE MODE").unwrap();
+        session
     }
 
     /// Sets the clock of the store, if it has one.
