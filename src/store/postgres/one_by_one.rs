@@ -53,12 +53,8 @@ pub(super) async fn store_each(shared: &Shared, batch: &[Incoming], callers: Vec
     // The fault after which the rest is not tried.
     let mut at_fault: Option<QueryError> = None;
     for (single, Caller { reply, late_at }) in batch.iter().zip(callers) {
-        if let Some(fault) = &at_fault {
-            answer(reply, Err(not_stored(fault)));
-            continue;
-        }
-        if late_at <= Instant::now() {
-            answer(reply, Err(too_late()));
+        if let Some(refusal) = not_tried(at_fault.as_ref(), late_at) {
+            answer(reply, Err(refusal));
             continue;
         }
         let took = Stopwatch::start();
@@ -81,5 +77,34 @@ pub(super) async fn store_each(shared: &Shared, batch: &[Incoming], callers: Vec
             }
         };
         answer(reply, outcome);
+    }
+}
+
+/// The error for a webhook that is not tried; none if it is.
+fn not_tried(at_fault: Option<&QueryError>, late_at: Instant) -> Option<Error> {
+    match at_fault {
+        Some(fault) => Some(not_stored(fault)),
+        None => (late_at <= Instant::now()).then(too_late),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::error::{Reason, causes};
+    use crate::store::postgres::pool;
+
+    #[test]
+    fn a_webhook_is_tried_unless_its_caller_waits_no_longer_or_the_database_is_at_fault() {
+        let (late, in_time) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+        assert!(not_tried(None, in_time).is_none());
+        let fault = pool::late();
+        for (at_fault, late_at, cause) in
+            [(None, late, "waited too long"), (Some(&fault), in_time, "did not answer in time")]
+        {
+            let refusal = not_tried(at_fault, late_at).expect("is not tried");
+            assert_eq!(refusal.reason(), Reason::StoreUnavailable);
+            assert!(causes(&refusal).contains(cause), "{}", causes(&refusal));
+        }
     }
 }
