@@ -59,13 +59,9 @@ pub(super) struct Ready {
     by_time: BTreeSet<(Timestamp, QueueId)>,
 }
 
-/// The input of a plan.
+/// What decides which queues have jobs that may start.
 pub(super) struct Circumstances<'a> {
     pub(super) now: Timestamp,
-    /// Idle threads to share.
-    pub(super) threads: usize,
-    /// Jobs running in this process, by route.
-    pub(super) running: &'a HashMap<RouteName, usize>,
     /// Which jobs are claimed.
     pub(super) wanted: &'a Wanted,
     pub(super) queues: &'a Queues,
@@ -115,21 +111,22 @@ impl Ready {
         }
     }
 
-    /// Shares idle threads between the wanted routes that have something due. The route with the fewest jobs running
+    /// Shares idle threads between the wanted routes that have something due. The route with the fewest jobs `running`
     /// in this process comes first; of these, the one whose oldest job has been due longest. `allowance`
     /// returns how many of a route's jobs may start; it is called at most once for each route.
     pub(super) fn plan(
         &self,
         circumstances: &Circumstances<'_>,
+        threads: usize,
+        running: &HashMap<RouteName, usize>,
         mut allowance: impl FnMut(&Policy) -> Allowance,
     ) -> Vec<Share> {
-        let Circumstances { now, threads, running, .. } = circumstances;
         let mut candidates: Vec<Candidate<'_>> = Vec::new();
         let mut places: HashMap<&RouteName, usize> = HashMap::new();
         let mut unserved = 0;
         for (due, queue, policy) in self.startable(circumstances) {
             // As many routes as there are threads run nothing, and have been due longest: each gets one thread.
-            if due > *now || unserved == *threads {
+            if due > circumstances.now || unserved == threads {
                 break;
             }
             let place = *places.entry(&policy.route).or_insert_with(|| {
@@ -142,7 +139,7 @@ impl Ready {
             });
             candidates[place].queues.push(queue);
         }
-        share(&mut candidates, *threads);
+        share(&mut candidates, threads);
         let shares = candidates
             .into_iter()
             .filter(|candidate| candidate.threads > 0)

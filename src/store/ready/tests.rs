@@ -45,20 +45,20 @@ impl Routes {
         self
     }
 
-    fn circumstances(&self, threads: usize) -> Circumstances<'_> {
-        let Self { queues, policies, paused, running, wanted, .. } = self;
-        Circumstances { now: at(0), threads, running, wanted, queues, policies, paused }
+    fn circumstances(&self) -> Circumstances<'_> {
+        let Self { queues, policies, paused, wanted, .. } = self;
+        Circumstances { now: at(0), wanted, queues, policies, paused }
     }
 
     fn plan(&self, threads: usize, allowance: impl FnMut(&Policy) -> Allowance) -> Vec<Share> {
-        let mut shares = self.ready.plan(&self.circumstances(threads), allowance);
+        let mut shares = self.ready.plan(&self.circumstances(), threads, &self.running, allowance);
         shares.sort_by(|one, other| one.route.cmp(&other.route));
         shares.iter_mut().for_each(|share| share.queues.sort());
         shares
     }
 
     fn next(&self, allowance: impl FnMut(&Policy) -> Allowance) -> Option<Timestamp> {
-        self.ready.next(&self.circumstances(0), allowance)
+        self.ready.next(&self.circumstances(), allowance)
     }
 
     /// The number of threads that each route gets.

@@ -147,26 +147,18 @@ impl Memory {
         running: &HashMap<RouteName, usize>,
         wanted: &Wanted,
     ) -> Vec<Share> {
-        let circumstances = self.circumstances(now, threads, running, wanted);
-        self.ready.plan(&circumstances, |policy| self.allowance(policy, now))
+        let circumstances = self.circumstances(now, wanted);
+        self.ready.plan(&circumstances, threads, running, |policy| self.allowance(policy, now))
     }
 
     /// The earliest time at which a wanted job may start; see [`Ready::next`].
     pub(super) fn next_start(&self, now: Timestamp, wanted: &Wanted) -> Option<Timestamp> {
-        let nothing_runs = HashMap::new();
-        let circumstances = self.circumstances(now, 0, &nothing_runs, wanted);
-        self.ready.next(&circumstances, |policy| self.allowance(policy, now))
+        self.ready.next(&self.circumstances(now, wanted), |policy| self.allowance(policy, now))
     }
 
-    fn circumstances<'a>(
-        &'a self,
-        now: Timestamp,
-        threads: usize,
-        running: &'a HashMap<RouteName, usize>,
-        wanted: &'a Wanted,
-    ) -> Circumstances<'a> {
+    fn circumstances<'a>(&'a self, now: Timestamp, wanted: &'a Wanted) -> Circumstances<'a> {
         let Self { queues, policies, paused, .. } = self;
-        Circumstances { now, threads, running, wanted, queues, policies, paused }
+        Circumstances { now, wanted, queues, policies, paused }
     }
 
     /// How many jobs of a route may start now.

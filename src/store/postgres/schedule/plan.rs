@@ -59,8 +59,9 @@ impl Schedule {
         wanted: &Wanted,
     ) -> Planned {
         let state = self.state();
-        let circumstances = state.circumstances(now, threads, running, wanted);
-        let shares = state.ready.plan(&circumstances, |policy| state.allowance(policy, now));
+        let circumstances = state.circumstances(now, wanted);
+        let shares =
+            state.ready.plan(&circumstances, threads, running, |policy| state.allowance(policy, now));
         let share = |share: ready::Share| {
             let queue = |id| SharedQueue {
                 id,
@@ -82,22 +83,14 @@ impl Schedule {
     /// The earliest time at which a wanted job may start; see [`Ready::next`](ready::Ready::next).
     pub(in crate::store::postgres) fn next(&self, now: Timestamp, wanted: &Wanted) -> Option<Timestamp> {
         let state = self.state();
-        let nothing_runs = HashMap::new();
-        let circumstances = state.circumstances(now, 0, &nothing_runs, wanted);
-        state.ready.next(&circumstances, |policy| state.allowance(policy, now))
+        state.ready.next(&state.circumstances(now, wanted), |policy| state.allowance(policy, now))
     }
 }
 
 impl State {
-    fn circumstances<'a>(
-        &'a self,
-        now: Timestamp,
-        threads: usize,
-        running: &'a HashMap<RouteName, usize>,
-        wanted: &'a Wanted,
-    ) -> Circumstances<'a> {
+    fn circumstances<'a>(&'a self, now: Timestamp, wanted: &'a Wanted) -> Circumstances<'a> {
         let Self { queues, policies, paused, .. } = self;
-        Circumstances { now, threads, running, wanted, queues, policies, paused }
+        Circumstances { now, wanted, queues, policies, paused }
     }
 
     /// How many jobs of a route may start, as far as is known. The claim itself counts the running jobs of
