@@ -48,21 +48,14 @@ async fn serves(server: &Server, key: &str) {
     asked.await.expect("in time");
 }
 
-#[rstest]
-#[case::silent(b"")]
-#[case::half_a_head(b"POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\n")]
-#[case::half_a_body(b"POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")]
-#[case::half_a_preface(b"PRI * HTTP/2.0\r\n")]
-#[tokio::test]
-async fn more_connections_than_the_limit_keep_no_sender_out(#[case] begin: &[u8]) {
+/// Has an attacker make more connections than the limit with `attack`, and leave them. Senders are served meanwhile.
+async fn keep_no_sender_out<C>(attack: impl AsyncFn(&Server) -> C) {
     let place = Place::new(&["--simulate-min=0s", "--simulate-max=0s"]).with_open_files(OPEN_FILES);
     let server = place.start();
     serves(&server, "before").await;
     let mut left = Vec::new();
     for number in 0..CONNECTIONS {
-        for address in [server.http_address(), server.grpc_address()] {
-            left.push(connect(address, begin).await);
-        }
+        left.push(attack(&server).await);
         if number % 50 == 0 {
             serves(&server, &format!("beside {number}")).await;
         }
@@ -72,6 +65,19 @@ async fn more_connections_than_the_limit_keep_no_sender_out(#[case] begin: &[u8]
     drop(left);
     serves(&server, "after").await;
     assert!(server.terminate().await.success());
+}
+
+#[rstest]
+#[case::silent(b"")]
+#[case::half_a_head(b"POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\n")]
+#[case::half_a_body(b"POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")]
+#[case::half_a_preface(b"PRI * HTTP/2.0\r\n")]
+#[tokio::test]
+async fn more_connections_than_the_limit_keep_no_sender_out(#[case] begin: &[u8]) {
+    keep_no_sender_out(async |server: &Server| {
+        [connect(server.http_address(), begin).await, connect(server.grpc_address(), begin).await]
+    })
+    .await;
 }
 
 /// Together they declare more than the memory for bodies has room for.
