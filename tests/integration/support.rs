@@ -9,5 +9,6 @@ pub(crate) mod postgres;
 pub(crate) mod received;
 pub(crate) mod replay;
 pub(crate) mod server;
+pub(crate) mod slow_clock;
 pub(crate) mod terminal;
 pub(crate) mod tls;

@@ -1,12 +1,9 @@
 //! Lists on a clock on which everything takes long.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use futures::future::BoxFuture;
 use hookbox::internals::domain::body_filter::BodyFilter;
-use hookbox::internals::domain::clock::{Clock, ManualClock, Signal};
+use hookbox::internals::domain::clock::ManualClock;
 use hookbox::internals::domain::conflict::OnConflict;
 use hookbox::internals::domain::webhook::NewWebhook;
 use hookbox::internals::store::sqlite::{self, SqliteStore};
@@ -15,47 +12,20 @@ use hookbox::internals::telemetry::metrics::Metrics;
 use jiff::Timestamp;
 
 use crate::store::generate::within_limit;
-use crate::store::inbox::{event_type, milliseconds, webhook_with};
+use crate::store::inbox::{event_type, webhook_with};
 use crate::store::routes::{default_job, in_force, policy};
+use crate::support::slow_clock::SlowClock;
 
 /// The number of webhooks. One page of a list has no time to look at all of them.
 const WEBHOOKS: usize = 3_000;
-
-/// A clock whose monotonic time goes on by 30 ms with every look at it.
-#[derive(Debug)]
-struct SlowClock {
-    clock: ManualClock,
-    looks: AtomicU32,
-}
-
-impl Clock for SlowClock {
-    fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    fn monotonic(&self) -> Duration {
-        milliseconds(30) * self.looks.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn wait(&self, signal: &Arc<Signal>, at_most: Duration) {
-        self.clock.wait(signal, at_most);
-    }
-
-    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
-        self.clock.sleep(time)
-    }
-
-    fn sleep_until(&self, moment: Timestamp) -> BoxFuture<'static, ()> {
-        self.clock.sleep_until(moment)
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_ends_when_its_time_is_over_and_the_next_one_goes_on_from_there() {
     within_limit(async {
         let folder = tempfile::tempdir().expect("a folder");
         let now = Timestamp::from_second(1_700_000_000).expect("in range");
-        let clock = Arc::new(SlowClock { clock: ManualClock::new(now), looks: AtomicU32::new(0) });
+        let clock = Arc::new(SlowClock::new(Arc::new(ManualClock::new(now))));
+        clock.slow_down(30);
         let options = sqlite::Options {
             path: folder.path().join("inbox.db"),
             max_backlog: 1_000_000,
