@@ -3,7 +3,7 @@
 //!
 //! A file is a view. It lists what it serves in [`Paths`]. Its handlers take a [`Context`], which lets the request in and
 //! makes the document of the answer, or an [`Action`](action::Action), which besides checks the form. Everything works
-//! without JavaScript; `assets/page.js` only makes it live.
+//! without JavaScript; `assets/page.js` only makes it live, and `assets/search.js` goes on with searches.
 
 mod action;
 mod actions;

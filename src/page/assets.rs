@@ -1,5 +1,5 @@
-//! The style sheet, the script and the icon. They are in the binary. Their names have a digest of what is in them, so that
-//! browsers keep them without asking again.
+//! The style sheet, the scripts and the icon. They are in the binary. Their names have a digest of what is in them, so
+//! that browsers keep them without asking again.
 
 use std::io::Write as _;
 use std::sync::LazyLock;
@@ -35,6 +35,10 @@ static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("page", "js", "text/javascript; charset=utf-8", include_bytes!("assets/page.js"))
 });
 
+static SEARCH_SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("search", "js", "text/javascript; charset=utf-8", include_bytes!("assets/search.js"))
+});
+
 static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_bytes!("assets/icon.svg")));
 
@@ -48,9 +52,14 @@ pub(super) fn css() -> &'static Asset {
     &CSS
 }
 
-/// The script.
+/// The script of every view.
 pub(super) fn script() -> &'static Asset {
     &SCRIPT
+}
+
+/// The script that goes on with a search.
+pub(super) fn search_script() -> &'static Asset {
+    &SEARCH_SCRIPT
 }
 
 /// The icon.
@@ -76,7 +85,8 @@ impl Asset {
 }
 
 async fn serve(Path(file): Path<String>, headers: HeaderMap) -> Response {
-    let Some(asset) = [css(), script(), icon()].into_iter().find(|asset| asset.name == file) else {
+    let mut assets = [css(), script(), search_script(), icon()].into_iter();
+    let Some(asset) = assets.find(|asset| asset.name == file) else {
         return (StatusCode::NOT_FOUND, "there is no such file; load the page again\n").into_response();
     };
     let takes_gzip = headers.get_all(header::ACCEPT_ENCODING).iter().any(takes_gzip);

@@ -18,12 +18,13 @@ const VIEWS: [(Nav, &str, &str); 8] = [
 ];
 
 /// The keys, with what they do.
-const KEYS: [(&str, &str); 6] = [
+const KEYS: [(&str, &str); 7] = [
     ("/", "Search or filter"),
     ("j", "Next row"),
     ("k", "Previous row"),
     ("Enter", "Open the row"),
     ("r", "Retry the row, or this webhook"),
+    ("Esc", "Close what is open, or stop a search"),
     ("?", "Show these keys"),
 ];
 

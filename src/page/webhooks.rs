@@ -4,6 +4,7 @@
 mod filter;
 mod form;
 mod replay;
+mod search;
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -14,7 +15,7 @@ use self::form::{FIND, Names};
 use super::Paths;
 use super::context::{Context, Nav, see_other, with_query};
 use super::filter::Values;
-use super::parts::{self, Tone, count, cut, number};
+use super::parts::{self, Tone, cut, number};
 use super::webhook::by_hand::retry_in_list;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::filter::TraceId;
@@ -38,9 +39,12 @@ async fn list(context: Context) -> Response {
         return see_other(&context.path(&path));
     }
     let Asked { values, wanted } = Asked::read(context.parameters(), context.now);
-    let (page, replay) = match wanted {
-        Ok(Wanted { filter, query }) => (context.service.list(query).await, replay::link(&context, &filter)),
-        Err(error) => (Err(error), parts::nothing()),
+    let (page, replay, search_limit) = match wanted {
+        Ok(Wanted { filter, query }) => {
+            let search_limit = query.body.is_some().then_some(query.limit);
+            (context.service.list(query).await, replay::link(&context, &filter), search_limit)
+        }
+        Err(error) => (Err(error), parts::nothing(), None),
     };
     let status = match &page {
         Ok(_) => StatusCode::OK,
@@ -52,7 +56,7 @@ async fn list(context: Context) -> Response {
         (parts::head("Webhooks", replay))
         section.card aria-label="Filters" { (form::form(&context, &values, &names, page.is_err())) }
         (parts::ignored(&context, &filter::parameters()))
-        (found(&context, &values, &page))
+        (found(&context, &values, &page, search_limit))
     };
     context.page_with(status, "Webhooks", Some(Nav::Webhooks), body)
 }
@@ -81,10 +85,10 @@ fn without_empty(parameters: &[(String, String)]) -> Option<String> {
     has_empty.then(|| with_query("/webhooks", given))
 }
 
-/// The page that was found, or what is wrong with a filter.
-fn found(context: &Context, values: &Values, page: &Result<Page>) -> Markup {
+/// The page that was found, or what is wrong with a filter. `search_limit` is the most rows of a search in bodies.
+fn found(context: &Context, values: &Values, page: &Result<Page>, search_limit: Option<usize>) -> Markup {
     match page {
-        Ok(page) => rows(context, values, page),
+        Ok(page) => rows(context, values, page, search_limit),
         Err(error) => wrong(error),
     }
 }
@@ -96,7 +100,7 @@ fn wrong(error: &Error) -> Markup {
     )
 }
 
-fn rows(context: &Context, values: &Values, page: &Page) -> Markup {
+fn rows(context: &Context, values: &Values, page: &Page, search_limit: Option<usize>) -> Markup {
     // Searches in texts are not repeated whenever something changes.
     let is_live = values.given(PAGE_TOKEN).is_none() && !searches_texts(values);
     let next = page.next.as_ref().map(ToString::to_string);
@@ -119,12 +123,7 @@ fn rows(context: &Context, values: &Values, page: &Page) -> Markup {
             }
             div id="none" data-live[is_live] { @if page.webhooks.is_empty() { (none(page)) } }
         }
-        @if let Some(time) = page.searched_to() {
-            p.muted.small {
-                (count(page.webhooks.len() as u64, "webhook", "webhooks")) " of those accepted since "
-                (parts::moment(time, context.now)) ". Older ones may match, too."
-            }
-        }
+        (search::progress(context, page, search_limit))
         (parts::pager(context, PAGE_TOKEN, next.as_deref()))
     }
 }

@@ -61,6 +61,14 @@ roles = ["read"]
         upstream["address"] = hookbox.http
         in_browser(self, "flows/prefix.mjs", hookbox, PAGE_URL=f"http://127.0.0.1:{port}{PREFIX}", API_URL=hookbox.url)
 
+    def test_a_search_in_bodies_goes_on_by_itself(self):
+        hookbox = harness.Hookbox(self, ORDERS, token=TOKEN).serve()
+        # One answer looks at 64 MiB of bodies, so it does not come to the oldest.
+        for key in ["oldest", *(f"order-{number}" for number in range(78)), "newest"]:
+            text = "hay" if key.startswith("order-") else "needle"
+            hookbox.submit(key, json.dumps({"text": text, "more": "x" * 900 * 1024}))
+        in_browser(self, "flows/search.mjs", hookbox)
+
     def test_quarantine_tests_of_sources_and_edited_webhooks(self):
         settings = source("kept", 'unverified = "quarantine"') + source("strict") + ORDERS
         self.run_flow("sources.mjs", settings, SECRET=SECRET)

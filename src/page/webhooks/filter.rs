@@ -112,7 +112,8 @@ fn wanted(values: &Values, now: Timestamp) -> Result<Wanted> {
     let mut filter = values.filter()?;
     filter.accepted_after = filter.accepted_after.max(within(values, now)?);
     let before = values.given(PAGE_TOKEN).map(str::parse::<Position>).transpose()?;
-    let query = ListQuery { before, limit: page_size(values)?, ..filter.query()? };
+    // The script goes on with a search, so no view has to look for long.
+    let query = ListQuery { before, limit: page_size(values)?, brief: true, ..filter.query()? };
     Ok(Wanted { filter, query })
 }
 

@@ -15,7 +15,8 @@ const MOST_ROWS: i64 = 10_000;
 /// How long a window may take before the next one is made smaller.
 const WINDOW_TIME: Duration = Duration::from_millis(10);
 
-/// How long one page looks, without the window that it ends with: a list, and a list that reads bodies.
+/// How long one page looks, without the window that it ends with: a list, and a list that reads bodies, unless it is to
+/// be [brief](ListQuery::brief).
 const LIST_TIME: Duration = Duration::from_millis(40);
 const SEARCH_TIME: Duration = Duration::from_millis(150);
 
@@ -42,7 +43,7 @@ impl PageFiller {
     pub(super) fn new(query: &ListQuery, now: Duration) -> Self {
         let newest = query.accepted_before;
         let newest = newest.map_or(Position::END, |time| Position::before_all(Sequence::first_at(time)));
-        let time = if query.body.is_some() { SEARCH_TIME } else { LIST_TIME };
+        let time = if query.body.is_some() && !query.brief { SEARCH_TIME } else { LIST_TIME };
         Self {
             page: Page::default(),
             limit: query.limit,
@@ -126,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_page_ends_when_its_time_is_over_and_goes_on_from_there() {
-        for (query, most) in [(query(), 40), (searching(), 150)] {
+        let brief = ListQuery { brief: true, ..searching() };
+        for (query, most) in [(query(), 40), (searching(), 150), (brief, 40)] {
             let mut page = PageFiller::new(&query, START);
             page.add(nothing(250, 900), at(most - 1));
             assert!(page.next_look().is_some_and(|look| look.before == position(900)));

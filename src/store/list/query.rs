@@ -47,6 +47,8 @@ pub struct ListQuery {
     pub before: Option<Position>,
     /// The maximum number of webhooks to return.
     pub limit: usize,
+    /// Whether a page that reads bodies looks no longer than one that does not.
+    pub brief: bool,
 }
 
 impl ListQuery {

@@ -1,5 +1,7 @@
 //! The list of webhooks.
 
+mod searches;
+
 use jiff::SignedDuration;
 use rstest::rstest;
 
