@@ -46,6 +46,6 @@ pub use self::request::Request;
 pub use self::rules::{Answers, Mistake, Rules};
 pub use self::senders::Visit;
 pub use self::settings::{OnUnverified, Settings};
-pub use self::sign::{Draft, SignError, check_signs_again, sign, sign_again};
+pub use self::sign::{Draft, SignError, check_signs, check_signs_again, sign, sign_again};
 pub use self::verify::{Verification, verify, verify_with};
 pub use crate::domain::conflict::OnConflict;

@@ -23,6 +23,7 @@ use super::request::HeaderName;
 use super::rules::Mistake;
 use super::scheme::{Described, Encoding, Hash, Proof, Scheme, Time, TimeFrom, Unit};
 use super::senders::{Environment, Member, SenderMembers, SenderName, Topic};
+use super::sign::SignError;
 use super::template::Template;
 
 /// How far a timestamp may be from the clock, before and after it, if the settings do not say it.
@@ -129,6 +130,15 @@ impl SchemeSettings {
             (None, Some(algorithm)) => self.jwt_takes(algorithm),
             (None, None) if self.signature.is_some() => Some(KeysFrom::PublicKeys),
             (None, None) => Some(KeysFrom::Secrets),
+        }
+    }
+
+    /// Whether a secret is enough to sign as the sender does. Errors: `PrivateKey`, `OwnScheme`.
+    pub(super) fn check_signs(&self) -> Result<(), SignError> {
+        match (self.scheme, self.takes()) {
+            (Some(_), _) => Err(SignError::OwnScheme),
+            (None, Some(KeysFrom::Secrets)) => Ok(()),
+            (None, Some(KeysFrom::PublicKeys) | None) => Err(SignError::PrivateKey),
         }
     }
 

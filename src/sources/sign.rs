@@ -18,6 +18,7 @@ use super::json::Document;
 use super::place::{List, Place};
 use super::rules::Rules;
 use super::scheme::{Described, Encoding, Proof, Scheme, Time, TimeFrom, Unit};
+use super::settings::Settings;
 use super::verify::verify;
 use crate::domain::secret::Secret;
 use crate::domain::verdict::{Cause, Verdict};
@@ -78,6 +79,18 @@ pub fn sign_again(draft: &Draft, rules: &Rules) -> Result<Draft, SignError> {
         }
     }
     Err(failed)
+}
+
+/// Whether requests can be signed with a secret, by settings that may lack members. Errors: `PrivateKey`, `OwnScheme`.
+pub fn check_signs(settings: &Settings) -> Result<(), SignError> {
+    let mut checked = Ok(());
+    for scheme in settings.schemes() {
+        checked = scheme.check_signs();
+        if checked.is_ok() {
+            break;
+        }
+    }
+    checked
 }
 
 /// Whether webhooks can be signed again. Errors: `PrivateKey`, `OwnScheme`, `Batch`.

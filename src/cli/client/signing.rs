@@ -7,7 +7,7 @@ use super::server::usage;
 use crate::cli::Failure;
 use crate::cli::settings::secret_of;
 use crate::domain::secret::Secret;
-use crate::sources::{Keys, Presets, Rules, SignError};
+use crate::sources::{Keys, Presets, Rules, SignError, check_signs};
 
 /// As which sender a command signs.
 #[derive(Clone, Debug, Args)]
@@ -27,13 +27,10 @@ impl Signing {
         let found = Presets::built_in().get(preset).ok_or_else(|| {
             usage(format!("there is no preset {preset:?}; `hookbox presets` lists all of them"))
         })?;
-        let needs = found.settings.needs();
-        if needs.contains(&"public_keys") && !needs.contains(&"secrets") {
-            return Err(cannot_sign(preset, SignError::PrivateKey));
-        }
+        check_signs(&found.settings).map_err(|error| cannot_sign(preset, error))?;
         let secret = self.secret.as_ref().map(secret_of).transpose();
         let secret = secret.map_err(|missing| usage(format!("--secret names a secret, but {missing}")))?;
-        if secret.is_none() && needs.contains(&"secrets") {
+        if secret.is_none() && found.settings.needs().contains(&"secrets") {
             let text = format!("{preset} signs: give the secret with --secret, such as --secret env:NAME");
             return Err(usage(text));
         }

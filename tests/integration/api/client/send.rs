@@ -4,7 +4,7 @@ use hookbox::internals::clock::SystemClock;
 use hookbox::internals::domain::clock::Clock as _;
 use hookbox::internals::domain::secret::Secret;
 use hookbox::internals::domain::verdict::Verdict;
-use hookbox::internals::sources::{Keys, Presets, Request, Rules, verify};
+use hookbox::internals::sources::{Keys, Presets, Request, Rules, check_signs, verify};
 
 use super::local::Local;
 use super::{failed, place, printed};
@@ -91,6 +91,9 @@ fn what_cannot_be_sent_is_a_mistake_in_the_command_line() {
         (&["--source", "shop", "--preset", "stripe"], "--secret"),
         (&["--source", "shop", "--preset", "stripe", "--secret", "env:MISSING"], "MISSING is not set"),
         (&["--source", "shop", "--preset", "discord"], "private key"),
+        (&["--source", "shop", "--preset", "microsoft-graph-rich", "--secret", "s"], "private key"),
+        (&["--source", "shop", "--preset", "paypal", "--secret", "s"], "the scheme of this sender cannot"),
+        (&["--source", "shop", "--preset", "plaid"], "the scheme of this sender cannot"),
         (&["--source", "shop", "--preset", "svix", "--secret", "s3cret!"], "base64"),
         (&["--source", "shop", "--preset", "stripe", "--secret", "s", "1"], "JSON object"),
         (&["--header", "nothing"], "NAME: VALUE"),
@@ -99,6 +102,18 @@ fn what_cannot_be_sent_is_a_mistake_in_the_command_line() {
         assert_eq!(code, Some(64), "{arguments:?}: {told}");
         assert!(told.contains(text), "{text}: {told}");
         assert!(!told.contains("s3cret"), "{told}");
+    }
+}
+
+#[test]
+fn the_documentation_names_the_presets_for_which_nothing_can_be_signed() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CLIENT.md");
+    let text = std::fs::read_to_string(file).unwrap();
+    let (_, rest) = text.split_once("`send` cannot sign for senders").unwrap();
+    let (named, _) = rest.split_once("\n\n").unwrap();
+    for (name, preset) in Presets::built_in().iter() {
+        let is_named = named.contains(&format!("`{name}`"));
+        assert_eq!(is_named, check_signs(&preset.settings).is_err(), "{name}");
     }
 }
 

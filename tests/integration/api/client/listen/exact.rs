@@ -125,7 +125,7 @@ fn what_cannot_be_signed_anew_is_refused_at_the_start() {
     for (arguments, text) in [
         (&["--preset", "strip"][..], "there is no preset"),
         (&["--preset", "discord"], "private key"),
-        (&["--preset", "adyen", "--secret", "0123456789abcdef"], "the scheme of this sender"),
+        (&["--preset", "adyen", "--secret", "no-digits"], "the scheme of this sender"),
         (&["--preset", "microsoft-graph", "--secret", "s3cret"], "batch"),
         (&["--preset", "cloudevents"], "signs nothing"),
         (&["--preset", "stripe"], "--secret"),
