@@ -133,6 +133,11 @@ impl SchemeSettings {
         }
     }
 
+    /// Whether the sender sends JSON Web Tokens.
+    pub(super) fn is_jwt(&self) -> bool {
+        self.jwt.is_some()
+    }
+
     /// Whether a secret is enough to sign as the sender does. Errors: `PrivateKey`, `OwnScheme`.
     pub(super) fn check_signs(&self) -> Result<(), SignError> {
         match (self.scheme, self.takes()) {

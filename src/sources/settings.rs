@@ -259,6 +259,11 @@ impl Settings {
         needs
     }
 
+    /// Whether the sender sends JSON Web Tokens, which can be for an audience.
+    pub fn sends_jwt(&self) -> bool {
+        self.schemes().iter().any(SchemeSettings::is_jwt)
+    }
+
     pub(super) fn schemes(&self) -> &[SchemeSettings] {
         match &self.verify {
             Some(Verify::Schemes(schemes)) => schemes,

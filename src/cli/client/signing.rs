@@ -1,13 +1,15 @@
 //! `--preset` and `--secret`: with what a command signs as a sender does.
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use serde_json::json;
 
 use super::server::usage;
 use crate::cli::Failure;
 use crate::cli::settings::secret_of;
 use crate::domain::secret::Secret;
-use crate::sources::{Keys, Presets, Rules, SignError, check_signs};
+use crate::sources::{Keys, Presets, Rules, Settings, SignError, check_signs};
 
 /// As which sender a command signs.
 #[derive(Clone, Debug, Args)]
@@ -18,6 +20,9 @@ pub(super) struct Signing {
     /// The secret to sign with: env:NAME, file:PATH, or the secret itself
     #[arg(long, requires = "preset", value_parser = secret)]
     secret: Option<Secret>,
+    /// The audience of the token, for senders of JSON Web Tokens: what `verify.audience` of the source says
+    #[arg(long, requires = "preset", value_parser = NonEmptyStringValueParser::new())]
+    audience: Option<String>,
 }
 
 impl Signing {
@@ -34,13 +39,14 @@ impl Signing {
             let text = format!("{preset} signs: give the secret with --secret, such as --secret env:NAME");
             return Err(usage(text));
         }
+        let settings = self.settings_of(preset, &found.settings)?;
         let keys = Keys {
             secrets: secret.into_iter().collect(),
             // Only handshakes use it.
             verify_token: Some(Secret::from("unused".to_owned())),
             ..Keys::default()
         };
-        let rules = Rules::new(found.settings.clone(), keys, true).map_err(|mistakes| {
+        let rules = Rules::new(settings, keys, true).map_err(|mistakes| {
             let texts = mistakes.into_iter().map(|mistake| match mistake.at {
                 Some(_) => format!("the {} must be {}", mistake.member.trim_end_matches('s'), mistake.text),
                 None => mistake.text,
@@ -48,6 +54,17 @@ impl Signing {
             usage(texts.collect::<Vec<_>>().join("; "))
         });
         Ok(Some((preset, rules?)))
+    }
+
+    /// The settings of the preset, with the audience of its tokens.
+    fn settings_of(&self, preset: &str, settings: &Settings) -> Result<Settings, Failure> {
+        let Some(audience) = &self.audience else { return Ok(settings.clone()) };
+        if !settings.sends_jwt() {
+            return Err(usage(format!("{preset} sends no token with an audience; leave --audience out")));
+        }
+        let mut own = Settings::default();
+        own.set("verify", json!({ "audience": audience })).map_err(|error| usage(error.to_string()))?;
+        Ok(own.over(settings))
     }
 }
 

@@ -94,6 +94,10 @@ fn what_cannot_be_sent_is_a_mistake_in_the_command_line() {
         (&["--source", "shop", "--preset", "microsoft-graph-rich", "--secret", "s"], "private key"),
         (&["--source", "shop", "--preset", "paypal", "--secret", "s"], "the scheme of this sender cannot"),
         (&["--source", "shop", "--preset", "plaid"], "the scheme of this sender cannot"),
+        (
+            &["--source", "shop", "--preset", "stripe", "--secret", "s", "--audience", "a"],
+            "leave --audience out",
+        ),
         (&["--source", "shop", "--preset", "svix", "--secret", "s3cret!"], "base64"),
         (&["--source", "shop", "--preset", "stripe", "--secret", "s", "1"], "JSON object"),
         (&["--header", "nothing"], "NAME: VALUE"),
@@ -128,4 +132,18 @@ async fn a_signature_that_its_source_does_not_verify_is_no_matter_of_the_token()
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("check the secret") && !told.contains("HOOKBOX_TOKEN"), "{told}");
     printed(&place, &[&["send", "--source", "shop"][..], &sign, &["s3cret-of-the-shop"]].concat());
+}
+
+#[tokio::test]
+async fn a_token_is_for_the_audience_that_the_command_names() {
+    let place = place(&[]);
+    let board = "[sources.board]\npreset = \"monday-app\"\nsecrets = [\"s3cret-of-the-app\"]\nverify = { audience = \"https://hooks.example.com/\" }\n";
+    std::fs::write(place.path("hookbox.toml"), board).unwrap();
+    let _process = place.serve().await;
+    let send = ["send", "--source", "board", "--preset", "monday-app", "--secret", "s3cret-of-the-app"];
+    for audience in [&[][..], &["--audience", "https://hooks.example.com/other"]] {
+        let (code, told) = failed(&place, &[&send[..], audience].concat());
+        assert_eq!(code, Some(1), "{told}");
+    }
+    printed(&place, &[&send[..], &["--audience", "https://hooks.example.com/"]].concat());
 }
