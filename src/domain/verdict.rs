@@ -34,8 +34,8 @@ pub enum Cause {
     TimestampMissing = 3,
     /// The signature is not that of the request by any key.
     SignatureMismatch = 4,
-    /// The token or the password is not one of the secrets, or the request is for another receiver: of another topic,
-    /// for another audience.
+    /// The token or the password is not one of the secrets, or the request has another topic, audience, issuer, account
+    /// or claim than the settings name.
     CredentialsWrong = 5,
     /// The signature is right, but the timestamp is older than the tolerance.
     TimestampTooOld = 6,

@@ -115,7 +115,8 @@ pub(super) enum VerdictWord {
 /// - `signature_malformed`: the signature has a wrong form, or something that is signed is missing.
 /// - `timestamp_missing`: it has no time.
 /// - `signature_mismatch`: the signature is not that of the request by any key.
-/// - `credentials_wrong`: the token or the password is not one of the secrets.
+/// - `credentials_wrong`: the token or the password is not one of the secrets, or the request has another topic, audience,
+///   issuer, account or claim than the settings name.
 /// - `timestamp_too_old`: the signature is right, but the time is further back than the tolerance.
 /// - `timestamp_in_future`: the signature is right, but the time is further ahead than the tolerance.
 #[derive(ToSchema)]

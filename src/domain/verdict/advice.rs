@@ -48,19 +48,23 @@ impl Cause {
                             front of hookbox must not remove headers.",
             },
             Self::SignatureMismatch => Advice {
-                told: "its signature is not that of this request by any secret of the source; check the secret on both \
-                       sides, that no proxy changes the body, and that `public_url` is the URL that the sender has",
+                told: "its signature is not that of this request by any key of the source; check the secret on both \
+                       sides, that no proxy changes the body, that `public_url` is the URL that the sender has, and, \
+                       for PayPal, that `verify.webhook_id` is the id of this webhook",
                 meaning: "The signature is not that of this request by any key of the source.",
                 what_next: "Copy the secret from the sender again, without spaces. After a rotation, list the new and the \
                             old secret. A proxy must not change the body. If the sender signs the URL, public_url has to \
-                            be exactly the URL that the sender has.",
+                            be exactly the URL that the sender has. For PayPal, verify.webhook_id has to be the id of \
+                            this webhook; Sandbox and Live have different ones.",
             },
             Self::CredentialsWrong => Advice {
-                told: "its token or password is not one of the secrets of the source; check it on both sides",
-                meaning: "The token or password is not one of the secrets of the source, or the request is for another \
-                          receiver, such as another topic.",
-                what_next: "Compare the token, or user and password, with the settings of the sender. For some senders, the \
-                            topic, the audience or the service account has to match, too.",
+                told: "its token or password is not one of the secrets of the source, or it has another topic, audience, \
+                       issuer, account or claim than `verify` of the source names; compare both with the sender",
+                meaning: "The token or password is not one of the secrets of the source, or the request has another topic, \
+                          audience, issuer, account or claim than verify of the source names.",
+                what_next: "Compare the token, or user and password, with the settings of the sender. If the sender sends \
+                            signed tokens, or is Amazon SNS, its signature is right: compare topics, issuer, audience, \
+                            email and claims in verify with what it sends.",
             },
             Self::TimestampTooOld => Advice {
                 told: "its timestamp is older than the source tolerates; check the clock of this machine, or send the event \
@@ -84,6 +88,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn causes_name_the_members_of_verify_that_can_be_wrong() {
+        for (cause, named) in [
+            (Cause::SignatureMismatch, &["webhook_id"][..]),
+            (Cause::CredentialsWrong, &["topic", "audience", "issuer", "account", "claim"]),
+        ] {
+            let Advice { told, what_next, .. } = cause.advice();
+            assert!(named.iter().all(|member| told.contains(member)), "{told}");
+            assert!(what_next.contains("verify"), "{what_next}");
+        }
+    }
 
     #[test]
     fn every_cause_has_texts_of_its_own() {

@@ -144,6 +144,7 @@ async fn a_token_is_for_the_audience_that_the_command_names() {
     for audience in [&[][..], &["--audience", "https://hooks.example.com/other"]] {
         let (code, told) = failed(&place, &[&send[..], audience].concat());
         assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains("another topic, audience"), "{told}");
     }
     printed(&place, &[&send[..], &["--audience", "https://hooks.example.com/"]].concat());
 }
