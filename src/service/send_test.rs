@@ -22,9 +22,9 @@ const USER_AGENT: &str = concat!("hookbox/", env!("CARGO_PKG_VERSION"), " test")
 /// A request by which a source is tested.
 #[derive(Clone, Debug)]
 pub struct TestRequest {
-    /// What happened, put where the source looks for it; none to say nothing.
+    /// The event type, put where the source looks for it; none for that of the body, or `test` if the body has none.
     pub event_type: Option<EventType>,
-    /// The key, put where the source looks for it; none for one that no other request has.
+    /// The key, put where the source looks for it; none for that of the body, or one that no other request has.
     pub key: Option<IdempotencyKey>,
     /// The content type of the body.
     pub content_type: &'static str,
@@ -54,7 +54,8 @@ impl Service {
         let arrived = self.arrived();
         let path = format!("/v1/sources/{source}/webhooks");
         let draft = Draft {
-            id: key.map_or_else(|| format!("test-{}", traceparent.trace_id()), |key| key.to_string()),
+            id: format!("test-{}", traceparent.trace_id()),
+            key: key.map(|key| key.to_string()),
             event_type: event_type.map(|event_type| event_type.to_string()),
             // Without `public_url`, no scheme looks at it.
             url: rules.url_of(&path).unwrap_or_else(|| path.clone()),

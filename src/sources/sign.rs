@@ -45,6 +45,16 @@ pub enum SignError {
         "a part of the signature or of the key belongs into a form; send one, with the header Content-Type: application/x-www-form-urlencoded"
     )]
     NoForm,
+    /// The webhooks would not have the key that is given.
+    #[error(
+        "no webhook would have the key that is given: the request has another one, or the source does not read keys from a place that can be filled in; leave the key out, or write it into the body"
+    )]
+    KeyNotSet,
+    /// The webhooks would not have the event type that is given.
+    #[error(
+        "no webhook would have the event type that is given: the request has another one, or the source does not read types from a place that can be filled in; leave the type out, or write it into the body"
+    )]
+    TypeNotSet,
     /// Something that is signed is missing.
     #[error("the request lacks something that the sender signs ({})", .0.as_str())]
     Missing(Cause),
@@ -52,6 +62,9 @@ pub enum SignError {
     #[error("the rules of the source do not accept the signed request ({})", .0.as_str())]
     NotAccepted(Cause),
 }
+
+/// The event type where neither the draft nor its request has one.
+const TEST_TYPE: &str = "test";
 
 /// The request with key, event type and signature, as the sender would send it. Of several schemes, the first that can
 /// be used signs. Errors: none can be used.
@@ -114,20 +127,36 @@ pub fn check_signs_again(rules: &Rules) -> Result<(), SignError> {
     Err(failed)
 }
 
-/// Adds the key and the event type.
+/// Adds the key and the event type. Errors: also `KeyNotSet` and `TypeNotSet`.
 fn named(mut draft: Draft, rules: &Rules) -> Result<Draft, SignError> {
     // In a batch, each item has its own.
     let is_batch =
         draft.with_request(|request| rules.split.as_ref().is_some_and(|split| split.takes(request)));
-    let id = draft.id.clone();
     // The type can be a part of the key.
-    if let Some(event_type) = draft.event_type.clone()
-        && let Some(part) = rules.event_type.first()
-    {
-        draft.fill(part, &event_type, is_batch)?;
+    match (draft.event_type.clone(), rules.event_type.first()) {
+        (Some(event_type), Some(part)) => {
+            draft.fill(part, &event_type, is_batch)?;
+            if draft.value(part, is_batch) != Some(event_type) {
+                return Err(SignError::TypeNotSet);
+            }
+        }
+        (Some(_), None) => return Err(SignError::TypeNotSet),
+        (None, Some(part)) if rules.event_type.iter().all(|part| draft.value(part, is_batch).is_none()) => {
+            match draft.fill(part, TEST_TYPE, is_batch) {
+                // The webhook can do without a type.
+                Ok(()) | Err(SignError::NoObject | SignError::NoForm) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        (None, _) => {}
     }
+    let key = draft.key.clone().unwrap_or_else(|| draft.id.clone());
     for part in &rules.key {
-        draft.fill(part, &id, is_batch)?;
+        draft.fill(part, &key, is_batch)?;
+    }
+    let has_key = rules.key.iter().any(|part| draft.value(part, is_batch).as_ref() == Some(&key));
+    if draft.key.is_some() && !has_key {
+        return Err(SignError::KeyNotSet);
     }
     Ok(draft)
 }

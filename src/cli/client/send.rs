@@ -90,7 +90,7 @@ impl Send {
         let payload = serde_json::from_slice::<&RawValue>(body).map_err(|error| {
             usage(format!("the body of a webhook of the source `default` has to be JSON: {error}"))
         })?;
-        let key = serde_json::Value::from(self.key()?);
+        let key = serde_json::Value::from(self.key.clone().map_or_else(random_key, Ok)?);
         let event_type = serde_json::Value::from(self.event_type.as_deref().unwrap_or("test"));
         let body =
             format!(r#"{{"idempotency_key":{key},"event_type":{event_type},"payload":{}}}"#, payload.get());
@@ -132,7 +132,8 @@ impl Send {
         let has_type = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE.as_str()));
         let content_type = (!has_type).then(|| (CONTENT_TYPE.to_string(), "application/json".to_owned()));
         let draft = Draft {
-            id: self.key()?,
+            id: random_key()?,
+            key: self.key.clone(),
             event_type: self.event_type.clone(),
             url: url.into(),
             query: String::new(),
@@ -149,16 +150,6 @@ impl Send {
         sign(&draft, &rules).map_err(|error| cannot_sign(preset, error))
     }
 
-    /// The key: the one that is named, or a random one.
-    fn key(&self) -> Result<String, Failure> {
-        if let Some(key) = &self.key {
-            return Ok(key.clone());
-        }
-        let mut bytes = [0; KEY_BYTES];
-        SysRng.try_fill_bytes(&mut bytes).map_err(Box::new)?;
-        Ok(format!("send-{:032x}", u128::from_be_bytes(bytes)))
-    }
-
     fn given(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -173,6 +164,13 @@ impl Send {
             .map_or_else(|_| json!(text).to_string(), |json| json.get().to_owned());
         print(json_line(&format!(r#"{{"status":{status},"body":{body}}}"#)) + "\n")
     }
+}
+
+/// The key of a webhook for which the command names none.
+fn random_key() -> Result<String, Failure> {
+    let mut bytes = [0; KEY_BYTES];
+    SysRng.try_fill_bytes(&mut bytes).map_err(Box::new)?;
+    Ok(format!("send-{:032x}", u128::from_be_bytes(bytes)))
 }
 
 /// The body that an argument names.

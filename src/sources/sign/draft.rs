@@ -10,7 +10,7 @@ use url::form_urlencoded;
 use super::SignError;
 use crate::domain::pointer;
 use crate::sources::json::{Document, Pointer};
-use crate::sources::part::Part;
+use crate::sources::part::{Found, Part};
 use crate::sources::place::{List, Place};
 use crate::sources::request::Request;
 
@@ -20,9 +20,11 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 /// A request by POST, before or after it is signed. `Debug` does not show what may have a secret.
 #[derive(Clone)]
 pub struct Draft {
-    /// A text that no other request has: the key of the webhook where the request has none.
+    /// A text that no other request has: the key of the webhook where neither `key` nor the request has one.
     pub id: String,
-    /// What happened, where the request does not say it; none to say nothing.
+    /// The key that the webhook has to have; none for any.
+    pub key: Option<String>,
+    /// The event type that the webhook has to have; none for that of the request, or `test` where the request has none.
     pub event_type: Option<String>,
     /// The URL to which the sender sends, without its query.
     pub url: String,
@@ -63,6 +65,17 @@ impl Draft {
 
     pub(super) fn has(&self, place: &Place) -> bool {
         self.with_request(|request| place.find(request, &Document::new(request.body)).is_some())
+    }
+
+    /// The value of a part; none for one that each item of a batch has.
+    pub(super) fn value(&self, part: &Part, is_batch: bool) -> Option<String> {
+        if is_batch && part.is_of_item() {
+            return None;
+        }
+        self.with_request(|request| {
+            let whole = Document::new(request.body);
+            part.find(Found { request, whole: &whole, item: &whole, at: None })
+        })
     }
 
     /// Puts a value where a part is looked for, unless there is one.

@@ -9,7 +9,8 @@ use crate::sources::{Keys, Presets, read};
 fn draft(content_type: &str, body: &str) -> Draft {
     Draft {
         id: "evt-001".to_owned(),
-        event_type: Some("order.created".to_owned()),
+        key: None,
+        event_type: None,
         url: "https://hooks.example.com/v1/sources/a/webhooks".to_owned(),
         query: String::new(),
         headers: vec![("content-type".to_owned(), content_type.to_owned())],
@@ -91,7 +92,7 @@ fn what_is_not_there_is_put_where_the_rules_look_for_it_and_nothing_is_replaced(
     let rules = rules(OTHERS, &[]);
     let signed = sign(&json(""), &rules).expect("signs");
     assert_eq!(signed.body, br#"{"meta":{"id":"evt-001"}}"#);
-    assert_eq!(signed.full_url(), "https://hooks.example.com/v1/sources/a/webhooks?type=order.created");
+    assert_eq!(signed.full_url(), "https://hooks.example.com/v1/sources/a/webhooks?type=test");
     assert!(signed.headers.contains(&("X-Id".to_owned(), "evt-001".to_owned())));
 
     let mut given = json(r#"{"meta": {"id": 7}}"#);
@@ -101,6 +102,61 @@ fn what_is_not_there_is_put_where_the_rules_look_for_it_and_nothing_is_replaced(
     assert_eq!((&signed.body, &signed.query, &signed.headers), (&given.body, &given.query, &given.headers));
     for body in ["[1]", "1", "{"] {
         assert_eq!(sign(&json(body), &rules).err(), Some(SignError::NoObject), "{body}");
+    }
+}
+
+/// The key and the event type of the only webhook of a request.
+fn names(draft: &Draft, rules: &Rules) -> (String, Option<String>) {
+    draft.with_request(|request| {
+        let mut items = read(request, rules).expect("reads");
+        let item = items.pop().filter(|_| items.is_empty()).expect("one webhook");
+        (item.key.as_str().to_owned(), item.event_type.map(|event_type| event_type.as_str().to_owned()))
+    })
+}
+
+#[test]
+fn a_type_that_is_a_part_of_the_key_is_no_key() {
+    for (preset, key) in [
+        ("shopify", "evt-001:test:evt-001"),
+        ("docusign", "evt-001:test:evt-001"),
+        ("calendly", "evt-001:test:evt-001"),
+        ("figma", "evt-001:evt-001:test:evt-001"),
+        ("stripe", "evt-001"),
+    ] {
+        let rules = rules_of(preset).expect(preset);
+        let signed = sign(&json("{}"), &rules).expect(preset);
+        assert_eq!(names(&signed, &rules), (key.to_owned(), Some("test".to_owned())), "{preset}");
+    }
+    // What the request says of its type stays.
+    let rules = rules_of("sentry").expect("it takes a secret");
+    let signed = sign(&json(r#"{"action":"created"}"#), &rules).expect("signs");
+    assert_eq!(names(&signed, &rules).1.as_deref(), Some("created"));
+}
+
+#[test]
+fn a_key_and_a_type_that_are_given_are_those_of_the_webhook_or_the_request_is_refused() {
+    let given =
+        |body: &str| Draft { key: Some("k-1".to_owned()), event_type: Some("paid".to_owned()), ..json(body) };
+    let rules = rules_of("stripe").expect("it takes a secret");
+    let signed = sign(&given("{}"), &rules).expect("signs");
+    assert_eq!(names(&signed, &rules), ("k-1".to_owned(), Some("paid".to_owned())));
+    assert!(sign(&given(r#"{"id":"k-1","type":"paid"}"#), &rules).is_ok(), "the body says the same");
+    for (preset, body, refused) in [
+        ("stripe", r#"{"id":"another"}"#, SignError::KeyNotSet),
+        ("stripe", r#"{"type":"another"}"#, SignError::TypeNotSet),
+        ("dropbox", "{}", SignError::TypeNotSet),
+        ("telegram", "{}", SignError::TypeNotSet),
+        ("zoom", "{}", SignError::KeyNotSet),
+        ("xero", r#"{"events":[{}]}"#, SignError::TypeNotSet),
+        ("azure-event-grid", "[{}]", SignError::TypeNotSet),
+    ] {
+        let rules = rules_of(preset).expect(preset);
+        assert_eq!(sign(&given(body), &rules).err(), Some(refused), "{preset}");
+    }
+    for preset in ["xero", "quickbooks", "azure-event-grid", "hubspot"] {
+        let draft = Draft { event_type: None, ..given("[{}]") };
+        let rules = rules_of(preset).expect(preset);
+        assert_eq!(sign(&draft, &rules).err(), Some(SignError::KeyNotSet), "{preset}");
     }
 }
 

@@ -50,6 +50,7 @@ impl Signer {
         let content_type = (CONTENT_TYPE.to_string(), content.content_type.clone());
         let draft = Draft {
             id: webhook.idempotency_key.clone(),
+            key: None,
             event_type: None,
             url: self.url.clone(),
             query: self.query.clone(),

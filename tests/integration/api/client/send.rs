@@ -44,13 +44,14 @@ async fn run(place: &Place, local: &Local, arguments: &[&str]) -> String {
 async fn a_request_is_signed_by_the_preset_of_its_source() {
     let (mut place, local) = (place(&[]), Local::start().await);
     place.set("SHOP_SECRET", SECRET);
-    let sign = ["--secret", "env:SHOP_SECRET", "--source", "shop", "--key", "evt-001", "--type", "paid"];
+    let sign = ["--secret", "env:SHOP_SECRET", "--source", "shop", "--key", "evt-001"];
     let presets =
         ["stripe", "github", "standard-webhooks", "slack", "twilio", "monday", "jira-app", "monday-app"];
     for (at, preset) in presets.into_iter().enumerate() {
-        let form = ["--header", "Content-Type: application/x-www-form-urlencoded"];
-        let (body, form) = if preset == "twilio" { ("a=1&b=2", &form[..]) } else { ("{\"a\": 1}", &[][..]) };
-        let answer = run(&place, &local, &[&["--preset", preset][..], &sign, form, &[body]].concat()).await;
+        let form = ["--header", "Content-Type: application/x-www-form-urlencoded", "a=1&b=2"];
+        let json = ["--type", "paid", "{\"a\": 1}"];
+        let body = if preset == "twilio" { form } else { json };
+        let answer = run(&place, &local, &[&["--preset", preset][..], &sign, &body].concat()).await;
         assert_eq!(answer, "200  ok\n");
         let received = &local.received()[at];
         assert!(received.line.starts_with("POST /v1/sources/shop/webhooks"), "{}", received.line);
@@ -88,6 +89,8 @@ fn what_cannot_be_sent_is_a_mistake_in_the_command_line() {
         (&["--preset", "stripe"], "needs --source"),
         (&["--source", "shop", "--key", "k"], "need --preset"),
         (&["--source", "shop", "--preset", "strip"], "there is no preset"),
+        (&["--source", "shop", "--preset", "telegram", "--secret", "s", "--type", "t"], "leave the type out"),
+        (&["--source", "shop", "--preset", "xero", "--secret", "s", "--key", "k"], "leave the key out"),
         (&["--source", "shop", "--preset", "stripe"], "--secret"),
         (&["--source", "shop", "--preset", "stripe", "--secret", "env:MISSING"], "MISSING is not set"),
         (&["--source", "shop", "--preset", "discord"], "private key"),
