@@ -99,7 +99,7 @@ pub(super) async fn receive_webhooks(
     responses(
         (status = 200, description = "The answer that the sender expects", body = String, content_type = "text/plain"),
         (status = 400, description = "The request is no handshake of the source", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The request does not have the `verify_token` of the source", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The request does not have the `verify_token` of the source, or is not verified: `cause` says why", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The settings have no such source", body = Problem, content_type = "application/problem+json"),
         (status = 405, description = "The source has no handshake by this method", body = Problem, content_type = "application/problem+json"),
     )
@@ -123,7 +123,7 @@ pub(super) async fn answer_handshake(
     responses(
         (status = 200, description = "The answer that the sender expects", body = String, content_type = "text/plain"),
         (status = 400, description = "The request is no handshake of the source", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The request does not have the `verify_token` of the source", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The request does not have the `verify_token` of the source, or is not verified: `cause` says why", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The settings have no such source", body = Problem, content_type = "application/problem+json"),
         (status = 405, description = "The source has no handshake by this method", body = Problem, content_type = "application/problem+json"),
     )
@@ -196,7 +196,7 @@ fn note(api: &Api, source: &SourceRules, head: &Head<'_>, refused: &Refused) {
 }
 
 /// The refusal with the status that the sender understands: one that asks it to try again, if another try can help, and
-/// 403 for a wrong token of a handshake, as Meta wants it.
+/// 403 for a handshake that is not proved, as Meta wants it.
 fn as_understood(refused: Refused, method: &Method, answers: &Answers) -> Refused {
     let status = StatusCode::from_u16(answers.overload).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     match refused {

@@ -256,7 +256,7 @@ impl Service {
     ) -> Result<Vec<NewWebhook>> {
         let (rules, bytes) = (&source.rules, request.body.len());
         if head.method != "POST" {
-            let (counted, error) = refuse::no_handshake(source, request);
+            let (counted, error) = refuse::no_handshake(source, request, verdict);
             self.count_request(&source.name, counted);
             return Err(self.reject(source, head, bytes, error));
         }

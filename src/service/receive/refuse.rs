@@ -8,7 +8,7 @@ use crate::domain::error::{Error, Reason};
 use crate::domain::verdict::{Cause, Verdict};
 use crate::domain::webhook::Source;
 use crate::service::Service;
-use crate::sources::{Request, SourceRules, lacks_token};
+use crate::sources::{Request, SourceRules, handshake, lacks_token};
 
 /// After which time a sender may try again whose key cannot be fetched. A key whose fetch failed is not tried sooner.
 const KEY_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -19,9 +19,19 @@ pub(super) fn not_verified(cause: Cause) -> Error {
     if cause.is_temporary() { error.retry_after(KEY_RETRY_AFTER) } else { error }
 }
 
-/// How a request by another method than POST that is no handshake is counted, and its error.
-pub(super) fn no_handshake(source: &SourceRules, request: &Request<'_>) -> (Counted, Error) {
+/// How a request by another method than POST that is no handshake is counted, and its error. `verdict` is what verifying it
+/// found.
+pub(super) fn no_handshake(
+    source: &SourceRules,
+    request: &Request<'_>,
+    verdict: Verdict,
+) -> (Counted, Error) {
     let name = &source.name;
+    if let Some(cause) = verdict.cause()
+        && handshake(request, Verdict::Verified, &source.rules).is_some()
+    {
+        return (Counted::Unverified(cause), not_verified(cause));
+    }
     if lacks_token(request, &source.rules) {
         let cause = Cause::CredentialsWrong;
         let detail = format!(

@@ -22,6 +22,9 @@ secrets = ["s3cret"]
 verify_token = "t0ken"
 [sources.cloudevents]
 preset = "cloudevents"
+[sources.grid]
+preset = "azure-event-grid-cloudevents"
+secrets = ["s3cret"]
 [sources.plain]
 verify = "none"
 key = "body"
@@ -92,6 +95,27 @@ async fn a_handshake_by_options_is_answered_with_its_headers() {
     assert_eq!(answer.header("webhook-allowed-origin"), "eventemitter.example.com");
     let without = Answer::of(request(&hookbox.rest, Method::OPTIONS, "cloudevents")).await;
     without.problem(400, "MALFORMED_WEBHOOK");
+}
+
+#[tokio::test]
+async fn a_handshake_by_options_that_is_not_verified_is_told_why() {
+    let hookbox = Hookbox::with_routes(Sqlite, SOURCES);
+    let rest = &hookbox.rest;
+    let ask = async |query: &str, header: &str| {
+        let path = format!("/v1/sources/grid/webhooks{query}");
+        Answer::of(rest.request(Method::OPTIONS, &path).header(header, "eventgrid.azure.net")).await
+    };
+    let origin = "WebHook-Request-Origin";
+    assert_eq!(ask("?token=s3cret", origin).await.header("webhook-allowed-origin"), "eventgrid.azure.net");
+    for (query, cause) in [("?token=other", "credentials_wrong"), ("", "signature_missing")] {
+        let answer = ask(query, origin).await;
+        assert_eq!(answer.problem(403, "NOT_VERIFIED")["cause"], cause, "{query}");
+        assert_eq!(answer.header("webhook-allowed-origin"), "", "{query}");
+        assert_eq!(metric(rest, &requests("grid", "unverified", cause)).await, Some(1.0));
+    }
+    // Without the header it is no handshake, whoever sends it.
+    ask("?token=other", "x-other").await.problem(400, "MALFORMED_WEBHOOK");
+    assert_eq!(metric(rest, &requests("grid", "malformed", "")).await, Some(1.0));
 }
 
 #[tokio::test]
