@@ -38,7 +38,7 @@ mod verify;
 pub use self::fetched::{FetchedKeys, KeyAddress, KeyServer, Known, KnownKeys};
 pub use self::handshake::{HandshakeAnswer, handshake, lacks_token};
 pub use self::keys::Keys;
-pub(crate) use self::lines::example_of;
+pub(crate) use self::lines::{INSTEAD, example_of};
 pub use self::map::{SourceMap, SourceRules};
 pub use self::presets::{Preset, Presets};
 pub use self::read::{Item, MAX_BATCH_ITEMS, ReadError, read};

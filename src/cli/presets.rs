@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 use super::output::print;
-use crate::sources::{Preset, Presets, example_of};
+use crate::sources::{INSTEAD, Preset, Presets, example_of};
 
 /// The options of `hookbox presets`.
 #[derive(Clone, Debug, Args)]
@@ -45,7 +45,11 @@ impl List {
 fn listed(presets: &Presets) -> String {
     let width = presets.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let lines = presets.iter().map(|(name, Preset { settings, .. })| {
-        let needs = settings.needs();
+        let mut needs = settings.needs();
+        if settings.takes_either_key() {
+            needs.retain(|member| !["secrets", "public_keys"].contains(member));
+            needs.insert(0, "secrets or public_keys");
+        }
         let needs = if needs.is_empty() { String::new() } else { format!(" [needs {}]", needs.join(", ")) };
         format!("{name:<width$}  {}{needs}\n", settings.description())
     });
@@ -56,6 +60,9 @@ fn listed(presets: &Presets) -> String {
 fn shown(name: &str, preset: &Preset) -> String {
     let needs = preset.settings.needs();
     let keys = needs.iter().filter_map(|member| match *member {
+        "public_keys" if preset.settings.takes_either_key() => {
+            Some(format!("{INSTEAD}public_keys = [\"env:NAME_OF_A_VARIABLE\"]\n"))
+        }
         "secrets" | "public_keys" => Some(format!("{member} = [\"env:NAME_OF_A_VARIABLE\"]\n")),
         "verify_token" => Some(format!("{member} = \"env:NAME_OF_A_VARIABLE\"\n")),
         member => example_of(member).map(|example| format!("# Add to `verify`: {example}\n")),
@@ -79,6 +86,17 @@ mod tests {
         assert!(stripe.ends_with("[needs secrets]"), "{stripe}");
         let plaid = listed.lines().find(|line| line.starts_with("plaid ")).expect("is listed");
         assert!(plaid.ends_with("[needs secrets, verify.client_id]"), "{plaid}");
+        let svix = listed.lines().find(|line| line.starts_with("svix ")).expect("is listed");
+        assert!(svix.ends_with("[needs secrets or public_keys]"), "{svix}");
+    }
+
+    #[test]
+    fn of_two_kinds_of_keys_of_which_one_is_enough_one_is_a_comment() {
+        for (name, preset) in Presets::built_in().iter() {
+            let file = toml::from_str::<toml::Table>(&shown(name, preset)).expect(name);
+            let has = |member: &str| file["sources"][name].get(member).is_some();
+            assert!(!(has("secrets") && has("public_keys")), "{name}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The lines of `hookbox.toml` for a new source of a preset.
 
 use super::presets::Preset;
-use super::scheme_settings::KeysFrom;
 
 /// What names of variables must not begin with: these are settings of hookbox.
 const OF_HOOKBOX: &str = "HOOKBOX";
+
+/// Begins the line with public keys of a source that can have secrets instead.
+pub(crate) const INSTEAD: &str = "# Instead, with a public key: ";
 
 impl Preset {
     /// The lines of the settings file for a new source of this preset, with every member that the operator has to set.
@@ -25,10 +27,7 @@ impl Preset {
         }
         if needs_member("public_keys") {
             let line = format!("public_keys = [\"env:{variable}_PUBLIC_KEY\"]");
-            let takes_secrets =
-                self.settings.schemes().iter().any(|scheme| scheme.takes() == Some(KeysFrom::Secrets));
-            // Of several schemes, one alone needs its keys.
-            lines.push(if takes_secrets { format!("# Instead, with a public key: {line}") } else { line });
+            lines.push(if self.settings.takes_either_key() { format!("{INSTEAD}{line}") } else { line });
         }
         if needs_member("verify_token") {
             lines.push(format!("verify_token = \"env:{variable}_VERIFY_TOKEN\""));

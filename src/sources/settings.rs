@@ -259,6 +259,12 @@ impl Settings {
         needs
     }
 
+    /// Whether `secrets` and `public_keys` are for different schemes, so that one of both is enough.
+    pub fn takes_either_key(&self) -> bool {
+        let takes = |keys| self.schemes().iter().any(|scheme| scheme.takes() == Some(keys));
+        takes(KeysFrom::Secrets) && takes(KeysFrom::PublicKeys) && !self.signs_handshakes()
+    }
+
     /// Whether the sender sends JSON Web Tokens, which can be for an audience.
     pub fn sends_jwt(&self) -> bool {
         self.schemes().iter().any(SchemeSettings::is_jwt)
