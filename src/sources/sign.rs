@@ -29,6 +29,9 @@ pub enum SignError {
     /// The sender signs with a private key.
     #[error("only the sender has the private key that signs; forward a request of the sender instead")]
     PrivateKey,
+    /// The source has no key yet.
+    #[error("the source has no secret to sign with; write the one of the sender into `secrets`, and reload")]
+    NoKey,
     /// The scheme is that of one sender, in code.
     #[error("the scheme of this sender cannot be signed here; forward a request of the sender instead")]
     OwnScheme,
@@ -76,7 +79,7 @@ pub fn sign(draft: &Draft, rules: &Rules) -> Result<Draft, SignError> {
 /// it. Errors: as for [`sign`].
 pub fn sign_again(draft: &Draft, rules: &Rules) -> Result<Draft, SignError> {
     let Some(schemes) = &rules.schemes else { return Ok(draft.clone()) };
-    let mut failed = SignError::PrivateKey;
+    let mut failed = SignError::NoKey;
     for scheme in schemes {
         let signed = match scheme {
             Scheme::Described(scheme) => scheme.sign(draft.clone()),
@@ -106,10 +109,10 @@ pub fn check_signs(settings: &Settings) -> Result<(), SignError> {
     checked
 }
 
-/// Whether webhooks can be signed again. Errors: `PrivateKey`, `OwnScheme`, `Batch`.
+/// Whether webhooks can be signed again. Errors: `NoKey`, `PrivateKey`, `OwnScheme`, `Batch`.
 pub fn check_signs_again(rules: &Rules) -> Result<(), SignError> {
     let Some(schemes) = &rules.schemes else { return Ok(()) };
-    let mut failed = SignError::PrivateKey;
+    let mut failed = SignError::NoKey;
     for scheme in schemes {
         failed = match scheme {
             Scheme::Sender(_) => SignError::OwnScheme,

@@ -176,6 +176,14 @@ fn senders_with_private_keys_cannot_be_imitated() {
 }
 
 #[test]
+fn a_source_whose_secret_comes_later_has_nothing_to_sign_with() {
+    let settings = Presets::built_in().get("notion").expect("is there").settings.clone();
+    let rules = Rules::new(settings, Keys::default(), true).expect("it can begin without secrets");
+    assert_eq!(sign(&json("{}"), &rules).err(), Some(SignError::NoKey));
+    assert_eq!(check_signs_again(&rules), Err(SignError::NoKey));
+}
+
+#[test]
 fn a_request_that_is_signed_again_keeps_its_body_and_gets_the_time_of_now() {
     const SLACK: &str = "verify = { hmac = \"sha256\", header = \"X-Signature\", prefix = \"v0=\", signed = \"v0:{timestamp}:{body}\", timestamp = { header = \"X-Time\" } }\nkey = { json = \"/id\" }";
     let rules = rules(SLACK, &["ours"]);
