@@ -63,8 +63,8 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
     let (reason, detail) = match (status, operation) {
         ("400", "ReceiveWebhooks") => (
             Reason::MalformedWebhook,
-            "item 3 of the batch: the JSON value `/id` is missing, empty, or there more than once; the idempotency key \
-             is made of it; nothing of the request is stored",
+            "item 3 of the batch: the JSON value `/id` is missing, empty, or no string, number or boolean; the \
+             idempotency key is made of it; nothing of the request is stored",
         ),
         ("400", "AnswerHandshake" | "AnswerHandshakeByOptions") => (
             Reason::MalformedWebhook,

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::hex;
 use super::json::{Document, Items, items};
 use super::part::{Found, Part};
+use super::place::Place;
 use super::request::Request;
 use super::rules::Rules;
 use crate::domain::webhook::{EventType, IdempotencyKey, MAX_NAME_CHARS};
@@ -93,7 +94,13 @@ fn read_item<'a>(found: Found<'_, 'a>, rules: &Rules) -> Result<Item<'a>, ReadEr
 }
 
 fn missing(part: &Part) -> String {
-    format!("{part} is missing, empty, or there more than once; the idempotency key is made of it")
+    let otherwise = match part {
+        // Of a repeated member, the last one counts.
+        Part::Of(Place::Json(_)) | Part::Outer(_) => ", empty, or no string, number or boolean",
+        Part::Of(_) | Part::Decoded(_) => ", empty, or there more than once",
+        _ => "",
+    };
+    format!("{part} is missing{otherwise}; the idempotency key is made of it")
 }
 
 /// Joins the parts of a key by `:`, so that different parts never make the same key: `:` and `\` in a part get a `\`
@@ -198,7 +205,11 @@ mod tests {
             assert!(error.starts_with(named), "{error}");
         }
         let twice = [("x-id", &b"a"[..]), ("x-id", b"b")];
-        assert!(read_with("key = { header = \"x-id\" }", &twice, "").is_err());
+        let error = read_with("key = { header = \"x-id\" }", &twice, "").expect_err("twice");
+        assert!(error.contains("or there more than once"), "{error}");
+        assert_eq!(read_with("key = { json = \"/id\" }", &[], r#"{"id":1,"id":2}"#), one("2", "-"));
+        let error = read_with("key = { json = \"/id\" }", &[], r#"{"id":{}}"#).expect_err("an object");
+        assert!(error.contains("or no string, number or boolean"), "{error}");
     }
 
     #[test]
