@@ -17,14 +17,20 @@ pub(super) struct Mistake {
 }
 
 impl Mistakes {
-    /// Sorts the mistakes: those in the file come last, in the order of the file. Each is told once.
+    /// Sorts the mistakes: those in the file come last, in the order of the file. Each is told once, also if others of the
+    /// same place were found in between.
     pub(super) fn new(mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort_by_key(|mistake| match mistake.origin {
             Origin::File { line, column, .. } => (line, column),
             _ => (0, 0),
         });
-        mistakes.dedup();
-        Self(mistakes)
+        let mut told = Vec::<Mistake>::with_capacity(mistakes.len());
+        for mistake in mistakes {
+            if !told.contains(&mistake) {
+                told.push(mistake);
+            }
+        }
+        Self(told)
     }
 }
 

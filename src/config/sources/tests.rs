@@ -186,6 +186,15 @@ handshakes = [
 }
 
 #[test]
+fn a_mistake_that_several_schemes_of_a_preset_have_is_told_once() {
+    let told = mistakes("[sources.events]\npreset = \"azure-event-grid-entra\"\n");
+    for member in ["`issuer` is missing", "`audience` is missing"] {
+        assert_eq!(told.matches(member).count(), 1, "{member}: {told}");
+    }
+    assert_eq!(told.lines().count(), 2, "{told}");
+}
+
+#[test]
 fn what_depends_on_a_member_with_a_mistake_is_not_told() {
     for text in [
         "preset = \"strip\"\nverify = { tolerance = \"10m\" }\nverify_token = \"t\"\nsplit = \"/items\"\n",
