@@ -151,7 +151,7 @@ impl Service {
         access: Arc<Access>,
     ) -> Self {
         receiving.activity.keep(&settings.sources());
-        let caller = Arc::new(Caller::unlimited("hookbox", None));
+        let caller = Arc::new(Caller::unlimited(Caller::ITSELF, None));
         let shared = Shared {
             store,
             settings,

@@ -90,7 +90,8 @@ pub struct Caller {
     pub(super) token: Option<Digest>,
 }
 
-static ANONYMOUS: LazyLock<Arc<Caller>> = LazyLock::new(|| Arc::new(Caller::unlimited("anonymous", None)));
+static ANONYMOUS: LazyLock<Arc<Caller>> =
+    LazyLock::new(|| Arc::new(Caller::unlimited(Caller::ANONYMOUS, None)));
 
 static UNKNOWN: LazyLock<Arc<Caller>> = LazyLock::new(|| {
     let (sources, routes) = (Limit::Nothing, Limit::Nothing);
@@ -98,6 +99,12 @@ static UNKNOWN: LazyLock<Arc<Caller>> = LazyLock::new(|| {
 });
 
 impl Caller {
+    /// The name of every caller where no token is needed.
+    pub const ANONYMOUS: &'static str = "anonymous";
+
+    /// The name of hookbox itself, which reloads its settings at a SIGHUP.
+    pub const ITSELF: &'static str = "hookbox";
+
     /// The owner of a token.
     pub fn new(
         name: &str,

@@ -94,7 +94,11 @@ pub(super) fn compiled(tokens: &[ReadToken], admin: Option<&Secret>, are_metrics
 pub fn wrong_token_name(name: &str) -> Option<&'static str> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
     let is_allowed = (1..=MAX_ROUTE_CHARS).contains(&name.len()) && name.bytes().all(allowed);
-    (!is_allowed).then_some("it must be 1 to 63 of a-z, 0-9, - and _")
+    match name {
+        Caller::ANONYMOUS => Some("logs and actions use this name for callers without a token"),
+        Caller::ITSELF => Some("logs and actions use this name for hookbox itself"),
+        _ => (!is_allowed).then_some("it must be 1 to 63 of a-z, 0-9, - and _"),
+    }
 }
 
 fn read_token(read: &Reader<'_>, name: &str, value: &Value<'_>, mut table: Table<'_>) -> ReadToken {

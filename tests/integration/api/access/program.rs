@@ -177,6 +177,21 @@ async fn reload_after_a_change_of_admin_token_says_which_token_it_needs() {
 }
 
 #[test]
+fn no_token_has_the_name_of_an_actor_without_a_token() {
+    let place = Place::new(&[]);
+    for name in ["anonymous", "hookbox"] {
+        let digest = Digest::of(name.as_bytes()).to_hex();
+        write(&place, &format!("[tokens.{name}]\nsha256 = \"{digest}\"\nroles = [\"read\"]\n"));
+        for command in [&["config", "check"][..], &["token", "--name", name]] {
+            let ended = place.run(command);
+            let told = String::from_utf8(ended.stderr).unwrap();
+            assert_eq!(ended.status.code(), Some(64), "{command:?}: {told}");
+            assert!(told.contains(name) && told.contains("logs and actions use this name for"), "{told}");
+        }
+    }
+}
+
+#[test]
 fn config_check_finds_every_mistake_in_tokens() {
     let place = Place::new(&[("HOOKBOX_ADMIN_TOKEN", "short")]);
     let [hash, other] = ["a", "b"].map(|token| Digest::of(token.as_bytes()).to_hex());
