@@ -23,7 +23,7 @@ const ANSWER_BYTES: u64 = 1024 * 1024;
 
 /// A response.
 pub(super) struct Answer {
-    /// The HTTP status; 0 if the response is not valid HTTP.
+    /// The HTTP status.
     pub(super) status: u16,
     /// The body, without white space at its ends.
     pub(super) body: String,
@@ -31,11 +31,26 @@ pub(super) struct Answer {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-#[error("no answer from {url}")]
-struct NoAnswer {
-    url: String,
-    #[source]
-    error: io::Error,
+enum NoAnswer {
+    /// The connection has failed.
+    #[error("no answer from {url}")]
+    Failed {
+        url: String,
+        #[source]
+        error: io::Error,
+    },
+    /// What came is not HTTP, such as the alert of a server with TLS.
+    #[error(
+        "no HTTP answer from {url}; if hookbox serves TLS there, name its settings with --config, or restart it if \
+         [tls] was removed from them"
+    )]
+    NotHttp { url: String },
+    /// What came is not TLS, such as the answer of a server without it.
+    #[error(
+        "no TLS at {url}; if hookbox serves without TLS there, name its settings with --config, or restart it if \
+         [tls] was added to them"
+    )]
+    NotTls { url: String },
 }
 
 /// Sends a request without a body to the `http_addr` in the settings, with TLS if they have it. `check` says how the
@@ -59,21 +74,38 @@ pub(super) fn ask(reach: &Reach, check: ServerCheck, method: &str, path: &str) -
             exchange(stream, address, method, path, token)
         }
     });
-    let answer = connected.map_err(|error| {
-        let scheme = if reach.has_tls { "https" } else { "http" };
-        Box::new(NoAnswer { url: format!("{scheme}://{address}{path}"), error })
-    })?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split_ascii_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-    Ok(Answer { status, body: body.trim().to_owned() })
+    let scheme = if reach.has_tls { "https" } else { "http" };
+    let url = format!("{scheme}://{address}{path}");
+    let problem = match connected {
+        Ok(text) => match answer_of(&text) {
+            Some(answer) => return Ok(answer),
+            None => NoAnswer::NotHttp { url },
+        },
+        Err(error) if matches!(rustls_error(&error), Some(rustls::Error::InvalidMessage(_))) => {
+            NoAnswer::NotTls { url }
+        }
+        Err(error) => NoAnswer::Failed { url, error },
+    };
+    Err(Box::new(problem).into())
 }
 
 /// Whether there is no answer because the server has another certificate than the settings.
 pub(super) fn is_of_another_certificate(failure: &Failure) -> bool {
     let Failure::Other(error) = failure else { return false };
-    let cause = error.downcast_ref::<NoAnswer>().and_then(|no_answer| no_answer.error.get_ref());
-    let cause = cause.and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
+    let Some(NoAnswer::Failed { error, .. }) = error.downcast_ref::<NoAnswer>() else { return false };
+    matches!(rustls_error(error), Some(rustls::Error::InvalidCertificate(_)))
+}
+
+/// Why TLS has failed; none if something else has.
+fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Reads a response; none if it is not HTTP.
+fn answer_of(text: &str) -> Option<Answer> {
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+    let status = head.strip_prefix("HTTP/")?.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(Answer { status, body: body.trim().to_owned() })
 }
 
 fn connect(address: SocketAddr) -> io::Result<TcpStream> {

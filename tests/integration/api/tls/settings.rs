@@ -94,6 +94,28 @@ async fn health_and_reload_ask_over_tls(#[case] members: &str) {
     assert_eq!(process.terminate().await, Some(0));
 }
 
+#[rstest]
+#[case::only_the_server_has_it(SETTINGS, "", "no HTTP answer from http://127.0.0.1:")]
+#[case::only_the_settings_have_it("", SETTINGS, "no TLS at https://127.0.0.1:")]
+#[tokio::test]
+async fn health_and_reload_say_that_the_server_and_the_settings_differ_in_tls(
+    #[case] served: &str,
+    #[case] asked: &str,
+    #[case] problem: &str,
+) {
+    let place = place(served);
+    let process = place.start();
+    process.wait_for_log("hookbox is ready").await;
+    std::fs::write(place.path("hookbox.toml"), asked).expect("is written");
+    for command in ["health", "reload"] {
+        let ended = place.run(&[command]);
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), ended.stdout.len()), (Some(1), 0), "{command}: {told}");
+        assert!(told.contains(problem) && told.contains("--config"), "{command}: {told}");
+    }
+    assert_eq!(process.terminate().await, Some(0));
+}
+
 #[tokio::test]
 async fn health_does_not_fail_while_the_files_are_broken_but_hookbox_still_serves() {
     let place = place(SETTINGS);
