@@ -207,11 +207,13 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> ClientError {
-        self.unreachable_because(&error::cause_of(error, self.problem_of_authorities))
+        let (url, cause) = (self.url().to_owned(), error::cause_of(error, self.problem_of_authorities));
+        ClientError::Unreachable { url, cause, advice: error::advice_for(error, &self.base) }
     }
 
     fn unreachable_because(&self, cause: &str) -> ClientError {
-        ClientError::Unreachable { url: self.url().to_owned(), cause: cause.to_owned() }
+        let (url, cause) = (self.url().to_owned(), cause.to_owned());
+        ClientError::Unreachable { url, cause, advice: error::IS_IT_RUNNING }
     }
 }
 

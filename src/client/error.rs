@@ -1,4 +1,16 @@
-//! Why a hookbox could not be asked.
+//! Why a hookbox could not be asked, and what to do next.
+
+use std::error::Error;
+
+use rustls::{CertificateError, InvalidMessage};
+use url::Url;
+
+/// What to do next if the cause does not say it.
+pub(super) const IS_IT_RUNNING: &str =
+    "is hookbox running there? Set HOOKBOX_URL or --url if it is elsewhere";
+
+/// What the texts of rustls about the certificate of a server begin with.
+const WRONG_CERTIFICATE: &str = "invalid peer certificate: ";
 
 /// How much of an unknown answer is shown, in characters.
 pub(super) const SHOWN_CHARS: usize = 200;
@@ -8,14 +20,14 @@ pub(super) const SHOWN_CHARS: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
     /// There is no answer.
-    #[error(
-        "no answer from {url}: {cause}; is hookbox running there? Set HOOKBOX_URL or --url if it is elsewhere"
-    )]
+    #[error("no answer from {url}: {cause}; {advice}")]
     Unreachable {
         /// The URL of hookbox.
         url: String,
         /// What has failed.
         cause: String,
+        /// What to do next.
+        advice: &'static str,
     },
     /// The answer is not a success.
     #[error("{detail}")]
@@ -51,10 +63,11 @@ impl ClientError {
         }
     }
 
-    /// What has failed, for a call that is tried again: without the advice of the error.
+    /// What has failed, for a call that is tried again: without the question whether hookbox is running.
     pub fn why(&self) -> String {
         match self {
-            Self::Unreachable { cause, .. } => cause.clone(),
+            Self::Unreachable { cause, advice, .. } if *advice == IS_IT_RUNNING => cause.clone(),
+            Self::Unreachable { cause, advice, .. } => format!("{cause}; {advice}"),
             other => other.to_string(),
         }
     }
@@ -65,22 +78,65 @@ pub(super) fn cause_of(error: &reqwest::Error, problem_of_authorities: Option<&s
     let root = root_of(error);
     match problem_of_authorities.filter(|_| error.is_connect()) {
         Some(problem) => format!("{root} ({problem})"),
-        None => root,
+        None => root.to_string(),
+    }
+}
+
+/// What to do next after a request to a URL of hookbox that got no answer.
+pub(super) fn advice_for(error: &(dyn Error + 'static), url: &Url) -> &'static str {
+    let root = root_of(error);
+    if url.scheme() == "http" {
+        let is_no_http = root.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
+        return if is_no_http { "if it serves TLS, write https:// in its URL" } else { IS_IT_RUNNING };
+    }
+    // An error of TLS is a part of the error of a connection, in HTTP/2 as a text.
+    let cause = root.to_string();
+    let is = |error: rustls::Error| cause == error.to_string();
+    let is_certificate = |error: CertificateError| is(error.into());
+    if is_certificate(CertificateError::UnknownIssuer) || is_certificate(CertificateError::BadSignature) {
+        "no authority that is trusted has signed its certificate; name the file of its authority with --ca"
+    } else if cause.starts_with(WRONG_CERTIFICATE) {
+        "check its certificate, and the host in its URL"
+    } else if is(InvalidMessage::InvalidContentType.into()) {
+        "if it serves without TLS, write http:// in its URL"
+    } else {
+        IS_IT_RUNNING
     }
 }
 
 /// The innermost cause of an error: the others only say that a request has failed.
-fn root_of(error: &dyn std::error::Error) -> String {
+fn root_of(error: &(dyn Error + 'static)) -> &(dyn Error + 'static) {
     let mut root = error;
     while let Some(cause) = root.source() {
         root = cause;
     }
-    root.to_string()
+    root
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+
+    #[test]
+    fn the_advice_is_about_the_cause() {
+        let url = "https://hooks.example.com".parse::<Url>().expect("a URL");
+        for (error, expected) in [
+            (CertificateError::UnknownIssuer.into(), "--ca"),
+            (CertificateError::NotValidForName.into(), "the host in its URL"),
+            (CertificateError::Expired.into(), "check its certificate"),
+            (InvalidMessage::InvalidContentType.into(), "write http://"),
+            (rustls::Error::HandshakeNotComplete, "HOOKBOX_URL"),
+        ] {
+            let as_text = io::Error::other(error.to_string());
+            let as_error = io::Error::other(io::Error::other(error));
+            for error in [as_text, as_error] {
+                let advice = advice_for(&error, &url);
+                assert!(advice.contains(expected), "{error}: {advice}");
+            }
+        }
+    }
 
     #[test]
     fn what_passes_is_told_from_what_hookbox_has_decided() {
