@@ -35,7 +35,9 @@ pub use self::reach::Reach;
 use self::routes::{Defaults, ReadRoute};
 pub(crate) use self::secret::read as read_secret;
 pub use self::secret::without_password;
-pub use self::settings::{SETTINGS, Setting, TOKEN_VARIABLE, URL_VARIABLE};
+pub use self::settings::{
+    CA_VARIABLE, CLIENT_CERT_VARIABLE, CLIENT_KEY_VARIABLE, SETTINGS, Setting, TOKEN_VARIABLE, URL_VARIABLE,
+};
 pub use self::sources::Sources;
 pub use self::tls::Tls;
 use self::tokens::ReadToken;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use url::Url;
 
@@ -27,8 +27,19 @@ pub struct Connection {
     pub token: Option<Secret>,
     /// The certificates of the authorities that are trusted, as PEM; none to trust those that the system trusts.
     pub authorities: Option<String>,
+    /// What is shown to a hookbox that wants a certificate; none to show nothing.
+    pub identity: Option<Identity>,
     /// How long an answer may take; none for the usual time. For completions, which must not keep a shell waiting.
     pub answer_time: Option<Duration>,
+}
+
+/// The certificate of a client.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate, then those between it and its authority, as PEM.
+    pub certificates: String,
+    /// The private key of the certificate, as PEM.
+    pub key: Secret,
 }
 
 /// Why a client cannot be set up.
@@ -38,8 +49,17 @@ pub enum SetupError {
     #[error("the token is not valid: it may only have visible ASCII characters")]
     Token,
     /// The file with certificates has none, or has a mistake.
-    #[error("the file has no certificates in PEM")]
+    #[error("the file of the authorities has no certificates in PEM")]
     Authorities,
+    /// The file with the certificate of the client has none, or has a mistake.
+    #[error("the file of the client's certificate has no certificate in PEM")]
+    Certificate,
+    /// The file with the key of the client has none, or has a mistake.
+    #[error("the file of the client's key has no private key in PEM without a passphrase")]
+    Key,
+    /// The key is not that of the certificate, or of a kind that is not known.
+    #[error("the client's key cannot be used with its certificate")]
+    Identity(#[source] rustls::Error),
     /// TLS does not take its settings.
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
@@ -60,7 +80,8 @@ impl Connection {
             Some(pem) => Arc::new(authorities(pem)?),
             None => system_roots().roots(),
         };
-        let client = client_builder(roots)?.redirect(reqwest::redirect::Policy::none());
+        let client = client_builder(roots, self.identity.as_ref())?;
+        let client = client.redirect(reqwest::redirect::Policy::none());
         Ok((client.build()?, headers))
     }
 
@@ -76,13 +97,33 @@ pub(super) fn problem_of_authorities(url: &Url) -> Option<&'static str> {
     system_roots().problem().filter(|_| url.scheme() == "https")
 }
 
-/// A client that takes nothing from the environment.
-pub(super) fn client_builder(roots: Arc<RootCertStore>) -> Result<reqwest::ClientBuilder, SetupError> {
+impl Identity {
+    fn chain(&self) -> Result<Vec<CertificateDer<'static>>, SetupError> {
+        let read =
+            CertificateDer::pem_slice_iter(self.certificates.as_bytes()).collect::<Result<Vec<_>, _>>();
+        read.ok().filter(|chain| !chain.is_empty()).ok_or(SetupError::Certificate)
+    }
+
+    fn private_key(&self) -> Result<PrivateKeyDer<'static>, SetupError> {
+        PrivateKeyDer::from_pem_slice(self.key.expose().as_bytes()).map_err(|_| SetupError::Key)
+    }
+}
+
+/// A client that takes nothing from the environment, and shows a certificate to servers that want one.
+pub(super) fn client_builder(
+    roots: Arc<RootCertStore>,
+    identity: Option<&Identity>,
+) -> Result<reqwest::ClientBuilder, SetupError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = ClientConfig::builder_with_provider(provider)
+    let tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut tls = match identity {
+        None => tls.with_no_client_auth(),
+        Some(identity) => tls
+            .with_client_auth_cert(identity.chain()?, identity.private_key()?)
+            .map_err(SetupError::Identity)?,
+    };
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let client = reqwest::Client::builder().tls_backend_preconfigured(tls);
     Ok(client.no_proxy().referer(false).connect_timeout(CONNECT_TIME))

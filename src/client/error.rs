@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use rustls::{CertificateError, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
 use url::Url;
 
 /// What to do next if the cause does not say it.
@@ -11,6 +11,16 @@ pub(super) const IS_IT_RUNNING: &str =
 
 /// What the texts of rustls about the certificate of a server begin with.
 const WRONG_CERTIFICATE: &str = "invalid peer certificate: ";
+
+/// What a server says of a certificate of the client that it does not accept.
+const OF_CLIENT_CERTIFICATES: [AlertDescription; 6] = [
+    AlertDescription::BadCertificate,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::DecryptError,
+    AlertDescription::UnknownCA,
+    AlertDescription::UnsupportedCertificate,
+];
 
 /// How much of an unknown answer is shown, in characters.
 pub(super) const SHOWN_CHARS: usize = 200;
@@ -93,12 +103,17 @@ pub(super) fn advice_for(error: &(dyn Error + 'static), url: &Url) -> &'static s
     let cause = root.to_string();
     let is = |error: rustls::Error| cause == error.to_string();
     let is_certificate = |error: CertificateError| is(error.into());
+    let is_alert = |alert: AlertDescription| is(rustls::Error::AlertReceived(alert));
     if is_certificate(CertificateError::UnknownIssuer) || is_certificate(CertificateError::BadSignature) {
         "no authority that is trusted has signed its certificate; name the file of its authority with --ca"
     } else if cause.starts_with(WRONG_CERTIFICATE) {
         "check its certificate, and the host in its URL"
     } else if is(InvalidMessage::InvalidContentType.into()) {
         "if it serves without TLS, write http:// in its URL"
+    } else if is_alert(AlertDescription::CertificateRequired) {
+        "it serves only clients with a certificate; name the files of yours with --client-cert and --client-key"
+    } else if OF_CLIENT_CERTIFICATES.into_iter().any(is_alert) {
+        "it does not accept the certificate in --client-cert; name one that an authority in its client_ca has signed"
     } else {
         IS_IT_RUNNING
     }
@@ -127,7 +142,9 @@ mod tests {
             (CertificateError::NotValidForName.into(), "the host in its URL"),
             (CertificateError::Expired.into(), "check its certificate"),
             (InvalidMessage::InvalidContentType.into(), "write http://"),
-            (rustls::Error::HandshakeNotComplete, "HOOKBOX_URL"),
+            (rustls::Error::AlertReceived(AlertDescription::CertificateRequired), "with --client-cert"),
+            (rustls::Error::AlertReceived(AlertDescription::UnknownCA), "in its client_ca"),
+            (rustls::Error::AlertReceived(AlertDescription::InternalError), "HOOKBOX_URL"),
         ] {
             let as_text = io::Error::other(error.to_string());
             let as_error = io::Error::other(io::Error::other(error));

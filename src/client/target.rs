@@ -35,7 +35,7 @@ pub struct Delivered {
 impl Target {
     /// A server at a URL. It gets `answer_time` for each answer.
     pub fn new(url: Url, answer_time: Duration) -> Result<Self, SetupError> {
-        let http = client_builder(system_roots().roots())?.redirect(reqwest::redirect::Policy::none());
+        let http = client_builder(system_roots().roots(), None)?.redirect(reqwest::redirect::Policy::none());
         Ok(Self { url, http: http.timeout(answer_time).build()? })
     }
 

@@ -35,8 +35,18 @@ pub const TOKEN_VARIABLE: &str = "HOOKBOX_TOKEN";
 /// The environment variable with the URL of the hookbox that these commands talk to. Not a setting.
 pub const URL_VARIABLE: &str = "HOOKBOX_URL";
 
+/// The environment variable with the file of the authorities that these commands trust. Not a setting.
+pub const CA_VARIABLE: &str = "HOOKBOX_CA";
+
+/// The environment variable with the file of the certificate that these commands show. Not a setting.
+pub const CLIENT_CERT_VARIABLE: &str = "HOOKBOX_CLIENT_CERT";
+
+/// The environment variable with the file of the key of that certificate. Not a setting.
+pub const CLIENT_KEY_VARIABLE: &str = "HOOKBOX_CLIENT_KEY";
+
 /// The variables of these commands.
-pub(super) const OF_CLIENTS: &[&str] = &[TOKEN_VARIABLE, URL_VARIABLE];
+pub(super) const OF_CLIENTS: &[&str] =
+    &[TOKEN_VARIABLE, URL_VARIABLE, CA_VARIABLE, CLIENT_CERT_VARIABLE, CLIENT_KEY_VARIABLE];
 
 /// The settings that are secrets. They are not shown.
 pub(super) const SECRETS: &[&str] = &["admin_token"];

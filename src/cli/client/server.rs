@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -11,15 +11,15 @@ use url::Url;
 use super::safe::safe_lines;
 use crate::cli::Failure;
 use crate::cli::settings::{client_token, variable};
-use crate::client::{Client, ClientError, Connection, SetupError};
-use crate::config::{EXIT_USAGE, URL_VARIABLE};
+use crate::client::{Client, ClientError, Connection, Identity, SetupError};
+use crate::config::{CA_VARIABLE, CLIENT_CERT_VARIABLE, CLIENT_KEY_VARIABLE, EXIT_USAGE, URL_VARIABLE};
 use crate::domain::error::Reason;
 
 /// The hookbox that is asked unless another one is named.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
-/// The largest file with certificates, in bytes.
-const CA_BYTES: u64 = 4 * 1024 * 1024;
+/// The largest file with certificates or a key, in bytes.
+const PEM_BYTES: u64 = 4 * 1024 * 1024;
 
 /// There is no such webhook, route or source (`EX_NOINPUT` of `sysexits.h`).
 const EXIT_NOT_FOUND: u8 = 66;
@@ -37,41 +37,70 @@ const EXIT_NOT_ALLOWED: u8 = 77;
 const EXIT_REFUSED: u8 = 1;
 
 /// Which hookbox to ask.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct ServerFlags {
     /// The URL of hookbox [default: http://127.0.0.1:8080] [env: HOOKBOX_URL]. A token comes from HOOKBOX_TOKEN
     #[arg(long, value_parser = url_of)]
     url: Option<Url>,
-    /// A file with the certificates of the authorities to trust, in PEM, in place of those that the system trusts
+    /// A file with the certificates of the authorities to trust, in PEM, in place of those that the system trusts [env:
+    /// HOOKBOX_CA]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// A file with the certificate to show to a hookbox that has `client_ca`, in PEM [env: HOOKBOX_CLIENT_CERT]
+    #[arg(long, value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+    /// A file with the private key of this certificate, in PEM [env: HOOKBOX_CLIENT_KEY]
+    #[arg(long, value_name = "FILE")]
+    client_key: Option<PathBuf>,
 }
 
 impl ServerFlags {
     /// The client of this hookbox.
     pub(super) fn client(&self) -> Result<Client, Failure> {
+        self.client_within(None)
+    }
+
+    /// A client that waits this long for an answer; none for the usual time.
+    fn client_within(&self, answer_time: Option<Duration>) -> Result<Client, Failure> {
         let url = match &self.url {
             Some(url) => url.clone(),
             None => default_url()?,
         };
-        let authorities = self.ca.as_ref().map(|path| {
-            let mut pem = String::new();
-            let file = std::fs::File::open(path);
-            let read = file.and_then(|file| file.take(CA_BYTES).read_to_string(&mut pem));
-            read.map(|_| pem).map_err(|error| usage(format!("cannot read {}: {error}", path.display())))
-        });
-        let authorities = authorities.transpose()?;
-        let connection = Connection { url, token: client_token(), authorities, answer_time: None };
+        let authorities = pem_of(self.ca.as_deref(), CA_VARIABLE)?;
+        let identity = self.identity()?;
+        let connection = Connection { url, token: client_token(), authorities, identity, answer_time };
         Ok(Client::new(connection)?)
     }
+
+    /// The certificate to show; none if none is named.
+    fn identity(&self) -> Result<Option<Identity>, Failure> {
+        let certificates = pem_of(self.client_cert.as_deref(), CLIENT_CERT_VARIABLE)?;
+        let key = pem_of(self.client_key.as_deref(), CLIENT_KEY_VARIABLE)?;
+        match (certificates, key) {
+            (Some(certificates), Some(key)) => Ok(Some(Identity { certificates, key: key.into() })),
+            (None, None) => Ok(None),
+            _ => Err(usage(format!(
+                "a certificate needs its key; name both files, with --client-cert and --client-key or with \
+                 {CLIENT_CERT_VARIABLE} and {CLIENT_KEY_VARIABLE}"
+            ))),
+        }
+    }
+}
+
+/// The text of the file that a flag names, or a variable if there is no flag; none if neither names one.
+fn pem_of(flag: Option<&Path>, name: &str) -> Result<Option<String>, Failure> {
+    let Some(path) = flag.map(Path::to_owned).or_else(|| variable(name).map(PathBuf::from)) else {
+        return Ok(None);
+    };
+    let mut pem = String::new();
+    let read = std::fs::File::open(&path).and_then(|file| file.take(PEM_BYTES).read_to_string(&mut pem));
+    read.map_err(|error| usage(format!("cannot read {}: {error}", path.display())))?;
+    Ok(Some(pem))
 }
 
 /// A client that gives up early, for completions; none if it cannot be set up.
 pub(super) fn impatient_client(answer_time: Duration) -> Option<Client> {
-    let url = default_url().ok()?;
-    let connection =
-        Connection { url, token: client_token(), authorities: None, answer_time: Some(answer_time) };
-    Client::new(connection).ok()
+    ServerFlags::default().client_within(Some(answer_time)).ok()
 }
 
 fn default_url() -> Result<Url, Failure> {

@@ -29,3 +29,48 @@ async fn a_command_that_gets_no_answer_because_of_tls_says_what_to_do() {
         assert!(told.contains(advice) && !told.contains("is hookbox running there"), "{url}: {told}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_client_ca_a_command_shows_the_certificate_that_its_flags_or_variables_name() {
+    let secured = Secured::with("client_ca = \"FOLDER/clients.pem\"\n");
+    let path = |name: &str| secured.folder.path().join(name).display().to_string();
+    let (ca, cert, key) = (path("ca.pem"), path("client.pem"), path("client.key"));
+    std::fs::write(&ca, secured.authority.pem()).expect("is written");
+    let url = secured.url("");
+    let mut place = Place::new(&[("HOOKBOX_URL", url.as_str()), ("HOOKBOX_CA", ca.as_str())]);
+    let (code, told) = run(&place, &["list"]);
+    assert_eq!(code, Some(69), "{told}");
+    let (code, told) = run(&place, &["list", "--client-cert", &cert, "--client-key", &key]);
+    assert_eq!(code, Some(0), "{told}");
+    place.set("HOOKBOX_CLIENT_CERT", &cert);
+    place.set("HOOKBOX_CLIENT_KEY", &key);
+    let (code, told) = run(&place, &["list"]);
+    assert_eq!(code, Some(0), "{told}");
+    let (code, told) = run(&place, &["config", "check"]);
+    assert_eq!((code, told.as_str()), (Some(0), ""), "they are no settings");
+}
+
+#[test]
+fn a_certificate_of_a_client_that_cannot_be_shown_is_a_mistake_of_the_command_line() {
+    let place = Place::new(&[]);
+    let (client, other) = (Authority::new().issue(), Authority::new().issue());
+    for (name, pem) in [("client.pem", &client.cert), ("client.key", &client.key), ("other.key", &other.key)]
+    {
+        std::fs::write(place.path(name), pem).expect("is written");
+    }
+    for (flags, problem) in [
+        (&["--client-cert", "client.pem"][..], "a certificate needs its key"),
+        (&["--client-key", "client.key"], "a certificate needs its key"),
+        (&["--client-cert", "client.pem", "--client-key", "missing.key"], "cannot read missing.key"),
+        (&["--client-cert", "client.key", "--client-key", "client.key"], "has no certificate in PEM"),
+        (&["--client-cert", "client.pem", "--client-key", "client.pem"], "has no private key in PEM"),
+        (
+            &["--client-cert", "client.pem", "--client-key", "other.key"],
+            "cannot be used with its certificate",
+        ),
+    ] {
+        let (code, told) = run(&place, &[&["list"][..], flags].concat());
+        assert_eq!(code, Some(64), "{flags:?}: {told}");
+        assert!(told.contains(problem), "{flags:?}: {told}");
+    }
+}
