@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{self, DeTable, DeValue, ValueDeserializer};
 
 use super::layers::Origin;
 use super::mistake::{Mistake, suggestion};
@@ -156,11 +156,25 @@ impl<'a> Value<'a> {
         self.value.clone().into()
     }
 
-    /// The mistake that serde found in the value. Does not show lines of the file, because a line may have a secret.
-    pub(super) fn faulty(&self, fault: &toml::de::Error) -> Mistake {
-        let span = fault.span().unwrap_or_else(|| self.value.span());
-        let text = format!("{}: {}", self.name, fault.message().replace('\n', ", "));
-        Mistake { origin: self.file.origin(&span), text }
+    /// Every mistake that serde finds when it reads the value. It stops at the first one, so the member with the mistake is
+    /// left out, and the rest is read again. A table or an array from which something was left out may lack that now; this
+    /// is not a mistake. Does not show lines of the file, because a line may have a secret.
+    pub(super) fn faults(
+        &self,
+        mut read: impl FnMut(ValueDeserializer<'a>) -> Result<(), de::Error>,
+    ) -> Vec<Mistake> {
+        let (mut rest, mut incomplete, mut mistakes) = (self.value.clone(), Vec::new(), Vec::new());
+        while let Err(fault) = read(rest.clone().into()) {
+            let span = fault.span().unwrap_or_else(|| rest.span());
+            if !incomplete.contains(&span) {
+                let text = format!("{}: {}", self.name, fault.message().replace('\n', ", "));
+                mistakes.push(Mistake { origin: self.file.origin(&span), text });
+            }
+            if !leave_out(&mut rest, &span, &mut incomplete) {
+                break;
+            }
+        }
+        mistakes
     }
 
     /// The items of an array; of any other value, the value itself as the only item.
@@ -188,4 +202,37 @@ impl<'a> Value<'a> {
             None => Mistake::written(&self.origin(), &self.name, self.written(), allowed),
         }
     }
+}
+
+/// Removes the innermost member or item with a mistake at `span` from a value, and adds the spans of the tables and arrays
+/// around it to `incomplete`. False if the mistake is in none of them.
+fn leave_out(
+    value: &mut Spanned<DeValue<'_>>,
+    span: &Range<usize>,
+    incomplete: &mut Vec<Range<usize>>,
+) -> bool {
+    let own_span = value.span();
+    let is_wrong = |part: Range<usize>| part.start <= span.start && span.end <= part.end;
+    let is_left_out = match value.get_mut() {
+        DeValue::Table(table) => {
+            table.iter_mut().any(|(_, member)| leave_out(member, span, incomplete)) || {
+                let mut names =
+                    table.iter().filter(|(name, member)| is_wrong(name.span()) || is_wrong(member.span()));
+                let name = names.next().map(|(name, _)| name.clone());
+                name.is_some_and(|name| table.remove(&name).is_some())
+            }
+        }
+        DeValue::Array(items) => {
+            items.iter_mut().any(|item| leave_out(item, span, incomplete)) || {
+                let before = items.len();
+                *items = items.iter().filter(|item| !is_wrong(item.span())).cloned().collect();
+                items.len() < before
+            }
+        }
+        _ => false,
+    };
+    if is_left_out {
+        incomplete.push(own_span);
+    }
+    is_left_out
 }

@@ -107,8 +107,8 @@ impl SourceReader<'_, '_> {
         let mut settings = Settings::default();
         for member in Settings::MEMBERS {
             let Some(value) = table.get(member) else { continue };
-            if let Err(error) = settings.set(member, value.deserializer()) {
-                self.mistakes.push(value.faulty(&error));
+            if settings.set(member, value.deserializer()).is_err() {
+                self.mistakes.extend(value.faults(|value| Settings::default().set(member, value)));
                 unread.push(member);
             }
             read.add(member, &value);

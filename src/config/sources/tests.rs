@@ -186,6 +186,44 @@ handshakes = [
 }
 
 #[test]
+fn all_mistakes_of_one_member_are_told_at_once() {
+    let told = mistakes(
+        r#"
+[sources.erp]
+verify = { hmac = "sha255", header = "X Bad", encoding = "hex", signed = "{nope}", prefx = "a" }
+key = [{ json = "id" }, { json = "/id" }, { header = "X Bad" }]
+answer = { accepted = 99, overload = 500 }
+handshakes = [
+    { when = [{ json = "type" }, { present = 1 }], hmac = { algorithm = "md5" } },
+    { method = "PUT" },
+]
+[sources.erp.split]
+array = "items"
+content_typ = "a"
+"#,
+    );
+    for expected in [
+        "3:19: sources.erp.verify: unknown variant `sha255`",
+        "3:38: sources.erp.verify: ",
+        "3:74: sources.erp.verify: ",
+        "3:84: sources.erp.verify: unknown field `prefx`",
+        "4:17: sources.erp.key: \"id\" is no JSON pointer",
+        "4:54: sources.erp.key: ",
+        "5:23: sources.erp.answer: ",
+        "5:38: sources.erp.answer: `overload` must be 503",
+        "7:24: sources.erp.handshakes: \"type\" is no JSON pointer",
+        "7:46: sources.erp.handshakes: ",
+        "7:73: sources.erp.handshakes: unknown variant `md5`",
+        "8:16: sources.erp.handshakes: unknown variant `PUT`",
+        "11:9: sources.erp.split: \"items\" is no JSON pointer",
+        "12:1: sources.erp.split: unknown field `content_typ`",
+    ] {
+        assert!(told.contains(expected), "{expected}\n---\n{told}");
+    }
+    assert_eq!(told.lines().count(), 14, "nothing is told of what was left out: {told}");
+}
+
+#[test]
 fn a_mistake_that_several_schemes_of_a_preset_have_is_told_once() {
     let told = mistakes("[sources.events]\npreset = \"azure-event-grid-entra\"\n");
     for member in ["`issuer` is missing", "`audience` is missing"] {
