@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -308,6 +309,20 @@ pub fn causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// An error, its cause, the cause of that, and so on.
+pub fn chain(
+    error: &(dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        // `source` of an I/O error that contains another error is the source of the latter.
+        let contained = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        match contained {
+            Some(contained) => Some(contained as &(dyn std::error::Error + 'static)),
+            None => error.source(),
+        }
+    })
 }
 
 /// The message of a panic that was caught.

@@ -18,7 +18,7 @@ use url::Url;
 use crate::domain::AGENT;
 use crate::domain::address::{Refusal, refusal};
 use crate::sources::KeyAddress;
-use crate::tls::system_roots;
+use crate::tls::{CertificateProblem, system_roots};
 
 /// The longest answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -53,6 +53,9 @@ pub enum FetchError {
     /// There was no whole answer in time.
     #[error("there was no whole answer within {0:?}")]
     TooSlow(Duration),
+    /// The certificate of the server is not accepted; the text says why.
+    #[error("the certificate of the server is not accepted: {0}")]
+    Certificate(String),
     /// The request failed.
     #[error("the request failed")]
     Request(#[source] reqwest::Error),
@@ -187,14 +190,21 @@ impl Network {
 }
 
 async fn send(request: RequestBuilder) -> Result<Response, FetchError> {
-    // The URL of a visit has a token.
-    request.send().await.map_err(|error| FetchError::Request(error.without_url()))
+    request.send().await.map_err(failed)
+}
+
+fn failed(error: reqwest::Error) -> FetchError {
+    let problem = CertificateProblem::of(&error).map(|problem| problem.to_string());
+    match problem {
+        Some(problem) => FetchError::Certificate(problem),
+        // The URL of a visit has a token.
+        None => FetchError::Request(error.without_url()),
+    }
 }
 
 /// The body, if it is not too long.
 async fn body(mut response: Response) -> Result<Vec<u8>, FetchError> {
     let mut body = Vec::new();
-    let failed = |error: reqwest::Error| FetchError::Request(error.without_url());
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
             return Err(FetchError::TooLong);

@@ -19,6 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use self::server::{Does, KeyServer};
+use crate::support::tls::Authority;
 
 /// How long a verification may take in the time of the system.
 const SOON: Duration = Duration::from_secs(20);
@@ -229,4 +230,21 @@ async fn a_subscription_is_confirmed_by_a_visit() {
         assert!(matches!(error, FetchError::Status(_) | FetchError::TooLong), "{does:?}: {error}");
         assert!(!format!("{error:?}").contains("Token="), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_host_is_told_when_a_subscription_is_confirmed() {
+    let sent = Sent::of("handshakes", "aws-sns");
+    let headers = sent.headers();
+    let answer = handshake(&sent.request(&headers), Verdict::Verified, &sent.rules).expect("a handshake");
+    let visit = answer.visit.expect("a visit");
+    let authority = Authority::new();
+    let issued = authority.issue_for(&["www.evil.example"]);
+    let server = KeyServer::start_with(Does::answer(""), &authority.pem(), &issued).await;
+    let error = Fetching::from(&server).confirm(&visit).await.expect_err("is not confirmed");
+    assert_eq!(
+        error.to_string(),
+        "the certificate of the server is not accepted: it is not for `sns.eu-central-1.amazonaws.com`; it is for \
+         `www.evil.example`"
+    );
 }

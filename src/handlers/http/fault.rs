@@ -3,12 +3,11 @@
 use std::error::Error;
 use std::io;
 
-use rustls::CertificateError;
-
 use super::client::CONNECT_TIME;
 use super::guard::TargetError;
 use crate::domain::breaker::Health;
-use crate::domain::error::causes;
+use crate::domain::error::{causes, chain};
+use crate::tls::CertificateProblem;
 
 /// The kind of fault that is a bug of hookbox.
 pub(super) const PANIC: &str = "panic";
@@ -40,8 +39,11 @@ impl Fault {
         if let Some(target) = find::<TargetError>(error) {
             return target.into();
         }
+        if let Some(problem) = CertificateProblem::of(error) {
+            return Self::of_certificate(problem);
+        }
         if let Some(tls) = find::<rustls::Error>(error) {
-            return Self::of_tls(tls);
+            return Self::new("tls", format!("TLS with the target failed: {tls}"));
         }
         if error.is_connect() {
             return Self::of_connecting(error);
@@ -54,19 +56,13 @@ impl Fault {
         Self::of_connection(error, "before the end of its answer")
     }
 
-    fn of_tls(error: &rustls::Error) -> Self {
-        let rustls::Error::InvalidCertificate(problem) = error else {
-            return Self::new("tls", format!("TLS with the target failed: {error}"));
+    fn of_certificate(problem: CertificateProblem<'_>) -> Self {
+        let advice = if problem.is_unknown_authority() {
+            "; if it is an authority of your own, name its certificate in `ca` of the route"
+        } else {
+            ""
         };
-        let problem = match problem {
-            CertificateError::UnknownIssuer => {
-                "no authority that is trusted here has signed it; if it is an authority of your own, name its certificate \
-                 in `ca` of the route"
-                    .to_owned()
-            }
-            other => other.to_string(),
-        };
-        Self::new("tls", format!("the certificate of the target is not accepted: {problem}"))
+        Self::new("tls", format!("the certificate of the target is not accepted: {problem}{advice}"))
     }
 
     fn of_connecting(error: &reqwest::Error) -> Self {
@@ -126,19 +122,6 @@ fn find<T: Error + 'static>(error: &reqwest::Error) -> Option<&T> {
 /// The text of the first cause.
 fn root(error: &reqwest::Error) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
-}
-
-/// An error, its cause, the cause of that, and so on.
-fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    let first: &(dyn Error + 'static) = error;
-    std::iter::successors(Some(first), |&error| {
-        // `source` of an I/O error that contains another error is the source of the latter.
-        let contained = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        match contained {
-            Some(contained) => Some(contained as &(dyn Error + 'static)),
-            None => error.source(),
-        }
-    })
 }
 
 #[cfg(test)]

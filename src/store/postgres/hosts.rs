@@ -15,6 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::domain::error::causes;
 use crate::telemetry::metrics::Stopwatch;
+use crate::tls::CertificateProblem;
 
 /// How long a host may take to connect, unless the URL sets `connect_timeout`.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -157,7 +158,10 @@ impl Drop for Wait<'_> {
 /// The error of a host. `InvalidConnectionUrl` if it says that the user, the password or the database is wrong.
 fn failed(error: &tokio_postgres::Error) -> ConnectionError {
     let is_wrong = |code: &SqlState| WRONG_URL.iter().any(|class| code.code().starts_with(class));
-    let text = causes(error);
+    let text = match CertificateProblem::of(error) {
+        Some(problem) => format!("the certificate of the server is not accepted: {problem}"),
+        None => causes(error),
+    };
     match error.code() {
         Some(code) if is_wrong(code) => ConnectionError::InvalidConnectionUrl(text),
         _ => ConnectionError::BadConnection(text),

@@ -5,7 +5,6 @@ use rstest::rstest;
 
 use super::*;
 use crate::support::client::eventually;
-use crate::support::tls::Authority;
 
 #[rstest]
 #[case::an_error(Does::answer_status("500 Internal Server Error"))]

@@ -2,9 +2,12 @@
 
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use rstest::rstest;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -24,12 +27,13 @@ fn authority(folder: &TempDir, name: &str) -> CertifiedIssuer<'static, KeyPair> 
     authority
 }
 
-/// A server for one connection, with a certificate for `localhost` that this authority signed. Answers every request
-/// with 200.
-fn serve_one(authority: &CertifiedIssuer<'static, KeyPair>) -> SocketAddr {
-    let key = KeyPair::generate().unwrap();
-    let names = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    let certificate = names.signed_by(&key, authority).unwrap();
+/// What a certificate for `localhost` is made of.
+fn for_localhost() -> CertificateParams {
+    CertificateParams::new(["localhost".to_owned()]).unwrap()
+}
+
+/// A server for one connection, with this certificate. Answers every request with 200.
+fn serve_one(certificate: &Certificate, key: &KeyPair) -> SocketAddr {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -73,12 +77,13 @@ fn read_head(stream: &mut impl std::io::BufRead) -> Option<usize> {
 #[rstest]
 #[case::of_the_authority_in_ca("localhost", "ours", None)]
 #[case::of_another_authority("localhost", "others", Some("no authority that is trusted here"))]
+#[case::of_the_same_authority_with_another_key("localhost", "old", Some("name its certificate in `ca`"))]
 #[case::of_an_authority_that_the_system_does_not_know(
     "localhost",
     "",
     Some("no authority that is trusted here")
 )]
-#[case::for_another_name("127.0.0.1", "ours", Some("not valid for name"))]
+#[case::for_another_name("127.0.0.1", "ours", Some("it is not for `127.0.0.1`; it is for `localhost`"))]
 #[tokio::test]
 async fn the_certificate_of_the_target_is_checked(
     #[case] host: &str,
@@ -86,13 +91,63 @@ async fn the_certificate_of_the_target_is_checked(
     #[case] problem: Option<&str>,
 ) {
     let folder = tempfile::tempdir().unwrap();
-    let ours = authority(&folder, "ours");
     authority(&folder, "others");
-    let url = format!("https://{host}:{}/", serve_one(&ours).port());
-    let ca = match ca {
-        "" => String::new(),
-        name => format!("ca = \"{}\"", folder.path().join(name).display()),
-    };
+    authority(&folder, "ours");
+    std::fs::rename(folder.path().join("ours"), folder.path().join("old")).unwrap();
+    let ours = authority(&folder, "ours");
+    let key = KeyPair::generate().unwrap();
+    let target = serve_one(&for_localhost().signed_by(&key, &ours).unwrap(), &key);
+    let ca = Some(ca).filter(|ca| !ca.is_empty()).map(|name| folder.path().join(name));
+    check(host, target, ca.as_deref(), problem).await;
+}
+
+#[rstest]
+#[case::expired(2019, 2020, "it has expired; it was valid until 2020-01-01T00:00:00Z")]
+#[case::of_the_future(
+    2100,
+    2101,
+    "it is not valid before 2100-01-01T00:00:00Z; if it should be, check the clock"
+)]
+#[tokio::test]
+async fn of_a_certificate_that_is_not_valid_now_the_time_is_told(
+    #[case] from: i32,
+    #[case] until: i32,
+    #[case] problem: &str,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = authority(&folder, "ours");
+    let mut params = for_localhost();
+    (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
+    let key = KeyPair::generate().unwrap();
+    let target = serve_one(&params.signed_by(&key, &ours).unwrap(), &key);
+    check("localhost", target, Some(&folder.path().join("ours")), Some(problem)).await;
+}
+
+#[rstest]
+#[case::of_a_server(IsCa::ExplicitNoCa, None)]
+#[case::of_an_authority(
+    IsCa::Ca(BasicConstraints::Unconstrained),
+    Some("it is the certificate of an authority (`CA:TRUE`), which a server cannot use")
+)]
+#[tokio::test]
+async fn a_self_signed_certificate_in_ca_is_accepted_unless_it_is_that_of_an_authority(
+    #[case] is_ca: IsCa,
+    #[case] problem: Option<&str>,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut params = for_localhost();
+    params.is_ca = is_ca;
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let ca = folder.path().join("own");
+    std::fs::write(&ca, certificate.pem()).unwrap();
+    check("localhost", serve_one(&certificate, &key), Some(&ca), problem).await;
+}
+
+/// Checks that a webhook gets to the target under this name, or that the certificate is refused because of a problem.
+async fn check(host: &str, target: SocketAddr, ca: Option<&Path>, problem: Option<&str>) {
+    let url = format!("https://{host}:{}/", target.port());
+    let ca = ca.map(|file| format!("ca = \"{}\"", file.display())).unwrap_or_default();
     let hookbox = Hookbox::with_routes(Sqlite, &route(&url, &ca));
     let id = hookbox.rest.accept("evt-001").await;
     let Some(problem) = problem else {
