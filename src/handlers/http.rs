@@ -5,6 +5,7 @@
 
 mod answer;
 mod client;
+mod escapes;
 mod fault;
 mod guard;
 mod measure;

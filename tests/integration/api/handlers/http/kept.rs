@@ -63,25 +63,27 @@ async fn of_a_long_answer_the_first_16_kib_are_shown() {
 
 #[tokio::test]
 async fn of_a_url_that_is_a_secret_only_scheme_host_and_port_are_shown() {
-    let body = "nothing at /T000/s3cret here";
+    let body = r"nothing at /T000/s3cret/0123 here, \/T000\/s3cret\/0123?token=s3cret\u0026a=b";
     let moved = format!(
-        "HTTP/1.1 307 x\r\nlocation: http://other.example/T000/s3cret\r\ncontent-length: {}\r\n\r\n{body}",
+        "HTTP/1.1 307 x\r\nlocation: http://other.example/T000/s3cret/0123\r\nx-from: %2FT000%2Fs3cret%2F0123\r\n\
+         content-length: {}\r\n\r\n{body}",
         body.len()
     );
     let target = Target::start([Does::Answer(moved.into())]).await;
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("url");
-    std::fs::write(&file, format!("http://{}/T000/s3cret?token=s3cret\n", target.address())).unwrap();
+    std::fs::write(&file, format!("http://{}/T000/s3cret/0123?token=s3cret&a=b\n", target.address()))
+        .unwrap();
     let hookbox = Hookbox::with_routes(Sqlite, &route(&format!("file:{}", file.display()), ""));
     let id = hookbox.rest.accept("evt-001").await;
     let webhook = hookbox.wait_for(&id, "retrying").await;
-    assert_eq!(target.received()[0].line, "POST /T000/s3cret?token=s3cret HTTP/1.1");
+    assert_eq!(target.received()[0].line, "POST /T000/s3cret/0123?token=s3cret&a=b HTTP/1.1");
 
     let shown = format!("http://{}/", target.address());
     let delivery = &webhook["attempts"][0]["delivery"];
     assert_eq!(
         (&delivery["url"], &delivery["answer"]["body_text"]),
-        (&json!(shown), &json!("nothing at *** here"))
+        (&json!(shown), &json!("nothing at *** here, ***?***"))
     );
     let error = "the target answered 307 Temporary Redirect, a redirect to http://other.example***;";
     assert!(error_of(&webhook).starts_with(error), "{webhook}");
