@@ -130,7 +130,10 @@ impl Service {
         self.check_route(&to)?;
         self.check_gone(&from, "moved").await?;
         if self.settings.routes().policies().get(&to).is_none() {
-            return Err(route_not_found(&to));
+            let detail = format!(
+                "the route `{to}`, which is to get the jobs, is not in the settings; name one that is"
+            );
+            return Err(Error::new(Reason::RouteNotFound, detail));
         }
         let service = self.clone();
         let moving = to_its_end(async move {

@@ -223,6 +223,20 @@ async fn jobs_of_a_route_that_is_gone_are_held_and_can_be_moved(#[values(Sqlite,
     assert!(!metrics(&hookbox).await.contains(held), "nothing is held any more");
 }
 
+#[rstest]
+#[tokio::test]
+async fn jobs_are_moved_only_to_a_route_of_the_settings(#[values(Sqlite, Postgres)] store: Store) {
+    let (hookbox, id) = with_a_held_order(store).await;
+    // The first has jobs, the second never had any.
+    for to in ["orders", "other"] {
+        let refused = hookbox.rest.post(&format!("/v1/routes/orders/move?to={to}")).await;
+        let detail = refused.problem(404, "ROUTE_NOT_FOUND")["detail"].as_str().unwrap().to_owned();
+        let said = format!("the route `{to}`, which is to get the jobs, is not in the settings");
+        assert!(detail.starts_with(&said), "{detail}");
+    }
+    assert_eq!(hookbox.rest.webhook(&id).await["status"], "pending");
+}
+
 async fn metrics(hookbox: &Hookbox) -> String {
     hookbox.rest.get("/metrics").await.text
 }
