@@ -14,7 +14,7 @@ mod webhook;
 mod work;
 
 use jiff::Timestamp;
-use jiff::fmt::temporal::DateTimePrinter;
+use jiff::fmt::temporal::{DateTimePrinter, Pieces};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -55,8 +55,22 @@ fn time_text(time: Timestamp) -> String {
 
 /// The time in a member or a parameter of a request, as RFC 3339 writes it. Errors: `InvalidField`.
 pub(super) fn time_of(field: &'static str, text: &str) -> Result<Timestamp> {
-    let wrong = "must be a time as in RFC 3339, such as 2024-12-01T14:30:00Z";
-    text.parse::<Timestamp>().map_err(|_| Error::invalid(field, wrong))
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    if is_time(text) {
+        let last = DateTimePrinter::new().precision(Some(0)).timestamp_to_string(&Timestamp::MAX);
+        return Err(Error::invalid(
+            field,
+            format_args!("is out of range: the last time is {last}; give that one, or leave it out"),
+        ));
+    }
+    Err(Error::invalid(field, "must be a time as in RFC 3339, such as 2024-12-01T14:30:00Z"))
+}
+
+/// Whether the text is that of a time, also of one that a [`Timestamp`] cannot have.
+fn is_time(text: &str) -> bool {
+    Pieces::parse(text).is_ok_and(|pieces| pieces.time().is_some() && pieces.offset().is_some())
 }
 
 fn word<S: Serializer>(status: &Status, serializer: S) -> std::result::Result<S::Ok, S::Error> {

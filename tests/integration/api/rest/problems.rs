@@ -147,6 +147,23 @@ async fn a_query_parameter_that_is_unknown_or_wrong_is_named() {
     }
 }
 
+#[tokio::test]
+async fn a_time_after_the_last_one_is_refused_with_the_last_one() {
+    let hookbox = Hookbox::start(Sqlite);
+    let last = "9999-12-30T22:00:00Z";
+    for field in ["accepted_after", "accepted_before"] {
+        let list = |time: &str| format!("/v1/webhooks?{field}={time}");
+        for time in ["9999-12-31T23:59:59Z", "9999-12-30T23:30:00-00:30"] {
+            let problem = hookbox.rest.get(&list(time)).await.refused_field(field);
+            let said = format!("`{field}` is out of range: the last time is {last}");
+            assert!(problem["detail"].as_str().unwrap().starts_with(&said), "{problem}");
+        }
+        let problem = hookbox.rest.get(&list("9999-12-32T00:00:00Z")).await.refused_field(field);
+        assert!(problem["detail"].as_str().unwrap().contains("RFC 3339"), "there is no such day: {problem}");
+        assert_eq!(hookbox.rest.get(&list(last)).await.status, 200);
+    }
+}
+
 #[rstest]
 #[tokio::test]
 async fn a_call_by_a_wrong_or_an_unknown_key_is_refused(#[values(Sqlite, Postgres)] store: Store) {
