@@ -174,15 +174,18 @@ impl WebhookName {
                 "source",
                 "belongs to `idempotency_key`; leave it out when looking up by `id`",
             )),
-            (true, false) => {
-                let source = if source.is_empty() { Source::default() } else { Source::new(source)? };
-                Ok(Self::Key(source, IdempotencyKey::new(idempotency_key)?))
-            }
+            (true, false) => Self::from_key(idempotency_key, source),
             (true, true) => Err(Error::invalid("idempotency_key", "is missing; give it, or an `id`")),
             (false, false) => {
                 Err(Error::invalid("id", "and `idempotency_key` are both given; give one of them"))
             }
         }
+    }
+
+    /// Reads a key and its source; an empty source means `default`. Errors: `InvalidField`.
+    pub fn from_key(idempotency_key: &str, source: &str) -> Result<Self> {
+        let source = if source.is_empty() { Source::default() } else { Source::new(source)? };
+        Ok(Self::Key(source, IdempotencyKey::new(idempotency_key)?))
     }
 }
 

@@ -11,12 +11,15 @@ use super::problem::{Problem, Refused};
 use super::query::parameters;
 use super::webhooks::with_payload;
 use super::{Api, json};
-use crate::domain::error::Result;
+use crate::domain::error::{Error, Result};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::WebhookName;
 use crate::service::Service;
 
 type Answer = std::result::Result<Response, Refused>;
+
+/// Where the calls are that name a webhook by its id.
+const BY_ID: &str = "/v1/webhooks/{id}, or a path below it such as /v1/webhooks/{id}/status";
 
 /// Names a webhook by the sender's key.
 #[derive(Deserialize, IntoParams)]
@@ -153,8 +156,27 @@ pub(super) async fn cancel_webhook(
 
 /// The webhook that a request names.
 pub(super) fn name(query: std::result::Result<Query<ByKey>, QueryRejection>) -> Result<WebhookName> {
-    let ByKey { idempotency_key, source } = parameters(query)?;
-    WebhookName::from_fields("", &idempotency_key, &source)
+    let ByKey { idempotency_key, source } = with_key(query)?;
+    of_key(&idempotency_key, &source)
+}
+
+/// The webhook with a key. Errors: `InvalidField`.
+pub(super) fn of_key(idempotency_key: &str, source: &str) -> Result<WebhookName> {
+    if idempotency_key.is_empty() {
+        return Err(Error::invalid(
+            "idempotency_key",
+            format_args!("is missing; give it, or the id of the webhook in the path: {BY_ID}"),
+        ));
+    }
+    WebhookName::from_key(idempotency_key, source)
+}
+
+/// The parameters of a query string with a key. The error for an `id` says where that belongs.
+fn with_key<T>(query: std::result::Result<Query<T>, QueryRejection>) -> Result<T> {
+    parameters(query).map_err(|error| match error.field() {
+        Some("id") => Error::invalid("id", format_args!("belongs in the path: {BY_ID}")),
+        _ => error,
+    })
 }
 
 /// The use cases for the reason of a request, and the webhook and the route that it names.
@@ -162,7 +184,7 @@ fn because(
     api: &Api,
     query: std::result::Result<Query<JobByKey>, QueryRejection>,
 ) -> Result<(Service, WebhookName, Option<RouteName>)> {
-    let JobByKey { idempotency_key, source, route, reason } = parameters(query)?;
-    let name = WebhookName::from_fields("", &idempotency_key, &source)?;
+    let JobByKey { idempotency_key, source, route, reason } = with_key(query)?;
+    let name = of_key(&idempotency_key, &source)?;
     Ok((api.because(reason)?, name, route.map(RouteName::new).transpose()?))
 }

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 use utoipa::openapi::{OpenApi, RefOr};
 
+use super::by_key::of_key;
 use super::problem::{MEDIA_TYPE, Refused};
 use super::reason::RestReason;
 use super::replays::number_of;
@@ -14,7 +15,7 @@ use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
 use crate::domain::verdict::Cause;
-use crate::domain::webhook::{EventType, IdempotencyKey, Source, WebhookName};
+use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 use crate::service::arrivals::ArrivalQuery;
 use crate::service::replays::rate;
 use crate::service::work::check_worker;
@@ -198,7 +199,7 @@ fn wrong_field(operation: &str) -> Option<Error> {
             let nothing = String::new;
             ArrivalQuery::from_fields("7", nothing(), nothing(), nothing()).map(drop)
         }
-        operation if BY_KEY.contains(&operation) => WebhookName::from_fields("", "", "").map(drop),
+        operation if BY_KEY.contains(&operation) => of_key("", "").map(drop),
         "Pause" | "Resume" => pause_target(Some(ROUTE.to_owned()), Some("default".to_owned())).map(drop),
         "LeaseJobs" | "ExtendLeases" | "FinishJobs" => check_worker("").map(drop),
         "MoveJobs" => RouteName::from_field("to", "Orders").map(drop),

@@ -83,11 +83,21 @@ pub(super) fn parameters_with_list<T: DeserializeOwned>(
     <T as Deserialize>::deserialize(pairs).map_err(|error| wrong(&error.to_string()))
 }
 
-/// The error for a query string that serde refuses with this text.
+/// The error for a query string that serde refuses with this text: ``unknown field `x`, expected `a` or `b` ``, or
+/// ``duplicate field `x` ``. The name may also be in front of it.
 fn wrong(text: &str) -> Error {
-    match text.split_once(" field `").and_then(|(_, rest)| rest.split('`').next()) {
-        Some(field) => Error::invalid(field, format_args!("is wrong: {text}")),
-        None => Error::new(Reason::InvalidField, format!("the query string is wrong: {text}")),
+    let named = text.split_once(" field `").and_then(|(what, rest)| Some((what, rest.split_once('`')?)));
+    let Some((what, (field, rest))) = named else {
+        return Error::new(Reason::InvalidField, format!("the query string is wrong: {text}"));
+    };
+    match what.rsplit(' ').next() {
+        Some("duplicate") => Error::invalid(field, "is given twice; give it once"),
+        Some("missing") => Error::invalid(field, "is missing"),
+        _ => {
+            let known =
+                rest.split('`').skip(1).step_by(2).map(|name| format!("`{name}`")).collect::<Vec<_>>();
+            Error::invalid(field, format_args!("is not known; this call takes {}", known.join(", ")))
+        }
     }
 }
 

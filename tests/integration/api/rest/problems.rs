@@ -164,6 +164,24 @@ async fn a_time_after_the_last_one_is_refused_with_the_last_one() {
     }
 }
 
+#[tokio::test]
+async fn an_unknown_or_repeated_parameter_is_refused_with_what_to_write() {
+    let hookbox = Hookbox::start(Sqlite);
+    for (query, field, said) in [
+        ("/v1/status?key=a", "key", "`key` is not known; this call takes `idempotency_key`, `source`"),
+        ("/v1/replays/1/cancel?why=a", "why", "`why` is not known; this call takes `reason`"),
+        ("/v1/status?source=a&source=b", "source", "`source` is given twice; give it once"),
+        ("/v1/webhooks?route=a&route=b", "route", "`route` is given twice; give it once"),
+    ] {
+        let method = if query.contains("cancel") { Method::POST } else { Method::GET };
+        let problem = Answer::of(hookbox.rest.request(method, query)).await.refused_field(field);
+        assert_eq!(problem["detail"], said, "{query}");
+    }
+    let problem = hookbox.rest.get("/v1/webhooks?routes=a").await.refused_field("routes");
+    let said = "`routes` is not known; this call takes `status`, `route`, ";
+    assert!(problem["detail"].as_str().unwrap().starts_with(said), "{problem}");
+}
+
 #[rstest]
 #[tokio::test]
 async fn a_call_by_a_wrong_or_an_unknown_key_is_refused(#[values(Sqlite, Postgres)] store: Store) {
@@ -181,13 +199,18 @@ async fn a_call_by_a_wrong_or_an_unknown_key_is_refused(#[values(Sqlite, Postgre
             Answer::of(hookbox.rest.request(method.clone(), &format!("{path}?{query}"))).await
         };
         for (query, field) in [
-            ("", "idempotency_key"),
             ("source=default", "idempotency_key"),
             ("idempotency_key=a%0Ab", "idempotency_key"),
             ("idempotency_key=evt-001&source=No%20Source", "source"),
-            ("idempotency_key=evt-001&id=7", "id"),
         ] {
             ask(query).await.refused_field(field);
+        }
+        for (query, field) in
+            [("", "idempotency_key"), ("idempotency_key=evt-001&id=7", "id"), ("id=7", "id")]
+        {
+            let problem = ask(query).await.refused_field(field);
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("in the path: /v1/webhooks/{id}, or"), "{path}: {detail}");
         }
         for query in ["idempotency_key=evt-002", "idempotency_key=evt-001&source=other"] {
             assert_eq!(ask(query).await.problem(404, "WEBHOOK_NOT_FOUND")["instance"], path);
