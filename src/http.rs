@@ -25,6 +25,7 @@ mod sources;
 mod submit;
 mod watch;
 mod webhooks;
+mod without_body;
 mod work;
 
 use std::sync::{Arc, LazyLock};
@@ -49,6 +50,7 @@ pub use self::browsers::Allowed;
 use self::problem::{MAX_TEXT_BYTES, Refused};
 pub use self::reason::{RestReason, status_of};
 pub use self::submit::submitted;
+use self::without_body::WithoutBody;
 use crate::connections::Bodies;
 use crate::domain::action::ActionReason;
 use crate::domain::error::{Error, Result, cut};
@@ -91,7 +93,7 @@ const DOCUMENT_PATH: &str = "/openapi.json";
 #[openapi(
     info(
         title = "hookbox",
-        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each run of a job has one recorded outcome; effects outside of hookbox are at least once. Errors are problem documents (RFC 9457), except the 503 of `/readyz`. If tokens are configured, a call needs one with the role that its description names, and else answers 401 with `UNAUTHENTICATED`, 403 with `FORBIDDEN`, or 429 with `TOO_MANY_FAILED_TOKENS`; what a token is not limited to is left out, or answered 404. Any call can also answer 500 with the reason `INTERNAL`; if no tokens are configured, any but `/healthz` and `/readyz` 403 with `HOST_NOT_ALLOWED` or 400 with `INVALID_HOST`; and any POST 403 with `ORIGIN_NOT_ALLOWED`.",
+        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each run of a job has one recorded outcome; effects outside of hookbox are at least once. A POST for which no request body is documented takes its parameters in the query alone: it answers 400 to a body that is neither empty nor `{}`, and does nothing. Errors are problem documents (RFC 9457), except the 503 of `/readyz`. If tokens are configured, a call needs one with the role that its description names, and else answers 401 with `UNAUTHENTICATED`, 403 with `FORBIDDEN`, or 429 with `TOO_MANY_FAILED_TOKENS`; what a token is not limited to is left out, or answered 404. Any call can also answer 500 with the reason `INTERNAL`; if no tokens are configured, any but `/healthz` and `/readyz` 403 with `HOST_NOT_ALLOWED` or 400 with `INVALID_HOST`; and any POST 403 with `ORIGIN_NOT_ALLOWED`.",
         license(name = "MIT OR Apache-2.0"),
     ),
     components(schemas(
@@ -171,11 +173,13 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// Serves all paths, and answers a problem document for any other path or method. The page lets requests in by itself:
 /// it sends browsers without a token to its login.
 pub fn router(api: Api) -> Router {
-    let (routes, _document) = documented_routes().split_for_parts();
+    let (routes, document) = documented_routes().split_for_parts();
+    let without_body = WithoutBody::new(&document, api.bodies.clone());
     let pages: Router<Api> = api.pages.clone().with_state(());
     routes
         .merge(SwaggerUi::new("/docs").config(Config::new([DOCUMENT_PATH])))
-        .route(DOCUMENT_PATH, get(document))
+        .route(DOCUMENT_PATH, get(openapi_document))
+        .layer(middleware::from_fn_with_state(without_body, without_body::guard))
         .layer(middleware::from_fn_with_state(api.clone(), access::guard))
         .merge(pages)
         .method_not_allowed_fallback(method_not_allowed)
@@ -186,7 +190,7 @@ pub fn router(api: Api) -> Router {
 }
 
 /// The OpenAPI document. It is written once, because it is large and needs no token.
-async fn document() -> Response {
+async fn openapi_document() -> Response {
     // It is always JSON.
     static DOCUMENT: LazyLock<Bytes> =
         LazyLock::new(|| serde_json::to_vec(&openapi()).unwrap_or_default().into());

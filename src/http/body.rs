@@ -53,7 +53,12 @@ pub(super) async fn read_body(
     limit: usize,
     bodies: &Bodies,
 ) -> Result<(Bytes, Arrival), Refused> {
-    bodies.read(body, limit).await.map_err(|unread| match unread {
+    bodies.read(body, limit).await.map_err(|unread| refusal_of(unread, limit))
+}
+
+/// The error for a body that was not read. `limit` is the most bytes that it may have.
+pub(super) fn refusal_of(unread: Unread, limit: usize) -> Refused {
+    match unread {
         Unread::TooLarge => {
             let detail = format!("the body has more than {limit} bytes; send a smaller one");
             Refused::Error(Error::new(Reason::BodyTooLarge, detail))
@@ -67,7 +72,7 @@ pub(super) async fn read_body(
             Refused::Error(Error::new(Reason::MalformedJson, detail))
         }
         Unread::NoMemory(error) => Refused::Error(error),
-    })
+    }
 }
 
 /// Reads the members of a JSON object. `known` says in the error of an unknown member which members there are, to

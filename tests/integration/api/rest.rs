@@ -17,3 +17,4 @@ mod operations;
 mod problems;
 mod routes;
 mod searches;
+mod without_body;
