@@ -12,6 +12,7 @@ mod examples;
 mod front;
 mod health;
 mod lingering;
+mod members;
 mod operations;
 mod problem;
 mod quarantine;

@@ -3,7 +3,6 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::problem::Refused;
 use super::reason::RestReason;
@@ -72,36 +71,5 @@ pub(super) fn refusal_of(unread: Unread, limit: usize) -> Refused {
             Refused::Error(Error::new(Reason::MalformedJson, detail))
         }
         Unread::NoMemory(error) => Refused::Error(error),
-    }
-}
-
-/// Reads the members of a JSON object. `known` says in the error of an unknown member which members there are, to
-/// continue a sentence after a semicolon.
-pub(super) fn members<'a, T: Deserialize<'a>>(body: &'a [u8], known: &str) -> Result<T, Error> {
-    let begins = body.trim_ascii_start().first();
-    if begins.is_some_and(|byte| matches!(byte, b'[' | b'"' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9')) {
-        // Serde would read the items of an array as the members of the object.
-        return Err(Error::new(Reason::InvalidField, "the body is not a JSON object; send one"));
-    }
-    serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => wrong_member(&error, known),
-        _ => Error::new(Reason::MalformedJson, format!("the body is not valid JSON: {error}")),
-    })
-}
-
-/// The error of a member that is missing, not known, given twice, or of another type.
-fn wrong_member(error: &serde_json::Error, known: &str) -> Error {
-    let message = error.to_string();
-    // The texts "unknown field `x`" and "duplicate field `x`" contain the name.
-    let named = message.split_once(" field `").and_then(|(_, rest)| rest.split('`').next());
-    match named {
-        Some(field) if message.starts_with("unknown field") => {
-            Error::invalid(field, format_args!("is not known; {known}"))
-        }
-        Some(field) if message.starts_with("duplicate field") => {
-            Error::invalid(field, "is given twice; give it once")
-        }
-        Some(field) if message.starts_with("missing field") => Error::invalid(field, "is missing"),
-        _ => Error::new(Reason::InvalidField, format!("the body is wrong: {message}")),
     }
 }

@@ -8,8 +8,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::body::{check_media_type, members, read_body};
+use super::body::{check_media_type, read_body};
 use super::dto::{ListActionsResponse, ListReplaysResponse, ReplayBody, StartReplayBody};
+use super::members::members;
 use super::problem::{Problem, Refused};
 use super::query::{PageOf, Why, given, name_in_path, page_size, parameters};
 use super::{Api, json};

@@ -11,8 +11,9 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::body::{check_media_type, members, read_body};
+use super::body::{check_media_type, read_body};
 use super::dto::SubmitWebhookResponse;
+use super::members::members;
 use super::problem::{Problem, Refused};
 use crate::connections::Arrival;
 use crate::domain::duration::whole_seconds;

@@ -7,11 +7,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::de::DeserializeOwned;
 
-use super::body::{check_media_type, members, read_body};
+use super::body::{check_media_type, read_body};
 use super::dto::{
     ExtendLeasesBody, ExtendLeasesResponse, FinishJobsBody, FinishJobsResponse, LeaseJobsBody,
     LeaseJobsResponse,
 };
+use super::members::members;
 use super::problem::{Problem, Refused};
 use super::{Api, json};
 use crate::connections::Arrival;

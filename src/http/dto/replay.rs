@@ -9,6 +9,7 @@ use crate::domain::job::Status;
 use crate::domain::replay::ReplayCounts;
 use crate::domain::route::{Rate, RouteName};
 use crate::domain::webhook::{EventType, Source};
+use crate::http::members::Object;
 use crate::service::replays::{self, ReplayPage};
 use crate::service::token_of_number;
 use crate::store::{Replay, ReplayFilter};
@@ -19,7 +20,8 @@ use crate::store::{Replay, ReplayFilter};
 #[schema(as = StartReplayRequest)]
 pub(in crate::http) struct StartReplayBody {
     /// Which webhooks and jobs. At least one of its members has to be given.
-    filter: ReplayFilterBody,
+    #[schema(value_type = ReplayFilterBody)]
+    filter: Object<ReplayFilterBody>,
     /// Why, in your own words, for the list of actions: at most 500 characters without control characters.
     pub(in crate::http) reason: Option<String>,
     /// How many jobs are restarted per second (`s`), minute (`m`) or hour (`h`). Absent: as many as their routes run.
@@ -33,7 +35,8 @@ pub(in crate::http) struct StartReplayBody {
 impl StartReplayBody {
     /// What to replay, at which rate, and whether only to count.
     pub(in crate::http) fn read(self) -> Result<(ReplayFilter, Option<Rate>, bool)> {
-        Ok((self.filter.read()?, replays::rate(self.rate)?, self.dry_run))
+        let Object(filter) = self.filter;
+        Ok((filter.read()?, replays::rate(self.rate)?, self.dry_run))
     }
 }
 

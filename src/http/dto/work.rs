@@ -11,6 +11,7 @@ use super::payload::Shown;
 use super::{StatusWord, Time};
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
+use crate::http::members::Object;
 use crate::service::work::{
     Completed, ExtendRequest, ExtendedLease, Failed, FinishRequest, FinishedJob, JobOutcome, LeaseRequest,
     PulledJob,
@@ -205,8 +206,8 @@ pub(in crate::http) struct FinishJobsBody {
     worker: String,
     /// 1 to 100 outcomes, one for each lease. The body has at most 8 MiB.
     #[serde(default)]
-    #[schema(required = true)]
-    outcomes: Vec<JobOutcomeBody>,
+    #[schema(required = true, value_type = Vec<JobOutcomeBody>)]
+    outcomes: Vec<Object<JobOutcomeBody>>,
 }
 
 impl TryFrom<FinishJobsBody> for FinishRequest {
@@ -214,7 +215,7 @@ impl TryFrom<FinishJobsBody> for FinishRequest {
 
     fn try_from(body: FinishJobsBody) -> Result<Self> {
         let outcomes = body.outcomes.into_iter().enumerate();
-        let outcomes = outcomes.map(|(at, outcome)| outcome.read(at)).collect::<Result<_>>()?;
+        let outcomes = outcomes.map(|(at, Object(outcome))| outcome.read(at)).collect::<Result<_>>()?;
         Ok(Self { worker: body.worker, outcomes })
     }
 }
@@ -227,9 +228,11 @@ struct JobOutcomeBody {
     /// The lease of the job.
     lease: String,
     /// The job is done.
-    completed: Option<CompletedBody>,
+    #[schema(value_type = Option<CompletedBody>)]
+    completed: Option<Object<CompletedBody>>,
     /// The attempt failed.
-    failed: Option<FailedBody>,
+    #[schema(value_type = Option<FailedBody>)]
+    failed: Option<Object<FailedBody>>,
 }
 
 /// A job that is done.
@@ -263,11 +266,11 @@ struct FailedBody {
 impl JobOutcomeBody {
     /// Reads the outcome at this place of the request.
     fn read(self, at: usize) -> Result<JobOutcome> {
-        let failed = self.failed.map(|FailedBody { error, retry_after, permanent }| {
+        let failed = self.failed.map(|Object(FailedBody { error, retry_after, permanent })| {
             let retry_after = duration(format!("outcomes[{at}].failed.retry_after"), retry_after)?;
             Ok::<_, Error>(Failed { error, retry_after, permanent })
         });
-        let completed = self.completed.map(|CompletedBody { result }| {
+        let completed = self.completed.map(|Object(CompletedBody { result })| {
             let result = result.as_deref().map_or("", RawValue::get);
             Completed::new(format!("outcomes[{at}].completed.result"), result)
         });

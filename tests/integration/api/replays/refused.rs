@@ -46,7 +46,12 @@ async fn a_wrong_member_is_named() {
         let problem = start(&hookbox.rest, &asked).await.problem(400, "INVALID_FIELD");
         assert_eq!(problem["field"], field, "{asked}: {problem}");
     }
-    for asked in [json!([]), json!({ "filter": "all" }), json!({ "filter": of_source, "dry_run": "yes" })] {
+    for asked in [
+        json!([]),
+        json!({ "filter": "all" }),
+        json!({ "filter": [["completed"], "default"], "dry_run": true }),
+        json!({ "filter": of_source, "dry_run": "yes" }),
+    ] {
         start(&hookbox.rest, &asked).await.problem(400, "INVALID_FIELD");
     }
     assert_eq!(hookbox.rest.get("/v1/replays").await.json()["replays"], json!([]), "nothing was started");

@@ -134,6 +134,22 @@ async fn bodies_that_are_no_objects_are_refused() {
     answer.problem(415, "UNSUPPORTED_MEDIA_TYPE");
 }
 
+#[tokio::test]
+async fn an_array_in_place_of_an_object_is_refused_wherever_it_is() {
+    let hookbox = Hookbox::with_routes(Sqlite, ORDERS);
+    let id = hookbox.rest.accept("evt-001").await;
+    let lease = lease_one(&hookbox.rest, "host-1").await["lease"].clone();
+    for outcome in [
+        json!([lease, [1], null]),
+        json!({ "lease": lease, "completed": [1] }),
+        json!({ "lease": lease, "failed": ["the bank is closed", "1s", true] }),
+    ] {
+        let body = json!({ "worker": "host-1", "outcomes": [outcome] });
+        call(&hookbox.rest, "finish", &body).await.problem(400, "INVALID_FIELD");
+    }
+    assert_eq!(hookbox.rest.webhook(&id).await["status"], "processing");
+}
+
 #[rstest]
 #[tokio::test]
 async fn a_request_with_a_wrong_outcome_records_none(#[values(Sqlite, Postgres)] store: Store) {
