@@ -46,7 +46,7 @@ type Answer = std::result::Result<Response, Refused>;
 pub(super) async fn lease_jobs(api: Api, headers: HeaderMap, body: Body) -> Answer {
     // The memory of the body is given back before the wait.
     let asked = read::<LeaseJobsBody>(&api, &headers, body).await.map(|(asked, _arrival)| asked)?;
-    let (jobs, unsent) = api.service.lease_jobs(asked.try_into()?).await?;
+    let (jobs, unsent) = api.service.lease_jobs(asked.into()).await?;
     let mut response = apart(payload_bytes(&jobs), || json(&LeaseJobsResponse::from(jobs))).await;
     response.extensions_mut().insert(Arc::new(unsent));
     Ok(response)
@@ -69,7 +69,7 @@ pub(super) async fn lease_jobs(api: Api, headers: HeaderMap, body: Body) -> Answ
 )]
 pub(super) async fn extend_leases(api: Api, headers: HeaderMap, body: Body) -> Answer {
     let (asked, _arrival) = read::<ExtendLeasesBody>(&api, &headers, body).await?;
-    let leases = api.service.extend_leases(asked.try_into()?).await?;
+    let leases = api.service.extend_leases(asked.into()).await?;
     Ok(json(&ExtendLeasesResponse::from(leases)))
 }
 

@@ -11,7 +11,7 @@ use super::payload::Shown;
 use super::{StatusWord, Time};
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
-use crate::http::members::Object;
+use crate::http::members::{Object, duration};
 use crate::service::work::{
     Completed, ExtendRequest, ExtendedLease, Failed, FinishRequest, FinishedJob, JobOutcome, LeaseRequest,
     PulledJob,
@@ -37,19 +37,19 @@ pub(in crate::http) struct LeaseJobsBody {
     #[serde(default)]
     max_jobs: u32,
     /// How long to wait if no job can start: at most 30 s. Absent means not at all.
-    #[schema(example = "20s")]
-    wait: Option<String>,
+    #[serde(default, deserialize_with = "duration")]
+    #[schema(value_type = Option<String>, example = "20s")]
+    wait: Option<Duration>,
     /// How long the leases last: 1 s to 12 h; absent means 60 s. Cut to the shortest `timeout` of these routes.
-    #[schema(example = "60s")]
-    lease: Option<String>,
+    #[serde(default, deserialize_with = "duration")]
+    #[schema(value_type = Option<String>, example = "60s")]
+    lease: Option<Duration>,
 }
 
-impl TryFrom<LeaseJobsBody> for LeaseRequest {
-    type Error = Error;
-
-    fn try_from(body: LeaseJobsBody) -> Result<Self> {
+impl From<LeaseJobsBody> for LeaseRequest {
+    fn from(body: LeaseJobsBody) -> Self {
         let LeaseJobsBody { routes, worker, max_jobs, wait, lease } = body;
-        Ok(Self { routes, worker, max_jobs, wait: duration("wait", wait)?, lease: duration("lease", lease)? })
+        Self { routes, worker, max_jobs, wait, lease }
     }
 }
 
@@ -150,16 +150,15 @@ pub(in crate::http) struct ExtendLeasesBody {
     #[schema(required = true)]
     leases: Vec<String>,
     /// How long the leases last from now: 1 s to 12 h; absent means 60 s.
-    #[schema(example = "60s")]
-    lease: Option<String>,
+    #[serde(default, deserialize_with = "duration")]
+    #[schema(value_type = Option<String>, example = "60s")]
+    lease: Option<Duration>,
 }
 
-impl TryFrom<ExtendLeasesBody> for ExtendRequest {
-    type Error = Error;
-
-    fn try_from(body: ExtendLeasesBody) -> Result<Self> {
+impl From<ExtendLeasesBody> for ExtendRequest {
+    fn from(body: ExtendLeasesBody) -> Self {
         let ExtendLeasesBody { worker, leases, lease } = body;
-        Ok(Self { worker, leases, lease: duration("lease", lease)? })
+        Self { worker, leases, lease }
     }
 }
 
@@ -256,8 +255,9 @@ struct FailedBody {
     error: String,
     /// The delay before the next attempt, at most 30 days; absent: `retry` of the route decides. No meaning if
     /// `permanent`, or no attempts are left.
-    #[schema(example = "30s")]
-    retry_after: Option<String>,
+    #[serde(default, deserialize_with = "duration")]
+    #[schema(value_type = Option<String>, example = "30s")]
+    retry_after: Option<Duration>,
     /// Whether no other attempt can help: the job is then a dead letter.
     #[serde(default)]
     permanent: bool,
@@ -266,15 +266,16 @@ struct FailedBody {
 impl JobOutcomeBody {
     /// Reads the outcome at this place of the request.
     fn read(self, at: usize) -> Result<JobOutcome> {
-        let failed = self.failed.map(|Object(FailedBody { error, retry_after, permanent })| {
-            let retry_after = duration(format!("outcomes[{at}].failed.retry_after"), retry_after)?;
-            Ok::<_, Error>(Failed { error, retry_after, permanent })
+        let failed = self.failed.map(|Object(FailedBody { error, retry_after, permanent })| Failed {
+            error,
+            retry_after,
+            permanent,
         });
         let completed = self.completed.map(|Object(CompletedBody { result })| {
             let result = result.as_deref().map_or("", RawValue::get);
             Completed::new(format!("outcomes[{at}].completed.result"), result)
         });
-        Ok(JobOutcome { lease: self.lease, completed: completed.transpose()?, failed: failed.transpose()? })
+        Ok(JobOutcome { lease: self.lease, completed: completed.transpose()?, failed })
     }
 }
 
@@ -308,9 +309,4 @@ struct FinishedJobBody {
     /// The status of the job after the outcome: `completed`, `retrying` or `dead_lettered`. Null unless `recorded`.
     #[schema(value_type = Option<StatusWord>)]
     status: Option<&'static str>,
-}
-
-fn duration(field: impl Into<String>, text: Option<String>) -> Result<Option<Duration>> {
-    let read = |text: String| humantime::parse_duration(&text);
-    text.map(read).transpose().map_err(|_| Error::invalid(field, "must be a duration, such as \"30s\""))
 }

@@ -20,7 +20,7 @@ async fn a_wrong_member_is_named() {
         (json!({}), "filter"),
         (json!({ "filter": {} }), "filter"),
         (json!({ "filter": { "status": [] } }), "filter"),
-        (json!({ "filter": { "statuss": ["completed"] } }), "statuss"),
+        (json!({ "filter": { "statuss": ["completed"] } }), "filter.statuss"),
         (json!({ "filter": { "status": ["done"] } }), "status"),
         (json!({ "filter": { "status": ["completed", "pending"] } }), "status"),
         (json!({ "filter": { "status": ["filtered"] } }), "status"),
@@ -46,13 +46,19 @@ async fn a_wrong_member_is_named() {
         let problem = start(&hookbox.rest, &asked).await.problem(400, "INVALID_FIELD");
         assert_eq!(problem["field"], field, "{asked}: {problem}");
     }
-    for asked in [
-        json!([]),
-        json!({ "filter": "all" }),
-        json!({ "filter": [["completed"], "default"], "dry_run": true }),
-        json!({ "filter": of_source, "dry_run": "yes" }),
+    for (asked, said) in [
+        (json!([]), "the body is an array; it must be an object"),
+        (json!({ "filter": null }), "`filter` is null; it must be an object"),
+        (json!({ "filter": "all" }), "`filter` is a string; it must be an object"),
+        (
+            json!({ "filter": [["completed"], "default"], "dry_run": true }),
+            "`filter` is an array; it must be an object",
+        ),
+        (json!({ "filter": { "route": 7 } }), "`filter.route` is the number 7; it must be a string"),
+        (json!({ "filter": of_source, "dry_run": "yes" }), "`dry_run` is a string; it must be a boolean"),
     ] {
-        start(&hookbox.rest, &asked).await.problem(400, "INVALID_FIELD");
+        let problem = start(&hookbox.rest, &asked).await.problem(400, "INVALID_FIELD");
+        assert_eq!(problem["detail"], said, "{asked}");
     }
     assert_eq!(hookbox.rest.get("/v1/replays").await.json()["replays"], json!([]), "nothing was started");
 }

@@ -72,7 +72,11 @@ async fn a_wrong_member_is_named() {
             outcome(json!({ "lease": LEASE, "failed": { "retry_after": "later" } })),
             "outcomes[0].failed.retry_after",
         ),
-        ("finish", outcome(json!({ "lease": LEASE, "failed": { "errors": "no" } })), "errors"),
+        (
+            "finish",
+            outcome(json!({ "lease": LEASE, "failed": { "errors": "no" } })),
+            "outcomes[0].failed.errors",
+        ),
     ] {
         call(&hookbox.rest, path, &body).await.refused_field(field);
     }
@@ -122,13 +126,70 @@ async fn a_route_that_workers_cannot_pull_is_refused() {
 }
 
 #[tokio::test]
+async fn a_member_of_a_wrong_type_is_refused_with_what_to_write() {
+    let hookbox = Hookbox::with_routes(Sqlite, &routes());
+    let outcome = |outcome: Value| json!({ "worker": "host-1", "outcomes": [{ "lease": LEASE }, outcome] });
+    let from_0 = "a whole number from 0 to 4294967295";
+    let duration = "a duration in a string, such as \"30s\"";
+    for (path, body, field, is, must_be) in [
+        ("lease", asked(&json!({ "max_jobs": "1" })), "max_jobs", "a string", from_0),
+        ("lease", asked(&json!({ "max_jobs": -1 })), "max_jobs", "the number -1", from_0),
+        ("lease", asked(&json!({ "max_jobs": 1.5 })), "max_jobs", "the number 1.5", from_0),
+        ("lease", asked(&json!({ "max_jobs": null })), "max_jobs", "null", from_0),
+        ("lease", asked(&json!({ "wait": 30 })), "wait", "the number 30", duration),
+        ("lease", asked(&json!({ "routes": "orders" })), "routes", "a string", "an array"),
+        ("lease", asked(&json!({ "routes": ["orders", {}] })), "routes[1]", "an object", "a string"),
+        ("extend", json!({ "worker": true, "leases": [] }), "worker", "a boolean", "a string"),
+        ("finish", outcome(json!({ "lease": 7 })), "outcomes[1].lease", "the number 7", "a string"),
+        (
+            "finish",
+            outcome(json!({ "lease": LEASE, "failed": { "retry_after": 30 } })),
+            "outcomes[1].failed.retry_after",
+            "the number 30",
+            duration,
+        ),
+        (
+            "finish",
+            outcome(json!({ "lease": LEASE, "failed": { "permanent": "yes, \": expected " } })),
+            "outcomes[1].failed.permanent",
+            "a string",
+            "a boolean",
+        ),
+    ] {
+        let problem = call(&hookbox.rest, path, &body).await.refused_field(field);
+        let detail = format!("`{field}` is {is}; it must be {must_be}");
+        assert_eq!(problem["detail"], detail);
+        assert_eq!(problem["violations"], json!([{ "field": field, "detail": detail }]));
+    }
+    let missing = call(&hookbox.rest, "finish", &outcome(json!({ "completed": {} }))).await;
+    assert_eq!(missing.refused_field("outcomes[1].lease")["detail"], "`outcomes[1].lease` is missing");
+    let soon = call(&hookbox.rest, "lease", &asked(&json!({ "wait": "30" }))).await;
+    let detail = soon.refused_field("wait")["detail"].clone();
+    assert_eq!(detail, "`wait` must be a duration, such as \"30s\"");
+}
+
+#[tokio::test]
+async fn a_member_that_is_given_twice_is_named_with_its_place() {
+    let hookbox = Hookbox::with_routes(Sqlite, &routes());
+    let body = r#"{"worker":"host-1","outcomes":[{"lease":"a","lease":"b"}]}"#;
+    let request = hookbox.rest.request(reqwest::Method::POST, "/v1/work/finish");
+    let request = request.header("content-type", "application/json").body(body);
+    let problem = crate::api::harness::client::Answer::of(request).await.refused_field("outcomes[0].lease");
+    assert_eq!(problem["detail"], "`outcomes[0].lease` is given twice; give it once");
+}
+
+#[tokio::test]
 async fn bodies_that_are_no_objects_are_refused() {
     let hookbox = Hookbox::with_routes(Sqlite, ORDERS);
-    for (path, body) in [("lease", json!([])), ("extend", json!(7)), ("finish", json!("x"))] {
-        call(&hookbox.rest, path, &body).await.problem(400, "INVALID_FIELD");
+    for (path, body, is) in [
+        ("lease", json!([]), "an array"),
+        ("extend", json!(7), "the number 7"),
+        ("finish", json!("x"), "a string"),
+        ("finish", Value::Null, "null"),
+    ] {
+        let problem = call(&hookbox.rest, path, &body).await.problem(400, "INVALID_FIELD");
+        assert_eq!(problem["detail"], format!("the body is {is}; it must be an object"));
     }
-    let wrong = asked(&json!({ "max_jobs": "ten" }));
-    call(&hookbox.rest, "lease", &wrong).await.problem(400, "INVALID_FIELD");
     let request = hookbox.rest.request(reqwest::Method::POST, "/v1/work/lease").body("{}");
     let answer = crate::api::harness::client::Answer::of(request).await;
     answer.problem(415, "UNSUPPORTED_MEDIA_TYPE");
@@ -139,13 +200,14 @@ async fn an_array_in_place_of_an_object_is_refused_wherever_it_is() {
     let hookbox = Hookbox::with_routes(Sqlite, ORDERS);
     let id = hookbox.rest.accept("evt-001").await;
     let lease = lease_one(&hookbox.rest, "host-1").await["lease"].clone();
-    for outcome in [
-        json!([lease, [1], null]),
-        json!({ "lease": lease, "completed": [1] }),
-        json!({ "lease": lease, "failed": ["the bank is closed", "1s", true] }),
+    for (outcome, field) in [
+        (json!([lease, [1], null]), "outcomes[0]"),
+        (json!({ "lease": lease, "completed": [1] }), "outcomes[0].completed"),
+        (json!({ "lease": lease, "failed": ["the bank is closed", "1s", true] }), "outcomes[0].failed"),
     ] {
         let body = json!({ "worker": "host-1", "outcomes": [outcome] });
-        call(&hookbox.rest, "finish", &body).await.problem(400, "INVALID_FIELD");
+        let problem = call(&hookbox.rest, "finish", &body).await.refused_field(field);
+        assert_eq!(problem["detail"], format!("`{field}` is an array; it must be an object"));
     }
     assert_eq!(hookbox.rest.webhook(&id).await["status"], "processing");
 }
