@@ -120,7 +120,7 @@ pub(super) fn advice_for(error: &(dyn Error + 'static), url: &Url) -> &'static s
 }
 
 /// The innermost cause of an error: the others only say that a request has failed.
-fn root_of(error: &(dyn Error + 'static)) -> &(dyn Error + 'static) {
+fn root_of<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut root = error;
     while let Some(cause) = root.source() {
         root = cause;

@@ -312,9 +312,9 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 }
 
 /// An error, its cause, the cause of that, and so on.
-pub fn chain(
-    error: &(dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+pub fn chain<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
         // `source` of an I/O error that contains another error is the source of the latter.
         let contained = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
