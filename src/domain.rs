@@ -33,6 +33,7 @@ pub mod retry;
 pub mod route;
 pub mod secret;
 pub mod status;
+pub mod surrogates;
 pub mod trace;
 pub mod verdict;
 pub mod webhook;

@@ -141,7 +141,12 @@ impl Route {
         let variables = look.variables(condition);
         let holds = condition.holds(&variables);
         look.spent.set(look.spent.get() + variables.meter.spent());
-        holds.unwrap_or_else(|error| {
+        holds.unwrap_or_else(|mut error| {
+            if condition.needs_body
+                && let Some(why) = look.body_not_parsed()
+            {
+                error = format!("{error}; {why}");
+            }
             self.failed.fetch_add(1, Ordering::Relaxed);
             *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             false

@@ -1,12 +1,11 @@
 //! What a list looks for in the bodies of webhooks.
 //!
-//! Bodies are what they are for routes: JSON if the content type says so and the body is valid, an object of its
-//! fields if it is a form, and else a text, or nothing if it is not UTF-8.
+//! Bodies are JSON if the content type says so and the body is valid, an object of its fields if it is a form, and else a
+//! text, or nothing if it is not UTF-8.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use memchr::memchr;
 use memchr::memmem::Finder;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -16,9 +15,9 @@ use super::canonical::canonical_number;
 use super::content_type::ContentType;
 use super::error::{Error, Result};
 use super::filter::check_length;
-use super::json::find;
+use super::json::{self, find};
 use super::payload::PayloadDigest;
-use super::pointer;
+use super::{pointer, surrogates};
 
 /// The most members of a pointer in a filter. Looking for each of them reads the value of the one before once more, so
 /// this limits the time that one body takes.
@@ -149,9 +148,9 @@ impl Wanted {
     fn is(&self, value: &RawValue) -> bool {
         let json = value.get();
         match (json.as_bytes().first(), &self.json) {
-            (Some(b'"'), _) => text_of(json).is_some_and(|text| self.is_text(&text)),
+            (Some(b'"'), _) => json::text(value).is_some_and(|text| self.is_text(&text)),
             (Some(b'{' | b'['), Some(Json::Composite(wanted))) => {
-                PayloadDigest::of_json(json).is_ok_and(|digest| digest == *wanted)
+                digest(json).is_some_and(|digest| digest == *wanted)
             }
             (Some(b't'), Some(Json::Bool(wanted))) => *wanted,
             (Some(b'f'), Some(Json::Bool(wanted))) => !*wanted,
@@ -170,10 +169,11 @@ impl Wanted {
 impl Json {
     /// The value of a JSON text; none if it is not valid, repeats a member in an object, or nests too deep.
     fn read(text: &str) -> Option<Self> {
-        let json = serde_json::from_str::<&RawValue>(text).ok()?.get();
+        let value = json::read(text.as_bytes())?;
+        let json = value.get();
         Some(match json.as_bytes().first()? {
-            b'"' => Self::String(text_of(json)?.into()),
-            b'{' | b'[' => Self::Composite(PayloadDigest::of_json(json).ok()?),
+            b'"' => Self::String(json::text(value)?.into()),
+            b'{' | b'[' => Self::Composite(digest(json)?),
             b't' => Self::Bool(true),
             b'f' => Self::Bool(false),
             b'n' => Self::Null,
@@ -182,13 +182,11 @@ impl Json {
     }
 }
 
-/// The text of a JSON string; none if it has an escape that is no character.
-fn text_of(json: &str) -> Option<Cow<'_, str>> {
-    let inner = json.get(1..json.len().checked_sub(1)?)?;
-    if memchr(b'\\', inner.as_bytes()).is_none() {
-        return Some(Cow::Borrowed(inner));
-    }
-    serde_json::from_str::<String>(json).ok().map(Cow::Owned)
+/// The digest of an array or object, in which lone surrogates are U+FFFD; none if it repeats a member in an object, or
+/// nests too deep.
+fn digest(json: &str) -> Option<PayloadDigest> {
+    let json = surrogates::replaced(json.as_bytes());
+    PayloadDigest::of_json(std::str::from_utf8(&json).ok()?).ok()
 }
 
 #[cfg(test)]

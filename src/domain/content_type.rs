@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::json;
+
 /// The longest content type that is kept, in bytes.
 pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
 
@@ -53,10 +55,10 @@ impl ContentType {
         self.essence().eq_ignore_ascii_case("application/x-www-form-urlencoded")
     }
 
-    /// A body of this type as JSON, so that it is shown as such; none if the type is not one of JSON, or the body is
-    /// not valid JSON. White space around the value is left out.
+    /// A body of this type as JSON, to look something up in it; none if the type is not one of JSON, or the body is not
+    /// valid JSON. White space around the value is left out.
     pub fn json_of<'b>(&self, body: &'b [u8]) -> Option<&'b RawValue> {
-        self.is_json().then(|| serde_json::from_slice(body).ok()).flatten()
+        self.is_json().then(|| json::read(body)).flatten()
     }
 
     /// The type without its parameters.

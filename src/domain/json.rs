@@ -1,11 +1,33 @@
-//! Finds values in JSON by the members of a pointer, without a tree, so that every value keeps its exact bytes.
+//! JSON of senders, without a tree, so that every value keeps its exact bytes; and the rules for what counts as JSON:
+//!
+//! - [`read`]: it is valid. Keys, event types and filters are looked up in it.
+//!
+//! For conditions and order values there is a tree (`routes/body.rs`), which also needs distinct members and at most
+//! [`MAX_DEPTH`](super::canonical::MAX_DEPTH) levels. All of them read a lone surrogate as U+FFFD.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use memchr::memchr;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::pointer;
+use super::{pointer, surrogates};
+
+/// A text as JSON, without the white space around the value; none if it is not valid (RFC 8259), or not UTF-8.
+pub fn read(text: &[u8]) -> Option<&RawValue> {
+    serde_json::from_slice(text).ok()
+}
+
+/// The text of a JSON string, with U+FFFD in the place of lone surrogates; none for any other value.
+pub fn text(json: &RawValue) -> Option<Cow<'_, str>> {
+    let json = json.get();
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr(b'\\', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_slice::<String>(&surrogates::replaced(json.as_bytes())).ok().map(Cow::Owned)
+}
 
 /// The value that the members of a pointer lead to; none if there is none. Of a repeated member, the last one counts.
 /// Reads the value of each member once more, but the last.
@@ -34,37 +56,14 @@ impl<'de> Visitor<'de> for Member<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
-        while let Some(is_it) = map.next_key_seed(IsName(self.0))? {
-            if is_it {
+        while let Some(name) = map.next_key::<&RawValue>()? {
+            if text(name).is_some_and(|name| name == self.0) {
                 found = Some(map.next_value()?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
         Ok(found)
-    }
-}
-
-/// Reads a name, and tells whether it is this one.
-struct IsName<'m>(&'m str);
-
-impl<'de> DeserializeSeed<'de> for IsName<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<bool, D::Error> {
-        name.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for IsName<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
-        Ok(name == self.0)
     }
 }
 
@@ -117,6 +116,19 @@ mod tests {
     #[test]
     fn of_a_repeated_member_the_last_one_counts() {
         assert_eq!(found(r#"{"a":1,"\u0061":2,"b":3}"#, "/a"), Some("2"));
+    }
+
+    #[test]
+    fn half_a_character_is_the_replacement_character_in_names_and_texts() {
+        let json = r#"{"\ud83d":1,"b":"cut \ud83d","c":"\ud83d\ude00"}"#;
+        assert_eq!(found(json, "/\u{fffd}"), Some("1"));
+        let text_at = |pointer: &str| {
+            let json = read(json.as_bytes()).expect("valid");
+            find(json, &pointer::members(pointer).expect(pointer)).and_then(text).map(Cow::into_owned)
+        };
+        assert_eq!(text_at("/b").as_deref(), Some("cut \u{fffd}"));
+        assert_eq!(text_at("/c").as_deref(), Some("😀"));
+        assert_eq!((text_at("/\u{fffd}"), text_at("")), (None, None));
     }
 
     #[test]

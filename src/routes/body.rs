@@ -1,9 +1,10 @@
 //! The body of a webhook as a tree, for conditions and pointers.
 //!
-//! Scalars are values of CEL, and strings without escapes are not copied. The parser is the one that
-//! validates payloads of JSON, so that both agree about what is JSON.
+//! Scalars are values of CEL, and strings without escapes are not copied. What counts as JSON is in
+//! [`crate::domain::json`].
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use cel::common::types::{CelBool, CelDouble, CelInt, CelNull, CelString, CelUInt};
@@ -14,6 +15,47 @@ use url::form_urlencoded;
 use crate::domain::canonical::MAX_DEPTH;
 use crate::domain::payload::Payload;
 use crate::domain::pointer::index;
+use crate::domain::surrogates;
+
+/// The body of a webhook.
+pub(super) struct Body<'a> {
+    pub(super) root: Node<'a>,
+    /// Why the root is not what the sender may mean; none if it is JSON or a form.
+    pub(super) not_parsed: Option<NotParsed>,
+}
+
+/// Why a body is a text or null, as a sentence without a full stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotParsed {
+    /// The content type is that of something else.
+    OtherType,
+    /// It is not UTF-8.
+    NotUtf8,
+    /// It is not valid JSON.
+    Invalid,
+    /// It nests more than [`MAX_DEPTH`] levels deep.
+    TooDeep,
+    /// It repeats a member in an object.
+    Repeats,
+}
+
+impl fmt::Display for NotParsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self {
+            Self::NotUtf8 => return f.write_str("the body was read as null, because it is not UTF-8"),
+            Self::TooDeep => {
+                return write!(
+                    f,
+                    "the body was read as a text, because it nests more than {MAX_DEPTH} levels deep"
+                );
+            }
+            Self::OtherType => "its content type is neither one of JSON nor that of forms",
+            Self::Invalid => "it is not valid JSON",
+            Self::Repeats => "it repeats a member in an object",
+        };
+        write!(f, "the body was read as a text, because {why}")
+    }
+}
 
 /// A JSON value, or what a body that is not JSON looks like as one.
 #[derive(Clone, Debug)]
@@ -62,33 +104,59 @@ enum Open<'a> {
     Map(Vec<(CelString<'a>, Node<'a>)>, Option<CelString<'a>>),
 }
 
-impl<'a> Node<'a> {
+impl<'a> Body<'a> {
     /// The body of a payload. A form is an object of its fields: a field that is repeated is the list of its values.
     /// Any other text that is not JSON is a string; what is not UTF-8 is null.
     pub(super) fn of(payload: &'a Payload) -> Self {
         let (body, content_type) = (payload.as_bytes(), payload.content_type());
         if content_type.is_form() {
-            return Self::form(body);
+            return Self { root: Node::form(body), not_parsed: None };
         }
-        let json = content_type.is_json().then(|| Self::parse(body)).flatten();
-        json.unwrap_or_else(|| {
-            std::str::from_utf8(body).map_or(Self::Null(CelNull), |text| Self::String(text.into()))
-        })
+        let parsed = if content_type.is_json() { Node::parse(body) } else { Err(NotParsed::OtherType) };
+        let not_parsed = match parsed {
+            Ok(root) => return Self { root, not_parsed: None },
+            Err(why) => why,
+        };
+        match std::str::from_utf8(body) {
+            Ok(text) => Self { root: Node::String(text.into()), not_parsed: Some(not_parsed) },
+            Err(_) => Self { root: Node::Null(CelNull), not_parsed: Some(NotParsed::NotUtf8) },
+        }
+    }
+}
+
+impl<'a> Node<'a> {
+    /// Parses a JSON text. Lone surrogates are U+FFFD in it. Errors: why it is not taken apart. The text of
+    /// [`Payload::new`] always is.
+    pub(super) fn parse(json: &'a (impl AsRef<[u8]> + ?Sized)) -> Result<Self, NotParsed> {
+        let json = json.as_ref();
+        match Self::read(json, std::convert::identity) {
+            // The parser refuses lone surrogates.
+            Err(NotParsed::Invalid) => match surrogates::replaced(json) {
+                Cow::Owned(replaced) => Self::read(&replaced, |text| Cow::Owned(text.into_owned())),
+                Cow::Borrowed(_) => Err(NotParsed::Invalid),
+            },
+            parsed => parsed,
+        }
     }
 
-    /// Parses a JSON text; none if it is not valid, nests more than [`MAX_DEPTH`] levels deep, or repeats a member of an
-    /// object. The text of [`Payload::new`] never does.
-    pub(super) fn parse(json: &'a (impl AsRef<[u8]> + ?Sized)) -> Option<Self> {
-        let mut parser = SliceJsonParser::new(json.as_ref());
+    /// Parses a JSON text without lone surrogates. `keep` makes its parts live as long as the tree.
+    fn read<'j>(json: &'j [u8], keep: impl Fn(Cow<'j, str>) -> Cow<'a, str>) -> Result<Self, NotParsed> {
+        if json.starts_with("\u{feff}".as_bytes()) {
+            // The parser would skip the byte-order mark. RFC 8259 does not allow it, and nothing else reads it as JSON.
+            return Err(NotParsed::Invalid);
+        }
+        let mut parser = SliceJsonParser::new(json);
         let mut open: Vec<Open<'a>> = Vec::new();
         let mut root = None;
         loop {
-            let node = match parser.parse_next().ok()? {
+            let node = match parser.parse_next().map_err(|_| NotParsed::Invalid)? {
                 JsonEvent::Null => Self::Null(CelNull),
                 JsonEvent::Boolean(value) => Self::Bool(value.into()),
-                JsonEvent::Number(text) => Self::number(text),
-                JsonEvent::String(text) => Self::String(text.into()),
-                JsonEvent::StartArray | JsonEvent::StartObject if open.len() == MAX_DEPTH => return None,
+                JsonEvent::Number(text) => Self::number(keep(text)),
+                JsonEvent::String(text) => Self::String(keep(text).into()),
+                JsonEvent::StartArray | JsonEvent::StartObject if open.len() == MAX_DEPTH => {
+                    return Err(NotParsed::TooDeep);
+                }
                 JsonEvent::StartArray => {
                     open.push(Open::List(Vec::new()));
                     continue;
@@ -99,19 +167,19 @@ impl<'a> Node<'a> {
                 }
                 JsonEvent::ObjectKey(name) => {
                     if let Some(Open::Map(_, key)) = open.last_mut() {
-                        *key = Some(name.into());
+                        *key = Some(keep(name).into());
                     }
                     continue;
                 }
-                JsonEvent::EndArray | JsonEvent::EndObject => match open.pop()? {
+                JsonEvent::EndArray | JsonEvent::EndObject => match open.pop().ok_or(NotParsed::Invalid)? {
                     Open::List(items) => Self::List(List(items.into())),
-                    Open::Map(members, _) => Self::map(members).distinct()?,
+                    Open::Map(members, _) => Self::map(members).distinct().ok_or(NotParsed::Repeats)?,
                 },
-                JsonEvent::Eof => return root,
+                JsonEvent::Eof => return root.ok_or(NotParsed::Invalid),
             };
             match open.last_mut() {
                 Some(Open::List(items)) => items.push(node),
-                Some(Open::Map(members, key)) => members.push((key.take()?, node)),
+                Some(Open::Map(members, key)) => members.push((key.take().ok_or(NotParsed::Invalid)?, node)),
                 None => root = Some(node),
             }
         }

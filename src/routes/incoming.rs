@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 
-use super::body::Node;
+use super::body::{Body, Node, NotParsed};
 use super::condition::{Condition, Variables};
 use super::meter::Meter;
 use crate::domain::payload::Payload;
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Incoming<'_> {
 /// A webhook while routes are matched. Body and headers are parsed once and shared by all routes.
 pub(super) struct Look<'w, 'a> {
     pub(super) webhook: &'w Incoming<'a>,
-    body: OnceCell<Node<'a>>,
+    body: OnceCell<Body<'a>>,
     headers: OnceCell<Node<'static>>,
     /// What all conditions have spent on this webhook so far, in units of [`super::meter`].
     pub(super) spent: Cell<u64>,
@@ -51,7 +51,12 @@ impl<'w, 'a> Look<'w, 'a> {
 
     /// The parsed body.
     pub(super) fn body(&self) -> &Node<'a> {
-        self.body.get_or_init(|| Node::of(self.webhook.payload))
+        &self.body.get_or_init(|| Body::of(self.webhook.payload)).root
+    }
+
+    /// Why the body is a text or null; none if it is not, or if nothing has looked into it.
+    pub(super) fn body_not_parsed(&self) -> Option<NotParsed> {
+        self.body.get()?.not_parsed
     }
 
     #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Finds values in JSON by pointers, without a tree, so that every value keeps its exact bytes.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
 
@@ -7,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::domain::json::find;
+use crate::domain::json::{self, find};
 use crate::domain::pointer;
 
 /// A parsed JSON pointer. The empty pointer names the whole value.
@@ -77,7 +78,7 @@ impl<'a> Document<'a> {
 
     /// The JSON; none if the bytes are no JSON in UTF-8.
     pub(super) fn json(&self) -> Option<&'a RawValue> {
-        *self.json.get_or_init(|| serde_json::from_str(std::str::from_utf8(self.bytes).ok()?).ok())
+        *self.json.get_or_init(|| json::read(self.bytes))
     }
 
     /// Whether a pointer names a value that is neither null nor an empty string.
@@ -92,10 +93,11 @@ impl<'a> Document<'a> {
     }
 }
 
-/// A string, number or boolean as a text; none for any other value. Numbers are as they are written.
+/// A string, number or boolean as a text; none for any other value. Numbers are as they are written, and lone surrogates
+/// in strings are U+FFFD.
 pub(super) fn scalar(json: &RawValue) -> Option<String> {
     match json.get().as_bytes().first()? {
-        b'"' => serde_json::from_str(json.get()).ok(),
+        b'"' => json::text(json).map(Cow::into_owned),
         b'{' | b'[' | b'n' => None,
         _ => Some(json.get().to_owned()),
     }
@@ -158,6 +160,13 @@ mod tests {
         for pointer in ["", "/a", "/a2", "/no", "/a/b~0~1c/2", "/a/b~0~1c/00", "/a/b~0~1c/0/0"] {
             assert_eq!(text(json, pointer), None, "{pointer}");
         }
+    }
+
+    #[test]
+    fn half_a_character_is_the_replacement_character_and_hides_no_other_value() {
+        let json = r#"{"\ud83d":{"\ude00":1},"id":"cut \ud83d"}"#;
+        assert_eq!(text(json, "/id").as_deref(), Some("cut \u{fffd}"));
+        assert_eq!(text(json, "/\u{fffd}/\u{fffd}").as_deref(), Some("1"));
     }
 
     #[test]

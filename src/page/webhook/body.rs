@@ -13,6 +13,7 @@ use crate::domain::attempt::AttemptWindow;
 use crate::domain::content_type::ContentType;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
+use crate::domain::surrogates;
 use crate::page::action::Action;
 use crate::page::because::Why;
 use crate::page::context::{Context, see_other};
@@ -255,7 +256,7 @@ fn as_tree(
     is_all: bool,
 ) -> std::result::Result<Markup, Markup> {
     let limits = if is_all { tree::Limits::MOST } else { tree::Limits::BEGINNING };
-    match tree::parse(body, limits) {
+    match tree::parse(&surrogates::replaced(body), limits) {
         Ok(tree) => {
             let (tree, is_whole) = tree.render();
             Ok(html! { (tree) @if !is_whole { (more(context, is_all)) } })

@@ -70,6 +70,40 @@ fn any_other_text_is_a_string() {
 }
 
 #[test]
+fn half_a_character_is_the_replacement_character_and_hides_nothing_else() {
+    let body = br#"{"id":"A 1","\ud83d":[1.50,{"n":2}],"message":"cut \ud83d","smile":"\ud83d\ude00"}"#;
+    for condition in [
+        "body.id == 'A 1'",
+        "body.message == 'cut \u{fffd}'",
+        "body.smile == '😀'",
+        "body['\u{fffd}'][1].n == 2",
+    ] {
+        assert_eq!(says(condition, body, "application/json"), Ok(true), "{condition}");
+    }
+    assert_eq!(order(body, "application/json"), order(br#"{"id":"A 1"}"#, "application/json"));
+    let cut = order(br#"{"id":"cut \ude00"}"#, "application/json");
+    assert_eq!(cut.as_deref(), Some("\"cut \u{fffd}"));
+}
+
+#[test]
+fn a_condition_that_fails_on_a_text_says_why_the_body_is_one() {
+    let deep = [b"[".repeat(129), b"]".repeat(129)].concat();
+    for (body, content_type, why) in [
+        (&br#"{"id":1"#[..], "application/json", "read as a text, because it is not valid JSON"),
+        (b"\xef\xbb\xbf{\"id\":1}", "application/json", "read as a text, because it is not valid JSON"),
+        (br#"{"id":1,"id":1}"#, "text/json", "read as a text, because it repeats a member in an object"),
+        (&deep[..], "application/json", "read as a text, because it nests more than 128 levels deep"),
+        (br#"{"id":1}"#, "text/plain", "read as a text, because its content type is neither"),
+        (b"{\"id\":\"\xff\"}", "application/json", "read as null, because it is not UTF-8"),
+    ] {
+        let error = says("body.id == 1", body, content_type).expect_err(why);
+        assert!(error.contains("; the body was ") && error.contains(why), "{error}");
+    }
+    let error = says("body.id == 1", br#"{"no":1}"#, "application/json").expect_err("there is no id");
+    assert!(!error.contains("the body was"), "{error}");
+}
+
+#[test]
 fn json_that_hookbox_does_not_take_apart_is_a_string() {
     let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
     for body in [&b"{"[..], br#"{"id":1,"id":2}"#, br#"[{"a":{"b":1,"b":1}}]"#, &deep[..]] {

@@ -139,6 +139,7 @@ async fn a_body_is_shown_as_what_it_is() {
             &["This is not valid JSON", "line 2", "{&quot;a&quot;:\n1</code>"],
         ),
         (b"[not json]", "text/plain", &["[not json]</code>"]),
+        (b"{\"t\":\"cut \\ud83d\"}", "application/json", &["<div class=\"tree\""]),
         (
             b"a=1&b=%3Cb%3E&b=%00",
             "application/x-www-form-urlencoded",

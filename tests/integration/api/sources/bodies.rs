@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{PULLED, SHOP, answer_of, begin, request, sign, stored};
 use crate::api::harness::client::{Answer, Rest};
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
+use crate::api::work;
 
 async fn send(rest: &Rest, key: &str, content_type: Option<&str>, body: &[u8]) -> Answer {
     let request = request(rest, Method::POST, "shop").header("X-Id", key).body(body.to_vec());
@@ -61,6 +62,47 @@ async fn every_body_comes_out_as_it_came_whatever_its_content_type(#[values(Sqli
         assert_eq!((again.status, again.text_of("id")), (200, id), "{number}");
     }
     assert_eq!(stored(&hookbox.rest, "shop").await.len(), 10);
+}
+
+#[rstest]
+#[tokio::test]
+async fn half_a_character_in_a_body_keeps_it_from_no_route_and_from_no_order(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let routes = r#"
+        [[routes]]
+        name = "deploy"
+        handler = "pull"
+        where = 'has(body.ref) && body.ref == "main"'
+
+        [[routes]]
+        name = "all"
+        handler = "pull"
+        order_by = "/ref"
+    "#;
+    let source = format!("{SHOP}event_type = {{ json = \"/type\" }}\n");
+    let hookbox = Hookbox::with_routes(store, &[routes, &source].concat());
+    let cut = br#"{"ref":"main","message":"cut \ud83d","type":"push"}"#;
+    for (key, body) in [("evt-001", &br#"{"ref":"main","type":"push"}"#[..]), ("evt-002", cut)] {
+        assert_eq!(send(&hookbox.rest, key, Some("application/json"), body).await.status, 202);
+    }
+    let leased = async |route: &str| {
+        let request = json!({ "routes": [route], "worker": "w" });
+        let jobs = work::call(&hookbox.rest, "lease", &request).await.json()["jobs"].clone();
+        let mut names = Vec::new();
+        for job in jobs.as_array().unwrap() {
+            names.push(format!("{} {}", job["idempotency_key"], job["event_type"]));
+        }
+        names.sort();
+        names
+    };
+    assert_eq!(leased("deploy").await, [r#""evt-001" "push""#, r#""evt-002" "push""#]);
+    assert_eq!(leased("all").await, [r#""evt-001" "push""#], "the other one waits for it");
+    let found =
+        hookbox.rest.get("/v1/webhooks?body_pointer=/message&body_equals=cut%20%EF%BF%BD").await.json();
+    assert_eq!(found["webhooks"][0]["idempotency_key"], "evt-002", "{found}");
+    let deploy = hookbox.rest.get("/v1/routes").await.json()["routes"][0].clone();
+    assert_eq!((&deploy["route"], &deploy["match_failures"]), (&json!("deploy"), &json!(0)), "{deploy}");
 }
 
 /// Unlike what is submitted to the source `default`.

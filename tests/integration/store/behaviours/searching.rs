@@ -294,6 +294,7 @@ pub(crate) async fn hostile_bodies_are_searched_like_others<H: Harness>() {
     assert_eq!(found, bodies[..bodies.len() - 1].iter().map(|(key, _)| *key).collect::<Vec<_>>());
     assert_eq!(keys(inbox.listed(&search(body("", "", "x\",\"m\""))).await), ["a text of 1 MiB"]);
     assert_eq!(keys(inbox.listed(&search(body("", "", "\0"))).await), ["a NUL"]);
+    assert_eq!(keys(inbox.listed(&search(body("/t", "\u{fffd}", ""))).await), ["a lone surrogate"]);
     assert_eq!(keys(inbox.listed(&search(body("/d/0/0", "[]", ""))).await), [""; 0]);
 }
 
