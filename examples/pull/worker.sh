@@ -32,6 +32,11 @@ while [ -z "$stopping" ]; do
         cat "$dir/leased" 2>/dev/null >&2; rm -f "$dir/leased"; sleep 1; continue
     fi
     leasing=
+    # jq cannot read an answer, so the jobs in it wait for the end of their leases. From now on, leases one at a time, so
+    # that the job at fault keeps no other from running.
+    if ! jq empty "$dir/leased"; then
+        wanted=$(printf '%s' "$wanted" | jq -c '.max_jobs = 1'); sleep 1; continue
+    fi
     jq -c '.jobs[]' "$dir/leased" | while read -r job; do
         delivery=$(printf '%s' "$job" | jq -r .delivery_id)
         if printf '%s' "$job" | jq -c .payload | handle "$delivery" >"$dir/result" 2>"$dir/error"; then

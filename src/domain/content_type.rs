@@ -61,6 +61,12 @@ impl ContentType {
         self.is_json().then(|| json::read(body)).flatten()
     }
 
+    /// A body of this type as JSON, to show it as such; none also if clients may not be able to read it
+    /// ([`json::check_readable`]).
+    pub fn shown_json_of<'b>(&self, body: &'b [u8]) -> Option<&'b RawValue> {
+        self.json_of(body).filter(|json| json::check_readable(json.get()).is_ok())
+    }
+
     /// The type without its parameters.
     fn essence(&self) -> &str {
         self.0.split(';').next().unwrap_or_default().trim_ascii()
@@ -118,5 +124,18 @@ mod tests {
         for invalid in [&b""[..], b"{", b"1 2", b"\"\xff\"", b"\xef\xbb\xbf1"] {
             assert_eq!(json("application/json", invalid), None, "{invalid:?}");
         }
+    }
+
+    #[test]
+    fn a_body_that_clients_cannot_read_is_json_but_not_shown_as_such() {
+        let deep = ["[".repeat(129), "]".repeat(129)].concat();
+        for body in [r#"{"t":"cut \ud83d"}"#, &deep] {
+            assert!(ContentType::JSON.json_of(body.as_bytes()).is_some(), "{body}");
+            assert!(ContentType::JSON.shown_json_of(body.as_bytes()).is_none(), "{body}");
+        }
+        assert!(
+            ContentType::JSON.shown_json_of(b" {\"a\":1} ").is_some_and(|json| json.get() == "{\"a\":1}")
+        );
+        assert!(of("text/plain").shown_json_of(b"1").is_none());
     }
 }

@@ -1,9 +1,11 @@
-//! JSON of senders, without a tree, so that every value keeps its exact bytes; and the rules for what counts as JSON:
+//! JSON of senders and handlers, without a tree, so that every value keeps its exact bytes; and the rules for what counts
+//! as JSON:
 //!
 //! - [`read`]: it is valid. Keys, event types and filters are looked up in it.
+//! - [`check_readable`]: clients can read it, too. Only then is it put into a document as JSON.
 //!
 //! For conditions and order values there is a tree (`routes/body.rs`), which also needs distinct members and at most
-//! [`MAX_DEPTH`](super::canonical::MAX_DEPTH) levels. All of them read a lone surrogate as U+FFFD.
+//! [`MAX_DEPTH`] levels. All of them read a lone surrogate as U+FFFD.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,6 +14,7 @@ use memchr::memchr;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::canonical::MAX_DEPTH;
 use super::{pointer, surrogates};
 
 /// A text as JSON, without the white space around the value; none if it is not valid (RFC 8259), or not UTF-8.
@@ -27,6 +30,68 @@ pub fn text(json: &RawValue) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(inner));
     }
     serde_json::from_slice::<String>(&surrogates::replaced(json.as_bytes())).ok().map(Cow::Owned)
+}
+
+/// Why clients may not be able to read a JSON value. The text continues a sentence that begins with its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// Arrays and objects nest more than [`MAX_DEPTH`] levels deep.
+    TooDeep,
+    /// A string has half of a character.
+    LoneSurrogate,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooDeep => {
+                write!(f, "nests more than {MAX_DEPTH} levels deep; flatten it, or send it as a string")
+            }
+            Self::LoneSurrogate => f.write_str(
+                "has half of a surrogate pair, such as \\ud83d; write the other half too, or \\ufffd in its place",
+            ),
+        }
+    }
+}
+
+/// Checks that clients can read a valid JSON text. One that they cannot read would make the whole document unreadable that
+/// it is a part of. Errors: why they may not be able to.
+pub fn check_readable(json: &str) -> Result<(), Unreadable> {
+    if surrogates::find(json.as_bytes(), 0).is_some() {
+        return Err(Unreadable::LoneSurrogate);
+    }
+    if levels(json) > MAX_DEPTH { Err(Unreadable::TooDeep) } else { Ok(()) }
+}
+
+/// How many levels deep the arrays and objects of a valid JSON text nest.
+fn levels(json: &str) -> usize {
+    let (mut open, mut most) = (0_usize, 0_usize);
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => skip_string(&mut bytes),
+            b'[' | b'{' => {
+                open += 1;
+                most = most.max(open);
+            }
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
+/// Skips the rest of a string, and its end.
+fn skip_string(bytes: &mut std::str::Bytes<'_>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => {
+                bytes.next();
+            }
+            _ => {}
+        }
+    }
 }
 
 /// The value that the members of a pointer lead to; none if there is none. Of a repeated member, the last one counts.
@@ -129,6 +194,20 @@ mod tests {
         assert_eq!(text_at("/b").as_deref(), Some("cut \u{fffd}"));
         assert_eq!(text_at("/c").as_deref(), Some("😀"));
         assert_eq!((text_at("/\u{fffd}"), text_at("")), (None, None));
+    }
+
+    #[test]
+    fn clients_can_read_json_that_has_few_levels_and_whole_characters() {
+        let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        let wide = format!("[{}0]", "[{}],".repeat(1_000));
+        let in_text = format!(r#"["{}\"[{{",1]"#, "[".repeat(1_000));
+        for json in ["1", r#""\ud83d\ude00""#, r#""\\ud83d""#, &nested(MAX_DEPTH), &wide, &in_text] {
+            assert!(read(json.as_bytes()).is_some(), "{json}");
+            assert_eq!(check_readable(json), Ok(()), "{json}");
+        }
+        assert_eq!(check_readable(&nested(MAX_DEPTH + 1)), Err(Unreadable::TooDeep));
+        assert_eq!(check_readable(r#"[{"a":"\ud83d"}]"#), Err(Unreadable::LoneSurrogate));
+        assert_eq!(check_readable(r#"{"\ude00":1}"#), Err(Unreadable::LoneSurrogate));
     }
 
     #[test]

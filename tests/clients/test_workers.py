@@ -1,9 +1,12 @@
 """The workers of examples/pull, against hookbox."""
 
 import hashlib
+import http.server
 import json
 import shutil
 import threading
+import time
+import types
 
 import harness
 
@@ -140,5 +143,40 @@ class NodeWorkers(Workers, harness.TestCase):
     script, interpreter = "worker.mjs", ["node"]
 
 
+class Cut(http.server.BaseHTTPRequestHandler):
+    """Answers the first lease with half of an answer, the second with a job, and all others with none."""
+
+    LEASES = ['{"jobs":[{"lease":"a","payload":', '{"jobs":[{"lease":"b","delivery_id":"d","payload":{"order_id":1}}]}']
+
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path.endswith("/lease"):
+            answer = dict(enumerate(self.LEASES)).get(len(self.server.leases), '{"jobs":[]}')
+            self.server.leases.append(request)
+            # As hookbox waits for jobs.
+            time.sleep(0.1)
+        else:
+            answer = '{"jobs":[]}'
+            self.server.finished.append(request)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(answer.encode())
+
+    def log_message(self, *_):
+        pass
+
+
 class ShellWorkers(Workers, harness.TestCase):
     script, interpreter = "worker.sh", ["sh"]
+
+    def test_after_an_answer_that_cannot_be_read_jobs_are_leased_one_by_one(self):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Cut)
+        server.leases, server.finished = [], []
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.worker(types.SimpleNamespace(grpc="", url=f"http://127.0.0.1:{server.server_port}"))
+        harness.eventually("the end of the readable job", lambda: server.finished)
+        self.assertEqual([lease["max_jobs"] for lease in server.leases[:2]], [10, 1])
+        outcome = {"lease": "b", "completed": {"result": {"shipped": 1}}}
+        self.assertEqual(server.finished[0]["outcomes"], [outcome])

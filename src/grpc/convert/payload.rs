@@ -10,7 +10,7 @@ pub(super) fn payload(
     content_type: &ContentType,
 ) -> (Option<String>, Option<Vec<u8>>) {
     let Some(bytes) = payload else { return (None, None) };
-    if content_type.json_of(&bytes).is_none() {
+    if content_type.shown_json_of(&bytes).is_none() {
         return (None, Some(bytes));
     }
     match String::from_utf8(bytes) {

@@ -9,7 +9,7 @@ use crate::domain::content_type::ContentType;
 /// A payload as one of three members of a response: `payload`, `payload_text` or `payload_base64`.
 #[derive(Default)]
 pub(super) struct Shown {
-    /// The payload, if it is JSON and its content type says so.
+    /// The payload, if it is JSON that clients can read and its content type says so.
     pub(super) json: Option<Box<RawValue>>,
     /// Any other payload that is UTF-8.
     pub(super) text: Option<String>,
@@ -21,7 +21,7 @@ impl Shown {
     /// `payload` is none once its retention is over; then nothing is shown.
     pub(super) fn new(payload: Option<Vec<u8>>, content_type: &ContentType) -> Self {
         let Some(bytes) = payload else { return Self::default() };
-        if let Some(json) = content_type.json_of(&bytes) {
+        if let Some(json) = content_type.shown_json_of(&bytes) {
             return Self { json: Some(json.to_owned()), ..Self::default() };
         }
         match String::from_utf8(bytes) {
@@ -41,6 +41,7 @@ mod tests {
         for (bytes, content_type, expected) in [
             (&b"{\"a\" : 1.10}"[..], &ContentType::JSON, (Some("{\"a\" : 1.10}"), None, None)),
             (b"{\"a\"", &ContentType::JSON, (None, Some("{\"a\""), None)),
+            (b"\"\\ud83d\"", &ContentType::JSON, (None, Some("\"\\ud83d\""), None)),
             (b"", &ContentType::JSON, (None, Some(""), None)),
             (b"1", &text, (None, Some("1"), None)),
             ("a\0é".as_bytes(), &ContentType::BYTES, (None, Some("a\0é"), None)),

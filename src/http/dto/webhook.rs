@@ -127,7 +127,8 @@ pub(in crate::http) struct WebhookBody {
     #[schema(inline)]
     status: StatusBody,
     /// The payload as received, but without the white space around it, if `content_type` is a type of JSON and the payload
-    /// is valid JSON. `GET /v1/webhooks/{id}/body` has every byte.
+    /// is valid JSON, nests at most 128 levels deep, and has no half of a surrogate pair. `GET /v1/webhooks/{id}/body` has
+    /// every byte.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Box<RawValue>>,

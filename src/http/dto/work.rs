@@ -89,7 +89,7 @@ struct LeasedJobBody {
     /// The event type.
     event_type: String,
     /// The payload as received, but without the white space around it, if `content_type` is a type of JSON and the payload
-    /// is valid JSON.
+    /// is valid JSON, nests at most 128 levels deep, and has no half of a surrogate pair.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Box<RawValue>>,

@@ -30,6 +30,7 @@ pub(crate) async fn hookbox_with(
 
 #[tokio::test]
 async fn a_body_is_json_or_a_text_or_base64_for_both_apis_and_for_workers() {
+    let deep = ["[".repeat(129), "]".repeat(129)].concat();
     for (bytes, content_type, members) in [
         (&b"{\"a\" : 1.50}"[..], "application/cloudevents+json", json!({ "payload": { "a": 1.5 } })),
         (b"{\"a\"", "application/json", json!({ "payload_text": "{\"a\"" })),
@@ -37,6 +38,9 @@ async fn a_body_is_json_or_a_text_or_base64_for_both_apis_and_for_workers() {
         (b"", "text/plain", json!({ "payload_text": "" })),
         (b"\xff\0", "image/png", json!({ "payload_base64": "/wA=" })),
         (b" 1\n", "text/json", json!({ "payload": 1 })),
+        // Valid, but many clients could not read the answer.
+        (b"\"cut \\ud83d\"", "application/json", json!({ "payload_text": "\"cut \\ud83d\"" })),
+        (deep.as_bytes(), "application/json", json!({ "payload_text": deep })),
     ] {
         let (hookbox, id) = hookbox_with(bytes, content_type, PULLED, "pulled").await;
         let text = hookbox.rest.get(&format!("/v1/webhooks/{id}")).await.text;

@@ -142,7 +142,7 @@ fn envelope(data: &[u8]) {
         assert!((1..=255).contains(&name.chars().count()), "a name is too short or too long");
         assert!(!name.contains(char::is_control), "a name has a control character");
     }
-    assert!(payload.content_type().json_of(payload.as_bytes()).is_some(), "a payload cannot be shown");
+    assert!(payload.content_type().shown_json_of(payload.as_bytes()).is_some(), "a payload cannot be shown");
 }
 
 /// A payload: its digest is that of its value.
@@ -151,7 +151,7 @@ fn payload(data: &[u8]) {
     assert_eq!(bytes.as_bytes(), data);
     let text = std::str::from_utf8(data).unwrap_or_default();
     let Ok(payload) = Payload::new(text) else { return };
-    assert!(payload.content_type().json_of(payload.as_bytes()).is_some(), "a payload cannot be shown");
+    assert!(payload.content_type().shown_json_of(payload.as_bytes()).is_some(), "a payload cannot be shown");
     let spaced = Payload::new(format!(" {text}\n")).map(|payload| payload.digest());
     assert_eq!(spaced.ok(), Some(payload.digest()), "white space changes the digest");
     assert_ne!(payload.digest(), bytes.digest(), "a text and its bytes have the same digest");
@@ -191,7 +191,7 @@ fn content_type(data: &[u8]) {
     assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')), "{text:?} is no header");
     assert_eq!(ContentType::of_header(Some(text.as_bytes())), content_type);
     assert!(!(content_type.is_json() && content_type.is_form()), "{text:?} is JSON and a form");
-    let json = content_type.json_of(body).map_or("null", |json| json.get());
+    let json = content_type.shown_json_of(body).map_or("null", |json| json.get());
     assert!(serde_json::from_str::<serde::de::IgnoredAny>(json).is_ok(), "{json:?} is shown as JSON");
 }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hookbox::internals::grpc::proto;
 use reqwest::Method;
 use rstest::rstest;
 use serde_json::json;
@@ -62,6 +63,42 @@ async fn every_body_comes_out_as_it_came_whatever_its_content_type(#[values(Sqli
         assert_eq!((again.status, again.text_of("id")), (200, id), "{number}");
     }
     assert_eq!(stored(&hookbox.rest, "shop").await.len(), 10);
+}
+
+#[rstest]
+#[tokio::test]
+async fn json_that_many_clients_cannot_read_does_not_spoil_the_answer_that_it_is_in(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with_routes(store, &[PULLED, SHOP].concat());
+    let deep = ["[".repeat(30_000), "]".repeat(30_000)].concat();
+    let bodies = [r#"{"a":1}"#, r#"{"t":"cut \ud83d"}"#, &deep];
+    for (number, body) in bodies.into_iter().enumerate() {
+        let (key, content_type) = (format!("evt-{number}"), Some("application/json"));
+        assert_eq!(send(&hookbox.rest, &key, content_type, body.as_bytes()).await.status, 202);
+    }
+    let request = json!({ "routes": ["pulled"], "worker": "w" });
+    let jobs = work::call(&hookbox.rest, "lease", &request).await.json()["jobs"].clone();
+    let shown = |number: usize| {
+        let key = format!("evt-{number}");
+        let mut jobs = jobs.as_array().unwrap().iter();
+        jobs.find(|job| job["idempotency_key"] == key.as_str())
+            .unwrap_or_else(|| panic!("no {key}: {jobs:?}"))
+    };
+    assert_eq!(shown(0)["payload"], json!({ "a": 1 }));
+    for number in [1, 2] {
+        let id = shown(number)["webhook_id"].as_str().unwrap();
+        for answer in [shown(number), &hookbox.rest.webhook(id).await] {
+            assert_eq!((&answer["payload_text"], answer.get("payload")), (&json!(bodies[number]), None));
+        }
+        assert_eq!(hookbox.rest.get(&format!("/v1/webhooks/{id}/body")).await.text, bodies[number]);
+        let request = proto::GetWebhookRequest { id: id.to_owned(), ..Default::default() };
+        let webhook = hookbox.grpc().get_webhook(request).await.unwrap().into_inner();
+        assert_eq!(
+            (webhook.payload_bytes.as_deref(), webhook.payload_json),
+            (Some(bodies[number].as_bytes()), None)
+        );
+    }
 }
 
 #[rstest]
