@@ -20,6 +20,7 @@ use crate::domain::breaker::Health;
 use crate::domain::clock::Signal;
 use crate::domain::delivery::Delivery;
 use crate::domain::error::message_of_panic;
+use crate::domain::json;
 use crate::store::outcomes::log_failure;
 use crate::store::{ClaimedJob, Finish};
 use crate::telemetry::trace;
@@ -220,6 +221,9 @@ fn completed(result: String) -> RunResult {
         return failed_for_good(format!(
             "the handler's result has {bytes} bytes, but at most {MAX_RESULT_BYTES} are allowed; return a smaller one"
         ));
+    }
+    if let Err(problem) = json::check_readable(&result) {
+        return failed_for_good(format!("the handler's result {problem}"));
     }
     RunResult::Completed { result }
 }

@@ -2,9 +2,9 @@
 //! else is counted and dropped while it is read.
 
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::domain::attempt::MAX_RESULT_BYTES;
+use crate::domain::json;
 
 /// The bytes of standard error that are kept: as many as 2,000 characters can have.
 const TAIL_BYTES: usize = 8_000;
@@ -24,16 +24,19 @@ impl Head {
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
     }
 
-    /// The result as JSON: null if there was no output, the output as it is written if all of it is JSON, else a string,
-    /// in which invalid UTF-8 is replaced. Output that is too large for a result is a string too: its beginning, and how
-    /// large it was.
+    /// The result as JSON: null if there was no output, the output as it is written if all of it is JSON that clients can
+    /// read, else a string, in which invalid UTF-8 is replaced. Output that is too large for a result is a string too: its
+    /// beginning, and how large it was.
     pub(super) fn into_result(self) -> String {
         let Self { kept, bytes } = self;
         if kept.is_empty() {
             return Value::Null.to_string();
         }
         let is_whole = u64::try_from(kept.len()) == Ok(bytes);
-        if is_whole && let Ok(json) = serde_json::from_slice::<&RawValue>(&kept) {
+        if is_whole
+            && let Some(json) = json::read(&kept)
+            && json::check_readable(json.get()).is_ok()
+        {
             return json.get().to_owned();
         }
         let text = String::from_utf8_lossy(&kept);
@@ -108,6 +111,7 @@ impl Tail {
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
+    use serde_json::value::RawValue;
 
     use super::*;
 
@@ -129,7 +133,7 @@ mod tests {
 
     #[test]
     fn json_is_a_result_as_it_is_written_and_other_output_is_a_string() {
-        let cases: [(&[u8], &str); 10] = [
+        let cases: [(&[u8], &str); 11] = [
             (b"", "null"),
             (b"null\n", "null"),
             (
@@ -139,6 +143,7 @@ mod tests {
             (b"12\n", "12"),
             (b"\"t\\u00e9xt\"", r#""t\u00e9xt""#),
             (b"\"\xff\"", "\"\\\"\u{fffd}\\\"\""),
+            (b"\"cut \\ud83d\"", r#""\"cut \\ud83d\"""#),
             (b"done\n", r#""done\n""#),
             (b"{} {}", r#""{} {}""#),
             (b"\n", r#""\n""#),
@@ -148,6 +153,9 @@ mod tests {
             assert_eq!(result(&[output]), expected, "{output:?}");
         }
         assert_eq!(result(&[b"[1", b",2]"]), "[1,2]", "however it arrives");
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(result(&[nested(128).as_bytes()]), nested(128));
+        assert_eq!(result(&[nested(129).as_bytes()]), json_of(&nested(129)), "too deep for clients");
     }
 
     #[test]

@@ -239,7 +239,8 @@ struct JobOutcomeBody {
 #[serde(deny_unknown_fields)]
 #[schema(as = CompletedJob)]
 struct CompletedBody {
-    /// The result: any JSON value of at most 64 KiB; it is kept as it is written. Absent means null.
+    /// The result: any JSON value of at most 64 KiB that nests at most 128 levels deep and has no half of a surrogate pair;
+    /// it is kept as it is written. Absent means null.
     #[schema(value_type = Option<serde_json::Value>)]
     result: Option<Box<RawValue>>,
 }

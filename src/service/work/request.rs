@@ -11,6 +11,7 @@ use super::lease_text;
 use crate::access::Caller;
 use crate::domain::attempt::{Lease, MAX_RESULT_BYTES, RunResult, cut};
 use crate::domain::error::{Error, Reason, Result, all_of, both};
+use crate::domain::json;
 use crate::domain::policy::Policies;
 use crate::domain::route::RouteName;
 
@@ -170,22 +171,23 @@ impl FinishRequest {
 }
 
 impl Completed {
-    /// A result that is JSON, as it is written, without the space around it; empty means null. `field` names the member
-    /// that has it. Errors: `InvalidField`.
+    /// A result that is JSON, as it is written, without the space around it; empty means null. Clients have to be able to
+    /// read it ([`json::check_readable`]). `field` names the member that has it. Errors: `InvalidField`.
     pub fn new(field: impl Into<String>, result: &str) -> Result<Self> {
         if result.is_empty() {
             return Ok(Self { result: "null".to_owned() });
         }
-        let json = match serde_json::from_str::<&RawValue>(result) {
+        let result = match serde_json::from_str::<&RawValue>(result) {
             Ok(json) => json.get(),
             Err(error) => return Err(Error::invalid(field, format!("is not valid JSON: {error}"))),
         };
-        if json.len() > MAX_RESULT_BYTES {
-            let bytes = json.len();
+        if result.len() > MAX_RESULT_BYTES {
+            let bytes = result.len();
             let problem = format!("has {bytes} bytes, but at most {MAX_RESULT_BYTES} are allowed");
             return Err(Error::invalid(field, problem));
         }
-        Ok(Self { result: json.to_owned() })
+        json::check_readable(result).map_err(|problem| Error::invalid(field, problem))?;
+        Ok(Self { result: result.to_owned() })
     }
 }
 
@@ -296,7 +298,9 @@ mod tests {
         assert_eq!(kept(" {\"a\" : 1.0e2}\n").expect("valid"), "{\"a\" : 1.0e2}");
         let largest = format!("\"{}\"", "x".repeat(MAX_RESULT_BYTES - 2));
         assert_eq!(kept(&largest).expect("valid"), largest);
-        for wrong in ["{", "1 2", &format!("[{largest}]")] {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(kept(&nested(128)).expect("valid"), nested(128));
+        for wrong in ["{", "1 2", &format!("[{largest}]"), &nested(129), r#"{"t":"cut \ud83d"}"#] {
             assert_eq!(kept(wrong).expect_err("refused").field(), Some("result"));
         }
     }

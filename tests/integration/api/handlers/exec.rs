@@ -255,6 +255,15 @@ async fn a_program_that_writes_too_much_completes_and_its_result_is_cut() {
     assert_eq!(error.chars().count(), 2_000);
 }
 
+#[rstest]
+#[tokio::test]
+async fn json_of_a_program_that_many_clients_cannot_read_is_a_string(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let webhook = run_on(store, &script(r#"printf %s '"cut \ud83d"'"#, &[], ""), "completed").await;
+    assert_eq!(webhook["result"], r#""cut \ud83d""#);
+}
+
 #[tokio::test]
 async fn a_program_that_closes_its_standard_input_early_completes() {
     let hookbox = Hookbox::with_routes(Sqlite, &script("exec 0<&-; sleep 0.1; echo '\"enough\"'", &[], ""));

@@ -144,6 +144,22 @@ async fn a_result_that_is_too_large_to_keep_is_a_failure_for_good(#[values(Sqlit
 
 #[rstest]
 #[tokio::test]
+async fn a_result_that_nests_too_deep_for_clients_is_a_failure_for_good(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::start(store);
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    hookbox.handler.will([Step::Complete(nested(129)), Step::Complete(nested(100))]);
+    let id = hookbox.rest.accept("evt-001").await;
+    let dead = hookbox.wait_for(&id, "dead_lettered").await;
+    let error = dead["attempts"][0]["error"].as_str().unwrap();
+    assert!(error.starts_with("the handler's result nests more than 128 levels deep"), "{error}");
+    let id = hookbox.rest.accept("evt-002").await;
+    assert_eq!(hookbox.wait_for(&id, "completed").await["result"], nested(100));
+}
+
+#[rstest]
+#[tokio::test]
 async fn a_status_shows_the_last_error_and_when_the_next_attempt_is_due(
     #[values(Sqlite, Postgres)] store: Store,
 ) {

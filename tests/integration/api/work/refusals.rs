@@ -114,6 +114,36 @@ async fn everything_that_is_wrong_is_named_over_both_apis() {
     }
 }
 
+#[rstest]
+#[tokio::test]
+async fn a_result_that_many_clients_cannot_read_is_refused(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, ORDERS);
+    let id = hookbox.rest.accept("evt-001").await;
+    let lease = lease_one(&hookbox.rest, "host-1").await["lease"].as_str().unwrap().to_owned();
+    let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
+    for (result, problem) in
+        [(r#"{"t":"cut \ud83d"}"#, "half of a surrogate pair"), (deep.as_str(), "128 levels")]
+    {
+        let outcome = format!(r#"{{"lease":"{lease}","completed":{{"result":{result}}}}}"#);
+        let request = hookbox.rest.request(reqwest::Method::POST, "/v1/work/finish");
+        let request = request.header("content-type", "application/json");
+        let body = format!(r#"{{"worker":"host-1","outcomes":[{outcome}]}}"#);
+        let refused = crate::api::harness::client::Answer::of(request.body(body)).await;
+        let refused = refused.refused_field("outcomes[0].completed.result");
+        assert!(refused["detail"].as_str().unwrap().contains(problem), "{refused}");
+
+        let outcome = Outcome::Completed(proto::CompletedJob { result_json: result.to_owned() });
+        let finish = proto::FinishJobsRequest {
+            worker: "host-1".into(),
+            outcomes: vec![proto::JobOutcome { lease: lease.clone(), outcome: Some(outcome) }],
+        };
+        let status = grpc(&hookbox).finish_jobs(finish).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert!(status.message().contains(problem), "{status}");
+    }
+    assert_eq!(hookbox.rest.webhook(&id).await["status"], "processing", "another outcome can be reported");
+}
+
 #[tokio::test]
 async fn a_route_that_workers_cannot_pull_is_refused() {
     let hookbox = Hookbox::with_routes(Sqlite, &routes());
