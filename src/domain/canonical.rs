@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use json_event_parser::{JsonEvent, SliceJsonParser};
+use json_event_parser::{JsonEvent, JsonSyntaxError, SliceJsonParser};
 use sha2::{Digest as _, Sha256};
 
 use super::error::{Error, Reason, Result};
+use super::surrogates;
 
 /// How many levels deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 128;
@@ -35,19 +36,7 @@ pub(super) fn canonical_form(json: &str) -> Result<Vec<u8>> {
     let mut form = Vec::with_capacity(json.len() + 16);
     let mut open: Vec<Open<'_>> = Vec::new();
     loop {
-        let event = parser.parse_next().map_err(|fault| {
-            let at = fault.location().start;
-            Error::new(
-                Reason::MalformedJson,
-                format!(
-                    "`payload` is not valid JSON: {} at line {} column {} of the payload",
-                    fault.message(),
-                    at.line + 1,
-                    at.column + 1
-                ),
-            )
-        })?;
-        match event {
+        match parser.parse_next().map_err(|fault| malformed(json, &fault))? {
             JsonEvent::Null => form.push(b'n'),
             JsonEvent::Boolean(value) => form.push(if value { b't' } else { b'f' }),
             JsonEvent::Number(text) => write_number(&mut form, &text),
@@ -84,6 +73,31 @@ pub(super) fn canonical_form(json: &str) -> Result<Vec<u8>> {
         }
     }
     Ok(form)
+}
+
+/// The error for a text that the parser refuses.
+fn malformed(json: &str, fault: &JsonSyntaxError) -> Error {
+    let at = fault.location().start;
+    // Behind half of a surrogate pair the parser looks for the other half: beyond the end of the string, and so up to the
+    // end of the text.
+    let is_end = fault.message().starts_with("Unexpected end of file");
+    let lone = surrogates::find(json.as_bytes(), 0).filter(|lone| is_end || *lone as u64 >= at.offset);
+    let detail = match lone {
+        Some(lone) => {
+            let (before, escape) = (&json[..lone], &json[lone..lone + surrogates::ESCAPE_BYTES]);
+            let line = before.matches('\n').count() + 1;
+            let column = lone - before.rfind('\n').map_or(0, |end| end + 1) + 1;
+            format!(
+                "half of a surrogate pair, {escape}, at line {line} column {column} of the payload; write the other half \
+                 too, or \\ufffd in its place"
+            )
+        }
+        None => {
+            let (what, line, column) = (fault.message(), at.line + 1, at.column + 1);
+            format!("{what} at line {line} column {column} of the payload")
+        }
+    };
+    Error::new(Reason::MalformedJson, format!("`payload` is not valid JSON: {detail}"))
 }
 
 fn check_depth(open: &[Open<'_>]) -> Result<()> {

@@ -35,8 +35,8 @@ impl PayloadDigest {
 impl Payload {
     /// Takes any JSON text and keeps it byte for byte, with the content type `application/json`. No object may repeat
     /// a member, and arrays and objects may nest at most [`MAX_DEPTH`] levels deep.
-    /// Errors: `MalformedJson`, with line and column; `InvalidField` for `payload` if the text nests too
-    /// deep or an object repeats a member.
+    /// Errors: `MalformedJson`, with line and column, also for half of a surrogate pair; `InvalidField` for `payload` if
+    /// the text nests too deep or an object repeats a member.
     ///
     /// [`MAX_DEPTH`]: super::canonical::MAX_DEPTH
     pub fn new(json: impl Into<Box<str>>) -> Result<Self> {
@@ -168,6 +168,24 @@ mod tests {
             assert_eq!(error.reason(), Reason::MalformedJson, "{bad:?}");
             assert!(error.detail().contains("column"), "{}", error.detail());
         }
+    }
+
+    #[test]
+    fn half_of_a_surrogate_pair_is_refused_with_its_own_place() {
+        for (json, place) in [
+            (r#"{"t":"cut \ud83d"}"#, r"\ud83d, at line 1 column 11 "),
+            (r#"{"t":"cut \ud83d at the beginning of a text","u":1}"#, r"\ud83d, at line 1 column 11 "),
+            ("[1,\n \"é\",\n \"\\uDE00\"]", r"\uDE00, at line 3 column 3 "),
+            (r#"["\ud83d","\ude00"]"#, r"\ud83d, at line 1 column 3 "),
+            (r#"{"\ud83d\ude00\ud83d":1}"#, r"\ud83d, at line 1 column 15 "),
+        ] {
+            let error = Payload::new(json).expect_err(json);
+            assert_eq!(error.reason(), Reason::MalformedJson, "{json}");
+            assert!(error.detail().contains(place), "{json}: {}", error.detail());
+        }
+        // What is wrong before it comes first.
+        let error = Payload::new(r#"[1 2,"\ud83d"]"#).expect_err("two values");
+        assert!(!error.detail().contains("surrogate"), "{}", error.detail());
     }
 
     #[test]

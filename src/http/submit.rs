@@ -44,8 +44,8 @@ pub(super) struct SubmitBody<'a> {
     #[serde(borrow, default, deserialize_with = "raw")]
     #[schema(value_type = String, required = true, min_length = 1, max_length = 255, example = "order.created")]
     event_type: Given<'a>,
-    /// The content: any JSON value, nested at most 128 levels deep, without repeated members in an object;
-    /// kept byte for byte.
+    /// The content: any JSON value, nested at most 128 levels deep, without repeated members in an object and
+    /// without half of a surrogate pair; kept byte for byte.
     #[serde(borrow, default, deserialize_with = "raw")]
     #[schema(value_type = serde_json::Value, required = true)]
     payload: Given<'a>,

@@ -1,6 +1,7 @@
 //! Bodies that are no webhook: each is refused in words that help, and nothing is stored.
 
 use futures::stream;
+use hookbox::internals::grpc::proto;
 use rstest::rstest;
 
 use crate::api::harness::client::{Answer, body};
@@ -79,6 +80,27 @@ async fn a_body_that_is_not_json_is_refused() {
     let problem = hookbox.rest.submit_body(half_a_pair).await.problem(400, "MALFORMED_JSON");
     let detail = problem["detail"].as_str().unwrap_or_default();
     assert!(detail.starts_with("`event_type` is not valid JSON; within its text: "), "{detail}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn half_of_a_surrogate_pair_in_a_payload_is_named_by_both_apis(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::start(store);
+    let expected = r"`payload` is not valid JSON: half of a surrogate pair, \ud83d, at line 1 column 11 of the payload; ";
+    for payload in [r#"{"t":"cut \ud83d"}"#, r#"{"t":"cut \ud83d within a long text"}"#] {
+        let problem = hookbox.rest.submit("k", "t", payload).await.problem(400, "MALFORMED_JSON");
+        assert!(problem["detail"].as_str().unwrap_or_default().starts_with(expected), "{problem}");
+        let request = proto::SubmitWebhookRequest {
+            idempotency_key: "k".into(),
+            event_type: "t".into(),
+            content: Some(proto::submit_webhook_request::Content::PayloadJson(payload.into())),
+        };
+        let status = hookbox.grpc().submit_webhook(request).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");
+        assert!(status.message().starts_with(expected), "{status}");
+    }
 }
 
 #[tokio::test]
