@@ -53,7 +53,6 @@ pub(in crate::grpc) fn replays(page: ReplayPage) -> proto::ListReplaysResponse {
 }
 
 fn filter_from(filter: proto::ReplayFilter) -> Result<ReplayFilter> {
-    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     Ok(ReplayFilter {
         statuses: statuses(filter.status)?,
         route: filter.route.map(RouteName::new).transpose()?,
@@ -61,12 +60,12 @@ fn filter_from(filter: proto::ReplayFilter) -> Result<ReplayFilter> {
         event_type: filter.event_type.map(EventType::new).transpose()?,
         verdict: verdict_from(filter.verdict.unwrap_or_default())?,
         cause: cause_from(filter.cause.unwrap_or_default())?,
-        idempotency_key: given(filter.idempotency_key),
-        trace_id: given(filter.trace_id),
-        error_contains: given(filter.error_contains),
-        body_pointer: given(filter.body_pointer),
-        body_equals: given(filter.body_equals),
-        body_contains: given(filter.body_contains),
+        idempotency_key: filter.idempotency_key,
+        trace_id: filter.trace_id,
+        error_contains: filter.error_contains,
+        body_pointer: filter.body_pointer.filter(|pointer| !pointer.is_empty()),
+        body_equals: filter.body_equals,
+        body_contains: filter.body_contains,
         accepted_after: time_from("accepted_after", filter.accepted_after)?,
         accepted_before: time_from("accepted_before", filter.accepted_before)?,
     })

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{CauseWord, StatusWord, Time, VerdictWord, time_of, time_text};
-use crate::domain::error::Result;
+use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
 use crate::domain::replay::ReplayCounts;
 use crate::domain::route::{Rate, RouteName};
@@ -41,15 +41,15 @@ impl StartReplayBody {
 }
 
 /// Which webhooks and jobs a replay is about: those of `GET /v1/webhooks` with the same parameters. Webhooks that are
-/// accepted after the start of the replay do not match.
+/// accepted after the start of the replay do not match. An empty text or list is refused: it does not mean any.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schema(as = ReplayFilter)]
 struct ReplayFilterBody {
     /// Only jobs in one of these statuses: `completed`, `dead_lettered` or `cancelled`. Absent means all of these.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<StatusWord>)]
-    status: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<StatusWord>>)]
+    status: Option<Vec<String>>,
     /// Only jobs of this route.
     #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<String>,
@@ -78,7 +78,7 @@ struct ReplayFilterBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     error_contains: Option<String>,
     /// Where `body_equals` is in the body: a JSON pointer (RFC 6901) such as `/data/0/id`, of at most 32 members. If
-    /// absent: the whole body.
+    /// absent or empty: the whole body.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_pointer: Option<String>,
     /// Only webhooks whose body has this value at `body_pointer`: the same JSON value, however it is written, or a
@@ -101,34 +101,34 @@ struct ReplayFilterBody {
 impl ReplayFilterBody {
     fn read(self) -> Result<ReplayFilter> {
         let time = |field, text: Option<String>| text.map(|text| time_of(field, &text)).transpose();
+        if self.status.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Error::invalid("status", "is empty; leave it out, or name statuses"));
+        }
+        let statuses = self.status.iter().flatten().map(|word| word.parse::<Status>());
         Ok(ReplayFilter {
-            statuses: self.status.iter().map(|word| word.parse::<Status>()).collect::<Result<_>>()?,
+            statuses: statuses.collect::<Result<_>>()?,
             route: self.route.map(RouteName::new).transpose()?,
             source: self.source.map(Source::new).transpose()?,
             event_type: self.event_type.map(EventType::new).transpose()?,
-            verdict: given(self.verdict),
-            cause: given(self.cause),
-            idempotency_key: given(self.idempotency_key),
-            trace_id: given(self.trace_id),
-            error_contains: given(self.error_contains),
-            body_pointer: given(self.body_pointer),
-            body_equals: given(self.body_equals),
-            body_contains: given(self.body_contains),
+            verdict: self.verdict,
+            cause: self.cause,
+            idempotency_key: self.idempotency_key,
+            trace_id: self.trace_id,
+            error_contains: self.error_contains,
+            body_pointer: self.body_pointer.filter(|pointer| !pointer.is_empty()),
+            body_equals: self.body_equals,
+            body_contains: self.body_contains,
             accepted_after: time("accepted_after", self.accepted_after)?,
             accepted_before: time("accepted_before", self.accepted_before)?,
         })
     }
 }
 
-/// The text of a filter; an empty one counts as absent.
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
-}
-
 impl From<ReplayFilter> for ReplayFilterBody {
     fn from(filter: ReplayFilter) -> Self {
+        let statuses = filter.statuses.iter().map(ToString::to_string).collect::<Vec<_>>();
         Self {
-            status: filter.statuses.iter().map(ToString::to_string).collect(),
+            status: (!statuses.is_empty()).then_some(statuses),
             route: filter.route.map(|route| route.to_string()),
             source: filter.source.map(|source| source.to_string()),
             event_type: filter.event_type.map(|event_type| event_type.to_string()),

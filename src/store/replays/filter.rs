@@ -72,8 +72,12 @@ impl ReplayFilter {
         } = self.clone();
         let verdict = verdict.map(|word| word.parse::<VerdictFilter>()).transpose()?;
         let cause = cause.map(|word| word.parse::<Cause>()).transpose()?;
-        let body = [body_pointer, body_equals, body_contains].map(Option::unwrap_or_default);
-        let [body_pointer, body_equals, body_contains] = &body;
+        // An empty text would limit nothing, and the replay would be about more than was meant.
+        let given = |field, text: Option<String>| text.map(|text| FilterText::new(field, text)).transpose();
+        let (equals, contains) = (given("body_equals", body_equals)?, given("body_contains", body_contains)?);
+        let pointer = body_pointer.unwrap_or_default();
+        let [equals, contains] =
+            [&equals, &contains].map(|text| text.as_ref().map_or("", FilterText::as_str));
         Ok(ListQuery {
             statuses,
             route,
@@ -82,8 +86,8 @@ impl ReplayFilter {
             verdict: VerdictFilter::new(verdict, cause)?,
             idempotency_key: idempotency_key.map(IdempotencyKey::new).transpose()?,
             trace_id: trace_id.map(|id| TraceId::new(&id)).transpose()?,
-            error_contains: error_contains.map(|text| FilterText::new("error_contains", text)).transpose()?,
-            body: BodyFilter::from_fields(body_pointer, body_equals, body_contains)?,
+            error_contains: given("error_contains", error_contains)?,
+            body: BodyFilter::from_fields(&pointer, equals, contains)?,
             accepted_after,
             accepted_before,
             ..ListQuery::default()

@@ -19,7 +19,7 @@ async fn a_wrong_member_is_named() {
     for (asked, field) in [
         (json!({}), "filter"),
         (json!({ "filter": {} }), "filter"),
-        (json!({ "filter": { "status": [] } }), "filter"),
+        (json!({ "filter": { "route": "default", "status": [] } }), "status"),
         (json!({ "filter": { "statuss": ["completed"] } }), "filter.statuss"),
         (json!({ "filter": { "status": ["done"] } }), "status"),
         (json!({ "filter": { "status": ["completed", "pending"] } }), "status"),
@@ -34,7 +34,7 @@ async fn a_wrong_member_is_named() {
         (json!({ "filter": { "error_contains": "x".repeat(4_097) } }), "error_contains"),
         (json!({ "filter": { "body_pointer": "/order" } }), "body_equals"),
         (json!({ "filter": { "body_pointer": "order", "body_equals": "7" } }), "body_pointer"),
-        (json!({ "filter": { "body_contains": "", "trace_id": "" } }), "filter"),
+        (json!({ "filter": { "status": null, "body_pointer": "" } }), "filter"),
         (json!({ "filter": { "accepted_after": "yesterday" } }), "accepted_after"),
         (json!({ "filter": { "accepted_before": "2026-03-01" } }), "accepted_before"),
         (json!({ "filter": of_source, "rate": "fast" }), "rate"),
@@ -61,6 +61,46 @@ async fn a_wrong_member_is_named() {
         assert_eq!(problem["detail"], said, "{asked}");
     }
     assert_eq!(hookbox.rest.get("/v1/replays").await.json()["replays"], json!([]), "nothing was started");
+}
+
+/// The variable of a script may have been empty.
+#[tokio::test]
+async fn an_empty_text_of_a_filter_does_not_mean_any() {
+    let hookbox = Hookbox::start(Sqlite);
+    let mut client = OperationServiceClient::new(hookbox.channel());
+    for field in [
+        "route",
+        "source",
+        "event_type",
+        "verdict",
+        "cause",
+        "idempotency_key",
+        "trace_id",
+        "error_contains",
+        "body_equals",
+        "body_contains",
+        "accepted_after",
+        "accepted_before",
+    ] {
+        let mut filter = json!({ "status": ["completed"] });
+        filter[field] = json!("");
+        let problem = start(&hookbox.rest, &json!({ "filter": filter })).await.problem(400, "INVALID_FIELD");
+        assert_eq!(problem["field"], field, "{problem}");
+    }
+    let (empty, none) = (Some(String::new()), proto::ReplayFilter::default);
+    for (filter, field) in [
+        (proto::ReplayFilter { idempotency_key: empty.clone(), ..none() }, "idempotency_key"),
+        (proto::ReplayFilter { trace_id: empty.clone(), ..none() }, "trace_id"),
+        (proto::ReplayFilter { error_contains: empty.clone(), ..none() }, "error_contains"),
+        (proto::ReplayFilter { body_equals: empty.clone(), ..none() }, "body_equals"),
+        (proto::ReplayFilter { body_contains: empty, ..none() }, "body_contains"),
+    ] {
+        let filter = proto::ReplayFilter { route: Some("default".to_owned()), ..filter };
+        let request = proto::StartReplayRequest { filter: Some(filter), ..Default::default() };
+        let refused = client.start_replay(request).await.unwrap_err();
+        refused_as(&refused, Code::InvalidArgument, "INVALID_FIELD");
+        assert_eq!(refused.get_details_bad_request().unwrap().field_violations[0].field, field);
+    }
 }
 
 #[tokio::test]
