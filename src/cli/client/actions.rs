@@ -6,6 +6,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::names::not_empty;
 use super::pages::{Pages, Rows};
 use super::server::{ServerFlags, block_on};
 use super::table::{Cell, Column, Table};
@@ -17,7 +18,7 @@ use crate::cli::Failure;
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct Actions {
     /// Only actions on the webhook with this id
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = not_empty)]
     webhook: Option<String>,
     #[command(flatten)]
     pages: Pages,

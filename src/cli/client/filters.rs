@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::complete::{causes, statuses, verdicts};
 use super::dates::{clock_time, moment};
-use super::names::Wanted;
+use super::names::{Wanted, not_empty};
 use super::server::usage;
 use crate::cli::Failure;
 
@@ -16,39 +16,39 @@ use crate::cli::Failure;
 #[derive(Clone, Debug, Args)]
 pub(super) struct Filters {
     /// Only webhooks with a job in one of these statuses; given several times, or separated by commas
-    #[arg(long, value_delimiter = ',', add = ArgValueCandidates::new(statuses))]
+    #[arg(long, value_delimiter = ',', value_parser = not_empty, add = ArgValueCandidates::new(statuses))]
     status: Vec<String>,
     #[command(flatten)]
     pub(super) wanted: Wanted,
     /// Only webhooks with this verdict: none, verified or unverified
-    #[arg(long, add = ArgValueCandidates::new(verdicts))]
+    #[arg(long, value_parser = not_empty, add = ArgValueCandidates::new(verdicts))]
     verdict: Option<String>,
     /// Only webhooks that are unverified for this cause
-    #[arg(long, add = ArgValueCandidates::new(causes))]
+    #[arg(long, value_parser = not_empty, add = ArgValueCandidates::new(causes))]
     cause: Option<String>,
     /// Only webhooks with exactly this key, from --source or from any
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = not_empty)]
     idempotency_key: Option<String>,
     /// Only webhooks that were accepted in this trace: 32 hexadecimal digits
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = not_empty)]
     trace_id: Option<String>,
     /// Only webhooks with a job that failed and whose last error contains this text
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = not_empty)]
     error_contains: Option<String>,
     /// Where --body-equals is in the body: a JSON pointer such as /order/id [default: the whole body]
     #[arg(long, value_name = "POINTER")]
     body_pointer: Option<String>,
     /// Only webhooks whose body has this value at --body-pointer: a JSON value, or the text of a string
-    #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "VALUE", value_parser = not_empty, allow_negative_numbers = true)]
     body_equals: Option<String>,
     /// Only webhooks whose body, as the sender sent it, contains this text
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = not_empty)]
     body_contains: Option<String>,
     /// Only webhooks accepted at or after this time, or this long ago, such as 2h
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = not_empty)]
     since: Option<String>,
     /// Only webhooks accepted before this time, or before this long ago
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = not_empty)]
     until: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl Filters {
     /// The parameters of a list. Errors: a time is not valid.
     pub(super) fn parameters(&self, now: Timestamp) -> Result<Vec<(&'static str, String)>, Failure> {
         let mut parameters = self.others(now)?;
-        parameters.extend(self.statuses().map(|status| ("status", status.to_owned())));
+        parameters.extend(self.status.iter().map(|status| ("status", status.clone())));
         Ok(parameters)
     }
 
@@ -64,15 +64,10 @@ impl Filters {
     pub(super) fn members(&self, now: Timestamp) -> Result<Map<String, Value>, Failure> {
         let others = self.others(now)?.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value)));
         let mut members = others.collect::<Map<_, _>>();
-        let statuses = self.statuses().map(Value::from).collect::<Vec<_>>();
-        if !statuses.is_empty() {
-            members.insert("status".to_owned(), statuses.into());
+        if !self.status.is_empty() {
+            members.insert("status".to_owned(), self.status.clone().into());
         }
         Ok(members)
-    }
-
-    fn statuses(&self) -> impl Iterator<Item = &str> {
-        self.status.iter().map(String::as_str).filter(|status| !status.is_empty())
     }
 
     /// The filters besides the statuses, by their names in the contract.
@@ -97,8 +92,7 @@ impl Filters {
             ("accepted_after", time(self.since.as_deref())?),
             ("accepted_before", time(self.until.as_deref())?),
         ];
-        let given = others.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        Ok(given.filter(|(_, value)| !value.is_empty()).collect())
+        Ok(others.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
 }
 
@@ -125,9 +119,7 @@ mod tests {
 
     #[test]
     fn a_list_and_a_replay_take_the_same_filters() {
-        let arguments =
-            ["--status", "completed,cancelled", "--route", "orders", "--since", "1h", "--source", ""];
-        let filters = filters(&arguments);
+        let filters = filters(&["--status", "completed,cancelled", "--route", "orders", "--since", "1h"]);
         let since = "2026-03-01T11:00:00.000Z";
         let expected = [
             ("route", "orders"),
@@ -165,7 +157,32 @@ mod tests {
     #[test]
     fn a_filter_that_is_not_given_is_left_out() {
         assert!(filters(&[]).members(now()).expect("valid").is_empty());
-        assert!(filters(&["--status", ""]).parameters(now()).expect("valid").is_empty());
         assert!(filters(&["--until", "yesterday"]).members(now()).is_err());
+    }
+
+    #[test]
+    fn an_empty_filter_is_refused_by_its_flag() {
+        for flag in [
+            "--status",
+            "--source",
+            "--route",
+            "--type",
+            "--verdict",
+            "--cause",
+            "--idempotency-key",
+            "--trace-id",
+            "--error-contains",
+            "--body-equals",
+            "--body-contains",
+            "--since",
+            "--until",
+        ] {
+            let refused = Command::try_parse_from(["list", flag, ""]).map(|_| ()).expect_err(flag);
+            assert!(refused.to_string().contains(flag), "{refused}");
+        }
+        assert!(Command::try_parse_from(["list", "--status", "completed,"]).is_err());
+        let whole_body =
+            filters(&["--body-pointer", "", "--body-equals", "7"]).parameters(now()).expect("valid");
+        assert_eq!(whole_body, [("body_pointer", String::new()), ("body_equals", "7".to_owned())]);
     }
 }

@@ -18,21 +18,27 @@ pub(super) struct Named {
     #[arg(long)]
     key: Option<String>,
     /// The source of the key [default: default]
-    #[arg(long, requires = "key", add = ArgValueCandidates::new(sources))]
+    #[arg(long, requires = "key", value_parser = not_empty, add = ArgValueCandidates::new(sources))]
     source: Option<String>,
+}
+
+/// Reads the value of a filter. An empty one, such as that of a variable that is not set, must not mean any.
+pub(super) fn not_empty(text: &str) -> Result<String, String> {
+    let wrong = "it is empty; give a value, or leave the flag out";
+    if text.is_empty() { Err(wrong.to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// Which webhooks are wanted.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Wanted {
     /// Only webhooks from this source
-    #[arg(long, add = ArgValueCandidates::new(sources))]
+    #[arg(long, value_parser = not_empty, add = ArgValueCandidates::new(sources))]
     pub(super) source: Option<String>,
     /// Only webhooks with a job of this route
-    #[arg(long, add = ArgValueCandidates::new(routes))]
+    #[arg(long, value_parser = not_empty, add = ArgValueCandidates::new(routes))]
     pub(super) route: Option<String>,
     /// Only webhooks of this event type
-    #[arg(long = "type", value_name = "EVENT_TYPE")]
+    #[arg(long = "type", value_name = "EVENT_TYPE", value_parser = not_empty)]
     pub(super) event_type: Option<String>,
 }
 
