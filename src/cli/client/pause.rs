@@ -70,8 +70,12 @@ impl Paused {
         let answer = self.ask(&client, "resume")?;
         self.print(&answer, || {
             let Resumed { was_paused } = parse(&client, &answer)?;
-            let word = if was_paused { "resumed" } else { "not paused" };
-            Ok(format!("{} {word}", self.target))
+            let what = &self.target;
+            Ok(match (was_paused, &what.route) {
+                (true, _) => format!("{what} resumed"),
+                (false, Some(_)) => format!("{what} not paused; its breaker is closed"),
+                (false, None) => format!("{what} not paused; nothing has changed"),
+            })
         })
     }
 

@@ -183,7 +183,10 @@ async fn jobs_are_paused_cancelled_retried_and_resumed() {
     assert!(printed(&place, &["cancel", &id]).contains("cancelled"));
     assert!(printed(&place, &["retry", "--key", "evt-001", "--route", "default"]).contains("pending"));
     assert!(printed(&place, &["resume", "--route", "default"]).contains("resumed"));
-    assert!(printed(&place, &["resume", "--route", "default"]).contains("not paused"));
+    let resumed = printed(&place, &["resume", "--route", "default"]);
+    assert_eq!(resumed, "the route default is not paused; its breaker is closed\n");
+    let resumed = printed(&place, &["resume", "--source", "default"]);
+    assert_eq!(resumed, "the source default is not paused; nothing has changed\n");
     printed(&place, &["watch", &id]);
     assert!(!printed(&place, &["routes"]).contains("paused"));
     for all in [&["pause", "--all"][..], &["resume", "--all"], &["pause", "--source", "default"]] {
