@@ -87,7 +87,7 @@ impl Numbered {
         block_on(async {
             let replay = Replay::get(&client, self.number).await?;
             let mut interrupt = Interrupt::new()?;
-            to_the_end(&client, replay, self.format, &mut interrupt).await
+            to_the_end(&client, replay, None, self.format, &mut interrupt).await
         })
     }
 

@@ -115,10 +115,11 @@ impl StartReplay {
         mut filter: Map<String, Value>,
     ) -> Result<ExitCode, Failure> {
         let mut interrupt = Interrupt::new()?;
+        let mut counted = None;
         if !self.dry_run && !self.yes {
-            let asked = self.count_and_ask(client, &mut filter, &mut interrupt).await?;
-            if let ControlFlow::Break(code) = asked {
-                return Ok(code);
+            match self.count_and_ask(client, &mut filter, &mut interrupt).await? {
+                ControlFlow::Break(code) => return Ok(code),
+                ControlFlow::Continue(jobs) => counted = Some(jobs),
             }
         }
         let Some(replay) = self.start(client, &filter, self.dry_run, &mut interrupt).await? else {
@@ -131,25 +132,25 @@ impl StartReplay {
                 return Ok(ExitCode::SUCCESS);
             }
         }
-        to_the_end(client, replay, self.format, &mut interrupt).await
+        to_the_end(client, replay, counted, self.format, &mut interrupt).await
     }
 
-    /// Counts the jobs by a dry run, and asks whether to run them again. Webhooks that come in after the count are left
-    /// out. Breaks with the exit code if nothing is to be started.
+    /// Counts the jobs by a dry run, and asks whether to run them again; continues with their number. Webhooks that come
+    /// in after the count are left out. Breaks with the exit code if nothing is to be started.
     async fn count_and_ask(
         &self,
         client: &Client,
         filter: &mut Map<String, Value>,
         interrupt: &mut Interrupt,
-    ) -> Result<ControlFlow<ExitCode>, Failure> {
+    ) -> Result<ControlFlow<ExitCode, u64>, Failure> {
         let interrupted = ControlFlow::Break(ExitCode::from(EXIT_INTERRUPTED));
         let Some(count) = self.start(client, filter, true, interrupt).await? else {
             return Ok(interrupted);
         };
-        let Some(count) = wait(client, count, interrupt).await? else {
+        let Some(count) = wait(client, count, None, interrupt).await? else {
             return Ok(interrupted);
         };
-        if !count.is_completed() || count.is_empty() {
+        if !count.is_completed() || count.jobs() == 0 {
             count.print_end(self.format)?;
             let code = if count.is_completed() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
             return Ok(ControlFlow::Break(code));
@@ -160,7 +161,7 @@ impl StartReplay {
             let begun_at = count.started_at.parse::<Timestamp>();
             let begun_at = begun_at.map_err(|error| client.unexpected(error.to_string()))?;
             limit(filter, begun_at);
-            return Ok(ControlFlow::Continue(()));
+            return Ok(ControlFlow::Continue(count.jobs()));
         }
         note("nothing runs again");
         Ok(if answer == Answer::No { ControlFlow::Break(ExitCode::FAILURE) } else { interrupted })

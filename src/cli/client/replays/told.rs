@@ -67,14 +67,16 @@ impl Replay {
         self.state == "completed"
     }
 
-    /// Whether no job runs again, or would.
-    pub(super) fn is_empty(&self) -> bool {
-        self.counts.jobs == 0
+    /// How many jobs run again, or would.
+    pub(super) fn jobs(&self) -> u64 {
+        self.counts.jobs
     }
 
-    /// How far it is, in percent. A replay that is running has not all of it.
-    pub(super) fn percent(&self) -> u64 {
-        (self.progress * 100.0).clamp(0.0, 99.0) as u64
+    /// How far it is, in percent: of this many jobs, or else of the time in which its webhooks were accepted. A replay
+    /// that is running has not all of it.
+    pub(super) fn percent(&self, of_jobs: Option<u64>) -> u64 {
+        let share = of_jobs.map_or(self.progress, |all| self.counts.jobs as f64 / all.max(1) as f64);
+        (share * 100.0).clamp(0.0, 99.0) as u64
     }
 
     /// What it does, for people who watch it.
@@ -134,7 +136,7 @@ impl Replay {
 
     /// Where it stands.
     fn standing(&self) -> Cell {
-        let progress = if self.is_running() { format!(" {} %", self.percent()) } else { String::new() };
+        let progress = if self.is_running() { format!(" {} %", self.percent(None)) } else { String::new() };
         let dry_run = if self.dry_run { ", dry run" } else { "" };
         Cell::tinted(format!("{}{progress}{dry_run}", self.state), tint_of(&self.state))
     }
@@ -253,7 +255,9 @@ mod tests {
     #[test]
     fn a_replay_that_is_running_has_not_all_of_it() {
         let running = replay(json!({ "waiting_for": "the due jobs\u{1b} of the route orders to start" }));
-        assert_eq!((running.percent(), running.is_running()), (99, true));
+        assert_eq!((running.percent(None), running.is_running()), (99, true));
+        let of_jobs = [8, 2, 1, 0].map(|jobs| running.percent(Some(jobs)));
+        assert_eq!(of_jobs, [25, 99, 99, 99]);
         let doing =
             "2 jobs of 2 webhooks run again; waits for the due jobs\\u{1b} of the route orders to start";
         assert_eq!(running.doing(), doing);

@@ -15,17 +15,20 @@ use crate::client::Client;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-const BAR: &str = "{bar:40} {percent:>3} %  {wide_msg}";
+/// The bar of a replay whose jobs were counted, and of any other.
+const BAR_OF_JOBS: &str = "{bar:40} {percent:>3} %  {wide_msg}";
+const BAR_OF_TIME: &str = "{bar:40} {percent:>3} % of the time  {wide_msg}";
 
-/// Waits for the end of a replay, and prints it. The exit code is 1 if it was cancelled, and that of a process that was
+/// Waits for the end of a replay of so many jobs, if they were counted, and prints it. The exit code is 1 if it was cancelled, and that of a process that was
 /// interrupted if Ctrl-C came first.
 pub(super) async fn to_the_end(
     client: &Client,
     replay: Replay,
+    counted: Option<u64>,
     format: Format,
     interrupt: &mut Interrupt,
 ) -> Result<ExitCode, Failure> {
-    let Some(ended) = wait(client, replay, interrupt).await? else {
+    let Some(ended) = wait(client, replay, counted, interrupt).await? else {
         return Ok(ExitCode::from(EXIT_INTERRUPTED));
     };
     ended.print_end(format)?;
@@ -36,12 +39,14 @@ pub(super) async fn to_the_end(
 pub(super) async fn wait(
     client: &Client,
     mut replay: Replay,
+    counted: Option<u64>,
     interrupt: &mut Interrupt,
 ) -> Result<Option<Replay>, Failure> {
-    let (number, bar) = (replay.number, Bar::new(100, BAR));
+    let template = if counted.is_some() { BAR_OF_JOBS } else { BAR_OF_TIME };
+    let (number, bar) = (replay.number, Bar::new(100, template));
     let (mut pause, mut is_lost) = (FIRST_PAUSE, false);
     while replay.is_running() {
-        bar.set_position(replay.percent());
+        bar.set_position(replay.percent(counted));
         bar.set_message(replay.doing());
         let look = async move {
             tokio::time::sleep(pause).await;

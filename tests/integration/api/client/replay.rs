@@ -211,8 +211,23 @@ async fn a_terminal_shows_how_far_a_replay_is() {
     let process = place.serve().await;
     accept(&process, 3).await;
     let (mut replay, terminal) = place.start_on_terminal(&SLOW);
-    wait_for_text(&terminal, " %  1 job of ").await;
+    wait_for_text(&terminal, " % of the time  1 job of ").await;
     replay.signal(Signal::SIGINT);
     assert_eq!(replay.ended().await.code(), Some(130), "{}", terminal.text());
     wait_for_text(&terminal, "replay 1 goes on").await;
+}
+
+#[tokio::test]
+async fn a_terminal_shows_the_share_of_the_jobs_that_were_counted() {
+    let place = place(&[("TERM", "xterm")]);
+    let process = place.serve().await;
+    accept(&process, 3).await;
+    let (mut replay, terminal) =
+        place.start_on_terminal(&["replay", "--source", "default", "--rate", "1/h", "--since", "1h"]);
+    wait_for_text(&terminal, "Run them again? [y/N] ").await;
+    terminal.type_line("y");
+    // All of them are in the last second of the time.
+    wait_for_text(&terminal, " 33 %  1 job of ").await;
+    replay.signal(Signal::SIGINT);
+    assert_eq!(replay.ended().await.code(), Some(130), "{}", terminal.text());
 }
