@@ -32,6 +32,9 @@ use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
 use crate::domain::id::WebhookId;
 
+/// The shortest time in which a server could answer.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+
 /// The options of `hookbox listen`.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct Listen {
@@ -48,7 +51,7 @@ pub(in crate::cli) struct Listen {
     #[arg(long)]
     name: Option<String>,
     /// How long the server may take to answer; after that the webhook is delivered again
-    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "60s", value_parser = timeout)]
     timeout: Duration,
     #[command(flatten)]
     signing: Signing,
@@ -166,6 +169,14 @@ fn stop_by_ctrl_c() -> CancellationToken {
         }
     });
     stop
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let timeout = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if timeout < SHORTEST_TIMEOUT {
+        return Err("it must be at least 1ms, or nothing could be delivered".to_owned());
+    }
+    Ok(timeout)
 }
 
 fn forward_url(text: &str) -> Result<Url, String> {

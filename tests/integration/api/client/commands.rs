@@ -278,6 +278,8 @@ async fn exit_codes_say_what_has_failed() {
         (&["list", "--ca", "missing.pem"], 64),
         (&["tail", "--from", "7"], 64),
         (&["listen", "--forward", "localhost:3000"], 64),
+        (&["listen", "--forward", "http://127.0.0.1:9", "--timeout", "0s"], 64),
+        (&["listen", "--forward", "http://127.0.0.1:9", "--timeout", "soon"], 64),
     ] {
         let (code, told) = failed(&place, arguments);
         assert_eq!(code, Some(expected), "{arguments:?}: {told}");
