@@ -137,7 +137,7 @@ mod tests {
             idempotency_key: "k".to_owned(),
             event_type: "zamówienie".to_owned(),
             status: "pending".to_owned(),
-            attempt_count: 0,
+            attempt_count: None,
             accepted_at: String::new(),
             last_error: None,
         };

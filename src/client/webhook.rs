@@ -20,9 +20,9 @@ pub struct Webhook {
     pub event_type: String,
     /// The status.
     pub status: String,
-    /// How many attempts of its first job have started.
+    /// How many attempts of its first job have started. None if the answer does not say, as that to a submission.
     #[serde(default)]
-    pub attempt_count: u32,
+    pub attempt_count: Option<u32>,
     /// When it was accepted, as RFC 3339 writes it.
     pub accepted_at: String,
     /// Why its last attempt failed.

@@ -125,8 +125,8 @@ impl Watch {
         }
         let status = Terminal::stdout().tinted(&safe(&webhook.status), tint_of(&webhook.status));
         let attempts = match webhook.attempt_count {
-            0 => String::new(),
-            count => format!("  attempt {count}"),
+            None | Some(0) => String::new(),
+            Some(count) => format!("  attempt {count}"),
         };
         let error = webhook.last_error.as_deref().map(|error| format!("  {}", safe(error)));
         let now = clock_time(SystemClock.now());

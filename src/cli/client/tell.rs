@@ -42,13 +42,14 @@ pub(super) fn webhooks() -> Table {
 
 /// Adds a webhook to such a table.
 pub(super) fn add(table: &mut Table, webhook: &Webhook, now: Timestamp) {
+    let attempts = webhook.attempt_count.map(|count| Cell::count(count.into(), Tint::Plain));
     table.add([
         Cell::new(&webhook.id),
         Cell::new(&webhook.source),
         Cell::new(&webhook.event_type),
         Cell::new(&webhook.idempotency_key),
         Cell::tinted(&webhook.status, tint_of(&webhook.status)),
-        Cell::count(webhook.attempt_count.into(), Tint::Plain),
+        attempts.unwrap_or_else(|| Cell::new("")),
         Cell::tinted(age(&webhook.accepted_at, now), Tint::Dim),
         Cell::tinted(webhook.last_error.as_deref().unwrap_or_default(), Tint::Bad),
     ]);

@@ -21,6 +21,11 @@ async fn a_webhook_is_sent_watched_shown_and_listed() {
     let id = send(&place, "evt-001", "order.created");
     let again = place.run(&["send", "--key", "evt-001", "--type", "order.created", "{\"n\": 1.1}"]);
     assert!(String::from_utf8(again.stderr).unwrap().contains("accepted before"));
+    let table = String::from_utf8(again.stdout).unwrap();
+    assert!(
+        table.contains("STATUS") && !table.contains("ATTEMPTS"),
+        "the answer has no number of them: {table}"
+    );
 
     let watched = printed(&place, &["watch", &id]);
     assert!(watched.lines().last().unwrap().contains("completed"), "{watched}");
