@@ -53,8 +53,14 @@ pub(in crate::cli) fn registration(shell: clap_complete::Shell) -> Result<Vec<u8
 
 /// The names of the sources.
 pub(super) fn sources() -> Vec<CompletionCandidate> {
-    let names = names("sources", "source").into_iter();
-    names.chain(["default".to_owned()]).map(CompletionCandidate::new).collect()
+    let mut sources = sources_of_senders();
+    sources.push(CompletionCandidate::new("default"));
+    sources
+}
+
+/// The names of the sources that have a URL of their own, and so refused requests.
+pub(super) fn sources_of_senders() -> Vec<CompletionCandidate> {
+    names("sources", "source").into_iter().map(CompletionCandidate::new).collect()
 }
 
 /// The names of the routes.

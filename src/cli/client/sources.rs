@@ -7,7 +7,7 @@ use clap_complete::engine::ArgValueCandidates;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::complete::sources;
+use super::complete::sources_of_senders;
 use super::dates::relative;
 use super::pause::paused;
 use super::server::{ServerFlags, block_on};
@@ -37,7 +37,7 @@ enum Command {
     /// List the last 100 refused requests of a source, newest first, as the process that answers remembers them
     Rejections {
         /// The name of the source
-        #[arg(add = ArgValueCandidates::new(sources))]
+        #[arg(add = ArgValueCandidates::new(sources_of_senders))]
         source: String,
         #[command(flatten)]
         format: Format,

@@ -337,6 +337,8 @@ async fn completions_ask_hookbox_for_the_names_of_routes() {
     assert_eq!(completed(&mut place, "3", &["list", "--route", ""]), "orders");
     assert_eq!(completed(&mut place, "3", &["replay", "--route", ""]), "orders");
     assert_eq!(completed(&mut place, "3", &["listen", "--source", "def"]), "default");
+    let of_default = completed(&mut place, "3", &["sources", "rejections", "def"]);
+    assert_eq!(of_default, "", "the source `default` has no rejections");
     assert_eq!(completed(&mut place, "3", &["send", "--preset", "strip"]), "stripe");
     assert_eq!(completed(&mut place, "3", &["listen", "--preset", "strip"]), "stripe");
     assert_eq!(completed(&mut place, "3", &["list", "--verdict", "un"]), "unverified");
