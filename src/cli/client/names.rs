@@ -11,15 +11,23 @@ use crate::client::{Client, Webhook};
 /// Names a webhook.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Named {
+    #[command(flatten)]
+    name: IdOrKey,
+    /// The source of the key [default: default]
+    #[arg(long, requires = "key", value_parser = not_empty, add = ArgValueCandidates::new(sources))]
+    source: Option<String>,
+}
+
+/// One of both.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+struct IdOrKey {
     /// The id of the webhook
-    #[arg(value_name = "ID", required_unless_present = "key", conflicts_with = "key")]
+    #[arg(value_name = "ID")]
     id: Option<String>,
     /// The key of the webhook, in place of its id
     #[arg(long)]
     key: Option<String>,
-    /// The source of the key [default: default]
-    #[arg(long, requires = "key", value_parser = not_empty, add = ArgValueCandidates::new(sources))]
-    source: Option<String>,
 }
 
 /// Reads the value of a filter. An empty one, such as that of a variable that is not set, must not mean any.
@@ -45,7 +53,7 @@ pub(super) struct Wanted {
 impl Named {
     /// Names a webhook by its id, or else by its key of a source.
     pub(super) fn new(id: Option<String>, key: Option<String>, source: Option<String>) -> Self {
-        Self { id, key, source }
+        Self { name: IdOrKey { id, key }, source }
     }
 
     /// The path and the query of a call: below the path of the webhook for an id, else another path.
@@ -54,7 +62,7 @@ impl Named {
         by_id: &'a [&'a str],
         by_key: &'a str,
     ) -> (Vec<&'a str>, Vec<(&'a str, &'a str)>) {
-        match (&self.id, &self.key) {
+        match (&self.name.id, &self.name.key) {
             (Some(id), _) => ([&["v1", "webhooks", id.as_str()][..], by_id].concat(), Vec::new()),
             (None, key) => {
                 let key = key.as_deref().unwrap_or_default();
@@ -66,7 +74,7 @@ impl Named {
 
     /// The id. hookbox is asked for it if the webhook is named by its key.
     pub(super) async fn id_at(&self, client: &Client) -> Result<String, Failure> {
-        if let Some(id) = &self.id {
+        if let Some(id) = &self.name.id {
             return Ok(id.clone());
         }
         let (path, query) = self.call(&[], "status");

@@ -292,6 +292,16 @@ async fn exit_codes_say_what_has_failed() {
     }
 }
 
+#[test]
+fn a_command_without_a_webhook_says_that_an_id_or_a_key_names_it() {
+    let place = place(&[]);
+    for command in ["status", "show", "watch", "retry", "cancel"] {
+        let (code, told) = failed(&place, &[command]);
+        assert_eq!(code, Some(64), "{command}: {told}");
+        assert!(told.contains("ID") && told.contains("--key"), "{command}: {told}");
+    }
+}
+
 #[tokio::test]
 async fn the_exit_code_of_watch_is_1_if_a_job_is_not_completed() {
     let place = place(&[("HOOKBOX_SIMULATE_FAILURE_RATE", "1"), ("HOOKBOX_MAX_ATTEMPTS", "1")]);
