@@ -14,8 +14,10 @@ use self::client::Target;
 use self::load::Measured;
 use super::Failure;
 use super::bar::Bar;
+use super::client::{DEFAULT_URL, usage};
 use super::output::print;
-use super::settings::client_token;
+use super::settings::{client_token, variable};
+use crate::config::URL_VARIABLE;
 use crate::telemetry::metrics::Stopwatch;
 
 /// How often the progress bar is updated, and how often unfinished jobs are counted with `--drain`.
@@ -30,9 +32,10 @@ const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), 
 /// The options of `hookbox bench`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Bench {
-    /// The REST address of the hookbox to send to, as http://<host>:<port>
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
-    url: Target,
+    /// The hookbox to send to, as http://<host>:<port> [default: http://127.0.0.1:8080] [env: HOOKBOX_URL]. A token comes
+    /// from HOOKBOX_TOKEN
+    #[arg(long)]
+    url: Option<Target>,
     /// How long to send
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     duration: Duration,
@@ -79,10 +82,10 @@ struct Drained {
 
 impl Bench {
     /// Sends webhooks and prints the results. The exit code is 1 if some webhooks were not accepted.
-    pub(super) fn run(mut self) -> Result<ExitCode, Failure> {
-        self.url.token = client_token();
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        let target = self.target()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let report = runtime.block_on(self.measure())?;
+        let report = runtime.block_on(self.measure(&target))?;
         if self.json {
             print(format_args!("{}\n", report.json()))?;
         } else {
@@ -91,11 +94,27 @@ impl Bench {
         Ok(if report.sent.others.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    async fn measure(&self) -> Result<Report, Failure> {
-        let before = self.url.counts().await?.completed;
+    /// The hookbox to send to. The token belongs to it.
+    fn target(&self) -> Result<Target, Failure> {
+        let mut target = match &self.url {
+            Some(target) => target.clone(),
+            None => {
+                let url = variable(URL_VARIABLE).unwrap_or_else(|| DEFAULT_URL.to_owned());
+                let target = url.parse::<Target>();
+                target.map_err(|problem| {
+                    usage(format!("{URL_VARIABLE} is not valid for bench: it {problem}"))
+                })?
+            }
+        };
+        target.token = client_token();
+        Ok(target)
+    }
+
+    async fn measure(&self, target: &Target) -> Result<Report, Failure> {
+        let before = target.counts().await?.completed;
         let took = Stopwatch::start();
         let progress = Bar::new(self.duration.as_millis() as u64, BAR);
-        let sending = load::send(&self.url, self.keys, self.connections, self.duration);
+        let sending = load::send(target, self.keys, self.connections, self.duration);
         tokio::pin!(sending);
         let sent = loop {
             tokio::select! {
@@ -104,10 +123,10 @@ impl Bench {
             }
         };
         // The purge can remove completed jobs meanwhile.
-        let completed = self.url.counts().await?.completed.saturating_sub(before);
+        let completed = target.counts().await?.completed.saturating_sub(before);
         let mut drained = None;
         while self.drain && drained.is_none() {
-            let counts = self.url.counts().await?;
+            let counts = target.counts().await?;
             progress.set_message(format!("{} unfinished", counts.unfinished));
             if counts.unfinished == 0 {
                 let completed = counts.completed.saturating_sub(before);

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::cli::Failure;
 use crate::domain::secret::Secret;
 
-/// The address of a hookbox, from `http://<host>:<port>`; the default port is 80.
+/// The address of a hookbox, from `http://<host>:<port>`; the default port is 80. The error continues "it ...".
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     authority: String,
@@ -27,9 +27,15 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        let wanted = || "must be http://<host>:<port>".to_owned();
+        let wanted = || "must be http://<host>:<port>, without a path".to_owned();
         let uri = url.parse::<Uri>().map_err(|_| wanted())?;
-        let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(wanted)?;
+        if uri.scheme_str() == Some("https") {
+            return Err("must begin with http://, because bench measures hookbox itself, and speaks no TLS; give the \
+                        address of a hookbox without TLS"
+                .to_owned());
+        }
+        let is_plain = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
+        let authority = uri.authority().filter(|_| is_plain).ok_or_else(wanted)?;
         let port = authority.port_u16().unwrap_or(80);
         Ok(Self { authority: format!("{}:{port}", authority.host()), token: None })
     }

@@ -16,7 +16,7 @@ use crate::config::{CA_VARIABLE, CLIENT_CERT_VARIABLE, CLIENT_KEY_VARIABLE, EXIT
 use crate::domain::error::Reason;
 
 /// The hookbox that is asked unless another one is named.
-const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+pub(in crate::cli) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
 /// The largest file with certificates or a key, in bytes.
 const PEM_BYTES: u64 = 4 * 1024 * 1024;
@@ -127,7 +127,7 @@ pub(super) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> 
 }
 
 /// A mistake in the command line.
-pub(super) fn usage(text: impl Into<String>) -> Failure {
+pub(in crate::cli) fn usage(text: impl Into<String>) -> Failure {
     Failure::Coded(EXIT_USAGE, text.into().into())
 }
 
