@@ -2,21 +2,20 @@
 
 mod client;
 mod load;
+mod report;
 
-use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
 
-use self::client::Target;
-use self::load::Measured;
-use super::Failure;
+use self::client::{Counts, Target};
+use self::report::{Drained, Report};
 use super::bar::Bar;
-use super::client::{DEFAULT_URL, usage};
+use super::client::{DEFAULT_URL, Interrupt, usage};
 use super::output::print;
 use super::settings::{client_token, variable};
+use super::{EXIT_INTERRUPTED, Failure, note};
 use crate::config::URL_VARIABLE;
 use crate::telemetry::metrics::Stopwatch;
 
@@ -26,8 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The template of the progress bar.
 const BAR: &str = "{bar:40} {percent:>3} % {msg}";
 
-/// The quantiles that are printed.
-const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+/// How many looks with `--drain` are between two notes where there is no bar: 5 seconds.
+const LOOKS_PER_NOTE: u32 = 50;
 
 /// The options of `hookbox bench`.
 #[derive(Clone, Debug, Args)]
@@ -63,35 +62,12 @@ enum Keys {
     Ordered,
 }
 
-/// The results.
-struct Report {
-    sent: Measured,
-    /// How many jobs were completed while webhooks were sent.
-    completed: u64,
-    /// The results of `--drain`.
-    drained: Option<Drained>,
-}
-
-/// The results once no job is unfinished.
-struct Drained {
-    /// How many jobs were completed since the start.
-    completed: u64,
-    /// Seconds from the start of sending to the last completed job.
-    seconds: f64,
-}
-
 impl Bench {
     /// Sends webhooks and prints the results. The exit code is 1 if some webhooks were not accepted.
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         let target = self.target()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let report = runtime.block_on(self.measure(&target))?;
-        if self.json {
-            print(format_args!("{}\n", report.json()))?;
-        } else {
-            print(&report)?;
-        }
-        Ok(if report.sent.others.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        runtime.block_on(self.measure(&target))
     }
 
     /// The hookbox to send to. The token belongs to it.
@@ -110,88 +86,78 @@ impl Bench {
         Ok(target)
     }
 
-    async fn measure(&self, target: &Target) -> Result<Report, Failure> {
+    /// Sends webhooks, and prints the results. What was measured before a fault, or before Ctrl-C, is printed, too.
+    async fn measure(&self, target: &Target) -> Result<ExitCode, Failure> {
         let before = target.counts().await?.completed;
         let took = Stopwatch::start();
         let progress = Bar::new(self.duration.as_millis() as u64, BAR);
         let sending = load::send(target, self.keys, self.connections, self.duration);
         tokio::pin!(sending);
-        let sent = loop {
+        let mut sent = loop {
             tokio::select! {
                 sent = &mut sending => break sent?,
                 () = tokio::time::sleep(LOOK_EVERY) => progress.inc(LOOK_EVERY.as_millis() as u64),
             }
         };
+        let counts = match sent.fault.take() {
+            Some(fault) => Err(fault),
+            None => target.counts().await,
+        };
         // The purge can remove completed jobs meanwhile.
-        let completed = target.counts().await?.completed.saturating_sub(before);
-        let mut drained = None;
-        while self.drain && drained.is_none() {
-            let counts = target.counts().await?;
-            progress.set_message(format!("{} unfinished", counts.unfinished));
-            if counts.unfinished == 0 {
-                let completed = counts.completed.saturating_sub(before);
-                drained = Some(Drained { completed, seconds: took.seconds() });
-            } else {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
+        let completed = counts.as_ref().ok().map(|counts| counts.completed.saturating_sub(before));
+        let mut report = Report { sent, completed, drained: None };
+        if !self.json {
+            progress.suspend(|| print(&report))?;
         }
-        Ok(Report { sent, completed, drained })
-    }
-}
-
-impl Report {
-    fn accepted_per_second(&self) -> f64 {
-        self.sent.accepted as f64 / self.sent.seconds
-    }
-
-    fn completed_per_second(&self) -> f64 {
-        self.completed as f64 / self.sent.seconds
-    }
-
-    /// The quantiles and the maximum of the latencies of accepted webhooks, in milliseconds.
-    fn latencies(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        let micros = &self.sent.micros;
-        let quantiles = QUANTILES.map(|(name, quantile)| (name, micros.value_at_quantile(quantile)));
-        let all = quantiles.into_iter().chain([("max", micros.max())]);
-        all.map(|(name, micros)| (name, micros as f64 / 1000.0))
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "accepted": self.sent.accepted,
-            "accepted_per_second": self.accepted_per_second(),
-            "completed_per_second": self.completed_per_second(),
-            "latency_ms": self.latencies().map(|(name, ms)| (name.to_owned(), json!(ms))).collect::<serde_json::Map<_, _>>(),
-            "drained": self.drained.as_ref().map(|drained| json!({
-                "completed": drained.completed,
-                "seconds": drained.seconds,
-                "per_second": drained.completed as f64 / drained.seconds,
-            })),
-            "other_answers": self.sent.others,
+        let ended = match counts {
+            Ok(counts) if self.drain => drain(target, counts, &progress).await,
+            counts => counts.map(Some),
+        };
+        drop(progress);
+        if let (true, Ok(Some(counts))) = (self.drain, &ended) {
+            let completed = counts.completed.saturating_sub(before);
+            report.drained = Some(Drained { completed, seconds: took.seconds() });
+        }
+        if self.json {
+            print(format_args!("{}\n", report.json()))?;
+        } else if let Some(drained) = &report.drained {
+            print(drained)?;
+        }
+        Ok(match ended? {
+            None => ExitCode::from(EXIT_INTERRUPTED),
+            Some(_) if report.sent.others.is_empty() => ExitCode::SUCCESS,
+            Some(_) => ExitCode::FAILURE,
         })
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let accepted = self.sent.accepted;
-        writeln!(f, "accepted   {:>9.0} /s   {accepted} webhooks", self.accepted_per_second())?;
-        writeln!(f, "completed  {:>9.0} /s   jobs, while sending", self.completed_per_second())?;
-        write!(f, "latency   ")?;
-        for (name, milliseconds) in self.latencies() {
-            write!(f, " {name} {milliseconds:.2} ms ")?;
+/// Waits until no job is unfinished, and says on standard error for what. Returns the counts then; none if Ctrl-C came
+/// first.
+async fn drain(target: &Target, mut counts: Counts, progress: &Bar) -> Result<Option<Counts>, Failure> {
+    let mut interrupt = Interrupt::new()?;
+    let mut looks = 0_u32;
+    while counts.unfinished > 0 {
+        let unfinished = counts.unfinished;
+        progress.set_message(format!("{unfinished} unfinished"));
+        if looks == 0 {
+            progress.suspend(|| {
+                note(&format!(
+                    "waiting until no job is unfinished; {unfinished} are. Jobs that are paused, held or blocked do not \
+                     end, nor do those of the handler pull without a worker; Ctrl-C ends the wait"
+                ));
+            });
+        } else if progress.is_hidden() && looks.is_multiple_of(LOOKS_PER_NOTE) {
+            note(&format!("{unfinished} jobs are unfinished"));
         }
-        writeln!(f)?;
-        if let Some(Drained { completed, seconds }) = &self.drained {
-            let per_second = *completed as f64 / seconds;
-            writeln!(
-                f,
-                "drained    {per_second:>9.0} /s   {completed} jobs in {seconds:.1} s, from the first webhook to the last job"
-            )?;
+        looks = looks.wrapping_add(1);
+        let look = async {
+            tokio::time::sleep(LOOK_EVERY).await;
+            target.counts().await
+        };
+        match interrupt.race(look).await {
+            Some(found) => counts = found?,
+            None => return Ok(None),
         }
-        for (status, count) in &self.sent.others {
-            writeln!(f, "refused    {count} webhooks with status {status}")?;
-        }
-        Ok(())
     }
+    Ok(Some(counts))
 }

@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 pub(super) use self::complete::{complete, registration};
+pub(super) use self::interrupt::Interrupt;
 pub(super) use self::server::{DEFAULT_URL, usage};
 use super::Failure;
 

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 
 use crate::cli::Failure;
+use crate::domain::error::causes;
 use crate::domain::secret::Secret;
 
 /// The address of a hookbox, from `http://<host>:<port>`; the default port is 80. The error continues "it ...".
@@ -125,9 +126,17 @@ impl Connection {
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        let answer = self.sender.send_request(request).await.map_err(Box::new)?;
+        let (method, path) = (request.method().clone(), request.uri().clone());
+        let lost = |error: hyper::Error| {
+            let (authority, why) = (&self.authority, causes(&error));
+            let text = format!(
+                "the answer to {method} http://{authority}{path} is lost: {why}; look at the log of hookbox there"
+            );
+            Failure::Other(text.into())
+        };
+        let answer = self.sender.send_request(request).await.map_err(lost)?;
         let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(Box::new)?.to_bytes();
+        let body = answer.into_body().collect().await.map_err(lost)?.to_bytes();
         Ok((status, body))
     }
 }

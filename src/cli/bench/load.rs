@@ -32,6 +32,8 @@ pub(super) struct Measured {
     pub(super) micros: Histogram<u64>,
     /// How many other responses there were, by HTTP status.
     pub(super) others: BTreeMap<u16, u64>,
+    /// Why a connection has stopped before the time was over; the first of several.
+    pub(super) fault: Option<Failure>,
 }
 
 /// Sends webhooks for `time` over this many connections.
@@ -57,7 +59,7 @@ pub(super) async fn send(
             tokio::spawn(send_over(connection, keys, run, counter, random, took, time))
         })
         .collect::<Vec<_>>();
-    let mut all = Measured { accepted: 0, seconds: 0.0, micros: histogram()?, others: BTreeMap::new() };
+    let mut all = Measured::nothing()?;
     for task in tasks {
         let one = task.await.map_err(Box::new)??;
         all.accepted += one.accepted;
@@ -65,6 +67,7 @@ pub(super) async fn send(
         for (status, count) in one.others {
             *all.others.entry(status).or_default() += count;
         }
+        all.fault = all.fault.or(one.fault);
     }
     all.seconds = took.seconds();
     Ok(all)
@@ -79,7 +82,7 @@ async fn send_over(
     since: Stopwatch,
     time: Duration,
 ) -> Result<Measured, Failure> {
-    let mut measured = Measured { accepted: 0, seconds: 0.0, micros: histogram()?, others: BTreeMap::new() };
+    let mut measured = Measured::nothing()?;
     while since.elapsed() < time {
         let number = counter.fetch_add(1, Ordering::Relaxed);
         let key = match keys {
@@ -90,7 +93,13 @@ async fn send_over(
             r#"{{"idempotency_key":"{key}","event_type":"order.created","payload":{{"order_id":"ORD-{number}","customer":"Jan Kowalski","amount":299.99,"currency":"PLN","items":[{{"sku":"A-1","count":2}},{{"sku":"B-7","count":1}}]}}}}"#
         );
         let took = Stopwatch::start();
-        let status = connection.submit(body).await?;
+        let status = match connection.submit(body).await {
+            Ok(status) => status,
+            Err(fault) => {
+                measured.fault = Some(fault);
+                break;
+            }
+        };
         if status == StatusCode::ACCEPTED {
             measured.accepted += 1;
             measured.micros.saturating_record(took.elapsed().as_micros() as u64);
@@ -101,6 +110,9 @@ async fn send_over(
     Ok(measured)
 }
 
-fn histogram() -> Result<Histogram<u64>, Failure> {
-    Ok(Histogram::new_with_max(LONGEST_MICROS, DIGITS).map_err(Box::new)?)
+impl Measured {
+    fn nothing() -> Result<Self, Failure> {
+        let micros = Histogram::new_with_max(LONGEST_MICROS, DIGITS).map_err(Box::new)?;
+        Ok(Self { accepted: 0, seconds: 0.0, micros, others: BTreeMap::new(), fault: None })
+    }
 }

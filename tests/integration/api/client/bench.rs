@@ -1,6 +1,10 @@
 //! `hookbox bench`: which hookbox it asks, and what it says.
 
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
 use super::{failed, lines, place};
+use crate::api::harness::eventually;
 
 #[tokio::test]
 async fn bench_asks_the_hookbox_in_the_environment() {
@@ -26,4 +30,52 @@ fn bench_sends_its_token_nowhere_if_it_cannot_speak_to_the_hookbox_in_the_enviro
         assert_eq!(code, Some(64), "{url}: {told}");
         assert!(told.contains(why) && told.contains("HOOKBOX_URL"), "{url}: {told}");
     }
+}
+
+#[tokio::test]
+async fn bench_prints_what_was_accepted_before_it_waits_for_the_jobs() {
+    let place = place(&[]);
+    std::fs::write(place.path("hookbox.toml"), "[[routes]]\nname = \"orders\"\nhandler = \"pull\"\n")
+        .unwrap();
+    let process = place.serve().await;
+    // A job that no worker takes.
+    process.rest.accept("evt-001").await;
+    let arguments = ["bench", "--duration", "100ms", "--connections", "1", "--drain"];
+    let mut bench = place.start_command(&arguments);
+    bench.wait_for_log("waiting until no job is unfinished; ").await;
+    let log = bench.log();
+    let waits = log.find("waiting until").unwrap();
+    let latency = log.find("latency ").unwrap_or(usize::MAX);
+    assert!(log.starts_with("accepted ") && latency < waits, "{log}");
+    assert!(log.contains("pull without a worker"), "{log}");
+    bench.signal(Signal::SIGINT);
+    assert_eq!(bench.ended().await.code(), Some(130), "{}", bench.log());
+    assert!(!bench.log().contains("drained"), "{}", bench.log());
+
+    let mut bench = place.start_command(&[&arguments[..], &["--json"]].concat());
+    bench.wait_for_log("waiting until no job is unfinished; ").await;
+    bench.signal(Signal::SIGINT);
+    assert_eq!(bench.ended().await.code(), Some(130), "{}", bench.log());
+    let log = bench.log();
+    let report = serde_json::from_str::<Value>(log.lines().last().unwrap()).unwrap();
+    assert!(report["accepted"].is_u64() && report["drained"].is_null(), "{log}");
+}
+
+#[tokio::test]
+async fn bench_prints_what_was_accepted_before_hookbox_was_killed() {
+    let place = place(&[]);
+    let process = place.serve().await;
+    let mut bench = place.start_command(&["bench", "--duration", "60s", "--connections", "2"]);
+    eventually("completed webhooks", || async {
+        let stats = process.rest.get("/v1/stats").await.json();
+        (stats["counts"]["completed"].as_u64() > Some(0)).then_some(())
+    })
+    .await;
+    // Kills it.
+    drop(process);
+    assert_eq!(bench.ended().await.code(), Some(1), "{}", bench.log());
+    let log = bench.log();
+    assert!(log.starts_with("accepted ") && !log.contains("   0 webhooks"), "{log}");
+    let lost = format!("the answer to POST http://127.0.0.1:{}/v1/webhooks is lost: ", place.http_port());
+    assert!(log.contains(&lost), "{log}");
 }
