@@ -112,7 +112,11 @@ fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
 
 /// Marks an empty file as hookbox's, and refuses a file of another program before anything in it is changed.
 fn claim_file(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    let failed = |source| OpenError::Setup { path: path.to_owned(), source };
+    let failed = |source: diesel::result::Error| match source.to_string().as_str() {
+        // The text of SQLITE_NOTADB. Diesel does not pass its code on.
+        "file is not a database" => OpenError::NoDatabase(path.to_owned()),
+        _ => OpenError::Setup { path: path.to_owned(), source },
+    };
     let (id, objects) = SelectApplication {}.get_result::<(i64, i64)>(connection).map_err(failed)?;
     match (id, objects) {
         (APPLICATION_ID, _) => Ok(()),

@@ -19,6 +19,13 @@ pub enum OpenError {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// The file is no database.
+    #[error(
+        "{} is not a SQLite database, or its beginning is damaged; nothing was changed: name another file in database_url, \
+         or restore a backup",
+        .0.display()
+    )]
+    NoDatabase(PathBuf),
     /// The file belongs to another program.
     #[error(
         "{} is a database of another program, or of a hookbox before its first release; nothing was changed: use another file",

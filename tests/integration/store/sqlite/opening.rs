@@ -144,7 +144,9 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
         let text = "not a database ".repeat(1_000);
         std::fs::write(&path, &text).expect("writes");
         let refused = open(&path).await.expect_err("is refused");
-        assert!(matches!(refused, OpenError::Connect { .. } | OpenError::Setup { .. }), "{refused:?}");
+        assert!(matches!(&refused, OpenError::NoDatabase(_)), "{refused:?}");
+        assert!(refused.to_string().contains("name another file in database_url"), "{refused}");
+        assert!(matches!(sqlite::migrate(&path), Err(OpenError::NoDatabase(_))));
         assert!(std::fs::read_to_string(&path).expect("reads") == text, "it is as it was");
     })
     .await;
