@@ -32,7 +32,7 @@ mod work;
 use std::sync::{Arc, LazyLock};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -40,6 +40,7 @@ use axum::{Router, middleware};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 use tracing::Span;
 use tracing::field::Empty;
 use utoipa::OpenApi;
@@ -48,6 +49,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 pub use self::browsers::Allowed;
+use self::front::prefers_html;
 use self::problem::{MAX_TEXT_BYTES, Refused};
 pub use self::reason::{RestReason, status_of};
 pub use self::submit::submitted;
@@ -171,8 +173,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     documented_routes().into_openapi()
 }
 
-/// Serves all paths, and answers a problem document for any other path or method. The page lets requests in by itself:
-/// it sends browsers without a token to its login.
+/// Serves all paths, and answers a problem document for any other path or method; for another path, a page to browsers.
+/// The page lets requests in by itself: it sends browsers without a token to its login.
 pub fn router(api: Api) -> Router {
     let (routes, document) = documented_routes().split_for_parts();
     let without_body = WithoutBody::new(&document, api.bodies.clone());
@@ -199,9 +201,18 @@ async fn openapi_document() -> Response {
     ([(header::CONTENT_TYPE, content_type)], Bytes::clone(&DOCUMENT)).into_response()
 }
 
-async fn path_not_found(request: Request) -> Response {
-    let detail = format!("nothing is served at {:?}; GET /docs lists the paths", request.uri().path());
-    Refused::Request(RestReason::PathNotFound, detail).into_response()
+/// Browsers that follow a link, or a mistyped address, get the page that the views answer to paths that they do not have.
+async fn path_not_found(State(api): State<Api>, request: Request) -> Response {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let mut response = if is_read && prefers_html(request.headers()) {
+        let Ok(response) = api.pages.oneshot(request).await;
+        response
+    } else {
+        let detail = format!("nothing is served at {:?}; GET /docs lists the paths", request.uri().path());
+        Refused::Request(RestReason::PathNotFound, detail).into_response()
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
 }
 
 async fn method_not_allowed(request: Request) -> Response {

@@ -44,6 +44,7 @@ use axum::routing::{MethodRouter, get, post};
 use ring::hmac;
 use tokio_util::sync::CancellationToken;
 
+use self::context::Context;
 use self::live::Live;
 use self::refresh::Refreshes;
 pub use self::session::cookie_token;
@@ -160,7 +161,7 @@ pub fn paths() -> Vec<(&'static str, &'static str)> {
     all().0.iter().map(|served| (served.method, served.path)).collect()
 }
 
-/// Serves all paths of the page, also with the prefix `base_path`.
+/// Serves all paths of the page, also with the prefix `base_path`, and says of any other path that nothing is there.
 pub fn router(pages: Pages) -> Router {
     let form_key = hmac::Key::new(hmac::HMAC_SHA256, &pages.form_key);
     let base_path = Arc::clone(&pages.base_path);
@@ -175,10 +176,16 @@ pub fn router(pages: Pages) -> Router {
         }
         router = router.route(path, handler);
     }
+    let router = router.fallback(nothing_there);
     let (live, refreshes) = (Live::default(), Refreshes::default());
     let state = Arc::new(State { pages, form_key, live, refreshes });
     let router = router.layer(middleware::from_fn_with_state(Arc::clone(&state), refresh::share));
     router.layer(middleware::from_fn(with_policy)).with_state(state)
+}
+
+/// Answers a path that no view has.
+async fn nothing_there(context: Context) -> Response {
+    context.nothing_there()
 }
 
 /// Tells the browser what it may do with a page, and to keep none unless the page says so.

@@ -88,7 +88,7 @@ fn with_query(path: &'static str, uri: &Uri) -> Uri {
 }
 
 /// Whether a client names HTML, and JSON not before it. Programs name neither, or JSON alone.
-fn prefers_html(headers: &HeaderMap) -> bool {
+pub(super) fn prefers_html(headers: &HeaderMap) -> bool {
     let weight_of = |media_type: &str| {
         let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let weights = values.flat_map(|value| value.split(',')).filter_map(|range| {

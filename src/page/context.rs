@@ -241,6 +241,13 @@ impl Context {
         self.problem(StatusCode::FORBIDDEN, "The form is out of date", "FORM_TOKEN", detail)
     }
 
+    /// The answer to a path that no view has.
+    pub(super) fn nothing_there(&self) -> Response {
+        let detail =
+            "The address may be mistyped, or the link to it out of date. The navigation above has all views.";
+        self.problem(StatusCode::NOT_FOUND, "There is no such page", "PATH_NOT_FOUND", detail)
+    }
+
     fn problem(&self, status: StatusCode, title: &str, reason: &str, detail: &str) -> Response {
         let body = html! {
             section.problem {

@@ -4,7 +4,7 @@ use hookbox::internals::page;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING};
 
-use super::{Browser, values_of};
+use super::{Browser, refused, values_of};
 use crate::api::access::{EVERY_ROLE, token};
 use crate::api::harness::client::Answer;
 use crate::api::harness::{Hookbox, Sqlite};
@@ -167,5 +167,30 @@ async fn a_link_cannot_show_a_text_as_one_of_hookbox() {
 async fn a_method_that_a_view_does_not_take_is_refused() {
     let hookbox = Hookbox::start(Sqlite);
     hookbox.rest.post("/settings").await.problem(405, "METHOD_NOT_ALLOWED");
-    Browser::of(&hookbox).get("/nothing").await.problem(404, "PATH_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_mistyped_address_is_answered_with_a_page_for_browsers_and_data_for_programs() {
+    let hookbox = Hookbox::start(Sqlite);
+    let page = Browser::of(&hookbox).get("/webhoks?status=pending").await;
+    refused(&page, 404, "PATH_NOT_FOUND");
+    assert!(
+        page.text.contains("There is no such page") && page.text.contains("href=\"/webhooks\""),
+        "{}",
+        page.text
+    );
+    assert_eq!(page.header("content-security-policy"), POLICY);
+    let data = hookbox.rest.get("/webhoks").await;
+    data.problem(404, "PATH_NOT_FOUND");
+    for answer in [&page, &data] {
+        assert_eq!(answer.header("vary"), "Accept");
+    }
+    Browser::of(&hookbox).post("/webhoks", &[]).await.problem(404, "PATH_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_browser_without_a_token_does_not_learn_which_addresses_there_are() {
+    let hookbox = Hookbox::with_routes(Sqlite, &token("reader", EVERY_ROLE));
+    let answer = Browser::of(&hookbox).get("/webhoks").await;
+    assert_eq!((answer.status, answer.header("location")), (303, "/login?next=%2Fwebhoks"));
 }
