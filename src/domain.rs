@@ -34,6 +34,7 @@ pub mod route;
 pub mod secret;
 pub mod status;
 pub mod surrogates;
+pub mod time;
 pub mod trace;
 pub mod verdict;
 pub mod webhook;

@@ -11,6 +11,7 @@ use super::verdict::{causes, verdicts};
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
+use crate::domain::time::{is_time, out_of_range};
 use crate::domain::webhook::{EventType, Source};
 use crate::service::ReplayFilter;
 
@@ -110,8 +111,7 @@ impl Member {
             Kind::Source => filter.source = Some(Source::new(text)?),
             Kind::EventType => filter.event_type = Some(EventType::new(text)?),
             Kind::Time(place) => {
-                let wrong = "must be a time in UTC, such as 2026-03-01 12:30 or 2026-03-01T12:30:00Z";
-                *place(filter) = Some(time(text).ok_or_else(|| Error::invalid(self.name, wrong))?);
+                *place(filter) = Some(time(text).ok_or_else(|| Error::invalid(self.name, no_time(text)))?);
             }
             Kind::Choice(place, _) | Kind::Word(place) | Kind::Text(place) => {
                 *place(filter) = Some(text.to_owned());
@@ -145,6 +145,15 @@ pub(super) fn time(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     let in_utc = || Offset::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok();
     text.parse::<Timestamp>().ok().or_else(in_utc)
+}
+
+/// What is wrong with a text that [`time`] cannot read, to continue a sentence that begins with it.
+fn no_time(text: &str) -> String {
+    let text = text.trim();
+    if is_time(text) || text.parse::<DateTime>().is_ok() {
+        return out_of_range();
+    }
+    "must be a time in UTC, such as 2026-03-01 12:30 or 2026-03-01T12:30:00Z".to_owned()
 }
 
 /// The values of fields or parameters, by name.

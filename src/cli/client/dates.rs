@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 
 use super::safe::safe;
+use crate::domain::time::{is_time, out_of_range};
 
 /// How long ago a time was, or how long it takes until then, such as `5m ago` or `in 30s`. `time` is written as in
 /// RFC 3339; any other text is shown as it is.
@@ -47,6 +48,9 @@ pub(super) fn moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     }
     let ago = humantime::parse_duration(text).ok();
     ago.and_then(|ago| now.checked_sub(ago).ok()).ok_or_else(|| {
+        if is_time(text) {
+            return format!("{text:?} {}", out_of_range());
+        }
         format!("{text:?} is not a time; write one such as 2026-03-01T12:00:00Z, or how long ago, such as 2h")
     })
 }
@@ -83,5 +87,10 @@ mod tests {
         for wrong in ["", "yesterday", "99999999y"] {
             assert!(time(wrong).is_err(), "{wrong}");
         }
+        let late = time("9999-12-31T23:59:59Z").expect_err("is out of range");
+        assert!(
+            late.starts_with("\"9999-12-31T23:59:59Z\" is out of range: the last time is 9999-12-30T"),
+            "{late}"
+        );
     }
 }
