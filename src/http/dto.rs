@@ -14,7 +14,7 @@ mod webhook;
 mod work;
 
 use jiff::Timestamp;
-use jiff::fmt::temporal::{DateTimePrinter, Pieces};
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -35,6 +35,7 @@ pub(super) use self::work::{
 };
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
+use crate::domain::time;
 
 /// A time as RFC 3339 writes it, in UTC with milliseconds: `2026-03-01T12:00:00.000Z`.
 #[derive(Debug)]
@@ -58,19 +59,10 @@ pub(super) fn time_of(field: &'static str, text: &str) -> Result<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
-    if is_time(text) {
-        let last = DateTimePrinter::new().precision(Some(0)).timestamp_to_string(&Timestamp::MAX);
-        return Err(Error::invalid(
-            field,
-            format_args!("is out of range: the last time is {last}; give that one, or leave it out"),
-        ));
+    if time::is_time(text) {
+        return Err(Error::invalid(field, time::out_of_range()));
     }
     Err(Error::invalid(field, "must be a time as in RFC 3339, such as 2024-12-01T14:30:00Z"))
-}
-
-/// Whether the text is that of a time, also of one that a [`Timestamp`] cannot have.
-fn is_time(text: &str) -> bool {
-    Pieces::parse(text).is_ok_and(|pieces| pieces.time().is_some() && pieces.offset().is_some())
 }
 
 fn word<S: Serializer>(status: &Status, serializer: S) -> std::result::Result<S::Ok, S::Error> {
