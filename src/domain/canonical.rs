@@ -78,10 +78,11 @@ pub(super) fn canonical_form(json: &str) -> Result<Vec<u8>> {
 /// The error for a text that the parser refuses.
 fn malformed(json: &str, fault: &JsonSyntaxError) -> Error {
     let at = fault.location().start;
-    // Behind half of a surrogate pair the parser looks for the other half: beyond the end of the string, and so up to the
-    // end of the text.
-    let is_end = fault.message().starts_with("Unexpected end of file");
-    let lone = surrogates::find(json.as_bytes(), 0).filter(|lone| is_end || *lone as u64 >= at.offset);
+    // Behind half of a surrogate pair the parser looks for the other half, also beyond the end of the string, and so up
+    // to the end of the text. Its place is that of what it has found instead.
+    let is_lone =
+        |message: &str| message.contains("surrogate") || message.starts_with("Unexpected end of file");
+    let lone = surrogates::find(json.as_bytes(), 0).filter(|_| is_lone(fault.message()));
     let detail = match lone {
         Some(lone) => {
             let (before, escape) = (&json[..lone], &json[lone..lone + surrogates::ESCAPE_BYTES]);

@@ -75,11 +75,7 @@ const LAYERS: &[Layer] = &[
         never: &["diesel", "tonic", "axum", "hyper", "prost"],
     },
     // What the commands use to talk to a running hookbox: it knows the contract, and nothing that runs in a server.
-    Layer {
-        name: "client",
-        may_name: &["domain", "tls"],
-        never: &["diesel", "tonic", "axum", "hyper", "prost"],
-    },
+    Layer { name: "client", may_name: &["domain", "tls"], never: &["diesel", "tonic", "axum", "prost"] },
     Layer { name: "clock", may_name: &["domain"], never: &["diesel", "tonic", "axum", "hyper", "prost"] },
     Layer {
         name: "config",
