@@ -1,7 +1,7 @@
 //! Sends a request to a running hookbox, for `hookbox health` and `hookbox reload`. Uses neither curl, which
 //! a container may lack, nor an async runtime.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +39,9 @@ enum NoAnswer {
         #[source]
         error: io::Error,
     },
+    /// The connection, or a part of the response, took longer than [`ANSWER_TIME`].
+    #[error("no answer from {url} within {ANSWER_TIME:?}")]
+    Late { url: String },
     /// What came is not HTTP, such as the alert of a server with TLS.
     #[error(
         "no HTTP answer from {url}; if hookbox serves TLS there, name its settings with --config, or restart it if \
@@ -81,12 +84,22 @@ pub(super) fn ask(reach: &Reach, check: ServerCheck, method: &str, path: &str) -
             Some(answer) => return Ok(answer),
             None => NoAnswer::NotHttp { url },
         },
-        Err(error) if matches!(rustls_error(&error), Some(rustls::Error::InvalidMessage(_))) => {
-            NoAnswer::NotTls { url }
-        }
-        Err(error) => NoAnswer::Failed { url, error },
+        Err(error) => NoAnswer::because_of(error, url),
     };
     Err(Box::new(problem).into())
+}
+
+impl NoAnswer {
+    fn because_of(error: io::Error, url: String) -> Self {
+        match error.kind() {
+            // A read that takes too long has the first kind on Unix.
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Self::Late { url },
+            _ if matches!(rustls_error(&error), Some(rustls::Error::InvalidMessage(_))) => {
+                Self::NotTls { url }
+            }
+            _ => Self::Failed { url, error },
+        }
+    }
 }
 
 /// Whether there is no answer because the server has another certificate than the settings.
@@ -152,4 +165,20 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_silent_is_told_apart_from_one_that_refuses() {
+        let told = |kind: ErrorKind| {
+            NoAnswer::because_of(kind.into(), "http://[::1]:8080/readyz".to_owned()).to_string()
+        };
+        for late in [ErrorKind::WouldBlock, ErrorKind::TimedOut] {
+            assert_eq!(told(late), "no answer from http://[::1]:8080/readyz within 5s", "{late}");
+        }
+        assert_eq!(told(ErrorKind::ConnectionRefused), "no answer from http://[::1]:8080/readyz");
+    }
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use super::Service;
 use super::breaker_view::BreakerView;
+use super::recent::not_in_time;
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
@@ -20,6 +22,10 @@ use crate::telemetry::store_gauges::RouteGauges;
 /// For how long statistics are shared by callers that look again and again, and a check of the store by all: it writes a
 /// row, and any client can ask for it.
 pub(super) const SHARED_FOR: Duration = Duration::from_secs(1);
+
+/// How long a caller waits for a check of the store. Shorter than the 4 s after which probes give up, so that they learn
+/// what is wrong; longer than the 3 s for which a request waits for a connection to PostgreSQL.
+const CHECK_TIME: Duration = Duration::from_millis(3_500);
 
 /// How long metrics wait for the numbers of the store, and for the check of readiness. After that the gauges keep
 /// their last values, and requests count as not served. It is shorter than the time-out of a metrics collector.
@@ -241,14 +247,16 @@ impl Service {
     }
 
     /// Checks whether the store can be written, and reads the pauses. A success is shared for [`SHARED_FOR`]. Errors: those
-    /// of the store.
+    /// of the store; `StoreUnavailable` after [`CHECK_TIME`]. The check goes on then, because the store does not stop for its
+    /// callers, and the next caller waits for the same one.
     pub async fn check_store(&self) -> Result<StoreCheck> {
         let store = Arc::clone(&self.store);
         let checking = async move {
             let probe = store.probe().await?;
             Ok::<_, Error>(StoreCheck { probe, pauses: store.pauses().await? })
         };
-        self.checks.get(&self.clock, checking).await
+        let checked = timeout(CHECK_TIME, self.checks.get(&self.clock, checking));
+        checked.await.unwrap_or_else(|late| Err(not_in_time(late)))
     }
 }
 

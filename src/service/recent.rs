@@ -71,7 +71,7 @@ impl<T: Clone + Send + 'static> Recent<T> {
 }
 
 /// The error for a read that took too long.
-fn not_in_time(late: Elapsed) -> Error {
+pub(super) fn not_in_time(late: Elapsed) -> Error {
     Error::store_unavailable("the store did not answer in time; try again", late)
 }
 

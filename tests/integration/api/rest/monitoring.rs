@@ -19,6 +19,24 @@ async fn it_says_that_it_is_alive_and_ready(#[values(Sqlite, Postgres)] store: S
     assert_eq!(ready.json(), json!({ "ready": true, "checks": checks }));
 }
 
+/// Takes 3.5 s: for as long does a caller wait for the check.
+#[tokio::test]
+async fn it_is_not_ready_before_probes_give_up_if_the_store_does_not_answer() {
+    let hookbox = Hookbox::start(Sqlite);
+    // Longer than a probe waits; the store waits 5 s for a lock, and has another error.
+    let locked = hookbox.lock_store();
+    let ready = hookbox.rest.get("/readyz").await;
+    drop(locked);
+    let checks = json!({
+        "store": "the store did not answer in time; try again",
+        "migrations": "unknown",
+        "workers": "ok",
+        "lifecycle": "ok",
+        "pauses": [],
+    });
+    assert_eq!((ready.status, ready.json()), (503, json!({ "ready": false, "checks": checks })));
+}
+
 #[rstest]
 #[tokio::test]
 async fn it_is_ready_while_it_is_paused_and_shows_the_pauses(#[values(Sqlite, Postgres)] store: Store) {
