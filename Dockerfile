@@ -48,7 +48,8 @@ VOLUME /data
 EXPOSE 8080 50051
 STOPSIGNAL SIGTERM
 # Whether the process is alive, not whether it is ready: an orchestrator restarts a container that is unhealthy, and a
-# restart does not help when the database is away.
-HEALTHCHECK --interval=10s --timeout=6s --start-period=10s --retries=3 CMD ["hookbox", "health", "--live"]
+# restart does not help when the database is away. Nothing is answered before the database can be reached and the tables
+# are up to date, and a long migration must not be ended: 10 minutes. The first success ends the start period.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=10m --retries=3 CMD ["hookbox", "health", "--live"]
 ENTRYPOINT ["hookbox"]
 CMD ["serve"]

@@ -193,6 +193,17 @@ fn the_rules_for_kubernetes_are_the_same() {
 }
 
 #[test]
+fn the_health_check_of_the_image_waits_as_long_for_the_start_as_that_of_kubernetes() {
+    let deployment = text_of("deploy/kubernetes/deployment.yaml");
+    let (_, probe) = deployment.split_once("startupProbe:\n").unwrap();
+    let number = |name: &str| member(probe, name).unwrap().parse::<u64>().unwrap();
+    let minutes = number("periodSeconds") * number("failureThreshold") / 60;
+    let dockerfile = text_of("Dockerfile");
+    let check = dockerfile.lines().find(|line| line.starts_with("HEALTHCHECK ")).unwrap();
+    assert!(check.contains(&format!(" --start-period={minutes}m ")), "{minutes} minutes: {check}");
+}
+
+#[test]
 fn every_panel_of_the_dashboard_asks_something_and_says_what() {
     let dashboard = serde_json::from_str::<Value>(&text_of(DASHBOARD)).unwrap();
     let (mut ids, mut titles) = (BTreeSet::new(), BTreeSet::new());
