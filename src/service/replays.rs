@@ -32,7 +32,7 @@ const STEPS_BEFORE_ANSWER: usize = 50;
 /// How long a dry run waits for a step that another process does. The wait counts as a step.
 const STEP_OF_ANOTHER: Duration = Duration::from_millis(20);
 
-static STEPS: Repeated = Repeated::new("replays go on again");
+static STEPS: Repeated = Repeated::new("the store is asked for replays again");
 
 /// One page of replays.
 #[derive(Clone, Debug, Default)]
@@ -248,8 +248,9 @@ async fn go_on(service: Service, stopped: CancellationToken) {
                 LOOK_EVERY
             }
             Err(error) => {
+                // The store did not say whether one is running.
                 STEPS.failed(|times| {
-                    tracing::warn!(times, error = %error, "a replay could not go on; trying again every second");
+                    tracing::warn!(times, error = %error, "the store could not be asked for replays that go on; trying again every second");
                 });
                 LOOK_EVERY
             }

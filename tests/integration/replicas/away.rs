@@ -181,7 +181,11 @@ async fn a_database_that_is_away_is_logged_once_a_second_and_so_is_its_return() 
     proxy.cut_off();
     let away = Instant::now();
     // The hot tables are looked at every 5 s.
-    let upkeep = ["the hot tables could not be vacuumed", "what is past its retention could not be removed"];
+    let upkeep = [
+        "the hot tables could not be vacuumed",
+        "what is past its retention could not be removed",
+        "the store could not be asked for replays that go on",
+    ];
     while away.elapsed() < Duration::from_secs(3) || !upkeep.iter().all(|fault| replica.has_logged(fault)) {
         assert!(away.elapsed() < PATIENCE, "no upkeep has failed");
         let refused = post(&sender, &webhooks, "during").await.expect("answers");
@@ -202,6 +206,7 @@ async fn a_database_that_is_away_is_logged_once_a_second_and_so_is_its_return() 
         "jobs could not be claimed",
         "a request could not be served",
         "what is past its retention could not be removed",
+        "the store could not be asked for replays that go on",
         "notifications of other replicas cannot be received",
     ] {
         let times = replica.times_logged(fault);
@@ -215,6 +220,7 @@ async fn a_database_that_is_away_is_logged_once_a_second_and_so_is_its_return() 
         "the other replicas could not be notified",
         "the other replicas are notified again",
         "what is past its retention is removed again",
+        "the store is asked for replays again",
         "the hot tables are kept clean again",
     ] {
         let mut number = 0;
