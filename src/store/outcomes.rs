@@ -54,9 +54,9 @@ impl Finish {
     }
 }
 
-/// Logs why an attempt did not complete.
+/// Logs why an attempt did not complete. `trace_id` is none if it was taken over.
 pub(crate) fn log_failure(
-    trace_id: &str,
+    trace_id: Option<&str>,
     lease: Lease,
     route: &RouteName,
     attempt: u32,

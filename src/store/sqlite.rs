@@ -77,7 +77,7 @@ use self::transaction::Context;
 use self::writer::WriterHandle;
 use super::Store;
 use super::changes::Changes;
-use super::dead_letters::DeadLetters;
+use super::interrupted::TakeOver;
 use super::wakes::Wakes;
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Result};
@@ -211,19 +211,19 @@ impl SqliteStore {
     }
 
     async fn take_over(&self, what: Takeable) -> Result<usize> {
-        let mut dead_letters = DeadLetters::new(&self.metrics);
-        let taken = self.take_over_in_steps(what, &mut dead_letters).await;
-        dead_letters.log_others();
+        let mut take_over = TakeOver::new(&self.metrics);
+        let taken = self.take_over_in_steps(what, &mut take_over).await;
+        take_over.log_others();
         taken
     }
 
-    async fn take_over_in_steps(&self, what: Takeable, dead_letters: &mut DeadLetters<'_>) -> Result<usize> {
+    async fn take_over_in_steps(&self, what: Takeable, take_over: &mut TakeOver<'_>) -> Result<usize> {
         let what = Arc::new(what);
         let mut all = 0;
         loop {
             let what = Arc::clone(&what);
             let taken = self.writer.run(move |transaction| leases::take_over(transaction, &what)).await?;
-            taken.dead_letters.into_iter().for_each(|dead_letter| dead_letters.add(dead_letter));
+            taken.interrupted.iter().for_each(|interrupted| take_over.add(interrupted));
             all += taken.jobs;
             if taken.jobs == 0 {
                 return Ok(all);

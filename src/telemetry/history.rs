@@ -123,6 +123,12 @@ impl History {
         self.routes.attempted(route, is_completed, took);
     }
 
+    /// Counts an attempt that a take-over ended. How long it took is not known.
+    pub(super) fn interrupted(&self, route: &str) {
+        self.count();
+        self.routes.interrupted(route);
+    }
+
     /// Counts a job that was completed.
     pub(super) fn completed(&self) {
         self.count();
@@ -243,6 +249,16 @@ mod tests {
         let reasons = sources.iter().map(|of| (of.refused_by_point.as_slice(), of.last_refusal));
         let (limited, malformed) = (Some("RATE_LIMITED"), Some("MALFORMED_WEBHOOK"));
         assert_eq!(reasons.collect::<Vec<_>>(), [(&[1, 0][..], limited), (&[1, 0][..], malformed)]);
+    }
+
+    #[test]
+    fn an_attempt_that_a_take_over_ended_has_failed_and_no_time() {
+        let history = History::default();
+        history.interrupted("orders");
+        sample(&history, 15, 0);
+        let routes = history.routes();
+        let totals = routes.iter().map(|of| (of.route.as_str(), of.handling.count(), of.failed));
+        assert_eq!(totals.collect::<Vec<_>>(), [("orders", 0, 1)]);
     }
 
     #[test]

@@ -182,6 +182,12 @@ impl Metrics {
         self.history.attempted(route, outcome == Outcome::Completed.as_str(), took);
     }
 
+    /// Counts an attempt that a take-over ended. How long its handler ran is not known.
+    pub fn interrupted(&self, route: &str, handler: &str) {
+        self.routes.interrupted(route, handler);
+        self.history.interrupted(route);
+    }
+
     /// Counts a job that became a dead letter.
     pub fn dead_lettered(&self, route: &str) {
         self.routes.dead_lettered(route);

@@ -125,9 +125,13 @@ impl RouteCounters {
     }
 
     pub(super) fn attempted(&self, route: &str, handler: &str, outcome: &'static str, took: Duration) {
-        self.note(route, Some(handler));
-        self.attempts.get_or_create(&attempt(route, handler, outcome)).inc();
+        self.ended(route, handler, outcome);
         self.attempt_seconds.get_or_create(&by_handler(route, handler)).observe(took.as_secs_f64());
+    }
+
+    /// Counts an attempt that a take-over ended.
+    pub(super) fn interrupted(&self, route: &str, handler: &str) {
+        self.ended(route, handler, Outcome::Interrupted.as_str());
     }
 
     /// Counts a job that was claimed. `waited` is the time from when it was due.
@@ -139,6 +143,11 @@ impl RouteCounters {
     pub(super) fn dead_lettered(&self, route: &str) {
         self.note(route, None);
         self.dead_letters.get_or_create(&by_route(route)).inc();
+    }
+
+    fn ended(&self, route: &str, handler: &str, outcome: &'static str) {
+        self.note(route, Some(handler));
+        self.attempts.get_or_create(&attempt(route, handler, outcome)).inc();
     }
 
     /// Notes that a route has series, and one of a handler if it is given.

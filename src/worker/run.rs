@@ -251,7 +251,7 @@ fn tell(job: &ClaimedJob, span: &Span, concluded: &Conclusion) {
     span.record("otel.status_code", "ERROR");
     span.record("error.message", error.as_str());
     let trace_id = job.traceparent.trace_id();
-    log_failure(trace_id, job.lease, &job.route, job.attempt, concluded.outcome, error);
+    log_failure(Some(trace_id), job.lease, &job.route, job.attempt, concluded.outcome, error);
 }
 
 /// Records in the span, and logs, that the handler of an abandoned attempt has returned.

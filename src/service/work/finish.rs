@@ -139,7 +139,8 @@ impl Service {
         let handler = HandlerSettings::Pull;
         self.metrics.attempted(route.as_str(), handler.name(), finish.outcome.as_str(), job.held_for);
         if let Some(error) = error {
-            log_failure(traceparent.trace_id(), finish.lease, route, finish.attempt, finish.outcome, error);
+            let trace_id = Some(traceparent.trace_id());
+            log_failure(trace_id, finish.lease, route, finish.attempt, finish.outcome, error);
         }
         PulledAttempt {
             traceparent,

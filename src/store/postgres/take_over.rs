@@ -18,11 +18,10 @@ use super::renew::columns;
 use super::rows::{self, pg_time};
 use super::shared::Shared;
 use super::{lanes, queue_names};
-use crate::domain::attempt::{Lease, conclude_interrupted, dead_letter_reason};
-use crate::domain::job::Status;
+use crate::domain::attempt::{Lease, conclude_interrupted};
 use crate::domain::policy::Policies;
 use crate::store::Finish;
-use crate::store::dead_letters::{DeadLetter, DeadLetters};
+use crate::store::interrupted::{Interrupted, TakeOver};
 use crate::store::statement::statement;
 
 /// Maximum number of jobs taken over in one transaction.
@@ -53,23 +52,23 @@ struct TakenRow {
     lane: Option<String>,
 }
 
-/// Takes over all jobs whose lease has expired, except those in `held`, and logs which of them are dead letters now.
+/// Takes over all jobs whose lease has expired, except those in `held`. Counts and logs the attempts that end by it.
 /// Returns how many it took over.
 pub(super) async fn take_over(shared: &Shared, held: &[Lease]) -> QueryResult<usize> {
-    let mut dead_letters = DeadLetters::new(&shared.metrics);
-    let taken = take_over_in_steps(shared, held, &mut dead_letters).await;
-    dead_letters.log_others();
+    let mut take_over = TakeOver::new(&shared.metrics);
+    let taken = take_over_in_steps(shared, held, &mut take_over).await;
+    take_over.log_others();
     taken
 }
 
 async fn take_over_in_steps(
     shared: &Shared,
     held: &[Lease],
-    dead_letters: &mut DeadLetters<'_>,
+    take_over: &mut TakeOver<'_>,
 ) -> QueryResult<usize> {
     let mut all = 0;
     loop {
-        let taken = take_over_some(shared, held, dead_letters).await?;
+        let taken = take_over_some(shared, held, take_over).await?;
         all += taken;
         if taken == 0 {
             return Ok(all);
@@ -80,11 +79,7 @@ async fn take_over_in_steps(
 /// Takes over jobs whose lease has expired, except those in `held`, [`TAKE_OVER_JOBS`] at most: each attempt
 /// ends as interrupted. Skips jobs and lanes that another transaction has locked, and for [`LEFT_TO_OTHERS`] those of
 /// routes that are not in the settings of this process. Returns how many it took over.
-async fn take_over_some(
-    shared: &Shared,
-    held: &[Lease],
-    dead_letters: &mut DeadLetters<'_>,
-) -> QueryResult<usize> {
+async fn take_over_some(shared: &Shared, held: &[Lease], take_over: &mut TakeOver<'_>) -> QueryResult<usize> {
     let now = shared.now();
     let policies = shared.schedule.policies();
     let mut connection = shared.working.get().await?;
@@ -114,14 +109,10 @@ async fn take_over_some(
     announce(shared, &finishes.iter().collect::<Vec<_>>(), &ended);
     let taken = finishes.len();
     for (_, finish) in finishes.into_iter().enumerate().filter(|(at, _)| ended.contains_key(at)) {
-        let job = finish.lease.job;
         // The queue is known, because the policy of its route was looked up.
-        if finish.next == Status::DeadLettered
-            && let Some((route, source)) = shared.schedule.name(job.queue)
-        {
-            let reason = dead_letter_reason(policies.get(&route).map(AsRef::as_ref));
-            let (webhook, attempts, error) = (job.webhook, finish.attempt, finish.error);
-            dead_letters.add(DeadLetter { webhook, route, source, attempts, error, reason });
+        if let Some((route, source)) = shared.schedule.name(finish.lease.job.queue) {
+            let policy = policies.get(&route).cloned();
+            take_over.add(&Interrupted { finish, route, source, policy });
         }
     }
     Ok(taken)

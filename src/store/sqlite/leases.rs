@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use super::finish::finish;
 use super::rows;
 use super::transaction::{Refusal, Transaction};
-use crate::domain::attempt::{Lease, conclude_interrupted, dead_letter_reason};
-use crate::domain::job::{JobId, Status};
+use crate::domain::attempt::{Lease, conclude_interrupted};
+use crate::domain::job::JobId;
 use crate::domain::route::OrderValue;
 use crate::store::Finish;
-use crate::store::dead_letters::DeadLetter;
+use crate::store::interrupted::Interrupted;
 use crate::store::statement::statement;
 
 /// Maximum number of jobs taken over in one transaction.
@@ -32,8 +32,8 @@ pub(super) enum Takeable {
 /// The result of taking over jobs.
 pub(super) struct TakenOver {
     pub(super) jobs: usize,
-    /// The jobs that became dead letters.
-    pub(super) dead_letters: Vec<DeadLetter>,
+    /// The attempts that ended, except those of queues that are not known.
+    pub(super) interrupted: Vec<Interrupted>,
 }
 
 /// Extends leases of `worker` to `lease` from now. Returns the leases that were lost.
@@ -59,20 +59,18 @@ pub(super) fn take_over(transaction: &mut Transaction<'_>, what: &Takeable) -> R
     };
     let expired = SelectExpired { until, held: &held, of_workers, limit: TAKE_OVER_JOBS }
         .load::<ExpiredRow>(transaction.connection)?;
-    let mut taken = TakenOver { jobs: expired.len(), dead_letters: Vec::new() };
+    let mut taken = TakenOver { jobs: expired.len(), interrupted: Vec::with_capacity(expired.len()) };
     for row in expired {
         let worker = row.worker.clone().unwrap_or_default();
-        let interrupted = interrupted(transaction, row, now)?;
-        finish(transaction, &worker, &interrupted, None)?;
-        if interrupted.next == Status::DeadLettered {
-            taken.dead_letters.extend(dead_letter(transaction, interrupted));
-        }
+        let end = end(transaction, row, now)?;
+        finish(transaction, &worker, &end, None)?;
+        taken.interrupted.extend(interrupted(transaction, end));
     }
     Ok(taken)
 }
 
 /// The end of an interrupted attempt, by the policy in force.
-fn interrupted(transaction: &Transaction<'_>, row: ExpiredRow, now: Timestamp) -> QueryResult<Finish> {
+fn end(transaction: &Transaction<'_>, row: ExpiredRow, now: Timestamp) -> QueryResult<Finish> {
     let job = JobId { webhook: rows::id(&row.id)?, queue: rows::queue(row.queue)? };
     let attempt_of_run = rows::count(row.attempts - row.uncounted_attempts)?;
     let policy = transaction.context.memory.policy(job.queue);
@@ -89,18 +87,12 @@ fn interrupted(transaction: &Transaction<'_>, row: ExpiredRow, now: Timestamp) -
     ))
 }
 
-/// The job whose interrupted attempt was its last; none if its queue is not known.
-fn dead_letter(transaction: &Transaction<'_>, interrupted: Finish) -> Option<DeadLetter> {
-    let (memory, job) = (&transaction.context.memory, interrupted.lease.job);
-    let (route, source) = memory.queues.name(job.queue)?;
-    Some(DeadLetter {
-        webhook: job.webhook,
-        route: route.clone(),
-        source: source.clone(),
-        attempts: interrupted.attempt,
-        error: interrupted.error,
-        reason: dead_letter_reason(memory.policy(job.queue).map(AsRef::as_ref)),
-    })
+/// What is counted and logged of the end of an attempt; none if its queue is not known.
+fn interrupted(transaction: &Transaction<'_>, finish: Finish) -> Option<Interrupted> {
+    let (memory, queue) = (&transaction.context.memory, finish.lease.job.queue);
+    let (route, source) = memory.queues.name(queue)?.clone();
+    let policy = memory.policy(queue).cloned();
+    Some(Interrupted { finish, route, source, policy })
 }
 
 /// A lease as columns.

@@ -18,11 +18,11 @@ pub struct RouteTotals {
     pub route: String,
     /// How long its attempts took.
     pub handling: Spread,
-    /// Attempts that did not complete their job.
+    /// Attempts that did not complete their job, with those that a take-over ended.
     pub failed: u64,
     /// Jobs that became dead letters.
     pub dead_lettered: u64,
-    /// The attempts of each point, the oldest first. Points before the first attempt are left out.
+    /// The attempts of each point whose handlers returned, the oldest first. Points before the first attempt are left out.
     pub attempts: Vec<u64>,
 }
 
@@ -125,6 +125,10 @@ impl Routes {
         });
     }
 
+    pub(super) fn interrupted(&self, route: &str) {
+        self.0.count(route, |of_route| add(&of_route.failed, 1));
+    }
+
     pub(super) fn dead_lettered(&self, route: &str) {
         self.0.count(route, |of_route| add(&of_route.dead_lettered, 1));
     }
@@ -135,7 +139,10 @@ impl Routes {
             failed: of_route.failed.swap(0, Ordering::Relaxed),
             dead_lettered: of_route.dead_lettered.swap(0, Ordering::Relaxed),
         };
-        self.0.sample(point, |point| point.handling != Spread::default() || point.dead_lettered > 0);
+        let counts = |point: &RoutePoint| {
+            point.handling != Spread::default() || point.failed > 0 || point.dead_lettered > 0
+        };
+        self.0.sample(point, counts);
     }
 
     pub(super) fn totals(&self) -> Vec<RouteTotals> {

@@ -14,6 +14,7 @@ const ACCEPTED: &str = "a submission is accepted";
 const REFUSED: &str = "a submission is refused";
 
 const DEAD_LETTERED: &str = "a job is dead-lettered; retry it by hand once the cause is gone";
+const NOT_COMPLETED: &str = "an attempt did not complete";
 
 /// Attempts take an hour. On PostgreSQL a process takes nothing over in the first third of a lease.
 const ENDLESS: [(&str, &str); 3] =
@@ -207,7 +208,9 @@ async fn outcomes_that_a_worker_reports_without_a_lease_are_logged_once_a_second
 
 #[rstest]
 #[tokio::test]
-async fn a_take_over_logs_each_dead_letter_with_its_reason(#[values(Sqlite, Postgres)] store: Store) {
+async fn a_take_over_counts_and_logs_each_attempt_and_each_dead_letter_with_its_reason(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
     let kept = r#"
         [[routes]]
         name = "spent"
@@ -241,10 +244,32 @@ async fn a_take_over_logs_each_dead_letter_with_its_reason(#[values(Sqlite, Post
     let successor = place.serve().await;
     for at in [0, 1, 3] {
         successor.wait_for(&ids[at], "dead_lettered").await;
-        successor.wait_for_log(&ids[at]).await;
     }
-    let mut logged = lines(&successor, "WARN", DEAD_LETTERED);
-    logged.sort_by_key(|line| line["route"].to_string());
+    let by_route = async |level: &str, message: &str, count: usize| {
+        let logged = || async {
+            let logged = lines(&successor, level, message);
+            (logged.len() >= count).then_some(logged)
+        };
+        let mut logged = eventually(message, logged).await;
+        logged.sort_by_key(|line| line["route"].to_string());
+        logged
+    };
+    let attempts = by_route("INFO", NOT_COMPLETED, ids.len()).await;
+    let logged = by_route("WARN", DEAD_LETTERED, 3).await;
+    let names = attempts.iter().map(|line| line["route"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(names, ["again", "final", "gone", "spent"]);
+    for line in &attempts {
+        has_fields(line, &json!({ "outcome": "interrupted", "attempt": 1 }));
+        has_fields(line, &json!({ "error": "the process died or lost the lease during the attempt" }));
+    }
+    let metrics = successor.rest.get("/metrics").await.text;
+    for (route, handler) in
+        [("spent", "simulate"), ("final", "simulate"), ("again", "simulate"), ("gone", "unknown")]
+    {
+        let labels = format!(r#"route="{route}",handler="{handler}",outcome="interrupted""#);
+        let counted = format!("\nhookbox_attempts_total{{{labels}}} 1\n");
+        assert!(metrics.contains(&counted), "{counted} in {metrics}");
+    }
     let expected = [
         ("final", &ids[1], "on_interrupt of the route is dead_letter"),
         ("gone", &ids[3], "the route is not in the settings"),
@@ -259,7 +284,7 @@ async fn a_take_over_logs_each_dead_letter_with_its_reason(#[values(Sqlite, Post
 
 #[rstest]
 #[tokio::test]
-async fn a_take_over_that_makes_many_dead_letters_logs_20_of_them_and_how_many_more(
+async fn a_take_over_of_many_attempts_and_dead_letters_logs_20_of_them_and_how_many_more(
     #[values(Sqlite, Postgres)] store: Store,
 ) {
     const DEAD_LETTERS: usize = 23;
@@ -285,4 +310,9 @@ async fn a_take_over_that_makes_many_dead_letters_logs_20_of_them_and_how_many_m
     let further = lines(&successor, "WARN", further);
     assert_eq!(further.len(), 1, "{further:#?}");
     assert_eq!(further[0]["jobs"], DEAD_LETTERS - 20, "{}", further[0]);
+    assert_eq!(lines(&successor, "INFO", NOT_COMPLETED).len(), 20);
+    let further = "further attempts of this take-over did not complete, without a line for each";
+    let further = lines(&successor, "INFO", further);
+    assert_eq!(further.len(), 1, "{further:#?}");
+    assert_eq!(further[0]["attempts"], DEAD_LETTERS - 20, "{}", further[0]);
 }

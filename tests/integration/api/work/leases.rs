@@ -5,7 +5,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{ORDERS, call, extend, finish, lease, lease_one, not_recorded};
-use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
+use crate::api::harness::{Hookbox, Postgres, Sqlite, Store, eventually};
 
 #[rstest]
 #[tokio::test]
@@ -57,6 +57,11 @@ async fn the_job_of_a_worker_that_vanishes_comes_back_after_its_lease(
         .await;
     let attempt = &back["attempts"][0];
     assert_eq!((&attempt["outcome"], &attempt["worker"]), (&json!("interrupted"), &json!("host-1")));
+    let counted = "\nhookbox_attempts_total{route=\"orders\",handler=\"pull\",outcome=\"interrupted\"} 1\n";
+    eventually("the attempt being counted", || async {
+        hookbox.rest.get("/metrics").await.text.contains(counted).then_some(())
+    })
+    .await;
 
     let late = json!({ "completed": { "result": "late" } });
     assert_eq!(
