@@ -103,7 +103,9 @@ impl Handler for Http {
             .map_err(|error| Failure::Retry { error: causes(&error), after: None })?;
         let took = Stopwatch::start();
         let span = span(&target);
-        let traceparent = span.in_scope(|| attempt.traceparent());
+        // The span ends with its last exit.
+        let _entered = span.enter();
+        let traceparent = attempt.traceparent();
         let request = request::request(attempt, settings, &target, &traceparent);
         let request_headers = request::kept_headers(&request, &target);
         let progress = Arc::<Progress>::default();

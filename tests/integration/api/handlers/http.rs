@@ -7,6 +7,8 @@ mod kept;
 mod target;
 mod tls;
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -230,6 +232,25 @@ async fn a_request_is_a_span_of_the_trace_and_the_target_continues_it() {
     let sent = &target.received()[0].headers["traceparent"];
     assert_eq!(*sent, format!("00-{TRACE_ID}-{}-01", hex(&span.span_id)));
     assert!(!format!("{spans:?}{}", process_log(&place)).contains("s3cret"));
+}
+
+#[tokio::test]
+async fn the_span_of_a_request_lasts_until_its_end() {
+    let target = Target::start([Does::Hang]).await;
+    let collector = Collector::start().await;
+    let place = Place::on(Sqlite, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())]);
+    let more = "timeout = \"500ms\"\nretry = { attempts = 1 }";
+    std::fs::write(place.path("hookbox.toml"), target.route(more)).unwrap();
+    let process = place.serve().await;
+    let id = process.rest.accept("evt-001").await;
+    let webhook = process.wait_for(&id, "dead_lettered").await;
+    assert_eq!(process.terminate().await, Some(0));
+
+    let spans = collector.spans_of(webhook["trace_id"].as_str().unwrap());
+    let span = spans.iter().find(|span| span.kind == SpanKind::Client as i32).unwrap();
+    let lasted = Duration::from_nanos(span.end_time_unix_nano - span.start_time_unix_nano);
+    // The timeout began a little before the span.
+    assert!(lasted >= Duration::from_millis(50), "{lasted:?}");
 }
 
 /// What the processes of a place have logged.
