@@ -105,7 +105,7 @@ impl Telemetry {
             // nothing.
             .with(logs.with_filter(EnvFilter::new(&options.log).and(filter_fn(is_logged))))
             .try_init()?;
-        if let Some(Traces { endpoint, protocol }) = &options.traces {
+        if let Some(Traces { endpoint, protocol, .. }) = &options.traces {
             tracing::info!(endpoint, protocol = protocol.as_str(), "traces are exported");
             if endpoint.starts_with("https:") {
                 // Logs what cannot be read of them.

@@ -18,6 +18,10 @@ pub struct Traces {
     pub endpoint: String,
     /// The protocol.
     pub protocol: Protocol,
+    /// How long the export of a batch may take.
+    pub timeout: Duration,
+    /// How many spans may wait for their export.
+    pub queue_size: usize,
 }
 
 /// The protocols of `OTEL_EXPORTER_OTLP_PROTOCOL`.
