@@ -79,7 +79,7 @@ impl Telemetry {
     /// Starts to write logs to standard error, and to export traces if `options` says so. Must be called in a
     /// tokio runtime, which the exporter uses.
     pub fn start(options: &Options) -> Result<Self, TelemetryError> {
-        let traces = options.traces.as_ref().map(|traces| traces::provider(traces.protocol)).transpose()?;
+        let traces = options.traces.as_ref().map(traces::provider).transpose()?;
         if let Some(provider) = &traces {
             // For spans that are made when they are over, which `tracing` cannot make: `pulled`.
             opentelemetry::global::set_tracer_provider(provider.clone());

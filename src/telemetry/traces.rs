@@ -1,15 +1,23 @@
-//! Exports traces over OTLP, by gRPC or HTTP, and logs when that fails.
+//! Exports traces over OTLP, by gRPC or HTTP, and logs when spans are lost.
 
+mod http_client;
+mod span_queue;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use opentelemetry_otlp::{SpanExporter, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter as Exporter};
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanData, SpanExporter as Exporter,
+};
 
+use self::http_client::{Cause, HttpClient};
+use self::span_queue::{Queued, SpanQueue};
 use super::TelemetryError;
 use super::repeated::Repeated;
-use crate::tls::system_roots;
 
 /// Where traces are exported to, and how. The OpenTelemetry SDK reads all else from the `OTEL_*` variables.
 #[derive(Clone, Debug)]
@@ -53,10 +61,14 @@ impl Protocol {
 }
 
 /// Starts to export spans in the background.
-pub(super) fn provider(protocol: Protocol) -> Result<SdkTracerProvider, TelemetryError> {
-    let exporter = match protocol {
+pub(super) fn provider(traces: &Traces) -> Result<SdkTracerProvider, TelemetryError> {
+    let cause = Cause::default();
+    let exporter = match traces.protocol {
         Protocol::Grpc => SpanExporter::builder().with_tonic().build()?,
-        Protocol::Http => SpanExporter::builder().with_http().with_http_client(http_client()?).build()?,
+        Protocol::Http => {
+            let client = HttpClient::new(traces.timeout, cause.clone())?;
+            SpanExporter::builder().with_http().with_http_client(client).build()?
+        }
     };
     // The builder reads `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`. If neither names the service, its
     // name begins with `unknown_service`.
@@ -65,55 +77,80 @@ pub(super) fn provider(protocol: Protocol) -> Result<SdkTracerProvider, Telemetr
         .get(&opentelemetry::Key::from_static_str("service.name"))
         .is_some_and(|name| !name.as_str().starts_with("unknown_service"));
     let resource = if named { resource } else { Resource::builder().with_service_name("hookbox").build() };
-    Ok(SdkTracerProvider::builder().with_batch_exporter(Logged(exporter)).with_resource(resource).build())
-}
-
-/// A client that trusts the certificates of the system. It blocks, as the thread that exports expects. Built on a
-/// thread of its own, because it starts a runtime.
-fn http_client() -> Result<reqwest::blocking::Client, TelemetryError> {
-    let build = || {
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| TelemetryError::Client(error.into()))?
-            // What cannot be read of them is logged later: there is no log yet.
-            .with_root_certificates(system_roots().roots())
-            .with_no_client_auth();
-        let client = reqwest::blocking::Client::builder().tls_backend_preconfigured(tls).build();
-        client.map_err(|error| TelemetryError::Client(error.into()))
-    };
-    std::thread::scope(|scope| scope.spawn(build).join())
-        .unwrap_or_else(|_| Err(TelemetryError::Client("building it panicked".into())))
+    let queue = Arc::new(SpanQueue::new(traces.queue_size));
+    let exporter = Logged { exporter, cause, queue: Arc::clone(&queue), unlogged: AtomicU64::new(0) };
+    // It reads the other variables for batches.
+    let batches = BatchConfigBuilder::default().with_max_queue_size(traces.queue_size).build();
+    let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
+    Ok(SdkTracerProvider::builder()
+        .with_span_processor(Queued::new(processor, queue))
+        .with_resource(resource)
+        .build())
 }
 
 static EXPORTS: Repeated = Repeated::new("traces are exported again");
 
-/// Logs when exports fail, and when they work again.
+static QUEUE: Repeated = Repeated::new("the queue of spans has room again");
+
+/// Logs when spans are lost, and when exports work again.
 #[derive(Debug)]
-struct Logged(SpanExporter);
+struct Logged {
+    exporter: SpanExporter,
+    /// Why the last request over HTTP failed.
+    cause: Cause,
+    queue: Arc<SpanQueue>,
+    /// How many spans were lost by failed exports since the last line about them.
+    unlogged: AtomicU64,
+}
+
+impl Logged {
+    /// Logs the spans that found no room in the queue.
+    fn log_lost_in_queue(&self) {
+        if self.queue.lost() == 0 {
+            QUEUE.works();
+            return;
+        }
+        QUEUE.failed(|_| {
+            let spans = self.queue.take_lost();
+            tracing::warn!(spans, "spans are lost, because the queue was full: the collector is slower than spans are made; make it faster, raise OTEL_BSP_MAX_QUEUE_SIZE, or record fewer traces by OTEL_TRACES_SAMPLER");
+        });
+    }
+}
 
 impl Exporter for Logged {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
-        let exported = self.0.export(batch).await;
+        self.queue.leave(spans);
+        let exported = self.exporter.export(batch).await;
         match &exported {
             Ok(()) => EXPORTS.works(),
-            Err(error) => EXPORTS.failed(|times| {
-                tracing::warn!(times, spans, error = %error, "traces could not be exported, and are lost; check the collector and OTEL_EXPORTER_OTLP_ENDPOINT");
-            }),
+            Err(error) => {
+                self.unlogged.fetch_add(spans as u64, Ordering::Relaxed);
+                let cause = self.cause.take();
+                EXPORTS.failed(|times| {
+                    let spans = self.unlogged.swap(0, Ordering::Relaxed);
+                    let error = cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+                    tracing::warn!(times, spans, error = %error, "traces could not be exported, and are lost; check the collector and OTEL_EXPORTER_OTLP_ENDPOINT");
+                });
+            }
         }
+        self.log_lost_in_queue();
         exported
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.0.shutdown_with_timeout(timeout)
+        let spans = self.unlogged.swap(0, Ordering::Relaxed) + self.queue.take_lost();
+        if spans > 0 {
+            tracing::warn!(spans, "more spans were lost before the stop");
+        }
+        self.exporter.shutdown_with_timeout(timeout)
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.0.force_flush()
+        self.exporter.force_flush()
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.0.set_resource(resource);
+        self.exporter.set_resource(resource);
     }
 }

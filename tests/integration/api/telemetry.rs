@@ -11,7 +11,7 @@ use tonic::Request;
 
 use crate::api::harness::client::{Answer, body};
 use crate::api::harness::process::Place;
-use crate::api::harness::{Postgres, Sqlite, Store};
+use crate::api::harness::{Postgres, Sqlite, Store, eventually};
 use crate::support::collector::{Collector, attributes_of, hex};
 
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -178,6 +178,34 @@ async fn a_collector_that_is_not_there_delays_nothing_and_is_logged(
     process.wait_for(&id, "completed").await;
     process.wait_for_log("traces could not be exported").await;
     assert_eq!(process.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn spans_that_a_slow_collector_leaves_no_room_for_are_logged() {
+    // Takes connections, but never answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "200"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "1"),
+    ];
+    let place = Place::on(Sqlite, &variables);
+    let process = &place.serve().await;
+    let mut number = 0;
+    eventually("lost spans", || {
+        number += 1;
+        let key = format!("evt-{number}");
+        async move {
+            process.rest.accept(&key).await;
+            process.log().contains("spans are lost, because the queue was full").then_some(())
+        }
+    })
+    .await;
+    let log = process.log();
+    let failed = log.lines().find(|line| line.contains("traces could not be exported")).unwrap();
+    assert!(failed.contains("operation timed out"), "{failed}");
 }
 
 #[test]
