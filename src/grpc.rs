@@ -5,6 +5,7 @@ mod answer;
 mod calls;
 mod convert;
 mod operations;
+mod span;
 mod status;
 mod webhooks;
 mod work;

@@ -9,9 +9,9 @@ use tonic::codegen::http::{HeaderValue, Request, Response, StatusCode};
 use tower::{Layer, Service};
 
 use super::Api;
-use super::answer::count;
+use super::answer::{count, counted_method};
 use super::status::{status, trace_id_of};
-use crate::access::{Caller, need_of_call, operation_of_call};
+use crate::access::{Caller, need_of_call};
 use crate::connections::Connection;
 use crate::domain::error::Result;
 use crate::domain::trace::Traceparent;
@@ -62,8 +62,8 @@ where
             }
             Err(error) => {
                 let status = status(&error, &trace_id_of(traceparent(&request).as_ref()));
-                if let Some(operation) = operation_of_call(request.uri().path()) {
-                    count(&self.api.service, operation.method(), status.code());
+                if let Some(method) = counted_method(request.uri().path()) {
+                    count(&self.api.service, method, status.code());
                 }
                 Either::Right(ready(Ok(status.into_http())))
             }
@@ -77,7 +77,8 @@ fn admit(api: &Api, request: &Request<Body>) -> Result<Arc<Caller>> {
     api.service.access().admit(need_of_call(request.uri().path()), authorization, client)
 }
 
-fn traceparent(request: &Request<Body>) -> Option<Traceparent> {
+/// The caller's trace, from the header `traceparent`; none if it is absent or not valid.
+pub(super) fn traceparent(request: &Request<Body>) -> Option<Traceparent> {
     Traceparent::parse(request.headers().get("traceparent")?.to_str().ok()?)
 }
 

@@ -4,10 +4,11 @@ use std::future::Future;
 
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Code, Request, Response, Status};
-use tracing::Instrument;
-use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
+use super::span::{is_open, record_code, span_of_known};
 use super::{Api, status};
+use crate::access::{Operation, operation_of_call};
 use crate::domain::error::Result;
 use crate::domain::headers::KeptHeaders;
 use crate::domain::trace::Traceparent;
@@ -21,15 +22,21 @@ pub(super) type Answer<T> = std::result::Result<Response<T>, Status>;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Uncounted(pub(super) Code);
 
+/// The method of a call, as it is counted; none if it is not. Clients must not choose the labels of metrics.
+pub(super) fn counted_method(path: &str) -> Option<&'static str> {
+    let unmatched = || (!is_open(path)).then_some("unmatched");
+    operation_of_call(path).map(Operation::method).or_else(unmatched)
+}
+
 /// Counts a call with the code that the client gets.
 pub(super) fn count(service: &Service, method: &'static str, code: Code) {
     service.metrics().answered("grpc", method, &format!("{code:?}"));
 }
 
-/// Runs a call as [`run`] does, and counts it: at once if it failed, else when the memory for its answer is reserved.
+/// Runs a call in its span, converts its error to a status, and counts it: at once if it failed, else when the memory
+/// for its answer is reserved.
 pub(super) async fn answer<T, F>(
     api: &Api,
-    service: &'static str,
     method: &'static str,
     incoming: Option<Traceparent>,
     call: impl FnOnce(Traceparent) -> F,
@@ -37,49 +44,40 @@ pub(super) async fn answer<T, F>(
 where
     F: Future<Output = Result<T>>,
 {
-    match run(service, method, incoming, call).await {
+    let traceparent = trace::join(&Span::current(), incoming.as_ref());
+    let trace_id = traceparent.trace_id().to_owned();
+    match call(traceparent).await {
         Ok(answer) => {
             let mut answer = Response::new(answer);
             answer.extensions_mut().insert(Uncounted(Code::Ok));
             Ok(answer)
         }
-        Err(status) => {
+        Err(error) => {
+            let status = status::status(&error, &trace_id);
             count(&api.service, method, status.code());
             Err(status)
         }
     }
 }
 
-/// Runs a call in a span of the caller's trace, and converts its error to a status.
+/// Runs a request of a pipeline in a span of its own, in the caller's trace, and converts its error to a status. `call`
+/// is the method with its service.
 pub(super) async fn run<T, F>(
-    service: &'static str,
-    method: &'static str,
+    call: &'static str,
     incoming: Option<Traceparent>,
-    call: impl FnOnce(Traceparent) -> F,
+    request: impl FnOnce(Traceparent) -> F,
 ) -> std::result::Result<T, Status>
 where
     F: Future<Output = Result<T>>,
 {
-    let span = tracing::info_span!(
-        "call",
-        otel.name = format!("{service}/{method}"),
-        otel.kind = "server",
-        otel.status_code = Empty,
-        rpc.system = "grpc",
-        rpc.service = service,
-        rpc.method = method,
-        rpc.grpc.status_code = Empty,
-        hookbox.webhook.id = Empty,
-    );
+    let span = span_of_known(call);
     let traceparent = trace::join(&span, incoming.as_ref());
     let trace_id = traceparent.trace_id().to_owned();
-    let answer =
-        call(traceparent).instrument(span.clone()).await.map_err(|error| status::status(&error, &trace_id));
-    let code = answered_code(&answer);
-    span.record("rpc.grpc.status_code", i64::from(code as i32));
-    if matches!(code, Code::Internal | Code::Unavailable) {
-        span.record("otel.status_code", "ERROR");
-    }
+    let answer = request(traceparent)
+        .instrument(span.clone())
+        .await
+        .map_err(|error| status::status(&error, &trace_id));
+    record_code(&span, answered_code(&answer));
     answer
 }
 

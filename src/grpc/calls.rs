@@ -16,9 +16,11 @@ use tonic::codegen::http::{Request, Response};
 use tonic::transport::server::Connected;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
+use tracing::{Instrument as _, Span};
 
-use super::answer::{Uncounted, count};
+use super::answer::{Uncounted, count, counted_method};
 use super::proto::webhook_service_server::SERVICE_NAME;
+use super::span::{record_answer, span_of};
 use super::status::{cut_off, status, too_slow, trace_id_of};
 use super::{Api, MESSAGE_OVERHEAD_BYTES};
 use crate::access::operation_of_call;
@@ -68,13 +70,36 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let span = span_of(&request);
+        let answering = span.in_scope(|| self.answer(request));
+        if span.is_disabled() {
+            return answering;
+        }
+        let recorded = async move {
+            let answer = answering.await;
+            if let Ok(answer) = &answer {
+                record_answer(&Span::current(), answer);
+            }
+            answer
+        };
+        recorded.instrument(span).boxed()
+    }
+}
+
+impl<S> Calls<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send,
+{
+    fn answer(&mut self, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, S::Error>> {
         let Some(connection) = request.extensions().get::<Connection>() else {
             return self.inner.call(request).boxed();
         };
         let (in_progress, arriving) = connection.begin();
-        let operation = operation_of_call(request.uri().path());
-        let call =
-            operation.map(|operation| Call { service: self.api.service.clone(), method: operation.method() });
+        let is_operation = operation_of_call(request.uri().path()).is_some();
+        let method = counted_method(request.uri().path());
+        let call = method.map(|method| Call { service: self.api.service.clone(), method });
         let turn = match turn_of(connection, request.uri().path()) {
             Ok(turn) => turn,
             Err(error) => {
@@ -84,7 +109,7 @@ where
         };
         let arriving = Arc::new(arriving);
         // Health and reflection need no token, and may last: their connection may give way until they are answered.
-        let gives_way = call.is_none().then(|| Arc::clone(&arriving));
+        let gives_way = (!is_operation).then(|| Arc::clone(&arriving));
         let (arrival, due) = (self.api.bodies.arrival(), None);
         let messages =
             |inner| Body::new(Messages { inner, arrival, due, head: Head::default(), left: 0, arriving });

@@ -5,7 +5,7 @@ use std::future::Future;
 use tonic::Request;
 
 use super::answer::{Answer, answer, traceparent_of};
-use super::proto::operation_service_server::{OperationService, SERVICE_NAME};
+use super::proto::operation_service_server::OperationService;
 use super::{Api, convert, proto};
 use crate::domain::action::ActionReason;
 use crate::domain::error::Result;
@@ -38,7 +38,7 @@ impl Operations {
         F: Future<Output = Result<T>>,
     {
         let incoming = traceparent_of(&request);
-        answer(&self.0, SERVICE_NAME, method, incoming, |_| call(request.into_inner())).await
+        answer(&self.0, method, incoming, |_| call(request.into_inner())).await
     }
 }
 

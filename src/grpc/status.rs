@@ -19,7 +19,7 @@ const DOMAIN: &str = "hookbox";
 
 /// The most bytes of a text in a status. A status is sent in headers, and clients refuse headers of more than
 /// 8 or 16 KiB; the encoded status has the text up to three times.
-const MAX_TEXT_BYTES: usize = 2_000;
+pub(super) const MAX_TEXT_BYTES: usize = 2_000;
 
 reasons! {
     /// Why gRPC refuses a call before calling the service.
@@ -86,9 +86,9 @@ pub(super) fn status(error: &Error, trace_id: &str) -> Status {
     Status::with_error_details(code, cut(error.detail(), MAX_TEXT_BYTES), details)
 }
 
-/// The trace id of a call: the caller's, or a random one.
+/// The trace id of the call that is answered. Without an exporter, the caller's, or a random one.
 pub(super) fn trace_id_of(incoming: Option<&Traceparent>) -> String {
-    trace::join(&tracing::Span::none(), incoming).trace_id().to_owned()
+    trace::join(&tracing::Span::current(), incoming).trace_id().to_owned()
 }
 
 /// Adds our error details to a response whose status tonic made itself, and has it counted. Leaves any other response

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::answer::{Answer, answer, answered_code, count, headers_of, kept_headers_of, run, traceparent_of};
 use super::proto::submit_webhooks_response::Result as PipelineResult;
-use super::proto::webhook_service_server::{SERVICE_NAME, WebhookService};
+use super::proto::webhook_service_server::WebhookService;
 use super::{Api, convert, proto, status};
 use crate::domain::action::ActionReason;
 use crate::domain::error::{Error, Result};
@@ -28,8 +28,9 @@ use crate::service::{Service, apart};
 /// How many requests of one stream are processed at once. Until one is done, the stream is not read further.
 const PIPELINE_DEPTH: usize = 256;
 
-/// The method of a pipeline.
+/// The method of a pipeline, without and with its service.
 const PIPELINE: &str = "SubmitWebhooks";
+const PIPELINE_CALL: &str = "hookbox.v1.WebhookService/SubmitWebhooks";
 
 /// The implementation of `WebhookService`.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ impl Webhooks {
     where
         F: Future<Output = Result<T>>,
     {
-        answer(&self.0, SERVICE_NAME, method, incoming, call).await
+        answer(&self.0, method, incoming, call).await
     }
 
     async fn submit(
@@ -91,7 +92,7 @@ impl Webhooks {
     ) -> proto::SubmitWebhooksResponse {
         let idempotency_key = request.idempotency_key.clone();
         let mut refusal = None;
-        let answer = run(SERVICE_NAME, PIPELINE, incoming, |traceparent| async {
+        let answer = run(PIPELINE_CALL, incoming, |traceparent| async {
             self.submit(request, &metadata, kept, traceparent).await.inspect_err(|error| {
                 refusal = Some(proto::SubmitError {
                     code: status::code_of(error.reason()) as i32,

@@ -7,7 +7,7 @@ use prost::Message as _;
 use tonic::{Request, Response};
 
 use super::answer::{Answer, answer, traceparent_of};
-use super::proto::work_service_server::{SERVICE_NAME, WorkService};
+use super::proto::work_service_server::WorkService;
 use super::{Api, convert, proto};
 use crate::domain::error::Result;
 use crate::service::apart;
@@ -33,7 +33,7 @@ impl Work {
         F: Future<Output = Result<T>>,
     {
         let incoming = traceparent_of(&request);
-        answer(&self.0, SERVICE_NAME, method, incoming, |_| call(request.into_inner())).await
+        answer(&self.0, method, incoming, |_| call(request.into_inner())).await
     }
 }
 

@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use rstest::rstest;
 use tonic::Request;
+use tonic_types::StatusExt as _;
 
 use crate::api::harness::client::{Answer, body};
 use crate::api::harness::process::Place;
@@ -16,6 +17,8 @@ use crate::support::collector::{Collector, attributes_of, hex};
 
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SENDER_SPAN: &str = "00f067aa0ba902b7";
+
+const ADMIN: &str = "correct-horse-battery-staple";
 
 #[rstest]
 #[tokio::test]
@@ -89,11 +92,52 @@ async fn a_call_belongs_to_the_trace_of_its_caller_too(#[values(Sqlite, Postgres
     assert_eq!(server.name, "hookbox.v1.WebhookService/SubmitWebhook");
     assert_eq!(hex(&server.parent_span_id), SENDER_SPAN);
     let attributes = attributes_of(&server.attributes);
-    assert_eq!(attributes["rpc.system"], "grpc");
-    assert_eq!(attributes["rpc.method"], "SubmitWebhook");
-    assert_eq!(attributes["rpc.grpc.status_code"], "0");
+    assert_eq!(attributes["rpc.system.name"], "grpc");
+    assert_eq!(attributes["rpc.method"], "hookbox.v1.WebhookService/SubmitWebhook");
+    assert_eq!(attributes["rpc.response.status_code"], "OK");
     assert_eq!(attributes["hookbox.webhook.id"], id);
     assert_eq!(one(&spans, SpanKind::Consumer).parent_span_id, server.span_id);
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_at_once_has_a_span_in_the_trace_that_its_error_names() {
+    let collector = Collector::start().await;
+    let endpoint = collector.endpoint();
+    let place = Place::new(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("HOOKBOX_ADMIN_TOKEN", ADMIN)]);
+    let process = place.serve().await;
+    let channel = place.channel().await;
+    let refused_at = async |path: &str| {
+        let mut client = tonic::client::Grpc::new(channel.clone());
+        client.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<proto::GetReplayRequest, proto::GetStatsResponse>::default();
+        // The methods of webhooks have a text where this message has a number.
+        let mut request = Request::new(proto::GetReplayRequest { number: 1 });
+        if path.ends_with("GetStatus") {
+            let token = format!("Bearer {ADMIN}").parse().unwrap();
+            request.metadata_mut().insert("authorization", token);
+        }
+        let status = client.unary(request, path.parse().unwrap(), codec).await.unwrap_err();
+        status.get_details_error_info().expect("an ErrorInfo").metadata["trace_id"].clone()
+    };
+    let no_token = refused_at("/hookbox.v1.WebhookService/GetStats").await;
+    let undecodable = refused_at("/hookbox.v1.WebhookService/GetStatus").await;
+    let unknown = refused_at("/other.Service/Do").await;
+    assert_eq!(process.terminate().await, Some(0));
+
+    let (stats, status) = ("hookbox.v1.WebhookService/GetStats", "hookbox.v1.WebhookService/GetStatus");
+    for (trace_id, name, method, code) in [
+        (no_token, stats, stats, "UNAUTHENTICATED"),
+        (undecodable, status, status, "INVALID_ARGUMENT"),
+        (unknown, "grpc", "_OTHER", "UNIMPLEMENTED"),
+    ] {
+        let spans = collector.spans_of(&trace_id);
+        let span = one(&spans, SpanKind::Server);
+        let attributes = attributes_of(&span.attributes);
+        let recorded = (attributes["rpc.method"].as_str(), attributes["rpc.response.status_code"].as_str());
+        assert_eq!((span.name.as_str(), recorded), (name, (method, code)));
+        let error = attributes.get("error.type").map(String::as_str);
+        assert_eq!(error, (code == "UNIMPLEMENTED").then_some(code), "{attributes:#?}");
+    }
 }
 
 #[rstest]

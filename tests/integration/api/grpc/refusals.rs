@@ -227,6 +227,7 @@ async fn an_unknown_method_is_refused_with_its_reason() {
         let status = client.unary(request, path.parse().unwrap(), codec).await.unwrap_err();
         refused(&status, Code::Unimplemented, "UNKNOWN_METHOD");
     }
+    assert!(are_counted(&hookbox, 2, "unmatched", "Unimplemented").await);
 }
 
 /// A message that no method of webhooks can decode: it has a number where they have a text.

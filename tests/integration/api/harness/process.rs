@@ -97,7 +97,13 @@ impl Place {
 
     /// A client of the contract.
     pub(crate) async fn grpc(&self) -> WebhookServiceClient<Channel> {
-        WebhookServiceClient::connect(format!("http://127.0.0.1:{}", self.grpc)).await.unwrap()
+        WebhookServiceClient::new(self.channel().await)
+    }
+
+    /// A connection for calls.
+    pub(crate) async fn channel(&self) -> Channel {
+        let address = format!("http://127.0.0.1:{}", self.grpc);
+        Channel::from_shared(address).unwrap().connect().await.unwrap()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
