@@ -57,6 +57,7 @@ use self::without_body::WithoutBody;
 use crate::connections::Bodies;
 use crate::domain::action::ActionReason;
 use crate::domain::error::{Error, Result, cut};
+use crate::domain::host::Scheme;
 use crate::domain::trace::Traceparent;
 use crate::service::Service;
 use crate::telemetry::trace;
@@ -229,7 +230,7 @@ async fn method_not_allowed(request: Request) -> Response {
 async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route_name = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let span = span_of(&request, route_name);
+    let span = span_of(&request, route.as_ref().map(MatchedPath::as_str));
     let incoming =
         request.headers().get("traceparent").and_then(|value| Traceparent::parse(value.to_str().ok()?));
     let traceparent = trace::join(&span, incoming.as_ref());
@@ -243,29 +244,58 @@ async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Re
     let status = response.status();
     span.record("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
+        span.record("error.type", status.as_str());
         span.record("otel.status_code", "ERROR");
     }
     api.service.metrics().answered("rest", route_name, status.as_str());
     response
 }
 
-/// The span of a request at a route.
-fn span_of(request: &Request, route: &str) -> Span {
-    // Both can be as long as a head.
-    let method = cut(request.method().as_str(), MAX_TEXT_BYTES);
-    let path = cut(request.uri().path(), MAX_TEXT_BYTES);
+/// The span of a request, with the names and attributes of the OpenTelemetry conventions for servers of HTTP
+/// (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span>). `route` is none if there is no such
+/// path.
+fn span_of(request: &Request, route: Option<&str>) -> Span {
+    let method = request.method();
+    // Nothing of this is computed while spans are not exported. Method and path can be as long as a head.
     tracing::info_span!(
         "request",
-        otel.name = format!("{method} {route}"),
+        otel.name = span_name(known(method), route),
         otel.kind = "server",
         otel.status_code = Empty,
-        http.request.method = &*method,
+        http.request.method = known(method).unwrap_or("_OTHER"),
+        http.request.method_original =
+            known(method).is_none().then(|| cut(method.as_str(), MAX_TEXT_BYTES)).as_deref(),
         http.route = route,
-        url.path = &*path,
+        url.scheme = request.extensions().get().copied().unwrap_or(Scheme::Http).as_str(),
+        url.path = &*cut(request.uri().path(), MAX_TEXT_BYTES),
         http.response.status_code = Empty,
+        error.r#type = Empty,
         hookbox.source = Empty,
         hookbox.webhook.id = Empty,
     )
+}
+
+/// The name of a span. Clients must not choose it.
+fn span_name(method: Option<&str>, route: Option<&str>) -> String {
+    let method = method.unwrap_or("HTTP");
+    route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"))
+}
+
+/// The name of a method of HTTP (RFC 9110 and RFC 5789); none of any other.
+fn known(method: &Method) -> Option<&str> {
+    let is_known = matches!(
+        *method,
+        Method::CONNECT
+            | Method::DELETE
+            | Method::GET
+            | Method::HEAD
+            | Method::OPTIONS
+            | Method::PATCH
+            | Method::POST
+            | Method::PUT
+            | Method::TRACE
+    );
+    is_known.then_some(method.as_str())
 }
 
 /// A response with a JSON body; 500 if the body cannot be serialized.

@@ -10,6 +10,7 @@ mod output;
 mod pipes;
 mod process;
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::ExitStatus;
@@ -61,13 +62,19 @@ impl Exec {
                     retry(format!("the program was started, but cannot be waited for: {error}"))
                 })
             });
+        // Of a program that could not be started, or not be waited for.
+        let mut error_type = Cow::Borrowed("io");
         let ran = ran.and_then(|ended| {
+            error_type = "signal".into();
             if let Some(code) = ended.status.code() {
                 span.record("process.exit.code", code);
+                error_type = code.to_string().into();
             }
             outcome(ended, program)
         });
-        if ran.is_err() {
+        if let Err(failure) = &ran {
+            let was_stopped = matches!(failure, Failure::Stopped);
+            span.record("error.type", if was_stopped { "stopped" } else { &*error_type });
             span.record("otel.status_code", "ERROR");
         }
         ran
@@ -87,18 +94,19 @@ impl Handler for Exec {
     }
 }
 
-/// The span of a run, with the attributes of the OpenTelemetry conventions for processes
-/// (<https://opentelemetry.io/docs/specs/semconv/resource/process/>).
+/// The span of a run, with the name and attributes of the OpenTelemetry conventions for callers of programs
+/// (<https://opentelemetry.io/docs/specs/semconv/cli/cli-spans/#client-caller-spans>).
 fn span_of(program: &str) -> Span {
     let executable = Path::new(program).file_name().map_or(program.into(), |name| name.to_string_lossy());
     tracing::info_span!(
         "exec",
         otel.name = %executable,
-        otel.kind = "internal",
+        otel.kind = "client",
         otel.status_code = Empty,
         process.executable.name = %executable,
         process.pid = Empty,
         process.exit.code = Empty,
+        error.r#type = Empty,
     )
 }
 

@@ -9,6 +9,7 @@ use opentelemetry::trace::{Span as _, SpanBuilder, SpanKind, Status as SpanStatu
 use opentelemetry::{KeyValue, global};
 
 use super::trace;
+use crate::domain::attempt::Outcome;
 use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
 use crate::domain::trace::Traceparent;
@@ -38,6 +39,8 @@ pub struct PulledAttempt<'a> {
     pub finished_at: Timestamp,
     /// The status of the job after the attempt.
     pub status: Status,
+    /// How the attempt ended.
+    pub outcome: Outcome,
     /// Why the attempt failed; none if it completed.
     pub error: Option<&'a str>,
 }
@@ -75,6 +78,7 @@ impl PulledAttempt<'_> {
             KeyValue::new("hookbox.status", self.status.as_str()),
         ]);
         if let Some(error) = self.error {
+            span.set_attribute(KeyValue::new("error.type", self.outcome.as_str()));
             span.set_attribute(KeyValue::new("error.message", error.to_owned()));
             span.set_status(SpanStatus::error(""));
         }

@@ -248,6 +248,7 @@ fn tell(job: &ClaimedJob, span: &Span, concluded: &Conclusion) {
         "an attempt ended"
     );
     let Some(error) = &concluded.error else { return };
+    span.record("error.type", concluded.outcome.as_str());
     span.record("otel.status_code", "ERROR");
     span.record("error.message", error.as_str());
     let trace_id = job.traceparent.trace_id();
@@ -256,6 +257,7 @@ fn tell(job: &ClaimedJob, span: &Span, concluded: &Conclusion) {
 
 /// Records in the span, and logs, that the handler of an abandoned attempt has returned.
 fn tell_late(started: &Started, span: &Span) {
+    span.record("error.type", "abandoned");
     span.record("otel.status_code", "ERROR");
     span.record("error.message", "the handler returned after its attempt was abandoned");
     let job = &started.job;
@@ -278,6 +280,7 @@ fn attempt_span(job: &ClaimedJob, handler: &str) -> Span {
         otel.name = format!("process {}", job.source),
         otel.kind = "consumer",
         otel.status_code = Empty,
+        error.r#type = Empty,
         error.message = Empty,
         messaging.system = "hookbox",
         messaging.operation.name = "process",

@@ -154,6 +154,7 @@ impl Service {
             started_at: finish.started_at,
             finished_at: finish.finished_at,
             status: finish.next,
+            outcome: finish.outcome,
             error,
         }
         .record();

@@ -45,6 +45,7 @@ async fn the_request_and_the_attempt_belong_to_the_trace_of_the_sender(
     let attributes = attributes_of(&server.attributes);
     assert_eq!(attributes["http.request.method"], "POST");
     assert_eq!(attributes["http.route"], "/v1/webhooks");
+    assert_eq!(attributes["url.scheme"], "http");
     assert_eq!(attributes["http.response.status_code"], "202");
     assert_eq!(attributes["hookbox.webhook.id"], id);
 
@@ -68,6 +69,40 @@ async fn the_request_and_the_attempt_belong_to_the_trace_of_the_sender(
     }
     assert!(attributes["hookbox.queue_wait_seconds"].parse::<f64>().unwrap() >= 0.0);
     assert_eq!(collector.service_names(), ["hookbox"]);
+}
+
+#[tokio::test]
+async fn clients_do_not_choose_the_names_of_spans_and_errors_of_hookbox_have_a_type() {
+    let collector = Collector::start().await;
+    let endpoint = collector.endpoint();
+    let place = Place::new(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("HOOKBOX_MAX_BACKLOG", "1")]);
+    std::fs::write(place.path("hookbox.toml"), "[[routes]]\nname = \"orders\"\nhandler = \"pull\"\n")
+        .unwrap();
+    let process = place.serve().await;
+    process.rest.accept("evt-001").await;
+    for (method, path, trace_id) in [
+        ("FROB", "/v1/webhooks", "00000000000000000000000000000001"),
+        ("POST", "/nothing", "00000000000000000000000000000002"),
+    ] {
+        let request = process.rest.request(method.parse().unwrap(), path);
+        Answer::of(request.header("traceparent", format!("00-{trace_id}-{SENDER_SPAN}-01"))).await;
+    }
+    let full = process.rest.submission(body("evt-002", "order.created", "{}"));
+    let full = Answer::of(full.header("traceparent", format!("00-{TRACE_ID}-{SENDER_SPAN}-01"))).await;
+    assert_eq!(full.status, 503);
+    assert_eq!(process.terminate().await, Some(0));
+
+    let span_of = |trace_id: &str| {
+        let spans = collector.spans_of(trace_id);
+        let span = one(&spans, SpanKind::Server);
+        (span.name.clone(), attributes_of(&span.attributes))
+    };
+    let (name, attributes) = span_of("00000000000000000000000000000001");
+    let methods = ["http.request.method", "http.request.method_original"].map(|name| &*attributes[name]);
+    assert_eq!((name.as_str(), methods), ("HTTP /v1/webhooks", ["_OTHER", "FROB"]));
+    let (name, attributes) = span_of("00000000000000000000000000000002");
+    assert_eq!((name.as_str(), attributes.get("http.route")), ("POST", None));
+    assert_eq!(span_of(TRACE_ID).1["error.type"], "503");
 }
 
 #[rstest]
@@ -176,7 +211,9 @@ async fn every_attempt_is_a_span_of_the_trace_and_a_failed_one_says_why(
     for attempt in &attempts {
         assert_eq!(attempt.parent_span_id, server.span_id);
         assert_eq!(attempt.status.clone().unwrap_or_default().code(), StatusCode::Error);
-        let error = attributes_of(&attempt.attributes).remove("error.message").unwrap_or_default();
+        let attributes = attributes_of(&attempt.attributes);
+        assert_eq!(attributes["error.type"], "failed");
+        let error = &attributes["error.message"];
         assert!(error.contains("this failure was simulated"), "{error:?}");
     }
     assert_eq!(collector.service_names(), ["my-inbox"]);

@@ -294,11 +294,25 @@ async fn a_run_of_a_program_is_a_span_below_its_attempt_and_the_program_continue
         assert!(found.next().is_none(), "{spans:#?}");
         span
     };
-    let (attempt, run) = (one(SpanKind::Consumer), one(SpanKind::Internal));
+    let (attempt, run) = (one(SpanKind::Consumer), one(SpanKind::Client));
     assert_eq!(run.name, "sh");
     assert_eq!(run.parent_span_id, attempt.span_id);
     let attributes = attributes_of(&run.attributes);
     assert_eq!(attributes["process.executable.name"], "sh");
     assert_eq!(attributes["process.exit.code"], "0");
     assert_eq!(webhook["result"], format!("00-{trace_id}-{}-01\n", hex(&run.span_id)));
+}
+
+#[tokio::test]
+async fn the_span_of_a_run_that_failed_has_its_exit_code_as_the_type_of_its_error() {
+    let collector = Collector::start().await;
+    let place = Place::on(Sqlite, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())]);
+    std::fs::write(place.path("hookbox.toml"), script("exit 3", &[], "retry = { attempts = 1 }")).unwrap();
+    let process = place.serve().await;
+    let id = process.rest.accept("evt-001").await;
+    let webhook = process.wait_for(&id, "dead_lettered").await;
+    assert_eq!(process.terminate().await, Some(0));
+    let spans = collector.spans_of(webhook["trace_id"].as_str().unwrap());
+    let run = spans.iter().find(|span| span.kind == SpanKind::Client as i32).unwrap();
+    assert_eq!(attributes_of(&run.attributes)["error.type"], "3");
 }

@@ -59,7 +59,8 @@ async fn an_attempt_of_a_worker_has_a_span_like_one_that_hookbox_runs(
     assert_eq!((&pulled.name, &pulled.parent_span_id), (&run.name, &run.parent_span_id));
     assert!(pulled.start_time_unix_nano <= pulled.end_time_unix_nano);
     assert_eq!(pulled.status.unwrap_or_default().code(), StatusCode::Error);
-    assert_eq!(attributes_of(&pulled.attributes)["error.message"], "no");
+    let attributes = attributes_of(&pulled.attributes);
+    assert_eq!((attributes["error.type"].as_str(), attributes["error.message"].as_str()), ("failed", "no"));
     assert_eq!(of_pulled.remove("hookbox.worker").as_deref(), Some("host-1"));
     assert_eq!(of_pulled["hookbox.handler"], "pull");
     assert_eq!(of_pulled["hookbox.status"], "dead_lettered");
