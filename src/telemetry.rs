@@ -87,6 +87,9 @@ impl Telemetry {
         let spans = traces
             .as_ref()
             .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("hookbox")))
+            // Places in the code of hookbox, its threads, and times of its tasks: of no use to operators.
+            .map(|layer| layer.with_location(false).with_target(false).with_threads(false))
+            .map(|layer| layer.with_tracked_inactivity(false))
             // Only spans of hookbox are exported, not those of the exporter's own calls.
             .map(|layer| layer.with_filter(EnvFilter::new("off,hookbox=info")));
         let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);

@@ -48,6 +48,9 @@ async fn the_request_and_the_attempt_belong_to_the_trace_of_the_sender(
     assert_eq!(attributes["url.scheme"], "http");
     assert_eq!(attributes["http.response.status_code"], "202");
     assert_eq!(attributes["hookbox.webhook.id"], id);
+    let others = ["code.", "thread.", "target", "busy_ns", "idle_ns"];
+    let is_other = |name: &String| others.iter().any(|other| name.starts_with(other));
+    assert!(!attributes.keys().any(is_other), "nothing about the inside of hookbox in {attributes:#?}");
 
     let attempt = one(&spans, SpanKind::Consumer);
     assert_eq!(attempt.name, "process default");

@@ -49,7 +49,7 @@ async fn an_attempt_of_a_worker_has_a_span_like_one_that_hookbox_runs(
     let mut by_route: BTreeMap<String, _> = attempts
         .map(|span| {
             let mut attributes = attributes_of(&span.attributes);
-            // Others are those of `tracing`.
+            // The others are about the error.
             attributes.retain(|name, _| name.starts_with("messaging.") || name.starts_with("hookbox."));
             (attributes["hookbox.route"].clone(), (span, attributes))
         })
