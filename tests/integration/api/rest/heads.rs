@@ -1,4 +1,4 @@
-//! Heads of requests that are too long.
+//! Heads of requests that are too long, or have too many headers.
 
 use std::time::Duration;
 
@@ -10,6 +10,9 @@ use crate::api::harness::{Hookbox, Sqlite};
 
 /// The most bytes of a head.
 const HEAD_BYTES: usize = 64 * 1024;
+
+/// The most headers of a head.
+const HEADERS: usize = 256;
 
 /// How long an answer may take.
 const SOON: Duration = Duration::from_secs(10);
@@ -34,4 +37,15 @@ async fn a_head_of_64_kib_without_an_end_is_answered_431(#[case] begin: &str, #[
     assert_eq!(answer_to(&hookbox, begin, HEAD_BYTES, "").await, "HTTP/1.1 431");
     assert_eq!(answer_to(&hookbox, begin, HEAD_BYTES / 2, end).await, "HTTP/1.1 200");
     assert_eq!(hookbox.rest.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_head_may_have_256_headers() {
+    let hookbox = Hookbox::start(Sqlite);
+    for (headers, status) in [(HEADERS, "HTTP/1.1 200"), (HEADERS + 1, "HTTP/1.1 431")] {
+        // One of them is `Host`.
+        let others = (1..headers).map(|number| format!("X-{number}: x\r\n")).collect::<String>();
+        let head = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{others}");
+        assert_eq!(answer_to(&hookbox, &head, head.len() + 2, "\r\n").await, status, "{headers} headers");
+    }
 }
