@@ -55,6 +55,15 @@ pub struct Options {
     pub seed: u64,
 }
 
+/// The attempts that are left when a pool has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Those that have not ended.
+    pub running: usize,
+    /// Those that have ended, or were not started, but whose outcomes the store has not taken.
+    pub unrecorded: usize,
+}
+
 /// What the parts of a pool share.
 struct Shared {
     store: Arc<dyn JobQueue>,
@@ -149,9 +158,9 @@ impl Pool {
     }
 
     /// Stops claiming jobs, and gives running attempts `grace` to finish. Then tells the attempts that are
-    /// left to stop, and waits up to `STOP_TIME`. Returns how many attempts still run after that. Once a vital task has
+    /// left to stop, and waits up to `STOP_TIME`. Returns the attempts that are left after that. Once a vital task has
     /// panicked, attempts get no more grace: their outcomes may not be recorded, or their leases not be renewed.
-    pub async fn shutdown(self, grace: Duration) -> usize {
+    pub async fn shutdown(self, grace: Duration) -> Left {
         let shared = &self.shared;
         shared.draining.cancel();
         // A claim in progress must end first, so that the wait below includes its jobs.
@@ -173,7 +182,7 @@ impl Pool {
         // Tried a last time here: otherwise these jobs wait until their leases expire.
         dispatcher::give_back_unheld(shared, Duration::MAX).await;
         shared.queue.close();
-        shared.slots.len()
+        shared.slots.left()
     }
 }
 

@@ -23,7 +23,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::tasks::restarted;
 use crate::tls::{self, Certificates};
 use crate::worker::purger::Purger;
-use crate::worker::{self, Pool};
+use crate::worker::{self, Left, Pool};
 
 /// The parts that run beside the servers.
 pub(super) struct Parts {
@@ -122,15 +122,27 @@ impl Parts {
         let (left, ()) = tokio::join!(stopped, served);
         // After the last attempt and the last outcome of a worker, because they may have made dead letters.
         alerter.stop().await;
-        if left > 0 {
-            tracing::warn!(
-                attempts = left,
-                "some handlers did not stop; their jobs are taken over by another process"
-            );
-        }
+        tell(left);
         // A claim for a worker may be in progress.
         let _ = leasing.await;
         store.close().await;
+    }
+}
+
+/// Logs which attempts are left.
+fn tell(left: Left) {
+    let Left { running, unrecorded } = left;
+    if running > 0 {
+        tracing::warn!(
+            attempts = running,
+            "some handlers did not stop; their jobs are taken over by another process"
+        );
+    }
+    if unrecorded > 0 {
+        tracing::warn!(
+            attempts = unrecorded,
+            "the store did not take some outcomes before the stop; jobs whose outcomes are not stored are taken over by another process"
+        );
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::Left;
 use super::started::Started;
 use crate::domain::attempt::Lease;
 use crate::domain::clock::Signal;
@@ -184,6 +185,16 @@ impl Slots {
     pub(super) fn len(&self) -> usize {
         let taken = self.lock();
         taken.attempts.len() + taken.reserved
+    }
+
+    /// The same jobs, by whether their attempts have ended.
+    pub(super) fn left(&self) -> Left {
+        let taken = self.lock();
+        let has_ended = |running: &&Running| {
+            running.route.is_none() || running.started.as_ref().is_some_and(|started| started.has_ended())
+        };
+        let unrecorded = taken.attempts.values().filter(has_ended).count();
+        Left { running: taken.attempts.len() + taken.reserved - unrecorded, unrecorded }
     }
 
     /// Notes that these leases were renewed, until `held_until`.

@@ -1,4 +1,4 @@
-//! A pool one of whose tasks panics.
+//! A pool one of whose tasks panics, or whose store does not answer.
 
 use std::sync::Mutex;
 
@@ -19,16 +19,31 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Much longer than that, even if time passes a thousand times as fast.
 const GRACE: Duration = Duration::from_secs(100_000);
 
-/// A queue with one job. One of its calls panics.
+/// What a call of the queue does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Panics(&'static str),
+    /// No outcome is answered.
+    TakesNoOutcome,
+}
+
+/// A queue with one job and a fault.
 #[derive(Debug)]
 struct Faulty {
-    call: &'static str,
+    fault: Fault,
     job: Mutex<Option<ClaimedJob>>,
+    /// Notified when it is given outcomes.
+    finishing: Notify,
 }
 
 impl Faulty {
-    fn called(&self, call: &str) {
-        assert_ne!(call, self.call, "the fault of this test");
+    fn with(fault: Fault) -> Arc<Self> {
+        let job = Mutex::new(Some(job(1, RouteName::DEFAULT)));
+        Arc::new(Self { fault, job, finishing: Notify::new() })
+    }
+
+    fn called(&self, call: &'static str) {
+        assert_ne!(Fault::Panics(call), self.fault, "the fault of this test");
     }
 }
 
@@ -42,6 +57,10 @@ impl JobQueue for Faulty {
 
     async fn finish(&self, _worker: &str, finishes: Vec<Finish>) -> Result<Vec<bool>> {
         self.called("finish");
+        self.finishing.notify_one();
+        if self.fault == Fault::TakesNoOutcome {
+            std::future::pending::<()>().await;
+        }
         Ok(vec![true; finishes.len()])
     }
 
@@ -80,25 +99,27 @@ async fn while_time_passes(clock: &ManualClock, ready: impl Future<Output = ()>)
     tokio::time::timeout(DEADLINE, passing).await.expect("it is ready in time");
 }
 
+/// A pool with one thread.
+fn start(queue: Arc<Faulty>, clock: &Arc<ManualClock>, metrics: &Arc<Metrics>) -> Pool {
+    let policies = Arc::new(Policies::new([Policy::unlimited(RouteName::default())]));
+    let pool = Pool::start(
+        queue,
+        Registry::default(),
+        Arc::new(PoliciesInForce::new(policies)),
+        Arc::clone(clock) as _,
+        Arc::clone(metrics),
+        Options { workers: 1, worker: "worker-1".into(), lease: Duration::from_secs(30), seed: 1 },
+    );
+    pool.expect("starts")
+}
+
 #[tokio::test]
 async fn without_one_of_its_tasks_a_pool_claims_no_more_and_its_process_has_to_stop() {
     // The dispatcher, the recorder and the upkeep.
     for call in ["claim", "finish", "follow_clock"] {
         let (clock, metrics) =
             (Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)), Arc::new(Metrics::default()));
-        let queue = Arc::new(Faulty { call, job: Mutex::new(Some(job(1, RouteName::DEFAULT))) });
-        let policies = Arc::new(Policies::new([Policy::unlimited(RouteName::default())]));
-        let options =
-            Options { workers: 1, worker: "worker-1".into(), lease: Duration::from_secs(30), seed: 1 };
-        let pool = Pool::start(
-            queue,
-            Registry::default(),
-            Arc::new(PoliciesInForce::new(policies)),
-            Arc::clone(&clock) as _,
-            Arc::clone(&metrics),
-            options,
-        );
-        let pool = pool.expect("starts");
+        let pool = start(Faulty::with(Fault::Panics(call)), &clock, &metrics);
         assert_eq!(metrics.workers().total, 1, "{call}");
         while_time_passes(&clock, metrics.vital_tasks().failed()).await;
         assert_eq!(metrics.workers().total, 0, "{call}");
@@ -108,4 +129,17 @@ async fn without_one_of_its_tasks_a_pool_claims_no_more_and_its_process_has_to_s
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn an_attempt_whose_outcome_the_store_does_not_take_is_not_left_as_a_running_one() {
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let queue = Faulty::with(Fault::TakesNoOutcome);
+    let pool = start(Arc::clone(&queue), &clock, &Arc::default());
+    while_time_passes(&clock, queue.finishing.notified()).await;
+    while_time_passes(&clock, async {
+        let left = pool.shutdown(Duration::ZERO).await;
+        assert_eq!(left, Left { running: 0, unrecorded: 1 });
+    })
+    .await;
 }

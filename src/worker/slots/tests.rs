@@ -83,6 +83,23 @@ fn an_attempt_keeps_its_lease_until_its_outcome_is_on_disk() {
 }
 
 #[test]
+fn attempts_that_are_left_are_told_apart_by_whether_they_have_ended() {
+    let slots = Slots::new(THREADS);
+    let (reserved, _) = slots.reserve();
+    let jobs = [job(1, "a"), job(2, "a"), job(3, "a")];
+    slots.begin(reserved, &jobs, Duration::MAX);
+    let attempts = jobs.each_ref().map(|job| started(job, None));
+    assert!(attempts.iter().all(|attempt| slots.start(attempt, Duration::ZERO)));
+    assert_eq!(slots.left(), Left { running: 3, unrecorded: 0 });
+    // The recorder has the outcome of the first one, and no room for that of the second.
+    assert!(attempts[0].returns() && attempts[1].returns());
+    slots.free([jobs[0].lease]);
+    assert_eq!(slots.left(), Left { running: 1, unrecorded: 2 });
+    slots.end([jobs[0].lease]);
+    assert_eq!(slots.left(), Left { running: 1, unrecorded: 1 });
+}
+
+#[test]
 fn a_handler_starts_only_while_its_lease_is_surely_held() {
     let slots = Slots::new(THREADS);
     let (reserved, _) = slots.reserve();
