@@ -115,7 +115,7 @@ fn claim_file(path: &Path, connection: &mut SqliteConnection) -> Result<(), Open
     let failed = |source: diesel::result::Error| match source.to_string().as_str() {
         // The text of SQLITE_NOTADB. Diesel does not pass its code on.
         "file is not a database" => OpenError::NoDatabase(path.to_owned()),
-        _ => OpenError::Setup { path: path.to_owned(), source },
+        _ => failed_setup(path, source),
     };
     let (id, objects) = SelectApplication {}.get_result::<(i64, i64)>(connection).map_err(failed)?;
     match (id, objects) {
@@ -251,9 +251,18 @@ fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
 /// Runs each pragma as a statement of its own, because SQLite ignores some pragmas in a text of several
 /// statements.
 fn set_up(path: &Path, connection: &mut SqliteConnection, pragmas: &[String]) -> Result<(), OpenError> {
-    pragmas.iter().try_for_each(|pragma| {
-        connection.batch_execute(pragma).map_err(|source| OpenError::Setup { path: path.to_owned(), source })
-    })
+    pragmas
+        .iter()
+        .try_for_each(|pragma| connection.batch_execute(pragma).map_err(|source| failed_setup(path, source)))
+}
+
+fn failed_setup(path: &Path, source: diesel::result::Error) -> OpenError {
+    let path = path.to_owned();
+    match source.to_string().as_str() {
+        // The text of SQLITE_CANTOPEN.
+        "unable to open database file" => OpenError::Files { path, source },
+        _ => OpenError::Setup { path, source },
+    }
 }
 
 enum LibraryFault {

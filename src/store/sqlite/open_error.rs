@@ -33,12 +33,28 @@ pub enum OpenError {
     )]
     Foreign(PathBuf),
     /// SQLite refused the file.
-    #[error("cannot open {} as a SQLite database", .path.display())]
+    #[error(
+        "cannot open {} as a SQLite database; raise the limit on open files (`ulimit -n`) if it is low, and check the \
+         rights of the file and its folder",
+        .path.display()
+    )]
     Connect {
         /// The file.
         path: PathBuf,
         /// The error of SQLite.
         source: diesel::ConnectionError,
+    },
+    /// SQLite cannot open the file, its write-ahead log or the index of the log.
+    #[error(
+        "cannot open {file} or what lies beside it ({file}-wal, {file}-shm); raise the limit on open files (`ulimit -n`) \
+         if it is low, and check the rights of these files and of their folder",
+        file = .path.display()
+    )]
+    Files {
+        /// The file.
+        path: PathBuf,
+        /// The error of SQLite.
+        source: diesel::result::Error,
     },
     /// A statement of the set-up failed.
     #[error("cannot set up {}", .path.display())]

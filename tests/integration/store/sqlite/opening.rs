@@ -153,6 +153,20 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_log_that_cannot_be_opened_is_told_with_what_to_check() {
+    within_limit(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("inbox.db");
+        open(&path).await.expect("opens").close().await;
+        std::fs::create_dir(harness::with_suffix(&path, "-wal")).expect("creates");
+        let refused = open(&path).await.expect_err("is refused");
+        assert!(matches!(&refused, OpenError::Files { .. }), "{refused:?}");
+        assert!(refused.to_string().contains("raise the limit on open files"), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_file_of_another_program_is_refused_and_left_alone() {
     within_limit(async {
         let folder = tempfile::tempdir().expect("a folder");
