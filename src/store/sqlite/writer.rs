@@ -155,17 +155,20 @@ impl Writer {
             }
         }
         queue.close();
-        if let Some(connection) = &mut self.connection {
-            // If it fails, the next start goes by the time that was noted last.
-            let _ = time_of_day::note(connection, &mut self.context, 0);
-        }
-        let copied = self
-            .connection
-            .take()
-            .map(|mut connection| connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)"));
-        if let Some(Err(error)) = copied {
+        if let Err(error) = self.finish() {
             tracing::warn!(error = %error, "the write-ahead log could not be copied back at shutdown; the next start copies it");
         }
+    }
+
+    /// Notes the time, and copies the write-ahead log back into the file, also if the last batch has failed.
+    fn finish(mut self) -> std::result::Result<(), QueryError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => reopen(&mut self.context)?,
+        };
+        // If it fails, the next start goes by the time that was noted last.
+        let _ = time_of_day::note(&mut connection, &mut self.context, 0);
+        connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")
     }
 
     fn run(&mut self, mut batch: Batch) {

@@ -106,3 +106,20 @@ async fn the_writer_goes_on_after_a_panic_behind_a_commit() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_stop_after_a_fault_ends_with_a_new_connection() {
+    within_limit(async {
+        let time = clock();
+        let (folder, store) = fixture::open([policy("a")], Arc::clone(&time) as _).await;
+        time.advance(jiff::SignedDuration::from_secs(10));
+        let panicking =
+            |_: &mut Transaction<'_>| -> std::result::Result<(), Refusal> { panic!("a bug of a command") };
+        store.writer.run(panicking).await.expect_err("has panicked");
+        store.close().await;
+        let mut connection = connection::open_reader(&folder.path().join("inbox.db")).expect("opens");
+        let noted = time_of_day::TimeOfDay::load(&mut connection).expect("reads");
+        assert_eq!(noted.seen_at, 10_000, "the stop has noted the time");
+    })
+    .await;
+}
