@@ -170,7 +170,7 @@ impl SqliteStore {
         let context = Context {
             path: path.clone(),
             lead: Arc::clone(&lead),
-            _owner: owner,
+            owner,
             clock: Arc::clone(&clock),
             ids: WebhookIds::after(Sequence::from_i64(last), SmallRng::seed_from_u64(options.seed)),
             memory,

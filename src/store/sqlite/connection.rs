@@ -1,7 +1,8 @@
 //! Locks the file, opens and sets up connections to it, and runs missing migrations.
 
 use std::fs::{File, TryLockError};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use diesel::connection::SimpleConnection;
@@ -63,6 +64,16 @@ impl Owner {
             Err(TryLockError::Error(source)) => Err(at(source)),
         }
     }
+
+    /// False if the path does not lead to this file any more, because the file was moved, deleted or replaced. True also
+    /// if the path cannot be looked at.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        match (std::fs::metadata(path), self.0.metadata()) {
+            (Ok(there), Ok(own)) => (there.dev(), there.ino()) == (own.dev(), own.ino()),
+            (Err(error), _) => error.kind() != ErrorKind::NotFound,
+            (Ok(_), Err(_)) => true,
+        }
+    }
 }
 
 impl Drop for Owner {
@@ -104,7 +115,7 @@ fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     let at = |source| OpenError::File { path: path.to_owned(), source };
     match File::options().write(true).create_new(true).mode(OWNER_ONLY).open(path) {
         Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(at(error)),
     }
     std::fs::canonicalize(path).map_err(at)

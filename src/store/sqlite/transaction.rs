@@ -30,7 +30,7 @@ use crate::telemetry::metrics::Metrics;
 /// The state that commands need in addition to the connection.
 pub(super) struct Context {
     pub(super) path: PathBuf,
-    pub(super) _owner: Arc<Owner>,
+    pub(super) owner: Arc<Owner>,
     /// The greatest lead of the time of day since it was last set back.
     pub(super) lead: Arc<AtomicI64>,
     pub(super) clock: Arc<dyn Clock>,

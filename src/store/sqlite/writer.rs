@@ -6,7 +6,8 @@
 //!
 //! A command that fails or panics does not fail the others: the writer rolls the batch back and runs its commands
 //! one by one. If the store itself is at fault (disk full, I/O error), all commands of the batch get an error,
-//! and the writer opens a new connection for the next batch.
+//! and the writer opens a new connection for the next batch. Before each batch it looks whether the file is still at its
+//! path: otherwise the next process would not find what is acknowledged.
 
 mod queue;
 
@@ -162,6 +163,7 @@ impl Writer {
 
     /// Notes the time, and copies the write-ahead log back into the file, also if the last batch has failed.
     fn finish(mut self) -> std::result::Result<(), QueryError> {
+        check_place(&self.context)?;
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => reopen(&mut self.context)?,
@@ -222,6 +224,7 @@ impl Writer {
     /// Runs the batch in one transaction. Returns what to publish after the commit.
     fn transact(&mut self, batch: &mut Batch) -> std::result::Result<Effects, QueryError> {
         let Self { connection, context, .. } = self;
+        check_place(context)?;
         let open = match connection {
             Some(open) => open,
             None => connection.insert(reopen(context)?),
@@ -247,6 +250,18 @@ impl Writer {
 }
 
 static WRITING: Repeated = Repeated::new("the store can be written again");
+
+/// Fails if the file is not at its path any more.
+fn check_place(context: &Context) -> std::result::Result<(), QueryError> {
+    if context.owner.is_at(&context.path) {
+        return Ok(());
+    }
+    let text = format!(
+        "{} was moved, deleted or replaced while hookbox uses it; put it back before hookbox is stopped",
+        context.path.display()
+    );
+    Err(QueryError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(text)))
+}
 
 /// Opens a connection after a fault, and reloads the context: a commit that reported an error may be in the
 /// file.

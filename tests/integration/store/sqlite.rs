@@ -3,6 +3,7 @@
 mod clocks;
 mod harness;
 mod many;
+mod moved;
 mod opening;
 mod overload;
 mod slow;

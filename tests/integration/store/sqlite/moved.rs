@@ -1,0 +1,49 @@
+//! The file is moved or replaced while a process uses it.
+
+use hookbox::internals::domain::error::{Reason, causes};
+
+use super::SqliteHarness;
+use super::harness::with_suffix;
+use crate::store::generate::within_limit;
+use crate::store::inbox::{Inbox, refused, webhook};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_not_at_its_path_takes_no_writes_until_it_is_back() {
+    within_limit(async {
+        let mut inbox = Inbox::<SqliteHarness>::new().await;
+        let before = inbox.accept_new("before").await;
+        let path = inbox.harness().path();
+        let away = with_suffix(&path, ".away");
+        for is_replaced in [false, true] {
+            std::fs::rename(&path, &away).expect("moves");
+            if is_replaced {
+                std::fs::write(&path, "another file").expect("writes");
+            }
+            assert_eq!(refused(inbox.submit(webhook("after")).await), Reason::StoreUnavailable);
+            let error = inbox.probe().await.expect_err("is not ready");
+            assert!(causes(&error).contains("was moved, deleted or replaced"), "{error:?}");
+            assert_eq!(inbox.everything().await, std::slice::from_ref(&before), "reads go on");
+            assert_eq!(path.exists(), is_replaced, "no new file is made");
+
+            std::fs::rename(&away, &path).expect("moves back");
+            inbox.probe().await.expect("is ready");
+        }
+        inbox.accept_new("after").await;
+        inbox.close_and_reopen().await;
+        assert_eq!(inbox.everything().await.len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_makes_no_new_file_in_place_of_a_deleted_one() {
+    within_limit(async {
+        let inbox = Inbox::<SqliteHarness>::new().await;
+        let path = inbox.harness().path();
+        std::fs::remove_file(&path).expect("deletes");
+        inbox.probe().await.expect_err("is not ready");
+        inbox.close().await;
+        assert!(!path.exists());
+    })
+    .await;
+}
