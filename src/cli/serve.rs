@@ -30,23 +30,24 @@ pub(super) fn serve(flags: &SettingFlags, own: &Registry) -> Result<ExitCode, Fa
         .worker_threads(io_threads(&config.database))
         .enable_all()
         .build()?;
-    runtime.block_on(async {
-        let telemetry = Telemetry::start(&config.telemetry).map_err(Box::new)?;
-        raise_open_files();
-        let welcome = telemetry.logs_for_people().then(|| Welcome::new(&config));
-        let served = run(flags, own, layers, config, welcome).await;
-        let logged = match &served {
-            Err(Failure::Other(error)) if telemetry.logs_as_json() => {
-                tracing::error!(error = %causes(&**error), "hookbox stops with an error");
-                true
-            }
-            _ => false,
-        };
-        // The shutdown blocks while it exports the last traces.
-        let flushed = tokio::task::spawn_blocking(|| telemetry.shutdown());
-        let _ = flushed.await;
-        if logged { Ok(ExitCode::FAILURE) } else { served.map(|()| ExitCode::SUCCESS) }
-    })
+    let telemetry = {
+        // The exporter of traces uses the runtime.
+        let _in_runtime = runtime.enter();
+        Telemetry::start(&config.telemetry).map_err(Box::new)?
+    };
+    raise_open_files();
+    let welcome = telemetry.logs_for_people().then(|| Welcome::new(&config));
+    let served = runtime.block_on(run(flags, own, layers, config, welcome));
+    let logged = match &served {
+        Err(Failure::Other(error)) if telemetry.logs_as_json() => {
+            tracing::error!(error = %causes(&**error), "hookbox stops with an error");
+            true
+        }
+        _ => false,
+    };
+    // Exports the last traces, on this thread: the system may refuse to start another one.
+    telemetry.shutdown();
+    if logged { Ok(ExitCode::FAILURE) } else { served.map(|()| ExitCode::SUCCESS) }
 }
 
 /// Serves until SIGTERM or SIGINT. Says `welcome` once the ports are bound.
