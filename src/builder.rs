@@ -77,6 +77,8 @@ impl Hookbox {
     /// - Signals are not caught: `shutdown` decides when to stop, and `POST /v1/settings/reload` reloads.
     /// - The limit on open files is not raised. It limits the connections.
     /// - The handler `exec` starts programs without its launcher. If the process is killed, they go on.
+    /// - The runtime is left as it is. Calls that block, such as look-ups of names, may still run in it. End it with tokio's
+    ///   `Runtime::shutdown_background`, because its drop waits for them.
     ///
     /// Errors: see [`ServeError`].
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {

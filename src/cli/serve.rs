@@ -47,6 +47,8 @@ pub(super) fn serve(flags: &SettingFlags, own: &Registry) -> Result<ExitCode, Fa
     };
     // Exports the last traces, on this thread: the system may refuse to start another one.
     telemetry.shutdown();
+    // All parts have stopped. Calls that block and may never return, such as look-ups of names, end with the process.
+    runtime.shutdown_background();
     if logged { Ok(ExitCode::FAILURE) } else { served.map(|()| ExitCode::SUCCESS) }
 }
 

@@ -1,14 +1,17 @@
 //! The program itself: its commands, its exit codes, and how it stops.
 
+use std::fs::File;
 use std::net::TcpListener;
-use std::process::Output;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use serde_json::json;
 
 use crate::api::harness::process::Place;
-use crate::api::harness::{Postgres, Sqlite, Store};
+use crate::api::harness::{Postgres, Sqlite, Store, eventually};
+use crate::support::tls::{Authority, SETTINGS};
 
 #[test]
 fn a_wrong_setting_stops_the_start_with_64_before_a_port_is_bound() {
@@ -254,6 +257,26 @@ async fn a_second_signal_stops_at_once_and_the_successor_takes_over(
         done["attempts"].as_array().unwrap().iter().map(|a| a["outcome"].clone()).collect();
     assert_eq!(outcomes, ["interrupted", "completed"]);
     assert_eq!(successor.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn the_process_ends_although_a_read_of_a_file_never_does() {
+    let place = Place::new(&[]);
+    let certificate = place.path("server.pem");
+    Authority::new().issue().write(certificate.parent().unwrap());
+    std::fs::write(place.path("hookbox.toml"), SETTINGS).unwrap();
+    let mut process = place.start();
+    process.wait_for_log("hookbox is ready").await;
+    std::fs::remove_file(&certificate).unwrap();
+    assert!(Command::new("mkfifo").arg(&certificate).status().unwrap().success());
+    process.signal(Signal::SIGHUP);
+    // It can be opened once somebody reads it. Nothing is ever written.
+    let mut writer = File::options();
+    writer.write(true).custom_flags(nix::libc::O_NONBLOCK);
+    let _writer = eventually("the read", || async { writer.open(&certificate).ok() }).await;
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.ended().await.code(), Some(0), "{}", process.log());
+    assert!(process.log().contains("hookbox has stopped"), "{}", process.log());
 }
 
 #[rstest]
