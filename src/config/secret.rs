@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::domain::secret::Secret;
 
 /// Reads a secret from a setting. `env:NAME` names an environment variable. `file:PATH` names a file; one newline
-/// at its end is removed. Any other text is the secret itself. The error says what is missing, to continue
+/// at its end, LF or CRLF, is removed. Any other text is the secret itself. The error says what is missing, to continue
 /// "but ...".
 pub(crate) fn read(setting: &str, environment: &BTreeMap<String, Secret>) -> Result<Secret, String> {
     if let Some(name) = setting.strip_prefix("env:") {
@@ -17,6 +17,9 @@ pub(crate) fn read(setting: &str, environment: &BTreeMap<String, Secret>) -> Res
         std::fs::read_to_string(path).map_err(|error| format!("the file {path} cannot be read: {error}"))?;
     if value.ends_with('\n') {
         value.pop();
+        if value.ends_with('\r') {
+            value.pop();
+        }
     }
     if value.is_empty() { Err(format!("the file {path} is empty")) } else { Ok(Secret::from(value)) }
 }
@@ -67,8 +70,16 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let setting = format!("file:{}", file.path().display());
         assert!(read(&setting).expect_err("is empty").contains("is empty"));
-        std::fs::write(file.path(), "from file\n\n").expect("writes");
-        assert_eq!(read(&setting).expect("reads").expose(), "from file\n", "one newline is cut");
+        for (written, secret) in [
+            ("from file", "from file"),
+            ("from file\n\n", "from file\n"),
+            ("from file\r\n", "from file"),
+            ("from file\r\n\r\n", "from file\r\n"),
+            ("from file\r", "from file\r"),
+        ] {
+            std::fs::write(file.path(), written).expect("writes");
+            assert_eq!(read(&setting).expect("reads").expose(), secret, "one newline of {written:?} is cut");
+        }
         assert!(read("file:/no/such/file").is_err());
     }
 
