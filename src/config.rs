@@ -15,6 +15,7 @@ mod routes;
 mod secret;
 mod settings;
 mod sources;
+mod text_file;
 mod tls;
 mod tokens;
 mod traces;

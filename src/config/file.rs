@@ -8,8 +8,11 @@ use toml::de::{self, DeTable, DeValue, ValueDeserializer};
 
 use super::layers::Origin;
 use super::mistake::{Mistake, suggestion};
-use super::secret;
+use super::{secret, text_file};
 use crate::domain::secret::Secret;
+
+/// The most bytes of a settings file.
+const SETTINGS_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The path and text of a settings file. The text may contain a password.
 #[derive(Clone, Debug)]
@@ -20,7 +23,7 @@ pub(super) struct File {
 
 impl File {
     pub(super) fn read(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { path: path.to_owned(), text: std::fs::read_to_string(path)?.into() })
+        Ok(Self { path: path.to_owned(), text: text_file::read(path, SETTINGS_BYTES)?.into() })
     }
 
     /// The file as a table, and every mistake in its TOML. The mistakes do not show lines of the file,

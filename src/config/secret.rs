@@ -1,8 +1,13 @@
 //! Reads secrets from where a setting says they are, and hides them in what is shown.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use super::text_file;
 use crate::domain::secret::Secret;
+
+/// The most bytes of a file with a secret.
+const SECRET_BYTES: u64 = 1024 * 1024;
 
 /// Reads a secret from a setting. `env:NAME` names an environment variable. `file:PATH` names a file; one newline
 /// at its end, LF or CRLF, is removed. Any other text is the secret itself. The error says what is missing, to continue
@@ -13,8 +18,8 @@ pub(crate) fn read(setting: &str, environment: &BTreeMap<String, Secret>) -> Res
         return value.cloned().ok_or_else(|| format!("the environment variable {name} is not set"));
     }
     let Some(path) = setting.strip_prefix("file:") else { return Ok(Secret::from(setting.to_owned())) };
-    let mut value =
-        std::fs::read_to_string(path).map_err(|error| format!("the file {path} cannot be read: {error}"))?;
+    let mut value = text_file::read(Path::new(path), SECRET_BYTES)
+        .map_err(|error| format!("the file {path} cannot be read: {error}"))?;
     if value.ends_with('\n') {
         value.pop();
         if value.ends_with('\r') {

@@ -30,6 +30,19 @@ fn a_wrong_setting_stops_the_start_with_64_before_a_port_is_bound() {
     assert!(!place.path("hookbox.db").exists(), "nothing was begun");
 }
 
+#[tokio::test]
+async fn a_settings_file_or_a_secret_that_is_a_pipe_is_refused() {
+    let mut place = Place::new(&[]);
+    assert!(Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
+    let mut as_file = place.start_command(&["config", "check", "--config", "pipe"]);
+    assert_eq!(as_file.ended().await.code(), Some(64), "{}", as_file.log());
+    assert!(as_file.log().contains("cannot read the settings in pipe: it is a pipe"), "{}", as_file.log());
+    place.set("HOOKBOX_ADMIN_TOKEN", "file:pipe");
+    let mut as_secret = place.start_command(&["config", "check"]);
+    assert_eq!(as_secret.ended().await.code(), Some(64), "{}", as_secret.log());
+    assert!(as_secret.log().contains("the file pipe cannot be read: it is a pipe"), "{}", as_secret.log());
+}
+
 #[test]
 fn a_wrong_command_line_is_64_too_and_help_is_not() {
     let place = Place::new(&[]);

@@ -1,6 +1,7 @@
 //! Reads the members of routes with the handler `http`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -17,7 +18,7 @@ use crate::config::file::Value;
 use crate::config::mistake::Mistake;
 use crate::config::parse::{DAY, MILLISECOND};
 use crate::config::routes::reader::RouteReader;
-use crate::config::secret;
+use crate::config::{secret, text_file};
 use crate::domain::address::{LOCALHOST, is_localhost, refusal};
 use crate::domain::breaker::BreakerPolicy;
 use crate::domain::handler::{Http, SigningKey};
@@ -26,6 +27,9 @@ use crate::domain::secret::Secret;
 
 /// The longest delay that `retry_after_cap` can allow.
 const MAX_RETRY_AFTER: Duration = DAY.saturating_mul(30);
+
+/// The most bytes of a file with certificates.
+const CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The most failures in a row after which a breaker can open.
 const MAX_FAILURES: u32 = 10_000;
@@ -251,7 +255,8 @@ fn signing_key(text: &str) -> Result<SigningKey, String> {
 
 /// The text of a file with certificates. The error continues "but ...".
 fn certificates(path: &str) -> Result<String, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    let text = text_file::read(Path::new(path), CERTIFICATES_BYTES)
+        .map_err(|error| format!("it cannot be read: {error}"))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
         let certificate = certificate.map_err(|error| format!("it is not valid: {error}"))?;

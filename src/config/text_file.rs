@@ -1,0 +1,47 @@
+//! Reads the settings file, and the files that settings name, within limits.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
+
+/// The text of a file. Errors: it cannot be read, is not UTF-8, has more than `most_bytes`, or is a pipe. A pipe can be
+/// read only once: a reload would then read an empty text, or wait for ever.
+pub(super) fn read(path: &Path, most_bytes: u64) -> io::Result<String> {
+    if fs::metadata(path)?.file_type().is_fifo() {
+        let problem = "it is a pipe, which a reload could not read again; write its content to a file";
+        return Err(io::Error::other(problem));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most_bytes {
+        return Err(io::Error::other(format!("it has more than {most_bytes} bytes")));
+    }
+    // The error of the standard library would keep the bytes, which may be a secret.
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_larger_than_the_limit_or_no_text_is_refused() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let read = |bytes: &[u8]| {
+            fs::write(file.path(), bytes).expect("writes");
+            read(file.path(), 4).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(b"four").as_deref(), Ok("four"));
+        assert_eq!(read(b"five!"), Err("it has more than 4 bytes".to_owned()));
+        // The fifth byte is a half of the last character.
+        assert_eq!(read("fourü".as_bytes()), Err("it has more than 4 bytes".to_owned()));
+        assert_eq!(read(b"\xff"), Err("it is not valid UTF-8".to_owned()));
+    }
+
+    #[test]
+    fn a_device_without_an_end_is_read_up_to_the_limit() {
+        let refused = read(Path::new("/dev/zero"), 4).expect_err("has no end");
+        assert_eq!(refused.to_string(), "it has more than 4 bytes");
+    }
+}
