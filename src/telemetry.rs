@@ -3,6 +3,7 @@
 pub mod alerts;
 mod commits;
 pub mod history;
+mod log_lines;
 pub mod metrics;
 mod pool_gauges;
 #[cfg(target_os = "linux")]
@@ -21,6 +22,7 @@ pub mod trace;
 mod traces;
 
 use std::io::IsTerminal;
+use std::sync::Mutex;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -30,6 +32,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use self::log_lines::LogLines;
 pub use self::traces::{Protocol, Traces};
 use crate::tls::system_roots;
 
@@ -92,10 +95,11 @@ impl Telemetry {
             .map(|layer| layer.with_tracked_inactivity(false))
             // Only spans of hookbox are exported, not those of the exporter's own calls.
             .map(|layer| layer.with_filter(EnvFilter::new("off,hookbox=info")));
-        let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let is_terminal = std::io::stderr().is_terminal();
         let format =
             options.log_format.unwrap_or(if is_terminal { LogFormat::Pretty } else { LogFormat::Json });
+        let lines = Mutex::new(LogLines::new(std::io::stderr(), format));
+        let logs = tracing_subscriber::fmt::layer().with_writer(lines);
         let logs = match format {
             LogFormat::Pretty => logs.boxed(),
             LogFormat::Json => {

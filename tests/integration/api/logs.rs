@@ -102,6 +102,25 @@ async fn debug_events_follow_a_webhook_from_its_submission_to_its_outcome(
 }
 
 #[tokio::test]
+async fn jobs_run_and_the_process_stops_while_nobody_reads_the_log() {
+    // With long keys, their lines are much more than a pipe holds.
+    const WEBHOOKS: usize = 100;
+    let place = Place::new(&[("HOOKBOX_LOG", "debug")]);
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let process = place.start_with_log_into(writer);
+    eventually("hookbox being ready", || async {
+        let answer = process.rest.request(reqwest::Method::GET, "/readyz").send().await;
+        answer.is_ok_and(|answer| answer.status() == 200).then_some(())
+    })
+    .await;
+    for number in 0..WEBHOOKS {
+        let id = process.rest.accept(&format!("{number:0200}")).await;
+        process.wait_for(&id, "completed").await;
+    }
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+#[tokio::test]
 async fn a_failed_attempt_is_logged_with_the_next_status_and_its_time() {
     let place = Place::new(&[("HOOKBOX_LOG", "hookbox=debug"), ("HOOKBOX_SIMULATE_FAILURE_RATE", "1")]);
     let process = place.serve().await;

@@ -1,7 +1,7 @@
 //! The program itself, in a folder and an environment of its own.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{PipeWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -138,6 +138,11 @@ impl Place {
     /// Starts serving.
     pub(crate) fn start(&self) -> Process {
         self.start_command(&["serve"])
+    }
+
+    /// Starts serving. The log goes into this pipe.
+    pub(crate) fn start_with_log_into(&self, pipe: PipeWriter) -> Process {
+        self.spawn(&["serve"], Stdio::null(), |_| pipe.into())
     }
 
     /// Starts a command; all that it says is logged.
