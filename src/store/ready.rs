@@ -23,10 +23,24 @@ pub(super) struct Queues {
 }
 
 impl Queues {
-    /// Adds a queue.
+    /// Adds a queue. Replaces what is known of its number, and of its route and source.
     pub(super) fn add(&mut self, id: QueueId, route: RouteName, source: Source) {
+        if let Some((old_route, old_source)) = self.names.get(&id).cloned() {
+            if old_route == route && old_source == source {
+                return;
+            }
+            self.remove(&old_route, &old_source);
+        }
+        self.remove(&route, &source);
         self.ids.entry(route.clone()).or_default().insert(source.clone(), id);
         self.names.insert(id, (route, source));
+    }
+
+    /// Removes a queue, if it is known.
+    pub(super) fn remove(&mut self, route: &RouteName, source: &Source) {
+        if let Some(id) = self.ids.get_mut(route).and_then(|sources| sources.remove(source)) {
+            self.names.remove(&id);
+        }
     }
 
     /// The queue of a route and a source, if it is known.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use diesel::sql_types::{Array, BigInt, Binary, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
@@ -24,7 +25,8 @@ use crate::store::acceptance::{backlog_full, duplicate_or_conflict};
 use crate::store::statement::statement;
 
 /// Maximum number of tries for a batch. Another try is needed if a purge removes a key after the insert has
-/// found the conflict, and before the stored webhook is read.
+/// found the conflict, and before the stored webhook is read; or if the database has other queues than this process
+/// knows.
 pub(super) const TRIES: usize = 3;
 
 /// A webhook to store, with its jobs.
@@ -138,21 +140,23 @@ async fn store_all(
             let Incoming { webhook, on_conflict, .. } = &batch[at];
             outcomes.insert(at, duplicate_or_conflict(webhook, first, &digest, *on_conflict));
         }
-        // A webhook that is neither new nor found was purged in between. Try again.
         left.retain(|at| !outcomes.contains_key(at));
         if left.is_empty() {
             break;
         }
+        // A webhook that is neither new nor found was purged in between, or the database has other queues than this
+        // process knows. Try again.
+        queue_names::number_anew(&shared.schedule, connection, &queues_of(batch)).await?;
     }
     let outcomes = which.into_iter().map(|at| outcomes.remove(&at).unwrap_or_else(|| Err(key_removed())));
     Ok(outcomes.collect())
 }
 
-/// `StoreUnavailable`: each of [`TRIES`] tries met a purge.
+/// `StoreUnavailable`: none of [`TRIES`] tries could store the webhook.
 pub(super) fn key_removed() -> Error {
     Error::store_unavailable(
         "the idempotency key was being removed by a purge; send the webhook again",
-        "the webhook of the key was purged at the same time",
+        "the webhook of the key was purged at the same time, or its queue is not the one that was read",
     )
 }
 
@@ -196,23 +200,35 @@ pub(super) fn new_rows<'a>(
 }
 
 /// The rows of a webhook's jobs. Their queues must be known to the schedule.
-pub(super) fn job_rows(shared: &Shared, source: &Source, jobs: &[NewJob]) -> QueryResult<Vec<NewJobRow>> {
-    let row = |job: &NewJob| {
+pub(super) fn job_rows<'a>(
+    shared: &Shared,
+    source: &Source,
+    jobs: &'a [NewJob],
+) -> QueryResult<Vec<NewJobRow<'a>>> {
+    let row = |job: &'a NewJob| {
         let queue = shared.schedule.queue(&job.route, source);
-        let queue = queue.ok_or_else(|| rows::unreadable(format!("route {} has no queue", job.route)))?;
-        Ok(NewJobRow { queue, lane: job.order.as_ref().map(|order| lanes::key(queue, order)) })
+        let queue = queue.ok_or_else(|| not_known(&job.route))?;
+        let lane = job.order.as_ref().map(|order| lanes::key(queue, order));
+        Ok(NewJobRow { queue, route: &job.route, lane })
     };
     jobs.iter().map(row).collect()
+}
+
+/// The error for a queue that the process has forgotten since it was made known, because another one has its number.
+/// Another try finds it.
+fn not_known(route: &RouteName) -> QueryError {
+    let problem = format!("the queue of the route {route} is another one now");
+    QueryError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(problem))
 }
 
 /// The status of a webhook that was just stored.
 pub(super) fn as_stored(
     id: WebhookId,
     incoming: &Incoming,
-    rows: &[NewJobRow],
+    rows: &[NewJobRow<'_>],
     now: Timestamp,
 ) -> WebhookStatus {
-    let status = |(job, row): (&NewJob, &NewJobRow)| JobStatus::new(row.queue, job.route.clone(), now);
+    let status = |(job, row): (&NewJob, &NewJobRow<'_>)| JobStatus::new(row.queue, job.route.clone(), now);
     let mut jobs = incoming.jobs.iter().zip(rows).map(status).collect::<Vec<_>>();
     jobs.sort_by_key(|job| job.queue);
     incoming.webhook.stored(id, jobs)

@@ -40,7 +40,10 @@ pub(super) async fn store(shared: &Shared, batch: &[Incoming]) -> QueryResult<Ou
             match tried(trying.await)? {
                 Tried::Done(accepted) => return Ok(Ok(accepted)),
                 Tried::Refused(error) => return Ok(Err(error)),
-                Tried::Overtaken => {}
+                // By a purge; or the database has other queues than this process knows.
+                Tried::Overtaken => {
+                    queue_names::number_anew(&shared.schedule, &mut connection, &names).await?;
+                }
             }
         }
         Ok(Err(key_removed().into()))
@@ -70,7 +73,8 @@ async fn store_once(
         return Err(Undone::Refused(backlog_full(shared.backlog.limit()).into()));
     }
     if kept.len() < taken.len() {
-        // A webhook that is neither new nor found was purged in between.
+        // A webhook that is neither new nor found was purged in between, or its queue is not the one that this process
+        // knows.
         return Err(Undone::Overtaken);
     }
     let accepted = results(batch, &new, &kept, now).map_err(Undone::Refused)?;

@@ -1,6 +1,7 @@
 //! Claims: leases jobs that may start, at most one for each idle thread.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -17,10 +18,11 @@ use super::pool::answer;
 use super::rows;
 use super::schedule::{Planned, Share, SharedQueue};
 use super::shared::Shared;
-use super::{breakers, lanes, limits, pauses};
+use super::{breakers, lanes, limits, pauses, queue_names};
 use crate::domain::attempt::Lease;
 use crate::domain::id::WebhookId;
-use crate::domain::job::Status;
+use crate::domain::job::{QueueId, Status};
+use crate::domain::policy::Policy;
 use crate::domain::webhook::{EventType, IdempotencyKey, Source};
 use crate::store::changes::Change;
 use crate::store::fitting::fitting;
@@ -173,6 +175,7 @@ async fn claim_in_rounds(
     let mut started = 0;
     for _ in 0..ROUNDS {
         let wanted = planned.shares.iter().map(|share| share.threads).sum::<usize>();
+        let policies = planned.policies();
         let round = claim_planned(shared, connection, planned, claim, now, &mut claimed.round).await?;
         let rows = std::mem::take(&mut claimed.round).jobs;
         let leased = rows.len();
@@ -180,7 +183,7 @@ async fn claim_in_rounds(
         claimed.found_all = leased >= wanted;
         started += leased;
         for row in rows {
-            add(shared, claimed, row, now);
+            add(claimed, &policies, row, now);
         }
         if leased == 0 && !round.is_learnt || started >= claim.threads {
             break;
@@ -196,11 +199,11 @@ async fn claim_in_rounds(
     Ok(())
 }
 
-/// Adds a leased job to what was claimed.
-fn add(shared: &Shared, claimed: &mut Claimed, row: LeasedRow, now: Timestamp) {
+/// Adds a leased job to what was claimed. `policies` are those of the queues that were read.
+fn add(claimed: &mut Claimed, policies: &HashMap<QueueId, Arc<Policy>>, row: LeasedRow, now: Timestamp) {
     let (webhook, queue, revision) = (row.webhook, row.queue, row.revision);
     let large = row.payload_bytes.filter(|_| row.payload.is_none());
-    match claimed_job(shared, row, now) {
+    match claimed_job(policies, row, now) {
         Ok(job) => {
             if let Some(bytes) = large {
                 claimed.large.insert(job.lease.job.webhook, usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -275,8 +278,8 @@ async fn claim_planned(
     Ok(Round { is_contended: limited.is_contended, is_learnt })
 }
 
-/// Finds out why due queues returned no jobs: an unknown pause or breaker, a lane whose row is due too early, or a
-/// queue that was not known to be ordered. Returns whether it found a reason.
+/// Finds out why due queues returned no jobs: an unknown pause or breaker, a queue of another route, a lane whose row is
+/// due too early, or a queue that was not known to be ordered. Returns whether it found a reason.
 async fn correct(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
@@ -284,9 +287,10 @@ async fn correct(
     leased: &Leased,
     now: Timestamp,
 ) -> QueryResult<bool> {
-    let is_held = leased.jobs.is_empty()
-        && leased.found.iter().any(|found| found.next().is_some_and(|next| next <= now))
-        && look_at_holds(shared, connection).await?;
+    let is_missed = leased.jobs.is_empty()
+        && leased.found.iter().any(|found| found.next().is_some_and(|next| next <= now));
+    let is_held = is_missed && look_at_holds(shared, connection).await?;
+    let is_of_others = is_missed && look_at_queues(shared, connection, queues).await?;
     let is_found = |queue| leased.jobs.iter().any(|job| job.queue == rows::queue_number(queue));
     let due = leased.found.iter().filter(|found| found.lane.is_some_and(|due| due <= now));
     let due = due.map(|found| found.queue).filter(|queue| !is_found(*queue)).collect::<Vec<_>>();
@@ -294,7 +298,17 @@ async fn correct(
     let (ordered, unknown): (Vec<_>, Vec<_>) =
         due.into_iter().partition(|due| queues.iter().any(|queue| queue.id == *due && queue.is_ordered));
     let is_corrected = !ordered.is_empty() && lanes::correct(connection, &ordered, now).await?;
-    Ok(is_held || is_corrected || !unknown.is_empty())
+    Ok(is_held || is_of_others || is_corrected || !unknown.is_empty())
+}
+
+/// Reads the routes of the queues. Returns whether they differ from what was known.
+async fn look_at_queues(
+    shared: &Shared,
+    connection: &mut AsyncPgConnection,
+    queues: &[SharedQueue],
+) -> QueryResult<bool> {
+    let numbers = queues.iter().map(|queue| queue.id).collect::<Vec<_>>();
+    queue_names::read_anew(&shared.schedule, connection, &numbers).await
 }
 
 /// Reads what holds whole routes and sources. Returns whether it differs from what was known.
@@ -304,12 +318,17 @@ async fn look_at_holds(shared: &Shared, connection: &mut AsyncPgConnection) -> Q
     Ok(breakers::take(shared, moment, breakers::all(connection).await?) || is_paused)
 }
 
-fn claimed_job(shared: &Shared, row: LeasedRow, claimed_at: Timestamp) -> QueryResult<ClaimedJob> {
+fn claimed_job(
+    policies: &HashMap<QueueId, Arc<Policy>>,
+    row: LeasedRow,
+    claimed_at: Timestamp,
+) -> QueryResult<ClaimedJob> {
     let lease = row.lease()?;
-    let job = lease.job;
+    let policy = policies.get(&lease.job.queue);
+    let policy = policy.ok_or_else(|| rows::unreadable(format!("queue {} was not read", row.queue)))?;
     Ok(ClaimedJob {
         lease,
-        route: rows::route(&shared.schedule, job.queue)?,
+        route: policy.route.clone(),
         order: row.lane.as_deref().and_then(lanes::order),
         source: Source::new(row.source).map_err(rows::unreadable)?,
         idempotency_key: IdempotencyKey::new(row.idempotency_key).map_err(rows::unreadable)?,

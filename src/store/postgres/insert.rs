@@ -4,6 +4,8 @@
 //! one also writes to the tables for ordered jobs and filtered webhooks, which costs time even without such
 //! rows.
 
+use std::collections::BTreeSet;
+
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -15,9 +17,11 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::queue_names::queues_agree;
 use super::rows::{self, pg_time};
 use crate::domain::id::WebhookId;
 use crate::domain::job::QueueId;
+use crate::domain::route::RouteName;
 use crate::domain::webhook::NewWebhook;
 use crate::store::statement::statement;
 
@@ -27,18 +31,20 @@ pub(super) struct NewRow<'a> {
     /// The webhook's index in the batch.
     pub(super) place: usize,
     pub(super) webhook: &'a NewWebhook,
-    pub(super) jobs: Vec<NewJobRow>,
+    pub(super) jobs: Vec<NewJobRow<'a>>,
 }
 
 /// A job to store.
-pub(super) struct NewJobRow {
+pub(super) struct NewJobRow<'a> {
     pub(super) queue: QueueId,
+    /// The route of the queue, as far as this process knows.
+    pub(super) route: &'a RouteName,
     /// The key of the lane; `None` if the job is not ordered.
     pub(super) lane: Option<String>,
 }
 
-/// Stores the webhooks whose keys are free, with their jobs, and returns the ids of these webhooks. The rows must be
-/// sorted by source and key.
+/// Stores the webhooks whose keys are free, with their jobs, and returns the ids of these webhooks. Stores nothing if the
+/// queue of a job is another one than this process knows. The rows must be sorted by source and key.
 pub(super) async fn insert(
     connection: &mut AsyncPgConnection,
     rows: &[NewRow<'_>],
@@ -69,8 +75,8 @@ pub(super) async fn insert(
 }
 
 statement! { Pg;
-    /// Inserts the webhooks whose keys are free. Leaves the column `quarantined` at its default, and names the predicate of
-    /// the unique index.
+    /// Inserts the webhooks whose keys are free, if the queues of their jobs are those that this process knows. Leaves the
+    /// column `quarantined` at its default, and names the predicate of the unique index.
     struct InsertWebhooks<'a> {
         ids: Vec<Uuid> as Array<SqlUuid>,
         sources: Vec<&'a str> as Array<Text>,
@@ -83,17 +89,26 @@ statement! { Pg;
         digests: Vec<Vec<u8>> as Array<Binary>,
         traceparents: Vec<&'a str> as Array<Text>,
         accepted_at: Vec<PgTimestamp> as Array<Timestamptz>,
+        queues: Vec<i32> as Array<Integer>,
+        queue_routes: Vec<&'a str> as Array<Text>,
+        queue_sources: Vec<&'a str> as Array<Text>,
     }
     returns SqlUuid;
-    "INSERT INTO webhooks (id, source, idempotency_key, event_type, content_type, verdict, headers, payload,
-                           payload_digest, traceparent, accepted_at)
-     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-     ON CONFLICT (source, idempotency_key) WHERE NOT quarantined DO NOTHING
-     RETURNING id"
+    concat!(
+        "INSERT INTO webhooks (id, source, idempotency_key, event_type, content_type, verdict, headers, payload,
+                               payload_digest, traceparent, accepted_at)
+         SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         WHERE ",
+        queues_agree!(),
+        "
+         ON CONFLICT (source, idempotency_key) WHERE NOT quarantined DO NOTHING
+         RETURNING id"
+    )
 }
 
 impl<'a> InsertWebhooks<'a> {
     pub(super) fn of(rows: &[NewRow<'a>]) -> Self {
+        let queues = queues_of(rows);
         Self {
             ids: rows.iter().map(|row| rows::uuid(row.id)).collect(),
             sources: rows.iter().map(|row| row.webhook.source.as_str()).collect(),
@@ -107,8 +122,21 @@ impl<'a> InsertWebhooks<'a> {
             traceparents: rows.iter().map(|row| row.webhook.traceparent.as_str()).collect(),
             // The time in the id, so that the orders by id and by time agree even if the clock goes back.
             accepted_at: rows.iter().map(|row| pg_time(row.id.time())).collect(),
+            queues: queues.iter().map(|(queue, ..)| *queue).collect(),
+            queue_routes: queues.iter().map(|(_, route, _)| *route).collect(),
+            queue_sources: queues.iter().map(|(.., source)| *source).collect(),
         }
     }
+}
+
+/// The queues of the jobs, each once: its number, its route and its source.
+fn queues_of<'a>(rows: &[NewRow<'a>]) -> BTreeSet<(i32, &'a str, &'a str)> {
+    let mut queues = BTreeSet::new();
+    for NewRow { webhook, jobs, .. } in rows {
+        let source = webhook.source.as_str();
+        queues.extend(jobs.iter().map(|job| (rows::queue_number(job.queue), job.route.as_str(), source)));
+    }
+    queues
 }
 
 /// Inserts webhooks, and the jobs of those that are new. The text of `jobs` goes on after `stored`, which has their ids.

@@ -19,13 +19,13 @@ use crate::store::statement::statement;
 /// The jobs of a webhook that is stored without them.
 pub(super) struct JobsOf<'a> {
     pub(super) webhook: WebhookId,
-    pub(super) jobs: &'a [NewJobRow],
+    pub(super) jobs: &'a [NewJobRow<'a>],
     /// The position that its ordered jobs get in their lanes; `None` for the next ones.
     pub(super) position: Option<i64>,
 }
 
-/// Stores the webhooks whose keys are free, without their jobs, and returns the ids of these webhooks. The rows must be
-/// sorted by source and key.
+/// Stores the webhooks whose keys are free, without their jobs, and returns the ids of these webhooks. Stores nothing if
+/// the queue of a job is another one than this process knows. The rows must be sorted by source and key.
 pub(super) async fn insert_webhooks(
     connection: &mut AsyncPgConnection,
     rows: &[NewRow<'_>],
@@ -49,7 +49,7 @@ pub(super) async fn insert_jobs(
             filtered.push(rows::uuid(*webhook));
             counts.moved(NO_ROUTE_QUEUE, None, Some(Status::Filtered));
         }
-        for NewJobRow { queue, lane } in *jobs {
+        for NewJobRow { queue, lane, .. } in *jobs {
             ids.push(rows::uuid(*webhook));
             queues.push(rows::queue_number(*queue));
             lanes.push(lane.as_deref());

@@ -103,6 +103,7 @@ pub(super) async fn lease<'s>(
         queues: queues(&single).iter().map(|queue| rows::queue_number(queue.id)).collect(),
         from: begin(&queues(&single), leasing.now),
         threads: single.iter().map(|share| i64::try_from(share.threads).unwrap_or(i64::MAX)).collect(),
+        routes: single.iter().map(|share| share.policy.route.as_str()).collect(),
         now,
         pause_scopes: pause_scopes.clone(),
         pause_names: pause_names.clone(),
@@ -120,6 +121,10 @@ pub(super) async fn lease<'s>(
         threads: merged
             .iter()
             .flat_map(|share| share.queues.iter().map(|_| i64::try_from(share.threads).unwrap_or(i64::MAX)))
+            .collect(),
+        routes: merged
+            .iter()
+            .flat_map(|share| share.queues.iter().map(move |_| share.policy.route.as_str()))
             .collect(),
         now,
         pause_scopes: pause_scopes.clone(),
@@ -162,6 +167,13 @@ pub(super) fn oldest(leased: &Leased) -> QueryResult<HashMap<QueueId, Timestamp>
         .filter_map(|found| Some((found.queue, found.job?)))
         .for_each(|(queue, at)| add(queue, at));
     Ok(oldest)
+}
+
+/// The condition that the queue is one of the route, see `queue_names`.
+macro_rules! is_of_route {
+    () => {
+        "(SELECT k.route FROM queues k WHERE k.id = q.queue) = q.route"
+    };
 }
 
 macro_rules! claimed {
@@ -211,6 +223,7 @@ statement! { Pg;
         queues: Vec<i32> as Array<Integer>,
         from: Vec<PgTimestamp> as Array<Timestamptz>,
         threads: Vec<i64> as Array<BigInt>,
+        routes: Vec<&'a str> as Array<Text>,
         now: PgTimestamp as Timestamptz,
         pause_scopes: Vec<i16> as Array<SmallInt>,
         pause_names: Vec<&'a str> as Array<Text>,
@@ -225,7 +238,9 @@ statement! { Pg;
     concat!(
         "WITH q AS MATERIALIZED (
              SELECT q.queue, q.from_time, q.threads, given.now
-             FROM unnest(?, ?, ?) AS q (queue, from_time, threads), (SELECT ? AS now) AS given WHERE ",
+             FROM unnest(?, ?, ?, ?) AS q (queue, from_time, threads, route), (SELECT ? AS now) AS given WHERE ",
+        is_of_route!(),
+        " AND ",
         no_unknown_pause!(),
         " AND ",
         no_unknown_breaker!(),
@@ -253,6 +268,7 @@ statement! { Pg;
         from: Vec<PgTimestamp> as Array<Timestamptz>,
         shares: Vec<i32> as Array<Integer>,
         threads: Vec<i64> as Array<BigInt>,
+        routes: Vec<&'a str> as Array<Text>,
         now: PgTimestamp as Timestamptz,
         pause_scopes: Vec<i16> as Array<SmallInt>,
         pause_names: Vec<&'a str> as Array<Text>,
@@ -267,7 +283,10 @@ statement! { Pg;
     concat!(
         "WITH q AS MATERIALIZED (
              SELECT q.queue, q.from_time, q.share, q.threads, given.now
-             FROM unnest(?, ?, ?, ?) AS q (queue, from_time, share, threads), (SELECT ? AS now) AS given WHERE ",
+             FROM unnest(?, ?, ?, ?, ?) AS q (queue, from_time, share, threads, route), (SELECT ? AS now) AS given
+             WHERE ",
+        is_of_route!(),
+        " AND ",
         no_unknown_pause!(),
         " AND ",
         no_unknown_breaker!(),

@@ -1,7 +1,7 @@
 //! Moves the waiting jobs of a route to another route, or cancels them. Each call changes a bounded number of
 //! jobs.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
@@ -120,15 +120,22 @@ async fn ways(
         .into_iter()
         .map(|(id, source)| Ok((rows::queue(id)?, Source::new(source).map_err(rows::unreadable)?)));
     let found = found.collect::<QueryResult<Vec<_>>>()?;
-    queue_names::number(
+    queue_names::number_anew(
         &shared.schedule,
         connection,
         &found.iter().map(|(_, source)| (to, source)).collect(),
     )
     .await?;
     queue_names::know(&shared.schedule, connection, found.iter().map(|(from, _)| *from)).await?;
-    let way = |(from, source): (QueueId, Source)| Some(Way { from, to: shared.schedule.queue(to, &source)? });
-    Ok(found.into_iter().filter_map(way).collect())
+    // Of the database, and not of the schedule, which may have learnt of another one meanwhile.
+    let targets = queues::table.filter(queues::route.eq(to.as_str())).select((queues::source, queues::id));
+    let targets = targets.load::<(String, i32)>(connection).await?.into_iter().collect::<HashMap<_, _>>();
+    let mut ways = Vec::with_capacity(found.len());
+    for (from, source) in found {
+        let to = targets.get(source.as_str()).map(|to| rows::queue(*to)).transpose()?;
+        ways.extend(to.map(|to| Way { from, to }));
+    }
+    Ok(ways)
 }
 
 /// Waiting jobs of these queues, [`JOBS_AT_ONCE`] at most.

@@ -185,6 +185,7 @@ async fn insert(
         digests,
         traceparents,
         accepted_at,
+        ..
     } = InsertWebhooks::of(rows);
     let inserting = InsertQuarantined {
         now: pg_time(now),

@@ -104,7 +104,7 @@ async fn release_once(
     let source = Source::new(source).map_err(rows::unreadable)?;
     // Before the transaction, as for new webhooks, so that no other process waits for it to create the same queues.
     let names = jobs.iter().map(|job| (&job.route, &source)).collect::<HashSet<_>>();
-    queue_names::number(&shared.schedule, connection, &names).await?;
+    queue_names::number_anew(&shared.schedule, connection, &names).await?;
     let jobs = job_rows(shared, &source, jobs)?;
     let releasing =
         connection.transaction(async |connection| release_locked(shared, connection, id, &jobs, now).await);
@@ -115,11 +115,14 @@ async fn release_locked(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
     id: WebhookId,
-    jobs: &[NewJobRow],
+    jobs: &[NewJobRow<'_>],
     now: Timestamp,
 ) -> Attempted<Released> {
     let quarantined = lock(shared, connection, id).await?;
     let Some(first) = holder(shared, connection, &quarantined.webhook).await? else {
+        if !queue_names::agree(connection, quarantined.webhook.source.as_str(), jobs).await? {
+            return Err(Undone::Overtaken);
+        }
         return take_key(shared, connection, id, jobs, now).await;
     };
     let digests = [quarantined.digest.as_slice(), first.digest.as_slice()];
@@ -161,7 +164,7 @@ async fn take_key(
     shared: &Shared,
     connection: &mut AsyncPgConnection,
     id: WebhookId,
-    jobs: &[NewJobRow],
+    jobs: &[NewJobRow<'_>],
     now: Timestamp,
 ) -> Attempted<Released> {
     let is_far = shared.backlog.is_far(connection, jobs.len()).await?;
@@ -225,7 +228,7 @@ async fn status(
 }
 
 /// A pending job of a webhook that was released.
-fn released_job(webhook: WebhookId, job: &NewJobRow, now: Timestamp) -> ChangedJob {
+fn released_job(webhook: WebhookId, job: &NewJobRow<'_>, now: Timestamp) -> ChangedJob {
     ChangedJob {
         job: JobId { webhook, queue: job.queue },
         status: Status::Pending,

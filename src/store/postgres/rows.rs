@@ -116,9 +116,11 @@ impl NamesRow {
     }
 }
 
-/// The route of a queue. The queue must be known to the schedule; otherwise this is an error.
+/// The route of a queue, after the caller has made the queue known to the schedule. A queue that is still not known is
+/// missing in the database; its jobs are shown with a route that no settings have, and do not run.
 pub(super) fn route(schedule: &Schedule, queue: QueueId) -> QueryResult<RouteName> {
-    schedule.route(queue).ok_or_else(|| unreadable(format!("queue {} is not known", queue.0)))
+    let missing = || RouteName::new(format!("unknown-{}", queue.0)).map_err(unreadable);
+    schedule.route(queue).map_or_else(missing, Ok)
 }
 
 pub(super) fn id(uuid: Uuid) -> WebhookId {

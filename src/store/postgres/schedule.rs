@@ -141,6 +141,20 @@ impl Schedule {
         }
     }
 
+    /// Takes the result of reading the queues `numbers`: a queue that was not found does not exist. Returns whether it
+    /// differs from what was known.
+    pub(super) fn set_queues(&self, numbers: &[QueueId], found: Vec<(QueueId, RouteName, Source)>) -> bool {
+        let mut state = self.state();
+        let before = state.names(numbers);
+        for (route, source) in before.iter().flatten() {
+            state.queues.remove(route, source);
+        }
+        for (id, route, source) in found {
+            state.queues.add(id, route, source);
+        }
+        before != state.names(numbers)
+    }
+
     pub(super) fn policies(&self) -> Arc<Policies> {
         Arc::clone(&self.state().policies)
     }
@@ -258,6 +272,11 @@ impl Schedule {
 }
 
 impl State {
+    /// The route and the source of each of these queues; `None` if it is not known.
+    fn names(&self, queues: &[QueueId]) -> Vec<Option<(RouteName, Source)>> {
+        queues.iter().map(|queue| self.queues.name(*queue).cloned()).collect()
+    }
+
     fn set_paused(&mut self, pauses: Vec<Pause>) -> bool {
         let is_other = *self.pauses != *pauses;
         self.paused = Paused::new(&pauses);

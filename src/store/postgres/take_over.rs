@@ -99,7 +99,7 @@ async fn take_over_some(shared: &Shared, held: &[Lease], take_over: &mut TakeOve
             return Ok((Vec::new(), HashMap::new()));
         }
         let numbers = expired.iter().map(|row| rows::queue(row.queue)).collect::<QueryResult<Vec<_>>>()?;
-        queue_names::know(&shared.schedule, &mut connection, numbers.into_iter()).await?;
+        queue_names::read_anew(&shared.schedule, &mut connection, &numbers).await?;
         connection
             .transaction(async |connection| take(shared, connection, expired, &policies, now).await)
             .await

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::replicas::asking::{ANSWERED_WITHIN, Asking, READY};
 use crate::replicas::blocking;
 use crate::replicas::faults::replica;
 use crate::replicas::load::{Load, SENDERS};
 use crate::replicas::proxy::Proxy;
-use crate::support::client::{client, get};
+use crate::support::client::{client, eventually, get, post};
 use crate::support::ledger::list;
 use crate::support::postgres::{Cluster, server};
+use crate::support::server::Place;
 
 /// The time within which everything works again after a writable server is available.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(8);
@@ -46,6 +49,39 @@ async fn nothing_acknowledged_is_lost_when_the_standby_stops_and_then_the_primar
     ledger.reckon(&replica).await;
     // The webhook that `asking` sent is not in the ledger.
     assert_eq!(list(&replica).await.len(), ledger.len() + 1, "every stored webhook was acknowledged");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn webhooks_after_a_failover_that_has_lost_their_queue_are_run_and_counted() {
+    let mut primary = blocking(Cluster::start);
+    let place = Place::new(&[&format!("--database-url={}", primary.url("postgres"))]);
+    assert!(place.run("migrate").await.status.success());
+    let mut standby = blocking(|| primary.asynchronous_standby());
+    let (_place, replica) = replica(&either(&primary.url("postgres"), &standby.url("postgres"))).await;
+    let sender = client();
+    let send = async |key: &str| {
+        eventually("a webhook is acknowledged", async || {
+            let answer = post(&sender, &replica.url("/v1/webhooks"), key).await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    };
+
+    // The first webhook, and with it the queue, is only on the primary.
+    blocking(|| standby.stop_fast());
+    send("lost").await;
+    blocking(|| primary.kill_hard());
+    blocking(|| standby.start_again());
+    blocking(|| standby.promote());
+    send("kept").await;
+    eventually("the webhook is counted as completed", async || {
+        let answer = sender.get(replica.url("/v1/stats")).send().await.ok()?;
+        let stats = answer.json::<Value>().await.ok()?;
+        (stats["counts"]["completed"] == 1).then_some(())
+    })
+    .await;
+    let listed = list(&replica).await;
+    assert_eq!(listed.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["kept"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,6 +10,7 @@ mod panics;
 mod parts;
 mod plans;
 mod purging;
+mod queues;
 mod refused;
 mod releasing;
 mod repeated_tokens;

@@ -49,6 +49,17 @@ pub(in crate::store::postgres) struct SharedQueue {
     pub(in crate::store::postgres) is_ordered: bool,
 }
 
+impl Planned {
+    /// The policy of the route of each queue.
+    pub(in crate::store::postgres) fn policies(&self) -> HashMap<QueueId, Arc<Policy>> {
+        let of_share = |share: &Share| {
+            let policy = &share.policy;
+            share.queues.iter().map(|queue| (queue.id, Arc::clone(policy))).collect::<Vec<_>>()
+        };
+        self.shares.iter().flat_map(of_share).collect()
+    }
+}
+
 impl Schedule {
     /// Decides what a claim should read.
     pub(in crate::store::postgres) fn plan(

@@ -131,6 +131,11 @@ impl Cluster {
         copy.unwrap_or_else(|fault| panic!("cannot start a copy: {fault}"))
     }
 
+    /// Starts a copy that follows this one, and for which no commit waits.
+    pub(crate) fn asynchronous_standby(&self) -> Self {
+        self.follow(&standby_name())
+    }
+
     /// Starts a copy without which nothing is committed any more: from now on every commit waits
     /// until it is on the copy's disk, too.
     pub(crate) fn synchronous_standby(&self) -> Self {

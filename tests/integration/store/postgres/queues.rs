@@ -1,0 +1,93 @@
+//! Queues that the database has under other numbers than the process knows, or not at all: a standby that lacked the last
+//! commits of its primary was promoted.
+
+use hookbox::internals::domain::conflict::OnConflict;
+use hookbox::internals::domain::webhook::WebhookStatus;
+use hookbox::internals::store::Submission;
+
+use super::PostgresHarness;
+use crate::store::behaviours::quarantine::quarantined;
+use crate::store::inbox::{Inbox, webhook};
+use crate::store::routes::{concurrent, job, ordered, policy, route};
+use crate::support::postgres::Session;
+
+/// What the promoted standby has in place of the queue of `orders`.
+const OTHERS: [&str; 2] = [
+    "DELETE FROM queues WHERE route = 'orders'",
+    "UPDATE queues SET route = 'billing-' || id WHERE route = 'orders'",
+];
+
+fn session(inbox: &Inbox<PostgresHarness>) -> Session {
+    Session::open(&inbox.harness().url()).expect("connects")
+}
+
+/// Checks that the database has the job of a webhook in a queue of `orders`.
+fn check(session: &Session, webhook: &WebhookStatus) {
+    let select = format!(
+        "SELECT q.route FROM jobs j JOIN queues q ON q.id = j.queue WHERE j.webhook = '{}'",
+        webhook.id
+    );
+    assert_eq!(session.ask(&select).expect("asks"), ["orders"], "{webhook:?}");
+}
+
+#[tokio::test]
+async fn webhooks_are_stored_with_jobs_in_the_queues_of_the_database() {
+    for other in OTHERS {
+        let inbox = Inbox::<PostgresHarness>::with_routes([policy("orders")]).await;
+        let session = session(&inbox);
+        let lose = || session.ask(other).expect("asks");
+        let quarantined = quarantined(&inbox, webhook("released")).await.id;
+        check(&session, &inbox.accept_for("before", [job("orders")]).await);
+        for (key, job) in [("plain", job("orders")), ("ordered", ordered("orders", "1"))] {
+            lose();
+            check(&session, &inbox.accept_for(key, [job]).await);
+        }
+        lose();
+        let batch = ["one", "two"].map(|key| Submission { webhook: webhook(key), jobs: vec![job("orders")] });
+        let stored = inbox.accept_batch(batch.into(), OnConflict::Reject).await.expect("is stored");
+        stored.iter().for_each(|accepted| check(&session, &accepted.webhook));
+        lose();
+        let released = inbox.shared().release(quarantined, vec![job("orders")]).await.expect("is released");
+        check(&session, &released.webhook);
+    }
+}
+
+#[tokio::test]
+async fn jobs_move_to_the_queues_of_the_database() {
+    for other in OTHERS {
+        let inbox = Inbox::<PostgresHarness>::with_routes([policy("orders")]).await;
+        let session = session(&inbox);
+        inbox.accept_for("before", [job("orders")]).await;
+        let moved = inbox.accept_for("moved", [job("old")]).await;
+        session.ask(other).expect("asks");
+        inbox.shared().move_jobs(route("old"), route("orders")).await.expect("moves");
+        check(&session, &moved);
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_not_run_by_the_route_that_its_queue_had_before() {
+    for policies in [["orders", "billing"].map(policy), ["orders", "billing"].map(|name| concurrent(name, 9))]
+    {
+        let inbox = Inbox::<PostgresHarness>::with_routes(policies).await;
+        inbox.accept_for("k", [job("orders")]).await;
+        let other = "UPDATE queues SET route = 'billing' WHERE route = 'orders'";
+        session(&inbox).ask(other).expect("asks");
+        assert_eq!(inbox.claim_one().await.route, route("billing"));
+    }
+}
+
+#[tokio::test]
+async fn a_job_whose_queue_is_missing_is_shown_and_does_not_run() {
+    let mut inbox = Inbox::<PostgresHarness>::with_routes([policy("orders")]).await;
+    let webhook = inbox.accept_for("k", [job("orders")]).await;
+    session(&inbox).ask("DELETE FROM queues WHERE route = 'orders'").expect("asks");
+    inbox.claim_nothing().await;
+
+    inbox.close_and_reopen().await;
+    let shown = inbox.status_of(webhook.id).await;
+    let unknown = route(&format!("unknown-{}", webhook.jobs[0].queue.0));
+    assert_eq!(shown.jobs[0].route, unknown);
+    assert_eq!(inbox.everything().await, [shown]);
+    inbox.claim_nothing().await;
+}
