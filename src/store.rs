@@ -132,7 +132,8 @@ pub trait Inbox: fmt::Debug + Send + Sync {
     /// Returns the size of the store on disk, in bytes. Reads no rows.
     async fn size_bytes(&self) -> Result<u64>;
 
-    /// Checks that the store can write, by writing to it, and reads the schema version.
+    /// Checks that the store can write, by writing to it, and reads the schema version. An error also if webhooks cannot
+    /// be stored although that succeeds.
     async fn probe(&self) -> Result<Probe>;
 
     /// Returns the registry through which watchers receive changes of jobs.

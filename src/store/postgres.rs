@@ -50,6 +50,7 @@ mod purge;
 mod quarantine;
 mod queries;
 mod queue_names;
+mod refusals;
 mod release;
 mod renew;
 mod replay_step;
@@ -185,6 +186,7 @@ impl PostgresStore {
             quarantining: Default::default(),
             unsure: Default::default(),
             unanswered: Default::default(),
+            refusals: Default::default(),
             next_slot: AtomicU32::new(options.seed as u32),
         });
         look::look(&shared).await.map_err(|source| OpenError::Setup { target: options.target, source })?;

@@ -13,7 +13,7 @@ use super::insert::{NewJobRow, NewRow, insert};
 use super::pool::answer;
 use super::rows::{self, NamesRow};
 use super::shared::Shared;
-use super::{lanes, queries, queue_names};
+use super::{lanes, queries, queue_names, refusals};
 use crate::domain::conflict::OnConflict;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
@@ -45,6 +45,12 @@ impl Incoming {
 
 /// Stores a batch. Returns the result of each webhook, in the order of the batch.
 pub(super) async fn store(shared: &Shared, batch: &[Incoming]) -> QueryResult<Vec<Result<Accepted>>> {
+    let outcomes = refusals::noted(shared, store_on_connection(shared, batch)).await?;
+    note_new(shared, outcomes.iter().flatten());
+    Ok(outcomes)
+}
+
+async fn store_on_connection(shared: &Shared, batch: &[Incoming]) -> QueryResult<Vec<Result<Accepted>>> {
     let mut connection = shared.accepting.get().await?;
     let names = queues_of(batch);
     let storing = async {
@@ -55,9 +61,7 @@ pub(super) async fn store(shared: &Shared, batch: &[Incoming]) -> QueryResult<Ve
         connection.transaction(async |connection| store_what_fits(shared, connection, batch).await).await
     };
     let storing = answer(storing).await;
-    let outcomes = connection.release(storing)?;
-    note_new(shared, outcomes.iter().flatten());
-    Ok(outcomes)
+    connection.release(storing)
 }
 
 /// The number of jobs of a batch.
@@ -86,6 +90,7 @@ pub(super) fn note_new<'a>(shared: &Shared, accepted: impl Iterator<Item = &'a A
     due.dedup_by_key(|(queue, _)| *queue);
     shared.due(&due);
     if is_any_new {
+        shared.refusals.end();
         shared.arrived();
     }
 }

@@ -18,7 +18,7 @@ use super::insert_steps::{JobsOf, insert_jobs, insert_webhooks};
 use super::pool::answer;
 use super::shared::Shared;
 use super::undone::{Tried, Undone, tried};
-use super::{lanes, queue_names, rows};
+use super::{lanes, queue_names, refusals, rows};
 use crate::domain::error::Error;
 use crate::domain::webhook::WebhookStatus;
 use crate::store::acceptance::{backlog_full, check_in_batch, duplicate_or_conflict};
@@ -30,6 +30,12 @@ pub(super) type Outcome = Result<Vec<Accepted>, BatchError>;
 
 /// Stores a batch, or refuses it.
 pub(super) async fn store(shared: &Shared, batch: &[Incoming]) -> QueryResult<Outcome> {
+    let outcome = refusals::noted(shared, store_on_connection(shared, batch)).await?;
+    note_new(shared, outcome.iter().flatten());
+    Ok(outcome)
+}
+
+async fn store_on_connection(shared: &Shared, batch: &[Incoming]) -> QueryResult<Outcome> {
     let mut connection = shared.accepting.get().await?;
     let names = queues_of(batch);
     let storing = answer(async {
@@ -49,9 +55,7 @@ pub(super) async fn store(shared: &Shared, batch: &[Incoming]) -> QueryResult<Ou
         Ok(Err(key_removed().into()))
     });
     let storing = storing.await;
-    let outcome = connection.release(storing)?;
-    note_new(shared, outcome.iter().flatten());
-    Ok(outcome)
+    connection.release(storing)
 }
 
 async fn store_once(

@@ -139,7 +139,7 @@ impl Inbox for PostgresStore {
     }
 
     async fn probe(&self) -> Result<Probe> {
-        self.run(async move |shared| probe::probe(&shared).await.map_err(refused)).await
+        self.run(async move |shared| probe::probe(&shared).await).await
     }
 
     fn changes(&self) -> &Changes {

@@ -14,6 +14,7 @@ use super::database_time::DatabaseTime;
 use super::notifier::Notifier;
 use super::pool::Pool;
 use super::quarantine::Line;
+use super::refusals::Refusals;
 use super::schedule::Schedule;
 use super::set_back::SetBack;
 use super::unanswered::Unanswered;
@@ -66,6 +67,8 @@ pub(super) struct Shared {
     pub(super) unsure: tokio::sync::Mutex<Unsure>,
     /// The changes of breakers whose commit was not answered yet.
     pub(super) unanswered: Unanswered,
+    /// What the database has refused of the last webhooks.
+    pub(super) refusals: Refusals,
     /// Increased with every statement, so that concurrent statements write to different slots.
     pub(super) next_slot: AtomicU32,
 }

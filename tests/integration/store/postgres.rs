@@ -11,6 +11,7 @@ mod parts;
 mod plans;
 mod purging;
 mod queues;
+mod readiness;
 mod refused;
 mod releasing;
 mod repeated_tokens;

@@ -19,7 +19,7 @@ use crate::support::postgres::{Session, server};
 
 /// Has PostgreSQL refuse the rows of a table for which `condition` holds. `state` is an expression for the SQLSTATE, in
 /// which `number` is how many rows it has refused, this one included.
-fn refuse(session: &Session, table: &str, condition: &str, state: &str) {
+pub(super) fn refuse(session: &Session, table: &str, condition: &str, state: &str) {
     // A rollback does not set a sequence back.
     let trigger = format!(
         "CREATE SEQUENCE refusals;
