@@ -6,7 +6,7 @@ use diesel::QueryResult;
 use diesel::QueryableByName;
 use diesel::pg::Pg;
 use diesel::result::Error as QueryError;
-use diesel::sql_types::{Integer, Text};
+use diesel::sql_types::{Bool, Integer, Text};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -92,6 +92,11 @@ async fn prepare_schema(target: &Target, connection: &mut AsyncPgConnection) -> 
     }
     let found = (SelectSchema { schema }).load::<String>(connection).await.map_err(setup)?;
     if found.is_empty() {
+        let (may_create, database) =
+            CheckCreate {}.get_result::<(bool, String)>(connection).await.map_err(setup)?;
+        if !may_create {
+            return Err(OpenError::NoSchema { target: target.clone(), schema: schema.to_owned(), database });
+        }
         connection.batch_execute(&format!("CREATE SCHEMA {schema}")).await.map_err(setup)?;
     }
     Ok(())
@@ -114,16 +119,20 @@ pub(super) async fn is_current(connection: &mut AsyncPgConnection) -> QueryResul
     Ok(known.iter().all(|migration| applied.contains(migration)))
 }
 
-/// Refuses a server older than [`OLDEST_MAJOR`], and a database that cannot hold every text: one text that it
-/// cannot hold would fail the batch of webhooks that it is in.
+/// Refuses a server older than [`OLDEST_MAJOR`], one that takes no writes, and a database that cannot hold every text: one
+/// text that it cannot hold would fail the batch of webhooks that it is in.
 async fn check_server(target: &Target, connection: &mut AsyncPgConnection) -> Result<(), OpenError> {
     let setup = |source| OpenError::Setup { target: target.clone(), source };
-    let (number, encoding) = SelectServer {}.get_result::<(i32, String)>(connection).await.map_err(setup)?;
+    let server = SelectServer {}.get_result::<(i32, String, bool)>(connection).await;
+    let (number, encoding, is_read_only) = server.map_err(setup)?;
     if number / 10_000 < OLDEST_MAJOR {
         return Err(OpenError::OldServer { target: target.clone(), major: number / 10_000 });
     }
     if encoding != "UTF8" {
         return Err(OpenError::Encoding { target: target.clone(), encoding });
+    }
+    if is_read_only {
+        return Err(OpenError::ReadOnly { target: target.clone() });
     }
     Ok(())
 }
@@ -155,6 +164,13 @@ statement! { Pg;
 
 statement! { Pg;
     struct SelectServer {}
-    returns (Integer, Text);
-    "SELECT current_setting('server_version_num')::integer, current_setting('server_encoding')"
+    returns (Integer, Text, Bool);
+    "SELECT current_setting('server_version_num')::integer, current_setting('server_encoding'),
+            current_setting('transaction_read_only')::boolean"
+}
+
+statement! { Pg;
+    struct CheckCreate {}
+    returns (Bool, Text);
+    "SELECT has_database_privilege(current_database(), 'CREATE'), quote_ident(current_database())"
 }

@@ -43,6 +43,27 @@ pub enum OpenError {
         /// Its encoding.
         encoding: String,
     },
+    /// The server takes no writes.
+    #[error(
+        "{target} is read-only, as a standby is: name the primary in the URL, or all hosts with `target_session_attrs=read-write`"
+    )]
+    ReadOnly {
+        /// The database.
+        target: Target,
+    },
+    /// The schema is missing, and the user may not create it.
+    #[error(
+        "{target} has no schema {schema}, and the user of the URL may not create one: run `GRANT CREATE ON DATABASE \
+         {database} TO ...` for that user, or `CREATE SCHEMA {schema} AUTHORIZATION ...`"
+    )]
+    NoSchema {
+        /// The database.
+        target: Target,
+        /// The name of the schema.
+        schema: String,
+        /// The name of the database, quoted if it needs quotes.
+        database: String,
+    },
     /// The schema has tables, but not those of hookbox.
     #[error(
         "the schema of {target} has tables that are not hookbox's, such as {table}; nothing was changed: name another schema \
@@ -95,9 +116,14 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether another try may succeed: the server could not be reached, or is starting.
+    /// Whether another try may succeed: the server could not be reached, is starting, or is a standby, which may be
+    /// promoted soon.
     pub fn is_temporary(&self) -> bool {
         use diesel::ConnectionError::InvalidConnectionUrl;
-        matches!(self, Self::Connect { source, .. } if !matches!(source, InvalidConnectionUrl(_)))
+        match self {
+            Self::Connect { source, .. } => !matches!(source, InvalidConnectionUrl(_)),
+            Self::ReadOnly { .. } => true,
+            _ => false,
+        }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::replicas::blocking;
 use crate::replicas::proxy::Proxy;
 use crate::support::client::{client, get};
-use crate::support::postgres::{Database, Session, server};
+use crate::support::postgres::{Cluster, Database, Session, server};
 use crate::support::server::{Place, Server};
 
 const TOGETHER: usize = 10;
@@ -121,6 +121,39 @@ async fn a_database_with_another_encoding_than_utf8_is_refused_and_not_changed()
         let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
         assert_eq!(ask(&database, tables), ["0"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_only_database_is_reported_after_the_wait_for_another_primary() {
+    let database = blocking(|| server().database());
+    let place = place(&database.url_with("options=-c%20default_transaction_read_only%3Don"))
+        .with("HOOKBOX_STARTUP_WAIT", "1s");
+    for command in ["serve", "migrate"] {
+        let (code, _, complaint) = said(&place.run(command).await);
+        assert_eq!(code, Some(1), "{command}: {complaint}");
+        assert!(
+            complaint.contains("is read-only") && complaint.contains("target_session_attrs=read-write"),
+            "{command}: {complaint}"
+        );
+        assert_eq!(complaint.contains("trying again"), command == "serve", "{command}: {complaint}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_that_may_not_create_the_schema_is_told_what_to_grant() {
+    let cluster = blocking(Cluster::start);
+    let session = blocking(|| Session::open(&cluster.url("postgres"))).expect("connects");
+    blocking(|| session.ask("CREATE ROLE weak LOGIN")).expect("creates");
+    let place = place(&cluster.url("postgres").replacen("postgres@", "weak@", 1));
+    for command in ["serve", "migrate"] {
+        let (code, _, complaint) = said(&place.run(command).await);
+        assert_eq!(code, Some(1), "{command}: {complaint}");
+        for told in ["GRANT CREATE ON DATABASE postgres TO", "CREATE SCHEMA hookbox AUTHORIZATION"] {
+            assert!(complaint.contains(told), "{command}: {complaint}");
+        }
+    }
+    blocking(|| session.ask("GRANT CREATE ON DATABASE postgres TO weak")).expect("grants");
+    assert!(place.run("migrate").await.status.success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
