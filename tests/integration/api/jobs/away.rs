@@ -25,7 +25,7 @@ use hookbox::internals::domain::webhook::{EventType, IdempotencyKey, Source};
 use hookbox::internals::store::{Claim, ClaimedJob, Claims, Finish, JobQueue, LeasedJob};
 use hookbox::internals::telemetry::metrics::Metrics;
 use hookbox::internals::worker::handler::{Attempt, Failure, Handler, Registry};
-use hookbox::internals::worker::{Options, Pool};
+use hookbox::internals::worker::{Left, Options, Pool};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -228,7 +228,7 @@ impl Setup {
     /// Stops the pool, and returns what it asks until then.
     async fn stop(self) -> UnboundedReceiver<Asked> {
         let left = tokio::time::timeout(SOON, self.pool.shutdown(Duration::ZERO)).await.expect("stops");
-        assert_eq!(left, 0);
+        assert_eq!(left, Left { running: 0, unrecorded: 0 });
         self.asked
     }
 }
