@@ -7,7 +7,8 @@
 //! A command that fails or panics does not fail the others: the writer rolls the batch back and runs its commands
 //! one by one. If the store itself is at fault (disk full, I/O error), all commands of the batch get an error,
 //! and the writer opens a new connection for the next batch. Before each batch it looks whether the file is still at its
-//! path: otherwise the next process would not find what is acknowledged.
+//! path: otherwise the next process would not find what is acknowledged. It keeps its connection to a file that is not,
+//! so that the stop copies the write-ahead log back into that file.
 
 mod queue;
 
@@ -157,16 +158,19 @@ impl Writer {
         }
         queue.close();
         if let Err(error) = self.finish() {
-            tracing::warn!(error = %error, "the write-ahead log could not be copied back at shutdown; the next start copies it");
+            tracing::warn!(error = %error, "the write-ahead log could not be copied back at shutdown; keep it beside its file, and the next start copies it");
         }
     }
 
     /// Notes the time, and copies the write-ahead log back into the file, also if the last batch has failed.
     fn finish(mut self) -> std::result::Result<(), QueryError> {
-        check_place(&self.context)?;
         let mut connection = match self.connection.take() {
+            // To the file that this process has locked, wherever that is now.
             Some(connection) => connection,
-            None => reopen(&mut self.context)?,
+            None => {
+                check_place(&self.context)?;
+                reopen(&mut self.context)?
+            }
         };
         // If it fails, the next start goes by the time that was noted last.
         let _ = time_of_day::note(&mut connection, &mut self.context, 0);
@@ -198,7 +202,6 @@ impl Writer {
                     tracing::error!(times, error = %error, commands, "the store cannot write; nothing of this batch was acknowledged");
                 });
                 self.context.metrics.commit_failed();
-                self.connection = None;
                 let error = error.to_string();
                 batch.failed(|| {
                     Error::store_unavailable(
@@ -238,10 +241,9 @@ impl Writer {
             }
             transaction.end()
         });
-        // If the reload fails, the next batch opens a new connection and reloads from it.
+        // After a fault of the store, or if the reload fails, the next batch opens a new connection and reloads from it.
         if let Err(error) = &written
-            && !is_store_fault(error)
-            && context.reload(open).is_err()
+            && (is_store_fault(error) || context.reload(open).is_err())
         {
             *connection = None;
         }
@@ -257,7 +259,7 @@ fn check_place(context: &Context) -> std::result::Result<(), QueryError> {
         return Ok(());
     }
     let text = format!(
-        "{} was moved, deleted or replaced while hookbox uses it; put it back before hookbox is stopped",
+        "{} was moved, deleted or replaced while hookbox uses it; put it back beside its -wal before hookbox starts again",
         context.path.display()
     );
     Err(QueryError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(text)))

@@ -1,5 +1,7 @@
 //! The file is moved or replaced while a process uses it.
 
+use std::path::Path;
+
 use hookbox::internals::domain::error::{Reason, causes};
 
 use super::SqliteHarness;
@@ -33,6 +35,40 @@ async fn a_file_that_is_not_at_its_path_takes_no_writes_until_it_is_back() {
         assert_eq!(inbox.everything().await.len(), 2);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_copies_the_log_into_a_file_that_was_moved_or_replaced() {
+    within_limit(async {
+        for is_replaced in [false, true] {
+            let mut inbox = Inbox::<SqliteHarness>::new().await;
+            let stored = inbox.accept_new("before").await;
+            let path = inbox.harness().path();
+            let away = with_suffix(&path, ".away");
+            assert!(has_log(&path), "the webhook is in the log");
+            std::fs::rename(&path, &away).expect("moves");
+            if is_replaced {
+                std::fs::write(&path, "another file").expect("writes");
+            }
+            inbox.probe().await.expect_err("is not ready");
+            inbox.close().await;
+            assert!(!has_log(&path), "no frames are left to be replayed into another file");
+
+            // The moved file alone has all that was acknowledged.
+            for suffix in ["-wal", "-shm"] {
+                let _ = std::fs::remove_file(with_suffix(&path, suffix));
+            }
+            std::fs::rename(&away, &path).expect("moves back");
+            inbox.close_and_reopen().await;
+            assert_eq!(inbox.everything().await, [stored], "is replaced: {is_replaced}");
+        }
+    })
+    .await;
+}
+
+/// Whether a file has a write-ahead log beside it that is not empty.
+fn has_log(path: &Path) -> bool {
+    std::fs::metadata(with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
