@@ -90,7 +90,7 @@ pub(super) fn note_new<'a>(shared: &Shared, accepted: impl Iterator<Item = &'a A
     due.dedup_by_key(|(queue, _)| *queue);
     shared.due(&due);
     if is_any_new {
-        shared.refusals.end();
+        shared.refusals.end(shared.clock.monotonic());
         shared.arrived();
     }
 }

@@ -23,12 +23,20 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
 /// The refusals since a webhook was stored. Times are monotonic.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<Option<Refused>>);
+pub(super) struct Refusals(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// When a webhook was last stored.
+    stored: Duration,
+    /// The refusals since then.
+    refused: Option<Refused>,
+}
 
 /// Refusals in a row.
 #[derive(Debug)]
 struct Refused {
-    /// When the first refused statement began.
+    /// When the first refused statement began, or when a webhook was last stored, if that was later.
     since: Duration,
     /// When the last one was refused.
     last: Duration,
@@ -37,27 +45,28 @@ struct Refused {
 }
 
 impl Refusals {
-    fn lock(&self) -> MutexGuard<'_, Option<Refused>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a statement that began at `began` and was refused now.
     fn add(&self, began: Duration, now: Duration, error: String) {
-        let mut refused = self.lock();
-        let in_a_row = refused.as_ref().filter(|refused| now.saturating_sub(refused.last) < FORGOTTEN_AFTER);
-        let since = in_a_row.map_or(began, |refused| refused.since);
-        *refused = Some(Refused { since, last: now, error });
+        let mut state = self.lock();
+        let refused = state.refused.as_ref();
+        let in_a_row = refused.filter(|refused| now.saturating_sub(refused.last) < FORGOTTEN_AFTER);
+        let since = in_a_row.map_or(began.max(state.stored), |refused| refused.since);
+        state.refused = Some(Refused { since, last: now, error });
     }
 
-    /// Notes that a webhook was stored.
-    pub(super) fn end(&self) {
-        *self.lock() = None;
+    /// Notes that a webhook was stored now.
+    pub(super) fn end(&self, now: Duration) {
+        *self.lock() = State { stored: now, refused: None };
     }
 
     /// Why the database stores no webhooks, as far as the last ones show it.
     pub(super) fn current(&self, now: Duration) -> Option<String> {
-        let refused = self.lock();
-        let Refused { since, last, error } = refused.as_ref()?;
+        let state = self.lock();
+        let Refused { since, last, error } = state.refused.as_ref()?;
         let is_current = last.saturating_sub(*since) >= REFUSED_FOR && now.saturating_sub(*last) < COUNT_FOR;
         is_current.then(|| error.clone())
     }
@@ -105,5 +114,14 @@ mod tests {
             let error = counts.then(|| format!("at {last}"));
             assert_eq!(current(&refused_at, after), error, "{refused_at:?}, at {after}");
         }
+    }
+
+    #[test]
+    fn a_slow_refusal_does_not_count_the_time_before_a_webhook_was_stored() {
+        let refusals = Refusals::default();
+        let now = Duration::from_secs(5);
+        refusals.end(Duration::from_millis(4_900));
+        refusals.add(Duration::ZERO, now, "locked".into());
+        assert_eq!(refusals.current(now), None);
     }
 }
