@@ -44,7 +44,7 @@ impl Readers {
                 std::thread::Builder::new()
                     .name(format!("{name}-{number}"))
                     .spawn(move || {
-                        serve(connection, &reads, &path);
+                        serve(connection, &reads, &path, &owner);
                         drop(owner);
                     })
                     .map_err(OpenError::Thread)
@@ -83,16 +83,20 @@ impl Readers {
     }
 }
 
-fn serve(mut connection: SqliteConnection, reads: &Receiver<Read>, path: &Path) {
+fn serve(mut connection: SqliteConnection, reads: &Receiver<Read>, path: &Path, owner: &Owner) {
     for read in reads {
-        // Unwind safe: the connection is replaced.
+        // Unwind safe: the connection is replaced if it can be.
         let read = catch_unwind(AssertUnwindSafe(|| read(&mut connection)));
         let failed = read.unwrap_or_else(|panic| {
             let error = message_of_panic(panic.as_ref());
             tracing::error!(error, "a read panicked; its thread goes on with a new connection");
             true
         });
-        if failed && let Ok(anew) = connection::open_reader(path) {
+        // Opening a path without the file would create an empty one.
+        if failed
+            && owner.is_at(path)
+            && let Ok(anew) = connection::open_reader(path)
+        {
             connection = anew;
         }
     }
@@ -104,6 +108,21 @@ mod tests {
 
     use super::*;
     use crate::domain::error::Reason;
+
+    #[tokio::test]
+    async fn a_failed_read_makes_no_new_file_in_place_of_a_moved_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("read.db");
+        let _writer = connection::open_writer(&path).expect("opens");
+        let owner = Arc::new(Owner::of(&path).expect("locks"));
+        let (readers, threads) = Readers::start(&path, &owner, "reader", 1).expect("starts");
+        std::fs::rename(&path, folder.path().join("away.db")).expect("moves");
+        let failed = readers.run(|_| -> QueryResult<()> { Err(diesel::result::Error::NotFound) }).await;
+        assert_eq!(failed.expect_err("fails").reason(), Reason::StoreUnavailable);
+        drop(readers);
+        threads.into_iter().for_each(|thread| thread.join().expect("ends"));
+        assert!(!path.exists());
+    }
 
     #[tokio::test]
     async fn a_read_that_panics_fails_alone() {

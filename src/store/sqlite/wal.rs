@@ -85,8 +85,7 @@ pub(super) fn start(path: &Path, owner: Arc<Owner>, log: Arc<Log>) -> Result<Joi
     let connection = connection::open_checkpointer(path)?;
     let path = path.to_owned();
     let copying = move || {
-        copy_when_long(Checkpointer { path, connection }, &log, copy);
-        drop(owner);
+        copy_when_long(Checkpointer { path, connection, owner }, &log, copy);
     };
     std::thread::Builder::new().name("store-wal".into()).spawn(copying).map_err(OpenError::Thread)
 }
@@ -94,20 +93,25 @@ pub(super) fn start(path: &Path, owner: Arc<Owner>, log: Arc<Log>) -> Result<Joi
 /// The connection of the copying thread.
 struct Checkpointer {
     path: PathBuf,
+    /// Dropped before `owner`, so that it is closed before the lock is released.
     connection: SqliteConnection,
+    owner: Arc<Owner>,
 }
 
 impl Checkpointer {
     /// Runs `copy`. If it panics, the writer copies, as after any other fault.
     fn run(&mut self, copy: &mut impl FnMut(&mut SqliteConnection) -> Copied) -> Copied {
-        // Unwind safe: the connection is replaced.
+        // Unwind safe: the connection is replaced if it can be.
         catch_unwind(AssertUnwindSafe(|| copy(&mut self.connection))).unwrap_or_else(|panic| {
             let error = message_of_panic(panic.as_ref());
             tracing::error!(
                 error,
                 "copying the write-ahead log back panicked; its thread goes on with a new connection"
             );
-            if let Ok(anew) = connection::open_checkpointer(&self.path) {
+            // Opening a path without the file would create an empty one.
+            if self.owner.is_at(&self.path)
+                && let Ok(anew) = connection::open_checkpointer(&self.path)
+            {
                 self.connection = anew;
             }
             Copied::Nearly
@@ -236,6 +240,8 @@ mod tests {
         let path = folder.path().join("log.db");
         let _writer = connection::open_writer(&path).expect("opens");
         let connection = connection::open_checkpointer(&path).expect("opens");
+        let owner = Arc::new(Owner::of(&path).expect("locks"));
+        let checkpointer = Checkpointer { path, connection, owner };
         let log = Arc::new(Log::default());
         let its_log = Arc::clone(&log);
         let mut has_panicked = false;
@@ -243,8 +249,7 @@ mod tests {
             assert!(std::mem::replace(&mut has_panicked, true), "the fault of this test");
             copy(connection)
         };
-        let thread =
-            std::thread::spawn(move || copy_when_long(Checkpointer { path, connection }, &its_log, copying));
+        let thread = std::thread::spawn(move || copy_when_long(checkpointer, &its_log, copying));
         for copied in ["by the writer", "by the thread"] {
             log.long.raise();
             let is_left = (0..3_000).any(|_| {
