@@ -160,7 +160,7 @@ async fn store_all(
 /// `StoreUnavailable`: none of [`TRIES`] tries could store the webhook.
 pub(super) fn key_removed() -> Error {
     Error::store_unavailable(
-        "the idempotency key was being removed by a purge; send the webhook again",
+        "the database changed while the webhook was being stored; nothing was stored, send it again",
         "the webhook of the key was purged at the same time, or its queue is not the one that was read",
     )
 }
@@ -220,7 +220,7 @@ pub(super) fn job_rows<'a>(
 }
 
 /// The error for a queue that the process has forgotten since it was made known, because another one has its number.
-/// Another try finds it.
+/// The sender's next try finds it.
 fn not_known(route: &RouteName) -> QueryError {
     let problem = format!("the queue of the route {route} is another one now");
     QueryError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(problem))

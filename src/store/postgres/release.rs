@@ -64,8 +64,8 @@ pub(super) async fn release(shared: &Shared, id: WebhookId, jobs: &[NewJob]) -> 
         }
     }
     Err(Error::store_unavailable(
-        "webhooks with the same idempotency key came and went during the release; try again",
-        format!("the key was taken or freed during each of {TRIES} tries"),
+        "the webhook, or the queues of its jobs, changed during the release; try again",
+        format!("the key was taken or freed, or a queue was another one, in each of {TRIES} tries"),
     ))
 }
 

@@ -109,7 +109,7 @@ async fn take_over_some(shared: &Shared, held: &[Lease], take_over: &mut TakeOve
     announce(shared, &finishes.iter().collect::<Vec<_>>(), &ended);
     let taken = finishes.len();
     for (_, finish) in finishes.into_iter().enumerate().filter(|(at, _)| ended.contains_key(at)) {
-        // The queue is known, because the policy of its route was looked up.
+        // Attempts of queues that the database does not have are not counted.
         if let Some((route, source)) = shared.schedule.name(finish.lease.job.queue) {
             let policy = policies.get(&route).cloned();
             take_over.add(&Interrupted { finish, route, source, policy });
