@@ -23,6 +23,8 @@ async fn it_says_that_it_is_alive_and_ready(#[values(Sqlite, Postgres)] store: S
 #[tokio::test]
 async fn it_is_not_ready_before_probes_give_up_if_the_store_does_not_answer() {
     let hookbox = Hookbox::start(Sqlite);
+    // Once it answers, it has started: the start writes, too.
+    assert_eq!(hookbox.rest.get("/healthz").await.status, 200);
     // Longer than a probe waits; the store waits 5 s for a lock, and has another error.
     let locked = hookbox.lock_store();
     let ready = hookbox.rest.get("/readyz").await;
