@@ -47,8 +47,7 @@ pub(super) async fn submit(client: &Client, server: &Server, key: &str, payload_
 async fn answers_that_are_not_taken_use_bounded_memory_and_are_given_up(
     #[values(Api::Rest, Api::Grpc)] api: Api,
 ) {
-    let place = Place::new(&["--simulate-min=0s", "--simulate-max=0s"]);
-    let server = place.start();
+    let server = Place::new(&["--simulate-min=0s", "--simulate-max=0s"]).start();
     let reader = client();
     let large = submit(&reader, &server, "large", LARGE_BYTES).await;
     let small = submit(&reader, &server, "small", 10).await;

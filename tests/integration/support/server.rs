@@ -27,7 +27,7 @@ const LOG_LINES_SHOWN: usize = 40;
 /// A folder to run in, and how the processes there are started.
 #[derive(Debug)]
 pub(crate) struct Place {
-    folder: TempDir,
+    folder: Arc<TempDir>,
     settings: Vec<String>,
     open_files: Option<u32>,
     environment: Vec<(String, String)>,
@@ -40,13 +40,15 @@ pub(crate) struct Server {
     http: SocketAddr,
     grpc: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
+    #[expect(dead_code, reason = "held for as long as the process has files in it")]
+    folder: Arc<TempDir>,
 }
 
 impl Place {
     /// The settings are flags. Without one that names a database, that is a file of the folder.
     pub(crate) fn new(settings: &[&str]) -> Self {
         Self {
-            folder: tempfile::tempdir().expect("a folder"),
+            folder: Arc::new(tempfile::tempdir().expect("a folder")),
             settings: settings.iter().map(ToString::to_string).collect(),
             open_files: None,
             environment: Vec::new(),
@@ -106,7 +108,7 @@ impl Place {
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        let mut server = Server { child, http, grpc, log };
+        let mut server = Server { child, http, grpc, log, folder: Arc::clone(&self.folder) };
         match is_ready.recv_timeout(START_TIME) {
             Ok(()) => Some(server),
             Err(RecvTimeoutError::Timeout) => panic!("not ready after {START_TIME:?}"),
