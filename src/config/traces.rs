@@ -10,7 +10,6 @@ use url::Url;
 
 use super::layers::Origin;
 use super::mistake::Mistake;
-use super::secret::without_password;
 use crate::domain::secret::Secret;
 use crate::telemetry::{Protocol, Traces};
 
@@ -118,10 +117,17 @@ fn check_sampler(variables: &Variables<'_>) -> Result<(), Mistake> {
     Ok(())
 }
 
-/// The endpoint for the log: without its password, and without its query, which can have a key.
+/// The endpoint for the log: without its user, which can be a token, and without its query, which can have a key.
 fn shown(endpoint: &str) -> String {
-    let shown = without_password(endpoint);
-    shown.split_once('?').map_or_else(|| shown.clone(), |(address, _)| format!("{address}?***"))
+    let (address, query) = match endpoint.split_once('?') {
+        Some((address, _)) => (address, "?***"),
+        None => (endpoint, ""),
+    };
+    // Also `http:token@host` is a URL.
+    match (address.split_once(':'), address.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}{query}"),
+        _ => format!("{address}{query}"),
+    }
 }
 
 /// What is wrong with a variable.
@@ -150,10 +156,12 @@ mod tests {
         let all = [("OTEL_EXPORTER_OTLP_TIMEOUT", "300"), ("OTEL_BSP_MAX_QUEUE_SIZE", "4")];
         let traces = read(&all).expect("reads").expect("is on");
         assert_eq!((traces.timeout, traces.queue_size), (Duration::from_millis(300), 4));
-        assert_eq!(traces.endpoint, "http://me:***@127.0.0.1:4317/?***");
+        assert_eq!(traces.endpoint, "http://***@127.0.0.1:4317/?***");
         let both = [("OTEL_EXPORTER_OTLP_TIMEOUT", "300"), ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "200")];
         let traces = read(&both).expect("reads").expect("is on");
         assert_eq!((traces.timeout, traces.queue_size), (Duration::from_millis(200), 2_048));
+        let token = [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://s3cret@127.0.0.1:4317")];
+        assert_eq!(read(&token).expect("reads").expect("is on").endpoint, "http://***@127.0.0.1:4317");
         assert!(read(&[("OTEL_TRACES_EXPORTER", "none")]).expect("reads").is_none());
     }
 
