@@ -17,6 +17,9 @@ use crate::telemetry::{Protocol, Traces};
 const TIMEOUT_MS: u64 = 10_000;
 const QUEUE_SIZE: usize = 2_048;
 
+/// The most spans that may wait: the SDK takes the memory for all of them at its start.
+const MAX_QUEUE_SIZE: usize = 1_000_000;
+
 /// The samplers of the SDK.
 const SAMPLERS: [&str; 6] = [
     "always_on",
@@ -49,13 +52,19 @@ pub(super) fn read(environment: &BTreeMap<String, Secret>) -> Result<Option<Trac
     for name in ["OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"] {
         variables.number::<u64>(name)?;
     }
+    let name = "OTEL_BSP_MAX_QUEUE_SIZE";
+    let queue_size = variables.number(name)?.unwrap_or(QUEUE_SIZE);
+    if queue_size > MAX_QUEUE_SIZE {
+        let text = format!("= {queue_size} is too large: it must be at most {MAX_QUEUE_SIZE}");
+        return Err(mistake(name, &text));
+    }
     let timeouts = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
     let timeout = variables.first(timeouts).map(|(name, _)| variables.number(name)).transpose()?.flatten();
     Ok(Some(Traces {
         endpoint: shown(endpoint),
         protocol,
         timeout: Duration::from_millis(timeout.unwrap_or(TIMEOUT_MS)),
-        queue_size: variables.number("OTEL_BSP_MAX_QUEUE_SIZE")?.unwrap_or(QUEUE_SIZE),
+        queue_size,
     }))
 }
 
@@ -160,6 +169,8 @@ mod tests {
         let both = [("OTEL_EXPORTER_OTLP_TIMEOUT", "300"), ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "200")];
         let traces = read(&both).expect("reads").expect("is on");
         assert_eq!((traces.timeout, traces.queue_size), (Duration::from_millis(200), 2_048));
+        let largest = read(&[("OTEL_BSP_MAX_QUEUE_SIZE", "1000000")]).expect("reads").expect("is on");
+        assert_eq!(largest.queue_size, 1_000_000);
         let token = [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://s3cret@127.0.0.1:4317")];
         assert_eq!(read(&token).expect("reads").expect("is on").endpoint, "http://***@127.0.0.1:4317");
         assert!(read(&[("OTEL_TRACES_EXPORTER", "none")]).expect("reads").is_none());
@@ -174,6 +185,7 @@ mod tests {
             ("OTEL_TRACES_SAMPLER", "bogus", "\"bogus\" is not supported: it must be one of always_on, "),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "\"10s\" is not valid: it must be a whole number"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "greater than 0"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "1000001", "= 1000001 is too large: it must be at most 1000000"),
             ("OTEL_BSP_SCHEDULE_DELAY", "soon", "greater than 0"),
         ] {
             let mistake = read(&[(name, value)]).expect_err(name);
