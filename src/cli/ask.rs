@@ -13,7 +13,7 @@ use super::Failure;
 use super::settings::client_token;
 use crate::config::{Reach, TOKEN_VARIABLE};
 use crate::domain::secret::Secret;
-use crate::tls::{ServerCheck, client_config};
+use crate::tls::{CertificateProblem, ServerCheck, client_config};
 
 /// How long to wait for the connection and for each read and write.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -106,7 +106,7 @@ impl NoAnswer {
 pub(super) fn is_of_another_certificate(failure: &Failure) -> bool {
     let Failure::Other(error) = failure else { return false };
     let Some(NoAnswer::Failed { error, .. }) = error.downcast_ref::<NoAnswer>() else { return false };
-    matches!(rustls_error(error), Some(rustls::Error::InvalidCertificate(_)))
+    CertificateProblem::of(error).is_some()
 }
 
 /// Why TLS has failed; none if something else has.

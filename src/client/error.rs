@@ -2,15 +2,14 @@
 
 use std::error::Error;
 
-use rustls::{AlertDescription, CertificateError, InvalidMessage};
+use rustls::{AlertDescription, InvalidMessage};
 use url::Url;
+
+use crate::tls::CertificateProblem;
 
 /// What to do next if the cause does not say it.
 pub(super) const IS_IT_RUNNING: &str =
     "is hookbox running there? Set HOOKBOX_URL or --url if it is elsewhere";
-
-/// What the texts of rustls about the certificate of a server begin with.
-const WRONG_CERTIFICATE: &str = "invalid peer certificate: ";
 
 /// What a server says of a certificate of the client that it does not accept.
 const OF_CLIENT_CERTIFICATES: [AlertDescription; 6] = [
@@ -85,10 +84,13 @@ impl ClientError {
 
 /// Why a request got no answer. `problem_of_authorities` can be why there is no connection.
 pub(super) fn cause_of(error: &reqwest::Error, problem_of_authorities: Option<&str>) -> String {
-    let root = root_of(error);
+    let cause = CertificateProblem::of(error).map_or_else(
+        || root_of(error).to_string(),
+        |problem| format!("the certificate of the server is not accepted: {problem}"),
+    );
     match problem_of_authorities.filter(|_| error.is_connect()) {
-        Some(problem) => format!("{root} ({problem})"),
-        None => root.to_string(),
+        Some(problem) => format!("{cause} ({problem})"),
+        None => cause,
     }
 }
 
@@ -99,16 +101,18 @@ pub(super) fn advice_for(error: &(dyn Error + 'static), url: &Url) -> &'static s
         let is_no_http = root.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
         return if is_no_http { "if it serves TLS, write https:// in its URL" } else { IS_IT_RUNNING };
     }
-    // An error of TLS is a part of the error of a connection, in HTTP/2 as a text.
+    if let Some(problem) = CertificateProblem::of(error) {
+        return if problem.is_unknown_authority() {
+            "name the file of its authority with --ca"
+        } else {
+            "check its certificate, and the host in its URL"
+        };
+    }
+    // Any other error of TLS is a part of the error of a connection, in HTTP/2 as a text.
     let cause = root.to_string();
     let is = |error: rustls::Error| cause == error.to_string();
-    let is_certificate = |error: CertificateError| is(error.into());
     let is_alert = |alert: AlertDescription| is(rustls::Error::AlertReceived(alert));
-    if is_certificate(CertificateError::UnknownIssuer) || is_certificate(CertificateError::BadSignature) {
-        "no authority that is trusted has signed its certificate; name the file of its authority with --ca"
-    } else if cause.starts_with(WRONG_CERTIFICATE) {
-        "check its certificate, and the host in its URL"
-    } else if is(InvalidMessage::InvalidContentType.into()) {
+    if is(InvalidMessage::InvalidContentType.into()) {
         "if it serves without TLS, write http:// in its URL"
     } else if is_alert(AlertDescription::CertificateRequired) {
         "it serves only clients with a certificate; name the files of yours with --client-cert and --client-key"
@@ -132,15 +136,29 @@ fn root_of<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
 mod tests {
     use std::io;
 
+    use rustls::CertificateError;
+
     use super::*;
+
+    #[test]
+    fn the_advice_for_a_certificate_is_about_its_problem() {
+        let url = "https://hooks.example.com".parse::<Url>().expect("a URL");
+        for (problem, expected) in [
+            (CertificateError::UnknownIssuer, "with --ca"),
+            (CertificateError::BadSignature, "with --ca"),
+            (CertificateError::NotValidForName, "the host in its URL"),
+            (CertificateError::Expired, "check its certificate"),
+        ] {
+            let error = io::Error::other(io::Error::other(rustls::Error::InvalidCertificate(problem)));
+            let advice = advice_for(&error, &url);
+            assert!(advice.contains(expected), "{error}: {advice}");
+        }
+    }
 
     #[test]
     fn the_advice_is_about_the_cause() {
         let url = "https://hooks.example.com".parse::<Url>().expect("a URL");
         for (error, expected) in [
-            (CertificateError::UnknownIssuer.into(), "--ca"),
-            (CertificateError::NotValidForName.into(), "the host in its URL"),
-            (CertificateError::Expired.into(), "check its certificate"),
             (InvalidMessage::InvalidContentType.into(), "write http://"),
             (rustls::Error::AlertReceived(AlertDescription::CertificateRequired), "with --client-cert"),
             (rustls::Error::AlertReceived(AlertDescription::UnknownCA), "in its client_ca"),

@@ -20,7 +20,7 @@ async fn a_command_that_gets_no_answer_because_of_tls_says_what_to_do() {
     std::fs::write(place.path("other.pem"), Authority::new().pem()).expect("is written");
     let (https, port) = (secured.url(""), plain.rest.address().port());
     for (url, advice) in [
-        (https.clone(), "name the file of its authority with --ca"),
+        (https.clone(), "signed it; name the file of its authority with --ca"),
         (https.replace("https://", "http://"), "if it serves TLS, write https:// in its URL"),
         (format!("https://127.0.0.1:{port}"), "if it serves without TLS, write http:// in its URL"),
     ] {
