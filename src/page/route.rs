@@ -232,7 +232,7 @@ fn lately(context: &Context, route: &RouteName) -> Markup {
             h2 { "The last 60 minutes of this process" }
             (parts::facts([
                 ("Attempts", html! {
-                    (number(totals.handling.count())) ", "
+                    (number(totals.ended())) ", "
                     (parts::rate(state::per_second(Some(totals)))) "/s in the last minute"
                 }),
                 ("Failed", html! { (number(totals.failed)) }),

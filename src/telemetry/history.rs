@@ -257,8 +257,8 @@ mod tests {
         history.interrupted("orders");
         sample(&history, 15, 0);
         let routes = history.routes();
-        let totals = routes.iter().map(|of| (of.route.as_str(), of.handling.count(), of.failed));
-        assert_eq!(totals.collect::<Vec<_>>(), [("orders", 0, 1)]);
+        let totals = routes.iter().map(|of| (of.route.as_str(), of.handling.count(), of.ended(), of.failed));
+        assert_eq!(totals.collect::<Vec<_>>(), [("orders", 0, 1, 1)]);
     }
 
     #[test]

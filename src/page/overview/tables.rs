@@ -68,7 +68,7 @@ fn of_route(context: &Context, route: &RouteName, totals: &RouteTotals) -> Marku
     html! {
         tr data-row {
             th scope="row" { (parts::route_link(context, route)) }
-            td.num { (number(totals.handling.count())) }
+            td.num { (number(totals.ended())) }
             td { (spark(&totals.attempts)) }
             @for share in [0.5, 0.95, 0.99] { td.num { (quantile(&totals.handling, share)) } }
             td.num { (number(totals.failed)) }

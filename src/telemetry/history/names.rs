@@ -16,14 +16,23 @@ pub(super) const MAX_NAMES: usize = 100;
 pub struct RouteTotals {
     /// The name of the route.
     pub route: String,
-    /// How long its attempts took.
+    /// How long its attempts took, without those that a take-over ended.
     pub handling: Spread,
+    /// Attempts that a take-over ended.
+    pub interrupted: u64,
     /// Attempts that did not complete their job, with those that a take-over ended.
     pub failed: u64,
     /// Jobs that became dead letters.
     pub dead_lettered: u64,
     /// The attempts of each point whose handlers returned, the oldest first. Points before the first attempt are left out.
     pub attempts: Vec<u64>,
+}
+
+impl RouteTotals {
+    /// How many attempts ended, however they did.
+    pub fn ended(&self) -> u64 {
+        self.handling.count() + self.interrupted
+    }
 }
 
 /// What came from a source in the last 60 minutes.
@@ -102,6 +111,7 @@ impl<C: Default, P> Names<C, P> {
 #[derive(Debug, Default)]
 struct OfRoute {
     handling: Timings,
+    interrupted: AtomicU32,
     failed: AtomicU32,
     dead_lettered: AtomicU32,
 }
@@ -109,6 +119,7 @@ struct OfRoute {
 #[derive(Debug)]
 struct RoutePoint {
     handling: Spread,
+    interrupted: u32,
     failed: u32,
     dead_lettered: u32,
 }
@@ -126,7 +137,10 @@ impl Routes {
     }
 
     pub(super) fn interrupted(&self, route: &str) {
-        self.0.count(route, |of_route| add(&of_route.failed, 1));
+        self.0.count(route, |of_route| {
+            add(&of_route.interrupted, 1);
+            add(&of_route.failed, 1);
+        });
     }
 
     pub(super) fn dead_lettered(&self, route: &str) {
@@ -136,6 +150,7 @@ impl Routes {
     pub(super) fn sample(&self) {
         let point = |of_route: &OfRoute| RoutePoint {
             handling: of_route.handling.take(),
+            interrupted: of_route.interrupted.swap(0, Ordering::Relaxed),
             failed: of_route.failed.swap(0, Ordering::Relaxed),
             dead_lettered: of_route.dead_lettered.swap(0, Ordering::Relaxed),
         };
@@ -153,6 +168,7 @@ impl Routes {
             RouteTotals {
                 route: route.to_string(),
                 handling,
+                interrupted: points.iter().map(|point| u64::from(point.interrupted)).sum(),
                 failed: points.iter().map(|point| u64::from(point.failed)).sum(),
                 dead_lettered: points.iter().map(|point| u64::from(point.dead_lettered)).sum(),
                 attempts: points.iter().map(|point| point.handling.count()).collect(),
