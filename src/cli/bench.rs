@@ -86,7 +86,8 @@ impl Bench {
         Ok(target)
     }
 
-    /// Sends webhooks, and prints the results. What was measured before a fault, or before Ctrl-C, is printed, too.
+    /// Sends webhooks, and prints the results. What was measured before a fault, or before Ctrl-C during the wait of
+    /// `--drain`, is printed, too.
     async fn measure(&self, target: &Target) -> Result<ExitCode, Failure> {
         let before = target.counts().await?.completed;
         let took = Stopwatch::start();

@@ -7,8 +7,8 @@ use crate::page::context::Context;
 use crate::page::parts::{count, moment, nothing};
 use crate::service::Page;
 
-/// How far the list has looked; nothing if it has looked at all. `limit` is the most rows of a search in bodies; none for
-/// another list.
+/// How far the list has looked; nothing if it has looked at all webhooks. `limit` is the most rows of a search in bodies;
+/// none for another list.
 pub(super) fn progress(context: &Context, page: &Page, limit: Option<usize>) -> Markup {
     let Some(time) = page.searched_to() else { return nothing() };
     let room = limit.map(|limit| limit.saturating_sub(page.webhooks.len()));
