@@ -31,9 +31,6 @@ const HEADER_TIME: Duration = Duration::from_secs(60);
 /// The most bytes of a request's line and headers, and of what is read at once of a body.
 const HEAD_BYTES: usize = 64 * 1024;
 
-/// The most headers of an HTTP/1.1 request: more than hookbox keeps of a webhook.
-const HEADERS: usize = 256;
-
 /// How long an HTTP/2 connection may be silent before the server sends a ping, and how long the client may
 /// take to answer it.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -53,12 +50,7 @@ pub async fn serve(
     stopping: Arc<CancellationToken>,
 ) {
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEADERS);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEAD_BYTES);
     server
         .http2()
         .timer(TokioTimer::new())
