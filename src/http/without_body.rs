@@ -20,11 +20,14 @@ use crate::domain::error::{Error, Reason};
 /// The most bytes of a body that is read to see whether it is empty. A longer one is not.
 const MAX_EMPTY_BYTES: usize = 1024;
 
-/// The calls by POST that take no body.
+/// The calls by POST that take no body. One pointer, because every request clones it.
 #[derive(Clone, Debug)]
-pub(super) struct WithoutBody {
+pub(super) struct WithoutBody(Arc<Calls>);
+
+#[derive(Debug)]
+struct Calls {
     /// The path of each, as it is documented, and the parameters of its query.
-    calls: Arc<BTreeMap<String, String>>,
+    parameters: BTreeMap<String, String>,
     bodies: Bodies,
 }
 
@@ -33,10 +36,12 @@ impl WithoutBody {
     pub(super) fn new(document: &OpenApi, bodies: Bodies) -> Self {
         let posts = document.paths.paths.iter().filter_map(|(path, item)| Some((path, item.post.as_ref()?)));
         let calls = posts.filter(|(_, post)| post.request_body.is_none());
-        let calls = calls.map(|(path, post)| (path.clone(), parameters(post))).collect();
-        Self { calls: Arc::new(calls), bodies }
+        let parameters = calls.map(|(path, post)| (path.clone(), parameters(post))).collect();
+        Self(Arc::new(Calls { parameters, bodies }))
     }
+}
 
+impl Calls {
     /// Errors: the body is neither empty nor an object without members, or did not arrive.
     async fn check(&self, body: Body, parameters: &str) -> Result<(), Refused> {
         match self.bodies.read(body, MAX_EMPTY_BYTES).await {
@@ -54,10 +59,13 @@ impl WithoutBody {
 }
 
 /// Passes on requests without a body, and those of calls that take one.
-pub(super) async fn guard(State(calls): State<WithoutBody>, request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>().cloned();
-    let path = path.filter(|_| *request.method() == Method::POST);
-    let Some(parameters) = path.and_then(|path| calls.calls.get(path.as_str())) else {
+pub(super) async fn guard(
+    State(WithoutBody(calls)): State<WithoutBody>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.extensions().get::<MatchedPath>().filter(|_| *request.method() == Method::POST);
+    let Some(parameters) = path.and_then(|path| calls.parameters.get(path.as_str())) else {
         return next.run(request).await;
     };
     let (head, body) = request.into_parts();
