@@ -183,8 +183,7 @@ pub fn router(api: Api) -> Router {
     routes
         .merge(SwaggerUi::new("/docs").config(Config::new([DOCUMENT_PATH])))
         .route(DOCUMENT_PATH, get(openapi_document))
-        .layer(middleware::from_fn_with_state(without_body, without_body::guard))
-        .layer(middleware::from_fn_with_state(api.clone(), access::guard))
+        .layer(middleware::from_fn_with_state((api.clone(), without_body), access::guard))
         .merge(pages)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(path_not_found)

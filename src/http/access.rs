@@ -13,6 +13,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 
 use super::Api;
 use super::problem::Refused;
+use super::without_body::WithoutBody;
 pub(super) use crate::access::Client;
 use crate::access::{Caller, Need, OPERATIONS, need_of_path};
 use crate::domain::error::Result;
@@ -20,13 +21,18 @@ use crate::domain::error::Result;
 /// The name of the tokens in the OpenAPI document.
 const SCHEME: &str = "token";
 
-/// Refuses requests without the token that they need. Puts the caller into the extensions of the others.
-pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+/// Refuses requests without the token that they need, and those with a body that their call does not take. Puts the caller
+/// into the extensions of the others. Both are one layer, because each layer costs every request.
+pub(super) async fn guard(
+    State((api, without_body)): State<(Api, WithoutBody)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let admitted = admit(&api, &request);
     match admitted {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            without_body.pass_on(request, next).await
         }
         Err(error) => Refused::from(error).into_response(),
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -39,6 +39,20 @@ impl WithoutBody {
         let parameters = calls.map(|(path, post)| (path.clone(), parameters(post))).collect();
         Self(Arc::new(Calls { parameters, bodies }))
     }
+
+    /// Passes on a request without a body, or of a call that takes one. Refuses any other.
+    pub(super) async fn pass_on(self, request: Request, next: Next) -> Response {
+        let Self(calls) = self;
+        let path = request.extensions().get::<MatchedPath>().filter(|_| *request.method() == Method::POST);
+        let Some(parameters) = path.and_then(|path| calls.parameters.get(path.as_str())) else {
+            return next.run(request).await;
+        };
+        let (head, body) = request.into_parts();
+        match calls.check(body, parameters).await {
+            Ok(()) => next.run(Request::from_parts(head, Body::empty())).await,
+            Err(refused) => refused.into_response(),
+        }
+    }
 }
 
 impl Calls {
@@ -55,23 +69,6 @@ impl Calls {
             }
             Err(unread) => Err(refusal_of(unread, MAX_EMPTY_BYTES)),
         }
-    }
-}
-
-/// Passes on requests without a body, and those of calls that take one.
-pub(super) async fn guard(
-    State(WithoutBody(calls)): State<WithoutBody>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let path = request.extensions().get::<MatchedPath>().filter(|_| *request.method() == Method::POST);
-    let Some(parameters) = path.and_then(|path| calls.parameters.get(path.as_str())) else {
-        return next.run(request).await;
-    };
-    let (head, body) = request.into_parts();
-    match calls.check(body, parameters).await {
-        Ok(()) => next.run(Request::from_parts(head, Body::empty())).await,
-        Err(refused) => refused.into_response(),
     }
 }
 
