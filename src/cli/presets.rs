@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_kinds_of_keys_of_which_one_is_enough_one_is_a_comment() {
+    fn only_one_of_two_alternative_keys_is_not_a_comment() {
         for (name, preset) in Presets::built_in().iter() {
             let file = toml::from_str::<toml::Table>(&shown(name, preset)).expect(name);
             let has = |member: &str| file["sources"][name].get(member).is_some();

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_for_traces_win_and_the_log_shows_no_secret_of_the_endpoint() {
+    fn variables_of_traces_win_and_no_secret_of_the_endpoint_is_logged() {
         let all = [("OTEL_EXPORTER_OTLP_TIMEOUT", "300"), ("OTEL_BSP_MAX_QUEUE_SIZE", "4")];
         let traces = read(&all).expect("reads").expect("is on");
         assert_eq!((traces.timeout, traces.queue_size), (Duration::from_millis(300), 4));
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_the_sdk_does_not_understand_are_mistakes_that_show_no_secret() {
+    fn invalid_variables_are_refused_without_showing_secrets() {
         for (name, value, told) in [
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "s3cret:4317", "is not a URL"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "s3cret", "must be NAME=VALUE"),

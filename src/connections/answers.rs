@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn few_calls_without_a_token_run_at_once_and_unread_answers_count() {
+    async fn calls_without_a_token_are_limited_also_while_their_answers_wait() {
         let answers = Answers::default();
         let mut untaken = Vec::new();
         for _ in 0..OPEN_TURNS {

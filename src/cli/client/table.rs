@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_dropped_in_order_if_shorter_texts_are_not_enough() {
+    fn columns_are_dropped_in_order_while_the_table_is_too_wide() {
         for (width, last) in [
             (21, "22  a-l…  120  the t…"),
             (20, "22  a-longer-k…  120"),

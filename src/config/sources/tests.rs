@@ -224,7 +224,7 @@ content_typ = "a"
 }
 
 #[test]
-fn a_mistake_that_several_schemes_of_a_preset_have_is_told_once() {
+fn the_same_mistake_of_two_schemes_is_told_once() {
     let told = mistakes("[sources.events]\npreset = \"azure-event-grid-entra\"\n");
     for member in ["`issuer` is missing", "`audience` is missing"] {
         assert_eq!(told.matches(member).count(), 1, "{member}: {told}");
