@@ -15,7 +15,6 @@ mod routes;
 mod secret;
 mod settings;
 mod sources;
-mod text_file;
 mod tls;
 mod tokens;
 mod traces;

@@ -58,6 +58,7 @@
 
 mod access;
 mod app;
+mod bounded_file;
 mod builder;
 mod cli;
 mod client;

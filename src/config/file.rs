@@ -8,7 +8,8 @@ use toml::de::{self, DeTable, DeValue, ValueDeserializer};
 
 use super::layers::Origin;
 use super::mistake::{Mistake, suggestion};
-use super::{secret, text_file};
+use super::secret;
+use crate::bounded_file;
 use crate::domain::secret::Secret;
 
 /// The most bytes of a settings file.
@@ -23,7 +24,7 @@ pub(super) struct File {
 
 impl File {
     pub(super) fn read(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { path: path.to_owned(), text: text_file::read(path, SETTINGS_BYTES)?.into() })
+        Ok(Self { path: path.to_owned(), text: bounded_file::read_text(path, SETTINGS_BYTES)?.into() })
     }
 
     /// The file as a table, and every mistake in its TOML. The mistakes do not show lines of the file,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::text_file;
+use crate::bounded_file;
 use crate::domain::secret::Secret;
 
 /// The most bytes of a file with a secret.
@@ -18,7 +18,7 @@ pub(crate) fn read(setting: &str, environment: &BTreeMap<String, Secret>) -> Res
         return value.cloned().ok_or_else(|| format!("the environment variable {name} is not set"));
     }
     let Some(path) = setting.strip_prefix("file:") else { return Ok(Secret::from(setting.to_owned())) };
-    let mut value = text_file::read(Path::new(path), SECRET_BYTES)
+    let mut value = bounded_file::read_text(Path::new(path), SECRET_BYTES)
         .map_err(|error| format!("the file {path} cannot be read: {error}"))?;
     if value.ends_with('\n') {
         value.pop();

@@ -1,7 +1,6 @@
 //! Reads the PEM files of `[tls]`.
 
 use std::fmt;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use x509_cert::der::Decode as _;
 
 use super::own::OwnOrSigned;
 use super::provider;
+use crate::bounded_file;
 
 /// The largest file that is read, in bytes.
 const FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -141,15 +141,9 @@ struct PemFile<'a> {
 impl<'a> PemFile<'a> {
     fn read(member: Member, path: &'a Path) -> Result<Self, LoadError> {
         let mut file = Self { member, path, pem: Vec::new() };
-        let read = std::fs::File::open(path)
-            .and_then(|opened| opened.take(FILE_BYTES + 1).read_to_end(&mut file.pem));
-        match read {
-            Ok(bytes) if bytes as u64 > FILE_BYTES => {
-                Err(file.wrong(format_args!("it has more than {FILE_BYTES} bytes")))
-            }
-            Ok(_) => Ok(file),
-            Err(error) => Err(file.wrong(format_args!("it cannot be read: {error}"))),
-        }
+        file.pem = bounded_file::read(path, FILE_BYTES)
+            .map_err(|error| file.wrong(format_args!("it cannot be read: {error}")))?;
+        Ok(file)
     }
 
     fn wrong(&self, problem: impl fmt::Display) -> LoadError {

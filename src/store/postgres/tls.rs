@@ -4,6 +4,7 @@
 //! (<https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION>), with one
 //! difference: without `sslrootcert`, the certificates that the system trusts are the roots.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,11 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::bounded_file;
 use crate::tls::system_roots;
+
+/// The largest file of `sslrootcert`, in bytes.
+const ROOTS_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How much of the server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +41,8 @@ pub enum TlsError {
     Roots {
         /// The file.
         path: PathBuf,
-        /// The error of reading the file.
-        source: rustls::pki_types::pem::Error,
+        /// The error of reading the file, or what is wrong with its PEM.
+        source: io::Error,
     },
     /// There are no trusted root certificates.
     #[error("there are no trusted certificates to check the server with; name a file in `sslrootcert`")]
@@ -85,8 +90,10 @@ fn trusted(file: Option<&Path>) -> Result<Arc<RootCertStore>, TlsError> {
 fn certificates(path: &Path) -> Result<RootCertStore, TlsError> {
     let unreadable = |source| TlsError::Roots { path: path.to_owned(), source };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-        roots.add(certificate.map_err(unreadable)?).map_err(TlsError::Setup)?;
+    let pem = bounded_file::read(path, ROOTS_BYTES).map_err(unreadable)?;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| unreadable(io::Error::other(error)))?;
+        roots.add(certificate).map_err(TlsError::Setup)?;
     }
     Ok(roots)
 }

@@ -15,7 +15,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "domain", may_name: &[], never: &["diesel", "tonic", "axum", "tokio", "hyper", "prost"] },
     Layer {
         name: "store",
-        may_name: &["domain", "telemetry", "tls"],
+        may_name: &["bounded_file", "domain", "telemetry", "tls"],
         never: &["tonic", "axum", "hyper", "prost"],
     },
     Layer {
@@ -76,16 +76,21 @@ const LAYERS: &[Layer] = &[
     },
     // What the commands use to talk to a running hookbox: it knows the contract, and nothing that runs in a server.
     Layer { name: "client", may_name: &["domain", "tls"], never: &["diesel", "tonic", "axum", "prost"] },
+    Layer {
+        name: "bounded_file",
+        may_name: &[],
+        never: &["diesel", "tonic", "axum", "tokio", "hyper", "prost"],
+    },
     Layer { name: "clock", may_name: &["domain"], never: &["diesel", "tonic", "axum", "hyper", "prost"] },
     Layer {
         name: "config",
-        may_name: &["access", "domain", "routes", "sources", "store", "telemetry", "tls"],
+        may_name: &["access", "bounded_file", "domain", "routes", "sources", "store", "telemetry", "tls"],
         never: &["tonic", "axum", "hyper", "tokio"],
     },
     Layer { name: "telemetry", may_name: &["domain", "tls"], never: &["tonic", "axum", "hyper"] },
     Layer {
         name: "tls",
-        may_name: &["domain"],
+        may_name: &["bounded_file", "domain"],
         never: &["diesel", "tonic", "axum", "tokio", "hyper", "prost"],
     },
 ];

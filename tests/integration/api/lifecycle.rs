@@ -1,8 +1,6 @@
 //! The program itself: its commands, its exit codes, and how it stops.
 
-use std::fs::File;
 use std::net::TcpListener;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
@@ -10,7 +8,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use crate::api::harness::process::Place;
-use crate::api::harness::{Postgres, Sqlite, Store, eventually};
+use crate::api::harness::{Postgres, Sqlite, Store};
 use crate::support::tls::{Authority, SETTINGS};
 
 #[test]
@@ -31,16 +29,32 @@ fn a_wrong_setting_stops_the_start_with_64_before_a_port_is_bound() {
 }
 
 #[tokio::test]
-async fn a_settings_file_or_a_secret_that_is_a_pipe_is_refused() {
-    let mut place = Place::new(&[]);
+async fn a_pipe_is_refused_in_place_of_a_file_with_settings_a_secret_or_certificates() {
+    let place = Place::new(&[]);
     assert!(Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
-    let mut as_file = place.start_command(&["config", "check", "--config", "pipe"]);
-    assert_eq!(as_file.ended().await.code(), Some(64), "{}", as_file.log());
-    assert!(as_file.log().contains("cannot read the settings in pipe: it is a pipe"), "{}", as_file.log());
-    place.set("HOOKBOX_ADMIN_TOKEN", "file:pipe");
-    let mut as_secret = place.start_command(&["config", "check"]);
-    assert_eq!(as_secret.ended().await.code(), Some(64), "{}", as_secret.log());
-    assert!(as_secret.log().contains("the file pipe cannot be read: it is a pipe"), "{}", as_secret.log());
+    Authority::new().issue().write(&place.path(""));
+    let tls = |cert: &str, key: &str| format!("[tls]\ncert = \"{cert}\"\nkey = \"{key}\"\n");
+    for (settings, told) in [
+        ("admin_token = \"file:pipe\"\n".to_owned(), "the file pipe cannot be read: it is a pipe"),
+        (tls("pipe", "server.key"), "with a certificate, but it cannot be read: it is a pipe"),
+        (tls("server.pem", "pipe"), "of the certificate, but it cannot be read: it is a pipe"),
+        (SETTINGS.to_owned() + "client_ca = \"pipe\"\n", "authorities, but it cannot be read: it is a pipe"),
+    ] {
+        std::fs::write(place.path("hookbox.toml"), &settings).unwrap();
+        let mut check = place.start_command(&["config", "check"]);
+        assert_eq!(check.ended().await.code(), Some(64), "{settings}: {}", check.log());
+        assert!(check.log().contains(told), "{settings}: {}", check.log());
+    }
+    std::fs::remove_file(place.path("hookbox.toml")).unwrap();
+    let database = "--database-url=postgres://127.0.0.1/box?sslmode=verify-full&sslrootcert=pipe";
+    for (command, code, told) in [
+        (&["config", "check", "--config", "pipe"][..], 64, "cannot read the settings in pipe: it is a pipe"),
+        (&["migrate", database][..], 1, "certificates from pipe, which `sslrootcert` names: it is a pipe"),
+    ] {
+        let mut process = place.start_command(command);
+        assert_eq!(process.ended().await.code(), Some(code), "{command:?}: {}", process.log());
+        assert!(process.log().contains(told), "{command:?}: {}", process.log());
+    }
 }
 
 #[test]
@@ -272,21 +286,31 @@ async fn a_second_signal_stops_at_once_and_the_successor_takes_over(
     assert_eq!(successor.terminate().await, Some(0));
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn the_process_ends_although_a_read_of_a_file_never_does() {
+    use crate::api::harness::eventually;
+    use crate::support::terminal::Terminal;
+
     let place = Place::new(&[]);
     let certificate = place.path("server.pem");
     Authority::new().issue().write(certificate.parent().unwrap());
     std::fs::write(place.path("hookbox.toml"), SETTINGS).unwrap();
     let mut process = place.start();
     process.wait_for_log("hookbox is ready").await;
+    // A read of a terminal waits until somebody types a line. Nobody does.
+    let (_keyboard, end) = Terminal::open(80);
+    let terminal = nix::unistd::ttyname(&end).unwrap();
     std::fs::remove_file(&certificate).unwrap();
-    assert!(Command::new("mkfifo").arg(&certificate).status().unwrap().success());
+    std::os::unix::fs::symlink(&terminal, &certificate).unwrap();
     process.signal(Signal::SIGHUP);
-    // It can be opened once somebody reads it. Nothing is ever written.
-    let mut writer = File::options();
-    writer.write(true).custom_flags(nix::libc::O_NONBLOCK);
-    let _writer = eventually("the read", || async { writer.open(&certificate).ok() }).await;
+    let descriptors = format!("/proc/{}/fd", process.process_id());
+    let has_terminal = || async {
+        let mut all = std::fs::read_dir(&descriptors).unwrap();
+        all.any(|one| std::fs::read_link(one.unwrap().path()).is_ok_and(|open| open == terminal))
+            .then_some(())
+    };
+    eventually("the read", has_terminal).await;
     process.signal(Signal::SIGTERM);
     assert_eq!(process.ended().await.code(), Some(0), "{}", process.log());
     assert!(process.log().contains("hookbox has stopped"), "{}", process.log());

@@ -14,11 +14,12 @@ use rustls::pki_types::pem::PemObject as _;
 use url::{Host, Url};
 
 use super::Shown;
+use crate::bounded_file;
 use crate::config::file::Value;
 use crate::config::mistake::Mistake;
 use crate::config::parse::{DAY, MILLISECOND};
 use crate::config::routes::reader::RouteReader;
-use crate::config::{secret, text_file};
+use crate::config::secret;
 use crate::domain::address::{LOCALHOST, is_localhost, refusal};
 use crate::domain::breaker::BreakerPolicy;
 use crate::domain::handler::{Http, SigningKey};
@@ -255,7 +256,7 @@ fn signing_key(text: &str) -> Result<SigningKey, String> {
 
 /// The text of a file with certificates. The error continues "but ...".
 fn certificates(path: &str) -> Result<String, String> {
-    let text = text_file::read(Path::new(path), CERTIFICATES_BYTES)
+    let text = bounded_file::read_text(Path::new(path), CERTIFICATES_BYTES)
         .map_err(|error| format!("it cannot be read: {error}"))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {

@@ -233,8 +233,12 @@ impl Process {
         .await;
     }
 
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+        kill(Pid::from_raw(self.process_id().cast_signed()), signal).unwrap();
     }
 
     /// Waits until it has ended by itself.

@@ -1,15 +1,16 @@
-//! Reads the settings file, and the files that settings name, within limits.
+//! Reads the settings file, and the files that settings name, within limits. Knows nothing else of the crate; every layer
+//! may use it.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
-/// The text of a file. Errors: it cannot be read, is not UTF-8, has more than `most_bytes`, or is a pipe. A pipe can be
-/// read only once: a reload would then read an empty text, or wait for ever.
-pub(super) fn read(path: &Path, most_bytes: u64) -> io::Result<String> {
+/// The bytes of a file. Blocks. Errors: it cannot be read, has more than `most_bytes`, or is a pipe. A pipe can be read only
+/// once: a reload would then read nothing, or wait for ever.
+pub(crate) fn read(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
     if fs::metadata(path)?.file_type().is_fifo() {
-        let problem = "it is a pipe, which a reload could not read again; write its content to a file";
+        let problem = "it is a pipe, which can be read only once; write its content to a file";
         return Err(io::Error::other(problem));
     }
     let mut bytes = Vec::new();
@@ -17,8 +18,14 @@ pub(super) fn read(path: &Path, most_bytes: u64) -> io::Result<String> {
     if bytes.len() as u64 > most_bytes {
         return Err(io::Error::other(format!("it has more than {most_bytes} bytes")));
     }
+    Ok(bytes)
+}
+
+/// As [`read`], for a text in UTF-8.
+pub(crate) fn read_text(path: &Path, most_bytes: u64) -> io::Result<String> {
     // The error of the standard library would keep the bytes, which may be a secret.
-    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8"))
+    String::from_utf8(read(path, most_bytes)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8"))
 }
 
 #[cfg(test)]
@@ -30,7 +37,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let read = |bytes: &[u8]| {
             fs::write(file.path(), bytes).expect("writes");
-            read(file.path(), 4).map_err(|error| error.to_string())
+            read_text(file.path(), 4).map_err(|error| error.to_string())
         };
         assert_eq!(read(b"four").as_deref(), Ok("four"));
         assert_eq!(read(b"five!"), Err("it has more than 4 bytes".to_owned()));
