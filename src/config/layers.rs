@@ -74,9 +74,8 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Reads the defaults, a file, the environment and flags. Without `file`, reads `hookbox.toml` in the
-    /// working directory if it exists. Flags are pairs of the name of a setting and its value.
-    /// Errors: the file cannot be read.
+    /// Reads the defaults, a file, the environment and flags. Without `file`, reads `hookbox.toml` in the working directory
+    /// if it exists. Flags are pairs of the name of a setting and its value. Errors: the file cannot be read.
     pub fn read(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -142,25 +141,26 @@ impl Layers {
 
     /// Calls `read` with the routes of the file; with none if there is no file, or it has no routes.
     pub(super) fn read_routes<T>(&self, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
-        self.read_table(ROUTES, read)
+        self.read_value(ROUTES, read)
     }
 
     /// Calls `read` with the sources of the file; with none if there is no file, or it has no sources.
     pub(super) fn read_sources<T>(&self, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
-        self.read_table(SOURCES, read)
+        self.read_value(SOURCES, read)
     }
 
     /// Calls `read` with the tokens of the file; with none if there is no file, or it has no tokens.
     pub(super) fn read_tokens<T>(&self, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
-        self.read_table(TOKENS, read)
+        self.read_value(TOKENS, read)
     }
 
     /// Calls `read` with the table of TLS; with none if there is no file, or it has no such table.
     pub(super) fn read_tls<T>(&self, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
-        self.read_table(TLS, read)
+        self.read_value(TLS, read)
     }
 
-    fn read_table<T>(&self, name: &str, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
+    /// Calls `read` with a value of the file; with none if there is no file, or it does not have the value.
+    pub(super) fn read_value<T>(&self, name: &str, read: impl FnOnce(Option<Value<'_>>) -> T) -> T {
         let Some(file) = &self.file else { return read(None) };
         let (table, _) = file.parse();
         read(table.get(name).map(|value| Value::new(file, name.to_owned(), value)))

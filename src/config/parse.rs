@@ -177,11 +177,28 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A list of hosts; without any if the setting is empty.
+    /// A list of hosts; without any if the setting is empty. Each item with a mistake is told at its own place. Also checks
+    /// the list in the file if the environment or a flag overrides it.
     pub(super) fn hosts(&self, name: &str) -> Option<Vec<Host>> {
-        self.read(name, |value| {
-            value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(host).collect()
-        })
+        let read = |value: &str, origin: &Origin| {
+            let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
+            let hosts = items.map(|item| {
+                let host = host(item);
+                if host.is_none() {
+                    self.wrong(Mistake::value(origin, name, item, allowed_for(name)));
+                }
+                host
+            });
+            // Reads all items, also after one with a mistake.
+            hosts.collect::<Vec<_>>()
+        };
+        let in_file = self.layers.read_value(name, |list| {
+            let items = list.map(|list| list.items()).unwrap_or_default();
+            items.iter().flat_map(|item| read(&item.written(), &item.origin())).collect()
+        });
+        let (value, origin) = self.layers.get(name);
+        let hosts: Vec<_> = if matches!(origin, Origin::File { .. }) { in_file } else { read(value, origin) };
+        hosts.into_iter().collect()
     }
 
     /// The origin of a URL; the inner value is none if the setting is empty.

@@ -191,10 +191,16 @@ impl<'r, 'a> RouteReader<'r, 'a> {
     }
 
     fn globs(&mut self, member: &'static str) -> Vec<String> {
-        self.parsed(member, "a string, or a list of strings", |value| {
-            value.items().iter().map(|item| item.text().map(ToOwned::to_owned)).collect()
-        })
-        .unwrap_or_default()
+        let items = self.get(member).map(|list| list.items()).unwrap_or_default();
+        let globs = items.iter().map(|item| {
+            let Some(glob) = item.text() else {
+                self.wrong(item.wrong("a string"));
+                // In its place, so that mistakes in the others are told at theirs.
+                return "*".to_owned();
+            };
+            glob.to_owned()
+        });
+        globs.collect()
     }
 
     fn retry(&mut self, defaults: RetryPolicy) -> RetryPolicy {

@@ -38,14 +38,19 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
-        let items = Vec::<T>::deserialize(SeqAccessDeserializer::new(items))?;
+        let items = Vec::<Item<T>>::deserialize(SeqAccessDeserializer::new(items))?;
         if items.is_empty() {
             Err(A::Error::custom("an empty array means nothing here"))
         } else {
-            Ok(List(items))
+            Ok(List(items.into_iter().map(|Item(item)| item).collect()))
         }
     }
 }
+
+/// An item of an array. The deserializer of TOML gives an error of a `try_from` the place of the newtype around it; without
+/// one, it would be the place of the array.
+#[derive(Deserialize)]
+struct Item<T>(T);
 
 /// Where a value of a request is. Of several names, the first that is found counts.
 #[derive(Clone, Debug, Deserialize)]

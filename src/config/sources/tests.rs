@@ -200,6 +200,9 @@ handshakes = [
 [sources.erp.split]
 array = "items"
 content_typ = "a"
+[sources.shop]
+verify = { token = "plain", header = ["X Bad", "X-Good", "Y Bad"] }
+key = "body"
 "#,
     );
     for expected in [
@@ -217,10 +220,12 @@ content_typ = "a"
         "8:16: sources.erp.handshakes: unknown variant `PUT`",
         "11:9: sources.erp.split: \"items\" is no JSON pointer",
         "12:1: sources.erp.split: unknown field `content_typ`",
+        "14:39: sources.shop.verify: \"X Bad\" is no name of a header",
+        "14:58: sources.shop.verify: \"Y Bad\" is no name of a header",
     ] {
         assert!(told.contains(expected), "{expected}\n---\n{told}");
     }
-    assert_eq!(told.lines().count(), 14, "nothing is told of what was left out: {told}");
+    assert_eq!(told.lines().count(), 16, "nothing is told of what was left out: {told}");
 }
 
 #[test]

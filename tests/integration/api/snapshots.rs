@@ -59,7 +59,7 @@ fn what_a_wrong_setting_is_told() {
         ("", Some(("HOOKBOX_HTTP_ADDR", "localhost:8080")), None),
         ("", Some(("HOOKBOX_GRPC_ADDR", "")), None),
         ("", None, Some(("hosts", "hookbox,https://hooks.example"))),
-        ("hosts = [\"hookbox\", \"*.example\"]", None, None),
+        ("hosts = [\"hookbox\", \"*.example\", \"a b\"]", None, None),
         ("", Some(("HOOKBOX_PUBLIC_URL", "hooks.example")), None),
         ("", None, Some(("public_url", "https://me:secret@hooks.example"))),
         ("trace_url = \"https://jaeger.example/trace\"", None, None),
@@ -135,6 +135,9 @@ name = "lines"
 where = """
 body.total > 100
   && totals"""
+[[routes]]
+name = "lists"
+match = { source = ["Shop", 7, "Erp"], event_type = ["a", true] }
 "#;
     let mistakes = refused(&folder, file, &[("HOOKBOX_MAX_BODY", "1TiB")], &[("workers", "many")]);
     insta::assert_snapshot!(without_folder(&folder, &mistakes.to_string()));
