@@ -34,6 +34,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use self::log_lines::LogLines;
 pub use self::traces::{Protocol, Traces};
+use self::traces::{Refusals, is_about_refused};
 use crate::tls::system_roots;
 
 /// The options of logs and traces.
@@ -95,6 +96,10 @@ impl Telemetry {
             .map(|layer| layer.with_tracked_inactivity(false))
             // Only spans of hookbox are exported, not those of the exporter's own calls.
             .map(|layer| layer.with_filter(EnvFilter::new("off,hookbox=info")));
+        let refusals = options
+            .traces
+            .as_ref()
+            .map(|_| Refusals.with_filter(filter_fn(is_about_refused).with_max_level_hint(Level::WARN)));
         let is_terminal = std::io::stderr().is_terminal();
         let format =
             options.log_format.unwrap_or(if is_terminal { LogFormat::Pretty } else { LogFormat::Json });
@@ -108,6 +113,7 @@ impl Telemetry {
         };
         tracing_subscriber::registry()
             .with(spans)
+            .with(refusals)
             // Log lines have trace and webhook as fields and need no spans. If nothing uses spans, they cost
             // nothing.
             .with(logs.with_filter(EnvFilter::new(&options.log).and(filter_fn(is_logged))))
@@ -145,7 +151,9 @@ impl Telemetry {
 /// payloads.
 fn is_logged(metadata: &Metadata<'_>) -> bool {
     let shows_payloads = metadata.target().starts_with("tokio_postgres") && *metadata.level() > Level::INFO;
-    metadata.is_event() && !shows_payloads && !is_warning_about_client(metadata)
+    // What the exporter of traces says, `traces` logs at most once a second.
+    let is_of_exporter = metadata.target().starts_with("opentelemetry");
+    metadata.is_event() && !shows_payloads && !is_of_exporter && !is_warning_about_client(metadata)
 }
 
 /// Whether it is a warning of h2 about a client. Clients decide how many there are, by breaking the protocol.

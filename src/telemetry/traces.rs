@@ -1,6 +1,7 @@
 //! Exports traces over OTLP, by gRPC or HTTP, and logs when spans are lost.
 
 mod http_client;
+mod refused;
 mod span_queue;
 
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use opentelemetry_sdk::trace::{
 };
 
 use self::http_client::{Cause, HttpClient};
+use self::refused::Refused;
+pub(super) use self::refused::{Refusals, is_about_refused};
 use self::span_queue::{Queued, SpanQueue};
 use super::TelemetryError;
 use super::repeated::Repeated;
@@ -78,7 +81,8 @@ pub(super) fn provider(traces: &Traces) -> Result<SdkTracerProvider, TelemetryEr
         .is_some_and(|name| !name.as_str().starts_with("unknown_service"));
     let resource = if named { resource } else { Resource::builder().with_service_name("hookbox").build() };
     let queue = Arc::new(SpanQueue::new(traces.queue_size));
-    let exporter = Logged { exporter, cause, queue: Arc::clone(&queue), unlogged: AtomicU64::new(0) };
+    let (unlogged, refused) = (AtomicU64::new(0), AtomicU64::new(0));
+    let exporter = Logged { exporter, cause, queue: Arc::clone(&queue), unlogged, refused };
     // It reads the other variables for batches.
     let batches = BatchConfigBuilder::default().with_max_queue_size(traces.queue_size).build();
     let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
@@ -89,6 +93,8 @@ pub(super) fn provider(traces: &Traces) -> Result<SdkTracerProvider, TelemetryEr
 }
 
 static EXPORTS: Repeated = Repeated::new("traces are exported again");
+
+static REFUSED: Repeated = Repeated::new("the collector takes all spans again");
 
 static QUEUE: Repeated = Repeated::new("the queue of spans has room again");
 
@@ -101,9 +107,24 @@ struct Logged {
     queue: Arc<SpanQueue>,
     /// How many spans were lost by failed exports since the last line about them.
     unlogged: AtomicU64,
+    /// How many spans the collector refused since the last line about them.
+    refused: AtomicU64,
 }
 
 impl Logged {
+    /// Logs what the collector said about a batch that it took.
+    fn log_refused(&self) {
+        let Some(Refused { spans, error }) = refused::take() else {
+            REFUSED.works();
+            return;
+        };
+        self.refused.fetch_add(spans, Ordering::Relaxed);
+        REFUSED.failed(|times| {
+            let spans = self.refused.swap(0, Ordering::Relaxed);
+            tracing::warn!(times, spans, error, "the collector refused spans, which are lost, or warns about them; see error, and the log of the collector");
+        });
+    }
+
     /// Logs the spans that found no room in the queue.
     fn log_lost_in_queue(&self) {
         if self.queue.lost() == 0 {
@@ -123,7 +144,10 @@ impl Exporter for Logged {
         self.queue.leave(spans);
         let exported = self.exporter.export(batch).await;
         match &exported {
-            Ok(()) => EXPORTS.works(),
+            Ok(()) => {
+                EXPORTS.works();
+                self.log_refused();
+            }
             Err(error) => {
                 self.unlogged.fetch_add(spans as u64, Ordering::Relaxed);
                 let cause = self.cause.take();
@@ -139,7 +163,8 @@ impl Exporter for Logged {
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        let spans = self.unlogged.swap(0, Ordering::Relaxed) + self.queue.take_lost();
+        let of_exports = self.unlogged.swap(0, Ordering::Relaxed) + self.refused.swap(0, Ordering::Relaxed);
+        let spans = of_exports + self.queue.take_lost();
         if spans > 0 {
             tracing::warn!(spans, "more spans were lost before the stop");
         }

@@ -3,10 +3,14 @@
 //! What subscribes to spans is one for a whole process, so these tests run the program itself.
 
 use hookbox::internals::grpc::proto;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use rstest::rstest;
+use serde_json::json;
 use tonic::Request;
 use tonic_types::StatusExt as _;
 
@@ -261,6 +265,35 @@ async fn a_collector_that_is_not_there_delays_nothing_and_is_logged(
     let id = process.rest.accept("evt-001").await;
     process.wait_for(&id, "completed").await;
     process.wait_for_log("traces could not be exported").await;
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+#[rstest]
+#[case::by_grpc("grpc")]
+#[case::by_http("http/protobuf")]
+#[tokio::test]
+async fn spans_that_a_collector_refuses_from_a_batch_are_logged(#[case] protocol: &str) {
+    let refusal = ExportTracePartialSuccess { rejected_spans: 2, error_message: "too old".to_owned() };
+    let answer = ExportTraceServiceResponse { partial_success: Some(refusal) };
+    let collector = if protocol == "grpc" {
+        Collector::start_answering(answer).await
+    } else {
+        Collector::start_http_answering(answer).await
+    };
+    let endpoint = collector.endpoint();
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+    ];
+    let place = Place::on(Sqlite, &variables);
+    let process = place.serve().await;
+    process.rest.accept("evt-001").await;
+    process.wait_for_log("the collector refused spans").await;
+    let log = process.log();
+    let line = log.lines().find(|line| line.contains("the collector refused spans")).unwrap();
+    let line = serde_json::from_str::<serde_json::Value>(line).unwrap();
+    assert_eq!((&line["times"], &line["spans"], &line["error"]), (&json!(1), &json!(2), &json!("too old")));
     assert_eq!(process.terminate().await, Some(0));
 }
 

@@ -25,9 +25,14 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) async fn start() -> Self {
+        Self::start_answering(ExportTraceServiceResponse::default()).await
+    }
+
+    /// One that gives this answer to every batch.
+    pub(crate) async fn start_answering(answer: ExportTraceServiceResponse) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("has an address");
-        let received = Received::default();
+        let received = Received { requests: Arc::default(), answer };
         let server =
             tonic::transport::Server::builder().add_service(TraceServiceServer::new(received.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
@@ -36,13 +41,18 @@ impl Collector {
 
     /// One that takes spans over HTTP.
     pub(crate) async fn start_http() -> Self {
+        Self::start_http_answering(ExportTraceServiceResponse::default()).await
+    }
+
+    /// One that takes spans over HTTP, and gives this answer to every batch.
+    pub(crate) async fn start_http_answering(answer: ExportTraceServiceResponse) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("has an address");
-        let received = Received::default();
+        let received = Received { requests: Arc::default(), answer };
         let kept = received.clone();
         let take = move |body: axum::body::Bytes| async move {
             let request = ExportTraceServiceRequest::decode(body).expect("is protobuf");
-            kept.0.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+            kept.keep(request).encode_to_vec()
         };
         let router = axum::Router::new().route("/v1/traces", axum::routing::post(take));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -56,7 +66,7 @@ impl Collector {
 
     /// Every span so far, each with the name of the service that exported it.
     pub(crate) fn spans(&self) -> Vec<(String, Span)> {
-        let received = self.received.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let received = self.received.requests.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = Vec::new();
         for of_service in received.iter().flat_map(|request| &request.resource_spans) {
             let resource = of_service.resource.as_ref().map(|resource| attributes_of(&resource.attributes));
@@ -81,8 +91,18 @@ impl Collector {
 }
 
 /// Keeps what it receives.
-#[derive(Clone, Default)]
-struct Received(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+#[derive(Clone)]
+struct Received {
+    requests: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
+    answer: ExportTraceServiceResponse,
+}
+
+impl Received {
+    fn keep(&self, request: ExportTraceServiceRequest) -> ExportTraceServiceResponse {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        self.answer.clone()
+    }
+}
 
 #[tonic::async_trait]
 impl TraceService for Received {
@@ -90,8 +110,7 @@ impl TraceService for Received {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(request.into_inner());
-        Ok(Response::new(ExportTraceServiceResponse::default()))
+        Ok(Response::new(self.keep(request.into_inner())))
     }
 }
 
