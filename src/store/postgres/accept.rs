@@ -153,12 +153,12 @@ async fn store_all(
         // process knows. Try again.
         queue_names::number_anew(&shared.schedule, connection, &queues_of(batch)).await?;
     }
-    let outcomes = which.into_iter().map(|at| outcomes.remove(&at).unwrap_or_else(|| Err(key_removed())));
+    let outcomes = which.into_iter().map(|at| outcomes.remove(&at).unwrap_or_else(|| Err(overtaken())));
     Ok(outcomes.collect())
 }
 
-/// `StoreUnavailable`: none of [`TRIES`] tries could store the webhook.
-pub(super) fn key_removed() -> Error {
+/// `StoreUnavailable`: none of [`TRIES`] tries could store the webhook, because the database changed during each.
+pub(super) fn overtaken() -> Error {
     Error::store_unavailable(
         "the database changed while the webhook was being stored; nothing was stored, send it again",
         "the webhook of the key was purged at the same time, or its queue is not the one that was read",

@@ -10,7 +10,7 @@ use diesel::QueryResult;
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use jiff::Timestamp;
 
-use super::accept::{Incoming, TRIES, as_stored, find, jobs_of, key_removed, new_rows, note_new, queues_of};
+use super::accept::{Incoming, TRIES, as_stored, find, jobs_of, new_rows, note_new, overtaken, queues_of};
 use super::committer::{BATCH_BYTES, BATCH_WEBHOOKS};
 use super::counts::CountChanges;
 use super::insert::NewRow;
@@ -52,7 +52,7 @@ async fn store_on_connection(shared: &Shared, batch: &[Incoming]) -> QueryResult
                 }
             }
         }
-        Ok(Err(key_removed().into()))
+        Ok(Err(overtaken().into()))
     });
     let storing = storing.await;
     connection.release(storing)
@@ -174,7 +174,7 @@ fn results(
             (None, Some((first, digest))) => {
                 duplicate_or_conflict(webhook, first.clone(), digest, *on_conflict)
             }
-            (None, None) => Err(key_removed()),
+            (None, None) => Err(overtaken()),
         }
     };
     let results = batch.iter().zip(firsts(batch)).enumerate().map(|(at, (incoming, first))| {
