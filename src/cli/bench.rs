@@ -86,33 +86,43 @@ impl Bench {
         Ok(target)
     }
 
-    /// Sends webhooks, and prints the results. What was measured before a fault, or before Ctrl-C during the wait of
-    /// `--drain`, is printed, too.
+    /// Sends webhooks, and prints the results. What was measured before a fault or Ctrl-C is printed, too.
     async fn measure(&self, target: &Target) -> Result<ExitCode, Failure> {
         let before = target.counts().await?.completed;
+        let connections = load::open(target, self.connections).await?;
+        let mut interrupt = Interrupt::new()?;
         let took = Stopwatch::start();
         let progress = Bar::new(self.duration.as_millis() as u64, BAR);
-        let sending = load::send(target, self.keys, self.connections, self.duration);
-        tokio::pin!(sending);
-        let mut sent = loop {
-            tokio::select! {
-                sent = &mut sending => break sent?,
-                () = tokio::time::sleep(LOOK_EVERY) => progress.inc(LOOK_EVERY.as_millis() as u64),
+        let mut sent = {
+            let sending = load::send(connections, self.keys, self.duration, &mut interrupt);
+            tokio::pin!(sending);
+            loop {
+                tokio::select! {
+                    sent = &mut sending => break sent?,
+                    () = tokio::time::sleep(LOOK_EVERY) => progress.inc(LOOK_EVERY.as_millis() as u64),
+                }
             }
         };
+        if sent.is_interrupted {
+            let seconds = sent.seconds;
+            progress.suspend(|| note(&format!("stopped by Ctrl-C after {seconds:.1} s of sending")));
+        }
+        // None after Ctrl-C.
         let counts = match sent.fault.take() {
             Some(fault) => Err(fault),
-            None => target.counts().await,
+            None if sent.is_interrupted => Ok(None),
+            None => interrupt.race(target.counts()).await.transpose(),
         };
+        let found = counts.as_ref().ok().copied().flatten();
         // The purge can remove completed jobs meanwhile.
-        let completed = counts.as_ref().ok().map(|counts| counts.completed.saturating_sub(before));
+        let completed = found.map(|counts| counts.completed.saturating_sub(before));
         let mut report = Report { sent, completed, drained: None };
         if !self.json {
             progress.suspend(|| print(&report))?;
         }
         let ended = match counts {
-            Ok(counts) if self.drain => drain(target, counts, &progress).await,
-            counts => counts.map(Some),
+            Ok(Some(counts)) if self.drain => drain(target, counts, &progress, &mut interrupt).await,
+            counts => counts,
         };
         drop(progress);
         if let (true, Ok(Some(counts))) = (self.drain, &ended) {
@@ -134,8 +144,12 @@ impl Bench {
 
 /// Waits until no job is unfinished, and says on standard error for what. Returns the counts then; none if Ctrl-C came
 /// first.
-async fn drain(target: &Target, mut counts: Counts, progress: &Bar) -> Result<Option<Counts>, Failure> {
-    let mut interrupt = Interrupt::new()?;
+async fn drain(
+    target: &Target,
+    mut counts: Counts,
+    progress: &Bar,
+    interrupt: &mut Interrupt,
+) -> Result<Option<Counts>, Failure> {
     let mut looks = 0_u32;
     while counts.unfinished > 0 {
         let unfinished = counts.unfinished;

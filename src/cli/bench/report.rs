@@ -12,7 +12,7 @@ const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), 
 /// The results.
 pub(super) struct Report {
     pub(super) sent: Measured,
-    /// How many jobs were completed while webhooks were sent; none if hookbox could not be asked.
+    /// How many jobs were completed while webhooks were sent; none if hookbox could not be asked, or after Ctrl-C.
     pub(super) completed: Option<u64>,
     /// The results of `--drain`. [`Display`](fmt::Display) leaves them out, because they come later.
     pub(super) drained: Option<Drained>,

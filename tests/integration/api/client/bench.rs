@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{failed, lines, place};
 use crate::api::harness::eventually;
+use crate::api::harness::process::Process;
 
 #[tokio::test]
 async fn bench_asks_the_hookbox_in_the_environment() {
@@ -62,15 +63,25 @@ async fn bench_prints_what_was_accepted_before_it_waits_for_the_jobs() {
 }
 
 #[tokio::test]
+async fn bench_prints_what_was_accepted_before_ctrl_c() {
+    let place = place(&[]);
+    let process = place.serve().await;
+    let mut bench = place.start_command(&["bench", "--duration", "60s", "--connections", "2", "--drain"]);
+    wait_for_completed(&process).await;
+    bench.signal(Signal::SIGINT);
+    assert_eq!(bench.ended().await.code(), Some(130), "{}", bench.log());
+    let log = bench.log();
+    assert!(log.starts_with("hookbox: stopped by Ctrl-C after "), "{log}");
+    assert!(log.contains("\naccepted ") && !log.contains("   0 webhooks"), "{log}");
+    assert!(!log.contains("drained") && !log.contains("waiting until"), "{log}");
+}
+
+#[tokio::test]
 async fn bench_prints_what_was_accepted_before_hookbox_was_killed() {
     let place = place(&[]);
     let process = place.serve().await;
     let mut bench = place.start_command(&["bench", "--duration", "60s", "--connections", "2"]);
-    eventually("completed webhooks", || async {
-        let stats = process.rest.get("/v1/stats").await.json();
-        (stats["counts"]["completed"].as_u64() > Some(0)).then_some(())
-    })
-    .await;
+    wait_for_completed(&process).await;
     // Kills it.
     drop(process);
     assert_eq!(bench.ended().await.code(), Some(1), "{}", bench.log());
@@ -78,4 +89,13 @@ async fn bench_prints_what_was_accepted_before_hookbox_was_killed() {
     assert!(log.starts_with("accepted ") && !log.contains("   0 webhooks"), "{log}");
     let lost = format!("the answer to POST http://127.0.0.1:{}/v1/webhooks is lost: ", place.http_port());
     assert!(log.contains(&lost), "{log}");
+}
+
+/// Waits until webhooks are completed.
+async fn wait_for_completed(process: &Process) {
+    eventually("completed webhooks", || async {
+        let stats = process.rest.get("/v1/stats").await.json();
+        (stats["counts"]["completed"].as_u64() > Some(0)).then_some(())
+    })
+    .await;
 }
