@@ -66,10 +66,11 @@ pub(super) async fn number_anew(
     let names = names.iter().map(|(route, source)| (route.as_str(), source.as_str())).collect::<Vec<_>>();
     let routes = names.iter().map(|(route, _)| *route).collect::<Vec<_>>();
     let found = queues::table.filter(queues::route.eq_any(routes)).load::<QueueRow>(connection).await?;
-    let is_found = |(route, source): &(&str, &str)| {
-        found.iter().any(|queue| queue.route == *route && queue.source == *source)
+    let missing = {
+        let known = found.iter().map(|queue| (queue.route.as_str(), queue.source.as_str()));
+        let known = known.collect::<HashSet<_>>();
+        names.into_iter().filter(|name| !known.contains(name)).collect()
     };
-    let missing = names.into_iter().filter(|name| !is_found(name)).collect();
     add(schedule, found)?;
     create(schedule, connection, missing).await
 }
