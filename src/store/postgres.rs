@@ -33,6 +33,7 @@ mod leased;
 mod limits;
 mod list;
 mod look;
+mod lost_queues;
 mod migrations;
 mod move_jobs;
 mod next_due;

@@ -1,5 +1,7 @@
 //! Polls all queues for the schedule, and reads the statistics.
 
+use std::collections::{HashMap, HashSet};
+
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -10,13 +12,13 @@ use jiff::Timestamp;
 use super::pool::answer;
 use super::schedule::Found;
 use super::shared::Shared;
-use super::{breakers, counts, pauses, queue_names, rows};
+use super::{breakers, counts, lost_queues, pauses, queue_names, rows};
 use crate::domain::breaker::Trip;
-use crate::domain::job::QueueId;
+use crate::domain::job::{QueueId, Status};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 use crate::store::statement::statement;
-use crate::store::{QueueStats, StoreStats, TrippedBreaker};
+use crate::store::{QueueStats, StatusCounts, StoreStats, TrippedBreaker};
 
 /// A queue, and when its first waiting job without a lane and its first free lane are due.
 #[derive(Queryable)]
@@ -66,14 +68,30 @@ pub(super) async fn look(shared: &Shared) -> QueryResult<()> {
     Ok(())
 }
 
+/// The queues that have waiting jobs and were not found.
+fn lost(counts: &HashMap<QueueId, StatusCounts>, found: &[Queue]) -> Vec<QueueId> {
+    let found = found.iter().map(|queue| queue.found.queue).collect::<HashSet<_>>();
+    let lost = counts.iter().filter(|(queue, counts)| {
+        counts.of(Status::Pending) + counts.of(Status::Retrying) > 0 && !found.contains(*queue)
+    });
+    lost.map(|(queue, _)| *queue).collect()
+}
+
 /// Statistics: counts by queue, since when the oldest jobs have been due, pauses and breakers.
 pub(super) async fn stats(shared: &Shared) -> QueryResult<StoreStats> {
     let (now, process_now) = (shared.now(), shared.clock.now());
     let mut connection = shared.asking.get().await?;
     let looking = answer(async {
+        // First, so that the queue of every counted job is read, too.
         let counts = counts::by_queue(&mut connection).await?;
-        let (queues, pauses) = (queues(&mut connection).await?, pauses::all(&mut connection).await?);
-        Ok((queues, counts, pauses, breakers::all(&mut connection).await?))
+        let mut found = queues(&mut connection).await?;
+        let lost = lost(&counts, &found);
+        if !lost.is_empty() {
+            lost_queues::add(&mut connection, &lost).await?;
+            found = queues(&mut connection).await?;
+        }
+        let pauses = pauses::all(&mut connection).await?;
+        Ok((found, counts, pauses, breakers::all(&mut connection).await?))
     });
     let looking = looking.await;
     let (queues, mut counts, pauses, breakers) = connection.release(looking)?;

@@ -119,8 +119,13 @@ impl NamesRow {
 /// The route of a queue, after the caller has made the queue known to the schedule. A queue that is still not known is
 /// missing in the database; its jobs are shown with a route that no settings have, and do not run.
 pub(super) fn route(schedule: &Schedule, queue: QueueId) -> QueryResult<RouteName> {
-    let missing = || RouteName::new(format!("unknown-{}", queue.0)).map_err(unreadable);
+    let missing = || RouteName::new(unknown_route(queue)).map_err(unreadable);
     schedule.route(queue).map_or_else(missing, Ok)
+}
+
+/// The name of the route of a queue that is missing in the database.
+pub(super) fn unknown_route(queue: QueueId) -> String {
+    format!("unknown-{}", queue.0)
 }
 
 pub(super) fn id(uuid: Uuid) -> WebhookId {

@@ -88,6 +88,11 @@ impl Hookbox {
         self.home.as_ref().unwrap().lock_webhooks()
     }
 
+    /// Removes the queues from the PostgreSQL database, as a failover can.
+    pub(crate) fn lose_queues(&self) {
+        self.home.as_ref().unwrap().lose_queues();
+    }
+
     /// Asks for the settings to be read again, as SIGHUP does.
     pub(crate) fn hang_up(&self) {
         self.reload.notify_one();

@@ -105,6 +105,12 @@ impl Home {
         session
     }
 
+    /// Removes the queues from the PostgreSQL database, as a failover can.
+    pub(crate) fn lose_queues(&self) {
+        let (database, _) = self.database.as_ref().unwrap();
+        Session::open(&database.url()).unwrap().ask("DELETE FROM queues WHERE id > 0").unwrap();
+    }
+
     /// Sets the clock of the store, if it has one.
     pub(crate) fn set_time(&self, now: Timestamp) {
         if let Some((_, clock)) = &self.database {

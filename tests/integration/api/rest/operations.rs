@@ -223,6 +223,22 @@ async fn jobs_of_a_route_that_is_gone_are_held_and_can_be_moved(#[values(Sqlite,
     assert!(!metrics(&hookbox).await.contains(held), "nothing is held any more");
 }
 
+#[tokio::test]
+async fn jobs_whose_route_is_lost_are_listed_by_the_number_of_their_queue_and_can_be_moved() {
+    let (hookbox, id) = with_a_held_order(Postgres).await;
+    hookbox.lose_queues();
+    let listed = hookbox.rest.get("/v1/routes").await.json();
+    let routes = listed["routes"].as_array().unwrap();
+    let names = routes.iter().filter_map(|route| route["route"].as_str()).collect::<Vec<_>>();
+    let [_, lost] = names.as_slice() else { panic!("{names:?}") };
+    assert!(lost.starts_with("unknown-"), "{names:?}");
+    assert_eq!(route(&listed, lost)["counts"]["pending"], 1);
+
+    let moved = hookbox.rest.post(&format!("/v1/routes/{lost}/move?to=invoices")).await;
+    assert_eq!((moved.status, moved.json()), (200, json!({ "moved": 1, "cancelled": 0 })));
+    assert_eq!(hookbox.wait_for(&id, "completed").await["jobs"][0]["route"], "invoices");
+}
+
 #[rstest]
 #[tokio::test]
 async fn jobs_are_moved_only_to_a_route_of_the_settings(#[values(Sqlite, Postgres)] store: Store) {

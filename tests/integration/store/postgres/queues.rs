@@ -2,12 +2,13 @@
 //! commits of its primary was promoted.
 
 use hookbox::internals::domain::conflict::OnConflict;
+use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::webhook::WebhookStatus;
-use hookbox::internals::store::Submission;
+use hookbox::internals::store::{Moved, Submission};
 
 use super::PostgresHarness;
 use crate::store::behaviours::quarantine::quarantined;
-use crate::store::inbox::{Inbox, webhook};
+use crate::store::inbox::{Inbox, sorted_keys, webhook};
 use crate::store::routes::{concurrent, job, ordered, policy, route};
 use crate::support::postgres::Session;
 
@@ -78,16 +79,45 @@ async fn a_job_is_not_run_by_the_route_that_its_queue_had_before() {
 }
 
 #[tokio::test]
-async fn a_job_whose_queue_is_missing_is_shown_and_does_not_run() {
+async fn jobs_whose_queue_is_missing_are_shown_and_held_until_they_are_moved_or_cancelled() {
+    const LOSE: &str = "DELETE FROM queues WHERE route = 'orders'";
     let mut inbox = Inbox::<PostgresHarness>::with_routes([policy("orders")]).await;
-    let webhook = inbox.accept_for("k", [job("orders")]).await;
-    session(&inbox).ask("DELETE FROM queues WHERE route = 'orders'").expect("asks");
+    let session = session(&inbox);
+    let mut webhooks = Vec::new();
+    for (key, job) in [("plain", job("orders")), ("ordered", ordered("orders", "1"))] {
+        webhooks.push(inbox.accept_for(key, [job]).await);
+    }
+    session.ask(LOSE).expect("asks");
     inbox.claim_nothing().await;
 
     inbox.close_and_reopen().await;
-    let shown = inbox.status_of(webhook.id).await;
-    let unknown = route(&format!("unknown-{}", webhook.jobs[0].queue.0));
-    assert_eq!(shown.jobs[0].route, unknown);
-    assert_eq!(inbox.everything().await, [shown]);
+    let unknown = |webhook: &WebhookStatus| route(&format!("unknown-{}", webhook.jobs[0].queue.0));
+    let lost = unknown(&webhooks[0]);
+    let mut shown = inbox.everything().await;
+    shown.sort_by_key(|webhook| webhook.id);
+    webhooks.sort_by_key(|webhook| webhook.id);
+    for (shown, webhook) in shown.iter().zip(&webhooks) {
+        assert_eq!((shown.id, &shown.jobs[0].route), (webhook.id, &lost));
+        assert_eq!(inbox.status_of(webhook.id).await, *shown);
+    }
+    assert_eq!(shown.len(), 2);
+    let queues = inbox.stats().await.expect("counts").queues;
+    let held = queues.iter().find(|queue| queue.route == lost).expect("is counted");
+    assert_eq!((held.source.as_str(), held.counts.of(Status::Pending)), ("default", 2));
     inbox.claim_nothing().await;
+
+    let moved = inbox.move_jobs(lost, route("orders")).await.expect("moves");
+    assert_eq!(moved, Moved { moved: 2, cancelled: 0 });
+    assert_eq!(sorted_keys(&inbox.claimed(10).await), ["ordered", "plain"]);
+
+    let one = inbox.accept_for("one", [job("orders")]).await;
+    inbox.accept_for("other", [job("orders")]).await;
+    session.ask(LOSE).expect("asks");
+    inbox.close_and_reopen().await;
+    let lost = unknown(&one);
+    let one = inbox.cancel(one.id, Some(lost.clone())).await.expect("cancels");
+    assert_eq!(one.status(), Status::Cancelled);
+    assert_eq!(inbox.counts().await.of(Status::Pending), 1);
+    assert_eq!(inbox.cancel_jobs(lost).await.expect("cancels"), 1);
+    check(&session, &inbox.accept_for("after", [job("orders")]).await);
 }
