@@ -1,5 +1,7 @@
 //! What the log tells of a webhook: everything at the level `debug`, and dead letters always.
 
+mod faults;
+
 use rstest::rstest;
 use serde_json::{Value, json};
 

@@ -69,6 +69,8 @@ async fn a_full_disk_refuses_and_loses_nothing_and_is_over_when_there_is_space_a
         }
     }
     assert_eq!(refused.len(), REFUSALS, "the space is used up");
+    let cannot_write = "the store cannot write; nothing of this batch was acknowledged";
+    eventually(cannot_write, async || server.has_logged(cannot_write).then_some(())).await;
 
     // The probe writes less than a webhook, and may fit a few times.
     eventually("it is not ready", async || {
@@ -92,6 +94,11 @@ async fn a_full_disk_refuses_and_loses_nothing_and_is_over_when_there_is_space_a
         assert!(accept(key).await, "{key} is new");
     }
     ledger.reckon(&server).await;
+
+    limit_files(&server, "0");
+    let stopped = server.terminate_saying("the write-ahead log could not be copied back at shutdown").await;
+    assert!(stopped.success(), "{stopped}");
+    assert!(size_of(&place.file("-wal")) > 0, "the log is kept");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

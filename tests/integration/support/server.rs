@@ -186,6 +186,14 @@ impl Server {
         ended(&mut self.child, "the stopped process").await
     }
 
+    /// The same, and a line of its log has this text.
+    pub(crate) async fn terminate_saying(mut self, text: &str) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        let status = ended(&mut self.child, "the stopped process").await;
+        eventually(text, async || self.has_logged(text).then_some(())).await;
+        status
+    }
+
     /// SIGKILL: the process has no chance to do anything more.
     pub(crate) fn kill(mut self) {
         self.end();

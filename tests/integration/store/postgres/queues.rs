@@ -1,15 +1,17 @@
 //! Queues that the database has under other numbers than the process knows, or not at all: a standby that lacked the last
 //! commits of its primary was promoted.
 
+use futures::future::join_all;
 use hookbox::internals::domain::conflict::OnConflict;
+use hookbox::internals::domain::error::Reason;
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::webhook::WebhookStatus;
 use hookbox::internals::store::{Moved, Submission};
 
 use super::PostgresHarness;
 use crate::store::behaviours::quarantine::quarantined;
-use crate::store::inbox::{Inbox, sorted_keys, webhook};
-use crate::store::routes::{concurrent, job, ordered, policy, route};
+use crate::store::inbox::{Inbox, refused, sorted_keys, webhook};
+use crate::store::routes::{concurrent, in_force, job, ordered, policy, route};
 use crate::support::postgres::Session;
 
 /// What the promoted standby has in place of the queue of `orders`.
@@ -50,6 +52,23 @@ async fn webhooks_are_stored_with_jobs_in_the_queues_of_the_database() {
         lose();
         let released = inbox.shared().release(quarantined, vec![job("orders")]).await.expect("is released");
         check(&session, &released.webhook);
+    }
+}
+
+// The runtime has one thread, so that all webhooks wait before the first one is stored.
+#[tokio::test]
+async fn near_the_limit_webhooks_that_fit_are_stored_in_the_queues_of_the_database_and_others_refused() {
+    let inbox = Inbox::<PostgresHarness>::with(3, in_force([policy("orders")])).await;
+    let session = session(&inbox);
+    inbox.accept_for("before", [job("orders")]).await;
+    session.ask(OTHERS[1]).expect("asks");
+    let accepting = ["1", "2", "3", "4"].map(|key| inbox.accept(webhook(key), vec![job("orders")]));
+    for (at, accepted) in join_all(accepting).await.into_iter().enumerate() {
+        if at < 2 {
+            check(&session, &accepted.expect("is stored").webhook);
+        } else {
+            assert_eq!(refused(accepted), Reason::BacklogFull);
+        }
     }
 }
 
