@@ -152,11 +152,6 @@ impl Rules {
     pub fn proving_headers(&self) -> impl Iterator<Item = &str> {
         self.proving.iter().map(String::as_str)
     }
-
-    /// The names of the headers with the time at which a request was signed.
-    pub fn timestamp_headers(&self) -> impl Iterator<Item = &str> {
-        self.schemes.iter().flatten().flat_map(Scheme::timestamp_headers)
-    }
 }
 
 /// The schemes for which there are keys, and every mistake.

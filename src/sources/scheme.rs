@@ -102,18 +102,6 @@ impl Scheme {
             Self::Sender(scheme) => scheme.proving_headers().to_vec(),
         }
     }
-
-    /// The names of the headers with the time at which a request was signed.
-    pub(super) fn timestamp_headers(&self) -> Vec<&str> {
-        match self {
-            Self::Described(scheme) => match scheme.timestamp.as_ref().map(|time| &time.from) {
-                Some(TimeFrom::Of(place)) => header_names(place),
-                Some(TimeFrom::Item(_)) | None => Vec::new(),
-            },
-            Self::Jwt(_) => Vec::new(),
-            Self::Sender(scheme) => scheme.timestamp_headers().to_vec(),
-        }
-    }
 }
 
 fn header_names(place: &Place) -> Vec<&str> {

@@ -31,11 +31,6 @@ pub(super) trait SenderScheme: fmt::Debug + Send + Sync {
 
     /// The headers that prove who sent a request.
     fn proving_headers(&self) -> &'static [&'static str];
-
-    /// The headers with the time at which a request was signed.
-    fn timestamp_headers(&self) -> &'static [&'static str] {
-        &[]
-    }
 }
 
 #[cfg(test)]

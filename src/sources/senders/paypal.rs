@@ -61,10 +61,6 @@ impl SenderScheme for PayPal {
     fn proving_headers(&self) -> &'static [&'static str] {
         &["PAYPAL-TRANSMISSION-SIG"]
     }
-
-    fn timestamp_headers(&self) -> &'static [&'static str] {
-        &["PAYPAL-TRANSMISSION-TIME"]
-    }
 }
 
 fn certificate(url: &str) -> Option<Url> {
