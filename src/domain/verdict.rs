@@ -32,7 +32,7 @@ pub enum Cause {
     SignatureMalformed = 2,
     /// There is no timestamp, or it is not a time.
     TimestampMissing = 3,
-    /// The signature is not that of the request by any key.
+    /// The signature is not that of the request by any key, or it came with another idempotency key before.
     SignatureMismatch = 4,
     /// The token or the password is not one of the secrets, or the request has another topic, audience, issuer, account
     /// or claim than the settings name.

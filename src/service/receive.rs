@@ -1,5 +1,6 @@
 //! Receives the requests of sources: verifies them, answers handshakes, and stores the webhooks of the others.
 
+mod once;
 mod refuse;
 mod store;
 mod webhooks;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::once::{Once, Use};
 use self::webhooks::webhooks_of;
 use super::activity::{Activity, HandshakeToken};
 use super::conflicts::{Conflicts, Via};
@@ -37,6 +39,7 @@ pub struct Receiving {
     pub(super) limiter: RateLimiter,
     pub(super) activity: Activity,
     pub(super) conflicts: Conflicts,
+    once: Once,
     keys: KeyFetcher,
     seed: u64,
     /// How many requests of sources have come.
@@ -47,8 +50,8 @@ impl Receiving {
     /// `rate_limit` is the limit of each source that has none of its own. `seed` differs between processes.
     pub fn new(rate_limit: Option<Rate>, keys: KeyFetcher, seed: u64, clock: Arc<dyn Clock>) -> Self {
         let limiter = RateLimiter::new(rate_limit, clock);
-        let (activity, conflicts) = (Activity::default(), Conflicts::default());
-        Self { limiter, activity, conflicts, keys, seed, requests: AtomicU64::new(0) }
+        let (activity, conflicts, once) = (Activity::default(), Conflicts::default(), Once::default());
+        Self { limiter, activity, conflicts, once, keys, seed, requests: AtomicU64::new(0) }
     }
 
     /// A text that no other request has, in no process.
@@ -173,7 +176,13 @@ impl Service {
             return Receipt::of(self.answer_handshake(source, &head, body.len(), answer).await);
         }
         match self.webhooks(source, &head, &request, verdict).await {
-            Ok(webhooks) => self.store_webhooks(source, &head, body.len(), webhooks, verdict, held).await,
+            Ok((webhooks, used)) => {
+                let receipt = self.store_webhooks(source, &head, body.len(), webhooks, verdict, held).await;
+                if let Some(used) = used {
+                    self.receiving.once.end(&source.name, used, receipt.outcome.is_ok());
+                }
+                receipt
+            }
             Err(error) => Receipt::of(Err(error)),
         }
     }
@@ -245,15 +254,15 @@ impl Service {
         }
     }
 
-    /// The webhooks of a request that is no handshake, if they may be stored. Errors: `NotVerified`,
-    /// `MalformedWebhook`, `Unauthenticated`, `TooManyFailedTokens`, `Forbidden`, `SourceNotFound`.
+    /// The webhooks of a request that is no handshake, if they may be stored, and the value that they use (`once`).
+    /// Errors: `NotVerified`, `MalformedWebhook`, `Unauthenticated`, `TooManyFailedTokens`, `Forbidden`, `SourceNotFound`.
     async fn webhooks(
         &self,
         source: &SourceInForce,
         head: &Head<'_>,
         request: &Request<'_>,
         verdict: Verdict,
-    ) -> Result<Vec<NewWebhook>> {
+    ) -> Result<(Vec<NewWebhook>, Option<Use>)> {
         let (rules, bytes) = (&source.rules, request.body.len());
         if head.method != "POST" {
             let (counted, error) = refuse::no_handshake(source, request, verdict);
@@ -277,16 +286,26 @@ impl Service {
         if cause.is_none() {
             self.saw(&source.name, head.arrived);
         }
-        let read = apart(bytes, || webhooks_of(source, head, request, verdict)).await;
-        match (read, cause) {
-            (Ok(webhooks), None) => {
+        let read = apart(bytes, || {
+            let webhooks = webhooks_of(source, head, request, verdict);
+            webhooks.map(|webhooks| (rules.once(request).map(|once| Use::new(&once, &webhooks)), webhooks))
+        });
+        match (read.await, cause) {
+            (Ok((used, webhooks)), None) => {
+                if let Some(used) = used
+                    && !self.receiving.once.begin(&source.name, used, head.arrived.monotonic)
+                {
+                    let error = refuse::signature_of_another();
+                    self.count_request(&source.name, Counted::Unverified(Cause::SignatureMismatch));
+                    return Err(self.reject(source, head, bytes, error));
+                }
                 self.count_request(&source.name, Counted::Readable(verdict));
-                Ok(webhooks)
+                Ok((webhooks, used))
             }
-            (Ok(webhooks), Some(cause)) if !webhooks.is_empty() => {
+            (Ok((_, webhooks)), Some(cause)) if !webhooks.is_empty() => {
                 self.count_request(&source.name, Counted::Unverified(cause));
                 self.log_quarantine(source, head, cause);
-                Ok(webhooks)
+                Ok((webhooks, None))
             }
             // There is nothing to store.
             (_, Some(cause)) => Err(unverified(cause)),

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::accepted::Accepted;
 use super::handshake::HandshakeSettings;
+use super::json::Document;
 use super::keys::Keys;
 use super::mistakes::{missing, useless};
 use super::part::Part;
 use super::place::List;
-use super::request::HeaderName;
+use super::request::{HeaderName, Request};
 use super::scheme::Scheme;
 use super::scheme_settings::SchemeSettings;
 use super::settings::{AnswerSettings, OnUnverified, Settings, Verify};
@@ -140,6 +141,18 @@ impl Rules {
     /// Whether a handshake answers the HMAC of a text to requests that are not verified.
     pub(super) fn signs_unverified(&self, text: &[u8]) -> bool {
         self.handshakes.iter().any(|handshake| handshake.signs_unverified(text))
+    }
+
+    /// The value of a verified request that comes with one idempotency key only, and for how long its signature can still
+    /// count; none if there is no such value.
+    pub fn once(&self, request: &Request<'_>) -> Option<(String, Duration)> {
+        let document = Document::new(request.body);
+        self.schemes.iter().flatten().find_map(|scheme| {
+            let Scheme::Described(scheme) = scheme else { return None };
+            let value = scheme.once.as_ref()?.find(request, &document)?;
+            // The time of the signature can be this far ahead, and then counts for as long again.
+            Some((value, scheme.tolerance.unsigned_abs().saturating_mul(2)))
+        })
     }
 
     /// Whether every scheme proves the whole body, and not only who sent it.

@@ -37,6 +37,8 @@ pub(super) struct Described {
     pub(super) signed: Template,
     pub(super) timestamp: Option<Time>,
     pub(super) tolerance: SignedDuration,
+    /// Where a signed value is that comes with one idempotency key only; none if there is none.
+    pub(super) once: Option<Place>,
     /// Where the SHA-256 of the body is besides, in hex.
     pub(super) body_sha256: Option<Place>,
     /// What requests of another scheme have; none if nothing tells them apart.

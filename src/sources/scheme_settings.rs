@@ -57,6 +57,7 @@ pub(super) struct SchemeSettings {
     unless: Option<Place>,
     timestamp: Option<TimeSettings>,
     tolerance: Option<Span>,
+    once: Option<Place>,
     issuer: Option<List<String>>,
     claims: Option<BTreeMap<String, String>>,
     body_sha256_claim: Option<String>,
@@ -216,6 +217,7 @@ impl SchemeSettings {
             signed: self.signed.clone().unwrap_or_default(),
             timestamp,
             tolerance: signed(tolerance),
+            once: self.once.clone(),
             body_sha256: self.body_sha256.clone(),
             unless: self.unless.clone(),
         }))))
@@ -261,11 +263,7 @@ impl SchemeSettings {
         };
         let is_signed = signed.has_timestamp()
             || match &from {
-                // Part of the body, or in the template by itself.
-                TimeFrom::Of(place @ (Place::Json(_) | Place::Form(_))) => {
-                    signed.covers_body() || signed.has_value(place)
-                }
-                TimeFrom::Of(place) => signed.has_value(place),
+                TimeFrom::Of(place) => signed.signs(place),
                 TimeFrom::Item(_) => false,
             };
         if !is_signed {

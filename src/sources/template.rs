@@ -77,10 +77,12 @@ impl Template {
         self.0.iter().any(|piece| matches!(piece, Piece::Timestamp))
     }
 
-    /// Whether the value at this place is part of what is signed.
-    pub(super) fn has_value(&self, place: &Place) -> bool {
+    /// Whether the value at this place is part of what is signed, by itself or within the body.
+    pub(super) fn signs(&self, place: &Place) -> bool {
+        let is_in_body = matches!(place, Place::Json(_) | Place::Form(_));
         let place = place.to_string();
-        self.0.iter().any(|piece| matches!(piece, Piece::Of(other) if other.to_string() == place))
+        (is_in_body && self.covers_body())
+            || self.0.iter().any(|piece| matches!(piece, Piece::Of(other) if other.to_string() == place))
     }
 
     /// The places of values that are part of what is signed.

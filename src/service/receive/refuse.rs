@@ -19,6 +19,12 @@ pub(super) fn not_verified(cause: Cause) -> Error {
     if cause.is_temporary() { error.retry_after(KEY_RETRY_AFTER) } else { error }
 }
 
+/// The error of a request whose signature came with another key before.
+pub(super) fn signature_of_another() -> Error {
+    let detail = "the request is not verified: its signature came with another key before, and `once` of the source allows one key only; if it is from the sender, let the sender sign each event anew";
+    Error::not_verified(Cause::SignatureMismatch, detail)
+}
+
 /// How a request by another method than POST that is no handshake is counted, and its error. `verdict` is what verifying it
 /// found.
 pub(super) fn no_handshake(

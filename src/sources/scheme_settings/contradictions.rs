@@ -17,7 +17,8 @@ impl SchemeSettings {
             || self.body_sha256.is_some()
             || self.covers_body.is_some()
             || self.unless.is_some()
-            || self.timestamp.is_some();
+            || self.timestamp.is_some()
+            || self.once.is_some();
         self.has_algorithm() || has_place || has_shape || has_text || self.has_claims()
     }
 
@@ -51,19 +52,26 @@ impl SchemeSettings {
             || self.signed.is_some()
             || self.timestamp.is_some()
             || self.tolerance.is_some()
+            || self.once.is_some()
             || self.body_sha256.is_some();
         of_signatures.then_some(
-            "a token signs nothing: remove `encoding`, `key_encoding`, `signed`, `timestamp`, `tolerance` and `body_sha256`",
+            "a token signs nothing: remove `encoding`, `key_encoding`, `signed`, `timestamp`, `tolerance`, `once` and `body_sha256`",
         )
     }
 
-    /// Members that say something of the body or of a time that the sender does not sign.
+    /// Members that say something of the body, of a time or of a value that the sender does not sign.
     fn unsigned(&self) -> Vec<&'static str> {
         let mut found = Vec::new();
         let has_time = self.timestamp.is_some() || self.signed.as_ref().is_some_and(Template::has_timestamp);
         if self.tolerance.is_some() && !has_time {
             found.push(
                 "`tolerance` means nothing, because the sender signs no time; remove it, or add `timestamp`",
+            );
+        }
+        let signs = |place| self.signed.clone().unwrap_or_default().signs(place);
+        if self.once.as_ref().is_some_and(|place| self.timestamp.is_none() || !signs(place)) {
+            found.push(
+                "`once` needs a value that is signed, and a `timestamp`, which says for how long the value counts; add both to `signed`, or remove `once`",
             );
         }
         let covers_body =

@@ -100,10 +100,11 @@ impl SchemeSettings {
             || self.encoding.is_some()
             || self.signed.is_some()
             || self.timestamp.is_some()
+            || self.once.is_some()
             || self.body_sha256.is_some()
             || self.unless.is_some();
         if of_signatures {
-            wrong.push("a token has its own form and times: remove `separator`, `encoding`, `signed`, `timestamp`, `body_sha256` and `unless`");
+            wrong.push("a token has its own form and times: remove `separator`, `encoding`, `signed`, `timestamp`, `once`, `body_sha256` and `unless`");
         }
         wrong.extend(SenderMembers { audience: Vec::new(), ..self.sender_members() }.foreign());
         if self.each.is_some() && self.json.is_none() {

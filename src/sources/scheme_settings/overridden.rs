@@ -39,6 +39,7 @@ impl SchemeSettings {
             unless: either(&self.unless, &other.unless),
             timestamp: either(&self.timestamp, &other.timestamp),
             tolerance: either(&self.tolerance, &other.tolerance),
+            once: either(&self.once, &other.once),
             issuer: either(&self.issuer, &other.issuer),
             claims: either(&self.claims, &other.claims),
             body_sha256_claim: either(&self.body_sha256_claim, &other.body_sha256_claim),

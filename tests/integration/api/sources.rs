@@ -10,6 +10,7 @@ mod fetched;
 mod handshake_tokens;
 mod handshakes;
 mod limits;
+mod once;
 mod quarantine;
 mod reload;
 mod settings;

@@ -62,6 +62,10 @@ fn members_of_tokens_that_do_not_fit_together_are_told_all_at_once() {
             &["verify: a token has its own form"],
         ),
         (
+            "jwt = \"HS256\", header = \"X\", once = { json = \"/id\" }, covers_body = false",
+            &["verify: a token has its own form"],
+        ),
+        (
             "jwt = \"RS256\", header = \"X\", keys_url = \"https://a.example/\", issuer = \"i\", audience = \"a\", key_encoding = \"hex\", covers_body = false",
             &["verify: the keys of `keys_url` have a form of their own"],
         ),

@@ -23,6 +23,12 @@ fn a_contradictory_scheme_is_refused_with_what_to_write() {
         ("{ token = \"plain\", header = \"X\", key_encoding = \"hex\" }", "a token signs nothing"),
         ("{ token = \"plain\", header = \"X\", tolerance = \"5m\" }", "a token signs nothing"),
         ("{ hmac = \"sha1\", header = \"X\", tolerance = \"5m\" }", "`tolerance` means nothing"),
+        ("{ token = \"plain\", header = \"X\", once = { json = \"/id\" } }", "a token signs nothing"),
+        ("{ hmac = \"sha1\", header = \"X\", once = { json = \"/id\" } }", "`once` needs"),
+        (
+            "{ hmac = \"sha1\", header = \"X\", signed = \"{timestamp}{body}\", timestamp = { header = \"T\" }, once = { header = \"I\" } }",
+            "`once` needs",
+        ),
         ("{ hmac = \"sha1\", query = \"\" }", "a name of `form` or `query` is empty"),
     ] {
         let settings = fixture::settings(&format!("verify = {verify}\nkey = \"body\""));

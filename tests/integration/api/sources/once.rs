@@ -1,0 +1,59 @@
+//! A signature of Mailgun, which covers neither the body nor the id, counts with one id only.
+
+use jiff::SignedDuration;
+use reqwest::RequestBuilder;
+use serde_json::json;
+
+use super::{keys, metric, post, requests, sign};
+use crate::api::harness::client::{Answer, Rest};
+use crate::api::harness::{Hookbox, START, Sqlite};
+
+const MAIL: &str = "[sources.mail]\npreset = \"mailgun\"\nsecrets = [\"s3cret\"]\n";
+
+/// An event of Mailgun with this token and this id.
+fn event(rest: &Rest, token: &str, id: &str) -> RequestBuilder {
+    let timestamp = START.parse::<jiff::Timestamp>().unwrap().as_second().to_string();
+    let signature = sign("s3cret", format!("{timestamp}{token}").as_bytes());
+    let body = json!({
+        "signature": { "timestamp": timestamp, "token": token, "signature": signature },
+        "event-data": { "id": id, "event": "delivered" },
+    });
+    post(rest, "mail", &body.to_string())
+}
+
+#[tokio::test]
+async fn another_event_with_the_same_signature_is_refused_and_a_retry_is_a_duplicate() {
+    let hookbox = Hookbox::with_routes(Sqlite, MAIL);
+    let rest = &hookbox.rest;
+    assert_eq!(Answer::of(event(rest, "token-1", "a")).await.status, 200);
+    for _ in 0..2 {
+        let other = Answer::of(event(rest, "token-1", "b")).await;
+        let problem = other.problem(401, "NOT_VERIFIED");
+        assert_eq!(problem["cause"], "signature_mismatch", "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("with another key before"), "{problem}");
+        let retry = Answer::of(event(rest, "token-1", "a")).await;
+        assert_eq!((retry.status, &retry.json()["duplicate"]), (200, &json!(true)), "{}", retry.text);
+        assert_eq!(rest.post("/v1/settings/reload").await.status, 200);
+    }
+    assert_eq!(Answer::of(event(rest, "token-2", "b")).await.status, 200);
+    assert_eq!(keys(rest, "mail").await, ["a", "b"]);
+    assert_eq!(metric(rest, &requests("mail", "unverified", "signature_mismatch")).await, Some(2.0));
+    assert_eq!(metric(rest, &requests("mail", "verified", "")).await, Some(4.0));
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_stored_does_not_use_up_its_signature() {
+    let hookbox = Hookbox::with_routes(Sqlite, &format!("{MAIL}rate_limit = \"1/m\"\n"));
+    let rest = &hookbox.rest;
+    assert_eq!(Answer::of(event(rest, "token-1", "a")).await.status, 200);
+    for (token, retried) in [("token-2", "b"), ("token-3", "c")] {
+        Answer::of(event(rest, token, "b")).await.problem(503, "RATE_LIMITED");
+        hookbox.advance(SignedDuration::from_mins(1));
+        assert_eq!(Answer::of(event(rest, token, retried)).await.status, 200, "{token}");
+    }
+    // A refused copy does not use up the limit.
+    hookbox.advance(SignedDuration::from_mins(1));
+    Answer::of(event(rest, "token-3", "d")).await.problem(401, "NOT_VERIFIED");
+    assert_eq!(Answer::of(event(rest, "token-4", "d")).await.status, 200);
+    assert_eq!(keys(rest, "mail").await, ["a", "b", "c", "d"]);
+}
