@@ -98,8 +98,8 @@ pub(super) async fn receive_webhooks(
     params(("source" = String, Path, description = "The name of the source in the settings")),
     responses(
         (status = 200, description = "The answer that the sender expects", body = String, content_type = "text/plain"),
-        (status = 400, description = "The request is no handshake of the source", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The request does not have the `verify_token` of the source, or is not verified: `cause` says why", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The request is no handshake of the source, which has none with a `verify_token`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The request is not verified, or does not have the `verify_token` of the source: `cause` says why. Or it has the token, and is no handshake all the same", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The settings have no such source", body = Problem, content_type = "application/problem+json"),
         (status = 405, description = "The source has no handshake by this method", body = Problem, content_type = "application/problem+json"),
     )
@@ -122,8 +122,8 @@ pub(super) async fn answer_handshake(
     params(("source" = String, Path, description = "The name of the source in the settings")),
     responses(
         (status = 200, description = "The answer that the sender expects", body = String, content_type = "text/plain"),
-        (status = 400, description = "The request is no handshake of the source", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The request does not have the `verify_token` of the source, or is not verified: `cause` says why", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The request is no handshake of the source, which has none with a `verify_token`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The request is not verified, or does not have the `verify_token` of the source: `cause` says why. Or it has the token, and is no handshake all the same", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The settings have no such source", body = Problem, content_type = "application/problem+json"),
         (status = 405, description = "The source has no handshake by this method", body = Problem, content_type = "application/problem+json"),
     )
@@ -164,7 +164,7 @@ async fn receive(api: &Api, traceparent: &Traceparent, name: Named, request: Req
         Ok(read) => read,
         Err(refused) => {
             note(api, &source, &head, &refused);
-            return as_understood(refused, &method, answers).into_response();
+            return as_understood(refused, &method, &source.rules).into_response();
         }
     };
     let Receipt { outcome, rate } = api.service.receive(&source, head, &body, arrival).await;
@@ -172,7 +172,7 @@ async fn receive(api: &Api, traceparent: &Traceparent, name: Named, request: Req
         Ok(Received::Handshake(answer)) => handshaken(answer),
         Ok(Received::Webhook(accepted)) => one(accepted, answers),
         Ok(Received::Batch(accepted)) => batch(&accepted, answers),
-        Err(error) => as_understood(error.into(), &method, answers).into_response(),
+        Err(error) => as_understood(error.into(), &method, &source.rules).into_response(),
     };
     if let Some(rate) = rate {
         add_rate_headers(response.headers_mut(), &source.name, rate);
@@ -196,14 +196,17 @@ fn note(api: &Api, source: &SourceRules, head: &Head<'_>, refused: &Refused) {
 }
 
 /// The refusal with the status that the sender understands: one that asks it to try again, if another try can help, and
-/// 403 for a handshake that is not proved, as Meta wants it.
-fn as_understood(refused: Refused, method: &Method, answers: &Answers) -> Refused {
-    let status = StatusCode::from_u16(answers.overload).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+/// 403 for a handshake that is not proved. Meta wants 403 also if the token is right and something else is wrong.
+fn as_understood(refused: Refused, method: &Method, rules: &Rules) -> Refused {
+    let status = StatusCode::from_u16(rules.answers.overload).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let is_forbidden = |error: &Error| match error.reason() {
+        Reason::NotVerified => method != Method::POST,
+        Reason::MalformedWebhook => method != Method::POST && rules.handshake_takes_token(method.as_str()),
+        _ => false,
+    };
     match refused {
         Refused::Error(error) if is_overload(&error) => Refused::WithStatus(error, status),
-        Refused::Error(error) if method != Method::POST && error.reason() == Reason::NotVerified => {
-            Refused::WithStatus(error, StatusCode::FORBIDDEN)
-        }
+        Refused::Error(error) if is_forbidden(&error) => Refused::WithStatus(error, StatusCode::FORBIDDEN),
         Refused::Request(RestReason::BodyTimeout, detail) => Refused::TooSlow(detail, status),
         refused => refused,
     }

@@ -133,6 +133,11 @@ impl Rules {
         self.handshakes.iter().any(|handshake| handshake.is_by(method))
     }
 
+    /// Whether a handshake by this method needs the `verify_token`.
+    pub fn handshake_takes_token(&self, method: &str) -> bool {
+        self.handshakes.iter().any(|handshake| handshake.is_by(method) && handshake.takes_token())
+    }
+
     /// Whether this is one of the secrets.
     pub fn has_secret(&self, secret: &Secret) -> bool {
         self.secrets.iter().any(|known| known.is_same(secret))

@@ -77,7 +77,7 @@ async fn a_handshake_by_get_is_answered_only_with_the_right_token(#[values(Sqlit
         assert_eq!(problem["cause"], "credentials_wrong", "{query}");
     }
     for query in [query.replace("subscribe", "other"), query.replace("1158201444", "<script>")] {
-        let problem = get(rest, "whatsapp", &query).await.problem(400, "MALFORMED_WEBHOOK");
+        let problem = get(rest, "whatsapp", &query).await.problem(403, "MALFORMED_WEBHOOK");
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains("no handshake of the source `whatsapp`"), "{detail}");
     }
