@@ -1,6 +1,8 @@
 //! What came in from each source: counts, and the last requests that were refused. In memory, and bounded by the sources
 //! of the settings. Of `default` and `hookbox`, which have no URL of their own, only when they were last seen.
 
+mod lines;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -8,6 +10,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::lines::Lines;
+pub(super) use self::lines::Subject;
 use super::alerts::{Failing, Verifications};
 use super::receive::Arrived;
 use crate::domain::secret::Secret;
@@ -23,9 +27,6 @@ pub const MAX_HANDSHAKE_TOKENS: usize = 8;
 
 /// The longest text of a request that is kept of a rejection, in characters.
 const MAX_TEXT_CHARS: usize = 255;
-
-/// The time between two lines of the log about rejections of a source with the same cause.
-const LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// The numbers of requests of each source since the start of the process. The sources are those of the settings, `default`
 /// and `hookbox`.
@@ -90,17 +91,8 @@ struct OfSource {
     rejections: VecDeque<Rejection>,
     /// The newest first, each once.
     tokens: VecDeque<HandshakeToken>,
-    /// The last line of the log about each cause or reason. There are a dozen of them at most.
-    lines: BTreeMap<&'static str, Line>,
+    lines: Lines,
     verifications: Verifications,
-}
-
-/// A line of the log that is not repeated at once.
-#[derive(Clone, Copy, Debug)]
-struct Line {
-    logged: Duration,
-    /// How often it happened since then.
-    unlogged: u64,
 }
 
 impl Activity {
@@ -142,21 +134,27 @@ impl Activity {
         lock(&of).verifications.count(verdict.cause(), now)
     }
 
-    /// Adds a rejection of a source. Returns how many of the same cause or reason there were since the last line of the
-    /// log about them, if another line is due. `now` is monotonic.
-    pub(super) fn reject(&self, source: &Source, rejection: Rejection, now: Duration) -> Option<u64> {
+    /// Adds a rejection of a source. Returns how many of the same subject there were since the last line of the log about
+    /// them, if another line is due. `now` is monotonic.
+    pub(super) fn reject(
+        &self,
+        source: &Source,
+        subject: Subject,
+        rejection: Rejection,
+        now: Duration,
+    ) -> Option<u64> {
         let of = self.of(source)?;
         let mut of = lock(&of);
-        let word = rejection.cause.map_or(rejection.reason, Cause::as_str);
         of.rejections.truncate(MAX_REJECTIONS - 1);
         of.rejections.push_front(rejection);
-        of.line(word, now)
+        of.lines.count(subject, now)
     }
 
-    /// As [`reject`](Self::reject), for a request that was not refused all the same.
+    /// Counts a request of a source that is in quarantine. Returns how many of the same cause there were since the last
+    /// line of the log about them, if another line is due. `now` is monotonic.
     pub(super) fn quarantined(&self, source: &Source, cause: Cause, now: Duration) -> Option<u64> {
         let of = self.of(source)?;
-        lock(&of).line(cause.as_str(), now)
+        lock(&of).lines.count(Subject::Quarantined(cause.as_str()), now)
     }
 
     /// Keeps a token that came by a handshake of a source. Returns how many came since the last line of the log about them,
@@ -167,27 +165,11 @@ impl Activity {
         of.tokens.retain(|known| known.token != token.token);
         of.tokens.truncate(MAX_HANDSHAKE_TOKENS - 1);
         of.tokens.push_front(token);
-        of.line("handshake_token", now)
+        of.lines.count(Subject::HandshakeToken, now)
     }
 
     fn of(&self, source: &Source) -> Option<Arc<Mutex<OfSource>>> {
         self.sources.read().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
-    }
-}
-
-impl OfSource {
-    /// How often it happened since the last line; none if no line is due.
-    fn line(&mut self, word: &'static str, now: Duration) -> Option<u64> {
-        let Some(line) = self.lines.get_mut(word) else {
-            self.lines.insert(word, Line { logged: now, unlogged: 0 });
-            return Some(1);
-        };
-        line.unlogged += 1;
-        if now.saturating_sub(line.logged) < LINE_EVERY {
-            return None;
-        }
-        line.logged = now;
-        Some(std::mem::take(&mut line.unlogged))
     }
 }
 
@@ -240,7 +222,8 @@ mod tests {
         let activity = Activity::default();
         activity.keep(&sources(&["shop"]));
         for number in 0..MAX_REJECTIONS + 5 {
-            activity.reject(&source("shop"), rejection(Cause::SignatureMissing, number), Duration::ZERO);
+            let (subject, rejection) = (Subject::QuarantineFull, rejection(Cause::SignatureMissing, number));
+            activity.reject(&source("shop"), subject, rejection, Duration::ZERO);
         }
         let kept = activity.rejections(&source("shop"));
         assert_eq!((kept.len(), kept[0].body_bytes, kept[99].body_bytes), (MAX_REJECTIONS, 104, 5));
@@ -281,20 +264,5 @@ mod tests {
         let verified =
             ["one", "two", "three", "default", "hookbox"].map(|name| activity.seen(&source(name)).verified);
         assert_eq!(verified, [0, 1, 0, 1, 1]);
-    }
-
-    #[test]
-    fn a_line_about_each_cause_is_due_once_a_minute() {
-        let activity = Activity::default();
-        activity.keep(&sources(&["shop"]));
-        let at = |seconds: u64, cause| {
-            activity.reject(&source("shop"), rejection(cause, 0), Duration::from_secs(seconds))
-        };
-        assert_eq!(at(5, Cause::SignatureMissing), Some(1));
-        assert_eq!(at(6, Cause::SignatureMissing), None);
-        assert_eq!(at(7, Cause::SignatureMismatch), Some(1), "another cause is told at once");
-        assert_eq!(at(64, Cause::SignatureMissing), None);
-        assert_eq!(at(65, Cause::SignatureMissing), Some(3));
-        assert_eq!(at(66, Cause::SignatureMissing), None);
     }
 }

@@ -304,7 +304,6 @@ impl Service {
             }
             (Ok((_, webhooks)), Some(cause)) if !webhooks.is_empty() => {
                 self.count_request(&source.name, Counted::Unverified(cause));
-                self.log_quarantine(source, head, cause);
                 Ok((webhooks, None))
             }
             // There is nothing to store.

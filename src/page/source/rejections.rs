@@ -100,7 +100,7 @@ fn one_by_one(context: &Context, rejections: &[Rejection]) -> Markup {
                             td data-label="Cause" {
                                 div {
                                     (word(rejection))
-                                    @if rejection.cause.is_none() { div.small.muted { (detail(rejection)) } }
+                                    div.small.muted { (detail(rejection)) }
                                 }
                             }
                             td data-label="From" { (from(rejection)) }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::activity::{Rejection, cut};
+use super::super::activity::{Rejection, Subject, cut};
 use super::{Counted, Head};
 use crate::domain::error::{Error, Reason};
 use crate::domain::verdict::{Cause, Verdict};
@@ -60,12 +60,30 @@ pub(super) fn not_confirmed(problem: &str) -> Error {
 }
 
 /// The error of a request that is not verified and does not fit into the quarantine of its source.
-pub(super) fn quarantine_full(cause: Cause) -> Error {
+fn quarantine_full(cause: Cause) -> Error {
     let detail = format!(
         "the request is not verified, and the quarantine of its source is full: release or discard what is in it; {}",
         cause.advice().told
     );
     Error::not_verified(cause, detail)
+}
+
+/// A refusal, as operators are told of it.
+struct Refusal<'a> {
+    /// What the line of the log is about.
+    subject: Subject,
+    /// What the sender was told.
+    reason: &'static str,
+    cause: Option<Cause>,
+    detail: &'a str,
+}
+
+impl<'a> Refusal<'a> {
+    fn of(error: &'a Error) -> Self {
+        let (reason, cause) = (error.reason().as_str(), error.unverified());
+        let subject = Subject::Refused(cause.map_or(reason, Cause::as_str));
+        Self { subject, reason, cause, detail: error.detail() }
+    }
 }
 
 impl Service {
@@ -87,7 +105,8 @@ impl Service {
     /// Notes for the operator that a request of a source was refused before its body was verified. `reason` is what its
     /// sender was told.
     pub fn note_refusal(&self, source: &SourceRules, head: &Head<'_>, reason: &'static str, detail: &str) {
-        self.note_rejection(source, head, 0, reason, None, detail);
+        let refusal = Refusal { subject: Subject::Refused(reason), reason, cause: None, detail };
+        self.note_rejection(source, head, 0, &refusal);
     }
 
     /// Notes for the operator that a request is refused with this error, and returns the error.
@@ -98,8 +117,21 @@ impl Service {
         body_bytes: usize,
         error: Error,
     ) -> Error {
-        let (reason, cause) = (error.reason().as_str(), error.unverified());
-        self.note_rejection(source, head, body_bytes, reason, cause, error.detail());
+        self.note_rejection(source, head, body_bytes, &Refusal::of(&error));
+        error
+    }
+
+    /// As [`reject`](Self::reject), for a request that is not verified and does not fit into the quarantine of its source.
+    pub(super) fn reject_beyond_quarantine(
+        &self,
+        source: &SourceRules,
+        head: &Head<'_>,
+        body_bytes: usize,
+        cause: Cause,
+    ) -> Error {
+        let error = quarantine_full(cause);
+        let refusal = Refusal { subject: Subject::QuarantineFull, ..Refusal::of(&error) };
+        self.note_rejection(source, head, body_bytes, &refusal);
         error
     }
 
@@ -108,10 +140,9 @@ impl Service {
         source: &SourceRules,
         head: &Head<'_>,
         body_bytes: usize,
-        reason: &'static str,
-        cause: Option<Cause>,
-        detail: &str,
+        refusal: &Refusal<'_>,
     ) {
+        let Refusal { subject, reason, cause, detail } = *refusal;
         let content_type = head.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         let trace_id = head.traceparent.trace_id();
         let rejection = Rejection {
@@ -125,7 +156,7 @@ impl Service {
             body_bytes,
             trace_id: trace_id.to_owned(),
         };
-        let due = self.activity().reject(&source.name, rejection, self.clock.monotonic());
+        let due = self.activity().reject(&source.name, subject, rejection, self.clock.monotonic());
         if let Some(times) = due {
             tracing::warn!(
                 times,
@@ -149,7 +180,7 @@ impl Service {
         }
     }
 
-    /// Logs that a request that is not verified goes into quarantine.
+    /// Logs that a request that is not verified is in quarantine.
     pub(super) fn log_quarantine(&self, source: &SourceRules, head: &Head<'_>, cause: Cause) {
         if let Some(times) = self.activity().quarantined(&source.name, cause, self.clock.monotonic()) {
             tracing::warn!(

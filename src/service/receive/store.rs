@@ -9,7 +9,7 @@ use super::super::rate_limit::OverLimit;
 use super::super::sources::SourceInForce;
 use super::super::{Service, apart, jobs_of, log};
 use super::webhooks::visible;
-use super::{Arrived, Head, Receipt, Received, refuse};
+use super::{Arrived, Head, Receipt, Received};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::verdict::Verdict;
 use crate::domain::webhook::{NewWebhook, Source};
@@ -35,8 +35,11 @@ impl Service {
         if let Some(cause) = verdict.cause() {
             let storing = self.clone().quarantine(source.name.clone(), webhooks, took);
             return Receipt::of(match self.in_time(rules, head.arrived, held, storing).await {
-                Ok(Some(webhooks)) => Ok(Received::of(webhooks)),
-                Ok(None) => Err(self.reject(source, head, bytes, refuse::quarantine_full(cause))),
+                Ok(Some(webhooks)) => {
+                    self.log_quarantine(source, head, cause);
+                    Ok(Received::of(webhooks))
+                }
+                Ok(None) => Err(self.reject_beyond_quarantine(source, head, bytes, cause)),
                 Err(error) => Err(error),
             });
         }

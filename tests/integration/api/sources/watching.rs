@@ -1,7 +1,9 @@
 //! What the operator sees of requests: metrics, and lines of the log. Never a secret.
 
+use hookbox::internals::sources::MAX_BATCH_ITEMS;
+use hookbox::internals::store::MAX_QUARANTINED;
 use rstest::rstest;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{SHOP, metric, post, requests, send, signed_with};
 use crate::api::harness::client::Answer;
@@ -72,6 +74,44 @@ async fn a_refused_request_is_logged_with_its_cause_and_what_to_do_once_a_minute
     let told = logged[0]["message"].as_str().unwrap();
     assert!(told.contains("check the secret on both sides"), "{told}");
     assert!(!process.log().contains("h3ader"), "{}", process.log());
+}
+
+#[tokio::test]
+async fn a_full_quarantine_is_told_as_full_and_only_what_is_stored_as_quarantined() {
+    const BATCHES: usize = MAX_QUARANTINED / MAX_BATCH_ITEMS;
+    let place = Place::new(&[]);
+    let batches = SHOP.replace("header = \"X-Id\"", "json = \"\"");
+    let settings = format!("{batches}split = \"\"\nunverified = \"quarantine\"\n");
+    std::fs::write(place.path("hookbox.toml"), settings).unwrap();
+    let process = place.serve().await;
+    let batch = format!("[{}]", vec!["1"; MAX_BATCH_ITEMS].join(","));
+    for _ in 0..BATCHES {
+        let stored = Answer::of(post(&process.rest, "shop", &batch)).await;
+        assert_eq!(stored.status, 202, "{}", stored.text);
+    }
+    for _ in 0..2 {
+        let refused = Answer::of(post(&process.rest, "shop", &batch)).await.problem(401, "NOT_VERIFIED");
+        assert_eq!(refused["cause"], "signature_missing");
+        assert!(refused["detail"].as_str().unwrap().contains("release or discard"), "{refused}");
+    }
+
+    let quarantined = lines(&process, "requests of a source are quarantined");
+    let refused = lines(&process, "requests of a source are refused");
+    let [quarantined, refused] = [quarantined, refused].map(|mut logged| {
+        assert_eq!(logged.len(), 1, "{logged:#?}");
+        logged.remove(0)
+    });
+    for line in [&quarantined, &refused] {
+        assert_eq!((&line["times"], &line["cause"]), (&json!(1), &json!("signature_missing")), "{line}");
+    }
+    let full = "the quarantine of its source is full: release or discard what is in it";
+    assert!(refused["message"].as_str().unwrap().contains(full), "{refused}");
+    let page = process.rest.get("/sources/shop").await.text;
+    assert!(page.contains(full), "{page}");
+    for (action, count) in [("stored", BATCHES * MAX_BATCH_ITEMS), ("refused_full", 2 * MAX_BATCH_ITEMS)] {
+        let sample = format!(r#"hookbox_quarantine_total{{source="shop",action="{action}"}}"#);
+        assert_eq!(metric(&process.rest, &sample).await, Some(count as f64), "{sample}");
+    }
 }
 
 #[rstest]
