@@ -17,9 +17,8 @@ use self::webhooks::webhooks_of;
 use super::activity::{Activity, HandshakeToken};
 use super::conflicts::{Conflicts, Via};
 use super::rate_limit::{RateLimiter, RateState};
-use super::sources::{SourceInForce, no_source_at_url};
+use super::sources::SourceInForce;
 use super::{Service, apart};
-use crate::access::{Need, Role};
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Reason, Result, causes};
 use crate::domain::route::Rate;
@@ -136,6 +135,8 @@ enum Counted {
     /// It is verified, or nothing verifies it, and its webhooks can be read.
     Readable(Verdict),
     Unverified(Cause),
+    /// Nothing verifies it, and its sender may not submit webhooks of the source, for this reason.
+    Unauthorized(Reason),
     Malformed,
     Handshake,
 }
@@ -280,8 +281,7 @@ impl Service {
             return Err(unverified(cause));
         }
         if verdict == Verdict::None && !head.is_admitted {
-            let checked = self.check_sender(source, head);
-            checked.inspect_err(|error| self.count_refusal(&source.name, error.reason().as_str()))?;
+            self.check_sender(source, head, bytes)?;
         }
         if cause.is_none() {
             self.saw(&source.name, head.arrived);
@@ -316,16 +316,6 @@ impl Service {
         }
     }
 
-    /// Lets in only clients who may submit webhooks of a source that verifies nothing. Errors: `Unauthenticated`,
-    /// `TooManyFailedTokens`, `Forbidden`; `SourceNotFound` for a client who does not see the source.
-    fn check_sender(&self, source: &SourceInForce, head: &Head<'_>) -> Result<()> {
-        let named = head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-        let authorization = named.map(|(_, value)| *value);
-        let need = Need::Role(Role::Submit);
-        let caller = self.access.admit_by(&source.tokens, need, authorization, head.client)?;
-        if caller.sees_source(&source.name) { Ok(()) } else { Err(no_source_at_url(Some(&source.name))) }
-    }
-
     /// Notes that a source sends.
     fn saw(&self, source: &Source, arrived: Arrived) {
         self.metrics.source_seen(source.as_str(), arrived.at);
@@ -336,16 +326,20 @@ impl Service {
         let (verdict, cause) = match counted {
             Counted::Readable(verdict) => (verdict.as_str(), None),
             Counted::Unverified(cause) => (Verdict::Unverified(cause).as_str(), Some(cause)),
+            Counted::Unauthorized(_) => ("unauthorized", None),
             Counted::Malformed => ("malformed", None),
             Counted::Handshake => ("handshake", None),
         };
         self.metrics.source_request(source.as_str(), verdict, cause);
-        if matches!(counted, Counted::Malformed) {
-            self.count_refusal(source, Reason::MalformedWebhook.as_str());
+        match counted {
+            Counted::Unauthorized(reason) => self.count_refusal(source, reason.as_str()),
+            Counted::Malformed => self.count_refusal(source, Reason::MalformedWebhook.as_str()),
+            Counted::Readable(_) | Counted::Unverified(_) | Counted::Handshake => {}
         }
         self.activity().note(source, |seen| match counted {
             Counted::Readable(_) => seen.verified += 1,
             Counted::Unverified(_) => seen.unverified += 1,
+            Counted::Unauthorized(_) => {}
             Counted::Malformed => seen.malformed += 1,
             Counted::Handshake => seen.handshakes += 1,
         });

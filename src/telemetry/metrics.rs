@@ -156,7 +156,8 @@ impl Metrics {
         self.requests.get_or_create(&Request { api, endpoint: label(endpoint), code: label(code) }).inc();
     }
 
-    /// Counts a request of a source. `verdict` is the word of its verdict, `handshake` or `malformed`.
+    /// Counts a request of a source. `verdict` is the word of its verdict, `handshake`, `malformed` or
+    /// `unauthorized`.
     pub fn source_request(&self, source: &str, verdict: &'static str, cause: Option<Cause>) {
         self.sources.count(source, verdict, cause);
     }

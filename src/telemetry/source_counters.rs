@@ -17,6 +17,9 @@ use crate::domain::verdict::{Cause, Verdict};
 /// What requests of every source can be, besides what verifying them found.
 const OTHERS: [&str; 2] = ["handshake", "malformed"];
 
+/// What requests of a source can be, besides, if nothing verifies them: they lack a token that may submit.
+const UNAUTHORIZED: &str = "unauthorized";
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByVerdict {
     source: Cow<'static, str>,
@@ -42,7 +45,7 @@ impl SourceCounters {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "source_requests",
-            "Requests of each source, by verdict (also handshake and malformed) and by why they are not verified",
+            "Requests of each source, by verdict (also handshake, malformed and unauthorized) and by why they are not verified",
             self.requests.clone(),
         );
         registry.register(
@@ -52,7 +55,7 @@ impl SourceCounters {
         );
     }
 
-    /// Counts a request. `verdict` is that of the request, or one of [`OTHERS`].
+    /// Counts a request. `verdict` is that of the request, one of [`OTHERS`], or [`UNAUTHORIZED`].
     pub(super) fn count(&self, source: &str, verdict: &'static str, cause: Option<Cause>) {
         self.requests.get_or_create(&by_verdict(source, verdict, cause)).inc();
     }
@@ -95,7 +98,7 @@ fn series(verifies: bool) -> Vec<(&'static str, Option<Cause>)> {
         let causes = Cause::ALL.map(|cause| (Verdict::Unverified(cause).as_str(), Some(cause)));
         [&others[..], &[(Verdict::Verified.as_str(), None)], &causes].concat()
     } else {
-        [&others[..], &[(Verdict::None.as_str(), None)]].concat()
+        [&others[..], &[(UNAUTHORIZED, None), (Verdict::None.as_str(), None)]].concat()
     }
 }
 

@@ -22,7 +22,11 @@ fn of_reason(reason: &str) -> Option<&'static str> {
             "The request is verified, but its webhooks cannot be read. Compare key, event_type and split of this source with \
              what the sender sends.",
         ),
-        "KEY_REUSED" => Some(
+        "UNAUTHENTICATED" | "TOO_MANY_FAILED_TOKENS" | "FORBIDDEN" | "SOURCE_NOT_FOUND" => Some(
+            "The source verifies nothing, so every request needs a token with the role submit that sees the source. Give the \
+             sender one. If it cannot send tokens, let the source verify its requests.",
+        ),
+        "IDEMPOTENCY_KEY_REUSED" => Some(
             "The key is taken by a webhook with another body. If retries of the sender differ, set on_conflict to keep_first. \
              If the key is not unique, choose other parts of the request for key.",
         ),
@@ -36,6 +40,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::domain::error::Reason;
 
     fn rejection(cause: Option<Cause>, reason: &'static str) -> Rejection {
         Rejection {
@@ -65,5 +70,21 @@ mod tests {
         assert!(advice(&malformed).is_some_and(|text| text.contains("event_type")));
         assert_eq!(word(&malformed), "MALFORMED_WEBHOOK");
         assert_eq!(advice(&rejection(None, "UNSUPPORTED_MEDIA_TYPE")), None);
+    }
+
+    #[test]
+    fn reasons_with_an_advice_are_those_that_senders_are_told() {
+        for (reason, part) in [
+            (Reason::MalformedWebhook, "event_type"),
+            (Reason::Unauthenticated, "role submit"),
+            (Reason::TooManyFailedTokens, "role submit"),
+            (Reason::Forbidden, "role submit"),
+            (Reason::SourceNotFound, "role submit"),
+            (Reason::KeyReused, "on_conflict"),
+            (Reason::BodyTooLarge, "max_body"),
+        ] {
+            let advice = of_reason(reason.as_str());
+            assert!(advice.is_some_and(|text| text.contains(part)), "{reason:?}: {advice:?}");
+        }
     }
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::super::activity::{Rejection, Subject, cut};
+use super::super::sources::{SourceInForce, no_source_at_url};
 use super::{Counted, Head};
-use crate::domain::error::{Error, Reason};
+use crate::access::{Need, Role};
+use crate::domain::error::{Error, Reason, Result};
 use crate::domain::verdict::{Cause, Verdict};
 use crate::domain::webhook::Source;
 use crate::service::Service;
@@ -107,6 +109,38 @@ impl Service {
     pub fn note_refusal(&self, source: &SourceRules, head: &Head<'_>, reason: &'static str, detail: &str) {
         let refusal = Refusal { subject: Subject::Refused(reason), reason, cause: None, detail };
         self.note_rejection(source, head, 0, &refusal);
+    }
+
+    /// Lets in only clients who may submit webhooks of a source that verifies nothing, and notes the refusal of others for
+    /// the operator. Errors: `Unauthenticated`, `TooManyFailedTokens`, `Forbidden`; `SourceNotFound` for a client who does
+    /// not see the source.
+    pub(super) fn check_sender(
+        &self,
+        source: &SourceInForce,
+        head: &Head<'_>,
+        body_bytes: usize,
+    ) -> Result<()> {
+        let named = head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let authorization = named.map(|(_, value)| *value);
+        let need = Need::Role(Role::Submit);
+        let error = match self.access.admit_by(&source.tokens, need, authorization, head.client) {
+            Ok(caller) if caller.sees_source(&source.name) => return Ok(()),
+            Ok(caller) => {
+                let error = no_source_at_url(Some(&source.name));
+                // The sender is not told that the source is there.
+                let detail = format!(
+                    "the token `{}` does not see the source; add it to `sources` of the token in the settings and reload, \
+                     or have the sender use another token",
+                    caller.name()
+                );
+                let refusal = Refusal { detail: &detail, ..Refusal::of(&error) };
+                self.note_rejection(source, head, body_bytes, &refusal);
+                error
+            }
+            Err(error) => self.reject(source, head, body_bytes, error),
+        };
+        self.count_request(&source.name, Counted::Unauthorized(error.reason()));
+        Err(error)
     }
 
     /// Notes for the operator that a request is refused with this error, and returns the error.

@@ -4,7 +4,7 @@ use hookbox::internals::access::Digest;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{SHOP, keys, post, request, send};
+use super::{SHOP, keys, metric, post, request, requests, send};
 use crate::api::harness::client::Answer;
 use crate::api::harness::{Hookbox, Sqlite};
 
@@ -66,6 +66,19 @@ async fn a_source_that_verifies_nothing_needs_a_token_that_may_submit_to_it() {
     assert_eq!(detail(&hidden).replace("open", "absent"), detail(&absent));
     let all = hookbox.rest.with_token("hbx_secret-of-all");
     assert!(keys(&all, "open").await.is_empty());
+
+    // Operators see what was refused, the newest first.
+    let list = all.get("/v1/sources/open/rejections").await.json();
+    let refused = list["rejections"].as_array().unwrap();
+    let reasons = refused.iter().map(|rejection| rejection["reason"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(reasons, ["SOURCE_NOT_FOUND", "FORBIDDEN", "UNAUTHENTICATED", "UNAUTHENTICATED"]);
+    let unseen = detail(&refused[0]);
+    assert!(unseen.contains("the token `elsewhere` does not see the source"), "{unseen}");
+    assert_eq!((&refused[3]["body_bytes"], &refused[3]["cause"]), (&Value::from(2), &Value::Null));
+    for (verdict, count) in [("unauthorized", 4.0), ("none", 0.0)] {
+        assert_eq!(metric(&all, &requests("open", verdict, "")).await, Some(count), "{verdict}");
+    }
+
     let accepted = send(Some("hbx_secret-of-all"), "evt-001").await;
     assert_eq!(accepted.status, 202, "{}", accepted.text);
     let webhook = all.webhook(&accepted.text_of("id")).await;

@@ -6,6 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{SHOP, metric, post, requests, send, signed_with};
+use crate::api::access::{EVERY_ROLE, token};
 use crate::api::harness::client::Answer;
 use crate::api::harness::process::{Place, Process};
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
@@ -24,6 +25,7 @@ async fn the_series_of_a_source_begin_at_0(#[values(Sqlite, Postgres)] store: St
         requests("shop", "malformed", ""),
         requests("shop", "handshake", ""),
         requests("plain", "none", ""),
+        requests("plain", "unauthorized", ""),
         r#"hookbox_source_last_seen{source="shop"}"#.to_owned(),
         r#"hookbox_submissions_total{source="shop",outcome="accepted"}"#.to_owned(),
         r#"hookbox_submissions_total{source="shop",outcome="RATE_LIMITED"}"#.to_owned(),
@@ -31,6 +33,7 @@ async fn the_series_of_a_source_begin_at_0(#[values(Sqlite, Postgres)] store: St
         assert_eq!(metric(&hookbox.rest, &sample).await, Some(0.0), "{sample}");
     }
     assert_eq!(metric(&hookbox.rest, &requests("plain", "verified", "")).await, None);
+    assert_eq!(metric(&hookbox.rest, &requests("shop", "unauthorized", "")).await, None);
     Answer::of(post(&hookbox.rest, "plain", "{}")).await;
     assert_eq!(metric(&hookbox.rest, &requests("plain", "none", "")).await, Some(1.0));
     let last_seen = metric(&hookbox.rest, r#"hookbox_source_last_seen{source="plain"}"#).await;
@@ -54,20 +57,27 @@ async fn a_refused_request_is_logged_with_its_cause_and_what_to_do_once_a_minute
     #[values(Sqlite, Postgres)] store: Store,
 ) {
     let place = Place::on(store, &[]);
-    std::fs::write(place.path("hookbox.toml"), SHOP).unwrap();
+    let settings = [SHOP, PLAIN, &token("all", EVERY_ROLE)].concat();
+    std::fs::write(place.path("hookbox.toml"), settings).unwrap();
     let process = place.serve().await;
     for _ in 0..3 {
         let forged = signed_with(&process.rest, "f0rged", "evt-001", "{}").header("X-Header", "h3ader");
         Answer::of(forged).await.problem(401, "NOT_VERIFIED");
     }
     Answer::of(post(&process.rest, "shop", "{}")).await.problem(401, "NOT_VERIFIED");
+    for _ in 0..2 {
+        Answer::of(post(&process.rest, "plain", "{}")).await.problem(401, "UNAUTHENTICATED");
+    }
     let logged = lines(&process, "requests of a source are refused");
-    let causes = logged.iter().map(|line| line["cause"].as_str().unwrap()).collect::<Vec<_>>();
-    assert_eq!(causes, ["signature_mismatch", "signature_missing"], "{logged:#?}");
+    let names = logged.iter().map(|line| ["source", "reason", "cause"].map(|name| line[name].as_str()));
+    let expected = [
+        ["shop", "NOT_VERIFIED", "signature_mismatch"].map(Some),
+        ["shop", "NOT_VERIFIED", "signature_missing"].map(Some),
+        [Some("plain"), Some("UNAUTHENTICATED"), None],
+    ];
+    assert_eq!(names.collect::<Vec<_>>(), expected, "{logged:#?}");
     for line in &logged {
         assert_eq!(line["level"], "WARN");
-        assert_eq!(line["source"], "shop");
-        assert_eq!(line["reason"], "NOT_VERIFIED");
         assert_eq!(line["client"], "127.0.0.1");
         assert_eq!(line["trace_id"].as_str().map(str::len), Some(32), "{line}");
     }
