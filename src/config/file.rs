@@ -31,11 +31,32 @@ impl File {
     /// because a line may have a secret.
     pub(super) fn parse(&self) -> (DeTable<'_>, Vec<Mistake>) {
         let (table, faults) = DeTable::parse_recoverable(self.text.expose());
-        let mistakes = faults.iter().map(|fault| Mistake {
-            origin: self.origin(&fault.span().unwrap_or_default()),
-            text: format!("this is not valid TOML: {}", fault.message().replace('\n', ", ")),
+        let mistakes = faults.iter().map(|fault| {
+            let span = fault.span().unwrap_or_default();
+            let text = match fault.message() {
+                "duplicate key" => self.repeated(&span),
+                message => format!("this is not valid TOML: {}", message.replace('\n', ", ")),
+            };
+            Mistake { origin: self.origin(&span), text }
         });
         (table.into_inner(), mistakes.collect())
+    }
+
+    /// The sentence about a table or a member that is there for the second time. `key` is the last part of its name there.
+    fn repeated(&self, key: &Range<usize>) -> String {
+        let text = self.text.expose();
+        let before = text.get(..key.start).unwrap_or_default();
+        let key = text.get(key.clone()).unwrap_or_default();
+        let line = before.rsplit('\n').next().unwrap_or_default().trim_start();
+        let path = line.trim_start_matches('[').trim_start();
+        // A line of an array of tables begins with a bracket, too.
+        if path.len() < line.len() && !path.contains(['{', ',']) {
+            format!(
+                "[{path}{key}] is there twice; write the members of both below one of them, or give one another name"
+            )
+        } else {
+            format!("`{key}` is there twice in the same table; remove one of them")
+        }
     }
 
     /// The line and column of a range of bytes.

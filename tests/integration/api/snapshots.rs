@@ -47,6 +47,14 @@ fn the_settings_in_force_and_where_each_came_from() {
     insta::assert_snapshot!(without_folder(&folder, &layers.to_string()));
 }
 
+/// Two tokens of one name. Each has a half of the members.
+const TWICE: &str = r#"
+[tokens.ci]
+sha256 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+[ tokens.ci ]
+roles = ["read"]
+"#;
+
 #[test]
 fn what_a_wrong_setting_is_told() {
     let folder = TempDir::new().unwrap();
@@ -91,6 +99,9 @@ fn what_a_wrong_setting_is_told() {
         ("workers = \n", None, None),
         ("= 1", None, None),
         ("[]", None, None),
+        ("workers = 1\nworkers = 2", None, None),
+        ("[sources.a]\nverify = \"none\"\nkey = \"body\"\n[sources.a]\nkey = \"body\"", None, None),
+        (TWICE, None, None),
     ] {
         let error = refused(&folder, file, environment.as_slice(), flag.as_slice());
         told.push(without_folder(&folder, &error.to_string()));
