@@ -1,6 +1,8 @@
-//! The files of deploy/ for Prometheus and Grafana: they name only what `/metrics` and the documents have.
+//! The files of deploy/: those for Prometheus and Grafana name only what `/metrics` and the documents have, and the settings
+//! pass the check.
 
 mod names;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
