@@ -1,5 +1,6 @@
 //! TLS on both ports.
 
+mod clients;
 mod commands;
 mod roots;
 mod rotation;
