@@ -23,6 +23,7 @@ use tower::util::MapResponseLayer;
 
 use self::access::AccessLayer;
 use self::calls::CallsLayer;
+pub use self::convert::{memory_of, new_webhook};
 use self::operations::Operations;
 use self::proto::operation_service_server::OperationServiceServer;
 use self::proto::webhook_service_server::WebhookServiceServer;

@@ -46,8 +46,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::context::Context;
 use self::live::Live;
+pub use self::login::login_fields;
 use self::refresh::Refreshes;
 pub use self::session::cookie_token;
+pub use self::webhook::body_as_tree;
 use crate::connections::Bodies;
 use crate::domain::clock::Clock;
 use crate::domain::error::Reason;

@@ -1,10 +1,14 @@
 //! The targets of `tests/integration/fuzz`, for `cargo fuzz`.
 
+#[path = "../../tests/integration/fuzz/bodies.rs"]
+mod bodies;
 #[path = "../../tests/integration/fuzz/callers.rs"]
 mod callers;
 #[path = "../../tests/integration/fuzz/corpus.rs"]
 mod corpus;
 #[allow(dead_code, reason = "the tests use some of it")]
+#[path = "../../tests/integration/fuzz/sources.rs"]
+mod sources;
 #[path = "../../tests/integration/fuzz/targets.rs"]
 mod targets;
 

@@ -15,7 +15,8 @@ use jiff::Timestamp;
 
 pub(super) use self::action::{action_query, actions};
 pub(super) use self::replay::{list_replays, replay, replays, start_replay};
-pub(super) use self::request::{list_query, memory_of, new_webhook};
+pub(super) use self::request::list_query;
+pub use self::request::{memory_of, new_webhook};
 pub(super) use self::source::{rejections, source_detail, sources};
 pub(super) use self::stats::{pause, routes, stats};
 pub(super) use self::webhook::{accepted, arrival, discarded, page, webhook, webhook_status};

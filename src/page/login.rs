@@ -44,19 +44,24 @@ async fn log_in(State(shared): State<Shared>, request: Request) -> Response {
         Ok(sent) => sent,
         Err(error) => return form(&shared, "", Some(&error)),
     };
-    let (token, next) = (field(&sent, "token"), field(&sent, "next"));
-    let token = token.trim();
+    let (token, next) = login_fields(&sent);
     let given = Some(token.as_bytes()).filter(|token| !token.is_empty());
     match Session::with_token(given, &head, &shared, Need::Role(Role::Read)) {
         Ok(_) => {
-            let next = safe_next(&next).unwrap_or("/");
+            let next = next.as_deref().unwrap_or("/");
             let mut response = see_other(&format!("{}{next}", shared.pages.base_path));
             let cookie = CookieScope::of(&head, &shared).with_token(token.as_bytes());
             response.headers_mut().insert(header::SET_COOKIE, cookie);
             response
         }
-        Err(error) => form(&shared, &next, Some(&error)),
+        Err(error) => form(&shared, next.as_deref().unwrap_or_default(), Some(&error)),
     }
+}
+
+/// The token of a login, and the path to go on with, if it is one of this page. A client without a token chooses both.
+pub fn login_fields(form: &[u8]) -> (String, Option<String>) {
+    let next = safe_next(&field(form, "next")).map(str::to_owned);
+    (field(form, "token").trim().to_owned(), next)
 }
 
 /// A form without fields of its own.

@@ -19,6 +19,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use self::payload::Visibility;
+pub use self::tree::body_as_tree;
 use super::Paths;
 use super::context::{Context, Nav, with_query};
 use super::parts::{self, Tone, cut};

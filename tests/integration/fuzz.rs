@@ -1,23 +1,28 @@
 //! Bytes of strangers: every target of `fuzz/`, for a moment and always with the same inputs. `cargo fuzz` runs them for
 //! as long as it may.
 
+mod bodies;
 mod callers;
 mod corpus;
+mod sources;
 mod targets;
 
+use std::path::Path;
 use std::time::Duration;
 
 use hookbox::internals::domain::verdict::Verdict;
+use hookbox::internals::sources::Presets;
 use hookbox::internals::telemetry::metrics::Stopwatch;
 
 use self::corpus::corpus;
-use self::targets::{TARGETS, Target, verdict_of};
+use self::sources::verdict_of;
+use self::targets::{TARGETS, Target};
 
 /// The inputs depend on it, and on nothing else.
 const SEED: u64 = 0x5eed;
 
 /// How long each target is run with mutated inputs.
-const TIME: Duration = Duration::from_millis(220);
+const TIME: Duration = Duration::from_millis(165);
 
 /// The fewest mutated inputs of a target. Fewer mean that an input takes far too long.
 const MIN_CASES: usize = 200;
@@ -54,10 +59,27 @@ const PIECES: [&[u8]; 24] = [
 ];
 
 #[test]
-fn the_inputs_begin_with_genuine_requests_of_the_presets() {
-    let inputs = corpus("source");
-    let verified = inputs.iter().filter(|input| verdict_of(input) == Verdict::Verified).count();
-    assert!(verified > 60, "{verified} of {} are verified", inputs.len());
+fn the_inputs_begin_with_a_genuine_request_of_every_preset() {
+    let found = corpus("source").iter().map(|input| verdict_of(input)).collect::<Vec<_>>();
+    for (preset, _) in Presets::built_in().iter() {
+        let is_genuine = [(preset, Verdict::Verified), (preset, Verdict::None)];
+        assert!(found.iter().any(|found| is_genuine.contains(found)), "no request of {preset} is verified");
+    }
+}
+
+#[test]
+fn cargo_fuzz_has_every_target() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    let manifest = toml::from_str::<toml::Table>(&manifest).unwrap();
+    let programs = manifest["bin"].as_array().unwrap().iter();
+    let named = programs.map(|program| program["name"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(named, TARGETS.map(|(name, _)| name));
+    for name in named {
+        let program = std::fs::read_to_string(folder.join(format!("fuzz_targets/{name}.rs"))).unwrap();
+        assert!(program.contains(&format!("seed(\"{name}\")")), "{name} has the inputs of another target");
+        assert!(program.contains(&format!("run(\"{name}\", data)")), "{name} runs another target");
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::service::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
 use crate::store::ListQuery;
 
 /// The memory that a submission holds, in bytes.
-pub(in crate::grpc) fn memory_of(request: &proto::SubmitWebhookRequest) -> usize {
+pub fn memory_of(request: &proto::SubmitWebhookRequest) -> usize {
     use proto::submit_webhook_request::Content;
     let content = match &request.content {
         Some(Content::PayloadJson(json)) => json.len(),
@@ -32,7 +32,9 @@ pub(in crate::grpc) fn memory_of(request: &proto::SubmitWebhookRequest) -> usize
     request.idempotency_key.len() + request.event_type.len() + content
 }
 
-pub(in crate::grpc) fn new_webhook(
+/// The webhook of a submission. Errors: fields of the message are missing or wrong; the payload has more than
+/// `max_body_bytes`.
+pub fn new_webhook(
     request: proto::SubmitWebhookRequest,
     max_body_bytes: usize,
     headers: KeptHeaders,

@@ -8,12 +8,11 @@ use maud::{Markup, html};
 use url::form_urlencoded;
 
 use super::payload::{self, Visibility, reveal};
-use super::{Asked, InPath, hex, id_of, load, tree};
+use super::{Asked, InPath, body_as_tree, hex, id_of, load, tree};
 use crate::domain::attempt::AttemptWindow;
 use crate::domain::content_type::ContentType;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
-use crate::domain::surrogates;
 use crate::page::action::Action;
 use crate::page::because::Why;
 use crate::page::context::{Context, see_other};
@@ -255,12 +254,8 @@ fn as_tree(
     content_type: &ContentType,
     is_all: bool,
 ) -> std::result::Result<Markup, Markup> {
-    let limits = if is_all { tree::Limits::MOST } else { tree::Limits::BEGINNING };
-    match tree::parse(&surrogates::replaced(body), limits) {
-        Ok(tree) => {
-            let (tree, is_whole) = tree.render();
-            Ok(html! { (tree) @if !is_whole { (more(context, is_all)) } })
-        }
+    match body_as_tree(body, is_all) {
+        Ok((tree, is_whole)) => Ok(html! { (tree) @if !is_whole { (more(context, is_all)) } }),
         Err(_) if !content_type.is_json() => Err(parts::nothing()),
         Err(problem) => Err(parts::notice(
             Tone::Warning,

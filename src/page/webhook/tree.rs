@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use json_event_parser::{JsonEvent, SliceJsonParser};
 use maud::{Markup, html};
 
+use crate::domain::surrogates;
 use crate::page::parts::{count, cut, nothing, number};
 
 /// The largest text that is read as a tree, in bytes.
@@ -18,7 +19,7 @@ const NAME_CHARS: usize = 200;
 
 /// How much of a text is shown.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+struct Limits {
     /// The most values, arrays and objects among them.
     values: usize,
     /// The most levels.
@@ -31,16 +32,15 @@ pub(super) struct Limits {
 
 impl Limits {
     /// As much as can be looked over.
-    pub(super) const BEGINNING: Self = Self { values: 500, levels: 16, value_chars: 500, all_chars: 50_000 };
+    const BEGINNING: Self = Self { values: 500, levels: 16, value_chars: 500, all_chars: 50_000 };
 
     /// As much as a browser can show.
-    pub(super) const MOST: Self =
-        Self { values: 20_000, levels: 128, value_chars: 20_000, all_chars: 300_000 };
+    const MOST: Self = Self { values: 20_000, levels: 128, value_chars: 20_000, all_chars: 300_000 };
 }
 
 /// The beginning of a JSON text.
 #[derive(Debug)]
-pub(super) struct Tree<'a> {
+struct Tree<'a> {
     root: Node<'a>,
     limits: Limits,
     /// Whether all values are there.
@@ -77,8 +77,15 @@ struct Open<'a> {
     name: Option<Cow<'a, str>>,
 }
 
+/// The tree of a body, and whether all of the body is in it: its beginning, or with `is_all` as much as a browser can show.
+/// Errors: the body is not valid JSON, in words.
+pub fn body_as_tree(body: &[u8], is_all: bool) -> Result<(Markup, bool), String> {
+    let limits = if is_all { Limits::MOST } else { Limits::BEGINNING };
+    parse(&surrogates::replaced(body), limits).map(|tree| tree.render())
+}
+
 /// Reads a JSON text to its end, and keeps its beginning. Errors: it is not valid, in words.
-pub(super) fn parse(json: &[u8], limits: Limits) -> Result<Tree<'_>, String> {
+fn parse(json: &[u8], limits: Limits) -> Result<Tree<'_>, String> {
     let mut parser = SliceJsonParser::new(json);
     let mut reader = Reader { limits, open: Vec::new(), skipped: 0, values: 0, root: None, is_whole: true };
     loop {
@@ -179,7 +186,7 @@ impl<'a> Reader<'a> {
 
 impl Tree<'_> {
     /// The tree, and whether all of the text is in it.
-    pub(super) fn render(&self) -> (Markup, bool) {
+    fn render(&self) -> (Markup, bool) {
         let mut shown = Shown { limits: self.limits, chars: 0, is_whole: self.is_whole };
         let markup = html! {
             div.tree tabindex="0" role="region" aria-label="The body as a tree" {

@@ -9,7 +9,7 @@ use hookbox::internals::access::{Access, Caller, Digest, Need, Role, Tokens};
 use hookbox::internals::domain::clock::ManualClock;
 use hookbox::internals::domain::host::{Host, Scheme, WebOrigin};
 use hookbox::internals::http::Allowed;
-use hookbox::internals::page::cookie_token;
+use hookbox::internals::page::{cookie_token, login_fields};
 use jiff::Timestamp;
 use url::Url;
 
@@ -138,6 +138,21 @@ pub(crate) fn credentials(data: &[u8]) {
     let authorization = [&b"Bearer "[..], &token].concat();
     let is_right = token.trim_ascii() == TOKEN.as_bytes();
     assert_eq!(is_admitted(&[&authorization[..]]), is_right, "the token of a cookie is read differently");
+}
+
+/// A form of the login, as a client without a token sends it.
+pub(crate) fn login(data: &[u8]) {
+    let (token, next) = login_fields(data);
+    let authorization = [&b"Bearer "[..], token.as_bytes()].concat();
+    assert_eq!(is_admitted(&[&authorization[..]]), token == TOKEN, "the token of a form is read differently");
+    let Some(next) = next else { return };
+    for base_path in ["", "/hooks"] {
+        let path = format!("{base_path}{next}");
+        assert!(HeaderValue::from_str(&path).is_ok(), "{path:?} is no header");
+        let url = Url::parse(PUBLIC_URL).and_then(|url| url.join(&path)).expect("a browser can go there");
+        let is_own = origin_of(url.as_str()) == origin_of(PUBLIC_URL);
+        assert!(is_own && url.path().starts_with(&format!("{base_path}/")), "the login goes on with {url}");
+    }
 }
 
 /// Whether a request with these headers `Authorization` may operate.

@@ -4,7 +4,13 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hookbox::internals::grpc::proto::SubmitWebhookRequest;
+use hookbox::internals::grpc::proto::submit_webhook_request::Content;
+use prost::Message as _;
+use prost_types::value::Kind;
+use prost_types::{ListValue, Struct};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The token that callers have.
 pub(crate) const TOKEN: &str = "hbx_the-token-of-an-operator";
@@ -31,13 +37,30 @@ pub(crate) struct Vector {
     pub(crate) public_keys: Vec<String>,
     pub(crate) verify_token: Option<String>,
     /// Members of `verify` that the preset lacks.
-    pub(crate) verify: Option<serde_json::Value>,
+    pub(crate) verify: Option<Value>,
+    /// What servers answer that are asked for keys.
+    #[serde(default)]
+    pub(crate) fetched: Vec<Fetched>,
     method: String,
     url: String,
     headers: Vec<(String, String)>,
     body_base64: String,
     /// When it comes, in seconds since 1970.
     pub(crate) at: i64,
+}
+
+/// What is answered to a question for keys; to GET, if there is no question.
+#[derive(Deserialize)]
+pub(crate) struct Fetched {
+    pub(crate) url: String,
+    pub(crate) question: Option<Value>,
+    answer_base64: String,
+}
+
+impl Fetched {
+    pub(crate) fn answer(&self) -> Vec<u8> {
+        STANDARD.decode(&self.answer_base64).expect("the answer is base64")
+    }
 }
 
 impl Vector {
@@ -62,6 +85,14 @@ impl Vector {
         [&b"\n"[..], &members[..], &self.body(), b"}"].concat()
     }
 
+    /// A message `SubmitWebhookRequest` with the body as a value, or as a text if it is not JSON.
+    fn submission(&self) -> Vec<u8> {
+        let body = self.body();
+        let text = || Content::PayloadJson(String::from_utf8_lossy(&body).into_owned());
+        let value = serde_json::from_slice(&body).map(|json| Content::Payload(value_of(json)));
+        encoded(value.unwrap_or_else(|_| text()))
+    }
+
     /// The content type on the first line, then the body.
     fn typed(&self) -> Vec<u8> {
         let is_type = |name: &str| name.eq_ignore_ascii_case("content-type");
@@ -77,12 +108,41 @@ impl Vector {
     }
 }
 
+/// A message `SubmitWebhookRequest`.
+fn encoded(content: Content) -> Vec<u8> {
+    let (idempotency_key, event_type) = ("k".to_owned(), "t".to_owned());
+    SubmitWebhookRequest { idempotency_key, event_type, content: Some(content) }.encode_to_vec()
+}
+
+/// A JSON value as a message.
+fn value_of(json: Value) -> prost_types::Value {
+    let kind = match json {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(value) => Kind::BoolValue(value),
+        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
+        Value::String(text) => Kind::StringValue(text),
+        Value::Array(items) => {
+            Kind::ListValue(ListValue { values: items.into_iter().map(value_of).collect() })
+        }
+        Value::Object(members) => {
+            let members = members.into_iter().map(|(name, value)| (name, value_of(value)));
+            Kind::StructValue(Struct { fields: members.collect() })
+        }
+    };
+    prost_types::Value { kind: Some(kind) }
+}
+
 /// The first inputs of a target.
 pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
     let of_each = |make: fn(&Vector) -> Vec<u8>| VECTORS.iter().map(make).collect::<Vec<_>>();
     match target {
         "source" => of_each(Vector::message),
         "envelope" => of_each(Vector::envelope),
+        "message" => {
+            let texts = ["{\"a\": 1.10}", "\"cut \\ud83d\"", "[1e999]"];
+            let texts = texts.map(|json| encoded(Content::PayloadJson(json.to_owned())));
+            [of_each(Vector::submission), texts.to_vec()].concat()
+        }
         "payload" => of_each(Vector::body),
         "headers" => of_each(Vector::headers),
         "content_type" => of_each(Vector::typed),
@@ -105,6 +165,22 @@ pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
                 format!("Cookie: hookbox={cookie}; hookbox=\nAuthorization: Basic dTpw").into_bytes(),
                 format!("Authorization: bearer  {TOKEN}\nauthorization: Bearer another").into_bytes(),
             ]
+        }
+        "login" => vec![
+            format!("token={TOKEN}&next=%2Fwebhooks%3Fstatus%3Dpending%23top").into_bytes(),
+            format!("next=//evil.example&token=+{TOKEN}%0A").into_bytes(),
+            b"token=hbx_another&next=/a/%252E%252e/b&next=/&token=".to_vec(),
+            b"next=/%5Cevil.example&token=%00".to_vec(),
+        ],
+        "body" => {
+            let others = [
+                r#"{"id":"1","items":[{"total":1.50},{"id":"abc"}],"<b>":"<i>&\u202e\ud83d"}"#,
+                r#"{"id":-10e-1,"data":{"object":{"id":"evt"}}}"#,
+                r#"[{"id":true},"\"",null,18446744073709551615]"#,
+            ];
+            let others = others.map(|json| format!("application/json\n{json}").into_bytes());
+            let form = b"application/x-www-form-urlencoded\nid=1&id=%ff&a=b+c".to_vec();
+            [of_each(Vector::typed), others.to_vec(), vec![form]].concat()
         }
         _ => panic!("{target} has no inputs: add them here"),
     }
