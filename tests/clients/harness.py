@@ -100,8 +100,9 @@ class Program:
 class Answer:
     """The answer to a request."""
 
-    def __init__(self, answer):
-        self.status, self.headers, self.body = answer.status, answer.getheaders(), answer.read()
+    def __init__(self, answer, is_whole=True):
+        self.status, self.headers = answer.status, answer.getheaders()
+        self.body = answer.read() if is_whole else answer.read1()
 
     def header(self, name):
         """The value of a header; none if it is not there."""
@@ -160,8 +161,9 @@ class Hookbox:
         """The webhooks of a source, newest first."""
         return self.get(f"/v1/webhooks?page_size=500&source={source}")["webhooks"]
 
-    def send(self, method, path, headers=(), body=b""):
-        """Sends exactly these headers, pairs of a name and a value, besides `Host` and `Content-Length`."""
+    def send(self, method, path, headers=(), body=b"", is_whole=True):
+        """Sends exactly these headers, pairs of a name and a value, besides `Host` and `Content-Length`. Reads the
+        whole answer, or its beginning."""
         connection = http.client.HTTPConnection(self.http, timeout=30)
         try:
             connection.putrequest(method, path, skip_accept_encoding=True)
@@ -170,7 +172,7 @@ class Hookbox:
             if body or method == "POST":
                 connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body or None)
-            return Answer(connection.getresponse())
+            return Answer(connection.getresponse(), is_whole)
         finally:
             connection.close()
 

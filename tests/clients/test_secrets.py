@@ -3,30 +3,29 @@
 import base64
 import hashlib
 import http.server
-import sys
 import threading
+import urllib.parse
 
 import grpc
 import harness
 import presets
-from signer import PUBLIC_URL, changed
-
-sys.path.append(str(harness.ROOT / "proto"))
+import surface
+from signer import PUBLIC_URL, Request, changed
 
 ADMIN, LIMITED, GUESSED = "an-admin-token-of-the-tests", "hbx_a-limited-token-of-the-tests", "a-token-that-was-guessed"
 ROUTE_SECRET, ROUTE_HEADER = "a-secret-of-the-route-that-signs", "Bearer a-header-of-the-route"
 ROUTE_PATH = "a-path-of-the-route-that-is-secret"
 # Presets whose token is in the body, which both APIs show. The pages hide it.
 IN_BODY = {"figma", "microsoft-graph"}
-# What is shown by REST, besides what is asked for below.
-PATHS = ["/", "/healthz", "/readyz", "/openapi.json", "/v1/stats", "/v1/routes", "/v1/pauses", "/v1/sources"]
-METHODS = [
-    ("WebhookService", "GetStats", "GetStatsRequest"),
-    ("OperationService", "ListRoutes", "ListRoutesRequest"),
-    ("OperationService", "ListPauses", "ListPausesRequest"),
-    ("OperationService", "ListSources", "ListSourcesRequest"),
-    ("OperationService", "ReloadSettings", "ReloadSettingsRequest"),
-]
+# Of the senders whose keys are fetched, the only one with a secret. Its requests here need no key.
+PLAID_SECRET = "a-secret-of-the-api-of-plaid"
+PLAID = f"""
+[sources.plaid-1]
+preset = "plaid"
+secrets = ["{PLAID_SECRET}"]
+verify = {{ client_id = "a-client" }}
+"""
+LEASE = b'{"routes": ["kept"], "worker": "a-worker", "max_jobs": 10}'
 
 
 class Collector(http.server.BaseHTTPRequestHandler):
@@ -69,6 +68,7 @@ class Secrets(harness.TestCase):
 public_url = "{PUBLIC_URL}"
 
 {"".join(sources)}
+{PLAID}
 [tokens.limited]
 sha256 = "{hashlib.sha256(LIMITED.encode()).hexdigest()}"
 roles = ["read"]
@@ -108,6 +108,7 @@ handler = "pull"
         yield from self.handshake_tokens()
         for secret in (ADMIN, LIMITED, GUESSED, ROUTE_SECRET, ROUTE_PATH, ROUTE_HEADER.removeprefix("Bearer ")):
             yield None, secret
+        yield "plaid", PLAID_SECRET
         yield None, hashlib.sha256(LIMITED.encode()).hexdigest()
 
     def handshake_tokens(self):
@@ -139,56 +140,79 @@ handler = "pull"
                 request = request.with_header("Authorization", self.hookbox.bearer["Authorization"])
             answer = self.send(request)
             self.assertIn(answer.status, sender.statuses(), answer)
+        for headers in [(), (("Plaid-Verification", "a.b.c"),)]:
+            answer = self.send(Request("POST", "/v1/sources/plaid-1/webhooks", "", headers, "{}"))
+            self.assertEqual(answer.status, 401, answer)
         for handshake in presets.RECORDED["handshakes"]:
             if handshake["preset"] not in presets.FETCHED:
                 self.send(presets.Sender(handshake, f"{handshake['preset']}-1").request())
 
+    def act(self):
+        """What operators do. It is stored, and shown."""
+        headers = [("Content-Type", "application/json"), *self.hookbox.bearer.items()]
+        replay = b'{"filter": {"route": "delivered"}}'
+        for path, body in [("/v1/pause?route=kept", b""), ("/v1/resume?route=kept", b""), ("/v1/replays", replay)]:
+            answer = self.hookbox.send("POST", path, headers, body)
+            self.assertEqual(answer.status // 100, 2, answer)
+            self.show("answers", answer.body, answer.headers)
+
+    def values(self, ids):
+        """What there is, by the parameters of paths."""
+        sources = ["plaid-1", *(sender.source for sender in self.senders)]
+        return {"id": ids or ["nothing"], "source": sources, "route": ["delivered", "kept"], "number": ["1"]}
+
     def look(self, token):
         """Asks for everything over both APIs. Returns the ids of the webhooks that were listed."""
-        sources = [sender.source for sender in self.senders]
-        paths = PATHS + [f"/v1/sources/{source}/rejections" for source in sources]
-        paths += ["/v1/webhooks?page_size=500", "/metrics", "/v1/nothing", "/v1/webhooks/nothing"]
-        listed = []
-        while paths:
-            answer = self.hookbox.send("GET", paths.pop(), [("Authorization", f"Bearer {token}")])
+        headers = [("Authorization", f"Bearer {token}")]
+        listed = self.hookbox.send("GET", "/v1/webhooks?page_size=500", headers)
+        webhooks = listed.json()["webhooks"] if listed.status == 200 else []
+        ids = [webhook["id"] for webhook in webhooks]
+        names = {name: webhook[name] for webhook in webhooks[:1] for name in ("idempotency_key", "source")}
+        for path, parameters, is_stream in surface.documented(self.hookbox):
+            query = f"?{urllib.parse.urlencode(names)}" if "idempotency_key" in parameters else ""
+            for filled in surface.filled(path, self.values(ids))[: 1 if is_stream else None]:
+                answer = self.hookbox.send("GET", filled + query, headers, is_whole=not is_stream)
+                self.show(self.place_of(token, path == "/v1/sources/{source}"), answer.body, answer.headers)
+        answers = [self.hookbox.send("GET", path, headers) for path in ("/openapi.json", "/docs", "/v1/nothing")]
+        lease = [("Content-Type", "application/json"), *headers]
+        for answer in [listed, *answers, self.hookbox.send("POST", "/v1/work/lease", lease, LEASE)]:
             self.show("answers", answer.body, answer.headers)
-            if answer.status == 200 and answer.body.startswith(b'{"webhooks":'):
-                listed = [webhook["id"] for webhook in answer.json()["webhooks"]]
-                paths += [f"/v1/webhooks/{id}" for id in listed]
-        self.call(token, listed)
-        return listed
+        self.call(token, ids)
+        return ids
+
+    def place_of(self, token, is_of_source):
+        """Where an answer is shown. Operators are shown the tokens of handshakes with the source."""
+        return "sources of operators" if is_of_source and token == ADMIN else "answers"
 
     def look_at_pages(self, ids):
-        """Looks at the pages of all sources and webhooks, as a browser that is logged in."""
+        """Looks at every view, as a browser that is logged in."""
         cookie = base64.urlsafe_b64encode(ADMIN.encode()).decode().rstrip("=")
         headers = [("Accept", "text/html"), ("Cookie", f"hookbox={cookie}")]
-        views = ["/", "/sources", "/webhooks", "/webhooks?verdict=verified", "/routes"]
-        views += [f"/sources/{sender.source}" for sender in self.senders]
-        for view in [*views, *(f"/webhooks/{id}" for id in ids)]:
-            answer = self.hookbox.send("GET", view, headers)
-            self.assertEqual(answer.status, 200, f"{view}: {answer}")
-            self.show("pages", answer.body)
+        views = surface.views()
+        self.assertGreater(len(views), 12)
+        for view in [*views, "/webhooks?verdict=verified"]:
+            # A payload that is hidden is no file, and not every body can be edited.
+            statuses = (200, 303, 409) if view.startswith("/webhooks/{id}/") else (200,)
+            for path in surface.filled(view, self.values(ids)):
+                answer = self.hookbox.send("GET", path, headers)
+                self.assertIn(answer.status, statuses, f"{path}: {answer}")
+                self.show("pages", answer.body, answer.headers)
 
     def call(self, token, ids):
         """Asks for everything over gRPC."""
-        webhooks, _ = grpc.protos_and_services("hookbox/v1/webhook_service.proto")
-        operations, _ = grpc.protos_and_services("hookbox/v1/operation_service.proto")
-        protos = {"WebhookService": webhooks, "OperationService": operations}
-        calls = [(service, method, getattr(protos[service], name)()) for service, method, name in METHODS]
-        calls.append(("WebhookService", "ListWebhooks", webhooks.ListWebhooksRequest(page_size=500)))
-        calls += [("WebhookService", "GetWebhook", webhooks.GetWebhookRequest(id=id)) for id in ids]
-        for sender in self.senders:
-            request = operations.ListRejectionsRequest(source=sender.source)
-            calls.append(("OperationService", "ListRejections", request))
+        metadata = [("authorization", f"Bearer {token}")]
         with grpc.insecure_channel(self.hookbox.grpc) as channel:
-            for service, method, request in calls:
+            for path, requests, is_stream in surface.calls(self.values(ids)):
+                place = self.place_of(token, path.endswith("/GetSource"))
                 # Answers stay bytes: what is shown is what is sent.
-                call = channel.unary_unary(f"/hookbox.v1.{service}/{method}", type(request).SerializeToString)
-                try:
-                    answer = call(request, metadata=[("authorization", f"Bearer {token}")], timeout=30)
-                    self.show("answers", answer)
-                except grpc.RpcError as error:
-                    self.show("answers", error.details(), error.trailing_metadata())
+                begin = channel.unary_stream if is_stream else channel.unary_unary
+                call = begin(path, type(requests[0]).SerializeToString)
+                for request in requests[: 1 if is_stream else None]:
+                    try:
+                        answer = call(request, metadata=metadata, timeout=30)
+                        self.show(place, next(answer) if is_stream else answer)
+                    except grpc.RpcError as error:
+                        self.show(place, error.details(), error.trailing_metadata())
 
     def commands(self):
         for arguments in [["config"], ["config", "check"], ["presets"], ["health"], ["reload"]]:
@@ -198,6 +222,8 @@ handler = "pull"
     def test_no_secret_is_in_a_log_an_error_a_metric_an_answer_or_a_trace(self):
         self.hookbox.serve()
         self.send_everything()
+        harness.eventually("the failure of a delivery", lambda: self.hookbox.count("dead_lettered") > 0)
+        self.act()
         # All that is stored is on one page.
         ids = self.look(ADMIN)
         self.assertIn(len(ids), range(len(self.senders), 500))
@@ -205,15 +231,15 @@ handler = "pull"
         self.look(LIMITED)
         self.look(GUESSED)
         self.commands()
-        harness.eventually("the failure of a delivery", lambda: self.hookbox.count("dead_lettered") > 0)
         self.hookbox.program.terminate(seconds=60)
         self.show("the log", self.hookbox.program.log.read_bytes())
         self.show("the traces", *self.collector.received)
         # What is looked through is what it should be.
         self.assertGreater(len(self.collector.received), 0)
-        for place in ("answers", "pages", "the log", "the traces", "hookbox config"):
-            texts = [text for shown_at, text in self.shown if shown_at == place]
-            self.assertTrue(any(b"stripe-1" in text for text in texts), f"{place} has no source")
+        for place in ("answers", "sources of operators", "pages", "the log", "the traces", "hookbox config"):
+            for source in (b"stripe-1", b"plaid-1"):
+                is_there = any(source in text for shown_at, text in self.shown if shown_at == place)
+                self.assertTrue(is_there, f"{place} has no {source}")
         self.check()
 
     def check(self):
@@ -222,7 +248,7 @@ handler = "pull"
             forms = [secret.encode(), base64.b64encode(secret.encode()).rstrip(b"=")]
             for place, text in self.shown:
                 in_body = preset in IN_BODY and place == "answers"
-                is_shown = (preset, secret) in of_operators and place == "pages"
+                is_shown = (preset, secret) in of_operators and place in ("pages", "sources of operators")
                 if not in_body and not is_shown and any(form in text for form in forms):
                     leaks.add((preset, place, secret))
         self.assertEqual(leaks, set())
