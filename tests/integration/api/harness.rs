@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod handler;
 pub(crate) mod home;
 pub(crate) mod process;
+pub(crate) mod settings;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

@@ -6,6 +6,7 @@ mod bodies;
 mod causes;
 mod conflicts;
 mod deadline;
+mod documented;
 mod fetched;
 mod handshake_tokens;
 mod handshakes;

@@ -1,0 +1,37 @@
+//! Files of settings, checked as `hookbox config check` does it.
+
+use hookbox::internals::config::{Config, HANDLERS, Layers};
+use tempfile::TempDir;
+
+/// Keys in all forms in which senders write them. A source takes those that it can use.
+const KEYS: [&str; 6] = [
+    "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "0123456789abcdef",
+    "user:password",
+    "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+    "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==",
+];
+
+/// The settings in a file whose variables all have the first key that suits them. Errors: the mistakes with each key.
+pub(crate) fn checked(file: &str, public_url: Option<&str>) -> Result<Config, String> {
+    let mut refused = String::new();
+    for key in KEYS {
+        match with_key(file, key, public_url) {
+            Ok(config) => return Ok(config),
+            Err(mistakes) => refused.push_str(&format!("\nwith {key}: {mistakes}")),
+        }
+    }
+    Err(refused)
+}
+
+fn with_key(file: &str, key: &str, public_url: Option<&str>) -> Result<Config, String> {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("hookbox.toml");
+    std::fs::write(&path, file).unwrap();
+    let variables = file.split("env:").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+    let environment = variables.map(|name| (name, key.to_owned())).collect::<Vec<_>>();
+    let flags = public_url.map(|url| ("public_url", url.to_owned()));
+    let layers = Layers::read(Some(&path), environment, flags).map_err(|mistakes| mistakes.to_string())?;
+    Config::new(&layers, HANDLERS).map_err(|mistakes| mistakes.to_string())
+}
