@@ -149,6 +149,10 @@ body.total > 100
 [[routes]]
 name = "lists"
 match = { source = ["Shop", 7, "Erp"], event_type = ["a", true] }
+[[routes]]
+name = "patterns"
+match = { source = ["shop", "Shop"], event_type = ["order.*", ""] }
+where = 'body.name.matches("(paid")'
 "#;
     let mistakes = refused(&folder, file, &[("HOOKBOX_MAX_BODY", "1TiB")], &[("workers", "many")]);
     insta::assert_snapshot!(without_folder(&folder, &mistakes.to_string()));
