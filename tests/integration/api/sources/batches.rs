@@ -69,6 +69,10 @@ async fn items_that_were_sent_before_are_duplicates(#[values(Sqlite, Postgres)] 
     assert_eq!((&mixed.json()["accepted"], &mixed.json()["duplicates"]), (&json!(1), &json!(2)));
     assert_eq!(ids(&mixed)[1], ids(&mixed)[2], "the second one of the batch is a duplicate of the first");
     assert_eq!(keys(&hookbox.rest, "erp").await, ["s:1", "s:2", "s:3"]);
+    for (outcome, count) in [("accepted", 3.0), ("duplicate", 4.0)] {
+        let sample = format!(r#"hookbox_submissions_total{{source="erp",outcome="{outcome}"}}"#);
+        assert_eq!(metric(&hookbox.rest, &sample).await, Some(count), "{outcome}");
+    }
 }
 
 #[rstest]
