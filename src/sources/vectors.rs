@@ -1,5 +1,6 @@
 //! Checks every preset with signed requests, most of them made by the code of the senders: `vectors.json`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -8,9 +9,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::settings::Verify;
 use super::{
-    KeyAddress, Keys, Known, KnownKeys, Presets, Request, Rules, Settings, Verification, handshake, read,
-    verify_with,
+    KeyAddress, Keys, Known, KnownKeys, Mistake, Presets, Request, Rules, Settings, Verification, handshake,
+    read, verify_with,
 };
 use crate::domain::secret::Secret;
 use crate::domain::verdict::Verdict;
@@ -72,20 +74,40 @@ struct Answer {
 
 impl Vector {
     pub(super) fn rules(&self) -> Rules {
-        let secret = |text: &String| Secret::from(text.clone());
-        let keys = Keys {
-            secrets: self.secrets.iter().map(secret).collect(),
-            public_keys: self.public_keys.clone(),
-            verify_token: self.verify_token.as_ref().map(secret),
-        };
+        self.compiled(self.settings())
+            .unwrap_or_else(|mistakes| panic!("{} by {}: {mistakes:?}", self.preset, self.by))
+    }
+
+    /// The schemes that verify the request by themselves: the place of each in `verify`, and the rules with it alone.
+    pub(super) fn verifying(&self) -> Vec<(usize, Rules)> {
+        let (settings, body) = (self.settings(), self.body());
+        let rules = settings.schemes().iter().enumerate().filter_map(|(at, scheme)| {
+            let verify = Some(Verify::Schemes(vec![scheme.clone()]));
+            // Those that fail lack the key of this scheme.
+            let rules = self.compiled(Settings { verify, ..settings.clone() }).ok()?;
+            (self.verdict(&body, &rules) == Verdict::Verified).then_some((at, rules))
+        });
+        rules.collect()
+    }
+
+    fn settings(&self) -> Settings {
         let preset =
             Presets::built_in().get(&self.preset).unwrap_or_else(|| panic!("no preset {}", self.preset));
         let mut settings = Settings::default();
         if let Some(verify) = &self.verify {
             settings.set("verify", verify.clone()).unwrap_or_else(|error| panic!("{}: {error}", self.preset));
         }
-        Rules::new(settings.over(&preset.settings), keys, true)
-            .unwrap_or_else(|mistakes| panic!("{} by {}: {mistakes:?}", self.preset, self.by))
+        settings.over(&preset.settings)
+    }
+
+    fn compiled(&self, settings: Settings) -> Result<Rules, Vec<Mistake>> {
+        let secret = |text: &String| Secret::from(text.clone());
+        let keys = Keys {
+            secrets: self.secrets.iter().map(secret).collect(),
+            public_keys: self.public_keys.clone(),
+            verify_token: self.verify_token.as_ref().map(secret),
+        };
+        Rules::new(settings, keys, true)
     }
 
     pub(super) fn body(&self) -> Vec<u8> {
@@ -170,6 +192,21 @@ fn every_preset_has_a_request_of_its_sender() {
 }
 
 #[test]
+fn every_scheme_of_every_preset_has_a_request_that_it_verifies() {
+    let vectors = vectors().vectors.into_iter();
+    let verified = vectors.flat_map(|vector| {
+        let preset = vector.preset.clone();
+        vector.verifying().into_iter().map(move |(at, _)| (preset.clone(), at))
+    });
+    let verified = verified.collect::<BTreeSet<_>>();
+    for (name, preset) in Presets::built_in().iter() {
+        for at in 0..preset.settings.schemes().len() {
+            assert!(verified.contains(&(name.to_owned(), at)), "{name}: scheme {at} has none");
+        }
+    }
+}
+
+#[test]
 fn a_changed_body_is_refused_wherever_the_body_is_signed() {
     for vector in vectors().vectors.into_iter().filter(|vector| vector.expect == "verified") {
         let rules = vector.rules();
@@ -202,5 +239,24 @@ fn handshakes_of_the_senders_are_answered() {
             visit: answer.visit.map(|visit| visit.url().to_string()),
         });
         assert_eq!(answer, vector.answer, "{name}");
+    }
+}
+
+#[test]
+fn every_handshake_of_every_preset_has_a_request() {
+    let vectors = vectors().handshakes;
+    for (name, preset) in Presets::built_in().iter() {
+        for at in 0..preset.settings.handshakes().len() {
+            let is_answered = |vector: &Vector| {
+                let rules = vector.rules();
+                let mut alone = rules.clone();
+                alone.handshakes = vec![rules.handshakes[at].clone()];
+                vector.with_request(&vector.body(), |request| {
+                    handshake(request, vector.verify(request, &rules), &alone).is_some()
+                })
+            };
+            let mut of_preset = vectors.iter().filter(|vector| vector.preset == name);
+            assert!(of_preset.any(is_answered), "{name}: handshake {at} has none");
+        }
     }
 }

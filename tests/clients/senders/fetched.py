@@ -72,16 +72,15 @@ def sns():
 def paypal():
     """PayPal."""
     pair, id = pairs.rsa_pair("paypal"), "db5f8fc0-2c29-11ee-9ac1-4d3d6b1a0c2e"
-    body = compact({"id": "WH-2WR32451HC0233532", "event_type": "PAYMENT.CAPTURE.COMPLETED", "summary": "Zażółć"})
-    crc = zlib.crc32(body.encode())
-    ours = [("api", "8PT597110X687430LKGECATA"), ("api-m.sandbox", ["1JE4291016473214C", "2JE4291016473214C"])]
-    for host, ids in ours:
-        webhook_id = ids if isinstance(ids, str) else ids[1]
+    event = {"id": "WH-2WR32451HC0233532", "event_type": "PAYMENT.CAPTURE.COMPLETED", "summary": "Zażółć"}
+
+    def send(host, webhook_id, ids, event=event):
+        body = compact(event)
         url = f"https://{host}.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-0123abcd"
         headers = {
             "PAYPAL-TRANSMISSION-ID": id,
             "PAYPAL-TRANSMISSION-TIME": RFC3339,
-            "PAYPAL-TRANSMISSION-SIG": pairs.sign(pair, f"{id}|{RFC3339}|{webhook_id}|{crc}"),
+            "PAYPAL-TRANSMISSION-SIG": pairs.sign(pair, f"{id}|{RFC3339}|{webhook_id}|{zlib.crc32(body.encode())}"),
             "PAYPAL-CERT-URL": url,
             "PAYPAL-AUTH-ALGO": "SHA256withRSA",
         }
@@ -90,6 +89,11 @@ def paypal():
         fetched = [answer(url, pem + pairs.certificate(pairs.rsa_pair("authority"), "authority"))]
         vector("paypal", DOCUMENTED, body, headers, ("WH-2WR32451HC0233532", "PAYMENT.CAPTURE.COMPLETED"),
                secrets=[], verify={"webhook_id": ids}, fetched=fetched)  # fmt: skip
+
+    send("api", "8PT597110X687430LKGECATA", "8PT597110X687430LKGECATA")
+    send("api-m.sandbox", "2JE4291016473214C", ["1JE4291016473214C", "2JE4291016473214C"])
+    # A retry with other bytes.
+    send("api", "8PT597110X687430LKGECATA", "8PT597110X687430LKGECATA", {**event, "summary": "Zażółć again"})
 
 
 def google():
@@ -144,10 +148,9 @@ def plaid():
     body = compact({"webhook_type": "TRANSACTIONS", "webhook_code": "SYNC_UPDATES_AVAILABLE", "item_id": "1"})
     header = compact({"alg": "ES256", "kid": id, "typ": "JWT"})
     claims = {"iat": AT, "request_body_sha256": sha256(body)}
-    webhook = (sha256(body), "TRANSACTIONS.SYNC_UPDATES_AVAILABLE")
     question = {"client_id": "client", "secret": SECRET, "key_id": id}
 
-    def send(expect="verified", host="production", header=header, claims=claims, pair=pair, expired=None):
+    def send(expect="verified", host="production", header=header, claims=claims, pair=pair, expired=None, body=body):
         by, token = DOCUMENTED, pairs.jwt(header, compact(claims), pairs.es256(pair))
         if expect == "verified":
             by = sdk.verify_plaid(token, pairs.p256_pair("plaid").public_key(), sha256(body))
@@ -155,11 +158,14 @@ def plaid():
         url = f"https://{host}.plaid.com/webhook_verification_key/get"
         fetched = [answer(url, compact({"key": jwk, "request_id": "1"}), question)]
         verify = {"client_id": "client", **({"environment": host} if host != "production" else {})}
+        webhook = (sha256(body), "TRANSACTIONS.SYNC_UPDATES_AVAILABLE")
         vector("plaid", by, body, {"Plaid-Verification": token}, webhook, expect=expect, verify=verify, fetched=fetched)
 
     send()
     send(host="sandbox")
     send(expired=AT + 60)
+    other = body.replace('"item_id":"1"', '"item_id":"2"')
+    send(claims={**claims, "request_body_sha256": sha256(other)}, body=other)
     send("key_unavailable", expired=AT - 60)
     send("signature_mismatch", pair=pairs.p256_pair("evil"))
     send("signature_mismatch", claims={**claims, "request_body_sha256": sha256("{}")})
@@ -259,6 +265,10 @@ def entra():
         body = compact({"value": items, "validationTokens": tokens})
         made_by = by if expect == "verified" else DOCUMENTED
         vector(preset, made_by, body, {}, ("lsgTZMr9", "created"), expect=expect, **told())
+    two = token(graph, is_v2=True)
+    by = sdk.verify_jwt(two, pair.public_key(), "RS256", ours, v2)
+    body = compact({"value": items, "validationTokens": [two]})
+    vector(preset, by, body, {}, ("lsgTZMr9", "created"), **told(is_v2=True))
     handshake(preset, DOCUMENTED, answer="Validation: Testing client application reachability 1",
               url=url_of(preset, "?validationToken=Validation%3a+Testing+client+application+reachability+1"),
               **told())  # fmt: skip

@@ -1,5 +1,6 @@
 """Requests of senders that follow Standard Webhooks or CloudEvents, and of clouds."""
 
+import base64
 import datetime
 import urllib.parse
 
@@ -52,14 +53,17 @@ def standard_webhooks():
 
     by, signature, body = sdk.sign_polar(SECRET, "msg_1", AT)
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(AT), "webhook-signature": signature}
-    vector("polar", by, body, headers, ("msg_1", "order.paid"))
+    # The secret can also be given in base64.
+    for secret in [SECRET, base64.b64encode(SECRET.encode()).decode()]:
+        vector("polar", by, body, headers, ("msg_1", "order.paid"), secrets=[secret])
 
     # A key made for this; its private half was not kept.
     body = '{"type":"invoice.paid","timestamp":"2026-01-01T00:00:00Z","data":{"id":"in_1"}}'
     public_key = "nXz3epLjZhdmgdbfx6tiU6bdYhGK/yKinykoyo6C+L0="
     signature = "ouvdwkTJeJbKd4NZUhHbxVIv8vi9cZmr4ECfXyTWQm7kAoFgNn1gJFJyPemykxR0fNZrXP8qYJe0I5KHDI7sBg=="
     sdk.verify_ed25519(public_key, f"msg_2.{AT}.{body}", signature)
-    for preset, prefix in [("standard-webhooks", "webhook"), ("svix", "svix"), ("svix", "webhook")]:
+    both = [(preset, prefix) for preset in ("svix", "clerk", "resend") for prefix in ("svix", "webhook")]
+    for preset, prefix in [("standard-webhooks", "webhook"), *both]:
         headers = {f"{prefix}-id": "msg_2", f"{prefix}-timestamp": str(AT), f"{prefix}-signature": f"v1a,{signature}"}
         vector(preset, DOCUMENTED, body, headers, ("msg_2", "invoice.paid"),
                secrets=[], public_keys=[f"whpk_{public_key}"])  # fmt: skip
