@@ -159,6 +159,16 @@ pub(super) fn vectors() -> Vectors {
     serde_json::from_str(&text).expect("vectors")
 }
 
+/// The first request of those that `is_wanted` for each scheme of each preset, which the scheme verifies by itself.
+pub(super) fn of_each_scheme(is_wanted: impl Fn(&Vector) -> bool) -> Vec<Vector> {
+    let mut seen = BTreeSet::new();
+    let mut is_first = |vector: &Vector| {
+        let schemes = vector.verifying().into_iter().map(|(at, _)| (vector.preset.clone(), at));
+        schemes.filter(|scheme| seen.insert(scheme.clone())).count() > 0
+    };
+    vectors().vectors.into_iter().filter(|vector| is_wanted(vector) && is_first(vector)).collect()
+}
+
 fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Verified => "verified",

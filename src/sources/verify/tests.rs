@@ -1,6 +1,7 @@
 //! Tests of each shape, and of what the pages of senders document. Other signatures are made here by the same library.
 
 mod changes;
+mod headers;
 mod public_keys;
 mod settings;
 mod unless;

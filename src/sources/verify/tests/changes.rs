@@ -132,7 +132,7 @@ fn changed(vector: &Vector, body: &[u8], scheme: &Scheme, place: &Place) -> Vec<
 }
 
 /// A text with another bit in one of its bytes.
-fn flipped(text: &str, at: usize) -> String {
+pub(super) fn flipped(text: &str, at: usize) -> String {
     let mut bytes = text.as_bytes().to_vec();
     bytes[at] ^= 1;
     String::from_utf8(bytes).expect("ASCII")
