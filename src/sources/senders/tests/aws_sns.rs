@@ -12,7 +12,8 @@ const CONFIRM: &str = "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSub
 
 #[test]
 fn a_change_of_any_byte_is_refused() {
-    for vector in good("aws-sns") {
+    let mut bodies = BTreeSet::new();
+    for vector in good("aws-sns").into_iter().filter(|vector| bodies.insert(vector.body())) {
         every_byte_of_the_body_counts(&vector);
     }
 }

@@ -5,18 +5,15 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn a_change_of_any_byte_is_refused() {
+fn a_change_of_any_byte_of_the_body_is_refused() {
     for vector in good("paypal") {
         every_byte_of_the_body_counts(&vector);
-        for name in ["PAYPAL-TRANSMISSION-SIG", "PAYPAL-TRANSMISSION-ID", "PAYPAL-TRANSMISSION-TIME"] {
-            every_byte_of_the_header_counts(&vector, name);
-        }
     }
     assert!(!first("paypal").rules().covers_body(), "a CRC is no proof");
 }
 
 #[test]
-fn a_missing_header_has_its_cause() {
+fn a_header_that_is_missing_or_there_twice_has_its_cause() {
     let vector = first("paypal");
     for (name, cause) in [
         ("PAYPAL-TRANSMISSION-SIG", Cause::SignatureMissing),
@@ -27,6 +24,9 @@ fn a_missing_header_has_its_cause() {
     ] {
         assert_eq!(with_header(&vector, name, None), unverified(cause), "{name}");
         assert_eq!(with_header(&vector, name, Some("")), unverified(cause), "{name}");
+        let mut twice = vector.clone();
+        twice.headers.push((name.to_owned(), header(&vector, name).to_owned()));
+        assert_eq!(with_body(&twice, &text(&twice)), unverified(cause), "{name}");
     }
     for (name, value, cause) in [
         ("PAYPAL-AUTH-ALGO", "SHA1withRSA", Cause::SignatureMalformed),

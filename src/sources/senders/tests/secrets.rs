@@ -60,19 +60,6 @@ fn every_item_of_adyen_needs_a_signature() {
 }
 
 #[test]
-fn every_byte_of_the_signature_of_adyen_counts() {
-    let vector = first("adyen");
-    let body = text(&vector);
-    let signature = "coqCmt/IZ4E3CzPvMY8zTjQVL5hYJUiBRg8UU+iCWo0=";
-    for at in 0..signature.len() {
-        let mut changed = signature.as_bytes().to_vec();
-        changed[at] ^= 1;
-        let changed = String::from_utf8(changed).expect("ASCII");
-        assert_ne!(with_body(&vector, &body.replace(signature, &changed)), Verdict::Verified, "byte {at}");
-    }
-}
-
-#[test]
 fn a_password_can_be_required_besides_the_signature_of_adyen() {
     let mut vector = with_settings(&first("adyen"), json!({ "basic": true }));
     vector.secrets.push("user:s3cret".to_owned());
@@ -106,26 +93,12 @@ fn no_part_of_the_body_passes_for_a_header_of_hook0_or_the_other_way_round() {
 }
 
 #[test]
-fn headers_that_hook0_signs_count() {
+fn a_header_that_hook0_signs_has_to_be_there_once() {
     let vector = first("coinbase-cdp");
-    every_byte_of_the_header_counts(&vector, "x-event-id");
-    every_byte_of_the_header_counts(&vector, "x-event-type");
     assert_eq!(with_header(&vector, "x-event-id", None), unverified(Cause::SignatureMalformed));
     let mut twice = vector.clone();
     twice.headers.push(("X-Event-Id".to_owned(), "other".to_owned()));
     assert_eq!(with_body(&twice, &text(&twice)), unverified(Cause::SignatureMalformed));
-}
-
-#[test]
-fn every_byte_of_the_signature_of_hook0_counts() {
-    let mut vector = first("coinbase-cdp");
-    let name = "X-Hook0-Signature";
-    let items = header(&vector, name).split(',').filter(|item| !item.starts_with("v0="));
-    let value = items.collect::<Vec<_>>().join(",");
-    vector.headers.retain(|(other, _)| other != name);
-    vector.headers.push((name.to_owned(), value));
-    assert_eq!(with_body(&vector, &text(&vector)), Verdict::Verified);
-    every_byte_of_the_header_counts(&vector, name);
 }
 
 #[test]
