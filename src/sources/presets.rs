@@ -71,6 +71,9 @@ fn text_of(text: &str, name: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+mod expected;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::conflict::OnConflict;
