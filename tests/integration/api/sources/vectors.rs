@@ -22,7 +22,7 @@ pub(super) struct Vectors {
 }
 
 /// A request, and what is expected of it.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(super) struct Vector {
     pub(super) preset: String,
     by: String,
@@ -47,23 +47,25 @@ pub(super) struct Vector {
     answer: Option<Expected>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Fetched {
     answer_base64: String,
 }
 
-#[derive(Debug, PartialEq, PartialOrd, Eq, Ord, Deserialize)]
+#[derive(Clone, Debug, PartialEq, PartialOrd, Eq, Ord, Deserialize)]
 struct Webhook {
     key: String,
     event_type: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Expected {
     status: u16,
     content_type: Option<String>,
     headers: Vec<(String, String)>,
     body: String,
+    /// The URL that is visited first.
+    visit: Option<String>,
 }
 
 impl Vector {
@@ -101,11 +103,25 @@ impl Vector {
         String::from_utf8(STANDARD.decode(&self.fetched[0].answer_base64).unwrap()).unwrap()
     }
 
+    /// Whether the key of the sender is fetched.
+    pub(super) fn is_fetched(&self) -> bool {
+        !self.fetched.is_empty()
+    }
+
+    pub(super) fn body(&self) -> String {
+        String::from_utf8(STANDARD.decode(&self.body_base64).unwrap()).unwrap()
+    }
+
+    /// The request with another body and the same headers.
+    pub(super) fn with_body(&self, body: &str) -> Self {
+        Self { body_base64: STANDARD.encode(body), ..self.clone() }
+    }
+
     pub(super) async fn send(&self, rest: &Rest) -> Answer {
         let method = Method::from_bytes(self.method.as_bytes()).unwrap();
         let request = rest.request(method, self.target().unwrap());
         let request = self.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
-        Answer::of(request.body(STANDARD.decode(&self.body_base64).unwrap())).await
+        Answer::of(request.body(self.body())).await
     }
 }
 
@@ -115,11 +131,11 @@ pub(super) fn all() -> Vectors {
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
-/// The vectors that can be sent over HTTP, but for those whose keys are fetched.
+/// The vectors that can be sent over HTTP, but for those that make hookbox fetch a key or visit a URL.
 fn vectors() -> Vectors {
     let mut all = all();
-    all.vectors.retain(|vector| vector.target().is_some() && vector.fetched.is_empty());
-    all.handshakes.retain(|vector| vector.fetched.is_empty());
+    all.vectors.retain(|vector| vector.target().is_some() && !vector.is_fetched());
+    all.handshakes.retain(|vector| vector.answer.as_ref().is_some_and(|answer| answer.visit.is_none()));
     all
 }
 
