@@ -169,6 +169,14 @@ class Scheme:
         number, unit = re.fullmatch(r"(\d+)(ms|s|m|h)", self.data.get("tolerance", f"{DEFAULT_TOLERANCE}s")).groups()
         return int(number) * UNITS[unit]
 
+    def is_timed(self):
+        """Whether a request counts for some time only."""
+        return self.time is not None
+
+    def lifetime(self, request):
+        """How long a request counts before its tolerance begins, in seconds."""
+        return 0
+
     def time_header(self):
         """The header with the time; none if it is elsewhere, or nowhere."""
         return self.time.get("header") if self.time else None
@@ -317,13 +325,26 @@ class Hook0(Scheme):
 class Jwt(Scheme):
     """A JSON Web Token of HS256. It keeps its header and its claims, but for their times."""
 
+    def is_timed(self):
+        return True
+
+    def lifetime(self, request):
+        claims = self._claims(request)
+        return claims["exp"] - claims["iat"]
+
     def sign(self, request, key, seconds):
-        header, claims, _ = self.value(request).removeprefix(self.prefix).split(".")
-        times = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
-        later = int(seconds) - times["iat"]
-        times |= {name: times[name] + later for name in ("iat", "exp")}
-        signed = f"{header}.{url_safe(compact(times).encode())}"
+        header, claims = self._parts(request)[0], self._claims(request)
+        later = int(seconds) - claims["iat"]
+        claims |= {name: claims[name] + later for name in ("iat", "exp")}
+        signed = f"{header}.{url_safe(compact(claims).encode())}"
         return self.with_value(request, f"{self.prefix}{signed}.{url_safe(key.sign('sha256', signed.encode()))}")
+
+    def _parts(self, request):
+        return self.value(request).removeprefix(self.prefix).split(".")
+
+    def _claims(self, request):
+        claims = self._parts(request)[1]
+        return json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
 
 
 def url_safe(value):

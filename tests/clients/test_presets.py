@@ -8,7 +8,7 @@ import urllib.parse
 
 import harness
 import presets
-from signer import PUBLIC_URL, changed, listed
+from signer import PUBLIC_URL, changed
 
 # Presets of which every byte is changed; of the others, some are.
 CHANGED_WHOLLY = {"github", "stripe"}
@@ -36,7 +36,12 @@ def stranger(sender):
 class Presets(harness.TestCase):
     def setUp(self):
         self.senders = presets.senders()
-        self.verified = [sender for sender in self.senders if sender.scheme]
+        # The first of each scheme: how a request is verified does not depend on what its body says.
+        of_schemes = {}
+        for sender in self.senders:
+            if sender.scheme:
+                of_schemes.setdefault(sender.kind, sender)
+        self.verified = list(of_schemes.values())
 
     def serve(self, senders, **members):
         sources = "".join(sender.settings(**members) for sender in senders)
@@ -129,15 +134,16 @@ class Presets(harness.TestCase):
                 self.check_stored(sender, [])
 
     def test_a_request_that_is_too_old_or_in_the_future_is_refused(self):
-        timed = [sender for sender in self.verified if sender.scheme.time]
+        timed = [sender for sender in self.verified if sender.scheme.is_timed()]
         self.serve(timed)
         for sender in timed:
             with self.subTest(sender.source):
                 tolerance = sender.scheme.tolerance()
-                self.refuse(sender.request(age=tolerance + 30), {"timestamp_too_old"})
+                oldest = tolerance + sender.scheme.lifetime(sender.request())
+                self.refuse(sender.request(age=oldest + 30), {"timestamp_too_old"})
                 self.refuse(sender.request(age=-tolerance - 30), {"timestamp_in_future"})
                 self.check_stored(sender, [])
-                self.accept(sender, sender.request(age=tolerance - 30))
+                self.accept(sender, sender.request(age=oldest - 30))
                 self.accept(sender, sender.request(age=30 - tolerance))
 
     def test_any_key_of_the_settings_verifies_and_another_one_does_not(self):
@@ -188,16 +194,20 @@ class Presets(harness.TestCase):
         self.serve(self.senders)
         for sender in self.senders:
             with self.subTest(sender.source):
-                request, key = sender.request(), listed(sender.rules["key"])[0]
+                request = sender.request()
                 header = sender.scheme and sender.scheme.time_header()
                 if header:
                     self.refuse(request.with_header(header, *[request.header(header)] * 2), {"timestamp_missing"})
-                name = key.get("header") if isinstance(key, dict) else None
-                if isinstance(name, str):
-                    answer = request.with_header(name, *[request.header(name)] * 2).send(self.hookbox)
-                    # Some senders sign it.
-                    self.assertIn(answer.status, (400, 401), answer)
                 self.check_stored(sender, [])
+                for name in sender.headers_of_key():
+                    # Some senders sign it; of some, another header takes its place.
+                    without = request.without(name).send(self.hookbox)
+                    statuses = sender.statuses() if without.status < 300 else (400, 401)
+                    self.assertIn(without.status, statuses, without)
+                    stored = self.hookbox.stored(sender.source)
+                    twice = request.with_header(name, *[request.header(name)] * 2).send(self.hookbox)
+                    self.assertIn(twice.status, statuses, twice)
+                    self.assertEqual(self.hookbox.stored(sender.source), stored)
 
     def test_an_event_that_is_sent_again_is_a_duplicate(self):
         self.serve(self.senders)
