@@ -98,8 +98,8 @@ async fn view(context: &Context) -> Result<Markup> {
                     (table(context, &asked, &groups, page.next.is_some()))
                 }
             }
+            (parts::pager(context, PAGE_TOKEN, next.as_deref()))
         }
-        (parts::pager(context, PAGE_TOKEN, next.as_deref()))
     })
 }
 

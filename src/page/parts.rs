@@ -20,6 +20,10 @@ use crate::domain::webhook::Source;
 const SHOWN_PARAMETERS: usize = 5;
 const PARAMETER_CHARS: usize = 60;
 
+/// The value of `data-live` of what depends on the rows of a live list, such as the link to older ones. The script replaces
+/// it together with the list only: a link that is newer than the rows would leave some out.
+pub(super) const WITH_LIST: &str = "with-list";
+
 /// How good or bad something is, as its colour. The text next to it always says so in words, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -110,7 +114,8 @@ pub(super) fn pager(context: &Context, parameter: &str, next: Option<&str>) -> M
             nav.pager aria-label="Pages" {
                 @if !is_first { a.button rel="first" href=(context.here_with(parameter, None)) { "Newest" } }
                 @if let Some(next) = next {
-                    a.button rel="next" href=(context.here_with(parameter, Some(next))) { "Older" }
+                    // By its id, it keeps the focus when a live view replaces it.
+                    a.button id="older" rel="next" href=(context.here_with(parameter, Some(next))) { "Older" }
                 }
             }
         }

@@ -79,21 +79,16 @@ async fn body(context: &Context) -> Result<Markup> {
         } @else {
             (parts::head("Replays", parts::nothing()))
         }
-        section.card id="replays" data-live[before.is_none()] {
-            @if replays.is_empty() {
-                (parts::empty("No replay was started.", ""))
-            } @else {
-                div.table {
-                    table.cards {
-                        thead {
-                            tr { @for name in COLUMNS { th scope="col" { (name) } } }
-                        }
-                        tbody { @for replay in &replays { (row(context, replay)) } }
-                    }
+        div id="replays" data-live[before.is_none()] {
+            section.card {
+                @if replays.is_empty() {
+                    (parts::empty("No replay was started.", ""))
+                } @else {
+                    (table(context, &replays))
                 }
             }
+            (parts::pager(context, PAGE_TOKEN, next.as_deref()))
         }
-        (parts::pager(context, PAGE_TOKEN, next.as_deref()))
         (form::section(context))
     })
 }
@@ -102,6 +97,19 @@ async fn body(context: &Context) -> Result<Markup> {
 fn page_token(context: &Context) -> &str {
     let mut tokens = context.parameters().iter().filter(|(name, _)| name == PAGE_TOKEN);
     tokens.next().map(|(_, token)| token.as_str()).unwrap_or_default()
+}
+
+fn table(context: &Context, replays: &[Replay]) -> Markup {
+    html! {
+        div.table {
+            table.cards {
+                thead {
+                    tr { @for name in COLUMNS { th scope="col" { (name) } } }
+                }
+                tbody { @for replay in replays { (row(context, replay)) } }
+            }
+        }
+    }
 }
 
 fn row(context: &Context, replay: &Replay) -> Markup {

@@ -103,6 +103,7 @@ fn wrong(error: &Error) -> Markup {
 fn rows(context: &Context, values: &Values, page: &Page, search_limit: Option<usize>) -> Markup {
     // Searches in texts are not repeated whenever something changes.
     let is_live = values.given(PAGE_TOKEN).is_none() && !searches_texts(values);
+    let with_list = is_live.then_some(parts::WITH_LIST);
     let next = page.next.as_ref().map(ToString::to_string);
     html! {
         section.card aria-label="Webhooks" {
@@ -121,10 +122,12 @@ fn rows(context: &Context, values: &Values, page: &Page, search_limit: Option<us
                     }
                 }
             }
-            div id="none" data-live[is_live] { @if page.webhooks.is_empty() { (none(page)) } }
+            div id="none" data-live=[with_list] { @if page.webhooks.is_empty() { (none(page)) } }
         }
-        (search::progress(context, page, search_limit))
-        (parts::pager(context, PAGE_TOKEN, next.as_deref()))
+        div id="further" data-live=[with_list] {
+            (search::progress(context, page, search_limit))
+            (parts::pager(context, PAGE_TOKEN, next.as_deref()))
+        }
     }
 }
 

@@ -104,8 +104,9 @@ function renewed(fresh) {
 
 function update(fresh) {
   for (const [element, other] of renewed(fresh)) {
-    if (element.dataset.live === 'list') updateList(element, other, fresh);
-    else if (!isPaused && !isInUse(element)) replace(element, other);
+    const { live } = element.dataset;
+    if (live === 'list') updateList(element, other, fresh);
+    else if (!live && !isPaused && !isInUse(element)) replace(element, other);
   }
   if (!isLive()) stop();
 }
@@ -149,8 +150,7 @@ function updateList(list, other, fresh) {
   const isAtTop = scrollY < 200 && !list.contains(document.activeElement);
   if (!isKept && (added.length === 0 || isAtTop || known.size === 0)) {
     for (const row of known.size === 0 ? [] : added) row.classList.add('fresh');
-    replace(list, other);
-    hideNew();
+    takeOver(fresh, '[data-live=list], [data-live=with-list]');
     return;
   }
   if (!isKept) updateRows(list, rows);
@@ -183,9 +183,17 @@ function showNew(list, label, fresh) {
   button.textContent = label;
   button.onclick = () => {
     scrollTo(0, 0);
-    for (const [element, other] of renewed(fresh)) replace(element, other);
-    hideNew();
+    takeOver(fresh, '[data-live]');
   };
+}
+
+// Shows these live parts as a newer document has them. A list and what depends on its rows come from the same one:
+// otherwise the link to older rows would leave some out.
+function takeOver(fresh, selector) {
+  for (const [element, other] of renewed(fresh)) {
+    if (element.matches(selector)) replace(element, other);
+  }
+  hideNew();
 }
 
 function hideNew() {

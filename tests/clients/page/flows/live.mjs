@@ -70,6 +70,38 @@ await withPage({}, async (page) => {
   await page.getByRole("button", { name: "Paused" }).waitFor();
 });
 
+// “Older” goes on from the last row that is shown, also if it was not there at first.
+await withPage({}, async (page) => {
+  const older = page.getByRole("link", { name: "Older" });
+  const keys = () => page.locator("#rows tr .small.muted").allTextContents();
+  await page.goto(`${url}/webhooks?event_type=order.shipped&page_size=3`);
+  await page.getByText("No webhook matches.").waitFor();
+  assert.equal(await older.count(), 0);
+  await withoutReload(page, async () => {
+    for (const number of [1, 2, 3, 4, 5]) {
+      await submit(`shipped-${number}`, "order.shipped");
+    }
+    await rows(page, "shipped-5").waitFor();
+    await page.getByText("3 webhooks of those accepted since").waitFor();
+
+    // While rows stay where they are, so does what follows them.
+    await page.keyboard.press("j");
+    const link = await older.getAttribute("href");
+    for (const number of [6, 7]) {
+      await submit(`shipped-${number}`, "order.shipped");
+    }
+    const button = page.getByRole("button", { name: "2 new" });
+    await button.waitFor();
+    assert.equal(await older.getAttribute("href"), link);
+    await button.click();
+    await rows(page, "shipped-7").waitFor();
+  });
+  assert.deepEqual(await keys(), ["shipped-7", "shipped-6", "shipped-5"]);
+  await older.click();
+  await rows(page, "shipped-4").waitFor();
+  assert.deepEqual(await keys(), ["shipped-4", "shipped-3", "shipped-2"]);
+});
+
 // A finished webhook shows what is done with it elsewhere, also if that is done at once.
 await withPage({}, async (page) => {
   const id = await submit("finished", "order.created");

@@ -137,6 +137,10 @@ async fn a_group_without_a_text_that_all_its_errors_have_has_no_link_to_a_replay
 #[tokio::test]
 async fn without_dead_letters_the_view_says_so() {
     let hookbox = Hookbox::start(Sqlite);
-    let page = Browser::of(&hookbox).get("/dead-letters").await;
+    let browser = Browser::of(&hookbox);
+    let page = browser.get("/dead-letters").await;
     assert!(page.status == 200 && page.text.contains("There are no dead letters."), "{}", page.text);
+    let older = browser.get("/dead-letters?page_token=01934c3e-7b00-7000-8000-000000000000").await;
+    let part = older.text.split("id=\"groups\"").nth(1).expect("the groups");
+    assert!(part.contains("Newest</a></nav></div>"), "its links are replaced with it: {}", older.text);
 }

@@ -75,6 +75,7 @@ async fn a_replay_counts_first_and_then_runs_the_same_jobs_again() {
     let older = browser.get("/replays?page_token=2").await;
     assert!(row(&older, "/replays/1").contains("dry run"), "{}", older.text);
     assert!(!older.text.contains("data-live"), "only the first page is live: {}", older.text);
+    assert!(older.text.contains("Newest</a></nav></div>"), "its links are replaced with it: {}", older.text);
     assert_eq!(hookbox.handler.runs().len(), 7);
 }
 
