@@ -20,8 +20,8 @@ use super::webhook::by_hand::retry_in_list;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::filter::TraceId;
 use crate::domain::id::WebhookId;
-use crate::domain::webhook::WebhookStatus;
-use crate::service::Page;
+use crate::domain::webhook::{IdempotencyKey, WebhookName, WebhookStatus};
+use crate::service::{ListQuery, Page};
 
 /// How many jobs of a webhook are named in its row.
 const SHOWN_JOBS: usize = 4;
@@ -35,7 +35,8 @@ pub(super) fn routes() -> Paths {
 }
 
 async fn list(context: Context) -> Response {
-    if let Some(path) = looked_for(&context).or_else(|| without_empty(context.parameters())) {
+    let path = looked_for(&context).await.or_else(|| without_empty(context.parameters()));
+    if let Some(path) = path {
         return see_other(&context.path(&path));
     }
     let Asked { values, wanted } = Asked::read(context.parameters(), context.now);
@@ -61,20 +62,38 @@ async fn list(context: Context) -> Response {
     context.page_with(status, "Webhooks", Some(Nav::Webhooks), body)
 }
 
-/// The path to what the field for an id, a key or a trace looks for; none if it is empty.
-fn looked_for(context: &Context) -> Option<String> {
+/// The path to what the field for an id, a key or a trace looks for; none if it is empty. The keys of many senders look
+/// like an id or a trace.
+async fn looked_for(context: &Context) -> Option<String> {
     let (_, text) = context.parameters().iter().find(|(name, _)| name == FIND)?;
     let text = text.trim();
-    let listed = |filter| with_query("/webhooks", [(filter, text)].into_iter());
     if text.is_empty() {
         return None;
     }
     // Without hyphens, 32 digits are a trace.
-    Some(match text.parse::<WebhookId>() {
-        Ok(id) if text.contains('-') => format!("/webhooks/{id}"),
-        _ if TraceId::new(text).is_ok() => listed("trace_id"),
-        _ => listed("idempotency_key"),
-    })
+    let id = text.parse::<WebhookId>().ok().filter(|_| text.contains('-'));
+    if let Some(id) = id
+        && !is_unknown(context, id).await
+    {
+        return Some(format!("/webhooks/{id}"));
+    }
+    let is_trace = TraceId::new(text).is_ok() && !is_key(context, text).await;
+    let filter = if is_trace { "trace_id" } else { "idempotency_key" };
+    Some(with_query("/webhooks", [(filter, text)].into_iter()))
+}
+
+/// Whether the caller sees no webhook with this id.
+async fn is_unknown(context: &Context, id: WebhookId) -> bool {
+    let status = context.service.status(WebhookName::Id(id)).await;
+    status.is_err_and(|error| error.reason() == Reason::WebhookNotFound)
+}
+
+/// Whether the caller sees a webhook with this key. An index has keys and none has traces, so it is looked for first.
+async fn is_key(context: &Context, text: &str) -> bool {
+    let Ok(key) = IdempotencyKey::new(text) else { return false };
+    let query = ListQuery { idempotency_key: Some(key), limit: 1, ..ListQuery::default() };
+    let page = context.service.list(query).await;
+    page.is_ok_and(|page| !page.webhooks.is_empty())
 }
 
 /// The path without the fields that were left empty, so that the link is short; none if there are none.

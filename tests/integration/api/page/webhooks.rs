@@ -243,14 +243,24 @@ async fn what_is_listed_can_be_replayed_by_the_same_filter_by_operators_alone() 
 
 #[tokio::test]
 async fn a_form_leads_to_a_short_address_and_an_id_a_key_or_a_trace_to_what_they_name() {
-    let hookbox = Hookbox::start(Sqlite);
-    let browser = Browser::of(&hookbox);
-    let id = "01934c3e-7b00-7000-8000-000000000000";
-    let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let tokens = [token("all", EVERY_ROLE), token("some", "roles = [\"read\"]\nroutes = [\"other\"]")];
+    let hookbox = Hookbox::with_routes(Sqlite, &tokens.concat());
+    let browser = Browser::logged_in(&hookbox, "all").await;
+    // Senders have keys that look like ids and traces.
+    let (uuid, digits) = ("72d3162e-cc78-11e3-81ab-4c9367dc0958", "72d3162ecc7811e381ab4c9367dc0958");
+    let (other_id, trace_id) = ("01934c3e-7b00-7000-8000-000000000000", "4bf92f3577b34da6a3ce929d0e0e4736");
+    let all = rest(&hookbox, "all");
+    let (id, _) = (all.accept(uuid).await, all.accept(digits).await);
+    let limited = Browser::logged_in(&hookbox, "some").await.get(&format!("/webhooks?find={id}")).await;
+    let location = format!("/webhooks?idempotency_key={id}");
+    assert_eq!(limited.header("location"), location, "an id that the caller does not see is none");
     for (query, location) in [
         ("status=completed&route=&source=&find=&page_size=", "/webhooks?status=completed"),
         ("status=&route=", "/webhooks"),
         (&format!("status=completed&find=+{id}"), &format!("/webhooks/{id}")),
+        (&format!("find={other_id}"), &format!("/webhooks?idempotency_key={other_id}")),
+        (&format!("find={uuid}"), &format!("/webhooks?idempotency_key={uuid}")),
+        (&format!("find={digits}"), &format!("/webhooks?idempotency_key={digits}")),
         (&format!("find={trace_id}"), &format!("/webhooks?trace_id={trace_id}")),
         ("find=evt%2F1", "/webhooks?idempotency_key=evt%2F1"),
         ("find=%2F%2Fevil.example", "/webhooks?idempotency_key=%2F%2Fevil.example"),
