@@ -47,8 +47,12 @@ async fn body(context: &Context) -> Result<Markup> {
         before: number_of_token(&page_token)?,
         limit: DEFAULT_PAGE_SIZE,
     };
+    let is_first = query.before.is_none();
+    let with_list = is_first.then_some(parts::WITH_LIST);
     let ActionPage { actions, next } = context.service.actions(query).await?;
     let next = Some(token_of_number(next)).filter(|next| !next.is_empty());
+    let hint = if wanted.is_some() { "Clear the filter to see all." } else { "" };
+    let none = parts::empty("No action is recorded here.", hint);
     Ok(html! {
         (parts::head("Actions", parts::nothing()))
         p.muted { "What operators changed on the page and over both APIs, newest first. Entries cannot be changed." }
@@ -56,24 +60,25 @@ async fn body(context: &Context) -> Result<Markup> {
             (parts::filters(context, "/actions", parts::input("Webhook", "webhook_id", &webhook_id)))
         }
         section.card {
-            @if actions.is_empty() {
-                (parts::empty("No action is recorded here.", if wanted.is_some() { "Clear the filter to see all." } else { "" }))
-            } @else {
-                (table(context, &actions))
+            (table(context, &actions, is_first))
+            div id="none" data-live=[with_list] {
+                @if actions.is_empty() {
+                    (parts::empty_page("actions", is_first, next.is_some(), none))
+                }
             }
         }
-        (parts::pager(context, PAGE_TOKEN, next.as_deref()))
+        div id="further" data-live=[with_list] { (parts::pager(context, PAGE_TOKEN, next.as_deref())) }
     })
 }
 
-fn table(context: &Context, actions: &[Action]) -> Markup {
+fn table(context: &Context, actions: &[Action], is_live: bool) -> Markup {
     html! {
         div.table {
             table.cards {
                 thead {
                     tr { @for name in ["When", "Who", "What", "On", "Why"] { th scope="col" { (name) } } }
                 }
-                tbody id="rows" data-live="list" { @for action in actions { (row(context, action)) } }
+                tbody id="rows" data-live=[is_live.then_some("list")] { @for action in actions { (row(context, action)) } }
             }
         }
     }

@@ -127,6 +127,19 @@ pub(super) fn empty(what: &str, next: &str) -> Markup {
     html! { div.empty { p { (what) } @if !next.is_empty() { p.muted { (next) } } } }
 }
 
+/// What a page of a list shows that has no rows. A caller who sees only some of the list can get such a page before the
+/// last one. `rows` says what they are, and `none` is for a list that has nothing in it.
+pub(super) fn empty_page(rows: &str, is_first: bool, has_next: bool, none: Markup) -> Markup {
+    match (has_next, is_first) {
+        (true, _) => empty(
+            &format!("This token sees none of the {rows} on this page."),
+            "“Older” goes on to the next page.",
+        ),
+        (false, false) => empty(&format!("There are no older {rows}."), ""),
+        (false, true) => none,
+    }
+}
+
 /// The title of a view, with what can be done there.
 pub(super) fn head(title: &str, actions: Markup) -> Markup {
     html! { div.head { h1 { (title) } @if !actions.0.is_empty() { div.actions { (actions) } } } }

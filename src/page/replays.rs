@@ -73,6 +73,7 @@ async fn body(context: &Context) -> Result<Markup> {
     let before = number_of_token(page_token(context))?;
     let ReplayPage { replays, next } = context.service.replays(before, DEFAULT_PAGE_SIZE).await?;
     let next = Some(token_of_number(next)).filter(|next| !next.is_empty());
+    let none = parts::empty("No replay was started.", "");
     Ok(html! {
         @if context.may_operate() {
             (parts::head("Replays", html! { a.button href="#new" { "New replay" } }))
@@ -82,7 +83,7 @@ async fn body(context: &Context) -> Result<Markup> {
         div id="replays" data-live[before.is_none()] {
             section.card {
                 @if replays.is_empty() {
-                    (parts::empty("No replay was started.", ""))
+                    (parts::empty_page("replays", before.is_none(), next.is_some(), none))
                 } @else {
                     (table(context, &replays))
                 }

@@ -9,10 +9,15 @@ await withPage({}, async (page) => {
   const list = await page.context().newPage();
   await list.goto(`${url}/replays`);
   await list.getByText("No replay was started.").waitFor();
-  await withoutReload(list, async () => {
+  const actions = await page.context().newPage();
+  await actions.goto(`${url}/actions`);
+  await actions.getByText("No action is recorded here.").waitFor();
+  await withoutReload(list, () => withoutReload(actions, async () => {
     await replay(page);
     await rows(list, "Replay 2", "completed", "the ledger lost a day").waitFor();
-  });
+    await rows(actions, "replay", "the ledger lost a day").first().waitFor();
+    await actions.getByText("No action is recorded here.").waitFor({ state: "detached" });
+  }));
 });
 
 async function replay(page) {

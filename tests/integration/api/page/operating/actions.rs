@@ -1,7 +1,7 @@
 //! The list of actions of operators.
 
 use super::{Browser, ROUTES, act, refused, words};
-use crate::api::access::{EVERY_ROLE, token};
+use crate::api::access::{EVERY_ROLE, rest, token};
 use crate::api::harness::client::Answer;
 use crate::api::harness::handler::Step;
 use crate::api::harness::{Hookbox, Sqlite, eventually};
@@ -20,7 +20,9 @@ async fn an_action_is_listed_with_actor_kind_target_and_reason() {
     let tokens = token("night-shift", EVERY_ROLE);
     let hookbox = Hookbox::with_routes(Sqlite, &format!("{ROUTES}{tokens}"));
     let browser = Browser::logged_in(&hookbox, "night-shift").await;
-    assert!(words(&browser.get("/actions").await.text).contains("No action is recorded here."));
+    let empty = browser.get("/actions").await.text;
+    assert!(words(&empty).contains("No action is recorded here."), "{empty}");
+    assert!(empty.contains("id=\"rows\" data-live=\"list\""), "the first action shows by itself: {empty}");
     let reason = "<b>why</b> \u{202e}not";
     act(&browser, "/routes/orders", "/routes/orders/pause", &[("reason", reason)]).await;
     act(&browser, "/routes", "/pause", &[]).await;
@@ -120,12 +122,18 @@ async fn actions_are_narrowed_to_those_on_a_webhook() {
 
 #[tokio::test]
 async fn actions_come_in_pages() {
-    let hookbox = Hookbox::start(Sqlite);
-    let browser = Browser::of(&hookbox);
+    let limited = token("orders", "roles = [\"read\"]\nroutes = [\"orders\"]");
+    let tokens = [token("all", EVERY_ROLE), limited];
+    let hookbox = Hookbox::with_routes(Sqlite, &format!("{ROUTES}{}", tokens.concat()));
+    let browser = Browser::logged_in(&hookbox, "all").await;
+    let all = rest(&hookbox, "all");
     for number in 1..=51 {
-        assert_eq!(hookbox.rest.post(&format!("/v1/pause?reason=number-{number}-")).await.status, 200);
+        assert_eq!(all.post(&format!("/v1/pause?reason=number-{number}-")).await.status, 200);
     }
     let first = browser.get("/actions").await.text;
+    for part in ["id=\"rows\" data-live=\"list\"", "id=\"further\" data-live=\"with-list\""] {
+        assert!(first.contains(part), "{part}: {first}");
+    }
     assert!(
         first.contains("number-51-") && first.contains("number-2-") && !first.contains("number-1-"),
         "{first}"
@@ -134,5 +142,13 @@ async fn actions_come_in_pages() {
     let second = browser.get(&super::unescaped(next)).await.text;
     assert!(second.contains("number-1-") && !second.contains("number-2-"), "{second}");
     assert!(second.contains("rel=\"first\"") && !second.contains("rel=\"next\""), "{second}");
+    assert!(!second.contains("data-live"), "only the first page is live: {second}");
+
+    let limited = Browser::logged_in(&hookbox, "orders").await;
+    let empty = limited.get("/actions").await.text;
+    let told = "This token sees none of the actions on this page. “Older” goes on to the next page.";
+    assert!(words(&empty).contains(told) && empty.contains("rel=\"next\""), "{empty}");
+    let last = limited.get(&super::unescaped(next)).await.text;
+    assert!(words(&last).contains("There are no older actions."), "{last}");
     refused(&browser.get("/actions?page_token=x").await, 400, "INVALID_FIELD");
 }

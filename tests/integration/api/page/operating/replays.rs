@@ -159,6 +159,8 @@ async fn a_replay_without_a_filter_or_with_a_wrong_one_is_refused() {
     let list = browser.get("/replays").await.text;
     assert!(list.contains("No replay was started."), "{list}");
     assert!(list.contains("id=\"replays\" data-live"), "one can be started from elsewhere: {list}");
+    let older = browser.get("/replays?page_token=1").await.text;
+    assert!(older.contains("There are no older replays."), "{older}");
 }
 
 #[tokio::test]
