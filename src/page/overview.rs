@@ -26,7 +26,8 @@ async fn show(context: Context) -> Response {
     let body = html! {
         (parts::head("Overview", parts::nothing()))
         (list(&context, &wrong))
-        @if let Ok(stats) = &stats { (tiles(&context, stats)) }
+        // Also without numbers, so that they come and go with the store.
+        div.tiles id="numbers" data-live { @if let Ok(stats) = &stats { (tiles(&context, stats)) } }
         @if context.caller.is_limited() {
             p.muted {
                 "The charts are those of all sources and routes. This token is limited to some, and does not see "
@@ -74,24 +75,22 @@ fn tiles(context: &Context, stats: &Stats) -> Markup {
     let backlog = stats.counts.unfinished();
     let workers = stats.workers;
     html! {
-        div.tiles id="numbers" data-live {
-            (tile("Oldest due", &parts::duration(stats.oldest_due_seconds), "how long a job waits to start"))
-            (tile("Backlog", &number(backlog), &format!(
-                "{} pending, {} running, {} retrying",
-                of(Status::Pending), of(Status::Processing), of(Status::Retrying)
-            )))
-            (tile("In", &format!("{}/s", rate(stats.accepted_per_second)), "webhooks accepted, over a minute"))
-            (tile("Out", &format!("{}/s", rate(stats.completed_per_second)), "jobs completed, over a minute"))
-            (tile("Workers", &format!("{} of {}", workers.busy, workers.total), "threads that run a handler"))
-            (linked(
-                context, "/dead-letters", "Dead letters", &of(Status::DeadLettered),
-                "to be retried or given up"
-            ))
-            (linked(
-                context, "/webhooks?status=quarantined", "Quarantine", &of(Status::Quarantined),
-                "not verified, to be released or discarded"
-            ))
-        }
+        (tile("Oldest due", &parts::duration(stats.oldest_due_seconds), "how long a job waits to start"))
+        (tile("Backlog", &number(backlog), &format!(
+            "{} pending, {} running, {} retrying",
+            of(Status::Pending), of(Status::Processing), of(Status::Retrying)
+        )))
+        (tile("In", &format!("{}/s", rate(stats.accepted_per_second)), "webhooks accepted, over a minute"))
+        (tile("Out", &format!("{}/s", rate(stats.completed_per_second)), "jobs completed, over a minute"))
+        (tile("Workers", &format!("{} of {}", workers.busy, workers.total), "threads that run a handler"))
+        (linked(
+            context, "/dead-letters", "Dead letters", &of(Status::DeadLettered),
+            "to be retried or given up"
+        ))
+        (linked(
+            context, "/webhooks?status=quarantined", "Quarantine", &of(Status::Quarantined),
+            "not verified, to be released or discarded"
+        ))
     }
 }
 

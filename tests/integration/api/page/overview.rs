@@ -198,6 +198,25 @@ async fn a_problem_of_the_store_leads_to_the_settings_for_who_may_see_them() {
 }
 
 #[tokio::test]
+async fn the_numbers_are_a_live_part_also_while_the_store_cannot_be_read() {
+    let hookbox = Hookbox::with_routes(Sqlite, ROUTES);
+    let browser = Browser::of(&hookbox);
+    // The numbers have to read when this job is due.
+    assert_eq!(hookbox.rest.post("/v1/pause?route=orders").await.status, 200);
+    hookbox.rest.accept("evt-001").await;
+    let numbers = "<div class=\"tiles\" id=\"numbers\" data-live>";
+    for (change, is_readable, begin) in [
+        ("ALTER TABLE lanes RENAME TO lost; COMMIT", false, format!("{numbers}</div>")),
+        ("ALTER TABLE lost RENAME TO lanes; COMMIT", true, format!("{numbers}<div class=\"tile\">")),
+    ] {
+        hookbox.lock_store().batch_execute(change).unwrap();
+        let page = browser.get("/").await.text;
+        assert_eq!(!page.contains("The store cannot be read"), is_readable, "{change}: {page}");
+        assert!(page.contains(&begin), "{change}: {page}");
+    }
+}
+
+#[tokio::test]
 async fn jobs_of_a_route_that_is_gone_and_jobs_that_are_due_for_long_are_told() {
     let hookbox = Hookbox::with_routes(Sqlite, ROUTES);
     let browser = Browser::of(&hookbox);
