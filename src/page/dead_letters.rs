@@ -11,7 +11,7 @@ use self::groups::{Group, groups};
 use self::retry::retry;
 use super::Paths;
 use super::context::{Context, Nav, with_query};
-use super::parts::{self, Button, Tone, choice, confirmed, count, cut, number, time};
+use super::parts::{self, Button, Tone, choice, confirmed, count, cut, dated, number};
 use super::replays::link_to_form;
 use crate::domain::error::Result;
 use crate::domain::id::Position;
@@ -184,8 +184,8 @@ fn row(context: &Context, asked: &Asked, group: &Group, has_more: bool) -> Marku
             }
             td data-label="Route" { (parts::route_link(context, &group.route)) }
             td.num data-label="Dead letters" { (size(group.webhooks.len(), has_more)) }
-            td.nowrap data-label="First" { (time(group.first, context.now)) }
-            td.nowrap data-label="Last" { (time(group.last, context.now)) }
+            td.nowrap data-label="First" { (dated(group.first, context.now)) }
+            td.nowrap data-label="Last" { (dated(group.last, context.now)) }
             td {
                 (confirmed(context, &button, &question))
                 @if let Some(path) = &replay {

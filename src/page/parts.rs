@@ -9,7 +9,7 @@ use maud::{Markup, PreEscaped, html};
 
 pub(super) use self::form::{Button, choice, confirmed, filters, input, reason};
 pub(super) use self::text::{Shown, code, cut, lines, text};
-pub(super) use self::time::{duration, moment, seconds, time};
+pub(super) use self::time::{dated, duration, moment, seconds, time, to_second};
 use super::context::Context;
 use crate::domain::id::WebhookId;
 use crate::domain::job::Status;

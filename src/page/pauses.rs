@@ -50,7 +50,7 @@ pub(super) fn badge(context: &Context, pause: &Pause) -> Markup {
                 span.small.muted { (parts::time(pause.since, context.now)) }
             }
             div.small.muted {
-                "by " (parts::text(&pause.actor))
+                "since " (parts::to_second(pause.since)) ", by " (parts::text(&pause.actor))
                 @if let Some(reason) = &pause.reason { ": " (parts::cut(reason, LIST_REASON_CHARS)) }
             }
         }

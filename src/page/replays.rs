@@ -123,7 +123,7 @@ fn row(context: &Context, replay: &Replay) -> Markup {
             td data-label="Jobs" { (jobs(replay)) }
             td data-label="Reason" { @if let Some(reason) = reason { (parts::cut(reason, MAX_REASON_CHARS)) } }
             td data-label="By" { (parts::text(actor)) }
-            td.nowrap data-label="Started" { (parts::time(*started_at, context.now)) }
+            td.nowrap data-label="Started" { (parts::dated(*started_at, context.now)) }
         }
     }
 }

@@ -167,7 +167,7 @@ fn tiles(context: &Context, view: &SourceView) -> Markup {
     }
     let counts = view.counts;
     let verified = if view.verifies { "Verified" } else { "Accepted" };
-    let last_seen = view.last_seen.map(|at| parts::time(at, context.now));
+    let last_seen = view.last_seen.map(|at| parts::dated(at, context.now));
     html! {
         div.tiles {
             (tile("Last seen", &last_seen.unwrap_or_else(|| html! { "–" }), "the last request of its sender"))
@@ -184,7 +184,7 @@ fn tiles_of_other(context: &Context, other: &Other) -> Markup {
     if context.caller.has_limited_routes() {
         return parts::nothing();
     }
-    let last_seen = other.last_seen.map(|at| parts::time(at, context.now));
+    let last_seen = other.last_seen.map(|at| parts::dated(at, context.now));
     html! {
         div.tiles {
             (tile("Last seen", &last_seen.unwrap_or_else(|| html! { "–" }), "the last webhook, since the start"))

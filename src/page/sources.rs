@@ -221,5 +221,5 @@ fn row_of_other(context: &Context, source: &Source, other: &Other, has_numbers: 
 }
 
 fn last_seen(context: &Context, at: Option<Timestamp>) -> Markup {
-    html! { @if let Some(at) = at { (parts::time(at, context.now)) } @else { span.muted { "not yet" } } }
+    html! { @if let Some(at) = at { (parts::dated(at, context.now)) } @else { span.muted { "not yet" } } }
 }

@@ -183,7 +183,7 @@ fn row(context: &Context, webhook: &WebhookStatus) -> Markup {
                 (number(jobs.iter().map(|job| u64::from(job.attempt_count)).sum()))
             }
             td data-label="Last error" { @if let Some(error) = webhook.last_error() { (cut(error, ERROR_CHARS)) } }
-            td.nowrap data-label="Accepted" { (parts::time(webhook.accepted_at, context.now)) }
+            td.nowrap data-label="Accepted" { (parts::dated(webhook.accepted_at, context.now)) }
             td { (retry_in_list(context, webhook)) }
         }
     }

@@ -3,10 +3,19 @@
 const find = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-// Times, in the same words as in parts/time.rs.
+// Times, in the same words as in parts/time.rs, and by the clock of the server: that of this machine may be wrong.
+
+// Milliseconds by which the clock of this machine is ahead.
+let ahead = 0;
+
+// Takes the time of the server from a document that has just come.
+function setClock(root) {
+  const time = find('footer time', root);
+  if (time) ahead = Date.now() - Date.parse(time.dateTime);
+}
 
 function ago(at) {
-  const seconds = Math.trunc((Date.now() - at) / 1000);
+  const seconds = Math.trunc((Date.now() - ahead - at) / 1000);
   const distance = Math.abs(seconds);
   if (distance === 0) return 'now';
   const text = distance < 60 ? `${distance} s`
@@ -103,6 +112,7 @@ function renewed(fresh) {
 }
 
 function update(fresh) {
+  setClock(fresh);
   for (const [element, other] of renewed(fresh)) {
     const { live } = element.dataset;
     if (live === 'list') updateList(element, other, fresh);
@@ -345,6 +355,7 @@ if (find('[data-once]')) {
 }
 
 if (location.hash === '#find') document.getElementById('find')?.focus();
+setClock(document);
 adorn(document);
 setInterval(() => showTimes(document), 1000);
 start();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-/// A time, relative to now; the absolute time is its title.
+/// A time, relative to now. The absolute time is its title, which touch and keys do not reach.
 pub(crate) fn time(at: Timestamp, now: Timestamp) -> Markup {
     html! { time datetime=(maud::display(at)) title=(absolute(at)) data-ago { (ago(at, now)) } }
 }
@@ -11,6 +11,16 @@ pub(crate) fn time(at: Timestamp, now: Timestamp) -> Markup {
 /// A time, absolute and relative.
 pub(crate) fn moment(at: Timestamp, now: Timestamp) -> Markup {
     html! { span.nowrap { (absolute(at)) } " " span.muted { "(" (time(at, now)) ")" } }
+}
+
+/// A time in a cell of a table: relative, and below that absolute, to the second.
+pub(crate) fn dated(at: Timestamp, now: Timestamp) -> Markup {
+    html! { (time(at, now)) br; span.small.muted { (to_second(at)) } }
+}
+
+/// A time in a sentence: absolute, to the second.
+pub(crate) fn to_second(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// A duration of seconds, in one or two units.
@@ -71,7 +81,10 @@ mod tests {
         let now = "2026-03-01T12:00:00Z".parse::<Timestamp>().expect("a time");
         let expected = "<time datetime=\"2026-03-01T11:59:57.5Z\" title=\"2026-03-01 11:59:57.500 UTC\" data-ago>\
             2 s ago</time>";
-        assert_eq!(time(now - SignedDuration::from_millis(2_500), now).0, expected);
+        let at = now - SignedDuration::from_millis(2_500);
+        assert_eq!(time(at, now).0, expected);
+        let below = "<br><span class=\"small muted\">2026-03-01 11:59:57 UTC</span>";
+        assert_eq!(dated(at, now).0, format!("{expected}{below}"));
         let at = |seconds: i64| ago(now - SignedDuration::from_secs(seconds), now);
         assert_eq!(
             [0, 59, 60, 3_599, 7_200, 172_800, -30, -3_600].map(at),

@@ -68,7 +68,7 @@ fn by_cause(context: &Context, rejections: &[Rejection]) -> Markup {
                         tr {
                             td.main { (parts::badge(Tone::Bad, group.word)) }
                             td.num data-label="Requests" { (number(group.count)) }
-                            td.nowrap data-label="Last" { (parts::time(group.newest.at, context.now)) }
+                            td.nowrap data-label="Last" { (parts::dated(group.newest.at, context.now)) }
                             td {
                                 @if let Some(advice) = advice(group.newest) { (advice) } @else { (detail(group.newest)) }
                             }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::by_hand::buttons_of_job;
 use crate::domain::job::Status;
 use crate::page::context::Context;
-use crate::page::parts::{self, cut, status, time};
+use crate::page::parts::{self, cut, moment, status};
 use crate::service::view::{JobView, WebhookView};
 
 /// How many characters of the last error are shown here. The timeline has more.
@@ -61,7 +61,7 @@ fn how_far(context: &Context, job: &JobView) -> Markup {
         @if !job.status.is_final() && job.max_attempts > 0 { " of at most " (job.max_attempts) }
         @if job.run > 1 { " · run " (job.run) }
         @if let Some(due) = job.next_attempt_at {
-            " · " @if due > context.now { "next attempt " } @else { "due " } (time(due, context.now))
+            " · " @if due > context.now { "next attempt " } @else { "due " } (moment(due, context.now))
         }
         @if job.status == Status::Processing { " · an attempt is running" }
     }

@@ -55,7 +55,7 @@ await withPage({}, async (page) => {
   const shared = await page.context().newPage();
   await shared.goto(page.url());
   await rows(shared, "last").waitFor();
-  const keys = (list) => list.locator("#rows tr .small.muted").allTextContents();
+  const keys = (list) => list.locator("#rows td.main .muted").allTextContents();
   assert.deepEqual(await keys(shared), await keys(page));
 });
 
@@ -73,7 +73,7 @@ await withPage({}, async (page) => {
 // “Older” goes on from the last row that is shown, also if it was not there at first.
 await withPage({}, async (page) => {
   const older = page.getByRole("link", { name: "Older" });
-  const keys = () => page.locator("#rows tr .small.muted").allTextContents();
+  const keys = () => page.locator("#rows td.main .muted").allTextContents();
   await page.goto(`${url}/webhooks?event_type=order.shipped&page_size=3`);
   await page.getByText("No webhook matches.").waitFor();
   assert.equal(await older.count(), 0);
@@ -117,6 +117,19 @@ await withPage({}, async (page) => {
     await titled(page, "completed");
   });
 });
+
+// Times are relative to the clock of the server, also if that of the browser is wrong.
+for (const [clock, ahead] of [["slow", -120_000], ["fast", 120_000]]) {
+  await withPage({}, async (page) => {
+    const secondsAgo = (key) => rows(page, key).locator("time", { hasText: /^[1-9]\d? s ago$/ }).waitFor();
+    await page.clock.install({ time: Date.now() + ahead });
+    await submit(`${clock}-1`, `order.${clock}`);
+    await page.goto(`${url}/webhooks?event_type=order.${clock}`);
+    await secondsAgo(`${clock}-1`);
+    await submit(`${clock}-2`, `order.${clock}`);
+    await secondsAgo(`${clock}-2`);
+  });
+}
 
 // A view that cannot be told of changes does not say that it is live.
 const refused = /console: Failed to load resource: net::ERR_CONNECTION_REFUSED /;

@@ -61,7 +61,7 @@ async fn dead_letters_are_grouped_by_route_and_error(#[values(Sqlite, Postgres)]
     let rows = rows(&page.text);
     assert_eq!(rows.len(), 3, "{}", page.text);
     for (row, texts) in rows.iter().zip([
-        ["no order 4711 in &lt;table&gt;", "orders", ">2</td>", "4 min ago", "1 min ago"],
+        ["no order 4711 in &lt;table&gt;", "orders", ">2</td>", "4 min ago", ">2026-03-01 12:03:00 UTC<"],
         ["no order 18 in &lt;table&gt;", "invoices", ">1</td>", "2 min ago", "2 min ago"],
         ["the target answered 503", "orders", ">1</td>", "3 min ago", "3 min ago"],
     ]) {

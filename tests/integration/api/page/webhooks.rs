@@ -94,6 +94,8 @@ async fn a_row_says_what_came_what_became_of_it_and_why() {
         "audit",
         "no such order",
         "1 min ago",
+        // Touch and keys do not reach a title.
+        ">2026-03-01 12:00:00 UTC<",
     ] {
         assert!(row.contains(text), "{text}: {row}");
     }

@@ -49,8 +49,8 @@ async fn a_refused_request_is_shown_with_its_cause_and_what_to_do() {
     let page = browser.get("/sources/crm").await;
     let text = words(&page.text);
     for expected in [
-        "MALFORMED_WEBHOOK 1 now The request is verified, but its webhooks cannot be read.",
-        "credentials_wrong 2 now The token or password is not one of the secrets of the source",
+        "MALFORMED_WEBHOOK 1 now 2026-03-01 12:00:00 UTC The request is verified, but its webhooks cannot be read.",
+        "credentials_wrong 2 now 2026-03-01 12:00:00 UTC The token or password is not one of the secrets of the source",
         "Each of the last 3",
         "127.0.0.1 POST, text/<b>bold, 11 bytes",
         "Not verified",
@@ -130,7 +130,8 @@ async fn sources_without_a_section_are_listed_if_they_are_known() {
     let browser = Browser::of(&hookbox);
     assert_eq!(hookbox.rest.post("/v1/pause?source=hookbox&reason=too%20loud").await.status, 200);
     let list = browser.get("/sources").await;
-    assert!(row(&list, "/sources/hookbox").contains("by anonymous: too loud"), "{}", list.text);
+    let paused = "since 2026-03-01 12:00:00 UTC, by anonymous: too loud";
+    assert!(row(&list, "/sources/hookbox").contains(paused), "{}", list.text);
     assert!(row(&list, "/sources/default").contains("running"), "{}", list.text);
     let default = words(&browser.get("/sources/default").await.text);
     assert!(default.contains("The settings have no section for this source."), "{default}");
