@@ -44,7 +44,7 @@ pub(crate) use self::interrupted::DEAD_LETTERED;
 pub use self::list::{ListQuery, Page, Seen};
 pub use self::pulled::{LeasedJob, Wanted};
 pub(crate) use self::replays::not_found as replay_not_found;
-pub use self::replays::{NewReplay, Replay, ReplayFilter, ReplayStep, Replays};
+pub use self::replays::{CancelledReplay, NewReplay, Replay, ReplayFilter, ReplayStep, Replays};
 pub use self::types::{
     Accepted, BatchError, Claim, ClaimedJob, Claims, Finish, Moved, NOTHING_LEASED_PAUSE, NewPause, Pause,
     PauseTarget, Probe, Purged, QueueStats, StatusCounts, StoreStats, Submission, TrippedBreaker,

@@ -13,7 +13,9 @@ use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
 use crate::domain::replay::ReplayState;
 use crate::domain::route::Rate;
-use crate::store::{ActionTarget, NewReplay, Replay, ReplayFilter, ReplayStep, replay_not_found};
+use crate::store::{
+    ActionTarget, CancelledReplay, NewReplay, Replay, ReplayFilter, ReplayStep, replay_not_found,
+};
 use crate::telemetry::repeated::Repeated;
 use crate::telemetry::tasks::restarted;
 
@@ -131,7 +133,10 @@ impl Service {
         let filter = self.replay(number).await?.filter;
         let service = self.clone();
         let cancelling = to_its_end(async move {
-            let replay = service.store.cancel_replay(number).await?;
+            let CancelledReplay { replay, changed } = service.store.cancel_replay(number).await?;
+            if !changed {
+                return Ok(replay);
+            }
             tracing::info!(actor = service.caller.name(), replay = number, "a replay is cancelled");
             let target = ActionTarget {
                 replay: Some(number),

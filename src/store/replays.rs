@@ -77,6 +77,15 @@ pub struct Replay {
     pub ended_at: Option<Timestamp>,
 }
 
+/// A replay after it was to be cancelled.
+#[derive(Clone, Debug)]
+pub struct CancelledReplay {
+    /// The replay.
+    pub replay: Replay,
+    /// Whether the call has cancelled it; false if it was cancelled before.
+    pub changed: bool,
+}
+
 /// The result of one step of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayStep {
@@ -116,7 +125,7 @@ pub trait Replays: fmt::Debug + Send + Sync {
 
     /// Ends the running replay with this number. What it has restarted runs. Cancelling a cancelled replay changes
     /// nothing. Errors: `ReplayNotFound`; `WrongStatus` if it is completed.
-    async fn cancel_replay(&self, number: u64) -> Result<Replay>;
+    async fn cancel_replay(&self, number: u64) -> Result<CancelledReplay>;
 
     /// Returns a replay. Errors: `ReplayNotFound`.
     async fn replay(&self, number: u64) -> Result<Replay>;

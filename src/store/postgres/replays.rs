@@ -24,7 +24,7 @@ use crate::domain::route::RouteName;
 use crate::domain::webhook::WebhookStatus;
 use crate::store::replays::{StoredReplay, already_running, check_cancellable, not_found};
 use crate::store::statement::statement;
-use crate::store::{NewReplay, Replay, ReplayStep, Replays};
+use crate::store::{CancelledReplay, NewReplay, Replay, ReplayStep, Replays};
 
 #[async_trait]
 impl Replays for PostgresStore {
@@ -40,7 +40,7 @@ impl Replays for PostgresStore {
         self.run(async move |shared| replay_step::step(&shared, jobs).await).await
     }
 
-    async fn cancel_replay(&self, number: u64) -> Result<Replay> {
+    async fn cancel_replay(&self, number: u64) -> Result<CancelledReplay> {
         self.run(async move |shared| cancel(&shared, number).await).await
     }
 
@@ -203,13 +203,13 @@ pub(super) async fn running(connection: &mut AsyncPgConnection) -> QueryResult<O
     running.select(replays::number).first(connection).await.optional()
 }
 
-async fn cancel(shared: &Shared, number: u64) -> Result<Replay> {
+async fn cancel(shared: &Shared, number: u64) -> Result<CancelledReplay> {
     let now = pg_time(shared.now());
     let mut connection = shared.asking.get().await.map_err(refused)?;
     let cancelling = answer(async {
         let is_it = replays::number.eq(number.cast_signed());
         let running = replays::table.filter(is_it.and(replays::state.eq(ReplayState::Running as i16)));
-        diesel::update(running)
+        let cancelled = diesel::update(running)
             .set((
                 replays::state.eq(ReplayState::Cancelled as i16),
                 replays::waits_for.eq(None::<String>),
@@ -217,11 +217,13 @@ async fn cancel(shared: &Shared, number: u64) -> Result<Replay> {
             ))
             .execute(&mut *connection)
             .await?;
-        find(&mut connection, number).await
+        Ok((find(&mut connection, number).await?, cancelled > 0))
     });
     let cancelling = cancelling.await;
-    let replay = connection.release(cancelling).map_err(refused)?.ok_or_else(|| not_found(number))?;
-    check_cancellable(&replay).map(|()| replay)
+    let (replay, changed) = connection.release(cancelling).map_err(refused)?;
+    let replay = replay.ok_or_else(|| not_found(number))?;
+    check_cancellable(&replay)?;
+    Ok(CancelledReplay { replay, changed })
 }
 
 async fn find(connection: &mut AsyncPgConnection, number: u64) -> QueryResult<Option<Replay>> {

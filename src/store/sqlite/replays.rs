@@ -15,7 +15,7 @@ use crate::domain::replay::{ReplayCounts, ReplayState, WaitsFor};
 use crate::domain::route::RouteName;
 use crate::domain::webhook::WebhookStatus;
 use crate::store::replays::{StoredReplay, already_running, check_cancellable, not_found};
-use crate::store::{NewReplay, Replay, ReplayStep, Replays};
+use crate::store::{CancelledReplay, NewReplay, Replay, ReplayStep, Replays};
 
 #[async_trait]
 impl Replays for SqliteStore {
@@ -32,7 +32,7 @@ impl Replays for SqliteStore {
         replay_step::step(self, jobs).await
     }
 
-    async fn cancel_replay(&self, number: u64) -> Result<Replay> {
+    async fn cancel_replay(&self, number: u64) -> Result<CancelledReplay> {
         self.writer.run(move |transaction| cancel(transaction, number)).await
     }
 
@@ -196,12 +196,12 @@ fn places(connection: &mut SqliteConnection, new: &NewReplay) -> QueryResult<(i6
     Ok((first.unwrap_or(ends_at).min(ends_at), ends_at))
 }
 
-fn cancel(transaction: &mut Transaction<'_>, number: u64) -> std::result::Result<Replay, Refusal> {
+fn cancel(transaction: &mut Transaction<'_>, number: u64) -> std::result::Result<CancelledReplay, Refusal> {
     let connection = &mut *transaction.connection;
     let Some(replay) = find(connection, number)? else { return Err(not_found(number).into()) };
     check_cancellable(&replay)?;
     if replay.state == ReplayState::Cancelled {
-        return Ok(replay);
+        return Ok(CancelledReplay { replay, changed: false });
     }
     let now = transaction.context.clock.now().as_millisecond();
     let cancelled = diesel::update(replays::table.find(number.cast_signed()))
@@ -212,7 +212,7 @@ fn cancel(transaction: &mut Transaction<'_>, number: u64) -> std::result::Result
         ))
         .returning(ReplayRow::as_returning())
         .get_result(connection)?;
-    Ok(cancelled.into_replay()?)
+    Ok(CancelledReplay { replay: cancelled.into_replay()?, changed: true })
 }
 
 fn find(connection: &mut SqliteConnection, number: u64) -> QueryResult<Option<Replay>> {

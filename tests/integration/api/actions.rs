@@ -100,6 +100,8 @@ async fn whatever_an_operator_changes_is_recorded(
     anna.does(Act::CancelJobs("old"), "11").await;
     anna.does(Act::StartReplay("orders"), "12").await;
     anna.does(Act::CancelReplay(1), "13").await;
+    // Answered, but not recorded: it changes nothing.
+    anna.does(Act::CancelReplay(1), "14").await;
 
     let action = |action: &str, reason: &str, members: Value| {
         let mut all = json!({

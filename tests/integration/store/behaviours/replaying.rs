@@ -190,13 +190,16 @@ pub(crate) async fn a_cancelled_replay_stops_and_what_it_restarted_runs<H: Harne
     inbox.step_replay(1).await.expect("steps");
     inbox.advance(seconds(1));
     let cancelled = inbox.cancel_replay(number).await.expect("cancels");
+    assert!(cancelled.changed);
+    let cancelled = cancelled.replay;
     assert_eq!((cancelled.state, cancelled.ended_at), (ReplayState::Cancelled, Some(inbox.now())));
     assert_eq!(inbox.step_replay(1).await.expect("answers"), ReplayStep::Idle);
     let runs = join_all(ids.iter().map(|id| run_of(&inbox, *id))).await;
     assert_eq!(runs, [2, 1, 1]);
     inbox.advance(seconds(1));
     let again = inbox.cancel_replay(number).await.expect("answers");
-    assert_eq!((again.state, again.ended_at), (cancelled.state, cancelled.ended_at));
+    assert!(!again.changed);
+    assert_eq!((again.replay.state, again.replay.ended_at), (cancelled.state, cancelled.ended_at));
 
     inbox.claim_one().await;
     let second = replayed(&inbox, new(everything())).await;
