@@ -133,7 +133,7 @@ impl Follower {
             return *found;
         }
         let moment = if limited.is_some() { 0 } else { service.metrics().history().moment() };
-        let found = digest(service, moment).await;
+        let found = digest(service, caller, moment).await;
         let looked_at = clock.monotonic();
         *shared.live.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = looked_at;
         seen.insert(limited, (looked_at, found));
@@ -141,9 +141,9 @@ impl Follower {
     }
 }
 
-/// A digest of the numbers, the states, the newest replay and the newest action that the caller of the service sees, and
-/// of `moment`.
-async fn digest(service: &Service, moment: u64) -> u64 {
+/// A digest of the numbers, the states, the newest replay and the newest action that `caller`, on whose behalf `service`
+/// looks, sees, and of `moment`.
+async fn digest(service: &Service, caller: &Caller, moment: u64) -> u64 {
     let mut digest = DefaultHasher::new();
     moment.hash(&mut digest);
     // If the store cannot be read, that is what there is to see.
@@ -158,6 +158,10 @@ async fn digest(service: &Service, moment: u64) -> u64 {
         for pause in &stats.pauses {
             (pause.target.to_string(), &pause.actor, &pause.reason).hash(&mut digest);
         }
+    }
+    // The numbers of a limited caller lack webhooks without jobs. They belong to no route.
+    if caller.has_limited_sources() && !caller.has_limited_routes() {
+        service.newest_in([Status::Filtered, Status::Quarantined]).await.hash(&mut digest);
     }
     // At most one runs, which is the newest.
     for replay in service.replays(None, 1).await.unwrap_or_default().replays {

@@ -87,10 +87,13 @@ fn tiles(context: &Context, stats: &Stats) -> Markup {
             context, "/dead-letters", "Dead letters", &of(Status::DeadLettered),
             "to be retried or given up"
         ))
-        (linked(
-            context, "/webhooks?status=quarantined", "Quarantine", &of(Status::Quarantined),
-            "not verified, to be released or discarded"
-        ))
+        // A limited caller has no number of it.
+        @if !context.caller.is_limited() {
+            (linked(
+                context, "/webhooks?status=quarantined", "Quarantine", &of(Status::Quarantined),
+                "not verified, to be released or discarded"
+            ))
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::domain::attempt::AttemptWindow;
 use crate::domain::content_type::ContentType;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
+use crate::domain::job::Status;
 use crate::domain::webhook::{WebhookName, WebhookStatus};
 use crate::store::{ListQuery, Page};
 
@@ -68,6 +69,15 @@ impl Service {
         page.webhooks.retain_mut(|webhook| self.sees(webhook));
         let webhooks = page.webhooks.into_iter().map(|webhook| self.arranged(webhook)).collect();
         Ok(Page { webhooks, ..page })
+    }
+
+    /// The newest webhook in one of these statuses that the caller sees, so far as one page of a list finds it; none also
+    /// if the store cannot be read. Statistics do not count webhooks without jobs by source, so this tells a caller who
+    /// is limited to sources whether there are some.
+    pub async fn newest_in(&self, statuses: impl IntoIterator<Item = Status>) -> Option<WebhookId> {
+        let query = ListQuery { statuses: statuses.into_iter().collect(), limit: 1, ..ListQuery::default() };
+        let page = self.list(query).await.ok()?;
+        page.webhooks.first().map(|webhook| webhook.id)
     }
 
     /// Sends the current status, then the status after every change of any job, until all jobs are final. A webhook in

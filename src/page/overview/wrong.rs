@@ -36,6 +36,7 @@ pub(super) async fn now(context: &Context, stats: &Result<Stats>) -> Vec<Wrong> 
     match stats {
         Ok(stats) => {
             wrong.extend(numbers::of_jobs(context, stats));
+            wrong.extend(numbers::in_quarantine(context, stats).await);
             let recent = routes_seen(&context.caller, context.service.metrics().history().routes());
             for route in &stats.routes {
                 let recent = recent.iter().find(|(name, _)| *name == route.route);

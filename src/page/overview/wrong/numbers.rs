@@ -13,7 +13,7 @@ const DUE_WARNING_SECONDS: f64 = 60.0;
 /// From when on it is bad.
 const DUE_BAD_SECONDS: f64 = 600.0;
 
-/// The backlog, jobs that are due for long, and webhooks in quarantine.
+/// The backlog, and jobs that are due for long.
 pub(super) fn of_jobs(context: &Context, stats: &Stats) -> Vec<Wrong> {
     let mut wrong = Vec::new();
     let (backlog, levels) = (stats.counts.unfinished(), context.shared.pages.backlog);
@@ -37,17 +37,26 @@ pub(super) fn of_jobs(context: &Context, stats: &Stats) -> Vec<Wrong> {
             slowest.map_or_else(|| "/routes".to_owned(), |slowest| format!("/routes/{}", slowest.route));
         wrong.push(Wrong::new(tone, text).see(path, "Look at its route"));
     }
-    let quarantined = stats.counts.of(Status::Quarantined);
-    if quarantined > 0 {
-        let text = if quarantined == 1 {
-            "1 webhook is in quarantine, because it was not verified.".to_owned()
-        } else {
-            format!("{} webhooks are in quarantine, because they were not verified.", number(quarantined))
-        };
-        let path = "/webhooks?status=quarantined";
-        wrong.push(Wrong::new(Tone::Warning, text).see(path, "Release or discard"));
-    }
     wrong
+}
+
+/// Webhooks in quarantine. A limited caller has no number of them, but may see some.
+pub(super) async fn in_quarantine(context: &Context, stats: &Stats) -> Option<Wrong> {
+    let text = match stats.counts.of(Status::Quarantined) {
+        0 if !may_see_more(context) => return None,
+        0 => {
+            context.service.newest_in([Status::Quarantined]).await?;
+            "Webhooks are in quarantine, because they were not verified.".to_owned()
+        }
+        1 => "1 webhook is in quarantine, because it was not verified.".to_owned(),
+        all => format!("{} webhooks are in quarantine, because they were not verified.", number(all)),
+    };
+    Some(Wrong::new(Tone::Warning, text).see("/webhooks?status=quarantined", "Release or discard"))
+}
+
+/// Whether the caller may see webhooks without jobs that the numbers lack. Such a webhook belongs to no route.
+fn may_see_more(context: &Context) -> bool {
+    context.caller.has_limited_sources() && !context.caller.has_limited_routes()
 }
 
 /// The dead letters of a route. `recent` is how many of its jobs became one in the last 60 minutes.

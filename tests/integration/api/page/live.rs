@@ -58,6 +58,42 @@ async fn a_browser_is_told_of_a_replay_also_if_its_token_is_limited() {
 }
 
 #[tokio::test]
+async fn a_browser_is_told_of_the_quarantine_of_the_sources_that_its_token_sees() {
+    let source = |name: &str| {
+        format!(
+            r#"
+            [sources.{name}]
+            verify = {{ token = "plain", header = "X-Token" }}
+            secrets = ["the-token-of-the-sender"]
+            key = {{ header = "X-Id" }}
+            unverified = "quarantine"
+            "#
+        )
+    };
+    let limited = token("reader", "roles = [\"read\"]\nsources = [\"shop\"]");
+    let settings = [source("shop"), source("erp"), token("operator", EVERY_ROLE), limited].concat();
+    let hookbox = Hookbox::with_routes(Sqlite, &settings);
+    let send = async |source: &str| {
+        let request = hookbox.rest.request(Method::POST, &format!("/v1/sources/{source}/webhooks"));
+        let request = request.header("X-Token", "another").header("X-Id", "evt-001");
+        let answer = Answer::of(request.body("{}")).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+    };
+    let reader = Browser::logged_in(&hookbox, "reader").await;
+    send("erp").await;
+    let page = reader.get("/").await.text;
+    assert!(page.contains("Nothing is wrong.") && !page.contains("Quarantine"), "{page}");
+
+    let (stream, _) = next(&hookbox, stream(&reader).await).await;
+    send("shop").await;
+    let (_, told) = next(&hookbox, stream).await;
+    assert!(told.as_deref().is_some_and(|told| told.starts_with(CHANGE)), "{told:?}");
+    let page = reader.get("/").await.text;
+    assert!(page.contains("Webhooks are in quarantine, because they were not verified."), "{page}");
+    assert!(!page.contains("Nothing is wrong."), "{page}");
+}
+
+#[tokio::test]
 async fn a_browser_is_told_of_a_run_that_began_and_ended_between_two_looks() {
     let limited = token("reader", "roles = [\"read\"]\nsources = [\"default\"]");
     let hookbox = Hookbox::with_routes(Sqlite, &[token("operator", EVERY_ROLE), limited].concat());
