@@ -139,6 +139,8 @@ pub struct WebhookDetail {
 pub struct JobDetail {
     /// The number of the current run: 1 at first, and one more with every retry by hand and every replay.
     pub run: u32,
+    /// The number of the replay that began the current run; none for the first run, and for one that was begun by hand.
+    pub replay: Option<u64>,
     /// How many attempts do not count against the policy: the attempts of earlier runs, and attempts that
     /// were stopped.
     pub uncounted_attempts: u32,

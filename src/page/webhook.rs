@@ -9,6 +9,7 @@ mod edit;
 mod hex;
 mod jobs;
 mod payload;
+mod replay;
 mod timeline;
 mod tree;
 
@@ -117,6 +118,7 @@ async fn view(context: &Context, webhook: &WebhookView, asked: &Asked, visibilit
         ActionQuery { webhook: Some(webhook.status.id), limit: MAX_ACTIONS, ..ActionQuery::default() };
     // Without them, the rest is still worth showing.
     let actions: ActionPage = context.service.actions(query).await.unwrap_or_default();
+    let replays = replay::replays(context, webhook).await;
     let body = body::section(context, webhook, asked, visibility).await;
     let difference =
         if visibility.is_hidden() { parts::nothing() } else { difference::section(context, webhook).await };
@@ -136,7 +138,7 @@ async fn view(context: &Context, webhook: &WebhookView, asked: &Asked, visibilit
         div.cols {
             div id="state" data-live[is_live] {
                 (jobs::section(context, webhook))
-                (timeline::section(context, webhook, &actions, asked, visibility))
+                (timeline::section(context, webhook, &actions, &replays, asked, visibility))
             }
             div {
                 (body)

@@ -69,6 +69,8 @@ pub struct JobView {
     pub result: Option<String>,
     /// The number of the current run: 1 at first, and one more with every retry by hand and every replay.
     pub run: u32,
+    /// The number of the replay that began the current run; none for the first run, and for one that was begun by hand.
+    pub replay: Option<u64>,
     /// The attempts that have ended, oldest first, so far as they were asked for.
     pub attempts: Vec<AttemptRecord>,
     /// Why the last attempt failed or was interrupted; none unless the job is retrying or dead-lettered.
@@ -97,6 +99,7 @@ impl WebhookView {
                 completed_at: detail.completed_at,
                 result: detail.result,
                 run: detail.run,
+                replay: detail.replay,
                 attempts: detail.attempts,
                 last_error: job.last_error.clone(),
                 next_attempt_at: job.next_attempt_at,

@@ -41,7 +41,7 @@ CREATE TABLE jobs (
     webhook            uuid NOT NULL,
     queue              integer NOT NULL,
     status             smallint NOT NULL,           -- 0 pending, 1 processing, 2 retrying
-    run                integer NOT NULL,            -- 1; increased by every retry by hand
+    run                integer NOT NULL,            -- 1; increased by every retry by hand and every replay
     attempts           integer NOT NULL,            -- started so far
     uncounted_attempts integer NOT NULL,            -- of `attempts`, those that do not count against the policy
     available_at       timestamptz NOT NULL,
@@ -52,6 +52,7 @@ CREATE TABLE jobs (
     worker             text,                        -- who holds the lease or held the last one
     lane               text COLLATE "C",            -- the key of its lane; null if the job is not ordered
     position           bigint,                      -- the job's position in the lane
+    replay             bigint,                      -- the number of the replay that began the run; null if none did
     PRIMARY KEY (webhook, queue)
 ) WITH (
     -- Free space in each page makes the renewal of a lease, which changes no indexed column, a heap-only update.
@@ -119,6 +120,7 @@ CREATE TABLE finished_jobs (
     worker             text,
     -- What the handler sent and was answered, JSON; null if it sent nothing. Not jsonb, which refuses U+0000.
     delivery           text,
+    replay             bigint,                      -- as in jobs
     PRIMARY KEY (webhook, queue)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX finished_jobs_by_end ON finished_jobs (purged, status, completed_at);
@@ -152,11 +154,12 @@ CREATE VIEW job_statuses AS
            CASE WHEN status = 2 THEN (
                SELECT a.error FROM attempts a
                WHERE a.webhook = jobs.webhook AND a.queue = jobs.queue AND a.number = jobs.attempts
-           ) END AS last_error
+           ) END AS last_error, replay
     FROM jobs
     UNION ALL
     SELECT webhook, queue, status, run, attempts, uncounted_attempts, available_at, completed_at, revision,
-           NULL::timestamptz, outcome, started_at, error, result, worker, delivery, CASE WHEN status = 4 THEN error END
+           NULL::timestamptz, outcome, started_at, error, result, worker, delivery, CASE WHEN status = 4 THEN error END,
+           replay
     FROM finished_jobs;
 
 -- The number of jobs by queue and status, and of webhooks without jobs; changed in the transaction that changes

@@ -48,7 +48,7 @@ CREATE TABLE jobs (
     status             INTEGER NOT NULL, -- 0 pending, 1 processing, 2 retrying, 3 completed, 4 dead_lettered, 5 cancelled, 6 filtered, 7 quarantined
     attempts           INTEGER NOT NULL, -- started so far
     uncounted_attempts INTEGER NOT NULL, -- of `attempts`, those of earlier runs, and those stopped
-    run                INTEGER NOT NULL, -- 1; increased by every retry by hand
+    run                INTEGER NOT NULL, -- 1; increased by every retry by hand and every replay
     available_at       INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL,
     completed_at       INTEGER,          -- when the job reached a final status; null if unfinished
@@ -59,6 +59,7 @@ CREATE TABLE jobs (
     lane               TEXT,             -- the order value or null; a lane runs in the order of `webhook`
     blocks             INTEGER NOT NULL DEFAULT 0, -- 1: a dead letter that blocks its lane
     purged             INTEGER NOT NULL DEFAULT 0, -- 1: past the retention of its payload; 2: past that of its key
+    replay             INTEGER,          -- the number of the replay that began the run; null if none did
     PRIMARY KEY (webhook, queue)
 ) STRICT, WITHOUT ROWID;
 

@@ -61,6 +61,7 @@ struct Job<'a> {
     last_error: Option<String>,
     next_attempt_at: Option<String>,
     run: u32,
+    replay: Option<u64>,
     worker: Option<String>,
     lease_until: Option<String>,
 }
@@ -169,13 +170,14 @@ fn jobs(jobs: &[Job<'_>], now: Timestamp) -> Table {
         Column::cut("HANDLER", 8),
         Column::whole("STATUS"),
         Column::number("RUN"),
+        Column::number("REPLAY"),
         Column::number("ATTEMPTS"),
         Column::whole("NEXT"),
         Column::cut("WORKER", 8),
         Column::whole("LEASE ENDS"),
         Column::cut("ERROR", 20),
     ])
-    .dropping(&["WORKER", "HANDLER", "RUN", "LEASE ENDS", "ERROR", "NEXT", "ATTEMPTS"]);
+    .dropping(&["WORKER", "HANDLER", "REPLAY", "RUN", "LEASE ENDS", "ERROR", "NEXT", "ATTEMPTS"]);
     for job in jobs {
         let next = job.next_attempt_at.as_deref().map(|next| relative(next, now));
         let lease = job.lease_until.as_deref().map(|until| relative(until, now));
@@ -184,6 +186,7 @@ fn jobs(jobs: &[Job<'_>], now: Timestamp) -> Table {
             Cell::new(job.handler.as_deref().unwrap_or("gone from the settings")),
             Cell::tinted(&job.status, tint_of(&job.status)),
             Cell::new(in_run(job, job.run)),
+            Cell::new(job.replay.map(|number| number.to_string()).unwrap_or_default()),
             Cell::new(format!("{}/{}", job.attempt_count, job.max_attempts)),
             Cell::new(next.unwrap_or_default()),
             Cell::tinted(job.worker.as_deref().unwrap_or_default(), Tint::Dim),

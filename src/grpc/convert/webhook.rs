@@ -109,6 +109,7 @@ fn job(job: JobView) -> proto::Job {
         completed_at: job.completed_at.map(time),
         result_json: job.result,
         run: job.run,
+        replay: job.replay,
         attempts: job.attempts.into_iter().map(attempt).collect(),
         last_error: job.last_error,
         next_attempt_at: job.next_attempt_at.map(time),

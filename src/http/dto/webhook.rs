@@ -234,6 +234,9 @@ struct JobBody {
     result: Option<Box<RawValue>>,
     /// The number of the current run: 1 at first, and one more with every retry by hand and every replay.
     run: u32,
+    /// The number of the replay that began the current run; null for the first run, and for one that was begun by a retry
+    /// or a replay of this webhook alone.
+    replay: Option<u64>,
     /// The last 1,000 attempts of all runs, so far as they have ended, oldest first.
     attempts: Vec<AttemptBody>,
     /// Why its last attempt failed or was interrupted, cut off after 2,000 characters; null unless the job is
@@ -264,6 +267,7 @@ impl TryFrom<JobView> for JobBody {
             completed_at: job.completed_at.map(Time),
             result: raw(job.result)?,
             run: job.run,
+            replay: job.replay,
             attempts: job.attempts.into_iter().map(Into::into).collect(),
             last_error: job.last_error,
             next_attempt_at: job.next_attempt_at.map(Time),

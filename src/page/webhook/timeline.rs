@@ -1,12 +1,15 @@
 //! What happened to a webhook, in the order of time: the request, attempts with what was sent and answered, what
 //! operators did, and what is to come.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::Asked;
 use super::delivery::delivery;
 use super::payload::{Visibility, in_place_of};
+use super::replay::began;
 use crate::domain::action::ActionKind;
 use crate::domain::attempt::{AttemptRecord, AttemptWindow, Outcome};
 use crate::domain::delivery::Delivery;
@@ -14,8 +17,8 @@ use crate::domain::job::Status;
 use crate::page::context::Context;
 use crate::page::parts::{self, Shown, Tone, code, cut, duration, time};
 use crate::page::verdict::verdict;
-use crate::service::ActionPage;
 use crate::service::view::{JobView, WebhookView};
+use crate::service::{ActionPage, Replay};
 
 /// The parameter that says how many of the latest attempts of each job are left out, and the one that asks for all of the
 /// results.
@@ -44,11 +47,20 @@ struct Entry {
     what: Markup,
 }
 
+impl Entry {
+    /// The entry, and below it what else there is to say.
+    fn with(self, more: &Markup) -> Self {
+        let what = html! { (self.what) (more) };
+        Self { what, ..self }
+    }
+}
+
 /// The timeline, the oldest entry first. A page of earlier attempts has nothing else.
 pub(super) fn section(
     context: &Context,
     webhook: &WebhookView,
     actions: &ActionPage,
+    replays: &BTreeMap<u64, Replay>,
     asked: &Asked,
     visibility: Visibility,
 ) -> Markup {
@@ -58,7 +70,9 @@ pub(super) fn section(
     let without_delivery = attempts.len().saturating_sub(SHOWN_DELIVERIES);
     let attempts = attempts.into_iter().enumerate().map(|(at, (job, attempt))| {
         let sent = attempt.delivery.as_ref().filter(|_| at >= without_delivery);
-        of_attempt(context, job, attempt, sent, error_chars, visibility)
+        let is_first = first_of_run(job).is_some_and(|first| first.number == attempt.number);
+        let entry = of_attempt(context, job, attempt, sent, error_chars, visibility);
+        if is_first { entry.with(&began(context, job, replays)) } else { entry }
     });
 
     let left_out = left_out(webhook, window);
@@ -70,7 +84,10 @@ pub(super) fn section(
     if window.has_last() {
         entries.extend(of_operators(context, actions));
         let is_all = asked.is_all_results();
-        entries.extend(webhook.jobs.iter().map(|job| state(context, webhook, job, is_all, visibility)));
+        entries.extend(webhook.jobs.iter().map(|job| {
+            let entry = state(context, webhook, job, is_all, visibility);
+            if first_of_run(job).is_none() { entry.with(&began(context, job, replays)) } else { entry }
+        }));
     }
     // Stable: what happened at the same time stays in this order.
     entries.sort_by_key(|entry| entry.at);
@@ -141,6 +158,11 @@ fn attempts(webhook: &WebhookView) -> Vec<(&JobView, &AttemptRecord)> {
     }
     all.sort_by_key(|(_, attempt)| attempt.started_at);
     all
+}
+
+/// The first attempt of the page that belongs to the current run of a job.
+fn first_of_run(job: &JobView) -> Option<&AttemptRecord> {
+    job.attempts.iter().find(|attempt| attempt.run == job.run)
 }
 
 fn of_attempt(

@@ -165,9 +165,9 @@ statement! { Pg;
          RETURNING *
      ), kept AS (
          INSERT INTO finished_jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, completed_at,
-                                    revision, lease_token, lane, position)
+                                    revision, lease_token, lane, position, replay)
          SELECT webhook, queue, 5, run, attempts, uncounted_attempts, available_at, n.now, revision + 1, lease_token,
-                lane, position
+                lane, position, replay
          FROM cancelled, (SELECT ? AS now) AS n
      )
      SELECT webhook, queue, status, attempts, revision + 1, lane FROM cancelled"

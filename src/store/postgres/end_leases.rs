@@ -179,15 +179,16 @@ macro_rules! ended {
             "finished AS (
                  DELETE FROM jobs j USING e WHERE ", held!("final_webhooks", "final_queues", "final_tokens"), $condition, "
                  RETURNING ", place!(), " AS place, j.webhook, j.queue, j.run, j.attempts, j.uncounted_attempts,
-                           j.revision + 1 AS revision, j.lease_token, j.worker, j.lane, j.position
+                           j.revision + 1 AS revision, j.lease_token, j.worker, j.lane, j.position, j.replay
              ), kept AS (
                  INSERT INTO finished_jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at,
                                             completed_at, revision, lease_token, lane, position, blocks, outcome,
-                                            started_at, error, result, worker, delivery)
+                                            started_at, error, result, worker, delivery, replay)
                  SELECT webhook, queue, e.statuses[place], run, attempts, uncounted_attempts + e.uncounted[place],
                         e.available_at[place], e.finished_at[place], revision, lease_token, lane, position,
                         e.blocks[place] AND lane IS NOT NULL, e.outcomes[place], e.started_at[place],
-                        e.errors[place], e.results[place], coalesce(e.worker, finished.worker), e.deliveries[place]
+                        e.errors[place], e.results[place], coalesce(e.worker, finished.worker), e.deliveries[place],
+                        replay
                  FROM finished, e
              ), waiting AS (
                  UPDATE jobs j

@@ -104,7 +104,7 @@ async fn operate_once(
         let finished = finished.lock(connection).await?;
         let is_all = finished.len() == changing.len();
         if is_all {
-            retry::restart(connection, finished, now, &mut effects).await?;
+            retry::restart(connection, finished, None, now, &mut effects).await?;
         }
         is_all
     };

@@ -116,6 +116,7 @@ struct JobRow {
     #[diesel(embed)]
     status: JobStatusRow,
     run: i32,
+    replay: Option<i64>,
     uncounted_attempts: i32,
     lease_until: Option<PgTimestamp>,
     outcome: Option<i16>,
@@ -231,6 +232,7 @@ impl JobRow {
         }
         let detail = JobDetail {
             run: rows::count(self.run)?,
+            replay: self.replay.map(i64::cast_unsigned),
             uncounted_attempts: rows::count(self.uncounted_attempts)?,
             available_at: rows::time(self.status.available_at)?,
             completed_at: is_final.then_some(updated_at),

@@ -89,8 +89,11 @@ async fn step_once(
         chosen.jobs.into_iter().partition(|(job, _)| stored.contains(&job.webhook));
     counts.payload_gone += gone.len() as u64;
     let mut effects = Effects::default();
-    let restarted =
-        if dry_run { runnable.len() } else { restart(connection, runnable, now, &mut effects).await? };
+    let restarted = if dry_run {
+        runnable.len()
+    } else {
+        restart(connection, row.number, runnable, now, &mut effects).await?
+    };
     counts.jobs += restarted as u64;
     let next = rate.map(|rate| pg_time(next_at(next, rate, restarted, now)));
     let is_over = position >= row.ends_at;
@@ -176,6 +179,7 @@ async fn with_payload(
 /// Restarts the jobs that still have their status. Returns how many these were.
 async fn restart(
     connection: &mut AsyncPgConnection,
+    replay: i64,
     jobs: Vec<(JobId, Status)>,
     now: Timestamp,
     effects: &mut Effects,
@@ -187,7 +191,7 @@ async fn restart(
     let lanes = finished.lanes(connection).await?;
     lanes::lock_or_add(connection, lanes, now).await?;
     let finished = finished.lock(connection).await?;
-    retry::restart(connection, finished, now, effects).await
+    retry::restart(connection, finished, Some(replay), now, effects).await
 }
 
 /// Notes what a replay waits for, unless that is noted already. The replay is locked.

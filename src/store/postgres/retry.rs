@@ -117,10 +117,12 @@ impl Finished {
     }
 }
 
-/// Makes locked jobs pending, in a new run. Returns how many there were.
+/// Makes locked jobs pending, in a new run that this replay begins; without one, an operator. Returns how many there
+/// were.
 pub(super) async fn restart(
     connection: &mut AsyncPgConnection,
     finished: Vec<(Uuid, i32)>,
+    replay: Option<i64>,
     now: Timestamp,
     effects: &mut Effects,
 ) -> QueryResult<usize> {
@@ -128,7 +130,7 @@ pub(super) async fn restart(
         return Ok(0);
     }
     let (webhooks, queues) = finished.into_iter().unzip();
-    let restarting = RestartJobs { webhooks, queues, now: pg_time(now) };
+    let restarting = RestartJobs { webhooks, queues, now: pg_time(now), replay };
     let restarted = restarting.load::<RestartedRow>(connection).await?;
     let count = restarted.len();
     for row in restarted {
@@ -186,6 +188,7 @@ statement! { Pg;
         webhooks: Vec<Uuid> as Array<SqlUuid>,
         queues: Vec<i32> as Array<Integer>,
         now: PgTimestamp as Timestamptz,
+        replay: Option<i64> as Nullable<BigInt>,
     }
     returns (SqlUuid, Integer, SmallInt, Integer, BigInt, Nullable<Text>, Bool);
     "WITH given AS MATERIALIZED (
@@ -197,9 +200,10 @@ statement! { Pg;
          RETURNING *
      ), waiting AS (
          INSERT INTO jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision,
-                           lease_token, lane, position)
-         SELECT webhook, queue, 0, run + 1, attempts, attempts, n.now, n.now, revision + 1, lease_token, lane, position
-         FROM restarted, (SELECT ? AS now) AS n
+                           lease_token, lane, position, replay)
+         SELECT webhook, queue, 0, run + 1, attempts, attempts, n.now, n.now, revision + 1, lease_token, lane, position,
+                n.replay
+         FROM restarted, (SELECT ? AS now, ? AS replay) AS n
      ), told AS (
          INSERT INTO attempts (webhook, queue, number, run, outcome, started_at, finished_at, error, worker, delivery)
          SELECT webhook, queue, attempts, run, outcome, started_at, completed_at, error, worker, delivery

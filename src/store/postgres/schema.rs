@@ -41,6 +41,7 @@ diesel::table! {
         worker -> Nullable<Text>,
         lane -> Nullable<Text>,
         position -> Nullable<BigInt>,
+        replay -> Nullable<BigInt>,
     }
 }
 
@@ -76,6 +77,7 @@ diesel::table! {
         result -> Nullable<Text>,
         worker -> Nullable<Text>,
         delivery -> Nullable<Text>,
+        replay -> Nullable<BigInt>,
     }
 }
 
@@ -100,6 +102,7 @@ diesel::table! {
         worker -> Nullable<Text>,
         delivery -> Nullable<Text>,
         last_error -> Nullable<Text>,
+        replay -> Nullable<BigInt>,
     }
 }
 

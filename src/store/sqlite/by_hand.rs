@@ -30,7 +30,7 @@ pub(super) fn run_again(
     for JobStatus { queue, status, .. } in jobs {
         let job = JobId { webhook: id, queue: *queue };
         if let Some(finished) = restart::find(transaction.connection, job, *status)? {
-            restart::restart(transaction, job, &finished, now)?;
+            restart::restart(transaction, job, &finished, None, now)?;
         }
     }
     find(transaction, id)

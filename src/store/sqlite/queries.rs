@@ -149,8 +149,11 @@ statement! { Sqlite;
     struct SelectDetails {
         webhook: i64 as BigInt,
     }
-    returns (BigInt, BigInt, BigInt, BigInt, Nullable<BigInt>, Nullable<BigInt>, Nullable<Text>, Nullable<Text>);
-    "SELECT j.queue, j.run, j.uncounted_attempts, j.available_at, j.completed_at, j.lease_until, j.worker,
+    returns (
+        BigInt, BigInt, Nullable<BigInt>, BigInt, BigInt, Nullable<BigInt>, Nullable<BigInt>, Nullable<Text>,
+        Nullable<Text>,
+    );
+    "SELECT j.queue, j.run, j.replay, j.uncounted_attempts, j.available_at, j.completed_at, j.lease_until, j.worker,
             CASE WHEN j.status = 3 THEN (
                 SELECT a.result FROM attempts a
                 WHERE a.webhook = j.webhook AND a.queue = j.queue AND a.number = j.attempts

@@ -156,7 +156,7 @@ fn advance(transaction: &mut Transaction<'_>, step: &Jobs) -> std::result::Resul
     for (job, status) in &chosen.jobs {
         match restart::find(transaction.connection, *job, *status)? {
             Some(finished) if finished.has_payload => {
-                restart::restart(transaction, *job, &finished, now)?;
+                restart::restart(transaction, *job, &finished, Some(row.number), now)?;
                 restarted += 1;
             }
             Some(_) => counts.payload_gone += 1,

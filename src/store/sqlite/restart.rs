@@ -33,17 +33,18 @@ pub(super) fn find(
     Ok(found.filter(|found| found.status == status as i64))
 }
 
-/// Makes a finished job pending, in a new run.
+/// Makes a finished job pending, in a new run that this replay begins; without one, an operator.
 pub(super) fn restart(
     transaction: &mut Transaction<'_>,
     job: JobId,
     finished: &FinishedJob,
+    replay: Option<i64>,
     now: Timestamp,
 ) -> QueryResult<()> {
     let (webhook, queue) = key_of(job);
     let now_ms = now.as_millisecond();
-    let (revision, attempts) = RestartJob { available_at: now_ms, updated_at: now_ms, webhook, queue }
-        .get_result::<(i64, i64)>(transaction.connection)?;
+    let restarting = RestartJob { replay, available_at: now_ms, updated_at: now_ms, webhook, queue };
+    let (revision, attempts) = restarting.get_result::<(i64, i64)>(transaction.connection)?;
     let change = JobChange {
         job,
         status: Status::Pending,
@@ -75,14 +76,15 @@ statement! { Sqlite;
 
 statement! { Sqlite;
     struct RestartJob {
+        replay: Option<i64> as Nullable<BigInt>,
         available_at: i64 as BigInt,
         updated_at: i64 as BigInt,
         webhook: i64 as BigInt,
         queue: i64 as BigInt,
     }
     returns (BigInt, BigInt);
-    "UPDATE jobs SET status = 0, uncounted_attempts = attempts, run = run + 1, available_at = ?, updated_at = ?,
-            completed_at = NULL, blocks = 0, purged = 0, revision = revision + 1
+    "UPDATE jobs SET status = 0, uncounted_attempts = attempts, run = run + 1, replay = ?, available_at = ?,
+            updated_at = ?, completed_at = NULL, blocks = 0, purged = 0, revision = revision + 1
      WHERE webhook = ? AND queue = ?
      RETURNING revision, attempts"
 }

@@ -65,6 +65,7 @@ pub(super) struct JobRow {
 pub(super) struct DetailRow {
     pub(super) queue: i64,
     run: i64,
+    replay: Option<i64>,
     uncounted_attempts: i64,
     available_at: i64,
     completed_at: Option<i64>,
@@ -171,6 +172,7 @@ impl DetailRow {
         let until = self.lease_until.map(time).transpose()?;
         Ok(JobDetail {
             run: count(self.run)?,
+            replay: self.replay.map(i64::cast_unsigned),
             uncounted_attempts: count(self.uncounted_attempts)?,
             available_at: time(self.available_at)?,
             completed_at: self.completed_at.map(time).transpose()?,

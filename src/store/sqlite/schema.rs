@@ -51,6 +51,7 @@ diesel::table! {
         lane -> Nullable<Text>,
         blocks -> Bool,
         purged -> BigInt,
+        replay -> Nullable<BigInt>,
     }
 }
 
@@ -256,7 +257,7 @@ mod tests {
             idempotency_keys: name webhook;
             queues: id route source;
             jobs: webhook queue status attempts uncounted_attempts run available_at updated_at completed_at
-                revision lease_token lease_until worker lane blocks purged;
+                revision lease_token lease_until worker lane blocks purged replay;
             lanes: queue lane state available_at;
             attempts: webhook queue number run outcome started_at finished_at error result worker delivery;
             pauses: scope name since actor reason;

@@ -68,6 +68,8 @@ pub(in crate::store) struct StoredJob {
     pub(in crate::store) queue: QueueId,
     pub(in crate::store) status: Status,
     pub(in crate::store) run: u32,
+    /// The number of the replay that began the run.
+    pub(in crate::store) replay: Option<i64>,
     pub(in crate::store) attempts: u32,
     pub(in crate::store) uncounted_attempts: u32,
     pub(in crate::store) available_at: Timestamp,

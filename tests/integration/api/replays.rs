@@ -112,9 +112,11 @@ async fn a_replay_runs_finished_jobs_again_in_new_runs(#[values(Sqlite, Postgres
     for id in done.iter().chain([&dead]) {
         let webhook = hookbox.wait_for(id, "completed").await;
         assert_eq!((&webhook["jobs"][0]["run"], &webhook["attempt_count"]), (&json!(2), &json!(2)));
+        assert_eq!(webhook["jobs"][0]["replay"], 1);
     }
     let busy = hookbox.wait_for(&busy, "completed").await;
     assert_eq!((&busy["jobs"][0]["run"], &busy["attempt_count"]), (&json!(1), &json!(1)));
+    assert_eq!(busy["jobs"][0]["replay"], Value::Null);
 }
 
 #[rstest]

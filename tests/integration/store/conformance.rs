@@ -240,6 +240,7 @@ macro_rules! conformance {
                 ]
                 replaying: [
                     finished_jobs_run_again_and_keep_their_history
+                    a_job_names_the_replay_that_began_its_run
                     the_oldest_webhooks_come_first_step_by_step
                     a_replay_goes_on_after_a_crash_and_restarts_each_job_once
                     concurrent_steps_restart_each_job_once

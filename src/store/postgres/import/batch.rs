@@ -106,6 +106,7 @@ async fn insert_jobs(connection: &mut AsyncPgConnection, all: &[Moving<'_>]) -> 
         lanes: all.iter().map(Moving::lane).collect(),
         positions: all.iter().map(Moving::position).collect(),
         workers: jobs().map(|job| text(job.worker.as_deref())).collect(),
+        replays: jobs().map(|job| job.replay).collect(),
     }
     .execute(connection)
     .await
@@ -136,6 +137,7 @@ async fn insert_finished(connection: &mut AsyncPgConnection, all: &[Moving<'_>])
         results: endings().map(|ending| text(ending?.result.as_deref())).collect(),
         workers: endings().map(|ending| text(Some(&ending?.worker))).collect(),
         deliveries: endings().map(|ending| ending?.delivery.as_deref()).collect(),
+        replays: jobs().map(|job| job.replay).collect(),
     }
     .execute(connection)
     .await
@@ -255,14 +257,15 @@ statement! { Pg;
         lanes: Vec<Option<String>> as Array<Nullable<Text>>,
         positions: Vec<Option<i64>> as Array<Nullable<BigInt>>,
         workers: Vec<Option<String>> as Array<Nullable<Text>>,
+        replays: Vec<Option<i64>> as Array<Nullable<BigInt>>,
     }
     returns ();
     "INSERT INTO jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision,
-                       lease_token, lane, position, worker, lease_until)
+                       lease_token, lane, position, worker, replay, lease_until)
      SELECT *, CASE status WHEN 1 THEN now() END
-     FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+     FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
           AS j (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at, revision,
-                lease_token, lane, position, worker)"
+                lease_token, lane, position, worker, replay)"
 }
 
 statement! { Pg;
@@ -287,12 +290,13 @@ statement! { Pg;
         results: Vec<Option<String>> as Array<Nullable<Text>>,
         workers: Vec<Option<String>> as Array<Nullable<Text>>,
         deliveries: Vec<Option<&'a str>> as Array<Nullable<Text>>,
+        replays: Vec<Option<i64>> as Array<Nullable<BigInt>>,
     }
     returns ();
     "INSERT INTO finished_jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, completed_at,
                                 revision, lease_token, purged, lane, position, blocks, outcome, started_at, error, result, worker,
-                                delivery)
-     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                                delivery, replay)
+     SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }
 
 statement! { Pg;

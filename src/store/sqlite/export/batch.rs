@@ -44,6 +44,7 @@ struct JobRow {
     lane: Option<String>,
     blocks: bool,
     purged: i64,
+    replay: Option<i64>,
 }
 
 #[derive(Queryable, Selectable)]
@@ -193,6 +194,7 @@ impl JobRow {
             queue: rows::queue(self.queue)?,
             status,
             run: rows::count(self.run)?,
+            replay: self.replay,
             attempts: rows::count(self.attempts)?,
             uncounted_attempts: rows::count(self.uncounted_attempts)?,
             available_at: rows::time(self.available_at)?,

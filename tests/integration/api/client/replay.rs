@@ -97,6 +97,9 @@ async fn on_a_pipe_a_replay_prints_a_line_at_its_start_and_one_at_its_end() {
         (process.rest.get("/v1/stats").await.json()["counts"]["completed"] == 3).then_some(())
     })
     .await;
+    let id = process.rest.get("/v1/webhooks?page_size=1").await.json()["webhooks"][0]["id"].clone();
+    let shown = printed(&place, &["show", id.as_str().unwrap()]);
+    assert!(shown.contains("REPLAY"), "{shown}");
     let json = lines(&place, &["replay", "--source", "default", "--reason", "lost", "--yes", "--json"]);
     assert_eq!(texts(&json, "state"), ["running", "completed"]);
     assert_eq!(json[1], process.rest.get("/v1/replays/2").await.json());

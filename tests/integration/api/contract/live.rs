@@ -220,8 +220,8 @@ fn job_json(job: &proto::Job) -> Value {
         "route": job.route, "handler": job.handler, "status": word(job.status().as_str_name()),
         "attempt_count": job.attempt_count, "max_attempts": job.max_attempts,
         "available_at": time(job.available_at), "completed_at": time(job.completed_at),
-        "run": job.run, "attempts": attempts_json(&job.attempts), "last_error": job.last_error,
-        "next_attempt_at": time(job.next_attempt_at), "worker": job.worker,
+        "run": job.run, "replay": job.replay, "attempts": attempts_json(&job.attempts),
+        "last_error": job.last_error, "next_attempt_at": time(job.next_attempt_at), "worker": job.worker,
         "lease_until": time(job.lease_until),
     });
     if let Some(result) = &job.result_json {

@@ -2,6 +2,7 @@
 
 use hookbox::internals::grpc::proto;
 use hookbox::internals::grpc::proto::operation_service_client::OperationServiceClient;
+use hookbox::internals::grpc::proto::webhook_service_client::WebhookServiceClient;
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -76,6 +77,9 @@ async fn both_apis_tell_the_same_of_replays(#[values(Sqlite, Postgres)] store: S
     completed(&hookbox.rest, nothing).await;
     completed(&hookbox.rest, started(&hookbox.rest, &first).await).await;
     hookbox.wait_for(&id, "completed").await;
+    let named = proto::GetWebhookRequest { id: id.clone(), ..Default::default() };
+    let webhook = WebhookServiceClient::new(hookbox.channel()).get_webhook(named).await.unwrap().into_inner();
+    assert_eq!(webhook.jobs[0].replay, Some(2));
     // It waits for a job that is due and does not start.
     assert_eq!(hookbox.rest.post("/v1/pause").await.status, 200);
     hookbox.rest.accept("evt-002").await;

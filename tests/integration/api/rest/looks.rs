@@ -76,7 +76,7 @@ async fn a_completed_webhook_is_shown_in_full(#[values(Sqlite, Postgres)] store:
             "trace_id": trace_id, "attempts": attempts, "content_type": "application/json",
             "headers": webhook["headers"], "verdict": "none", "cause": null,
             "jobs": [{
-                "route": "default", "handler": "simulate", "status": "completed", "run": 1,
+                "route": "default", "handler": "simulate", "status": "completed", "run": 1, "replay": null,
                 "attempt_count": 1, "max_attempts": 3, "result": {"handled": "order.created"},
                 "available_at": "2026-03-01T12:00:00.000Z", "completed_at": "2026-03-01T12:00:01.500Z",
                 "attempts": attempts, "last_error": null, "next_attempt_at": null,

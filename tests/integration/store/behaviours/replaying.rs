@@ -112,6 +112,36 @@ pub(crate) async fn finished_jobs_run_again_and_keep_their_history<H: Harness>()
     assert_eq!(inbox.counts().await.of(Status::Completed), 4);
 }
 
+pub(crate) async fn a_job_names_the_replay_that_began_its_run<H: Harness>() {
+    let mut inbox = Inbox::<H>::new().await;
+    let id = completed(&inbox, numbered(1)).await.remove(0);
+    let replay_of = async |inbox: &Inbox<H>| inbox.detail_of(id).await.jobs[0].replay;
+    assert_eq!(replay_of(&inbox).await, None, "its first run");
+    let number = replayed(&inbox, new(everything())).await.number;
+    assert_eq!(replay_of(&inbox).await, Some(number));
+    inbox.crash_and_reopen().await;
+    for ended in [Status::Retrying, Status::DeadLettered] {
+        let job = inbox.claim_one().await;
+        assert_eq!(replay_of(&inbox).await, Some(number), "while it is processing");
+        match ended {
+            Status::Retrying => inbox.fail(&job, seconds(0)).await,
+            ended => inbox.end(&job, ended).await,
+        }
+        assert_eq!(replay_of(&inbox).await, Some(number), "{ended}");
+    }
+    inbox.cancel(id, None).await.expect("cancels a dead letter");
+    assert_eq!(replay_of(&inbox).await, Some(number));
+
+    inbox.retry(id, None).await.expect("retries");
+    assert_eq!(replay_of(&inbox).await, None, "an operator began the run");
+    inbox.cancel(id, None).await.expect("cancels");
+    let next = replayed(&inbox, new(everything())).await.number;
+    inbox.cancel(id, None).await.expect("cancels a waiting job");
+    assert_eq!((next, replay_of(&inbox).await), (number + 1, Some(next)));
+    inbox.replay_webhook(id, None).await.expect("runs again");
+    assert_eq!(replay_of(&inbox).await, None, "an operator began the run");
+}
+
 pub(crate) async fn the_oldest_webhooks_come_first_step_by_step<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let ids = completed(&inbox, numbered(5)).await;

@@ -65,6 +65,12 @@ async fn a_replay_counts_first_and_then_runs_the_same_jobs_again() {
     assert!(text.contains("3 run again") && text.contains("<b>wrong</b> result"), "{text}");
     assert!(text.contains("accepted before 2026-03-01T12:00:00.001Z"), "{text}");
     assert!(page.text.contains("id=\"replay\" data-live"), "{}", page.text);
+    let list = hookbox.rest.get("/v1/webhooks?source=default&idempotency_key=evt-001").await.json();
+    let id = list["webhooks"][0]["id"].as_str().unwrap();
+    let webhook = browser.get(&format!("/webhooks/{id}")).await;
+    let text = words(&webhook.text);
+    assert_eq!(text.matches("Replay 2 began run 2: <b>wrong</b> result").count(), 1, "{text}");
+    assert!(webhook.text.contains("<a href=\"/replays/2\">Replay 2</a>"), "{}", webhook.text);
     let list = browser.get("/replays").await;
     assert!(
         row(&list, "/replays/1").contains("dry run") && row(&list, "/replays/2").contains("completed"),
