@@ -11,6 +11,7 @@ mod listen;
 mod names;
 mod pages;
 mod pause;
+mod quote;
 mod replays;
 mod routes;
 mod safe;

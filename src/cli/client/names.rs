@@ -50,6 +50,14 @@ pub(super) struct Wanted {
     pub(super) event_type: Option<String>,
 }
 
+impl Wanted {
+    /// The flags that were given, each with its value.
+    pub(super) fn flags(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let all = [("--source", &self.source), ("--route", &self.route), ("--type", &self.event_type)];
+        all.into_iter().filter_map(|(flag, value)| Some((flag, value.clone()?)))
+    }
+}
+
 impl Named {
     /// Names a webhook by its id, or else by its key of a source.
     pub(super) fn new(id: Option<String>, key: Option<String>, source: Option<String>) -> Self {

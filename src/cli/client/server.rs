@@ -60,6 +60,15 @@ impl ServerFlags {
         self.client_within(None)
     }
 
+    /// The flags that were given, each with its value.
+    pub(super) fn flags(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let url = self.url.as_ref().map(Url::to_string);
+        let files =
+            [("--ca", &self.ca), ("--client-cert", &self.client_cert), ("--client-key", &self.client_key)];
+        let files = files.map(|(flag, file)| (flag, file.as_ref().map(|file| file.display().to_string())));
+        [("--url", url)].into_iter().chain(files).filter_map(|(flag, value)| Some((flag, value?)))
+    }
+
     /// A client that waits this long for an answer; none for the usual time.
     fn client_within(&self, answer_time: Option<Duration>) -> Result<Client, Failure> {
         let url = match &self.url {

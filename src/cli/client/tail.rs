@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::interrupt::Interrupt;
 use super::names::Wanted;
+use super::quote::quoted;
 use super::safe::{json_line, safe};
 use super::server::{ServerFlags, block_on};
 use super::tell::Format;
@@ -18,8 +20,9 @@ use crate::client::{Arrived, Filter, Following, Happened, Place};
 pub(in crate::cli) struct Tail {
     #[command(flatten)]
     wanted: Wanted,
-    /// Begin after the webhook with this id, or with those that come from now on
-    #[arg(long, value_name = "now|ID", default_value = "now")]
+    /// Begin with the webhooks that come from now on, or after a position: that which `hookbox tail` names when it ends,
+    /// or the id of a webhook
+    #[arg(long, value_name = "now|POSITION", default_value = "now")]
     from: Begin,
     #[command(flatten)]
     format: Format,
@@ -32,7 +35,7 @@ pub(in crate::cli) struct Tail {
 pub(super) enum Begin {
     /// With the webhooks that come from now on.
     Now,
-    /// After a webhook.
+    /// After a position or a webhook.
     After(Place),
 }
 
@@ -44,7 +47,10 @@ impl std::str::FromStr for Begin {
             "now" => Ok(Self::Now),
             id => {
                 let place = Place::after(id).map(Self::After);
-                place.ok_or_else(|| "it must be `now` or the id of a webhook".to_owned())
+                place.ok_or_else(|| {
+                    "it must be `now`, the id of a webhook, or the position that `hookbox tail` names"
+                        .to_owned()
+                })
             }
         }
     }
@@ -62,37 +68,79 @@ impl Wanted {
     }
 }
 
+/// How the printing has ended.
+enum Ended {
+    /// Ctrl-C was pressed.
+    Interrupted,
+    /// The reader has closed the pipe.
+    Unread,
+}
+
 impl Tail {
-    /// Prints webhooks until it is stopped.
+    /// Prints webhooks until it is stopped. Then says how to go on, unless the reader of the output has left: it is not
+    /// known how much it has read.
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let client = self.server.client()?;
-        let place = match self.from {
+        let place = match &self.from {
             Begin::Now => Place::default(),
-            Begin::After(place) => place,
+            Begin::After(place) => place.clone(),
         };
         let url = client.url().to_owned();
-        let mut following = Following::new(client, self.wanted.filter(), place);
-        block_on(async {
-            let interrupted = tokio::signal::ctrl_c();
-            tokio::pin!(interrupted);
-            loop {
-                let happened = tokio::select! {
-                    happened = following.next() => happened?,
-                    _ = &mut interrupted => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
-                };
-                match happened {
-                    Happened::Began => note(&began(&url)),
-                    Happened::Position(_) => {}
-                    Happened::Lost(why) => note(&lost(&url, &why)),
-                    Happened::Again => note(&again(&url)),
-                    Happened::Arrived(arrived) => {
-                        if !print_on(line(&arrived, self.format))? {
-                            return Ok(ExitCode::SUCCESS);
-                        }
+        let following = Following::new(client, self.wanted.filter(), place);
+        // Empty until hookbox names a position.
+        let mut printed = Place::default();
+        let ended = block_on(self.print(&url, following, &mut printed));
+        if !matches!(ended, Ok(Ended::Unread)) && !printed.resume_after().is_empty() {
+            note(&self.how_to_go_on(&printed));
+        }
+        match ended? {
+            Ended::Interrupted => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+            Ended::Unread => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    /// Prints webhooks as they come in. `printed` is how far it came. Errors: hookbox ends the stream for good, or a
+    /// webhook cannot be printed.
+    async fn print(
+        &self,
+        url: &str,
+        mut following: Following,
+        printed: &mut Place,
+    ) -> Result<Ended, Failure> {
+        let mut interrupt = Interrupt::new()?;
+        loop {
+            let Some(happened) = interrupt.race(following.next()).await else {
+                return Ok(Ended::Interrupted);
+            };
+            match happened? {
+                Happened::Began => note(&began(url)),
+                Happened::Position(position) => printed.advance(&position),
+                Happened::Lost(why) => note(&lost(url, &why)),
+                Happened::Again => note(&again(url)),
+                Happened::Arrived(arrived) => {
+                    if !print_on(line(&arrived, self.format))? {
+                        return Ok(Ended::Unread);
                     }
+                    printed.handle(&arrived.webhook.id, &arrived.resume_after);
                 }
             }
-        })
+        }
+    }
+
+    /// Says which command goes on after what was printed, and how many webhooks it prints again: on PostgreSQL, the
+    /// position is behind the newest webhooks, as others can still become visible before them.
+    fn how_to_go_on(&self, printed: &Place) -> String {
+        let again = match printed.handled().count() {
+            0 => " or repeating one".to_owned(),
+            1 => "; one that was printed comes again".to_owned(),
+            count => format!("; {count} that were printed come again"),
+        };
+        let from = ("--from", printed.resume_after().to_owned());
+        let flags = [from].into_iter().chain(self.wanted.flags()).chain(self.server.flags());
+        let flags =
+            flags.map(|(flag, value)| format!(" {flag} {}", safe(&quoted(&value)))).collect::<String>();
+        let json = if self.format.json { " --json" } else { "" };
+        format!("to go on without missing a webhook{again}: hookbox tail{flags}{json}")
     }
 }
 

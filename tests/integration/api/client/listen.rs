@@ -5,7 +5,7 @@ mod exact;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::local::Local;
@@ -153,10 +153,10 @@ async fn only_webhooks_that_are_wanted_are_delivered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tail_prints_each_webhook_once_over_a_restart_of_hookbox() {
+async fn tail_prints_each_webhook_once_over_restarts_of_both_sides() {
     let place = place(&[]);
     let mut process = place.serve().await;
-    let tail = place.start_command(&["tail", "--json"]);
+    let mut tail = place.start_command(&["tail", "--type", "order.created", "--json"]);
     tail.wait_for_log("waiting for webhooks").await;
     send(&process.rest, 0).await;
     assert_eq!(process.terminate().await, Some(0));
@@ -164,9 +164,46 @@ async fn tail_prints_each_webhook_once_over_a_restart_of_hookbox() {
     process = place.serve().await;
     send(&process.rest, SENT).await;
     wait_for_lines(&tail, 2 * SENT).await;
-    let keys = lines(&tail).into_iter().map(|line| line["idempotency_key"].as_str().unwrap().to_owned());
-    assert_eq!(keys.collect::<Vec<_>>(), numbers(2 * SENT));
     assert!(tail.log().contains("nothing was missed"));
+
+    tail.signal(Signal::SIGINT);
+    assert_eq!(tail.ended().await.code(), Some(130), "{}", tail.log());
+    let told = tail.log();
+    let (_, command) = told.split_once("without missing a webhook or repeating one: hookbox ").expect(&told);
+    assert!(command.ends_with(" --type order.created --json\n"), "{command}");
+    send(&process.rest, 2 * SENT).await;
+    let again = place.start_command(&command.split_whitespace().collect::<Vec<_>>());
+    wait_for_lines(&again, SENT).await;
+    let printed = [lines(&tail), lines(&again)].concat();
+    let keys = printed.iter().map(|line| line["idempotency_key"].as_str().unwrap().to_owned());
+    assert_eq!(keys.collect::<Vec<_>>(), numbers(3 * SENT));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tail_says_how_many_webhooks_come_again_if_the_position_is_behind_them() {
+    let id = |number: u32| format!("0193811c-2b7b-7000-8000-{number:012}");
+    // As on PostgreSQL.
+    let event = |number: u32| {
+        let webhook = json!({
+            "id": id(number), "source": "default", "idempotency_key": "k", "event_type": "t",
+            "status": "pending", "accepted_at": "2026-03-01T12:00:00.000Z",
+        });
+        format!("event: webhook\ndata: {}\n\n", json!({ "webhook": webhook, "resume_after": id(1) }))
+    };
+    // The stream breaks, and is then ended for good.
+    let problem = json!({ "status": 401, "reason": "UNAUTHENTICATED", "detail": "the token is gone" });
+    let answers = [event(2) + &event(3), format!("event: error\ndata: {problem}\n\n")];
+    let (place, local) = (place(&[]), Local::answering(answers).await);
+    let url = local.url("/");
+    let arguments = ["tail", "--from", &id(0), "--type", "it's", "--url", &url];
+    let (code, told) = tokio::task::block_in_place(|| failed(&place, &arguments));
+    assert_eq!(code, Some(77), "{told}");
+    let expected = format!(
+        "to go on without missing a webhook; 2 that were printed come again: hookbox tail --from {} \
+         --type 'it'\\''s' --url {url}\n",
+        id(1)
+    );
+    assert!(told.contains(&expected), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
