@@ -11,6 +11,7 @@ mod local;
 mod replay;
 mod send;
 mod tables;
+mod terminal;
 
 use std::process::Output;
 

@@ -23,7 +23,8 @@ async fn accept(process: &Process, count: usize) {
     .await;
 }
 
-async fn wait_for_text(terminal: &Terminal, text: &str) {
+/// Waits until a terminal shows a text.
+pub(super) async fn wait_for_text(terminal: &Terminal, text: &str) {
     eventually(text, || async { terminal.text().contains(text).then_some(()) }).await;
 }
 

@@ -34,14 +34,18 @@ async fn tables_fit_the_terminal_and_only_a_terminal_gets_colours() {
         assert!(piped.contains(&key) && piped.contains(EVENT_TYPE), "nothing is cut: {piped}");
     }
     printed(&place, &["replay", "--until", "0s", "--dry-run"]);
-    for command in [&list[..], &show, &["routes"], &["sources"], &["replays"]] {
+    let check = async |columns: u16, command: &[&str]| {
+        let (code, text) = place.run_on_terminal(columns, command).await;
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains(ESCAPE), "{text:?}");
+        for line in tables(&text) {
+            assert!(measure_text_width(line) <= usize::from(columns), "{columns}: {line:?}");
+        }
+    };
+    let status = ["status", ids[0].as_str()];
+    for command in [&list[..], &show, &status, &["routes"], &["sources"], &["replays"]] {
         for columns in [80, 40] {
-            let (code, text) = place.run_on_terminal(columns, command).await;
-            assert_eq!(code, Some(0), "{text}");
-            assert!(text.contains(ESCAPE), "{text:?}");
-            for line in tables(&text) {
-                assert!(measure_text_width(line) <= usize::from(columns), "{columns}: {line:?}");
-            }
+            check(columns, command).await;
         }
     }
     for columns in [80, 40] {
@@ -55,6 +59,10 @@ async fn tables_fit_the_terminal_and_only_a_terminal_gets_colours() {
         assert_eq!(whole, 2, "the statuses of {what} are not cut: {text:?}");
     }
 
+    // Each with a key of its own.
+    for columns in [80, 40] {
+        check(columns, &["send", "--type", EVENT_TYPE][..]).await;
+    }
     let (_, text) = place.run_on_terminal(80, &["list", "--json"]).await;
     assert!(!text.contains(ESCAPE) && text.contains(&key), "{text:?}");
     place.set("NO_COLOR", "1");

@@ -142,19 +142,26 @@ impl Place {
 
     /// Starts serving. The log goes into this pipe.
     pub(crate) fn start_with_log_into(&self, pipe: PipeWriter) -> Process {
-        self.spawn(&["serve"], Stdio::null(), |_| pipe.into())
+        self.spawn(&["serve"], |log| [Stdio::null(), appended(log), pipe.into()])
     }
 
     /// Starts a command; all that it says is logged.
     pub(crate) fn start_command(&self, arguments: &[&str]) -> Process {
-        self.spawn(arguments, Stdio::null(), |log| File::options().append(true).open(log).unwrap().into())
+        self.spawn(arguments, |log| [Stdio::null(), appended(log), appended(log)])
     }
 
     /// Starts a command whose standard input and standard error are a terminal.
     pub(crate) fn start_on_terminal(&self, arguments: &[&str]) -> (Process, Terminal) {
         let (terminal, end) = Terminal::open(WIDE);
         let input = end.try_clone().unwrap().into();
-        (self.spawn(arguments, input, |_| end.into()), terminal)
+        (self.spawn(arguments, |log| [input, appended(log), end.into()]), terminal)
+    }
+
+    /// Starts a command that has only a terminal. Nothing of what it says is logged.
+    pub(crate) fn start_wholly_on_terminal(&self, arguments: &[&str]) -> (Process, Terminal) {
+        let (terminal, end) = Terminal::open(WIDE);
+        let stdio = || Stdio::from(end.try_clone().unwrap());
+        (self.spawn(arguments, |_| [stdio(), stdio(), stdio()]), terminal)
     }
 
     /// Runs a command to its end on a terminal of this width. Answers its exit code, and all that it has written.
@@ -170,13 +177,13 @@ impl Place {
         (status.code(), eventually("the end of the output", written).await)
     }
 
-    fn spawn(&self, arguments: &[&str], input: Stdio, error: impl FnOnce(&Path) -> Stdio) -> Process {
+    /// Starts a command. `stdio` gets the path of its log, and returns its standard input, output and error.
+    fn spawn(&self, arguments: &[&str], stdio: impl FnOnce(&Path) -> [Stdio; 3]) -> Process {
         static STARTED: AtomicU16 = AtomicU16::new(0);
         let log = self.path(&format!("log-{}", STARTED.fetch_add(1, Ordering::SeqCst)));
         File::create(&log).unwrap();
-        // Both outputs are appended, or one would be written over the other.
-        let out = File::options().append(true).open(&log).unwrap();
-        let child = self.command(arguments).stdin(input).stdout(out).stderr(error(&log)).spawn().unwrap();
+        let [input, output, error] = stdio(&log);
+        let child = self.command(arguments).stdin(input).stdout(output).stderr(error).spawn().unwrap();
         let address = format!("127.0.0.1:{}", self.http).parse().unwrap();
         Process { child, log, rest: Rest::new(address) }
     }
@@ -252,6 +259,11 @@ impl Process {
         self.signal(Signal::SIGTERM);
         self.ended().await.code()
     }
+}
+
+/// The end of a log. Both outputs are appended, or one would be written over the other.
+fn appended(log: &Path) -> Stdio {
+    File::options().append(true).open(log).unwrap().into()
 }
 
 impl Drop for Process {
