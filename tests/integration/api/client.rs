@@ -3,6 +3,7 @@
 mod actions;
 mod bench;
 mod commands;
+mod completions;
 mod dying;
 mod hostile;
 mod killed;

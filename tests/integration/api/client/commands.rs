@@ -332,28 +332,3 @@ async fn watch_goes_on_if_a_stream_ends_before_the_jobs_are_done() {
     let statuses = watched.iter().map(|webhook| webhook["status"].as_str().unwrap()).collect::<Vec<_>>();
     assert_eq!(statuses, ["processing", "quarantined", "completed"]);
 }
-
-#[tokio::test]
-async fn completions_ask_hookbox_for_the_names_of_routes() {
-    let mut place = place(&[]);
-    std::fs::write(place.path("hookbox.toml"), "[[routes]]\nname = \"orders\"\n").unwrap();
-    let process = place.serve().await;
-    place.set("_HOOKBOX_COMPLETE", "bash");
-    place.set("_CLAP_IFS", "\n");
-    let completed = |place: &mut Place, index: &str, words: &[&str]| {
-        place.set("_CLAP_COMPLETE_INDEX", index);
-        printed(place, &[&["--", "hookbox"][..], words].concat())
-    };
-    assert_eq!(completed(&mut place, "3", &["list", "--route", ""]), "orders");
-    assert_eq!(completed(&mut place, "3", &["replay", "--route", ""]), "orders");
-    assert_eq!(completed(&mut place, "3", &["listen", "--source", "def"]), "default");
-    let of_default = completed(&mut place, "3", &["sources", "rejections", "def"]);
-    assert_eq!(of_default, "", "the source `default` has no rejections");
-    assert_eq!(completed(&mut place, "3", &["send", "--preset", "strip"]), "stripe");
-    assert_eq!(completed(&mut place, "3", &["listen", "--preset", "strip"]), "stripe");
-    assert_eq!(completed(&mut place, "3", &["list", "--verdict", "un"]), "unverified");
-    assert_eq!(completed(&mut place, "3", &["list", "--status", "dead"]), "dead_lettered");
-    assert_eq!(completed(&mut place, "3", &["replay", "--cause", "cred"]), "credentials_wrong");
-    drop(process);
-    assert_eq!(completed(&mut place, "3", &["list", "--route", ""]), "", "hookbox is not there");
-}
