@@ -100,6 +100,13 @@ secrets = ["{SECRET}"]
 verify = {{ hmac = "sha256", header = "X-Signature", encoding = "hex" }}
 key = {{ header = "X-Id" }}
 event_type = {{ header = "X-Topic" }}
+handshakes = [{{ verified = false, show = "token" }}]
+
+[sources.clinic]
+verify = "none"
+key = {{ header = "X-Id" }}
+event_type = {{ header = "X-Topic" }}
+sensitive = true
 '''
 
 # It is removed while a job of it waits.
@@ -112,12 +119,14 @@ handler = "pull"
 
 
 def settings(url):
+    several = '{ event_type = ["order.*", "file.*", "patient.*"] }'
     later = 'retry = { base = "24h", cap = "24h" }\n'
     breaker = 'breaker = { failures = 1, base = "1h", cap = "2h" }'
     return f'''
 public_url = "https://hooks.example.com"
+trace_url = "https://traces.example.com/trace/{{trace_id}}"
 {SOURCES}
-{http_route("orders", '{ event_type = ["order.*", "file.*"] }', url + "/taken", 'secrets = ["a-secret-of-the-route"]')}
+{http_route("orders", several, url + "/taken", 'secrets = ["a-secret-of-the-route"]')}
 {http_route("invoices", '{ event_type = "order.paid" }', url + "/refused", "concurrency = 4")}
 {http_route("mail", '{ event_type = "order.paid" }', url + "/down", later + "breaker = { failures = 0 }")}
 {http_route("search", '{ event_type = "product.*" }', url + "/down", later + breaker)}
@@ -206,7 +215,7 @@ def filled(test):
     all.hookbox.submit("a-key-of-a-program", order.decode())
     fill_exports(all)
     fill_senders(all, order)
-    all.wait_for(completed=len(several) + len(BODIES) + 3, dead_lettered=len(several) + 1)
+    all.wait_for(completed=len(several) + len(BODIES) + 4, dead_lettered=len(several) + 1)
     all.act(f"/v1/webhooks/{several[0]}/retry", route="invoices", reason="the tax number is there now")
     all.wait_for(dead_lettered=len(several) + 1)
     (all.hookbox.folder / "hookbox.toml").write_text(text)
@@ -214,7 +223,8 @@ def filled(test):
     test.assertEqual(code, 0, output)
     # The `where` of a route fails on it, which is counted since the reload.
     all.hookbox.submit("a-key-after-the-reload", order.decode())
-    all.wait_for(completed=len(several) + len(BODIES) + 4)
+    all.wait_for(completed=len(several) + len(BODIES) + 5)
+    refuse_another_body(all)
     all.call("POST", "/v1/replays", {"filter": {"status": ["dead_lettered"]}, "dry_run": True})
     # It waits, because its route is paused and has a job that is due.
     all.call("POST", "/v1/replays", {"filter": {"route": "reports"}, "rate": "5/s", "reason": "the stock is counted"})
@@ -236,8 +246,22 @@ def fill_exports(all):
     all.send("export.old", b"{}")
 
 
+def refuse_another_body(all):
+    """Sends another body under a key that is taken."""
+    other = json.dumps(ORDER | {"total": 300.99, "tags": ["gift"]})
+    body = f'{{"idempotency_key":"a-key-of-a-program","event_type":"order.created","payload":{other}}}'.encode()
+    headers = [*all.hookbox.bearer.items(), ("Content-Type", JSON)]
+    answer = all.hookbox.send("POST", "/v1/webhooks", headers, body)
+    all.test.assertEqual(answer.status, 422, answer)
+
+
 def fill_senders(all, order):
-    """Webhooks that are verified and that are not, and requests that are refused."""
+    """Webhooks that are verified, that are not, and whose payloads are hidden; requests that are refused, and one that
+    brings a token."""
+    all.send("patient.admitted", b'{"patient":"Ada Nowak","ward":"B2"}', source="clinic")
+    token = b'{"token":"a-token-of-the-bank"}'
+    answer = all.hookbox.send("POST", "/v1/sources/bank/webhooks", [("Content-Type", JSON)], token)
+    all.test.assertEqual(answer.status, 200, answer)
     for secret in (SECRET, "another secret"):
         answer = all.signed("shop", "order.created", order, secret, [("X-Id", f"shop-{secret}")])
         all.test.assertEqual(answer.status, 200, answer)

@@ -116,6 +116,9 @@ def attack(all, text):
     first = all.send(raw, body, content_type, key=raw, headers=headers)
     second = all.send(raw, raw + b"\n" + CONTROLS.encode(), "text/plain", key=raw + b"2", headers=headers)
     third = all.send(raw, b"\xff" + raw, "text/html", key=raw + b"3")
+    other = json.dumps({"text": text + CONTROLS + text, text: text}, ensure_ascii=False).encode()
+    refuse(all, raw, raw, content_type, other)
+    refuse(all, raw, raw + b"2", "text/plain", raw + b"\n" + raw + CONTROLS.encode())
     all.act("/v1/pause", source="large", reason=text)
     all.act("/v1/resume", source="large", reason=text)
     filter = {"filter": {"event_type": text, "error_contains": text}, "reason": text, "dry_run": True}
@@ -129,3 +132,10 @@ def attack(all, text):
     all.finish(worker, leases[second], completed={"result": {text: text + CONTROLS}})
     all.finish(worker, leases[third], failed={"error": text * 2_000, "permanent": True})
     return first
+
+
+def refuse(all, topic, key, content_type, body):
+    """Sends another body under a key that is taken. The view of the webhook that has the key shows what differs."""
+    headers = [*all.hookbox.bearer.items(), ("Content-Type", content_type), ("X-Id", key), ("X-Topic", topic)]
+    answer = all.hookbox.send("POST", "/v1/sources/crm/webhooks", headers, body)
+    all.test.assertEqual(answer.status, 422, answer)

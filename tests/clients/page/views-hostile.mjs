@@ -21,6 +21,7 @@ const HIDDEN = /[\p{Cc}\p{Cf}\u115f\u1160\u2028\u2029\u3164\uffa0]+/u;
 
 const failures = [];
 const seen = new Set(); // texts that were shown whole
+let differs = false; // whether a view showed how a refused body differs
 let number = 0; // of pictures
 
 /** What is wrong with a document. Runs in the page. */
@@ -88,6 +89,8 @@ async function look(page, { path, kind }) {
   }
   await fits(page).catch((error) => told.push(error.message));
   failures.push(...told.map((fault) => `${path}: ${fault}`));
+  const lines = await page.locator(".diff").count();
+  differs ||= lines > 0;
   if (kind === "/webhooks/{id}") {
     const shown = await page.evaluate(() => document.querySelector("main").textContent);
     for (const text of TEXTS.filter((text) => text.split(HIDDEN).every((part) => shown.includes(part)))) {
@@ -125,6 +128,9 @@ const whole = withPage({ width: 360 }, async (page) => {
 // Also tells what else was found.
 await whole.catch((error) => failures.push(error.message));
 
+if (!differs) {
+  failures.push("no view shows how a refused body differs");
+}
 const missing = TEXTS.filter((text) => !seen.has(text));
 failures.push(...missing.map((text) => `is not shown as it was sent: ${JSON.stringify(text)}`));
 if (failures.length > 0) {

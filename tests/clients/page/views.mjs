@@ -16,7 +16,15 @@ const FOLDER = process.env.PAGE_SCREENSHOTS;
 const THEME_RULES = ["color-contrast"];
 const WIDTH_RULES = ["scrollable-region-focusable", "target-size"];
 
-/** The kinds of views that there have to be. */
+/** Views of some webhooks and sources: by name, the kind of their path, and a text that only they have. */
+const SPECIAL = {
+  "/webhooks/{id}#hidden": ["/webhooks/{id}", "Show the payload"],
+  "/webhooks/{id}/edit#hidden": ["/webhooks/{id}/edit", "Show and edit the payload"],
+  "/webhooks/{id}#difference": ["/webhooks/{id}", 'id="difference"'],
+  "/sources/{name}#handshake-tokens": ["/sources/{name}", 'id="handshake-tokens"'],
+};
+
+/** The views that there have to be: kinds of paths, and those above. */
 const KNOWN = [
   "/",
   "/webhooks",
@@ -40,6 +48,7 @@ const KNOWN = [
   "/replays error_contains route status=dead_lettered",
   "/actions",
   "/settings",
+  ...Object.keys(SPECIAL),
 ];
 
 /** Paths of what does not exist, or is asked for wrongly, by kind. */
@@ -124,12 +133,19 @@ async function look(page, plain, name, path) {
 }
 
 /**
- * The views to look at: by name, the path. Of each kind the first; but of webhooks, routes and sources all that differ.
+ * The views to look at: by name, the path. The special ones; of each kind the first other one, but of webhooks, routes and
+ * sources all that differ.
  * What is found through a filter looks like the view that has the filter.
  */
 async function chosen(page) {
   const views = new Map();
   for (const { path, kind, isForm, html } of await crawl(page)) {
+    const isSpecial = (name) => !views.has(name) && SPECIAL[name][0] === kind && html.includes(SPECIAL[name][1]);
+    const special = Object.keys(SPECIAL).find(isSpecial);
+    if (special) {
+      views.set(special, path);
+      continue;
+    }
     const title = /^\/(webhooks|routes|sources)\/\{\w+\}$/.test(kind) ? /<h1>.*?<\/h1>/.exec(html)[0] : "";
     const name = views.has(kind) ? [kind, title.replaceAll(/<[^>]+>/g, "")].join(" ").trim() : kind;
     if (!views.has(name) && (!isForm || KNOWN.includes(kind))) {
@@ -194,6 +210,22 @@ await withPage({ javaScript: false }, async (page) => {
   await page.locator("#rows a").first().click();
   await page.getByRole("heading", { name: "What happened" }).waitFor();
 });
+
+for (const javaScript of [true, false]) {
+  await withPage({ javaScript, width: 360 }, async (page) => {
+    const path = "a hidden payload that was asked for";
+    await page.goto(`${url}/webhooks?source=clinic`);
+    await page.locator("#rows a").first().click();
+    await page.getByRole("button", { name: "Show the payload" }).click();
+    await page.getByText("Ada Nowak").first().waitFor();
+    if (!javaScript) {
+      return check(path, "without JavaScript", () => fits(page));
+    }
+    await inEachLook(page, path, path, true);
+    await page.setViewportSize(WIDE);
+    return check(path, "keyboard", () => reachableByKeyboard(page));
+  });
+}
 
 if (failures.length > 0) {
   throw new Error(`${failures.length} failures:\n${failures.join("\n")}`);
