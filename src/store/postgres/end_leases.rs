@@ -26,7 +26,7 @@ pub(super) struct EndedRow {
     /// The job's place in the batch, from 1.
     place: i32,
     pub(super) revision: i64,
-    /// Whether the job's lane has a job that may start now. Always false for jobs without a lane.
+    /// Whether the job's lane has other jobs, of which the first may start now. Always false for jobs without a lane.
     pub(super) is_followed: bool,
 }
 
@@ -264,6 +264,10 @@ statement! { Pg;
 }
 
 // Locks the lanes before it changes the jobs, and changes the lanes before the counts.
+//
+// A lane whose job waits for its next attempt is due with the job that is first now: an earlier one may have been retried by
+// hand meanwhile. The snapshot shows which one it is, unless another transaction has changed the lane since (`xmin`). Then
+// the lane is due at once, and the claim corrects it if its first job is not due.
 statement! { Pg;
     struct EndOrderedLeases<'a> {
         webhooks: Vec<Uuid> as Array<SqlUuid>,
@@ -305,13 +309,26 @@ statement! { Pg;
                  state = CASE WHEN e.blocks[p.places[width_bucket(l.lane, p.lanes)]] THEN 2 ELSE 0 END,
                  available_at = CASE WHEN e.statuses[p.places[width_bucket(l.lane, p.lanes)]] > 2
                                 THEN e.finished_at[p.places[width_bucket(l.lane, p.lanes)]]
-                                ELSE e.available_at[p.places[width_bucket(l.lane, p.lanes)]] END
+                                WHEN l.jobs = 1
+                                THEN e.available_at[p.places[width_bucket(l.lane, p.lanes)]]
+                                WHEN l.xmin = (SELECT s.xmin FROM lanes s WHERE s.lane = l.lane)
+                                THEN coalesce((
+                                    SELECT CASE WHEN j.status = 1
+                                           THEN e.available_at[p.places[width_bucket(l.lane, p.lanes)]]
+                                           ELSE greatest(j.available_at,
+                                                         e.finished_at[p.places[width_bucket(l.lane, p.lanes)]]) END
+                                    FROM jobs j WHERE j.lane = l.lane ORDER BY j.position LIMIT 1
+                                ), e.available_at[p.places[width_bucket(l.lane, p.lanes)]])
+                                ELSE least(e.finished_at[p.places[width_bucket(l.lane, p.lanes)]],
+                                           e.available_at[p.places[width_bucket(l.lane, p.lanes)]]) END
              FROM e, passed p WHERE l.lane = ANY ((SELECT lanes FROM passed)::text[])
-             RETURNING l.lane, l.jobs, l.state
+             RETURNING l.lane,
+                       l.state = 0 AND l.jobs > (e.statuses[p.places[width_bucket(l.lane, p.lanes)]] <= 2)::int
+                           AND l.available_at <= e.finished_at[p.places[width_bucket(l.lane, p.lanes)]] AS is_due
          ), ",
         counted!(
             " WHERE (SELECT count(*) FROM moved_on) >= 0",
-            "(lane IN (SELECT lane FROM moved_on WHERE jobs > 0 AND state = 0)) IS TRUE"
+            "(lane IN (SELECT lane FROM moved_on WHERE is_due)) IS TRUE"
         )
     )
 }

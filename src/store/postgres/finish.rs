@@ -19,7 +19,6 @@ use super::rows::{self, pg_time, storable};
 use super::shared::{Sent, Shared, Unsure};
 use crate::domain::delivery::Delivery;
 use crate::domain::error::Result;
-use crate::domain::job::Status;
 use crate::store::Finish;
 use crate::store::changes::Change;
 use crate::store::statement::statement;
@@ -209,12 +208,10 @@ pub(super) fn announce(shared: &Shared, batch: &[&Finish], ended: &HashMap<usize
         // The queue is known, because the job was claimed from it.
         let Some(route) = shared.schedule.route(job.queue) else { continue };
         finished += i64::from(finish.next.is_final());
-        match finish.next {
-            Status::Pending | Status::Retrying => due.push((job.queue, finish.available_at)),
-            // The next job of the lane may start.
-            _ if ended.is_followed => due.push((job.queue, finish.finished_at)),
-            _ => {}
-        }
+        let of_job = finish.next.is_waiting().then_some(finish.available_at);
+        // Another job of the lane may start.
+        let of_lane = ended.is_followed.then_some(finish.finished_at);
+        due.extend(of_job.into_iter().chain(of_lane).min().map(|at| (job.queue, at)));
         changes.push(Change {
             job,
             route,

@@ -125,6 +125,7 @@ macro_rules! conformance {
                     a_finished_job_wakes_the_dispatcher_for_the_next_job_of_its_lane
                     a_retried_job_starts_before_those_that_came_later
                     a_retried_job_does_not_wait_for_a_later_retrying_one
+                    a_retried_job_does_not_wait_for_a_later_one_that_runs_and_then_fails
                     concurrent_claims_never_start_two_jobs_of_one_order_value
                     a_long_lane_does_not_delay_other_jobs_of_its_route
                 ]

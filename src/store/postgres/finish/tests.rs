@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::attempt::{Lease, Outcome};
 use crate::domain::id::WebhookId;
-use crate::domain::job::{JobId, QueueId};
+use crate::domain::job::{JobId, QueueId, Status};
 
 /// An outcome of the job with this number, with an error of `error` bytes.
 fn finish(job: u16, token: u64, error: usize) -> Finish {

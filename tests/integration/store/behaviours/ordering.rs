@@ -203,6 +203,21 @@ pub(crate) async fn a_retried_job_does_not_wait_for_a_later_retrying_one<H: Harn
     complete_in_order(&inbox, &["2", "3"]).await;
 }
 
+pub(crate) async fn a_retried_job_does_not_wait_for_a_later_one_that_runs_and_then_fails<H: Harness>() {
+    let (inbox, ids) = with_one_lane::<H>(&["1", "2", "3"]).await;
+    inbox.cancel(ids[0], None).await.expect("cancels");
+    let second = claim_next(&inbox, "2").await;
+    inbox.retry(ids[0], None).await.expect("retries");
+    let wake = listen(&inbox);
+    inbox.fail(&second, seconds(60)).await;
+    assert!(is_woken(&wake), "the first one may start");
+    let first = claim_next(&inbox, "1").await;
+    inbox.end(&first, Status::Completed).await;
+    assert_eq!(inbox.claims(10).await.next, Some(inbox.now() + seconds(60)));
+    inbox.advance(seconds(60));
+    complete_in_order(&inbox, &["2", "3"]).await;
+}
+
 pub(crate) async fn concurrent_claims_never_start_two_jobs_of_one_order_value<H: Harness>() {
     let inbox = Inbox::<H>::with_routes([policy("orders")]).await;
     let values = ["u", "v", "w", "x", "y", "z"];
