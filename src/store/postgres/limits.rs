@@ -4,7 +4,7 @@
 //! A claim first locks the row of the route in `paces`. The next statement counts the running jobs, and so
 //! sees every earlier claim that was made under the same lock.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
@@ -67,13 +67,19 @@ struct RunningRow {
     jobs: i64,
 }
 
-/// Adds the missing rows of `paces`: one for each route that can have a limit.
+/// Adds the missing rows of `paces`: one for each route that can have a limit. Writes nothing if none is missing.
 pub(super) async fn add_routes(connection: &mut AsyncPgConnection, policies: &Policies) -> QueryResult<()> {
+    let known = paces::table.select(paces::route).load::<String>(connection).await?;
+    let known = known.into_iter().collect::<HashSet<_>>();
     let mut routes = policies
         .iter()
         .filter(|policy| can_be_limited(policy))
         .map(|policy| policy.route.as_str())
+        .filter(|route| !known.contains(*route))
         .collect::<Vec<_>>();
+    if routes.is_empty() {
+        return Ok(());
+    }
     routes.sort_unstable();
     let rows = routes.into_iter().map(|route| paces::route.eq(route)).collect::<Vec<_>>();
     diesel::insert_into(paces::table)
@@ -123,6 +129,7 @@ async fn claim_locked(
     let mut refused = Vec::new();
     for mut share in shares {
         let Some(pace) = paces.get(share.policy.route.as_str()).copied() else {
+            // Or a failover has lost the row. `look` adds it again.
             limited.is_contended = true;
             continue;
         };

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::pool::answer;
 use super::schedule::Found;
 use super::shared::Shared;
-use super::{breakers, counts, lost_queues, pauses, queue_names, rows};
+use super::{breakers, counts, limits, lost_queues, pauses, queue_names, rows};
 use crate::domain::breaker::Trip;
 use crate::domain::job::{QueueId, Status};
 use crate::domain::route::RouteName;
@@ -47,11 +47,13 @@ async fn queues(connection: &mut AsyncPgConnection) -> QueryResult<Vec<Queue>> {
 }
 
 /// Reads all queues, when something is due in them, all pauses, and all breakers. Updates the schedule, and wakes the
-/// dispatcher.
+/// dispatcher. Adds the rows of `paces` that a failover has lost: without them, routes with a limit start nothing.
 pub(super) async fn look(shared: &Shared) -> QueryResult<()> {
     let moment = shared.schedule.moment();
     let mut connection = shared.asking.get().await?;
+    let policies = shared.schedule.policies();
     let looking = answer(async {
+        limits::add_routes(&mut connection, &policies).await?;
         let (queues, pauses) = (queues(&mut connection).await?, pauses::all(&mut connection).await?);
         Ok((queues, pauses, breakers::all(&mut connection).await?))
     });

@@ -52,7 +52,7 @@ async fn jobs_that_were_leased_for_a_worker_elsewhere_before_a_fault_are_given_b
     let claim = Claim { worker: "puller-1".into(), wanted, ..inbox.claim_for(10) };
 
     let session = Session::open(&inbox.harness().url()).expect("connects");
-    // Only the statements for routes with a limit need it.
+    // Of the claim, only the statements for routes with a limit need it.
     session.ask("BEGIN; LOCK TABLE paces IN ACCESS EXCLUSIVE MODE").expect("locks");
     let (store, first) = (inbox.shared(), claim.clone());
     let claiming = tokio::spawn(async move { store.claim(first).await });

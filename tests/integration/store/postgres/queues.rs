@@ -1,5 +1,5 @@
-//! Queues that the database has under other numbers than the process knows, or not at all: a standby that lacked the last
-//! commits of its primary was promoted.
+//! Queues that the database has under other numbers than the process knows, or not at all, and paces that are gone: a
+//! standby that lacked the last commits of its primary was promoted.
 
 use futures::future::join_all;
 use hookbox::internals::domain::conflict::OnConflict;
@@ -10,7 +10,7 @@ use hookbox::internals::store::{Moved, Submission};
 
 use super::PostgresHarness;
 use crate::store::behaviours::quarantine::quarantined;
-use crate::store::inbox::{Inbox, refused, sorted_keys, webhook};
+use crate::store::inbox::{Inbox, milliseconds, refused, seconds, sorted_keys, webhook};
 use crate::store::routes::{concurrent, in_force, job, ordered, policy, route};
 use crate::support::postgres::Session;
 
@@ -139,4 +139,20 @@ async fn jobs_whose_queue_is_missing_are_shown_and_held_until_they_are_moved_or_
     assert_eq!(inbox.counts().await.of(Status::Pending), 1);
     assert_eq!(inbox.cancel_jobs(lost).await.expect("cancels"), 1);
     check(&session, &inbox.accept_for("after", [job("orders")]).await);
+}
+
+#[tokio::test]
+async fn a_route_with_a_limit_goes_on_after_the_database_has_lost_its_pace() {
+    let inbox = Inbox::<PostgresHarness>::with_routes([concurrent("orders", 9)]).await;
+    let session = session(&inbox);
+    session.ask("DELETE FROM paces").expect("asks");
+    inbox.accept_for("k", [job("orders")]).await;
+    // The process looks at everything at once, as it otherwise does every few seconds.
+    session.ask("SELECT pg_notify('hookbox', E'another process\\ndue')").expect("asks");
+    let starting = async {
+        while inbox.claimed(1).await.is_empty() {
+            tokio::time::sleep(milliseconds(5)).await;
+        }
+    };
+    tokio::time::timeout(seconds(30), starting).await.expect("the job starts");
 }
