@@ -184,6 +184,7 @@ impl PostgresStore {
             wakes: Wakes::default(),
             notifier: Notifier::default(),
             metrics,
+            purging: Default::default(),
             quarantining: Default::default(),
             unsure: Default::default(),
             unanswered: Default::default(),

@@ -1,21 +1,18 @@
-//! Retention: a purge first removes payloads, and later webhooks with all their rows. Each step is a short
-//! transaction with a bounded number of rows, so that it does not delay vacuum.
+//! Retention: a purge first removes payloads, and later webhooks with all their rows, in small steps.
 //!
 //! A job that is past its retention is marked, so that the next step does not read it again. The payload is
 //! removed in the step that finds all jobs of the webhook finished and past their retention. A quarantined webhook is
 //! removed whole.
 
-use std::collections::BTreeSet;
+mod steps;
+
 use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
-use diesel::pg::Pg;
-use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Integer, SmallInt, Timestamptz, Uuid as SqlUuid};
-use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
+use diesel::result::Error as QueryError;
+use diesel_async::AsyncPgConnection;
 use jiff::Timestamp;
-use uuid::Uuid;
 
 use super::pool::answer;
 use super::rows::{self, pg_time};
@@ -23,312 +20,188 @@ use super::shared::Shared;
 use crate::domain::job::Status;
 use crate::domain::retention::Retention;
 use crate::store::Purged;
-use crate::store::fitting::fitting;
-use crate::store::statement::statement;
+use crate::telemetry::metrics::Stopwatch;
 
-/// Maximum number of jobs in one statement. One purge runs, for each final status, one statement for payloads
-/// and one for webhooks, and one for quarantined webhooks.
+/// Maximum number of jobs in one step.
 const PURGE_ROWS: i64 = 500;
 
-/// Maximum number of bytes of payloads, headers and deliveries in one statement, or those of one webhook: PostgreSQL
+/// Maximum number of bytes of payloads, headers and deliveries in one step, or those of one webhook: PostgreSQL
 /// deletes each 2 KB of a long value as a row of its own. Each attempt counts as 1 KiB at least.
 const PURGE_BYTES: usize = 64 * 1024 * 1024;
 
-/// The values of `finished_jobs.purged` that a purge looks for: not marked, and past the retention of its
-/// payload.
-const UNMARKED: i16 = 0;
-const WITHOUT_PAYLOAD: i16 = 1;
+/// How often both limits of a step are halved at most, so that it takes one job.
+const MOST_HALVINGS: u32 = 8;
 
-/// The final statuses of webhooks that were accepted.
-const FINAL: [Status; 4] = [Status::Completed, Status::DeadLettered, Status::Cancelled, Status::Filtered];
+const _: () = assert!(PURGE_ROWS >> MOST_HALVINGS == 1, "the smallest step takes no job, or more than one");
 
-/// The counts of one step that drops payloads.
-#[derive(Queryable, Default)]
-struct DroppedRow {
-    marked_jobs: i64,
-    webhooks: i64,
+/// The time after which a purge leaves the rest of its steps to the next one, so that a stop of the process does not wait
+/// for all steps on a slow database.
+const PURGE_TIME: Duration = Duration::from_secs(2);
+
+/// A step of a purge.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Drops payloads of jobs with this status.
+    Payloads(Status),
+    /// Deletes webhooks of jobs with this status.
+    Webhooks(Status),
+    /// Deletes quarantined webhooks.
+    Quarantined,
+    /// Deletes lanes without jobs.
+    Lanes,
 }
 
-/// The counts of one step that deletes webhooks.
-#[derive(Queryable, Default)]
-struct DeletedRow {
-    jobs: i64,
-    marked_jobs: i64,
-    webhooks: i64,
-    /// The queues of lanes that a deleted dead letter had blocked.
-    freed: Vec<i32>,
-}
+/// The steps of a purge, for each final status of webhooks that were accepted, and for what else is removed.
+const STEPS: [Step; 10] = [
+    Step::Payloads(Status::Completed),
+    Step::Webhooks(Status::Completed),
+    Step::Payloads(Status::DeadLettered),
+    Step::Webhooks(Status::DeadLettered),
+    Step::Payloads(Status::Cancelled),
+    Step::Webhooks(Status::Cancelled),
+    Step::Payloads(Status::Filtered),
+    Step::Webhooks(Status::Filtered),
+    Step::Quarantined,
+    Step::Lanes,
+];
 
 /// Jobs that finished at or before these times are past their retention.
-struct Limits {
+struct Past {
     completed: PgTimestamp,
     dead_lettered: PgTimestamp,
     keys: PgTimestamp,
     quarantined: PgTimestamp,
+    now: Timestamp,
+}
+
+/// The limits of a step.
+#[derive(Clone, Copy)]
+struct Size {
+    /// Maximum number of jobs or lanes.
+    rows: i64,
+    /// Maximum number of bytes of payloads, headers and deliveries, or those of one webhook.
+    bytes: usize,
+}
+
+/// What a step has done.
+#[derive(Default)]
+struct Done {
+    /// Webhooks that lost their payload.
+    payloads: usize,
+    /// Webhooks removed with all their rows.
+    webhooks: usize,
+    /// Whether there may be more for this step.
+    more: bool,
+    /// The queues of lanes that a deleted dead letter had blocked.
+    freed: Vec<i32>,
+}
+
+/// What the next purge has to know of those before.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// The index of the step to begin with.
+    next: usize,
+    /// How often the limits of each step are halved.
+    halvings: [u32; STEPS.len()],
+    /// How many of the last steps, one after the other, have nothing to go on with.
+    idle: usize,
+    /// Why one of these steps failed although its limits are the smallest.
+    failed: Option<QueryError>,
 }
 
 /// Removes a bounded number of payloads and webhooks that are past their retention, and of lanes without
 /// jobs.
+///
+/// A step that fails, such as one that takes longer than a statement may, holds no other step up. From then on its limits
+/// are half as large, until it finds nothing more. Returns an error if a step fails with the smallest limits, and no other
+/// step has more to remove.
 pub(super) async fn purge(shared: &Shared, retention: &Retention) -> QueryResult<Purged> {
     let now = shared.now();
     let before = |kept: Duration| pg_time(now.saturating_sub(kept).unwrap_or(Timestamp::MIN));
-    let limits = Limits {
+    let past = Past {
         completed: before(retention.completed),
         dead_lettered: before(retention.dead_lettered),
         keys: before(retention.keys),
         quarantined: before(retention.quarantined),
+        now,
     };
-    let mut connection = shared.asking.get().await?;
-    let purging = answer(async {
-        let (mut purged, mut freed) = (Purged::default(), BTreeSet::new());
-        for status in FINAL {
-            let payloads = drop_payloads(&mut connection, status, &limits).await?;
-            let webhooks = delete_webhooks(&mut connection, status, &limits, now, shared.slot()).await?;
-            purged.payloads += usize::try_from(payloads.webhooks).unwrap_or(0);
-            purged.webhooks += usize::try_from(webhooks.webhooks).unwrap_or(0);
-            purged.more |= payloads.marked_jobs + webhooks.jobs + webhooks.marked_jobs > 0;
-            freed.extend(webhooks.freed);
+    let mut progress = shared.purging.lock().await;
+    let mut purged = Purged::default();
+    let took = Stopwatch::start();
+    for _ in 0..STEPS.len() {
+        if progress.idle == STEPS.len() || took.elapsed() >= PURGE_TIME {
+            break;
         }
-        let quarantined = delete_quarantined(&mut connection, &limits, shared.slot()).await?;
-        purged.webhooks += quarantined;
-        purged.more |= quarantined > 0;
-        if quarantined > 0 {
-            shared.quarantining.make_room();
+        let at = progress.next;
+        let halvings = progress.halvings[at];
+        let size = Size { rows: PURGE_ROWS >> halvings, bytes: PURGE_BYTES >> halvings };
+        let mut connection = shared.asking.get().await?;
+        progress.next = (at + 1) % STEPS.len();
+        let running = answer(STEPS[at].run(&mut connection, &past, size, shared.slot())).await;
+        let is_idle = match connection.release(running) {
+            Ok(done) => {
+                purged.payloads += done.payloads;
+                purged.webhooks += done.webhooks;
+                if !done.more {
+                    progress.halvings[at] = 0;
+                }
+                if matches!(STEPS[at], Step::Quarantined) && done.webhooks > 0 {
+                    shared.quarantining.make_room();
+                }
+                let due = done.freed.into_iter().map(|queue| Ok((rows::queue(queue)?, now)));
+                shared.due(&due.collect::<QueryResult<Vec<_>>>()?);
+                !done.more
+            }
+            Err(_) if halvings < MOST_HALVINGS => {
+                progress.halvings[at] = halvings + 1;
+                false
+            }
+            Err(error) => {
+                progress.failed = Some(error);
+                true
+            }
+        };
+        if is_idle {
+            progress.idle += 1;
+        } else {
+            (progress.idle, progress.failed) = (0, None);
         }
-        purged.more |= delete_lanes(&mut connection).await? > 0;
-        Ok((purged, freed))
-    });
-    let purging = purging.await;
-    let (purged, freed) = connection.release(purging)?;
-    let due = freed.into_iter().map(|queue| Ok((rows::queue(queue)?, now)));
-    shared.due(&due.collect::<QueryResult<Vec<_>>>()?);
-    Ok(purged)
+    }
+    purged.more = progress.idle < STEPS.len();
+    if purged.more {
+        return Ok(purged);
+    }
+    progress.idle = 0;
+    progress.failed.take().map_or(Ok(purged), Err)
 }
 
-/// Marks jobs that are past the retention of their payload, and drops their results and deliveries, and the payloads
-/// that no job needs.
-async fn drop_payloads(
-    connection: &mut AsyncPgConnection,
-    status: Status,
-    limits: &Limits,
-) -> QueryResult<DroppedRow> {
-    let Limits { completed, dead_lettered, .. } = *limits;
-    let is_completed = matches!(status, Status::Completed | Status::Filtered);
-    let before = if is_completed { completed } else { dead_lettered };
-    connection
-        .transaction(async |connection| {
-            let webhooks = lock_due(connection, UNMARKED, status, before).await?;
-            if webhooks.is_empty() {
-                return Ok(DroppedRow::default());
+impl Step {
+    /// Runs the step. `slot` is the slot of `status_counts` that it writes to.
+    async fn run(
+        self,
+        connection: &mut AsyncPgConnection,
+        past: &Past,
+        size: Size,
+        slot: i16,
+    ) -> QueryResult<Done> {
+        let done = match self {
+            Self::Payloads(status) => {
+                let dropped = steps::drop_payloads(connection, status, past, size).await?;
+                let payloads = usize::try_from(dropped.webhooks).unwrap_or(0);
+                Done { payloads, more: dropped.marked_jobs > 0, ..Done::default() }
             }
-            DropPayloads { webhooks: &webhooks, completed, dead_lettered }.get_result(connection).await
-        })
-        .await
-}
-
-/// Deletes webhooks whose jobs are all past the retention of keys. Of other webhooks, marks the jobs that are
-/// past it.
-async fn delete_webhooks(
-    connection: &mut AsyncPgConnection,
-    status: Status,
-    limits: &Limits,
-    now: Timestamp,
-    slot: i16,
-) -> QueryResult<DeletedRow> {
-    let (before, now) = (limits.keys, pg_time(now));
-    connection
-        .transaction(async |connection| {
-            let webhooks = lock_due(connection, WITHOUT_PAYLOAD, status, before).await?;
-            if webhooks.is_empty() {
-                return Ok(DeletedRow::default());
+            Self::Webhooks(status) => {
+                let deleted = steps::delete_webhooks(connection, status, past, size, slot).await?;
+                let webhooks = usize::try_from(deleted.webhooks).unwrap_or(0);
+                let more = deleted.jobs + deleted.marked_jobs > 0;
+                Done { webhooks, more, freed: deleted.freed, ..Done::default() }
             }
-            DeleteWebhooks { webhooks: &webhooks, before, now, slot }.get_result(connection).await
-        })
-        .await
-}
-
-/// Deletes webhooks that are past the retention of quarantined ones. Returns how many it deleted.
-async fn delete_quarantined(
-    connection: &mut AsyncPgConnection,
-    limits: &Limits,
-    slot: i16,
-) -> QueryResult<usize> {
-    let before = limits.quarantined;
-    connection
-        .transaction(async |connection| {
-            let webhooks = lock_due(connection, UNMARKED, Status::Quarantined, before).await?;
-            if webhooks.is_empty() {
-                return Ok(0);
+            Self::Quarantined => {
+                let webhooks = steps::delete_quarantined(connection, past, size, slot).await?;
+                Done { webhooks, more: webhooks > 0, ..Done::default() }
             }
-            let deleting = DeleteQuarantined { webhooks: &webhooks, slot };
-            let deleted = deleting.get_result::<i64>(connection).await?;
-            QueryResult::Ok(usize::try_from(deleted).unwrap_or(0))
-        })
-        .await
-}
-
-/// Locks webhooks that have a job with this mark and status that finished at or before `before`. Operations
-/// lock the webhook, too, so the finished jobs that the next statement sees do not change until the
-/// transaction ends. Skips webhooks that are already locked; a later purge finds them. Leaves out those that would
-/// exceed [`PURGE_BYTES`]. Returns nothing if another process is purging.
-async fn lock_due(
-    connection: &mut AsyncPgConnection,
-    mark: i16,
-    status: Status,
-    before: PgTimestamp,
-) -> QueryResult<Vec<Uuid>> {
-    let locking = LockDue { mark, status: status as i16, before, limit: PURGE_ROWS };
-    let mut locked = locking.load::<(Uuid, i64)>(connection).await?;
-    let bytes = locked.iter().map(|(_, bytes)| usize::try_from(*bytes).unwrap_or(0));
-    let count = fitting(bytes, PURGE_BYTES);
-    locked.truncate(count);
-    Ok(locked.into_iter().map(|(webhook, _)| webhook).collect())
-}
-
-/// Removes lanes without jobs, [`PURGE_ROWS`] at most. Returns how many it removed.
-async fn delete_lanes(connection: &mut AsyncPgConnection) -> QueryResult<usize> {
-    DeleteLanes { limit: PURGE_ROWS }.execute(connection).await
-}
-
-// An advisory lock lets one process purge at a time. Its number is the one of `migrations.rs` plus one.
-statement! { Pg;
-    struct LockDue {
-        mark: i16 as SmallInt,
-        status: i16 as SmallInt,
-        before: PgTimestamp as Timestamptz,
-        limit: i64 as BigInt,
+            Self::Lanes => Done { more: steps::delete_lanes(connection, size).await? > 0, ..Done::default() },
+        };
+        Ok(done)
     }
-    returns (SqlUuid, BigInt);
-    "SELECT id, coalesce(octet_length(payload), 0) + coalesce(octet_length(headers), 0)
-         + coalesce((SELECT sum(greatest(octet_length(a.delivery), 1024)) FROM attempts a WHERE a.webhook = id), 0)
-         + coalesce((SELECT sum(octet_length(f.delivery)) FROM finished_jobs f WHERE f.webhook = id), 0)
-     FROM webhooks
-     WHERE id = ANY (ARRAY(
-         SELECT webhook FROM finished_jobs
-         WHERE (SELECT pg_try_advisory_xact_lock(29395921911574393))
-           AND purged = ? AND status = ? AND completed_at <= ?
-         ORDER BY completed_at LIMIT ?
-     ))
-     FOR UPDATE SKIP LOCKED"
-}
-
-statement! { Pg;
-    struct DropPayloads<'a> {
-        webhooks: &'a [Uuid] as Array<SqlUuid>,
-        completed: PgTimestamp as Timestamptz,
-        dead_lettered: PgTimestamp as Timestamptz,
-    }
-    returns (BigInt, BigInt);
-    "WITH given AS (
-         SELECT ? AS webhooks, ? AS completed, ? AS dead_lettered
-     ), kept AS MATERIALIZED (
-         SELECT webhook, queue, purged,
-                completed_at <= CASE WHEN status IN (3, 6) THEN completed ELSE dead_lettered END AS is_past
-         FROM given, finished_jobs WHERE webhook = ANY (ARRAY(SELECT unnest(webhooks) FROM given))
-     ), marked AS (
-         UPDATE finished_jobs f SET purged = 1, result = NULL, delivery = NULL
-         FROM kept
-         WHERE f.webhook = kept.webhook AND f.queue = kept.queue AND kept.is_past AND kept.purged = 0
-         RETURNING f.webhook, f.queue
-     ), emptied AS (
-         UPDATE attempts a SET delivery = NULL
-         WHERE a.delivery IS NOT NULL AND a.webhook = ANY (ARRAY(SELECT webhook FROM marked))
-           AND ((a.webhook, a.queue) IN (SELECT webhook, queue FROM marked)) IS TRUE
-     ), needed AS (
-         SELECT webhook FROM jobs WHERE webhook = ANY (ARRAY(SELECT unnest(webhooks) FROM given))
-         UNION ALL SELECT webhook FROM kept WHERE NOT is_past
-     ), dropped AS (
-         UPDATE webhooks SET payload = NULL, headers = NULL
-         WHERE payload IS NOT NULL AND id = ANY (ARRAY(
-             SELECT unnest(webhooks) FROM given EXCEPT SELECT webhook FROM needed
-         ))
-         RETURNING id
-     )
-     SELECT (SELECT count(*) FROM marked), (SELECT count(*) FROM dropped)"
-}
-
-// Deletes a webhook with all its rows once all its jobs are past the retention of keys and are already marked
-// as past that of the payload. If a deleted dead letter blocks its lane, the lane is locked first and then
-// freed.
-statement! { Pg;
-    struct DeleteWebhooks<'a> {
-        webhooks: &'a [Uuid] as Array<SqlUuid>,
-        before: PgTimestamp as Timestamptz,
-        now: PgTimestamp as Timestamptz,
-        slot: i16 as SmallInt,
-    }
-    returns (BigInt, BigInt, BigInt, Array<Integer>);
-    "WITH given AS (
-         SELECT ? AS webhooks, ? AS before, ? AS now
-     ), kept AS MATERIALIZED (
-         SELECT webhook, lane, blocks, purged > 0 AND completed_at <= before AS is_past
-         FROM given, finished_jobs WHERE webhook = ANY (ARRAY(SELECT unnest(webhooks) FROM given))
-     ), needed AS MATERIALIZED (
-         SELECT webhook FROM jobs WHERE webhook = ANY (ARRAY(SELECT unnest(webhooks) FROM given))
-         UNION ALL SELECT webhook FROM kept WHERE NOT is_past
-     ), gone AS MATERIALIZED (
-         SELECT unnest(webhooks) AS webhook FROM given EXCEPT SELECT webhook FROM needed
-     ), locked AS MATERIALIZED (
-         SELECT lane FROM lanes
-         WHERE lane = ANY (ARRAY(SELECT lane FROM kept WHERE blocks AND webhook IN (SELECT webhook FROM gone)))
-         ORDER BY lane FOR UPDATE
-     ), finished AS (
-         DELETE FROM finished_jobs
-         WHERE webhook = ANY (ARRAY(SELECT webhook FROM gone)) AND (SELECT count(*) FROM locked) >= 0
-         RETURNING queue, status, lane, blocks
-     ), marked AS (
-         UPDATE finished_jobs f SET purged = 2
-         FROM given
-         WHERE f.webhook = ANY (ARRAY(SELECT webhook FROM needed)) AND f.purged = 1 AND f.completed_at <= given.before
-         RETURNING f.webhook
-     ), attempts AS (
-         DELETE FROM attempts WHERE webhook = ANY (ARRAY(SELECT webhook FROM gone))
-     ), webhooks AS (
-         DELETE FROM webhooks WHERE id = ANY (ARRAY(SELECT webhook FROM gone)) RETURNING id
-     ), freed AS (
-         UPDATE lanes l SET jobs = l.jobs - 1, state = 0, available_at = given.now
-         FROM given WHERE l.lane = ANY (ARRAY(SELECT lane FROM finished WHERE blocks))
-         RETURNING l.queue
-     ), counted AS (
-         INSERT INTO status_counts AS c (slot, queue, completed, dead_lettered, cancelled, filtered)
-         SELECT ?, queue, -count(*) FILTER (WHERE status = 3), -count(*) FILTER (WHERE status = 4),
-                -count(*) FILTER (WHERE status = 5), -count(*) FILTER (WHERE status = 6)
-         FROM finished WHERE (SELECT count(*) FROM freed) >= 0
-         GROUP BY queue ORDER BY queue
-         ON CONFLICT (slot, queue) DO UPDATE
-         SET completed = c.completed + excluded.completed, dead_lettered = c.dead_lettered + excluded.dead_lettered,
-             cancelled = c.cancelled + excluded.cancelled, filtered = c.filtered + excluded.filtered
-     )
-     SELECT (SELECT count(*) FROM finished), (SELECT count(*) FROM marked), (SELECT count(*) FROM webhooks),
-            ARRAY(SELECT queue FROM freed)"
-}
-
-// Leaves out webhooks that were released before they were locked: they have lost their row of status 7.
-statement! { Pg;
-    struct DeleteQuarantined<'a> {
-        webhooks: &'a [Uuid] as Array<SqlUuid>,
-        slot: i16 as SmallInt,
-    }
-    returns BigInt;
-    "WITH finished AS (
-         DELETE FROM finished_jobs WHERE webhook = ANY (?) AND queue = 0 AND status = 7
-         RETURNING webhook, queue
-     ), webhooks AS (
-         DELETE FROM webhooks WHERE id = ANY (ARRAY(SELECT webhook FROM finished)) RETURNING id
-     ), counted AS (
-         INSERT INTO status_counts AS c (slot, queue, quarantined)
-         SELECT ?, queue, -count(*) FROM finished GROUP BY queue
-         ON CONFLICT (slot, queue) DO UPDATE SET quarantined = c.quarantined + excluded.quarantined
-     )
-     SELECT count(*) FROM webhooks"
-}
-
-statement! { Pg;
-    struct DeleteLanes {
-        limit: i64 as BigInt,
-    }
-    returns ();
-    "DELETE FROM lanes WHERE jobs = 0 AND lane = ANY (ARRAY(
-         SELECT lane FROM lanes WHERE jobs = 0 LIMIT ? FOR UPDATE SKIP LOCKED
-     ))"
 }

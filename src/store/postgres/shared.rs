@@ -13,6 +13,7 @@ use super::backlog::Backlog;
 use super::database_time::DatabaseTime;
 use super::notifier::Notifier;
 use super::pool::Pool;
+use super::purge;
 use super::quarantine::Line;
 use super::refusals::Refusals;
 use super::schedule::Schedule;
@@ -60,6 +61,8 @@ pub(super) struct Shared {
     pub(super) wakes: Wakes,
     pub(super) notifier: Notifier,
     pub(super) metrics: Arc<Metrics>,
+    /// Locked while this process purges.
+    pub(super) purging: tokio::sync::Mutex<purge::Progress>,
     /// The webhooks that wait to be quarantined.
     pub(super) quarantining: Line,
     /// Locked while outcomes are recorded, so that batches are recorded one at a time, and a

@@ -1,4 +1,4 @@
-//! A purge that runs concurrently with an operator's retry of the same webhook.
+//! A purge that runs concurrently with an operator's retry of the same webhook, and one of whose statements fails.
 
 use hookbox::internals::domain::job::Status;
 use tokio::task::JoinHandle;
@@ -40,6 +40,48 @@ async fn a_job_that_is_retried_during_a_purge_keeps_its_payload() {
     retrying.await.expect("ends").expect("is retried");
     assert!(inbox.detail_of(id).await.payload.is_some(), "the retried job still has its payload");
     assert_eq!(inbox.claim_one().await.route, route("a"));
+}
+
+#[tokio::test]
+async fn a_step_that_fails_holds_no_other_up_and_is_repeated_with_fewer_webhooks() {
+    const COMPLETED: usize = 10;
+    let inbox = Inbox::<PostgresHarness>::new().await;
+    for number in 0..COMPLETED {
+        inbox.ended_webhook(&number.to_string(), Status::Completed).await;
+    }
+    inbox.ended_webhook("dead", Status::DeadLettered).await;
+    inbox.advance(RETENTION.dead_lettered);
+    let session = Session::open(&inbox.harness().url()).expect("connects");
+    // As if the database were too slow for a statement that changes more completed jobs than this.
+    let change_at_most = |most: usize| {
+        let function = format!(
+            "CREATE OR REPLACE FUNCTION limited() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 IF (SELECT count(*) FROM changed WHERE status = 3) > {most} THEN RAISE EXCEPTION 'too slow'; END IF;
+                 RETURN NULL;
+             END $$"
+        );
+        session.ask(&function).expect("creates");
+    };
+    change_at_most(0);
+    session
+        .ask(
+            "CREATE TRIGGER limited AFTER UPDATE ON finished_jobs REFERENCING NEW TABLE AS changed
+             FOR EACH STATEMENT EXECUTE FUNCTION limited()",
+        )
+        .expect("creates");
+
+    let mut payloads = 0;
+    let purging = async {
+        while let Ok(purged) = inbox.purge(RETENTION).await {
+            payloads += purged.payloads;
+            assert!(purged.more, "completed jobs are left");
+        }
+    };
+    tokio::time::timeout(seconds(30), purging).await.expect("the purge fails once only they are left");
+    assert_eq!(payloads, 1, "the payload of the dead letter is removed");
+    change_at_most(1);
+    assert_eq!(purge_all(&inbox).await.payloads, COMPLETED);
 }
 
 /// Waits until the task has ended or `waiting` statements wait for a lock.
