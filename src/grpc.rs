@@ -4,6 +4,7 @@ mod access;
 mod answer;
 mod calls;
 mod convert;
+mod messages;
 mod operations;
 mod span;
 mod status;

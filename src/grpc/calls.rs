@@ -1,16 +1,12 @@
-//! Counts the calls of each connection, and limits the memory and the time for messages that are arriving, and the
-//! memory for answers.
+//! Counts the calls of each connection, and limits the memory for answers.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf as _, Bytes};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use http_body::{Body as HttpBody, Frame};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
-use tokio::time::{Sleep, sleep_until};
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::transport::server::Connected;
@@ -19,12 +15,13 @@ use tower::{Layer, Service};
 use tracing::{Instrument as _, Span};
 
 use super::answer::{Uncounted, count, counted_method};
+use super::messages::{Messages, Takes};
 use super::proto::webhook_service_server::SERVICE_NAME;
 use super::span::{record_answer, span_of};
-use super::status::{cut_off, status, too_slow, trace_id_of};
+use super::status::{cut_off, status, trace_id_of};
 use super::{Api, MESSAGE_OVERHEAD_BYTES};
 use crate::access::operation_of_call;
-use crate::connections::{Answer, Arrival, Connection, Holding, InProgress, Peeked, Stream, Turn, Waiting};
+use crate::connections::{Answer, Connection, Holding, InProgress, Peeked, Stream, Turn};
 use crate::domain::error::{Error, Reason};
 use crate::service::work::Unsent;
 
@@ -110,10 +107,8 @@ where
         let arriving = Arc::new(arriving);
         // Health and reflection need no token, and may last: their connection may give way until they are answered.
         let gives_way = (!is_operation).then(|| Arc::clone(&arriving));
-        let (arrival, due) = (self.api.bodies.arrival(), None);
-        let messages =
-            |inner| Body::new(Messages { inner, arrival, due, head: Head::default(), left: 0, arriving });
-        let request = request.map(messages);
+        let (takes, arrival) = (Takes::of(request.uri().path()), self.api.bodies.arrival());
+        let request = request.map(|body| Body::new(Messages::new(body, takes, arrival, arriving)));
         if is_large(request.uri().path()) {
             let next = self.inner.clone();
             let ready = std::mem::replace(&mut self.inner, next);
@@ -219,94 +214,6 @@ async fn keep(
         count(&service, method, refused_with.unwrap_or(code));
     }
     answer
-}
-
-/// The head of a message, so far as it has arrived: a byte that says whether it is compressed, and its length.
-#[derive(Debug, Default)]
-struct Head {
-    bytes: [u8; 5],
-    arrived: usize,
-}
-
-/// The body of a request: messages that are arriving.
-struct Messages {
-    inner: Body,
-    /// The message that is arriving.
-    arrival: Arrival,
-    /// Ends when its next bytes have to be here.
-    due: Option<Pin<Box<Sleep>>>,
-    head: Head,
-    /// How many bytes of it are not here yet.
-    left: usize,
-    arriving: Arc<Waiting>,
-}
-
-impl Messages {
-    /// Follows the messages in these bytes.
-    fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
-        while !bytes.is_empty() {
-            if self.left == 0 {
-                let Head { bytes: head, arrived } = &mut self.head;
-                head[*arrived] = bytes.get_u8();
-                *arrived += 1;
-                if *arrived == 1 {
-                    self.arrival.restart();
-                }
-                if *arrived == head.len() {
-                    *arrived = 0;
-                    self.left = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-                }
-            } else {
-                let some = self.left.min(bytes.len());
-                self.arrival.add(some)?;
-                bytes.advance(some);
-                self.left -= some;
-                if self.left == 0 {
-                    // The handler of the message reserves memory for it.
-                    self.arrival.restart();
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn is_incomplete(&self) -> bool {
-        self.left > 0 || self.head.arrived > 0
-    }
-}
-
-impl HttpBody for Messages {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = self.get_mut();
-        match Pin::new(&mut this.inner).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                this.due = None;
-                this.arriving.goes_on();
-                let followed = frame.data_ref().map_or(Ok(()), |bytes| this.follow(bytes));
-                Poll::Ready(Some(followed.map(|()| frame).map_err(|error| refused(&error))))
-            }
-            Poll::Ready(ended) => Poll::Ready(ended),
-            Poll::Pending if this.is_incomplete() => {
-                let due = this.arrival.due();
-                let due = this.due.get_or_insert_with(|| Box::pin(sleep_until(due)));
-                due.as_mut().poll(context).map(|()| {
-                    let bytes = this.arrival.bytes();
-                    Some(Err(too_slow(bytes)))
-                })
-            }
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
 }
 
 fn refused(error: &Error) -> Status {

@@ -139,6 +139,19 @@ pub(super) fn too_slow(bytes: usize) -> Status {
     refusal(GrpcReason::BodyTimeout, &detail)
 }
 
+/// The status of a call whose message arrived, and whose stream the client did not end in time.
+pub(super) fn not_ended() -> Status {
+    let detail =
+        "the message arrived, but the client did not end the stream behind it; send it again and end it";
+    refusal(GrpcReason::BodyTimeout, detail)
+}
+
+/// The status of a call with bytes behind the only message that its method takes.
+pub(super) fn another_message() -> Status {
+    let detail = "there is something behind the message; send one message, because the method takes one";
+    refusal(GrpcReason::MalformedMessage, detail)
+}
+
 /// The status of a call whose connection failed, or whose client broke the rules of HTTP/2, before the message had
 /// arrived.
 pub(super) fn cut_off() -> Status {

@@ -30,7 +30,7 @@ const PIPELINE_DEPTH: usize = 256;
 
 /// The method of a pipeline, without and with its service.
 const PIPELINE: &str = "SubmitWebhooks";
-const PIPELINE_CALL: &str = "hookbox.v1.WebhookService/SubmitWebhooks";
+pub(super) const PIPELINE_CALL: &str = "hookbox.v1.WebhookService/SubmitWebhooks";
 
 /// The implementation of `WebhookService`.
 #[derive(Clone, Debug)]

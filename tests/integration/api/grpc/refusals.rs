@@ -349,21 +349,34 @@ fn retry_delay(status: &Status) -> Option<Duration> {
     status.get_details_retry_info()?.retry_delay
 }
 
-#[tokio::test]
-async fn a_message_that_does_not_arrive_ends_the_call() {
-    let hookbox = Hookbox::start(Sqlite);
+/// Calls that the client leaves open, what it sends of their messages, and what the status says.
+const LEFT_OPEN: [(&str, &[u8], &str); 4] = [
     // The head says 1,024 bytes, of which two follow.
-    let begin = bytes::Bytes::from_static(&[0, 0, 0, 4, 0, 1, 2]);
-    let frames = futures::stream::iter([Ok::<_, tonic::Status>(http_body::Frame::data(begin))]);
-    let body = http_body_util::StreamBody::new(frames.chain(futures::stream::pending()));
-    let request = tonic::codegen::http::Request::post("/hookbox.v1.WebhookService/SubmitWebhook")
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(tonic::body::Body::new(body))
-        .expect("is valid");
-    let answered = tokio::time::timeout(Duration::from_secs(20), hookbox.channel().oneshot(request));
-    let response = answered.await.expect("in time").expect("answers");
-    let status = tonic::Status::from_header_map(response.headers()).expect("has a status");
-    assert_eq!(status.code(), Code::DeadlineExceeded);
-    assert_eq!(status.get_details_error_info().expect("has details").reason, "BODY_TIMEOUT");
+    ("SubmitWebhook", b"\0\0\0\x04\0\x01\x02", "2 bytes of it"),
+    // The whole message, without the end of the stream.
+    ("SubmitWebhook", b"\0\0\0\0\0", "did not end the stream"),
+    ("WatchStatus", b"\0\0\0\0\0", "did not end the stream"),
+    ("GetWebhook", b"", "0 bytes of it"),
+];
+
+#[tokio::test]
+async fn a_call_is_ended_if_its_message_or_the_end_of_its_stream_does_not_arrive() {
+    let hookbox = Hookbox::start(Sqlite);
+    let calls = LEFT_OPEN.map(|(method, sent, text)| {
+        let frames = stream::iter([Ok::<_, Status>(http_body::Frame::data(bytes::Bytes::from_static(sent)))]);
+        let body = http_body_util::StreamBody::new(frames.chain(stream::pending()));
+        let request = tonic::codegen::http::Request::post(format!("/hookbox.v1.WebhookService/{method}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(tonic::body::Body::new(body))
+            .expect("is valid");
+        let answered = tokio::time::timeout(Duration::from_secs(20), hookbox.channel().oneshot(request));
+        async move {
+            let response = answered.await.expect("in time").expect("answers");
+            let status = Status::from_header_map(response.headers()).expect("has a status");
+            refused(&status, Code::DeadlineExceeded, "BODY_TIMEOUT");
+            assert!(status.message().contains(text), "{method}: {status}");
+        }
+    });
+    futures::future::join_all(calls).await;
 }
