@@ -6,7 +6,8 @@
 //! opens connections, or takes no answers, cannot keep other clients from connecting. A connection with a request that
 //! hookbox works on, or with a stream that has nothing to tell yet, is never closed, unless the request needs no token and
 //! may last, as a watch of health: if all have one, the new connection is closed. Until the client ends the requests of a
-//! pipeline (`SubmitWebhooks`), hookbox waits for the rest of them, also while it stores those that are here.
+//! pipeline (`SubmitWebhooks`), hookbox waits for the rest of them, also while it stores those that are here. If hookbox
+//! waits with too many requests for their clients, it closes the connections with the most of them.
 
 mod answer;
 mod answers;

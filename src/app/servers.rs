@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Listeners, RunError};
 use crate::config::Config;
@@ -14,6 +15,7 @@ use crate::domain::host::Scheme;
 use crate::page::{self, Pages};
 use crate::service::Service;
 use crate::service::alerts::BacklogLevels;
+use crate::telemetry::tasks::restarted;
 use crate::tls::Certificates;
 use crate::{grpc, http};
 
@@ -36,6 +38,8 @@ pub(super) struct Apis<'a> {
 pub(super) struct Servers {
     http: JoinHandle<()>,
     grpc: JoinHandle<Result<(), tonic::transport::Error>>,
+    /// Limits with how many requests both wait for clients.
+    _limiting: AbortOnDropHandle<()>,
 }
 
 impl Apis<'_> {
@@ -43,6 +47,8 @@ impl Apis<'_> {
     pub(super) fn serve(self, listeners: Listeners) -> Servers {
         let handler_files = self.config.routes.policies().open_files(self.config.workers);
         let connections = Connections::new(connections_for_open_files(handler_files));
+        let limited = connections.clone();
+        let limiting = tokio::spawn(restarted("connections", move || limited.clone().limit_waiting()));
         let bodies = Bodies::new(self.config.max_body_bytes);
         let (rest, calls) = (self.rest(&bodies), self.calls(&bodies));
         let (rest_tls, grpc_tls) = (
@@ -58,7 +64,7 @@ impl Apis<'_> {
         ));
         let stopping = (*self.stopping).clone();
         let grpc = tokio::spawn(grpc::serve(listeners.grpc, grpc_tls, connections, calls, stopping));
-        Servers { http, grpc }
+        Servers { http, grpc, _limiting: AbortOnDropHandle::new(limiting) }
     }
 
     /// REST and the page.

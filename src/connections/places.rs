@@ -1,5 +1,7 @@
 //! The places of the open connections, and which of them gives way to a new one.
 
+mod waiting;
+
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! Clients that ask for what needs no token, and do not take the answers.
 
+use futures::future::select_all;
 use futures::stream;
 use prost::Message as _;
 use reqwest::StatusCode;
@@ -12,7 +13,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 use super::closed_window::ClosedWindow;
 use super::readers::{LARGE_BYTES, submit};
-use super::{keep_no_sender_out, serves};
+use super::{SOON, keep_no_sender_out, serves};
 use crate::support::client::{client, eventually};
 use crate::support::server::{Place, Server};
 
@@ -20,6 +21,10 @@ const SETTINGS: &[&str] = &["--simulate-min=0s", "--simulate-max=0s"];
 
 /// The calls of reflection that a process answers at once.
 const REFLECTIONS: usize = 32;
+
+/// Connections and the most requests of each. Beside the first ones, hookbox waits with 4,096 at most for clients.
+const CONNECTIONS: usize = 22;
+const REQUESTS: usize = 200;
 
 /// Reads of webhooks that a connection makes at once. Further ones wait.
 const READS: usize = 16;
@@ -39,6 +44,25 @@ async fn answers_that_are_not_taken_keep_no_sender_out(#[case] path: &str, #[cas
         stranger
     })
     .await;
+}
+
+#[tokio::test]
+async fn connections_with_the_most_answers_that_are_not_taken_are_closed_if_there_are_too_many() {
+    let place = Place::new(SETTINGS);
+    let server = place.start();
+    let mut strangers = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stranger = ClosedWindow::connect(server.http_address()).await;
+        for _ in 0..REQUESTS {
+            stranger.get("/healthz").await;
+        }
+        strangers.push(Box::pin(stranger.until_closed()));
+    }
+    let closed = tokio::time::timeout(SOON, select_all(strangers)).await;
+    let (.., others) = closed.expect("one of them is closed");
+    serves(&server, "beside the others").await;
+    assert!(server.has_logged("too many requests wait for their clients"));
+    drop(others);
 }
 
 /// Together, the answers are larger than the memory for answers.
