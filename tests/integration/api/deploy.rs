@@ -7,6 +7,7 @@ mod settings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use hookbox::internals::config;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -170,6 +171,33 @@ fn every_alert_is_in_the_manual_and_names_a_section_that_there_is() {
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+#[test]
+fn every_limit_of_the_manual_names_the_settings_that_change_it() {
+    let manual = text_of(MANUAL);
+    let (_, section) = manual.split_once("\n### What a client can make hookbox hold\n").unwrap();
+    let table = section.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);
+    let rows = table.take_while(|line| line.starts_with('|')).collect::<Vec<_>>();
+    assert!(rows.len() > 35, "{rows:#?}");
+    let is_setting = |name: &str| config::SETTINGS.iter().any(|setting| setting.name == name);
+    for row in rows {
+        let cells = row.split('|').map(str::trim).collect::<Vec<_>>();
+        let ["", _, limit, settings, _, ""] = cells[..] else { panic!("{row} has no four columns") };
+        let named = quoted(settings).collect::<Vec<_>>();
+        assert!(settings == "–" || !named.is_empty(), "{row}");
+        // The others are of the system and of a route.
+        let is_known = |name: &str| is_setting(name) || name == "ulimit -n" || name == "concurrency";
+        assert!(named.iter().all(|name| is_known(name)), "{row}");
+        for name in quoted(limit) {
+            assert!(!is_setting(name) || named.contains(&name), "{name}: {row}");
+        }
+    }
+}
+
+/// What is between two backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
 }
 
 #[test]
