@@ -14,7 +14,9 @@ A case is STORE/STEP/MOMENT/WHOSE. SQLite has one process; PostgreSQL has three 
     WHOSE    `one` replica, `all` replicas, the `database`, or the `machine` that runs all of them
 
 20 webhooks a second go to all processes in turn, each with a key of its own, to routes that complete at once, fail now
-and then, run for 1.5 to 3 s, are ordered, and are limited by `rate`; the source has a `rate_limit`. A case is fine if
+and then, run for 1.5 to 3 s, are ordered, are limited by `rate`, and are pulled by a worker that holds each for 1.5 to 3 s
+and extends its leases; the source has a `rate_limit`. The worker holds none while no process runs: a clock that is set
+forward then looks like time that passed. A case is fine if
 
     lost       0: every webhook that was accepted is completed, and a repeat finds it as a duplicate
     twice      0: no attempt was interrupted, and none ran after one that had completed
@@ -25,7 +27,7 @@ Exit code 1 if one is not fine.
 """
 
 import argparse, collections, concurrent.futures, glob, http.client, itertools, json, os, shutil, signal
-import subprocess, sys, tempfile, threading, time, urllib.request
+import random, subprocess, sys, tempfile, threading, time, urllib.request
 
 HTTP, GRPC, POSTGRES = 18280, 15251, 15632
 HOST, DATABASE, REPLICAS = "127.0.0.1", "hookbox_clocks", 3
@@ -33,7 +35,7 @@ HOUR, DAY = 3600, 86400
 # How far a clock is ahead before and after the step.
 STEPS = {"+1h": (0, HOUR), "-1h": (0, -HOUR), "+1day": (0, DAY), "-1day": (0, -DAY), "corrected": (HOUR, 0)}
 PER_SECOND, RECOVERED_SECONDS, REFUSED_SECONDS, GIVEN_UP_SECONDS = 20, 10, 1, 25
-EVENTS = ["plain", "flaky", "slow", "ordered", "paced"]
+EVENTS = ["plain", "flaky", "slow", "ordered", "paced", "pulled"]
 SETTINGS = """
 rate_limit = "100/s"
 [[routes]]
@@ -59,7 +61,13 @@ name = "paced"
 match = { event_type = "paced" }
 rate = "15/s"
 simulate = { min = "0s", max = "0s" }
+[[routes]]
+name = "pulled"
+match = { event_type = "pulled" }
+handler = "pull"
+timeout = "1m"
 """
+PULLED_LEASE, EXTENDED_SECONDS = "6s", 2
 
 
 def arguments():
@@ -211,7 +219,7 @@ class Load:
         self.watcher.start()
 
     def body(self, number):
-        return {"idempotency_key": f"key-{number}", "event_type": EVENTS[number % len(EVENTS)], "payload": {"order": number % 4}}
+        return {"idempotency_key": f"key-{number}", "event_type": EVENTS[number % len(EVENTS)], "payload": {"order": number // len(EVENTS) % 4}}
 
     def send(self, number, replica):
         began = time.monotonic()
@@ -263,6 +271,55 @@ class Load:
         self.threads.shutdown()
         self.watching = False
         self.watcher.join()
+
+
+class Puller:
+    """A worker that pulls jobs, from one replica after the other."""
+
+    def __init__(self, replicas):
+        self.replicas, self.turn, self.held, self.pulling, self.running = replicas, 0, {}, True, True
+        self.thread = threading.Thread(target=self.work)
+        self.thread.start()
+
+    def ask(self, path, body):
+        self.turn += 1
+        try:
+            status, answer = self.replicas[self.turn % len(self.replicas)].ask(path, {"worker": "puller", **body}, timeout=1)
+            return answer if status == 200 else None
+        except (OSError, ValueError, http.client.HTTPException):
+            return None
+
+    def work(self):
+        while self.running:
+            now = time.monotonic()
+            if self.pulling:
+                self.lease(now)
+            late = [lease for lease, (_, extended) in self.held.items() if extended + EXTENDED_SECONDS <= now][:100]
+            if late and self.ask("/v1/work/extend", {"leases": late, "lease": PULLED_LEASE}):
+                self.held.update({lease: (self.held[lease][0], now) for lease in late})
+            done = [lease for lease, (end, _) in self.held.items() if end <= now][:100]
+            outcomes = [{"lease": lease, "completed": {}} for lease in done]
+            if done and self.ask("/v1/work/finish", {"outcomes": outcomes}):
+                [self.held.pop(lease) for lease in done]
+            time.sleep(0.1)
+
+    def lease(self, now):
+        answer = self.ask("/v1/work/lease", {"routes": ["pulled"], "max_jobs": 100, "wait": "0s", "lease": PULLED_LEASE})
+        for job in (answer or {}).get("jobs", []):
+            self.held[job["lease"]] = (now + random.uniform(1.5, 3), now)
+
+    def pause(self):
+        """Ends what it holds, and leases nothing."""
+        self.pulling = False
+        until = time.monotonic() + GIVEN_UP_SECONDS
+        # For a request to lease that is on its way.
+        time.sleep(0.3)
+        while self.held and time.monotonic() < until:
+            time.sleep(0.05)
+
+    def stop(self):
+        self.running = False
+        self.thread.join()
 
 
 def examine(load, replicas):
@@ -323,10 +380,11 @@ def run(options, case, place, server):
     if step in STEPS:
         set_clocks(whose, replicas, server, STEPS[step][0])
     [replica.start() for replica in replicas]
-    load = Load(replicas)
+    load, puller = Load(replicas), Puller(replicas)
     try:
         load.run(3)
         if moment == "before":
+            puller.pause()
             # So that jobs wait while hookbox does not run.
             load.burst(100, replicas)
             time.sleep(0.7)
@@ -337,6 +395,7 @@ def run(options, case, place, server):
             # Webhooks are sent only to replicas that run.
             [replica.start() for replica in stopped]
             at = time.monotonic()
+            puller.pulling = True
             load.run(4)
         elif moment == "during":
             load.burst(20, replicas)
@@ -359,6 +418,7 @@ def run(options, case, place, server):
         load.finish()
         lost, twice = examine(load, replicas)
     finally:
+        puller.stop()
         load.finish()
         for replica in replicas:
             if replica.process.poll() is None:

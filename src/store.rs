@@ -178,9 +178,11 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     async fn leased(&self, worker: &str, leases: Vec<Lease>) -> Result<Vec<LeasedJob>>;
 
     /// Reads the clock by which jobs are due. If it was set back, moves what waits for an old time: as much as takes a
-    /// moment, and the next calls move the rest. The caller repeats the call every second.
+    /// moment, and the next calls move the rest. If it was set forward, moves the ends of leases that workers elsewhere
+    /// hold, and since when they are held, by the step. The caller repeats the call every second.
     ///
-    /// Returns `StoreUnavailable` also if the clock went forward so far that leases may only seem to have expired.
+    /// Returns `StoreUnavailable` also if the clock went forward so far that leases of processes may only seem to have
+    /// expired.
     async fn follow_clock(&self) -> Result<()>;
 
     /// Takes over jobs whose lease has expired, except for the leases in `held`, whose handlers still run in this

@@ -24,6 +24,9 @@ pub const SHOWN_ATTEMPTS: u32 = 1_000;
 /// The largest result that is stored, in bytes of JSON.
 pub const MAX_RESULT_BYTES: usize = 64 * 1024;
 
+/// The longest time for which a worker that pulls jobs can lease one, or extend a lease.
+pub const LONGEST_LEASE: Duration = Duration::from_secs(12 * 60 * 60);
+
 /// A claim on a job. Finishing an attempt and renewing its lease present this token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {

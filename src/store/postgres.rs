@@ -62,6 +62,7 @@ mod rows;
 mod schedule;
 mod schema;
 mod set_back;
+mod set_forward;
 mod shared;
 mod size;
 mod take_over;

@@ -49,6 +49,7 @@ mod restart;
 mod rows;
 mod schema;
 mod set_back;
+mod set_forward;
 mod size;
 mod time_of_day;
 mod transaction;
@@ -116,7 +117,7 @@ pub struct SqliteStore {
     log: Arc<wal::Log>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    /// The greatest lead of the time of day since it was last set back; see [`set_back::lead`].
+    /// The lead of the time of day by which leases go; see [`set_back::lead`].
     lead: Arc<AtomicI64>,
     /// The step back that is not known to be stored.
     step_back: Mutex<Option<StepBack>>,

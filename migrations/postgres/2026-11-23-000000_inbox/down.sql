@@ -1,4 +1,4 @@
 DROP VIEW job_statuses;
-DROP TABLE transfers, backlog_gate, probe, actions, replays, breakers, paces, pauses, status_counts, attempts,
+DROP TABLE transfers, backlog_gate, clock, probe, actions, replays, breakers, paces, pauses, status_counts, attempts,
     finished_jobs, lanes, jobs, queues, webhooks;
 DROP SEQUENCE positions;

@@ -248,14 +248,20 @@ CREATE TABLE actions (
 );
 CREATE INDEX actions_on_webhook ON actions (webhook, number) WHERE webhook IS NOT NULL;
 
--- One row each. The probe updates `probe` to check that the store can write. Near the limit of the backlog,
--- accepting locks the row of `backlog_gate`, so that one process accepts at a time.
+-- One row each. The probe updates `probe` to check that the store can write. `clock` counts the steps forward of the
+-- database's clock that the leases of workers elsewhere have followed, so that one process moves them at each step.
+-- Near the limit of the backlog, accepting locks the row of `backlog_gate`, so that one process accepts at a time.
 CREATE TABLE probe (
     id         smallint PRIMARY KEY CHECK (id = 1),
     written_at timestamptz NOT NULL
 );
+CREATE TABLE clock (
+    id            smallint PRIMARY KEY CHECK (id = 1),
+    steps_forward bigint NOT NULL
+);
 CREATE TABLE backlog_gate (id smallint PRIMARY KEY CHECK (id = 1));
 INSERT INTO probe (id, written_at) VALUES (1, now());
+INSERT INTO clock (id, steps_forward) VALUES (1, 0);
 INSERT INTO backlog_gate (id) VALUES (1);
 
 -- The transfers from SQLite files into this database (`hookbox transfer`). While a transfer is not finished, no

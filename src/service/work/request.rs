@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::lease_text;
 use crate::access::Caller;
-use crate::domain::attempt::{Lease, MAX_RESULT_BYTES, RunResult, cut};
+use crate::domain::attempt::{LONGEST_LEASE, Lease, MAX_RESULT_BYTES, RunResult, cut};
 use crate::domain::error::{Error, Reason, Result, all_of, both};
 use crate::domain::json;
 use crate::domain::policy::Policies;
@@ -34,7 +34,7 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 const DEFAULT_LEASE: Duration = Duration::from_secs(60);
 
 /// How long a lease may last.
-const LEASES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(12 * 60 * 60);
+const LEASES: RangeInclusive<Duration> = Duration::from_secs(1)..=LONGEST_LEASE;
 
 /// A request to lease jobs.
 #[derive(Clone, Debug, Default)]

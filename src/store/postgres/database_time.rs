@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use diesel::QueryResult;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
-use diesel::sql_types::Timestamptz;
+use diesel::sql_types::{BigInt, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use jiff::{SignedDuration, Timestamp};
 
@@ -39,6 +39,8 @@ pub(super) struct DatabaseTime {
 struct Known {
     /// How far the database's clock is ahead of the monotonic time of the process, in milliseconds.
     lead: i64,
+    /// How many steps forward leases had followed when a reading last agreed with that.
+    steps: i64,
     /// The last reading, or the first of several that agree.
     unconfirmed: Option<Reading>,
 }
@@ -51,22 +53,32 @@ struct Reading {
     /// The monotonic time of the reading.
     at: i64,
     took: i64,
+    /// How many steps forward leases have followed; see `set_forward`.
+    steps: i64,
 }
 
 /// By how many milliseconds the database's clock has moved more, or less, than the monotonic time of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The database's clock was set forward, or the machine of this process slept.
-    Forward(i64),
+    Forward(Forward),
     /// The database's clock was set back.
     Back(i64),
+}
+
+/// A step forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Forward {
+    pub(super) by: i64,
+    /// How many steps forward leases had followed before this one.
+    pub(super) steps_before: i64,
 }
 
 impl DatabaseTime {
     /// Reads the clock of the database for the first time.
     pub(super) async fn read(clock: Arc<dyn Clock>, connection: &mut AsyncPgConnection) -> QueryResult<Self> {
-        let lead = Reading::take(clock.as_ref(), connection).await?.lead;
-        Ok(Self { clock, known: Mutex::new(Known { lead, unconfirmed: None }) })
+        let Reading { lead, steps, .. } = Reading::take(clock.as_ref(), connection).await?;
+        Ok(Self { clock, known: Mutex::new(Known { lead, steps, unconfirmed: None }) })
     }
 
     /// The time of the database now, in whole milliseconds.
@@ -83,10 +95,16 @@ impl DatabaseTime {
     }
 
     /// Reads the clock of the database again. Goes by the reading once another one agrees with it. Returns the step
-    /// that the clock has made, if there was one.
+    /// that the clock has made, if there was one. Returns a step forward again, and does not go by it, until
+    /// [`go_forward`](Self::go_forward) was called.
     pub(super) async fn follow(&self, connection: &mut AsyncPgConnection) -> QueryResult<Option<Step>> {
         let reading = Reading::take(self.clock.as_ref(), connection).await?;
         Ok(self.known().add(reading))
+    }
+
+    /// Goes by a step forward, now that leases have followed it and are at this number of steps.
+    pub(super) fn go_forward(&self, step: Forward, steps: i64) {
+        self.known().go_forward(step, steps);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -97,10 +115,15 @@ impl DatabaseTime {
 impl Reading {
     async fn take(clock: &dyn Clock, connection: &mut AsyncPgConnection) -> QueryResult<Self> {
         let before = monotonic(clock);
-        let shown = ReadClock {}.get_result::<PgTimestamp>(connection).await?;
+        let (shown, steps) = ReadClock {}.get_result::<(PgTimestamp, i64)>(connection).await?;
         let after = monotonic(clock);
         let at = before.midpoint(after);
-        Ok(Self { lead: rows::time(shown)?.as_millisecond().saturating_sub(at), at, took: after - before })
+        Ok(Self {
+            lead: rows::time(shown)?.as_millisecond().saturating_sub(at),
+            at,
+            took: after - before,
+            steps,
+        })
     }
 }
 
@@ -108,6 +131,9 @@ impl Known {
     fn add(&mut self, reading: Reading) -> Option<Step> {
         if reading.took > LONGEST_READING_MS {
             return None;
+        }
+        if reading.lead.abs_diff(self.lead) < SMALLEST_STEP_MS.unsigned_abs() {
+            self.steps = reading.steps;
         }
         let agrees = |first: &Reading| first.lead.abs_diff(reading.lead) < AGREEMENT_MS.unsigned_abs();
         let Some(first) = self.unconfirmed.filter(agrees) else {
@@ -119,12 +145,17 @@ impl Known {
         }
         self.unconfirmed = Some(reading);
         let step = reading.lead.saturating_sub(self.lead);
-        self.lead = reading.lead;
-        match step {
-            SMALLEST_STEP_MS.. => Some(Step::Forward(step)),
-            _ if step <= -SMALLEST_STEP_MS => Some(Step::Back(step.saturating_neg())),
-            _ => None,
+        if step >= SMALLEST_STEP_MS {
+            return Some(Step::Forward(Forward { by: step, steps_before: self.steps }));
         }
+        self.lead = reading.lead;
+        self.steps = reading.steps;
+        (step <= -SMALLEST_STEP_MS).then(|| Step::Back(step.saturating_neg()))
+    }
+
+    fn go_forward(&mut self, step: Forward, steps: i64) {
+        self.lead = self.lead.saturating_add(step.by);
+        self.steps = steps;
     }
 }
 
@@ -135,8 +166,8 @@ fn monotonic(clock: &dyn Clock) -> i64 {
 
 statement! { Pg;
     struct ReadClock {}
-    returns Timestamptz;
-    "SELECT now()"
+    returns (Timestamptz, BigInt);
+    "SELECT now(), steps_forward FROM clock WHERE id = 1"
 }
 
 #[cfg(test)]
@@ -146,13 +177,25 @@ mod tests {
     const HOUR_MS: i64 = 3_600_000;
 
     fn reading(lead: i64, at: i64) -> Reading {
-        Reading { lead, at, took: 0 }
+        Reading { lead, at, took: 0, steps: 0 }
     }
 
-    /// The steps that readings report, each with its lead and its time, and the lead at the end.
+    fn forward(by: i64, steps_before: i64) -> Option<Step> {
+        Some(Step::Forward(Forward { by, steps_before }))
+    }
+
+    /// The steps that readings report, each with its lead and its time, and the lead at the end. Leases follow a step
+    /// forward at once.
     fn follow(readings: &[(i64, i64)]) -> (Vec<Option<Step>>, i64) {
-        let mut known = Known { lead: 0, unconfirmed: None };
-        let steps = readings.iter().map(|(lead, at)| known.add(reading(*lead, *at))).collect();
+        let mut known = Known { lead: 0, steps: 0, unconfirmed: None };
+        let steps = readings.iter().map(|(lead, at)| {
+            let step = known.add(reading(*lead, *at));
+            if let Some(Step::Forward(step)) = step {
+                known.go_forward(step, 0);
+            }
+            step
+        });
+        let steps = steps.collect();
         (steps, known.lead)
     }
 
@@ -160,12 +203,25 @@ mod tests {
     fn a_step_counts_once_a_second_reading_confirms_it() {
         let steps =
             |lead: i64| follow(&[(0, 0), (0, 1_000), (lead, 2_000), (lead + 3, 3_000), (lead, 4_000)]);
-        let (forward, lead) = steps(HOUR_MS);
-        assert_eq!(forward, [None, None, None, Some(Step::Forward(HOUR_MS + 3)), None]);
+        let (ahead, lead) = steps(HOUR_MS);
+        assert_eq!(ahead, [None, None, None, forward(HOUR_MS + 3, 0), None]);
         assert_eq!(lead, HOUR_MS);
         let (back, lead) = steps(-HOUR_MS);
         assert_eq!(back, [None, None, None, Some(Step::Back(HOUR_MS - 3)), None]);
         assert_eq!(lead, -HOUR_MS);
+    }
+
+    #[test]
+    fn a_step_forward_is_reported_until_leases_have_followed_it() {
+        let mut known = Known { lead: 0, steps: 0, unconfirmed: None };
+        // Another process moves the leases between the last two readings.
+        let mut add = |lead: i64, at: i64, steps: i64| known.add(Reading { steps, ..reading(lead, at) });
+        assert_eq!(add(0, 0, 7), None);
+        assert_eq!(add(HOUR_MS, 1_000, 7), None);
+        assert_eq!(add(HOUR_MS, 2_000, 7), forward(HOUR_MS, 7));
+        assert_eq!(add(HOUR_MS, 3_000, 8), forward(HOUR_MS, 7));
+        known.go_forward(Forward { by: HOUR_MS, steps_before: 7 }, 8);
+        assert_eq!((known.add(reading(HOUR_MS, 4_000)), known.lead), (None, HOUR_MS));
     }
 
     #[test]
@@ -176,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_reading_that_took_long_is_ignored() {
-        let mut known = Known { lead: 0, unconfirmed: Some(reading(HOUR_MS, 0)) };
+        let mut known = Known { lead: 0, steps: 0, unconfirmed: Some(reading(HOUR_MS, 0)) };
         let slow = Reading { took: LONGEST_READING_MS + 1, ..reading(HOUR_MS, 2_000) };
         assert_eq!((known.add(slow), known.lead), (None, 0));
     }

@@ -56,7 +56,9 @@ impl LeasedRow {
     fn into_job(self, shared: &Shared) -> QueryResult<LeasedJob> {
         let job = rows::job_id(self.webhook, self.queue)?;
         // The last change of a leased job was its claim.
-        let held_for = rows::time(self.now)?.duration_since(rows::time(self.updated_at)?);
+        // Not after the time that this process knows: it does not go by a step of the clock before leases have.
+        let now = rows::time(self.now)?.min(shared.now());
+        let held_for = now.duration_since(rows::time(self.updated_at)?);
         Ok(LeasedJob {
             lease: Lease { job, token: self.lease_token.cast_unsigned() },
             route: rows::route(&shared.schedule, job.queue)?,

@@ -210,6 +210,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    clock (id) {
+        id -> SmallInt,
+        steps_forward -> BigInt,
+    }
+}
+
+diesel::table! {
     backlog_gate (id) {
         id -> SmallInt,
     }

@@ -16,12 +16,12 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::database_time::{DatabaseTime, Step};
-use super::lanes;
 use super::look::look;
 use super::pool::{answer, refused};
 use super::rows::{self, pg_time};
 use super::schema::probe;
 use super::shared::Shared;
+use super::{lanes, set_forward};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
 use crate::domain::policy::Policies;
@@ -85,17 +85,20 @@ impl SetBack {
     }
 }
 
-/// Reads the clock of the database. If it was set back, moves what waits for an old time. If it went forward, returns
-/// an error: leases seem to have expired that are held, until their processes have renewed them.
+/// Reads the clock of the database. If it was set back, moves what waits for an old time. If it went forward, moves the
+/// leases of workers elsewhere, and returns an error: leases of processes seem to have expired that are held, until these
+/// have renewed them.
 pub(super) async fn follow_clock(shared: &Shared) -> Result<()> {
     let mut connection = shared.working.get().await.map_err(refused)?;
     let following = answer(shared.time.follow(&mut connection)).await;
     match connection.release(following).map_err(refused)? {
         Some(Step::Forward(step)) => {
+            let steps = set_forward::move_leases(shared, step).await.map_err(refused)?;
+            shared.time.go_forward(step, steps);
             return Err(Error::store_unavailable(
                 format!(
                     "the database's clock went forward by {} s; every process renews its leases first",
-                    step / 1_000
+                    step.by / 1_000
                 ),
                 "the database's clock was set, or this machine slept",
             ));

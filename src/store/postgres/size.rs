@@ -23,7 +23,7 @@ statement! { Pg;
     returns BigInt;
     "SELECT coalesce(sum(pg_total_relation_size(id)), 0)::bigint
      FROM unnest('{webhooks, queues, jobs, lanes, finished_jobs, attempts, status_counts, pauses, paces, breakers,
-                   replays, actions, probe, backlog_gate, transfers}'::regclass[]) AS own (id)"
+                   replays, actions, probe, clock, backlog_gate, transfers}'::regclass[]) AS own (id)"
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Follows the time of day: notices that it was set back, and has due times moved. A call moves them for a bounded time,
-//! and the next one goes on.
+//! Follows the time of day: notices that it was set back or forward, and has due times and leases moved. A call moves due
+//! times for a bounded time, and the next one goes on.
 
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::SqliteStore;
 use super::set_back::{self, JOBS_AT_ONCE, StepBack};
+use super::set_forward;
 use crate::domain::error::Result;
 
 /// How long a call moves due times. Servers wait for the call at the start, and leases wait to be renewed.
@@ -15,26 +16,45 @@ const MOVING_TIME: Duration = Duration::from_millis(500);
 impl SqliteStore {
     /// Does what [`follow_clock`](crate::store::JobQueue::follow_clock) says.
     pub(super) async fn follow_time_of_day(&self) -> Result<()> {
-        let mut lead = set_back::lead(self.clock.as_ref());
-        if let Some(step) = self.noticed_step(lead) {
-            // Further steps since the first try are noticed by the next call.
-            lead = step.lead;
+        let known = self.lead.load(Ordering::SeqCst);
+        let lead = set_back::lead(self.clock.as_ref());
+        if let Some(step) = self.noticed_step(known, lead) {
             let by = step.by;
             // If it fails, the next call tries it again.
             self.writer.run(move |transaction| set_back::begin(transaction, &step)).await?;
             log(by);
             *self.step_back() = None;
+            // Further steps since the first try are noticed by the next call, or by the writer.
+            self.lead.fetch_sub(by, Ordering::SeqCst);
+        } else if set_forward::step(known, lead).is_some() {
+            self.move_leases_forward().await?;
+        } else {
+            // Follows small steps back. If the writer has followed another step meanwhile, that one counts.
+            let _ = self.lead.compare_exchange(known, lead, Ordering::SeqCst, Ordering::SeqCst);
         }
-        self.lead.store(lead, Ordering::SeqCst);
         self.move_due_times(MOVING_TIME).await
     }
 
+    /// Has leases moved if the time of day was set forward. Later reads see leases that go by a time of day that is not
+    /// earlier than the one before the call.
+    pub(super) async fn follow_step_forward(&self) -> Result<()> {
+        let known = self.lead.load(Ordering::SeqCst);
+        if set_forward::step(known, set_back::lead(self.clock.as_ref())).is_some() {
+            self.move_leases_forward().await?;
+        }
+        Ok(())
+    }
+
+    /// Any transaction does it, before it runs its commands.
+    async fn move_leases_forward(&self) -> Result<()> {
+        self.writer.run(|_| Ok(())).await
+    }
+
     /// The step back that an earlier call could not store, or else the one since that call.
-    fn noticed_step(&self, lead: i64) -> Option<StepBack> {
+    fn noticed_step(&self, known: i64, lead: i64) -> Option<StepBack> {
         let mut noticed = self.step_back();
         if noticed.is_none() {
-            let by = set_back::step(self.lead.load(Ordering::SeqCst), lead);
-            *noticed = by.map(|by| StepBack::new(by, lead));
+            *noticed = set_back::step(known, lead).map(StepBack::new);
         }
         noticed.clone()
     }

@@ -101,6 +101,8 @@ impl JobQueue for SqliteStore {
 
     async fn leased(&self, worker: &str, leases: Vec<Lease>) -> Result<Vec<LeasedJob>> {
         let (worker, now) = (worker.to_owned(), self.clock.now());
+        // Otherwise the step would count as time for which the leases have been held.
+        self.follow_step_forward().await?;
         self.readers()?.run(move |connection| leased::leased(connection, &worker, &leases, now)).await
     }
 

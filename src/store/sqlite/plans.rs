@@ -24,6 +24,7 @@ use super::queries::{SelectAttempts, SelectDetails, SelectStatus, SelectStatusBy
 use super::reroute::SelectWaiting;
 use super::restart::{RestartJob, SelectFinishedJob};
 use super::set_back::{MoveJobs, MoveLanes, MoveLeases, SelectNext, SelectPlace};
+use super::set_forward::MoveLeasesForward;
 
 #[derive(QueryableByName)]
 struct Step {
@@ -161,6 +162,9 @@ fn due_times_are_moved_by_webhook() {
     for index in ["INDEX jobs_due", "INDEX jobs_in_lane"] {
         assert!(next.contains(index), "{index} in {next}");
     }
-    let leases = plan(connection, &MoveLeases { step: 1, now: 1, after: 1 });
-    assert!(leases.contains("SEARCH jobs USING INDEX jobs_leased (lease_until>?)"), "{leases}");
+    let back = plan(connection, &MoveLeases { step: 1, now: 1, after: 1 });
+    let forward = plan(connection, &MoveLeasesForward { step: 1, now: 1, after: 0 });
+    for leases in [back, forward] {
+        assert!(leases.contains("SEARCH jobs USING INDEX jobs_leased (lease_until>?)"), "{leases}");
+    }
 }

@@ -51,15 +51,13 @@ pub(super) fn step(before: i64, now: i64) -> Option<i64> {
 #[derive(Clone, Debug)]
 pub(super) struct StepBack {
     pub(super) by: i64,
-    /// The lead of the time of day after the step.
-    pub(super) lead: i64,
     /// The time of day as the file knew it before the first try.
     before: Arc<OnceLock<TimeOfDay>>,
 }
 
 impl StepBack {
-    pub(super) fn new(by: i64, lead: i64) -> Self {
-        Self { by, lead, before: Arc::default() }
+    pub(super) fn new(by: i64) -> Self {
+        Self { by, before: Arc::default() }
     }
 }
 

@@ -31,7 +31,7 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct Context {
     pub(super) path: PathBuf,
     pub(super) owner: Arc<Owner>,
-    /// The greatest lead of the time of day since it was last set back.
+    /// The lead of the time of day by which leases go; the greatest one since the time of day was last set back.
     pub(super) lead: Arc<AtomicI64>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: WebhookIds<SmallRng>,

@@ -27,9 +27,9 @@ use super::accept_batch::{AcceptBatch, BatchResult};
 use super::command::{Batch, Message, Storing, Work};
 use super::connection;
 use super::open_error::OpenError;
-use super::set_back;
 use super::time_of_day;
 use super::transaction::{Context, Effects, Refusal, Transaction};
+use super::{set_back, set_forward};
 use crate::domain::conflict::OnConflict;
 use crate::domain::error::{Error, Result, message_of_panic};
 use crate::store::acceptance::queue_full;
@@ -232,15 +232,24 @@ impl Writer {
             Some(open) => open,
             None => connection.insert(reopen(context)?),
         };
-        context.lead.fetch_max(set_back::lead(context.clock.as_ref()), Ordering::SeqCst);
+        let lead = set_back::lead(context.clock.as_ref());
+        let set_forward_by = set_forward::step(context.lead.load(Ordering::SeqCst), lead);
         let written = open.immediate_transaction(|open| {
             let mut transaction = Transaction::new(open, context);
+            if let Some(step) = set_forward_by {
+                set_forward::move_leases(&mut transaction, step)?;
+            }
             accept::accept_all(&mut transaction, &mut batch.accepts)?;
             for command in &mut batch.commands {
                 command.run(&mut transaction)?;
             }
             transaction.end()
         });
+        if written.is_ok() {
+            // Only now: until then leases go by the time of day before the step.
+            context.lead.fetch_max(lead, Ordering::SeqCst);
+            set_forward_by.into_iter().for_each(set_forward::log);
+        }
         // After a fault of the store, or if the reload fails, the next batch opens a new connection and reloads from it.
         if let Err(error) = &written
             && (is_store_fault(error) || context.reload(open).is_err())

@@ -218,6 +218,7 @@ macro_rules! conformance {
                     pulled_leases_survive_a_restart_after_which_their_route_is_not_pulled
                     a_lease_of_a_dead_process_is_taken_over_although_its_route_is_pulled_now
                     a_pulled_lease_lasts_as_long_as_it_was_asked_for_after_the_clock_was_set_back
+                    a_pulled_lease_lasts_as_long_as_it_was_asked_for_after_the_clock_was_set_forward
                 ]
                 gone: [
                     jobs_of_a_route_that_is_gone_are_held

@@ -136,7 +136,12 @@ impl<H: Harness> Inbox<H> {
     }
 
     pub(crate) fn go_back(&self, by: Duration) {
-        self.clock.set_by(-SignedDuration::try_from(by).expect("in range"));
+        self.set_clocks_by(-SignedDuration::try_from(by).expect("in range"));
+    }
+
+    /// Sets the clocks forward or back. No time passes.
+    pub(crate) fn set_clocks_by(&self, by: SignedDuration) {
+        self.clock.set_by(by);
         self.harness.set_time(self.now());
     }
 

@@ -12,7 +12,7 @@ pub(crate) const EMPTY: &str = "
         total bigint := 0;
     BEGIN
         FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'hookbox'::regnamespace AND relkind = 'r'
-            AND relname NOT IN ('__diesel_schema_migrations', 'probe', 'backlog_gate')
+            AND relname NOT IN ('__diesel_schema_migrations', 'probe', 'clock', 'backlog_gate')
         LOOP
             EXECUTE format('DELETE FROM hookbox.%I', name) || CASE name WHEN 'queues' THEN ' WHERE id <> 0' ELSE '' END;
             GET DIAGNOSTICS deleted = ROW_COUNT;
@@ -23,6 +23,7 @@ pub(crate) const EMPTY: &str = "
         LOOP PERFORM setval(format('hookbox.%I', name), 1, false); END LOOP;
         -- A later time would mean that the clock was set back.
         UPDATE hookbox.probe SET written_at = timestamptz 'epoch';
+        UPDATE hookbox.clock SET steps_forward = 0;
     END $$";
 
 /// A database with nothing but the tables of hookbox, or with nothing at all, and a clock that stands still at 1970. For

@@ -9,9 +9,11 @@ use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::clock::{Clock, ManualClock, Signal};
+use crate::domain::handler::HandlerSettings;
+use crate::domain::policy::Policy;
 use crate::domain::webhook::WebhookName;
-use crate::store::sqlite::fixture::{job, open, open_in, policy, webhook};
-use crate::store::{Inbox as _, JobQueue as _, Store as _};
+use crate::store::sqlite::fixture::{claim, job, open, open_in, policy, webhook};
+use crate::store::{Claim, Inbox as _, JobQueue as _, Store as _, Wanted};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
@@ -107,5 +109,34 @@ async fn a_step_back_is_logged_once_although_it_cannot_be_stored_at_first() {
         store.follow_clock().await.expect("follows");
     }
     assert_eq!(logged(), 1);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_step_forward_that_cannot_be_stored_at_first_moves_leases_once() {
+    let clock = Arc::new(clock());
+    let pulled = Policy { handler: HandlerSettings::Pull, ..policy("orders") };
+    let wanted = Wanted::Pulled([pulled.route.clone()].into());
+    let (folder, store) = open([pulled], Arc::clone(&clock) as _).await;
+    store.accept(webhook("1"), vec![job("orders", None)]).await.expect("accepted");
+    let pulling = Claim { wanted, ..claim(1) };
+    let lease = SignedDuration::try_from(pulling.lease).expect("in range");
+    assert_eq!(store.claim(pulling).await.expect("claims").jobs.len(), 1);
+    let path = folder.path().join("inbox.db");
+    let mut shell = SqliteConnection::establish(&path.to_string_lossy()).expect("connects");
+    let refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ABORT, 'for a test'); END";
+    shell.batch_execute(refuse).expect("refuses");
+
+    clock.set_by(HOUR);
+    for _ in 0..2 {
+        store.follow_clock().await.expect_err("is refused");
+    }
+    shell.batch_execute("DROP TRIGGER refuse").expect("repairs");
+    clock.advance(lease - SignedDuration::from_secs(1));
+    for _ in 0..2 {
+        assert_eq!(store.take_over_expired(Vec::new()).await.expect("looks"), 0, "it is held");
+    }
+    clock.advance(SignedDuration::from_secs(1));
+    assert_eq!(store.take_over_expired(Vec::new()).await.expect("takes over"), 1);
     store.close().await;
 }

@@ -2,11 +2,13 @@
 
 use hookbox::internals::domain::attempt::{Lease, Outcome};
 use hookbox::internals::domain::clock::Clock as _;
+use hookbox::internals::domain::error::Reason;
 use hookbox::internals::domain::handler::HandlerSettings;
 use hookbox::internals::domain::job::{JobId, Status};
 use hookbox::internals::domain::policy::Policy;
 use hookbox::internals::domain::webhook::NewWebhook;
 use hookbox::internals::store::{Claim, ClaimedJob, Claims, LeasedJob, PauseTarget, Wanted};
+use jiff::SignedDuration;
 
 use super::announcing::{is_woken, listen};
 use crate::store::harness::Harness;
@@ -345,4 +347,33 @@ pub(crate) async fn a_pulled_lease_lasts_as_long_as_it_was_asked_for_after_the_c
     assert_eq!(take_over().await, 1, "the lease of the pool has expired");
     inbox.advance(2 * LEASE);
     assert_eq!(take_over().await, 1, "so has that of the worker");
+}
+
+pub(crate) async fn a_pulled_lease_lasts_as_long_as_it_was_asked_for_after_the_clock_was_set_forward<
+    H: Harness,
+>() {
+    let inbox = Inbox::<H>::with_routes([pulled("pulled")]).await;
+    inbox.accept_for("k", [job("pulled")]).await;
+    let claim = Claim { lease: 4 * LEASE, ..claim_for(&inbox, 1, &["pulled"]) };
+    let lease = inbox.claim(claim).await.expect("claims").jobs[0].lease;
+    inbox.advance(LEASE);
+    inbox.set_clocks_by(SignedDuration::from_hours(1));
+    let held_for = async || {
+        let held = inbox.leased(WORKER, vec![lease]).await.expect("looks");
+        held.first().expect("it is held").held_for
+    };
+    assert_eq!(held_for().await, LEASE);
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("looks"), 0);
+    inbox.advance(seconds(1));
+    // A store with a clock of its own has read it twice, and waits until processes have renewed their leases.
+    match inbox.take_over_expired(Vec::new()).await {
+        Ok(jobs) => assert_eq!(jobs, 0),
+        Err(error) => assert_eq!(error.reason(), Reason::StoreUnavailable),
+    }
+    assert_eq!(held_for().await, LEASE + seconds(1));
+
+    inbox.advance(3 * LEASE - seconds(1) - milliseconds(1));
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("looks"), 0);
+    inbox.advance(milliseconds(1));
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
 }

@@ -8,14 +8,14 @@ use hookbox::internals::domain::clock::{Clock as _, ManualClock};
 use hookbox::internals::domain::error::Reason;
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::store::postgres::PostgresStore;
-use hookbox::internals::store::{Claim, Finish, JobQueue as _, Store as _};
+use hookbox::internals::store::{Claim, Finish, JobQueue as _, Store, Wanted};
 use jiff::SignedDuration;
 
 use super::PostgresHarness;
 use super::harness::open;
 use crate::store::harness::{Harness as _, Options};
 use crate::store::inbox::{Inbox, LEASE, keys, milliseconds, refused, seconds, sorted_keys};
-use crate::store::routes::{in_force, ordered, policy};
+use crate::store::routes::{in_force, job, ordered, policy, pulled, route};
 use crate::support::postgres::Session;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -32,7 +32,7 @@ fn pass(inbox: &Inbox<PostgresHarness>, ahead: SignedDuration, by: Duration) {
 }
 
 /// Lets a process read the clock of the database twice, a second apart: a step counts once it is confirmed.
-async fn notices(inbox: &Inbox<PostgresHarness>, store: &dyn hookbox::internals::store::Store) {
+async fn notices(inbox: &Inbox<PostgresHarness>, store: &dyn Store) {
     assert_eq!(store.take_over_expired(Vec::new()).await.expect("looks"), 0);
     inbox.advance(seconds(1));
     assert_eq!(store.take_over_expired(Vec::new()).await.expect("looks"), 0);
@@ -218,4 +218,39 @@ async fn a_lease_is_not_taken_over_because_the_clock_of_the_database_went_forwar
     assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("looks"), 0);
     pass(&inbox, -HOUR, LEASE);
     assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
+}
+
+#[tokio::test]
+async fn two_processes_that_notice_the_same_step_forward_move_a_pulled_lease_once() {
+    let inbox = Inbox::<PostgresHarness>::with_routes([pulled("pulled")]).await;
+    let other = another(&inbox, Arc::clone(&inbox.clock)).await;
+    inbox.accept_for("k", [job("pulled")]).await;
+    let wanted = Wanted::Pulled([route("pulled")].into());
+    let claim = Claim { worker: "puller".into(), wanted, lease: 4 * AN_HOUR, ..inbox.claim_for(1) };
+    assert_eq!(inbox.claim(claim).await.expect("claims").jobs.len(), 1);
+    // The lease has been held for longer than either step, so that its row does not tell whether it has moved.
+    inbox.advance(2 * AN_HOUR);
+    let one = inbox.shared();
+    let both: [&dyn Store; 2] = [one.as_ref(), &other];
+    for stores in [both, [both[1], both[0]]] {
+        inbox.set_clocks_by(HOUR);
+        for store in stores {
+            assert_eq!(store.take_over_expired(Vec::new()).await.expect("looks"), 0);
+        }
+        inbox.advance(seconds(1));
+        for store in stores {
+            assert_eq!(refused(store.take_over_expired(Vec::new()).await), Reason::StoreUnavailable);
+        }
+        // Each process goes by the new time from the next reading on.
+        inbox.advance(seconds(1));
+        for store in stores {
+            assert_eq!(store.take_over_expired(Vec::new()).await.expect("looks"), 0);
+        }
+    }
+
+    inbox.advance(2 * AN_HOUR - seconds(4) - milliseconds(1));
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("looks"), 0);
+    inbox.advance(milliseconds(1));
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
+    other.close().await;
 }

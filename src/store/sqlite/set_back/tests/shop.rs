@@ -111,7 +111,7 @@ impl Shop {
     pub(super) async fn go_back(&self, step: SignedDuration) {
         self.clock.set_by(-step);
         let lead = lead(self.clock.as_ref());
-        let step = StepBack::new(i64::try_from(step.as_millis()).expect("in range"), lead);
+        let step = StepBack::new(i64::try_from(step.as_millis()).expect("in range"));
         self.store.writer.run(move |transaction| begin(transaction, &step)).await.expect("begins");
         self.store.lead.store(lead, Ordering::SeqCst);
     }
