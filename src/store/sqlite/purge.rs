@@ -27,8 +27,8 @@ use crate::store::statement::statement;
 /// Maximum number of jobs of each status in one transaction.
 const PURGE_ROWS: i64 = 100;
 
-/// Maximum number of bytes of payloads, headers, results and deliveries in one transaction, or those of one job. Each attempt
-/// counts as 1 KiB at least.
+/// Maximum number of bytes that a step removes: payloads, headers, results and deliveries of jobs, or the attempts of
+/// webhooks. Those of one job, or of one webhook, may be more. Each attempt counts as 1 KiB at least.
 const PURGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Maximum number of pages returned to the file system in one transaction.
@@ -118,8 +118,9 @@ fn purge_webhooks(
         limit: PURGE_ROWS,
     }
     .load::<PurgedRow>(transaction.connection)?;
+    let count = fitting(finished.iter().map(PurgedRow::bytes), PURGE_BYTES);
     let mut marked = Vec::new();
-    for row in &finished {
+    for row in finished.iter().take(count) {
         if row.has_others {
             marked.push((row.webhook, row.queue));
         } else if remove(transaction, row, now)? {
@@ -212,6 +213,14 @@ struct PurgedRow {
     idempotency_key: String,
     /// Whether another job of the webhook is not past the retention of keys, or not marked yet.
     has_others: bool,
+    /// The bytes of the attempts of the webhook.
+    bytes: i64,
+}
+
+impl PurgedRow {
+    fn bytes(&self) -> usize {
+        usize::try_from(self.bytes).unwrap_or(0)
+    }
 }
 
 #[derive(Queryable)]
@@ -244,11 +253,13 @@ statement! { Sqlite;
         before: i64 as BigInt,
         limit: i64 as BigInt,
     }
-    returns (BigInt, BigInt, Text, Text, Bool);
+    returns (BigInt, BigInt, Text, Text, Bool, BigInt);
     "SELECT j.webhook, j.queue, w.source, w.idempotency_key,
             EXISTS (SELECT 1 FROM jobs o
                     WHERE o.webhook = j.webhook
-                      AND (o.completed_at IS NULL OR o.completed_at > ? OR o.purged = 0))
+                      AND (o.completed_at IS NULL OR o.completed_at > ? OR o.purged = 0)),
+            (SELECT coalesce(sum(max(coalesce(octet_length(a.error), 0), 1024)), 0)
+             FROM attempts a WHERE a.webhook = j.webhook)
      FROM jobs j CROSS JOIN webhooks w ON w.sequence = j.webhook
      WHERE j.completed_at IS NOT NULL AND j.purged = 1 AND j.status = ? AND j.completed_at <= ? LIMIT ?"
 }
