@@ -1,6 +1,7 @@
 //! The files of deploy/: those for Prometheus and Grafana name only what `/metrics` and the documents have, and the settings
 //! pass the check.
 
+mod memory;
 mod names;
 mod settings;
 
