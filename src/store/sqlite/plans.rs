@@ -108,7 +108,7 @@ fn every_hot_statement_is_served_by_an_index() {
 
     let job = "USING PRIMARY KEY (webhook=? AND queue=?)";
     check(&SelectFinishedJob { webhook: 1, queue: 1 }, &[job, "w USING INTEGER PRIMARY KEY"]);
-    check(&RestartJob { available_at: 1, updated_at: 1, webhook: 1, queue: 1 }, &[job]);
+    check(&RestartJob { replay: None, available_at: 1, updated_at: 1, webhook: 1, queue: 1 }, &[job]);
 
     let error = "a USING PRIMARY KEY (webhook=? AND queue=? AND number=?)";
     let jobs = "j USING PRIMARY KEY (webhook=?)";
