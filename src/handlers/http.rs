@@ -8,6 +8,7 @@ mod client;
 mod escapes;
 mod fault;
 mod guard;
+mod lookups;
 mod measure;
 mod request;
 mod secret_url;
@@ -25,7 +26,9 @@ use tracing::field::Empty;
 use self::answer::{Head, named};
 use self::client::{Target, Targets};
 use self::fault::{Fault, PANIC};
-use self::measure::{Known, Progress};
+use self::lookups::Lookups;
+pub use self::lookups::Resolver;
+use self::measure::{Known, Progress, WaitsFor};
 use crate::domain::breaker::Health;
 use crate::domain::delivery::Delivery;
 use crate::domain::error::causes;
@@ -54,6 +57,11 @@ impl Http {
     /// A handler that sends its requests in this runtime.
     pub fn new(runtime: Handle) -> Self {
         Self { runtime, targets: Targets::default() }
+    }
+
+    /// The same, with another resolver than that of the system, for tests.
+    pub fn with_resolver(runtime: Handle, resolver: Arc<Resolver>) -> Self {
+        Self { runtime, targets: Targets::new(Lookups::new(resolver)) }
     }
 
     /// Sends a request and waits for the whole answer, or until the attempt has to stop.
@@ -113,7 +121,7 @@ impl Handler for Http {
             Ok(()) => self.send(attempt, &target.client, request, &progress),
             Err(refused) => Err(Unanswered::Fault((&refused).into())),
         };
-        let Known { connect_time, first_byte_time, mut answer } = progress.known();
+        let Known { connect_time, first_byte_time, mut answer, .. } = progress.known();
         let status = answer.as_ref().map(|answer| answer.status);
         if let Some(answer) = &mut answer {
             target.secret_parts.hide_in(answer);
@@ -159,7 +167,9 @@ fn health(sent: &Result<Head, Unanswered>) -> Option<Health> {
 /// Sends a request, and reads the answer as far as it is kept.
 async fn exchange(client: Client, request: Request, progress: Arc<Progress>) -> Result<Head, Fault> {
     let took = Stopwatch::start();
-    let response = client.execute(request).await.map_err(|error| Fault::of_request(&error.without_url()))?;
+    let sent = client.execute(request).await;
+    let response =
+        sent.map_err(|error| Fault::of_request(&error.without_url(), progress.known().waits_for))?;
     progress.note(|known| known.first_byte_time = Some(took.elapsed()));
     let head = Head::of(&response);
     answer::keep(response, &progress).await?;
@@ -173,12 +183,13 @@ fn unanswered_in_time(attempt: &Attempt<'_>, known: &Known) -> Unanswered {
         return Unanswered::Stopped;
     };
     let status = known.answer.as_ref().and_then(|answer| StatusCode::from_u16(answer.status).ok());
-    let error = match status {
-        None => format!("the target sent no answer within the timeout of {timeout:?}"),
-        Some(status) => format!(
-            "the target answered {}, but its answer did not end within the timeout of {timeout:?}",
-            named(status)
-        ),
+    let limit = format!("the timeout of {timeout:?}");
+    let error = match (status, known.waits_for) {
+        (None, WaitsFor::Answer) => format!("the target sent no answer within {limit}"),
+        (None, waits_for) => return Unanswered::Fault(Fault::not_connected(waits_for, &limit)),
+        (Some(status), _) => {
+            format!("the target answered {}, but its answer did not end within {limit}", named(status))
+        }
     };
     Unanswered::Fault(Fault::new("timeout", error))
 }

@@ -16,6 +16,7 @@ use rustls::{ClientConfig, RootCertStore};
 use url::Url;
 
 use super::guard::Guard;
+use super::lookups::Lookups;
 use super::measure::MeasureConnections;
 use super::secret_url::SecretParts;
 use crate::domain::handler::{Http as Settings, IDLE_CONNECTIONS};
@@ -37,6 +38,7 @@ const PING_TIME: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Targets {
     by_route: Mutex<HashMap<RouteName, Arc<Target>>>,
+    lookups: Lookups,
 }
 
 /// Where the requests of a route go, and what is the same in all of them.
@@ -79,6 +81,10 @@ pub(super) enum SetupError {
 }
 
 impl Targets {
+    pub(super) fn new(lookups: Lookups) -> Self {
+        Self { by_route: Mutex::default(), lookups }
+    }
+
     /// The target of a route with these settings.
     pub(super) fn get(&self, route: &RouteName, settings: &Arc<Settings>) -> Result<Arc<Target>, SetupError> {
         let mut by_route = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,7 +99,7 @@ impl Targets {
         };
         let client = match before.filter(connects_alike) {
             Some(target) => target.client.clone(),
-            None => Self::client(settings)?,
+            None => Self::client(settings, self.lookups.clone(), CONNECT_TIME)?,
         };
         let target = Arc::new(Target {
             settings: Arc::clone(settings),
@@ -109,7 +115,7 @@ impl Targets {
 
     /// A client without connections. It takes nothing from the environment, follows no redirects, has no cookies, and
     /// does not decompress.
-    fn client(settings: &Settings) -> Result<Client, SetupError> {
+    fn client(settings: &Settings, lookups: Lookups, connect_time: Duration) -> Result<Client, SetupError> {
         let roots = match &settings.ca {
             Some(ca) => authorities(ca)?,
             // Without any, only `http://` works.
@@ -126,9 +132,9 @@ impl Targets {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .dns_resolver(Guard::new(&settings.allow))
+            .dns_resolver(Guard::new(&settings.allow, lookups))
             .connector_layer(MeasureConnections)
-            .connect_timeout(CONNECT_TIME)
+            .connect_timeout(connect_time)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .pool_idle_timeout(IDLE_TIME)
             .http2_keep_alive_interval(PING_EVERY)
@@ -174,10 +180,14 @@ fn secret(value: &str) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
-    use crate::domain::breaker::BreakerPolicy;
+    use crate::domain::breaker::{BreakerPolicy, Health};
     use crate::domain::secret::Secret;
     use crate::handlers::http::fault::Fault;
+    use crate::handlers::http::lookups::Resolver;
+    use crate::handlers::http::measure::{Progress, WaitsFor};
 
     fn settings(url: &str, allow: &str) -> Arc<Settings> {
         Arc::new(Settings {
@@ -208,7 +218,7 @@ mod tests {
         let only_v6 = settings("http://localhost:9/", "::1/128");
         let target = Targets::default().get(&RouteName::default(), &only_v6).expect("is made");
         let error = target.client.post(target.url.clone()).send().await.expect_err("is refused");
-        let fault = Fault::of_request(&error);
+        let fault = Fault::of_request(&error, WaitsFor::Name);
         let expected = "localhost resolves to 127.0.0.1, which hookbox does not connect to";
         assert!(fault.error.contains(expected), "{fault:?}");
         assert!(
@@ -216,6 +226,27 @@ mod tests {
             "{fault:?}"
         );
         assert_eq!(fault.health(), None, "it does not open the breaker");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_not_connected_in_time_says_what_it_waited_for() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let hangs: Arc<Resolver> = Arc::new(|_: String| std::future::pending().boxed());
+        let tls = format!("https://{}/", silent.local_addr().expect("an address"));
+        for (url, expected) in [
+            ("http://hooks.example/", "the name of the target was not resolved within 10s"),
+            (&tls, "no connection to the target within 10s"),
+        ] {
+            let settings = settings(url, "127.0.0.0/8");
+            let soon = Duration::from_millis(20);
+            let client = Targets::client(&settings, Lookups::new(Arc::clone(&hangs)), soon).expect("is made");
+            let progress = Arc::<Progress>::default();
+            let sending = client.post(settings.url.clone()).send();
+            let error = Arc::clone(&progress).measuring(sending).await.expect_err("is not connected");
+            let fault = Fault::of_request(&error, progress.known().waits_for);
+            assert_eq!(fault.error, expected);
+            assert_eq!(fault.health(), Some(Health::Down), "{url}");
+        }
     }
 
     #[test]

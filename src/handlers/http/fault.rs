@@ -5,6 +5,7 @@ use std::io;
 
 use super::client::CONNECT_TIME;
 use super::guard::TargetError;
+use super::measure::WaitsFor;
 use crate::domain::breaker::Health;
 use crate::domain::error::{causes, chain};
 use crate::tls::CertificateProblem;
@@ -34,8 +35,8 @@ impl Fault {
         (![PANIC, ADDRESS_REFUSED].contains(&self.kind)).then_some(Health::Down)
     }
 
-    /// Why no answer began.
-    pub(super) fn of_request(error: &reqwest::Error) -> Self {
+    /// Why no answer began. `waits_for` is what the request waited for.
+    pub(super) fn of_request(error: &reqwest::Error, waits_for: WaitsFor) -> Self {
         if let Some(target) = find::<TargetError>(error) {
             return target.into();
         }
@@ -46,7 +47,7 @@ impl Fault {
             return Self::new("tls", format!("TLS with the target failed: {tls}"));
         }
         if error.is_connect() {
-            return Self::of_connecting(error);
+            return Self::of_connecting(error, waits_for);
         }
         Self::of_connection(error, "before its answer began")
     }
@@ -54,6 +55,18 @@ impl Fault {
     /// Why an answer did not end.
     pub(super) fn of_answer(error: &reqwest::Error) -> Self {
         Self::of_connection(error, "before the end of its answer")
+    }
+
+    /// Why there was no connection in time. `limit` continues "within ...".
+    pub(super) fn not_connected(waits_for: WaitsFor, limit: &str) -> Self {
+        match waits_for {
+            WaitsFor::Name => {
+                Self::new("dns", format!("the name of the target was not resolved within {limit}"))
+            }
+            WaitsFor::Connection | WaitsFor::Answer => {
+                Self::new("connect_timeout", format!("no connection to the target within {limit}"))
+            }
+        }
     }
 
     fn of_certificate(problem: CertificateProblem<'_>) -> Self {
@@ -65,12 +78,9 @@ impl Fault {
         Self::new("tls", format!("the certificate of the target is not accepted: {problem}{advice}"))
     }
 
-    fn of_connecting(error: &reqwest::Error) -> Self {
+    fn of_connecting(error: &reqwest::Error, waits_for: WaitsFor) -> Self {
         if error.is_timeout() {
-            return Self::new(
-                "connect_timeout",
-                format!("no connection to the target within {CONNECT_TIME:?}"),
-            );
+            return Self::not_connected(waits_for, &format!("{CONNECT_TIME:?}"));
         }
         match find::<io::Error>(error).map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => Self::new(

@@ -8,12 +8,15 @@ use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
+use super::lookups::Lookups;
+use super::measure::{Connecting, WaitsFor};
 use crate::domain::address::{LOCALHOST, Refusal, is_localhost, refusal};
 
-/// Resolves names by the system. Refuses a name if any of its addresses is refused.
+/// Resolves names. Refuses a name if any of its addresses is refused.
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
     allow: Arc<[IpNet]>,
+    lookups: Lookups,
 }
 
 /// Why a target may not be connected to, or cannot be found.
@@ -46,28 +49,31 @@ pub(super) enum TargetError {
 
 impl Guard {
     /// A guard for a route with this `allow`.
-    pub(super) fn new(allow: &[IpNet]) -> Self {
-        Self { allow: allow.into() }
+    pub(super) fn new(allow: &[IpNet], lookups: Lookups) -> Self {
+        Self { allow: allow.into(), lookups }
+    }
+
+    /// The addresses of a name. Errors: also if one of them is refused.
+    async fn addresses_of(&self, name: String) -> Result<Vec<SocketAddr>, TargetError> {
+        let found = self.lookups.addresses(&name).await;
+        let addresses = found.map_err(|source| TargetError::Unresolved { name: name.clone(), source })?;
+        check(&name, &addresses, &self.allow)?;
+        Ok(addresses)
     }
 }
 
 impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
-        let (name, allow) = (name.as_str().to_owned(), Arc::clone(&self.allow));
+        let (name, guard) = (name.as_str().to_owned(), self.clone());
+        // Asked here, because the client may poll the future in another task than that of the request.
+        let connecting = Connecting::of_current_task();
         Box::pin(async move {
-            let addresses = addresses_of(name, &allow).await?;
+            connecting.waits_for(WaitsFor::Name);
+            let addresses = guard.addresses_of(name).await?;
+            connecting.waits_for(WaitsFor::Connection);
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }
-}
-
-/// The addresses of a name. Errors: also if one of them is refused.
-async fn addresses_of(name: String, allow: &[IpNet]) -> Result<Vec<SocketAddr>, TargetError> {
-    let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-    let found = found.map(|addresses| addresses.collect::<Vec<_>>());
-    let addresses = found.map_err(|source| TargetError::Unresolved { name: name.clone(), source })?;
-    check(&name, &addresses, allow)?;
-    Ok(addresses)
 }
 
 /// Whether all addresses of a name may be connected to.

@@ -1,7 +1,9 @@
-//! What is known of a request while it is under way: how long it took to connect, and what was answered so far.
+//! What is known of a request while it is under way: what it waits for, how long it took to connect, and what was
+//! answered so far.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -21,9 +23,22 @@ tokio::task_local! {
 #[derive(Debug, Default)]
 pub(super) struct Progress(Mutex<Known>);
 
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum WaitsFor {
+    /// The addresses of the target.
+    Name,
+    /// A connection: TCP, and the handshake of TLS.
+    Connection,
+    /// The answer. Also before the request needs a connection.
+    #[default]
+    Answer,
+}
+
 /// What is known of a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
+    pub(super) waits_for: WaitsFor,
     /// How long it took to connect; none if the connection was there already, or no connection was made.
     pub(super) connect_time: Option<Duration>,
     /// How long it took until the head of the answer was here; none if no answer began.
@@ -50,6 +65,52 @@ impl Progress {
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The request for which a connection is made; none if it is made for no request in particular.
+#[derive(Debug)]
+pub(super) struct Connecting(Option<Arc<Progress>>);
+
+impl Connecting {
+    /// The connection that the current task makes.
+    pub(super) fn of_current_task() -> Self {
+        Self(CURRENT.try_with(Arc::clone).ok())
+    }
+
+    /// Notes what the request waits for, unless it has a connection already.
+    pub(super) fn waits_for(&self, what: WaitsFor) {
+        self.note(|known| {
+            if known.waits_for != WaitsFor::Answer {
+                known.waits_for = what;
+            }
+        });
+    }
+
+    fn begin(&self) {
+        self.note(|known| known.waits_for = WaitsFor::Connection);
+    }
+
+    /// Forgets the request if the current task is not that of the request: the request got another connection, and the
+    /// client makes this one ready for later requests.
+    fn leave_if_in_background(&mut self) {
+        if self.0.is_some() && CURRENT.try_with(|_| ()).is_err() {
+            self.note(|known| known.waits_for = WaitsFor::Answer);
+            self.0 = None;
+        }
+    }
+
+    fn end(&self, took: Duration) {
+        self.note(|known| {
+            known.waits_for = WaitsFor::Answer;
+            known.connect_time = Some(took);
+        });
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Known)) {
+        if let Some(progress) = &self.0 {
+            progress.note(change);
+        }
     }
 }
 
@@ -83,16 +144,18 @@ where
     }
 
     fn call(&mut self, target: T) -> Self::Future {
-        // None if the connection is made for no request in particular.
-        let progress = CURRENT.try_with(Arc::clone).ok();
+        let mut request = Connecting::of_current_task();
+        request.begin();
         let took = Stopwatch::start();
-        self.0
-            .call(target)
-            .inspect(move |connected| {
-                if let (Ok(_), Some(progress)) = (connected, progress) {
-                    progress.note(|known| known.connect_time = Some(took.elapsed()));
-                }
-            })
-            .boxed()
+        let mut connecting = Box::pin(self.0.call(target));
+        let measured = poll_fn(move |context| {
+            request.leave_if_in_background();
+            let connected = ready!(connecting.as_mut().poll(context));
+            if connected.is_ok() {
+                request.end(took.elapsed());
+            }
+            Poll::Ready(connected)
+        });
+        measured.boxed()
     }
 }

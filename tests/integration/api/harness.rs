@@ -5,6 +5,7 @@
 pub(crate) mod client;
 pub(crate) mod handler;
 pub(crate) mod home;
+mod outside;
 pub(crate) mod process;
 pub(crate) mod settings;
 
@@ -31,6 +32,7 @@ use self::client::Rest;
 use self::handler::Script;
 use self::home::Home;
 pub(crate) use self::home::Store::{self, Postgres, Sqlite};
+use self::outside::Outside;
 use crate::support::postgres::Session;
 
 /// When driven time begins.
@@ -104,20 +106,15 @@ impl Hookbox {
         Self::at_in(home, now, settings, Network::system())
     }
 
-    /// The same, with other servers of senders than theirs.
-    pub(crate) fn at_in(home: Home, now: &str, settings: &[(&'static str, &str)], network: Network) -> Self {
-        let clock = Arc::new(ManualClock::new(now.parse().unwrap()));
-        Self::by(home, Arc::clone(&clock), clock, settings, network)
-    }
-
     /// The same, by a clock that goes by the one of the test.
     pub(crate) fn by(
         home: Home,
         clock: Arc<ManualClock>,
         its_clock: Arc<dyn Clock>,
         settings: &[(&'static str, &str)],
-        network: Network,
+        outside: impl Into<Outside>,
     ) -> Self {
+        let outside: Outside = outside.into();
         let read = home.settings_reader(settings);
         let config = read().unwrap();
         home.set_time(clock.now());
@@ -129,11 +126,11 @@ impl Hookbox {
             clock: its_clock,
             seed: 7,
             form_key: [7; 32],
-            network,
+            network: outside.network.clone(),
             handlers: Registry::default()
                 // The handler that the default route has.
                 .with("simulate", handler.clone())
-                .with(Http::NAME, Http::new(handle.clone()))
+                .with(Http::NAME, outside.http(handle.clone()))
                 .with(Exec::NAME, Exec::new(Launcher::at(env!("CARGO_BIN_EXE_hookbox")))),
             settings: Arc::new(move || {
                 let config = read()?;

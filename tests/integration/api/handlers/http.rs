@@ -4,6 +4,7 @@ mod alerts;
 mod breaker;
 mod faults;
 mod kept;
+mod names;
 mod target;
 mod tls;
 

@@ -1,0 +1,57 @@
+//! The names of targets, looked up by a resolver of the test.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::FutureExt as _;
+use hookbox::internals::handlers::http::Resolver;
+use jiff::SignedDuration;
+
+use super::error_of;
+use super::target::{OK, Target, route};
+use crate::api::harness::{Hookbox, Sqlite, eventually};
+
+/// Looks up names, and counts the look-ups.
+#[derive(Default)]
+struct Names(Arc<AtomicUsize>);
+
+impl Names {
+    /// How many look-ups have begun.
+    fn begun(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Answers every look-up with one of these addresses after the other, and those after the last one never.
+    fn resolver(&self, addresses: &[&str]) -> Arc<Resolver> {
+        let addresses = addresses.iter().map(|text| text.parse::<IpAddr>().unwrap()).collect::<Vec<_>>();
+        let begun = Arc::clone(&self.0);
+        Arc::new(move |_: String| match addresses.get(begun.fetch_add(1, Ordering::SeqCst)) {
+            Some(address) => std::future::ready(Ok(vec![SocketAddr::new(*address, 0)])).boxed(),
+            None => std::future::pending().boxed(),
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_gets_no_connection_in_time_says_what_it_waited_for() {
+    // Waits for the end of a head, which the handshake of TLS does not have.
+    let target = Target::start([OK]).await;
+    let tls = format!("https://{}/", target.address());
+    for (url, expected) in [
+        ("http://hooks.example/", "the name of the target was not resolved within the timeout of 5s"),
+        (&tls, "no connection to the target within the timeout of 5s"),
+    ] {
+        let names = Names::default();
+        let routes = route(url, "timeout = \"5s\"\nretry = { attempts = 1 }");
+        let hookbox = Hookbox::with_resolver(Sqlite, &routes, names.resolver(&[]));
+        let id = hookbox.rest.accept("evt-001").await;
+        eventually("the begin of the attempt", || async {
+            (names.begun() > 0 || target.connections() > 0).then_some(())
+        })
+        .await;
+        hookbox.advance(SignedDuration::from_secs(5));
+        let webhook = hookbox.wait_for(&id, "dead_lettered").await;
+        assert_eq!(error_of(&webhook), expected);
+    }
+}
