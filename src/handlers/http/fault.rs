@@ -5,6 +5,7 @@ use std::io;
 
 use super::client::CONNECT_TIME;
 use super::guard::TargetError;
+use super::lookups::LOOKUPS_AT_ONCE;
 use super::measure::WaitsFor;
 use crate::domain::breaker::Health;
 use crate::domain::error::{causes, chain};
@@ -15,6 +16,9 @@ pub(super) const PANIC: &str = "panic";
 
 /// The kind of fault of an address that the route does not allow.
 const ADDRESS_REFUSED: &str = "address_refused";
+
+/// The kind of fault of a name that was not looked up.
+const LOOKUPS_BUSY: &str = "lookups_busy";
 
 /// Why a request got no whole answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +36,7 @@ impl Fault {
 
     /// What the fault says about the target; none if the request did not get to the target because of hookbox itself.
     pub(super) fn health(&self) -> Option<Health> {
-        (![PANIC, ADDRESS_REFUSED].contains(&self.kind)).then_some(Health::Down)
+        (![PANIC, ADDRESS_REFUSED, LOOKUPS_BUSY].contains(&self.kind)).then_some(Health::Down)
     }
 
     /// Why no answer began. `waits_for` is what the request waited for.
@@ -60,6 +64,13 @@ impl Fault {
     /// Why there was no connection in time. `limit` continues "within ...".
     pub(super) fn not_connected(waits_for: WaitsFor, limit: &str) -> Self {
         match waits_for {
+            WaitsFor::Turn => {
+                let error = format!(
+                    "the name of the target was not looked up within {limit}, because the look-ups of \
+                     {LOOKUPS_AT_ONCE} other names did not end"
+                );
+                Self::new(LOOKUPS_BUSY, error)
+            }
             WaitsFor::Name => {
                 Self::new("dns", format!("the name of the target was not resolved within {limit}"))
             }
@@ -149,6 +160,7 @@ mod tests {
         };
         assert_eq!(Fault::from(&refused).health(), None);
         assert_eq!(Fault::new(PANIC, "").health(), None);
+        assert_eq!(Fault::not_connected(WaitsFor::Turn, "10s").health(), None);
         let unknown = TargetError::NoAddress { name: "hooks.example".to_owned() };
         assert_eq!(Fault::from(&unknown).health(), Some(Health::Down));
     }

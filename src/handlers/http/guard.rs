@@ -27,7 +27,7 @@ pub(super) enum TargetError {
     Unresolved {
         name: String,
         #[source]
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// The name has no addresses.
     #[error("the name {name} has no addresses")]
@@ -54,8 +54,12 @@ impl Guard {
     }
 
     /// The addresses of a name. Errors: also if one of them is refused.
-    async fn addresses_of(&self, name: String) -> Result<Vec<SocketAddr>, TargetError> {
-        let found = self.lookups.addresses(&name).await;
+    async fn addresses_of(
+        &self,
+        name: String,
+        connecting: &Connecting,
+    ) -> Result<Vec<SocketAddr>, TargetError> {
+        let found = self.lookups.addresses(&name, || connecting.waits_for(WaitsFor::Name)).await;
         let addresses = found.map_err(|source| TargetError::Unresolved { name: name.clone(), source })?;
         check(&name, &addresses, &self.allow)?;
         Ok(addresses)
@@ -68,8 +72,8 @@ impl Resolve for Guard {
         // Asked here, because the client may poll the future in another task than that of the request.
         let connecting = Connecting::of_current_task();
         Box::pin(async move {
-            connecting.waits_for(WaitsFor::Name);
-            let addresses = guard.addresses_of(name).await?;
+            connecting.waits_for(WaitsFor::Turn);
+            let addresses = guard.addresses_of(name, &connecting).await?;
             connecting.waits_for(WaitsFor::Connection);
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })

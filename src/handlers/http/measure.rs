@@ -26,6 +26,8 @@ pub(super) struct Progress(Mutex<Known>);
 /// What a request waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum WaitsFor {
+    /// The end of another look-up, because too many run.
+    Turn,
     /// The addresses of the target.
     Name,
     /// A connection: TCP, and the handshake of TLS.

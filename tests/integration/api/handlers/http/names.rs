@@ -55,3 +55,19 @@ async fn an_attempt_that_gets_no_connection_in_time_says_what_it_waited_for() {
         assert_eq!(error_of(&webhook), expected);
     }
 }
+
+#[tokio::test]
+async fn attempts_of_all_routes_share_the_look_up_of_a_name() {
+    let names = Names::default();
+    let one = route("http://hooks.example/", "timeout = \"5s\"\nretry = { attempts = 1 }");
+    let routes = format!("{one}{}", one.replace("\"out\"", "\"two\""));
+    let hookbox = Hookbox::with_resolver(Sqlite, &routes, names.resolver(&[]));
+    let id = hookbox.rest.accept("evt-001").await;
+    eventually("a look-up", || async { (names.begun() > 0).then_some(()) }).await;
+    eventually("the end of both attempts", || async {
+        hookbox.advance(SignedDuration::from_secs(5));
+        (hookbox.rest.webhook(&id).await["status"] == "dead_lettered").then_some(())
+    })
+    .await;
+    assert_eq!(names.begun(), 1);
+}
