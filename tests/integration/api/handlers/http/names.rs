@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 
 use super::error_of;
 use super::target::{OK, Target, route};
-use crate::api::harness::{Hookbox, Sqlite, eventually};
+use crate::api::harness::{HOUR, Hookbox, Sqlite, eventually};
 
 /// Looks up names, and counts the look-ups.
 #[derive(Default)]
@@ -70,4 +70,27 @@ async fn attempts_of_all_routes_share_the_look_up_of_a_name() {
     })
     .await;
     assert_eq!(names.begun(), 1);
+}
+
+/// DNS rebinding: the address of a name is allowed at first, and refused later.
+#[tokio::test]
+async fn each_connection_goes_to_an_address_that_was_checked_or_to_none() {
+    let target = Target::start([OK]).await;
+    let url = format!("http://hooks.example:{}/", target.address().port());
+    let more = "allow = [\"::1\"]\nretry = { attempts = 2 }\nbreaker = { failures = 2, base = \"1h\" }";
+    let names = Names::default();
+    // The target listens at the second address alone.
+    let resolver = names.resolver(&["::1", "127.0.0.1"]);
+    let hookbox = Hookbox::with_resolver(Sqlite, &route(&url, more), resolver);
+    let id = hookbox.rest.accept("evt-001").await;
+    hookbox.wait_for(&id, "retrying").await;
+    assert_eq!(names.begun(), 1, "the address that was checked is the one that is connected to");
+    hookbox.advance(HOUR);
+    let webhook = hookbox.wait_for(&id, "dead_lettered").await;
+    let expected =
+        "hooks.example resolves to 127.0.0.1, a loopback address, which hookbox does not connect to";
+    assert!(error_of(&webhook).starts_with(expected), "{webhook}");
+    assert_eq!((names.begun(), target.connections()), (2, 0));
+    let routes = hookbox.rest.get("/v1/routes").await.json();
+    assert_eq!(routes["routes"][0]["breaker"]["state"], "closed", "only the first attempt counts");
 }
