@@ -29,6 +29,9 @@ pub(super) const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// How long a connection waits for a request until it is closed.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
+/// The largest head of an answer over HTTP/2. Over HTTP/1.1, hyper takes as much.
+const HEAD_BYTES: u32 = 408 * 1024;
+
 /// How often a connection of HTTP/2 is checked while requests wait for their answers, and how long the check may take.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIME: Duration = Duration::from_secs(10);
@@ -137,6 +140,7 @@ impl Targets {
             .connect_timeout(connect_time)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .pool_idle_timeout(IDLE_TIME)
+            .http2_max_header_list_size(HEAD_BYTES)
             .http2_keep_alive_interval(PING_EVERY)
             .http2_keep_alive_timeout(PING_TIME)
             .build()?;

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use h2::Reason;
+
 use super::client::CONNECT_TIME;
 use super::guard::TargetError;
 use super::lookups::LOOKUPS_AT_ONCE;
@@ -19,6 +21,9 @@ const ADDRESS_REFUSED: &str = "address_refused";
 
 /// The kind of fault of a name that was not looked up.
 const LOOKUPS_BUSY: &str = "lookups_busy";
+
+/// What h2 adds to the reason when it closes the connection because a head is too large. Only the text has it.
+const H2_HEAD_TOO_LARGE: [&str; 2] = ["header_list_way_too_large", "too_many_continuations"];
 
 /// Why a request got no whole answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,11 +111,14 @@ impl Fault {
     fn of_connection(error: &reqwest::Error, when: &str) -> Self {
         let protocol = find::<hyper::Error>(error);
         if protocol.is_some_and(hyper::Error::is_parse_too_large) {
-            return Self::new("head_too_large", "the head of the target's answer is too large");
+            return Self::head_too_large();
         }
         if protocol.is_some_and(hyper::Error::is_parse) {
             let error = format!("the target's answer is not valid HTTP: {}", root(error));
             return Self::new("malformed_answer", error);
+        }
+        if let Some(fault) = find::<h2::Error>(error).and_then(Self::of_http2) {
+            return fault;
         }
         let kind = find::<io::Error>(error).map(io::Error::kind);
         if matches!(kind, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)) {
@@ -122,6 +130,27 @@ impl Fault {
             return Self::new("connection_closed", format!("the target closed the connection {when}"));
         }
         Self::new("connection", format!("the connection to the target failed {when}: {}", root(error)))
+    }
+
+    /// What is wrong with an answer over HTTP/2; none if the target itself has ended it.
+    fn of_http2(error: &h2::Error) -> Option<Self> {
+        if !error.is_library() {
+            return None;
+        }
+        let (text, reason) = (error.to_string(), error.reason());
+        let is_too_large = H2_HEAD_TOO_LARGE.iter().any(|data| text.contains(data));
+        if is_too_large || reason == Some(Reason::COMPRESSION_ERROR) {
+            return Some(Self::head_too_large());
+        }
+        // A head that is only a little too large is refused like one that is malformed.
+        (error.is_reset() && reason == Some(Reason::PROTOCOL_ERROR)).then(|| {
+            let error = "the target's answer is not valid HTTP/2, or its head is too large";
+            Self::new("malformed_answer", error)
+        })
+    }
+
+    fn head_too_large() -> Self {
+        Self::new("head_too_large", "the head of the target's answer is too large")
     }
 }
 

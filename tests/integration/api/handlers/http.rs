@@ -3,6 +3,7 @@
 mod alerts;
 mod breaker;
 mod faults;
+mod http2;
 mod kept;
 mod names;
 mod target;
