@@ -179,8 +179,10 @@ impl Service {
         match self.webhooks(source, &head, &request, verdict).await {
             Ok((webhooks, used)) => {
                 let receipt = self.store_webhooks(source, &head, body.len(), webhooks, verdict, held).await;
-                if let Some(used) = used {
-                    self.receiving.once.end(&source.name, used, receipt.outcome.is_ok());
+                if let Some(used) = used
+                    && receipt.outcome.as_ref().is_err_and(stores_nothing)
+                {
+                    self.receiving.once.give_back(&source.name, used);
                 }
                 receipt
             }
@@ -344,4 +346,10 @@ impl Service {
             Counted::Handshake => seen.handshakes += 1,
         });
     }
+}
+
+/// Whether a request that is answered with this error stores nothing. After others, such as that of a deadline, storing can
+/// go on.
+fn stores_nothing(error: &Error) -> bool {
+    matches!(error.reason(), Reason::RateLimited | Reason::BacklogFull | Reason::KeyReused)
 }

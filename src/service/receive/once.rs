@@ -38,16 +38,18 @@ impl Use {
 pub(super) struct Once(Mutex<HashMap<Source, Values>>);
 
 impl Once {
-    /// Takes a value for its keys. Returns whether no other keys have it. [`end`](Self::end) has to follow; if the
-    /// request is dropped before, the keys keep the value, which a repeated request has too. `now` is monotonic.
+    /// Takes a value for its keys. Returns whether no other keys have it. A request that is dropped later keeps the value,
+    /// because its webhooks may be stored. `now` is monotonic.
     pub(super) fn begin(&self, source: &Source, used: Use, now: Duration) -> bool {
         self.lock().entry(source.clone()).or_default().begin(used, now)
     }
 
-    /// Keeps a value for its keys if their webhooks are stored. Otherwise any keys can have it, unless another request
-    /// has stored these.
-    pub(super) fn end(&self, source: &Source, used: Use, is_stored: bool) {
-        self.lock().entry(source.clone()).or_default().end(used, is_stored);
+    /// Gives back a value that [`begin`](Self::begin) has taken, for a request of which nothing is stored. Other keys can
+    /// have the value once every request with these keys has given it back.
+    pub(super) fn give_back(&self, source: &Source, used: Use) {
+        if let Some(values) = self.lock().get_mut(source) {
+            values.give_back(used);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Source, Values>> {
@@ -68,7 +70,8 @@ struct Values {
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     keys: Half,
-    is_stored: bool,
+    /// How many requests with these keys are stored, or may be.
+    requests: u32,
 }
 
 impl Values {
@@ -78,25 +81,31 @@ impl Values {
             self.older = std::mem::take(&mut self.newer);
             self.since = now;
         }
-        let Some(taken) = self.get(used) else {
-            self.newer.insert(used.value, Taken { keys: used.keys, is_stored: false });
+        let Some(taken) = self.get_mut(&used.value) else {
+            self.newer.insert(used.value, Taken { keys: used.keys, requests: 1 });
             return true;
         };
-        taken.keys == used.keys
+        if taken.keys != used.keys {
+            return false;
+        }
+        taken.requests = taken.requests.saturating_add(1);
+        true
     }
 
-    fn end(&mut self, used: Use, is_stored: bool) {
-        let taken = self.get(used);
-        if is_stored && taken.is_none_or(|taken| taken.keys == used.keys) {
-            self.newer.insert(used.value, Taken { keys: used.keys, is_stored });
-        } else if taken.is_some_and(|taken| taken.keys == used.keys && !taken.is_stored) {
+    fn give_back(&mut self, used: Use) {
+        let Some(taken) = self.get_mut(&used.value).filter(|taken| taken.keys == used.keys) else { return };
+        taken.requests = taken.requests.saturating_sub(1);
+        if taken.requests == 0 {
             self.newer.remove(&used.value);
             self.older.remove(&used.value);
         }
     }
 
-    fn get(&self, used: Use) -> Option<Taken> {
-        self.newer.get(&used.value).or_else(|| self.older.get(&used.value)).copied()
+    fn get_mut(&mut self, value: &Half) -> Option<&mut Taken> {
+        match self.newer.get_mut(value) {
+            None => self.older.get_mut(value),
+            newer => newer,
+        }
     }
 }
 
@@ -122,15 +131,14 @@ mod tests {
         once.begin(&Source::default(), used(value, keys), minutes * MINUTE)
     }
 
-    fn end(once: &Once, keys: &str, is_stored: bool) {
-        once.end(&Source::default(), used("token", keys), is_stored);
+    fn give_back(once: &Once, keys: &str) {
+        once.give_back(&Source::default(), used("token", keys));
     }
 
     #[test]
     fn other_keys_do_not_get_a_value_for_as_long_as_its_signature_counts() {
         let once = Once::default();
         assert!(gets(&once, "token", "a", 30));
-        end(&once, "a", true);
         for minutes in [30, 59, 60, 89, 90] {
             assert!(!gets(&once, "token", "b", minutes), "{minutes}");
             assert!(gets(&once, "token", "a", minutes), "{minutes}");
@@ -142,23 +150,17 @@ mod tests {
     }
 
     #[test]
-    fn other_keys_get_a_value_whose_webhooks_were_not_stored() {
+    fn other_keys_get_a_value_once_every_request_with_it_has_given_it_back() {
         let once = Once::default();
-        assert!(gets(&once, "token", "a", 0));
-        assert!(!gets(&once, "token", "b", 0), "the first request is being stored");
-        end(&once, "a", false);
+        assert!(gets(&once, "token", "a", 0) && gets(&once, "token", "a", 0));
+        assert!(!gets(&once, "token", "b", 0), "two requests are being stored");
+        give_back(&once, "a");
+        assert!(!gets(&once, "token", "b", 0), "one request is being stored");
+        give_back(&once, "b");
+        assert!(!gets(&once, "token", "b", 0), "other keys do not have the value");
+        give_back(&once, "a");
         assert!(gets(&once, "token", "b", 0));
-    }
-
-    #[test]
-    fn a_value_is_kept_if_any_request_with_it_was_stored() {
-        for first_is_stored in [true, false] {
-            let once = Once::default();
-            assert!(gets(&once, "token", "a", 0) && gets(&once, "token", "a", 0));
-            end(&once, "a", first_is_stored);
-            end(&once, "a", !first_is_stored);
-            assert!(!gets(&once, "token", "b", 0), "{first_is_stored}");
-        }
+        assert!(!gets(&once, "token", "a", 0));
     }
 
     #[test]
@@ -167,10 +169,10 @@ mod tests {
         for number in 0..=MAX_VALUES {
             assert!(gets(&once, &number.to_string(), "a", 0));
         }
-        let sources = once.lock();
-        let values = &sources[&Source::default()];
+        let mut sources = once.lock();
+        let values = sources.entry(Source::default()).or_default();
         assert!(values.newer.len() + values.older.len() <= MAX_VALUES);
-        assert!(values.get(used(&(MAX_VALUES / 2).to_string(), "a")).is_some());
-        assert!(values.get(used("0", "a")).is_none());
+        assert!(values.get_mut(&half(&(MAX_VALUES / 2).to_string())).is_some());
+        assert!(values.get_mut(&half("0")).is_none());
     }
 }

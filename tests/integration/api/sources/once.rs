@@ -1,14 +1,19 @@
 //! A signature of Mailgun, which covers neither the body nor the id, counts with one id only.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use reqwest::RequestBuilder;
 use serde_json::json;
 
 use super::{keys, metric, post, requests, sign};
 use crate::api::harness::client::{Answer, Rest};
-use crate::api::harness::{Hookbox, START, Sqlite};
+use crate::api::harness::{Hookbox, START, Sqlite, eventually};
 
 const MAIL: &str = "[sources.mail]\npreset = \"mailgun\"\nsecrets = [\"s3cret\"]\n";
+
+/// No other sleep of hookbox is as long.
+const DEADLINE: Duration = Duration::from_millis(7_777);
 
 /// An event of Mailgun with this token and this id.
 fn event(rest: &Rest, token: &str, id: &str) -> RequestBuilder {
@@ -56,4 +61,25 @@ async fn a_request_that_is_not_stored_does_not_use_up_its_signature() {
     Answer::of(event(rest, "token-3", "d")).await.problem(401, "NOT_VERIFIED");
     assert_eq!(Answer::of(event(rest, "token-4", "d")).await.status, 200);
     assert_eq!(keys(rest, "mail").await, ["a", "b", "c", "d"]);
+}
+
+#[tokio::test]
+async fn a_request_that_may_be_stored_after_its_deadline_uses_up_its_signature() {
+    let hookbox = Hookbox::with_routes(Sqlite, &format!("{MAIL}deadline = \"7777ms\"\n"));
+    let rest = &hookbox.rest;
+    assert_eq!(keys(rest, "mail").await, [""; 0], "the store is open");
+    let lock = hookbox.lock_store();
+    let sent = tokio::spawn(Answer::of(event(rest, "token-1", "a")));
+    eventually("a request that waits", || async {
+        (hookbox.clock.sleepers_for(DEADLINE) == 1).then_some(())
+    })
+    .await;
+    hookbox.advance(SignedDuration::from_millis(7_777));
+    sent.await.unwrap().problem(503, "STORE_UNAVAILABLE");
+    Answer::of(event(rest, "token-1", "b")).await.problem(401, "NOT_VERIFIED");
+    drop(lock);
+    eventually("the event being stored", || async { (keys(rest, "mail").await == ["a"]).then_some(()) })
+        .await;
+    let retry = Answer::of(event(rest, "token-1", "a")).await;
+    assert_eq!((retry.status, &retry.json()["duplicate"]), (200, &json!(true)), "{}", retry.text);
 }
