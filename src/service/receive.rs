@@ -180,7 +180,7 @@ impl Service {
             Ok((webhooks, used)) => {
                 let receipt = self.store_webhooks(source, &head, body.len(), webhooks, verdict, held).await;
                 if let Some(used) = used
-                    && receipt.outcome.as_ref().is_err_and(stores_nothing)
+                    && receipt.outcome.as_ref().is_err_and(refuse::stores_nothing)
                 {
                     self.receiving.once.give_back(&source.name, used);
                 }
@@ -272,45 +272,48 @@ impl Service {
             self.count_request(&source.name, counted);
             return Err(self.reject(source, head, bytes, error));
         }
-        self.note_verdict(&source.name, verdict);
-        let unverified = |cause| {
+        let unverified = |cause, error| {
+            self.note_verdict(&source.name, Verdict::Unverified(cause));
             self.count_request(&source.name, Counted::Unverified(cause));
-            self.reject(source, head, bytes, refuse::not_verified(cause))
+            Err(self.reject(source, head, bytes, error))
         };
         let cause = verdict.cause();
         let is_refused = |cause: &Cause| cause.is_temporary() || rules.on_unverified == OnUnverified::Reject;
         if let Some(cause) = cause.filter(is_refused) {
-            return Err(unverified(cause));
+            return unverified(cause, refuse::not_verified(cause));
         }
         if verdict == Verdict::None && !head.is_admitted {
             self.check_sender(source, head, bytes)?;
-        }
-        if cause.is_none() {
-            self.saw(&source.name, head.arrived);
         }
         let read = apart(bytes, || {
             let webhooks = webhooks_of(source, head, request, verdict);
             webhooks.map(|webhooks| (rules.once(request).map(|once| Use::new(&once, &webhooks)), webhooks))
         });
-        match (read.await, cause) {
-            (Ok((used, webhooks)), None) => {
-                if let Some(used) = used
-                    && !self.receiving.once.begin(&source.name, used, head.arrived.monotonic)
-                {
-                    let error = refuse::signature_of_another();
-                    self.count_request(&source.name, Counted::Unverified(Cause::SignatureMismatch));
-                    return Err(self.reject(source, head, bytes, error));
+        let read = read.await;
+        if let Some(cause) = cause {
+            return match read {
+                Ok((_, webhooks)) if !webhooks.is_empty() => {
+                    self.note_verdict(&source.name, verdict);
+                    self.count_request(&source.name, Counted::Unverified(cause));
+                    Ok((webhooks, None))
                 }
+                // There is nothing to store.
+                _ => unverified(cause, refuse::not_verified(cause)),
+            };
+        }
+        if let Ok((Some(used), _)) = read
+            && !self.receiving.once.begin(&source.name, used, head.arrived.monotonic)
+        {
+            return unverified(Cause::SignatureMismatch, refuse::signature_of_another());
+        }
+        self.note_verdict(&source.name, verdict);
+        self.saw(&source.name, head.arrived);
+        match read {
+            Ok((used, webhooks)) => {
                 self.count_request(&source.name, Counted::Readable(verdict));
                 Ok((webhooks, used))
             }
-            (Ok((_, webhooks)), Some(cause)) if !webhooks.is_empty() => {
-                self.count_request(&source.name, Counted::Unverified(cause));
-                Ok((webhooks, None))
-            }
-            // There is nothing to store.
-            (_, Some(cause)) => Err(unverified(cause)),
-            (Err(error), None) => {
+            Err(error) => {
                 self.count_request(&source.name, Counted::Malformed);
                 let detail = format!("{error}; nothing of the request is stored");
                 Err(self.reject(source, head, bytes, Error::new(Reason::MalformedWebhook, detail)))
@@ -346,10 +349,4 @@ impl Service {
             Counted::Handshake => seen.handshakes += 1,
         });
     }
-}
-
-/// Whether a request that is answered with this error stores nothing. After others, such as that of a deadline, storing can
-/// go on.
-fn stores_nothing(error: &Error) -> bool {
-    matches!(error.reason(), Reason::RateLimited | Reason::BacklogFull | Reason::KeyReused)
 }

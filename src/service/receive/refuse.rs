@@ -27,6 +27,12 @@ pub(super) fn signature_of_another() -> Error {
     Error::not_verified(Cause::SignatureMismatch, detail)
 }
 
+/// Whether a request that is answered with this error stores nothing. After others, such as that of a deadline, storing can
+/// go on.
+pub(super) fn stores_nothing(error: &Error) -> bool {
+    matches!(error.reason(), Reason::RateLimited | Reason::BacklogFull | Reason::KeyReused)
+}
+
 /// How a request by another method than POST that is no handshake is counted, and its error. `verdict` is what verifying it
 /// found.
 pub(super) fn no_handshake(

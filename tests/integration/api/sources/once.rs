@@ -47,6 +47,27 @@ async fn another_event_with_the_same_signature_is_refused_and_a_retry_is_a_dupli
 }
 
 #[tokio::test]
+async fn requests_with_the_signature_of_another_event_are_unverified_and_no_sign_of_the_sender() {
+    let alerts = "[[routes]]\nname = \"alerts\"\nmatch = { source = \"hookbox\" }\nhandler = \"pull\"\n";
+    let hookbox = Hookbox::with_routes(Sqlite, &format!("{alerts}{MAIL}"));
+    let rest = &hookbox.rest;
+    assert_eq!(Answer::of(event(rest, "token-1", "a")).await.status, 200);
+    hookbox.advance(SignedDuration::from_mins(1));
+    for _ in 0..10 {
+        Answer::of(event(rest, "token-1", "b")).await.problem(401, "NOT_VERIFIED");
+    }
+    let listed = rest.get("/v1/sources").await.json();
+    let mail =
+        listed["sources"].as_array().unwrap().iter().find(|source| source["source"] == "mail").unwrap();
+    assert_eq!(mail["last_seen"], "2026-03-01T12:00:00.000Z", "when the sender itself has sent");
+    eventually("an alert", || async {
+        let alerts = keys(rest, "hookbox").await;
+        alerts.iter().any(|key| key.starts_with("hookbox.verification_failing/mail/")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_request_that_is_not_stored_does_not_use_up_its_signature() {
     let hookbox = Hookbox::with_routes(Sqlite, &format!("{MAIL}rate_limit = \"1/m\"\n"));
     let rest = &hookbox.rest;
