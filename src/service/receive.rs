@@ -287,7 +287,8 @@ impl Service {
         }
         let read = apart(bytes, || {
             let webhooks = webhooks_of(source, head, request, verdict);
-            webhooks.map(|webhooks| (rules.once(request).map(|once| Use::new(&once, &webhooks)), webhooks))
+            let once = if verdict == Verdict::Verified { rules.once(request) } else { None };
+            webhooks.map(|webhooks| (once.map(|once| Use::new(&once, &webhooks)), webhooks))
         });
         let read = read.await;
         if let Some(cause) = cause {

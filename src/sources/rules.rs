@@ -148,13 +148,16 @@ impl Rules {
         self.handshakes.iter().any(|handshake| handshake.signs_unverified(text))
     }
 
-    /// The value of a verified request that comes with one idempotency key only, and for how long its signature can still
-    /// count; none if there is no such value.
+    /// The value of a request that comes with one idempotency key only, and for how long its signature can still count; none
+    /// if no scheme that verifies the request has such a value. The values of other schemes are not signed.
     pub fn once(&self, request: &Request<'_>) -> Option<(String, Duration)> {
         let document = Document::new(request.body);
         self.schemes.iter().flatten().find_map(|scheme| {
             let Scheme::Described(scheme) = scheme else { return None };
-            let value = scheme.once.as_ref()?.find(request, &document)?;
+            let place = scheme.once.as_ref()?;
+            // Any sender can have written the value of a scheme that does not verify the request.
+            scheme.verify(request, &document, self).ok()?;
+            let value = place.find(request, &document)?;
             // The time of the signature can be this far ahead, and then counts for as long again.
             Some((value, scheme.tolerance.unsigned_abs().saturating_mul(2)))
         })

@@ -86,7 +86,12 @@ pub fn verify_with(request: &Request<'_>, rules: &Rules, keys: &dyn KnownKeys) -
 }
 
 impl Described {
-    fn verify(&self, request: &Request<'_>, document: &Document<'_>, rules: &Rules) -> Result<(), Cause> {
+    pub(super) fn verify(
+        &self,
+        request: &Request<'_>,
+        document: &Document<'_>,
+        rules: &Rules,
+    ) -> Result<(), Cause> {
         if self.unless.as_ref().is_some_and(|place| place.is_there(request, document)) {
             return Err(Cause::SignatureMissing);
         }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod headers;
+mod once;
 mod public_keys;
 mod settings;
 mod unless;
