@@ -150,7 +150,7 @@ impl Service {
         work: Arc<Work>,
         access: Arc<Access>,
     ) -> Self {
-        receiving.activity.keep(&settings.sources());
+        receiving.keep(&settings.sources());
         let caller = Arc::new(Caller::unlimited(Caller::ITSELF, None));
         let shared = Shared {
             store,

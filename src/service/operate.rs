@@ -217,7 +217,7 @@ impl Service {
             tracing::error!(error = %error, "the settings were not reloaded; those in force stay");
         })?;
         self.metrics.alerts().want(self.settings.routes().take_alerts());
-        self.activity().keep(&self.sources());
+        self.receiving.keep(&self.sources());
         tracing::info!(
             actor = self.caller.name(),
             routes = reload.routes,

@@ -28,7 +28,8 @@ use crate::domain::verdict::{Cause, Verdict};
 use crate::domain::webhook::{NewWebhook, Source};
 use crate::keys::KeyFetcher;
 use crate::sources::{
-    HandshakeAnswer, OnUnverified, Request, Rules, SourceRules, Verification, handshake, verify_with,
+    HandshakeAnswer, OnUnverified, Request, Rules, SourceMap, SourceRules, Verification, handshake,
+    verify_with,
 };
 use crate::store::Accepted;
 
@@ -51,6 +52,12 @@ impl Receiving {
         let limiter = RateLimiter::new(rate_limit, clock);
         let (activity, conflicts, once) = (Activity::default(), Conflicts::default(), Once::default());
         Self { limiter, activity, conflicts, once, keys, seed, requests: AtomicU64::new(0) }
+    }
+
+    /// Forgets what is known of sources that are not in the settings.
+    pub(super) fn keep(&self, sources: &SourceMap) {
+        self.activity.keep(sources);
+        self.once.keep(sources);
     }
 
     /// A text that no other request has, in no process.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::webhook::{NewWebhook, Source};
+use crate::sources::SourceMap;
 
 /// How many values of a source are remembered.
 const MAX_VALUES: usize = 65_536;
@@ -50,6 +51,11 @@ impl Once {
         if let Some(values) = self.lock().get_mut(source) {
             values.give_back(used);
         }
+    }
+
+    /// Forgets the values of sources that are not in the settings.
+    pub(super) fn keep(&self, sources: &SourceMap) {
+        self.lock().retain(|source, _| sources.contains_key(source));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Source, Values>> {
@@ -161,6 +167,14 @@ mod tests {
         give_back(&once, "a");
         assert!(gets(&once, "token", "b", 0));
         assert!(!gets(&once, "token", "a", 0));
+    }
+
+    #[test]
+    fn a_reload_that_removes_a_source_forgets_its_values() {
+        let once = Once::default();
+        assert!(gets(&once, "token", "a", 0));
+        once.keep(&SourceMap::default());
+        assert!(once.lock().is_empty());
     }
 
     #[test]
