@@ -15,6 +15,14 @@ use crate::sources::{Request, SourceRules, handshake, lacks_token};
 /// After which time a sender may try again whose key cannot be fetched. A key whose fetch failed is not tried sooner.
 const KEY_RETRY_AFTER: Duration = Duration::from_secs(10);
 
+/// What rejections say about a token that is limited to other sources.
+const NOT_SEEN: &str = "the token of the request does not see the source, and the log names the token; add the source to its \
+                        `sources` in the settings and reload, or have the sender use another token";
+
+/// What rejections say about a token that may not submit.
+const NO_ROLE: &str = "the token of the request does not have the role `submit`, and the log names the token; add the role to \
+                       its `roles` in the settings and reload, or have the sender use another token";
+
 /// The error of a request that is not verified.
 pub(super) fn not_verified(cause: Cause) -> Error {
     let error = Error::not_verified(cause, format!("the request is not verified: {}", cause.advice().told));
@@ -83,14 +91,17 @@ struct Refusal<'a> {
     /// What the sender was told.
     reason: &'static str,
     cause: Option<Cause>,
+    /// What was wrong, for the log.
     detail: &'a str,
+    /// What was wrong, for the rejections. Whoever reads those of a source may not know the names of all tokens.
+    kept: &'a str,
 }
 
 impl<'a> Refusal<'a> {
     fn of(error: &'a Error) -> Self {
         let (reason, cause) = (error.reason().as_str(), error.unverified());
         let subject = Subject::Refused(cause.map_or(reason, Cause::as_str));
-        Self { subject, reason, cause, detail: error.detail() }
+        Self { subject, reason, cause, detail: error.detail(), kept: error.detail() }
     }
 }
 
@@ -113,7 +124,8 @@ impl Service {
     /// Notes for the operator that a request of a source was refused before its body was verified. `reason` is what its
     /// sender was told.
     pub fn note_refusal(&self, source: &SourceRules, head: &Head<'_>, reason: &'static str, detail: &str) {
-        let refusal = Refusal { subject: Subject::Refused(reason), reason, cause: None, detail };
+        let refusal =
+            Refusal { subject: Subject::Refused(reason), reason, cause: None, detail, kept: detail };
         self.note_rejection(source, head, 0, &refusal);
     }
 
@@ -139,7 +151,12 @@ impl Service {
                      or have the sender use another token",
                     caller.name()
                 );
-                let refusal = Refusal { detail: &detail, ..Refusal::of(&error) };
+                let refusal = Refusal { detail: &detail, kept: NOT_SEEN, ..Refusal::of(&error) };
+                self.note_rejection(source, head, body_bytes, &refusal);
+                error
+            }
+            Err(error) if error.reason() == Reason::Forbidden => {
+                let refusal = Refusal { kept: NO_ROLE, ..Refusal::of(&error) };
                 self.note_rejection(source, head, body_bytes, &refusal);
                 error
             }
@@ -182,14 +199,14 @@ impl Service {
         body_bytes: usize,
         refusal: &Refusal<'_>,
     ) {
-        let Refusal { subject, reason, cause, detail } = *refusal;
+        let Refusal { subject, reason, cause, detail, kept } = *refusal;
         let content_type = head.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         let trace_id = head.traceparent.trace_id();
         let rejection = Rejection {
             at: head.arrived.at,
             cause,
             reason,
-            detail: detail.to_owned(),
+            detail: kept.to_owned(),
             client: head.client,
             method: cut(head.method),
             content_type: content_type.map(|(_, value)| cut(&String::from_utf8_lossy(value))),

@@ -73,7 +73,13 @@ async fn a_source_that_verifies_nothing_needs_a_token_that_may_submit_to_it() {
     let reasons = refused.iter().map(|rejection| rejection["reason"].as_str().unwrap()).collect::<Vec<_>>();
     assert_eq!(reasons, ["SOURCE_NOT_FOUND", "FORBIDDEN", "UNAUTHENTICATED", "UNAUTHENTICATED"]);
     let unseen = detail(&refused[0]);
-    assert!(unseen.contains("the token `elsewhere` does not see the source"), "{unseen}");
+    assert!(unseen.contains("the token of the request does not see the source"), "{unseen}");
+    for name in ["`elsewhere`", "`reader`"] {
+        assert!(
+            !list.to_string().contains(name),
+            "a reader of the source does not learn names of tokens: {list}"
+        );
+    }
     assert_eq!((&refused[3]["body_bytes"], &refused[3]["cause"]), (&Value::from(2), &Value::Null));
     for (verdict, count) in [("unauthorized", 4.0), ("none", 0.0)] {
         assert_eq!(metric(&all, &requests("open", verdict, "")).await, Some(count), "{verdict}");
