@@ -14,13 +14,12 @@ use crate::store::statement::statement;
 
 /// Adds rows for these queues, if they have none.
 pub(super) async fn add(connection: &mut AsyncPgConnection, lost: &[QueueId]) -> QueryResult<()> {
-    let inserting = InsertLost {
-        ids: lost.iter().map(|queue| rows::queue_number(*queue)).collect(),
-        routes: lost.iter().map(|queue| rows::unknown_route(*queue)).collect(),
-    };
-    let queues = inserting.execute(connection).await?;
+    let ids = lost.iter().map(|queue| rows::queue_number(*queue)).collect::<Vec<_>>();
+    let routes = lost.iter().map(|queue| rows::unknown_route(*queue)).collect();
+    let to = ids.iter().max().map_or(0, |id| i64::from(*id));
+    SkipNumbers { to }.get_result::<i64>(connection).await?;
+    let queues = InsertLost { ids, routes }.execute(connection).await?;
     if queues > 0 {
-        SkipNumbers {}.get_result::<i64>(connection).await?;
         tracing::warn!(
             queues,
             "the database has lost the routes of waiting jobs; they are held as jobs of routes named unknown-<number>"
@@ -30,7 +29,7 @@ pub(super) async fn add(connection: &mut AsyncPgConnection, lost: &[QueueId]) ->
 }
 
 // The source is that of any waiting job: a queue has the jobs of one source. The key of a lane is `queue:value`, see
-// `move_jobs`.
+// `move_jobs`. In order, so that replicas that add the same queues at the same time do not deadlock.
 statement! { Pg;
     struct InsertLost {
         ids: Vec<i32> as Array<Integer>,
@@ -48,14 +47,18 @@ statement! { Pg;
          LIMIT 1
      ) AS j
      CROSS JOIN LATERAL (SELECT source FROM webhooks WHERE id = j.webhook OFFSET 0) AS w
+     ORDER BY q.id
      ON CONFLICT DO NOTHING"
 }
 
-// A promoted standby may not have counted so far. Otherwise the next new queue would get a number that is taken.
+// A promoted standby may not have counted so far. Otherwise the next new queue would get a number that is taken. Draws the
+// numbers one by one: a `setval` could set the sequence back behind numbers that another replica has just drawn.
 statement! { Pg;
-    struct SkipNumbers {}
+    struct SkipNumbers { to: i64 as BigInt, }
     returns BigInt;
-    "SELECT setval(pg_get_serial_sequence('queues', 'id'),
-                   greatest(max(id), nextval(pg_get_serial_sequence('queues', 'id'))))
-     FROM queues"
+    "SELECT count(nextval(pg_get_serial_sequence('queues', 'id')::regclass))
+     FROM generate_series(
+         coalesce(pg_sequence_last_value(pg_get_serial_sequence('queues', 'id')::regclass), 0) + 1,
+         ?
+     )"
 }
