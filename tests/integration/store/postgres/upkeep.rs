@@ -1,7 +1,6 @@
 //! Maintenance of the tables, and text that PostgreSQL cannot store.
 
-use std::fs::File;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookbox::internals::clock::SystemClock;
@@ -29,21 +28,14 @@ async fn an_error_with_a_character_that_postgresql_cannot_keep_is_recorded_witho
     assert_eq!(detail.attempts[0].error.as_deref(), Some("a\u{fffd}b"));
 }
 
-// The runtime has one thread, which has the log.
 #[tokio::test]
-async fn dead_rows_of_the_jobs_table_are_vacuumed_and_a_vacuum_that_fails_is_logged() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let log = folder.path().join("log");
-    let writer = Mutex::new(File::create(&log).expect("creates"));
-    let _logs = tracing::subscriber::set_default(tracing_subscriber::fmt().with_writer(writer).finish());
+async fn dead_rows_of_the_jobs_table_are_vacuumed() {
     let database = server().database();
     let options = Options { max_backlog: 100, policies: in_force([policy("default")]), seed: 1 };
     let store = open(&database.url(), &options, Arc::new(SystemClock)).await.expect("opens");
     let session = Session::open(&database.url()).expect("connects");
     // Autovacuum would vacuum the table eventually.
     session.ask("ALTER TABLE jobs SET (autovacuum_enabled = false)").expect("sets");
-    // It is vacuumed after `jobs`.
-    session.ask("ALTER TABLE lanes RENAME TO lost").expect("renames");
     session
         .ask(
             "INSERT INTO jobs (webhook, queue, status, run, attempts, uncounted_attempts, available_at, updated_at,
@@ -54,12 +46,10 @@ async fn dead_rows_of_the_jobs_table_are_vacuumed_and_a_vacuum_that_fails_is_log
     session.ask("DELETE FROM jobs").expect("deletes");
     for _ in 0..PATIENCE {
         let vacuumed = session.ask("SELECT vacuum_count > 0 FROM pg_stat_user_tables WHERE relname = 'jobs'");
-        let logged = std::fs::read_to_string(&log).expect("reads");
-        let is_logged = logged.contains("the hot tables could not be vacuumed; relying on autovacuum");
-        if vacuumed.expect("asks") == ["t"] && is_logged {
+        if vacuumed.expect("asks") == ["t"] {
             return store.close().await;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    panic!("the store did not vacuum the table of jobs, or did not log that the next vacuum failed");
+    panic!("the store did not vacuum the table of jobs");
 }
