@@ -77,6 +77,11 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
             let detail = format!("the request is not verified: {}", cause.advice().told);
             return Some(Error::not_verified(cause, detail).into());
         }
+        ("403", "ReceiveWebhooks") => (
+            Reason::Forbidden,
+            "the token `ci` does not have the role `submit`; add it to `roles` of the token in the settings and reload, or \
+             use another token",
+        ),
         ("403", "AnswerHandshake" | "AnswerHandshakeByOptions") => {
             let detail = "the token of the handshake is missing or is not `verify_token` of the source `shop`; enter the \
                           same text at the sender";

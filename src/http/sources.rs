@@ -68,11 +68,12 @@ type Named = Result<Path<String>, PathRejection>;
         (status = 200, description = "All webhooks of the request were stored before, or there are none; or the answer to a handshake", body = ReceiveWebhooksResponse),
         (status = 400, description = "The webhooks cannot be read: `detail` names the item and what is missing. Nothing of the request is stored", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The request is not verified: `cause` says why. Or the source verifies nothing, and the request has no valid token", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The source verifies nothing, and the token does not have the role `submit`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The settings have no such source, or it verifies nothing and the token does not see it", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than the setting `max_body` allows, 1 MiB by default", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is compressed", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A key was used for another webhook, and the source has `on_conflict = \"reject\"`", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Instead of 503, if the source has `answer = { overload = 429 }`", body = Problem, content_type = "application/problem+json", headers(
+        (status = 429, description = "Instead of 503, if the source has `answer = { overload = 429 }`. Or the source verifies nothing, and too many tokens from the address of the client were wrong", body = Problem, content_type = "application/problem+json", headers(
             ("Retry-After" = u64, description = "After how many seconds to try again"),
         )),
         (status = 503, description = "The source is over its rate limit, the backlog is full, the store is not available, a key of the sender cannot be fetched, the body arrived too slowly, or the deadline of the source is over", body = Problem, content_type = "application/problem+json", headers(
