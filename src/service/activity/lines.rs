@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The time between two lines of the log about the same subject.
 const LINE_EVERY: Duration = Duration::from_secs(60);
 
-/// What a line of the log is about. A line about one subject keeps none about another one back.
+/// What a line of the log is about. Subjects do not suppress each other's lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::service) enum Subject {
     /// Requests that are refused with this cause, or this reason if they have none.
@@ -19,7 +19,7 @@ pub(in crate::service) enum Subject {
     HandshakeToken,
 }
 
-/// The last line about each subject. There are two dozen subjects at most.
+/// The last line about each subject. There are 25 subjects at most.
 #[derive(Debug, Default)]
 pub(super) struct Lines(BTreeMap<Subject, Line>);
 

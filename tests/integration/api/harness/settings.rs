@@ -1,4 +1,5 @@
-//! Files of settings, checked as `hookbox config check` does it.
+//! Files of settings, read as `hookbox config` reads them. Unlike `hookbox config check`, nothing refuses addresses that
+//! clients on other machines could use.
 
 use hookbox::internals::config::{Config, HANDLERS, Layers};
 use tempfile::TempDir;
