@@ -1,10 +1,13 @@
-//! Reads the settings file, and the files that settings name, within limits. Knows nothing else of the crate; every layer
+//! Reads the settings file, and the files that settings and flags name, within limits. Knows nothing else of the crate; every layer
 //! may use it.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
+
+/// The largest file with certificates or a key in PEM, in bytes.
+pub(crate) const PEM_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The bytes of a file. Blocks. Errors: it cannot be read, has more than `most_bytes`, or is a pipe. A pipe can be read only
 /// once: a reload would then read nothing, or wait for ever.

@@ -17,9 +17,6 @@ use super::own::OwnOrSigned;
 use super::provider;
 use crate::bounded_file;
 
-/// The largest file that is read, in bytes.
-const FILE_BYTES: u64 = 4 * 1024 * 1024;
-
 /// The protocols that REST and gRPC offer, the preferred one first.
 const REST_PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 const GRPC_PROTOCOLS: &[&[u8]] = &[b"h2"];
@@ -141,7 +138,7 @@ struct PemFile<'a> {
 impl<'a> PemFile<'a> {
     fn read(member: Member, path: &'a Path) -> Result<Self, LoadError> {
         let mut file = Self { member, path, pem: Vec::new() };
-        file.pem = bounded_file::read(path, FILE_BYTES)
+        file.pem = bounded_file::read(path, bounded_file::PEM_BYTES)
             .map_err(|error| file.wrong(format_args!("it cannot be read: {error}")))?;
         Ok(file)
     }

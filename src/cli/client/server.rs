@@ -1,7 +1,6 @@
 //! Which hookbox a command asks, and the exit codes of what it answers.
 
 use std::future::Future;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use clap::Args;
 use url::Url;
 
 use super::safe::safe_lines;
+use crate::bounded_file;
 use crate::cli::Failure;
 use crate::cli::settings::{client_token, variable};
 use crate::client::{Client, ClientError, Connection, Identity, SetupError};
@@ -17,9 +17,6 @@ use crate::domain::error::Reason;
 
 /// The hookbox that is asked unless another one is named.
 pub(in crate::cli) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
-
-/// The largest file with certificates or a key, in bytes.
-const PEM_BYTES: u64 = 4 * 1024 * 1024;
 
 /// There is no such webhook, route or source (`EX_NOINPUT` of `sysexits.h`).
 const EXIT_NOT_FOUND: u8 = 66;
@@ -101,10 +98,8 @@ fn pem_of(flag: Option<&Path>, name: &str) -> Result<Option<String>, Failure> {
     let Some(path) = flag.map(Path::to_owned).or_else(|| variable(name).map(PathBuf::from)) else {
         return Ok(None);
     };
-    let mut pem = String::new();
-    let read = std::fs::File::open(&path).and_then(|file| file.take(PEM_BYTES).read_to_string(&mut pem));
-    read.map_err(|error| usage(format!("cannot read {}: {error}", path.display())))?;
-    Ok(Some(pem))
+    let pem = bounded_file::read_text(&path, bounded_file::PEM_BYTES);
+    pem.map(Some).map_err(|error| usage(format!("cannot read {}: {error}", path.display())))
 }
 
 /// A client that gives up early, for completions; none if it cannot be set up.

@@ -19,9 +19,6 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::bounded_file;
 use crate::tls::system_roots;
 
-/// The largest file of `sslrootcert`, in bytes.
-const ROOTS_BYTES: u64 = 4 * 1024 * 1024;
-
 /// How much of the server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Check {
@@ -90,7 +87,7 @@ fn trusted(file: Option<&Path>) -> Result<Arc<RootCertStore>, TlsError> {
 fn certificates(path: &Path) -> Result<RootCertStore, TlsError> {
     let unreadable = |source| TlsError::Roots { path: path.to_owned(), source };
     let mut roots = RootCertStore::empty();
-    let pem = bounded_file::read(path, ROOTS_BYTES).map_err(unreadable)?;
+    let pem = bounded_file::read(path, bounded_file::PEM_BYTES).map_err(unreadable)?;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| unreadable(io::Error::other(error)))?;
         roots.add(certificate).map_err(TlsError::Setup)?;

@@ -29,9 +29,6 @@ use crate::domain::secret::Secret;
 /// The longest delay that `retry_after_cap` can allow.
 const MAX_RETRY_AFTER: Duration = DAY.saturating_mul(30);
 
-/// The most bytes of a file with certificates.
-const CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
-
 /// The most failures in a row after which a breaker can open.
 const MAX_FAILURES: u32 = 10_000;
 
@@ -256,7 +253,7 @@ fn signing_key(text: &str) -> Result<SigningKey, String> {
 
 /// The text of a file with certificates. The error continues "but ...".
 fn certificates(path: &str) -> Result<String, String> {
-    let text = bounded_file::read_text(Path::new(path), CERTIFICATES_BYTES)
+    let text = bounded_file::read_text(Path::new(path), bounded_file::PEM_BYTES)
         .map_err(|error| format!("it cannot be read: {error}"))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {

@@ -1,5 +1,7 @@
 //! The commands that talk to a hookbox over REST, and TLS.
 
+use std::process::Command;
+
 use super::Secured;
 use crate::api::harness::process::Place;
 use crate::api::harness::{Hookbox, Sqlite};
@@ -58,10 +60,13 @@ fn a_certificate_of_a_client_that_cannot_be_shown_is_a_mistake_of_the_command_li
     {
         std::fs::write(place.path(name), pem).expect("is written");
     }
+    assert!(Command::new("mkfifo").arg(place.path("pipe")).status().expect("runs").success());
     for (flags, problem) in [
         (&["--client-cert", "client.pem"][..], "a certificate needs its key"),
         (&["--client-key", "client.key"], "a certificate needs its key"),
         (&["--client-cert", "client.pem", "--client-key", "missing.key"], "cannot read missing.key"),
+        (&["--ca", "/dev/zero"], "cannot read /dev/zero: it has more than 4194304 bytes"),
+        (&["--client-cert", "client.pem", "--client-key", "pipe"], "cannot read pipe: it is a pipe"),
         (&["--client-cert", "client.key", "--client-key", "client.key"], "has no certificate in PEM"),
         (&["--client-cert", "client.pem", "--client-key", "client.pem"], "has no private key in PEM"),
         (
