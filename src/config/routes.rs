@@ -186,21 +186,14 @@ impl<'r, 'a> RouteReader<'r, 'a> {
     /// The globs of sources and event types.
     fn matching(&mut self) -> (Vec<String>, Vec<String>) {
         let allowed = "a table, such as { source = \"shop\", event_type = \"orders/*\" }";
-        self.inner("match", allowed, |reader| (reader.globs("source"), reader.globs("event_type")))
-            .unwrap_or_default()
-    }
-
-    fn globs(&mut self, member: &'static str) -> Vec<String> {
-        let items = self.get(member).map(|list| list.items()).unwrap_or_default();
-        let globs = items.iter().map(|item| {
-            let Some(glob) = item.text() else {
-                self.wrong(item.wrong("a string"));
-                // In its place, so that mistakes in the others are told at theirs.
-                return "*".to_owned();
-            };
-            glob.to_owned()
-        });
-        globs.collect()
+        // A wrong item is replaced, so that mistakes in the other items keep their places.
+        let instead = || Some("*".to_owned());
+        let glob =
+            |item: &Value<'r>| item.text().map(ToOwned::to_owned).ok_or_else(|| item.wrong("a string"));
+        let globs = |reader: &mut Self| {
+            (reader.list_with("source", glob, instead), reader.list_with("event_type", glob, instead))
+        };
+        self.inner("match", allowed, globs).unwrap_or_default()
     }
 
     fn retry(&mut self, defaults: RetryPolicy) -> RetryPolicy {

@@ -99,18 +99,31 @@ impl<'r> RouteReader<'r, '_> {
         })
     }
 
-    /// Parses the items of a list one by one, so that every mistake in them is found.
+    /// Parses the items of a list one by one, so that every mistake in them is found. Leaves out items that are wrong.
     pub(super) fn list<T>(
         &mut self,
         member: &'static str,
         parse: impl Fn(&Value<'r>) -> Result<T, Mistake>,
+    ) -> Vec<T> {
+        self.list_with(member, parse, || None)
+    }
+
+    /// As [`list`](Self::list), but `instead` makes what takes the place of an item that is wrong.
+    pub(super) fn list_with<T>(
+        &mut self,
+        member: &'static str,
+        parse: impl Fn(&Value<'r>) -> Result<T, Mistake>,
+        instead: impl Fn() -> Option<T>,
     ) -> Vec<T> {
         let items = self.get(member).map(|list| list.items()).unwrap_or_default();
         let mut found = Vec::with_capacity(items.len());
         for item in items {
             match parse(&item) {
                 Ok(item) => found.push(item),
-                Err(mistake) => self.wrong(mistake),
+                Err(mistake) => {
+                    self.wrong(mistake);
+                    found.extend(instead());
+                }
             }
         }
         found
