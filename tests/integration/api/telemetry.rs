@@ -275,11 +275,8 @@ async fn a_collector_that_is_not_there_delays_nothing_and_is_logged(
 async fn spans_that_a_collector_refuses_from_a_batch_are_logged(#[case] protocol: &str) {
     let refusal = ExportTracePartialSuccess { rejected_spans: 2, error_message: "too old".to_owned() };
     let answer = ExportTraceServiceResponse { partial_success: Some(refusal) };
-    let collector = if protocol == "grpc" {
-        Collector::start_answering(answer).await
-    } else {
-        Collector::start_http_answering(answer).await
-    };
+    let collector = if protocol == "grpc" { Collector::start().await } else { Collector::start_http().await };
+    collector.set_answer(answer);
     let endpoint = collector.endpoint();
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),

@@ -25,14 +25,9 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) async fn start() -> Self {
-        Self::start_answering(ExportTraceServiceResponse::default()).await
-    }
-
-    /// One that gives this answer to every batch.
-    pub(crate) async fn start_answering(answer: ExportTraceServiceResponse) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("has an address");
-        let received = Received { requests: Arc::default(), answer };
+        let received = Received::default();
         let server =
             tonic::transport::Server::builder().add_service(TraceServiceServer::new(received.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
@@ -41,14 +36,9 @@ impl Collector {
 
     /// One that takes spans over HTTP.
     pub(crate) async fn start_http() -> Self {
-        Self::start_http_answering(ExportTraceServiceResponse::default()).await
-    }
-
-    /// One that takes spans over HTTP, and gives this answer to every batch.
-    pub(crate) async fn start_http_answering(answer: ExportTraceServiceResponse) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("has an address");
-        let received = Received { requests: Arc::default(), answer };
+        let received = Received::default();
         let kept = received.clone();
         let take = move |body: axum::body::Bytes| async move {
             let request = ExportTraceServiceRequest::decode(body).expect("is protobuf");
@@ -57,6 +47,11 @@ impl Collector {
         let router = axum::Router::new().route("/v1/traces", axum::routing::post(take));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { address, received }
+    }
+
+    /// Gives this answer to every batch from now on.
+    pub(crate) fn set_answer(&self, answer: ExportTraceServiceResponse) {
+        *self.received.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
     }
 
     /// What `OTEL_EXPORTER_OTLP_ENDPOINT` has to name.
@@ -91,16 +86,16 @@ impl Collector {
 }
 
 /// Keeps what it receives.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Received {
     requests: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
-    answer: ExportTraceServiceResponse,
+    answer: Arc<Mutex<ExportTraceServiceResponse>>,
 }
 
 impl Received {
     fn keep(&self, request: ExportTraceServiceRequest) -> ExportTraceServiceResponse {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-        self.answer.clone()
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -182,14 +182,12 @@ impl Server {
 
     /// SIGTERM: asks it to stop, and waits until it has.
     pub(crate) async fn terminate(mut self) -> ExitStatus {
-        self.signal(Signal::SIGTERM);
-        ended(&mut self.child, "the stopped process").await
+        self.stop().await
     }
 
-    /// The same, and a line of its log has this text.
+    /// As [`terminate`](Self::terminate). Also waits until a line of the log has this text.
     pub(crate) async fn terminate_saying(mut self, text: &str) -> ExitStatus {
-        self.signal(Signal::SIGTERM);
-        let status = ended(&mut self.child, "the stopped process").await;
+        let status = self.stop().await;
         eventually(text, async || self.has_logged(text).then_some(())).await;
         status
     }
@@ -197,6 +195,11 @@ impl Server {
     /// SIGKILL: the process has no chance to do anything more.
     pub(crate) fn kill(mut self) {
         self.end();
+    }
+
+    async fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        ended(&mut self.child, "the stopped process").await
     }
 
     fn signal(&self, signal: Signal) {
