@@ -17,7 +17,7 @@ use crate::domain::verdict::{Cause, Verdict};
 /// What requests of every source can be, besides what verifying them found.
 const OTHERS: [&str; 2] = ["handshake", "malformed"];
 
-/// What requests of a source can be, besides, if nothing verifies them: they lack a token that may submit.
+/// A request without a token that may submit. Only sources that verify nothing have such requests.
 const UNAUTHORIZED: &str = "unauthorized";
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

@@ -97,7 +97,7 @@ struct Sender {
     run: u64,
     counter: Arc<AtomicU64>,
     random: SmallRng,
-    /// Is read when the task has ended, or was aborted.
+    /// The caller reads it when the task has ended, or was aborted.
     measured: Arc<Mutex<Measured>>,
 }
 

@@ -1,5 +1,5 @@
-//! Hears of spans that a collector refuses from a batch that it takes (`partial_success` of OTLP). The exporter tells of
-//! them only in an event of its own log.
+//! Spans that a collector refuses from a batch that it takes (`partial_success` of OTLP). The exporter reports them only in
+//! an event of its own log.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use tracing_subscriber::layer::Context;
 
 use crate::domain::attempt::cut;
 
-/// Of the batch that was exported last. What subscribes to events is one for a whole process, too.
+/// The collector's answer to the last batch; a static, because the subscriber is global.
 static LAST: Mutex<Option<Refused>> = Mutex::new(None);
 
 /// What a collector said about a batch that it took.
@@ -19,7 +19,7 @@ static LAST: Mutex<Option<Refused>> = Mutex::new(None);
 pub(super) struct Refused {
     /// How many spans it refused. None if it only warns.
     pub(super) spans: u64,
-    /// Why.
+    /// The reason that it gave.
     pub(super) error: String,
 }
 
