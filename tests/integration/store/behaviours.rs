@@ -9,6 +9,7 @@ pub(crate) mod backlog;
 pub(crate) mod batches;
 pub(crate) mod blocking;
 pub(crate) mod bodies;
+pub(crate) mod breaker_causes;
 pub(crate) mod breakers;
 pub(crate) mod claiming;
 pub(crate) mod closing;

@@ -171,6 +171,9 @@ macro_rules! conformance {
                     a_policy_without_a_breaker_lets_jobs_start
                     a_breaker_does_not_stay_open_because_the_clock_was_set_back
                 ]
+                breaker_causes: [
+                    an_opened_breaker_is_told_with_the_attempt_of_a_batch_that_opened_it
+                ]
                 sharing: [
                     threads_are_shared_evenly_between_routes
                     a_long_backlog_does_not_delay_another_route

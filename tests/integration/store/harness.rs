@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use hookbox::internals::domain::clock::ManualClock;
 use hookbox::internals::domain::policy::Policies;
 use hookbox::internals::store::Store;
+use hookbox::internals::telemetry::metrics::Metrics;
 use jiff::Timestamp;
 
 /// How a store is opened.
@@ -38,6 +39,9 @@ pub(crate) trait Harness: Send + Sync + Sized + 'static {
 
     /// Opens the store as a starting process does.
     async fn open(&self, options: &Options, clock: Arc<ManualClock>) -> Arc<dyn Store>;
+
+    /// What the processes that open the store count, and the alerts that they raise.
+    fn metrics(&self) -> &Metrics;
 
     /// Simulates a crash of the process that uses `store`: uncommitted changes are lost and nothing is cleaned up.
     async fn crash(&mut self, store: Arc<dyn Store>);

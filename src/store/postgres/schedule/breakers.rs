@@ -44,14 +44,18 @@ impl Schedule {
             return learnt;
         }
         let state = self.state();
-        // With the source and the error of the last attempt.
+        // With the source and the error of the attempt that opened or closed it last.
         let mut breakers: BTreeMap<&RouteName, (Breaker, &Source, Option<&str>)> = BTreeMap::new();
         for finding in findings {
             let Some((route, source)) = state.queues.name(finding.queue) else { continue };
             let policy = state.policies.get(route).and_then(|policy| policy.breaker());
-            let known = breakers.get(route).map(|(breaker, ..)| *breaker);
-            let after = known.unwrap_or_else(|| state.breakers.of(route)).after(finding.health, policy, now);
-            breakers.insert(route, (after, source, finding.error));
+            let (breaker, changed_by, error) =
+                breakers.entry(route).or_insert_with(|| (state.breakers.of(route), source, finding.error));
+            let after = breaker.after(finding.health, policy, now);
+            if after.trip != breaker.trip {
+                (*changed_by, *error) = (source, finding.error);
+            }
+            *breaker = after;
         }
         for (route, (after, source, error)) in breakers {
             match BreakerChange::of_attempt(route, source, state.breakers.of(route), after, error) {

@@ -249,8 +249,8 @@ async fn concurrent_operations_keep_counts_and_lanes_consistent() {
     ];
     let stores = (1..=PROCESSES).map(async |seed| {
         let options = Options { max_backlog: 1_000_000, policies: Arc::clone(&policies[0]), seed };
-        let clock = Arc::new(SystemClock);
-        Arc::new(open_as(&worker(seed), &database.url(), &options, clock).await.expect("opens"))
+        let (clock, metrics) = (Arc::new(SystemClock), Arc::default());
+        Arc::new(open_as(&worker(seed), &database.url(), &options, clock, metrics).await.expect("opens"))
     });
     let stores = join_all(stores).await;
     let (webhooks, quarantined) = (Arc::default(), Arc::default());

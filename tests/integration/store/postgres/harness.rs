@@ -18,6 +18,7 @@ use crate::support::postgres::{Database, DatabaseClock, Session, server};
 pub(crate) struct OnPostgres<const REUSED: bool> {
     database: Database,
     clock: DatabaseClock,
+    metrics: Arc<Metrics>,
 }
 
 /// A new database, for tests that look at its tables or change them.
@@ -38,14 +39,19 @@ impl<const REUSED: bool> Harness for OnPostgres<REUSED> {
 
     fn new() -> Self {
         let (database, clock) = if REUSED { inbox_database() } else { new_database() };
-        Self { database, clock }
+        Self { database, clock, metrics: Arc::default() }
     }
 
     async fn open(&self, options: &Options, clock: Arc<ManualClock>) -> Arc<dyn Store> {
         self.set_time(clock.now());
         // The name under which the tests of all stores claim.
         let worker = format!("process {}", options.seed);
-        Arc::new(open_as(&worker, &self.database.url(), options, clock).await.expect("opens"))
+        let metrics = Arc::clone(&self.metrics);
+        Arc::new(open_as(&worker, &self.database.url(), options, clock, metrics).await.expect("opens"))
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Closes the connections of the store, as the server does when it notices that the client is gone.
@@ -81,7 +87,7 @@ pub(crate) async fn open(
     options: &Options,
     clock: Arc<dyn Clock>,
 ) -> Result<PostgresStore, OpenError> {
-    open_as(&format!("process-{}", options.seed), url, options, clock).await
+    open_as(&format!("process-{}", options.seed), url, options, clock, Arc::default()).await
 }
 
 /// Opens the store of a process that claims as `worker`.
@@ -90,6 +96,7 @@ pub(crate) async fn open_as(
     url: &str,
     options: &Options,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
 ) -> Result<PostgresStore, OpenError> {
     let options = postgres::Options {
         target: url.parse().expect("a URL"),
@@ -98,5 +105,5 @@ pub(crate) async fn open_as(
         worker: worker.to_owned(),
         seed: options.seed,
     };
-    PostgresStore::open(options, clock, Arc::new(Metrics::default())).await
+    PostgresStore::open(options, clock, metrics).await
 }

@@ -17,6 +17,7 @@ use crate::store::harness::{Harness, Options};
 pub(crate) struct SqliteHarness {
     folder: TempDir,
     crashes: usize,
+    metrics: Arc<Metrics>,
 }
 
 impl SqliteHarness {
@@ -33,11 +34,16 @@ impl Harness for SqliteHarness {
     const LIVES: u32 = 40;
 
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder"), crashes: 0 }
+        Self { folder: tempfile::tempdir().expect("a folder"), crashes: 0, metrics: Arc::default() }
     }
 
     async fn open(&self, options: &Options, clock: Arc<ManualClock>) -> Arc<dyn Store> {
-        Arc::new(open(&self.path(), options, clock).await.expect("opens"))
+        let metrics = Arc::clone(&self.metrics);
+        Arc::new(open_with(&self.path(), options, clock, metrics).await.expect("opens"))
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Copies the file and its log as they are on disk now. The next process opens the copy.
@@ -57,13 +63,22 @@ pub(crate) async fn open(
     options: &Options,
     clock: Arc<ManualClock>,
 ) -> Result<SqliteStore, OpenError> {
+    open_with(path, options, clock, Arc::default()).await
+}
+
+async fn open_with(
+    path: &Path,
+    options: &Options,
+    clock: Arc<ManualClock>,
+    metrics: Arc<Metrics>,
+) -> Result<SqliteStore, OpenError> {
     let options = sqlite::Options {
         path: path.to_owned(),
         max_backlog: options.max_backlog,
         policies: Arc::clone(&options.policies),
         seed: options.seed,
     };
-    SqliteStore::open(options, clock, Arc::new(Metrics::default())).await
+    SqliteStore::open(options, clock, metrics).await
 }
 
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
