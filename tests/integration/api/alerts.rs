@@ -2,6 +2,7 @@
 
 mod backlog;
 mod contract;
+mod delivered;
 mod silence;
 mod verification;
 

@@ -3,4 +3,4 @@
 // It looks at processes in /proc.
 #[cfg(target_os = "linux")]
 mod exec;
-mod http;
+pub(crate) mod http;

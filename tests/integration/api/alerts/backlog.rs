@@ -52,7 +52,7 @@ async fn wait_for_completed(hookbox: &Hookbox, completed: u64) {
 }
 
 /// Lets hookbox look at its backlog once. Time moves in whole steps of that interval.
-async fn look(hookbox: &Hookbox) {
+pub(super) async fn look(hookbox: &Hookbox) {
     let waits = async || {
         eventually("the next look", || async {
             (hookbox.clock.sleepers_for(LOOK_EVERY.unsigned_abs()) > 0).then_some(())

@@ -31,7 +31,7 @@ async fn wait_for_sleep(hookbox: &Hookbox) {
 }
 
 /// Lets hookbox look at its sources so many times.
-async fn look(hookbox: &Hookbox, times: usize) {
+pub(super) async fn look(hookbox: &Hookbox, times: usize) {
     wait_for_sleep(hookbox).await;
     for _ in 0..times {
         hookbox.advance(until_look(hookbox) + AFTER_LOOK);

@@ -6,7 +6,7 @@ mod faults;
 mod http2;
 mod kept;
 mod names;
-mod target;
+pub(crate) mod target;
 mod tls;
 
 use std::time::Duration;
