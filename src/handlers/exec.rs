@@ -62,15 +62,21 @@ impl Exec {
                     retry(format!("the program was started, but cannot be waited for: {error}"))
                 })
             });
-        // Of a program that could not be started, or not be waited for.
+        // Of a program that could not be run, or not be waited for.
         let mut error_type = Cow::Borrowed("io");
         let ran = ran.and_then(|ended| {
+            // The exit code is then that of the launcher.
+            if !ended.was_stopped
+                && let Some(error) = launcher::reported_error(ended.status, &ended.stderr)
+            {
+                return Err(retry(not_run(&error, program)));
+            }
             error_type = "signal".into();
             if let Some(code) = ended.status.code() {
                 span.record("process.exit.code", code);
                 error_type = code.to_string().into();
             }
-            outcome(ended, program)
+            outcome(ended)
         });
         if let Err(failure) = &ran {
             let was_stopped = matches!(failure, Failure::Stopped);
@@ -111,14 +117,11 @@ fn span_of(program: &str) -> Span {
 }
 
 /// What the end of a program means for its attempt.
-fn outcome(ended: Ended, program: &str) -> Result<String, Failure> {
+fn outcome(ended: Ended) -> Result<String, Failure> {
     let Ended { status, stdout, stderr, was_stopped } = ended;
     // Also if the exit code is 0: many programs end so on SIGTERM, whether their work is done or not.
     if was_stopped {
         return Err(Failure::Stopped);
-    }
-    if let Some(error) = launcher::reported_error(status, &stderr) {
-        return Err(retry(not_run(&error, program)));
     }
     match status.code() {
         Some(0) => Ok(stdout.into_result()),
@@ -196,27 +199,27 @@ mod tests {
 
     #[test]
     fn the_exit_code_decides() {
-        assert_eq!(outcome(ended(0, "1", "a warning"), "x"), Ok("1".to_owned()));
+        assert_eq!(outcome(ended(0, "1", "a warning")), Ok("1".to_owned()));
         assert_eq!(
-            outcome(ended(65 << 8, "1", "no such customer\n"), "x"),
+            outcome(ended(65 << 8, "1", "no such customer\n")),
             Err(for_good("the program ended with exit code 65: no such customer"))
         );
         assert_eq!(
-            outcome(ended(1 << 8, "", ""), "x"),
+            outcome(ended(1 << 8, "", "")),
             Err(retry("the program ended with exit code 1, and wrote nothing to standard error".into()))
         );
         assert_eq!(
-            outcome(ended(9, "", "half"), "x"),
+            outcome(ended(9, "", "half")),
             Err(retry("the program was ended by signal 9 (SIGKILL): half".into()))
         );
         let stopped = Ended { was_stopped: true, ..ended(0, "1", "") };
-        assert_eq!(outcome(stopped, "x"), Err(Failure::Stopped));
+        assert_eq!(outcome(stopped), Err(Failure::Stopped));
     }
 
     #[test]
     fn an_error_fits_into_the_history_and_has_the_end_of_standard_error() {
         let stderr = format!("{}the cause", "é".repeat(5_000));
-        let Err(Failure::Retry { error, .. }) = outcome(ended(1 << 8, "", &stderr), "x") else {
+        let Err(Failure::Retry { error, .. }) = outcome(ended(1 << 8, "", &stderr)) else {
             panic!("exit code 1 is retried");
         };
         assert_eq!(error.chars().count(), MAX_ERROR_CHARS);

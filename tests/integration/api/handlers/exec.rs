@@ -304,15 +304,21 @@ async fn a_run_of_a_program_is_a_span_below_its_attempt_and_the_program_continue
 }
 
 #[tokio::test]
-async fn the_span_of_a_run_that_failed_has_its_exit_code_as_the_type_of_its_error() {
+async fn the_span_of_a_run_that_failed_has_its_exit_code_or_io_as_the_type_of_its_error() {
     let collector = Collector::start().await;
     let place = Place::on(Sqlite, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())]);
-    std::fs::write(place.path("hookbox.toml"), script("exit 3", &[], "retry = { attempts = 1 }")).unwrap();
+    let once = "retry = { attempts = 1 }";
+    let missing = route(&["/no/such/program"], once).replace("name = \"run\"", "name = \"missing\"");
+    std::fs::write(place.path("hookbox.toml"), script("exit 3", &[], once) + &missing).unwrap();
     let process = place.serve().await;
     let id = process.rest.accept("evt-001").await;
     let webhook = process.wait_for(&id, "dead_lettered").await;
     assert_eq!(process.terminate().await, Some(0));
     let spans = collector.spans_of(webhook["trace_id"].as_str().unwrap());
-    let run = spans.iter().find(|span| span.kind == SpanKind::Client as i32).unwrap();
-    assert_eq!(attributes_of(&run.attributes)["error.type"], "3");
+    for (name, error_type, exit_code) in [("sh", "3", Some("3")), ("program", "io", None)] {
+        let run = spans.iter().find(|span| span.name == name).unwrap();
+        let attributes = attributes_of(&run.attributes);
+        assert_eq!(attributes["error.type"], error_type);
+        assert_eq!(attributes.get("process.exit.code").map(String::as_str), exit_code, "{name}");
+    }
 }
