@@ -64,7 +64,7 @@ impl JobQueue for Faulty {
         Ok(vec![true; finishes.len()])
     }
 
-    async fn renew(&self, _worker: &str, _leases: Vec<Lease>, _lease: Duration) -> Result<Vec<Lease>> {
+    async fn renew(&self, _worker: &str, _leases: Vec<(Lease, Duration)>) -> Result<Vec<Lease>> {
         Ok(Vec::new())
     }
 

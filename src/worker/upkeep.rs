@@ -77,8 +77,9 @@ async fn renew(shared: &Shared) -> bool {
         return true;
     }
     let held_until = shared.clock.monotonic().saturating_add(shared.options.lease);
-    let Options { worker, lease, .. } = &shared.options;
-    match shared.store.renew(worker, leases.clone(), *lease).await {
+    let Options { worker, lease: time, .. } = &shared.options;
+    let renewals = leases.iter().map(|lease| (*lease, *time)).collect();
+    match shared.store.renew(worker, renewals).await {
         Ok(lost) => {
             RENEWALS.works();
             let kept = leases.into_iter().filter(|lease| !lost.contains(lease)).collect::<Vec<_>>();

@@ -1,12 +1,11 @@
 //! Extends leases, but not beyond the timeout of their routes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::ExtendRequest;
-use crate::domain::attempt::Lease;
 use crate::domain::error::Result;
 use crate::service::Service;
 
@@ -27,22 +26,18 @@ impl Service {
         let mut held = self.store.leased(&worker, leases.clone()).await?;
         held.retain(|job| self.caller.sees_route(&job.route));
         let policies = self.settings.policies().get();
-        // Jobs of one claim have the same time left, so that most requests need one renewal.
-        let mut by_time: BTreeMap<Duration, Vec<Lease>> = BTreeMap::new();
-        for job in held {
+        let renewals = held.into_iter().filter_map(|job| {
             let timeout = policies.get(&job.route).and_then(|policy| policy.timeout);
             let left = timeout.map_or(lease, |timeout| timeout.saturating_sub(job.held_for).min(lease));
-            if !left.is_zero() {
-                by_time.entry(left).or_default().push(job.lease);
-            }
-        }
-        let mut ends: HashMap<Lease, Timestamp> = HashMap::new();
-        for (time, leases) in by_time {
-            let until = self.clock.now().saturating_add(time).unwrap_or(Timestamp::MAX);
-            let lost = self.store.renew(&worker, leases.clone(), time).await?;
-            let kept = leases.into_iter().filter(|lease| !lost.contains(lease));
-            ends.extend(kept.map(|lease| (lease, until)));
-        }
+            (!left.is_zero()).then_some((job.lease, left))
+        });
+        let renewals = renewals.collect::<Vec<_>>();
+        // From before the renewal, so that no lease ends before the worker is told.
+        let now = self.clock.now();
+        let lost = self.store.renew(&worker, renewals.clone()).await?;
+        let kept = renewals.into_iter().filter(|(lease, _)| !lost.contains(lease));
+        let until = |left: Duration| now.saturating_add(left).unwrap_or(Timestamp::MAX);
+        let ends = kept.map(|(lease, left)| (lease, until(left))).collect::<HashMap<_, _>>();
         let extended = request.leases.into_iter().zip(leases);
         Ok(extended
             .map(|(text, lease)| ExtendedLease { lease: text, until: ends.get(&lease).copied() })

@@ -101,8 +101,8 @@ mod tests {
             Ok(vec![false; finishes.len()])
         }
 
-        async fn renew(&self, _worker: &str, leases: Vec<Lease>, _lease: Duration) -> Result<Vec<Lease>> {
-            Ok(leases)
+        async fn renew(&self, _worker: &str, leases: Vec<(Lease, Duration)>) -> Result<Vec<Lease>> {
+            Ok(leases.into_iter().map(|(lease, _)| lease).collect())
         }
 
         async fn leased(&self, _worker: &str, _leases: Vec<Lease>) -> Result<Vec<LeasedJob>> {

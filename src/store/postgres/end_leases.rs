@@ -15,7 +15,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::lanes;
-use super::renew::columns;
+use super::renew::{columns, places};
 use super::rows::{self, pg_time, storable};
 use crate::store::statement::statement;
 use crate::store::{Finish, delivery};
@@ -57,10 +57,8 @@ pub(super) async fn end_leases(
 
 /// The columns of a batch, as the statements need them.
 struct Ending<'a> {
-    /// Each webhook once, sorted.
+    /// Where [`places`] has the jobs.
     webhooks: Vec<Uuid>,
-    /// One number for each job, sorted: the 1-based index of its webhook in `webhooks`, shifted left by 32
-    /// bits, and its queue.
     ranks: Vec<i64>,
     batch: &'a [&'a Finish],
     worker: Option<&'a str>,
@@ -69,16 +67,7 @@ struct Ending<'a> {
 
 impl<'a> Ending<'a> {
     fn of(batch: &'a [&'a Finish], worker: Option<&'a str>, slot: i16) -> Self {
-        let mut webhooks: Vec<Uuid> = Vec::with_capacity(batch.len());
-        let mut ranks = Vec::with_capacity(batch.len());
-        for finish in batch {
-            let webhook = rows::uuid(finish.lease.job.webhook);
-            if webhooks.last() != Some(&webhook) {
-                webhooks.push(webhook);
-            }
-            let number = i64::try_from(webhooks.len()).unwrap_or(i64::MAX);
-            ranks.push((number << 32) | i64::from(finish.lease.job.queue.0));
-        }
+        let (webhooks, ranks) = places(batch.iter().map(|finish| finish.lease.job));
         Self { webhooks, ranks, batch, worker, slot }
     }
 

@@ -25,10 +25,9 @@ impl JobQueue for PostgresStore {
         self.run(async move |shared| finish::finish(&shared, &worker, finishes).await).await
     }
 
-    async fn renew(&self, worker: &str, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>> {
+    async fn renew(&self, worker: &str, leases: Vec<(Lease, Duration)>) -> Result<Vec<Lease>> {
         let worker = worker.to_owned();
-        self.run(async move |shared| renew::renew(&shared, &worker, &leases, lease).await.map_err(refused))
-            .await
+        self.run(async move |shared| renew::renew(&shared, &worker, leases).await.map_err(refused)).await
     }
 
     async fn leased(&self, worker: &str, leases: Vec<Lease>) -> Result<Vec<LeasedJob>> {

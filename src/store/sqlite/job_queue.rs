@@ -94,9 +94,9 @@ impl JobQueue for SqliteStore {
         Ok(held)
     }
 
-    async fn renew(&self, worker: &str, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>> {
+    async fn renew(&self, worker: &str, leases: Vec<(Lease, Duration)>) -> Result<Vec<Lease>> {
         let worker = worker.to_owned();
-        self.writer.run(move |transaction| leases::renew(transaction, &worker, &leases, lease)).await
+        self.writer.run(move |transaction| leases::renew(transaction, &worker, &leases)).await
     }
 
     async fn leased(&self, worker: &str, leases: Vec<Lease>) -> Result<Vec<LeasedJob>> {

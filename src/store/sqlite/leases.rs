@@ -36,17 +36,21 @@ pub(super) struct TakenOver {
     pub(super) interrupted: Vec<Interrupted>,
 }
 
-/// Extends leases of `worker` to `lease` from now. Returns the leases that were lost.
+/// Extends leases of `worker`, each to its time from now. Returns the leases that were lost.
 pub(super) fn renew(
     transaction: &mut Transaction<'_>,
     worker: &str,
-    leases: &[Lease],
-    lease: Duration,
+    leases: &[(Lease, Duration)],
 ) -> Result<Vec<Lease>, Refusal> {
     let now = transaction.context.clock.now().as_millisecond();
-    let renewed = RenewLeases { lease_until: super::later(now, lease), held: &list_of(leases)?, worker }
-        .load::<LeaseRow>(transaction.connection)?;
-    Ok(leases.iter().filter(|lease| !renewed.contains(&LeaseRow::of(lease))).copied().collect())
+    let held = leases.iter().map(|(lease, time)| {
+        let LeaseRow { webhook, queue, lease_token } = LeaseRow::of(lease);
+        [webhook, queue, lease_token, super::later(now, *time)]
+    });
+    let held = serde_json::to_string(&held.collect::<Vec<_>>()).map_err(rows::unreadable)?;
+    let renewed = RenewLeases { held: &held, worker }.load::<LeaseRow>(transaction.connection)?;
+    let leases = leases.iter().map(|(lease, _)| *lease);
+    Ok(leases.filter(|lease| !renewed.contains(&LeaseRow::of(lease))).collect())
 }
 
 /// Takes over leased jobs, [`TAKE_OVER_JOBS`] at most: each attempt ends as interrupted. 0 jobs mean that
@@ -134,13 +138,13 @@ struct ExpiredRow {
 
 statement! { Sqlite;
     struct RenewLeases<'a> {
-        lease_until: i64 as BigInt,
         held: &'a str as Text,
         worker: &'a str as Text,
     }
     returns (BigInt, BigInt, BigInt);
-    "UPDATE jobs SET lease_until = ?
-     FROM (SELECT value ->> 0 AS webhook, value ->> 1 AS queue, value ->> 2 AS lease_token FROM json_each(?)) AS held
+    "UPDATE jobs SET lease_until = held.lease_until
+     FROM (SELECT value ->> 0 AS webhook, value ->> 1 AS queue, value ->> 2 AS lease_token, value ->> 3 AS lease_until
+           FROM json_each(?)) AS held
      WHERE jobs.webhook = held.webhook AND jobs.queue = held.queue
        AND jobs.lease_token = held.lease_token AND jobs.status = 1 AND jobs.worker = ?
      RETURNING jobs.webhook, jobs.queue, jobs.lease_token"

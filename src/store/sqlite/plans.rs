@@ -77,7 +77,7 @@ fn every_hot_statement_is_served_by_an_index() {
         lease_token: 1,
     };
     check(&end, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
-    let renew = RenewLeases { lease_until: 0, held: "[]", worker: "" };
+    let renew = RenewLeases { held: "[]", worker: "" };
     check(&renew, &["jobs USING PRIMARY KEY (webhook=? AND queue=?)"]);
     let expired = SelectExpired { until: 0, held: "[]", of_workers: true, limit: 1 };
     check(&expired, &["jobs_leased (lease_until<?)"]);

@@ -106,6 +106,7 @@ macro_rules! conformance {
                 leasing: [
                     a_lease_is_shown_with_its_worker_and_lasts_from_its_renewal
                     a_renewal_returns_the_leases_that_were_lost
+                    one_renewal_gives_each_lease_its_own_time
                     renewing_an_old_and_a_new_lease_of_a_job_loses_only_the_old_one
                     only_expired_leases_are_taken_over
                     a_job_taken_over_has_an_interrupted_attempt_and_is_due

@@ -87,7 +87,7 @@ impl JobQueue for Scripted {
         Ok(vec![true; finishes.len()])
     }
 
-    async fn renew(&self, _worker: &str, _leases: Vec<Lease>, _lease: Duration) -> Result<Vec<Lease>> {
+    async fn renew(&self, _worker: &str, _leases: Vec<(Lease, Duration)>) -> Result<Vec<Lease>> {
         self.renewals.fetch_add(1, Ordering::SeqCst);
         Ok(Vec::new())
     }

@@ -6,7 +6,7 @@ use hookbox::internals::store::Claim;
 
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, milliseconds, seconds};
-use crate::store::routes::{attempts, default_job};
+use crate::store::routes::{attempts, default_job, job, policy};
 
 pub(crate) async fn a_lease_is_shown_with_its_worker_and_lasts_from_its_renewal<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
@@ -56,6 +56,24 @@ pub(crate) async fn a_renewal_returns_the_leases_that_were_lost<H: Harness>() {
     let lost = inbox.renew(leases.clone(), LEASE).await.expect("renews");
     assert_eq!(lost, [leases[1], leases[3]]);
     assert_eq!(inbox.renew(Vec::new(), LEASE).await.expect("nothing to do"), []);
+}
+
+pub(crate) async fn one_renewal_gives_each_lease_its_own_time<H: Harness>() {
+    let inbox = Inbox::<H>::with_routes([policy("a"), policy("b")]).await;
+    for key in ["one", "two"] {
+        inbox.accept_for(key, [job("a"), job("b")]).await;
+    }
+    let mut jobs = inbox.claimed(4).await;
+    // Neither in the order of the jobs nor in that of the times.
+    jobs.rotate_left(1);
+    let times = [40, 10, 30, 20].map(seconds);
+    let renewals = jobs.iter().map(|job| job.lease).zip(times).collect();
+    inbox.advance(seconds(1));
+    assert_eq!(inbox.shared().renew("process 1", renewals).await.expect("renews"), []);
+    for (job, time) in jobs.iter().zip(times) {
+        let shown = inbox.job_of(job.lease.job.webhook, job.route.as_str()).await.1.lease;
+        assert_eq!(shown.map(|lease| lease.until), Some(inbox.now() + time));
+    }
 }
 
 /// A slow attempt and the next attempt of the same job can run in one process at the same time.

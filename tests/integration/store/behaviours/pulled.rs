@@ -45,7 +45,7 @@ async fn end<H: Harness>(inbox: &Inbox<H>, job: &ClaimedJob, next: Status) {
 
 /// Renews a lease of `worker`, and returns it if it was lost.
 async fn renew<H: Harness>(inbox: &Inbox<H>, worker: &str, lease: Lease) -> Vec<Lease> {
-    inbox.shared().renew(worker, vec![lease], LEASE).await.expect("renews")
+    inbox.shared().renew(worker, vec![(lease, LEASE)]).await.expect("renews")
 }
 
 /// The sorted routes of these jobs.

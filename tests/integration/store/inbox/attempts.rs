@@ -70,9 +70,10 @@ impl<H: Harness> Inbox<H> {
         assert_eq!(keys(&self.claimed(10).await), [""; 0], "no job may start");
     }
 
-    /// Extends leases of this process, and returns those that were lost.
+    /// Extends leases of this process by the same time, and returns those that were lost.
     pub(crate) async fn renew(&self, leases: Vec<Lease>, lease: Duration) -> Result<Vec<Lease>> {
-        self.shared().renew(&self.worker, leases, lease).await
+        let renewals = leases.into_iter().map(|held| (held, lease)).collect();
+        self.shared().renew(&self.worker, renewals).await
     }
 
     /// Gives back jobs that this process has leased.

@@ -121,8 +121,8 @@ impl Actor {
             (13, Some(id)) => drop(self.store.cancel(id, None).await?),
             (14, Some(id)) => drop(self.store.retry(id, None).await?),
             (15, _) => {
-                let leases = self.held.iter().map(|job| job.lease).collect();
-                self.store.renew(&self.worker, leases, Duration::from_millis(40)).await?;
+                let leases = self.held.iter().map(|job| (job.lease, Duration::from_millis(40))).collect();
+                self.store.renew(&self.worker, leases).await?;
             }
             (16, _) => drop(self.store.take_over_expired(Vec::new()).await?),
             (17, _) => {
