@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::{error_of, path_in, route, run, script};
 use crate::api::harness::{Hookbox, Sqlite, eventually};
 use crate::support::client::{client, get, post};
-use crate::support::server::Place;
+use crate::support::server::{Place, Server};
 
 /// The time of day of a successor.
 const LATER: &str = "2026-03-02T12:00:00Z";
@@ -40,6 +40,22 @@ fn state_and_parent(pid: u32) -> Option<(String, u32)> {
     let (_, after) = stat.rsplit_once(')')?;
     let mut words = after.split_whitespace();
     Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
+}
+
+/// Submits a webhook and waits until it has this status.
+async fn run_on(server: &Server, client: &reqwest::Client, key: &str, status: &str) {
+    let answer = post(client, &server.url("/v1/webhooks"), key).await.unwrap();
+    let id = answer.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned();
+    eventually("the end of all jobs", || async {
+        let webhook = get(client, &server.url(&format!("/v1/webhooks/{id}"))).await;
+        (webhook["status"] == status).then_some(())
+    })
+    .await;
+}
+
+/// How many descriptors a server has open.
+fn descriptors(server: &Server) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", server.process_id())).unwrap().count()
 }
 
 #[tokio::test]
@@ -131,23 +147,13 @@ async fn no_descriptor_and_no_child_is_lost() {
     std::fs::write(place.file("").with_file_name("hookbox.toml"), routes.concat()).unwrap();
     let server = place.start();
     let client = client();
-    let run = async |key: String| {
-        let answer = post(&client, &server.url("/v1/webhooks"), &key).await.unwrap();
-        let id = answer.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned();
-        eventually("the end of all jobs", || async {
-            let webhook = get(&client, &server.url(&format!("/v1/webhooks/{id}"))).await;
-            (webhook["status"] == "dead_lettered").then_some(())
-        })
-        .await;
-    };
-    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", server.process_id())).unwrap().count();
-    run("first".into()).await;
-    let before = descriptors();
+    run_on(&server, &client, "first", "dead_lettered").await;
+    let before = descriptors(&server);
     for number in 0..20 {
-        run(number.to_string()).await;
+        run_on(&server, &client, &number.to_string(), "dead_lettered").await;
     }
     // Each attempt has three.
-    eventually("few descriptors", || async { (descriptors() < before + 10).then_some(()) }).await;
+    eventually("few descriptors", || async { (descriptors(&server) < before + 10).then_some(()) }).await;
     eventually("no children", || async {
         let processes = std::fs::read_dir("/proc").unwrap();
         let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -155,4 +161,35 @@ async fn no_descriptor_and_no_child_is_lost() {
         (!parents.any(|parent| parent == server.process_id())).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_process_that_leaves_the_group_goes_on_and_neither_delays_its_attempt_nor_keeps_descriptors_open() {
+    let (place, folder) = (Place::new(&[]), TempDir::new().unwrap());
+    let goes_on = path_in(&folder, "goes-on");
+    std::fs::write(&goes_on, "").unwrap();
+    // The process has all three pipes. The program ends once the process has left the group.
+    let program = r#"
+        pid="$1/$HOOKBOX_KEY"
+        exec 3<&0
+        setsid sh -c 'echo $$ > "$1"; while [ -e "$2" ]; do sleep 0.1; done' sh "$pid" "$2" <&3 &
+        while [ ! -s "$pid" ]; do sleep 0.02; done
+    "#;
+    let routes = script(program, &[&path_in(&folder, "."), &goes_on], "");
+    std::fs::write(place.file("").with_file_name("hookbox.toml"), routes).unwrap();
+    let (server, client) = (place.start(), client());
+    run_on(&server, &client, "first", "completed").await;
+    let before = descriptors(&server);
+    let keys = (0..10).map(|number| number.to_string()).collect::<Vec<_>>();
+    for key in &keys {
+        run_on(&server, &client, key, "completed").await;
+    }
+    eventually("few descriptors", || async { (descriptors(&server) < before + 10).then_some(()) }).await;
+    for key in &keys {
+        assert!(is_running(pid_in(&path_in(&folder, key)).await), "hookbox does not stop it");
+    }
+    std::fs::remove_file(goes_on).unwrap();
+    for key in &keys {
+        wait_for_end_of(pid_in(&path_in(&folder, key)).await).await;
+    }
 }
