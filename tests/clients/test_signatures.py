@@ -3,6 +3,8 @@
 import http.client
 import http.server
 import re
+import shutil
+import subprocess
 import threading
 
 import harness
@@ -52,15 +54,22 @@ def forger(test, target):
 class Signatures:
     """What holds for the example of every language."""
 
+    def code(self):
+        return example(self.language)
+
+    def command(self, place):
+        """What runs the code, which is in a file of this folder."""
+        return [*self.interpreter, self.file]
+
     def check(self, secret, as_bytes):
         port = harness.free_port()
-        code = replaced(example(self.language), "9000", str(port))
+        code = replaced(self.code(), "9000", str(port))
         if as_bytes:
             code = replaced(code, *self.as_bytes)
         place = harness.folder(self)
         (place / self.file).write_text(code)
         environment = {"ORDERS_SECRET": secret}
-        harness.Program(self, self.file, [*self.interpreter, self.file], place, environment)
+        harness.Program(self, self.file, self.command(place), place, environment)
         harness.eventually("the example listening", lambda: harness.listens(port))
 
         targets = {"genuine": port, "forged": forger(self, port)}
@@ -96,3 +105,23 @@ class PythonSignatures(Signatures, harness.TestCase):
 class NodeSignatures(Signatures, harness.TestCase):
     language, file, interpreter = "js", "target.mjs", ["node"]
     as_bytes = "process.env.ORDERS_SECRET", 'process.env.ORDERS_SECRET, { format: "raw" }'
+
+
+class RustSignatures(Signatures, harness.TestCase):
+    language, file = "rust", "main.rs"
+    as_bytes = "Webhook::new(&secret)?;", "Webhook::from_bytes(secret.into_bytes())?;"
+    package = harness.ROOT / "tests" / "clients" / "rust"
+
+    def code(self):
+        return super().code() + (self.package / self.file).read_text()
+
+    def command(self, place):
+        for file in ["Cargo.toml", "Cargo.lock"]:
+            shutil.copy(self.package / file, place)
+        # Its dependencies are built once.
+        into = harness.INSTALLED / "cargo"
+        build = ["cargo", "build", "--quiet", "--locked", "--target-dir", into]
+        built = subprocess.run(build, cwd=place, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(built.returncode, 0, built.stderr)
+        # The next test builds another one in its place.
+        return [shutil.copy(into / "debug" / "target", place)]
