@@ -6,7 +6,7 @@ use hookbox::internals::sources::{Presets, Request, read, verify};
 use jiff::Timestamp;
 
 use super::sign;
-use crate::api::harness::settings::checked;
+use crate::api::harness::settings::{blocks, checked};
 
 const TEXT: &str = include_str!("../../../../docs/SOURCES.md");
 
@@ -19,17 +19,6 @@ const OTHERS: [(&str, &str); 3] = [
         "key = \"body\"\nverify = { hmac = \"sha256\", header = \"X\" }\nsecrets = [\"env:A\"]\nverify_token = \"env:B\"",
     ),
 ];
-
-/// The blocks of TOML in a text, without their indentation.
-fn blocks(text: &str) -> Vec<String> {
-    let (mut lines, mut blocks) = (text.lines(), Vec::new());
-    while let Some(fence) = lines.find(|line| line.trim_start() == "```toml") {
-        let indent = fence.len() - fence.trim_start().len();
-        let block = lines.by_ref().take_while(|line| line.trim_start() != "```");
-        blocks.push(block.map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect());
-    }
-    blocks
-}
 
 /// A file with a block.
 fn file_of(block: &str) -> String {
