@@ -1,8 +1,8 @@
 """Makes src/sources/vectors.json: for every preset, requests as its sender signs them.
 
-Where the sender has an SDK that signs or verifies, the SDK signs the request, or verifies it here. Other requests are
-signed here as the sender's documentation says. Nothing is random, and the time is fixed: the file changes only if this
-script or a package does.
+Where the sender has an SDK that signs or verifies, the SDK signs the request, or verifies it here. One of Amazon SNS is
+signed by moto, which stands in for AWS in tests. Other requests are signed here as the sender's documentation says.
+Nothing is random, and the time is fixed: the file changes only if this script or a package does.
 
     python3.11 -m venv target/senders
     target/senders/bin/pip install --only-binary :all: --requirement tests/clients/senders/requirements.txt

@@ -68,6 +68,9 @@ def sns():
         body = message(version, fetched, Type="SubscriptionConfirmation", **common, **more)
         handshake("aws-sns", DOCUMENTED, body, headers, visit=url, **told(topic, fetched))
 
+    by, headers, body, id, url, pem = sdk.publish_sns(pair, topic, '{"order":"ORD-1",\n"name":"żółw"}', AT)
+    vector("aws-sns", by, body, headers, (id, "Notification"), **told(topic, answer(url, pem)))
+
 
 def paypal():
     """PayPal."""

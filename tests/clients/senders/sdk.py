@@ -3,6 +3,7 @@ version first."""
 
 import base64
 import datetime
+import json
 import unittest.mock
 
 import Adyen.util
@@ -17,6 +18,8 @@ import signing
 import standardwebhooks.webhooks
 import stripe
 from hubspot.utils.signature import Signature
+from moto.moto_api._internal import mock_random as moto_random
+from moto.sns.models import Subscription, sns_backends
 from paddle_billing.Notifications import Secret, Verifier
 from polar import webhooks as polar_webhooks
 from sendgrid.helpers.eventwebhook import EventWebhook
@@ -131,6 +134,34 @@ def sign_adyen(fields, secret):
     whole = {**fields, "additionalData": {"hmacSignature": signature}}
     assert Adyen.util.is_valid_hmac_notification(whole, secret)
     return named("Adyen"), signature
+
+
+def publish_sns(pair, topic, text, seconds):
+    """Publishes to a topic of moto, which stands in for Amazon SNS. Returns moto; the headers and the body that it
+    sends to a subscriber; the id of the message; and the URL of the certificate, and the certificate.
+
+    moto 5.2.5 leaves the subject out of the text that it signs. Amazon SNS signs the subject, so the message has none.
+    """
+    _, _, _, region, account, name = topic.split(":")
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).replace(tzinfo=None)
+    moto_random.seed(topic)
+    with (
+        unittest.mock.patch.object(Subscription, "private_key", return_value=pair),
+        unittest.mock.patch("cryptography.x509.random_serial_number", return_value=1),
+        unittest.mock.patch("moto.core.utils.utcnow", return_value=moment),
+        unittest.mock.patch("moto.sns.models.utcnow", return_value=moment),
+        unittest.mock.patch("requests.Session.send") as send,
+    ):
+        backend = sns_backends[account][region]
+        assert backend.create_topic(name).arn == topic
+        backend.subscribe(topic, "https://hooks.example.com/", "https")
+        id = backend.publish(text, arn=topic)
+    [posted] = send.call_args.args
+    url = json.loads(posted.body)["SigningCertURL"]
+    # moto keeps the certificates of all accounts in that of its default account.
+    certificate = sns_backends["123456789012"][region]._message_public_keys[url.rpartition("/")[2]]
+    headers = {"Content-Type": posted.headers["Content-Type"]}
+    return named("moto"), headers, posted.body.decode(), id, url, certificate.decode()
 
 
 def verify_google(token, certificates, audience, seconds):

@@ -14,7 +14,9 @@ const CONFIRM: &str = "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSub
 fn a_change_of_any_byte_is_refused() {
     let mut bodies = BTreeSet::new();
     for vector in good("aws-sns").into_iter().filter(|vector| bodies.insert(vector.body())) {
-        every_byte_of_the_body_counts(&vector);
+        // The last member of a message that moto made is not signed.
+        let body = text(&vector);
+        every_byte_counts(&vector, 0..body.find("UnsubscribeURL").unwrap_or(body.len()));
     }
 }
 
