@@ -177,7 +177,7 @@ async fn what_came_from_sources_without_a_section_is_shown() {
     {
         assert!(default.contains(tile), "{tile}: {default}");
     }
-    assert!(default.contains("ago the last webhook, since the start"), "{default}");
+    assert!(default.contains("UTC the last webhook, since the start"), "{default}");
 }
 
 #[tokio::test]
