@@ -184,8 +184,8 @@ fn row(context: &Context, asked: &Asked, group: &Group, has_more: bool) -> Marku
             }
             td data-label="Route" { (parts::route_link(context, &group.route)) }
             td.num data-label="Dead letters" { (size(group.webhooks.len(), has_more)) }
-            td.nowrap data-label="First" { (dated(group.first, context.now)) }
-            td.nowrap data-label="Last" { (dated(group.last, context.now)) }
+            td data-label="First" { (dated(group.first, context.now)) }
+            td data-label="Last" { (dated(group.last, context.now)) }
             td {
                 (confirmed(context, &button, &question))
                 @if let Some(path) = &replay {

@@ -15,7 +15,7 @@ pub(crate) fn moment(at: Timestamp, now: Timestamp) -> Markup {
 
 /// A time in a cell of a table: relative, and below that absolute, to the second.
 pub(crate) fn dated(at: Timestamp, now: Timestamp) -> Markup {
-    html! { (time(at, now)) br; span.small.muted { (to_second(at)) } }
+    html! { span.nowrap { (time(at, now)) } br; span.small.muted { (to_second(at)) } }
 }
 
 /// A time in a sentence: absolute, to the second.
@@ -84,7 +84,7 @@ mod tests {
         let at = now - SignedDuration::from_millis(2_500);
         assert_eq!(time(at, now).0, expected);
         let below = "<br><span class=\"small muted\">2026-03-01 11:59:57 UTC</span>";
-        assert_eq!(dated(at, now).0, format!("{expected}{below}"));
+        assert_eq!(dated(at, now).0, format!("<span class=\"nowrap\">{expected}</span>{below}"));
         let at = |seconds: i64| ago(now - SignedDuration::from_secs(seconds), now);
         assert_eq!(
             [0, 59, 60, 3_599, 7_200, 172_800, -30, -3_600].map(at),
