@@ -70,6 +70,11 @@ struct Values {
     older: HashMap<Half, Taken>,
     /// When the first of the newer ones can have come.
     since: Duration,
+    /// The longest time for which one of the newer ones counts. The schemes of a source can have different ones, and a
+    /// reload can change them.
+    newer_count_for: Duration,
+    /// The longest time for which one of the older ones counts.
+    older_count_for: Duration,
 }
 
 /// The keys that have a value.
@@ -82,11 +87,14 @@ struct Taken {
 
 impl Values {
     fn begin(&mut self, used: Use, now: Duration) -> bool {
-        let is_over = now.saturating_sub(self.since) >= used.counts_for;
+        let longest = used.counts_for.max(self.newer_count_for).max(self.older_count_for);
+        let is_over = now.saturating_sub(self.since) >= longest;
         if is_over || self.newer.len() >= MAX_VALUES / 2 {
             self.older = std::mem::take(&mut self.newer);
+            self.older_count_for = std::mem::take(&mut self.newer_count_for);
             self.since = now;
         }
+        self.newer_count_for = self.newer_count_for.max(used.counts_for);
         let Some(taken) = self.get_mut(&used.value) else {
             self.newer.insert(used.value, Taken { keys: used.keys, requests: 1 });
             return true;
@@ -153,6 +161,17 @@ mod tests {
         let of_another_source = Source::new("other").expect("valid");
         assert!(once.begin(&of_another_source, used("token", "b"), 90 * MINUTE));
         assert!(gets(&once, "token", "b", 150), "nothing has to be remembered any more");
+    }
+
+    #[test]
+    fn a_value_is_not_forgotten_earlier_because_others_count_for_a_shorter_time() {
+        let once = Once::default();
+        assert!(gets(&once, "token", "a", 30));
+        for minutes in 31_u32..90 {
+            let short = Use { counts_for: MINUTE, ..used(&minutes.to_string(), "b") };
+            assert!(once.begin(&Source::default(), short, minutes * MINUTE), "{minutes}");
+        }
+        assert!(!gets(&once, "token", "b", 90));
     }
 
     #[test]
