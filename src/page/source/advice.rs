@@ -12,6 +12,8 @@ pub(super) fn word(rejection: &Rejection) -> &'static str {
 pub(super) fn advice(rejection: &Rejection) -> Option<String> {
     match rejection.cause.map(Cause::advice) {
         Some(advice) => Some(format!("{} {}", advice.meaning, advice.what_next)),
+        // The text of a rejected handshake says what to do about it.
+        None if rejection.reason == "MALFORMED_WEBHOOK" && rejection.method != "POST" => None,
         None => of_reason(rejection.reason).map(ToOwned::to_owned),
     }
 }
@@ -19,8 +21,8 @@ pub(super) fn advice(rejection: &Rejection) -> Option<String> {
 fn of_reason(reason: &str) -> Option<&'static str> {
     match reason {
         "MALFORMED_WEBHOOK" => Some(
-            "The request is verified, but its webhooks cannot be read. Compare key, event_type and split of this source with \
-             what the sender sends.",
+            "The webhooks of the request cannot be read. Compare key, event_type and split of this source with what the \
+             sender sends.",
         ),
         "UNAUTHENTICATED" | "TOO_MANY_FAILED_TOKENS" | "FORBIDDEN" | "SOURCE_NOT_FOUND" => Some(
             "The source verifies nothing, so every request needs a token with the role submit that sees the source. Give the \
@@ -69,6 +71,7 @@ mod tests {
         let malformed = rejection(None, "MALFORMED_WEBHOOK");
         assert!(advice(&malformed).is_some_and(|text| text.contains("event_type")));
         assert_eq!(word(&malformed), "MALFORMED_WEBHOOK");
+        assert_eq!(advice(&Rejection { method: "GET".to_owned(), ..malformed }), None, "no handshake");
         assert_eq!(advice(&rejection(None, "UNSUPPORTED_MEDIA_TYPE")), None);
     }
 

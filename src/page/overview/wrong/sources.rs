@@ -68,16 +68,16 @@ fn unverified(totals: &SourceTotals) -> Option<Wrong> {
     }
 }
 
-/// A source of which webhooks were refused in the last 10 minutes, but for what verifying them found.
+/// A source of which requests were refused in the last 10 minutes, but for what verifying them found.
 fn refused(totals: &SourceTotals) -> Option<Wrong> {
     let (refused, accepted) = (recent(&totals.refused_by_point), recent(&totals.accepted_by_point));
     let source = &totals.source;
     let what = match refused {
         0 => return None,
-        1 => format!("1 webhook of the source {source} was refused in the last 10 minutes"),
+        1 => format!("1 request of the source {source} was refused in the last 10 minutes"),
         _ => {
-            let webhooks = count(refused, "webhook", "webhooks");
-            format!("{webhooks} of the source {source} were refused in the last 10 minutes")
+            let requests = count(refused, "request", "requests");
+            format!("{requests} of the source {source} were refused in the last 10 minutes")
         }
     };
     let (tone, beside) = match accepted {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_webhooks_are_told_with_the_last_reason_and_are_bad_if_none_was_accepted() {
+    fn refused_requests_are_told_with_the_last_reason_and_are_bad_if_none_was_accepted() {
         let of = |accepted: u64, counts: &[u64]| {
             let refused_by_point = counts.to_vec();
             let last_refusal = Some("MALFORMED_WEBHOOK");
@@ -160,13 +160,13 @@ mod tests {
             (one.tone, one.text.as_str()),
             (
                 Tone::Bad,
-                "1 webhook of the source shop was refused in the last 10 minutes, and none was accepted. The last reason: \
+                "1 request of the source shop was refused in the last 10 minutes, and none was accepted. The last reason: \
                  MALFORMED_WEBHOOK."
             )
         );
         let some = of(7, &[2, 1]).expect("something is wrong");
         assert_eq!(some.tone, Tone::Warning);
-        assert!(some.text.starts_with("3 webhooks of the source shop were refused"), "{}", some.text);
+        assert!(some.text.starts_with("3 requests of the source shop were refused"), "{}", some.text);
         assert!(some.text.contains("beside 7 accepted webhooks"), "{}", some.text);
         let long_ago = [&[3][..], &[0; RECENT_POINTS]].concat();
         assert_eq!((of(0, &[0]), of(0, &long_ago)), (None, None));

@@ -160,10 +160,10 @@ async fn what_is_refused_before_it_is_a_webhook_counts_by_source_and_is_told() {
     large.problem(413, "BODY_TOO_LARGE");
     send(&hookbox.rest, "").await.problem(400, "MALFORMED_WEBHOOK");
     hookbox.rest.submit_body("{").await.problem(400, "MALFORMED_JSON");
-    let told = "2 webhooks of the source shop were refused in the last 10 minutes, beside 1 accepted webhook. The \
+    let told = "2 requests of the source shop were refused in the last 10 minutes, beside 1 accepted webhook. The \
                 last reason: MALFORMED_WEBHOOK.";
     let page = sees(&hookbox, &browser, told).await;
-    let told = "1 webhook of the source default was refused in the last 10 minutes, and none was accepted. The last \
+    let told = "1 request of the source default was refused in the last 10 minutes, and none was accepted. The last \
                 reason: MALFORMED_JSON.";
     assert!(page.contains(told), "{page}");
     for source in ["shop", "default"] {

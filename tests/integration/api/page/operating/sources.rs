@@ -49,7 +49,7 @@ async fn a_refused_request_is_shown_with_its_cause_and_what_to_do() {
     let page = browser.get("/sources/crm").await;
     let text = words(&page.text);
     for expected in [
-        "MALFORMED_WEBHOOK 1 now 2026-03-01 12:00:00 UTC The request is verified, but its webhooks cannot be read.",
+        "MALFORMED_WEBHOOK 1 now 2026-03-01 12:00:00 UTC The webhooks of the request cannot be read.",
         "credentials_wrong 2 now 2026-03-01 12:00:00 UTC The token or password is not one of the secrets of the source",
         "Each of the last 3",
         "127.0.0.1 POST, text/<b>bold, 11 bytes",
