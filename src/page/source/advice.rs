@@ -3,6 +3,10 @@
 use crate::domain::verdict::Cause;
 use crate::service::activity::Rejection;
 
+/// What else the cause of a wrong signature can be.
+const ALSO_ONCE: &str = " If the text of a request names once, the secret is right, but the signature came with another key \
+                         before.";
+
 /// The cause of a rejection as a word; its reason if it is not about verifying.
 pub(super) fn word(rejection: &Rejection) -> &'static str {
     rejection.cause.map_or(rejection.reason, Cause::as_str)
@@ -10,8 +14,11 @@ pub(super) fn word(rejection: &Rejection) -> &'static str {
 
 /// What to do about a rejection. None if its text has to say it.
 pub(super) fn advice(rejection: &Rejection) -> Option<String> {
-    match rejection.cause.map(Cause::advice) {
-        Some(advice) => Some(format!("{} {}", advice.meaning, advice.what_next)),
+    match rejection.cause.map(|cause| (cause, cause.advice())) {
+        Some((cause, advice)) => {
+            let also = if cause == Cause::SignatureMismatch { ALSO_ONCE } else { "" };
+            Some(format!("{} {}{also}", advice.meaning, advice.what_next))
+        }
         // The text of a rejected handshake says what to do about it.
         None if rejection.reason == "MALFORMED_WEBHOOK" && rejection.method != "POST" => None,
         None => of_reason(rejection.reason).map(ToOwned::to_owned),
@@ -64,6 +71,9 @@ mod tests {
         let text = advice(&too_old).expect("an advice");
         assert!(text.contains("too old") && text.contains("Check the clock"), "{text}");
         assert_eq!(word(&too_old), "timestamp_too_old");
+        let mismatch = advice(&rejection(Some(Cause::SignatureMismatch), "NOT_VERIFIED"));
+        assert!(mismatch.as_ref().is_some_and(|text| text.contains("names once")), "{mismatch:?}");
+        assert!(!text.contains("names once"), "{text}");
     }
 
     #[test]
