@@ -295,7 +295,11 @@ impl Service {
         let read = apart(bytes, || {
             let webhooks = webhooks_of(source, head, request, verdict);
             let once = if verdict == Verdict::Verified { rules.once(request) } else { None };
-            webhooks.map(|webhooks| (once.map(|once| Use::new(&once, &webhooks)), webhooks))
+            webhooks.map(|webhooks| {
+                // An empty batch has no key.
+                let once = once.filter(|_| !webhooks.is_empty());
+                (once.map(|once| Use::new(&once, &webhooks)), webhooks)
+            })
         });
         let read = read.await;
         if let Some(cause) = cause {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use reqwest::RequestBuilder;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{keys, metric, post, requests, sign};
 use crate::api::harness::client::{Answer, Rest};
@@ -17,13 +17,15 @@ const DEADLINE: Duration = Duration::from_millis(7_777);
 
 /// An event of Mailgun with this token and this id.
 fn event(rest: &Rest, token: &str, id: &str) -> RequestBuilder {
+    post(rest, "mail", &signed(token, json!({ "event-data": { "id": id, "event": "delivered" } })))
+}
+
+/// A body with the signature of Mailgun for this token.
+fn signed(token: &str, mut body: Value) -> String {
     let timestamp = START.parse::<jiff::Timestamp>().unwrap().as_second().to_string();
     let signature = sign("s3cret", format!("{timestamp}{token}").as_bytes());
-    let body = json!({
-        "signature": { "timestamp": timestamp, "token": token, "signature": signature },
-        "event-data": { "id": id, "event": "delivered" },
-    });
-    post(rest, "mail", &body.to_string())
+    body["signature"] = json!({ "timestamp": timestamp, "token": token, "signature": signature });
+    body.to_string()
 }
 
 #[tokio::test]
@@ -82,6 +84,20 @@ async fn a_request_that_is_not_stored_does_not_use_up_its_signature() {
     Answer::of(event(rest, "token-3", "d")).await.problem(401, "NOT_VERIFIED");
     assert_eq!(Answer::of(event(rest, "token-4", "d")).await.status, 200);
     assert_eq!(keys(rest, "mail").await, ["a", "b", "c", "d"]);
+}
+
+#[tokio::test]
+async fn an_empty_batch_does_not_use_up_its_signature() {
+    let batches = "split = \"/items\"\nkey = { json = \"/id\" }\n";
+    let hookbox = Hookbox::with_routes(Sqlite, &format!("{MAIL}{batches}"));
+    let rest = &hookbox.rest;
+    for items in [json!([]), json!([{ "id": "a" }]), json!([])] {
+        let answer = Answer::of(post(rest, "mail", &signed("token-1", json!({ "items": items })))).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let other = signed("token-1", json!({ "items": [{ "id": "b" }] }));
+    Answer::of(post(rest, "mail", &other)).await.problem(401, "NOT_VERIFIED");
+    assert_eq!(keys(rest, "mail").await, ["a"]);
 }
 
 #[tokio::test]
