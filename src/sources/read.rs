@@ -97,7 +97,8 @@ fn missing(part: &Part) -> String {
     let otherwise = match part {
         // Of a repeated member, the last one counts.
         Part::Of(Place::Json(_)) | Part::Outer(_) => ", empty, or no string, number or boolean",
-        Part::Of(_) | Part::Decoded(_) => ", empty, or there more than once",
+        Part::Of(Place::Header(_)) | Part::Decoded(_) => ", empty, not UTF-8, or there more than once",
+        Part::Of(_) => ", empty, or there more than once",
         _ => "",
     };
     format!("{part} is missing{otherwise}; the idempotency key is made of it")
@@ -207,6 +208,9 @@ mod tests {
         let twice = [("x-id", &b"a"[..]), ("x-id", b"b")];
         let error = read_with("key = { header = \"x-id\" }", &twice, "").expect_err("twice");
         assert!(error.contains("or there more than once"), "{error}");
+        let latin =
+            read_with("key = { header = \"x-id\" }", &[("x-id", b"caf\xe9")], "").expect_err("Latin-1");
+        assert!(latin.contains("not UTF-8"), "{latin}");
         assert_eq!(read_with("key = { json = \"/id\" }", &[], r#"{"id":1,"id":2}"#), one("2", "-"));
         let error = read_with("key = { json = \"/id\" }", &[], r#"{"id":{}}"#).expect_err("an object");
         assert!(error.contains("or no string, number or boolean"), "{error}");
