@@ -27,8 +27,14 @@ pub(crate) fn read(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
 /// As [`read`], for a text in UTF-8.
 pub(crate) fn read_text(path: &Path, most_bytes: u64) -> io::Result<String> {
     // The error of the standard library would keep the bytes, which may be a secret.
-    String::from_utf8(read(path, most_bytes)?)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8"))
+    String::from_utf8(read(path, most_bytes)?).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.split(|byte| *byte == b'\n').count();
+        let start = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        let column = String::from_utf8_lossy(start).chars().count() + 1;
+        let problem = format!("it is not valid UTF-8 in line {line}, column {column}");
+        io::Error::new(io::ErrorKind::InvalidData, problem)
+    })
 }
 
 #[cfg(test)]
@@ -46,7 +52,8 @@ mod tests {
         assert_eq!(read(b"five!"), Err("it has more than 4 bytes".to_owned()));
         // The fifth byte is a half of the last character.
         assert_eq!(read("fourü".as_bytes()), Err("it has more than 4 bytes".to_owned()));
-        assert_eq!(read(b"\xff"), Err("it is not valid UTF-8".to_owned()));
+        assert_eq!(read(b"\xff"), Err("it is not valid UTF-8 in line 1, column 1".to_owned()));
+        assert_eq!(read(b"\n\xc3\xbc\xff"), Err("it is not valid UTF-8 in line 2, column 2".to_owned()));
     }
 
     #[test]
