@@ -11,6 +11,14 @@ use crate::tls::CertificateProblem;
 pub(super) const IS_IT_RUNNING: &str =
     "is hookbox running there? Set HOOKBOX_URL or --url if it is elsewhere";
 
+/// As [`IS_IT_RUNNING`], if a connection of TLS was closed. With TLS 1.3, a server looks at the certificate of the client
+/// after the handshake of the client, which may then see the end of the connection before the alert.
+const IS_IT_RUNNING_OR_STRICT: &str = "is hookbox running there, and does it accept this client? If it serves only \
+                                       clients with a certificate, name the files of yours with --client-cert and --client-key";
+
+/// What the texts of errors of a closed connection have in common: those of hyper and of h2, and of the system.
+const OF_CLOSED_CONNECTIONS: [&str; 3] = ["closed", "Broken pipe", "Connection reset"];
+
 /// What a server says of a certificate of the client that it does not accept.
 const OF_CLIENT_CERTIFICATES: [AlertDescription; 6] = [
     AlertDescription::BadCertificate,
@@ -75,7 +83,7 @@ impl ClientError {
     /// What has failed, for a call that is tried again: without the question whether hookbox is running.
     pub fn why(&self) -> String {
         match self {
-            Self::Unreachable { cause, advice, .. } if *advice == IS_IT_RUNNING => cause.clone(),
+            Self::Unreachable { cause, advice: IS_IT_RUNNING | IS_IT_RUNNING_OR_STRICT, .. } => cause.clone(),
             Self::Unreachable { cause, advice, .. } => format!("{cause}; {advice}"),
             other => other.to_string(),
         }
@@ -118,6 +126,8 @@ pub(super) fn advice_for(error: &(dyn Error + 'static), url: &Url) -> &'static s
         "it serves only clients with a certificate; name the files of yours with --client-cert and --client-key"
     } else if OF_CLIENT_CERTIFICATES.into_iter().any(is_alert) {
         "it does not accept the certificate in --client-cert; name one that an authority in its client_ca has signed"
+    } else if OF_CLOSED_CONNECTIONS.into_iter().any(|text| cause.contains(text)) {
+        IS_IT_RUNNING_OR_STRICT
     } else {
         IS_IT_RUNNING
     }
@@ -171,6 +181,21 @@ mod tests {
                 assert!(advice.contains(expected), "{error}: {advice}");
             }
         }
+    }
+
+    #[test]
+    fn a_closed_connection_of_tls_may_want_a_certificate() {
+        let https = "https://hooks.example.com".parse::<Url>().expect("a URL");
+        for text in ["connection closed", "channel closed", "stream closed because of a broken pipe"] {
+            let error = io::Error::other(io::Error::other(text));
+            let advice = advice_for(&error, &https);
+            assert!(advice.contains("--client-cert"), "{text}: {advice}");
+            let (url, cause) = (https.to_string(), text.to_owned());
+            assert_eq!(ClientError::Unreachable { url, cause, advice }.why(), text);
+        }
+        let http = "http://hooks.example.com".parse::<Url>().expect("a URL");
+        assert_eq!(advice_for(&io::Error::other("connection closed"), &http), IS_IT_RUNNING);
+        assert_eq!(advice_for(&io::Error::other("Connection refused (os error 111)"), &https), IS_IT_RUNNING);
     }
 
     #[test]
