@@ -107,7 +107,7 @@ impl Handler for Http {
         };
         let target = self
             .targets
-            .get(&policy.route, settings)
+            .get(&policy.route, settings, policy.timeout)
             .map_err(|error| Failure::Retry { error: causes(&error), after: None })?;
         let took = Stopwatch::start();
         let span = span(&target);

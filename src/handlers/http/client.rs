@@ -32,8 +32,10 @@ const IDLE_TIME: Duration = Duration::from_secs(30);
 /// The largest head of an answer over HTTP/2. Over HTTP/1.1, hyper takes as much.
 const HEAD_BYTES: u32 = 408 * 1024;
 
-/// How often a connection of HTTP/2 is checked while requests wait for their answers, and how long the check may take.
+/// How long a connection of HTTP/2 brings nothing, while requests wait for their answers, until a ping is sent.
 const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// How long the target has to answer a ping, if the timeout of the route is not longer.
 const PING_TIME: Duration = Duration::from_secs(10);
 
 /// The targets of routes. That of a route is kept until the settings of the route change, and its connections until
@@ -48,6 +50,8 @@ pub(super) struct Targets {
 pub(super) struct Target {
     /// The settings that it was made of.
     settings: Arc<Settings>,
+    /// How long it has to answer a ping.
+    ping_time: Duration,
     pub(super) client: Client,
     /// The URL without credentials.
     pub(super) url: Url,
@@ -88,24 +92,34 @@ impl Targets {
         Self { by_route: Mutex::default(), lookups }
     }
 
-    /// The target of a route with these settings.
-    pub(super) fn get(&self, route: &RouteName, settings: &Arc<Settings>) -> Result<Arc<Target>, SetupError> {
+    /// The target of a route with these settings, and this timeout of attempts.
+    pub(super) fn get(
+        &self,
+        route: &RouteName,
+        settings: &Arc<Settings>,
+        timeout: Option<Duration>,
+    ) -> Result<Arc<Target>, SetupError> {
+        let ping_time = ping_time(timeout);
         let mut by_route = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
         let before = by_route.get(route);
         if let Some(target) = before
             && Arc::ptr_eq(&target.settings, settings)
+            && target.ping_time == ping_time
         {
             return Ok(Arc::clone(target));
         }
         let connects_alike = |target: &&Arc<Target>| {
-            target.settings.allow == settings.allow && target.settings.ca == settings.ca
+            target.settings.allow == settings.allow
+                && target.settings.ca == settings.ca
+                && target.ping_time == ping_time
         };
         let client = match before.filter(connects_alike) {
             Some(target) => target.client.clone(),
-            None => Self::client(settings, self.lookups.clone(), CONNECT_TIME)?,
+            None => Self::client(settings, self.lookups.clone(), CONNECT_TIME, ping_time)?,
         };
         let target = Arc::new(Target {
             settings: Arc::clone(settings),
+            ping_time,
             client,
             url: settings.url_without_credentials(),
             public_url: settings.public_url(),
@@ -118,7 +132,12 @@ impl Targets {
 
     /// A client without connections. It takes nothing from the environment, follows no redirects, has no cookies, and
     /// does not decompress.
-    fn client(settings: &Settings, lookups: Lookups, connect_time: Duration) -> Result<Client, SetupError> {
+    fn client(
+        settings: &Settings,
+        lookups: Lookups,
+        connect_time: Duration,
+        ping_time: Duration,
+    ) -> Result<Client, SetupError> {
         let roots = match &settings.ca {
             Some(ca) => authorities(ca)?,
             // Without any, only `http://` works.
@@ -142,10 +161,16 @@ impl Targets {
             .pool_idle_timeout(IDLE_TIME)
             .http2_max_header_list_size(HEAD_BYTES)
             .http2_keep_alive_interval(PING_EVERY)
-            .http2_keep_alive_timeout(PING_TIME)
+            .http2_keep_alive_timeout(ping_time)
             .build()?;
         Ok(client)
     }
+}
+
+/// How long a target has to answer a ping. A process that computes an answer may not read pings, so the time is not
+/// shorter than the timeout of the attempt.
+fn ping_time(timeout: Option<Duration>) -> Duration {
+    timeout.map_or(PING_TIME, |timeout| timeout.max(PING_TIME))
 }
 
 /// The certificates of authorities in a text of PEM.
@@ -209,7 +234,7 @@ mod tests {
     #[test]
     fn a_target_is_kept_until_the_settings_of_its_route_change() {
         let (targets, route) = (Targets::default(), RouteName::default());
-        let get = |settings: &Arc<Settings>| targets.get(&route, settings).expect("is made");
+        let get = |settings: &Arc<Settings>| targets.get(&route, settings, None).expect("is made");
         let first = settings("http://hooks.example/", "10.0.0.0/8");
         assert!(Arc::ptr_eq(&get(&first), &get(&first)));
         let other = settings("http://hooks.example/other", "10.0.0.0/8");
@@ -217,10 +242,18 @@ mod tests {
         assert_eq!(get(&first).url.path(), "/");
     }
 
+    #[test]
+    fn a_target_has_as_long_as_its_attempt_to_answer_a_ping() {
+        for (timeout, expected) in [(None, 10), (Some(1), 10), (Some(60), 60), (Some(120), 120)] {
+            let expected = Duration::from_secs(expected);
+            assert_eq!(ping_time(timeout.map(Duration::from_secs)), expected, "{timeout:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_name_that_resolves_to_a_refused_address_is_not_connected_to() {
         let only_v6 = settings("http://localhost:9/", "::1/128");
-        let target = Targets::default().get(&RouteName::default(), &only_v6).expect("is made");
+        let target = Targets::default().get(&RouteName::default(), &only_v6, None).expect("is made");
         let error = target.client.post(target.url.clone()).send().await.expect_err("is refused");
         let fault = Fault::of_request(&error, WaitsFor::Name);
         let expected = "localhost resolves to 127.0.0.1, which hookbox does not connect to";
@@ -242,8 +275,8 @@ mod tests {
             (&tls, "no connection to the target within 10s"),
         ] {
             let settings = settings(url, "127.0.0.0/8");
-            let soon = Duration::from_millis(20);
-            let client = Targets::client(&settings, Lookups::new(Arc::clone(&hangs)), soon).expect("is made");
+            let (soon, lookups) = (Duration::from_millis(20), Lookups::new(Arc::clone(&hangs)));
+            let client = Targets::client(&settings, lookups, soon, PING_TIME).expect("is made");
             let progress = Arc::<Progress>::default();
             let sending = client.post(settings.url.clone()).send();
             let error = Arc::clone(&progress).measuring(sending).await.expect_err("is not connected");
@@ -256,7 +289,7 @@ mod tests {
     #[test]
     fn credentials_in_the_url_become_a_header() {
         let with = settings("http://me:s%20cret@hooks.example/?a=b", "10.0.0.0/8");
-        let target = Targets::default().get(&RouteName::default(), &with).expect("is made");
+        let target = Targets::default().get(&RouteName::default(), &with, None).expect("is made");
         // `me:s cret`
         assert_eq!(target.headers[AUTHORIZATION], "Basic bWU6cyBjcmV0");
         assert_eq!(target.url.as_str(), "http://hooks.example/?a=b");

@@ -117,6 +117,10 @@ impl Fault {
             let error = format!("the target's answer is not valid HTTP: {}", root(error));
             return Self::new("malformed_answer", error);
         }
+        // The only time-out of a connection that is set is that of pings.
+        if protocol.is_some_and(hyper::Error::is_timeout) {
+            return Self::new("ping_timeout", format!("the target left an HTTP/2 ping unanswered {when}"));
+        }
         if let Some(fault) = find::<h2::Error>(error).and_then(Self::of_http2) {
             return fault;
         }
@@ -176,7 +180,24 @@ fn root(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use reqwest::{Client, ClientBuilder};
+    use rustls::{ClientConfig, RootCertStore};
+
     use super::*;
+
+    /// A client that speaks HTTP/2 without TLS.
+    fn over_http2() -> ClientBuilder {
+        // The builder needs settings of TLS all the same.
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the versions are known")
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        Client::builder().tls_backend_preconfigured(tls).no_proxy().http2_prior_knowledge()
+    }
 
     #[test]
     fn a_fault_says_that_the_target_is_down_unless_hookbox_did_not_send() {
@@ -192,5 +213,18 @@ mod tests {
         assert_eq!(Fault::not_connected(WaitsFor::Turn, "10s").health(), None);
         let unknown = TargetError::NoAddress { name: "hooks.example".to_owned() };
         assert_eq!(Fault::from(&unknown).health(), Some(Health::Down));
+    }
+
+    #[tokio::test]
+    async fn a_ping_that_the_target_leaves_unanswered_is_told() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let url = format!("http://{}/", silent.local_addr().expect("an address"));
+        let soon = Duration::from_millis(20);
+        let client = over_http2().http2_keep_alive_interval(soon).http2_keep_alive_timeout(soon);
+        let sending = client.build().expect("is made").post(url).send();
+        let sent = tokio::time::timeout(Duration::from_secs(30), sending).await.expect("ends");
+        let fault = Fault::of_request(&sent.expect_err("is not answered"), WaitsFor::Answer);
+        assert_eq!(fault.error, "the target left an HTTP/2 ping unanswered before its answer began");
+        assert_eq!(fault.kind, "ping_timeout");
     }
 }
