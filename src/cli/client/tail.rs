@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::interrupt::Interrupt;
 use super::names::Wanted;
-use super::quote::quoted;
+use super::quote;
 use super::safe::{json_line, safe};
 use super::server::{ServerFlags, block_on};
 use super::tell::Format;
@@ -137,8 +137,7 @@ impl Tail {
         };
         let from = ("--from", printed.resume_after().to_owned());
         let flags = [from].into_iter().chain(self.wanted.flags()).chain(self.server.flags());
-        let flags =
-            flags.map(|(flag, value)| format!(" {flag} {}", safe(&quoted(&value)))).collect::<String>();
+        let flags = flags.map(|(name, value)| format!(" {}", quote::flag(name, &value))).collect::<String>();
         let json = if self.format.json { " --json" } else { "" };
         format!("to go on without missing a webhook{again}: hookbox tail{flags}{json}")
     }
