@@ -1,5 +1,8 @@
 //! Why a request failed, in words for people.
 
+#[cfg(test)]
+mod tests;
+
 use std::error::Error;
 use std::io;
 
@@ -121,23 +124,33 @@ impl Fault {
         if protocol.is_some_and(hyper::Error::is_timeout) {
             return Self::new("ping_timeout", format!("the target left an HTTP/2 ping unanswered {when}"));
         }
-        if let Some(fault) = find::<h2::Error>(error).and_then(Self::of_http2) {
+        let over_http2 = find::<h2::Error>(error);
+        if let Some(fault) = over_http2.and_then(|error| Self::of_http2(error, when)) {
             return fault;
         }
-        let kind = find::<io::Error>(error).map(io::Error::kind);
-        if matches!(kind, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)) {
+        // h2 does not name the error of the connection as its cause.
+        let io_error = find::<io::Error>(error).or_else(|| over_http2?.get_io());
+        let kind = io_error.map(io::Error::kind);
+        // h2 makes this error where the connection has ended.
+        let is_ended = over_http2.is_some() && kind == Some(io::ErrorKind::BrokenPipe);
+        if !is_ended && matches!(kind, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)) {
             return Self::new("connection_reset", format!("the target reset the connection {when}"));
         }
         let is_closed = protocol
             .is_some_and(|error| error.is_incomplete_message() || error.is_canceled() || error.is_closed());
-        if is_closed || kind == Some(io::ErrorKind::UnexpectedEof) {
+        if is_closed || is_ended || kind == Some(io::ErrorKind::UnexpectedEof) {
             return Self::new("connection_closed", format!("the target closed the connection {when}"));
         }
         Self::new("connection", format!("the connection to the target failed {when}: {}", root(error)))
     }
 
-    /// What is wrong with an answer over HTTP/2; none if the target itself has ended it.
-    fn of_http2(error: &h2::Error) -> Option<Self> {
+    /// What is wrong with an answer over HTTP/2; none if its connection has failed. `when` continues "the target reset
+    /// the request ...".
+    fn of_http2(error: &h2::Error, when: &str) -> Option<Self> {
+        if error.is_remote() && error.is_reset() {
+            let code = error.reason().map(|code| format!(", with the code {code:?}")).unwrap_or_default();
+            return Some(Self::new("stream_reset", format!("the target reset the request {when}{code}")));
+        }
         if !error.is_library() {
             return None;
         }
@@ -176,55 +189,4 @@ fn find<T: Error + 'static>(error: &reqwest::Error) -> Option<&T> {
 /// The text of the first cause.
 fn root(error: &reqwest::Error) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use reqwest::{Client, ClientBuilder};
-    use rustls::{ClientConfig, RootCertStore};
-
-    use super::*;
-
-    /// A client that speaks HTTP/2 without TLS.
-    fn over_http2() -> ClientBuilder {
-        // The builder needs settings of TLS all the same.
-        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the versions are known")
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth();
-        Client::builder().tls_backend_preconfigured(tls).no_proxy().http2_prior_knowledge()
-    }
-
-    #[test]
-    fn a_fault_says_that_the_target_is_down_unless_hookbox_did_not_send() {
-        for kind in ["dns", "tls", "connect_timeout", "connection_refused", "connection_closed", "timeout"] {
-            assert_eq!(Fault::new(kind, "").health(), Some(Health::Down), "{kind}");
-        }
-        let refused = TargetError::Refused {
-            target: "10.0.0.1 is a private address".to_owned(),
-            range: "10.0.0.0/8".parse().expect("a range"),
-        };
-        assert_eq!(Fault::from(&refused).health(), None);
-        assert_eq!(Fault::new(PANIC, "").health(), None);
-        assert_eq!(Fault::not_connected(WaitsFor::Turn, "10s").health(), None);
-        let unknown = TargetError::NoAddress { name: "hooks.example".to_owned() };
-        assert_eq!(Fault::from(&unknown).health(), Some(Health::Down));
-    }
-
-    #[tokio::test]
-    async fn a_ping_that_the_target_leaves_unanswered_is_told() {
-        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
-        let url = format!("http://{}/", silent.local_addr().expect("an address"));
-        let soon = Duration::from_millis(20);
-        let client = over_http2().http2_keep_alive_interval(soon).http2_keep_alive_timeout(soon);
-        let sending = client.build().expect("is made").post(url).send();
-        let sent = tokio::time::timeout(Duration::from_secs(30), sending).await.expect("ends");
-        let fault = Fault::of_request(&sent.expect_err("is not answered"), WaitsFor::Answer);
-        assert_eq!(fault.error, "the target left an HTTP/2 ping unanswered before its answer began");
-        assert_eq!(fault.kind, "ping_timeout");
-    }
 }
