@@ -4,6 +4,7 @@ mod access;
 mod answer;
 mod calls;
 mod convert;
+mod deadline;
 mod messages;
 mod operations;
 mod span;

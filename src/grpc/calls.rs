@@ -1,12 +1,14 @@
-//! Counts the calls of each connection, and limits the memory for answers.
+//! Counts the calls of each connection, limits the memory for answers, and ends calls at their deadlines.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
+use tokio::time::timeout;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::transport::server::Connected;
@@ -15,10 +17,11 @@ use tower::{Layer, Service};
 use tracing::{Instrument as _, Span};
 
 use super::answer::{Uncounted, count, counted_method};
+use super::deadline::time_of;
 use super::messages::{Messages, Takes};
 use super::proto::webhook_service_server::SERVICE_NAME;
 use super::span::{record_answer, span_of};
-use super::status::{cut_off, status, trace_id_of};
+use super::status::{cut_off, deadline_passed, status, trace_id_of};
 use super::{Api, MESSAGE_OVERHEAD_BYTES};
 use crate::access::operation_of_call;
 use crate::connections::{Answer, Connection, Holding, InProgress, Peeked, Stream, Turn};
@@ -68,7 +71,11 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let span = span_of(&request);
-        let answering = span.in_scope(|| self.answer(request));
+        let (time, method) = (time_of(request.headers()), counted_method(request.uri().path()));
+        let mut answering = span.in_scope(|| self.answer(request));
+        if let Some(time) = time {
+            answering = self.in_time(time, method, answering);
+        }
         if span.is_disabled() {
             return answering;
         }
@@ -89,6 +96,29 @@ where
     S::Future: Send + 'static,
     S::Error: Send,
 {
+    /// The answer to a call, or the status that says that there is none after this time.
+    fn in_time(
+        &self,
+        time: Duration,
+        method: Option<&'static str>,
+        answering: BoxFuture<'static, Result<Response<Body>, S::Error>>,
+    ) -> BoxFuture<'static, Result<Response<Body>, S::Error>> {
+        // The time runs from here, not from the first poll, so that it is over before tonic's.
+        let answering = timeout(time, answering);
+        let service = self.api.service.clone();
+        async move {
+            if let Ok(answer) = answering.await {
+                return answer;
+            }
+            let status = deadline_passed();
+            if let Some(method) = method {
+                count(&service, method, status.code());
+            }
+            Ok(status.into_http())
+        }
+        .boxed()
+    }
+
     fn answer(&mut self, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, S::Error>> {
         let Some(connection) = request.extensions().get::<Connection>() else {
             return self.inner.call(request).boxed();

@@ -22,12 +22,14 @@ const DOMAIN: &str = "hookbox";
 pub(super) const MAX_TEXT_BYTES: usize = 2_000;
 
 reasons! {
-    /// Why gRPC refuses a call before calling the service.
+    /// Why gRPC ends a call without an answer of the service.
     GrpcReason {
         /// There is no such service or method.
         UnknownMethod = "UNKNOWN_METHOD", "There is no such method";
         /// A message did not arrive in time.
         BodyTimeout = "BODY_TIMEOUT", "The message did not arrive in time";
+        /// The time is over that the client set for its call.
+        DeadlinePassed = "DEADLINE_PASSED", "The deadline of the call has passed";
         /// A message cannot be decoded.
         MalformedMessage = "MALFORMED_MESSAGE", "The message cannot be decoded";
         /// The messages are compressed.
@@ -40,7 +42,7 @@ impl GrpcReason {
     pub const fn code(self) -> Code {
         match self {
             Self::UnknownMethod | Self::CompressionUnknown => Code::Unimplemented,
-            Self::BodyTimeout => Code::DeadlineExceeded,
+            Self::BodyTimeout | Self::DeadlinePassed => Code::DeadlineExceeded,
             Self::MalformedMessage => Code::InvalidArgument,
         }
     }
@@ -144,6 +146,13 @@ pub(super) fn not_ended() -> Status {
     let detail =
         "the message arrived, but the client did not end the stream behind it; send it again and end it";
     refusal(GrpcReason::BodyTimeout, detail)
+}
+
+/// The status of a call that was not answered within the time that its client set.
+pub(super) fn deadline_passed() -> Status {
+    let detail = "the deadline that the client set (grpc-timeout) passed before the answer; what the call writes may \
+                  or may not be stored; repeat the call with more time";
+    refusal(GrpcReason::DeadlinePassed, detail)
 }
 
 /// The status of a call with bytes behind the only message that its method takes.

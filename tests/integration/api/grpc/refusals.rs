@@ -11,6 +11,7 @@ use tower::ServiceExt as _;
 
 use super::{named, submission};
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
+use crate::support::client::client_builder;
 
 /// The id of no webhook.
 const NO_WEBHOOK: &str = "01934c3e-7b00-7000-8000-000000000000";
@@ -379,4 +380,31 @@ async fn a_call_is_ended_if_its_message_or_the_end_of_its_stream_does_not_arrive
         }
     });
     futures::future::join_all(calls).await;
+}
+
+// The client closes its connection while hookbox stops, so that it need not wait for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_call_whose_deadline_passes_ends_with_its_reason() {
+    let hookbox = Hookbox::start(Sqlite);
+    // tonic's client would end the calls itself.
+    let client = client_builder().http2_prior_knowledge().build().unwrap();
+    let calls = LEFT_OPEN.map(|(method, sent, _)| {
+        let url = format!("http://{}/hookbox.v1.WebhookService/{method}", hookbox.grpc_address());
+        let frames = stream::iter([Ok::<_, std::io::Error>(sent)]).chain(stream::pending());
+        let call = client
+            .post(url)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("grpc-timeout", "100m")
+            .body(reqwest::Body::wrap_stream(frames))
+            .timeout(Duration::from_secs(20))
+            .send();
+        async move {
+            let response = call.await.expect("answers");
+            let status = Status::from_header_map(response.headers()).expect("has a status");
+            refused(&status, Code::DeadlineExceeded, "DEADLINE_PASSED");
+        }
+    });
+    futures::future::join_all(calls).await;
+    assert!(are_counted(&hookbox, 2, "SubmitWebhook", "DeadlineExceeded").await);
 }
