@@ -160,7 +160,7 @@ async fn an_answer_over_http_2_completes_the_job(#[case] headers: usize) {
 #[case::with_a_head_of_1_mb(Does::Answer(1_000), "the head of the target's answer is too large")]
 #[case::that_is_reset(
     Does::Reset,
-    "the connection to the target failed before its answer began: stream error received"
+    "the target reset the request before its answer began, with the code INTERNAL_ERROR"
 )]
 #[tokio::test]
 async fn an_answer_over_http_2_fails_the_attempt(#[case] does: Does, #[case] expected: &str) {
