@@ -312,7 +312,7 @@ class Puller:
         """Ends what it holds, and leases nothing."""
         self.pulling = False
         until = time.monotonic() + GIVEN_UP_SECONDS
-        # For a request to lease that is on its way.
+        # A request to lease may be on its way.
         time.sleep(0.3)
         while self.held and time.monotonic() < until:
             time.sleep(0.05)

@@ -1,5 +1,5 @@
-//! Reads the settings file, and the files that settings and flags name, within limits. Knows nothing else of the crate; every layer
-//! may use it.
+//! Reads the settings file, and the files that settings and flags name, within limits. Knows nothing else of the crate; every
+//! layer may use it.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_larger_than_the_limit_or_no_text_is_refused() {
+    fn a_file_that_is_larger_than_the_limit_or_not_utf_8_is_refused() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let read = |bytes: &[u8]| {
             fs::write(file.path(), bytes).expect("writes");

@@ -169,8 +169,8 @@ pub trait JobQueue: fmt::Debug + Send + Sync {
     /// error, any of them may have been recorded; the caller may repeat the call with the same `finishes`.
     async fn finish(&self, worker: &str, finishes: Vec<Finish>) -> Result<Vec<bool>>;
 
-    /// Extends leases of `worker`, all at once, so that each expires its time from now. Returns the leases that were
-    /// lost, or that another worker holds.
+    /// Extends leases of `worker`, all at once. Each then expires after its own time, counted from now. Returns the leases
+    /// that were lost, or that another worker holds.
     async fn renew(&self, worker: &str, leases: Vec<(Lease, Duration)>) -> Result<Vec<Lease>>;
 
     /// Returns the jobs that these leases of `worker` hold, in no particular order. Leaves out leases that were lost,

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_connection_of_tls_may_want_a_certificate() {
+    fn the_advice_names_client_cert_if_a_tls_connection_was_closed() {
         let https = "https://hooks.example.com".parse::<Url>().expect("a URL");
         for text in ["connection closed", "channel closed", "stream closed because of a broken pipe"] {
             let error = io::Error::other(io::Error::other(text));

@@ -102,7 +102,7 @@ struct Sender {
 }
 
 impl Sender {
-    /// Sends until `time` has passed `since` then, or the connection fails.
+    /// Sends until `time` has passed on the stopwatch `since`, or the connection fails.
     async fn send(mut self, since: Stopwatch, time: Duration) {
         while since.elapsed() < time {
             let body = self.body();

@@ -22,7 +22,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// An argument with escapes for hidden characters. bash, zsh and ksh read it; of POSIX, it is since 2024.
+/// An argument with escapes for hidden characters, in `$'…'`: bash, zsh and ksh read it, and POSIX has it since 2024.
 fn escaped(text: &str) -> String {
     let mut argument = "$'".to_owned();
     for character in text.chars() {
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_shell_reads_otherwise_is_quoted() {
+    fn an_argument_is_quoted_only_if_a_shell_would_read_it_otherwise() {
         for plain in ["order.created", "https://hooks.example.com:8443/inbox/", "01a2-7f"] {
             assert_eq!(quoted(plain), plain);
         }

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_has_one_look_up_at_a_time_and_all_who_wait_get_its_addresses() {
+    async fn a_name_has_one_look_up_at_a_time_and_all_waiting_attempts_get_its_addresses() {
         let gate = Arc::new(Semaphore::new(0));
         let (lookups, made) = lookups(&gate);
         let ask = || lookups.addresses("hooks.example", || ());

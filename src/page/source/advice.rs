@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_with_an_advice_are_those_that_senders_are_told() {
+    fn advice_names_what_to_do_about_the_reasons_that_senders_get() {
         for (reason, part) in [
             (Reason::MalformedWebhook, "event_type"),
             (Reason::Unauthenticated, "role submit"),

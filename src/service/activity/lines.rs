@@ -19,7 +19,7 @@ pub(in crate::service) enum Subject {
     HandshakeToken,
 }
 
-/// The last line about each subject. There are 25 subjects at most.
+/// The last line about each subject. There are a few dozen subjects at most: causes and reasons are from fixed lists.
 #[derive(Debug, Default)]
 pub(super) struct Lines(BTreeMap<Subject, Line>);
 
@@ -27,7 +27,7 @@ pub(super) struct Lines(BTreeMap<Subject, Line>);
 #[derive(Clone, Copy, Debug)]
 struct Line {
     logged: Duration,
-    /// How often it happened since then.
+    /// How many more of its subject there were since then.
     unlogged: u64,
 }
 

@@ -93,7 +93,7 @@ struct Refusal<'a> {
     cause: Option<Cause>,
     /// What was wrong, for the log.
     detail: &'a str,
-    /// What was wrong, for the rejections. Whoever reads those of a source may not know the names of all tokens.
+    /// What was wrong, for the rejections, without the names of tokens that a caller who sees the source may not know.
     kept: &'a str,
 }
 

@@ -32,7 +32,7 @@ impl Service {
             (!left.is_zero()).then_some((job.lease, left))
         });
         let renewals = renewals.collect::<Vec<_>>();
-        // From before the renewal, so that no lease ends before the worker is told.
+        // The time before the renewal, so that no lease ends earlier than the worker is told.
         let now = self.clock.now();
         let lost = self.store.renew(&worker, renewals.clone()).await?;
         let kept = renewals.into_iter().filter(|(lease, _)| !lost.contains(lease));

@@ -156,7 +156,7 @@ fn senders_are_answered_as_they_expect_and_in_the_time_that_they_wait() {
 }
 
 #[test]
-fn requests_are_as_old_and_as_early_as_their_senders_expect_and_no_more() {
+fn requests_are_verified_up_to_the_age_and_lead_that_their_senders_expect_and_no_further() {
     const MONTH: i64 = 30 * 24 * 60 * 60;
     let expected = expected();
     for vector in of_each_scheme(|_| true) {

@@ -56,7 +56,7 @@ impl LeasedRow {
     fn into_job(self, shared: &Shared) -> QueryResult<LeasedJob> {
         let job = rows::job_id(self.webhook, self.queue)?;
         // The last change of a leased job was its claim.
-        // Not after the time that this process knows: it does not go by a step of the clock before leases have.
+        // At most the time that this process knows, because the process follows a step of the clock only after leases have.
         let now = rows::time(self.now)?.min(shared.now());
         let held_for = now.duration_since(rows::time(self.updated_at)?);
         Ok(LeasedJob {

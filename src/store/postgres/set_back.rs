@@ -86,7 +86,7 @@ impl SetBack {
 }
 
 /// Reads the clock of the database. If it was set back, moves what waits for an old time. If it went forward, moves the
-/// leases of workers elsewhere, and returns an error: leases of processes seem to have expired that are held, until these
+/// leases of workers elsewhere, and returns an error: leases that processes hold seem to have expired until the processes
 /// have renewed them.
 pub(super) async fn follow_clock(shared: &Shared) -> Result<()> {
     let mut connection = shared.working.get().await.map_err(refused)?;

@@ -47,8 +47,8 @@ statement! { Pg;
 }
 
 // The leases to move. Names of processes have a space, and those of workers have none. A lease was claimed by the new time
-// if that is less long ago than the step. If it ends later than any lease that was claimed or renewed by the old time can,
-// it was renewed by the new one.
+// if the claim is less long ago than the step. It was renewed by the new time if it ends later than a lease that was claimed
+// or renewed by the old time can end.
 macro_rules! by_the_old_time {
     ($step:literal, $rest:literal) => {
         concat!(
@@ -61,8 +61,8 @@ macro_rules! by_the_old_time {
 }
 
 statement! { Pg;
-    /// In the order in which other statements lock jobs, and in a statement of its own, so that the next one sees what was
-    /// renewed while this one waited.
+    /// Locks the leases in the order in which other statements lock jobs. A statement of its own, so that the next one sees
+    /// what was renewed while this one waited.
     struct LockPulledLeases {
         step_ms: i64 as BigInt,
         rest_ms: i64 as BigInt,

@@ -22,7 +22,8 @@ const SETTINGS: &[&str] = &["--simulate-min=0s", "--simulate-max=0s"];
 /// The calls of reflection that a process answers at once.
 const REFLECTIONS: usize = 32;
 
-/// Connections and the most requests of each. Beside the first ones, hookbox waits with 4,096 at most for clients.
+/// Connections, and the most requests of each. Without the first one of each connection, they are more than the 4,096
+/// requests with which hookbox waits for clients at most.
 const CONNECTIONS: usize = 22;
 const REQUESTS: usize = 200;
 

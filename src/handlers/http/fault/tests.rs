@@ -37,7 +37,7 @@ fn a_fault_says_that_the_target_is_down_unless_hookbox_did_not_send() {
 }
 
 #[tokio::test]
-async fn a_ping_that_the_target_leaves_unanswered_is_told() {
+async fn the_error_names_a_ping_that_the_target_leaves_unanswered() {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("listens");
     let url = format!("http://{}/", silent.local_addr().expect("an address"));
     let soon = Duration::from_millis(20);
@@ -102,7 +102,7 @@ async fn fault_of(end: End) -> Fault {
 }
 
 #[tokio::test]
-async fn an_exchange_over_http2_that_the_target_ends_is_told_in_plain_words() {
+async fn the_error_says_how_the_target_ended_an_exchange_over_http2() {
     for (end, kind, expected) in [
         (
             End::ResetsStream,

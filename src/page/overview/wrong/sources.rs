@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_requests_are_told_with_the_last_reason_and_are_bad_if_none_was_accepted() {
+    fn refused_requests_are_shown_with_the_last_reason_and_as_bad_if_none_was_accepted() {
         let of = |accepted: u64, counts: &[u64]| {
             let refused_by_point = counts.to_vec();
             let last_refusal = Some("MALFORMED_WEBHOOK");

@@ -13,7 +13,7 @@ fn a_change_of_any_byte_of_the_body_is_refused() {
 }
 
 #[test]
-fn a_header_that_is_missing_or_there_twice_has_its_cause() {
+fn a_request_with_a_header_that_is_missing_or_there_twice_is_refused_with_its_cause() {
     let vector = first("paypal");
     for (name, cause) in [
         ("PAYPAL-TRANSMISSION-SIG", Cause::SignatureMissing),

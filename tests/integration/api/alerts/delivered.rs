@@ -90,7 +90,7 @@ async fn provoke(hookbox: &Hookbox, event_type: &str) {
 #[case::source_silent("hookbox.source_silent")]
 #[case::verification_failing("hookbox.verification_failing")]
 #[tokio::test]
-async fn every_alert_comes_to_a_server_and_to_a_program_and_to_no_route_that_must_not_get_it(
+async fn every_alert_reaches_a_server_and_a_program_and_no_route_that_must_not_get_it(
     #[values(Sqlite, Postgres)] store: Store,
     #[case] event_type: &str,
 ) {

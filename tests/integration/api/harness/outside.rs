@@ -34,13 +34,13 @@ impl Outside {
 }
 
 impl Hookbox {
-    /// On what an earlier one left in its home, at a time of day, with other servers of senders than theirs.
+    /// Starts in the home of an earlier hookbox, at a time of day, with test servers in place of those of senders.
     pub(crate) fn at_in(home: Home, now: &str, settings: &[(&'static str, &str)], network: Network) -> Self {
         let clock = Arc::new(ManualClock::new(now.parse().unwrap()));
         Self::by(home, Arc::clone(&clock), clock, settings, network)
     }
 
-    /// With these `[[routes]]`, whose targets are looked up by this resolver.
+    /// With these `[[routes]]`. This resolver looks up the names of their targets.
     pub(crate) fn with_resolver(store: Store, routes: &str, resolver: Arc<Resolver>) -> Self {
         let clock = Arc::new(ManualClock::new(START.parse().unwrap()));
         let outside = Outside { network: Network::system(), resolver: Some(resolver) };

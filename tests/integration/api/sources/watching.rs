@@ -87,7 +87,7 @@ async fn a_refused_request_is_logged_with_its_cause_and_what_to_do_once_a_minute
 }
 
 #[tokio::test]
-async fn a_full_quarantine_is_told_as_full_and_only_what_is_stored_as_quarantined() {
+async fn the_log_calls_a_full_quarantine_full_and_only_stored_requests_quarantined() {
     const BATCHES: usize = MAX_QUARANTINED / MAX_BATCH_ITEMS;
     let place = Place::new(&[]);
     let batches = SHOP.replace("header = \"X-Id\"", "json = \"\"");

@@ -24,7 +24,7 @@ fn public(settings: &str) -> (Place, Authority) {
 #[rstest]
 #[case::without_client_ca("", 64)]
 #[case::with_client_ca(CLIENT_CA, 0)]
-fn without_tokens_tls_opens_other_addresses_only_with_client_ca(#[case] members: &str, #[case] code: i32) {
+fn without_tokens_tls_allows_other_addresses_only_with_client_ca(#[case] members: &str, #[case] code: i32) {
     let (place, _) = public(&format!("{SETTINGS}{members}"));
     let ended = place.run(&["config", "check"]);
     let told = String::from_utf8_lossy(&ended.stderr);

@@ -32,7 +32,7 @@ pub(crate) async fn an_opened_breaker_is_told_with_the_attempt_of_a_batch_that_o
         let told = alerts.take(|_| true).into_iter().map(|waiting| waiting.alert).collect::<Vec<_>>();
         let until = inbox.now() + seconds(10);
         let opened = Alert::breaker_opened(&route("out"), &source(opener), 2, "failed for k 2", until);
-        // The failed delivery of an alert makes none.
+        // The failed delivery of an alert raises no alert.
         let expected = if opener == Source::OWN { vec![] } else { vec![opened] };
         assert_eq!(told, expected, "opened by {opener}");
     }

@@ -64,7 +64,7 @@ pub(crate) async fn one_renewal_gives_each_lease_its_own_time<H: Harness>() {
         inbox.accept_for(key, [job("a"), job("b")]).await;
     }
     let mut jobs = inbox.claimed(4).await;
-    // Neither in the order of the jobs nor in that of the times.
+    // The leases are sorted neither by their jobs nor by their times.
     jobs.rotate_left(1);
     let times = [40, 10, 30, 20].map(seconds);
     let renewals = jobs.iter().map(|job| job.lease).zip(times).collect();

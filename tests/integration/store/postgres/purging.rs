@@ -43,7 +43,7 @@ async fn a_job_that_is_retried_during_a_purge_keeps_its_payload() {
 }
 
 #[tokio::test]
-async fn a_step_that_fails_holds_no_other_up_and_is_repeated_with_fewer_webhooks() {
+async fn a_step_that_fails_delays_no_other_and_is_repeated_with_fewer_webhooks() {
     const COMPLETED: usize = 10;
     let inbox = Inbox::<PostgresHarness>::new().await;
     for number in 0..COMPLETED {

@@ -50,7 +50,7 @@ async fn the_file_gets_smaller_after_a_large_purge() {
 
 #[tokio::test]
 async fn a_purge_removes_a_bounded_number_of_attempts() {
-    // Of two webhooks more than one step removes, in the place of attempts that would take long to make.
+    // Gives two webhooks more attempts than one step removes. Real attempts would take too long.
     const MORE_ATTEMPTS: &str = "PRAGMA busy_timeout = 5000;
         WITH RECURSIVE more (number) AS (SELECT 2 UNION ALL SELECT number + 1 FROM more WHERE number < 10000)
         INSERT INTO attempts (webhook, queue, number, run, outcome, started_at, finished_at, worker)
