@@ -35,6 +35,7 @@ HOUR, DAY = 3600, 86400
 # How far a clock is ahead before and after the step.
 STEPS = {"+1h": (0, HOUR), "-1h": (0, -HOUR), "+1day": (0, DAY), "-1day": (0, -DAY), "corrected": (HOUR, 0)}
 PER_SECOND, RECOVERED_SECONDS, REFUSED_SECONDS, GIVEN_UP_SECONDS = 20, 10, 1, 25
+WORK_SERVICE = "/v1/work"
 EVENTS = ["plain", "flaky", "slow", "ordered", "paced", "pulled"]
 SETTINGS = """
 rate_limit = "100/s"
@@ -281,10 +282,10 @@ class Puller:
         self.thread = threading.Thread(target=self.work)
         self.thread.start()
 
-    def ask(self, path, body):
+    def ask(self, call, body):
         self.turn += 1
         try:
-            status, answer = self.replicas[self.turn % len(self.replicas)].ask(path, {"worker": "puller", **body}, timeout=1)
+            status, answer = self.replicas[self.turn % len(self.replicas)].ask(f"{WORK_SERVICE}/{call}", {"worker": "puller", **body}, timeout=1)
             return answer if status == 200 else None
         except (OSError, ValueError, http.client.HTTPException):
             return None
@@ -295,16 +296,16 @@ class Puller:
             if self.pulling:
                 self.lease(now)
             late = [lease for lease, (_, extended) in self.held.items() if extended + EXTENDED_SECONDS <= now][:100]
-            if late and self.ask("/v1/work/extend", {"leases": late, "lease": PULLED_LEASE}):
+            if late and self.ask("extend", {"leases": late, "lease": PULLED_LEASE}):
                 self.held.update({lease: (self.held[lease][0], now) for lease in late})
             done = [lease for lease, (end, _) in self.held.items() if end <= now][:100]
             outcomes = [{"lease": lease, "completed": {}} for lease in done]
-            if done and self.ask("/v1/work/finish", {"outcomes": outcomes}):
+            if done and self.ask("finish", {"outcomes": outcomes}):
                 [self.held.pop(lease) for lease in done]
             time.sleep(0.1)
 
     def lease(self, now):
-        answer = self.ask("/v1/work/lease", {"routes": ["pulled"], "max_jobs": 100, "wait": "0s", "lease": PULLED_LEASE})
+        answer = self.ask("lease", {"routes": ["pulled"], "max_jobs": 100, "wait": "0s", "lease": PULLED_LEASE})
         for job in (answer or {}).get("jobs", []):
             self.held[job["lease"]] = (now + random.uniform(1.5, 3), now)
 

@@ -34,6 +34,7 @@ SENDERS, CUSTOMERS = 20, 60
 PAIRS = [("http", "exec"), ("pull", "simulate"), ("http", "pull"), ("exec", "simulate")]
 ROUTES = ["http", "exec", "pull", "simulate"]
 COMPLETED, DEAD_LETTERED = 3, 4
+WORK_SERVICE = "/v1/work"
 OUTCOMES = ["completed", "failed", "interrupted"]
 
 SETTINGS = """
@@ -161,7 +162,7 @@ def worker(log):
         return "completed", {"completed": {"result": {"number": job["payload"]["number"]}}}
 
     while True:
-        answer = replicas.ask(connections, "/v1/work/lease", wanted, timeout=5)
+        answer = replicas.ask(connections, f"{WORK_SERVICE}/lease", wanted, timeout=5)
         if answer is None or answer[0] != 200:
             time.sleep(0.1)
             continue
@@ -171,7 +172,7 @@ def worker(log):
             print(job["delivery_id"], job["attempt"], ended, file=file)
             outcomes.append({"lease": job["lease"], **outcome})
         report = json.dumps({"worker": "day", "outcomes": outcomes})
-        while outcomes and ((answer := replicas.ask(connections, "/v1/work/finish", report, timeout=3)) is None or answer[0] != 200):
+        while outcomes and ((answer := replicas.ask(connections, f"{WORK_SERVICE}/finish", report, timeout=3)) is None or answer[0] != 200):
             if answer and answer[0] < 500:
                 raise RuntimeError(f"a report was answered {answer}")
             time.sleep(0.1)
