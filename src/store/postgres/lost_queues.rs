@@ -22,7 +22,7 @@ pub(super) async fn add(connection: &mut AsyncPgConnection, lost: &[QueueId]) ->
     if queues > 0 {
         tracing::warn!(
             queues,
-            "the database has lost the routes of waiting jobs; they are held as jobs of routes named unknown-<number>"
+            "the database has lost the routes of waiting jobs; they are held as jobs of routes named unknown-<number>; move or cancel them"
         );
     }
     Ok(())
