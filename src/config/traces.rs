@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_traces_win_and_no_secret_of_the_endpoint_is_logged() {
+    fn settings_of_traces_override_general_ones_and_secrets_in_the_endpoint_are_hidden() {
         let all = [("OTEL_EXPORTER_OTLP_TIMEOUT", "300"), ("OTEL_BSP_MAX_QUEUE_SIZE", "4")];
         let traces = read(&all).expect("reads").expect("is on");
         assert_eq!((traces.timeout, traces.queue_size), (Duration::from_millis(300), 4));

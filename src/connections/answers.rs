@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_without_a_token_are_limited_also_while_their_answers_wait() {
+    async fn an_untaken_answer_counts_towards_the_limit_of_calls_without_a_token() {
         let answers = Answers::default();
         let mut untaken = Vec::new();
         for _ in 0..OPEN_TURNS {

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_only_message_keeps_its_memory_and_is_not_decoded_until_its_stream_ends() {
+    async fn a_unary_message_is_held_back_with_its_memory_reserved_until_the_stream_ends() {
         let bodies = Bodies::new(1);
         let length = 100 * 1024 * 1024_u32;
         let (client, mut messages) = call(Takes::One, &bodies).await;
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_behind_the_only_message_are_refused_but_a_stream_may_have_more_messages() {
+    async fn a_unary_call_refuses_a_second_message_and_a_streaming_call_accepts_one() {
         for (takes, code) in [(Takes::One, Some(Code::InvalidArgument)), (Takes::Stream, None)] {
             let (client, mut messages) = call(takes, &Bodies::new(1)).await;
             send(&client, [EMPTY, EMPTY].concat());

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_argument_is_quoted_only_if_a_shell_would_read_it_otherwise() {
+    fn arguments_are_quoted_only_where_a_shell_needs_quotes() {
         for plain in ["order.created", "https://hooks.example.com:8443/inbox/", "01a2-7f"] {
             assert_eq!(quoted(plain), plain);
         }

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_is_not_connected_in_time_says_what_it_waited_for() {
+    async fn a_connection_timeout_names_the_step_that_did_not_end() {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let hangs: Arc<Resolver> = Arc::new(|_: String| std::future::pending().boxed());
         let tls = format!("https://{}/", silent.local_addr().expect("an address"));

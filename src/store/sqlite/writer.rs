@@ -248,7 +248,9 @@ impl Writer {
         if written.is_ok() {
             // Only now: until then leases go by the time of day before the step.
             context.lead.fetch_max(lead, Ordering::SeqCst);
-            set_forward_by.into_iter().for_each(set_forward::log);
+            if let Some(step) = set_forward_by {
+                set_forward::log(step);
+            }
         }
         // After a fault of the store, or if the reload fails, the next batch opens a new connection and reloads from it.
         if let Err(error) = &written
