@@ -240,7 +240,8 @@ statement! { Pg;
 
 statement! { Pg;
     /// A lease of a pulled route that was claimed by the old time goes on as if it were claimed now, and so ends no
-    /// earlier than its worker was told.
+    /// earlier than its worker was told. One that seems to end before its claim was extended by the new time, and keeps
+    /// its end.
     struct ShortenPulledLeases<'a> {
         latest: PgTimestamp as Timestamptz,
         routes: Vec<&'a str> as Array<Text>,
@@ -252,7 +253,10 @@ statement! { Pg;
            AND (SELECT q.route FROM queues q WHERE q.id = jobs.queue) = ANY (?)
          FOR UPDATE SKIP LOCKED
      )
-     UPDATE jobs SET lease_until = now() + (lease_until - updated_at), updated_at = now()
+     UPDATE jobs
+     SET lease_until = CASE WHEN lease_until < updated_at THEN lease_until
+                       ELSE now() + (lease_until - updated_at) END,
+         updated_at = now()
      WHERE ctid = ANY (ARRAY(SELECT place FROM held))"
 }
 
