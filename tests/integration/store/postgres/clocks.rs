@@ -254,3 +254,21 @@ async fn two_processes_that_notice_the_same_step_forward_move_a_pulled_lease_onc
     assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
     other.close().await;
 }
+
+#[tokio::test]
+async fn a_pulled_lease_that_is_extended_before_a_step_back_is_noticed_keeps_its_end() {
+    let inbox = Inbox::<PostgresHarness>::with_routes([pulled("pulled")]).await;
+    inbox.accept_for("k", [job("pulled")]).await;
+    let wanted = Wanted::Pulled([route("pulled")].into());
+    let claim = Claim { worker: "puller".into(), wanted, ..inbox.claim_for(1) };
+    let claimed = inbox.claim(claim).await.expect("claims").jobs;
+    inbox.go_back(seconds(3_600));
+    let extended = vec![(claimed[0].lease, LEASE)];
+    assert_eq!(inbox.shared().renew("puller", extended).await.expect("extends"), []);
+    notices(&inbox, inbox.shared().as_ref()).await;
+
+    inbox.advance(LEASE - seconds(1) - milliseconds(1));
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("looks"), 0);
+    inbox.advance(milliseconds(1));
+    assert_eq!(inbox.take_over_expired(Vec::new()).await.expect("takes over"), 1);
+}
