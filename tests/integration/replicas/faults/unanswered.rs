@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -20,8 +19,8 @@ const LEASE: &str = "--lease=1h";
 /// Longer than the replica caches the size of the backlog.
 const BACKLOG_IS_KNOWN: Duration = Duration::from_millis(1_100);
 
-/// The number of consecutive checks, 20 ms apart, that must find no running statement.
-const QUIET_LOOKS: u32 = 25;
+/// The statement that records outcomes.
+const OUTCOMES: &str = "%final_webhooks%";
 
 /// Starts a replica whose handlers run for `run`.
 async fn start(url: &str, run: Duration) -> Server {
@@ -55,31 +54,8 @@ async fn becomes(replica: &Server, accepted: &Value, status: &str) -> Value {
     .await
 }
 
-/// Has the replica open several connections for its work. Then a claim has a connection also while another statement
-/// waits for its response.
-async fn has_several_connections(replica: &Server) {
-    let webhooks = (0..100).map(|number| async move { accepted(replica, &format!("before-{number}")).await });
-    for webhook in join_all(webhooks).await {
-        is_completed(replica, &webhook).await;
-    }
-}
-
 async fn is_completed(replica: &Server, accepted: &Value) -> Value {
     becomes(replica, accepted, "completed").await
-}
-
-/// Waits until no statement of the replica has run for half a second. The next lost response is then that of the next
-/// statement, and not that of an earlier claim.
-async fn is_quiet(session: &Session) {
-    let running = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND application_name LIKE 'hookbox %' AND state <> 'idle'";
-    let mut looks = 0;
-    eventually("no statement runs", async || {
-        let is_quiet = blocking(|| session.ask(running)).expect("is asked") == ["0"];
-        looks = if is_quiet { looks + 1 } else { 0 };
-        (looks >= QUIET_LOOKS).then_some(())
-    })
-    .await;
 }
 
 /// Discards all responses of the server until the query `found` returns a row. Then forwards connections again.
@@ -94,6 +70,12 @@ async fn lose_answers_until(proxy: &Proxy, database: &Database, found: &str) {
     proxy.speak();
 }
 
+/// Waits until a statement like `query` is committed, and loses the response. Then commits are answered again.
+async fn lose_response(session: &Session, query: &str) {
+    eventually(&format!("{query} is committed"), async || blocking(|| close_waiting(session, query))).await;
+    blocking(|| release_commits(session));
+}
+
 fn outcomes(webhook: &Value) -> Vec<&str> {
     let attempts = webhook["attempts"].as_array().expect("is a list");
     attempts.iter().filter_map(|attempt| attempt["outcome"].as_str()).collect()
@@ -101,29 +83,24 @@ fn outcomes(webhook: &Value) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_is_given_back_at_once_if_the_response_to_its_claim_was_lost() {
-    let database = blocking(|| server().database());
-    let (proxy, url) = Proxy::before(&database.url()).await;
+    let cluster = blocking(Cluster::start);
+    let url = cluster.url("postgres");
     let replica = start(&url, Duration::ZERO).await;
-    has_several_connections(&replica).await;
-
-    // A job that the replica will claim in a few seconds, while all responses are discarded.
-    let sender = client();
-    let asked = async |path: &str| {
-        let answer = sender.post(replica.url(path)).send().await.expect("answers");
-        assert_eq!(answer.status(), StatusCode::OK, "{path}");
-    };
-    asked("/v1/pause").await;
+    let paused = client().post(replica.url("/v1/pause")).send().await.expect("answers");
+    assert_eq!(paused.status(), StatusCode::OK);
     let webhook = accepted(&replica, "one").await;
-    let session = blocking(|| Session::open(&database.url())).expect("connects");
-    blocking(|| session.ask("UPDATE jobs SET available_at = now() + interval '5 seconds'"))
-        .expect("is asked");
-    asked("/v1/resume").await;
-    is_quiet(&session).await;
-    lose_answers_until(&proxy, &database, "SELECT 1 FROM jobs WHERE status = 1").await;
+    let session = blocking(|| Session::open(&url)).expect("connects");
+    blocking(|| hold_commits(&session, &url));
+    // Through the API, the end of the pause would wait as well.
+    for statement in ["SET synchronous_commit = local", "DELETE FROM pauses"] {
+        blocking(|| session.ask(statement)).expect("is asked");
+    }
+    lose_response(&session, "WITH q AS MATERIALIZED%").await;
 
     let completed = is_completed(&replica, &webhook).await;
     assert_eq!(outcomes(&completed), ["completed"]);
     assert_eq!(completed["attempt_count"], 1, "the lease whose response was lost does not count");
+    assert!(replica.has_logged("gave back jobs that were leased by a claim whose response was lost"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,13 +131,6 @@ async fn a_webhook_is_recognised_as_stored_if_the_response_was_lost() {
     assert_eq!(outcomes(&is_completed(&replica, &again).await), ["completed"]);
 }
 
-/// Waits until an outcome is recorded, and loses the response. Then commits are answered again.
-async fn lose_response(session: &Session) {
-    eventually("the outcome is recorded", async || blocking(|| close_waiting(session, "%final_webhooks%")))
-        .await;
-    blocking(|| release_commits(session));
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outcome_is_recognised_as_recorded_if_the_response_was_lost() {
     let cluster = blocking(Cluster::start);
@@ -170,7 +140,7 @@ async fn an_outcome_is_recognised_as_recorded_if_the_response_was_lost() {
     becomes(&replica, &accepted, "processing").await;
     let session = blocking(|| Session::open(&url)).expect("connects");
     blocking(|| hold_commits(&session, &url));
-    lose_response(&session).await;
+    lose_response(&session, OUTCOMES).await;
 
     assert_eq!(outcomes(&is_completed(&replica, &accepted).await), ["completed"]);
     let metrics = eventually("its thread is idle again", async || {
@@ -207,7 +177,7 @@ async fn a_dead_letter_of_a_pull_worker_is_counted_although_the_response_to_its_
     let outcome = json!({ "lease": lease, "failed": { "error": "no", "permanent": true } });
     let outcomes = json!({ "worker": "host-1", "outcomes": [outcome] });
     let finishing = work(&replica, "finish", &outcomes);
-    let (finished, ()) = tokio::join!(finishing, lose_response(&session));
+    let (finished, ()) = tokio::join!(finishing, lose_response(&session, OUTCOMES));
     let recorded = json!({ "lease": lease, "recorded": true, "status": "dead_lettered" });
     assert_eq!(finished["jobs"], json!([recorded]));
     let metrics = client().get(replica.url("/metrics")).send().await.expect("answers");
