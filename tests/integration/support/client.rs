@@ -12,7 +12,10 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The pause between two looks at it.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// As how much time a pause of the machine counts at most.
+const TICK: Duration = Duration::from_millis(100);
 
 /// A client without a proxy.
 pub(crate) fn client_builder() -> reqwest::ClientBuilder {
@@ -53,4 +56,19 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
         }
     });
     found.await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}
+
+/// Waits for something that must happen within a time. Returns `None` if it does not. A pause of the machine, in which
+/// nothing goes on, counts as no more than a tenth of a second, however long it is.
+pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    let mut left = limit;
+    while !left.is_zero() {
+        let tick = left.min(TICK);
+        if let Ok(done) = tokio::time::timeout(tick, work.as_mut()).await {
+            return Some(done);
+        }
+        left -= tick;
+    }
+    None
 }

@@ -165,6 +165,11 @@ impl Server {
         self.times_logged(text) > 0
     }
 
+    /// Waits until a line of the log has this text.
+    pub(crate) async fn says(&self, text: &str) {
+        eventually(text, async || self.has_logged(text).then_some(())).await;
+    }
+
     /// In how many lines it has logged something so far.
     pub(crate) fn times_logged(&self, text: &str) -> usize {
         self.log().iter().filter(|line| line.contains(text)).count()
@@ -188,7 +193,7 @@ impl Server {
     /// As [`terminate`](Self::terminate). Also waits until a line of the log has this text.
     pub(crate) async fn terminate_saying(mut self, text: &str) -> ExitStatus {
         let status = self.stop().await;
-        eventually(text, async || self.has_logged(text).then_some(())).await;
+        self.says(text).await;
         status
     }
 

@@ -1,19 +1,14 @@
 //! The network silently drops all packets, without closing connections.
 
-use std::time::Duration;
-
 use reqwest::{Response, StatusCode};
 
 use super::replica;
-use crate::replicas::asking::{ANSWERED_WITHIN, Asking, METRICS_WITHIN, OF_WEBHOOKS, READY};
+use crate::replicas::asking::{ANSWERED_WITHIN, Asking, GOES_ON_WITHIN, METRICS_WITHIN, OF_WEBHOOKS, READY};
 use crate::replicas::blocking;
 use crate::replicas::load::Load;
 use crate::replicas::proxy::Proxy;
-use crate::support::client::{eventually, post};
+use crate::support::client::{eventually, post, within};
 use crate::support::postgres::{Database, server};
-
-/// The time within which everything works again after the network is back.
-const GOES_ON_WITHIN: Duration = Duration::from_secs(5);
 
 /// A database, and a proxy in front of it that can go silent.
 async fn database_behind_a_proxy() -> (Database, Proxy, String) {
@@ -40,7 +35,7 @@ async fn the_network_goes_silent_under_load() {
     proxy.speak();
 
     let goes_on = async { tokio::join!(load.goes_on("after the silence"), asking.are_answered()) };
-    tokio::time::timeout(GOES_ON_WITHIN, goes_on).await.expect("it goes on soon");
+    within(GOES_ON_WITHIN, goes_on).await.expect("it goes on soon");
     asking.stop().await;
     load.stop_answered().await.reckon(&replica).await;
 }
@@ -67,9 +62,7 @@ async fn the_network_was_silent_while_connections_were_idle() {
         assert_eq!(metrics.expect("metrics are not delayed").status(), StatusCode::OK);
     };
     let goes_on = async { tokio::join!(submitted, listed, metered) };
-    tokio::time::timeout(ANSWERED_WITHIN, goes_on)
-        .await
-        .expect("the replica waits for only one dead connection");
+    within(ANSWERED_WITHIN, goes_on).await.expect("the replica waits for only one dead connection");
 }
 
 /// `Some` if the request succeeded, `None` if it was refused with 503.

@@ -1,20 +1,15 @@
 //! The server is down for some seconds.
 
-use std::time::Duration;
-
 use super::replica;
-use crate::replicas::asking::{ANSWERED_WITHIN, Asking, OF_WEBHOOKS, READY};
+use crate::replicas::asking::{ANSWERED_WITHIN, Asking, GOES_ON_WITHIN, OF_WEBHOOKS, READY};
 use crate::replicas::blocking;
 use crate::replicas::load::Load;
 use crate::replicas::proxy::Proxy;
-use crate::support::client::eventually;
+use crate::support::client::within;
 use crate::support::postgres::{Cluster, server};
 
 /// The number of refusals to wait for, so that the failure lasts for a while.
 const REFUSALS: usize = 60;
-
-/// The time within which everything works again after the server is back.
-const GOES_ON_WITHIN: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_is_not_ready_while_the_server_is_down_and_ready_again_by_itself() {
@@ -30,12 +25,11 @@ async fn a_replica_is_not_ready_while_the_server_is_down_and_ready_again_by_itse
     blocking(|| cluster.start_again());
 
     let goes_on = async { tokio::join!(load.goes_on("after the stop"), asking.are_answered()) };
-    tokio::time::timeout(GOES_ON_WITHIN, goes_on).await.expect("it goes on soon");
+    within(GOES_ON_WITHIN, goes_on).await.expect("it goes on soon");
     asking.stop().await;
     load.stop_answered().await.reckon(&replica).await;
-    assert!(replica.has_logged("notifications of other replicas cannot be received"));
-    let over = "notifications of other replicas are received again";
-    eventually(over, async || replica.has_logged(over).then_some(())).await;
+    replica.says("notifications of other replicas cannot be received").await;
+    replica.says("notifications of other replicas are received again").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

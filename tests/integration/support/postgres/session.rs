@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 /// How long a connection may take to open.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
+const CONNECT_TIME: Duration = Duration::from_secs(30);
 
 /// How long a statement may take. Longer means that it waits for something that will not come.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
