@@ -5,6 +5,9 @@ use crate::support::server::Place;
 
 const KILLS: usize = 3;
 
+/// The jobs after which the process is killed again. Few, so that much of the replay is left after the last kill.
+const JOBS: usize = WEBHOOKS / 15;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replay_goes_on_after_each_kill_and_restarts_every_job_once() {
     let place = Place::new(&[
@@ -17,7 +20,7 @@ async fn a_replay_goes_on_after_each_kill_and_restarts_every_job_once() {
     let mut server = place.start();
     start(&server).await;
     for kill in 1..=KILLS {
-        is_under_way(&server, kill * WEBHOOKS / (KILLS + 2)).await;
+        is_under_way(&server, kill * JOBS).await;
         server.kill();
         server = place.start();
     }
