@@ -69,8 +69,7 @@ async fn a_full_disk_refuses_and_loses_nothing_and_is_over_when_there_is_space_a
         }
     }
     assert_eq!(refused.len(), REFUSALS, "the space is used up");
-    let cannot_write = "the store cannot write; nothing of this batch was acknowledged";
-    eventually(cannot_write, async || server.has_logged(cannot_write).then_some(())).await;
+    server.says("the store cannot write; nothing of this batch was acknowledged").await;
 
     // The probe writes less than a webhook, and may fit a few times.
     eventually("it is not ready", async || {

@@ -2,16 +2,21 @@
 //! connections, or discard the responses of the server.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::io::{copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_postgres::config::Host;
+
+use crate::support::client::PATIENCE;
 
 /// Forwards connections to one address until the runtime of the test ends.
 pub(crate) struct Proxy {
     address: SocketAddr,
     way: watch::Sender<Way>,
+    /// Notified of each connection.
+    reached: Arc<Notify>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -39,13 +44,16 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("has an address");
         let (way, _) = watch::channel(Way { is_silent: false, silences: 0, cuts: 0, losses: 0 });
-        let ways = way.clone();
+        let (ways, reached) = (way.clone(), Arc::new(Notify::new()));
+        let told = Arc::clone(&reached);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(forward(client, server, ways.subscribe()));
+                let began = *ways.borrow();
+                tokio::spawn(forward(client, server, began, ways.subscribe()));
+                told.notify_one();
             }
         });
-        Self { address, way }
+        Self { address, way, reached }
     }
 
     /// Starts a proxy in front of the server of a URL. Returns the URL that leads through the proxy.
@@ -62,6 +70,11 @@ impl Proxy {
         let user = place.rsplit_once('@').map_or(String::new(), |(user, _)| format!("{user}@"));
         let url = format!("{start}://{user}{}/{path}", proxy.address);
         (proxy, url)
+    }
+
+    /// Waits until a client connects. If the proxy is silent then, the connection stays silent.
+    pub(crate) async fn is_reached(&self) {
+        tokio::time::timeout(PATIENCE, self.reached.notified()).await.expect("a client connects");
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -89,8 +102,8 @@ impl Proxy {
     }
 }
 
-async fn forward(mut client: TcpStream, server: SocketAddr, mut ways: watch::Receiver<Way>) {
-    let began = *ways.borrow_and_update();
+/// Forwards a connection. `began` is the state of the proxy when it was opened.
+async fn forward(mut client: TcpStream, server: SocketAddr, began: Way, mut ways: watch::Receiver<Way>) {
     if !began.is_silent {
         let Ok(mut server) = TcpStream::connect(server).await else { return };
         tokio::select! {

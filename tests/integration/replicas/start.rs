@@ -125,17 +125,25 @@ async fn a_database_with_another_encoding_than_utf8_is_refused_and_not_changed()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_only_database_is_reported_after_the_wait_for_another_primary() {
+    const STARTS: usize = 3;
     let database = blocking(|| server().database());
     let place = place(&database.url_with("options=-c%20default_transaction_read_only%3Don"))
         .with("HOOKBOX_STARTUP_WAIT", "1s");
-    for command in ["serve", "migrate"] {
+    let tries_again = async |command: &str| {
         let (code, _, complaint) = said(&place.run(command).await);
         assert_eq!(code, Some(1), "{command}: {complaint}");
         assert!(
             complaint.contains("is read-only") && complaint.contains("target_session_attrs=read-write"),
             "{command}: {complaint}"
         );
-        assert_eq!(complaint.contains("trying again"), command == "serve", "{command}: {complaint}");
+        complaint.contains("trying again")
+    };
+    assert!(!tries_again("migrate").await);
+    // There is no time left to try again if the first try takes a second, because the machine pauses.
+    let mut starts = 1;
+    while !tries_again("serve").await {
+        assert!(starts < STARTS, "it does not wait");
+        starts += 1;
     }
 }
 
@@ -229,7 +237,7 @@ async fn a_start_waits_for_a_server_that_cannot_be_reached_yet() {
         let place = Place::new(&[&format!("--database-url={url}")]);
         (place.start(), place)
     });
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    proxy.is_reached().await;
     assert!(!starting.is_finished());
     proxy.speak();
     let (replica, _place) = starting.await.expect("starts");
