@@ -16,7 +16,7 @@ use rstest::rstest;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::client::{client, post};
+use crate::support::client::{client, post, within};
 use crate::support::server::{Place, Server};
 
 /// The limit on open files of the process, and more connections than it allows.
@@ -30,7 +30,7 @@ const SOON: Duration = Duration::from_secs(5);
 const FORM: &str = "application/x-www-form-urlencoded";
 
 async fn connect(address: SocketAddr, begin: &[u8]) -> TcpStream {
-    let connected = tokio::time::timeout(SOON, TcpStream::connect(address));
+    let connected = within(SOON, TcpStream::connect(address));
     let mut stream = connected.await.expect("in time").expect("connects");
     stream.write_all(begin).await.expect("sends");
     stream
@@ -39,9 +39,9 @@ async fn connect(address: SocketAddr, begin: &[u8]) -> TcpStream {
 /// A sender with a new connection is answered on both ports.
 async fn serves(server: &Server, key: &str) {
     let (sender, url) = (client(), server.url("/v1/webhooks"));
-    let posted = tokio::time::timeout(SOON, post(&sender, &url, key));
+    let posted = within(SOON, post(&sender, &url, key));
     assert_eq!(posted.await.expect("in time").expect("answers").status(), 202);
-    let asked = tokio::time::timeout(SOON, async {
+    let asked = within(SOON, async {
         let mut calls = WebhookServiceClient::connect(server.grpc_url()).await.expect("connects");
         calls.get_stats(GetStatsRequest::default()).await.expect("answers")
     });
@@ -61,7 +61,7 @@ async fn keep_no_sender_out<C>(attack: impl AsyncFn(&Server) -> C) {
         }
     }
     serves(&server, "beside all of them").await;
-    assert!(server.has_logged("the connection limit is reached"));
+    server.says("the connection limit is reached").await;
     drop(left);
     serves(&server, "after").await;
     assert!(server.terminate().await.success());
@@ -92,7 +92,7 @@ async fn bodies_that_do_not_arrive_take_no_memory_from_others_and_are_refused() 
     }
     serves(&server, "beside").await;
     let mut answer = String::new();
-    let refused = tokio::time::timeout(SOON * 3, left[0].read_to_string(&mut answer)).await;
+    let refused = within(SOON * 3, left[0].read_to_string(&mut answer)).await;
     refused.expect("in time").expect("answers");
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("BODY_TIMEOUT"), "{answer}");
 }
@@ -103,7 +103,7 @@ async fn a_body_that_is_declared_too_large_is_refused_before_it_is_sent() {
     let begin = "POST /v1/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 16000000\r\n\r\n";
     let mut stream = connect(server.http_address(), begin.as_bytes()).await;
     let mut answer = [0; 12];
-    let refused = tokio::time::timeout(Duration::from_secs(3), stream.read_exact(&mut answer)).await;
+    let refused = within(SOON * 3, stream.read_exact(&mut answer)).await;
     refused.expect("in time").expect("answers");
     assert_eq!(&answer, b"HTTP/1.1 413");
 }
@@ -129,9 +129,9 @@ async fn a_client_that_sends_all_of_a_body_that_is_too_large_reads_why_it_was_re
                 stream.write_all(if is_chunked { b"\r\n" } else { b"" }).await.expect("sends");
             }
         };
-        tokio::time::timeout(SOON * 4, sending).await.expect("in time");
+        within(SOON * 4, sending).await.expect("in time");
         let mut answer = [0; 12];
-        tokio::time::timeout(SOON, stream.read_exact(&mut answer)).await.expect("in time").expect("answers");
+        within(SOON, stream.read_exact(&mut answer)).await.expect("in time").expect("answers");
         assert_eq!(&answer, b"HTTP/1.1 413");
     }
 }
@@ -144,7 +144,7 @@ async fn nothing_is_written_to_a_grpc_client_before_it_sends_something() {
     let early = tokio::time::timeout(Duration::from_millis(500), stream.read_exact(&mut settings)).await;
     assert!(early.is_err(), "{early:?}");
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("sends");
-    let answered = tokio::time::timeout(SOON, stream.read_exact(&mut settings)).await;
+    let answered = within(SOON, stream.read_exact(&mut settings)).await;
     answered.expect("in time").expect("answers");
     assert_eq!(settings[3], 4, "the type of the frame");
 }

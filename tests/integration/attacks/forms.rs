@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::closed_window::ClosedWindow;
 use super::{FORM, SOON, connect};
-use crate::support::client::{client, eventually, get};
+use crate::support::client::{client, eventually, get, within};
 use crate::support::server::{Place, Server};
 
 /// Forms that do not arrive.
@@ -33,7 +33,7 @@ async fn begin(server: &Server, path: &str) -> TcpStream {
     );
     let mut stream = connect(server.http_address(), head.as_bytes()).await;
     let mut answer = [0; 25];
-    let goes_on = tokio::time::timeout(SOON, stream.read_exact(&mut answer)).await;
+    let goes_on = within(SOON, stream.read_exact(&mut answer)).await;
     goes_on.expect("in time").expect("answers");
     assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(b"r").await.expect("sends");
@@ -48,11 +48,11 @@ async fn forms_that_do_not_arrive_keep_no_other_form_out_and_are_refused() {
         left.push(begin(&server, if number % 2 == 0 { "/pause" } else { "/login" }).await);
     }
     let form = client().post(server.url("/pause")).header(CONTENT_TYPE, FORM).body("reason=beside");
-    let answer = tokio::time::timeout(SOON, form.send()).await.expect("in time").expect("answers");
+    let answer = within(SOON, form.send()).await.expect("in time").expect("answers");
     assert_eq!(answer.status(), StatusCode::FORBIDDEN, "it is read, and lacks the token of forms");
     for stream in left.iter_mut().take(2) {
         let mut answer = [0; 12];
-        let refused = tokio::time::timeout(SOON * 3, stream.read_exact(&mut answer)).await;
+        let refused = within(SOON * 3, stream.read_exact(&mut answer)).await;
         refused.expect("in time").expect("answers");
         assert_eq!(&answer, b"HTTP/1.1 400");
     }

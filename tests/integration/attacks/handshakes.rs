@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::{OPEN_FILES, SOON, connect};
-use crate::support::client::post;
+use crate::support::client::{post, within};
 use crate::support::server::{Place, Server};
 use crate::support::tls::{self, Authority, SETTINGS};
 
@@ -34,16 +34,16 @@ fn place() -> (Place, Authority) {
 async fn serves(server: &Server, authority: &Authority, key: &str) {
     let url = format!("https://localhost:{}/v1/webhooks", server.http_address().port());
     let sender = authority.sender(&["http/1.1"]);
-    let posted = tokio::time::timeout(SOON, post(&sender, &url, key)).await;
+    let posted = within(SOON, post(&sender, &url, key)).await;
     assert_eq!(posted.expect("in time").expect("answers").status(), 202);
     let secured = tls::connect(server.grpc_address(), authority.client(None, &["h2"]));
-    let mut calls = tokio::time::timeout(SOON, secured).await.expect("in time").expect("connects");
+    let mut calls = within(SOON, secured).await.expect("in time").expect("connects");
     let begun = async {
         calls.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?;
         calls.flush().await?;
         calls.read_exact(&mut [0; 9]).await
     };
-    tokio::time::timeout(SOON, begun).await.expect("in time").expect("answers");
+    within(SOON, begun).await.expect("in time").expect("answers");
 }
 
 #[rstest]
@@ -99,7 +99,7 @@ async fn a_body_that_does_not_arrive_over_tls_is_refused() {
     stream.write_all(head.as_bytes()).await.expect("sends");
     stream.flush().await.expect("sends");
     let mut answer = [0; 12];
-    let refused = tokio::time::timeout(SOON * 3, stream.read_exact(&mut answer)).await;
+    let refused = within(SOON * 3, stream.read_exact(&mut answer)).await;
     refused.expect("in time").expect("answers");
     assert_eq!(&answer, b"HTTP/1.1 408");
 }
