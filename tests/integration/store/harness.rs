@@ -31,6 +31,9 @@ pub(crate) trait Harness: Send + Sync + Sized + 'static {
     /// How long a process leaves expired leases of a route that is not in its policies to other processes.
     const LEFT_TO_OTHERS: Duration;
 
+    /// The time after which an open store may wake the dispatcher by itself. It is real, whatever the clock of a test shows.
+    const WAKES_AFTER: Duration;
+
     /// The number of random operation sequences to test. Bounded so that the test takes a few seconds.
     const LIVES: u32;
 

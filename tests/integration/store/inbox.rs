@@ -17,6 +17,7 @@ use hookbox::internals::domain::route::NewJob;
 use hookbox::internals::domain::webhook::{JobDetail, NewWebhook, WebhookDetail, WebhookName, WebhookStatus};
 use hookbox::internals::store::{Accepted, ListQuery, Pause, PauseTarget, StatusCounts, Store};
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 pub(crate) use self::attempts::{keys, sorted_keys};
 pub(crate) use self::samples::{
@@ -40,6 +41,8 @@ pub(crate) struct Inbox<H> {
     /// The name of the process. It has a space, as the names of processes have.
     worker: Arc<str>,
     harness: H,
+    /// Before the store was last opened.
+    opened: Instant,
 }
 
 impl<H> Deref for Inbox<H> {
@@ -70,8 +73,9 @@ impl<H: Harness> Inbox<H> {
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_700_000_000).expect("in range")));
         let options = Options { max_backlog, policies, seed: 1 };
         let harness = H::new();
+        let opened = Instant::now();
         let store = harness.open(&options, Arc::clone(&clock)).await;
-        Self { store, clock, options, worker: "process 1".into(), harness }
+        Self { store, clock, options, worker: "process 1".into(), harness, opened }
     }
 
     /// Crashes the process. Another one (`process 2`, `process 3` and so on) opens the store.
@@ -79,13 +83,18 @@ impl<H: Harness> Inbox<H> {
         self.harness.crash(Arc::clone(&self.store)).await;
         self.options.seed += 1;
         self.worker = format!("process {}", self.options.seed).into();
-        self.store = self.harness.open(&self.options, Arc::clone(&self.clock)).await;
+        self.open().await;
+    }
+
+    /// Whether the store may have woken the dispatcher by itself.
+    pub(crate) fn may_have_woken(&self) -> bool {
+        self.opened.elapsed() >= H::WAKES_AFTER
     }
 
     /// Closes the store and opens it again as the same worker.
     pub(crate) async fn close_and_reopen(&mut self) {
         self.store.close().await;
-        self.store = self.harness.open(&self.options, Arc::clone(&self.clock)).await;
+        self.open().await;
     }
 
     /// Closes the store and opens it again with other routes.
@@ -100,7 +109,7 @@ impl<H: Harness> Inbox<H> {
         self.options = other.options.clone();
         self.worker = Arc::clone(&other.worker);
         self.clock.advance(other.now().duration_since(self.now()));
-        self.store = self.harness.open(&self.options, Arc::clone(&self.clock)).await;
+        self.open().await;
     }
 
     /// Puts other policies in force. Processes that open the store later use them, too.
@@ -229,5 +238,10 @@ impl<H: Harness> Inbox<H> {
     /// The number of jobs in each status, and of webhooks without jobs.
     pub(crate) async fn counts(&self) -> StatusCounts {
         self.stats().await.expect("counts").counts()
+    }
+
+    async fn open(&mut self) {
+        self.opened = Instant::now();
+        self.store = self.harness.open(&self.options, Arc::clone(&self.clock)).await;
     }
 }

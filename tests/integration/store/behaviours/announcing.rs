@@ -181,7 +181,7 @@ pub(crate) async fn a_webhook_is_watched_until_its_last_watcher_is_gone<H: Harne
 pub(crate) fn listen<H: Harness>(inbox: &Inbox<H>) -> Arc<Notify> {
     let wake = Arc::new(Notify::new());
     inbox.on_due(Arc::clone(&wake));
-    assert!(!is_woken(&wake), "no job is due yet");
+    assert!(is_asleep(inbox, &wake), "no job is due yet");
     wake
 }
 
@@ -191,6 +191,11 @@ pub(crate) fn is_woken(wake: &Notify) -> bool {
     wake.notified().now_or_never().is_some()
 }
 
+/// Whether `wake` was not notified since the last call. Also true if the store may have notified it by itself.
+pub(crate) fn is_asleep<H: Harness>(inbox: &Inbox<H>, wake: &Notify) -> bool {
+    !is_woken(wake) || inbox.may_have_woken()
+}
+
 pub(crate) async fn the_dispatcher_is_woken_when_a_job_becomes_due<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let wake = listen(&inbox);
@@ -198,7 +203,7 @@ pub(crate) async fn the_dispatcher_is_woken_when_a_job_becomes_due<H: Harness>()
     let id = inbox.accept_new("k").await.id;
     assert!(is_woken(&wake), "accepted");
     let job = inbox.claim_one().await;
-    assert!(!is_woken(&wake), "a claim makes no job due");
+    assert!(is_asleep(&inbox, &wake), "a claim makes no job due");
     inbox.end(&job, Status::Pending).await;
     assert!(is_woken(&wake), "stopped");
     let job = inbox.claim_one().await;
@@ -211,11 +216,11 @@ pub(crate) async fn the_dispatcher_is_woken_when_a_job_becomes_due<H: Harness>()
     assert!(is_woken(&wake), "taken over");
     let job = inbox.claim_one().await;
     inbox.end(&job, Status::DeadLettered).await;
-    assert!(!is_woken(&wake), "a finished job makes no other job due");
+    assert!(is_asleep(&inbox, &wake), "a finished job makes no other job due");
     inbox.retry(id, None).await.expect("retries");
     assert!(is_woken(&wake), "a job retried by hand is due");
     inbox.cancel(id, None).await.expect("cancels");
-    assert!(!is_woken(&wake), "a cancellation makes no job due");
+    assert!(is_asleep(&inbox, &wake), "a cancellation makes no job due");
     inbox.accept_for("filtered", []).await;
-    assert!(!is_woken(&wake), "a filtered webhook has no job");
+    assert!(is_asleep(&inbox, &wake), "a filtered webhook has no job");
 }

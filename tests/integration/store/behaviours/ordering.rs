@@ -9,7 +9,7 @@ use hookbox::internals::domain::id::WebhookId;
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::store::ClaimedJob;
 
-use super::announcing::{is_woken, listen};
+use super::announcing::{is_asleep, is_woken, listen};
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, LEASE, keys, milliseconds, seconds, sorted_keys};
 use crate::store::routes::{job, ordered, policy};
@@ -159,12 +159,12 @@ pub(crate) async fn a_finished_job_wakes_the_dispatcher_for_the_next_job_of_its_
     let (inbox, _) = with_one_lane::<H>(&["1", "2"]).await;
     let wake = listen(&inbox);
     let job = claim_next(&inbox, "1").await;
-    assert!(!is_woken(&wake));
+    assert!(is_asleep(&inbox, &wake));
     inbox.end(&job, Status::Completed).await;
     assert!(is_woken(&wake));
     let job = claim_next(&inbox, "2").await;
     inbox.end(&job, Status::Completed).await;
-    assert!(!is_woken(&wake), "the lane is empty");
+    assert!(is_asleep(&inbox, &wake), "the lane is empty");
 }
 
 pub(crate) async fn a_retried_job_starts_before_those_that_came_later<H: Harness>() {

@@ -3,7 +3,7 @@
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::store::{NewPause, Pause, PauseTarget};
 
-use super::announcing::{is_woken, listen};
+use super::announcing::{is_asleep, is_woken, listen};
 use crate::store::harness::Harness;
 use crate::store::inbox::{Inbox, OPERATOR, keys, new_pause, seconds, sorted_keys, source};
 use crate::store::routes::{job, ordered, policy, route};
@@ -54,7 +54,7 @@ pub(crate) async fn a_pause_holds_its_jobs_until_it_is_resumed<H: Harness>() {
         let claims = inbox.claims(10).await;
         assert_eq!(sorted_keys(&claims.jobs), free, "{target:?}");
         assert_eq!(claims.next, None, "a held job is not due for the claim");
-        assert!(!is_woken(&wake));
+        assert!(is_asleep(&inbox, &wake));
 
         inbox.advance(seconds(60));
         inbox.claim_nothing().await;

@@ -10,7 +10,7 @@ use hookbox::internals::domain::webhook::NewWebhook;
 use hookbox::internals::store::{Claim, ClaimedJob, Claims, LeasedJob, PauseTarget, Wanted};
 use jiff::SignedDuration;
 
-use super::announcing::{is_woken, listen};
+use super::announcing::{is_asleep, is_woken, listen};
 use crate::store::harness::Harness;
 use crate::store::inbox::{
     Inbox, LEASE, event_type, keys, look_alike, milliseconds, seconds, source, webhook_with,
@@ -159,7 +159,7 @@ pub(crate) async fn everything_that_was_registered_is_woken<H: Harness>() {
         inbox.accept_for(name, [job(name)]).await;
         assert!(is_woken(&one) && is_woken(&other), "{name}");
     }
-    assert!(!is_woken(&one) && !is_woken(&other));
+    assert!(is_asleep(&inbox, &one) && is_asleep(&inbox, &other));
 }
 
 pub(crate) async fn held_leases_are_returned_with_what_ends_their_attempts<H: Harness>() {

@@ -9,7 +9,7 @@ use hookbox::internals::domain::webhook::{NewWebhook, WebhookName};
 use hookbox::internals::store::Accepted;
 use tokio::task::JoinHandle;
 
-use super::announcing::{is_woken, listen};
+use super::announcing::{is_asleep, is_woken, listen};
 use super::purging::RETENTION;
 use super::quarantine::{KEPT, quarantined};
 use crate::store::harness::Harness;
@@ -66,7 +66,7 @@ pub(crate) async fn a_webhook_that_is_released_without_jobs_is_filtered<H: Harne
     let kept = quarantined(&inbox, webhook("k")).await;
     let wake = listen(&inbox);
     let released = inbox.release(kept.id, Vec::new()).await.expect("is released").webhook;
-    assert!(!is_woken(&wake), "no job is due");
+    assert!(is_asleep(&inbox, &wake), "no job is due");
     assert_eq!((released.id, released.status()), (kept.id, Status::Filtered));
     inbox.crash_and_reopen().await;
     assert_eq!(inbox.everything().await, std::slice::from_ref(&released));
@@ -99,7 +99,7 @@ pub(crate) async fn a_webhook_whose_key_is_taken_by_the_same_content_gives_way<H
         assert_eq!((answer.duplicate, &answer.webhook), (true, &first), "the one that has the key");
         assert!(is_gone(&inbox, kept.id).await);
     }
-    assert!(!is_woken(&wake), "a duplicate gets no job");
+    assert!(is_asleep(&inbox, &wake), "a duplicate gets no job");
     inbox.crash_and_reopen().await;
     assert_eq!(inbox.everything().await, [first]);
     assert_eq!(inbox.counts().await.total(), 1);

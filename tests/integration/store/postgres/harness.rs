@@ -35,6 +35,8 @@ impl PostgresHarness {
 impl<const REUSED: bool> Harness for OnPostgres<REUSED> {
     const TAKES_OVER_AT_OPEN: bool = false;
     const LEFT_TO_OTHERS: Duration = Duration::from_secs(600);
+    // It looks at all queues.
+    const WAKES_AFTER: Duration = Duration::from_secs(5);
     const LIVES: u32 = 15;
 
     fn new() -> Self {

@@ -31,6 +31,7 @@ impl SqliteHarness {
 impl Harness for SqliteHarness {
     const TAKES_OVER_AT_OPEN: bool = true;
     const LEFT_TO_OTHERS: Duration = Duration::ZERO;
+    const WAKES_AFTER: Duration = Duration::MAX;
     const LIVES: u32 = 40;
 
     fn new() -> Self {
