@@ -19,7 +19,7 @@ use super::harness::open;
 use crate::store::harness::Options;
 use crate::store::inbox::{Inbox, LEASE, seconds};
 use crate::store::routes::{breaking, in_force, job, route};
-use crate::support::client::eventually;
+use crate::support::client::{eventually, within};
 use crate::support::postgres::Session;
 
 /// The worker of the other process.
@@ -112,7 +112,7 @@ async fn of_two_processes_one_starts_the_probe_and_tells_the_other_what_came_of_
             tokio::task::yield_now().await;
         }
     };
-    let probe = tokio::time::timeout(NOTIFIED, probe).await.expect("one job may start");
+    let probe = within(NOTIFIED, probe).await.expect("one job may start");
     assert_eq!(claim(&other, 10).await.jobs.len(), 0, "the probe runs");
     end(&inbox, &[probe], Health::Up).await;
     let all = async {
@@ -124,7 +124,7 @@ async fn of_two_processes_one_starts_the_probe_and_tells_the_other_what_came_of_
             }
         }
     };
-    tokio::time::timeout(NOTIFIED, all).await.expect("the other process learns that the breaker is closed");
+    within(NOTIFIED, all).await.expect("the other process learns that the breaker is closed");
     other.close().await;
 }
 
