@@ -225,7 +225,7 @@ mod tests {
             pool.push(threads, 0..2);
             let waited = Stopwatch::start();
             while pool.started.load(Ordering::SeqCst) < 2 || pool.queue.lock().threads > 1 {
-                assert!(waited.elapsed() < Duration::from_secs(10), "the second thread has not ended");
+                assert!(waited.elapsed() < Duration::from_secs(30), "the second thread has not ended");
                 thread::yield_now();
             }
             pool.push(threads, 2..4);

@@ -14,7 +14,7 @@ use crate::domain::route::RouteName;
 use crate::store::{Claim, ClaimedJob, Claims, Finish, LeasedJob};
 
 /// How long what a test waits for may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Much longer than that, even if time passes a thousand times as fast.
 const GRACE: Duration = Duration::from_secs(100_000);

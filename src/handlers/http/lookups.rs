@@ -159,7 +159,7 @@ mod tests {
         let mut next = lookups.join("next.example");
         assert!(matches!(*next.borrow(), Lookup::Queued));
         gate.add_permits(1);
-        let begun = tokio::time::timeout(Duration::from_secs(10), next.wait_for(is_running)).await;
+        let begun = tokio::time::timeout(Duration::from_secs(30), next.wait_for(is_running)).await;
         assert!(begun.expect("in time").is_ok());
     }
 }

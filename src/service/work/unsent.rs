@@ -85,7 +85,7 @@ mod tests {
     use crate::store::{Claim, Claims, Finish, LeasedJob};
 
     /// How long giving back may take.
-    const DEADLINE: Duration = Duration::from_secs(10);
+    const DEADLINE: Duration = Duration::from_secs(30);
 
     /// A queue without jobs that sends what is given back.
     #[derive(Debug)]

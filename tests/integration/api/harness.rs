@@ -42,7 +42,7 @@ pub(crate) const START: &str = "2026-03-01T12:00:00Z";
 pub(crate) const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// How long something on another thread may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Between two looks at it.
 const PAUSE: Duration = Duration::from_millis(5);

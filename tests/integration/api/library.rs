@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::api::harness::process::Place;
 
 /// How long a start that fails may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 const ROUTE: &str = "[[routes]]\nname = \"images\"\nhandler = \"resize\"\n";
 

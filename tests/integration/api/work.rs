@@ -27,7 +27,7 @@ const ORDERS: &str = r#"
 "#;
 
 /// How long a poll that is answered at once may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A call of a worker over REST.
 pub(crate) async fn call(rest: &Rest, call: &str, body: &Value) -> Answer {

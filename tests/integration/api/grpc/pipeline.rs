@@ -112,7 +112,7 @@ async fn an_empty_pipeline_has_no_answers(#[values(Sqlite, Postgres)] store: Sto
     let hookbox = Hookbox::start(store);
     let none = stream::iter(Vec::<proto::SubmitWebhookRequest>::new());
     let answers = hookbox.grpc().submit_webhooks(none).await.unwrap().into_inner();
-    let count = tokio::time::timeout(Duration::from_secs(10), answers.count()).await.unwrap();
+    let count = tokio::time::timeout(Duration::from_secs(30), answers.count()).await.unwrap();
     assert_eq!(count, 0);
 }
 

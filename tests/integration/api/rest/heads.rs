@@ -15,7 +15,7 @@ const HEAD_BYTES: usize = 64 * 1024;
 const HEADERS: usize = 100;
 
 /// How long an answer may take.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Sends the beginning of a request, filled up to a length; returns the first line of the answer.
 async fn answer_to(hookbox: &Hookbox, begin: &str, length: usize, end: &str) -> String {
