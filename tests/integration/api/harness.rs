@@ -3,6 +3,7 @@
 //! `http` and `exec`, are those of the program.
 
 pub(crate) mod client;
+pub(crate) mod gate;
 pub(crate) mod handler;
 pub(crate) mod home;
 mod outside;

@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use rstest::rstest;
 use serde_json::json;
 
+use crate::api::harness::gate::Gate;
 use crate::api::harness::process::Place;
 use crate::api::harness::{Postgres, Sqlite, Store};
 use crate::support::tls::{Authority, SETTINGS};
@@ -243,18 +244,20 @@ async fn an_address_that_is_taken_is_named() {
 #[rstest]
 #[tokio::test]
 async fn sigterm_lets_a_running_attempt_finish_and_exits_0(#[values(Sqlite, Postgres)] store: Store) {
-    let mut place = Place::on(store, &[]);
-    place.set("HOOKBOX_SIMULATE_MIN", "500ms");
-    place.set("HOOKBOX_SIMULATE_MAX", "500ms");
-    let process = place.serve().await;
+    let place = Place::on(store, &[]);
+    let gate = Gate::before("echo 7", &place);
+    let mut process = place.serve().await;
     let id = process.rest.accept("evt-001").await;
     process.wait_until_busy().await;
-    assert_eq!(process.terminate().await, Some(0));
+    process.signal(Signal::SIGTERM);
+    process.wait_for_log("shutting down").await;
+    let _opened = gate.open();
+    assert_eq!(process.ended().await.code(), Some(0));
 
     let successor = place.serve().await;
     let done = successor.rest.webhook(&id).await;
     assert_eq!((&done["status"], &done["attempt_count"]), (&json!("completed"), &json!(1)));
-    assert_eq!(done["result"], json!({ "simulated_ms": 500 }));
+    assert_eq!(done["result"], 7);
     assert_eq!(successor.terminate().await, Some(0));
 }
 

@@ -5,6 +5,7 @@ mod faults;
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::api::harness::gate::Gate;
 use crate::api::harness::process::{Place, Process};
 use crate::api::harness::{Postgres, Sqlite, Store, eventually};
 use crate::api::work::call;
@@ -162,18 +163,14 @@ async fn a_dead_letter_is_logged_with_its_names_and_the_error(#[values(Sqlite, P
 async fn a_failed_attempt_that_lost_its_lease_is_not_logged_as_a_dead_letter(
     #[values(Sqlite, Postgres)] store: Store,
 ) {
-    let settings = [
-        ("HOOKBOX_SIMULATE_MIN", "3s"),
-        ("HOOKBOX_SIMULATE_MAX", "3s"),
-        ("HOOKBOX_SIMULATE_FAILURE_RATE", "1"),
-        ("HOOKBOX_MAX_ATTEMPTS", "1"),
-    ];
-    let place = Place::on(store, &settings);
+    let place = Place::on(store, &[("HOOKBOX_MAX_ATTEMPTS", "1")]);
+    let gate = Gate::before("exit 1", &place);
     let process = place.serve().await;
     let id = process.rest.accept("evt-001").await;
     process.wait_for(&id, "processing").await;
     // As if another process had claimed it.
     place.execute("UPDATE jobs SET lease_token = lease_token + 1");
+    let _opened = gate.open();
     process.wait_for_log("the lease was lost before the attempt ended").await;
     assert!(!process.log().contains(DEAD_LETTERED), "{}", process.log());
 }
@@ -182,8 +179,8 @@ async fn a_failed_attempt_that_lost_its_lease_is_not_logged_as_a_dead_letter(
 #[tokio::test]
 async fn leases_that_are_lost_together_are_logged_once_a_second(#[values(Sqlite, Postgres)] store: Store) {
     const ATTEMPTS: usize = 20;
-    let mut place = Place::on(store, &[("HOOKBOX_SIMULATE_MIN", "5s"), ("HOOKBOX_SIMULATE_MAX", "5s")]);
-    place.set("HOOKBOX_WORKERS", "32");
+    let place = Place::on(store, &[("HOOKBOX_WORKERS", "32")]);
+    let gate = Gate::before("exit 0", &place);
     let process = place.serve().await;
     let mut ids = Vec::new();
     for number in 0..ATTEMPTS {
@@ -194,6 +191,7 @@ async fn leases_that_are_lost_together_are_logged_once_a_second(#[values(Sqlite,
     }
     // As if another process had claimed them.
     place.execute("UPDATE jobs SET lease_token = lease_token + 1");
+    let _opened = gate.open();
     eventually("the loss of all leases", || async {
         let metrics = process.rest.get("/metrics").await.text;
         metrics.contains(&format!("hookbox_leases_lost_total {ATTEMPTS}\n")).then_some(())
