@@ -19,13 +19,23 @@ fn with_large_file() -> Place {
 async fn a_backup_that_is_interrupted_removes_what_it_has_made() {
     let place = with_large_file();
     let before = names(&place);
-    let mut process = place.start_command(&["backup", "--to", COPY]);
-    let partial = place.path("copy.db.partial");
-    eventually("the copy", || async { partial.exists().then_some(()) }).await;
-    process.signal(Signal::SIGINT);
-    assert_eq!(process.ended().await.code(), Some(130), "{}", process.log());
-    assert_eq!(process.log(), "stopped; nothing is left of the copy\n");
-    assert_eq!(names(&place), before);
+    let (partial, copy) = (place.path("copy.db.partial"), place.path(COPY));
+    for _ in 0..20 {
+        let mut process = place.start_command(&["backup", "--to", COPY]);
+        eventually("the copy", || async { (partial.exists() || copy.exists()).then_some(()) }).await;
+        process.signal(Signal::SIGINT);
+        let code = process.ended().await.code();
+        if code == Some(0) {
+            // On a busy machine, the signal may come after the end of the copy.
+            std::fs::remove_file(&copy).unwrap();
+            continue;
+        }
+        assert_eq!(code, Some(130), "{}", process.log());
+        assert_eq!(process.log(), "stopped; nothing is left of the copy\n");
+        assert_eq!(names(&place), before);
+        return;
+    }
+    panic!("every copy was made before it could be interrupted");
 }
 
 #[test]
