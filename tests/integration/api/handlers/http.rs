@@ -19,6 +19,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use rstest::rstest;
 use serde_json::{Value, json};
 use sha2::Sha256;
+use tokio::net::TcpListener;
 
 use self::target::{Does, OK, Target, route};
 use crate::api::bodies::hookbox_with;
@@ -26,6 +27,7 @@ use crate::api::harness::client::{Answer, body};
 use crate::api::harness::process::Place;
 use crate::api::harness::{HOUR, Hookbox, Postgres, START, Sqlite, Store};
 use crate::support::collector::{Collector, attributes_of, hex};
+use crate::support::received::read;
 
 /// A payload with what a program that reads and writes JSON would change.
 const PAYLOAD: &str = "{\"b\" : 1.50,\n \"a\":\"é\\u00e9\"}";
@@ -240,21 +242,25 @@ async fn a_request_is_a_span_of_the_trace_and_the_target_continues_it() {
 
 #[tokio::test]
 async fn the_span_of_a_request_lasts_until_its_end() {
-    let target = Target::start([Does::Hang]).await;
+    const HELD: Duration = Duration::from_millis(100);
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hooks", target.local_addr().unwrap());
     let collector = Collector::start().await;
     let place = Place::on(Sqlite, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())]);
-    let more = "timeout = \"500ms\"\nretry = { attempts = 1 }";
-    std::fs::write(place.path("hookbox.toml"), target.route(more)).unwrap();
+    std::fs::write(place.path("hookbox.toml"), route(&url, "retry = { attempts = 1 }")).unwrap();
     let process = place.serve().await;
     let id = process.rest.accept("evt-001").await;
+    let (mut stream, _) = target.accept().await.unwrap();
+    read(&mut stream).await.unwrap();
+    tokio::time::sleep(HELD).await;
+    drop(stream);
     let webhook = process.wait_for(&id, "dead_lettered").await;
     assert_eq!(process.terminate().await, Some(0));
 
     let spans = collector.spans_of(webhook["trace_id"].as_str().unwrap());
     let span = spans.iter().find(|span| span.kind == SpanKind::Client as i32).unwrap();
     let lasted = Duration::from_nanos(span.end_time_unix_nano - span.start_time_unix_nano);
-    // The timeout began a little before the span.
-    assert!(lasted >= Duration::from_millis(50), "{lasted:?}");
+    assert!(lasted >= HELD, "{lasted:?}");
 }
 
 /// What the processes of a place have logged.
