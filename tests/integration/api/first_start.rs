@@ -1,5 +1,6 @@
 //! What `hookbox serve` says on a terminal.
 
+use crate::api::harness::eventually;
 use crate::api::harness::process::Place;
 use crate::support::terminal::Terminal;
 
@@ -8,11 +9,16 @@ async fn served_on_terminal(place: &Place) -> String {
     let (process, terminal) = place.start_on_terminal(&["serve"]);
     wait_for(&terminal, "hookbox is ready").await;
     assert_eq!(process.terminate().await, Some(0));
-    terminal.text()
+    // The terminal may be read later than the process ends.
+    let all = || async {
+        let said = terminal.text();
+        (said.contains("hookbox has stopped") && said.ends_with('\n')).then_some(said)
+    };
+    eventually("the last line", all).await
 }
 
 async fn wait_for(terminal: &Terminal, text: &str) {
-    crate::api::harness::eventually(text, || async { terminal.text().contains(text).then_some(()) }).await;
+    eventually(text, || async { terminal.text().contains(text).then_some(()) }).await;
 }
 
 #[tokio::test]
