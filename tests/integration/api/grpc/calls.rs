@@ -237,8 +237,8 @@ async fn a_webhook_is_shown_cancelled_and_retried_by_its_key(#[values(Sqlite, Po
 async fn the_statistics_are_those_of_rest(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::with(store, &[("workers", "1")]);
     let gate = hookbox.handler.will_hold();
-    let id = hookbox.rest.accept("running").await;
-    hookbox.wait_for(&id, "processing").await;
+    hookbox.rest.accept("running").await;
+    hookbox.wait_for_runs(1).await;
     hookbox.rest.accept("waiting").await;
     hookbox.advance(jiff::SignedDuration::from_secs(10));
     let stats = hookbox.grpc().get_stats(proto::GetStatsRequest {}).await.unwrap().into_inner();
