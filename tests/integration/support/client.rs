@@ -1,8 +1,10 @@
 //! Talks to a hookbox process as a sender does.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use reqwest::{Response, StatusCode};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
 /// How long one answer may take; a process that was killed does not answer at all.
@@ -17,11 +19,20 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// As how much time a pause of the machine counts at most.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A client without a proxy.
+/// TLS that trusts no server. With that of reqwest, each client would read the certificates that the system trusts, and
+/// could not be made on a system that has none.
+static NO_TRUST: LazyLock<ClientConfig> = LazyLock::new(|| {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth()
+});
+
+/// A client without a proxy, for `http`. With `https` it needs TLS of its own, see `support/tls.rs`.
 pub(crate) fn client_builder() -> reqwest::ClientBuilder {
-    // The client needs one even where no TLS is used. The second call of a process fails, and changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy()
+    reqwest::Client::builder().no_proxy().tls_backend_preconfigured(ClientConfig::clone(&NO_TRUST))
 }
 
 /// A sender with connections of its own.
