@@ -78,7 +78,7 @@ impl Connection {
         }
         let roots = match &self.authorities {
             Some(pem) => Arc::new(authorities(pem)?),
-            None => system_roots().roots(),
+            None => roots_for(&self.url),
         };
         let client = client_builder(roots, self.identity.as_ref())?;
         let client = client.redirect(reqwest::redirect::Policy::none());
@@ -87,14 +87,25 @@ impl Connection {
 
     /// What is wrong with the certificates of authorities that the connection needs, if something is.
     pub(super) fn problem_of_authorities(&self) -> Option<&'static str> {
-        problem_of_authorities(&self.url).filter(|_| self.authorities.is_none())
+        if self.authorities.is_none() { problem_of_authorities(&self.url) } else { None }
     }
+}
+
+/// The certificates of the system's authorities for connections to this URL; none for `http`. Reading them takes some
+/// milliseconds of a command.
+pub(super) fn roots_for(url: &Url) -> Arc<RootCertStore> {
+    if needs_authorities(url) { system_roots().roots() } else { Arc::new(RootCertStore::empty()) }
 }
 
 /// What is wrong with the certificates of the system's authorities, if something is, and a connection to this URL needs
 /// them.
 pub(super) fn problem_of_authorities(url: &Url) -> Option<&'static str> {
-    system_roots().problem().filter(|_| url.scheme() == "https")
+    if needs_authorities(url) { system_roots().problem() } else { None }
+}
+
+/// Redirects are not followed, so no other URL counts.
+fn needs_authorities(url: &Url) -> bool {
+    url.scheme() == "https"
 }
 
 impl Identity {

@@ -7,11 +7,10 @@ use reqwest::{Request, Response};
 use tokio::time::Instant;
 use url::Url;
 
-use super::connect::{SetupError, client_builder, problem_of_authorities};
+use super::connect::{SetupError, client_builder, problem_of_authorities, roots_for};
 use super::error::cause_of;
 use super::webhook::{Content, Webhook};
 use crate::domain::headers::OF_CONNECTION;
-use crate::tls::system_roots;
 
 /// The most bytes of an answer that are read, so that the connection can be used again.
 const ANSWER_BYTES: usize = 1024 * 1024;
@@ -35,7 +34,7 @@ pub struct Delivered {
 impl Target {
     /// A server at a URL. It gets `answer_time` for each answer.
     pub fn new(url: Url, answer_time: Duration) -> Result<Self, SetupError> {
-        let http = client_builder(system_roots().roots(), None)?.redirect(reqwest::redirect::Policy::none());
+        let http = client_builder(roots_for(&url), None)?.redirect(reqwest::redirect::Policy::none());
         Ok(Self { url, http: http.timeout(answer_time).build()? })
     }
 
