@@ -53,7 +53,7 @@ use self::front::prefers_html;
 use self::problem::{MAX_TEXT_BYTES, Refused};
 pub use self::reason::{RestReason, status_of};
 pub use self::submit::submitted;
-use self::without_body::WithoutBody;
+use self::without_body::{Calls, WithoutBody};
 use crate::connections::Bodies;
 use crate::domain::action::ActionReason;
 use crate::domain::error::{Error, Result, cut};
@@ -174,13 +174,21 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     documented_routes().into_openapi()
 }
 
+/// The documented paths, and the calls among them that take no body. Made once in a process, because the document takes
+/// some milliseconds to make. It is not kept.
+static ROUTES: LazyLock<(Router<Api>, Calls)> = LazyLock::new(|| {
+    let (routes, document) = documented_routes().split_for_parts();
+    (routes, Calls::of(&document))
+});
+
 /// Serves all paths, and answers a problem document for any other path or method; for another path, a page to browsers.
 /// The page lets requests in by itself: it sends browsers without a token to its login.
 pub fn router(api: Api) -> Router {
-    let (routes, document) = documented_routes().split_for_parts();
-    let without_body = WithoutBody::new(&document, api.bodies.clone());
+    let (routes, without_body) = &*ROUTES;
+    let without_body = WithoutBody::new(without_body, api.bodies.clone());
     let pages: Router<Api> = api.pages.clone().with_state(());
     routes
+        .clone()
         .merge(SwaggerUi::new("/docs").config(Config::new([DOCUMENT_PATH])))
         .route(DOCUMENT_PATH, get(openapi_document))
         .layer(middleware::from_fn_with_state((api.clone(), without_body), access::guard))

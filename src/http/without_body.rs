@@ -2,7 +2,6 @@
 //! body would hold every job.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
@@ -20,42 +19,45 @@ use crate::domain::error::{Error, Reason};
 /// The most bytes of a body that is read to see whether it is empty. A longer one is not.
 const MAX_EMPTY_BYTES: usize = 1024;
 
-/// The calls by POST that take no body. One pointer, because every request clones it.
-#[derive(Clone, Debug)]
-pub(super) struct WithoutBody(Arc<Calls>);
-
+/// The calls by POST that take no body: the path of each, as it is documented, and the parameters of its query.
 #[derive(Debug)]
-struct Calls {
-    /// The path of each, as it is documented, and the parameters of its query.
-    parameters: BTreeMap<String, String>,
+pub(super) struct Calls(BTreeMap<String, String>);
+
+impl Calls {
+    /// The calls for which the document has no body.
+    pub(super) fn of(document: &OpenApi) -> Self {
+        let posts = document.paths.paths.iter().filter_map(|(path, item)| Some((path, item.post.as_ref()?)));
+        let calls = posts.filter(|(_, post)| post.request_body.is_none());
+        Self(calls.map(|(path, post)| (path.clone(), parameters(post))).collect())
+    }
+}
+
+/// Refuses bodies at these calls. Cheap to clone, because every request does so.
+#[derive(Clone, Debug)]
+pub(super) struct WithoutBody {
+    calls: &'static Calls,
     bodies: Bodies,
 }
 
 impl WithoutBody {
-    /// The calls for which the document has no body.
-    pub(super) fn new(document: &OpenApi, bodies: Bodies) -> Self {
-        let posts = document.paths.paths.iter().filter_map(|(path, item)| Some((path, item.post.as_ref()?)));
-        let calls = posts.filter(|(_, post)| post.request_body.is_none());
-        let parameters = calls.map(|(path, post)| (path.clone(), parameters(post))).collect();
-        Self(Arc::new(Calls { parameters, bodies }))
+    /// Bodies are read within the memory for `bodies`.
+    pub(super) fn new(calls: &'static Calls, bodies: Bodies) -> Self {
+        Self { calls, bodies }
     }
 
     /// Passes on a request without a body, or of a call that takes one. Refuses any other.
     pub(super) async fn pass_on(self, request: Request, next: Next) -> Response {
-        let Self(calls) = self;
         let path = request.extensions().get::<MatchedPath>().filter(|_| *request.method() == Method::POST);
-        let Some(parameters) = path.and_then(|path| calls.parameters.get(path.as_str())) else {
+        let Some(parameters) = path.and_then(|path| self.calls.0.get(path.as_str())) else {
             return next.run(request).await;
         };
         let (head, body) = request.into_parts();
-        match calls.check(body, parameters).await {
+        match self.check(body, parameters).await {
             Ok(()) => next.run(Request::from_parts(head, Body::empty())).await,
             Err(refused) => refused.into_response(),
         }
     }
-}
 
-impl Calls {
     /// Errors: the body is neither empty nor an object without members, or did not arrive.
     async fn check(&self, body: Body, parameters: &str) -> Result<(), Refused> {
         match self.bodies.read(body, MAX_EMPTY_BYTES).await {
