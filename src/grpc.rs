@@ -7,6 +7,7 @@ mod convert;
 mod deadline;
 mod messages;
 mod operations;
+mod reflection;
 mod span;
 mod status;
 mod webhooks;
@@ -106,13 +107,12 @@ pub async fn serve(
     health.set_serving::<WebhookServiceServer<Webhooks>>().await;
     health.set_serving::<OperationServiceServer<Operations>>().await;
     health.set_serving::<WorkServiceServer<Work>>().await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-    };
-    let mut server = Server::builder()
+    let services = reflection::routes()
+        .add_service(health_service)
+        .add_service(webhooks)
+        .add_service(operations)
+        .add_service(work);
+    let server = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -121,19 +121,7 @@ pub async fn serve(
         .layer(calls)
         .layer(access)
         .layer(MapResponseLayer::new(status::explain))
-        .add_service(health_service)
-        .add_service(webhooks)
-        .add_service(operations)
-        .add_service(work);
-    // The descriptors come from the build and decode, so reflection does not refuse them.
-    match (reflection().build_v1(), reflection().build_v1alpha()) {
-        (Ok(v1), Ok(v1alpha)) => {
-            server = server
-                .add_service(v1.max_decoding_message_size(OPEN_MESSAGE_BYTES))
-                .add_service(v1alpha.max_decoding_message_size(OPEN_MESSAGE_BYTES));
-        }
-        (Err(error), _) | (_, Err(error)) => tracing::error!(error = %error, "gRPC reflection is off"),
-    }
+        .add_routes(services);
     let (begun, incoming) = mpsc::channel(1);
     // In this task, so that a panic ends it: otherwise the server would end as if it had been stopped.
     let accepting = async {
