@@ -155,10 +155,15 @@ impl PostgresStore {
         metrics: Arc<Metrics>,
     ) -> std::result::Result<Self, OpenError> {
         let connector = Connector::new(&options.target, &options.worker)?;
-        migrations::migrate(&options.target, &connector).await?;
-        let asking = Pool::new(Arc::clone(&connector), ASKING_CONNECTIONS);
+        let sizes = [committer::COMMITTERS, WORKING_CONNECTIONS, ASKING_CONNECTIONS];
+        let [accepting, working, asking] = Pool::shares(Arc::clone(&connector), sizes);
+        let connect = |source| OpenError::Connect { target: options.target.clone(), source };
         let setup = |source| OpenError::Setup { target: options.target.clone(), source };
-        let mut connection = asking.get().await.map_err(setup)?;
+        let mut connection = asking.connect().await.map_err(connect)?;
+        if !migrations::have_run(&options.target, &mut connection).await? {
+            migrations::run(&options.target, connection.detach()).await?;
+            connection = asking.connect().await.map_err(connect)?;
+        }
         if transfers::is_under_way(&mut connection).await.map_err(setup)? {
             return Err(OpenError::Moving { target: options.target });
         }
@@ -170,8 +175,8 @@ impl PostgresStore {
         policies::prepare(&asking, &options.policies, time.now()).await.map_err(setup)?;
         let last = last.map_or(Sequence::from_i64(0), |id| id.sequence());
         let shared = Arc::new(Shared {
-            accepting: Pool::new(Arc::clone(&connector), committer::COMMITTERS),
-            working: Pool::new(Arc::clone(&connector), WORKING_CONNECTIONS),
+            accepting,
+            working,
             asking,
             clock,
             time,
@@ -234,9 +239,8 @@ impl Store for PostgresStore {
         drop(self.accepting.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.tasks.close();
         self.tasks.wait().await;
-        for pool in [&self.shared.accepting, &self.shared.working, &self.shared.asking] {
-            pool.close();
-        }
+        // All shares are of one pool.
+        self.shared.asking.close();
     }
 }
 

@@ -30,15 +30,25 @@ const LOCK: &str =
 /// How long to wait for the lock before logging a message.
 const WAIT_IN_SILENCE: Duration = Duration::from_secs(5);
 
-/// Runs the missing migrations, and returns their names. The lock is released when the connection closes.
+/// Runs the missing migrations, and returns their names.
 pub(super) async fn migrate(target: &Target, connector: &Connector) -> Result<Vec<String>, OpenError> {
     let mut connection =
         connector.connect().await.map_err(|source| OpenError::Connect { target: target.clone(), source })?;
-    check_server(target, &mut connection).await?;
-    if is_up_to_date(&mut connection, target.schema()).await {
-        // Needs neither the lock nor the right to create tables.
-        return Ok(Vec::new());
-    }
+    if have_run(target, &mut connection).await? { Ok(Vec::new()) } else { run(target, connection).await }
+}
+
+/// Whether exactly the migrations that this version knows have run. Needs neither the lock nor the right to create
+/// tables. Refuses a server that hookbox cannot use.
+pub(super) async fn have_run(target: &Target, connection: &mut AsyncPgConnection) -> Result<bool, OpenError> {
+    check_server(target, connection).await?;
+    Ok(is_up_to_date(connection, target.schema()).await)
+}
+
+/// Runs the missing migrations, and returns their names. The lock is released when the connection closes.
+pub(super) async fn run(
+    target: &Target,
+    mut connection: AsyncPgConnection,
+) -> Result<Vec<String>, OpenError> {
     let setup = |source| OpenError::Setup { target: target.clone(), source };
     lock(&mut connection).await.map_err(setup)?;
     prepare_schema(target, &mut connection).await?;

@@ -1,15 +1,16 @@
-//! Connection pools. A connection on which something failed is closed and not returned to the pool. If the
-//! database did not respond in time, the idle connections of the pool are closed, too.
+//! The pool of connections, and the shares of it. A connection on which something failed is closed and not returned to
+//! the pool. If the database did not respond in time, the idle connections of the pool are closed, too.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
-use diesel::{ConnectionError, QueryResult};
+use diesel::{ConnectionError, ConnectionResult, QueryResult};
 use diesel_async::AsyncPgConnection;
-use diesel_async::pooled_connection::deadpool::{Object, Pool as Deadpool};
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::pooled_connection::deadpool::{Object, Pool as Deadpool, PoolError};
+use diesel_async::pooled_connection::{self, AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use futures::FutureExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::target::Connector;
 use crate::domain::error::Error;
@@ -23,12 +24,18 @@ const WAIT: Duration = Duration::from_secs(3);
 /// the network is interrupted.
 const ANSWER: Duration = Duration::from_secs(12);
 
-/// A pool with a fixed maximum size. Connections are opened on demand.
+/// A share of a pool. It can always have its number of connections, however many the others use. An idle connection
+/// serves any share, so a process opens only as many as it uses at once.
 #[derive(Clone)]
-pub(super) struct Pool(Deadpool<AsyncPgConnection>);
+pub(super) struct Pool {
+    connections: Deadpool<AsyncPgConnection>,
+    /// A permit for each connection of the share.
+    permits: Arc<Semaphore>,
+}
 
 impl Pool {
-    pub(super) fn new(connector: Arc<Connector>, size: usize) -> Self {
+    /// The shares of a new pool, with these numbers of connections. They are opened on demand.
+    pub(super) fn shares<const N: usize>(connector: Arc<Connector>, sizes: [usize; N]) -> [Self; N] {
         let mut config = ManagerConfig::default();
         // The URL is not used: the connector knows the hosts.
         config.custom_setup = Box::new(move |_| {
@@ -37,45 +44,64 @@ impl Pool {
         });
         config.recycling_method = RecyclingMethod::Fast;
         let manager = AsyncDieselConnectionManager::new_with_config("", config);
-        let mut pool = Deadpool::builder(manager).max_size(size);
+        let mut pool = Deadpool::builder(manager).max_size(sizes.iter().sum());
         // Uses the most recently used connection first, so that few connections are in use under light load.
         pool = pool.queue_mode(deadpool::managed::QueueMode::Lifo);
         // Building fails only if timeouts are set without a runtime.
         #[expect(clippy::expect_used, reason = "no timeouts are set")]
-        Self(pool.build().expect("a pool without timeouts"))
+        let connections = pool.build().expect("a pool without timeouts");
+        sizes.map(|size| Self { connections: connections.clone(), permits: Arc::new(Semaphore::new(size)) })
+    }
+
+    /// Connects for the first time: waits as long as the hosts may take. The error says why there is no connection.
+    pub(super) async fn connect(&self) -> ConnectionResult<Connection> {
+        self.next().await.map_err(|error| match error {
+            PoolError::Backend(pooled_connection::PoolError::ConnectionError(error)) => error,
+            error => ConnectionError::BadConnection(error.to_string()),
+        })
     }
 
     /// Waits at most [`WAIT`] for a connection. The error is a fault, see [`is_fault`].
     pub(super) async fn get(&self) -> QueryResult<Connection> {
-        match tokio::time::timeout(WAIT, self.0.get()).await {
-            Ok(Ok(connection)) => Ok(Connection(connection)),
+        match tokio::time::timeout(WAIT, self.next()).await {
+            Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(unreachable_now(error)),
             Err(_) => Err(unreachable_now("no connection was free in time")),
         }
     }
 
-    /// Closes the idle connections.
+    /// Closes the idle connections of the whole pool.
     pub(super) fn close(&self) {
-        self.0.close();
+        self.connections.close();
+    }
+
+    async fn next(&self) -> Result<Connection, PoolError> {
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        Ok(Connection { connection: self.connections.get().await?, _permit: permit })
     }
 }
 
 static STATEMENTS: Repeated = Repeated::new("the database answers again");
 
 /// A connection of a pool.
-pub(super) struct Connection(Object<AsyncPgConnection>);
+pub(super) struct Connection {
+    connection: Object<AsyncPgConnection>,
+    /// Dropped last: the next holder of the permit finds the connection in the pool.
+    _permit: Option<OwnedSemaphorePermit>,
+}
 
 impl std::ops::Deref for Connection {
     type Target = AsyncPgConnection;
 
     fn deref(&self) -> &AsyncPgConnection {
-        &self.0
+        &self.connection
     }
 }
 
 impl std::ops::DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut AsyncPgConnection {
-        &mut self.0
+        &mut self.connection
     }
 }
 
@@ -85,7 +111,7 @@ impl Connection {
     pub(super) fn release<T>(self, answer: Answer<T>) -> QueryResult<T> {
         let answer = answer.unwrap_or_else(|_| {
             // The idle connections are probably interrupted as well, and each would cost the same wait.
-            if let Some(pool) = Object::pool(&self.0) {
+            if let Some(pool) = Object::pool(&self.connection) {
                 pool.retain(|_, _| false);
             }
             Err(late())
@@ -96,10 +122,15 @@ impl Connection {
                 STATEMENTS.failed(|times| {
                     tracing::warn!(times, error = %error, "the database refused a statement, or did not answer; its connection is closed");
                 });
-                drop(Object::take(self.0));
+                drop(Object::take(self.connection));
             }
         }
         answer
+    }
+
+    /// Takes the connection out of the pool, for a session with settings of its own.
+    pub(super) fn detach(self) -> AsyncPgConnection {
+        Object::take(self.connection)
     }
 }
 

@@ -5,6 +5,7 @@ mod backlog;
 mod breakers;
 mod clocks;
 mod collation;
+mod connections;
 mod harness;
 mod panics;
 mod parts;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -18,6 +19,9 @@ const LEASE: &str = "--lease=1h";
 
 /// Longer than the replica caches the size of the backlog.
 const BACKLOG_IS_KNOWN: Duration = Duration::from_millis(1_100);
+
+/// More reads than the replica has connections for.
+const READS: usize = 16;
 
 /// The statement that records outcomes.
 const OUTCOMES: &str = "%final_webhooks%";
@@ -56,6 +60,12 @@ async fn becomes(replica: &Server, accepted: &Value, status: &str) -> Value {
 
 async fn is_completed(replica: &Server, accepted: &Value) -> Value {
     becomes(replica, accepted, "completed").await
+}
+
+/// Has the replica open several connections. Then a statement has an open one also while another statement waits for its
+/// response.
+async fn has_several_connections(replica: &Server, accepted: &Value) {
+    join_all((0..READS).map(|_| detail(replica, accepted))).await;
 }
 
 /// Discards all responses of the server until the query `found` returns a row. Then forwards connections again.
@@ -108,7 +118,9 @@ async fn a_webhook_is_recognised_as_stored_if_the_response_was_lost() {
     let database = blocking(|| server().database());
     let (proxy, url) = Proxy::before(&database.url()).await;
     let replica = start(&url, Duration::ZERO).await;
-    is_completed(&replica, &accepted(&replica, "before").await).await;
+    let before = accepted(&replica, "before").await;
+    is_completed(&replica, &before).await;
+    has_several_connections(&replica, &before).await;
     // This webhook makes the replica read the size of the backlog. The replica does not read it again for the next
     // webhook, so its next statement is the one that stores that webhook.
     tokio::time::sleep(BACKLOG_IS_KNOWN).await;
