@@ -103,7 +103,15 @@ impl Programs {
 
     /// A program, to be run in a folder. It reads nothing, and what it writes is dropped.
     pub(super) fn command(&self, program: &str, folder: &Path) -> Command {
-        let mut command = Command::new(self.folder.join(program));
+        self.set_up(Command::new(self.folder.join(program)), folder)
+    }
+
+    /// Copies the folder of a server that does not run. The copy has the same owner.
+    pub(super) fn copy(&self, from: &Path, to: &Path) -> Result<(), String> {
+        run(self.set_up(Command::new("cp"), Path::new("/")).arg("-R").arg(from).arg(to))
+    }
+
+    fn set_up(&self, mut command: Command, folder: &Path) -> Command {
         command.current_dir(folder).env("HOME", folder).env("LC_ALL", "C");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if let Some(Account { user, group }) = self.account {
