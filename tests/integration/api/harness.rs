@@ -45,8 +45,11 @@ pub(crate) const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// How long something on another thread may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Between two looks at it.
+/// Between the first two looks at it.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// Between two later looks, which would otherwise take time from what they wait for.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// A hookbox at work. It stops when it is dropped.
 pub(crate) struct Hookbox {
@@ -219,11 +222,12 @@ impl Hookbox {
         what: &str,
         mut look: impl FnMut() -> F,
     ) -> T {
-        eventually(what, || {
+        let look = || {
             self.advance(SignedDuration::from_mins(1));
             look()
-        })
-        .await
+        };
+        // What is seen may need many steps of time.
+        seen(what, PAUSE, look).await
     }
 
     /// Asks it to stop, as a signal would. Running attempts go on.
@@ -277,16 +281,23 @@ impl Drop for Hookbox {
 }
 
 /// Looks until there is something to see.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl FnMut() -> F) -> T {
+    seen(what, LONGEST_PAUSE, look).await
+}
+
+async fn seen<T, F: Future<Output = Option<T>>>(
     what: &str,
+    longest_pause: Duration,
     mut look: impl FnMut() -> F,
 ) -> T {
     let seen = tokio::time::timeout(DEADLINE, async {
+        let mut pause = PAUSE;
         loop {
             if let Some(seen) = look().await {
                 return seen;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(longest_pause);
         }
     });
     seen.await.unwrap_or_else(|_| panic!("waited for {what} longer than {DEADLINE:?}"))
