@@ -16,4 +16,4 @@ mod sqlite;
 mod transfer;
 
 conformance!(sqlite_store, crate::store::sqlite::SqliteHarness);
-conformance!(postgres_store, crate::store::postgres::OnPostgres<true>);
+conformance!(postgres_store, crate::store::postgres::EmptiedPostgres);

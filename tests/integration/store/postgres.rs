@@ -23,4 +23,4 @@ mod unanswered;
 mod unheld;
 mod upkeep;
 
-pub(crate) use harness::{OnPostgres, PostgresHarness, close_connections, open};
+pub(crate) use harness::{EmptiedPostgres, PostgresHarness, close_connections, open};

@@ -31,7 +31,7 @@ use tempfile::TempDir;
 
 use crate::store::harness::Options;
 use crate::store::inbox::{Inbox, webhook};
-use crate::store::postgres::PostgresHarness;
+use crate::store::postgres::EmptiedPostgres;
 use crate::store::routes::{default_job, in_force, policy};
 use crate::store::sqlite::SqliteHarness;
 use crate::support::postgres::{Database, Session, server};
@@ -126,8 +126,8 @@ async fn complete(mut transfer: Transfer) -> RowCounts {
 
 /// Moves all webhooks of `inbox` and returns an inbox on the database. `inbox` continues on a copy of its file,
 /// because the moved file can no longer be opened.
-async fn moved(inbox: &mut Inbox<SqliteHarness>) -> (Inbox<PostgresHarness>, RowCounts) {
-    let mut target = Inbox::<PostgresHarness>::new().await;
+async fn moved(inbox: &mut Inbox<SqliteHarness>) -> (Inbox<EmptiedPostgres>, RowCounts) {
+    let mut target = Inbox::<EmptiedPostgres>::new().await;
     let counts = move_into(&mut target, inbox).await;
     // A worker does this when it starts. For `inbox`, it happened when the store was opened.
     target.take_over_expired(Vec::new()).await.expect("takes over");
@@ -135,7 +135,7 @@ async fn moved(inbox: &mut Inbox<SqliteHarness>) -> (Inbox<PostgresHarness>, Row
 }
 
 /// Moves all webhooks of `inbox` to the database of `target`. `inbox` continues on a copy of its file.
-async fn move_into(target: &mut Inbox<PostgresHarness>, inbox: &mut Inbox<SqliteHarness>) -> RowCounts {
+async fn move_into(target: &mut Inbox<EmptiedPostgres>, inbox: &mut Inbox<SqliteHarness>) -> RowCounts {
     target.close().await;
     let file = inbox.harness().path();
     inbox.crash_and_reopen().await;

@@ -27,7 +27,7 @@ pub(crate) const EMPTY: &str = "
     END $$";
 
 /// A database with nothing but the tables of hookbox, or with nothing at all, and a clock that stands still at 1970. For
-/// tests that change no table by themselves.
+/// tests that change tables through hookbox, or only rows that [`EMPTY`] removes.
 pub(crate) fn inbox_database() -> (Database, DatabaseClock) {
     let (database, clock) = server().database_emptied_by(EMPTY);
     clock.set(0);

@@ -11,7 +11,7 @@ use hookbox::internals::store::postgres::PostgresStore;
 use hookbox::internals::store::{Claim, Finish, JobQueue as _, Store, Wanted};
 use jiff::SignedDuration;
 
-use super::PostgresHarness;
+use super::EmptiedPostgres;
 use super::harness::open;
 use crate::store::harness::{Harness as _, Options};
 use crate::store::inbox::{Inbox, LEASE, keys, milliseconds, refused, seconds, sorted_keys};
@@ -26,20 +26,20 @@ const AN_HOUR: Duration = Duration::from_secs(3_600);
 const GONE_OVER_AGAIN: Duration = Duration::from_secs(15);
 
 /// Lets time pass. The clock of the process is ahead of that of the database.
-fn pass(inbox: &Inbox<PostgresHarness>, ahead: SignedDuration, by: Duration) {
+fn pass(inbox: &Inbox<EmptiedPostgres>, ahead: SignedDuration, by: Duration) {
     inbox.clock.advance(by.try_into().expect("in range"));
     inbox.harness().set_time(inbox.now() - ahead);
 }
 
 /// Lets a process read the clock of the database twice, a second apart: a step counts once it is confirmed.
-async fn notices(inbox: &Inbox<PostgresHarness>, store: &dyn Store) {
+async fn notices(inbox: &Inbox<EmptiedPostgres>, store: &dyn Store) {
     assert_eq!(store.take_over_expired(Vec::new()).await.expect("looks"), 0);
     inbox.advance(seconds(1));
     assert_eq!(store.take_over_expired(Vec::new()).await.expect("looks"), 0);
 }
 
 /// Opens the store of another process, named `process-2`.
-async fn another(inbox: &Inbox<PostgresHarness>, clock: Arc<ManualClock>) -> PostgresStore {
+async fn another(inbox: &Inbox<EmptiedPostgres>, clock: Arc<ManualClock>) -> PostgresStore {
     let options = Options { max_backlog: 1_000, policies: in_force([policy("default")]), seed: 2 };
     open(&inbox.harness().url(), &options, clock).await.expect("opens")
 }
@@ -47,7 +47,7 @@ async fn another(inbox: &Inbox<PostgresHarness>, clock: Arc<ManualClock>) -> Pos
 #[tokio::test]
 async fn a_webhook_accepted_by_a_process_whose_clock_was_ahead_is_due_at_once() {
     for ahead in [HOUR, DAY] {
-        let inbox = Inbox::<PostgresHarness>::new().await;
+        let inbox = Inbox::<EmptiedPostgres>::new().await;
         let start = inbox.now();
         inbox.clock.set_by(ahead);
         inbox.accept_new("k").await;
@@ -59,7 +59,7 @@ async fn a_webhook_accepted_by_a_process_whose_clock_was_ahead_is_due_at_once() 
 #[tokio::test]
 async fn a_retry_keeps_its_delay_whatever_the_clock_of_its_process_shows() {
     for ahead in [HOUR, -HOUR] {
-        let inbox = Inbox::<PostgresHarness>::new().await;
+        let inbox = Inbox::<EmptiedPostgres>::new().await;
         inbox.clock.set_by(ahead);
         inbox.accept_new("k").await;
         let job = inbox.claim_one().await;
@@ -77,7 +77,7 @@ async fn a_retry_keeps_its_delay_whatever_the_clock_of_its_process_shows() {
 #[tokio::test]
 async fn a_process_whose_clock_is_a_day_off_runs_jobs_of_others_at_once() {
     for ahead in [DAY, -DAY] {
-        let inbox = Inbox::<PostgresHarness>::new().await;
+        let inbox = Inbox::<EmptiedPostgres>::new().await;
         inbox.accept_new("k").await;
         let clock = Arc::new(ManualClock::new(inbox.now() + ahead));
         let other = another(&inbox, Arc::clone(&clock)).await;
@@ -102,7 +102,7 @@ async fn a_process_whose_clock_is_a_day_off_runs_jobs_of_others_at_once() {
 
 #[tokio::test]
 async fn the_oldest_due_job_is_as_old_by_any_clock() {
-    let inbox = Inbox::<PostgresHarness>::new().await;
+    let inbox = Inbox::<EmptiedPostgres>::new().await;
     inbox.accept_new("k").await;
     inbox.clock.set_by(HOUR);
     pass(&inbox, HOUR, seconds(5));
@@ -112,7 +112,7 @@ async fn the_oldest_due_job_is_as_old_by_any_clock() {
 
 #[tokio::test]
 async fn jobs_do_not_wait_for_a_clock_of_the_database_that_was_set_back() {
-    let inbox = Inbox::<PostgresHarness>::with_routes(["default", "orders"].map(policy)).await;
+    let inbox = Inbox::<EmptiedPostgres>::with_routes(["default", "orders"].map(policy)).await;
     inbox.accept_new("retried").await;
     let job = inbox.claim_one().await;
     inbox.fail(&job, seconds(10)).await;
@@ -136,7 +136,7 @@ async fn jobs_do_not_wait_for_a_clock_of_the_database_that_was_set_back() {
 
 #[tokio::test]
 async fn a_lane_does_not_wait_for_a_clock_of_the_database_that_was_set_back() {
-    let inbox = Inbox::<PostgresHarness>::with_routes([policy("orders")]).await;
+    let inbox = Inbox::<EmptiedPostgres>::with_routes([policy("orders")]).await;
     for key in ["first", "second"] {
         inbox.accept_for(key, [ordered("orders", "x")]).await;
     }
@@ -151,7 +151,7 @@ async fn a_lane_does_not_wait_for_a_clock_of_the_database_that_was_set_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_locked_when_the_clock_was_set_back_does_not_hold_up_the_others() {
-    let inbox = Inbox::<PostgresHarness>::new().await;
+    let inbox = Inbox::<EmptiedPostgres>::new().await;
     let locked = inbox.accept_new("locked").await.id;
     inbox.accept_new("free").await;
     inbox.go_back(AN_HOUR);
@@ -168,7 +168,7 @@ async fn a_job_that_is_locked_when_the_clock_was_set_back_does_not_hold_up_the_o
 
 #[tokio::test]
 async fn two_processes_that_notice_the_same_step_move_a_retry_once() {
-    let inbox = Inbox::<PostgresHarness>::new().await;
+    let inbox = Inbox::<EmptiedPostgres>::new().await;
     let other = another(&inbox, Arc::clone(&inbox.clock)).await;
     inbox.accept_new("k").await;
     let job = inbox.claim_one().await;
@@ -182,7 +182,7 @@ async fn two_processes_that_notice_the_same_step_move_a_retry_once() {
 
 #[tokio::test]
 async fn after_a_restart_no_job_waits_for_a_clock_of_the_database_that_was_set_back() {
-    let mut inbox = Inbox::<PostgresHarness>::new().await;
+    let mut inbox = Inbox::<EmptiedPostgres>::new().await;
     inbox.accept_new("k").await;
     inbox.go_back(AN_HOUR);
     inbox.close_and_reopen().await;
@@ -192,7 +192,7 @@ async fn after_a_restart_no_job_waits_for_a_clock_of_the_database_that_was_set_b
 
 #[tokio::test]
 async fn a_lease_of_a_process_that_is_gone_does_not_last_longer_because_the_clock_was_set_back() {
-    let inbox = Inbox::<PostgresHarness>::new().await;
+    let inbox = Inbox::<EmptiedPostgres>::new().await;
     inbox.accept_new("k").await;
     inbox.claim_one().await;
     inbox.go_back(AN_HOUR);
@@ -205,7 +205,7 @@ async fn a_lease_of_a_process_that_is_gone_does_not_last_longer_because_the_cloc
 
 #[tokio::test]
 async fn a_lease_is_not_taken_over_because_the_clock_of_the_database_went_forward() {
-    let inbox = Inbox::<PostgresHarness>::new().await;
+    let inbox = Inbox::<EmptiedPostgres>::new().await;
     inbox.accept_new("k").await;
     let job = inbox.claim_one().await;
     pass(&inbox, -HOUR, Duration::ZERO);
@@ -222,7 +222,7 @@ async fn a_lease_is_not_taken_over_because_the_clock_of_the_database_went_forwar
 
 #[tokio::test]
 async fn two_processes_that_notice_the_same_step_forward_move_a_pulled_lease_once() {
-    let inbox = Inbox::<PostgresHarness>::with_routes([pulled("pulled")]).await;
+    let inbox = Inbox::<EmptiedPostgres>::with_routes([pulled("pulled")]).await;
     let other = another(&inbox, Arc::clone(&inbox.clock)).await;
     inbox.accept_for("k", [job("pulled")]).await;
     let wanted = Wanted::Pulled([route("pulled")].into());
@@ -257,7 +257,7 @@ async fn two_processes_that_notice_the_same_step_forward_move_a_pulled_lease_onc
 
 #[tokio::test]
 async fn a_pulled_lease_that_is_extended_before_a_step_back_is_noticed_keeps_its_end() {
-    let inbox = Inbox::<PostgresHarness>::with_routes([pulled("pulled")]).await;
+    let inbox = Inbox::<EmptiedPostgres>::with_routes([pulled("pulled")]).await;
     inbox.accept_for("k", [job("pulled")]).await;
     let wanted = Wanted::Pulled([route("pulled")].into());
     let claim = Claim { worker: "puller".into(), wanted, ..inbox.claim_for(1) };

@@ -21,10 +21,13 @@ pub(crate) struct OnPostgres<const REUSED: bool> {
     metrics: Arc<Metrics>,
 }
 
-/// A new database, for tests that look at its tables or change them.
+/// A new database, for tests that change its tables, or look at what they have become.
 pub(crate) type PostgresHarness = OnPostgres<false>;
 
-impl PostgresHarness {
+/// A database with empty tables, for tests that change rows at most.
+pub(crate) type EmptiedPostgres = OnPostgres<true>;
+
+impl<const REUSED: bool> OnPostgres<REUSED> {
     /// The URL of the database.
     pub(crate) fn url(&self) -> String {
         self.database.url()

@@ -4,7 +4,7 @@ use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::policy::Policy;
 use hookbox::internals::store::{Claim, Finish, Wanted};
 
-use super::PostgresHarness;
+use super::EmptiedPostgres;
 use super::purging::done_or_waiting;
 use crate::store::inbox::{Inbox, milliseconds, seconds};
 use crate::store::routes::{concurrent, job, pulled, route};
@@ -19,7 +19,7 @@ const CLOSE_WAITING: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activ
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outcomes_that_were_recorded_before_a_fault_are_recognised_when_all_are_sent_again() {
-    let inbox = Inbox::<PostgresHarness>::new().await;
+    let inbox = Inbox::<EmptiedPostgres>::new().await;
     inbox.accept_new("first").await;
     let second = inbox.accept_new("second").await.id;
     let jobs = inbox.claimed(2).await;
@@ -44,7 +44,7 @@ async fn outcomes_that_were_recorded_before_a_fault_are_recognised_when_all_are_
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_that_were_leased_for_a_worker_elsewhere_before_a_fault_are_given_back() {
     let limited = Policy { concurrency: concurrent("limited", 1).concurrency, ..pulled("limited") };
-    let inbox = Inbox::<PostgresHarness>::with_routes([pulled("free"), limited]).await;
+    let inbox = Inbox::<EmptiedPostgres>::with_routes([pulled("free"), limited]).await;
     for name in ["free", "limited"] {
         inbox.accept_for(name, [job(name)]).await;
     }

@@ -8,7 +8,7 @@ use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::webhook::WebhookStatus;
 use hookbox::internals::store::{Moved, Submission};
 
-use super::PostgresHarness;
+use super::EmptiedPostgres;
 use crate::store::behaviours::quarantine::quarantined;
 use crate::store::inbox::{Inbox, milliseconds, refused, seconds, sorted_keys, webhook};
 use crate::store::routes::{concurrent, in_force, job, ordered, policy, route};
@@ -20,7 +20,7 @@ const OTHERS: [&str; 2] = [
     "UPDATE queues SET route = 'billing-' || id WHERE route = 'orders'",
 ];
 
-fn session(inbox: &Inbox<PostgresHarness>) -> Session {
+fn session(inbox: &Inbox<EmptiedPostgres>) -> Session {
     Session::open(&inbox.harness().url()).expect("connects")
 }
 
@@ -36,7 +36,7 @@ fn check(session: &Session, webhook: &WebhookStatus) {
 #[tokio::test]
 async fn webhooks_are_stored_with_jobs_in_the_queues_of_the_database() {
     for other in OTHERS {
-        let inbox = Inbox::<PostgresHarness>::with_routes([policy("orders")]).await;
+        let inbox = Inbox::<EmptiedPostgres>::with_routes([policy("orders")]).await;
         let session = session(&inbox);
         let lose = || session.ask(other).expect("asks");
         let quarantined = quarantined(&inbox, webhook("released")).await.id;
@@ -58,7 +58,7 @@ async fn webhooks_are_stored_with_jobs_in_the_queues_of_the_database() {
 // The runtime has one thread, so that all webhooks wait before the first one is stored.
 #[tokio::test]
 async fn near_the_limit_webhooks_that_fit_are_stored_in_the_queues_of_the_database_and_others_refused() {
-    let inbox = Inbox::<PostgresHarness>::with(3, in_force([policy("orders")])).await;
+    let inbox = Inbox::<EmptiedPostgres>::with(3, in_force([policy("orders")])).await;
     let session = session(&inbox);
     inbox.accept_for("before", [job("orders")]).await;
     session.ask(OTHERS[1]).expect("asks");
@@ -75,7 +75,7 @@ async fn near_the_limit_webhooks_that_fit_are_stored_in_the_queues_of_the_databa
 #[tokio::test]
 async fn jobs_move_to_the_queues_of_the_database() {
     for other in OTHERS {
-        let inbox = Inbox::<PostgresHarness>::with_routes([policy("orders")]).await;
+        let inbox = Inbox::<EmptiedPostgres>::with_routes([policy("orders")]).await;
         let session = session(&inbox);
         inbox.accept_for("before", [job("orders")]).await;
         let moved = inbox.accept_for("moved", [job("old")]).await;
@@ -89,7 +89,7 @@ async fn jobs_move_to_the_queues_of_the_database() {
 async fn a_job_is_not_run_by_the_route_that_its_queue_had_before() {
     for policies in [["orders", "billing"].map(policy), ["orders", "billing"].map(|name| concurrent(name, 9))]
     {
-        let inbox = Inbox::<PostgresHarness>::with_routes(policies).await;
+        let inbox = Inbox::<EmptiedPostgres>::with_routes(policies).await;
         inbox.accept_for("k", [job("orders")]).await;
         let other = "UPDATE queues SET route = 'billing' WHERE route = 'orders'";
         session(&inbox).ask(other).expect("asks");
@@ -100,7 +100,7 @@ async fn a_job_is_not_run_by_the_route_that_its_queue_had_before() {
 #[tokio::test]
 async fn jobs_whose_queue_is_missing_are_shown_and_held_until_they_are_moved_or_cancelled() {
     const LOSE: &str = "DELETE FROM queues WHERE route = 'orders'";
-    let mut inbox = Inbox::<PostgresHarness>::with_routes([policy("orders")]).await;
+    let mut inbox = Inbox::<EmptiedPostgres>::with_routes([policy("orders")]).await;
     let session = session(&inbox);
     let mut webhooks = Vec::new();
     for (key, job) in [("plain", job("orders")), ("ordered", ordered("orders", "1"))] {
@@ -145,7 +145,7 @@ async fn jobs_whose_queue_is_missing_are_shown_and_held_until_they_are_moved_or_
 
 #[tokio::test]
 async fn a_route_with_a_limit_goes_on_after_the_database_has_lost_its_pace() {
-    let inbox = Inbox::<PostgresHarness>::with_routes([concurrent("orders", 9)]).await;
+    let inbox = Inbox::<EmptiedPostgres>::with_routes([concurrent("orders", 9)]).await;
     let session = session(&inbox);
     session.ask("DELETE FROM paces").expect("asks");
     inbox.accept_for("k", [job("orders")]).await;

@@ -5,7 +5,7 @@ use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::retention::Retention;
 use hookbox::internals::store::Purged;
 
-use super::PostgresHarness;
+use super::EmptiedPostgres;
 use super::purging::done_or_waiting;
 use crate::store::behaviours::purging::RETENTION;
 use crate::store::behaviours::quarantine::{KEPT, quarantined};
@@ -27,7 +27,7 @@ fn take_key(session: &Session, id: WebhookId) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_waits_for_a_transaction_that_takes_its_key() {
     for (end, is_taken) in [("COMMIT", true), ("ROLLBACK", false)] {
-        let inbox = Inbox::<PostgresHarness>::new().await;
+        let inbox = Inbox::<EmptiedPostgres>::new().await;
         let id = quarantined(&inbox, webhook("k")).await.id;
         let session = Session::open(&inbox.harness().url()).expect("connects");
         take_key(&session, id);
@@ -48,7 +48,7 @@ async fn a_release_waits_for_a_transaction_that_takes_its_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_leaves_a_webhook_alone_that_is_being_released() {
-    let inbox = Inbox::<PostgresHarness>::new().await;
+    let inbox = Inbox::<EmptiedPostgres>::new().await;
     let id = quarantined(&inbox, webhook("k")).await.id;
     inbox.advance(KEPT);
     let session = Session::open(&inbox.harness().url()).expect("connects");

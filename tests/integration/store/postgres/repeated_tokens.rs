@@ -3,14 +3,14 @@
 
 use hookbox::internals::domain::job::Status;
 
-use super::PostgresHarness;
+use super::EmptiedPostgres;
 use crate::store::inbox::{Inbox, LEASE};
 use crate::store::routes::{ordered, policy};
 use crate::support::postgres::Session;
 
 #[tokio::test]
 async fn a_lease_of_another_process_with_the_same_token_is_not_held() {
-    let inbox = Inbox::<PostgresHarness>::with_routes(["default", "orders"].map(policy)).await;
+    let inbox = Inbox::<EmptiedPostgres>::with_routes(["default", "orders"].map(policy)).await;
     let session = Session::open(&inbox.harness().url()).expect("connects");
     let claimed_by =
         |worker: &str| session.ask(&format!("UPDATE jobs SET worker = '{worker}'")).expect("sets");

@@ -10,7 +10,7 @@ use super::{move_into, moved};
 use crate::store::behaviours::announcing::{is_woken, listen};
 use crate::store::behaviours::purging::{RETENTION, purge_all};
 use crate::store::inbox::{Inbox, refused, seconds, webhook};
-use crate::store::postgres::PostgresHarness;
+use crate::store::postgres::EmptiedPostgres;
 use crate::store::routes::{job, ordered, policy, route};
 use crate::store::sqlite::SqliteHarness;
 
@@ -63,7 +63,7 @@ async fn routes_and_sources_whose_webhooks_are_gone_are_still_shown() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn webhooks_move_to_a_database_whose_own_were_purged() {
-    let mut target = Inbox::<PostgresHarness>::with_routes(["orders", "other"].map(policy)).await;
+    let mut target = Inbox::<EmptiedPostgres>::with_routes(["orders", "other"].map(policy)).await;
     for (key, jobs) in [("a", vec![ordered("other", "x")]), ("b", vec![ordered("orders", "x"), job("other")])]
     {
         let own = target.accept_for(key, jobs).await;

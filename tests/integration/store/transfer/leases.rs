@@ -8,7 +8,7 @@ use super::equal::{assert_equal, assert_go_on_alike};
 use super::{begin, move_into, moved, ready};
 use crate::store::behaviours::ordering::{claim_next, complete_in_order};
 use crate::store::inbox::Inbox;
-use crate::store::postgres::PostgresHarness;
+use crate::store::postgres::EmptiedPostgres;
 use crate::store::routes::{attempts, job, never_twice, ordered, policy};
 use crate::store::sqlite::SqliteHarness;
 
@@ -68,7 +68,7 @@ async fn jobs_behind_an_interrupted_one_wait_until_it_is_taken_over() {
         inbox.accept_for(key, [ordered("orders", "x")]).await;
     }
     claim_next(&inbox, "1").await;
-    let mut target = Inbox::<PostgresHarness>::new().await;
+    let mut target = Inbox::<EmptiedPostgres>::new().await;
     move_into(&mut target, &mut inbox).await;
 
     target.claim_nothing().await;
@@ -83,7 +83,7 @@ async fn a_transfer_that_is_abandoned_leaves_leases_to_the_policies_of_the_file(
     inbox.claim_one().await;
     inbox.close().await;
     let file = inbox.harness().path();
-    let target = Inbox::<PostgresHarness>::new().await;
+    let target = Inbox::<EmptiedPostgres>::new().await;
     target.close().await;
     let mut transfer = ready(begin(&file, &target.harness().url(), Limits::default(), &inbox.clock).await);
     transfer.step().await.expect("moves");

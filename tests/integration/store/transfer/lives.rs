@@ -12,7 +12,7 @@ use super::equal::{assert_equal, assert_go_on_alike};
 use super::{begin, complete, ready};
 use crate::store::inbox::Inbox;
 use crate::store::model::{Operation, Settings, lived, operations};
-use crate::store::postgres::PostgresHarness;
+use crate::store::postgres::EmptiedPostgres;
 use crate::store::sqlite::SqliteHarness;
 
 /// The number of random sequences of operations, and the maximum length of each.
@@ -44,7 +44,7 @@ fn after_any_operations_and_stops_both_stores_give_the_same_results() {
 /// process moves; one more process moves the rest.
 async fn moved(life: &[Operation], stops: &[usize], limits: Limits) -> Result<(), TestCaseError> {
     let mut source = lived::<SqliteHarness>(life).await?;
-    let mut target = Inbox::<PostgresHarness>::new().await;
+    let mut target = Inbox::<EmptiedPostgres>::new().await;
     target.close().await;
 
     // PostgreSQL takes over leases of removed routes later than SQLite, so all routes exist until the leases are

@@ -8,12 +8,12 @@ use super::moved;
 use crate::store::behaviours::ordering::{claim_next, complete_in_order, with_one_lane};
 use crate::store::behaviours::purging::{RETENTION, purge_all};
 use crate::store::inbox::{Inbox, keys, milliseconds, seconds, sorted_keys};
-use crate::store::postgres::PostgresHarness;
+use crate::store::postgres::EmptiedPostgres;
 use crate::store::routes::{job, ordered, policy, skipping};
 use crate::store::sqlite::SqliteHarness;
 
 /// Moves a dead letter and two jobs that it blocks.
-async fn moved_with_a_dead_letter() -> (Inbox<PostgresHarness>, [WebhookId; 3]) {
+async fn moved_with_a_dead_letter() -> (Inbox<EmptiedPostgres>, [WebhookId; 3]) {
     let (mut inbox, ids) = with_one_lane::<SqliteHarness>(&["dead", "behind", "last"]).await;
     let claimed = claim_next(&inbox, "dead").await;
     inbox.end(&claimed, Status::DeadLettered).await;

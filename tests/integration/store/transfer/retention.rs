@@ -8,7 +8,7 @@ use super::equal::{assert_equal, assert_go_on_alike};
 use super::moved;
 use crate::store::behaviours::purging::{RETENTION, purge_all};
 use crate::store::inbox::{Inbox, milliseconds, refused, seconds, webhook_with};
-use crate::store::postgres::PostgresHarness;
+use crate::store::postgres::EmptiedPostgres;
 use crate::store::routes::{job, policy, route};
 use crate::store::sqlite::SqliteHarness;
 use crate::support::postgres::Session;
@@ -18,7 +18,7 @@ const NOTHING: Purged = Purged { payloads: 0, webhooks: 0, more: false };
 /// Purges both stores after each of these delays and compares what was removed.
 async fn purge_alike(
     inbox: &Inbox<SqliteHarness>,
-    target: &Inbox<PostgresHarness>,
+    target: &Inbox<EmptiedPostgres>,
     steps: &[u64],
 ) -> Vec<Purged> {
     let mut all = Vec::new();
@@ -36,7 +36,7 @@ async fn purge_alike(
 }
 
 /// The sorted values of a column of the finished jobs in the database.
-fn column_of_finished_jobs(target: &Inbox<PostgresHarness>, column: &str) -> Vec<String> {
+fn column_of_finished_jobs(target: &Inbox<EmptiedPostgres>, column: &str) -> Vec<String> {
     let session = Session::open(&target.harness().url()).expect("connects");
     session.ask(&format!("SELECT {column} FROM finished_jobs ORDER BY 1")).expect(column)
 }

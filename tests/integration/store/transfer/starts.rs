@@ -6,7 +6,7 @@ use hookbox::internals::store::PauseTarget;
 use super::equal::{assert_equal, assert_go_on_alike};
 use super::{move_into, moved};
 use crate::store::inbox::{Inbox, keys, milliseconds, new_pause, seconds, sorted_keys, source};
-use crate::store::postgres::PostgresHarness;
+use crate::store::postgres::EmptiedPostgres;
 use crate::store::routes::{concurrent, job, paced, policy, route};
 use crate::store::sqlite::SqliteHarness;
 
@@ -60,7 +60,7 @@ async fn several_pauses_are_moved_and_both_stores_behave_the_same() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pauses_that_the_database_had_before_the_move_are_kept() {
-    let mut target = Inbox::<PostgresHarness>::new().await;
+    let mut target = Inbox::<EmptiedPostgres>::new().await;
     let everything = target.pause(PauseTarget::Everything).await.expect("pauses");
     let mut inbox = with_two_routes().await;
     inbox.advance(seconds(1));
@@ -98,7 +98,7 @@ async fn the_concurrency_counts_jobs_that_were_moved_while_leased() {
     let mut inbox = Inbox::<SqliteHarness>::with_routes([concurrent("limited", 2)]).await;
     inbox.accept_many("k", 4, &[job("limited")]).await;
     assert_eq!(inbox.claimed(1).await.len(), 1);
-    let mut target = Inbox::<PostgresHarness>::new().await;
+    let mut target = Inbox::<EmptiedPostgres>::new().await;
     move_into(&mut target, &mut inbox).await;
 
     assert_eq!(target.claimed(10).await.len(), 1, "one place is taken until its lease is taken over");
