@@ -22,7 +22,7 @@ pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_secs(22);
 pub(crate) const GOES_ON_WITHIN: Duration = Duration::from_secs(10);
 
 /// The pause between two requests of one kind.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A kind of request: its name in messages, the method, the path, and the expected status.
 type Question = (&'static str, Method, &'static str, StatusCode);

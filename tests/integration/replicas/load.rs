@@ -16,8 +16,9 @@ use crate::support::ledger::Ledger;
 /// The number of senders.
 pub(crate) const SENDERS: usize = 12;
 
-/// The pause of a sender between two webhooks and before a retry.
-const PAUSE: Duration = Duration::from_millis(40);
+/// The pause of a sender between two webhooks and before a retry. All senders together send about a hundred webhooks a
+/// second: enough to meet any moment of a failure, and each webhook is asked for and sent again at the end.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The time within which all unacknowledged webhooks must be acknowledged at the end.
 const STOP_TIME: Duration = Duration::from_secs(30);
