@@ -1,10 +1,9 @@
-//! A TCP proxy that can simulate network failures: it can stop forwarding without closing connections, close
-//! connections, or discard the responses of the server.
+//! A TCP proxy that can simulate network failures: it can stop forwarding, with or without closing connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::{copy, copy_bidirectional};
+use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio_postgres::config::Host;
@@ -26,9 +25,6 @@ struct Way {
     silences: usize,
     /// The number of cuts. A connection that was open at a cut is closed.
     cuts: usize,
-    /// The number of times that responses began to be lost. A connection that was open then loses all responses until
-    /// it is cut.
-    losses: usize,
 }
 
 impl Proxy {
@@ -43,7 +39,7 @@ impl Proxy {
     async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("has an address");
-        let (way, _) = watch::channel(Way { is_silent: false, silences: 0, cuts: 0, losses: 0 });
+        let (way, _) = watch::channel(Way { is_silent: false, silences: 0, cuts: 0 });
         let (ways, reached) = (way.clone(), Arc::new(Notify::new()));
         let told = Arc::clone(&reached);
         tokio::spawn(async move {
@@ -86,11 +82,6 @@ impl Proxy {
         self.way.send_modify(|way| *way = Way { is_silent: true, silences: way.silences + 1, ..*way });
     }
 
-    /// Discards all responses on open connections from now on. The server still receives all requests.
-    pub(crate) fn lose_answers(&self) {
-        self.way.send_modify(|way| way.losses += 1);
-    }
-
     /// Like [`silence`](Self::silence), but closes open connections.
     pub(crate) fn cut_off(&self) {
         self.way.send_modify(|way| *way = Way { is_silent: true, cuts: way.cuts + 1, ..*way });
@@ -107,18 +98,8 @@ async fn forward(mut client: TcpStream, server: SocketAddr, began: Way, mut ways
     if !began.is_silent {
         let Ok(mut server) = TcpStream::connect(server).await else { return };
         tokio::select! {
-            // Checked first, so that no response passes after responses began to be lost.
-            biased;
-            _ = ways.wait_for(|way| (way.silences, way.cuts, way.losses) != (began.silences, began.cuts, began.losses)) => {}
+            _ = ways.wait_for(|way| (way.silences, way.cuts) != (began.silences, began.cuts)) => {}
             _ = copy_bidirectional(&mut client, &mut server) => return,
-        }
-        if ways.borrow().losses > began.losses {
-            // The responses of the server are not read.
-            tokio::select! {
-                _ = copy(&mut client, &mut server) => {}
-                _ = ways.wait_for(|way| way.cuts > began.cuts) => {}
-            }
-            return;
         }
         if ways.borrow().cuts > began.cuts {
             return;

@@ -2,26 +2,16 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::replicas::blocking;
-use crate::replicas::proxy::Proxy;
 use crate::support::client::{client, eventually, get, post};
-use crate::support::postgres::{
-    Cluster, Database, Session, close_waiting, hold_commits, release_commits, server,
-};
+use crate::support::postgres::{Cluster, Session, close_waiting, hold_commits, release_commits};
 use crate::support::server::{Place, Server};
 
 /// Longer than any wait of these tests, so that no lease expires.
 const LEASE: &str = "--lease=1h";
-
-/// Longer than the replica caches the size of the backlog.
-const BACKLOG_IS_KNOWN: Duration = Duration::from_millis(1_100);
-
-/// More reads than the replica has connections for.
-const READS: usize = 16;
 
 /// The statement that records outcomes.
 const OUTCOMES: &str = "%final_webhooks%";
@@ -62,24 +52,6 @@ async fn is_completed(replica: &Server, accepted: &Value) -> Value {
     becomes(replica, accepted, "completed").await
 }
 
-/// Has the replica open several connections. Then a statement has an open one also while another statement waits for its
-/// response.
-async fn has_several_connections(replica: &Server, accepted: &Value) {
-    join_all((0..READS).map(|_| detail(replica, accepted))).await;
-}
-
-/// Discards all responses of the server until the query `found` returns a row. Then forwards connections again.
-async fn lose_answers_until(proxy: &Proxy, database: &Database, found: &str) {
-    proxy.lose_answers();
-    let session = blocking(|| Session::open(&database.url())).expect("connects");
-    eventually(found, async || {
-        (!blocking(|| session.ask(found)).expect("is asked").is_empty()).then_some(())
-    })
-    .await;
-    proxy.cut_off();
-    proxy.speak();
-}
-
 /// Waits until a statement like `query` is committed, and loses the response. Then commits are answered again.
 async fn lose_response(session: &Session, query: &str) {
     eventually(&format!("{query} is committed"), async || blocking(|| close_waiting(session, query))).await;
@@ -115,20 +87,14 @@ async fn a_job_is_given_back_at_once_if_the_response_to_its_claim_was_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_webhook_is_recognised_as_stored_if_the_response_was_lost() {
-    let database = blocking(|| server().database());
-    let (proxy, url) = Proxy::before(&database.url()).await;
+    let cluster = blocking(Cluster::start);
+    let url = cluster.url("postgres");
     let replica = start(&url, Duration::ZERO).await;
-    let before = accepted(&replica, "before").await;
-    is_completed(&replica, &before).await;
-    has_several_connections(&replica, &before).await;
-    // This webhook makes the replica read the size of the backlog. The replica does not read it again for the next
-    // webhook, so its next statement is the one that stores that webhook.
-    tokio::time::sleep(BACKLOG_IS_KNOWN).await;
-    is_completed(&replica, &accepted(&replica, "right before").await).await;
-
-    let stored = "SELECT 1 FROM webhooks WHERE idempotency_key = 'one'";
+    is_completed(&replica, &accepted(&replica, "before").await).await;
+    let session = blocking(|| Session::open(&url)).expect("connects");
+    blocking(|| hold_commits(&session, &url));
     let (sender, webhooks) = (client(), replica.url("/v1/webhooks"));
-    let losing = lose_answers_until(&proxy, &database, stored);
+    let losing = lose_response(&session, "%INSERT INTO webhooks%");
     let ((), answer) = tokio::join!(losing, post(&sender, &webhooks, "one"));
     let refused = answer.expect("answers");
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "the webhook may or may not be stored");
