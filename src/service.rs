@@ -202,15 +202,15 @@ impl Service {
         // The store takes the webhook, so what is logged is copied before, if it is logged at all.
         let logged = (LevelFilter::current() >= LevelFilter::DEBUG)
             .then(|| (webhook.traceparent.clone(), webhook.idempotency_key.clone()));
-        let (outcome, rate) = match self.receiving.limiter.check(&source, None, 1) {
+        let (mut outcome, rate) = match self.receiving.limiter.check(&source, None, 1) {
             Err(refused) => {
                 let OverLimit { error, state } = *refused;
                 (Err(error), Some(state))
             }
             Ok(rate) => (self.accept(webhook, routes, headers).await, rate),
         };
-        if let Err(error) = &outcome {
-            self.keep_conflict(error, via);
+        if let Err(error) = &mut outcome {
+            self.keep_refused(error, via).await;
         }
         let word = self.count(&source, &outcome, took);
         if let Some((traceparent, key)) = logged {
@@ -222,6 +222,7 @@ impl Service {
     /// Counts a submission. Returns the outcome as in the metrics.
     fn count(&self, source: &Source, outcome: &Result<Accepted>, took: Stopwatch) -> &'static str {
         let word = match outcome {
+            Ok(accepted) if accepted.other.is_some() => "duplicate_other_content",
             Ok(accepted) if accepted.duplicate => "duplicate",
             Ok(_) => {
                 unserved::served();

@@ -88,7 +88,8 @@ pub trait Inbox: fmt::Debug + Send + Sync {
     ///
     /// A webhook whose key an earlier webhook of the batch has is a duplicate of that one. If the content under its
     /// key is another one, in the store or in the batch, `on_conflict` decides: `Reject` refuses the whole batch, and
-    /// with `KeepFirst` the webhook is a duplicate of the one that has the key.
+    /// with `KeepFirst` the webhook is a duplicate of the one that has the key, with [`Accepted::other`]. The contents
+    /// that are compared are that of the webhook and the one that is stored under its key in the end.
     ///
     /// Errors: as of `accept`; [`BatchError::item`] names the webhook of a `KeyReused`. The limit of unfinished jobs
     /// is checked once: a batch of which the first webhook is within the limit is stored whole.

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::conflict::RefusedWebhook;
+use super::conflict::OtherWebhook;
 use super::id::WebhookId;
 use super::verdict::Cause;
 
@@ -120,7 +120,7 @@ pub struct Error {
 #[derive(Clone, Debug)]
 struct InTheWay {
     webhook: WebhookId,
-    refused: Option<Arc<RefusedWebhook>>,
+    refused: Option<OtherWebhook>,
 }
 
 impl Error {
@@ -213,10 +213,10 @@ impl Error {
         self
     }
 
-    /// As [`because_of`](Self::because_of), with what is kept of the webhook that is refused.
+    /// As [`because_of`](Self::because_of), with the webhook that is refused.
     #[must_use]
-    pub fn because_of_other(mut self, webhook: WebhookId, refused: RefusedWebhook) -> Self {
-        self.in_the_way = Some(Box::new(InTheWay { webhook, refused: Some(Arc::new(refused)) }));
+    pub fn because_of_other(mut self, webhook: WebhookId, refused: OtherWebhook) -> Self {
+        self.in_the_way = Some(Box::new(InTheWay { webhook, refused: Some(refused) }));
         self
     }
 
@@ -259,9 +259,11 @@ impl Error {
         self.in_the_way.as_ref().map(|other| other.webhook)
     }
 
-    /// Of `KeyReused`, what is kept of the webhook that is refused; none if nothing is.
-    pub fn refused(&self) -> Option<&Arc<RefusedWebhook>> {
-        self.in_the_way.as_ref()?.refused.as_ref()
+    /// Takes the webhook that is refused out of a `KeyReused`, so that the error no longer holds its body. Returns it after
+    /// the one that has the key; none if the error does not have it.
+    pub fn take_refused(&mut self) -> Option<(WebhookId, OtherWebhook)> {
+        let in_the_way = self.in_the_way.as_mut()?;
+        Some((in_the_way.webhook, in_the_way.refused.take()?))
     }
 
     /// Why the request is not verified; none if that is not the reason.

@@ -1,15 +1,16 @@
 //! A payload: a body kept byte for byte, and a digest of it.
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::canonical::canonical_form;
 use super::content_type::ContentType;
 use super::error::Result;
 
-/// A body of any bytes, with its content type.
+/// A body of any bytes, with its content type. Clones share the bytes.
 #[derive(Clone, Debug)]
 pub struct Payload {
-    bytes: Box<[u8]>,
+    bytes: Bytes,
     content_type: ContentType,
     digest: PayloadDigest,
 }
@@ -40,17 +41,17 @@ impl Payload {
     ///
     /// [`MAX_DEPTH`]: super::canonical::MAX_DEPTH
     pub fn new(json: impl Into<Box<str>>) -> Result<Self> {
-        let json = json.into();
+        let json: Box<str> = json.into();
         let digest = PayloadDigest::of_json(&json)?;
-        Ok(Self { bytes: json.into(), content_type: ContentType::JSON, digest })
+        Ok(Self { bytes: json.into_boxed_bytes().into(), content_type: ContentType::JSON, digest })
     }
 
     /// Takes any bytes and keeps them as they are. They need not be what the content type says.
     pub fn of_bytes(bytes: impl Into<Box<[u8]>>, content_type: ContentType) -> Self {
-        let bytes = bytes.into();
+        let bytes: Box<[u8]> = bytes.into();
         // No canonical form of JSON begins with a zero byte, so bytes never have the digest of a JSON value.
         let digest = first_half(&Sha256::new_with_prefix([0_u8]).chain_update(&bytes).finalize());
-        Self { bytes, content_type, digest }
+        Self { bytes: bytes.into(), content_type, digest }
     }
 
     /// The body as it came.
@@ -67,6 +68,11 @@ impl Payload {
     pub fn digest(&self) -> PayloadDigest {
         self.digest
     }
+}
+
+/// The SHA-256 of a body in hexadecimal digits, as `sha256sum` prints it.
+pub fn sha256(body: &[u8]) -> String {
+    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn first_half(hash: &[u8]) -> PayloadDigest {
@@ -158,6 +164,12 @@ mod tests {
             }
         }
         assert_ne!(digest(b"n", ContentType::JSON), Payload::new("null").expect("valid").digest());
+    }
+
+    #[test]
+    fn the_sha_256_of_a_body_is_that_of_its_bytes() {
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256(b"abc"), expected, "the example of FIPS 180-2");
     }
 
     #[test]

@@ -283,7 +283,8 @@ fn answers(source: &SourceRules) -> Markup {
             "Key is taken",
             html! {
                 @if rules.on_conflict == OnConflict::KeepFirst {
-                    "A webhook with a known key counts as a duplicate, also with another body"
+                    "A webhook with a known key counts as a duplicate, also with another body; the first webhook then shows \
+                     the difference"
                 } @else {
                     "422 if the body is another one than that of the first webhook"
                 }

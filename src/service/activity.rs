@@ -157,6 +157,13 @@ impl Activity {
         lock(&of).lines.count(Subject::Quarantined(cause.as_str()), now)
     }
 
+    /// Counts a duplicate from a source whose content is not that of the webhook with its key. Returns how many there were
+    /// since the last line of the log about them, if another line is due. `now` is monotonic.
+    pub(super) fn conflicted(&self, source: &Source, now: Duration) -> Option<u64> {
+        let of = self.of(source)?;
+        lock(&of).lines.count(Subject::OtherContent, now)
+    }
+
     /// Keeps a token that came by a handshake of a source. Returns how many came since the last line of the log about them,
     /// if another line is due. `now` is monotonic.
     pub(super) fn keep_token(&self, source: &Source, token: HandshakeToken, now: Duration) -> Option<u64> {

@@ -116,7 +116,7 @@ impl Service {
 fn told(received: &Received) -> String {
     match received {
         Received::Handshake(answer) => format!("answered as a handshake, with {}", answer.status),
-        Received::Webhook(Accepted { webhook, duplicate: true }) => {
+        Received::Webhook(Accepted { webhook, duplicate: true, .. }) => {
             format!("a duplicate of the webhook {}", webhook.id)
         }
         Received::Webhook(Accepted { webhook, .. }) if webhook.is_quarantined => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Accepted;
-use crate::domain::conflict::{OnConflict, RefusedWebhook};
+use crate::domain::conflict::{OnConflict, OtherWebhook};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::webhook::{EventType, NewWebhook, WebhookStatus};
 
@@ -16,57 +16,53 @@ const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The `Retry-After` of a webhook that was refused because the queue of the writer is full.
 const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The result of accepting a webhook whose key is taken: the status of the stored webhook if both have the
-/// same event type and payload digest, else `KeyReused`.
-pub(super) fn duplicate(new: &NewWebhook, first: WebhookStatus, payload_digest: &[u8]) -> Result<Accepted> {
-    let digest = new.payload.digest();
-    if let Some(difference) =
-        difference([&new.event_type, &first.event_type], [digest.as_bytes(), payload_digest])
-    {
-        let refused = Error::new(
-            Reason::KeyReused,
-            format!(
-                "webhook {} already has this idempotency key with a different {difference}, and was not changed; send a new webhook under a new key",
-                first.id,
-            ),
-        );
-        return Err(refused.because_of_other(first.id, RefusedWebhook::of(new)));
-    }
-    Ok(Accepted { webhook: first, duplicate: true })
-}
-
-/// The result of accepting a webhook whose key is taken: as [`duplicate`], but `on_conflict` decides what another
-/// content means.
+/// The result of accepting a webhook whose key is taken: a duplicate of the stored webhook if both have the same event
+/// type and payload digest. If not, `on_conflict` decides: it is a duplicate all the same, or `KeyReused`.
 pub(super) fn duplicate_or_conflict(
     new: &NewWebhook,
     first: WebhookStatus,
     payload_digest: &[u8],
     on_conflict: OnConflict,
 ) -> Result<Accepted> {
-    match on_conflict {
-        OnConflict::Reject => duplicate(new, first, payload_digest),
-        OnConflict::KeepFirst => Ok(Accepted { webhook: first, duplicate: true }),
-    }
+    let digest = new.payload.digest();
+    let difference = difference([&new.event_type, &first.event_type], [digest.as_bytes(), payload_digest]);
+    let other = match (on_conflict, difference) {
+        (_, None) => None,
+        (OnConflict::KeepFirst, Some(_)) => Some(Box::new(OtherWebhook::of(new))),
+        (OnConflict::Reject, Some(difference)) => {
+            let refused = Error::new(
+                Reason::KeyReused,
+                format!(
+                    "webhook {} already has this idempotency key with a different {difference}, and was not changed; send a new webhook under a new key",
+                    first.id,
+                ),
+            );
+            return Err(refused.because_of_other(first.id, OtherWebhook::of(new)));
+        }
+    };
+    Ok(Accepted { webhook: first, duplicate: true, other })
 }
 
-/// Checks a webhook whose key `earlier` has, the webhook of the same batch with the index `at`. Errors: `KeyReused`
-/// if it has another content, and `on_conflict` does not allow that.
+/// Compares a webhook with `earlier`, the webhook of the same batch with the index `at`, which has its key and is new.
+/// Returns the webhook if it has another content and is a duplicate all the same. Errors: `KeyReused` if it has another
+/// content, and `on_conflict` does not allow that.
 pub(super) fn check_in_batch(
     new: &NewWebhook,
     (at, earlier): (usize, &NewWebhook),
     on_conflict: OnConflict,
-) -> Result<()> {
+) -> Result<Option<Box<OtherWebhook>>> {
     let digests = [new.payload.digest(), earlier.payload.digest()];
     let difference =
         difference([&new.event_type, &earlier.event_type], [digests[0].as_bytes(), digests[1].as_bytes()]);
     match (on_conflict, difference) {
+        (_, None) => Ok(None),
+        (OnConflict::KeepFirst, Some(_)) => Ok(Some(Box::new(OtherWebhook::of(new)))),
         (OnConflict::Reject, Some(difference)) => Err(Error::new(
             Reason::KeyReused,
             format!(
                 "item {at} of the same batch has this idempotency key with a different {difference}; nothing of the batch was stored, send each webhook under a key of its own"
             ),
         )),
-        _ => Ok(()),
     }
 }
 
@@ -87,7 +83,7 @@ pub(super) fn duplicate_of_released(
         );
         return Err(refused.because_of(first.id));
     }
-    Ok(Accepted { webhook: first, duplicate: true })
+    Ok(Accepted { webhook: first, duplicate: true, other: None })
 }
 
 /// Checks that a webhook can be released or discarded. Errors: `WrongStatus` if it is not quarantined.

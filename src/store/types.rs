@@ -11,6 +11,7 @@ use super::pulled::Wanted;
 use crate::domain::action::ActionReason;
 use crate::domain::attempt::{Lease, Outcome};
 use crate::domain::breaker::{Health, Trip};
+use crate::domain::conflict::OtherWebhook;
 use crate::domain::content_type::ContentType;
 use crate::domain::delivery::Delivery;
 use crate::domain::error::Error;
@@ -51,6 +52,15 @@ pub struct Accepted {
     pub webhook: WebhookStatus,
     /// Whether the webhook had been accepted before.
     pub duplicate: bool,
+    /// Of a duplicate, what came now if it has another payload or event type than the stored webhook; else none.
+    pub other: Option<Box<OtherWebhook>>,
+}
+
+impl Accepted {
+    /// A webhook that was not there before, and is stored now.
+    pub fn new(webhook: WebhookStatus) -> Self {
+        Self { webhook, duplicate: false, other: None }
+    }
 }
 
 /// A request to lease jobs.

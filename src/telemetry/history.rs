@@ -98,7 +98,7 @@ impl History {
                 self.sources.accepted(source);
             }
             // It is neither new nor refused.
-            "duplicate" => self.count(),
+            "duplicate" | "duplicate_other_content" => self.count(),
             reason => self.refused(source, reason),
         }
     }
@@ -218,6 +218,7 @@ mod tests {
         let history = History::default();
         history.submitted("shop", "accepted", SHORT);
         history.submitted("shop", "duplicate", SHORT);
+        history.submitted("shop", "duplicate_other_content", SHORT);
         history.submitted("default", "RATE_LIMITED", SHORT);
         history.refused("shop", "MALFORMED_WEBHOOK");
         history.waited(SHORT);
@@ -237,7 +238,7 @@ mod tests {
             let counts = [&point.accepting, &point.waiting, &point.handling].map(Spread::count);
             (counts, point.over.as_secs())
         });
-        assert_eq!(counts.collect::<Vec<_>>(), [([3, 1, 1], 15), ([0, 0, 0], 30)]);
+        assert_eq!(counts.collect::<Vec<_>>(), [([4, 1, 1], 15), ([0, 0, 0], 30)]);
 
         let routes = history.routes();
         let totals =

@@ -121,7 +121,8 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts a submitted webhook. `outcome` is `accepted`, `duplicate`, or the reason of the refusal.
+    /// Counts a submitted webhook. `outcome` is `accepted`, `duplicate`, `duplicate_other_content`, or the reason of the
+    /// refusal.
     pub fn submitted(&self, source: &str, outcome: &'static str, took: Stopwatch) {
         self.submissions.count(source, outcome, took);
         self.history.submitted(source, outcome, took.elapsed());

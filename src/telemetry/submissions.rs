@@ -13,8 +13,9 @@ use super::stopwatch::Stopwatch;
 use crate::domain::error::Reason;
 use crate::domain::webhook::Source;
 
-/// The outcomes of webhooks that were not refused.
-const ACCEPTED: [&str; 2] = ["accepted", "duplicate"];
+/// The outcomes of webhooks that were not refused. A duplicate with another content is counted apart, because a source with
+/// `keep_first` does not process it: too many of them show that its key does not tell its events apart.
+const ACCEPTED: [&str; 3] = ["accepted", "duplicate", "duplicate_other_content"];
 
 /// The reasons for which webhooks are refused.
 const REFUSED: [Reason; 6] = [

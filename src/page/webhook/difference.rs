@@ -1,4 +1,4 @@
-//! The difference between the body of a webhook and another one that was refused under the same key.
+//! The difference between the body of a webhook and another one that came under the same key, and was not stored.
 
 mod changes;
 mod lines;
@@ -7,18 +7,19 @@ use maud::{Markup, html};
 
 use super::body::looks_like_json;
 use super::hex;
-use crate::domain::conflict::MAX_REFUSED_BYTES;
+use crate::domain::conflict::OnConflict;
 use crate::domain::content_type::ContentType;
+use crate::domain::payload::sha256;
 use crate::page::context::Context;
 use crate::page::parts::{self, number, text};
 use crate::service::apart;
-use crate::service::conflicts::{Conflict, Via};
+use crate::service::conflicts::{Conflict, MAX_KEPT_BYTES, Via};
 use crate::service::view::WebhookView;
 
 /// How many bytes of each body are shown if they are no texts.
 const SHOWN_BYTES: usize = 256;
 
-/// A body, as far as it is compared: its first [`MAX_REFUSED_BYTES`].
+/// A body, as far as it is compared: its first [`MAX_KEPT_BYTES`].
 #[derive(Clone, Copy)]
 struct Side<'a> {
     beginning: &'a [u8],
@@ -29,7 +30,7 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     fn new(body: &'a [u8], body_bytes: usize, content_type: &ContentType) -> Self {
-        let beginning = body.get(..MAX_REFUSED_BYTES).unwrap_or(body);
+        let beginning = body.get(..MAX_KEPT_BYTES).unwrap_or(body);
         let is_cut = beginning.len() < body_bytes;
         Self { beginning, is_cut, is_json: looks_like_json(body, content_type) }
     }
@@ -45,46 +46,68 @@ impl<'a> Side<'a> {
     }
 }
 
-/// What was refused under the key of a webhook; nothing if this process knows of nothing.
+/// What came under the key of a webhook and was not stored; nothing if this process knows of nothing.
 pub(super) async fn section(context: &Context, webhook: &WebhookView) -> Markup {
     let (Some(conflict), Some(body)) = (context.service.conflict_with(webhook), webhook.payload.as_deref())
     else {
         return parts::nothing();
     };
     let stored = Side::new(body, body.len(), &webhook.content_type);
-    let Conflict { refused, .. } = &conflict;
-    let refused = Side::new(&refused.body, refused.body_bytes, &refused.content_type);
+    let Conflict { other, .. } = &conflict;
+    let other = Side::new(&other.body, other.body_bytes, &other.content_type);
     // The work grows with the product of the lengths.
-    let work_bytes = stored.beginning.len().saturating_mul(refused.beginning.len());
-    let difference = apart(work_bytes, || difference(stored, refused)).await;
+    let work_bytes = stored.beginning.len().saturating_mul(other.beginning.len()).max(body.len());
+    let (difference, stored_sha256) = apart(work_bytes, || (difference(stored, other), sha256(body))).await;
     html! {
         section.card id="difference" {
-            h2 { "Another body was refused" }
-            p {
-                "A webhook with the key of this one came with another body or event type. It was answered "
-                code { "IDEMPOTENCY_KEY_REUSED" } ", and this webhook was not changed."
-            }
-            (facts(context, webhook, &conflict))
+            (told(conflict.on_conflict))
+            (facts(context, webhook, &conflict, &stored_sha256))
             (difference)
-            @if stored.is_cut || refused.is_cut {
+            @if stored.is_cut || other.is_cut {
                 p.muted.small {
-                    "Only the first " (parts::bytes(MAX_REFUSED_BYTES as u64)) " of each body are compared."
+                    "Only the first " (parts::bytes(MAX_KEPT_BYTES as u64)) " of each body are compared."
                 }
             }
             p.muted.small {
-                "The refused body is in the memory of this process, and only the last ones are kept. Other replicas do not "
+                "The other body is in the memory of this process, and only the last ones are kept. Other replicas do not "
                 "know it, and a restart forgets it."
             }
         }
     }
 }
 
-fn facts(context: &Context, webhook: &WebhookView, conflict: &Conflict) -> Markup {
-    let Conflict { at, count, via, actor, refused } = conflict;
+/// What happened, and what it means.
+fn told(on_conflict: OnConflict) -> Markup {
+    match on_conflict {
+        OnConflict::Reject => html! {
+            h2 { "Another body was refused" }
+            p {
+                "A webhook with the key of this one came with another body or event type. It was answered "
+                code { "IDEMPOTENCY_KEY_REUSED" } ", and this webhook was not changed."
+            }
+        },
+        OnConflict::KeepFirst => html! {
+            h2 { "Another body counted as a duplicate" }
+            p {
+                "A webhook with the key of this one came with another body or event type. It was answered like a duplicate, "
+                "because the source has " code { "on_conflict = \"keep_first\"" } ": this webhook was not changed, and the "
+                "other body was neither stored nor processed."
+            }
+            p {
+                "Nothing is lost if the sender only changes details when it sends an event again, such as a counter of "
+                "attempts. If the two bodies are different events, correct " code { "key" } " of the source, so that they get "
+                "different keys."
+            }
+        },
+    }
+}
+
+fn facts(context: &Context, webhook: &WebhookView, conflict: &Conflict, stored_sha256: &str) -> Markup {
+    let Conflict { at, count, via, actor, other, .. } = conflict;
     let stored_bytes = webhook.payload.as_deref().unwrap_or_default().len();
     let if_other = |is_other: bool, value: &str| if is_other { text(value) } else { parts::nothing() };
-    let is_other_event = refused.event_type != webhook.status.event_type;
-    let is_other_type = refused.content_type != webhook.content_type;
+    let is_other_event = other.event_type != webhook.status.event_type;
+    let is_other_type = other.content_type != webhook.content_type;
     parts::facts([
         (if *count == 1 { "Came" } else { "Last came" }, parts::moment(*at, context.now)),
         ("How often", html! { (parts::count(*count, "time", "times")) }),
@@ -92,13 +115,19 @@ fn facts(context: &Context, webhook: &WebhookView, conflict: &Conflict) -> Marku
         (
             "Length",
             html! {
-                (parts::bytes(refused.body_bytes as u64)) "; that of this webhook has "
+                (parts::bytes(other.body_bytes as u64)) "; that of this webhook has "
                 (parts::bytes(stored_bytes as u64))
             },
         ),
-        ("Event type", if_other(is_other_event, refused.event_type.as_str())),
-        ("Content type", if_other(is_other_type, refused.content_type.as_str())),
-        ("Trace", html! { span.id { (parts::trace(context, refused.traceparent.trace_id())) } }),
+        (
+            "SHA-256",
+            html! {
+                span.id { (other.sha256) } "; that of this webhook has " span.id { (stored_sha256) }
+            },
+        ),
+        ("Event type", if_other(is_other_event, other.event_type.as_str())),
+        ("Content type", if_other(is_other_type, other.content_type.as_str())),
+        ("Trace", html! { span.id { (parts::trace(context, other.traceparent.trace_id())) } }),
     ])
 }
 
@@ -114,15 +143,15 @@ fn way(via: Via) -> &'static str {
 }
 
 /// What differs: the lines of JSON or of texts, or else bytes.
-fn difference(stored: Side<'_>, refused: Side<'_>) -> Markup {
-    if stored.beginning == refused.beginning {
-        let is_cut = stored.is_cut || refused.is_cut;
+fn difference(stored: Side<'_>, other: Side<'_>) -> Markup {
+    if stored.beginning == other.beginning {
+        let is_cut = stored.is_cut || other.is_cut;
         return html! {
             p { @if is_cut { "The compared parts of the bodies are the same." } @else { "The bodies are the same." } }
         };
     }
-    let is_same_json = match (stored.json(), refused.json()) {
-        (Some(stored), Some(refused)) => match changes::changes(&texts(&stored), &texts(&refused)) {
+    let is_same_json = match (stored.json(), other.json()) {
+        (Some(stored), Some(other)) => match changes::changes(&texts(&stored), &texts(&other)) {
             Some(changes) => return changes,
             None => true,
         },
@@ -132,7 +161,7 @@ fn difference(stored: Side<'_>, refused: Side<'_>) -> Markup {
         @if is_same_json {
             p { "As JSON, the compared parts are equal; only their notation differs:" }
         }
-        (of_texts(stored, refused).unwrap_or_else(|| of_bytes(stored.beginning, refused.beginning)))
+        (of_texts(stored, other).unwrap_or_else(|| of_bytes(stored.beginning, other.beginning)))
     }
 }
 
@@ -141,18 +170,18 @@ fn texts(lines: &[String]) -> Vec<&str> {
 }
 
 /// What differs between two texts; none if one of them is no text.
-fn of_texts(stored: Side<'_>, refused: Side<'_>) -> Option<Markup> {
-    changes::changes(&stored.text()?, &refused.text()?)
+fn of_texts(stored: Side<'_>, other: Side<'_>) -> Option<Markup> {
+    changes::changes(&stored.text()?, &other.text()?)
 }
 
-fn of_bytes(stored: &[u8], refused: &[u8]) -> Markup {
-    let same = stored.iter().zip(refused).take_while(|(one, other)| one == other).count();
+fn of_bytes(stored: &[u8], other: &[u8]) -> Markup {
+    let same = stored.iter().zip(other).take_while(|(one, other)| one == other).count();
     let beginning = |bytes: &[u8]| hex::code(bytes.get(..SHOWN_BYTES).unwrap_or(bytes));
     html! {
         p { "These bodies are not text. The first " (number(same as u64)) " bytes are the same. They begin as follows." }
         h3 { "This webhook" }
         (beginning(stored))
-        h3 { "The refused one" }
-        (beginning(refused))
+        h3 { "The other one" }
+        (beginning(other))
     }
 }

@@ -15,6 +15,8 @@ pub(in crate::service) enum Subject {
     Quarantined(&'static str),
     /// Requests that are refused because the quarantine has no room for them.
     QuarantineFull,
+    /// Duplicates with another content than that of the webhook that has their key.
+    OtherContent,
     /// Tokens that come by handshakes.
     HandshakeToken,
 }
@@ -62,6 +64,8 @@ mod tests {
             (7, Subject::Refused(mismatch), Some(1)),
             (8, Subject::Quarantined(missing), Some(1)),
             (9, Subject::QuarantineFull, Some(1)),
+            (10, Subject::OtherContent, Some(1)),
+            (11, Subject::OtherContent, None),
             (64, Subject::Refused(missing), None),
             (65, Subject::Refused(missing), Some(3)),
             (66, Subject::Refused(missing), None),

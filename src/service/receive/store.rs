@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing::Instrument as _;
 use tracing::level_filters::LevelFilter;
 
+use super::super::conflicts::Via;
 use super::super::rate_limit::OverLimit;
 use super::super::sources::SourceInForce;
 use super::super::{Service, apart, jobs_of, log};
@@ -53,13 +54,11 @@ impl Service {
             }
         };
         let submissions = apart(bytes, || submissions(source, head, webhooks)).await;
-        let storing = self.clone().store_all(source.name.clone(), submissions, rules.on_conflict, took);
+        let storing =
+            self.clone().store_all(source.name.clone(), submissions, rules.on_conflict, head.via, took);
         let stored = self.in_time(rules, head.arrived, held, storing).await;
         let outcome = stored.map(Received::of).map_err(|error| match error.reason() {
-            Reason::KeyReused => {
-                self.keep_conflict(&error, head.via);
-                self.reject(source, head, bytes, error)
-            }
+            Reason::KeyReused => self.reject(source, head, bytes, error),
             _ => error,
         });
         Receipt { outcome, rate }
@@ -92,19 +91,36 @@ impl Service {
         }
     }
 
-    /// Stores webhooks with their jobs: all of them or none. Counts and logs the outcome.
+    /// Stores webhooks with their jobs: all of them or none. Counts and logs the outcome, and keeps what has another content
+    /// than the webhook with its key.
     async fn store_all(
         self,
         source: Source,
+        submissions: Vec<Submission>,
+        on_conflict: OnConflict,
+        via: Via,
+        took: Stopwatch,
+    ) -> Result<Vec<Accepted>> {
+        let mut stored = self.store_together(&source, submissions, on_conflict, took).await;
+        match &mut stored {
+            Ok(accepted) => self.keep_duplicates(&source, accepted, via).await,
+            Err(error) => self.keep_refused(error, via).await,
+        }
+        stored
+    }
+
+    async fn store_together(
+        &self,
+        source: &Source,
         mut submissions: Vec<Submission>,
         on_conflict: OnConflict,
         took: Stopwatch,
     ) -> Result<Vec<Accepted>> {
         if submissions.len() > 1 {
-            return self.store_batch(&source, submissions, on_conflict, took).await;
+            return self.store_batch(source, submissions, on_conflict, took).await;
         }
         let Some(only) = submissions.pop() else { return Ok(Vec::new()) };
-        Ok(vec![self.store_one(&source, only, on_conflict, took).await?])
+        Ok(vec![self.store_one(source, only, on_conflict, took).await?])
     }
 
     async fn store_one(
@@ -190,8 +206,7 @@ impl Service {
         for _ in 0..count {
             self.metrics.quarantined(source.as_str(), action);
         }
-        let accepted = |webhook| Accepted { webhook, duplicate: false };
-        Ok(stored.map(|webhooks| webhooks.into_iter().map(accepted).collect()))
+        Ok(stored.map(|webhooks| webhooks.into_iter().map(Accepted::new).collect()))
     }
 }
 

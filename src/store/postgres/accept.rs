@@ -181,7 +181,7 @@ async fn insert_new(
     shared.schedule.note_ordered(ordered.map(|job| job.queue));
     for row in rows.into_iter().filter(|row| stored.contains(&rows::uuid(row.id))) {
         let webhook = as_stored(row.id, &batch[row.place], &row.jobs, now);
-        outcomes.insert(row.place, Ok(Accepted { webhook, duplicate: false }));
+        outcomes.insert(row.place, Ok(Accepted::new(webhook)));
     }
     Ok(())
 }

@@ -167,9 +167,9 @@ fn results(
         let Incoming { webhook, on_conflict, .. } = incoming;
         match (new.get(&first), kept.get(&first)) {
             (Some(row), _) => {
-                check_in_batch(webhook, (first, &batch[first].webhook), *on_conflict)?;
+                let other = check_in_batch(webhook, (first, &batch[first].webhook), *on_conflict)?;
                 let webhook = as_stored(row.id, &batch[first], &row.jobs, now);
-                Ok(Accepted { webhook, duplicate: at != first })
+                Ok(Accepted { webhook, duplicate: at != first, other })
             }
             (None, Some((first, digest))) => {
                 duplicate_or_conflict(webhook, first.clone(), digest, *on_conflict)

@@ -191,7 +191,7 @@ async fn take_key(
     effects.changed = jobs.iter().map(|job| released_job(id, job, now)).collect();
     effects.apply(connection, shared.slot()).await?;
     let webhook = status(shared, connection, id).await?;
-    Ok(Released { accepted: Accepted { webhook, duplicate: false }, effects })
+    Ok(Released { accepted: Accepted::new(webhook), effects })
 }
 
 /// Removes a locked webhook that is quarantined.

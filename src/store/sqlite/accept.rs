@@ -87,7 +87,7 @@ fn store(
         queries::status_by_key(connection, key_name)?.ok_or_else(|| backlog_full(context.max_backlog))?
     } else {
         if let Some(webhook) = insert(transaction, submission, key_name, now)? {
-            return Ok(Accepted { webhook, duplicate: false });
+            return Ok(Accepted::new(webhook));
         }
         queries::status_by_key(transaction.connection, key_name)?.ok_or(QueryError::NotFound)?
     };

@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 use super::accept;
 use super::command::Command;
 use super::keys::key_name;
-use super::queries;
+use super::queries::{self, FoundByKey};
 use super::transaction::{Refusal, Transaction};
-use crate::domain::conflict::OnConflict;
-use crate::domain::error::{Error, Reason};
-use crate::domain::webhook::{NewWebhook, WebhookStatus};
+use crate::domain::conflict::{OnConflict, OtherWebhook};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::webhook::NewWebhook;
 use crate::store::acceptance::{backlog_full, check_in_batch, duplicate_or_conflict};
 use crate::store::{Accepted, BatchError, Submission};
 
@@ -48,10 +48,10 @@ struct Item {
 enum Found {
     /// Nothing has its key.
     New,
-    /// This webhook of the store has its key.
-    Stored(Box<WebhookStatus>),
-    /// The webhook of the batch with this smaller index has its key.
-    Earlier(usize),
+    /// A webhook of the store, whose payload has this digest, has its key.
+    Stored { duplicate: Box<Accepted>, payload_digest: Vec<u8> },
+    /// The webhook of the batch with the smaller index `first` has its key, and is new. `other` is as in [`Accepted`].
+    Earlier { first: usize, other: Option<Box<OtherWebhook>> },
 }
 
 /// Why a batch was not stored.
@@ -104,10 +104,12 @@ impl AcceptBatch {
                 Found::New => {
                     let stored = accept::insert(transaction, &item.submission, &item.key_name, now)?;
                     // The check found that the key is free.
-                    Accepted { webhook: stored.ok_or(QueryError::NotFound)?, duplicate: false }
+                    Accepted::new(stored.ok_or(QueryError::NotFound)?)
                 }
-                Found::Stored(first) => Accepted { webhook: *first, duplicate: true },
-                Found::Earlier(at) => Accepted { webhook: all[at].webhook.clone(), duplicate: true },
+                Found::Stored { duplicate, .. } => *duplicate,
+                Found::Earlier { first, other } => {
+                    Accepted { webhook: all[first].webhook.clone(), duplicate: true, other }
+                }
             };
             all.push(accepted);
         }
@@ -118,10 +120,12 @@ impl AcceptBatch {
     fn check(&self, transaction: &mut Transaction<'_>) -> std::result::Result<Vec<Found>, BatchRefusal> {
         let mut found = Vec::with_capacity(self.items.len());
         for (at, item) in self.items.iter().enumerate() {
-            found.push(self.find(transaction.connection, item).map_err(|refusal| match refusal {
-                Refusal::Domain(error) => BatchRefusal::Batch(BatchError { item: Some(at), error }),
-                Refusal::Query(error) => BatchRefusal::Query(error),
-            })?);
+            let of_item =
+                self.find(transaction.connection, item, &found).map_err(|refusal| match refusal {
+                    Refusal::Domain(error) => BatchRefusal::Batch(BatchError { item: Some(at), error }),
+                    Refusal::Query(error) => BatchRefusal::Query(error),
+                })?;
+            found.push(of_item);
         }
         let context = &transaction.context;
         let is_full = context.memory.counts.unfinished() >= context.max_backlog;
@@ -131,22 +135,34 @@ impl AcceptBatch {
         Ok(found)
     }
 
-    /// Finds what has the key of a webhook. Errors: `KeyReused` if that is another content, and the batch does not
-    /// allow it.
+    /// Finds what has the key of a webhook. `found` is of the webhooks before it. Errors: `KeyReused` if that is another
+    /// content, and the batch does not allow it.
     fn find(
         &self,
         connection: &mut SqliteConnection,
         Item { submission, key_name, earlier }: &Item,
+        found: &[Found],
     ) -> std::result::Result<Found, Refusal> {
         let new = &submission.webhook;
-        if let Some(at) = *earlier {
-            check_in_batch(new, (at, &self.items[at].submission.webhook), self.on_conflict)?;
-            return Ok(Found::Earlier(at));
+        let Some(first) = *earlier else {
+            return match queries::status_by_key(connection, key_name)? {
+                Some(stored) => Ok(self.stored(new, stored)?),
+                None => Ok(Found::New),
+            };
+        };
+        // The earlier webhook may itself be a duplicate: what is stored under the key is then not its content.
+        if let Found::Stored { duplicate, payload_digest } = &found[first] {
+            let (status, payload_digest) = (duplicate.webhook.clone(), payload_digest.clone());
+            return Ok(self.stored(new, FoundByKey { status, payload_digest })?);
         }
-        let Some(first) = queries::status_by_key(connection, key_name)? else { return Ok(Found::New) };
-        let Accepted { webhook, .. } =
-            duplicate_or_conflict(new, first.status, &first.payload_digest, self.on_conflict)?;
-        Ok(Found::Stored(Box::new(webhook)))
+        let other = check_in_batch(new, (first, &self.items[first].submission.webhook), self.on_conflict)?;
+        Ok(Found::Earlier { first, other })
+    }
+
+    /// The finding of a webhook whose key this webhook of the store has. Errors: as of [`find`](Self::find).
+    fn stored(&self, new: &NewWebhook, FoundByKey { status, payload_digest }: FoundByKey) -> Result<Found> {
+        let duplicate = duplicate_or_conflict(new, status, &payload_digest, self.on_conflict)?;
+        Ok(Found::Stored { duplicate: Box::new(duplicate), payload_digest })
     }
 }
 

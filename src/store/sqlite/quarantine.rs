@@ -114,7 +114,7 @@ pub(super) fn release(
     remove_mark(transaction, sequence, &webhook.source)?;
     webhook.jobs = accept::insert_jobs(transaction, jobs, &webhook.source, Place::ByAcceptance, id, now)?;
     webhook.is_quarantined = false;
-    Ok(Accepted { webhook, duplicate: false })
+    Ok(Accepted::new(webhook))
 }
 
 /// Removes a quarantined webhook.

@@ -18,6 +18,7 @@ pub(crate) mod finishing;
 pub(crate) mod giving_back;
 pub(crate) mod gone;
 pub(crate) mod jobs;
+pub(crate) mod keeping_first;
 pub(crate) mod large;
 pub(crate) mod leasing;
 pub(crate) mod limits;

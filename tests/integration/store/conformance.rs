@@ -69,6 +69,13 @@ macro_rules! conformance {
                     concurrent_batches_with_a_conflict_are_stored_whole_or_not_at_all
                     a_batch_wakes_the_dispatcher
                 ]
+                keeping_first: [
+                    a_duplicate_comes_with_what_has_another_content
+                    items_of_a_batch_are_compared_with_what_is_stored_under_their_key
+                    with_a_full_backlog_another_content_is_a_duplicate_too
+                    of_two_contents_at_once_one_is_stored_and_the_other_returned
+                    what_is_refused_for_its_content_comes_with_the_error
+                ]
                 claiming: [
                     a_claim_takes_the_jobs_due_longest_up_to_its_threads
                     jobs_due_longest_come_first_whatever_their_source

@@ -30,13 +30,13 @@ const LINE_CHARS: usize = 300;
 /// How many characters of a long line are shown before its first difference.
 const LEAD_CHARS: usize = 60;
 
-/// The changes that make the `refused` lines of those that are `stored`; none if all are the same.
-pub(super) fn changes(stored: &[&str], refused: &[&str]) -> Option<Markup> {
-    changes_within(DIFF_TIME, stored, refused)
+/// The changes that make the `other` lines of those that are `stored`; none if all are the same.
+pub(super) fn changes(stored: &[&str], other: &[&str]) -> Option<Markup> {
+    changes_within(DIFF_TIME, stored, other)
 }
 
-fn changes_within(time: Duration, stored: &[&str], refused: &[&str]) -> Option<Markup> {
-    let diff = TextDiff::configure().timeout(time).diff_slices(stored, refused);
+fn changes_within(time: Duration, stored: &[&str], other: &[&str]) -> Option<Markup> {
+    let diff = TextDiff::configure().timeout(time).diff_slices(stored, other);
     let groups = diff.grouped_ops(CONTEXT_LINES);
     if groups.is_empty() {
         return None;
@@ -45,7 +45,7 @@ fn changes_within(time: Duration, stored: &[&str], refused: &[&str]) -> Option<M
     for group in groups {
         shown.place(group.first().map_or(0, |first| first.old_range().start));
         for change in group {
-            let (removed, added) = (lines(stored, change.old_range()), lines(refused, change.new_range()));
+            let (removed, added) = (lines(stored, change.old_range()), lines(other, change.new_range()));
             if change.tag() == DiffTag::Equal {
                 shown.same(removed);
             } else {
@@ -128,7 +128,7 @@ impl Shown {
 
     fn render(self) -> Markup {
         html! {
-            p.muted.small { "Lines with - are those of this webhook, lines with + those of the refused one." }
+            p.muted.small { "Lines with - are those of this webhook, lines with + those of the other one." }
             pre.code.diff tabindex="0" role="region" aria-label="The difference between the bodies" {
                 code { @for line in self.lines { (line) } }
             }
@@ -170,8 +170,8 @@ mod tests {
     use crate::telemetry::metrics::Stopwatch;
 
     /// The changes of lines, however long it takes to find them.
-    fn markup(stored: &[String], refused: &[String]) -> Option<String> {
-        let texts = [stored, refused].map(|lines| lines.iter().map(String::as_str).collect::<Vec<_>>());
+    fn markup(stored: &[String], other: &[String]) -> Option<String> {
+        let texts = [stored, other].map(|lines| lines.iter().map(String::as_str).collect::<Vec<_>>());
         changes_within(Duration::from_secs(60), &texts[0], &texts[1]).map(Markup::into_string)
     }
 
@@ -183,10 +183,10 @@ mod tests {
     #[test]
     fn changed_lines_are_shown_with_their_marks_and_the_lines_around_them() {
         let stored = lines_of("", 20);
-        let mut refused = stored.clone();
-        refused[10] = "<ten>\u{202e}".to_owned();
-        refused.push("more".to_owned());
-        let markup = markup(&stored, &refused).expect("they differ");
+        let mut other = stored.clone();
+        other[10] = "<ten>\u{202e}".to_owned();
+        other.push("more".to_owned());
+        let markup = markup(&stored, &other).expect("they differ");
         let changed = "<span class=\"gap\">… line 8</span><span class=\"same\">  7</span>\
             <span class=\"same\">  8</span><span class=\"same\">  9</span>\
             <del><span class=\"mark\">- </span>10</del>\
@@ -211,8 +211,8 @@ mod tests {
     fn of_many_changes_the_first_are_shown_and_the_others_counted() {
         let stored = lines_of("", 600);
         let odd = |(at, line): (usize, &String)| if at % 2 == 1 { format!("<{line}") } else { line.clone() };
-        let refused = stored.iter().enumerate().map(odd).collect::<Vec<_>>();
-        let markup = markup(&stored, &refused).expect("they differ");
+        let other = stored.iter().enumerate().map(odd).collect::<Vec<_>>();
+        let markup = markup(&stored, &other).expect("they differ");
         let lines = ["<del>", "<ins>"].map(|begin| markup.matches(begin).count());
         assert_eq!(lines, [100, 100]);
         assert!(markup.contains("400 more changed lines are not shown."), "{markup}");
@@ -220,8 +220,8 @@ mod tests {
 
     #[test]
     fn of_one_large_change_the_beginning_of_both_sides_is_shown() {
-        let (stored, refused) = (lines_of("a", 1_000), lines_of("b", 700));
-        let markup = markup(&stored, &refused).expect("they differ");
+        let (stored, other) = (lines_of("a", 1_000), lines_of("b", 700));
+        let markup = markup(&stored, &other).expect("they differ");
         let lines = ["<del>", "<ins>"].map(|begin| markup.matches(begin).count());
         assert_eq!(lines, [SIDE_LINES, SIDE_LINES]);
         assert!(markup.contains("1,500 more changed lines are not shown."), "{markup}");

@@ -2,6 +2,7 @@
 
 mod acts;
 mod difference;
+mod duplicates;
 mod edit;
 mod quarantine;
 mod sensitive;

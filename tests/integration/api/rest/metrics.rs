@@ -32,7 +32,7 @@ async fn counters_are_0_before_anything_has_happened(#[values(Sqlite, Postgres)]
         "SHUTTING_DOWN",
         "INTERNAL",
     ];
-    let submissions = ["accepted", "duplicate"]
+    let submissions = ["accepted", "duplicate", "duplicate_other_content"]
         .into_iter()
         .chain(refusals)
         .map(|outcome| format!(r#"hookbox_submissions_total{{source="default",outcome="{outcome}"}}"#));
