@@ -112,11 +112,17 @@ impl<'a> Table<'a> {
 
     /// A mistake for each member that was never read with `get`.
     pub(super) fn unknown(&self) -> Vec<Mistake> {
+        self.unknown_with(|_| None)
+    }
+
+    /// As [`unknown`](Self::unknown). `advice` says what to do about a member, as the end of a sentence; none if all that
+    /// helps is a known name that is similar.
+    pub(super) fn unknown_with(&self, advice: impl Fn(&str) -> Option<String>) -> Vec<Mistake> {
         let unknown = self.table.keys().filter(|key| !self.known.contains(&key.get_ref().as_ref()));
         let mistakes = unknown.map(|key| {
             let name = key.get_ref();
-            let known = suggestion(name, self.known.iter().copied());
-            let text = format!("{}.{name} is not known{known}", self.name);
+            let advice = advice(name).unwrap_or_else(|| suggestion(name, self.known.iter().copied()));
+            let text = format!("{}.{name} is not known{advice}", self.name);
             Mistake { origin: self.file.origin(&key.span()), text }
         });
         mistakes.collect()

@@ -120,7 +120,11 @@ impl SourceReader<'_, '_> {
         let mut keys = ReadKeys { unread, ..ReadKeys::default() };
         self.keys(&mut table, &mut read, &mut keys);
         self.check_token_is_used(&mut table, &settings, &keys.unread);
-        self.mistakes.extend(table.unknown());
+        let needs = settings.needs();
+        self.mistakes.extend(table.unknown_with(|name| {
+            let is_of_verify = needs.iter().any(|need| need.strip_prefix("verify.") == Some(name));
+            is_of_verify.then(|| format!("; write it into `verify`, such as verify = {{ {name} = ... }}"))
+        }));
         let preset = preset.map(|(name, _)| name.to_owned());
         let has_public_url = self.public_url.is_some();
         let ReadKeys { keys, values, unread } = keys;

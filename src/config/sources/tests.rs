@@ -1,5 +1,7 @@
 //! Tests of sources, through a settings file.
 
+mod members;
+
 use std::sync::Arc;
 
 use tempfile::TempDir;

@@ -126,8 +126,8 @@ impl SchemeSettings {
         }
         for lacking in self.jwt_lacks() {
             wrong.push(match lacking {
-                "verify.issuer" => "`issuer` is missing; the server of `keys_url` may have keys of others too, so write the `iss` of the tokens of your sender, such as issuer = \"https://login.example.com/\"",
-                _ => "`audience` is missing; the server of `keys_url` may sign for others too, so write the `aud` of the tokens for you, such as audience = \"https://hooks.example.com/\"",
+                "verify.issuer" => "`issuer` is missing in `verify`; the server of `keys_url` may have keys of others too, so add the `iss` of the tokens of your sender, such as verify = { issuer = \"https://login.example.com/\" }",
+                _ => "`audience` is missing in `verify`; the server of `keys_url` may sign for others too, so add the `aud` of the tokens for you, such as verify = { audience = \"https://hooks.example.com/\" }",
             });
         }
         wrong

@@ -123,20 +123,22 @@ impl Member {
     fn missing(self) -> &'static str {
         match self {
             Self::Topics => {
-                "`topics` is missing; write the topics to take messages of, such as topics = [\"arn:aws:sns:eu-central-1:123456789012:orders\"]; [\"*\"] takes those of every topic of every account"
+                "`topics` is missing in `verify`; add the topics to take messages of, such as verify = { topics = [\"arn:aws:sns:eu-central-1:123456789012:orders\"] }; [\"*\"] takes those of every topic of every account"
             }
             Self::WebhookId => {
-                "`webhook_id` is missing; write the id that the sender shows for the webhook, such as webhook_id = \"8PT597110X687430LKGECATA\""
+                "`webhook_id` is missing in `verify`; add the id that the sender shows for the webhook, such as verify = { webhook_id = \"8PT597110X687430LKGECATA\" }"
             }
             Self::Audience => {
-                "`audience` is missing; write that of the push subscription, which is its URL if you set none"
+                "`audience` is missing in `verify`; add that of the push subscription, which is its URL if you set none, such as verify = { audience = \"https://hooks.example.com/v1/sources/NAME/webhooks\" }"
             }
             Self::Email => {
-                "`email` is missing; write the address of the service account of the push subscription, such as email = \"push@my-project.iam.gserviceaccount.com\""
+                "`email` is missing in `verify`; add the address of the service account of the push subscription, such as verify = { email = \"push@my-project.iam.gserviceaccount.com\" }"
             }
-            Self::ClientId => "`client_id` is missing; write the client_id that the sender shows",
-            Self::Environment => "`environment` is missing",
-            Self::Basic => "`basic` is missing",
+            Self::ClientId => {
+                "`client_id` is missing in `verify`; add the client_id that the sender shows, such as verify = { client_id = \"5f3a8b1c2d4e6f0012345678\" }"
+            }
+            Self::Environment => "`environment` is missing in `verify`",
+            Self::Basic => "`basic` is missing in `verify`",
         }
     }
 
