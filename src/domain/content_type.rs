@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::headers::is_token;
 use super::json;
 
 /// The longest content type that is kept, in bytes.
@@ -34,6 +35,17 @@ impl ContentType {
             Ok(text) if is_valid => Self(Cow::Owned(text.to_owned())),
             _ => Self::BYTES,
         }
+    }
+
+    /// The content type that settings name: a type and a subtype, with parameters or without (RFC 9110, section 8.3.1).
+    /// None if the text is anything else.
+    pub fn of_settings(text: &str) -> Option<Self> {
+        let content_type = Self::of_header(Some(text.as_bytes()));
+        let mut parts = text.split(';').map(str::trim_ascii);
+        let (kind, subtype) = parts.next()?.split_once('/')?;
+        let is_valid = is_token(kind) && is_token(subtype) && parts.all(is_parameter);
+        // A text that no header can have is another content type now.
+        (is_valid && content_type.as_str() == text).then_some(content_type)
     }
 
     /// The text of the header.
@@ -73,6 +85,13 @@ impl ContentType {
     }
 }
 
+/// Whether a text is a parameter of a media type: a name and a value, which is a token or is in double quotes.
+fn is_parameter(text: &str) -> bool {
+    let Some((name, value)) = text.split_once('=') else { return false };
+    let quoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    is_token(name) && quoted.map_or_else(|| is_token(value), |text| !text.contains(['"', '\\']))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +117,37 @@ mod tests {
             assert_eq!(of(refused), ContentType::BYTES, "{refused:?}");
         }
         assert_eq!(ContentType::of_header(Some(b"text/\xff")), ContentType::BYTES);
+    }
+
+    #[test]
+    fn settings_name_a_media_type_and_nothing_else() {
+        for valid in [
+            "application/json",
+            "Application/vnd.shop+JSON;charset=utf-8",
+            "text/plain; charset=\"utf-8\" ; x=1",
+            "application/octet-stream",
+        ] {
+            assert_eq!(ContentType::of_settings(valid).expect(valid).as_str(), valid);
+        }
+        for refused in [
+            "",
+            "json",
+            "application/",
+            "/json",
+            "application/json/x",
+            "application /json",
+            " application/json",
+            "application/json\n",
+            "application/json;",
+            "application/json; charset",
+            "application/json; =utf-8",
+            "application/json; charset=\"utf-8",
+            "application/json, text/plain",
+            "text/ż",
+            &format!("text/{}", "t".repeat(256)),
+        ] {
+            assert_eq!(ContentType::of_settings(refused), None, "{refused:?}");
+        }
     }
 
     #[test]

@@ -72,6 +72,12 @@ impl KeptHeaders {
     }
 }
 
+/// Whether a text is a token, as names of headers and of media types are (RFC 9110, section 5.6.2).
+pub fn is_token(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_allowed)
+}
+
 /// Reads a text that [`KeptHeaders::as_text`] has given: names in lower case, and values. Errors: the text is another.
 pub fn read(text: &str) -> serde_json::Result<Vec<(String, String)>> {
     serde_json::from_str(text)

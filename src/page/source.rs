@@ -81,7 +81,6 @@ async fn body(context: &Context, name: &str) -> Result<Markup> {
         Err(error) => return without_settings(context, &source).await?.ok_or(error),
     };
     let view = context.service.source_view(&rules).await?;
-    let url = rules.url_of(&view.path);
     let refused = if context.caller.has_limited_routes() {
         html! { p.muted { "This token is limited to some routes, and does not see what came in." } }
     } else {
@@ -98,7 +97,7 @@ async fn body(context: &Context, name: &str) -> Result<Markup> {
         }
         (refused)
         div.cols {
-            section.card { h2 { "Settings" } (settings(context, &view, url.as_deref())) }
+            section.card { h2 { "Settings" } (settings(context, &view, &rules)) }
             section.card { h2 { "Answers" } (answers(&rules)) }
         }
         @if test_form::is_allowed(context) { (test_form::form(context, &source, view.verifies)) }
@@ -198,15 +197,15 @@ fn tile(label: &str, value: &Markup, hint: &str) -> Markup {
     html! { div.tile { span.label { (label) } span.value { (value) } span.hint { (hint) } } }
 }
 
-fn settings(context: &Context, view: &SourceView, url: Option<&str>) -> Markup {
+fn settings(context: &Context, view: &SourceView, source: &SourceRules) -> Markup {
     let path = &view.path;
     let quarantine = format!("/webhooks?source={}&status=quarantined", view.source);
     parts::facts([
         (
             "URL",
             html! {
-                @if let Some(url) = url {
-                    code { (parts::text(url)) } " " (parts::copy("URL", url))
+                @if let Some(url) = source.url_of(path) {
+                    code { (parts::text(&url)) } " " (parts::copy("URL", &url))
                 } @else {
                     "The address of hookbox, and " code { (path) }
                 }
@@ -230,6 +229,14 @@ fn settings(context: &Context, view: &SourceView, url: Option<&str>) -> Markup {
                     "Kept " a href=(context.path(&quarantine)) { "in quarantine" } ", without jobs"
                 } @else {
                     "Refused with 401"
+                }
+            },
+        ),
+        (
+            "Content type",
+            html! {
+                @if let Some(content_type) = &source.rules.content_type {
+                    "Always " (parts::text(content_type.as_str()))
                 }
             },
         ),

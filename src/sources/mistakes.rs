@@ -6,6 +6,7 @@ use super::part::Part;
 use super::place::List;
 use super::rules::Mistake;
 use super::settings::{OnUnverified, Settings, Verify};
+use super::split::Split;
 
 /// The members that are missing. Nothing is missing that one of the members `unread` may be meant to be, or that the
 /// preset may have if it is one of them.
@@ -66,6 +67,12 @@ pub(super) fn useless(settings: &Settings) -> Vec<Mistake> {
     } else if settings.split.is_some() && !key.is_empty() && !key.iter().any(Part::is_of_item) {
         let text = "every item of a batch would have the same key, and all but one would count as duplicates; add a part of the item, such as { json = \"/id\" } or \"body\"";
         mistakes.push(Mistake::new("key", text));
+    }
+    if settings.split.as_ref().is_some_and(Split::takes_all)
+        && settings.content_type.as_ref().is_some_and(|content_type| !content_type.0.is_json())
+    {
+        let text = "every request is a batch, and its items are JSON; remove this";
+        mistakes.push(Mistake::new("content_type", text));
     }
     if settings.unverified == Some(OnUnverified::Quarantine)
         && matches!(settings.verify, Some(Verify::Nothing))

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use url::form_urlencoded;
 
+use crate::domain::headers::is_token;
+
 /// A request of a sender. None of it is trusted.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
@@ -92,8 +94,7 @@ impl TryFrom<String> for HeaderName {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if text.is_empty() || !text.bytes().all(allowed) {
+        if !is_token(&text) {
             return Err(format!("{text:?} is no name of a header; write letters, digits and hyphens"));
         }
         Ok(Self(text.into()))

@@ -15,6 +15,7 @@ use super::scheme_settings::SchemeSettings;
 use super::settings::{AnswerSettings, OnUnverified, Settings, Verify};
 use super::split::Split;
 use crate::domain::conflict::OnConflict;
+use crate::domain::content_type::ContentType;
 use crate::domain::route::Rate;
 use crate::domain::secret::Secret;
 
@@ -33,6 +34,8 @@ pub struct Rules {
     pub(super) handshakes: Vec<HandshakeSettings>,
     pub(super) secrets: Vec<Secret>,
     pub(super) verify_token: Option<Secret>,
+    /// What the bodies are, whatever their requests say; none if each request says it.
+    pub content_type: Option<ContentType>,
     /// What a webhook is answered whose key is taken by one with another body.
     pub on_conflict: OnConflict,
     /// What becomes of a request that is not verified.
@@ -100,6 +103,7 @@ impl Rules {
             handshakes: settings.handshakes.unwrap_or_default(),
             secrets: keys.secrets,
             verify_token: keys.verify_token,
+            content_type: settings.content_type.map(|content_type| content_type.0),
             on_conflict: settings.on_conflict.unwrap_or_default(),
             on_unverified: settings.unverified.unwrap_or_default(),
             rate_limit: settings.rate_limit.map(|rate| rate.0),

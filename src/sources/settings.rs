@@ -1,20 +1,21 @@
 //! What `hookbox.toml` and the presets say about a source, as one type.
 
+mod values;
+
 use std::fmt;
-use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+pub(super) use self::values::{AnswerSettings, Success};
+use self::values::{ContentTypeText, RateText, SilentAfter};
 use super::handshake::HandshakeSettings;
 use super::part::Part;
 use super::place::List;
 use super::scheme_settings::{KeysFrom, SchemeSettings, Span};
 use super::split::Split;
 use crate::domain::conflict::OnConflict;
-use crate::domain::route::Rate;
 
 /// The members of a source, as far as they are set. Those with keys are not part of it.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,7 @@ pub struct Settings {
     pub(super) verify: Option<Verify>,
     pub(super) key: Option<List<Part>>,
     pub(super) event_type: Option<List<Part>>,
+    pub(super) content_type: Option<ContentTypeText>,
     pub(super) split: Option<Split>,
     pub(super) handshakes: Option<Vec<HandshakeSettings>>,
     pub(super) on_conflict: Option<OnConflict>,
@@ -65,86 +67,14 @@ pub(super) enum Verify {
     Schemes(Vec<SchemeSettings>),
 }
 
-/// A rate such as `1000/m`.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct RateText(pub(super) Rate);
-
-impl TryFrom<String> for RateText {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let rate = text
-            .parse::<Rate>()
-            .map_err(|()| format!("{text:?} must be a number per s, m or h, such as \"1000/m\""));
-        rate.map(Self)
-    }
-}
-
-/// A duration such as `1h`, from a minute, in which hookbox looks once, to 30 days.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct SilentAfter(pub(super) Duration);
-
-impl TryFrom<String> for SilentAfter {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        const ALLOWED: RangeInclusive<Duration> =
-            Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 60 * 60);
-        let parsed = humantime::parse_duration(&text).ok().filter(|duration| ALLOWED.contains(duration));
-        parsed.map(Self).ok_or_else(|| format!("{text:?} must be a duration from 1m to 30d, such as \"1h\""))
-    }
-}
-
-/// What senders are answered, as the settings say it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AnswerSettings {
-    pub(super) accepted: Option<Success>,
-    pub(super) body: Option<String>,
-    pub(super) content_type: Option<String>,
-    pub(super) overload: Option<Overload>,
-}
-
-/// A status from 200 to 299.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "i64")]
-pub(super) struct Success(pub(super) u16);
-
-impl TryFrom<i64> for Success {
-    type Error = String;
-
-    fn try_from(status: i64) -> Result<Self, Self::Error> {
-        let status = u16::try_from(status).ok().filter(|status| (200..300).contains(status));
-        status.map(Self).ok_or_else(|| "the status must be a number from 200 to 299".to_owned())
-    }
-}
-
-/// The status that asks a sender to try again: 503 or 429.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "i64")]
-pub(super) struct Overload(pub(super) u16);
-
-impl TryFrom<i64> for Overload {
-    type Error = &'static str;
-
-    fn try_from(status: i64) -> Result<Self, Self::Error> {
-        match status {
-            503 => Ok(Self(503)),
-            429 => Ok(Self(429)),
-            _ => Err("`overload` must be 503, or 429 for senders that retry after it"),
-        }
-    }
-}
-
 impl Settings {
     /// The names of all members that [`set`](Self::set) knows.
-    pub const MEMBERS: [&'static str; 14] = [
+    pub const MEMBERS: [&'static str; 15] = [
         "description",
         "verify",
         "key",
         "event_type",
+        "content_type",
         "split",
         "handshakes",
         "on_conflict",
@@ -164,6 +94,7 @@ impl Settings {
             "verify" => self.verify = some(value)?,
             "key" => self.key = some(value)?,
             "event_type" => self.event_type = some(value)?,
+            "content_type" => self.content_type = some(value)?,
             "split" => self.split = some(value)?,
             "handshakes" => self.handshakes = some(value)?,
             "on_conflict" => self.on_conflict = some(value)?,
@@ -196,6 +127,7 @@ impl Settings {
             verify,
             key: self.key.or(preset.key),
             event_type: self.event_type.or(preset.event_type),
+            content_type: self.content_type.or(preset.content_type),
             split: self.split.or(preset.split),
             handshakes: self.handshakes.or(preset.handshakes),
             on_conflict: self.on_conflict.or(preset.on_conflict),

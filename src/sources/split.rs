@@ -26,6 +26,11 @@ struct Members {
 }
 
 impl Split {
+    /// Whether every request is a batch.
+    pub(super) fn takes_all(&self) -> bool {
+        self.content_type.is_none()
+    }
+
     /// Whether a request is a batch.
     pub(super) fn takes(&self, request: &Request<'_>) -> bool {
         let media_type = request.media_type();

@@ -44,6 +44,7 @@ verify = {{ hmac = "sha256", header = "X-Erp-Signature", prefix = "sha256=", sig
 secrets = ["env:SHOP", "file:{}", "pla1n"]
 key = [{{ header = "X-Erp-Id" }}, {{ json = "/id" }}]
 event_type = {{ json = "/meta/type" }}
+content_type = "application/vnd.erp+json; charset=utf-8"
 split = "/items"
 on_conflict = "keep_first"
 unverified = "quarantine"

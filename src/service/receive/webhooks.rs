@@ -24,7 +24,7 @@ pub(super) fn webhooks_of(
     // Every name of a source is an event type, too.
     let wrong = |error: Error| ReadError { item: None, detail: error.detail().to_owned() };
     let of_source = EventType::new(source.name.as_str()).map_err(wrong)?;
-    let of_request = content_type_of(head);
+    let of_request = source.rules.content_type.clone().unwrap_or_else(|| content_type_of(head));
     let headers = KeptHeaders::keep(head.headers.iter().copied(), |name| is_proof(&source.rules, name));
     let with_headers = MAX_HEADER_BYTES / headers.as_text().map_or(1, str::len);
     let webhook = |(at, item): (usize, Item<'_>)| {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Presets;
+use crate::domain::content_type::ContentType;
 use crate::domain::verdict::{Cause, Verdict};
 use crate::sources::vectors::{Vector, of_each_scheme, vectors};
 
@@ -178,6 +179,20 @@ fn requests_are_verified_up_to_the_age_and_lead_that_their_senders_expect_and_no
         assert_eq!([later(first + 1), later(last - 1)], [Verdict::Verified; 2], "{name}");
         assert_eq!(later(first - 1), Verdict::Unverified(Cause::TimestampInFuture), "{name}");
         assert_eq!(later(last + 1), Verdict::Unverified(Cause::TimestampTooOld), "{name}");
+    }
+}
+
+#[test]
+fn json_is_looked_into_as_json_whatever_the_request_says() {
+    for vector in vectors().vectors {
+        if serde_json::from_slice::<serde_json::Value>(&vector.body()).is_err() {
+            continue;
+        }
+        let (preset, by, rules) = (&vector.preset, &vector.by, vector.rules());
+        let header = vector.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        let of_request = || ContentType::of_header(header.map(|(_, value)| value.as_bytes()));
+        let content_type = rules.content_type.clone().unwrap_or_else(of_request);
+        assert!(content_type.is_json(), "{preset} by {by}: {}", content_type.as_str());
     }
 }
 

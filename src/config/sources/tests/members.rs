@@ -1,6 +1,45 @@
-//! Tests of the members of `verify` that a scheme needs.
+//! Tests of single members: the content type, and the members of `verify` that a scheme needs.
 
-use super::mistakes;
+use super::{mistakes, read, source};
+
+#[test]
+fn the_content_type_is_that_of_the_source_or_else_of_its_preset() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (member, expected) in [
+        ("", Some("application/json")),
+        ("content_type = \"text/plain; charset=utf-8\"\n", Some("text/plain; charset=utf-8")),
+    ] {
+        let text = format!("[sources.a]\npreset = \"aws-sns\"\nverify = {{ topics = [\"*\"] }}\n{member}");
+        let sources = read(&folder, &text).expect("no mistakes");
+        let content_type = source(&sources, "a").rules.content_type.clone();
+        assert_eq!(content_type.as_ref().map(|content_type| content_type.as_str()), expected);
+        assert!(sources.text().contains("content_type = "), "{}", sources.text());
+    }
+    let sources = read(&folder, "[sources.a]\nverify = \"none\"\nkey = \"body\"\n").expect("no mistakes");
+    assert_eq!(source(&sources, "a").rules.content_type, None, "each request says it");
+}
+
+#[test]
+fn a_content_type_that_cannot_be_one_is_told_with_its_place() {
+    for (text, expected) in [
+        (
+            "[sources.a]\nverify = \"none\"\nkey = \"body\"\ncontent_type = \"json\"\n",
+            "4:16: sources.a.content_type: \"json\" must be a media type, such as \"application/json\"",
+        ),
+        (
+            "[sources.a]\nverify = \"none\"\nkey = \"body\"\ncontent_type = 7\n",
+            "4:16: sources.a.content_type: ",
+        ),
+        (
+            "[sources.a]\nverify = \"none\"\nkey = { json = \"/id\" }\nsplit = \"/items\"\ncontent_type = \"text/plain\"\n",
+            "5:16: content_type: every request is a batch, and its items are JSON; remove this",
+        ),
+    ] {
+        let told = mistakes(text);
+        assert!(told.contains(expected), "{expected}\n---\n{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+}
 
 #[test]
 fn a_member_that_the_scheme_lacks_is_told_as_a_member_of_verify() {

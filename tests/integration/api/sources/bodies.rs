@@ -7,10 +7,14 @@ use reqwest::Method;
 use rstest::rstest;
 use serde_json::json;
 
-use super::{PULLED, SHOP, answer_of, begin, request, sign, stored};
+use super::{PULLED, SHOP, answer_of, begin, header, request, sign, stored};
+use crate::api::handlers::http::target::{OK, Target};
 use crate::api::harness::client::{Answer, Rest};
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 use crate::api::work;
+
+/// The member by which `SHOP` says that its bodies are JSON.
+const JSON: &str = "content_type = \"application/json\"\n";
 
 async fn send(rest: &Rest, key: &str, content_type: Option<&str>, body: &[u8]) -> Answer {
     let request = request(rest, Method::POST, "shop").header("X-Id", key).body(body.to_vec());
@@ -177,6 +181,56 @@ async fn routes_look_into_forms_and_texts() {
         assert_eq!(jobs.as_array().map(Vec::len), Some(1), "{jobs}");
         assert_eq!(jobs[0]["route"], route);
     }
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_content_type_that_a_source_sets_wins_over_that_of_the_request(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let routes = r#"
+        [[routes]]
+        name = "paid"
+        where = 'body.type == "paid"'
+        order_by = "/order"
+        handler = "pull"
+    "#;
+    let hookbox = Hookbox::with_routes(store, &[routes, SHOP, JSON].concat());
+    let mut ids = Vec::new();
+    for (key, content_type) in [("evt-001", Some("text/plain; charset=UTF-8")), ("evt-002", None)] {
+        let answer = send(&hookbox.rest, key, content_type, br#"{"type":"paid","order":"A-1"}"#).await;
+        ids.push(answer.text_of("id"));
+    }
+    let request = json!({ "routes": ["paid"], "worker": "w" });
+    let jobs = work::call(&hookbox.rest, "lease", &request).await.json()["jobs"].clone();
+    let [job] = &jobs.as_array().unwrap()[..] else { panic!("the other one waits for the first: {jobs}") };
+    let shown = (&job["content_type"], &job["payload"]["order"]);
+    assert_eq!(shown, (&json!("application/json"), &json!("A-1")));
+    let webhook = hookbox.rest.webhook(&ids[0]).await;
+    assert_eq!(webhook["content_type"], "application/json");
+    assert_eq!(header(&webhook, "content-type"), ["text/plain; charset=UTF-8"], "is kept as it came");
+    let found = hookbox.rest.get("/v1/webhooks?body_pointer=/order&body_equals=A-1").await.json();
+    assert_eq!(found["webhooks"].as_array().map(Vec::len), Some(2), "{found}");
+
+    // As with any body that is not what its content type says.
+    let invalid = send(&hookbox.rest, "evt-003", Some("text/plain"), b"{\"type\":").await;
+    assert_eq!(invalid.status, 202, "{}", invalid.text);
+    let webhook = hookbox.rest.webhook(&invalid.text_of("id")).await;
+    let shown = (&webhook["content_type"], &webhook["payload_text"], &webhook["status"]);
+    assert_eq!(shown, (&json!("application/json"), &json!("{\"type\":"), &json!("filtered")));
+    let route = hookbox.rest.get("/v1/routes").await.json()["routes"][0].clone();
+    let failure = route["last_match_failure"].as_str().unwrap_or_default();
+    assert!(failure.contains("it is not valid JSON"), "{route}");
+}
+
+#[tokio::test]
+async fn a_delivery_has_the_content_type_that_its_source_sets() {
+    let target = Target::start([OK]).await;
+    let hookbox = Hookbox::with_routes(Sqlite, &[target.route("").as_str(), SHOP, JSON].concat());
+    let id = send(&hookbox.rest, "evt-001", Some("text/plain"), b"{}").await.text_of("id");
+    hookbox.wait_for(&id, "completed").await;
+    let [request] = &target.received()[..] else { panic!("one request") };
+    assert_eq!((&*request.body, request.header("content-type")), (&b"{}"[..], "application/json"));
 }
 
 #[tokio::test]

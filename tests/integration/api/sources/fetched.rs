@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use hookbox::internals::grpc::proto;
 use hookbox::internals::keys::Network;
 use jiff::SignedDuration;
 
 use super::vectors::{Vector, all};
-use super::{metric, requests, stored};
+use super::{header, metric, requests, stored};
 use crate::api::harness::home::Home;
 use crate::api::harness::{Hookbox, Sqlite, eventually};
 use crate::keys::server::{Does, KeyServer};
@@ -106,6 +107,31 @@ async fn the_sender_is_answered_in_time_while_its_key_is_fetched() {
         hookbox.advance(SignedDuration::from_secs(2));
     });
     assert_eq!(answer.problem(503, "NOT_VERIFIED")["cause"], "key_unavailable");
+}
+
+#[tokio::test]
+async fn a_message_of_amazon_sns_is_json_though_its_header_says_that_it_is_a_text() {
+    const ROUTE: &str = r#"
+        [[routes]]
+        name = "notifications"
+        where = 'body.Type == "Notification"'
+        order_by = "/TopicArn"
+        handler = "pull"
+    "#;
+    let vector = genuine("aws-sns");
+    let server = KeyServer::start(Does::answer(&vector.key())).await;
+    let hookbox = hookbox(&vector, ROUTE, &server);
+    let id = vector.send(&hookbox.rest).await.text_of("id");
+    let webhook = hookbox.rest.webhook(&id).await;
+    assert_eq!(webhook["jobs"][0]["route"], "notifications", "{webhook}");
+    assert_eq!(webhook["content_type"], "application/json");
+    assert_eq!(webhook["payload"]["Subject"], "An order");
+    assert_eq!(header(&webhook, "content-type"), ["text/plain; charset=UTF-8"]);
+    let request = proto::GetWebhookRequest { id: id.clone(), ..Default::default() };
+    let by_grpc = hookbox.grpc().get_webhook(request).await.unwrap().into_inner();
+    assert_eq!(by_grpc.payload_json, Some(vector.body()), "byte for byte");
+    let found = hookbox.rest.get("/v1/webhooks?body_pointer=/Subject&body_equals=An%20order").await.json();
+    assert_eq!(found["webhooks"][0]["id"], id.as_str(), "{found}");
 }
 
 #[tokio::test]
